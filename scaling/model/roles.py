@@ -1,0 +1,50 @@
+"""The parameter pytree: a flat dict from name to array, shaped, initialised and masked by the parameter table."""
+
+from __future__ import annotations
+
+import zlib
+
+import jax
+import numpy as np
+from scipy.special import ndtri
+
+from scaling.counts.shape import Parameter, Shape, parameter_table
+
+Params = dict[str, jax.Array]
+
+
+def init_params(shape: Shape, seed: int) -> dict[str, np.ndarray]:
+    """Initial float32 parameters on the host, one array per row of the table.
+
+    Matrices: normal with variance 1 / fan_in, those that write into the residual stream divided by a
+    further 2 x depth (GPT-2); embedding: unit normal (1 / width when tied); head: 0, so that the first
+    loss is log(vocabulary); gains: 1. Every array has a random stream of its own, keyed by seed and name
+    (Philox, whose raw bits are fixed by its definition): the values depend on no device, no device count and
+    no library version, and adding a parameter leaves the others as they were.
+    """
+    return {name: _init(name, parameter, shape, seed) for name, parameter in parameter_table(shape).items()}
+
+
+def _init(name: str, parameter: Parameter, shape: Shape, seed: int) -> np.ndarray:
+    match parameter.role:
+        case "gain":
+            return np.ones(parameter.dims, np.float32)
+        case "bias" | "head":
+            return np.zeros(parameter.dims, np.float32)
+        case "embedding":
+            std = shape.width**-0.5 if shape.tied else 1.0
+        case "matrix":
+            std = parameter.fan_in**-0.5
+            if parameter.residual:
+                std *= (2 * shape.depth) ** -0.5
+    return (std * _normal(name, seed, parameter.size)).astype(np.float32).reshape(parameter.dims)
+
+
+def _normal(name: str, seed: int, size: int) -> np.ndarray:
+    raw = np.random.Philox(key=[seed, zlib.crc32(name.encode())]).random_raw(size)
+    return ndtri(((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+
+
+def decay_mask(shape: Shape) -> dict[str, bool]:
+    """Which parameters weight decay applies to: role ``matrix`` alone."""
+    return {name: parameter.role == "matrix" for name, parameter in parameter_table(shape).items()}

@@ -1,0 +1,146 @@
+"""The decoder-only Transformer. Flax NNX modules are definitions only: see :func:`make_model`.
+
+Dimension key: B sequences, T tokens, D residual width, H heads, G key-value heads, K head dimension,
+F MLP width, V vocabulary, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx, traverse_util
+
+from scaling.counts.shape import Shape, parameter_table
+from scaling.model.attention import causal_attention
+from scaling.model.roles import Params
+
+
+class Gain(nnx.Module):
+    """RMS norm with a learned gain (Zhang & Sennrich, arXiv:1910.07467)."""
+
+    def __init__(self, dims: tuple[int, ...]):
+        self.gain = nnx.Param(jnp.zeros(dims))
+
+    def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
+        scale = jax.lax.rsqrt(jnp.mean(jnp.square(x_BxTxD), axis=-1, keepdims=True) + 1e-6)
+        return x_BxTxD * scale * self.gain[...]
+
+
+class Kernel(nnx.Module):
+    """A matrix whose leading axes are contracted with the input's trailing ones."""
+
+    def __init__(self, dims: tuple[int, ...]):
+        self.kernel = nnx.Param(jnp.zeros(dims))
+
+    def __call__(self, x: jax.Array, contract: int = 1) -> jax.Array:
+        return jnp.tensordot(x, self.kernel[...], axes=contract)
+
+
+class Table(nnx.Module):
+    """Token embeddings."""
+
+    def __init__(self, dims: tuple[int, ...]):
+        self.table = nnx.Param(jnp.zeros(dims))
+
+
+class Block(nnx.Module):
+    """Pre-norm attention and MLP. Built with a leading layer axis, called on one layer's slice."""
+
+    def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]]):
+        self.mlp = shape.mlp
+        self.attention_norm = Gain(dims["blocks/attention_norm/gain"])
+        self.query = Kernel(dims["blocks/query/kernel"])
+        self.key = Kernel(dims["blocks/key/kernel"])
+        self.value = Kernel(dims["blocks/value/kernel"])
+        self.output = Kernel(dims["blocks/output/kernel"])
+        self.mlp_norm = Gain(dims["blocks/mlp_norm/gain"])
+        self.up = Kernel(dims["blocks/up/kernel"])
+        self.down = Kernel(dims["blocks/down/kernel"])
+        if shape.mlp == "swiglu":
+            self.gate = Kernel(dims["blocks/gate/kernel"])
+
+    def __call__(self, x_BxTxD: jax.Array, dense: bool) -> jax.Array:
+        normed = self.attention_norm(x_BxTxD)
+        query_BxTxHxK, key_BxTxGxK = rotate(self.query(normed)), rotate(self.key(normed))
+        mixed = causal_attention(query_BxTxHxK, key_BxTxGxK, self.value(normed), dense=dense)
+        x_BxTxD = x_BxTxD + self.output(mixed, contract=2)
+        normed = self.mlp_norm(x_BxTxD)
+        hidden_BxTxF = self.up(normed)
+        if self.mlp == "swiglu":  # Shazeer, arXiv:2002.05202
+            hidden_BxTxF = jax.nn.silu(self.gate(normed)) * hidden_BxTxF
+        else:
+            hidden_BxTxF = jax.nn.gelu(hidden_BxTxF)
+        return x_BxTxD + self.down(hidden_BxTxF)
+
+
+class Transformer(nnx.Module):
+    """Tokens to logits; the parameters of all blocks are stacked and scanned."""
+
+    def __init__(self, shape: Shape):
+        dims = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
+        self.embedding = Table(dims["embedding/table"])
+        self.blocks = Block(shape, dims)
+        self.final_norm = Gain(dims["final_norm/gain"])
+        self.head = None if shape.tied else Kernel(dims["head/kernel"])
+
+    def __call__(self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool) -> jax.Array:
+        table_VxD = self.embedding.table[...]
+        definition, layers = nnx.split(self.blocks)
+
+        def layer(x_BxTxD: jax.Array, slice_: nnx.State) -> tuple[jax.Array, None]:
+            return nnx.merge(definition, slice_)(x_BxTxD, dense), None
+
+        x_BxTxD, _ = jax.lax.scan(layer, table_VxD[tokens_BxT], layers, unroll=unroll)
+        x_BxTxD = self.final_norm(x_BxTxD)
+        return x_BxTxD @ table_VxD.T if self.head is None else self.head(x_BxTxD)
+
+
+def rotate(x_BxTxHxK: jax.Array) -> jax.Array:
+    """Rotary positions (Su et al., arXiv:2104.09864), halves paired, base 10,000."""
+    length, half = x_BxTxHxK.shape[1], x_BxTxHxK.shape[3] // 2
+    angles = np.arange(length)[:, None] * 10_000.0 ** (-np.arange(half) / half)
+    cos, sin = (np.asarray(f(angles), np.float32)[None, :, None, :] for f in (np.cos, np.sin))
+    first, second = x_BxTxHxK[..., :half], x_BxTxHxK[..., half:]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Pure functions of a flat parameter dict."""
+
+    shape: Shape
+    logits: Callable[[Params, jax.Array], jax.Array]  # (params, tokens_BxT) -> logits_BxTxV
+
+    def token_losses(self, params: Params, window_BxT1: jax.Array) -> jax.Array:
+        """Cross-entropy in nats of tokens 1..T of each window given those before: (B, T)."""
+        window = window_BxT1.astype(jnp.int32)
+        logits = self.logits(params, window[:, :-1])
+        target = jnp.take_along_axis(logits, window[:, 1:, None], axis=-1)[..., 0]
+        return jax.nn.logsumexp(logits, axis=-1) - target
+
+
+def make_model(shape: Shape, *, dense: bool = False, unroll: int | bool | None = None) -> Model:
+    """The model of ``shape``: modules are split once; what is left is a plain pytree and pure functions.
+
+    ``dense`` computes attention over all T^2 pairs (to check FLOP counts against the compiler), ``unroll``
+    is that of the scan over layers (None: all layers of a shallow model, else 1).
+    """
+    if unroll is None:
+        unroll = shape.depth <= 4
+    definition, state = nnx.split(nnx.eval_shape(partial(Transformer, shape)))
+    flat = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="/")
+    declared = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
+    built = {name: leaf.shape for name, leaf in flat.items()}
+    if built != declared:
+        raise AssertionError(f"modules and parameter table disagree: {built} != {declared}")
+
+    def logits(params: Params, tokens_BxT: jax.Array) -> jax.Array:
+        module = nnx.merge(definition, nnx.State(traverse_util.unflatten_dict(params, sep="/")))
+        return module(tokens_BxT, dense=dense, unroll=unroll)
+
+    return Model(shape, logits)

@@ -1,0 +1,39 @@
+"""A run's curve on disk: one JSON object a line, one writer."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class CurveLog:
+    """Rows of a ``metrics.jsonl``; whoever resumes at a step truncates to it first."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def rows(self, up_to: int) -> list[dict[str, Any]]:
+        """Whole rows with ``step <= up_to``; what follows a torn row is not trusted."""
+        rows: list[dict[str, Any]] = []
+        if self.path.exists():
+            for line in self.path.read_text().splitlines():
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError:
+                    break
+                if row["step"] <= up_to:
+                    rows.append(row)
+        return rows
+
+    def restart(self, rows: list[dict[str, Any]]) -> None:
+        """Replace the file by these rows."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.path.with_suffix(".tmp")
+        aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        os.replace(aside, self.path)
+
+    def append(self, row: dict[str, Any]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")

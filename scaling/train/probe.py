@@ -1,0 +1,62 @@
+"""``python -m scaling.train.probe``: seconds per step and to compile, measured, for runs given as JSON.
+
+Reads ``{"runs": [...]}`` on standard input, prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from scaling.plan.run import Run
+from scaling.train.__main__ import auto_chunk_steps
+from scaling.train.environment import describe, use_compilation_cache
+from scaling.train.loop import Feed, advance, make_program
+from scaling.train.optimizer import hyper_of
+
+MEASURED_SECONDS = 1.0
+
+
+def measure(run: Run) -> dict[str, Any]:
+    """Median seconds of a step over whole chunks, on random tokens."""
+    program = make_program(run.shape, run.batch_sequences, auto_chunk_steps(run))
+    dims = (program.chunk_steps, run.batch_sequences, run.shape.context + 1)
+    windows = np.random.default_rng(0).integers(0, min(256, run.shape.vocab_size), dims).astype(np.uint8)
+    feed = Feed(
+        windows=lambda _, n: windows[:n],
+        rates=lambda _, n: np.full(n, run.optimizer.learning_rate, np.float32),
+        hyper=hyper_of(run.optimizer),
+    )
+    state, times, size = program.start(run.seed), [], program.chunk_steps
+    deadline = time.perf_counter() + MEASURED_SECONDS
+    for first in range(0, 1000 * size, size):
+        began = time.perf_counter()
+        for _, state, metrics in advance(program, state, feed, first, first + size):
+            jax.block_until_ready(metrics)
+        times.append((time.perf_counter() - began) / size)
+        if time.perf_counter() > deadline and len(times) > 1:
+            break
+    return {
+        "flops_per_step": run.flops().flops // run.steps,
+        "seconds_per_step": float(np.median(times[1:])),
+        "compile_seconds": program.compile_seconds,
+    }
+
+
+def main() -> None:
+    use_compilation_cache()
+    request = json.load(sys.stdin)
+    results = [measure(Run.model_validate(run)) for run in request["runs"]]
+    environment = describe()
+    json.dump(
+        {"device": environment["device"], "versions": environment["versions"], "results": results}, sys.stdout
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""One mesh and one table of rules. Logical axes come from the parameter table; rules map them to mesh axes."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from scaling.counts.shape import Shape, parameter_table
+
+RULES: dict[str, str | None] = {
+    "batch": "data",
+    "layer": None,
+    "vocab": None,
+    "embed": None,
+    "heads": None,
+    "kv_heads": None,
+    "head_dim": None,
+    "mlp": None,
+}
+
+
+def make_mesh(batch_sequences: int) -> Mesh:
+    """A mesh over as many local devices as divide the batch evenly (all of them, where they do)."""
+    devices = jax.local_devices()
+    used = math.gcd(len(devices), batch_sequences)
+    return jax.make_mesh((used,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:used])
+
+
+def sharding(mesh: Mesh, *axes: str | None) -> NamedSharding:
+    """Where an array with these logical axes lives (None: an axis that is never split)."""
+    return NamedSharding(mesh, PartitionSpec(*(RULES[axis] if axis else None for axis in axes)))
+
+
+def parameter_shardings(mesh: Mesh, shape: Shape) -> dict[str, NamedSharding]:
+    return {name: sharding(mesh, *parameter.axes) for name, parameter in parameter_table(shape).items()}
