@@ -1,0 +1,75 @@
+# Needs Python >= 3.11 with pip and venv, and make. Uses uv when it is there (UV= forces pip).
+#
+#   make quickstart   set up, then plan, train, fit, forecast and score the main example
+#   make test         set up, then the tests (PYTEST_ARGS="-k order" chooses, TESTS=tests/data too)
+#   make lint         ruff and pyright
+#   make install      only set up (EXTRAS=cuda12 for a GPU)
+#   make lock         resolve constraints.txt again (LOCK_PYTHONS="python3.11 python3.12")
+#
+# PYTHON=python3.12 chooses the interpreter, VENV=folder where the environment goes.
+
+PYTHON ?= python3
+VENV ?= .venv
+UV ?= $(shell command -v uv 2>/dev/null)
+EXTRAS ?=
+TESTS ?= tests
+PYTEST_ARGS ?= -q -n 2
+LOCK_PYTHONS ?= python3.11 python3.12
+
+# Tests against published runs need a folder of them. Without the variable, one next to the checkout is taken.
+ifeq ($(origin SCALING_PUBLISHED_DATA), undefined)
+  ifneq ($(wildcard ../shared/published),)
+    export SCALING_PUBLISHED_DATA := $(abspath ../shared/published)
+  endif
+endif
+
+# -qq: errors are shown, pip's warnings about a machine's own package locations are not.
+ifeq ($(UV),)
+  INSTALL = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+  CREATE = $(PYTHON) -m venv $(VENV)
+else
+  INSTALL = $(UV) pip install --quiet --python $(VENV)/bin/python --constraint constraints.txt
+  CREATE = $(UV) venv --quiet --python $(PYTHON) $(VENV)
+endif
+comma := ,
+empty :=
+space := $(empty) $(empty)
+requirement = -e '.$(if $(strip $(1)),[$(subst $(space),$(comma),$(strip $(1)))])'
+
+.DELETE_ON_ERROR:
+.PHONY: quickstart test lint install dev lock
+
+quickstart: install
+	$(VENV)/bin/scaling run experiments/quickstart.yaml
+
+test: dev
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+
+lint: dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+install: $(VENV)/.installed
+dev: $(VENV)/.installed-dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python >= 3.11 is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "creating $(VENV) with $(PYTHON)"
+	@rm -f $(VENV)/.installed $(VENV)/.installed-dev
+	$(CREATE)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV): a minute or two"
+	$(INSTALL) $(call requirement,$(EXTRAS))
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing with test tools into $(VENV): a minute or two"
+	$(INSTALL) $(call requirement,dev $(EXTRAS))
+	@touch $@ $(VENV)/.installed
+
+lock:
+	$(PYTHON) .ci/lock.py $(LOCK_PYTHONS)

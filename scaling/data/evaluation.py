@@ -1,0 +1,59 @@
+"""Which windows of the held-out documents are evaluated: a fixed set, the same for all runs.
+
+A held-out document of n text tokens is the sequence separator, token 1, ..., token n. Its window j has the
+``context + 1`` tokens from place ``j * context`` on, so that every predicted token is text and none is
+predicted twice; the last window may be padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def places(windows: int, used: int) -> list[int]:
+    """``used`` of ``windows`` places, spread evenly, the first one included."""
+    return [i * windows // used for i in range(used)]
+
+
+def predicted(tokens: int, context: int, used: int) -> int:
+    """Tokens that the ``used`` windows of a document of ``tokens`` text tokens predict."""
+    windows = -(-tokens // context)
+    return sum(min(context, tokens - place * context) for place in places(windows, used))
+
+
+def allocate(documents: Sequence[int], context: int, eval_tokens: int) -> list[int]:
+    """Windows to use of each document (given by its text tokens), as equal as their lengths allow.
+
+    The windows predict at least ``eval_tokens`` tokens, and fewer than ``context`` + one window a document
+    more.
+
+    Raises:
+        ValueError: the documents have fewer than ``eval_tokens`` tokens.
+    """
+    if sum(documents) < eval_tokens:
+        raise ValueError(f"{eval_tokens} evaluation tokens asked of {sum(documents)}")
+    capacity = [-(-tokens // context) for tokens in documents]
+    wanted = -(-eval_tokens // context)
+    while True:
+        used = _level(capacity, min(wanted, sum(capacity)))
+        got = sum(predicted(n, context, k) for n, k in zip(documents, used, strict=True))
+        if got >= eval_tokens:
+            return used
+        wanted += -(-(eval_tokens - got) // context)
+
+
+def _level(capacity: Sequence[int], total: int) -> list[int]:
+    """Split ``total`` over boxes of given ``capacity``, filled to one level; the first take the rest."""
+    low, high = 0, max(capacity)
+    while low < high:  # the highest level that does not exceed the total
+        level = (low + high + 1) // 2
+        if sum(min(c, level) for c in capacity) <= total:
+            low = level
+        else:
+            high = level - 1
+    used = [min(c, low) for c in capacity]
+    over = total - sum(used)
+    for i, c in enumerate(capacity):
+        if over and c > low:
+            used[i], over = used[i] + 1, over - 1
+    return used

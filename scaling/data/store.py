@@ -1,0 +1,67 @@
+"""Tokens of a store, memory-mapped: many processes share one copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling.data.evaluation import places
+from scaling.data.index import DataIndex
+from scaling.data.order import windows_at
+
+
+@dataclass(frozen=True)
+class Store:
+    """``tokens`` (index.tokens,): training documents, then held-out ones, each after a separator."""
+
+    index: DataIndex
+    tokens: np.ndarray
+
+    def train_batch(self, seed: int, step: int, batch_sequences: int) -> np.ndarray:
+        """int32 (batch_sequences, context + 1): the batch of ``step``, a pure function of the arguments."""
+        return self.train_batches(seed, step, 1, batch_sequences)[0]
+
+    def train_batches(self, seed: int, first_step: int, n_steps: int, batch_sequences: int) -> np.ndarray:
+        """int32 (n_steps, batch_sequences, context + 1): the batches of ``n_steps`` steps.
+
+        Columns [:-1] are inputs, [1:] targets. Step s takes places s * batch_sequences and on of the seed's
+        order of windows, so the text seen does not depend on how sequences are grouped into steps.
+        """
+        count, context = n_steps * batch_sequences, self.index.context
+        windows = windows_at(seed, first_step * batch_sequences, count, self.index.train_windows)
+        at = windows[:, None] * context + np.arange(context + 1)
+        return self.tokens[at].astype(np.int32).reshape(n_steps, batch_sequences, context + 1)
+
+    def eval_windows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The fixed evaluation set of W windows.
+
+        Returns:
+            windows: int32 (W, context + 1); columns [:-1] are inputs, [1:] targets.
+            weights: float32 (W, context), 1 where the target is text, 0 where it is padding.
+            document: int32 (W,), position in ``index.eval_documents``.
+        """
+        context = self.index.context
+        windows, weights, document = [], [], []
+        for position, d in enumerate(self.index.eval_documents):
+            for place in places(-(-d.tokens // context), d.windows_used):
+                length = min(context, d.tokens - place * context)
+                start = d.start + place * context
+                window = np.zeros(context + 1, np.int32)
+                window[: length + 1] = self.tokens[start : start + length + 1]
+                windows.append(window)
+                weights.append((np.arange(context) < length).astype(np.float32))
+                document.append(position)
+        return np.stack(windows), np.stack(weights), np.array(document, np.int32)
+
+
+def open_store(index: DataIndex) -> Store:
+    """Map the store of ``index``.
+
+    Raises:
+        RuntimeError: the file is not of the size that ``index`` was made for; resolve the index again.
+    """
+    dtype = np.dtype(index.dtype).newbyteorder("<")
+    if index.path.stat().st_size != index.tokens * dtype.itemsize:
+        raise RuntimeError(f"{index.path} changed since it was indexed")
+    return Store(index, np.asarray(np.memmap(index.path, dtype, mode="r")))

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scaling.data.catalog import Corpus
+from tests.data.made_up import noise, ship
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
+    """Twelve documents of 300 to 850 bytes of noise, and an empty cache folder."""
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
+    return ship(tmp_path, [noise(i, 300 + 50 * i) for i in range(12)], monkeypatch)
