@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -72,7 +72,7 @@ Schedule = Annotated[WSD | Cosine | Linear | Constant, Field(discriminator="kind
 
 
 class Data(Frozen):
-    """Which tokens: ``fingerprint`` covers corpus bytes, tokenizer and the split into train and evaluation."""
+    """Which tokens: ``fingerprint`` covers corpus bytes, tokenizer and the split of train and evaluation."""
 
     kind: Literal["corpus"] = "corpus"
     corpus: str
@@ -131,7 +131,7 @@ def canonical_json(value: BaseModel | dict[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
-        out = {}
+        out = dict[str, Any]()
         for name, info in type(value).model_fields.items():
             extra, item = info.json_schema_extra, getattr(value, name)
             if isinstance(extra, dict) and "neutral" in extra and item == extra["neutral"]:
@@ -141,9 +141,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Shape):
         return dict(vars(value))
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: _plain(v) for k, v in cast(dict[str, Any], value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [_plain(v) for v in cast(list[Any], value)]
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} cannot be part of an identity: numbers must be finite")
     return value

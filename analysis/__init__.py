@@ -1,0 +1,52 @@
+"""What runs mean: tables -> laws -> fits -> criticism -> forecasts -> figures and reports.
+
+Stands alone: needs no other package of this distribution, works on any table with ``params``, ``tokens``
+and ``loss``, and changes no global state. Names load on first use, so that importing this costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis import backtest, figures, forecasts, isoflop, report
+    from analysis.errors import AnalysisError
+    from analysis.fitting import fit
+    from analysis.laws import LAWS, Law
+    from analysis.result import Fit
+    from analysis.tables import load, select
+
+_HOME = {
+    "AnalysisError": "errors",
+    "Fit": "result",
+    "LAWS": "laws",
+    "Law": "laws",
+    "fit": "fitting",
+    "load": "tables",
+    "select": "tables",
+}
+_MODULES = ("backtest", "figures", "forecasts", "isoflop", "report")
+
+__all__ = [
+    "LAWS",
+    "AnalysisError",
+    "Fit",
+    "Law",
+    "backtest",
+    "figures",
+    "fit",
+    "forecasts",
+    "isoflop",
+    "load",
+    "report",
+    "select",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"analysis.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"analysis.{name}")
+    raise AttributeError(f"module 'analysis' has no attribute {name!r}")

@@ -1,0 +1,57 @@
+"""Compute-optimal allocation of a law in N and D: what C buys, N*(C) and D*(C)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.laws import Law
+
+
+@dataclass(frozen=True)
+class Cost:
+    """C = kappa N^gamma D, fitted to the table. 6 N D has kappa 6, gamma 1; an exact count over small models
+    has another gamma under a convention that leaves out head or embedding. ``misfit``: the largest
+    relative error."""
+
+    kappa: float
+    gamma: float
+    misfit: float
+
+    @staticmethod
+    def of(n: np.ndarray, d: np.ndarray, c: np.ndarray) -> Cost:
+        x, y = np.log(n), np.log(c / d)
+        spread = float(np.var(x))
+        gamma = float(np.cov(x, y, bias=True)[0, 1] / spread) if spread > 1e-8 else 1.0
+        if abs(gamma - 1) < 1e-9:
+            gamma = 1.0
+        intercept = float(np.mean(y - gamma * x))
+        misfit = float(np.max(np.abs(np.expm1(y - gamma * x - intercept))))
+        return Cost(float(np.exp(intercept)), gamma, 0.0 if misfit < 1e-9 else misfit)
+
+    def tokens(self, n: np.ndarray | float, c: np.ndarray | float) -> np.ndarray:
+        return np.asarray(c, float) / (self.kappa * np.asarray(n, float) ** self.gamma)
+
+
+def split_terms(law: Law) -> tuple[str, str, str, str] | None:
+    """(A, alpha, B, beta) of a law with one term in N alone and one in D alone; None for any other law."""
+    found = {next(iter(p)): (c, next(iter(p.values()))) for c, p in law.terms.items() if len(p) == 1}
+    if set(found) != {"N", "D"} or len([p for p in law.terms.values() if p]) != 2:
+        return None
+    if found["N"][1] == found["D"][1]:
+        return None
+    return (*found["N"], *found["D"])
+
+
+def exponents(law: Law, u: np.ndarray, cost: Cost) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """(a, b, log G) with N* = G C^a, D* ~ C^b, for coordinates u (..., parameters). Minimising the law at
+    fixed C = kappa N^gamma D gives a = beta / (alpha + gamma beta), b = 1 - gamma a; Hoffmann et al. 2022,
+    eq. 4, where gamma = 1."""
+    found = split_terms(law)
+    if found is None:
+        return None
+    log_a, alpha, log_b, beta = (u[..., law.names.index(name)] for name in found)
+    total = alpha + cost.gamma * beta
+    ratio = np.log(alpha / (cost.gamma * beta)) + log_a - log_b - beta * np.log(cost.kappa)
+    return beta / total, alpha / total, ratio / total

@@ -1,0 +1,109 @@
+"""Back-test: fit below a budget, predict the runs at the largest one. What a forecast's error would have been
+one step earlier, known before the next run is paid for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.fitting import fit
+from analysis.isoflop import budgets, minima
+from analysis.laws import Law
+from analysis.tables import row_names, select
+
+
+@dataclass(frozen=True)
+class BackTest:
+    """Errors are signed and relative: (predicted - measured) / measured; positive means over-predicted.
+
+    ``runs``: row, label, N, D, C, loss, predicted, error, low, high (interval of a new run), inside.
+    ``bias`` mean and ``rms`` of the errors; ``inside`` the fraction within the interval of ``level``.
+    ``extrapolation``: tested budget over the largest fitted. ``baseline``: the isoFLOP minima extrapolated,
+    against the minimum at the tested budget (None where a minimum is missing). ``message`` is empty unless
+    there was nothing to fit; then runs are empty and bias, rms, inside are None.
+    """
+
+    law: str
+    convention: str
+    budget: float
+    n_train: int
+    extrapolation: float
+    level: float
+    runs: tuple[dict[str, Any], ...]
+    bias: float | None
+    rms: float | None
+    inside: float | None
+    baseline: float | None
+    message: str
+
+    @property
+    def usable(self) -> bool:
+        return bool(self.runs)
+
+
+def run(
+    law: str | Law,
+    table: pd.DataFrame,
+    *,
+    below: float | None = None,
+    convention: str = "total",
+    **options: Any,
+) -> BackTest:
+    """Fit the runs with C below ``below`` (FLOPs; default: all but the largest budget) and predict those of
+    the largest budget. ``options`` go to :func:`analysis.fitting.fit`. Raises AnalysisError."""
+    frame, _ = select(table, options.get("roles", ("fit",)), convention=convention)
+    if not len(frame):
+        raise AnalysisError("back-test: no usable runs to fit")
+    budget = budgets(frame)
+    largest = float(budget.max())
+    if below is not None and not 0 < below <= largest:
+        raise AnalysisError(
+            f"back-test: below = {below:g} must lie between 0 and the largest budget {largest:g}"
+        )
+    early = budget < (largest if below is None else below)
+    train, test = frame[early], frame[budget == largest]
+    name = law if isinstance(law, str) else law.name
+    if not len(train):
+        return _nothing(name, convention, largest, 0, "all runs share one budget")
+    fitted = fit(law, train, convention=convention, **options)
+    reach = largest / float(budget[early].max())
+    if not fitted.usable:
+        return _nothing(name, convention, largest, len(train), fitted.status["message"], reach, fitted.level)
+    predicted = fitted.predict(test)
+    measured = test["L"].to_numpy(float)
+    error = predicted["loss"].to_numpy() / measured - 1
+    inside = (predicted["new_low"].to_numpy() <= measured) & (measured <= predicted["new_high"].to_numpy())
+    labels = test["label"].astype(str).tolist() if "label" in test.columns else row_names(test)
+    runs = tuple(
+        {
+            "row": row, "label": label, "N": float(n), "D": float(d), "C": float(c), "loss": float(loss),
+            "predicted": float(p), "error": float(e), "low": float(low), "high": float(high),
+            "inside": bool(i),
+        }
+        for row, label, n, d, c, loss, p, e, low, high, i in zip(
+            row_names(test), labels, test["N"], test["D"], test["C"], measured, predicted["loss"], error,
+            predicted["new_low"], predicted["new_high"], inside, strict=True,
+        )
+    )  # fmt: skip
+    return BackTest(
+        name, convention, largest, len(train), reach, fitted.level, runs,
+        bias=float(error.mean()), rms=float(np.sqrt(np.mean(error**2))), inside=float(inside.mean()),
+        baseline=_baseline(frame, early, convention), message="",
+    )  # fmt: skip
+
+
+def _baseline(frame: pd.DataFrame, early: np.ndarray, convention: str) -> float | None:
+    roles = tuple(frame["role"].unique())
+    last = minima(frame, convention=convention, roles=roles).minima[-1]
+    naive = minima(frame[early], convention=convention, roles=roles).baseline(last.budget)
+    return None if naive is None or last.loss is None else naive / last.loss - 1
+
+
+def _nothing(
+    law: str, convention: str, budget: float, n: int, message: str, reach: float = 1.0, level: float = 0.9
+) -> BackTest:
+    return BackTest(law, convention, budget, n, reach, level, (), None, None, None, None, message)

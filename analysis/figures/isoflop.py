@@ -1,0 +1,94 @@
+"""IsoFLOP curves with their minima, and the best size against compute."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.figures.style import (
+    ACCENT,
+    INK,
+    LOSS,
+    NAMES,
+    Shades,
+    canvas,
+    finish,
+    log_loss,
+    log_x,
+    look,
+    numbers,
+    power,
+)
+from analysis.isoflop import IsoFlop
+from analysis.result import Fit
+from analysis.text import count
+
+LEAST = 3  # sizes below which a budget is no curve
+
+
+def isoflop_curves(isoflop: IsoFlop, fit: Fit | None = None) -> Figure:
+    """Left: loss against size per budget, parabola, minimum (a star; none if it is not interior). Right: N*
+    against C with the power law through the minima, and the law's N* if ``fit`` has one."""
+    shown = [m for m in isoflop.minima if len(m.sizes) >= LEAST] or list(isoflop.minima)
+    size, compute = NAMES[isoflop.convention]
+    with look():
+        figure = canvas(3.6)
+        left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+        shades = Shades([m.budget for m in shown])
+        for m in shown:
+            colour = shades(m.budget)
+            left.plot(m.sizes, m.losses, "o", ms=4, color=colour, mec="white", mew=0.3, zorder=3)
+            if len(m.sizes) >= LEAST:
+                grid = np.geomspace(m.sizes[0], m.sizes[-1], 100)
+                left.plot(grid, m.curve(grid), "-", lw=1.2, color=colour, zorder=2)
+            if m.N is not None:
+                left.plot(m.N, m.loss, "*", ms=10, color=ACCENT, mec="white", mew=0.6, zorder=4)
+        if any(m.N is not None for m in shown):
+            left.plot([], [], "*", ms=10, color=ACCENT, mec="white", mew=0.6, label="minimum of the parabola")
+            left.legend(loc="best")
+        log_x(left, np.concatenate([m.sizes for m in shown]), count)
+        log_loss(left, np.concatenate([m.losses for m in shown]))
+        left.set(xlabel=size, ylabel=LOSS)
+        left.set_title("Loss at equal compute")
+        _sizes(right, isoflop, fit, shades)
+        right.set_title("Best size")
+        right.set(xlabel=compute, ylabel=f"Best {size[0].lower()}{size[1:-2]} $N^*$")
+        shades.explain(figure, [left, right], "C (FLOPs)", power)
+        return finish(figure)
+
+
+def _sizes(axes, isoflop: IsoFlop, fit: Fit | None, shades: Shades) -> None:
+    inside = isoflop.interior
+    if not inside:
+        axes.text(0.5, 0.5, isoflop.message, ha="center", va="center", transform=axes.transAxes, wrap=True)
+        return
+    budgets, best = np.array([m.budget for m in inside]), np.array([m.N for m in inside])
+    errors = np.array([m.se_log_N or 0.0 for m in inside])
+    reach = np.stack([best - best * np.exp(-errors), best * np.exp(errors) - best])
+    axes.errorbar(budgets, best, reach, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2, zorder=3)
+    for c, n in zip(budgets, best, strict=True):
+        axes.plot(c, n, "*", ms=11, color=ACCENT, mec="white", mew=0.6, zorder=4)
+    grid = np.geomspace(budgets.min() / 1.3, budgets.max() * 1.3, 50)
+    values = [best - reach[0], best + reach[1]]
+    if isoflop.size is not None:
+        se = f" ± {isoflop.size.se:.2f}" if isoflop.size.se is not None else ""
+        axes.plot(
+            grid,
+            isoflop.size.at(grid),
+            color=INK,
+            lw=1.2,
+            label=rf"minima: $C^{{{isoflop.size.slope:.2f}}}${se}",
+        )
+        values.append(isoflop.size.at(grid))
+    if fit is not None and fit.usable and fit.optimum and fit.convention == isoflop.convention:
+        best_of_law = fit.optimal(grid)["N"].to_numpy()
+        a = fit.optimum["a"]
+        name = rf"law: $C^{{{a:.2f}}}$" if a is not None else "law (exponent not identified)"
+        axes.plot(grid, best_of_law, "--", color=INK, lw=1.2, label=name)
+        values.append(best_of_law)
+    log_x(axes, grid, power, pad=0.02)
+    everything = np.concatenate(values)
+    axes.set_yscale("log")
+    axes.set_ylim(everything.min() / 1.15, everything.max() * 1.3)
+    numbers(axes.yaxis, axes.get_ylim(), count)
+    axes.legend(loc="upper left")

@@ -1,0 +1,91 @@
+"""The forecast against its outcome, with the back-test that preceded it."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.backtest import BackTest
+from analysis.figures.style import ACCENT, INK, LOSS, MUTED, NAMES, canvas, finish, log_x, look, power
+from analysis.forecasts import Forecast, Score
+from analysis.text import count, number
+
+
+def forecast_and_outcome(
+    forecast: Forecast, score: Score | None = None, backtest: BackTest | None = None
+) -> Figure:
+    """Left (with a usable back-test): signed error of the law fitted below the largest budget, per run of
+    that budget. Right: the frozen forecast with its interval and its sensitivity to the offset, the naive
+    baseline, the outcome."""
+    tested = backtest is not None and backtest.usable
+    with look():
+        figure = canvas(3.5, 7.2 if tested else 4.6)
+        if backtest is not None and tested:
+            left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+            _backtest(left, backtest)
+        else:
+            right = figure.add_subplot()
+        _forecast(right, forecast, score)
+        return finish(figure)
+
+
+def _backtest(axes: Axes, test: BackTest) -> None:
+    n = np.array([r["N"] for r in test.runs])
+    error = 100 * np.array([r["error"] for r in test.runs])
+    low = 100 * np.array([r["low"] / r["loss"] - 1 for r in test.runs])
+    high = 100 * np.array([r["high"] / r["loss"] - 1 for r in test.runs])
+    axes.axhline(0, color=ACCENT, lw=1.2, zorder=1)
+    axes.errorbar(
+        n, error, [error - low, high - error], fmt="o", ms=4.5, color=INK, elinewidth=1.0,
+        capsize=2.5, zorder=3,
+        label=f"prediction, {test.level:.0%} interval",
+    )  # fmt: skip
+    log_x(axes, n, count, pad=0.1)
+    reach = 1.35 * max(np.abs(low).max(), np.abs(high).max())
+    axes.set_ylim(-reach, reach)
+    axes.yaxis.set_major_locator(MaxNLocator(7))
+    axes.set(xlabel=NAMES[test.convention][0], ylabel="Predicted / measured − 1 (%)")
+    axes.set_title(f"Back-test, {test.extrapolation:.2g}× beyond its fitted runs\nC = {power(test.budget)}")
+    axes.text(0.98, 0.03, f"mean error {100 * (test.bias or 0):+.1f} %, rms {100 * (test.rms or 0):.1f} %",
+              transform=axes.transAxes, ha="right", fontsize=8)  # fmt: skip
+    axes.legend(loc="upper left", borderaxespad=0.2)
+
+
+def _forecast(axes: Axes, forecast: Forecast, score: Score | None) -> None:
+    interval, rows = forecast.interval, forecast.sensitivity
+    names, values = [f"law,\n{interval['level']:.0%} interval"], [forecast.prediction]
+    reach = [[forecast.prediction - interval["low"]], [interval["high"] - forecast.prediction]]
+    axes.errorbar(
+        0, forecast.prediction, reach, fmt="o", ms=6, color=INK, elinewidth=1.6, capsize=4, zorder=3
+    )
+    if rows:
+        offset = next(key for key in rows[0] if key not in ("prediction", "objective"))
+        spread = [row["prediction"] for row in rows]
+        at = len(names)
+        axes.plot([at] * len(rows), spread, "_", ms=12, mew=1.3, color=MUTED, zorder=3)
+        axes.vlines(at, min(spread), max(spread), color=MUTED, lw=1.0, zorder=2)
+        names.append(
+            f"law, {offset} held\n{number(round(rows[0][offset], 2))} … {number(round(rows[-1][offset], 2))}"
+        )
+        values += spread
+    if forecast.baseline is not None:
+        axes.plot(len(names), forecast.baseline, "D", ms=5.5, mfc="white", mec=INK, zorder=3)
+        names.append("isoFLOP\nminima")
+        values.append(forecast.baseline)
+    if score is not None:
+        place = "inside" if score.inside else "outside"
+        text = f"measured {score.loss:.3f}\n(law {100 * score.error:+.1f} %, {place} its interval)"
+        axes.axhline(score.loss, color=ACCENT, lw=1.2, zorder=1, label=text)
+        axes.legend(loc="upper right", borderaxespad=0.2)
+        values.append(score.loss)
+    everything = [*values, interval["low"], interval["high"]]
+    low, high = min(everything), max(everything)
+    axes.set_ylim(low - 0.12 * (high - low), high + (0.4 if score is not None else 0.12) * (high - low))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylabel(LOSS)
+    n, c = count(forecast.target["N"]), power(float(f"{forecast.target['C']:.2g}"))
+    axes.set_title(f"Forecast, {forecast.extrapolation:.2g}× beyond its fitted runs\nN = {n}, C = {c}")

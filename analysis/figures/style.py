@@ -1,0 +1,144 @@
+"""One look for all figures, applied inside a context so that nobody's settings change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from analysis.text import count
+
+INK = "#222222"
+MUTED = "#8a8a8a"
+ACCENT = "#c23b22"  # the outcome, the optimum: readable against viridis in grey and with colour blindness
+MOST = 9  # sizes or budgets named in a legend; more get a colour bar
+WIDTH = 7.2  # inches, a two-column page
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Settings of every figure: seaborn ticks, paper context, small legible type."""
+    own = {
+        "font.size": 9, "axes.labelsize": 9.5, "axes.titlesize": 9.5, "legend.fontsize": 8,
+        "legend.title_fontsize": 8, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.edgecolor": INK,
+        "axes.labelcolor": INK, "text.color": INK, "axes.titlelocation": "left", "legend.frameon": False,
+        "axes.linewidth": 0.8, "lines.linewidth": 1.4, "xtick.major.size": 4, "ytick.major.size": 4,
+        "xtick.minor.size": 2, "ytick.minor.size": 2, "xtick.major.width": 0.8, "ytick.major.width": 0.8,
+        "xtick.minor.width": 0.5, "ytick.minor.width": 0.5,
+    }  # fmt: skip
+    settings: dict[str, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}
+    with mpl.rc_context(settings):
+        yield
+
+
+def canvas(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure that belongs to no window and no global list."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+class Shades:
+    """A colour-blind safe sequential palette (viridis without its palest end) over the logs of ``values``."""
+
+    def __init__(self, values: Sequence[float] | np.ndarray):
+        self.levels = np.unique(np.asarray(values, float))
+        cut = mpl.colormaps["viridis"](np.linspace(0.0, 0.86, 256))
+        self.cmap = mpl.colors.ListedColormap(cut)
+        low, high = self.levels[0], self.levels[-1]
+        self.norm = LogNorm(low, high if high > low else low * 1.01)
+
+    def __call__(self, value: float) -> Any:
+        return self.cmap(self.norm(value))
+
+    def explain(self, figure: Figure, axes: Any, title: str, label: Any = count) -> None:
+        """A legend beside the axes for few levels, a colour bar for many."""
+        if len(self.levels) > MOST:
+            bar = figure.colorbar(mpl.cm.ScalarMappable(self.norm, self.cmap), ax=axes, pad=0.02, aspect=30)
+            bar.set_label(title)
+            bar.outline.set_visible(False)
+            numbers(bar.ax.yaxis, self.levels[[0, -1]], label)
+            return
+        handles = [
+            mpl.lines.Line2D([], [], marker="o", lw=1.4, ms=4.5, color=self(v), label=label(v))
+            for v in self.levels
+        ]
+        figure.legend(handles=handles[::-1], title=title, loc="outside right upper", alignment="left")
+
+
+def power(value: float) -> str:
+    """2 x 10^11 in mathtext."""
+    exponent = int(np.floor(np.log10(value) + 1e-9))
+    lead = value / 10.0**exponent
+    return rf"$10^{{{exponent}}}$" if abs(lead - 1) < 1e-6 else rf"${lead:.2g}\times10^{{{exponent}}}$"
+
+
+def numbers(axis: Any, ends: Sequence[float] | np.ndarray, label: Any) -> None:
+    """Round ticks 1-2-5 (or decades, for a wide range) on a logarithmic axis, with ``label``."""
+    low, high = np.log10(ends[0]), np.log10(ends[-1])
+    leads = (1, 2, 5) if high - low < 1.5 else (1, 3) if high - low < 2.4 else (1,)
+    decades = np.arange(np.floor(low) - 1, np.ceil(high) + 2)
+    step = max(1, int(np.ceil((high - low) / 7)))
+    if leads == (1,):
+        decades = decades[::step]
+    ticks = [lead * 10.0**d for d in decades for lead in leads]
+    axis.set_major_locator(ticker.FixedLocator(ticks))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: label(v)))
+    axis.set_minor_formatter(ticker.NullFormatter())
+    axis.set_minor_locator(ticker.LogLocator(subs=range(2, 10), numticks=50))
+
+
+def log_x(axes: Axes, values: Sequence[float] | np.ndarray, label: Any, pad: float = 0.06) -> None:
+    """A logarithmic x axis that spans ``values`` with some air."""
+    axes.set_xscale("log")
+    low, high = float(np.min(values)), float(np.max(values))
+    air = (high / low) ** pad if high > low else 1.2
+    axes.set_xlim(low / air, high * air)
+    numbers(axes.xaxis, (low, high), label)
+
+
+def log_loss(axes: Axes, values: Sequence[float] | np.ndarray, pad: float = 0.06) -> None:
+    """A logarithmic loss axis with plain decimal ticks (loss spans far less than a decade)."""
+    low, high = float(np.min(values)), float(np.max(values))
+    air = (high / low) ** pad if high > low else 1.05
+    axes.set_yscale("log")
+    axes.set_ylim(low / air, high * air)
+    plain(axes.yaxis, low / air, high * air)
+
+
+def plain(axis: Any, low: float, high: float) -> None:
+    """Evenly spaced decimal ticks on a logarithmic axis."""
+    ticks = ticker.MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    ticks = ticks[(ticks >= low) & (ticks <= high)]
+    decimals = next((d for d in range(5) if np.allclose(ticks, np.round(ticks, d), atol=1e-9)), 5)
+    axis.set_major_locator(ticker.FixedLocator(ticks))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:.{decimals}f}"))
+    axis.set_minor_locator(ticker.NullLocator())
+
+
+def typeset(formula: str) -> str:
+    """A law's formula in mathtext: Greek exponents, raised."""
+    words = {"alpha": r"\alpha", "beta": r"\beta", "gamma": r"\gamma", "delta": r"\delta"}
+    raised = re.sub(r"\^(\w+)", lambda m: "^{" + words.get(m[1], m[1]) + "}", formula)
+    return f"${raised.replace(' / ', '/').replace(' ', chr(92) + ' ')}$"
+
+
+def finish(figure: Figure) -> Figure:
+    sns.despine(fig=figure)
+    return figure
+
+
+NAMES = {
+    "total": ("Parameters N", "Training compute C (FLOPs)"),
+    "body": ("Body parameters N", "Training compute C (FLOPs)"),
+    "6nd": ("Parameters N", "Training compute C = 6ND (FLOPs)"),
+    "kaplan": ("Body parameters N", "Training compute C = 6ND (FLOPs)"),
+}
+LOSS = "Loss (nats per token)"

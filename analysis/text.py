@@ -1,0 +1,91 @@
+"""Fits as text. What is not identified is printed as such or as a bound, never as a number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from analysis.tables import CONVENTIONS
+
+if TYPE_CHECKING:
+    from analysis.result import Fit
+
+DERIVED = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
+
+
+def number(value: float) -> str:
+    """Four digits, powers of ten where they read better."""
+    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3e}"
+
+
+def count(value: float) -> str:
+    """12.3k, 4.56M, 7.8B: parameters or tokens."""
+    for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def fit_text(fit: Fit) -> str:
+    law, objective = fit.law, fit.objective
+    lines = [f"{law.name}: {law.formula}", f"  {CONVENTIONS[fit.convention][2]}; L in nats per token"]
+    lines += [f"  status: {fit.status['code']} - {fit.status['message']}"]
+    if fit.status["code"] != "ok":
+        lines.append(f"  advice: {fit.status['advice']}")
+    if fit.usable:
+        lines += ["", *_parameters(fit), ""]
+        delta = f", delta {objective['delta']:.3g}" if objective["delta"] is not None else ""
+        kind = {"huber": "sum of Huber on log residuals", "log-ls": "least squares on log residuals"}
+        lines.append(
+            f"  objective: {kind[objective['kind']]}{delta}: {objective['value']:.6g}, {objective['n']} runs"
+        )
+        starts, check = fit.starts, fit.intervals["check"]
+        lines.append(
+            f"  starts: {starts['agree']} of {starts['n']} agree"
+            + (
+                f"; {check['agree']} of {check['n']} replicates checked from many starts agree"
+                if check["n"]
+                else ""
+            )
+        )
+        lines.append(f"  intervals: {fit.intervals['level']:.0%}, {fit.intervals['method']}")
+        lines.append(f"  residuals: {_noise(fit)}")
+    lines += _excluded(fit)
+    lines += [f"  note: {note}" for note in fit.notes]
+    return "\n".join(lines)
+
+
+def _parameters(fit: Fit) -> list[str]:
+    lines, unknown = [], {}
+    for name, verdict in fit.identified.items():
+        kind = verdict["verdict"]
+        value = fit.solution.get(name, fit.optimum.get(name))
+        if name in fit.fixed:
+            lines.append(f"  {name:<6} {number(fit.fixed[name]):>10}  fixed")
+        elif kind == "yes" and value is not None:
+            low, high = fit.intervals["params"][name]
+            tail = f"   {DERIVED[name]}" if name in DERIVED else ""
+            lines.append(f"  {name:<6} {number(value):>10}  [{number(low)}, {number(high)}]{tail}")
+        elif kind == "one_sided":
+            side, bound = next(iter(verdict["bound"].items()))
+            sign = "<" if side == "upper" else ">"
+            lines.append(f"  {name:<6} {sign + ' ' + number(bound):>10}  one-sided: {verdict['reason']}")
+        else:
+            unknown.setdefault(verdict["reason"], []).append(name)
+    return lines + [f"  not identified: {', '.join(names)}: {reason}" for reason, names in unknown.items()]
+
+
+def _noise(fit: Fit) -> str:
+    text = f"{fit.noise['sd_log']:.2%} (robust {fit.noise['robust_sd_log']:.2%})"
+    seeds = fit.noise["seeds"]
+    return text + (
+        f"; repeated seeds differ by {seeds['sd_log']:.2%} ({seeds['degrees']} d.f.)" if seeds else ""
+    )
+
+
+def _excluded(fit: Fit) -> list[str]:
+    reasons = Counter(item["reason"] for item in fit.excluded)
+    lines = [f"  left out: {n} row{'s' if n > 1 else ''}, {reason}" for reason, n in reasons.items()]
+    if any(reason.startswith("status is") for reason in reasons):
+        lines.append("  note: runs that did not end well are missing from the fit, which can bias it")
+    return lines

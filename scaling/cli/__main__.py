@@ -1,0 +1,3 @@
+from scaling.cli.main import main
+
+main()

@@ -1,0 +1,253 @@
+"""The command: parses and prints, nothing else. What it calls is imported when it is called.
+
+Exit codes: 0 ok, 1 some run or check failed, 2 bad spec, table or usage, 130 interrupted (resumable).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scaling.errors import UserError
+
+app = typer.Typer(
+    name="scaling",
+    help="Plan, run and defend scaling-law studies of Transformers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Spec = Annotated[Path, typer.Argument(help="an experiment spec, such as experiments/quickstart.yaml")]
+Results = Annotated[Path, typer.Argument(help="the results folder of a study, such as results/quickstart")]
+Table = Annotated[Path, typer.Argument(help="a results folder, or any CSV of runs: params, tokens, loss")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="change a field of the spec; may be repeated"),
+]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
+Folder = Annotated[
+    Path | None, typer.Option("--results", help="results folder; left out: results/<study>")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="jobs at a time, instead of the spec's execution.workers")
+]
+
+
+@app.command()
+def plan(
+    spec: Spec,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    resolved: Annotated[bool, typer.Option(help="print the spec with every default filled in")] = False,
+    probe: Annotated[bool, typer.Option(help="measure this machine's speed where it is not known")] = True,
+    workers: Workers = None,
+) -> None:
+    """Say what a spec would train and what it would cost. Trains nothing."""
+    from scaling.cli.plans import plan_json, plan_text
+    from scaling.plan.cost import estimate_space, estimate_time
+    from scaling.plan.expand import plan_spec
+    from scaling.plan.probe import ProbeFailed, cached_probe, measure_probe
+    from scaling.sweep.machine import layout
+
+    study, planned = plan_spec(spec, overrides or [])
+    if resolved:
+        return _json(study.model_dump(mode="json"))
+    speed = cached_probe(planned)
+    if speed is None and probe:
+        _note("measuring the speed of a training step on this machine, once (--no-probe skips it) ...")
+        try:
+            speed = measure_probe(planned)
+        except ProbeFailed as error:
+            _note(f"no time estimate: {error}")
+    slots = len(layout(workers or planned.execution.workers, "auto", planned.execution.threads).slots)
+    time = None if speed is None else estimate_time(planned, speed, slots)
+    space = estimate_space(planned)
+    if as_json:
+        return _json(plan_json(planned, time, space))
+    print(plan_text(planned, time, speed, space, slots))
+    _next(f"scaling run {spec}" + "".join(f" --set {text}" for text in overrides or []))
+    return None
+
+
+@app.command()
+def run(
+    spec: Spec,
+    overrides: Overrides = None,
+    results: Folder = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Train a study, fit the law, freeze the forecast, train the held-out runs, score. Relaunch to resume."""
+    from scaling.cli.watch import watcher
+    from scaling.plan.expand import plan_spec
+    from scaling.study import StudyStopped, run_study
+
+    study, planned = plan_spec(spec, overrides or [])
+    folder = results or Path("results") / study.study
+    try:
+        with watcher() as watch:
+            report = run_study(planned, folder, spec=_asked(spec, overrides), workers=workers, watch=watch)
+    except StudyStopped as stopped:
+        _note(str(stopped))
+        raise typer.Exit(stopped.exit_code) from None
+    if as_json:
+        return _json(report.to_json())
+    print(report.text)
+    _next(f"scaling plot {folder}")
+    return None
+
+
+@app.command()
+def status(results: Results, as_json: Json = False) -> None:
+    """Counts and reasons, from files alone; works while the study runs."""
+    from dataclasses import asdict
+
+    from scaling.cli.states import status_text
+    from scaling.sweep.status import status as read_status
+
+    now = read_status(results)
+    if as_json:
+        return _json(asdict(now))
+    print(status_text(now))
+    return None
+
+
+@app.command()
+def logs(
+    results: Results,
+    run: Annotated[str, typer.Argument(help="a run or job: its label, its id, or how its id begins")],
+    lines: Annotated[int, typer.Option(min=1, help="how many of the last lines")] = 50,
+) -> None:
+    """The end of the log of the process that trained a run."""
+    from scaling.sweep.status import logs as find_log
+
+    path = find_log(results, run)
+    _note(str(path))
+    print("\n".join(path.read_text(errors="replace").splitlines()[-lines:]))
+
+
+@app.command()
+def collect(results: Results, as_json: Json = False) -> None:
+    """Write runs.csv and curves.parquet from the records."""
+    from dataclasses import asdict
+
+    from scaling.sweep.collect import collect as collect_records
+
+    done = collect_records(results)
+    if as_json:
+        return _json({key: str(v) if isinstance(v, Path) else v for key, v in asdict(done).items()})
+    print(done.summary)
+    for missing in done.missing:
+        print(f"no record: {missing.label} ({missing.cause})")
+    print(done.table, done.curves, sep="\n")
+    _next(f"scaling fit {results}")
+    return None
+
+
+@app.command()
+def fit(
+    table: Table,
+    law: Annotated[str, typer.Option(help="power, power-offset, chinchilla")] = "chinchilla",
+    convention: Annotated[str, typer.Option(help="which N: total or body")] = "total",
+    objective: Annotated[str, typer.Option(help="huber or log-ls (least squares), on log residuals")] = "huber",
+    delta: Annotated[float | None, typer.Option(help="Huber's delta; left out: from the residuals")] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, help="replicates for intervals")] = 500,
+    as_json: Json = False,
+) -> None:
+    """Fit a law to a runs table."""
+    from scaling.study import fit_table
+
+    fitted = fit_table(
+        table, law=law, convention=convention, objective=objective, delta=delta, bootstrap=bootstrap
+    )
+    if as_json:
+        print(fitted.to_json())
+        return None
+    print(fitted.summary())
+    _next(f"scaling plot {table}")
+    return None
+
+
+@app.command()
+def plot(
+    table: Table,
+    out: Annotated[Path | None, typer.Option(help="folder of the figures; left out: beside the table")] = None,
+) -> None:
+    """Draw every figure that a table, and what was saved beside it, can feed."""
+    from scaling.study import plot_table
+
+    for path in plot_table(table, out):
+        print(path)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What this machine offers: devices, versions, cache, data; and what is wrong with it."""
+    from scaling.cli.doctor import examine
+
+    report = examine()
+    if as_json:
+        _json(report.to_json())
+    else:
+        print(report.text)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON schema of a spec, for editors."""
+    from scaling.spec.schema import json_schema
+
+    _json(json_schema())
+
+
+def _asked(spec: Path, overrides: list[str] | None) -> str:
+    """The text for study.yaml: the spec as written, and what was changed on the command line."""
+    changes = "".join(f"# changed by --set {text}\n" for text in overrides or [])
+    return changes + spec.read_text(encoding="utf-8")
+
+
+def _json(value: Any) -> None:
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _next(command: str) -> None:
+    print(f"\nnext: {command}")
+
+
+def main() -> None:
+    """Entry point: errors of the user's input go to standard error, without a traceback."""
+    from scaling.own_analysis import require_own_analysis
+
+    try:
+        require_own_analysis()
+        from analysis.errors import AnalysisError
+    except UserError as error:
+        _note(str(error))
+        sys.exit(2)
+    try:
+        app()
+    except (UserError, AnalysisError) as error:
+        _note(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _note("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone: nothing left to say
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What ``scaling status`` prints."""
+
+from __future__ import annotations
+
+from scaling.cli.columns import columns
+from scaling.cli.words import duration, plural
+from scaling.sweep.status import Status
+
+ALL_ROWS = 60  # a longer study shows what is not done
+
+
+def status_text(now: Status) -> str:
+    """Counts, rows, failures with reasons, and whether somebody is at work."""
+    counts = ", ".join(f"{number} {state}" for state, number in now.counts.items() if number)
+    parts = [f"study {now.study} in {now.folder}: {plural(len(now.rows), 'run')}: {counts}"]
+    rows = [r for r in now.rows if len(now.rows) <= ALL_ROWS or r.state != "done"]
+    cells = [
+        (
+            row.label,
+            row.role,
+            row.state,
+            "" if row.step is None else f"{row.step:,}",
+            "" if row.steps is None else f"{row.steps:,}",
+            "" if row.loss is None else f"{row.loss:.4f}",
+            row.run_id,
+        )
+        for row in rows
+    ]
+    if cells:
+        parts.append(columns(("run", "role", "state", "step", "of", "loss", "id"), cells, left=3))
+    reasons = [f"{row.label}: {row.reason} (log: {row.log})" for row in now.rows if row.reason]
+    if reasons:
+        parts.append("\n".join(reasons))
+    if now.driver is None:
+        left = len(now.rows) - now.counts["done"]
+        parts.append("nobody is at work on it" + ("; `scaling run` on its spec goes on" if left else ""))
+    else:
+        eta = now.eta_seconds
+        left = "" if eta is None else f", about {duration(eta)} left in this phase"
+        parts.append(f"a driver is at work{left}")
+    return "\n\n".join(parts)

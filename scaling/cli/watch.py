@@ -1,0 +1,132 @@
+"""Show a sweep while it runs: a live table on a terminal, else one timestamped line an event and a heartbeat."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from scaling.cli.words import duration, flops, plural
+from scaling.sweep.events import (
+    Event,
+    JobStarted,
+    PhaseStarted,
+    Progress,
+    RunFailed,
+    RunFinished,
+    Stopping,
+)
+from scaling.sweep.progress import Snapshot
+
+HEARTBEAT_SECONDS = 15.0
+
+
+def describe(event: Event) -> str | None:
+    """An event in one line; None for progress, which is a heartbeat's matter."""
+    match event:
+        case PhaseStarted():
+            skipped = f", {event.skipped} done before" if event.skipped else ""
+            return (
+                f"training {plural(event.runs, 'run')} ({', '.join(event.roles)}) in "
+                f"{plural(event.jobs, 'job')} on {event.device}, {event.workers} at a time: "
+                f"{flops(event.flops)}{skipped}"
+            )
+        case JobStarted():
+            names = event.labels[0] if len(event.labels) == 1 else f"{event.labels[0]} .. {event.labels[-1]}"
+            how = ", resumed" if event.resumed else ""
+            again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+            return f"job {event.job_id} started: {names} ({plural(len(event.labels), 'run')}{how}{again})"
+        case RunFinished():
+            if event.loss is None:
+                return f"{event.label} {event.status}: {event.status_reason}"
+            took = f" after {duration(event.seconds)}" if event.seconds is not None else ""
+            return f"{event.label} loss {event.loss:.4f}{took}"
+        case RunFailed():
+            then = "will be tried again" if event.will_retry else f"see {event.log}"
+            waiting = f"; {plural(event.unreached, 'run')} of its job wait for it" if event.unreached else ""
+            return f"{event.label} FAILED ({event.kind}): {event.message}{waiting}; {then}"
+        case Stopping():
+            wait = duration(event.grace_seconds)
+            return f"{event.signal}: writing checkpoints, at most {wait}; once more stops at once"
+        case Progress():
+            return None
+
+
+def heartbeat(now: Snapshot) -> str:
+    eta = "" if now.eta_seconds is None else f", about {duration(now.eta_seconds)} left"
+    share = now.flops_done / now.flops_total if now.flops_total else 1.0
+    failed = f", {now.runs_failed} failed" if now.runs_failed else ""
+    return f"{now.runs_done} of {now.runs_total} runs, {share:.0%} of FLOPs{failed}{eta}"
+
+
+class Lines:
+    """For pipes and logs."""
+
+    def __init__(self, out: TextIO):
+        self.out, self.last = out, 0.0
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {text}", file=self.out, flush=True)
+        self.last = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            if time.monotonic() - self.last > HEARTBEAT_SECONDS:
+                self.say(heartbeat(event.snapshot))
+        elif (text := describe(event)) is not None:
+            self.say(text)
+
+
+class Board:
+    """For terminals: events scroll by, what runs now stays below them."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Board:
+        self.live.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.live.__exit__(None, None, None)
+
+    def say(self, text: str) -> None:
+        self.console.print(Text(f"{time.strftime('%H:%M:%S')} {text}"))
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self.live.update(_board(event.snapshot))
+        elif (text := describe(event)) is not None:
+            self.say(text)
+
+
+def _board(now: Snapshot) -> Group:
+    table = Table("run", "step", "of", "train loss", "job done", "for", box=None, pad_edge=False, expand=False)
+    for row in now.running:
+        table.add_row(
+            row.label,
+            "starting" if row.step is None else f"{row.step:,}",
+            "" if row.steps is None else f"{row.steps:,}",
+            "" if row.loss is None else f"{row.loss:.3f}",
+            f"{row.fraction:.0%}",
+            duration(row.seconds),
+        )
+    return Group(table, Text(heartbeat(now)))
+
+
+def watcher() -> Lines | Board:
+    """The right one for standard error, which it writes to: standard output is for results."""
+    console = Console(stderr=True)
+    return Board(console) if console.is_terminal else Lines(sys.stderr)

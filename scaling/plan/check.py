@@ -1,0 +1,92 @@
+"""What is wrong with the runs a study asks for: checks that need step counts."""
+
+from __future__ import annotations
+
+from scaling.counts.shape import Shape
+from scaling.plan.designs import Wanted
+from scaling.plan.resolve import Resolver
+from scaling.plan.run import WSD
+from scaling.spec import models as spec
+from scaling.spec.models import Study
+from scaling.spec.source import Finding
+
+MOST_RUNS = 100_000
+
+
+def too_many(wanted: list[Wanted]) -> list[Finding]:
+    if len(wanted) <= MOST_RUNS:
+        return []
+    return [
+        Finding(
+            ("design",), f"asks for {len(wanted)} runs, at most {MOST_RUNS} are planned", "split the study"
+        )
+    ]
+
+
+def too_small(wanted: list[Wanted]) -> list[Finding]:
+    """Amounts that pay for no step: of any size where short runs are left out anyway, else of one."""
+    groups = dict[tuple[str | int, ...], list[Wanted]]()
+    for w in wanted:
+        groups.setdefault(w.path, []).append(w)
+    found = list[Finding]()
+    for path, group in groups.items():
+        short = [w for w in group if w.steps < 1]
+        if short and (len(short) == len(group) or group[0].min_steps == 1):
+            message = f"too small for one step of {short[0].label}"
+            found.append(Finding(path, message, "raise it, lower recipe.batch_tokens, or use a smaller size"))
+    return found
+
+
+def repeated(kept: list[Wanted]) -> list[Finding]:
+    first, found = dict[tuple[Shape, int, int], Wanted](), list[Finding]()
+    for w in kept:
+        same = first.setdefault((w.shape, w.steps, w.seed), w)
+        if same is w or ("holdout" in (w.role, same.role) and w.role != same.role):
+            continue  # a fitted run held out has its own message
+        hint = "seeds of noise must differ from the study's" if w.role == "noise" else "remove one of them"
+        found.append(
+            Finding(w.path, f"duplicate run: {w.label} is the same as {same.label} ({same.role})", hint)
+        )
+    return found
+
+
+def held_out_inside(kept: list[Wanted]) -> list[Finding]:
+    """Held-out cells that are also trained before the forecast, with whatever seed."""
+    seen = {(w.shape, w.steps): w for w in kept if w.role != "holdout"}
+    found = list[Finding]()
+    for w in kept:
+        inside = seen.get((w.shape, w.steps)) if w.role == "holdout" else None
+        if inside is not None:
+            message = f"held-out run {w.label} is inside the fitted set: {inside.label} ({inside.role})"
+            found.append(Finding(w.path, message, "hold out a size or a budget that is not trained before"))
+    return found
+
+
+def schedule_too_long(study: Study, kept: list[Wanted], resolved: Resolver) -> list[Finding]:
+    short = list[tuple[Wanted, int]]()
+    for w in kept:
+        schedule = resolved.schedule(w)
+        needed = schedule.warmup_steps + (schedule.decay_steps if isinstance(schedule, WSD) else 0)
+        if needed > w.steps:
+            short.append((w, needed))
+    if not short:
+        return []
+    w, needed = max(short, key=lambda item: item[1] - item[0].steps)
+    what = "warmup and decay take" if isinstance(study.recipe.schedule, spec.WSD) else "warmup takes"
+    more = f" (and {len(short) - 1} more runs)" if len(short) > 1 else ""
+    message = f"{what} {needed} steps, but {w.label} has {w.steps}{more}"
+    return [
+        Finding(
+            ("recipe", "schedule"), message, "shorten them, or leave short runs out with design.min_steps"
+        )
+    ]
+
+
+def nothing_left(wanted: list[Wanted]) -> Finding:
+    longest = max((w.steps for w in wanted if w.role == "fit"), default=0)
+    if longest == 0:
+        return Finding(
+            ("family",), "no size is in the design", "leave in_design: false away from at least one"
+        )
+    message = f"every run has fewer than min_steps steps (the longest has {longest}): nothing is left to fit"
+    return Finding(("design", "min_steps"), message, "lower it or raise the horizons")

@@ -1,0 +1,117 @@
+"""What a plan costs: time from a measured probe, memory and disk from counts. All are estimates."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scaling.counts.flops import forward_matmul_flops
+from scaling.counts.shape import Shape
+from scaling.plan.designs import flops_per_step
+from scaling.plan.plan import Job, Plan, PlannedRun
+from scaling.plan.probe import Probe
+
+# Starting Python, importing the training stack and opening the data, per process, on a laptop core.
+PROCESS_SECONDS = 3.0
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Time:
+    """Seconds of work of all processes together by what they do, and of the wall clock.
+
+    ``holdout_wall_seconds`` is the part of ``wall_seconds`` after the forecast is frozen. The fit of the law
+    is not included.
+    """
+
+    training_seconds: float
+    evaluation_seconds: float
+    compile_seconds: float
+    start_seconds: float
+    wall_seconds: float
+    holdout_wall_seconds: float
+
+    @property
+    def work_seconds(self) -> float:
+        return self.training_seconds + self.evaluation_seconds + self.compile_seconds + self.start_seconds
+
+
+@dataclass(frozen=True)
+class Space:
+    """``memory_bytes`` of the arrays of the largest process: ``state_bytes`` (weights, moments, gradients,
+    exact) and activations (a rough estimate). ``checkpoint_bytes`` on disk, if none were removed."""
+
+    memory_bytes: int
+    state_bytes: int
+    checkpoint_bytes: int
+
+
+def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
+    """Time on ``workers`` processes that take the longest job left; held-out jobs wait for all others."""
+    compiled = set[Shape]()
+    training = evaluation = compiling = 0.0
+    early, late = list[float](), list[float]()
+    for job in plan.jobs:
+        runs = [plan.by_id[name] for name in job.run_ids]
+        train, evaluate = _training(job, runs, probe), _evaluation(plan, runs, probe)
+        shape = runs[0].run.shape
+        compile_once = 0.0 if shape in compiled else probe.compile_seconds(_step_flops(runs[0]))
+        compiled.add(shape)  # the compilation cache serves later jobs of this shape
+        training, evaluation, compiling = training + train, evaluation + evaluate, compiling + compile_once
+        target = late if runs[0].role == "holdout" else early
+        target.append(train + evaluate + compile_once + PROCESS_SECONDS)
+    after = makespan(late, workers)
+    return Time(
+        training_seconds=training,
+        evaluation_seconds=evaluation,
+        compile_seconds=compiling,
+        start_seconds=PROCESS_SECONDS * len(plan.jobs),
+        wall_seconds=makespan(early, workers) + after,
+        holdout_wall_seconds=after,
+    )
+
+
+def estimate_space(plan: Plan) -> Space:
+    """Memory of one process and disk of all checkpoints (two a job, one a run if ``keep_final``)."""
+    states = [(4 * FLOAT_BYTES * run.params, run) for run in plan.runs]
+    memory = max(state + _activation_bytes(run.run.shape, run.run.batch_tokens) for state, run in states)
+    moving = sum(2 * _checkpoint_bytes(plan.by_id[job.run_ids[0]]) for job in plan.jobs)
+    kept = sum(map(_checkpoint_bytes, plan.runs)) if plan.execution.keep_final else 0
+    return Space(memory, max(state for state, _ in states), moving + kept)
+
+
+def makespan(seconds: Iterable[float], workers: int) -> float:
+    """Wall time of jobs given to the first free of ``workers``, longest first (LPT; Graham 1969)."""
+    free = [0.0] * max(1, workers)
+    for job in sorted(seconds, reverse=True):
+        heapq.heapreplace(free, free[0] + job)
+    return max(free)
+
+
+def _step_flops(planned: PlannedRun) -> int:
+    return flops_per_step(planned.run.shape, planned.run.batch_tokens)
+
+
+def _training(job: Job, runs: Sequence[PlannedRun], probe: Probe) -> float:
+    return job.flops * probe.seconds_per_flop(_step_flops(runs[0]))
+
+
+def _evaluation(plan: Plan, runs: Sequence[PlannedRun], probe: Probe) -> float:
+    """One evaluation a run, at the speed of training per FLOP."""
+    shape = runs[0].run.shape
+    flops = forward_matmul_flops(shape) * plan.data.eval_tokens / shape.context
+    return len(runs) * flops * probe.seconds_per_flop(_step_flops(runs[0]))
+
+
+def _checkpoint_bytes(planned: PlannedRun) -> int:
+    """Weights and two moments."""
+    return 3 * FLOAT_BYTES * planned.params
+
+
+def _activation_bytes(shape: Shape, batch_tokens: int) -> int:
+    """Rough: what the backward pass keeps of each layer (residual, projections, scores, MLP) and logits."""
+    heads = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
+    scores = 2 * shape.heads * min(shape.context, 1024)
+    layer = 4 * shape.width + heads + scores + 4 * shape.mlp_width
+    return FLOAT_BYTES * batch_tokens * (shape.depth * layer + 3 * shape.vocab_size)

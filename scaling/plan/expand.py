@@ -1,0 +1,132 @@
+"""A Study -> a Plan: fully resolved runs, no rules left. Everything wrong with a study is said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path as FilePath
+
+from scaling.data.index import DataIndex, resolve
+from scaling.errors import Problem, UserError
+from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
+from scaling.plan.designs import Wanted, wanted_runs
+from scaling.plan.jobs import make_jobs
+from scaling.plan.plan import Excluded, Job, Plan, PlanData, PlannedRun
+from scaling.plan.resolve import Resolver, shortest_horizons
+from scaling.plan.run import (
+    short_hash,
+)
+from scaling.spec import models as spec
+from scaling.spec.check import check_study
+from scaling.spec.load import read_study
+from scaling.spec.models import PowerRule, Study
+from scaling.spec.source import Finding
+
+
+def plan_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> tuple[Study, Plan]:
+    """Read, check and plan a spec file, building the token store if it is missing.
+
+    Raises:
+        UserError: every problem of the spec and of the plan.
+    """
+    checked = read_study(path, overrides)
+    problems, plan = list(checked.problems), None
+    if checked.study is not None:
+        try:
+            plan = plan_study(checked.study)
+        except UserError as error:
+            problems += [p for p in error.problems if p not in problems]
+    if problems or checked.study is None or plan is None:
+        raise UserError(*problems)
+    return checked.study, plan
+
+
+def plan_study(study: Study) -> Plan:
+    """Plan a study, building the token store if it is missing.
+
+    Raises:
+        UserError: every problem of study and data.
+    """
+    return make_plan(study, resolve_data(study))
+
+
+def resolve_data(study: Study) -> DataIndex:
+    """The index of the study's data; problems are given the place in the spec.
+
+    Raises:
+        UserError: unknown corpus or tokenizer, or data that cannot serve this evaluation.
+    """
+    data = study.data
+    try:
+        return resolve(data.corpus, data.tokenizer, data.context, data.eval_documents, data.eval_tokens)
+    except UserError as error:
+        raise UserError(*(_located(study, problem) for problem in error.problems)) from None
+
+
+def _located(study: Study, problem: Problem) -> Problem:
+    section, _, field = problem.where.partition(".")
+    if section != "data":
+        return problem
+    return study.source.problem(Finding((section, field), problem.message, problem.hint))
+
+
+def make_plan(study: Study, index: DataIndex) -> Plan:
+    """Expand ``study`` on the data of ``index`` into runs and jobs. A pure function.
+
+    Raises:
+        UserError: every problem, with places in the spec where the study was loaded from one.
+    """
+    findings = check_study(study)
+    if findings:
+        raise UserError(*study.source.problems(findings))
+    wanted = wanted_runs(study, index.vocab_size)
+    findings = too_many(wanted) or too_small(wanted)
+    if findings:
+        raise UserError(*study.source.problems(findings))
+    kept = [w for w in wanted if w.steps >= w.min_steps]
+    findings = repeated(kept) + held_out_inside(kept)
+    resolved = Resolver(study, index, shortest_horizons(kept))
+    findings += schedule_too_long(study, kept, resolved)
+    if not any(w.role == "fit" for w in kept):
+        findings.append(nothing_left(wanted))
+    runs = list[PlannedRun]()
+    for w in kept:
+        rate = resolved.learning_rate(w)
+        if rate is None:
+            message = f"the rule gives no learning rate between 1e-12 and 1e6 for {w.label}"
+            findings.append(Finding(("recipe", "optimizer", "learning_rate"), message, "check its exponent"))
+            break
+        runs.append(resolved.planned(w, rate))
+    if findings:
+        raise UserError(*study.source.problems(findings))
+    jobs = make_jobs(runs)
+    return Plan(
+        study=study.study,
+        spec_sha=short_hash({"kind": "study", **study.model_dump(mode="json", exclude={"execution"})}),
+        data=PlanData(**dict(study.data), fingerprint=index.fingerprint, eval_id=index.eval_id),
+        runs=tuple(runs),
+        jobs=jobs,
+        excluded=tuple(_excluded(w) for w in wanted if w.steps < w.min_steps),
+        notes=tuple(_notes(study, wanted, jobs)),
+        execution=study.execution,
+    )
+
+
+def _excluded(w: Wanted) -> Excluded:
+    return Excluded(label=w.label, reason=f"{w.steps} steps, fewer than min_steps = {w.min_steps}")
+
+
+def _notes(study: Study, wanted: list[Wanted], jobs: tuple[Job, ...]) -> Iterable[str]:
+    """What a reader of the plan should know although it is no error."""
+    amounts = {w.path for w in wanted if w.role == "fit"}
+    used = {w.path for w in wanted if w.role == "fit" and w.steps >= w.min_steps}
+    if amounts - used:
+        yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
+    if not study.execution.share_trunk or any(len(job.run_ids) > 1 for job in jobs):
+        return
+    rate = study.recipe.optimizer.learning_rate
+    if not isinstance(study.recipe.schedule, spec.WSD | spec.Constant):
+        yield f"nothing is shared: a {study.recipe.schedule.kind} schedule depends on the horizon throughout"
+    elif isinstance(rate, PowerRule) and rate.of == "tokens":
+        yield "nothing is shared: the learning rate depends on the horizon"
+    else:
+        yield "nothing is shared: no two runs differ only in horizon"

@@ -1,0 +1,163 @@
+"""Pydantic's errors in plain English, with paths into the spec and "did you mean"."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from scaling.spec.models import Study
+from scaling.spec.source import Finding, Path, shorten
+
+_COMPARISONS = {
+    "greater_than": ("gt", "must be > {}"),
+    "greater_than_equal": ("ge", "must be >= {}"),
+    "less_than": ("lt", "must be < {}"),
+    "less_than_equal": ("le", "must be <= {}"),
+}
+_TEXTS = {
+    "string_type": "must be text",
+    "string_pattern_mismatch": "must be 1-64 letters, digits, '.', '_', '-', starting with a letter or digit",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list, such as [1, 2]",
+    "finite_number": "must be a finite number",
+}
+
+
+def explain(error: ValidationError) -> list[Finding]:
+    """One finding per error; a name missing only because it is misspelt is reported once."""
+    details = error.errors(include_url=False)
+    unknown = [_unknown(detail) for detail in details if detail["type"] == "extra_forbidden"]
+    meant = {(*finding.path[:-1], finding.meant) for finding in unknown}
+    found = list(unknown)
+    for detail in details:
+        path, types = _locate(detail["loc"])
+        kind = detail["type"]
+        implied = (
+            kind == "extra_forbidden"  # said above
+            or (kind == "missing" and path in meant)
+            or (kind == "too_short" and detail["input"])  # not empty, but no item of it is valid
+        )
+        if not implied:
+            found.append(_explain(path, types, detail))
+    return found
+
+
+def _unknown(detail: ErrorDetails) -> Finding:
+    path, types = _locate(detail["loc"][:-1])
+    names = _names(types)
+    name = str(detail["loc"][-1])
+    guess = closest(name, names)
+    hint = f"did you mean '{guess}'?" if guess else f"known here: {', '.join(names)}"
+    return Finding((*path, name), f"unknown name '{shorten(name, 60)}'", hint, at_key=True, meant=guess)
+
+
+def closest(name: str, names: tuple[str, ...] | list[str]) -> str | None:
+    """The likeliest of ``names`` that was meant by ``name``, if any."""
+    folded = {n.lower().replace("_", "-"): n for n in names}
+    found = difflib.get_close_matches(name[:100].lower().replace("_", "-"), list(folded), n=1, cutoff=0.6)
+    return folded[found[0]] if found else None
+
+
+def _explain(path: Path, types: list[Any], detail: ErrorDetails) -> Finding:
+    kind, context, value = detail["type"], detail.get("ctx", {}), detail.get("input")
+    got = f", is {show(value)}"
+    if kind == "missing":
+        return Finding(path, "required, but not given", f"add '{path[-1]}: ...'")
+    if kind == "union_tag_not_found":
+        return Finding(path, f"needs a 'kind' of {_or([_tag(t) for t in types])}", "add 'kind: ...'")
+    if kind in ("union_tag_invalid", "literal_error"):
+        return _choice((*path, "kind") if kind == "union_tag_invalid" else path, detail)
+    if kind in _COMPARISONS:
+        key, text = _COMPARISONS[kind]
+        return Finding(path, text.format(f"{context[key]:g}") + got)
+    if kind in ("too_short", "too_long"):
+        short = kind == "too_short"
+        return Finding(
+            path, "must not be empty" if short else f"must have at most {context['max_length']} items"
+        )
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return Finding(path, f"must be a mapping with {', '.join(_names(types))}" + got)
+    hint = "put it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
+    return Finding(path, _TEXTS.get(kind, detail["msg"]) + got, hint)
+
+
+def _choice(path: Path, detail: ErrorDetails) -> Finding:
+    context = detail.get("ctx", {})
+    expected = _quoted(context.get("expected_tags") or context["expected"])
+    given = context["tag"] if "tag" in context else detail["input"]
+    guess = closest(given, expected) if isinstance(given, str) else None
+    hint = f"did you mean '{guess}'?" if guess else ""
+    return Finding(path, f"must be {_or(expected)}, is {show(given)}", hint, meant=guess)
+
+
+def _quoted(expected: str) -> list[str]:
+    """The choices in pydantic's ``'a', 'b' or 'c'``."""
+    return expected.split("'")[1::2]
+
+
+def _or(choices: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]])) if choices else "something else"
+
+
+def show(value: Any) -> str:
+    """A value as a spec writes it, shortened."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return shorten(repr(value), 60)
+
+
+def _locate(loc: tuple[int | str, ...]) -> tuple[Path, list[Any]]:
+    """Pydantic's location without the tags of unions, and the types allowed there."""
+    current: Any = Study
+    path: list[str | int] = []
+    for part in loc:
+        members = _members(current)
+        if len(members) > 1:
+            current = next((m for m in members if _tag(m) == part), None)
+            continue
+        path.append(part)
+        current = members[0] if members else None
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(str(part))
+            current = field.annotation if field else None
+        elif get_origin(current) is tuple:
+            current = get_args(current)[0]
+        else:
+            current = None
+    return tuple(path), _members(current)
+
+
+def _names(types: list[Any]) -> tuple[str, ...]:
+    """Names of the fields of the one model allowed; just ``kind`` where there are several."""
+    match types:
+        case [type() as model] if issubclass(model, BaseModel):
+            return tuple(model.model_fields)
+        case _:
+            return ("kind",)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Members of a union without None and without ``Annotated``; a single type is its own only member."""
+    while hasattr(annotation, "__metadata__"):
+        annotation = annotation.__origin__
+    if get_origin(annotation) in (Union, types.UnionType):
+        found = [member for member in get_args(annotation) if member is not type(None)]
+        return _members(found[0]) if len(found) == 1 else found
+    return [annotation] if annotation is not None else []
+
+
+def _tag(member: Any) -> str:
+    for extra in getattr(member, "__metadata__", ()):
+        if hasattr(extra, "tag"):
+            return extra.tag
+    return get_args(member.model_fields["kind"].annotation)[0]

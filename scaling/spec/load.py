@@ -1,0 +1,226 @@
+"""A spec file, with overrides, to a checked Study. All errors at once, each with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, cast
+
+from pydantic import ValidationError, create_model
+
+from scaling.errors import Problem, UserError
+from scaling.spec.check import check_sections
+from scaling.spec.explain import closest, explain, show
+from scaling.spec.models import Study
+from scaling.spec.source import Finding, Mark, Path, Source, dotted_path, shorten
+from scaling.spec.text import LARGEST_BYTES, Tree, parse
+
+_OVERRIDE_PART = re.compile(r"([^.\[\]=]+)((?:\[[0-9]{1,6}\])*)")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of reading a spec: problems, and the study if it is clear what was meant.
+
+    Where misspelt names and choices are the only problems, ``study`` is what they were taken for, so that
+    later checks can add their problems to these; it must not be run.
+    """
+
+    study: Study | None
+    problems: tuple[Problem, ...]
+
+
+def load_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Study:
+    """Read the spec at ``path``, apply ``overrides`` such as ``recipe.batch_tokens=512``, check everything.
+
+    Raises:
+        UserError: every problem of the file and the overrides, in the order of the file.
+    """
+    checked = read_study(path, overrides)
+    if checked.problems or checked.study is None:
+        raise UserError(*checked.problems)
+    return checked.study
+
+
+def read_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Checked:
+    """As :func:`load_study`, returning problems of content.
+
+    Raises:
+        UserError: the file cannot be read or is not a YAML mapping.
+    """
+    name = str(path)
+    tree = parse(_read(FilePath(path)), name)
+    if tree.value is None:
+        raise UserError(Problem("is empty", name, "a spec starts with 'study: NAME'"))
+    raw = tree.value
+    if not isinstance(raw, dict):
+        raise UserError(Problem(f"must be a mapping of names to values, is {show(raw)}", f"{name}:1:1"))
+    problems = [problem for text in overrides for problem in _override(tree, text)]
+    checked = check_study_dict(cast(dict[str, Any], raw), Source(tree.keys, tree.values))
+    return Checked(checked.study, (*checked.problems, *problems))
+
+
+def study_from_dict(raw: Mapping[str, Any]) -> Study:
+    """A study from plain values, as in ``results/<study>/study.yaml`` or in a script.
+
+    Raises:
+        UserError: every problem, with paths of field names.
+    """
+    checked = check_study_dict(raw, Source())
+    if checked.problems or checked.study is None:
+        raise UserError(*checked.problems)
+    return checked.study
+
+
+def check_study_dict(raw: Mapping[str, Any], source: Source) -> Checked:
+    """Check plain values whose places ``source`` knows."""
+    study, findings = _validate(raw)
+    if study is None and any(finding.at_key or finding.meant for finding in findings):
+        # A misspelt name or kind hides what is below it: correct it and look again.
+        corrected, source = _corrected(raw, findings, source)
+        study, more = _validate(corrected)
+        seen = {(finding.path, finding.message) for finding in findings}
+        findings += [finding for finding in more if (finding.path, finding.message) not in seen]
+    if study is not None:
+        study._source = source  # pyright: ignore[reportPrivateUsage]
+    return Checked(study, tuple(source.problems(findings)))
+
+
+def _validate(raw: Mapping[str, Any]) -> tuple[Study | None, list[Finding]]:
+    try:
+        study = Study.model_validate(raw)
+    except ValidationError as error:
+        return None, explain(error) + check_sections(_valid_sections(raw))
+    return study, check_sections(dict(study))
+
+
+def _valid_sections(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections that are valid by themselves."""
+    valid = dict[str, Any]()
+    for name, info in Study.model_fields.items():
+        if name in raw:
+            try:
+                section: Any = create_model("Section", value=(cast(Any, info.annotation), info))
+                valid[name] = section(value=raw[name]).value
+            except ValidationError:
+                continue  # explained with the whole study
+    return valid
+
+
+def _corrected(
+    raw: Mapping[str, Any], findings: list[Finding], source: Source
+) -> tuple[dict[str, Any], Source]:
+    """A copy with misspelt names and choices corrected and unknown names removed, and where they are."""
+    copy = deepcopy(dict(raw))
+    for finding in sorted(findings, key=lambda f: -len(f.path)):
+        *parents, last = finding.path
+        node: Any = copy
+        for part in parents:
+            node = node[part]
+        if not finding.at_key:
+            if finding.meant is not None:
+                node[last] = finding.meant
+            continue
+        value = node.pop(last)
+        if finding.meant is not None and finding.meant not in node:
+            node[finding.meant] = value
+            source = source.renamed(finding.path, (*parents, finding.meant))
+    return copy, source
+
+
+def _read(path: FilePath) -> str:
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        near = closest(path.name, [p.name for p in _siblings(path)])
+        hint = f"did you mean '{path.with_name(near)}'?" if near else "give the path of a spec (*.yaml)"
+        raise UserError(Problem("no such file", name, hint)) from None
+    except IsADirectoryError:
+        raise UserError(Problem("is a directory", name, "give the path of a spec (*.yaml)")) from None
+    except (OSError, ValueError) as error:
+        raise UserError(Problem(f"cannot be read: {error}", shorten(name))) from None
+    if len(content) > LARGEST_BYTES:
+        raise UserError(Problem(f"is larger than {LARGEST_BYTES} bytes", name, "is this a spec?"))
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        message = f"is not UTF-8 text: byte 0x{content[error.start]:02x}"
+        raise UserError(Problem(message, f"{name}:{line}:{column}", "save the file as UTF-8")) from None
+
+
+def _siblings(path: FilePath) -> list[FilePath]:
+    try:
+        return sorted(path.parent.glob("*.yaml"))
+    except OSError:
+        return []
+
+
+def _override(tree: Tree, text: str) -> list[Problem]:
+    """Set one ``a.b[0].c=value`` in the tree, or say why not."""
+    where = f"--set {shorten(text)}"
+    name, equals, value = text.partition("=")
+    path = _override_path(name.strip())
+    if not equals or path is None:
+        return [Problem("must look like name=value", where, "such as --set recipe.batch_tokens=512")]
+    try:
+        new = parse(value, where, mark_all=where)
+    except UserError as error:
+        return list(error.problems)
+    node = tree.value
+    for i, part in enumerate(path[:-1]):
+        if isinstance(node, dict) and _item(node, part) is None:
+            cast(dict[Any, Any], node)[part] = {}
+            tree.keys[path[: i + 1]] = tree.values[path[: i + 1]] = _at(where)
+        node = _item(node, part)
+        if not isinstance(node, dict | list):
+            return [_cannot(where, path[: i + 1], "is not a mapping or list")]
+    if isinstance(node, list) and _item(node, path[-1]) is None:
+        return [_cannot(where, path[:-1], "is a list without that item")]
+    cast(Any, node)[path[-1]] = new.value
+    for marks, added in ((tree.keys, new.keys), (tree.values, new.values)):
+        for old in [p for p in marks if p[: len(path)] == path]:
+            del marks[old]
+        marks.update({path + p: mark for p, mark in added.items()})
+        marks[path] = new.values.get((), _at(where))
+    return []
+
+
+def _at(where: str) -> Mark:
+    return Mark(where, order=(10**9, 0))  # after everything in the file
+
+
+def _item(node: Any, part: str | int) -> Any:
+    """The item of a mapping or list, None if there is none."""
+    match node, part:
+        case dict(), str():
+            return cast(dict[str, Any], node).get(part)
+        case list(), int():
+            items = cast(list[Any], node)
+            return items[part] if part < len(items) else None
+        case _:
+            return None
+
+
+def _cannot(where: str, path: Path, reason: str) -> Problem:
+    return Problem(
+        f"{dotted_path(path)} {reason}", where, "set all of it, or use the name of something in it"
+    )
+
+
+def _override_path(name: str) -> Path | None:
+    """``holdout[0].width`` or ``holdout.0.width`` -> ``("holdout", 0, "width")``."""
+    path = list[str | int]()
+    for piece in name.split("."):
+        match = _OVERRIDE_PART.fullmatch(piece)
+        if match is None:
+            return None
+        path.append(int(match[1]) if match[1].isdecimal() and len(match[1]) < 7 else match[1])
+        path += [int(n) for n in re.findall(r"[0-9]+", match[2])]
+    return tuple(path) if isinstance(path[0], str) else None

@@ -1,0 +1,96 @@
+"""Numbers and durations as a spec writes them.
+
+Booleans are not numbers and text is not a number: ``true`` and ``"8"`` are refused where pydantic would
+take them. A whole number may be written ``1e6``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+LARGEST_COUNT = 10**15
+
+Unit = Literal["steps", "tokens", "%"]
+_DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+\.)\s*(steps?|tokens?|%)\s*", re.ASCII)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PydanticCustomError("spec", "must be a whole number")
+    return value
+
+
+def _real(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError("spec", "must be a number")
+    try:
+        return float(value) + 0.0  # -0.0 becomes 0.0: equal numbers give equal ids
+    except OverflowError:
+        raise PydanticCustomError("spec", "must be a number below 1e308") from None
+
+
+Whole = Annotated[int, BeforeValidator(_whole), Field(le=LARGEST_COUNT)]
+Count = Annotated[Whole, Field(ge=1)]
+Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False)]
+Positive = Annotated[Real, Field(gt=0, le=1e30)]
+Fraction = Annotated[Real, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Length of training: ``80 steps``, ``1e6 tokens``, ``20 %`` of a horizon. Resolved once, by the plan."""
+
+    value: float
+    unit: Unit
+
+    def __str__(self) -> str:
+        return f"{self.value:.12g} {self.unit}"
+
+    @classmethod
+    def parse(cls, text: object) -> Duration:
+        """Raises PydanticCustomError: not a number with one of the three units, or more than 100 %."""
+        if isinstance(text, Duration):
+            return text
+        match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise PydanticCustomError(
+                "spec", "must be a number with a unit, such as '80 steps', '1e6 tokens' or '20 %'"
+            )
+        value, word = float(match[1]), match[2]
+        unit: Unit = "%" if word == "%" else "steps" if word.startswith("step") else "tokens"
+        if value > (100 if unit == "%" else LARGEST_COUNT):
+            raise PydanticCustomError(
+                "spec", "must be at most 100 %" if unit == "%" else "must be at most 1e15"
+            )
+        return cls(value, unit)
+
+    def in_steps(self, horizon: int, batch_tokens: int) -> int:
+        """Nearest whole number of steps, at least 1 unless the duration is 0; percent are of ``horizon``."""
+        match self.unit:
+            case "steps":
+                exact = self.value
+            case "tokens":
+                exact = self.value / batch_tokens
+            case "%":
+                exact = self.value / 100 * horizon
+        return max(1, int(exact + 0.5)) if self.value > 0 else 0
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.parse, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        number = r"([0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?|[0-9]+\.)"
+        return {"type": "string", "pattern": rf"^\s*{number}\s*(steps?|tokens?|%)\s*$"}

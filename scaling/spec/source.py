@@ -1,0 +1,95 @@
+"""Where in a file, or in which ``--set``, each field of a spec was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from scaling.errors import Problem
+
+Path = tuple[str | int, ...]
+
+_EXCERPT = 160
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with the field at ``path``.
+
+    ``at_key`` points at its name rather than its value; ``meant`` is the name or choice that was misspelt.
+    """
+
+    path: Path
+    message: str
+    hint: str = ""
+    at_key: bool = False
+    meant: str | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place: ``where`` as printed and the text found there. ``order`` sorts marks as they are met."""
+
+    where: str
+    excerpt: str = ""
+    order: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Marks of names and values. All sources are equal, so that equal studies from two files are equal."""
+
+    keys: Mapping[Path, Mark] = field(default_factory=dict[Path, Mark], compare=False)
+    values: Mapping[Path, Mark] = field(default_factory=dict[Path, Mark], compare=False)
+
+    def mark(self, finding: Finding) -> Mark | None:
+        """The mark of the field, or else of the nearest field around it."""
+        path, tables = finding.path, (self.values, self.keys)
+        if finding.at_key:
+            tables = (self.keys, self.values)
+        while True:
+            for table in tables:
+                if path in table:
+                    return table[path]
+            if not path:
+                return None
+            path, tables = path[:-1], (self.keys, self.values)
+
+    def renamed(self, old: Path, new: Path) -> Source:
+        """These marks, and those at and below ``old`` under the name ``new`` too."""
+
+        def grown(marks: Mapping[Path, Mark]) -> dict[Path, Mark]:
+            below = {new + p[len(old) :]: mark for p, mark in marks.items() if p[: len(old)] == old}
+            return below | dict(marks)
+
+        return Source(grown(self.keys), grown(self.values))
+
+    def problem(self, finding: Finding) -> Problem:
+        mark, dotted = self.mark(finding), dotted_path(finding.path)
+        if mark is None:
+            return Problem(finding.message, dotted, finding.hint)
+        text = f"{dotted}: {finding.message}" if dotted else finding.message
+        return Problem(text, mark.where, finding.hint, mark.excerpt)
+
+    def problems(self, findings: list[Finding]) -> list[Problem]:
+        """Problems in the order in which a reader of the file meets them."""
+
+        def order(finding: Finding) -> tuple[int, int]:
+            mark = self.mark(finding)
+            return mark.order if mark else (0, 0)
+
+        return [self.problem(f) for f in sorted(findings, key=order)]
+
+
+def dotted_path(path: Path) -> str:
+    """``("holdout", 0, "width")`` -> ``holdout[0].width``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return shorten(text)
+
+
+def shorten(text: str, limit: int = _EXCERPT) -> str:
+    """One printable line of at most ``limit`` characters."""
+    line = "".join(c if c.isprintable() else "?" for c in text)
+    return line if len(line) <= limit else line[: limit - 3] + "..."

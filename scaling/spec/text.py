@@ -1,0 +1,179 @@
+"""YAML text -> plain values with marks. Data only: no tags, no anchors, nothing is run.
+
+Scalars follow the YAML 1.2 core schema, so ``1e11`` is a number and ``no`` is text. The tree is built from
+parser events without recursion, so nesting is bounded by us and not by the interpreter's stack.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from scaling.errors import Problem, UserError
+from scaling.spec.source import Mark, Path, dotted_path, shorten
+
+DEEPEST = 40
+LARGEST_BYTES = 1_000_000
+
+_NULL = re.compile(r"(null|Null|NULL|~)?")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NON_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+@dataclass
+class Tree:
+    """Plain values and the marks of their names and of themselves, by path."""
+
+    value: Any = None
+    keys: dict[Path, Mark] = field(default_factory=dict[Path, Mark])
+    values: dict[Path, Mark] = field(default_factory=dict[Path, Mark])
+
+
+@dataclass
+class _Open:
+    """A mapping or sequence whose end has not been met yet."""
+
+    path: Path
+    items: dict[str, Any] | list[Any]
+    key: str | None = None
+
+
+def parse(text: str, name: str, *, mark_all: str | None = None) -> Tree:
+    """Parse one YAML document.
+
+    Args:
+        name: file name, the first part of ``file:line:column``.
+        mark_all: the place to report for every mark instead (an override on the command line).
+
+    Raises:
+        UserError: broken YAML, tags, anchors, several documents, a name given twice or that is not text, or
+            more than ``DEEPEST`` levels; names given twice are reported all at once.
+    """
+    return _Builder(text, name, mark_all).build()
+
+
+class _Builder:
+    def __init__(self, text: str, name: str, mark_all: str | None):
+        self.text, self.name, self.mark_all = text, name, mark_all
+        self.lines = re.split(r"\r\n|\r|\n", text)
+        self.tree, self.stack, self.problems = Tree(), list[_Open](), list[Problem]()
+
+    def build(self) -> Tree:
+        documents = 0
+        try:
+            for event in _events(self.text):
+                documents += type(event).__name__ == "DocumentStartEvent"
+                if documents > 1:
+                    self._fail(
+                        event.start_mark, "a spec is one YAML document", "remove '---' and what follows it"
+                    )
+                self._take(event)
+        except MarkedYAMLError as error:
+            context, problem = str(error.context or ""), str(error.problem or "")  # pyright: ignore
+            mark: Any = error.problem_mark or error.context_mark  # pyright: ignore
+            what = ", ".join(filter(None, (context, problem)))
+            self._fail(mark, f"broken YAML: {shorten(what)}")
+        except (YAMLError, ValueError, OverflowError) as error:  # unprintable characters, absurd escapes
+            raise UserError(Problem(f"broken YAML: {shorten(str(error))}", self._place(None).where)) from None
+        if self.problems:
+            raise UserError(*self.problems)
+        return self.tree
+
+    def _place(self, mark: Any) -> Mark:
+        if self.mark_all is not None:
+            return Mark(self.mark_all, order=(10**9, 0))
+        if mark is None:
+            return Mark(self.name)
+        line, column = mark.line, mark.column
+        excerpt = shorten(self.lines[line].strip()) if line < len(self.lines) else ""
+        return Mark(f"{self.name}:{line + 1}:{column + 1}", excerpt, (line, column))
+
+    def _problem(self, mark: Any, message: str, hint: str = "") -> Problem:
+        place = self._place(mark)
+        return Problem(message, place.where, hint, place.excerpt)
+
+    def _fail(self, mark: Any, message: str, hint: str = "") -> None:
+        raise UserError(*self.problems, self._problem(mark, message, hint))
+
+    def _take(self, event: Any) -> None:
+        kind = type(event).__name__
+        if kind in ("MappingEndEvent", "SequenceEndEvent"):
+            self.stack.pop()
+            return
+        if kind not in ("MappingStartEvent", "SequenceStartEvent", "ScalarEvent", "AliasEvent"):
+            return
+        if event.anchor is not None:
+            self._fail(event.start_mark, "anchors and aliases are not supported", "write the value out")
+        if event.tag is not None:
+            self._fail(event.start_mark, f"tag {shorten(event.tag)} is not supported", "a spec is plain data")
+        parent = self.stack[-1] if self.stack else None
+        if parent is not None and isinstance(parent.items, dict) and parent.key is None:
+            self._name(parent, event)
+            return
+        value: Any = _scalar(event) if kind == "ScalarEvent" else {} if kind == "MappingStartEvent" else []
+        path = self._attach(parent, value)
+        mark = self._place(event.start_mark)
+        # What is absent or starts on the line after its name is better pointed at by its name.
+        below = value is None if kind == "ScalarEvent" else not event.flow_style
+        self.tree.values.setdefault(path, self.tree.keys.get(path, mark) if below else mark)
+        if kind != "ScalarEvent":
+            if len(self.stack) >= DEEPEST:
+                self._fail(event.start_mark, f"nested more than {DEEPEST} levels deep", "a spec is flat")
+            self.stack.append(_Open(path, value))
+
+    def _name(self, parent: _Open, event: Any) -> None:
+        """A scalar in the place of a name."""
+        name = _scalar(event) if type(event).__name__ == "ScalarEvent" else None
+        if not isinstance(name, str):
+            self._fail(event.start_mark, "a name must be plain text", "quote it, or write name: value")
+            return
+        path, items = (*parent.path, name), parent.items
+        parent.key = name
+        if name in items:
+            first = self.tree.keys[path].where.removeprefix(f"{self.name}:").partition(":")[0]
+            message = f"{dotted_path(path)}: given twice, first on line {first}"
+            self.problems.append(self._problem(event.start_mark, message, "keep one of them"))
+        else:
+            self.tree.keys[path] = self._place(event.start_mark)
+
+    def _attach(self, parent: _Open | None, value: Any) -> Path:
+        if parent is None:
+            self.tree.value = value
+            return ()
+        if isinstance(parent.items, list):
+            parent.items.append(value)
+            return (*parent.path, len(parent.items) - 1)
+        name, parent.key = parent.key or "", None
+        parent.items[name] = value
+        return (*parent.path, name)
+
+
+def _events(text: str) -> Iterator[Any]:
+    reader: Any = YAML(typ="safe", pure=True)
+    return reader.parse(text)
+
+
+def _scalar(event: Any) -> Any:
+    """YAML 1.2 core schema, without octal and hexadecimal; quoted scalars are text."""
+    text = event.value
+    if not event.implicit[0]:
+        return text
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text[0] in "tT"
+    if _INT.fullmatch(text) and len(text) < 300:
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _NON_FINITE.fullmatch(text):
+        return math.nan if text[-1] in "nN" else -math.inf if text[0] == "-" else math.inf
+    return text

@@ -1,0 +1,138 @@
+"""How far a sweep is, and when it will be done: from the jobs' progress.json and the clock."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from scaling.errors import UserError
+from scaling.sweep.store import read_json
+
+SETTLE_SECONDS = 3.0  # a job younger than this says little about its own speed: it is still compiling
+
+
+class JobProgress(BaseModel):
+    """A job's own report, about one a second."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    run_id: str
+    step: int
+    steps: int
+    job_flops_done: float
+    job_flops_total: float
+    loss: float | None = None
+
+
+def read_progress(job_dir: Path) -> JobProgress | None:
+    """None before the first report, or when it cannot be read: progress is for display only."""
+    try:
+        value = read_json(job_dir / "progress.json")
+        return None if value is None else JobProgress.model_validate(value)
+    except (UserError, ValidationError):
+        return None
+
+
+@dataclass(frozen=True)
+class RunningRow:
+    """One running job, for a live table. ``step`` and ``loss`` are those of the run it trains now."""
+
+    job_id: str
+    run_id: str | None
+    label: str
+    slot: int
+    attempt: int
+    seconds: float
+    step: int | None
+    steps: int | None
+    loss: float | None
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The whole phase at one moment. ``eta_seconds`` is None until a speed is known."""
+
+    seconds: float
+    runs_done: int
+    runs_failed: int
+    runs_total: int
+    jobs_queued: int
+    flops_done: float
+    flops_total: float
+    eta_seconds: float | None
+    running: tuple[RunningRow, ...]
+
+
+@dataclass
+class Pace:
+    """Work of one job in this launch: FLOPs to do when it started, first and last report."""
+
+    flops: float
+    started: float
+    first: JobProgress | None = None
+    last: JobProgress | None = None
+
+    def report(self, progress: JobProgress | None) -> None:
+        self.first = self.first or progress
+        self.last = progress or self.last
+
+    @property
+    def remaining(self) -> float:
+        last = self.last
+        return self.flops if last is None else max(0.0, last.job_flops_total - last.job_flops_done)
+
+    @property
+    def work(self) -> float:
+        """FLOPs trained since the first report."""
+        if self.first is None or self.last is None:
+            return 0.0
+        return max(0.0, self.last.job_flops_done - self.first.job_flops_done)
+
+
+def makespan(busy: Sequence[float], queued: Sequence[float], workers: int) -> float:
+    """Seconds until all is done when free workers take the longest queued job first.
+
+    ``busy`` are the seconds each working worker needs for its job, ``queued`` those of the waiting jobs.
+    """
+    free = [*busy, *[0.0] * (workers - len(busy))]
+    heapq.heapify(free)
+    for seconds in sorted(queued, reverse=True):
+        heapq.heapreplace(free, free[0] + seconds)
+    return max(free, default=0.0)
+
+
+class Clock:
+    """Speed over a phase. A finished job counts with all its seconds, compiling and evaluating too."""
+
+    def __init__(self) -> None:
+        self._flops = 0.0
+        self._seconds = 0.0
+
+    def finished(self, pace: Pace, now: float) -> None:
+        first = pace.first.job_flops_done if pace.first else 0.0
+        total = pace.last.job_flops_total if pace.last else pace.flops
+        self._flops += max(0.0, total - first)
+        self._seconds += now - pace.started
+
+    def eta(self, running: Sequence[Pace], queued: Sequence[float], workers: int, now: float) -> float | None:
+        """Seconds to go, None while no speed is known. ``queued`` are FLOPs."""
+        seconds = self._seconds + sum(now - pace.started for pace in running if pace.work)
+        rate = (self._flops + sum(pace.work for pace in running)) / seconds if seconds else 0.0
+        busy = [_seconds_left(pace, rate, now) for pace in running]
+        waiting = [flops / rate if rate else None for flops in queued]
+        if None in busy or None in waiting:
+            return None
+        return makespan([s for s in busy if s is not None], [s for s in waiting if s is not None], workers)
+
+
+def _seconds_left(pace: Pace, rate: float, now: float) -> float | None:
+    age = now - pace.started
+    if pace.work and age > SETTLE_SECONDS:
+        rate = pace.work / age
+    if pace.remaining == 0:
+        return 0.0
+    return pace.remaining / rate if rate else None

@@ -1,0 +1,125 @@
+"""What a study's files say: counts by state, a row per run, failures with reasons. Works while it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from scaling.errors import Problem, UserError
+from scaling.sweep.guard import driver_info
+from scaling.sweep.planfile import PlanFile, PlannedRun, load_plan
+from scaling.sweep.store import RunState, State, Store, last_row
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """``reason`` says why a run failed, diverged or waits for a failed one; ``failures`` counts attempts."""
+
+    run_id: str
+    label: str
+    role: str
+    job_id: str
+    state: State
+    step: int | None
+    steps: int | None
+    loss: float | None
+    failures: int
+    reason: str
+    log: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """``driver`` is what the driver at work says of itself (see ``driver.json``); None when none is."""
+
+    study: str
+    folder: str
+    counts: dict[State, int]
+    rows: tuple[StatusRow, ...]
+    driver: dict[str, Any] | None
+
+    @property
+    def failures(self) -> tuple[StatusRow, ...]:
+        return tuple(row for row in self.rows if row.state == "failed")
+
+    @property
+    def eta_seconds(self) -> float | None:
+        return ((self.driver or {}).get("snapshot") or {}).get("eta_seconds")
+
+
+def status(folder: Path) -> Status:
+    """Counts and rows of the study in ``folder``, in the plan's order.
+
+    Raises:
+        UserError: the folder holds no study, or its plan.json is damaged.
+    """
+    store = Store(Path(folder))
+    plan = load_plan(store)
+    driver = driver_info(store)
+    running = {row["run_id"]: row for row in ((driver or {}).get("snapshot") or {}).get("running", ())}
+    states = {run.run_id: store.run_state(run.run_id) for run in plan.runs}
+    blocked = _blocked(plan, states)
+    rows = tuple(
+        _row(store, run, states[run.run_id], running.get(run.run_id), blocked.get(run.job_id, ""))
+        for run in plan.runs
+    )
+    found = Counter(row.state for row in rows)
+    counts = {state: found[state] for state in get_args(State)}
+    return Status(plan.study, str(store.folder), counts, rows, driver)
+
+
+def _blocked(plan: PlanFile, states: dict[str, RunState]) -> dict[str, str]:
+    """Jobs in which a run failed, and its label: the others of the job may wait for it."""
+    failed = [run for run in plan.runs if states[run.run_id].state == "failed"]
+    return {run.job_id: run.label for run in failed}
+
+
+def _row(
+    store: Store, run: PlannedRun, state: RunState, live: dict[str, Any] | None, blocked: str
+) -> StatusRow:
+    step, loss, reason = None, None, ""
+    steps = run.run.get("steps")
+    error = state.error or {}
+    name: State = state.state
+    if state.record is not None:
+        result = state.record["result"]
+        step, loss, reason = result.get("steps"), result.get("loss"), result.get("status_reason") or ""
+    elif live is not None:
+        name, step, steps, loss = "running", live["step"], live["steps"], live["loss"]
+    elif name in ("failed", "half-done"):
+        step = (last_row(store.run_dir(run.run_id) / "metrics.jsonl") or {}).get("step", error.get("step"))
+    if name == "failed":
+        reason = f"{error.get('kind', 'unknown')}: {error.get('message', '')}"
+    elif blocked and name in ("half-done", "pending"):
+        reason = f"its job stopped at {blocked}"
+    failures = error.get("attempt") or 0
+    log = str(store.job_dir(run.job_id) / "log.txt")
+    return StatusRow(
+        run.run_id, run.label, run.role, run.job_id, name, step, steps, loss, failures, reason, log
+    )
+
+
+def logs(folder: Path, name: str) -> Path:
+    """The log of a run or job, by its id, its label, or the unique start of an id.
+
+    Raises:
+        UserError: nothing or more than one thing has that name, or it has not been started.
+    """
+    store = Store(Path(folder))
+    plan = load_plan(store)
+    exact = {run.job_id for run in plan.runs if name in (run.run_id, run.label, run.job_id)}
+    jobs = exact or {
+        run.job_id
+        for run in plan.runs
+        if name and (run.run_id.startswith(name) or run.job_id.startswith(name))
+    }
+    if len(jobs) != 1:
+        found = f"names {len(jobs)} jobs" if jobs else "names no run or job of this study"
+        hint = f"`scaling status {store.folder}` lists ids and labels"
+        raise UserError(Problem(f"{name!r} {found}", hint=hint))
+    path = store.job_dir(jobs.pop()) / "log.txt"
+    if not path.exists():
+        raise UserError(Problem(f"{name!r} has no log yet: its job has not been started", str(path)))
+    return path

@@ -1,0 +1,50 @@
+"""Small studies and a data index that needs no data."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from types import SimpleNamespace
+from typing import Any, cast
+
+from scaling.data.index import DataIndex
+from scaling.plan.expand import make_plan
+from scaling.plan.plan import Plan
+from scaling.spec.load import study_from_dict
+
+BASE: dict[str, Any] = {
+    "study": "s",
+    "data": {"corpus": "c", "context": 64},
+    "family": {"kind": "width-dial", "depth": 2, "widths": [16, 32], "head_dim": 8},
+    "recipe": {
+        "optimizer": {
+            "kind": "adamw",
+            "learning_rate": {"kind": "power", "of": "width", "coefficient": 0.2, "exponent": -1},
+        },
+        "schedule": {"kind": "wsd", "warmup": "80 steps", "decay": "20 %"},
+        "batch_tokens": 256,
+    },
+    "design": {"kind": "grid", "steps": [500, 1000]},
+}
+
+
+def fake_index(train_windows: int = 1000, context: int = 64) -> DataIndex:
+    facts = SimpleNamespace(
+        fingerprint="f" * 12, eval_id="e" * 12, vocab_size=256, context=context, train_windows=train_windows
+    )
+    return cast(DataIndex, facts)
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """BASE with values at dotted paths (``recipe__schedule=...``) replaced."""
+    raw = deepcopy(BASE)
+    for name, value in changes.items():
+        *parents, last = name.split("__")
+        node = raw
+        for part in parents:
+            node = node[part]
+        node[last] = value
+    return raw
+
+
+def plan_of(**changes: Any) -> Plan:
+    return make_plan(study_from_dict(changed(**changes)), fake_index())

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaling.plan import probe as module
+from scaling.plan.cost import PROCESS_SECONDS, estimate_space, estimate_time, makespan
+from scaling.plan.designs import flops_per_step
+from scaling.plan.probe import Probe, ProbeFailed, ProbePoint, cached_probe, measure_probe, probe_runs
+from tests.plan.studies import plan_of
+
+FLAT = Probe("cpu", (ProbePoint(1e6, 1e-3, 5.0), ProbePoint(1e9, 1.0, 5.0)))  # 1e9 FLOP/s everywhere
+
+
+def test_makespan() -> None:
+    assert makespan([3, 3, 2, 2, 2], 2) == 7  # longest first: 3+2+2 and 3+2; the optimum is 6
+    assert makespan([5, 1, 1, 1], 2) == 5
+    assert makespan([], 2) == 0
+
+
+def test_interpolation_is_logarithmic() -> None:
+    probe = Probe("cpu", (ProbePoint(1e6, 1e-2, 1.0), ProbePoint(1e8, 1e-2, 4.0)))
+    assert probe.seconds_per_flop(1e7) == pytest.approx(1e-9)
+    assert probe.compile_seconds(1e7) == pytest.approx(2.0)
+    assert probe.seconds_per_flop(1.0) == pytest.approx(1e-8)
+    assert probe.seconds_per_flop(1e12) == pytest.approx(1e-10)
+
+
+def test_time_adds_up() -> None:
+    plan = plan_of(holdout=[{"width": 32, "steps": 5000}])
+    time = estimate_time(plan, FLAT, workers=2)
+    assert time.training_seconds == pytest.approx(plan.totals.flops_spent / 1e9)
+    assert time.compile_seconds == pytest.approx(10.0), "once a shape: the held-out run finds it compiled"
+    assert time.start_seconds == 3 * PROCESS_SECONDS
+    alone = estimate_time(plan, FLAT, workers=1)
+    assert alone.wall_seconds == pytest.approx(alone.work_seconds)
+    (job,) = plan.jobs_of("holdout")
+    assert time.holdout_wall_seconds > job.flops / 1e9, "held-out runs wait for the forecast"
+    assert time.holdout_wall_seconds < time.wall_seconds < alone.wall_seconds
+
+
+def test_space() -> None:
+    plan = plan_of()
+    largest = max(run.params for run in plan.runs)
+    space = estimate_space(plan)
+    assert space.state_bytes == 16 * largest
+    assert space.memory_bytes > space.state_bytes
+    assert space.checkpoint_bytes == sum(2 * 12 * plan.by_id[job.run_ids[0]].params for job in plan.jobs)
+    assert estimate_space(plan_of(execution={"keep_final": True})).checkpoint_bytes > space.checkpoint_bytes
+
+
+def test_probes_are_few_and_span_the_sizes() -> None:
+    plan = plan_of(family__widths=[8, 16, 24, 32, 48, 64, 128])
+    flops = [flops_per_step(run.run.shape, 256) for run in probe_runs(plan)]
+    assert [run.run.shape.width for run in probe_runs(plan)] == [8, 32, 128]
+    assert flops == sorted(flops)
+    assert len(probe_runs(plan_of(family__widths=[8]))) == 1
+
+
+class Answers:
+    """A stand-in for the measuring process that counts what it is asked."""
+
+    def __init__(self, **answer: Any):
+        self.asked, self.answer = list[int](), answer
+
+    def __call__(self, command: list[str], *, input: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        assert command[1:] == ["-m", "scaling.train.probe"]
+        question = json.loads(input)
+        self.asked.append(len(question["runs"]))
+        point = {"flops_per_step": 1e6, "seconds_per_step": 1e-3, "compile_seconds": 5.0}
+        results = [point | {"flops_per_step": 1e6 * run["shape"]["width"]} for run in question["runs"]]
+        out = json.dumps({"device": "cpu", "versions": {}, "results": results})
+        return subprocess.CompletedProcess(
+            command, self.answer.get("code", 0), self.answer.get("out", out), "a\nb"
+        )
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    return tmp_path / "probes"
+
+
+def test_probes_are_cached_by_shape_and_machine(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = Answers()
+    monkeypatch.setattr(module.subprocess, "run", answers)
+    plan = plan_of(family__widths=[8, 32, 128])
+    assert cached_probe(plan) is None
+    first = measure_probe(plan)
+    assert first == measure_probe(plan) == cached_probe(plan)
+    measure_probe(plan_of(family__widths=[8, 64, 128]))
+    assert answers.asked == [3, 1], "only what is new is measured"
+    measure_probe(plan, again=True)
+    for file in cache.glob("*.json"):
+        file.write_text("{")
+    measure_probe(plan)
+    assert answers.asked == [3, 1, 3, 3], "damaged files are measured again"
+    monkeypatch.setattr(module, "machine", lambda: {"cpu": "another"})
+    assert cached_probe(plan) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [({"code": 1}, "code 1: b"), ({"out": "{}"}, "nonsense"), ({"out": "hello"}, "nonsense")],
+)
+@pytest.mark.usefixtures("cache")
+def test_a_failed_probe_says_why(
+    answer: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.subprocess, "run", Answers(**answer))
+    with pytest.raises(ProbeFailed, match=message):
+        measure_probe(plan_of())

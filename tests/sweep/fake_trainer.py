@@ -1,0 +1,91 @@
+"""Stands in for ``python -m scaling.train``: keeps the contract, trains nothing, fails as it is told.
+
+``behaviour.json`` in the study's folder maps a run's label to one of the words below; others just succeed.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def write(path: Path, value: object) -> None:
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(value))
+    os.replace(aside, path)
+
+
+def watch_driver() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+def record(run: dict, status: str) -> dict:
+    shape, ok = run["run"]["shape"], status == "ok"
+    tokens = run["run"]["steps"] * run["run"]["batch_sequences"] * shape["context"]
+    result = {
+        "status": status,
+        "status_reason": None if ok else "loss not finite at step 7",
+        "loss": 2.5 if ok else None,
+        "eval_id": "e" * 12,
+        "eval_tokens": 1000,
+        "steps": run["run"]["steps"],
+        "tokens": tokens,
+        "params": {"total": 30, "embedding": 10, "head": 10, "body": 10},
+    }
+    execution = {"flops_spent": run["flops_spent"], "wall_seconds": 1.5, "device": "cpu", "git_commit": None}
+    return {"schema": 1, "run_id": run["run_id"], "result": result, "execution": execution}
+
+
+def train(study: Path, job: Path, run: dict, action: str) -> bool:
+    folder = study / "runs" / run["run_id"]
+    if (folder / "record.json").exists():
+        return True
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(study / "trained.txt", "a") as file:
+        file.write(run["label"] + "\n")
+    write(folder / "run.json", run["run"])
+    rows = [{"step": s, "tokens": 64 * s, "flops": 10.0 * s, "train/loss": 3.0 - 0.1 * s} for s in (1, 2)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    total = {"job_flops_done": 50, "job_flops_total": 100, "loss": 2.8}
+    write(job / "progress.json", {"run_id": run["run_id"], "step": 2, "steps": run["run"]["steps"], **total})
+    print("training", run["label"], os.getpid(), flush=True)
+    match action:
+        case "crash":
+            raise RuntimeError("the loss function is on fire")
+        case "crash once" if not (folder / "crashed").exists():
+            (folder / "crashed").touch()
+            raise RuntimeError("a passing cloud")
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "own error":
+            write(folder / "error.json", {"schema": 1, "kind": "disk full", "message": "no space", "step": 2})
+            return False
+        case "leave":
+            sys.exit(0)
+        case "hang":
+            time.sleep(60)
+    write(folder / "record.json", record(run, "diverged" if action == "diverge" else "ok"))
+    return True
+
+
+def main() -> int:
+    job = Path(sys.argv[-1])
+    study = job.parent.parent
+    behaviour = study / "behaviour.json"
+    actions = json.loads(behaviour.read_text()) if behaviour.exists() else {}
+    runs = json.loads((job / "job.json").read_text())["runs"]
+    if "deaf" in sys.argv:  # stuck: neither signals nor the end of standard input reach it
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: ((job / "checkpoint").touch(), os._exit(130)))
+        threading.Thread(target=watch_driver, daemon=True).start()
+    return 0 if all([train(study, job, run, actions.get(run["label"], "ok")) for run in runs]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

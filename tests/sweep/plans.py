@@ -1,0 +1,95 @@
+"""Small plans, and a folder in which the fake trainer works through them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from scaling.counts.shape import Shape
+from scaling.plan.run import WSD, AdamW, Data, Run, canonical_json, run_id, trunk_id
+from scaling.sweep.driver import Sweep, open_sweep
+
+FAKE = (sys.executable, "-S", str(Path(__file__).with_name("fake_trainer.py")))
+
+
+def make_run(width: int, steps: int) -> Run:
+    shape = Shape(
+        depth=1, width=width, heads=1, kv_heads=1, head_dim=8, mlp_width=16, vocab_size=256, context=8
+    )
+    optimizer = AdamW(learning_rate=0.01, weight_decay=0.1, b1=0.9, b2=0.95, eps=1e-8, clip_norm=1.0)
+    schedule = WSD(warmup_steps=5, decay_steps=steps // 5, shape="1-sqrt")
+    data = Data(corpus="c", tokenizer="bytes", fingerprint="f" * 12)
+    return Run(
+        shape=shape,
+        data=data,
+        optimizer=optimizer,
+        schedule=schedule,
+        batch_sequences=4,
+        steps=steps,
+        seed=0,
+    )
+
+
+def make_plan(
+    cells: Iterable[tuple[int, int]], holdout: Iterable[tuple[int, int]] = (), **execution: Any
+) -> dict[str, Any]:
+    """A plan of (width, steps) cells; equal widths share a job. Labels are ``w8-s100``."""
+    runs, jobs = [], dict[str, list[Run]]()
+    for role, some in (("fit", cells), ("holdout", holdout)):
+        for width, steps in some:
+            run = make_run(width, steps)
+            jobs.setdefault(trunk_id(run), []).append(run)
+            runs.append(
+                {
+                    "run_id": run_id(run),
+                    "label": f"w{width}-s{steps}",
+                    "role": role,
+                    "job_id": trunk_id(run),
+                    "trunk_id": trunk_id(run),
+                    "run": json.loads(canonical_json(run)),
+                    "unique_tokens": run.tokens,
+                    "epochs": 0.5,
+                }
+            )
+    return {
+        "schema": 1,
+        "study": "tiny",
+        "spec_sha": "0" * 64,
+        "data": {"corpus": "c", "tokenizer": "bytes", "fingerprint": "f" * 12, "eval_id": "e" * 12},
+        "runs": runs,
+        "jobs": [
+            {
+                "job_id": job_id,
+                "run_ids": [run_id(run) for run in members],
+                "flops_spent": {run_id(run): run.flops().flops for run in members},
+            }
+            for job_id, members in jobs.items()
+        ],
+        "excluded": [],
+        "execution": {"workers": 2, "share_trunk": True, "device": "cpu", **execution},
+    }
+
+
+def behave(folder: Path, **actions: str) -> None:
+    """Tell the fake trainer what to do with a run, by its label with ``_`` for ``-``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    named = {label.replace("_", "-"): action for label, action in actions.items()}
+    (folder / "behaviour.json").write_text(json.dumps(named))
+
+
+def open_tiny(folder: Path, plan: dict[str, Any], *extra: str) -> AbstractContextManager[Sweep]:
+    return open_sweep(folder, plan, "study: tiny\n", command=(*FAKE, *extra))
+
+
+def trained(folder: Path) -> list[str]:
+    """Labels in the order in which training began, once per attempt."""
+    path = folder / "trained.txt"
+    return path.read_text().split() if path.exists() else []
+
+
+def by_label(plan: dict[str, Any], label: str) -> dict[str, Any]:
+    return next(run for run in plan["runs"] if run["label"] == label)

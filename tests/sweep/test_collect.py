@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+
+from scaling.plan.run import Run
+from scaling.sweep.collect import COLUMNS, collect
+from scaling.sweep.store import Store
+from tests.sweep.plans import behave, by_label, make_plan, open_tiny
+
+# DESIGN's columns, in its order; the contract with every reader of the table
+EXPECTED = (
+    "run_id label study role status status_reason flags job_id trunk_id eval_id "
+    "params params_embedding params_head params_body tokens unique_tokens epochs "
+    "flops flops_full_attention flops_6n_total flops_6n_body flops_spent "
+    "depth width heads kv_heads context vocab_size tokenizer optimizer schedule warmup_tokens decay_tokens "
+    "batch_tokens steps learning_rate weight_decay precision seed "
+    "loss loss_se_eval bits_per_byte eval_tokens train_loss "
+    "tokens_per_second mfu wall_seconds device git_commit budget"
+)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> dict:
+    behave(tmp_path, w16_s50="diverge", w24_s50="crash")
+    plan = make_plan([(8, 50), (16, 50), (24, 50)], holdout=[(8, 200)])
+    plan["runs"][0]["budget"] = 1e9
+    with open_tiny(tmp_path, plan) as sweep:
+        sweep.run_jobs({"fit"}, retries=0)
+    return plan
+
+
+def test_columns_and_values(tmp_path: Path, plan: dict) -> None:
+    done = collect(tmp_path)
+    table = pandas.read_csv(done.table)
+    assert " ".join(table.columns) == " ".join(COLUMNS) == EXPECTED
+    first, second = table.to_dict("records")
+    run = Run.model_validate(plan["runs"][0]["run"])
+    assert (first["label"], first["study"], first["role"], first["status"]) == ("w8-s50", "tiny", "fit", "ok")
+    assert first["flops"] == run.flops().flops == first["flops_spent"]
+    assert first["flops_full_attention"] == run.flops().full_attention > first["flops"]
+    assert (first["flops_6n_total"], first["flops_6n_body"]) == (
+        run.flops().six_n_total,
+        run.flops().six_n_body,
+    )
+    assert (first["params"], first["params_body"], first["budget"]) == (30, 10, 1e9)
+    assert (first["steps"], first["batch_tokens"], first["tokens"]) == (50, 32, 1600)
+    assert (first["warmup_tokens"], first["decay_tokens"]) == (160, 320)
+    assert (first["tokenizer"], first["optimizer"], first["schedule"]) == ("bytes", "adamw", "wsd")
+    assert (first["unique_tokens"], first["epochs"], first["eval_id"]) == (1600, 0.5, "e" * 12)
+    assert (first["learning_rate"], first["seed"], first["loss"]) == (0.01, 0, 2.5)
+    assert second["status"] == "diverged" and second["status_reason"] == "loss not finite at step 7"
+    assert pandas.isna(second["loss"]) and pandas.isna(second["budget"]) and pandas.isna(second["mfu"])
+    assert done.empty["mfu"] == 2 and done.empty["loss"] == done.empty["budget"] == 1
+
+
+def test_nothing_is_dropped_without_a_count_and_a_cause(tmp_path: Path, plan: dict) -> None:
+    done = collect(tmp_path)
+    assert (done.rows, done.diverged, len(done.missing)) == (2, 1, 2)
+    failed, waiting = done.missing
+    assert failed.label == "w24-s50" and failed.state == "failed" and "on fire" in failed.cause
+    assert waiting.role == "holdout" and waiting.state == "pending" and waiting.cause
+    gone = plan["runs"][0]["run_id"]
+    jobs = [job | {"run_ids": [key for key in job["run_ids"] if key != gone]} for job in plan["jobs"]]
+    shrunk = plan | {"runs": plan["runs"][1:], "jobs": jobs}
+    Store(tmp_path).plan.write_text(json.dumps(shrunk))
+    metrics = Store(tmp_path).run_dir(plan["runs"][1]["run_id"]) / "metrics.jsonl"
+    with open(metrics, "a") as file:
+        file.write('{"step": 2, "train/loss": 9.0}\n{"step": 3, "tra')
+    done = collect(tmp_path)
+    assert done.strays == (gone,)
+    assert (done.rows, done.torn_lines, done.repeated_steps) == (1, 1, 1)
+    assert done.summary == (
+        "1 runs (1 diverged), 1 failed, 1 pending, 1 of an earlier plan, left out, "
+        "1 torn metrics lines skipped, 1 steps logged twice"
+    )
+
+
+def test_curves(tmp_path: Path, plan: dict) -> None:
+    metrics = Store(tmp_path).run_dir(plan["runs"][0]["run_id"]) / "metrics.jsonl"
+    with open(metrics, "a") as file:
+        file.write('{"step": 2, "tokens": 128, "flops": 20, "eval/loss": 2.5}\n')
+        file.write('{"step": 5, "tokens": 320, "flops": 5e25, "train/loss": NaN}\n')
+    curves = pandas.read_parquet(collect(tmp_path).curves)
+    assert list(curves.columns) == [
+        *("run_id", "step", "tokens", "flops", "wall_time", "train/loss", "train/grad_norm"),
+        *("train/learning_rate", "eval/loss"),
+    ]
+    first = curves[curves.run_id == plan["runs"][0]["run_id"]]
+    assert list(first.step) == [1, 2, 5] and list(first["eval/loss"].isna()) == [True, False, True]
+    assert first["train/loss"].iloc[1] == 2.8 and pandas.isna(first["train/loss"].iloc[2])
+    assert len(curves) == 5
+
+
+def test_two_collects_are_byte_identical(tmp_path: Path, plan: dict) -> None:
+    done = collect(tmp_path)
+    before = done.table.read_bytes(), done.curves.read_bytes()
+    again = collect(tmp_path)
+    assert (again.table.read_bytes(), again.curves.read_bytes()) == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_large_counts_stay_numbers(tmp_path: Path, plan: dict) -> None:
+    path = Store(tmp_path).run_dir(by_label(plan, "w8-s50")["run_id"]) / "record.json"
+    record = json.loads(path.read_text())
+    record["execution"]["flops_spent"] = 10**24
+    path.write_text(json.dumps(record))
+    assert pandas.read_csv(collect(tmp_path).table)["flops_spent"].iloc[0] == 1e24

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scaling.errors import UserError
+from scaling.sweep import guard
+from scaling.sweep.events import Event, JobStarted, PhaseStarted, Progress, RunFailed, RunFinished, Stopping
+from scaling.sweep.guard import driver_info
+from scaling.sweep.progress import Snapshot
+from scaling.sweep.store import Store
+from tests.sweep.plans import FAKE, behave, by_label, make_plan, open_tiny, trained
+
+CELLS = [(8, 50), (16, 50), (24, 50), (24, 100)]
+
+
+def test_longest_jobs_first_and_done_runs_are_skipped(tmp_path: Path) -> None:
+    plan = make_plan(CELLS, holdout=[(16, 400)], workers=1)
+    events: list[Event] = []
+    with open_tiny(tmp_path, plan) as sweep:
+        outcome = sweep.run_jobs({"fit", "noise"}, on_event=events.append)
+        assert outcome.exit_code == 0 and len(outcome.done) == 4 and outcome.resume is None
+        assert trained(tmp_path) == ["w24-s50", "w24-s100", "w16-s50", "w8-s50"]
+        assert sweep.run_jobs({"holdout"}).exit_code == 0
+    assert trained(tmp_path)[4:] == ["w16-s400"]
+    assert sum(isinstance(event, RunFinished) for event in events) == 4
+    with open_tiny(tmp_path, make_plan([*CELLS, (32, 50)])) as sweep:  # an extended study
+        sweep.run_jobs({"fit"}, on_event=events.append)
+    assert trained(tmp_path)[5:] == ["w32-s50"]
+    last = [event for event in events if isinstance(event, PhaseStarted)][-1]
+    assert (last.runs, last.skipped, last.jobs, last.workers) == (1, 4, 1, 2)
+
+
+def test_what_a_job_is_given(tmp_path: Path) -> None:
+    plan = make_plan([(8, 50), (8, 100)], holdout=[(8, 200)], checkpoint_seconds=5.0, chunk_steps=10)
+    with open_tiny(tmp_path, plan) as sweep:
+        sweep.run_jobs({"fit"})
+    (folder,) = (tmp_path / "jobs").iterdir()
+    job = json.loads((folder / "job.json").read_text())
+    assert [run["label"] for run in job["runs"]] == ["w8-s50", "w8-s100"]  # the held-out run is not there
+    assert job["execution"] == {"checkpoint_seconds": 5.0, "chunk_steps": 10, "threads": 1}
+    assert job["data"] == plan["data"] and job["study"] == "tiny"
+    launch = json.loads((folder / "launch.json").read_text())
+    assert launch["attempt"] == 1 and launch["environment"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_failures_are_recorded_retried_and_stop_nobody(tmp_path: Path) -> None:
+    behave(
+        tmp_path, w8_s50="crash", w16_s50="kill", w24_s50="own error", w32_s50="crash once", w40_s50="leave"
+    )
+    cells = [*CELLS, (32, 50), (40, 50), (48, 50)]
+    plan, events = make_plan(cells), list[Event]()
+    with open_tiny(tmp_path, plan) as sweep:
+        outcome = sweep.run_jobs({"fit"}, on_event=events.append)
+    labels = {run["run_id"]: run["label"] for run in plan["runs"]}
+    assert {labels[key] for key in outcome.done} == {"w24-s100", "w32-s50", "w48-s50"}
+    assert {labels[key] for key in outcome.failed} == {"w8-s50", "w16-s50", "w24-s50", "w40-s50"}
+    assert outcome.exit_code == 1 and outcome.resume and "4 failed ones are tried again" in outcome.resume
+    errors = {key: Store(tmp_path).error(by_label(plan, key)["run_id"]) or {} for key in labels.values()}
+    assert errors["w8-s50"]["kind"] == "exception" and "on fire" in errors["w8-s50"]["message"]
+    assert any("Traceback" in line for line in errors["w8-s50"]["log_tail"])
+    assert errors["w8-s50"]["step"] == 2
+    assert errors["w16-s50"]["kind"] == "killed" and "SIGKILL" in errors["w16-s50"]["message"]
+    assert errors["w24-s50"]["kind"] == "disk full" and errors["w24-s50"]["message"] == "no space"
+    assert "status 0 and no record" in errors["w40-s50"]["message"]
+    assert {errors[key]["attempt"] for key in ("w8-s50", "w16-s50", "w24-s50", "w40-s50")} == {2}
+    told = [e for e in events if isinstance(e, RunFailed) and e.label == "w8-s50"]
+    assert [(e.attempt, e.will_retry) for e in told] == [(1, True), (2, False)]
+
+    behave(tmp_path)  # the cause is gone: a relaunch trains exactly the failed ones
+    before = len(trained(tmp_path))
+    with open_tiny(tmp_path, plan) as sweep:
+        assert sweep.run_jobs({"fit"}).exit_code == 0
+    assert set(trained(tmp_path)[before:]) == {"w8-s50", "w16-s50", "w24-s50", "w40-s50"}
+
+
+def test_a_job_that_cannot_be_started_is_a_failed_run(tmp_path: Path) -> None:
+    plan = make_plan(CELLS[:2])
+    blocked = by_label(plan, "w8-s50")
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / blocked["job_id"]).write_text("in the way")
+    with open_tiny(tmp_path, plan) as sweep:
+        outcome = sweep.run_jobs({"fit"})
+    assert outcome.failed == (blocked["run_id"],) and len(outcome.done) == 1
+    assert (Store(tmp_path).error(blocked["run_id"]) or {})["kind"] == "not started"
+
+
+def interrupt(folder: Path, number: signal.Signals, *extra: str, times: int = 1) -> tuple[list[Event], float]:
+    """Run two jobs, one of which hangs, and send this process a signal when it does and the other is done."""
+    behave(folder, w8_s50="hang")
+    events: list[Event] = []
+    sent: list[Snapshot] = []
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        now = event.snapshot if isinstance(event, Progress) else None
+        begun = {row.label for row in now.running if row.step} if now else set()
+        if now and not sent and now.runs_done == 1 and "w8-s50" in begun:
+            sent.append(now)
+            os.kill(os.getpid(), number)
+        if isinstance(event, Stopping) and times == 2:
+            os.kill(os.getpid(), number)
+
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with open_tiny(folder, make_plan([(8, 50), (16, 50)]), *extra) as sweep:
+        outcome = sweep.run_jobs({"fit"}, on_event=watch, grace_seconds=0.5 if times == 1 else 30.0)
+        assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert outcome.exit_code == 130 and outcome.interrupted == number.name
+    assert len(outcome.done) == 1 and not outcome.failed and len(outcome.unfinished) == 1
+    assert outcome.resume and "1 go on from their last checkpoints" in outcome.resume
+    assert not any(isinstance(event, RunFailed) for event in events)
+    return events, outcome.seconds
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_a_relaunch_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    interrupt(tmp_path, number)
+    assert len(list(tmp_path.glob("jobs/*/checkpoint"))) == 1  # it was asked, before it was killed
+    behave(tmp_path)
+    events: list[Event] = []
+    with open_tiny(tmp_path, make_plan([(8, 50), (16, 50)])) as sweep:
+        assert sweep.run_jobs({"fit"}, on_event=events.append).exit_code == 0
+    assert [e.resumed for e in events if isinstance(e, JobStarted)] == [True]
+
+
+def test_a_job_deaf_to_signals_is_killed_after_the_grace_or_a_second_signal(tmp_path: Path) -> None:
+    interrupt(tmp_path / "grace", signal.SIGINT, "deaf")
+    _, seconds = interrupt(tmp_path / "twice", signal.SIGINT, "deaf", times=2)
+    assert seconds < 10
+
+
+def test_a_watcher_that_breaks_leaves_no_process_behind(tmp_path: Path) -> None:
+    behave(tmp_path, w8_s50="hang")
+
+    def broken(event: Event) -> None:
+        if isinstance(event, Progress) and event.snapshot.running:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError), open_tiny(tmp_path, make_plan([(8, 50)])) as sweep:
+        sweep.run_jobs({"fit"}, on_event=broken)
+    assert driver_info(Store(tmp_path)) is None  # a living job would hold the lock
+
+
+DRIVER = """
+import json, sys
+from pathlib import Path
+from scaling.sweep.driver import open_sweep
+folder, command = Path(sys.argv[1]), json.loads(sys.argv[2])
+with open_sweep(folder, json.loads((folder / "given.json").read_text()), "", command=command) as sweep:
+    sweep.run_jobs({"fit"})
+"""
+
+
+@pytest.mark.parametrize("ear", ["hears", "deaf"])
+def test_jobs_die_with_a_killed_driver(tmp_path: Path, ear: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if ear == "deaf" and sys.platform != "linux":
+        pytest.skip("only Linux kills a job that does not listen")
+    behave(tmp_path, w8_s50="hang", w16_s50="hang")
+    plan = make_plan([(8, 50), (16, 50)])
+    (tmp_path / "given.json").write_text(json.dumps(plan))
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path), json.dumps([*FAKE, ear])])
+    try:
+        wait_until(lambda: len(trained(tmp_path)) == 2)
+        monkeypatch.setattr(guard, "WAIT_SECONDS", 0.1)
+        with pytest.raises(UserError, match=rf"process {driver.pid} on"), open_tiny(tmp_path, plan):
+            pass
+        assert driver_info(Store(tmp_path)) is not None
+    finally:
+        monkeypatch.undo()
+        driver.kill()
+        driver.wait()
+    wait_until(lambda: driver_info(Store(tmp_path)) is None)  # held by every job until it is gone
+    behave(tmp_path)
+    with open_tiny(tmp_path, plan) as sweep:
+        assert sweep.run_jobs({"fit"}).exit_code == 0
+
+
+def wait_until(condition, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_another_study_or_evaluation_in_the_folder_is_refused(tmp_path: Path) -> None:
+    plan = make_plan(CELLS[:1])
+    with open_tiny(tmp_path, plan) as sweep:
+        sweep.run_jobs({"fit"})
+    with (
+        pytest.raises(UserError, match="holds study 'tiny', not 'other'"),
+        open_tiny(tmp_path, plan | {"study": "other"}),
+    ):
+        pass
+    changed = plan | {"data": plan["data"] | {"eval_id": "a" * 12}}
+    with (
+        pytest.raises(UserError, match=r"evaluation is now aaaaaaaaaaaa.*1 as eeeeeeeeeeee"),
+        open_tiny(tmp_path, changed),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"study": "../out"}, "study"),
+        ({"schema": 2}, "schema"),
+        ({"jobs": []}, "runs and jobs disagree"),
+        ({"execution": {"workers": 0}}, "workers"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(tmp_path: Path, change: dict, message: str) -> None:
+    plan = make_plan(CELLS[:1]) | change
+    with pytest.raises(UserError, match=message), open_tiny(tmp_path / "study", plan):
+        pass
+    assert not (tmp_path / "study").exists()
+
+
+def test_ids_cannot_leave_the_folder(tmp_path: Path) -> None:
+    plan = json.loads(
+        json.dumps(make_plan(CELLS[:1])).replace(make_plan(CELLS[:1])["jobs"][0]["job_id"], "../../x")
+    )
+    with pytest.raises(UserError, match="job_id"), open_tiny(tmp_path / "study", plan):
+        pass
+    for name in ("../../etc", "", "/etc/passwd", "0123456789ab/..", "0123456789ab\n", "0123456789AB"):
+        with pytest.raises(UserError, match="12 hex digits"):
+            Store(tmp_path).run_dir(name)
+        with pytest.raises(UserError, match="12 hex digits"):
+            Store(tmp_path).job_dir(name)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scaling.sweep.progress import Clock, JobProgress, Pace, makespan, read_progress
+
+
+def report(done: float, total: float = 100.0) -> JobProgress:
+    return JobProgress(run_id="r", step=1, steps=2, job_flops_done=done, job_flops_total=total)
+
+
+@pytest.mark.parametrize(
+    ("busy", "queued", "workers", "seconds"),
+    [
+        ([], [], 2, 0.0),
+        ([5.0], [], 2, 5.0),
+        ([5.0, 1.0], [3.0, 2.0], 2, 6.0),  # 1 + 3 on one worker; 2 more waits for it or for 5: 4 + 2
+        ([], [4.0, 3.0, 3.0], 2, 6.0),
+        ([], [3.0, 3.0, 4.0], 1, 10.0),
+    ],
+)
+def test_makespan(busy: list[float], queued: list[float], workers: int, seconds: float) -> None:
+    assert makespan(busy, queued, workers) == seconds
+
+
+def test_eta_from_flops_and_measured_speed() -> None:
+    clock, pace = Clock(), Pace(100.0, started=0.0)
+    assert clock.eta([pace], [50.0], 1, now=10.0) is None  # nothing reported yet
+    pace.report(report(20.0))
+    assert clock.eta([pace], [50.0], 1, now=10.0) is None  # where it began says nothing about speed
+    pace.report(report(60.0))
+    assert clock.eta([pace], [50.0], 1, now=10.0) == pytest.approx((40 + 50) / 4)
+    assert clock.eta([pace], [50.0], 2, now=10.0) == pytest.approx(50 / 4)
+    clock.finished(pace, now=20.0)  # 80 FLOPs in 20 s
+    assert clock.eta([], [50.0, 30.0], 1, now=20.0) == pytest.approx(80 / 4)
+    assert clock.eta([], [], 1, now=20.0) == 0.0
+
+
+def test_progress_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    assert read_progress(tmp_path) is None
+    for text in ("{", "[1]", '{"step": 1}'):
+        (tmp_path / "progress.json").write_text(text)
+        assert read_progress(tmp_path) is None
