@@ -84,7 +84,7 @@ def start(folder: Path, layout: Layout, slot: int, command: Sequence[str], inher
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
-            pass_fds=(),
+            pass_fds=(inherit,),
         )
     return LocalJob(folder, slot, attempt, process)
 

@@ -113,7 +113,8 @@ class Phase:
         except OSError as error:
             self._fail(task, before, f"the job could not be started: {error}")
             return
-        self.running[slot] = Running(task, process, Pace(task.flops, time.monotonic()), before)
+        pace = Pace(task.flops, process.started, resumed)
+        self.running[slot] = Running(task, process, pace, before)
         labels = tuple(run.label for run in task.runs if run.run_id in before)
         self.on_event(JobStarted(task.job.job_id, labels, slot, process.attempt, resumed))
         self._save(time.monotonic())
@@ -143,7 +144,7 @@ class Phase:
             running.process.close()
             del self.running[slot]
             self._announce(running)
-            running.pace.report(read_progress(running.process.folder))
+            running.pace.report(read_progress(running.process.folder), time.monotonic())
             missing = {key: old for key, old in running.before.items() if key not in self.recorded}
             if missing:
                 self._fail(running.task, missing, status)
@@ -186,7 +187,7 @@ class Phase:
         self.reported = now
         for running in self.running.values():
             self._announce(running)
-            running.pace.report(read_progress(running.process.folder))
+            running.pace.report(read_progress(running.process.folder), now)
         self.on_event(Progress(self.snapshot(now)))
         if now - self.saved > SAVE_SECONDS:
             self._save(now)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from scaling.errors import UserError
 from scaling.sweep.store import read_json
 
-SETTLE_SECONDS = 3.0  # a job younger than this says little about its own speed: it is still compiling
+SETTLE_SECONDS = 3.0  # reports closer together than this say little about a job's own speed
 
 
 class JobProgress(BaseModel):
@@ -69,16 +69,22 @@ class Snapshot:
 
 @dataclass
 class Pace:
-    """Work of one job in this launch: FLOPs to do when it started, first and last report."""
+    """Work of one job in this launch. ``flops`` are to be done; ``resumed``: some may be done already."""
 
     flops: float
     started: float
+    resumed: bool = False
     first: JobProgress | None = None
     last: JobProgress | None = None
+    first_at: float = 0.0
+    last_at: float = 0.0
 
-    def report(self, progress: JobProgress | None) -> None:
-        self.first = self.first or progress
-        self.last = progress or self.last
+    def report(self, progress: JobProgress | None, now: float) -> None:
+        if progress is None or progress == self.last:
+            return
+        if self.first is None:
+            self.first, self.first_at = progress, now
+        self.last, self.last_at = progress, now
 
     @property
     def remaining(self) -> float:
@@ -87,10 +93,20 @@ class Pace:
 
     @property
     def work(self) -> float:
-        """FLOPs trained since the first report."""
+        """FLOPs done in this launch; of a resumed job, those since its first report."""
         if self.first is None or self.last is None:
             return 0.0
-        return max(0.0, self.last.job_flops_done - self.first.job_flops_done)
+        return max(0.0, self.last.job_flops_done - (self.first.job_flops_done if self.resumed else 0.0))
+
+    def seconds_left(self, rate: float, now: float) -> float | None:
+        """From the job's own speed since its first report, else from ``rate``, FLOPs per second."""
+        speed, since = rate, now
+        if self.first and self.last and self.last_at - self.first_at > SETTLE_SECONDS:
+            gained = self.last.job_flops_done - self.first.job_flops_done
+            speed, since = gained / (self.last_at - self.first_at), self.last_at
+        if self.remaining == 0:
+            return 0.0
+        return max(0.0, self.remaining / speed - (now - since)) if speed > 0 else None
 
 
 def makespan(busy: Sequence[float], queued: Sequence[float], workers: int) -> float:
@@ -113,26 +129,15 @@ class Clock:
         self._seconds = 0.0
 
     def finished(self, pace: Pace, now: float) -> None:
-        first = pace.first.job_flops_done if pace.first else 0.0
-        total = pace.last.job_flops_total if pace.last else pace.flops
-        self._flops += max(0.0, total - first)
+        self._flops += pace.work + pace.remaining
         self._seconds += now - pace.started
 
     def eta(self, running: Sequence[Pace], queued: Sequence[float], workers: int, now: float) -> float | None:
         """Seconds to go, None while no speed is known. ``queued`` are FLOPs."""
         seconds = self._seconds + sum(now - pace.started for pace in running if pace.work)
         rate = (self._flops + sum(pace.work for pace in running)) / seconds if seconds else 0.0
-        busy = [_seconds_left(pace, rate, now) for pace in running]
+        busy = [pace.seconds_left(rate, now) for pace in running]
         waiting = [flops / rate if rate else None for flops in queued]
         if None in busy or None in waiting:
             return None
         return makespan([s for s in busy if s is not None], [s for s in waiting if s is not None], workers)
-
-
-def _seconds_left(pace: Pace, rate: float, now: float) -> float | None:
-    age = now - pace.started
-    if pace.work and age > SETTLE_SECONDS:
-        rate = pace.work / age
-    if pace.remaining == 0:
-        return 0.0
-    return pace.remaining / rate if rate else None
