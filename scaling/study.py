@@ -113,9 +113,10 @@ def run_study(
             frozen = freeze_forecasts(folder, [_target(run) for run in held_out])
             for forecast in frozen:
                 low, high = forecast.interval["low"], forecast.interval["high"]
+                interval = f"{forecast.interval['level']:.0%} interval {low:.4f} to {high:.4f}"
                 watch.say(
                     f"forecast {forecast.hash} frozen: {forecast.target['label']} will have loss "
-                    f"{forecast.prediction:.4f} ({forecast.interval['level']:.0%} interval {low:.4f} to {high:.4f})"
+                    f"{forecast.prediction:.4f} ({interval})"
                 )
             if not frozen:
                 watch.say("no forecast: the law is not identified by these runs")
@@ -187,7 +188,7 @@ def examine(source: Path, *, keep: bool = False) -> Findings:
     held_out = table[table["role"] == "holdout"] if "role" in table.columns else table.iloc[:0]
     folder = (source if source.is_dir() else source.parent) / "forecasts"
     frozen = {f.target["run_id"]: f for f in _current(folder)}
-    targets = held_out.to_dict("records")
+    targets = held_out.to_dict(orient="records")
     missing = [target for target in targets if target.get("run_id") not in frozen]
     again = {f.target["run_id"]: f for f in _forecasts(table, law, minima, test, missing)}
     outcomes = []
@@ -222,7 +223,14 @@ def draw(findings: Findings, source: Path, out: Path) -> list[Path]:
     curves = pd.read_parquet(file) if file.exists() else None
     forecast, score = findings.outcomes[0] if findings.outcomes else (None, None)
     return figures.draw_all(
-        findings.table, curves, findings.fit, findings.isoflop, forecast, score, out, backtest=findings.backtest
+        findings.table,
+        curves,
+        findings.fit,
+        findings.isoflop,
+        forecast,
+        score,
+        out,
+        backtest=findings.backtest,
     )
 
 

@@ -44,7 +44,8 @@ class Examination:
     @property
     def text(self) -> str:
         lines = [
-            f"{'PROBLEM' if c.problem else 'ok':8}{c.name}: {c.found}" + (f"; {c.problem}" if c.problem else "")
+            f"{'PROBLEM' if c.problem else 'ok':8}{c.name}: {c.found}"
+            + (f"; {c.problem}" if c.problem else "")
             for c in self.checks
         ]
         end = f"{len(self.problems)} problems" if self.problems else "no problems found"

@@ -6,6 +6,7 @@ Exit codes: 0 ok, 1 some run or check failed, 2 bad spec, table or usage, 130 in
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,9 +32,7 @@ Overrides = Annotated[
     typer.Option("--set", metavar="FIELD=VALUE", help="change a field of the spec; may be repeated"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
-Folder = Annotated[
-    Path | None, typer.Option("--results", help="results folder; left out: results/<study>")
-]
+Folder = Annotated[Path | None, typer.Option("--results", help="results folder; left out: results/<study>")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="jobs at a time, instead of the spec's execution.workers")
 ]
@@ -53,19 +52,21 @@ def plan(
     from scaling.plan.cost import estimate_space, estimate_time
     from scaling.plan.expand import plan_spec
     from scaling.plan.probe import ProbeFailed, cached_probe, measure_probe
-    from scaling.sweep.machine import layout
+    from scaling.sweep.machine import has_glibc, launch_environment, layout
 
     study, planned = plan_spec(spec, overrides or [])
     if resolved:
         return _json(study.model_dump(mode="json"))
+    where = layout(workers or planned.execution.workers, planned.execution.device, planned.execution.threads)
     speed = cached_probe(planned)
     if speed is None and probe:
         _note("measuring the speed of a training step on this machine, once (--no-probe skips it) ...")
         try:
-            speed = measure_probe(planned)
+            environment = launch_environment(os.environ, where, glibc=has_glibc())
+            speed = measure_probe(planned, environment)
         except ProbeFailed as error:
             _note(f"no time estimate: {error}")
-    slots = len(layout(workers or planned.execution.workers, "auto", planned.execution.threads).slots)
+    slots = len(where.slots)
     time = None if speed is None else estimate_time(planned, speed, slots)
     space = estimate_space(planned)
     if as_json:
@@ -155,7 +156,9 @@ def fit(
     table: Table,
     law: Annotated[str, typer.Option(help="power, power-offset, chinchilla")] = "chinchilla",
     convention: Annotated[str, typer.Option(help="which N: total or body")] = "total",
-    objective: Annotated[str, typer.Option(help="huber or log-ls (least squares), on log residuals")] = "huber",
+    objective: Annotated[
+        str, typer.Option(help="huber or log-ls (least squares), on log residuals")
+    ] = "huber",
     delta: Annotated[float | None, typer.Option(help="Huber's delta; left out: from the residuals")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="replicates for intervals")] = 500,
     as_json: Json = False,
@@ -177,7 +180,9 @@ def fit(
 @app.command()
 def plot(
     table: Table,
-    out: Annotated[Path | None, typer.Option(help="folder of the figures; left out: beside the table")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the figures; left out: beside the table")
+    ] = None,
 ) -> None:
     """Draw every figure that a table, and what was saved beside it, can feed."""
     from scaling.study import plot_table
@@ -203,7 +208,7 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 def schema() -> None:
     """The JSON schema of a spec, for editors."""
-    from scaling.spec.schema import json_schema
+    from scaling.spec.models import json_schema
 
     _json(json_schema())
 

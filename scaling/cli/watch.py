@@ -1,4 +1,4 @@
-"""Show a sweep while it runs: a live table on a terminal, else one timestamped line an event and a heartbeat."""
+"""Show a sweep while it runs: a live table on a terminal, else a line an event and a heartbeat."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ class Board:
 
 
 def _board(now: Snapshot) -> Group:
-    table = Table("run", "step", "of", "train loss", "job done", "for", box=None, pad_edge=False, expand=False)
+    table = Table(
+        "run", "step", "of", "train loss", "job done", "for", box=None, pad_edge=False, expand=False
+    )
     for row in now.running:
         table.add_row(
             row.label,

@@ -1,16 +1,19 @@
-"""The parameter pytree: a flat dict from name to array, shaped, initialised and masked by the parameter table."""
+"""The parameter pytree: a flat dict from name to array, shaped and masked by the parameter table."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
-import jax
 import numpy as np
 from scipy.special import ndtri
 
 from scaling.counts.shape import Parameter, Shape, parameter_table
 
-Params = dict[str, jax.Array]
+# On the host before the first step, on devices from then on.
+Array = Any
+Params = Mapping[str, Array]
 
 
 def init_params(shape: Shape, seed: int) -> dict[str, np.ndarray]:

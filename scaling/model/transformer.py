@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -118,9 +119,8 @@ class Model:
 
     def token_losses(self, params: Params, window_BxT1: jax.Array) -> jax.Array:
         """Cross-entropy in nats of tokens 1..T of each window given those before: (B, T)."""
-        window = window_BxT1.astype(jnp.int32)
-        logits = self.logits(params, window[:, :-1])
-        target = jnp.take_along_axis(logits, window[:, 1:, None], axis=-1)[..., 0]
+        logits = self.logits(params, window_BxT1[:, :-1])
+        target = jnp.take_along_axis(logits, window_BxT1[:, 1:, None], axis=-1)[..., 0]
         return jax.nn.logsumexp(logits, axis=-1) - target
 
 
@@ -133,7 +133,7 @@ def make_model(shape: Shape, *, dense: bool = False, unroll: int | bool | None =
     if unroll is None:
         unroll = shape.depth <= 4
     definition, state = nnx.split(nnx.eval_shape(partial(Transformer, shape)))
-    flat = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="/")
+    flat: dict[str, Any] = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="/")
     declared = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
     built = {name: leaf.shape for name, leaf in flat.items()}
     if built != declared:

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from scaling.counts.shape import Shape
 from scaling.plan.designs import Wanted
+from scaling.plan.families import design_sizes
 from scaling.plan.resolve import Resolver
 from scaling.plan.run import WSD
 from scaling.spec import models as spec
+from scaling.spec.designs import Grid, IsoFLOP, Ladder, RunList
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
 
 MOST_RUNS = 100_000
 
 
-def too_many(wanted: list[Wanted]) -> list[Finding]:
-    if len(wanted) <= MOST_RUNS:
+def too_many(study: Study) -> list[Finding]:
+    """Counted before anything is expanded."""
+    sizes = len(design_sizes(study.family))
+    match study.design:
+        case IsoFLOP(budgets=budgets):
+            cells = sizes * len(budgets)
+        case Grid(tokens=tokens, steps=steps):
+            cells = sizes * len(tokens or steps or ())
+        case Ladder(multiples=multiples):
+            cells = sizes * len(multiples)
+        case RunList(runs=runs):
+            cells = len(runs)
+    count = cells * len(study.seeds)
+    if count <= MOST_RUNS:
         return []
     return [
-        Finding(
-            ("design",), f"asks for {len(wanted)} runs, at most {MOST_RUNS} are planned", "split the study"
-        )
+        Finding(("design",), f"asks for {count} runs, at most {MOST_RUNS} are planned", "split the study")
     ]
 
 

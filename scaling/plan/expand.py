@@ -75,11 +75,11 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
     Raises:
         UserError: every problem, with places in the spec where the study was loaded from one.
     """
-    findings = check_study(study)
+    findings = check_study(study) + too_many(study)
     if findings:
         raise UserError(*study.source.problems(findings))
     wanted = wanted_runs(study, index.vocab_size)
-    findings = too_many(wanted) or too_small(wanted)
+    findings = too_small(wanted)
     if findings:
         raise UserError(*study.source.problems(findings))
     kept = [w for w in wanted if w.steps >= w.min_steps]

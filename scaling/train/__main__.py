@@ -39,7 +39,7 @@ def main(folder: Path) -> int:
     store, first = open_store(index), members[0].run
     execution: dict[str, Any] = job["execution"]
     chunk_steps = execution.get("chunk_steps") or auto_chunk_steps(first)
-    program = make_program(first.shape, first.batch_sequences, chunk_steps, store.tokens.dtype)
+    program = make_program(first.shape, first.batch_sequences, chunk_steps)
     environment = describe()
     write_json(folder / "env.json", environment | {"compile_seconds": program.compile_seconds})
     evaluator = cache(lambda: make_evaluator(program, store))

@@ -136,8 +136,10 @@ class Job:
     def _advance(
         self, member: Member, line: str, state: TrainState, first: int, last: int, log: CurveLog
     ) -> TrainState:
-        """Train a line from step ``first`` to ``last``. A chunk's metrics are read while the next one runs."""
+        """Train steps ``first`` to ``last`` of a line; a chunk's metrics are read while the next one runs."""
         run = member.run
+        if not state.ok:
+            return state
         rows = log.rows(first)
         clock = time.monotonic() - (rows[-1]["wall_time"] if rows else 0.0)
         feed = Feed(
@@ -147,7 +149,8 @@ class Job:
         )
         pending: tuple[int, ChunkMetrics] | None = None
         step = first
-        for step, state, metrics in advance(self.program, state, feed, first, last):
+        for step, latest, metrics in advance(self.program, state, feed, first, last):
+            state = latest
             if pending and not self._log(member, log, *pending, clock, first):
                 pending = None
                 break

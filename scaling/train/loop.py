@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,9 @@ import optax
 from jax.sharding import Mesh
 
 from scaling.counts.shape import Shape
-from scaling.model.roles import Params, init_params
+from scaling.model.roles import Array, Params, init_params
 from scaling.model.transformer import Model, make_model
-from scaling.train.optimizer import Hyper, initial_moments, make_optimizer
+from scaling.train.optimizer import NEUTRAL, Hyper, initial_moments, make_optimizer
 from scaling.train.sharding import make_mesh, parameter_shardings, sharding
 
 
@@ -33,22 +33,22 @@ class TrainState(NamedTuple):
 
     params: Params
     moments: optax.OptState
-    step: jax.Array
-    ok: jax.Array
-    smooth_loss: jax.Array
+    step: Array
+    ok: Array
+    smooth_loss: Array
 
 
 class ChunkMetrics(NamedTuple):
     """Of the live steps: mean loss (nats per token) and largest gradient norm before clipping; ``ok`` and
     ``step`` of the state after them, readable while the next chunk runs on the state itself."""
 
-    loss: jax.Array
-    grad_norm: jax.Array
-    ok: jax.Array
-    step: jax.Array
+    loss: Array
+    grad_norm: Array
+    ok: Array
+    step: Array
 
 
-Chunk = Callable[[TrainState, jax.Array, jax.Array, Hyper, int], tuple[TrainState, ChunkMetrics]]
+Chunk = Callable[[TrainState, np.ndarray, np.ndarray, Hyper, np.int32], tuple[TrainState, ChunkMetrics]]
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ def train_step(
         return model.token_losses(params, window_BxT1).mean()
 
     loss, grads = jax.value_and_grad(mean_loss)(state.params)
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     optimizer = make_optimizer(model.shape, learning_rate, hyper)
     updates, moments = optimizer.update(grads, state.moments, state.params)
     weight = jnp.maximum(1.0 / (state.step + 1), 0.01)
     new = TrainState(
-        params=optax.apply_updates(state.params, updates),
+        params=cast(Params, optax.apply_updates(cast(Any, state.params), updates)),
         moments=moments,
         step=state.step + 1,
         ok=state.ok,
@@ -96,9 +96,7 @@ def initial_state(shape: Shape, seed: int) -> TrainState:
     return TrainState(params, initial_moments(params), np.zeros((), np.int32), np.array(True), zero)
 
 
-def make_program(
-    shape: Shape, batch_sequences: int, chunk_steps: int, token_dtype: np.dtype | type = np.uint8
-) -> Program:
+def make_program(shape: Shape, batch_sequences: int, chunk_steps: int) -> Program:
     """Build and compile the program of a shape on all local devices."""
     began = time.process_time()
     model, mesh = make_model(shape), make_mesh(batch_sequences)
@@ -129,9 +127,9 @@ def make_program(
     window_dims = (chunk_steps, batch_sequences, shape.context + 1)
     compiled = jitted.lower(
         abstract,
-        jax.ShapeDtypeStruct(window_dims, token_dtype),
+        jax.ShapeDtypeStruct(window_dims, np.int32),
         jax.ShapeDtypeStruct((chunk_steps,), np.float32),
-        Hyper(*[jax.ShapeDtypeStruct((), np.float32)] * len(Hyper._fields)),
+        jax.tree.map(lambda _: jax.ShapeDtypeStruct((), np.float32), NEUTRAL),
         jax.ShapeDtypeStruct((), np.int32),
     ).compile()
     return Program(
@@ -147,7 +145,7 @@ def make_program(
 
 @dataclass(frozen=True)
 class Feed:
-    """Where a chunk's inputs come from: windows (n, B, T+1) and rates (n,) of steps first .. first + n - 1."""
+    """Where inputs come from: windows (n, B, T+1) and rates (n,) of steps first .. first + n - 1."""
 
     windows: Callable[[int, int], np.ndarray]
     rates: Callable[[int, int], np.ndarray]

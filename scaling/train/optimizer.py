@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import optax
 
 from scaling.counts.shape import Shape
-from scaling.model.roles import Params, decay_mask
+from scaling.model.roles import decay_mask
 from scaling.plan.run import AdamW
 
 
 class Hyper(NamedTuple):
-    """Scalars of AdamW but the learning rate, which changes from step to step."""
+    """Float32 scalars of AdamW but the learning rate, which changes from step to step."""
 
-    weight_decay: jax.Array | np.float32
-    b1: jax.Array | np.float32
-    b2: jax.Array | np.float32
-    eps: jax.Array | np.float32
-    clip_norm: jax.Array | np.float32
+    weight_decay: Any
+    b1: Any
+    b2: Any
+    eps: Any
+    clip_norm: Any
+
+
+NEUTRAL = Hyper(0.0, 0.9, 0.999, 1e-8, 1.0)  # its values matter nowhere, its structure does
 
 
 def hyper_of(optimizer: AdamW) -> Hyper:
     return Hyper(*(np.float32(getattr(optimizer, name)) for name in Hyper._fields))
 
 
-def make_optimizer(
-    shape: Shape, learning_rate: jax.Array | float, hyper: Hyper
-) -> optax.GradientTransformation:
+def make_optimizer(shape: Shape, learning_rate: Any, hyper: Hyper) -> optax.GradientTransformation:
     """Clip by global norm, Adam (arXiv:1412.6980), decay matrices by rate x decay (arXiv:1711.05101)."""
     return optax.chain(
         optax.clip_by_global_norm(hyper.clip_norm),
@@ -40,7 +40,7 @@ def make_optimizer(
 
 
 def initial_moments(params: dict[str, np.ndarray]) -> optax.OptState:
-    """The optimizer's state before the first step, on the host; equal to its ``init`` (a test holds it so)."""
+    """The optimizer's state before the first step, on the host; a test holds it equal to ``init``."""
 
     def zeros() -> dict[str, np.ndarray]:
         return {name: np.zeros_like(array) for name, array in params.items()}

@@ -26,7 +26,7 @@ def measure(run: Run) -> dict[str, Any]:
     """Median seconds of a step over whole chunks, on random tokens."""
     program = make_program(run.shape, run.batch_sequences, auto_chunk_steps(run))
     dims = (program.chunk_steps, run.batch_sequences, run.shape.context + 1)
-    windows = np.random.default_rng(0).integers(0, min(256, run.shape.vocab_size), dims).astype(np.uint8)
+    windows = np.random.default_rng(0).integers(0, min(256, run.shape.vocab_size), dims, np.int32)
     feed = Feed(
         windows=lambda _, n: windows[:n],
         rates=lambda _, n: np.full(n, run.optimizer.learning_rate, np.float32),
@@ -36,7 +36,8 @@ def measure(run: Run) -> dict[str, Any]:
     deadline = time.perf_counter() + MEASURED_SECONDS
     for first in range(0, 1000 * size, size):
         began = time.perf_counter()
-        for _, state, metrics in advance(program, state, feed, first, first + size):
+        for _, latest, metrics in advance(program, state, feed, first, first + size):
+            state = latest
             jax.block_until_ready(metrics)
         times.append((time.perf_counter() - began) / size)
         if time.perf_counter() > deadline and len(times) > 1:

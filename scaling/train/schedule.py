@@ -1,4 +1,4 @@
-"""Learning rates of a resolved run, on the host: a schedule is data to the compiled program, not part of it."""
+"""Learning rates of a resolved run, on the host: to the compiled program a schedule is data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One mesh and one table of rules. Logical axes come from the parameter table; rules map them to mesh axes."""
+"""One mesh and one table of rules, from the logical axes of the parameter table to axes of the mesh."""
 
 from __future__ import annotations
 

@@ -11,9 +11,7 @@ from scaling.counts.shape import Shape, parameter_table
 from scaling.model.roles import decay_mask, init_params
 from scaling.model.transformer import make_model
 
-SMALL = dict(
-    depth=2, width=32, heads=4, kv_heads=4, head_dim=8, mlp_width=88, vocab_size=64, context=16
-)
+SMALL = dict(depth=2, width=32, heads=4, kv_heads=4, head_dim=8, mlp_width=88, vocab_size=64, context=16)
 VARIANTS = {
     "plain": {},
     "grouped-query": {"kv_heads": 2},
@@ -105,9 +103,7 @@ def test_initialisation_is_a_function_of_seed_and_name():
     assert (one["embedding/table"] == deeper["embedding/table"]).all()
     assert (one["embedding/table"] != other["embedding/table"]).all()
     # Golden: raise SEMANTICS in scaling/plan/run.py when this must change, and print the new values here.
-    np.testing.assert_allclose(
-        one["blocks/query/kernel"].ravel()[:3], GOLDEN_QUERY, rtol=1e-6
-    )
+    np.testing.assert_allclose(one["blocks/query/kernel"].ravel()[:3], GOLDEN_QUERY, rtol=1e-6)
     std = {name: array.std() for name, array in one.items()}
     assert std["embedding/table"] == pytest.approx(1, rel=0.05)
     assert std["blocks/up/kernel"] == pytest.approx(32**-0.5, rel=0.05)

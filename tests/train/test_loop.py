@@ -36,7 +36,8 @@ def train(program, stops, run=RUN, windows=WINDOWS):
     """Train to the last of ``stops``, beginning a new segment at each of the others."""
     state, metrics = program.start(run.seed), []
     for first, last in zip([0, *stops], stops, strict=False):
-        for step, state, values in advance(program, state, feed(run, windows), first, last):
+        for step, latest, values in advance(program, state, feed(run, windows), first, last):
+            state = latest
             metrics.append((step, jax.device_get(values)))
     return jax.device_get(state), metrics
 

@@ -31,7 +31,9 @@ def test_the_trunk_does_not_depend_on_the_horizon():
 def test_cosine_linear_and_constant():
     cosine = rates(Cosine(warmup_steps=10, final_fraction=0.1))
     linear = rates(Linear(warmup_steps=0, final_fraction=0.0))
-    assert cosine[-1] == pytest.approx(PEAK / 10, rel=1e-3) and cosine[54] == pytest.approx(0.55 * PEAK, rel=0.01)
+    assert cosine[-1] == pytest.approx(PEAK / 10, rel=1e-3) and cosine[54] == pytest.approx(
+        0.55 * PEAK, rel=0.01
+    )
     assert linear[49] == pytest.approx(PEAK / 2) and linear[-1] == 0
     assert (rates(Constant(warmup_steps=0)) == np.float32(PEAK)).all()
 

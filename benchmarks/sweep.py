@@ -1,0 +1,111 @@
+"""CPU time of a sweep by the harness against each run in a process of its own with nothing shared.
+
+    python benchmarks/sweep.py [SPEC] [--set FIELD=VALUE ...]
+
+Both sides train the same runs with the same numbers (checked: losses must be equal) through the same training
+code. The harness shares trunks between horizons, compiled programs between processes, and pins one
+single-threaded process to each core. The other side starts ``python -m scaling.train`` once per run, one
+after another, with the environment that a shell gives it: no shared trunk, no compilation cache, threads and
+memory allocation as they come. The held-out runs are left out: nothing about them can be shared.
+
+Prints CPU seconds (user + system, of all processes) and wall seconds of both sides and their ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from scaling.plan.expand import plan_spec
+from scaling.plan.plan import Plan
+from scaling.sweep.driver import open_sweep
+from scaling.sweep.events import RunFinished
+
+QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
+ROLES = ("fit", "noise", "tuning")
+
+
+def used() -> tuple[float, float]:
+    """(CPU seconds of finished child processes, wall clock)."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime, time.perf_counter()
+
+
+def measured(work) -> tuple[float, float]:
+    before = used()
+    work()
+    after = used()
+    return after[0] - before[0], after[1] - before[1]
+
+
+def by_harness(plan: Plan, folder: Path) -> None:
+    """A cold start: its compilation cache is empty too."""
+    os.environ["SCALING_CACHE"] = str(folder / "cache")
+    with open_sweep(folder / "study", plan.to_json(), "") as sweep:
+        outcome = sweep.run_jobs(
+            ROLES, on_event=lambda e: print(f"  harness: {e.label}") if isinstance(e, RunFinished) else None
+        )
+    if outcome.exit_code:
+        raise SystemExit("the harness did not finish its runs")
+
+
+def one_by_one(plan: Plan, folder: Path) -> None:
+    for number, planned in enumerate(run for run in plan.runs if run.role in ROLES):
+        job = folder / "alone" / "jobs" / planned.run_id
+        job.mkdir(parents=True)
+        entry = json.loads(planned.model_dump_json())
+        request = {
+            "schema": 1, "study": plan.study, "job_id": planned.run_id,
+            "data": plan.data.model_dump(),
+            "runs": [{"run_id": planned.run_id, "label": planned.label, "run": entry["run"],
+                      "flops_spent": planned.flops}],
+            "execution": json.loads(plan.execution.model_dump_json()),
+        }  # fmt: skip
+        (job / "job.json").write_text(json.dumps(request))
+        environment = dict(
+            os.environ, SCALING_CACHE=str(folder / "cache"), JAX_ENABLE_COMPILATION_CACHE="false"
+        )
+        with (job / "log.txt").open("w") as log:
+            subprocess.run(
+                [sys.executable, "-m", "scaling.train", str(job)], check=True, env=environment, stdout=log,
+                stderr=log, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        print(f"  alone: {planned.label} ({number + 1})", flush=True)
+
+
+def losses(folder: Path) -> dict[str, float]:
+    records = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
+    return {record["run_id"]: record["result"]["loss"] for record in records}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("spec", nargs="?", type=Path, default=QUICKSTART)
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    options = parser.parse_args()
+    _, plan = plan_spec(options.spec, options.overrides)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shared, shared_wall = measured(lambda: by_harness(plan, folder))
+        alone, alone_wall = measured(lambda: one_by_one(plan, folder))
+        ours, theirs = losses(folder / "study"), losses(folder / "alone")
+    differ = max(abs(ours[name] - theirs[name]) / theirs[name] for name in theirs)
+    print(f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"{len(theirs)} runs of {options.spec.name}; largest relative difference of a loss {differ:.1e}")
+    print(f"harness      {shared:8.1f} CPU s  {shared_wall:8.1f} s wall")
+    print(f"one by one   {alone:8.1f} CPU s  {alone_wall:8.1f} s wall")
+    print(f"ratio        {alone / shared:8.2f}        {alone_wall / shared_wall:8.2f}")
+
+
+if __name__ == "__main__":
+    main()

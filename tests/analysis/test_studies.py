@@ -1,0 +1,225 @@
+"""IsoFLOP, back-test, forecast, score, figures and text on one simulated study."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import AnalysisError, backtest, fit, forecasts, isoflop, report
+
+
+@pytest.fixture(scope="module")
+def parts(study):
+    fitted = fit("chinchilla", study, bootstrap=60)
+    minima = isoflop.minima(study)
+    tested = backtest.run("chinchilla", study, bootstrap=60)
+    target = study[study["role"] == "holdout"].iloc[0].to_dict()
+    return fitted, minima, tested, target
+
+
+@pytest.fixture(scope="module")
+def forecast(study, parts):
+    fitted, minima, tested, target = parts
+    return forecasts.freeze(fitted, study, target, backtest=tested, isoflop=minima, offsets=[0.8, 0.9, 1.0])
+
+
+def test_minima_of_exact_parabolas():
+    rows = []
+    for c in (1e18, 1e19, 1e20):
+        for step in (-1.0, -0.4, 0.0, 0.5, 1.1):
+            n = 0.1 * c**0.45 * np.exp(step)
+            rows.append(
+                {
+                    "params": n,
+                    "tokens": c / (6 * n),
+                    "flops": c,
+                    "loss": 50 * c**-0.05 * np.exp(0.04 * step**2),
+                }
+            )
+    found = isoflop.minima(pd.DataFrame(rows))
+    assert [m.interior for m in found.minima] == [True] * 3
+    assert found.size.slope == pytest.approx(0.45) and found.tokens.slope == pytest.approx(0.55)
+    assert found.baseline(1e21) == pytest.approx(50 * 1e21**-0.05)
+    assert found.minima[0].se_log_N == pytest.approx(0, abs=1e-6)
+
+
+def test_a_minimum_at_the_edge_is_no_minimum(study):
+    large = study[study["params"] > 5e4]
+    found = isoflop.minima(large)
+    assert not any(m.interior for m in found.minima) and found.size is None and found.baseline(1e12) is None
+    assert found.minima[0].reason == "minimum at the smallest size" and found.minima[0].N is None
+
+
+def test_a_best_run_at_the_end_makes_no_interior_minimum():
+    n = np.array([1e3, 2e3, 4e3, 8e3, 16e3])
+    frame = pd.DataFrame({"params": n, "tokens": 1e9 / n, "flops": 1e9, "loss": [2.6, 2.5, 2.45, 2.44, 2.43]})
+    found = isoflop.minima(frame).minima[0]
+    assert -found.coefficients[1] / (2 * found.coefficients[2]) + found.centre < np.log(n[-1])
+    assert not found.interior and found.reason == "minimum at the largest size"
+
+
+def test_budgets_are_found_without_a_column(study):
+    jitter = np.random.default_rng(0).uniform(0.9, 1.1, len(study))
+    found = isoflop.minima(study.assign(flops=study["flops"] * jitter))
+    assert len(found.minima) == 4 and [m.n for m in found.minima] == [7] * 4
+
+
+def test_frontier_is_the_lower_envelope():
+    frame = pd.DataFrame({"params": 1.0, "tokens": 1.0, "flops": [1, 2, 3, 4, 4], "loss": [5, 6, 4, 3, 2]})
+    assert isoflop.frontier(frame)["L"].tolist() == [5, 4, 2]
+
+
+def test_backtest_predicts_the_largest_budget_only_from_below(study):
+    found = backtest.run("chinchilla", study, bootstrap=0)
+    assert found.budget == 8e11 and found.n_train == 21 and len(found.runs) == 7
+    assert found.extrapolation == pytest.approx(2)
+    spoiled = study.copy()
+    last = (spoiled["role"] == "fit") & (spoiled["flops"] == 8e11)
+    spoiled.loc[last, "loss"] *= 0.9
+    shifted = backtest.run("chinchilla", spoiled, bootstrap=0)
+    assert [r["predicted"] for r in shifted.runs] == [r["predicted"] for r in found.runs]
+    assert shifted.bias == pytest.approx((1 + found.bias) / 0.9 - 1) and shifted.inside < found.inside
+    assert backtest.run("chinchilla", study, below=4e11, bootstrap=0).n_train == 14
+
+
+def test_backtest_without_enough_budgets_says_so(study):
+    found = backtest.run("chinchilla", study[study["flops"] == 1e11])
+    assert not found.usable and found.bias is None and "one budget" in found.message
+    assert "not possible" in report.study_summary(fit("chinchilla", study, bootstrap=0), backtest=found)
+
+
+def test_forecast_interval_holds_law_run_and_backtest(study, parts, forecast):
+    fitted, minima, tested, target = parts
+    bare = forecasts.freeze(fitted, study, target, offsets=[])
+    assert (
+        set(bare.parts) == {"law", "run"}
+        and "no back-test" in bare.interval["method"]
+        and bare.baseline is None
+    )
+    biased = dataclasses.replace(tested, bias=0.03, rms=0.035)
+    wide = forecasts.freeze(fitted, study, target, backtest=biased, offsets=[])
+    assert wide.se_log > forecast.se_log >= bare.se_log
+    assert wide.parts["backtest"] >= 0.03 * np.log(3) / np.log(2) * 0.999
+    assert bare.parts["run"] == pytest.approx(max(fitted.noise["sd_log"], fitted.noise["seeds"]["sd_log"]))
+    assert forecast.baseline == pytest.approx(minima.baseline(2.4e12))
+    assert [row["E"] for row in forecast.sensitivity] == [0.8, 0.9, 1.0]
+    assert forecast.extrapolation == pytest.approx(3)
+
+
+def test_frozen_bytes_are_hashed_and_never_change(tmp_path, study, parts, forecast):
+    path = forecasts.save(forecast, tmp_path)
+    before = path.read_bytes()
+    assert path.name == f"{forecast.hash}.json" and forecasts.load(path) == forecast
+    assert forecasts.save(forecast, tmp_path) == path and path.read_bytes() == before
+    assert len(forecast.training) == 28 and forecast.training[0]["row"] == "000000000000"
+    path.write_text(path.read_text().replace('"role"', '"rule"').replace("1", "2", 1))
+    with pytest.raises(AnalysisError, match="changed after it was frozen"):
+        forecasts.load(path)
+    with pytest.raises(AnalysisError, match="never overwritten"):
+        forecasts.save(forecast, tmp_path)
+
+
+def test_the_same_table_in_another_order_is_the_same_forecast(study, parts, forecast):
+    target = parts[3]
+    shuffled = study.sample(frac=1, random_state=1)
+    again = forecasts.freeze(
+        fit("chinchilla", shuffled, bootstrap=60), shuffled, target,
+        backtest=backtest.run("chinchilla", shuffled, bootstrap=60), isoflop=isoflop.minima(shuffled),
+        offsets=[0.8, 0.9, 1.0],
+    )  # fmt: skip
+    assert again.hash == forecast.hash
+
+
+def test_a_changed_input_supersedes_unscored_forecasts_only(tmp_path, study, parts, forecast):
+    _, _, _, target = parts
+
+    def changed(factor):
+        table = study.copy()
+        table.loc[0, "loss"] *= factor
+        return forecasts.freeze(fit("chinchilla", table, bootstrap=0), table, target, offsets=[])
+
+    first, second = changed(1.01), changed(1.02)
+    paths = [forecasts.save(f, tmp_path) for f in (forecast, first)]
+    assert paths[0] != paths[1] and paths[0].exists()
+    assert forecasts.status(forecast, tmp_path)["state"] == "superseded"
+    assert forecasts.status(forecast, tmp_path)["by"] == first.hash
+    assert forecasts.status(first, tmp_path)["state"] == "open"
+    forecasts.save_score(forecasts.score(first, 2.2), tmp_path)
+    forecasts.save(second, tmp_path)
+    assert forecasts.status(first, tmp_path)["state"] == "open"
+    assert forecasts.status(second, tmp_path)["state"] == "hindsight"
+    assert {f.hash for f in forecasts.forecasts(tmp_path)} == {forecast.hash, first.hash, second.hash}
+
+
+def test_a_target_inside_the_fitted_set_is_refused(study, parts):
+    fitted, _, _, target = parts
+    with pytest.raises(AnalysisError, match="in the fitted set"):
+        forecasts.freeze(fitted, study, target | {"run_id": "000000000003"})
+
+
+def test_score_signs_and_file(tmp_path, forecast):
+    forecasts.save(forecast, tmp_path)
+    loss = forecast.prediction / 1.01
+    result = forecasts.score(forecast, loss)
+    assert result.error == pytest.approx(0.01) and result.standard_errors == pytest.approx(
+        np.log(1.01) / forecast.se_log
+    )
+    assert result.baseline_error == pytest.approx(forecast.baseline / loss - 1)
+    assert result.inside and not forecasts.score(forecast, 1.2 * forecast.interval["high"]).inside
+    path = forecasts.save_score(result, tmp_path)
+    assert json.loads(path.read_text())["loss"] == loss and forecasts.load_score(tmp_path, forecast) == result
+    with pytest.raises(AnalysisError, match="never overwritten"):
+        forecasts.save_score(forecasts.score(forecast, 2.0), tmp_path)
+    with pytest.raises(AnalysisError, match="no score"):
+        forecasts.score(forecast, float("nan"))
+
+
+def test_summary_tells_the_whole_story(parts, forecast):
+    fitted, minima, tested, _ = parts
+    text = report.study_summary(fitted, minima, tested, forecast, forecasts.score(forecast, 1.9))
+    for words in (
+        "descriptive",
+        "N* ~ C^",
+        "BACK-TEST",
+        "3x beyond",
+        "sensitivity to E",
+        "OUTSIDE",
+        "naive baseline",
+    ):
+        assert words in text
+    assert forecast.hash in text and "clusters by trunk" in text
+    assert not re.search(r"\bnan\b|None", text)
+
+
+def test_figures_are_drawn_and_change_no_settings(tmp_path, study, parts, forecast):
+    import matplotlib as mpl
+
+    from analysis.figures import draw_all
+
+    fitted, minima, tested, _ = parts
+    tokens = np.geomspace(1e4, 1e6, 50)
+    curves = pd.concat(
+        pd.DataFrame(
+            {"run_id": run, "tokens": tokens, "train/loss": 2 + 100 * tokens**-0.4, "eval/loss": np.nan}
+        )
+        for run in study["run_id"]
+    )
+    before = dict(mpl.rcParams)
+    score = forecasts.score(forecast, 2.2)
+    paths = draw_all(study, curves, fitted, minima, forecast, score, tmp_path, backtest=tested)
+    assert {p.stem for p in paths} == {
+        "loss_against_compute", "isoflop", "fit_and_residuals", "training_curves", "forecast_and_outcome"
+    }  # fmt: skip
+    assert all(p.stat().st_size > 20_000 for p in paths)
+    assert dict(mpl.rcParams) == before
+
+
+def test_figures_of_a_table_that_determines_nothing(tmp_path, study):
+    from analysis.figures import draw_all
+
+    one = study[study["width"] == 24]
+    paths = draw_all(one, None, fit("chinchilla", one), isoflop.minima(one), None, None, tmp_path)
+    assert {p.stem for p in paths} == {"loss_against_compute", "isoflop"}

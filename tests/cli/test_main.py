@@ -1,0 +1,87 @@
+"""The command's answers to good and bad input: messages, exit codes, no tracebacks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = ROOT / "experiments" / "quickstart.yaml"
+
+
+def scaling(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "scaling.cli", *map(str, arguments)], capture_output=True, text=True, **options
+    )
+
+
+def refused(*arguments):
+    done = scaling(*arguments)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and not done.stdout, done
+    return done.stderr
+
+
+def test_help_names_every_verb():
+    text = scaling("--help").stdout
+    for verb in ("plan", "run", "status", "logs", "collect", "fit", "plot", "doctor"):
+        assert f" {verb} " in text
+
+
+def test_plan_prints_every_run_and_what_sharing_saves():
+    done = scaling("plan", QUICKSTART, "--no-probe")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("-s0  ") >= 28 and "sharing trunks saves" in done.stdout
+    assert done.stdout.rstrip().endswith(f"next: scaling run {QUICKSTART}")
+    plan = json.loads(scaling("plan", QUICKSTART, "--no-probe", "--json").stdout)
+    assert plan["totals"]["by_role"] == {"fit": 27, "noise": 3, "holdout": 1}
+    flops = sum(run["run"]["steps"] for run in plan["runs"])
+    assert flops > 0 and plan["totals"]["flops_spent"] < 0.75 * plan["totals"]["flops"]
+
+
+def test_every_problem_of_a_spec_is_reported_at_its_place(tmp_path):
+    spec = tmp_path / "bad.yaml"
+    text = QUICKSTART.read_text().replace("depth: 2", "depth: true").replace("batch_tokens", "batch_tokes")
+    spec.write_text(text.replace("budgets: [1e11,", "budgets: [-1e11,"))
+    message = refused("plan", spec)
+    lines = text.splitlines()
+    for field, hint in (("depth: true", ""), ("batch_tokes", "did you mean"), ("budgets", "")):
+        line = next(i for i, text in enumerate(lines, 1) if text.strip().startswith(field))
+        assert f"bad.yaml:{line}:" in message and hint in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("plan", "missing.yaml"), "missing.yaml"),
+        (("status", "no-such-folder"), "plan.json is missing"),
+        (("fit", "no-such.csv"), "no such file"),
+        (("fit", QUICKSTART, "--law", "chinchila"), "did you mean"),
+        (("fit", QUICKSTART, "--delta", "-1"), "delta"),
+        (("plan", QUICKSTART, "--set", "recipe.batch_tokens=true"), "--set recipe.batch_tokens"),
+        (("plan", QUICKSTART, "--set", "recipe.batch_tokens=100"), "multiple"),
+        (("plan", QUICKSTART, "--workers", "0"), "0"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_bad_requests(arguments, expected):
+    assert expected in refused(*arguments)
+
+
+def test_a_table_of_one_size_gives_no_exponents(tmp_path):
+    table = tmp_path / "runs.csv"
+    rows = "\n".join(f"1000,{10**k},{3 - k / 10}" for k in range(4, 10))
+    table.write_text(f"params,tokens,loss\n{rows}\n")
+    done = scaling("fit", table)
+    assert done.returncode == 0 and "not identified" in done.stdout.lower()
+    assert json.loads(scaling("fit", table, "--json").stdout)["params"] == {}
+
+
+def test_doctor_finds_no_problem_here(tmp_path):
+    done = scaling("doctor", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["problems"] == 0
+
+
+def test_schema_is_json():
+    assert "study" in json.loads(scaling("schema").stdout)["properties"]

@@ -1,0 +1,104 @@
+"""The whole way in miniature, through the real command: train, fit, freeze, test, draw, and all again."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+SPEC = Path(__file__).with_name("miniature.yaml")
+
+
+def scaling(*arguments, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "scaling.cli", *map(str, arguments)], capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results") / "miniature"
+    return folder, scaling("run", SPEC, "--results", folder)
+
+
+def test_it_ends_with_a_scored_forecast(study):
+    folder, done = study
+    table = pd.read_csv(folder / "runs.csv")
+    assert list(table["role"].value_counts().sort_index().items()) == [
+        ("fit", 8),
+        ("holdout", 1),
+        ("noise", 1),
+    ]
+    assert (table["status"] == "ok").all() and table["loss"].between(1.5, 4).all()
+    (score,) = (folder / "forecasts").glob("*.score.json")
+    held_out = table[table["role"] == "holdout"].iloc[0]
+    assert json.loads(score.read_text())["loss"] == held_out["loss"]
+    assert "OUTCOME" in done.stdout and "next: scaling plot" in done.stdout
+    for word in ("runs.csv", "chinchilla.json", "forecast_and_outcome.png"):
+        assert word in done.stdout
+
+
+def test_the_forecast_was_frozen_before_the_held_out_run_began(study):
+    folder, done = study
+    events = done.stderr
+    assert events.index("frozen") < events.index("(holdout)") < events.index("w16-6e9-s0 loss")
+    (status,) = (folder / "forecasts").glob("*.status.json")
+    held_out = pd.read_csv(folder / "runs.csv").query("role == 'holdout'")["run_id"].iloc[0]
+    record = json.loads((folder / "runs" / held_out / "record.json").read_text())
+    frozen_at = json.loads(status.read_text())
+    assert frozen_at["state"] == "open"
+    assert frozen_at["at"][:19] <= record["execution"]["started"][:19]
+
+
+def test_relaunched_it_trains_nothing_and_says_the_same(study):
+    folder, first = study
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/record.json")}
+    again = scaling("run", SPEC, "--results", folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/record.json")} == before
+    assert again.stdout == first.stdout
+    assert len(list((folder / "forecasts").glob("*.score.json"))) == 1
+
+
+def test_shared_work_is_counted(study):
+    table = pd.read_csv(study[0] / "runs.csv").query("role == 'fit'")
+    shared = table.groupby("trunk_id").agg(
+        n=("flops", "size"), flops=("flops", "sum"), spent=("flops_spent", "sum")
+    )
+    assert (shared["spent"] < shared["flops"]).all()
+    assert (table["flops"] <= 2.1e9).all()
+
+
+def test_the_table_alone_makes_everything_again(study, tmp_path):
+    folder, _ = study
+    table = tmp_path / "runs.csv"
+    table.write_bytes((folder / "runs.csv").read_bytes())
+    fitted = json.loads(scaling("fit", table, "--json").stdout)
+    assert fitted == json.loads((folder / "fits" / "chinchilla.json").read_text())
+    drawn = scaling("plot", table).stdout.split()
+    assert len(drawn) == 4 and all(Path(path).stat().st_size > 10_000 for path in drawn)
+    same = folder / "figures" / "loss_against_compute.png"
+    assert (tmp_path / "figures" / "loss_against_compute.png").read_bytes() == same.read_bytes()
+
+
+def test_status_logs_and_collect(study):
+    folder, _ = study
+    states = json.loads(scaling("status", folder, "--json").stdout)
+    assert states["counts"]["done"] == 10 and len(states["rows"]) == 10
+    assert "10 done" in scaling("status", folder).stdout
+    assert "loss" in scaling("logs", folder, "w16-6e9-s0").stdout
+    before = (folder / "runs.csv").read_bytes()
+    assert "10 runs (0 diverged)" in scaling("collect", folder).stdout
+    assert (folder / "runs.csv").read_bytes() == before
+
+
+def test_a_changed_input_makes_a_new_forecast_and_marks_the_old(study, tmp_path):
+    """One more budget after the outcome is known: the new forecast says that it came in hindsight."""
+    folder, _ = study
+    scaling("run", SPEC, "--results", folder, "--set", "design.budgets=[5e8,1e9,1.5e9,2e9]")
+    states = [json.loads(path.read_text())["state"] for path in (folder / "forecasts").glob("*.status.json")]
+    assert sorted(states) == ["hindsight", "open"]
