@@ -118,6 +118,13 @@ def test_tokens_proportional_to_size_leave_exponents_open():
     assert row["loss"] == pytest.approx(chinchilla(1e9, 2e10), rel=0.01)
 
 
+def test_a_flat_valley_is_not_a_second_optimum(simulated):
+    found = fit("chinchilla", simulated(5), bootstrap=20)
+    assert found.status["code"] in ("ok", "partly_identified")
+    assert found.starts["agree"] >= found.starts["n"] - 2
+    assert found.identified["E"]["verdict"] != "yes" and found.params["E"] is None
+
+
 def test_a_term_that_does_nothing_is_a_bound_not_a_number():
     table = grid(lambda n, d: 1.5 + 300 / n**0.3, noise=0.003)
     found = fit("chinchilla", table, bootstrap=20)
