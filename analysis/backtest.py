@@ -55,7 +55,7 @@ def run(
 ) -> BackTest:
     """Fit the runs with C below ``below`` (FLOPs; default: all but the largest budget) and predict those of
     the largest budget. ``options`` go to :func:`analysis.fitting.fit`. Raises AnalysisError."""
-    frame, _ = select(table, options.get("roles", ("fit",)), convention=convention)
+    frame: Any = select(table, options.get("roles", ("fit",)), convention=convention)[0]
     if not len(frame):
         raise AnalysisError("back-test: no usable runs to fit")
     budget = budgets(frame)
@@ -96,7 +96,7 @@ def run(
     )  # fmt: skip
 
 
-def _baseline(frame: pd.DataFrame, early: np.ndarray, convention: str) -> float | None:
+def _baseline(frame: Any, early: np.ndarray, convention: str) -> float | None:
     roles = tuple(frame["role"].unique())
     last = minima(frame, convention=convention, roles=roles).minima[-1]
     naive = minima(frame[early], convention=convention, roles=roles).baseline(last.budget)

@@ -10,7 +10,10 @@ from analysis.errors import AnalysisError
 
 
 def create(path: Path, text: str) -> None:
-    """Create ``path`` whole, or check that it already holds ``text``; never overwrite. Raises AnalysisError."""
+    """Create ``path`` whole, or check that it already holds ``text``; never overwrite.
+
+    Raises AnalysisError.
+    """
     temporary = _temporary(path.parent, text)
     try:
         os.link(temporary, path)

@@ -120,16 +120,20 @@ def _loss(problem: Problem, objective: str, delta: float | None) -> Loss:
         return Loss()
     if delta is not None:
         return Loss(float(delta))
-    r = _residuals(problem, solve(problem, keep=8).u)
-    return Loss(max(TUNING * _robust_sd(r, problem), LEAST_DELTA))
+    loss = Loss()
+    for _ in range(2):  # a bad run inflates the first scale, which is had by least squares
+        here = Problem(problem.law, problem.logs, problem.log_loss, loss, problem.fixed)
+        r = _residuals(here, solve(here, keep=8).u)
+        loss = Loss(max(TUNING * _robust_sd(r, problem), LEAST_DELTA))
+    return loss
 
 
 def _residuals(problem: Problem, u: np.ndarray) -> np.ndarray:
-    return problem.log_loss - np.logaddexp.reduce(problem.design() @ u, axis=0)
+    return problem.log_loss - np.logaddexp.reduce(problem.design @ u, axis=0)
 
 
 def _robust_sd(r: np.ndarray, problem: Problem) -> float:
-    degrees = max(len(r) - int(problem.free().sum()), 1)
+    degrees = max(len(r) - int(problem.free.sum()), 1)
     return float(MAD * np.median(np.abs(r)) * np.sqrt(len(r) / degrees))
 
 
@@ -161,9 +165,7 @@ def _nothing(
     )
 
 
-def _data(
-    rows: pd.DataFrame, residuals: np.ndarray | None, cluster: np.ndarray
-) -> dict[str, tuple[Any, ...]]:
+def _data(rows: Any, residuals: np.ndarray | None, cluster: np.ndarray) -> dict[str, tuple[Any, ...]]:
     names = row_names(rows)
     labels = rows["label"].fillna("").astype(str).tolist() if "label" in rows.columns else names
     columns = {x: tuple(map(float, rows[x])) for x in "NDCL"}
@@ -197,11 +199,10 @@ def _assemble(
     ambiguous = identify.ambiguity(problem, solution)
     identified = identify.verdicts(
         law, point | {k: optimum[k] for k in derived}, intervals, fixed=fixed, ambiguous=ambiguous,
-        offset_free=bool(ambiguous) and identify.offset_free(problem, solution),
-        zero=solution.zero, smallest_loss=float(rows["L"].min()),
+        zero=solution.zero, smallest_loss=float(np.exp(problem.log_loss.min())),
     )  # fmt: skip
     r = _residuals(problem, solution.u)
-    degrees = max(len(r) - int(problem.free().sum()), 1)
+    degrees = max(len(r) - int(problem.free.sum()), 1)
     noise = {
         "sd_log": float(np.sqrt(r @ r / degrees)),
         "robust_sd_log": _robust_sd(r, problem),
@@ -214,7 +215,7 @@ def _assemble(
     return Fit(
         params={n: point[n] if identified[n]["verdict"] == "yes" else None for n in law.names},
         solution=point,
-        status=identify.status(law, solution, identified, ambiguous),
+        status=identify.status(law, solution, identified, ambiguous[0]),
         identified=identified,
         intervals={
             "method": replicates.method,

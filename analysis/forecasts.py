@@ -70,7 +70,8 @@ class Forecast:
 @dataclass(frozen=True)
 class Score:
     """A forecast against its outcome. ``error`` = predicted / measured - 1 (positive: over-predicted);
-    ``standard_errors``: log(predicted / measured) over the forecast's; ``baseline_error``: the naive one's."""
+    ``standard_errors``: log(predicted / measured) over the forecast's; ``baseline_error``: that of the naive
+    one."""
 
     forecast: str
     target: dict[str, Any]
@@ -97,7 +98,7 @@ def freeze(
     flops (or N, D, C). ``table`` is the one fitted; ``offsets`` are values of E for the sensitivity (default:
     over its interval). Raises AnalysisError, also when the target is in the fitted set."""
     level = fit.level if level is None else level
-    given = {k: v for k, v in dict(target).items() if v is not None}
+    given = {k: v for k, v in dict(target).items() if not pd.isna(v)}
     point = fit.predict({k: [v] for k, v in given.items()}, level=level).iloc[0]
     identity = {"run_id": given.get("run_id"), "label": given.get("label")}
     known = {x: float(point[x]) for x in ("N", "D", "C") if x in point}

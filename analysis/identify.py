@@ -18,6 +18,7 @@ from analysis.solver import Problem, Solution, linear_start, minimise, solve
 
 NEAR = 0.25  # half-width of an identified exponent or offset, relative
 DECADE = 10.0  # full width of an identified coefficient, as a factor
+SAME = 0.1  # relative difference below which two optima agree on a parameter
 PROPORTIONAL = 0.03  # spread of log D about its line in log N, relative to the spread of log D
 
 Verdict = dict[str, Any]
@@ -27,9 +28,12 @@ def shortage(law: Law, logs: dict[str, np.ndarray], fixed: dict[str, float]) -> 
     """Why this table can determine nothing of the law; empty when it may."""
     rows = len(next(iter(logs.values())))
     free = [name for name in law.names if name not in fixed]
+    found = []
     if rows <= len(free):
         names = ", ".join(free)
-        return f"{rows} usable runs for {len(free)} free parameters ({names}); needs at least {len(free) + 1}"
+        found.append(
+            f"{rows} usable runs for {len(free)} free parameters ({names}); needs at least {len(free) + 1}"
+        )
     need = 2 + (law.offset is not None and law.offset not in fixed)
     for x in law.inputs:
         levels = len(np.unique(np.round(logs[x], 2)))
@@ -37,8 +41,8 @@ def shortage(law: Law, logs: dict[str, np.ndarray], fixed: dict[str, float]) -> 
         if varies and levels < need:
             what = {"N": "model size", "D": "token count", "C": "compute budget"}[x]
             plural = "s" if levels > 1 else ""
-            return f"{levels} distinct {what}{plural} ({x}); its exponent needs at least {need}"
-    return ""
+            found.append(f"{levels} distinct {what}{plural} ({x}); its exponent needs at least {need}")
+    return "; ".join(found)
 
 
 def proportional(logs: dict[str, np.ndarray]) -> str:
@@ -71,12 +75,12 @@ def rivals(problem: Problem, solution: Solution) -> tuple[list[dict[str, float]]
     close = end_values <= solution.value + indifference(problem, solution)
     heads = len(law.terms)
     best = solution.u[heads:]
-    far = (
-        np.abs(ends[:, heads:] - best).max(1) > 0.1 * np.abs(best).max()
-        if len(best)
-        else np.zeros(len(ends), bool)
-    )
-    found = [law.parameters(problem.shift(u, 1.0)) for u in ends[close & far]]
+    if not len(best) or not close.any():
+        return [], exchanged
+    # a start that stopped early in one flat valley is no second optimum
+    ends, _, done = minimise(problem, ends[close])
+    far = np.abs(ends[:, heads:] - best).max(1) > SAME * np.abs(best).max()
+    found = [law.parameters(problem.shift(u, 1.0)) for u in ends[done & far]]
     return found, exchanged
 
 
@@ -94,9 +98,9 @@ def offset_free(problem: Problem, solution: Solution) -> bool:
 
 def indifference(problem: Problem, solution: Solution) -> float:
     """The rise of the objective that noise explains: half a chi2(1) at 95 %, times the robust scale^2."""
-    r = problem.log_loss - np.logaddexp.reduce(problem.design() @ solution.u, axis=0)
+    r = problem.log_loss - np.logaddexp.reduce(problem.design @ solution.u, axis=0)
     psi = problem.loss.psi(r)
-    degrees = max(len(r) - int(problem.free().sum()), 1)
+    degrees = max(len(r) - int(problem.free.sum()), 1)
     inside = max(float(np.mean(np.abs(r) <= problem.loss.delta)), 1 / len(r))
     return float(0.5 * stats.chi2.ppf(0.95, 1) * (psi @ psi) / degrees / inside)
 
@@ -107,24 +111,21 @@ def verdicts(
     intervals: dict[str, tuple[float, float]],
     *,
     fixed: dict[str, float],
-    ambiguous: str,
-    offset_free: bool,
+    ambiguous: tuple[str, frozenset[str]],
     zero: tuple[str, ...],
     smallest_loss: float,
 ) -> dict[str, Verdict]:
     """One verdict per parameter and derived quantity in ``intervals``."""
     out = {}
     hit = {e for c in zero for e in law.terms[c].values()}
-    exchangeable = {name for name in intervals if name != law.offset}
+    why, unclear = ambiguous
     for name, (low, high) in intervals.items():
         if name in fixed:
             out[name] = {"verdict": "yes", "reason": f"fixed by you at {fixed[name]:g}"}
         elif name in hit or (zero and name in ("a", "b") and hit):
             out[name] = {"verdict": "no", "reason": "its term vanished: the best fit has coefficient 0"}
-        elif ambiguous and name in exchangeable:
-            out[name] = {"verdict": "no", "reason": ambiguous}
-        elif offset_free and name == law.offset:
-            out[name] = {"verdict": "no", "reason": f"{name} = 0 fits as well at the noise level"}
+        elif name in unclear:
+            out[name] = {"verdict": "no", "reason": why}
         elif name in law.exponents and not _inside(point[name], law.domain(name)):
             out[name] = {"verdict": "no", "reason": f"at the edge of its domain {law.domain(name)}"}
         elif name in law.coefficients and name != law.offset:
@@ -161,20 +162,31 @@ def _bounded(value: float, low: float, high: float, ceiling: float) -> Verdict:
     return {"verdict": "no", "reason": width}
 
 
-def ambiguity(problem: Problem, solution: Solution) -> str:
-    """Why exponents cannot be told apart: D follows N, or another optimum fits as well; empty if neither."""
+def ambiguity(problem: Problem, solution: Solution) -> tuple[str, frozenset[str]]:
+    """Why parameters cannot be told apart, and which: D follows N, or another optimum fits as well. Both
+    empty if neither."""
+    law = problem.law
     others, exchanged = rivals(problem, solution)
     again = ""
     if exchanged is not None and exchanged <= solution.value + indifference(problem, solution):
         again = f"; refitted from the exchanged optimum: objective {exchanged:.6g}, here {solution.value:.6g}"
     sentence = proportional(problem.logs)
-    exponents_free = [e for e in problem.law.exponents if e not in problem.fixed]
-    if sentence and len(exponents_free) > 1:
-        return f"{sentence}, so that its terms can be exchanged{again}"
-    if others:
-        text = ", ".join(f"{e} = {others[0][e]:.3g}" for e in problem.law.exponents)
-        return f"another optimum fits as well at the noise level ({text}){again}"
-    return ""
+    if sentence and len([e for e in law.exponents if e not in problem.fixed]) > 1:
+        names = {n for n in (*law.names, "a", "b") if n != law.offset}
+        if law.offset is not None and offset_free(problem, solution):
+            names.add(law.offset)
+        return f"{sentence}, so that its terms can be exchanged{again}", frozenset(names)
+    if not others:
+        return "", frozenset()
+    best = law.parameters(problem.shift(solution.u, 1.0))
+    moved = {e for e in law.exponents for o in others if abs(o[e] - best[e]) > SAME * best[e]}
+    names = moved | {c for c, powers in law.terms.items() if moved & set(powers.values())} | {"a", "b"}
+    offset = law.offset
+    if offset is not None and any(abs(o[offset] - best[offset]) > SAME * best[offset] for o in others):
+        names.add(offset)
+    other = max(others, key=lambda o: max(abs(o[e] - best[e]) for e in law.exponents))
+    text = ", ".join(f"{name} = {other[name]:.3g}" for name in (offset, *law.exponents) if name)
+    return f"another optimum fits as well at the noise level ({text}){again}", frozenset(names)
 
 
 def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ not, so minima are biased when sizes are not spread evenly about them, the more 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ class IsoFlop:
         return None if self.loss is None else float(self.loss.at(flops))
 
 
-def budgets(frame: pd.DataFrame) -> np.ndarray:
+def budgets(frame: Any) -> np.ndarray:
     """A budget (FLOPs) per row of a selected table: its column ``budget``, else clusters of log10 C."""
     if "budget" in frame.columns and frame["budget"].notna().all():
         return frame["budget"].to_numpy(float)
@@ -97,7 +98,7 @@ def budgets(frame: pd.DataFrame) -> np.ndarray:
     order = np.argsort(c, kind="stable")
     out = np.empty(len(c))
     for rows in _split(c, order):
-        out[rows] = 10.0 ** float(np.mean(c[rows]))
+        out[rows] = float(f"{10.0 ** np.mean(c[rows]):.6g}")
     return out
 
 
@@ -116,7 +117,8 @@ def _split(c: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
 
 def minima(table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, ...] = ("fit",)) -> IsoFlop:
     """Parabola per budget and power laws through the interior minima. Raises AnalysisError."""
-    frame, excluded = select(table, roles, convention=convention)
+    kept, excluded = select(table, roles, convention=convention)
+    frame: Any = kept
     if not len(frame):
         raise AnalysisError(f"isoFLOP: no usable runs with role {', '.join(roles)}")
     frame["_budget"] = budgets(frame)
@@ -133,7 +135,7 @@ def minima(table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, 
     return IsoFlop(convention, found, size, tokens, loss, message, tuple(excluded))
 
 
-def _minimum(budget: float, rows: pd.DataFrame) -> Minimum:
+def _minimum(budget: float, rows: Any) -> Minimum:
     # repeated sizes (seeds) are averaged in log, so that a repeated size has no extra weight
     logs = np.log(rows[["N", "D", "L"]])
     logs["key"] = np.log(rows["N"]).round(4)
@@ -200,7 +202,7 @@ def frontier(
     table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, ...] = ("fit",)
 ) -> pd.DataFrame:
     """The lower envelope: runs with a lower loss than every run of no more compute; columns C, N, D, L."""
-    frame, _ = select(table, roles, convention=convention)
+    frame: Any = select(table, roles, convention=convention)[0]
     frame = frame.sort_values(["C", "L"])
     best = frame["L"].cummin()
     return frame[(frame["L"] <= best) & ~best.duplicated()].copy()

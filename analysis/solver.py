@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import nnls
@@ -41,18 +42,21 @@ class Problem:
     loss: Loss
     fixed: dict[str, float]
 
-    @property
+    @cached_property
     def centre(self) -> dict[str, float]:
         # a fixed coefficient is a fixed coordinate only where its term is not shifted
         kept = {x for c in self.law.coefficients if c in self.fixed for x in self.law.terms[c]}
         return {x: 0.0 if x in kept else float(np.mean(v)) for x, v in self.logs.items()}
 
+    @cached_property
     def design(self) -> np.ndarray:
         return self.law.design({x: v - self.centre[x] for x, v in self.logs.items()})
 
+    @cached_property
     def free(self) -> np.ndarray:
         return np.array([name not in self.fixed for name in self.law.names])
 
+    @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         floor = np.log(FLOOR) + self.log_loss.min()
         pairs = [(floor, 700.0)] * len(self.law.terms) + [self.law.domain(e) for e in self.law.exponents]
@@ -115,7 +119,7 @@ def minimise(
     *,
     log_loss: np.ndarray | None = None,
     weights: np.ndarray | None = None,
-    steps: int = 100,
+    steps: int = 300,  # stragglers creep along a curved valley (E against A, alpha); few starts need > 50
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Solve R problems from ``start`` (R, P), centred: solutions (R, P), objectives and converged (R,).
 
@@ -137,7 +141,7 @@ def _newton(
     problem: Problem, start: np.ndarray, y: np.ndarray, w: np.ndarray, steps: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Projected Newton with |eigenvalues| and Levenberg damping, each problem at its own pace."""
-    design, (low, high), free, loss = problem.design(), problem.bounds(), problem.free(), problem.loss
+    design, (low, high), free, loss = problem.design, problem.bounds, problem.free, problem.loss
     u = np.where(free, np.clip(start, low, high), start)
     value = values(design, u, y, w, loss)
     damping = np.full(len(u), 1e-3)
@@ -185,7 +189,7 @@ def linear_start(problem: Problem, exponents: np.ndarray, weights: np.ndarray | 
     """u (P,), centred: non-negative least squares on relative residuals for the coefficients."""
     law, heads = problem.law, len(problem.law.terms)
     u = np.concatenate([np.zeros(heads), exponents])
-    features = np.exp(np.einsum("knp,p->nk", problem.design(), u) - problem.log_loss[:, None])
+    features = np.exp(np.einsum("knp,p->nk", problem.design, u) - problem.log_loss[:, None])
     root = np.ones(len(features)) if weights is None else np.sqrt(weights)
     target, known = root.copy(), np.zeros(heads, bool)
     features = features * root[:, None]
@@ -259,7 +263,7 @@ def _faces(
     problem: Problem, u: np.ndarray, value: float, weights: np.ndarray | None
 ) -> tuple[np.ndarray, float, tuple[str, ...]]:
     """Set coefficients that ended near zero to zero, and solve on that face, if the objective agrees."""
-    largest = problem.design() @ u - problem.log_loss
+    largest = problem.design @ u - problem.log_loss
     small = [
         name
         for k, name in enumerate(problem.law.coefficients)

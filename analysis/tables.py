@@ -66,18 +66,20 @@ def check(frame: pd.DataFrame, name: str = "table", *, values: bool = False) -> 
         raise AnalysisError(problems)
     notes = list(frame.attrs.get("notes", []))
     frame = frame.copy()
+    any_column: Any = frame
     rows = row_names(frame)
     finished = (
         frame["status"].fillna("ok").eq("ok").to_numpy() if "status" in frame else np.ones(len(frame), bool)
     )
     for column in (c for c in CHECKED if c in frame.columns):
-        frame[column], found = _numbers(frame[column], column, rows, name)
+        frame[column], found = _numbers(any_column[column], column, rows, name)
         problems += found
         if values and not found:
             optional = column not in REQUIRED
-            problems += _values(frame[column].to_numpy(), column, rows, name, finished, optional)
+            problems += _values(any_column[column].to_numpy(), column, rows, name, finished, optional)
     if "run_id" in frame.columns:
-        twice = frame["run_id"][frame["run_id"].notna() & frame["run_id"].duplicated()]
+        ids = any_column["run_id"]
+        twice = ids[ids.notna() & ids.duplicated()]
         if len(twice):
             problems.append(f"{name}: column 'run_id': {_some(twice)} more than once; keep one row per run")
     if problems:
@@ -87,7 +89,7 @@ def check(frame: pd.DataFrame, name: str = "table", *, values: bool = False) -> 
     return frame
 
 
-def _fill(frame: pd.DataFrame) -> list[str]:
+def _fill(frame: Any) -> list[str]:
     notes = []
     if "role" not in frame.columns:
         frame["role"] = "fit"
@@ -103,12 +105,12 @@ def _fill(frame: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _numbers(series: pd.Series, column: str, rows: list[str], name: str) -> tuple[pd.Series, list[str]]:
+def _numbers(series: Any, column: str, rows: list[str], name: str) -> tuple[Any, list[str]]:
     booleans = series.map(lambda value: isinstance(value, (bool, np.bool_))).to_numpy(bool)
     if booleans.any():
         where = _some(np.array(rows, object)[booleans])
         return series, [f"{name}: column {column!r} has booleans in {where}; numbers are needed"]
-    numeric = pd.to_numeric(series, errors="coerce")
+    numeric: Any = pd.to_numeric(series, errors="coerce")
     text = (numeric.isna() & series.notna()).to_numpy()
     if text.any():
         first = series[text].iloc[0]
@@ -135,7 +137,7 @@ def _values(
     return [f"{name}: column {column!r} must be finite and positive: {shown}{more}; {hint}"]
 
 
-def row_names(frame: pd.DataFrame) -> list[str]:
+def row_names(frame: Any) -> list[str]:
     """What to call each row: its run_id, else ``row i``."""
     ids = frame["run_id"] if "run_id" in frame.columns else pd.Series([None] * len(frame), index=frame.index)
     return [f"row {i}" if pd.isna(run) else str(run) for i, run in zip(frame.index, ids, strict=True)]
@@ -171,12 +173,12 @@ def select(
         for row, reason in zip(row_names(frame), reasons, strict=True)
         if reason
     ]
-    kept = frame[[not reason for reason in reasons]].copy()
+    kept: Any = frame[[not reason for reason in reasons]].copy()
     kept.attrs.update(convention=convention)
     return kept, excluded
 
 
-def _reason(row: dict[Any, Any], roles: Sequence[str]) -> str:
+def _reason(row: Any, roles: Sequence[str]) -> str:
     if row["role"] not in roles:
         return f"role is {row['role']}"
     status = row.get("status", "ok")
@@ -187,7 +189,7 @@ def _reason(row: dict[Any, Any], roles: Sequence[str]) -> str:
     return f"{', '.join(bad)} is not finite and positive" if bad else ""
 
 
-def clusters(frame: pd.DataFrame) -> tuple[np.ndarray, str]:
+def clusters(frame: Any) -> tuple[np.ndarray, str]:
     """Cluster index per row and what it is by: trunk, else seed and size, else size. Runs of one cluster
     share noise (the same trunk, initialisation or batch order)."""
     if "trunk_id" in frame.columns and frame["trunk_id"].notna().all():
@@ -203,7 +205,7 @@ def seed_noise(table: pd.DataFrame) -> dict[str, Any] | None:
 
     A cell is (params, tokens); it counts when at least one of its runs has role ``noise``.
     """
-    frame, _ = select(table, ("fit", "noise"))
+    frame: Any = select(table, ("fit", "noise"))[0]
     squares, degrees, cells = 0.0, 0, 0
     for _, cell in frame.groupby(["params", "tokens"]):
         if len(cell) > 1 and (cell["role"] == "noise").any():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures.style import (
@@ -30,7 +33,7 @@ def loss_against_compute(table: pd.DataFrame, fit: Fit | None = None, *, convent
     """All runs of ``table`` (fitted, noise, held out), joined per size; the lower envelope ringed; with a law
     in N and D, its compute-optimal frontier (dashed beyond the fitted runs). Raises AnalysisError."""
     convention = fit.convention if fit is not None else convention
-    runs, _ = select(table, ("fit", "noise", "holdout"), convention=convention)
+    runs: Any = select(table, ("fit", "noise", "holdout"), convention=convention)[0]
     fitted = runs[runs["role"] == "fit"]
     sizes = fitted["N"].round(
         -int(np.floor(np.log10(fitted["N"].min()))) + 2
@@ -64,7 +67,7 @@ def loss_against_compute(table: pd.DataFrame, fit: Fit | None = None, *, convent
         return finish(figure)
 
 
-def _others(axes, runs: pd.DataFrame) -> None:
+def _others(axes: Axes, runs: Any) -> None:
     noise, held = runs[runs["role"] == "noise"], runs[runs["role"] == "holdout"]
     if len(noise):
         axes.scatter(
@@ -84,7 +87,7 @@ def _others(axes, runs: pd.DataFrame) -> None:
         )
 
 
-def _law(axes, fit: Fit, runs: pd.DataFrame) -> None:
+def _law(axes: Axes, fit: Fit, runs: Any) -> None:
     if not fit.usable or not fit.optimum:
         return
     largest = max(fit.data["C"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures.style import (
@@ -57,10 +60,11 @@ def isoflop_curves(isoflop: IsoFlop, fit: Fit | None = None) -> Figure:
         return finish(figure)
 
 
-def _sizes(axes, isoflop: IsoFlop, fit: Fit | None, shades: Shades) -> None:
+def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: Shades) -> None:
     inside = isoflop.interior
     if not inside:
-        axes.text(0.5, 0.5, isoflop.message, ha="center", va="center", transform=axes.transAxes, wrap=True)
+        axes.text(0.02, 0.9, fill(isoflop.message, 30), va="top", transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
         return
     budgets, best = np.array([m.budget for m in inside]), np.array([m.N for m in inside])
     errors = np.array([m.se_log_N or 0.0 for m in inside])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -41,7 +44,7 @@ def fit_and_residuals(fit: Fit) -> Figure:
         levels = sizes if len(np.unique(sizes)) <= 9 else rounded
         shades = Shades(levels)
         colours = [shades(s) for s in levels]
-        dots = {"s": 24, "c": colours, "edgecolor": "white", "linewidth": 0.3, "zorder": 3}
+        dots: dict[str, Any] = {"s": 24, "c": colours, "edgecolor": "white", "linewidth": 0.3, "zorder": 3}
         both = np.array([min(measured.min(), fitted.min()), max(measured.max(), fitted.max())])
         ends = both * np.array([0.99, 1.01])
         top = axes["fit"]
@@ -62,10 +65,13 @@ def fit_and_residuals(fit: Fit) -> Figure:
         return finish(figure)
 
 
-def _residuals(axes, x: np.ndarray, left: np.ndarray, sd: float, dots: dict, name: str, key: str) -> None:
+def _residuals(
+    axes: Axes, x: np.ndarray, left: np.ndarray, sd: float, dots: dict[str, Any], name: str, key: str
+) -> None:
     axes.axhspan(-sd, sd, color=MUTED, alpha=0.15, lw=0, zorder=0)
     axes.axhline(0, color=INK, lw=0.8, zorder=1)
-    axes.scatter(x, left, **(dots | {"s": 18}))
+    small: Any = dots | {"s": 18}
+    axes.scatter(x, left, **small)
     log_x(axes, x, power if key == "C" else count)
     low, high = min(left.min(), -sd), max(left.max(), sd)
     axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))

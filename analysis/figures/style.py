@@ -12,8 +12,10 @@ import numpy as np
 import seaborn as sns
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.text import count
 
@@ -35,7 +37,7 @@ def look() -> Iterator[None]:
         "xtick.minor.size": 2, "ytick.minor.size": 2, "xtick.major.width": 0.8, "ytick.major.width": 0.8,
         "xtick.minor.width": 0.5, "ytick.minor.width": 0.5,
     }  # fmt: skip
-    settings: dict[str, Any] = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}
+    settings: Any = {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}
     with mpl.rc_context(settings):
         yield
 
@@ -51,7 +53,7 @@ class Shades:
     def __init__(self, values: Sequence[float] | np.ndarray):
         self.levels = np.unique(np.asarray(values, float))
         cut = mpl.colormaps["viridis"](np.linspace(0.0, 0.86, 256))
-        self.cmap = mpl.colors.ListedColormap(cut)
+        self.cmap = ListedColormap(cut)
         low, high = self.levels[0], self.levels[-1]
         self.norm = LogNorm(low, high if high > low else low * 1.01)
 
@@ -61,14 +63,13 @@ class Shades:
     def explain(self, figure: Figure, axes: Any, title: str, label: Any = count) -> None:
         """A legend beside the axes for few levels, a colour bar for many."""
         if len(self.levels) > MOST:
-            bar = figure.colorbar(mpl.cm.ScalarMappable(self.norm, self.cmap), ax=axes, pad=0.02, aspect=30)
+            bar = figure.colorbar(ScalarMappable(self.norm, self.cmap), ax=axes, pad=0.02, aspect=30)
             bar.set_label(title)
             bar.outline.set_visible(False)
             numbers(bar.ax.yaxis, self.levels[[0, -1]], label)
             return
         handles = [
-            mpl.lines.Line2D([], [], marker="o", lw=1.4, ms=4.5, color=self(v), label=label(v))
-            for v in self.levels
+            Line2D([], [], marker="o", lw=1.4, ms=4.5, color=self(v), label=label(v)) for v in self.levels
         ]
         figure.legend(handles=handles[::-1], title=title, loc="outside right upper", alignment="left")
 
@@ -115,10 +116,10 @@ def log_loss(axes: Axes, values: Sequence[float] | np.ndarray, pad: float = 0.06
 
 def plain(axis: Any, low: float, high: float) -> None:
     """Evenly spaced decimal ticks on a logarithmic axis."""
-    ticks = ticker.MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    ticks = np.asarray(ticker.MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
     ticks = ticks[(ticks >= low) & (ticks <= high)]
     decimals = next((d for d in range(5) if np.allclose(ticks, np.round(ticks, d), atol=1e-9)), 5)
-    axis.set_major_locator(ticker.FixedLocator(ticks))
+    axis.set_major_locator(ticker.FixedLocator(ticks.tolist()))
     axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:.{decimals}f}"))
     axis.set_minor_locator(ticker.NullLocator())
 

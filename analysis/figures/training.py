@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -22,14 +24,15 @@ def training_curves(curves: pd.DataFrame, table: pd.DataFrame, *, convention: st
     missing = [c for c in ("run_id", "tokens", "train/loss") if c not in curves.columns]
     if missing:
         raise AnalysisError(f"curves: columns {', '.join(missing)} are missing; collect the results again")
-    runs, _ = select(table, ("fit", "holdout"), convention=convention)
+    runs: Any = select(table, ("fit", "holdout"), convention=convention)[0]
+    points: Any = curves
     with look():
         figure = canvas(3.8)
         axes = figure.add_subplot()
         shades = Shades(runs.loc[runs["role"] == "fit", "N"])
         seen, ends = [], []
         for run in runs.sort_values("N", ascending=False).itertuples():
-            rows = curves[curves["run_id"] == run.run_id]
+            rows = points[points["run_id"] == run.run_id]
             x, y = smoothed(rows["tokens"].to_numpy(float), rows["train/loss"].to_numpy(float))
             if not len(x):
                 continue
