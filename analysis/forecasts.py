@@ -199,14 +199,15 @@ def _rounded(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def save(forecast: Forecast, folder: str | Path) -> Path:
+def save(forecast: Forecast, folder: str | Path, *, outcome_known: bool = False) -> Path:
     """Write ``<hash>.json`` and mark older unscored forecasts of the same target superseded. The same
-    forecast saved again changes nothing but the marks. Raises AnalysisError."""
+    forecast saved again changes nothing but the marks. A forecast first saved when the outcome was known
+    (``outcome_known``, or another of the same target has a score) is marked hindsight. Raises AnalysisError."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{forecast.hash}.json"
     create(path, forecast.to_json())
-    scored = False
+    scored = outcome_known
     for other in forecasts(folder):
         if other.hash == forecast.hash or _key(other) != _key(forecast):
             continue

@@ -201,8 +201,12 @@ def _line(c: np.ndarray, y: np.ndarray) -> Line:
 def frontier(
     table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, ...] = ("fit",)
 ) -> pd.DataFrame:
-    """The lower envelope: runs with a lower loss than every run of no more compute; columns C, N, D, L."""
+    """The lower envelope: runs with a lower loss than every run of no more compute; columns C, N, D, L.
+
+    Budgets are met to the nearest step, so compute within 1 % counts as the same.
+    """
     frame: Any = select(table, roles, convention=convention)[0]
     frame = frame.sort_values(["C", "L"])
-    best = frame["L"].cummin()
-    return frame[(frame["L"] <= best) & ~best.duplicated()].copy()
+    compute, loss = frame["C"].to_numpy(float), frame["L"].to_numpy(float)
+    last = np.searchsorted(compute, 1.01 * compute, side="right") - 1
+    return frame[loss <= np.minimum.accumulate(loss)[last]].drop_duplicates("L")

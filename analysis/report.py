@@ -26,7 +26,13 @@ def study_summary(
     if backtest is not None:
         blocks += ["", "BACK-TEST", *_backtest(backtest)]
     if forecast is not None:
-        blocks += ["", "FORECAST", *_forecast(forecast, backtest)]
+        blocks += ["", forecast_summary(forecast, score, backtest)]
+    return "\n".join(blocks)
+
+
+def forecast_summary(forecast: Forecast, score: Score | None = None, backtest: BackTest | None = None) -> str:
+    """One forecast, the back-test beside it, and its score once it is known."""
+    blocks = ["FORECAST", *_forecast(forecast, backtest)]
     if score is not None:
         blocks += ["", "OUTCOME", *_score(score)]
     return "\n".join(blocks)

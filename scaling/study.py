@@ -61,8 +61,8 @@ class Findings:
     def text(self) -> str:
         first, *others = self.outcomes or ((None, None),)
         parts = [report.study_summary(self.fit, self.isoflop, self.backtest, *first)]
-        parts += [report.forecast_summary(forecast, score) for forecast, score in others]
-        return "\n".join(parts)
+        parts += [report.forecast_summary(forecast, score, self.backtest) for forecast, score in others]
+        return "\n\n".join(parts)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def run_study(
         collect(folder)
         held_out = [run for run in plan.runs if run.role == "holdout"]
         if held_out:
-            frozen = freeze_forecasts(folder, [_target(run) for run in held_out])
+            known = {run.run_id for run in held_out if sweep.store.run_state(run.run_id).record}
+            frozen = freeze_forecasts(folder, [_target(run) for run in held_out], known)
             for forecast in frozen:
                 low, high = forecast.interval["low"], forecast.interval["high"]
                 interval = f"{forecast.interval['level']:.0%} interval {low:.4f} to {high:.4f}"
@@ -153,15 +154,20 @@ def analyse(table: pd.DataFrame) -> tuple[Fit, isoflop.IsoFlop, backtest.BackTes
     return fit(LAW, table), isoflop.minima(table), backtest.run(LAW, table)
 
 
-def freeze_forecasts(folder: Path, targets: Sequence[dict[str, Any]]) -> list[Forecast]:
-    """Freeze a forecast of each target from the folder's table; none where the law is not identified."""
+def freeze_forecasts(
+    folder: Path, targets: Sequence[dict[str, Any]], known: Collection[str] = ()
+) -> list[Forecast]:
+    """Freeze a forecast of each target from the folder's table; none where the law is not identified.
+
+    ``known`` are run ids of targets that have an outcome already: what is new about them is hindsight.
+    """
     table = load(folder)
     law, minima, test = analyse(table)
-    return [
-        forecast
-        for forecast in _forecasts(table, law, minima, test, targets)
-        if forecasts.save(forecast, folder / "forecasts")
-    ]
+    frozen = _forecasts(table, law, minima, test, targets)
+    for forecast in frozen:
+        outcome_known = forecast.target["run_id"] in known
+        forecasts.save(forecast, folder / "forecasts", outcome_known=outcome_known)
+    return frozen
 
 
 def _forecasts(

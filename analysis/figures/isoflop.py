@@ -48,9 +48,11 @@ def isoflop_curves(isoflop: IsoFlop, fit: Fit | None = None) -> Figure:
                 left.plot(m.N, m.loss, "*", ms=10, color=ACCENT, mec="white", mew=0.6, zorder=4)
         if any(m.N is not None for m in shown):
             left.plot([], [], "*", ms=10, color=ACCENT, mec="white", mew=0.6, label="minimum of the parabola")
-            left.legend(loc="best")
+            left.legend(loc="upper right")
         log_x(left, np.concatenate([m.sizes for m in shown]), count)
         log_loss(left, np.concatenate([m.losses for m in shown]))
+        low, high = left.get_ylim()
+        left.set_ylim(low, high * (high / low) ** 0.12)  # room for the legend above the curves
         left.set(xlabel=size, ylabel=LOSS)
         left.set_title("Loss at equal compute")
         _sizes(right, isoflop, fit, shades)

@@ -5,8 +5,10 @@ head, K head dimension, S keys that a block of queries can see, Q queries of a b
 
 Queries are taken in blocks, each against the keys up to its own end only: the rest is masked anyway. The
 backward pass recomputes the probabilities from their log-normaliser (Dao et al., arXiv:2205.14135), so that
-memory grows with T, not T^2. Scores are laid out keys first, (S, Q): on CPU a reduction over an axis that
-is not the last one vectorises, and nothing else about the softmax costs more than its matmuls.
+memory grows with T, not T^2.
+
+Scores are laid out keys first, (S, Q), and queries and outputs channels first, (K, Q). On CPU a reduction
+over an axis that is not the last vectorises, and no matmul then asks for a transposed copy of the scores.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ def causal_attention(
     """
     b, t, h, k = q_BxTxHxK.shape
     g = k_BxTxGxK.shape[2]
-    q_BxGxRxTxK = (q_BxTxHxK * k**-0.5).reshape(b, t, g, h // g, k).transpose(0, 2, 3, 1, 4)
+    q_BxGxKxRxT = (q_BxTxHxK * k**-0.5).reshape(b, t, g, h // g, k).transpose(0, 2, 4, 3, 1)
     k_BxGxTxK, v_BxGxTxK = (x.transpose(0, 2, 1, 3) for x in (k_BxTxGxK, v_BxTxGxK))
     attend = _dense if dense else _blocked
-    out_BxGxRxTxK = attend(q_BxGxRxTxK, k_BxGxTxK, v_BxGxTxK)
-    return out_BxGxRxTxK.transpose(0, 3, 1, 2, 4).reshape(b, t, h, k)
+    out_BxGxKxRxT = attend(q_BxGxKxRxT, k_BxGxTxK, v_BxGxTxK)
+    return out_BxGxKxRxT.transpose(0, 4, 1, 3, 2).reshape(b, t, h, k)
 
 
 def block_size(length: int) -> int:
@@ -45,62 +47,66 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, length)) for start in range(0, length, size)]
 
 
-def _scores(q_BxGxRxQxK: jax.Array, k_BxGxSxK: jax.Array) -> jax.Array:
+def _scores(q_BxGxKxRxQ: jax.Array, k_BxGxSxK: jax.Array) -> jax.Array:
     """Of the last Q of S positions against all S: (B, G, S, R, Q), masked by -inf."""
-    s, q = k_BxGxSxK.shape[2], q_BxGxRxQxK.shape[3]
-    scores_BxGxSxRxQ = jnp.einsum("bgsk,bgrqk->bgsrq", k_BxGxSxK, q_BxGxRxQxK)
+    s, q = k_BxGxSxK.shape[2], q_BxGxKxRxQ.shape[4]
+    scores_BxGxSxRxQ = jnp.einsum("bgsk,bgkrq->bgsrq", k_BxGxSxK, q_BxGxKxRxQ)
     visible_SxQ = jnp.arange(s)[:, None] <= jnp.arange(s - q, s)[None, :]
     return jnp.where(visible_SxQ[:, None, :], scores_BxGxSxRxQ, -jnp.inf)
 
 
-def _dense(q_BxGxRxTxK: jax.Array, k_BxGxTxK: jax.Array, v_BxGxTxK: jax.Array) -> jax.Array:
-    weights_BxGxSxRxQ = jax.nn.softmax(_scores(q_BxGxRxTxK, k_BxGxTxK), axis=2)
-    return jnp.einsum("bgsrq,bgsk->bgrqk", weights_BxGxSxRxQ, v_BxGxTxK)
+def _mix(weights_BxGxSxRxQ: jax.Array, v_BxGxSxK: jax.Array) -> jax.Array:
+    return jnp.einsum("bgsk,bgsrq->bgkrq", v_BxGxSxK, weights_BxGxSxRxQ)
+
+
+def _unmix(weights_BxGxSxRxQ: jax.Array, out_BxGxKxRxQ: jax.Array) -> jax.Array:
+    return jnp.einsum("bgsrq,bgkrq->bgsk", weights_BxGxSxRxQ, out_BxGxKxRxQ)
+
+
+def _dense(q_BxGxKxRxT: jax.Array, k_BxGxTxK: jax.Array, v_BxGxTxK: jax.Array) -> jax.Array:
+    return _mix(jax.nn.softmax(_scores(q_BxGxKxRxT, k_BxGxTxK), axis=2), v_BxGxTxK)
 
 
 @jax.custom_vjp
-def _blocked(q_BxGxRxTxK: jax.Array, k_BxGxTxK: jax.Array, v_BxGxTxK: jax.Array) -> jax.Array:
-    return _forward(q_BxGxRxTxK, k_BxGxTxK, v_BxGxTxK)[0]
+def _blocked(q_BxGxKxRxT: jax.Array, k_BxGxTxK: jax.Array, v_BxGxTxK: jax.Array) -> jax.Array:
+    return _forward(q_BxGxKxRxT, k_BxGxTxK, v_BxGxTxK)[0]
 
 
 def _forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, tuple]:
     outs, normalisers = [], []
-    for start, end in _blocks(q.shape[3]):
-        scores_BxGxSxRxQ = _scores(q[:, :, :, start:end], k[:, :, :end])
+    for start, end in _blocks(q.shape[4]):
+        scores_BxGxSxRxQ = _scores(q[..., start:end], k[:, :, :end])
         top = jnp.max(scores_BxGxSxRxQ, axis=2, keepdims=True)
         weights_BxGxSxRxQ = jnp.exp(scores_BxGxSxRxQ - top)
         total = jnp.sum(weights_BxGxSxRxQ, axis=2, keepdims=True)
-        out_BxGxRxQxK = jnp.einsum("bgsrq,bgsk->bgrqk", weights_BxGxSxRxQ, v[:, :, :end])
-        outs.append(out_BxGxRxQxK / total[:, :, 0, :, :, None])
+        outs.append(_mix(weights_BxGxSxRxQ, v[:, :, :end]) / total)
         normalisers.append(top + jnp.log(total))
-    out = jnp.concatenate(outs, axis=3)
-    return out, (q, k, v, out, normalisers)
+    out_BxGxKxRxT = jnp.concatenate(outs, axis=4)
+    return out_BxGxKxRxT, (q, k, v, out_BxGxKxRxT, normalisers)
 
 
-def _backward(residuals: tuple, grad_BxGxRxTxK: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _backward(residuals: tuple, grad_BxGxKxRxT: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     q, k, v, out, normalisers = residuals
-    # sum over keys of weight x d(weight) equals sum over channels of out x d(out)
-    mean_BxGxRxT = jnp.sum(grad_BxGxRxTxK * out, axis=-1)
-    blocks = _blocks(q.shape[3])
+    # the sum over keys of weight x d(weight) equals that over channels of out x d(out)
+    mean_BxGx1xRxT = jnp.sum(grad_BxGxKxRxT * out, axis=2, keepdims=True)
+    blocks = _blocks(q.shape[4])
     dqs: list[jax.Array] = []
     dks: list[list[jax.Array]] = [[] for _ in blocks]
     dvs: list[list[jax.Array]] = [[] for _ in blocks]
     for (start, end), normaliser in zip(blocks, normalisers, strict=True):
-        q_block, grad, keys, values = (
-            q[:, :, :, start:end], grad_BxGxRxTxK[:, :, :, start:end], k[:, :, :end], v[:, :, :end]
-        )  # fmt: skip
+        q_block, grad, keys = q[..., start:end], grad_BxGxKxRxT[..., start:end], k[:, :, :end]
         weights_BxGxSxRxQ = jnp.exp(_scores(q_block, keys) - normaliser)
-        dv_BxGxSxK = jnp.einsum("bgsrq,bgrqk->bgsk", weights_BxGxSxRxQ, grad)
-        dweights_BxGxSxRxQ = jnp.einsum("bgsk,bgrqk->bgsrq", values, grad)
-        dscores = weights_BxGxSxRxQ * (dweights_BxGxSxRxQ - mean_BxGxRxT[:, :, None, :, start:end])
-        dqs.append(jnp.einsum("bgsrq,bgsk->bgrqk", dscores, keys))
-        dk_BxGxSxK = jnp.einsum("bgsrq,bgrqk->bgsk", dscores, q_block)
+        dweights_BxGxSxRxQ = jnp.einsum("bgsk,bgkrq->bgsrq", v[:, :, :end], grad)
+        dscores_BxGxSxRxQ = weights_BxGxSxRxQ * (dweights_BxGxSxRxQ - mean_BxGx1xRxT[..., start:end])
+        dqs.append(_mix(dscores_BxGxSxRxQ, keys))
+        dk_BxGxSxK = _unmix(dscores_BxGxSxRxQ, q_block)
+        dv_BxGxSxK = _unmix(weights_BxGxSxRxQ, grad)
         for i, (first, last) in enumerate(blocks):
             if last <= end:
                 dks[i].append(dk_BxGxSxK[:, :, first:last])
                 dvs[i].append(dv_BxGxSxK[:, :, first:last])
     dk, dv = (jnp.concatenate([sum(parts[1:], parts[0]) for parts in all_], axis=2) for all_ in (dks, dvs))
-    return jnp.concatenate(dqs, axis=3), dk, dv
+    return jnp.concatenate(dqs, axis=4), dk, dv
 
 
 _blocked.defvjp(_forward, _backward)
