@@ -6,6 +6,7 @@ F MLP width, V vocabulary, L layers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from flax import nnx, traverse_util
 
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import causal_attention
+from scaling.model.linear import linear
 from scaling.model.roles import Params
 
 
@@ -39,7 +41,19 @@ class Kernel(nnx.Module):
         self.kernel = nnx.Param(jnp.zeros(dims))
 
     def __call__(self, x: jax.Array, contract: int = 1) -> jax.Array:
-        return jnp.tensordot(x, self.kernel[...], axes=contract)
+        kernel = self.kernel[...]
+        flat = x.reshape(-1, math.prod(kernel.shape[:contract]))
+        out = linear(flat, kernel.reshape(flat.shape[1], -1))
+        return out.reshape(*x.shape[: x.ndim - contract], *kernel.shape[contract:])
+
+
+def together(x_BxTxD: jax.Array, *kernels: Kernel) -> list[jax.Array]:
+    """Several kernels on one input as one product: fewer and larger matmuls. They differ in their second
+    axis alone; so do the results in their third."""
+    joined = jnp.concatenate([kernel.kernel[...] for kernel in kernels], axis=1)
+    out = linear(x_BxTxD.reshape(-1, joined.shape[0]), joined.reshape(joined.shape[0], -1))
+    ends = np.cumsum([kernel.kernel.shape[1] for kernel in kernels])
+    return jnp.split(out.reshape(*x_BxTxD.shape[:2], *joined.shape[1:]), ends[:-1], axis=2)
 
 
 class Table(nnx.Module):
@@ -67,15 +81,15 @@ class Block(nnx.Module):
 
     def __call__(self, x_BxTxD: jax.Array, dense: bool) -> jax.Array:
         normed = self.attention_norm(x_BxTxD)
-        query_BxTxHxK, key_BxTxGxK = rotate(self.query(normed)), rotate(self.key(normed))
-        mixed = causal_attention(query_BxTxHxK, key_BxTxGxK, self.value(normed), dense=dense)
+        query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed, self.query, self.key, self.value)
+        mixed = causal_attention(rotate(query_BxTxHxK), rotate(key_BxTxGxK), value_BxTxGxK, dense=dense)
         x_BxTxD = x_BxTxD + self.output(mixed, contract=2)
         normed = self.mlp_norm(x_BxTxD)
-        hidden_BxTxF = self.up(normed)
         if self.mlp == "swiglu":  # Shazeer, arXiv:2002.05202
-            hidden_BxTxF = jax.nn.silu(self.gate(normed)) * hidden_BxTxF
-        else:
-            hidden_BxTxF = jax.nn.gelu(hidden_BxTxF)
+            gate_BxTxF, up_BxTxF = together(normed, self.gate, self.up)
+            hidden_BxTxF = jax.nn.silu(gate_BxTxF) * up_BxTxF
+        else:  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
+            hidden_BxTxF = jax.nn.gelu(self.up(normed), approximate=True)
         return x_BxTxD + self.down(hidden_BxTxF)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import fields
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -120,8 +121,8 @@ class Run(Frozen):
 def canonical_json(value: BaseModel | dict[str, Any]) -> str:
     """The hashed bytes: sorted keys, no spaces; fields at their declared neutral value left out.
 
-    A field added to a model after ids were given out declares ``json_schema_extra={"neutral": value}``;
-    while it has that value it leaves ids as they were.
+    A field added to a model after ids were given out declares ``json_schema_extra={"neutral": value}`` (one
+    of :class:`Shape`, ``metadata={"neutral": value}``); while it has that value it leaves ids as they were.
 
     Raises:
         ValueError: a number is not finite.
@@ -139,7 +140,8 @@ def _plain(value: Any) -> Any:
             out[name] = _plain(item)
         return out
     if isinstance(value, Shape):
-        return dict(vars(value))
+        neutral = {f.name: f.metadata["neutral"] for f in fields(value) if "neutral" in f.metadata}
+        return {k: v for k, v in vars(value).items() if k not in neutral or v != neutral[k]}
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in cast(dict[str, Any], value).items()}
     if isinstance(value, list | tuple):

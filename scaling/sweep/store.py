@@ -87,7 +87,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class RunState:
-    """What the files of one run say. ``error`` is the last failure, kept after a later success."""
+    """What the files of one run say. ``error`` is the last failure; a later success removes it."""
 
     state: State
     record: dict[str, Any] | None = None

@@ -18,9 +18,7 @@ from scaling.plan.run import Run
 from scaling.train.environment import StopRequest, describe, die_with_driver, use_compilation_cache
 from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Job, Member, Stopped
-from scaling.train.loop import make_program
-
-CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
+from scaling.train.loop import auto_chunk_steps, make_program
 
 
 def main(folder: Path) -> int:
@@ -68,12 +66,6 @@ def load_index(data: dict[str, Any]) -> DataIndex:
     if index.fingerprint != data["fingerprint"]:
         raise ValueError(f"data fingerprint is {index.fingerprint}, planned with {data['fingerprint']}")
     return index
-
-
-def auto_chunk_steps(run: Run) -> int:
-    """A power of two between 1 and 256, near :data:`CHUNK_FLOPS` a chunk."""
-    steps = CHUNK_FLOPS / (run.flops().flops / run.steps)
-    return 1 << max(0, min(8, round(steps).bit_length() - 1))
 
 
 if __name__ == "__main__":

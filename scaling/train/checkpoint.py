@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import jax
 import orbax.checkpoint as ocp
 
 from scaling.train.loop import TrainState
@@ -20,13 +19,15 @@ class Checkpoints:
         self.folder = folder.resolve()
 
     def save(self, line: str, step: int, state: TrainState) -> None:
+        """Nothing happens where that step is saved already: equal steps of a line are equal states."""
         with self._manager(line) as manager:
-            manager.save(step, args=ocp.args.StandardSave(state._asdict()), force=True)
+            if step not in manager.all_steps():
+                manager.save(step, args=ocp.args.StandardSave(state._asdict()), force=True)
 
     def restore(
-        self, line: str, like: TrainState, at_most: int | None = None
+        self, line: str, abstract: TrainState, at_most: int | None = None
     ) -> tuple[int, TrainState] | None:
-        """The newest (step, state) of a line, with the structure and shardings of ``like``; None: nothing
+        """The newest (step, state) of a line, with the shapes and shardings of ``abstract``; None: nothing
         there. ``at_most`` passes over states after that step."""
         if not (self.folder / line).is_dir():
             return None
@@ -34,7 +35,6 @@ class Checkpoints:
             steps = [step for step in manager.all_steps() if at_most is None or step <= at_most]
             if not steps:
                 return None
-            abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
             restored = manager.restore(max(steps), args=ocp.args.StandardRestore(abstract._asdict()))
             return max(steps), TrainState(**restored)
 

@@ -9,13 +9,14 @@ from typing import Any
 
 
 class CurveLog:
-    """Rows of a ``metrics.jsonl``; whoever resumes at a step truncates to it first."""
+    """Rows of a ``metrics.jsonl`` or ``trunk.jsonl``, in order of steps."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def rows(self, up_to: int) -> list[dict[str, Any]]:
-        """Whole rows with ``step <= up_to``; what follows a torn row is not trusted."""
+        """Whole training rows with ``step <= up_to``; what follows a torn row is not trusted. An evaluation
+        row belongs to a run that was being recorded: it is made again."""
         rows: list[dict[str, Any]] = []
         if self.path.exists():
             for line in self.path.read_text().splitlines():
@@ -23,7 +24,7 @@ class CurveLog:
                     row = json.loads(line)
                 except json.JSONDecodeError:
                     break
-                if row["step"] <= up_to:
+                if row["step"] <= up_to and "eval/loss" not in row:
                     rows.append(row)
         return rows
 
@@ -36,4 +37,4 @@ class CurveLog:
 
     def append(self, row: dict[str, Any]) -> None:
         with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row, allow_nan=False) + "\n")

@@ -51,8 +51,9 @@ def make_evaluator(program: Program, store: Store) -> Callable[[Params], Evaluat
 
 def summarize(nats_W: np.ndarray, tokens_W: np.ndarray, documents_W: np.ndarray) -> Evaluation:
     """Aggregate windows by document; the standard error is that of a ratio estimator (Cochran, 1977, 6.4)."""
-    nats = np.bincount(documents_W, weights=nats_W)
     tokens = np.bincount(documents_W, weights=tokens_W)
+    nats = np.bincount(documents_W, weights=nats_W)[tokens > 0]  # of the documents that are evaluated at all
+    tokens = tokens[tokens > 0]
     total, count = float(tokens.sum()), len(tokens)
     loss = float(nats.sum()) / total
     spread = float(np.square(nats - loss * tokens).sum())

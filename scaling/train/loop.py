@@ -22,6 +22,7 @@ from jax.sharding import Mesh
 from scaling.counts.shape import Shape
 from scaling.model.roles import Array, Params, init_params
 from scaling.model.transformer import Model, make_model
+from scaling.plan.run import Run
 from scaling.train.optimizer import NEUTRAL, Hyper, initial_moments, make_optimizer
 from scaling.train.sharding import make_mesh, parameter_shardings, sharding
 
@@ -48,6 +49,8 @@ class ChunkMetrics(NamedTuple):
     step: Array
 
 
+CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
+
 Chunk = Callable[[TrainState, np.ndarray, np.ndarray, Hyper, np.int32], tuple[TrainState, ChunkMetrics]]
 
 
@@ -61,7 +64,8 @@ class Program:
     batch_sequences: int
     chunk: Chunk  # (state, windows (C, B, T+1), rates (C,), hyper, live steps) -> (state, metrics)
     start: Callable[[int], TrainState]  # seed -> the state before the first step
-    compile_seconds: float
+    abstract: TrainState  # shapes, types and shardings of a state
+    compile_seconds: float  # of CPU time
 
 
 def train_step(
@@ -139,8 +143,17 @@ def make_program(shape: Shape, batch_sequences: int, chunk_steps: int) -> Progra
         batch_sequences=batch_sequences,
         chunk=compiled,
         start=lambda seed: jax.device_put(initial_state(shape, seed), states),
+        abstract=jax.tree.map(
+            lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), abstract, states
+        ),
         compile_seconds=time.process_time() - began,
     )
+
+
+def auto_chunk_steps(run: Run) -> int:
+    """A power of two between 1 and 256, near :data:`CHUNK_FLOPS` a chunk."""
+    steps = CHUNK_FLOPS / (run.flops().flops / run.steps)
+    return 1 << max(0, min(8, round(steps).bit_length() - 1))
 
 
 @dataclass(frozen=True)
@@ -158,7 +171,9 @@ def advance(
     """Train steps ``first .. last - 1``, yielding (steps done, state, metrics) after each chunk.
 
     Chunks end at multiples of the chunk length counted from step 0, so that the logged rows do not depend
-    on where a run was resumed. The next chunk is dispatched before the metrics of the last are asked for;
+    Chunks end at multiples of the chunk length counted from step 0, so that the logged rows do not depend
+    on where a run was resumed (a trunk also ends one at each branch step). The next chunk is dispatched
+    before the metrics of the last are asked for;
     the yielded state must be copied before the iterator goes on if it is to be kept (it is donated).
     """
     size, step = program.chunk_steps, first

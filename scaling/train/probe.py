@@ -14,9 +14,8 @@ import jax
 import numpy as np
 
 from scaling.plan.run import Run
-from scaling.train.__main__ import auto_chunk_steps
 from scaling.train.environment import describe, use_compilation_cache
-from scaling.train.loop import Feed, advance, make_program
+from scaling.train.loop import Feed, advance, auto_chunk_steps, make_program
 from scaling.train.optimizer import hyper_of
 
 MEASURED_SECONDS = 1.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -22,9 +20,9 @@ RULES: dict[str, str | None] = {
 
 
 def make_mesh(batch_sequences: int) -> Mesh:
-    """A mesh over as many local devices as divide the batch evenly (all of them, where they do)."""
+    """A mesh over as many local devices as can have equal parts of the batch."""
     devices = jax.local_devices()
-    used = math.gcd(len(devices), batch_sequences)
+    used = max(n for n in range(1, len(devices) + 1) if batch_sequences % n == 0)
     return jax.make_mesh((used,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:used])
 
 

@@ -1,0 +1,91 @@
+"""What is written of a run when it has ended: its result, or why there is none."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from scaling.counts.params import count_parameters
+from scaling.counts.shape import ROLES, parameter_table
+from scaling.data.index import DataIndex, coverage
+from scaling.model.roles import Params
+from scaling.plan.run import Run
+from scaling.train.evaluate import Evaluation
+from scaling.train.loop import TrainState
+
+SCHEMA = 1
+
+
+def make_result(
+    run: Run, state: TrainState, index: DataIndex, evaluate: Callable[[Params], Evaluation]
+) -> dict[str, Any]:
+    """The part of a record that is the same bit for bit however a run came to its end (on CPU).
+
+    ``status`` is ``diverged`` where a training loss, a gradient or the evaluation was not finite; the losses
+    are None then. Losses are in nats per token, ``document_losses`` by the name of the held-out document.
+    """
+    unique, epochs = coverage(run.tokens, index)
+    reason = None if state.ok else f"loss or gradient not finite at step {int(state.step)}"
+    evaluation = evaluate(state.params) if state.ok else None
+    if evaluation is not None and not math.isfinite(evaluation.loss):
+        reason, evaluation = f"evaluation not finite after step {int(state.step)}", None
+    result: dict[str, Any] = {
+        "status": "diverged" if reason else "ok",
+        "status_reason": reason,
+        "loss": None,
+        "loss_se_eval": None,
+        "bits_per_byte": None,
+        "eval_tokens": None,
+        "eval_id": index.eval_id,
+        "train_loss": None,
+        "steps": run.steps,
+        "tokens": run.tokens,
+        "unique_tokens": unique,
+        "epochs": epochs,
+        "params": _measured_counts(run, state.params),
+        "document_losses": None,
+    }
+    if evaluation is not None:
+        names = [document.name for document in index.eval_documents if document.windows_used]
+        result |= {
+            "loss": evaluation.loss,
+            "loss_se_eval": evaluation.loss_se,
+            "bits_per_byte": evaluation.loss / math.log(2) / index.bytes_per_token,
+            "eval_tokens": evaluation.tokens,
+            "train_loss": float(state.smooth_loss),
+            "document_losses": dict(zip(names, evaluation.document_losses, strict=True)),
+        }
+    return result
+
+
+def _measured_counts(run: Run, params: Params) -> dict[str, int]:
+    """The counts, asserted role by role against the arrays that were trained."""
+    counts, table = count_parameters(run.shape), parameter_table(run.shape)
+    measured = dict.fromkeys(ROLES, 0)
+    for name, array in params.items():
+        measured[table[name].role] += math.prod(array.shape)
+    if measured != counts.by_role:
+        raise AssertionError(f"counted {counts.by_role} parameters, trained {measured}")
+    return {
+        "total": counts.total,
+        "embedding": counts.embedding,
+        "head": counts.head,
+        "body": counts.body,
+    }
+
+
+def make_failure(run_id: str, error: Exception, attempt: int) -> dict[str, Any]:
+    """The text of ``error.json``."""
+    text = "".join(traceback.format_exception(error))
+    exhausted = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    return {
+        "schema": SCHEMA,
+        "kind": "out_of_memory" if exhausted else "exception",
+        "message": f"{type(error).__name__}: {error}",
+        "step": None,
+        "run_id": run_id,
+        "attempt": attempt,
+        "log_tail": text.splitlines()[-20:],
+    }
