@@ -7,22 +7,34 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from scaling import __version__
 from scaling.errors import UserError
 
 app = typer.Typer(
     name="scaling",
-    help="Plan, run and defend scaling-law studies of Transformers.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
+) -> None:
+    """Plan, run and defend scaling-law studies of Transformers."""
+    if version:
+        print(f"scaling-laws {__version__}")
+        raise typer.Exit
+
 
 Spec = Annotated[Path, typer.Argument(help="an experiment spec, such as experiments/quickstart.yaml")]
 Results = Annotated[Path, typer.Argument(help="the results folder of a study, such as results/quickstart")]
@@ -47,7 +59,7 @@ def plan(
     probe: Annotated[bool, typer.Option(help="measure this machine's speed where it is not known")] = True,
     workers: Workers = None,
 ) -> None:
-    """Say what a spec would train and what it would cost. Trains nothing."""
+    """Say what a spec would train, and its cost."""
     from scaling.cli.plans import plan_json, plan_text
     from scaling.plan.cost import estimate_space, estimate_time
     from scaling.plan.expand import plan_spec
@@ -72,7 +84,7 @@ def plan(
     if as_json:
         return _json(plan_json(planned, time, space))
     print(plan_text(planned, time, speed, space, slots))
-    _next(f"scaling run {spec}" + "".join(f" --set {text}" for text in overrides or []))
+    _next("run", spec, *(part for text in overrides or [] for part in ("--set", text)))
     return None
 
 
@@ -84,7 +96,7 @@ def run(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Train a study, fit the law, freeze the forecast, train the held-out runs, score. Relaunch to resume."""
+    """Train, fit, freeze the forecast, test it. Again: go on."""
     from scaling.cli.watch import watcher
     from scaling.plan.expand import plan_spec
     from scaling.study import StudyStopped, run_study
@@ -97,16 +109,19 @@ def run(
     except StudyStopped as stopped:
         _note(str(stopped))
         raise typer.Exit(stopped.exit_code) from None
+    except KeyboardInterrupt:
+        _note("interrupted; run the same command again: what is done is kept")
+        raise typer.Exit(130) from None
     if as_json:
         return _json(report.to_json())
     print(report.text)
-    _next(f"scaling plot {folder}")
+    _next("fit", folder, "--law", "power-offset")
     return None
 
 
 @app.command()
 def status(results: Results, as_json: Json = False) -> None:
-    """Counts and reasons, from files alone; works while the study runs."""
+    """Counts and reasons, also while a study runs."""
     from dataclasses import asdict
 
     from scaling.cli.states import status_text
@@ -116,6 +131,7 @@ def status(results: Results, as_json: Json = False) -> None:
     if as_json:
         return _json(asdict(now))
     print(status_text(now))
+    _next("collect", results)
     return None
 
 
@@ -124,13 +140,18 @@ def logs(
     results: Results,
     run: Annotated[str, typer.Argument(help="a run or job: its label, its id, or how its id begins")],
     lines: Annotated[int, typer.Option(min=1, help="how many of the last lines")] = 50,
+    as_json: Json = False,
 ) -> None:
     """The end of the log of the process that trained a run."""
     from scaling.sweep.status import logs as find_log
 
     path = find_log(results, run)
+    last = path.read_text(errors="replace").splitlines()[-lines:]
+    if as_json:
+        return _json({"log": str(path), "lines": last})
     _note(str(path))
-    print("\n".join(path.read_text(errors="replace").splitlines()[-lines:]))
+    print("\n".join(last))
+    return None
 
 
 @app.command()
@@ -147,15 +168,18 @@ def collect(results: Results, as_json: Json = False) -> None:
     for missing in done.missing:
         print(f"no record: {missing.label} ({missing.cause})")
     print(done.table, done.curves, sep="\n")
-    _next(f"scaling fit {results}")
+    _next("fit", results)
     return None
 
 
 @app.command()
 def fit(
     table: Table,
-    law: Annotated[str, typer.Option(help="power, power-offset, chinchilla")] = "chinchilla",
-    convention: Annotated[str, typer.Option(help="which N: total or body")] = "total",
+    law: Annotated[
+        str,
+        typer.Option(help="chinchilla; power or power-offset (of C; with -params or -tokens, of N or D)"),
+    ] = "chinchilla",
+    convention: Annotated[str, typer.Option(help="which N and C: total, body, 6nd, kaplan")] = "total",
     objective: Annotated[
         str, typer.Option(help="huber or log-ls (least squares), on log residuals")
     ] = "huber",
@@ -173,7 +197,7 @@ def fit(
         print(fitted.to_json())
         return None
     print(fitted.summary())
-    _next(f"scaling plot {table}")
+    _next("plot", table)
     return None
 
 
@@ -183,17 +207,21 @@ def plot(
     out: Annotated[
         Path | None, typer.Option(help="folder of the figures; left out: beside the table")
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Draw every figure that a table, and what was saved beside it, can feed."""
+    """Draw every figure that a table can feed."""
     from scaling.study import plot_table
 
-    for path in plot_table(table, out):
-        print(path)
+    drawn = [str(path) for path in plot_table(table, out)]
+    if as_json:
+        return _json({"figures": drawn})
+    print("\n".join(drawn))
+    return None
 
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """What this machine offers: devices, versions, cache, data; and what is wrong with it."""
+    """What this machine offers, and what is wrong."""
     from scaling.cli.doctor import examine
 
     report = examine()
@@ -227,8 +255,8 @@ def _note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _next(command: str) -> None:
-    print(f"\nnext: {command}")
+def _next(*command: object) -> None:
+    print(f"\nnext: {shlex.join(['scaling', *map(str, command)])}")
 
 
 def main() -> None:

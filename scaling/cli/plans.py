@@ -49,7 +49,9 @@ def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, wo
         f"{plural(totals.runs, 'run')} ({roles}) in {plural(totals.jobs, 'job')}; "
         f"body parameters {count(min(body))} to {count(max(body))} ({max(body) / min(body):.0f}x)",
         f"{flops(totals.flops)} if each were trained alone, {flops(totals.flops_spent)} as planned: "
-        f"sharing trunks saves {totals.saved:.0%}; {count(totals.tokens)} tokens",
+        f"sharing trunks saves {totals.saved:.0%}",
+        f"{count(totals.tokens)} tokens ({sum(r.epochs for r in plan.runs):.3g} epochs) in "
+        f"{sum(r.run.steps for r in plan.runs):,} steps, as if each were trained alone",
         f"memory of the largest process about {size(space.memory_bytes)}, checkpoints at most "
         f"{size(space.checkpoint_bytes)} on disk",
     ]

@@ -32,7 +32,7 @@ def status_text(now: Status) -> str:
     if reasons:
         parts.append("\n".join(reasons))
     if now.driver is None:
-        left = len(now.rows) - now.counts["done"]
+        left = len(now.rows) - now.counts["done"] - now.counts["diverged"]
         parts.append("nobody is at work on it" + ("; `scaling run` on its spec goes on" if left else ""))
     else:
         eta = now.eta_seconds

@@ -38,7 +38,7 @@ class Data(Strict):
     eval_documents: Count = 24
     """Documents held out of training, spread over the corpus; losses are kept per document."""
     eval_tokens: Count = 131072
-    """Tokens to evaluate on, at least, as far as the held-out documents have them."""
+    """Tokens to evaluate on, at least; the held-out documents must have them."""
 
 
 class PowerRule(Strict):
@@ -80,7 +80,7 @@ class WSD(Strict):
 
     kind: Literal["wsd"]
     warmup: Duration = Duration(80, "steps")
-    """Linear from 0. In percent: of the shortest horizon of that size, so that runs can share it."""
+    """Linear from 0. In percent: of the shortest fitted horizon of that size, so that runs can share it."""
     decay: Duration = Duration(20, "%")
     """Down to 0 at the end. In percent: of the run's own horizon."""
     shape: Literal["linear", "1-sqrt", "cosine"] = "1-sqrt"
@@ -92,7 +92,7 @@ class Cosine(Strict):
 
     kind: Literal["cosine"]
     warmup: Duration = Duration(80, "steps")
-    """Linear from 0. In percent: of the shortest horizon of that size."""
+    """Linear from 0. In percent: of the shortest fitted horizon of that size."""
     final_fraction: Fraction = 0.1
     """Rate at the last step over the peak rate."""
 
@@ -102,7 +102,7 @@ class Linear(Strict):
 
     kind: Literal["linear"]
     warmup: Duration = Duration(80, "steps")
-    """Linear from 0. In percent: of the shortest horizon of that size."""
+    """Linear from 0. In percent: of the shortest fitted horizon of that size."""
     final_fraction: Fraction = 0.0
     """Rate at the last step over the peak rate."""
 
@@ -112,7 +112,7 @@ class Constant(Strict):
 
     kind: Literal["constant"]
     warmup: Duration = Duration(80, "steps")
-    """Linear from 0. In percent: of the shortest horizon of that size."""
+    """Linear from 0. In percent: of the shortest fitted horizon of that size."""
 
 
 class Recipe(Strict):
