@@ -124,6 +124,9 @@ def rotate(x_BxTxHxK: jax.Array) -> jax.Array:
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
+UNROLLED = 8  # layers: deeper models are scanned, which compiles once and runs a little slower
+
+
 @dataclass(frozen=True)
 class Model:
     """Pure functions of a flat parameter dict."""
@@ -142,10 +145,10 @@ def make_model(shape: Shape, *, dense: bool = False, unroll: int | bool | None =
     """The model of ``shape``: modules are split once; what is left is a plain pytree and pure functions.
 
     ``dense`` computes attention over all T^2 pairs (to check FLOP counts against the compiler), ``unroll``
-    is that of the scan over layers (None: all layers of a shallow model, else 1).
+    is that of the scan over layers (None: all layers up to :data:`UNROLLED`, else 1).
     """
     if unroll is None:
-        unroll = shape.depth <= 4
+        unroll = shape.depth <= UNROLLED
     definition, state = nnx.split(nnx.eval_shape(partial(Transformer, shape)))
     flat: dict[str, Any] = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="/")
     declared = {name: parameter.dims for name, parameter in parameter_table(shape).items()}

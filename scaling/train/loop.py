@@ -171,7 +171,6 @@ def advance(
     """Train steps ``first .. last - 1``, yielding (steps done, state, metrics) after each chunk.
 
     Chunks end at multiples of the chunk length counted from step 0, so that the logged rows do not depend
-    Chunks end at multiples of the chunk length counted from step 0, so that the logged rows do not depend
     on where a run was resumed (a trunk also ends one at each branch step). The next chunk is dispatched
     before the metrics of the last are asked for;
     the yielded state must be copied before the iterator goes on if it is to be kept (it is donated).
