@@ -325,9 +325,7 @@ def main() -> int:
         if {"ours", "gemm"} - {c.name for c in contestants}:
             return 1
         for c in contestants:
-            print(
-                f"{c.name} {size}: {c.facts['versions']}, first round {c.facts['start_cpu_seconds']:.1f} CPU s"
-            )
+            print(f"{c.name} {size}: {c.facts['versions']}, start {c.facts['start_cpu_seconds']:.1f} CPU s")
         try:
             ratios.append(compete(size, contestants, options.rounds))
         finally:

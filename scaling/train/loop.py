@@ -129,25 +129,35 @@ def make_program(shape: Shape, batch_sequences: int, chunk_steps: int) -> Progra
         donate_argnums=0,
     )
     window_dims = (chunk_steps, batch_sequences, shape.context + 1)
-    compiled = jitted.lower(
+    lowered = jitted.lower(
         abstract,
         jax.ShapeDtypeStruct(window_dims, np.int32),
         jax.ShapeDtypeStruct((chunk_steps,), np.float32),
         jax.tree.map(lambda _: jax.ShapeDtypeStruct((), np.float32), NEUTRAL),
         jax.ShapeDtypeStruct((), np.int32),
-    ).compile()
+    )
     return Program(
         model=model,
         mesh=mesh,
         chunk_steps=chunk_steps,
         batch_sequences=batch_sequences,
-        chunk=compiled,
+        chunk=_compile(lowered),
         start=lambda seed: jax.device_put(initial_state(shape, seed), states),
         abstract=jax.tree.map(
             lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), abstract, states
         ),
         compile_seconds=time.process_time() - began,
     )
+
+
+def _compile(lowered: jax.stages.Lowered) -> Any:
+    """On CPU without XLA's YNN kernels, which are slower at the shapes of small models (10-17 % of a step)."""
+    if jax.default_backend() != "cpu":
+        return lowered.compile()
+    try:
+        return lowered.compile(compiler_options={"xla_cpu_experimental_ynn_fusion_type": ""})
+    except jax.errors.JaxRuntimeError:  # an XLA that does not know the option
+        return lowered.compile()
 
 
 def auto_chunk_steps(run: Run) -> int:
