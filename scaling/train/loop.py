@@ -151,7 +151,7 @@ def make_program(shape: Shape, batch_sequences: int, chunk_steps: int) -> Progra
 
 
 def _compile(lowered: jax.stages.Lowered) -> Any:
-    """On CPU without XLA's YNN kernels, which are slower at the shapes of small models (10-17 % of a step)."""
+    """On CPU without XLA's YNN kernels: at the shapes of small models they cost 10-17 % of a step."""
     if jax.default_backend() != "cpu":
         return lowered.compile()
     try:
