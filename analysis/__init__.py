@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import backtest, figures, forecasts, isoflop, report
+    from analysis import backtest, figures, findings, forecasts, isoflop, ledger, report
     from analysis.errors import AnalysisError
     from analysis.fitting import fit
     from analysis.laws import LAWS, Law
@@ -26,7 +26,7 @@ _HOME = {
     "load": "tables",
     "select": "tables",
 }
-_MODULES = ("backtest", "figures", "forecasts", "isoflop", "report")
+_MODULES = ("backtest", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
 
 __all__ = [
     "LAWS",
@@ -35,9 +35,11 @@ __all__ = [
     "Law",
     "backtest",
     "figures",
+    "findings",
     "fit",
     "forecasts",
     "isoflop",
+    "ledger",
     "load",
     "report",
     "select",

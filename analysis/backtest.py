@@ -24,12 +24,13 @@ class BackTest:
     ``bias`` mean and ``rms`` of the errors; ``inside`` the fraction within the interval of ``level``.
     ``extrapolation``: tested budget over the largest fitted. ``baseline``: the isoFLOP minima extrapolated,
     against the minimum at the tested budget (None where a minimum is missing). ``message`` is empty unless
-    there was nothing to fit; then runs are empty and bias, rms, inside are None.
+    there was nothing to fit; then runs are empty and bias, rms, inside are None, as is budget
+    without any run.
     """
 
     law: str
     convention: str
-    budget: float
+    budget: float | None
     n_train: int
     extrapolation: float
     level: float
@@ -55,9 +56,10 @@ def run(
 ) -> BackTest:
     """Fit the runs with C below ``below`` (FLOPs; default: all but the largest budget) and predict those of
     the largest budget. ``options`` go to :func:`analysis.fitting.fit`. Raises AnalysisError."""
+    name = law if isinstance(law, str) else law.name
     frame: Any = select(table, options.get("roles", ("fit",)), convention=convention)[0]
     if not len(frame):
-        raise AnalysisError("back-test: no usable runs to fit")
+        return _nothing(name, convention, None, 0, "no usable runs to fit")
     budget = budgets(frame)
     largest = float(budget.max())
     if below is not None and not 0 < below <= largest:
@@ -66,7 +68,6 @@ def run(
         )
     early = budget < (largest if below is None else below)
     train, test = frame[early], frame[budget == largest]
-    name = law if isinstance(law, str) else law.name
     if not len(train):
         return _nothing(name, convention, largest, 0, "all runs share one budget")
     fitted = fit(law, train, convention=convention, **options)
@@ -104,6 +105,12 @@ def _baseline(frame: Any, early: np.ndarray, convention: str) -> float | None:
 
 
 def _nothing(
-    law: str, convention: str, budget: float, n: int, message: str, reach: float = 1.0, level: float = 0.9
+    law: str,
+    convention: str,
+    budget: float | None,
+    n: int,
+    message: str,
+    reach: float = 1.0,
+    level: float = 0.9,
 ) -> BackTest:
     return BackTest(law, convention, budget, n, reach, level, (), None, None, None, None, message)

@@ -1,7 +1,6 @@
-"""Forecasts of runs not yet trained: frozen, hashed, never overwritten, later scored.
+"""Forecasts of runs not yet trained: what they rest on, their interval, and what became of them.
 
-``forecasts/<hash>.json`` is the frozen text; the hash is that of its bytes. Its state (open, superseded) is
-in ``<hash>.status.json`` and its score in ``<hash>.score.json``, so the frozen bytes never change.
+A forecast is a value; :mod:`analysis.ledger` keeps it in files, frozen.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,13 +17,14 @@ from scipy import stats
 
 from analysis.backtest import BackTest
 from analysis.errors import AnalysisError
-from analysis.files import create, replace
 from analysis.fitting import fit as refit
 from analysis.isoflop import IsoFlop
 from analysis.result import Fit
+from analysis.tables import CONVENTIONS
 
 SCHEMA = 1
 DIGITS = 10  # frozen numbers: more would change the hash with the order of a sum
+SAME_DELTA = 1e-6  # relative: Huber's delta comes from the residuals, which depend on the machine's rounding
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,26 @@ class Forecast:
         """16 hex digits of the sha256 of the frozen text."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
+    def same_inputs(self, other: Forecast) -> bool:
+        """Whether both rest on the same: law, objective, convention, held parameters, kind and level of the
+        interval, fitted runs with their losses, and target. Their numbers may differ by rounding."""
+        mine, others = self.objective["delta"], other.objective["delta"]
+        near = abs(mine - others) <= SAME_DELTA * mine if mine and others else mine is others
+        return near and self._exact_inputs() == other._exact_inputs()
+
+    def _exact_inputs(self) -> tuple[Any, ...]:
+        objective = [self.objective[name] for name in ("kind", "fixed")]
+        interval = [self.interval[name] for name in ("kind", "level", "method")]
+        return (self.law, objective, self.convention, interval, self.training, self.target)
+
+    def is_of(self, target: Mapping[str, Any]) -> bool:
+        """Whether ``target``, a run as :func:`freeze` takes it, is the one forecast: the same run_id, and
+        where either has none the same label, N, D and C."""
+        other = identity(target, self.convention)
+        if self.target["run_id"] is not None and other["run_id"] is not None:
+            return self.target["run_id"] == other["run_id"]
+        return all(self.target[name] == other[name] for name in ("label", "N", "D", "C"))
+
 
 @dataclass(frozen=True)
 class Score:
@@ -84,6 +102,62 @@ class Score:
     baseline_error: float | None
 
 
+Origin = Literal["frozen", "hindsight", "recomputed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A forecast and what became of its target.
+
+    ``origin``: ``frozen`` before the target was begun; ``hindsight``, saved after that; or ``recomputed``
+    from a table and kept nowhere. Only a frozen one tests the law: the ``score`` of another is a comparison.
+    ``score`` is None until there is a loss; ``failure`` says why a target that was trained has none.
+    """
+
+    forecast: Forecast
+    origin: Origin
+    score: Score | None = None
+    failure: str | None = None
+
+
+def identity(target: Mapping[str, Any], convention: str) -> dict[str, Any]:
+    """run_id and label (None where unknown) and N, D, C of a run, in frozen digits. Raises AnalysisError."""
+    size, per_token, _ = CONVENTIONS[convention]
+    columns = {"N": size, "D": "tokens", "C": "flops"}
+    given = {k: v for k, v in target.items() if not pd.isna(v)}
+    found = {x: float(given.get(x, given.get(columns[x], np.nan))) for x in columns}
+    if per_token is not None:
+        found["C"] = per_token * found["N"] * found["D"]
+    missing = [f"{x} ({columns[x]})" for x in columns if np.isnan(found[x])]
+    if missing:
+        raise AnalysisError(
+            f"target: {', '.join(missing)} is missing; a forecast says of what it is and how far it reaches"
+        )
+    return _rounded({name: given.get(name) for name in ("run_id", "label")} | found)
+
+
+def score(forecast: Forecast, loss: float) -> Score:
+    """Compare with the measured ``loss`` (nats per token). Raises AnalysisError."""
+    if isinstance(loss, bool) or not (np.isfinite(loss) and loss > 0):
+        raise AnalysisError(
+            f"outcome: loss = {loss!r} must be finite and positive; a diverged run has no score"
+        )
+    naive = forecast.baseline
+    return Score(
+        forecast=forecast.hash,
+        target=forecast.target,
+        loss=float(loss),
+        prediction=forecast.prediction,
+        error=forecast.prediction / loss - 1,
+        standard_errors=float(np.log(forecast.prediction / loss) / forecast.se_log)
+        if forecast.se_log
+        else 0.0,
+        inside=bool(forecast.interval["low"] <= loss <= forecast.interval["high"]),
+        level=forecast.interval["level"],
+        baseline_error=None if naive is None else naive / loss - 1,
+    )
+
+
 def freeze(
     fit: Fit,
     table: pd.DataFrame,
@@ -99,15 +173,10 @@ def freeze(
     over its interval). Raises AnalysisError, also when the target is in the fitted set."""
     level = fit.level if level is None else level
     given = {k: v for k, v in dict(target).items() if not pd.isna(v)}
+    known = identity(target, fit.convention)
+    if known["run_id"] is not None and known["run_id"] in fit.data["row"]:
+        raise AnalysisError(f"target {known['run_id']!r} is in the fitted set; hold it out (role = holdout)")
     point = fit.predict({k: [v] for k, v in given.items()}, level=level).iloc[0]
-    identity = {"run_id": given.get("run_id"), "label": given.get("label")}
-    known = {x: float(point[x]) for x in ("N", "D", "C") if x in point}
-    if identity["run_id"] is not None and identity["run_id"] in fit.data["row"]:
-        raise AnalysisError(
-            f"target {identity['run_id']!r} is in the fitted set; hold it out (role = holdout)"
-        )
-    if "C" not in known:
-        raise AnalysisError("target: field 'flops' is missing; a forecast says how far it extrapolates")
     extrapolation = known["C"] / max(fit.data["C"])
     parts, method = _parts(fit, float(point["se_log"]), backtest, extrapolation)
     se = float(np.sqrt(sum(v**2 for v in parts.values())))
@@ -122,7 +191,7 @@ def freeze(
         objective=_rounded(fit.objective | {"fixed": fit.fixed}),
         convention=fit.convention,
         training=tuple(_rounded(dict(zip(("row", "N", "D", "C", "loss"), row, strict=True))) for row in rows),
-        target=_rounded(identity | known),
+        target=known,
         prediction=_rounded(prediction),
         interval=_rounded({
             "kind": "new run", "level": level,
@@ -145,7 +214,8 @@ def _parts(
     seeds = fit.noise["seeds"]["sd_log"] if fit.noise["seeds"] else 0.0
     parts = {"law": se_law, "run": max(fit.noise["sd_log"], seeds)}
     source = "residual scale" if fit.noise["sd_log"] >= seeds else "repeated seeds"
-    text = f"se^2 = law^2 + run^2 ({source})"
+    beside = f"; {fit.noise['seeds']['degrees']} d.f. of repeated seeds" if fit.noise["seeds"] else ""
+    text = f"se^2 = law^2 + run^2 ({source}{beside})"
     if backtest is None or not backtest.usable or backtest.rms is None or backtest.bias is None:
         return parts, text + "; no back-test error included"
     # what of the back-test's error run noise does not explain, grown with the distance in log C
@@ -197,113 +267,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return float(f"{float(value):.{DIGITS}g}")
     return value.item() if isinstance(value, np.generic) else value
-
-
-def save(forecast: Forecast, folder: str | Path, *, outcome_known: bool = False) -> Path:
-    """Write ``<hash>.json`` and mark older unscored forecasts of the same target superseded. The same
-    forecast saved again changes nothing but the marks. A forecast first saved when the outcome was known
-    (``outcome_known``, or another of the same target has a score) is marked hindsight. Raises AnalysisError."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{forecast.hash}.json"
-    create(path, forecast.to_json())
-    scored = outcome_known
-    for other in forecasts(folder):
-        if other.hash == forecast.hash or _key(other) != _key(forecast):
-            continue
-        if _side(folder, other.hash, "score").exists():
-            scored = True
-        elif status(other, folder)["state"] != "superseded":
-            _mark(folder, other.hash, {"state": "superseded", "by": forecast.hash})
-    own = _side(folder, forecast.hash, "status")
-    if not own.exists() or status(forecast, folder)["state"] == "superseded":
-        # an outcome was known before this was frozen: it is no forecast of that outcome
-        _mark(folder, forecast.hash, {"state": "hindsight" if scored else "open"})
-    return path
-
-
-def load(path: str | Path) -> Forecast:
-    """Read a frozen forecast. Raises AnalysisError when its bytes do not match the hash that names it."""
-    path = Path(path)
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise AnalysisError(f"forecast {path}: cannot be read ({error.strerror})") from error
-    found = hashlib.sha256(text.encode()).hexdigest()[:16]
-    if found != path.stem:
-        raise AnalysisError(
-            f"forecast {path}: its text has hash {found}, not {path.stem}; it was changed after it was "
-            "frozen. Restore the file or delete it"
-        )
-    data = json.loads(text)
-    if data.pop("schema") != SCHEMA:
-        raise AnalysisError(
-            f"forecast {path}: field 'schema' must be {SCHEMA}; read it with the version that froze it"
-        )
-    for name in ("training", "sensitivity"):
-        data[name] = tuple(data[name])
-    return Forecast(**data)
-
-
-def forecasts(folder: str | Path) -> list[Forecast]:
-    """All frozen forecasts of a folder, by hash."""
-    return [load(path) for path in sorted(Path(folder).glob("*.json")) if "." not in path.stem]
-
-
-def status(forecast: Forecast, folder: str | Path) -> dict[str, Any]:
-    """``{state: open | superseded | hindsight, by?, at}`` of a saved forecast."""
-    return json.loads(_side(Path(folder), forecast.hash, "status").read_text())
-
-
-def score(forecast: Forecast, loss: float) -> Score:
-    """Compare with the measured ``loss`` (nats per token). Raises AnalysisError."""
-    if isinstance(loss, bool) or not (np.isfinite(loss) and loss > 0):
-        raise AnalysisError(
-            f"outcome: loss = {loss!r} must be finite and positive; a diverged run has no score"
-        )
-    naive = forecast.baseline
-    return Score(
-        forecast=forecast.hash,
-        target=forecast.target,
-        loss=float(loss),
-        prediction=forecast.prediction,
-        error=forecast.prediction / loss - 1,
-        standard_errors=float(np.log(forecast.prediction / loss) / forecast.se_log)
-        if forecast.se_log
-        else 0.0,
-        inside=bool(forecast.interval["low"] <= loss <= forecast.interval["high"]),
-        level=forecast.interval["level"],
-        baseline_error=None if naive is None else naive / loss - 1,
-    )
-
-
-def save_score(result: Score, folder: str | Path) -> Path:
-    """Write ``<hash>.score.json`` beside its forecast. Raises AnalysisError when another outcome is there."""
-    path = _side(Path(folder), result.forecast, "score")
-    text = json.dumps({"schema": SCHEMA, **asdict(result)}, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    create(path, text)
-    return path
-
-
-def load_score(folder: str | Path, forecast: Forecast) -> Score | None:
-    """The saved score of a forecast, or None."""
-    path = _side(Path(folder), forecast.hash, "score")
-    if not path.exists():
-        return None
-    data = json.loads(path.read_text())
-    data.pop("schema")
-    return Score(**data)
-
-
-def _key(forecast: Forecast) -> tuple[Any, ...]:
-    target = forecast.target
-    return (target["run_id"],) if target["run_id"] is not None else tuple(target.items())
-
-
-def _side(folder: Path, name: str, kind: str) -> Path:
-    return folder / f"{name}.{kind}.json"
-
-
-def _mark(folder: Path, name: str, state: dict[str, Any]) -> None:
-    text = json.dumps(state | {"at": datetime.now(UTC).isoformat(timespec="seconds")}, indent=1) + "\n"
-    replace(_side(folder, name, "status"), text)

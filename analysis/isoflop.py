@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
 from analysis.tables import select
 
 SAME_BUDGET = 0.15  # width in log10 C of the runs that share a budget, where no column says
@@ -116,11 +115,13 @@ def _split(c: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
 
 
 def minima(table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, ...] = ("fit",)) -> IsoFlop:
-    """Parabola per budget and power laws through the interior minima. Raises AnalysisError."""
+    """Parabola per budget and power laws through the interior minima; none of either, and a message, where no
+    run is usable. Raises AnalysisError."""
     kept, excluded = select(table, roles, convention=convention)
     frame: Any = kept
     if not len(frame):
-        raise AnalysisError(f"isoFLOP: no usable runs with role {', '.join(roles)}")
+        message = f"no usable runs with role {', '.join(roles)}; exponents need two interior minima"
+        return IsoFlop(convention, (), None, None, None, message, tuple(excluded))
     frame["_budget"] = budgets(frame)
     found = tuple(_minimum(float(c), rows) for c, rows in frame.groupby("_budget", sort=True))
     inside = [m for m in found if m.interior]

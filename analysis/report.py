@@ -5,36 +5,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.backtest import BackTest
-from analysis.forecasts import Forecast, Score
+from analysis.forecasts import Score, Trial
 from analysis.isoflop import IsoFlop, Line
 from analysis.result import Fit
-from analysis.text import count, number
+from analysis.text import ORIGINS, count, number
 
 
 def study_summary(
     fit: Fit,
     isoflop: IsoFlop | None = None,
     backtest: BackTest | None = None,
-    forecast: Forecast | None = None,
-    score: Score | None = None,
+    trials: Sequence[Trial] = (),
 ) -> str:
-    """The text that ends a study: law or what is not identified, isoFLOP exponents, back-test beside the
-    forecast, sensitivity to the offset, score."""
+    """The text that ends a study: law or what is not identified, isoFLOP exponents, back-test, and of each
+    held-out run the forecast with its sensitivity to the offset and its score."""
     blocks = ["LAW (descriptive: it summarises these runs; outside them it is a guess)", fit.summary()]
     if isoflop is not None:
         blocks += ["", "ISOFLOP", *_isoflop(isoflop)]
     if backtest is not None:
         blocks += ["", "BACK-TEST", *_backtest(backtest)]
-    if forecast is not None:
-        blocks += ["", forecast_summary(forecast, score, backtest)]
+    for trial in trials:
+        blocks += ["", trial_summary(trial, backtest)]
     return "\n".join(blocks)
 
 
-def forecast_summary(forecast: Forecast, score: Score | None = None, backtest: BackTest | None = None) -> str:
-    """One forecast, the back-test beside it, and its score once it is known."""
-    blocks = ["FORECAST", *_forecast(forecast, backtest)]
-    if score is not None:
-        blocks += ["", "OUTCOME", *_score(score)]
+def trial_summary(trial: Trial, backtest: BackTest | None = None) -> str:
+    """One forecast, the back-test beside it, and what became of its target once that is known. What was not
+    frozen before the target was begun is compared, not scored."""
+    blocks = ["FORECAST", *_forecast(trial, backtest)]
+    if trial.failure is not None:
+        blocks += ["", "OUTCOME", f"  no loss to hold the forecast against: {trial.failure}"]
+    elif trial.score is not None and trial.origin == "frozen":
+        blocks += ["", "OUTCOME", *_score(trial.score)]
+    elif trial.score is not None:
+        score = trial.score
+        blocks += [
+            "",
+            f"COMPARISON (no test of the law: {ORIGINS[trial.origin]})",
+            f"  measured {score.loss:.4f}, the law gives {score.prediction:.4f}: {score.error:+.2%}",
+        ]
     return "\n".join(blocks)
 
 
@@ -60,11 +69,11 @@ def _slope(line: Line) -> str:
 
 
 def _backtest(test: BackTest) -> list[str]:
-    head = f"  fitted {test.n_train} runs below C = {test.budget:.3g}"
-    if not test.usable or test.bias is None or test.rms is None or test.inside is None:
+    if test.budget is None or test.bias is None or test.rms is None or test.inside is None:
         return [f"  not possible: {test.message}"]
     lines = [
-        f"{head}, predicted its {len(test.runs)} runs ({test.extrapolation:.2g}x further):",
+        f"  fitted {test.n_train} runs below C = {test.budget:.3g}, "
+        f"predicted its {len(test.runs)} runs ({test.extrapolation:.2g}x further):",
         f"  mean error {test.bias:+.2%}, rms {test.rms:.2%}, "
         f"{test.inside:.0%} inside their {test.level:.0%} intervals (before back-test widening)",
     ]
@@ -78,14 +87,16 @@ def _backtest(test: BackTest) -> list[str]:
     return lines
 
 
-def _forecast(forecast: Forecast, test: BackTest | None) -> list[str]:
+def _forecast(trial: Trial, test: BackTest | None) -> list[str]:
+    forecast = trial.forecast
     target, interval = forecast.target, forecast.interval
+    named = f"frozen as {forecast.hash}" if trial.origin == "frozen" else ORIGINS[trial.origin]
     name = target["label"] or target["run_id"] or "the target"
     lines = [
         f"  {name}: N = {count(target['N'])}, D = {count(target['D'])}, C = {target['C']:.3g} "
         f"({forecast.extrapolation:.2g}x beyond the fitted runs)",
         f"  loss {forecast.prediction:.4f}, {interval['level']:.0%} interval for a new run "
-        f"[{interval['low']:.4f}, {interval['high']:.4f}] (frozen as {forecast.hash})",
+        f"[{interval['low']:.4f}, {interval['high']:.4f}] ({named})",
         "  standard error "
         + f"{forecast.se_log:.2%}: "
         + ", ".join(f"{k} {v:.2%}" for k, v in forecast.parts.items()),

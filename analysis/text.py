@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from analysis.result import Fit
 
 DERIVED = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
+# where a forecast comes from (Trial.origin)
+ORIGINS = {
+    "frozen": "frozen before the run was begun",
+    "hindsight": "computed after the outcome was known",
+    "recomputed": "recomputed from the table, not frozen",
+}
 
 
 def number(value: float) -> str:

@@ -6,30 +6,32 @@ With the command line, the only code that imports both packages.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from scaling.files import write_text
 from scaling.own_analysis import require_own_analysis
-from scaling.plan.plan import Plan
-from scaling.sweep.collect import collect
+from scaling.plan.expand import plan_study
+from scaling.plan.plan import Plan, PlannedRun
+from scaling.spec.models import Study
+from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
-from scaling.sweep.events import Event, Outcome
+from scaling.sweep.events import Event, Outcome, RunFailed, RunFinished
 
 require_own_analysis()
 
-import pandas as pd  # noqa: E402
-
-from analysis import backtest, figures, forecasts, isoflop, report  # noqa: E402
+from analysis import findings, ledger  # noqa: E402
+from analysis.errors import AnalysisError  # noqa: E402
+from analysis.findings import LAW, Analysis, Findings, analyse  # noqa: E402
 from analysis.fitting import fit  # noqa: E402
-from analysis.forecasts import Forecast, Score  # noqa: E402
+from analysis.forecasts import Forecast  # noqa: E402
 from analysis.result import Fit  # noqa: E402
 from analysis.tables import load  # noqa: E402
 
-LAW = "chinchilla"
 BEFORE_FORECAST = ("fit", "noise", "tuning")
+NAMED = 10  # runs without a record that a text names
 
 
 class Watch(Protocol):
@@ -37,6 +39,22 @@ class Watch(Protocol):
 
     def __call__(self, event: Event) -> None: ...
     def say(self, text: str) -> None: ...
+
+
+class Lines:
+    """A line on standard error for each run that ends, and for what the study says."""
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunFinished():
+                self.say(f"{event.label} {event.status}" + (f", loss {event.loss:.4f}" if event.loss else ""))
+            case RunFailed():
+                self.say(f"{event.label} FAILED ({event.kind}): {event.message}; see {event.log}")
+            case _:
+                pass
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
 
 
 class StudyStopped(Exception):
@@ -48,28 +66,11 @@ class StudyStopped(Exception):
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What a runs table says. ``outcomes`` pairs every forecast with its score, None until it is trained."""
-
-    table: pd.DataFrame
-    fit: Fit
-    isoflop: isoflop.IsoFlop
-    backtest: backtest.BackTest
-    outcomes: tuple[tuple[Forecast, Score | None], ...]
-
-    @property
-    def text(self) -> str:
-        first, *others = self.outcomes or ((None, None),)
-        parts = [report.study_summary(self.fit, self.isoflop, self.backtest, *first)]
-        parts += [report.forecast_summary(forecast, score, self.backtest) for forecast, score in others]
-        return "\n\n".join(parts)
-
-
-@dataclass(frozen=True)
 class StudyReport:
-    """A finished study: its findings and the files they were written to."""
+    """A finished study: what became of its runs, its findings, and the files they were written to."""
 
     folder: Path
+    collected: Collected
     findings: Findings
     files: tuple[Path, ...]
 
@@ -78,66 +79,134 @@ class StudyReport:
         return self.findings.text + "\n\n" + "\n".join(map(str, self.files))
 
     def to_json(self) -> dict[str, Any]:
+        """A score is that of a forecast frozen before its run was begun; others have none."""
         return {
             "folder": str(self.folder),
+            "records": self.collected.summary,
             "fit": json.loads(self.findings.fit.to_json()),
             "forecasts": [
                 {
-                    "forecast": json.loads(forecast.to_json()),
-                    "hash": forecast.hash,
-                    "score": None if score is None else vars(score),
+                    "forecast": json.loads(trial.forecast.to_json()),
+                    "hash": trial.forecast.hash,
+                    "origin": trial.origin,
+                    "score": vars(trial.score) if trial.score and trial.origin == "frozen" else None,
+                    "failure": trial.failure,
                 }
-                for forecast, score in self.findings.outcomes
+                for trial in self.findings.trials
             ],
+            "notes": list(self.findings.notes),
             "files": [str(path) for path in self.files],
         }
 
 
 def run_study(
-    plan: Plan, folder: Path, *, spec: str, workers: int | None = None, watch: Watch
+    study: Study | Plan,
+    folder: str | Path | None = None,
+    *,
+    spec: str | None = None,
+    workers: int | None = None,
+    watch: Watch | None = None,
 ) -> StudyReport:
     """Train, fit, forecast, test the forecast, and write everything under ``folder``.
 
-    Relaunched, it goes on where it was. Held-out runs are trained only after every other run has a record
-    and the forecast of them is on disk.
+    ``study`` is planned first where it is not a plan already. Left out, ``folder`` is ``results/<study>``,
+    ``spec`` (the text for study.yaml) the study with its defaults filled in, ``watch`` writes to standard
+    error. Relaunched, it goes on where it was. A held-out run is trained only after every other run has a
+    record and with a forecast of it on disk; where the law is not identified it is not trained, and the
+    report says so.
 
     Raises:
         StudyStopped: interrupted, or runs failed.
-        UserError: the folder is in use or holds another study.
+        UserError: a problem of the study; the folder is in use or holds another study.
     """
-    with open_sweep(folder, plan.to_json(), spec) as sweep:
-        _phase(sweep, BEFORE_FORECAST, workers, watch)
-        collect(folder)
-        held_out = [run for run in plan.runs if run.role == "holdout"]
-        if held_out:
-            known = {run.run_id for run in held_out if sweep.store.run_state(run.run_id).record}
-            frozen = freeze_forecasts(folder, [_target(run) for run in held_out], known)
-            for forecast in frozen:
-                low, high = forecast.interval["low"], forecast.interval["high"]
-                interval = f"{forecast.interval['level']:.0%} interval {low:.4f} to {high:.4f}"
-                watch.say(
-                    f"forecast {forecast.hash} frozen: {forecast.target['label']} will have loss "
-                    f"{forecast.prediction:.4f} ({interval})"
-                )
-            if not frozen:
-                watch.say("no forecast: the law is not identified by these runs")
-            _phase(sweep, ("holdout",), workers, watch)
-            collect(folder)
-        findings = examine(folder, keep=True)
-        files = write_findings(findings, folder)
-    return StudyReport(folder, findings, files)
+    plan = plan_study(study) if isinstance(study, Study) else study
+    place = Path("results") / plan.study if folder is None else Path(folder)
+    with open_sweep(place, plan.to_json(), _dumped(study) if spec is None else spec) as sweep:
+        return _Course(sweep, place, plan, workers, watch or Lines()).run()
 
 
-def _phase(sweep: Sweep, roles: Collection[str], workers: int | None, watch: Watch) -> Outcome:
-    outcome = sweep.run_jobs(roles, on_event=watch, workers=workers)
-    if outcome.exit_code:
-        collect(sweep.store.folder)
-        what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else "some runs failed"
-        raise StudyStopped(f"{what}; {outcome.resume}", outcome.exit_code)
-    return outcome
+def _dumped(study: Study | Plan) -> str:
+    if isinstance(study, Plan):
+        return "# planned in Python: plan.json has every run\n"
+    values = study.model_dump(mode="json", exclude_none=True)
+    return json.dumps(values, indent=1) + "\n"  # JSON is YAML
 
 
-def _target(run: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Course:
+    """One launch of a study, in a folder that this process holds."""
+
+    sweep: Sweep
+    folder: Path
+    plan: Plan
+    workers: int | None
+    watch: Watch
+
+    @property
+    def forecasts(self) -> Path:
+        return self.folder / "forecasts"
+
+    def run(self) -> StudyReport:
+        self._train(BEFORE_FORECAST)
+        done = collect(self.folder)
+        table = load(self.folder)
+        held_out = [run for run in self.plan.runs if run.role == "holdout"]
+        findings.score(table, self.forecasts)  # before anything new is frozen
+        analysis = analyse(table)
+        self._freeze(analysis, table, held_out)
+        waiting = [run for run in held_out if not self.sweep.store.run_state(run.run_id).finished]
+        ready = all(ledger.stands_for(_target(run), self.forecasts) for run in waiting)
+        refusal = [] if ready else [_not_trained(waiting, analysis.fit, self.folder)]
+        for text in refusal:
+            self.watch.say(text)
+        # what is known now is written now: the held-out runs may fail or be stopped
+        report = self._report(done, analysis, refusal)
+        if waiting and ready:
+            self._train(("holdout",), analysis)
+            report = self._report(collect(self.folder), analysis)
+        return report
+
+    def _train(self, roles: Collection[str], analysis: Analysis | None = None) -> None:
+        """Raises StudyStopped, with everything written that can be had from the records there are."""
+        outcome = self.sweep.run_jobs(roles, on_event=self.watch, workers=self.workers)
+        if outcome.exit_code:
+            done = collect(self.folder)
+            kept = f"; {self._salvage(done, analysis)}" if not outcome.interrupted else ""
+            raise StudyStopped(_why(outcome) + kept, outcome.exit_code)
+
+    def _salvage(self, done: Collected, analysis: Analysis | None) -> str:
+        """Write what the runs with a record say, and in words where it is."""
+        if not done.rows:
+            return "no run has a record, so there is nothing to fit"
+        try:
+            self._report(
+                done, analysis, ("INCOMPLETE\n  some runs have failed: this is what the others say",)
+            )
+        except AnalysisError as error:
+            return f"{done.table} has the {done.rows} done runs, which cannot be fitted: {error}"
+        where = f"{self.folder / 'summary.txt'} (`scaling fit {self.folder}` fits them again)"
+        return f"what the {done.rows} done runs say is in {where}"
+
+    def _freeze(self, analysis: Analysis, table: Any, held_out: Sequence[PlannedRun]) -> None:
+        states = {run.run_id: self.sweep.store.run_state(run.run_id).state for run in held_out}
+        # runs of one job share a trunk: when one was begun, something of the others is known
+        jobs = {run.job_id for run in held_out if states[run.run_id] != "pending"}
+        begun = {run.run_id for run in held_out if run.job_id in jobs}
+        targets = [_target(run) for run in held_out]
+        for forecast in findings.freeze(analysis, table, targets, self.forecasts, begun=begun):
+            self.watch.say(_frozen(forecast, ledger.status(forecast, self.forecasts)["state"]))
+
+    def _report(self, done: Collected, analysis: Analysis | None, notes: Sequence[str] = ()) -> StudyReport:
+        """Score, examine and write; ``analysis`` may be that of the table without its held-out rows."""
+        table = load(self.folder)
+        findings.score(table, self.forecasts)
+        found = findings.examine(table, self.forecasts, analysis and analysis.on(table))
+        found = replace(found, notes=(*found.notes, *notes, *_records(done)))
+        files = findings.write(found, self.folder, self.folder)
+        return StudyReport(self.folder, done, found, (done.table, *files))
+
+
+def _target(run: PlannedRun) -> dict[str, Any]:
     """What a forecast needs to know of a planned run."""
     return {
         "run_id": run.run_id,
@@ -149,105 +218,51 @@ def _target(run: Any) -> dict[str, Any]:
     }
 
 
-def analyse(table: pd.DataFrame) -> tuple[Fit, isoflop.IsoFlop, backtest.BackTest]:
-    """The default analysis of a table: the law, the isoFLOP minima, the back-test. Deterministic."""
-    return fit(LAW, table), isoflop.minima(table), backtest.run(LAW, table)
+def _frozen(forecast: Forecast, state: str) -> str:
+    how = "computed after the outcome was known" if state == "hindsight" else "frozen"
+    low, high = forecast.interval["low"], forecast.interval["high"]
+    interval = f"{forecast.interval['level']:.0%} interval {low:.4f} to {high:.4f}"
+    name = forecast.target["label"]
+    return f"forecast {forecast.hash} {how}: {name} will have loss {forecast.prediction:.4f} ({interval})"
 
 
-def freeze_forecasts(
-    folder: Path, targets: Sequence[dict[str, Any]], known: Collection[str] = ()
-) -> list[Forecast]:
-    """Freeze a forecast of each target from the folder's table; none where the law is not identified.
-
-    ``known`` are run ids of targets that have an outcome already: what is new about them is hindsight.
-    """
-    table = load(folder)
-    law, minima, test = analyse(table)
-    frozen = _forecasts(table, law, minima, test, targets)
-    for forecast in frozen:
-        outcome_known = forecast.target["run_id"] in known
-        forecasts.save(forecast, folder / "forecasts", outcome_known=outcome_known)
-    return frozen
-
-
-def _forecasts(
-    table: pd.DataFrame,
-    law: Fit,
-    minima: isoflop.IsoFlop,
-    test: backtest.BackTest,
-    targets: Sequence[dict[str, Any]],
-) -> list[Forecast]:
-    if not law.usable:
-        return []
-    return [forecasts.freeze(law, table, target, backtest=test, isoflop=minima) for target in targets]
-
-
-def examine(source: Path, *, keep: bool = False) -> Findings:
-    """All that a results folder or table says. Forecasts are those frozen beside the table; where there are
-    none they are computed again from its fitted rows. ``keep`` writes scores beside the forecasts.
-
-    Raises:
-        AnalysisError: the table cannot be read or analysed, or a frozen forecast was changed.
-    """
-    table = load(source)
-    law, minima, test = analyse(table)
-    held_out = table[table["role"] == "holdout"] if "role" in table.columns else table.iloc[:0]
-    folder = (source if source.is_dir() else source.parent) / "forecasts"
-    frozen = {f.target["run_id"]: f for f in _current(folder)}
-    targets = held_out.to_dict(orient="records")
-    missing = [target for target in targets if target.get("run_id") not in frozen]
-    again = {f.target["run_id"]: f for f in _forecasts(table, law, minima, test, missing)}
-    outcomes = []
-    for run_id, forecast in (frozen | again).items():
-        losses = [target["loss"] for target in targets if target.get("run_id") == run_id]
-        score = forecasts.score(forecast, losses[0]) if losses and pd.notna(losses[0]) else None
-        if keep and score is not None:
-            forecasts.save_score(score, folder)
-        outcomes.append((forecast, score))
-    return Findings(table, law, minima, test, tuple(outcomes))
-
-
-def _current(folder: Path) -> list[Forecast]:
-    """Frozen forecasts that no later one has superseded."""
-    if not folder.is_dir():
-        return []
-    return [f for f in forecasts.forecasts(folder) if forecasts.status(f, folder)["state"] != "superseded"]
-
-
-def write_findings(findings: Findings, folder: Path) -> tuple[Path, ...]:
-    """Fit, summary and figures; returns the paths, the table's first."""
-    law = folder / "fits" / f"{findings.fit.law.name}.json"
-    write_text(law, findings.fit.to_json())
-    summary = folder / "summary.txt"
-    write_text(summary, findings.text + "\n")
-    return (folder / "runs.csv", law, summary, *draw(findings, folder, folder / "figures"))
-
-
-def draw(findings: Findings, source: Path, out: Path) -> list[Path]:
-    """Every figure that the findings and the curves beside their table can feed."""
-    file = (source if source.is_dir() else source.parent) / "curves.parquet"
-    curves = pd.read_parquet(file) if file.exists() else None
-    forecast, score = findings.outcomes[0] if findings.outcomes else (None, None)
-    return figures.draw_all(
-        findings.table,
-        curves,
-        findings.fit,
-        findings.isoflop,
-        forecast,
-        score,
-        out,
-        backtest=findings.backtest,
+def _not_trained(waiting: Sequence[PlannedRun], law: Fit, folder: Path) -> str:
+    names, status = ", ".join(run.label for run in waiting), law.status
+    return (
+        f"HELD OUT\n  not trained: {names}: there is no forecast to test, as the law is not identified "
+        f"({status['message']})\n  to go on: {status['advice']}, and run the same command again; "
+        f"`scaling fit {folder} --law LAW` fits another law"
     )
+
+
+def _records(done: Collected) -> list[str]:
+    """What became of the runs, where that is not just that all are done."""
+    odd = done.diverged, done.missing, done.strays, done.torn_lines, done.repeated_steps
+    if not any(odd):
+        return []
+    lines = ["RECORDS", f"  {done.summary}"]
+    for missing in done.missing[:NAMED]:
+        cause = "pending" if missing.state == "pending" else missing.cause
+        lines.append(f"  no record: {missing.label} ({cause})")
+    if len(done.missing) > NAMED:
+        lines.append(f"  and {len(done.missing) - NAMED} more: `scaling status {done.table.parent}`")
+    return ["\n".join(lines)]
+
+
+def _why(outcome: Outcome) -> str:
+    what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else "some runs failed"
+    return f"{what}; {outcome.resume or 'all runs so far are done: run the same command again to go on'}"
 
 
 def plot_table(source: Path, out: Path | None = None) -> list[Path]:
     """Draw the figures of a results folder or table; ``out`` left out: ``figures`` beside the table.
 
     Raises:
-        AnalysisError: the table cannot be read or analysed.
+        AnalysisError: the table cannot be read or analysed, or a frozen forecast was changed.
     """
     folder = source if source.is_dir() else source.parent
-    return draw(examine(source), source, out or folder / "figures")
+    found = findings.examine(load(source), folder / "forecasts")
+    return list(findings.draw(found, source, out or folder / "figures"))
 
 
 def fit_table(source: Path, law: str = LAW, **options: Any) -> Fit:

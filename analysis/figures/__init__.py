@@ -13,9 +13,10 @@ from analysis.figures.isoflop import isoflop_curves
 from analysis.figures.outcome import forecast_and_outcome
 from analysis.figures.residuals import fit_and_residuals
 from analysis.figures.training import training_curves
-from analysis.forecasts import Forecast, Score
+from analysis.forecasts import Trial
 from analysis.isoflop import IsoFlop
 from analysis.result import Fit
+from analysis.tables import select
 
 __all__ = [
     "draw_all",
@@ -33,23 +34,24 @@ def draw_all(
     curves: pd.DataFrame | None,
     fit: Fit,
     isoflop: IsoFlop,
-    forecast: Forecast | None,
-    score: Score | None,
+    trial: Trial | None,
     folder: str | Path,
     *,
     backtest: BackTest | None = None,
 ) -> list[Path]:
     """Draw what there is material for, as png, and return the paths. Files of the same name are replaced."""
-    figures: dict[str, Figure] = {
-        "loss_against_compute": loss_against_compute(table, fit),
-        "isoflop": isoflop_curves(isoflop, fit),
-    }
+    figures = dict[str, Figure]()
+    fitted = len(select(table, convention=fit.convention)[0])
+    if fitted:
+        figures["loss_against_compute"] = loss_against_compute(table, fit)
+    if isoflop.minima:
+        figures["isoflop"] = isoflop_curves(isoflop, fit)
     if fit.usable:
         figures["fit_and_residuals"] = fit_and_residuals(fit)
-    if curves is not None and len(curves):
+    if fitted and curves is not None and len(curves):
         figures["training_curves"] = training_curves(curves, table, convention=fit.convention)
-    if forecast is not None:
-        figures["forecast_and_outcome"] = forecast_and_outcome(forecast, score, backtest)
+    if trial is not None:
+        figures["forecast_and_outcome"] = forecast_and_outcome(trial, backtest)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -9,16 +9,14 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.backtest import BackTest
 from analysis.figures.style import ACCENT, INK, LOSS, MUTED, NAMES, canvas, finish, log_x, look, power
-from analysis.forecasts import Forecast, Score
-from analysis.text import count, number
+from analysis.forecasts import Trial
+from analysis.text import ORIGINS, count, number
 
 
-def forecast_and_outcome(
-    forecast: Forecast, score: Score | None = None, backtest: BackTest | None = None
-) -> Figure:
+def forecast_and_outcome(trial: Trial, backtest: BackTest | None = None) -> Figure:
     """Left (with a usable back-test): signed error of the law fitted below the largest budget, per run of
-    that budget. Right: the frozen forecast with its interval and its sensitivity to the offset, the naive
-    baseline, the outcome."""
+    that budget. Right: the forecast with its interval and its sensitivity to the offset, the naive baseline,
+    the outcome; the title says so where it was not frozen before."""
     tested = backtest is not None and backtest.usable
     with look():
         figure = canvas(3.5, 7.2 if tested else 4.6)
@@ -27,7 +25,7 @@ def forecast_and_outcome(
             _backtest(left, backtest)
         else:
             right = figure.add_subplot()
-        _forecast(right, forecast, score)
+        _forecast(right, trial)
         return finish(figure)
 
 
@@ -47,13 +45,15 @@ def _backtest(axes: Axes, test: BackTest) -> None:
     axes.set_ylim(-reach, reach)
     axes.yaxis.set_major_locator(MaxNLocator(7))
     axes.set(xlabel=NAMES[test.convention][0], ylabel="Predicted / measured − 1 (%)")
-    axes.set_title(f"Back-test, {test.extrapolation:.2g}× beyond its fitted runs\nC = {power(test.budget)}")
+    title = f"Back-test, {test.extrapolation:.2g}× beyond its fitted runs"
+    axes.set_title(title if test.budget is None else f"{title}\nC = {power(test.budget)}")
     axes.text(0.98, 0.03, f"mean error {100 * (test.bias or 0):+.1f} %, rms {100 * (test.rms or 0):.1f} %",
               transform=axes.transAxes, ha="right", fontsize=8)  # fmt: skip
     axes.legend(loc="upper left", borderaxespad=0.2)
 
 
-def _forecast(axes: Axes, forecast: Forecast, score: Score | None) -> None:
+def _forecast(axes: Axes, trial: Trial) -> None:
+    forecast, score = trial.forecast, trial.score
     interval, rows = forecast.interval, forecast.sensitivity
     names, values = [f"law,\n{interval['level']:.0%} interval"], [forecast.prediction]
     reach = [[forecast.prediction - interval["low"]], [interval["high"] - forecast.prediction]]
@@ -75,17 +75,25 @@ def _forecast(axes: Axes, forecast: Forecast, score: Score | None) -> None:
         names.append("isoFLOP\nminima")
         values.append(forecast.baseline)
     if score is not None:
-        place = "inside" if score.inside else "outside"
-        text = f"measured {score.loss:.3f}\n(law {100 * score.error:+.1f} %, {place} its interval)"
+        place = (
+            f", {'inside' if score.inside else 'outside'} its interval" if trial.origin == "frozen" else ""
+        )
+        text = f"measured {score.loss:.3f}\n(law {100 * score.error:+.1f} %{place})"
         axes.axhline(score.loss, color=ACCENT, lw=1.2, zorder=1, label=text)
         axes.legend(loc="upper right", borderaxespad=0.2)
         values.append(score.loss)
+    elif trial.failure is not None:
+        axes.text(0.98, 0.97, "no outcome: the run diverged", transform=axes.transAxes, ha="right", va="top")
     everything = [*values, interval["low"], interval["high"]]
     low, high = min(everything), max(everything)
-    axes.set_ylim(low - 0.12 * (high - low), high + (0.4 if score is not None else 0.12) * (high - low))
+    room = 0.12 if score is None and trial.failure is None else 0.4  # for the words above
+    axes.set_ylim(low - 0.12 * (high - low), high + room * (high - low))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_xticks(range(len(names)), names)
     axes.set_ylabel(LOSS)
     n, c = count(forecast.target["N"]), power(float(f"{forecast.target['C']:.2g}"))
-    axes.set_title(f"Forecast, {forecast.extrapolation:.2g}× beyond its fitted runs\nN = {n}, C = {c}")
+    head = f"Forecast, {forecast.extrapolation:.2g}× beyond its fitted runs"
+    if trial.origin != "frozen":
+        head = ORIGINS[trial.origin][0].upper() + ORIGINS[trial.origin][1:]
+    axes.set_title(f"{head}\nN = {n}, C = {c}")

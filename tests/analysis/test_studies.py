@@ -1,7 +1,6 @@
 """IsoFLOP, back-test, forecast, score, figures and text on one simulated study."""
 
 import dataclasses
-import json
 import re
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError, backtest, fit, forecasts, isoflop, report
+from analysis.forecasts import Trial
 
 
 @pytest.fixture(scope="module")
@@ -109,19 +109,6 @@ def test_forecast_interval_holds_law_run_and_backtest(study, parts, forecast):
     assert forecast.extrapolation == pytest.approx(3)
 
 
-def test_frozen_bytes_are_hashed_and_never_change(tmp_path, study, parts, forecast):
-    path = forecasts.save(forecast, tmp_path)
-    before = path.read_bytes()
-    assert path.name == f"{forecast.hash}.json" and forecasts.load(path) == forecast
-    assert forecasts.save(forecast, tmp_path) == path and path.read_bytes() == before
-    assert len(forecast.training) == 28 and forecast.training[0]["row"] == "000000000000"
-    path.write_text(path.read_text().replace('"role"', '"rule"').replace("1", "2", 1))
-    with pytest.raises(AnalysisError, match="changed after it was frozen"):
-        forecasts.load(path)
-    with pytest.raises(AnalysisError, match="never overwritten"):
-        forecasts.save(forecast, tmp_path)
-
-
 def test_the_same_table_in_another_order_is_the_same_forecast(study, parts, forecast):
     target = parts[3]
     shuffled = study.sample(frac=1, random_state=1)
@@ -133,35 +120,13 @@ def test_the_same_table_in_another_order_is_the_same_forecast(study, parts, fore
     assert again.hash == forecast.hash
 
 
-def test_a_changed_input_supersedes_unscored_forecasts_only(tmp_path, study, parts, forecast):
-    _, _, _, target = parts
-
-    def changed(factor):
-        table = study.copy()
-        table.loc[0, "loss"] *= factor
-        return forecasts.freeze(fit("chinchilla", table, bootstrap=0), table, target, offsets=[])
-
-    first, second = changed(1.01), changed(1.02)
-    paths = [forecasts.save(f, tmp_path) for f in (forecast, first)]
-    assert paths[0] != paths[1] and paths[0].exists()
-    assert forecasts.status(forecast, tmp_path)["state"] == "superseded"
-    assert forecasts.status(forecast, tmp_path)["by"] == first.hash
-    assert forecasts.status(first, tmp_path)["state"] == "open"
-    forecasts.save_score(forecasts.score(first, 2.2), tmp_path)
-    forecasts.save(second, tmp_path)
-    assert forecasts.status(first, tmp_path)["state"] == "open"
-    assert forecasts.status(second, tmp_path)["state"] == "hindsight"
-    assert {f.hash for f in forecasts.forecasts(tmp_path)} == {forecast.hash, first.hash, second.hash}
-
-
 def test_a_target_inside_the_fitted_set_is_refused(study, parts):
     fitted, _, _, target = parts
     with pytest.raises(AnalysisError, match="in the fitted set"):
         forecasts.freeze(fitted, study, target | {"run_id": "000000000003"})
 
 
-def test_score_signs_and_file(tmp_path, forecast):
-    forecasts.save(forecast, tmp_path)
+def test_score_signs(forecast):
     loss = forecast.prediction / 1.01
     result = forecasts.score(forecast, loss)
     assert result.error == pytest.approx(0.01) and result.standard_errors == pytest.approx(
@@ -169,17 +134,15 @@ def test_score_signs_and_file(tmp_path, forecast):
     )
     assert result.baseline_error == pytest.approx(forecast.baseline / loss - 1)
     assert result.inside and not forecasts.score(forecast, 1.2 * forecast.interval["high"]).inside
-    path = forecasts.save_score(result, tmp_path)
-    assert json.loads(path.read_text())["loss"] == loss and forecasts.load_score(tmp_path, forecast) == result
-    with pytest.raises(AnalysisError, match="never overwritten"):
-        forecasts.save_score(forecasts.score(forecast, 2.0), tmp_path)
     with pytest.raises(AnalysisError, match="no score"):
         forecasts.score(forecast, float("nan"))
 
 
 def test_summary_tells_the_whole_story(parts, forecast):
     fitted, minima, tested, _ = parts
-    text = report.study_summary(fitted, minima, tested, forecast, forecasts.score(forecast, 1.9))
+    text = report.study_summary(
+        fitted, minima, tested, [Trial(forecast, "frozen", forecasts.score(forecast, 1.9))]
+    )
     for words in (
         "descriptive",
         "N* ~ C^",
@@ -208,8 +171,8 @@ def test_figures_are_drawn_and_change_no_settings(tmp_path, study, parts, foreca
         for run in study["run_id"]
     )
     before = dict(mpl.rcParams)
-    score = forecasts.score(forecast, 2.2)
-    paths = draw_all(study, curves, fitted, minima, forecast, score, tmp_path, backtest=tested)
+    trial = Trial(forecast, "frozen", forecasts.score(forecast, 2.2))
+    paths = draw_all(study, curves, fitted, minima, trial, tmp_path, backtest=tested)
     assert {p.stem for p in paths} == {
         "loss_against_compute", "isoflop", "fit_and_residuals", "training_curves", "forecast_and_outcome"
     }  # fmt: skip
@@ -221,5 +184,5 @@ def test_figures_of_a_table_that_determines_nothing(tmp_path, study):
     from analysis.figures import draw_all
 
     one = study[study["width"] == 24]
-    paths = draw_all(one, None, fit("chinchilla", one), isoflop.minima(one), None, None, tmp_path)
+    paths = draw_all(one, None, fit("chinchilla", one), isoflop.minima(one), None, tmp_path)
     assert {p.stem for p in paths} == {"loss_against_compute", "isoflop"}
