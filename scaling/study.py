@@ -5,12 +5,15 @@ With the command line, the only code that imports both packages.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
+
+from ruamel.yaml import YAML
 
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.expand import plan_study
@@ -121,15 +124,17 @@ def run_study(
     """
     plan = plan_study(study) if isinstance(study, Study) else study
     place = Path("results") / plan.study if folder is None else Path(folder)
-    with open_sweep(place, plan.to_json(), _dumped(study) if spec is None else spec) as sweep:
+    with open_sweep(place, plan.to_json(), study_text(study) if spec is None else spec) as sweep:
         return _Course(sweep, place, plan, workers, watch or Lines()).run()
 
 
-def _dumped(study: Study | Plan) -> str:
+def study_text(study: Study | Plan) -> str:
+    """The text of study.yaml: a spec with every default filled in, which plans the same runs."""
     if isinstance(study, Plan):
         return "# planned in Python: plan.json has every run\n"
-    values = study.model_dump(mode="json", exclude_none=True)
-    return json.dumps(values, indent=1) + "\n"  # JSON is YAML
+    text = io.StringIO()
+    YAML().dump(study.model_dump(mode="json", exclude_none=True), text)
+    return text.getvalue()
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,9 @@ def run(
     folder = results or Path("results") / study.study
     try:
         with watcher() as watch:
-            report = run_study(planned, folder, spec=_asked(spec, overrides), workers=workers, watch=watch)
+            report = run_study(
+                planned, folder, spec=_asked(study, spec, overrides), workers=workers, watch=watch
+            )
     except StudyStopped as stopped:
         _note(str(stopped))
         raise typer.Exit(stopped.exit_code) from None
@@ -241,10 +243,12 @@ def schema() -> None:
     _json(json_schema())
 
 
-def _asked(spec: Path, overrides: list[str] | None) -> str:
-    """The text for study.yaml: the spec as written, and what was changed on the command line."""
-    changes = "".join(f"# changed by --set {text}\n" for text in overrides or [])
-    return changes + spec.read_text(encoding="utf-8")
+def _asked(study: Any, spec: Path, overrides: list[str] | None) -> str:
+    """The text for study.yaml: what was asked, with every default and every change filled in."""
+    from scaling.study import study_text
+
+    changes = "".join(f", changed by --set {text}" for text in overrides or [])
+    return f"# {spec.name}{changes}\n{study_text(study)}"
 
 
 def _json(value: Any) -> None:
