@@ -2,8 +2,8 @@
 
     python benchmarks/sweep.py [SPEC] [--set FIELD=VALUE ...]
 
-Both sides train the same runs with the same numbers (checked: losses must be equal) through the same training
-code. The harness shares trunks between horizons, compiled programs between processes, and pins one
+Both sides train the same runs through the same training code. Their losses are compared: they differ by what
+rounding grows to when two threads add in another order than one. The harness shares trunks between horizons, compiled programs between processes, and pins one
 single-threaded process to each core. The other side starts ``python -m scaling.train`` once per run, one
 after another, with the environment that a shell gives it: no shared trunk, no compilation cache, threads and
 memory allocation as they come. The held-out runs are left out: nothing about them can be shared.
