@@ -6,7 +6,7 @@ Both sides train the same runs through the same training code. Their losses are 
 rounding grows to when two threads add in another order than one. The harness shares trunks between horizons,
 compiled programs between processes, and pins one single-threaded process to each core. The other side starts
 ``python -m scaling.train`` once per run, one after another, with the environment that a shell gives it: no
-shared trunk, no compilation cache, threads and memory allocation as they come. The held-out runs are left out:
+shared trunk, no compilation cache, threads and memory allocation as they come. Held-out runs are left out:
 nothing about them can be shared.
 
 Prints CPU seconds (user + system, of all processes) and wall seconds of both sides and their ratios.
