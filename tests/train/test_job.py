@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -112,15 +113,16 @@ def test_branched_equals_alone(undisturbed, runs, index, tmp_path):
 
 
 def test_killed_and_resumed_equals_undisturbed(undisturbed, runs, index, tmp_path):
-    """Killed in the trunk, in a branch and in the later trunk, with a checkpoint after every chunk."""
+    """Killed at random steps of the trunk, of a branch and of the later trunk; a checkpoint a chunk."""
+    chance = random.Random()
     folder = write_job(tmp_path, runs, index, checkpoint_seconds=0.0)
     watched = [
         folder / "trunk.jsonl",
         tmp_path / "runs" / run_id(runs[1]) / "metrics.jsonl",
         folder / "trunk.jsonl",
     ]
-    kills = 0
-    for path, rows in zip(watched, (3, 14, 18), strict=True):
+    kills, at = 0, (chance.randint(1, 4), chance.randint(13, 15), chance.randint(16, 24))
+    for path, rows in zip(watched, at, strict=True):
         process = start(folder)
         while process.poll() is None:
             if path.exists() and path.read_text().count("\n") >= rows:
@@ -130,13 +132,13 @@ def test_killed_and_resumed_equals_undisturbed(undisturbed, runs, index, tmp_pat
             time.sleep(0.001)
         process.communicate()
     finish(folder)
-    assert kills >= 2
-    assert results_of(tmp_path, runs) == results_of(undisturbed, runs)
+    assert kills >= 2, at
+    assert results_of(tmp_path, runs) == results_of(undisturbed, runs), at
     timeless = [
         [{k: v for k, v in row.items() if k != "wall_time"} for row in curve(r, runs[2])]
         for r in (tmp_path, undisturbed)
     ]
-    assert timeless[0] == timeless[1]
+    assert timeless[0] == timeless[1], at
     resumed = [json.loads(p.read_text())["execution"]["resumed"] for p in tmp_path.glob("runs/*/record.json")]
     assert max(resumed) >= 1
     # What is left serves an extension by a longer run; the branches' own are gone.
