@@ -38,7 +38,8 @@ def test_longest_jobs_first_and_done_runs_are_skipped(tmp_path: Path) -> None:
     assert (last.runs, last.skipped, last.jobs, last.workers) == (1, 4, 1, 2)
 
 
-def test_what_a_job_is_given(tmp_path: Path) -> None:
+def test_what_a_job_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # launch.json has what differs from the driver's
     plan = make_plan([(8, 50), (8, 100)], holdout=[(8, 200)], checkpoint_seconds=5.0, chunk_steps=10)
     with open_tiny(tmp_path, plan) as sweep:
         sweep.run_jobs({"fit"})
