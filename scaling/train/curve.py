@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from scaling.files import write_text
 
 
 class CurveLog:
@@ -30,10 +31,7 @@ class CurveLog:
 
     def restart(self, rows: list[dict[str, Any]]) -> None:
         """Replace the file by these rows."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_suffix(".tmp")
-        aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        os.replace(aside, self.path)
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows), durable=False)
 
     def append(self, row: dict[str, Any]) -> None:
         with self.path.open("a") as file:

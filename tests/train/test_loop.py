@@ -119,6 +119,7 @@ program = make_program(test_loop.TINY, 8, chunk_steps=16)
 state, metrics = test_loop.train(program, [40], test_loop.SMOOTH)
 print(json.dumps({
     "devices": program.mesh.size,
+    "windows": list(program.chunk.input_shardings[0][1].spec),
     "losses": [float(m.loss) for _, m in metrics],
     "params": {k: v.tolist() for k, v in state.params.items()},
 }))
@@ -133,7 +134,7 @@ def test_eight_devices_agree_with_one(program):
     assert done.returncode == 0, done.stderr
     eight = json.loads(done.stdout)
     state, metrics = train(program, [40], SMOOTH)
-    assert eight["devices"] == 8
+    assert eight["devices"] == 8 and eight["windows"] == [None, "data"]
     np.testing.assert_allclose(eight["losses"], [m.loss for _, m in metrics], rtol=1e-5)
     for name, one in state.params.items():
         assert np.linalg.norm(eight["params"][name] - one) < 1e-5 * np.linalg.norm(one), name
