@@ -83,9 +83,16 @@ def examine(table: pd.DataFrame, folder: str | Path, analysis: Analysis | None =
             without.append(f"  {name}: {outcome}; no forecast, as the law is not identified")
         else:
             trials.append(_trial(*pair, row))
-    trials += [Trial(forecast, origin) for forecast, origin in standing]
+    # those still waiting for their run; forecasts from other tables in the same folder are not this one's
+    trials += [Trial(forecast, origin) for forecast, origin in standing if _from(forecast, table)]
     notes = ("\n".join(["HELD OUT", *without]),) if without else ()
     return Findings(table, found, tuple(trials), notes)
+
+
+def _from(forecast: Forecast, table: pd.DataFrame) -> bool:
+    """Whether every run that a forecast rests on is in ``table`` with the loss it had."""
+    losses = dict(zip(tables.row_names(table), table["loss"], strict=True))
+    return all(abs(losses.get(run["row"], 0.0) / run["loss"] - 1) < 1e-6 for run in forecast.training)
 
 
 def freeze(

@@ -7,6 +7,7 @@ fits; ``objective="log-ls"`` is least squares of log residuals.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -55,7 +56,7 @@ def fit(
     rows = rows.sort_values(["C", "N", "D", "L"], kind="stable")  # a table's order must not matter
     logs = {x: np.log(rows[x].to_numpy(float)) for x in law.inputs}
     log_loss = np.log(rows["L"].to_numpy(float))
-    reason = identify.shortage(law, logs, fixed) if len(rows) else "no usable runs"
+    reason = identify.shortage(law, logs, fixed) if len(rows) else _none_left(excluded)
     if not reason and np.ptp(log_loss) < 1e-12:
         reason = f"the loss is {np.exp(log_loss[0]):g} in every run; nothing depends on N, D or C"
     common = {
@@ -76,6 +77,12 @@ def fit(
     cluster, by = clusters(rows)
     replicates = replicate(problem, solution.u, cluster, by, bootstrap, seed)
     return _assemble(common, problem, solution, replicates, rows, cluster, objective, level, table)
+
+
+def _none_left(excluded: Sequence[Mapping[str, Any]]) -> str:
+    """Why a table has no usable runs: the reasons, most frequent first, with how many rows each left out."""
+    reasons = Counter(str(row["reason"]) for row in excluded).most_common(3)
+    return "; ".join(["no usable runs", *(f"{number} rows: {reason}" for reason, number in reasons)])
 
 
 def _checked(

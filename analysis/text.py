@@ -27,7 +27,7 @@ def number(value: float) -> str:
 def count(value: float) -> str:
     """12.3k, 4.56M, 7.8B: parameters or tokens."""
     for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor:
+        if abs(float(f"{value:.3g}")) >= factor:
             return f"{value / factor:.3g}{unit}"
     return f"{value:.3g}"
 

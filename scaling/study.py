@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ruamel.yaml import YAML
 
+from scaling.errors import Problem, UserError
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
@@ -199,7 +200,10 @@ class _Course:
         begun = {run.run_id for run in held_out if run.job_id in jobs}
         targets = [_target(run) for run in held_out]
         for forecast in findings.freeze(analysis, table, targets, self.forecasts, begun=begun):
-            self.watch.say(_frozen(forecast, ledger.status(forecast, self.forecasts)["state"]))
+            state = ledger.status(forecast, self.forecasts)["state"]
+            finished = states.get(forecast.target["run_id"]) in ("done", "diverged")
+            if state == "hindsight" or not finished:
+                self.watch.say(_frozen(forecast, state))
 
     def _report(self, done: Collected, analysis: Analysis | None, notes: Sequence[str] = ()) -> StudyReport:
         """Score, examine and write; ``analysis`` may be that of the table without its held-out rows."""
@@ -266,6 +270,8 @@ def plot_table(source: Path, out: Path | None = None) -> list[Path]:
         AnalysisError: the table cannot be read or analysed, or a frozen forecast was changed.
     """
     folder = source if source.is_dir() else source.parent
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(Problem(f"out = {str(out)!r}: is a file", hint="name a folder"))
     found = findings.examine(load(source), folder / "forecasts")
     return list(findings.draw(found, source, out or folder / "figures"))
 

@@ -117,7 +117,7 @@ def run(
     if as_json:
         return _json(report.to_json())
     print(report.text)
-    _next("fit", folder, "--law", "power-offset")
+    _next("fit", folder, "--convention", "body")
     return None
 
 
@@ -133,7 +133,10 @@ def status(results: Results, as_json: Json = False) -> None:
     if as_json:
         return _json(asdict(now))
     print(status_text(now))
-    _next("collect", results)
+    if now.failures:
+        _next("logs", results, now.failures[0].label)
+    elif now.counts["done"] == len(now.rows):
+        _next("plot", results)
     return None
 
 

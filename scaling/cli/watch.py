@@ -29,6 +29,8 @@ HEARTBEAT_SECONDS = 15.0
 def describe(event: Event) -> str | None:
     """An event in one line; None for progress, which is a heartbeat's matter."""
     match event:
+        case PhaseStarted() if not event.runs:
+            return f"all {plural(event.skipped, 'run')} ({', '.join(event.roles)}) are done already"
         case PhaseStarted():
             skipped = f", {event.skipped} done before" if event.skipped else ""
             return (
@@ -48,7 +50,10 @@ def describe(event: Event) -> str | None:
             return f"{event.label} loss {event.loss:.4f}{took}"
         case RunFailed():
             then = "will be tried again" if event.will_retry else f"see {event.log}"
-            waiting = f"; {plural(event.unreached, 'run')} of its job wait for it" if event.unreached else ""
+            verb = "waits" if event.unreached == 1 else "wait"
+            waiting = (
+                f"; {plural(event.unreached, 'run')} of its job {verb} for it" if event.unreached else ""
+            )
             return f"{event.label} FAILED ({event.kind}): {event.message}{waiting}; {then}"
         case Stopping():
             wait = duration(event.grace_seconds)

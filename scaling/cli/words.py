@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
 def flops(value: float) -> str:
     """``2.4e+12 FLOPs`` reads worse than ``2.4 TFLOP``."""
     for unit, size in (("ZFLOP", 1e21), ("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9)):
-        if value >= size:
+        if float(f"{value:.3g}") >= size:
             return f"{value / size:.3g} {unit}"
     return f"{value / 1e6:.3g} MFLOP"
 
@@ -32,7 +32,7 @@ def flops(value: float) -> str:
 def count(value: float) -> str:
     """``34.5k``, ``1.22M``, three digits."""
     for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
+        if float(f"{value:.3g}") >= size:  # as it will be rounded: 999,936 is 1M, not 1e+03k
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
 

@@ -115,12 +115,25 @@ def _excluded(w: Wanted) -> Excluded:
     return Excluded(label=w.label, reason=f"{w.steps} steps, fewer than min_steps = {w.min_steps}")
 
 
+def _too_few(wanted: list[Wanted]) -> Iterable[str]:
+    """Chinchilla's law, which studies fit, has five parameters and needs sizes and horizons to tell apart."""
+    kept = [w for w in wanted if w.role == "fit" and w.steps >= w.min_steps]
+    sizes, horizons = {w.shape for w in kept}, {w.steps for w in kept}
+    if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
+        yield (
+            f"{len(kept)} fitted runs of {len(sizes)} sizes and {len(horizons)} horizons cannot fit "
+            "Chinchilla's law (it takes 6, 3 and 3): nothing could be forecast, and held-out runs would stay "
+            "untrained"
+        )
+
+
 def _notes(study: Study, wanted: list[Wanted], jobs: tuple[Job, ...]) -> Iterable[str]:
     """What a reader of the plan should know although it is no error."""
     amounts = {w.path for w in wanted if w.role == "fit"}
     used = {w.path for w in wanted if w.role == "fit" and w.steps >= w.min_steps}
     if amounts - used:
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
+    yield from _too_few(wanted)
     if not study.execution.share_trunk or any(len(job.run_ids) > 1 for job in jobs):
         return
     rate = study.recipe.optimizer.learning_rate

@@ -95,7 +95,8 @@ def collect(folder: Path) -> Collected:
     for run, state in zip(plan.runs, now.rows, strict=True):
         record = _record(store, run)
         if record is None:
-            cause = state.reason or f"{state.state}, at step {state.step} of {state.steps}"
+            where = "" if state.step is None else f", at step {state.step} of {state.steps}"
+            cause = state.reason or f"{state.state}{where}"
             missing.append(Missing(run.run_id, run.label, run.role, state.state, cause))
             continue
         rows.append(table_row(plan, run, record))

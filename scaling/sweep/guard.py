@@ -25,10 +25,15 @@ def hold(store: Store) -> Iterator[int]:
     """Hold the folder; yields the lock's descriptor, for jobs to inherit.
 
     Raises:
-        UserError: another driver, or a job that one left, holds it and does not let go within seconds.
+        UserError: another driver, or a job that one left, holds it and does not let go within seconds; it is
+            not a folder, or cannot be written.
     """
-    store.folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(store.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        store.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(store.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        problem = f"results folder {str(store.folder)!r}: {error.strerror}"
+        raise UserError(Problem(problem, hint="name a folder that can be written")) from None
     deadline = time.monotonic() + WAIT_SECONDS
     try:
         while not _try_lock(descriptor, fcntl.LOCK_EX):

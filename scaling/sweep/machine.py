@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from scaling.errors import Problem, UserError
+
 Device = Literal["cpu", "gpu", "tpu"]
 _PLATFORMS: dict[str, Device] = {"cpu": "cpu", "cuda": "gpu", "gpu": "gpu", "rocm": "gpu", "tpu": "tpu"}
 _PLUGINS: dict[Device, tuple[str, ...]] = {
@@ -37,8 +39,16 @@ class Layout:
 
 
 def layout(workers: int | Literal["auto"], device: Device | Literal["auto"], threads: int = 1) -> Layout:
-    """On CPU one pinned single-thread job per core; on an accelerator one job that owns all its devices."""
+    """On CPU one pinned single-thread job per core; on an accelerator one job that owns all its devices.
+
+    Raises:
+        UserError: the device was asked for and jax has no plugin for it here.
+    """
     found = find_device(os.environ) if device == "auto" else device
+    if found in _PLUGINS and not any(map(importlib.util.find_spec, _PLUGINS[found])):
+        hint = "use device: auto, or install the extra for it (cuda12, cuda13, tpu)"
+        problem = f"execution.device = {found}: jax is installed here without support for it"
+        raise UserError(Problem(problem, hint=hint))
     slots = make_slots(workers, found, threads, usable_cores(), cpu_quota())
     return Layout(found, slots, threads, forced=device != "auto")
 

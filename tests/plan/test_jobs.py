@@ -52,8 +52,14 @@ def test_schedules_and_rules_that_depend_on_the_horizon_share_nothing_and_say_so
     for plan, word in ((cosine, "cosine"), (by_tokens, "learning rate")):
         assert len(plan.jobs) == 6
         assert plan.totals.saved == 0
-        assert word in plan.notes[0]
-    assert not shared().notes
+        assert word in plan.notes[-1]
+    assert not [note for note in shared().notes if "shared" in note]
+
+
+def test_a_design_too_small_for_the_law_is_named_before_it_is_paid_for() -> None:
+    (note,) = shared().notes  # 2 sizes
+    assert "6 fitted runs of 2 sizes and 3 horizons cannot fit" in note
+    assert not shared(family__widths=[16, 24, 32]).notes
 
 
 def test_a_constant_schedule_is_all_trunk() -> None:
