@@ -142,9 +142,10 @@ class Job:
         run = member.run
         if not state.ok:
             return state
-        rows = log.rows(first)
-        clock = time.monotonic() - (rows[-1]["wall_time"] if rows else 0.0)
-        logged = max((row["step"] for row in log.rows(sys.maxsize)), default=0)
+        rows = log.rows(sys.maxsize)
+        logged = max((row["step"] for row in rows), default=0)
+        before = [row["wall_time"] for row in rows if row["step"] <= first]
+        clock = time.monotonic() - (before[-1] if before else 0.0)
         feed = Feed(
             windows=lambda start, n: self.store.train_batches(run.seed, start, n, run.batch_sequences),
             rates=lambda start, n: learning_rates(run, start, n),
