@@ -94,6 +94,15 @@ def run(
     overrides: Overrides = None,
     results: Folder = None,
     workers: Workers = None,
+    max_hours: Annotated[
+        float | None, typer.Option(help="stop after so long, as by Ctrl-C: what is done is kept")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="go on in this folder although the recipe has changed")
+    ] = False,
+    reevaluate: Annotated[
+        bool, typer.Option("--reevaluate", help="evaluate kept final checkpoints on a changed evaluation set")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train, fit, freeze the forecast, test it. Again: go on."""
@@ -106,7 +115,14 @@ def run(
     try:
         with watcher() as watch:
             report = run_study(
-                planned, folder, spec=_asked(study, spec, overrides), workers=workers, watch=watch
+                planned,
+                folder,
+                spec=_asked(study, spec, overrides),
+                workers=workers,
+                watch=watch,
+                max_hours=max_hours,
+                force=force,
+                reevaluate=reevaluate,
             )
     except StudyStopped as stopped:
         _note(str(stopped))

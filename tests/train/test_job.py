@@ -13,6 +13,7 @@ import pytest
 
 from scaling.data.index import resolve
 from scaling.data.store import open_store
+from scaling.lease import acquire
 from scaling.plan.run import WSD, Constant, canonical_json, run_id, trunk_id
 from scaling.train.environment import use_compilation_cache
 from scaling.train.evaluate import make_evaluator
@@ -180,8 +181,11 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
     members = [
         Member(run_id(r), r, 1) for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists()
     ]
+    place = folder / "jobs" / trunk_id(runs[0])
+    place.mkdir(parents=True, exist_ok=True)
+    lease = acquire(place)
     job = Job(
-        folder=folder / "jobs" / trunk_id(runs[0]),
+        folder=place,
         members=members,
         program=program,
         store=store,
@@ -190,9 +194,11 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         stop_asked=stop,
         execution={"checkpoint_seconds": 1e9, "keep_final": False} | execution,
         environment={},
+        lease=lease,
     )
     with contextlib.suppress(Stopped):
         job.failed = job.run()
+    lease.release()
     return job
 
 
