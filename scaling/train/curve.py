@@ -11,6 +11,7 @@ from typing import Any
 from scaling.files import sync
 
 Row = dict[str, Any]
+write_bytes = os.write
 
 
 class Vanished(Exception):
@@ -98,7 +99,7 @@ class CurveLog:
 def _write(descriptor: int, rows: list[Row]) -> None:
     data = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
     while data:
-        data = data[os.write(descriptor, data) :]
+        data = data[write_bytes(descriptor, data) :]
 
 
 def up_to(rows: list[Row], step: int) -> list[Row]:

@@ -34,13 +34,13 @@ def work(folder: Path, job: dict[str, Any], lease: Lease, stop: StopRequest) -> 
     members = [_member(entry) for entry in job["runs"]]
     again = job.get("task") == "reevaluate"
     if not again:
-        members = [member for member in members if not _recorded(runs_folder / member.run_id, lease)]
+        members = [member for member in members if not recorded(runs_folder / member.run_id, lease)]
     if not members:
         return 0
     for place in (folder, *(runs_folder / member.run_id for member in members)):
         clear_leftovers(place)
     try:
-        index, store = _data(job["data"])
+        index, store = load_data(job["data"])
     except UserError as error:
         lease.check()
         write_failure(runs_folder / members[0].run_id, members[0].run_id, error, None)
@@ -86,7 +86,7 @@ def _member(entry: dict[str, Any]) -> Member:
     return Member(entry["run_id"], run, entry["flops_spent"])
 
 
-def _recorded(folder: Path, lease: Lease) -> bool:
+def recorded(folder: Path, lease: Lease) -> bool:
     """Whether the run in ``folder`` has a record. One that cannot be read is kept beside and made again."""
     path = folder / "record.json"
     try:
@@ -104,7 +104,7 @@ def _recorded(folder: Path, lease: Lease) -> bool:
     return False
 
 
-def _data(data: dict[str, Any]) -> tuple[DataIndex, Store]:
+def load_data(data: dict[str, Any]) -> tuple[DataIndex, Store]:
     """The data of a job, checked to be the data it was planned with.
 
     Raises:
