@@ -47,6 +47,7 @@ MAY_IMPORT = {
         *("scaling.__version__", "scaling.data.catalog"),  # what doctor reports
     ),
     "scaling/__init__.py": (),
+    "scaling/__main__.py": ("scaling.cli",),
     "analysis": ("analysis",),
 }
 
