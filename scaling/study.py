@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +19,7 @@ from ruamel.yaml import YAML
 
 from scaling.errors import Problem, UserError
 from scaling.own_analysis import require_own_analysis
+from scaling.plan.cost import estimate_space
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.spec.models import Study
@@ -139,6 +142,7 @@ def run_study(
     opened = open_sweep(place, plan.to_json(), text, force=force, reevaluate=reevaluate, max_hours=max_hours)
     with opened as sweep:
         course = _Course(sweep, place, plan, workers, watch or Lines())
+        course.look_at_disk()
         if reevaluate:
             course.reevaluate()
         return course.run()
@@ -176,6 +180,17 @@ class _Course:
             with self.sweep.turn():
                 report = self._report(collect(self.folder), analysis)
         return report
+
+    def look_at_disk(self) -> None:
+        """Say beforehand where checkpoints may not fit; each is checked again when it is written."""
+        slots = self.workers or self.plan.execution.workers
+        need = estimate_space(self.plan, slots if isinstance(slots, int) else os.cpu_count() or 1)
+        free = shutil.disk_usage(self.folder).free
+        if free < need.checkpoint_bytes:
+            self.watch.say(
+                f"checkpoints may take {need.checkpoint_bytes / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free "
+                f"in {self.folder}: runs whose checkpoints do not fit will fail (disk_full)"
+            )
 
     def reevaluate(self) -> None:
         """Raises StudyStopped, like training."""

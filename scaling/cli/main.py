@@ -16,6 +16,7 @@ import typer
 
 from scaling import __version__
 from scaling.errors import UserError
+from scaling.exits import refusal
 
 app = typer.Typer(
     name="scaling",
@@ -80,7 +81,7 @@ def plan(
             _note(f"no time estimate: {error}")
     slots = len(where.slots)
     time = None if speed is None else estimate_time(planned, speed, slots)
-    space = estimate_space(planned)
+    space = estimate_space(planned, slots)
     if as_json:
         return _json(plan_json(planned, time, space))
     print(plan_text(planned, time, speed, space, slots))
@@ -302,6 +303,11 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone: nothing left to say
+        sys.exit(1)
+    except OSError as error:
+        if (told := refusal(error)) is None:
+            raise
+        _note(told)
         sys.exit(1)
 
 
