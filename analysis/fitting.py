@@ -42,17 +42,19 @@ def fit(
     convention: str = "total",
     roles: Sequence[str] = ("fit",),
     level: float = 0.9,
+    where: str | None = None,
 ) -> Fit:
     """Fit ``law`` (a name of ``LAWS`` or a Law) to the rows of ``table`` with these ``roles``.
 
     ``bootstrap``: replicates for intervals, clustered by trunk (else seed and size, else size); 0 takes a
-    linearised covariance instead. ``fixed``: parameters held at a value, as ``{"E": 0.9}``. ``level`` of the
-    intervals. A table that determines nothing gives status ``not_identified`` and no parameters.
+    linearised covariance instead. ``where``: a filter of rows (:mod:`analysis.where`). ``fixed``:
+    parameters held at a value, as ``{"E": 0.9}``. ``level`` of the intervals. A table that determines nothing
+    gives status ``not_identified`` and no parameters.
     Raises AnalysisError for a bad request or table.
     """
     law = _checked(law, objective, delta, bootstrap, fixed or {}, level)
     fixed = {name: float(value) for name, value in (fixed or {}).items()}
-    rows, excluded = select(table, roles, convention=convention)
+    rows, excluded = select(table, roles, convention=convention, where=where)
     rows = rows.sort_values(["C", "N", "D", "L"], kind="stable")  # a table's order must not matter
     logs = {x: np.log(rows[x].to_numpy(float)) for x in law.inputs}
     log_loss = np.log(rows["L"].to_numpy(float))

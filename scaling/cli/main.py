@@ -207,13 +207,22 @@ def fit(
     ] = "huber",
     delta: Annotated[float | None, typer.Option(help="Huber's delta; left out: from the residuals")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="replicates for intervals")] = 500,
+    where: Annotated[
+        str | None, typer.Option(metavar="FILTER", help="rows to fit, such as 'seed == 0 and loss < 3.2'")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fit a law to a runs table."""
     from scaling.study import fit_table
 
     fitted = fit_table(
-        table, law=law, convention=convention, objective=objective, delta=delta, bootstrap=bootstrap
+        table,
+        law=law,
+        convention=convention,
+        objective=objective,
+        delta=delta,
+        bootstrap=bootstrap,
+        where=where,
     )
     if as_json:
         print(fitted.to_json())
