@@ -31,9 +31,14 @@ def replace(path: Path, text: str) -> None:
 
 
 def _temporary(folder: Path, text: str) -> str:
+    """A file of ``text``; nothing is left where it cannot be written, on a full disk."""
     with NamedTemporaryFile("w", dir=folder, prefix=".new-", delete=False) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(file.name)
+            raise
     os.chmod(file.name, 0o644)
     return file.name

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from analysis.errors import AnalysisError
 from analysis.files import create, replace
 from analysis.forecasts import SCHEMA, Forecast, Origin, Score
+
+STATES = ("open", "superseded", "hindsight")  # the most genuine first
 
 
 def save(forecast: Forecast, folder: str | Path, *, outcome_known: bool = False) -> Forecast:
@@ -48,9 +50,8 @@ def save(forecast: Forecast, folder: str | Path, *, outcome_known: bool = False)
 
 def _equal(forecast: Forecast, rivals: list[Forecast], folder: Path) -> Forecast | None:
     """The rival of the same inputs, the most genuine first."""
-    order = ("open", "superseded", "hindsight")
     equal = [f for f in rivals if f.same_inputs(forecast)]
-    return min(equal, key=lambda f: order.index(status(f, folder)["state"]), default=None)
+    return min(equal, key=lambda f: STATES.index(status(f, folder)["state"]), default=None)
 
 
 def path(forecast: Forecast, folder: str | Path) -> Path:
@@ -61,10 +62,10 @@ def load(path: str | Path) -> Forecast:
     """Read a frozen forecast. Raises AnalysisError when its bytes do not match the hash that names it."""
     path = Path(path)
     try:
-        text = path.read_text()
+        text = path.read_bytes()
     except OSError as error:
         raise AnalysisError(f"forecast {path}: cannot be read ({error.strerror})") from error
-    found = hashlib.sha256(text.encode()).hexdigest()[:16]
+    found = hashlib.sha256(text).hexdigest()[:16]
     if found != path.stem:
         raise AnalysisError(
             f"forecast {path}: its text has hash {found}, not {path.stem}; it was changed after it was "
@@ -86,9 +87,9 @@ def read(folder: str | Path) -> list[Forecast]:
 
 
 def status(forecast: Forecast, folder: str | Path) -> dict[str, Any]:
-    """``{state: open | superseded | hindsight, by?, at?}``; open where no status was written."""
-    path = _side(Path(folder), forecast.hash, "status")
-    return json.loads(path.read_text()) if path.exists() else {"state": "open"}
+    """``{state: open | superseded | hindsight, by?, at?}``; open where no status was written. Raises
+    AnalysisError."""
+    return _read_side(Path(folder), forecast.hash, "status") or {"state": "open"}
 
 
 def standing(folder: str | Path) -> list[tuple[Forecast, Origin]]:
@@ -119,12 +120,11 @@ def save_score(result: Score, folder: str | Path) -> Path:
     when the forecast was computed after the outcome was known."""
     folder = Path(folder)
     path = _side(folder, result.forecast, "score")
-    state = _side(folder, result.forecast, "status")
-    if state.exists() and json.loads(state.read_text())["state"] == "hindsight":
+    if (_read_side(folder, result.forecast, "status") or {}).get("state") == "hindsight":
         raise AnalysisError(
             f"forecast {result.forecast} was computed after the outcome was known; it has no score"
         )
-    if path.exists() and json.loads(path.read_text())["loss"] == result.loss:
+    if (_read_side(folder, result.forecast, "score") or {}).get("loss") == result.loss:
         return path  # scored before; its last digits may come from another machine
     text = json.dumps({"schema": SCHEMA, **asdict(result)}, indent=1, sort_keys=True, allow_nan=False) + "\n"
     create(path, text)
@@ -132,17 +132,34 @@ def save_score(result: Score, folder: str | Path) -> Path:
 
 
 def load_score(folder: str | Path, forecast: Forecast) -> Score | None:
-    """The saved score of a forecast, or None."""
-    path = _side(Path(folder), forecast.hash, "score")
-    if not path.exists():
+    """The saved score of a forecast, or None. Raises AnalysisError."""
+    data = _read_side(Path(folder), forecast.hash, "score")
+    if data is None:
         return None
-    data = json.loads(path.read_text())
-    data.pop("schema")
-    return Score(**data)
+    return Score(**{name: value for name, value in data.items() if name != "schema"})
 
 
 def _side(folder: Path, name: str, kind: str) -> Path:
     return folder / f"{name}.{kind}.json"
+
+
+def _read_side(folder: Path, name: str, kind: Literal["status", "score"]) -> dict[str, Any] | None:
+    """What a side file says; None: there is none. A damaged one is never guessed at."""
+    path, data = _side(folder, name, kind), None
+    wanted = {"state"} if kind == "status" else {field.name for field in fields(Score)}
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        pass
+    if not isinstance(data, dict) or not wanted <= data.keys() or data.get("state", "open") not in STATES:
+        remedy = {
+            "status": f"Restore it, or delete it where {name}.json was frozen before its outcome was known",
+            "score": "Delete it: the score is made again from the forecast and the outcome",
+        }
+        raise AnalysisError(f"{path}: is damaged. {remedy[kind]}")
+    return data
 
 
 def _mark(folder: Path, name: str, state: dict[str, Any]) -> None:

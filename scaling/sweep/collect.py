@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import UserError
-from scaling.files import write_text
+from scaling.files import aside, write_text
 from scaling.plan.run import WSD, Constant, Run
 from scaling.sweep.planfile import PlanFile, PlannedRun, load_plan
 from scaling.sweep.status import status
@@ -209,6 +208,5 @@ def _write_parquet(path: Path, points: Sequence[Row]) -> None:
         cast = int if name in INTEGER_CURVES else float
         values = [None if (value := _known(point.get(name))) is None else cast(value) for point in points]
         columns[name] = pyarrow.array(values, kind)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pyarrow.parquet.write_table(pyarrow.table(columns), aside, compression="zstd")
-    os.replace(aside, path)
+    with aside(path) as other:
+        pyarrow.parquet.write_table(pyarrow.table(columns), other, compression="zstd")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.exits import LOST, OUTER_KINDS, STOPPED, Kind, attempt_after, is_disk_full
+from scaling.exits import FULL, LOST, OUTER_KINDS, STOPPED, Kind, attempt_after, is_disk_full
 from scaling.files import write_json
 from scaling.sweep.executor import log_tail
 from scaling.sweep.progress import read_progress
@@ -94,13 +94,19 @@ def _reason(status: int | OSError | str, tail: list[str]) -> tuple[Kind, str]:
         return "killed", f"killed by {number.name}{HINTS.get(number, '')}"
     if status == LOST:
         return "lost_lease", "another process took the job over while this one stood still"
+    if status == FULL:
+        return "disk_full", next(_told(tail), "no space left for what it had to write")
     if status == STOPPED:
         return "killed", "asked to stop by a signal that did not come from its driver"
-    if is_disk_full(OSError("\n".join(tail))):
-        return "disk_full", next(line.strip() for line in reversed(tail) if is_disk_full(OSError(line)))
+    if told := next(_told(tail), None):
+        return "disk_full", told
     if status == 0:
         return "exception", f"exited with status 0 and no record: {last}"
     return "exception", f"exited with status {status}: {last}"
+
+
+def _told(tail: list[str]) -> Iterator[str]:
+    return (line.strip() for line in reversed(tail) if is_disk_full(OSError(line)))
 
 
 def _mark(store: Store, run_id: str) -> tuple[int, int] | None:

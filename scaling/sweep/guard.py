@@ -65,7 +65,8 @@ class Presence:
 
     def __init__(self, store: Store):
         self.path = store.folder / FOLDER / f"{uuid.uuid4().hex[:12]}.json"
-        self.me = {"schema": 1, "process": vars(Process.here())}
+        began = datetime.now(UTC).isoformat(timespec="seconds")
+        self.me = {"schema": 1, "process": vars(Process.here()), "began": began}
         for path, info in _files(store):
             process = Process.of(info.get("process"))
             if process is None or process.gone:

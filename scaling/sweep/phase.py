@@ -22,7 +22,7 @@ from scaling.sweep.events import (
     Stopping,
     Watcher,
 )
-from scaling.sweep.executor import start, timestamp
+from scaling.sweep.executor import start
 from scaling.sweep.failure import Before, given_up, look, record_failures
 from scaling.sweep.guard import Presence
 from scaling.sweep.machine import Layout
@@ -284,9 +284,7 @@ class Phase:
     def _save(self, now: float) -> None:
         """For `status`: who works here, and on what."""
         self.saved = now
-        self.presence.tell(
-            {"began": timestamp(), "roles": list(self.roles), "snapshot": asdict(self.snapshot(now))}
-        )
+        self.presence.tell({"roles": list(self.roles), "snapshot": asdict(self.snapshot(now))})
 
     def _stop(self) -> None:
         self.on_event(Stopping(self.stops[0], self.grace_seconds))

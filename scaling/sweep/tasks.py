@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from scaling.plan.run import Run
 from scaling.sweep.executor import LocalJob
 from scaling.sweep.failure import Before
 from scaling.sweep.planfile import PlanFile, PlannedJob, PlannedRun
@@ -61,12 +62,14 @@ def job_json(plan: PlanFile, task: Task, runs: Sequence[PlannedRun], work: Work)
     names = ("checkpoint_seconds", "chunk_steps", "keep_final", "lease_seconds")
     passed = {name: value for name in names if (value := getattr(given, name)) is not None}
     spent = task.job.flops_spent
+    branches = {Run.model_validate(plan.by_id[run_id].run).branch_step for run_id in task.job.run_ids}
     return {
         "schema": 1,
         "study": plan.study,
         "job_id": task.job.job_id,
         "task": work,
         "data": plan.data.model_dump(),
+        "branch_steps": sorted(branches),  # also of runs that are done: curves have a row there
         "runs": [
             {"run_id": r.run_id, "label": r.label, "run": r.run, "flops_spent": spent[r.run_id]} for r in runs
         ],

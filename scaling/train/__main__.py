@@ -2,16 +2,17 @@
 
 MARK is that of a lease which was seen to stand still for long enough: it is taken over if it still does.
 Exit codes: 0 every run has a record, 1 some failed, 130 asked to stop (a relaunch goes on), 75 another
-process holds the job's lease, 76 another process took the lease over.
+process holds the job's lease, 76 another process took the lease over, 77 the disk is full.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from scaling.exits import BUSY, LOST
+from scaling.exits import BUSY, FULL, LOST, is_disk_full
 from scaling.lease import Busy, LostLease, acquire
 from scaling.train.process import StopRequest, die_with_driver
 
@@ -19,12 +20,22 @@ BEATS = 5  # in the time after which a lease is taken over
 
 
 def main(folder: Path, stale: str = "") -> int:
+    try:
+        return _main(folder, stale)
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        _say(f"left: {error}")
+        return FULL
+
+
+def _main(folder: Path, stale: str) -> int:
     die_with_driver()
     stop = StopRequest()
     try:
         lease = acquire(folder, stale)
     except Busy as busy:
-        print(f"not started: {busy} holds the lease of this job", flush=True)
+        _say(f"not started: {busy} holds the lease of this job")
         return BUSY
     try:
         job = json.loads((folder / "job.json").read_text())
@@ -33,10 +44,15 @@ def main(folder: Path, stale: str = "") -> int:
 
         return work(folder, job, lease, stop)
     except LostLease as lost:
-        print(f"left without writing: {lost}", flush=True)
+        _say(f"left without writing: {lost}")
         return LOST
     finally:
         lease.release()
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # the log is on a full disk
+        print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ def kind_of(error: BaseException) -> Kind:
 
 
 def write_failure(folder: Path, run_id: str, error: Exception, step: int | None) -> None:
-    """Write ``error.json`` of the run in ``folder`` and the traceback to the log. A full disk may refuse the
-    file: the driver, which reads the log, then says what happened."""
-    traceback.print_exception(error)
+    """Write ``error.json`` of the run in ``folder`` and the traceback to the log. A full disk may refuse
+    both: the driver then says what happened, by the exit status."""
+    with suppress(OSError):
+        traceback.print_exception(error)
     kind = kind_of(error)
     message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     failure: dict[str, Any] = {
@@ -42,7 +44,8 @@ def write_failure(folder: Path, run_id: str, error: Exception, step: int | None)
     try:
         write_json(folder / "error.json", failure)
     except OSError as refused:
-        print(f"error.json of {run_id} could not be written: {refused}", flush=True)
+        with suppress(OSError):
+            print(f"error.json of {run_id} could not be written: {refused}", flush=True)
 
 
 def _previous(folder: Path) -> dict[str, Any] | None:

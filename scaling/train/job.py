@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,11 @@ class Member:
 
 
 class Job:
-    """One process's work on one trunk, under its lease. ``evaluate`` is built on first use."""
+    """One process's work on one trunk, under its lease. ``evaluate`` is built on first use.
+
+    ``branch_steps`` are those of all runs that share the trunk, done or not: a chunk ends at each, so that
+    curves do not depend on what earlier launches did.
+    """
 
     def __init__(
         self,
@@ -62,15 +66,18 @@ class Job:
         execution: dict[str, Any],
         environment: dict[str, Any],
         lease: Lease,
+        branch_steps: Sequence[int] = (),
     ):
         self.folder, self.runs_folder, self.lease = folder, folder.parent.parent / "runs", lease
         self.members = sorted(members, key=lambda member: member.run.branch_step)
+        self.branch_steps = {*branch_steps, *(member.run.branch_step for member in members)}
         self.program, self.store, self.index, self.evaluate = program, store, index, evaluate
         self.stop_asked, self.execution, self.environment = stop_asked, execution, environment
         self.checkpoints = Checkpoints(folder / "checkpoints", lease.check)
         self.trunk_log = CurveLog(folder / "trunk.jsonl", lease.check)
         self.trunk: tuple[int, TrainState] | None = None
         self.on_trunk = False
+        self.disk_full = False
         self.last_saved = time.monotonic()
         self.last_progress = 0.0
         self.loss: float | None = None
@@ -97,7 +104,8 @@ class Job:
                 failed += 1
                 self.lease.check()
                 write_failure(self.runs_folder / member.run_id, member.run_id, error, self.step)
-                if self.on_trunk or is_disk_full(error):
+                self.disk_full = is_disk_full(error)
+                if self.on_trunk or self.disk_full:
                     break
                 self.trunk = None
         return failed
@@ -147,7 +155,9 @@ class Job:
             self.steps_done += self.trunk[0]
             self.trunk_log.restart(rows)  # without a torn row; whole ones stay true
         step, state = self.trunk
-        state = self._advance(member, TRUNK, state, step, goal, self.trunk_log)
+        for stop in sorted(stop for stop in self.branch_steps if step < stop <= goal):
+            state = self._advance(member, TRUNK, state, step, stop, self.trunk_log)
+            step = stop
         self.trunk = goal, state
         return goal, state
 

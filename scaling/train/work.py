@@ -11,6 +11,7 @@ from typing import Any
 from scaling.data.index import DataIndex, resolve
 from scaling.data.store import Store, open_store
 from scaling.errors import Problem, UserError
+from scaling.exits import FULL
 from scaling.files import clear_leftovers, write_json
 from scaling.lease import Lease
 from scaling.plan.run import Run, run_id
@@ -60,9 +61,11 @@ def work(folder: Path, job: dict[str, Any], lease: Lease, stop: StopRequest) -> 
         execution=job["execution"],
         environment=environment,
         lease=lease,
+        branch_steps=job["branch_steps"],
     )
     try:
-        return 1 if trunk.run() else 0
+        failed = trunk.run()
+        return FULL if trunk.disk_full else int(failed > 0)
     except Stopped:
         print("stopped as asked; a relaunch goes on from the checkpoint", flush=True)
         return 130

@@ -39,6 +39,18 @@ def test_frozen_bytes_are_hashed_and_never_change(tmp_path, forecast):
         ledger.save(forecast, tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["status", "score", "forecast"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"{}", b'{"state": "fine"}'])
+def test_a_damaged_file_is_refused_by_name(tmp_path, forecast, kind, content):
+    ledger.save(forecast, tmp_path)
+    ledger.save_score(forecasts.score(forecast, 2.2), tmp_path)
+    name = f"{forecast.hash}.json" if kind == "forecast" else f"{forecast.hash}.{kind}.json"
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(AnalysisError, match=name):
+        ledger.standing(tmp_path)
+        ledger.load_score(tmp_path, forecast)
+
+
 def test_a_changed_input_supersedes_unscored_forecasts_only(tmp_path, forecast):
     first, second = other(forecast, 1.01), other(forecast, 1.02)
     for new in (forecast, first):

@@ -40,6 +40,16 @@ def test_plan_prints_every_run_and_what_sharing_saves():
     assert flops > 0 and plan["totals"]["flops_spent"] < 0.75 * plan["totals"]["flops"]
 
 
+def test_a_full_disk_is_told_without_a_traceback(tmp_path):
+    """A limit of file size stands in for the disk."""
+    spec = ROOT / "tests" / "study" / "miniature.yaml"
+    command = [sys.executable, "-m", "scaling.cli", "run", str(spec), "--results", str(tmp_path / "study")]
+    limited = ["sh", "-c", 'ulimit -f 6; exec "$@"', "sh", *command]
+    done = subprocess.run(limited, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "File too large; free some space and run the same command again" in done.stderr
+
+
 def test_every_problem_of_a_spec_is_reported_at_its_place(tmp_path):
     spec = tmp_path / "bad.yaml"
     text = QUICKSTART.read_text().replace("depth: 2", "depth: true").replace("batch_tokens", "batch_tokes")

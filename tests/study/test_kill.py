@@ -1,59 +1,62 @@
-"""A real study whose driver is killed at random moments ends in the results of an undisturbed one."""
+"""Short forms of benchmarks/chaos.py: what was done to a study, it ends like the same study left in peace."""
 
-import json
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from benchmarks.faults import disk, drivers, kills, torn
+from benchmarks.faults.study import Trial, differences, trained_twice
+
 pytestmark = pytest.mark.slow
-SPEC = Path(__file__).with_name("miniature.yaml")
-LIMIT = 40
 
 
-def launch(folder):
-    command = [sys.executable, "-m", "scaling.cli", "run", str(SPEC), "--results", str(folder)]
-    command += ["--set", "execution.checkpoint_seconds=0.2"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    trial = Trial(tmp_path_factory.mktemp("calm") / "study")
+    assert trial.finish(1) == [] and differences(trial.folder, trial) + trained_twice(trial) == []
+    return trial.folder
 
 
-def results(folder):
-    records = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
-    return {record["run_id"]: record["result"] for record in records}
-
-
-def test_killed_study_ends_like_an_undisturbed_one(tmp_path):
-    """The driver dies by SIGKILL after a random 2 to 9 seconds, again and again; its jobs die with it."""
-    assert launch(tmp_path / "calm").wait(timeout=300) == 0
+@pytest.fixture
+def chance():
     seed = random.randrange(10**6)
-    chance, kills = random.Random(seed), 0
-    while kills < LIMIT:
-        process = launch(tmp_path / "rough")
-        try:
-            process.wait(timeout=chance.uniform(2, 9))
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-    assert process.returncode == 0, (seed, process.stderr.read())
-    assert kills > 0, seed
-    assert results(tmp_path / "rough") == results(tmp_path / "calm"), seed
-    for path in (tmp_path / "rough").glob("runs/*/metrics.jsonl"):
-        steps = [row["step"] for row in map(json.loads, path.read_text().splitlines()) if "train/loss" in row]
-        assert steps == sorted(set(steps)), (seed, path)
+    print("seed", seed)  # shown when the test fails
+    return random.Random(seed)
 
 
-def test_interrupted_it_says_how_to_go_on(tmp_path):
-    process = launch(tmp_path / "study")
+def check(rows):
+    assert rows and not [problem for row in rows for problem in row.problems]
+    assert all(row.survived == row.tried for row in rows)
+    return sum(row.tried for row in rows)
+
+
+def test_killed_at_random_moments(calm, tmp_path, chance):
+    assert check(kills.section(calm, tmp_path, chance, kills=4, short=True)) == 4
+
+
+def test_two_drivers_and_a_job_that_stands_still(calm, tmp_path, chance):
+    assert check(drivers.section(calm, tmp_path, chance, short=True)) == 1
+
+
+def test_full_disk(calm, tmp_path, chance):
+    rows = disk.section(calm, tmp_path, chance, short=True)
+    if not check(rows):
+        pytest.skip(rows[0].note)
+
+
+def test_damaged_files(calm, tmp_path, chance):
+    assert check(torn.section(calm, tmp_path, chance, short=True)) >= 4
+
+
+def test_interrupted_it_says_how_to_go_on(calm, tmp_path):
+    trial = Trial(tmp_path / "study")
+    process = trial.start()
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "study").glob("jobs/*/trunk.jsonl")) and time.monotonic() < deadline:
+    while not trial.progress() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "run the same command again" in said and "Traceback" not in said
-    assert launch(tmp_path / "study").wait(timeout=300) == 0
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130 and "run the same command again" in trial.heard()
+    assert trial.finish(1) == [] and differences(calm, trial) == []

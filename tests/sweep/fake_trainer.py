@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scaling.exits import BUSY, LOST, attempt_after
+from scaling.exits import BUSY, FULL, LOST, attempt_after
 from scaling.lease import Busy, Lease, LostLease, acquire
 
 
@@ -72,6 +72,8 @@ def train(study: Path, job: Path, run: dict, action: str, lease: Lease) -> bool:
             error = {"kind": "data_error", "message": "no such text", "step": 2}
             write(folder / "error.json", error | {"attempt": attempt_after(old, "data_error", 2)})
             return False
+        case "full":
+            sys.exit(FULL)
         case "leave":
             sys.exit(0)
         case "hang":

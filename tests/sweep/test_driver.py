@@ -56,6 +56,15 @@ def test_what_a_job_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert launch["attempt"] == 1 and launch["environment"]["OMP_NUM_THREADS"] == "1"
 
 
+def test_a_full_disk_that_the_log_does_not_tell_of_is_one(tmp_path: Path) -> None:
+    behave(tmp_path, w8_s50="full")
+    plan = make_plan([(8, 50)])
+    with open_tiny(tmp_path, plan) as sweep:
+        assert sweep.run_jobs({"fit"}).exit_code == 1
+    error = Store(tmp_path).error(plan["runs"][0]["run_id"]) or {}
+    assert error["kind"] == "disk_full" and error["attempt"] == 0
+
+
 def test_failures_are_recorded_retried_and_stop_nobody(tmp_path: Path) -> None:
     behave(
         tmp_path, w8_s50="crash", w16_s50="kill", w24_s50="own error", w32_s50="crash once", w40_s50="leave"

@@ -23,6 +23,7 @@ def write_job(results, runs, index, **execution):
         "schema": 1,
         "study": "test",
         "job_id": folder.name,
+        "branch_steps": [r.branch_step for r in runs],
         "data": DATA | {"fingerprint": index.fingerprint, "eval_id": index.eval_id},
         "runs": [
             {"run_id": run_id(r), "label": "x", "run": json.loads(canonical_json(r)), "flops_spent": 1}
@@ -93,6 +94,7 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         execution={"checkpoint_seconds": 1e9, "keep_final": False} | execution,
         environment={},
         lease=lease,
+        branch_steps=[run.branch_step for run in runs],
     )
     try:
         with contextlib.suppress(Stopped):

@@ -131,6 +131,17 @@ def test_a_late_writer_writes_to_a_file_that_nobody_reads(tmp_path):
         late.append({"step": 3})
 
 
+def test_a_trunk_trained_again_has_rows_where_done_runs_left_it(runs, index, program, tmp_path):
+    first = runs[0].model_copy(update={"steps": runs[0].steps + 3})
+    job = train(tmp_path, [first, runs[1]], index, program)
+    before = steps_of(tmp_path, runs[1])
+    assert first.branch_step in before and first.branch_step % program.chunk_steps
+    (job.folder / "trunk.jsonl").unlink()
+    shutil.rmtree(tmp_path / "runs" / run_id(runs[1]))
+    train(tmp_path, [first, runs[1]], index, program)
+    assert steps_of(tmp_path, runs[1]) == before
+
+
 def test_a_second_record_is_never_written(undisturbed, runs, index, program, tmp_path):
     real = make_evaluator(program, open_store(index))
 
