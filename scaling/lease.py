@@ -15,6 +15,7 @@ one step are equal.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -32,6 +33,7 @@ from scaling.process import Process
 
 NAME = "lease"
 SIZE = 512  # bytes: a beat rewrites them in place
+BEATS = 5  # in the time after which a lease may be taken over
 TAKING_SECONDS = 2.0
 MISSING_SECONDS = 0.2  # a taker that was mistaken puts a lease back within microseconds
 _LEFT = re.compile(r"lease\.([0-9]{1,12})\.[0-9a-f]+")
@@ -53,6 +55,7 @@ class Seen:
     token: int
     owner: Process | None
     released: bool
+    seconds: float = 0.0  # for which its owner may stand still, as it was told
 
     @property
     def free(self) -> bool:
@@ -77,7 +80,9 @@ def _parse(content: bytes) -> Seen:
     value = value if isinstance(value, dict) else {}
     token = value.get("token")
     token = token if isinstance(token, int) else 0
-    return Seen(mark, token, Process.of(value.get("owner")), bool(value.get("released")))
+    seconds = value.get("seconds")
+    seconds = float(seconds) if isinstance(seconds, int | float) else 0.0
+    return Seen(mark, token, Process.of(value.get("owner")), bool(value.get("released")), seconds)
 
 
 @dataclass
@@ -88,11 +93,12 @@ class Watch:
     since: float = field(default_factory=time.monotonic)
 
     def held(self, folder: Path, seconds: float) -> bool:
-        """Look again: whether somebody else holds the lease, and has beaten within ``seconds``."""
+        """Look again: whether somebody else holds the lease, and has beaten within ``seconds``, or within
+        the time that its owner was given, where that is longer."""
         now, seen = time.monotonic(), look(folder)
         if (seen and seen.mark) != (self.seen and self.seen.mark):
             self.seen, self.since = seen, now
-        return seen is not None and not seen.free and now - self.since < seconds
+        return seen is not None and not seen.free and now - self.since < max(seconds, seen.seconds)
 
     @property
     def mark(self) -> str:
@@ -107,6 +113,7 @@ class Lease:
         self.folder, self.path, self.token = folder, folder / NAME, token
         self._descriptor, self._identity = descriptor, identity
         self._beats, self._lock, self._ended = 0, threading.Lock(), threading.Event()
+        self._seconds = 0.0
 
     def check(self) -> None:
         """Raises LostLease when the lease in place is not this one."""
@@ -130,11 +137,15 @@ class Lease:
     def beat(self) -> None:
         self._write(released=False)
 
-    def beat_every(self, seconds: float) -> None:
-        """Beat from a thread until :meth:`release`. A disk that refuses a beat refuses commits too."""
+    def keep(self, seconds: float) -> None:
+        """Beat from a thread until :meth:`release`, some times in the ``seconds`` after which others may take
+        over. A disk that refuses a beat refuses commits too."""
+        self._seconds = seconds
 
         def run() -> None:
-            while not self._ended.wait(seconds):
+            with suppress(OSError):
+                self.beat()
+            while not self._ended.wait(seconds / BEATS):
                 with suppress(OSError):
                     self.beat()
 
@@ -151,7 +162,7 @@ class Lease:
             if self._ended.is_set() and not released:
                 return
             self._beats += 1
-            text = _text(self.token, self._identity, self._beats, released)
+            text = _text(self.token, self._identity, self._beats, self._seconds, released)
             os.pwrite(self._descriptor, text, 0)
 
 
@@ -218,11 +229,17 @@ def _create(folder: Path, token: int) -> Lease | None:
     aside = folder / f".{NAME}.{identity}.tmp"
     descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        os.write(descriptor, _text(token, identity, 0, released=False))
+        os.write(descriptor, _text(token, identity, 0, 0.0, released=False))
         os.link(aside, folder / NAME)
     except FileExistsError:
         os.close(descriptor)
         return None
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+            text = "this file system makes no hard links, which leases and records need; use another folder"
+            raise OSError(error.errno, text, str(folder)) from None
+        raise
     except BaseException:
         os.close(descriptor)
         raise
@@ -244,9 +261,9 @@ def _left(folder: Path) -> list[int]:
     return found
 
 
-def _text(token: int, identity: str, beats: int, released: bool) -> bytes:
+def _text(token: int, identity: str, beats: int, seconds: float, released: bool) -> bytes:
     value = {"schema": 1, "token": token, "id": identity, "owner": vars(Process.here()), "beat": beats}
-    return json.dumps(value | {"released": released}).ljust(SIZE - 1).encode() + b"\n"
+    return json.dumps(value | {"seconds": seconds, "released": released}).ljust(SIZE - 1).encode() + b"\n"
 
 
 def _whose(seen: Seen) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ import typer
 
 from scaling import __version__
 from scaling.errors import UserError
-from scaling.exits import refusal
+from scaling.outcomes import refusal
 
 app = typer.Typer(
     name="scaling",
@@ -111,6 +112,9 @@ def run(
     from scaling.plan.expand import plan_spec
     from scaling.study import StudyStopped, run_study
 
+    for number in (signal.SIGTERM, signal.SIGHUP):  # between phases they stop like Ctrl-C
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     study, planned = plan_spec(spec, overrides or [])
     folder = results or Path("results") / study.study
     try:

@@ -30,6 +30,8 @@ HEARTBEAT_SECONDS = 15.0
 def describe(event: Event) -> str | None:
     """An event in one line; None for progress, which is a heartbeat's matter."""
     match event:
+        case PhaseStarted() if event.work == "reevaluate":
+            return f"evaluating {plural(event.runs, 'run')} again, {event.workers} at a time"
         case PhaseStarted() if not event.runs and not event.given_up:
             return f"all {plural(event.skipped, 'run')} ({', '.join(event.roles)}) are done already"
         case PhaseStarted():
@@ -38,9 +40,8 @@ def describe(event: Event) -> str | None:
                 skipped += (
                     f", {event.given_up} left alone after failing too often (--set execution.attempts=N)"
                 )
-            verb = "training" if event.work == "train" else "evaluating again"
             return (
-                f"{verb} {plural(event.runs, 'run')} ({', '.join(event.roles)}) in "
+                f"training {plural(event.runs, 'run')} ({', '.join(event.roles)}) in "
                 f"{plural(event.jobs, 'job')} on {event.device}, {event.workers} at a time: "
                 f"{flops(event.flops)}{skipped}"
             )

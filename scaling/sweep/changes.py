@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from scaling.errors import Problem, UserError
 from scaling.spec.text import parse
-from scaling.sweep.planfile import PlanFile, PlannedRun
+from scaling.sweep.planfile import PlanFile, PlannedRun, is_of
 from scaling.sweep.store import Store
 
 SHOWN = 12
@@ -54,7 +55,7 @@ def require_same_evaluation(store: Store, old: PlanFile, new: PlanFile) -> None:
     fields = [
         _change(f"data.{k}", before.get(k), after[k]) for k in EVALUATION if before.get(k) != after.get(k)
     ]
-    kept = sum(final_checkpoint(store, new, run).is_dir() for run in others)
+    kept = sum(final_checkpoint(store, run).is_dir() for run in others)
     what = "; ".join(fields) or f"it is now {new.data.eval_id}"
     hint = f"--reevaluate evaluates the kept final checkpoints again ({kept} of {len(others)} runs have one)"
     text = f"the evaluation has changed ({what}) and {len(others)} finished runs were evaluated otherwise"
@@ -66,14 +67,14 @@ def evaluated_otherwise(store: Store, plan: PlanFile) -> list[PlannedRun]:
     recorded, found = store.recorded(), []
     for run in plan.runs:
         record = store.run_state(run.run_id).record if run.run_id in recorded else None
-        if record and record["result"].get("eval_id") != plan.data.eval_id:
+        if record and not is_of(record, plan):
             found.append(run)
     return found
 
 
-def require_final_checkpoints(store: Store, plan: PlanFile, runs: list[PlannedRun]) -> None:
+def require_final_checkpoints(store: Store, runs: list[PlannedRun]) -> None:
     """Raises UserError naming the runs that have no final checkpoint to evaluate."""
-    without = [run.label for run in runs if not final_checkpoint(store, plan, run).is_dir()]
+    without = [run.label for run in runs if not final_checkpoint(store, run).is_dir()]
     if without:
         names = ", ".join(without[:SHOWN]) + (" ..." if len(without) > SHOWN else "")
         text = f"{len(without)} of {len(runs)} runs have no final checkpoint to evaluate again: {names}"
@@ -81,7 +82,7 @@ def require_final_checkpoints(store: Store, plan: PlanFile, runs: list[PlannedRu
         raise UserError(Problem(text, "--reevaluate", f"{hint}; use a new study name, or change data back"))
 
 
-def final_checkpoint(store: Store, plan: PlanFile, run: PlannedRun) -> Any:
+def final_checkpoint(store: Store, run: PlannedRun) -> Path:
     steps = run.run.get("steps")
     return store.job_dir(run.job_id) / "checkpoints" / run.run_id / str(steps)
 

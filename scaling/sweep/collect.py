@@ -17,7 +17,7 @@ from typing import Any
 from scaling.errors import UserError
 from scaling.files import aside, write_text
 from scaling.plan.run import WSD, Constant, Run
-from scaling.sweep.planfile import PlanFile, PlannedRun, load_plan
+from scaling.sweep.planfile import PlanFile, PlannedRun, is_of, load_plan
 from scaling.sweep.status import status
 from scaling.sweep.store import State, Store, read_metrics
 
@@ -93,7 +93,7 @@ def collect(folder: Path) -> Collected:
     torn = repeated = 0
     for run, state in zip(plan.runs, now.rows, strict=True):
         record = _record(store, run)
-        if record is None:
+        if record is None or not is_of(record, plan):
             where = "" if state.step is None else f", at step {state.step} of {state.steps}"
             cause = state.reason or f"{state.state}{where}"
             missing.append(Missing(run.run_id, run.label, run.role, state.state, cause))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,7 @@ from scaling.sweep.changes import (
 )
 from scaling.sweep.events import Outcome, Watcher
 from scaling.sweep.executor import TRAIN
-from scaling.sweep.guard import Presence, turn
+from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.machine import Device, Layout, layout
 from scaling.sweep.phase import Phase
 from scaling.sweep.planfile import PlanFile, load_plan, parse_plan
@@ -46,6 +46,7 @@ class Sweep:
     plan: PlanFile
     presence: Presence
     command: Sequence[str]
+    mark: PlanMark
     ends: float | None = None
 
     def run_jobs(
@@ -71,6 +72,7 @@ class Sweep:
         Raises:
             UserError: the folder was removed meanwhile.
         """
+        require_same_evaluation(self.store, self.plan, self.plan)
         chosen = self.plan.with_roles(roles)
         phase = Phase(
             store=self.store,
@@ -84,19 +86,15 @@ class Sweep:
             retries=retries,
             grace_seconds=grace_seconds,
             ends=self.ends,
+            changed=self.mark.changed,
         )
         return phase.run()
 
     def reevaluate(
         self, *, on_event: Watcher = lambda event: None, workers: int | Literal["auto"] | None = None
     ) -> Outcome:
-        """Evaluate the kept final checkpoints of all runs whose record is of another evaluation.
-
-        Raises:
-            UserError: a run has no such checkpoint; nothing was done.
-        """
+        """Evaluate the kept final checkpoints of all runs whose record is of another evaluation."""
         others = evaluated_otherwise(self.store, self.plan)
-        require_final_checkpoints(self.store, self.plan, others)
         if others:
             set_forecasts_aside(self.store, "of-another-evaluation")
         phase = Phase(
@@ -111,13 +109,24 @@ class Sweep:
             retries=0,
             grace_seconds=20.0,
             ends=self.ends,
+            changed=self.mark.changed,
             work="reevaluate",
         )
         return phase.run()
 
-    def turn(self) -> AbstractContextManager[None]:
-        """For what several drivers of the folder would otherwise do at the same time."""
-        return turn(self.store)
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """For what several drivers of the folder would otherwise do at the same time.
+
+        Raises:
+            UserError: another launch has changed the plan of the folder: what is made of its records now is
+                for that one to make.
+        """
+        with turn(self.store):
+            if self.mark.changed():
+                problem = f"another launch has changed the plan of {str(self.store.folder)!r}"
+                raise UserError(Problem(problem, hint="run the same command as that one"))
+            yield
 
     def _layout(
         self, workers: int | Literal["auto"] | None, device: Device | Literal["auto"] | None
@@ -128,6 +137,27 @@ class Sweep:
         if self.presence.others_here(self.store):
             return replace(where, slots=((),) * len(where.slots))
         return where
+
+
+@dataclass
+class PlanMark:
+    """The plan that this driver wrote, to see when another launch writes another one."""
+
+    store: Store
+    identity: tuple[Any, ...]
+    seen: tuple[int, int] | None = None
+
+    def changed(self) -> bool:
+        """Reads plan.json again only when it is another file than the last time."""
+        try:
+            stat = self.store.plan.stat()
+            if self.seen == (stat.st_ino, stat.st_mtime_ns):
+                return False
+            changed = load_plan(self.store).identity != self.identity
+        except (OSError, UserError):  # removed, or damaged: said elsewhere
+            return False
+        self.seen = None if changed else (stat.st_ino, stat.st_mtime_ns)
+        return changed
 
 
 @contextmanager
@@ -156,10 +186,11 @@ def open_sweep(
         _settle(store, checked, spec, force=force, reevaluate=reevaluate)
         write_text(store.spec, spec)
         write_json(store.plan, dict(plan))
+        mark = PlanMark(store, checked.identity)
     presence = Presence(store)
     ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     try:
-        yield Sweep(store, checked, presence, tuple(command), ends)
+        yield Sweep(store, checked, presence, tuple(command), mark, ends)
     finally:
         presence.end()
 
@@ -169,6 +200,11 @@ def _settle(store: Store, new: PlanFile, spec: str, *, force: bool, reevaluate: 
     if not store.plan.exists():
         return
     old = load_plan(store)
+    if (force or reevaluate) and drivers(store):
+        problem = f"a driver is at work in {str(store.folder)!r}"
+        raise UserError(
+            Problem(problem, hint="stop it first: --force and --reevaluate change what it works on")
+        )
     if old.study != new.study:
         problem = f"{str(store.folder)!r} holds study {old.study!r}, not {new.study!r}"
         raise UserError(Problem(problem, hint="name another results folder"))
@@ -182,5 +218,7 @@ def _settle(store: Store, new: PlanFile, spec: str, *, force: bool, reevaluate: 
         if not force:
             raise
         set_forecasts_aside(store, "of-another-recipe")
-    if not reevaluate:
+    if reevaluate:
+        require_final_checkpoints(store, evaluated_otherwise(store, new))
+    else:
         require_same_evaluation(store, old, new)

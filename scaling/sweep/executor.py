@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from scaling.errors import UserError
 from scaling.files import write_json
 from scaling.sweep.machine import Layout, has_glibc, launch_environment
 from scaling.sweep.store import read_json
@@ -69,7 +70,7 @@ def start(folder: Path, layout: Layout, slot: int, command: Sequence[str], stale
     cores, argv = layout.slots[slot], [*command, str(folder), *([stale] if stale else [])]
     glibc = has_glibc()
     environment = launch_environment(os.environ, layout, glibc=glibc)
-    attempt = ((read_json(folder / "launch.json") or {}).get("attempt") or 0) + 1
+    attempt = _starts(folder) + 1
     _write_launch(folder, layout, cores, attempt, argv, environment)
     (folder / "progress.json").unlink(missing_ok=True)
     with open(folder / "log.txt", "ab") as log:
@@ -86,6 +87,15 @@ def start(folder: Path, layout: Layout, slot: int, command: Sequence[str], stale
             start_new_session=True,
         )
     return LocalJob(folder, slot, attempt, process)
+
+
+def _starts(folder: Path) -> int:
+    """How often the job was started, for display: a damaged count begins anew."""
+    try:
+        count = (read_json(folder / "launch.json") or {}).get("attempt")
+    except UserError:
+        return 0
+    return count if isinstance(count, int) else 0
 
 
 def _write_launch(

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.exits import FULL, LOST, OUTER_KINDS, STOPPED, Kind, attempt_after, is_disk_full
 from scaling.files import write_json
+from scaling.outcomes import FULL, LOST, OUTER_KINDS, STOPPED, Kind, attempt_after, is_disk_full, reached
 from scaling.sweep.executor import log_tail
 from scaling.sweep.progress import read_progress
 from scaling.sweep.store import Store, last_row
 
-HINTS = {
+LAST = 3  # lines of a log that say why a process ended
+EXHAUSTED = ("RESOURCE_EXHAUSTED", "MemoryError")
+HINTS: dict[int, str] = {
     signal.SIGKILL: ": often the system was out of memory",
     signal.SIGBUS: ": often a file that it had mapped was cut short, or the disk is full",
 }
@@ -46,6 +48,7 @@ def record_failures(
     status: int | OSError | Kind,
     *,
     only_new: bool = False,
+    owned: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Complete the errors the job wrote, or write one for the run it was at; returns run_id -> error.
 
@@ -54,9 +57,10 @@ def record_failures(
         status: exit status of the job (negative: signal), why it could not be started, or a kind that only
             the driver knows of.
         only_new: the job was asked to stop: having no record is no failure.
+        owned: another process works on the job: its files are left alone.
     """
     new = [run_id for run_id, old in before.items() if _mark(store, run_id) not in (None, old.mark)]
-    if new:
+    if new and not owned:
         return {run_id: store.error(run_id) or {} for run_id in new}
     if only_new:
         return {}
@@ -72,11 +76,13 @@ def record_failures(
         "message": message,
         "step": step,
         "run_id": current,
-        "attempt": attempt_after(before[current].error, kind, step),
+        "attempt": attempt_after(before[current].error, kind, at := reached(job_dir, current)),
+        "reached": at,
         "log_tail": tail,
     }
-    with suppress(OSError):  # a full disk: whoever watches is told all the same
-        write_json(store.run_dir(current) / "error.json", error)
+    if not owned:
+        with suppress(OSError):  # a full disk: whoever watches is told all the same
+            write_json(store.run_dir(current) / "error.json", error)
     return {current: error}
 
 
@@ -90,19 +96,27 @@ def _reason(status: int | OSError | str, tail: list[str]) -> tuple[Kind, str]:
         case _:
             status = int(status)
     if status < 0:
-        number = signal.Signals(-status)
-        return "killed", f"killed by {number.name}{HINTS.get(number, '')}"
+        return "killed", f"killed by {_signal_name(-status)}{HINTS.get(-status, '')}"
     if status == LOST:
         return "lost_lease", "another process took the job over while this one stood still"
     if status == FULL:
         return "disk_full", next(_told(tail), "no space left for what it had to write")
     if status == STOPPED:
         return "killed", "asked to stop by a signal that did not come from its driver"
-    if told := next(_told(tail), None):
+    if told := next(_told(tail[-LAST:]), None):
         return "disk_full", told
+    if any(word in line for line in tail[-LAST:] for word in EXHAUSTED):
+        return "out_of_memory", last
     if status == 0:
         return "exception", f"exited with status 0 and no record: {last}"
     return "exception", f"exited with status {status}: {last}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has none
+        return f"signal {number}"
 
 
 def _told(tail: list[str]) -> Iterator[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from scaling.errors import Problem, UserError
-from scaling.exits import BUSY, LOST, Kind
 from scaling.files import write_json
 from scaling.lease import Watch
+from scaling.lease import look as look_at_lease
+from scaling.outcomes import BUSY, LOST, Kind
 from scaling.sweep.events import (
     JobElsewhere,
     JobStarted,
@@ -26,7 +27,7 @@ from scaling.sweep.executor import start
 from scaling.sweep.failure import Before, given_up, look, record_failures
 from scaling.sweep.guard import Presence
 from scaling.sweep.machine import Layout
-from scaling.sweep.planfile import PlanFile, PlannedRun
+from scaling.sweep.planfile import PlanFile, PlannedRun, is_of
 from scaling.sweep.progress import Clock, Pace, Snapshot, read_progress
 from scaling.sweep.stops import signals_to
 from scaling.sweep.store import RunState, Store
@@ -50,6 +51,7 @@ class Phase:
     retries: int
     grace_seconds: float
     ends: float | None = None
+    changed: Callable[[], bool] = lambda: False  # whether another launch works by another plan here
     work: Work = "train"
     queue: list[Task] = field(default_factory=list)
     running: dict[int, Running] = field(default_factory=dict)
@@ -71,6 +73,7 @@ class Phase:
             self._open()
             try:
                 while (self.queue or self.running or self.elsewhere) and not self.stops:
+                    self._look_at_clock()
                     self._launch()
                     time.sleep(POLL_SECONDS)
                     self._reap()
@@ -87,7 +90,7 @@ class Phase:
         self.recorded = {run_id for run_id, state in states.items() if self._is_done(state)}
         self.failed = {run_id for run_id, state in states.items() if self._left_alone(state)}
         self.queue = make_tasks(self.plan, self.chosen, self.recorded | self.failed)
-        self.flops_total = sum(task.flops for task in self.queue)
+        self.flops_total = sum(task.flops for task in self.queue) if self.work == "train" else 0
         todo = len(self.chosen) - len(self.recorded) - len(self.failed)
         self.on_event(
             PhaseStarted(
@@ -104,14 +107,18 @@ class Phase:
         )
 
     def _is_done(self, state: RunState) -> bool:
-        if state.record is None:
-            return False
-        return self.work == "train" or state.record["result"].get("eval_id") == self.plan.data.eval_id
+        return state.record is not None and is_of(state.record, self.plan)
 
     def _left_alone(self, state: RunState) -> bool:
         return not self._is_done(state) and given_up(state.error, self.plan.execution.attempts)
 
+    def _look_at_clock(self) -> None:
+        if self.ends is not None and time.monotonic() > self.ends and not self.stops:
+            self.stops.append("--max-hours")
+
     def _launch(self) -> None:
+        if self.stops:
+            return
         for slot in range(len(self.layout.slots)):
             while slot not in self.running and self.queue:
                 self._try(self.queue.pop(0), slot)
@@ -201,8 +208,9 @@ class Phase:
             self._leave_to_others(task)
             return
         self._require_folder()  # else what is written now would bring a piece of it back
-        stopping = bool(self.stops)
-        errors = record_failures(self.store, job_dir, missing, status, only_new=stopping)
+        stopping, owner = bool(self.stops), look_at_lease(job_dir)
+        owned = owner is not None and not owner.free
+        errors = record_failures(self.store, job_dir, missing, status, only_new=stopping, owned=owned)
         if status == LOST:
             self._leave_to_others(task)
         self.failed |= {key for key, error in errors.items() if given_up(error, self.plan.execution.attempts)}
@@ -238,12 +246,12 @@ class Phase:
 
     def _report(self) -> None:
         now = time.monotonic()
-        if self.ends is not None and now > self.ends:
-            self.stops.append("--max-hours")
         if now - self.reported < REPORT_SECONDS:
             return
         self.reported = now
         self._require_folder()
+        if self.changed():
+            self.stops.append("another launch, which changed the plan of this folder")
         for slot, running in self.running.items():
             self._announce_new(running)
             running.pace.report(read_progress(running.process.folder), now)
@@ -251,9 +259,16 @@ class Phase:
             if still > 60 * self.plan.execution.timeout_minutes:
                 self.timed_out.add(slot)
                 running.process.stop(signal.SIGKILL)
+            elif running.before.keys() <= self.recorded and self._is_superseded(running):
+                running.process.stop(signal.SIGKILL)
         self.on_event(Progress(self.snapshot(now)))
         if now - self.saved > SAVE_SECONDS:
             self._save(now)
+
+    def _is_superseded(self, running: Running) -> bool:
+        """Whether another process took its job over, and did it, while it stood still."""
+        owner = look_at_lease(running.process.folder)
+        return owner is None or owner.owner is None or owner.owner.pid != running.process.process.pid
 
     def _require_folder(self) -> None:
         if not self.store.plan.exists():

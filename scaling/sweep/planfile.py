@@ -72,6 +72,11 @@ class PlanFile(_Part):
     execution: Execution = Execution()
 
     @cached_property
+    def identity(self) -> tuple[Any, ...]:
+        """What drivers of one folder must agree on; execution may differ."""
+        return self.study, self.data.eval_id, tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+
+    @cached_property
     def by_id(self) -> dict[str, PlannedRun]:
         return {run.run_id: run for run in self.runs}
 
@@ -92,6 +97,11 @@ class PlanFile(_Part):
 
     def with_roles(self, roles: Collection[str]) -> tuple[PlannedRun, ...]:
         return tuple(run for run in self.runs if run.role in roles)
+
+
+def is_of(record: Mapping[str, Any], plan: PlanFile) -> bool:
+    """Whether a record was evaluated as the plan asks."""
+    return record["result"].get("eval_id") == plan.data.eval_id
 
 
 def parse_plan(value: Mapping[str, Any], where: str = "plan") -> PlanFile:

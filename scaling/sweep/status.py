@@ -10,7 +10,7 @@ from typing import Any, get_args
 from scaling.errors import Problem, UserError
 from scaling.sweep.failure import given_up
 from scaling.sweep.guard import drivers
-from scaling.sweep.planfile import PlanFile, PlannedRun, load_plan
+from scaling.sweep.planfile import PlanFile, PlannedRun, is_of, load_plan
 from scaling.sweep.store import RunState, State, Store, last_row
 
 
@@ -71,13 +71,13 @@ def status(folder: Path) -> Status:
     states = {run.run_id: store.run_state(run.run_id) for run in plan.runs}
     blocked = _blocked(plan, states)
     rows = tuple(
-        _row(store, run, states[run.run_id], running.get(run.run_id), blocked.get(run.job_id, ""), limit)
+        _row(store, run, states[run.run_id], running.get(run.run_id), blocked.get(run.job_id, ""), plan)
         for run in plan.runs
     )
     found = Counter(row.state for row in rows)
     counts = {state: found[state] for state in get_args(State)}
     failed = [states[row.run_id].error or {} for row in rows if row.state == "failed"]
-    kinds = Counter(str(error.get("kind", "unknown")) for error in failed)
+    kinds = Counter(str(error.get("kind", "evaluated otherwise")) for error in failed)
     left = sum(given_up(error, limit) for error in failed)
     return Status(plan.study, str(store.folder), counts, rows, at_work, dict(kinds), left)
 
@@ -94,22 +94,29 @@ def _row(
     state: RunState,
     live: dict[str, Any] | None,
     blocked: str,
-    limit: int,
+    plan: PlanFile,
 ) -> StatusRow:
     step, loss, reason = None, None, ""
+    current = state.record is not None and is_of(state.record, plan)
     steps = run.run.get("steps")
     error = state.error or {}
     name: State = state.state
-    if state.record is not None:
+    if state.record is not None and not current:
+        name, error = "failed", state.error or {}
+        reason = (
+            f"evaluated otherwise ({state.record['result'].get('eval_id')}): --reevaluate evaluates again"
+        )
+        reason = f"{error['kind']}: {error['message']}; {reason}" if "message" in error else reason
+    elif state.record is not None:
         result = state.record["result"]
         step, loss, reason = result.get("steps"), result.get("loss"), result.get("status_reason") or ""
     elif live is not None:
         name, step, steps, loss = "running", live["step"], live["steps"], live["loss"]
     elif name in ("failed", "half-done"):
         step = (last_row(store.run_dir(run.run_id) / "metrics.jsonl") or {}).get("step", error.get("step"))
-    if name == "failed":
+    if name == "failed" and state.record is None:
         reason = f"{error.get('kind', 'unknown')}: {error.get('message', '')}"
-        if given_up(error, limit):
+        if given_up(error, plan.execution.attempts):
             reason += f" (left alone: {error['attempt']} failures in a row)"
     elif blocked and name in ("half-done", "pending"):
         reason = f"its job stopped at {blocked}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scaling.errors import Problem, UserError
+from scaling.outcomes import is_record
 
 State = Literal["done", "diverged", "running", "failed", "half-done", "pending"]
 ID = re.compile(r"[0-9a-f]{12}")
@@ -136,8 +137,7 @@ class Store:
         record = read_json(path)
         if record is None:
             return None
-        result = record.get("result")
-        if record.get("run_id") != run_id or not isinstance(result, dict) or "status" not in result:
+        if not is_record(record, run_id):
             problem = f"is not a record of run {run_id}"
             raise UserError(Problem(problem, str(path), "delete it to train the run again"))
         return record

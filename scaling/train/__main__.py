@@ -12,11 +12,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from scaling.exits import BUSY, FULL, LOST, is_disk_full
 from scaling.lease import Busy, LostLease, acquire
+from scaling.outcomes import BUSY, FULL, LOST, is_disk_full
 from scaling.train.process import StopRequest, die_with_driver
-
-BEATS = 5  # in the time after which a lease is taken over
 
 
 def main(folder: Path, stale: str = "") -> int:
@@ -39,7 +37,7 @@ def _main(folder: Path, stale: str) -> int:
         return BUSY
     try:
         job = json.loads((folder / "job.json").read_text())
-        lease.beat_every(job["execution"].get("lease_seconds", 30.0) / BEATS)
+        lease.keep(job["execution"].get("lease_seconds", 30.0))
         from scaling.train.work import work  # jax: only once it is ours to work
 
         return work(folder, job, lease, stop)

@@ -40,6 +40,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, guard: Callable[[], None], say: Callable[[str], None] = print):
         self.folder, self.guard, self.say = folder.resolve(), guard, say
+        guard()
         for left in self.folder.glob("*/.*.tmp"):  # of a process killed while it saved
             shutil.rmtree(left, ignore_errors=True)
 
@@ -68,7 +69,15 @@ class Checkpoints:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         sync(place.parent)
-        for old in self.steps(line)[:-KEPT]:
+        self._prune(line, step)
+
+    def _prune(self, line: str, step: int) -> None:
+        """Keep the last ones up to ``step``, and whole ones beyond it: of a trunk that went further before,
+        for longer runs. Damaged ones beyond it would hide these."""
+        steps = self.steps(line)
+        before, beyond = [s for s in steps if s <= step], [s for s in steps if s > step]
+        kept = [s for s in beyond if self._is_whole(self.folder / line / str(s))][-KEPT:]
+        for old in {*steps} - {*before[-KEPT:], *kept}:
             shutil.rmtree(self.folder / line / str(old), ignore_errors=True)
 
     def steps(self, line: str) -> list[int]:

@@ -30,9 +30,9 @@ class CurveLog:
         self.path, self.guard = path, guard
         self._descriptor: int | None = None
 
-    def rows(self) -> list[Row]:
-        """Whole training rows; what follows a damaged row is not trusted. An evaluation row belongs to a run
-        that was being recorded: it is made again."""
+    def rows(self, *, beyond_damage: bool = False) -> list[Row]:
+        """Whole training rows; to go on from, what follows a damaged row is not trusted. An evaluation row
+        belongs to a run that was being recorded: it is made again."""
         rows: list[Row] = []
         try:
             lines = self.path.read_bytes().split(b"\n")[:-1]
@@ -42,8 +42,10 @@ class CurveLog:
             try:
                 row = json.loads(line)
             except ValueError:
-                break
+                row = None
             if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+                if beyond_damage:
+                    continue
                 break
             if "eval/loss" not in row:
                 rows.append(row)
@@ -57,6 +59,7 @@ class CurveLog:
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
         try:
             _write(descriptor, rows)
+            os.fsync(descriptor)  # rows that were on the disk stay there
             self.guard()
             os.replace(aside, self.path)
         except BaseException:

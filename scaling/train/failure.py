@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import UserError
-from scaling.exits import Kind, attempt_after, is_disk_full
 from scaling.files import write_json
+from scaling.outcomes import Kind, attempt_after, is_disk_full, reached
 
 SCHEMA = 1
 LINES = 20
@@ -25,12 +25,14 @@ def kind_of(error: BaseException) -> Kind:
     return "data_error" if isinstance(error, UserError) else "exception"
 
 
-def write_failure(folder: Path, run_id: str, error: Exception, step: int | None) -> None:
+def write_failure(
+    folder: Path, job_dir: Path, error: Exception, step: int | None, kind: Kind | None = None
+) -> None:
     """Write ``error.json`` of the run in ``folder`` and the traceback to the log. A full disk may refuse
     both: the driver then says what happened, by the exit status."""
     with suppress(OSError):
         traceback.print_exception(error)
-    kind = kind_of(error)
+    run_id, kind, at = folder.name, kind or kind_of(error), reached(job_dir, folder.name)
     message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     failure: dict[str, Any] = {
         "schema": SCHEMA,
@@ -38,7 +40,8 @@ def write_failure(folder: Path, run_id: str, error: Exception, step: int | None)
         "message": message,
         "step": step,
         "run_id": run_id,
-        "attempt": attempt_after(_previous(folder), kind, step),
+        "attempt": attempt_after(_previous(folder), kind, at),
+        "reached": at,
         "log_tail": "".join(traceback.format_exception(error)).splitlines()[-LINES:],
     }
     try:

@@ -18,9 +18,9 @@ import jax
 
 from scaling.data.index import DataIndex
 from scaling.data.store import Store
-from scaling.exits import is_disk_full
 from scaling.files import create_json, write_json
 from scaling.lease import Lease, LostLease
+from scaling.outcomes import is_disk_full
 from scaling.plan.run import Run, canonical_json
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.curve import CurveLog, Row, up_to
@@ -103,7 +103,7 @@ class Job:
             except Exception as error:
                 failed += 1
                 self.lease.check()
-                write_failure(self.runs_folder / member.run_id, member.run_id, error, self.step)
+                write_failure(self.runs_folder / member.run_id, self.folder, error, self.step)
                 self.disk_full = is_disk_full(error)
                 if self.on_trunk or self.disk_full:
                     break

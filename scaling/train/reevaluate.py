@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from scaling.data.index import DataIndex
 from scaling.errors import Problem, UserError
 from scaling.files import write_json
 from scaling.lease import Lease
+from scaling.outcomes import STOPPED
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.curve import CurveLog
 from scaling.train.evaluate import Evaluation
@@ -19,6 +21,8 @@ from scaling.train.failure import write_failure
 from scaling.train.job import Member
 from scaling.train.loop import Program
 from scaling.train.record import make_result
+
+EVAL_ID = re.compile(r"[0-9a-f]{12}")  # it becomes part of a file's name
 
 
 def reevaluate(
@@ -28,6 +32,7 @@ def reevaluate(
     index: DataIndex,
     evaluate: Callable[[Any], Evaluation],
     lease: Lease,
+    stop_asked: Callable[[], bool],
 ) -> int:
     """Replace the records of ``members`` by those of this evaluation; returns the exit status.
 
@@ -39,23 +44,28 @@ def reevaluate(
     """
     failed = 0
     checkpoints = Checkpoints(folder / "checkpoints", lease.check)
-    for member in members:
+    for done, member in enumerate(members):
+        if stop_asked():
+            return STOPPED
+        _progress(folder, member, done, len(members), lease)
         place = folder.parent.parent / "runs" / member.run_id
         record = json.loads((place / "record.json").read_text())
-        old = record["result"]["eval_id"]
+        old = record["result"].get("eval_id")
         if old == index.eval_id:
             continue
+        if not (isinstance(old, str) and EVAL_ID.fullmatch(old)):
+            raise UserError(Problem(f"record of {member.run_id}: eval_id = {old!r}: must be 12 hex digits"))
         restored = checkpoints.restore(member.run_id, program.abstract, {member.run.steps})
         if restored is None:
             lease.check()
             hint = "to train the run again, delete its record"
-            problem = Problem("no whole final checkpoint was kept", hint=hint)
-            write_failure(place, member.run_id, UserError(problem), None)
+            problem = UserError(Problem("no whole final checkpoint was kept", hint=hint))
+            write_failure(place, folder, problem, None, "not_started")
             failed += 1
             continue
         result = make_result(member.run, restored[1], index, evaluate)
         log = CurveLog(place / "metrics.jsonl", lease.check)
-        log.restart(log.rows())
+        log.restart(log.rows(beyond_damage=True))
         if result["loss"] is not None:
             run, flops = member.run, member.run.flops().flops
             log.append({"step": run.steps, "tokens": run.tokens, "flops": flops, "eval/loss": result["loss"]})
@@ -66,5 +76,15 @@ def reevaluate(
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         execution = record["execution"] | {"reevaluated": now}
         write_json(place / "record.json", record | {"result": result, "execution": execution})
+        (place / "error.json").unlink(missing_ok=True)
         print(f"{now} {member.run_id} {result['status']} evaluated again: loss {result['loss']}", flush=True)
     return 1 if failed else 0
+
+
+def _progress(folder: Path, member: Member, done: int, total: int, lease: Lease) -> None:
+    """So that whoever waits sees that something happens."""
+    lease.check()
+    steps = member.run.steps
+    shares = {"job_flops_done": done, "job_flops_total": total, "loss": None}
+    told = {"run_id": member.run_id, "step": steps, "steps": steps, **shares}
+    write_json(folder / "progress.json", told, durable=False)

@@ -11,12 +11,12 @@ from typing import Any
 from scaling.data.index import DataIndex, resolve
 from scaling.data.store import Store, open_store
 from scaling.errors import Problem, UserError
-from scaling.exits import FULL
 from scaling.files import clear_leftovers, write_json
-from scaling.lease import Lease
+from scaling.lease import Lease, LostLease
+from scaling.outcomes import FULL, STOPPED, is_disk_full, is_record
 from scaling.plan.run import Run, run_id
 from scaling.train.environment import describe, use_compilation_cache
-from scaling.train.evaluate import make_evaluator
+from scaling.train.evaluate import Evaluation, make_evaluator
 from scaling.train.failure import write_failure
 from scaling.train.job import Job, Member, Stopped
 from scaling.train.loop import Program, auto_chunk_steps, make_program
@@ -33,42 +33,51 @@ def work(folder: Path, job: dict[str, Any], lease: Lease, stop: StopRequest) -> 
     use_compilation_cache()
     runs_folder = folder.parent.parent / "runs"
     members = [_member(entry) for entry in job["runs"]]
-    again = job.get("task") == "reevaluate"
-    if not again:
+    if job.get("task") != "reevaluate":
         members = [member for member in members if not recorded(runs_folder / member.run_id, lease)]
     if not members:
         return 0
+    lease.check()
     for place in (folder, *(runs_folder / member.run_id for member in members)):
         clear_leftovers(place)
     try:
-        index, store = load_data(job["data"])
-    except UserError as error:
+        return _work(folder, job, members, lease, stop)
+    except Stopped:
+        print("stopped as asked; a relaunch goes on from the checkpoint", flush=True)
+        return STOPPED
+    except LostLease:
+        raise
+    except Exception as error:  # before there was a run at work: data, compiling, placing the program
         lease.check()
-        write_failure(runs_folder / members[0].run_id, members[0].run_id, error, None)
-        return 1
+        write_failure(runs_folder / members[0].run_id, folder, error, None)
+        return FULL if is_disk_full(error) else 1
+
+
+def _work(folder: Path, job: dict[str, Any], members: list[Member], lease: Lease, stop: StopRequest) -> int:
+    index, store = load_data(job["data"])
     program, environment = _prepare(folder, members[0].run, job["execution"], lease)
     evaluator = cache(lambda: make_evaluator(program, store))
-    if again:
-        return reevaluate(folder, members, program, index, lambda params: evaluator()(params), lease)
+
+    def evaluate(params: Any) -> Evaluation:
+        return evaluator()(params)
+
+    if job.get("task") == "reevaluate":
+        return reevaluate(folder, members, program, index, evaluate, lease, lambda: stop.asked)
     trunk = Job(
         folder=folder,
         members=members,
         program=program,
         store=store,
         index=index,
-        evaluate=lambda params: evaluator()(params),
+        evaluate=evaluate,
         stop_asked=lambda: stop.asked,
         execution=job["execution"],
         environment=environment,
         lease=lease,
         branch_steps=job["branch_steps"],
     )
-    try:
-        failed = trunk.run()
-        return FULL if trunk.disk_full else int(failed > 0)
-    except Stopped:
-        print("stopped as asked; a relaunch goes on from the checkpoint", flush=True)
-        return 130
+    failed = trunk.run()
+    return FULL if trunk.disk_full else int(failed > 0)
 
 
 def _prepare(
@@ -98,8 +107,7 @@ def recorded(folder: Path, lease: Lease) -> bool:
         return False
     except ValueError:
         value = None
-    found = value if isinstance(value, dict) else {}
-    if found.get("run_id") == folder.name and isinstance(found.get("result"), dict):
+    if is_record(value, folder.name):
         return True
     lease.check()
     print(f"{path} is no record of this run; kept as record.json.damaged, trained again", flush=True)

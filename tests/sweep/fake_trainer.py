@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scaling.exits import BUSY, FULL, LOST, attempt_after
 from scaling.lease import Busy, Lease, LostLease, acquire
+from scaling.outcomes import BUSY, FULL, LOST, attempt_after
 
 
 def write(path: Path, value: object) -> None:
@@ -70,7 +70,7 @@ def train(study: Path, job: Path, run: dict, action: str, lease: Lease) -> bool:
         case "own error":
             old = json.loads((folder / "error.json").read_text()) if (folder / "error.json").exists() else {}
             error = {"kind": "data_error", "message": "no such text", "step": 2}
-            write(folder / "error.json", error | {"attempt": attempt_after(old, "data_error", 2)})
+            write(folder / "error.json", error | {"attempt": attempt_after(old, "data_error", 0)})
             return False
         case "full":
             sys.exit(FULL)
@@ -87,6 +87,15 @@ def train(study: Path, job: Path, run: dict, action: str, lease: Lease) -> bool:
     return True
 
 
+def reevaluate(study: Path, told: dict) -> int:
+    for run in told["runs"]:
+        path = study / "runs" / run["run_id"] / "record.json"
+        new = json.loads(path.read_text())
+        new["result"] |= {"eval_id": told["data"]["eval_id"], "loss": 2.25}
+        write(path, new)
+    return 0
+
+
 def main() -> int:
     (place,) = [i for i, word in enumerate(sys.argv) if "/jobs/" in word]
     job, study = Path(sys.argv[place]), Path(sys.argv[place]).parent.parent
@@ -100,10 +109,12 @@ def main() -> int:
     except Busy:
         return BUSY
     told = json.loads((job / "job.json").read_text())
-    lease.beat_every(told["execution"]["lease_seconds"] / 5)
+    lease.keep(told["execution"]["lease_seconds"])
     behaviour = study / "behaviour.json"
     actions = json.loads(behaviour.read_text()) if behaviour.exists() else {}
     try:
+        if told["task"] == "reevaluate":
+            return reevaluate(study, told)
         done = [train(study, job, run, actions.get(run["label"], "ok"), lease) for run in told["runs"]]
     except LostLease:
         return LOST

@@ -13,6 +13,7 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.lease import look
+from scaling.sweep.collect import collect
 from scaling.sweep.events import (
     Event,
     JobElsewhere,
@@ -24,7 +25,7 @@ from scaling.sweep.events import (
 )
 from scaling.sweep.status import status
 from scaling.sweep.store import Store
-from tests.sweep.plans import behave, by_label, make_plan, open_tiny, start_driver, trained, wait_until
+from tests.sweep.plans import behave, make_plan, open_tiny, start_driver, trained, wait_until
 
 CELLS = [(8, 50), (16, 50), (24, 50), (32, 50), (32, 100)]
 SHORT = {"lease_seconds": 1.0, "workers": 1}
@@ -117,15 +118,19 @@ def test_runs_that_fail_too_often_are_left_alone_until_asked_for(tmp_path: Path)
 
 
 def test_getting_further_starts_the_count_of_failures_anew(tmp_path: Path) -> None:
+    """Further is who has a newer checkpoint; where exactly a process died says little."""
     plan = make_plan(CELLS[:1], attempts=2)
+    run = plan["runs"][0]
     behave(tmp_path, w8_s50="kill")
-    assert finish(tmp_path, plan)[0] == 1  # two kills at step 2
-    path = Store(tmp_path).run_dir(plan["runs"][0]["run_id"]) / "error.json"
-    error = json.loads(path.read_text())
-    assert (error["kind"], error["step"], error["attempt"]) == ("killed", 2, 2)
-    path.write_text(json.dumps(error | {"step": 1, "attempt": 1}))
     assert finish(tmp_path, plan)[0] == 1
-    assert json.loads(path.read_text())["attempt"] == 2  # 1 for getting to step 2, 2 for not getting further
+    path = Store(tmp_path).run_dir(run["run_id"]) / "error.json"
+    error = json.loads(path.read_text())
+    assert (error["kind"], error["step"], error["attempt"], error["reached"]) == ("killed", 2, 2, 0)
+    path.write_text(json.dumps(error | {"attempt": 1, "step": 1}))
+    (tmp_path / "jobs" / run["job_id"] / "checkpoints" / "trunk" / "40").mkdir(parents=True)
+    assert finish(tmp_path, plan)[0] == 1
+    error = json.loads(path.read_text())
+    assert (error["attempt"], error["reached"]) == (2, 40)  # 1 for the newer checkpoint, 2 for none after it
 
 
 def test_a_job_without_progress_is_killed_and_says_timeout(tmp_path: Path) -> None:
@@ -149,13 +154,57 @@ def test_max_hours_stops_like_an_interrupt(tmp_path: Path) -> None:
     assert finish(tmp_path, plan)[0] == 0
 
 
-def test_a_record_that_cannot_be_read_is_made_again(tmp_path: Path) -> None:
+def test_files_of_display_that_are_damaged_stop_nothing(tmp_path: Path) -> None:
     plan = make_plan(CELLS[:2])
-    finish(tmp_path, plan)
-    (tmp_path / "runs" / plan["runs"][0]["run_id"] / "record.json").write_text('{"schema": 1')
-    assert status(tmp_path).counts["failed"] == 1
-    (tmp_path / "runs" / plan["runs"][0]["run_id"] / "record.json").unlink()  # the trainer moves it aside
+    behave(tmp_path, w8_s50="crash")
+    assert finish(tmp_path, plan)[0] == 1
+    for path in tmp_path.glob("jobs/*/*.json"):
+        path.write_text('{"schema"')
+    behave(tmp_path)
     assert finish(tmp_path, plan)[0] == 0
+
+
+def test_a_job_that_was_done_by_another_is_not_waited_for(tmp_path: Path) -> None:
+    """Its own process, stopped and never continued."""
+    plan = make_plan(CELLS[:1], **SHORT)
+    behave(tmp_path, w8_s50="wait for go")
+    other = start_driver(tmp_path, plan)
+    wait_until(lambda: list(tmp_path.glob("runs/*/metrics.jsonl")))
+    seen = look(tmp_path / "jobs" / plan["jobs"][0]["job_id"])
+    assert seen is not None and seen.owner is not None
+    os.kill(seen.owner.pid, signal.SIGSTOP)
+    (tmp_path / "go").touch()
+    assert finish(tmp_path, plan)[0] == 0
+    assert other.wait(10) == 0 and seen.owner.gone
+
+
+def test_the_owner_says_for_how_long_it_may_stand_still(tmp_path: Path) -> None:
+    """A driver with less patience must not take over what beats more slowly."""
+    behave(tmp_path, w8_s50="wait for go")
+    other = start_driver(tmp_path, make_plan(CELLS[:1], lease_seconds=30.0))
+    wait_until(lambda: list(tmp_path.glob("runs/*/metrics.jsonl")))
+    timer = threading.Timer(2.5, (tmp_path / "go").touch)
+    timer.start()
+    code, events = finish(tmp_path, make_plan(CELLS[:1], lease_seconds=0.5))
+    assert code == 0 and other.wait(10) == 0 and trained(tmp_path) == ["w8-s50"]
+    assert not any(isinstance(event, JobStarted) for event in events)
+
+
+def test_another_plan_in_the_folder_stops_a_driver(tmp_path: Path) -> None:
+    behave(tmp_path, w32_s50="hang")
+    old, new = make_plan(CELLS[:4]), make_plan(CELLS)
+
+    def extend(event: Event) -> None:
+        if isinstance(event, Progress) and event.snapshot.running:
+            (tmp_path / "plan.json").write_text(json.dumps(new))
+
+    with open_tiny(tmp_path, old) as sweep:
+        outcome = sweep.run_jobs({"fit"}, on_event=extend, grace_seconds=1.0)
+        assert outcome.exit_code == 130 and "changed the plan" in (outcome.interrupted or "")
+        with pytest.raises(UserError, match="changed the plan"), sweep.turn():
+            pass
+    behave(tmp_path)
+    assert finish(tmp_path, new)[0] == 0
 
 
 def test_a_folder_that_is_removed_meanwhile_is_said_to_be(tmp_path: Path) -> None:
@@ -209,18 +258,42 @@ def test_a_changed_evaluation_is_refused_and_says_what_can_be_done(tmp_path: Pat
     plan = make_plan(CELLS[:2], data={"eval_tokens": 1000})
     finish(tmp_path, plan)
     changed = make_plan(CELLS[:2], data={"eval_tokens": 500, "eval_id": "a" * 12})
-    with pytest.raises(UserError) as caught, open_tiny(tmp_path, changed):
-        pass
+    with pytest.raises(UserError) as caught:
+        open_tiny(tmp_path, changed).__enter__()
     text = str(caught.value)
-    assert (
-        "data.eval_tokens: 1000 -> 500" in text and "0 of 2 runs have one" in text and "--reevaluate" in text
-    )
-    with (
-        open_tiny(tmp_path, changed, reevaluate=True) as sweep,
-        pytest.raises(UserError, match="2 of 2 runs have no final checkpoint"),
-    ):
-        sweep.reevaluate()
-    run = by_label(changed, "w8-s50")
-    (tmp_path / "jobs" / run["job_id"] / "checkpoints" / run["run_id"] / "50").mkdir(parents=True)
-    with pytest.raises(UserError, match="1 of 2 runs have one"), open_tiny(tmp_path, changed):
-        pass
+    assert "data.eval_tokens: 1000 -> 500" in text and "--reevaluate" in text
+    assert "0 of 2 runs have one" in text
+    with pytest.raises(UserError, match="2 of 2 runs have no final checkpoint"):
+        open_tiny(tmp_path, changed, reevaluate=True).__enter__()
+    assert json.loads((tmp_path / "plan.json").read_text())["data"] == plan["data"]  # nothing was done
+    keep_final(tmp_path, changed["runs"][:1])
+    with pytest.raises(UserError, match="1 of 2 runs have one"):
+        open_tiny(tmp_path, changed).__enter__()
+
+
+def keep_final(folder: Path, runs: list[dict]) -> None:
+    for run in runs:
+        steps = str(run["run"]["steps"])
+        (folder / "jobs" / run["job_id"] / "checkpoints" / run["run_id"] / steps).mkdir(parents=True)
+
+
+def test_runs_are_evaluated_again_and_never_mixed(tmp_path: Path) -> None:
+    plan = make_plan(CELLS)
+    finish(tmp_path, plan)
+    changed = make_plan(CELLS, data={"eval_id": "a" * 12})
+    keep_final(tmp_path, changed["runs"])
+    (tmp_path / "forecasts").mkdir()
+    with open_tiny(tmp_path, changed, reevaluate=True) as sweep:
+        assert [row.state for row in status(tmp_path).rows] == ["failed"] * 5
+        assert status(tmp_path).kinds == {"evaluated otherwise": 5}
+        assert collect(tmp_path).rows == 0  # not of this evaluation
+        with pytest.raises(UserError, match="were evaluated otherwise"):
+            sweep.run_jobs({"fit"})
+        with pytest.raises(UserError, match="a driver is at work"):
+            open_tiny(tmp_path, changed, reevaluate=True).__enter__()
+        outcome = sweep.reevaluate()
+        assert outcome.exit_code == 0 and len(outcome.done) == 5
+        assert sweep.run_jobs({"fit"}).exit_code == 0
+    assert len(trained(tmp_path)) == 5 and collect(tmp_path).rows == 5
+    assert (tmp_path / "forecasts-of-another-evaluation").is_dir()
+    assert {row.loss for row in status(tmp_path).rows} == {2.25}

@@ -8,22 +8,24 @@ import os
 import shutil
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from scaling.data.index import resolve
 from scaling.data.store import open_store
 from scaling.errors import UserError
-from scaling.exits import BUSY, LOST, attempt_after
 from scaling.lease import LostLease, Watch, acquire
+from scaling.outcomes import BUSY, LOST, STOPPED, attempt_after
 from scaling.plan.run import run_id, trunk_id
 from scaling.train import curve as curves
+from scaling.train.checkpoint import Checkpoints
 from scaling.train.curve import CurveLog, Vanished
 from scaling.train.evaluate import make_evaluator
 from scaling.train.failure import kind_of
 from scaling.train.job import Member
 from scaling.train.reevaluate import reevaluate
-from scaling.train.work import load_data, recorded
+from scaling.train.work import load_data, recorded, work
 from tests.train.jobs import DATA, curve, finish, results_of, start, steps_of, train, write_job
 
 
@@ -218,11 +220,11 @@ def test_kinds_of_failure():
 
 
 def test_attempts_count_failures_that_get_no_further():
-    first = attempt_after(None, "exception", 5)
-    assert first == 1 and attempt_after({"attempt": 1, "step": 5}, "killed", 5) == 2
-    assert attempt_after({"attempt": 2, "step": 5}, "exception", 6) == 1
-    assert attempt_after({"attempt": 2, "step": 5}, "disk_full", 5) == 2  # not the run's own doing
-    assert attempt_after({"attempt": 2, "step": None}, "exception", None) == 3
+    assert attempt_after(None, "exception", 5) == 1
+    assert attempt_after({"attempt": 1, "reached": 5}, "killed", 5) == 2
+    assert attempt_after({"attempt": 2, "reached": 5}, "exception", 6) == 1
+    assert attempt_after({"attempt": 2, "reached": 5}, "disk_full", 5) == 2  # not the run's own doing
+    assert attempt_after({"attempt": 2, "reached": 0}, "exception", 0) == 3
 
 
 def test_a_damaged_record_is_kept_beside(tmp_path):
@@ -230,11 +232,16 @@ def test_a_damaged_record_is_kept_beside(tmp_path):
     place.mkdir()
     lease = acquire(tmp_path)
     assert not recorded(place, lease)
-    for content in ('{"schema": 1, "result": {', "[]", '{"run_id": "another", "result": {}}'):
+    for content in (
+        '{"schema": 1, "result": {',
+        "[]",
+        '{"run_id": "another", "result": {"status": "ok"}}',
+        '{"run_id": "0123456789ab", "result": {}}',
+    ):
         (place / "record.json").write_text(content)
         assert not recorded(place, lease)
         assert (place / "record.json.damaged").read_text() == content
-    (place / "record.json").write_text('{"run_id": "0123456789ab", "result": {}}')
+    (place / "record.json").write_text('{"run_id": "0123456789ab", "result": {"status": "ok"}}')
     assert recorded(place, lease)
 
 
@@ -275,7 +282,11 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
     assert wanted != before
     members, lease = [Member(run_id(run), run, 1) for run in runs[:2]], acquire(job.folder)
     evaluate = make_evaluator(program, open_store(other))
-    assert reevaluate(job.folder, members, program, other, evaluate, lease) == 0
+    (tmp_path / "a" / "runs" / run_id(runs[0]) / "error.json").write_text("{}")
+    assert reevaluate(job.folder, members, program, other, evaluate, lease, lambda: True) == STOPPED
+    assert results_of(tmp_path / "a", runs[:2]) == before
+    assert reevaluate(job.folder, members, program, other, evaluate, lease, lambda: False) == 0
+    assert not list(tmp_path.glob("a/runs/*/error.json"))
     assert results_of(tmp_path / "a", runs[:2]) == wanted
     for run in runs[:2]:
         place = tmp_path / "a" / "runs" / run_id(run)
@@ -284,5 +295,37 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
         rows = [row["eval/loss"] for row in curve(tmp_path / "a", run) if "eval/loss" in row]
         assert rows == [wanted[run_id(run)]["loss"]]
     shutil.rmtree(job.folder / "checkpoints")
-    assert reevaluate(job.folder, members, program, index, evaluate, lease) == 2 - 1
+    assert reevaluate(job.folder, members, program, index, evaluate, lease, lambda: False) == 1
     assert results_of(tmp_path / "a", runs[:2]) == wanted  # nothing to evaluate: the record stays
+    record = tmp_path / "a" / "runs" / run_id(runs[0]) / "record.json"
+    record.write_text(record.read_text().replace(other.eval_id, "/../../../out"))
+    with pytest.raises(UserError, match="must be 12 hex digits"):
+        reevaluate(job.folder, members, program, index, evaluate, lease, lambda: False)
+
+
+def test_saves_after_damage_are_kept_though_later_ones_lie_there(runs, index, program, tmp_path):
+    """A trunk that starts anew below checkpoints that are no good, or no use."""
+    state = program.start(0)
+    checkpoints = Checkpoints(tmp_path, lambda: None, lambda text: None)
+    for step in (800, 900):
+        checkpoints.save("trunk", step, state)
+    (tmp_path / "trunk" / "900" / "manifest.json").unlink()
+    checkpoints.save("trunk", 100, state)
+    assert checkpoints.steps("trunk") == [100, 800]  # the damaged one is gone, the whole one may serve yet
+    for step in (200, 300):
+        checkpoints.save("trunk", step, state)
+    assert checkpoints.steps("trunk") == [200, 300, 800]
+    found = checkpoints.restore("trunk", program.abstract, {100, 200, 300})
+    assert found is not None and found[0] == 300
+
+
+def test_a_program_that_does_not_fit_is_out_of_memory(runs, index, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory while compiling")
+
+    monkeypatch.setattr("scaling.train.work.make_program", refuse)
+    folder = write_job(tmp_path, runs[:1], index)
+    job, lease = json.loads((folder / "job.json").read_text()), acquire(folder)
+    assert work(folder, job, lease, SimpleNamespace(asked=False)) == 1
+    error = json.loads((tmp_path / "runs" / run_id(runs[0]) / "error.json").read_text())
+    assert error["kind"] == "out_of_memory" and error["attempt"] == 1

@@ -1,9 +1,12 @@
-"""What a training process says by its exit status, and the kinds of failure that ``error.json`` names."""
+"""What becomes of a run: exit status of its process, records, kinds of failure and how often it is tried."""
 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 STOPPED = 130  # it was asked to stop; its work is in a checkpoint
@@ -41,14 +44,31 @@ def refusal(error: OSError) -> str | None:
     return None
 
 
-def attempt_after(previous: Mapping[str, Any] | None, kind: str, step: int | None) -> int:
+def is_record(value: Any, run_id: str) -> bool:
+    """Whether ``value``, read from a ``record.json``, is a record of this run."""
+    if not isinstance(value, dict) or value.get("run_id") != run_id:
+        return False
+    return isinstance(value.get("result"), dict) and "status" in value["result"]
+
+
+def reached(job_dir: Path, run_id: str) -> int:
+    """The newest checkpoint, whole or not, from which a run of the job could go on: its step, 0 for none."""
+    steps = [0]
+    for line in ("trunk", run_id):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            steps += [int(name) for name in os.listdir(job_dir / "checkpoints" / line) if name.isdecimal()]
+    return max(steps)
+
+
+def attempt_after(previous: Mapping[str, Any] | None, kind: str, at: int) -> int:
     """Failures in a row without getting further, this one included where it is the run's own doing.
 
-    ``previous`` is the last ``error.json``. Whoever died later than the last time starts from one again.
+    ``previous`` is the last ``error.json``. Further is who has a newer checkpoint (``at``, see
+    :func:`reached`) than at the last failure: steps of death vary, checkpoints only grow.
     """
     old = previous or {}
-    count, before = old.get("attempt"), old.get("step")
+    count, before = old.get("attempt"), old.get("reached")
     count = count if isinstance(count, int) else 0
-    if isinstance(before, int) and step is not None and step > before:
+    if isinstance(before, int) and at > before:
         count = 0
     return count + (kind not in OUTER_KINDS)
