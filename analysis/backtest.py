@@ -74,7 +74,7 @@ def run(
     reach = largest / float(budget[early].max())
     if not fitted.usable:
         return _nothing(name, convention, largest, len(train), fitted.status["message"], reach, fitted.level)
-    predicted = fitted.predict(test)
+    predicted = fitted.predict(test).frame
     measured = test["L"].to_numpy(float)
     error = predicted["loss"].to_numpy() / measured - 1
     inside = (predicted["new_low"].to_numpy() <= measured) & (measured <= predicted["new_high"].to_numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from html import escape
 from typing import TYPE_CHECKING
 
 from analysis.tables import CONVENTIONS
@@ -41,7 +42,8 @@ def fit_text(fit: Fit) -> str:
     if fit.usable:
         lines += ["", *_parameters(fit), ""]
         delta = f", delta {objective['delta']:.3g}" if objective["delta"] is not None else ""
-        kind = {"huber": "sum of Huber on log residuals", "log-ls": "least squares on log residuals"}
+        kind = {"huber": "sum of Huber on log residuals", "log-ls": "least squares on log residuals",
+                "raw-ls": "least squares on residuals"}  # fmt: skip
         lines.append(
             f"  objective: {kind[objective['kind']]}{delta}: {objective['value']:.6g}, {objective['n']} runs"
         )
@@ -56,6 +58,10 @@ def fit_text(fit: Fit) -> str:
         )
         lines.append(f"  intervals: {fit.intervals['level']:.0%}, {fit.intervals['method']}")
         lines.append(f"  residuals: {_noise(fit)}")
+        for other in fit.others:
+            moved = ", ".join(f"{n} = {number(other['params'][n])}" for n in other["outside"])
+            tuned = f" with delta {other['delta']:.3g}" if other["delta"] else ""
+            lines.append(f"  beyond the intervals under {kind[other['kind']]}{tuned}: {moved}")
     lines += _excluded(fit)
     lines += [f"  note: {note}" for note in fit.notes]
     return "\n".join(lines)
@@ -82,7 +88,11 @@ def _parameters(fit: Fit) -> list[str]:
 
 
 def _noise(fit: Fit) -> str:
-    text = f"{fit.noise['sd_log']:.2%} (robust {fit.noise['robust_sd_log']:.2%})"
+    log, form = fit.setup["space"] == "log", ".2%" if fit.setup["space"] == "log" else ".4g"
+    text = f"{fit.noise['sd_log']:{form}} (robust {fit.noise['robust_sd_log']:{form}})"
+    p = fit.noise["clusters_alike_p"]
+    if log and p is not None and p <= 0.05:
+        text += f"; runs of one cluster are alike (permutation p = {p:.2g})"
     seeds = fit.noise["seeds"]
     return text + (
         f"; repeated seeds differ by {seeds['sd_log']:.2%} ({seeds['degrees']} d.f.)" if seeds else ""
@@ -95,3 +105,20 @@ def _excluded(fit: Fit) -> list[str]:
     if any(reason.startswith("status is") for reason in reasons):
         lines.append("  note: runs that did not end well are missing from the fit, which can bias it")
     return lines
+
+
+def fit_html(fit: Fit) -> str:
+    """The fit as HTML for a notebook: its status, a table of parameters, and the rest of the summary folded."""
+    rows = ""
+    for name, row in fit.ci().iterrows():
+        value, low, high = (
+            ("" if x != x else escape(number(x))) for x in (row["estimate"], row["low"], row["high"])
+        )
+        cells = (escape(str(name)), value, low, high, row["verdict"], escape(row["reason"]))
+        rows += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    head = "".join(f"<th>{x}</th>" for x in ("", "estimate", "low", "high", "identified", "reason"))
+    status = f"{fit.status['code']}: {fit.status['message']}"
+    return (
+        f"<p><b>{escape(fit.law.formula)}</b><br>{escape(status)}</p><table><tr>{head}</tr>{rows}</table>"
+        f"<details><summary>summary</summary><pre>{escape(fit.summary())}</pre></details>"
+    )

@@ -66,7 +66,7 @@ def test_json_round_trip(study):
     found = fit("chinchilla", study, bootstrap=30)
     assert Fit.from_json(found.to_json()) == found
     row = {"N": [1e5], "D": [1e6], "C": [1e12]}
-    pd.testing.assert_frame_equal(Fit.from_json(found.to_json()).predict(row), found.predict(row))
+    pd.testing.assert_frame_equal(Fit.from_json(found.to_json()).predict(row).frame, found.predict(row).frame)
     with pytest.raises(AnalysisError, match="not the JSON of a fit"):
         Fit.from_json("{}")
 
@@ -114,7 +114,7 @@ def test_tokens_proportional_to_size_leave_exponents_open():
     assert found.params["alpha"] is None and found.optimum["a"] is None
     assert "alpha  " not in found.summary()
     # what is determined still is: the loss on the line D = 20 N
-    row = found.predict({"N": [1e9], "D": [2e10]}).iloc[0]
+    row = found.predict(N=1e9, D=2e10).frame.iloc[0]
     assert row["loss"] == pytest.approx(chinchilla(1e9, 2e10), rel=0.01)
 
 
@@ -174,7 +174,7 @@ def test_intervals_cover_the_law_beyond_the_data(simulated, truth):
         target = table[table["role"] == "holdout"]
         n, d = target["params"].item(), target["tokens"].item()
         loss = truth["E"] + truth["A"] / n ** truth["alpha"] + truth["B"] / d ** truth["beta"]
-        row = fit("chinchilla", table, bootstrap=40, seed=seed).predict(target).iloc[0]
+        row = fit("chinchilla", table, bootstrap=40, seed=seed).predict(target).frame.iloc[0]
         assert row["new_low"] < row["low"] < row["loss"] < row["high"] < row["new_high"]
         assert row["extrapolation"] == pytest.approx(3)
         inside += row["low"] < loss < row["high"]

@@ -1,0 +1,347 @@
+"""One law on one table: coordinates, bounds, and the objective with exact derivatives.
+
+Shapes: R problems solved together, n rows, P coordinates. A coordinate is a parameter or its logarithm
+(``Law.in_log``); inputs of power sums are centred in log, where coefficients and exponents nearly decouple.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from analysis.errors import AnalysisError
+from analysis.laws import ZERO, Law, _broken, float64
+
+FLOOR = 1e-9  # a term smaller than this times the smallest loss counts as zero
+TINY = 1e-12  # of the upper end of a domain from 0: where its logarithm begins
+WORK = 300_000  # floats that a batch of derivatives by jax may take per row and coordinate
+
+Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Huber's rho on residuals: r^2/2 inside ``delta``, linear outside; delta = inf: least squares. ``raw``:
+    residuals of the loss itself, not of its logarithm."""
+
+    delta: float = np.inf
+    raw: bool = False
+
+    def rho(self, r: np.ndarray) -> np.ndarray:
+        a = np.minimum(np.abs(r), self.delta)
+        return a * (np.abs(r) - 0.5 * a)
+
+    def psi(self, r: np.ndarray) -> np.ndarray:
+        return np.clip(r, -self.delta, self.delta)
+
+    def scores(self, r: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Objective (R,), weighted psi and its derivative (R, n)."""
+        psi = self.psi(r)
+        value = np.einsum("rn,rn->r", np.broadcast_to(w, r.shape), psi * (r - 0.5 * psi))
+        return value, w * psi, w * (psi == r)
+
+
+class Model(Protocol):
+    def fitted(self, u: np.ndarray) -> np.ndarray:
+        """(R, n) the law, in the space of the residuals."""
+        ...
+
+    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> Derivatives:
+        """Objective (R,), gradient (R, P), Hessian (R, P, P), diagonal of its Gauss-Newton part (R, P)."""
+        ...
+
+    def jacobian(self, u: np.ndarray) -> np.ndarray:
+        """(n, P) of one u (P,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``inputs`` and ``target`` (n,); ``fixed`` parameters; ``weights`` (n,) of rows. With ``labels`` of groups
+    and the ``group`` (n,) of each row, every parameter in ``own`` has a value per group, named ``A[label]``.
+    ``bounds`` narrow domains. ``fixed`` and ``bounds`` take either name."""
+
+    law: Law
+    inputs: Mapping[str, np.ndarray]
+    target: np.ndarray
+    loss: Loss
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    weights: np.ndarray | None = None
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    group: np.ndarray | None = None
+    labels: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        pairs = [[f"{p}[{g}]" for g in self.labels] if p in self.own else [p] for p in self.law.names]
+        return tuple(name for names in pairs for name in names)
+
+    @cached_property
+    def position(self) -> np.ndarray:
+        """(groups, law's parameters) -> coordinate."""
+        labels = self.labels or ("",)
+        at = {name: i for i, name in enumerate(self.names)}
+        rows = [[at[f"{p}[{g}]" if p in self.own else p] for p in self.law.names] for g in labels]
+        return np.array(rows)
+
+    @cached_property
+    def base(self) -> tuple[str, ...]:
+        """The law's parameter that each coordinate is."""
+        out = [""] * len(self.names)
+        for row in self.position:
+            for i, p in zip(row, self.law.names, strict=True):
+                out[i] = p
+        return tuple(out)
+
+    def held(self, i: int) -> float | None:
+        return self.fixed.get(self.names[i], self.fixed.get(self.base[i]))
+
+    @cached_property
+    def in_log(self) -> np.ndarray:
+        return np.array([self.law.in_log(p) for p in self.base])
+
+    @cached_property
+    def free(self) -> np.ndarray:
+        return np.array([self.held(i) is None for i in range(len(self.names))])
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        return self.target if self.loss.raw else np.log(self.target)
+
+    @cached_property
+    def w(self) -> np.ndarray:
+        return np.ones(len(self.target)) if self.weights is None else self.weights
+
+    @cached_property
+    def logs(self) -> dict[str, np.ndarray]:
+        """Logs of the inputs, of a power sum."""
+        return {x: np.log(self.inputs[x]) for x in self.law.inputs}
+
+    @cached_property
+    def centre(self) -> dict[str, float]:
+        # a shifted term changes its coefficient by its exponent: a fixed coefficient, or one shared between
+        # groups of different exponents, would be no single coordinate
+        kept = set()
+        for c, powers in self.law.terms.items():
+            given = {c, *(f"{c}[{g}]" for g in self.labels)} & {*self.fixed, *self.bounds}
+            if given or (c not in self.own and set(powers.values()) & set(self.own)):
+                kept |= set(powers)
+        return {x: 0.0 if x in kept else float(np.mean(v)) for x, v in self.logs.items()}
+
+    @cached_property
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bounds (P,) of the coordinates, centred."""
+        pairs = [self._ends(name, base) for name, base in zip(self.names, self.base, strict=True)]
+        low, high = np.array(pairs, float).T
+        return low, high
+
+    def _ends(self, name: str, base: str) -> tuple[float, float]:
+        low, high = self.bounds.get(name, self.bounds.get(base, self.law.domain(base)))
+        if not self.law.in_log(base):
+            return low, high
+        if not self.law.terms:
+            most = high if np.isfinite(high) else 1e6 * float(np.abs(self.target).max())
+            return np.log(max(low, TINY * most)), np.log(most)
+        # a term may be steep, but at the centre it is no larger than the losses are
+        reach = sum(self.law.domain(e)[1] * abs(np.log(self.inputs[x]).max()) * (self.centre[x] == 0)
+                    for x, e in self.law.terms[base].items())  # fmt: skip
+        floor = np.log(FLOOR * np.abs(self.target).min())
+        ceiling = np.log(1e3 * np.abs(self.target).max()) + reach
+        return max(floor, np.log(low) if low > 0 else floor), min(ceiling, np.log(high))
+
+    @cached_property
+    def reach(self) -> np.ndarray:
+        """(P,) the longest step of a coordinate."""
+        low, high = self.box
+        wide = np.where(np.isfinite(high - low), 0.5 * (high - low), np.inf)
+        return np.where(self.in_log | bool(self.law.terms), 2.0, wide)
+
+    @cached_property
+    def model(self) -> Model:
+        return PowerSum(self) if self.law.terms else Formula(self)
+
+    def shift(self, u: np.ndarray, sign: float) -> np.ndarray:
+        """Coordinates from centred to plain inputs (sign +1), or back (sign -1)."""
+        u = np.array(u, float)
+        done = set()
+        for row in self.position if self.law.terms else ():
+            place = dict(zip(self.law.names, row, strict=True))
+            for c, powers in self.law.terms.items():
+                if place[c] not in done:
+                    done.add(place[c])
+                    for x, e in powers.items():
+                        u[..., place[c]] += sign * u[..., place[e]] * self.centre[x]
+        return u
+
+    def coordinates(self, params: Mapping[str, float]) -> np.ndarray:
+        """Centred coordinates (P,) of parameters by their full names."""
+        x = np.array([params[name] for name in self.names], float)
+        with np.errstate(divide="ignore"):
+            return self.shift(np.where(self.in_log, np.maximum(np.log(np.abs(x)), ZERO), x), -1.0)
+
+    def parameters(self, u: np.ndarray) -> np.ndarray:
+        """Parameters (..., P) at plain coordinates."""
+        return np.where(self.in_log, np.exp(np.minimum(np.where(self.in_log, u, 0.0), 700.0)), u)
+
+
+class PowerSum:
+    """A sum of terms exp(M_k u): with s_k the share of term k in the law, J = sum s_k M_k, and the derivatives
+    of log L are sums over pairs of terms of products with fixed matrices."""
+
+    def __init__(self, problem: Problem):
+        law, loss = problem.law, problem.loss
+        n, size = len(problem.target), len(problem.names)
+        group = np.zeros(n, int) if problem.group is None else problem.group
+        place = {p: problem.position[group, i] for i, p in enumerate(law.names)}
+        every = np.arange(n)
+        self.design = np.zeros((len(law.terms), n, size))
+        for k, (c, powers) in enumerate(law.terms.items()):
+            self.design[k, every, place[c]] = 1.0
+            for x, e in powers.items():
+                self.design[k, every, place[e]] -= problem.logs[x] - problem.centre[x]
+        self.loss, self.size = loss, size
+        self.columns = [np.flatnonzero(m.any(0)) for m in self.design]
+        self.parts = [np.ascontiguousarray(m[:, c]) for m, c in zip(self.design, self.columns, strict=True)]
+        self.constant = [bool((p == p[0]).all()) for p in self.parts]
+        self.pairs = []
+        for k, (left, rows) in enumerate(zip(self.parts, self.columns, strict=True)):
+            for m in range(k + 1):
+                product = (left[:, :, None] * self.parts[m][:, None, :]).reshape(n, -1)
+                at = (rows[:, None] * size + self.columns[m][None]).ravel()
+                used = product.any(0)
+                self.pairs.append((k, m, np.ascontiguousarray(product[:, used]), at[used]))
+
+    def _terms(self, u: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        terms = []
+        for columns, part, constant in zip(self.columns, self.parts, self.constant, strict=True):
+            terms.append(np.exp(u[:, columns] @ (part[:1] if constant else part).T))
+        return terms, sum(terms[1:], terms[0] + np.zeros((1, len(self.design[0]))))
+
+    def fitted(self, u: np.ndarray) -> np.ndarray:
+        total = self._terms(u)[1]
+        return total if self.loss.raw else np.log(total)
+
+    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> Derivatives:
+        terms, total = self._terms(u)
+        if self.loss.raw:
+            shares, q = terms, 0.0
+            value, psi, inside = self.loss.scores(y - total, w)
+        else:
+            value, psi, inside = self.loss.scores(y - np.log(total), w)
+            total = 1.0 / total
+            shares, q = [t * total for t in terms], psi
+        q = inside + q
+        flat = np.zeros((len(u), self.size * self.size))
+        gradient, scale = np.zeros(u.shape), np.zeros(u.shape)
+        for k, (share, part, columns) in enumerate(zip(shares, self.parts, self.columns, strict=True)):
+            mixed = psi * share
+            gradient[:, columns] -= mixed @ part
+            curved = q * share
+            for left, right, product, at in self.pairs:
+                if left == k:
+                    with_other = curved * shares[right]
+                    flat[:, at] += (with_other - mixed if right == k else with_other) @ product
+                    if right != k:
+                        flat[:, self._transposed(at)] += with_other @ product
+            scale[:, columns] += (w * share * share) @ part**2
+        return value, gradient, flat.reshape(-1, self.size, self.size), scale
+
+    def _transposed(self, at: np.ndarray) -> np.ndarray:
+        return (at % self.size) * self.size + at // self.size
+
+    def jacobian(self, u: np.ndarray) -> np.ndarray:
+        terms, total = self._terms(u[None])
+        shares = [t if self.loss.raw else t / total for t in terms]
+        return sum(
+            np.broadcast_to(s, total.shape)[0, :, None] * m for s, m in zip(shares, self.design, strict=True)
+        )
+
+
+class Formula:
+    """Any formula, by jax in a float64 scope. Batches have one size, so that each law is compiled once."""
+
+    def __init__(self, problem: Problem):
+        self.problem, self.loss = problem, problem.loss
+        n, size = len(problem.target), len(problem.names)
+        self.batch = int(np.clip(WORK // (n * size), 1, 64))
+        group = np.zeros(n, int) if problem.group is None else problem.group
+        self.rows = problem.position[group]
+        self.inputs = tuple(np.asarray(problem.inputs[x], float) for x in problem.law.inputs)
+
+    def _call(self, what: str, u: np.ndarray, *more: np.ndarray) -> tuple[np.ndarray, ...]:
+        law, size = self.problem.law, self.batch
+        run = _compiled(law.function, law.names, law.inputs, tuple(self.problem.in_log), self.loss.raw)[what]
+        parts = []
+        with float64(), np.errstate(all="ignore"):
+            for i in range(0, len(u), size):
+                block = [x[i : i + size] for x in (u, *more)]
+                short = size - len(block[0])
+                block = [np.concatenate([x, np.repeat(x[-1:], short, 0)]) if short else x for x in block]
+                try:
+                    out = run(*block, self.rows, self.inputs, self.loss.delta)
+                except (TypeError, AttributeError, ValueError) as error:  # jax's tracer errors are TypeErrors
+                    raise AnalysisError(_broken(law, error)) from error
+                parts.append([np.asarray(x)[: size - short] for x in out])
+        return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
+
+    def fitted(self, u: np.ndarray) -> np.ndarray:
+        return self._call("fitted", u)[0]
+
+    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> Derivatives:
+        shape = (len(u), len(self.problem.target))
+        value, gradient, hessian, scale = self._call(
+            "derivatives", u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)
+        )
+        finite = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
+        gradient, scale = np.nan_to_num(gradient), np.nan_to_num(scale)
+        return np.where(finite, value, np.inf), gradient, np.nan_to_num(hessian), scale
+
+    def jacobian(self, u: np.ndarray) -> np.ndarray:
+        return self._call("jacobian", u[None])[0][0]
+
+
+@lru_cache(maxsize=64)
+def _compiled(
+    function: Any, names: tuple[str, ...], inputs: tuple[str, ...], in_log: tuple[bool, ...], raw: bool
+) -> dict[str, Any]:
+    import jax
+    import jax.numpy as jnp
+
+    def law(u: Any, rows: Any, x: Any) -> Any:
+        natural = jnp.where(jnp.array(in_log), jnp.exp(jnp.where(jnp.array(in_log), u, 0.0)), u)
+        params = {name: natural[rows[:, i]] for i, name in enumerate(names)}
+        value = function(**params, **dict(zip(inputs, x, strict=True))) + jnp.zeros(len(rows))
+        return value if raw else jnp.log(value)
+
+    def objective(u: Any, y: Any, w: Any, rows: Any, x: Any, delta: Any) -> Any:
+        r = y - law(u, rows, x)
+        psi = jnp.clip(r, -delta, delta)
+        return (w * psi * (r - 0.5 * psi)).sum()
+
+    def derivatives(u: Any, y: Any, w: Any, rows: Any, x: Any, delta: Any) -> Any:
+        r = y - law(u, rows, x)
+        psi = jnp.clip(r, -delta, delta)
+        jacobian = jax.jacfwd(law)(u, rows, x)
+        inside = w * (jnp.abs(r) <= delta)
+        curved = jax.hessian(lambda v: (w * psi * law(v, rows, x)).sum())(u)
+        hessian = jnp.einsum("n,np,nq->pq", inside, jacobian, jacobian) - curved
+        value = (w * psi * (r - 0.5 * psi)).sum()
+        return value, -(w * psi) @ jacobian, hessian, w @ jacobian**2
+
+    def batched(one: Any, varying: int, takes_delta: bool) -> Any:
+        def run(*given: Any) -> Any:
+            shared = given[varying:] if takes_delta else given[varying:-1]
+            return one(*given[:varying], *shared)
+
+        return jax.jit(jax.vmap(run, in_axes=(0,) * varying + (None, None, None)))
+
+    return {
+        "fitted": batched(lambda u, rows, x: (law(u, rows, x),), 1, False),
+        "jacobian": batched(lambda u, rows, x: (jax.jacfwd(law)(u, rows, x),), 1, False),
+        "derivatives": batched(derivatives, 3, True),
+    }

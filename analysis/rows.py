@@ -1,0 +1,141 @@
+"""From a table to the numbers that a law is fitted to: inputs, target, weights, groups, clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.laws import Law
+from analysis.tables import CONVENTIONS, clusters, row_names, select
+
+RUNS = ("params", "tokens", "loss")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``frame``: rows kept, sorted, with columns N, D, C, L where known; ``inputs`` and ``target`` (n,);
+    ``cluster`` index per row and what it is ``by``."""
+
+    frame: Any
+    inputs: dict[str, np.ndarray]
+    target: np.ndarray
+    weights: np.ndarray | None
+    group: np.ndarray | None
+    labels: tuple[str, ...]
+    cluster: np.ndarray
+    by: str
+    excluded: tuple[dict[str, str], ...]
+
+
+def prepare(
+    law: Law,
+    table: pd.DataFrame,
+    *,
+    convention: str = "total",
+    roles: Sequence[str] = ("fit",),
+    target: str = "loss",
+    weights: str | None = None,
+    groups: str | None = None,
+    cluster: str | None = None,
+    signed: bool = False,
+) -> Rows:
+    """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it, are
+    excluded by name; ``signed`` targets may be negative. Raises AnalysisError with every missing column."""
+    if convention not in CONVENTIONS:
+        raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
+    standard = target == "loss" and set(RUNS) <= set(table.columns) and not signed
+    frame: Any
+    frame, excluded = (
+        select(table, roles, convention=convention) if standard else _any(table, roles, convention)
+    )
+    named = [x for x in (weights, groups, cluster) if x is not None]
+    if not standard:
+        named.append(target)
+    missing = [x for x in (*law.inputs, *named) if x not in frame.columns]
+    if missing:
+        raise AnalysisError([
+            f"column {_source(x, convention)!r} is missing; law {law.name!r} needs {', '.join(law.inputs)} and "
+            f"{target!r}; the table has {', '.join(map(str, table.columns))}" for x in dict.fromkeys(missing)
+        ])  # fmt: skip
+    if not standard:
+        frame["L"] = frame[target]
+    positive = [x for x in law.inputs if x in "NDC" or law.terms] + ([] if signed else ["L"])
+    numbers = list(dict.fromkeys([*law.inputs, "L", *([weights] if weights else [])]))
+    bad = _bad(frame, numbers, {*positive, *([weights] if weights else [])})
+    for x in (groups, cluster):
+        if x is not None:
+            bad = [
+                b or (f"{x} is empty" if empty else "") for b, empty in zip(bad, frame[x].isna(), strict=True)
+            ]
+    names = row_names(frame)
+    excluded = [*excluded, *({"row": r, "reason": b} for r, b in zip(names, bad, strict=True) if b)]
+    frame = frame[np.array([not b for b in bad], bool)]
+    frame[numbers] = frame[numbers].astype(float)
+    order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]
+    frame = frame.sort_values(order, kind="stable")  # a table's order must not matter
+    codes, labels = pd.factorize(frame[groups].astype(str), sort=True) if groups else (None, ())
+    index, by = _clusters(frame, cluster)
+    return Rows(
+        frame=frame,
+        inputs={x: frame[x].to_numpy(float) for x in law.inputs},
+        target=frame["L"].to_numpy(float),
+        weights=frame[weights].to_numpy(float) / frame[weights].mean() if weights else None,
+        group=codes,
+        labels=tuple(map(str, labels)),
+        cluster=index,
+        by=by,
+        excluded=tuple(excluded),
+    )
+
+
+def _source(x: str, convention: str) -> str:
+    return {"N": CONVENTIONS[convention][0], "D": "tokens", "C": "flops"}.get(x, x)
+
+
+def _any(table: pd.DataFrame, roles: Sequence[str], convention: str) -> tuple[Any, list[dict[str, str]]]:
+    """Rows of a table that need not have sizes, tokens and losses; N, D, C where its columns give them."""
+    if not len(table):
+        raise AnalysisError("table: no rows; a fit needs runs")
+    frame: Any = table.copy()
+    size, per_token, _ = CONVENTIONS[convention]
+    for x, column in {"N": size, "D": "tokens", "C": "flops"}.items():
+        if column in frame.columns:
+            frame[x] = frame[column]
+    if "C" not in frame.columns and {"N", "D"} <= set(frame.columns):
+        n, d = (pd.to_numeric(frame[x], errors="coerce") for x in "ND")
+        frame["C"] = (per_token or 6.0) * n * d
+    reasons = []
+    for row in frame[[c for c in ("role", "status") if c in frame.columns]].to_dict("records"):
+        role, status = row.get("role"), row.get("status")
+        off = "" if pd.isna(role) or role in roles else f"role is {role}"
+        reasons.append(off or ("" if pd.isna(status) or status == "ok" else f"status is {status}"))
+    reasons = reasons or [""] * len(frame)
+    excluded = [{"row": r, "reason": b} for r, b in zip(row_names(frame), reasons, strict=True) if b]
+    return frame[np.array([not b for b in reasons], bool)].copy(), excluded
+
+
+def _bad(frame: Any, columns: Sequence[str], positive: set[str]) -> list[str]:
+    """Per row, which numbers a fit cannot use."""
+    out = [""] * len(frame)
+    for x in columns:
+        v = pd.to_numeric(frame[x], errors="coerce").to_numpy(float)
+        wrong = ~np.isfinite(v) | ((v <= 0) if x in positive else False)
+        for i in np.flatnonzero(wrong):
+            what = "finite and positive" if x in positive else "a finite number"
+            out[i] = (out[i] + "; " if out[i] else "") + f"{x} = {frame[x].iloc[i]} is not {what}"
+    return out
+
+
+def _clusters(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
+    if column is not None:
+        return pd.factorize(frame[column])[0], column
+    if "params" not in frame.columns and "N" in frame.columns:
+        frame = frame.assign(params=frame["N"])
+    if "params" in frame.columns and len(frame):
+        return clusters(frame)
+    return np.arange(len(frame)), "run"
