@@ -39,8 +39,8 @@ class Cost:
 
 
 def split_terms(law: Law) -> tuple[str, str, str, str] | None:
-    """(A, alpha, B, beta) of a law with one term in N alone and one in D alone, of different exponents; None for any
-    other law."""
+    """(A, alpha, B, beta) of a law with one term in N alone and one in D alone, of different exponents; None
+    for any other law."""
     found = _two_terms(law)
     return None if found is None or found[1] == found[3] else found
 
@@ -68,8 +68,9 @@ def exponents(law: Law, u: np.ndarray, cost: Cost) -> tuple[np.ndarray, np.ndarr
 def best_sizes(
     value: Callable[[np.ndarray, np.ndarray], np.ndarray], cost: Cost, n: np.ndarray, c: float
 ) -> np.ndarray:
-    """N* (R,) at compute ``c`` of any law: ``value`` gives its (R, m) values at sizes and tokens (m,); ``n`` the
-    table's sizes. A parabola in log N through the least three of many sizes; nan where the least is at an end."""
+    """N* (R,) at compute ``c`` of any law: ``value`` gives its (R, m) values at sizes and tokens (m,); ``n``
+    the table's sizes. A parabola in log N through the least three of many sizes; nan where the least is at an
+    end."""
     x = np.linspace(np.log(n.min() / BEYOND), np.log(n.max() * BEYOND), SIZES)
     y = value(np.exp(x), cost.tokens(np.exp(x), c))
     k = np.argmin(np.where(np.isfinite(y), y, np.inf), axis=1)

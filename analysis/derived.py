@@ -1,4 +1,5 @@
-"""Quantities that follow from a fitted law: a and b of N* ~ C^a, D* ~ C^b, and N* itself, with their draws."""
+"""Quantities that follow from a fitted law: a and b of N* ~ C^a, D* ~ C^b, and N* itself, with their
+draws."""
 
 from __future__ import annotations
 
@@ -14,11 +15,13 @@ STEP = 0.5  # in log C, over which a local exponent is taken
 
 def allocation(problem: Problem, columns: Any) -> bool:
     """Whether the law allots compute between N and D, and the table says what that costs."""
-    return set(problem.law.inputs) == {"N", "D"} and all(x in columns for x in "NDC")
+    known = not {"a", "b"} & set(problem.names)  # a law's own names come first
+    return known and set(problem.law.inputs) == {"N", "D"} and all(x in columns for x in "NDC")
 
 
-def values(problem: Problem, u: np.ndarray, inputs: dict[str, np.ndarray], group: int = 0) -> np.ndarray:
-    """(R, m) the law at plain coordinates ``u`` (R, P) and inputs (m,), with the parameters of ``group``; at a
+def values(problem: Problem, u: np.ndarray, inputs: dict[str, np.ndarray], group: Any = 0) -> np.ndarray:
+    """(R, m) the law at plain coordinates ``u`` (R, P) and inputs (m,), with the parameters of ``group``; at
+    a
     ``group`` (m,) of indices, with those of each."""
     x = problem.parameters(u)
     at = problem.position[group].reshape(-1, len(problem.law.names))
@@ -37,7 +40,8 @@ def best(problem: Problem, u: np.ndarray, cost: Cost, c: float, group: int = 0) 
 
 
 def best_exponents(problem: Problem, u: np.ndarray, cost: Cost) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(a, b, log G) of draws (R, P); without a closed form, a is that at the middle of the table's compute."""
+    """(a, b, log G) of draws (R, P); without a closed form, a is that at the middle of the table's
+    compute."""
     closed = exponents(problem.law, u[:, problem.position[0]], cost)
     if closed is not None:
         return closed

@@ -73,12 +73,14 @@ def fit(
     level: float = 0.9,
     excluded: Sequence[Mapping[str, str]] = (),
 ) -> Fit:
-    """Fit ``law`` (a name of ``LAWS``, ``file.py:NAME`` or a Law) to the rows of ``table`` with these ``roles``.
+    """Fit ``law`` (a name of ``LAWS``, ``file.py:NAME`` or a Law) to the rows of ``table`` with these
+    ``roles``.
 
-    ``bootstrap``: replicates for intervals by ``method`` (``intervals.METHODS``, or ``profile``), clustered by
-    column ``cluster`` (left out: trunk, else seed and size, else size); 0 takes a linearised covariance.
+    ``bootstrap``: replicates for intervals by ``method`` (``intervals.METHODS``, or ``profile``), clustered
+    by column ``cluster`` (left out: trunk, else seed and size, else size); 0 takes a linearised covariance.
     ``fixed`` parameters are held, ``bounds`` narrow domains. ``target``, ``weights``: columns. ``groups``: a
-    column of data sets fitted together: parameters in ``own`` (left out: the linear ones) have a value for each,
+    column of data sets fitted together: parameters in ``own`` (left out: the linear ones) have a value for
+    each,
     ``A[name]``, the others are shared. ``level`` of the intervals. ``excluded``: rows left out before, to be
     listed with ours. A table that determines nothing gives status ``not_identified`` and no parameters.
     Raises AnalysisError for a bad request or table.
@@ -87,7 +89,8 @@ def fit(
     own = tuple(law.linear if own is None else own) if groups else tuple(own or ())
     setup = {"target": target, "weights": weights, "groups": groups, "own": own, "cluster": cluster}
     asked = Request(
-        law, objective, delta, bootstrap, method, dict(fixed or {}), dict(bounds or {}), level, seed, convention, setup
+        law, objective, delta, bootstrap, method, dict(fixed or {}), dict(bounds or {}), level, seed,
+        convention, setup
     )  # fmt: skip
     _check(asked)
     rows = prepare(
@@ -252,7 +255,7 @@ def _noise(
     r = problem.y - fitted
     left = np.log(problem.target) - np.log(fitted) if problem.loss.raw and space == "log" else r
     degrees = max(len(r) - int(problem.free.sum()), 1)
-    repeated = "role" in table.columns and (table["role"] == "noise").any()
+    repeated = "role" in table.columns and bool((table["role"] == "noise").to_numpy().any())
     seeds = seed_noise(table) if repeated and set(RUNS) <= set(table.columns) and space == "log" else None
     noise = {
         "sd_log": float(np.sqrt(left @ left / degrees)),
@@ -286,7 +289,7 @@ def _assemble(
     ambiguous = identify.ambiguity(problem, solution)
     identified = identify.verdicts(problem, solution, point | optimum, bounds, ambiguous)
     for name in ("a", "b"):
-        if name in optimum and identified[name]["verdict"] != "yes":
+        if optimum and identified[name]["verdict"] != "yes":
             optimum[name] = None
     noise, residuals, space = _noise(problem, solution, rows, table)
     delta = float(problem.loss.delta) if np.isfinite(problem.loss.delta) else None
@@ -329,8 +332,7 @@ def _parameter_intervals(
 ) -> tuple[dict[str, tuple[float, float]], str]:
     draws, out = problem.parameters(found.u), {}
     for i, name in enumerate(problem.names):
-        positive = point[name] > 0 and (problem.in_log[i] or bool(problem.law.terms))
-        log = positive or point[name] == 0 and bool(problem.in_log[i])
+        log = bool(problem.in_log[i]) or (point[name] > 0 and bool(problem.law.terms))
         out[name] = interval(point[name], draws[:, i], asked.level, found.degrees, log=log)
     if asked.method != "profile":
         return out, found.method
@@ -339,8 +341,7 @@ def _parameter_intervals(
         if problem.free[i] and point[name] != 0:
             held = profile(problem, solution, name, level=asked.level, cluster=cluster,
                            simulations=SIMULATIONS, seed=asked.seed)  # fmt: skip
-            open_low, open_high = (0.0 if problem.in_log[i] else -np.inf), np.inf
-            ends = problem.law.domain(problem.base[i]) if not problem.in_log[i] else (open_low, 1e300)
+            ends = (0.0, 1e300) if problem.in_log[i] else problem.law.domain(problem.base[i])
             out[name] = (
                 ends[0] if held.low is None else held.low,
                 ends[1] if held.high is None else held.high,
@@ -359,10 +360,8 @@ def _others(
     losses = {"huber": Loss(max(delta, LEAST_DELTA)), "log-ls": Loss(), "raw-ls": Loss(raw=True)}
     for kind, loss in losses.items():
         tuned = kind == "huber" and asked.delta is None
-        if (
-            kind == asked.objective
-            and (kind != "huber" or tuned)
-            or (not loss.raw and problem.target.min() <= 0)
+        if (kind == asked.objective and (kind != "huber" or tuned)) or (
+            not loss.raw and problem.target.min() <= 0
         ):
             continue
         here = replace(problem, loss=loss)

@@ -67,8 +67,8 @@ def proportional(inputs: Mapping[str, np.ndarray]) -> str:
 
 
 def rivals(problem: Problem, solution: Solution) -> tuple[list[np.ndarray], float | None]:
-    """Other optima (plain coordinates) that fit as well at the noise level, and the objective reached from the
-    exchanged optimum ((A, alpha) with (B, beta)), if the law has such a pair."""
+    """Other optima (plain coordinates) that fit as well at the noise level, and the objective reached from
+    the exchanged optimum ((A, alpha) with (B, beta)), if the law has such a pair."""
     law, names = problem.law, problem.names
     ends, end_values, exchanged = solution.ends, solution.end_values, None
     pair = split_terms(law)

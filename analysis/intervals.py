@@ -1,11 +1,11 @@
 """Replicates of a fit that respect clusters: runs of one trunk or size share noise.
 
-Many clusters: they are drawn with replacement (pairs cluster bootstrap, percentile). Fewer than ``MANY``: a pairs
-bootstrap under-covers (Cameron, Gelbach & Miller 2008), so the clusters' residuals, adjusted for leverage as a
-jackknife does (CR3; Bell & McCaffrey 2002), are multiplied by Webb's six-point weights. Deviations are stretched
-by t(G - 1) / z. On 21 runs of 7 sizes at nominal 90 %, 60 to 100 simulations each with independent and with
-clustered noise: CR3 covers .90-.97 and CR2 .78-.89 (alpha, beta, E, mean loss at 3x compute); a new run at 3x,
-CR3: .85-.90.
+Many clusters: they are drawn with replacement (pairs cluster bootstrap, percentile). Fewer than ``MANY``: a
+pairs bootstrap under-covers (Cameron, Gelbach & Miller 2008), so the clusters' residuals, adjusted for
+leverage as a jackknife does (CR3; Bell & McCaffrey 2002), are multiplied by Webb's six-point weights.
+Deviations are stretched by t(G - 1) / z. On 21 runs of 7 sizes at nominal 90 %, 60 to 100 simulations each
+with independent and with clustered noise: CR3 covers .90-.97 and CR2 .78-.89 (alpha, beta, E, mean loss at 3x
+compute); a new run at 3x, CR3: .85-.90.
 
 Every method gives draws of the coordinates, so that parameters, derived quantities and predictions have their
 intervals in one way. Analytic ones (jackknife, hessian, hc3, cr3) draw from their normal distribution.
@@ -46,8 +46,10 @@ AGREE = 1e-6
 
 @dataclass(frozen=True)
 class Replicates:
-    """``u`` (R, P) plain coordinates; ``kind`` of ``METHODS`` and ``method`` in words; ``degrees`` of freedom;
-    ``check``: how many of the replicates that were solved again from many starts had found the same optimum."""
+    """``u`` (R, P) plain coordinates; ``kind`` of ``METHODS`` and ``method`` in words; ``degrees`` of
+    freedom;
+    ``check``: how many of the replicates that were solved again from many starts had found the same
+    optimum."""
 
     u: np.ndarray
     kind: str

@@ -1,8 +1,8 @@
 """Laws: names plus one formula. A short definition is all that fitting, intervals and prediction need.
 
 Two ways to write one. ``terms``: a sum of coefficients times powers of the inputs, with derivatives in closed
-form. ``function``: any formula of named parameters and inputs, written with operators and ``jax.numpy``, whose
-derivatives jax takes inside a float64 scope of its own; no global setting changes::
+form. ``function``: any formula of named parameters and inputs, written with operators and ``jax.numpy``,
+whose derivatives jax takes inside a float64 scope of its own; no global setting changes::
 
     import jax.numpy as jnp
     from analysis import Law, fit
@@ -38,9 +38,9 @@ ZERO = -1e4  # the log of a coefficient that is 0: exp(ZERO) == 0.0, and ZERO * 
 class Law:
     """A formula for the target of a run.
 
-    ``terms``: coefficient -> {input: exponent}: L = sum of coefficient / prod input^exponent. An empty mapping
-    is a constant, the irreducible loss; an exponent named twice is shared. Coefficients are >= 0, exponents lie
-    in ``domains`` (default 0.001 .. 3).
+    ``terms``: coefficient -> {input: exponent}: L = sum of coefficient / prod input^exponent. An empty
+    mapping is a constant, the irreducible loss; an exponent named twice is shared. Coefficients are >= 0,
+    exponents lie in ``domains`` (default 0.001 .. 3).
 
     ``function``: called with every parameter and input by name, arrays that broadcast against each other; it
     must work row by row. Its parameters are the keys of ``domains`` (low, high), its inputs its other
@@ -150,7 +150,7 @@ class Law:
                 raise AnalysisError(_broken(self, error)) from error
 
     def to_dict(self) -> dict[str, Any]:
-        shown = {"name": self.name, "formula": self.formula}
+        shown: dict[str, Any] = {"name": self.name, "formula": self.formula}
         if self.terms:
             shown["terms"] = {c: dict(p) for c, p in self.terms.items()}
             bounded = (*self.exponents, *(c for c in self.coefficients if c in self.domains))
@@ -223,7 +223,7 @@ def find(law: str) -> Law:
     return found
 
 
-def _kaplan(N: Any, D: Any, Nc: Any, Dc: Any, aN: Any, aD: Any) -> Any:  # noqa: N803 (names of the paper)
+def _kaplan(N: Any, D: Any, Nc: Any, Dc: Any, aN: Any, aD: Any) -> Any:
     return ((Nc / N) ** (aN / aD) + Dc / D) ** aD
 
 

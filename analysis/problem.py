@@ -7,7 +7,7 @@ Shapes: R problems solved together, n rows, P coordinates. A coordinate is a par
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
@@ -61,8 +61,9 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """``inputs`` and ``target`` (n,); ``fixed`` parameters; ``weights`` (n,) of rows. With ``labels`` of groups
-    and the ``group`` (n,) of each row, every parameter in ``own`` has a value per group, named ``A[label]``.
+    """``inputs`` and ``target`` (n,); ``fixed`` parameters; ``weights`` (n,) of rows. With ``labels`` of
+    groups and the ``group`` (n,) of each row, every parameter in ``own`` has a value per group, named
+    ``A[label]``.
     ``bounds`` narrow domains. ``fixed`` and ``bounds`` take either name."""
 
     law: Law
@@ -161,6 +162,12 @@ class Problem:
         wide = np.where(np.isfinite(high - low), 0.5 * (high - low), np.inf)
         return np.where(self.in_log | bool(self.law.terms), 2.0, wide)
 
+    def at(self, rows: np.ndarray) -> Problem:
+        """The same problem of some rows."""
+        weights, group = (None if x is None else x[rows] for x in (self.weights, self.group))
+        inputs = {name: v[rows] for name, v in self.inputs.items()}
+        return replace(self, inputs=inputs, target=self.target[rows], weights=weights, group=group)
+
     @cached_property
     def model(self) -> Model:
         return PowerSum(self) if self.law.terms else Formula(self)
@@ -190,8 +197,8 @@ class Problem:
 
 
 class PowerSum:
-    """A sum of terms exp(M_k u): with s_k the share of term k in the law, J = sum s_k M_k, and the derivatives
-    of log L are sums over pairs of terms of products with fixed matrices."""
+    """A sum of terms exp(M_k u): with s_k the share of term k in the law, J = sum s_k M_k, and the
+    derivatives of log L are sums over pairs of terms of products with fixed matrices."""
 
     def __init__(self, problem: Problem):
         law, loss = problem.law, problem.loss
@@ -257,9 +264,8 @@ class PowerSum:
     def jacobian(self, u: np.ndarray) -> np.ndarray:
         terms, total = self._terms(u[None])
         shares = [t if self.loss.raw else t / total for t in terms]
-        return sum(
-            np.broadcast_to(s, total.shape)[0, :, None] * m for s, m in zip(shares, self.design, strict=True)
-        )
+        wide = np.stack([np.broadcast_to(s, total.shape)[0] for s in shares])
+        return np.einsum("kn,knp->np", wide, self.design)
 
 
 class Formula:
@@ -268,7 +274,7 @@ class Formula:
     def __init__(self, problem: Problem):
         self.problem, self.loss = problem, problem.loss
         n, size = len(problem.target), len(problem.names)
-        self.batch = int(np.clip(WORK // (n * size), 1, 64))
+        self.batch = int(np.clip(WORK // (n * size), 1, 16))
         group = np.zeros(n, int) if problem.group is None else problem.group
         self.rows = problem.position[group]
         self.inputs = tuple(np.asarray(problem.inputs[x], float) for x in problem.law.inputs)

@@ -44,9 +44,9 @@ def profile(
 ) -> Profile:
     """Profile of the objective over ``name``, a free parameter.
 
-    A Huber objective is no likelihood and clusters share noise: with ``simulations`` wild (by ``cluster``, else
-    by row) the threshold is the ``level`` quantile of what the objective falls when the parameter is freed from
-    the value that made the data. Without, it is that of t^2 times the robust noise square.
+    A Huber objective is no likelihood and clusters share noise: with ``simulations`` wild (by ``cluster``,
+    else by row) the threshold is the ``level`` quantile of what the objective falls when the parameter is
+    freed from the value that made the data. Without, it is that of t^2 times the robust noise square.
     """
     i = problem.names.index(name)
     plain = problem.shift(solution.u, 1.0)
@@ -102,7 +102,8 @@ def _grid(problem: Problem, solution: Solution, i: int, centre: float) -> np.nda
 
 
 def _crossings(at: np.ndarray, above: np.ndarray, centre: float) -> tuple[float | None, float | None]:
-    """Where the curve first passes zero to either side of the optimum, by interpolation; None if it does not."""
+    """Where the curve first passes zero to either side of the optimum, by interpolation; None if it does
+    not."""
     out: list[float | None] = []
     for side in (at[::-1], above[::-1]), (at, above):
         x, y = side

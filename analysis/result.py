@@ -36,12 +36,12 @@ class Fit:
     ``params``: value where the verdict in ``identified`` is ``yes``, else None. ``solution``: every parameter
     at the optimum (empty if nothing is identified); predictions use it, claims should not.
     ``identified``: per parameter and for a, b (N* ~ C^a, D* ~ C^b) ``{verdict, reason[, bound]}``.
-    ``data``: the rows fitted, as columns row, label, cluster, the inputs, N, D, C where known, L, residual (log L
-    - log law; without logs where ``setup["space"]`` is raw).
+    ``data``: the rows fitted, as columns row, label, cluster, the inputs, N, D, C where known, L, residual
+    (log L - log law; without logs where ``setup["space"]`` is raw).
     ``noise``: standard deviations of the residuals (``sd_log``, with ``degrees``; ``robust_sd_log``) and of
     repeated seeds (``seeds``); ``clusters_alike_p`` of the permutation test that clusters share noise.
-    ``replicates``: coordinates (logs of coefficients, exponents). ``others``: parameters under objectives that
-    disagree by more than the interval. ``setup``: columns and bounds asked for.
+    ``replicates``: coordinates (logs of coefficients, exponents). ``others``: parameters under objectives
+    that disagree by more than the interval. ``setup``: columns and bounds asked for.
     """
 
     law: Law
@@ -105,8 +105,8 @@ class Fit:
         return pd.DataFrame(np.cov(self.problem.parameters(self._draws).T, ddof=0), names, names)
 
     def ci(self, level: float | None = None) -> pd.DataFrame:
-        """Per parameter and for a, b: estimate, low, high, verdict, reason; what is not identified is nan, what
-        is one-sided has its bound only. Another ``level`` than the fit's comes from the replicates."""
+        """Per parameter and for a, b: estimate, low, high, verdict, reason; what is not identified is nan,
+        what is one-sided has its bound only. Another ``level`` than the fit's comes from the replicates."""
         rows = {}
         again = self._intervals_at(level) if level not in (None, self.level) and self.usable else None
         for name, found in self.identified.items():
@@ -144,8 +144,8 @@ class Fit:
         level: float | None = None,
         **inputs: Any,
     ) -> Prediction:
-        """Loss at ``rows``: a table of runs, or the inputs that the law needs, as ``predict(N=1e9, D=2e10)``. With
-        C alone, at the N and D that are best for it. Raises AnalysisError."""
+        """Loss at ``rows``: a table of runs, or the inputs that the law needs, as ``predict(N=1e9, D=2e10)``.
+        With C alone, at the N and D that are best for it. Raises AnalysisError."""
         self._need("predict")
         level = self.level if level is None else level
         asked: Any = inputs if rows is None else rows
@@ -173,8 +173,8 @@ class Fit:
 
     def _warnings(self, out: pd.DataFrame) -> tuple[str, ...]:
         notes = []
-        if (out["extrapolation"] > FAR).any():
-            far = float(out["extrapolation"].max())
+        far = float(out["extrapolation"].to_numpy().max(initial=0.0))
+        if far > FAR:
             notes.append(f"{far:.3g}x beyond the data: intervals assume that the law holds there")
         if self.status["code"] == "several_optima":
             notes.append(f"{self.status['message']}; off the line of the data the optima disagree")
@@ -257,8 +257,8 @@ class Fit:
             raise AnalysisError(
                 f"prediction needs {', '.join(missing)} (columns {[columns.get(x, x) for x in missing]})"
             )
-        bad = [f"{x} = {v.min():g}" for x, v in out.items() if x in self.law.inputs
-               and not (np.isfinite(v).all() and (v > 0).all()) and (self.law.terms or x in "NDC")]  # fmt: skip
+        logged = [x for x in self.law.inputs if self.law.terms or x in "NDC"]
+        bad = [f"{x} = {v.min():g}" for x in logged if not ((v := out[x]) > 0).all() or np.isinf(v).any()]
         if bad:
             raise AnalysisError(f"prediction at {', '.join(bad)}: inputs must be finite and positive")
         return out
@@ -299,8 +299,8 @@ class Fit:
 
     @staticmethod
     def from_json(text: str, law: Law | None = None) -> Fit:
-        """The fit that ``to_json`` wrote; a ``law`` by function that we do not ship is given again, or the fit
-        can be read but not predict. Raises AnalysisError on another schema or broken text."""
+        """The fit that ``to_json`` wrote; a ``law`` by function that we do not ship is given again, or the
+        fit can be read but not predict. Raises AnalysisError on another schema or broken text."""
         try:
             data = json.loads(text)
             if data.pop("schema") != SCHEMA:

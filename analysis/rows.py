@@ -44,8 +44,9 @@ def prepare(
     cluster: str | None = None,
     signed: bool = False,
 ) -> Rows:
-    """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it, are
-    excluded by name; ``signed`` targets may be negative. Raises AnalysisError with every missing column."""
+    """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
+    are excluded by name; ``signed`` targets may be negative. Raises AnalysisError with every missing
+    column."""
     if convention not in CONVENTIONS:
         raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
     standard = target == "loss" and set(RUNS) <= set(table.columns) and not signed
@@ -58,14 +59,14 @@ def prepare(
         named.append(target)
     missing = [x for x in (*law.inputs, *named) if x not in frame.columns]
     if missing:
-        raise AnalysisError([
-            f"column {_source(x, convention)!r} is missing; law {law.name!r} needs {', '.join(law.inputs)} and "
-            f"{target!r}; the table has {', '.join(map(str, table.columns))}" for x in dict.fromkeys(missing)
-        ])  # fmt: skip
+        has = f"law {law.name!r} needs {', '.join(law.inputs)} and {target!r}; the table has "
+        has += ", ".join(map(str, table.columns))
+        names = [_source(x, convention) for x in dict.fromkeys(missing)]
+        raise AnalysisError([f"column {name!r} is missing; {has}" for name in names])
     if not standard:
         frame["L"] = frame[target]
     positive = [x for x in law.inputs if x in "NDC" or law.terms] + ([] if signed else ["L"])
-    numbers = list(dict.fromkeys([*law.inputs, "L", *([weights] if weights else [])]))
+    numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *([weights] if weights else [])]))
     bad = _bad(frame, numbers, {*positive, *([weights] if weights else [])})
     for x in (groups, cluster):
         if x is not None:
@@ -107,8 +108,7 @@ def _any(table: pd.DataFrame, roles: Sequence[str], convention: str) -> tuple[An
         if column in frame.columns:
             frame[x] = frame[column]
     if "C" not in frame.columns and {"N", "D"} <= set(frame.columns):
-        n, d = (pd.to_numeric(frame[x], errors="coerce") for x in "ND")
-        frame["C"] = (per_token or 6.0) * n * d
+        frame["C"] = (per_token or 6.0) * _numbers(frame["N"]) * _numbers(frame["D"])
     reasons = []
     for row in frame[[c for c in ("role", "status") if c in frame.columns]].to_dict("records"):
         role, status = row.get("role"), row.get("status")
@@ -119,11 +119,15 @@ def _any(table: pd.DataFrame, roles: Sequence[str], convention: str) -> tuple[An
     return frame[np.array([not b for b in reasons], bool)].copy(), excluded
 
 
+def _numbers(column: Any) -> np.ndarray:
+    return np.asarray(pd.to_numeric(column, errors="coerce"), float)
+
+
 def _bad(frame: Any, columns: Sequence[str], positive: set[str]) -> list[str]:
     """Per row, which numbers a fit cannot use."""
     out = [""] * len(frame)
     for x in columns:
-        v = pd.to_numeric(frame[x], errors="coerce").to_numpy(float)
+        v = _numbers(frame[x])
         wrong = ~np.isfinite(v) | ((v <= 0) if x in positive else False)
         for i in np.flatnonzero(wrong):
             what = "finite and positive" if x in positive else "a finite number"

@@ -15,9 +15,13 @@ from scipy.stats import qmc
 
 from analysis.errors import AnalysisError
 from analysis.laws import ZERO
-from analysis.problem import FLOOR, Loss, Problem
+from analysis.problem import Problem
 
 BLOCK = 120_000  # rows x problems solved at a time: bounds memory, and stays in cache
+LARGE = 5_000  # rows, beyond which starts are tried on SAMPLE of them and FEW are polished on all
+SAMPLE = 2_000
+FEW = 6
+CREEP = 600  # more steps for a best start that has not arrived
 EXACT = 1e-13  # relative decrease promised by the last step of a solved problem
 SAME = 1e-6  # relative difference of objectives below which two ends are one optimum
 AT = 1e-6  # of a domain's width: a coordinate this near to its end is at it
@@ -27,7 +31,7 @@ Draw = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 
 
 def minimise(
-    problem: Problem, start: np.ndarray, *, draw: Draw | None = None, steps: int = 300
+    problem: Problem, start: np.ndarray, *, draw: Draw | None = None, steps: int = 100
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Solve R problems from ``start`` (R, P), centred: solutions (R, P), objectives and converged (R,).
 
@@ -105,7 +109,8 @@ def _step(
 
 
 def _factored(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(h + damping)^-1 g by LDL' of all R small matrices at once, and which have a pivot that is not positive."""
+    """(h + damping)^-1 g by LDL' of all R small matrices at once, and which have a pivot that is not
+    positive."""
     size = g.shape[1]
     a = np.ascontiguousarray(np.moveaxis(h, 0, 2))
     x = np.ascontiguousarray(g.T)
@@ -176,8 +181,8 @@ def linear_start(problem: Problem, x: np.ndarray, y: np.ndarray, w: np.ndarray) 
 
 
 def starts(problem: Problem, y: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Starts (R, P), centred: a grid over few free exponents of a power sum, else Sobol points of the domains;
-    the linear parameters by least squares."""
+    """Starts (R, P), centred: a grid over few free exponents of a power sum, else Sobol points of the
+    domains; the linear parameters by least squares."""
     low, high = problem.box
     curved = [i for i, p in enumerate(problem.base) if p not in problem.law.linear and problem.free[i]]
     if problem.law.terms and len(curved) <= 3:
@@ -187,12 +192,12 @@ def starts(problem: Problem, y: np.ndarray, w: np.ndarray) -> np.ndarray:
         points = np.array(list(itertools.product(*axes)), float).reshape(-1, len(curved))
     else:
         count = min(10, 5 + len(curved))
-        points = qmc.Sobol(max(len(curved), 1), seed=0).random_base2(count)[:, : len(curved)]
+        points = qmc.Sobol(max(len(curved), 1), scramble=False).random_base2(count)[:, : len(curved)]
         points = low[curved] + points * (high[curved] - low[curved])
         if problem.law.terms:  # exponents are small more often than large
             points = low[curved] + (points - low[curved]) ** 2 / (high[curved] - low[curved])
     u = np.zeros((len(points), len(problem.names)))
-    for i, name in enumerate(problem.names):
+    for i in range(len(problem.names)):
         held = problem.held(i)
         if held is not None:
             u[:, i] = held if not problem.in_log[i] else np.log(held) if held > 0 else ZERO
@@ -206,8 +211,8 @@ def starts(problem: Problem, y: np.ndarray, w: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class Solution:
     """The best of many starts: ``u`` (P,) centred, ``value``; ``ends`` (R, P) and ``end_values`` (R,) of all
-    starts; ``agree`` of them ended at this value within 1e-6; ``zero``: coefficients that ended at 0; ``bound``:
-    other parameters that ended at the edge of their domain."""
+    starts; ``agree`` of them ended at this value within 1e-6; ``zero``: coefficients that ended at 0;
+    ``bound``: other parameters that ended at the edge of their domain."""
 
     u: np.ndarray
     value: float
@@ -230,19 +235,19 @@ def solve(
     def own(_i: int, _j: int) -> tuple[np.ndarray, np.ndarray]:
         return y, w
 
-    first = starts(problem, y, w)
-    keep = keep or (16 if problem.law.terms else 48)
-    # first without the kinks of a small delta, then on the true objective
-    delta = problem.loss.delta
-    spread = 0.05 * float(np.std(y)) if np.isfinite(delta) else np.inf
-    smooth = replace(problem, loss=replace(problem.loss, delta=1.345 * max(spread, delta)))
-    ends, rough, _ = minimise(smooth, first, draw=own, steps=3)
-    if not np.isfinite(rough).any():
-        raise AnalysisError(_nowhere(problem, first))
-    ends = ends[np.argsort(rough, kind="stable")[:keep]]
-    ends, _, _ = minimise(smooth, ends, draw=own, steps=12)
+    keep = keep or (16 if problem.law.terms else 32)
+    if len(y) > LARGE:
+        rows = np.sort(np.random.default_rng(0).permutation(len(y))[:SAMPLE])
+        part = problem.at(rows)
+        ends = solve(part, y=y[rows], w=w[rows], keep=min(keep, FEW)).ends
+        ends = problem.shift(part.shift(ends, 1.0), -1.0)
+    else:
+        ends = _rough(problem, y, w, own, keep)
     ends, end_values, done = minimise(problem, ends, draw=own)
     best = int(np.argmin(end_values))
+    if not done[best]:  # creeping along a flat valley
+        more = minimise(problem, ends[[best]], draw=own, steps=CREEP)
+        ends[best], end_values[best], done[best] = (x[0] for x in more)
     u, value, zero = _faces(problem, ends[best], float(end_values[best]), own)
     agree = int((end_values <= value * (1 + SAME) + 1e-20).sum())
     low, high = problem.box
@@ -252,6 +257,19 @@ def solve(
     return Solution(
         u, min(value, float(end_values[best])), bool(done[best]), ends, end_values, agree, zero, bound
     )
+
+
+def _rough(problem: Problem, y: np.ndarray, w: np.ndarray, own: Draw, keep: int) -> np.ndarray:
+    """The ``keep`` most promising starts, improved on an objective without the kinks of a small delta."""
+    first = starts(problem, y, w)
+    delta = problem.loss.delta
+    spread = 0.05 * float(np.std(y)) if np.isfinite(delta) else np.inf
+    smooth = replace(problem, loss=replace(problem.loss, delta=1.345 * max(spread, delta)))
+    ends, rough, _ = minimise(smooth, first, draw=own, steps=3)
+    if not np.isfinite(rough).any():
+        raise AnalysisError(_nowhere(problem, first))
+    ends = ends[np.argsort(rough, kind="stable")[:keep]]
+    return minimise(smooth, ends, draw=own, steps=12)[0]
 
 
 def _nowhere(problem: Problem, u: np.ndarray) -> str:

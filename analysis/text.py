@@ -35,7 +35,8 @@ def count(value: float) -> str:
 
 def fit_text(fit: Fit) -> str:
     law, objective = fit.law, fit.objective
-    lines = [f"{law.name}: {law.formula}", f"  {CONVENTIONS[fit.convention][2]}; L in nats per token"]
+    named = f"  {CONVENTIONS[fit.convention][2]}; L in nats per token"
+    lines = [f"{law.name}: {law.formula}", *([named] if {*law.inputs} <= {*"NDC"} else [])]
     lines += [f"  status: {fit.status['code']} - {fit.status['message']}"]
     if fit.status["code"] != "ok":
         lines.append(f"  advice: {fit.status['advice']}")
@@ -68,20 +69,21 @@ def fit_text(fit: Fit) -> str:
 
 
 def _parameters(fit: Fit) -> list[str]:
-    lines, unknown = [], {}
+    lines, unknown, width = [], {}, max(6, *map(len, fit.identified))
     for name, verdict in fit.identified.items():
         kind = verdict["verdict"]
         value = fit.solution.get(name, fit.optimum.get(name))
         if name in fit.fixed:
-            lines.append(f"  {name:<6} {number(fit.fixed[name]):>10}  fixed")
+            lines.append(f"  {name:<{width}} {number(fit.fixed[name]):>10}  fixed")
         elif kind == "yes" and value is not None:
             low, high = fit.intervals["params"][name]
-            tail = f"   {DERIVED[name]}" if name in DERIVED else ""
-            lines.append(f"  {name:<6} {number(value):>10}  [{number(low)}, {number(high)}]{tail}")
+            tail = f"   {DERIVED[name]}" if name in DERIVED and name not in fit.solution else ""
+            lines.append(f"  {name:<{width}} {number(value):>10}  [{number(low)}, {number(high)}]{tail}")
         elif kind == "one_sided":
             side, bound = next(iter(verdict["bound"].items()))
             sign = "<" if side == "upper" else ">"
-            lines.append(f"  {name:<6} {sign + ' ' + number(bound):>10}  one-sided: {verdict['reason']}")
+            shown = sign + " " + number(bound)
+            lines.append(f"  {name:<{width}} {shown:>10}  one-sided: {verdict['reason']}")
         else:
             unknown.setdefault(verdict["reason"], []).append(name)
     return lines + [f"  not identified: {', '.join(names)}: {reason}" for reason, names in unknown.items()]
@@ -108,9 +110,10 @@ def _excluded(fit: Fit) -> list[str]:
 
 
 def fit_html(fit: Fit) -> str:
-    """The fit as HTML for a notebook: its status, a table of parameters, and the rest of the summary folded."""
+    """The fit as HTML for a notebook: its status, a table of parameters, and the rest of the summary
+    folded."""
     rows = ""
-    for name, row in fit.ci().iterrows():
+    for name, row in fit.ci().to_dict("index").items():
         value, low, high = (
             ("" if x != x else escape(number(x))) for x in (row["estimate"], row["low"], row["high"])
         )
