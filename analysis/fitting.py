@@ -71,6 +71,7 @@ def fit(
     convention: str = "total",
     roles: Sequence[str] = ("fit",),
     level: float = 0.9,
+    where: str | None = None,
     excluded: Sequence[Mapping[str, str]] = (),
 ) -> Fit:
     """Fit ``law`` (a name of ``LAWS``, ``file.py:NAME`` or a Law) to the rows of ``table`` with these
@@ -81,7 +82,7 @@ def fit(
     ``fixed`` parameters are held, ``bounds`` narrow domains. ``target``, ``weights``: columns. ``groups``: a
     column of data sets fitted together: parameters in ``own`` (left out: the linear ones) have a value for
     each,
-    ``A[name]``, the others are shared. ``level`` of the intervals. ``excluded``: rows left out before, to be
+    ``A[name]``, the others are shared. ``level`` of the intervals. ``where``: a filter of rows (:mod:`analysis.where`). ``excluded``: rows left out before, to be
     listed with ours. A table that determines nothing gives status ``not_identified`` and no parameters.
     Raises AnalysisError for a bad request or table.
     """
@@ -95,7 +96,7 @@ def fit(
     _check(asked)
     rows = prepare(
         law, table, convention=convention, roles=roles, target=target, weights=weights, groups=groups,
-        cluster=cluster, signed=objective == "raw-ls",
+        cluster=cluster, signed=objective == "raw-ls", where=where,
     )  # fmt: skip
     rows = replace(rows, excluded=(*({**row} for row in excluded), *rows.excluded))
     problem = Problem(

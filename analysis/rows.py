@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.laws import Law
 from analysis.tables import CONVENTIONS, clusters, row_names, select
+from analysis.where import parse
 
 RUNS = ("params", "tokens", "loss")
 
@@ -43,6 +44,7 @@ def prepare(
     groups: str | None = None,
     cluster: str | None = None,
     signed: bool = False,
+    where: str | None = None,
 ) -> Rows:
     """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
     are excluded by name; ``signed`` targets may be negative. Raises AnalysisError with every missing
@@ -50,6 +52,15 @@ def prepare(
     if convention not in CONVENTIONS:
         raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
     standard = target == "loss" and set(RUNS) <= set(table.columns) and not signed
+    left_out: list[dict[str, str]] = []
+    if where is not None:
+        mask = parse(where).mask(table)
+        left_out = [
+            {"row": row, "reason": f"where: {where}"}
+            for row, kept in zip(row_names(table), mask, strict=True)
+            if not kept
+        ]
+        table = table[mask]
     frame: Any
     frame, excluded = (
         select(table, roles, convention=convention) if standard else _any(table, roles, convention)
@@ -74,7 +85,7 @@ def prepare(
                 b or (f"{x} is empty" if empty else "") for b, empty in zip(bad, frame[x].isna(), strict=True)
             ]
     names = row_names(frame)
-    excluded = [*excluded, *({"row": r, "reason": b} for r, b in zip(names, bad, strict=True) if b)]
+    excluded = [*left_out, *excluded, *({"row": r, "reason": b} for r, b in zip(names, bad, strict=True) if b)]
     frame = frame[np.array([not b for b in bad], bool)]
     frame[numbers] = frame[numbers].astype(float)
     order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]

@@ -1,24 +1,28 @@
-"""Tables of runs: load, check, select. One row is one training run.
+"""Tables of runs: load, import, check, select. One row is one training run.
 
-Any CSV or parquet file with ``params``, ``tokens`` and ``loss`` (nats per token) works. Columns that this
-package knows beside these: ``flops, params_body, run_id, trunk_id, label, role, status, status_reason,
-seed, budget``. In formulas: N parameters, D tokens, C training FLOPs, L loss.
+Any CSV, parquet or JSON lines file with ``params``, ``tokens`` and ``loss`` (nats per token) works, also
+under the names of :data:`analysis.columns.ALIASES`. Columns that this package knows beside these: ``flops,
+params_body, run_id, trunk_id, label, role, status, status_reason, seed, budget``. In formulas: N parameters,
+D tokens, C training FLOPs, L loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis import files
+from analysis.checks import REQUIRED, check, finished, positive, row_names
+from analysis.columns import adopt, near
 from analysis.errors import AnalysisError
-
-REQUIRED = ("params", "tokens", "loss")
-CHECKED = (*REQUIRED, "flops", "params_body", "budget")
-SHOWN = 5  # offending rows named in a message
+from analysis.reading import KINDS, numbers, read
+from analysis.units import STATED, convert, implausible
+from analysis.where import Condition, parse
 
 # name -> (column of N, FLOPs per parameter and token, or None for the column `flops`, explanation)
 CONVENTIONS: dict[str, tuple[str, float | None, str]] = {
@@ -29,164 +33,165 @@ CONVENTIONS: dict[str, tuple[str, float | None, str]] = {
 }
 
 
-def load(path: str | Path) -> pd.DataFrame:
+def load(
+    path: str | Path,
+    *,
+    where: str | None = None,
+    units: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
+) -> pd.DataFrame:
     """Read and check a table of runs; of a results folder, its ``runs.csv``.
 
-    Fills ``flops`` as 6 params tokens and ``role`` as ``fit`` where missing; ``attrs["notes"]`` of the
-    returned frame says so. Raises AnalysisError with every problem found.
+    ``where`` keeps the rows that satisfy it (:mod:`analysis.where`). ``columns`` says which column is which,
+    ``{"params": "N"}``, or that one is not to be used, ``{"flops": None}``. ``units`` says what a column is
+    given in, ``{"params": "M", "loss": "bits"}`` (:data:`analysis.columns.UNITS`, or "suffix" for "70M").
+    Fills ``flops`` as 6 params tokens (or ``tokens`` from it) and ``role`` as ``fit`` where missing.
+
+    The index of a text file's frame, called ``line``, has line numbers; ``attrs["notes"]`` says what was read
+    as what, filled and left out. Raises AnalysisError with every problem found, by file and line.
     """
     path = Path(path)
     file = path / "runs.csv" if path.is_dir() else path
     if not file.is_file():
-        wanted = "a results folder with runs.csv, or a .csv or .parquet file"
-        raise AnalysisError(f"table {file}: no such file; give {wanted}")
-    try:
-        frame = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
-    except (ValueError, OSError) as error:
         raise AnalysisError(
-            f"table {file}: cannot be read ({error}); give a .csv or .parquet file"
-        ) from error
-    return check(frame, name=str(file), values=True)
-
-
-def check(frame: pd.DataFrame, name: str = "table", *, values: bool = False) -> pd.DataFrame:
-    """Return a copy with checked types and filled defaults (``attrs["notes"]`` lists what was filled).
-
-    With ``values``, numbers of rows that did not diverge must also be finite and positive; otherwise
-    :func:`select` excludes such rows by name. Raises AnalysisError.
-    """
-    problems = [
-        f"{name}: column {column!r} is missing; a table of runs needs {', '.join(REQUIRED)}"
-        for column in REQUIRED
-        if column not in frame.columns
-    ]
-    if not len(frame):
-        problems.append(f"{name}: no rows; a fit needs runs")
-    if problems:
-        raise AnalysisError(problems)
-    notes = list(frame.attrs.get("notes", []))
-    frame = frame.copy()
-    any_column: Any = frame
-    rows = row_names(frame)
-    finished = (
-        frame["status"].fillna("ok").eq("ok").to_numpy() if "status" in frame else np.ones(len(frame), bool)
-    )
-    for column in (c for c in CHECKED if c in frame.columns):
-        frame[column], found = _numbers(any_column[column], column, rows, name)
-        problems += found
-        if values and not found:
-            optional = column not in REQUIRED
-            problems += _values(any_column[column].to_numpy(), column, rows, name, finished, optional)
-    if "run_id" in frame.columns:
-        ids = any_column["run_id"]
-        twice = ids[ids.notna() & ids.duplicated()]
-        if len(twice):
-            problems.append(f"{name}: column 'run_id': {_some(twice)} more than once; keep one row per run")
-    if problems:
-        raise AnalysisError(problems)
-    notes += _fill(frame)
-    frame.attrs["notes"] = notes
+            f"table {file}: no such file; give a results folder with runs.csv, or a {KINDS} file"
+        )
+    name, columns = str(file), dict(columns or {})
+    frame, problems = adopt(read(file), columns, name)
+    frame, found = convert(frame, dict(units or {}), name)
+    problems += found
+    if where:
+        try:
+            frame = _kept(frame, parse(where), name)
+        except AnalysisError as error:
+            problems += error.problems
+    unused = [ours for ours, source in columns.items() if source is None and ours in frame.columns]
+    frame = frame.drop(columns=unused)
+    if "tokens" not in frame.columns and not near("tokens", list(frame.columns)):
+        frame = _tokens(frame)
+    given = "flops" in frame.columns
+    try:
+        frame = check(frame, name=name, values=True)
+    except AnalysisError as error:
+        raise AnalysisError([*problems, *error.problems]) from None
+    usable = _usable(frame)
+    found, notes = implausible(frame[usable], name, given_flops=given) if usable.any() else ([], [])
+    if problems or found:
+        raise AnalysisError([*problems, *found])
+    frame.attrs["notes"] += notes
     return frame
 
 
-def _fill(frame: Any) -> list[str]:
-    notes = []
-    if "role" not in frame.columns:
-        frame["role"] = "fit"
-    frame["role"] = frame["role"].fillna("fit")
-    if "flops" not in frame.columns:
-        frame["flops"] = np.nan
-    empty = frame["flops"].isna()
-    if empty.any():
-        frame.loc[empty, "flops"] = 6.0 * frame["params"] * frame["tokens"]
-        notes.append(
-            f"flops = 6 x params x tokens in {int(empty.sum())} of {len(frame)} rows (no flops given)"
-        )
-    return notes
+def import_table(
+    source: str | Path,
+    out: str | Path,
+    *,
+    where: str | None = None,
+    units: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
+) -> tuple[str, ...]:
+    """Write ``source`` as a CSV with our columns and units, and return what there is to know of it: the
+    source and its SHA-256, what was read as what, filled, left out. Arguments as of :func:`load`.
+
+    ``out`` is never overwritten with other content. Raises AnalysisError.
+    """
+    source, out = Path(source), Path(out)
+    frame = load(source, where=where, units=units, columns=columns)
+    if out.is_dir() or not out.parent.is_dir():
+        raise AnalysisError(f"out = {str(out)!r}: must be a file in a folder that exists, like runs.csv")
+    stated = frame.attrs["stated"]
+    if stated:  # so that what was said of the units now is still known when the copy is loaded
+        frame[STATED] = "|".join(stated)
+    text = frame.to_csv(index=False, lineterminator="\n")
+    try:
+        files.create(out, text)
+    except OSError as error:
+        raise AnalysisError(f"out = {str(out)!r}: cannot be written ({error.strerror or error})") from error
+    file = source / "runs.csv" if source.is_dir() else source
+    origin = f"{len(frame)} rows from {file}, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}"
+    return (origin, *frame.attrs["notes"])
 
 
-def _numbers(series: Any, column: str, rows: list[str], name: str) -> tuple[Any, list[str]]:
-    booleans = series.map(lambda value: isinstance(value, (bool, np.bool_))).to_numpy(bool)
-    if booleans.any():
-        where = _some(np.array(rows, object)[booleans])
-        return series, [f"{name}: column {column!r} has booleans in {where}; numbers are needed"]
-    numeric: Any = pd.to_numeric(series, errors="coerce")
-    text = (numeric.isna() & series.notna()).to_numpy()
-    if text.any():
-        first = series[text].iloc[0]
-        where = _some(np.array(rows, object)[text])
-        return series, [
-            f"{name}: column {column!r} is not a number in {where} (first: {first!r}); give plain numbers"
-        ]
-    return numeric.astype(float), []
+def _kept(frame: pd.DataFrame, condition: Condition, name: str) -> pd.DataFrame:
+    mask = condition.mask(frame)
+    if len(frame) and not mask.any():
+        raise AnalysisError(f"{name}: none of {len(frame)} rows satisfies where: {condition}; widen it")
+    frame = frame.loc[mask].copy()
+    frame.attrs["notes"] += [f"{int((~mask).sum())} of {len(mask)} rows left out by where: {condition}"]
+    return frame
 
 
-def _values(
-    values: np.ndarray, column: str, rows: list[str], name: str, finished: np.ndarray, optional: bool
-) -> list[str]:
-    """Problems of a numeric column; a diverged run may lack its loss, an optional column may be empty."""
-    required = finished if column == "loss" else np.ones(len(values), bool)
-    bad = required & ~(np.isfinite(values) & (values > 0))
-    if optional:
-        bad &= ~np.isnan(values)
-    if not bad.any():
-        return []
-    shown = ", ".join(f"{rows[i]} = {values[i]:g}" for i in np.flatnonzero(bad)[:SHOWN])
-    more = f" and {int(bad.sum()) - SHOWN} more" if bad.sum() > SHOWN else ""
-    hint = "correct or remove these rows" + (", or mark them status = diverged" if column == "loss" else "")
-    return [f"{name}: column {column!r} must be finite and positive: {shown}{more}; {hint}"]
+def _tokens(frame: pd.DataFrame) -> pd.DataFrame:
+    """D = C / 6 N, where a table gives size and compute alone, as digitised figures do."""
+    if not {"params", "flops"} <= set(frame.columns):
+        return frame
+    (size, _), (flops, _) = numbers(frame["params"]), numbers(frame["flops"])
+    with np.errstate(all="ignore"):
+        frame = frame.assign(tokens=flops / (6.0 * size))
+    frame.attrs["notes"] += ["tokens = flops / (6 x params) in every row (no tokens given)"]
+    return frame
 
 
-def row_names(frame: Any) -> list[str]:
-    """What to call each row: its run_id, else ``row i``."""
-    ids = frame["run_id"] if "run_id" in frame.columns else pd.Series([None] * len(frame), index=frame.index)
-    return [f"row {i}" if pd.isna(run) else str(run) for i, run in zip(frame.index, ids, strict=True)]
-
-
-def _some(values: Sequence[Any] | pd.Series | np.ndarray) -> str:
-    values = list(values)
-    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
-    return ", ".join(map(str, values[:SHOWN])) + more
+def _usable(frame: Any) -> np.ndarray:
+    values = frame[list(REQUIRED)].to_numpy(float)
+    return finished(frame) & positive(values).all(axis=1)
 
 
 def select(
-    table: pd.DataFrame, roles: Sequence[str] = ("fit",), *, convention: str = "total"
+    table: pd.DataFrame,
+    roles: Sequence[str] = ("fit",),
+    *,
+    convention: str = "total",
+    where: str | Condition | None = None,
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """Rows to fit, with columns N, D, C, L added, and the rows left out as ``{row, reason}``.
 
-    Left out: roles not asked for, runs that did not end well, values that are not finite and positive.
-    ``convention`` picks N and C, see ``CONVENTIONS``. Raises AnalysisError.
+    Left out: roles not asked for, rows that do not satisfy ``where`` (:mod:`analysis.where`), runs that did
+    not end well, values that are not finite and positive. ``convention`` picks N and C, see ``CONVENTIONS``.
+    Raises AnalysisError.
     """
     if convention not in CONVENTIONS:
         raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
-    frame = check(table)
+    frame: Any = check(table)
     size, per_token, _ = CONVENTIONS[convention]
     if size not in frame.columns:
         raise AnalysisError(
             f"convention {convention!r} needs column {size!r}; add it or use convention 'total'"
         )
+    condition = parse(where) if isinstance(where, str) else where
+    satisfied = np.ones(len(frame), bool) if condition is None else condition.mask(frame)
     frame["N"], frame["D"], frame["L"] = frame[size], frame["tokens"], frame["loss"]
-    frame["C"] = frame["flops"] if per_token is None else per_token * frame["N"] * frame["D"]
-    reasons = [_reason(row, roles) for row in frame.to_dict("records")]
-    excluded = [
-        {"row": row, "reason": reason}
-        for row, reason in zip(row_names(frame), reasons, strict=True)
-        if reason
-    ]
-    kept: Any = frame[[not reason for reason in reasons]].copy()
+    with np.errstate(over="ignore"):
+        frame["C"] = frame["flops"] if per_token is None else per_token * frame["N"] * frame["D"]
+    reasons = np.full(len(frame), "", object)
+
+    def leave_out(rows: np.ndarray, why: Any) -> None:
+        for i in np.flatnonzero(rows & (reasons == "")):
+            reasons[i] = why(i)
+
+    role, failed = frame["role"].to_numpy(object), ~finished(frame)
+    leave_out(~frame["role"].isin(list(roles)).to_numpy(), lambda i: f"role is {role[i]}")
+    leave_out(~satisfied, lambda _: f"where: {condition}")
+    leave_out(failed, lambda i: _end(frame.iloc[i]))
+    values = frame[list("NDCL")].to_numpy(float)
+    bad = ~positive(values)
+    leave_out(np.asarray(bad.any(axis=1)), lambda i: _named(values[i], bad[i]))
+    out = reasons != ""
+    names = row_names(frame[out])
+    excluded = [{"row": row, "reason": reason} for row, reason in zip(names, reasons[out], strict=True)]
+    kept: Any = frame[~out].copy()
     kept.attrs.update(convention=convention)
     return kept, excluded
 
 
-def _reason(row: Any, roles: Sequence[str]) -> str:
-    if row["role"] not in roles:
-        return f"role is {row['role']}"
-    status = row.get("status", "ok")
-    if not pd.isna(status) and status != "ok":
-        why = row.get("status_reason")
-        return f"status is {status}" + ("" if why is None or pd.isna(why) else f": {why}")
-    bad = [f"{name} = {row[name]:g}" for name in "NDCL" if not (np.isfinite(row[name]) and row[name] > 0)]
-    return f"{', '.join(bad)} is not finite and positive" if bad else ""
+def _end(row: Any) -> str:
+    why = row.get("status_reason")
+    return f"status is {row['status']}" + ("" if why is None or pd.isna(why) else f": {why}")
+
+
+def _named(values: np.ndarray, bad: np.ndarray) -> str:
+    shown = [f"{name} = {values[i]:g}" for i, name in enumerate("NDCL") if bad[i]]
+    return f"{', '.join(shown)} is not finite and positive"
 
 
 def clusters(frame: Any) -> tuple[np.ndarray, str]:
@@ -206,12 +211,16 @@ def seed_noise(table: pd.DataFrame) -> dict[str, Any] | None:
     A cell is (params, tokens); it counts when at least one of its runs has role ``noise``.
     """
     frame: Any = select(table, ("fit", "noise"))[0]
-    squares, degrees, cells = 0.0, 0, 0
-    for _, cell in frame.groupby(["params", "tokens"]):
-        if len(cell) > 1 and (cell["role"] == "noise").any():
-            squares += float(np.var(np.log(cell["L"])) * len(cell))
-            degrees += len(cell) - 1
-            cells += 1
+    noise = frame[frame["role"] == "noise"].set_index(["params", "tokens"]).index.unique()
+    frame = frame.set_index(["params", "tokens"])
+    logs = np.log(frame.loc[frame.index.isin(noise), "L"]).groupby(level=["params", "tokens"])
+    size, squares = logs.size(), logs.var(ddof=0)
+    size, squares = size[size > 1], squares[size > 1]
+    degrees = int((size - 1).sum())
     if not degrees:
         return None
-    return {"sd_log": float(np.sqrt(squares / degrees)), "degrees": degrees, "cells": cells}
+    return {
+        "sd_log": float(np.sqrt((squares * size).sum() / degrees)),
+        "degrees": degrees,
+        "cells": len(size),
+    }

@@ -4,22 +4,78 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Write aside and rename. ``durable``: on the disk before the name is."""
+@contextmanager
+def aside(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A name beside ``path`` to write to: renamed to ``path`` at the end, removed when anything fails.
+
+    ``durable``: the content is on the disk before the name is, and the name before this returns.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
+    other = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield other
         if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(aside, path)
+            sync(other)
+        os.replace(other, path)
+    except BaseException:
+        with suppress(OSError):
+            other.unlink()
+        raise
+    if durable:
+        sync(path.parent)
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace ``path`` by ``text``; see :func:`aside`."""
+    with aside(path, durable=durable) as other:
+        other.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """As :func:`write_text`; refuses numbers that are not finite."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", durable=durable)
+    write_text(path, _json(value), durable=durable)
+
+
+def create_json(path: Path, value: Any) -> bool:
+    """Write ``path`` durably if there is no such file yet; whether it was this call that made it."""
+    other = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        other.write_text(_json(value), encoding="utf-8")
+        sync(other)
+        os.link(other, path)
+    except FileExistsError:
+        return False
+    finally:
+        with suppress(OSError):
+            other.unlink()
+    sync(path.parent)
+    return True
+
+
+def sync(path: Path) -> None:
+    """Wait until ``path``, a file or a folder, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what writers killed halfway left in ``folder``; only where nobody else writes."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(folder):
+            if name.startswith(".") and name.endswith(".tmp"):
+                with suppress(OSError):
+                    (folder / name).unlink()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"

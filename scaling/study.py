@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +19,7 @@ from ruamel.yaml import YAML
 
 from scaling.errors import Problem, UserError
 from scaling.own_analysis import require_own_analysis
+from scaling.plan.cost import estimate_space
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.spec.models import Study
@@ -110,6 +113,9 @@ def run_study(
     spec: str | None = None,
     workers: int | None = None,
     watch: Watch | None = None,
+    max_hours: float | None = None,
+    force: bool = False,
+    reevaluate: bool = False,
 ) -> StudyReport:
     """Train, fit, forecast, test the forecast, and write everything under ``folder``.
 
@@ -119,14 +125,27 @@ def run_study(
     record and with a forecast of it on disk; where the law is not identified it is not trained, and the
     report says so.
 
+    Several launches may work in one folder at once. ``max_hours``: stop like an interrupt after so long.
+    ``force``: go on although the recipe has changed; ``reevaluate``: evaluate finished runs again, from their
+    kept final checkpoints, where the evaluation has.
+
     Raises:
         StudyStopped: interrupted, or runs failed.
-        UserError: a problem of the study; the folder is in use or holds another study.
+        UserError: a problem of the study; the folder holds another study, or another recipe or evaluation.
     """
+    if max_hours is not None and not 0 < max_hours < float("inf"):
+        hint = "give the hours after which to stop, such as 12"
+        raise UserError(Problem(f"max_hours = {max_hours}: must be positive", hint=hint))
     plan = plan_study(study) if isinstance(study, Study) else study
     place = Path("results") / plan.study if folder is None else Path(folder)
-    with open_sweep(place, plan.to_json(), study_text(study) if spec is None else spec) as sweep:
-        return _Course(sweep, place, plan, workers, watch or Lines()).run()
+    text = study_text(study) if spec is None else spec
+    opened = open_sweep(place, plan.to_json(), text, force=force, reevaluate=reevaluate, max_hours=max_hours)
+    with opened as sweep:
+        course = _Course(sweep, place, plan, workers, watch or Lines())
+        course.look_at_disk()
+        if reevaluate:
+            course.reevaluate()
+        return course.run()
 
 
 def study_text(study: Study | Plan) -> str:
@@ -140,7 +159,7 @@ def study_text(study: Study | Plan) -> str:
 
 @dataclass(frozen=True)
 class _Course:
-    """One launch of a study, in a folder that this process holds."""
+    """One launch of a study. What is made of all records is made by one launch at a time."""
 
     sweep: Sweep
     folder: Path
@@ -154,6 +173,31 @@ class _Course:
 
     def run(self) -> StudyReport:
         self._train(BEFORE_FORECAST)
+        with self.sweep.turn():
+            report, analysis, waiting = self._forecast()
+        if waiting:
+            self._train(("holdout",), analysis)
+            with self.sweep.turn():
+                report = self._report(collect(self.folder), analysis)
+        return report
+
+    def look_at_disk(self) -> None:
+        """Say beforehand where checkpoints may not fit; each is checked again when it is written."""
+        slots = self.workers or self.plan.execution.workers
+        need = estimate_space(self.plan, slots if isinstance(slots, int) else os.cpu_count() or 1)
+        free = shutil.disk_usage(self.folder).free
+        if free < need.checkpoint_bytes:
+            self.watch.say(
+                f"checkpoints may take {need.checkpoint_bytes / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free "
+                f"in {self.folder}: runs whose checkpoints do not fit will fail (disk_full)"
+            )
+
+    def reevaluate(self) -> None:
+        """Raises StudyStopped, like training."""
+        self._end(self.sweep.reevaluate(on_event=self.watch, workers=self.workers), None)
+
+    def _forecast(self) -> tuple[StudyReport, Analysis, list[PlannedRun]]:
+        """Fit, freeze, report; and the held-out runs that may be trained now."""
         done = collect(self.folder)
         table = load(self.folder)
         held_out = [run for run in self.plan.runs if run.role == "holdout"]
@@ -167,17 +211,17 @@ class _Course:
             self.watch.say(text)
         # what is known now is written now: the held-out runs may fail or be stopped
         report = self._report(done, analysis, refusal)
-        if waiting and ready:
-            self._train(("holdout",), analysis)
-            report = self._report(collect(self.folder), analysis)
-        return report
+        return report, analysis, waiting if ready else []
 
     def _train(self, roles: Collection[str], analysis: Analysis | None = None) -> None:
         """Raises StudyStopped, with everything written that can be had from the records there are."""
-        outcome = self.sweep.run_jobs(roles, on_event=self.watch, workers=self.workers)
+        self._end(self.sweep.run_jobs(roles, on_event=self.watch, workers=self.workers), analysis)
+
+    def _end(self, outcome: Outcome, analysis: Analysis | None) -> None:
         if outcome.exit_code:
-            done = collect(self.folder)
-            kept = f"; {self._salvage(done, analysis)}" if not outcome.interrupted else ""
+            with self.sweep.turn():
+                done = collect(self.folder)
+                kept = f"; {self._salvage(done, analysis)}" if not outcome.interrupted else ""
             raise StudyStopped(_why(outcome) + kept, outcome.exit_code)
 
     def _salvage(self, done: Collected, analysis: Analysis | None) -> str:

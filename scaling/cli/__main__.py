@@ -1,3 +1,3 @@
-from scaling.cli.main import main
+from scaling.cli import main
 
 main()

@@ -16,6 +16,7 @@ import typer
 
 from scaling import __version__
 from scaling.errors import UserError
+from scaling.exits import refusal
 
 app = typer.Typer(
     name="scaling",
@@ -80,7 +81,7 @@ def plan(
             _note(f"no time estimate: {error}")
     slots = len(where.slots)
     time = None if speed is None else estimate_time(planned, speed, slots)
-    space = estimate_space(planned)
+    space = estimate_space(planned, slots)
     if as_json:
         return _json(plan_json(planned, time, space))
     print(plan_text(planned, time, speed, space, slots))
@@ -94,6 +95,15 @@ def run(
     overrides: Overrides = None,
     results: Folder = None,
     workers: Workers = None,
+    max_hours: Annotated[
+        float | None, typer.Option(help="stop after so long, as by Ctrl-C: what is done is kept")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="go on in this folder although the recipe has changed")
+    ] = False,
+    reevaluate: Annotated[
+        bool, typer.Option("--reevaluate", help="evaluate kept final checkpoints on a changed evaluation set")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train, fit, freeze the forecast, test it. Again: go on."""
@@ -106,7 +116,14 @@ def run(
     try:
         with watcher() as watch:
             report = run_study(
-                planned, folder, spec=_asked(study, spec, overrides), workers=workers, watch=watch
+                planned,
+                folder,
+                spec=_asked(study, spec, overrides),
+                workers=workers,
+                watch=watch,
+                max_hours=max_hours,
+                force=force,
+                reevaluate=reevaluate,
             )
     except StudyStopped as stopped:
         _note(str(stopped))
@@ -190,13 +207,22 @@ def fit(
     ] = "huber",
     delta: Annotated[float | None, typer.Option(help="Huber's delta; left out: from the residuals")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="replicates for intervals")] = 500,
+    where: Annotated[
+        str | None, typer.Option(metavar="FILTER", help="rows to fit, such as 'seed == 0 and loss < 3.2'")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fit a law to a runs table."""
     from scaling.study import fit_table
 
     fitted = fit_table(
-        table, law=law, convention=convention, objective=objective, delta=delta, bootstrap=bootstrap
+        table,
+        law=law,
+        convention=convention,
+        objective=objective,
+        delta=delta,
+        bootstrap=bootstrap,
+        where=where,
     )
     if as_json:
         print(fitted.to_json())
@@ -286,6 +312,11 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone: nothing left to say
+        sys.exit(1)
+    except OSError as error:
+        if (told := refusal(error)) is None:
+            raise
+        _note(told)
         sys.exit(1)
 
 

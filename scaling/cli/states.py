@@ -31,11 +31,16 @@ def status_text(now: Status) -> str:
     reasons = [f"{row.label}: {row.reason} (log: {row.log})" for row in now.rows if row.reason]
     if reasons:
         parts.append("\n".join(reasons))
-    if now.driver is None:
+    if now.kinds:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(now.kinds.items()))
+        left = f"; {now.given_up} are left alone until execution.attempts is raised" if now.given_up else ""
+        parts.append(f"{plural(sum(now.kinds.values()), 'failed run')}: {kinds}{left}")
+    if not now.drivers:
         left = len(now.rows) - now.counts["done"] - now.counts["diverged"]
         parts.append("nobody is at work on it" + ("; `scaling run` on its spec goes on" if left else ""))
     else:
+        who = "a driver is" if len(now.drivers) == 1 else f"{len(now.drivers)} drivers are"
         eta = now.eta_seconds
         left = "" if eta is None else f", about {duration(eta)} left in this phase"
-        parts.append(f"a driver is at work{left}")
+        parts.append(f"{who} at work{left}")
     return "\n\n".join(parts)

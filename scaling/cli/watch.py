@@ -14,6 +14,7 @@ from rich.text import Text
 from scaling.cli.words import duration, flops, plural
 from scaling.sweep.events import (
     Event,
+    JobElsewhere,
     JobStarted,
     PhaseStarted,
     Progress,
@@ -29,20 +30,30 @@ HEARTBEAT_SECONDS = 15.0
 def describe(event: Event) -> str | None:
     """An event in one line; None for progress, which is a heartbeat's matter."""
     match event:
-        case PhaseStarted() if not event.runs:
+        case PhaseStarted() if not event.runs and not event.given_up:
             return f"all {plural(event.skipped, 'run')} ({', '.join(event.roles)}) are done already"
         case PhaseStarted():
             skipped = f", {event.skipped} done before" if event.skipped else ""
+            if event.given_up:
+                skipped += (
+                    f", {event.given_up} left alone after failing too often (--set execution.attempts=N)"
+                )
+            verb = "training" if event.work == "train" else "evaluating again"
             return (
-                f"training {plural(event.runs, 'run')} ({', '.join(event.roles)}) in "
+                f"{verb} {plural(event.runs, 'run')} ({', '.join(event.roles)}) in "
                 f"{plural(event.jobs, 'job')} on {event.device}, {event.workers} at a time: "
                 f"{flops(event.flops)}{skipped}"
             )
         case JobStarted():
             names = event.labels[0] if len(event.labels) == 1 else f"{event.labels[0]} .. {event.labels[-1]}"
             how = ", resumed" if event.resumed else ""
-            again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+            how += ", taken over from a process that stood still" if event.taken_over else ""
+            again = f", start {event.attempt}" if event.attempt > 1 else ""
             return f"job {event.job_id} started: {names} ({plural(len(event.labels), 'run')}{how}{again})"
+        case JobElsewhere():
+            return (
+                f"job {event.job_id} ({plural(len(event.labels), 'run')}) is in the hands of another driver"
+            )
         case RunFinished():
             if event.loss is None:
                 return f"{event.label} {event.status}: {event.status_reason}"
@@ -57,7 +68,7 @@ def describe(event: Event) -> str | None:
             return f"{event.label} FAILED ({event.kind}): {event.message}{waiting}; {then}"
         case Stopping():
             wait = duration(event.grace_seconds)
-            return f"{event.signal}: writing checkpoints, at most {wait}; once more stops at once"
+            return f"{event.reason}: writing checkpoints, at most {wait}; Ctrl-C stops at once"
         case Progress():
             return None
 
@@ -66,7 +77,8 @@ def heartbeat(now: Snapshot) -> str:
     eta = "" if now.eta_seconds is None else f", about {duration(now.eta_seconds)} left"
     share = now.flops_done / now.flops_total if now.flops_total else 1.0
     failed = f", {now.runs_failed} failed" if now.runs_failed else ""
-    return f"{now.runs_done} of {now.runs_total} runs, {share:.0%} of FLOPs{failed}{eta}"
+    others = f", {plural(now.jobs_elsewhere, 'job')} with other drivers" if now.jobs_elsewhere else ""
+    return f"{now.runs_done} of {now.runs_total} runs, {share:.0%} of FLOPs{others}{failed}{eta}"
 
 
 class Lines:

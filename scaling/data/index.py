@@ -100,6 +100,10 @@ def resolve(corpus: str, tokenizer: str, context: int, eval_documents: int, eval
     if problems:
         raise UserError(*problems)
     source, coder = CORPORA[corpus], TOKENIZERS[tokenizer]
+    if eval_documents >= source.documents:  # said without reading them
+        most, of = source.documents - 1, source.documents
+        message = f"eval_documents = {eval_documents}: at most {most} of the {of} documents can be held out"
+        raise UserError(Problem(message, where="data.eval_documents", hint="hold out fewer documents"))
     fingerprint = _fingerprint(source, coder, eval_documents)
     stem = cache_dir() / "data" / f"{fingerprint}-{corpus}-{tokenizer}"
     facts = _facts(stem, source, coder, eval_documents)

@@ -15,6 +15,8 @@ from scaling.plan.probe import Probe
 # Starting Python, importing the training stack and opening the data, per process, on a laptop core.
 PROCESS_SECONDS = 3.0
 FLOAT_BYTES = 4
+KEPT_CHECKPOINTS = 2  # of a trunk, and of a run at work
+CHECKPOINT_FILES_BYTES = 120_000  # descriptions, sums and blocks of the file system, beside the arrays
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,13 @@ class Time:
 @dataclass(frozen=True)
 class Space:
     """``memory_bytes`` of the arrays of the largest process: ``state_bytes`` (weights, moments, gradients,
-    exact) and activations (a rough estimate). ``checkpoint_bytes`` on disk, if none were removed."""
+    exact) and activations (a rough estimate). Checkpoints take at most ``checkpoint_bytes`` of disk at any
+    moment, and ``kept_bytes`` when all is done: trunks, and final states if they are kept."""
 
     memory_bytes: int
     state_bytes: int
     checkpoint_bytes: int
+    kept_bytes: int
 
 
 def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
@@ -72,13 +76,17 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
     )
 
 
-def estimate_space(plan: Plan) -> Space:
-    """Memory of one process and disk of all checkpoints (two a job, one a run if ``keep_final``)."""
+def estimate_space(plan: Plan, workers: int) -> Space:
+    """Memory of one process, and disk of the checkpoints of ``workers`` processes at work."""
     states = [(4 * FLOAT_BYTES * run.params, run) for run in plan.runs]
     memory = max(state + _activation_bytes(run.run.shape, run.run.batch_tokens) for state, run in states)
-    moving = sum(2 * _checkpoint_bytes(plan.by_id[job.run_ids[0]]) for job in plan.jobs)
-    kept = sum(map(_checkpoint_bytes, plan.runs)) if plan.execution.keep_final else 0
-    return Space(memory, max(state for state, _ in states), moving + kept)
+    first = [plan.by_id[job.run_ids[0]] for job in plan.jobs]
+    sizes = sorted((KEPT_CHECKPOINTS * _checkpoint_bytes(run) for run in first), reverse=True)
+    kept = sum(KEPT_CHECKPOINTS * _checkpoint_bytes(run) for run in first if run.run.branch_step)
+    kept += sum(map(_checkpoint_bytes, plan.runs)) if plan.execution.keep_final else 0
+    # each writes a third of a line before the oldest of the two goes, and stands aside one of its trunk
+    at_work = sum(sizes[: max(1, workers)]) * 3 // 2
+    return Space(memory, max(state for state, _ in states), kept + at_work, kept)
 
 
 def makespan(seconds: Iterable[float], workers: int) -> float:
@@ -105,8 +113,8 @@ def _evaluation(plan: Plan, runs: Sequence[PlannedRun], probe: Probe) -> float:
 
 
 def _checkpoint_bytes(planned: PlannedRun) -> int:
-    """Weights and two moments."""
-    return 3 * FLOAT_BYTES * planned.params
+    """Weights and two moments, and what is written beside them."""
+    return 3 * FLOAT_BYTES * planned.params + CHECKPOINT_FILES_BYTES
 
 
 def _activation_bytes(shape: Shape, batch_tokens: int) -> int:

@@ -95,7 +95,8 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
             message = f"the rule gives no learning rate between 1e-12 and 1e6 for {w.label}"
             findings.append(Finding(("recipe", "optimizer", "learning_rate"), message, "check its exponent"))
             break
-        runs.append(resolved.planned(w, rate))
+        if not findings:
+            runs.append(resolved.planned(w, rate))
     if findings:
         raise UserError(*study.source.problems(findings))
     jobs = make_jobs(runs)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaling.plan.plan import Job, PlannedRun
-from scaling.plan.run import Run, run_id, short_hash, trunk_id
+from scaling.plan.run import short_hash
 
 
-def job_id(run: Run, *, held_out: bool, share_trunk: bool) -> str:
-    """The job that trains ``run``: its trunk if trunks are shared, else the run itself.
+def job_id(run_id: str, trunk_id: str, *, held_out: bool, share_trunk: bool) -> str:
+    """The job that trains a run: its trunk if trunks are shared, else the run itself.
 
     Held-out runs are trained after a forecast is frozen, so they never share a job with others.
     """
     if not share_trunk:
-        return run_id(run)
-    trunk = trunk_id(run)
-    return short_hash({"kind": "job", "phase": "holdout", "trunk": trunk}) if held_out else trunk
+        return run_id
+    return short_hash({"kind": "job", "phase": "holdout", "trunk": trunk_id}) if held_out else trunk_id
 
 
 def make_jobs(runs: Sequence[PlannedRun]) -> tuple[Job, ...]:

@@ -82,13 +82,13 @@ class Resolver:
             seed=wanted.seed,
         )
         unique, epochs = coverage(run.tokens, self.index)
-        share = self.study.execution.share_trunk
+        share, name, trunk = self.study.execution.share_trunk, run_id(run), trunk_id(run)
         return PlannedRun(
-            run_id=run_id(run),
+            run_id=name,
             label=wanted.label,
             role=wanted.role,
-            job_id=job_id(run, held_out=wanted.role == "holdout", share_trunk=share),
-            trunk_id=trunk_id(run),
+            job_id=job_id(name, trunk, held_out=wanted.role == "holdout", share_trunk=share),
+            trunk_id=trunk,
             run=run,
             unique_tokens=unique,
             epochs=epochs,

@@ -27,9 +27,9 @@ _TEXTS = {
 }
 
 
-def explain(error: ValidationError) -> list[Finding]:
-    """One finding per error; a name missing only because it is misspelt is reported once."""
-    details = error.errors(include_url=False)
+def explain(error: ValidationError, most: int | None = None) -> list[Finding]:
+    """One finding per error (of the first ``most``); a misspelt name is not missing as well."""
+    details = error.errors(include_url=False)[:most]
     unknown = [_unknown(detail) for detail in details if detail["type"] == "extra_forbidden"]
     meant = {(*finding.path[:-1], finding.meant) for finding in unknown}
     found = list(unknown)

@@ -18,6 +18,8 @@ from scaling.spec.models import Study
 from scaling.spec.source import Finding, Mark, Path, Source, dotted_path, shorten
 from scaling.spec.text import LARGEST_BYTES, Tree, parse
 
+# Explaining a mistake takes up to a millisecond, and nobody reads thousands.
+MOST_FINDINGS = 500
 _OVERRIDE_PART = re.compile(r"([^.\[\]=]+)((?:\[[0-9]{1,6}\])*)")
 
 
@@ -78,7 +80,8 @@ def study_from_dict(raw: Mapping[str, Any]) -> Study:
 def check_study_dict(raw: Mapping[str, Any], source: Source) -> Checked:
     """Check plain values whose places ``source`` knows."""
     study, findings = _validate(raw)
-    if study is None and any(finding.at_key or finding.meant for finding in findings):
+    few = len(findings) <= MOST_FINDINGS
+    if study is None and few and any(finding.at_key or finding.meant for finding in findings):
         # A misspelt name or kind hides what is below it: correct it and look again.
         corrected, source = _corrected(raw, findings, source)
         study, more = _validate(corrected)
@@ -93,6 +96,9 @@ def _validate(raw: Mapping[str, Any]) -> tuple[Study | None, list[Finding]]:
     try:
         study = Study.model_validate(raw)
     except ValidationError as error:
+        if error.error_count() > MOST_FINDINGS:
+            message = f"{error.error_count()} mistakes; the first {MOST_FINDINGS} are listed"
+            return None, [*explain(error, MOST_FINDINGS), Finding((), message, "is this a spec?")]
         return None, explain(error) + check_sections(_valid_sections(raw))
     return study, check_sections(dict(study))
 
@@ -114,7 +120,7 @@ def _corrected(
     raw: Mapping[str, Any], findings: list[Finding], source: Source
 ) -> tuple[dict[str, Any], Source]:
     """A copy with misspelt names and choices corrected and unknown names removed, and where they are."""
-    copy = deepcopy(dict(raw))
+    copy, renamed = deepcopy(dict(raw)), list[tuple[Path, Path]]()
     for finding in sorted(findings, key=lambda f: -len(f.path)):
         *parents, last = finding.path
         node: Any = copy
@@ -127,8 +133,8 @@ def _corrected(
         value = node.pop(last)
         if finding.meant is not None and finding.meant not in node:
             node[finding.meant] = value
-            source = source.renamed(finding.path, (*parents, finding.meant))
-    return copy, source
+            renamed.append((finding.path, (*parents, finding.meant)))
+    return copy, source.renamed(renamed)
 
 
 def _read(path: FilePath) -> str:

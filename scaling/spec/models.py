@@ -147,7 +147,13 @@ class Execution(Strict):
     chunk_steps: Count | None = None
     """Optimizer steps of one compiled call; also how often metrics are written. Left out: by model size."""
     keep_final: StrictBool = False
-    """Keep the last checkpoint of every run, so that it can be evaluated again."""
+    """Keep the last checkpoint of every run, so that it can be evaluated again (--reevaluate)."""
+    lease_seconds: Annotated[Real, Field(ge=0.5, le=3600)] = 30.0
+    """Seconds for which a job's lease must stand still before another driver takes the job over."""
+    timeout_minutes: Positive = 60.0
+    """Minutes without progress (compiling counts) after which a job is killed and counted as failed."""
+    attempts: Count = 3
+    """Failures in a row, without getting further, after which a run is left alone."""
 
 
 class Study(Strict):
@@ -163,7 +169,7 @@ class Study(Strict):
     """Every fitted run is trained with each of these seeds."""
     noise: Noise | None = None
     """Repetitions of one cell (role noise); fits leave them out."""
-    holdout: tuple[Holdout, ...] = ()
+    holdout: Annotated[tuple[Holdout, ...], Field(max_length=1000)] = ()
     """Runs to forecast (role holdout); fits leave them out."""
     execution: Execution = Execution()
 

@@ -51,7 +51,8 @@ class Duration:
     unit: Unit
 
     def __str__(self) -> str:
-        return f"{self.value:.12g} {self.unit}"
+        short = f"{self.value:.12g}"
+        return f"{short if float(short) == self.value else repr(self.value)} {self.unit}"
 
     @classmethod
     def parse(cls, text: object) -> Duration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from scaling.errors import Problem
@@ -55,12 +55,16 @@ class Source:
                 return None
             path, tables = path[:-1], (self.keys, self.values)
 
-    def renamed(self, old: Path, new: Path) -> Source:
-        """These marks, and those at and below ``old`` under the name ``new`` too."""
+    def renamed(self, names: Sequence[tuple[Path, Path]]) -> Source:
+        """These marks, and those at and below each first path under the second one too, in this order."""
 
         def grown(marks: Mapping[Path, Mark]) -> dict[Path, Mark]:
-            below = {new + p[len(old) :]: mark for p, mark in marks.items() if p[: len(old)] == old}
-            return below | dict(marks)
+            all_marks = dict(marks)
+            for old, new in names:
+                below = [(new + p[len(old) :], mark) for p, mark in all_marks.items() if p[: len(old)] == old]
+                for path, mark in below:
+                    all_marks.setdefault(path, mark)
+            return all_marks
 
         return Source(grown(self.keys), grown(self.values))
 
@@ -91,5 +95,5 @@ def dotted_path(path: Path) -> str:
 
 def shorten(text: str, limit: int = _EXCERPT) -> str:
     """One printable line of at most ``limit`` characters."""
-    line = "".join(c if c.isprintable() else "?" for c in text)
+    line = "".join(c if c.isprintable() else "?" for c in text[: limit + 1])
     return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -19,7 +19,7 @@ from scaling.errors import Problem, UserError
 from scaling.spec.source import Mark, Path, dotted_path, shorten
 
 DEEPEST = 40
-LARGEST_BYTES = 1_000_000
+LARGEST_BYTES = 200_000  # at up to 12 CPU seconds a megabyte
 
 _NULL = re.compile(r"(null|Null|NULL|~)?")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -63,7 +63,8 @@ def parse(text: str, name: str, *, mark_all: str | None = None) -> Tree:
 class _Builder:
     def __init__(self, text: str, name: str, mark_all: str | None):
         self.text, self.name, self.mark_all = text, name, mark_all
-        self.lines = re.split(r"\r\n|\r|\n", text)
+        # Shortened once: every value has an excerpt, and a line may hold thousands of them.
+        self.lines = [shorten(line.strip()) for line in re.split(r"\r\n|\r|\n", text)]
         self.tree, self.stack, self.problems = Tree(), list[_Open](), list[Problem]()
 
     def build(self) -> Tree:
@@ -92,8 +93,9 @@ class _Builder:
             return Mark(self.mark_all, order=(10**9, 0))
         if mark is None:
             return Mark(self.name)
-        line, column = mark.line, mark.column
-        excerpt = shorten(self.lines[line].strip()) if line < len(self.lines) else ""
+        line: int = mark.line
+        column: int = mark.column
+        excerpt = self.lines[line] if line < len(self.lines) else ""
         return Mark(f"{self.name}:{line + 1}:{column + 1}", excerpt, (line, column))
 
     def _problem(self, mark: Any, message: str, hint: str = "") -> Problem:

@@ -1,42 +1,52 @@
 """The driver of a sweep: what is to be done in a results folder, and the outcome of doing it.
 
-A study opens its folder once and runs its jobs in phases, so that nobody else works there in between::
+A study opens its folder once and runs its jobs in phases::
 
     with open_sweep(folder, plan.to_json(), spec_text) as sweep:
         outcome = sweep.run_jobs({"fit", "noise", "tuning"}, on_event=show)
         ...  # fit, freeze the forecast
         outcome = sweep.run_jobs({"holdout"}, on_event=show)
 
-Relaunching skips runs that are done, goes on with half-done ones and tries failed ones again.
+Relaunching skips runs that are done, goes on with half-done ones and tries failed ones again. Several drivers
+may do so in one folder at once: they share the jobs.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from scaling.errors import Problem, UserError
 from scaling.files import write_json, write_text
+from scaling.sweep.changes import (
+    evaluated_otherwise,
+    require_final_checkpoints,
+    require_same_evaluation,
+    require_same_recipe,
+    set_forecasts_aside,
+)
 from scaling.sweep.events import Outcome, Watcher
 from scaling.sweep.executor import TRAIN
-from scaling.sweep.guard import hold
-from scaling.sweep.machine import Device, layout
+from scaling.sweep.guard import Presence, turn
+from scaling.sweep.machine import Device, Layout, layout
 from scaling.sweep.phase import Phase
-from scaling.sweep.planfile import PlanFile, parse_plan
-from scaling.sweep.store import Store, read_json
+from scaling.sweep.planfile import PlanFile, load_plan, parse_plan
+from scaling.sweep.store import Store
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A results folder held by this process. ``lock`` is the descriptor that jobs inherit."""
+    """A results folder that this process works in. ``ends`` is when to stop, by the monotonic clock."""
 
     store: Store
     plan: PlanFile
-    lock: int
+    presence: Presence
     command: Sequence[str]
+    ends: float | None = None
 
     def run_jobs(
         self,
@@ -50,67 +60,127 @@ class Sweep:
     ) -> Outcome:
         """Train all runs of these roles that have no record, longest jobs first.
 
-        A failing job never stops the others; it is tried again ``retries`` times in this launch, last. The
-        first SIGINT, SIGTERM or SIGHUP asks all jobs to write checkpoints and stop, and kills those that
+        A failing job never stops the others; it is tried again ``retries`` times in this launch, last, and
+        not at all once its failures in a row reach the plan's ``attempts``. Jobs that another driver works
+        on are waited for, and taken over when their lease stands still.
+
+        The first SIGINT, SIGTERM or SIGHUP asks all jobs to write checkpoints and stop, and kills those that
         have not after ``grace_seconds``; a second one kills at once. Signals are handled when this is the
         main thread. ``workers`` and ``device`` stand in for the plan's.
 
         Raises:
-            UserError: a record in the folder is damaged or belongs to another evaluation.
+            UserError: the folder was removed meanwhile.
         """
-        execution = self.plan.execution
-        where = layout(workers or execution.workers, device or execution.device, execution.threads)
+        chosen = self.plan.with_roles(roles)
         phase = Phase(
             store=self.store,
             plan=self.plan,
             roles=tuple(sorted(roles)),
-            layout=where,
-            lock=self.lock,
+            chosen=chosen,
+            layout=self._layout(workers, device),
+            presence=self.presence,
             command=self.command,
             on_event=on_event,
             retries=retries,
             grace_seconds=grace_seconds,
+            ends=self.ends,
         )
         return phase.run()
+
+    def reevaluate(
+        self, *, on_event: Watcher = lambda event: None, workers: int | Literal["auto"] | None = None
+    ) -> Outcome:
+        """Evaluate the kept final checkpoints of all runs whose record is of another evaluation.
+
+        Raises:
+            UserError: a run has no such checkpoint; nothing was done.
+        """
+        others = evaluated_otherwise(self.store, self.plan)
+        require_final_checkpoints(self.store, self.plan, others)
+        if others:
+            set_forecasts_aside(self.store, "of-another-evaluation")
+        phase = Phase(
+            store=self.store,
+            plan=self.plan,
+            roles=tuple(sorted({run.role for run in others})),
+            chosen=tuple(others),
+            layout=self._layout(workers, None),
+            presence=self.presence,
+            command=self.command,
+            on_event=on_event,
+            retries=0,
+            grace_seconds=20.0,
+            ends=self.ends,
+            work="reevaluate",
+        )
+        return phase.run()
+
+    def turn(self) -> AbstractContextManager[None]:
+        """For what several drivers of the folder would otherwise do at the same time."""
+        return turn(self.store)
+
+    def _layout(
+        self, workers: int | Literal["auto"] | None, device: Device | Literal["auto"] | None
+    ) -> Layout:
+        """Where jobs run; unpinned beside another driver on this machine: it would pin to the same cores."""
+        given = self.plan.execution
+        where = layout(workers or given.workers, device or given.device, given.threads)
+        if self.presence.others_here(self.store):
+            return replace(where, slots=((),) * len(where.slots))
+        return where
 
 
 @contextmanager
 def open_sweep(
-    folder: Path, plan: Mapping[str, Any], spec: str, *, command: Sequence[str] = TRAIN
+    folder: Path,
+    plan: Mapping[str, Any],
+    spec: str,
+    *,
+    command: Sequence[str] = TRAIN,
+    force: bool = False,
+    reevaluate: bool = False,
+    max_hours: float | None = None,
 ) -> Iterator[Sweep]:
-    """Hold ``folder`` for this process and write study.yaml and plan.json into it.
+    """Write study.yaml and plan.json into ``folder`` and work there.
 
     ``plan`` is ``Plan.to_json()``, ``spec`` the text of the spec, ``command`` what trains a job folder.
     A plan that extends the one in the folder keeps what is done: records belong to runs, not to plans.
+    ``force`` lets a changed recipe replace runs of the same names, ``reevaluate`` a changed evaluation.
 
     Raises:
-        UserError: another driver is at work in the folder, the folder is another study's, or runs in it were
-            evaluated otherwise than this plan asks.
+        UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
+            finished runs, has changed.
     """
     store, checked = Store(Path(folder).absolute()), parse_plan(plan)
-    with hold(store) as lock:
-        old = read_json(store.plan)
-        if old is not None and old.get("study") != checked.study:
-            problem = f"{str(folder)!r} holds study {old.get('study')!r}, not {checked.study!r}"
-            raise UserError(Problem(problem, hint="name another results folder"))
-        _check_evaluation(store, checked)
+    with turn(store):
+        _settle(store, checked, spec, force=force, reevaluate=reevaluate)
         write_text(store.spec, spec)
         write_json(store.plan, dict(plan))
-        try:
-            yield Sweep(store, checked, lock, tuple(command))
-        finally:
-            store.driver.unlink(missing_ok=True)
+    presence = Presence(store)
+    ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
+    try:
+        yield Sweep(store, checked, presence, tuple(command), ends)
+    finally:
+        presence.end()
 
 
-def _check_evaluation(store: Store, plan: PlanFile) -> None:
-    """Losses on different evaluation sets must not share a table."""
-    recorded, others = store.recorded(), dict[str, int]()
-    for run in plan.runs:
-        record = store.run_state(run.run_id).record if run.run_id in recorded else None
-        eval_id = record["result"].get("eval_id") if record else plan.data.eval_id
-        if eval_id != plan.data.eval_id:
-            others[str(eval_id)] = others.get(str(eval_id), 0) + 1
-    if others:
-        counts = ", ".join(f"{count} as {eval_id}" for eval_id, count in sorted(others.items()))
-        problem = f"evaluation is now {plan.data.eval_id}; finished runs were evaluated otherwise: {counts}"
-        raise UserError(Problem(problem, "data", "change the evaluation back, or give the study a new name"))
+def _settle(store: Store, new: PlanFile, spec: str, *, force: bool, reevaluate: bool) -> None:
+    """Whether this plan may go on in a folder that has one."""
+    if not store.plan.exists():
+        return
+    old = load_plan(store)
+    if old.study != new.study:
+        problem = f"{str(store.folder)!r} holds study {old.study!r}, not {new.study!r}"
+        raise UserError(Problem(problem, hint="name another results folder"))
+    try:
+        before = store.spec.read_text(encoding="utf-8") if store.spec.exists() else ""
+    except (OSError, UnicodeDecodeError):
+        before = ""
+    try:
+        require_same_recipe(store, old, new, before, spec)
+    except UserError:
+        if not force:
+            raise
+        set_forecasts_aside(store, "of-another-recipe")
+    if not reevaluate:
+        require_same_evaluation(store, old, new)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from scaling.sweep.progress import Snapshot
 
 
 @dataclass(frozen=True)
 class PhaseStarted:
-    """``runs`` are to be trained in ``jobs``; ``skipped`` were done before. ``workers`` jobs run at once."""
+    """``runs`` are to be trained (or evaluated again, which ``work`` says) in ``jobs``; ``skipped`` were done
+    before, ``given_up`` failed too often. ``workers`` jobs run at once."""
 
     roles: tuple[str, ...]
     runs: int
@@ -19,17 +21,28 @@ class PhaseStarted:
     workers: int
     device: str
     flops: int
+    given_up: int = 0
+    work: Literal["train", "reevaluate"] = "train"
+
+
+@dataclass(frozen=True)
+class JobElsewhere:
+    """Another driver works on this job: it is waited for, and taken over if its lease stands still."""
+
+    job_id: str
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class JobStarted:
-    """``resumed``: some of its runs were begun before."""
+    """``resumed``: some of its runs were begun before. ``taken_over``: from a process that stood still."""
 
     job_id: str
     labels: tuple[str, ...]
     slot: int
     attempt: int
     resumed: bool
+    taken_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,9 +73,10 @@ class RunFailed:
 
 @dataclass(frozen=True)
 class Stopping:
-    """``signal`` was received; jobs have ``grace_seconds`` to write checkpoints. A second one kills them."""
+    """``reason`` is a signal or a limit; jobs have ``grace_seconds`` to write checkpoints, a (second) signal
+    kills them."""
 
-    signal: str
+    reason: str
     grace_seconds: float
 
 
@@ -71,19 +85,21 @@ class Progress:
     snapshot: Snapshot
 
 
-Event = PhaseStarted | JobStarted | RunFinished | RunFailed | Stopping | Progress
+Event = PhaseStarted | JobStarted | JobElsewhere | RunFinished | RunFailed | Stopping | Progress
 Watcher = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a phase ended, in run ids. ``interrupted`` is the name of the signal that stopped it."""
+    """How a phase ended, in run ids. ``interrupted`` is the signal or limit that stopped it; of the
+    ``failed`` the ``given_up`` are not tried again."""
 
     done: tuple[str, ...]
     failed: tuple[str, ...]
     unfinished: tuple[str, ...]
     interrupted: str | None
     seconds: float
+    given_up: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -94,7 +110,12 @@ class Outcome:
         """What relaunching would do; None when nothing is left."""
         if not (self.failed or self.unfinished):
             return None
-        return (
+        again = len(self.failed) - len(self.given_up)
+        text = (
             f"run the same command again: {len(self.done)} done runs are kept, {len(self.unfinished)} go on "
-            f"from their last checkpoints or start, {len(self.failed)} failed ones are tried again"
+            f"from their last checkpoints or start, {again} failed ones are tried again"
         )
+        if not self.given_up:
+            return text
+        more = "--set execution.attempts=N with a larger N tries them again"
+        return f"{text}, {len(self.given_up)} are left alone after failing too often ({more})"

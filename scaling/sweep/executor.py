@@ -57,16 +57,16 @@ class LocalJob:
                 self.process.stdin.close()
 
 
-def start(folder: Path, layout: Layout, slot: int, command: Sequence[str], inherit: int) -> LocalJob:
-    """Start ``command folder`` in a slot of the layout; its output is appended to ``folder/log.txt``.
+def start(folder: Path, layout: Layout, slot: int, command: Sequence[str], stale: str = "") -> LocalJob:
+    """Start ``command folder [stale]`` in a slot of the layout; its output is appended to ``folder/log.txt``.
 
-    ``inherit`` is a descriptor the job keeps open (the folder's lock). Call from a thread that outlives the
-    job: on Linux the job is killed when its starting thread ends.
+    ``stale`` is the mark of a lease that may be taken over. Call from a thread that outlives the job: on
+    Linux the job is killed when its starting thread ends.
 
     Raises:
         OSError: no process could be started, or the job's folder cannot be written.
     """
-    cores, argv = layout.slots[slot], [*command, str(folder)]
+    cores, argv = layout.slots[slot], [*command, str(folder), *([stale] if stale else [])]
     glibc = has_glibc()
     environment = launch_environment(os.environ, layout, glibc=glibc)
     attempt = ((read_json(folder / "launch.json") or {}).get("attempt") or 0) + 1
@@ -84,7 +84,6 @@ def start(folder: Path, layout: Layout, slot: int, command: Sequence[str], inher
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
-            pass_fds=(inherit,),
         )
     return LocalJob(folder, slot, attempt, process)
 

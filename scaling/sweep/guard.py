@@ -1,7 +1,9 @@
-"""One driver at a time in a results folder.
+"""Drivers of a results folder: who is at work, and moments that one of them has to itself.
 
-The lock is a ``flock`` on an open file that the driver's jobs inherit: it is held until the last of them is
-gone, so a relaunch never trains beside the dying jobs of a killed driver.
+Any number of drivers may work in a folder: what keeps them apart is the lease of each job. Here they only say
+that they are there, and take turns with what would otherwise be done twice. Turns are taken by a ``flock``; a
+driver that is stopped while it has its turn holds up the others for a minute, not for ever, as all that is
+written in a turn is whole files with the same content.
 """
 
 from __future__ import annotations
@@ -9,24 +11,29 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from scaling.errors import Problem, UserError
+from scaling.files import write_json
+from scaling.process import Process
 from scaling.sweep.store import Store, read_json
 
-LOCK = "driver.lock"
-WAIT_SECONDS = 5.0  # jobs of a killed driver are gone before
+LOCK, FOLDER = "driver.lock", "drivers"
+TURN_SECONDS = 60.0
+SILENT_SECONDS = 60.0  # after which a driver on another machine is not shown any more
 
 
 @contextmanager
-def hold(store: Store) -> Iterator[int]:
-    """Hold the folder; yields the lock's descriptor, for jobs to inherit.
+def turn(store: Store) -> Iterator[None]:
+    """Work while no other driver of the folder is in here, or has been for less than a minute.
 
     Raises:
-        UserError: another driver, or a job that one left, holds it and does not let go within seconds; it is
-            not a folder, or cannot be written.
+        UserError: it is not a folder, or cannot be written.
     """
     try:
         store.folder.mkdir(parents=True, exist_ok=True)
@@ -34,43 +41,84 @@ def hold(store: Store) -> Iterator[int]:
     except OSError as error:
         problem = f"results folder {str(store.folder)!r}: {error.strerror}"
         raise UserError(Problem(problem, hint="name a folder that can be written")) from None
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + TURN_SECONDS
     try:
-        while not _try_lock(descriptor, fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
-                raise UserError(_busy(store))
+        while not _locked(descriptor) and time.monotonic() < deadline:
             time.sleep(0.05)
-        yield descriptor
+        yield
     finally:
         os.close(descriptor)
 
 
-def driver_info(store: Store) -> dict[str, Any] | None:
-    """What the driver at work in the folder says of itself; None when no driver holds it."""
+def _locked(descriptor: int) -> bool:
     try:
-        descriptor = os.open(store.folder / LOCK, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        if _try_lock(descriptor, fcntl.LOCK_SH):
-            return None
-    finally:
-        os.close(descriptor)
-    with suppress(UserError):
-        return read_json(store.driver) or {}
-    return {}
-
-
-def _try_lock(descriptor: int, mode: int) -> bool:
-    try:
-        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError:  # a file system without locks: turns save work, leases keep the results right
+        return True
     return True
 
 
-def _busy(store: Store) -> Problem:
-    info = driver_info(store) or {}
-    who = f"process {info['pid']} on {info['host']}" if "pid" in info else "a process"
-    hint = f"wait for it, or stop it; `scaling status {store.folder}` shows what it does"
-    return Problem(f"another `scaling run` ({who}) is at work in {str(store.folder)!r}", hint=hint)
+class Presence:
+    """This driver's file in ``drivers/``, for `status` and other drivers. A full disk does not stop it."""
+
+    def __init__(self, store: Store):
+        self.path = store.folder / FOLDER / f"{uuid.uuid4().hex[:12]}.json"
+        self.me = {"schema": 1, "process": vars(Process.here())}
+        for path, info in _files(store):
+            process = Process.of(info.get("process"))
+            if process is None or process.gone:
+                with suppress(OSError):
+                    path.unlink()
+        with suppress(OSError):
+            self.path.parent.mkdir(exist_ok=True)
+        self.tell({})
+
+    def tell(self, what: Mapping[str, Any]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        if self.path.parent.is_dir():  # else the study was removed: it is not for us to bring it back
+            with suppress(OSError):
+                write_json(self.path, {**self.me, "updated": now, **what}, durable=False)
+
+    def end(self) -> None:
+        with suppress(OSError):
+            self.path.unlink()
+
+    def others_here(self, store: Store) -> bool:
+        """Whether another driver of this folder lives on this machine."""
+        mine = Process.here()
+        found = [Process.of(info.get("process")) for path, info in _files(store) if path != self.path]
+        return any(p is not None and p.machine == mine.machine and not p.gone for p in found)
+
+
+def drivers(store: Store) -> list[dict[str, Any]]:
+    """What each driver at work says of itself, oldest first. Of another machine's only its clock can tell."""
+    found = []
+    for _, info in _files(store):
+        process = Process.of(info.get("process"))
+        if process is None or process.gone:
+            continue
+        if process.machine == Process.here().machine or _age(info.get("updated")) < SILENT_SECONDS:
+            found.append(info)
+    return sorted(found, key=lambda info: str(info.get("began", "")))
+
+
+def _age(moment: Any) -> float:
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    except (TypeError, ValueError):
+        return float("inf")
+
+
+def _files(store: Store) -> Iterator[tuple[Path, dict[str, Any]]]:
+    try:
+        names = sorted(os.listdir(store.folder / FOLDER))
+    except OSError:
+        return
+    for name in names:
+        path = store.folder / FOLDER / name
+        if name.endswith(".json") and not name.startswith("."):
+            with suppress(UserError):
+                if (info := read_json(path)) is not None:
+                    yield path, info

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from scaling.errors import Problem, UserError
+from scaling.exits import BUSY, LOST, Kind
 from scaling.files import write_json
+from scaling.lease import Watch
 from scaling.sweep.events import (
+    JobElsewhere,
     JobStarted,
     Outcome,
     PhaseStarted,
@@ -23,118 +22,159 @@ from scaling.sweep.events import (
     Stopping,
     Watcher,
 )
-from scaling.sweep.executor import LocalJob, start, timestamp
-from scaling.sweep.failure import Before, look, record_failures
+from scaling.sweep.executor import start, timestamp
+from scaling.sweep.failure import Before, given_up, look, record_failures
+from scaling.sweep.guard import Presence
 from scaling.sweep.machine import Layout
-from scaling.sweep.planfile import PlanFile, PlannedJob, PlannedRun
-from scaling.sweep.progress import Clock, Pace, RunningRow, Snapshot, read_progress
-from scaling.sweep.store import Store
+from scaling.sweep.planfile import PlanFile, PlannedRun
+from scaling.sweep.progress import Clock, Pace, Snapshot, read_progress
+from scaling.sweep.stops import signals_to
+from scaling.sweep.store import RunState, Store
+from scaling.sweep.tasks import Elsewhere, Running, Task, Work, flops_left, job_json, make_tasks, running_row
 
-POLL_SECONDS, REPORT_SECONDS, SAVE_SECONDS = 0.05, 0.5, 1.0
-
-
-@dataclass(frozen=True)
-class Task:
-    """A job's runs in this phase. ``flops`` are those of its runs without a record."""
-
-    job: PlannedJob
-    runs: tuple[PlannedRun, ...]
-    flops: int
-    tries: int = 0
-
-
-@dataclass(frozen=True)
-class Running:
-    task: Task
-    process: LocalJob
-    pace: Pace
-    before: dict[str, Before]
+POLL_SECONDS, REPORT_SECONDS, SAVE_SECONDS, VISIT_SECONDS = 0.05, 0.5, 1.0, 0.5
 
 
 @dataclass
 class Phase:
-    """One pass over the runs of some roles. Made and used once."""
+    """One pass over the runs ``chosen``. Made and used once."""
 
     store: Store
     plan: PlanFile
     roles: tuple[str, ...]
+    chosen: tuple[PlannedRun, ...]
     layout: Layout
-    lock: int
+    presence: Presence
     command: Sequence[str]
     on_event: Watcher
     retries: int
     grace_seconds: float
+    ends: float | None = None
+    work: Work = "train"
     queue: list[Task] = field(default_factory=list)
     running: dict[int, Running] = field(default_factory=dict)
+    elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
-    signals: list[int] = field(default_factory=list)
+    timed_out: set[int] = field(default_factory=set)
+    stops: list[str] = field(default_factory=list)
     flops_total: float = 0.0
     clock: Clock = field(default_factory=Clock)
     began: float = field(default_factory=time.monotonic)
     reported: float = 0.0
     saved: float = 0.0
+    visited: float = 0.0
 
     def run(self) -> Outcome:
-        chosen = self.plan.with_roles(self.roles)
-        self.recorded = self.store.recorded() & {run.run_id for run in chosen}
-        self.queue = tasks(self.plan, chosen, self.recorded)
-        self.flops_total = sum(task.flops for task in self.queue)
-        skipped, jobs = len(self.recorded), len(self.queue)
-        workers, todo = len(self.layout.slots), len(chosen) - skipped
-        flops = int(self.flops_total)
-        self.on_event(PhaseStarted(self.roles, todo, skipped, jobs, workers, self.layout.device, flops))
-        try:
-            with _signals_to(self.signals.append):
-                while (self.queue or self.running) and not self.signals:
+        with signals_to(self.stops.append):
+            self._open()
+            try:
+                while (self.queue or self.running or self.elsewhere) and not self.stops:
                     self._launch()
                     time.sleep(POLL_SECONDS)
                     self._reap()
+                    self._visit()
                     self._report()
-                if self.signals:
+                if self.stops:
                     self._stop()
-        finally:
-            self._kill()
-        return self._outcome(chosen)
+            finally:
+                self._kill()
+        return self._outcome()
+
+    def _open(self) -> None:
+        states = {run.run_id: self.store.run_state(run.run_id) for run in self.chosen}
+        self.recorded = {run_id for run_id, state in states.items() if self._is_done(state)}
+        self.failed = {run_id for run_id, state in states.items() if self._left_alone(state)}
+        self.queue = make_tasks(self.plan, self.chosen, self.recorded | self.failed)
+        self.flops_total = sum(task.flops for task in self.queue)
+        todo = len(self.chosen) - len(self.recorded) - len(self.failed)
+        self.on_event(
+            PhaseStarted(
+                roles=self.roles,
+                runs=todo,
+                skipped=len(self.recorded),
+                jobs=len(self.queue),
+                workers=len(self.layout.slots),
+                device=self.layout.device,
+                flops=int(self.flops_total),
+                given_up=len(self.failed),
+                work=self.work,
+            )
+        )
+
+    def _is_done(self, state: RunState) -> bool:
+        if state.record is None:
+            return False
+        return self.work == "train" or state.record["result"].get("eval_id") == self.plan.data.eval_id
+
+    def _left_alone(self, state: RunState) -> bool:
+        return not self._is_done(state) and given_up(state.error, self.plan.execution.attempts)
 
     def _launch(self) -> None:
         for slot in range(len(self.layout.slots)):
-            if slot not in self.running and self.queue:
-                self._start(self.queue.pop(0), slot)
+            while slot not in self.running and self.queue:
+                self._try(self.queue.pop(0), slot)
 
-    def _start(self, task: Task, slot: int) -> None:
+    def _try(self, task: Task, slot: int) -> None:
+        """Start a task, unless others have done it, work on it, or its runs have failed too often."""
+        undone = self._undone(task)
+        if not undone:
+            return
+        watch = self.watches.setdefault(task.job.job_id, Watch())
         job_dir = self.store.job_dir(task.job.job_id)
-        undone = [run.run_id for run in task.runs if run.run_id not in self.recorded]
-        before = look(self.store, undone)
-        resumed = any(self.store.run_state(run_id).state != "pending" for run_id in undone)
+        if watch.held(job_dir, self.plan.execution.lease_seconds):
+            self._leave_to_others(task)
+            return
+        before = look(self.store, [run.run_id for run in undone])
+        resumed = any(self.store.run_state(run.run_id).state != "pending" for run in undone)
+        seen = watch.seen
+        stale = "" if seen is None or seen.free else watch.mark
         try:
-            write_json(job_dir / "job.json", self._job_json(task))
-            process = start(job_dir, self.layout, slot, self.command, self.lock)
+            write_json(job_dir / "job.json", job_json(self.plan, task, undone, self.work))
+            process = start(job_dir, self.layout, slot, self.command, stale)
         except OSError as error:
-            self._fail(task, before, f"the job could not be started: {error}")
+            self._fail(task, before, error)
             return
         pace = Pace(task.flops, process.started, resumed)
         self.running[slot] = Running(task, process, pace, before)
-        labels = tuple(run.label for run in task.runs if run.run_id in before)
-        self.on_event(JobStarted(task.job.job_id, labels, slot, process.attempt, resumed))
+        labels = tuple(run.label for run in undone)
+        self.on_event(JobStarted(task.job.job_id, labels, slot, process.attempt, resumed, bool(stale)))
         self._save(time.monotonic())
 
-    def _job_json(self, task: Task) -> dict[str, Any]:
-        given = self.plan.execution
-        names = ("checkpoint_seconds", "chunk_steps", "keep_final")
-        passed = {name: value for name in names if (value := getattr(given, name)) is not None}
-        spent = task.job.flops_spent
-        return {
-            "schema": 1,
-            "study": self.plan.study,
-            "job_id": task.job.job_id,
-            "data": self.plan.data.model_dump(),
-            "runs": [
-                {"run_id": r.run_id, "label": r.label, "run": r.run, "flops_spent": spent[r.run_id]}
-                for r in task.runs
-            ],
-            "execution": passed | {"threads": given.threads},
-        }
+    def _undone(self, task: Task) -> list[PlannedRun]:
+        """Runs of a task still to do, as the disk says now; tells about those that others have recorded."""
+        for run in task.runs:
+            state = self.store.run_state(run.run_id)
+            if run.run_id not in self.recorded and self._is_done(state):
+                self._announce(run.run_id, state)
+            elif run.run_id not in self.failed and self._left_alone(state):
+                self.failed.add(run.run_id)
+        return [run for run in task.runs if run.run_id not in self.recorded | self.failed]
+
+    def _leave_to_others(self, task: Task) -> None:
+        undone = self._undone(task)
+        if undone:
+            pace = Pace(flops_left(task.job, undone, ()), time.monotonic(), resumed=True)
+            self.elsewhere[task.job.job_id] = Elsewhere(task, pace)
+            self.on_event(JobElsewhere(task.job.job_id, tuple(run.label for run in undone)))
+
+    def _visit(self) -> None:
+        """Look at the jobs of other drivers: what is done, and whether one has let go."""
+        now = time.monotonic()
+        if now - self.visited < VISIT_SECONDS:
+            return
+        self.visited = now
+        for job_id, job in list(self.elsewhere.items()):
+            undone = self._undone(job.task)
+            held = self.watches[job_id].held(self.store.job_dir(job_id), self.plan.execution.lease_seconds)
+            job.pace.report(read_progress(self.store.job_dir(job_id)), now)
+            if undone and held:
+                continue
+            del self.elsewhere[job_id]
+            if undone:
+                left = flops_left(job.task.job, undone, ())
+                self.queue.insert(0, Task(job.task.job, job.task.runs, left, job.task.tries))
 
     def _reap(self) -> None:
         for slot, running in list(self.running.items()):
@@ -143,102 +183,117 @@ class Phase:
                 continue
             running.process.close()
             del self.running[slot]
-            self._announce(running)
+            self._announce_new(running)
             running.pace.report(read_progress(running.process.folder), time.monotonic())
             missing = {key: old for key, old in running.before.items() if key not in self.recorded}
-            if missing:
-                self._fail(running.task, missing, status)
-            else:
+            if not missing:
                 self.clock.finished(running.pace, time.monotonic())
+            elif slot in self.timed_out:
+                self._fail(running.task, missing, "timeout")
+            else:
+                self._fail(running.task, missing, status)
+            self.timed_out.discard(slot)
             self._save(time.monotonic())
 
-    def _fail(self, task: Task, missing: dict[str, Before], status: int | str) -> None:
+    def _fail(self, task: Task, missing: dict[str, Before], status: int | OSError | Kind) -> None:
         job_dir = self.store.job_dir(task.job.job_id)
-        errors = record_failures(self.store, job_dir, missing, status, only_new=bool(self.signals))
-        again = task.tries < self.retries and not self.signals
-        left = sum(task.job.flops_spent[run_id] for run_id in missing)
-        if again:
-            self.queue.append(Task(task.job, task.runs, left, task.tries + 1))
-        elif not self.signals:
+        if status == BUSY:
+            self._leave_to_others(task)
+            return
+        self._require_folder()  # else what is written now would bring a piece of it back
+        stopping = bool(self.stops)
+        errors = record_failures(self.store, job_dir, missing, status, only_new=stopping)
+        if status == LOST:
+            self._leave_to_others(task)
+        self.failed |= {key for key, error in errors.items() if given_up(error, self.plan.execution.attempts)}
+        left = [run for run in task.runs if run.run_id in missing.keys() - self.failed]
+        again = (task.tries < self.retries or status == LOST) and not stopping and bool(left)
+        work = flops_left(task.job, left, ())
+        if again and status != LOST:
+            self.queue.append(Task(task.job, task.runs, work, task.tries + 1))
+        elif not again and not stopping:
             self.failed |= missing.keys()
-            self.flops_total -= left
+            self.flops_total -= work
         unreached, log = len(missing) - len(errors), str(job_dir / "log.txt")
         for run_id, error in errors.items():
-            label = self.plan.by_id[run_id].label
-            kind, message, attempt = error["kind"], error["message"], error["attempt"]
-            self.on_event(RunFailed(run_id, label, kind, message, attempt, again, unreached, log))
+            label, retry = self.plan.by_id[run_id].label, again and run_id not in self.failed
+            kind, message = error.get("kind", "unknown"), error.get("message", "")
+            attempt = error.get("attempt", 1)
+            self.on_event(RunFailed(run_id, label, kind, message, attempt, retry, unreached, log))
 
-    def _announce(self, running: Running) -> None:
+    def _announce_new(self, running: Running) -> None:
         """Tell about records that have appeared. A damaged one counts as none."""
         for run_id in running.before.keys() - self.recorded:
-            record = self.store.run_state(run_id).record
-            if record is None:
-                continue
-            self.recorded.add(run_id)
-            result, label = record["result"], self.plan.by_id[run_id].label
-            seconds = (record.get("execution") or {}).get("wall_seconds")
-            reason, loss = result.get("status_reason"), result.get("loss")
-            self.on_event(RunFinished(run_id, label, result["status"], reason, loss, seconds))
+            state = self.store.run_state(run_id)
+            if self._is_done(state):
+                self._announce(run_id, state)
+
+    def _announce(self, run_id: str, state: RunState) -> None:
+        assert state.record is not None
+        self.recorded.add(run_id)
+        result, label = state.record["result"], self.plan.by_id[run_id].label
+        seconds = (state.record.get("execution") or {}).get("wall_seconds") if self.work == "train" else None
+        reason, loss = result.get("status_reason"), result.get("loss")
+        self.on_event(RunFinished(run_id, label, result["status"], reason, loss, seconds))
 
     def _report(self) -> None:
         now = time.monotonic()
+        if self.ends is not None and now > self.ends:
+            self.stops.append("--max-hours")
         if now - self.reported < REPORT_SECONDS:
             return
         self.reported = now
-        for running in self.running.values():
-            self._announce(running)
+        self._require_folder()
+        for slot, running in self.running.items():
+            self._announce_new(running)
             running.pace.report(read_progress(running.process.folder), now)
+            still = now - max(running.pace.last_at, running.process.started)
+            if still > 60 * self.plan.execution.timeout_minutes:
+                self.timed_out.add(slot)
+                running.process.stop(signal.SIGKILL)
         self.on_event(Progress(self.snapshot(now)))
         if now - self.saved > SAVE_SECONDS:
             self._save(now)
 
+    def _require_folder(self) -> None:
+        if not self.store.plan.exists():
+            problem = f"{str(self.store.folder)!r} was removed while the study ran"
+            raise UserError(Problem(problem, hint="put it back, or start again"))
+
     def snapshot(self, now: float) -> Snapshot:
-        paces = [running.pace for running in self.running.values()]
+        paces = [job.pace for job in (*self.running.values(), *self.elsewhere.values())]
         queued = [float(task.flops) for task in self.queue]
         left = sum(queued) + sum(pace.remaining for pace in paces)
+        workers = len(self.layout.slots) + len(self.elsewhere)
         return Snapshot(
             seconds=now - self.began,
             runs_done=len(self.recorded),
             runs_failed=len(self.failed),
-            runs_total=len(self.plan.with_roles(self.roles)),
+            runs_total=len(self.chosen),
             jobs_queued=len(self.queue),
+            jobs_elsewhere=len(self.elsewhere),
             flops_done=max(0.0, self.flops_total - left),
             flops_total=self.flops_total,
-            eta_seconds=self.clock.eta(paces, queued, len(self.layout.slots), now),
-            running=tuple(self._row(slot, job, now) for slot, job in sorted(self.running.items())),
-        )
-
-    def _row(self, slot: int, running: Running, now: float) -> RunningRow:
-        last, runs = running.pace.last, self.plan.by_id
-        run = runs[last.run_id] if last and last.run_id in runs else None
-        total = last.job_flops_total if last else 0.0
-        return RunningRow(
-            job_id=running.task.job.job_id,
-            run_id=run.run_id if run else None,
-            label=(run or running.task.runs[0]).label,
-            slot=slot,
-            attempt=running.process.attempt,
-            seconds=now - running.process.started,
-            step=last.step if last else None,
-            steps=last.steps if last else None,
-            loss=last.loss if last else None,
-            fraction=last.job_flops_done / total if last and total else 0.0,
+            eta_seconds=self.clock.eta(paces, queued, workers, now),
+            running=tuple(
+                running_row(job.task.runs, job.task.job.job_id, job.process, job.pace, now)
+                for _, job in sorted(self.running.items())
+            ),
         )
 
     def _save(self, now: float) -> None:
-        """driver.json, for `status`: who works here, and on what."""
+        """For `status`: who works here, and on what."""
         self.saved = now
-        me = {"schema": 1, "pid": os.getpid(), "host": socket.gethostname(), "updated": timestamp()}
-        value = me | {"roles": list(self.roles), "snapshot": asdict(self.snapshot(now))}
-        write_json(self.store.driver, value, durable=False)
+        self.presence.tell(
+            {"began": timestamp(), "roles": list(self.roles), "snapshot": asdict(self.snapshot(now))}
+        )
 
     def _stop(self) -> None:
-        name = signal.Signals(self.signals[0]).name
-        self.on_event(Stopping(name, self.grace_seconds))
+        self.on_event(Stopping(self.stops[0], self.grace_seconds))
         for running in self.running.values():
             running.process.stop(signal.SIGTERM)
         deadline = time.monotonic() + self.grace_seconds
-        while self.running and time.monotonic() < deadline and len(self.signals) == 1:
+        while self.running and time.monotonic() < deadline and len(self.stops) == 1:
             time.sleep(POLL_SECONDS)
             self._reap()
 
@@ -248,47 +303,21 @@ class Phase:
         for running in self.running.values():
             running.process.process.wait()
             running.process.close()
-            if self.signals:
-                self._announce(running)
+            if self.stops:
+                self._announce_new(running)
         self.running.clear()
 
-    def _outcome(self, chosen: Sequence[PlannedRun]) -> Outcome:
-        states = {run.run_id: self.store.run_state(run.run_id) for run in chosen}
+    def _outcome(self) -> Outcome:
+        states = {run.run_id: self.store.run_state(run.run_id) for run in self.chosen}
+        done = {key for key, state in states.items() if self._is_done(state)}
+        # a failure that a full disk kept from being written is one all the same
+        failed = [k for k, s in states.items() if k not in done and (s.state == "failed" or k in self.failed)]
+        left_alone = tuple(key for key in failed if self._left_alone(states[key]))
         return Outcome(
-            done=tuple(key for key, state in states.items() if state.finished),
-            failed=tuple(key for key, state in states.items() if state.state == "failed"),
-            unfinished=tuple(
-                key for key, state in states.items() if not state.finished and state.state != "failed"
-            ),
-            interrupted=signal.Signals(self.signals[0]).name if self.signals else None,
+            done=tuple(key for key in states if key in done),
+            failed=tuple(failed),
+            unfinished=tuple(key for key in states if key not in done and key not in failed),
+            interrupted=self.stops[0] if self.stops else None,
             seconds=time.monotonic() - self.began,
+            given_up=left_alone,
         )
-
-
-def tasks(plan: PlanFile, chosen: Sequence[PlannedRun], recorded: set[str]) -> list[Task]:
-    """Jobs with something left to do, longest remaining work first: that ends soonest (LPT, Graham 1969)."""
-    ids, found = {run.run_id for run in chosen}, []
-    for job in plan.jobs:
-        runs = tuple(plan.by_id[run_id] for run_id in job.run_ids if run_id in ids)
-        undone = [run.run_id for run in runs if run.run_id not in recorded]
-        if undone:
-            found.append(Task(job, runs, sum(job.flops_spent[run_id] for run_id in undone)))
-    return sorted(found, key=lambda task: (-task.flops, task.job.job_id))
-
-
-@contextmanager
-def _signals_to(receive: Callable[[int], None]) -> Iterator[None]:
-    """Hand stop signals to ``receive`` while inside; one that was ignored before (nohup) stays so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    old = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if old[number] is not signal.SIG_IGN:
-            signal.signal(number, lambda received, frame: receive(received))
-    try:
-        yield
-    finally:
-        for number in numbers:
-            signal.signal(number, old[number] or signal.SIG_DFL)

@@ -48,10 +48,7 @@ class PlannedData(BaseModel):
 
 
 class Execution(_Part):
-    """How, not what. The last three are passed on to the training process when the plan has them.
-
-    ``threads`` are those of each job on CPU.
-    """
+    """How, not what. ``threads`` are those of each job on CPU."""
 
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
@@ -59,6 +56,9 @@ class Execution(_Part):
     checkpoint_seconds: float | None = None
     chunk_steps: int | None = None
     keep_final: bool | None = None
+    lease_seconds: Annotated[float, Field(gt=0)] = 30.0
+    timeout_minutes: Annotated[float, Field(gt=0)] = 60.0
+    attempts: Annotated[int, Field(ge=1)] = 3
 
 
 class PlanFile(_Part):

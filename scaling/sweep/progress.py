@@ -54,7 +54,8 @@ class RunningRow:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The whole phase at one moment. ``eta_seconds`` is None until a speed is known."""
+    """The whole phase at one moment, as one driver sees it; others work on ``jobs_elsewhere``.
+    ``eta_seconds`` is None until a speed is known."""
 
     seconds: float
     runs_done: int
@@ -65,6 +66,7 @@ class Snapshot:
     flops_total: float
     eta_seconds: float | None
     running: tuple[RunningRow, ...]
+    jobs_elsewhere: int = 0
 
 
 @dataclass

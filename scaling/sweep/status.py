@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from scaling.errors import Problem, UserError
-from scaling.sweep.guard import driver_info
+from scaling.sweep.failure import given_up
+from scaling.sweep.guard import drivers
 from scaling.sweep.planfile import PlanFile, PlannedRun, load_plan
 from scaling.sweep.store import RunState, State, Store, last_row
 
@@ -32,13 +33,16 @@ class StatusRow:
 
 @dataclass(frozen=True)
 class Status:
-    """``driver`` is what the driver at work says of itself (see ``driver.json``); None when none is."""
+    """``drivers`` is what each driver at work says of itself (its file in ``drivers/``). ``kinds`` counts
+    the failed runs by why they failed, ``given_up`` those that are not tried again."""
 
     study: str
     folder: str
     counts: dict[State, int]
     rows: tuple[StatusRow, ...]
-    driver: dict[str, Any] | None
+    drivers: tuple[dict[str, Any], ...]
+    kinds: dict[str, int]
+    given_up: int
 
     @property
     def failures(self) -> tuple[StatusRow, ...]:
@@ -46,7 +50,9 @@ class Status:
 
     @property
     def eta_seconds(self) -> float | None:
-        return ((self.driver or {}).get("snapshot") or {}).get("eta_seconds")
+        """Of the driver that sees the most to do: each counts the jobs of the others."""
+        known = [(driver.get("snapshot") or {}).get("eta_seconds") for driver in self.drivers]
+        return max((seconds for seconds in known if seconds is not None), default=None)
 
 
 def status(folder: Path) -> Status:
@@ -57,17 +63,23 @@ def status(folder: Path) -> Status:
     """
     store = Store(Path(folder))
     plan = load_plan(store)
-    driver = driver_info(store)
-    running = {row["run_id"]: row for row in ((driver or {}).get("snapshot") or {}).get("running", ())}
+    at_work = tuple(drivers(store))
+    running = {
+        row["run_id"]: row for driver in at_work for row in (driver.get("snapshot") or {}).get("running", ())
+    }
+    limit = plan.execution.attempts
     states = {run.run_id: store.run_state(run.run_id) for run in plan.runs}
     blocked = _blocked(plan, states)
     rows = tuple(
-        _row(store, run, states[run.run_id], running.get(run.run_id), blocked.get(run.job_id, ""))
+        _row(store, run, states[run.run_id], running.get(run.run_id), blocked.get(run.job_id, ""), limit)
         for run in plan.runs
     )
     found = Counter(row.state for row in rows)
     counts = {state: found[state] for state in get_args(State)}
-    return Status(plan.study, str(store.folder), counts, rows, driver)
+    failed = [states[row.run_id].error or {} for row in rows if row.state == "failed"]
+    kinds = Counter(str(error.get("kind", "unknown")) for error in failed)
+    left = sum(given_up(error, limit) for error in failed)
+    return Status(plan.study, str(store.folder), counts, rows, at_work, dict(kinds), left)
 
 
 def _blocked(plan: PlanFile, states: dict[str, RunState]) -> dict[str, str]:
@@ -77,7 +89,12 @@ def _blocked(plan: PlanFile, states: dict[str, RunState]) -> dict[str, str]:
 
 
 def _row(
-    store: Store, run: PlannedRun, state: RunState, live: dict[str, Any] | None, blocked: str
+    store: Store,
+    run: PlannedRun,
+    state: RunState,
+    live: dict[str, Any] | None,
+    blocked: str,
+    limit: int,
 ) -> StatusRow:
     step, loss, reason = None, None, ""
     steps = run.run.get("steps")
@@ -92,6 +109,8 @@ def _row(
         step = (last_row(store.run_dir(run.run_id) / "metrics.jsonl") or {}).get("step", error.get("step"))
     if name == "failed":
         reason = f"{error.get('kind', 'unknown')}: {error.get('message', '')}"
+        if given_up(error, limit):
+            reason += f" (left alone: {error['attempt']} failures in a row)"
     elif blocked and name in ("half-done", "pending"):
         reason = f"its job stopped at {blocked}"
     failures = error.get("attempt") or 0

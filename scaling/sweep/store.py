@@ -113,11 +113,6 @@ class Store:
         return self.folder / "study.yaml"
 
     @property
-    def driver(self) -> Path:
-        """Who works here and what is running: valid only while the folder's lock is held."""
-        return self.folder / "driver.json"
-
-    @property
     def table(self) -> Path:
         return self.folder / "runs.csv"
 

@@ -1,13 +1,10 @@
-"""The process a job runs in: what it was, when it must stop."""
+"""What a job was trained with: provenance, and programs kept across processes."""
 
 from __future__ import annotations
 
 import os
-import signal
-import stat
 import subprocess
 import sys
-import threading
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,31 +14,6 @@ import jax
 from scaling.data.index import cache_dir
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-class StopRequest:
-    """Set by SIGTERM or SIGINT; the loop looks at it after every chunk."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
-
-
-def die_with_driver() -> None:
-    """Exit at once when standard input, a pipe that the driver holds open, comes to its end."""
-    if not stat.S_ISFIFO(os.fstat(0).st_mode):
-        return
-
-    def watch() -> None:
-        while os.read(0, 4096):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="driver-watch").start()
 
 
 def use_compilation_cache() -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +18,17 @@ import jax
 
 from scaling.data.index import DataIndex
 from scaling.data.store import Store
-from scaling.files import write_json
+from scaling.exits import is_disk_full
+from scaling.files import create_json, write_json
+from scaling.lease import Lease, LostLease
 from scaling.plan.run import Run, canonical_json
 from scaling.train.checkpoint import Checkpoints
-from scaling.train.curve import CurveLog
+from scaling.train.curve import CurveLog, Row, up_to
 from scaling.train.evaluate import Evaluation
+from scaling.train.failure import write_failure
 from scaling.train.loop import ChunkMetrics, Feed, Program, TrainState, advance, copy_state
 from scaling.train.optimizer import hyper_of
-from scaling.train.record import SCHEMA, make_failure, make_result
+from scaling.train.record import SCHEMA, make_result
 from scaling.train.schedule import learning_rates
 
 TRUNK = "trunk"
@@ -47,7 +48,7 @@ class Member:
 
 
 class Job:
-    """One process's work on one trunk. ``evaluate`` is built on first use."""
+    """One process's work on one trunk, under its lease. ``evaluate`` is built on first use."""
 
     def __init__(
         self,
@@ -60,79 +61,99 @@ class Job:
         stop_asked: Callable[[], bool],
         execution: dict[str, Any],
         environment: dict[str, Any],
+        lease: Lease,
     ):
-        self.folder, self.runs_folder = folder, folder.parent.parent / "runs"
+        self.folder, self.runs_folder, self.lease = folder, folder.parent.parent / "runs", lease
         self.members = sorted(members, key=lambda member: member.run.branch_step)
         self.program, self.store, self.index, self.evaluate = program, store, index, evaluate
         self.stop_asked, self.execution, self.environment = stop_asked, execution, environment
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.checkpoints = Checkpoints(folder / "checkpoints", lease.check)
+        self.trunk_log = CurveLog(folder / "trunk.jsonl", lease.check)
         self.trunk: tuple[int, TrainState] | None = None
+        self.on_trunk = False
         self.last_saved = time.monotonic()
         self.last_progress = 0.0
         self.loss: float | None = None
+        self.step: int | None = None  # of the run at work, as far as logged
         self.resumed = 0
         self.steps_done = 0  # of all this job's branches and trunk, for progress alone
 
     def run(self) -> int:
-        """Train every member; returns how many failed. A failed branch does not stop the others.
+        """Train every member; returns how many failed. A failed branch does not stop the others; a failed
+        trunk and a full disk do.
 
         Raises:
             Stopped: asked to stop; what was done is in a checkpoint.
+            LostLease: another process works on this job now.
         """
         failed = 0
         for position, member in enumerate(self.members):
+            self.step = None
             try:
                 self._train(member, is_last=position == len(self.members) - 1)
-            except (Stopped, KeyboardInterrupt):
+            except (Stopped, LostLease, KeyboardInterrupt):
                 raise
             except Exception as error:
                 failed += 1
-                self._fail(member, error)
+                self.lease.check()
+                write_failure(self.runs_folder / member.run_id, member.run_id, error, self.step)
+                if self.on_trunk or is_disk_full(error):
+                    break
                 self.trunk = None
         return failed
 
     def _train(self, member: Member, is_last: bool) -> None:
         run, began, cpu = member.run, _now(), time.process_time()
-        write_json(self.runs_folder / member.run_id / "run.json", json.loads(canonical_json(run)))
-        log = CurveLog(self.runs_folder / member.run_id / "metrics.jsonl")
-        restored = self.checkpoints.restore(member.run_id, self.program.abstract)
+        folder = self.runs_folder / member.run_id
+        self.lease.check()
+        write_json(folder / "run.json", json.loads(canonical_json(run)))
+        log = CurveLog(folder / "metrics.jsonl", self.lease.check)
+        rows = log.rows()
+        restored = self.checkpoints.restore(member.run_id, self.program.abstract, _steps(rows))
         if restored:
             step, state = restored
             self.resumed += 1
             self.steps_done += step - run.branch_step
-            log.restart(log.rows(step))
+            log.restart(up_to(rows, step))
         else:
+            self.on_trunk = True
             step, state = self._reach(member)
-            log.restart(CurveLog(self.folder / "trunk.jsonl").rows(step))
+            self.on_trunk = False
+            log.restart(up_to(self.trunk_log.rows(), step))
             if is_last:  # a longer run, asked for later, goes on from here
                 self._save_trunk()
                 self.trunk = None
             else:
                 state = copy_state(state)
         state = self._advance(member, member.run_id, state, step, run.steps, log)
-        if self.execution.get("keep_final", False):
+        if keep := self.execution.get("keep_final", False):
+            log.settle()
             self.checkpoints.save(member.run_id, run.steps, state)
         self._record(member, state, log, began, cpu)
-        if not self.execution.get("keep_final", False):
+        if keep:
+            self.checkpoints.keep_only(member.run_id, run.steps)
+        else:
             self.checkpoints.drop(member.run_id)
 
     def _reach(self, member: Member) -> tuple[int, TrainState]:
         """The trunk at the member's branch step, from memory, the newest usable checkpoint, or the start."""
-        goal, log = member.run.branch_step, CurveLog(self.folder / "trunk.jsonl")
+        goal = member.run.branch_step
         if self.trunk is None or self.trunk[0] > goal:
-            self.trunk = self.checkpoints.restore(TRUNK, self.program.abstract, at_most=goal)
+            rows = self.trunk_log.rows()
+            self.trunk = self.checkpoints.restore(TRUNK, self.program.abstract, _steps(up_to(rows, goal)))
             self.resumed += self.trunk is not None
             if self.trunk is None:
                 self.trunk = 0, self.program.start(member.run.seed)
             self.steps_done += self.trunk[0]
-            log.restart(log.rows(up_to=sys.maxsize))  # without a torn row; whole ones stay true
+            self.trunk_log.restart(rows)  # without a torn row; whole ones stay true
         step, state = self.trunk
-        state = self._advance(member, TRUNK, state, step, goal, log)
+        state = self._advance(member, TRUNK, state, step, goal, self.trunk_log)
         self.trunk = goal, state
         return goal, state
 
     def _save_trunk(self) -> None:
         if self.trunk is not None and self.trunk[0] > 0:
+            self.trunk_log.settle()
             self.checkpoints.save(TRUNK, *self.trunk)
 
     def _advance(
@@ -142,8 +163,8 @@ class Job:
         run = member.run
         if not state.ok:
             return state
-        rows = log.rows(sys.maxsize)
-        logged = max((row["step"] for row in rows), default=0)
+        rows = log.rows()
+        logged = _steps(rows)
         before = [row["wall_time"] for row in rows if row["step"] <= first]
         clock = time.monotonic() - (before[-1] if before else 0.0)
         feed = Feed(
@@ -161,7 +182,7 @@ class Job:
             if alive and (due or self.stop_asked()):
                 alive = self._log(member, log, *pending, clock, logged)
                 pending = None
-                self._save(line, step, state)
+                self._save(line, step, state, log)
                 if self.stop_asked():
                     raise Stopped
             if not alive:
@@ -173,32 +194,36 @@ class Job:
         self.steps_done += last - first
         return state
 
-    def _save(self, line: str, step: int, state: TrainState) -> None:
+    def _save(self, line: str, step: int, state: TrainState, log: CurveLog) -> None:
         """Checkpoint a line; of a branch, the trunk that waits beside it too."""
         if line != TRUNK:
             self._save_trunk()
+        log.settle()
         self.checkpoints.save(line, step, state)
         self.last_saved = time.monotonic()
 
     def _log(
-        self, member: Member, log: CurveLog, step: int, metrics: ChunkMetrics, clock: float, logged: int
+        self, member: Member, log: CurveLog, step: int, metrics: ChunkMetrics, clock: float, logged: set[int]
     ) -> bool:
-        """Append a row, unless an earlier launch got as far as ``logged``; False: the run has diverged."""
+        """Log a row, unless an earlier launch did (its steps are ``logged``); False: the run has diverged."""
         run, values = member.run, jax.device_get(metrics)
         loss, norm = float(values.loss), float(values.grad_norm)
         self.loss = loss if math.isfinite(loss) else None
-        if step > logged:
-            log.append(
-                {
-                    "step": step,
-                    "tokens": step * run.batch_tokens,
-                    "flops": self._flops(run) * step,
-                    "wall_time": round(time.monotonic() - clock, 4),
-                    "train/loss": self.loss,
-                    "train/grad_norm": norm if math.isfinite(norm) else None,
-                    "train/learning_rate": float(learning_rates(run, step - 1, 1)[0]),
-                }
-            )
+        self.step = step
+        if step not in logged:
+            row = {
+                "step": step,
+                "tokens": step * run.batch_tokens,
+                "flops": self._flops(run) * step,
+                "wall_time": round(time.monotonic() - clock, 4),
+                "train/loss": self.loss,
+                "train/grad_norm": norm if math.isfinite(norm) else None,
+                "train/learning_rate": float(learning_rates(run, step - 1, 1)[0]),
+            }
+            if step > max(logged, default=0):
+                log.append(row)
+            else:  # an earlier launch went further on another grid of chunks
+                log.restart(sorted([*log.rows(), row], key=lambda row: row["step"]))
         return bool(values.ok)
 
     def _flops(self, run: Run) -> int:
@@ -217,12 +242,13 @@ class Job:
             "job_flops_total": per_step * total,
             "loss": self.loss,
         }
+        self.lease.check()
         write_json(self.folder / "progress.json", progress, durable=False)
 
     def _record(self, member: Member, state: TrainState, log: CurveLog, began: str, cpu: float) -> None:
         """Evaluate and write the record, last; ``cpu`` is the process time at which this run was begun."""
         run = member.run
-        rows = log.rows(run.steps)
+        rows = log.rows()
         wall = rows[-1]["wall_time"] if rows else None
         result = make_result(run, state, self.index, self.evaluate)
         if result["loss"] is not None:
@@ -236,19 +262,21 @@ class Job:
             "started": began,
             "finished": _now(),
             "resumed": self.resumed,
+            "lease_token": self.lease.token,
             **self.environment,
         }
+        log.settle()
+        log.close()
+        self.lease.check()
         record = {"schema": SCHEMA, "run_id": member.run_id, "result": result, "execution": execution}
-        write_json(self.runs_folder / member.run_id / "record.json", record)
+        if not create_json(self.runs_folder / member.run_id / "record.json", record):
+            raise LostLease(f"run {member.run_id} was recorded by another process")
         (self.runs_folder / member.run_id / "error.json").unlink(missing_ok=True)
         print(f"{_now()} {member.run_id} {result['status']} loss {result['loss']}", flush=True)
 
-    def _fail(self, member: Member, error: Exception) -> None:
-        path = self.runs_folder / member.run_id / "error.json"
-        previous = json.loads(path.read_text())["attempt"] if path.exists() else 0
-        failure = make_failure(member.run_id, error, previous + 1)
-        traceback.print_exception(error)
-        write_json(path, failure)
+
+def _steps(rows: list[Row]) -> set[int]:
+    return {row["step"] for row in rows}
 
 
 def _now() -> str:

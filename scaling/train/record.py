@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +26,7 @@ def make_result(
     are None then. Losses are in nats per token, ``document_losses`` by the name of the held-out document.
     """
     unique, epochs = coverage(run.tokens, index)
-    reason = None if state.ok else f"loss or gradient not finite at step {int(state.step)}"
+    reason = None if state.ok else _divergence(state)
     evaluation = evaluate(state.params) if state.ok else None
     if evaluation is not None and not math.isfinite(evaluation.loss):
         reason, evaluation = f"evaluation not finite after step {int(state.step)}", None
@@ -60,6 +59,13 @@ def make_result(
     return result
 
 
+def _divergence(state: TrainState) -> str:
+    """The state stands still at the last good step, so it has the step and the smoothed loss before."""
+    step, loss = int(state.step), float(state.smooth_loss)
+    before = f"; averaged loss before it {loss:.4f}" if step else ""
+    return f"loss or gradient not finite at step {step + 1}{before}"
+
+
 def _measured_counts(run: Run, params: Params) -> dict[str, int]:
     """The counts, asserted role by role against the arrays that were trained."""
     counts, table = count_parameters(run.shape), parameter_table(run.shape)
@@ -73,19 +79,4 @@ def _measured_counts(run: Run, params: Params) -> dict[str, int]:
         "embedding": counts.embedding,
         "head": counts.head,
         "body": counts.body,
-    }
-
-
-def make_failure(run_id: str, error: Exception, attempt: int) -> dict[str, Any]:
-    """The text of ``error.json``."""
-    text = "".join(traceback.format_exception(error))
-    exhausted = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-    return {
-        "schema": SCHEMA,
-        "kind": "out_of_memory" if exhausted else "exception",
-        "message": f"{type(error).__name__}: {error}",
-        "step": None,
-        "run_id": run_id,
-        "attempt": attempt,
-        "log_tail": text.splitlines()[-20:],
     }

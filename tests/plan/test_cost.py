@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scaling.plan import probe as module
-from scaling.plan.cost import PROCESS_SECONDS, estimate_space, estimate_time, makespan
+from scaling.plan.cost import CHECKPOINT_FILES_BYTES, PROCESS_SECONDS, estimate_space, estimate_time, makespan
 from scaling.plan.designs import flops_per_step
 from scaling.plan.probe import Probe, ProbeFailed, ProbePoint, cached_probe, measure_probe, probe_runs
 from tests.plan.studies import plan_of
@@ -46,11 +46,17 @@ def test_time_adds_up() -> None:
 def test_space() -> None:
     plan = plan_of()
     largest = max(run.params for run in plan.runs)
-    space = estimate_space(plan)
+    space = estimate_space(plan, 2)
     assert space.state_bytes == 16 * largest
     assert space.memory_bytes > space.state_bytes
-    assert space.checkpoint_bytes == sum(2 * 12 * plan.by_id[job.run_ids[0]].params for job in plan.jobs)
-    assert estimate_space(plan_of(execution={"keep_final": True})).checkpoint_bytes > space.checkpoint_bytes
+    one = {job.job_id: 12 * plan.by_id[job.run_ids[0]].params + CHECKPOINT_FILES_BYTES for job in plan.jobs}
+    assert space.kept_bytes == 2 * sum(one.values())  # of every trunk, for longer runs asked for later
+    assert space.checkpoint_bytes == space.kept_bytes + 3 * sum(sorted(one.values())[-2:])
+    final = estimate_space(plan_of(execution={"keep_final": True}), 2)
+    assert final.kept_bytes - space.kept_bytes == sum(
+        12 * run.params + CHECKPOINT_FILES_BYTES for run in plan.runs
+    )
+    assert estimate_space(plan_of(recipe__schedule={"kind": "cosine"}), 1).kept_bytes == 0  # no trunks
 
 
 def test_probes_are_few_and_span_the_sizes() -> None:

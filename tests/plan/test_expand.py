@@ -13,6 +13,7 @@ from scaling.plan.designs import compact, flops_per_step, nearest
 from scaling.plan.expand import make_plan, plan_spec
 from scaling.plan.families import mlp_width
 from scaling.plan.plan import Plan
+from scaling.plan.resolve import Resolver
 from scaling.plan.run import WSD, Cosine, canonical_json, run_id
 from scaling.spec.families import NamedShape
 from scaling.spec.load import load_study
@@ -220,7 +221,7 @@ def test_mlp_width() -> None:
             "recipe.optimizer.learning_rate",
             "no learning rate",
         ),
-        ({"seeds": list(range(1000)), "family__widths": list(range(8, 808, 8))}, "design", "at most 100000"),
+        ({"seeds": list(range(1000)), "family__widths": list(range(8, 808, 8))}, "design", "at most 20000"),
     ],
 )
 def test_what_a_plan_refuses(changes: dict[str, Any], where: str, message: str) -> None:
@@ -300,3 +301,18 @@ def test_a_thousand_runs_are_quick() -> None:
     )
     assert len(plan.runs) == 1000
     assert time.process_time() - began < 2, "3 CPU seconds are allowed for the whole command"
+
+
+def test_more_documents_than_there_are_are_refused_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="at most 232 of the 233 documents can be held out"):
+        plan_spec(EXPERIMENTS[0], ["data.eval_documents=233"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_that_is_refused_resolves_no_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Resolver, "planned", lambda *_: pytest.fail("a run was resolved in vain"))
+    with pytest.raises(UserError, match="duplicate run"):
+        plan_of(noise={"width": 16, "steps": 500, "seeds": [0]})

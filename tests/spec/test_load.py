@@ -176,7 +176,7 @@ def test_misspelt_names_alone_leave_a_study_for_later_checks(spec: Path) -> None
         (b"study: a\x00b", "broken YAML"),
         (b'study: "\\UFFFFFFFF"', "broken YAML"),
         (b"a: *b", "anchors and aliases"),
-        (b"a: 1\n" * 300_000, "is larger than 1000000 bytes"),
+        (b"a: 1\n" * 300_000, "is larger than 200000 bytes"),
     ],
 )
 def test_files_that_are_no_specs(spec: Path, content: bytes, message: str) -> None:
@@ -205,7 +205,23 @@ def test_billion_laughs_and_deep_nesting_end_quickly(spec: Path) -> None:
     problems(spec, laughs)
     problems(spec, "a: " + "[" * 200_000)
     problems(spec, "\n".join(" " * i + "a:" for i in range(1000)))
+    (problem,) = problems(spec, GOOD.replace("[0]", "[" + "0," * 20_000 + "]"))  # one long line
+    assert problem.message == "seeds: must have at most 1000 items"
+    assert len(problem.excerpt) == 160
     assert time.process_time() - began < 5
+
+
+def test_thousands_of_mistakes_are_counted_and_the_first_ones_listed(spec: Path) -> None:
+    cell, many = "{widht: 80, flosp: 1e9, zap: 1},", "".join(f"seed{i}: 1\n" for i in range(3000))
+    began = time.process_time()
+    found = problems(spec, GOOD.replace("{width: 80, flops: 2.4e12}", cell * 300))
+    assert found[0].message == "900 mistakes; the first 500 are listed"
+    assert len(found) == 501
+    assert found[1].where == f"{spec}:10:12"
+    assert problems(spec, GOOD + many)[0].message == "3000 mistakes; the first 500 are listed"
+    (problem,) = problems(spec, GOOD.replace("{width: 80, flops: 2.4e12}", "{width: 80, flops: 1e9}," * 1001))
+    assert problem.message == "holdout: must have at most 1000 items"
+    assert time.process_time() - began < 10
 
 
 def test_overrides_are_checked_like_the_file(spec: Path) -> None:

@@ -56,6 +56,8 @@ def _references(node: Any) -> list[str]:
         ("2.5%", 2.5, "%"),
         (" .5 % ", 0.5, "%"),
         ("0 steps", 0, "steps"),
+        ("12.34567891234567 tokens", 12.34567891234567, "tokens"),
+        ("1e15 tokens", 1e15, "tokens"),
     ],
 )
 def test_durations(text: str, value: float, unit: str) -> None:

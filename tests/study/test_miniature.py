@@ -45,6 +45,13 @@ def test_it_ends_with_a_scored_forecast(study):
         assert word in done.stdout
 
 
+def test_checkpoints_take_no_more_disk_than_planned(study):
+    folder, _ = study
+    planned = json.loads(scaling("plan", SPEC, "--json", "--no-probe").stdout)["space"]
+    used = sum(path.stat().st_size for path in folder.glob("jobs/*/checkpoints/**/*") if path.is_file())
+    assert 0.2 * planned["kept_bytes"] < used <= planned["kept_bytes"]
+
+
 def test_the_forecast_was_frozen_before_the_held_out_run_began(study):
     folder, done = study
     events = done.stderr

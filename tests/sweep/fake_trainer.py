@@ -11,6 +11,11 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from scaling.exits import BUSY, LOST, attempt_after
+from scaling.lease import Busy, Lease, LostLease, acquire
+
 
 def write(path: Path, value: object) -> None:
     aside = path.with_suffix(".tmp")
@@ -41,7 +46,7 @@ def record(run: dict, status: str) -> dict:
     return {"schema": 1, "run_id": run["run_id"], "result": result, "execution": execution}
 
 
-def train(study: Path, job: Path, run: dict, action: str) -> bool:
+def train(study: Path, job: Path, run: dict, action: str, lease: Lease) -> bool:
     folder = study / "runs" / run["run_id"]
     if (folder / "record.json").exists():
         return True
@@ -63,28 +68,46 @@ def train(study: Path, job: Path, run: dict, action: str) -> bool:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "own error":
-            write(folder / "error.json", {"schema": 1, "kind": "disk full", "message": "no space", "step": 2})
+            old = json.loads((folder / "error.json").read_text()) if (folder / "error.json").exists() else {}
+            error = {"kind": "data_error", "message": "no such text", "step": 2}
+            write(folder / "error.json", error | {"attempt": attempt_after(old, "data_error", 2)})
             return False
         case "leave":
             sys.exit(0)
         case "hang":
             time.sleep(60)
+        case "wait for go":
+            while not (study / "go").exists():
+                time.sleep(0.01)
+    lease.check()
     write(folder / "record.json", record(run, "diverged" if action == "diverge" else "ok"))
+    (folder / "error.json").unlink(missing_ok=True)
     return True
 
 
 def main() -> int:
-    job = Path(sys.argv[-1])
-    study = job.parent.parent
-    behaviour = study / "behaviour.json"
-    actions = json.loads(behaviour.read_text()) if behaviour.exists() else {}
-    runs = json.loads((job / "job.json").read_text())["runs"]
+    (place,) = [i for i, word in enumerate(sys.argv) if "/jobs/" in word]
+    job, study = Path(sys.argv[place]), Path(sys.argv[place]).parent.parent
     if "deaf" in sys.argv:  # stuck: neither signals nor the end of standard input reach it
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: ((job / "checkpoint").touch(), os._exit(130)))
         threading.Thread(target=watch_driver, daemon=True).start()
-    return 0 if all([train(study, job, run, actions.get(run["label"], "ok")) for run in runs]) else 1
+    try:
+        lease = acquire(job, *sys.argv[place + 1 :])
+    except Busy:
+        return BUSY
+    told = json.loads((job / "job.json").read_text())
+    lease.beat_every(told["execution"]["lease_seconds"] / 5)
+    behaviour = study / "behaviour.json"
+    actions = json.loads(behaviour.read_text()) if behaviour.exists() else {}
+    try:
+        done = [train(study, job, run, actions.get(run["label"], "ok"), lease) for run in told["runs"]]
+    except LostLease:
+        return LOST
+    finally:
+        lease.release()
+    return 0 if all(done) else 1
 
 
 if __name__ == "__main__":

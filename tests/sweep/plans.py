@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,11 @@ from scaling.sweep.driver import Sweep, open_sweep
 FAKE = (sys.executable, "-S", str(Path(__file__).with_name("fake_trainer.py")))
 
 
-def make_run(width: int, steps: int) -> Run:
+def make_run(width: int, steps: int, rate: float = 0.01) -> Run:
     shape = Shape(
         depth=1, width=width, heads=1, kv_heads=1, head_dim=8, mlp_width=16, vocab_size=256, context=8
     )
-    optimizer = AdamW(learning_rate=0.01, weight_decay=0.1, b1=0.9, b2=0.95, eps=1e-8, clip_norm=1.0)
+    optimizer = AdamW(learning_rate=rate, weight_decay=0.1, b1=0.9, b2=0.95, eps=1e-8, clip_norm=1.0)
     schedule = WSD(warmup_steps=5, decay_steps=steps // 5, shape="1-sqrt")
     data = Data(corpus="c", tokenizer="bytes", fingerprint="f" * 12)
     return Run(
@@ -35,13 +37,17 @@ def make_run(width: int, steps: int) -> Run:
 
 
 def make_plan(
-    cells: Iterable[tuple[int, int]], holdout: Iterable[tuple[int, int]] = (), **execution: Any
+    cells: Iterable[tuple[int, int]],
+    holdout: Iterable[tuple[int, int]] = (),
+    rate: float = 0.01,
+    data: Mapping[str, Any] | None = None,
+    **execution: Any,
 ) -> dict[str, Any]:
     """A plan of (width, steps) cells; equal widths share a job. Labels are ``w8-s100``."""
     runs, jobs = [], dict[str, list[Run]]()
     for role, some in (("fit", cells), ("holdout", holdout)):
         for width, steps in some:
-            run = make_run(width, steps)
+            run = make_run(width, steps, rate)
             jobs.setdefault(trunk_id(run), []).append(run)
             runs.append(
                 {
@@ -59,7 +65,13 @@ def make_plan(
         "schema": 1,
         "study": "tiny",
         "spec_sha": "0" * 64,
-        "data": {"corpus": "c", "tokenizer": "bytes", "fingerprint": "f" * 12, "eval_id": "e" * 12},
+        "data": {
+            "corpus": "c",
+            "tokenizer": "bytes",
+            "fingerprint": "f" * 12,
+            "eval_id": "e" * 12,
+            **(data or {}),
+        },
         "runs": runs,
         "jobs": [
             {
@@ -81,8 +93,34 @@ def behave(folder: Path, **actions: str) -> None:
     (folder / "behaviour.json").write_text(json.dumps(named))
 
 
-def open_tiny(folder: Path, plan: dict[str, Any], *extra: str) -> AbstractContextManager[Sweep]:
-    return open_sweep(folder, plan, "study: tiny\n", command=(*FAKE, *extra))
+def open_tiny(
+    folder: Path, plan: dict[str, Any], *extra: str, spec: str = "# planned in Python\n", **options: Any
+) -> AbstractContextManager[Sweep]:
+    return open_sweep(folder, plan, spec, command=(*FAKE, *extra), **options)
+
+
+DRIVER = """
+import json, sys
+from pathlib import Path
+from scaling.sweep.driver import open_sweep
+folder, command = Path(sys.argv[1]), json.loads(sys.argv[2])
+with open_sweep(folder, json.loads((folder / "given.json").read_text()), "", command=command) as sweep:
+    sys.exit(sweep.run_jobs({"fit"}).exit_code)
+"""
+
+
+def start_driver(folder: Path, plan: dict[str, Any], *extra: str) -> subprocess.Popen[bytes]:
+    """A driver in a process of its own; it exits with its outcome's code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "given.json").write_text(json.dumps(plan))
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(folder), json.dumps([*FAKE, *extra])])
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
 
 
 def trained(folder: Path) -> list[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from scaling.sweep import machine
+from scaling.sweep import guard, machine
 from scaling.sweep.executor import start
-from scaling.sweep.guard import driver_info, hold
+from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.machine import Layout, cpu_quota, find_device, launch_environment, make_slots
 from scaling.sweep.store import Store
 
@@ -95,7 +95,7 @@ def test_a_started_job_is_pinned_before_it_runs_and_its_log_is_appended(tmp_path
     )
     for attempt in (1, 2):
         layout = Layout("cpu", ((core,),))
-        job = start(tmp_path, layout, 0, (sys.executable, "-S", "-c", code), inherit=2)
+        job = start(tmp_path, layout, 0, (sys.executable, "-S", "-c", code))
         assert job.attempt == attempt
         assert job.process.wait(10) == 0
         job.close()
@@ -106,21 +106,46 @@ def test_a_started_job_is_pinned_before_it_runs_and_its_log_is_appended(tmp_path
 
 def test_a_job_ends_with_its_standard_input(tmp_path: Path) -> None:
     code = "import os\nwhile os.read(0, 1): pass"
-    job = start(tmp_path, CPU, 0, (sys.executable, "-S", "-c", code), inherit=2)
+    job = start(tmp_path, CPU, 0, (sys.executable, "-S", "-c", code))
     time.sleep(0.1)
     assert job.poll() is None
     job.close()
     assert job.process.wait(10) == 0
 
 
-def test_the_folder_is_held_until_the_last_job_is_gone(tmp_path: Path) -> None:
-    store, code = Store(tmp_path), "import os\nwhile os.read(0, 1): pass"
-    with hold(store) as lock:
-        job = start(store.job_dir("0123456789ab"), CPU, 0, (sys.executable, "-S", "-c", code), inherit=lock)
-    assert driver_info(store) is not None
-    job.close()
-    assert job.process.wait(10) == 0
-    assert driver_info(store) is None
+def test_drivers_say_that_they_are_there_and_the_dead_are_forgotten(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    mine = Presence(store)
+    assert not mine.others_here(store)
+    code = (
+        "import sys, os, signal; from pathlib import Path; from scaling.sweep.guard import Presence\n"
+        "from scaling.sweep.store import Store\n"
+        "Presence(Store(Path(sys.argv[1]))); print('here', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout and other.stdout.readline() == b"here\n"
+    assert mine.others_here(store) and len(drivers(store)) == 2
+    other.kill()
+    other.wait()
+    assert not mine.others_here(store) and len(drivers(store)) == 1
+    Presence(store).end()
+    assert list((tmp_path / "drivers").iterdir()) == [mine.path]  # the dead one's file was cleared away
+    mine.end()
+    assert drivers(store) == []
+
+
+def test_turns_exclude_each_other_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    monkeypatch.setattr(guard, "TURN_SECONDS", 0.3)
+    with turn(store):
+        began = time.monotonic()
+        with turn(store):  # as another driver would: a lock is on an open file, not on a process
+            assert 0.25 < time.monotonic() - began < 5
+    began = time.monotonic()
+    with turn(store):
+        assert time.monotonic() - began < 0.2
 
 
 def test_no_heavy_imports() -> None:

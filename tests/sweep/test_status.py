@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def test_counts_rows_and_reasons(tmp_path: Path) -> None:
     with open_tiny(tmp_path, plan) as sweep:
         sweep.run_jobs({"fit"})
     now = status(tmp_path)
-    assert now.driver is None and now.eta_seconds is None and now.study == "tiny"
+    assert now.drivers == () and now.eta_seconds is None and now.study == "tiny"
     assert {state: n for state, n in now.counts.items() if n} == {
         "done": 2,
         "diverged": 1,
@@ -32,7 +33,7 @@ def test_counts_rows_and_reasons(tmp_path: Path) -> None:
     assert rows["w8-s50"].step == 2 and now.failures == (rows["w8-s50"],)
     assert rows["w8-s100"].reason == "its job stopped at w8-s50"
     assert rows["w16-s50"].reason == "loss not finite at step 7" and rows["w16-s50"].loss is None
-    assert rows["w24-s50"].state == "done" and rows["w24-s50"].failures == 1
+    assert rows["w24-s50"].state == "done" and not rows["w24-s50"].reason
 
 
 def test_while_it_runs(tmp_path: Path) -> None:
@@ -49,9 +50,9 @@ def test_while_it_runs(tmp_path: Path) -> None:
         sweep.run_jobs({"fit"}, on_event=watch)
     (row,) = seen[-1].rows
     assert (row.state, row.step, row.steps, row.loss) == ("running", 2, 50, 2.8)
-    assert seen[-1].driver and seen[-1].driver["pid"]
+    assert seen[-1].drivers[0]["process"]["pid"] == os.getpid()
     after = status(tmp_path)
-    assert after.driver is None and after.rows[0].state == "half-done" and after.rows[0].step == 2
+    assert after.drivers == () and after.rows[0].state == "half-done" and after.rows[0].step == 2
 
 
 def test_logs(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Jobs: branched = alone, killed and resumed = undisturbed, divergence, failures."""
 
-import contextlib
 import json
 import os
 import random
@@ -11,86 +10,11 @@ import time
 
 import pytest
 
-from scaling.data.index import resolve
 from scaling.data.store import open_store
-from scaling.plan.run import WSD, Constant, canonical_json, run_id, trunk_id
-from scaling.train.environment import use_compilation_cache
+from scaling.plan.run import Constant, run_id
 from scaling.train.evaluate import make_evaluator
-from scaling.train.job import Job, Member, Stopped
-from scaling.train.loop import make_program
-from tests.train.runs import TINY, make_run
-
-DATA = dict(corpus="state-of-the-union", tokenizer="bytes", context=32, eval_documents=24, eval_tokens=4096)
-
-
-@pytest.fixture(scope="module")
-def index():
-    return resolve(**DATA)
-
-
-@pytest.fixture(scope="module")
-def runs(index):
-    """Three horizons of one trunk."""
-
-    def horizon(steps, decay, shape):
-        schedule = WSD(warmup_steps=10, decay_steps=decay, shape=shape)
-        return make_run(steps=steps, schedule=schedule, fingerprint=index.fingerprint, batch_sequences=2)
-
-    return [horizon(60, 20, "1-sqrt"), horizon(120, 24, "linear"), horizon(300, 60, "1-sqrt")]
-
-
-def write_job(results, runs, index, **execution):
-    folder = results / "jobs" / trunk_id(runs[0])
-    folder.mkdir(parents=True, exist_ok=True)
-    job = {
-        "schema": 1,
-        "study": "test",
-        "job_id": folder.name,
-        "data": DATA | {"fingerprint": index.fingerprint, "eval_id": index.eval_id},
-        "runs": [
-            {"run_id": run_id(r), "label": "x", "run": json.loads(canonical_json(r)), "flops_spent": 1}
-            for r in runs
-        ],
-        "execution": {"checkpoint_seconds": 1e9, "chunk_steps": 8, "keep_final": False} | execution,
-    }
-    (folder / "job.json").write_text(json.dumps(job))
-    return folder
-
-
-def start(folder):
-    return subprocess.Popen(
-        [sys.executable, "-m", "scaling.train", str(folder)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(folder, code=0):
-    process = start(folder)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == code, out
-    return out
-
-
-def results_of(results, runs):
-    return {
-        run_id(r): json.loads((results / "runs" / run_id(r) / "record.json").read_text())["result"]
-        for r in runs
-    }
-
-
-def curve(results, run):
-    lines = (results / "runs" / run_id(run) / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, runs, index):
-    results = tmp_path_factory.mktemp("undisturbed")
-    finish(write_job(results, runs, index))
-    return results
+from tests.train.jobs import curve, finish, results_of, start, steps_of, train, write_job
+from tests.train.runs import make_run
 
 
 def test_results_are_whole(undisturbed, runs, index):
@@ -156,48 +80,6 @@ def test_asked_to_stop_it_checkpoints_and_goes_on(undisturbed, runs, index, tmp_
     assert list((folder / "checkpoints").glob("*/*"))
     finish(folder)
     assert results_of(tmp_path, runs[2:]) == {run_id(runs[2]): results_of(undisturbed, runs)[run_id(runs[2])]}
-
-
-@pytest.fixture(scope="module")
-def program():
-    use_compilation_cache()
-    return make_program(TINY, 2, chunk_steps=8)
-
-
-def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **execution):
-    """The job of these runs in this process, without those that have a record; returns the Job.
-
-    It is asked to stop after ``stop_after`` chunks.
-    """
-    chunks = 0
-
-    def stop():
-        nonlocal chunks
-        chunks += 1
-        return stop_after is not None and chunks > stop_after
-
-    store = open_store(index)
-    members = [
-        Member(run_id(r), r, 1) for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists()
-    ]
-    job = Job(
-        folder=folder / "jobs" / trunk_id(runs[0]),
-        members=members,
-        program=program,
-        store=store,
-        index=index,
-        evaluate=evaluate or make_evaluator(program, store),
-        stop_asked=stop,
-        execution={"checkpoint_seconds": 1e9, "keep_final": False} | execution,
-        environment={},
-    )
-    with contextlib.suppress(Stopped):
-        job.failed = job.run()
-    return job
-
-
-def steps_of(results, run):
-    return [row["step"] for row in curve(results, run) if "train/loss" in row]
 
 
 def test_stopped_in_a_branch_it_keeps_the_trunk_too(undisturbed, runs, index, program, tmp_path):
@@ -283,14 +165,6 @@ def test_divergence_is_a_record(index, tmp_path):
     assert result["status"] == "diverged" and result["loss"] is None
     assert "not finite at step" in result["status_reason"]
     assert curve(tmp_path, run)[-1]["step"] < 60  # stopped by the end of the next chunk, not trained on
-
-
-def test_other_data_than_planned_is_refused(runs, index, tmp_path):
-    folder = write_job(tmp_path, runs, index)
-    job = json.loads((folder / "job.json").read_text())
-    job["data"]["fingerprint"] = "f" * 12
-    (folder / "job.json").write_text(json.dumps(job))
-    assert "planned with ffffffffffff" in finish(folder, code=1)
 
 
 def test_dies_with_its_driver(runs, index, tmp_path):

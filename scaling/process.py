@@ -1,0 +1,58 @@
+"""A process as others can recognise it, and whether it has certainly ended."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process as others can recognise it: ``machine`` covers host name, boot and process namespace."""
+
+    host: str
+    machine: str
+    pid: int
+    started: str
+
+    @staticmethod
+    def here() -> Process:
+        return Process(socket.gethostname(), _machine(), os.getpid(), _started(os.getpid()) or "")
+
+    @staticmethod
+    def of(values: Any) -> Process | None:
+        """From plain values as :func:`vars` gives them; None when they are something else."""
+        kinds = {"host": str, "machine": str, "pid": int, "started": str}
+        if not isinstance(values, dict) or any(not isinstance(values.get(k), t) for k, t in kinds.items()):
+            return None
+        return Process(**{name: values[name] for name in kinds})
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has certainly ended: never said of a process of another machine."""
+        return bool(self.machine) and self.machine == _machine() and _started(self.pid) != self.started
+
+
+@cache
+def _machine() -> str:
+    """Empty where process ids cannot be checked: nothing is then known of other processes."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{socket.gethostname()} {boot} {space}".encode()).hexdigest()[:16]
+
+
+def _started(pid: int) -> str | None:
+    """Start time of a living process in clock ticks since boot; None when it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]

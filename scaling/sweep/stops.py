@@ -1,0 +1,26 @@
+"""Signals that ask a driver to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def signals_to(receive: Callable[[str], None]) -> Iterator[None]:
+    """Hand names of stop signals to ``receive`` while inside; one ignored before (nohup) stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    old = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if old[number] is not signal.SIG_IGN:
+            signal.signal(number, lambda received, frame: receive(signal.Signals(received).name))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, old[number] or signal.SIG_DFL)

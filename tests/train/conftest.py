@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from scaling.data.index import resolve
+from scaling.plan.run import WSD
+from scaling.train.environment import use_compilation_cache
+from scaling.train.loop import make_program
+from tests.train.jobs import DATA, finish, write_job
+from tests.train.runs import TINY, make_run
+
+
+@pytest.fixture(scope="session")
+def index():
+    return resolve(**DATA)
+
+
+@pytest.fixture(scope="session")
+def runs(index):
+    """Three horizons of one trunk."""
+
+    def horizon(steps, decay, shape):
+        schedule = WSD(warmup_steps=10, decay_steps=decay, shape=shape)
+        return make_run(steps=steps, schedule=schedule, fingerprint=index.fingerprint, batch_sequences=2)
+
+    return [horizon(60, 20, "1-sqrt"), horizon(120, 24, "linear"), horizon(300, 60, "1-sqrt")]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, runs, index):
+    results = tmp_path_factory.mktemp("undisturbed")
+    finish(write_job(results, runs, index))
+    return results
+
+
+@pytest.fixture(scope="session")
+def program():
+    use_compilation_cache()
+    return make_program(TINY, 2, chunk_steps=8)

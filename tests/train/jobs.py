@@ -1,0 +1,106 @@
+"""Jobs of a few hundred steps: as processes, or in this process with a shared compiled program."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+
+from scaling.data.store import open_store
+from scaling.lease import acquire
+from scaling.plan.run import canonical_json, run_id, trunk_id
+from scaling.train.evaluate import make_evaluator
+from scaling.train.job import Job, Member, Stopped
+
+DATA = dict(corpus="state-of-the-union", tokenizer="bytes", context=32, eval_documents=24, eval_tokens=4096)
+
+
+def write_job(results, runs, index, **execution):
+    folder = results / "jobs" / trunk_id(runs[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    job = {
+        "schema": 1,
+        "study": "test",
+        "job_id": folder.name,
+        "data": DATA | {"fingerprint": index.fingerprint, "eval_id": index.eval_id},
+        "runs": [
+            {"run_id": run_id(r), "label": "x", "run": json.loads(canonical_json(r)), "flops_spent": 1}
+            for r in runs
+        ],
+        "execution": {"checkpoint_seconds": 1e9, "chunk_steps": 8, "keep_final": False} | execution,
+    }
+    (folder / "job.json").write_text(json.dumps(job))
+    return folder
+
+
+def start(folder):
+    return subprocess.Popen(
+        [sys.executable, "-m", "scaling.train", str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(folder, code=0):
+    process = start(folder)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == code, out
+    return out
+
+
+def results_of(results, runs):
+    return {
+        run_id(r): json.loads((results / "runs" / run_id(r) / "record.json").read_text())["result"]
+        for r in runs
+    }
+
+
+def curve(results, run):
+    lines = (results / "runs" / run_id(run) / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **execution):
+    """The job of these runs in this process, without those that have a record; returns the Job.
+
+    It is asked to stop after ``stop_after`` chunks. The lease is given back whatever happens.
+    """
+    chunks = 0
+
+    def stop():
+        nonlocal chunks
+        chunks += 1
+        return stop_after is not None and chunks > stop_after
+
+    store = open_store(index)
+    members = [
+        Member(run_id(r), r, 1) for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists()
+    ]
+    place = folder / "jobs" / trunk_id(runs[0])
+    place.mkdir(parents=True, exist_ok=True)
+    lease = acquire(place)
+    job = Job(
+        folder=place,
+        members=members,
+        program=program,
+        store=store,
+        index=index,
+        evaluate=evaluate or make_evaluator(program, store),
+        stop_asked=stop,
+        execution={"checkpoint_seconds": 1e9, "keep_final": False} | execution,
+        environment={},
+        lease=lease,
+    )
+    try:
+        with contextlib.suppress(Stopped):
+            job.failed = job.run()
+    finally:
+        lease.release()
+    return job
+
+
+def steps_of(results, run):
+    return [row["step"] for row in curve(results, run) if "train/loss" in row]

@@ -1,0 +1,277 @@
+"""Faults: damaged files, lost leases, full disks; and evaluating again what was kept."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from scaling.data.index import resolve
+from scaling.data.store import open_store
+from scaling.errors import UserError
+from scaling.exits import BUSY, LOST, attempt_after
+from scaling.lease import LostLease, Watch, acquire
+from scaling.plan.run import run_id, trunk_id
+from scaling.train import curve as curves
+from scaling.train.curve import CurveLog, Vanished
+from scaling.train.evaluate import make_evaluator
+from scaling.train.failure import kind_of
+from scaling.train.job import Member
+from scaling.train.reevaluate import reevaluate
+from scaling.train.work import load_data, recorded
+from tests.train.jobs import DATA, curve, finish, results_of, start, steps_of, train, write_job
+
+
+def damage(folder, line, how):
+    """Spoil the newest checkpoint of a line in one way; returns its step."""
+    step = max(int(path.name) for path in (folder / "checkpoints" / line).iterdir())
+    place = folder / "checkpoints" / line / str(step)
+    largest = max((p for p in place.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    match how:
+        case "truncated":
+            largest.write_bytes(largest.read_bytes()[:-7])
+        case "flipped":
+            content = bytearray(largest.read_bytes())
+            content[len(content) // 2] ^= 1
+            largest.write_bytes(content)
+        case "file missing":
+            largest.unlink()
+        case "half-written":
+            (place / "manifest.json").unlink()
+        case "manifest damaged":
+            (place / "manifest.json").write_text('{"schema": 1')
+        case "empty":
+            shutil.rmtree(place)
+            place.mkdir()
+    return step
+
+
+DAMAGES = ["truncated", "flipped", "file missing", "half-written", "manifest damaged", "empty"]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    undisturbed, runs, index, program, tmp_path, capsys, how
+):
+    job = train(tmp_path, runs[2:], index, program, stop_after=16, checkpoint_seconds=0.0)
+    step = damage(job.folder, "trunk", how)
+    before = min(int(path.name) for path in (job.folder / "checkpoints" / "trunk").iterdir())
+    again = train(tmp_path, runs[2:], index, program)
+    said = capsys.readouterr().out
+    assert f"checkpoint trunk/{step} passed over" in said and before < step
+    assert again.resumed == 1 and again.steps_done == runs[2].steps
+    assert results_of(tmp_path, runs[2:]) == {run_id(runs[2]): results_of(undisturbed, runs)[run_id(runs[2])]}
+    assert steps_of(tmp_path, runs[2]) == steps_of(undisturbed, runs[2])[-len(steps_of(tmp_path, runs[2])) :]
+
+
+def test_without_a_whole_checkpoint_it_starts_again(undisturbed, runs, index, program, tmp_path):
+    job = train(tmp_path, runs[2:], index, program, stop_after=16, checkpoint_seconds=0.0)
+    for place in (job.folder / "checkpoints" / "trunk").iterdir():
+        (place / "manifest.json").unlink()
+    again = train(tmp_path, runs[2:], index, program)
+    assert again.resumed == 0 and again.steps_done == runs[2].steps
+    assert results_of(tmp_path, runs[2:]) == {run_id(runs[2]): results_of(undisturbed, runs)[run_id(runs[2])]}
+
+
+@pytest.mark.parametrize("damage_at", [0.9, 0.4, 0.0])
+def test_a_torn_curve_takes_the_checkpoints_after_it_along(
+    undisturbed, runs, index, program, tmp_path, damage_at
+):
+    """No step is missing in the end, though checkpoints lie beyond what is left of the curve."""
+    job = train(tmp_path, runs[1:2], index, program, stop_after=13, checkpoint_seconds=0.0)
+    log = tmp_path / "runs" / run_id(runs[1]) / "metrics.jsonl"
+    for path in (log, job.folder / "trunk.jsonl"):
+        content = bytearray(path.read_bytes())
+        place = int(damage_at * len(content))
+        content[place : place + 40] = bytes(40)
+        path.write_bytes(content)
+    train(tmp_path, runs[1:2], index, program)
+    assert results_of(tmp_path, runs[1:2]) == {
+        run_id(runs[1]): results_of(undisturbed, runs)[run_id(runs[1])]
+    }
+    missing = set(steps_of(undisturbed, runs[1])) ^ set(steps_of(tmp_path, runs[1]))
+    assert missing <= {runs[0].branch_step}  # the undisturbed job had another branch there
+    assert steps_of(tmp_path, runs[1]) == sorted(set(steps_of(tmp_path, runs[1])))
+
+
+def test_whose_lease_is_gone_leaves_without_writing(runs, index, program, tmp_path):
+    folder = tmp_path / "jobs" / trunk_id(runs[2])
+    taken = []
+
+    def take_over(params):
+        os.rename(folder / "lease", folder / "lease.1.ab")
+        taken.append(acquire(folder))
+        return make_evaluator(program, open_store(index))(params)
+
+    with pytest.raises(LostLease):
+        train(tmp_path, runs[:2], index, program, evaluate=take_over)
+    place = tmp_path / "runs" / run_id(runs[0])
+    assert taken[0].token == 2 and not list(tmp_path.glob("runs/*/record.json"))
+    assert not list(tmp_path.glob("runs/*/error.json"))
+    assert not any("eval/loss" in row for row in curve(tmp_path, runs[0])) and place.exists()
+    assert not (tmp_path / "runs" / run_id(runs[1])).exists()
+    taken[0].check()
+
+
+def test_a_late_writer_writes_to_a_file_that_nobody_reads(tmp_path):
+    """Between its last check and the write a process can be paused: its row must not reach its successor."""
+    path = tmp_path / "metrics.jsonl"
+    late, successor = CurveLog(path, lambda: None), CurveLog(path, lambda: None)
+    late.restart([{"step": 1}])
+    successor.restart(late.rows())
+    curves._write(late._descriptor, [{"step": 2, "from": "late"}])  # as if the check had just passed
+    successor.append({"step": 2})
+    assert successor.rows() == [{"step": 1}, {"step": 2}]
+    with pytest.raises(Vanished):
+        late.append({"step": 3})
+
+
+def test_a_second_record_is_never_written(undisturbed, runs, index, program, tmp_path):
+    real = make_evaluator(program, open_store(index))
+
+    def overtaken(params):
+        (tmp_path / "runs" / run_id(runs[0]) / "record.json").write_text("first")
+        return real(params)
+
+    with pytest.raises(LostLease, match="was recorded by another process"):
+        train(tmp_path, runs[:1], index, program, evaluate=overtaken)
+    assert (tmp_path / "runs" / run_id(runs[0]) / "record.json").read_text() == "first"
+
+
+def test_a_curve_that_is_removed_while_it_is_written_fails_the_run(runs, index, program, tmp_path):
+    real = make_evaluator(program, open_store(index))
+
+    def remove(params):
+        (tmp_path / "runs" / run_id(runs[0]) / "metrics.jsonl").unlink()
+        return real(params)
+
+    train(tmp_path, runs[:1], index, program, evaluate=remove)
+    error = json.loads((tmp_path / "runs" / run_id(runs[0]) / "error.json").read_text())
+    assert error["kind"] == "exception" and "metrics.jsonl was removed" in error["message"]
+    train(tmp_path, runs[:1], index, program)
+    assert steps_of(tmp_path, runs[0])[-1] == runs[0].steps
+
+
+def test_room_for_a_checkpoint_is_checked_before(runs, index, program, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    job = train(tmp_path, runs, index, program, checkpoint_seconds=0.0)
+    error = json.loads((tmp_path / "runs" / run_id(runs[0]) / "error.json").read_text())
+    assert job.failed == 1 and error["kind"] == "disk_full" and error["attempt"] == 0
+    assert "needs" in error["message"] and "1,000 are free" in error["message"]
+    assert not (tmp_path / "runs" / run_id(runs[1])).exists()  # the others would meet the same disk
+    assert not list((job.folder / "checkpoints").glob("*/*"))
+    monkeypatch.undo()
+    assert train(tmp_path, runs[:1], index, program).failed == 0
+
+
+def test_a_write_that_the_disk_refuses_is_a_full_disk(
+    undisturbed, runs, index, program, tmp_path, monkeypatch
+):
+    """In the middle of a row: the curve is torn there, and mended by the next launch."""
+    writes = []
+
+    def refuse(descriptor, data):
+        writes.append(data)
+        if len(writes) == 20:
+            os.write(descriptor, data[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.write(descriptor, data)
+
+    monkeypatch.setattr(curves, "write_bytes", refuse)
+    job = train(tmp_path, runs, index, program)
+    failed = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/error.json")]
+    assert job.failed == 1 and [error["kind"] for error in failed] == ["disk_full"]
+    monkeypatch.undo()
+    train(tmp_path, runs, index, program)
+    assert results_of(tmp_path, runs) == results_of(undisturbed, runs)
+    assert [steps_of(tmp_path, run) for run in runs] == [steps_of(undisturbed, run) for run in runs]
+
+
+def test_kinds_of_failure():
+    full = OSError(errno.ENOSPC, "No space left on device")
+    kinds = [
+        full,
+        ValueError("tensorstore: No space left on device"),
+        MemoryError(),
+        UserError("x"),
+        KeyError(1),
+    ]
+    assert [kind_of(error) for error in kinds] == [
+        *("disk_full", "disk_full", "out_of_memory", "data_error", "exception")
+    ]
+
+
+def test_attempts_count_failures_that_get_no_further():
+    first = attempt_after(None, "exception", 5)
+    assert first == 1 and attempt_after({"attempt": 1, "step": 5}, "killed", 5) == 2
+    assert attempt_after({"attempt": 2, "step": 5}, "exception", 6) == 1
+    assert attempt_after({"attempt": 2, "step": 5}, "disk_full", 5) == 2  # not the run's own doing
+    assert attempt_after({"attempt": 2, "step": None}, "exception", None) == 3
+
+
+def test_a_damaged_record_is_kept_beside(tmp_path):
+    place = tmp_path / "0123456789ab"
+    place.mkdir()
+    lease = acquire(tmp_path)
+    assert not recorded(place, lease)
+    for content in ('{"schema": 1, "result": {', "[]", '{"run_id": "another", "result": {}}'):
+        (place / "record.json").write_text(content)
+        assert not recorded(place, lease)
+        assert (place / "record.json.damaged").read_text() == content
+    (place / "record.json").write_text('{"run_id": "0123456789ab", "result": {}}')
+    assert recorded(place, lease)
+
+
+def test_data_that_is_not_what_was_planned_is_a_data_error(index):
+    with pytest.raises(UserError, match="planned with 000000000000"):
+        load_data(DATA | {"fingerprint": "0" * 12})
+
+
+def test_exit_codes_of_a_held_and_of_a_lost_job(runs, index, tmp_path):
+    folder = write_job(tmp_path, runs[2:], index, lease_seconds=1.0)
+    held = acquire(folder)
+    assert "holds the lease" in finish(folder, code=BUSY) and not (tmp_path / "runs").exists()
+    held.release()
+    process = start(folder)
+    while not (folder / "trunk.jsonl").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)
+    watch = Watch()
+    while watch.held(folder, 1.0):
+        time.sleep(0.05)
+    taker = acquire(folder, watch.mark)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    process.send_signal(signal.SIGCONT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == LOST and "left without writing" in out
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    taker.check()
+
+
+def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluation(
+    runs, index, program, tmp_path
+):
+    other = resolve(**(DATA | {"eval_tokens": 8192}))
+    job = train(tmp_path / "a", runs[:2], index, program, keep_final=True)
+    before = results_of(tmp_path / "a", runs[:2])
+    train(tmp_path / "b", runs[:2], other, program)
+    wanted = results_of(tmp_path / "b", runs[:2])
+    assert wanted != before
+    members, lease = [Member(run_id(run), run, 1) for run in runs[:2]], acquire(job.folder)
+    evaluate = make_evaluator(program, open_store(other))
+    assert reevaluate(job.folder, members, program, other, evaluate, lease) == 0
+    assert results_of(tmp_path / "a", runs[:2]) == wanted
+    for run in runs[:2]:
+        place = tmp_path / "a" / "runs" / run_id(run)
+        kept = json.loads((place / f"record.{index.eval_id}.json").read_text())
+        assert kept["result"] == before[run_id(run)]
+        rows = [row["eval/loss"] for row in curve(tmp_path / "a", run) if "eval/loss" in row]
+        assert rows == [wanted[run_id(run)]["loss"]]
+    shutil.rmtree(job.folder / "checkpoints")
+    assert reevaluate(job.folder, members, program, index, evaluate, lease) == 2 - 1
+    assert results_of(tmp_path / "a", runs[:2]) == wanted  # nothing to evaluate: the record stays
