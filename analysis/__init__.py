@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import backtest, figures, findings, forecasts, isoflop, ledger, report
+    from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
     from analysis.errors import AnalysisError
     from analysis.fitting import fit
     from analysis.laws import LAWS, Law
@@ -26,7 +26,7 @@ _HOME = {
     "load": "tables",
     "select": "tables",
 }
-_MODULES = ("backtest", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
+_MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
 
 __all__ = [
     "LAWS",
@@ -34,6 +34,7 @@ __all__ = [
     "Fit",
     "Law",
     "backtest",
+    "estimators",
     "figures",
     "findings",
     "fit",

@@ -279,75 +279,66 @@ class Formula:
         self.rows = problem.position[group]
         self.inputs = tuple(np.asarray(problem.inputs[x], float) for x in problem.law.inputs)
 
-    def _call(self, what: str, u: np.ndarray, *more: np.ndarray) -> tuple[np.ndarray, ...]:
-        law, size = self.problem.law, self.batch
-        run = _compiled(law.function, law.names, law.inputs, tuple(self.problem.in_log), self.loss.raw)[what]
-        parts = []
-        with float64(), np.errstate(all="ignore"):
+    def _call(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
+        law, size, shape = self.problem.law, self.batch, (len(u), len(self.problem.target))
+        run = _compiled(law.function, law.names, law.inputs, tuple(self.problem.in_log.tolist()))
+        whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
+        shared = (self.rows, self.inputs, float(self.loss.delta), self.loss.raw)
+        with float64():
             for i in range(0, len(u), size):
-                block = [x[i : i + size] for x in (u, *more)]
+                block = [x[i : i + size] for x in whole]
                 short = size - len(block[0])
                 block = [np.concatenate([x, np.repeat(x[-1:], short, 0)]) if short else x for x in block]
                 try:
-                    out = run(*block, self.rows, self.inputs, self.loss.delta)
-                except (TypeError, AttributeError, ValueError) as error:  # jax's tracer errors are TypeErrors
+                    out = run(*block, *shared)
+                except (TypeError, AttributeError, ValueError) as error:  # tracer errors are TypeErrors
                     raise AnalysisError(_broken(law, error)) from error
                 parts.append([np.asarray(x)[: size - short] for x in out])
-        return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
+        return [np.concatenate(x) for x in zip(*parts, strict=True)]
 
     def fitted(self, u: np.ndarray) -> np.ndarray:
-        return self._call("fitted", u)[0]
+        return self._call(u, self.problem.y, self.problem.w)[4]
 
     def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> Derivatives:
-        shape = (len(u), len(self.problem.target))
-        value, gradient, hessian, scale = self._call(
-            "derivatives", u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)
-        )
+        value, gradient, hessian, scale, *_ = self._call(u, y, w)
         finite = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
         gradient, scale = np.nan_to_num(gradient), np.nan_to_num(scale)
         return np.where(finite, value, np.inf), gradient, np.nan_to_num(hessian), scale
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
-        return self._call("jacobian", u[None])[0][0]
+        return self._call(u[None], self.problem.y, self.problem.w)[5][0]
 
 
 @lru_cache(maxsize=64)
 def _compiled(
-    function: Any, names: tuple[str, ...], inputs: tuple[str, ...], in_log: tuple[bool, ...], raw: bool
-) -> dict[str, Any]:
+    function: Any, names: tuple[str, ...], inputs: tuple[str, ...], in_log: tuple[bool, ...]
+) -> Any:
+    """Objective, gradient, Hessian, scale, fitted values and Jacobian of a batch, in one compiled program."""
     import jax
     import jax.numpy as jnp
 
-    def law(u: Any, rows: Any, x: Any) -> Any:
+    def law(u: Any, rows: Any, x: Any, raw: Any) -> Any:
         natural = jnp.where(jnp.array(in_log), jnp.exp(jnp.where(jnp.array(in_log), u, 0.0)), u)
         params = {name: natural[rows[:, i]] for i, name in enumerate(names)}
         value = function(**params, **dict(zip(inputs, x, strict=True))) + jnp.zeros(len(rows))
-        return value if raw else jnp.log(value)
+        return jnp.where(raw, value, jnp.log(jnp.where(raw, 1.0, value)))
 
-    def objective(u: Any, y: Any, w: Any, rows: Any, x: Any, delta: Any) -> Any:
-        r = y - law(u, rows, x)
-        psi = jnp.clip(r, -delta, delta)
-        return (w * psi * (r - 0.5 * psi)).sum()
+    def derivatives(u: Any, y: Any, w: Any, rows: Any, x: Any, delta: Any, raw: Any) -> Any:
+        def here(v: Any) -> Any:
+            return law(v, rows, x, raw)
 
-    def derivatives(u: Any, y: Any, w: Any, rows: Any, x: Any, delta: Any) -> Any:
-        r = y - law(u, rows, x)
+        fitted, jacobian = here(u), jax.jacfwd(here)(u)
+        r = y - fitted
         psi = jnp.clip(r, -delta, delta)
-        jacobian = jax.jacfwd(law)(u, rows, x)
+        curved = jax.hessian(lambda v: (w * psi) @ here(v))(u)
         inside = w * (jnp.abs(r) <= delta)
-        curved = jax.hessian(lambda v: (w * psi * law(v, rows, x)).sum())(u)
         hessian = jnp.einsum("n,np,nq->pq", inside, jacobian, jacobian) - curved
         value = (w * psi * (r - 0.5 * psi)).sum()
-        return value, -(w * psi) @ jacobian, hessian, w @ jacobian**2
+        return value, -(w * psi) @ jacobian, hessian, w @ jacobian**2, fitted, jacobian
 
-    def batched(one: Any, varying: int, takes_delta: bool) -> Any:
-        def run(*given: Any) -> Any:
-            shared = given[varying:] if takes_delta else given[varying:-1]
-            return one(*given[:varying], *shared)
-
-        return jax.jit(jax.vmap(run, in_axes=(0,) * varying + (None, None, None)))
-
-    return {
-        "fitted": batched(lambda u, rows, x: (law(u, rows, x),), 1, False),
-        "jacobian": batched(lambda u, rows, x: (jax.jacfwd(law)(u, rows, x),), 1, False),
-        "derivatives": batched(derivatives, 3, True),
-    }
+    batched = jax.vmap(derivatives, in_axes=(0, 0, 0, None, None, None, None))
+    # compiling costs more than these small programs ever run
+    return jax.jit(
+        batched,
+        compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True},
+    )

@@ -92,6 +92,9 @@ def prepare(
     frame = frame.sort_values(order, kind="stable")  # a table's order must not matter
     codes, labels = pd.factorize(frame[groups].astype(str), sort=True) if groups else (None, ())
     index, by = _clusters(frame, cluster)
+    if codes is not None:  # runs of two data sets share no noise
+        index = pd.factorize(codes.astype(np.int64) * (index.max(initial=0) + 1) + index)[0]
+        by = f"{by} within {groups}"
     return Rows(
         frame=frame,
         inputs={x: frame[x].to_numpy(float) for x in law.inputs},

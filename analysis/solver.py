@@ -21,6 +21,7 @@ BLOCK = 120_000  # rows x problems solved at a time: bounds memory, and stays in
 LARGE = 5_000  # rows, beyond which starts are tried on SAMPLE of them and FEW are polished on all
 SAMPLE = 2_000
 FEW = 6
+POLISH = 40  # steps of a start on the true objective
 CREEP = 600  # more steps for a best start that has not arrived
 EXACT = 1e-13  # relative decrease promised by the last step of a solved problem
 SAME = 1e-6  # relative difference of objectives below which two ends are one optimum
@@ -235,7 +236,7 @@ def solve(
     def own(_i: int, _j: int) -> tuple[np.ndarray, np.ndarray]:
         return y, w
 
-    keep = keep or (16 if problem.law.terms else 32)
+    keep = keep or (16 if problem.law.terms else 48)
     if len(y) > LARGE:
         rows = np.sort(np.random.default_rng(0).permutation(len(y))[:SAMPLE])
         part = problem.at(rows)
@@ -243,7 +244,7 @@ def solve(
         ends = problem.shift(part.shift(ends, 1.0), -1.0)
     else:
         ends = _rough(problem, y, w, own, keep)
-    ends, end_values, done = minimise(problem, ends, draw=own)
+    ends, end_values, done = minimise(problem, ends, draw=own, steps=POLISH)
     best = int(np.argmin(end_values))
     if not done[best]:  # creeping along a flat valley
         more = minimise(problem, ends[[best]], draw=own, steps=CREEP)

@@ -1,0 +1,48 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import AnalysisError
+from analysis.estimators import estimate
+
+
+@pytest.fixture(scope="module")
+def exact():
+    rows = []
+    for c in np.geomspace(1e18, 1e21, 6):
+        for step in (-1.2, -0.6, -0.1, 0.0, 0.4, 0.9, 1.3):
+            n = 0.1 * c**0.45 * np.exp(step)
+            loss = 50 * c**-0.05 * np.exp(0.04 * step**2)
+            rows.append({"params": n, "tokens": c / (6 * n), "flops": c, "loss": loss})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("kind", "error"), [("parabola", 1e-6), ("interpolation", 0.01), ("hull", 1e-6)])
+def test_exponents_of_exact_tables(exact, kind, error):
+    found = estimate(kind, exact, replicates=20, by="flops")
+    assert found.a == pytest.approx(0.45, abs=error) and found.b == pytest.approx(0.55, abs=error)
+    low, high = found.intervals["a"]
+    assert low - 1e-9 <= found.a <= high + 1e-9 and "clusters by flops" in found.method
+    assert found.bias in str(found) and len(found.points) >= 2
+
+
+def test_too_little_is_an_answer(exact):
+    found = estimate("hull", exact[exact["flops"] == exact["flops"].min()])
+    assert found.a is None and "exponents need two" in str(found)
+    with pytest.raises(AnalysisError, match="unknown"):
+        estimate("envelop", exact)
+
+
+def test_published_hulls():
+    folder = os.environ.get("SCALING_PUBLISHED_DATA")
+    if folder is None:
+        pytest.skip("SCALING_PUBLISHED_DATA is not set")
+    table = pd.read_csv(Path(folder) / "gemstones" / "runs.csv")
+    expected = json.loads((Path(folder) / "EXPECTED.json").read_text())["gemstones"]["approach1"]
+    for subset, (a, b) in expected.items():
+        found = estimate("hull", table[table["subset"] == subset], by="run_name", replicates=0)
+        assert (found.a, found.b) == pytest.approx((a, b), abs=6e-7)
