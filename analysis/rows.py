@@ -85,7 +85,8 @@ def prepare(
                 b or (f"{x} is empty" if empty else "") for b, empty in zip(bad, frame[x].isna(), strict=True)
             ]
     names = row_names(frame)
-    excluded = [*left_out, *excluded, *({"row": r, "reason": b} for r, b in zip(names, bad, strict=True) if b)]
+    unusable = ({"row": r, "reason": b} for r, b in zip(names, bad, strict=True) if b)
+    excluded = [*left_out, *excluded, *unusable]
     frame = frame[np.array([not b for b in bad], bool)]
     frame[numbers] = frame[numbers].astype(float)
     order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]

@@ -30,6 +30,22 @@ def test_exponents_of_exact_tables(exact, kind, error):
     assert found.bias in str(found) and len(found.points) >= 2
 
 
+def test_seed_noise_gives_weights_and_intervals(exact):
+    """A budget whose curve is ten times flatter has a minimum that noise moves: it must not decide."""
+    flat = exact["flops"] == exact["flops"].max()
+    bent = exact.assign(loss=exact["loss"].where(~flat, exact["loss"] ** 0.1))
+    bent.loc[flat, "params"] *= 1.5
+    found = estimate("interpolation", bent, replicates=400, noise=0.01)
+    assert abs(found.a - 0.45) < 0.01 < 0.03 < estimate("interpolation", bent, replicates=0).a - 0.45
+    low, high = found.intervals["a"]
+    assert low < 0.45 < high and "seed noise 0.01" in found.method
+    wider = estimate("interpolation", bent, replicates=400, noise=0.03).intervals["a"]
+    assert wider[1] - wider[0] > 1.3 * (high - low)
+    for wrong in ({"kind": "hull"}, {"noise": -0.1}, {"replicates": 0}):
+        with pytest.raises(AnalysisError, match="noise"):
+            estimate(**{"kind": "interpolation", "table": exact, "noise": 0.01} | wrong)
+
+
 def test_too_little_is_an_answer(exact):
     found = estimate("hull", exact[exact["flops"] == exact["flops"].min()])
     assert found.a is None and "exponents need two" in str(found)
