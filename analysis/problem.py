@@ -214,6 +214,7 @@ class PowerSum:
         self.loss, self.size = loss, size
         self.columns = [np.flatnonzero(m.any(0)) for m in self.design]
         self.parts = [np.ascontiguousarray(m[:, c]) for m, c in zip(self.design, self.columns, strict=True)]
+        self.squares = [p**2 for p in self.parts]
         self.constant = [bool((p == p[0]).all()) for p in self.parts]
         self.pairs = []
         for k, (left, rows) in enumerate(zip(self.parts, self.columns, strict=True)):
@@ -255,7 +256,7 @@ class PowerSum:
                     flat[:, at] += (with_other - mixed if right == k else with_other) @ product
                     if right != k:
                         flat[:, self._transposed(at)] += with_other @ product
-            scale[:, columns] += (w * share * share) @ part**2
+            scale[:, columns] += (w * share * share) @ self.squares[k]
         return value, gradient, flat.reshape(-1, self.size, self.size), scale
 
     def _transposed(self, at: np.ndarray) -> np.ndarray:
