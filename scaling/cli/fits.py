@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,6 +68,19 @@ def reading(columns: Sequence[str] | None, units: Sequence[str] | None) -> dict[
         "columns": {ours: None if theirs == "none" else theirs for ours, theirs in named.items()} or None,
         "units": pairs(units, "--unit", "--unit params=M") or None,
     }
+
+
+def as_options(message: str) -> str:
+    """A message of the analysis, which speaks Python, for the command line: ``columns={'params': 'N'}`` is
+    ``--column params=N`` here, ``{'flops': None}`` is ``flops=none``."""
+
+    def option(match: re.Match[str]) -> str:
+        pairs = re.findall(r"'([^']*)': (?:'([^']*)'|(None))", match[2])
+        return " ".join(
+            f"--{match[1]} {shlex.quote(f'{ours}={theirs or none.lower()}')}" for ours, theirs, none in pairs
+        )
+
+    return re.sub(r"\b(column|unit)s=\{([^{}]*)\}", option, message)
 
 
 def _number(text: str) -> float | None:

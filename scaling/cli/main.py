@@ -364,13 +364,14 @@ def main() -> None:
     try:
         require_own_analysis()
         from analysis.errors import AnalysisError
+        from scaling.cli.fits import as_options
     except UserError as error:
         _note(str(error))
         sys.exit(2)
     try:
         app()
     except (UserError, AnalysisError) as error:
-        _note(str(error))
+        _note(as_options(str(error)))
         sys.exit(2)
     except KeyboardInterrupt:
         _note("interrupted")
