@@ -20,7 +20,7 @@ def test_every_method_names_itself_and_surrounds_the_optimum(study, method):
 
 
 def test_linear_least_squares_has_textbook_errors():
-    """log L = log A - alpha log N is a straight line: the Hessian's error of alpha is that of a regression."""
+    """log L = log A - alpha log N is a line: the Hessian's error of alpha is that of a regression."""
     n = np.geomspace(1e3, 1e6, 40)
     y = 1 - 0.2 * np.log(n) + 0.01 * np.random.default_rng(0).standard_normal(40)
     table = pd.DataFrame({"params": n, "tokens": n, "loss": np.exp(y)})

@@ -50,7 +50,7 @@ def test_a_law_from_a_script_gets_everything(fitted, script):
     assert held.low < fitted.solution["alpha"] < held.high
     law = find(f"{script}:BENT")
     assert Fit.from_json(fitted.to_json(), fitted.law) == fitted and law.to_dict() == fitted.law.to_dict()
-    with pytest.raises(AnalysisError, match="give its Law to Fit.from_json"):
+    with pytest.raises(AnalysisError, match=r"give its Law to Fit.from_json"):
         Fit.from_json(fitted.to_json()).predict(width=1e6)
 
 
@@ -76,14 +76,14 @@ def test_a_law_that_is_nowhere_finite_says_where(table):
         function=lambda width, A, k: (A - 10.0) ** k + 0 * width,
         domains={"A": (0, 1), "k": (0.1, 0.9)},
     )
-    with pytest.raises(AnalysisError, match="not finite and positive at any of .* starts"):
+    with pytest.raises(AnalysisError, match=r"not finite and positive at any of .* starts"):
         fit(law, table)
 
 
 def test_numpy_in_a_formula_is_refused_in_words(table):
     law = Law("np", function=lambda width, A, k: A * np.interp(width, [1, 1e5], [k, 1.0]),
               domains={"A": (0.1, 9), "k": (0.1, 2)}, linear=("A",))  # fmt: skip
-    with pytest.raises(AnalysisError, match="write it with operators and jax.numpy"):
+    with pytest.raises(AnalysisError, match=r"write it with operators and jax.numpy"):
         fit(law, table)
 
 
