@@ -31,6 +31,8 @@ def test_linear_least_squares_has_textbook_errors():
     se = np.sqrt(r @ r / 38 / (x @ x))
     assert found.solution["alpha"] == pytest.approx(-slope, rel=1e-8)
     assert np.sqrt(found.cov.loc["alpha", "alpha"]) == pytest.approx(se, rel=1e-6)
+    low, high = found.intervals["params"]["alpha"]
+    assert high - low == pytest.approx(2 * 1.6860 * se, rel=0.1)
     held = found.profile("alpha", simulations=0)
     assert held.high - held.low == pytest.approx(2 * 1.6860 * se, rel=0.02)  # t(38) at 90 %
 
