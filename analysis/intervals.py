@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
+from scipy.stats import qmc
 
 from analysis.laws import ZERO
 from analysis.problem import Problem
@@ -37,7 +38,8 @@ METHODS = {
 }
 MANY = 30
 CHECKED = 6  # replicates that are solved again from many starts
-LINEAR = 400  # draws of an analytic covariance
+LOG2 = 8
+LINEAR = 2 * 2**LOG2  # draws of an analytic covariance
 WEBB = np.array([-np.sqrt(1.5), -1.0, -np.sqrt(0.5), np.sqrt(0.5), 1.0, np.sqrt(1.5)])
 LEAST = 0.05  # smallest 1 - leverage that is inverted
 SHUFFLES = 199
@@ -254,8 +256,10 @@ def _linearised(
 
 
 def _normal(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Standard normal draws (LINEAR, size) whose mean and covariance are exact."""
-    z = rng.standard_normal((LINEAR // 2, size))
+    """Standard normal draws (LINEAR, size), even (Sobol points), with exact mean and covariance."""
+    points = qmc.Sobol(size, scramble=False)
+    shifted = (points.random_base2(LOG2) + rng.random(size)) % 1.0
+    z = stats.norm.ppf(np.clip(shifted, 1e-9, 1 - 1e-9))
     z = np.concatenate([z, -z])
     eigen, vectors = np.linalg.eigh(z.T @ z / len(z))
     return z @ (vectors / np.sqrt(eigen)) @ vectors.T
