@@ -2,11 +2,12 @@
 
     python benchmarks/fit.py [--table runs.csv] [--peer-python venv/bin/python] [--starts 60]
 
-Without ``--table`` (params, tokens, loss: the 240 points of Hoffmann et al. 2022), a table of the same shape is
-simulated. Limits: a fit 0.1 s warm, with 4,000 bootstraps 1 s, `scaling fit` with 4,000 bootstraps 6 s cold, the
-objective within 1e-8 of the best that any contestant found, peak memory with 100,000 rows or with 10,000 replicates 2 GB. Peers: scipy's L-BFGS-B with analytic gradients from the grid of starts of
-Besiroglu et al. 2024 (``--starts`` of their 4,500, time scaled up), and the package ``chinchilla`` (243
-starts) of the Python at ``--peer-python``. Exit code 1 when a limit is passed.
+Without ``--table`` (params, tokens, loss: the 240 points of Hoffmann et al. 2022), a table of the same shape
+is simulated. Limits: a fit 0.1 s warm, with 4,000 bootstraps 1 s, `scaling fit` with 4,000 bootstraps 6 s
+cold, the objective within 1e-8 of the best that any contestant found, peak memory with 100,000 rows or with
+10,000 replicates 2 GB. Peers: scipy's L-BFGS-B with analytic gradients from the grid of starts of Besiroglu
+et al. 2024 (``--starts`` of their 4,500, time scaled up), and the package ``chinchilla`` (243 starts) of the
+Python at ``--peer-python``. Exit code 1 when a limit is passed.
 """
 
 from __future__ import annotations
