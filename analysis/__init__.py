@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
     from analysis.errors import AnalysisError
+    from analysis.estimators import estimate
     from analysis.fitting import fit
     from analysis.laws import LAWS, Law
     from analysis.result import Fit
-    from analysis.tables import load, select
+    from analysis.tables import import_table, load, select
 
 _HOME = {
     "AnalysisError": "errors",
     "Fit": "result",
     "LAWS": "laws",
     "Law": "laws",
+    "estimate": "estimators",
     "fit": "fitting",
+    "import_table": "tables",
     "load": "tables",
     "select": "tables",
 }
@@ -34,11 +37,13 @@ __all__ = [
     "Fit",
     "Law",
     "backtest",
+    "estimate",
     "estimators",
     "figures",
     "findings",
     "fit",
     "forecasts",
+    "import_table",
     "isoflop",
     "ledger",
     "load",

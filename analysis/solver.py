@@ -26,6 +26,7 @@ POLISH = 40  # steps of a start on the true objective
 CREEP = 600  # more steps for a best start that has not arrived
 EXACT = 1e-13  # relative decrease promised by the last step of a solved problem
 SAME = 1e-6  # relative difference of objectives below which two ends are one optimum
+GRADUAL = (10.0, 3.0)  # times delta, on the way to it: a small delta has kinks that starts get caught in
 AT = 1e-6  # of a domain's width: a coordinate this near to its end is at it
 
 # indices (R,) of replicates -> their responses, (n,) or (R, n), and weights likewise
@@ -268,7 +269,8 @@ def solve(
 
 
 def _rough(problem: Problem, y: np.ndarray, w: np.ndarray, own: Draw, keep: int) -> np.ndarray:
-    """The ``keep`` most promising starts, improved on an objective without the kinks of a small delta."""
+    """The ``keep`` most promising starts, improved on an objective without the kinks of a small delta, then on
+    ones with ever more of them."""
     first = starts(problem, y, w)
     delta = problem.loss.delta
     spread = 0.05 * float(np.std(y)) if np.isfinite(delta) else np.inf
@@ -276,8 +278,11 @@ def _rough(problem: Problem, y: np.ndarray, w: np.ndarray, own: Draw, keep: int)
     ends, rough, _ = minimise(smooth, first, draw=own, steps=3)
     if not np.isfinite(rough).any():
         raise AnalysisError(_nowhere(problem, first))
-    ends = ends[np.argsort(rough, kind="stable")[:keep]]
-    return minimise(smooth, ends, draw=own, steps=12)[0]
+    ends = minimise(smooth, ends[np.argsort(rough, kind="stable")[:keep]], draw=own, steps=12)[0]
+    for width in (factor * delta for factor in GRADUAL if factor * delta < smooth.loss.delta):
+        between = replace(problem, loss=replace(problem.loss, delta=width))
+        ends = minimise(between, ends, draw=own, steps=30)[0]
+    return ends
 
 
 def _nowhere(problem: Problem, u: np.ndarray) -> str:

@@ -54,6 +54,14 @@ def test_derivatives_are_exact(law, raw, groups):
     assert fitted == pytest.approx(np.log(problem.target) if not raw else problem.target, rel=0.2)
 
 
+def test_starts_get_through_the_kinks_of_a_small_delta():
+    """25 of 30 residuals are beyond delta, so that the objective is nearly a sum of absolute values."""
+    rng = np.random.default_rng(3)
+    n, d = np.repeat(np.geomspace(5e7, 2e9, 5), 6), np.tile(np.geomspace(1e9, 3e11, 6), 5)
+    loss = (1.7 + 400 / n**0.34 + 2000 / d**0.37) * np.exp(0.004 * rng.standard_t(3, 30))
+    assert solve(Problem(LAWS["chinchilla"], {"N": n, "D": d}, loss, Loss(1e-4))).agree >= 8
+
+
 def test_closed_form_and_jax_find_the_same_optimum(problem):
     other = solve(made(SAME))
     here = solve(problem)
