@@ -83,13 +83,8 @@ def fit(
     column of data sets fitted together: parameters in ``own`` (left out: the linear ones) have a value for
     each, ``A[name]``, the others are shared. ``level`` of the intervals. ``where``: a filter of rows
     (:mod:`analysis.where`). ``excluded``: rows left out before, to be listed with ours. A table that
-<<<<<<< HEAD
-    determines nothing gives status ``not_identified`` and no parameters.
-    Raises AnalysisError for a bad request or table.
-=======
     determines nothing gives status ``not_identified`` and no parameters. Raises AnalysisError for a bad
     request or table.
->>>>>>> ea5dcd80ef17ed9634ab4e1042362f4fc1dfb801
     """
     law = find(law) if isinstance(law, str) else law
     own = tuple(law.linear if own is None else own) if groups else tuple(own or ())
