@@ -262,8 +262,8 @@ def solve(
 
 
 def _rough(problem: Problem, y: np.ndarray, w: np.ndarray, own: Draw, keep: int) -> np.ndarray:
-    """The ``keep`` most promising starts, improved on an objective without the kinks of a small delta, then on
-    ones with ever more of them."""
+    """The ``keep`` most promising starts, improved on an objective without the kinks of a small delta, then
+    on ones with ever more of them."""
     first = starts(problem, y, w)
     delta = problem.loss.delta
     spread = 0.05 * float(np.std(y)) if np.isfinite(delta) else np.inf
