@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
+from scipy.stats import qmc
 
 from analysis.laws import ZERO
 from analysis.problem import Problem
@@ -37,7 +38,8 @@ METHODS = {
 }
 MANY = 30
 CHECKED = 6  # replicates that are solved again from many starts
-LINEAR = 400  # draws of an analytic covariance
+LOG2 = 8
+LINEAR = 2 * 2**LOG2  # draws of an analytic covariance
 WEBB = np.array([-np.sqrt(1.5), -1.0, -np.sqrt(0.5), np.sqrt(0.5), 1.0, np.sqrt(1.5)])
 LEAST = 0.05  # smallest 1 - leverage that is inverted
 SHUFFLES = 199
@@ -110,33 +112,33 @@ def replicate(
 def _draw(
     problem: Problem, u: np.ndarray, cluster: np.ndarray, kind: str, count: int, rng: np.random.Generator
 ) -> Draw:
-    """Responses and weights of replicates i to j, made from small tables of counts or signs."""
+    """Responses and weights of replicates, made from small tables of counts or signs when asked for."""
     n, groups = len(problem.target), int(cluster.max()) + 1
     y, w = problem.y, problem.w
-    if kind == "cluster":
+    if kind == "cluster":  # take, and not [:, cluster], whose rows would not lie together in memory
         times = rng.multinomial(groups, np.full(groups, 1 / groups), size=count)
-        return lambda i, j: (y, times[i:j][:, cluster] * w)
+        return lambda which: (y, np.take(times[which], cluster, axis=1) * w)
     fitted = problem.model.fitted(u[None])[0]
-    seeds = np.random.SeedSequence(int(rng.integers(2**63)))
+    state = int(rng.integers(2**63))
     if kind in ("wild-cluster", "wild-t"):
         signs = WEBB[rng.integers(0, 6, size=(count, groups))]
         left = _adjusted(problem, u, cluster)
-        return lambda i, j: (fitted + signs[i:j][:, cluster] * left, w)
+        return lambda which: (fitted + np.take(signs[which], cluster, axis=1) * left, w)
     left = np.zeros(n) if kind == "case" else _adjusted(problem, u, np.arange(n))
 
-    def rows(i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
-        local = np.random.default_rng([*seeds.generate_state(2), i])
+    def rows(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        picks = [np.random.default_rng([state, r]).integers(0, 6 if kind == "wild" else n, n) for r in which]
         if kind == "case":
-            return y, local.multinomial(n, np.full(n, 1 / n), size=j - i) * w
+            return y, np.array([np.bincount(p, minlength=n) for p in picks]) * w
         if kind == "wild":
-            return fitted + WEBB[local.integers(0, 6, size=(j - i, n))] * left, w
-        return fitted + (left - left.mean())[local.integers(0, n, size=(j - i, n))], w
+            return fitted + WEBB[np.array(picks)] * left, w
+        return fitted + (left - left.mean())[np.array(picks)], w
 
     return rows
 
 
 def _without(problem: Problem, cluster: np.ndarray) -> Draw:
-    return lambda i, j: (problem.y, (cluster[None] != np.arange(i, j)[:, None]) * problem.w)
+    return lambda which: (problem.y, (cluster[None] != which[:, None]) * problem.w)
 
 
 def _solved(problem: Problem, solution: Solution, count: int, draw: Draw) -> tuple[np.ndarray, int, int]:
@@ -146,10 +148,8 @@ def _solved(problem: Problem, solution: Solution, count: int, draw: Draw) -> tup
     checked = min(CHECKED, count)
     many = np.concatenate([_spread(problem, solution), start[None]])
 
-    def again(i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
-        which = np.arange(i, j) // len(many)
-        y, w = draw(0, checked)
-        return (y[which] if y.ndim == 2 else y), (w[which] if w.ndim == 2 else w)
+    def again(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return draw(which // len(many))
 
     others, values, _ = minimise(problem, np.tile(many, (checked, 1)), draw=again, steps=100)
     values, others = values.reshape(checked, -1), others.reshape(checked, len(many), -1)
@@ -256,8 +256,10 @@ def _linearised(
 
 
 def _normal(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Standard normal draws (LINEAR, size) whose mean and covariance are exact."""
-    z = rng.standard_normal((LINEAR // 2, size))
+    """Standard normal draws (LINEAR, size), even (Sobol points), with exact mean and covariance."""
+    points = qmc.Sobol(size, scramble=False)
+    shifted = (points.random_base2(LOG2) + rng.random(size)) % 1.0
+    z = stats.norm.ppf(np.clip(shifted, 1e-9, 1 - 1e-9))
     z = np.concatenate([z, -z])
     eigen, vectors = np.linalg.eigh(z.T @ z / len(z))
     return z @ (vectors / np.sqrt(eigen)) @ vectors.T
@@ -292,7 +294,7 @@ def _studentised(
     whole = _root(spread(u, problem.y))
     out = ends.copy()
     for i, end in enumerate(ends):
-        own = spread(end, draw(i, i + 1)[0][0])
+        own = spread(end, draw(np.array([i]))[0][0])
         if np.isfinite(own).all():
             out[i, free] = u[free] + whole @ (np.linalg.pinv(_root(own), hermitian=True) @ (end - u)[free])
     return _kept(problem, u, out)

@@ -31,18 +31,8 @@ class Loss:
     delta: float = np.inf
     raw: bool = False
 
-    def rho(self, r: np.ndarray) -> np.ndarray:
-        a = np.minimum(np.abs(r), self.delta)
-        return a * (np.abs(r) - 0.5 * a)
-
     def psi(self, r: np.ndarray) -> np.ndarray:
         return np.clip(r, -self.delta, self.delta)
-
-    def scores(self, r: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Objective (R,), weighted psi and its derivative (R, n)."""
-        psi = self.psi(r)
-        value = np.einsum("rn,rn->r", np.broadcast_to(w, r.shape), psi * (r - 0.5 * psi))
-        return value, w * psi, w * (psi == r)
 
 
 class Model(Protocol):
@@ -50,8 +40,9 @@ class Model(Protocol):
         """(R, n) the law, in the space of the residuals."""
         ...
 
-    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> Derivatives:
-        """Objective (R,), gradient (R, P), Hessian (R, P, P), diagonal of its Gauss-Newton part (R, P)."""
+    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
+        """Objective (R,), gradient (R, P), Hessian (R, P, P), and, if ``scaled``, the diagonal of its
+        Gauss-Newton part (R, P)."""
         ...
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
@@ -211,9 +202,10 @@ class PowerSum:
             self.design[k, every, place[c]] = 1.0
             for x, e in powers.items():
                 self.design[k, every, place[e]] -= problem.logs[x] - problem.centre[x]
-        self.loss, self.size = loss, size
+        self.loss, self.size, self.space = loss, size, np.empty(0)
         self.columns = [np.flatnonzero(m.any(0)) for m in self.design]
         self.parts = [np.ascontiguousarray(m[:, c]) for m, c in zip(self.design, self.columns, strict=True)]
+        self.squares = [p**2 for p in self.parts]
         self.constant = [bool((p == p[0]).all()) for p in self.parts]
         self.pairs = []
         for k, (left, rows) in enumerate(zip(self.parts, self.columns, strict=True)):
@@ -233,30 +225,60 @@ class PowerSum:
         total = self._terms(u)[1]
         return total if self.loss.raw else np.log(total)
 
-    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> Derivatives:
-        terms, total = self._terms(u)
-        if self.loss.raw:
-            shares, q = terms, 0.0
-            value, psi, inside = self.loss.scores(y - total, w)
-        else:
-            value, psi, inside = self.loss.scores(y - np.log(total), w)
-            total = 1.0 / total
-            shares, q = [t * total for t in terms], psi
-        q = inside + q
+    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
+        # in buffers that are used again: new arrays of this size cost more than what is computed in them
+        *shares, total, r, psi, q, mixed, both = self._buffers(len(u))
+        for k, (columns, part, constant) in enumerate(
+            zip(self.columns, self.parts, self.constant, strict=True)
+        ):
+            shares[k][:] = u[:, columns] @ (part[:1] if constant else part).T
+            np.exp(
+                shares[k][:, :1] if constant else shares[k], out=shares[k][:, :1] if constant else shares[k]
+            )
+            if constant:
+                shares[k][:] = shares[k][:, :1]
+        total[:] = shares[0]
+        for share in shares[1:]:
+            total += share
+        np.subtract(y, total if self.loss.raw else np.log(total, out=r), out=r)
+        np.clip(r, -self.loss.delta, self.loss.delta, out=psi)
+        np.multiply(w, psi == r, out=q)
+        np.multiply(psi, 0.5, out=both)
+        r -= both
+        r *= psi
+        value = np.einsum("rn,rn->r", np.broadcast_to(w, r.shape), r)
+        psi *= w
+        if not self.loss.raw:
+            q += psi
+            np.divide(1.0, total, out=total)
+            for share in shares:
+                share *= total
         flat = np.zeros((len(u), self.size * self.size))
         gradient, scale = np.zeros(u.shape), np.zeros(u.shape)
-        for k, (share, part, columns) in enumerate(zip(shares, self.parts, self.columns, strict=True)):
-            mixed = psi * share
+        for k, (part, columns) in enumerate(zip(self.parts, self.columns, strict=True)):
+            np.multiply(psi, shares[k], out=mixed)
             gradient[:, columns] -= mixed @ part
-            curved = q * share
+            curved = np.multiply(q, shares[k], out=r)
             for left, right, product, at in self.pairs:
                 if left == k:
-                    with_other = curved * shares[right]
-                    flat[:, at] += (with_other - mixed if right == k else with_other) @ product
+                    np.multiply(curved, shares[right], out=both)
+                    if right == k:
+                        both -= mixed
+                    block = both @ product
+                    flat[:, at] += block
                     if right != k:
-                        flat[:, self._transposed(at)] += with_other @ product
-            scale[:, columns] += (w * share * share) @ part**2
+                        flat[:, self._transposed(at)] += block
+            if scaled:
+                np.multiply(shares[k], shares[k], out=both)
+                both *= w
+                scale[:, columns] += both @ self.squares[k]
         return value, gradient, flat.reshape(-1, self.size, self.size), scale
+
+    def _buffers(self, count: int) -> list[np.ndarray]:
+        n, kinds = self.design.shape[1], len(self.design) + 6
+        if count * n * kinds > self.space.size:
+            self.space = np.empty(count * n * kinds)
+        return list(self.space[: count * n * kinds].reshape(kinds, count, n))
 
     def _transposed(self, at: np.ndarray) -> np.ndarray:
         return (at % self.size) * self.size + at // self.size
@@ -299,7 +321,7 @@ class Formula:
     def fitted(self, u: np.ndarray) -> np.ndarray:
         return self._call(u, self.problem.y, self.problem.w)[4]
 
-    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> Derivatives:
+    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
         value, gradient, hessian, scale, *_ = self._call(u, y, w)
         finite = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
         gradient, scale = np.nan_to_num(gradient), np.nan_to_num(scale)

@@ -17,7 +17,8 @@ from analysis.errors import AnalysisError
 from analysis.laws import ZERO
 from analysis.problem import Problem
 
-BLOCK = 120_000  # rows x problems solved at a time: bounds memory, and stays in cache
+BLOCK = 96_000  # rows x problems solved at a time: bounds memory, and stays in cache
+FIRST = 14  # steps of all blocks before stragglers are gathered
 LARGE = 5_000  # rows, beyond which starts are tried on SAMPLE of them and FEW are polished on all
 SAMPLE = 2_000
 FEW = 6
@@ -28,8 +29,8 @@ SAME = 1e-6  # relative difference of objectives below which two ends are one op
 GRADUAL = (10.0, 3.0)  # times delta, on the way to it: a small delta has kinks that starts get caught in
 AT = 1e-6  # of a domain's width: a coordinate this near to its end is at it
 
-# rows [i, j) of responses (n,) or (R, n), and of weights likewise
-Draw = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+# indices (R,) of replicates -> their responses, (n,) or (R, n), and weights likewise
+Draw = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def minimise(
@@ -37,16 +38,20 @@ def minimise(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Solve R problems from ``start`` (R, P), centred: solutions (R, P), objectives and converged (R,).
 
-    ``draw`` gives the responses and weights of replicates i to j, made only when their turn comes; left out,
+    ``draw`` gives the responses and weights of some replicates, made only when their turn comes; left out,
     they are the problem's own. ``steps``: stragglers creep along a curved valley (E against A, alpha).
     """
     size = max(1, BLOCK // len(problem.target))
-    parts = []
-    for i in range(0, len(start), size):
-        block = start[i : i + size]
-        y, w = (problem.y, problem.w) if draw is None else draw(i, i + len(block))
-        parts.append(_newton(problem, block, y, w, steps))
-    u, value, done = (np.concatenate(x) for x in zip(*parts, strict=True))
+    u, value = np.array(start, float), np.full(len(start), np.inf)
+    done, todo = np.zeros(len(start), bool), np.arange(len(start))
+    # a few stragglers would hold up every block: they wait, and go on together
+    stages = [min(FIRST, steps), steps - FIRST] if len(start) > size else [steps]
+    for most in stages:
+        for i in range(0, len(todo) if most >= 0 else 0, size):
+            which = todo[i : i + size]
+            y, w = (problem.y, problem.w) if draw is None else draw(which)
+            u[which], value[which], done[which] = _newton(problem, u[which], y, w, most)
+        todo = todo[~done[todo]]
     return u, value, done
 
 
@@ -63,7 +68,9 @@ def _newton(
         movable = free & ~((u <= low) & (g > 0)) & ~((u >= high) & (g < 0))
         step, gain = _step(g, h, scale, damping, movable, problem.reach)
         trial = np.where(free, np.clip(u + step, low, high), u)
-        new, g1, h1, s1 = model.derivatives(trial, y, w)
+        scaled = iteration % 8 == 7  # the metric of a step may lag behind
+        new, g1, h1, s1 = model.derivatives(trial, y, w, scaled)
+        s1 = s1 if scaled else scale.copy()
         better = new < value
         worse = ~better
         u, value = np.where(better[:, None], trial, u), np.where(better, new, value)
@@ -234,7 +241,7 @@ def solve(
     nowhere."""
     y, w = problem.y if y is None else y, problem.w if w is None else w
 
-    def own(_i: int, _j: int) -> tuple[np.ndarray, np.ndarray]:
+    def own(_which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return y, w
 
     keep = keep or (16 if problem.law.terms else 48)

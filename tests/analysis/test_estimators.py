@@ -46,6 +46,15 @@ def test_seed_noise_gives_weights_and_intervals(exact):
             estimate(**{"kind": "interpolation", "table": exact, "noise": 0.01} | wrong)
 
 
+def test_the_hull_is_the_lower_one():
+    c = np.geomspace(1, 1e4, 9)
+    below = np.exp((np.log(c / 1e5) / 10) ** 2)  # convex in logs: every run of these is a vertex
+    runs = pd.DataFrame({"params": c**0.5, "tokens": c**0.5, "flops": c, "loss": below})
+    worse = runs.assign(loss=2 * below, params=c**0.2)
+    found = estimate("hull", pd.concat([runs, worse], ignore_index=True), replicates=0)
+    assert [p["budget"] for p in found.points] == pytest.approx(c) and found.a == pytest.approx(0.5)
+
+
 def test_too_little_is_an_answer(exact):
     found = estimate("hull", exact[exact["flops"] == exact["flops"].min()])
     assert found.a is None and "exponents need two" in str(found)

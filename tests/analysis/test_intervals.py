@@ -20,7 +20,7 @@ def test_every_method_names_itself_and_surrounds_the_optimum(study, method):
 
 
 def test_linear_least_squares_has_textbook_errors():
-    """log L = log A - alpha log N is a straight line: the Hessian's error of alpha is that of a regression."""
+    """log L = log A - alpha log N is a line: the Hessian's error of alpha is that of a regression."""
     n = np.geomspace(1e3, 1e6, 40)
     y = 1 - 0.2 * np.log(n) + 0.01 * np.random.default_rng(0).standard_normal(40)
     table = pd.DataFrame({"params": n, "tokens": n, "loss": np.exp(y)})
@@ -31,6 +31,8 @@ def test_linear_least_squares_has_textbook_errors():
     se = np.sqrt(r @ r / 38 / (x @ x))
     assert found.solution["alpha"] == pytest.approx(-slope, rel=1e-8)
     assert np.sqrt(found.cov.loc["alpha", "alpha"]) == pytest.approx(se, rel=1e-6)
+    low, high = found.intervals["params"]["alpha"]
+    assert high - low == pytest.approx(2 * 1.6860 * se, rel=0.1)
     held = found.profile("alpha", simulations=0)
     assert held.high - held.low == pytest.approx(2 * 1.6860 * se, rel=0.02)  # t(38) at 90 %
 

@@ -46,11 +46,13 @@ def test_a_law_from_a_script_gets_everything(fitted, script):
     assert found["new_low"] < found["low"] < 1.5 + 3 * (1 + 1e6 / 300) ** -0.6 < found["high"]
     assert found["extrapolation"] == pytest.approx(10)
     assert "15 clusters by width" in fitted.intervals["method"] and "N = all parameters" not in str(fitted)
+    value = fitted.law.values({"E": 1.5, "A": 3.0, "alpha": 0.6, "knee": 300.0}, {"width": [7.0]})
+    assert value == pytest.approx(1.5 + 3 * np.exp(-0.6 * np.log1p(7 / 300)), rel=1e-13)  # float64
     held = fitted.profile("alpha", simulations=0)
     assert held.low < fitted.solution["alpha"] < held.high
     law = find(f"{script}:BENT")
     assert Fit.from_json(fitted.to_json(), fitted.law) == fitted and law.to_dict() == fitted.law.to_dict()
-    with pytest.raises(AnalysisError, match="give its Law to Fit.from_json"):
+    with pytest.raises(AnalysisError, match=r"give its Law to Fit.from_json"):
         Fit.from_json(fitted.to_json()).predict(width=1e6)
 
 
@@ -76,14 +78,14 @@ def test_a_law_that_is_nowhere_finite_says_where(table):
         function=lambda width, A, k: (A - 10.0) ** k + 0 * width,
         domains={"A": (0, 1), "k": (0.1, 0.9)},
     )
-    with pytest.raises(AnalysisError, match="not finite and positive at any of .* starts"):
+    with pytest.raises(AnalysisError, match=r"not finite and positive at any of .* starts"):
         fit(law, table)
 
 
 def test_numpy_in_a_formula_is_refused_in_words(table):
     law = Law("np", function=lambda width, A, k: A * np.interp(width, [1, 1e5], [k, 1.0]),
               domains={"A": (0.1, 9), "k": (0.1, 2)}, linear=("A",))  # fmt: skip
-    with pytest.raises(AnalysisError, match="write it with operators and jax.numpy"):
+    with pytest.raises(AnalysisError, match=r"write it with operators and jax.numpy"):
         fit(law, table)
 
 
@@ -106,6 +108,8 @@ def test_kaplan_joint_gives_back_its_truth_and_its_allocation():
     n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e8, 1e11, 6)))
     truth = {"Nc": 8.8e13, "Dc": 5.4e13, "aN": 0.076, "aD": 0.095}
     loss = LAWS["kaplan"].values(truth, {"N": n, "D": d})
+    bracket = (truth["Nc"] / n) ** (truth["aN"] / truth["aD"]) + truth["Dc"] / d
+    assert loss == pytest.approx(bracket ** truth["aD"], rel=1e-13)
     found = fit("kaplan", pd.DataFrame({"params": n, "tokens": d, "loss": loss}), bootstrap=0)
     assert found.solution == pytest.approx(truth, rel=1e-4)
     # at 6 N D = C the two terms of the bracket, N^-r and D^-1, give N* ~ C^(1 / (1 + r))

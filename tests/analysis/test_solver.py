@@ -82,7 +82,7 @@ def test_weights_repeat_rows(problem):
 def test_replicates_from_the_optimum_reach_what_many_starts_reach(problem):
     weights = np.random.default_rng(3).multinomial(40, np.full(40, 1 / 40), size=6).astype(float)
     start = np.repeat(solve(problem).u[None], 6, axis=0)
-    _, found, done = minimise(problem, start, draw=lambda i, j: (problem.y, weights[i:j]))
+    _, found, done = minimise(problem, start, draw=lambda which: (problem.y, weights[which]))
     assert done.all()
     for value, w in zip(found, weights, strict=True):
         assert value == pytest.approx(solve(problem, w=w).value, rel=1e-6)
