@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis.curvelaw import CurveLaw
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
     from analysis.fitting import fit
     from analysis.laws import LAWS, Law
     from analysis.result import Fit
-    from analysis.tables import import_table, load, select
+    from analysis.tables import after, import_table, load, select
 
 _HOME = {
     "AnalysisError": "errors",
+    "CurveLaw": "curvelaw",
     "Fit": "result",
     "LAWS": "laws",
     "Law": "laws",
+    "after": "tables",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
@@ -34,8 +37,10 @@ _MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isofl
 __all__ = [
     "LAWS",
     "AnalysisError",
+    "CurveLaw",
     "Fit",
     "Law",
+    "after",
     "backtest",
     "estimate",
     "estimators",

@@ -33,6 +33,8 @@ TUNING = 1.345
 LEAST_DELTA = 1e-6  # for noise-free tables
 MAD = 1.4826
 SIMULATIONS = 199  # that calibrate a profile
+FEW = 0.2  # of the starts that agree: with fewer the optimum may not be the best one
+SMALL = 0.2  # of the default delta, below which an objective is nearly that of absolute deviations
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def fit(
 
     ``bootstrap``: replicates for intervals by ``method`` (``intervals.METHODS``, or ``profile``), clustered
     by column ``cluster`` (left out: trunk, else seed and size, else size); 0 takes a linearised covariance.
-    ``fixed`` parameters are held, ``bounds`` narrow domains. ``target``, ``weights``: columns. ``groups``: a
+    ``fixed`` parameters are held, ``bounds`` replace domains. ``target``, ``weights``: columns. ``groups``: a
     column of data sets fitted together: parameters in ``own`` (left out: the linear ones) have a value for
     each, ``A[name]``, the others are shared. ``level`` of the intervals. ``where``: a filter of rows
     (:mod:`analysis.where`). ``excluded``: rows left out before, to be listed with ours. A table that
@@ -167,8 +169,11 @@ def _check(asked: Request) -> None:
             rule = "finite and not negative" if law.in_log(base) else "finite"
             problems.append(f"fixed {name} = {value!r} must be {rule}")
     for name, (low, high) in asked.bounds.items():
-        if name.partition("[")[0] not in law.names or not low < high:
+        base = name.partition("[")[0]
+        if base not in law.names or not low < high:
             problems.append(f"bounds of {name!r} = ({low!r}, {high!r}): name a parameter, and ends that rise")
+        elif law.in_log(base) and low < 0:
+            problems.append(f"bounds of {name!r} = ({low!r}, {high!r}): its logarithm is searched; low >= 0")
     if set(law.names) <= set(asked.fixed):
         problems.append(f"all parameters of {law.name!r} are fixed; leave at least one to fit")
     if problems:
@@ -316,11 +321,37 @@ def _assemble(
         fixed={n: float(v) for n, v in asked.fixed.items()},
         noise=noise,
         data=_data(rows, residuals),
-        notes=tuple(rows.frame.attrs.get("notes", [])),
+        notes=(*rows.frame.attrs.get("notes", []), *_beware(asked, problem, solution)),
         replicates=tuple(map(tuple, found.u.tolist())),
         setup=asked.setup | {"bounds": asked.bounds, "space": space},
         others=_others(asked, problem, solution, bounds),
     )
+
+
+def _beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
+    """What a reader of the fit must know of how it was had."""
+    notes, count, ends = [], len(solution.ends), np.sort(solution.end_values)
+    second = float(ends[min(max(solution.agree, 1), count - 1)])
+    near = solution.agree <= 1 or second <= solution.value + identify.indifference(problem, solution)
+    if solution.agree < FEW * count and near:
+        notes.append(
+            f"only {solution.agree} of {count} starts reached the best objective, {solution.value:.6g} (next "
+            f"{second:.6g}): a better optimum may exist; narrow bounds, hold a parameter, or enlarge delta"
+        )
+    usual = TUNING * _robust_sd(_residuals(problem, solution.u), problem)
+    if asked.delta is not None and asked.objective == "huber" and asked.delta < SMALL * usual:
+        inside = float(np.mean(np.abs(_residuals(problem, solution.u)) <= asked.delta))
+        notes.append(
+            f"delta {asked.delta:g} is far below the residuals ({inside:.0%} lie within it; default "
+            f"{usual:.2g}): nearly absolute deviations; intervals but of method 'cluster' are too narrow"
+        )
+    for name, (low, high) in asked.bounds.items():
+        ends = asked.law.domain(name.partition("[")[0])
+        if low < ends[0] or high > ends[1]:
+            notes.append(
+                f"bounds {low:g} .. {high:g} of {name} replace its domain {ends[0]:g} .. {ends[1]:g}"
+            )
+    return notes
 
 
 def _parameter_intervals(

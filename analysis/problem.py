@@ -19,6 +19,8 @@ from analysis.laws import ZERO, Law, _broken, float64
 FLOOR = 1e-9  # a term smaller than this times the smallest loss counts as zero
 TINY = 1e-12  # of the upper end of a domain from 0: where its logarithm begins
 WORK = 300_000  # floats that a batch of derivatives by jax may take per row and coordinate
+# compiling costs more than these small programs ever run
+QUICK: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -54,8 +56,7 @@ class Model(Protocol):
 class Problem:
     """``inputs`` and ``target`` (n,); ``fixed`` parameters; ``weights`` (n,) of rows. With ``labels`` of
     groups and the ``group`` (n,) of each row, every parameter in ``own`` has a value per group, named
-    ``A[label]``.
-    ``bounds`` narrow domains. ``fixed`` and ``bounds`` take either name."""
+    ``A[label]``. ``bounds`` replace domains. ``fixed`` and ``bounds`` take either name."""
 
     law: Law
     inputs: Mapping[str, np.ndarray]
@@ -359,8 +360,4 @@ def _compiled(
         return value, -(w * psi) @ jacobian, hessian, w @ jacobian**2, fitted, jacobian
 
     batched = jax.vmap(derivatives, in_axes=(0, 0, 0, None, None, None, None))
-    # compiling costs more than these small programs ever run
-    return jax.jit(
-        batched,
-        compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True},
-    )
+    return jax.jit(batched, compiler_options=QUICK)

@@ -2,6 +2,7 @@ import json
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -147,6 +148,24 @@ def test_bad_requests_are_reported_at_once(study):
     assert len(error.value.problems) == 5
     with pytest.raises(AnalysisError, match="'chinchila' is unknown"):
         fit("chinchila", study)
+
+
+def test_what_a_reader_must_beware_of_is_noted(study):
+    usual = fit("chinchilla", study, bootstrap=0)
+    assert not any("starts reached" in n or "delta" in n or "domain" in n for n in usual.notes)
+    tight = fit("chinchilla", study, bootstrap=0, delta=1e-4, bounds={"alpha": (0.01, 5)})
+    assert any("delta 0.0001 is far below the residuals (21% lie within" in n for n in tight.notes)
+    assert "bounds 0.01 .. 5 of alpha replace its domain 0.001 .. 3" in tight.notes
+    with pytest.raises(
+        AnalysisError, match=r"bounds of 'A' = \(-1, 5\): its logarithm is searched; low >= 0"
+    ):
+        fit("chinchilla", study, bounds={"A": (-1, 5)})
+    # a sine has an optimum for every frequency: of many starts one finds the right one
+    x = np.linspace(0.1, 40, 60)
+    law = Law("sine", function=lambda x, w: 3 + jax.numpy.sin(w * x), domains={"w": (0.1, 20)})
+    waves = pd.DataFrame({"x": x, "loss": 3 + np.sin(7.3 * x) + 0.01 * np.cos(90 * x)})
+    found = fit(law, waves, bootstrap=0, cluster="x")
+    assert found.starts["agree"] < 5 and any("of 48 starts reached the best" in n for n in found.notes)
 
 
 def test_a_law_of_ones_own(simulated):
