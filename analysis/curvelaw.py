@@ -16,7 +16,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fitting import fit
-from analysis.laws import Law
+from analysis.laws import Law, check_shape
 from analysis.prediction import Prediction
 from analysis.problem import QUICK
 from analysis.reading import numbers, shown, some
@@ -54,8 +54,7 @@ class CurveLaw:
             first = jnp.argmax(curve[None] == jnp.arange(len(rates))[:, None], axis=1)
             found = self.function(jnp.asarray(rates), **{n: v[first][:, None] for n, v in values.items()})
             found = jnp.asarray(found)
-            if jnp.broadcast_shapes(found.shape, rates.shape) != rates.shape:
-                raise ValueError(f"it gives shape {found.shape} for schedules {rates.shape}")
+            check_shape(found.shape, rates.shape)
             return jnp.broadcast_to(found, rates.shape)[curve, step - 1]
 
         @cache

@@ -143,11 +143,11 @@ class Law:
             return np.asarray(out)
         if self.function is None:
             raise AnalysisError(f"law {self.name!r} is known by name only; give its Law to Fit.from_json")
-        with float64():
-            try:
-                return np.asarray(self.function(**params, **inputs), float)
-            except (TypeError, AttributeError, ValueError) as error:
-                raise AnalysisError(_broken(self, error)) from error
+        shape = np.broadcast_shapes(*(x.shape for x in (*params.values(), *inputs.values())))
+        with float64(), in_words(self):
+            out = np.asarray(self.function(**params, **inputs), float)
+            check_shape(out.shape, shape)
+        return out
 
     def to_dict(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"name": self.name, "formula": self.formula}
@@ -190,10 +190,25 @@ def float64() -> Any:
         yield
 
 
-def _broken(law: Law, error: Exception) -> str:
-    first = str(error).splitlines()[0]
-    hint = "write it with operators and jax.numpy, row by row, and give every argument a domain or a column"
-    return f"law {law.name!r}: its function fails ({type(error).__name__}: {first}); {hint}"
+@contextmanager
+def in_words(law: Law) -> Any:
+    """What a user's formula raises becomes an AnalysisError."""
+    try:
+        yield
+    except Exception as error:  # whatever it may be
+        first = (str(error).splitlines() or ["no message"])[0]
+        hint = "write it with operators and jax.numpy, row by row; every argument needs a domain or a column"
+        kind = type(error).__name__
+        raise AnalysisError(f"law {law.name!r}: its function fails ({kind}: {first}); {hint}") from error
+
+
+def check_shape(found: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Raises ValueError for a formula whose values do not belong to rows."""
+    fits = len(found) <= len(shape) and all(
+        a in (1, b) for a, b in zip(found[::-1], shape[::-1], strict=False)
+    )
+    if not fits:
+        raise ValueError(f"it gives shape {found} for rows {shape}")
 
 
 def find(law: str) -> Law:

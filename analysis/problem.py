@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from analysis.errors import AnalysisError
-from analysis.laws import ZERO, Law, _broken, float64
+from analysis.laws import ZERO, Law, check_shape, float64, in_words
 
 FLOOR = 1e-9  # a term smaller than this times the smallest loss counts as zero
 TINY = 1e-12  # of the upper end of a domain from 0: where its logarithm begins
@@ -312,10 +311,8 @@ class Formula:
                 block = [x[i : i + size] for x in whole]
                 short = size - len(block[0])
                 block = [np.concatenate([x, np.repeat(x[-1:], short, 0)]) if short else x for x in block]
-                try:
+                with in_words(law):
                     out = run(*block, *shared)
-                except (TypeError, AttributeError, ValueError) as error:  # tracer errors are TypeErrors
-                    raise AnalysisError(_broken(law, error)) from error
                 parts.append([np.asarray(x)[: size - short] for x in out])
         return [np.concatenate(x) for x in zip(*parts, strict=True)]
 
@@ -343,7 +340,9 @@ def _compiled(
     def law(u: Any, rows: Any, x: Any, raw: Any) -> Any:
         natural = jnp.where(jnp.array(in_log), jnp.exp(jnp.where(jnp.array(in_log), u, 0.0)), u)
         params = {name: natural[rows[:, i]] for i, name in enumerate(names)}
-        value = function(**params, **dict(zip(inputs, x, strict=True))) + jnp.zeros(len(rows))
+        value = function(**params, **dict(zip(inputs, x, strict=True)))
+        check_shape(jnp.shape(value), (len(rows),))
+        value = value + jnp.zeros(len(rows))
         return jnp.where(raw, value, jnp.log(jnp.where(raw, 1.0, value)))
 
     def derivatives(u: Any, y: Any, w: Any, rows: Any, x: Any, delta: Any, raw: Any) -> Any:

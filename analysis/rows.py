@@ -15,6 +15,7 @@ from analysis.tables import CONVENTIONS, clusters, row_names, select
 from analysis.where import parse
 
 RUNS = ("params", "tokens", "loss")
+EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,11 @@ def _bad(frame: Any, columns: Sequence[str], positive: set[str]) -> list[str]:
     for x in columns:
         v = _numbers(frame[x])
         wrong = ~np.isfinite(v) | ((v <= 0) if x in positive else False)
-        for i in np.flatnonzero(wrong):
-            what = "finite and positive" if x in positive else "a finite number"
-            out[i] = (out[i] + "; " if out[i] else "") + f"{x} = {frame[x].iloc[i]} is not {what}"
+        far = ~wrong & (v != 0) & ((np.abs(v) < EXTREME[0]) | (np.abs(v) > EXTREME[1]))
+        what = "is not " + ("finite and positive" if x in positive else "a finite number")
+        for i in np.flatnonzero(wrong | far):
+            why = f"is not within {EXTREME[0]:g} .. {EXTREME[1]:g}" if far[i] else what
+            out[i] = (out[i] + "; " if out[i] else "") + f"{x} = {frame[x].iloc[i]} {why}"
     return out
 
 

@@ -181,7 +181,7 @@ def linear_start(problem: Problem, x: np.ndarray, y: np.ndarray, w: np.ndarray) 
                 if plain
                 else lsq_linear(stacked[r], goal[r], (low * largest[r], high * largest[r]), method="bvls").x
             )
-        except RuntimeError:  # nnls gave up: this start stays at its zeros
+        except (RuntimeError, ValueError):  # nnls gave up, or overflowed: this start stays at its zeros
             continue
         # a zero leaves a logarithm without a gradient: begin a little above it
         least = np.where(problem.in_log[free], 1e-2 * np.abs(goal[r]).max(), -np.inf)

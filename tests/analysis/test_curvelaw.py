@@ -113,5 +113,5 @@ def test_schedules_are_checked():
     with pytest.raises(AnalysisError, match="'step' are missing"):
         LAW.fit(made_up().drop(columns="step"), without_last())
     wrong = CurveLaw("final", lambda rates, a: a[None] * rates.sum(), domains={"a": (0.1, 2)})
-    with pytest.raises(AnalysisError, match=r"it gives shape \(1, 3, 1\) for schedules \(3, 160\)"):
+    with pytest.raises(AnalysisError, match=r"it gives shape \(1, 3, 1\) for rows \(3, 160\)"):
         wrong.fit(made_up(), without_last())

@@ -89,6 +89,43 @@ def test_numpy_in_a_formula_is_refused_in_words(table):
         fit(law, table)
 
 
+def raises(width, A, k):
+    raise KeyError("boom")
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda width, A, k: A * width**-k + np.nan, r"not finite and positive at any of .* starts \(say A"),
+        (lambda width, A, k: (A * width**-k)[:5], r"it gives shape \(5, 30\) for rows \(64, 30\)"),
+        (lambda width, A, k: (A * width**-k)[:, None], r"it gives shape \(64, 1, 30\) for rows"),
+        (lambda width, A, k: None, "its function fails"),
+        (raises, r"law 'bad': its function fails \(KeyError: 'boom'\); write it with operators"),
+    ],
+)
+def test_a_law_that_fails_says_how(table, function, says):
+    law = Law("bad", function=function, domains={"A": (0, 9), "k": (0.1, 2)}, linear=("A",))
+    with pytest.raises(AnalysisError, match=says):
+        fit(law, table)
+    flat = Law("bad", function=function, domains={"A": (0.1, 9), "k": (0.1, 2)})
+    with pytest.raises(AnalysisError, match="law 'bad'"):
+        fit(flat, table)
+
+
+@pytest.mark.parametrize("value", [1e-320, 0.0, -1.0, np.inf, np.nan, 1e300, "12M"])
+@pytest.mark.parametrize("column", ["width", "loss", "w"])
+def test_unusable_cells_are_left_out_by_name(table, column, value):
+    law = Law("plain", {"E": {}, "A": {"width": "k"}})
+    bad = table.assign(w=1.0).astype({column: object})
+    bad.loc[7, column] = value
+    found = fit(law, bad, weights="w", cluster="width", bootstrap=0)
+    clean = fit(law, table.drop(index=7), cluster="width", bootstrap=0)
+    assert found.solution == pytest.approx(clean.solution)
+    ((left_out),) = found.excluded
+    name = {"loss": "L"}.get(column, column)
+    assert left_out["row"] == "row 7" and left_out["reason"].startswith(f"{name} = {value} is not ")
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [("nothing.py:X", "no such file"), ("{}:BEND", "it has BENT"), ("chinchila", "unknown")],

@@ -89,3 +89,19 @@ def test_a_table_in_the_wild_and_a_law_of_ones_own(tmp_path):
     own = json.loads(scaling(*arguments, "--bounds", "x0=1e8:1e11", "--json").stdout)
     assert own["solution"]["alpha"] == pytest.approx(0.3, rel=1e-3)
     assert own["solution"]["x0"] == pytest.approx(5e9, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([(1e7, 2e8, 4.5), (1e8, -2e9, "n.b."), (1e9, 0, 2.7)],
+         ["'tokens' must be finite and positive: line 3 = -2e+09, line 4 = 0", "'loss' is not a number in line 3"]),  # noqa: E501
+        ([(10, 2e8, 4.5), (1e8, 2e9, 3.4), (1e9, 2e10, 2.7)],
+         ["'params' is below 1000 in 1 of 3 rows (line 2 = 10), others above 1e6: mixed units"]),
+    ],
+)  # fmt: skip
+def test_bad_tables_end_with_a_message_and_exit_code_2(tmp_path, rows, says):
+    pd.DataFrame(rows, columns=["params", "tokens", "loss"]).to_csv(tmp_path / "bad.csv", index=False)
+    done = scaling("fit", tmp_path / "bad.csv", code=2)
+    assert all(text in done.stderr for text in says), done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout
