@@ -1,15 +1,18 @@
-"""Compute-optimal allocation of a law in N and D: what C buys, N*(C) and D*(C)."""
+"""Compute-optimal allocation of a law in N and D: what C buys, N*(C) and D*(C), a and b of their power laws."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from analysis.laws import Law
+from analysis.problem import Problem
 
 SIZES = 241  # sizes tried where the optimum has no closed form
+STEP = 0.5  # in log C, over which a local exponent is taken
 BEYOND = 1e4  # times the table's range of sizes
 
 
@@ -79,3 +82,36 @@ def best_sizes(
     bend = left - 2 * mid + right
     shift = 0.5 * (left - right) / np.where(bend > 0, bend, 1.0) * (x[1] - x[0])
     return np.where((k == inner) & (bend > 0), np.exp(x[inner] + shift), np.nan)
+
+
+def allocation(problem: Problem, columns: Any) -> bool:
+    """Whether the law allots compute between N and D, and the table says what that costs."""
+    known = not {"a", "b"} & set(problem.names)  # a law's own names come first
+    return known and set(problem.law.inputs) == {"N", "D"} and all(x in columns for x in "NDC")
+
+
+def values(problem: Problem, u: np.ndarray, inputs: dict[str, np.ndarray], group: Any = 0) -> np.ndarray:
+    """(R, m) the law at plain coordinates ``u`` (R, P): see :meth:`Problem.values`."""
+    return problem.values(problem.parameters(u), inputs, group)
+
+
+def best(problem: Problem, u: np.ndarray, cost: Cost, c: float, group: int = 0) -> np.ndarray:
+    """N* (R,) at compute ``c``."""
+    closed = exponents(problem.law, u[:, problem.position[group]], cost)
+    if closed is not None:
+        return np.exp(closed[2] + closed[0] * np.log(c))
+    return best_sizes(lambda n, d: values(problem, u, {"N": n, "D": d}, group), cost, problem.inputs["N"], c)
+
+
+def best_exponents(problem: Problem, u: np.ndarray, cost: Cost) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(a, b, log G) of draws (R, P); without a closed form, a is that at the middle of the table's
+    compute."""
+    closed = exponents(problem.law, u[:, problem.position[0]], cost)
+    if closed is not None:
+        return closed
+    c = np.exp(np.mean(np.log(cost.kappa * problem.inputs["N"] ** cost.gamma * problem.inputs["D"])))
+    low, high = (best(problem, u, cost, c * np.exp(s * STEP)) for s in (-1, 1))
+    a = np.log(high / low) / (2 * STEP)
+    fine = np.isfinite(a)
+    a = np.where(fine, a, np.median(a[fine]) if fine.any() else np.nan)
+    return a, 1 - cost.gamma * a, np.full(len(u), np.nan)

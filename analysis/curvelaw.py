@@ -17,8 +17,8 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fitting import fit
 from analysis.laws import Law, check_shape
+from analysis.models import QUICK
 from analysis.prediction import Prediction
-from analysis.problem import QUICK
 from analysis.reading import numbers, shown, some
 from analysis.result import Fit
 

@@ -9,49 +9,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis import identify
-from analysis.allocation import Cost
-from analysis.derived import allocation, best_exponents
-from analysis.errors import AnalysisError
-from analysis.intervals import METHODS, Replicates, cluster_test, interval, replicate
+from analysis.allocation import Cost, allocation, best_exponents
+from analysis.intervals import Replicates, cluster_test, interval, replicate
 from analysis.laws import Law, find
 from analysis.problem import Loss, Problem
 from analysis.profile import profile
+from analysis.request import Request, check, check_names
 from analysis.result import Fit
 from analysis.rows import RUNS, Rows, prepare
 from analysis.solver import Solution, minimise, solve
 from analysis.tables import row_names, seed_noise
 
-OBJECTIVES = ("huber", "log-ls", "raw-ls")
 TUNING = 1.345
 LEAST_DELTA = 1e-6  # for noise-free tables
 MAD = 1.4826
 SIMULATIONS = 199  # that calibrate a profile
 FEW = 0.2  # of the starts that agree: with fewer the optimum may not be the best one
 SMALL = 0.2  # of the default delta, below which an objective is nearly that of absolute deviations
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked of a fit, checked."""
-
-    law: Law
-    objective: str
-    delta: float | None
-    bootstrap: int
-    method: str
-    fixed: dict[str, float]
-    bounds: dict[str, tuple[float, float]]
-    level: float
-    seed: int
-    convention: str
-    setup: dict[str, Any]
 
 
 def fit(
@@ -95,7 +76,7 @@ def fit(
         law, objective, delta, bootstrap, method, dict(fixed or {}), dict(bounds or {}), level, seed,
         convention, setup
     )  # fmt: skip
-    _check(asked)
+    check(asked)
     rows = prepare(
         law, table, convention=convention, roles=roles, target=target, weights=weights, groups=groups,
         cluster=cluster, signed=objective == "raw-ls", where=where,
@@ -112,7 +93,7 @@ def fit(
         reason = f"the loss is {rows.target[0]:g} in every run; nothing depends on {', '.join(law.inputs)}"
     if reason:
         return _nothing(asked, problem, rows, reason)
-    _check_names(asked, problem)
+    check_names(asked, problem)
     problem = _with_delta(asked, problem)
     solution = solve(problem)
     if law.terms and all(name in solution.zero for name, base in zip(problem.names, problem.base, strict=True)
@@ -129,63 +110,6 @@ def _none_left(excluded: Sequence[Mapping[str, Any]]) -> str:
     """Why a table has no usable runs: the reasons, most frequent first, with how many rows each left out."""
     reasons = Counter(str(row["reason"]) for row in excluded).most_common(3)
     return "; ".join(["no usable runs", *(f"{number} rows: {reason}" for reason, number in reasons)])
-
-
-def _check(asked: Request) -> None:
-    law, problems = asked.law, []
-    if asked.objective not in OBJECTIVES:
-        problems.append(f"objective {asked.objective!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
-    if asked.method not in (*METHODS, "profile"):
-        problems.append(f"method {asked.method!r} is unknown; choose one of {', '.join(METHODS)}, profile")
-    if asked.delta is not None and not (asked.delta > 0 and np.isfinite(asked.delta)):
-        problems.append(
-            f"delta = {asked.delta!r} must be finite and positive; leave it out for 1.345 x residual scale"
-        )
-    if not 0 < asked.level < 1:
-        problems.append(f"level = {asked.level!r} must lie between 0 and 1; 0.9 is usual")
-    if isinstance(asked.bootstrap, bool) or asked.bootstrap < 0:
-        problems.append(f"bootstrap = {asked.bootstrap!r} must be a number of replicates >= 0")
-    elif not asked.bootstrap and asked.method in (
-        "cluster",
-        "wild-cluster",
-        "wild-t",
-        "case",
-        "residual",
-        "wild",
-    ):
-        problems.append(f"method {asked.method!r} needs replicates; give bootstrap >= 200, or method 'cr3'")
-    for name in asked.setup["own"]:
-        if name not in law.names or not asked.setup["groups"]:
-            problems.append(
-                f"own parameter {name!r}: name some of {', '.join(law.names)}, and a column of groups"
-            )
-    for name, value in asked.fixed.items():
-        base = name.partition("[")[0]
-        if base not in law.names:
-            problems.append(
-                f"fixed parameter {name!r} is not one of {', '.join(law.names)} of law {law.name!r}"
-            )
-        elif isinstance(value, bool) or not np.isfinite(value) or (law.in_log(base) and value < 0):
-            rule = "finite and not negative" if law.in_log(base) else "finite"
-            problems.append(f"fixed {name} = {value!r} must be {rule}")
-    for name, (low, high) in asked.bounds.items():
-        base = name.partition("[")[0]
-        if base not in law.names or not low < high:
-            problems.append(f"bounds of {name!r} = ({low!r}, {high!r}): name a parameter, and ends that rise")
-        elif law.in_log(base) and low < 0:
-            problems.append(f"bounds of {name!r} = ({low!r}, {high!r}): its logarithm is searched; low >= 0")
-    if set(law.names) <= set(asked.fixed):
-        problems.append(f"all parameters of {law.name!r} are fixed; leave at least one to fit")
-    if problems:
-        raise AnalysisError(problems)
-
-
-def _check_names(asked: Request, problem: Problem) -> None:
-    """Names of one group's parameter are known only with the table."""
-    known = {*problem.names, *problem.law.names}
-    unknown = [name for name in (*asked.fixed, *asked.bounds) if name not in known]
-    if unknown:
-        raise AnalysisError(f"parameters {', '.join(unknown)}: the groups give {', '.join(problem.names)}")
 
 
 def _with_delta(asked: Request, problem: Problem) -> Problem:

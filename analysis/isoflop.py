@@ -143,38 +143,22 @@ def _minimum(budget: float, rows: Any) -> Minimum:
     logs = logs.groupby("key").mean().sort_values("N")
     x, y, d = (logs[name].to_numpy(float) for name in ("N", "L", "D"))
     centre = float(x.mean())
-    shown = {"centre": centre, "sizes": tuple(np.exp(x).tolist()), "losses": tuple(np.exp(y).tolist())}
-    empty = {"N": None, "D": None, "loss": None, "se_log_N": None, "interior": False}
+    (c2, c1, c0), se = _parabola(x - centre, y) if len(x) > 2 else ((0.0, 0.0, float(y.mean())), None)
+    best = -c1 / (2 * c2) if c2 > 0 else np.nan
     if len(x) < 3:
-        flat = (float(y.mean()), 0.0, 0.0)
-        return Minimum(
-            budget,
-            len(rows),
-            **empty,
-            reason=f"{len(x)} sizes; a parabola needs 3",
-            coefficients=flat,
-            **shown,
-        )
-    (c2, c1, c0), se = _parabola(x - centre, y)
-    coefficients = (c0, c1, c2)
-    if c2 <= 0:
-        return Minimum(budget, len(rows), **empty, reason="not convex", coefficients=coefficients, **shown)
-    best = -c1 / (2 * c2)
-    if not (x[0] < best + centre < x[-1]) or int(np.argmin(y)) in (0, len(y) - 1):
-        side = "smallest" if best + centre <= x[len(x) // 2] else "largest"
-        return Minimum(
-            budget,
-            len(rows),
-            **empty,
-            reason=f"minimum at the {side} size",
-            coefficients=coefficients,
-            **shown,
-        )
+        reason = f"{len(x)} sizes; a parabola needs 3"
+    elif c2 <= 0:
+        reason = "not convex"
+    elif not (x[0] < best + centre < x[-1]) or int(np.argmin(y)) in (0, len(y) - 1):
+        reason = f"minimum at the {'smallest' if best + centre <= x[len(x) // 2] else 'largest'} size"
+    else:
+        reason = ""
     near = np.polyfit(x - centre, d, min(2, len(x) - 1))  # log D is nearly linear in log N at fixed C
+    found = [best + centre, np.polyval(near, best), c0 + c1 * best / 2]
+    n, tokens, loss = (None if reason else float(np.exp(v)) for v in found)
     return Minimum(
-        budget, len(rows), N=float(np.exp(best + centre)), D=float(np.exp(np.polyval(near, best))),
-        loss=float(np.exp(c0 - c1**2 / (4 * c2))), se_log_N=se, interior=True, reason="",
-        coefficients=coefficients, **shown,
+        budget, len(rows), n, tokens, loss, None if reason else se, not reason, reason, centre, (c0, c1, c2),
+        tuple(np.exp(x).tolist()), tuple(np.exp(y).tolist()),
     )  # fmt: skip
 
 

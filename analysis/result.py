@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis import derived
+from analysis import allocation as derived
 from analysis.allocation import Cost
 from analysis.errors import AnalysisError
 from analysis.intervals import intervals
