@@ -1,4 +1,4 @@
-"""Compute-optimal allocation of a law in N and D: what C buys, N*(C) and D*(C), a and b of their power laws."""
+"""Compute-optimal allocation of a law in N and D: what C buys, N*(C) and D*(C), their exponents."""
 
 from __future__ import annotations
 

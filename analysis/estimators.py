@@ -17,7 +17,7 @@ from scipy.interpolate import Akima1DInterpolator
 from scipy.spatial import ConvexHull, QhullError
 
 from analysis.errors import AnalysisError
-from analysis.isoflop import BIAS, budgets, minima
+from analysis.isoflop import BIAS, curves, minima
 from analysis.tables import clusters, select
 
 FINE = 25  # grid points between two sizes
@@ -101,13 +101,7 @@ def _point(budget: float, logs: np.ndarray) -> dict[str, float]:
 
 
 def _budgets(frame: Any) -> list[tuple[float, np.ndarray, np.ndarray, np.ndarray]]:
-    """Budget and log N (rising), log L, log D of its sizes; budgets of fewer than three sizes left out."""
-    out = []
-    for budget, rows in frame.assign(_budget=budgets(frame)).groupby("_budget", sort=True):
-        logs = np.log(rows[["N", "L", "D"]].astype(float)).groupby("N", as_index=False).mean()
-        if len(logs) >= 3:
-            out.append((float(budget), *(logs[c].to_numpy() for c in ("N", "L", "D"))))
-    return out
+    return [(budget, x, y, d) for budget, _, x, y, d in curves(frame) if len(x) >= 3]
 
 
 def _least(x: np.ndarray, y: np.ndarray, d: np.ndarray) -> np.ndarray:
@@ -179,7 +173,8 @@ def estimate(
     frame, excluded = select(table, roles, convention=convention)
     if by is not None and by not in frame.columns:
         raise AnalysisError(f"column {by!r} is missing; name the column of what shares noise")
-    spread = minima_of = None
+    spread: Any = None
+    minima_of: Any = None
     if noise is not None and len(frame):
         points, spread, minima_of = _noisy(frame, noise, replicates, seed)
     else:

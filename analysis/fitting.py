@@ -15,24 +15,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import identify
+from analysis import criticism, identify
 from analysis.allocation import Cost, allocation, best_exponents
-from analysis.intervals import Replicates, cluster_test, interval, replicate
+from analysis.criticism import LEAST_DELTA, TUNING, residuals, robust_sd
+from analysis.intervals import Replicates, interval, replicate
 from analysis.laws import Law, find
 from analysis.problem import Loss, Problem
 from analysis.profile import profile
 from analysis.request import Request, check, check_names
 from analysis.result import Fit
-from analysis.rows import RUNS, Rows, prepare
-from analysis.solver import Solution, minimise, solve
-from analysis.tables import row_names, seed_noise
+from analysis.rows import Rows, prepare
+from analysis.solver import Solution, solve
+from analysis.tables import row_names
 
-TUNING = 1.345
-LEAST_DELTA = 1e-6  # for noise-free tables
-MAD = 1.4826
 SIMULATIONS = 199  # that calibrate a profile
-FEW = 0.2  # of the starts that agree: with fewer the optimum may not be the best one
-SMALL = 0.2  # of the default delta, below which an objective is nearly that of absolute deviations
 
 
 def fit(
@@ -118,18 +114,14 @@ def _with_delta(asked: Request, problem: Problem) -> Problem:
     loss = Loss() if asked.delta is None else Loss(float(asked.delta))
     for _ in range(2 if asked.delta is None else 0):  # a bad run inflates the first scale, of least squares
         here = replace(problem, loss=loss)
-        r = _residuals(here, solve(here, keep=8).u)
-        loss = Loss(max(TUNING * _robust_sd(r, problem), LEAST_DELTA))
+        r = residuals(here, solve(here, keep=8).u)
+        loss = Loss(max(TUNING * robust_sd(r, problem), LEAST_DELTA))
     return replace(problem, loss=loss)
 
 
-def _residuals(problem: Problem, u: np.ndarray) -> np.ndarray:
-    return problem.y - problem.model.fitted(u[None])[0]
-
-
-def _robust_sd(r: np.ndarray, problem: Problem) -> float:
-    degrees = max(len(r) - int(problem.free.sum()), 1)
-    return float(MAD * np.median(np.abs(r)) * np.sqrt(len(r) / degrees))
+def _common(asked: Request, rows: Rows) -> dict[str, Any]:
+    fixed = {name: float(value) for name, value in asked.fixed.items()}
+    return {"law": asked.law, "convention": asked.convention, "excluded": rows.excluded, "fixed": fixed}
 
 
 def _nothing(asked: Request, problem: Problem, rows: Rows, reason: str) -> Fit:
@@ -138,8 +130,7 @@ def _nothing(asked: Request, problem: Problem, rows: Rows, reason: str) -> Fit:
     none = {"method": "none", "kind": "none", "level": asked.level, "degrees": 1, "params": {},
             "check": {"n": 0, "agree": 0}}  # fmt: skip
     return Fit(
-        law=asked.law,
-        convention=asked.convention,
+        **_common(asked, rows),
         params={},
         solution={},
         status={"code": "not_identified", "message": reason, "advice": advice},
@@ -147,9 +138,7 @@ def _nothing(asked: Request, problem: Problem, rows: Rows, reason: str) -> Fit:
         intervals=none,
         objective={"kind": asked.objective, "delta": asked.delta, "value": None, "n": len(rows.target)},
         starts={"n": 0, "agree": 0},
-        excluded=rows.excluded,
         optimum={},
-        fixed=asked.fixed,
         noise={},
         data=_data(rows, None),
         notes=tuple(rows.frame.attrs.get("notes", [])),
@@ -176,27 +165,6 @@ def _data(rows: Rows, residuals: np.ndarray | None) -> dict[str, tuple[Any, ...]
     }
 
 
-def _noise(
-    problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame
-) -> tuple[dict[str, Any], Any, str]:
-    """Residual scales, the residuals to keep (of logs wherever there are logs), and their space."""
-    fitted = problem.model.fitted(solution.u[None])[0]
-    space = "raw" if problem.loss.raw and min(problem.target.min(), fitted.min()) <= 0 else "log"
-    r = problem.y - fitted
-    left = np.log(problem.target) - np.log(fitted) if problem.loss.raw and space == "log" else r
-    degrees = max(len(r) - int(problem.free.sum()), 1)
-    repeated = "role" in table.columns and bool((table["role"] == "noise").to_numpy().any())
-    seeds = seed_noise(table) if repeated and set(RUNS) <= set(table.columns) and space == "log" else None
-    noise = {
-        "sd_log": float(np.sqrt(left @ left / degrees)),
-        "robust_sd_log": _robust_sd(left, problem),
-        "degrees": degrees,
-        "seeds": seeds,
-        "clusters_alike_p": cluster_test(r, rows.cluster) if len(r) < 20_000 else None,
-    }
-    return noise, left, space
-
-
 def _assemble(
     asked: Request, problem: Problem, solution: Solution, found: Replicates, rows: Rows, table: pd.DataFrame
 ) -> Fit:
@@ -206,26 +174,16 @@ def _assemble(
     point |= {n: float(h) for i, n in enumerate(problem.names) if (h := problem.held(i)) is not None}
     point |= dict.fromkeys(solution.zero, 0.0)
     bounds, method = _parameter_intervals(asked, problem, solution, found, point, rows.cluster)
-    cost = (
-        Cost.of(*(rows.frame[x].to_numpy(float) for x in "NDC")) if allocation(problem, rows.frame) else None
-    )
-    optimum: dict[str, Any] = {}
-    if cost is not None:
-        here, there = (best_exponents(problem, x, cost) for x in (u[None], found.u))
-        for i, name in enumerate(("a", "b")):
-            bounds[name] = interval(float(here[i][0]), there[i], asked.level, found.degrees, log=False)
-            optimum[name] = float(here[i][0])
-        optimum |= {"log_G": float(here[2][0]) if np.isfinite(here[2][0]) else None, "cost": vars(cost)}
+    optimum = _optimum(asked, problem, u, found, rows, bounds)
     ambiguous = identify.ambiguity(problem, solution)
     identified = identify.verdicts(problem, solution, point | optimum, bounds, ambiguous)
     for name in ("a", "b"):
         if optimum and identified[name]["verdict"] != "yes":
             optimum[name] = None
-    noise, residuals, space = _noise(problem, solution, rows, table)
+    scales, left, space = criticism.noise(problem, solution, rows, table)
     delta = float(problem.loss.delta) if np.isfinite(problem.loss.delta) else None
     return Fit(
-        law=asked.law,
-        convention=asked.convention,
+        **_common(asked, rows),
         params={n: point[n] if identified[n]["verdict"] == "yes" else None for n in problem.names},
         solution=point,
         status=identify.status(asked.law, solution, identified, ambiguous[0]),
@@ -240,42 +198,29 @@ def _assemble(
         },
         objective={"kind": asked.objective, "delta": delta, "value": solution.value, "n": len(rows.target)},
         starts={"n": len(solution.ends), "agree": solution.agree},
-        excluded=rows.excluded,
         optimum=optimum,
-        fixed={n: float(v) for n, v in asked.fixed.items()},
-        noise=noise,
-        data=_data(rows, residuals),
-        notes=(*rows.frame.attrs.get("notes", []), *_beware(asked, problem, solution)),
+        noise=scales,
+        data=_data(rows, left),
+        notes=(*rows.frame.attrs.get("notes", []), *criticism.beware(asked, problem, solution)),
         replicates=tuple(map(tuple, found.u.tolist())),
         setup=asked.setup | {"bounds": asked.bounds, "space": space},
-        others=_others(asked, problem, solution, bounds),
+        others=criticism.others(asked, problem, solution, bounds),
     )
 
 
-def _beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
-    """What a reader of the fit must know of how it was had."""
-    notes, count, ends = [], len(solution.ends), np.sort(solution.end_values)
-    second = float(ends[min(max(solution.agree, 1), count - 1)])
-    near = solution.agree <= 1 or second <= solution.value + identify.indifference(problem, solution)
-    if solution.agree < FEW * count and near:
-        notes.append(
-            f"only {solution.agree} of {count} starts reached the best objective, {solution.value:.6g} (next "
-            f"{second:.6g}): a better optimum may exist; narrow bounds, hold a parameter, or enlarge delta"
-        )
-    usual = TUNING * _robust_sd(_residuals(problem, solution.u), problem)
-    if asked.delta is not None and asked.objective == "huber" and asked.delta < SMALL * usual:
-        inside = float(np.mean(np.abs(_residuals(problem, solution.u)) <= asked.delta))
-        notes.append(
-            f"delta {asked.delta:g} is far below the residuals ({inside:.0%} lie within it; default "
-            f"{usual:.2g}): nearly absolute deviations; intervals but of method 'cluster' are too narrow"
-        )
-    for name, (low, high) in asked.bounds.items():
-        ends = asked.law.domain(name.partition("[")[0])
-        if low < ends[0] or high > ends[1]:
-            notes.append(
-                f"bounds {low:g} .. {high:g} of {name} replace its domain {ends[0]:g} .. {ends[1]:g}"
-            )
-    return notes
+def _optimum(
+    asked: Request, problem: Problem, u: np.ndarray, found: Replicates, rows: Rows, bounds: dict[str, Any]
+) -> dict[str, Any]:
+    """a, b, log G and the cost behind them; intervals of a and b go into ``bounds``."""
+    if not allocation(problem, rows.frame):
+        return {}
+    cost, optimum = Cost.of(*(rows.frame[x].to_numpy(float) for x in "NDC")), {}
+    here, there = (best_exponents(problem, x, cost) for x in (u[None], found.u))
+    for i, name in enumerate(("a", "b")):
+        bounds[name] = interval(float(here[i][0]), there[i], asked.level, found.degrees, log=False)
+        optimum[name] = float(here[i][0])
+    log_g = float(here[2][0])
+    return optimum | {"log_G": log_g if np.isfinite(log_g) else None, "cost": vars(cost)}
 
 
 def _parameter_intervals(
@@ -298,35 +243,7 @@ def _parameter_intervals(
             held = profile(problem, solution, name, level=asked.level, cluster=cluster,
                            simulations=SIMULATIONS, seed=asked.seed)  # fmt: skip
             ends = (0.0, 1e300) if problem.in_log[i] else problem.law.domain(problem.base[i])
-            out[name] = (
-                ends[0] if held.low is None else held.low,
-                ends[1] if held.high is None else held.high,
-            )
+            low, high = held.low, held.high
+            out[name] = (ends[0] if low is None else low, ends[1] if high is None else high)
             words = held.calibration
     return out, f"profile of the objective, {words}; derived quantities: {found.method}"
-
-
-def _others(
-    asked: Request, problem: Problem, solution: Solution, bounds: Mapping[str, tuple[float, float]]
-) -> tuple[dict[str, Any], ...]:
-    """Parameters under the other objectives, solved from this optimum, where one leaves its interval."""
-    out = []
-    raw = float(np.median(problem.target)) if problem.loss.raw else 1.0
-    delta = TUNING * _robust_sd(_residuals(problem, solution.u), problem) / raw
-    losses = {"huber": Loss(max(delta, LEAST_DELTA)), "log-ls": Loss(), "raw-ls": Loss(raw=True)}
-    for kind, loss in losses.items():
-        tuned = kind == "huber" and asked.delta is None
-        if (kind == asked.objective and (kind != "huber" or tuned)) or (
-            not loss.raw and problem.target.min() <= 0
-        ):
-            continue
-        here = replace(problem, loss=loss)
-        end = minimise(here, solution.u[None], steps=60)[0][0]
-        x = here.parameters(here.shift(end, 1.0))
-        params = {n: float(v) for n, v in zip(problem.names, x, strict=True)}
-        outside = [n for n, v in params.items() if n not in problem.fixed
-                   and not bounds[n][0] <= v <= bounds[n][1]]  # fmt: skip
-        if outside:
-            shown = loss.delta if np.isfinite(loss.delta) else None
-            out.append({"kind": kind, "delta": shown, "params": params, "outside": outside})
-    return tuple(out)

@@ -74,15 +74,9 @@ def profile(
     low, high = _crossings(at, values - best - threshold, plain[i])
     ends = [None if x is None else float(np.exp(x) if problem.in_log[i] else x) for x in (low, high)]
     return Profile(
-        name,
-        tuple(natural.tolist()),
-        tuple(values.tolist()),
-        best,
-        threshold,
-        *ends,
-        level=level,
+        name, tuple(natural.tolist()), tuple(values.tolist()), best, threshold, *ends, level=level,
         calibration=words,
-    )
+    )  # fmt: skip
 
 
 def _grid(problem: Problem, solution: Solution, i: int, centre: float) -> np.ndarray:

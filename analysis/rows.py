@@ -53,15 +53,7 @@ def prepare(
     if convention not in CONVENTIONS:
         raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
     standard = target == "loss" and set(RUNS) <= set(table.columns) and not signed
-    left_out: list[dict[str, str]] = []
-    if where is not None:
-        mask = parse(where).mask(table)
-        left_out = [
-            {"row": row, "reason": f"where: {where}"}
-            for row, kept in zip(row_names(table), mask, strict=True)
-            if not kept
-        ]
-        table = table[mask]
+    table, left_out = _filtered(table, where)
     frame: Any
     frame, excluded = (
         select(table, roles, convention=convention) if standard else _any(table, roles, convention)
@@ -78,17 +70,11 @@ def prepare(
     if not standard:
         frame["L"] = frame[target]
     positive = [x for x in law.inputs if x in "NDC" or law.terms] + ([] if signed else ["L"])
-    numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *([weights] if weights else [])]))
-    bad = _bad(frame, numbers, {*positive, *([weights] if weights else [])})
-    for x in (groups, cluster):
-        if x is not None:
-            bad = [
-                b or (f"{x} is empty" if empty else "") for b, empty in zip(bad, frame[x].isna(), strict=True)
-            ]
-    names = row_names(frame)
-    unusable = ({"row": r, "reason": b} for r, b in zip(names, bad, strict=True) if b)
-    excluded = [*left_out, *excluded, *unusable]
-    frame = frame[np.array([not b for b in bad], bool)]
+    weighed = [weights] if weights else []
+    numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
+    bad = _bad(frame, numbers, {*positive, *weighed}, [x for x in (groups, cluster) if x is not None])
+    excluded = [*left_out, *excluded, *_reasons(frame, bad)]
+    frame = frame[bad == ""]
     frame[numbers] = frame[numbers].astype(float)
     order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]
     frame = frame.sort_values(order, kind="stable")  # a table's order must not matter
@@ -125,23 +111,33 @@ def _any(table: pd.DataFrame, roles: Sequence[str], convention: str) -> tuple[An
             frame[x] = frame[column]
     if "C" not in frame.columns and {"N", "D"} <= set(frame.columns):
         frame["C"] = (per_token or 6.0) * _numbers(frame["N"]) * _numbers(frame["D"])
-    reasons = []
-    for row in frame[[c for c in ("role", "status") if c in frame.columns]].to_dict("records"):
-        role, status = row.get("role"), row.get("status")
-        off = "" if pd.isna(role) or role in roles else f"role is {role}"
-        reasons.append(off or ("" if pd.isna(status) or status == "ok" else f"status is {status}"))
-    reasons = reasons or [""] * len(frame)
-    excluded = [{"row": r, "reason": b} for r, b in zip(row_names(frame), reasons, strict=True) if b]
-    return frame[np.array([not b for b in reasons], bool)].copy(), excluded
+    reasons = np.full(len(frame), "", object)
+    for column, usual in (("status", ("ok",)), ("role", tuple(roles))):  # a role counts before a status
+        if column in frame.columns:
+            off = (frame[column].notna() & ~frame[column].isin(usual)).to_numpy(bool)
+            reasons[off] = [f"{column} is {value}" for value in frame[column][off]]
+    return frame[reasons == ""].copy(), _reasons(frame, reasons)
+
+
+def _filtered(table: pd.DataFrame, where: str | None) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    if where is None:
+        return table, []
+    mask = parse(where).mask(table)
+    return table.loc[mask], _reasons(table, np.where(mask, "", f"where: {where}"))
+
+
+def _reasons(frame: Any, reasons: np.ndarray) -> list[dict[str, str]]:
+    """Rows left out, each with its reason; an empty one keeps the row."""
+    return [{"row": r, "reason": str(b)} for r, b in zip(row_names(frame), reasons, strict=True) if b]
 
 
 def _numbers(column: Any) -> np.ndarray:
     return np.asarray(pd.to_numeric(column, errors="coerce"), float)
 
 
-def _bad(frame: Any, columns: Sequence[str], positive: set[str]) -> list[str]:
-    """Per row, which numbers a fit cannot use."""
-    out = [""] * len(frame)
+def _bad(frame: Any, columns: Sequence[str], positive: set[str], filled: Sequence[str]) -> np.ndarray:
+    """Per row, which numbers a fit cannot use, and which cells that must be ``filled`` are empty."""
+    out: list[list[str]] = [[] for _ in range(len(frame))]
     for x in columns:
         v = _numbers(frame[x])
         wrong = ~np.isfinite(v) | ((v <= 0) if x in positive else False)
@@ -149,8 +145,11 @@ def _bad(frame: Any, columns: Sequence[str], positive: set[str]) -> list[str]:
         what = "is not " + ("finite and positive" if x in positive else "a finite number")
         for i in np.flatnonzero(wrong | far):
             why = f"is not within {EXTREME[0]:g} .. {EXTREME[1]:g}" if far[i] else what
-            out[i] = (out[i] + "; " if out[i] else "") + f"{x} = {frame[x].iloc[i]} {why}"
-    return out
+            out[i].append(f"{x} = {frame[x].iloc[i]} {why}")
+    for x in filled:
+        for i in np.flatnonzero(frame[x].isna().to_numpy(bool)):
+            out[i].append(f"{x} is empty")
+    return np.array(["; ".join(found) for found in out], object)
 
 
 def _clusters(frame: Any, column: str | None) -> tuple[np.ndarray, str]:

@@ -201,15 +201,18 @@ def after(
         raise AnalysisError(problems)
     values, bad = numbers(table[of])
     bad |= ~positive(values)
-    if bad.any() or table[run].isna().any():
-        which = bad if bad.any() else table[run].isna().to_numpy()
+    unnamed = table[run].isna().to_numpy(bool)
+    if bad.any() or unnamed.any():
+        which = bad if bad.any() else unnamed
         column, rule = (of, "finite and positive") if bad.any() else (run, "filled in")
         raise AnalysisError(f"table: column {column!r} must be {rule}: {shown(table, which)}")
     share = values / pd.Series(values, table.index).groupby(table[run].to_numpy()).transform("max").to_numpy()
     early: Any = share < fraction
     why = f"in the first {fraction:.3g} of its run by {of}"
-    names = [f"{name} ({of} = {v:g})" for name, v in zip(row_names(table[early]), values[early], strict=True)]
-    return table[~early].copy(), [{"row": row, "reason": why} for row in names]
+    names = [
+        f"{name} ({of} = {v:g})" for name, v in zip(row_names(table.loc[early]), values[early], strict=True)
+    ]
+    return table.loc[~early].copy(), [{"row": row, "reason": why} for row in names]
 
 
 def _end(row: Any) -> str:
