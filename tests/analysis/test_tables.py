@@ -319,11 +319,11 @@ def test_the_beginning_of_every_run_is_left_out_and_listed():
     table = pd.DataFrame(
         {"run": ["a"] * 10 + ["b"] * 5, "tokens": tokens, "params": 1e8, "loss": tokens**-0.1}
     )
-    kept, left_out = after(table, 0.25, run="run")
+    kept, left_out = after(table, 0.3, run="run")
     assert list(kept.index) == [*range(2, 10), *range(11, 15)]
     assert left_out[0] == {
         "row": "row 0 (tokens = 1e+06)",
-        "reason": "in the first 0.25 of its run by tokens",
+        "reason": "in the first 0.3 of its run by tokens",
     }
     found = fit("power-tokens", kept, cluster="run", bootstrap=0, excluded=left_out)
     assert found.excluded == tuple(left_out) and found.objective["n"] == 12
