@@ -2,6 +2,7 @@
 #
 #   make quickstart   set up, then plan, train, fit, forecast and score the main example
 #   make test         set up, then the tests (PYTEST_ARGS="-k order" chooses, TESTS=tests/data too)
+#   make published    set up, then published fits beside ours (data: SCALING_PUBLISHED_DATA; docs/published.md)
 #   make lint         ruff and pyright
 #   make install      only set up (EXTRAS=cuda12 for a GPU)
 #   make lock         resolve constraints.txt again (LOCK_PYTHONS="python3.11 python3.12")
@@ -15,6 +16,7 @@ EXTRAS ?=
 TESTS ?= tests
 PYTEST_ARGS ?= -q -n 2
 LOCK_PYTHONS ?= python3.11 python3.12
+PUBLISHED = chinchilla_epoch gemstones gadre porian
 
 # Tests against published runs need a folder of them. Without the variable, one next to the checkout is taken.
 ifeq ($(origin SCALING_PUBLISHED_DATA), undefined)
@@ -37,13 +39,18 @@ space := $(empty) $(empty)
 requirement = -e '.$(if $(strip $(1)),[$(subst $(space),$(comma),$(strip $(1)))])'
 
 .DELETE_ON_ERROR:
-.PHONY: quickstart test lint install dev lock
+.PHONY: quickstart test published lint install dev lock
 
 quickstart: install
 	$(VENV)/bin/scaling run experiments/quickstart.yaml
 
 test: dev
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+
+published: dev
+	@failed=; for name in $(PUBLISHED); do \
+	  $(VENV)/bin/python experiments/published/$$name.py || failed="$$failed $$name"; \
+	done; if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 lint: dev
 	$(VENV)/bin/ruff format --check .

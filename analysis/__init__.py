@@ -10,34 +10,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import backtest, figures, findings, forecasts, isoflop, ledger, report
+    from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis.curvelaw import CurveLaw
     from analysis.errors import AnalysisError
+    from analysis.estimators import estimate
     from analysis.fitting import fit
     from analysis.laws import LAWS, Law
     from analysis.result import Fit
-    from analysis.tables import load, select
+    from analysis.tables import after, import_table, load, select
 
 _HOME = {
     "AnalysisError": "errors",
+    "CurveLaw": "curvelaw",
     "Fit": "result",
     "LAWS": "laws",
     "Law": "laws",
+    "after": "tables",
+    "estimate": "estimators",
     "fit": "fitting",
+    "import_table": "tables",
     "load": "tables",
     "select": "tables",
 }
-_MODULES = ("backtest", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
+_MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
 
 __all__ = [
     "LAWS",
     "AnalysisError",
+    "CurveLaw",
     "Fit",
     "Law",
+    "after",
     "backtest",
+    "estimate",
+    "estimators",
     "figures",
     "findings",
     "fit",
     "forecasts",
+    "import_table",
     "isoflop",
     "ledger",
     "load",

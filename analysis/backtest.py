@@ -74,22 +74,22 @@ def run(
     reach = largest / float(budget[early].max())
     if not fitted.usable:
         return _nothing(name, convention, largest, len(train), fitted.status["message"], reach, fitted.level)
-    predicted = fitted.predict(test)
+    predicted = fitted.predict(test).frame
     measured = test["L"].to_numpy(float)
     error = predicted["loss"].to_numpy() / measured - 1
     inside = (predicted["new_low"].to_numpy() <= measured) & (measured <= predicted["new_high"].to_numpy())
-    labels = test["label"].astype(str).tolist() if "label" in test.columns else row_names(test)
-    runs = tuple(
-        {
-            "row": row, "label": label, "N": float(n), "D": float(d), "C": float(c), "loss": float(loss),
-            "predicted": float(p), "error": float(e), "low": float(low), "high": float(high),
-            "inside": bool(i),
-        }
-        for row, label, n, d, c, loss, p, e, low, high, i in zip(
-            row_names(test), labels, test["N"], test["D"], test["C"], measured, predicted["loss"], error,
-            predicted["new_low"], predicted["new_high"], inside, strict=True,
-        )
-    )  # fmt: skip
+    columns = {
+        "row": row_names(test),
+        "label": test["label"].astype(str).tolist() if "label" in test.columns else row_names(test),
+        **{x: test[x].to_numpy(float).tolist() for x in "NDC"},
+        "loss": measured.tolist(),
+        "predicted": predicted["loss"].tolist(),
+        "error": error.tolist(),
+        "low": predicted["new_low"].tolist(),
+        "high": predicted["new_high"].tolist(),
+        "inside": inside.tolist(),
+    }
+    runs = tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     return BackTest(
         name, convention, largest, len(train), reach, fitted.level, runs,
         bias=float(error.mean()), rms=float(np.sqrt(np.mean(error**2))), inside=float(inside.mean()),

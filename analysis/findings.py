@@ -31,9 +31,7 @@ class Analysis:
         """The same of ``table``, which has the same rows but for held-out ones."""
         excluded = tuple(tables.select(table, convention=self.fit.convention)[1])
         return replace(
-            self,
-            fit=replace(self.fit, excluded=excluded),
-            isoflop=replace(self.isoflop, excluded=excluded),
+            self, fit=replace(self.fit, excluded=excluded), isoflop=replace(self.isoflop, excluded=excluded)
         )
 
 

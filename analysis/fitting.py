@@ -2,32 +2,33 @@
 
 Default objective: the sum of Huber losses of log residuals, with delta = 1.345 x their robust scale (95 %
 efficient on clean data, bounded influence of a bad run). ``delta`` may be given, to compare with published
-fits; ``objective="log-ls"`` is least squares of log residuals.
+fits; ``log-ls`` and ``raw-ls`` are least squares of log residuals and of residuals.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis import identify
-from analysis.allocation import Cost, exponents
-from analysis.errors import AnalysisError
+from analysis import criticism, identify
+from analysis.allocation import Cost, allocation, best_exponents
+from analysis.criticism import LEAST_DELTA, TUNING, residuals, robust_sd
 from analysis.intervals import Replicates, interval, replicate
-from analysis.laws import LAWS, Law
+from analysis.laws import Law, find
+from analysis.problem import Loss, Problem
+from analysis.profile import profile
+from analysis.request import Request, check, check_names
 from analysis.result import Fit
-from analysis.solver import Loss, Problem, Solution, solve
-from analysis.tables import clusters, row_names, seed_noise, select
+from analysis.rows import Rows, prepare
+from analysis.solver import Solution, solve
+from analysis.tables import row_names
 
-OBJECTIVES = ("huber", "log-ls")
-TUNING = 1.345
-LEAST_DELTA = 1e-6  # for noise-free tables
-MAD = 1.4826
+SIMULATIONS = 199  # that calibrate a profile
 
 
 def fit(
@@ -37,48 +38,68 @@ def fit(
     objective: str = "huber",
     delta: float | None = None,
     bootstrap: int = 500,
+    method: str = "auto",
     fixed: Mapping[str, float] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    target: str = "loss",
+    weights: str | None = None,
+    groups: str | None = None,
+    own: Sequence[str] | None = None,
+    cluster: str | None = None,
     seed: int = 0,
     convention: str = "total",
     roles: Sequence[str] = ("fit",),
     level: float = 0.9,
     where: str | None = None,
+    excluded: Sequence[Mapping[str, str]] = (),
 ) -> Fit:
-    """Fit ``law`` (a name of ``LAWS`` or a Law) to the rows of ``table`` with these ``roles``.
+    """Fit ``law`` (a name of ``LAWS``, ``file.py:NAME`` or a Law) to the rows of ``table`` with these
+    ``roles``.
 
-    ``bootstrap``: replicates for intervals, clustered by trunk (else seed and size, else size); 0 takes a
-    linearised covariance instead. ``where``: a filter of rows (:mod:`analysis.where`). ``fixed``:
-    parameters held at a value, as ``{"E": 0.9}``. ``level`` of the intervals. A table that determines nothing
-    gives status ``not_identified`` and no parameters.
-    Raises AnalysisError for a bad request or table.
+    ``bootstrap``: replicates for intervals by ``method`` (``intervals.METHODS``, or ``profile``), clustered
+    by column ``cluster`` (left out: trunk, else seed and size, else size); 0 takes a linearised covariance.
+    ``fixed`` parameters are held, ``bounds`` replace domains. ``target``, ``weights``: columns. ``groups``: a
+    column of data sets fitted together: parameters in ``own`` (left out: the linear ones) have a value for
+    each, ``A[name]``, the others are shared. ``level`` of the intervals. ``where``: a filter of rows
+    (:mod:`analysis.where`). ``excluded``: rows left out before, to be listed with ours. A table that
+    determines nothing gives status ``not_identified`` and no parameters. Raises AnalysisError for a bad
+    request or table.
     """
-    law = _checked(law, objective, delta, bootstrap, fixed or {}, level)
-    fixed = {name: float(value) for name, value in (fixed or {}).items()}
-    rows, excluded = select(table, roles, convention=convention, where=where)
-    rows = rows.sort_values(["C", "N", "D", "L"], kind="stable")  # a table's order must not matter
-    logs = {x: np.log(rows[x].to_numpy(float)) for x in law.inputs}
-    log_loss = np.log(rows["L"].to_numpy(float))
-    reason = identify.shortage(law, logs, fixed) if len(rows) else _none_left(excluded)
-    if not reason and np.ptp(log_loss) < 1e-12:
-        reason = f"the loss is {np.exp(log_loss[0]):g} in every run; nothing depends on N, D or C"
-    common = {
-        "law": law,
-        "convention": convention,
-        "excluded": tuple(excluded),
-        "fixed": fixed,
-        "notes": tuple(rows.attrs.get("notes", [])),
-    }
+    law = find(law) if isinstance(law, str) else law
+    own = tuple(law.linear if own is None else own) if groups else tuple(own or ())
+    setup = {"target": target, "weights": weights, "groups": groups, "own": own, "cluster": cluster}
+    asked = Request(
+        law, objective, delta, bootstrap, method, dict(fixed or {}), dict(bounds or {}), level, seed,
+        convention, setup
+    )  # fmt: skip
+    check(asked)
+    rows = prepare(
+        law, table, convention=convention, roles=roles, target=target, weights=weights, groups=groups,
+        cluster=cluster, signed=objective == "raw-ls", where=where,
+    )  # fmt: skip
+    rows = replace(rows, excluded=(*({**row} for row in excluded), *rows.excluded))
+    problem = Problem(
+        law, rows.inputs, rows.target, Loss(raw=objective == "raw-ls"),
+        {name: float(value) for name, value in asked.fixed.items()}, rows.weights, asked.bounds, rows.group,
+        rows.labels, own,
+    )  # fmt: skip
+    setup["labels"] = rows.labels
+    reason = identify.shortage(problem) if len(rows.target) else _none_left(rows.excluded)
+    if not reason and np.ptp(rows.target) < 1e-12 * np.abs(rows.target).max():
+        reason = f"the loss is {rows.target[0]:g} in every run; nothing depends on {', '.join(law.inputs)}"
     if reason:
-        return _nothing(common, reason, rows, objective, delta, level)
-    problem = Problem(law, logs, log_loss, Loss(), fixed)
-    loss = _loss(problem, objective, delta)
-    problem = Problem(law, logs, log_loss, loss, fixed)
+        return _nothing(asked, problem, rows, reason)
+    check_names(asked, problem)
+    problem = _with_delta(asked, problem)
     solution = solve(problem)
-    if all(c in solution.zero for c, powers in law.terms.items() if powers):
-        return _nothing(common, "the loss does not fall with N, D or C", rows, objective, delta, level)
-    cluster, by = clusters(rows)
-    replicates = replicate(problem, solution.u, cluster, by, bootstrap, seed)
-    return _assemble(common, problem, solution, replicates, rows, cluster, objective, level, table)
+    if law.terms and all(name in solution.zero for name, base in zip(problem.names, problem.base, strict=True)
+                         if base in law.linear and law.terms[base]):  # fmt: skip
+        return _nothing(asked, problem, rows, f"the loss does not fall with {', '.join(law.inputs)}")
+    found = replicate(
+        problem, solution, rows.cluster, rows.by, method="auto" if method == "profile" else method,
+        count=bootstrap, seed=seed,
+    )  # fmt: skip
+    return _assemble(asked, problem, solution, found, rows, table)
 
 
 def _none_left(excluded: Sequence[Mapping[str, Any]]) -> str:
@@ -87,189 +108,142 @@ def _none_left(excluded: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join(["no usable runs", *(f"{number} rows: {reason}" for reason, number in reasons)])
 
 
-def _checked(
-    law: str | Law,
-    objective: str,
-    delta: float | None,
-    bootstrap: int,
-    fixed: Mapping[str, float],
-    level: float,
-) -> Law:
-    problems = []
-    if isinstance(law, str):
-        if law not in LAWS:
-            raise AnalysisError(f"law {law!r} is unknown; choose one of {', '.join(LAWS)} or pass a Law")
-        law = LAWS[law]
-    if objective not in OBJECTIVES:
-        problems.append(f"objective {objective!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
-    if delta is not None and not (delta > 0 and np.isfinite(delta)):
-        problems.append(
-            f"delta = {delta!r} must be finite and positive; leave it out for 1.345 x residual scale"
-        )
-    if not 0 < level < 1:
-        problems.append(f"level = {level!r} must lie between 0 and 1; 0.9 is usual")
-    if isinstance(bootstrap, bool) or bootstrap < 0:
-        problems.append(f"bootstrap = {bootstrap!r} must be a number of replicates >= 0")
-    for name, value in fixed.items():
-        if name not in law.names:
-            problems.append(
-                f"fixed parameter {name!r} is not one of {', '.join(law.names)} of law {law.name!r}"
-            )
-        elif isinstance(value, bool) or not (np.isfinite(value) and value >= 0):
-            problems.append(f"fixed {name} = {value!r} must be finite and not negative")
-    if len(set(fixed)) >= len(law.names):
-        problems.append(f"all parameters of {law.name!r} are fixed; leave at least one to fit")
-    if problems:
-        raise AnalysisError(problems)
-    return law
+def _with_delta(asked: Request, problem: Problem) -> Problem:
+    if asked.objective != "huber":
+        return problem
+    loss = Loss() if asked.delta is None else Loss(float(asked.delta))
+    for _ in range(2 if asked.delta is None else 0):  # a bad run inflates the first scale, of least squares
+        here = replace(problem, loss=loss)
+        r = residuals(here, solve(here, keep=8).u)
+        loss = Loss(max(TUNING * robust_sd(r, problem), LEAST_DELTA))
+    return replace(problem, loss=loss)
 
 
-def _loss(problem: Problem, objective: str, delta: float | None) -> Loss:
-    if objective == "log-ls":
-        return Loss()
-    if delta is not None:
-        return Loss(float(delta))
-    loss = Loss()
-    for _ in range(2):  # a bad run inflates the first scale, which is had by least squares
-        here = Problem(problem.law, problem.logs, problem.log_loss, loss, problem.fixed)
-        r = _residuals(here, solve(here, keep=8).u)
-        loss = Loss(max(TUNING * _robust_sd(r, problem), LEAST_DELTA))
-    return loss
+def _common(asked: Request, rows: Rows) -> dict[str, Any]:
+    fixed = {name: float(value) for name, value in asked.fixed.items()}
+    return {"law": asked.law, "convention": asked.convention, "excluded": rows.excluded, "fixed": fixed}
 
 
-def _residuals(problem: Problem, u: np.ndarray) -> np.ndarray:
-    return problem.log_loss - np.logaddexp.reduce(problem.design @ u, axis=0)
-
-
-def _robust_sd(r: np.ndarray, problem: Problem) -> float:
-    degrees = max(len(r) - int(problem.free.sum()), 1)
-    return float(MAD * np.median(np.abs(r)) * np.sqrt(len(r) / degrees))
-
-
-def _nothing(
-    common: dict[str, Any], reason: str, rows: pd.DataFrame, objective: str, delta: float | None, level: float
-) -> Fit:
-    law: Law = common["law"]
-    names = (*law.names, *(("a", "b") if {"N", "D"} <= set(law.inputs) else ()))
+def _nothing(asked: Request, problem: Problem, rows: Rows, reason: str) -> Fit:
+    names = (*problem.names, *(("a", "b") if {"N", "D"} <= set(asked.law.inputs) else ()))
     advice = "add runs at other sizes and token counts, or fit a law with fewer parameters"
+    none = {"method": "none", "kind": "none", "level": asked.level, "degrees": 1, "params": {},
+            "check": {"n": 0, "agree": 0}}  # fmt: skip
     return Fit(
+        **_common(asked, rows),
         params={},
         solution={},
         status={"code": "not_identified", "message": reason, "advice": advice},
         identified={name: {"verdict": "no", "reason": reason} for name in names},
-        intervals={
-            "method": "none",
-            "level": level,
-            "degrees": 1,
-            "params": {},
-            "check": {"n": 0, "agree": 0},
-        },
-        objective={"kind": objective, "delta": delta, "value": None, "n": len(rows)},
+        intervals=none,
+        objective={"kind": asked.objective, "delta": asked.delta, "value": None, "n": len(rows.target)},
         starts={"n": 0, "agree": 0},
         optimum={},
         noise={},
-        data=_data(rows, None, np.zeros(len(rows), int)),
+        data=_data(rows, None),
+        notes=tuple(rows.frame.attrs.get("notes", [])),
         replicates=(),
-        **common,
+        setup=asked.setup | {"bounds": asked.bounds, "space": "log"},
     )
 
 
-def _data(rows: Any, residuals: np.ndarray | None, cluster: np.ndarray) -> dict[str, tuple[Any, ...]]:
-    names = row_names(rows)
-    labels = rows["label"].fillna("").astype(str).tolist() if "label" in rows.columns else names
-    columns = {x: tuple(map(float, rows[x])) for x in "NDCL"}
-    residual = () if residuals is None else tuple(map(float, residuals))
+def _data(rows: Rows, residuals: np.ndarray | None) -> dict[str, tuple[Any, ...]]:
+    frame, names = rows.frame, row_names(rows.frame)
+    labels = frame["label"].fillna("").astype(str).tolist() if "label" in frame.columns else names
+    more = {} if rows.weights is None else {"weight": tuple(map(float, rows.weights))}
+    if rows.group is not None:
+        more["group"] = tuple(map(int, rows.group))
+    known = [x for x in ("N", "D", "C", "L") if x in frame.columns]
+    others = [x for x in rows.inputs if x not in known]
     return {
         "row": tuple(names),
         "label": tuple(labels),
-        "cluster": tuple(map(int, cluster)),
-        **columns,
-        "residual": residual,
+        "cluster": tuple(map(int, rows.cluster)),
+        **{x: tuple(map(float, frame[x])) for x in (*known, *others)},
+        **more,
+        "residual": () if residuals is None else tuple(map(float, residuals)),
     }
 
 
 def _assemble(
-    common: dict[str, Any],
-    problem: Problem,
-    solution: Solution,
-    replicates: Replicates,
-    rows: pd.DataFrame,
-    cluster: np.ndarray,
-    objective: str,
-    level: float,
-    table: pd.DataFrame,
+    asked: Request, problem: Problem, solution: Solution, found: Replicates, rows: Rows, table: pd.DataFrame
 ) -> Fit:
-    law, fixed = problem.law, problem.fixed
     u = problem.shift(solution.u, 1.0)
-    point = law.parameters(u)
-    point.update({c: fixed[c] for c in fixed}, **dict.fromkeys(solution.zero, 0.0))
-    derived, optimum = _allocation(law, u, replicates.u, rows, level, replicates.degrees)
-    intervals = _intervals(law, point, replicates, level) | derived
+    values = problem.parameters(u)
+    point = dict(zip(problem.names, map(float, values), strict=True))
+    point |= {n: float(h) for i, n in enumerate(problem.names) if (h := problem.held(i)) is not None}
+    point |= dict.fromkeys(solution.zero, 0.0)
+    bounds, method = _parameter_intervals(asked, problem, solution, found, point, rows.cluster)
+    optimum = _optimum(asked, problem, u, found, rows, bounds)
     ambiguous = identify.ambiguity(problem, solution)
-    identified = identify.verdicts(
-        law, point | {k: optimum[k] for k in derived}, intervals, fixed=fixed, ambiguous=ambiguous,
-        zero=solution.zero, smallest_loss=float(np.exp(problem.log_loss.min())),
-    )  # fmt: skip
-    r = _residuals(problem, solution.u)
-    degrees = max(len(r) - int(problem.free.sum()), 1)
-    noise = {
-        "sd_log": float(np.sqrt(r @ r / degrees)),
-        "robust_sd_log": _robust_sd(r, problem),
-        "degrees": degrees,
-        "seeds": seed_noise(table),
-    }
+    identified = identify.verdicts(problem, solution, point | optimum, bounds, ambiguous)
     for name in ("a", "b"):
-        if name in optimum and identified[name]["verdict"] != "yes":
+        if optimum and identified[name]["verdict"] != "yes":
             optimum[name] = None
+    scales, left, space = criticism.noise(problem, solution, rows, table)
+    delta = float(problem.loss.delta) if np.isfinite(problem.loss.delta) else None
     return Fit(
-        params={n: point[n] if identified[n]["verdict"] == "yes" else None for n in law.names},
+        **_common(asked, rows),
+        params={n: point[n] if identified[n]["verdict"] == "yes" else None for n in problem.names},
         solution=point,
-        status=identify.status(law, solution, identified, ambiguous[0]),
+        status=identify.status(asked.law, solution, identified, ambiguous[0]),
         identified=identified,
         intervals={
-            "method": replicates.method,
-            "level": level,
-            "degrees": replicates.degrees,
-            "params": {n: intervals[n] for n in intervals if identified[n]["verdict"] != "no"},
-            "check": replicates.check,
+            "method": method,
+            "kind": found.kind if asked.method != "profile" else "profile",
+            "level": asked.level,
+            "degrees": found.degrees,
+            "params": {n: bounds[n] for n in bounds if identified[n]["verdict"] != "no"},
+            "check": found.check,
         },
-        objective={
-            "kind": objective,
-            "delta": float(problem.loss.delta) if np.isfinite(problem.loss.delta) else None,
-            "value": solution.value,
-            "n": len(rows),
-        },
+        objective={"kind": asked.objective, "delta": delta, "value": solution.value, "n": len(rows.target)},
         starts={"n": len(solution.ends), "agree": solution.agree},
         optimum=optimum,
-        noise=noise,
-        data=_data(rows, r, cluster),
-        replicates=tuple(tuple(row) for row in replicates.u.tolist()),
-        **common,
+        noise=scales,
+        data=_data(rows, left),
+        notes=(*rows.frame.attrs.get("notes", []), *criticism.beware(asked, problem, solution)),
+        replicates=tuple(map(tuple, found.u.tolist())),
+        setup=asked.setup | {"bounds": asked.bounds, "space": space},
+        others=criticism.others(asked, problem, solution, bounds),
     )
 
 
-def _intervals(law: Law, point: dict[str, float], replicates: Replicates, level: float) -> dict[str, tuple]:
-    heads = len(law.terms)
-    draws = np.hstack([np.exp(np.minimum(replicates.u[:, :heads], 700.0)), replicates.u[:, heads:]])
-    return {n: interval(point[n], draws[:, i], level, replicates.degrees) for i, n in enumerate(law.names)}
+def _optimum(
+    asked: Request, problem: Problem, u: np.ndarray, found: Replicates, rows: Rows, bounds: dict[str, Any]
+) -> dict[str, Any]:
+    """a, b, log G and the cost behind them; intervals of a and b go into ``bounds``."""
+    if not allocation(problem, rows.frame):
+        return {}
+    cost, optimum = Cost.of(*(rows.frame[x].to_numpy(float) for x in "NDC")), {}
+    here, there = (best_exponents(problem, x, cost) for x in (u[None], found.u))
+    for i, name in enumerate(("a", "b")):
+        bounds[name] = interval(float(here[i][0]), there[i], asked.level, found.degrees, log=False)
+        optimum[name] = float(here[i][0])
+    log_g = float(here[2][0])
+    return optimum | {"log_G": log_g if np.isfinite(log_g) else None, "cost": vars(cost)}
 
 
-def _allocation(
-    law: Law, u: np.ndarray, draws: np.ndarray, rows: pd.DataFrame, level: float, degrees: int
-) -> tuple[dict[str, tuple[float, float]], dict[str, Any]]:
-    """Intervals of a, b and the optimum {a, b, G, cost}; both empty for a law without allocation."""
-    cost = Cost.of(*(rows[x].to_numpy(float) for x in "NDC"))
-    here, there = exponents(law, u, cost), exponents(law, draws, cost)
-    if here is None or there is None:
-        return {}, {}
-    bounds = {
-        name: interval(float(here[i]), there[i], level, degrees, log=False)
-        for i, name in enumerate(("a", "b"))
-    }
-    log_g = float(here[2])
-    return bounds, {
-        "a": float(here[0]),
-        "b": float(here[1]),
-        "log_G": log_g if np.isfinite(log_g) else None,
-        "cost": asdict(cost),
-    }
+def _parameter_intervals(
+    asked: Request,
+    problem: Problem,
+    solution: Solution,
+    found: Replicates,
+    point: dict[str, float],
+    cluster: Any,
+) -> tuple[dict[str, tuple[float, float]], str]:
+    draws, out = problem.parameters(found.u), {}
+    for i, name in enumerate(problem.names):
+        log = bool(problem.in_log[i]) or (point[name] > 0 and bool(problem.law.terms))
+        out[name] = interval(point[name], draws[:, i], asked.level, found.degrees, log=log)
+    if asked.method != "profile":
+        return out, found.method
+    words = ""
+    for i, name in enumerate(problem.names):
+        if problem.free[i] and point[name] != 0:
+            held = profile(problem, solution, name, level=asked.level, cluster=cluster,
+                           simulations=SIMULATIONS, seed=asked.seed)  # fmt: skip
+            ends = (0.0, 1e300) if problem.in_log[i] else problem.law.domain(problem.base[i])
+            low, high = held.low, held.high
+            out[name] = (ends[0] if low is None else low, ends[1] if high is None else high)
+            words = held.calibration
+    return out, f"profile of the objective, {words}; derived quantities: {found.method}"

@@ -176,7 +176,7 @@ def freeze(
     known = identity(target, fit.convention)
     if known["run_id"] is not None and known["run_id"] in fit.data["row"]:
         raise AnalysisError(f"target {known['run_id']!r} is in the fitted set; hold it out (role = holdout)")
-    point = fit.predict({k: [v] for k, v in given.items()}, level=level).iloc[0]
+    point = fit.predict({k: [v] for k, v in given.items()}, level=level).frame.iloc[0]
     extrapolation = known["C"] / max(fit.data["C"])
     parts, method = _parts(fit, float(point["se_log"]), backtest, extrapolation)
     se = float(np.sqrt(sum(v**2 for v in parts.values())))

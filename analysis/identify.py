@@ -7,6 +7,8 @@ less than a factor of ten (it is the size of its term at N = 1 or D = 1, far out
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from scipy import stats
 
 from analysis.allocation import split_terms
 from analysis.laws import Law
-from analysis.solver import Problem, Solution, linear_start, minimise, solve
+from analysis.problem import Problem
+from analysis.solver import Solution, linear_start, minimise, solve
 
 NEAR = 0.25  # half-width of an identified exponent or offset, relative
 DECADE = 10.0  # full width of an identified coefficient, as a factor
@@ -24,64 +27,82 @@ PROPORTIONAL = 0.03  # spread of log D about its line in log N, relative to the 
 Verdict = dict[str, Any]
 
 
-def shortage(law: Law, logs: dict[str, np.ndarray], fixed: dict[str, float]) -> str:
+def shortage(problem: Problem) -> str:
     """Why this table can determine nothing of the law; empty when it may."""
-    rows = len(next(iter(logs.values())))
-    free = [name for name in law.names if name not in fixed]
+    law, rows = problem.law, len(problem.target)
+    free = [name for i, name in enumerate(problem.names) if problem.free[i]]
     found = []
     if rows <= len(free):
         names = ", ".join(free)
         found.append(
             f"{rows} usable runs for {len(free)} free parameters ({names}); needs at least {len(free) + 1}"
         )
-    need = 2 + (law.offset is not None and law.offset not in fixed)
+    need = 2 + (law.offset is not None and law.offset not in problem.fixed)
     for x in law.inputs:
-        levels = len(np.unique(np.round(logs[x], 2)))
-        varies = any(e not in fixed for p in law.terms.values() for key, e in p.items() if key == x)
-        if varies and levels < need:
-            what = {"N": "model size", "D": "token count", "C": "compute budget"}[x]
+        # sizes read off a plot repeat within 0.1 %
+        v = problem.inputs[x]
+        levels = len(np.unique(np.round(np.log(v), 2))) if (v > 0).all() else len(np.unique(v))
+        varies = any(e not in problem.fixed for p in law.terms.values() for key, e in p.items() if key == x)
+        if law.terms and varies and levels < need:
+            what = {"N": "model size", "D": "token count", "C": "compute budget"}.get(x, "value")
             plural = "s" if levels > 1 else ""
             found.append(f"{levels} distinct {what}{plural} ({x}); its exponent needs at least {need}")
+        elif not law.terms and levels < 2:
+            found.append(f"{x} is {v[0]:g} in every run; the law cannot show what depends on it")
     return "; ".join(found)
 
 
-def proportional(logs: dict[str, np.ndarray]) -> str:
+def proportional(inputs: Mapping[str, np.ndarray]) -> str:
     """A sentence when D follows a power of N throughout the table, else empty."""
-    if not {"N", "D"} <= set(logs):
+    if not {"N", "D"} <= set(inputs):
         return ""
-    n, d = logs["N"] - logs["N"].mean(), logs["D"] - logs["D"].mean()
-    slope = float((n @ d) / (n @ n))
+    log_n, log_d = np.log(inputs["N"]), np.log(inputs["D"])
+    n, d = log_n - log_n.mean(), log_d - log_d.mean()
+    slope = float((n @ d) / max(float(n @ n), 1e-300))
     if np.std(d - slope * n) > PROPORTIONAL * np.std(d):
         return ""
     if abs(slope - 1) < 0.02:
-        return f"D is proportional to N in this table (D = {np.exp(np.mean(logs['D'] - logs['N'])):.3g} N)"
+        return f"D is proportional to N in this table (D = {np.exp(np.mean(log_d - log_n)):.3g} N)"
     return f"D follows N^{slope:.2f} throughout this table"
 
 
-def rivals(problem: Problem, solution: Solution) -> tuple[list[dict[str, float]], float | None]:
-    """Other optima that fit as well at the noise level, and the objective reached from the exchanged optimum
-    ((A, alpha) with (B, beta)), if the law has such a pair."""
-    law = problem.law
+def rivals(problem: Problem, solution: Solution) -> tuple[list[np.ndarray], float | None]:
+    """Other optima (plain coordinates) that fit as well at the noise level, and the objective reached from
+    the exchanged optimum ((A, alpha) with (B, beta)), if the law has such a pair."""
+    law, names = problem.law, problem.names
     ends, end_values, exchanged = solution.ends, solution.end_values, None
     pair = split_terms(law)
-    if pair and not {pair[1], pair[3]} & set(problem.fixed):
-        i, j = law.names.index(pair[1]), law.names.index(pair[3])
-        u = solution.u.copy()
-        u[i], u[j] = u[j], u[i]
-        start = linear_start(problem, u[len(law.terms) :])
+    if pair and {pair[1], pair[3]} <= set(names) and not {pair[1], pair[3]} & set(problem.fixed):
+        i, j = names.index(pair[1]), names.index(pair[3])
+        x = problem.parameters(problem.shift(solution.u, 1.0))[None]
+        x[:, [i, j]] = x[:, [j, i]]
+        x = linear_start(problem, x, problem.y, problem.w)[0]
+        start = problem.coordinates(dict(zip(names, x, strict=True)))
         end, value, _ = minimise(problem, start[None])
         ends, end_values = np.vstack([ends, end]), np.append(end_values, value)
         exchanged = float(value[0])
-    close = end_values <= solution.value + indifference(problem, solution)
-    heads = len(law.terms)
-    best = solution.u[heads:]
-    if not len(best) or not close.any():
+    # those that ended at the optimum are no rivals; one that stopped early in one flat valley neither
+    near = (end_values <= solution.value + indifference(problem, solution)) & _moved(
+        problem, solution, ends
+    ).any(1)
+    if not near.any():
         return [], exchanged
-    # a start that stopped early in one flat valley is no second optimum
-    ends, _, done = minimise(problem, ends[close])
-    far = np.abs(ends[:, heads:] - best).max(1) > SAME * np.abs(best).max()
-    found = [law.parameters(problem.shift(u, 1.0)) for u in ends[done & far]]
-    return found, exchanged
+    ends, _, done = minimise(problem, ends[near])
+    far = done & _moved(problem, solution, ends).any(1)
+    return [problem.shift(u, 1.0) for u in ends[far]], exchanged
+
+
+def _moved(problem: Problem, solution: Solution, ends: np.ndarray) -> np.ndarray:
+    """(R, P) which coordinates lie elsewhere than at the optimum. Coefficients of a power sum follow their
+    exponents and do not count."""
+    curved = np.array([not (problem.law.terms and p in problem.law.linear) for p in problem.base])
+    best, gap = solution.u, np.abs(ends - solution.u)
+    if problem.law.terms:
+        return (gap > SAME * np.abs(best[curved & problem.free]).max(initial=1e-9)) & curved & problem.free
+    width = np.where(
+        problem.in_log, 0.5 * np.log(DECADE), NEAR * np.abs(best) + 0.01 * (problem.box[1] - problem.box[0])
+    )
+    return (gap > width) & problem.free
 
 
 def offset_free(problem: Problem, solution: Solution) -> bool:
@@ -90,54 +111,58 @@ def offset_free(problem: Problem, solution: Solution) -> bool:
     offset = problem.law.offset
     if offset is None or offset in problem.fixed:
         return False
-    without = Problem(
-        problem.law, problem.logs, problem.log_loss, problem.loss, {**problem.fixed, offset: 0.0}
-    )
-    return solve(without).value <= solution.value + indifference(problem, solution)
+    without = replace(problem, fixed={**problem.fixed, offset: 0.0})
+    return solve(without, keep=6).value <= solution.value + indifference(problem, solution)
 
 
-def indifference(problem: Problem, solution: Solution) -> float:
-    """The rise of the objective that noise explains: half a chi2(1) at 95 %, times the robust scale^2."""
-    r = problem.log_loss - np.logaddexp.reduce(problem.design @ solution.u, axis=0)
+def noise_square(problem: Problem, u: np.ndarray) -> float:
+    """The robust variance of residuals on the scale of the objective: psi'psi / d.f. / share inside delta."""
+    r = problem.y - problem.model.fitted(u[None])[0]
     psi = problem.loss.psi(r)
     degrees = max(len(r) - int(problem.free.sum()), 1)
     inside = max(float(np.mean(np.abs(r) <= problem.loss.delta)), 1 / len(r))
-    return float(0.5 * stats.chi2.ppf(0.95, 1) * (psi @ psi) / degrees / inside)
+    return float(problem.w @ psi**2 / degrees / inside)
+
+
+def indifference(problem: Problem, solution: Solution, level: float = 0.95) -> float:
+    """The rise of the objective that noise explains: half a chi2(1) at ``level``, times the noise square."""
+    return 0.5 * float(stats.chi2.ppf(level, 1)) * noise_square(problem, solution.u)
 
 
 def verdicts(
-    law: Law,
+    problem: Problem,
+    solution: Solution,
     point: dict[str, float],
     intervals: dict[str, tuple[float, float]],
-    *,
-    fixed: dict[str, float],
     ambiguous: tuple[str, frozenset[str]],
-    zero: tuple[str, ...],
-    smallest_loss: float,
 ) -> dict[str, Verdict]:
     """One verdict per parameter and derived quantity in ``intervals``."""
-    out = {}
-    hit = {e for c in zero for e in law.terms[c].values()}
+    law, zero, out = problem.law, solution.zero, {}
+    base = dict(zip(problem.names, problem.base, strict=True))
+    gone = {base[c] for c in zero}
+    hit = {e for c in gone for e in law.terms.get(c, {}).values()}
     why, unclear = ambiguous
     for name, (low, high) in intervals.items():
-        if name in fixed:
-            out[name] = {"verdict": "yes", "reason": f"fixed by you at {fixed[name]:g}"}
-        elif name in hit or (zero and name in ("a", "b") and hit):
+        kind = base.get(name, name)
+        held = problem.held(problem.names.index(name)) if name in base else None
+        if held is not None:
+            out[name] = {"verdict": "yes", "reason": f"fixed by you at {held:g}"}
+        elif kind in hit or (zero and name in ("a", "b") and hit):
             out[name] = {"verdict": "no", "reason": "its term vanished: the best fit has coefficient 0"}
-        elif name in unclear:
+        elif kind in unclear or name in unclear:
             out[name] = {"verdict": "no", "reason": why}
-        elif name in law.exponents and not _inside(point[name], law.domain(name)):
-            out[name] = {"verdict": "no", "reason": f"at the edge of its domain {law.domain(name)}"}
-        elif name in law.coefficients and name != law.offset:
+        elif name in solution.bound:
+            ends = problem.bounds.get(name, problem.bounds.get(kind, law.domain(kind)))
+            out[name] = {"verdict": "no", "reason": f"at the edge of its domain {ends}"}
+        elif name in base and law.in_log(kind) and kind != law.offset:
             out[name] = _coefficient(low, high)
         else:
-            ceiling = 0.95 * smallest_loss if name == law.offset else (1.0 if name in ("a", "b") else 1.5)
-            out[name] = _bounded(point[name], low, high, ceiling)
+            smallest = 0.95 * float(problem.target.min())
+            most = law.domain(kind)[1] if not law.terms and name in base else 1.5
+            ceiling = smallest if kind == law.offset else 1.0 if name in ("a", "b") else 0.95 * most
+            width = 0.05 * np.ptp(law.domain(kind)) if name in base and law.domain(kind)[0] < 0 else 0.0
+            out[name] = _bounded(point[name], low, high, ceiling, float(width) if np.isfinite(width) else 0.0)
     return out
-
-
-def _inside(value: float, domain: tuple[float, float]) -> bool:
-    return domain[0] * (1 + 1e-6) < value < domain[1] * (1 - 1e-6)
 
 
 def _coefficient(low: float, high: float) -> Verdict:
@@ -147,19 +172,17 @@ def _coefficient(low: float, high: float) -> Verdict:
     return {"verdict": "no", "reason": f"interval spans {wide}, more than {DECADE:g}"}
 
 
-def _bounded(value: float, low: float, high: float, ceiling: float) -> Verdict:
-    if value > 0 and low >= (1 - NEAR) * value and high <= (1 + NEAR) * value:
-        return {
-            "verdict": "yes",
-            "reason": f"interval within +-{max(high / value - 1, 1 - low / value):.0%} of it",
-        }
-    width = f"interval {low:.3g} to {high:.3g} is wider than +-{NEAR:.0%}"
-    upper, lower = high <= ceiling, value > 0 and low >= 0.5 * value
-    if upper:
-        return {"verdict": "one_sided", "reason": width, "bound": {"upper": high}}
-    if lower:
-        return {"verdict": "one_sided", "reason": width, "bound": {"lower": low}}
-    return {"verdict": "no", "reason": width}
+def _bounded(value: float, low: float, high: float, ceiling: float, width: float = 0.0) -> Verdict:
+    reach = max(NEAR * abs(value), width)
+    if reach > 0 and low >= value - reach and high <= value + reach:
+        share = max(high - value, value - low) / abs(value) if value else 0.0
+        return {"verdict": "yes", "reason": f"interval within +-{share:.0%} of it"}
+    wide = f"interval {low:.3g} to {high:.3g} is wider than +-{NEAR:.0%}"
+    if high <= ceiling:
+        return {"verdict": "one_sided", "reason": wide, "bound": {"upper": high}}
+    if value > 0 and low >= 0.5 * value:
+        return {"verdict": "one_sided", "reason": wide, "bound": {"lower": low}}
+    return {"verdict": "no", "reason": wide}
 
 
 def ambiguity(problem: Problem, solution: Solution) -> tuple[str, frozenset[str]]:
@@ -170,32 +193,37 @@ def ambiguity(problem: Problem, solution: Solution) -> tuple[str, frozenset[str]
     again = ""
     if exchanged is not None and exchanged <= solution.value + indifference(problem, solution):
         again = f"; refitted from the exchanged optimum: objective {exchanged:.6g}, here {solution.value:.6g}"
-    sentence = proportional(problem.logs)
-    if sentence and len([e for e in law.exponents if e not in problem.fixed]) > 1:
+    sentence = proportional(problem.inputs)
+    if law.terms and sentence and len([e for e in law.exponents if e not in problem.fixed]) > 1:
         names = {n for n in (*law.names, "a", "b") if n != law.offset}
         if law.offset is not None and offset_free(problem, solution):
             names.add(law.offset)
         return f"{sentence}, so that its terms can be exchanged{again}", frozenset(names)
     if not others:
         return "", frozenset()
-    best = law.parameters(problem.shift(solution.u, 1.0))
-    moved = {e for e in law.exponents for o in others if abs(o[e] - best[e]) > SAME * best[e]}
-    names = moved | {c for c, powers in law.terms.items() if moved & set(powers.values())} | {"a", "b"}
-    offset = law.offset
-    if offset is not None and any(abs(o[offset] - best[offset]) > SAME * best[offset] for o in others):
-        names.add(offset)
-    other = max(others, key=lambda o: max(abs(o[e] - best[e]) for e in law.exponents))
-    text = ", ".join(f"{name} = {other[name]:.3g}" for name in (offset, *law.exponents) if name)
+    moved = _moved(problem, solution, problem.shift(np.array(others), -1.0))
+    best = problem.parameters(problem.shift(solution.u, 1.0))
+    found = problem.parameters(np.array(others))
+    names = {problem.base[i] for i in np.flatnonzero(moved.any(0))}
+    names |= {c for c, powers in law.terms.items() if names & set(powers.values())} | {"a", "b"}
+    at = [i for i, p in enumerate(problem.base) if p == law.offset]
+    if at and (np.abs(found[:, at] - best[at]) > SAME * best[at]).any():
+        names.add(str(law.offset))
+    other = found[np.argmax(np.abs(others - problem.shift(solution.u, 1.0)).max(1))]
+    shown = [i for i, p in enumerate(problem.base) if p not in law.linear or p == law.offset]
+    text = ", ".join(f"{problem.names[i]} = {other[i]:.3g}" for i in shown)
     return f"another optimum fits as well at the noise level ({text}){again}", frozenset(names)
 
 
 def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: str) -> dict[str, str]:
     """``{code, message, advice}``; the worst finding decides the code."""
     weak = [name for name, v in identified.items() if v["verdict"] != "yes"]
-    if solution.zero:
-        code = "at_bound"
-        message = f"the best fit has {', '.join(f'{c} = 0' for c in solution.zero)}"
-        advice = "fit a law without this term, or add runs where it matters"
+    if solution.zero or (solution.bound and not ambiguous):
+        at = [f"{c} = 0" for c in solution.zero] + [
+            f"{name} at the edge of its domain" for name in solution.bound
+        ]
+        code, message = "at_bound", f"the best fit has {', '.join(at)}"
+        advice = "fit a law without this term, widen the domain, or add runs where it matters"
     elif ambiguous:
         code, message = "several_optima", ambiguous
         advice = "vary D at fixed N (isoFLOP design); predictions inside the data remain valid"
@@ -208,9 +236,6 @@ def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguo
             "add runs over a wider range, or fix a parameter that you know; predictions keep their interval"
         )
     else:
-        code, message, advice = (
-            "ok",
-            f"all parameters of {law.name} are identified",
-            "check the residuals and a back-test",
-        )
+        code, message = "ok", f"all parameters of {law.name} are identified"
+        advice = "check the residuals and a back-test"
     return {"code": code, "message": message, "advice": advice}

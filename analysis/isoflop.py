@@ -122,8 +122,7 @@ def minima(table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, 
     if not len(frame):
         message = f"no usable runs with role {', '.join(roles)}; exponents need two interior minima"
         return IsoFlop(convention, (), None, None, None, message, tuple(excluded))
-    frame["_budget"] = budgets(frame)
-    found = tuple(_minimum(float(c), rows) for c, rows in frame.groupby("_budget", sort=True))
+    found = tuple(_minimum(*curve) for curve in curves(frame))
     inside = [m for m in found if m.interior]
     if len(inside) < 2:
         message = f"{len(inside)} of {len(found)} budgets have an interior minimum; exponents need two"
@@ -136,45 +135,35 @@ def minima(table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, 
     return IsoFlop(convention, found, size, tokens, loss, message, tuple(excluded))
 
 
-def _minimum(budget: float, rows: Any) -> Minimum:
-    # repeated sizes (seeds) are averaged in log, so that a repeated size has no extra weight
-    logs = np.log(rows[["N", "D", "L"]])
-    logs["key"] = np.log(rows["N"]).round(4)
-    logs = logs.groupby("key").mean().sort_values("N")
-    x, y, d = (logs[name].to_numpy(float) for name in ("N", "L", "D"))
+def curves(frame: Any) -> list[tuple[float, int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Per budget: FLOPs, runs, and log N (rising), log L, log D of its sizes. Repeated sizes (seeds) are
+    averaged in log, so that they have no extra weight."""
+    out = []
+    for budget, rows in frame.assign(_budget=budgets(frame)).groupby("_budget", sort=True):
+        logs = np.log(rows[["N", "L", "D"]].astype(float)).assign(key=np.log(rows["N"]).round(4))
+        logs = logs.groupby("key").mean().sort_values("N")
+        out.append((float(budget), len(rows), *(logs[name].to_numpy(float) for name in ("N", "L", "D"))))
+    return out
+
+
+def _minimum(budget: float, count: int, x: np.ndarray, y: np.ndarray, d: np.ndarray) -> Minimum:
     centre = float(x.mean())
-    shown = {"centre": centre, "sizes": tuple(np.exp(x).tolist()), "losses": tuple(np.exp(y).tolist())}
-    empty = {"N": None, "D": None, "loss": None, "se_log_N": None, "interior": False}
+    (c2, c1, c0), se = _parabola(x - centre, y) if len(x) > 2 else ((0.0, 0.0, float(y.mean())), None)
+    best = -c1 / (2 * c2) if c2 > 0 else np.nan
     if len(x) < 3:
-        flat = (float(y.mean()), 0.0, 0.0)
-        return Minimum(
-            budget,
-            len(rows),
-            **empty,
-            reason=f"{len(x)} sizes; a parabola needs 3",
-            coefficients=flat,
-            **shown,
-        )
-    (c2, c1, c0), se = _parabola(x - centre, y)
-    coefficients = (c0, c1, c2)
-    if c2 <= 0:
-        return Minimum(budget, len(rows), **empty, reason="not convex", coefficients=coefficients, **shown)
-    best = -c1 / (2 * c2)
-    if not (x[0] < best + centre < x[-1]) or int(np.argmin(y)) in (0, len(y) - 1):
-        side = "smallest" if best + centre <= x[len(x) // 2] else "largest"
-        return Minimum(
-            budget,
-            len(rows),
-            **empty,
-            reason=f"minimum at the {side} size",
-            coefficients=coefficients,
-            **shown,
-        )
+        reason = f"{len(x)} sizes; a parabola needs 3"
+    elif c2 <= 0:
+        reason = "not convex"
+    elif not (x[0] < best + centre < x[-1]) or int(np.argmin(y)) in (0, len(y) - 1):
+        reason = f"minimum at the {'smallest' if best + centre <= x[len(x) // 2] else 'largest'} size"
+    else:
+        reason = ""
     near = np.polyfit(x - centre, d, min(2, len(x) - 1))  # log D is nearly linear in log N at fixed C
+    found = [best + centre, np.polyval(near, best), c0 + c1 * best / 2]
+    n, tokens, loss = (None if reason else float(np.exp(v)) for v in found)
     return Minimum(
-        budget, len(rows), N=float(np.exp(best + centre)), D=float(np.exp(np.polyval(near, best))),
-        loss=float(np.exp(c0 - c1**2 / (4 * c2))), se_log_N=se, interior=True, reason="",
-        coefficients=coefficients, **shown,
+        budget, count, n, tokens, loss, None if reason else se, not reason, reason, centre, (c0, c1, c2),
+        tuple(np.exp(x).tolist()), tuple(np.exp(y).tolist()),
     )  # fmt: skip
 
 

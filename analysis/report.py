@@ -12,10 +12,7 @@ from analysis.text import ORIGINS, count, number
 
 
 def study_summary(
-    fit: Fit,
-    isoflop: IsoFlop | None = None,
-    backtest: BackTest | None = None,
-    trials: Sequence[Trial] = (),
+    fit: Fit, isoflop: IsoFlop | None = None, backtest: BackTest | None = None, trials: Sequence[Trial] = ()
 ) -> str:
     """The text that ends a study: law or what is not identified, isoFLOP exponents, back-test, and of each
     held-out run the forecast with its sensitivity to the offset and its score."""
@@ -123,7 +120,7 @@ def _score(score: Score) -> list[str]:
     where = "inside" if score.inside else "OUTSIDE"
     lines = [
         f"  measured {score.loss:.4f}, forecast {score.prediction:.4f}: error {score.error:+.2%}, "
-        f"{score.standard_errors:+.2f} standard errors, {where} the {score.level:.0%} interval",
+        f"{score.standard_errors:+.2f} standard errors, {where} the {score.level:.0%} interval"
     ]
     if not score.inside:
         lines.append("  the interval failed here: do not trust the law this far")

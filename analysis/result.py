@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.allocation import Cost, exponents
+from analysis import allocation as derived
+from analysis.allocation import Cost
 from analysis.errors import AnalysisError
-from analysis.intervals import interval
+from analysis.intervals import intervals
 from analysis.laws import Law
+from analysis.prediction import Prediction
+from analysis.problem import Loss, Problem
 from analysis.tables import CONVENTIONS
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from analysis.profile import Profile
+
+SCHEMA = 2
 CODES = ("ok", "partly_identified", "at_bound", "several_optima", "not_converged", "not_identified")
+FAR = 10.0  # times the largest compute fitted, beyond which a prediction says so
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,12 @@ class Fit:
     ``params``: value where the verdict in ``identified`` is ``yes``, else None. ``solution``: every parameter
     at the optimum (empty if nothing is identified); predictions use it, claims should not.
     ``identified``: per parameter and for a, b (N* ~ C^a, D* ~ C^b) ``{verdict, reason[, bound]}``.
-    ``data``: the rows fitted, as columns row, label, cluster, N, D, C, L, residual (log L - log law).
-    ``noise``: standard deviations of log residuals (``sd_log``, with ``degrees``; ``robust_sd_log``) and of
-    repeated seeds (``seeds``). ``replicates``: coordinates (logs of coefficients, exponents).
+    ``data``: the rows fitted, as columns row, label, cluster, the inputs, N, D, C where known, L, residual
+    (log L - log law; without logs where ``setup["space"]`` is raw).
+    ``noise``: standard deviations of the residuals (``sd_log``, with ``degrees``; ``robust_sd_log``) and of
+    repeated seeds (``seeds``); ``clusters_alike_p`` of the permutation test that clusters share noise.
+    ``replicates``: coordinates (logs of coefficients, exponents). ``others``: parameters under objectives
+    that disagree by more than the interval. ``setup``: columns and bounds asked for.
     """
 
     law: Law
@@ -49,6 +60,8 @@ class Fit:
     data: dict[str, tuple[Any, ...]]
     notes: tuple[str, ...]
     replicates: tuple[tuple[float, ...], ...]
+    setup: dict[str, Any] = field(default_factory=dict)
+    others: tuple[dict[str, Any], ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -64,81 +77,217 @@ class Fit:
     def level(self) -> float:
         return self.intervals["level"]
 
-    def predict(self, rows: pd.DataFrame | Mapping[str, Any], *, level: float | None = None) -> pd.DataFrame:
-        """Loss at ``rows``: a table of runs, or the inputs N, D, C (those the law needs).
+    @cached_property
+    def problem(self) -> Problem:
+        """The numerical problem that was solved, again."""
+        kind, delta = self.objective["kind"], self.objective["delta"]
+        group = np.array(self.data["group"], int) if "group" in self.data else None
+        return Problem(
+            self.law, {x: np.array(self.data[x]) for x in self.law.inputs}, np.array(self.data["L"]),
+            Loss(np.inf if delta is None else delta, raw=kind == "raw-ls"), self.fixed,
+            np.array(self.data["weight"]) if "weight" in self.data else None, self.setup["bounds"],
+            group, tuple(self.setup["labels"]), tuple(self.setup["own"]),
+        )  # fmt: skip
 
-        Columns: the inputs, ``loss``, ``low, high`` (confidence: the law), ``new_low, new_high`` (prediction:
-        a new run, residual scale included), ``se_log`` (of the law) and ``extrapolation`` (C beyond the
-        largest C fitted; empty where C is unknown). Raises AnalysisError.
-        """
-        self._need("predict")
-        level = self.level if level is None else level
-        inputs = self._inputs(rows)
-        out = pd.DataFrame(inputs)
-        point = np.exp(self.law.log_value(self.law.coordinates(self.solution), inputs))
-        draws = np.exp(self.law.log_value(np.array(self.replicates), inputs))
-        degrees = self.intervals["degrees"]
-        bounds = [interval(p, draws[:, i], level, degrees) for i, p in enumerate(point)]
-        out["loss"] = point
-        out["low"], out["high"] = np.array(bounds).T
-        deviations = np.log(draws) - np.log(point)
-        out["se_log"] = np.sqrt(np.mean(deviations**2, axis=0))
-        reach = stats.t.ppf(0.5 + level / 2, degrees) * np.hypot(out["se_log"], self.noise["sd_log"])
-        out["new_low"], out["new_high"] = point * np.exp(-reach), point * np.exp(reach)
-        out["extrapolation"] = out["C"] / max(self.data["C"]) if "C" in out else np.nan
+    @cached_property
+    def _draws(self) -> np.ndarray:
+        return np.array(self.replicates)
+
+    @cached_property
+    def _point(self) -> np.ndarray:
+        return self.problem.shift(self.problem.coordinates(self.solution), 1.0)[None]
+
+    @property
+    def cov(self) -> pd.DataFrame:
+        """Covariance of the parameters over the replicates, in their own units. Raises AnalysisError."""
+        self._need("give a covariance")
+        names = list(self.solution)
+        return pd.DataFrame(np.cov(self.problem.parameters(self._draws).T, ddof=0), names, names)
+
+    def ci(self, level: float | None = None) -> pd.DataFrame:
+        """Per parameter and for a, b: estimate, low, high, verdict, reason; what is not identified is nan,
+        what is one-sided has its bound only. Another ``level`` than the fit's comes from the replicates."""
+        rows = {}
+        again = self._intervals_at(level) if level not in (None, self.level) and self.usable else None
+        for name, found in self.identified.items():
+            low, high = (again or self.intervals["params"]).get(name, (np.nan, np.nan))
+            value = self.params.get(name, self.optimum.get(name))
+            bound = found.get("bound", {})
+            if found["verdict"] != "yes":
+                low = low if "lower" in bound else np.nan
+                high = high if "upper" in bound else np.nan
+            rows[name] = (np.nan if value is None else value, low, high, found["verdict"], found["reason"])
+        return pd.DataFrame.from_dict(
+            rows, orient="index", columns=["estimate", "low", "high", "verdict", "reason"]
+        )
+
+    def _intervals_at(self, level: float) -> dict[str, tuple[float, float]]:
+        x, out = self.problem.parameters(self._draws), {}
+        for i, name in enumerate(self.solution):
+            value = np.array([self.solution[name]])
+            log = bool(self.problem.in_log[i] or self.law.terms)
+            low, high = intervals(value, x[:, [i]], level, self.intervals["degrees"], log=log)
+            out[name] = (float(low[0]), float(high[0]))
+        if self.optimum:
+            here, there = (
+                derived.best_exponents(self.problem, u, self._cost()) for u in (self._point, self._draws)
+            )
+            for i, name in enumerate(("a", "b")):
+                low, high = intervals(here[i], there[i][:, None], level, self.intervals["degrees"], log=False)
+                out[name] = (float(low[0]), float(high[0]))
         return out
 
-    def optimal(self, flops: float | np.ndarray, *, level: float | None = None) -> pd.DataFrame:
-        """Compute-optimal N* and D* at ``flops`` with intervals, and the loss there. C = kappa N^gamma D
-        comes from the fitted table (``optimum["cost"]``). Raises AnalysisError."""
+    def predict(
+        self,
+        rows: pd.DataFrame | Mapping[str, Any] | None = None,
+        *,
+        level: float | None = None,
+        **inputs: Any,
+    ) -> Prediction:
+        """Loss at ``rows``: a table of runs, or the inputs that the law needs, as ``predict(N=1e9, D=2e10)``.
+        With C alone, at the N and D that are best for it. Raises AnalysisError."""
+        self._need("predict")
+        level = self.level if level is None else level
+        asked: Any = inputs if rows is None else rows
+        at = self._known(asked)
+        if set(at) == {"C"} and {"N", "D"} == set(self.law.inputs):
+            best = self._optimal(at["C"], level, self._group(asked, len(at["C"])))
+            at, out = {x: best[x].to_numpy() for x in "NDC"}, best
+        else:
+            at = self._complete(at)
+            out = pd.DataFrame(at)
+        group = self._group(asked, len(out))
+        point = derived.values(self.problem, self._point, at, group)[0]
+        draws = derived.values(self.problem, self._draws, at, group)
+        degrees, log = self.intervals["degrees"], self.setup["space"] == "log"
+        out["loss"] = point
+        out["low"], out["high"] = intervals(point, draws, level, degrees, log=log)
+        with np.errstate(all="ignore"):
+            deviations = np.log(draws) - np.log(point) if log else draws - point
+        out["se_log"] = np.sqrt(np.mean(deviations**2, axis=0))
+        reach = stats.t.ppf(0.5 + level / 2, degrees) * np.hypot(out["se_log"], self.noise["sd_log"])
+        out["new_low"] = point * np.exp(-reach) if log else point - reach
+        out["new_high"] = point * np.exp(reach) if log else point + reach
+        out["extrapolation"] = self._extrapolation(at)
+        return Prediction(out, level, self.intervals["method"], self.setup["space"], self._warnings(out))
+
+    def _warnings(self, out: pd.DataFrame) -> tuple[str, ...]:
+        notes = []
+        far = float(out["extrapolation"].to_numpy().max(initial=0.0))
+        if far > FAR:
+            notes.append(f"{far:.3g}x beyond the data: intervals assume that the law holds there")
+        if self.status["code"] == "several_optima":
+            notes.append(f"{self.status['message']}; off the line of the data the optima disagree")
+        return tuple(notes)
+
+    def _extrapolation(self, at: Mapping[str, np.ndarray]) -> np.ndarray:
+        if "C" in at and "C" in self.data:
+            return at["C"] / max(self.data["C"])
+        ratios = [np.asarray(at[x]) / max(self.data[x]) for x in self.law.inputs if max(self.data[x]) > 0]
+        return np.max(ratios, axis=0) if ratios else np.full(len(next(iter(at.values()))), np.nan)
+
+    def optimal(
+        self, flops: float | np.ndarray, *, level: float | None = None, group: str | None = None
+    ) -> pd.DataFrame:
+        """Compute-optimal N* and D* at ``flops`` with intervals, and the loss there with its own. C = kappa
+        N^gamma D comes from the fitted table (``optimum["cost"]``). Raises AnalysisError."""
         self._need("say what is optimal")
-        cost = Cost(**self.optimum["cost"]) if self.optimum else None
-        found = cost and exponents(self.law, self.law.coordinates(self.solution), cost)
-        if not cost or found is None:
+        self._cost()
+        more = {} if group is None else {str(self.setup["groups"]): group}
+        return self.predict({"C": np.atleast_1d(np.asarray(flops, float)), **more}, level=level).frame
+
+    def _cost(self) -> Cost:
+        if not self.optimum:
             raise AnalysisError(
                 f"law {self.law.name!r} has no optimal allocation; use one in N and D, as chinchilla"
             )
-        level = self.level if level is None else level
-        c = np.atleast_1d(np.asarray(flops, float))
-        a, _, log_g = found
-        n = np.exp(log_g + a * np.log(c))
-        ra, _, rg = exponents(self.law, np.array(self.replicates), cost) or found
-        draws = np.exp(rg[:, None] + ra[:, None] * np.log(c))
-        bounds = [interval(p, draws[:, i], level, self.intervals["degrees"]) for i, p in enumerate(n)]
-        d = cost.tokens(n, c)
-        out = pd.DataFrame({"C": c, "N": n, "D": d})
-        out["N_low"], out["N_high"] = np.array(bounds).T
-        out["loss"] = np.exp(
-            self.law.log_value(self.law.coordinates(self.solution), {"N": n, "D": d, "C": c})
-        )
-        return out
+        return Cost(**self.optimum["cost"])
+
+    def _optimal(self, c: np.ndarray, level: float, group: np.ndarray) -> pd.DataFrame:
+        cost, found = self._cost(), {}
+        for x, g in zip(c, group, strict=True):
+            n, draws = (
+                derived.best(self.problem, u, cost, float(x), int(g)) for u in (self._point, self._draws)
+            )
+            draws = draws[np.isfinite(draws)] if np.isfinite(draws).any() else n
+            sides = {"N": (n, draws), "D": (cost.tokens(n, x), cost.tokens(draws, x))}
+            for name, (value, many) in sides.items():
+                low, high = intervals(value, many[:, None], level, self.intervals["degrees"])
+                for key, v in ((name, value[0]), (f"{name}_low", low[0]), (f"{name}_high", high[0])):
+                    found.setdefault(key, []).append(v)
+        return pd.DataFrame({"C": c, **found})
+
+    def profile(
+        self, name: str, *, level: float | None = None, simulations: int = 199, seed: int = 0
+    ) -> Profile:
+        """The objective over a free parameter, everything else solved again; ``simulations`` calibrate its
+        threshold (0: the robust noise square). Raises AnalysisError."""
+        from analysis.profile import profile
+        from analysis.solver import solve
+
+        self._need("be profiled")
+        at = list(self.problem.names).index(name) if name in self.problem.names else None
+        if at is None or not self.problem.free[at]:
+            raise AnalysisError(f"profile of {name!r}: choose a free parameter of {', '.join(self.solution)}")
+        return profile(
+            self.problem, solve(self.problem), name, level=self.level if level is None else level,
+            cluster=np.array(self.data["cluster"]), simulations=simulations, seed=seed,
+        )  # fmt: skip
 
     def _need(self, what: str) -> None:
         if not self.usable:
             raise AnalysisError(f"fit of {self.law.name!r} cannot {what}: {self.status['message']}")
 
-    def _inputs(self, rows: pd.DataFrame | Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def _known(self, rows: Any) -> dict[str, np.ndarray]:
         size, per_token, _ = CONVENTIONS[self.convention]
         columns = {"N": size, "D": "tokens", "C": "flops"}
         out = {}
-        for x in ("N", "D", "C"):
-            key = x if x in rows else columns[x]
+        for x in dict.fromkeys(("N", "D", "C", *self.law.inputs)):
+            key = x if x in rows else columns.get(x, x)
             if key in rows:
                 out[x] = np.atleast_1d(np.asarray(rows[key], float))
         if per_token is not None and {"N", "D"} <= set(out):
             out["C"] = per_token * out["N"] * out["D"]
+        return dict(zip(out, np.broadcast_arrays(*out.values()), strict=True)) if out else {}
+
+    def _complete(self, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        columns = {"N": CONVENTIONS[self.convention][0], "D": "tokens", "C": "flops"}
         missing = [x for x in self.law.inputs if x not in out]
         if missing:
             raise AnalysisError(
-                f"prediction needs {', '.join(missing)} (columns {[columns[x] for x in missing]})"
+                f"prediction needs {', '.join(missing)} (columns {[columns.get(x, x) for x in missing]})"
             )
-        return dict(zip(out, np.broadcast_arrays(*out.values()), strict=True))
+        logged = [x for x in self.law.inputs if self.law.terms or x in "NDC"]
+        bad = [f"{x} = {v.min():g}" for x in logged if not ((v := out[x]) > 0).all() or np.isinf(v).any()]
+        if bad:
+            raise AnalysisError(f"prediction at {', '.join(bad)}: inputs must be finite and positive")
+        return out
+
+    def _group(self, rows: Any, count: int) -> np.ndarray:
+        """Index of the group of each row asked for."""
+        column, labels = self.setup["groups"], list(self.setup["labels"])
+        if column is None:
+            return np.zeros(count, int)
+        if column not in rows:
+            raise AnalysisError(f"prediction needs {column!r}: one of {', '.join(labels)}")
+        asked = [str(x) for x in np.atleast_1d(np.asarray(rows[column], object))]
+        unknown = sorted(set(asked) - set(labels))
+        if unknown:
+            raise AnalysisError(
+                f"{column} = {', '.join(unknown)} was not fitted; choose of {', '.join(labels)}"
+            )
+        return np.broadcast_to([labels.index(x) for x in asked], (count,))
 
     def summary(self) -> str:
         """The fit as text for a terminal."""
         from analysis.text import fit_text
 
         return fit_text(self)
+
+    def _repr_html_(self) -> str:
+        from analysis.text import fit_html
+
+        return fit_html(self)
 
     def __str__(self) -> str:
         return self.summary()
@@ -149,20 +298,27 @@ class Fit:
         return json.dumps({"schema": SCHEMA, "law": self.law.to_dict(), **data}, indent=1, allow_nan=False)
 
     @staticmethod
-    def from_json(text: str) -> Fit:
-        """The fit that ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
+    def from_json(text: str, law: Law | None = None) -> Fit:
+        """The fit that ``to_json`` wrote; a ``law`` by function that we do not ship is given again, or the
+        fit can be read but not predict. Raises AnalysisError on another schema or broken text."""
         try:
             data = json.loads(text)
             if data.pop("schema") != SCHEMA:
                 raise AnalysisError(
                     f"fit: field 'schema' must be {SCHEMA}; fit the table again with this version"
                 )
-            data["law"] = Law.from_dict(data["law"])
-            data["excluded"], data["notes"] = tuple(data["excluded"]), tuple(data["notes"])
+            if law is not None and law.to_dict() != data["law"]:
+                raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {data['law']['formula']}")
+            data["law"] = law or Law.from_dict(data["law"])
+            for name in ("excluded", "notes", "others"):
+                data[name] = tuple(data[name])
             data["data"] = {k: tuple(v) for k, v in data["data"].items()}
             data["replicates"] = tuple(map(tuple, data["replicates"]))
             params = data["intervals"].get("params", {})
             data["intervals"]["params"] = {k: tuple(v) for k, v in params.items()}
+            setup = data["setup"]
+            setup |= {"own": tuple(setup["own"]), "labels": tuple(setup["labels"])}
+            setup["bounds"] = {k: tuple(v) for k, v in setup["bounds"].items()}
             return Fit(**data)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise AnalysisError(f"fit: not the JSON of a fit ({error}); write it with Fit.to_json") from error

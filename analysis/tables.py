@@ -20,9 +20,9 @@ from analysis import files
 from analysis.checks import REQUIRED, check, finished, positive, row_names
 from analysis.columns import adopt, near
 from analysis.errors import AnalysisError
-from analysis.reading import KINDS, numbers, read
+from analysis.reading import KINDS, numbers, read, shown
 from analysis.units import STATED, convert, implausible
-from analysis.where import Condition, parse
+from analysis.where import Condition, nearest, parse
 
 # name -> (column of N, FLOPs per parameter and token, or None for the column `flops`, explanation)
 CONVENTIONS: dict[str, tuple[str, float | None, str]] = {
@@ -182,6 +182,37 @@ def select(
     kept: Any = frame[~out].copy()
     kept.attrs.update(convention=convention)
     return kept, excluded
+
+
+def after(
+    table: pd.DataFrame, fraction: float, *, run: str, of: str = "tokens"
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Checkpoints beyond ``fraction`` of their run (its warmup dropped), and those left out as ``{row,
+    reason}``, for ``fit(..., excluded=)``. Column ``run`` says which rows are one run; its largest ``of`` is
+    its length. Raises AnalysisError."""
+    problems = [
+        f"table: column {c!r} is missing; {nearest(c, list(table.columns))}"
+        for c in (run, of)
+        if c not in table.columns
+    ]
+    if not 0 <= fraction < 1:
+        problems.append(f"fraction = {fraction!r} must be at least 0 and below 1; 0.1 drops the first tenth")
+    if problems:
+        raise AnalysisError(problems)
+    values, bad = numbers(table[of])
+    bad |= ~positive(values)
+    unnamed = table[run].isna().to_numpy(bool)
+    if bad.any() or unnamed.any():
+        which = bad if bad.any() else unnamed
+        column, rule = (of, "finite and positive") if bad.any() else (run, "filled in")
+        raise AnalysisError(f"table: column {column!r} must be {rule}: {shown(table, which)}")
+    share = values / pd.Series(values, table.index).groupby(table[run].to_numpy()).transform("max").to_numpy()
+    early: Any = share < fraction
+    why = f"in the first {fraction:.3g} of its run by {of}"
+    names = [
+        f"{name} ({of} = {v:g})" for name, v in zip(row_names(table.loc[early]), values[early], strict=True)
+    ]
+    return table.loc[~early].copy(), [{"row": row, "reason": why} for row in names]
 
 
 def _end(row: Any) -> str:

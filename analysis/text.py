@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from html import escape
 from typing import TYPE_CHECKING
 
 from analysis.tables import CONVENTIONS
@@ -34,14 +35,16 @@ def count(value: float) -> str:
 
 def fit_text(fit: Fit) -> str:
     law, objective = fit.law, fit.objective
-    lines = [f"{law.name}: {law.formula}", f"  {CONVENTIONS[fit.convention][2]}; L in nats per token"]
+    named = f"  {CONVENTIONS[fit.convention][2]}; L in nats per token"
+    lines = [f"{law.name}: {law.formula}", *([named] if {*law.inputs} <= {*"NDC"} else [])]
     lines += [f"  status: {fit.status['code']} - {fit.status['message']}"]
     if fit.status["code"] != "ok":
         lines.append(f"  advice: {fit.status['advice']}")
     if fit.usable:
         lines += ["", *_parameters(fit), ""]
         delta = f", delta {objective['delta']:.3g}" if objective["delta"] is not None else ""
-        kind = {"huber": "sum of Huber on log residuals", "log-ls": "least squares on log residuals"}
+        kind = {"huber": "sum of Huber on log residuals", "log-ls": "least squares on log residuals",
+                "raw-ls": "least squares on residuals"}  # fmt: skip
         lines.append(
             f"  objective: {kind[objective['kind']]}{delta}: {objective['value']:.6g}, {objective['n']} runs"
         )
@@ -56,33 +59,42 @@ def fit_text(fit: Fit) -> str:
         )
         lines.append(f"  intervals: {fit.intervals['level']:.0%}, {fit.intervals['method']}")
         lines.append(f"  residuals: {_noise(fit)}")
+        for other in fit.others:
+            moved = ", ".join(f"{n} = {number(other['params'][n])}" for n in other["outside"])
+            tuned = f" with delta {other['delta']:.3g}" if other["delta"] else ""
+            lines.append(f"  beyond the intervals under {kind[other['kind']]}{tuned}: {moved}")
     lines += _excluded(fit)
     lines += [f"  note: {note}" for note in fit.notes]
     return "\n".join(lines)
 
 
 def _parameters(fit: Fit) -> list[str]:
-    lines, unknown = [], {}
+    lines, unknown, width = [], {}, max(6, *map(len, fit.identified))
     for name, verdict in fit.identified.items():
         kind = verdict["verdict"]
         value = fit.solution.get(name, fit.optimum.get(name))
         if name in fit.fixed:
-            lines.append(f"  {name:<6} {number(fit.fixed[name]):>10}  fixed")
+            lines.append(f"  {name:<{width}} {number(fit.fixed[name]):>10}  fixed")
         elif kind == "yes" and value is not None:
             low, high = fit.intervals["params"][name]
-            tail = f"   {DERIVED[name]}" if name in DERIVED else ""
-            lines.append(f"  {name:<6} {number(value):>10}  [{number(low)}, {number(high)}]{tail}")
+            tail = f"   {DERIVED[name]}" if name in DERIVED and name not in fit.solution else ""
+            lines.append(f"  {name:<{width}} {number(value):>10}  [{number(low)}, {number(high)}]{tail}")
         elif kind == "one_sided":
             side, bound = next(iter(verdict["bound"].items()))
             sign = "<" if side == "upper" else ">"
-            lines.append(f"  {name:<6} {sign + ' ' + number(bound):>10}  one-sided: {verdict['reason']}")
+            shown = sign + " " + number(bound)
+            lines.append(f"  {name:<{width}} {shown:>10}  one-sided: {verdict['reason']}")
         else:
             unknown.setdefault(verdict["reason"], []).append(name)
     return lines + [f"  not identified: {', '.join(names)}: {reason}" for reason, names in unknown.items()]
 
 
 def _noise(fit: Fit) -> str:
-    text = f"{fit.noise['sd_log']:.2%} (robust {fit.noise['robust_sd_log']:.2%})"
+    log, form = fit.setup["space"] == "log", ".2%" if fit.setup["space"] == "log" else ".4g"
+    text = f"{fit.noise['sd_log']:{form}} (robust {fit.noise['robust_sd_log']:{form}})"
+    p = fit.noise["clusters_alike_p"]
+    if log and p is not None and p <= 0.05:
+        text += f"; runs of one cluster are alike (permutation p = {p:.2g})"
     seeds = fit.noise["seeds"]
     return text + (
         f"; repeated seeds differ by {seeds['sd_log']:.2%} ({seeds['degrees']} d.f.)" if seeds else ""
@@ -95,3 +107,21 @@ def _excluded(fit: Fit) -> list[str]:
     if any(reason.startswith("status is") for reason in reasons):
         lines.append("  note: runs that did not end well are missing from the fit, which can bias it")
     return lines
+
+
+def fit_html(fit: Fit) -> str:
+    """The fit as HTML for a notebook: its status, a table of parameters, and the rest of the summary
+    folded."""
+    rows = ""
+    for name, row in fit.ci().to_dict("index").items():
+        value, low, high = (
+            ("" if x != x else escape(number(x))) for x in (row["estimate"], row["low"], row["high"])
+        )
+        cells = (escape(str(name)), value, low, high, row["verdict"], escape(row["reason"]))
+        rows += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    head = "".join(f"<th>{x}</th>" for x in ("", "estimate", "low", "high", "identified", "reason"))
+    status = f"{fit.status['code']}: {fit.status['message']}"
+    return (
+        f"<p><b>{escape(fit.law.formula)}</b><br>{escape(status)}</p><table><tr>{head}</tr>{rows}</table>"
+        f"<details><summary>summary</summary><pre>{escape(fit.summary())}</pre></details>"
+    )

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,16 @@ from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
 from scaling.sweep.events import Event, Outcome, RunFailed, RunFinished
 
+__all__ = [
+    "StudyReport",
+    "StudyStopped",
+    "fit_table",
+    "import_table",
+    "plot_table",
+    "run_study",
+    "study_text",
+]
+
 require_own_analysis()
 
 from analysis import findings, ledger  # noqa: E402
@@ -34,8 +44,10 @@ from analysis.errors import AnalysisError  # noqa: E402
 from analysis.findings import LAW, Analysis, Findings, analyse  # noqa: E402
 from analysis.fitting import fit  # noqa: E402
 from analysis.forecasts import Forecast  # noqa: E402
+from analysis.laws import find  # noqa: E402
+from analysis.reading import read  # noqa: E402
 from analysis.result import Fit  # noqa: E402
-from analysis.tables import load  # noqa: E402
+from analysis.tables import import_table, load  # noqa: E402
 
 BEFORE_FORECAST = ("fit", "noise", "tuning")
 NAMED = 10  # runs without a record that a text names
@@ -320,10 +332,15 @@ def plot_table(source: Path, out: Path | None = None) -> list[Path]:
     return list(findings.draw(found, source, out or folder / "figures"))
 
 
-def fit_table(source: Path, law: str = LAW, **options: Any) -> Fit:
-    """Fit one law to a results folder or table; ``options`` are those of :func:`analysis.fit`.
+def fit_table(source: Path, law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any) -> Fit:
+    """Fit one law to a results folder or table; ``reading`` are arguments of :func:`analysis.load`,
+    ``options`` those of :func:`analysis.fit`. A law of other columns than N, D, C, or another target, takes
+    the table as it stands.
 
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
-    return fit(law, load(source), **options)
+    found = find(law)
+    if set(found.inputs) <= {"N", "D", "C"} and options.get("target", "loss") == "loss":
+        return fit(found, load(source, **(reading or {})), **options)
+    return fit(found, read(source / "runs.csv" if source.is_dir() else source), **options)

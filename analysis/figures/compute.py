@@ -10,20 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.style import (
-    ACCENT,
-    INK,
-    LOSS,
-    MUTED,
-    NAMES,
-    Shades,
-    canvas,
-    finish,
-    log_loss,
-    log_x,
-    look,
-    power,
-)
+from analysis.figures import style
 from analysis.isoflop import frontier
 from analysis.result import Fit
 from analysis.tables import select
@@ -38,10 +25,10 @@ def loss_against_compute(table: pd.DataFrame, fit: Fit | None = None, *, convent
     sizes = fitted["N"].round(
         -int(np.floor(np.log10(fitted["N"].min()))) + 2
     )  # digitised sizes repeat within 1 %
-    with look():
-        figure = canvas(4.0)
+    with style.look():
+        figure = style.canvas(4.0)
         axes = figure.add_subplot()
-        shades = Shades(sizes)
+        shades = style.Shades(sizes)
         for size, rows in fitted.assign(size=sizes).groupby("size"):
             rows = rows.sort_values("C")
             axes.plot(rows["C"], rows["L"], "-", color=shades(size), lw=1.0, alpha=0.7, zorder=2)
@@ -51,40 +38,31 @@ def loss_against_compute(table: pd.DataFrame, fit: Fit | None = None, *, convent
         best = frontier(table, convention=convention)
         few = len(best) < 12
         axes.scatter(
-            best["C"], best["L"], s=70 if few else 34, facecolor="none", edgecolor=INK,
+            best["C"], best["L"], s=70 if few else 34, facecolor="none", edgecolor=style.INK,
             linewidth=0.9 if few else 0.6, zorder=4,
             label="lower envelope of the runs",
         )  # fmt: skip
         _others(axes, runs)
         if fit is not None:
             _law(axes, fit, runs)
-        log_x(axes, runs["C"], power)
-        log_loss(axes, runs["L"])
-        axes.set_xlabel(NAMES[convention][1])
-        axes.set_ylabel(LOSS)
+        style.log_x(axes, runs["C"], style.power)
+        style.log_loss(axes, runs["L"])
+        axes.set_xlabel(style.NAMES[convention][1])
+        axes.set_ylabel(style.LOSS)
         axes.legend(loc="best")
-        shades.explain(figure, axes, NAMES[convention][0])
-        return finish(figure)
+        shades.explain(figure, axes, style.NAMES[convention][0])
+        return style.finish(figure)
 
 
 def _others(axes: Axes, runs: Any) -> None:
-    noise, held = runs[runs["role"] == "noise"], runs[runs["role"] == "holdout"]
-    if len(noise):
-        axes.scatter(
-            noise["C"], noise["L"], marker="x", s=24, lw=0.9, color=MUTED, zorder=3, label="repeated seeds"
-        )
-    if len(held):
-        axes.scatter(
-            held["C"],
-            held["L"],
-            marker="*",
-            s=130,
-            color=ACCENT,
-            edgecolor="white",
-            lw=0.5,
-            zorder=5,
-            label="held out",
-        )
+    for role, name, how in (
+        ("noise", "repeated seeds", {"marker": "x", "s": 24, "lw": 0.9, "color": style.MUTED, "zorder": 3}),
+        ("holdout", "held out",
+         {"marker": "*", "s": 130, "color": style.ACCENT, "edgecolor": "white", "lw": 0.5, "zorder": 5}),
+    ):  # fmt: skip
+        rows = runs[runs["role"] == role]
+        if len(rows):
+            axes.scatter(rows["C"], rows["L"], label=name, **how)
 
 
 def _law(axes: Axes, fit: Fit, runs: Any) -> None:
@@ -93,15 +71,7 @@ def _law(axes: Axes, fit: Fit, runs: Any) -> None:
     largest = max(fit.data["C"])
     grid = np.geomspace(runs["C"].min(), runs["C"].max(), 100)
     inside, beyond = grid[grid <= largest * 1.001], grid[grid >= largest * 0.96]
-    loss = fit.optimal(inside)["loss"]
-    axes.plot(inside, loss, color=INK, lw=1.6, zorder=2.5, label=f"{fit.law.name} law at its best N and D")
+    how: Any = {"color": style.INK, "lw": 1.6, "zorder": 2.5}
+    axes.plot(inside, fit.optimal(inside)["loss"], label=f"{fit.law.name} law at its best N and D", **how)
     if len(beyond) > 1 and beyond[-1] > largest * 1.01:
-        axes.plot(
-            beyond,
-            fit.optimal(beyond)["loss"],
-            "--",
-            color=INK,
-            lw=1.6,
-            zorder=2.5,
-            label="the same beyond the fitted runs",
-        )
+        axes.plot(beyond, fit.optimal(beyond)["loss"], "--", label="the same beyond the fitted runs", **how)

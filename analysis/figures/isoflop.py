@@ -8,20 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.style import (
-    ACCENT,
-    INK,
-    LOSS,
-    NAMES,
-    Shades,
-    canvas,
-    finish,
-    log_loss,
-    log_x,
-    look,
-    numbers,
-    power,
-)
+from analysis.figures import style
 from analysis.isoflop import IsoFlop
 from analysis.result import Fit
 from analysis.text import count
@@ -31,13 +18,13 @@ LEAST = 3  # sizes below which a budget is no curve
 
 def isoflop_curves(isoflop: IsoFlop, fit: Fit | None = None) -> Figure:
     """Left: loss against size per budget, parabola, minimum (a star; none if it is not interior). Right: N*
-    against C with the power law through the minima, and the law's N* if ``fit`` has one."""
+    against C with the style.power law through the minima, and the law's N* if ``fit`` has one."""
     shown = [m for m in isoflop.minima if len(m.sizes) >= LEAST] or list(isoflop.minima)
-    size, compute = NAMES[isoflop.convention]
-    with look():
-        figure = canvas(3.6)
+    size, compute = style.NAMES[isoflop.convention]
+    with style.look():
+        figure = style.canvas(3.6)
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
-        shades = Shades([m.budget for m in shown])
+        shades = style.Shades([m.budget for m in shown])
         for m in shown:
             colour = shades(m.budget)
             left.plot(m.sizes, m.losses, "o", ms=4, color=colour, mec="white", mew=0.3, zorder=3)
@@ -45,24 +32,26 @@ def isoflop_curves(isoflop: IsoFlop, fit: Fit | None = None) -> Figure:
                 grid = np.geomspace(m.sizes[0], m.sizes[-1], 100)
                 left.plot(grid, m.curve(grid), "-", lw=1.2, color=colour, zorder=2)
             if m.N is not None:
-                left.plot(m.N, m.loss, "*", ms=10, color=ACCENT, mec="white", mew=0.6, zorder=4)
+                left.plot(m.N, m.loss, "*", ms=10, color=style.ACCENT, mec="white", mew=0.6, zorder=4)
         if any(m.N is not None for m in shown):
-            left.plot([], [], "*", ms=10, color=ACCENT, mec="white", mew=0.6, label="minimum of the parabola")
+            left.plot(
+                [], [], "*", ms=10, color=style.ACCENT, mec="white", mew=0.6, label="minimum of the parabola"
+            )
             left.legend(loc="upper right")
-        log_x(left, np.concatenate([m.sizes for m in shown]), count)
-        log_loss(left, np.concatenate([m.losses for m in shown]))
+        style.log_x(left, np.concatenate([m.sizes for m in shown]), count)
+        style.log_loss(left, np.concatenate([m.losses for m in shown]))
         low, high = left.get_ylim()
         left.set_ylim(low, high * (high / low) ** 0.12)  # room for the legend above the curves
-        left.set(xlabel=size, ylabel=LOSS)
+        left.set(xlabel=size, ylabel=style.LOSS)
         left.set_title("Loss at equal compute")
         _sizes(right, isoflop, fit, shades)
         right.set_title("Best size")
         right.set(xlabel=compute, ylabel=f"Best {size[0].lower()}{size[1:-2]} $N^*$")
-        shades.explain(figure, [left, right], "C (FLOPs)", power)
-        return finish(figure)
+        shades.explain(figure, [left, right], "C (FLOPs)", style.power)
+        return style.finish(figure)
 
 
-def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: Shades) -> None:
+def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) -> None:
     inside = isoflop.interior
     if not inside:
         axes.text(0.02, 0.9, fill(isoflop.message, 30), va="top", transform=axes.transAxes)
@@ -71,9 +60,9 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: Shades) -> Non
     budgets, best = np.array([m.budget for m in inside]), np.array([m.N for m in inside])
     errors = np.array([m.se_log_N or 0.0 for m in inside])
     reach = np.stack([best - best * np.exp(-errors), best * np.exp(errors) - best])
-    axes.errorbar(budgets, best, reach, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2, zorder=3)
+    axes.errorbar(budgets, best, reach, fmt="none", ecolor=style.INK, elinewidth=0.8, capsize=2, zorder=3)
     for c, n in zip(budgets, best, strict=True):
-        axes.plot(c, n, "*", ms=11, color=ACCENT, mec="white", mew=0.6, zorder=4)
+        axes.plot(c, n, "*", ms=11, color=style.ACCENT, mec="white", mew=0.6, zorder=4)
     grid = np.geomspace(budgets.min() / 1.3, budgets.max() * 1.3, 50)
     values = [best - reach[0], best + reach[1]]
     if isoflop.size is not None:
@@ -81,7 +70,7 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: Shades) -> Non
         axes.plot(
             grid,
             isoflop.size.at(grid),
-            color=INK,
+            color=style.INK,
             lw=1.2,
             label=rf"minima: $C^{{{isoflop.size.slope:.2f}}}${se}",
         )
@@ -90,11 +79,11 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: Shades) -> Non
         best_of_law = fit.optimal(grid)["N"].to_numpy()
         a = fit.optimum["a"]
         name = rf"law: $C^{{{a:.2f}}}$" if a is not None else "law (exponent not identified)"
-        axes.plot(grid, best_of_law, "--", color=INK, lw=1.2, label=name)
+        axes.plot(grid, best_of_law, "--", color=style.INK, lw=1.2, label=name)
         values.append(best_of_law)
-    log_x(axes, grid, power, pad=0.02)
+    style.log_x(axes, grid, style.power, pad=0.02)
     everything = np.concatenate(values)
     axes.set_yscale("log")
     axes.set_ylim(everything.min() / 1.15, everything.max() * 1.3)
-    numbers(axes.yaxis, axes.get_ylim(), count)
+    style.numbers(axes.yaxis, axes.get_ylim(), count)
     axes.legend(loc="upper left")

@@ -10,20 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.errors import AnalysisError
-from analysis.figures.style import (
-    INK,
-    MUTED,
-    NAMES,
-    Shades,
-    canvas,
-    finish,
-    log_loss,
-    log_x,
-    look,
-    plain,
-    power,
-    typeset,
-)
+from analysis.figures import style
 from analysis.result import Fit
 from analysis.text import count
 
@@ -37,42 +24,42 @@ def fit_and_residuals(fit: Fit) -> Figure:
     fitted = measured / np.exp(fit.residuals)
     sizes = np.array(fit.data["N"])
     rounded = 10 ** np.round(np.log10(sizes), 2)
-    size_name, compute = NAMES[fit.convention]
-    with look():
-        figure = canvas(4.6)
+    size_name, compute = style.NAMES[fit.convention]
+    with style.look():
+        figure = style.canvas(4.6)
         axes = figure.subplot_mosaic([["fit", "fit"], ["C", "D"]], height_ratios=(1.7, 1))
         levels = sizes if len(np.unique(sizes)) <= 9 else rounded
-        shades = Shades(levels)
+        shades = style.Shades(levels)
         colours = [shades(s) for s in levels]
         dots: dict[str, Any] = {"s": 24, "c": colours, "edgecolor": "white", "linewidth": 0.3, "zorder": 3}
         both = np.array([min(measured.min(), fitted.min()), max(measured.max(), fitted.max())])
         ends = both * np.array([0.99, 1.01])
         top = axes["fit"]
-        top.plot(ends, ends, "-", color=MUTED, lw=1.0, zorder=1, label="measured = fitted")
+        top.plot(ends, ends, "-", color=style.MUTED, lw=1.0, zorder=1, label="measured = fitted")
         top.scatter(fitted, measured, **dots)
         top.set_xscale("log")
-        log_loss(top, both, pad=0.03)
+        style.log_loss(top, both, pad=0.03)
         top.set_xlim(*top.get_ylim())
-        plain(top.xaxis, *top.get_xlim())
+        style.plain(top.xaxis, *top.get_xlim())
         top.set(xlabel="Fitted loss (nats per token)", ylabel="Measured loss (nats per token)")
-        top.set_title(f"{typeset(fit.law.formula)}:  {len(measured)} runs, "
+        top.set_title(f"{style.typeset(fit.law.formula)}:  {len(measured)} runs, "
                       f"residual s.d. {100 * fit.noise['sd_log']:.2g} %")  # fmt: skip
         top.legend(loc="upper left")
         for key, x, name in (("C", fit.data["C"], compute), ("D", fit.data["D"], "Training tokens D")):
             _residuals(axes[key], np.array(x), left, 100 * fit.noise["sd_log"], dots, name, key)
         axes["C"].set_ylabel("Residual (%)")
         shades.explain(figure, list(axes.values()), size_name)
-        return finish(figure)
+        return style.finish(figure)
 
 
 def _residuals(
     axes: Axes, x: np.ndarray, left: np.ndarray, sd: float, dots: dict[str, Any], name: str, key: str
 ) -> None:
-    axes.axhspan(-sd, sd, color=MUTED, alpha=0.15, lw=0, zorder=0)
-    axes.axhline(0, color=INK, lw=0.8, zorder=1)
+    axes.axhspan(-sd, sd, color=style.MUTED, alpha=0.15, lw=0, zorder=0)
+    axes.axhline(0, color=style.INK, lw=0.8, zorder=1)
     small: Any = dots | {"s": 18}
     axes.scatter(x, left, **small)
-    log_x(axes, x, power if key == "C" else count)
+    style.log_x(axes, x, style.power if key == "C" else count)
     low, high = min(left.min(), -sd), max(left.max(), sd)
     axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
     axes.yaxis.set_major_locator(MaxNLocator(5))

@@ -51,6 +51,18 @@ Workers = Annotated[
     int | None, typer.Option(min=1, help="jobs at a time, instead of the spec's execution.workers")
 ]
 
+Where = Annotated[
+    str | None, typer.Option(metavar="FILTER", help="rows to take, such as 'seed == 0 and loss < 3.2'")
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(metavar="OURS=THEIRS", help="which column is which, such as 'params=Model Size'"),
+]
+Units = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN=UNIT", help="what a column is given in, such as params=M, loss=bits"),
+]
+
 
 @app.command()
 def plan(
@@ -198,35 +210,88 @@ def collect(results: Results, as_json: Json = False) -> None:
     return None
 
 
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="any CSV, parquet or jsonl file with one row a run")],
+    out: Annotated[Path, typer.Argument(help="the CSV to write, with our column names and plain units")],
+    where: Where = None,
+    column: Columns = None,
+    unit: Units = None,
+    as_json: Json = False,
+) -> None:
+    """Make a runs table of a table found in the wild."""
+    from scaling.cli.fits import reading
+    from scaling.study import import_table
+
+    notes = import_table(source, out, where=where, **reading(column, unit))
+    if as_json:
+        return _json({"table": str(out), "notes": list(notes)})
+    print("\n".join([*notes, str(out)]))
+    _next("fit", out)
+    return None
+
+
 @app.command()
 def fit(
     table: Table,
     law: Annotated[
         str,
-        typer.Option(help="chinchilla; power or power-offset (of C; with -params or -tokens, of N or D)"),
+        typer.Option(
+            help="chinchilla, tied, kaplan; power or power-offset (of C; with -params or -tokens, of N or "
+            "D); or file.py:NAME, a Law of yours: the file is run"
+        ),
     ] = "chinchilla",
+    where: Where = None,
     convention: Annotated[str, typer.Option(help="which N and C: total, body, 6nd, kaplan")] = "total",
     objective: Annotated[
-        str, typer.Option(help="huber or log-ls (least squares), on log residuals")
+        str, typer.Option(help="huber or log-ls (least squares) on log residuals, raw-ls on residuals")
     ] = "huber",
     delta: Annotated[float | None, typer.Option(help="Huber's delta; left out: from the residuals")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="replicates for intervals")] = 500,
-    where: Annotated[
-        str | None, typer.Option(metavar="FILTER", help="rows to fit, such as 'seed == 0 and loss < 3.2'")
+    method: Annotated[
+        str, typer.Option(help="of intervals: auto, cluster, wild-cluster, wild-t, jackknife, profile, ...")
+    ] = "auto",
+    level: Annotated[float, typer.Option(help="of intervals")] = 0.9,
+    fixed: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="hold a parameter; may be repeated")
     ] = None,
+    bounds: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=LOW:HIGH", help="narrow a domain; may be repeated")
+    ] = None,
+    target: Annotated[str, typer.Option(help="the column to fit")] = "loss",
+    weights: Annotated[str | None, typer.Option(help="a column of weights; left out: none")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="a column of data sets that share exponents, fitted together")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="a column of what shares noise; left out: trunk, else seed and size"),
+    ] = None,
+    column: Columns = None,
+    unit: Units = None,
     as_json: Json = False,
 ) -> None:
     """Fit a law to a runs table."""
+    from scaling.cli import fits
     from scaling.study import fit_table
 
     fitted = fit_table(
         table,
-        law=law,
+        law,
+        fits.reading(column, unit),
+        where=where,
         convention=convention,
         objective=objective,
         delta=delta,
         bootstrap=bootstrap,
-        where=where,
+        method=method,
+        level=level,
+        fixed=fits.fixed(fixed),
+        bounds=fits.bounds(bounds),
+        target=target,
+        weights=weights,
+        groups=groups,
+        cluster=cluster,
     )
     if as_json:
         print(fitted.to_json())
@@ -303,13 +368,14 @@ def main() -> None:
     try:
         require_own_analysis()
         from analysis.errors import AnalysisError
+        from scaling.cli.fits import as_options
     except UserError as error:
         _note(str(error))
         sys.exit(2)
     try:
         app()
     except (UserError, AnalysisError) as error:
-        _note(str(error))
+        _note(as_options(str(error)))
         sys.exit(2)
     except KeyboardInterrupt:
         _note("interrupted")

@@ -11,7 +11,7 @@ from analysis import backtest, figures, findings, fit, fitting, ledger, solver
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(fitting, "solve", lambda problem, keep=3: solver.solve(problem, keep=3))
+    monkeypatch.setattr(fitting, "solve", lambda problem, keep=3, **given: solver.solve(problem, keep=3))
     monkeypatch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
     monkeypatch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
     monkeypatch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=0))

@@ -81,7 +81,7 @@ def test_once_the_outcome_is_known_nothing_is_superseded(tmp_path, forecast):
 @pytest.mark.parametrize("greater", [True, False])
 def test_the_genuine_forecast_counts_whatever_the_hashes(tmp_path, forecast, greater):
     late = next(
-        f for k in range(1, 99) if ((f := other(forecast, 1 + k / 1e3)).hash > forecast.hash) == greater
+        f for k in range(1, 9999) if ((f := other(forecast, 1 + k / 1e3)).hash > forecast.hash) == greater
     )
     ledger.save(forecast, tmp_path)
     ledger.save(late, tmp_path, outcome_known=True)

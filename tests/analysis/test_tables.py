@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import AnalysisError, load, select
+from analysis import AnalysisError, after, fit, load, select
 from analysis.tables import clusters, import_table, row_names, seed_noise
 from benchmarks.fuzz_tables import attempt, mutants
 
@@ -312,6 +312,26 @@ def test_select_counts_every_row_it_leaves_out(study):
     assert reasons[2] == "status is diverged: loss not finite at step 7"
     assert reasons.count("role is noise") == 3 and reasons.count("role is holdout") == 1
     assert (kept["N"] == kept["params_body"]).all() and kept.attrs["convention"] == "body"
+
+
+def test_the_beginning_of_every_run_is_left_out_and_listed():
+    tokens = np.concatenate([np.arange(1, 11) * 1e6, np.arange(1, 6) * 1e7])
+    table = pd.DataFrame(
+        {"run": ["a"] * 10 + ["b"] * 5, "tokens": tokens, "params": 1e8, "loss": tokens**-0.1}
+    )
+    kept, left_out = after(table, 0.3, run="run")
+    assert list(kept.index) == [*range(2, 10), *range(11, 15)]
+    assert left_out[0] == {
+        "row": "row 0 (tokens = 1e+06)",
+        "reason": "in the first 0.3 of its run by tokens",
+    }
+    found = fit("power-tokens", kept, cluster="run", bootstrap=0, excluded=left_out)
+    assert found.excluded == tuple(left_out) and found.objective["n"] == 12
+    with pytest.raises(AnalysisError) as error:
+        after(table, 1.0, run="runid", of="step")
+    assert [p.split(" ")[2] for p in error.value.problems] == ["'runid'", "'step'", "1.0"]
+    with pytest.raises(AnalysisError, match=r"column 'tokens' must be finite and positive: row 0"):
+        after(table.assign(tokens=-1.0), 0.1, run="run")
 
 
 def test_convention_picks_size_and_compute(study):

@@ -1,0 +1,210 @@
+"""The objective of a problem with exact derivatives: in closed form for a sum of powers, else by jax.
+
+Shapes: R problems solved together, n rows, P coordinates.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from analysis.laws import check_shape, float64, in_words
+from analysis.problem import Problem
+
+WORK = 300_000  # floats that a batch of derivatives by jax may take per row and coordinate
+# compiling costs more than these small programs ever run
+QUICK: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+class Model(Protocol):
+    def fitted(self, u: np.ndarray) -> np.ndarray:
+        """(R, n) the law, in the space of the residuals."""
+        ...
+
+    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
+        """Objective (R,), gradient (R, P), Hessian (R, P, P), and, if ``scaled``, the diagonal of its
+        Gauss-Newton part (R, P)."""
+        ...
+
+    def jacobian(self, u: np.ndarray) -> np.ndarray:
+        """(n, P) of one u (P,)."""
+        ...
+
+
+class PowerSum:
+    """A sum of terms exp(M_k u): with s_k the share of term k in the law, J = sum s_k M_k, and the
+    derivatives of log L are sums over pairs of terms of products with fixed matrices."""
+
+    def __init__(self, problem: Problem):
+        law, loss = problem.law, problem.loss
+        n, size = len(problem.target), len(problem.names)
+        group = np.zeros(n, int) if problem.group is None else problem.group
+        place = {p: problem.position[group, i] for i, p in enumerate(law.names)}
+        every = np.arange(n)
+        self.design = np.zeros((len(law.terms), n, size))
+        for k, (c, powers) in enumerate(law.terms.items()):
+            self.design[k, every, place[c]] = 1.0
+            for x, e in powers.items():
+                self.design[k, every, place[e]] -= problem.logs[x] - problem.centre[x]
+        self.loss, self.size, self.space = loss, size, np.empty(0)
+        self.columns = [np.flatnonzero(m.any(0)) for m in self.design]
+        self.parts = [np.ascontiguousarray(m[:, c]) for m, c in zip(self.design, self.columns, strict=True)]
+        self.squares = [p**2 for p in self.parts]
+        self.constant = [bool((p == p[0]).all()) for p in self.parts]
+        self.pairs = []
+        for k, (left, rows) in enumerate(zip(self.parts, self.columns, strict=True)):
+            for m in range(k + 1):
+                product = (left[:, :, None] * self.parts[m][:, None, :]).reshape(n, -1)
+                at = (rows[:, None] * size + self.columns[m][None]).ravel()
+                used = product.any(0)
+                self.pairs.append((k, m, np.ascontiguousarray(product[:, used]), at[used]))
+
+    def _terms(self, u: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        terms = []
+        for columns, part, constant in zip(self.columns, self.parts, self.constant, strict=True):
+            terms.append(np.exp(u[:, columns] @ (part[:1] if constant else part).T))
+        return terms, sum(terms[1:], terms[0] + np.zeros((1, len(self.design[0]))))
+
+    def fitted(self, u: np.ndarray) -> np.ndarray:
+        total = self._terms(u)[1]
+        return total if self.loss.raw else np.log(total)
+
+    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
+        # in buffers that are used again: new arrays of this size cost more than what is computed in them
+        *shares, total, r, psi, q, mixed, both = self._buffers(len(u))
+        for k, (columns, part, constant) in enumerate(
+            zip(self.columns, self.parts, self.constant, strict=True)
+        ):
+            shares[k][:] = u[:, columns] @ (part[:1] if constant else part).T
+            np.exp(
+                shares[k][:, :1] if constant else shares[k], out=shares[k][:, :1] if constant else shares[k]
+            )
+            if constant:
+                shares[k][:] = shares[k][:, :1]
+        total[:] = shares[0]
+        for share in shares[1:]:
+            total += share
+        np.subtract(y, total if self.loss.raw else np.log(total, out=r), out=r)
+        np.clip(r, -self.loss.delta, self.loss.delta, out=psi)
+        np.multiply(w, psi == r, out=q)
+        np.multiply(psi, 0.5, out=both)
+        r -= both
+        r *= psi
+        value = np.einsum("rn,rn->r", np.broadcast_to(w, r.shape), r)
+        psi *= w
+        if not self.loss.raw:
+            q += psi
+            np.divide(1.0, total, out=total)
+            for share in shares:
+                share *= total
+        flat = np.zeros((len(u), self.size * self.size))
+        gradient, scale = np.zeros(u.shape), np.zeros(u.shape)
+        for k, (part, columns) in enumerate(zip(self.parts, self.columns, strict=True)):
+            np.multiply(psi, shares[k], out=mixed)
+            gradient[:, columns] -= mixed @ part
+            curved = np.multiply(q, shares[k], out=r)
+            for left, right, product, at in self.pairs:
+                if left == k:
+                    np.multiply(curved, shares[right], out=both)
+                    if right == k:
+                        both -= mixed
+                    block = both @ product
+                    flat[:, at] += block
+                    if right != k:
+                        flat[:, self._transposed(at)] += block
+            if scaled:
+                np.multiply(shares[k], shares[k], out=both)
+                both *= w
+                scale[:, columns] += both @ self.squares[k]
+        return value, gradient, flat.reshape(-1, self.size, self.size), scale
+
+    def _buffers(self, count: int) -> list[np.ndarray]:
+        n, kinds = self.design.shape[1], len(self.design) + 6
+        if count * n * kinds > self.space.size:
+            self.space = np.empty(count * n * kinds)
+        return list(self.space[: count * n * kinds].reshape(kinds, count, n))
+
+    def _transposed(self, at: np.ndarray) -> np.ndarray:
+        return (at % self.size) * self.size + at // self.size
+
+    def jacobian(self, u: np.ndarray) -> np.ndarray:
+        terms, total = self._terms(u[None])
+        shares = [t if self.loss.raw else t / total for t in terms]
+        wide = np.stack([np.broadcast_to(s, total.shape)[0] for s in shares])
+        return np.einsum("kn,knp->np", wide, self.design)
+
+
+class Formula:
+    """Any formula, by jax in a float64 scope. Batches have one size, so that each law is compiled once."""
+
+    def __init__(self, problem: Problem):
+        self.problem, self.loss = problem, problem.loss
+        n, size = len(problem.target), len(problem.names)
+        self.batch = int(np.clip(WORK // (n * size), 1, 16))
+        group = np.zeros(n, int) if problem.group is None else problem.group
+        self.rows = problem.position[group]
+        self.inputs = tuple(np.asarray(problem.inputs[x], float) for x in problem.law.inputs)
+
+    def _call(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
+        law, size, shape = self.problem.law, self.batch, (len(u), len(self.problem.target))
+        run = _compiled(law.function, law.names, law.inputs, tuple(self.problem.in_log.tolist()))
+        whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
+        shared = (self.rows, self.inputs, float(self.loss.delta), self.loss.raw)
+        with float64():
+            for i in range(0, len(u), size):
+                block = [x[i : i + size] for x in whole]
+                short = size - len(block[0])
+                block = [np.concatenate([x, np.repeat(x[-1:], short, 0)]) if short else x for x in block]
+                with in_words(law):
+                    out = run(*block, *shared)
+                parts.append([np.asarray(x)[: size - short] for x in out])
+        return [np.concatenate(x) for x in zip(*parts, strict=True)]
+
+    def fitted(self, u: np.ndarray) -> np.ndarray:
+        return self._call(u, self.problem.y, self.problem.w)[4]
+
+    def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
+        value, gradient, hessian, scale, *_ = self._call(u, y, w)
+        finite = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
+        gradient, scale = np.nan_to_num(gradient), np.nan_to_num(scale)
+        return np.where(finite, value, np.inf), gradient, np.nan_to_num(hessian), scale
+
+    def jacobian(self, u: np.ndarray) -> np.ndarray:
+        return self._call(u[None], self.problem.y, self.problem.w)[5][0]
+
+
+@lru_cache(maxsize=64)
+def _compiled(
+    function: Any, names: tuple[str, ...], inputs: tuple[str, ...], in_log: tuple[bool, ...]
+) -> Any:
+    """Objective, gradient, Hessian, scale, fitted values and Jacobian of a batch, in one compiled program."""
+    import jax
+    import jax.numpy as jnp
+
+    def law(u: Any, rows: Any, x: Any, raw: Any) -> Any:
+        natural = jnp.where(jnp.array(in_log), jnp.exp(jnp.where(jnp.array(in_log), u, 0.0)), u)
+        params = {name: natural[rows[:, i]] for i, name in enumerate(names)}
+        value = function(**params, **dict(zip(inputs, x, strict=True)))
+        check_shape(jnp.shape(value), (len(rows),))
+        value = value + jnp.zeros(len(rows))
+        return jnp.where(raw, value, jnp.log(jnp.where(raw, 1.0, value)))
+
+    def derivatives(u: Any, y: Any, w: Any, rows: Any, x: Any, delta: Any, raw: Any) -> Any:
+        def here(v: Any) -> Any:
+            return law(v, rows, x, raw)
+
+        fitted, jacobian = here(u), jax.jacfwd(here)(u)
+        r = y - fitted
+        psi = jnp.clip(r, -delta, delta)
+        curved = jax.hessian(lambda v: (w * psi) @ here(v))(u)
+        inside = w * (jnp.abs(r) <= delta)
+        hessian = jnp.einsum("n,np,nq->pq", inside, jacobian, jacobian) - curved
+        value = (w * psi * (r - 0.5 * psi)).sum()
+        return value, -(w * psi) @ jacobian, hessian, w @ jacobian**2, fitted, jacobian
+
+    batched = jax.vmap(derivatives, in_axes=(0, 0, 0, None, None, None, None))
+    return jax.jit(batched, compiler_options=QUICK)

@@ -1,0 +1,127 @@
+"""Damped Newton with exact derivatives on a batch of problems.
+
+Shapes: R problems solved together, n rows, P coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from analysis.problem import Problem
+
+BLOCK = 96_000  # rows x problems solved at a time: bounds memory, and stays in cache
+FIRST = 14  # steps of all blocks before stragglers are gathered
+EXACT = 1e-13  # relative decrease promised by the last step of a solved problem
+
+# indices (R,) of replicates -> their responses, (n,) or (R, n), and weights likewise
+Draw = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def minimise(
+    problem: Problem, start: np.ndarray, *, draw: Draw | None = None, steps: int = 100
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Solve R problems from ``start`` (R, P), centred: solutions (R, P), objectives and converged (R,).
+
+    ``draw`` gives the responses and weights of some replicates, made only when their turn comes; left out,
+    they are the problem's own. ``steps``: stragglers creep along a curved valley (E against A, alpha).
+    """
+    size = max(1, BLOCK // len(problem.target))
+    u, value = np.array(start, float), np.full(len(start), np.inf)
+    done, todo = np.zeros(len(start), bool), np.arange(len(start))
+    # a few stragglers would hold up every block: they wait, and go on together
+    stages = [min(FIRST, steps), steps - FIRST] if len(start) > size else [steps]
+    for most in stages:
+        for i in range(0, len(todo) if most >= 0 else 0, size):
+            which = todo[i : i + size]
+            y, w = (problem.y, problem.w) if draw is None else draw(which)
+            u[which], value[which], done[which] = _newton(problem, u[which], y, w, most)
+        todo = todo[~done[todo]]
+    return u, value, done
+
+
+def _newton(
+    problem: Problem, start: np.ndarray, y: np.ndarray, w: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Projected Newton with Levenberg damping, each problem at its own pace; those solved leave the batch."""
+    (low, high), free, model = problem.box, problem.free, problem.model
+    u = np.where(free, np.clip(start, low, high), start)
+    value, g, h, scale = model.derivatives(u, y, w)
+    damping, todo = np.full(len(u), 1e-3), np.arange(len(u))
+    ends, end_values, done = u.copy(), value.copy(), np.zeros(len(u), bool)
+    for iteration in range(steps):
+        movable = free & ~((u <= low) & (g > 0)) & ~((u >= high) & (g < 0))
+        step, gain = _step(g, h, scale, damping, movable, problem.reach)
+        trial = np.where(free, np.clip(u + step, low, high), u)
+        scaled = iteration % 8 == 7  # the metric of a step may lag behind
+        new, g1, h1, s1 = model.derivatives(trial, y, w, scaled)
+        s1 = s1 if scaled else scale.copy()
+        better = new < value
+        worse = ~better
+        u, value = np.where(better[:, None], trial, u), np.where(better, new, value)
+        g1[worse], h1[worse], s1[worse] = g[worse], h[worse], scale[worse]
+        g, h, scale = g1, h1, s1
+        damping = np.clip(np.where(better, damping / 8, damping * 6), 1e-14, 1e14)
+        stop = (gain <= EXACT * value + 1e-26) | (damping > 1e12) | ~np.isfinite(value)
+        last = iteration == steps - 1
+        if stop.any() or last:
+            ends[todo], end_values[todo] = u, value
+            done[todo[stop]] = True
+        left = int((~stop).sum())
+        if not left or last:
+            break
+        if left <= 0.8 * len(todo) or left < 4:
+            keep = ~stop
+            todo, u, value, g, h, scale, damping = (x[keep] for x in (todo, u, value, g, h, scale, damping))
+            y, w = (x[keep] if x.ndim == 2 else x for x in (y, w))
+    return ends, end_values, done & np.isfinite(end_values)
+
+
+def _step(
+    g: np.ndarray,
+    h: np.ndarray,
+    scale: np.ndarray,
+    damping: np.ndarray,
+    movable: np.ndarray,
+    reach: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Damped Newton step (R, P) and the decrease it promises (R,)."""
+    size = g.shape[1]
+    d = np.where(movable, np.sqrt(scale + 1e-12 * scale.max(1, keepdims=True) + 1e-300), 1.0)
+    h = np.where(movable[:, :, None] & movable[:, None, :], h / (d[:, :, None] * d[:, None, :]), np.eye(size))
+    g = np.where(movable, g / d, 0.0)
+    solved, bent = _factored(h, g, damping) if size <= 8 else (np.zeros_like(g), np.ones(len(g), bool))
+    if bent.any():
+        eigen, vectors = np.linalg.eigh(h[bent])
+        curve = np.maximum(np.abs(eigen), 1e-11) + damping[bent, None]
+        along = np.einsum("rpq,rp->rq", vectors, g[bent])
+        solved[bent] = np.einsum("rpq,rq->rp", vectors, along / curve)
+    gain = 0.5 * np.einsum("rp,rp->r", g, solved)
+    step = -solved / d
+    longest = (np.abs(step) / reach).max(1, keepdims=True)
+    return step / np.maximum(1.0, longest), gain
+
+
+def _factored(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(h + damping)^-1 g by LDL' of all R small matrices at once, and which have a pivot that is not
+    positive."""
+    size = g.shape[1]
+    a = np.ascontiguousarray(np.moveaxis(h, 0, 2))
+    x = np.ascontiguousarray(g.T)
+    pivots, bent = np.empty_like(x), np.zeros(len(g), bool)
+    for j in range(size):
+        pivot = a[j, j] + damping
+        bad = ~(pivot > 1e-11)
+        bent |= bad
+        pivots[j] = np.where(bad, 1.0, pivot)
+        for i in range(j + 1, size):
+            factor = a[i, j] / pivots[j]
+            a[i, j + 1 : i + 1] -= factor * a[j + 1 : i + 1, j]
+            x[i] -= factor * x[j]
+        a[j + 1 :, j] /= pivots[j]
+    x /= pivots
+    for j in range(size - 1, 0, -1):
+        for i in range(j):
+            x[i] -= a[j, i] * x[j]
+    return x.T.copy(), bent

@@ -1,0 +1,108 @@
+"""Profiles: the objective with one parameter held, everything else solved again; and the bounds it gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from analysis.identify import noise_square
+from analysis.intervals import _draw, linear, usable
+from analysis.problem import Problem
+from analysis.solver import Solution, linear_start, minimise
+
+POINTS = 33
+WIDEST = 12.0  # standard errors to either side where a profile ends
+
+
+@dataclass(frozen=True)
+class Profile:
+    """``objective`` over ``values`` of ``name``; ``low, high`` where it has risen by ``threshold`` (None: it
+    never does within ``values``, and the parameter is open to that side). ``calibration`` in words."""
+
+    name: str
+    values: tuple[float, ...]
+    objective: tuple[float, ...]
+    best: float
+    threshold: float
+    low: float | None
+    high: float | None
+    level: float
+    calibration: str
+
+
+def profile(
+    problem: Problem,
+    solution: Solution,
+    name: str,
+    *,
+    level: float = 0.9,
+    cluster: np.ndarray | None = None,
+    simulations: int = 0,
+    seed: int = 0,
+) -> Profile:
+    """Profile of the objective over ``name``, a free parameter.
+
+    A Huber objective is no likelihood and clusters share noise: with ``simulations`` wild (by ``cluster``,
+    else by row) the threshold is the ``level`` quantile of what the objective falls when the parameter is
+    freed from the value that made the data. Without, it is that of t^2 times the robust noise square.
+    """
+    i = problem.names.index(name)
+    plain = problem.shift(solution.u, 1.0)
+    here = replace(problem, fixed={**problem.fixed, name: float(problem.parameters(plain)[i])})
+    degrees = max(len(problem.target) - int(problem.free.sum()), 1)
+    threshold = 0.5 * float(stats.t.ppf(0.5 + level / 2, degrees)) ** 2 * noise_square(problem, solution.u)
+    words = f"t({degrees})^2 x robust noise square"
+    start = here.shift(plain, -1.0)
+    if simulations:
+        rows = np.arange(len(problem.target)) if cluster is None else cluster
+        draw = _draw(problem, solution.u, rows, "wild-cluster", simulations, np.random.default_rng(seed))
+        free = minimise(problem, np.repeat(solution.u[None], simulations, 0), draw=draw, steps=100)[1]
+        held = minimise(here, np.repeat(start[None], simulations, 0), draw=draw, steps=100)[1]
+        threshold = float(np.quantile(np.maximum(held - free, 0.0), level))
+        words = f"{simulations} wild simulations, {int(rows.max()) + 1} clusters"
+    at = _grid(problem, solution, i, plain[i])
+    starts = np.repeat(start[None], len(at), 0)
+    starts[:, i] = at
+    anew = linear_start(here, here.parameters(here.shift(starts, 1.0)), here.y, here.w)
+    both = [starts, np.array([here.coordinates(dict(zip(here.names, x, strict=True))) for x in anew])]
+    both[1][:, i] = at
+    values = np.array([minimise(here, s)[1] for s in both]).min(0)
+    best = min(solution.value, float(values.min()))
+    natural = np.exp(at) if problem.in_log[i] else at
+    low, high = _crossings(at, values - best - threshold, plain[i])
+    ends = [None if x is None else float(np.exp(x) if problem.in_log[i] else x) for x in (low, high)]
+    return Profile(
+        name, tuple(natural.tolist()), tuple(values.tolist()), best, threshold, *ends, level=level,
+        calibration=words,
+    )  # fmt: skip
+
+
+def _grid(problem: Problem, solution: Solution, i: int, centre: float) -> np.ndarray:
+    """Coordinates dense near the optimum and wide away from it, within the domain. The standard error is that
+    of the parameter itself, not of its centred coordinate."""
+    bread = linear(problem, solution.u)[3]
+    free = np.flatnonzero(usable(problem, solution.u))
+    unit = np.eye(len(problem.names))[free]
+    gradient = (problem.shift(unit, 1.0) - problem.shift(np.zeros_like(unit), 1.0))[:, i]
+    se = float(np.sqrt(max(gradient @ bread @ gradient, 0.0) * noise_square(problem, solution.u)))
+    t = np.linspace(-1, 1, POINTS)
+    low, high = problem._ends(problem.names[i], problem.base[i])
+    if problem.law.terms and problem.in_log[i]:
+        low, high = -50.0, 700.0
+    step = WIDEST * (se if 0 < se < 1e3 else 1.0)
+    return np.unique(np.clip(centre + step * t * np.abs(t), max(low, centre - 60), min(high, centre + 60)))
+
+
+def _crossings(at: np.ndarray, above: np.ndarray, centre: float) -> tuple[float | None, float | None]:
+    """Where the curve first passes zero to either side of the optimum, by interpolation; None if it does
+    not."""
+    out: list[float | None] = []
+    for side in (at[::-1], above[::-1]), (at, above):
+        x, y = side
+        beyond = (x <= centre) if x[0] > x[-1] else (x >= centre)
+        x, y = x[beyond], y[beyond]
+        k = int(np.argmax(y > 0)) if (y > 0).any() else 0
+        out.append(None if k == 0 else float(x[k - 1] + (x[k] - x[k - 1]) * -y[k - 1] / (y[k] - y[k - 1])))
+    return out[0], out[1]

@@ -1,0 +1,83 @@
+"""What is asked of a fit, and what must hold of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.errors import AnalysisError
+from analysis.intervals import METHODS
+from analysis.laws import Law
+from analysis.problem import Problem
+
+OBJECTIVES = ("huber", "log-ls", "raw-ls")
+RESAMPLED = ("cluster", "wild-cluster", "wild-t", "case", "residual", "wild")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked of a fit, checked."""
+
+    law: Law
+    objective: str
+    delta: float | None
+    bootstrap: int
+    method: str
+    fixed: dict[str, float]
+    bounds: dict[str, tuple[float, float]]
+    level: float
+    seed: int
+    convention: str
+    setup: dict[str, Any]
+
+
+def check(asked: Request) -> None:
+    law, problems = asked.law, []
+    if asked.objective not in OBJECTIVES:
+        problems.append(f"objective {asked.objective!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
+    if asked.method not in (*METHODS, "profile"):
+        problems.append(f"method {asked.method!r} is unknown; choose one of {', '.join(METHODS)}, profile")
+    if asked.delta is not None and not (asked.delta > 0 and np.isfinite(asked.delta)):
+        problems.append(
+            f"delta = {asked.delta!r} must be finite and positive; leave it out for 1.345 x residual scale"
+        )
+    if not 0 < asked.level < 1:
+        problems.append(f"level = {asked.level!r} must lie between 0 and 1; 0.9 is usual")
+    if isinstance(asked.bootstrap, bool) or asked.bootstrap < 0:
+        problems.append(f"bootstrap = {asked.bootstrap!r} must be a number of replicates >= 0")
+    elif not asked.bootstrap and asked.method in RESAMPLED:
+        problems.append(f"method {asked.method!r} needs replicates; give bootstrap >= 200, or method 'cr3'")
+    for name in asked.setup["own"]:
+        if name not in law.names or not asked.setup["groups"]:
+            problems.append(
+                f"own parameter {name!r}: name some of {', '.join(law.names)}, and a column of groups"
+            )
+    for name, value in asked.fixed.items():
+        base = name.partition("[")[0]
+        if base not in law.names:
+            problems.append(
+                f"fixed parameter {name!r} is not one of {', '.join(law.names)} of law {law.name!r}"
+            )
+        elif isinstance(value, bool) or not np.isfinite(value) or (law.in_log(base) and value < 0):
+            rule = "finite and not negative" if law.in_log(base) else "finite"
+            problems.append(f"fixed {name} = {value!r} must be {rule}")
+    for name, (low, high) in asked.bounds.items():
+        base = name.partition("[")[0]
+        if base not in law.names or not low < high:
+            problems.append(f"bounds of {name!r} = ({low!r}, {high!r}): name a parameter, and ends that rise")
+        elif law.in_log(base) and low < 0:
+            problems.append(f"bounds of {name!r} = ({low!r}, {high!r}): its logarithm is searched; low >= 0")
+    if set(law.names) <= set(asked.fixed):
+        problems.append(f"all parameters of {law.name!r} are fixed; leave at least one to fit")
+    if problems:
+        raise AnalysisError(problems)
+
+
+def check_names(asked: Request, problem: Problem) -> None:
+    """Names of one group's parameter are known only with the table."""
+    known = {*problem.names, *problem.law.names}
+    unknown = [name for name in (*asked.fixed, *asked.bounds) if name not in known]
+    if unknown:
+        raise AnalysisError(f"parameters {', '.join(unknown)}: the groups give {', '.join(problem.names)}")

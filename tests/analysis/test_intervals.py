@@ -1,0 +1,118 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import AnalysisError, fit
+from analysis.intervals import METHODS, cluster_test, intervals
+from analysis.solver import solve
+
+
+@pytest.mark.parametrize("method", [*METHODS, "profile"])
+def test_every_method_names_itself_and_surrounds_the_optimum(study, method):
+    found = fit("chinchilla", study, fixed={"E": 0.9}, method=method, bootstrap=60)
+    assert found.intervals["kind"] == (method if method != "auto" else "wild-cluster")
+    low, high = found.intervals["params"]["alpha"]
+    assert low < found.solution["alpha"] < high < 2 * found.solution["alpha"]
+    words = "profile" if method == "profile" else METHODS[found.intervals["kind"]]
+    assert words in found.intervals["method"]
+    again = fit("chinchilla", study, fixed={"E": 0.9}, method=method, bootstrap=60)
+    assert again.intervals == found.intervals
+
+
+def test_linear_least_squares_has_textbook_errors():
+    """log L = log A - alpha log N is a line: the Hessian's error of alpha is that of a regression."""
+    n = np.geomspace(1e3, 1e6, 40)
+    y = 1 - 0.2 * np.log(n) + 0.01 * np.random.default_rng(0).standard_normal(40)
+    table = pd.DataFrame({"params": n, "tokens": n, "loss": np.exp(y)})
+    found = fit("power-params", table, objective="log-ls", method="hessian")
+    x = np.log(n) - np.log(n).mean()
+    slope = x @ y / (x @ x)
+    r = y - y.mean() - slope * x
+    se = np.sqrt(r @ r / 38 / (x @ x))
+    assert found.solution["alpha"] == pytest.approx(-slope, rel=1e-8)
+    assert np.sqrt(found.cov.loc["alpha", "alpha"]) == pytest.approx(se, rel=1e-6)
+    low, high = found.intervals["params"]["alpha"]
+    assert high - low == pytest.approx(2 * 1.6860 * se, rel=0.1)
+    held = found.profile("alpha", simulations=0)
+    assert held.high - held.low == pytest.approx(2 * 1.6860 * se, rel=0.02)  # t(38) at 90 %
+
+
+def test_clusters_that_share_noise_widen_intervals(simulated):
+    table = simulated(3, noise=0.001, shared=0.01)
+    options = {"fixed": {"E": 0.9}, "bootstrap": 60}
+    alone, together = (fit("chinchilla", table, method=m, **options) for m in ("wild", "wild-cluster"))
+    width = [np.diff(f.intervals["params"]["alpha"])[0] for f in (alone, together)]
+    assert width[1] > 1.3 * width[0]
+    assert together.noise["clusters_alike_p"] <= 0.02 and "alike" in together.summary()
+    assert cluster_test(np.random.default_rng(1).standard_normal(28), np.arange(28) % 7) > 0.02
+
+
+def test_intervals_hold_zero_and_both_sides():
+    draws = np.exp(np.random.default_rng(0).standard_normal((500, 2)))
+    low, high = intervals(np.array([0.0, 1.0]), draws, 0.9, 10)
+    assert low[0] == 0 and high[0] > 0 and low[1] < 1 < high[1]
+
+
+def test_groups_share_an_exponent(simulated):
+    one, two = (simulated(s, noise=0.002, shared=0.0) for s in (1, 2))
+    two = two.assign(loss=two["loss"] * 1.3, run_id=two["run_id"] + "x")
+    table = pd.concat([one.assign(corpus="a"), two.assign(corpus="b")], ignore_index=True)
+    found = fit("chinchilla", table, groups="corpus", bootstrap=40)
+    names = ["E[a]", "E[b]", "A[a]", "A[b]", "B[a]", "B[b]", "alpha", "beta"]
+    assert list(found.solution) == names and found.objective["n"] == 56
+    alone = fit("chinchilla", one, bootstrap=40)
+
+    def width(f):
+        return np.ptp(f.predict({"corpus": "a", "N": 1e5, "D": 2e7}).frame[["low", "high"]])
+
+    assert width(found) < width(alone)
+    ratio = [found.predict({"corpus": c, "N": 1e5, "D": 1e6})["loss"][0] for c in "ab"]
+    assert ratio[1] / ratio[0] == pytest.approx(1.3, rel=0.01)
+    apart = fit("chinchilla", table, groups="corpus", own=("E", "A", "B", "alpha", "beta"), bootstrap=0)
+    delta = apart.objective["delta"]
+    each = fit("chinchilla", one, bootstrap=0, delta=delta).solution["alpha"]
+    assert apart.solution["alpha[a]"] == pytest.approx(each, rel=1e-4)
+    with pytest.raises(AnalysisError, match="corpus = c was not fitted"):
+        found.predict({"corpus": "c", "N": 1e5, "D": 1e6})
+
+
+def test_weights_repeat_rows_and_bounds_bind(study):
+    counts = np.random.default_rng(0).integers(1, 4, len(study))
+    options = {"delta": 0.01, "bootstrap": 0, "cluster": "width"}
+    weighted = fit("chinchilla", study.assign(times=counts), weights="times", **options)
+    rows = study.loc[study.index.repeat(counts)].drop(columns="run_id")
+    assert fit("chinchilla", rows, **options).solution == pytest.approx(weighted.solution, rel=1e-5)
+    bound = fit("chinchilla", study, bounds={"alpha": (0.5, 1.0)}, bootstrap=0)
+    assert bound.solution["alpha"] == pytest.approx(0.5) and bound.status["code"] == "at_bound"
+    assert bound.identified["alpha"]["verdict"] == "no" and "edge" in bound.identified["alpha"]["reason"]
+
+
+def test_other_objectives_are_shown_where_they_disagree(simulated):
+    table = simulated(noise=0.001, shared=0.0)
+    table.loc[3, "loss"] *= 1.5
+    found = fit("chinchilla", table, bootstrap=40)
+    assert "log-ls" in [other["kind"] for other in found.others] and "beyond the intervals" in found.summary()
+    assert fit("chinchilla", simulated(noise=1e-4, shared=0.0), method="cr3", level=0.999).others == ()
+
+
+def test_a_sample_of_rows_starts_a_large_table():
+    rng = np.random.default_rng(0)
+    n, d = np.exp(rng.uniform(16, 23, 6000)), np.exp(rng.uniform(20, 27, 6000))
+    loss = (1.8 + 480 * n**-0.35 + 2100 * d**-0.37) * np.exp(0.01 * rng.standard_normal(6000))
+    found = fit("chinchilla", pd.DataFrame({"params": n, "tokens": d, "loss": loss}), bootstrap=0, delta=0.01)
+    whole = solve(found.problem)
+    assert found.objective["value"] == pytest.approx(whole.value, rel=1e-10)
+    assert found.solution == pytest.approx(
+        {"E": 1.8, "A": 480, "B": 2100, "alpha": 0.35, "beta": 0.37}, rel=0.05
+    )
+
+
+def test_html_and_tables_show_no_number_that_is_not_identified(simulated):
+    found = fit("chinchilla", simulated(5), bootstrap=20)
+    table = found.ci()
+    weak = table[table["verdict"] != "yes"]
+    assert len(weak) and weak["estimate"].isna().all()
+    assert (weak[["low", "high"]].notna().sum(axis=1) <= 1).all()
+    page = found._repr_html_()
+    assert "<table>" in page and "nan" not in page and str(found.status["code"]) in page
+    assert "new_high" in found.predict(C=1e12)._repr_html_()
