@@ -190,7 +190,7 @@ def _with_delta(asked: Request, problem: Problem) -> Problem:
     for _ in range(2 if asked.delta is None else 0):  # a bad run inflates the first scale, of least squares
         here = replace(problem, loss=loss)
         r = _residuals(here, solve(here, keep=8).u)
-        loss = Loss(max(TUNING * _robust_sd(r, problem), LEAST_DELTA))
+        loss = Loss(max(TUNING * robust_sd(r, problem), LEAST_DELTA))
     return replace(problem, loss=loss)
 
 
@@ -198,7 +198,7 @@ def _residuals(problem: Problem, u: np.ndarray) -> np.ndarray:
     return problem.y - problem.model.fitted(u[None])[0]
 
 
-def _robust_sd(r: np.ndarray, problem: Problem) -> float:
+def robust_sd(r: np.ndarray, problem: Problem) -> float:
     degrees = max(len(r) - int(problem.free.sum()), 1)
     return float(MAD * np.median(np.abs(r)) * np.sqrt(len(r) / degrees))
 
@@ -260,7 +260,7 @@ def _noise(
     seeds = seed_noise(table) if repeated and set(RUNS) <= set(table.columns) and space == "log" else None
     noise = {
         "sd_log": float(np.sqrt(left @ left / degrees)),
-        "robust_sd_log": _robust_sd(left, problem),
+        "robust_sd_log": robust_sd(left, problem),
         "degrees": degrees,
         "seeds": seeds,
         "clusters_alike_p": cluster_test(r, rows.cluster) if len(r) < 20_000 else None,
@@ -316,7 +316,7 @@ def _assemble(
         fixed={n: float(v) for n, v in asked.fixed.items()},
         noise=noise,
         data=_data(rows, residuals),
-        notes=tuple(rows.frame.attrs.get("notes", [])),
+        notes=(*rows.frame.attrs.get("notes", []), *found.notes),
         replicates=tuple(map(tuple, found.u.tolist())),
         setup=asked.setup | {"bounds": asked.bounds, "space": space},
         others=_others(asked, problem, solution, bounds),
@@ -357,7 +357,7 @@ def _others(
     """Parameters under the other objectives, solved from this optimum, where one leaves its interval."""
     out = []
     raw = float(np.median(problem.target)) if problem.loss.raw else 1.0
-    delta = TUNING * _robust_sd(_residuals(problem, solution.u), problem) / raw
+    delta = TUNING * robust_sd(_residuals(problem, solution.u), problem) / raw
     losses = {"huber": Loss(max(delta, LEAST_DELTA)), "log-ls": Loss(), "raw-ls": Loss(raw=True)}
     for kind, loss in losses.items():
         tuned = kind == "huber" and asked.delta is None
