@@ -40,7 +40,7 @@ METHODS = {
 }
 ANALYTIC = ("hessian", "hc3", "cr3", "cr2")
 MANY = 30
-FEW = 6  # clusters, the fewest of the simulations that the default was chosen by
+FEW = 8  # clusters, below which the width of an interval is itself a matter of luck
 CHECKED = 6  # replicates that are solved again from many starts
 LOG2 = 8
 LINEAR = 2 * 2**LOG2  # draws of an analytic covariance
@@ -103,7 +103,10 @@ def replicate(
         if kind == "wild-t":
             ends = _studentised(problem, solution.u, ends, draw, cluster)
             words, degrees = words.replace(f", t({degrees})/z", ""), 10**6
-    few = f"intervals rest on {groups} clusters by {by}; their coverage was simulated with {FEW} and more"
+    few = (
+        f"{groups} clusters by {by}: with fewer than {FEW}, widths are a matter of luck, and what is barely "
+        "identified often has too narrow an interval"
+    )
     notes = (few,) if groups < FEW and not alone else ()
     checks = {"n": checked, "agree": agree}
     return Replicates(problem.shift(ends, 1.0), kind, words, degrees, checks, notes)

@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -223,14 +224,20 @@ def table(out: pd.DataFrame, plans: dict[str, Design]) -> pd.DataFrame:
 def show(found: pd.DataFrame) -> None:
     print(
         "design      noise  method            n  "
-        + "".join(f"{q:>12}" for q in QUANTITIES)
+        + "".join(f"{q:>14}" for q in QUANTITIES)
         + "  known   CPU s"
     )
     for row in found.to_dict("records"):
-        cells = "".join(f"{100 * row[q]:6.1f} ({row[q + '_width']:4.2f})"[:13].rjust(13) for q in QUANTITIES)
+        cells = "".join(f"{100 * row[q]:.1f} ({row[q + '_width']:.3g})".rjust(14) for q in QUANTITIES)
         known = np.mean([row[f"{q}_known"] for q in QUANTITIES[:4]])
         print(f"{row['design']:<11} {row['noise']:<6} {row['method']:<13} {row['simulations']:5d} {cells}"
               f"  {100 * known:5.0f} {row['seconds']:7.1f}")  # fmt: skip
+
+
+def _known(name: str) -> str:
+    if name != "chinchilla" and not re.fullmatch(r"[1-9]\d*x[1-9]\d*", name):
+        raise argparse.ArgumentTypeError(f"design {name!r}: chinchilla, or sizes x horizons as 6x5")
+    return name
 
 
 def main() -> int:
@@ -240,14 +247,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="CSV to begin or to add to")
     parser.add_argument("--simulations", type=int, default=2000)
     parser.add_argument("--replicates", type=int, default=199)
-    parser.add_argument(
-        "--designs", nargs="+", default=DESIGNS, help="chinchilla, or sizes x horizons as 6x5"
-    )
+    parser.add_argument("--designs", nargs="+", type=_known, default=DESIGNS, help="chinchilla, or 6x5")
     parser.add_argument("--noises", nargs="+", choices=NOISES, default=NOISES)
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=OFFERED)
     asked = parser.parse_args()
     plans = {name: design(name) for name in asked.designs}
-    begun = asked.out.exists()
+    whole = asked.out.read_bytes() if asked.out.exists() else b""
+    begun = b"\n" in whole
+    if begun and not whole.endswith(b"\n"):  # half a row of a run that was stopped
+        asked.out.write_bytes(whole[: whole.rfind(b"\n") + 1])
     done = pd.read_csv(asked.out) if begun else pd.DataFrame(columns=list(FIELDS))
     seen = set(zip(done["design"], done["noise"], done["simulation"], done["method"], strict=True))
     with asked.out.open("a", newline="") as file:

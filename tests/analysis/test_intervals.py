@@ -61,11 +61,11 @@ def test_a_new_run_adds_its_own_noise_to_the_law_s():
     assert [low[0], high[0]] == pytest.approx([-2.2015, -1.7985], rel=1e-3)
 
 
-def test_fewer_clusters_than_were_simulated_are_named(simulated):
-    table = simulated(noise=0.001, shared=0.0)
-    assert not any("clusters" in note for note in fit("chinchilla", table, bootstrap=20).notes)
-    few = fit("chinchilla", table[table["width"] > 30], fixed={"E": 0.9}, bootstrap=20)
-    assert any("5 clusters" in note for note in few.notes) and "5 clusters" in few.summary()
+def test_few_clusters_are_named(study):
+    few = fit("chinchilla", study, bootstrap=20)
+    assert any("7 clusters by trunk" in note for note in few.notes) and "7 clusters by trunk" in few.summary()
+    for options in ({"cluster": "run_id"}, {"method": "hessian"}):
+        assert not any("clusters" in note for note in fit("chinchilla", study, bootstrap=20, **options).notes)
 
 
 def test_groups_share_an_exponent(simulated):
