@@ -151,7 +151,7 @@ def _check(asked: Request) -> None:
         "residual",
         "wild",
     ):
-        problems.append(f"method {asked.method!r} needs replicates; give bootstrap >= 200, or method 'cr3'")
+        problems.append(f"method {asked.method!r} needs replicates; give bootstrap >= 200, or method 'cr2'")
     for name in asked.setup["own"]:
         if name not in law.names or not asked.setup["groups"]:
             problems.append(

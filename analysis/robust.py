@@ -110,6 +110,8 @@ def satterthwaite(problem: Problem, u: np.ndarray, cluster: np.ndarray) -> np.nd
     for i, direction in enumerate(half):
         along = np.einsum("gpk,p->gk", vectors, direction)
         moved = np.einsum("gpk,gk->gp", vectors, along * eigen / np.sqrt(room))
-        matrix = np.diag((along**2 * eigen / room).sum(1)) - moved @ moved.T
-        out[i] = np.trace(matrix) ** 2 / (matrix**2).sum()
+        size, taken = (along**2 * eigen / room).sum(1), (moved**2).sum(1)
+        # of diag(size) - moved moved', which would be G x G: its trace and the sum of its squares
+        square = (size**2).sum() - 2 * size @ taken + ((moved.T @ moved) ** 2).sum()
+        out[i] = (size - taken).sum() ** 2 / square
     return out
