@@ -1,12 +1,13 @@
 """Replicates of a fit that respect clusters: runs of one trunk or size share noise.
 
-Many clusters: they are drawn with replacement (pairs cluster bootstrap, percentile). Fewer than ``MANY``: that
-is too wide and yet misses (Cameron, Gelbach & Miller 2008), so the clusters' residuals, adjusted for leverage
-as a jackknife does (CR3; Bell & McCaffrey 2002), are multiplied by Webb's six-point weights. Deviations are
-stretched by t(G - 1) / z. ``benchmarks/coverage.py``, nominal 90 %, 1,733 tables in each of 12 cells (6 x 5, 8 x
-8 and Chinchilla's 240 runs; noise independent, heavy-tailed, by size, by trunk), for alpha, beta, E, a, and
-law and new run at 10x compute: the default covers 88 to 96 %, at a median 1.0 (Chinchilla) to 1.8 times the
-oracle's width. Where 6 clusters identify a parameter in few tables, it covers less in those (docs/fitting.md).
+Many clusters: they are drawn with replacement (pairs cluster bootstrap, percentile). Fewer than ``MANY``:
+that is too wide and yet misses (Cameron, Gelbach & Miller 2008), so the clusters' residuals, adjusted for
+leverage as a jackknife does (CR3; Bell & McCaffrey 2002), are multiplied by Webb's six-point weights.
+Deviations are stretched by t(G - 1) / z. In ``benchmarks/coverage.py``, nominal 90 %, 2,000 tables in each of
+12 cells (6 x 5, 8 x 8 and Chinchilla's 240 runs; noise independent, heavy-tailed, by size, by trunk), for
+alpha, beta, E, a, and law and new run at 10x compute, the default covers 88 to 96 %, at a median 1.0
+(Chinchilla) to 1.9 times the oracle's width. A parameter that 6 clusters identify in few tables is covered
+less in those (docs/fitting.md).
 
 Every method gives draws of the coordinates, so that parameters, derived quantities and predictions have their
 intervals in one way. Analytic ones (jackknife, hessian, hc3, cr3, cr2) draw from their normal distribution.
