@@ -201,7 +201,7 @@ def _assemble(
         optimum=optimum,
         noise=scales,
         data=_data(rows, left),
-        notes=(*rows.frame.attrs.get("notes", []), *criticism.beware(asked, problem, solution)),
+        notes=(*rows.frame.attrs.get("notes", []), *criticism.beware(asked, problem, solution), *found.notes),
         replicates=tuple(map(tuple, found.u.tolist())),
         setup=asked.setup | {"bounds": asked.bounds, "space": space},
         others=criticism.others(asked, problem, solution, bounds),

@@ -8,8 +8,9 @@ import numpy as np
 from scipy import stats
 
 from analysis.identify import noise_square
-from analysis.intervals import _draw, linear, usable
+from analysis.intervals import _draw
 from analysis.problem import Problem
+from analysis.robust import linear, usable
 from analysis.solver import Solution, linear_start, minimise
 
 POINTS = 33

@@ -48,7 +48,7 @@ def check(asked: Request) -> None:
     if isinstance(asked.bootstrap, bool) or asked.bootstrap < 0:
         problems.append(f"bootstrap = {asked.bootstrap!r} must be a number of replicates >= 0")
     elif not asked.bootstrap and asked.method in RESAMPLED:
-        problems.append(f"method {asked.method!r} needs replicates; give bootstrap >= 200, or method 'cr3'")
+        problems.append(f"method {asked.method!r} needs replicates; give bootstrap >= 200, or method 'cr2'")
     for name in asked.setup["own"]:
         if name not in law.names or not asked.setup["groups"]:
             problems.append(

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis import allocation as derived
 from analysis.allocation import Cost
 from analysis.errors import AnalysisError
-from analysis.intervals import intervals
+from analysis.intervals import intervals, new_run
 from analysis.laws import Law
 from analysis.prediction import Prediction
 from analysis.problem import Loss, Problem
@@ -165,9 +164,7 @@ class Fit:
         with np.errstate(all="ignore"):
             deviations = np.log(draws) - np.log(point) if log else draws - point
         out["se_log"] = np.sqrt(np.mean(deviations**2, axis=0))
-        reach = stats.t.ppf(0.5 + level / 2, degrees) * np.hypot(out["se_log"], self.noise["sd_log"])
-        out["new_low"] = point * np.exp(-reach) if log else point - reach
-        out["new_high"] = point * np.exp(reach) if log else point + reach
+        out["new_low"], out["new_high"] = new_run(point, draws, self.noise["sd_log"], level, degrees, log=log)
         out["extrapolation"] = self._extrapolation(at)
         return Prediction(out, level, self.intervals["method"], self.setup["space"], self._warnings(out))
 

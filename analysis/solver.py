@@ -74,7 +74,7 @@ def starts(problem: Problem, y: np.ndarray, w: np.ndarray) -> np.ndarray:
         count = {0: 1, 1: 24, 2: 9, 3: 5}[len(curved)]
         axes = [np.geomspace(max(low[i], 0.03), min(high[i], 1.6), count) if low[i] < 1.6 and high[i] > 0.03
                 else np.linspace(low[i], high[i], count) for i in curved]  # fmt: skip
-        points = np.array(list(itertools.product(*axes)), float).reshape(-1, len(curved))
+        points = np.array(list(itertools.product(*axes)), float)
     else:
         count = min(10, 5 + len(curved))
         points = qmc.Sobol(max(len(curved), 1), scramble=False).random_base2(count)[:, : len(curved)]
@@ -110,18 +110,25 @@ class Solution:
 
 
 def solve(
-    problem: Problem, *, y: np.ndarray | None = None, w: np.ndarray | None = None, keep: int | None = None
+    problem: Problem,
+    *,
+    y: np.ndarray | None = None,
+    w: np.ndarray | None = None,
+    keep: int | None = None,
+    start: np.ndarray | None = None,
 ) -> Solution:
     """The global optimum of a problem, as far as many starts can tell: the best ``keep`` are polished. ``y``
-    (n,) and ``w`` (n,) replace its responses and weights. Raises AnalysisError for a law that is finite
-    nowhere."""
+    (n,) and ``w`` (n,) replace its responses and weights; ``start`` (R, P), centred, the starts. Raises
+    AnalysisError for a law that is finite nowhere."""
     y, w = problem.y if y is None else y, problem.w if w is None else w
 
     def own(_which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return y, w
 
     keep = keep or (16 if problem.law.terms else 48)
-    if len(y) > LARGE:
+    if start is not None:
+        ends = start
+    elif len(y) > LARGE:
         rows = np.sort(np.random.default_rng(0).permutation(len(y))[:SAMPLE])
         part = problem.at(rows)
         ends = solve(part, y=y[rows], w=w[rows], keep=min(keep, FEW)).ends

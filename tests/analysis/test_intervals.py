@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError, fit
-from analysis.intervals import METHODS, cluster_test, intervals
+from analysis.intervals import METHODS, cluster_test, intervals, new_run
 from analysis.solver import solve
 
 
@@ -51,6 +51,21 @@ def test_intervals_hold_zero_and_both_sides():
     draws = np.exp(np.random.default_rng(0).standard_normal((500, 2)))
     low, high = intervals(np.array([0.0, 1.0]), draws, 0.9, 10)
     assert low[0] == 0 and high[0] > 0 and low[1] < 1 < high[1]
+
+
+def test_a_new_run_adds_its_own_noise_to_the_law_s():
+    draws = np.exp(0.03 * np.array([-1.0, 1.0]))[:, None]
+    low, high = new_run(np.array([1.0]), draws, 0.04, 0.9, 10**6)
+    assert np.log([low[0], high[0]]) == pytest.approx([-1.6449 * 0.05, 1.6449 * 0.05], rel=1e-3)
+    low, high = new_run(np.array([-2.0]), np.array([[-2.0]]), 0.1, 0.9, 5, log=False)
+    assert [low[0], high[0]] == pytest.approx([-2.2015, -1.7985], rel=1e-3)
+
+
+def test_few_clusters_are_named(study):
+    few = fit("chinchilla", study, bootstrap=20)
+    assert any("7 clusters by trunk" in note for note in few.notes) and "7 clusters by trunk" in few.summary()
+    for options in ({"cluster": "run_id"}, {"method": "hessian"}):
+        assert not any("clusters" in note for note in fit("chinchilla", study, bootstrap=20, **options).notes)
 
 
 def test_groups_share_an_exponent(simulated):

@@ -1,0 +1,33 @@
+"""A short form of ``benchmarks/coverage.py``."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import coverage
+
+
+def test_few_simulations_of_the_default_cover():
+    """Clusters that share noise: case intervals miss, the default does not. It is 2,000 simulations that
+    measure; these only show that nothing is badly broken."""
+    plan, methods = coverage.design("6x5"), ["auto", "case"]
+    rows = [row for i in range(25) for row in coverage.simulate(plan, "size", i, methods, 59)]
+    out = pd.DataFrame(rows).assign(design="6x5")
+    numbers = [name for name in out.columns if name not in ("design", "noise", "method")]
+    out[numbers] = out[numbers].astype(float)
+    found = coverage.table(out, {"6x5": plan}).set_index("method")
+    assert found.loc["auto", "simulations"] == 25
+    assert (found.loc["auto", list(coverage.QUANTITIES)] >= 0.8).all()
+    assert found.loc["case", "law"] < 0.8 and found.loc["case", "law_width"] < found.loc["auto", "law_width"]
+    assert coverage.agreement(plan, "size") == coverage.AGAIN
+
+
+def test_noises_have_one_scale():
+    plan, rng = coverage.design("8x8"), np.random.default_rng(0)
+    for kind in coverage.NOISES:
+        many = np.array([coverage.noise(plan, kind, rng) for _ in range(400)])
+        assert many.std() == pytest.approx(coverage.SCALE, rel=0.1)
+        common = many.reshape(400, 8, 8).mean(2).std() / coverage.SCALE  # of a size
+        assert common == pytest.approx(
+            {"gauss": 0.35, "heavy": 0.35, "size": 0.75, "trunk": 0.53}[kind], rel=0.2
+        )
