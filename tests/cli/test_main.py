@@ -7,34 +7,32 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.call import call
+
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "experiments" / "quickstart.yaml"
 
 
-def scaling(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "scaling.cli", *map(str, arguments)], capture_output=True, text=True, **options
-    )
-
-
 def refused(*arguments):
-    done = scaling(*arguments)
-    assert done.returncode == 2 and "Traceback" not in done.stderr and not done.stdout, done
+    done = call(*arguments)
+    assert done.returncode == 2 and not done.stdout, done
     return done.stderr
 
 
-def test_help_names_every_verb():
-    text = scaling("--help").stdout
-    for verb in ("plan", "run", "status", "logs", "collect", "fit", "plot", "doctor"):
+@pytest.mark.parametrize("module", ["scaling", "scaling.cli"])
+def test_help_names_every_verb(module):
+    done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
+    text = done.stdout
+    for verb in ("plan", "run", "status", "logs", "collect", "import", "fit", "plot", "doctor"):
         assert f" {verb} " in text
 
 
 def test_plan_prints_every_run_and_what_sharing_saves():
-    done = scaling("plan", QUICKSTART, "--no-probe")
+    done = call("plan", QUICKSTART, "--no-probe")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("-s0  ") >= 28 and "sharing trunks saves" in done.stdout
     assert done.stdout.rstrip().endswith(f"next: scaling run {QUICKSTART}")
-    plan = json.loads(scaling("plan", QUICKSTART, "--no-probe", "--json").stdout)
+    plan = json.loads(call("plan", QUICKSTART, "--no-probe", "--json").stdout)
     assert plan["totals"]["by_role"] == {"fit": 27, "noise": 3, "holdout": 1}
     flops = sum(run["run"]["steps"] for run in plan["runs"])
     assert flops > 0 and plan["totals"]["flops_spent"] < 0.75 * plan["totals"]["flops"]
@@ -91,10 +89,10 @@ def table(tmp_path):
 
 
 def test_fit_finds_the_law_of_any_table(table):
-    fitted = json.loads(scaling("fit", table, "--bootstrap", "0", "--json").stdout)
+    fitted = json.loads(call("fit", table, "--bootstrap", "0", "--json").stdout)
     assert fitted["params"]["alpha"] == pytest.approx(0.35, rel=1e-4)
     assert fitted["params"]["E"] == pytest.approx(1.5, rel=1e-4)
-    assert "next: scaling plot" in scaling("fit", table).stdout
+    assert "next: scaling plot" in call("fit", table).stdout
 
 
 @pytest.mark.parametrize(
@@ -129,15 +127,15 @@ def test_a_table_of_one_size_gives_no_exponents(tmp_path):
     table = tmp_path / "runs.csv"
     rows = "\n".join(f"1000,{10**k},{3 - k / 10}" for k in range(4, 10))
     table.write_text(f"params,tokens,loss\n{rows}\n")
-    done = scaling("fit", table)
+    done = call("fit", table)
     assert done.returncode == 0 and "not_identified" in done.stdout
-    assert json.loads(scaling("fit", table, "--json").stdout)["params"] == {}
+    assert json.loads(call("fit", table, "--json").stdout)["params"] == {}
 
 
 def test_doctor_finds_no_problem_here(tmp_path):
-    done = scaling("doctor", "--json")
+    done = call("doctor", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["problems"] == 0
 
 
 def test_schema_is_json():
-    assert "study" in json.loads(scaling("schema").stdout)["properties"]
+    assert "study" in json.loads(call("schema").stdout)["properties"]
