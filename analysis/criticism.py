@@ -65,6 +65,10 @@ def beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
             f"only {solution.agree} of {count} starts reached the best objective, {solution.value:.6g} (next "
             f"{second:.6g}): a better optimum may exist; narrow bounds, hold a parameter, or enlarge delta"
         )
+    if sentence := identify.proportional(problem.inputs):
+        notes.append(
+            f"{sentence}: what is told apart rests on the form of the law; off that line nothing is known"
+        )
     usual = TUNING * robust_sd(residuals(problem, solution.u), problem)
     if asked.delta is not None and asked.objective == "huber" and asked.delta < SMALL * usual:
         inside = float(np.mean(np.abs(residuals(problem, solution.u)) <= asked.delta))

@@ -18,6 +18,7 @@ import pandas as pd
 from analysis import criticism, identify
 from analysis.allocation import Cost, allocation, best_exponents
 from analysis.criticism import LEAST_DELTA, TUNING, residuals, robust_sd
+from analysis.errors import AnalysisError
 from analysis.intervals import Replicates, interval, replicate
 from analysis.laws import Law, find
 from analysis.problem import Loss, Problem
@@ -77,6 +78,11 @@ def fit(
         law, table, convention=convention, roles=roles, target=target, weights=weights, groups=groups,
         cluster=cluster, signed=objective == "raw-ls", where=where,
     )  # fmt: skip
+    if cluster is not None and len(rows.cluster) and not rows.cluster.any():
+        raise AnalysisError(
+            f"cluster {cluster!r}: all rows are of one cluster, which leaves nothing to compare; name a "
+            "column of what shares noise, such as sizes or trunks"
+        )
     rows = replace(rows, excluded=(*({**row} for row in excluded), *rows.excluded))
     problem = Problem(
         law, rows.inputs, rows.target, Loss(raw=objective == "raw-ls"),

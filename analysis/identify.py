@@ -17,9 +17,11 @@ from scipy import stats
 from analysis.allocation import split_terms
 from analysis.laws import Law
 from analysis.problem import Problem
+from analysis.robust import usable
 from analysis.solver import Solution, linear_start, minimise, solve
 
 NEAR = 0.25  # half-width of an identified exponent or offset, relative
+LOOSE = 3.0  # times wider than a claim: what replicates would show if they moved
 DECADE = 10.0  # full width of an identified coefficient, as a factor
 SAME = 0.1  # relative difference below which two optima agree on a parameter
 PROPORTIONAL = 0.03  # spread of log D about its line in log N, relative to the spread of log D
@@ -199,6 +201,10 @@ def ambiguity(problem: Problem, solution: Solution) -> tuple[str, frozenset[str]
         if law.offset is not None and offset_free(problem, solution):
             names.add(law.offset)
         return f"{sentence}, so that its terms can be exchanged{again}", frozenset(names)
+    if not others and (loose := flat(problem, solution)):
+        why = f"{sentence}: " if sentence else ""
+        names = {*loose, "a", "b"} if {"N", "D"} <= set(law.inputs) else loose
+        return f"{why}{', '.join(sorted(loose))} can be traded for one another{again}", frozenset(names)
     if not others:
         return "", frozenset()
     moved = _moved(problem, solution, problem.shift(np.array(others), -1.0))
@@ -212,7 +218,25 @@ def ambiguity(problem: Problem, solution: Solution) -> tuple[str, frozenset[str]
     other = found[np.argmax(np.abs(others - problem.shift(solution.u, 1.0)).max(1))]
     shown = [i for i, p in enumerate(problem.base) if p not in law.linear or p == law.offset]
     text = ", ".join(f"{problem.names[i]} = {other[i]:.3g}" for i in shown)
-    return f"another optimum fits as well at the noise level ({text}){again}", frozenset(names)
+    names |= flat(problem, solution)
+    why = f"{sentence}: " if sentence else ""
+    return f"{why}another optimum fits as well at the noise level ({text}){again}", frozenset(names)
+
+
+def flat(problem: Problem, solution: Solution) -> frozenset[str]:
+    """Parameters that a direction carries along in which the fit is flat: linearised, noise lets them wander
+    ``LOOSE`` times further than any claim allows. Replicates that start at the optimum do not see it."""
+    free = usable(problem, solution.u)
+    r = problem.y - problem.model.fitted(solution.u[None])[0]
+    jacobian = problem.model.jacobian(solution.u)[:, free] * np.sqrt(problem.w)[:, None]
+    size = np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300)
+    _, singular, across = np.linalg.svd(jacobian / size, full_matrices=False)
+    singular = np.maximum(singular, 1e-10 * singular.max(initial=1e-300))
+    sd = np.sqrt(problem.w @ r**2 / max(len(r) - int(problem.free.sum()), 1))
+    error = 1.645 * sd * np.sqrt(((across / singular[:, None]) ** 2).sum(0)) / size
+    allowed = np.where(problem.in_log, 0.5 * np.log(DECADE), NEAR * np.abs(solution.u))[free]
+    names = np.array(problem.base, object)[free]
+    return frozenset(map(str, names[error > LOOSE * allowed]))
 
 
 def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: str) -> dict[str, str]:

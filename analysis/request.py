@@ -15,6 +15,8 @@ from analysis.problem import Problem
 OBJECTIVES = ("huber", "log-ls", "raw-ls")
 RESAMPLED = ("cluster", "wild-cluster", "wild-t", "case", "residual", "wild")
 
+LEAST = 10  # replicates
+
 
 @dataclass(frozen=True)
 class Request:
@@ -47,6 +49,8 @@ def check(asked: Request) -> None:
         problems.append(f"level = {asked.level!r} must lie between 0 and 1; 0.9 is usual")
     if isinstance(asked.bootstrap, bool) or asked.bootstrap < 0:
         problems.append(f"bootstrap = {asked.bootstrap!r} must be a number of replicates >= 0")
+    elif 0 < asked.bootstrap < LEAST:
+        problems.append(f"bootstrap = {asked.bootstrap}: too few for intervals; 0 (linearised) or >= {LEAST}")
     elif not asked.bootstrap and asked.method in RESAMPLED:
         problems.append(f"method {asked.method!r} needs replicates; give bootstrap >= 200, or method 'cr2'")
     for name in asked.setup["own"]:

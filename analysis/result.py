@@ -106,6 +106,8 @@ class Fit:
     def ci(self, level: float | None = None) -> pd.DataFrame:
         """Per parameter and for a, b: estimate, low, high, verdict, reason; what is not identified is nan,
         what is one-sided has its bound only. Another ``level`` than the fit's comes from the replicates."""
+        if level is not None and not (isinstance(level, (int, float)) and 0 < level < 1):
+            raise AnalysisError(f"level = {level!r} must lie between 0 and 1; 0.9 is usual")
         rows = {}
         again = self._intervals_at(level) if level not in (None, self.level) and self.usable else None
         for name, found in self.identified.items():
@@ -165,6 +167,8 @@ class Fit:
             deviations = np.log(draws) - np.log(point) if log else draws - point
         out["se_log"] = np.sqrt(np.mean(deviations**2, axis=0))
         out["new_low"], out["new_high"] = new_run(point, draws, self.noise["sd_log"], level, degrees, log=log)
+        out["new_low"] = np.fmin(out["new_low"], out["low"])  # a new run varies more than the law does
+        out["new_high"] = np.fmax(out["new_high"], out["high"])
         out["extrapolation"] = self._extrapolation(at)
         return Prediction(out, level, self.intervals["method"], self.setup["space"], self._warnings(out))
 
@@ -173,6 +177,13 @@ class Fit:
         far = float(out["extrapolation"].to_numpy().max(initial=0.0))
         if far > FAR:
             notes.append(f"{far:.3g}x beyond the data: intervals assume that the law holds there")
+        for x in (x for x in self.law.inputs if x in out and min(self.data[x]) > 0):
+            asked = out[x].to_numpy(float)
+            beyond = max(
+                asked.max(initial=0.0) / max(self.data[x]), min(self.data[x]) / asked.min(initial=1e300)
+            )
+            if beyond > FAR and (x != "C" or far <= FAR):
+                notes.append(f"{x} lies {beyond:.3g}x outside its range in the data")
         if self.status["code"] == "several_optima":
             notes.append(f"{self.status['message']}; off the line of the data the optima disagree")
         return tuple(notes)
@@ -187,11 +198,17 @@ class Fit:
         self, flops: float | np.ndarray, *, level: float | None = None, group: str | None = None
     ) -> pd.DataFrame:
         """Compute-optimal N* and D* at ``flops`` with intervals, and the loss there with its own. C = kappa
-        N^gamma D comes from the fitted table (``optimum["cost"]``). Raises AnalysisError."""
+        N^gamma D comes from the fitted table (``optimum["cost"]``). ``attrs`` of the frame have method, level
+        and notes. Raises AnalysisError."""
         self._need("say what is optimal")
         self._cost()
         more = {} if group is None else {str(self.setup["groups"]): group}
-        return self.predict({"C": np.atleast_1d(np.asarray(flops, float)), **more}, level=level).frame
+        asked = np.atleast_1d(np.asarray(flops, float)) if not isinstance(flops, str) else np.array([])
+        if not len(asked) or not (np.isfinite(asked) & (asked > 0)).all():
+            raise AnalysisError(f"optimal({flops!r}): give compute in FLOPs, finite and positive, as 1e21")
+        found = self.predict({"C": asked, **more}, level=level)
+        found.frame.attrs.update(method=found.method, level=found.level, notes=found.notes)
+        return found.frame
 
     def _cost(self) -> Cost:
         if not self.optimum:
@@ -239,10 +256,15 @@ class Fit:
         size, per_token, _ = CONVENTIONS[self.convention]
         columns = {"N": size, "D": "tokens", "C": "flops"}
         out = {}
+        if not isinstance(rows, (Mapping, pd.DataFrame)):
+            raise AnalysisError(f"prediction at {rows!r}: give a table or inputs by name, as N=1e9, D=2e10")
         for x in dict.fromkeys(("N", "D", "C", *self.law.inputs)):
             key = x if x in rows else columns.get(x, x)
             if key in rows:
-                out[x] = np.atleast_1d(np.asarray(rows[key], float))
+                try:
+                    out[x] = np.atleast_1d(np.asarray(rows[key], float))
+                except (TypeError, ValueError):
+                    raise AnalysisError(f"prediction at {key} = {rows[key]!r}: must be numbers") from None
         if per_token is not None and {"N", "D"} <= set(out):
             out["C"] = per_token * out["N"] * out["D"]
         return dict(zip(out, np.broadcast_arrays(*out.values()), strict=True)) if out else {}
@@ -317,5 +339,5 @@ class Fit:
             setup |= {"own": tuple(setup["own"]), "labels": tuple(setup["labels"])}
             setup["bounds"] = {k: tuple(v) for k, v in setup["bounds"].items()}
             return Fit(**data)
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise AnalysisError(f"fit: not the JSON of a fit ({error}); write it with Fit.to_json") from error

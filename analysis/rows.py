@@ -50,6 +50,8 @@ def prepare(
     """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
     are excluded by name; ``signed`` targets may be negative. Raises AnalysisError with every missing
     column."""
+    if not isinstance(table, pd.DataFrame):
+        raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
     if convention not in CONVENTIONS:
         raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
     standard = target == "loss" and set(RUNS) <= set(table.columns) and not signed

@@ -20,7 +20,7 @@ from analysis import files
 from analysis.checks import REQUIRED, check, finished, positive, row_names
 from analysis.columns import adopt, near
 from analysis.errors import AnalysisError
-from analysis.reading import KINDS, numbers, read, shown
+from analysis.reading import KINDS, numbers, read, shown, some
 from analysis.units import STATED, convert, implausible
 from analysis.where import Condition, nearest, parse
 
@@ -82,6 +82,28 @@ def load(
     return frame
 
 
+def plain(
+    path: str | Path,
+    *,
+    units: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
+) -> pd.DataFrame:
+    """Read a table that need not be one of runs, for a law of other columns or another target; only what is
+    said of ``columns`` and ``units`` is done to it. Raises AnalysisError."""
+    path = Path(path)
+    file = path / "runs.csv" if path.is_dir() else path
+    if not file.is_file():
+        raise AnalysisError(f"table {file}: no such file; give a {KINDS} file")
+    frame, named = read(file), {theirs: ours for ours, theirs in (columns or {}).items() if theirs}
+    missing = [theirs for theirs in named if theirs not in frame.columns]
+    if missing:
+        raise AnalysisError(f"{file}: column {missing[0]!r} is not in the file; it has {some(frame.columns)}")
+    frame, problems = convert(frame.rename(columns=named), dict(units or {}), str(file))
+    if problems:
+        raise AnalysisError(problems)
+    return frame
+
+
 def import_table(
     source: str | Path,
     out: str | Path,
@@ -97,6 +119,8 @@ def import_table(
     """
     source, out = Path(source), Path(out)
     frame = load(source, where=where, units=units, columns=columns)
+    if out.suffix != ".csv":
+        raise AnalysisError(f"out = {str(out)!r}: a CSV is written; give a name that ends in .csv")
     if out.is_dir() or not out.parent.is_dir():
         raise AnalysisError(f"out = {str(out)!r}: must be a file in a folder that exists, like runs.csv")
     stated = frame.attrs["stated"]
@@ -116,7 +140,12 @@ def _kept(frame: pd.DataFrame, condition: Condition, name: str) -> pd.DataFrame:
     mask = condition.mask(frame)
     if len(frame) and not mask.any():
         raise AnalysisError(f"{name}: none of {len(frame)} rows satisfies where: {condition}; widen it")
-    frame = frame.loc[mask].copy()
+    original, frame = frame, frame.loc[mask].copy()
+    frame.attrs["left_out"] = [
+        {"row": row, "reason": f"where: {condition}"}
+        for row, kept in zip(row_names(original), mask, strict=True)
+        if not kept
+    ]
     frame.attrs["notes"] += [f"{int((~mask).sum())} of {len(mask)} rows left out by where: {condition}"]
     return frame
 

@@ -35,7 +35,8 @@ def count(value: float) -> str:
 
 def fit_text(fit: Fit) -> str:
     law, objective = fit.law, fit.objective
-    named = f"  {CONVENTIONS[fit.convention][2]}; L in nats per token"
+    unit = "nats per token" if fit.setup["target"] == "loss" else f"the column {fit.setup['target']!r}"
+    named = f"  {CONVENTIONS[fit.convention][2]}; L in {unit}"
     lines = [f"{law.name}: {law.formula}", *([named] if {*law.inputs} <= {*"NDC"} else [])]
     lines += [f"  status: {fit.status['code']} - {fit.status['message']}"]
     if fit.status["code"] != "ok":

@@ -45,9 +45,8 @@ from analysis.findings import LAW, Analysis, Findings, analyse  # noqa: E402
 from analysis.fitting import fit  # noqa: E402
 from analysis.forecasts import Forecast  # noqa: E402
 from analysis.laws import find  # noqa: E402
-from analysis.reading import read  # noqa: E402
 from analysis.result import Fit  # noqa: E402
-from analysis.tables import import_table, load  # noqa: E402
+from analysis.tables import import_table, load, plain  # noqa: E402
 
 BEFORE_FORECAST = ("fit", "noise", "tuning")
 NAMED = 10  # runs without a record that a text names
@@ -340,7 +339,10 @@ def fit_table(source: Path, law: str = LAW, reading: Mapping[str, Any] | None = 
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
-    found = find(law)
+    found, reading = find(law), dict(reading or {})
     if set(found.inputs) <= {"N", "D", "C"} and options.get("target", "loss") == "loss":
-        return fit(found, load(source, **(reading or {})), **options)
-    return fit(found, read(source / "runs.csv" if source.is_dir() else source), **options)
+        where = options.pop("where", None)  # before the checks: it may leave out what they refuse
+        table = load(source, where=where, **reading)
+        table.attrs["notes"] = [n for n in table.attrs["notes"] if not n.endswith(f"where: {where}")]
+        return fit(found, table, excluded=table.attrs.get("left_out", ()), **options)
+    return fit(found, plain(source, **reading), **options)

@@ -297,7 +297,8 @@ def fit(
         print(fitted.to_json())
         return None
     print(fitted.summary())
-    _next("plot", table)
+    if law == "chinchilla" and target == "loss" and not (where or column or unit or groups):
+        _next("plot", table)
     return None
 
 

@@ -75,7 +75,7 @@ def test_a_table_in_the_wild_and_a_law_of_ones_own(tmp_path):
     )
     found = json.loads(done.stdout)
     assert found["fixed"] == {"E": 1.7} and found["params"]["alpha"] == pytest.approx(0.34, abs=1e-3)
-    assert len(found["excluded"]) == 6 and found["excluded"][0]["reason"] == "where: params > 1e6"
+    assert len(found["excluded"]) == 6 and found["excluded"][0]["reason"] == "where: params > 1000000"
     (tmp_path / "laws.py").write_text(LAW)
     arguments = (
         "fit",

@@ -1,0 +1,67 @@
+"""Flat directions: what the data trade against one another is never printed as a number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import AnalysisError, Law, fit
+
+
+@pytest.fixture(scope="module")
+def proportional():
+    """15 runs with D = 20 N."""
+    n = np.geomspace(1e6, 1e10, 15)
+    noise = np.exp(0.003 * np.random.default_rng(1).standard_normal(15))
+    loss = (1.7 + 400 / n**0.34 + 410 / (20 * n) ** 0.28) * noise
+    return pd.DataFrame({"params": n, "tokens": 20 * n, "loss": loss})
+
+
+def chinchilla(N, D, E, A, alpha, B, beta):
+    return E + A * N**-alpha + B * D**-beta
+
+
+FUNCTION = Law(
+    "by-function", function=chinchilla, linear=("E", "A", "B"),
+    domains={"E": (0, 10), "A": (0, 1e9), "B": (0, 1e9), "alpha": (0.01, 2), "beta": (0.01, 2)},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("law", ["tied", "kaplan", FUNCTION], ids=["tied", "kaplan", "function"])
+def test_terms_that_cannot_be_told_apart_are_said_to_be(proportional, law):
+    found = fit(law, proportional, bootstrap=50)
+    assert any("D is proportional to N" in note for note in found.notes)
+    if law == "kaplan":
+        return  # its two terms have different forms: nothing can be exchanged
+    assert found.status["code"] == "several_optima" and "proportional" in found.status["message"]
+    assert all(found.identified[name]["verdict"] == "no" for name in ("A", "B"))
+    notes = found.predict(N=1e8, D=1e12).notes
+    assert any("optima disagree" in note for note in notes)
+
+
+def test_a_grid_has_no_flat_direction():
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e10, 8), np.geomspace(1e9, 1e11, 5)))
+    noise = np.exp(0.003 * np.random.default_rng(1).standard_normal(40))
+    table = pd.DataFrame({"params": n, "tokens": d, "loss": (1.7 + 400 / n**0.34 + 410 / d**0.28) * noise})
+    found = fit("tied", table, bootstrap=50)
+    assert found.status["code"] == "ok"
+    far = found.predict(N=9e12, D=1e9)
+    assert any(note.startswith("N lies 900x outside") for note in far.notes)
+    assert (far["new_low"] <= far["low"]).all() and (far["new_high"] >= far["high"]).all()
+    notes = found.optimal(1e30).attrs["notes"]
+    assert notes and "beyond the data" in notes[0]
+    with pytest.raises(AnalysisError, match="all rows are of one cluster"):
+        fit("tied", table.assign(one=1), cluster="one")
+    with pytest.raises(AnalysisError, match="too few for intervals"):
+        fit("tied", table, bootstrap=5)
+    for call in (
+        lambda: found.optimal([]),
+        lambda: found.optimal(-1),
+        lambda: found.predict({"N": ["x"], "D": [1]}),
+        lambda: found.predict(3),
+        lambda: found.ci(2),
+        lambda: fit("tied", [1, 2]),
+    ):
+        with pytest.raises(AnalysisError):
+            call()
