@@ -156,6 +156,9 @@ def verdicts(
         elif name in solution.bound:
             ends = problem.bounds.get(name, problem.bounds.get(kind, law.domain(kind)))
             out[name] = {"verdict": "no", "reason": f"at the edge of its domain {ends}"}
+        elif name in base and (held_up := {e for e in law.terms.get(kind, {}).values()} & {*solution.bound}):
+            reason = f"its exponent {', '.join(sorted(held_up))} ended at the edge of its domain"
+            out[name] = {"verdict": "no", "reason": reason}
         elif name in base and law.in_log(kind) and kind != law.offset:
             out[name] = _coefficient(low, high)
         else:

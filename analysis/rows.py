@@ -75,6 +75,12 @@ def prepare(
     weighed = [weights] if weights else []
     numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
     bad = _bad(frame, numbers, {*positive, *weighed}, [x for x in (groups, cluster) if x is not None])
+    asked = [*([] if standard else [target]), *weighed]
+    useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
+    if useless:
+        raise AnalysisError(
+            [f"column {x!r} has no number that a fit could use; name another" for x in useless]
+        )
     excluded = [*left_out, *excluded, *_reasons(frame, bad)]
     frame = frame[bad == ""]
     frame[numbers] = frame[numbers].astype(float)

@@ -65,3 +65,13 @@ def test_a_grid_has_no_flat_direction():
     ):
         with pytest.raises(AnalysisError):
             call()
+
+
+def test_a_coefficient_whose_exponent_was_held_up_by_its_domain_is_no_finding():
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e10, 8), np.geomspace(1e9, 1e11, 5)))
+    table = pd.DataFrame({"params": n, "tokens": d, "loss": 1.7 + 400 / n**0.34 + 410 / d**0.28})
+    found = fit("chinchilla", table, bounds={"alpha": (0.5, 0.6)}, bootstrap=50)
+    assert "alpha ended at the edge" in found.identified["A"]["reason"] and found.params["A"] is None
+    for wrong in ({"target": "text"}, {"weights": "text"}):
+        with pytest.raises(AnalysisError, match="column 'text' has no number"):
+            fit("chinchilla", table.assign(text="a"), **wrong)
