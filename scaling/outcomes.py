@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 STOPPED = 130  # it was asked to stop; its work is in a checkpoint
 BUSY = 75  # another process holds the lease of its job
@@ -17,7 +17,6 @@ LOST = 76  # another process took its lease over; it wrote nothing after that
 Kind = Literal[
     "exception", "killed", "out_of_memory", "data_error", "lost_lease", "disk_full", "timeout", "not_started"
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 # Not the run's own doing: they never use up its attempts.
 OUTER_KINDS: tuple[Kind, ...] = ("lost_lease", "disk_full", "not_started")
 
