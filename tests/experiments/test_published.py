@@ -6,10 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -20,39 +17,20 @@ from analysis import fit, load
 SCRIPTS = Path(__file__).resolve().parents[2] / "experiments" / "published"
 
 
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return import_module
-
-
-@pytest.fixture
-def published() -> Path:
-    folder = os.environ.get("SCALING_PUBLISHED_DATA")
-    if folder is None:
-        pytest.skip("SCALING_PUBLISHED_DATA is not set")
-    return Path(folder)
-
-
-def failed(lines: Iterable[object]) -> tuple[int, list[str]]:
-    """How many verdicts there are, and the lines of those that fail."""
-    found = [x for x in lines if not isinstance(x, str)]
-    return len(found), [x.line(40) for x in found if not x.passed]
-
-
 @pytest.mark.parametrize(("name", "count"), [("chinchilla_epoch", 2), ("gadre", 2), ("porian", 15)])
-def test_what_was_published_is_reached(script, published, name, count):
+def test_what_was_published_is_reached(script, published, failed, name, count):
     assert failed(script(name).verdicts(published / name)) == (count, [])
 
 
-def test_gemstones_approach_3_is_reached(script, published):
+@pytest.mark.slow
+def test_gemstones_approach_3_is_reached(script, published, failed):
     fits = pd.read_csv(published / "gemstones" / "published_approach3.csv", dtype={"delta": str})
     table = load(published / "gemstones" / "runs.csv")
     assert failed(script("gemstones").optima(table, fits.set_index(["subset", "delta"]))) == (6, [])
 
 
 @pytest.mark.slow
-def test_all_of_gemstones_is_reached(script, published):
+def test_all_of_gemstones_is_reached(script, published, failed):
     assert failed(script("gemstones").verdicts(published / "gemstones")) == (30, [])
 
 
