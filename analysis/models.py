@@ -5,7 +5,7 @@ Shapes: R problems solved together, n rows, P coordinates.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from analysis.laws import check_shape, float64, in_words
 from analysis.problem import Problem
 
 WORK = 300_000  # floats that a batch of derivatives by jax may take per row and coordinate
+SHORT = 1_000  # rows of problems computed together: fewer rows than this are lost on overheads
 # compiling costs more than these small programs ever run
 QUICK: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
@@ -21,6 +22,11 @@ Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class Model(Protocol):
+    @property
+    def coarse(self) -> Model | None:
+        """The same objective with a Hessian that costs less, where there is one."""
+        ...
+
     def fitted(self, u: np.ndarray) -> np.ndarray:
         """(R, n) the law, in the space of the residuals."""
         ...
@@ -38,6 +44,8 @@ class Model(Protocol):
 class PowerSum:
     """A sum of terms exp(M_k u): with s_k the share of term k in the law, J = sum s_k M_k, and the
     derivatives of log L are sums over pairs of terms of products with fixed matrices."""
+
+    coarse = None
 
     def __init__(self, problem: Problem):
         law, loss = problem.law, problem.loss
@@ -139,33 +147,41 @@ class PowerSum:
 
 
 class Formula:
-    """Any formula, by jax in a float64 scope. Batches have one size, so that each law is compiled once."""
+    """Any formula, by jax in a float64 scope. Not ``exact``: the Hessian is its Gauss-Newton part alone, a
+    tenth of the work. Batches have one size, so that each law is compiled once."""
 
-    def __init__(self, problem: Problem):
-        self.problem, self.loss = problem, problem.loss
+    def __init__(self, problem: Problem, exact: bool = True):
+        self.problem, self.loss, self.exact = problem, problem.loss, exact
         n, size = len(problem.target), len(problem.names)
-        self.batch = int(np.clip(WORK // (n * size), 1, 16))
+        self.batch = int(np.clip(WORK // (n * size), 1, 32))
+        self.chunk = int(np.clip(SHORT // n, 1, min(8, self.batch)))
+        self.batch -= self.batch % self.chunk
         group = np.zeros(n, int) if problem.group is None else problem.group
         self.rows = problem.position[group]
         self.inputs = tuple(np.asarray(problem.inputs[x], float) for x in problem.law.inputs)
 
+    @cached_property
+    def coarse(self) -> Formula | None:
+        return Formula(self.problem, exact=False) if self.exact else None
+
     def _call(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
         law, size, shape = self.problem.law, self.batch, (len(u), len(self.problem.target))
-        run = _compiled(law.function, law.names, law.inputs, tuple(self.problem.in_log.tolist()))
+        in_log = tuple(self.problem.in_log.tolist())
+        run = _compiled(law.function, law.names, law.inputs, in_log, self.exact, self.chunk)
         whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
         shared = (self.rows, self.inputs, float(self.loss.delta), self.loss.raw, self.loss.added)
         with float64():
             for i in range(0, len(u), size):
                 block = [x[i : i + size] for x in whole]
-                short = size - len(block[0])
-                block = [np.concatenate([x, np.repeat(x[-1:], short, 0)]) if short else x for x in block]
+                count = len(block[0])
+                block = [np.concatenate([x, np.repeat(x[-1:], size - count, 0)]) for x in block]
                 with in_words(law):
-                    out = run(*block, *shared)
-                parts.append([np.asarray(x)[: size - short] for x in out])
+                    out = run(-(-count // self.chunk), *block, *shared)
+                parts.append([np.asarray(x)[:count] for x in out])
         return [np.concatenate(x) for x in zip(*parts, strict=True)]
 
     def fitted(self, u: np.ndarray) -> np.ndarray:
-        return self._call(u, self.problem.y, self.problem.w)[4]
+        return (self.coarse or self)._call(u, self.problem.y, self.problem.w)[4]
 
     def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
         value, gradient, hessian, scale, *_ = self._call(u, y, w)
@@ -174,14 +190,20 @@ class Formula:
         return np.where(finite, value, np.inf), gradient, np.nan_to_num(hessian), scale
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
-        return self._call(u[None], self.problem.y, self.problem.w)[5][0]
+        return (self.coarse or self)._call(u[None], self.problem.y, self.problem.w)[5][0]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _compiled(
-    function: Any, names: tuple[str, ...], inputs: tuple[str, ...], in_log: tuple[bool, ...]
+    function: Any,
+    names: tuple[str, ...],
+    inputs: tuple[str, ...],
+    in_log: tuple[bool, ...],
+    exact: bool,
+    chunk: int,
 ) -> Any:
-    """Objective, gradient, Hessian, scale, fitted values and Jacobian of a batch, in one compiled program."""
+    """Objective, gradient, Hessian and scale of a batch in one compiled program; not ``exact``, with fitted
+    values and Jacobian. Of the batch it computes the first chunks, as many as it is told."""
     import jax
     import jax.numpy as jnp
 
@@ -197,14 +219,36 @@ def _compiled(
         def here(v: Any) -> Any:
             return law(v, rows, x, raw, added)
 
+        def objective(v: Any) -> Any:
+            r = y - here(v)
+            psi = jnp.clip(r, -delta, delta)
+            return (w * psi * (r - 0.5 * psi)).sum()
+
+        if exact:
+            value, gradient = jax.value_and_grad(objective)(u)
+            hessian = jax.hessian(objective)(u)
+            return value, gradient, hessian, jnp.abs(jnp.diagonal(hessian))
         fitted, jacobian = here(u), jax.jacfwd(here)(u)
         r = y - fitted
-        psi = jnp.clip(r, -delta, delta)
-        curved = jax.hessian(lambda v: (w * psi) @ here(v))(u)
-        inside = w * (jnp.abs(r) <= delta)
-        hessian = jnp.einsum("n,np,nq->pq", inside, jacobian, jacobian) - curved
-        value = (w * psi * (r - 0.5 * psi)).sum()
-        return value, -(w * psi) @ jacobian, hessian, w @ jacobian**2, fitted, jacobian
+        psi, inside = jnp.clip(r, -delta, delta), w * (jnp.abs(r) <= delta)
+        value, gradient = (w * psi * (r - 0.5 * psi)).sum(), -(w * psi) @ jacobian
+        hessian = jacobian.T @ (inside[:, None] * jacobian)
+        return value, gradient, hessian, w @ jacobian**2, fitted, jacobian
 
     batched = jax.vmap(derivatives, in_axes=(0, 0, 0, *(None,) * 5))
-    return jax.jit(batched, compiler_options=QUICK)
+
+    def some(count: Any, *given: Any) -> Any:
+        whole, shared = given[:3], given[3:]
+
+        def step(i: Any, out: Any) -> Any:
+            part = [jax.lax.dynamic_slice_in_dim(v, i * chunk, chunk) for v in whole]
+            found = batched(*part, *shared)
+            return [
+                jax.lax.dynamic_update_slice_in_dim(o, f, i * chunk, 0)
+                for o, f in zip(out, found, strict=True)
+            ]
+
+        shapes = jax.eval_shape(batched, *given)
+        return jax.lax.fori_loop(0, count, step, [jnp.zeros(s.shape, s.dtype) for s in shapes])
+
+    return jax.jit(some, compiler_options=QUICK)
