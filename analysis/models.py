@@ -156,8 +156,9 @@ class Formula:
         self.batch = int(np.clip(WORK // (n * size), 1, 32))
         self.chunk = int(np.clip(SHORT // n, 1, min(8, self.batch)))
         self.batch -= self.batch % self.chunk
+        # a product, and no look-up in rows, whose derivative backwards is slow
         group = np.zeros(n, int) if problem.group is None else problem.group
-        self.rows = problem.position[group]
+        self.member = (group[:, None] == np.arange(len(problem.position))).astype(float)
         self.inputs = tuple(np.asarray(problem.inputs[x], float) for x in problem.law.inputs)
 
     @cached_property
@@ -169,19 +170,24 @@ class Formula:
         in_log = tuple(self.problem.in_log.tolist())
         run = _compiled(law.function, law.names, law.inputs, in_log, self.exact, self.chunk)
         whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
-        shared = (self.rows, self.inputs, float(self.loss.delta), self.loss.raw, self.loss.added)
+        shared = (self.member, self.problem.position, self.inputs, float(self.loss.delta))
         with float64():
             for i in range(0, len(u), size):
                 block = [x[i : i + size] for x in whole]
                 count = len(block[0])
                 block = [np.concatenate([x, np.repeat(x[-1:], size - count, 0)]) for x in block]
                 with in_words(law):
-                    out = run(-(-count // self.chunk), *block, *shared)
+                    chunks = -(-count // self.chunk)
+                    out = run(chunks, *block, *shared, self.loss.raw, self.loss.added)
                 parts.append([np.asarray(x)[:count] for x in out])
         return [np.concatenate(x) for x in zip(*parts, strict=True)]
 
+    def _linear(self, u: np.ndarray) -> list[np.ndarray]:
+        """Fitted values (n,) and Jacobian (n, P) at one u (P,)."""
+        return [x[0] for x in (self.coarse or self)._call(u[None], self.problem.y, self.problem.w)[4:]]
+
     def fitted(self, u: np.ndarray) -> np.ndarray:
-        return (self.coarse or self)._call(u, self.problem.y, self.problem.w)[4]
+        return np.array([self._linear(x)[0] for x in u])
 
     def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
         value, gradient, hessian, scale, *_ = self._call(u, y, w)
@@ -190,7 +196,7 @@ class Formula:
         return np.where(finite, value, np.inf), gradient, np.nan_to_num(hessian), scale
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
-        return (self.coarse or self)._call(u[None], self.problem.y, self.problem.w)[5][0]
+        return self._linear(u)[1]
 
 
 @lru_cache(maxsize=128)
@@ -203,21 +209,21 @@ def _compiled(
     chunk: int,
 ) -> Any:
     """Objective, gradient, Hessian and scale of a batch in one compiled program; not ``exact``, with fitted
-    values and Jacobian. Of the batch it computes the first chunks, as many as it is told."""
+    values and Jacobian of the last chunk. Of the batch it computes the first chunks, as many as told."""
     import jax
     import jax.numpy as jnp
 
-    def law(u: Any, rows: Any, x: Any, raw: Any, added: Any) -> Any:
+    def law(u: Any, member: Any, place: Any, x: Any, raw: Any, added: Any) -> Any:
         natural = jnp.where(jnp.array(in_log), jnp.exp(jnp.where(jnp.array(in_log), u, 0.0)), u)
-        params = {name: natural[rows[:, i]] for i, name in enumerate(names)}
+        params = {name: member @ natural[place[:, i]] for i, name in enumerate(names)}
         value = function(**params, **dict(zip(inputs, x, strict=True)))
-        check_shape(jnp.shape(value), (len(rows),))
-        value = value + jnp.zeros(len(rows))
+        check_shape(jnp.shape(value), (len(member),))
+        value = value + jnp.zeros(len(member))
         return jnp.where(raw, value, jnp.log(jnp.where(raw, 1.0, value + added)))
 
-    def derivatives(u: Any, y: Any, w: Any, rows: Any, x: Any, delta: Any, raw: Any, added: Any) -> Any:
+    def derivatives(u: Any, y: Any, w: Any, member: Any, place: Any, x: Any, delta: Any, *space: Any) -> Any:
         def here(v: Any) -> Any:
-            return law(v, rows, x, raw, added)
+            return law(v, member, place, x, *space)
 
         def objective(v: Any) -> Any:
             r = y - here(v)
@@ -235,7 +241,7 @@ def _compiled(
         hessian = jacobian.T @ (inside[:, None] * jacobian)
         return value, gradient, hessian, w @ jacobian**2, fitted, jacobian
 
-    batched = jax.vmap(derivatives, in_axes=(0, 0, 0, *(None,) * 5))
+    batched = jax.vmap(derivatives, in_axes=(0, 0, 0, *(None,) * 6))
 
     def some(count: Any, *given: Any) -> Any:
         whole, shared = given[:3], given[3:]
@@ -243,12 +249,11 @@ def _compiled(
         def step(i: Any, out: Any) -> Any:
             part = [jax.lax.dynamic_slice_in_dim(v, i * chunk, chunk) for v in whole]
             found = batched(*part, *shared)
-            return [
-                jax.lax.dynamic_update_slice_in_dim(o, f, i * chunk, 0)
-                for o, f in zip(out, found, strict=True)
-            ]
+            put = jax.lax.dynamic_update_slice_in_dim
+            return [put(o, f, i * chunk, 0) for o, f in zip(out[:4], found[:4], strict=True)] + [*found[4:]]
 
-        shapes = jax.eval_shape(batched, *given)
-        return jax.lax.fori_loop(0, count, step, [jnp.zeros(s.shape, s.dtype) for s in shapes])
+        shapes = jax.eval_shape(batched, *(v[:chunk] for v in whole), *shared)
+        sizes = [(len(whole[0]), *s.shape[1:]) if i < 4 else s.shape for i, s in enumerate(shapes)]
+        return jax.lax.fori_loop(0, count, step, [jnp.zeros(size) for size in sizes])
 
     return jax.jit(some, compiler_options=QUICK)

@@ -74,7 +74,9 @@ def prepare(
     above = {x: 0.0 for x in law.inputs if x in "NDC" or law.terms} | {"L": least}
     weighed = [weights] if weights else []
     numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
-    bad = _bad(frame, numbers, above | dict.fromkeys(weighed, 0.0), [x for x in (groups, cluster) if x is not None])
+    bad = _bad(
+        frame, numbers, above | dict.fromkeys(weighed, 0.0), [x for x in (groups, cluster) if x is not None]
+    )
     asked = [*([] if standard else [target]), *weighed]
     useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
     if useless:
@@ -136,7 +138,8 @@ def _filtered(table: pd.DataFrame, where: str | None) -> tuple[pd.DataFrame, lis
 
 def _reasons(frame: Any, reasons: np.ndarray) -> list[dict[str, str]]:
     """Rows left out, each with its reason; an empty one keeps the row."""
-    return [{"row": r, "reason": str(b)} for r, b in zip(row_names(frame), reasons, strict=True) if b]
+    out = np.asarray(reasons) != ""
+    return [{"row": r, "reason": str(b)} for r, b in zip(row_names(frame[out]), reasons[out], strict=True)]
 
 
 def _numbers(column: Any) -> np.ndarray:

@@ -154,10 +154,7 @@ def solve(
     if start is not None:
         ends = start
     elif len(y) > LARGE:
-        rows = np.sort(np.random.default_rng(0).permutation(len(y))[:SAMPLE])
-        part = problem.at(rows)
-        ends = solve(part, y=y[rows], w=w[rows], keep=min(keep, FEW)).ends
-        ends = problem.shift(part.shift(ends, 1.0), -1.0)
+        ends = sampled(problem, y, w, keep=min(keep, FEW))
     else:
         ends = _rough(problem, y, w, own, keep)
     if problem.law.terms:
@@ -181,6 +178,17 @@ def solve(
     return Solution(
         u, min(value, float(end_values[best])), bool(done[best]), ends, end_values, agree, zero, bound
     )
+
+
+def sampled(
+    problem: Problem, y: np.ndarray, w: np.ndarray, *, keep: int = FEW, start: np.ndarray | None = None
+) -> np.ndarray:
+    """Ends (R, P) on ``SAMPLE`` of the rows, from ``start`` or from many: where to begin on all of them."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(y))[:SAMPLE])
+    part = problem.at(rows)
+    start = None if start is None else part.shift(problem.shift(start, 1.0), -1.0)
+    ends = solve(part, y=y[rows], w=w[rows], keep=keep, start=start).ends
+    return problem.shift(part.shift(ends, 1.0), -1.0)
 
 
 def _rough(problem: Problem, y: np.ndarray, w: np.ndarray, own: Draw, keep: int) -> np.ndarray:

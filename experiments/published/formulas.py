@@ -1,4 +1,4 @@
-"""Laws from formulas in a file. The text is data: it is parsed into the few operations below, never executed."""
+"""Laws from formulas in a file. The text is data, parsed into the few operations below, never executed."""
 
 from __future__ import annotations
 
