@@ -168,9 +168,9 @@ class Formula:
     def _call(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
         law, size, shape = self.problem.law, self.batch, (len(u), len(self.problem.target))
         in_log = tuple(self.problem.in_log.tolist())
-        run = _compiled(law.function, law.names, law.inputs, in_log, self.exact, self.chunk)
+        run = _compiled(law.function, law.names, law.inputs, in_log, self.chunk)
         whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
-        shared = (self.member, self.problem.position, self.inputs, float(self.loss.delta))
+        shared = (self.exact, self.member, self.problem.position, self.inputs, float(self.loss.delta))
         with float64():
             for i in range(0, len(u), size):
                 block = [x[i : i + size] for x in whole]
@@ -205,11 +205,10 @@ def _compiled(
     names: tuple[str, ...],
     inputs: tuple[str, ...],
     in_log: tuple[bool, ...],
-    exact: bool,
     chunk: int,
 ) -> Any:
-    """Objective, gradient, Hessian and scale of a batch in one compiled program; not ``exact``, with fitted
-    values and Jacobian of the last chunk. Of the batch it computes the first chunks, as many as told."""
+    """Objective, gradient, Hessian and scale of a batch, fitted values and Jacobian of its last chunk, in one
+    compiled program. Of the batch it computes the first chunks, as many as told."""
     import jax
     import jax.numpy as jnp
 
@@ -221,27 +220,23 @@ def _compiled(
         value = value + jnp.zeros(len(member))
         return jnp.where(raw, value, jnp.log(jnp.where(raw, 1.0, value + added)))
 
-    def derivatives(u: Any, y: Any, w: Any, member: Any, place: Any, x: Any, delta: Any, *space: Any) -> Any:
+    def derivatives(
+        u: Any, y: Any, w: Any, exact: Any, member: Any, place: Any, x: Any, delta: Any, *space: Any
+    ) -> Any:
         def here(v: Any) -> Any:
             return law(v, member, place, x, *space)
 
-        def objective(v: Any) -> Any:
-            r = y - here(v)
-            psi = jnp.clip(r, -delta, delta)
-            return (w * psi * (r - 0.5 * psi)).sum()
-
-        if exact:
-            value, gradient = jax.value_and_grad(objective)(u)
-            hessian = jax.hessian(objective)(u)
-            return value, gradient, hessian, jnp.abs(jnp.diagonal(hessian))
         fitted, jacobian = here(u), jax.jacfwd(here)(u)
         r = y - fitted
         psi, inside = jnp.clip(r, -delta, delta), w * (jnp.abs(r) <= delta)
         value, gradient = (w * psi * (r - 0.5 * psi)).sum(), -(w * psi) @ jacobian
         hessian = jacobian.T @ (inside[:, None] * jacobian)
-        return value, gradient, hessian, w @ jacobian**2, fitted, jacobian
+        curved = jax.lax.cond(
+            exact, lambda: jax.hessian(lambda v: (w * psi) @ here(v))(u), lambda: jnp.zeros_like(hessian)
+        )
+        return value, gradient, hessian - curved, w @ jacobian**2, fitted, jacobian
 
-    batched = jax.vmap(derivatives, in_axes=(0, 0, 0, *(None,) * 6))
+    batched = jax.vmap(derivatives, in_axes=(0, 0, 0, *(None,) * 7))
 
     def some(count: Any, *given: Any) -> Any:
         whole, shared = given[:3], given[3:]
