@@ -8,7 +8,8 @@ the law at 10x the largest compute (``law``) and a new run there (``new``). ``--
 method; a run that was stopped goes on where it was, and a longer one adds to it. Then the table: coverage in
 per cent at nominal 90, whether identified or not; in brackets the median width over the oracle's, which spans
 the central 90 % of the estimates over the simulations. Below it the coverage of those that a fit
-shows as identified, and in brackets how many of the tables show one. Exit code 1 where the default is below 86.
+shows as identified, and in brackets how many of the tables show one. Exit code 1 where the default is below
+86.
 
 Designs: chinchilla (N and D of the 240 runs of Hoffmann et al. 2022 from the folder SCALING_PUBLISHED_DATA,
 else 240 runs of 43 sizes alike), and sizes x horizons as 6x5: sizes doubled from 50M, tokens per parameter
