@@ -99,13 +99,13 @@ def replicate(
             degrees = max(int(satterthwaite(problem, solution.u, cluster).min()), 1)
         ends, words = _linearised(problem, solution.u, cluster, kind, rng), f"{words}, t({degrees})"
     elif kind == "jackknife":
-        ends, agree, checked = _solved(problem, solution, groups, _without(problem, cluster), check)
+        ends, agree, checked = solved(problem, solution, groups, _without(problem, cluster), check)
         size = np.sqrt((groups - 1) / groups)
         ends = solution.u + size * rng.standard_normal((LINEAR, groups)) @ (ends - ends.mean(0))
         ends, words = _kept(problem, solution.u, ends), f"{words}, t({degrees})"
     else:
         draw = _draw(problem, solution.u, cluster, kind, count, rng)
-        ends, agree, checked = _solved(problem, solution, count, draw, check)
+        ends, agree, checked = solved(problem, solution, count, draw, check)
         words = f"{METHODS[kind]} ({count} replicates, {units}), percentile, t({degrees})/z"
         if method == "auto" and groups < MANY:
             ends = _no_narrower(problem, solution.u, ends, rng)
@@ -168,7 +168,7 @@ def _without(problem: Problem, cluster: np.ndarray) -> Draw:
     return lambda which: (problem.y, (cluster[None] != which[:, None]) * problem.w)
 
 
-def _solved(
+def solved(
     problem: Problem, solution: Solution, count: int, draw: Draw, check: int
 ) -> tuple[np.ndarray, int, int]:
     """Ends (R, P) from the optimum, and of the first few how many no other start improves on."""
