@@ -402,6 +402,7 @@ def test_headings_are_not_believed_against_the_numbers(tmp_path):
     assert load(path, units={"params": "1"})["params"].tolist() == [1e7, 1e8, 1e9]
     odd = refused(write(tmp_path, csv("Model Size (m),tokens (mixed),loss")))
     assert "columns={'params': 'Model Size (m)'}" in odd and "columns={'tokens': 'tokens (mixed)'}" in odd
+    assert "'Model Size (nats)'" in refused(write(tmp_path, csv("Model Size (nats),tokens,loss")))
     two = refused(write(tmp_path, csv("N,params (B),tokens,loss", [(n, n, d, loss) for n, d, loss in ROWS])))
     assert "'N', 'params (B)' could all be 'params'" in two
 
