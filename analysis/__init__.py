@@ -15,21 +15,24 @@ if TYPE_CHECKING:
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
     from analysis.fitting import fit
-    from analysis.laws import LAWS, Law
+    from analysis.laws import Law
     from analysis.result import Fit
+    from analysis.shipped import LAWS, bnsl, precision
     from analysis.tables import after, import_table, load, select
 
 _HOME = {
     "AnalysisError": "errors",
     "CurveLaw": "curvelaw",
     "Fit": "result",
-    "LAWS": "laws",
+    "LAWS": "shipped",
     "Law": "laws",
     "after": "tables",
+    "bnsl": "shipped",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
+    "precision": "shipped",
     "select": "tables",
 }
 _MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
@@ -42,6 +45,7 @@ __all__ = [
     "Law",
     "after",
     "backtest",
+    "bnsl",
     "estimate",
     "estimators",
     "figures",
@@ -52,6 +56,7 @@ __all__ = [
     "isoflop",
     "ledger",
     "load",
+    "precision",
     "report",
     "select",
 ]

@@ -271,6 +271,8 @@ class Fit:
                     raise AnalysisError(f"prediction at {key} = {rows[key]!r}: must be numbers") from None
         if per_token is not None and {"N", "D"} <= set(out):
             out["C"] = per_token * out["N"] * out["D"]
+        if "M" in self.law.inputs and "M" not in out and {"N", "D"} <= set(out):
+            out["M"] = out["D"] / out["N"]
         return dict(zip(out, np.broadcast_arrays(*out.values()), strict=True)) if out else {}
 
     def _complete(self, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
 
 @dataclass(frozen=True)
 class Rows:
-    """``frame``: rows kept, sorted, with columns N, D, C, L where known; ``inputs`` and ``target`` (n,);
+    """``frame``: rows kept, sorted, with columns N, D, C, L, M = D / N where known; ``inputs`` and ``target`` (n,);
     ``cluster`` index per row and what it is ``by``."""
 
     frame: Any
@@ -60,6 +60,8 @@ def prepare(
     frame, excluded = (
         select(table, roles, convention=convention) if standard else _any(table, roles, convention)
     )
+    if "M" not in frame.columns and {"N", "D"} <= set(frame.columns):
+        frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
     named = [x for x in (weights, groups, cluster) if x is not None]
     if not standard:
         named.append(target)
