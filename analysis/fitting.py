@@ -2,8 +2,8 @@
 
 Default objective: the sum of Huber losses of log residuals, with delta = 1.345 x their robust scale (95 %
 efficient on clean data, bounded influence of a bad run). ``delta`` may be given, to compare with published
-fits; ``log-ls``, ``raw-ls`` and ``log1p-ls`` are least squares of log residuals, of residuals, and of residuals
-of log(1 + loss) (for losses that may be 0; the MSLE of Caballero et al. 2022, arXiv:2210.14891).
+fits; ``log-ls``, ``raw-ls`` and ``log1p-ls`` are least squares of log residuals, of residuals, and of
+residuals of log(1 + loss) (for losses that may be 0; the MSLE of Caballero et al. 2022, arXiv:2210.14891).
 """
 
 from __future__ import annotations

@@ -180,11 +180,9 @@ def _coefficient(low: float, high: float) -> Verdict:
     return {"verdict": "no", "reason": f"interval spans {wide}, more than {DECADE:g}"}
 
 
-def _one_end(
-    problem: Problem, solution: Solution, name: str, low: float, high: float
-) -> Verdict | None:
-    """The bound of a scale (in its logarithm, not linear) that might as well lie at one end of its domain, by a
-    profile over all of it; None where it may lie at neither end, or at both."""
+def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: float) -> Verdict | None:
+    """The bound of a scale (searched in its logarithm, not linear) that might as well lie at one end of its
+    domain, by a profile over all of it; None where it may lie at neither end, or at both."""
     at = problem.names.index(name) if name in problem.names else 0
     if name not in problem.names or not problem.in_log[at] or problem.base[at] in problem.law.linear:
         return None
@@ -198,9 +196,8 @@ def _one_end(
         return None
     first, last = np.exp(starts[fine[[0, -1]], at])
     bound = {"lower": min(low, float(first))} if ends[1] else {"upper": max(high, float(last))}
-    end = last if ends[1] else first
-    return {"verdict": "one_sided", "reason": f"the fit is as good with it at {end:.3g}, the end of its domain",
-            "bound": bound}  # fmt: skip
+    reason = f"the fit is as good with it at {last if ends[1] else first:.3g}, the end of its domain"
+    return {"verdict": "one_sided", "reason": reason, "bound": bound}
 
 
 def _bounded(value: float, low: float, high: float, ceiling: float, width: float = 0.0) -> Verdict:

@@ -47,8 +47,8 @@ class Law:
     arguments (or ``inputs``, for a function of ``**names``); ``linear`` parameters may have infinite domains.
 
     Inputs N (parameters), D (tokens), C (FLOPs) follow the convention of a fit; M is D / N unless a column
-    has that name; any other is a column of that name. A parameter is searched in its logarithm when it is linear and >= 0, or when its domain is positive
-    and spans ``DECADES``.
+    has that name; any other is a column of that name. A parameter is searched in its logarithm when it is
+    linear and >= 0, or when its domain is positive and spans ``DECADES``.
     """
 
     name: str

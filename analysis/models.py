@@ -14,8 +14,11 @@ from analysis.laws import check_shape, float64, in_words
 from analysis.problem import Problem
 
 WORK = 300_000  # floats that a batch of derivatives by jax may take per row and coordinate
-# compiling costs more than these small programs ever run
+# compiling costs more than small programs ever run
 QUICK: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+LARGE = 5_000  # rows x coordinates^2, from which they do
+FAST: Any = QUICK | {"xla_backend_optimization_level": 2}
 
 Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -151,7 +154,8 @@ class Formula:
 
     def _call(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
         law, size, shape = self.problem.law, self.batch, (len(u), len(self.problem.target))
-        run = _compiled(law.function, law.names, law.inputs, tuple(self.problem.in_log.tolist()))
+        large = len(self.problem.target) * len(self.problem.names) ** 2 > LARGE
+        run = _compiled(law.function, law.names, law.inputs, tuple(self.problem.in_log.tolist()), large)
         whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
         shared = (self.rows, self.inputs, float(self.loss.delta), self.loss.raw, self.loss.added)
         with float64():
@@ -179,7 +183,7 @@ class Formula:
 
 @lru_cache(maxsize=64)
 def _compiled(
-    function: Any, names: tuple[str, ...], inputs: tuple[str, ...], in_log: tuple[bool, ...]
+    function: Any, names: tuple[str, ...], inputs: tuple[str, ...], in_log: tuple[bool, ...], large: bool
 ) -> Any:
     """Objective, gradient, Hessian, scale, fitted values and Jacobian of a batch, in one compiled program."""
     import jax
@@ -207,4 +211,4 @@ def _compiled(
         return value, -(w * psi) @ jacobian, hessian, w @ jacobian**2, fitted, jacobian
 
     batched = jax.vmap(derivatives, in_axes=(0, 0, 0, *(None,) * 5))
-    return jax.jit(batched, compiler_options=QUICK)
+    return jax.jit(batched, compiler_options=FAST if large else QUICK)

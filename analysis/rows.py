@@ -20,7 +20,7 @@ EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
 
 @dataclass(frozen=True)
 class Rows:
-    """``frame``: rows kept, sorted, with columns N, D, C, L, M = D / N where known; ``inputs`` and ``target`` (n,);
+    """``frame``: rows kept, sorted, with columns N, D, C, L where known; ``inputs`` and ``target`` (n,);
     ``cluster`` index per row and what it is ``by``."""
 
     frame: Any
@@ -60,8 +60,9 @@ def prepare(
     frame, excluded = (
         select(table, roles, convention=convention) if standard else _any(table, roles, convention)
     )
-    if "M" not in frame.columns and {"N", "D"} <= set(frame.columns):
-        frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
+    if "M" in law.inputs and "M" not in frame.columns and {"N", "D"} <= set(frame.columns):
+        with np.errstate(all="ignore"):  # rows that this makes no number of are left out by name
+            frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
     named = [x for x in (weights, groups, cluster) if x is not None]
     if not standard:
         named.append(target)
@@ -76,7 +77,9 @@ def prepare(
     above = {x: 0.0 for x in law.inputs if x in "NDC" or law.terms} | {"L": least}
     weighed = [weights] if weights else []
     numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
-    bad = _bad(frame, numbers, above | dict.fromkeys(weighed, 0.0), [x for x in (groups, cluster) if x is not None])
+    bad = _bad(
+        frame, numbers, above | dict.fromkeys(weighed, 0.0), [x for x in (groups, cluster) if x is not None]
+    )
     asked = [*([] if standard else [target]), *weighed]
     useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
     if useless:
@@ -146,7 +149,8 @@ def _numbers(column: Any) -> np.ndarray:
 
 
 def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Sequence[str]) -> np.ndarray:
-    """Per row, which numbers a fit cannot use (not finite, or not ``above`` what they must be), and which cells that must be ``filled`` are empty."""
+    """Per row, which numbers a fit cannot use (not finite, or not ``above`` what they must be), and which
+    cells that must be ``filled`` are empty."""
     out: list[list[str]] = [[] for _ in range(len(frame))]
     for x in columns:
         v = _numbers(frame[x])

@@ -1,8 +1,9 @@
 """The laws that we ship, by name: ``LAWS``. Each has its formula (``Law.formula``), paper and equation
 (``Law.source``) and what it takes for granted (``Law.assumptions``).
 
-Inputs: N parameters, D tokens seen, C FLOPs, M = D / N, and columns of a table: ``unique_tokens`` of the corpus,
-``weight_bits``, ``activation_bits`` and ``cache_bits``. ``bnsl`` and ``precision`` make more of their kind.
+Inputs: N parameters, D tokens seen, C FLOPs, M = D / N, and columns of a table: ``unique_tokens`` of the
+corpus, ``weight_bits``, ``activation_bits`` and ``cache_bits``. ``bnsl`` and ``precision`` make more of their
+kind.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 from analysis.errors import AnalysisError
 from analysis.laws import Law
 
-ANY = (0.0, np.inf)  # the domain of a linear coefficient
+ANY = (0.0, np.inf)  # the domain of a linear coefficient of the size of losses
+LARGE = (0.0, 1e12)  # of one that a power of sizes divides
 WIDE = (1e-3, 1e12)  # of one that is not linear
 EXPONENT = (0.02, 2.0)
 BREAKS = {"C": (1e8, 1e27), "N": (1e2, 1e14), "D": (1e3, 1e16)}  # where a break may lie
@@ -46,7 +48,7 @@ def _data_constrained(N: Any, D: Any, unique_tokens: Any, **p: Any) -> Any:
     import jax.numpy as jnp
 
     alpha, beta, unique = p["alpha"], p.get("beta", p["alpha"]), jnp.minimum(unique_tokens, D)
-    # the size that is best for the unique tokens: N_opt(C) at the C where D_opt(C) = U (Hoffmann et al., eq. 4)
+    # the size that is best for the unique tokens, N_opt(C) where D_opt(C) = U (Hoffmann et al., eq. 4)
     best = (jnp.log(alpha * p["A"] / (beta * p["B"])) + beta * jnp.log(unique)) / alpha
     size = jnp.minimum(N, jnp.exp(jnp.clip(best, 0.0, 700.0)))
     return p["E"] + p["A"] / _worth(N, size, p["RN"]) ** alpha + p["B"] / _worth(D, unique, p["RD"]) ** beta
@@ -70,8 +72,8 @@ def _farseer(N: Any, D: Any, **p: Any) -> Any:
 
 
 def precision(*parts: str) -> Law:
-    """Chinchilla's law of the parameters that low precision leaves effective: ``parts`` trained in few bits, of
-    weights, activations and cache (keys and values); left out: all three. Raises AnalysisError."""
+    """Chinchilla's law of the parameters that low precision leaves effective. ``parts``, trained in few bits,
+    are of weights, activations and cache (keys and values); left out: all three. Raises AnalysisError."""
     parts = parts or tuple(BITS)
     if unknown := [part for part in parts if part not in BITS]:
         raise AnalysisError(f"precision: unknown parts {', '.join(unknown)}; choose of {', '.join(BITS)}")
@@ -87,9 +89,9 @@ def precision(*parts: str) -> Law:
     kept = "".join(f" (1 - exp(-{column}/{gamma}))" for column, gamma in bits.items())
     return Law(
         "precision" if len(bits) == len(BITS) else "-".join(("precision", *parts)),
-        source="Kumar et al. 2024, arXiv:2411.04330: Chinchilla's law at their N_eff, of training in low precision",
+        source="Kumar et al. 2024, arXiv:2411.04330: Chinchilla's law at N_eff, training in low precision",
         function=function,
-        domains={"E": ANY, "A": ANY, "B": ANY, "alpha": EXPONENT, "beta": EXPONENT}
+        domains={"E": ANY, "A": LARGE, "B": LARGE, "alpha": EXPONENT, "beta": EXPONENT}
         | dict.fromkeys(bits.values(), (0.05, 20.0)),
         linear=("E", "A", "B"),
         inputs=("N", "D", *bits),
@@ -101,9 +103,10 @@ def precision(*parts: str) -> Law:
 def bnsl(breaks: int, x: str = "C", within: tuple[float, float] | None = None, name: str = "") -> Law:
     """The broken power law with this many ``breaks`` in the input ``x``: C, N, D or any column.
 
-    c0 is the first slope, c_i by how much break i makes it steeper, d_i where it lies and f_i how gradual it is.
-    Beyond the first, d_i = d_(i-1) r_i with r_i > 1: breaks in another order are the same law. ``within``: where
-    the first may lie, best the range of the data; a column other than C, N, D needs it. Raises AnalysisError.
+    c0 is the first slope, c_i by how much break i makes it steeper, d_i where it lies, f_i how gradual it is.
+    Beyond the first, d_i = d_(i-1) r_i with r_i > 1: breaks in another order are the same law. ``within``:
+    where the first may lie, best the range of the data; a column other than C, N, D needs it. Raises
+    AnalysisError.
     """
     low, high = within or BREAKS.get(x, (0.0, 0.0))
     if isinstance(breaks, bool) or breaks not in range(1, MOST + 1):
@@ -129,8 +132,8 @@ def bnsl(breaks: int, x: str = "C", within: tuple[float, float] | None = None, n
             place: (low, high) if i == 1 else (1.001, high / low),
             f"f{i}": (1e-3, 10.0),
         }
-    at = [" ".join(places[:i]) for i in numbers]
-    shown = "".join(f" (1 + ({x}/({d}))^(1/f{i}))^(-c{i} f{i})" for i, d in zip(numbers, at, strict=True))
+    at = ["d1" if i == 1 else f"({' '.join(places[:i])})" for i in numbers]
+    shown = "".join(f" (1 + ({x}/{d})^(1/f{i}))^(-c{i} f{i})" for i, d in zip(numbers, at, strict=True))
     return Law(
         name or f"bnsl-{breaks}-{x}",
         source="Caballero et al. 2022, arXiv:2210.14891, eq. 1; breaks in order, d_i = d_(i-1) r_i",
@@ -154,9 +157,9 @@ def _laws() -> Iterator[Law]:
     yield Law("tied", tied, f"{gadre}: their b = -eta, beta = B 6^(eta/2)", assumptions=once)
     yield Law(
         "over-training", source=f"{gadre}: their alpha = A, beta = B", function=_over_training,
-        domains={"E": ANY, "A": (0, 1e15), "B": (0, 1e15), "eta": (0.01, 1.0)}, linear=("E", "A", "B"),
+        domains={"E": ANY, "A": LARGE, "B": LARGE, "eta": (0.01, 1.0)}, linear=("E", "A", "B"),
         text="L = E + (A M^eta + B M^-eta) C^-eta",
-        assumptions="C = 6 N D; one exponent for size and data, so that over-training moves a line, not its slope",
+        assumptions="C = 6 N D; one exponent for size and data: over-training moves a line, not its slope",
     )  # fmt: skip
     yield Law(
         "kaplan", source="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5", function=_kaplan,
@@ -177,10 +180,10 @@ def _laws() -> Iterator[Law]:
         for breaks in (1, 2):
             yield bnsl(breaks, x, name=f"bnsl-{breaks}{suffix}")
     exponents, decays = {"alpha": EXPONENT, "beta": EXPONENT}, {"RN": (1e-2, 1e4), "RD": (1e-2, 1e4)}
-    worth = "N' = U_N (1 + RN (1 - exp(-R_N/RN))), R_N = N/U_N - 1, U_N = min(N, N_opt(U)); D' likewise of U and RD"
+    worth = "N' = U_N (1 + RN (1 - exp(-(N/U_N - 1)/RN))), U_N = min(N, N_opt(U)); D' likewise of U, RD"
     for suffix, powers in (("", exponents), ("-tied", {"alpha": EXPONENT})):
         yield Law(
-            f"data-constrained{suffix}", source="Muennighoff et al. 2023, arXiv:2305.16264, eqs. 5-7 and N_opt",
+            f"data-constrained{suffix}", source="Muennighoff et al. 2023, arXiv:2305.16264, parametric fit",
             function=_data_constrained, inputs=("N", "D", "unique_tokens"), linear=("E",),
             domains={"E": ANY, "A": WIDE, "B": WIDE, **powers, **decays},
             text=f"L = E + A / N'^alpha + B / D'^{'beta' if 'beta' in powers else 'alpha'}, {worth}",
@@ -192,10 +195,11 @@ def _laws() -> Iterator[Law]:
         domains={"E": ANY, "L0": ANY, "A": WIDE, "B": WIDE, "K": (1e-9, 1e9), **exponents, "gamma": EXPONENT,
                  "delta": EXPONENT},
         text="L = E + (L0 - E) h/(1 + h), h = A/N^alpha + B/D^beta + K N^gamma/unique_tokens^delta",
-        assumptions="the loss lies between E and L0, that of knowing nothing; large models overfit few tokens",
+        assumptions="the loss lies between E and L0, that of knowing nothing; large models overfit",
     )  # fmt: skip
     yield Law(
-        "farseer", source="Li et al. 2025, arXiv:2506.10972, its fitted form", function=_farseer, inputs=("N", "D"),
+        "farseer", source="Li et al. 2025, arXiv:2506.10972, its fitted form",
+        function=_farseer, inputs=("N", "D"),
         domains={"a1": (-5, 1), "b1": (-5, 6), "alpha": (1e-3, 0.5), "a2": (1, 1e3), "b2": (-30, 5),
                  "beta": (-0.6, -0.01), "a3": (-1, 0.3), "b3": (-2, 2), "gamma": (0.01, 0.5)},
         text="L = exp(a3 N^gamma + b3) + exp(a2 N^beta + b2) D^(-exp(a1 N^alpha + b1))",
