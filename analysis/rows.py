@@ -48,11 +48,11 @@ def prepare(
     weights: str | None = None,
     groups: str | None = None,
     cluster: str | None = None,
-    signed: bool = False,
+    least: float = 0.0,
     where: str | None = None,
 ) -> Rows:
     """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
-    are excluded by name; ``signed`` targets may be negative. Raises AnalysisError with every missing
+    are excluded by name, and so are targets not above ``least``. Raises AnalysisError with every missing
     column."""
     if not isinstance(table, pd.DataFrame):
         raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
@@ -61,12 +61,13 @@ def prepare(
         x if x is None or x in table.columns else of_file.get(x, x)
         for x in (target, weights, groups, cluster)
     )
-    wanted = "".join(x for x in law.inputs if x in ("N", "D", "C"))
-    wanted += "L" if target == "loss" and not signed else ""
+    inputs = [x for x in law.inputs if x != "M" or "M" not in table.columns]
+    wanted = "".join({"M": "ND"}.get(x, x) for x in inputs if x in ("N", "D", "C", "M"))
+    wanted += "L" if target == "loss" and least == 0 else ""
     frame: Any
     frame, excluded = select(table, roles, convention=convention, where=where, needs=wanted)
     options = {"weights": weights, "groups": groups, "cluster": cluster, "target": target}
-    needs = sources([*law.inputs, *(["L"] if target == "loss" else [])], convention)
+    needs = sources([*inputs, *(["L"] if target == "loss" else [])], convention)
     if problems := _absent(law, frame, table, needs, options):
         raise AnalysisError(problems)
     unread = "stated" not in table.attrs and not set(table.columns) >= OURS  # by `load`, which refuses
@@ -75,10 +76,14 @@ def prepare(
         frame.attrs["notes"] = [*frame.attrs["notes"], *odd]
     if "L" not in wanted:
         frame["L"] = frame[target]
-    logged = [x for x in law.inputs if x in "NDC" or law.terms] + ([] if signed else ["L"])
+    if "M" in inputs:
+        with np.errstate(all="ignore"):  # rows that this makes no number of are left out by name
+            frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
+    above = {x: 0.0 for x in law.inputs if x in "NDC" or law.terms} | {"L": least}
     weighed = [weights] if weights else []
     numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
-    bad = _bad(frame, numbers, {*logged, *weighed}, [x for x in (groups, cluster) if x is not None])
+    above |= dict.fromkeys(weighed, 0.0)
+    bad = _bad(frame, numbers, above, [x for x in (groups, cluster) if x is not None])
     asked = [*([] if "L" in wanted else [target]), *weighed]
     useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
     if useless:
@@ -132,14 +137,17 @@ def _numbers(column: Any) -> np.ndarray:
     return np.asarray(pd.to_numeric(column, errors="coerce"), float)
 
 
-def _bad(frame: Any, columns: Sequence[str], positive: set[str], filled: Sequence[str]) -> np.ndarray:
-    """Per row, which numbers a fit cannot use, and which cells that must be ``filled`` are empty."""
+def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Sequence[str]) -> np.ndarray:
+    """Per row, which numbers a fit cannot use (not finite, or not ``above`` what they must be), and which
+    cells that must be ``filled`` are empty."""
     out: list[list[str]] = [[] for _ in range(len(frame))]
     for x in columns:
         v = _numbers(frame[x])
-        wrong = ~np.isfinite(v) | ((v <= 0) if x in positive else False)
+        limit = above.get(x, -np.inf)
+        wrong = ~np.isfinite(v) | (v <= limit)
         far = ~wrong & (v != 0) & ((np.abs(v) < EXTREME[0]) | (np.abs(v) > EXTREME[1]))
-        what = "is not " + ("finite and positive" if x in positive else "a finite number")
+        rule = {0.0: "finite and positive", -np.inf: "a finite number"}
+        what = f"is not {rule.get(limit, f'finite and above {limit:g}')}"
         for i in np.flatnonzero(wrong | far):
             why = f"is not within {EXTREME[0]:g} .. {EXTREME[1]:g}" if far[i] else what
             out[i].append(f"{x} = {frame[x].iloc[i]} {why}")

@@ -101,14 +101,14 @@ def load(
 
 
 def sources(inputs: Sequence[str], convention: str = "total") -> tuple[str, ...]:
-    """The columns that give these inputs of a law and L, its target; inputs but N, D, C are columns.
+    """The columns that give these inputs of a law and L, its target; M is D / N, others are columns.
     Raises AnalysisError."""
     if convention not in CONVENTIONS:
         raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
     size, per_token, _ = CONVENTIONS[convention]
     sizes = tuple(dict.fromkeys(("params", size)))
     cost = ("flops",) if per_token is None else (*sizes, "tokens")
-    found = {"N": sizes, "D": ("tokens",), "C": cost, "L": ("loss",)}
+    found = {"N": sizes, "D": ("tokens",), "C": cost, "L": ("loss",), "M": (*sizes, "tokens")}
     return tuple(dict.fromkeys(column for x in inputs for column in found.get(x, (x,))))
 
 

@@ -333,14 +333,14 @@ def plot_table(source: Path, out: Path | None = None) -> list[Path]:
 
 def fit_table(source: Path, law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any) -> Fit:
     """Fit one law to a results folder or table; ``reading`` are arguments of :func:`analysis.load`,
-    ``options`` those of :func:`analysis.fit`. The table must have the columns that the law needs, and of a
-    law of N, D, C alone they must be plausible.
+    ``options`` those of :func:`analysis.fit`. The table must have the columns that the law needs, and
+    losses of a law of runs must be plausible.
 
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
     found, target = find(law), options.get("target", "loss")
-    ours = set(found.inputs) <= {"N", "D", "C"}
+    ours = set(found.inputs) <= {"N", "D", "C", "M"} or {"N", "D"} <= set(found.inputs)
     inputs = [*found.inputs, *(["L"] if ours and target == "loss" else [])]
     named = [options[x] for x in ("target", "weights", "groups", "cluster") if options.get(x)]
     needs = (*sources(inputs, options.get("convention", "total")), *named)

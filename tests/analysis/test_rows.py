@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import AnalysisError, Law, fit, load
-from analysis.laws import LAWS
+from analysis import LAWS, AnalysisError, Law, fit, load
 from analysis.rows import prepare
 
 X = np.geomspace(1e8, 1e12, 12)
