@@ -1,10 +1,9 @@
 """Learning-rate and batch basins: the optimum of the loss in each cell, and power laws through the optima.
 
 Stage 1 (:mod:`analysis.quadratic`): per cell, of one size and token count, say, the minimum of log loss over
-log learning rate and log batch jointly. Stage 2 (:mod:`analysis.optima`): lr* = c N^p D^q, B* = k D^r with the
-uncertainty of both. Forms: Li et al. 2025 (arXiv:2503.04715, "Step Law"); in compute, DeepSeek-AI 2024
-(arXiv:2401.02954); in size, Porian et al. 2024 (arXiv:2406.19146).
-"""
+log learning rate and log batch jointly. Stage 2 (:mod:`analysis.optima`): lr* = c N^p D^q, B* = k D^r with
+the uncertainty of both. Forms: Li et al. 2025 (arXiv:2503.04715, "Step Law"); in compute, DeepSeek-AI 2024
+(arXiv:2401.02954); in size, Porian et al. 2024 (arXiv:2406.19146)."""
 
 from __future__ import annotations
 
@@ -22,29 +21,31 @@ from scipy.interpolate import LinearNDInterpolator
 from analysis import quadratic
 from analysis.errors import AnalysisError
 from analysis.laws import Law
-from analysis.optima import LONG, formula, power_law
+from analysis.optima import formula, framed, named, plain, power_law, predict
 from analysis.quadratic import METHODS
 from analysis.result import Fit
 from analysis.rows import prepare
-from analysis.text import count, number
+from analysis.text import number
 
 SCHEMA = 1
 SOURCE = "Li et al. 2025, arXiv:2503.04715"
 SELECTED = (
-    "cells with the optimum at an end of the sweep are bounds and left out; where optima drift towards that "
-    "end, this bends the powers: sweep wider there"
+    "cells have their optimum at an end of the sweep, a bound, and are left out; where optima drift towards "
+    "that end, this bends the powers: sweep wider there"
+)
+INCLUDED = (
+    "cells have their optimum at an end of the sweep, and stand in the laws as if it were one: it is a bound"
 )
 
 
 @dataclass(frozen=True)
 class Basins:
-    """``cells``: a row per cell: its columns, ``runs, used, verdict, reason``, the ``loss`` of the minimum and the
-    ``best`` measured, ``noise`` (standard deviation of log loss about the quadratic); for ``lr`` and ``batch`` the
-    optimum, ``_se`` (of its log), ``_factor`` (by which it may be off at +``tolerance``, the other retuned), ``_low,
-    _high`` (swept).
-    ``laws``: lr and batch -> Fit, exponents dividing (:func:`analysis.optima.powers` turns the sign);
-    ``scatter``: standard deviation of log optima about the law beyond their errors. ``runs``: what was used.
-    ``hessians``: per cell, of log loss in the logs."""
+    """``cells``: a row per cell: its columns, ``runs, used, verdict, reason``, the ``loss`` of the minimum
+    and the ``best`` measured, ``noise`` (standard deviation of log loss about the quadratic); for ``lr`` and
+    ``batch`` the optimum, ``_se`` (of its log), ``_factor`` (by which it may be off at +``tolerance``, the
+    other retuned), ``_from, _to`` (swept). ``laws``: lr and batch -> Fit, exponents dividing
+    (:func:`analysis.optima.powers` turns the sign); ``scatter``: standard deviation of log optima about the
+    law beyond their errors. ``runs``: what was used. ``hessians``: per cell, of log loss in the logs."""
 
     columns: dict[str, str]
     by: tuple[str, ...]
@@ -80,37 +81,32 @@ class Basins:
 
     def _law(self, name: str) -> Fit:
         if name not in self.laws:
-            raise AnalysisError(f"basins of {', '.join(self.columns)} have no law of {name!r}; name its column")
+            raise AnalysisError(
+                f"basins of {', '.join(self.columns)} have no law of {name!r}; name its column"
+            )
         return self.laws[name]
 
     def predict(self, *, level: float | None = None, **inputs: Any) -> pd.DataFrame:
-        """Optima at inputs (``N=1e9, D=2e10``, or by column): per law ``lr``, its interval ``lr_low, lr_high``,
-        that of a new cell's optimum ``lr_new_low, lr_new_high``, and ``lr_extrapolation``, the largest ratio of an
-        input to the largest (or of the smallest to it) among the cells. Raises AnalysisError."""
-        given = {LONG_NAMES.get(x, x): np.atleast_1d(np.asarray(v, float)) for x, v in inputs.items()}
-        out = pd.DataFrame(given)
-        for name, law in self.laws.items():
-            found = law.predict({x: given[x] for x in law.law.inputs if x in given}, level=level)
-            renamed = {"loss": "", "low": "_low", "high": "_high", "new_low": "_new_low", "new_high": "_new_high"}
-            for column, suffix in renamed.items():
-                out[name + suffix] = found[column].to_numpy()
-            ranges = {x: (min(law.data[x]), max(law.data[x])) for x in law.law.inputs}
-            ratios = [np.maximum(given[x] / high, low / given[x]) for x, (low, high) in ranges.items()]
-            out[f"{name}_extrapolation"] = np.max(ratios, axis=0)
-        return out
+        """Optima at inputs (``N=1e9, D=2e10``, or by column): per law ``lr``, its interval ``lr_low,
+        lr_high``, that of a new cell's optimum ``lr_new_low, lr_new_high``, and ``lr_extrapolation``, the
+        largest ratio of an input to the largest (or of the smallest to it) among the cells. Raises
+        AnalysisError."""
+        return predict(self.laws, inputs, level)
 
     def cost(self, at: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """What other values cost, per cell: relative loss above the best measured run. ``at``: values for lr and
-        batch, one or one per cell (left out: those of our laws). ``cost`` is interpolated linearly between measured
-        runs in logs (nan outside of them), so that neither a quadratic nor a law is trusted; ``quadratic`` is the
-        quadratic's, above its own minimum. Raises AnalysisError."""
+        """What other values cost, per cell: relative loss above the best measured run. ``at``: values for lr
+        and batch, one or one per cell (left out: those of our laws). ``cost`` is interpolated linearly
+        between measured runs in logs (nan outside of them), so that neither a quadratic nor a law is trusted;
+        ``quadratic`` is the quadratic's, above its own minimum. Raises AnalysisError."""
         names = tuple(self.columns)
         if at is None:
             inputs = {x: self.cells[x].to_numpy(float) for law in self.laws.values() for x in law.law.inputs}
             at = self.predict(**inputs)
         missing = [name for name in names if name not in at]
         if missing:
-            raise AnalysisError(f"cost: {', '.join(missing)} missing; give a value for each of {', '.join(names)}")
+            raise AnalysisError(
+                f"cost: {', '.join(missing)} missing; give a value for each of {', '.join(names)}"
+            )
         values = [np.broadcast_to(np.asarray(at[n], float), (len(self.cells),)) for n in names]
         x = np.log(np.column_stack(values))
         own = np.log(self.cells[list(names)].to_numpy(float))
@@ -133,11 +129,11 @@ class Basins:
 
     def summary(self) -> str:
         """The basins as text for a terminal."""
-        named = ", ".join(f"{n} = {c}" if n != c else n for n, c in self.columns.items())
+        tuned = ", ".join(f"{n} = {c}" if n != c else n for n, c in self.columns.items())
         how = METHODS[self.method]
         if self.method == "quadratic":
             how += ", all runs" if self.window is None else f", runs within {self.window:.2%} of the best"
-        lines = [f"basins of loss over {named}: {len(self.cells)} cells by {', '.join(self.by)}; {how}"]
+        lines = [f"basins of loss over {tuned}: {len(self.cells)} cells by {', '.join(self.by)}; {how}"]
         verdicts = Counter(self.cells["verdict"])
         lines.append("  cells: " + ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common()))
         inside = self.cells[self.cells["verdict"] == "interior"]
@@ -147,18 +143,20 @@ class Basins:
             lines.append(f"    intervals: {law.intervals['method']}")
             if f"{name}_se" in inside and inside[f"{name}_se"].notna().any():
                 factor = float(inside[f"{name}_factor"].median())
-                lines.append(
-                    f"    log {name}*: error of a cell {number(inside[f'{name}_se'].median())} (median), scatter about the "
-                    f"law {number(self.scatter[name])}; off by {factor:.2f}x costs {self.tolerance:.2%} (median)"
-                )
+                error = number(inside[f"{name}_se"].median())
+                lines.append(f"    log {name}*: error of a cell {error} (median), scatter about the law "
+                             f"{number(self.scatter[name])}; off by {factor:.2f}x costs {self.tolerance:.2%}"
+                             )  # fmt: skip
         left = self.cells[~self.cells["verdict"].isin(["interior"])]
-        lines += [f"  {row['verdict']}: {self._name(row)}: {row['reason']}" for row in left.to_dict("records")]
+        lines += [
+            f"  {row['verdict']}: {self._name(row)}: {row['reason']}" for row in left.to_dict("records")
+        ]
         reasons = Counter(row["reason"] for row in self.excluded)
         lines += [f"  left out: {n} runs, {reason}" for reason, n in reasons.items()]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def _name(self, row: Mapping[Any, Any]) -> str:
-        return _named({column: row[column] for column in self.by})
+        return named({column: row[column] for column in self.by})
 
     def __str__(self) -> str:
         return self.summary()
@@ -171,7 +169,7 @@ class Basins:
         """JSON with a schema version; what is unknown is null."""
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
         data["laws"] = {name: json.loads(law.to_json()) for name, law in self.laws.items()}
-        data["cells"], data["runs"] = _plain(self.cells), _plain(self.runs)
+        data["cells"], data["runs"] = plain(self.cells), plain(self.runs)
         data["hessians"] = [[[v if np.isfinite(v) else None for v in r] for r in h] for h in self.hessians]
         return json.dumps({"schema": SCHEMA, **data}, indent=1, allow_nan=False)
 
@@ -181,19 +179,18 @@ class Basins:
         try:
             data = json.loads(text)
             if data.pop("schema") != SCHEMA:
-                raise AnalysisError(f"basins: field 'schema' must be {SCHEMA}; estimate them again with this version")
+                raise AnalysisError(
+                    f"basins: field 'schema' must be {SCHEMA}; estimate them again with this version"
+                )
             data["laws"] = {name: Fit.from_json(json.dumps(law)) for name, law in data["laws"].items()}
             for name in ("cells", "runs"):
-                data[name] = pd.DataFrame(data[name]).fillna(np.nan).infer_objects()
+                data[name] = framed(data[name])
             nan = [[[np.nan if v is None else v for v in row] for row in h] for h in data["hessians"]]
             data["hessians"] = _tuples(nan)
             data |= {name: tuple(data[name]) for name in ("by", "excluded", "notes")}
             return Basins(**data)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise AnalysisError(f"basins: not the JSON of basins ({error}); write it with to_json") from error
-
-
-LONG_NAMES: dict[str, str] = LONG
 
 
 def find(
@@ -217,14 +214,14 @@ def find(
     where: str | None = None,
     seed: int = 0,
 ) -> Basins:
-    """Optima of column ``loss`` over columns ``lr`` and ``batch`` (None: not tuned) in each cell, rows equal in
-    columns ``by``; then power laws of the optima in columns ``lr_on`` and ``batch_on``.
+    """Optima of column ``loss`` over columns ``lr`` and ``batch`` (None: not tuned) in each cell, rows equal
+    in columns ``by``; then power laws of the optima in columns ``lr_on`` and ``batch_on``.
 
-    ``method`` of ``METHODS``; ``window``: relative loss above the best up to which runs enter a quadratic (None: all;
-    at least two more than it has coefficients do); ``span``: the share of a cell's runs that a local quadratic
-    weighs. ``edges``: let optima at the end of a sweep, which are bounds, into the laws. ``cluster``: column, one of
-    ``by``, of cells that share noise (left out: none do). Intervals at ``level`` from ``bootstrap`` replicates.
-    Raises AnalysisError."""
+    ``method`` of ``METHODS``; ``window``: relative loss above the best up to which runs enter a quadratic
+    (None: all; at least two more than it has coefficients do); ``span``: the share of a cell's runs that a
+    local quadratic weighs. ``edges``: let optima at the end of a sweep, which are bounds, into the laws.
+    ``cluster``: column, one of ``by``, of cells that share noise (left out: none do). Intervals at ``level``
+    from ``bootstrap`` replicates. Raises AnalysisError."""
     columns = {name: column for name, column in (("lr", lr), ("batch", batch)) if column is not None}
     on = {"lr": tuple(lr_on), "batch": tuple(batch_on)}
     on = {name: on[name] for name in columns}
@@ -232,17 +229,21 @@ def find(
     inputs = tuple(dict.fromkeys([*columns.values(), *(x for name in columns for x in on[name])]))
     rows = prepare(Law("basins", {"c": {x: x for x in inputs}}), table, target=loss, roles=roles, where=where)
     frame = rows.frame
-    problems = [f"column {x!r} is missing; the cells are to be told apart by it" for x in by if x not in frame]
+    problems = [
+        f"column {x!r} is missing; the cells are to be told apart by it" for x in by if x not in frame
+    ]
     problems += [f"column {x!r} is empty in {n} rows; fill it, or leave it out of by"
                  for x in by if x in frame and (n := int(frame[x].isna().sum()))]  # fmt: skip
     if problems:
         raise AnalysisError(problems)
     if not len(frame):
-        raise AnalysisError(f"table: no usable runs of {len(table)}; {Counter(r['reason'] for r in rows.excluded)}")
+        raise AnalysisError(
+            f"table: no usable runs of {len(table)}; {Counter(r['reason'] for r in rows.excluded)}"
+        )
     cells, runs, hessians = _cells(frame, columns, tuple(by), loss, method, window, span, tolerance)
     interior = cells["verdict"] == "interior"
     kept = cells[interior | ((cells["verdict"] == "edge") & edges)]
-    left = [{"row": _named({x: row[x] for x in by}), "reason": f"{row['verdict']}: {row['reason']}"}
+    left = [{"row": named({x: row[x] for x in by}), "reason": f"{row['verdict']}: {row['reason']}"}
             for row in cells.drop(kept.index).to_dict("records")]  # fmt: skip
     laws, tau = {}, {}
     for name in columns:
@@ -250,13 +251,14 @@ def find(
             name, kept, on[name], source=SOURCE, excluded=left, cluster=cluster or "cell",
             bootstrap=bootstrap, level=level, seed=seed,
         )  # fmt: skip
-    notes = [*rows.frame.attrs.get("notes", [])]
     edge = int((cells["verdict"] == "edge").sum())
-    if edge:
-        notes.append(f"{edge} of {len(cells)} " + ("optima at an end of the sweep are in the laws, as values: they are "
-                     "bounds" if edges else SELECTED))  # fmt: skip
-    return Basins(columns, tuple(by), method, window if method == "quadratic" else None, tolerance, cells, runs,
-                  hessians, laws, tau, rows.excluded, tuple(notes))  # fmt: skip
+    found = [f"{edge} of {len(cells)} {INCLUDED if edges else SELECTED}"] if edge else []
+    notes = dict.fromkeys(
+        [*rows.frame.attrs.get("notes", []), *found, *(n for f in laws.values() for n in f.notes)]
+    )
+    within = window if method == "quadratic" else None
+    return Basins(columns, tuple(by), method, within, tolerance, cells, runs, hessians, laws, tau,
+                  rows.excluded, tuple(notes))  # fmt: skip
 
 
 def _check(
@@ -299,8 +301,8 @@ def _cells(
         }  # fmt: skip
         for i, name in enumerate(names):
             row |= {name: float(np.exp(found.at[i])), f"{name}_se": float(np.sqrt(found.covariance[i, i])),
-                    f"{name}_factor": float(factor[i]), f"{name}_low": float(np.exp(x[:, i].min())),
-                    f"{name}_high": float(np.exp(x[:, i].max()))}  # fmt: skip
+                    f"{name}_factor": float(factor[i]), f"{name}_from": float(np.exp(x[:, i].min())),
+                    f"{name}_to": float(np.exp(x[:, i].max()))}  # fmt: skip
         rows.append(row)
         bends.append(found.hessian.tolist())
         tuned = {name: np.exp(x[:, i]) for i, name in enumerate(names)}
@@ -310,11 +312,3 @@ def _cells(
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _named(cell: Mapping[str, Any]) -> str:
-    return ", ".join(f"{x} = {count(v) if isinstance(v, (int, float)) else v}" for x, v in cell.items())
-
-
-def _plain(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    return {c: [None if pd.isna(v) else v for v in frame[c].tolist()] for c in frame.columns}

@@ -82,7 +82,7 @@ class Problem:
 
     @cached_property
     def positive(self) -> np.ndarray:
-        """(P,) whether it can only be positive, so that intervals are ratios to it; a signed exponent is not."""
+        """(P,) whether it can only be positive: intervals are ratios to it. A signed exponent is not."""
         low = np.array([self.law.domain(p)[0] for p in self.base])
         return self.in_log | (low >= 0 if self.law.terms else np.zeros(len(low), bool))
 

@@ -22,8 +22,8 @@ STEPS = 60  # of a local quadratic, until its minimum stays
 @dataclass(frozen=True)
 class Basin:
     """``at`` (p,) log of the optimum, inside the swept range (where ``verdict`` is edge: the bound);
-    ``covariance`` (p, p) of it; log loss = log ``loss`` + 1/2 d' ``hessian`` d with d = x - at; ``noise``: standard
-    deviation of log loss about the quadratic; ``used`` (n,) rows. What is unknown is nan."""
+    ``covariance`` (p, p) of it; log loss = log ``loss`` + 1/2 d' ``hessian`` d with d = x - at; ``noise``:
+    standard deviation of log loss about the quadratic; ``used`` (n,) rows. What is unknown is nan."""
 
     verdict: str
     reason: str
@@ -44,8 +44,8 @@ class Basin:
 def find(
     x: np.ndarray, y: np.ndarray, names: tuple[str, ...], method: str, window: float | None, span: float
 ) -> Basin:
-    """The minimum of log loss ``y`` (n,) over logs ``x`` (n, p) of hyperparameters ``names``, by ``method`` of
-    ``METHODS``: a quadratic through the runs within ``window`` (relative) of the best, all if None; or one
+    """The minimum of log loss ``y`` (n,) over logs ``x`` (n, p) of hyperparameters ``names``, by ``method``
+    of ``METHODS``: a quadratic through the runs within ``window`` (relative) of the best, all if None; or one
     around its own minimum, tricube weights over the nearest share ``span``."""
     p = x.shape[1]
     least = 1 + p + p * (p + 1) // 2 + SPARE
@@ -118,9 +118,8 @@ def _quadratic(
         at = np.clip(at, x.min(axis=0), x.max(axis=0))
         d = at - centre - away
         top += 0.5 * float(d @ bend @ d)
-    return Basin(
-        "edge" if edge else "interior", edge, at, covariance, bend, float(np.exp(top)), float(np.sqrt(noise)), used
-    )  # fmt: skip
+    loss, sd = float(np.exp(top)), float(np.sqrt(noise))
+    return Basin("edge" if edge else "interior", edge, at, covariance, bend, loss, sd, used)
 
 
 def _terms(d: np.ndarray, p: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
