@@ -40,15 +40,17 @@ def power_law(
 ) -> tuple[Fit, float]:
     """``target`` = c / (product of input^exponent) through the rows of ``cells``, and tau; exponents divide,
     as in every Law by terms, and are named ``e_input`` (:func:`powers` has the other sign). Column
-    ``target_se``, the standard error of log target, is optional: without it weights are equal and tau is 0.
+    ``target_se``, the standard error of log target, is optional: without it weights are equal and
+    tau is 0; where it is unknown, the largest stands in.
     ``cluster``: the column of what shares noise. Raises AnalysisError."""
     names = {x: f"e_{x}" for x in inputs}
     domains = {name: (-STEEP.get(x, POWER), STEEP.get(x, POWER)) for x, name in names.items()}
     law = Law(target, {"c": names}, source, domains)
     error = cells.get(f"{target}_se")
     tau, table = 0.0, cells.assign(cell=np.arange(len(cells)).astype(str)) if "cell" not in cells else cells
-    if error is not None and len(cells) and np.isfinite(np.asarray(error, float)).all():
+    if error is not None and np.isfinite(np.asarray(error, float)).any():
         se = np.asarray(error, float)
+        se = np.where(np.isfinite(se), se, np.nanmax(se))
         x = np.column_stack([np.ones(len(cells)), *(np.log(cells[name].to_numpy(float)) for name in inputs)])
         tau = scatter(np.log(cells[target].to_numpy(float)), x, se)
         table = table.assign(weight=1 / np.maximum(se**2 + tau**2, 1e-12))

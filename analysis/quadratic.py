@@ -5,7 +5,7 @@ Shapes: n runs, p hyperparameters, k = 1 + p + p (p + 1) / 2 coefficients of a q
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,19 +54,23 @@ def find(
     if few or (method != "argmin" and len(y) < least):
         reason = f"{', '.join(few)}; a minimum needs 3" if few else f"{len(y)} runs; needs {least}"
         return _nothing("too few", reason, p, np.ones(len(y), bool))
+    best = int(np.argmin(y))
+    edge, nan, only = _edge(x, y, x[best], names), np.full((p, p), np.nan), np.arange(len(y)) == best
+    at_best = Basin(
+        "edge" if edge else "interior", edge, x[best], nan, nan, float(np.exp(y[best])), np.nan, only
+    )
     if method == "argmin":
-        i = int(np.argmin(y))
-        at, nan = x[i], np.full((p, p), np.nan)
-        edge = _edge(x, y, at, names)
-        only = np.arange(len(y)) == i
-        return Basin("edge" if edge else "interior", edge, at, nan, nan, float(np.exp(y[i])), np.nan, only)
+        return at_best
     if method == "local":
-        return _local(x, y, names, max(least, int(np.ceil(span * len(y)))))
-    order = np.argsort(y, kind="stable")
-    near = len(y) if window is None else int(np.sum(y - y.min() <= np.log1p(window)))
-    w = np.zeros(len(y))
-    w[order[: max(near, least)]] = 1.0
-    return _quadratic(x, y, w, x.mean(axis=0), names)
+        found = _local(x, y, names, max(least, int(np.ceil(span * len(y)))))
+    else:
+        near = len(y) if window is None else int(np.sum(y - y.min() <= np.log1p(window)))
+        w = np.zeros(len(y))
+        w[np.argsort(y, kind="stable")[: max(near, least)]] = 1.0
+        found = _quadratic(x, y, w, x.mean(axis=0), names)
+    if edge and not np.isfinite(found.at).all():
+        return replace(at_best, reason=f"{edge} ({found.verdict}: {found.reason})")
+    return found
 
 
 def _local(x: np.ndarray, y: np.ndarray, names: tuple[str, ...], nearest: int) -> Basin:
@@ -95,7 +99,9 @@ def _quadratic(
     half = np.sqrt(w)[:, None]
     coefficients, _, rank, _ = np.linalg.lstsq(design * half, y * half[:, 0], rcond=1e-10)
     if rank < design.shape[1]:
-        return _nothing("too few", "the runs near the best have too few values for a quadratic", p, used)
+        return _nothing(
+            "too few", "the runs near the best have too few values for a quadratic; widen the window", p, used
+        )
     bend = np.zeros((p, p))
     bend[i, j] = bend[j, i] = coefficients[1 + p :] * np.where(i == j, 2.0, 1.0)
     eigen = np.linalg.eigvalsh(bend)

@@ -172,7 +172,7 @@ def _hyperbolas(axes: Axes, found: CriticalBatch, colours: list[Any]) -> None:
         if cell["verdict"] == "yes":
             axes.plot(2 * cell["Emin"], 2 * cell["Smin"], "*", **STAR)
     axes.plot([], [], "*", label=r"$B = B_\mathrm{crit}$", **STAR)
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper left")
     style.log_x(axes, examples, style.power)
     axes.set_yscale("log")
     axes.set_ylim(min(steps) / 1.5, max(steps) * 1.8)
