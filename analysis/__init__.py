@@ -10,7 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis import (
+        backtest,
+        basins,
+        criticalbatch,
+        estimators,
+        figures,
+        findings,
+        forecasts,
+        isoflop,
+        ledger,
+        report,
+    )
     from analysis.curvelaw import CurveLaw
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
@@ -32,7 +43,18 @@ _HOME = {
     "load": "tables",
     "select": "tables",
 }
-_MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
+_MODULES = (
+    "backtest",
+    "basins",
+    "criticalbatch",
+    "estimators",
+    "figures",
+    "findings",
+    "forecasts",
+    "isoflop",
+    "ledger",
+    "report",
+)
 
 __all__ = [
     "LAWS",
@@ -42,6 +64,8 @@ __all__ = [
     "Law",
     "after",
     "backtest",
+    "basins",
+    "criticalbatch",
     "estimate",
     "estimators",
     "figures",

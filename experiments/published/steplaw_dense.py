@@ -131,10 +131,11 @@ def cost(table: pd.DataFrame) -> Iterator[Verdict | str]:
     yield Verdict("largest loss cost of the published law", "", f"{worst:.3%}", rule, bool(worst <= FILTER))
     for cell, a, b in zip(cells.to_dict("records"), theirs["cost"], ours["cost"], strict=True):
         name = f"{cell['params']:.3g} params, {cell['tokens']:.3g} tokens"
-        best = ", ".join(f"{x}* {cell[x]:.2e} ({cell[f'{x}_factor']:.2f}x)" for x in found.columns)
-        yield f"{name}: cost {a:.3%} published, {b:.3%} ours; {best}"
-    yield f"in brackets: the factor by which either may be off, the other retuned, at {found.tolerance:.2%} more loss"
-    yield f"mean cost {theirs['cost'].mean():.3%} published, {ours['cost'].mean():.3%} ours, from the same cells"
+        at = ", ".join(f"{x}* {cell[x]:.2e} ({cell[f'{x}_factor']:.2f}x)" for x in found.columns)
+        yield f"{name}: cost {a:.3%} published, {b:.3%} ours; {at}"
+    yield f"in brackets: how far either may be off, the other retuned, at {found.tolerance:.2%} more loss"
+    means = f"{theirs['cost'].mean():.3%} published, {ours['cost'].mean():.3%} ours"
+    yield f"mean cost {means}, which is fitted to these cells"
     large = n == n.max()
     small = basins.find(table, where=f"params < {n.max():.6g}", loss="smooth_loss")
     away = found.cost(small.predict(params=n, tokens=d))[large]["cost"].max()
