@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ledger,
         report,
     )
+    from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AnalysisError": "errors",
+    "Comparison": "comparison",
     "CurveLaw": "curvelaw",
     "Fit": "result",
     "LAWS": "laws",
     "Law": "laws",
     "after": "tables",
+    "compare": "comparison",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
@@ -59,12 +62,14 @@ _MODULES = (
 __all__ = [
     "LAWS",
     "AnalysisError",
+    "Comparison",
     "CurveLaw",
     "Fit",
     "Law",
     "after",
     "backtest",
     "basins",
+    "compare",
     "criticalbatch",
     "estimate",
     "estimators",

@@ -151,7 +151,7 @@ def find(
     groups = list(rows.groupby(list(by), sort=True)) if by else [((), rows)]
     fits, cells = [], []
     for key, part in groups:
-        found = fit(LAW, part, target=steps, fixed={"one": 1.0}, objective="log-ls", method="wild-cluster",
+        found = fit(LAW, part, target=steps, fixed={"one": 1.0}, objective="log-ls",
                     cluster="_row", bootstrap=bootstrap, level=level, seed=seed, where=where)  # fmt: skip
         fits.append(found)
         cells.append(dict(zip(by, key, strict=True)) | _cell(found))
