@@ -59,8 +59,10 @@ class Comparison:
     def summary(self) -> str:
         form, frame = FORMS[self.space], self.frame
         width = max(map(len, frame["law"]))
+        what = {"log": "log loss", "raw": "the target", "log1p": "log(1 + target)"}[self.space]
         lines = [
-            f"  {'law':<{width}}  free  within    near     far    bias   over the best, {self.level:.0%}"
+            f"rms errors of {what}: within the fit; near: clusters left out in turn; far: the end held out",
+            f"  {'law':<{width}}  free  within    near     far    bias   over the best, {self.level:.0%}",
         ]
         for row in frame.to_dict("records"):
             cells = "".join(

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError, Law, fit, load
-from analysis.shipped import LAWS
 from analysis.rows import prepare
+from analysis.shipped import LAWS
 
 X = np.geomspace(1e8, 1e12, 12)
 
