@@ -242,7 +242,7 @@ def _parameter_intervals(
 ) -> tuple[dict[str, tuple[float, float]], str]:
     draws, out = problem.parameters(found.u), {}
     for i, name in enumerate(problem.names):
-        log = bool(problem.in_log[i]) or (point[name] > 0 and bool(problem.law.terms))
+        log = bool(problem.in_log[i] or (point[name] > 0 and problem.positive[i]))
         out[name] = interval(point[name], draws[:, i], asked.level, found.degrees, log=log)
     if asked.method != "profile":
         return out, found.method

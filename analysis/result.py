@@ -127,7 +127,7 @@ class Fit:
         x, out = self.problem.parameters(self._draws), {}
         for i, name in enumerate(self.solution):
             value = np.array([self.solution[name]])
-            log = bool(self.problem.in_log[i] or self.law.terms)
+            log = bool(self.problem.positive[i])
             low, high = intervals(value, x[:, [i]], level, self.intervals["degrees"], log=log)
             out[name] = (float(low[0]), float(high[0]))
         if self.optimum:

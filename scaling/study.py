@@ -30,6 +30,7 @@ from scaling.sweep.events import Event, Outcome, RunFailed, RunFinished
 __all__ = [
     "StudyReport",
     "StudyStopped",
+    "compare_table",
     "fit_table",
     "import_table",
     "plot_table",
@@ -40,11 +41,12 @@ __all__ = [
 require_own_analysis()
 
 from analysis import findings, ledger  # noqa: E402
+from analysis.comparison import Comparison, compare  # noqa: E402
 from analysis.errors import AnalysisError  # noqa: E402
 from analysis.findings import LAW, Analysis, Findings, analyse  # noqa: E402
 from analysis.fitting import fit  # noqa: E402
 from analysis.forecasts import Forecast  # noqa: E402
-from analysis.laws import find  # noqa: E402
+from analysis.laws import Law, find  # noqa: E402
 from analysis.result import Fit  # noqa: E402
 from analysis.tables import import_table, load, sources  # noqa: E402
 
@@ -339,9 +341,31 @@ def fit_table(source: Path, law: str = LAW, reading: Mapping[str, Any] | None = 
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
-    found, target = find(law), options.get("target", "loss")
-    ours = set(found.inputs) <= {"N", "D", "C", "M"} or {"N", "D"} <= set(found.inputs)
-    inputs = [*found.inputs, *(["L"] if ours and target == "loss" else [])]
-    named = [options[x] for x in ("target", "weights", "groups", "cluster") if options.get(x)]
-    needs = (*sources(inputs, options.get("convention", "total")), *named)
-    return fit(found, load(source, needs=needs, **(reading or {})), **options)
+    found = find(law)
+    return fit(found, _table([found], source, reading, options), **options)
+
+
+def compare_table(
+    source: Path, laws: Sequence[str], reading: Mapping[str, Any] | None = None, **options: Any
+) -> Comparison:
+    """Compare laws on a results folder or table: arguments of :func:`analysis.load` and
+    :func:`analysis.compare`; errors of parameters are linearised unless ``bootstrap`` is given.
+
+    Raises:
+        AnalysisError: the request is bad, or the table cannot be read.
+    """
+    found = [find(law) for law in laws]
+    return compare(found, _table(found, source, reading, options), **{"bootstrap": 0, **options})
+
+
+def _table(
+    laws: Sequence[Law], source: Path, reading: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> Any:
+    """The table with the columns that these laws and options need."""
+    target, needs = options.get("target", "loss"), []
+    for law in laws:
+        ours = set(law.inputs) <= {"N", "D", "C", "M"} or {"N", "D"} <= set(law.inputs)
+        inputs = [*law.inputs, *(["L"] if ours and target == "loss" else [])]
+        needs += sources(inputs, options.get("convention", "total"))
+    needs += [options[x] for x in ("target", "weights", "groups", "cluster") if options.get(x)]
+    return load(source, needs=tuple(dict.fromkeys(needs)), **(reading or {}))

@@ -15,6 +15,7 @@ import typer
 
 from scaling import __version__
 from scaling.cli import fits, say
+from scaling.cli.compare import compare
 from scaling.cli.laws import laws
 from scaling.cli.options import Json, Table
 from scaling.errors import UserError
@@ -199,6 +200,7 @@ def collect(results: Results, as_json: Json = False) -> None:
 
 app.command("import")(fits.import_)
 app.command()(fits.fit)
+app.command()(compare)
 app.command()(laws)
 
 

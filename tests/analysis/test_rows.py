@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import LAWS, AnalysisError, Law, fit, load
+from analysis import AnalysisError, Law, fit, load
 from analysis.rows import prepare
+from analysis.shipped import LAWS
 
 X = np.geomspace(1e8, 1e12, 12)
 

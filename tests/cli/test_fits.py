@@ -163,3 +163,18 @@ def test_an_unknown_law_is_refused_with_the_nearest(tmp_path):
     pd.DataFrame({"D": [1e9], "loss": [3.0]}).to_csv(tmp_path / "t.csv", index=False)
     refused = call("fit", tmp_path / "t.csv", "--law", "power-token").stderr
     assert "did you mean 'power-tokens'?" in refused and "`scaling laws`" in refused
+
+
+def test_laws_are_compared_on_runs_they_have_not_seen(tmp_path):
+    table = str(tmp_path / "runs.csv")
+    rng = np.random.default_rng(0)
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 5)))
+    loss = (1.7 + 400 / n**0.34 + 4000 / d**0.45) * np.exp(0.002 * rng.standard_normal(30))
+    pd.DataFrame({"params": n, "tokens": d, "loss": loss}).to_csv(table, index=False)
+    done = call("compare", table, "--law", "power", "--law", "chinchilla")
+    assert done.returncode == 0 and "best by far: chinchilla" in done.stdout
+    assert f"next: scaling fit {table} --law chinchilla" in done.stdout
+    shown = json.loads(call("compare", table, "--law", "power", "--law", "tied", "--json").stdout)
+    assert shown["best"] == "tied" and [row["law"] for row in shown["laws"]] == ["tied", "power"]
+    refused = call("compare", table, "--law", "power")
+    assert refused.returncode == 2 and "--law: 1 given, a comparison needs two or more" in refused.stderr
