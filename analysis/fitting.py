@@ -28,6 +28,7 @@ from analysis.result import Fit
 from analysis.rows import Rows, prepare
 from analysis.solver import Solution, solve
 from analysis.tables import row_names
+from analysis.units import NATS
 
 SIMULATIONS = 199  # that calibrate a profile
 
@@ -89,7 +90,7 @@ def fit(
         {name: float(value) for name, value in asked.fixed.items()}, rows.weights, asked.bounds, rows.group,
         rows.labels, own,
     )  # fmt: skip
-    setup["labels"] = rows.labels
+    setup |= {"labels": rows.labels, "unit": rows.frame.attrs.get("unit", NATS)}
     reason = identify.shortage(problem) if len(rows.target) else _none_left(rows.excluded)
     if not reason and np.ptp(rows.target) < 1e-12 * np.abs(rows.target).max():
         reason = f"the loss is {rows.target[0]:g} in every run; nothing depends on {', '.join(law.inputs)}"

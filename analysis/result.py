@@ -19,6 +19,7 @@ from analysis.laws import Law
 from analysis.prediction import Prediction
 from analysis.problem import Loss, Problem
 from analysis.tables import CONVENTIONS
+from analysis.units import NATS
 
 if TYPE_CHECKING:
     from analysis.profile import Profile
@@ -75,6 +76,11 @@ class Fit:
     @property
     def level(self) -> float:
         return self.intervals["level"]
+
+    @property
+    def unit(self) -> str | None:
+        """The unit of the loss; None where another column was fitted."""
+        return self.setup.get("unit", NATS) if self.setup["target"] == "loss" else None
 
     @cached_property
     def problem(self) -> Problem:

@@ -35,7 +35,7 @@ def count(value: float) -> str:
 
 def fit_text(fit: Fit) -> str:
     law, objective = fit.law, fit.objective
-    unit = "nats per token" if fit.setup["target"] == "loss" else f"the column {fit.setup['target']!r}"
+    unit = fit.unit or f"the column {fit.setup['target']!r}"
     named = f"  {CONVENTIONS[fit.convention][2]}; L in {unit}"
     lines = [f"{law.name}: {law.formula}", *([named] if {*law.inputs} <= {*"NDC"} else [])]
     lines += [f"  status: {fit.status['code']} - {fit.status['message']}"]

@@ -18,6 +18,8 @@ UNITS: dict[str, Mapping[str, float | None]] = {
     "flops": COUNTS | {"PF-days": 8.64e19},
     "loss": LOSSES,
 }
+NATS = "nats per token"  # of a loss of which nothing else was said
+PER_BYTE = "loss per byte"  # among the units stated
 STATED = "units_stated"  # column of imported tables: units that were stated when importing, "|" between
 # columns that stand together only in tables which the harness wrote: their units are known, at any size
 OURS = frozenset({"run_id", "trunk_id", "eval_id", "flops_6n_total", "flops_6n_body", "flops_spent"})
@@ -31,7 +33,8 @@ LOSS = (0.75, 12.0)  # nats per token; ln of a 160,000-token vocabulary is 12
 
 
 def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[pd.DataFrame, list[str]]:
-    """Columns in our units, and problems; ``attrs["stated"]``: those whose unit was stated."""
+    """Columns in our units, and problems; ``attrs``: ``stated``, those of stated unit, and ``unit``, that of
+    the loss."""
     problems, notes = [], []
     stated = set(UNITS) if set(frame.columns) >= OURS else set()
     if STATED in frame.columns:
@@ -51,9 +54,10 @@ def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[p
                 "K, M, B, T read as 1e3, 1e6, 1e9, 1e12" if unit == SUFFIX else f"given in units of {unit!r}"
             )
             notes.append(f"{column}: {how}")
-            stated.add(column)
+            stated |= {column, PER_BYTE} if unit.endswith("/byte") else {column}
     frame.attrs["notes"] = [*frame.attrs.get("notes", []), *notes]
-    frame.attrs["stated"] = sorted(stated & set(frame.columns))
+    frame.attrs["unit"] = "nats per byte" if PER_BYTE in stated else NATS
+    frame.attrs["stated"] = sorted(stated & {*frame.columns, PER_BYTE})
     return frame, problems
 
 

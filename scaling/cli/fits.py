@@ -1,10 +1,10 @@
-"""What the options of ``fit`` and ``import`` say, as the arguments of the analysis."""
+"""What the options of ``fit``, ``plot`` and ``import`` say, as the arguments of the analysis."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scaling.errors import Problem, UserError
@@ -68,6 +68,44 @@ def reading(columns: Sequence[str] | None, units: Sequence[str] | None) -> dict[
         "columns": {ours: None if theirs == "none" else theirs for ours, theirs in named.items()} or None,
         "units": pairs(units, "--unit", "--unit params=M") or None,
     }
+
+
+def spelt(options: Mapping[str, Any]) -> list[str]:
+    """Options as they were typed; those left out are None."""
+    given = {key: value if isinstance(value, list) else [value] for key, value in options.items()}
+    pairs = [
+        (f"--{key}", str(value)) for key, values in given.items() for value in values if value is not None
+    ]
+    return [part for pair in pairs for part in pair]
+
+
+def refuse(options: Mapping[str, Any]) -> None:
+    """Options of a law, where none is asked for.
+
+    Raises:
+        UserError: any is given.
+    """
+    given = spelt(options)[::2]
+    if given:
+        hint = "say which, such as --law chinchilla"
+        raise UserError(*(Problem(f"{name}: belongs to a law", hint=hint) for name in dict.fromkeys(given)))
+
+
+def not_drawn(skipped: Mapping[str, str]) -> list[str]:
+    """A line for each reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in skipped.items():
+        names.setdefault(reason, []).append(name)
+    return [f"not drawn: {', '.join(found)}: {reason}" for reason, found in names.items()]
+
+
+def unclear(fitted: Any, profiled: Sequence[str] | None) -> list[str]:
+    """The profile to look at next: of the first free parameter that is not identified."""
+    found = fitted.identified
+    free = [
+        n for n in fitted.solution if n in found and n not in fitted.fixed and found[n]["verdict"] != "yes"
+    ]
+    return ["--profile", free[0]] if free and not profiled else []
 
 
 def as_options(message: str) -> str:

@@ -305,18 +305,61 @@ def fit(
 @app.command()
 def plot(
     table: Table,
+    law: Annotated[
+        str | None,
+        typer.Option(help="fit this law, a name or file.py:NAME, and draw it; left out: the whole study"),
+    ] = None,
+    x: Annotated[str | None, typer.Option("--x", help="the input that the law is drawn over")] = None,
+    by: Annotated[str | None, typer.Option(help="the input with a curve for every level")] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="draw the profile of a parameter; repeatable")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="of intervals, beside the default; may be repeated")
+    ] = None,
+    where: Where = None,
+    column: Columns = None,
+    unit: Units = None,
+    convention: Annotated[str | None, typer.Option(help="as of fit")] = None,
+    objective: Annotated[str | None, typer.Option(help="as of fit")] = None,
+    delta: Annotated[float | None, typer.Option(help="as of fit")] = None,
+    level: Annotated[float | None, typer.Option(help="as of fit")] = None,
+    fixed: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="as of fit")] = None,
+    bounds: Annotated[list[str] | None, typer.Option(metavar="NAME=LOW:HIGH", help="as of fit")] = None,
+    target: Annotated[str | None, typer.Option(help="as of fit")] = None,
+    weights: Annotated[str | None, typer.Option(help="as of fit")] = None,
+    groups: Annotated[str | None, typer.Option(help="as of fit")] = None,
+    cluster: Annotated[str | None, typer.Option(help="as of fit")] = None,
     out: Annotated[
         Path | None, typer.Option(help="folder of the figures; left out: beside the table")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw every figure that a table can feed."""
-    from scaling.study import plot_table
+    """Draw every figure that a table can feed, or a law with its residuals, intervals and profiles."""
+    from scaling.cli import fits
+    from scaling.study import plot_law, plot_table
 
-    drawn = [str(path) for path in plot_table(table, out)]
+    taken = {"where": where, "column": column, "unit": unit}
+    options = {"convention": convention, "objective": objective, "delta": delta, "level": level,
+               "fixed": fixed, "bounds": bounds, "target": target, "weights": weights, "groups": groups,
+               "cluster": cluster}  # fmt: skip
+    reading = fits.reading(column, unit)
+    if law is None:
+        fits.refuse({"x": x, "by": by, "profile": profile, "method": method, **options})
+        drawn = plot_table(table, out, {**reading, "where": where})
+        more, told = ["--law", "chinchilla", *fits.spelt(taken)], {}
+    else:
+        asked = {key: value for key, value in options.items() if value is not None}
+        asked |= {"fixed": fits.fixed(fixed), "bounds": fits.bounds(bounds), "where": where}
+        drawing = {"x": x, "by": by, "profiles": profile or (), "methods": method or ()}
+        fitted, drawn = plot_law(table, law, out, reading, drawing=drawing, **asked)
+        told = {"law": fitted.law.name, "status": fitted.status}
+        more = ["--law", law, *fits.spelt({**taken, **options}), *fits.unclear(fitted, profile)]
     if as_json:
-        return _json({"figures": drawn})
-    print("\n".join(drawn))
+        return _json({**told, "figures": list(map(str, drawn.paths)), "skipped": drawn.skipped})
+    print("\n".join([*map(str, drawn.paths), *fits.not_drawn(drawn.skipped)]))
+    further = "--profile" in more if law else "fit_and_residuals" not in drawn.skipped
+    _next("plot" if further else "fit", table, *more)
     return None
 
 
