@@ -51,10 +51,12 @@ def test_a_law_is_drawn_where_it_lies(study):
     )
     assert y == pytest.approx(found.predict(N=n, D=x)["loss"].to_numpy())
     assert sorted(dots(top)[:, 1]) == pytest.approx(sorted(found.data["L"]))
-    curve = figures.law(found, "N", "C").axes[0].lines[-1]  # isoFLOP curves: D is what C leaves
-    n, c = curve.get_xdata(), max(found.data["C"])
-    d = c / (found.optimum["cost"]["kappa"] * n ** found.optimum["cost"]["gamma"])
-    assert curve.get_ydata() == pytest.approx(found.predict(N=n, D=d)["loss"].to_numpy())
+    cost, c = found.optimum["cost"], max(found.data["C"])
+    for x, at in (("N", lambda n: (n, c / (cost["kappa"] * n ** cost["gamma"]))),  # isoFLOP curves
+                  ("D", lambda d: ((c / (cost["kappa"] * d)) ** (1 / cost["gamma"]), d))):  # fmt: skip
+        curve = figures.law(found, x, "C").axes[0].lines[-1]
+        n, d = at(curve.get_xdata())
+        assert curve.get_ydata() == pytest.approx(found.predict(N=n, D=d)["loss"].to_numpy())
 
 
 def test_other_inputs_are_held_and_the_runs_moved_there(three):
@@ -145,7 +147,8 @@ def test_labels_name_the_unit(tmp_path, study):
 
 def test_one_size_warns_of_nothing():
     d = np.geomspace(1e8, 1e11, 16)
-    figures.loss_against_compute(pd.DataFrame({"params": 1e8, "tokens": d, "loss": 2 + 400 / d**0.3}))
+    table = pd.DataFrame({"params": 1e8, "tokens": d, "loss": 2 + 400 / d**0.3})
+    figures.isoflop_curves(analysis.isoflop.minima(table))
 
 
 @pytest.mark.parametrize(
