@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AnalysisError": "errors",
+    "Comparison": "comparison",
     "CurveLaw": "curvelaw",
     "Fit": "result",
     "LAWS": "laws",
     "Law": "laws",
     "after": "tables",
+    "compare": "comparison",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
@@ -37,11 +40,13 @@ _MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isofl
 __all__ = [
     "LAWS",
     "AnalysisError",
+    "Comparison",
     "CurveLaw",
     "Fit",
     "Law",
     "after",
     "backtest",
+    "compare",
     "estimate",
     "estimators",
     "figures",
