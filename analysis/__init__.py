@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from analysis.estimators import estimate
     from analysis.fitting import fit
     from analysis.laws import LAWS, Law
+    from analysis.multipliers import Multipliers, multiplier
     from analysis.result import Fit
     from analysis.tables import after, import_table, load, select
 
@@ -27,12 +28,14 @@ _HOME = {
     "Fit": "result",
     "LAWS": "laws",
     "Law": "laws",
+    "Multipliers": "multipliers",
     "after": "tables",
     "compare": "comparison",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
+    "multiplier": "multipliers",
     "select": "tables",
 }
 _MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
@@ -44,6 +47,7 @@ __all__ = [
     "CurveLaw",
     "Fit",
     "Law",
+    "Multipliers",
     "after",
     "backtest",
     "compare",
@@ -57,6 +61,7 @@ __all__ = [
     "isoflop",
     "ledger",
     "load",
+    "multiplier",
     "report",
     "select",
 ]

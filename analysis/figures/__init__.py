@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis.backtest import BackTest
 from analysis.figures.compute import loss_against_compute
-from analysis.figures.forest import intervals
+from analysis.figures.forest import intervals, multipliers
 from analysis.figures.isoflop import isoflop_curves
 from analysis.figures.laws import law
 from analysis.figures.outcome import forecast_and_outcome
@@ -34,6 +34,7 @@ __all__ = [
     "isoflop_curves",
     "law",
     "loss_against_compute",
+    "multipliers",
     "profile",
     "training_curves",
 ]

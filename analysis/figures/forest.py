@@ -16,8 +16,9 @@ from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.residuals import usable
 from analysis.intervals import METHODS, replicate
+from analysis.multipliers import Multipliers
 from analysis.result import Fit
-from analysis.text import DERIVED, number
+from analysis.text import DERIVED, count, number
 
 OPEN = 0.3  # of a bound, shown on its open side
 
@@ -40,15 +41,15 @@ class Row:
         return f"{number(self.value)}  [{ends[0]}, {ends[1]}]"
 
 
-def intervals(fit: Fit, methods: Sequence[str] = (), *, count: int = 500, seed: int = 0) -> Figure:
+def intervals(fit: Fit, methods: Sequence[str] = (), *, replicates: int = 500, seed: int = 0) -> Figure:
     """Every parameter with its interval, parameters of groups together; a bound is an arrow, what is not
     identified is said below. ``methods`` (``profile``, or of :data:`analysis.intervals.METHODS`): the same
-    intervals by each of them, with ``count`` replicates. Raises AnalysisError."""
+    intervals by each of them, with so many ``replicates``. Raises AnalysisError."""
     usable(fit)
     unknown = [m for m in methods if m not in (*METHODS, "profile")]
     if unknown:
         raise AnalysisError(f"methods {', '.join(unknown)}: choose of {', '.join((*METHODS, 'profile'))}")
-    found = {fit.intervals["kind"]: fit.ci()} | {m: _again(fit, m, count, seed) for m in methods}
+    found = {fit.intervals["kind"]: fit.ci()} | {m: _again(fit, m, replicates, seed) for m in methods}
     colours = style.colours(list(found)) if len(found) > 1 else {fit.intervals["kind"]: style.INK}
     strips: dict[str, list[Row]] = {}
     for name in fit.identified:
@@ -67,6 +68,23 @@ def intervals(fit: Fit, methods: Sequence[str] = (), *, count: int = 500, seed: 
             handles = [Line2D([], [], color=colours[m], marker="o", ms=4, label=m) for m in found]
             figure.legend(handles=handles, loc="outside right upper", title="method", alignment="left")
         return figure
+
+
+def multipliers(found: Multipliers) -> Figure:
+    """How many times as much each group needs, with intervals; the reference is the line at 1. A row for
+    each amount asked about, where that matters."""
+    drawn, words = [], [f"{found.level:.0%} intervals: {found.method}", *found.notes]
+    for row in found.frame.itertuples():
+        where = "" if found.constant else f", {found.of} = {style.label_of(found.of, row.at)(row.at)}"
+        ends = [np.nan if np.isinf(v) else v for v in (row.multiplier, row.low, row.high)]
+        if row.verdict == "no":
+            words.append(f"not identified: {row.group}{where}: {row.reason}")
+        else:
+            drawn.append(Row(style.words(str(row.group)) + where, *ends))
+    held = "".join(f", {x} = {count(v)}" for x, v in found.held.items())
+    title = f"{found.of} needed for the loss of {style.words(found.reference)}, as a multiple of its own"
+    with style.look():
+        return forest([drawn] if drawn else [], title + held, words, mark=1.0)
 
 
 def _again(fit: Fit, method: str, count: int, seed: int) -> Any:
@@ -104,9 +122,11 @@ def _unknown(fit: Fit) -> list[str]:
     return [f"not identified: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
-def forest(strips: Sequence[Sequence[Row]], title: str, words: Sequence[str]) -> Figure:
-    """A strip of rows with an axis of its own for each of ``strips``, and ``words`` below. Within
-    :func:`style.look`."""
+def forest(
+    strips: Sequence[Sequence[Row]], title: str, words: Sequence[str], mark: float | None = None
+) -> Figure:
+    """A strip of rows with an axis of its own for each of ``strips``, and ``words`` below; with a
+    ``mark``, ratios beside a line there. Within :func:`style.look`."""
     text = "\n".join(fill(style.words(w), 118) for w in words)
     lines = text.count("\n") + 1
     figure = style.canvas(0.5 + 0.17 * lines + sum(0.42 + 0.19 * len(rows) for rows in strips))
@@ -114,20 +134,22 @@ def forest(strips: Sequence[Sequence[Row]], title: str, words: Sequence[str]) ->
         ratios = [0.1 + len(rows) for rows in strips]
         grid = figure.subplots(len(strips), 1, squeeze=False, height_ratios=ratios)
         for axes, rows in zip(grid[:, 0], strips, strict=True):
-            _strip(axes, rows)
+            _strip(axes, rows, mark)
     figure.suptitle(title, x=0.01, ha="left", fontsize=9.5)
     if text:
         figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color=style.MUTED)
     return figure
 
 
-def _strip(axes: Axes, rows: Sequence[Row]) -> None:
+def _strip(axes: Axes, rows: Sequence[Row], mark: float | None) -> None:
     ends = np.array([[r.value, r.low, r.high] for r in rows])
     finite = ends[np.isfinite(ends)]
     room = [r.high - OPEN * abs(r.high) if np.isnan(r.low) else r.low + OPEN * abs(r.low) for r in rows
             if np.isnan(r.value)]  # fmt: skip
-    finite = np.concatenate([finite, room])
-    style.span(axes, "x", finite, log=style.logs(finite), pad=0.08)
+    finite = np.array([*finite, *room, *([] if mark is None else [mark])])
+    style.span(axes, "x", finite, log=mark is not None or style.logs(finite), pad=0.08)
+    if mark is not None:
+        axes.axvline(mark, color=style.MUTED, lw=1.0, ls="--", zorder=1)
     left, right = axes.get_xlim()
     names: dict[str, list[int]] = {}
     for y, row in enumerate(rows):

@@ -27,8 +27,8 @@ SAME = 1e-6  # relative change over a decade below which a multiplier counts as 
 class Multipliers:
     """``frame``: a row for each group and value of ``at``: ``group``; ``at``; ``loss``, what ``reference``
     reaches there; ``multiplier``, how many times as much of ``of`` the group needs for it (inf: it never gets
-    there; nan: not identified), ``low, high`` at ``level``; ``verdict`` and ``reason``. ``held``: other
-    inputs. ``constant``: the same at every loss."""
+    there), ``low, high`` at ``level``; ``verdict`` (``one_sided``: only the bound given holds; ``no``: no
+    number does) and ``reason``. ``held``: other inputs. ``constant``: the same at every loss."""
 
     frame: pd.DataFrame
     of: str
@@ -44,12 +44,12 @@ class Multipliers:
         lines = [f"{self.of} needed for the loss of {self.reference}, as a multiple of its own"
                  + (f", {where}" if where else "")]  # fmt: skip
         for row in self.frame.itertuples():
-            shown = "not identified" if row.verdict == "no" else f"{row.multiplier:.3g}"
-            if row.verdict == "one_sided":
-                shown = f"> {row.low:.3g}" if np.isfinite(row.low) else f"< {row.high:.3g}"
-            ends = f"  [{row.low:.3g}, {row.high:.3g}]" if row.verdict == "yes" else ""
+            shown = f"{row.multiplier:.3g}  [{row.low:.3g}, {row.high:.3g}]"
+            if row.verdict != "yes":
+                bound = f"> {row.low:.3g}" if np.isfinite(row.low) else f"< {row.high:.3g}"
+                shown = bound if row.verdict == "one_sided" else "not identified"
             at = "" if self.constant else f" at {self.of} = {row.at:.3g}"
-            lines.append(f"  {row.group}{at}: {shown}{ends}  {row.reason}")
+            lines.append(f"  {row.group}{at}: {shown}  {row.reason}")
         lines.append(f"  intervals: {self.level:.0%}, {self.method}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
@@ -67,8 +67,9 @@ def multiplier(
     level: float | None = None,
 ) -> Multipliers:
     """m with L_group(m x) = L_reference(x), for every group of ``fit`` and x of ``at`` (left out: the most
-    that every group has runs of). Its inverse is the compute-equivalent gain of the group over the reference
-    (Davidson et al. 2023, arXiv:2312.07413, who define it by benchmark scores).
+    that every group has runs of, or the median where other inputs are held). Its inverse is the
+    compute-equivalent gain of the group over the reference, at the compute m x (Davidson et al. 2023,
+    arXiv:2312.07413, who take benchmark scores for the loss).
 
     ``of``: an input of the law, the others ``held`` (left out: at their median); or C for a law in N and D,
     each group at its own best N and D (Hoffmann et al. 2022, arXiv:2203.15556, eq. 4). Left out: C where that
@@ -77,28 +78,29 @@ def multiplier(
     their own it is not, and a group whose offset is above the loss asked for never reaches it: m is infinite.
 
     The interval is that of the replicates of ``fit``; a multiplier is identified when it spans less than a
-    factor of ten. Raises AnalysisError.
+    factor of ten; a wider one that excludes 1 is a bound. Raises AnalysisError.
     """
     fit._need("compare its groups")
     of, held = _asked(fit, reference, of, held)
     level = fit.level if level is None else level
     labels = list(fit.setup["labels"])
     r = labels.index(reference)
-    x = _at(fit, of, at)
+    x = _at(fit, of, held, at)
     rows, notes, constant = [], [], True
     for g in (g for g in range(len(labels)) if g != r):
         for value in x:
             loss, here = _solve(fit, fit._point, r, g, of, held, value)
             _, draws = _solve(fit, fit._draws, r, g, of, held, value)
             _, further = _solve(fit, fit._point, r, g, of, held, 10 * value)
-            constant &= bool(np.isclose(here[0], further[0], rtol=SAME))
-            found = _judge(float(here[0]), draws, level, fit.intervals["degrees"])
+            constant &= bool(np.isfinite(here[0]) and np.isclose(here[0], further[0], rtol=SAME))
+            found = _judge(fit, float(here[0]), draws, level)
             rows.append({"group": labels[g], "at": value, "loss": float(loss[0]), **found})
-            notes += _beware(fit, g, of, value, float(here[0]), labels)
+            sure = np.inf if np.isinf(here[0]) else np.nan_to_num(found["multiplier"], nan=found["low"])
+            notes += [*_beware(fit, labels[g], of, value, sure), *_beware(fit, reference, of, value, 1.0)]
     if not constant:
         notes.append(f"it depends on the loss: another {of} gives another multiplier")
     if fit.status["code"] == "several_optima":
-        notes.append(fit.status["message"])
+        notes.append(f"{fit.status['message']}; the optima may disagree on this")
     return Multipliers(
         pd.DataFrame(rows), of, reference, held, constant, level, fit.intervals["method"],
         tuple(dict.fromkeys(notes)),
@@ -131,9 +133,11 @@ def _asked(
     return str(of), middle | given
 
 
-def _at(fit: Fit, of: str, at: float | Sequence[float] | None) -> list[float]:
+def _at(fit: Fit, of: str, held: Mapping[str, float], at: float | Sequence[float] | None) -> list[float]:
+    amounts, group = np.array(fit.data[of]), np.array(fit.data["group"])
+    if at is None and held:
+        return [float(np.quantile(amounts, 0.5, method="nearest"))]
     if at is None:
-        amounts, group = np.array(fit.data[of]), np.array(fit.data["group"])
         return [float(min(amounts[group == g].max() for g in np.unique(group)))]
     asked = np.atleast_1d(np.asarray(at, float))
     if not (np.isfinite(asked) & (asked > 0)).all() or not len(asked):
@@ -150,16 +154,21 @@ def _solve(
     def short(log: np.ndarray) -> np.ndarray:  # how much the group still lacks, falling
         return _loss(fit, u, g, of, held, x * np.exp(log)) - target
 
-    low, high = np.full(len(u), -np.log(SPAN)), np.full(len(u), np.log(SPAN))
-    first, last = short(low), short(high)
-    sign = np.sign(first - last)  # of a target that rises with x, such as an accuracy
+    reach, first, last = (np.full(len(u), np.nan) for _ in range(3))
+    for span in (SPAN, SPAN ** (2 / 3), SPAN ** (1 / 3)):  # a law may have no best N very far away
+        ends = [short(np.full(len(u), sign * np.log(span))) for sign in (-1, 1)]
+        new = np.isnan(reach) & np.isfinite(ends[0] + ends[1])
+        reach[new], first[new], last[new] = np.log(span), ends[0][new], ends[1][new]
+    low, high, sign = -reach, reach, np.sign(first - last)  # negative: a target that rises, as an accuracy
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
         lacks = sign * short(middle) > 0
         low, high = np.where(lacks, middle, low), np.where(lacks, high, middle)
     found = np.exp(0.5 * (low + high))
-    found = np.where(sign * last > 0, np.inf, np.where(sign * first < 0, 0.0, found))
-    return target, np.where(np.isfinite(first + last) & (sign != 0), found, np.nan)
+    far = reach == np.log(SPAN)
+    found[sign * last > 0] = np.where(far, np.inf, np.nan)[sign * last > 0]
+    found[sign * first < 0] = np.where(far, 0.0, np.nan)[sign * first < 0]
+    return target, np.where(sign != 0, found, np.nan)
 
 
 def _loss(fit: Fit, u: np.ndarray, g: int, of: str, held: Mapping[str, float], x: np.ndarray) -> np.ndarray:
@@ -181,42 +190,43 @@ def _loss(fit: Fit, u: np.ndarray, g: int, of: str, held: Mapping[str, float], x
         return law.values(params, {"N": n, "D": cost.tokens(n, x)})
 
 
-def _judge(point: float, draws: np.ndarray, level: float, degrees: int) -> dict[str, Any]:
+def _judge(fit: Fit, point: float, draws: np.ndarray, level: float) -> dict[str, Any]:
     """Multiplier, interval, verdict and reason."""
-    lost = np.isnan(draws).mean()
-    if np.isnan(point) or lost > 0.5 * (1 - level):
-        nothing = dict.fromkeys(("multiplier", "low", "high"), np.nan)
-        return {**nothing, "verdict": "no", "reason": f"no answer in {lost:.0%} of the replicates"}
+    lost, tail = np.isnan(draws).mean(), 0.5 * (1 - level)
+    if fit.status["code"] == "not_converged":
+        return _row(verdict="no", reason=fit.status["message"])
+    if np.isnan(point) or lost > tail:
+        return _row(verdict="no", reason=f"no answer in {lost:.0%} of the replicates")
     draws = np.clip(draws[~np.isnan(draws)], 1 / NEVER, NEVER)
-    tail = 0.5 * (1 - level)
     if 0 < point < np.inf:
-        ends = intervals(np.array([point]), draws[:, None], level, degrees)
-        low, high = (float(end[0]) for end in ends)
+        ends = intervals(np.array([point]), draws[:, None], level, fit.intervals["degrees"])
     else:
-        low, high = np.quantile(draws, [tail, 1 - tail], method="inverted_cdf")
-    low, high = (0.0 if low < 1 / SPAN else float(low)), (np.inf if high > SPAN else float(high))
-    if low == 0 and high == np.inf:
-        return {"multiplier": np.nan, "low": np.nan, "high": np.nan, "verdict": "no",
-                "reason": "the interval is open to both sides"}  # fmt: skip
-    side = "more" if low > 1 else "less" if high < 1 else ""
-    told = f"it needs {side}" if side else "not told apart from 1"
-    if high == np.inf:
-        never = np.mean(draws >= NEVER)
-        return {"multiplier": np.nan if np.isfinite(point) else np.inf, "low": low, "high": np.inf,
-                "verdict": "one_sided", "reason": f"{told}; never reached in {never:.0%} of the replicates"}  # fmt: skip
-    if low == 0 or high / low > DECADE:
-        return {"multiplier": np.nan, "low": low if low > 0 else np.nan, "high": high, "verdict": "no",
-                "reason": f"{told}; interval {number(low)} to {number(high)} spans more than a factor "
-                          f"{DECADE:g}"}  # fmt: skip
-    return {"multiplier": point, "low": low, "high": high, "verdict": "yes", "reason": told}
+        ends = np.quantile(draws, [tail, 1 - tail], method="inverted_cdf")[:, None]
+    low, high = float(ends[0][0]), float(ends[1][0])
+    low, high = low if low > 1 / SPAN else 0.0, high if high < SPAN else np.inf
+    told = "it needs more" if low > 1 else "it needs less" if high < 1 else "not told apart from 1"
+    if low > 0 and high <= DECADE * low:
+        return _row(point, low, high, "yes", told)
+    never = np.mean(draws >= NEVER)
+    why = f"{told}: interval {number(low)} to {number(high)}"
+    why += f", never reached in {never:.0%} of the replicates" if never else f" spans more than {DECADE:g}x"
+    if low > 1:
+        return _row(point if point == np.inf else np.nan, low, np.nan, "one_sided", why)
+    return _row(np.nan, np.nan, high, "one_sided", why) if high < 1 else _row(verdict="no", reason=why)
 
 
-def _beware(fit: Fit, g: int, of: str, x: float, m: float, labels: Sequence[str]) -> list[str]:
-    group = np.array(fit.data["group"])
-    most = np.array(fit.data[of])[group == g].max() if of in fit.data else np.inf
-    notes = []
+def _row(
+    value: float = np.nan, low: float = np.nan, high: float = np.nan, verdict: str = "no", reason: str = ""
+) -> dict[str, Any]:
+    return {"multiplier": value, "low": low, "high": high, "verdict": verdict, "reason": reason}
+
+
+def _beware(fit: Fit, group: str, of: str, x: float, m: float) -> list[str]:
+    """What a reader must know of asking ``group`` for ``m`` times ``x``."""
+    rows = np.array(fit.data["group"]) == list(fit.setup["labels"]).index(group)
+    most = np.array(fit.data[of])[rows].max()
     if np.isinf(m):
-        notes.append(f"{labels[g]} never reaches the loss at {of} = {x:.3g}: its law ends above it")
-    elif m * x > FAR * most:
-        notes.append(f"{labels[g]} would need {m * x / most:.3g}x more {of} than any of its runs had")
-    return notes
+        return [f"{group} never reaches the loss at {of} = {x:.3g}: its law ends above it"]
+    if m * x > FAR * most:
+        return [f"{of} = {m * x:.3g} is {m * x / most:.3g}x more than any run of {group} had"]
+    return []
