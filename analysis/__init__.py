@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
     from analysis.fitting import fit
-    from analysis.laws import LAWS, Law
+    from analysis.laws import Law
     from analysis.multipliers import Multipliers, multiplier
     from analysis.result import Fit
+    from analysis.shipped import LAWS, bnsl, precision
     from analysis.tables import after, import_table, load, select
 
 _HOME = {
@@ -26,16 +27,18 @@ _HOME = {
     "Comparison": "comparison",
     "CurveLaw": "curvelaw",
     "Fit": "result",
-    "LAWS": "laws",
+    "LAWS": "shipped",
     "Law": "laws",
     "Multipliers": "multipliers",
     "after": "tables",
+    "bnsl": "shipped",
     "compare": "comparison",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
     "multiplier": "multipliers",
+    "precision": "shipped",
     "select": "tables",
 }
 _MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
@@ -50,6 +53,7 @@ __all__ = [
     "Multipliers",
     "after",
     "backtest",
+    "bnsl",
     "compare",
     "estimate",
     "estimators",
@@ -62,6 +66,7 @@ __all__ = [
     "ledger",
     "load",
     "multiplier",
+    "precision",
     "report",
     "select",
 ]

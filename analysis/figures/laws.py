@@ -13,6 +13,7 @@ from analysis.allocation import Cost
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.residuals import leftovers, residual_panel, usable
+from analysis.problem import Loss
 from analysis.result import Fit
 
 LINES = 6  # curves drawn where there are more levels than a legend names
@@ -222,9 +223,9 @@ def _moved(
     fit: Fit, held: dict[str, float], rows: np.ndarray, at: dict[str, np.ndarray], g: int
 ) -> np.ndarray:
     """What was measured in ``rows``, changed as the law changes from the inputs there to those held."""
-    measured = np.array(fit.data["L"])[rows]
-    own = {c: at[c][rows] for c in fit.law.inputs}
-    there = own | {c: np.full(len(measured), v) for c, v in held.items()}
+    if not held:
+        return np.array(fit.data["L"])[rows]
+    there = {c: np.full(len(rows), held[c]) if c in held else at[c][rows] for c in fit.law.inputs}
     params = np.array([[fit.solution[name] for name in fit.problem.names]])
-    here, new = (fit.problem.values(params, v, g)[0] for v in (own, there))
-    return measured + new - here if fit.setup["space"] == "raw" else measured * new / here
+    space = Loss(space=fit.setup["space"])
+    return space.back(space.to(fit.problem.values(params, there, g)[0]) + fit.residuals[rows])

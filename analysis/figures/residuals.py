@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.errors import AnalysisError
 from analysis.figures import style
+from analysis.problem import Loss
 from analysis.result import Fit
 
 MOST = 3  # panels of residuals
@@ -22,7 +23,7 @@ def fit_and_residuals(fit: Fit) -> Figure:
     tokens; band of +-1 standard deviation. Raises AnalysisError when there is no fit."""
     usable(fit)
     measured, (left, sd, unit) = np.array(fit.data["L"]), leftovers(fit)
-    fitted = measured - left if fit.setup["space"] == "raw" else measured / np.exp(fit.residuals)
+    fitted = fitted_values(fit)
     against = ("C", "D") if set(fit.law.inputs) == {"N", "D"} and "C" in fit.data else fit.law.inputs[:MOST]
     coloured = "N" if "N" in fit.data else fit.law.inputs[0]
     alone = coloured in against and len(against) == 1  # a colour would say what the axis says
@@ -64,11 +65,21 @@ def usable(fit: Fit) -> None:
         raise AnalysisError(f"figure of {fit.law.name!r}: {fit.status['message']}")
 
 
+def fitted_values(fit: Fit) -> np.ndarray:
+    space = Loss(space=fit.setup["space"])
+    return space.back(space.to(np.array(fit.data["L"])) - fit.residuals)
+
+
 def leftovers(fit: Fit) -> tuple[np.ndarray, float, str]:
-    """Residuals as they are shown, their standard deviation, and the unit of both."""
-    if fit.setup["space"] == "raw":
-        return fit.residuals, fit.noise["sd_log"], ""
-    return 100 * np.expm1(fit.residuals), 100 * fit.noise["sd_log"], " %"
+    """Residuals as they are shown, their standard deviation, and the unit of both: percent wherever there
+    are logarithms."""
+    measured, fitted, space = np.array(fit.data["L"]), fitted_values(fit), fit.setup["space"]
+    if space == "raw" or min(measured.min(), fitted.min()) <= 0:
+        left, unit, size = measured - fitted, "", 1.0
+    else:
+        left, unit, size = 100 * (measured / fitted - 1), " %", 100.0
+    own = space == ("log" if unit else "raw")
+    return left, size * fit.noise["sd_log"] if own else float(np.sqrt(np.mean(left**2))), unit
 
 
 def residual_panel(
