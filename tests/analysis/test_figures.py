@@ -97,7 +97,7 @@ def test_bad_requests_are_told_all_at_once(three, study):
 
 
 def test_intervals_show_bounds_as_arrows_and_no_number_of_what_is_not_identified(study):
-    few = fit("chinchilla", study[study["width"].isin([16, 24, 32])], bootstrap=100)
+    few = fit("chinchilla", study[study["width"].isin([16, 24, 32, 48, 64])], bootstrap=100)
     verdicts = {name: found["verdict"] for name, found in few.identified.items()}
     assert {"one_sided", "no"} <= set(verdicts.values())
     figure = figures.intervals(few, ["hessian"])
