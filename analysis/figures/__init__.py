@@ -18,6 +18,7 @@ from analysis.figures.laws import law
 from analysis.figures.outcome import forecast_and_outcome
 from analysis.figures.profiles import profile
 from analysis.figures.residuals import fit_and_residuals
+from analysis.figures.style import stated
 from analysis.figures.training import training_curves
 from analysis.forecasts import Trial
 from analysis.isoflop import IsoFlop
@@ -79,8 +80,7 @@ def draw_all(
     else:
         skipped["training_curves"] = "no curves.parquet beside the table" if fitted else "no run to fit"
     if trial is not None:
-        unit = table.attrs.get("unit")
-        figures["forecast_and_outcome"] = forecast_and_outcome(trial, backtest, unit=unit)
+        figures["forecast_and_outcome"] = forecast_and_outcome(trial, backtest, unit=stated(table))
     else:
         skipped["forecast_and_outcome"] = "no forecast of a held-out run"
     return Drawn(_saved(figures, folder), skipped)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib import ticker
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.text import count
-from analysis.units import NATS
+from analysis.units import TOKEN
 
 if TYPE_CHECKING:
     from analysis.result import Fit
@@ -210,7 +211,12 @@ NAMES = {
 
 def loss(unit: str | None) -> str:
     """The label of a loss in ``unit``; None: nobody said another than ours."""
-    return f"Loss ({unit or NATS})"
+    return f"Loss ({unit or TOKEN})"
+
+
+def stated(table: pd.DataFrame) -> str | None:
+    """The unit of a table's losses, if somebody said it."""
+    return table.attrs.get("stated", {}).get("loss")
 
 
 def quantity(x: str, convention: str) -> str:
