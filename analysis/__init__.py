@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from analysis.estimators import estimate
     from analysis.fitting import fit
     from analysis.laws import Law
+    from analysis.multipliers import Multipliers, multiplier
     from analysis.result import Fit
     from analysis.shipped import LAWS, bnsl, precision
     from analysis.tables import after, import_table, load, select
@@ -39,6 +40,7 @@ _HOME = {
     "Fit": "result",
     "LAWS": "shipped",
     "Law": "laws",
+    "Multipliers": "multipliers",
     "after": "tables",
     "bnsl": "shipped",
     "compare": "comparison",
@@ -46,6 +48,7 @@ _HOME = {
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
+    "multiplier": "multipliers",
     "precision": "shipped",
     "select": "tables",
 }
@@ -69,6 +72,7 @@ __all__ = [
     "CurveLaw",
     "Fit",
     "Law",
+    "Multipliers",
     "after",
     "backtest",
     "basins",
@@ -85,6 +89,7 @@ __all__ = [
     "isoflop",
     "ledger",
     "load",
+    "multiplier",
     "precision",
     "report",
     "select",

@@ -20,6 +20,7 @@ from analysis.prediction import Prediction
 from analysis.problem import Loss, Problem
 from analysis.request import SPACES
 from analysis.tables import CONVENTIONS
+from analysis.units import TOKEN
 
 if TYPE_CHECKING:
     from analysis.profile import Profile
@@ -76,6 +77,11 @@ class Fit:
     @property
     def level(self) -> float:
         return self.intervals["level"]
+
+    @property
+    def unit(self) -> str | None:
+        """The unit of the loss; None where another column was fitted."""
+        return self.setup.get("unit", TOKEN) if self.setup["target"] == "loss" else None
 
     @cached_property
     def problem(self) -> Problem:
