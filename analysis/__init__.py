@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
     from analysis.fitting import fit
-    from analysis.laws import LAWS, Law
+    from analysis.laws import Law
     from analysis.result import Fit
+    from analysis.shipped import LAWS, bnsl, precision
     from analysis.tables import after, import_table, load, select
 
 _HOME = {
@@ -36,14 +37,16 @@ _HOME = {
     "Comparison": "comparison",
     "CurveLaw": "curvelaw",
     "Fit": "result",
-    "LAWS": "laws",
+    "LAWS": "shipped",
     "Law": "laws",
     "after": "tables",
+    "bnsl": "shipped",
     "compare": "comparison",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
+    "precision": "shipped",
     "select": "tables",
 }
 _MODULES = (
@@ -69,6 +72,7 @@ __all__ = [
     "after",
     "backtest",
     "basins",
+    "bnsl",
     "compare",
     "criticalbatch",
     "estimate",
@@ -81,6 +85,7 @@ __all__ = [
     "isoflop",
     "ledger",
     "load",
+    "precision",
     "report",
     "select",
 ]
