@@ -15,8 +15,11 @@ from analysis.problem import Problem
 
 WORK = 300_000  # floats that a batch of derivatives by jax may take per row and coordinate
 SHORT = 1_000  # rows of problems computed together: fewer rows than this are lost on overheads
-# compiling costs more than these small programs ever run
+# compiling costs more than small programs ever run
 QUICK: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+LARGE = 5_000  # rows x coordinates^2, from which they do
+FAST: Any = QUICK | {"xla_backend_optimization_level": 2}
 
 Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -167,8 +170,9 @@ class Formula:
 
     def _call(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
         law, size, shape = self.problem.law, self.batch, (len(u), len(self.problem.target))
-        in_log = tuple(self.problem.in_log.tolist())
-        run = _compiled(law.function, law.names, law.inputs, in_log, self.chunk)
+        in_log, n = tuple(self.problem.in_log.tolist()), len(self.problem.target)
+        large = n * len(self.problem.names) ** 2 > LARGE
+        run = _compiled(law.function, law.names, law.inputs, in_log, self.chunk, large)
         whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
         shared = (self.exact, self.member, self.problem.position, self.inputs, float(self.loss.delta))
         with float64():
@@ -192,7 +196,7 @@ class Formula:
     def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
         value, gradient, hessian, scale, *_ = self._call(u, y, w)
         finite = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
-        gradient, scale = np.nan_to_num(gradient), np.nan_to_num(scale)
+        gradient, scale = np.nan_to_num(gradient), np.nan_to_num(scale, posinf=1e300)  # room for a sum
         return np.where(finite, value, np.inf), gradient, np.nan_to_num(hessian), scale
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
@@ -206,6 +210,7 @@ def _compiled(
     inputs: tuple[str, ...],
     in_log: tuple[bool, ...],
     chunk: int,
+    large: bool,
 ) -> Any:
     """Objective, gradient, Hessian and scale of a batch, fitted values and Jacobian of its last chunk, in one
     compiled program. Of the batch it computes the first chunks, as many as told."""
@@ -251,4 +256,4 @@ def _compiled(
         sizes = [(len(whole[0]), *s.shape[1:]) if i < 4 else s.shape for i, s in enumerate(shapes)]
         return jax.lax.fori_loop(0, count, step, [jnp.zeros(size) for size in sizes])
 
-    return jax.jit(some, compiler_options=QUICK)
+    return jax.jit(some, compiler_options=FAST if large else QUICK)

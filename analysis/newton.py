@@ -36,8 +36,8 @@ def minimise(
 
     ``draw`` gives the responses and weights of some replicates, made only when their turn comes; left out,
     they are the problem's own. ``steps``: stragglers creep along a curved valley (E against A, alpha). A
-    formula's way goes by Gauss-Newton steps; not ``exact``, it ends with them. ``near``: of starts beside solutions of smooth objectives, with many
-    rows, the last small step is not looked at again.
+    formula's way goes by Gauss-Newton steps; not ``exact``, it ends with them. ``near``: starts lie beside
+    solutions of smooth objectives, with many rows; the last small step is not looked at again.
     """
     model = problem.model
     if model.coarse is None:

@@ -20,6 +20,7 @@ from analysis.prediction import Prediction
 from analysis.problem import Loss, Problem
 from analysis.request import SPACES
 from analysis.tables import CONVENTIONS
+from analysis.units import TOKEN
 
 if TYPE_CHECKING:
     from analysis.profile import Profile
@@ -77,6 +78,11 @@ class Fit:
     def level(self) -> float:
         return self.intervals["level"]
 
+    @property
+    def unit(self) -> str | None:
+        """The unit of the loss; None where another column was fitted."""
+        return self.setup.get("unit", TOKEN) if self.setup["target"] == "loss" else None
+
     @cached_property
     def problem(self) -> Problem:
         """The numerical problem that was solved, again."""
@@ -127,7 +133,7 @@ class Fit:
         x, out = self.problem.parameters(self._draws), {}
         for i, name in enumerate(self.solution):
             value = np.array([self.solution[name]])
-            log = bool(self.problem.in_log[i] or self.law.terms)
+            log = bool(self.problem.positive[i])
             low, high = intervals(value, x[:, [i]], level, self.intervals["degrees"], log=log)
             out[name] = (float(low[0]), float(high[0]))
         if self.optimum:
@@ -147,7 +153,8 @@ class Fit:
         **inputs: Any,
     ) -> Prediction:
         """Loss at ``rows``: a table of runs, or the inputs that the law needs, as ``predict(N=1e9, D=2e10)``.
-        With C alone, at the N and D that are best for it. Raises AnalysisError."""
+        With C alone, at the N and D that are best for it; with C and one of them, at the other that C
+        leaves. Raises AnalysisError."""
         self._need("predict")
         level = self.level if level is None else level
         asked: Any = inputs if rows is None else rows
@@ -172,8 +179,8 @@ class Fit:
         )
 
     def _bounded(self, out: pd.DataFrame, point: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
-        """Intervals of the law's ``point`` (m,) and ``draws`` (R, m) into ``out``: of logarithms where all are
-        positive, else plain; and where they are plain though the fit's are not."""
+        """Intervals of the law's ``point`` (m,) and ``draws`` (R, m) into ``out``: of logarithms where all
+        are positive, else plain; and where they are plain though the fit's are not."""
         degrees, residuals, losses = self.intervals["degrees"], self.residuals, np.array(self.data["L"])
         logs = np.full(len(point), self.setup["space"] != "raw")
         plain = logs & ~((point > 0) & (draws > 0).all(0))
@@ -198,8 +205,8 @@ class Fit:
         notes = []
         if plain.any():
             notes.append(
-                f"{int(plain.sum())} of {len(plain)} rows: the law or a replicate of it is at or below 0, which "
-                "has no logarithm; their intervals are of the loss itself, of which se_log says nothing"
+                f"{int(plain.sum())} of {len(plain)} rows: the law or a replicate of it is at or below 0, "
+                "which has no logarithm; their intervals are of the loss itself, of which se_log says nothing"
             )
         far = float(out["extrapolation"].to_numpy().max(initial=0.0))
         if far > FAR:
@@ -211,6 +218,8 @@ class Fit:
             )
             if beyond > FAR and (x != "C" or far <= FAR):
                 notes.append(f"{x} lies {beyond:.3g}x outside its range in the data")
+        if self.status["code"] == "not_converged":
+            notes.append(f"{self.status['message']}: the law is not an optimum, do not quote this")
         if self.status["code"] == "several_optima":
             notes.append(f"{self.status['message']}; off the line of the data the optima disagree")
         return tuple(notes)
@@ -294,10 +303,14 @@ class Fit:
                     raise AnalysisError(f"prediction at {key} = {rows[key]!r}: must be numbers") from None
         if per_token is not None and {"N", "D"} <= set(out):
             out["C"] = per_token * out["N"] * out["D"]
+        if "M" in self.law.inputs and "M" not in out and {"N", "D"} <= set(out):
+            out["M"] = out["D"] / out["N"]
         return dict(zip(out, np.broadcast_arrays(*out.values()), strict=True)) if out else {}
 
     def _complete(self, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         columns = {"N": CONVENTIONS[self.convention][0], "D": "tokens", "C": "flops"}
+        if {"N", "D"} <= set(self.law.inputs) and "C" in out and len({"N", "D"} & set(out)) == 1:
+            out = {**out, **self._from_compute(out)}
         missing = [x for x in self.law.inputs if x not in out]
         if missing:
             raise AnalysisError(
@@ -308,6 +321,17 @@ class Fit:
         if bad:
             raise AnalysisError(f"prediction at {', '.join(bad)}: inputs must be finite and positive")
         return out
+
+    def _from_compute(self, out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """N or D, whichever is not given, from C: by the convention, else by the cost fitted to the table."""
+        per_token = CONVENTIONS[self.convention][1]
+        if per_token is None and not self.optimum:
+            return {}
+        cost = self._cost() if per_token is None else Cost(per_token, 1.0, 0.0)
+        with np.errstate(all="ignore"):
+            if "N" in out:
+                return {"D": cost.tokens(out["N"], out["C"])}
+            return {"N": (out["C"] / (cost.kappa * out["D"])) ** (1 / cost.gamma)}
 
     def _group(self, rows: Any, count: int) -> np.ndarray:
         """Index of the group of each row asked for."""

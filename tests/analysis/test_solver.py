@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.laws import LAWS, Law
+from analysis import LAWS, Law
 from analysis.problem import Loss, Problem
 from analysis.solver import minimise, solve
 
