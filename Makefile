@@ -16,7 +16,7 @@ EXTRAS ?=
 TESTS ?= tests
 PYTEST_ARGS ?= -q -n 2
 LOCK_PYTHONS ?= python3.11 python3.12
-PUBLISHED = $(filter-out verdicts,$(basename $(notdir $(wildcard experiments/published/*.py))))
+PUBLISHED = $(filter-out verdicts formulas,$(basename $(notdir $(wildcard experiments/published/*.py))))
 
 # Tests against published runs need a folder of them. Without the variable, one next to the checkout is taken.
 ifeq ($(origin SCALING_PUBLISHED_DATA), undefined)

@@ -21,7 +21,7 @@ LARGE = 5_000  # rows, beyond which starts are tried on SAMPLE of them and FEW a
 SAMPLE = 2_000
 FEW = 6
 SOME = 400  # rows on which the many starts of a formula are tried
-TRIED = 128  # of them that go on
+TRIED = 256  # of them that go on
 SWEEPS = 30
 WALK = 100  # Gauss-Newton steps of a start
 POLISH = 40  # steps of a start on the true objective
@@ -150,7 +150,7 @@ def solve(
     def own(_which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return y, w
 
-    keep = keep or (16 if problem.law.terms else 48)
+    keep = keep or (16 if problem.law.terms else 128)
     if start is not None:
         ends = start
     elif len(y) > LARGE:

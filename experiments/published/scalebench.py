@@ -66,16 +66,16 @@ class Part:
 
 
 @cache
-def programs(made: analysis.Law, names: tuple[str, ...]) -> tuple[Any, Any, Any]:
+def programs(function: Any, params: tuple[str, ...], names: tuple[str, ...]) -> tuple[Any, Any, Any]:
     """Residuals (n,) at parameters (P,) by their full names; their Jacobian; half their squares' sum and its
     gradient: of a law by function, compiled once for its groups."""
 
     def residuals(u: Any, rows: Any) -> Any:
         inputs, loss, side = rows
-        at = {p: [i for i, n in enumerate(names) if n.partition("[")[0] == p] for p in made.names}
+        at = {p: [i for i, n in enumerate(names) if n.partition("[")[0] == p] for p in params}
         values = {p: sum(u[i] * (side == k) if each[1:] else u[i] for k, i in enumerate(each))
                   for p, each in at.items()}  # fmt: skip
-        return made.function(**values, **inputs) - loss  # type: ignore[misc]
+        return function(**values, **inputs) - loss
 
     half = jax.value_and_grad(lambda u, rows: 0.5 * (residuals(u, rows) ** 2).sum())
     return jax.jit(residuals), jax.jit(jax.jacfwd(residuals)), jax.jit(half)
@@ -118,7 +118,7 @@ def parts(folder: Path, name: str, task: Mapping[str, Any], given: Mapping[str, 
 def peers(part: Part, names: tuple[str, ...], count: int, seed: int) -> dict[str, float]:
     """The lowest objective that each peer reached; in a float64 scope."""
     low, high = np.array([part.law.domains[n.partition("[")[0]] for n in names]).T
-    rows, (residuals, jacobian, half) = part.rows(), programs(part.law, names)
+    rows, (residuals, jacobian, half) = part.rows(), programs(part.law.function, part.law.names, names)
 
     def safe(u: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = (np.asarray(x) for x in half(u, rows))
@@ -154,7 +154,7 @@ def instance(name: str, pieces: list[Part], count: int) -> tuple[Verdict, float,
         names = tuple(fit.solution)
         with np.errstate(all="ignore"), jax.enable_x64(True):
             found = np.array([fit.solution[n] for n in names])
-            ours += float(programs(part.law, names)[2](found, part.rows())[0])
+            ours += float(programs(part.law.function, part.law.names, names)[2](found, part.rows())[0])
             reached = peers(part, names, count, zlib.crc32(f"{name}/{i}".encode()))
         theirs = {peer: value + reached[peer] for peer, value in theirs.items()}
         predicted = fit.predict(part.test)["loss"].to_numpy()
@@ -162,7 +162,7 @@ def instance(name: str, pieces: list[Part], count: int) -> tuple[Verdict, float,
         agree.append(f"{fit.starts['agree']}/{fit.starts['n']}")
     best = min(theirs, key=lambda peer: theirs[peer])
     rule = f"at or below both peers, to {SLACK:g}"
-    passed = ours <= theirs[best] * (1 + SLACK)
+    passed = bool(ours <= theirs[best] * (1 + SLACK))
     verdict = Verdict(name, f"{theirs[best]:.8g} ({best})", f"{ours:.8g}", rule, passed)
     predicted, truth = np.concatenate(test, axis=1)
     score = 1 - ((predicted - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
