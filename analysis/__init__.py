@@ -10,9 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis import backtest, envelope, estimators, figures, findings, forecasts, isoflop, ledger, report
     from analysis.curvelaw import CurveLaw
     from analysis.errors import AnalysisError
+    from analysis.estimated import Estimate
     from analysis.estimators import estimate
     from analysis.fitting import fit
     from analysis.laws import LAWS, Law
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AnalysisError": "errors",
     "CurveLaw": "curvelaw",
+    "Estimate": "estimated",
     "Fit": "result",
     "LAWS": "laws",
     "Law": "laws",
@@ -32,16 +34,28 @@ _HOME = {
     "load": "tables",
     "select": "tables",
 }
-_MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
+_MODULES = (
+    "backtest",
+    "envelope",
+    "estimators",
+    "figures",
+    "findings",
+    "forecasts",
+    "isoflop",
+    "ledger",
+    "report",
+)
 
 __all__ = [
     "LAWS",
     "AnalysisError",
     "CurveLaw",
+    "Estimate",
     "Fit",
     "Law",
     "after",
     "backtest",
+    "envelope",
     "estimate",
     "estimators",
     "figures",

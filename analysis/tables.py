@@ -39,12 +39,14 @@ def load(
     where: str | None = None,
     units: Mapping[str, str] | None = None,
     columns: Mapping[str, str | None] | None = None,
+    checkpoints: bool = False,
 ) -> pd.DataFrame:
     """Read and check a table of runs; of a results folder, its ``runs.csv``.
 
     ``where`` keeps the rows that satisfy it (:mod:`analysis.where`). ``columns`` says which column is which,
     ``{"params": "N"}``, or that one is not to be used, ``{"flops": None}``. ``units`` says what a column is
     given in, ``{"params": "M", "loss": "bits"}`` (:data:`analysis.columns.UNITS`, or "suffix" for "70M").
+    ``checkpoints``: rows may be of one run; ``run_id`` is then called ``run``.
     Fills ``flops`` as 6 params tokens (or ``tokens`` from it) and ``role`` as ``fit`` where missing.
 
     The index of a text file's frame, called ``line``, has line numbers; ``attrs["notes"]`` says what was read
@@ -58,6 +60,8 @@ def load(
         )
     name, columns = str(file), dict(columns or {})
     frame, problems = adopt(read(file), columns, name)
+    if checkpoints and "run" not in frame.columns:
+        frame = frame.rename(columns={"run_id": "run"})
     frame, found = convert(frame, dict(units or {}), name)
     problems += found
     if where:

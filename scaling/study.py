@@ -41,6 +41,8 @@ require_own_analysis()
 
 from analysis import findings, ledger  # noqa: E402
 from analysis.errors import AnalysisError  # noqa: E402
+from analysis.estimated import Estimate  # noqa: E402
+from analysis.estimators import ESTIMATORS, of_file  # noqa: E402
 from analysis.findings import LAW, Analysis, Findings, analyse  # noqa: E402
 from analysis.fitting import fit  # noqa: E402
 from analysis.forecasts import Forecast  # noqa: E402
@@ -331,14 +333,19 @@ def plot_table(source: Path, out: Path | None = None) -> list[Path]:
     return list(findings.draw(found, source, out or folder / "figures"))
 
 
-def fit_table(source: Path, law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any) -> Fit:
-    """Fit one law to a results folder or table; ``reading`` are arguments of :func:`analysis.load`,
-    ``options`` those of :func:`analysis.fit`. A law of other columns than N, D, C, or another target, takes
-    the table as it stands.
+def fit_table(
+    source: Path, law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any
+) -> Fit | Estimate:
+    """Fit one law to a results folder or table, or give its ``law`` to an estimator of that name. ``reading``
+    are arguments of :func:`analysis.load`, ``options`` those of :func:`analysis.fit` (for an estimator, of
+    :func:`analysis.estimate`). A law of other columns than N, D, C, or another target, takes the table as it
+    stands.
 
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
+    if law in ESTIMATORS:
+        return of_file(law, source, reading, **options)
     found, reading = find(law), dict(reading or {})
     if set(found.inputs) <= {"N", "D", "C"} and options.get("target", "loss") == "loss":
         where = options.pop("where", None)  # before the checks: it may leave out what they refuse
