@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.backtest import BackTest
 from analysis.figures.compute import loss_against_compute
+from analysis.figures.envelope import loss_envelope
 from analysis.figures.isoflop import isoflop_curves
 from analysis.figures.outcome import forecast_and_outcome
 from analysis.figures.residuals import fit_and_residuals
@@ -24,6 +25,7 @@ __all__ = [
     "forecast_and_outcome",
     "isoflop_curves",
     "loss_against_compute",
+    "loss_envelope",
     "training_curves",
 ]
 DPI = 150
