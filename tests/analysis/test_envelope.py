@@ -46,7 +46,7 @@ def test_without_noise_the_optima_are_the_laws(exact):
         n = np.geomspace(1e7, 1e9, 20001)
         loss = 1.7 + 400 / n**0.34 + 2000 / (p["budget"] / 6 / n) ** 0.37
         assert p["N"] == pytest.approx(n[loss.argmin()], rel=0.02)
-        assert p["loss"] == pytest.approx(loss.min(), rel=1e-3)
+        assert p["loss"] == pytest.approx(loss.min(), rel=2e-3)
         assert p["D"] == pytest.approx(p["budget"] / 6 / p["N"], rel=1e-3)
     assert "runs that touch the envelope: 14" in found.notes
     for why in ("the smallest size there is best", "the largest size there is best", "no two sizes compete"):
