@@ -66,7 +66,7 @@ def estimates(table: pd.DataFrame) -> Iterator[str]:
     for kind in ("parabola", "interpolation", "hull"):
         found = analysis.estimate(kind, table)
         yield f"{_stated(found)}; N* at {FLOPS:.0e} {found.predict(FLOPS)['N'].iloc[0]:.3g}"
-    attention = 6 * table["n_blocks"] * table["d_model"] * table["context"] * table["tokens"]  # causal
+    attention = 6 * table["n_blocks"] * table["width"] * table["context"] * table["tokens"]  # causal
     found = analysis.estimate("parabola", budgets(table.assign(flops=table["flops"] + attention)))
     yield f"{_stated(found)}, attention counted ({(attention / table['flops']).max():.0%} of 6 N D and less)"
     best = table.loc[table.groupby("tag")["loss"].idxmin()].set_index("tag")["params"]

@@ -53,15 +53,16 @@ def test_without_noise_the_optima_are_the_laws(exact):
         assert any(why in note for note in found.notes)
 
 
-def test_nearly_equal_sizes_do_not_make_a_slope(exact):
-    """A worse run hardly smaller than the best one: no parabola through both is of use."""
-    twin = exact[exact["run_id"] == "r8"].assign(run_id="twin", loss=lambda x: 1.05 * x["loss"])
-    found = estimate("envelope", pd.concat([exact, twin.assign(params=0.99 * twin["params"])]), bootstrap=0)
-    best = estimate("envelope", exact, bootstrap=0)
-    assert abs(found.solution["a"] - A) < 0.01
-    assert min(p["loss"] * p["budget"] ** 0.08 for p in found.points) == pytest.approx(
-        min(p["loss"] * p["budget"] ** 0.08 for p in best.points), rel=2e-3
-    )
+def test_nearly_equal_sizes_do_not_make_a_slope():
+    """A worse run hardly smaller than the best one: the parabola through both leads far away."""
+    table = simulate(runs=6)
+    twin = table[table["run_id"] == "r2"].assign(run_id="twin", loss=lambda x: 1.05 * x["loss"])
+    both = pd.concat([table, twin.assign(params=0.99 * twin["params"])], ignore_index=True)
+    found = estimate("envelope", both, bootstrap=0)
+    n = np.geomspace(1e7, 1e9, 2001)
+    for p in found.points:
+        best = n[(1.7 + 400 / n**0.34 + 2000 / (p["budget"] / 6 / n) ** 0.37).argmin()]
+        assert abs(np.log(p["N"] / best)) < 0.6  # half a step of sizes is 0.46
 
 
 def test_warmup_is_dropped(exact):

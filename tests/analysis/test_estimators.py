@@ -8,6 +8,7 @@ import pytest
 
 from analysis import AnalysisError, Estimate, estimate
 from analysis.estimators import of_file
+from analysis.prediction import claims
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,9 @@ def test_what_is_not_identified_is_no_number(exact):
     assert found.status["code"] == "partly_identified" and "a" in found.status["message"]
     assert found.params["a"] is None and found.optimum["a"] is None and "a" in found.solution
     assert np.isnan(found.ci().loc["a", "estimate"])
+    bounded = {"verdict": "one_sided", "reason": "wide", "bound": {"upper": 2.0}}
+    row = claims({"x": bounded}, {"x": None}, {"x": (1.0, 2.0)}).loc["x"]
+    assert np.isnan(row["low"]) and row["high"] == 2.0
     none = estimate("hull", exact, bootstrap=0)
     assert set(none.params.values()) == {None} and "0 of 0 replicates" in str(none)
     assert none.predict(1e20).frame[["N_low", "high"]].isna().all(axis=None)
@@ -131,6 +135,8 @@ def test_seed_noise_gives_weights_and_intervals(exact):
     low, high = found.intervals["params"]["a"]
     assert low < 0.45 < high and "seed noise 0.01" in found.intervals["method"]
     assert found.points[-1]["spread"] > 3 * found.points[0]["spread"]
+    least = (exponent(bootstrap=10, noise=1e-12).points[0]["spread"], 1.2 + 1.3)
+    assert least[0] == pytest.approx(least[1] / 6 / 3)  # a third of the spacing of 7 sizes
     wider = exponent(bootstrap=400, noise=0.03).intervals["params"]["a"]
     assert wider[1] - wider[0] > 1.3 * (high - low)
 
