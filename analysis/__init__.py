@@ -10,32 +10,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import backtest, envelope, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis import (
+        backtest,
+        basins,
+        criticalbatch,
+        envelope,
+        estimators,
+        figures,
+        findings,
+        forecasts,
+        isoflop,
+        ledger,
+        report,
+    )
+    from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
     from analysis.errors import AnalysisError
     from analysis.estimated import Estimate
     from analysis.estimators import estimate
     from analysis.fitting import fit
-    from analysis.laws import LAWS, Law
+    from analysis.laws import Law
     from analysis.result import Fit
+    from analysis.shipped import LAWS, bnsl, precision
     from analysis.tables import after, import_table, load, select
 
 _HOME = {
     "AnalysisError": "errors",
+    "Comparison": "comparison",
     "CurveLaw": "curvelaw",
     "Estimate": "estimated",
     "Fit": "result",
-    "LAWS": "laws",
+    "LAWS": "shipped",
     "Law": "laws",
     "after": "tables",
+    "bnsl": "shipped",
+    "compare": "comparison",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
+    "precision": "shipped",
     "select": "tables",
 }
 _MODULES = (
     "backtest",
+    "basins",
+    "criticalbatch",
     "envelope",
     "estimators",
     "figures",
@@ -49,12 +69,17 @@ _MODULES = (
 __all__ = [
     "LAWS",
     "AnalysisError",
+    "Comparison",
     "CurveLaw",
     "Estimate",
     "Fit",
     "Law",
     "after",
     "backtest",
+    "basins",
+    "bnsl",
+    "compare",
+    "criticalbatch",
     "envelope",
     "estimate",
     "estimators",
@@ -66,6 +91,7 @@ __all__ = [
     "isoflop",
     "ledger",
     "load",
+    "precision",
     "report",
     "select",
 ]

@@ -30,19 +30,21 @@ BIAS = (
 )
 NAMES = ("run", "run_name", "trunk_id", "run_id")  # of a column of runs, where none is given
 SAME = 1e-3  # of log N: sizes nearer than that are one
+SKIP = 0.05
 FLAT = ("wsd", "constant")  # schedules whose rate is flat before the decay
 OF_RUN = ("label", "role", "status", "trunk_id", "params", "params_body", "schedule", "decay_tokens")
 
 
 @dataclass(frozen=True)
 class Curves:
-    """How the curves of runs are read. ``run``: the column of runs (left out: that of the clusters, else the
-    first of run, run_name, trunk_id, run_id in which values repeat). ``skip``: the fraction of each run
-    dropped as warmup. ``smoothing``: half-width, in log C, of the window in which log L is fitted by a line
+    """How the curves of runs are read. ``run``: the column of runs (left out: what the table was loaded with,
+    or that of the clusters, else the first of run, run_name, trunk_id, run_id in which values repeat).
+    ``skip``: the fraction of each run dropped as warmup (left out: ``SKIP``, or nothing where loading dropped
+    some). ``smoothing``: half-width, in log C, of the window in which log L is fitted by a line
     before it is interpolated; 0 interpolates it as it is. ``grid``: how many values of C, even in logs."""
 
     run: str | None = None
-    skip: float = 0.05
+    skip: float | None = None
     smoothing: float = 0.3
     grid: int = 200
 
@@ -56,11 +58,11 @@ class Curves:
         if problems:
             raise AnalysisError(problems)
         column = self._column(table, cluster)
-        table = table.assign(run=table[column])
-        return after(table.drop(columns=table.columns.intersection(["run_id"])), self.skip, run="run")
+        skip = (0.0 if table.attrs.get("run") else SKIP) if self.skip is None else self.skip
+        return after(table.assign(run=table[column]), skip, run="run")
 
     def _column(self, table: pd.DataFrame, cluster: str | None) -> str:
-        given = self.run or cluster
+        given = self.run or table.attrs.get("run") or cluster
         known = [c for c in ([given] if given else NAMES) if c in table.columns]
         found = [c for c in known if table[c].duplicated().any()]
         if found:
@@ -169,10 +171,10 @@ def checkpoints(folder: str | Path, *, loss: str = "train/loss", **reading: Any)
     decay = found["decay_tokens"].where(found["schedule"].isin(FLAT), 0)
     late = found["tokens"] > found["end"] - decay
     names = found["label"].astype(str) + " at " + found["tokens"].map("{:g} tokens".format)
-    left = [{"row": name, "reason": "in the decay of its schedule"} for name in names[late]]
     found["run"] = found["trunk_id"].fillna(found["run_id"])
     found = found[~late].drop_duplicates(["run", "tokens"]).drop(columns=["run_id", "end"])
     found = found.reset_index(drop=True)
     note = f"loss = {loss} at {len(found)} checkpoints of {found['run'].nunique()} curves"
-    found.attrs = {"left_out": [*runs.attrs.get("left_out", ()), *left], "notes": [note]}
+    left = {"in the decay of its schedule": tuple(names[late])} if late.any() else {}
+    found.attrs = {"left_out": runs.attrs.get("left_out", {}) | left, "notes": [note]}
     return found

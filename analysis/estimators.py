@@ -22,15 +22,16 @@ import pandas as pd
 from scipy.interpolate import Akima1DInterpolator
 from scipy.spatial import ConvexHull, QhullError
 
+from analysis.checks import row_names
 from analysis.envelope import BIAS as ENVELOPE_BIAS
 from analysis.envelope import Curves, checkpoints
 from analysis.errors import AnalysisError
 from analysis.estimated import Estimate
 from analysis.fitting import fit
 from analysis.isoflop import BIAS, Curve, budgets, minimum, split
-from analysis.optima import Optima, assembled, centre_of, enough, lines
+from analysis.regressions import Optima, assembled, centre_of, enough, lines
 from analysis.request import LEAST
-from analysis.tables import clusters, load, row_names, select
+from analysis.tables import clusters, load, select
 
 FINE = 25  # grid points between two sizes
 LEAST_SPREAD = 1 / 3  # of the mean spacing of sizes: no minimum is known better than that
@@ -264,9 +265,8 @@ def of_file(
         ]
         raise AnalysisError(texts)
     options = {name: value for name, value in options.items() if name in mine}
-    where = options.pop("where", None)
+    reading = {name: value for name, value in (reading or {}).items() if value is not None}
     if kind == "envelope" and (Path(path) / "curves.parquet").is_file():
-        table = checkpoints(path, where=where, **(reading or {}))
-    else:
-        table = load(path, where=where, checkpoints=kind in ("hull", "envelope"), **(reading or {}))
-    return estimate(kind, table, excluded=table.attrs.get("left_out", ()), **options)
+        options["curves"] = Curves(run=reading.pop("run", None), skip=reading.pop("after", None))
+        return estimate(kind, checkpoints(path, **reading), **options)
+    return estimate(kind, load(path, **reading), **options)

@@ -48,7 +48,7 @@ from analysis.fitting import fit  # noqa: E402
 from analysis.forecasts import Forecast  # noqa: E402
 from analysis.laws import find  # noqa: E402
 from analysis.result import Fit  # noqa: E402
-from analysis.tables import import_table, load, plain  # noqa: E402
+from analysis.tables import import_table, load, sources  # noqa: E402
 
 BEFORE_FORECAST = ("fit", "noise", "tuning")
 NAMED = 10  # runs without a record that a text names
@@ -336,20 +336,18 @@ def plot_table(source: Path, out: Path | None = None) -> list[Path]:
 def fit_table(
     source: Path, law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any
 ) -> Fit | Estimate:
-    """Fit one law to a results folder or table, or give its ``law`` to an estimator of that name. ``reading``
-    are arguments of :func:`analysis.load`, ``options`` those of :func:`analysis.fit` (for an estimator, of
-    :func:`analysis.estimate`). A law of other columns than N, D, C, or another target, takes the table as it
-    stands.
+    """Fit one law to a results folder or table, or ask the estimator of that name; ``reading`` are arguments
+    of :func:`analysis.load`, ``options`` those of :func:`analysis.fit`. The table must have the columns that
+    a law needs, and of a law of N, D, C alone they must be plausible.
 
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
     if law in ESTIMATORS:
         return of_file(law, source, reading, **options)
-    found, reading = find(law), dict(reading or {})
-    if set(found.inputs) <= {"N", "D", "C"} and options.get("target", "loss") == "loss":
-        where = options.pop("where", None)  # before the checks: it may leave out what they refuse
-        table = load(source, where=where, **reading)
-        table.attrs["notes"] = [n for n in table.attrs["notes"] if not n.endswith(f"where: {where}")]
-        return fit(found, table, excluded=table.attrs.get("left_out", ()), **options)
-    return fit(found, plain(source, **reading), **options)
+    found, target = find(law), options.get("target", "loss")
+    ours = set(found.inputs) <= {"N", "D", "C"}
+    inputs = [*found.inputs, *(["L"] if ours and target == "loss" else [])]
+    named = [options[x] for x in ("target", "weights", "groups", "cluster") if options.get(x)]
+    needs = (*sources(inputs, options.get("convention", "total")), *named)
+    return fit(found, load(source, needs=needs, **(reading or {})), **options)

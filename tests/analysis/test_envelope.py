@@ -111,7 +111,7 @@ def test_which_rows_are_one_run(exact):
             estimate("envelope", table, **options)
     with pytest.raises(AnalysisError, match=r"(?s)smoothing = -1.*grid = 3"):
         estimate("envelope", exact, curves=Curves(smoothing=-1, grid=3))
-    with pytest.raises(AnalysisError, match="fraction = 1"):
+    with pytest.raises(AnalysisError, match="after = 1"):
         estimate("envelope", exact, curves=Curves(skip=1))
     with pytest.raises(AnalysisError, match="they go with 'envelope'"):
         estimate("hull", exact, curves=Curves())
@@ -120,7 +120,9 @@ def test_which_rows_are_one_run(exact):
 def test_curves_of_a_results_folder():
     table = envelope.checkpoints(REFERENCE)
     assert not table.duplicated(["run", "tokens"]).any() and table["run"].nunique() == 11
-    assert (table["schedule"] == "wsd").all() and len(table.attrs["left_out"]) > 100
+    assert (table["schedule"] == "wsd").all() and len(
+        table.attrs["left_out"]["in the decay of its schedule"]
+    ) > 100
     curves = pd.read_parquet(REFERENCE / "curves.parquet")
     peak = curves.groupby("run_id")["train/learning_rate"].transform("max")
     flat = curves[(curves["train/learning_rate"] >= 0.999 * peak) & curves["train/loss"].notna()]
@@ -130,5 +132,7 @@ def test_curves_of_a_results_folder():
     assert json.loads(found.to_json())["setup"]["curves"]["grid"] == 200
     of_trunks = of_file("envelope", REFERENCE / "runs.csv", bootstrap=0)  # the decayed losses of one trunk
     assert of_trunks.setup["curves"] and len(of_trunks.data["row"]) == 27
+    skipped = of_file("envelope", REFERENCE, {"after": 0.5, "where": "width > 16"}, bootstrap=0)
+    assert "in the first 0.5 of its run" in str(skipped) and min(skipped.data["N"]) > 20_000
     with pytest.raises(AnalysisError, match="no such file"):
         envelope.checkpoints(REFERENCE / "fits")

@@ -172,7 +172,7 @@ def test_of_a_file(exact, tmp_path):
     """As the command asks: with every option of a law at its default, and no other."""
     exact.assign(seed=0).to_csv(tmp_path / "table.csv", index=False)
     usual = {"objective": "huber", "delta": None, "fixed": {}, "target": "loss", "bootstrap": 20}
-    found = of_file("hull", tmp_path / "table.csv", {}, where="flops < 1e21", **usual)
+    found = of_file("hull", tmp_path / "table.csv", {"where": "flops < 1e21", "after": None}, **usual)
     assert len(found.data["C"]) == 35 and found.excluded[0]["reason"] == "where: flops < 1e+21"
     with pytest.raises(AnalysisError) as error:
         of_file("hull", tmp_path / "table.csv", {}, **usual | {"delta": 0.001, "objective": "raw-ls"})
