@@ -99,7 +99,7 @@ class Curves:
             inside = ~(low | high)
             three = np.stack([smaller.argmax(axis=0), first, larger.argmin(axis=0)])[:, inside]
             near = np.stack([n[three, 0], d[runs[three], at[inside]], loss[three, at[inside]]])
-            return np.stack([x[inside], *_between(near)], axis=1), _notes(x, ends, three[1])
+            return np.stack([x[inside], *between(near)], axis=1), _notes(x, ends, three[1])
 
         return optima
 
@@ -118,7 +118,7 @@ class Curves:
         return size, d, y
 
 
-def _between(near: np.ndarray) -> np.ndarray:
+def between(near: np.ndarray) -> np.ndarray:
     """Log N and D where the parabola in log N through the best run and its two neighbours in size,
     ``near`` (3, 3, m), is least, no further than halfway to the nearer of them: what two nearly equal sizes
     differ in is not their size. And log L of the best run (3, m)."""
