@@ -63,6 +63,12 @@ ESTIMATORS: dict[str, Entry] = {
             "the runs nearest the frontier are optimal, not lucky",
             "analysis.estimate('hull', table)",
         ),
+        Entry(
+            "envelope", "estimator", "N* ~ C^a, D* ~ C^b along the lowest of all training curves",
+            (*RUNS, "run"), "Hoffmann et al. 2022, arXiv:2203.15556, approach 1",
+            "a checkpoint is as good as a run that ends there",
+            "analysis.estimate('envelope', table)",
+        ),
     )
 }  # fmt: skip
 
