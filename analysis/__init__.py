@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         backtest,
         basins,
         criticalbatch,
+        envelope,
         estimators,
         figures,
         findings,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
     from analysis.errors import AnalysisError
+    from analysis.estimated import Estimate
     from analysis.estimators import estimate
     from analysis.fitting import fit
     from analysis.laws import Law
@@ -37,6 +39,7 @@ _HOME = {
     "AnalysisError": "errors",
     "Comparison": "comparison",
     "CurveLaw": "curvelaw",
+    "Estimate": "estimated",
     "Fit": "result",
     "LAWS": "shipped",
     "Law": "laws",
@@ -56,6 +59,7 @@ _MODULES = (
     "backtest",
     "basins",
     "criticalbatch",
+    "envelope",
     "estimators",
     "figures",
     "findings",
@@ -70,6 +74,7 @@ __all__ = [
     "AnalysisError",
     "Comparison",
     "CurveLaw",
+    "Estimate",
     "Fit",
     "Law",
     "Multipliers",
@@ -79,6 +84,7 @@ __all__ = [
     "bnsl",
     "compare",
     "criticalbatch",
+    "envelope",
     "estimate",
     "estimators",
     "figures",

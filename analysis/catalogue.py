@@ -77,6 +77,12 @@ ESTIMATORS: dict[str, Entry] = {
             "each batch has its best learning rate; steps are those to reach target_loss",
             "analysis.criticalbatch.find(table)",
         ),
+        Entry(
+            "envelope", "estimator", "N* ~ C^a, D* ~ C^b along the lowest of all training curves",
+            (*RUNS, "run"), "Hoffmann et al. 2022, arXiv:2203.15556, approach 1",
+            "a checkpoint is as good as a run that ends there",
+            "analysis.estimate('envelope', table)",
+        ),
     )
 }  # fmt: skip
 
