@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
     from analysis.curvelaw import CurveLaw
+    from analysis.downstream import TwoStep, twostep
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
     from analysis.fitting import fit
@@ -25,12 +26,14 @@ _HOME = {
     "Fit": "result",
     "LAWS": "laws",
     "Law": "laws",
+    "TwoStep": "downstream",
     "after": "tables",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
     "select": "tables",
+    "twostep": "downstream",
 }
 _MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
 
@@ -40,6 +43,7 @@ __all__ = [
     "CurveLaw",
     "Fit",
     "Law",
+    "TwoStep",
     "after",
     "backtest",
     "estimate",
@@ -54,6 +58,7 @@ __all__ = [
     "load",
     "report",
     "select",
+    "twostep",
 ]
 
 

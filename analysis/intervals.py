@@ -287,8 +287,9 @@ def intervals(
 
 
 def new_run(
-    estimates: np.ndarray, replicates: np.ndarray, sd: float, level: float, degrees: int, *, log: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
+    estimates: np.ndarray, replicates: np.ndarray, sd: float | np.ndarray, level: float, degrees: int, *,
+    log: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Bounds (m,) of a new run's value: the law's ``estimates`` (m,) and ``replicates`` (R, m) of it, and the
     standard deviation ``sd`` of a run about its law."""
     with np.errstate(all="ignore"):

@@ -13,12 +13,14 @@ from analysis.figures.isoflop import isoflop_curves
 from analysis.figures.outcome import forecast_and_outcome
 from analysis.figures.residuals import fit_and_residuals
 from analysis.figures.training import training_curves
+from analysis.figures.twostep import accuracy_in_two_steps
 from analysis.forecasts import Trial
 from analysis.isoflop import IsoFlop
 from analysis.result import Fit
 from analysis.tables import select
 
 __all__ = [
+    "accuracy_in_two_steps",
     "draw_all",
     "fit_and_residuals",
     "forecast_and_outcome",
