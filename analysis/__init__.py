@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
     from analysis.downstream import TwoStep, twostep
     from analysis.errors import AnalysisError
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AnalysisError": "errors",
+    "Comparison": "comparison",
     "CurveLaw": "curvelaw",
     "Fit": "result",
     "LAWS": "laws",
     "Law": "laws",
     "TwoStep": "downstream",
     "after": "tables",
+    "compare": "comparison",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
@@ -40,12 +43,14 @@ _MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isofl
 __all__ = [
     "LAWS",
     "AnalysisError",
+    "Comparison",
     "CurveLaw",
     "Fit",
     "Law",
     "TwoStep",
     "after",
     "backtest",
+    "compare",
     "estimate",
     "estimators",
     "figures",
