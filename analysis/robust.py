@@ -120,5 +120,5 @@ def satterthwaite(problem: Problem, u: np.ndarray, cluster: np.ndarray) -> np.nd
         size, taken = (along**2 * eigen / room).sum(1), (moved**2).sum(1)
         # of diag(size) - moved moved', which would be G x G: its trace and the sum of its squares
         square = (size**2).sum() - 2 * size @ taken + ((moved.T @ moved) ** 2).sum()
-        out[i] = (size - taken).sum() ** 2 / square
+        out[i] = (size - taken).sum() ** 2 / max(square, 1e-300)
     return out

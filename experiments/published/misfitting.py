@@ -20,7 +20,9 @@ from verdicts import SLACK, Verdict, run
 
 import analysis
 
-BEST_KNOWN = 0.00103807  # sum of Huber at delta 1e-3, N with embedding; six digits, as refits by scipy gave it
+BEST_KNOWN = (
+    0.00103807  # sum of Huber at delta 1e-3, N with embedding; six digits, as refits by scipy gave it
+)
 HALF = 5e-9  # of their last digit
 FLOPS = 1e22
 
@@ -73,7 +75,9 @@ def shown(fit: analysis.Fit, name: str) -> str:
 
 def line(name: str, fit: analysis.Fit) -> str:
     size = fit.optimal(FLOPS).iloc[0]
-    reach = f"N* at {FLOPS:.0e} {size['N'] / 1e9:.1f}B ({size['N_low'] / 1e9:.2g} .. {size['N_high'] / 1e9:.2g})"
+    reach = (
+        f"N* at {FLOPS:.0e} {size['N'] / 1e9:.1f}B ({size['N_low'] / 1e9:.2g} .. {size['N_high'] / 1e9:.2g})"
+    )
     values = ", ".join(shown(fit, x) for x in ("E", "alpha", "beta", "a"))
     return f"{name}: {fit.objective['n']} rows, {values}; {reach}; {fit.status['code']}"
 

@@ -80,9 +80,7 @@ def tasks(runs: pd.DataFrame) -> Iterator[Verdict | str]:
         inside = (got["new_low"] <= measured) & (measured <= got["new_high"])
         errors = 100 * (got["accuracy"].to_numpy() - measured)
         within, count, off = within + int(inside.sum()), count + len(held), [*off, *errors]
-        shown = "; ".join(
-            f"{m:g}xC {e:+.1f}" for m, e in zip(held["chinchilla_mult"], errors, strict=True)
-        )
+        shown = "; ".join(f"{m:g}xC {e:+.1f}" for m, e in zip(held["chinchilla_mult"], errors, strict=True))
         half = 50 * (got["new_high"] - got["new_low"])
         yield (
             f"{task}: points off {shown}; interval +-{half.min():.1f} .. {half.max():.1f}, "
@@ -90,7 +88,11 @@ def tasks(runs: pd.DataFrame) -> Iterator[Verdict | str]:
             f"status {two.status['code']}"
         )
     yield Verdict(
-        "accuracy at 3B within 90 % of a new run", "-", f"{within} of {count}", "at least 24 of 30", within >= 24
+        "accuracy at 3B within 90 % of a new run",
+        "-",
+        f"{within} of {count}",
+        "at least 24 of 30",
+        within >= 24,
     )
     yield f"mean absolute error {np.abs(off).mean():.1f} points, largest {np.abs(off).max():.1f}"
 
