@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
     from analysis.fitting import fit
-    from analysis.laws import LAWS, Law
+    from analysis.laws import Law
     from analysis.result import Fit
+    from analysis.shipped import LAWS, bnsl, precision
     from analysis.tables import after, import_table, load, select
 
 _HOME = {
@@ -26,15 +27,17 @@ _HOME = {
     "Comparison": "comparison",
     "CurveLaw": "curvelaw",
     "Fit": "result",
-    "LAWS": "laws",
+    "LAWS": "shipped",
     "Law": "laws",
     "TwoStep": "downstream",
     "after": "tables",
+    "bnsl": "shipped",
     "compare": "comparison",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
+    "precision": "shipped",
     "select": "tables",
     "twostep": "downstream",
 }
@@ -50,6 +53,7 @@ __all__ = [
     "TwoStep",
     "after",
     "backtest",
+    "bnsl",
     "compare",
     "estimate",
     "estimators",
@@ -61,6 +65,7 @@ __all__ = [
     "isoflop",
     "ledger",
     "load",
+    "precision",
     "report",
     "select",
     "twostep",

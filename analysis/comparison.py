@@ -82,7 +82,7 @@ class Comparison:
         return f"<p>best by {self.ranked}: {self.best}</p>{self.frame.to_html(index=False)}{notes}"
 
     def to_json(self) -> str:
-        rows = json.loads(self.frame.to_json(orient="records"))
+        rows = json.loads(str(self.frame.to_json(orient="records")))
         shown = {"ranked": self.ranked, "best": self.best, "as_good": self.as_good, "space": self.space,
                  "level": self.level, "laws": rows, "notes": self.notes}  # fmt: skip
         return json.dumps(shown, indent=1)
@@ -215,7 +215,7 @@ def _ranked(
     ranked: str,
     level: float,
 ) -> pd.DataFrame:
-    frame = pd.DataFrame(rows).sort_values(ranked, kind="stable", ignore_index=True)
+    frame: Any = pd.DataFrame(rows).sort_values(ranked, kind="stable", ignore_index=True)
     for i, which in enumerate(("near", "far")):
         best = (
             errors[str(frame["law"].iloc[int(np.argmin(frame[which]))])][i]

@@ -2,7 +2,8 @@
 
 Default objective: the sum of Huber losses of log residuals, with delta = 1.345 x their robust scale (95 %
 efficient on clean data, bounded influence of a bad run). ``delta`` may be given, to compare with published
-fits; ``log-ls`` and ``raw-ls`` are least squares of log residuals and of residuals.
+fits; ``log-ls``, ``raw-ls`` and ``log1p-ls`` are least squares of log residuals, of residuals, and of
+residuals of log(1 + loss) (for losses that may be 0; the MSLE of Caballero et al. 2022, arXiv:2210.14891).
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from analysis.intervals import MANY, Replicates, interval, replicate
 from analysis.laws import Law, find
 from analysis.problem import Loss, Problem
 from analysis.profile import profile
-from analysis.request import Request, check, check_names
+from analysis.request import SPACES, Request, check, check_names
 from analysis.result import Fit
 from analysis.rows import Rows, prepare
 from analysis.solver import Solution, solve
 from analysis.tables import row_names
 
+LEAST = {"log": 0.0, "log1p": -1.0, "raw": -np.inf}  # what a target must exceed
 SIMULATIONS = 199  # that calibrate a profile
 
 
@@ -76,7 +78,7 @@ def fit(
     check(asked)
     rows = prepare(
         law, table, convention=convention, roles=roles, target=target, weights=weights, groups=groups,
-        cluster=cluster, signed=objective == "raw-ls", where=where,
+        cluster=cluster, least=LEAST[SPACES[objective]], where=where,
     )  # fmt: skip
     if cluster is not None and len(rows.cluster) and not rows.cluster.any():
         raise AnalysisError(
@@ -85,13 +87,13 @@ def fit(
         )
     rows = replace(rows, excluded=(*({**row} for row in excluded), *rows.excluded))
     problem = Problem(
-        law, rows.inputs, rows.target, Loss(raw=objective == "raw-ls"),
+        law, rows.inputs, rows.target, Loss(space=SPACES[objective]),
         {name: float(value) for name, value in asked.fixed.items()}, rows.weights, asked.bounds, rows.group,
         rows.labels, own,
     )  # fmt: skip
     setup["labels"] = rows.labels
     reason = identify.shortage(problem) if len(rows.target) else _none_left(rows.excluded)
-    if not reason and np.ptp(rows.target) < 1e-12 * np.abs(rows.target).max():
+    if not reason and np.ptp(rows.target) <= 1e-12 * np.abs(rows.target).max():
         reason = f"the loss is {rows.target[0]:g} in every run; nothing depends on {', '.join(law.inputs)}"
     if reason:
         return _nothing(asked, problem, rows, reason)

@@ -24,6 +24,7 @@ from analysis.solver import Solution, linear_start, minimise, solve
 NEAR = 0.25  # half-width of an identified exponent or offset, relative
 LOOSE = 3.0  # times wider than a claim: what replicates would show if they moved
 DECADE = 10.0  # full width of an identified coefficient, as a factor
+DOMAIN = 25  # values of a scale, over all of its domain
 SAME = 0.1  # relative difference below which two optima agree on a parameter
 THIN = 2.0  # Satterthwaite degrees of freedom, below which a width is a matter of luck,
 LUCK = 0.1  # so that it must be this much narrower than otherwise
@@ -156,7 +157,7 @@ def verdicts(
         elif kind in hit or (zero and name in ("a", "b") and hit):
             out[name] = {"verdict": "no", "reason": "its term vanished: the best fit has coefficient 0"}
         elif kind in unclear or name in unclear:
-            out[name] = {"verdict": "no", "reason": why}
+            out[name] = _one_end(problem, solution, name, low, high) or {"verdict": "no", "reason": why}
         elif not solution.converged:
             out[name] = {"verdict": "no", "reason": "the best start stopped before its tolerance"}
         elif name in solution.bound:
@@ -169,6 +170,8 @@ def verdicts(
             out[name] = _coefficient(low, high)
             if name in thin and (low <= 0 or high / low > DECADE**LUCK):
                 out[name] = {"verdict": "no", "reason": thin[name]}
+            elif out[name]["verdict"] == "no":
+                out[name] = _one_end(problem, solution, name, low, high) or out[name]
         elif name in thin and max(high - point[name], point[name] - low) > LUCK * NEAR * abs(point[name]):
             out[name] = {"verdict": "no", "reason": thin[name]}
         else:
@@ -205,6 +208,26 @@ def _coefficient(low: float, high: float) -> Verdict:
         return {"verdict": "yes", "reason": f"interval spans a factor {high / low:.2g}"}
     wide = f"a factor {high / low:.2g}" if low > 0 and high / low < 1e6 else "many powers of ten"
     return {"verdict": "no", "reason": f"interval spans {wide}, more than {DECADE:g}"}
+
+
+def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: float) -> Verdict | None:
+    """The bound of a scale (searched in its logarithm, not linear) that might as well lie at one end of its
+    domain, by a profile over all of it; None where it may lie at neither end, or at both."""
+    at = problem.names.index(name) if name in problem.names else 0
+    if name not in problem.names or not problem.in_log[at] or problem.base[at] in problem.law.linear:
+        return None
+    starts = np.repeat(solution.u[None], DOMAIN, 0)
+    starts[:, at] = np.linspace(problem.box[0][at], problem.box[1][at], DOMAIN)
+    held = replace(problem, fixed={**problem.fixed, name: 1.0})  # where each start has it
+    rise = minimise(held, starts)[1] - solution.value
+    fine = np.flatnonzero(rise <= indifference(problem, solution))
+    ends = [k in fine for k in (0, DOMAIN - 1)]
+    if ends[0] == ends[1]:
+        return None
+    first, last = np.exp(starts[fine[[0, -1]], at])
+    bound = {"lower": min(low, float(first))} if ends[1] else {"upper": max(high, float(last))}
+    reason = f"the fit is as good with it at {last if ends[1] else first:.3g}, the end of its domain"
+    return {"verdict": "one_sided", "reason": reason, "bound": bound}
 
 
 def _bounded(value: float, low: float, high: float, ceiling: float, width: float = 0.0) -> Verdict:

@@ -215,7 +215,7 @@ def _spread(problem: Problem, solution: Solution, most: int = 8) -> np.ndarray:
 def _restart(problem: Problem, u: np.ndarray) -> np.ndarray:
     """A coefficient at zero has no gradient in its log: replicates start a little above it."""
     zero = (u < 0.5 * ZERO) & problem.free
-    return np.where(zero, np.log(1e-3 * np.abs(problem.target).min()), u)
+    return np.where(zero, np.log(1e-3 * problem.smallest), u)
 
 
 def _linearised(
@@ -256,7 +256,7 @@ def _studentised(
     out = ends.copy()
     for i, end in enumerate(ends):
         y = draw(np.array([i]))[0][0]
-        here = replace(problem, target=y if problem.loss.raw else np.exp(y))
+        here = replace(problem, target=problem.loss.back(y))
         if (usable(problem, end) == free).all():
             own = root(sandwich(here, end, cluster, "cr3"))
             out[i, free] = u[free] + whole @ (np.linalg.pinv(own, hermitian=True) @ (end - u)[free])

@@ -12,7 +12,9 @@ from analysis.intervals import METHODS
 from analysis.laws import Law
 from analysis.problem import Problem
 
-OBJECTIVES = ("huber", "log-ls", "raw-ls")
+# objective -> the space of its residuals (``problem.Loss``)
+SPACES = {"huber": "log", "log-ls": "log", "raw-ls": "raw", "log1p-ls": "log1p"}
+OBJECTIVES = tuple(SPACES)
 RESAMPLED = ("cluster", "wild-cluster", "wild-t", "case", "residual", "wild")
 
 LEAST = 10  # replicates

@@ -18,6 +18,7 @@ from analysis.intervals import intervals, new_run
 from analysis.laws import Law
 from analysis.prediction import Prediction
 from analysis.problem import Loss, Problem
+from analysis.request import SPACES
 from analysis.tables import CONVENTIONS
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Fit:
     at the optimum (empty if nothing is identified); predictions use it, claims should not.
     ``identified``: per parameter and for a, b (N* ~ C^a, D* ~ C^b) ``{verdict, reason[, bound]}``.
     ``data``: the rows fitted, as columns row, label, cluster, the inputs, N, D, C where known, L, residual
-    (log L - log law; without logs where ``setup["space"]`` is raw).
+    (log L - log law; where ``setup["space"]`` is raw without logs, where it is log1p of 1 + L).
     ``noise``: standard deviations of the residuals (``sd_log``, with ``degrees``; ``robust_sd_log``) and of
     repeated seeds (``seeds``); ``clusters_alike_p`` of the permutation test that clusters share noise.
     ``replicates``: coordinates (logs of coefficients, exponents). ``others``: parameters under objectives
@@ -83,7 +84,7 @@ class Fit:
         group = np.array(self.data["group"], int) if "group" in self.data else None
         return Problem(
             self.law, {x: np.array(self.data[x]) for x in self.law.inputs}, np.array(self.data["L"]),
-            Loss(np.inf if delta is None else delta, raw=kind == "raw-ls"), self.fixed,
+            Loss(np.inf if delta is None else delta, SPACES[kind]), self.fixed,
             np.array(self.data["weight"]) if "weight" in self.data else None, self.setup["bounds"],
             group, tuple(self.setup["labels"]), tuple(self.setup["own"]),
         )  # fmt: skip
@@ -160,13 +161,16 @@ class Fit:
         group = self._group(asked, len(out))
         point = derived.values(self.problem, self._point, at, group)[0]
         draws = derived.values(self.problem, self._draws, at, group)
-        degrees, log = self.intervals["degrees"], self.setup["space"] == "log"
+        degrees, log = self.intervals["degrees"], self.setup["space"] != "raw"
         out["loss"] = point
-        out["low"], out["high"] = intervals(point, draws, level, degrees, log=log)
+        added = Loss(space=self.setup["space"]).added
+        point, draws = point + added, draws + added
+        out["low"], out["high"] = np.array(intervals(point, draws, level, degrees, log=log)) - added
         with np.errstate(all="ignore"):
             deviations = np.log(draws) - np.log(point) if log else draws - point
         out["se_log"] = np.sqrt(np.mean(deviations**2, axis=0))
-        out["new_low"], out["new_high"] = new_run(point, draws, self.noise["sd_log"], level, degrees, log=log)
+        new = new_run(point, draws, self.noise["sd_log"], level, degrees, log=log)
+        out["new_low"], out["new_high"] = np.array(new) - added
         out["new_low"] = np.fmin(out["new_low"], out["low"])  # a new run varies more than the law does
         out["new_high"] = np.fmax(out["new_high"], out["high"])
         out["extrapolation"] = self._extrapolation(at)
@@ -269,6 +273,8 @@ class Fit:
                     raise AnalysisError(f"prediction at {key} = {rows[key]!r}: must be numbers") from None
         if per_token is not None and {"N", "D"} <= set(out):
             out["C"] = per_token * out["N"] * out["D"]
+        if "M" in self.law.inputs and "M" not in out and {"N", "D"} <= set(out):
+            out["M"] = out["D"] / out["N"]
         return dict(zip(out, np.broadcast_arrays(*out.values()), strict=True)) if out else {}
 
     def _complete(self, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -44,22 +44,25 @@ def prepare(
     weights: str | None = None,
     groups: str | None = None,
     cluster: str | None = None,
-    signed: bool = False,
+    least: float = 0.0,
     where: str | None = None,
 ) -> Rows:
     """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
-    are excluded by name; ``signed`` targets may be negative. Raises AnalysisError with every missing
+    are excluded by name, and so are targets not above ``least``. Raises AnalysisError with every missing
     column."""
     if not isinstance(table, pd.DataFrame):
         raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
     if convention not in CONVENTIONS:
         raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
-    standard = target == "loss" and set(RUNS) <= set(table.columns) and not signed
+    standard = target == "loss" and set(RUNS) <= set(table.columns) and least == 0
     table, left_out = _filtered(table, where)
     frame: Any
     frame, excluded = (
         select(table, roles, convention=convention) if standard else _any(table, roles, convention)
     )
+    if "M" in law.inputs and "M" not in frame.columns and {"N", "D"} <= set(frame.columns):
+        with np.errstate(all="ignore"):  # rows that this makes no number of are left out by name
+            frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
     named = [x for x in (weights, groups, cluster) if x is not None]
     if not standard:
         named.append(target)
@@ -71,10 +74,12 @@ def prepare(
         raise AnalysisError([f"column {name!r} is missing; {has}" for name in names])
     if not standard:
         frame["L"] = frame[target]
-    positive = [x for x in law.inputs if x in "NDC" or law.terms] + ([] if signed else ["L"])
+    above = {x: 0.0 for x in law.inputs if x in "NDC" or law.terms} | {"L": least}
     weighed = [weights] if weights else []
     numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
-    bad = _bad(frame, numbers, {*positive, *weighed}, [x for x in (groups, cluster) if x is not None])
+    bad = _bad(
+        frame, numbers, above | dict.fromkeys(weighed, 0.0), [x for x in (groups, cluster) if x is not None]
+    )
     asked = [*([] if standard else [target]), *weighed]
     useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
     if useless:
@@ -143,14 +148,17 @@ def _numbers(column: Any) -> np.ndarray:
     return np.asarray(pd.to_numeric(column, errors="coerce"), float)
 
 
-def _bad(frame: Any, columns: Sequence[str], positive: set[str], filled: Sequence[str]) -> np.ndarray:
-    """Per row, which numbers a fit cannot use, and which cells that must be ``filled`` are empty."""
+def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Sequence[str]) -> np.ndarray:
+    """Per row, which numbers a fit cannot use (not finite, or not ``above`` what they must be), and which
+    cells that must be ``filled`` are empty."""
     out: list[list[str]] = [[] for _ in range(len(frame))]
     for x in columns:
         v = _numbers(frame[x])
-        wrong = ~np.isfinite(v) | ((v <= 0) if x in positive else False)
+        limit = above.get(x, -np.inf)
+        wrong = ~np.isfinite(v) | (v <= limit)
         far = ~wrong & (v != 0) & ((np.abs(v) < EXTREME[0]) | (np.abs(v) > EXTREME[1]))
-        what = "is not " + ("finite and positive" if x in positive else "a finite number")
+        rule = {0.0: "finite and positive", -np.inf: "a finite number"}
+        what = f"is not {rule.get(limit, f'finite and above {limit:g}')}"
         for i in np.flatnonzero(wrong | far):
             why = f"is not within {EXTREME[0]:g} .. {EXTREME[1]:g}" if far[i] else what
             out[i].append(f"{x} = {frame[x].iloc[i]} {why}")

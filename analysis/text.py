@@ -45,7 +45,8 @@ def fit_text(fit: Fit) -> str:
         lines += ["", *_parameters(fit), ""]
         delta = f", delta {objective['delta']:.3g}" if objective["delta"] is not None else ""
         kind = {"huber": "sum of Huber on log residuals", "log-ls": "least squares on log residuals",
-                "raw-ls": "least squares on residuals"}  # fmt: skip
+                "raw-ls": "least squares on residuals",
+                "log1p-ls": "least squares on residuals of log(1 + L)"}  # fmt: skip
         lines.append(
             f"  objective: {kind[objective['kind']]}{delta}: {objective['value']:.6g}, {objective['n']} runs"
         )
