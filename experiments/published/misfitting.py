@@ -1,9 +1,9 @@
-"""(Mis)fitting (Li et al. 2025, arXiv:2502.18969): how far choices of the analyst move a law, on one data set.
+"""(Mis)fitting (Li et al. 2025, arXiv:2502.18969): how far an analyst's choices move a law.
 
-Data: github.com/hadasah/scaling_laws at 1f3708c0a12df0effb0ee906b1da5f9f0ff4f4f1 (no licence stated: use it, do
-not pass it on), data/scaling_results.csv as misfitting/runs.csv: 4,852 checkpoints of 11 sizes, 22 step counts
-and up to 4 peak learning rates a size. Their stored fits come from row filters that are not stated with them,
-and are not repeated here.
+Data: github.com/hadasah/scaling_laws at 1f3708c0a12df0effb0ee906b1da5f9f0ff4f4f1 (no licence stated: use it,
+do not pass it on), data/scaling_results.csv as misfitting/runs.csv: 4,852 checkpoints of 11 sizes, 22 step
+counts and up to 4 peak learning rates a size. Their stored fits come from row filters that are not stated
+with them, and are not repeated here.
 
 A cell is a size and a token count; its run is the finished one of the learning rate with the lowest loss.
 

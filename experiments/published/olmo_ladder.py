@@ -64,9 +64,10 @@ def loss(runs: pd.DataFrame) -> Iterator[Verdict | str]:
         yield Verdict(name, "-", f"{inside.sum()} of {len(held)}", "at least 4 of 6", inside.sum() >= 4)
         shown = zip(held["chinchilla_mult"], errors, half, strict=True)
         yield "; ".join(f"{m:g}xC {100 * e:+.2f} % (+-{100 * h:.1f})" for m, e, h in shown)
+        times = f"{abs(errors).min() / seeds:.0f} to {abs(errors).max() / seeds:.0f}"
         yield (
-            f"seeds differ by {100 * seeds:.3f} %, the law misses its own runs by {100 * found.noise['sd_log']:.2f} "
-            f"%: errors at 3B are {abs(errors).min() / seeds:.0f} to {abs(errors).max() / seeds:.0f} times the seeds'"
+            f"seeds differ by {100 * seeds:.3f} %, the law misses its own runs by "
+            f"{100 * found.noise['sd_log']:.2f} %: errors at 3B are {times} times the seeds'"
         )
 
 

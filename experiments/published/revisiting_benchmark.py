@@ -24,36 +24,17 @@ import pandas as pd
 from verdicts import Verdict, run
 
 import analysis
-from analysis import Law
+from analysis import Law, bnsl
 
 # training points of the curves that BNSL-1 is fitted to -> how their tasks begin: every number of points is
 # compiled anew, and a fit takes a second or two
 BROKEN = {19: "(", 67: "inet"}
 
 
-def broken(x: Any, E: Any, A: Any, c0: Any, c1: Any, d1: Any, f1: Any) -> Any:
-    """BNSL with one break at d1, eq. 1; f1 is how gradual it is."""
-    import jax.numpy as jnp
-
-    return E + A * jnp.exp(-c0 * jnp.log(x) - c1 * f1 * jnp.logaddexp(0.0, jnp.log(x / d1) / f1))
-
-
 LAWS = {
     "M1": Law("M1", {"A": {"x": "alpha"}}),
     "M2": Law("M2", {"E": {}, "A": {"x": "alpha"}}),
-    "BNSL-1": Law(
-        "BNSL-1",
-        function=broken,
-        linear=("E", "A"),
-        domains={
-            "E": (0, np.inf),
-            "A": (0, np.inf),
-            "c0": (-1, 3),
-            "c1": (-5, 10),
-            "d1": (1e6, 1e12),
-            "f1": (1e-3, 10),
-        },  # fmt: skip
-    ),
+    "BNSL-1": bnsl(1, "x", within=(1e6, 1e12), name="BNSL-1"),
 }
 
 
@@ -94,9 +75,9 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
 def line(name: str, rows: pd.DataFrame) -> str:
     codes = ", ".join(f"{n} {code}" for code, n in Counter(rows["status"]).most_common())
     return (
-        f"{name}: {len(rows)} curves, RMSLE mean {rows['rmsle'].mean():.4f}, median {rows['rmsle'].median():.4f}; "
-        f"90 % intervals cover {rows['covered'].mean():.0%} of new points (median curve "
-        f"{rows['covered'].median():.0%}); {codes}"
+        f"{name}: {len(rows)} curves, RMSLE mean {rows['rmsle'].mean():.4f}, "
+        f"median {rows['rmsle'].median():.4f}; 90 % intervals cover "
+        f"{rows['covered'].mean():.0%} of new points (median curve {rows['covered'].median():.0%}); {codes}"
     )
 
 
@@ -122,9 +103,10 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
         f"{law} {same[law].median():.4f}" for law in LAWS
     )
     worse = found[found["law"] == "M2"]
+    ratio = (worse["rmsle"] / worse["fitted"]).median()
     yield (
-        f"points to predict reach {worse['far'].median():.1f}x beyond those fitted (median curve); a median M2 "
-        f"is off there by {(worse['rmsle'] / worse['fitted']).median():.1f} times its own residuals"
+        f"points to predict reach {worse['far'].median():.1f}x beyond those fitted (median curve); "
+        f"a median M2 is off there by {ratio:.1f} times its own residuals"
     )
 
 
