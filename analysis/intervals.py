@@ -45,7 +45,7 @@ ALONE = ("case", "residual", "wild", "hessian", "hc3")  # runs taken for indepen
 MANY = 30
 FEW = 8  # clusters, below which the width of an interval is itself a matter of luck
 CHECKED = 6  # replicates that are solved again from many starts
-STRAIGHT = 0.3  # standard deviation of a coordinate, beyond which a straight line leaves a curved valley
+STRAIGHT = 0.1  # standard deviation of a coordinate, beyond which a straight line leaves a curved valley
 LOG2 = 8
 LINEAR = 2 * 2**LOG2  # draws of an analytic covariance
 WEBB = np.array([-np.sqrt(1.5), -1.0, -np.sqrt(0.5), np.sqrt(0.5), 1.0, np.sqrt(1.5)])
@@ -161,9 +161,11 @@ def _no_narrower(problem: Problem, u: np.ndarray, ends: np.ndarray, rng: np.rand
     seen = (ends - u)[:, free] @ (along / length)
     eigen, vectors = np.linalg.eigh(seen.T @ seen / len(seen))
     lacking = (vectors * np.sqrt(np.maximum(1 - eigen, 0.0))) @ vectors.T @ (along * length).T
-    out = ends.copy()
+    out = ends.copy()  # what is at a bound in the optimum need not be so in a replicate: it stays as it is
     out[:, free] += rng.standard_normal((len(ends), len(lacking))) @ lacking
-    return _kept(problem, u, out)
+    low, high = problem.box
+    out[:, free] = np.clip(out[:, free], low[free], high[free])
+    return out
 
 
 def _without(problem: Problem, cluster: np.ndarray) -> Draw:

@@ -30,11 +30,11 @@ SMALL = """
 PUBLISHED = {("rpj", "open_lm_1b", 640): "0.7103", ("rpj", "open_lm_7b", 20): "0.7320"}
 ERROR = {("open_lm_1b", 640): "3.6365", ("open_lm_7b", 20): "0.0464"}  # of the average error, same notebook
 ONE = 'model == "open_lm_1b" and token_multiplier == 20'
-TASKS = """
-    bigbench_operators pubmed_qa_labeled hellaswag_zeroshot boolq arc_easy coqa bigbench_dyck_languages
-    lambada_openai bigbench_novel_concepts winograd bigbench_cs_algorithms commonsense_qa bigbench_qa_wikidata
-    hellaswag copa squad piqa
-""".split()
+TASKS = (
+    *("bigbench_operators", "pubmed_qa_labeled", "hellaswag_zeroshot", "boolq", "arc_easy", "coqa", "squad"),
+    *("bigbench_dyck_languages", "lambada_openai", "bigbench_novel_concepts", "winograd", "commonsense_qa"),
+    *("bigbench_cs_algorithms", "bigbench_qa_wikidata", "hellaswag", "copa", "piqa"),
+)
 ALSO = [("c4_original", "open_lm_7b", 20), ("rw_original", "open_lm_7b", 20)]  # nothing published
 
 

@@ -174,6 +174,15 @@ def test_a_flat_valley_is_not_left_along_a_straight_line():
     assert frame["high"].iloc[0] < 1.1 * frame["loss"].iloc[0]
 
 
+def test_what_is_at_a_bound_in_the_optimum_moves_in_replicates():
+    table, ends = four_sizes(np.random.default_rng(1).standard_normal((4, 8)) * 0.003), []
+    for method in ("auto", "wild-cluster"):
+        found = fit("chinchilla", table, method=method, bootstrap=60, bounds={"alpha": (0.36, 1.0)})
+        assert found.solution["alpha"] == 0.36
+        ends.append(np.array(found.replicates)[:, found.law.names.index("alpha")])
+    assert (ends[0] == ends[1]).all() and ends[0].max() > 0.37
+
+
 def test_an_optimum_that_was_not_reached_shows_no_number(study, monkeypatch):
     monkeypatch.setattr("analysis.solver.POLISH", 1)
     monkeypatch.setattr("analysis.solver.FAR", 1)
