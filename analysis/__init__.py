@@ -10,7 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis import (
+        backtest,
+        basins,
+        criticalbatch,
+        estimators,
+        figures,
+        findings,
+        forecasts,
+        isoflop,
+        ledger,
+        report,
+    )
     from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
     from analysis.downstream import TwoStep, twostep
@@ -41,7 +52,18 @@ _HOME = {
     "select": "tables",
     "twostep": "downstream",
 }
-_MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
+_MODULES = (
+    "backtest",
+    "basins",
+    "criticalbatch",
+    "estimators",
+    "figures",
+    "findings",
+    "forecasts",
+    "isoflop",
+    "ledger",
+    "report",
+)
 
 __all__ = [
     "LAWS",
@@ -53,8 +75,10 @@ __all__ = [
     "TwoStep",
     "after",
     "backtest",
+    "basins",
     "bnsl",
     "compare",
+    "criticalbatch",
     "estimate",
     "estimators",
     "figures",
