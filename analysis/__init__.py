@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
+    from analysis.downstream import TwoStep, twostep
     from analysis.errors import AnalysisError
     from analysis.estimated import Estimate
     from analysis.estimators import estimate
@@ -44,6 +45,7 @@ _HOME = {
     "LAWS": "shipped",
     "Law": "laws",
     "Multipliers": "multipliers",
+    "TwoStep": "downstream",
     "after": "tables",
     "bnsl": "shipped",
     "compare": "comparison",
@@ -54,6 +56,7 @@ _HOME = {
     "multiplier": "multipliers",
     "precision": "shipped",
     "select": "tables",
+    "twostep": "downstream",
 }
 _MODULES = (
     "backtest",
@@ -78,6 +81,7 @@ __all__ = [
     "Fit",
     "Law",
     "Multipliers",
+    "TwoStep",
     "after",
     "backtest",
     "basins",
@@ -99,6 +103,7 @@ __all__ = [
     "precision",
     "report",
     "select",
+    "twostep",
 ]
 
 

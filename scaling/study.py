@@ -45,9 +45,9 @@ require_own_analysis()
 from analysis import findings, ledger  # noqa: E402
 from analysis.comparison import Comparison, compare  # noqa: E402
 from analysis.errors import AnalysisError  # noqa: E402
-from analysis.figures import Drawn, draw_law  # noqa: E402
 from analysis.estimated import Estimate  # noqa: E402
 from analysis.estimators import ESTIMATORS, of_file  # noqa: E402
+from analysis.figures import Drawn, draw_law  # noqa: E402
 from analysis.findings import LAW, Analysis, Findings, analyse  # noqa: E402
 from analysis.fitting import fit  # noqa: E402
 from analysis.forecasts import Forecast  # noqa: E402

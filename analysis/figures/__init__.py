@@ -14,8 +14,8 @@ from analysis.backtest import BackTest
 from analysis.errors import AnalysisError
 from analysis.estimated import Estimate
 from analysis.figures.compute import loss_against_compute
-from analysis.figures.forest import intervals, multipliers
 from analysis.figures.envelope import loss_envelope
+from analysis.figures.forest import intervals, multipliers
 from analysis.figures.isoflop import isoflop_curves
 from analysis.figures.laws import law
 from analysis.figures.outcome import forecast_and_outcome
@@ -23,6 +23,7 @@ from analysis.figures.profiles import profile
 from analysis.figures.residuals import fit_and_residuals
 from analysis.figures.style import stated
 from analysis.figures.training import training_curves
+from analysis.figures.twostep import accuracy_in_two_steps
 from analysis.forecasts import Trial
 from analysis.isoflop import IsoFlop
 from analysis.result import Fit
@@ -30,6 +31,7 @@ from analysis.tables import select
 
 __all__ = [
     "Drawn",
+    "accuracy_in_two_steps",
     "draw_all",
     "draw_law",
     "fit_and_residuals",
@@ -100,8 +102,8 @@ def draw_law(
     methods: Sequence[str] = (),
 ) -> Drawn:
     """Draw one fit of any law, as png: :func:`law` (``x``, ``by``), residuals, :func:`intervals`
-    (``methods``), and of each parameter in ``profiles`` its own; of an estimate its optima, which is all there
-    is. Raises AnalysisError."""
+    (``methods``), and of each parameter in ``profiles`` its own; of an estimate its optima alone. Raises
+    AnalysisError."""
     if isinstance(fit, Estimate):
         if x or by or profiles or methods:
             raise AnalysisError(f"figures of estimator {fit.kind!r}: it has no law to draw over x or by, nor "
