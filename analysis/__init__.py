@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AnalysisError": "errors",
+    "Comparison": "comparison",
     "CurveLaw": "curvelaw",
     "Fit": "result",
     "LAWS": "shipped",
     "Law": "laws",
     "after": "tables",
     "bnsl": "shipped",
+    "compare": "comparison",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
@@ -40,12 +43,14 @@ _MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isofl
 __all__ = [
     "LAWS",
     "AnalysisError",
+    "Comparison",
     "CurveLaw",
     "Fit",
     "Law",
     "after",
     "backtest",
     "bnsl",
+    "compare",
     "estimate",
     "estimators",
     "figures",

@@ -20,7 +20,7 @@ from analysis import criticism, identify
 from analysis.allocation import Cost, allocation, best_exponents
 from analysis.criticism import LEAST_DELTA, TUNING, residuals, robust_sd
 from analysis.errors import AnalysisError
-from analysis.intervals import Replicates, interval, replicate
+from analysis.intervals import MANY, Replicates, interval, replicate
 from analysis.laws import Law, find
 from analysis.problem import Loss, Problem
 from analysis.profile import profile
@@ -184,7 +184,9 @@ def _assemble(
     bounds, method = _parameter_intervals(asked, problem, solution, found, point, rows.cluster)
     optimum = _optimum(asked, problem, u, found, rows, bounds)
     ambiguous = identify.ambiguity(problem, solution)
-    identified = identify.verdicts(problem, solution, point | optimum, bounds, ambiguous)
+    few = found.clustered and 1 < rows.cluster.max() + 1 < MANY
+    thin = identify.thinly(problem, solution, rows.cluster) if few else {}
+    identified = identify.verdicts(problem, solution, point | optimum, bounds, ambiguous, thin)
     for name in ("a", "b"):
         if optimum and identified[name]["verdict"] != "yes":
             optimum[name] = None

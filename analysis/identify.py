@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy import stats
 from analysis.allocation import split_terms
 from analysis.laws import Law
 from analysis.problem import Problem
-from analysis.robust import usable
+from analysis.robust import satterthwaite, usable
 from analysis.solver import Solution, linear_start, minimise, solve
 
 NEAR = 0.25  # half-width of an identified exponent or offset, relative
@@ -25,6 +26,8 @@ LOOSE = 3.0  # times wider than a claim: what replicates would show if they move
 DECADE = 10.0  # full width of an identified coefficient, as a factor
 DOMAIN = 25  # values of a scale, over all of its domain
 SAME = 0.1  # relative difference below which two optima agree on a parameter
+THIN = 2.0  # Satterthwaite degrees of freedom, below which a width is a matter of luck,
+LUCK = 0.1  # so that it must be this much narrower than otherwise
 PROPORTIONAL = 0.03  # spread of log D about its line in log N, relative to the spread of log D
 
 Verdict = dict[str, Any]
@@ -138,8 +141,9 @@ def verdicts(
     point: dict[str, float],
     intervals: dict[str, tuple[float, float]],
     ambiguous: tuple[str, frozenset[str]],
+    thin: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Verdict]:
-    """One verdict per parameter and derived quantity in ``intervals``."""
+    """One verdict per parameter and derived quantity in ``intervals``; ``thin`` as of :func:`thinly`."""
     law, zero, out = problem.law, solution.zero, {}
     base = dict(zip(problem.names, problem.base, strict=True))
     gone = {base[c] for c in zero}
@@ -154,6 +158,8 @@ def verdicts(
             out[name] = {"verdict": "no", "reason": "its term vanished: the best fit has coefficient 0"}
         elif kind in unclear or name in unclear:
             out[name] = _one_end(problem, solution, name, low, high) or {"verdict": "no", "reason": why}
+        elif not solution.converged:
+            out[name] = {"verdict": "no", "reason": "the best start stopped before its tolerance"}
         elif name in solution.bound:
             ends = problem.bounds.get(name, problem.bounds.get(kind, law.domain(kind)))
             out[name] = {"verdict": "no", "reason": f"at the edge of its domain {ends}"}
@@ -162,8 +168,12 @@ def verdicts(
             out[name] = {"verdict": "no", "reason": reason}
         elif name in base and law.in_log(kind) and kind != law.offset:
             out[name] = _coefficient(low, high)
-            if out[name]["verdict"] == "no":
+            if name in thin and (low <= 0 or high / low > DECADE**LUCK):
+                out[name] = {"verdict": "no", "reason": thin[name]}
+            elif out[name]["verdict"] == "no":
                 out[name] = _one_end(problem, solution, name, low, high) or out[name]
+        elif name in thin and max(high - point[name], point[name] - low) > LUCK * NEAR * abs(point[name]):
+            out[name] = {"verdict": "no", "reason": thin[name]}
         else:
             smallest = 0.95 * float(problem.target.min())
             most = law.domain(kind)[1] if not law.terms and name in base else 1.5
@@ -171,6 +181,26 @@ def verdicts(
             width = 0.05 * np.ptp(law.domain(kind)) if name in base and law.domain(kind)[0] < 0 else 0.0
             out[name] = _bounded(point[name], low, high, ceiling, float(width) if np.isfinite(width) else 0.0)
     return out
+
+
+def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[str, str]:
+    """Why the few clusters cannot say how far a quantity is known: those whose variance, computed from
+    clusters, has fewer than ``THIN`` degrees of freedom (Bell & McCaffrey 2002). A coefficient of a power sum
+    and a, b follow their exponents."""
+    free = np.flatnonzero(usable(problem, solution.u))
+    found = dict(zip(free.tolist(), satterthwaite(problem, solution.u, cluster).tolist(), strict=True))
+    out, law, number = {}, problem.law, int(cluster.max()) + 1
+    few = {i: f"{number} clusters leave its variance {d:.2g} degrees of freedom, fewer than {THIN:g}"
+           for i, d in found.items() if d < THIN}  # fmt: skip
+    for row in problem.position:
+        place = dict(zip(law.names, row.tolist(), strict=True))
+        for i in row.tolist():
+            on = [i, *(place[e] for e in law.terms.get(problem.base[i], {}).values())]
+            for k in (k for k in on if k in few):
+                out[problem.names[i]] = few[k]
+    pair = split_terms(law)
+    weak = [few[i] for e in (pair[1], pair[3]) for i in few if problem.base[i] == e] if pair else []
+    return out | (dict.fromkeys("ab", weak[0]) if weak else {})
 
 
 def _coefficient(low: float, high: float) -> Verdict:
@@ -268,7 +298,10 @@ def flat(problem: Problem, solution: Solution) -> frozenset[str]:
 def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: str) -> dict[str, str]:
     """``{code, message, advice}``; the worst finding decides the code."""
     weak = [name for name, v in identified.items() if v["verdict"] != "yes"]
-    if solution.zero or (solution.bound and not ambiguous):
+    if not solution.converged:
+        code, message = "not_converged", "the best start stopped before its tolerance"
+        advice = "do not quote these parameters; look for rows with a wrong loss or unit"
+    elif solution.zero or (solution.bound and not ambiguous):
         at = [f"{c} = 0" for c in solution.zero] + [
             f"{name} at the edge of its domain" for name in solution.bound
         ]
@@ -277,9 +310,6 @@ def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguo
     elif ambiguous:
         code, message = "several_optima", ambiguous
         advice = "vary D at fixed N (isoFLOP design); predictions inside the data remain valid"
-    elif not solution.converged:
-        code, message = "not_converged", "the best start stopped before its tolerance"
-        advice = "do not quote these parameters; look for rows with a wrong loss or unit"
     elif weak:
         code, message = "partly_identified", f"not determined to the stated width: {', '.join(weak)}"
         advice = (

@@ -188,6 +188,8 @@ class Fit:
             )
             if beyond > FAR and (x != "C" or far <= FAR):
                 notes.append(f"{x} lies {beyond:.3g}x outside its range in the data")
+        if self.status["code"] == "not_converged":
+            notes.append(f"{self.status['message']}: the law is not an optimum, do not quote this")
         if self.status["code"] == "several_optima":
             notes.append(f"{self.status['message']}; off the line of the data the optima disagree")
         return tuple(notes)
