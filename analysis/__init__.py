@@ -10,13 +10,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis import (
+        backtest,
+        basins,
+        criticalbatch,
+        estimators,
+        figures,
+        findings,
+        forecasts,
+        isoflop,
+        ledger,
+        report,
+    )
     from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
     from analysis.fitting import fit
     from analysis.laws import Law
+    from analysis.multipliers import Multipliers, multiplier
     from analysis.result import Fit
     from analysis.shipped import LAWS, bnsl, precision
     from analysis.tables import after, import_table, load, select
@@ -28,6 +40,7 @@ _HOME = {
     "Fit": "result",
     "LAWS": "shipped",
     "Law": "laws",
+    "Multipliers": "multipliers",
     "after": "tables",
     "bnsl": "shipped",
     "compare": "comparison",
@@ -35,10 +48,22 @@ _HOME = {
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
+    "multiplier": "multipliers",
     "precision": "shipped",
     "select": "tables",
 }
-_MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
+_MODULES = (
+    "backtest",
+    "basins",
+    "criticalbatch",
+    "estimators",
+    "figures",
+    "findings",
+    "forecasts",
+    "isoflop",
+    "ledger",
+    "report",
+)
 
 __all__ = [
     "LAWS",
@@ -47,10 +72,13 @@ __all__ = [
     "CurveLaw",
     "Fit",
     "Law",
+    "Multipliers",
     "after",
     "backtest",
+    "basins",
     "bnsl",
     "compare",
+    "criticalbatch",
     "estimate",
     "estimators",
     "figures",
@@ -61,6 +89,7 @@ __all__ = [
     "isoflop",
     "ledger",
     "load",
+    "multiplier",
     "precision",
     "report",
     "select",

@@ -18,16 +18,17 @@ import pandas as pd
 from scipy import stats
 
 from analysis.errors import AnalysisError
-from analysis.fitting import fit
+from analysis.fitting import LEAST, fit
 from analysis.intervals import solved
 from analysis.laws import Law, find
+from analysis.request import SPACES
 from analysis.result import Fit
 from analysis.rows import prepare
 from analysis.solver import solve
 
 FOLDS = 10
 FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least
-FORMS = {"log": "{:.2%}", "raw": "{:.4g}"}
+FORMS = {"log": "{:.2%}", "raw": "{:.4g}", "log1p": "{:.4g}"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Comparison:
     def summary(self) -> str:
         form, frame = FORMS[self.space], self.frame
         width = max(map(len, frame["law"]))
+        what = {"log": "log loss", "raw": "the target", "log1p": "log(1 + target)"}[self.space]
         lines = [
-            f"  {'law':<{width}}  free  within    near     far    bias   over the best, {self.level:.0%}"
+            f"rms errors of {what}: within the fit; near: clusters left out in turn; far: the end held out",
+            f"  {'law':<{width}}  free  within    near     far    bias   over the best, {self.level:.0%}",
         ]
         for row in frame.to_dict("records"):
             cells = "".join(
@@ -111,7 +114,7 @@ def compare(
     if poor := [f"{name}: {f.status['message']}" for name, f in fits.items() if not f.usable]:
         raise AnalysisError([f"compare: law {text}; leave it out" for text in poor])
     spaces = {f.setup["space"] for f in fits.values()}
-    space = "raw" if "raw" in spaces else "log"
+    space = "raw" if "raw" in spaces else spaces.pop()
     first = fits[names[0]]
     cluster, held = np.array(first.data["cluster"]), _end(first)
     if held is None:
@@ -144,7 +147,7 @@ def _common(
     table = table if table.index.is_unique else table.reset_index(drop=True)
     taken = ("convention", "roles", "target", "weights", "groups", "cluster", "where")
     asked = {key: options[key] for key in taken if options.get(key) is not None}
-    asked["signed"] = options.get("objective") == "raw-ls"
+    asked["least"] = LEAST[SPACES[options.get("objective", "huber")]]
     kept = [set(prepare(law, table, **asked).frame.index) for law in laws]
     common, every = set.intersection(*kept), set.union(*kept)
     notes = (
@@ -191,7 +194,8 @@ def _errors(
     )
     values = problem.values(problem.parameters(problem.shift(ends, 1.0)))
     with np.errstate(all="ignore"):
-        error = values / problem.target - 1 if space == "log" else values - problem.target
+        relative, plain = values / problem.target - 1, values - problem.target
+        error = {"log": relative, "raw": plain, "log1p": np.log1p(values) - np.log1p(problem.target)}[space]
     near, far = np.full(len(problem.target), np.nan), np.full(len(problem.target), np.nan)
     for i, out in enumerate(sets):
         place = far if held is not None and i == len(sets) - 1 else near

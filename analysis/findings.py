@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import backtest, figures, forecasts, isoflop, ledger, report, tables
+from analysis.checks import row_names
 from analysis.files import replace as write_whole
 from analysis.fitting import fit
 from analysis.forecasts import Forecast, Origin, Trial
@@ -89,7 +90,7 @@ def examine(table: pd.DataFrame, folder: str | Path, analysis: Analysis | None =
 
 def _from(forecast: Forecast, table: pd.DataFrame) -> bool:
     """Whether every run that a forecast rests on is in ``table`` with the loss it had."""
-    losses = dict(zip(tables.row_names(table), table["loss"], strict=True))
+    losses = dict(zip(row_names(table), table["loss"], strict=True))
     return all(abs(losses.get(run["row"], 0.0) / run["loss"] - 1) < 1e-6 for run in forecast.training)
 
 
@@ -171,10 +172,10 @@ def write(findings: Findings, source: Path, folder: Path) -> tuple[Path, ...]:
     law.parent.mkdir(parents=True, exist_ok=True)
     write_whole(law, findings.fit.to_json())
     write_whole(summary, findings.text + "\n")
-    return (law, summary, *draw(findings, source, folder / "figures"))
+    return (law, summary, *draw(findings, source, folder / "figures").paths)
 
 
-def draw(findings: Findings, source: Path, out: Path) -> Sequence[Path]:
+def draw(findings: Findings, source: Path, out: Path) -> figures.Drawn:
     """Every figure that the findings and the curves beside their table can feed."""
     file = (source if source.is_dir() else source.parent) / "curves.parquet"
     curves = pd.read_parquet(file) if file.exists() else None

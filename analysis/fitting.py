@@ -18,17 +18,17 @@ import pandas as pd
 
 from analysis import criticism, identify
 from analysis.allocation import Cost, allocation, best_exponents
+from analysis.checks import row_names
 from analysis.criticism import LEAST_DELTA, TUNING, residuals, robust_sd
 from analysis.errors import AnalysisError
 from analysis.intervals import MANY, Replicates, interval, replicate
 from analysis.laws import Law, find
 from analysis.problem import Loss, Problem
 from analysis.profile import profile
-from analysis.request import SPACES, Request, check, check_names
+from analysis.request import ADVICE, SPACES, Request, check, check_names, not_falling
 from analysis.result import Fit
 from analysis.rows import Rows, prepare
 from analysis.solver import Solution, solve
-from analysis.tables import row_names
 
 LEAST = {"log": 0.0, "log1p": -1.0, "raw": -np.inf}  # what a target must exceed
 SIMULATIONS = 199  # that calibrate a profile
@@ -91,7 +91,7 @@ def fit(
         {name: float(value) for name, value in asked.fixed.items()}, rows.weights, asked.bounds, rows.group,
         rows.labels, own,
     )  # fmt: skip
-    setup["labels"] = rows.labels
+    setup |= {"labels": rows.labels, "unit": rows.unit}
     reason = identify.shortage(problem) if len(rows.target) else _none_left(rows.excluded)
     if not reason and np.ptp(rows.target) <= 1e-12 * np.abs(rows.target).max():
         reason = f"the loss is {rows.target[0]:g} in every run; nothing depends on {', '.join(law.inputs)}"
@@ -102,7 +102,7 @@ def fit(
     solution = solve(problem)
     if law.terms and all(name in solution.zero for name, base in zip(problem.names, problem.base, strict=True)
                          if base in law.linear and law.terms[base]):  # fmt: skip
-        return _nothing(asked, problem, rows, f"the loss does not fall with {', '.join(law.inputs)}")
+        return _nothing(asked, problem, rows, *not_falling(asked, problem))
     found = replicate(
         problem, solution, rows.cluster, rows.by, method="auto" if method == "profile" else method,
         count=bootstrap, seed=seed,
@@ -132,9 +132,8 @@ def _common(asked: Request, rows: Rows) -> dict[str, Any]:
     return {"law": asked.law, "convention": asked.convention, "excluded": rows.excluded, "fixed": fixed}
 
 
-def _nothing(asked: Request, problem: Problem, rows: Rows, reason: str) -> Fit:
+def _nothing(asked: Request, problem: Problem, rows: Rows, reason: str, advice: str = ADVICE) -> Fit:
     names = (*problem.names, *(("a", "b") if {"N", "D"} <= set(asked.law.inputs) else ()))
-    advice = "add runs at other sizes and token counts, or fit a law with fewer parameters"
     none = {"method": "none", "kind": "none", "level": asked.level, "degrees": 1, "params": {},
             "check": {"n": 0, "agree": 0}}  # fmt: skip
     return Fit(
@@ -243,7 +242,7 @@ def _parameter_intervals(
 ) -> tuple[dict[str, tuple[float, float]], str]:
     draws, out = problem.parameters(found.u), {}
     for i, name in enumerate(problem.names):
-        log = bool(problem.in_log[i]) or (point[name] > 0 and bool(problem.law.terms))
+        log = bool(problem.in_log[i] or (point[name] > 0 and problem.positive[i]))
         out[name] = interval(point[name], draws[:, i], asked.level, found.degrees, log=log)
     if asked.method != "profile":
         return out, found.method

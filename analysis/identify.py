@@ -178,9 +178,14 @@ def verdicts(
             smallest = 0.95 * float(problem.target.min())
             most = law.domain(kind)[1] if not law.terms and name in base else 1.5
             ceiling = smallest if kind == law.offset else 1.0 if name in ("a", "b") else 0.95 * most
-            width = 0.05 * np.ptp(law.domain(kind)) if name in base and law.domain(kind)[0] < 0 else 0.0
-            out[name] = _bounded(point[name], low, high, ceiling, float(width) if np.isfinite(width) else 0.0)
+            out[name] = _bounded(point[name], low, high, ceiling, _least(law, kind) if name in base else 0.0)
     return out
+
+
+def _least(law: Law, kind: str) -> float:
+    """The half-width that is enough for a parameter of either sign, which may be near 0."""
+    low, high = law.domain(kind)
+    return 0.05 * (high - low) if low < 0 and np.isfinite(high - low) else 0.0
 
 
 def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[str, str]:
@@ -290,7 +295,10 @@ def flat(problem: Problem, solution: Solution) -> frozenset[str]:
     singular = np.maximum(singular, 1e-10 * singular.max(initial=1e-300))
     sd = np.sqrt(problem.w @ r**2 / max(len(r) - int(problem.free.sum()), 1))
     error = 1.645 * sd * np.sqrt(((across / singular[:, None]) ** 2).sum(0)) / size
-    allowed = np.where(problem.in_log, 0.5 * np.log(DECADE), NEAR * np.abs(solution.u))[free]
+    least = np.array([_least(problem.law, kind) for kind in problem.base])
+    allowed = np.where(problem.in_log, 0.5 * np.log(DECADE), np.maximum(NEAR * np.abs(solution.u), least))[
+        free
+    ]
     names = np.array(problem.base, object)[free]
     return frozenset(map(str, names[error > LOOSE * allowed]))
 

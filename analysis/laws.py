@@ -22,6 +22,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -222,8 +223,11 @@ def find(law: str) -> Law:
         return LAWS[law]
     path, separator, name = law.rpartition(":")
     if not separator or not path.endswith(".py"):
+        close = get_close_matches(law.lower(), LAWS, n=1)
+        near = f"did you mean {close[0]!r}? " if close else ""
         raise AnalysisError(
-            f"law {law!r} is unknown; choose one of {', '.join(LAWS)}, give file.py:NAME or pass a Law"
+            f"law {law!r} is unknown; {near}`scaling laws` lists them (analysis.LAWS); or give file.py:NAME, "
+            "a Law of yours"
         )
     spec = importlib.util.spec_from_file_location(Path(path).stem, path) if Path(path).is_file() else None
     if spec is None or spec.loader is None:

@@ -97,6 +97,12 @@ class Problem:
         return np.array([self.law.in_log(p) for p in self.base])
 
     @cached_property
+    def positive(self) -> np.ndarray:
+        """(P,) whether it can only be positive: intervals are ratios to it. A signed exponent is not."""
+        low = np.array([self.law.domain(p)[0] for p in self.base])
+        return self.in_log | (low >= 0 if self.law.terms else np.zeros(len(low), bool))
+
+    @cached_property
     def free(self) -> np.ndarray:
         return np.array([self.held(i) is None for i in range(len(self.names))])
 

@@ -20,6 +20,7 @@ from analysis.prediction import Prediction
 from analysis.problem import Loss, Problem
 from analysis.request import SPACES
 from analysis.tables import CONVENTIONS
+from analysis.units import TOKEN
 
 if TYPE_CHECKING:
     from analysis.profile import Profile
@@ -77,6 +78,11 @@ class Fit:
     def level(self) -> float:
         return self.intervals["level"]
 
+    @property
+    def unit(self) -> str | None:
+        """The unit of the loss; None where another column was fitted."""
+        return self.setup.get("unit", TOKEN) if self.setup["target"] == "loss" else None
+
     @cached_property
     def problem(self) -> Problem:
         """The numerical problem that was solved, again."""
@@ -127,7 +133,7 @@ class Fit:
         x, out = self.problem.parameters(self._draws), {}
         for i, name in enumerate(self.solution):
             value = np.array([self.solution[name]])
-            log = bool(self.problem.in_log[i] or self.law.terms)
+            log = bool(self.problem.positive[i])
             low, high = intervals(value, x[:, [i]], level, self.intervals["degrees"], log=log)
             out[name] = (float(low[0]), float(high[0]))
         if self.optimum:
@@ -147,7 +153,8 @@ class Fit:
         **inputs: Any,
     ) -> Prediction:
         """Loss at ``rows``: a table of runs, or the inputs that the law needs, as ``predict(N=1e9, D=2e10)``.
-        With C alone, at the N and D that are best for it. Raises AnalysisError."""
+        With C alone, at the N and D that are best for it; with C and one of them, at the other that C
+        leaves. Raises AnalysisError."""
         self._need("predict")
         level = self.level if level is None else level
         asked: Any = inputs if rows is None else rows
@@ -279,6 +286,8 @@ class Fit:
 
     def _complete(self, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         columns = {"N": CONVENTIONS[self.convention][0], "D": "tokens", "C": "flops"}
+        if {"N", "D"} <= set(self.law.inputs) and "C" in out and len({"N", "D"} & set(out)) == 1:
+            out = {**out, **self._from_compute(out)}
         missing = [x for x in self.law.inputs if x not in out]
         if missing:
             raise AnalysisError(
@@ -289,6 +298,17 @@ class Fit:
         if bad:
             raise AnalysisError(f"prediction at {', '.join(bad)}: inputs must be finite and positive")
         return out
+
+    def _from_compute(self, out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """N or D, whichever is not given, from C: by the convention, else by the cost fitted to the table."""
+        per_token = CONVENTIONS[self.convention][1]
+        if per_token is None and not self.optimum:
+            return {}
+        cost = self._cost() if per_token is None else Cost(per_token, 1.0, 0.0)
+        with np.errstate(all="ignore"):
+            if "N" in out:
+                return {"D": cost.tokens(out["N"], out["C"])}
+            return {"N": (out["C"] / (cost.kappa * out["D"])) ** (1 / cost.gamma)}
 
     def _group(self, rows: Any, count: int) -> np.ndarray:
         """Index of the group of each row asked for."""
