@@ -35,9 +35,10 @@ def accuracy_in_two_steps(two: TwoStep, held: pd.DataFrame | None = None) -> Fig
         shades = style.Shades(every)
         colours = [shades(s) for s in sizes]
         _link(left, two, colours, predicted, held)
-        if "C" in data:
-            right.scatter(data["C"], data["L"], c=colours, **DOTS)
-            shown = [*data["C"], *([] if predicted is None else _flops(two, predicted))]
+        if {"N", "D"} <= set(data) and {*"NDC"} <= set(two.loss.data):
+            flops = _flops(two, pd.DataFrame({x: data[x] for x in "ND"}))
+            right.scatter(flops, data["L"], c=colours, **DOTS)
+            shown = [*flops, *([] if predicted is None else _flops(two, predicted))]
             _chain(right, two, shades)
             if predicted is not None:
                 _predictions(right, two, predicted, held, shades)
