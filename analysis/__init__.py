@@ -10,8 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import backtest, estimators, figures, findings, forecasts, isoflop, ledger, report
+    from analysis import (
+        backtest,
+        estimators,
+        figures,
+        findings,
+        forecasts,
+        isoflop,
+        ledger,
+        report,
+        schedules,
+    )
     from analysis.curvelaw import CurveLaw
+    from analysis.curvelaws import CURVE_LAWS
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
     from analysis.fitting import fit
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AnalysisError": "errors",
+    "CURVE_LAWS": "curvelaws",
     "CurveLaw": "curvelaw",
     "Fit": "result",
     "LAWS": "laws",
@@ -32,9 +44,20 @@ _HOME = {
     "load": "tables",
     "select": "tables",
 }
-_MODULES = ("backtest", "estimators", "figures", "findings", "forecasts", "isoflop", "ledger", "report")
+_MODULES = (
+    "backtest",
+    "estimators",
+    "figures",
+    "findings",
+    "forecasts",
+    "isoflop",
+    "ledger",
+    "report",
+    "schedules",
+)
 
 __all__ = [
+    "CURVE_LAWS",
     "LAWS",
     "AnalysisError",
     "CurveLaw",
@@ -53,6 +76,7 @@ __all__ = [
     "ledger",
     "load",
     "report",
+    "schedules",
     "select",
 ]
 

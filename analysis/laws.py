@@ -48,7 +48,8 @@ class Law:
 
     Inputs N (parameters), D (tokens), C (FLOPs) follow the convention of a fit; any other is a column of that
     name. A parameter is searched in its logarithm when it is linear and >= 0, or when its domain is positive
-    and spans ``DECADES``.
+    and spans ``DECADES``. ``heavy``: a function of many floats for a row, worth compiling with all
+    optimisations.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Law:
     inputs: tuple[str, ...] = ()
     assumptions: str = ""
     text: str = ""
+    heavy: bool = False
 
     def __post_init__(self) -> None:
         names = [x for powers in self.terms.values() for x in powers]

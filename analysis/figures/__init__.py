@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.backtest import BackTest
 from analysis.figures.compute import loss_against_compute
+from analysis.figures.curves import curves_and_law
 from analysis.figures.isoflop import isoflop_curves
 from analysis.figures.outcome import forecast_and_outcome
 from analysis.figures.residuals import fit_and_residuals
@@ -19,6 +20,7 @@ from analysis.result import Fit
 from analysis.tables import select
 
 __all__ = [
+    "curves_and_law",
     "draw_all",
     "fit_and_residuals",
     "forecast_and_outcome",
