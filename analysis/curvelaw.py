@@ -40,7 +40,7 @@ class CurveLaw:
     updates k so far, S1 the sum of the rates, ``linear`` = (L0, A, B) by any names: called with the log of
     rate_k, of the sum of the rates from k on, the count of updates from k on, and by place with all further
     parameters, in the order of ``domains``; elementwise and smooth. ``from_zero``: the first rate is a change
-    from 0. Only the steps asked for are computed, each in about 20 log T terms, to 1e-11 of the rates."""
+    from 0. Only the steps asked for are computed, each in about 20 log T terms, to 1e-10 of all changes."""
 
     name: str
     function: Callable[..., Any] | None = None

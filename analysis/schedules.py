@@ -156,12 +156,11 @@ def _lowest(
     even = np.linspace(0, left, KNOTS + 1)
     knots = np.unique(np.round(np.concatenate([even, left - np.geomspace(1, left, KNOTS)])))
     search = partial(_search, law, params, usual["linear"][:warmup], peak=peak, end=end)
-    rates = min((search(knots + warmup, start) for start in usual.values()), key=lambda x: x[1])[0]
+    rates, _ = search(knots + warmup, [start for name, start in usual.items() if name != "constant"])
     falls = np.flatnonzero(rates[warmup:] < peak - 1e-3 * (peak - end))
     first = falls[0] if len(falls) else 0
     knots = np.union1d(knots, np.round(np.linspace(first, left, 2 * KNOTS + 1)))
-    rates, _, done = search(knots + warmup, rates)
-    return rates, done
+    return search(knots + warmup, [rates])
 
 
 def _search(
@@ -169,17 +168,18 @@ def _search(
     params: Mapping[str, float],
     rising: np.ndarray,
     knots: np.ndarray,
-    start: np.ndarray,
+    starts: list[np.ndarray],
     *,
     peak: float,
     end: float,
-) -> tuple[np.ndarray, float, bool]:
-    """Rates, final loss and success, from a start. Unknown are the falls between knots, in units of peak - end:
-    at least 0, and divided by their sum where that is above 1, so that bounds are enough."""
+) -> tuple[np.ndarray, bool]:
+    """The best rates from some starts. Unknown are the falls between knots, in units of peak - end: at least
+    0, and divided by their sum where that is above 1, so that bounds are enough."""
     import jax
     import jax.numpy as jnp
 
-    warmup, steps = len(rising), len(start)
+    warmup, steps = len(rising), len(starts[0])
+    at = knots.astype(int)
 
     def schedule(falls: Any) -> Any:
         fallen = jnp.concatenate([jnp.zeros(1), jnp.cumsum(falls / jnp.maximum(falls.sum(), 1.0))])
@@ -191,12 +191,16 @@ def _search(
     with float64():
         last, values = jnp.array([steps]), {n: jnp.asarray(v) for n, v in params.items()}
         both = jax.jit(jax.value_and_grad(lambda falls: law.losses(schedule(falls), last, values)[0]))
-        falls = -np.diff(np.concatenate([[peak], start])[knots[1:].astype(int)], prepend=peak) / (peak - end)
-        found = minimize(
-            lambda x: tuple(map(np.asarray, both(x))), falls + 1e-4, jac=True, method="L-BFGS-B",
-            bounds=[(0.0, 1.0)] * len(falls), options={"maxiter": ITERATIONS, "ftol": 1e-13, "gtol": 1e-9},
-        )  # fmt: skip
-        return np.asarray(schedule(found.x)), float(found.fun), bool(found.success)
+        ends = []
+        for rates in starts:
+            falls = -np.diff(rates[at[1:] - 1], prepend=peak) / (peak - end)
+            ends.append(minimize(
+                lambda x: tuple(map(np.asarray, both(x))), falls + 1e-4, jac=True, method="L-BFGS-B",
+                bounds=[(0.0, 1.0)] * len(falls),
+                options={"maxiter": ITERATIONS, "ftol": 1e-13, "gtol": 1e-9},
+            ))  # fmt: skip
+        best = min(ends, key=lambda x: x.fun)
+        return np.asarray(schedule(best.x)), bool(best.success)
 
 
 def _compared(
