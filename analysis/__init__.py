@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from analysis import (
         backtest,
+        basins,
+        criticalbatch,
         estimators,
         figures,
         findings,
@@ -21,31 +23,39 @@ if TYPE_CHECKING:
         report,
         schedules,
     )
+    from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
     from analysis.curvelaws import CURVE_LAWS
     from analysis.errors import AnalysisError
     from analysis.estimators import estimate
     from analysis.fitting import fit
-    from analysis.laws import LAWS, Law
+    from analysis.laws import Law
     from analysis.result import Fit
+    from analysis.shipped import LAWS, bnsl, precision
     from analysis.tables import after, import_table, load, select
 
 _HOME = {
     "AnalysisError": "errors",
     "CURVE_LAWS": "curvelaws",
+    "Comparison": "comparison",
     "CurveLaw": "curvelaw",
     "Fit": "result",
-    "LAWS": "laws",
+    "LAWS": "shipped",
     "Law": "laws",
     "after": "tables",
+    "bnsl": "shipped",
+    "compare": "comparison",
     "estimate": "estimators",
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
+    "precision": "shipped",
     "select": "tables",
 }
 _MODULES = (
     "backtest",
+    "basins",
+    "criticalbatch",
     "estimators",
     "figures",
     "findings",
@@ -60,11 +70,16 @@ __all__ = [
     "CURVE_LAWS",
     "LAWS",
     "AnalysisError",
+    "Comparison",
     "CurveLaw",
     "Fit",
     "Law",
     "after",
     "backtest",
+    "basins",
+    "bnsl",
+    "compare",
+    "criticalbatch",
     "estimate",
     "estimators",
     "figures",
@@ -75,6 +90,7 @@ __all__ = [
     "isoflop",
     "ledger",
     "load",
+    "precision",
     "report",
     "schedules",
     "select",

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.checks import row_names
 from analysis.errors import AnalysisError
 from analysis.fitting import fit
 from analysis.isoflop import budgets, minima
 from analysis.laws import Law
-from analysis.tables import row_names, select
+from analysis.tables import select
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.columns import missing
+from analysis.columns import FORMULA, missing
 from analysis.errors import AnalysisError
 from analysis.reading import LINE, numbers, shown
 from analysis.units import advice
@@ -20,22 +20,21 @@ STATUSES = ("ok", "diverged", "failed")
 SAME = ("params", "params_body", "tokens", "unique_tokens", "flops", "loss", "seed", "trunk_id")
 
 
-def check(frame: pd.DataFrame, name: str = "table", *, values: bool = False) -> pd.DataFrame:
+def check(
+    frame: pd.DataFrame, name: str = "table", *, values: bool = False, needs: Sequence[str] = REQUIRED
+) -> pd.DataFrame:
     """Return a copy with checked types and filled defaults (``attrs["notes"]`` lists what was filled).
 
-    With ``values``, numbers of rows that did not diverge must also be finite and positive; otherwise
+    ``needs``: columns that must be there; where size and tokens are among them, ``flops`` is filled. With
+    ``values``, numbers of rows that did not diverge must also be finite and positive; otherwise
     :func:`select` excludes such rows by name. Diverged and repeated rows are counted in the notes. Raises
     AnalysisError.
     """
     names = list(frame.columns)
-    of_file = {ours: source for source, ours in frame.attrs.get("columns", {}).items()}
-    problems = [
-        f"{name}: column {column!r} is missing; a table of runs needs {', '.join(REQUIRED)}; "
-        + missing(column, [str(of_file.get(c, c)) for c in names])
-        for column in REQUIRED
-        if column not in names
-    ]
-    used = (*CHECKED, "run_id", "trunk_id", "seed", "label", "role", "status", "status_reason")
+    needs = needed(frame, needs)
+    problems = [_missing(frame, column, needs, name) for column in needs if column not in names]
+    checked = checkable(needs)
+    used = (*checked, "run_id", "trunk_id", "seed", "label", "role", "status", "status_reason")
     problems += [
         f"{name}: column {c!r} is there {names.count(c)} times; keep one" for c in used if names.count(c) > 1
     ]
@@ -43,31 +42,60 @@ def check(frame: pd.DataFrame, name: str = "table", *, values: bool = False) -> 
         problems.append(f"{name}: no rows; a fit needs runs")
     if problems:
         raise AnalysisError(problems)
-    notes = list(frame.attrs.get("notes", []))
+    stale = frame.attrs.get("remarks", [])
+    notes = [note for note in frame.attrs.get("notes", []) if note not in stale]
     frame = frame.copy()
     for column, allowed in (("role", ROLES), ("status", STATUSES)):
         problems += _unknown(frame, column, allowed, name)
     ended = finished(frame)
-    for column in (c for c in CHECKED if c in frame.columns):
+    for column in (c for c in checked if c in frame.columns):
         found, bad = numbers(frame[column])
         if bad.any():
             problems.append(_no_numbers(frame, column, bad, name))
             continue
         frame[column] = found
         if values:
-            problems += _values(frame, column, ended, name)
-    if "run_id" in frame.columns:
+            problems += _values(frame, column, ended, name, needs)
+    runs = set(REQUIRED) <= set(needs) and frame.attrs.get("run") is None  # not curves, not checkpoints
+    if runs and "run_id" in frame.columns:
         ids: Any = frame["run_id"]
         twice = (ids.notna() & ids.duplicated()).to_numpy()
         if twice.any():
             rows = shown(frame, twice)
-            problems.append(f"{name}: column 'run_id': {rows} more than once; keep one row per run")
+            problems.append(
+                f"{name}: column 'run_id': {rows} more than once; keep one row per run, or say that rows are "
+                "checkpoints: after=0, run='run_id'"
+            )
     if problems:
         raise AnalysisError(problems)
-    notes += _fill(frame)
-    notes += [note for note in _remarks(frame, ~ended) if note not in notes]
-    frame.attrs["notes"] = notes
+    notes += _fill(frame, {"params", "tokens"} <= set(needs))
+    frame.attrs["remarks"] = _remarks(frame, ~ended, runs)
+    frame.attrs["notes"] = [*notes, *frame.attrs["remarks"]]
     return frame
+
+
+def needed(frame: Any, needs: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a formula among ``needs``; where ``flops`` has gaps, size and tokens too, to fill it."""
+    found = [c for c in dict.fromkeys(needs) if c in FORMULA]
+    gaps = "flops" in found and ("flops" not in frame.columns or frame["flops"].isna().to_numpy().any())
+    if not (gaps and {"params", "tokens"} <= set(frame.columns)):
+        return tuple(found)
+    return tuple(dict.fromkeys(c for c in (*found, "params", "tokens") if c != "flops"))
+
+
+def checkable(needs: Sequence[str]) -> tuple[str, ...]:
+    """What must be numbers where it is there: all that we know of a table of runs, else what is needed."""
+    if set(REQUIRED) <= set(needs):
+        return CHECKED
+    return (*needs, "flops") if {"params", "tokens"} <= set(needs) else tuple(needs)
+
+
+def _missing(frame: Any, column: str, needs: Sequence[str], name: str) -> str:
+    of_file = {ours: source for source, ours in frame.attrs.get("columns", {}).items()}
+    whose = "a table of runs" if set(REQUIRED) <= set(needs) else "this fit"
+    also = " (or params and tokens, for 6 N D)" if column == "flops" else ""
+    hint = missing(column, [str(of_file.get(c, c)) for c in frame.columns])
+    return f"{name}: column {column!r}{also} is missing; {whose} needs {', '.join(needs)}; {hint}"
 
 
 def positive(values: np.ndarray) -> np.ndarray:
@@ -96,11 +124,13 @@ def _unknown(frame: Any, column: str, allowed: Sequence[str], name: str) -> list
     return problems
 
 
-def _fill(frame: Any) -> list[str]:
+def _fill(frame: Any, costs: bool) -> list[str]:
     notes = []
     if "role" not in frame.columns:
         frame["role"] = "fit"
     frame["role"] = frame["role"].astype(object).fillna("fit")  # a column without any is one of numbers
+    if not costs:
+        return notes
     if "flops" not in frame.columns:
         frame["flops"] = np.nan
     empty = frame["flops"].isna()
@@ -113,7 +143,7 @@ def _fill(frame: Any) -> list[str]:
     return notes
 
 
-def _remarks(frame: Any, lost: np.ndarray) -> list[str]:
+def _remarks(frame: Any, lost: np.ndarray, runs: bool) -> list[str]:
     """Rows that are no error, but that a reader of a fit must know of."""
     notes = []
     if lost.any():
@@ -122,6 +152,8 @@ def _remarks(frame: Any, lost: np.ndarray) -> list[str]:
             "out: if that depends on size or learning rate, fits lean towards settings that train well"
         )
     same = [c for c in SAME if c in frame.columns]
+    if not runs:
+        return notes
     again = frame.duplicated(same).to_numpy() & np.isfinite(frame["loss"].to_numpy())
     if again.any():
         notes.append(
@@ -139,13 +171,13 @@ def _no_numbers(frame: Any, column: str, bad: np.ndarray, name: str) -> str:
     return f"{name}: column {column!r} is not a number in {rows} (first: {cell}); {hint}"
 
 
-def _values(frame: Any, column: str, ended: np.ndarray, name: str) -> list[str]:
+def _values(frame: Any, column: str, ended: np.ndarray, name: str, needs: Sequence[str]) -> list[str]:
     """Problems of a numeric column; a diverged run may lack its loss, an optional column may be empty."""
     values = frame[column].to_numpy()
     bad = ~positive(values)
     if column == "loss":
         bad &= ended
-    elif column not in REQUIRED:
+    elif column not in needs:
         bad &= ~np.isnan(values)
     if not bad.any():
         return []
@@ -157,7 +189,21 @@ def _values(frame: Any, column: str, ended: np.ndarray, name: str) -> list[str]:
 
 
 def row_names(frame: Any) -> list[str]:
-    """What to call each row: its run_id, else ``line i`` of its file, else ``row i``."""
-    ids: Any = frame["run_id"] if "run_id" in frame.columns else [None] * len(frame)
+    """What to call each row: its run_id, else ``line i`` of its file, else ``row i``; both where a run has
+    several rows."""
     kind = LINE if frame.index.name == LINE else "row"
-    return [f"{kind} {i}" if pd.isna(run) else str(run) for i, run in zip(frame.index, ids, strict=True)]
+    if "run_id" not in frame.columns:
+        return [f"{kind} {i}" for i in frame.index]
+    ids, again = frame["run_id"], frame["run_id"].duplicated(keep=False)
+    return [
+        f"{kind} {i}" if pd.isna(run) else f"{run} ({kind} {i})" if twice else str(run)
+        for i, run, twice in zip(frame.index, ids, again, strict=True)
+    ]
+
+
+def divide(frame: Any, reasons: np.ndarray) -> tuple[Any, list[dict[str, str]]]:
+    """The rows without a reason to leave them out, and the others as ``{row, reason}``."""
+    out = reasons != ""
+    names = row_names(frame) if out.any() else []
+    left = [{"row": names[i], "reason": str(reasons[i])} for i in np.flatnonzero(out)]
+    return frame[~out].copy(), left

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.reading import some
+from analysis.units import UNITS
 from analysis.where import nearest
 
 # ours -> how others call it, as `folded` spells it; single letters count only as they stand here
@@ -55,6 +56,29 @@ SEARCHED = {
 }
 
 
+# units as a heading may end with them, in brackets; one small letter says nothing
+IN_NAME = re.compile(r"\s*[(\[]\s*(?:in |x ?|×)?\s*([^()\[\]]+?)\s*[)\]]\s*$")
+SPELLED = {
+    "thousand": "K", "thousands": "K", "million": "M", "millions": "M", "billion": "B", "billions": "B",
+    "trillion": "T", "trillions": "T", "exaflop": "E", "exaflops": "E", "eflop": "E", "eflops": "E",
+    "petaflop": "P", "petaflops": "P", "pflop": "P", "pflops": "P", "zettaflop": "Z", "zettaflops": "Z",
+    "zflop": "Z", "zflops": "Z", "pf-days": "PF-days", "pflop/s-days": "PF-days",
+    "pflop/s-day": "PF-days", "nat": "nats", "nats": "nats", "nats/token": "nats", "nats/byte": "nats/byte",
+    "bit": "bits", "bits": "bits", "bits/token": "bits", "bits/byte": "bits/byte", "bpb": "bits/byte",
+    "ppl": "perplexity", "perplexity": "perplexity",
+}  # fmt: skip
+
+
+def unit(column: str, ours: str) -> tuple[str, str | None]:
+    """A heading without the unit in brackets that it ends with, and that unit: ``Model Size (B)``,
+    ``tokens [billions]``. A heading whose brackets hold no unit of ``ours`` stays as it is."""
+    match = IN_NAME.search(column)
+    if match is None or ours not in UNITS:
+        return column, None
+    found = match[1] if match[1] in UNITS[ours] else SPELLED.get(match[1].lower())
+    return (column[: match.start()], found) if found in UNITS[ours] else (column, None)
+
+
 def folded(column: str) -> str:
     """``Model Size``, ``modelSize`` and ``model-size`` -> ``model_size``."""
     split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column)
@@ -64,19 +88,22 @@ def folded(column: str) -> str:
 def candidates(ours: str, columns: Sequence[str]) -> list[str]:
     """Columns that may be ``ours`` under another name."""
     known = {ours, *ALIASES[ours]}
-    return [c for c in columns if c != ours and (c in known or (len(c) > 1 and folded(c) in known))]
+    names = {c: unit(c, ours)[0] for c in columns if c != ours}
+    return [c for c, name in names.items() if name in known or (len(name) > 1 and folded(name) in known)]
 
 
 def resolve(
-    columns: Sequence[str], given: Mapping[str, str | None], name: str
+    columns: Sequence[str], given: Mapping[str, str | None], name: str, needs: Sequence[str]
 ) -> tuple[dict[str, str], list[str], list[str]]:
     """Which column becomes which of ours: ``(file -> ours, notes, problems)``.
 
-    ``given`` says so by hand, ``{"params": "N"}``; None: not to be had from this table.
+    ``given`` says so by hand, ``{"params": "N"}``; None: not to be had from this table. A column of the file
+    that is one of ``needs`` keeps its name.
     """
     problems = []
+    formula = FORMULA if {"params", "tokens"} <= set(needs) else needs
     for ours, source in given.items():
-        if ours not in ALIASES:
+        if ours not in ALIASES and ours not in needs:
             problems.append(
                 f"columns={{{ours!r}: ...}}: no such column of ours; {nearest(ours, list(ALIASES))}"
             )
@@ -89,32 +116,37 @@ def resolve(
     mapping = {
         source: ours
         for ours, source in given.items()
-        if source is not None and source in columns and ours in ALIASES
+        if source is not None and source in columns and (ours in ALIASES or ours in needs)
     }
+    open_ = [c for c in columns if c not in mapping and (c in ALIASES or c not in needs)]
     notes = []
     for ours in (c for c in ALIASES if c not in given):
-        found = [c for c in candidates(ours, columns) if c not in mapping]
+        found = [c for c in candidates(ours, open_) if c not in mapping]
         if ours in columns:
-            if found and ours in FORMULA:
+            if found and ours in formula:
                 notes.append(f"{ours} is the column of that name; {some(map(repr, found))} left as it is")
         elif len(found) == 1:
             mapping[found[0]] = ours
-        elif found and ours in FORMULA:
+        elif found and ours in formula:
             ways = " or ".join(f"columns={{{ours!r}: {c!r}}}" for c in found)
             problems.append(f"{name}: {some(map(repr, found))} could all be {ours!r}; say which: {ways}")
     renamed = [f"{ours} = {source!r}" for source, ours in mapping.items() if source != ours]
     return mapping, [f"columns: {', '.join(renamed)}", *notes] if renamed else notes, problems
 
 
-def adopt(frame: pd.DataFrame, given: Mapping[str, str | None], name: str) -> tuple[pd.DataFrame, list[str]]:
-    """The columns of a file under our names, and problems. ``attrs``: ``columns`` (file -> ours), notes."""
-    mapping, notes, problems = resolve(list(frame.columns), given, name)
+def adopt(
+    frame: pd.DataFrame, given: Mapping[str, str | None], name: str, needs: Sequence[str] = FORMULA
+) -> tuple[pd.DataFrame, list[str]]:
+    """The columns of a file under our names, and problems. ``attrs``: ``columns`` (file -> ours), notes, and
+    ``units`` that headings state."""
+    mapping, notes, problems = resolve(list(frame.columns), given, name, needs)
     taken = [ours for source, ours in mapping.items() if ours != source and ours in frame.columns]
     before = frame.attrs.get("notes", [])
     if taken:
         notes.append(f"left out, as another column was stated to be it: {some(map(repr, taken))}")
     frame = frame.drop(columns=taken).rename(columns=mapping)
-    frame.attrs = {"notes": [*before, *notes], "columns": mapping}
+    units = {ours: found for source, ours in mapping.items() if (found := unit(source, ours)[1])}
+    frame.attrs = {"notes": [*before, *notes], "columns": mapping, "units": units}
     return frame, problems
 
 

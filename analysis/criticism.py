@@ -37,11 +37,12 @@ def robust_sd(r: np.ndarray, problem: Problem) -> float:
 def noise(
     problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame
 ) -> tuple[dict[str, Any], Any, str]:
-    """Residual scales, the residuals to keep (of logs wherever there are logs), and their space."""
+    """Residual scales, the residuals to keep and their space: logs for a raw objective too, if there are."""
     fitted = problem.model.fitted(solution.u[None])[0]
-    space = "raw" if problem.loss.raw and min(problem.target.min(), fitted.min()) <= 0 else "log"
-    r = problem.y - fitted
-    left = np.log(problem.target) - np.log(fitted) if problem.loss.raw and space == "log" else r
+    r, values = problem.y - fitted, problem.loss.back(fitted)
+    logs = problem.loss.raw and min(problem.target.min(), values.min()) > 0
+    space = "log" if logs else problem.loss.space
+    left = np.log(problem.target) - np.log(values) if logs else r
     degrees = max(len(r) - int(problem.free.sum()), 1)
     repeated = "role" in table.columns and bool((table["role"] == "noise").to_numpy().any())
     seeds = seed_noise(table) if repeated and set(RUNS) <= set(table.columns) and space == "log" else None
@@ -90,13 +91,14 @@ def others(
 ) -> tuple[dict[str, Any], ...]:
     """Parameters under the other objectives, solved from this optimum, where one leaves its interval."""
     out = []
-    raw = float(np.median(problem.target)) if problem.loss.raw else 1.0
-    delta = TUNING * robust_sd(residuals(problem, solution.u), problem) / raw
-    losses = {"huber": Loss(max(delta, LEAST_DELTA)), "log-ls": Loss(), "raw-ls": Loss(raw=True)}
+    middle = float(np.median(problem.target))
+    unit = {"log": 1.0, "raw": middle, "log1p": middle / (1 + middle)}[problem.loss.space]  # of log residuals
+    delta = TUNING * robust_sd(residuals(problem, solution.u), problem) / unit
+    losses = {"huber": Loss(max(delta, LEAST_DELTA)), "log-ls": Loss(), "raw-ls": Loss(space="raw")}
     for kind, loss in losses.items():
         tuned = kind == "huber" and asked.delta is None
         if (kind == asked.objective and (kind != "huber" or tuned)) or (
-            not loss.raw and problem.target.min() <= 0
+            loss.space == "log" and problem.target.min() <= 0
         ):
             continue
         here = replace(problem, loss=loss)

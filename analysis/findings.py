@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import backtest, figures, forecasts, isoflop, ledger, report, tables
+from analysis.checks import row_names
 from analysis.files import replace as write_whole
 from analysis.fitting import fit
 from analysis.forecasts import Forecast, Origin, Trial
@@ -89,7 +90,7 @@ def examine(table: pd.DataFrame, folder: str | Path, analysis: Analysis | None =
 
 def _from(forecast: Forecast, table: pd.DataFrame) -> bool:
     """Whether every run that a forecast rests on is in ``table`` with the loss it had."""
-    losses = dict(zip(tables.row_names(table), table["loss"], strict=True))
+    losses = dict(zip(row_names(table), table["loss"], strict=True))
     return all(abs(losses.get(run["row"], 0.0) / run["loss"] - 1) < 1e-6 for run in forecast.training)
 
 

@@ -2,7 +2,8 @@
 
 Default objective: the sum of Huber losses of log residuals, with delta = 1.345 x their robust scale (95 %
 efficient on clean data, bounded influence of a bad run). ``delta`` may be given, to compare with published
-fits; ``log-ls`` and ``raw-ls`` are least squares of log residuals and of residuals.
+fits; ``log-ls``, ``raw-ls`` and ``log1p-ls`` are least squares of log residuals, of residuals, and of
+residuals of log(1 + loss) (for losses that may be 0; the MSLE of Caballero et al. 2022, arXiv:2210.14891).
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ import pandas as pd
 
 from analysis import criticism, identify
 from analysis.allocation import Cost, allocation, best_exponents
+from analysis.checks import row_names
 from analysis.criticism import LEAST_DELTA, TUNING, residuals, robust_sd
 from analysis.errors import AnalysisError
-from analysis.intervals import Replicates, interval, replicate
+from analysis.intervals import MANY, Replicates, interval, replicate
 from analysis.laws import Law, find
 from analysis.problem import Loss, Problem
 from analysis.profile import profile
-from analysis.request import Request, check, check_names
+from analysis.request import ADVICE, SPACES, Request, check, check_names, not_falling
 from analysis.result import Fit
 from analysis.rows import Rows, prepare
 from analysis.solver import Solution, solve
-from analysis.tables import row_names
 
+LEAST = {"log": 0.0, "log1p": -1.0, "raw": -np.inf}  # what a target must exceed
 SIMULATIONS = 199  # that calibrate a profile
 
 
@@ -76,7 +78,7 @@ def fit(
     check(asked)
     rows = prepare(
         law, table, convention=convention, roles=roles, target=target, weights=weights, groups=groups,
-        cluster=cluster, signed=objective == "raw-ls", where=where,
+        cluster=cluster, least=LEAST[SPACES[objective]], where=where,
     )  # fmt: skip
     if cluster is not None and len(rows.cluster) and not rows.cluster.any():
         raise AnalysisError(
@@ -85,13 +87,13 @@ def fit(
         )
     rows = replace(rows, excluded=(*({**row} for row in excluded), *rows.excluded))
     problem = Problem(
-        law, rows.inputs, rows.target, Loss(raw=objective == "raw-ls"),
+        law, rows.inputs, rows.target, Loss(space=SPACES[objective]),
         {name: float(value) for name, value in asked.fixed.items()}, rows.weights, asked.bounds, rows.group,
         rows.labels, own,
     )  # fmt: skip
-    setup["labels"] = rows.labels
+    setup |= {"labels": rows.labels, "unit": rows.unit}
     reason = identify.shortage(problem) if len(rows.target) else _none_left(rows.excluded)
-    if not reason and np.ptp(rows.target) < 1e-12 * np.abs(rows.target).max():
+    if not reason and np.ptp(rows.target) <= 1e-12 * np.abs(rows.target).max():
         reason = f"the loss is {rows.target[0]:g} in every run; nothing depends on {', '.join(law.inputs)}"
     if reason:
         return _nothing(asked, problem, rows, reason)
@@ -100,7 +102,7 @@ def fit(
     solution = solve(problem)
     if law.terms and all(name in solution.zero for name, base in zip(problem.names, problem.base, strict=True)
                          if base in law.linear and law.terms[base]):  # fmt: skip
-        return _nothing(asked, problem, rows, f"the loss does not fall with {', '.join(law.inputs)}")
+        return _nothing(asked, problem, rows, *not_falling(asked, problem))
     found = replicate(
         problem, solution, rows.cluster, rows.by, method="auto" if method == "profile" else method,
         count=bootstrap, seed=seed,
@@ -130,9 +132,8 @@ def _common(asked: Request, rows: Rows) -> dict[str, Any]:
     return {"law": asked.law, "convention": asked.convention, "excluded": rows.excluded, "fixed": fixed}
 
 
-def _nothing(asked: Request, problem: Problem, rows: Rows, reason: str) -> Fit:
+def _nothing(asked: Request, problem: Problem, rows: Rows, reason: str, advice: str = ADVICE) -> Fit:
     names = (*problem.names, *(("a", "b") if {"N", "D"} <= set(asked.law.inputs) else ()))
-    advice = "add runs at other sizes and token counts, or fit a law with fewer parameters"
     none = {"method": "none", "kind": "none", "level": asked.level, "degrees": 1, "params": {},
             "check": {"n": 0, "agree": 0}}  # fmt: skip
     return Fit(
@@ -182,7 +183,9 @@ def _assemble(
     bounds, method = _parameter_intervals(asked, problem, solution, found, point, rows.cluster)
     optimum = _optimum(asked, problem, u, found, rows, bounds)
     ambiguous = identify.ambiguity(problem, solution)
-    identified = identify.verdicts(problem, solution, point | optimum, bounds, ambiguous)
+    few = found.clustered and 1 < rows.cluster.max() + 1 < MANY
+    thin = identify.thinly(problem, solution, rows.cluster) if few else {}
+    identified = identify.verdicts(problem, solution, point | optimum, bounds, ambiguous, thin)
     for name in ("a", "b"):
         if optimum and identified[name]["verdict"] != "yes":
             optimum[name] = None
@@ -239,7 +242,7 @@ def _parameter_intervals(
 ) -> tuple[dict[str, tuple[float, float]], str]:
     draws, out = problem.parameters(found.u), {}
     for i, name in enumerate(problem.names):
-        log = bool(problem.in_log[i]) or (point[name] > 0 and bool(problem.law.terms))
+        log = bool(problem.in_log[i] or (point[name] > 0 and problem.positive[i]))
         out[name] = interval(point[name], draws[:, i], asked.level, found.degrees, log=log)
     if asked.method != "profile":
         return out, found.method

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,16 @@ from scipy import stats
 from analysis.allocation import split_terms
 from analysis.laws import Law
 from analysis.problem import Problem
-from analysis.robust import usable
+from analysis.robust import satterthwaite, usable
 from analysis.solver import Solution, linear_start, minimise, solve
 
 NEAR = 0.25  # half-width of an identified exponent or offset, relative
 LOOSE = 3.0  # times wider than a claim: what replicates would show if they moved
 DECADE = 10.0  # full width of an identified coefficient, as a factor
+DOMAIN = 25  # values of a scale, over all of its domain
 SAME = 0.1  # relative difference below which two optima agree on a parameter
+THIN = 2.0  # Satterthwaite degrees of freedom, below which a width is a matter of luck,
+LUCK = 0.1  # so that it must be this much narrower than otherwise
 PROPORTIONAL = 0.03  # spread of log D about its line in log N, relative to the spread of log D
 
 Verdict = dict[str, Any]
@@ -137,8 +141,9 @@ def verdicts(
     point: dict[str, float],
     intervals: dict[str, tuple[float, float]],
     ambiguous: tuple[str, frozenset[str]],
+    thin: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Verdict]:
-    """One verdict per parameter and derived quantity in ``intervals``."""
+    """One verdict per parameter and derived quantity in ``intervals``; ``thin`` as of :func:`thinly`."""
     law, zero, out = problem.law, solution.zero, {}
     base = dict(zip(problem.names, problem.base, strict=True))
     gone = {base[c] for c in zero}
@@ -152,7 +157,9 @@ def verdicts(
         elif kind in hit or (zero and name in ("a", "b") and hit):
             out[name] = {"verdict": "no", "reason": "its term vanished: the best fit has coefficient 0"}
         elif kind in unclear or name in unclear:
-            out[name] = {"verdict": "no", "reason": why}
+            out[name] = _one_end(problem, solution, name, low, high) or {"verdict": "no", "reason": why}
+        elif not solution.converged:
+            out[name] = {"verdict": "no", "reason": "the best start stopped before its tolerance"}
         elif name in solution.bound:
             ends = problem.bounds.get(name, problem.bounds.get(kind, law.domain(kind)))
             out[name] = {"verdict": "no", "reason": f"at the edge of its domain {ends}"}
@@ -161,13 +168,44 @@ def verdicts(
             out[name] = {"verdict": "no", "reason": reason}
         elif name in base and law.in_log(kind) and kind != law.offset:
             out[name] = _coefficient(low, high)
+            if name in thin and (low <= 0 or high / low > DECADE**LUCK):
+                out[name] = {"verdict": "no", "reason": thin[name]}
+            elif out[name]["verdict"] == "no":
+                out[name] = _one_end(problem, solution, name, low, high) or out[name]
+        elif name in thin and max(high - point[name], point[name] - low) > LUCK * NEAR * abs(point[name]):
+            out[name] = {"verdict": "no", "reason": thin[name]}
         else:
             smallest = 0.95 * float(problem.target.min())
             most = law.domain(kind)[1] if not law.terms and name in base else 1.5
             ceiling = smallest if kind == law.offset else 1.0 if name in ("a", "b") else 0.95 * most
-            width = 0.05 * np.ptp(law.domain(kind)) if name in base and law.domain(kind)[0] < 0 else 0.0
-            out[name] = _bounded(point[name], low, high, ceiling, float(width) if np.isfinite(width) else 0.0)
+            out[name] = _bounded(point[name], low, high, ceiling, _least(law, kind) if name in base else 0.0)
     return out
+
+
+def _least(law: Law, kind: str) -> float:
+    """The half-width that is enough for a parameter of either sign, which may be near 0."""
+    low, high = law.domain(kind)
+    return 0.05 * (high - low) if low < 0 and np.isfinite(high - low) else 0.0
+
+
+def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[str, str]:
+    """Why the few clusters cannot say how far a quantity is known: those whose variance, computed from
+    clusters, has fewer than ``THIN`` degrees of freedom (Bell & McCaffrey 2002). A coefficient of a power sum
+    and a, b follow their exponents."""
+    free = np.flatnonzero(usable(problem, solution.u))
+    found = dict(zip(free.tolist(), satterthwaite(problem, solution.u, cluster).tolist(), strict=True))
+    out, law, number = {}, problem.law, int(cluster.max()) + 1
+    few = {i: f"{number} clusters leave its variance {d:.2g} degrees of freedom, fewer than {THIN:g}"
+           for i, d in found.items() if d < THIN}  # fmt: skip
+    for row in problem.position:
+        place = dict(zip(law.names, row.tolist(), strict=True))
+        for i in row.tolist():
+            on = [i, *(place[e] for e in law.terms.get(problem.base[i], {}).values())]
+            for k in (k for k in on if k in few):
+                out[problem.names[i]] = few[k]
+    pair = split_terms(law)
+    weak = [few[i] for e in (pair[1], pair[3]) for i in few if problem.base[i] == e] if pair else []
+    return out | (dict.fromkeys("ab", weak[0]) if weak else {})
 
 
 def _coefficient(low: float, high: float) -> Verdict:
@@ -175,6 +213,26 @@ def _coefficient(low: float, high: float) -> Verdict:
         return {"verdict": "yes", "reason": f"interval spans a factor {high / low:.2g}"}
     wide = f"a factor {high / low:.2g}" if low > 0 and high / low < 1e6 else "many powers of ten"
     return {"verdict": "no", "reason": f"interval spans {wide}, more than {DECADE:g}"}
+
+
+def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: float) -> Verdict | None:
+    """The bound of a scale (searched in its logarithm, not linear) that might as well lie at one end of its
+    domain, by a profile over all of it; None where it may lie at neither end, or at both."""
+    at = problem.names.index(name) if name in problem.names else 0
+    if name not in problem.names or not problem.in_log[at] or problem.base[at] in problem.law.linear:
+        return None
+    starts = np.repeat(solution.u[None], DOMAIN, 0)
+    starts[:, at] = np.linspace(problem.box[0][at], problem.box[1][at], DOMAIN)
+    held = replace(problem, fixed={**problem.fixed, name: 1.0})  # where each start has it
+    rise = minimise(held, starts)[1] - solution.value
+    fine = np.flatnonzero(rise <= indifference(problem, solution))
+    ends = [k in fine for k in (0, DOMAIN - 1)]
+    if ends[0] == ends[1]:
+        return None
+    first, last = np.exp(starts[fine[[0, -1]], at])
+    bound = {"lower": min(low, float(first))} if ends[1] else {"upper": max(high, float(last))}
+    reason = f"the fit is as good with it at {last if ends[1] else first:.3g}, the end of its domain"
+    return {"verdict": "one_sided", "reason": reason, "bound": bound}
 
 
 def _bounded(value: float, low: float, high: float, ceiling: float, width: float = 0.0) -> Verdict:
@@ -237,7 +295,10 @@ def flat(problem: Problem, solution: Solution) -> frozenset[str]:
     singular = np.maximum(singular, 1e-10 * singular.max(initial=1e-300))
     sd = np.sqrt(problem.w @ r**2 / max(len(r) - int(problem.free.sum()), 1))
     error = 1.645 * sd * np.sqrt(((across / singular[:, None]) ** 2).sum(0)) / size
-    allowed = np.where(problem.in_log, 0.5 * np.log(DECADE), NEAR * np.abs(solution.u))[free]
+    least = np.array([_least(problem.law, kind) for kind in problem.base])
+    allowed = np.where(problem.in_log, 0.5 * np.log(DECADE), np.maximum(NEAR * np.abs(solution.u), least))[
+        free
+    ]
     names = np.array(problem.base, object)[free]
     return frozenset(map(str, names[error > LOOSE * allowed]))
 
@@ -245,7 +306,10 @@ def flat(problem: Problem, solution: Solution) -> frozenset[str]:
 def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: str) -> dict[str, str]:
     """``{code, message, advice}``; the worst finding decides the code."""
     weak = [name for name, v in identified.items() if v["verdict"] != "yes"]
-    if solution.zero or (solution.bound and not ambiguous):
+    if not solution.converged:
+        code, message = "not_converged", "the best start stopped before its tolerance"
+        advice = "do not quote these parameters; look for rows with a wrong loss or unit"
+    elif solution.zero or (solution.bound and not ambiguous):
         at = [f"{c} = 0" for c in solution.zero] + [
             f"{name} at the edge of its domain" for name in solution.bound
         ]
@@ -254,9 +318,6 @@ def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguo
     elif ambiguous:
         code, message = "several_optima", ambiguous
         advice = "vary D at fixed N (isoFLOP design); predictions inside the data remain valid"
-    elif not solution.converged:
-        code, message = "not_converged", "the best start stopped before its tolerance"
-        advice = "do not quote these parameters; look for rows with a wrong loss or unit"
     elif weak:
         code, message = "partly_identified", f"not determined to the stated width: {', '.join(weak)}"
         advice = (

@@ -23,7 +23,7 @@ from scipy.stats import qmc
 
 from analysis.laws import ZERO
 from analysis.problem import Problem
-from analysis.robust import adjusted, hessian, root, sandwich, satterthwaite, usable
+from analysis.robust import adjusted, hessian, inverse_root, root, sandwich, satterthwaite, usable
 from analysis.solver import Draw, Solution, linear_start, minimise
 
 METHODS = {
@@ -41,6 +41,7 @@ METHODS = {
     "cr2": "CR2 cluster sandwich, smallest Satterthwaite degrees of freedom",
 }
 ANALYTIC = ("hessian", "hc3", "cr3", "cr2")
+ALONE = ("case", "residual", "wild", "hessian", "hc3")  # runs taken for independent
 MANY = 30
 FEW = 8  # clusters, below which the width of an interval is itself a matter of luck
 CHECKED = 6  # replicates that are solved again from many starts
@@ -65,6 +66,10 @@ class Replicates:
     check: dict[str, int]
     notes: tuple[str, ...] = ()
 
+    @property
+    def clustered(self) -> bool:
+        return self.kind not in ALONE
+
 
 def replicate(
     problem: Problem,
@@ -84,7 +89,7 @@ def replicate(
     if method == "auto":
         kind = "cr2" if not count else "cluster" if groups >= MANY else "wild-cluster"
     rng = np.random.default_rng(seed)
-    alone = kind in ("case", "residual", "wild", "hessian", "hc3")
+    alone = kind in ALONE
     cluster = np.arange(n) if alone and kind in ANALYTIC else cluster
     degrees = max((n - int(problem.free.sum())) if alone else groups - 1, 1)
     units = f"{n} runs" if alone else f"{groups} clusters by {by}"
@@ -94,14 +99,17 @@ def replicate(
             degrees = max(int(satterthwaite(problem, solution.u, cluster).min()), 1)
         ends, words = _linearised(problem, solution.u, cluster, kind, rng), f"{words}, t({degrees})"
     elif kind == "jackknife":
-        ends, agree, checked = _solved(problem, solution, groups, _without(problem, cluster), check)
+        ends, agree, checked = solved(problem, solution, groups, _without(problem, cluster), check)
         size = np.sqrt((groups - 1) / groups)
         ends = solution.u + size * rng.standard_normal((LINEAR, groups)) @ (ends - ends.mean(0))
         ends, words = _kept(problem, solution.u, ends), f"{words}, t({degrees})"
     else:
         draw = _draw(problem, solution.u, cluster, kind, count, rng)
-        ends, agree, checked = _solved(problem, solution, count, draw, check)
+        ends, agree, checked = solved(problem, solution, count, draw, check)
         words = f"{METHODS[kind]} ({count} replicates, {units}), percentile, t({degrees})/z"
+        if method == "auto" and groups < MANY:
+            ends = _no_narrower(problem, solution.u, ends, rng)
+            words += ", no narrower than independent runs"
         if kind == "wild-t":
             ends = _studentised(problem, solution.u, ends, draw, cluster)
             words, degrees = words.replace(f", t({degrees})/z", ""), 10**6
@@ -142,11 +150,25 @@ def _draw(
     return rows
 
 
+def _no_narrower(problem: Problem, u: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draws spread at least as if runs were independent, in every direction: a few clusters whose residuals
+    happen to cancel would else look precise (Angrist & Pischke 2009, section 8.2.3: take the larger)."""
+    free = usable(problem, u)
+    alone = hessian(problem, u)
+    whiten, half = inverse_root(alone), root(alone)
+    seen = (ends - u)[:, free] @ whiten
+    eigen, vectors = np.linalg.eigh(seen.T @ seen / len(seen))
+    lacking = (vectors * np.sqrt(np.maximum(1 - eigen, 0.0))) @ vectors.T @ half
+    out = ends.copy()
+    out[:, free] += rng.standard_normal((len(ends), len(alone))) @ lacking
+    return _kept(problem, u, out)
+
+
 def _without(problem: Problem, cluster: np.ndarray) -> Draw:
     return lambda which: (problem.y, (cluster[None] != which[:, None]) * problem.w)
 
 
-def _solved(
+def solved(
     problem: Problem, solution: Solution, count: int, draw: Draw, check: int
 ) -> tuple[np.ndarray, int, int]:
     """Ends (R, P) from the optimum, and of the first few how many no other start improves on."""
@@ -193,7 +215,7 @@ def _spread(problem: Problem, solution: Solution, most: int = 8) -> np.ndarray:
 def _restart(problem: Problem, u: np.ndarray) -> np.ndarray:
     """A coefficient at zero has no gradient in its log: replicates start a little above it."""
     zero = (u < 0.5 * ZERO) & problem.free
-    return np.where(zero, np.log(1e-3 * np.abs(problem.target).min()), u)
+    return np.where(zero, np.log(1e-3 * problem.smallest), u)
 
 
 def _linearised(
@@ -234,7 +256,7 @@ def _studentised(
     out = ends.copy()
     for i, end in enumerate(ends):
         y = draw(np.array([i]))[0][0]
-        here = replace(problem, target=y if problem.loss.raw else np.exp(y))
+        here = replace(problem, target=problem.loss.back(y))
         if (usable(problem, end) == free).all():
             own = root(sandwich(here, end, cluster, "cr3"))
             out[i, free] = u[free] + whole @ (np.linalg.pinv(own, hermitian=True) @ (end - u)[free])

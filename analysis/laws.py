@@ -22,6 +22,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,10 @@ class Law:
     must work row by row. Its parameters are the keys of ``domains`` (low, high), its inputs its other
     arguments (or ``inputs``, for a function of ``**names``); ``linear`` parameters may have infinite domains.
 
-    Inputs N (parameters), D (tokens), C (FLOPs) follow the convention of a fit; any other is a column of that
-    name. A parameter is searched in its logarithm when it is linear and >= 0, or when its domain is positive
-    and spans ``DECADES``. ``heavy``: a function of many floats for a row, worth compiling with all
-    optimisations.
+    Inputs N (parameters), D (tokens), C (FLOPs) follow the convention of a fit; M is D / N unless a column
+    has that name; any other is a column of that name. A parameter is searched in its logarithm when it is
+    linear and >= 0, or when its domain is positive and spans ``DECADES``. ``heavy``: a function of many floats for a
+    row, whose derivatives are taken in one pass, few at a time.
     """
 
     name: str
@@ -166,6 +167,8 @@ class Law:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Law:
         """The law that ``to_dict`` wrote; one by function without it, unless we ship it."""
+        from analysis.shipped import LAWS
+
         shipped = LAWS.get(data["name"])
         if shipped is not None and shipped.to_dict() == dict(data):
             return shipped
@@ -216,12 +219,17 @@ def check_shape(found: tuple[int, ...], shape: tuple[int, ...]) -> None:
 def find(law: str) -> Law:
     """The law of this name, or NAME of a script given as ``path.py:NAME``, which is run: it is the user's own
     code, asked for by name. Raises AnalysisError."""
+    from analysis.shipped import LAWS
+
     if law in LAWS:
         return LAWS[law]
     path, separator, name = law.rpartition(":")
     if not separator or not path.endswith(".py"):
+        close = get_close_matches(law.lower(), LAWS, n=1)
+        near = f"did you mean {close[0]!r}? " if close else ""
         raise AnalysisError(
-            f"law {law!r} is unknown; choose one of {', '.join(LAWS)}, give file.py:NAME or pass a Law"
+            f"law {law!r} is unknown; {near}`scaling laws` lists them (analysis.LAWS); or give file.py:NAME, "
+            "a Law of yours"
         )
     spec = importlib.util.spec_from_file_location(Path(path).stem, path) if Path(path).is_file() else None
     if spec is None or spec.loader is None:
@@ -238,33 +246,3 @@ def find(law: str) -> Law:
             f"law {law!r}: {path} has no Law of that name; it has {', '.join(laws) or 'none'}"
         )
     return found
-
-
-def _kaplan(N: Any, D: Any, Nc: Any, Dc: Any, aN: Any, aD: Any) -> Any:
-    return ((Nc / N) ** (aN / aD) + Dc / D) ** aD
-
-
-def _laws() -> dict[str, Law]:
-    two = {"E": {}, "A": {"N": "alpha"}, "B": {"D": "beta"}}
-    tied = {"E": {}, "A": {"N": "eta"}, "B": {"D": "eta"}}
-    laws = [
-        Law("chinchilla", two, "Hoffmann et al. 2022, arXiv:2203.15556, approach 3 (eq. 2)"),
-        Law("tied", tied, "Gadre et al. 2024, arXiv:2403.08540, eq. 4: their b = -eta, beta = B 6^(eta/2)"),
-        Law(
-            "kaplan",
-            source="Kaplan et al. 2020, arXiv:2001.08361, eq. 1.5",
-            function=_kaplan,
-            domains={"Nc": (1e4, 1e20), "Dc": (1e4, 1e20), "aN": (1e-3, 2.0), "aD": (1e-3, 2.0)},
-            text="L = ((Nc / N)^(aN / aD) + Dc / D)^aD",
-            assumptions="the loss has no irreducible part",
-        ),
-    ]
-    for x, suffix in (("C", ""), ("N", "-params"), ("D", "-tokens")):
-        power = "Kaplan et al. 2020, arXiv:2001.08361, eqs. 1.1-1.3"
-        offset = "Henighan et al. 2020, arXiv:2010.14701, eq. 1.1"
-        laws.append(Law(f"power{suffix}", {"A": {x: "alpha"}}, power))
-        laws.append(Law(f"power-offset{suffix}", {"E": {}, "A": {x: "alpha"}}, offset))
-    return {law.name: law for law in laws}
-
-
-LAWS: dict[str, Law] = _laws()

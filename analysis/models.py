@@ -14,8 +14,11 @@ from analysis.laws import check_shape, float64, in_words
 from analysis.problem import Problem
 
 WORK = 300_000  # floats that a batch of derivatives by jax may take per row and coordinate
-# compiling costs more than these small programs ever run
+# compiling costs more than small programs ever run
 QUICK: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+LARGE = 5_000  # rows x coordinates^2, from which they do
+FAST: Any = QUICK | {"xla_backend_optimization_level": 2}
 
 Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -70,8 +73,7 @@ class PowerSum:
         return terms, sum(terms[1:], terms[0] + np.zeros((1, len(self.design[0]))))
 
     def fitted(self, u: np.ndarray) -> np.ndarray:
-        total = self._terms(u)[1]
-        return total if self.loss.raw else np.log(total)
+        return self.loss.to(self._terms(u)[1])
 
     def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
         # in buffers that are used again: new arrays of this size cost more than what is computed in them
@@ -88,6 +90,7 @@ class PowerSum:
         total[:] = shares[0]
         for share in shares[1:]:
             total += share
+        total += self.loss.added  # the terms' shares in what the logarithm is taken of
         np.subtract(y, total if self.loss.raw else np.log(total, out=r), out=r)
         np.clip(r, -self.loss.delta, self.loss.delta, out=psi)
         np.multiply(w, psi == r, out=q)
@@ -133,7 +136,7 @@ class PowerSum:
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
         terms, total = self._terms(u[None])
-        shares = [t if self.loss.raw else t / total for t in terms]
+        shares = [t if self.loss.raw else t / (total + self.loss.added) for t in terms]
         wide = np.stack([np.broadcast_to(s, total.shape)[0] for s in shares])
         return np.einsum("kn,knp->np", wide, self.design)
 
@@ -151,9 +154,12 @@ class Formula:
 
     def _call(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
         law, size, shape = self.problem.law, self.batch, (len(u), len(self.problem.target))
-        run = _compiled(law.function, law.names, law.inputs, tuple(self.problem.in_log.tolist()), law.heavy)
+        large = len(self.problem.target) * len(self.problem.names) ** 2 > LARGE
+        run = _compiled(
+            law.function, law.names, law.inputs, tuple(self.problem.in_log.tolist()), large, law.heavy
+        )
         whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
-        shared = (self.rows, self.inputs, float(self.loss.delta), self.loss.raw)
+        shared = (self.rows, self.inputs, float(self.loss.delta), self.loss.raw, self.loss.added)
         with float64():
             for i in range(0, len(u), size):
                 block = [x[i : i + size] for x in whole]
@@ -179,23 +185,28 @@ class Formula:
 
 @lru_cache(maxsize=64)
 def _compiled(
-    function: Any, names: tuple[str, ...], inputs: tuple[str, ...], in_log: tuple[bool, ...], heavy: bool
+    function: Any,
+    names: tuple[str, ...],
+    inputs: tuple[str, ...],
+    in_log: tuple[bool, ...],
+    large: bool,
+    heavy: bool,
 ) -> Any:
     """Objective, gradient, Hessian, scale, fitted values and Jacobian of a batch, in one compiled program."""
     import jax
     import jax.numpy as jnp
 
-    def law(u: Any, rows: Any, x: Any, raw: Any) -> Any:
+    def law(u: Any, rows: Any, x: Any, raw: Any, added: Any) -> Any:
         natural = jnp.where(jnp.array(in_log), jnp.exp(jnp.where(jnp.array(in_log), u, 0.0)), u)
         params = {name: natural[rows[:, i]] for i, name in enumerate(names)}
         value = function(**params, **dict(zip(inputs, x, strict=True)))
         check_shape(jnp.shape(value), (len(rows),))
         value = value + jnp.zeros(len(rows))
-        return jnp.where(raw, value, jnp.log(jnp.where(raw, 1.0, value)))
+        return jnp.where(raw, value, jnp.log(jnp.where(raw, 1.0, value + added)))
 
-    def derivatives(u: Any, y: Any, w: Any, rows: Any, x: Any, delta: Any, raw: Any) -> Any:
+    def derivatives(u: Any, y: Any, w: Any, rows: Any, x: Any, delta: Any, raw: Any, added: Any) -> Any:
         def here(v: Any) -> Any:
-            return law(v, rows, x, raw)
+            return law(v, rows, x, raw, added)
 
         def slopes(v: Any) -> Any:
             slope, value = jax.jacfwd(lambda v: (here(v),) * 2, has_aux=True)(v)
@@ -214,5 +225,5 @@ def _compiled(
         value = (w * psi * (r - 0.5 * psi)).sum()
         return value, -(w * psi) @ jacobian, hessian, w @ jacobian**2, fitted, jacobian
 
-    batched = jax.vmap(derivatives, in_axes=(0, 0, 0, None, None, None, None))
-    return jax.jit(batched, compiler_options=None if heavy else QUICK)
+    batched = jax.vmap(derivatives, in_axes=(0, 0, 0, *(None,) * 5))
+    return jax.jit(batched, compiler_options=FAST if large else QUICK)

@@ -11,9 +11,10 @@ import pandas as pd
 class Prediction:
     """Loss at each row asked for. ``frame`` has the inputs; ``loss``; ``low, high`` (confidence: the law) and
     ``new_low, new_high`` (prediction: a new run, residual scale included) at ``level``; ``se_log``, the law's
-    standard error (of log loss; of the loss where ``space`` is raw); ``extrapolation``, compute over the
-    largest fitted (where C is unknown, the largest ratio of any input). Asked at C alone, N and D are the
-    law's optimum, with ``N_low, N_high, D_low, D_high``. ``notes`` say what to beware of."""
+    standard error (of log loss; of the loss where ``space`` is raw, of log(1 + loss) where it is log1p);
+    ``extrapolation``, compute over the largest fitted (where C is unknown, the largest ratio of any input).
+    Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low, D_high``. ``notes`` say what
+    to beware of."""
 
     frame: pd.DataFrame
     level: float

@@ -24,11 +24,27 @@ TINY = 1e-12  # of the upper end of a domain from 0: where its logarithm begins
 
 @dataclass(frozen=True)
 class Loss:
-    """Huber's rho on residuals: r^2/2 inside ``delta``, linear outside; delta = inf: least squares. ``raw``:
-    residuals of the loss itself, not of its logarithm."""
+    """Huber's rho on residuals: r^2/2 inside ``delta``, linear outside; delta = inf: least squares.
+    ``space`` of the residuals: ``log``, ``raw`` (of the loss itself) or ``log1p`` (of log(1 + loss))."""
 
     delta: float = np.inf
-    raw: bool = False
+    space: str = "log"
+
+    @property
+    def raw(self) -> bool:
+        return self.space == "raw"
+
+    @property
+    def added(self) -> float:
+        """To what a logarithm is taken of."""
+        return 1.0 if self.space == "log1p" else 0.0
+
+    def to(self, value: np.ndarray) -> np.ndarray:
+        """Losses in the space of the residuals."""
+        return value if self.raw else np.log(value + self.added)
+
+    def back(self, y: np.ndarray) -> np.ndarray:
+        return y if self.raw else np.exp(y) - self.added
 
     def psi(self, r: np.ndarray) -> np.ndarray:
         return np.clip(r, -self.delta, self.delta)
@@ -81,12 +97,23 @@ class Problem:
         return np.array([self.law.in_log(p) for p in self.base])
 
     @cached_property
+    def positive(self) -> np.ndarray:
+        """(P,) whether it can only be positive: intervals are ratios to it. A signed exponent is not."""
+        low = np.array([self.law.domain(p)[0] for p in self.base])
+        return self.in_log | (low >= 0 if self.law.terms else np.zeros(len(low), bool))
+
+    @cached_property
     def free(self) -> np.ndarray:
         return np.array([self.held(i) is None for i in range(len(self.names))])
 
     @cached_property
     def y(self) -> np.ndarray:
-        return self.target if self.loss.raw else np.log(self.target)
+        return self.loss.to(self.target)
+
+    @cached_property
+    def smallest(self) -> float:
+        """The smallest loss in size that is not 0."""
+        return float(np.abs(self.target[self.target != 0]).min(initial=np.inf))
 
     @cached_property
     def w(self) -> np.ndarray:
@@ -125,7 +152,7 @@ class Problem:
         # a term may be steep, but at the centre it is no larger than the losses are
         reach = sum(self.law.domain(e)[1] * abs(np.log(self.inputs[x]).max()) * (self.centre[x] == 0)
                     for x, e in self.law.terms[base].items())  # fmt: skip
-        floor = np.log(FLOOR * np.abs(self.target).min())
+        floor = np.log(FLOOR * self.smallest)
         ceiling = np.log(1e3 * np.abs(self.target).max()) + reach
         return max(floor, np.log(low) if low > 0 else floor), min(ceiling, np.log(high))
 

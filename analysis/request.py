@@ -12,10 +12,13 @@ from analysis.intervals import METHODS
 from analysis.laws import Law
 from analysis.problem import Problem
 
-OBJECTIVES = ("huber", "log-ls", "raw-ls")
+# objective -> the space of its residuals (``problem.Loss``)
+SPACES = {"huber": "log", "log-ls": "log", "raw-ls": "raw", "log1p-ls": "log1p"}
+OBJECTIVES = tuple(SPACES)
 RESAMPLED = ("cluster", "wild-cluster", "wild-t", "case", "residual", "wild")
 
 LEAST = 10  # replicates
+ADVICE = "add runs at other sizes and token counts, or fit a law with fewer parameters"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ def check(asked: Request) -> None:
         problems.append(
             f"delta = {asked.delta!r} must be finite and positive; leave it out for 1.345 x residual scale"
         )
+    elif asked.delta is not None and asked.objective != "huber":
+        problems.append(
+            f"delta = {asked.delta!r} belongs to objective 'huber', not {asked.objective!r}; leave one out"
+        )
     if not 0 < asked.level < 1:
         problems.append(f"level = {asked.level!r} must lie between 0 and 1; 0.9 is usual")
     if isinstance(asked.bootstrap, bool) or asked.bootstrap < 0:
@@ -69,14 +76,34 @@ def check(asked: Request) -> None:
             problems.append(f"fixed {name} = {value!r} must be {rule}")
     for name, (low, high) in asked.bounds.items():
         base = name.partition("[")[0]
-        if base not in law.names or not low < high:
-            problems.append(f"bounds of {name!r} = ({low!r}, {high!r}): name a parameter, and ends that rise")
+        said, held = f"bounds of {name!r} = ({low!r}, {high!r})", asked.fixed.get(name, asked.fixed.get(base))
+        if base not in law.names:
+            problems.append(f"{said}: not one of {', '.join(law.names)}, the parameters of law {law.name!r}")
+        elif not low < high:
+            problems.append(f"{said}: ends must rise")
         elif law.in_log(base) and low < 0:
-            problems.append(f"bounds of {name!r} = ({low!r}, {high!r}): its logarithm is searched; low >= 0")
+            problems.append(f"{said}: its logarithm is searched; low >= 0")
+        elif held is not None and not low <= held <= high:
+            problems.append(f"{said}, but it is fixed at {held!r}, which lies outside; keep one of the two")
     if set(law.names) <= set(asked.fixed):
         problems.append(f"all parameters of {law.name!r} are fixed; leave at least one to fit")
     if problems:
         raise AnalysisError(problems)
+
+
+def not_falling(asked: Request, problem: Problem) -> tuple[str, str]:
+    """Why the best fit of a sum of powers has no term left but its constant, and what to do."""
+    offset, least = asked.law.offset, float(problem.target.min())
+    for name, base in zip(problem.names, problem.base, strict=True):
+        low = asked.bounds.get(name, asked.bounds.get(base, (0.0, 0.0)))[0]
+        held = asked.fixed.get(name, asked.fixed.get(base, low))
+        if base == offset and held >= least:
+            how = (
+                "bounded from below by" if name not in asked.fixed and base not in asked.fixed else "fixed at"
+            )
+            why = f"{name} is {how} {held:g}, but the smallest loss is {least:g}: no term is left above it"
+            return why, f"take {name} below {least:g}"
+    return f"the loss does not fall with {', '.join(asked.law.inputs)}", ADVICE
 
 
 def check_names(asked: Request, problem: Problem) -> None:

@@ -18,6 +18,7 @@ from analysis.intervals import intervals, new_run
 from analysis.laws import Law
 from analysis.prediction import Prediction
 from analysis.problem import Loss, Problem
+from analysis.request import SPACES
 from analysis.tables import CONVENTIONS
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Fit:
     at the optimum (empty if nothing is identified); predictions use it, claims should not.
     ``identified``: per parameter and for a, b (N* ~ C^a, D* ~ C^b) ``{verdict, reason[, bound]}``.
     ``data``: the rows fitted, as columns row, label, cluster, the inputs, N, D, C where known, L, residual
-    (log L - log law; without logs where ``setup["space"]`` is raw).
+    (log L - log law; where ``setup["space"]`` is raw without logs, where it is log1p of 1 + L).
     ``noise``: standard deviations of the residuals (``sd_log``, with ``degrees``; ``robust_sd_log``) and of
     repeated seeds (``seeds``); ``clusters_alike_p`` of the permutation test that clusters share noise.
     ``replicates``: coordinates (logs of coefficients, exponents). ``others``: parameters under objectives
@@ -83,7 +84,7 @@ class Fit:
         group = np.array(self.data["group"], int) if "group" in self.data else None
         return Problem(
             self.law, {x: np.array(self.data[x]) for x in self.law.inputs}, np.array(self.data["L"]),
-            Loss(np.inf if delta is None else delta, raw=kind == "raw-ls"), self.fixed,
+            Loss(np.inf if delta is None else delta, SPACES[kind]), self.fixed,
             np.array(self.data["weight"]) if "weight" in self.data else None, self.setup["bounds"],
             group, tuple(self.setup["labels"]), tuple(self.setup["own"]),
         )  # fmt: skip
@@ -126,7 +127,7 @@ class Fit:
         x, out = self.problem.parameters(self._draws), {}
         for i, name in enumerate(self.solution):
             value = np.array([self.solution[name]])
-            log = bool(self.problem.in_log[i] or self.law.terms)
+            log = bool(self.problem.positive[i])
             low, high = intervals(value, x[:, [i]], level, self.intervals["degrees"], log=log)
             out[name] = (float(low[0]), float(high[0]))
         if self.optimum:
@@ -146,7 +147,8 @@ class Fit:
         **inputs: Any,
     ) -> Prediction:
         """Loss at ``rows``: a table of runs, or the inputs that the law needs, as ``predict(N=1e9, D=2e10)``.
-        With C alone, at the N and D that are best for it. Raises AnalysisError."""
+        With C alone, at the N and D that are best for it; with C and one of them, at the other that C
+        leaves. Raises AnalysisError."""
         self._need("predict")
         level = self.level if level is None else level
         asked: Any = inputs if rows is None else rows
@@ -160,13 +162,16 @@ class Fit:
         group = self._group(asked, len(out))
         point = derived.values(self.problem, self._point, at, group)[0]
         draws = derived.values(self.problem, self._draws, at, group)
-        degrees, log = self.intervals["degrees"], self.setup["space"] == "log"
+        degrees, log = self.intervals["degrees"], self.setup["space"] != "raw"
         out["loss"] = point
-        out["low"], out["high"] = intervals(point, draws, level, degrees, log=log)
+        added = Loss(space=self.setup["space"]).added
+        point, draws = point + added, draws + added
+        out["low"], out["high"] = np.array(intervals(point, draws, level, degrees, log=log)) - added
         with np.errstate(all="ignore"):
             deviations = np.log(draws) - np.log(point) if log else draws - point
         out["se_log"] = np.sqrt(np.mean(deviations**2, axis=0))
-        out["new_low"], out["new_high"] = new_run(point, draws, self.noise["sd_log"], level, degrees, log=log)
+        new = new_run(point, draws, self.noise["sd_log"], level, degrees, log=log)
+        out["new_low"], out["new_high"] = np.array(new) - added
         out["new_low"] = np.fmin(out["new_low"], out["low"])  # a new run varies more than the law does
         out["new_high"] = np.fmax(out["new_high"], out["high"])
         out["extrapolation"] = self._extrapolation(at)
@@ -184,6 +189,8 @@ class Fit:
             )
             if beyond > FAR and (x != "C" or far <= FAR):
                 notes.append(f"{x} lies {beyond:.3g}x outside its range in the data")
+        if self.status["code"] == "not_converged":
+            notes.append(f"{self.status['message']}: the law is not an optimum, do not quote this")
         if self.status["code"] == "several_optima":
             notes.append(f"{self.status['message']}; off the line of the data the optima disagree")
         return tuple(notes)
@@ -267,10 +274,14 @@ class Fit:
                     raise AnalysisError(f"prediction at {key} = {rows[key]!r}: must be numbers") from None
         if per_token is not None and {"N", "D"} <= set(out):
             out["C"] = per_token * out["N"] * out["D"]
+        if "M" in self.law.inputs and "M" not in out and {"N", "D"} <= set(out):
+            out["M"] = out["D"] / out["N"]
         return dict(zip(out, np.broadcast_arrays(*out.values()), strict=True)) if out else {}
 
     def _complete(self, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         columns = {"N": CONVENTIONS[self.convention][0], "D": "tokens", "C": "flops"}
+        if {"N", "D"} <= set(self.law.inputs) and "C" in out and len({"N", "D"} & set(out)) == 1:
+            out = {**out, **self._from_compute(out)}
         missing = [x for x in self.law.inputs if x not in out]
         if missing:
             raise AnalysisError(
@@ -281,6 +292,17 @@ class Fit:
         if bad:
             raise AnalysisError(f"prediction at {', '.join(bad)}: inputs must be finite and positive")
         return out
+
+    def _from_compute(self, out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """N or D, whichever is not given, from C: by the convention, else by the cost fitted to the table."""
+        per_token = CONVENTIONS[self.convention][1]
+        if per_token is None and not self.optimum:
+            return {}
+        cost = self._cost() if per_token is None else Cost(per_token, 1.0, 0.0)
+        with np.errstate(all="ignore"):
+            if "N" in out:
+                return {"D": cost.tokens(out["N"], out["C"])}
+            return {"N": (out["C"] / (cost.kappa * out["D"])) ** (1 / cost.gamma)}
 
     def _group(self, rows: Any, count: int) -> np.ndarray:
         """Index of the group of each row asked for."""

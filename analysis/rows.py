@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.checks import divide, positive
+from analysis.columns import FORMULA, missing
 from analysis.errors import AnalysisError
 from analysis.laws import Law
-from analysis.tables import CONVENTIONS, clusters, row_names, select
-from analysis.where import parse
+from analysis.tables import clusters, select, sources
+from analysis.units import OURS, TOKEN, implausible
+from analysis.where import nearest
 
 RUNS = ("params", "tokens", "loss")
 EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
@@ -21,7 +24,7 @@ EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
 @dataclass(frozen=True)
 class Rows:
     """``frame``: rows kept, sorted, with columns N, D, C, L where known; ``inputs`` and ``target`` (n,);
-    ``cluster`` index per row and what it is ``by``."""
+    ``cluster`` index per row and what it is ``by``; ``unit`` of the target, where it is known."""
 
     frame: Any
     inputs: dict[str, np.ndarray]
@@ -31,6 +34,7 @@ class Rows:
     labels: tuple[str, ...]
     cluster: np.ndarray
     by: str
+    unit: str | None
     excluded: tuple[dict[str, str], ...]
 
 
@@ -44,45 +48,50 @@ def prepare(
     weights: str | None = None,
     groups: str | None = None,
     cluster: str | None = None,
-    signed: bool = False,
+    least: float = 0.0,
     where: str | None = None,
 ) -> Rows:
     """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
-    are excluded by name; ``signed`` targets may be negative. Raises AnalysisError with every missing
+    are excluded by name, and so are targets not above ``least``. Raises AnalysisError with every missing
     column."""
     if not isinstance(table, pd.DataFrame):
         raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
-    if convention not in CONVENTIONS:
-        raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
-    standard = target == "loss" and set(RUNS) <= set(table.columns) and not signed
-    table, left_out = _filtered(table, where)
-    frame: Any
-    frame, excluded = (
-        select(table, roles, convention=convention) if standard else _any(table, roles, convention)
+    of_file = table.attrs.get("columns", {})
+    target, weights, groups, cluster = (
+        x if x is None or x in table.columns else of_file.get(x, x)
+        for x in (target, weights, groups, cluster)
     )
-    named = [x for x in (weights, groups, cluster) if x is not None]
-    if not standard:
-        named.append(target)
-    missing = [x for x in (*law.inputs, *named) if x not in frame.columns]
-    if missing:
-        has = f"law {law.name!r} needs {', '.join(law.inputs)} and {target!r}; the table has "
-        has += ", ".join(map(str, table.columns))
-        names = [_source(x, convention) for x in dict.fromkeys(missing)]
-        raise AnalysisError([f"column {name!r} is missing; {has}" for name in names])
-    if not standard:
+    wanted = "".join(x for x in law.inputs if x in ("N", "D", "C"))
+    wanted += "L" if target == "loss" and least == 0 else ""
+    frame: Any
+    frame, excluded = select(table, roles, convention=convention, where=where, needs=wanted)
+    if "M" in law.inputs and "M" not in frame.columns and {"N", "D"} <= set(frame.columns):
+        with np.errstate(all="ignore"):  # rows that this makes no number of are left out by name
+            frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
+    options = {"weights": weights, "groups": groups, "cluster": cluster, "target": target}
+    needs = sources([*law.inputs, *(["L"] if target == "loss" else [])], convention)
+    if problems := _absent(law, frame, table, needs, options):
+        raise AnalysisError(problems)
+    unread = "stated" not in table.attrs and not set(table.columns) >= OURS  # by `load`, which refuses
+    if unread and {"params", "tokens", "flops"} <= set(frame.columns) and len(frame):
+        odd, _ = implausible(frame, "table", needs, given_flops="flops" in table.columns)
+        frame.attrs["notes"] = [*frame.attrs["notes"], *odd]
+    if "L" not in wanted:
         frame["L"] = frame[target]
-    positive = [x for x in law.inputs if x in "NDC" or law.terms] + ([] if signed else ["L"])
+    above = {x: 0.0 for x in law.inputs if x in "NDC" or law.terms} | {"L": least}
     weighed = [weights] if weights else []
     numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
-    bad = _bad(frame, numbers, {*positive, *weighed}, [x for x in (groups, cluster) if x is not None])
-    asked = [*([] if standard else [target]), *weighed]
+    bad = _bad(
+        frame, numbers, above | dict.fromkeys(weighed, 0.0), [x for x in (groups, cluster) if x is not None]
+    )
+    asked = [*([] if "L" in wanted else [target]), *weighed]
     useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
     if useless:
         raise AnalysisError(
             [f"column {x!r} has no number that a fit could use; name another" for x in useless]
         )
-    excluded = [*left_out, *excluded, *_reasons(frame, bad)]
-    frame = frame[bad == ""]
+    frame, unusable = divide(frame, bad)
+    excluded = [*excluded, *unusable]
     frame[numbers] = frame[numbers].astype(float)
     order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]
     frame = frame.sort_values(order, kind="stable")  # a table's order must not matter
@@ -100,57 +109,45 @@ def prepare(
         labels=tuple(map(str, labels)),
         cluster=index,
         by=by,
+        unit=table.attrs.get("stated", {}).get("loss", TOKEN) if target == "loss" else None,
         excluded=tuple(excluded),
     )
 
 
-def _source(x: str, convention: str) -> str:
-    return {"N": CONVENTIONS[convention][0], "D": "tokens", "C": "flops"}.get(x, x)
-
-
-def _any(table: pd.DataFrame, roles: Sequence[str], convention: str) -> tuple[Any, list[dict[str, str]]]:
-    """Rows of a table that need not have sizes, tokens and losses; N, D, C where its columns give them."""
-    if not len(table):
-        raise AnalysisError("table: no rows; a fit needs runs")
-    frame: Any = table.copy()
-    size, per_token, _ = CONVENTIONS[convention]
-    for x, column in {"N": size, "D": "tokens", "C": "flops"}.items():
-        if column in frame.columns:
-            frame[x] = frame[column]
-    if "C" not in frame.columns and {"N", "D"} <= set(frame.columns):
-        frame["C"] = (per_token or 6.0) * _numbers(frame["N"]) * _numbers(frame["D"])
-    reasons = np.full(len(frame), "", object)
-    for column, usual in (("status", ("ok",)), ("role", tuple(roles))):  # a role counts before a status
-        if column in frame.columns:
-            off = (frame[column].notna() & ~frame[column].isin(usual)).to_numpy(bool)
-            reasons[off] = [f"{column} is {value}" for value in frame[column][off]]
-    return frame[reasons == ""].copy(), _reasons(frame, reasons)
-
-
-def _filtered(table: pd.DataFrame, where: str | None) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    if where is None:
-        return table, []
-    mask = parse(where).mask(table)
-    return table.loc[mask], _reasons(table, np.where(mask, "", f"where: {where}"))
-
-
-def _reasons(frame: Any, reasons: np.ndarray) -> list[dict[str, str]]:
-    """Rows left out, each with its reason; an empty one keeps the row."""
-    return [{"row": r, "reason": str(b)} for r, b in zip(row_names(frame), reasons, strict=True) if b]
+def _absent(
+    law: Law, frame: Any, table: pd.DataFrame, needs: Sequence[str], options: dict[str, str | None]
+) -> list[str]:
+    """Every column that is not there, by what asked for it; ``frame`` are the rows selected."""
+    columns, letters = list(map(str, table.columns)), {"N", "D", "C"} & set(frame.columns)
+    given = {c for x in letters for c in sources([x])} | set(frame.columns)
+    law_needs = f"law {law.name!r} needs {', '.join(needs)}"
+    return [
+        f"column {x!r} is missing; {law_needs}; "
+        + (missing(x, columns) if x in FORMULA else nearest(x, columns))
+        for x in needs
+        if x not in given
+    ] + [
+        f"{option}={x!r}: no such column; {nearest(x, columns)}"
+        for option, x in options.items()
+        if x is not None and x not in frame.columns and (option, x) != ("target", "loss")
+    ]
 
 
 def _numbers(column: Any) -> np.ndarray:
     return np.asarray(pd.to_numeric(column, errors="coerce"), float)
 
 
-def _bad(frame: Any, columns: Sequence[str], positive: set[str], filled: Sequence[str]) -> np.ndarray:
-    """Per row, which numbers a fit cannot use, and which cells that must be ``filled`` are empty."""
+def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Sequence[str]) -> np.ndarray:
+    """Per row, which numbers a fit cannot use (not finite, or not ``above`` what they must be), and which
+    cells that must be ``filled`` are empty."""
     out: list[list[str]] = [[] for _ in range(len(frame))]
     for x in columns:
         v = _numbers(frame[x])
-        wrong = ~np.isfinite(v) | ((v <= 0) if x in positive else False)
+        limit = above.get(x, -np.inf)
+        wrong = ~np.isfinite(v) | (v <= limit)
         far = ~wrong & (v != 0) & ((np.abs(v) < EXTREME[0]) | (np.abs(v) > EXTREME[1]))
-        what = "is not " + ("finite and positive" if x in positive else "a finite number")
+        rule = {0.0: "finite and positive", -np.inf: "a finite number"}
+        what = f"is not {rule.get(limit, f'finite and above {limit:g}')}"
         for i in np.flatnonzero(wrong | far):
             why = f"is not within {EXTREME[0]:g} .. {EXTREME[1]:g}" if far[i] else what
             out[i].append(f"{x} = {frame[x].iloc[i]} {why}")
@@ -163,8 +160,13 @@ def _bad(frame: Any, columns: Sequence[str], positive: set[str], filled: Sequenc
 def _clusters(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
     if column is not None:
         return pd.factorize(frame[column])[0], column
-    if "params" not in frame.columns and "N" in frame.columns:
-        frame = frame.assign(params=frame["N"])
-    if "params" in frame.columns and len(frame):
-        return clusters(frame)
+    if "params" in frame.columns:
+        sizes = _numbers(frame["params"])
+        frame = frame.assign(params=sizes) if positive(sizes).all() else frame.drop(columns="params")
+    by_trunk = "trunk_id" in frame.columns and frame["trunk_id"].notna().all()
+    if len(frame) and (by_trunk or "params" in frame.columns):
+        index, by = clusters(frame)
+        return (index, by) if index.any() else (np.arange(len(frame)), f"run (all of one {by})")
+    if (run := frame.attrs.get("run")) is not None:  # rows are checkpoints
+        return pd.factorize(frame[run])[0], run
     return np.arange(len(frame)), "run"

@@ -35,9 +35,14 @@ def count(value: float) -> str:
 
 def fit_text(fit: Fit) -> str:
     law, objective = fit.law, fit.objective
-    unit = "nats per token" if fit.setup["target"] == "loss" else f"the column {fit.setup['target']!r}"
-    named = f"  {CONVENTIONS[fit.convention][2]}; L in {unit}"
-    lines = [f"{law.name}: {law.formula}", *([named] if {*law.inputs} <= {*"NDC"} else [])]
+    unit = fit.setup.get("unit")  # fits of before it was kept have none
+    unit = f"L in {unit}" if unit else f"L is the column {fit.setup['target']!r}"
+    named = f"  {CONVENTIONS[fit.convention][2]}; " if {*law.inputs} & {*"NC"} else "  "
+    lines = [f"{law.name}: {law.formula}", named + unit]
+    if not law.terms:  # whose formula is its author's, not to be read off its terms
+        about = {"parameters": "" if law.text else ", ".join(law.names), "source": law.source,
+                 "assumes": law.assumptions}  # fmt: skip
+        lines += [f"  {what}: {said}" for what, said in about.items() if said]
     lines += [f"  status: {fit.status['code']} - {fit.status['message']}"]
     if fit.status["code"] != "ok":
         lines.append(f"  advice: {fit.status['advice']}")
@@ -45,7 +50,8 @@ def fit_text(fit: Fit) -> str:
         lines += ["", *_parameters(fit), ""]
         delta = f", delta {objective['delta']:.3g}" if objective["delta"] is not None else ""
         kind = {"huber": "sum of Huber on log residuals", "log-ls": "least squares on log residuals",
-                "raw-ls": "least squares on residuals"}  # fmt: skip
+                "raw-ls": "least squares on residuals",
+                "log1p-ls": "least squares on residuals of log(1 + L)"}  # fmt: skip
         lines.append(
             f"  objective: {kind[objective['kind']]}{delta}: {objective['value']:.6g}, {objective['n']} runs"
         )
@@ -104,10 +110,7 @@ def _noise(fit: Fit) -> str:
 
 def _excluded(fit: Fit) -> list[str]:
     reasons = Counter(item["reason"] for item in fit.excluded)
-    lines = [f"  left out: {n} row{'s' if n > 1 else ''}, {reason}" for reason, n in reasons.items()]
-    if any(reason.startswith("status is") for reason in reasons):
-        lines.append("  note: runs that did not end well are missing from the fit, which can bias it")
-    return lines
+    return [f"  left out: {n} row{'s' if n > 1 else ''}, {reason}" for reason, n in reasons.items()]
 
 
 def fit_html(fit: Fit) -> str:

@@ -13,6 +13,7 @@ from analysis.reading import numbers, shown
 
 COUNTS = {"1": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21}
 LOSSES = {"nats": 1.0, "nats/byte": 1.0, "bits": np.log(2.0), "bits/byte": np.log(2.0), "perplexity": None}
+TOKEN, BYTE = "nats per token", "nats per byte"  # what a loss is in, once converted
 UNITS: dict[str, Mapping[str, float | None]] = {
     **dict.fromkeys(("params", "params_body", "tokens", "unique_tokens", "budget"), COUNTS),
     "flops": COUNTS | {"PF-days": 8.64e19},
@@ -31,13 +32,17 @@ LOSS = (0.75, 12.0)  # nats per token; ln of a 160,000-token vocabulary is 12
 
 
 def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[pd.DataFrame, list[str]]:
-    """Columns in our units, and problems; ``attrs["stated"]``: those whose unit was stated."""
+    """Columns in our units, and problems; ``attrs["stated"]``: what those are in now whose unit was stated.
+    A count whose heading states its unit is converted, but not believed whatever its size."""
     problems, notes = [], []
-    stated = set(UNITS) if set(frame.columns) >= OURS else set()
+    stated = dict.fromkeys(UNITS, "1") | {"loss": TOKEN} if set(frame.columns) >= OURS else {}
     if STATED in frame.columns:
-        stated |= set("|".join(map(str, frame[STATED].dropna().unique())).split("|"))
+        cells = "|".join(map(str, frame[STATED].dropna().unique())).split("|")
+        pairs = [cell.partition("=") for cell in cells]
+        stated |= {column: now or (TOKEN if column == "loss" else "1") for column, _, now in pairs}
         frame = frame.drop(columns=STATED)
-    for column, unit in units.items():
+    named = {column: unit for column, unit in frame.attrs.get("units", {}).items() if column not in units}
+    for column, unit in (units | named).items():
         if column not in UNITS:
             problems.append(f"units={{{column!r}: {unit!r}}}: units can be stated of {', '.join(UNITS)}")
         elif unit not in UNITS[column] and (unit != SUFFIX or column == "loss"):
@@ -50,10 +55,13 @@ def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[p
             how = (
                 "K, M, B, T read as 1e3, 1e6, 1e9, 1e12" if unit == SUFFIX else f"given in units of {unit!r}"
             )
-            notes.append(f"{column}: {how}")
-            stated.add(column)
+            notes.append(f"{column}: {how}" + (", as its heading says" if column in named else ""))
+            if column == "loss":
+                stated["loss"] = BYTE if unit.endswith("/byte") else TOKEN
+            elif column not in named:
+                stated[column] = "1"
     frame.attrs["notes"] = [*frame.attrs.get("notes", []), *notes]
-    frame.attrs["stated"] = sorted(stated & set(frame.columns))
+    frame.attrs["stated"] = {column: now for column, now in sorted(stated.items()) if column in frame.columns}
     return frame, problems
 
 
@@ -82,22 +90,26 @@ def advice(column: str, cell: str) -> str:
     return "give plain numbers"
 
 
-def implausible(frame: Any, name: str, *, given_flops: bool) -> tuple[list[str], list[str]]:
-    """Problems and notes of magnitudes that speak for another unit; columns with stated units pass."""
+def implausible(
+    frame: Any, name: str, columns: Sequence[str], *, given_flops: bool
+) -> tuple[list[str], list[str]]:
+    """Problems and notes of magnitudes of ``columns`` that speak for another unit; stated units pass."""
     stated = frame.attrs.get("stated", ())
     problems: list[str] = []
     for column, most in MOST.items():
-        if column in frame.columns and column not in stated:
+        if column in columns and column in frame.columns and column not in stated:
             problems += _count(frame, column, most, name)
-    if not problems:
+    if not problems and {"params", "tokens"} <= set(columns):
         problems = _ratios(frame, stated, name, given_flops)
-    found, notes = ([], []) if "loss" in stated else _loss(frame, name)
+    found, notes = ([], []) if "loss" in stated or "loss" not in columns else _loss(frame, name)
     return problems + found, notes
 
 
 def _count(frame: Any, column: str, most: float, name: str) -> list[str]:
     values = frame[column].to_numpy(float)
+    headed = frame.attrs.get("units", {}).get(column)
     how = f"say units={{{column!r}: 'M'}} (or K, B, T; '1' for plain counts)"
+    how = f"say units={{{column!r}: {headed!r}}} if its heading is right, or '1'" if headed else how
     few, many = values < LEAST, values > most
     found = []
     if few.any():

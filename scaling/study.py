@@ -30,6 +30,7 @@ from scaling.sweep.events import Event, Outcome, RunFailed, RunFinished
 __all__ = [
     "StudyReport",
     "StudyStopped",
+    "compare_table",
     "fit_table",
     "import_table",
     "plot_table",
@@ -40,13 +41,14 @@ __all__ = [
 require_own_analysis()
 
 from analysis import findings, ledger  # noqa: E402
+from analysis.comparison import Comparison, compare  # noqa: E402
 from analysis.errors import AnalysisError  # noqa: E402
 from analysis.findings import LAW, Analysis, Findings, analyse  # noqa: E402
 from analysis.fitting import fit  # noqa: E402
 from analysis.forecasts import Forecast  # noqa: E402
-from analysis.laws import find  # noqa: E402
+from analysis.laws import Law, find  # noqa: E402
 from analysis.result import Fit  # noqa: E402
-from analysis.tables import import_table, load, plain  # noqa: E402
+from analysis.tables import import_table, load, sources  # noqa: E402
 
 BEFORE_FORECAST = ("fit", "noise", "tuning")
 NAMED = 10  # runs without a record that a text names
@@ -333,16 +335,37 @@ def plot_table(source: Path, out: Path | None = None) -> list[Path]:
 
 def fit_table(source: Path, law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any) -> Fit:
     """Fit one law to a results folder or table; ``reading`` are arguments of :func:`analysis.load`,
-    ``options`` those of :func:`analysis.fit`. A law of other columns than N, D, C, or another target, takes
-    the table as it stands.
+    ``options`` those of :func:`analysis.fit`. The table must have the columns that the law needs, and of a
+    law of N, D, C alone they must be plausible.
 
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
-    found, reading = find(law), dict(reading or {})
-    if set(found.inputs) <= {"N", "D", "C"} and options.get("target", "loss") == "loss":
-        where = options.pop("where", None)  # before the checks: it may leave out what they refuse
-        table = load(source, where=where, **reading)
-        table.attrs["notes"] = [n for n in table.attrs["notes"] if not n.endswith(f"where: {where}")]
-        return fit(found, table, excluded=table.attrs.get("left_out", ()), **options)
-    return fit(found, plain(source, **reading), **options)
+    found = find(law)
+    return fit(found, _table([found], source, reading, options), **options)
+
+
+def compare_table(
+    source: Path, laws: Sequence[str], reading: Mapping[str, Any] | None = None, **options: Any
+) -> Comparison:
+    """Compare laws on a results folder or table: arguments of :func:`analysis.load` and
+    :func:`analysis.compare`; errors of parameters are linearised unless ``bootstrap`` is given.
+
+    Raises:
+        AnalysisError: the request is bad, or the table cannot be read.
+    """
+    found = [find(law) for law in laws]
+    return compare(found, _table(found, source, reading, options), **{"bootstrap": 0, **options})
+
+
+def _table(
+    laws: Sequence[Law], source: Path, reading: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> Any:
+    """The table with the columns that these laws and options need."""
+    target, needs = options.get("target", "loss"), []
+    for law in laws:
+        ours = set(law.inputs) <= {"N", "D", "C"}
+        inputs = [*law.inputs, *(["L"] if ours and target == "loss" else [])]
+        needs += sources(inputs, options.get("convention", "total"))
+    needs += [options[x] for x in ("target", "weights", "groups", "cluster") if options.get(x)]
+    return load(source, needs=tuple(dict.fromkeys(needs)), **(reading or {}))

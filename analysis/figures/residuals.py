@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.errors import AnalysisError
 from analysis.figures import style
+from analysis.problem import Loss
 from analysis.result import Fit
 from analysis.text import count
 
@@ -20,8 +21,10 @@ def fit_and_residuals(fit: Fit) -> Figure:
     compute and tokens, band of +-1 standard deviation. Raises AnalysisError when there is no fit."""
     if not fit.usable:
         raise AnalysisError(f"figure of {fit.law.name!r}: {fit.status['message']}")
-    measured, left = np.array(fit.data["L"]), 100 * np.expm1(fit.residuals)
-    fitted = measured / np.exp(fit.residuals)
+    measured, space = np.array(fit.data["L"]), Loss(space=fit.setup["space"])
+    fitted = space.back(space.to(measured) - fit.residuals)
+    left = 100 * (measured / fitted - 1)
+    sd = 100 * fit.noise["sd_log"] if space == Loss() else float(np.sqrt(np.mean(left**2)))
     sizes = np.array(fit.data["N"])
     rounded = 10 ** np.round(np.log10(sizes), 2)
     size_name, compute = style.NAMES[fit.convention]
@@ -43,10 +46,10 @@ def fit_and_residuals(fit: Fit) -> Figure:
         style.plain(top.xaxis, *top.get_xlim())
         top.set(xlabel="Fitted loss (nats per token)", ylabel="Measured loss (nats per token)")
         top.set_title(f"{style.typeset(fit.law.formula)}:  {len(measured)} runs, "
-                      f"residual s.d. {100 * fit.noise['sd_log']:.2g} %")  # fmt: skip
+                      f"residual s.d. {sd:.2g} %")  # fmt: skip
         top.legend(loc="upper left")
         for key, x, name in (("C", fit.data["C"], compute), ("D", fit.data["D"], "Training tokens D")):
-            _residuals(axes[key], np.array(x), left, 100 * fit.noise["sd_log"], dots, name, key)
+            _residuals(axes[key], np.array(x), left, sd, dots, name, key)
         axes["C"].set_ylabel("Residual (%)")
         shades.explain(figure, list(axes.values()), size_name)
         return style.finish(figure)

@@ -1,13 +1,132 @@
-"""What the options of ``fit`` and ``import`` say, as the arguments of the analysis."""
+"""``fit`` and ``import``, and what their options say, as the arguments of the analysis."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
+
+from scaling.cli import say
+from scaling.cli.options import Columns, Json, Table, Units
 from scaling.errors import Problem, UserError
+
+Where = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILTER",
+        help="rows to take, such as 'seed == 0 and loss < 3.2'; 'flops >= 1e18' drops the smallest C",
+    ),
+]
+After = Annotated[
+    float | None,
+    typer.Option(
+        metavar="FRACTION", help="drop checkpoints before this fraction of their run (warmup); needs --run"
+    ),
+]
+Run = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="a table of checkpoints: the column that names their run")
+]
+NAMED = "target|weights|groups|cluster|after|run|delta|where|bootstrap|level"  # options as messages name them
+# said of the law, objective and intervals of a fit
+Law = Annotated[
+    str,
+    typer.Option(
+        help="a law that `scaling laws` lists, or file.py:NAME, a Law of yours: the file is run",
+        metavar="LAW",
+    ),
+]
+METHOD_HELP = (
+    "of intervals: auto (cluster with 30 clusters or more, else wild-cluster; without replicates cr2); of "
+    "what shares noise: cluster, wild-cluster, wild-t, jackknife, cr2, cr3; of single runs, taken for "
+    "independent: case, residual, wild, hessian, hc3; or profile"
+)
+Method = Annotated[str, typer.Option(metavar="METHOD", help=METHOD_HELP)]
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(help="any CSV, parquet or jsonl file with one row a run")],
+    out: Annotated[Path, typer.Argument(help="the CSV to write, with our column names and plain units")],
+    where: Where = None,
+    after: After = None,
+    run: Run = None,
+    column: Columns = None,
+    unit: Units = None,
+    as_json: Json = False,
+) -> None:
+    """Make a runs table of a table found in the wild."""
+    from scaling.study import import_table
+
+    notes = import_table(source, out, where=where, after=after, run=run, **reading(column, unit))
+    if as_json:
+        return say.data({"table": str(out), "notes": list(notes)})
+    print("\n".join([*notes, str(out)]))
+    say.next_command("fit", out, *(("--after", "0", "--run", run) if run else ()))
+    return None
+
+
+def fit(
+    table: Table,
+    law: Law = "chinchilla",
+    where: Where = None,
+    after: After = None,
+    run: Run = None,
+    convention: Annotated[str, typer.Option(help="which N and C: total, body, 6nd, kaplan")] = "total",
+    objective: Annotated[
+        str, typer.Option(help="huber or log-ls (least squares) on log residuals, raw-ls on residuals")
+    ] = "huber",
+    delta: Annotated[float | None, typer.Option(help="Huber's delta; left out: from the residuals")] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, help="replicates for intervals")] = 500,
+    method: Method = "auto",
+    level: Annotated[float, typer.Option(help="of intervals")] = 0.9,
+    fixed: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="hold a parameter; may be repeated")
+    ] = None,
+    bounds: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=LOW:HIGH", help="narrow a domain; may be repeated")
+    ] = None,
+    target: Annotated[str, typer.Option(help="the column to fit")] = "loss",
+    weights: Annotated[str | None, typer.Option(help="a column of weights; left out: none")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="a column of data sets that share exponents, fitted together")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="a column of what shares noise; left out: trunk, else seed and size"),
+    ] = None,
+    column: Columns = None,
+    unit: Units = None,
+    as_json: Json = False,
+) -> None:
+    """Fit a law to a runs table."""
+    from scaling.study import fit_table
+
+    fitted = fit_table(
+        table,
+        law,
+        {"where": where, "after": after, "run": run, **reading(column, unit)},
+        convention=convention,
+        objective=objective,
+        delta=delta,
+        bootstrap=bootstrap,
+        method=method,
+        level=level,
+        fixed=fixed_values(fixed),
+        bounds=bound_values(bounds),
+        target=target,
+        weights=weights,
+        groups=groups,
+        cluster=cluster,
+    )
+    if as_json:
+        print(fitted.to_json())
+        return
+    print(fitted.summary())
+    if law == "chinchilla" and target == "loss" and not (where or after or column or unit or groups):
+        say.next_command("plot", table)
 
 
 def pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, str]:
@@ -30,7 +149,7 @@ def pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, s
     return found
 
 
-def fixed(texts: Sequence[str] | None) -> dict[str, float]:
+def fixed_values(texts: Sequence[str] | None) -> dict[str, float]:
     """``E=1.8`` -> ``{"E": 1.8}``."""
     found, problems = pairs(texts, "--fixed", "--fixed E=1.8"), []
     values = {}
@@ -45,7 +164,7 @@ def fixed(texts: Sequence[str] | None) -> dict[str, float]:
     return values
 
 
-def bounds(texts: Sequence[str] | None) -> dict[str, tuple[float, float]]:
+def bound_values(texts: Sequence[str] | None) -> dict[str, tuple[float, float]]:
     """``alpha=0.1:1`` -> ``{"alpha": (0.1, 1.0)}``."""
     found, problems, values = pairs(texts, "--bounds", "--bounds alpha=0.1:1"), [], {}
     for name, text in found.items():
@@ -72,7 +191,7 @@ def reading(columns: Sequence[str] | None, units: Sequence[str] | None) -> dict[
 
 def as_options(message: str) -> str:
     """A message of the analysis, which speaks Python, for the command line: ``columns={'params': 'N'}`` is
-    ``--column params=N`` here, ``{'flops': None}`` is ``flops=none``."""
+    ``--column params=N`` here, ``{'flops': None}`` is ``flops=none``, ``groups='x'`` is ``--groups 'x'``."""
 
     def option(match: re.Match[str]) -> str:
         pairs = re.findall(r"'([^']*)': (?:'([^']*)'|(None))", match[2])
@@ -80,7 +199,9 @@ def as_options(message: str) -> str:
             f"--{match[1]} {shlex.quote(f'{ours}={theirs or none.lower()}')}" for ours, theirs, none in pairs
         )
 
-    return re.sub(r"\b(column|unit)s=\{([^{}]*)\}", option, message)
+    message = re.sub(r"\b(column|unit)s=\{([^{}]*)\}", option, message)
+    message = re.sub(r"\bbounds of '([^']*)' = \(([^,]*), ([^)]*)\)", r"--bounds \1=\2:\3", message)
+    return re.sub(rf"\b({NAMED})( ?= ?)(?=['\d-])", lambda m: f"--{m[1]} ", message)
 
 
 def _number(text: str) -> float | None:

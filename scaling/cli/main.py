@@ -5,9 +5,7 @@ Exit codes: 0 ok, 1 some run or check failed, 2 bad spec, table or usage, 130 in
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from scaling import __version__
+from scaling.cli import fits, say
+from scaling.cli.compare import compare
+from scaling.cli.laws import laws
+from scaling.cli.options import Json, Table
 from scaling.errors import UserError
 from scaling.outcomes import refusal
 
@@ -40,27 +42,13 @@ def options(
 
 Spec = Annotated[Path, typer.Argument(help="an experiment spec, such as experiments/quickstart.yaml")]
 Results = Annotated[Path, typer.Argument(help="the results folder of a study, such as results/quickstart")]
-Table = Annotated[Path, typer.Argument(help="a results folder, or any CSV of runs: params, tokens, loss")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="change a field of the spec; may be repeated"),
 ]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
 Folder = Annotated[Path | None, typer.Option("--results", help="results folder; left out: results/<study>")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="jobs at a time, instead of the spec's execution.workers")
-]
-
-Where = Annotated[
-    str | None, typer.Option(metavar="FILTER", help="rows to take, such as 'seed == 0 and loss < 3.2'")
-]
-Columns = Annotated[
-    list[str] | None,
-    typer.Option(metavar="OURS=THEIRS", help="which column is which, such as 'params=Model Size'"),
-]
-Units = Annotated[
-    list[str] | None,
-    typer.Option(metavar="COLUMN=UNIT", help="what a column is given in, such as params=M, loss=bits"),
 ]
 
 
@@ -82,23 +70,23 @@ def plan(
 
     study, planned = plan_spec(spec, overrides or [])
     if resolved:
-        return _json(study.model_dump(mode="json"))
+        return say.data(study.model_dump(mode="json"))
     where = layout(workers or planned.execution.workers, planned.execution.device, planned.execution.threads)
     speed = cached_probe(planned)
     if speed is None and probe:
-        _note("measuring the speed of a training step on this machine, once (--no-probe skips it) ...")
+        say.note("measuring the speed of a training step on this machine, once (--no-probe skips it) ...")
         try:
             environment = launch_environment(os.environ, where, glibc=has_glibc())
             speed = measure_probe(planned, environment)
         except ProbeFailed as error:
-            _note(f"no time estimate: {error}")
+            say.note(f"no time estimate: {error}")
     slots = len(where.slots)
     time = None if speed is None else estimate_time(planned, speed, slots)
     space = estimate_space(planned, slots)
     if as_json:
-        return _json(plan_json(planned, time, space))
+        return say.data(plan_json(planned, time, space))
     print(plan_text(planned, time, speed, space, slots))
-    _next("run", spec, *(part for text in overrides or [] for part in ("--set", text)))
+    say.next_command("run", spec, *(part for text in overrides or [] for part in ("--set", text)))
     return None
 
 
@@ -142,15 +130,15 @@ def run(
                 reevaluate=reevaluate,
             )
     except StudyStopped as stopped:
-        _note(str(stopped))
+        say.note(str(stopped))
         raise typer.Exit(stopped.exit_code) from None
     except KeyboardInterrupt:
-        _note("interrupted; run the same command again: what is done is kept")
+        say.note("interrupted; run the same command again: what is done is kept")
         raise typer.Exit(130) from None
     if as_json:
-        return _json(report.to_json())
+        return say.data(report.to_json())
     print(report.text)
-    _next("fit", folder, "--convention", "body")
+    say.next_command("fit", folder, "--convention", "body")
     return None
 
 
@@ -164,12 +152,12 @@ def status(results: Results, as_json: Json = False) -> None:
 
     now = read_status(results)
     if as_json:
-        return _json(asdict(now))
+        return say.data(asdict(now))
     print(status_text(now))
     if now.failures:
-        _next("logs", results, now.failures[0].label)
+        say.next_command("logs", results, now.failures[0].label)
     elif now.counts["done"] == len(now.rows):
-        _next("plot", results)
+        say.next_command("plot", results)
     return None
 
 
@@ -186,8 +174,8 @@ def logs(
     path = find_log(results, run)
     last = path.read_text(errors="replace").splitlines()[-lines:]
     if as_json:
-        return _json({"log": str(path), "lines": last})
-    _note(str(path))
+        return say.data({"log": str(path), "lines": last})
+    say.note(str(path))
     print("\n".join(last))
     return None
 
@@ -201,105 +189,19 @@ def collect(results: Results, as_json: Json = False) -> None:
 
     done = collect_records(results)
     if as_json:
-        return _json({key: str(v) if isinstance(v, Path) else v for key, v in asdict(done).items()})
+        return say.data({key: str(v) if isinstance(v, Path) else v for key, v in asdict(done).items()})
     print(done.summary)
     for missing in done.missing:
         print(f"no record: {missing.label} ({missing.cause})")
     print(done.table, done.curves, sep="\n")
-    _next("fit", results)
+    say.next_command("fit", results)
     return None
 
 
-@app.command("import")
-def import_(
-    source: Annotated[Path, typer.Argument(help="any CSV, parquet or jsonl file with one row a run")],
-    out: Annotated[Path, typer.Argument(help="the CSV to write, with our column names and plain units")],
-    where: Where = None,
-    column: Columns = None,
-    unit: Units = None,
-    as_json: Json = False,
-) -> None:
-    """Make a runs table of a table found in the wild."""
-    from scaling.cli.fits import reading
-    from scaling.study import import_table
-
-    notes = import_table(source, out, where=where, **reading(column, unit))
-    if as_json:
-        return _json({"table": str(out), "notes": list(notes)})
-    print("\n".join([*notes, str(out)]))
-    _next("fit", out)
-    return None
-
-
-@app.command()
-def fit(
-    table: Table,
-    law: Annotated[
-        str,
-        typer.Option(
-            help="chinchilla, tied, kaplan; power or power-offset (of C; with -params or -tokens, of N or "
-            "D); or file.py:NAME, a Law of yours: the file is run"
-        ),
-    ] = "chinchilla",
-    where: Where = None,
-    convention: Annotated[str, typer.Option(help="which N and C: total, body, 6nd, kaplan")] = "total",
-    objective: Annotated[
-        str, typer.Option(help="huber or log-ls (least squares) on log residuals, raw-ls on residuals")
-    ] = "huber",
-    delta: Annotated[float | None, typer.Option(help="Huber's delta; left out: from the residuals")] = None,
-    bootstrap: Annotated[int, typer.Option(min=0, help="replicates for intervals")] = 500,
-    method: Annotated[
-        str, typer.Option(help="of intervals: auto, cluster, wild-cluster, wild-t, jackknife, profile, ...")
-    ] = "auto",
-    level: Annotated[float, typer.Option(help="of intervals")] = 0.9,
-    fixed: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="hold a parameter; may be repeated")
-    ] = None,
-    bounds: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=LOW:HIGH", help="narrow a domain; may be repeated")
-    ] = None,
-    target: Annotated[str, typer.Option(help="the column to fit")] = "loss",
-    weights: Annotated[str | None, typer.Option(help="a column of weights; left out: none")] = None,
-    groups: Annotated[
-        str | None, typer.Option(help="a column of data sets that share exponents, fitted together")
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(help="a column of what shares noise; left out: trunk, else seed and size"),
-    ] = None,
-    column: Columns = None,
-    unit: Units = None,
-    as_json: Json = False,
-) -> None:
-    """Fit a law to a runs table."""
-    from scaling.cli import fits
-    from scaling.study import fit_table
-
-    fitted = fit_table(
-        table,
-        law,
-        fits.reading(column, unit),
-        where=where,
-        convention=convention,
-        objective=objective,
-        delta=delta,
-        bootstrap=bootstrap,
-        method=method,
-        level=level,
-        fixed=fits.fixed(fixed),
-        bounds=fits.bounds(bounds),
-        target=target,
-        weights=weights,
-        groups=groups,
-        cluster=cluster,
-    )
-    if as_json:
-        print(fitted.to_json())
-        return None
-    print(fitted.summary())
-    if law == "chinchilla" and target == "loss" and not (where or column or unit or groups):
-        _next("plot", table)
-    return None
+app.command("import")(fits.import_)
+app.command()(fits.fit)
+app.command()(compare)
+app.command()(laws)
 
 
 @app.command()
@@ -315,7 +217,7 @@ def plot(
 
     drawn = [str(path) for path in plot_table(table, out)]
     if as_json:
-        return _json({"figures": drawn})
+        return say.data({"figures": drawn})
     print("\n".join(drawn))
     return None
 
@@ -327,7 +229,7 @@ def doctor(as_json: Json = False) -> None:
 
     report = examine()
     if as_json:
-        _json(report.to_json())
+        say.data(report.to_json())
     else:
         print(report.text)
     if report.problems:
@@ -339,7 +241,7 @@ def schema() -> None:
     """The JSON schema of a spec, for editors."""
     from scaling.spec.models import json_schema
 
-    _json(json_schema())
+    say.data(json_schema())
 
 
 def _asked(study: Any, spec: Path, overrides: list[str] | None) -> str:
@@ -350,18 +252,6 @@ def _asked(study: Any, spec: Path, overrides: list[str] | None) -> str:
     return f"# {spec.name}{changes}\n{study_text(study)}"
 
 
-def _json(value: Any) -> None:
-    print(json.dumps(value, indent=1, allow_nan=False))
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _next(*command: object) -> None:
-    print(f"\nnext: {shlex.join(['scaling', *map(str, command)])}")
-
-
 def main() -> None:
     """Entry point: errors of the user's input go to standard error, without a traceback."""
     from scaling.own_analysis import require_own_analysis
@@ -369,17 +259,16 @@ def main() -> None:
     try:
         require_own_analysis()
         from analysis.errors import AnalysisError
-        from scaling.cli.fits import as_options
     except UserError as error:
-        _note(str(error))
+        say.note(str(error))
         sys.exit(2)
     try:
         app()
     except (UserError, AnalysisError) as error:
-        _note(as_options(str(error)))
+        say.note(fits.as_options(str(error)))
         sys.exit(2)
     except KeyboardInterrupt:
-        _note("interrupted")
+        say.note("interrupted")
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone: nothing left to say
@@ -387,7 +276,7 @@ def main() -> None:
     except OSError as error:
         if (told := refusal(error)) is None:
             raise
-        _note(told)
+        say.note(told)
         sys.exit(1)
 
 

@@ -56,6 +56,32 @@ def test_huber_resists_a_wrong_row(simulated, truth):
     assert error[0] < 0.1 and error[1] > 5 * error[0]
 
 
+def test_log1p_is_log_of_one_more():
+    """Least squares of log(1 + loss), for losses that may be 0."""
+    x = np.geomspace(1, 1e4, 40)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(40)
+    table = pd.DataFrame({"flops": x, "y": np.expm1(np.log1p(0.05 + 2 * x**-0.5) + noise)})
+    here, more = (
+        fit("power-offset", t, target="y", objective=objective, bootstrap=20)
+        for t, objective in ((table, "log1p-ls"), (table.assign(y=table["y"] + 1), "log-ls"))
+    )
+    assert here.objective["value"] == pytest.approx(more.objective["value"], rel=1e-9)
+    assert here.solution == pytest.approx(more.solution | {"E": more.solution["E"] - 1}, rel=1e-6)
+    assert here.noise["sd_log"] == pytest.approx(0.01, rel=0.3)
+    one, two = (f.predict(C=[1.0, 1e6]).frame for f in (here, more))
+    for name in ("loss", "low", "high", "new_low", "new_high"):
+        assert list(one[name] + 1) == pytest.approx(list(two[name]), rel=1e-3)
+    assert "residuals of log(1 + L)" in here.summary()
+    assert Fit.from_json(here.to_json()) == here and here.problem.loss.space == "log1p"
+
+    law = Law("by function", function=lambda flops, E, A, k: E + A * flops**-k, linear=("E", "A"),
+              domains={"E": (-1, 1), "A": (0, 9), "k": (0.1, 2)})  # fmt: skip
+    table.loc[[5, 30], "y"] = [-1.0, 0.0]
+    found = fit(law, table, target="y", objective="log1p-ls", bootstrap=0)
+    assert [e["reason"] for e in found.excluded] == ["L = -1.0 is not finite and above -1"]
+    assert found.objective["n"] == 39 and found.solution["k"] == pytest.approx(0.5, rel=0.1)
+
+
 def test_rows_may_come_in_any_order(study):
     shuffled = study.sample(frac=1, random_state=3)
     first, second = fit("chinchilla", study, bootstrap=40), fit("chinchilla", shuffled, bootstrap=40)
@@ -194,7 +220,7 @@ def test_intervals_cover_the_law_beyond_the_data(simulated, truth):
         n, d = target["params"].item(), target["tokens"].item()
         loss = truth["E"] + truth["A"] / n ** truth["alpha"] + truth["B"] / d ** truth["beta"]
         row = fit("chinchilla", table, bootstrap=40, seed=seed).predict(target).frame.iloc[0]
-        assert row["new_low"] < row["low"] < row["loss"] < row["high"] < row["new_high"]
+        assert row["new_low"] <= row["low"] < row["loss"] < row["high"] <= row["new_high"]
         assert row["extrapolation"] == pytest.approx(3)
         inside += row["low"] < loss < row["high"]
     assert inside >= 6

@@ -131,3 +131,42 @@ def test_html_and_tables_show_no_number_that_is_not_identified(simulated):
     page = found._repr_html_()
     assert "<table>" in page and "nan" not in page and str(found.status["code"]) in page
     assert "new_high" in found.predict(C=1e12)._repr_html_()
+
+
+def four_sizes(noise: np.ndarray) -> pd.DataFrame:
+    n, d = (
+        x.ravel() for x in np.meshgrid(np.geomspace(1e8, 8e8, 4), np.geomspace(1e9, 1e11, 8), indexing="ij")
+    )
+    loss = (1.8 + 480 / n**0.35 + 2100 / d**0.37) * np.exp(noise.ravel())
+    return pd.DataFrame({"params": n, "tokens": d, "loss": loss})
+
+
+def test_four_clusters_show_no_exponent_that_acts_between_them():
+    """Residuals that happen to cancel make alpha look exact: its variance has one degree of freedom."""
+    rng = np.random.default_rng(3)
+    found = fit("chinchilla", four_sizes(3e-4 * rng.standard_normal((4, 8))), bootstrap=100)
+    for name in ("alpha", "A"):
+        assert found.identified[name]["verdict"] == "no", name
+        assert "4 clusters leave its variance 1" in found.identified[name]["reason"]
+    assert found.identified["beta"]["verdict"] == "yes"
+    # narrow enough to bear an error of the width by a factor of ten
+    exact = fit("chinchilla", four_sizes(1e-7 * rng.standard_normal((4, 8))), bootstrap=100)
+    assert exact.identified["alpha"]["verdict"] == "yes"
+
+
+def test_few_clusters_look_no_more_precise_than_independent_runs():
+    table = four_sizes(np.random.default_rng(1).standard_normal((4, 8)) * 0.003)
+    widths = {}
+    for method in ("auto", "wild-cluster", "hessian"):
+        frame = fit("chinchilla", table, method=method, bootstrap=400).predict(N=3e8, D=1e10).frame
+        widths[method] = float(frame["se_log"].iloc[0])
+    assert widths["wild-cluster"] < 0.7 * widths["hessian"] and widths["auto"] > widths["hessian"]
+
+
+def test_an_optimum_that_was_not_reached_shows_no_number(study, monkeypatch):
+    monkeypatch.setattr("analysis.solver.POLISH", 1)
+    monkeypatch.setattr("analysis.solver.CREEP", 1)
+    found = fit("chinchilla", study, bootstrap=20)
+    assert found.status["code"] == "not_converged" and set(found.params.values()) == {None}
+    assert "stopped before its tolerance" in found.summary() and found.ci()["estimate"].isna().all()
+    assert any("not an optimum" in note for note in found.predict(N=1e4, D=1e6).notes)

@@ -1,19 +1,20 @@
 """Options of ``fit`` and ``import``, and messages in their words."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.cli.fits import as_options, bounds, fixed, pairs, reading
+from scaling.cli.fits import as_options, bound_values, fixed_values, pairs, reading
 from scaling.errors import UserError
 from tests.cli.call import call
 
 
 def test_pairs():
     assert pairs(["a=1", " Model Size = x "], "--o", "") == {"a": "1", "Model Size": "x"}
-    assert fixed(["E=1.8"]) == {"E": 1.8} and bounds(["alpha=0.1:1"]) == {"alpha": (0.1, 1.0)}
+    assert fixed_values(["E=1.8"]) == {"E": 1.8} and bound_values(["alpha=0.1:1"]) == {"alpha": (0.1, 1.0)}
     assert reading(["params=N", "flops=none"], ["params=M"]) == {
         "columns": {"params": "N", "flops": None},
         "units": {"params": "M"},
@@ -24,11 +25,11 @@ def test_pairs():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fixed(["E", "A=x"]), "--fixed E: must look like NAME=VALUE"),
-        (lambda: fixed(["A=x"]), "--fixed A=x: must be a number"),
-        (lambda: fixed(["A=1", "A=2"]), "is given twice"),
-        (lambda: bounds(["a=1"]), "must be LOW:HIGH"),
-        (lambda: bounds(["a=2:1"]), "two numbers that rise"),
+        (lambda: fixed_values(["E", "A=x"]), "--fixed E: must look like NAME=VALUE"),
+        (lambda: fixed_values(["A=x"]), "--fixed A=x: must be a number"),
+        (lambda: fixed_values(["A=1", "A=2"]), "is given twice"),
+        (lambda: bound_values(["a=1"]), "must be LOW:HIGH"),
+        (lambda: bound_values(["a=2:1"]), "two numbers that rise"),
     ],
 )
 def test_what_is_of_another_form_is_refused(call, message):
@@ -40,8 +41,14 @@ def test_messages_speak_of_options():
     text = "say columns={'params': 'Model Size'} or columns={'flops': None}; units={'a': 'M', 'b': '1'}"
     wanted = "say --column 'params=Model Size' or --column flops=none; --unit a=M --unit b=1"
     assert as_options(text) == wanted
+    assert (
+        as_options("groups='x': no; delta = 0.1 is; level = high")
+        == "--groups 'x': no; --delta 0.1 is; level = high"
+    )
+    assert as_options("bounds of 'E' = (0.0, 1.0), but") == "--bounds E=0.0:1.0, but"
 
 
+N = np.geomspace(1e6, 1e8, 5)
 LAW = """
 from analysis import Law
 
@@ -106,3 +113,68 @@ def test_bad_tables_end_with_a_message_and_exit_code_2(tmp_path, rows, says):
     done = call("fit", tmp_path / "bad.csv")
     assert all(text in done.stderr for text in says), done.stderr
     assert done.returncode == 2 and not done.stdout
+
+
+def test_help_lists_the_methods_of_the_analysis():
+    from analysis.intervals import METHODS
+    from scaling.cli.fits import METHOD_HELP
+
+    assert set(re.findall(r"[a-z]+(?:-[a-z]+)?\d?", METHOD_HELP)) >= {*METHODS, "profile"}
+
+
+def test_checkpoints_from_the_command(tmp_path):
+    tokens = np.geomspace(1e7, 1e9, 6)
+    rows = [(f"r{i}", n, d, 1.7 + 400 / n**0.34 + 410 / d**0.28) for i, n in enumerate(N) for d in tokens]
+    path = tmp_path / "checkpoints.csv"
+    pd.DataFrame(rows, columns=["run", "params", "tokens", "loss"]).to_csv(path, index=False)
+    found = json.loads(
+        call("fit", path, "--after", "0.02", "--run", "run", "--bootstrap", "0", "--json").stdout
+    )
+    assert [row["reason"] for row in found["excluded"]] == ["in the first 0.02 of its run by tokens"] * 5
+    assert found["objective"]["n"] == 25
+    done = call("import", path, tmp_path / "out.csv", "--after", "0.02", "--run", "run")
+    assert "5 rows left out" in done.stdout and "fit" in done.stdout and "--after 0 --run run" in done.stdout
+
+
+def test_a_law_of_tokens_needs_no_sizes(tmp_path):
+    tokens = np.geomspace(1e7, 1e9, 6)
+    pd.DataFrame({"D": tokens, "loss": 30 * tokens**-0.1}).to_csv(tmp_path / "t.csv", index=False)
+    options = ("--law", "power-tokens", "--bootstrap", "0", "--json")
+    found = json.loads(call("fit", tmp_path / "t.csv", *options).stdout)
+    assert found["params"]["alpha"] == pytest.approx(0.1, rel=1e-5)
+    assert "'params' is missing" in call("fit", tmp_path / "t.csv").stderr
+
+
+def test_laws_lists_what_there_is_and_what_a_table_can_feed(tmp_path):
+    text = call("laws").stdout
+    assert "  chinchilla: L = E + A / N^alpha + B / D^beta\n    needs params, tokens, loss\n" in text
+    assert "analysis.estimate('hull', table)" in text and "note" not in text and "next" not in text
+    pd.DataFrame({"D": [1e9], "loss": [3.0]}).to_csv(tmp_path / "t.csv", index=False)
+    text = call("laws", tmp_path / "t.csv").stdout
+    assert "needs params, tokens, loss: this table lacks params\n" in text
+    assert "next: scaling fit" in text and "--law power-tokens" in text
+    found = json.loads(call("laws", tmp_path / "t.csv", "--json").stdout)
+    entry = next(entry for entry in found["laws"] if entry["name"] == "power-tokens")
+    assert entry["fed"] and entry["needs"] == ["tokens", "loss"] and entry["lacks"] == []
+    assert call("laws", tmp_path / "none.csv").returncode == 2
+
+
+def test_an_unknown_law_is_refused_with_the_nearest(tmp_path):
+    pd.DataFrame({"D": [1e9], "loss": [3.0]}).to_csv(tmp_path / "t.csv", index=False)
+    refused = call("fit", tmp_path / "t.csv", "--law", "power-token").stderr
+    assert "did you mean 'power-tokens'?" in refused and "`scaling laws`" in refused
+
+
+def test_laws_are_compared_on_runs_they_have_not_seen(tmp_path):
+    table = str(tmp_path / "runs.csv")
+    rng = np.random.default_rng(0)
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 5)))
+    loss = (1.7 + 400 / n**0.34 + 4000 / d**0.45) * np.exp(0.002 * rng.standard_normal(30))
+    pd.DataFrame({"params": n, "tokens": d, "loss": loss}).to_csv(table, index=False)
+    done = call("compare", table, "--law", "power", "--law", "chinchilla")
+    assert done.returncode == 0 and "best by far: chinchilla" in done.stdout
+    assert f"next: scaling fit {table} --law chinchilla" in done.stdout
+    shown = json.loads(call("compare", table, "--law", "power", "--law", "tied", "--json").stdout)
+    assert shown["best"] == "tied" and [row["law"] for row in shown["laws"]] == ["tied", "power"]
+    refused = call("compare", table, "--law", "power")
+    assert refused.returncode == 2 and "--law: 1 given, a comparison needs two or more" in refused.stderr

@@ -1,0 +1,246 @@
+"""Laws against one another, by what each says of runs that it was not fitted to.
+
+Counting parameters (AIC, BIC) supposes independent runs and a likelihood, and these tables have neither: runs
+of a size or trunk share noise, and Huber's objective is robust on purpose. So laws are judged on held-out
+runs: clusters left out in turn, and the runs of most compute (extrapolation). All laws see
+the same rows, the same hold-outs, and are compared run by run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.errors import AnalysisError
+from analysis.fitting import LEAST, fit
+from analysis.intervals import solved
+from analysis.laws import Law, find
+from analysis.request import SPACES
+from analysis.result import Fit
+from analysis.rows import prepare
+from analysis.solver import solve
+
+FOLDS = 10
+FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least
+FORMS = {"log": "{:.2%}", "raw": "{:.4g}", "log1p": "{:.4g}"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``frame``, a row a law, best first: ``law, free`` (parameters), ``status, within`` (rms residual of the
+    fit), ``near`` (rms error on clusters left out), ``far`` (rms error on the held-out end), ``bias`` (mean
+    error there), and ``near_gap, near_low, near_high``, ``far_gap, ...``: mean square error over that of the
+    best law, minus 1, with its interval at ``level`` over clusters. Errors are of log loss, or of the target
+    where ``space`` is raw. ``ranked``: the column that decides. ``fits``: each law on all rows."""
+
+    frame: pd.DataFrame
+    fits: dict[str, Fit]
+    ranked: str
+    space: str
+    level: float
+    notes: tuple[str, ...]
+
+    @property
+    def best(self) -> str:
+        return str(self.frame["law"].iloc[0])
+
+    @property
+    def as_good(self) -> tuple[str, ...]:
+        """Laws that the held-out runs cannot tell from the best one."""
+        low = self.frame[f"{self.ranked}_low"]
+        return tuple(self.frame["law"][(low <= 0) | (self.frame["law"] == self.best)])
+
+    def summary(self) -> str:
+        form, frame = FORMS[self.space], self.frame
+        width = max(map(len, frame["law"]))
+        what = {"log": "log loss", "raw": "the target", "log1p": "log(1 + target)"}[self.space]
+        lines = [
+            f"rms errors of {what}: within the fit; near: clusters left out in turn; far: the end held out",
+            f"  {'law':<{width}}  free  within    near     far    bias   over the best, {self.level:.0%}",
+        ]
+        for row in frame.to_dict("records"):
+            cells = "".join(
+                f"{form.format(row[x]) if np.isfinite(row[x]) else '-':>8}"
+                for x in ("within", "near", "far", "bias")
+            )
+            gap = row[f"{self.ranked}_gap"]
+            against = f"{gap:+.0%} [{row[f'{self.ranked}_low']:+.0%}, {row[f'{self.ranked}_high']:+.0%}]"
+            against = "" if row["law"] == self.best or not np.isfinite(gap) else against
+            lines.append(f"  {row['law']:<{width}}  {row['free']:>4}{cells}   {against:<20} {row['status']}")
+        others = [name for name in self.as_good if name != self.best]
+        verdict = f"  best by {self.ranked}: {self.best}"
+        verdict += f"; not told apart from it: {', '.join(others)}" if others else ""
+        return "\n".join([*lines, verdict, *(f"  note: {note}" for note in self.notes)])
+
+    __str__ = summary
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>note: {note}</p>" for note in self.notes)
+        return f"<p>best by {self.ranked}: {self.best}</p>{self.frame.to_html(index=False)}{notes}"
+
+    def to_json(self) -> str:
+        rows = json.loads(str(self.frame.to_json(orient="records")))
+        shown = {"ranked": self.ranked, "best": self.best, "as_good": self.as_good, "space": self.space,
+                 "level": self.level, "laws": rows, "notes": self.notes}  # fmt: skip
+        return json.dumps(shown, indent=1)
+
+
+def compare(
+    laws: Sequence[str | Law],
+    table: pd.DataFrame,
+    *,
+    folds: int = FOLDS,
+    seed: int = 0,
+    level: float = 0.9,
+    **options: Any,
+) -> Comparison:
+    """Fit every law to the same rows of ``table``, and score it on what it did not see: ``folds`` groups of
+    clusters (each cluster, where there are fewer), and the end of the table: up to a third of the runs, those
+    of most compute (of the first law's first input, where there is none), which reach ``FURTHER`` times
+    beyond the others.
+    ``options`` are those of :func:`analysis.fit`. Raises AnalysisError."""
+    chosen = [find(law) if isinstance(law, str) else law for law in laws]
+    names = [law.name for law in chosen]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise AnalysisError(f"compare {', '.join(names) or 'nothing'}: name two laws or more, each once")
+    table, notes = _common(chosen, table, options)
+    fits = {law.name: fit(law, table, seed=seed, **options) for law in chosen}
+    if poor := [f"{name}: {f.status['message']}" for name, f in fits.items() if not f.usable]:
+        raise AnalysisError([f"compare: law {text}; leave it out" for text in poor])
+    spaces = {f.setup["space"] for f in fits.values()}
+    space = "raw" if "raw" in spaces else spaces.pop()
+    first = fits[names[0]]
+    cluster, held = np.array(first.data["cluster"]), _end(first)
+    if held is None:
+        notes += (
+            f"no extrapolation: no third of the runs reaches {FURTHER:g} times the compute of the rest",
+        )
+    else:
+        x, what = _axis(first), "compute" if first.data.get("C") else first.law.inputs[0]
+        notes += (
+            f"far: the {held.sum()} runs furthest out, up to {x.max() / x[~held].max():.3g} times the {what} "
+            "of the others; one hold-out, which says little of another",
+        )
+    groups = _folds(cluster, folds, seed)
+    if groups is None:
+        notes += ("no clusters to leave out in turn: all runs are of fewer than 3 clusters",)
+    if held is None and groups is None:
+        raise AnalysisError("compare: nothing can be held out; add runs of other sizes or more compute")
+    errors = {name: _errors(f, groups, held, space, seed) for name, f in fits.items()}
+    rows = [_row(fits[name], space, *errors[name]) for name in names]
+    ranked = "near" if held is None else "far"
+    return Comparison(_ranked(rows, errors, cluster, held, ranked, level), fits, ranked, space, level, notes)
+
+
+def _common(
+    laws: Sequence[Law], table: pd.DataFrame, options: dict[str, Any]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows that every law can be fitted to."""
+    if not isinstance(table, pd.DataFrame):
+        raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
+    table = table if table.index.is_unique else table.reset_index(drop=True)
+    taken = ("convention", "roles", "target", "weights", "groups", "cluster", "where")
+    asked = {key: options[key] for key in taken if options.get(key) is not None}
+    asked["least"] = LEAST[SPACES[options.get("objective", "huber")]]
+    kept = [set(prepare(law, table, **asked).frame.index) for law in laws]
+    common, every = set.intersection(*kept), set.union(*kept)
+    notes = (
+        () if common == every else (f"{len(every - common)} rows that not every law can use are left out",)
+    )
+    unfit = every - common
+    return table.loc[[i not in unfit for i in table.index]], notes
+
+
+def _axis(found: Fit) -> np.ndarray:
+    return np.array(found.data.get("C") or found.data[found.law.inputs[0]], float)
+
+
+def _end(found: Fit) -> np.ndarray | None:
+    """Which rows (n,) are the end of the table: as many as may be, up to a third."""
+    x = _axis(found)
+    for level in np.unique(x):
+        held = x >= level
+        if 2 <= held.sum() <= len(x) / 3 and x.max() >= FURTHER * x[~held].max():
+            return held
+    return None
+
+
+def _folds(cluster: np.ndarray, folds: int, seed: int) -> np.ndarray | None:
+    count = int(cluster.max()) + 1
+    if isinstance(folds, bool) or folds < 2:
+        raise AnalysisError(f"folds = {folds!r}: must be at least 2; {FOLDS} is usual")
+    if count < 3:
+        return None
+    return (np.random.default_rng(seed).permutation(count) % folds)[cluster]
+
+
+def _errors(
+    found: Fit, groups: np.ndarray | None, held: np.ndarray | None, space: str, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the rows (n,) when their fold, and when the end, was held out; nan where it was not.
+    Hold-outs are weights over one table, solved as one batch from the optimum."""
+    problem = found.problem
+    sets = [groups == g for g in np.unique(groups)] if groups is not None else []
+    sets += [held] if held is not None else []
+    weights = problem.w * ~np.array(sets)
+    ends, *_ = solved(
+        problem, solve(problem), len(sets), lambda which: (problem.y, weights[which]), check=len(sets)
+    )
+    values = problem.values(problem.parameters(problem.shift(ends, 1.0)))
+    with np.errstate(all="ignore"):
+        relative, plain = values / problem.target - 1, values - problem.target
+        error = {"log": relative, "raw": plain, "log1p": np.log1p(values) - np.log1p(problem.target)}[space]
+    near, far = np.full(len(problem.target), np.nan), np.full(len(problem.target), np.nan)
+    for i, out in enumerate(sets):
+        place = far if held is not None and i == len(sets) - 1 else near
+        place[out] = error[i, out]
+    return near, far
+
+
+def _row(found: Fit, space: str, near: np.ndarray, far: np.ndarray) -> dict[str, Any]:
+    known = found.problem.free.sum()
+    row = {"law": found.law.name, "free": int(known), "status": found.status["code"]}
+    scales = {"within": found.residuals, "near": near[np.isfinite(near)], "far": far[np.isfinite(far)]}
+    row |= {name: float(np.sqrt(np.mean(x**2))) if len(x) else np.nan for name, x in scales.items()}
+    return row | {"bias": float(np.mean(scales["far"])) if len(scales["far"]) else np.nan}
+
+
+def _ranked(
+    rows: list[dict[str, Any]],
+    errors: dict[str, tuple[np.ndarray, np.ndarray]],
+    cluster: np.ndarray,
+    held: np.ndarray | None,
+    ranked: str,
+    level: float,
+) -> pd.DataFrame:
+    frame: Any = pd.DataFrame(rows).sort_values(ranked, kind="stable", ignore_index=True)
+    for i, which in enumerate(("near", "far")):
+        best = (
+            errors[str(frame["law"].iloc[int(np.argmin(frame[which]))])][i]
+            if frame[which].notna().all()
+            else None
+        )
+        gaps = [_gap(errors[name][i], best, cluster, level) if best is not None else (np.nan,) * 3
+                for name in frame["law"]]  # fmt: skip
+        frame[[f"{which}_gap", f"{which}_low", f"{which}_high"]] = np.array(gaps)
+    return frame
+
+
+def _gap(here: np.ndarray, best: np.ndarray, cluster: np.ndarray, level: float) -> tuple[float, float, float]:
+    """Mean square error over the best one's, minus 1, with its interval: squares paired by run and summed
+    over clusters, t of their number."""
+    rows = np.isfinite(here) & np.isfinite(best)
+    _, index = np.unique(cluster[rows], return_inverse=True)
+    more = np.bincount(index, here[rows] ** 2 - best[rows] ** 2)
+    scale, count = max(float((best[rows] ** 2).sum()), 1e-300), len(more)
+    if count < 2:
+        return float(more.sum() / scale), -1.0, np.inf
+    reach = stats.t.ppf(0.5 + level / 2, count - 1) * float(np.sqrt(count) * np.std(more, ddof=1))
+    low, middle, high = (float(more.sum() + side * reach) / scale for side in (-1, 0, 1))
+    return middle, max(low, -1.0), high

@@ -1,0 +1,184 @@
+"""Hyperparameters: basins with their optima, the laws through optima, and the critical batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.basins import Basins
+from analysis.criticalbatch import CRITICAL, CriticalBatch
+from analysis.figures import style
+from analysis.optima import SHORT
+from analysis.result import Fit
+from analysis.text import count
+
+ACROSS = 6  # cells a row
+SHOWN = 0.04  # relative loss above the best, up to which runs are drawn
+NAMES = {"lr": "Learning rate", "batch": "Batch", CRITICAL: "Critical batch", "params": "Parameters N",
+         "tokens": "Training tokens D", "target_loss": "Loss reached"}  # fmt: skip
+STAR: Any = {"ms": 9, "color": style.ACCENT, "mec": "white", "mew": 0.5, "zorder": 4}
+LETTERS = {"lr": r"\eta^*", "batch": "B^*", CRITICAL: r"B_\mathrm{crit}"}
+
+
+def basins_over(basins: Basins, tuned: str = "lr") -> Figure:
+    """A panel per cell: loss above the best run against ``tuned`` (lr or batch), runs coloured by the other,
+    the quadratic with the other at its best, the optimum with its standard error. Panels without an optimum
+    say why; one at the end of the sweep is hollow."""
+    basins._law(tuned)
+    other = next((name for name in basins.columns if name != tuned), None)
+    rows = int(np.ceil(len(basins.cells) / ACROSS))
+    with style.look():
+        figure = style.canvas(0.5 + 1.35 * rows)
+        grid = figure.subplots(rows, min(ACROSS, len(basins.cells)), sharex=True, sharey=True, squeeze=False)
+        shades = style.Shades(basins.runs[other]) if other else None
+        for axes, (i, cell) in zip(grid.flat, basins.cells.iterrows(), strict=False):
+            _cell(axes, basins, int(str(i)), cell, tuned, shades, other)
+        for axes in grid.flat[len(basins.cells) :]:
+            axes.set_visible(False)
+        _ticks(grid, len(basins.cells))
+        style.log_x(grid[0, 0], basins.runs[tuned], style.power)
+        grid[0, 0].xaxis.set_major_locator(ticker.LogLocator())
+        grid[0, 0].set_ylim(-0.06 * 100 * SHOWN, 100 * SHOWN)
+        figure.supxlabel(NAMES[tuned], fontsize=9.5)
+        figure.supylabel("Loss above the best run (%)", fontsize=9.5)
+        if shades is not None and other is not None:
+            shades.explain(figure, grid.ravel().tolist(), NAMES[other], _form(other))
+        return style.finish(figure)
+
+
+def _ticks(grid: Any, shown: int) -> None:
+    """Tick labels of x under the lowest panel of each column, also where the last row is not full."""
+    columns = grid.shape[1]
+    for k in range(max(shown - columns, 0), shown):
+        grid.flat[k].tick_params(labelbottom=True)
+
+
+def _cell(
+    axes: Axes, basins: Basins, i: int, cell: Any, tuned: str, shades: style.Shades | None, other: str | None
+) -> None:
+    runs = basins.runs[basins.runs["cell"] == i]
+    above = 100 * (runs["loss"] / cell["best"] - 1)
+    near = (above <= 100 * SHOWN).to_numpy()
+    colours: Any = [shades(v) for v in runs[other][near]] if shades is not None and other else style.INK
+    axes.scatter(runs[tuned][near], above[near], s=9, c=colours, linewidth=0, zorder=2)
+    title = ", ".join(f"{count(cell[x]) if not isinstance(cell[x], str) else cell[x]}" for x in basins.by)
+    axes.set_title(title, fontsize=8, pad=3)
+    if np.isfinite(cell["loss"]):
+        x, se = cell[tuned], cell[f"{tuned}_se"]
+        level = 100 * (cell["loss"] / cell["best"] - 1)
+        at = list(basins.columns).index(tuned)
+        if np.isfinite(basins.hessians[i]).all():
+            bend = 1 / np.linalg.inv(np.array(basins.hessians[i]))[at, at]
+            reach = np.geomspace(cell[f"{tuned}_from"], cell[f"{tuned}_to"], 200)
+            curve = cell["loss"] * np.exp(0.5 * bend * np.log(reach / x) ** 2) / cell["best"] - 1
+            axes.plot(reach, 100 * curve, color=style.INK, lw=1.0, zorder=3)
+        if np.isfinite(se):
+            axes.plot([x * np.exp(-se), x * np.exp(se)], [level] * 2, color=style.ACCENT, lw=1.4, zorder=4)
+        inside = cell["verdict"] == "interior"
+        face = style.ACCENT if inside else "white"
+        axes.plot(x, level, "*", ms=8, color=face, mec="white" if inside else style.ACCENT, mew=0.6, zorder=5)
+    if cell["verdict"] != "interior":
+        axes.text(0.5, 0.93, cell["verdict"], transform=axes.transAxes, ha="center", va="top", fontsize=7.5,
+                  color=style.ACCENT)  # fmt: skip
+
+
+def hyperparameter_laws(basins: Basins) -> Figure:
+    """Optima against each input of their laws, the other inputs moved to their median along the law; bars are
+    standard errors of the first stage, the line and band the law with its interval. Optima at the end of a
+    sweep are hollow; those without a value are not drawn."""
+    panels = [(name, law, x) for name, law in basins.laws.items() for x in law.law.inputs]
+    with style.look():
+        figure = style.canvas(2.9, style.WIDTH if len(panels) > 1 else 4.0)
+        for axes, (name, law, x) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+        ):
+            inside = (basins.cells["verdict"] == "interior").to_numpy()
+            _against(axes, basins.cells, name, law, x, inside)
+        return style.finish(figure)
+
+
+def _against(axes: Axes, cells: pd.DataFrame, name: str, law: Fit, x: str, inside: np.ndarray) -> None:
+    there = cells[name].notna().to_numpy(bool)
+    middle = {o: float(np.exp(np.log(cells[o]).median())) for o in law.law.inputs if o != x}
+    at, y = cells[x].to_numpy(float), cells[name].to_numpy(float)
+    values = [y[there]]
+    if law.usable:
+        y = y * np.prod([(cells[o] / v) ** law.solution[f"e_{o}"] for o, v in middle.items()], axis=0)
+        line = np.geomspace(at.min() / 1.15, at.max() * 1.15, 60)
+        found = law.predict({x: line, **{o: np.full(60, v) for o, v in middle.items()}})
+        axes.fill_between(line, found["low"], found["high"], color=style.MUTED, alpha=0.25, lw=0, zorder=1)
+        power = -law.solution[f"e_{x}"]
+        label = rf"${SHORT.get(x, 'x')}^{{{power:.2f}}}$, {law.level:.0%}"
+        axes.plot(line, found["loss"], color=style.INK, lw=1.2, zorder=2, label=label)
+        values += [found["low"], found["high"], y[there]]
+    se = cells.get(f"{name}_se", pd.Series(np.nan, cells.index)).fillna(0).to_numpy(float)
+    bars = np.stack([y - y * np.exp(-se), y * np.exp(se) - y])
+    for chosen, face, what in (
+        (there & inside, style.ACCENT, None),
+        (there & ~inside, "white", "end of the sweep"),
+    ):
+        if chosen.any():
+            axes.errorbar(at[chosen], y[chosen], bars[:, chosen], fmt="o", ms=4.5, color=style.ACCENT,
+                          mfc=face, mew=0.8, elinewidth=0.8, zorder=3, label=what)  # fmt: skip
+    style.log_x(axes, at, _form(x))
+    if at.max() < 3 * at.min():
+        style.plain(axes.xaxis, *axes.get_xlim())
+    everything = np.concatenate(values)
+    axes.set_yscale("log")
+    axes.set_ylim(np.nanmin(everything) / 1.2, np.nanmax(everything) * 1.3)
+    style.numbers(axes.yaxis, axes.get_ylim(), _form(name))
+    held = ", ".join(f"${SHORT.get(o, o)}$ = {_form(o)(v)}" for o, v in middle.items())
+    axes.set(xlabel=NAMES.get(x, x), ylabel=f"Best {NAMES[name].lower()} ${LETTERS[name]}$")
+    if name == CRITICAL:
+        axes.set_ylabel(f"Critical batch ${LETTERS[name]}$")
+    axes.set_title(f"at {held}" if held else "")
+    axes.legend(loc="best")
+
+
+def critical_batch(found: CriticalBatch) -> Figure:
+    """Steps against examples that reach each loss, with its hyperbola (McCandlish et al. 2018, eq. 2.11) and
+    its corner at the critical batch, twice the least of both; right: the critical batch along its law."""
+    law, cells = found.law, found.cells
+    sequence = len(found.by) == 1 and pd.api.types.is_numeric_dtype(cells[found.by[0]])
+    keys = cells[found.by[0]].to_numpy(float) if sequence else np.arange(1.0, len(cells) + 1)
+    with style.look():
+        figure = style.canvas(3.4)
+        axes = figure.subplots(1, 2, width_ratios=(1.3, 1)) if law is not None else [figure.add_subplot()]
+        shades = style.Shades(keys)
+        _hyperbolas(axes[0], found, [shades(key) for key in keys])
+        if law is not None:
+            _against(axes[1], cells, CRITICAL, law, law.law.inputs[0], np.ones(len(cells), bool))
+        if len(keys) > 1 and sequence:
+            name = found.by[0]
+            shades.explain(figure, list(axes), NAMES.get(name, name), _form(name))
+        return style.finish(figure)
+
+
+def _hyperbolas(axes: Axes, found: CriticalBatch, colours: list[Any]) -> None:
+    steps, examples = [], []
+    for cell, fit, colour in zip(found.cells.to_dict("records"), found.fits, colours, strict=True):
+        b, s = np.array(fit.data["B"]), np.array(fit.data["L"])
+        steps, examples = [*steps, *s], [*examples, *(b * s)]
+        axes.plot(b * s, s, "o", ms=4, color=colour, mec="white", mew=0.3, zorder=3)
+        if fit.usable:
+            grid = np.geomspace(b.min() / 3, b.max() * 3, 200)
+            curve = fit.law.values(fit.solution, {"B": grid})
+            axes.plot(grid * curve, curve, lw=1.1, color=colour, zorder=2)
+        if cell["verdict"] == "yes":
+            axes.plot(2 * cell["Emin"], 2 * cell["Smin"], "*", **STAR)
+    axes.plot([], [], "*", label=r"$B = B_\mathrm{crit}$", **STAR)
+    axes.legend(loc="upper left")
+    style.log_x(axes, examples, style.power)
+    axes.set_yscale("log")
+    axes.set_ylim(min(steps) / 1.5, max(steps) * 1.8)
+    style.numbers(axes.yaxis, axes.get_ylim(), count)
+    axes.set(xlabel="Examples $E = B S$, in units of the batch", ylabel="Steps $S$")
+
+
+def _form(column: str) -> Any:
+    return count if column in ("params", "tokens", "batch", CRITICAL) else "{:g}".format

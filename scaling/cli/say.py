@@ -1,0 +1,21 @@
+"""What the command prints: data on standard output, remarks on standard error."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import Any
+
+
+def data(value: Any) -> None:
+    """One JSON object."""
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def next_command(*command: object) -> None:
+    print(f"\nnext: {shlex.join(['scaling', *map(str, command)])}")
