@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         backtest,
         basins,
         criticalbatch,
+        envelope,
         estimators,
         figures,
         findings,
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
     from analysis.curvelaws import CURVE_LAWS
+    from analysis.downstream import TwoStep, twostep
     from analysis.errors import AnalysisError
+    from analysis.estimated import Estimate
     from analysis.estimators import estimate
     from analysis.fitting import fit
     from analysis.laws import Law
+    from analysis.multipliers import Multipliers, multiplier
     from analysis.result import Fit
     from analysis.shipped import LAWS, bnsl, precision
     from analysis.tables import after, import_table, load, select
@@ -39,9 +43,12 @@ _HOME = {
     "CURVE_LAWS": "curvelaws",
     "Comparison": "comparison",
     "CurveLaw": "curvelaw",
+    "Estimate": "estimated",
     "Fit": "result",
     "LAWS": "shipped",
     "Law": "laws",
+    "Multipliers": "multipliers",
+    "TwoStep": "downstream",
     "after": "tables",
     "bnsl": "shipped",
     "compare": "comparison",
@@ -49,13 +56,16 @@ _HOME = {
     "fit": "fitting",
     "import_table": "tables",
     "load": "tables",
+    "multiplier": "multipliers",
     "precision": "shipped",
     "select": "tables",
+    "twostep": "downstream",
 }
 _MODULES = (
     "backtest",
     "basins",
     "criticalbatch",
+    "envelope",
     "estimators",
     "figures",
     "findings",
@@ -72,14 +82,18 @@ __all__ = [
     "AnalysisError",
     "Comparison",
     "CurveLaw",
+    "Estimate",
     "Fit",
     "Law",
+    "Multipliers",
+    "TwoStep",
     "after",
     "backtest",
     "basins",
     "bnsl",
     "compare",
     "criticalbatch",
+    "envelope",
     "estimate",
     "estimators",
     "figures",
@@ -90,10 +104,12 @@ __all__ = [
     "isoflop",
     "ledger",
     "load",
+    "multiplier",
     "precision",
     "report",
     "schedules",
     "select",
+    "twostep",
 ]
 
 

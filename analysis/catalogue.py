@@ -63,6 +63,26 @@ ESTIMATORS: dict[str, Entry] = {
             "the runs nearest the frontier are optimal, not lucky",
             "analysis.estimate('hull', table)",
         ),
+        Entry(
+            "basins", "estimator", "lr*(N, D), B*(D): optima of each cell, then power laws through them",
+            ("params", "tokens", "learning_rate", "batch_tokens", "loss"),
+            "Li et al. 2025, arXiv:2503.04715",
+            "log loss is a parabola in log learning rate and log batch near its least; sweeps reach past it",
+            "analysis.basins.find(table)",
+        ),
+        Entry(
+            "criticalbatch", "estimator", "(S / Smin - 1) (E / Emin - 1) = 1, critical batch Emin / Smin",
+            ("batch_tokens", "steps", "target_loss"),
+            "McCandlish et al. 2018, arXiv:1812.06162, eq. 2.11",
+            "each batch has its best learning rate; steps are those to reach target_loss",
+            "analysis.criticalbatch.find(table)",
+        ),
+        Entry(
+            "envelope", "estimator", "N* ~ C^a, D* ~ C^b along the lowest of all training curves",
+            (*RUNS, "run"), "Hoffmann et al. 2022, arXiv:2203.15556, approach 1",
+            "a checkpoint is as good as a run that ends there",
+            "analysis.estimate('envelope', table)",
+        ),
     )
 }  # fmt: skip
 

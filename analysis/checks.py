@@ -201,6 +201,14 @@ def row_names(frame: Any) -> list[str]:
     ]
 
 
+class LeftOut(tuple[dict[str, str], ...]):
+    """Rows left out, as ``{row, reason}``: what pandas copies deeply with a frame, at every step, but need
+    not."""
+
+    def __deepcopy__(self, memo: Any) -> LeftOut:
+        return self
+
+
 def divide(frame: Any, reasons: np.ndarray) -> tuple[Any, list[dict[str, str]]]:
     """The rows without a reason to leave them out, and the others as ``{row, reason}``."""
     out = reasons != ""

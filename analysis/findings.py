@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -172,10 +172,10 @@ def write(findings: Findings, source: Path, folder: Path) -> tuple[Path, ...]:
     law.parent.mkdir(parents=True, exist_ok=True)
     write_whole(law, findings.fit.to_json())
     write_whole(summary, findings.text + "\n")
-    return (law, summary, *draw(findings, source, folder / "figures"))
+    return (law, summary, *draw(findings, source, folder / "figures").paths)
 
 
-def draw(findings: Findings, source: Path, out: Path) -> Sequence[Path]:
+def draw(findings: Findings, source: Path, out: Path) -> figures.Drawn:
     """Every figure that the findings and the curves beside their table can feed."""
     file = (source if source.is_dir() else source.parent) / "curves.parquet"
     curves = pd.read_parquet(file) if file.exists() else None

@@ -176,7 +176,7 @@ class Formula:
     def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
         value, gradient, hessian, scale, *_ = self._call(u, y, w)
         finite = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
-        gradient, scale = np.nan_to_num(gradient), np.nan_to_num(scale)
+        gradient, scale = np.nan_to_num(gradient), np.nan_to_num(scale, posinf=1e300)  # room for a sum
         return np.where(finite, value, np.inf), gradient, np.nan_to_num(hessian), scale
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:

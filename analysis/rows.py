@@ -61,15 +61,13 @@ def prepare(
         x if x is None or x in table.columns else of_file.get(x, x)
         for x in (target, weights, groups, cluster)
     )
-    wanted = "".join(x for x in law.inputs if x in ("N", "D", "C"))
+    inputs = [x for x in law.inputs if x != "M" or "M" not in table.columns]
+    wanted = "".join({"M": "ND"}.get(x, x) for x in inputs if x in ("N", "D", "C", "M"))
     wanted += "L" if target == "loss" and least == 0 else ""
     frame: Any
     frame, excluded = select(table, roles, convention=convention, where=where, needs=wanted)
-    if "M" in law.inputs and "M" not in frame.columns and {"N", "D"} <= set(frame.columns):
-        with np.errstate(all="ignore"):  # rows that this makes no number of are left out by name
-            frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
     options = {"weights": weights, "groups": groups, "cluster": cluster, "target": target}
-    needs = sources([*law.inputs, *(["L"] if target == "loss" else [])], convention)
+    needs = sources([*inputs, *(["L"] if target == "loss" else [])], convention)
     if problems := _absent(law, frame, table, needs, options):
         raise AnalysisError(problems)
     unread = "stated" not in table.attrs and not set(table.columns) >= OURS  # by `load`, which refuses
@@ -78,12 +76,14 @@ def prepare(
         frame.attrs["notes"] = [*frame.attrs["notes"], *odd]
     if "L" not in wanted:
         frame["L"] = frame[target]
+    if "M" in inputs:
+        with np.errstate(all="ignore"):  # rows that this makes no number of are left out by name
+            frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
     above = {x: 0.0 for x in law.inputs if x in "NDC" or law.terms} | {"L": least}
     weighed = [weights] if weights else []
     numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
-    bad = _bad(
-        frame, numbers, above | dict.fromkeys(weighed, 0.0), [x for x in (groups, cluster) if x is not None]
-    )
+    above |= dict.fromkeys(weighed, 0.0)
+    bad = _bad(frame, numbers, above, [x for x in (groups, cluster) if x is not None])
     asked = [*([] if "L" in wanted else [target]), *weighed]
     useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
     if useless:

@@ -9,6 +9,7 @@ D tokens, C training FLOPs, L loss.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,17 @@ import numpy as np
 import pandas as pd
 
 from analysis import files
-from analysis.checks import REQUIRED, check, checkable, divide, finished, needed, positive
+from analysis.checks import (
+    REQUIRED,
+    LeftOut,
+    check,
+    checkable,
+    divide,
+    finished,
+    needed,
+    positive,
+    row_names,  # noqa: F401  where others look for it
+)
 from analysis.columns import adopt, near
 from analysis.errors import AnalysisError
 from analysis.reading import KINDS, numbers, read, shown
@@ -54,8 +65,8 @@ def load(
     Fills ``flops`` as 6 params tokens (or ``tokens`` from it) and ``role`` as ``fit`` where missing.
 
     The index of a text file's frame, called ``line``, has line numbers; ``attrs["notes"]`` says what was read
-    as what and filled, ``attrs["left_out"]`` has the rows left out, ``{reason: rows}``. Raises AnalysisError
-    with every problem found, by file and line.
+    as what and filled, ``attrs["left_out"]`` has the rows left out, ``{row, reason}``; fits list them. Raises
+    AnalysisError with every problem found, by file and line.
     """
     path = Path(path)
     file = path / "runs.csv" if path.is_dir() else path
@@ -90,14 +101,14 @@ def load(
 
 
 def sources(inputs: Sequence[str], convention: str = "total") -> tuple[str, ...]:
-    """The columns that give these inputs of a law and L, its target; inputs but N, D, C are columns.
+    """The columns that give these inputs of a law and L, its target; M is D / N, others are columns.
     Raises AnalysisError."""
     if convention not in CONVENTIONS:
         raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
     size, per_token, _ = CONVENTIONS[convention]
     sizes = tuple(dict.fromkeys(("params", size)))
     cost = ("flops",) if per_token is None else (*sizes, "tokens")
-    found = {"N": sizes, "D": ("tokens",), "C": cost, "L": ("loss",)}
+    found = {"N": sizes, "D": ("tokens",), "C": cost, "L": ("loss",), "M": (*sizes, "tokens")}
     return tuple(dict.fromkeys(column for x in inputs for column in found.get(x, (x,))))
 
 
@@ -132,7 +143,8 @@ def import_table(
         raise AnalysisError(f"out = {str(out)!r}: cannot be written ({error.strerror or error})") from error
     file = source / "runs.csv" if source.is_dir() else source
     origin = f"{len(frame)} rows from {file}, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}"
-    left_out = [f"{len(rows)} rows left out: {why}" for why, rows in frame.attrs["left_out"].items()]
+    reasons = Counter(row["reason"] for row in frame.attrs["left_out"])
+    left_out = [f"{count} rows left out: {why}" for why, count in reasons.items()]
     return (origin, *left_out, *frame.attrs["notes"])
 
 
@@ -154,10 +166,7 @@ def _left(frame: Any, where: str | None, after: float | None, run: str | None, n
         why = " or ".join(dict.fromkeys(map(str, reasons)))
         raise AnalysisError(f"{name}: all {len(frame)} rows are left out ({why}); leave out fewer")
     frame, excluded = divide(frame, reasons)
-    listed = {why: [*rows] for why, rows in frame.attrs.get("left_out", {}).items()}
-    for item in excluded:
-        listed.setdefault(item["reason"], []).append(item["row"])
-    frame.attrs["left_out"] = {why: tuple(rows) for why, rows in listed.items()}
+    frame.attrs["left_out"] = LeftOut((*frame.attrs.get("left_out", ()), *excluded))
     return frame
 
 
@@ -205,7 +214,7 @@ def select(
     names = {"N": size, "D": "tokens", "C": "flops", "L": "loss"}
     given = {c: table[x] for x, c in names.items() if c not in table.columns and x in table.columns}
     frame: Any = _left(table.assign(**given), where, None, None, "table")
-    earlier = [{"row": r, "reason": why} for why, rows in frame.attrs["left_out"].items() for r in rows]
+    earlier = frame.attrs["left_out"]
     wanted = needed(frame, columns)
     strict = {"params", "tokens"} <= set(wanted)  # else what cannot be used is for the caller to name
     if strict and size not in frame.columns and size != "params":

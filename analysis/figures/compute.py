@@ -48,7 +48,7 @@ def loss_against_compute(table: pd.DataFrame, fit: Fit | None = None, *, convent
         style.log_x(axes, runs["C"], style.power)
         style.log_loss(axes, runs["L"])
         axes.set_xlabel(style.NAMES[convention][1])
-        axes.set_ylabel(style.LOSS)
+        axes.set_ylabel(style.loss(style.stated(table)))
         axes.legend(loc="best")
         shades.explain(figure, axes, style.NAMES[convention][0])
         return style.finish(figure)

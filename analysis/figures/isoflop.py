@@ -42,7 +42,7 @@ def isoflop_curves(isoflop: IsoFlop, fit: Fit | None = None) -> Figure:
         style.log_loss(left, np.concatenate([m.losses for m in shown]))
         low, high = left.get_ylim()
         left.set_ylim(low, high * (high / low) ** 0.12)  # room for the legend above the curves
-        left.set(xlabel=size, ylabel=style.LOSS)
+        left.set(xlabel=size, ylabel=style.loss(fit and fit.unit))
         left.set_title("Loss at equal compute")
         _sizes(right, isoflop, fit, shades)
         right.set_title("Best size")

@@ -8,15 +8,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.backtest import BackTest
-from analysis.figures.style import ACCENT, INK, LOSS, MUTED, NAMES, canvas, finish, log_x, look, power
+from analysis.figures.style import ACCENT, INK, MUTED, NAMES, canvas, finish, log_x, look, loss, power
 from analysis.forecasts import Trial
 from analysis.text import ORIGINS, count, number
 
 
-def forecast_and_outcome(trial: Trial, backtest: BackTest | None = None) -> Figure:
+def forecast_and_outcome(
+    trial: Trial, backtest: BackTest | None = None, *, unit: str | None = None
+) -> Figure:
     """Left (with a usable back-test): signed error of the law fitted below the largest budget, per run of
     that budget. Right: the forecast with its interval and its sensitivity to the offset, the naive baseline,
-    the outcome; the title says so where it was not frozen before."""
+    the outcome, in ``unit``; the title says so where it was not frozen before."""
     tested = backtest is not None and backtest.usable
     with look():
         figure = canvas(3.5, 7.2 if tested else 4.6)
@@ -25,7 +27,7 @@ def forecast_and_outcome(trial: Trial, backtest: BackTest | None = None) -> Figu
             _backtest(left, backtest)
         else:
             right = figure.add_subplot()
-        _forecast(right, trial)
+        _forecast(right, trial, unit)
         return finish(figure)
 
 
@@ -52,7 +54,7 @@ def _backtest(axes: Axes, test: BackTest) -> None:
     axes.legend(loc="upper left", borderaxespad=0.2)
 
 
-def _forecast(axes: Axes, trial: Trial) -> None:
+def _forecast(axes: Axes, trial: Trial, unit: str | None) -> None:
     forecast, score = trial.forecast, trial.score
     interval, rows = forecast.interval, forecast.sensitivity
     names, values = [f"law,\n{interval['level']:.0%} interval"], [forecast.prediction]
@@ -91,7 +93,7 @@ def _forecast(axes: Axes, trial: Trial) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_xticks(range(len(names)), names)
-    axes.set_ylabel(LOSS)
+    axes.set_ylabel(loss(unit))
     n, c = count(forecast.target["N"]), power(float(f"{forecast.target['C']:.2g}"))
     head = f"Forecast, {forecast.extrapolation:.2g}× beyond its fitted runs"
     if trial.origin != "frozen":

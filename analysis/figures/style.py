@@ -5,25 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.text import count
+from analysis.units import TOKEN
+
+if TYPE_CHECKING:
+    from analysis.result import Fit
 
 INK = "#222222"
 MUTED = "#8a8a8a"
 ACCENT = "#c23b22"  # the outcome, the optimum: readable against viridis in grey and with colour blindness
 MOST = 9  # sizes or budgets named in a legend; more get a colour bar
 WIDTH = 7.2  # inches, a two-column page
+WIDE = 4.0  # largest over smallest value, beyond which ticks are 1-2-5 or decades
+GREEK = ("alpha", "beta", "gamma", "delta", "eta")
 
 
 @contextmanager
@@ -55,7 +63,11 @@ class Shades:
         cut = mpl.colormaps["viridis"](np.linspace(0.0, 0.86, 256))
         self.cmap = ListedColormap(cut)
         low, high = self.levels[0], self.levels[-1]
-        self.norm = LogNorm(low, high if high > low else low * 1.01)
+        self.log = bool(low > 0)
+        if self.log:
+            self.norm: Any = LogNorm(low, high if high > low else low * 1.01)
+        else:
+            self.norm = Normalize(low, high if high > low else low + 1.0)
 
     def __call__(self, value: float) -> Any:
         return self.cmap(self.norm(value))
@@ -66,7 +78,8 @@ class Shades:
             bar = figure.colorbar(ScalarMappable(self.norm, self.cmap), ax=axes, pad=0.02, aspect=30)
             bar.set_label(title)
             bar.outline.set_visible(False)
-            numbers(bar.ax.yaxis, self.levels[[0, -1]], label)
+            if self.log:
+                numbers(bar.ax.yaxis, self.levels[[0, -1]], label)
             return
         handles = [
             Line2D([], [], marker="o", lw=1.4, ms=4.5, color=self(v), label=label(v)) for v in self.levels
@@ -85,6 +98,8 @@ def numbers(axis: Any, ends: Sequence[float] | np.ndarray, label: Any) -> None:
     """Round ticks 1-2-5 (or decades, for a wide range) on a logarithmic axis, with ``label``."""
     low, high = np.log10(ends[0]), np.log10(ends[-1])
     leads = (1, 2, 5) if high - low < 1.5 else (1, 3) if high - low < 2.4 else (1,)
+    if high - low < 0.9 and label is count:
+        leads = (1, 2, 3, 5, 7)
     decades = np.arange(np.floor(low) - 1, np.ceil(high) + 2)
     step = max(1, int(np.ceil((high - low) / 7)))
     if leads == (1,):
@@ -98,10 +113,10 @@ def numbers(axis: Any, ends: Sequence[float] | np.ndarray, label: Any) -> None:
 
 def log_x(axes: Axes, values: Sequence[float] | np.ndarray, label: Any, pad: float = 0.06) -> None:
     """A logarithmic x axis that spans ``values`` with some air."""
-    axes.set_xscale("log")
     low, high = float(np.min(values)), float(np.max(values))
     air = (high / low) ** pad if high > low else 1.2
-    axes.set_xlim(low / air, high * air)
+    axes.set_xlim(low / air, high * air)  # before the scale, which warns of limits that are one number
+    axes.set_xscale("log")
     numbers(axes.xaxis, (low, high), label)
 
 
@@ -109,8 +124,8 @@ def log_loss(axes: Axes, values: Sequence[float] | np.ndarray, pad: float = 0.06
     """A logarithmic loss axis with plain decimal ticks (loss spans far less than a decade)."""
     low, high = float(np.min(values)), float(np.max(values))
     air = (high / low) ** pad if high > low else 1.05
-    axes.set_yscale("log")
     axes.set_ylim(low / air, high * air)
+    axes.set_yscale("log")
     plain(axes.yaxis, low / air, high * air)
 
 
@@ -124,11 +139,61 @@ def plain(axis: Any, low: float, high: float) -> None:
     axis.set_minor_locator(ticker.NullLocator())
 
 
+def span(
+    axes: Axes, which: Literal["x", "y"], values: Any, *, log: bool, name: str = "", pad: float = 0.06
+) -> None:
+    """An axis of any quantity that spans ``values`` of column ``name`` with some air."""
+    low, high = float(np.min(values)), float(np.max(values))
+    axis, limits, scale = (
+        (axes.xaxis, axes.set_xlim, axes.set_xscale)
+        if which == "x"
+        else (axes.yaxis, axes.set_ylim, axes.set_yscale)
+    )
+    if log:
+        air = (high / low) ** pad if high > low else 1.2
+        limits(low / air, high * air)
+        scale("log")
+        wide = high / low > WIDE
+        numbers(axis, (low, high), label_of(name, values)) if wide else plain(axis, low / air, high * air)
+        return
+    air = pad * (high - low) or 0.1 * abs(high) or 1.0
+    limits(low - air, high + air)
+    axis.set_major_locator(ticker.MaxNLocator(6))
+    if high >= 1e4:
+        label = label_of(name, values)
+        axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: label(v) if v > 0 else f"{v:g}"))
+
+
+def logs(values: Any) -> bool:
+    """Whether a logarithmic axis shows ``values`` better."""
+    return bool(np.min(values) > 0 and np.max(values) > WIDE * np.min(values))
+
+
+def label_of(name: str, values: Any) -> Any:
+    """How the numbers of a column are written."""
+    small = np.min(values) > 0 and np.min(values) < 1e-3
+    return power if name == "C" or small or np.max(values) >= 1e15 else count
+
+
 def typeset(formula: str) -> str:
-    """A law's formula in mathtext: Greek exponents, raised."""
-    words = {"alpha": r"\alpha", "beta": r"\beta", "gamma": r"\gamma", "delta": r"\delta"}
-    raised = re.sub(r"\^(\w+)", lambda m: "^{" + words.get(m[1], m[1]) + "}", formula)
-    return f"${raised.replace(' / ', '/').replace(' ', chr(92) + ' ')}$"
+    """A sum of powers in mathtext: Greek exponents, raised; names of several letters upright. Any other
+    formula as it stands."""
+    if re.search(r"[^\w\s=+/^]|\^\W", formula):
+        return fill(words(formula), 90)
+
+    def name(match: re.Match[str]) -> str:
+        text = match[0]
+        if text in GREEK:
+            return "\\" + text
+        return text if len(text) == 1 else r"\mathrm{" + text.replace("_", r"\_") + "}"
+
+    spelt = re.sub(r"[^\W\d]\w*", name, re.sub(r"\^(\w+)", r"^{\1}", formula))
+    return f"${spelt.replace(' / ', '/').replace(' ', chr(92) + ' ')}$"
+
+
+def words(text: str) -> str:
+    """``text`` as it stands, also where a dollar sign would begin a formula."""
+    return text.replace("$", r"\$")
 
 
 def finish(figure: Figure) -> Figure:
@@ -142,4 +207,30 @@ NAMES = {
     "6nd": ("Parameters N", "Training compute C = 6ND (FLOPs)"),
     "kaplan": ("Body parameters N", "Training compute C = 6ND (FLOPs)"),
 }
-LOSS = "Loss (nats per token)"
+
+
+def loss(unit: str | None) -> str:
+    """The label of a loss in ``unit``; None: nobody said another than ours."""
+    return f"Loss ({unit or TOKEN})"
+
+
+def stated(table: pd.DataFrame) -> str | None:
+    """The unit of a table's losses, if somebody said it."""
+    return table.attrs.get("stated", {}).get("loss")
+
+
+def quantity(x: str, convention: str) -> str:
+    """The label of an input."""
+    size, compute = NAMES[convention]
+    return {"N": size, "D": "Training tokens D", "C": compute}.get(x) or words(x)
+
+
+def target(fit: Fit) -> str:
+    """The label of what was fitted."""
+    return loss(fit.unit) if fit.unit else words(str(fit.setup["target"]))
+
+
+def colours(labels: Sequence[str]) -> dict[str, Any]:
+    """A colour for each of few names."""
+    palette = "colorblind" if len(labels) <= 8 else "viridis"
+    return dict(zip(labels, sns.color_palette(palette, len(labels)), strict=True))

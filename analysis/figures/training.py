@@ -10,7 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.errors import AnalysisError
-from analysis.figures.style import ACCENT, INK, LOSS, NAMES, Shades, canvas, finish, log_loss, log_x, look
+from analysis.figures.style import (
+    ACCENT,
+    INK,
+    NAMES,
+    Shades,
+    canvas,
+    finish,
+    log_loss,
+    log_x,
+    look,
+    loss,
+    stated,
+)
 from analysis.tables import select
 from analysis.text import count
 
@@ -50,7 +62,7 @@ def training_curves(curves: pd.DataFrame, table: pd.DataFrame, *, convention: st
         y = np.concatenate([s[1] for s in seen] + [[e[1] for e in ends]])
         log_x(axes, x, count, pad=0.02)
         log_loss(axes, y)
-        axes.set(xlabel="Tokens seen", ylabel=LOSS)
+        axes.set(xlabel="Tokens seen", ylabel=loss(stated(table)))
         handles = [
             Line2D([], [], color=INK, lw=0.9, label="training loss, averaged"),
             Line2D([], [], color=INK, marker="o", ms=4, lw=0, label="evaluated loss at the end"),

@@ -102,10 +102,11 @@ def sensitivity(table: pd.DataFrame, replicates: pd.DataFrame) -> Iterator[str]:
             words = f"quadratic, {how['window']:.0%}" if "window" in how else "local quadratic"
             used = int((found.cells["verdict"] == "interior").sum())
             yield row(f"{loss}, {words}, {used} cells", exponents(found.laws))
-    for size in np.unique(table["params"]):
-        rest = table[table["params"] != size]
-        found = basins.find(rest, loss="smooth_loss", level=LEVEL)
-        yield row(f"smooth_loss, quadratic, 1%, without {size:.3g}", exponents(found.laws))
+    without = {f"{size:.3g} params": table["params"] == size for size in np.unique(table["params"])}
+    low = table.groupby(CELL)["batch_tokens"].transform("min")
+    for name, rows in {**without, "lower batches": low < low.median()}.items():
+        found = basins.find(table[~rows], loss="smooth_loss", level=LEVEL)
+        yield row(f"smooth_loss, quadratic, 1%, but {name}", exponents(found.laws))
 
 
 def row(name: str, found: Exponents) -> str:

@@ -17,7 +17,8 @@ from scaling import __version__
 from scaling.cli import fits, say
 from scaling.cli.compare import compare
 from scaling.cli.laws import laws
-from scaling.cli.options import Json, Table
+from scaling.cli.options import Json
+from scaling.cli.plots import plot
 from scaling.errors import UserError
 from scaling.outcomes import refusal
 
@@ -202,24 +203,7 @@ app.command("import")(fits.import_)
 app.command()(fits.fit)
 app.command()(compare)
 app.command()(laws)
-
-
-@app.command()
-def plot(
-    table: Table,
-    out: Annotated[
-        Path | None, typer.Option(help="folder of the figures; left out: beside the table")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Draw every figure that a table can feed."""
-    from scaling.study import plot_table
-
-    drawn = [str(path) for path in plot_table(table, out)]
-    if as_json:
-        return say.data({"figures": drawn})
-    print("\n".join(drawn))
-    return None
+app.command()(plot)
 
 
 @app.command()

@@ -195,7 +195,7 @@ def test_one_hyperparameter_and_other_columns(exact):
         ({"span": 0.0}, "span"),
         ({"tolerance": 0.0}, "tolerance"),
         ({"cluster": "seed"}, "cluster"),
-        ({"where": "params > 1e12"}, "no rows"),
+        ({"where": "params > 1e12"}, "left out"),
     ],
 )
 def test_bad_requests_are_named(exact, asked, message):

@@ -46,7 +46,9 @@ def test_size_or_tokens_follow_from_compute(table):
     np.testing.assert_allclose(found.predict(D=2e10, C=1.2e20)["loss"], whole)
     cost = table["params"] ** 0.9 * table["tokens"] * 50
     other = fit("chinchilla", table.assign(flops=cost), bootstrap=0)
-    np.testing.assert_allclose(other.predict(N=1e9, C=50 * 1e9**0.9 * 2e10)["loss"], whole, rtol=1e-6)
+    for given in ({"N": 1e9}, {"D": 2e10}):
+        found = other.predict(C=50 * 1e9**0.9 * 2e10, **given)
+        np.testing.assert_allclose(found["loss"], whole, rtol=1e-6)
     six = fit("chinchilla", table.assign(flops=cost), convention="6nd", bootstrap=0)
     np.testing.assert_allclose(six.predict(N=1e9, C=1.2e20)["loss"], whole, rtol=1e-6)
 

@@ -17,6 +17,10 @@ def test_a_law_of_one_input_needs_no_other_column(law, column):
     assert found.params["alpha"] == pytest.approx(0.1, rel=1e-5)
     junk = pd.DataFrame({column: X, "loss": 30 * X**-0.1, "params": "unknown"})
     assert fit(law, junk, bootstrap=0).solution == found.solution
+    typo = junk.astype({column: object})
+    typo.loc[5, column] = "12M"
+    (left_out,) = prepare(LAWS[law], typo).excluded
+    assert left_out["row"] == "row 5" and "= 12M is not finite and positive" in left_out["reason"]
 
 
 def test_compute_is_taken_as_given_and_filled_where_it_is_not():

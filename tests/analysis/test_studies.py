@@ -172,11 +172,12 @@ def test_figures_are_drawn_and_change_no_settings(tmp_path, study, parts, foreca
     )
     before = dict(mpl.rcParams)
     trial = Trial(forecast, "frozen", forecasts.score(forecast, 2.2))
-    paths = draw_all(study, curves, fitted, minima, trial, tmp_path, backtest=tested)
-    assert {p.stem for p in paths} == {
+    drawn = draw_all(study, curves, fitted, minima, trial, tmp_path, backtest=tested)
+    assert not drawn.skipped
+    assert {p.stem for p in drawn.paths} == {
         "loss_against_compute", "isoflop", "fit_and_residuals", "training_curves", "forecast_and_outcome"
     }  # fmt: skip
-    assert all(p.stat().st_size > 20_000 for p in paths)
+    assert all(p.stat().st_size > 20_000 for p in drawn.paths)
     assert dict(mpl.rcParams) == before
 
 
@@ -184,5 +185,7 @@ def test_figures_of_a_table_that_determines_nothing(tmp_path, study):
     from analysis.figures import draw_all
 
     one = study[study["width"] == 24]
-    paths = draw_all(one, None, fit("chinchilla", one), isoflop.minima(one), None, tmp_path)
-    assert {p.stem for p in paths} == {"loss_against_compute", "isoflop"}
+    drawn = draw_all(one, None, fit("chinchilla", one), isoflop.minima(one), None, tmp_path)
+    assert {p.stem for p in drawn.paths} == {"loss_against_compute", "isoflop"}
+    assert set(drawn.skipped) == {"fit_and_residuals", "training_curves", "forecast_and_outcome"}
+    assert "distinct" in drawn.skipped["fit_and_residuals"]

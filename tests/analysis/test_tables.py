@@ -139,7 +139,7 @@ def test_columns_in_the_wild(tmp_path):
     path = write(tmp_path, csv("N,Train Tokens,valLoss,L2,lr", [(*row, 1, 3e-4) for row in ROWS]))
     frame = load(path, where="lr < 1 and N > 2e7")
     assert frame["params"].tolist() == [1e8, 1e9] and frame["learning_rate"].tolist() == [3e-4] * 2
-    assert frame.attrs["left_out"] == {"where: lr < 1 and N > 20000000": ("line 2",)}
+    assert frame.attrs["left_out"] == ({"row": "line 2", "reason": "where: lr < 1 and N > 20000000"},)
     assert (
         "columns: params = 'N', tokens = 'Train Tokens', loss = 'valLoss', learning_rate = 'lr'"
         in frame.attrs["notes"]
@@ -341,9 +341,9 @@ def test_checkpoints_of_a_file(tmp_path):
     frame = load(path, after=0.2, run="run_id", where="tokens != empty")
     assert frame["tokens"].tolist() == [5e8, 1e9] * 2
     early = "in the first 0.2 of its run by tokens"
-    assert frame.attrs["left_out"] == {
-        early: ("a (line 2)", "b (line 5)"), "where: tokens != empty": ("c",)
-    }  # fmt: skip
+    assert [(row["row"], row["reason"]) for row in frame.attrs["left_out"]] == [
+        ("a (line 2)", early), ("b (line 5)", early), ("c", "where: tokens != empty")
+    ]  # fmt: skip
     _, excluded = select(frame, where="loss < 8.2")
     assert Counter(item["reason"] for item in excluded) == {
         early: 2, "where: tokens != empty": 1, "where: loss < 8.2": 2
@@ -402,6 +402,7 @@ def test_headings_are_not_believed_against_the_numbers(tmp_path):
     assert load(path, units={"params": "1"})["params"].tolist() == [1e7, 1e8, 1e9]
     odd = refused(write(tmp_path, csv("Model Size (m),tokens (mixed),loss")))
     assert "columns={'params': 'Model Size (m)'}" in odd and "columns={'tokens': 'tokens (mixed)'}" in odd
+    assert "'Model Size (nats)'" in refused(write(tmp_path, csv("Model Size (nats),tokens,loss")))
     two = refused(write(tmp_path, csv("N,params (B),tokens,loss", [(n, n, d, loss) for n, d, loss in ROWS])))
     assert "'N', 'params (B)' could all be 'params'" in two
 

@@ -1,0 +1,168 @@
+"""Estimates with their intervals, one row each; what is not identified in words, bounds as arrows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.errors import AnalysisError
+from analysis.figures import style
+from analysis.figures.residuals import usable
+from analysis.intervals import METHODS, replicate
+from analysis.multipliers import Multipliers
+from analysis.result import Fit
+from analysis.text import DERIVED, count, number
+
+OPEN = 0.3  # of a bound, shown on its open side
+
+
+@dataclass(frozen=True)
+class Row:
+    """An estimate; without one only the finite one of ``low, high`` holds, and the other side is open."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    colour: Any = style.INK
+
+    @property
+    def text(self) -> str:
+        if np.isnan(self.value):
+            return f"< {number(self.high)}" if np.isnan(self.low) else f"> {number(self.low)}"
+        ends = ["open" if np.isnan(v) else number(v) for v in (self.low, self.high)]
+        return f"{number(self.value)}  [{ends[0]}, {ends[1]}]"
+
+
+def intervals(fit: Fit, methods: Sequence[str] = (), *, replicates: int = 500, seed: int = 0) -> Figure:
+    """Every parameter with its interval, parameters of groups together; a bound is an arrow, what is not
+    identified is said below. ``methods`` (``profile``, or of :data:`analysis.intervals.METHODS`): the same
+    intervals by each of them, with so many ``replicates``. Raises AnalysisError."""
+    usable(fit)
+    unknown = [m for m in methods if m not in (*METHODS, "profile")]
+    if unknown:
+        raise AnalysisError(f"methods {', '.join(unknown)}: choose of {', '.join((*METHODS, 'profile'))}")
+    found = {fit.intervals["kind"]: fit.ci()} | {m: _again(fit, m, replicates, seed) for m in methods}
+    colours = style.colours(list(found)) if len(found) > 1 else {fit.intervals["kind"]: style.INK}
+    strips: dict[str, list[Row]] = {}
+    for name in fit.identified:
+        for method, table in ((m, t) for m, t in found.items() if name in t.index):
+            value, low, high = (float(table.loc[name, c]) for c in ("estimate", "low", "high"))
+            if name not in fit.fixed and not np.isnan([value, low, high]).all():
+                row = Row(_named(name), value, low, high, colours[method])
+                strips.setdefault(name.partition("[")[0], []).append(row)
+    words = [f"{fit.level:.0%} intervals: {fit.intervals['method']}"] if len(found) == 1 else []
+    words += [f"fixed: {name} = {number(value)}" for name, value in fit.fixed.items()]
+    words += _unknown(fit)
+    with style.look():
+        title = f"{style.typeset(fit.law.formula)}\n{len(fit.data['L'])} runs, {fit.level:.0%} intervals"
+        figure = forest(list(strips.values()), title, words)
+        if len(found) > 1:
+            handles = [Line2D([], [], color=colours[m], marker="o", ms=4, label=m) for m in found]
+            figure.legend(handles=handles, loc="outside right upper", title="method", alignment="left")
+        return figure
+
+
+def multipliers(found: Multipliers) -> Figure:
+    """How many times as much each group needs, with intervals; the reference is the line at 1. A row for
+    each amount asked about, where that matters."""
+    drawn, words = [], [f"{found.level:.0%} intervals: {found.method}", *found.notes]
+    for row in found.frame.itertuples():
+        where = "" if found.constant else f", {found.of} = {style.label_of(found.of, row.at)(row.at)}"
+        ends = [np.nan if np.isinf(v) else v for v in (row.multiplier, row.low, row.high)]
+        if row.verdict == "no":
+            words.append(f"not identified: {row.group}{where}: {row.reason}")
+        else:
+            drawn.append(Row(style.words(str(row.group)) + where, *ends))
+    held = "".join(f", {x} = {count(v)}" for x, v in found.held.items())
+    title = f"{found.of} needed for the loss of {style.words(found.reference)}, as a multiple of its own"
+    with style.look():
+        return forest([drawn] if drawn else [], title + held, words, mark=1.0)
+
+
+def _again(fit: Fit, method: str, count: int, seed: int) -> Any:
+    """``Fit.ci`` by another method."""
+    if method == "profile":
+        known = [n for n, found in fit.identified.items() if found["verdict"] != "no"]
+        free = [n for n, is_free in zip(fit.problem.names, fit.problem.free, strict=True) if is_free]
+        bounds = {n: fit.profile(n, seed=seed) for n in known if n in free}
+        table = fit.ci().loc[list(bounds)]  # a and b are no parameters: they have no profile
+        for side in ("low", "high"):
+            ends = [np.nan if (e := getattr(p, side)) is None else e for p in bounds.values()]
+            table[side] = np.where((table["verdict"] == "yes") | table[side].notna(), ends, np.nan)
+        return table
+    from analysis.solver import solve
+
+    found = replicate(fit.problem, solve(fit.problem), np.array(fit.data["cluster"]), "cluster",
+                      method=method, count=count, seed=seed)  # fmt: skip
+    draws, kept = tuple(map(tuple, found.u.tolist())), fit.intervals | {"degrees": found.degrees}
+    again = replace(fit, replicates=draws, intervals=kept)
+    return replace(again, intervals=kept | {"params": again._intervals_at(fit.level)}).ci()
+
+
+def _named(name: str) -> str:
+    base, _, group = name.partition("[")
+    shown = style.typeset(base) if base.isidentifier() else style.words(base)
+    words = f"   {style.typeset(DERIVED[name])}" if name in DERIVED else ""
+    return shown + (f"  {style.words(group[:-1])}" if group else "") + words
+
+
+def _unknown(fit: Fit) -> list[str]:
+    reasons: dict[str, list[str]] = {}
+    for name, found in fit.identified.items():
+        if found["verdict"] == "no" and name not in fit.fixed:
+            reasons.setdefault(found["reason"], []).append(name)
+    return [f"not identified: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def forest(
+    strips: Sequence[Sequence[Row]], title: str, words: Sequence[str], mark: float | None = None
+) -> Figure:
+    """A strip of rows with an axis of its own for each of ``strips``, and ``words`` below; with a
+    ``mark``, ratios beside a line there. Within :func:`style.look`."""
+    text = "\n".join(fill(style.words(w), 118) for w in words)
+    lines = text.count("\n") + 1
+    figure = style.canvas(0.5 + 0.17 * lines + sum(0.42 + 0.19 * len(rows) for rows in strips))
+    if strips:
+        ratios = [0.1 + len(rows) for rows in strips]
+        grid = figure.subplots(len(strips), 1, squeeze=False, height_ratios=ratios)
+        for axes, rows in zip(grid[:, 0], strips, strict=True):
+            _strip(axes, rows, mark)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9.5)
+    if text:
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=8, color=style.MUTED)
+    return figure
+
+
+def _strip(axes: Axes, rows: Sequence[Row], mark: float | None) -> None:
+    ends = np.array([[r.value, r.low, r.high] for r in rows])
+    finite = ends[np.isfinite(ends)]
+    room = [r.high - OPEN * abs(r.high) if np.isnan(r.low) else r.low + OPEN * abs(r.low) for r in rows
+            if np.isnan(r.value)]  # fmt: skip
+    finite = np.array([*finite, *room, *([] if mark is None else [mark])])
+    style.span(axes, "x", finite, log=mark is not None or style.logs(finite), pad=0.08)
+    if mark is not None:
+        axes.axvline(mark, color=style.MUTED, lw=1.0, ls="--", zorder=1)
+    left, right = axes.get_xlim()
+    names: dict[str, list[int]] = {}
+    for y, row in enumerate(rows):
+        names.setdefault(row.name, []).append(y)
+        low, high = (edge if np.isnan(v) else v for v, edge in ((row.low, left), (row.high, right)))
+        axes.plot([low, high], [y, y], "-", color=row.colour, lw=1.3, solid_capstyle="butt", zorder=2)
+        for v, edge, arrow in ((row.low, left, "<"), (row.high, right, ">")):
+            axes.plot(edge if np.isnan(v) else v, y, arrow if np.isnan(v) else "|", color=row.colour, ms=6,
+                      clip_on=False, zorder=3)  # fmt: skip
+        if not np.isnan(row.value):
+            axes.plot(row.value, y, "o", color=row.colour, ms=5, mec="white", mew=0.5, zorder=4)
+        axes.text(1.02, y, row.text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
+    axes.set_yticks([float(np.mean(at)) for at in names.values()], list(names))
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0, pad=8)
+    axes.spines[["top", "right", "left"]].set_visible(False)

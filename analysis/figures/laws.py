@@ -1,0 +1,231 @@
+"""Any law against its runs: what was measured over one input, a curve for each level of a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.allocation import Cost
+from analysis.errors import AnalysisError
+from analysis.figures import style
+from analysis.figures.residuals import leftovers, residual_panel, usable
+from analysis.problem import Loss
+from analysis.result import Fit
+
+LINES = 6  # curves drawn where there are more levels than a legend names
+PANELS = 6
+SAME = 0.02  # values that differ by less are one level, as sizes read off a plot
+POINTS = 60
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: ``values`` of every input but ``x`` where it is drawn, and the ``rows`` that it is near."""
+
+    level: float | None
+    values: dict[str, float]
+    rows: np.ndarray
+
+
+def law(fit: Fit, x: str | None = None, by: str | None = None) -> Figure:
+    """What was fitted against input ``x``: runs, the law, its confidence band, and residuals below; a curve
+    for every level of ``by`` (of some, where there are many).
+
+    Left out, ``x`` is D, or else the input with most levels, ``by`` the one with fewest. For a law in N and D
+    either may be C. Groups have a panel each; where one input is all there is, a colour. Other inputs that
+    vary along a curve are held at their median, and the runs are moved there along the law. Raises
+    AnalysisError.
+    """
+    usable(fit)
+    x, by = _chosen(fit, x, by)
+    at = {c: np.array(fit.data[c]) for c in (*fit.law.inputs, *({x, by or x} - set(fit.law.inputs)))}
+    labels, group = fit.setup["labels"], np.array(fit.data.get("group", np.zeros(len(at[x]))), int)
+    apart = by is not None and len(labels) > 1
+    most = np.argsort(-np.bincount(group), kind="stable")[:PANELS] if apart else [None]
+    with style.look():
+        across = min(len(most), 3)
+        down = -(-len(most) // across)
+        figure = style.canvas(1.2 + 3.2 * down)
+        ratios = (2.2, 1) * down
+        grid: Any = figure.subplots(
+            2 * down, across, squeeze=False, height_ratios=ratios, sharex=True, sharey="row"
+        )
+        shades = style.Shades(_levels(at[by])[0] if by else [1.0])
+        held = _held(fit, x, by, at, group)
+        drawn: list[np.ndarray] = []
+        for k, which in enumerate(most):
+            top, below = grid[2 * (k // across), k % across], grid[2 * (k // across) + 1, k % across]
+            rows = np.arange(len(group)) if which is None else np.flatnonzero(group == which)
+            drawn += _panel(top, below, fit, x, by, at, rows, group, shades, held)
+            if which is not None:
+                top.set_title(f"{fit.setup['groups']} = {style.words(labels[which])}")
+            if k % across == 0:
+                top.set_ylabel(style.target(fit))
+                below.set_ylabel(f"Residual{' (%)' if leftovers(fit)[2] else ''}")
+            below.set_xlabel(style.quantity(x, fit.convention) if k >= len(most) - across else "")
+        values, (left, sd, _) = np.concatenate(drawn), leftovers(fit)
+        log = bool(values.min() > 0) and (fit.unit is not None or fit.objective["kind"] != "raw-ls")
+        for top, below in zip(grid[::2].ravel(), grid[1::2].ravel(), strict=True):  # panels compare
+            style.span(top, "y", values, log=log)
+            style.span(below, "y", [*left, -sd, sd], log=False, pad=0.1)
+        for k in range(len(most), across * down):
+            for row in (2 * (k // across), 2 * (k // across) + 1):
+                grid[row, k % across].set_axis_off()
+        _title(figure, grid[0, 0], fit, held, len(labels) - len(most) if apart else 0, apart)
+        if by is not None and len(shades.levels) > 1:
+            shades.explain(
+                figure, grid, style.quantity(by, fit.convention), style.label_of(by, shades.levels)
+            )
+        elif len(labels) > 1:
+            grid[0, 0].legend(title=style.words(str(fit.setup["groups"])), alignment="left")
+        return style.finish(figure)
+
+
+def _title(figure: Figure, axes: Axes, fit: Fit, held: dict[str, float], left_out: int, apart: bool) -> None:
+    lines = [style.typeset(fit.law.formula), f"curves: the law, {fit.level:.0%} confidence band"]
+    if held:
+        where = ", ".join(f"{style.words(c)} = {style.label_of(c, v)(v)}" for c, v in held.items())
+        lines.append(f"runs moved along the law to {where}")
+    if left_out:
+        lines.append(f"{left_out} groups with fewer runs are not shown")
+    text = "\n".join([lines[0], "; ".join(lines[1:])])
+    if apart:
+        figure.suptitle(text, x=0.01, ha="left", fontsize=9.5)
+    else:
+        axes.set_title(text)
+
+
+def _chosen(fit: Fit, x: str | None, by: str | None) -> tuple[str, str | None]:
+    inputs = list(fit.law.inputs)
+    known = [*inputs, "C"] if set(inputs) == {"N", "D"} and fit.optimum else inputs
+    problems = [
+        f"{name} = {asked!r}: choose of {', '.join(known)}, inputs of law {fit.law.name!r}"
+        for name, asked in (("x", x), ("by", by))
+        if asked is not None and asked not in known
+    ]
+    if x is not None and x == by:
+        problems.append(f"by = {by!r}: is x already; choose another input, or leave it out")
+    if problems:
+        raise AnalysisError(problems)
+    count = {c: len(_levels(np.array(fit.data[c]))[0]) for c in known}
+    if x is None:
+        left = [c for c in reversed(inputs) if c != by]
+        x = "D" if "D" in left else max(left, key=lambda c: count[c], default=inputs[-1])
+    others = [c for c in inputs if c != x and (count[c] > 1 or x not in inputs)]
+    return x, by or min(others, key=lambda c: count[c], default=None)
+
+
+def _levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values, those of nearly the same size as one, and for each value which it is."""
+    order = np.argsort(values, kind="stable")
+    ranked = values[order]
+    near = np.abs(np.diff(ranked)) <= SAME * np.abs(ranked[1:])
+    index = np.empty(len(values), int)
+    index[order] = np.concatenate([[0], np.cumsum(~near)])
+    return np.array([np.median(values[index == i]) for i in range(index.max() + 1)]), index
+
+
+def _held(fit: Fit, x: str, by: str | None, at: dict[str, np.ndarray], group: np.ndarray) -> dict[str, float]:
+    """The inputs that vary along a curve, and the median where they are held."""
+    lines = [line for g in np.unique(group) for line in _lines(fit, x, by, at, np.flatnonzero(group == g))]
+    return {
+        c: _median(at[c])
+        for c in _others(fit, x, by)
+        if any(
+            (np.abs(at[c][line.rows] - line.values[c]) > SAME * abs(line.values[c])).any() for line in lines
+        )
+    }
+
+
+def _others(fit: Fit, x: str, by: str | None) -> list[str]:
+    derived = "C" in (x, by) and "C" not in fit.law.inputs  # N and D of each other, then
+    return [] if derived else [c for c in fit.law.inputs if c not in (x, by)]
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.quantile(values, 0.5, method="nearest"))
+
+
+def _lines(fit: Fit, x: str, by: str | None, at: dict[str, np.ndarray], rows: np.ndarray) -> list[Line]:
+    """The curves of one panel and group."""
+    if by is None:
+        parts: list[tuple[float | None, np.ndarray]] = [(None, rows)]
+    else:
+        levels, index = _levels(at[by][rows])
+        picks = np.arange(len(levels))
+        if len(levels) > style.MOST:
+            picks = np.unique(np.linspace(0, len(levels) - 1, LINES).round().astype(int))
+        nearest = np.abs(np.subtract.outer(index, picks)).argmin(axis=1)
+        parts = [(float(levels[p]), rows[nearest == i]) for i, p in enumerate(picks)]
+    others = _others(fit, x, by)
+    return [Line(level, {c: _median(at[c][r]) for c in others}, r) for level, r in parts]
+
+
+def _inputs(fit: Fit, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inputs of the law; of N, D and C two give the third."""
+    if "C" in given and "C" not in fit.law.inputs:
+        cost = Cost(**fit.optimum["cost"])
+        if "D" not in given:
+            given = {**given, "D": cost.tokens(given["N"], given["C"])}
+        elif "N" not in given:
+            given = {**given, "N": (given["C"] / (cost.kappa * given["D"])) ** (1 / cost.gamma)}
+    return {c: np.asarray(given[c], float) for c in fit.law.inputs}
+
+
+def _panel(
+    top: Axes, below: Axes, fit: Fit, x: str, by: str | None, at: dict[str, np.ndarray], rows: np.ndarray,
+    group: np.ndarray, shades: style.Shades, held: dict[str, float],
+) -> list[np.ndarray]:  # fmt: skip
+    """Draw, and return the values drawn."""
+    left, sd, _ = leftovers(fit)
+    groups, drawn = fit.setup["labels"], []
+    names = style.colours(groups) if by is None and len(groups) > 1 else {}
+    log_x = style.logs(at[x])
+    small: list[Any] = []
+    for g in np.unique(group[rows]):
+        for line in _lines(fit, x, by, at, rows[group[rows] == g]):
+            near = at[x][line.rows]
+            ends = near.min(), near.max()
+            grid = np.geomspace(*ends, POINTS) if log_x else np.linspace(*ends, POINTS)
+            which = {str(fit.setup["groups"]): [groups[g]] * POINTS} if groups else {}
+            others = {c: np.full(POINTS, v) for c, v in (line.values | held).items()}
+            if by is not None and line.level is not None:
+                others[by] = np.full(POINTS, line.level)
+            curve = fit.predict({**_inputs(fit, {x: grid, **others}), **which})
+            colour = names[groups[g]] if names else shades(line.level if by else 1.0)
+            how: Any = {"color": style.INK if by is None and not names else colour, "zorder": 2}
+            top.plot(grid, curve["loss"], lw=1.2, label=style.words(groups[g]) if names else None, **how)
+            top.fill_between(grid, curve["low"], curve["high"], alpha=0.15, lw=0, color=how["color"])
+            shown = _moved(fit, held, line.rows, at, int(g))
+            dots = [colour if by is None else shades(v) for v in at[by or x][line.rows]]
+            how = {"c": dots, "edgecolor": "white", "linewidth": 0.3, "zorder": 3}
+            top.scatter(near, shown, s=24, **how)
+            small.append((near, left[line.rows], dots))
+            drawn += [shown, curve["loss"].to_numpy()]
+    near, rest = (np.concatenate([s[i] for s in small]) for i in (0, 1))
+    how = {
+        "c": [c for s in small for c in s[2]],
+        "s": 16,
+        "edgecolor": "white",
+        "linewidth": 0.3,
+        "zorder": 3,
+    }
+    residual_panel(below, x, near, rest, sd, how)
+    style.span(below, "x", at[x], log=log_x, name=x)
+    return drawn
+
+
+def _moved(
+    fit: Fit, held: dict[str, float], rows: np.ndarray, at: dict[str, np.ndarray], g: int
+) -> np.ndarray:
+    """What was measured in ``rows``, changed as the law changes from the inputs there to those held."""
+    if not held:
+        return np.array(fit.data["L"])[rows]
+    there = {c: np.full(len(rows), held[c]) if c in held else at[c][rows] for c in fit.law.inputs}
+    params = np.array([[fit.solution[name] for name in fit.problem.names]])
+    space = Loss(space=fit.setup["space"])
+    return space.back(space.to(fit.problem.values(params, there, g)[0]) + fit.residuals[rows])

@@ -1,0 +1,65 @@
+"""``plot``: the figures of a study, or of a law."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.cli.call import call
+
+
+@pytest.fixture
+def table(tmp_path):
+    d = np.geomspace(1e8, 1e11, 8)
+    noise = np.exp(0.002 * np.array([1, -1, 2, 0, -2, 1, -1, 0]))
+    runs = pd.DataFrame({"N": 1e8, "tokens": d, "score": (1 + 400 / d**0.3) * noise})
+    runs.assign(loss=2 * runs["score"]).to_csv(tmp_path / "runs.csv", index=False)
+    return tmp_path / "runs.csv"
+
+
+def test_a_law_is_fitted_and_drawn(table):
+    asked = ("plot", table, "--law", "power-offset-tokens", "--where", "tokens > 1e8", "--column", "params=N")
+    done = call(*asked, "--fixed", "E=2", "--profile", "alpha")
+    folder = table.parent / "figures" / "power-offset-tokens"
+    names = ("law", "fit_and_residuals", "intervals", "profile_alpha")
+    assert done.stdout.splitlines()[:4] == [str(folder / f"{name}.png") for name in names]
+    assert all((folder / f"{name}.png").stat().st_size > 10_000 for name in names) and done.returncode == 0
+    again = done.stdout.splitlines()[-1].removeprefix("next: scaling ").replace("'tokens > 1e8'", "W").split()
+    assert again == ["fit", *map(str, asked[1:4]), "--where", "W", "--column", "params=N", "--fixed", "E=2"]
+
+
+def test_what_cannot_be_drawn_says_why(table):
+    done = call("plot", table, "--out", table.parent / "out", "--json")
+    found = json.loads(done.stdout)
+    assert [path.rpartition("/")[2] for path in found["figures"]] == [
+        "loss_against_compute.png",
+        "isoflop.png",
+    ]
+    assert found["skipped"]["fit_and_residuals"].startswith("1 distinct model size")
+    assert found["skipped"]["training_curves"] == "no curves.parquet beside the table"
+    done = call("plot", table, "--law", "chinchilla")
+    assert "not drawn: law, fit_and_residuals, intervals: 1 distinct model size" in done.stdout
+    assert done.stdout.endswith(f"next: scaling fit {table} --law chinchilla\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            ("--target", "score", "--profile", "E"),
+            ["--target: belongs to a law", "--profile: belongs to a law"],
+        ),
+        (("--law", "power-tokens", "--x", "N"), ["x = 'N': choose of D"]),
+        (
+            ("--law", "power-tokens", "--profile", "E"),
+            ["profile of 'E': choose a free parameter of A, alpha"],
+        ),
+        (("--law", "power-tokens", "--target", "nope"), ["column 'nope' is missing"]),
+        (("--law", "power-tokens", "--out", "FILE"), ["is a file"]),
+    ],
+)
+def test_bad_requests_end_with_a_message_and_exit_code_2(table, options, says):
+    done = call("plot", table, *(table if option == "FILE" else option for option in options))
+    assert done.returncode == 2 and all(text in done.stderr for text in says), done.stderr
+    assert not done.stdout and not (table.parent / "figures").exists()
