@@ -22,9 +22,11 @@ if TYPE_CHECKING:
         isoflop,
         ledger,
         report,
+        schedules,
     )
     from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
+    from analysis.curvelaws import CURVE_LAWS
     from analysis.downstream import TwoStep, twostep
     from analysis.errors import AnalysisError
     from analysis.estimated import Estimate
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AnalysisError": "errors",
+    "CURVE_LAWS": "curvelaws",
     "Comparison": "comparison",
     "CurveLaw": "curvelaw",
     "Estimate": "estimated",
@@ -70,9 +73,11 @@ _MODULES = (
     "isoflop",
     "ledger",
     "report",
+    "schedules",
 )
 
 __all__ = [
+    "CURVE_LAWS",
     "LAWS",
     "AnalysisError",
     "Comparison",
@@ -102,6 +107,7 @@ __all__ = [
     "multiplier",
     "precision",
     "report",
+    "schedules",
     "select",
     "twostep",
 ]

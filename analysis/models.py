@@ -147,7 +147,7 @@ class Formula:
     def __init__(self, problem: Problem):
         self.problem, self.loss = problem, problem.loss
         n, size = len(problem.target), len(problem.names)
-        self.batch = int(np.clip(WORK // (n * size), 1, 16))
+        self.batch = 2 if problem.law.heavy else int(np.clip(WORK // (n * size), 1, 16))
         group = np.zeros(n, int) if problem.group is None else problem.group
         self.rows = problem.position[group]
         self.inputs = tuple(np.asarray(problem.inputs[x], float) for x in problem.law.inputs)
@@ -155,7 +155,9 @@ class Formula:
     def _call(self, u: np.ndarray, y: np.ndarray, w: np.ndarray) -> list[np.ndarray]:
         law, size, shape = self.problem.law, self.batch, (len(u), len(self.problem.target))
         large = len(self.problem.target) * len(self.problem.names) ** 2 > LARGE
-        run = _compiled(law.function, law.names, law.inputs, tuple(self.problem.in_log.tolist()), large)
+        run = _compiled(
+            law.function, law.names, law.inputs, tuple(self.problem.in_log.tolist()), large, law.heavy
+        )
         whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
         shared = (self.rows, self.inputs, float(self.loss.delta), self.loss.raw, self.loss.added)
         with float64():
@@ -183,7 +185,12 @@ class Formula:
 
 @lru_cache(maxsize=64)
 def _compiled(
-    function: Any, names: tuple[str, ...], inputs: tuple[str, ...], in_log: tuple[bool, ...], large: bool
+    function: Any,
+    names: tuple[str, ...],
+    inputs: tuple[str, ...],
+    in_log: tuple[bool, ...],
+    large: bool,
+    heavy: bool,
 ) -> Any:
     """Objective, gradient, Hessian, scale, fitted values and Jacobian of a batch, in one compiled program."""
     import jax
@@ -201,10 +208,18 @@ def _compiled(
         def here(v: Any) -> Any:
             return law(v, rows, x, raw, added)
 
-        fitted, jacobian = here(u), jax.jacfwd(here)(u)
+        def slopes(v: Any) -> Any:
+            slope, value = jax.jacfwd(lambda v: (here(v),) * 2, has_aux=True)(v)
+            return slope, (slope, value)
+
+        if heavy:  # one pass for value and derivatives: XLA would not see that three do the same work
+            bent, (jacobian, fitted) = jax.jacfwd(slopes, has_aux=True)(u)
+        else:
+            bent, fitted, jacobian = None, here(u), jax.jacfwd(here)(u)
         r = y - fitted
         psi = jnp.clip(r, -delta, delta)
-        curved = jax.hessian(lambda v: (w * psi) @ here(v))(u)
+        weighted = w * psi
+        curved = jnp.tensordot(weighted, bent, 1) if heavy else jax.hessian(lambda v: weighted @ here(v))(u)
         inside = w * (jnp.abs(r) <= delta)
         hessian = jnp.einsum("n,np,nq->pq", inside, jacobian, jacobian) - curved
         value = (w * psi * (r - 0.5 * psi)).sum()

@@ -14,6 +14,7 @@ from analysis.backtest import BackTest
 from analysis.errors import AnalysisError
 from analysis.estimated import Estimate
 from analysis.figures.compute import loss_against_compute
+from analysis.figures.curves import curves_and_law
 from analysis.figures.envelope import loss_envelope
 from analysis.figures.forest import intervals, multipliers
 from analysis.figures.isoflop import isoflop_curves
@@ -32,6 +33,7 @@ from analysis.tables import select
 __all__ = [
     "Drawn",
     "accuracy_in_two_steps",
+    "curves_and_law",
     "draw_all",
     "draw_law",
     "fit_and_residuals",
