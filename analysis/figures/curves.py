@@ -31,7 +31,7 @@ def curves_and_law(
     curve: str = "curve",
     loss: str = "loss",
     heldout: Sequence[str] = (),
-    loss_name: str = style.LOSS,
+    loss_name: str = "Loss (nats per token)",
 ) -> Figure:
     """Three panels over updates, a colour for each curve of ``table`` (``curve``, step, ``loss``): measured
     dots and the law's line; residuals in percent; the learning rates. ``heldout``: curves that the fit has
