@@ -100,6 +100,7 @@ def fit(
     check_names(asked, problem)
     problem = _with_delta(asked, problem)
     solution = solve(problem)
+    _check_rows(problem, solution)
     if law.terms and all(name in solution.zero for name, base in zip(problem.names, problem.base, strict=True)
                          if base in law.linear and law.terms[base]):  # fmt: skip
         return _nothing(asked, problem, rows, *not_falling(asked, problem))
@@ -114,6 +115,23 @@ def _none_left(excluded: Sequence[Mapping[str, Any]]) -> str:
     """Why a table has no usable runs: the reasons, most frequent first, with how many rows each left out."""
     reasons = Counter(str(row["reason"]) for row in excluded).most_common(3)
     return "; ".join(["no usable runs", *(f"{number} rows: {reason}" for reason, number in reasons)])
+
+
+def _check_rows(problem: Problem, solution: Solution) -> None:
+    """Raises AnalysisError for a formula whose value at a row depends on which others there are."""
+    if problem.law.terms:
+        return
+    rows = np.random.default_rng(0).integers(
+        0, len(problem.target), len(problem.target)
+    )  # as many: no compiling
+    whole, drawn = (x.model.fitted(solution.u[None])[0] for x in (problem, problem.at(rows)))
+    if not np.allclose(whole[rows], drawn, rtol=1e-6, atol=1e-9 * np.abs(whole).max()):
+        i = int(np.argmax(np.abs(whole[rows] - drawn)))
+        raise AnalysisError(
+            f"law {problem.law.name!r} does not work row by row: with other rows beside it, one row's value "
+            f"changes from {whole[rows][i]:.6g} to {drawn[i]:.6g}; its function may use only what belongs to "
+            "a row (no sum, mean, maximum or order over an input)"
+        )
 
 
 def _with_delta(asked: Request, problem: Problem) -> Problem:

@@ -23,8 +23,16 @@ from scipy.stats import qmc
 
 from analysis.laws import ZERO
 from analysis.problem import Problem
-from analysis.robust import adjusted, hessian, root, sandwich, satterthwaite, usable
-from analysis.solver import Draw, Solution, linear_start, minimise
+from analysis.robust import (
+    adjusted,
+    hessian,
+    root,
+    sandwich,
+    satterthwaite,
+    usable,
+    whitened,
+)  # fmt: skip
+from analysis.solver import LARGE, Draw, Solution, linear_start, minimise, sampled
 
 METHODS = {
     "auto": "cluster with 30 clusters or more, else wild-cluster; without replicates cr2",
@@ -46,6 +54,7 @@ MANY = 30
 FEW = 8  # clusters, below which the width of an interval is itself a matter of luck
 CHECKED = 6  # replicates that are solved again from many starts
 STRAIGHT = 0.1  # standard deviation of a coordinate, beyond which a straight line leaves a curved valley
+FEWER = 2  # of a large table
 LOG2 = 8
 LINEAR = 2 * 2**LOG2  # draws of an analytic covariance
 WEBB = np.array([-np.sqrt(1.5), -1.0, -np.sqrt(0.5), np.sqrt(0.5), 1.0, np.sqrt(1.5)])
@@ -105,8 +114,14 @@ def replicate(
         ends = solution.u + size * rng.standard_normal((LINEAR, groups)) @ (ends - ends.mean(0))
         ends, words = _kept(problem, solution.u, ends), f"{words}, t({degrees})"
     else:
-        draw = _draw(problem, solution.u, cluster, kind, count, rng)
-        ends, agree, checked = solved(problem, solution, count, draw, check)
+        times = None
+        if kind == "cluster":
+            times = rng.multinomial(groups, np.full(groups, 1 / groups), size=count)
+        draw = _draw(problem, solution.u, cluster, kind, count, rng, times)
+        begin = None
+        if times is not None and n > LARGE:
+            begin = _one_step(problem, solution.u, cluster, times)
+        ends, agree, checked = solved(problem, solution, count, draw, check, begin)
         words = f"{METHODS[kind]} ({count} replicates, {units}), percentile, t({degrees})/z"
         if method == "auto" and groups < MANY:
             ends = _no_narrower(problem, solution.u, ends, rng)
@@ -124,13 +139,19 @@ def replicate(
 
 
 def _draw(
-    problem: Problem, u: np.ndarray, cluster: np.ndarray, kind: str, count: int, rng: np.random.Generator
+    problem: Problem,
+    u: np.ndarray,
+    cluster: np.ndarray,
+    kind: str,
+    count: int,
+    rng: np.random.Generator,
+    times: np.ndarray | None = None,
 ) -> Draw:
-    """Responses and weights of replicates, made from small tables of counts or signs when asked for."""
+    """Responses and weights of replicates, made from small tables of counts or signs when asked for; of
+    clusters drawn ``times`` (R, G)."""
     n, groups = len(problem.target), int(cluster.max()) + 1
     y, w = problem.y, problem.w
-    if kind == "cluster":  # take, and not [:, cluster], whose rows would not lie together in memory
-        times = rng.multinomial(groups, np.full(groups, 1 / groups), size=count)
+    if times is not None:  # take, and not [:, cluster], whose rows would not lie together in memory
         return lambda which: (y, np.take(times[which], cluster, axis=1) * w)
     fitted = problem.model.fitted(u[None])[0]
     state = int(rng.integers(2**63))
@@ -149,6 +170,18 @@ def _draw(
         return fitted + (left - left.mean())[np.array(picks)], w
 
     return rows
+
+
+def _one_step(problem: Problem, u: np.ndarray, cluster: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Where clusters drawn ``times`` (R, G) send the optimum, to first order: from sums over clusters, so
+    that replicates of a large table go through its rows once."""
+    half, parts, scores = whitened(problem, u, cluster)
+    size, start = len(half), _restart(problem, u)
+    curve = (times @ parts.reshape(len(parts), -1)).reshape(-1, size, size)
+    steps = np.linalg.solve(curve + 1e-9 * np.eye(size), (times @ scores)[:, :, None])[:, :, 0] @ half
+    begin = np.repeat(start[None], len(times), axis=0)
+    begin[:, usable(problem, u)] += steps
+    return np.clip(begin, *problem.box)
 
 
 def _no_narrower(problem: Problem, u: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -173,15 +206,25 @@ def _without(problem: Problem, cluster: np.ndarray) -> Draw:
 
 
 def solved(
-    problem: Problem, solution: Solution, count: int, draw: Draw, check: int
+    problem: Problem,
+    solution: Solution,
+    count: int,
+    draw: Draw,
+    check: int,
+    begin: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int, int]:
-    """Ends (R, P) from the optimum, and of the first few how many no other start improves on."""
+    """Ends (R, P) from the optimum, or from ``begin``, and of the first few how many no other start improves
+    on."""
     start = _restart(problem, solution.u)
-    ends, found, _ = minimise(problem, np.repeat(start[None], count, axis=0), draw=draw, steps=100)
-    checked = min(check, count)
+    large = len(problem.target) > LARGE
+    begin = np.repeat(start[None], count, axis=0) if begin is None else begin
+    ends, found, _ = minimise(problem, begin, draw=draw, steps=100, near=large)
+    checked = min(check, count, FEWER if large else check)
     if not checked:
         return ends, 0, 0
     many = np.concatenate([_spread(problem, solution), start[None]])
+    if large:
+        many = sampled(problem, problem.y, problem.w, start=many)
 
     def again(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return draw(which // len(many))

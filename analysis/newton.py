@@ -9,24 +9,52 @@ from collections.abc import Callable
 
 import numpy as np
 
+from analysis.models import Model
 from analysis.problem import Problem
 
 BLOCK = 96_000  # rows x problems solved at a time: bounds memory, and stays in cache
 FIRST = 14  # steps of all blocks before stragglers are gathered
 EXACT = 1e-13  # relative decrease promised by the last step of a solved problem
+NEAR = 1e-8  # of one that exact derivatives finish
+TRUSTED = 1e-6  # of one that is not looked at again; noise alone, of n rows, would promise 1 / n
+SMALL = 1e-9  # damping of starts near solutions
 
 # indices (R,) of replicates -> their responses, (n,) or (R, n), and weights likewise
 Draw = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def minimise(
-    problem: Problem, start: np.ndarray, *, draw: Draw | None = None, steps: int = 100
+    problem: Problem,
+    start: np.ndarray,
+    *,
+    draw: Draw | None = None,
+    steps: int = 100,
+    exact: bool = True,
+    near: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Solve R problems from ``start`` (R, P), centred: solutions (R, P), objectives and converged (R,).
 
     ``draw`` gives the responses and weights of some replicates, made only when their turn comes; left out,
-    they are the problem's own. ``steps``: stragglers creep along a curved valley (E against A, alpha).
+    they are the problem's own. ``steps``: stragglers creep along a curved valley (E against A, alpha). A
+    formula's way goes by Gauss-Newton steps; not ``exact``, it ends with them. ``near``: starts lie beside
+    solutions of smooth objectives, with many rows; the last small step is not looked at again.
     """
+    model = problem.model
+    if model.coarse is None:
+        return _all(problem, model, start, draw, steps, EXACT, near)
+    ends = _all(problem, model.coarse, start, draw, steps, NEAR if exact else EXACT)
+    return _all(problem, model, ends[0], draw, steps, EXACT, near) if exact and steps else ends
+
+
+def _all(
+    problem: Problem,
+    model: Model,
+    start: np.ndarray,
+    draw: Draw | None,
+    steps: int,
+    enough: float,
+    near: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     size = max(1, BLOCK // len(problem.target))
     u, value = np.array(start, float), np.full(len(start), np.inf)
     done, todo = np.zeros(len(start), bool), np.arange(len(start))
@@ -36,24 +64,34 @@ def minimise(
         for i in range(0, len(todo) if most >= 0 else 0, size):
             which = todo[i : i + size]
             y, w = (problem.y, problem.w) if draw is None else draw(which)
-            u[which], value[which], done[which] = _newton(problem, u[which], y, w, most)
+            u[which], value[which], done[which] = _newton(
+                problem, model, (u[which], y, w), most, enough, near
+            )
         todo = todo[~done[todo]]
     return u, value, done
 
 
 def _newton(
-    problem: Problem, start: np.ndarray, y: np.ndarray, w: np.ndarray, steps: int
+    problem: Problem,
+    model: Model,
+    given: tuple[np.ndarray, np.ndarray, np.ndarray],
+    steps: int,
+    enough: float,
+    near: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Projected Newton with Levenberg damping, each problem at its own pace; those solved leave the batch."""
-    (low, high), free, model = problem.box, problem.free, problem.model
+    (low, high), free, (start, y, w) = problem.box, problem.free, given
     u = np.where(free, np.clip(start, low, high), start)
     value, g, h, scale = model.derivatives(u, y, w)
-    damping, todo = np.full(len(u), 1e-3), np.arange(len(u))
+    damping, todo = np.full(len(u), SMALL if near else 1e-3), np.arange(len(u))
     ends, end_values, done = u.copy(), value.copy(), np.zeros(len(u), bool)
     for iteration in range(steps):
         movable = free & ~((u <= low) & (g > 0)) & ~((u >= high) & (g < 0))
         step, gain = _step(g, h, scale, damping, movable, problem.reach)
         trial = np.where(free, np.clip(u + step, low, high), u)
+        if near and (gain <= TRUSTED * value).all() and (damping <= SMALL).all():
+            ends[todo], end_values[todo], done[todo] = trial, value - gain, True
+            break
         scaled = iteration % 8 == 7  # the metric of a step may lag behind
         new, g1, h1, s1 = model.derivatives(trial, y, w, scaled)
         s1 = s1 if scaled else scale.copy()
@@ -63,7 +101,7 @@ def _newton(
         g1[worse], h1[worse], s1[worse] = g[worse], h[worse], scale[worse]
         g, h, scale = g1, h1, s1
         damping = np.clip(np.where(better, damping / 8, damping * 6), 1e-14, 1e14)
-        stop = (gain <= EXACT * value + 1e-26) | (damping > 1e12) | ~np.isfinite(value)
+        stop = (gain <= enough * value + 1e-26) | (damping > 1e12) | ~np.isfinite(value)
         last = iteration == steps - 1
         if stop.any() or last:
             ends[todo], end_values[todo] = u, value

@@ -156,23 +156,46 @@ class Fit:
         group = self._group(asked, len(out))
         point = derived.values(self.problem, self._point, at, group)[0]
         draws = derived.values(self.problem, self._draws, at, group)
-        degrees, log = self.intervals["degrees"], self.setup["space"] != "raw"
         out["loss"] = point
         added = Loss(space=self.setup["space"]).added
-        point, draws = point + added, draws + added
-        out["low"], out["high"] = np.array(intervals(point, draws, level, degrees, log=log)) - added
-        with np.errstate(all="ignore"):
-            deviations = np.log(draws) - np.log(point) if log else draws - point
-        out["se_log"] = np.sqrt(np.mean(deviations**2, axis=0))
-        new = new_run(point, draws, self.noise["sd_log"], level, degrees, log=log)
-        out["new_low"], out["new_high"] = np.array(new) - added
-        out["new_low"] = np.fmin(out["new_low"], out["low"])  # a new run varies more than the law does
-        out["new_high"] = np.fmax(out["new_high"], out["high"])
+        plain = self._bounded(out, point + added, draws + added, level)
+        for side in ("low", "high", "new_low", "new_high"):
+            out[side] -= added
         out["extrapolation"] = self._extrapolation(at)
-        return Prediction(out, level, self.intervals["method"], self.setup["space"], self._warnings(out))
+        return Prediction(
+            out, level, self.intervals["method"], self.setup["space"], self._warnings(out, plain)
+        )
 
-    def _warnings(self, out: pd.DataFrame) -> tuple[str, ...]:
+    def _bounded(self, out: pd.DataFrame, point: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
+        """Intervals of the law's ``point`` (m,) and ``draws`` (R, m) into ``out``: of logarithms where all
+        are positive, else plain; and where they are plain though the fit's are not."""
+        degrees, residuals, losses = self.intervals["degrees"], self.residuals, np.array(self.data["L"])
+        logs = np.full(len(point), self.setup["space"] != "raw")
+        plain = logs & ~((point > 0) & (draws > 0).all(0))
+        # residuals are of logarithms: these are those of the losses themselves
+        sd = float(np.linalg.norm(losses - losses * np.exp(-residuals)) / np.sqrt(self.noise["degrees"]))
+        found = np.full((5, len(point)), np.nan)
+        for log, at in ((True, logs & ~plain), (False, plain | ~logs)):
+            if not at.any():
+                continue
+            here, there = point[at], draws[:, at]
+            found[:2, at] = intervals(here, there, level, degrees, log=log)
+            deviations = np.log(there) - np.log(here) if log else there - here
+            found[2, at] = np.nan if plain[at].any() else np.sqrt(np.mean(deviations**2, axis=0))
+            run = sd if plain[at].any() else self.noise["sd_log"]
+            found[3:, at] = new_run(here, there, run, level, degrees, log=log)
+        out["low"], out["high"], out["se_log"] = found[:3]
+        # a new run varies more than the law does; what is unknown stays so
+        out["new_low"], out["new_high"] = np.minimum(found[3], found[0]), np.maximum(found[4], found[1])
+        return plain
+
+    def _warnings(self, out: pd.DataFrame, plain: np.ndarray) -> tuple[str, ...]:
         notes = []
+        if plain.any():
+            notes.append(
+                f"{int(plain.sum())} of {len(plain)} rows: the law or a replicate of it is at or below 0, "
+                "which has no logarithm; their intervals are of the loss itself, of which se_log says nothing"
+            )
         far = float(out["extrapolation"].to_numpy().max(initial=0.0))
         if far > FAR:
             notes.append(f"{far:.3g}x beyond the data: intervals assume that the law holds there")

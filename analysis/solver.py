@@ -9,17 +9,21 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import lsq_linear, nnls
+from scipy.optimize import nnls
 from scipy.stats import qmc
 
 from analysis.errors import AnalysisError
-from analysis.laws import ZERO
+from analysis.laws import DECADES, ZERO
 from analysis.newton import Draw, minimise
 from analysis.problem import Problem
 
 LARGE = 5_000  # rows, beyond which starts are tried on SAMPLE of them and FEW are polished on all
 SAMPLE = 2_000
 FEW = 6
+SOME = 400  # rows on which the many starts of a formula are tried
+TRIED = 128  # of them that go on
+SWEEPS = 30
+WALK = 100  # Gauss-Newton steps of a start
 POLISH = 40  # steps of a start on the true objective
 CREEP = 600  # more steps for a best start that has not arrived
 FAR = 4_000  # the same of a power sum, whose steps cost little
@@ -50,19 +54,34 @@ def linear_start(problem: Problem, x: np.ndarray, y: np.ndarray, w: np.ndarray) 
     stacked, goal = stacked / largest[:, None, :], goal * root
     ends = [problem.bounds.get(problem.names[i], problem.law.domain(problem.base[i])) for i in free]
     low, high = np.array(ends, float).T
-    plain = (low == 0).all() and np.isinf(high).all()
-    for r in np.flatnonzero(np.isfinite(stacked).all((1, 2)) & np.isfinite(goal).all(1)):
-        try:
-            found = (
-                nnls(stacked[r], goal[r])[0]
-                if plain
-                else lsq_linear(stacked[r], goal[r], (low * largest[r], high * largest[r]), method="bvls").x
-            )
-        except (RuntimeError, ValueError):  # nnls gave up, or overflowed: this start stays at its zeros
-            continue
-        # a zero leaves a logarithm without a gradient: begin a little above it
-        least = np.where(problem.in_log[free], 1e-2 * np.abs(goal[r]).max(), -np.inf)
-        x[r, free] = np.maximum(found, least) / largest[r]
+    good = np.flatnonzero(np.isfinite(stacked).all((1, 2)) & np.isfinite(goal).all(1))
+    if (low == 0).all() and np.isinf(high).all():
+        for r in good:
+            try:
+                x[r, free] = nnls(stacked[r], goal[r])[0]
+            except (RuntimeError, ValueError):  # gave up, or overflowed: this start stays at its zeros
+                good = good[good != r]
+    else:
+        x[good[:, None], free] = _boxed(stacked[good], goal[good], low * largest[good], high * largest[good])
+    # a zero leaves a logarithm without a gradient: begin a little above it
+    least = np.where(problem.in_log[free], 1e-2 * np.abs(goal[good]).max(1, keepdims=True), -np.inf)
+    x[good[:, None], free] = np.maximum(x[good[:, None], free], least) / largest[good]
+    return x
+
+
+def _boxed(features: np.ndarray, goal: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Least squares (R, k) of ``goal`` (R, n) on ``features`` (R, n, k) between ``low`` and ``high`` (R, k),
+    by coordinate descent where the box binds: good enough to start from."""
+    gram = np.einsum("rnk,rnm->rkm", features, features)
+    aim = np.einsum("rnk,rn->rk", features, goal)
+    x = np.einsum("rkm,rm->rk", np.linalg.pinv(gram, rcond=1e-13, hermitian=True), aim)
+    at = np.flatnonzero(((x < low) | (x > high)).any(1))
+    x, gram, aim = np.clip(x, low, high), gram[at], aim[at]
+    part, diagonal = x[at], np.maximum(np.einsum("rkk->rk", gram), 1e-300)
+    for k in np.tile(np.arange(x.shape[1]), SWEEPS if len(at) else 0):
+        slope = aim[:, k] - np.einsum("rm,rm->r", gram[:, k], part)
+        part[:, k] = np.clip(part[:, k] + slope / diagonal[:, k], low[at, k], high[at, k])
+    x[at] = part
     return x
 
 
@@ -82,6 +101,12 @@ def starts(problem: Problem, y: np.ndarray, w: np.ndarray) -> np.ndarray:
         points = low[curved] + points * (high[curved] - low[curved])
         if problem.law.terms:  # exponents are small more often than large
             points = low[curved] + (points - low[curved]) ** 2 / (high[curved] - low[curved])
+        else:  # half the starts nearer to 0, where it lies within: by powers of ten in a wide domain
+            most = np.maximum(np.abs(low), np.abs(high))[curved]
+            share = np.abs(points[1::2]) / most
+            nearer = np.where(most >= DECADES, 1e-8 ** (1 - share), share**2)
+            within = (low <= 0) & (high >= 0) & ~problem.in_log
+            points[1::2] *= np.where(within[curved], nearer, 1.0)
     u = np.zeros((len(points), len(problem.names)))
     for i in range(len(problem.names)):
         held = problem.held(i)
@@ -130,13 +155,17 @@ def solve(
     if start is not None:
         ends = start
     elif len(y) > LARGE:
-        rows = np.sort(np.random.default_rng(0).permutation(len(y))[:SAMPLE])
-        part = problem.at(rows)
-        ends = solve(part, y=y[rows], w=w[rows], keep=min(keep, FEW)).ends
-        ends = problem.shift(part.shift(ends, 1.0), -1.0)
+        ends = sampled(problem, y, w, keep=min(keep, FEW))
     else:
         ends = _rough(problem, y, w, own, keep)
-    ends, end_values, done = minimise(problem, ends, draw=own, steps=POLISH)
+    if problem.law.terms:
+        ends, end_values, done = minimise(problem, ends, draw=own, steps=POLISH)
+    else:
+        ends, end_values, done = minimise(problem, ends, draw=own, steps=WALK, exact=False)
+        if not np.isfinite(end_values).any():
+            raise AnalysisError(_nowhere(problem, ends))
+        few = np.argsort(end_values, kind="stable")[:FEW]
+        ends[few], end_values[few], done[few] = minimise(problem, ends[few], draw=own, steps=POLISH)
     best = int(np.argmin(end_values))
     if not done[best]:  # creeping along a flat valley
         more = minimise(problem, ends[[best]], draw=own, steps=FAR if problem.law.terms else CREEP)
@@ -152,6 +181,17 @@ def solve(
     )
 
 
+def sampled(
+    problem: Problem, y: np.ndarray, w: np.ndarray, *, keep: int = FEW, start: np.ndarray | None = None
+) -> np.ndarray:
+    """Ends (R, P) on ``SAMPLE`` of the rows, from ``start`` or from many: where to begin on all of them."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(y))[:SAMPLE])
+    part = problem.at(rows)
+    start = None if start is None else part.shift(problem.shift(start, 1.0), -1.0)
+    ends = solve(part, y=y[rows], w=w[rows], keep=keep, start=start).ends
+    return problem.shift(part.shift(ends, 1.0), -1.0)
+
+
 def _rough(problem: Problem, y: np.ndarray, w: np.ndarray, own: Draw, keep: int) -> np.ndarray:
     """The ``keep`` most promising starts, improved on an objective without the kinks of a small delta, then
     on ones with ever more of them."""
@@ -159,14 +199,25 @@ def _rough(problem: Problem, y: np.ndarray, w: np.ndarray, own: Draw, keep: int)
     delta = problem.loss.delta
     spread = 0.05 * float(np.std(y)) if np.isfinite(delta) else np.inf
     smooth = replace(problem, loss=replace(problem.loss, delta=1.345 * max(spread, delta)))
-    ends, rough, _ = minimise(smooth, first, draw=own, steps=3)
+    if not problem.law.terms:
+        first = _tried(smooth, first, y, w)
+    ends, rough, _ = minimise(smooth, first, draw=own, steps=3, exact=False)
     if not np.isfinite(rough).any():
         raise AnalysisError(_nowhere(problem, first))
-    ends = minimise(smooth, ends[np.argsort(rough, kind="stable")[:keep]], draw=own, steps=12)[0]
+    ends = minimise(smooth, ends[np.argsort(rough, kind="stable")[:keep]], draw=own, steps=12, exact=False)[0]
     for width in (factor * delta for factor in GRADUAL if factor * delta < smooth.loss.delta):
         between = replace(problem, loss=replace(problem.loss, delta=width))
-        ends = minimise(between, ends, draw=own, steps=30)[0]
+        ends = minimise(between, ends, draw=own, steps=30, exact=False)[0]
     return ends
+
+
+def _tried(problem: Problem, first: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The more promising of many starts, after a few steps on some of the rows."""
+    most = SOME if len(y) > 2 * SOME else len(y)  # another number of rows is compiled again
+    rows = np.sort(np.random.default_rng(0).permutation(len(y))[:most])
+    part = problem.at(rows)
+    ends, rough, _ = minimise(part, first, draw=lambda _: (y[rows], w[rows]), steps=6, exact=False)
+    return ends[np.argsort(rough, kind="stable")[:TRIED]]
 
 
 def _nowhere(problem: Problem, u: np.ndarray) -> str:

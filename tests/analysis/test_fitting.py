@@ -237,3 +237,26 @@ def test_optimal_allocation_minimises_the_law(study):
     assert cost["kappa"] * best["N"] ** cost["gamma"] * best["D"] == pytest.approx(1e12)
     with pytest.raises(AnalysisError, match="no optimal allocation"):
         fit("power", study, bootstrap=0).optimal(1e12)
+
+
+def test_a_law_that_mixes_rows_is_refused():
+    def mixed(x, a, b):
+        return a + b * x / x.sum()
+
+    law = Law("mixed", function=mixed, domains={"a": (0, 9), "b": (0, 99)}, linear=("a", "b"))
+    x = np.arange(1.0, 13.0)
+    with pytest.raises(AnalysisError, match="'mixed' does not work row by row"):
+        fit(law, pd.DataFrame({"x": x, "loss": 1 + x / 30 + 0.01 * np.sin(9 * x)}), bootstrap=0)
+
+
+def test_a_prediction_below_zero_has_intervals_of_the_loss_itself():
+    law = Law(
+        "line", function=lambda x, a, b: a - b * x, domains={"a": (0, 9), "b": (0, 9)}, linear=("a", "b")
+    )
+    x = np.arange(1.0, 13.0)
+    table = pd.DataFrame({"x": x, "loss": 2 - x / 10 + 0.01 * np.sin(9 * x)})
+    found = fit(law, table, objective="raw-ls", bootstrap=0).predict({"x": np.array([6.0, 30.0])})
+    near, far = (found.frame.loc[i] for i in (0, 1))
+    assert far["new_low"] < far["low"] < far["loss"] < far["high"] < far["new_high"] < 0
+    assert np.isnan(far["se_log"]) and near["se_log"] > 0
+    assert "1 of 2 rows: the law or a replicate of it is at or below 0" in found.notes[-1] + found.notes[0]

@@ -2,8 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import AnalysisError, fit
-from analysis.intervals import METHODS, cluster_test, intervals, new_run
+from analysis import LAWS, AnalysisError, fit
+from analysis.intervals import METHODS, cluster_test, intervals, new_run, replicate
+from analysis.newton import minimise
+from analysis.problem import Loss, Problem
 from analysis.solver import solve
 
 
@@ -131,6 +133,23 @@ def test_html_and_tables_show_no_number_that_is_not_identified(simulated):
     page = found._repr_html_()
     assert "<table>" in page and "nan" not in page and str(found.status["code"]) in page
     assert "new_high" in found.predict(C=1e12)._repr_html_()
+
+
+def test_replicates_of_a_large_table_are_those_solved_step_by_step():
+    rng = np.random.default_rng(0)
+    n, d = np.exp(rng.uniform(18, 23, 6000)), np.exp(rng.uniform(20, 25, 6000))
+    loss = (1.8 + 480 * n**-0.35 + 2100 * d**-0.37) * np.exp(0.02 * rng.standard_normal(6000))
+    problem = Problem(LAWS["chinchilla"], {"N": n, "D": d}, loss, Loss(0.02))
+    cluster = np.arange(6000) // 20
+    solution = solve(problem)
+    found = replicate(problem, solution, cluster, "size", method="cluster", count=12)
+    assert found.check["agree"] == found.check["n"] == 2
+    times = np.random.default_rng(0).multinomial(300, np.full(300, 1 / 300), size=12)
+    ends = minimise(
+        problem, np.repeat(solution.u[None], 12, 0), draw=lambda i: (problem.y, times[i][:, cluster])
+    )[0]
+    ends = problem.shift(ends, 1.0)
+    assert np.abs((found.u - ends) / ends.std(0)).max() < 2e-3
 
 
 def four_sizes(noise: np.ndarray) -> pd.DataFrame:
