@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         backtest,
         basins,
         criticalbatch,
+        envelope,
         estimators,
         figures,
         findings,
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
         isoflop,
         ledger,
         report,
+        schedules,
     )
     from analysis.comparison import Comparison, compare
     from analysis.curvelaw import CurveLaw
+    from analysis.curvelaws import CURVE_LAWS
+    from analysis.downstream import TwoStep, twostep
     from analysis.errors import AnalysisError
+    from analysis.estimated import Estimate
     from analysis.estimators import estimate
     from analysis.fitting import fit
     from analysis.laws import Law
@@ -35,12 +40,15 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AnalysisError": "errors",
+    "CURVE_LAWS": "curvelaws",
     "Comparison": "comparison",
     "CurveLaw": "curvelaw",
+    "Estimate": "estimated",
     "Fit": "result",
     "LAWS": "shipped",
     "Law": "laws",
     "Multipliers": "multipliers",
+    "TwoStep": "downstream",
     "after": "tables",
     "bnsl": "shipped",
     "compare": "comparison",
@@ -51,11 +59,13 @@ _HOME = {
     "multiplier": "multipliers",
     "precision": "shipped",
     "select": "tables",
+    "twostep": "downstream",
 }
 _MODULES = (
     "backtest",
     "basins",
     "criticalbatch",
+    "envelope",
     "estimators",
     "figures",
     "findings",
@@ -63,22 +73,27 @@ _MODULES = (
     "isoflop",
     "ledger",
     "report",
+    "schedules",
 )
 
 __all__ = [
+    "CURVE_LAWS",
     "LAWS",
     "AnalysisError",
     "Comparison",
     "CurveLaw",
+    "Estimate",
     "Fit",
     "Law",
     "Multipliers",
+    "TwoStep",
     "after",
     "backtest",
     "basins",
     "bnsl",
     "compare",
     "criticalbatch",
+    "envelope",
     "estimate",
     "estimators",
     "figures",
@@ -92,7 +107,9 @@ __all__ = [
     "multiplier",
     "precision",
     "report",
+    "schedules",
     "select",
+    "twostep",
 ]
 
 

@@ -80,7 +80,7 @@ def best_sizes(
     inner = np.clip(k, 1, SIZES - 2)
     left, mid, right = (y[np.arange(len(y)), inner + s] for s in (-1, 0, 1))
     bend = left - 2 * mid + right
-    shift = 0.5 * (left - right) / np.where(bend > 0, bend, 1.0) * (x[1] - x[0])
+    shift = np.clip(0.5 * (left - right) / np.where(bend > 0, bend, 1.0), -1, 1) * (x[1] - x[0])
     return np.where((k == inner) & (bend > 0), np.exp(x[inner] + shift), np.nan)
 
 

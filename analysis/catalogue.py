@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from analysis import LAWS
@@ -77,6 +76,25 @@ ESTIMATORS: dict[str, Entry] = {
             "each batch has its best learning rate; steps are those to reach target_loss",
             "analysis.criticalbatch.find(table)",
         ),
+        Entry(
+            "envelope", "estimator", "N* ~ C^a, D* ~ C^b along the lowest of all training curves",
+            (*RUNS, "run"), "Hoffmann et al. 2022, arXiv:2203.15556, approach 1",
+            "a checkpoint is as good as a run that ends there",
+            "analysis.estimate('envelope', table)",
+        ),
+        Entry(
+            "downstream", "estimator", "accuracy of N, D: a law of the loss, then a sigmoid of it",
+            ("params", "tokens", "loss", "accuracy"),
+            "Bhagia et al. 2024, arXiv:2412.04403; Gadre et al. 2024, arXiv:2403.08540, eq. 5",
+            "accuracy depends on the run through this loss alone",
+            "analysis.downstream.twostep(table, loss='loss', accuracy='accuracy')",
+        ),
+        Entry(
+            "multiplier", "estimator", "m with L_group(m C) = L_reference(C): what a corpus is worth",
+            (*RUNS, "group"), "Davidson et al. 2023, arXiv:2312.07413, of losses",
+            "groups share what a fit with groups= says they share; they are measured on one evaluation set",
+            "analysis.multiplier(analysis.fit('tied', table, groups='group'), reference)",
+        ),
     )
 }  # fmt: skip
 
@@ -94,8 +112,6 @@ def catalogue() -> tuple[Entry, ...]:
 
 
 def _curve_laws() -> list[Entry]:
-    if find_spec("analysis.curvelaws") is None:
-        return []
     from analysis.curvelaws import CURVE_LAWS
 
     return [

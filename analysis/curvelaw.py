@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.changes import DARK, Sums
 from analysis.errors import AnalysisError
 from analysis.fitting import fit
 from analysis.laws import Law, check_shape
@@ -21,6 +22,9 @@ from analysis.models import QUICK
 from analysis.prediction import Prediction
 from analysis.reading import numbers, shown, some
 from analysis.result import Fit
+
+if TYPE_CHECKING:
+    from analysis.schedules import BestSchedule
 
 BLOCK = 2_000_000  # losses that a batch of replicates may take
 
@@ -30,38 +34,53 @@ class CurveLaw:
     """``function``: called with learning rates (curves, T), one an update, and by name with every parameter
     (curves, 1); gives the losses (curves, T) after each update. It is written with operators and
     ``jax.numpy``; a curve is no function of another. ``domains, linear, source, assumptions, text`` are those
-    of :class:`~analysis.laws.Law`."""
+    of :class:`~analysis.laws.Law`.
+
+    ``kernel`` instead, for L = L0 + A S1^-alpha + B times the sum of (rate_k - rate_(k-1)) kernel over the
+    updates k so far, S1 the sum of the rates, ``linear`` = (L0, A, B) by any names: called with the log of
+    rate_k, of the sum of the rates from k on, the count of updates from k on, and by place with all further
+    parameters, in the order of ``domains``; elementwise and smooth. ``from_zero``: the first rate is a change
+    from 0. Only the steps asked for are computed, each in about 20 log T terms, to 1e-10 of all changes."""
 
     name: str
-    function: Callable[..., Any]
+    function: Callable[..., Any] | None = None
     domains: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     linear: tuple[str, ...] = ()
     source: str = ""
     assumptions: str = ""
     text: str = ""
+    kernel: Callable[..., Any] | None = None
+    from_zero: bool = False
 
-    def on(self, schedules: Mapping[str, Sequence[float] | np.ndarray]) -> Law:
+    def __post_init__(self) -> None:
+        if (self.function is None) == (self.kernel is None):
+            raise AnalysisError(f"curve law {self.name!r}: give a function of rates, or a kernel, not both")
+        if self.kernel is not None and (
+            len(self.linear) != 3 or "alpha" not in self.domains or len(self.own) < 1
+        ):
+            raise AnalysisError(
+                f"curve law {self.name!r}: a kernel needs three linear parameters (offset, coefficients of "
+                "the power and of the sum), a domain of alpha and one of each parameter of the kernel"
+            )
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The parameters of the kernel."""
+        return tuple(name for name in self.domains if name not in (*self.linear, "alpha"))
+
+    def on(self, schedules: Mapping[str, Any], at: tuple[Any, Any] | None = None) -> Law:
         """The law of these schedules: ``curve`` is the place in ``schedules``, ``step`` counts updates from
-        1. Raises AnalysisError."""
-        rates = _padded(schedules)
-        most = max(1, BLOCK // rates.size)
-
-        def one(curve: Any, step: Any, values: dict[str, Any]) -> Any:
-            import jax.numpy as jnp
-
-            curve, step = curve.astype(int), step.astype(int)
-            # parameters are those of rows, where groups have their own: each curve takes its first row's
-            first = jnp.argmax(curve[None] == jnp.arange(len(rates))[:, None], axis=1)
-            found = self.function(jnp.asarray(rates), **{n: v[first][:, None] for n, v in values.items()})
-            found = jnp.asarray(found)
-            check_shape(found.shape, rates.shape)
-            return jnp.broadcast_to(found, rates.shape)[curve, step - 1]
+        1. A kernel is bound to the (curves, steps) ``at``, left out: to all, and is nan elsewhere. Raises
+        AnalysisError."""
+        rates = checked(schedules)
+        one, size = self._by_function(rates) if self.kernel is None else self._by_kernel(rates, at)
+        most = max(1, BLOCK // size)
 
         @cache
         def batched() -> Any:
             import jax
 
-            return jax.jit(jax.vmap(one), compiler_options=QUICK)
+            return jax.jit(jax.vmap(lambda *x: one(*x, False)), compiler_options=QUICK)
 
         def rows(curve: Any, step: Any, **params: Any) -> Any:
             import jax.numpy as jnp
@@ -70,7 +89,7 @@ class CurveLaw:
             wide = dict(zip(given, jnp.broadcast_arrays(*map(jnp.atleast_1d, given.values())), strict=True))
             shape = wide["step"].shape
             if len(shape) == 1:
-                return one(wide.pop("curve"), wide.pop("step"), wide)
+                return one(wide.pop("curve"), wide.pop("step"), wide, True)
             flat = [np.asarray(v).reshape(-1, shape[-1]) for v in wide.values()]
             size, parts = min(most, 1 << (len(flat[0]) - 1).bit_length()), []
             for i in range(0, len(flat[0]), size):  # blocks of few sizes: each is compiled once
@@ -80,9 +99,74 @@ class CurveLaw:
 
         return Law(
             self.name, function=rows, domains=self.domains, linear=self.linear, inputs=("curve", "step"),
-            source=self.source, assumptions=self.assumptions,
+            source=self.source, assumptions=self.assumptions, heavy=self.kernel is not None,
             text=self.text or f"L(step) = {self.name}(learning rates)",
         )  # fmt: skip
+
+    def _by_function(self, rates: list[np.ndarray]) -> tuple[Callable[..., Any], int]:
+        """(curve, step, parameters, whether derivatives will be taken) -> losses, and floats of a call, here
+        all losses of all curves. A shorter schedule goes on at rate 0, where nobody asks."""
+        longest = max(map(len, rates))
+        padded = np.array([np.pad(x, (0, longest - len(x))) for x in rates])
+
+        def one(curve: Any, step: Any, values: dict[str, Any], _: bool) -> Any:
+            import jax.numpy as jnp
+
+            curve, step = curve.astype(int), step.astype(int)
+            found = self.function(jnp.asarray(padded), **_per_curve(curve, values, len(rates), 1))
+            found = jnp.asarray(found)
+            check_shape(found.shape, padded.shape)
+            return jnp.broadcast_to(found, padded.shape)[curve, step - 1]
+
+        return one, padded.size
+
+    def _by_kernel(
+        self, rates: list[np.ndarray], at: tuple[Any, Any] | None
+    ) -> tuple[Callable[..., Any], int]:
+        if at is None:
+            at = tuple(np.concatenate(x) for x in zip(
+                *((np.full(len(x), i), np.arange(1, len(x) + 1)) for i, x in enumerate(rates)), strict=True
+            ))  # fmt: skip
+        far = max(map(len, rates)) + 1
+        keys = np.unique(np.asarray(at[0]).astype(int) * far + np.asarray(at[1]).astype(int))
+        domains = {name: self.domains[name] for name in self.own}
+        sums = Sums(tuple(rates), keys // far, keys % far, self.kernel, domains, self.from_zero)
+
+        def one(curve: Any, step: Any, values: dict[str, Any], derivatives: bool) -> Any:
+            import jax.numpy as jnp
+
+            curve, step = curve.astype(int), step.astype(int)
+            here = {n: v[sums.curve] for n, v in _per_curve(curve, values, len(rates), 0).items()}
+            offset, power, scale = (here[name] for name in self.linear)
+            changed = sums([here[name] for name in self.own], derivatives=derivatives)
+            losses = offset + power * jnp.asarray(sums.areas) ** -here["alpha"] + scale * changed
+            asked = curve * far + step
+            place = jnp.clip(jnp.searchsorted(jnp.asarray(keys), asked), 0, len(keys) - 1)
+            return jnp.where(jnp.asarray(keys)[place] == asked, losses[place], jnp.nan)
+
+        return one, sums.blocks[-1].size
+
+    def losses(self, rates: Any, steps: Any, params: Mapping[str, Any]) -> Any:
+        """The losses of one schedule (T,) after ``steps`` (n,), in jax, differentiable in rates and
+        parameters (numbers); a kernel's terms are summed one by one."""
+        import jax.numpy as jnp
+
+        if self.function is not None:
+            return self.function(rates[None], **{n: jnp.full((1, 1), v) for n, v in params.items()})[
+                0, steps - 1
+            ]
+        rates = jnp.maximum(rates, DARK * rates.max())
+        sums = jnp.cumsum(rates)
+        changes = jnp.diff(rates, prepend=0.0 if self.from_zero else rates[0])
+        offset, power, scale = (params[name] for name in self.linear)
+        k, t = jnp.arange(len(rates)), steps[:, None]
+        area = jnp.where(k < t, sums[t - 1] - sums + rates, 1.0)
+        worth = self.kernel(
+            jnp.log(rates), jnp.log(area), jnp.where(k < t, t - k, 1), *(params[n] for n in self.own)
+        )
+        return (
+            offset + power * sums[steps - 1] ** -params["alpha"] + scale * (changes * worth * (k < t)).sum(1)
+        )
 
     def fit(
         self, table: pd.DataFrame, schedules: Mapping[str, Any], *, curve: str = "curve", **options: Any
@@ -90,7 +174,7 @@ class CurveLaw:
         """Fit the losses of ``table``, rows of (``curve``, a name of ``schedules``; ``step``, updates made,
         from 1; ``loss``). ``options`` are those of :func:`analysis.fit`; losses of one curve share noise, and
         intervals cluster by it unless ``cluster`` says otherwise. Raises AnalysisError."""
-        law, frame = self.on(schedules), table.copy()
+        frame = table.copy()
         missing = [c for c in (curve, "step") if c not in frame.columns]
         if missing:
             raise AnalysisError(
@@ -101,6 +185,7 @@ class CurveLaw:
         index = names.map({str(name): i for i, name in enumerate(schedules)})
         step, _ = numbers(frame["step"])
         longest = index.map(dict(enumerate(map(len, schedules.values())))).to_numpy(float)
+        checked(schedules)
         problems = []
         if index.isna().any():
             unknown = some(sorted(set(names[index.isna()])))
@@ -115,7 +200,12 @@ class CurveLaw:
         if problems:
             raise AnalysisError(problems)
         frame["curve"] = index.to_numpy(float)
-        return fit(law, frame, **{"cluster": "curve", **options})
+        found = fit(self.on(schedules, (index, step)), frame, **{"cluster": "curve", **options})
+        rates = checked(schedules)
+        lowest = min(float(x[x.argmax() :].min()) for x in rates)
+        reach = {"lowest_rate": lowest, "highest_rate": float(max(x.max() for x in rates)),
+                 "updates": max(map(len, rates))}  # fmt: skip
+        return replace(found, setup=found.setup | reach)
 
     def predict(
         self,
@@ -130,20 +220,35 @@ class CurveLaw:
         :meth:`Fit.predict`. Raises AnalysisError."""
         if fitted.law.name != self.name:
             raise AnalysisError(f"the fit is of law {fitted.law.name!r}, not of curve law {self.name!r}")
-        law = self.on({"asked": schedule})
+        checked({"asked": schedule})
         at = np.arange(1, len(schedule) + 1) if steps is None else np.asarray(steps)
         if not len(at) or at.min() < 1 or at.max() > len(schedule) or (at % 1 != 0).any():
             raise AnalysisError(
                 f"steps must be whole numbers from 1 to {len(schedule)}, this schedule's length"
             )
+        law = self.on({"asked": schedule}, (np.zeros(len(at)), at))
         asked: dict[str, Any] = {"curve": np.zeros(len(at)), "step": at}
         if group is not None:
             asked[str(fitted.setup["groups"])] = np.full(len(at), group)
         return replace(fitted, law=law).predict(asked, level=level)
 
+    def best_schedule(self, fitted: Fit, steps: int, *, peak: float, **options: Any) -> BestSchedule:
+        """The schedule that the fitted law thinks best: :func:`analysis.schedules.best_schedule`."""
+        from analysis.schedules import best_schedule
 
-def _padded(schedules: Mapping[str, Any]) -> np.ndarray:
-    """(curves, longest) rates; a shorter schedule goes on at rate 0, where nobody asks."""
+        return best_schedule(self, fitted, steps, peak=peak, **options)
+
+
+def _per_curve(curve: Any, values: Mapping[str, Any], curves: int, trailing: int) -> dict[str, Any]:
+    """Parameters (curves, 1, ...) of those of rows, where groups have their own: each curve's first row's."""
+    import jax.numpy as jnp
+
+    first = jnp.argmax(curve[None] == jnp.arange(curves)[:, None], axis=1)
+    return {name: v[first].reshape(curves, *[1] * trailing) for name, v in values.items()}
+
+
+def checked(schedules: Mapping[str, Any]) -> list[np.ndarray]:
+    """The rates (T,) of each schedule. Raises AnalysisError."""
     try:
         rates = {str(name): np.asarray(x, float) for name, x in schedules.items()}
     except (TypeError, ValueError) as error:
@@ -160,5 +265,4 @@ def _padded(schedules: Mapping[str, Any]) -> np.ndarray:
             )
     if problems:
         raise AnalysisError(problems)
-    longest = max(map(len, rates.values()))
-    return np.array([np.pad(x, (0, longest - len(x))) for x in rates.values()])
+    return list(rates.values())

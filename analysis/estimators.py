@@ -1,107 +1,106 @@
 """Estimators: from a table straight to compute-optimal sizes, without a law of the loss.
 
-``isoflop.minima`` is the parabola per budget (Hoffmann et al. 2022, approach 2). Here: interpolation in its
-place (Porian et al. 2024, arXiv:2406.19146), and the lower envelope of all runs by its convex hull (approach
-1; McLeish et al. 2025, arXiv:2502.06857). Each gives a :class:`Scaling`.
+- ``parabola``: the minimum of a parabola per budget (Hoffmann et al. 2022, arXiv:2203.15556, approach 2).
+- ``interpolation`` in its place (Porian et al. 2024, arXiv:2406.19146).
+- ``hull``: the lower convex hull of all rows (approach 1 as in McLeish et al. 2025, arXiv:2502.06857).
+- ``envelope``: the lowest of all training curves at each compute (approach 1; :mod:`analysis.envelope`).
+
+Each is a function from a selected table to a :data:`Sampler`, which finds the optima of any draw of its rows;
+a bootstrap over clusters of rows calls that again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from inspect import signature
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.interpolate import Akima1DInterpolator
 from scipy.spatial import ConvexHull, QhullError
 
+from analysis.checks import row_names
+from analysis.envelope import BIAS as ENVELOPE_BIAS
+from analysis.envelope import Curves, checkpoints
 from analysis.errors import AnalysisError
-from analysis.isoflop import BIAS, curves, minima
-from analysis.tables import clusters, select
+from analysis.estimated import Estimate
+from analysis.fitting import fit
+from analysis.isoflop import BIAS, Curve, budgets, minimum, split
+from analysis.regressions import Optima, assembled, centre_of, enough, lines
+from analysis.request import LEAST
+from analysis.tables import clusters, load, select
 
 FINE = 25  # grid points between two sizes
-LEAST = 1 / 3  # of the mean spacing of sizes: no minimum is known better than that
+LEAST_SPREAD = 1 / 3  # of the mean spacing of sizes: no minimum is known better than that
 BIASES = {
     "parabola": BIAS,
     "interpolation": "the best of noisy runs is taken: minima follow the noise, losses there are too low",
     "hull": "the hull keeps the luckiest runs: losses on it are too low, and exponents move with the range "
     "of compute and with which checkpoints of a run are in the table",
+    "envelope": ENVELOPE_BIAS,
 }
+# Indices of rows, also repeated -> logs of C, N, D, L at the optima (B, 4), and what is no optimum, why.
+Sampler = Callable[[np.ndarray], tuple[np.ndarray, list[str]]]
+LINEAR = ("C", "N", "D", "L")
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """N* ~ C^a, D* ~ C^b by regression on log C through ``points`` (budget, N, D, loss). ``intervals`` of a
-    and b at ``level`` from ``replicates`` bootstraps by ``method`` (None with fewer than ten that gave an
-    answer);
-    ``bias``: what the method is known to get wrong; ``message`` says what was left out."""
-
-    kind: str
-    convention: str
-    a: float | None
-    b: float | None
-    intervals: dict[str, tuple[float, float] | None]
-    level: float
-    method: str
-    points: tuple[dict[str, float], ...]
-    bias: str
-    message: str
-    excluded: tuple[dict[str, str], ...]
-
-    def __str__(self) -> str:
-        if self.a is None or self.b is None:
-            return f"{self.kind}: {self.message}"
-        ends = {k: f" [{v[0]:.3f}, {v[1]:.3f}]" if v else "" for k, v in self.intervals.items()}
-        return (
-            f"{self.kind}: N* ~ C^{self.a:.4f}{ends['a']}, D* ~ C^{self.b:.4f}{ends['b']} "
-            f"({len(self.points)} points; {self.level:.0%}, {self.method})\n  {self.message}\n"
-            f"  note: {self.bias}"
-        )
-
-
-class Estimator(Protocol):
-    """From selected rows (columns N, D, C, L) to points (budget, N, D, loss)."""
-
-    def __call__(self, frame: Any) -> list[dict[str, float]]: ...
-
-
-def hull(frame: Any) -> list[dict[str, float]]:
+def hull(frame: Any) -> Sampler:
     """Vertices of the lower convex hull of (log C, log L), up to the least loss."""
-    x = np.log(frame[["C", "L"]].to_numpy(float))
-    if len(x) < 3:
-        return []
-    try:
-        found = ConvexHull(x)
-    except QhullError:  # all on one line
-        return []
-    down = found.equations[:, 1] < 0
-    rows = np.unique(found.simplices[down])
-    rows = rows[np.argsort(x[rows, 0])]
-    rows = rows[: int(np.argmin(x[rows, 1])) + 1]
-    kept = frame.iloc[rows]
-    return [
-        dict(zip(("budget", "N", "D", "loss"), row, strict=True))
-        for row in kept[["C", "N", "D", "L"]].to_numpy(float).tolist()
-    ]
+    logs = np.log(frame[list(LINEAR)].to_numpy(float))
+
+    def optima(rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        here = logs[rows]
+        x = here[:, [0, 3]]
+        try:
+            found = ConvexHull(x)
+        except (QhullError, ValueError):  # all on one line, or too few
+            return here[:0], ["fewer than three rows, or all on one line: they have no hull"]
+        on = np.unique(found.simplices[found.equations[:, 1] < 0])
+        on = on[np.argsort(x[on, 0])]
+        return here[on[: int(np.argmin(x[on, 1])) + 1]], []
+
+    return optima
 
 
-def interpolation(frame: Any) -> list[dict[str, float]]:
+def parabola(frame: Any) -> Sampler:
+    """Per budget, the minimum of the parabola of :func:`analysis.isoflop.minimum`, if it is interior."""
+    return _per_budget(frame, _of_parabola)
+
+
+def interpolation(frame: Any) -> Sampler:
     """Per budget, the least of Akima's interpolation of log L on log N, unless it is at an end."""
-    out = []
-    for budget, x, y, d in _budgets(frame):
-        found = _least(x, y[None], d)[0]
-        if np.isfinite(found[0]):
-            out.append(_point(budget, found))
-    return out
+    return _per_budget(frame, _of_curve)
 
 
-def _point(budget: float, logs: np.ndarray) -> dict[str, float]:
-    return dict(zip(("budget", "N", "D", "loss"), (float(budget), *np.exp(logs).tolist()), strict=True))
+def _per_budget(frame: Any, least: Callable[[Curve], tuple[np.ndarray, str]]) -> Sampler:
+    budget, logs = budgets(frame), np.log(frame[["N", "L", "D"]].to_numpy(float))
+
+    def optima(rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        found, refused = [], []
+        for curve in split(budget[rows], logs[rows]):
+            at, reason = least(curve)
+            found += [] if reason else [[np.log(curve[0]), *at]]
+            refused += [f"budget {curve[0]:.3g}: no optimum, {reason}"] if reason else []
+        return np.array(found).reshape(-1, 4), refused
+
+    return optima
 
 
-def _budgets(frame: Any) -> list[tuple[float, np.ndarray, np.ndarray, np.ndarray]]:
-    return [(budget, x, y, d) for budget, _, x, y, d in curves(frame) if len(x) >= 3]
+def _of_parabola(curve: Curve) -> tuple[np.ndarray, str]:
+    m = minimum(*curve)
+    return np.log([m.N or 1.0, m.D or 1.0, m.loss or 1.0]), m.reason
+
+
+def _of_curve(curve: Curve) -> tuple[np.ndarray, str]:
+    _, _, x, y, d = curve
+    if len(x) < 3:
+        return np.empty(0), f"{len(x)} sizes; interpolation needs 3"
+    at = _least(x, y[None], d)[0]
+    end = "smallest" if np.argmin(y) == 0 else "largest"
+    return at, "" if np.isfinite(at[0]) else f"the {end} size is best"
 
 
 def _least(x: np.ndarray, y: np.ndarray, d: np.ndarray) -> np.ndarray:
@@ -114,34 +113,12 @@ def _least(x: np.ndarray, y: np.ndarray, d: np.ndarray) -> np.ndarray:
     return np.where(((k > 0) & (k < len(at) - 1))[:, None], found, np.nan)
 
 
-def _noisy(frame: Any, noise: float, count: int, seed: int) -> tuple[list[dict[str, float]], Any, Any]:
-    """Interpolation of ``count`` tables with Gaussian ``noise`` on every loss: per budget the median minimum,
-    its spread in log N (B,), and the logs of all minima (count, B, 2). Budgets whose minimum is interior in
-    fewer than half of the tables are left out; the spread of others grows by the share that is not."""
-    rng, points, spread, draws = np.random.default_rng(seed), [], [], []
-    for budget, x, y, d in _budgets(frame):
-        noisy = np.maximum(np.exp(y) + noise * rng.normal(size=(count, len(y))), 1e-300)
-        found = _least(x, np.log(noisy), d)
-        inside = np.isfinite(found[:, 0])
-        if inside.mean() >= 0.5 and np.isfinite(_least(x, y[None], d)).all():
-            points.append(_point(budget, np.median(found[inside], axis=0)))
-            least = LEAST * (x[-1] - x[0]) / (len(x) - 1)
-            spread.append(max(float(np.std(found[inside, 0])), least) / inside.mean())
-            draws.append(found[:, :2])
-    return points, np.array(spread), np.stack(draws, axis=1) if draws else np.zeros((count, 0, 2))
-
-
-def parabola(frame: Any) -> list[dict[str, float]]:
-    """Per budget, the minimum of the parabola of :func:`analysis.isoflop.minima`."""
-    found = minima(frame, convention=frame.attrs["convention"], roles=tuple(frame["role"].unique()))
-    return [
-        {"budget": m.budget, "N": m.N, "D": m.D, "loss": m.loss}
-        for m in found.interior
-        if m.N is not None and m.D is not None and m.loss is not None
-    ]
-
-
-ESTIMATORS: dict[str, Estimator] = {"parabola": parabola, "interpolation": interpolation, "hull": hull}
+SAMPLERS: dict[str, Callable[[Any], Sampler]] = {
+    "parabola": parabola,
+    "interpolation": interpolation,
+    "hull": hull,
+}
+ESTIMATORS = (*SAMPLERS, "envelope")
 
 
 def estimate(
@@ -150,88 +127,146 @@ def estimate(
     *,
     convention: str = "total",
     roles: Sequence[str] = ("fit",),
-    replicates: int = 200,
+    where: str | None = None,
+    bootstrap: int = 500,
     level: float = 0.9,
-    by: str | None = None,
-    noise: float | None = None,
+    cluster: str | None = None,
     seed: int = 0,
-) -> Scaling:
-    """Exponents by an estimator of ``ESTIMATORS``, with a bootstrap over clusters: column ``by``, left out:
-    trunk, else seed and size, else size.
+    excluded: Sequence[Mapping[str, str]] = (),
+    noise: float | None = None,
+    curves: Curves | None = None,
+) -> Estimate:
+    """Compute-optimal sizes by an estimator of ``ESTIMATORS``, with a bootstrap over clusters: column
+    ``cluster``, left out: trunk, else seed and size, else size; of an envelope the runs.
 
-    ``noise``, for interpolation only: the standard deviation of a run's loss between seeds, in units of the
-    loss. Replicates are then tables with such noise on every loss; points are medians of their minima, and
-    the regression weighs them by 1 / spread^2, as Porian et al. 2024 do. Raises AnalysisError."""
-    if kind not in ESTIMATORS:
-        raise AnalysisError(f"estimator {kind!r} is unknown; choose one of {', '.join(ESTIMATORS)}")
-    if noise is not None and not (kind == "interpolation" and 0 < noise < np.inf and replicates > 0):
-        raise AnalysisError(
-            f"noise = {noise!r} with kind {kind!r} and replicates = {replicates!r}: it must be positive, "
-            "goes with kind 'interpolation' and needs replicates (1000 is usual)"
-        )
+    ``bootstrap``: replicates; with 0 there are no intervals, and nothing is claimed. ``excluded``: rows left
+    out before, to be listed with ours. ``curves``, for the envelope only: how curves are read. ``noise``, for
+    interpolation only: the standard deviation of a run's loss between seeds, in units of the loss. Replicates
+    are then tables with such noise on every loss; optima are medians of their minima, and the regression
+    weighs them by 1 / spread^2, as Porian et al. 2024 do. Raises AnalysisError."""
+    _check(kind, bootstrap, level, noise, curves)
+    left = [dict(row) for row in excluded]
+    if kind == "envelope":
+        curves = curves or Curves()
+        table, early = curves.read(table, cluster)
+        left += early
     frame: Any
-    frame, excluded = select(table, roles, convention=convention)
-    if by is not None and by not in frame.columns:
-        raise AnalysisError(f"column {by!r} is missing; name the column of what shares noise")
-    spread: Any = None
-    minima_of: Any = None
-    if noise is not None and len(frame):
-        points, spread, minima_of = _noisy(frame, noise, replicates, seed)
+    frame, others = select(table, roles, convention=convention, where=where)
+    index, by = _clusters(frame, cluster or ("run" if curves else None))
+    if not len(frame):
+        found = Optima(np.empty((0, 4)), ())
+    elif noise is not None:
+        found = _noisy(frame, noise, bootstrap, seed)
     else:
-        points = ESTIMATORS[kind](frame) if len(frame) else []
-    slopes = _slopes(points, spread)
-    message = f"{len(frame)} runs, {len(excluded)} left out"
-    if slopes is None:
-        message = f"{len(points)} optimal points from {message}; exponents need two"
-        none: dict[str, tuple[float, float] | None] = {"a": None, "b": None}
-        return Scaling(kind, convention, None, None, none, level, "none", tuple(points), BIASES[kind],
-        message,
-                       tuple(excluded))  # fmt: skip
-    index, name = (pd.factorize(frame[by])[0], by) if by else clusters(frame)
-    if spread is not None:
-        draws = _regressions(np.log([p["budget"] for p in points]), minima_of, spread)
-        origin = f"seed noise {noise:g} on every loss, points weighted by their spread"
-    else:
-        draws = _bootstrap(ESTIMATORS[kind], frame, index, replicates, seed)
-        origin = f"bootstrap over {index.max() + 1} clusters by {name}"
-    tails = [0.5 - level / 2, 0.5 + level / 2]
-    ends = np.quantile(draws, tails, axis=0) if len(draws) >= 10 else None
-    found = {x: None if ends is None else (float(ends[0, i]), float(ends[1, i])) for i, x in enumerate("ab")}
-    method = f"{origin}, {len(draws)} of {replicates} gave exponents"
-    return Scaling(
-        kind, convention, *slopes, found, level, method, tuple(points), BIASES[kind], message, tuple(excluded)
-    )
+        sampler = SAMPLERS[kind](frame) if curves is None else curves.sampler(frame)
+        found = _bootstrapped(sampler, index, by, bootstrap, seed)
+    columns = {"row": row_names(frame), "cluster": index, **{x: frame[x] for x in "NDCL"}}
+    if curves is not None:
+        columns["run"] = frame["run"].astype(str)
+    setup = {"cluster": cluster, "noise": noise, "curves": curves and asdict(curves), "seed": seed}
+    return assembled(
+        found, level, bootstrap, setup, (*frame.attrs.get("notes", ()), *found.refused),
+        kind=kind, convention=convention, excluded=(*left, *others), bias=BIASES[kind],
+        data={name: tuple(np.asarray(column).tolist()) for name, column in columns.items()},
+    )  # fmt: skip
 
 
-def _slopes(
-    points: Sequence[dict[str, float]], spread: np.ndarray | None = None
-) -> tuple[float, float] | None:
-    if len({p["budget"] for p in points}) < 2:
-        return None
-    x, n, d = (np.log([p[key] for p in points]) for key in ("budget", "N", "D"))
-    w = None if spread is None else 1 / spread
-    return float(np.polyfit(x, n, 1, w=w)[0]), float(np.polyfit(x, d, 1, w=w)[0])
+def _check(kind: str, bootstrap: Any, level: Any, noise: Any, curves: Any) -> None:
+    problems = []
+    if kind not in ESTIMATORS:
+        problems.append(f"estimator {kind!r} is unknown; choose one of {', '.join(ESTIMATORS)}")
+    if (
+        isinstance(bootstrap, bool)
+        or not isinstance(bootstrap, int)
+        or not (bootstrap == 0 or bootstrap >= LEAST)
+    ):
+        problems.append(
+            f"bootstrap = {bootstrap!r}: replicates must be 0 (no intervals), or {LEAST} and more"
+        )
+    if not (isinstance(level, (int, float)) and 0 < level < 1):
+        problems.append(f"level = {level!r} must lie between 0 and 1; 0.9 is usual")
+    if noise is not None and not (kind == "interpolation" and 0 < noise < np.inf and bootstrap):
+        problems.append(
+            f"noise = {noise!r} with estimator {kind!r} and bootstrap = {bootstrap!r}: it must be positive, "
+            "goes with 'interpolation' and needs replicates (1000 is usual)"
+        )
+    if curves is not None and kind != "envelope":
+        problems.append(f"curves with estimator {kind!r}: they go with 'envelope'; leave them out")
+    if problems:
+        raise AnalysisError(problems)
 
 
-def _regressions(x: np.ndarray, y: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Weighted slopes (R, 2) of ``y`` (R, B, 2) on ``x`` (B,) through what is not nan, where that are two."""
-    there = np.isfinite(y[:, :, 0])
-    y = np.nan_to_num(y[there.sum(1) > 1])
-    w = (there / spread**2)[there.sum(1) > 1]
-    w /= w.sum(1, keepdims=True)
-    dx = x - (w @ x)[:, None]
-    return np.einsum("rb,rbk->rk", w * dx, y) / (w * dx**2).sum(1)[:, None]
+def _clusters(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
+    if column is None:
+        return clusters(frame)
+    if column not in frame.columns:
+        raise AnalysisError(f"column {column!r} is missing; name the column of what shares noise")
+    return pd.factorize(frame[column], use_na_sentinel=False)[0], column
 
 
-def _bootstrap(estimator: Estimator, frame: Any, index: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Exponents (R, 2) of tables whose clusters are drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    parts = [np.flatnonzero(index == g) for g in range(int(index.max()) + 1)]
-    out = []
-    for _ in range(count):
-        rows = np.concatenate([parts[g] for g in rng.integers(0, len(parts), len(parts))])
-        again = frame.iloc[rows].drop(columns=[c for c in ("run_id",) if c in frame.columns])
-        again.attrs.update(frame.attrs)
-        slopes = _slopes(estimator(again.reset_index(drop=True)))
-        out += [slopes] if slopes else []
-    return np.array(out).reshape(-1, 2)
+def _bootstrapped(sampler: Sampler, index: np.ndarray, by: str, count: int, seed: int) -> Optima:
+    """Optima of all rows, and lines through those of rows whose clusters are drawn with replacement."""
+    logs, refused = sampler(np.arange(len(index)))
+    groups, centre, rng = int(index.max()) + 1, centre_of(logs), np.random.default_rng(seed)
+    parts = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
+    draws = [np.empty((0, 6))]
+    for _ in range(count if groups > 1 and enough(logs) else 0):
+        again = sampler(np.concatenate([parts[g] for g in rng.integers(0, groups, groups)]))[0]
+        draws += [lines(again[:, 0] - centre, again[None, :, 1:])] if enough(again) else []
+    method = f"bootstrap over {groups} clusters by {by}, {len(draws) - 1} of {count} gave exponents"
+    degrees = max(groups - 1, 1)
+    return Optima(
+        logs, refused, None, centre, np.concatenate(draws), f"{method}, t({degrees})/z", degrees
+    )  # fmt: skip
+
+
+def _noisy(frame: Any, noise: float, count: int, seed: int) -> Optima:
+    """Interpolation of ``count`` tables with Gaussian ``noise`` on every loss: per budget the median minimum
+    and its spread. Budgets whose minimum is interior in fewer than half of the tables are left out; the
+    spread of others grows by the share that is not."""
+    rng, logs, spread, draws, refused = np.random.default_rng(seed), [], [], [], []
+    for curve in split(budgets(frame), np.log(frame[["N", "L", "D"]].to_numpy(float))):
+        (budget, _, x, y, d), reason = curve, _of_curve(curve)[1]
+        found = np.empty((0, 3))
+        if len(x) > 2:
+            noisy = np.maximum(np.exp(y) + noise * rng.normal(size=(count, len(y))), 1e-300)
+            found = _least(x, np.log(noisy), d)
+        inside = np.isfinite(found[:, 0])
+        if not reason and inside.mean() < 0.5:
+            reason = f"the least is interior in {inside.mean():.0%} of the noisy tables"
+        if reason:
+            refused.append(f"budget {budget:.3g}: no optimum, {reason}")
+            continue
+        logs.append([np.log(budget), *np.median(found[inside], axis=0)])
+        least = LEAST_SPREAD * (x[-1] - x[0]) / (len(x) - 1)
+        spread.append(max(float(np.std(found[inside, 0])), least) / inside.mean())
+        draws.append(found)
+    at, weigh, many = np.array(logs).reshape(-1, 4), np.array(spread), np.empty((0, 6))
+    if enough(at):
+        many = lines(at[:, 0] - centre_of(at), np.stack(draws, axis=1), weigh)
+    method = f"seed noise {noise:g} on every loss, optima weighted by their spread, "
+    return Optima(
+        at, refused, weigh, centre_of(at), many, f"{method}{len(many)} of {count} gave exponents"
+    )  # fmt: skip
+
+
+def of_file(
+    kind: str, path: str | Path, reading: Mapping[str, Any] | None = None, **options: Any
+) -> Estimate:
+    """:func:`estimate` of a file or results folder; ``reading`` are arguments of :func:`analysis.load`. Takes
+    the options of :func:`analysis.fit` also, as long as those of a law alone are not used. An envelope takes
+    the curves of a folder that has them. Raises AnalysisError."""
+    usual = signature(fit).parameters
+    mine = set(signature(estimate).parameters)
+    foreign = [n for n, value in options.items() if n not in mine and value and value != usual[n].default]
+    if foreign:
+        texts = [
+            f"{n} = {options[n]!r}: an estimator has no law to apply it to; leave it out" for n in foreign
+        ]
+        raise AnalysisError(texts)
+    options = {name: value for name, value in options.items() if name in mine}
+    reading = {name: value for name, value in (reading or {}).items() if value is not None}
+    if kind == "envelope" and (Path(path) / "curves.parquet").is_file():
+        options["curves"] = Curves(run=reading.pop("run", None), skip=reading.pop("after", None))
+        return estimate(kind, checkpoints(path, **reading), **options)
+    return estimate(kind, load(path, **reading), **options)

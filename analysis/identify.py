@@ -167,7 +167,7 @@ def verdicts(
             reason = f"its exponent {', '.join(sorted(held_up))} ended at the edge of its domain"
             out[name] = {"verdict": "no", "reason": reason}
         elif name in base and law.in_log(kind) and kind != law.offset:
-            out[name] = _coefficient(low, high)
+            out[name] = coefficient(low, high)
             if name in thin and (low <= 0 or high / low > DECADE**LUCK):
                 out[name] = {"verdict": "no", "reason": thin[name]}
             elif out[name]["verdict"] == "no":
@@ -178,7 +178,7 @@ def verdicts(
             smallest = 0.95 * float(problem.target.min())
             most = law.domain(kind)[1] if not law.terms and name in base else 1.5
             ceiling = smallest if kind == law.offset else 1.0 if name in ("a", "b") else 0.95 * most
-            out[name] = _bounded(point[name], low, high, ceiling, _least(law, kind) if name in base else 0.0)
+            out[name] = bounded(point[name], low, high, ceiling, _least(law, kind) if name in base else 0.0)
     return out
 
 
@@ -208,7 +208,8 @@ def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[st
     return out | (dict.fromkeys("ab", weak[0]) if weak else {})
 
 
-def _coefficient(low: float, high: float) -> Verdict:
+def coefficient(low: float, high: float) -> Verdict:
+    """Of a coefficient with the interval ``low, high``."""
     if low > 0 and high / low <= DECADE:
         return {"verdict": "yes", "reason": f"interval spans a factor {high / low:.2g}"}
     wide = f"a factor {high / low:.2g}" if low > 0 and high / low < 1e6 else "many powers of ten"
@@ -235,7 +236,8 @@ def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: 
     return {"verdict": "one_sided", "reason": reason, "bound": bound}
 
 
-def _bounded(value: float, low: float, high: float, ceiling: float, width: float = 0.0) -> Verdict:
+def bounded(value: float, low: float, high: float, ceiling: float, width: float = 0.0) -> Verdict:
+    """Of an exponent or offset: at most ``ceiling`` by nature; ``width``: a half-width always allowed."""
     reach = max(NEAR * abs(value), width)
     if reach > 0 and low >= value - reach and high <= value + reach:
         share = max(high - value, value - low) / abs(value) if value else 0.0

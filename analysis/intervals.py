@@ -26,7 +26,6 @@ from analysis.problem import Problem
 from analysis.robust import (
     adjusted,
     hessian,
-    inverse_root,
     root,
     sandwich,
     satterthwaite,
@@ -54,6 +53,7 @@ ALONE = ("case", "residual", "wild", "hessian", "hc3")  # runs taken for indepen
 MANY = 30
 FEW = 8  # clusters, below which the width of an interval is itself a matter of luck
 CHECKED = 6  # replicates that are solved again from many starts
+STRAIGHT = 0.1  # standard deviation of a coordinate, beyond which a straight line leaves a curved valley
 FEWER = 2  # of a large table
 LOG2 = 8
 LINEAR = 2 * 2**LOG2  # draws of an analytic covariance
@@ -188,14 +188,17 @@ def _no_narrower(problem: Problem, u: np.ndarray, ends: np.ndarray, rng: np.rand
     """Draws spread at least as if runs were independent, in every direction: a few clusters whose residuals
     happen to cancel would else look precise (Angrist & Pischke 2009, section 8.2.3: take the larger)."""
     free = usable(problem, u)
-    alone = hessian(problem, u)
-    whiten, half = inverse_root(alone), root(alone)
-    seen = (ends - u)[:, free] @ whiten
+    size, along = np.linalg.eigh(hessian(problem, u))
+    straight = (size > 1e-14 * size.max(initial=0.0)) & (size < STRAIGHT**2)  # a flat valley bends
+    along, length = along[:, straight], np.sqrt(size[straight])
+    seen = (ends - u)[:, free] @ (along / length)
     eigen, vectors = np.linalg.eigh(seen.T @ seen / len(seen))
-    lacking = (vectors * np.sqrt(np.maximum(1 - eigen, 0.0))) @ vectors.T @ half
-    out = ends.copy()
-    out[:, free] += rng.standard_normal((len(ends), len(alone))) @ lacking
-    return _kept(problem, u, out)
+    lacking = (vectors * np.sqrt(np.maximum(1 - eigen, 0.0))) @ vectors.T @ (along * length).T
+    out = ends.copy()  # what is at a bound in the optimum need not be so in a replicate: it stays as it is
+    out[:, free] += rng.standard_normal((len(ends), len(lacking))) @ lacking
+    low, high = problem.box
+    out[:, free] = np.clip(out[:, free], low[free], high[free])
+    return out
 
 
 def _without(problem: Problem, cluster: np.ndarray) -> Draw:
@@ -353,8 +356,9 @@ def intervals(
 
 
 def new_run(
-    estimates: np.ndarray, replicates: np.ndarray, sd: float, level: float, degrees: int, *, log: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
+    estimates: np.ndarray, replicates: np.ndarray, sd: float | np.ndarray, level: float, degrees: int, *,
+    log: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Bounds (m,) of a new run's value: the law's ``estimates`` (m,) and ``replicates`` (R, m) of it, and the
     standard deviation ``sd`` of a run about its law."""
     with np.errstate(all="ignore"):

@@ -20,6 +20,8 @@ BIAS = (
     "a parabola in log N is symmetric, the loss curve is not: minima shift toward the side with the wider "
     "range of sizes, and exponents inherit it"
 )
+# FLOPs, runs, and log N (rising), log L, log D of the sizes of one budget
+Curve = tuple[float, int, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def minima(table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, 
     if not len(frame):
         message = f"no usable runs with role {', '.join(roles)}; exponents need two interior minima"
         return IsoFlop(convention, (), None, None, None, message, tuple(excluded))
-    found = tuple(_minimum(*curve) for curve in curves(frame))
+    found = tuple(minimum(*curve) for curve in curves(frame))
     inside = [m for m in found if m.interior]
     if len(inside) < 2:
         message = f"{len(inside)} of {len(found)} budgets have an interior minimum; exponents need two"
@@ -135,18 +137,25 @@ def minima(table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, 
     return IsoFlop(convention, found, size, tokens, loss, message, tuple(excluded))
 
 
-def curves(frame: Any) -> list[tuple[float, int, np.ndarray, np.ndarray, np.ndarray]]:
-    """Per budget: FLOPs, runs, and log N (rising), log L, log D of its sizes. Repeated sizes (seeds) are
+def curves(frame: Any) -> list[Curve]:
+    """The curves of a selected table."""
+    return split(budgets(frame), np.log(frame[["N", "L", "D"]].to_numpy(float)))
+
+
+def split(budget: np.ndarray, logs: np.ndarray) -> list[Curve]:
+    """Curves of rows with a ``budget`` each and ``logs`` (rows, 3) of N, L, D. Repeated sizes (seeds) are
     averaged in log, so that they have no extra weight."""
     out = []
-    for budget, rows in frame.assign(_budget=budgets(frame)).groupby("_budget", sort=True):
-        logs = np.log(rows[["N", "L", "D"]].astype(float)).assign(key=np.log(rows["N"]).round(4))
-        logs = logs.groupby("key").mean().sort_values("N")
-        out.append((float(budget), len(rows), *(logs[name].to_numpy(float) for name in ("N", "L", "D"))))
+    for c in np.unique(budget):
+        rows = logs[budget == c]
+        index, times = np.unique(rows[:, 0].round(4), return_inverse=True, return_counts=True)[1:]
+        mean = np.stack([np.bincount(index.ravel(), column) / times for column in rows.T])
+        out.append((float(c), len(rows), *mean[:, np.argsort(mean[0], kind="stable")]))
     return out
 
 
-def _minimum(budget: float, count: int, x: np.ndarray, y: np.ndarray, d: np.ndarray) -> Minimum:
+def minimum(budget: float, count: int, x: np.ndarray, y: np.ndarray, d: np.ndarray) -> Minimum:
+    """The parabola through one curve."""
     centre = float(x.mean())
     (c2, c1, c0), se = _parabola(x - centre, y) if len(x) > 2 else ((0.0, 0.0, float(y.mean())), None)
     best = -c1 / (2 * c2) if c2 > 0 else np.nan

@@ -49,7 +49,8 @@ class Law:
 
     Inputs N (parameters), D (tokens), C (FLOPs) follow the convention of a fit; M is D / N unless a column
     has that name; any other is a column of that name. A parameter is searched in its logarithm when it is
-    linear and >= 0, or when its domain is positive and spans ``DECADES``.
+    linear and >= 0, or when its domain is positive and spans ``DECADES``. ``heavy``: a function of many
+    floats for a row, whose derivatives are taken in one pass, few at a time.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Law:
     inputs: tuple[str, ...] = ()
     assumptions: str = ""
     text: str = ""
+    heavy: bool = False
 
     def __post_init__(self) -> None:
         names = [x for powers in self.terms.values() for x in powers]

@@ -158,6 +158,7 @@ class Formula:
         n, size = len(problem.target), len(problem.names)
         self.batch = int(np.clip(WORK // (n * size), 1, 32))
         self.chunk = int(np.clip(SHORT // n, 1, min(8, self.batch)))
+        self.chunk = min(2, self.chunk) if problem.law.heavy else self.chunk  # more would not stay in cache
         self.batch -= self.batch % self.chunk
         # a product, and no look-up in rows, whose derivative backwards is slow
         group = np.zeros(n, int) if problem.group is None else problem.group
@@ -172,7 +173,7 @@ class Formula:
         law, size, shape = self.problem.law, self.batch, (len(u), len(self.problem.target))
         in_log, n = tuple(self.problem.in_log.tolist()), len(self.problem.target)
         large = n * len(self.problem.names) ** 2 > LARGE
-        run = _compiled(law.function, law.names, law.inputs, in_log, self.chunk, large)
+        run = _compiled(law.function, law.names, law.inputs, in_log, self.chunk, large, law.heavy)
         whole, parts = (u, np.broadcast_to(y, shape), np.broadcast_to(w, shape)), []
         shared = (self.exact, self.member, self.problem.position, self.inputs, float(self.loss.delta))
         with float64():
@@ -211,6 +212,7 @@ def _compiled(
     in_log: tuple[bool, ...],
     chunk: int,
     large: bool,
+    heavy: bool,
 ) -> Any:
     """Objective, gradient, Hessian and scale of a batch, fitted values and Jacobian of its last chunk, in one
     compiled program. Of the batch it computes the first chunks, as many as told."""
@@ -231,15 +233,39 @@ def _compiled(
         def here(v: Any) -> Any:
             return law(v, member, place, x, *space)
 
-        fitted, jacobian = here(u), jax.jacfwd(here)(u)
-        r = y - fitted
-        psi, inside = jnp.clip(r, -delta, delta), w * (jnp.abs(r) <= delta)
-        value, gradient = (w * psi * (r - 0.5 * psi)).sum(), -(w * psi) @ jacobian
-        hessian = jacobian.T @ (inside[:, None] * jacobian)
-        curved = jax.lax.cond(
-            exact, lambda: jax.hessian(lambda v: (w * psi) @ here(v))(u), lambda: jnp.zeros_like(hessian)
-        )
-        return value, gradient, hessian - curved, w @ jacobian**2, fitted, jacobian
+        def slopes(v: Any) -> Any:
+            slope, value = jax.jacfwd(lambda v: (here(v),) * 2, has_aux=True)(v)
+            return slope, (slope, value)
+
+        def told(fitted: Any) -> tuple[Any, Any]:
+            r = y - fitted
+            return r, w * jnp.clip(r, -delta, delta)
+
+        def once() -> (
+            Any
+        ):  # one pass for value and derivatives: XLA would not see that three do the same work
+            bent, (jacobian, fitted) = jax.jacfwd(slopes, has_aux=True)(u)
+            return fitted, jacobian, jnp.tensordot(told(fitted)[1], bent, 1)
+
+        def coarse() -> Any:
+            jacobian, (_, fitted) = slopes(u)
+            return fitted, jacobian, jnp.zeros((len(u), len(u)))
+
+        if heavy:
+            fitted, jacobian, curved = jax.lax.cond(exact, once, coarse)
+            r, weighted = told(fitted)
+        else:
+            fitted, jacobian = here(u), jax.jacfwd(here)(u)
+            r, weighted = told(fitted)
+            curved = jax.lax.cond(
+                exact,
+                lambda: jax.hessian(lambda v: weighted @ here(v))(u),
+                lambda: jnp.zeros((len(u), len(u))),
+            )
+        inside = w * (jnp.abs(r) <= delta)
+        value = (weighted * (r - 0.5 * jnp.clip(r, -delta, delta))).sum()
+        hessian = jacobian.T @ (inside[:, None] * jacobian) - curved
+        return value, -weighted @ jacobian, hessian, w @ jacobian**2, fitted, jacobian
 
     batched = jax.vmap(derivatives, in_axes=(0, 0, 0, *(None,) * 7))
 

@@ -16,7 +16,7 @@ from analysis.allocation import Cost
 from analysis.errors import AnalysisError
 from analysis.intervals import intervals, new_run
 from analysis.laws import Law
-from analysis.prediction import Prediction
+from analysis.prediction import Prediction, check_level, claims
 from analysis.problem import Loss, Problem
 from analysis.request import SPACES
 from analysis.tables import CONVENTIONS
@@ -113,21 +113,9 @@ class Fit:
     def ci(self, level: float | None = None) -> pd.DataFrame:
         """Per parameter and for a, b: estimate, low, high, verdict, reason; what is not identified is nan,
         what is one-sided has its bound only. Another ``level`` than the fit's comes from the replicates."""
-        if level is not None and not (isinstance(level, (int, float)) and 0 < level < 1):
-            raise AnalysisError(f"level = {level!r} must lie between 0 and 1; 0.9 is usual")
-        rows = {}
+        check_level(level)
         again = self._intervals_at(level) if level not in (None, self.level) and self.usable else None
-        for name, found in self.identified.items():
-            low, high = (again or self.intervals["params"]).get(name, (np.nan, np.nan))
-            value = self.params.get(name, self.optimum.get(name))
-            bound = found.get("bound", {})
-            if found["verdict"] != "yes":
-                low = low if "lower" in bound else np.nan
-                high = high if "upper" in bound else np.nan
-            rows[name] = (np.nan if value is None else value, low, high, found["verdict"], found["reason"])
-        return pd.DataFrame.from_dict(
-            rows, orient="index", columns=["estimate", "low", "high", "verdict", "reason"]
-        )
+        return claims(self.identified, {**self.optimum, **self.params}, again or self.intervals["params"])
 
     def _intervals_at(self, level: float) -> dict[str, tuple[float, float]]:
         x, out = self.problem.parameters(self._draws), {}
@@ -357,7 +345,7 @@ class Fit:
     def _repr_html_(self) -> str:
         from analysis.text import fit_html
 
-        return fit_html(self)
+        return fit_html(self, self.law.formula)
 
     def __str__(self) -> str:
         return self.summary()

@@ -61,13 +61,6 @@ def root(matrix: np.ndarray) -> np.ndarray:
     return (vectors * np.sqrt(np.maximum(eigen, 0.0))[..., None, :]) @ np.swapaxes(vectors, -1, -2)
 
 
-def inverse_root(matrix: np.ndarray) -> np.ndarray:
-    """Symmetric square root of the pseudo-inverse of a positive matrix."""
-    eigen, vectors = np.linalg.eigh(matrix)
-    kept = eigen > 1e-14 * eigen.max(initial=0.0)
-    return (vectors * np.where(kept, 1 / np.sqrt(np.where(kept, eigen, 1.0)), 0.0)) @ vectors.T
-
-
 def inside(problem: Problem, r: np.ndarray) -> float:
     """The mean of psi'(r): the share of residuals within delta."""
     share = float((problem.w * (np.abs(r) <= problem.loss.delta)).mean() / problem.w.mean())
@@ -120,5 +113,5 @@ def satterthwaite(problem: Problem, u: np.ndarray, cluster: np.ndarray) -> np.nd
         size, taken = (along**2 * eigen / room).sum(1), (moved**2).sum(1)
         # of diag(size) - moved moved', which would be G x G: its trace and the sum of its squares
         square = (size**2).sum() - 2 * size @ taken + ((moved.T @ moved) ** 2).sum()
-        out[i] = (size - taken).sum() ** 2 / square
+        out[i] = (size - taken).sum() ** 2 / max(square, 1e-300)
     return out

@@ -26,6 +26,7 @@ SWEEPS = 30
 WALK = 100  # Gauss-Newton steps of a start
 POLISH = 40  # steps of a start on the true objective
 CREEP = 600  # more steps for a best start that has not arrived
+FAR = 4_000  # the same of a power sum, whose steps cost little
 SAME = 1e-6  # relative difference of objectives below which two ends are one optimum
 GRADUAL = (10.0, 3.0)  # times delta, on the way to it: a small delta has kinks that starts get caught in
 AT = 1e-6  # of a domain's width: a coordinate this near to its end is at it
@@ -167,7 +168,7 @@ def solve(
         ends[few], end_values[few], done[few] = minimise(problem, ends[few], draw=own, steps=POLISH)
     best = int(np.argmin(end_values))
     if not done[best]:  # creeping along a flat valley
-        more = minimise(problem, ends[[best]], draw=own, steps=CREEP)
+        more = minimise(problem, ends[[best]], draw=own, steps=FAR if problem.law.terms else CREEP)
         ends[best], end_values[best], done[best] = (x[0] for x in more)
     u, value, zero = _faces(problem, ends[best], float(end_values[best]), own)
     agree = int((end_values <= value * (1 + SAME) + 1e-20).sum())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from analysis.tables import CONVENTIONS
 
 if TYPE_CHECKING:
+    from analysis.estimated import Estimate
     from analysis.result import Fit
 
 DERIVED = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
@@ -47,7 +48,7 @@ def fit_text(fit: Fit) -> str:
     if fit.status["code"] != "ok":
         lines.append(f"  advice: {fit.status['advice']}")
     if fit.usable:
-        lines += ["", *_parameters(fit), ""]
+        lines += ["", *parameters(fit), ""]
         delta = f", delta {objective['delta']:.3g}" if objective["delta"] is not None else ""
         kind = {"huber": "sum of Huber on log residuals", "log-ls": "least squares on log residuals",
                 "raw-ls": "least squares on residuals",
@@ -70,12 +71,13 @@ def fit_text(fit: Fit) -> str:
             moved = ", ".join(f"{n} = {number(other['params'][n])}" for n in other["outside"])
             tuned = f" with delta {other['delta']:.3g}" if other["delta"] else ""
             lines.append(f"  beyond the intervals under {kind[other['kind']]}{tuned}: {moved}")
-    lines += _excluded(fit)
+    lines += left_out(fit)
     lines += [f"  note: {note}" for note in fit.notes]
     return "\n".join(lines)
 
 
-def _parameters(fit: Fit) -> list[str]:
+def parameters(fit: Fit | Estimate) -> list[str]:
+    """A line for each that is identified or bounded, and one for each reason why others are not."""
     lines, unknown, width = [], {}, max(6, *map(len, fit.identified))
     for name, verdict in fit.identified.items():
         kind = verdict["verdict"]
@@ -108,13 +110,14 @@ def _noise(fit: Fit) -> str:
     )
 
 
-def _excluded(fit: Fit) -> list[str]:
+def left_out(fit: Fit | Estimate) -> list[str]:
+    """How many rows were left out, by reason."""
     reasons = Counter(item["reason"] for item in fit.excluded)
     return [f"  left out: {n} row{'s' if n > 1 else ''}, {reason}" for reason, n in reasons.items()]
 
 
-def fit_html(fit: Fit) -> str:
-    """The fit as HTML for a notebook: its status, a table of parameters, and the rest of the summary
+def fit_html(fit: Fit | Estimate, formula: str) -> str:
+    """A result as HTML for a notebook: its status, a table of parameters, and the rest of the summary
     folded."""
     rows = ""
     for name, row in fit.ci().to_dict("index").items():
@@ -126,6 +129,6 @@ def fit_html(fit: Fit) -> str:
     head = "".join(f"<th>{x}</th>" for x in ("", "estimate", "low", "high", "identified", "reason"))
     status = f"{fit.status['code']}: {fit.status['message']}"
     return (
-        f"<p><b>{escape(fit.law.formula)}</b><br>{escape(status)}</p><table><tr>{head}</tr>{rows}</table>"
+        f"<p><b>{escape(formula)}</b><br>{escape(status)}</p><table><tr>{head}</tr>{rows}</table>"
         f"<details><summary>summary</summary><pre>{escape(fit.summary())}</pre></details>"
     )

@@ -1,6 +1,7 @@
 """CPU seconds of fitting 240 runs with Huber's delta 1e-3, against limits and peers, on one thread.
 
     python benchmarks/fit.py [--table runs.csv] [--peer-python venv/bin/python] [--starts 60]
+    python benchmarks/fit.py --data FOLDER [--law NAME]
 
 Without ``--table`` (params, tokens, loss: the 240 points of Hoffmann et al. 2022), a table of the same shape
 is simulated. Limits: a fit 0.1 s warm, with 4,000 bootstraps 1 s, `scaling fit` with 4,000 bootstraps 6 s
@@ -8,6 +9,10 @@ cold, the objective within 1e-8 of the best that any contestant found, peak memo
 10,000 replicates 2 GB. Peers: scipy's L-BFGS-B with analytic gradients from the grid of starts of Besiroglu
 et al. 2024 (``--starts`` of their 4,500, time scaled up), and the package ``chinchilla`` (243 starts) of the
 Python at ``--peer-python``. Exit code 1 when a limit is passed.
+
+With ``--data``, a folder of published data (docs/published.md), a table instead: every shipped law on real
+runs, points, free parameters, CPU seconds without replicates cold (a process of its own, imports and
+compiling included) and warm, limit 20 s warm.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +39,7 @@ import pandas as pd  # noqa: E402
 from scipy.optimize import minimize  # noqa: E402
 from scipy.special import logsumexp  # noqa: E402
 
-from analysis import fit  # noqa: E402
+from analysis import LAWS, fit  # noqa: E402
 
 DELTA = 1e-3
 GRID = (np.arange(0, 30, 5), np.arange(0, 30, 5), np.arange(-1, 1.5, 0.5), *(np.arange(0, 2.5, 0.5),) * 2)
@@ -133,6 +139,81 @@ def cold(file: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+@dataclass(frozen=True)
+class Case:
+    """A law on a table of the data folder: ``columns`` are renamed, ``options`` go to ``fit``. No ``file``:
+    nobody published runs, and they are simulated."""
+
+    law: str
+    file: str
+    columns: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def table(self, folder: Path) -> pd.DataFrame:
+        if not self.file:
+            return low_precision()
+        return pd.read_csv(folder / self.file).rename(columns=self.columns)
+
+
+def low_precision(seed: int = 0) -> pd.DataFrame:
+    """465 runs like those of Kumar et al. 2024, who published none, with .3 % noise."""
+    rng = np.random.default_rng(seed)
+    names = ("params", "tokens", "weight_bits", "activation_bits", "cache_bits")
+    sizes = ([3e7, 6e7, 1.1e8, 2.2e8], [1.5e9, 3e9, 6e9, 1.3e10, 2.6e10], *([3.0, 4.0, 6.0, 12.0],) * 3)
+    table = pd.DataFrame(list(itertools.product(*sizes)), columns=list(names)).sample(465, random_state=seed)
+    truth = {"E": 2.8, "A": 4e3, "B": 2e4, "alpha": 0.5, "beta": 0.5, "gw": 2.7, "ga": 2.2, "gkv": 0.95}
+    columns = dict(zip(("N", "D", *names[2:]), names, strict=True))
+    loss = LAWS["precision"].values(truth, {x: table[column] for x, column in columns.items()})
+    return table.assign(loss=loss * np.exp(0.003 * rng.standard_normal(len(table))))
+
+
+EPOCH = {"file": "chinchilla_epoch/runs.csv", "options": {"where": "excluded_by_epoch == 0"}}
+REPEATED = {"file": "muennighoff/runs.csv", "options": {"where": "in_default_fit_182 == 1"}}
+MULTIPLIED = {"file": "gadre/runs.csv", "columns": {"loss_c4_val": "loss"},
+              "options": {"where": 'dataset == "c4_original"'}}  # fmt: skip
+ADDITION = {"file": "bnsl_4digit_addition/runs.csv",
+            "options": {"objective": "log1p-ls", "bounds": {"d1": (160, 928)}}}  # fmt: skip
+CASES = [
+    *(Case(law, **EPOCH) for law in ("chinchilla", "kaplan")),
+    *(Case(f"power{offset}{x}", **EPOCH) for offset in ("", "-offset") for x in ("", "-params", "-tokens")),
+    *(Case(law, **MULTIPLIED) for law in ("tied", "over-training")),
+    *(Case(f"bnsl-{n}-tokens", columns={"dataset_size": "tokens"}, **ADDITION) for n in (1, 2)),
+    *(Case(law, **REPEATED) for law in ("data-constrained", "data-constrained-tied", "data-bounded")),
+    Case("farseer", "scalebench/farseer/train.csv", options={"objective": "raw-ls"}),
+    *(Case(law, "") for law in ("precision", "precision-weights")),
+]
+SLOW: dict[str, str] = {}  # law -> why it takes longer than the limit
+
+
+def time_case(case: Case, folder: Path) -> tuple[int, int, float, float, float]:
+    """Points, free parameters, CPU seconds cold and warm (the least of two), and the objective."""
+    table = case.table(folder)
+    before = time.process_time()  # what imports took
+    cold, found = timed(lambda: fit(case.law, table, bootstrap=0, **case.options))
+    warm = min(timed(lambda: fit(case.law, table, bootstrap=0, **case.options))[0] for _ in range(2))
+    free = len(found.law.names) - len(found.fixed)
+    return found.objective["n"], free, before + cold, warm, found.objective["value"]
+
+
+def laws(folder: Path, chosen: str | None) -> int:
+    """The table, each law in a process of its own; how many are late without a reason."""
+    if chosen is not None:
+        (case,) = (case for case in CASES if case.law == chosen)
+        print(json.dumps(time_case(case, folder)))
+        return 0
+    late = 0
+    print(f"{'law':<24}{'points':>7}{'free':>6}{'cold s':>9}{'warm s':>9}  objective")
+    for case in CASES:
+        command = [sys.executable, __file__, "--data", str(folder), "--law", case.law]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        points, free, cold, warm, value = json.loads(done.stdout.splitlines()[-1])
+        why = SLOW.get(case.law, "simulated" if not case.file else "")
+        print(f"{case.law:<24}{points:>7}{free:>6}{cold:>9.2f}{warm:>9.2f}  {value:.8g}  {why}", flush=True)
+        late += warm > 20 and case.law not in SLOW
+    print(f"shipped, without a case: {', '.join({*LAWS} - {case.law for case in CASES}) or 'none'}")
+    return late
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -140,7 +221,11 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="runs: params, tokens, loss")
     parser.add_argument("--peer-python", help="a Python that has the package chinchilla")
     parser.add_argument("--starts", type=int, default=60)
+    parser.add_argument("--data", type=Path, help="folder of published data: time every shipped law")
+    parser.add_argument("--law", help="of --data, this one alone")
     asked = parser.parse_args()
+    if asked.data is not None:
+        return int(bool(laws(asked.data, asked.law)))
     table = simulated() if asked.table is None else pd.read_csv(asked.table)
     if "excluded_by_epoch" in table.columns:
         table = table[table["excluded_by_epoch"] == 0]

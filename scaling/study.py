@@ -45,6 +45,8 @@ require_own_analysis()
 from analysis import findings, ledger  # noqa: E402
 from analysis.comparison import Comparison, compare  # noqa: E402
 from analysis.errors import AnalysisError  # noqa: E402
+from analysis.estimated import Estimate  # noqa: E402
+from analysis.estimators import ESTIMATORS, of_file  # noqa: E402
 from analysis.figures import Drawn, draw_law  # noqa: E402
 from analysis.findings import LAW, Analysis, Findings, analyse  # noqa: E402
 from analysis.fitting import fit  # noqa: E402
@@ -345,7 +347,7 @@ def plot_law(
     *,
     drawing: Mapping[str, Any] | None = None,
     **options: Any,
-) -> tuple[Fit, Drawn]:
+) -> tuple[Fit | Estimate, Drawn]:
     """Fit one law as :func:`fit_table` and draw it, in a folder of its name unless ``out`` is given;
     ``drawing`` are arguments of :func:`analysis.figures.draw_law`.
 
@@ -355,7 +357,7 @@ def plot_law(
     """
     folder = _figures(source, out)
     fitted = fit_table(source, law, reading, **options)
-    own = folder if out else folder / quote(fitted.law.name, safe=" ")
+    own = folder if out else folder / quote(law if law in ESTIMATORS else find(law).name, safe=" ")
     return fitted, draw_law(fitted, own, **(drawing or {}))
 
 
@@ -365,14 +367,18 @@ def _figures(source: Path, out: Path | None) -> Path:
     return out or (source if source.is_dir() else source.parent) / "figures"
 
 
-def fit_table(source: Path, law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any) -> Fit:
-    """Fit one law to a results folder or table; ``reading`` are arguments of :func:`analysis.load`,
-    ``options`` those of :func:`analysis.fit`. The table must have the columns that the law needs, and
-    losses of a law of runs must be plausible.
+def fit_table(
+    source: Path, law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any
+) -> Fit | Estimate:
+    """Fit one law to a results folder or table, or ask the estimator of that name; ``reading`` are arguments
+    of :func:`analysis.load`, ``options`` those of :func:`analysis.fit`. The table must have the columns that
+    a law needs, and of a law of N, D, C alone they must be plausible.
 
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
+    if law in ESTIMATORS:
+        return of_file(law, source, reading, **options)
     found = find(law)
     return fit(found, _table([found], source, reading, options), **options)
 

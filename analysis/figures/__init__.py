@@ -11,7 +11,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.backtest import BackTest
+from analysis.errors import AnalysisError
+from analysis.estimated import Estimate
 from analysis.figures.compute import loss_against_compute
+from analysis.figures.curves import curves_and_law
+from analysis.figures.envelope import loss_envelope
 from analysis.figures.forest import intervals, multipliers
 from analysis.figures.isoflop import isoflop_curves
 from analysis.figures.laws import law
@@ -20,6 +24,7 @@ from analysis.figures.profiles import profile
 from analysis.figures.residuals import fit_and_residuals
 from analysis.figures.style import stated
 from analysis.figures.training import training_curves
+from analysis.figures.twostep import accuracy_in_two_steps
 from analysis.forecasts import Trial
 from analysis.isoflop import IsoFlop
 from analysis.result import Fit
@@ -27,6 +32,8 @@ from analysis.tables import select
 
 __all__ = [
     "Drawn",
+    "accuracy_in_two_steps",
+    "curves_and_law",
     "draw_all",
     "draw_law",
     "fit_and_residuals",
@@ -37,6 +44,7 @@ __all__ = [
     "loss_against_compute",
     "multipliers",
     "profile",
+    "loss_envelope",
     "training_curves",
 ]
 DPI = 150
@@ -87,7 +95,7 @@ def draw_all(
 
 
 def draw_law(
-    fit: Fit,
+    fit: Fit | Estimate,
     folder: str | Path,
     *,
     x: str | None = None,
@@ -96,7 +104,13 @@ def draw_law(
     methods: Sequence[str] = (),
 ) -> Drawn:
     """Draw one fit of any law, as png: :func:`law` (``x``, ``by``), residuals, :func:`intervals`
-    (``methods``), and of each parameter in ``profiles`` its own. Raises AnalysisError."""
+    (``methods``), and of each parameter in ``profiles`` its own; of an estimate its optima alone. Raises
+    AnalysisError."""
+    if isinstance(fit, Estimate):
+        if x or by or profiles or methods:
+            raise AnalysisError(f"figures of estimator {fit.kind!r}: it has no law to draw over x or by, nor "
+                                "profiles or other methods; leave them out")  # fmt: skip
+        return Drawn(_saved({"optima": loss_envelope(fit)}, folder), {})
     names = ["law", "fit_and_residuals", "intervals", *(f"profile_{name}" for name in profiles)]
     if not fit.usable:
         return Drawn((), dict.fromkeys(names, fit.status["message"]))

@@ -43,14 +43,15 @@ def hulls(table: pd.DataFrame, published: pd.Series) -> Iterator[Verdict | str]:
     """Approach 1: regression through the lower convex hull; an interval by redrawing whole training runs."""
     for subset, label in APPROACH_1.items():
         rows = table[table["subset"] == subset]
-        found = analysis.estimators.estimate("hull", rows, by="run_name", replicates=100)
-        for letter, exponent, name in (("a", found.a, "params"), ("b", found.b, "tokens")):
-            ours, theirs = f"{exponent:.6f}", f"{published[name + label]:.6f}"
+        found = analysis.estimate("hull", rows, cluster="run_name", bootstrap=100)
+        for letter, name in (("a", "params"), ("b", "tokens")):
+            ours, theirs = f"{found.solution[letter]:.6f}", f"{published[name + label]:.6f}"
             yield Verdict(
                 f"{letter} of the hull, {subset}", theirs, ours, "equal to 6 digits", ours == theirs
             )
-        low, high = found.intervals["a"]
-        yield f"{len(found.points)} points on the hull; a in {low:.3f} .. {high:.3f} (90 %, {found.method})"
+        low, high = found.intervals["params"]["a"]
+        method = found.intervals["method"]
+        yield f"{len(found.points)} points on the hull; a in {low:.3f} .. {high:.3f} (90 %, {method})"
 
 
 def optimum(table: pd.DataFrame, subset: str, delta: str) -> analysis.Fit:

@@ -29,14 +29,15 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
     table = analysis.load(folder / "runs.csv")
     for row in pd.read_csv(folder / "published_fits.csv").to_dict("records"):
         mine = (table[CONFIGURATION] == [row[column] for column in CONFIGURATION]).all(axis=1)
-        found = analysis.estimators.estimate(
-            "interpolation", table[mine], noise=SEED_NOISE[row["dataset"]], replicates=1000, level=0.95
+        found = analysis.estimate(
+            "interpolation", table[mine], noise=SEED_NOISE[row["dataset"]], bootstrap=1000, level=0.95
         )
         published = row["a_bs_median_weighted"]
-        close = abs(found.a - published) <= TOLERANCE
+        ours = found.solution["a"]
         name = "a, " + " ".join(row[column] for column in CONFIGURATION[:-1])
-        yield Verdict(name, f"{published:.4f}", f"{found.a:.4f}", f"within {TOLERANCE}", close)
-        low, high = found.intervals["a"]
+        close = abs(ours - published) <= TOLERANCE
+        yield Verdict(name, f"{published:.4f}", f"{ours:.4f}", f"within {TOLERANCE}", close)
+        low, high = found.intervals["params"]["a"]
         yield f"95 %: published {row['a_ci_lo']:.4f} .. {row['a_ci_hi']:.4f}, ours {low:.4f} .. {high:.4f}"
 
 

@@ -65,7 +65,7 @@ def plot(
         asked |= {"fixed": fits.fixed_values(fixed), "bounds": fits.bound_values(bounds)}
         drawing = {"x": x, "by": by, "profiles": profile or (), "methods": method or ()}
         fitted, drawn = plot_law(table, law, out, reading, drawing=drawing, **asked)
-        told = {"law": fitted.law.name, "status": fitted.status}
+        told = {"law": law, "status": fitted.status}
         more = ["--law", law, *spelt({**taken, **options}), *unclear(fitted, profile)]
     if as_json:
         return say.data({**told, "figures": list(map(str, drawn.paths)), "skipped": drawn.skipped})
@@ -106,7 +106,7 @@ def not_drawn(skipped: Mapping[str, str]) -> list[str]:
 
 def unclear(fitted: Any, profiled: Sequence[str] | None) -> list[str]:
     """The profile to look at next: of the first free parameter that is not identified."""
-    found = fitted.identified
+    found = fitted.identified if hasattr(fitted, "profile") else {}  # an estimate has none
     free = [
         n for n in fitted.solution if n in found and n not in fitted.fixed and found[n]["verdict"] != "yes"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,3 +76,15 @@ def test_a_coefficient_whose_exponent_was_held_up_by_its_domain_is_no_finding():
     for wrong in ({"target": "text"}, {"weights": "text"}):
         with pytest.raises(AnalysisError, match="column 'text' has no number"):
             fit("chinchilla", table.assign(text="a"), **wrong)
+
+
+def test_a_scale_that_lies_beyond_the_data_is_one_sided():
+    x = np.geomspace(1, 10, 24)
+    noise = np.exp(0.01 * np.random.default_rng(0).standard_normal(24))
+    law = Law("saturating", function=lambda x, A, knee: A * knee * -jnp.expm1(-x / knee),
+              domains={"A": (0, np.inf), "knee": (1e-2, 1e4)}, linear=("A",))  # fmt: skip
+    for knee, verdict in ((3.0, "yes"), (500.0, "one_sided")):
+        table = pd.DataFrame({"x": x, "y": 2 * knee * -np.expm1(-x / knee) * noise})
+        found = fit(law, table, target="y", bootstrap=0).identified["knee"]
+        assert found["verdict"] == verdict
+    assert 30 < found["bound"]["lower"] < 500 and "the end of its domain" in found["reason"]

@@ -182,9 +182,29 @@ def test_few_clusters_look_no_more_precise_than_independent_runs():
     assert widths["wild-cluster"] < 0.7 * widths["hessian"] and widths["auto"] > widths["hessian"]
 
 
+def test_a_flat_valley_is_not_left_along_a_straight_line():
+    """With a small alpha, E and A are traded for one another; predictions know little of that."""
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(2e8, 1.3e9, 4), np.geomspace(2e9, 2e11, 5)))
+    noise = np.exp(0.006 * np.random.default_rng(3).standard_normal(20))
+    table = pd.DataFrame(
+        {"params": n, "tokens": d, "loss": (0.12 + 7.85 / n**0.0585 + 64.7 / d**0.193) * noise}
+    )
+    frame = fit("chinchilla", table, bootstrap=60).predict(N=3e9, D=3e11).frame
+    assert frame["high"].iloc[0] < 1.1 * frame["loss"].iloc[0]
+
+
+def test_what_is_at_a_bound_in_the_optimum_moves_in_replicates():
+    table, ends = four_sizes(np.random.default_rng(1).standard_normal((4, 8)) * 0.003), []
+    for method in ("auto", "wild-cluster"):
+        found = fit("chinchilla", table, method=method, bootstrap=60, bounds={"alpha": (0.36, 1.0)})
+        assert found.solution["alpha"] == 0.36
+        ends.append(np.array(found.replicates)[:, found.law.names.index("alpha")])
+    assert (ends[0] == ends[1]).all() and ends[0].max() > 0.37
+
+
 def test_an_optimum_that_was_not_reached_shows_no_number(study, monkeypatch):
     monkeypatch.setattr("analysis.solver.POLISH", 1)
-    monkeypatch.setattr("analysis.solver.CREEP", 1)
+    monkeypatch.setattr("analysis.solver.FAR", 1)
     found = fit("chinchilla", study, bootstrap=20)
     assert found.status["code"] == "not_converged" and set(found.params.values()) == {None}
     assert "stopped before its tolerance" in found.summary() and found.ci()["estimate"].isna().all()

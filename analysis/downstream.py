@@ -1,0 +1,360 @@
+"""Downstream accuracy in two steps: a law of the loss, then accuracy from loss by a link, chained.
+
+Bhagia et al. 2024 (arXiv:2412.04403): task loss from N and D by the chinchilla law, accuracy by a sigmoid
+a / (1 + exp(-k (L - L0))) + b; our ``ceiling`` is their b, ``floor`` their a + b (a < 0). Gadre et al. 2024
+(arXiv:2403.08540, eq. 5): error = eps - k exp(-gamma L); our ``floor`` is 1 - eps. Both links are least
+squares of the accuracy itself, which runs from 0 to 1. Uncertainty of both steps is carried through by
+replicates; where both steps resampled the same clusters, a replicate of one is paired with that of the other.
+
+Shapes: R replicates, m rows asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import fitting
+from analysis.errors import AnalysisError
+from analysis.intervals import intervals, new_run
+from analysis.laws import Law
+from analysis.prediction import Prediction
+from analysis.result import CODES, Fit
+
+SCHEMA = 1
+INPUT = "intermediate_loss"  # what the links call the loss, whatever column it is
+PAIRED = (
+    "cluster",
+    "wild-cluster",
+    "wild-t",
+    "jackknife",
+)  # methods whose replicates are one draw of clusters
+SIGNAL = 2.0  # times the residual scale: a smaller rise of accuracy is within its noise
+
+
+def _sigmoid(intermediate_loss: Any, floor: Any, ceiling: Any, k: Any, L0: Any) -> Any:
+    import jax
+
+    return floor + (ceiling - floor) * jax.nn.sigmoid(k * (L0 - intermediate_loss))
+
+
+def _exponential(intermediate_loss: Any, floor: Any, k: Any, gamma: Any) -> Any:
+    import jax.numpy as jnp
+
+    return floor + k * jnp.exp(-gamma * intermediate_loss)
+
+
+LINKS: dict[str, Law] = {
+    "sigmoid": Law(
+        "sigmoid-link",
+        function=_sigmoid,
+        domains={"floor": (0.0, 1.0), "ceiling": (0.0, 1.0), "k": (1e-3, 1e5), "L0": (0.0, 100.0)},
+        source="Bhagia et al. 2024, arXiv:2412.04403, sec. 2: their b = ceiling, a = floor - ceiling",
+        text="accuracy = floor + (ceiling - floor) / (1 + exp(k (L - L0)))",
+        assumptions="accuracy depends on the run through this loss alone",
+    ),
+    "exponential": Law(
+        "exponential-link",
+        function=_exponential,
+        linear=("k",),
+        domains={"floor": (0.0, 1.0), "k": (0.0, np.inf), "gamma": (1e-3, 1e5)},
+        source="Gadre et al. 2024, arXiv:2403.08540, eq. 5: their epsilon = 1 - floor",
+        text="accuracy = floor + k exp(-gamma L)",
+        assumptions="accuracy depends on the run through this loss alone, and is far from its ceiling",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TwoStep:
+    """``loss`` and ``link`` are ordinary fits of the columns in ``columns``. ``paired``: replicates of both
+    are of the same resampled clusters; otherwise the two steps are taken as independent. ``notes``: what to
+    beware of beside the notes of each step."""
+
+    loss: Fit
+    link: Fit
+    columns: tuple[str, str]
+    paired: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> dict[str, str]:
+        """``{code, message, advice}``: the worse of the two steps, whose code leads; ``not_identified`` when
+        the accuracy does not rise above its noise."""
+        steps = {"loss": self.loss.status, "link": self.link.status}
+        if self.loss.usable and self.link.usable and (why := self._silent()):
+            steps["link"] = {
+                "code": "not_identified",
+                "message": why,
+                "advice": "take a task with more questions, a smoother metric, or better runs",
+            }
+        worst = max(steps.values(), key=lambda s: CODES.index(s["code"]))
+        message = "; ".join(f"{name}: {s['message']}" for name, s in steps.items())
+        return {"code": worst["code"], "message": message, "advice": worst["advice"]}
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation of accuracy about the link, of one run."""
+        left = (
+            np.array(self.link.data["L"])
+            - self._linked(_point(self.link), np.array(self.link.data[INPUT]))[0]
+        )
+        return float(np.sqrt(left @ left / self.link.noise["degrees"]))
+
+    def _silent(self) -> str:
+        """Why the accuracy says nothing; empty when it does."""
+        fitted = self._linked(_point(self.link), np.array(self.link.data[INPUT]))[0]
+        best = fitted[np.argmin(self.link.data[INPUT])]
+        known = self.link.fixed.get("floor")
+        least, what = (fitted.min(), "the worst run") if known is None else (known, "chance")
+        if best - least >= SIGNAL * self.sd:
+            return ""
+        return (
+            f"{self.columns[1]!r} is within noise of {what}: at the lowest loss the link is "
+            f"{best - least:+.3f} above, and single runs scatter by {self.sd:.3f}"
+        )
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a chain to predict with."""
+        return self.status["code"] != "not_identified"
+
+    def _linked(self, params: np.ndarray, losses: np.ndarray) -> np.ndarray:
+        """(R, m) accuracy within [0, 1] at ``losses`` (R, m) or (m,) under each of ``params`` (R, P)."""
+        names = self.link.problem.names
+        given = {name: params[:, [i]] for i, name in enumerate(names)}
+        return np.clip(self.link.law.values(given, {INPUT: np.atleast_2d(losses)}), 0.0, 1.0)
+
+    def predict(
+        self,
+        rows: pd.DataFrame | Mapping[str, Any] | None = None,
+        *,
+        level: float | None = None,
+        **inputs: Any,
+    ) -> Prediction:
+        """Accuracy at ``rows`` or inputs, as :meth:`Fit.predict` takes them: ``accuracy`` with ``low, high``
+        (the chain) and ``new_low, new_high`` (a new run: its loss scatters about the law, its accuracy about
+        the link), all within [0, 1]; ``loss, loss_low, loss_high`` of the first step; ``se`` of the accuracy.
+        Raises AnalysisError."""
+        if not self.usable:
+            raise AnalysisError(f"two steps to {self.columns[1]!r} cannot predict: {self.status['message']}")
+        level = self.loss.level if level is None else level
+        first = self.loss.predict(rows, level=level, **inputs)
+        out, draws = first.frame, np.array(self.loss.replicates)
+        mean = out["loss"].to_numpy(float)
+        at = {x: out[x].to_numpy(float) for x in self.loss.law.inputs}
+        many = self.loss.problem.values(self.loss.problem.parameters(draws), at, 0)
+        params = self.link.problem.parameters(np.array(self.link.replicates))
+        count = min(len(many), len(params))
+        point = self._linked(_point(self.link), mean)[0]
+        spread = self._linked(params[:count], many[:count])
+        degrees = min(fit.intervals["degrees"] for fit in (self.loss, self.link))
+        named = out.drop(columns=["new_low", "new_high", "se_log", "extrapolation"])
+        frame = named.rename(columns={"low": "loss_low", "high": "loss_high"})
+        low, high = intervals(point, spread, level, degrees, log=False)
+        sd = np.hypot(self.sd, self._slope(mean) * self._scatter(mean))
+        new = new_run(point, spread, sd, level, degrees, log=False)
+        bounds = {
+            "low": low,
+            "high": high,
+            "new_low": np.fmin(new[0], low),
+            "new_high": np.fmax(new[1], high),
+        }
+        frame["accuracy"] = point
+        for name, value in bounds.items():
+            frame[name] = np.clip(value, 0.0, 1.0)
+        frame["se"] = np.sqrt(np.mean((spread - point) ** 2, axis=0))
+        frame["extrapolation"] = out["extrapolation"]
+        method = f"{self.loss.intervals['method']}; link: {self.link.intervals['method']}; {self.pairing}"
+        return Prediction(frame, level, method, "raw", (*first.notes, *self._beyond(mean)))
+
+    @property
+    def pairing(self) -> str:
+        """How the replicates of both steps go together, in words."""
+        return "clusters resampled jointly" if self.paired else "steps taken as independent"
+
+    def _slope(self, losses: np.ndarray) -> np.ndarray:
+        step = 1e-4 * np.ptp(self.link.data[INPUT])
+        up, down = (self._linked(_point(self.link), losses + s)[0] for s in (step, -step))
+        return (up - down) / (2 * step)
+
+    def _scatter(self, losses: np.ndarray) -> np.ndarray:
+        """Standard deviation of a run's loss about its law."""
+        return self.loss.noise["sd_log"] * (
+            losses if self.loss.setup["space"] == "log" else np.ones_like(losses)
+        )
+
+    def _beyond(self, losses: np.ndarray) -> list[str]:
+        seen = self.link.data[INPUT]
+        outside = float(np.min(losses, initial=np.inf)), float(np.max(losses, initial=-np.inf))
+        if outside[0] >= min(seen) and outside[1] <= max(seen):
+            return []
+        there = [
+            x for x, off in zip(outside, (outside[0] < min(seen), outside[1] > max(seen)), strict=True) if off
+        ]
+        at = " and ".join(f"{x:.4g}" for x in there)
+        return [f"the link was fitted at losses {min(seen):.4g} .. {max(seen):.4g}; at {at} its form decides"]
+
+    def summary(self) -> str:
+        """Both steps as text for a terminal."""
+        lines = [
+            f"two steps: {self.columns[0]!r} from {', '.join(self.loss.law.inputs)}, then {self.columns[1]!r}"
+        ]
+        lines += [f"  status: {self.status['code']} - {self.status['message']}"]
+        if self.link.usable:
+            lines.append(f"  one run's accuracy about the link: s.d. {self.sd:.4f}; {self.pairing}")
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join([*lines, "", "step 1", self.loss.summary(), "", "step 2", self.link.summary()])
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        head = escape(f"{self.status['code']}: {self.status['message']}")
+        notes = "".join(f"<p>note: {escape(note)}</p>" for note in self.notes)
+        return f"<p>{head}</p>{notes}{self.loss._repr_html_()}{self.link._repr_html_()}"
+
+    def to_json(self) -> str:
+        """JSON with a schema version; the steps are those of :meth:`Fit.to_json`."""
+        steps = {"loss": json.loads(self.loss.to_json()), "link": json.loads(self.link.to_json())}
+        more = {"columns": self.columns, "paired": self.paired, "status": self.status, "notes": self.notes}
+        return json.dumps({"schema": SCHEMA, **steps, **more}, indent=1, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str, law: Law | None = None) -> TwoStep:
+        """What ``to_json`` wrote; ``law`` as in :meth:`Fit.from_json`, of the loss. Raises AnalysisError."""
+        try:
+            data = json.loads(text)
+            if data["schema"] != SCHEMA:
+                raise AnalysisError(f"two steps: field 'schema' must be {SCHEMA}; fit the table again")
+            link = next((x for x in LINKS.values() if x.to_dict() == data["link"]["law"]), None)
+            steps = (Fit.from_json(json.dumps(data[k]), x) for k, x in (("loss", law), ("link", link)))
+            return TwoStep(*steps, tuple(data["columns"]), bool(data["paired"]), tuple(data["notes"]))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise AnalysisError(f"two steps: not their JSON ({error}); write it with to_json") from error
+
+
+def _point(fit: Fit) -> np.ndarray:
+    return np.array([[fit.solution[name] for name in fit.problem.names]])
+
+
+def twostep(
+    table: pd.DataFrame,
+    loss_law: str | Law = "chinchilla",
+    *,
+    loss: str = "loss",
+    accuracy: str = "accuracy",
+    link: str = "sigmoid",
+    floor: float | None = None,
+    ceiling: float | None = None,
+    link_table: pd.DataFrame | None = None,
+    objective: str = "huber",
+    delta: float | None = None,
+    **options: Any,
+) -> TwoStep:
+    """Fit ``loss_law`` to the column ``loss`` of ``table`` and a ``link`` of :data:`LINKS` from that column
+    to ``accuracy`` (shares, 0 to 1).
+
+    ``floor`` (accuracy of guessing) and ``ceiling`` of the sigmoid are fitted unless given. ``link_table``:
+    other rows for the link, such as every evaluation of the runs. ``objective`` and ``delta`` are of the loss
+    law; ``options`` (bootstrap, method, cluster, where, seed, level, roles, convention) go to both steps, see
+    :func:`analysis.fit`. Raises AnalysisError for a bad request or table.
+    """
+    law = _link(link, {"floor": floor, "ceiling": ceiling}, options)
+    rows = table if link_table is None else link_table
+    if not isinstance(rows, pd.DataFrame):
+        raise AnalysisError(f"table {rows!r}: must be a DataFrame; analysis.load(path) reads one")
+    values, results = _columns(rows, loss, accuracy)
+    first = fitting.fit(loss_law, table, target=loss, objective=objective, delta=delta, **options)
+    fixed = {name: v for name, v in (("floor", floor), ("ceiling", ceiling)) if v is not None}
+    second = fitting.fit(
+        law, rows.assign(**{INPUT: values}), target=accuracy, objective="raw-ls", fixed=fixed,
+        bounds=_bounds(law, values[np.isfinite(values) & np.isfinite(results)]), **options,
+    )  # fmt: skip
+    same = [_clusters(f, "row" if link_table is None else "N") for f in (first, second)]
+    paired = (
+        bool(same[0]) and same[0] == same[1] and all(f.intervals["kind"] in PAIRED for f in (first, second))
+    )
+    if not paired:  # two resamplings from one seed are not independent until their order is
+        order = np.random.default_rng(options.get("seed", 0)).permutation(len(second.replicates))
+        second = replace(second, replicates=tuple(second.replicates[i] for i in order))
+    return TwoStep(first, second, (loss, accuracy), paired, tuple(_unseen(second)))
+
+
+def _clusters(fit: Fit, by: str) -> list[tuple[Any, ...]]:
+    """What each cluster is, in the order in which replicates draw them; empty where ``by`` does not tell."""
+    cluster, found = np.array(fit.data["cluster"]), []
+    for g in range(len(set(fit.data["cluster"]))):
+        values = (v for v, at in zip(fit.data.get(by, ()), cluster, strict=False) if at == g)
+        found.append(tuple(sorted(values if by == "row" else set(values))))
+    return found if len(set(found)) == len(found) else []
+
+
+def _link(link: str, given: Mapping[str, float | None], options: Mapping[str, Any]) -> Law:
+    problems = []
+    if link not in LINKS:
+        problems.append(f"link {link!r} is unknown; choose one of {', '.join(LINKS)}")
+    for name, value in given.items():
+        if value is not None and (isinstance(value, bool) or not 0 <= value <= 1):
+            problems.append(f"{name} = {value!r} must be an accuracy between 0 and 1")
+        elif value is not None and link in LINKS and name not in LINKS[link].names:
+            problems.append(f"{name} = {value!r}: the {link} link has none; leave it out")
+    low, high = given["floor"], given["ceiling"]
+    if low is not None and high is not None and low >= high:
+        problems.append(f"floor = {low!r} must lie below ceiling = {high!r}")
+    known = ("bootstrap", "method", "cluster", "where", "seed", "level", "roles", "convention")
+    for name in options:
+        if name not in known:
+            problems.append(
+                f"option {name!r} is not for both steps; choose of {', '.join(known)}, or fit each"
+            )
+    if problems:
+        raise AnalysisError(problems)
+    return LINKS[link]
+
+
+def _columns(rows: pd.DataFrame, loss: str, accuracy: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both columns as numbers, nan where they are none."""
+    missing = [x for x in (loss, accuracy) if x not in rows.columns]
+    if missing:
+        has = ", ".join(map(str, rows.columns))
+        raise AnalysisError([f"column {x!r} is missing; the table has {has}" for x in missing])
+    values, results = (np.asarray(pd.to_numeric(rows[x], errors="coerce"), float) for x in (loss, accuracy))
+    outside = np.isfinite(results) & ((results < 0) | (results > 1))
+    if outside.any():
+        worst = results[outside][np.argmax(np.abs(results[outside]))]
+        raise AnalysisError(
+            f"column {accuracy!r} has {worst:g}; accuracies are shares from 0 to 1 (divide per cent by 100)"
+        )
+    return values, results
+
+
+def _bounds(law: Law, losses: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Where the parameters of a link can lie that these losses could show."""
+    if len(losses) < 2 or not np.ptp(losses):
+        return {}
+    low, high, span = float(losses.min()), float(losses.max()), float(np.ptp(losses))
+    ends = {"L0": (max(low - 2 * span, 0.0), high + 2 * span), "gamma": (0.01 / span, 100 / span)}
+    if "L0" in law.names:
+        ends["k"] = (0.05 / span, 500 / span)
+    return {name: pair for name, pair in ends.items() if name in law.names}
+
+
+def _unseen(link: Fit) -> list[str]:
+    """A plateau that no run has reached decides predictions beyond the losses seen."""
+    out = []
+    for name in ("floor", "ceiling"):
+        found = link.identified.get(name, {"verdict": "yes"})
+        if link.usable and found["verdict"] != "yes":
+            out.append(
+                f"{name} of {link.setup['target']!r} is not determined ({found['reason']}): no run shows "
+                f"that plateau, and beyond the losses seen it decides; give {name}= where it is known"
+            )
+    return out

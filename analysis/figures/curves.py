@@ -1,0 +1,105 @@
+"""Loss curves under schedules: measured and as a curve law has them, what is left, and the rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.curvelaw import CurveLaw, checked
+from analysis.errors import AnalysisError
+from analysis.figures import style
+from analysis.reading import some
+from analysis.result import Fit
+from analysis.text import count
+
+POINTS = 200  # of the law's line on a curve
+
+
+def curves_and_law(
+    law: CurveLaw,
+    fitted: Fit,
+    table: pd.DataFrame,
+    schedules: Mapping[str, Any],
+    *,
+    curve: str = "curve",
+    loss: str = "loss",
+    heldout: Sequence[str] = (),
+    loss_name: str = "Loss (nats per token)",
+) -> Figure:
+    """Three panels over updates, a colour for each curve of ``table`` (``curve``, step, ``loss``): measured
+    dots and the law's line; residuals in percent; the learning rates. ``heldout``: curves that the fit has
+    not seen, dashed. Raises AnalysisError."""
+    names = list(dict.fromkeys(table[curve].astype(str)))
+    unknown = [name for name in (*names, *heldout) if name not in schedules]
+    if unknown or not fitted.usable:
+        raise AnalysisError(f"figure of curves: {some(unknown)} have no schedule" if unknown else
+                            f"figure of {law.name!r}: {fitted.status['message']}")  # fmt: skip
+    rates = dict(zip(names, checked({name: schedules[name] for name in names}), strict=True))
+    lines = _lines(law, fitted, table, rates, curve)
+    palette = sns.color_palette("colorblind", len(names))
+    with style.look():
+        figure = style.canvas(6.4)
+        axes = figure.subplot_mosaic([["loss"], ["left"], ["rate"]], height_ratios=(2.2, 1, 1), sharex=True)
+        seen, handles = [], []
+        for name, colour in zip(names, palette, strict=True):
+            rows = table[table[curve].astype(str) == name].sort_values("step")
+            step, measured = rows["step"].to_numpy(int), rows[loss].to_numpy(float)
+            line, drawn, here = lines[name]
+            how: dict[str, Any] = {"color": colour, "ls": (0, (4, 1.5)) if name in heldout else "-"}
+            axes["loss"].plot(line, drawn, lw=1.2, zorder=3, **how)
+            thin = np.unique(np.linspace(0, len(step) - 1, 60).astype(int))
+            axes["loss"].plot(
+                step[thin], measured[thin], "o", ms=2.4, color=colour, alpha=0.45, mew=0, zorder=2
+            )
+            axes["left"].plot(step, 100 * (measured / here - 1), lw=0.8, **how)
+            axes["rate"].plot(np.arange(1, len(rates[name]) + 1), rates[name], lw=1.1, **how)
+            seen.append(measured)
+            handles.append(
+                Line2D([], [], lw=1.4, label=name + (" (held out)" if name in heldout else ""), **how)
+            )
+        _finish(axes, np.concatenate(seen), loss_name)
+        dot = Line2D([], [], marker="o", ms=3, lw=0, color=style.MUTED, label="measured")
+        axes["loss"].legend(handles=[*handles, dot], loc="upper right", ncols=2)
+        return style.finish(figure)
+
+
+def _lines(
+    law: CurveLaw, fitted: Fit, table: pd.DataFrame, rates: Mapping[str, np.ndarray], curve: str
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Per curve: steps of a line, the law there, and at the measured steps in order."""
+    places, steps, groups, sizes = [], [], [], []
+    column, labels = fitted.setup["groups"], list(fitted.setup["labels"])
+    for i, name in enumerate(rates):
+        rows = table[table[curve].astype(str) == name].sort_values("step")
+        step = rows["step"].to_numpy(int)
+        line = np.unique(np.linspace(step[0], step[-1], POINTS).astype(int))
+        steps += [line, step]
+        sizes += [len(line), len(step)]
+        places.append(np.full(len(line) + len(step), i))
+        groups.append(np.full(len(places[-1]), labels.index(str(rows[column].iloc[0])) if column else 0))
+    at = np.concatenate(places).astype(float), np.concatenate(steps).astype(float)
+    problem = replace(fitted, law=law.on(rates, at)).problem
+    params = np.array([[fitted.solution[name] for name in problem.names]])
+    found = problem.values(params, {"curve": at[0], "step": at[1]}, np.concatenate(groups))[0]
+    parts = np.split(found, np.cumsum(sizes)[:-1])
+    return {name: (steps[2 * i], *parts[2 * i : 2 * i + 2]) for i, name in enumerate(rates)}
+
+
+def _finish(axes: Any, losses: np.ndarray, loss_name: str) -> None:
+    style.log_loss(axes["loss"], losses, pad=0.04)
+    axes["loss"].set_ylabel(loss_name)
+    axes["left"].axhline(0, color=style.INK, lw=0.8, zorder=1)
+    axes["left"].set_ylabel("Residual (%)")
+    axes["rate"].set_ylabel("Learning rate")
+    axes["rate"].set_ylim(bottom=0)
+    axes["rate"].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+    axes["rate"].set_xlabel("Updates")
+    axes["rate"].set_xlim(left=0)
+    axes["rate"].xaxis.set_major_formatter(lambda v, _: count(v) if v else "0")
