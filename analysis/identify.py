@@ -25,6 +25,7 @@ NEAR = 0.25  # half-width of an identified exponent or offset, relative
 LOOSE = 3.0  # times wider than a claim: what replicates would show if they moved
 DECADE = 10.0  # full width of an identified coefficient, as a factor
 DOMAIN = 25  # values of a scale, over all of its domain
+SURE = 0.99  # level at which an end of a domain is ruled out: no calibrated one
 SAME = 0.1  # relative difference below which two optima agree on a parameter
 THIN = 2.0  # Satterthwaite degrees of freedom, below which a width is a matter of luck,
 LUCK = 0.1  # so that it must be this much narrower than otherwise
@@ -226,7 +227,7 @@ def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: 
     starts[:, at] = np.linspace(problem.box[0][at], problem.box[1][at], DOMAIN)
     held = replace(problem, fixed={**problem.fixed, name: 1.0})  # where each start has it
     rise = minimise(held, starts)[1] - solution.value
-    fine = np.flatnonzero(rise <= indifference(problem, solution))
+    fine = np.flatnonzero(rise <= indifference(problem, solution, SURE))
     ends = [k in fine for k in (0, DOMAIN - 1)]
     if ends[0] == ends[1]:
         return None

@@ -183,7 +183,7 @@ def _laws() -> Iterator[Law]:
         )
         for breaks in (1, 2):
             yield bnsl(breaks, x, name=f"bnsl-{breaks}{suffix}")
-    exponents, decays = {"alpha": EXPONENT, "beta": EXPONENT}, {"RN": (1e-2, 1e4), "RD": (1e-2, 1e4)}
+    exponents, decays = {"alpha": EXPONENT, "beta": EXPONENT}, {"RN": (1e-2, 1e8), "RD": (1e-2, 1e8)}
     worth = "N' = U_N (1 + RN (1 - exp(-(N/U_N - 1)/RN))), U_N = min(N, N_opt(U)); D' likewise of U, RD"
     for suffix, powers in (("", exponents), ("-tied", {"alpha": EXPONENT})):
         yield Law(

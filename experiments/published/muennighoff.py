@@ -33,7 +33,7 @@ PUBLISHED = {"RD": 15.387756, "RN": 5.309743}
 PUBLISHED_OBJECTIVE = 0.0158259353
 BEST_KNOWN = 0.0158073786
 FREE = 0.006565895  # of all seven, from one simplex search; nobody says that it is the least
-R2 = {"published": "0.7722", "ours": "0.7872"}
+R2 = {"published": 0.7722, "best known": 0.7872}
 
 
 def verdicts(folder: Path) -> Iterator[Verdict | str]:
@@ -59,9 +59,13 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
     low, high = fit.intervals["params"].get("RN", (np.nan, np.nan))
     yield f"R_N* {PUBLISHED['RN']:.4g} -> {fit.solution['RN']:.4g}, 90 % {low:.3g} .. {high:.3g}"
     yield from _profile(fit)
-    for name, params in (("published", PUBLISHED), ("ours", fit.solution)):
-        value = f"{_r2(fit, {**STAGE_1, **params}):.4f}"
-        yield Verdict(f"R^2, {name}", R2[name], value, "equal to 4 digits", value == R2[name])
+    theirs, ours = (_r2(fit, {**STAGE_1, **params}) for params in (PUBLISHED, fit.solution))
+    value = R2["published"]
+    yield Verdict(
+        "R^2, published", f"{value}", f"{theirs:.4f}", "equal to 4 digits", round(theirs, 4) == value
+    )
+    rule = f"that of the best known, {R2['best known']}, or more"
+    yield Verdict("R^2, ours", f"{value}", f"{ours:.4f}", rule, round(ours, 4) >= R2["best known"])
     yield from _all_free(table, rows)
 
 
