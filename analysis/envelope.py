@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.checks import LeftOut
 from analysis.errors import AnalysisError
 from analysis.reading import some
 from analysis.tables import after, load
@@ -175,6 +176,6 @@ def checkpoints(folder: str | Path, *, loss: str = "train/loss", **reading: Any)
     found = found[~late].drop_duplicates(["run", "tokens"]).drop(columns=["run_id", "end"])
     found = found.reset_index(drop=True)
     note = f"loss = {loss} at {len(found)} checkpoints of {found['run'].nunique()} curves"
-    left = {"in the decay of its schedule": tuple(names[late])} if late.any() else {}
-    found.attrs = {"left_out": runs.attrs.get("left_out", {}) | left, "notes": [note]}
+    left = ({"row": name, "reason": "in the decay of its schedule"} for name in names[late])
+    found.attrs = {"left_out": LeftOut((*runs.attrs.get("left_out", ()), *left)), "notes": [note]}
     return found

@@ -81,6 +81,7 @@ def test_a_schedule_never_run_is_predicted(fitted):
     assert LAW.predict(again, rates)["loss"].to_numpy() == pytest.approx(LAW.predict(fitted, rates)["loss"])
 
 
+@pytest.mark.slow
 def test_groups_of_curves_have_parameters_of_their_own():
     table = made_up(0.0)
     large = table.assign(curve="large " + table["curve"], loss=table["loss"] - 0.3)

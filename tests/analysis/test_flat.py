@@ -29,7 +29,11 @@ FUNCTION = Law(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("law", ["tied", "kaplan", FUNCTION], ids=["tied", "kaplan", "function"])
+@pytest.mark.parametrize(
+    "law",
+    ["tied", *(pytest.param(x, marks=pytest.mark.slow) for x in ("kaplan", FUNCTION))],
+    ids=["tied", "kaplan", "function"],
+)
 def test_terms_that_cannot_be_told_apart_are_said_to_be(proportional, law):
     found = fit(law, proportional, bootstrap=50)
     assert any("D is proportional to N" in note for note in found.notes)

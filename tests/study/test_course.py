@@ -9,6 +9,7 @@ import pytest
 
 from analysis import backtest, fit, fitting, solver
 from analysis import findings as found_by
+from analysis.figures import Drawn
 from scaling import study as whole
 from scaling.files import write_json
 from scaling.plan.expand import make_plan
@@ -45,7 +46,7 @@ def quick(monkeypatch):
 
     def draw(findings, source, out):
         write_json(out / "drawn.png", len(findings.trials))
-        return [out / "drawn.png"]
+        return Drawn((out / "drawn.png",), {})
 
     monkeypatch.setattr(whole, "open_sweep", functools.partial(open_sweep, command=FAKE))
     monkeypatch.setattr(fitting, "solve", lambda problem, keep=3: solver.solve(problem, keep=3))

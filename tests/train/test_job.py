@@ -100,6 +100,7 @@ def test_a_study_is_extended_by_shorter_and_longer_runs(undisturbed, runs, index
     assert job.resumed == 1  # the longest went on from where the trunk had come to
 
 
+@pytest.mark.slow
 def test_final_states_are_kept_when_asked_for(undisturbed, runs, index, program, tmp_path):
     job = train(tmp_path, runs, index, program, keep_final=True, checkpoint_seconds=0.0)
     assert job.failed == 0 and not list(tmp_path.glob("runs/*/error.json"))
