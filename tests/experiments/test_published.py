@@ -17,7 +17,13 @@ from analysis import fit, load
 SCRIPTS = Path(__file__).resolve().parents[2] / "experiments" / "published"
 
 
-@pytest.mark.parametrize(("name", "count"), [("chinchilla_epoch", 2), ("gadre", 4), ("porian", 15)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("chinchilla_epoch", 2),
+        *(pytest.param(*x, marks=pytest.mark.slow) for x in (("gadre", 4), ("porian", 15))),
+    ],
+)
 def test_what_was_published_is_reached(script, published, failed, name, count):
     assert failed(script(name).verdicts(published / name)) == (count, [])
 

@@ -40,7 +40,7 @@ def test_equals_the_definition(t: int, h: int, g: int, dense: bool) -> None:
     np.testing.assert_allclose(out, reference(q, k, v), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("t", "h", "g"), [(64, 2, 2), (150, 4, 2)])
+@pytest.mark.parametrize(("t", "h", "g"), [pytest.param(64, 2, 2, marks=pytest.mark.slow), (150, 4, 2)])
 def test_gradient_equals_that_of_dense_attention(t: int, h: int, g: int) -> None:
     q, k, v, cotangent = draw(t, h, g)
 

@@ -29,7 +29,13 @@ def random_params(shape: Shape) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, np.float32) for name, value in params.items()}
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+def some(names):
+    """Compiling takes seconds: variants other than these wait for the slow run."""
+    usual = ("plain", "grouped-query")
+    return [name if name in usual else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("variant", some(VARIANTS))
 def test_no_position_sees_a_later_one(variant):
     shape = Shape(**SMALL | VARIANTS[variant])
     model, params = make_model(shape), random_params(shape)
@@ -72,7 +78,7 @@ def test_decay_touches_matrices_alone():
     }
 
 
-@pytest.mark.parametrize("variant", ["plain", "grouped-query", "gelu", "tied"])
+@pytest.mark.parametrize("variant", some(["plain", "grouped-query", "gelu", "tied"]))
 def test_flops_agree_with_the_compiler(variant):
     """On an unrolled program with dense attention; the compiler also counts what is not a matmul."""
     wide = dict(width=256, heads=8, head_dim=32, kv_heads=8, mlp_width=512, vocab_size=512, context=64)
@@ -85,6 +91,7 @@ def test_flops_agree_with_the_compiler(variant):
     assert 1.0 <= cost["flops"] / ours < 1.02
 
 
+@pytest.mark.slow
 def test_backward_costs_twice_the_forward():
     wide = dict(width=256, heads=8, head_dim=32, kv_heads=8, mlp_width=512, vocab_size=512, context=64)
     shape = Shape(**SMALL | wide)

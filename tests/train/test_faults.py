@@ -52,7 +52,9 @@ def damage(folder, line, how):
 DAMAGES = ["truncated", "flipped", "half-written", "empty"]
 
 
-@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize(
+    "how", [*DAMAGES[:2], *(pytest.param(d, marks=pytest.mark.slow) for d in DAMAGES[2:])]
+)
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     undisturbed, runs, index, program, tmp_path, capsys, how
 ):
@@ -76,7 +78,7 @@ def test_without_a_whole_checkpoint_it_starts_again(undisturbed, runs, index, pr
     assert results_of(tmp_path, runs[2:]) == {run_id(runs[2]): results_of(undisturbed, runs)[run_id(runs[2])]}
 
 
-@pytest.mark.parametrize("damage_at", [0.9, 0.4])
+@pytest.mark.parametrize("damage_at", [0.9, pytest.param(0.4, marks=pytest.mark.slow)])
 def test_a_torn_curve_takes_the_checkpoints_after_it_along(
     undisturbed, runs, index, program, tmp_path, damage_at
 ):
