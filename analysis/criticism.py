@@ -58,7 +58,7 @@ def noise(
 
 def beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
     """What a reader of the fit must know of how it was had."""
-    notes, count, ends = [], len(solution.ends), np.sort(solution.end_values)
+    notes, count, ends = [], solution.tried, np.sort(solution.end_values[: solution.tried])
     second = float(ends[min(max(solution.agree, 1), count - 1)])
     near = solution.agree <= 1 or second <= solution.value + identify.indifference(problem, solution)
     if solution.agree < FEW * count and near:

@@ -224,7 +224,7 @@ def _assemble(
             "check": found.check,
         },
         objective={"kind": asked.objective, "delta": delta, "value": solution.value, "n": len(rows.target)},
-        starts={"n": len(solution.ends), "agree": solution.agree},
+        starts={"n": solution.tried, "agree": solution.agree},
         optimum=optimum,
         noise=scales,
         data=_data(rows, left),

@@ -27,6 +27,9 @@ WALK = 100  # Gauss-Newton steps of a start
 POLISH = 40  # steps of a start on the true objective
 CREEP = 600  # more steps for a best start that has not arrived
 FAR = 4_000  # the same of a power sum, whose steps cost little
+SHAKEN, ROUNDS = 64, 4  # starts around a best one that few others agree with, and how often
+SHAKE = 0.02  # of a domain's width, by which they are off
+RARE = 0.2  # of the starts that agree: with fewer there are optima nearby, of kinks or of flat valleys
 SAME = 1e-6  # relative difference of objectives below which two ends are one optimum
 GRADUAL = (10.0, 3.0)  # times delta, on the way to it: a small delta has kinks that starts get caught in
 AT = 1e-6  # of a domain's width: a coordinate this near to its end is at it
@@ -122,7 +125,8 @@ def starts(problem: Problem, y: np.ndarray, w: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class Solution:
     """The best of many starts: ``u`` (P,) centred, ``value``; ``ends`` (R, P) and ``end_values`` (R,) of all
-    starts; ``agree`` of them ended at this value within 1e-6; ``zero``: coefficients that ended at 0;
+    starts, of which the first ``tried`` were spread over the domains; ``agree`` of those ended at this value
+    within 1e-6; ``zero``: coefficients that ended at 0;
     ``bound``: other parameters that ended at the edge of their domain."""
 
     u: np.ndarray
@@ -130,6 +134,7 @@ class Solution:
     converged: bool
     ends: np.ndarray
     end_values: np.ndarray
+    tried: int
     agree: int
     zero: tuple[str, ...]
     bound: tuple[str, ...] = ()
@@ -158,27 +163,55 @@ def solve(
         ends = sampled(problem, y, w, keep=min(keep, FEW))
     else:
         ends = _rough(problem, y, w, own, keep)
+    tried = len(ends)
     if problem.law.terms:
         ends, end_values, done = minimise(problem, ends, draw=own, steps=POLISH)
     else:
         ends, end_values, done = minimise(problem, ends, draw=own, steps=WALK, exact=False)
         if not np.isfinite(end_values).any():
             raise AnalysisError(_nowhere(problem, ends))
-        few = np.argsort(end_values, kind="stable")[:FEW]
-        ends[few], end_values[few], done[few] = minimise(problem, ends[few], draw=own, steps=POLISH)
+        ends, end_values, done = _polished(problem, ends, end_values, done, own)
+        if start is None and len(y) <= LARGE:
+            ends, end_values, done = _shaken(problem, ends, end_values, done, own)
     best = int(np.argmin(end_values))
     if not done[best]:  # creeping along a flat valley
         more = minimise(problem, ends[[best]], draw=own, steps=FAR if problem.law.terms else CREEP)
         ends[best], end_values[best], done[best] = (x[0] for x in more)
     u, value, zero = _faces(problem, ends[best], float(end_values[best]), own)
-    agree = int((end_values <= value * (1 + SAME) + 1e-20).sum())
+    agree = int((end_values[:tried] <= value * (1 + SAME) + 1e-20).sum())
     low, high = problem.box
     near = AT * np.where(np.isfinite(high - low), high - low, 1.0)
     at = problem.free & ((u <= low + near) | (u >= high - near))
     bound = tuple(name for i, name in enumerate(problem.names) if at[i] and name not in zero)
     return Solution(
-        u, min(value, float(end_values[best])), bool(done[best]), ends, end_values, agree, zero, bound
+        u, min(value, float(end_values[best])), bool(done[best]), ends, end_values, tried, agree, zero, bound
     )
+
+
+Ends = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _polished(problem: Problem, ends: np.ndarray, values: np.ndarray, done: np.ndarray, own: Draw) -> Ends:
+    few = np.argsort(values, kind="stable")[:FEW]
+    ends[few], values[few], done[few] = minimise(problem, ends[few], draw=own, steps=POLISH)
+    return ends, values, done
+
+
+def _shaken(problem: Problem, ends: np.ndarray, values: np.ndarray, done: np.ndarray, own: Draw) -> Ends:
+    """Starts around the best end as well, where few agree with it, as long as they find better ones."""
+    rng, (low, high) = np.random.default_rng(0), problem.box
+    for _ in range(ROUNDS):
+        best = int(np.argmin(values))
+        if (values <= values[best] * (1 + SAME) + 1e-20).mean() >= RARE:
+            break
+        wide = np.where(np.isfinite(high - low), high - low, np.maximum(np.abs(ends[best]), 1e-3))
+        off = SHAKE * wide * problem.free * rng.standard_normal((SHAKEN, len(low)))
+        around = minimise(problem, np.clip(ends[best] + off, low, high), draw=own, steps=WALK, exact=False)
+        around = _polished(problem, *around, own)
+        ends, values, done = (np.concatenate(pair) for pair in zip((ends, values, done), around, strict=True))
+        if values.min() >= values[best] * (1 - SAME):
+            break
+    return ends, values, done
 
 
 def sampled(
@@ -188,7 +221,8 @@ def sampled(
     rows = np.sort(np.random.default_rng(0).permutation(len(y))[:SAMPLE])
     part = problem.at(rows)
     start = None if start is None else part.shift(problem.shift(start, 1.0), -1.0)
-    ends = solve(part, y=y[rows], w=w[rows], keep=keep, start=start).ends
+    found = solve(part, y=y[rows], w=w[rows], keep=keep, start=start)
+    ends = found.ends if start is not None else found.ends[np.argsort(found.end_values, kind="stable")[:keep]]
     return problem.shift(part.shift(ends, 1.0), -1.0)
 
 
