@@ -49,7 +49,7 @@ def quick(monkeypatch):
         return Drawn((out / "drawn.png",), {})
 
     monkeypatch.setattr(whole, "open_sweep", functools.partial(open_sweep, command=FAKE))
-    monkeypatch.setattr(fitting, "solve", lambda problem, keep=3: solver.solve(problem, keep=3))
+    monkeypatch.setattr(fitting, "solve", lambda problem, **_: solver.solve(problem, keep=3))
     monkeypatch.setattr(found_by, "fit", functools.partial(fit, bootstrap=0))
     monkeypatch.setattr(found_by.backtest, "run", functools.partial(backtest.run, bootstrap=0))
     monkeypatch.setattr(found_by.forecasts, "sensitivity", lambda *given: [])
