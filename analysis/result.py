@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 CODES = ("ok", "partly_identified", "at_bound", "several_optima", "not_converged", "not_identified")
+KEPT = 1e-4  # of the range of the losses: how near a law comes to the values it was kept with
 FAR = 10.0  # times the largest compute fitted, beyond which a prediction says so
 
 
@@ -172,8 +173,10 @@ class Fit:
         degrees, residuals, losses = self.intervals["degrees"], self.residuals, np.array(self.data["L"])
         logs = np.full(len(point), self.setup["space"] != "raw")
         plain = logs & ~((point > 0) & (draws > 0).all(0))
-        # residuals are of logarithms: these are those of the losses themselves
-        sd = float(np.linalg.norm(losses - losses * np.exp(-residuals)) / np.sqrt(self.noise["degrees"]))
+        # residuals may be of logarithms: these are those of the losses themselves
+        space = Loss(space=self.setup["space"])
+        fitted = space.back(space.to(losses) - residuals)
+        sd = float(np.linalg.norm(losses - fitted) / np.sqrt(self.noise["degrees"]))
         found = np.full((5, len(point)), np.nan)
         for log, at in ((True, logs & ~plain), (False, plain | ~logs)):
             if not at.any():
@@ -355,10 +358,27 @@ class Fit:
         data = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "law"}
         return json.dumps({"schema": SCHEMA, "law": self.law.to_dict(), **data}, indent=1, allow_nan=False)
 
+    def _check_law(self) -> None:
+        """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound
+        to, as the schedules of curves, is in no JSON."""
+        if self.law.function is None or not self.usable:
+            return
+        space, point = Loss(space=self.setup["space"]), self.problem.parameters(self._point)
+        y = space.to(np.array(self.data["L"]))
+        with np.errstate(all="ignore"):
+            off = np.abs(y - space.to(self.problem.values(point)[0]) - self.residuals)
+        if not (off <= KEPT * np.ptp(y)).all():  # nan as well
+            raise AnalysisError(
+                f"fit: law {self.law.name!r} does not give the losses it gave when it was fitted (row "
+                f"{self.data['row'][int(np.argmax(np.nan_to_num(off, nan=np.inf)))]!r} first); give the Law "
+                "that was fitted, a curve law bound to the schedules (and steps) of the fit, or fit again"
+            )
+
     @staticmethod
     def from_json(text: str, law: Law | None = None) -> Fit:
         """The fit that ``to_json`` wrote; a ``law`` by function that we do not ship is given again, or the
-        fit can be read but not predict. Raises AnalysisError on another schema or broken text."""
+        fit can be read but not predict. Raises AnalysisError on another schema, broken text, or a law
+        that does not give the residuals kept."""
         try:
             data = json.loads(text)
             if data.pop("schema") != SCHEMA:
@@ -377,6 +397,8 @@ class Fit:
             setup = data["setup"]
             setup |= {"own": tuple(setup["own"]), "labels": tuple(setup["labels"])}
             setup["bounds"] = {k: tuple(v) for k, v in setup["bounds"].items()}
-            return Fit(**data)
+            fit = Fit(**data)
+            fit._check_law()
+            return fit
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise AnalysisError(f"fit: not the JSON of a fit ({error}); write it with Fit.to_json") from error
