@@ -132,7 +132,7 @@ def compare(
         notes += ("no clusters to leave out in turn: all runs are of fewer than 3 clusters",)
     if held is None and groups is None:
         raise AnalysisError("compare: nothing can be held out; add runs of other sizes or more compute")
-    errors = {name: _errors(f, groups, held, space, seed) for name, f in fits.items()}
+    errors = {name: _errors(f, _places(first, f), groups, held, space) for name, f in fits.items()}
     rows = [_row(fits[name], space, *errors[name]) for name in names]
     ranked = "near" if held is None else "far"
     return Comparison(_ranked(rows, errors, cluster, held, ranked, level), fits, ranked, space, level, notes)
@@ -180,23 +180,34 @@ def _folds(cluster: np.ndarray, folds: int, seed: int) -> np.ndarray | None:
     return (np.random.default_rng(seed).permutation(count) % folds)[cluster]
 
 
+def _places(first: Fit, found: Fit) -> np.ndarray:
+    """Where the rows of ``first`` lie in ``found``, which sorts them by its own inputs."""
+    here = {row: i for i, row in enumerate(found.data["row"])}
+    return np.array([here[row] for row in first.data["row"]])
+
+
 def _errors(
-    found: Fit, groups: np.ndarray | None, held: np.ndarray | None, space: str, seed: int
+    found: Fit, places: np.ndarray, groups: np.ndarray | None, held: np.ndarray | None, space: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Errors of the rows (n,) when their fold, and when the end, was held out; nan where it was not.
-    Hold-outs are weights over one table, solved as one batch from the optimum."""
+    """Errors of the rows (n,), in the order of the first law, when their fold, and when the end, was held
+    out; nan where it was not, inf where the law gives nothing. Hold-outs are weights over one table, solved
+    as one batch from the optimum."""
     problem = found.problem
     sets = [groups == g for g in np.unique(groups)] if groups is not None else []
     sets += [held] if held is not None else []
-    weights = problem.w * ~np.array(sets)
+    weights = np.repeat(problem.w[None], len(sets), axis=0)
+    for own, out in zip(weights, sets, strict=True):
+        own[places[out]] = 0.0
     ends, *_ = solved(
         problem, solve(problem), len(sets), lambda which: (problem.y, weights[which]), check=len(sets)
     )
-    values = problem.values(problem.parameters(problem.shift(ends, 1.0)))
+    values = problem.values(problem.parameters(problem.shift(ends, 1.0)))[:, places]
+    target = problem.target[places]
     with np.errstate(all="ignore"):
-        relative, plain = values / problem.target - 1, values - problem.target
-        error = {"log": relative, "raw": plain, "log1p": np.log1p(values) - np.log1p(problem.target)}[space]
-    near, far = np.full(len(problem.target), np.nan), np.full(len(problem.target), np.nan)
+        error = {"log": lambda: np.log(values) - np.log(target), "raw": lambda: values - target,
+                 "log1p": lambda: np.log1p(values) - np.log1p(target)}[space]()  # fmt: skip
+    error = np.where(np.isfinite(error), error, np.inf)
+    near, far = np.full(len(target), np.nan), np.full(len(target), np.nan)
     for i, out in enumerate(sets):
         place = far if held is not None and i == len(sets) - 1 else near
         place[out] = error[i, out]
@@ -206,7 +217,7 @@ def _errors(
 def _row(found: Fit, space: str, near: np.ndarray, far: np.ndarray) -> dict[str, Any]:
     known = found.problem.free.sum()
     row = {"law": found.law.name, "free": int(known), "status": found.status["code"]}
-    scales = {"within": found.residuals, "near": near[np.isfinite(near)], "far": far[np.isfinite(far)]}
+    scales = {"within": found.residuals, "near": near[~np.isnan(near)], "far": far[~np.isnan(far)]}
     row |= {name: float(np.sqrt(np.mean(x**2))) if len(x) else np.nan for name, x in scales.items()}
     return row | {"bias": float(np.mean(scales["far"])) if len(scales["far"]) else np.nan}
 
@@ -235,7 +246,9 @@ def _ranked(
 def _gap(here: np.ndarray, best: np.ndarray, cluster: np.ndarray, level: float) -> tuple[float, float, float]:
     """Mean square error over the best one's, minus 1, with its interval: squares paired by run and summed
     over clusters, t of their number."""
-    rows = np.isfinite(here) & np.isfinite(best)
+    rows = ~np.isnan(here)
+    if not np.isfinite(here[rows]).all() or not np.isfinite(best[rows]).all():
+        return np.inf, np.inf, np.inf
     _, index = np.unique(cluster[rows], return_inverse=True)
     more = np.bincount(index, here[rows] ** 2 - best[rows] ** 2)
     scale, count = max(float((best[rows] ** 2).sum()), 1e-300), len(more)

@@ -21,7 +21,7 @@ from analysis.allocation import Cost, allocation, best_exponents
 from analysis.checks import row_names
 from analysis.criticism import LEAST_DELTA, TUNING, residuals, robust_sd
 from analysis.errors import AnalysisError
-from analysis.intervals import MANY, Replicates, interval, replicate
+from analysis.intervals import MANY, Replicates, fewest, interval, replicate
 from analysis.laws import Law, find
 from analysis.problem import Loss, Problem
 from analysis.profile import profile
@@ -201,7 +201,7 @@ def _assemble(
     bounds, method = _parameter_intervals(asked, problem, solution, found, point, rows.cluster)
     optimum = _optimum(asked, problem, u, found, rows, bounds)
     ambiguous = identify.ambiguity(problem, solution)
-    few = found.clustered and 1 < rows.cluster.max() + 1 < MANY
+    few = found.clustered and 1 < fewest(problem, rows.cluster) + (problem.group is not None) < MANY
     thin = identify.thinly(problem, solution, rows.cluster) if few else {}
     identified = identify.verdicts(problem, solution, point | optimum, bounds, ambiguous, thin)
     for name in ("a", "b"):

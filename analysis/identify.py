@@ -25,13 +25,16 @@ NEAR = 0.25  # half-width of an identified exponent or offset, relative
 LOOSE = 3.0  # times wider than a claim: what replicates would show if they moved
 DECADE = 10.0  # full width of an identified coefficient, as a factor
 DOMAIN = 25  # values of a scale, over all of its domain
+STEEPNESS = 0.05  # half-width of an identified exponent that may be 0
 SURE = 0.99  # level at which an end of a domain is ruled out: no calibrated one
 SAME = 0.1  # relative difference below which two optima agree on a parameter
 THIN = 2.0  # Satterthwaite degrees of freedom, below which a width is a matter of luck,
 LUCK = 0.1  # so that it must be this much narrower than otherwise
+LONE = 3  # clusters of a group, with fewer of which nothing that it has of its own is known
 PROPORTIONAL = 0.03  # spread of log D about its line in log N, relative to the spread of log D
 
 Verdict = dict[str, Any]
+Thin = tuple[str, float]  # a reason, and the share of the usual width that is asked for instead
 
 
 def shortage(problem: Problem) -> str:
@@ -142,7 +145,7 @@ def verdicts(
     point: dict[str, float],
     intervals: dict[str, tuple[float, float]],
     ambiguous: tuple[str, frozenset[str]],
-    thin: Mapping[str, str] = MappingProxyType({}),
+    thin: Mapping[str, Thin] = MappingProxyType({}),
 ) -> dict[str, Verdict]:
     """One verdict per parameter and derived quantity in ``intervals``; ``thin`` as of :func:`thinly`."""
     law, zero, out = problem.law, solution.zero, {}
@@ -169,12 +172,14 @@ def verdicts(
             out[name] = {"verdict": "no", "reason": reason}
         elif name in base and law.in_log(kind) and kind != law.offset:
             out[name] = coefficient(low, high)
-            if name in thin and (low <= 0 or high / low > DECADE**LUCK):
-                out[name] = {"verdict": "no", "reason": thin[name]}
+            if name in thin and (low <= 0 or high / low > DECADE ** thin[name][1]):
+                out[name] = {"verdict": "no", "reason": thin[name][0]}
             elif out[name]["verdict"] == "no":
                 out[name] = _one_end(problem, solution, name, low, high) or out[name]
-        elif name in thin and max(high - point[name], point[name] - low) > LUCK * NEAR * abs(point[name]):
-            out[name] = {"verdict": "no", "reason": thin[name]}
+        elif name in thin and max(high - point[name], point[name] - low) > (
+            thin[name][1] * NEAR * abs(point[name])
+        ):
+            out[name] = {"verdict": "no", "reason": thin[name][0]}
         else:
             smallest = 0.95 * float(problem.target.min())
             most = law.domain(kind)[1] if not law.terms and name in base else 1.5
@@ -184,26 +189,34 @@ def verdicts(
 
 
 def _least(law: Law, kind: str) -> float:
-    """The half-width that is enough for a parameter of either sign, which may be near 0."""
+    """The half-width that is enough for a parameter of either sign, which may be near 0: ``STEEPNESS`` of an
+    exponent of a power sum, else that share of its domain."""
     low, high = law.domain(kind)
-    return 0.05 * (high - low) if low < 0 and np.isfinite(high - low) else 0.0
+    if low >= 0 or not np.isfinite(high - low):
+        return 0.0
+    return STEEPNESS if law.terms else 0.01 * (high - low)
 
 
-def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[str, str]:
-    """Why the few clusters cannot say how far a quantity is known: those whose variance, computed from
-    clusters, has fewer than ``THIN`` degrees of freedom (Bell & McCaffrey 2002). A coefficient of a power sum
-    and a, b follow their exponents."""
+def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[str, Thin]:
+    """What few clusters say too little of: quantities whose variance, computed from clusters, has fewer than
+    ``THIN`` degrees of freedom (Bell & McCaffrey 2002), and what a group of fewer than ``LONE`` of them has
+    of its own. A coefficient of a power sum and a, b follow their exponents."""
     free = np.flatnonzero(usable(problem, solution.u))
     found = dict(zip(free.tolist(), satterthwaite(problem, solution.u, cluster).tolist(), strict=True))
-    out, law, number = {}, problem.law, int(cluster.max()) + 1
-    few = {i: f"{number} clusters leave its variance {d:.2g} degrees of freedom, fewer than {THIN:g}"
+    law, number = problem.law, int(cluster.max()) + 1
+    out: dict[str, Thin] = {}
+    few = {i: (f"{number} clusters leave its variance {d:.2g} degrees of freedom, fewer than {THIN:g}", LUCK)
            for i, d in found.items() if d < THIN}  # fmt: skip
-    for row in problem.position:
+    for g, row in enumerate(problem.position):
         place = dict(zip(law.names, row.tolist(), strict=True))
         for i in row.tolist():
             on = [i, *(place[e] for e in law.terms.get(problem.base[i], {}).values())]
             for k in (k for k in on if k in few):
                 out[problem.names[i]] = few[k]
+            own = problem.group is not None and problem.base[i] in problem.own
+            if own and (count := len(np.unique(cluster[problem.group == g]))) < LONE:
+                why = f"{problem.labels[g]} has {count} cluster(s), too few to say how far others would be"
+                out[problem.names[i]] = (why, 0.0)
     pair = split_terms(law)
     weak = [few[i] for e in (pair[1], pair[3]) for i in few if problem.base[i] == e] if pair else []
     return out | (dict.fromkeys("ab", weak[0]) if weak else {})
@@ -231,10 +244,19 @@ def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: 
     ends = [k in fine for k in (0, DOMAIN - 1)]
     if ends[0] == ends[1]:
         return None
-    first, last = np.exp(starts[fine[[0, -1]], at])
+    first, last = np.exp(_edges(starts[:, at], rise - indifference(problem, solution, SURE)))
     bound = {"lower": min(low, float(first))} if ends[1] else {"upper": max(high, float(last))}
     reason = f"the fit is as good with it at {last if ends[1] else first:.3g}, the end of its domain"
     return {"verdict": "one_sided", "reason": reason, "bound": bound}
+
+
+def _edges(at: np.ndarray, above: np.ndarray) -> tuple[float, float]:
+    """Where ``above`` (m,) first and last crosses zero on its way, by interpolation; the ends of ``at`` (m,)
+    where it is not above there."""
+    i, j = np.flatnonzero(above <= 0)[[0, -1]]
+    first = at[0] if i == 0 else np.interp(0.0, [above[i], above[i - 1]], [at[i], at[i - 1]])
+    last = at[-1] if j == len(at) - 1 else np.interp(0.0, [above[j], above[j + 1]], [at[j], at[j + 1]])
+    return float(first), float(last)
 
 
 def bounded(value: float, low: float, high: float, ceiling: float, width: float = 0.0) -> Verdict:

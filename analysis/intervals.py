@@ -97,7 +97,7 @@ def replicate(
     n, groups = len(problem.target), int(cluster.max()) + 1
     kind = method
     if method == "auto":
-        kind = "cr2" if not count else "cluster" if groups >= MANY else "wild-cluster"
+        kind = "cr2" if not count else "cluster" if fewest(problem, cluster) >= MANY else "wild-cluster"
     rng = np.random.default_rng(seed)
     alone = kind in ALONE
     cluster = np.arange(n) if alone and kind in ANALYTIC else cluster
@@ -123,7 +123,7 @@ def replicate(
             begin = _one_step(problem, solution.u, cluster, times)
         ends, agree, checked = solved(problem, solution, count, draw, check, begin)
         words = f"{METHODS[kind]} ({count} replicates, {units}), percentile, t({degrees})/z"
-        if method == "auto" and groups < MANY:
+        if method == "auto" and kind == "wild-cluster":
             ends = _no_narrower(problem, solution.u, ends, rng)
             words += ", no narrower than independent runs"
         if kind == "wild-t":
@@ -136,6 +136,13 @@ def replicate(
     notes = (few,) if groups < FEW and not alone else ()
     checks = {"n": checked, "agree": agree}
     return Replicates(problem.shift(ends, 1.0), kind, words, degrees, checks, notes)
+
+
+def fewest(problem: Problem, cluster: np.ndarray) -> int:
+    """The number of clusters; where groups have parameters of their own, that of the group with fewest."""
+    if problem.group is None or not problem.own:
+        return int(cluster.max()) + 1
+    return min(len(np.unique(cluster[problem.group == g])) for g in range(len(problem.labels)))
 
 
 def _draw(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.allocation import Cost, best_sizes, exponents
 from analysis.errors import AnalysisError
-from analysis.identify import DECADE
+from analysis.identify import DECADE, LONE
 from analysis.intervals import intervals
 from analysis.result import FAR, Fit
 from analysis.text import count, number
@@ -84,7 +84,8 @@ def multiplier(
     of, held = _asked(fit, reference, of, held)
     level = fit.level if level is None else level
     labels = list(fit.setup["labels"])
-    r = labels.index(reference)
+    r, group, cluster = labels.index(reference), np.array(fit.data["group"]), np.array(fit.data["cluster"])
+    lone = {label for g, label in enumerate(labels) if len(np.unique(cluster[group == g])) < LONE}
     x = _at(fit, of, held, at)
     rows, notes, constant = [], [], True
     for g in (g for g in range(len(labels)) if g != r):
@@ -94,6 +95,9 @@ def multiplier(
             _, further = _solve(fit, fit._point, r, g, of, held, 10 * value)
             constant &= bool(np.isfinite(here[0]) and np.isclose(here[0], further[0], rtol=SAME))
             found = _judge(fit, float(here[0]), draws, level)
+            if alone := {labels[g], reference} & lone:
+                why = f"fewer than {LONE} clusters, too few to say how far others would be"
+                found = _row(verdict="no", reason=f"{', '.join(sorted(alone))}: {why}")
             rows.append({"group": labels[g], "at": value, "loss": float(loss[0]), **found})
             sure = np.inf if np.isinf(here[0]) else np.nan_to_num(found["multiplier"], nan=found["low"])
             notes += [*_beware(fit, labels[g], of, value, sure), *_beware(fit, reference, of, value, 1.0)]

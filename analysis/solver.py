@@ -46,7 +46,7 @@ def linear_start(problem: Problem, x: np.ndarray, y: np.ndarray, w: np.ndarray) 
     x[:, free] = 0.0
     size = np.ones(len(y)) if problem.loss.raw else np.exp(-y)
     root = np.sqrt(w) * size
-    goal = (y if problem.loss.raw else np.exp(y)) - problem.values(x)
+    goal = problem.loss.back(y) - problem.values(x)
     features = []
     for i in free:
         unit = x.copy()
@@ -177,15 +177,13 @@ def solve(
     if not done[best]:  # creeping along a flat valley
         more = minimise(problem, ends[[best]], draw=own, steps=FAR if problem.law.terms else CREEP)
         ends[best], end_values[best], done[best] = (x[0] for x in more)
+    agree = int((end_values[:tried] <= end_values[best] * (1 + SAME) + 1e-20).sum())
     u, value, zero = _faces(problem, ends[best], float(end_values[best]), own)
-    agree = int((end_values[:tried] <= value * (1 + SAME) + 1e-20).sum())
     low, high = problem.box
     near = AT * np.where(np.isfinite(high - low), high - low, 1.0)
     at = problem.free & ((u <= low + near) | (u >= high - near))
     bound = tuple(name for i, name in enumerate(problem.names) if at[i] and name not in zero)
-    return Solution(
-        u, min(value, float(end_values[best])), bool(done[best]), ends, end_values, tried, agree, zero, bound
-    )
+    return Solution(u, value, bool(done[best]), ends, end_values, tried, agree, zero, bound)
 
 
 Ends = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -218,7 +216,11 @@ def sampled(
     problem: Problem, y: np.ndarray, w: np.ndarray, *, keep: int = FEW, start: np.ndarray | None = None
 ) -> np.ndarray:
     """Ends (R, P) on ``SAMPLE`` of the rows, from ``start`` or from many: where to begin on all of them."""
-    rows = np.sort(np.random.default_rng(0).permutation(len(y))[:SAMPLE])
+    mixed = np.random.default_rng(0).permutation(len(y))
+    taken = [mixed[:SAMPLE]]
+    if problem.group is not None:  # some rows of each, however few there are
+        taken += [mixed[problem.group[mixed] == g][:SOME] for g in range(len(problem.labels))]
+    rows = np.unique(np.concatenate(taken))
     part = problem.at(rows)
     start = None if start is None else part.shift(problem.shift(start, 1.0), -1.0)
     found = solve(part, y=y[rows], w=w[rows], keep=keep, start=start)
@@ -275,11 +277,11 @@ def _faces(
     linear = [i for i in linear if problem.free[i] and problem.law.domain(problem.base[i])[0] == 0]
     if problem.law.terms:
         design, most = problem.model.design, len(problem.law.terms)  # type: ignore[attr-defined]
-        sizes = {}
+        sizes, least = {}, np.maximum(np.abs(problem.target), problem.smallest)
         for i in linear:
             k = problem.law.coefficients.index(problem.base[i])
             rows = design[k][:, i] > 0
-            sizes[i] = float((design[k][rows] @ u - np.log(problem.target[rows])).max())
+            sizes[i] = float((design[k][rows] @ u - np.log(least[rows])).max())
         small = [i for i in linear if sizes[i] < np.log(1e-5)]
     else:
         floor = np.repeat(u[None], len(linear), 0)

@@ -76,7 +76,10 @@ def fit(
     run: Run = None,
     convention: Annotated[str, typer.Option(help="which N and C: total, body, 6nd, kaplan")] = "total",
     objective: Annotated[
-        str, typer.Option(help="huber or log-ls (least squares) on log residuals, raw-ls on residuals")
+        str,
+        typer.Option(
+            help="huber, log-ls (least squares of log residuals), raw-ls (of L), log1p-ls (of log(1 + L))"
+        ),
     ] = "huber",
     delta: Annotated[float | None, typer.Option(help="Huber's delta; left out: from the residuals")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="replicates for intervals")] = 500,

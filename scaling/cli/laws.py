@@ -14,7 +14,7 @@ from scaling.cli.options import Json
 HEADINGS = {
     "law": "LAWS  scaling fit TABLE --law NAME",
     "curve law": "LAWS OF TRAINING CURVES  from Python",
-    "estimator": "ESTIMATORS  from Python",
+    "estimator": "ESTIMATORS  scaling fit TABLE --law NAME for those of optimal sizes, others from Python",
 }
 
 

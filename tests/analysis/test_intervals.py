@@ -209,3 +209,19 @@ def test_an_optimum_that_was_not_reached_shows_no_number(study, monkeypatch):
     assert found.status["code"] == "not_converged" and set(found.params.values()) == {None}
     assert "stopped before its tolerance" in found.summary() and found.ci()["estimate"].isna().all()
     assert any("not an optimum" in note for note in found.predict(N=1e4, D=1e6).notes)
+
+
+@pytest.mark.parametrize("sizes", [1, 2])
+def test_a_group_of_one_or_two_sizes_has_nothing_of_its_own(sizes):
+    """36 sizes elsewhere do not say how the few of this group would vary."""
+    rng, rows = np.random.default_rng(0), []
+    n = np.geomspace(1e7, 1e9, 36)
+    for group, own, a in (("many", n, 400.0), ("few", n[10 : 10 + sizes], 500.0)):
+        for size in own:
+            shared = 0.01 * rng.standard_normal()
+            rows += [(size, group, (1.7 + a / size**0.34) * np.exp(shared + 0.003 * rng.standard_normal()))
+                     for _ in range(4)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["params", "group", "loss"])
+    found = fit("power-offset-params", table, groups="group", own=["A"], bootstrap=60)
+    assert found.identified["A[few]"]["verdict"] == "no" and "too few" in found.identified["A[few]"]["reason"]
+    assert found.intervals["kind"] == "wild-cluster"

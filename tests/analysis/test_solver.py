@@ -1,7 +1,8 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from analysis import LAWS, Law
+from analysis import LAWS, Law, fit
 from analysis.problem import Loss, Problem
 from analysis.solver import minimise, solve
 
@@ -87,3 +88,14 @@ def test_replicates_from_the_optimum_reach_what_many_starts_reach(problem):
     assert done.all()
     for value, w in zip(found, weights, strict=True):
         assert value == pytest.approx(solve(problem, w=w).value, rel=1e-6)
+
+
+def test_a_large_table_is_sampled_with_all_its_groups():
+    """8 rows of 6,000 are seldom among 2,000."""
+    rng = np.random.default_rng(0)
+    n, d = np.exp(rng.uniform(16, 20, 6_008)), np.exp(rng.uniform(18, 22, 6_008))
+    group = np.where(np.arange(6_008) < 8, "few", "many")
+    loss = (1.7 + 400 / n**0.34 + 410 / d**0.28) * np.exp(0.01 * rng.standard_normal(6_008))
+    table = pd.DataFrame({"params": n, "tokens": d, "loss": loss, "group": group})
+    found = fit("chinchilla", table, groups="group", own=["E"], bootstrap=0)
+    assert found.solution["alpha"] == pytest.approx(0.34, rel=0.1)
