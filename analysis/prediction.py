@@ -170,5 +170,7 @@ def warnings(fit: Fit, out: pd.DataFrame, plain: np.ndarray) -> tuple[str, ...]:
     if fit.status["code"] == "not_converged":
         notes.append(f"{fit.status['message']}: the law is not an optimum, do not quote this")
     if fit.status["code"] == "several_optima":
-        notes.append(f"{fit.status['message']}; off the line of the data the optima disagree")
+        notes.append(f"{fit.status['message']}; away from the data the optima disagree")
+    if fit.fixed:
+        notes.append(f"{', '.join(fit.fixed)} held by you: taken as exact, which intervals do not show")
     return tuple(notes)

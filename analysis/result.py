@@ -200,6 +200,10 @@ class Fit:
         self._need("say what is optimal")
         self._cost()
         more = {} if group is None else {str(self.setup["groups"]): group}
+        pair = derived.split_terms(self.law)
+        gone = [c for c in (pair[0], pair[2]) if self.solution.get(c) == 0] if pair else []
+        if gone:
+            raise AnalysisError(f"no optimal allocation: the best fit has {', '.join(gone)} = 0")
         asked = np.atleast_1d(np.asarray(flops, float)) if not isinstance(flops, str) else np.array([])
         if not len(asked) or not (np.isfinite(asked) & (asked > 0)).all():
             raise AnalysisError(f"optimal({flops!r}): give compute in FLOPs, finite and positive, as 1e21")

@@ -101,8 +101,7 @@ def test_noise_alone_is_no_law():
         loss = 2.5 * np.exp(0.01 * np.random.default_rng(seed).standard_normal(35))
         table = pd.DataFrame({"params": n, "tokens": d, "loss": loss})
         found = fit("chinchilla", table, bootstrap=0)
-        assert (
-            found.status["code"] == "not_identified" and "a constant fits as well" in found.status["message"]
-        )
+        assert found.status["code"] == "not_identified"
+        assert any(x in found.status["message"] for x in ("a constant fits as well", "does not fall"))
     weak = fit("power-offset-params", table.assign(loss=loss * (n / 1e8) ** -0.02), bootstrap=0)
     assert weak.usable
