@@ -14,7 +14,8 @@ from analysis.allocation import Cost, best_sizes, exponents
 from analysis.errors import AnalysisError
 from analysis.identify import DECADE, LONE
 from analysis.intervals import intervals
-from analysis.result import FAR, Fit
+from analysis.prediction import FAR
+from analysis.result import Fit
 from analysis.text import count, number
 
 SPAN = 1e9  # times as much, or as little, beyond which a loss counts as never reached
