@@ -69,7 +69,7 @@ def exponents(law: Law, u: np.ndarray, cost: Cost) -> tuple[np.ndarray, np.ndarr
 
 
 def best_sizes(
-    value: Callable[[np.ndarray, np.ndarray], np.ndarray], cost: Cost, n: np.ndarray, c: float
+    value: Callable[[np.ndarray, np.ndarray], np.ndarray], cost: Cost, n: np.ndarray, c: float | np.ndarray
 ) -> np.ndarray:
     """N* (R,) at compute ``c`` of any law: ``value`` gives its (R, m) values at sizes and tokens (m,); ``n``
     the table's sizes. A parabola in log N through the least three of many sizes; nan where the least is at an

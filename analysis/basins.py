@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -101,15 +101,16 @@ class Basins:
         or where they enclose nothing), so that neither a quadratic nor a law is trusted;
         ``quadratic`` is the quadratic's, above its own minimum. Raises AnalysisError."""
         names = tuple(self.columns)
-        if at is None:
+        given = at
+        if given is None:
             inputs = {x: self.cells[x].to_numpy(float) for law in self.laws.values() for x in law.law.inputs}
-            at = self.predict(**inputs)
-        missing = [name for name in names if name not in at]
+            given = cast(Any, predict(self.laws, inputs, None))
+        missing = [name for name in names if name not in given]
         if missing:
             raise AnalysisError(
                 f"cost: {', '.join(missing)} missing; give a value for each of {', '.join(names)}"
             )
-        values = [np.broadcast_to(np.asarray(at[n], float), (len(self.cells),)) for n in names]
+        values = [np.broadcast_to(np.asarray(given[n], float), (len(self.cells),)) for n in names]
         x = np.log(np.column_stack(values))
         own = np.log(self.cells[list(names)].to_numpy(float))
         d = x - own
@@ -120,7 +121,7 @@ class Basins:
         return out
 
     def _measured(self, cell: int, x: np.ndarray) -> float:
-        rows = self.runs[self.runs["cell"] == cell]
+        rows = cast(Any, self.runs[self.runs["cell"] == cell])
         points, y = np.log(rows[list(self.columns)].to_numpy(float)), np.log(rows["loss"].to_numpy(float))
         if points.shape[1] == 1:
             order = np.argsort(points[:, 0])
@@ -139,9 +140,10 @@ class Basins:
         if self.method == "quadratic":
             how += ", all runs" if self.window is None else f", runs within {self.window:.2%} of the best"
         lines = [f"basins of loss over {tuned}: {len(self.cells)} cells by {', '.join(self.by)}; {how}"]
-        verdicts = Counter(self.cells["verdict"])
+        cells = cast(Any, self.cells)
+        verdicts = Counter(cells["verdict"])
         lines.append("  cells: " + ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common()))
-        inside = self.cells[self.cells["verdict"] == "interior"]
+        inside = cells[cells["verdict"] == "interior"]
         for name, law in self.laws.items():
             lines.append(f"  {formula(law)}  ({law.objective['n']} cells, {law.level:.0%})")
             lines.append(f"    status: {law.status['code']} - {law.status['message']}")
@@ -152,7 +154,7 @@ class Basins:
                 lines.append(f"    log {name}*: error of a cell {error} (median), scatter about the law "
                              f"{number(self.scatter[name])}; off by {factor:.2f}x costs {self.tolerance:.2%}"
                              )  # fmt: skip
-        left = self.cells[~self.cells["verdict"].isin(["interior"])]
+        left = cells[~cells["verdict"].isin(["interior"])]
         lines += [
             f"  {row['verdict']}: {self._name(row)}: {row['reason']}" for row in left.to_dict("records")
         ]
@@ -294,7 +296,7 @@ def _check(
 def _cells(
     frame: Any, columns: Mapping[str, str], by: tuple[str, ...], loss: str, method: str,
     window: float | None, span: float, tolerance: float,
-) -> tuple[pd.DataFrame, pd.DataFrame, Any]:  # fmt: skip
+) -> tuple[Any, pd.DataFrame, Any]:  # fmt: skip
     names, rows, runs, bends = tuple(columns), [], [], []
     for index, (key, part) in enumerate(frame.groupby(list(by), sort=True)):
         x, y = np.log(part[list(columns.values())].to_numpy(float)), np.log(part["L"].to_numpy(float))

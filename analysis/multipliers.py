@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,7 @@ class Multipliers:
         where = ", ".join(f"{x} = {count(v)}" for x, v in self.held.items())
         lines = [f"{self.of} needed for the loss of {self.reference}, as a multiple of its own"
                  + (f", {where}" if where else "")]  # fmt: skip
-        for row in self.frame.itertuples():
+        for row in cast(Any, self.frame).itertuples():
             shown = f"{row.multiplier:.3g}  [{row.low:.3g}, {row.high:.3g}]"
             if row.verdict != "yes":
                 bound = f"> {row.low:.3g}" if np.isfinite(row.low) else f"< {row.high:.3g}"

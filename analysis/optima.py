@@ -8,7 +8,7 @@ carries both stages, with t for few of them (as Knapp & Hartung 2003 do for meta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ def scatter(y: np.ndarray, x: np.ndarray, se: np.ndarray) -> float:
 
     if excess(0.0) <= 0:
         return 0.0
-    return float(np.sqrt(brentq(excess, 0.0, 10 * float(np.var(y)) + 1.0)))
+    return float(np.sqrt(cast(float, brentq(excess, 0.0, 10 * float(np.var(y)) + 1.0))))
 
 
 def powers(fit: Fit, level: float | None = None) -> pd.DataFrame:

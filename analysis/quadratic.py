@@ -88,7 +88,9 @@ def _local(x: np.ndarray, y: np.ndarray, names: tuple[str, ...], nearest: int) -
         if np.abs(step / size).max() < 1e-4:
             return found
         centre = centre + 0.7 * step
-    return _nothing("not settled", f"the local minimum still moves after {STEPS} steps", x.shape[1], w > 0)
+    return _nothing(
+        "not settled", f"the local minimum still moves after {STEPS} steps", x.shape[1], np.asarray(w > 0)
+    )
 
 
 def _quadratic(

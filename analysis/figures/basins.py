@@ -35,13 +35,13 @@ def basins_over(basins: Basins, tuned: str = "lr") -> Figure:
     with style.look():
         figure = style.canvas(0.5 + 1.35 * rows)
         grid = figure.subplots(rows, min(ACROSS, len(basins.cells)), sharex=True, sharey=True, squeeze=False)
-        shades = style.Shades(basins.runs[other]) if other else None
+        shades = style.Shades(basins.runs[other].to_numpy()) if other else None
         for axes, (i, cell) in zip(grid.flat, basins.cells.iterrows(), strict=False):
             _cell(axes, basins, int(str(i)), cell, tuned, shades, other)
         for axes in grid.flat[len(basins.cells) :]:
             axes.set_visible(False)
         _ticks(grid, len(basins.cells))
-        style.log_x(grid[0, 0], basins.runs[tuned], style.power)
+        style.log_x(grid[0, 0], basins.runs[tuned].to_numpy(), style.power)
         grid[0, 0].xaxis.set_major_locator(ticker.LogLocator())
         grid[0, 0].set_ylim(-0.06 * 100 * SHOWN, 100 * SHOWN)
         figure.supxlabel(NAMES[tuned], fontsize=9.5)
@@ -102,9 +102,9 @@ def hyperparameter_laws(basins: Basins) -> Figure:
         return style.finish(figure)
 
 
-def _against(axes: Axes, cells: pd.DataFrame, name: str, law: Fit, x: str, inside: np.ndarray) -> None:
+def _against(axes: Axes, cells: Any, name: str, law: Fit, x: str, inside: np.ndarray) -> None:
     there = cells[name].notna().to_numpy(bool)
-    middle = {o: float(np.exp(np.log(cells[o]).median())) for o in law.law.inputs if o != x}
+    middle = {o: np.exp(np.nanmedian(np.log(cells[o].to_numpy(float)))) for o in law.law.inputs if o != x}
     at, y = cells[x].to_numpy(float), cells[name].to_numpy(float)
     values = [y[there]]
     if law.usable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ def curves_and_law(
         axes = figure.subplot_mosaic([["loss"], ["left"], ["rate"]], height_ratios=(2.2, 1, 1), sharex=True)
         seen, handles = [], []
         for name, colour in zip(names, palette, strict=True):
-            rows = table[table[curve].astype(str) == name].sort_values("step")
+            rows = cast(Any, table[table[curve].astype(str) == name]).sort_values("step")
             step, measured = rows["step"].to_numpy(int), rows[loss].to_numpy(float)
             line, drawn, here = lines[name]
             how: dict[str, Any] = {"color": colour, "ls": (0, (4, 1.5)) if name in heldout else "-"}
@@ -71,7 +71,7 @@ def curves_and_law(
 
 
 def _lines(
-    law: CurveLaw, fitted: Fit, table: pd.DataFrame, rates: Mapping[str, np.ndarray], curve: str
+    law: CurveLaw, fitted: Fit, table: Any, rates: Mapping[str, np.ndarray], curve: str
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Per curve: steps of a line, the law there, and at the measured steps in order."""
     places, steps, groups, sizes = [], [], [], []
@@ -89,7 +89,7 @@ def _lines(
     params = np.array([[fitted.solution[name] for name in problem.names]])
     found = problem.values(params, {"curve": at[0], "step": at[1]}, np.concatenate(groups))[0]
     parts = np.split(found, np.cumsum(sizes)[:-1])
-    return {name: (steps[2 * i], *parts[2 * i : 2 * i + 2]) for i, name in enumerate(rates)}
+    return {name: (steps[2 * i], parts[2 * i], parts[2 * i + 1]) for i, name in enumerate(rates)}
 
 
 def _finish(axes: Any, losses: np.ndarray, loss_name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from textwrap import fill
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ def multipliers(found: Multipliers) -> Figure:
     """How many times as much each group needs, with intervals; the reference is the line at 1. A row for
     each amount asked about, where that matters."""
     drawn, words = [], [f"{found.level:.0%} intervals: {found.method}", *found.notes]
-    for row in found.frame.itertuples():
+    for row in cast(Any, found.frame).itertuples():
         where = "" if found.constant else f", {found.of} = {style.label_of(found.of, row.at)(row.at)}"
         ends = [np.nan if np.isinf(v) else v for v in (row.multiplier, row.low, row.high)]
         if row.verdict == "no":

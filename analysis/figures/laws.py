@@ -196,7 +196,7 @@ def _panel(
             if by is not None and line.level is not None:
                 others[by] = np.full(POINTS, line.level)
             curve = fit.predict({**_inputs(fit, {x: grid, **others}), **which})
-            colour = names[groups[g]] if names else shades(line.level if by else 1.0)
+            colour = names[groups[g]] if names else shades(1.0 if line.level is None else line.level)
             how: Any = {"color": style.INK if by is None and not names else colour, "zorder": 2}
             top.plot(grid, curve["loss"], lw=1.2, label=style.words(groups[g]) if names else None, **how)
             top.fill_between(grid, curve["low"], curve["high"], alpha=0.15, lw=0, color=how["color"])
