@@ -42,7 +42,7 @@ def test_what_is_no_law_of_runs_says_what_it_is(entry):
 def test_objects_that_are_no_laws_are_refused():
     table = pd.DataFrame({"params": [1e6], "tokens": [1e8], "loss": [3.0]})
     for use in (lambda law: fit(law, table), lambda law: compare(["tied", law], table)):
-        with pytest.raises(AnalysisError, match="a law of training curves.*law.fit"):
+        with pytest.raises(AnalysisError, match=r"a law of training curves.*law\.fit"):
             use(CURVE_LAWS["annealing"])
     with pytest.raises(AnalysisError, match="did you mean 'annealing'"):
         find("anealing")
