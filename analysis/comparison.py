@@ -40,8 +40,9 @@ class Comparison:
     """``frame``, a row a law, best first: ``law, free`` (parameters), ``status, within`` (rms residual of the
     fit), ``near`` (rms error on clusters left out), ``far`` (rms error on the held-out end), ``bias`` (mean
     error there), and ``near_gap, near_low, near_high``, ``far_gap, ...``: mean square error over that of the
-    best law, minus 1, with its interval at ``level`` over clusters; the summary shows the
-    square root of it plus 1, the ratio of rms errors. Errors are of log loss, or of the target where ``space`` is raw. ``ranked``: the column that decides. ``fits``: each law on all rows."""
+    best law, minus 1, with its interval at ``level`` over clusters; the summary shows the square root of it
+    plus 1, the ratio of rms errors. Errors are of log loss, or of the target where ``space`` is raw.
+    ``ranked``: the column that decides. ``fits``: each law on all rows."""
 
     frame: pd.DataFrame
     fits: dict[str, Fit]
