@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
+from scipy.spatial import QhullError
 
 from analysis import quadratic
 from analysis.errors import AnalysisError
@@ -96,7 +97,8 @@ class Basins:
     def cost(self, at: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """What other values cost, per cell: relative loss above the best measured run. ``at``: values for lr
         and batch, one or one per cell (left out: those of our laws). ``cost`` is interpolated linearly
-        between measured runs in logs (nan outside of them), so that neither a quadratic nor a law is trusted;
+        between measured runs in logs (nan outside of them,
+        or where they enclose nothing), so that neither a quadratic nor a law is trusted;
         ``quadratic`` is the quadratic's, above its own minimum. Raises AnalysisError."""
         names = tuple(self.columns)
         if at is None:
@@ -124,7 +126,10 @@ class Basins:
             order = np.argsort(points[:, 0])
             here = np.interp(x[0], points[order, 0], y[order], left=np.nan, right=np.nan)
         else:
-            here = LinearNDInterpolator(points, y, rescale=True)(x[None])[0]
+            try:
+                here = LinearNDInterpolator(points, y, rescale=True)(x[None])[0]
+            except QhullError:  # too few runs, or all on one line: they enclose nothing
+                return np.nan
         return float(np.expm1(here - y.min()))
 
     def summary(self) -> str:

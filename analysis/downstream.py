@@ -185,9 +185,8 @@ class TwoStep:
 
     def _scatter(self, losses: np.ndarray) -> np.ndarray:
         """Standard deviation of a run's loss about its law."""
-        return self.loss.noise["sd_log"] * (
-            losses if self.loss.setup["space"] == "log" else np.ones_like(losses)
-        )
+        slope = {"log": losses, "log1p": 1 + losses, "raw": np.ones_like(losses)}  # dL / d residual
+        return self.loss.noise["sd_log"] * slope[self.loss.setup["space"]]
 
     def _beyond(self, losses: np.ndarray) -> list[str]:
         seen = self.link.data[INPUT]

@@ -12,12 +12,11 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.intervals import intervals
-from analysis.prediction import Prediction, check_level, claims
+from analysis.prediction import FAR, Prediction, check_level, claims
 from analysis.tables import CONVENTIONS
 from analysis.text import count, fit_html, left_out, parameters
 
 SCHEMA = 1
-FAR = 10.0  # times the largest compute in the table, beyond which a prediction says so
 LINES = {"N": ("k_N", "a", 1.0), "D": ("k_D", "b", 1.0), "loss": ("k_L", "c", -1.0)}  # sign of the exponent
 Ends = dict[str, tuple[float, float]]
 

@@ -12,7 +12,7 @@ a bootstrap over clusters of rows calls that again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ from analysis.fitting import fit
 from analysis.isoflop import BIAS, Curve, budgets, minimum, split
 from analysis.regressions import Optima, assembled, centre_of, enough, lines
 from analysis.request import LEAST
-from analysis.tables import clusters, load, select
+from analysis.rows import clustered, filled
+from analysis.tables import load, select
+from analysis.where import nearest
 
 FINE = 25  # grid points between two sizes
 LEAST_SPREAD = 1 / 3  # of the mean spacing of sizes: no minimum is known better than that
@@ -152,7 +154,11 @@ def estimate(
         left += early
     frame: Any
     frame, others = select(table, roles, convention=convention, where=where)
-    index, by = _clusters(frame, cluster or ("run" if curves else None))
+    column = cluster or ("run" if curves else None)
+    if column is not None and column not in frame.columns:
+        raise AnalysisError(f"column {column!r} is missing; name the column of what shares noise")
+    frame, empty = filled(frame, [] if column is None else [column])
+    index, by = clustered(frame, column)
     if not len(frame):
         found = Optima(np.empty((0, 4)), ())
     elif noise is not None:
@@ -160,13 +166,14 @@ def estimate(
     else:
         sampler = SAMPLERS[kind](frame) if curves is None else curves.sampler(frame)
         found = _bootstrapped(sampler, index, by, bootstrap, seed)
+        found = found if curves is None else replace(found, doubt=curves.doubt(frame))
     columns = {"row": row_names(frame), "cluster": index, **{x: frame[x] for x in "NDCL"}}
     if curves is not None:
         columns["run"] = frame["run"].astype(str)
     setup = {"cluster": cluster, "noise": noise, "curves": curves and asdict(curves), "seed": seed}
     return assembled(
         found, level, bootstrap, setup, (*frame.attrs.get("notes", ()), *found.refused),
-        kind=kind, convention=convention, excluded=(*left, *others), bias=BIASES[kind],
+        kind=kind, convention=convention, excluded=(*left, *others, *empty), bias=BIASES[kind],
         data={name: tuple(np.asarray(column).tolist()) for name, column in columns.items()},
     )  # fmt: skip
 
@@ -196,14 +203,6 @@ def _check(kind: str, bootstrap: Any, level: Any, noise: Any, curves: Any) -> No
         raise AnalysisError(problems)
 
 
-def _clusters(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
-    if column is None:
-        return clusters(frame)
-    if column not in frame.columns:
-        raise AnalysisError(f"column {column!r} is missing; name the column of what shares noise")
-    return pd.factorize(frame[column], use_na_sentinel=False)[0], column
-
-
 def _bootstrapped(sampler: Sampler, index: np.ndarray, by: str, count: int, seed: int) -> Optima:
     """Optima of all rows, and lines through those of rows whose clusters are drawn with replacement."""
     logs, refused = sampler(np.arange(len(index)))
@@ -226,10 +225,11 @@ def _noisy(frame: Any, noise: float, count: int, seed: int) -> Optima:
     spread of others grows by the share that is not."""
     rng, logs, spread, draws, refused = np.random.default_rng(seed), [], [], [], []
     for curve in split(budgets(frame), np.log(frame[["N", "L", "D"]].to_numpy(float))):
-        (budget, _, x, y, d), reason = curve, _of_curve(curve)[1]
+        (budget, times, x, y, d), reason = curve, _of_curve(curve)[1]
         found = np.empty((0, 3))
         if len(x) > 2:
-            noisy = np.maximum(np.exp(y) + noise * rng.normal(size=(count, len(y))), 1e-300)
+            errors = noise / np.sqrt(times) * rng.normal(size=(count, len(y)))  # y are means of repeats
+            noisy = np.maximum(np.exp(y) + errors, 1e-300)
             found = _least(x, np.log(noisy), d)
         inside = np.isfinite(found[:, 0])
         if not reason and inside.mean() < 0.5:
@@ -258,12 +258,15 @@ def of_file(
     the curves of a folder that has them. Raises AnalysisError."""
     usual = signature(fit).parameters
     mine = set(signature(estimate).parameters)
-    foreign = [n for n, value in options.items() if n not in mine and value and value != usual[n].default]
-    if foreign:
-        texts = [
-            f"{n} = {options[n]!r}: an estimator has no law to apply it to; leave it out" for n in foreign
-        ]
-        raise AnalysisError(texts)
+    problems = []
+    for name in (n for n in options if n not in mine):
+        value = options[name]
+        if name not in usual:
+            problems.append(f"{name} = {value!r}: unknown option; {nearest(name, sorted(mine))}")
+        elif value and value != usual[name].default:
+            problems.append(f"{name} = {value!r}: an estimator has no law to apply it to; leave it out")
+    if problems:
+        raise AnalysisError(problems)
     options = {name: value for name, value in options.items() if name in mine}
     reading = {name: value for name, value in (reading or {}).items() if value is not None}
     if kind == "envelope" and (Path(path) / "curves.parquet").is_file():

@@ -75,7 +75,7 @@ def examine(table: pd.DataFrame, folder: str | Path, analysis: Analysis | None =
     for row in _held_out(table):
         pair = _take(standing, row)
         if pair is None and found.fit.usable:
-            pair = _freeze(found, table, row), "recomputed"
+            pair = _freeze(found, row), "recomputed"
         if pair is None:
             name = _known(row, "label") or _known(row, "run_id") or "a run"
             outcome = _failure(row) or f"measured {row['loss']:.4f}"
@@ -96,7 +96,6 @@ def _from(forecast: Forecast, table: pd.DataFrame) -> bool:
 
 def freeze(
     analysis: Analysis,
-    table: pd.DataFrame,
     targets: Iterable[Mapping[str, Any]],
     folder: str | Path,
     *,
@@ -111,7 +110,7 @@ def freeze(
         return []
     known = set(begun)
     return [
-        ledger.save(_freeze(analysis, table, target), folder, outcome_known=target["run_id"] in known)
+        ledger.save(_freeze(analysis, target), folder, outcome_known=target["run_id"] in known)
         for target in targets
     ]
 
@@ -128,8 +127,8 @@ def score(table: pd.DataFrame, folder: str | Path) -> None:
             ledger.save_score(result, folder)
 
 
-def _freeze(found: Analysis, table: pd.DataFrame, target: Mapping[str, Any]) -> Forecast:
-    return forecasts.freeze(found.fit, table, target, backtest=found.backtest, isoflop=found.isoflop)
+def _freeze(found: Analysis, target: Mapping[str, Any]) -> Forecast:
+    return forecasts.freeze(found.fit, target, backtest=found.backtest, isoflop=found.isoflop)
 
 
 def _held_out(table: pd.DataFrame) -> list[dict[str, Any]]:

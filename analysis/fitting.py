@@ -104,6 +104,9 @@ def fit(
     if law.terms and all(name in solution.zero for name, base in zip(problem.names, problem.base, strict=True)
                          if base in law.linear and law.terms[base]):  # fmt: skip
         return _nothing(asked, problem, rows, *not_falling(asked, problem))
+    if not identify.depends(problem, solution):
+        what = f"nothing shows that {target!r} depends on {', '.join(law.inputs)}"
+        return _nothing(asked, problem, rows, f"a constant fits as well at the noise level: {what}")
     found = replicate(
         problem, solution, rows.cluster, rows.by, method="auto" if method == "profile" else method,
         count=bootstrap, seed=seed,
@@ -137,11 +140,13 @@ def _check_rows(problem: Problem, solution: Solution) -> None:
 def _with_delta(asked: Request, problem: Problem) -> Problem:
     if asked.objective != "huber":
         return problem
-    loss = Loss() if asked.delta is None else Loss(float(asked.delta))
+    loss, ends = Loss() if asked.delta is None else Loss(float(asked.delta)), None
     for _ in range(2 if asked.delta is None else 0):  # a bad run inflates the first scale, of least squares
         here = replace(problem, loss=loss)
-        r = residuals(here, solve(here, keep=8).u)
-        loss = Loss(max(TUNING * robust_sd(r, problem), LEAST_DELTA))
+        found = solve(here, keep=8, start=ends)
+        if not problem.law.terms:  # whose many starts take long: the few best again
+            ends = found.ends[np.argsort(found.end_values, kind="stable")[:8]]
+        loss = Loss(max(TUNING * robust_sd(residuals(here, found.u), problem), LEAST_DELTA))
     return replace(problem, loss=loss)
 
 
@@ -261,7 +266,15 @@ def _parameter_intervals(
     draws, out = problem.parameters(found.u), {}
     for i, name in enumerate(problem.names):
         log = bool(problem.in_log[i] or (point[name] > 0 and problem.positive[i]))
-        out[name] = interval(point[name], draws[:, i], asked.level, found.degrees, log=log)
+        low, high = interval(point[name], draws[:, i], asked.level, found.degrees, log=log)
+        if (
+            not problem.law.terms and problem.free[i]
+        ):  # the stretched ends may lie where the law is not defined
+            ends = problem.bounds.get(
+                name, problem.bounds.get(problem.base[i], problem.law.domain(problem.base[i]))
+            )
+            low, high = max(low, ends[0]), min(high, ends[1])
+        out[name] = low, high
     if asked.method != "profile":
         return out, found.method
     words = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,9 +17,9 @@ from scipy import stats
 
 from analysis.backtest import BackTest
 from analysis.errors import AnalysisError
-from analysis.fitting import fit as refit
 from analysis.isoflop import IsoFlop
 from analysis.result import Fit
+from analysis.solver import solve
 from analysis.tables import CONVENTIONS
 
 SCHEMA = 1
@@ -160,7 +160,6 @@ def score(forecast: Forecast, loss: float) -> Score:
 
 def freeze(
     fit: Fit,
-    table: pd.DataFrame,
     target: Mapping[str, Any],
     *,
     backtest: BackTest | None = None,
@@ -169,14 +168,18 @@ def freeze(
     level: float | None = None,
 ) -> Forecast:
     """The forecast of ``target``, a planned run: run_id, label and the columns params, params_body, tokens,
-    flops (or N, D, C). ``table`` is the one fitted; ``offsets`` are values of E for the sensitivity (default:
-    over its interval). Raises AnalysisError, also when the target is in the fitted set."""
+    flops (or N, D, C). ``offsets`` are values of E for the sensitivity (default: over its interval). Raises
+    AnalysisError, also when the target is in the fitted set, or the fit's errors are not of log loss."""
+    _log_only(fit.setup["space"] == "log", fit, "its residuals are not of log loss")
     level = fit.level if level is None else level
     given = {k: v for k, v in dict(target).items() if not pd.isna(v)}
     known = identity(target, fit.convention)
     if known["run_id"] is not None and known["run_id"] in fit.data["row"]:
         raise AnalysisError(f"target {known['run_id']!r} is in the fitted set; hold it out (role = holdout)")
     point = fit.predict({k: [v] for k, v in given.items()}, level=level).frame.iloc[0]
+    _log_only(
+        bool(np.isfinite(point["se_log"])), fit, "at the target a replicate of the law is at or below 0"
+    )
     extrapolation = known["C"] / max(fit.data["C"])
     parts, method = _parts(fit, float(point["se_log"]), backtest, extrapolation)
     se = float(np.sqrt(sum(v**2 for v in parts.values())))
@@ -201,10 +204,19 @@ def freeze(
         se_log=_rounded(se),
         parts=_rounded(parts),
         baseline=_rounded(isoflop.baseline(known["C"])) if isoflop is not None else None,
-        sensitivity=tuple(_rounded(sensitivity(fit, table, given, offsets))),
+        sensitivity=tuple(_rounded(sensitivity(fit, given, offsets))),
         backtest=_rounded(_brief(backtest)) if backtest is not None and backtest.usable else None,
         extrapolation=_rounded(extrapolation),
     )  # fmt: skip
+
+
+def _log_only(holds: bool, fit: Fit, reason: str) -> None:
+    if not holds:
+        raise AnalysisError(
+            f"forecast by {fit.law.name!r}, objective {fit.objective['kind']!r}: {reason}, and a forecast's "
+            "errors are; fit positive losses with objective='huber' and a law that stays above 0, or take "
+            "new_low and new_high of Fit.predict"
+        )
 
 
 def _parts(
@@ -234,27 +246,31 @@ def _brief(backtest: BackTest) -> dict[str, Any]:
 
 
 def sensitivity(
-    fit: Fit, table: pd.DataFrame, target: Mapping[str, Any], offsets: Sequence[float] | None = None
+    fit: Fit, target: Mapping[str, Any], offsets: Sequence[float] | None = None
 ) -> list[dict[str, float]]:
-    """Predictions at ``target`` with the offset held at ``offsets``: its name, prediction, objective. Empty
-    for a law without a free offset."""
-    name = fit.law.offset
-    if name is None or name in fit.fixed:
+    """Predictions at ``target`` by the problem that was fitted, its offset (of the target's group) held at
+    ``offsets``: the offset's name, prediction, objective. Empty for a law without a free offset."""
+    frame = fit.predict({k: [v] for k, v in target.items()}).frame  # refuses what is no target
+    at = {x: frame[x].to_numpy(float) for x in fit.law.inputs}
+    problem, column = fit.problem, fit.setup["groups"]
+    group = 0 if column is None else problem.labels.index(str(target[column]))
+    if fit.law.offset is None:
         return []
-    values = list(offsets or ())
+    place = problem.position[group][fit.law.names.index(fit.law.offset)]
+    if not problem.free[place]:
+        return []
+    name, values = problem.names[place], list(offsets or ())
     if offsets is None:
-        draws = np.exp(np.array(fit.replicates)[:, fit.law.names.index(name)])
+        draws = problem.parameters(np.array(fit.replicates))[:, place]
         low, high = np.quantile(draws, [0.05, 0.95])
         values = np.linspace(low, min(high, 0.95 * min(fit.data["L"])), 5).tolist()
     out = []
     for value in values:
-        held = refit(
-            fit.law, table, objective=fit.objective["kind"], delta=fit.objective["delta"], bootstrap=0,
-            fixed={**fit.fixed, name: value}, convention=fit.convention,
-        )  # fmt: skip
-        if held.usable:
-            prediction = float(held.predict({k: [v] for k, v in target.items()})["loss"].iloc[0])
-            out.append({name: float(value), "prediction": prediction, "objective": held.objective["value"]})
+        held = replace(problem, fixed={**problem.fixed, name: float(value)})
+        found = solve(held)
+        params = held.parameters(held.shift(found.u, 1.0))[None]
+        prediction = float(held.values(params, at, group).item())
+        out.append({name: float(value), "prediction": prediction, "objective": found.value})
     return out
 
 

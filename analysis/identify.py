@@ -134,6 +134,26 @@ def noise_square(problem: Problem, u: np.ndarray) -> float:
     return float(problem.w @ psi**2 / degrees / inside)
 
 
+def depends(problem: Problem, solution: Solution, level: float = 0.99) -> bool:
+    """Whether the law fits better than a constant does, beyond what its free parameters take from noise. True
+    of laws without an offset, whose exponents may well be 0, and of groups."""
+    law, held = problem.law, {*problem.fixed}
+    if problem.group is not None or law.offset is None or {law.offset, *law.exponents} & held:
+        return True
+    y, w, loss = problem.y, problem.w, problem.loss
+    centre = float(np.median(y))
+    for _ in range(50):  # reweighted means: Huber's estimate of location
+        r = y - centre
+        weight = w * np.minimum(1.0, loss.delta / np.maximum(np.abs(r), 1e-300))
+        centre = float(weight @ y / weight.sum())
+    psi = loss.psi(y - centre)
+    value = float((w * psi * (y - centre - 0.5 * psi)).sum())
+    inside = max(float(np.mean(np.abs(y - centre) <= loss.delta)), 1 / len(y))
+    noise = float(w @ psi**2) / max(len(y) - 1, 1) / inside
+    taken = 0.5 * float(stats.chi2.ppf(level, max(int(problem.free.sum()) - 1, 1)))
+    return value - solution.value > taken * noise
+
+
 def indifference(problem: Problem, solution: Solution, level: float = 0.95) -> float:
     """The rise of the objective that noise explains: half a chi2(1) at ``level``, times the noise square."""
     return 0.5 * float(stats.chi2.ppf(level, 1)) * noise_square(problem, solution.u)
@@ -189,12 +209,11 @@ def verdicts(
 
 
 def _least(law: Law, kind: str) -> float:
-    """The half-width that is enough for a parameter of either sign, which may be near 0: ``STEEPNESS`` of an
-    exponent of a power sum, else that share of its domain."""
+    """The half-width that is enough for an exponent of a power sum that may be 0."""
     low, high = law.domain(kind)
     if low >= 0 or not np.isfinite(high - low):
         return 0.0
-    return STEEPNESS if law.terms else 0.01 * (high - low)
+    return STEEPNESS if law.terms else 0.0
 
 
 def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[str, Thin]:
@@ -226,7 +245,7 @@ def coefficient(low: float, high: float) -> Verdict:
     """Of a coefficient with the interval ``low, high``."""
     if low > 0 and high / low <= DECADE:
         return {"verdict": "yes", "reason": f"interval spans a factor {high / low:.2g}"}
-    wide = f"a factor {high / low:.2g}" if low > 0 and high / low < 1e6 else "many powers of ten"
+    wide = f"a factor {high / low:.2g}" if low > 0 and high / low < 1e6 else "a factor above 1e6"
     return {"verdict": "no", "reason": f"interval spans {wide}, more than {DECADE:g}"}
 
 
@@ -290,7 +309,8 @@ def ambiguity(problem: Problem, solution: Solution) -> tuple[str, frozenset[str]
     if not others and (loose := flat(problem, solution)):
         why = f"{sentence}: " if sentence else ""
         names = {*loose, "a", "b"} if {"N", "D"} <= set(law.inputs) else loose
-        return f"{why}{', '.join(sorted(loose))} can be traded for one another{again}", frozenset(names)
+        told = "can be traded for one another" if len(loose) > 1 else "may lie anywhere near: the fit is flat"
+        return f"{why}{', '.join(sorted(loose))} {told}{again}", frozenset(names)
     if not others:
         return "", frozenset()
     moved = _moved(problem, solution, problem.shift(np.array(others), -1.0))
@@ -319,7 +339,8 @@ def flat(problem: Problem, solution: Solution) -> frozenset[str]:
     _, singular, across = np.linalg.svd(jacobian / size, full_matrices=False)
     singular = np.maximum(singular, 1e-10 * singular.max(initial=1e-300))
     sd = np.sqrt(problem.w @ r**2 / max(len(r) - int(problem.free.sum()), 1))
-    error = 1.645 * sd * np.sqrt(((across / singular[:, None]) ** 2).sum(0)) / size
+    with np.errstate(over="ignore"):
+        error = 1.645 * sd * np.sqrt(((across / singular[:, None]) ** 2).sum(0)) / size
     least = np.array([_least(problem.law, kind) for kind in problem.base])
     allowed = np.where(problem.in_log, 0.5 * np.log(DECADE), np.maximum(NEAR * np.abs(solution.u), least))[
         free
@@ -334,15 +355,18 @@ def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguo
     if not solution.converged:
         code, message = "not_converged", "the best start stopped before its tolerance"
         advice = "do not quote these parameters; look for rows with a wrong loss or unit"
-    elif solution.zero or (solution.bound and not ambiguous):
+    elif ambiguous.startswith("D ") or (ambiguous and not solution.zero):
+        code, message = "several_optima", ambiguous
+        advice = "vary D at fixed N (isoFLOP design)"
+        if not {"N", "D"} <= set(law.inputs):
+            advice = f"widen the range of {', '.join(law.inputs)}, or hold a parameter that you know"
+        advice += "; predictions inside the data remain valid"
+    elif solution.zero or solution.bound:
         at = [f"{c} = 0" for c in solution.zero] + [
             f"{name} at the edge of its domain" for name in solution.bound
         ]
         code, message = "at_bound", f"the best fit has {', '.join(at)}"
-        advice = "fit a law without this term, widen the domain, or add runs where it matters"
-    elif ambiguous:
-        code, message = "several_optima", ambiguous
-        advice = "vary D at fixed N (isoFLOP design); predictions inside the data remain valid"
+        advice = "fit a law without this term, widen the domain (bounds), or add runs where it matters"
     elif weak:
         code, message = "partly_identified", f"not determined to the stated width: {', '.join(weak)}"
         advice = (

@@ -20,8 +20,8 @@ BIAS = (
     "a parabola in log N is symmetric, the loss curve is not: minima shift toward the side with the wider "
     "range of sizes, and exponents inherit it"
 )
-# FLOPs, runs, and log N (rising), log L, log D of the sizes of one budget
-Curve = tuple[float, int, np.ndarray, np.ndarray, np.ndarray]
+# FLOPs, and runs, log N (rising), log L, log D of the sizes of one budget
+Curve = tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -150,11 +150,12 @@ def split(budget: np.ndarray, logs: np.ndarray) -> list[Curve]:
         rows = logs[budget == c]
         index, times = np.unique(rows[:, 0].round(4), return_inverse=True, return_counts=True)[1:]
         mean = np.stack([np.bincount(index.ravel(), column) / times for column in rows.T])
-        out.append((float(c), len(rows), *mean[:, np.argsort(mean[0], kind="stable")]))
+        order = np.argsort(mean[0], kind="stable")
+        out.append((float(c), times[order], *mean[:, order]))
     return out
 
 
-def minimum(budget: float, count: int, x: np.ndarray, y: np.ndarray, d: np.ndarray) -> Minimum:
+def minimum(budget: float, times: np.ndarray, x: np.ndarray, y: np.ndarray, d: np.ndarray) -> Minimum:
     """The parabola through one curve."""
     centre = float(x.mean())
     (c2, c1, c0), se = _parabola(x - centre, y) if len(x) > 2 else ((0.0, 0.0, float(y.mean())), None)
@@ -171,8 +172,8 @@ def minimum(budget: float, count: int, x: np.ndarray, y: np.ndarray, d: np.ndarr
     found = [best + centre, np.polyval(near, best), c0 + c1 * best / 2]
     n, tokens, loss = (None if reason else float(np.exp(v)) for v in found)
     return Minimum(
-        budget, count, n, tokens, loss, None if reason else se, not reason, reason, centre, (c0, c1, c2),
-        tuple(np.exp(x).tolist()), tuple(np.exp(y).tolist()),
+        budget, int(times.sum()), n, tokens, loss, None if reason else se, not reason, reason, centre,
+        (c0, c1, c2), tuple(np.exp(x).tolist()), tuple(np.exp(y).tolist()),
     )  # fmt: skip
 
 

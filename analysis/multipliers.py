@@ -16,7 +16,8 @@ from analysis.errors import AnalysisError
 from analysis.identify import DECADE, LONE
 from analysis.intervals import intervals
 from analysis.optima import plain
-from analysis.result import FAR, Fit
+from analysis.prediction import FAR
+from analysis.result import Fit
 from analysis.text import count, number
 
 SCHEMA = 1

@@ -19,7 +19,8 @@ MEETS = 0.005  # of a + b and 1
 @dataclass(frozen=True)
 class Optima:
     """Logs of C, N, D, L (B, 4); what is no optimum, and why; the spread of log N that weighs each (B,);
-    replicates of the lines (R, 6) at log C = ``centre``, their method in words and degrees of freedom."""
+    replicates of the lines (R, 6) at log C = ``centre``, their method in words and degrees of freedom;
+    ``doubt``: why their intervals do not hold."""
 
     logs: np.ndarray
     refused: Sequence[str]
@@ -28,6 +29,7 @@ class Optima:
     draws: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))
     method: str = "none"
     degrees: int = NORMAL
+    doubt: str = ""
 
     @property
     def points(self) -> tuple[dict[str, float], ...]:
@@ -76,10 +78,10 @@ def assembled(
         )  # fmt: skip
     solution = _values(lines(found.logs[:, 0] - found.centre, found.logs[None, :, 1:], found.spread)[0])
     ends: Ends = {}
-    if len(found.draws) >= LEAST:
+    why = _doubt(found, level, bootstrap)
+    if not why:
         ends = widths(solution, found.draws, level, found.degrees)
         none = {"method": found.method, "level": level, "degrees": found.degrees, "params": ends}
-    why = f"{len(found.draws)} of {bootstrap} replicates gave exponents; an interval needs {LEAST}"
     identified = _verdicts(solution, ends, why)
     weak = ", ".join(name for name, v in identified.items() if v["verdict"] != "yes")
     total = solution["a"] + solution["b"]
@@ -91,11 +93,24 @@ def assembled(
         **common,
         params={n: v if identified[n]["verdict"] == "yes" else None for n, v in solution.items()},
         solution=solution,
-        status=_status("partly_identified" if weak else "ok", weak),
+        status=_status("partly_identified" if weak else "ok", why or weak),
         identified=identified,
         intervals=none | {"params": {n: e for n, e in ends.items() if identified[n]["verdict"] != "no"}},
-        replicates=tuple(map(tuple, found.draws.tolist())),
+        replicates=() if why else tuple(map(tuple, found.draws.tolist())),
     )
+
+
+def _doubt(found: Optima, level: float, bootstrap: int) -> str:
+    """Why there are no intervals, if so. Replicates that survive are a selection: more may be lost only than
+    the tail of the level leaves room for, as with multipliers."""
+    many = len(found.draws)
+    if bootstrap and len(np.unique(found.logs[:, 0])) < 3:
+        return "a line through two optima has no degrees of freedom; it takes three to see how they scatter"
+    if many < LEAST:
+        return f"{many} of {bootstrap} replicates gave exponents; an interval needs {LEAST}"
+    if (lost := 1 - many / bootstrap) > 0.5 * (1 - level):
+        return f"{lost:.0%} of the replicates gave no exponents: those that did are a selection"
+    return found.doubt
 
 
 def _status(code: str, why: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import allocation as derived
+from analysis import prediction
 from analysis.allocation import Cost
 from analysis.errors import AnalysisError
 from analysis.intervals import intervals, new_run
@@ -19,7 +20,6 @@ from analysis.laws import Law
 from analysis.prediction import Prediction, check_level, claims
 from analysis.problem import Loss, Problem
 from analysis.request import SPACES
-from analysis.tables import CONVENTIONS
 from analysis.units import TOKEN
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 CODES = ("ok", "partly_identified", "at_bound", "several_optima", "not_converged", "not_identified")
-FAR = 10.0  # times the largest compute fitted, beyond which a prediction says so
+KEPT = 1e-4  # of the range of the losses: how near a law comes to the values it was kept with
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,14 @@ class Fit:
         self._need("predict")
         level = self.level if level is None else level
         asked: Any = inputs if rows is None else rows
-        at = self._known(asked)
+        at = prediction.known(self, asked)
         if set(at) == {"C"} and {"N", "D"} == set(self.law.inputs):
-            best = self._optimal(at["C"], level, self._group(asked, len(at["C"])))
+            best = self._optimal(at["C"], level, prediction.group(self, asked, len(at["C"])))
             at, out = {x: best[x].to_numpy() for x in "NDC"}, best
         else:
-            at = self._complete(at)
+            at = prediction.complete(self, at)
             out = pd.DataFrame(at)
-        group = self._group(asked, len(out))
+        group = prediction.group(self, asked, len(out))
         point = derived.values(self.problem, self._point, at, group)[0]
         draws = derived.values(self.problem, self._draws, at, group)
         out["loss"] = point
@@ -161,9 +161,9 @@ class Fit:
         plain = self._bounded(out, point + added, draws + added, level)
         for side in ("low", "high", "new_low", "new_high"):
             out[side] -= added
-        out["extrapolation"] = self._extrapolation(at)
+        out["extrapolation"] = prediction.extrapolation(self, at)
         return Prediction(
-            out, level, self.intervals["method"], self.setup["space"], self._warnings(out, plain)
+            out, level, self.intervals["method"], self.setup["space"], prediction.warnings(self, out, plain)
         )
 
     def _bounded(self, out: pd.DataFrame, point: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
@@ -172,8 +172,10 @@ class Fit:
         degrees, residuals, losses = self.intervals["degrees"], self.residuals, np.array(self.data["L"])
         logs = np.full(len(point), self.setup["space"] != "raw")
         plain = logs & ~((point > 0) & (draws > 0).all(0))
-        # residuals are of logarithms: these are those of the losses themselves
-        sd = float(np.linalg.norm(losses - losses * np.exp(-residuals)) / np.sqrt(self.noise["degrees"]))
+        # residuals may be of logarithms: these are those of the losses themselves
+        space = Loss(space=self.setup["space"])
+        fitted = space.back(space.to(losses) - residuals)
+        sd = float(np.linalg.norm(losses - fitted) / np.sqrt(self.noise["degrees"]))
         found = np.full((5, len(point)), np.nan)
         for log, at in ((True, logs & ~plain), (False, plain | ~logs)):
             if not at.any():
@@ -189,35 +191,6 @@ class Fit:
         out["new_low"], out["new_high"] = np.minimum(found[3], found[0]), np.maximum(found[4], found[1])
         return plain
 
-    def _warnings(self, out: pd.DataFrame, plain: np.ndarray) -> tuple[str, ...]:
-        notes = []
-        if plain.any():
-            notes.append(
-                f"{int(plain.sum())} of {len(plain)} rows: the law or a replicate of it is at or below 0, "
-                "which has no logarithm; their intervals are of the loss itself, of which se_log says nothing"
-            )
-        far = float(out["extrapolation"].to_numpy().max(initial=0.0))
-        if far > FAR:
-            notes.append(f"{far:.3g}x beyond the data: intervals assume that the law holds there")
-        for x in (x for x in self.law.inputs if x in out and min(self.data[x]) > 0):
-            asked = out[x].to_numpy(float)
-            beyond = max(
-                asked.max(initial=0.0) / max(self.data[x]), min(self.data[x]) / asked.min(initial=1e300)
-            )
-            if beyond > FAR and (x != "C" or far <= FAR):
-                notes.append(f"{x} lies {beyond:.3g}x outside its range in the data")
-        if self.status["code"] == "not_converged":
-            notes.append(f"{self.status['message']}: the law is not an optimum, do not quote this")
-        if self.status["code"] == "several_optima":
-            notes.append(f"{self.status['message']}; off the line of the data the optima disagree")
-        return tuple(notes)
-
-    def _extrapolation(self, at: Mapping[str, np.ndarray]) -> np.ndarray:
-        if "C" in at and "C" in self.data:
-            return at["C"] / max(self.data["C"])
-        ratios = [np.asarray(at[x]) / max(self.data[x]) for x in self.law.inputs if max(self.data[x]) > 0]
-        return np.max(ratios, axis=0) if ratios else np.full(len(next(iter(at.values()))), np.nan)
-
     def optimal(
         self, flops: float | np.ndarray, *, level: float | None = None, group: str | None = None
     ) -> pd.DataFrame:
@@ -227,6 +200,10 @@ class Fit:
         self._need("say what is optimal")
         self._cost()
         more = {} if group is None else {str(self.setup["groups"]): group}
+        pair = derived.split_terms(self.law)
+        gone = [c for c in (pair[0], pair[2]) if self.solution.get(c) == 0] if pair else []
+        if gone:
+            raise AnalysisError(f"no optimal allocation: the best fit has {', '.join(gone)} = 0")
         asked = np.atleast_1d(np.asarray(flops, float)) if not isinstance(flops, str) else np.array([])
         if not len(asked) or not (np.isfinite(asked) & (asked > 0)).all():
             raise AnalysisError(f"optimal({flops!r}): give compute in FLOPs, finite and positive, as 1e21")
@@ -276,66 +253,6 @@ class Fit:
         if not self.usable:
             raise AnalysisError(f"fit of {self.law.name!r} cannot {what}: {self.status['message']}")
 
-    def _known(self, rows: Any) -> dict[str, np.ndarray]:
-        size, per_token, _ = CONVENTIONS[self.convention]
-        columns = {"N": size, "D": "tokens", "C": "flops"}
-        out = {}
-        if not isinstance(rows, (Mapping, pd.DataFrame)):
-            raise AnalysisError(f"prediction at {rows!r}: give a table or inputs by name, as N=1e9, D=2e10")
-        for x in dict.fromkeys(("N", "D", "C", *self.law.inputs)):
-            key = x if x in rows else columns.get(x, x)
-            if key in rows:
-                try:
-                    out[x] = np.atleast_1d(np.asarray(rows[key], float))
-                except (TypeError, ValueError):
-                    raise AnalysisError(f"prediction at {key} = {rows[key]!r}: must be numbers") from None
-        if per_token is not None and {"N", "D"} <= set(out):
-            out["C"] = per_token * out["N"] * out["D"]
-        if "M" in self.law.inputs and "M" not in out and {"N", "D"} <= set(out):
-            out["M"] = out["D"] / out["N"]
-        return dict(zip(out, np.broadcast_arrays(*out.values()), strict=True)) if out else {}
-
-    def _complete(self, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        columns = {"N": CONVENTIONS[self.convention][0], "D": "tokens", "C": "flops"}
-        if {"N", "D"} <= set(self.law.inputs) and "C" in out and len({"N", "D"} & set(out)) == 1:
-            out = {**out, **self._from_compute(out)}
-        missing = [x for x in self.law.inputs if x not in out]
-        if missing:
-            raise AnalysisError(
-                f"prediction needs {', '.join(missing)} (columns {[columns.get(x, x) for x in missing]})"
-            )
-        logged = [x for x in self.law.inputs if self.law.terms or x in "NDC"]
-        bad = [f"{x} = {v.min():g}" for x in logged if not ((v := out[x]) > 0).all() or np.isinf(v).any()]
-        if bad:
-            raise AnalysisError(f"prediction at {', '.join(bad)}: inputs must be finite and positive")
-        return out
-
-    def _from_compute(self, out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """N or D, whichever is not given, from C: by the convention, else by the cost fitted to the table."""
-        per_token = CONVENTIONS[self.convention][1]
-        if per_token is None and not self.optimum:
-            return {}
-        cost = self._cost() if per_token is None else Cost(per_token, 1.0, 0.0)
-        with np.errstate(all="ignore"):
-            if "N" in out:
-                return {"D": cost.tokens(out["N"], out["C"])}
-            return {"N": (out["C"] / (cost.kappa * out["D"])) ** (1 / cost.gamma)}
-
-    def _group(self, rows: Any, count: int) -> np.ndarray:
-        """Index of the group of each row asked for."""
-        column, labels = self.setup["groups"], list(self.setup["labels"])
-        if column is None:
-            return np.zeros(count, int)
-        if column not in rows:
-            raise AnalysisError(f"prediction needs {column!r}: one of {', '.join(labels)}")
-        asked = [str(x) for x in np.atleast_1d(np.asarray(rows[column], object))]
-        unknown = sorted(set(asked) - set(labels))
-        if unknown:
-            raise AnalysisError(
-                f"{column} = {', '.join(unknown)} was not fitted; choose of {', '.join(labels)}"
-            )
-        return np.broadcast_to([labels.index(x) for x in asked], (count,))
-
     def summary(self) -> str:
         """The fit as text for a terminal."""
         from analysis.text import fit_text
@@ -355,10 +272,27 @@ class Fit:
         data = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "law"}
         return json.dumps({"schema": SCHEMA, "law": self.law.to_dict(), **data}, indent=1, allow_nan=False)
 
+    def _check_law(self) -> None:
+        """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound
+        to, as the schedules of curves, is in no JSON."""
+        if self.law.function is None or not self.usable:
+            return
+        space, point = Loss(space=self.setup["space"]), self.problem.parameters(self._point)
+        y = space.to(np.array(self.data["L"]))
+        with np.errstate(all="ignore"):
+            off = np.abs(y - space.to(self.problem.values(point)[0]) - self.residuals)
+        if not (off <= KEPT * np.ptp(y)).all():  # nan as well
+            raise AnalysisError(
+                f"fit: law {self.law.name!r} does not give the losses it gave when it was fitted (row "
+                f"{self.data['row'][int(np.argmax(np.nan_to_num(off, nan=np.inf)))]!r} first); give the Law "
+                "that was fitted, a curve law bound to the schedules (and steps) of the fit, or fit again"
+            )
+
     @staticmethod
     def from_json(text: str, law: Law | None = None) -> Fit:
         """The fit that ``to_json`` wrote; a ``law`` by function that we do not ship is given again, or the
-        fit can be read but not predict. Raises AnalysisError on another schema or broken text."""
+        fit can be read but not predict. Raises AnalysisError on another schema, broken text, or a law
+        that does not give the residuals kept."""
         try:
             data = json.loads(text)
             if data.pop("schema") != SCHEMA:
@@ -377,6 +311,8 @@ class Fit:
             setup = data["setup"]
             setup |= {"own": tuple(setup["own"]), "labels": tuple(setup["labels"])}
             setup["bounds"] = {k: tuple(v) for k, v in setup["bounds"].items()}
-            return Fit(**data)
+            fit = Fit(**data)
+            fit._check_law()
+            return fit
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise AnalysisError(f"fit: not the JSON of a fit ({error}); write it with Fit.to_json") from error

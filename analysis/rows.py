@@ -96,7 +96,7 @@ def prepare(
     order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]
     frame = frame.sort_values(order, kind="stable")  # a table's order must not matter
     codes, labels = pd.factorize(frame[groups].astype(str), sort=True) if groups else (None, ())
-    index, by = _clusters(frame, cluster)
+    index, by = clustered(frame, cluster)
     if codes is not None:  # runs of two data sets share no noise
         index = pd.factorize(codes.astype(np.int64) * (index.max(initial=0) + 1) + index)[0]
         by = f"{by} within {groups}"
@@ -157,7 +157,14 @@ def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Se
     return np.array(["; ".join(found) for found in out], object)
 
 
-def _clusters(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
+def filled(frame: Any, columns: Sequence[str]) -> tuple[Any, list[dict[str, str]]]:
+    """The rows without an empty cell in ``columns``, and the others as ``{row, reason}``."""
+    return divide(frame, _bad(frame, [], {}, columns))
+
+
+def clustered(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
+    """Cluster index per row (n,) and what it is by: ``column``, without empty cells; left out: trunk, else
+    seed and size, else size, and where that is one cluster, or unknown, the run."""
     if column is not None:
         return pd.factorize(frame[column])[0], column
     if "params" in frame.columns:

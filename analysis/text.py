@@ -37,7 +37,9 @@ def count(value: float) -> str:
 def fit_text(fit: Fit) -> str:
     law, objective = fit.law, fit.objective
     unit = fit.setup.get("unit")  # fits of before it was kept have none
-    unit = f"L in {unit}" if unit else f"L is the column {fit.setup['target']!r}"
+    unit = (
+        f"L in {unit}" if unit else f"{law.formula.partition(' ')[0]} is the column {fit.setup['target']!r}"
+    )
     named = f"  {CONVENTIONS[fit.convention][2]}; " if {*law.inputs} & {*"NC"} else "  "
     lines = [f"{law.name}: {law.formula}", named + unit]
     if not law.terms:  # whose formula is its author's, not to be read off its terms

@@ -221,7 +221,7 @@ class _Course:
         held_out = [run for run in self.plan.runs if run.role == "holdout"]
         findings.score(table, self.forecasts)  # before anything new is frozen
         analysis = analyse(table)
-        self._freeze(analysis, table, held_out)
+        self._freeze(analysis, held_out)
         waiting = [run for run in held_out if not self.sweep.store.run_state(run.run_id).finished]
         ready = all(ledger.stands_for(_target(run), self.forecasts) for run in waiting)
         refusal = [] if ready else [_not_trained(waiting, analysis.fit, self.folder)]
@@ -255,13 +255,13 @@ class _Course:
         where = f"{self.folder / 'summary.txt'} (`scaling fit {self.folder}` fits them again)"
         return f"what the {done.rows} done runs say is in {where}"
 
-    def _freeze(self, analysis: Analysis, table: Any, held_out: Sequence[PlannedRun]) -> None:
+    def _freeze(self, analysis: Analysis, held_out: Sequence[PlannedRun]) -> None:
         states = {run.run_id: self.sweep.store.run_state(run.run_id).state for run in held_out}
         # runs of one job share a trunk: when one was begun, something of the others is known
         jobs = {run.job_id for run in held_out if states[run.run_id] != "pending"}
         begun = {run.run_id for run in held_out if run.job_id in jobs}
         targets = [_target(run) for run in held_out]
-        for forecast in findings.freeze(analysis, table, targets, self.forecasts, begun=begun):
+        for forecast in findings.freeze(analysis, targets, self.forecasts, begun=begun):
             state = ledger.status(forecast, self.forecasts)["state"]
             finished = states.get(forecast.target["run_id"]) in ("done", "diverged")
             if state == "hindsight" or not finished:

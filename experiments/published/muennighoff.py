@@ -31,7 +31,8 @@ STAGE_1 = {
 }
 PUBLISHED = {"RD": 15.387756, "RN": 5.309743}
 PUBLISHED_OBJECTIVE = 0.0158259353
-BEST_KNOWN = 0.0158073786
+BEST_KNOWN = 0.0158046625  # reached here first, by 11 of 128 starts; before it was BEFORE
+BEFORE = 0.0158073786
 FREE = 0.006565895  # of all seven, from one simplex search; nobody says that it is the least
 R2 = {"published": 0.7722, "best known": 0.7872}
 
@@ -48,6 +49,7 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
     yield Verdict("objective, published", f"{PUBLISHED_OBJECTIVE:.9g}", f"{theirs:.9g}", rule, same)
     rule = f"best known {BEST_KNOWN:.9g}, to {SLACK:g}"
     yield Verdict("objective", f"{theirs:.9g}", f"{ours:.9g}", rule, ours <= BEST_KNOWN * (1 + SLACK))
+    yield f"best known before, of a search from 48 starts: {BEFORE:.9g}"
     found = fit.identified["RD"]
     shown = ", ".join(f"{side} {bound:.3g}" for side, bound in found.get("bound", {}).items())
     passed = found["verdict"] == "one_sided" and "lower" in found["bound"]
@@ -64,7 +66,7 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
     yield Verdict(
         "R^2, published", f"{value}", f"{theirs:.4f}", "equal to 4 digits", round(theirs, 4) == value
     )
-    rule = f"that of the best known, {R2['best known']}, or more"
+    rule = f"that of the best known before, {R2['best known']}, or more"
     yield Verdict("R^2, ours", f"{value}", f"{ours:.4f}", rule, round(ours, 4) >= R2["best known"])
     yield from _all_free(table, rows)
 

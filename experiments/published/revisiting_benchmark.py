@@ -30,7 +30,7 @@ from analysis import Law, bnsl
 # compiled anew, and a fit takes a second or two
 BROKEN = {19: "(", 67: "inet"}
 
-
+LEVEL = 0.9
 LAWS = {
     "M1": Law("M1", {"A": {"x": "alpha"}}),
     "M2": Law("M2", {"E": {}, "A": {"x": "alpha"}}),
@@ -81,6 +81,14 @@ def line(name: str, rows: pd.DataFrame) -> str:
     )
 
 
+def held(found: pd.DataFrame) -> str:
+    """Whether intervals hold beyond the points fitted: they take law and independent errors for given."""
+    covered = found.groupby(["law", "domain"])["covered"].mean().sort_values()
+    short = ", ".join(f"{' '.join(key)} {v:.0%}" for key, v in covered[covered < LEVEL].items())
+    said = f"do not hold under extrapolation; new points within: {short}" if short else "hold in every domain"
+    return f"{LEVEL:.0%} intervals {said}"
+
+
 def verdicts(folder: Path) -> Iterator[Verdict | str]:
     table = pd.read_csv(folder / "runs.csv").rename(columns={"seen_examples": "x"})
     found = scores(table)
@@ -91,6 +99,7 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
     for law, rows in found.groupby("law"):
         for domain, part in rows.groupby("domain"):
             yield line(f"{law}, {domain}", part)
+    yield held(found)
     both = found.pivot(index=["domain", "curve"], columns="law", values="rmsle")
     wins = int((both["M2"] < both["M1"]).sum())
     ours, theirs = both["M2"].median(), both["M1"].median()

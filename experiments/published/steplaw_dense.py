@@ -65,13 +65,13 @@ def best_runs(table: pd.DataFrame, loss: str) -> Exponents:
 
 
 def exponents(laws: dict[str, analysis.Fit]) -> Exponents:
-    """Value, low, high; no interval where the engine calls a parameter not identified."""
+    """Value, low, high; nan for an end that the verdict on the parameter does not leave."""
     out = {}
     for exponent in PUBLISHED:
         name, short = exponent.split(", ")
-        law, e = laws[name], f"e_{optima.LONG[short]}"  # laws divide by powers
-        low, high = law.intervals["params"].get(e, (np.nan, np.nan))
-        out[exponent] = (-law.solution[e], -high, -low)
+        law, x = laws[name], optima.LONG[short]
+        low, high = optima.powers(law).loc[x, ["low", "high"]]
+        out[exponent] = (-law.solution[f"e_{x}"], low, high)  # laws divide by powers
     return out
 
 
@@ -88,7 +88,7 @@ def near_the_best(table: pd.DataFrame, loss: str, window: float) -> Exponents:
 
 def sensitivity(table: pd.DataFrame, replicates: pd.DataFrame) -> Iterator[str]:
     """The exponents under loss column x estimator, then x cells."""
-    yield f"exponents and {LEVEL:.0%} intervals; * where the interval does not contain the published value"
+    yield f"exponents, {LEVEL:.0%} intervals or bounds; * where they exclude the published value"
     ends = {
         e: replicates[c].quantile([0.5 - LEVEL / 2, 0.5 + LEVEL / 2]).tolist() for e, c in COLUMNS.items()
     }
@@ -112,8 +112,12 @@ def sensitivity(table: pd.DataFrame, replicates: pd.DataFrame) -> Iterator[str]:
 def row(name: str, found: Exponents) -> str:
     shown = []
     for e, (value, low, high) in found.items():
-        text = f"{value:6.3f} [{low:6.3f}, {high:6.3f}]{' ' if low <= PUBLISHED[e] <= high else '*'}"
-        shown.append(f"{e} {text if np.isfinite(low) else 'not identified'.ljust(len(text))}")
+        text = f"{value:6.3f} [{low:6.3f}, {high:6.3f}]"
+        if np.isnan(low) or np.isnan(high):
+            text = f"> {low:.3f}" if high != high and low == low else f"< {high:.3f}"
+            text = "not identified" if np.isnan(low) and np.isnan(high) else text
+        excluded = PUBLISHED[e] < low or PUBLISHED[e] > high
+        shown.append(f"{e} {text + ('*' if excluded else ''):<24}")
     return f"{name:<46} {'  '.join(shown)}".rstrip()
 
 

@@ -22,8 +22,9 @@ from verdicts import Verdict, best_size, exponent, from_logs, objective, run
 import analysis
 
 TAKEN = 'arch == "llama" and context == 8192 and params != empty and loss != empty'
-BEST_KNOWN = "0.00151628"  # refits with scipy on these rows, to 8 decimals
-NEAREST = "0.00159508"  # at the stored fit that comes nearest
+BEST_KNOWN = 0.00151628  # refits with scipy on these rows, to 8 decimals
+NEAREST = 0.00159508  # at the stored fit that comes nearest
+DIGITS = 0.5e-8
 FLOPS = 1e22
 BATCHES = {128: "sclaw_llama_iso2", 64: "sclaw_llama_iso1"}  # the sweep to leave out for one batch at 3e18
 
@@ -48,12 +49,12 @@ def approach_3(table: pd.DataFrame, published: pd.DataFrame) -> Iterator[Verdict
         name = f"{row['experiment_set']}, {row['token_param_range']} tokens per parameter"
         theirs[name] = (objective(fit, params), exponent(params), best_size(params, FLOPS))
     name = min(theirs, key=lambda key: theirs[key][0])
-    least, ours = f"{theirs[name][0]:.8f}", f"{objective(fit, fit.solution):.8f}"
-    yield Verdict(
-        "objective, 161 runs, Huber 1e-3", least, ours, f"best known {BEST_KNOWN}", ours <= BEST_KNOWN
-    )
+    least, ours = theirs[name][0], objective(fit, fit.solution)
+    shown, rule = f"{least:.8f}", f"best known {BEST_KNOWN}, to its digits"
+    good = ours <= BEST_KNOWN + DIGITS
+    yield Verdict("objective, 161 runs, Huber 1e-3", shown, f"{ours:.8f}", rule, good)
     rule = f"nearest stored fit, {NEAREST}"
-    yield Verdict("objective at the stored fit", least, least, rule, least == NEAREST)
+    yield Verdict("objective at the stored fit", shown, shown, rule, abs(least - NEAREST) <= DIGITS)
     low, high = fit.intervals["params"]["a"]
     size, at = best_size(fit.solution, FLOPS), exponent(fit.solution)
     yield f"a {at:.4f} [{low:.3f}, {high:.3f}], N* at {FLOPS:.0e} {size:.3g}; {fit.status['message']}"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,6 +87,8 @@ def test_what_other_values_cost(found, exact):
     assert cost["quadratic"] == pytest.approx(run["loss"] / 2.3 - 1)
     assert found.cost()["quadratic"].to_numpy() == pytest.approx(0, abs=1e-9)
     assert found.cost({"lr": 1.0, "batch": 4e5})["cost"].isna().all()
+    few = replace(found, runs=found.runs.groupby("cell").head(2))
+    assert few.cost()["cost"].isna().all()
 
 
 def test_an_optimum_at_the_end_of_a_sweep_is_a_bound(exact):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import AnalysisError, CurveLaw
+from analysis import AnalysisError, CurveLaw, Fit
 
 T, TRUTH = 160, {"L0": 2.6, "A": 0.6, "alpha": 0.45, "C": 0.06}
 
@@ -79,6 +79,13 @@ def test_a_schedule_never_run_is_predicted(fitted):
     assert len(longer) == 2 * T and longer["extrapolation"].iloc[-1] == pytest.approx(320 / 154)
     again = type(fitted).from_json(fitted.to_json())
     assert LAW.predict(again, rates)["loss"].to_numpy() == pytest.approx(LAW.predict(fitted, rates)["loss"])
+
+
+def test_a_law_bound_to_other_schedules_is_refused(fitted):
+    text, other = fitted.to_json(), {name: 3 * rates for name, rates in without_last().items()}
+    assert Fit.from_json(text, LAW.on(without_last())).solution == fitted.solution
+    with pytest.raises(AnalysisError, match=r"'annealing' does not give the losses.*bound to the schedules"):
+        Fit.from_json(text, LAW.on(other))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -138,6 +139,12 @@ def test_what_is_wrong_is_said_at_once():
             twostep(table.assign(percent=45.0), accuracy=accuracy)
     with pytest.raises(AnalysisError, match="exponential link has none"):
         twostep(table, accuracy="acc", link="exponential", ceiling=0.9)
+
+
+@pytest.mark.parametrize(("space", "size"), [("log", 2.5), ("log1p", 3.5), ("raw", 1.0)])
+def test_a_runs_loss_scatters_as_its_residuals_do(chain, space, size):
+    first = replace(chain.loss, setup=chain.loss.setup | {"space": space}, noise={"sd_log": 0.01})
+    assert replace(chain, loss=first)._scatter(np.array([2.5])) == pytest.approx([0.01 * size])
 
 
 def test_json_gives_it_back(chain):

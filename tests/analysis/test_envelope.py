@@ -32,10 +32,16 @@ def exact():
 
 
 def test_a_known_exponent_is_recovered_within_its_interval():
-    found = estimate("envelope", simulate(noise=0.01, common=0.002), bootstrap=100)
+    found = estimate("envelope", simulate(noise=0.01, common=0.002, runs=15), bootstrap=100)
     low, high = found.intervals["params"]["a"]
     assert low < A < high and high - low < 0.25 and abs(found.solution["a"] - A) < 0.04
-    assert "16 clusters by run" in found.intervals["method"] and "in the first 0.05 of its run" in str(found)
+    assert "15 clusters by run" in found.intervals["method"] and "in the first 0.05 of its run" in str(found)
+
+
+def test_of_many_sizes_noise_chooses(exact):
+    found = estimate("envelope", exact, bootstrap=20)
+    assert found.status["code"] == "partly_identified" and set(found.params.values()) == {None}
+    assert "16 sizes: among more than 15 noise chooses" in found.status["message"]
 
 
 def test_without_noise_the_optima_are_the_laws(exact):

@@ -33,7 +33,7 @@ def found(noisy):
     return estimate("parabola", noisy.assign(budget=noisy["flops"]), bootstrap=60)
 
 
-@pytest.mark.parametrize(("kind", "error"), [("parabola", 1e-6), ("interpolation", 0.01), ("hull", 1e-6)])
+@pytest.mark.parametrize(("kind", "error"), [("parabola", 1e-6), ("interpolation", 0.01)])
 def test_parameters_of_exact_tables(exact, kind, error):
     found = estimate(kind, exact, bootstrap=20, cluster="flops")
     at = found.setup["C0"]
@@ -50,6 +50,33 @@ def test_parameters_of_exact_tables(exact, kind, error):
     assert found.status["code"] == "ok" and found.bias in str(found) and len(found.points) >= 2
     assert found.solution["k_D"] == pytest.approx(at / 6 / found.solution["k_N"], rel=0.01)
     assert "6 clusters by flops" in found.intervals["method"]
+
+
+def test_two_optima_and_lost_replicates_claim_nothing(exact):
+    """The hull of a straight line has two corners. And three sizes a budget, which most replicates lack."""
+    found = estimate("hull", exact, bootstrap=20, cluster="flops")
+    assert found.solution["a"] == pytest.approx(0.45) and len(found.points) == 2
+    assert found.identified["a"]["verdict"] == "no" and "no degrees of freedom" in found.status["message"]
+    few = exact[exact.groupby("flops").cumcount().isin([1, 3, 5])].assign(seed=range(18))
+    lost = estimate("parabola", few, bootstrap=100)
+    assert lost.status["code"] == "partly_identified" and "a selection" in lost.status["message"]
+    assert set(lost.params.values()) == {None} and not lost.replicates and len(lost.points) == 6
+
+
+def test_repeated_runs_have_less_noise(exact):
+    four = pd.concat([exact] * 4, ignore_index=True)
+    once, mean = (
+        estimate("interpolation", table, bootstrap=200, noise=0.2).points[0]["spread"]
+        for table in (exact, four)
+    )
+    same = estimate("interpolation", exact, bootstrap=200, noise=0.1).points[0]["spread"]
+    assert mean == pytest.approx(same) and same < 0.8 * once
+
+
+def test_rows_without_a_cluster_are_left_out(exact):
+    gaps = exact.assign(batch=[None, *range(1, len(exact))])
+    found = estimate("parabola", gaps, bootstrap=0, cluster="batch")
+    assert len(found.data["row"]) == len(exact) - 1 and found.excluded[-1]["reason"] == "batch is empty"
 
 
 def test_intervals_hold_the_truth_and_widen_with_the_level(found):
@@ -176,6 +203,8 @@ def test_of_a_file(exact, tmp_path):
     assert len(found.data["C"]) == 35 and found.excluded[0]["reason"] == "where: flops < 1e+21"
     with pytest.raises(AnalysisError) as error:
         of_file("hull", tmp_path / "table.csv", {}, **usual | {"delta": 0.001, "objective": "raw-ls"})
+    with pytest.raises(AnalysisError, match="typo = 1: unknown option"):
+        of_file("hull", tmp_path / "table.csv", typo=1)
     assert len(error.value.problems) == 2 and "delta = 0.001: an estimator has no law" in str(error.value)
 
 

@@ -44,8 +44,8 @@ def test_held_out_rows_change_nothing_but_what_was_left_out(study, analysis):
 
 
 def test_the_frozen_forecast_is_scored_and_not_that_of_hindsight(tmp_path, study, target):
-    frozen = findings.freeze(findings.analyse(less(study)), less(study), [target], tmp_path)
-    late = findings.freeze(findings.analyse(study), study, [target], tmp_path, begun=[target["run_id"]])
+    frozen = findings.freeze(findings.analyse(less(study)), [target], tmp_path)
+    late = findings.freeze(findings.analyse(study), [target], tmp_path, begun=[target["run_id"]])
     assert frozen != late
     findings.score(study, tmp_path)
     (trial,) = findings.examine(study, tmp_path).trials
@@ -55,7 +55,7 @@ def test_the_frozen_forecast_is_scored_and_not_that_of_hindsight(tmp_path, study
 
 
 def test_hindsight_alone_says_so_and_is_not_scored(tmp_path, study, target, analysis):
-    (late,) = findings.freeze(analysis, study, [target], tmp_path, begun=[target["run_id"]])
+    (late,) = findings.freeze(analysis, [target], tmp_path, begun=[target["run_id"]])
     findings.score(study, tmp_path)
     found = findings.examine(study, tmp_path, analysis)
     assert found.trials[0].origin == "hindsight" and ledger.load_score(tmp_path, late) is None
@@ -80,14 +80,14 @@ def test_held_out_rows_without_ids_stay_apart(tmp_path, study, target):
     assert len(found.trials) == 3 and len({trial.score.loss for trial in found.trials}) == 3
     # a frozen forecast is of one of them; the others are not lost for it
     nameless = [run | {"run_id": None, "label": None} for run in (longer, target)]
-    findings.freeze(found.analysis, table, nameless, tmp_path)
+    findings.freeze(found.analysis, nameless, tmp_path)
     trials = findings.examine(table, tmp_path, found.analysis).trials
     assert [trial.origin for trial in trials] == ["frozen", "recomputed", "frozen"]
     assert trials[2].forecast.target["D"] == pytest.approx(longer["tokens"])
 
 
 def test_a_diverged_held_out_run_has_an_outcome_without_a_score(tmp_path, study, target, analysis):
-    (frozen,) = findings.freeze(analysis, less(study), [target], tmp_path)
+    (frozen,) = findings.freeze(analysis, [target], tmp_path)
     table = study.assign(status_reason=None)
     row = table["role"] == "holdout"
     table.loc[row, ["status", "loss", "status_reason"]] = ["diverged", np.nan, "loss not finite at step 7"]
@@ -100,7 +100,7 @@ def test_a_diverged_held_out_run_has_an_outcome_without_a_score(tmp_path, study,
 
 
 def test_a_forecast_without_a_row_waits(tmp_path, study, target, analysis):
-    findings.freeze(analysis, study, [target], tmp_path)
+    findings.freeze(analysis, [target], tmp_path)
     found = findings.examine(study[study["role"] != "holdout"], tmp_path)
     assert [(trial.origin, trial.score) for trial in found.trials] == [("frozen", None)]
     assert "FORECAST" in found.text and "OUTCOME" not in found.text

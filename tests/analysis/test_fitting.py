@@ -1,11 +1,13 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis import AnalysisError, Fit, Law, fit
 
@@ -260,3 +262,11 @@ def test_a_prediction_below_zero_has_intervals_of_the_loss_itself():
     assert far["new_low"] < far["low"] < far["loss"] < far["high"] < far["new_high"] < 0
     assert np.isnan(far["se_log"]) and near["se_log"] > 0
     assert "1 of 2 rows: the law or a replicate of it is at or below 0" in found.notes[-1] + found.notes[0]
+    plain, log1p = (fit(law, table, objective=o, bootstrap=0) for o in ("raw-ls", "log1p-ls"))
+    at = tuple(np.log(list(log1p.solution.values())))
+    sure = replace(log1p, replicates=(at, at))  # the scatter of a run alone is left
+    found = sure.predict({"x": np.array([60.0])}).frame.iloc[0]
+    fitted = plain.problem.values(np.array([list(plain.solution.values())]))[0]
+    sd = np.linalg.norm(plain.problem.target - fitted) / np.sqrt(10)
+    reach = stats.t.ppf(0.95, log1p.intervals["degrees"]) * sd
+    assert found["new_high"] - found["loss"] == pytest.approx(reach, rel=0.05)

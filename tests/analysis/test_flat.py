@@ -92,3 +92,16 @@ def test_a_scale_that_lies_beyond_the_data_is_one_sided():
         found = fit(law, table, target="y", bootstrap=0).identified["knee"]
         assert found["verdict"] == verdict
     assert 30 < found["bound"]["lower"] < 500 and "the end of its domain" in found["reason"]
+
+
+def test_noise_alone_is_no_law():
+    """A constant fits as well: no exponent, no floor."""
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e10, 7), np.geomspace(1e9, 1e11, 5)))
+    for seed in range(3):
+        loss = 2.5 * np.exp(0.01 * np.random.default_rng(seed).standard_normal(35))
+        table = pd.DataFrame({"params": n, "tokens": d, "loss": loss})
+        found = fit("chinchilla", table, bootstrap=0)
+        assert found.status["code"] == "not_identified"
+        assert any(x in found.status["message"] for x in ("a constant fits as well", "does not fall"))
+    weak = fit("power-offset-params", table.assign(loss=loss * (n / 1e8) ** -0.02), bootstrap=0)
+    assert weak.usable

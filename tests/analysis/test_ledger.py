@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import pandas as pd
 import pytest
 
 from analysis import AnalysisError, fit, forecasts, ledger
@@ -11,7 +12,7 @@ from analysis import AnalysisError, fit, forecasts, ledger
 @pytest.fixture(scope="module")
 def forecast(study):
     target = study[study["role"] == "holdout"].iloc[0].to_dict()
-    return forecasts.freeze(fit("chinchilla", study, bootstrap=0), study, target, offsets=[])
+    return forecasts.freeze(fit("chinchilla", study, bootstrap=0), target, offsets=[])
 
 
 def other(forecast, factor):
@@ -147,3 +148,28 @@ def test_a_score_is_written_once(tmp_path, forecast):
     assert path.read_bytes() == before
     with pytest.raises(AnalysisError, match="never overwritten"):
         ledger.save_score(forecasts.score(forecast, 2.0), tmp_path)
+
+
+def test_errors_that_are_not_of_log_loss_are_refused(study):
+    target = study[study["role"] == "holdout"].iloc[0].to_dict()
+    other_space = fit("chinchilla", study, objective="log1p-ls", bootstrap=0)
+    with pytest.raises(AnalysisError, match=r"'log1p-ls': its residuals are not of log loss.*'huber'"):
+        forecasts.freeze(other_space, target, offsets=[])
+    found = fit("chinchilla", study, bootstrap=0)
+    below = tuple((-1e4, -1e4, -1e4, *u[3:]) for u in found.replicates)  # all coefficients 0: no logarithm
+    with pytest.raises(AnalysisError, match="at or below 0"):
+        forecasts.freeze(dataclasses.replace(found, replicates=below), target, offsets=[])
+
+
+def test_sensitivity_solves_the_problem_that_was_fitted(study):
+    """With its target, weights, groups and bounds: holding the offset where it was found changes nothing."""
+    whole = study.assign(c4=1.3 * study["loss"], w=1 + (study["width"] > 40), loss=1.0, set="a")
+    both = [whole, whole.assign(set="b", c4=whole["c4"] + 0.5, run_id="b" + whole["run_id"])]
+    table = pd.concat(both, ignore_index=True)
+    found = fit("chinchilla", table, target="c4", weights="w", groups="set", own=("E",), bootstrap=0,
+                bounds={"alpha": (0.05, 0.26)})  # fmt: skip
+    target = {"N": 1e5, "D": 1e7, "C": 1e13, "set": "b"}
+    (row,) = forecasts.sensitivity(found, target, [found.solution["E[b]"]])
+    assert row["prediction"] == pytest.approx(found.predict({k: [v] for k, v in target.items()})["loss"][0])
+    assert row["objective"] == pytest.approx(found.objective["value"], rel=1e-6)
+    assert len(forecasts.sensitivity(found, target)) == 5

@@ -23,7 +23,7 @@ def parts(study):
 @pytest.fixture(scope="module")
 def forecast(study, parts):
     fitted, minima, tested, target = parts
-    return forecasts.freeze(fitted, study, target, backtest=tested, isoflop=minima, offsets=[0.8, 0.9, 1.0])
+    return forecasts.freeze(fitted, target, backtest=tested, isoflop=minima, offsets=[0.8, 0.9, 1.0])
 
 
 def test_minima_of_exact_parabolas():
@@ -93,14 +93,14 @@ def test_backtest_without_enough_budgets_says_so(study):
 
 def test_forecast_interval_holds_law_run_and_backtest(study, parts, forecast):
     fitted, minima, tested, target = parts
-    bare = forecasts.freeze(fitted, study, target, offsets=[])
+    bare = forecasts.freeze(fitted, target, offsets=[])
     assert (
         set(bare.parts) == {"law", "run"}
         and "no back-test" in bare.interval["method"]
         and bare.baseline is None
     )
     biased = dataclasses.replace(tested, bias=0.03, rms=0.035)
-    wide = forecasts.freeze(fitted, study, target, backtest=biased, offsets=[])
+    wide = forecasts.freeze(fitted, target, backtest=biased, offsets=[])
     assert wide.se_log > forecast.se_log >= bare.se_log
     assert wide.parts["backtest"] >= 0.03 * np.log(3) / np.log(2) * 0.999
     assert bare.parts["run"] == pytest.approx(max(fitted.noise["sd_log"], fitted.noise["seeds"]["sd_log"]))
@@ -113,7 +113,7 @@ def test_the_same_table_in_another_order_is_the_same_forecast(study, parts, fore
     target = parts[3]
     shuffled = study.sample(frac=1, random_state=1)
     again = forecasts.freeze(
-        fit("chinchilla", shuffled, bootstrap=60), shuffled, target,
+        fit("chinchilla", shuffled, bootstrap=60), target,
         backtest=backtest.run("chinchilla", shuffled, bootstrap=60), isoflop=isoflop.minima(shuffled),
         offsets=[0.8, 0.9, 1.0],
     )  # fmt: skip
@@ -123,7 +123,7 @@ def test_the_same_table_in_another_order_is_the_same_forecast(study, parts, fore
 def test_a_target_inside_the_fitted_set_is_refused(study, parts):
     fitted, _, _, target = parts
     with pytest.raises(AnalysisError, match="in the fitted set"):
-        forecasts.freeze(fitted, study, target | {"run_id": "000000000003"})
+        forecasts.freeze(fitted, target | {"run_id": "000000000003"})
 
 
 def test_score_signs(forecast):

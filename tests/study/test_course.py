@@ -49,7 +49,7 @@ def quick(monkeypatch):
         return Drawn((out / "drawn.png",), {})
 
     monkeypatch.setattr(whole, "open_sweep", functools.partial(open_sweep, command=FAKE))
-    monkeypatch.setattr(fitting, "solve", lambda problem, keep=3: solver.solve(problem, keep=3))
+    monkeypatch.setattr(fitting, "solve", lambda problem, **_: solver.solve(problem, keep=3))
     monkeypatch.setattr(found_by, "fit", functools.partial(fit, bootstrap=0))
     monkeypatch.setattr(found_by.backtest, "run", functools.partial(backtest.run, bootstrap=0))
     monkeypatch.setattr(found_by.forecasts, "sensitivity", lambda *given: [])
@@ -151,7 +151,7 @@ def test_more_data_before_the_held_out_run_make_a_new_forecast(tmp_path):
         whole.collect(tmp_path)
         course = whole._Course(sweep, tmp_path, plan, None, Heard())
         loaded = whole.load(tmp_path)
-        course._freeze(found_by.analyse(loaded), loaded, plan.runs[-1:])
+        course._freeze(found_by.analyse(loaded), plan.runs[-1:])
     (old,) = states(tmp_path)
     records(more, tmp_path)
     run_study(more, tmp_path, watch=Heard())
