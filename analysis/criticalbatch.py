@@ -255,7 +255,7 @@ def steps_to_loss(
     reaches a target, or starts below it, is left out of that target. Raises AnalysisError."""
     problems = [f"curves: column {c!r} is missing; {nearest(c, list(curves.columns))}"
                 for c in (run, step, loss) if c not in curves.columns]  # fmt: skip
-    asked = pd.to_numeric(pd.Series(np.atleast_1d(np.asarray(targets, object))), errors="coerce")
+    asked: Any = pd.to_numeric(pd.Series(np.atleast_1d(np.asarray(targets, object))), errors="coerce")
     wanted = [float(t) for t in asked if np.isfinite(t) and t > 0]
     if not wanted or len(wanted) < len(asked):
         problems.append(f"targets = {targets!r}: must be losses, finite and positive, at least one")
@@ -269,7 +269,8 @@ def steps_to_loss(
         raise AnalysisError(problems)
     rows, excluded = [], []
     for name, part in curves.groupby(run, sort=True):
-        s, y = (np.asarray(pd.to_numeric(part[c], errors="coerce"), float) for c in (step, loss))
+        numeric: Any = [pd.to_numeric(part[c], errors="coerce") for c in (step, loss)]
+        s, y = (np.asarray(x, float) for x in numeric)
         fine = np.isfinite(s) & np.isfinite(y)
         order = np.argsort(s[fine], kind="stable")
         s, lowest = s[fine][order], np.minimum.accumulate(y[fine][order])
