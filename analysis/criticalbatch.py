@@ -159,9 +159,11 @@ def find(
         found = fit(LAW, part, target=steps, fixed={"one": 1.0}, objective="log-ls",
                     cluster="_row", bootstrap=bootstrap, level=level, seed=seed, where=where)  # fmt: skip
         fits.append(found)
+        names: Any = key
         cell = _cell(found)
-        cells.append(dict(zip(by, key, strict=True)) | cell | {"reason": ours(cell["reason"])})
-    frame, law, tau, notes = pd.DataFrame(cells), None, 0.0, []
+        cells.append(dict(zip(by, names, strict=True)) | cell | {"reason": ours(cell["reason"])})
+    frame: Any = pd.DataFrame(cells)
+    law, tau, notes = None, 0.0, []
     if on and len(groups) > 1:
         known = frame[frame["verdict"] == "yes"]
         left = [{"row": named({x: row[x] for x in by}), "reason": f"critical batch: {row['reason']}"}
@@ -191,7 +193,7 @@ def _check(
         if c is not None and c not in table.columns
     ]
     problems += [f"column {c!r} is empty in {n} rows; fill it, or leave it out of by"
-                 for c in by if c in table and (n := int(table[c].isna().sum()))]  # fmt: skip
+                 for c in by if c in table and (n := int(np.asarray(table[c].isna()).sum()))]  # fmt: skip
     problems += [f"on = {tuple(on)!r}: {c!r} must be one of by = {tuple(by)!r}" for c in on if c not in by]
     if cluster is not None and cluster not in by:
         problems.append(f"cluster = {cluster!r}: must be one of by = {tuple(by)!r}")
@@ -267,7 +269,7 @@ def steps_to_loss(
         raise AnalysisError(problems)
     rows, excluded = [], []
     for name, part in curves.groupby(run, sort=True):
-        s, y = (pd.to_numeric(part[c], errors="coerce").to_numpy(float) for c in (step, loss))
+        s, y = (np.asarray(pd.to_numeric(part[c], errors="coerce"), float) for c in (step, loss))
         fine = np.isfinite(s) & np.isfinite(y)
         order = np.argsort(s[fine], kind="stable")
         s, lowest = s[fine][order], np.minimum.accumulate(y[fine][order])
