@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from analysis.laws import Law
     from analysis.multipliers import Multipliers, multiplier
     from analysis.result import Fit
+    from analysis.schedules import BestSchedule, best_schedule
     from analysis.shipped import LAWS, bnsl, precision
     from analysis.tables import after, import_table, load, select
 
 _HOME = {
     "AnalysisError": "errors",
+    "BestSchedule": "schedules",
     "CURVE_LAWS": "curvelaws",
     "Comparison": "comparison",
     "CurveLaw": "curvelaw",
@@ -50,6 +52,7 @@ _HOME = {
     "Multipliers": "multipliers",
     "TwoStep": "downstream",
     "after": "tables",
+    "best_schedule": "schedules",
     "bnsl": "shipped",
     "compare": "comparison",
     "estimate": "estimators",
@@ -80,6 +83,7 @@ __all__ = [
     "CURVE_LAWS",
     "LAWS",
     "AnalysisError",
+    "BestSchedule",
     "Comparison",
     "CurveLaw",
     "Estimate",
@@ -90,6 +94,7 @@ __all__ = [
     "after",
     "backtest",
     "basins",
+    "best_schedule",
     "bnsl",
     "compare",
     "criticalbatch",

@@ -86,7 +86,8 @@ class Changes:
         with float64():
             acts = np.asarray(many(x, y, n)).reshape(-1, len(x))[:, :count]
         acts = acts / np.maximum(np.abs(acts).max(1, keepdims=True), 1e-300)
-        upper, order = qr(acts, mode="r", pivoting=True)
+        found: Any = qr(acts, mode="r", pivoting=True)
+        upper, order = found
         sizes = np.abs(np.diag(upper))
         rank = max(1, int((sizes > TOLERANCE * sizes[0]).sum()))
         moved = upper[:rank, rank:count] @ weights[order[rank:]]

@@ -20,7 +20,7 @@ from scipy import stats
 from analysis.errors import AnalysisError
 from analysis.fitting import LEAST, fit
 from analysis.intervals import solved
-from analysis.laws import Law, find
+from analysis.laws import Law, require
 from analysis.request import SPACES
 from analysis.result import Fit
 from analysis.rows import prepare
@@ -28,6 +28,10 @@ from analysis.solver import solve
 
 FOLDS = 10
 FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least
+WHERE = {
+    "near": "least error on held-out clusters (near)",
+    "far": "least error on the held-out end (far)",
+}
 FORMS = {"log": "{:.2%}", "raw": "{:.4g}", "log1p": "{:.4g}"}
 
 
@@ -36,8 +40,9 @@ class Comparison:
     """``frame``, a row a law, best first: ``law, free`` (parameters), ``status, within`` (rms residual of the
     fit), ``near`` (rms error on clusters left out), ``far`` (rms error on the held-out end), ``bias`` (mean
     error there), and ``near_gap, near_low, near_high``, ``far_gap, ...``: mean square error over that of the
-    best law, minus 1, with its interval at ``level`` over clusters. Errors are of log loss, or of the target
-    where ``space`` is raw. ``ranked``: the column that decides. ``fits``: each law on all rows."""
+    best law, minus 1, with its interval at ``level`` over clusters; the summary shows the square root of it
+    plus 1, the ratio of rms errors. Errors are of log loss, or of the target where ``space`` is raw.
+    ``ranked``: the column that decides. ``fits``: each law on all rows."""
 
     frame: pd.DataFrame
     fits: dict[str, Fit]
@@ -62,19 +67,19 @@ class Comparison:
         what = {"log": "log loss", "raw": "the target", "log1p": "log(1 + target)"}[self.space]
         lines = [
             f"rms errors of {what}: within the fit; near: clusters left out in turn; far: the end held out",
-            f"  {'law':<{width}}  free  within    near     far    bias   over the best, {self.level:.0%}",
+            f"  {'law':<{width}}  free  within    near     far    bias   times the best, {self.level:.0%}",
         ]
         for row in frame.to_dict("records"):
             cells = "".join(
                 f"{form.format(row[x]) if np.isfinite(row[x]) else '-':>8}"
                 for x in ("within", "near", "far", "bias")
             )
-            gap = row[f"{self.ranked}_gap"]
-            against = f"{gap:+.0%} [{row[f'{self.ranked}_low']:+.0%}, {row[f'{self.ranked}_high']:+.0%}]"
-            against = "" if row["law"] == self.best or not np.isfinite(gap) else against
+            middle, low, high = (_ratio(row[f"{self.ranked}_{x}"]) for x in ("gap", "low", "high"))
+            known = row["law"] != self.best and np.isfinite(row[f"{self.ranked}_gap"])
+            against = f"{middle} [{low}, {high}]" if known else ""
             lines.append(f"  {row['law']:<{width}}  {row['free']:>4}{cells}   {against:<20} {row['status']}")
         others = [name for name in self.as_good if name != self.best]
-        verdict = f"  best by {self.ranked}: {self.best}"
+        verdict = f"  {WHERE[self.ranked]}: {self.best}"
         verdict += f"; not told apart from it: {', '.join(others)}" if others else ""
         return "\n".join([*lines, verdict, *(f"  note: {note}" for note in self.notes)])
 
@@ -82,7 +87,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>note: {note}</p>" for note in self.notes)
-        return f"<p>best by {self.ranked}: {self.best}</p>{self.frame.to_html(index=False)}{notes}"
+        return f"<p>{WHERE[self.ranked]}: {self.best}</p>{self.frame.to_html(index=False)}{notes}"
 
     def to_json(self) -> str:
         rows = json.loads(str(self.frame.to_json(orient="records")))
@@ -105,7 +110,7 @@ def compare(
     of most compute (of the first law's first input, where there is none), which reach ``FURTHER`` times
     beyond the others.
     ``options`` are those of :func:`analysis.fit`. Raises AnalysisError."""
-    chosen = [find(law) if isinstance(law, str) else law for law in laws]
+    chosen = [require(law) for law in laws]
     names = [law.name for law in chosen]
     if len(names) < 2 or len(set(names)) < len(names):
         raise AnalysisError(f"compare {', '.join(names) or 'nothing'}: name two laws or more, each once")
@@ -136,6 +141,11 @@ def compare(
     rows = [_row(fits[name], space, *errors[name]) for name in names]
     ranked = "near" if held is None else "far"
     return Comparison(_ranked(rows, errors, cluster, held, ranked, level), fits, ranked, space, level, notes)
+
+
+def _ratio(gap: float) -> str:
+    """Rms error as a multiple of the best one's, from the excess of its square."""
+    return f"{np.sqrt(max(1 + gap, 0.0)):.2f}x" if gap > -1 else "0x"
 
 
 def _common(

@@ -8,6 +8,7 @@ the loss (Kaplan et al. 2020, arXiv:2001.08361, eq. 1.4), of the tokens (Zhang e
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,6 +147,10 @@ def find(
     ``run``: the column of runs that may serve several groups; ``cluster``: one of ``by``, of groups that
     share noise. ``excluded``: rows left out before (:func:`steps_to_loss`). Raises AnalysisError."""
     _check(table, {"batch": (batch,), "steps": (steps,), "by": by, "run": (run,)}, by, on, cluster)
+
+    def ours(reason: str) -> str:  # in the names of the columns, not of the law
+        return re.sub(r"\b[LB](?= = \S+ is not)", lambda m: steps if m[0] == "L" else batch, reason)
+
     rows = table.assign(B=table[batch], _row=np.arange(len(table)))
     rows = rows.drop(columns=[c for c in ("role",) if c in rows])  # steps are no losses: any run counts
     groups = list(rows.groupby(list(by), sort=True)) if by else [((), rows)]
@@ -154,8 +159,11 @@ def find(
         found = fit(LAW, part, target=steps, fixed={"one": 1.0}, objective="log-ls",
                     cluster="_row", bootstrap=bootstrap, level=level, seed=seed, where=where)  # fmt: skip
         fits.append(found)
-        cells.append(dict(zip(by, key, strict=True)) | _cell(found))
-    frame, law, tau, notes = pd.DataFrame(cells), None, 0.0, []
+        names: Any = key
+        cell = _cell(found)
+        cells.append(dict(zip(by, names, strict=True)) | cell | {"reason": ours(cell["reason"])})
+    frame: Any = pd.DataFrame(cells)
+    law, tau, notes = None, 0.0, []
     if on and len(groups) > 1:
         known = frame[frame["verdict"] == "yes"]
         left = [{"row": named({x: row[x] for x in by}), "reason": f"critical batch: {row['reason']}"}
@@ -167,7 +175,10 @@ def find(
             notes.append(SHARED)
     if excluded:
         notes.append(MISSING)
-    left_out = (*({**row} for row in excluded), *(row for found in fits for row in found.excluded))
+    left_out = (
+        *({**row} for row in excluded),
+        *({**row, "reason": ours(row["reason"])} for f in fits for row in f.excluded),
+    )
     return CriticalBatch(tuple(by), frame, tuple(fits), law, tau, left_out, tuple(notes))
 
 
@@ -182,10 +193,12 @@ def _check(
         if c is not None and c not in table.columns
     ]
     problems += [f"column {c!r} is empty in {n} rows; fill it, or leave it out of by"
-                 for c in by if c in table and (n := int(table[c].isna().sum()))]  # fmt: skip
+                 for c in by if c in table and (n := int(np.asarray(table[c].isna()).sum()))]  # fmt: skip
     problems += [f"on = {tuple(on)!r}: {c!r} must be one of by = {tuple(by)!r}" for c in on if c not in by]
     if cluster is not None and cluster not in by:
         problems.append(f"cluster = {cluster!r}: must be one of by = {tuple(by)!r}")
+    if not len(table):
+        problems.append("table: has no rows; give runs that reach a loss (steps_to_loss makes them)")
     if problems:
         raise AnalysisError(problems)
 
@@ -226,7 +239,7 @@ def _cell(found: Fit) -> dict[str, Any]:
 
 def steps_to_loss(
     curves: pd.DataFrame,
-    targets: Sequence[float],
+    targets: float | Sequence[float],
     *,
     run: str = "run_id",
     step: str = "step",
@@ -242,9 +255,10 @@ def steps_to_loss(
     reaches a target, or starts below it, is left out of that target. Raises AnalysisError."""
     problems = [f"curves: column {c!r} is missing; {nearest(c, list(curves.columns))}"
                 for c in (run, step, loss) if c not in curves.columns]  # fmt: skip
-    wanted = [float(t) for t in targets if np.isfinite(t) and t > 0]
-    if not wanted or len(wanted) < len(list(targets)):
-        problems.append(f"targets = {list(targets)!r}: must be losses, finite and positive, at least one")
+    asked: Any = pd.to_numeric(pd.Series(np.atleast_1d(np.asarray(targets, object))), errors="coerce")
+    wanted = [float(t) for t in asked if np.isfinite(t) and t > 0]
+    if not wanted or len(wanted) < len(asked):
+        problems.append(f"targets = {targets!r}: must be losses, finite and positive, at least one")
     if runs is not None and (run not in runs.columns or runs[run].duplicated().any()):
         problems.append(f"runs: needs column {run!r} with one row per run")
     elif runs is not None and not problems:
@@ -255,7 +269,8 @@ def steps_to_loss(
         raise AnalysisError(problems)
     rows, excluded = [], []
     for name, part in curves.groupby(run, sort=True):
-        s, y = (pd.to_numeric(part[c], errors="coerce").to_numpy(float) for c in (step, loss))
+        numeric: Any = [pd.to_numeric(part[c], errors="coerce") for c in (step, loss)]
+        s, y = (np.asarray(x, float) for x in numeric)
         fine = np.isfinite(s) & np.isfinite(y)
         order = np.argsort(s[fine], kind="stable")
         s, lowest = s[fine][order], np.minimum.accumulate(y[fine][order])

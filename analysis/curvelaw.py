@@ -109,11 +109,13 @@ class CurveLaw:
         longest = max(map(len, rates))
         padded = np.array([np.pad(x, (0, longest - len(x))) for x in rates])
 
+        function: Any = self.function
+
         def one(curve: Any, step: Any, values: dict[str, Any], _: bool) -> Any:
             import jax.numpy as jnp
 
             curve, step = curve.astype(int), step.astype(int)
-            found = self.function(jnp.asarray(padded), **_per_curve(curve, values, len(rates), 1))
+            found = function(jnp.asarray(padded), **_per_curve(curve, values, len(rates), 1))
             found = jnp.asarray(found)
             check_shape(found.shape, padded.shape)
             return jnp.broadcast_to(found, padded.shape)[curve, step - 1]
@@ -124,13 +126,13 @@ class CurveLaw:
         self, rates: list[np.ndarray], at: tuple[Any, Any] | None
     ) -> tuple[Callable[..., Any], int]:
         if at is None:
-            at = tuple(np.concatenate(x) for x in zip(
-                *((np.full(len(x), i), np.arange(1, len(x) + 1)) for i, x in enumerate(rates)), strict=True
-            ))  # fmt: skip
+            places = [np.full(len(x), i) for i, x in enumerate(rates)]
+            at = np.concatenate(places), np.concatenate([np.arange(1, len(x) + 1) for x in rates])
+        kernel: Any = self.kernel
         far = max(map(len, rates)) + 1
         keys = np.unique(np.asarray(at[0]).astype(int) * far + np.asarray(at[1]).astype(int))
         domains = {name: self.domains[name] for name in self.own}
-        sums = Sums(tuple(rates), keys // far, keys % far, self.kernel, domains, self.from_zero)
+        sums = Sums(tuple(rates), keys // far, keys % far, kernel, domains, self.from_zero)
 
         def one(curve: Any, step: Any, values: dict[str, Any], derivatives: bool) -> Any:
             import jax.numpy as jnp
@@ -161,7 +163,8 @@ class CurveLaw:
         offset, power, scale = (params[name] for name in self.linear)
         k, t = jnp.arange(len(rates)), steps[:, None]
         area = jnp.where(k < t, sums[t - 1] - sums + rates, 1.0)
-        worth = self.kernel(
+        kernel: Any = self.kernel
+        worth = kernel(
             jnp.log(rates), jnp.log(area), jnp.where(k < t, t - k, 1), *(params[n] for n in self.own)
         )
         return (

@@ -234,8 +234,10 @@ class TwoStep:
             if data["schema"] != SCHEMA:
                 raise AnalysisError(f"two steps: field 'schema' must be {SCHEMA}; fit the table again")
             link = next((x for x in LINKS.values() if x.to_dict() == data["link"]["law"]), None)
-            steps = (Fit.from_json(json.dumps(data[k]), x) for k, x in (("loss", law), ("link", link)))
-            return TwoStep(*steps, tuple(data["columns"]), bool(data["paired"]), tuple(data["notes"]))
+            first, second = (
+                Fit.from_json(json.dumps(data[k]), x) for k, x in (("loss", law), ("link", link))
+            )
+            return TwoStep(first, second, tuple(data["columns"]), bool(data["paired"]), tuple(data["notes"]))
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise AnalysisError(f"two steps: not their JSON ({error}); write it with to_json") from error
 

@@ -216,6 +216,24 @@ def check_shape(found: tuple[int, ...], shape: tuple[int, ...]) -> None:
         raise ValueError(f"it gives shape {found} for rows {shape}")
 
 
+def _another(kind: str, name: str, call: str) -> str:
+    what = {"curve law": "is a law of training curves", "estimator": "is an estimator"}[kind]
+    return f"law {name!r} {what}, not a law of the loss of a run; from Python: {call}"
+
+
+def require(law: Any) -> Law:
+    """``law``, or of a name what :func:`find` finds. Raises AnalysisError for anything else."""
+    if isinstance(law, str):
+        return find(law)
+    if not isinstance(law, Law):
+        from analysis.curvelaw import CurveLaw
+
+        if isinstance(law, CurveLaw):
+            raise AnalysisError(_another("curve law", law.name, "law.fit(table, schedules)"))
+        raise AnalysisError(f"law {law!r}: give a name that `scaling laws` lists, or a Law")
+    return law
+
+
 def find(law: str) -> Law:
     """The law of this name, or NAME of a script given as ``path.py:NAME``, which is run: it is the user's own
     code, asked for by name. Raises AnalysisError."""
@@ -225,7 +243,12 @@ def find(law: str) -> Law:
         return LAWS[law]
     path, separator, name = law.rpartition(":")
     if not separator or not path.endswith(".py"):
-        close = get_close_matches(law.lower(), LAWS, n=1)
+        from analysis.catalogue import catalogue
+
+        others = {entry.name: entry for entry in catalogue() if entry.kind != "law"}
+        if law in others:
+            raise AnalysisError(_another(others[law].kind, law, others[law].call))
+        close = get_close_matches(law.lower(), [*LAWS, *others], n=1)
         near = f"did you mean {close[0]!r}? " if close else ""
         raise AnalysisError(
             f"law {law!r} is unknown; {near}`scaling laws` lists them (analysis.LAWS); or give file.py:NAME, "

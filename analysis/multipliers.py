@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,10 +15,12 @@ from analysis.allocation import Cost, best_sizes, exponents
 from analysis.errors import AnalysisError
 from analysis.identify import DECADE, LONE
 from analysis.intervals import intervals
+from analysis.optima import plain
 from analysis.prediction import FAR
 from analysis.result import Fit
 from analysis.text import count, number
 
+SCHEMA = 1
 SPAN = 1e9  # times as much, or as little, beyond which a loss counts as never reached
 HALVINGS = 60  # of the interval of log x that holds the answer
 NEVER = 1e300  # stands for infinity where logarithms are taken
@@ -53,6 +56,12 @@ class Multipliers:
             lines.append(f"  {row.group}{at}: {shown}  {row.reason}")
         lines.append(f"  intervals: {self.level:.0%}, {self.method}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def to_json(self) -> str:
+        """JSON with a schema version; what is unknown is null, infinity the text "inf"."""
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        data["frame"] = plain(self.frame.astype(object).replace(np.inf, "inf"))
+        return json.dumps({"schema": SCHEMA, **data}, indent=1, allow_nan=False)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"

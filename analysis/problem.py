@@ -173,7 +173,8 @@ class Problem:
     def model(self) -> Model:
         from analysis.models import Formula, PowerSum
 
-        return PowerSum(self) if self.law.terms else Formula(self)
+        found: Any = PowerSum(self) if self.law.terms else Formula(self)
+        return found
 
     def shift(self, u: np.ndarray, sign: float) -> np.ndarray:
         """Coordinates from centred to plain inputs (sign +1), or back (sign -1)."""

@@ -12,15 +12,19 @@ from analysis.intervals import _draw
 from analysis.problem import Problem
 from analysis.robust import linear, usable
 from analysis.solver import Solution, linear_start, minimise
+from analysis.text import number
 
 POINTS = 33
+ROUNDS = 3  # from neighbour to neighbour
+PARTS = "not connected: some values between are worse"
 WIDEST = 12.0  # standard errors to either side where a profile ends
 
 
 @dataclass(frozen=True)
 class Profile:
-    """``objective`` over ``values`` of ``name``; ``low, high`` where it has risen by ``threshold`` (None: it
-    never does within ``values``, and the parameter is open to that side). ``calibration`` in words."""
+    """``objective`` over ``values`` of ``name``; ``low, high``: the outermost points where it has risen by
+    ``threshold`` (None: it has not at that end of ``values``, and the parameter is open to that side).
+    ``calibration`` in words; it ends in ``PARTS`` where the objective is above the threshold in between."""
 
     name: str
     values: tuple[float, ...]
@@ -31,6 +35,19 @@ class Profile:
     high: float | None
     level: float
     calibration: str
+
+    @property
+    def connected(self) -> bool:
+        """Whether all values between ``low`` and ``high`` are within the threshold."""
+        return not self.calibration.endswith(PARTS)
+
+    def __str__(self) -> str:
+        low, high = ("open" if end is None else number(end) for end in (self.low, self.high))
+        at = self.values[int(np.argmin(self.objective))]
+        return (
+            f"profile of {self.name}: least {self.best:.6g} at {number(at)}, {self.level:.0%} interval "
+            f"[{low}, {high}] by {self.calibration}"
+        )
 
 
 def profile(
@@ -69,15 +86,33 @@ def profile(
     anew = linear_start(here, here.parameters(here.shift(starts, 1.0)), here.y, here.w)
     both = [starts, np.array([here.coordinates(dict(zip(here.names, x, strict=True))) for x in anew])]
     both[1][:, i] = at
-    values = np.array([minimise(here, s)[1] for s in both]).min(0)
+    ends, heights = (np.array(x) for x in zip(*(minimise(here, s)[:2] for s in both), strict=True))
+    least = np.argmin(heights, axis=0)
+    values = _smoothed(here, i, at, ends[least, np.arange(len(at))], heights.min(0))
     best = min(solution.value, float(values.min()))
     natural = np.exp(at) if problem.in_log[i] else at
-    low, high = _crossings(at, values - best - threshold, plain[i])
-    ends = [None if x is None else float(np.exp(x) if problem.in_log[i] else x) for x in (low, high)]
+    low, high, whole = _crossings(at, values - best - threshold)
+    bounds = [None if x is None else float(np.exp(x) if problem.in_log[i] else x) for x in (low, high)]
     return Profile(
-        name, tuple(natural.tolist()), tuple(values.tolist()), best, threshold, *ends, level=level,
-        calibration=words,
+        name, tuple(natural.tolist()), tuple(values.tolist()), best, threshold, *bounds, level=level,
+        calibration=words if whole else f"{words}; {PARTS}",
     )  # fmt: skip
+
+
+def _smoothed(here: Problem, i: int, at: np.ndarray, ends: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The least objectives again from the solutions of both neighbours: a search that failed at one point is
+    mended by those beside it."""
+    for _ in range(ROUNDS):
+        starts = np.concatenate([ends[[0, *range(len(at) - 1)]], ends[[*range(1, len(at)), -1]]])
+        starts[:, i] = np.tile(at, 2)
+        found, heights = minimise(here, starts)[:2]
+        better = np.argmin(heights.reshape(2, -1), axis=0) * len(at) + np.arange(len(at))
+        lower = heights[better] < values * (1 - 1e-9)
+        values = np.where(lower, heights[better], values)
+        ends = np.where(lower[:, None], found[better], ends)
+        if not lower.any():
+            break
+    return values
 
 
 def _grid(problem: Problem, solution: Solution, i: int, centre: float) -> np.ndarray:
@@ -96,14 +131,18 @@ def _grid(problem: Problem, solution: Solution, i: int, centre: float) -> np.nda
     return np.unique(np.clip(centre + step * t * np.abs(t), max(low, centre - 60), min(high, centre + 60)))
 
 
-def _crossings(at: np.ndarray, above: np.ndarray, centre: float) -> tuple[float | None, float | None]:
-    """Where the curve first passes zero to either side of the optimum, by interpolation; None if it does
-    not."""
-    out: list[float | None] = []
-    for side in (at[::-1], above[::-1]), (at, above):
-        x, y = side
-        beyond = (x <= centre) if x[0] > x[-1] else (x >= centre)
-        x, y = x[beyond], y[beyond]
-        k = int(np.argmax(y > 0)) if (y > 0).any() else 0
-        out.append(None if k == 0 else float(x[k - 1] + (x[k] - x[k - 1]) * -y[k - 1] / (y[k] - y[k - 1])))
-    return out[0], out[1]
+def _crossings(at: np.ndarray, above: np.ndarray) -> tuple[float | None, float | None, bool]:
+    """The outermost points where the curve passes zero, by interpolation (None: it is below zero at that end
+    of the grid), and whether it stays below between them."""
+    below = np.flatnonzero(above <= 0)
+    if not len(below):
+        return None, None, True
+    first, last = int(below[0]), int(below[-1])
+
+    def between(inside: int, outside: int) -> float | None:
+        if not 0 <= outside < len(at):
+            return None
+        share = -above[inside] / (above[outside] - above[inside])
+        return float(at[inside] + (at[outside] - at[inside]) * share)
+
+    return between(first, first - 1), between(last, last + 1), last - first + 1 == len(below)

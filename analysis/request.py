@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.errors import AnalysisError
 from analysis.intervals import METHODS
-from analysis.laws import Law
+from analysis.laws import Law, require
 from analysis.problem import Problem
 
 # objective -> the space of its residuals (``problem.Loss``)
@@ -39,7 +39,7 @@ class Request:
 
 
 def check(asked: Request) -> None:
-    law, problems = asked.law, []
+    law, problems = require(asked.law), []
     if asked.objective not in OBJECTIVES:
         problems.append(f"objective {asked.objective!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
     if asked.method not in (*METHODS, "profile"):

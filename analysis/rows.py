@@ -57,9 +57,9 @@ def prepare(
     if not isinstance(table, pd.DataFrame):
         raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
     of_file = table.attrs.get("columns", {})
-    target, weights, groups, cluster = (
-        x if x is None or x in table.columns else of_file.get(x, x)
-        for x in (target, weights, groups, cluster)
+    target = target if target in table.columns else of_file.get(target, target)
+    weights, groups, cluster = (
+        x if x is None or x in table.columns else of_file.get(x, x) for x in (weights, groups, cluster)
     )
     inputs = [x for x in law.inputs if x != "M" or "M" not in table.columns]
     wanted = "".join({"M": "ND"}.get(x, x) for x in inputs if x in ("N", "D", "C", "M"))

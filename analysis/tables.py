@@ -239,7 +239,7 @@ def select(
     if must:
         found = np.stack([values[x] for x in must], axis=1)
         bad = ~positive(found)
-        leave_out(bad.any(axis=1), lambda i: _named(must, found[i], bad[i]))
+        leave_out(np.asarray(bad.any(axis=1)), lambda i: _named(must, found[i], bad[i]))
     for x, v in values.items():
         if x in must or positive(v[reasons == ""]).all():
             frame[x] = v

@@ -42,7 +42,7 @@ def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[p
         stated |= {column: now or (TOKEN if column == "loss" else "1") for column, _, now in pairs}
         frame = frame.drop(columns=STATED)
     named = {column: unit for column, unit in frame.attrs.get("units", {}).items() if column not in units}
-    for column, unit in (units | named).items():
+    for column, unit in {**units, **named}.items():
         if column not in UNITS:
             problems.append(f"units={{{column!r}: {unit!r}}}: units can be stated of {', '.join(UNITS)}")
         elif unit not in UNITS[column] and (unit != SUFFIX or column == "loss"):

@@ -11,9 +11,10 @@ from analysis.figures import style
 from analysis.text import count
 
 
-def loss_envelope(found: Estimate) -> Figure:
+def loss_envelope(found: Estimate, unit: str | None = None) -> Figure:
     """Left: loss against compute of every row (curves, where rows are checkpoints of runs), coloured by size,
-    and the optima. Right: N* of the optima, and their power law with its interval."""
+    and the optima. Right: N* of the optima, and their power law with its interval. ``unit``: of the losses,
+    which an estimate does not know; None: ours."""
     c, n, loss = (np.array(found.data[x]) for x in "CNL")
     best = {key: np.array([p[key] for p in found.points]) for key in ("budget", "N", "loss")}
     size, compute = style.NAMES[found.convention]
@@ -35,7 +36,7 @@ def loss_envelope(found: Estimate) -> Figure:
         left.plot(best["budget"], best["loss"], sign, zorder=4, label=f"optima ({found.kind})", **mark)
         style.log_x(left, c, style.power)
         style.log_loss(left, loss[loss <= np.quantile(loss, 0.98)])
-        left.set(xlabel=compute, ylabel=style.LOSS)
+        left.set(xlabel=compute, ylabel=style.loss(unit))
         left.set_title("Loss against compute")
         left.legend(loc="upper right", markerscale=2.5 if dense else 1)
         right.plot(best["budget"], best["N"], sign, zorder=4, **mark)

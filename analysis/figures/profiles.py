@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import style
-from analysis.profile import Profile
+from analysis.profile import PARTS, Profile
 from analysis.text import number
 
 SHOWN = 3.0  # thresholds above the optimum where a panel ends
@@ -31,7 +31,7 @@ def profile(profiles: Profile | Sequence[Profile]) -> Figure:
             axes.set_axis_off()
         for axes in grid[:, 0]:
             axes.set_ylabel("Rise of the objective\n(1: threshold)")
-        how = sorted({f"{p.level:.0%} by {p.calibration}" for p in many})
+        how = sorted({f"{p.level:.0%} by {p.calibration.removesuffix(f'; {PARTS}')}" for p in many})
         figure.suptitle(f"Profile: {'; '.join(how)}", x=0.01, ha="left", fontsize=9.5)
         return style.finish(figure)
 
@@ -57,6 +57,7 @@ def _panel(axes: Axes, one: Profile) -> None:
         text = "open to both sides" if high is None else f"< {number(high)}, open below"
     else:
         text = f"> {number(low)}, open above" if high is None else f"[{number(low)}, {number(high)}]"
+    text += "" if one.connected else ", not connected"
     name = style.typeset(one.name) if one.name.isidentifier() else style.words(one.name)
     axes.set_title(f"{name}: {text}")
     axes.set_xlabel(name)

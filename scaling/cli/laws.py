@@ -14,7 +14,8 @@ from scaling.cli.options import Json
 HEADINGS = {
     "law": "LAWS  scaling fit TABLE --law NAME",
     "curve law": "LAWS OF TRAINING CURVES  from Python",
-    "estimator": "ESTIMATORS  scaling fit TABLE --law NAME for those of optimal sizes, others from Python",
+    "size": "ESTIMATORS OF OPTIMAL SIZES  scaling fit TABLE --law NAME",
+    "estimator": "OTHER ESTIMATORS  from Python",
 }
 
 
@@ -26,6 +27,7 @@ def laws(
 ) -> None:
     """List the laws, and which of them a table can feed."""
     from analysis.catalogue import catalogue, feeds
+    from analysis.estimators import ESTIMATORS
 
     entries = catalogue()
     lacks, notes = ({}, []) if table is None else feeds(table)
@@ -34,7 +36,7 @@ def laws(
         lack = {name: {"fed": not missing, "lacks": list(missing)} for name, missing in lacks.items()}
         return say.data({"laws": [asdict(e) | lack.get(e.name, {}) for e in entries], **more})
     for kind, heading in HEADINGS.items():
-        here = [entry for entry in entries if entry.kind == kind]
+        here = [entry for entry in entries if ("size" if entry.name in ESTIMATORS else entry.kind) == kind]
         if not here:
             continue
         print(f"{heading}\n")

@@ -1,10 +1,12 @@
 import importlib
+import re
 
 import pandas as pd
 import pytest
 
-from analysis import LAWS, AnalysisError, estimators
+from analysis import CURVE_LAWS, LAWS, AnalysisError, compare, estimators, fit
 from analysis.catalogue import ESTIMATORS, Entry, catalogue, feeds
+from analysis.laws import find
 from analysis.rows import prepare
 
 
@@ -29,6 +31,21 @@ def test_a_law_can_be_fed_by_exactly_the_columns_it_is_said_to_need():
                 continue
             with pytest.raises(AnalysisError, match=f"column '{column}'"):
                 prepare(LAWS[entry.name], rest)
+
+
+@pytest.mark.parametrize("entry", [e for e in catalogue() if e.kind != "law"], ids=lambda e: e.name)
+def test_what_is_no_law_of_runs_says_what_it_is(entry):
+    with pytest.raises(AnalysisError, match=f"'{entry.name}' is an? .*from Python: {re.escape(entry.call)}"):
+        find(entry.name)
+
+
+def test_objects_that_are_no_laws_are_refused():
+    table = pd.DataFrame({"params": [1e6], "tokens": [1e8], "loss": [3.0]})
+    for use in (lambda law: fit(law, table), lambda law: compare(["tied", law], table)):
+        with pytest.raises(AnalysisError, match=r"a law of training curves.*law\.fit"):
+            use(CURVE_LAWS["annealing"])
+    with pytest.raises(AnalysisError, match="did you mean 'annealing'"):
+        find("anealing")
 
 
 def test_what_a_table_lacks(tmp_path):

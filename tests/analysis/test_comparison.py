@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import AnalysisError, Law
+from analysis import AnalysisError, Law, comparison
 from analysis.comparison import compare
 
 
@@ -27,7 +27,13 @@ def test_the_law_that_made_the_table_wins_beyond_it(table):
     assert rows.loc["chinchilla", "far"] < 0.006 < 0.03 < rows.loc["power", "far"]
     assert rows.loc["chinchilla", ["far_gap", "far_low", "far_high"]].tolist() == [0, 0, 0]
     assert rows.loc["power", "far_low"] > 1 and rows.loc["tied", "free"] == 4
-    assert "best by far: chinchilla" in found.summary() and "times the compute" in found.notes[0]
+    assert (
+        "least error on the held-out end (far): chinchilla" in found.summary()
+        and "times the compute" in found.notes[0]
+    )
+    ratio = rows.loc["power", "far"] / rows.loc["chinchilla", "far"]
+    assert f"   {ratio:.2f}x [" in found.summary()  # rms errors, as the columns before
+    assert comparison._ratio(-1.0) == "0x" and comparison._ratio(0.44) == "1.20x"
     assert json.loads(found.to_json())["laws"][0]["law"] == "chinchilla"
 
 

@@ -92,6 +92,17 @@ def test_steps_to_a_loss_are_first_crossings():
     assert [(e["row"], e["reason"].partition(" the loss")[0]) for e in excluded] == [
         ("a", "never reaches"), ("b", "is below"), ("b", "is below"), ("b", "never reaches"),
     ]  # fmt: skip
+    one, _ = criticalbatch.steps_to_loss(curves, 5.0)
+    assert one["steps"].tolist() == [5.0]
+
+
+def test_tables_without_steps_are_named(table):
+    with pytest.raises(AnalysisError, match="has no rows"):
+        criticalbatch.find(table.iloc[:0])
+    bad = table.assign(steps=table["steps"].where(table["target_loss"] > 2.5, -7.0))
+    found = criticalbatch.find(bad, bootstrap=0)
+    assert "7 rows: steps = -7.0 is not" in found.cells["reason"][0]
+    assert found.excluded[0]["reason"] == "steps = -7.0 is not finite and positive"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +124,7 @@ def test_bad_curves_are_named():
     runs = pd.DataFrame({"run_id": ["b"], "batch_tokens": [1]})
     for asked, message in (
         ({"targets": []}, "targets"),
+        ({"targets": ["low"]}, "targets"),
         ({"targets": [1.0], "loss": "nll"}, "'nll' is missing"),
         ({"targets": [1.0], "runs": runs}, "no row for a"),
     ):

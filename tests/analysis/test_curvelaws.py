@@ -1,5 +1,7 @@
 """The curve laws of the literature: sums in few terms, parameters that come back, schedules."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -181,3 +183,22 @@ def test_the_figure_has_every_curve_and_marks_the_unseen():
     assert [x.get_text() for x in above.get_legend().get_texts()][3] == "never (held out)"
     with pytest.raises(AnalysisError, match="never have no schedule"):
         curves_and_law(law, fitted, both, RUN)
+
+
+@pytest.mark.slow
+def test_the_best_schedule_is_no_worse_than_a_usual_one_that_no_knots_reach(monkeypatch):
+    law = CURVE_LAWS["annealing"]
+    fitted = law.fit(
+        table("annealing").iloc[::4], RUN, delta=1e-3, bootstrap=0, fixed={"memory": 60.0, "alpha": 0.45}
+    )
+    poor = ONE["constant"]
+    monkeypatch.setattr(schedules, "_lowest", lambda *_: (poor, True))
+    best = schedules.best_schedule(law, fitted, T, peak=PEAK, end=PEAK / 10, warmup=30)
+    assert (
+        best.compared["loss"].min()
+        == best.compared.loc["best", "loss"]
+        < best.compared.loc["constant", "loss"]
+    )
+    again = json.loads(best.to_json())
+    assert again["rates"] == best.rates.tolist() and again["names"] == list(best.compared.index)
+    assert best._repr_html_().startswith("<pre>final loss")

@@ -1,5 +1,7 @@
 """Compute multipliers of groups whose truth is known."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,6 +34,8 @@ def noisy():
 
 def test_a_known_multiplier_is_recovered_and_its_interval_is_honest():
     exact = multiplier(fitted(table(noise=0), bootstrap=0), "plain")
+    again = json.loads(exact.to_json())
+    assert again["frame"]["multiplier"] == exact.frame["multiplier"].tolist() and again["of"] == exact.of
     assert exact.constant and exact.frame["multiplier"].tolist() == pytest.approx([SIZE * DATA], rel=1e-4)
     fit = fitted(table(3))
     found, back = multiplier(fit, "plain").frame.iloc[0], multiplier(fit, "slow").frame.iloc[0]

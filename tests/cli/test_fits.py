@@ -149,6 +149,12 @@ def test_laws_lists_what_there_is_and_what_a_table_can_feed(tmp_path):
     text = call("laws").stdout
     assert "  chinchilla: L = E + A / N^alpha + B / D^beta\n    needs params, tokens, loss\n" in text
     assert "analysis.estimate('hull', table)" in text and "note" not in text and "next" not in text
+    assert (
+        text.index("OPTIMAL SIZES")
+        < text.index("  hull:")
+        < text.index("OTHER EST")
+        < text.index("  basins:")
+    )
     pd.DataFrame({"D": [1e9], "loss": [3.0]}).to_csv(tmp_path / "t.csv", index=False)
     text = call("laws", tmp_path / "t.csv").stdout
     assert "needs params, tokens, loss: this table lacks params\n" in text
@@ -172,7 +178,7 @@ def test_laws_are_compared_on_runs_they_have_not_seen(tmp_path):
     loss = (1.7 + 400 / n**0.34 + 4000 / d**0.45) * np.exp(0.002 * rng.standard_normal(30))
     pd.DataFrame({"params": n, "tokens": d, "loss": loss}).to_csv(table, index=False)
     done = call("compare", table, "--law", "power", "--law", "chinchilla")
-    assert done.returncode == 0 and "best by far: chinchilla" in done.stdout
+    assert done.returncode == 0 and "least error on the held-out end (far): chinchilla" in done.stdout
     assert f"next: scaling fit {table} --law chinchilla" in done.stdout
     shown = json.loads(call("compare", table, "--law", "power", "--law", "tied", "--json").stdout)
     assert shown["best"] == "tied" and [row["law"] for row in shown["laws"]] == ["tied", "power"]

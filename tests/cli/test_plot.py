@@ -1,12 +1,15 @@
 """``plot``: the figures of a study, or of a law."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.cli.call import call
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "quickstart"
 
 
 @pytest.fixture
@@ -27,6 +30,14 @@ def test_a_law_is_fitted_and_drawn(table):
     assert all((folder / f"{name}.png").stat().st_size > 10_000 for name in names) and done.returncode == 0
     again = done.stdout.splitlines()[-1].removeprefix("next: scaling ").replace("'tokens > 1e8'", "W").split()
     assert again == ["fit", *map(str, asked[1:4]), "--where", "W", "--column", "params=N", "--fixed", "E=2"]
+
+
+def test_an_estimator_draws_its_optima(tmp_path):
+    asked = ("plot", REFERENCE, "--law", "hull", "--out", tmp_path)
+    done = call(*asked)
+    assert done.returncode == 0 and (tmp_path / "optima.png").stat().st_size > 10_000
+    done = call(*asked, "--profile", "a")
+    assert done.returncode == 2 and "it has no law to draw" in done.stderr
 
 
 def test_what_cannot_be_drawn_says_why(table):
