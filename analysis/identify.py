@@ -134,9 +134,9 @@ def noise_square(problem: Problem, u: np.ndarray) -> float:
     return float(problem.w @ psi**2 / degrees / inside)
 
 
-def depends(problem: Problem, solution: Solution, level: float = 0.99) -> bool:
-    """Whether the law fits better than a constant does, beyond what its free parameters take from noise. True
-    of laws without an offset, whose exponents may well be 0, and of groups."""
+def depends(problem: Problem, solution: Solution, level: float = 0.95) -> bool:
+    """Whether the law fits better than a constant does, beyond what its free parameters take from noise (an F
+    test). True of laws without an offset, whose exponents may well be 0, and of groups."""
     law, held = problem.law, {*problem.fixed}
     if problem.group is not None or law.offset is None or {law.offset, *law.exponents} & held:
         return True
@@ -148,10 +148,9 @@ def depends(problem: Problem, solution: Solution, level: float = 0.99) -> bool:
         centre = float(weight @ y / weight.sum())
     psi = loss.psi(y - centre)
     value = float((w * psi * (y - centre - 0.5 * psi)).sum())
-    inside = max(float(np.mean(np.abs(y - centre) <= loss.delta)), 1 / len(y))
-    noise = float(w @ psi**2) / max(len(y) - 1, 1) / inside
-    taken = 0.5 * float(stats.chi2.ppf(level, max(int(problem.free.sum()) - 1, 1)))
-    return value - solution.value > taken * noise
+    taken, left = max(int(problem.free.sum()) - 1, 1), max(len(y) - int(problem.free.sum()), 1)
+    limit = 0.5 * taken * float(stats.f.ppf(level, taken, left))
+    return value - solution.value > limit * noise_square(problem, solution.u)
 
 
 def indifference(problem: Problem, solution: Solution, level: float = 0.95) -> float:
