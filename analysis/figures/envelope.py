@@ -29,7 +29,7 @@ def loss_envelope(found: Estimate, unit: str | None = None) -> Figure:
             for run in np.unique(runs):
                 rows = np.flatnonzero(runs == run)
                 rows = rows[np.argsort(c[rows], kind="stable")]
-                left.plot(c[rows], loss[rows], lw=0.9, color=shades(n[rows[0]]), alpha=0.8, zorder=2)
+                left.plot(c[rows], loss[rows], lw=0.9, color=shades(float(n[rows[0]])), alpha=0.8, zorder=2)
         dense = len(found.points) > 40
         mark = {"color": style.ACCENT, "ms": 2.2 if dense else 9, "mec": "white", "mew": 0 if dense else 0.6}
         sign = "." if dense else "*"
