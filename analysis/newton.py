@@ -17,6 +17,7 @@ FIRST = 14  # steps of all blocks before stragglers are gathered
 EXACT = 1e-13  # relative decrease promised by the last step of a solved problem
 NEAR = 1e-8  # of one that exact derivatives finish
 TRUSTED = 1e-6  # of one that is not looked at again; noise alone, of n rows, would promise 1 / n
+FACES = 8  # of the box that a step is taken along, one after another
 SMALL = 1e-9  # damping of starts near solutions
 
 # indices (R,) of replicates -> their responses, (n,) or (R, n), and weights likewise
@@ -87,7 +88,7 @@ def _newton(
     ends, end_values, done = u.copy(), value.copy(), np.zeros(len(u), bool)
     for iteration in range(steps):
         movable = free & ~((u <= low) & (g > 0)) & ~((u >= high) & (g < 0))
-        step, gain = _step(g, h, scale, damping, movable, problem.reach)
+        step, gain = _step((g, h, scale, damping), movable, (low - u, high - u), problem.reach)
         trial = np.where(free, np.clip(u + step, low, high), u)
         if near and (gain <= TRUSTED * value).all() and (damping <= SMALL).all():
             ends[todo], end_values[todo], done[todo] = trial, value - gain, True
@@ -116,17 +117,67 @@ def _newton(
     return ends, end_values, done & np.isfinite(end_values)
 
 
+Local = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # gradient, Hessian, scale, damping
+
+
 def _step(
-    g: np.ndarray,
-    h: np.ndarray,
-    scale: np.ndarray,
-    damping: np.ndarray,
-    movable: np.ndarray,
-    reach: np.ndarray,
+    local: Local, movable: np.ndarray, room: tuple[np.ndarray, np.ndarray], reach: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Damped Newton step (R, P) and the decrease it promises (R,)."""
+    """Damped Newton step (R, P) inside the box, and the decrease it promises (R,). One that would leave the
+    box goes to its face and along that: cut short in one coordinate alone, it would be wrong in all that make
+    up for it."""
+    weight = _weight(local[2], reach)
+    step, gain = _direction(local, movable, weight)
+    out = movable & ((step < room[0]) | (step > room[1]))
+    at = np.flatnonzero(out.any(1))
+    if len(at):
+        there = tuple(x[at] for x in local)
+        ends = (room[0][at], room[1][at])
+        step[at], gain[at] = _along(there, movable[at], weight[at], ends, step[at], gain[at])  # type: ignore[arg-type]
+    longest = (np.abs(step) / reach).max(1, keepdims=True)
+    return step / np.maximum(1.0, longest), gain
+
+
+def _along(
+    local: Local,
+    movable: np.ndarray,
+    weight: np.ndarray,
+    room: tuple[np.ndarray, np.ndarray],
+    step: np.ndarray,
+    gain: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (R, P) and their gains (R,) along faces of the box, for steps that leave it."""
+    g, h, scale, damping = local
+    cut = np.clip(step, *room)
+    held = movable & (step != cut)
+    new = cut.copy()
+    for _ in range(FACES):
+        fixed = np.where(held, new, 0.0)
+        bent = (g + np.einsum("rpq,rq->rp", h, fixed), h, scale, damping)
+        step = fixed + _direction(bent, movable & ~held, weight)[0]
+        new = np.clip(step, *room)
+        more = movable & (step != new)
+        if not more.any():
+            break
+        held |= more
+    curved = np.einsum("rpq,rq->rp", h, new) + damping[:, None] * weight**2 * new
+    promised = -((g + 0.5 * curved) * new).sum(1)
+    good = promised > 0
+    return np.where(good[:, None], new, cut), np.where(good, promised, gain)
+
+
+def _weight(scale: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """(R, P) what a unit of each coordinate weighs; of one that does nothing, a millionth of what the
+    weightiest does over its reach."""
+    unit = np.where(np.isfinite(reach), reach, 1.0)
+    return np.sqrt(scale + 1e-12 * (scale * unit**2).max(1, keepdims=True) / unit**2 + 1e-300)
+
+
+def _direction(local: Local, movable: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Damped Newton step (R, P) of the movable coordinates and the decrease it promises (R,)."""
+    g, h, _, damping = local
     size = g.shape[1]
-    d = np.where(movable, np.sqrt(scale + 1e-12 * scale.max(1, keepdims=True) + 1e-300), 1.0)
+    d = np.where(movable, weight, 1.0)
     h = np.where(movable[:, :, None] & movable[:, None, :], h / (d[:, :, None] * d[:, None, :]), np.eye(size))
     g = np.where(movable, g / d, 0.0)
     solved, bent = _factored(h, g, damping) if size <= 8 else (np.zeros_like(g), np.ones(len(g), bool))
@@ -135,10 +186,7 @@ def _step(
         curve = np.maximum(np.abs(eigen), 1e-11) + damping[bent, None]
         along = np.einsum("rpq,rp->rq", vectors, g[bent])
         solved[bent] = np.einsum("rpq,rq->rp", vectors, along / curve)
-    gain = 0.5 * np.einsum("rp,rp->r", g, solved)
-    step = -solved / d
-    longest = (np.abs(step) / reach).max(1, keepdims=True)
-    return step / np.maximum(1.0, longest), gain
+    return -solved / d, 0.5 * np.einsum("rp,rp->r", g, solved)
 
 
 def _factored(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
