@@ -7,12 +7,13 @@ their bytes are compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 WINDOW = 128  # bytes, a power of two: about 20 words, more than a formula of address, less than a paragraph
 BASE = 0x9E3779B97F4A7C15  # odd, so that no byte's weight vanishes modulo 2^64
+SIEVE_BITS = 24  # the first bits of a hash, the well mixed ones: a table that a cache holds
 
 
 def window_hashes(text: bytes, window: int = WINDOW) -> np.ndarray:
@@ -32,7 +33,7 @@ def overlapping_documents(texts: Sequence[bytes], window: int = WINDOW) -> set[i
     joined = np.concatenate(hashes)
     ordered = np.sort(joined)
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    at, group = _members(joined, repeated)
+    at, group = _members_of(repeated)(joined)
     first, last = np.full(len(repeated), len(texts)), np.full(len(repeated), -1)
     np.minimum.at(first, group, owner[at])
     np.maximum.at(last, group, owner[at])
@@ -43,9 +44,9 @@ def shared_run(held_out: Sequence[bytes], others: Sequence[bytes], window: int =
     """A run of ``window`` bytes that occurs in ``held_out`` and in ``others``, or None if there is none."""
     hashes = [window_hashes(text, window) for text in held_out]
     wanted, group = np.unique(np.concatenate(hashes), return_inverse=True)
-    ends = np.cumsum([len(h) for h in hashes])
+    ends, members = np.cumsum([len(h) for h in hashes]), _members_of(wanted)
     for text in others:
-        for start, value in zip(*_members(window_hashes(text, window), wanted), strict=True):
+        for start, value in zip(*members(window_hashes(text, window)), strict=True):
             run = text[start : start + window]
             for place in np.flatnonzero(group == value):
                 document = int(np.searchsorted(ends, place, side="right"))
@@ -55,11 +56,19 @@ def shared_run(held_out: Sequence[bytes], others: Sequence[bytes], window: int =
     return None
 
 
-def _members(hashes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions in ``hashes`` of values that occur in the sorted ``wanted``, and where there."""
-    if not len(wanted):
-        empty = np.zeros(0, np.int64)
-        return empty, empty
-    at = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
-    hit = np.flatnonzero(wanted[at] == hashes)
-    return hit, at[hit]
+def _members_of(wanted: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """A function of hashes: positions of those that occur in the sorted ``wanted``, and where there.
+
+    Nearly all are told apart by their first bits; a binary search for each would miss the cache all the time.
+    """
+    shift = np.uint64(64 - SIEVE_BITS)
+    sieve = np.zeros(1 << SIEVE_BITS, bool)
+    sieve[wanted >> shift] = True
+
+    def members(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        at = np.flatnonzero(sieve[hashes >> shift])
+        place = np.minimum(np.searchsorted(wanted, hashes[at]), len(wanted) - 1)
+        hit = wanted[place] == hashes[at]
+        return at[hit], place[hit]
+
+    return members
