@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.reading import some
-from analysis.units import UNITS
+from analysis.units import UNITS, Said
 from analysis.where import nearest
 
 # ours -> how others call it, as `folded` spells it; single letters count only as they stand here
@@ -146,7 +146,7 @@ def adopt(
         notes.append(f"left out, as another column was stated to be it: {some(map(repr, taken))}")
     frame = frame.drop(columns=taken).rename(columns=mapping)
     units = {ours: found for source, ours in mapping.items() if (found := unit(source, ours)[1])}
-    frame.attrs = {"notes": [*before, *notes], "columns": mapping, "units": units}
+    frame.attrs = {"notes": [*before, *notes], "columns": Said(mapping), "units": Said(units)}
     return frame, problems
 
 

@@ -61,8 +61,15 @@ def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[p
             elif column not in named:
                 stated[column] = "1"
     frame.attrs["notes"] = [*frame.attrs.get("notes", []), *notes]
-    frame.attrs["stated"] = {column: now for column, now in sorted(stated.items()) if column in frame.columns}
+    frame.attrs["stated"] = Said({c: now for c, now in sorted(stated.items()) if c in frame.columns})
     return frame, problems
+
+
+class Said(dict[str, str]):
+    """What a file says of its columns: pandas copies it deeply with a frame, at every step, but need not."""
+
+    def __deepcopy__(self, memo: Any) -> Said:
+        return self
 
 
 def _converted(series: Any, unit: str, units: Mapping[str, float | None]) -> Any:
