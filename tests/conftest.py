@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Token stores and compiled programs are kept between test runs, apart from the user's own cache.
-    os.environ["SCALING_CACHE"] = str(config.rootpath / ".pytest_cache" / "scaling-laws")
+    cache = config.rootpath / ".pytest_cache" / "scaling-laws"
+    os.environ["SCALING_CACHE"] = str(cache)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache / "xla")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     os.environ.setdefault("MPLBACKEND", "agg")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    # A shell's background processes ignore SIGINT, and those that they start: tests of it would wait in vain.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
