@@ -1,26 +1,55 @@
+"""What imports of ``analysis`` pull in and change, seen in one fresh process, step by step."""
+
+from __future__ import annotations
+
+import json
 import subprocess
 import sys
 
+import pytest
 
-def modules_after(code: str) -> set[str]:
-    script = f"import sys\n{code}\nprint(*sorted(sys.modules))"
-    return set(
-        subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, check=True
-        ).stdout.split()
-    )
+from tests.test_imports import ROOT, below
+
+PROGRAM = f"""
+import importlib, json, sys
+
+def top():
+    return sorted({{name.partition(".")[0] for name in sys.modules}})
+
+import analysis
+alone = top()
+from analysis import AnalysisError, Fit, LAWS, Law, fit, load, select
+from analysis import backtest, figures, forecasts, isoflop, report
+assert "analysis.figures.style" in sys.modules
+usual = top()
+import jax, jax.numpy as jnp
+before = str(jnp.ones(1).dtype)
+for name in {below("analysis")!r}:
+    importlib.import_module(name)
+after = [str(jnp.ones(1).dtype), jax.config.jax_enable_x64]
+print(json.dumps(dict(alone=alone, usual=usual, all=top(), before=before, after=after)))
+"""
 
 
-def test_importing_everything_needs_no_scaling_and_no_jax():
-    code = (
-        "import analysis\n"
-        "from analysis import AnalysisError, Fit, LAWS, Law, fit, load, select\n"
-        "from analysis import backtest, figures, forecasts, isoflop, report\n"
-    )
-    found = modules_after(code)
-    assert "analysis.figures.style" in found
-    assert not {"scaling", "jax", "flax"} & found
+@pytest.fixture(scope="module")
+def seen() -> dict:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-def test_the_package_alone_is_light():
-    assert not {"numpy", "pandas", "scipy", "matplotlib"} & modules_after("import analysis")
+def test_the_package_alone_is_light(seen: dict) -> None:
+    assert "analysis" in seen["alone"]
+    assert not {"numpy", "pandas", "scipy", "matplotlib"} & {*seen["alone"]}
+
+
+def test_importing_what_is_usual_needs_no_scaling_and_no_jax(seen: dict) -> None:
+    assert not {"scaling", "jax", "flax"} & {*seen["usual"]}
+
+
+def test_importing_everything_needs_no_scaling_and_nothing_of_training(seen: dict) -> None:
+    assert not {"flax", "optax", "orbax", "scaling"} & {*seen["all"]}
+
+
+def test_importing_everything_changes_nobodys_dtypes(seen: dict) -> None:
+    assert seen["before"] == "float32" and seen["after"] == ["float32", False]

@@ -1,6 +1,7 @@
 """The command's answers to good and bad input: messages, exit codes, no tracebacks."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -41,9 +42,12 @@ def test_plan_prints_every_run_and_what_sharing_saves():
 def test_a_full_disk_is_told_without_a_traceback(tmp_path):
     """A limit of file size stands in for the disk."""
     spec = ROOT / "tests" / "study" / "miniature.yaml"
-    command = [sys.executable, "-m", "scaling.cli", "run", str(spec), "--results", str(tmp_path / "study")]
-    limited = ["sh", "-c", 'ulimit -f 6; exec "$@"', "sh", *command]
-    done = subprocess.run(limited, capture_output=True, text=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    try:
+        done = call("run", spec, "--results", tmp_path / "study")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "File too large; free some space and run the same command again" in done.stderr
 

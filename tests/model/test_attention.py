@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +33,16 @@ def reference(q: jax.Array, k: jax.Array, v: jax.Array) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize(("t", "h", "g"), [(5, 2, 2), (64, 2, 1), (150, 4, 2)])
+def cases(*shapes: tuple[int, int, int]) -> list[Any]:
+    """Compiling takes seconds: of dense attention, which has no blocks, the last shape says it all."""
+    return [
+        pytest.param(*shape, dense, marks=[pytest.mark.slow] if dense and shape != shapes[-1] else [])
+        for shape in shapes
+        for dense in (False, True)
+    ]
+
+
+@pytest.mark.parametrize(("t", "h", "g", "dense"), cases((5, 2, 2), (64, 2, 1), (150, 4, 2)))
 def test_equals_the_definition(t: int, h: int, g: int, dense: bool) -> None:
     q, k, v, _ = draw(t, h, g)
     out = jax.jit(partial(causal_attention, dense=dense))(q, k, v)
@@ -55,7 +64,7 @@ def test_gradient_equals_that_of_dense_attention(t: int, h: int, g: int) -> None
         assert error < 2e-6
 
 
-@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("dense", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_no_gradient_from_later_positions(dense: bool) -> None:
     q, k, v, cotangent = draw(150, 2, 1)
 

@@ -6,7 +6,7 @@ from scaling.data.index import resolve
 from scaling.plan.run import WSD
 from scaling.train.environment import use_compilation_cache
 from scaling.train.loop import make_program
-from tests.train.jobs import DATA, finish, write_job
+from tests.train.jobs import DATA, train
 from tests.train.runs import TINY, make_run
 
 
@@ -27,9 +27,10 @@ def runs(index):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, runs, index):
+def undisturbed(tmp_path_factory, runs, index, program):
+    """In this process; that a process of its own has the same results, others show."""
     results = tmp_path_factory.mktemp("undisturbed")
-    finish(write_job(results, runs, index))
+    train(results, runs, index, program)
     return results
 
 

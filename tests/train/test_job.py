@@ -27,9 +27,9 @@ def test_results_are_whole(undisturbed, runs, index):
         assert set(range(8, run.branch_step, 8)) <= set(steps)
 
 
-def test_branched_equals_alone(undisturbed, runs, index, tmp_path):
+def test_branched_equals_alone(undisturbed, runs, index, program, tmp_path):
     for run in runs[:2]:
-        finish(write_job(tmp_path / run_id(run), [run], index))
+        train(tmp_path / run_id(run), [run], index, program)
         assert (
             results_of(tmp_path / run_id(run), [run])[run_id(run)]
             == results_of(undisturbed, runs)[run_id(run)]
@@ -54,7 +54,7 @@ def test_killed_and_resumed_equals_undisturbed(undisturbed, runs, index, tmp_pat
                 break
             time.sleep(0.001)
         process.communicate()
-    finish(folder)
+    finish(write_job(tmp_path, runs, index))  # no more checkpoints than are due
     assert kills >= 1, at
     assert results_of(tmp_path, runs) == results_of(undisturbed, runs), at
     timeless = [
@@ -68,7 +68,7 @@ def test_killed_and_resumed_equals_undisturbed(undisturbed, runs, index, tmp_pat
     assert {path.parent.name for path in (folder / "checkpoints").glob("*/*")} == {"trunk"}
 
 
-def test_asked_to_stop_it_checkpoints_and_goes_on(undisturbed, runs, index, tmp_path):
+def test_asked_to_stop_it_checkpoints_and_goes_on(undisturbed, runs, index, program, tmp_path):
     folder = write_job(tmp_path, runs[2:], index)
     process = start(folder)
     while not (folder / "trunk.jsonl").exists():
@@ -77,7 +77,7 @@ def test_asked_to_stop_it_checkpoints_and_goes_on(undisturbed, runs, index, tmp_
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
     assert list((folder / "checkpoints").glob("*/*"))
-    finish(folder)
+    assert train(tmp_path, runs[2:], index, program).resumed == 1
     assert results_of(tmp_path, runs[2:]) == {run_id(runs[2]): results_of(undisturbed, runs)[run_id(runs[2])]}
 
 
@@ -144,6 +144,7 @@ def test_a_diverged_trunk_ends_all_its_runs(index, program, tmp_path, checkpoint
     train(tmp_path, diverging, index, program, checkpoint_seconds=checkpoint_seconds)
     for run, result in zip(diverging, results_of(tmp_path, diverging).values(), strict=True):
         assert result["status"] == "diverged" and result["loss"] is None
+        assert "not finite at step" in result["status_reason"]
         assert steps_of(tmp_path, run)[-1] <= 16  # no further than the chunk after the one that diverged
 
 
@@ -157,6 +158,7 @@ def test_an_evaluation_that_is_not_finite_is_divergence(index, program, tmp_path
     assert result["status"] == "diverged" and "evaluation not finite" in result["status_reason"]
 
 
+@pytest.mark.slow
 def test_divergence_is_a_record(index, tmp_path):
     run = make_run(learning_rate=1e30, fingerprint=index.fingerprint, batch_sequences=2, steps=300)
     folder = write_job(tmp_path, [run], index)

@@ -127,7 +127,9 @@ print(json.dumps({
 
 
 def test_eight_devices_agree_with_one(program):
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    # Compiled in half the time: eight devices take the same collectives, whatever is made of the rest.
+    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     done = subprocess.run(
         [sys.executable, "-c", EIGHT], env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True
     )
