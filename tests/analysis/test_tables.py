@@ -344,6 +344,8 @@ def test_checkpoints_of_a_file(tmp_path):
     assert [(row["row"], row["reason"]) for row in frame.attrs["left_out"]] == [
         ("a (line 2)", early), ("b (line 5)", early), ("c", "where: tokens != empty")
     ]  # fmt: skip
+    copied = frame.copy().attrs  # at every step: what may be long is not
+    assert all(copied[name] is frame.attrs[name] for name in ("left_out", "columns", "units", "stated"))
     _, excluded = select(frame, where="loss < 8.2")
     assert Counter(item["reason"] for item in excluded) == {
         early: 2, "where: tokens != empty": 1, "where: loss < 8.2": 2
