@@ -24,7 +24,6 @@ from analysis.laws import Law, require
 from analysis.request import SPACES
 from analysis.result import Fit
 from analysis.rows import prepare
-from analysis.solver import solve
 
 FOLDS = 10
 FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least
@@ -209,7 +208,7 @@ def _errors(
     for own, out in zip(weights, sets, strict=True):
         own[places[out]] = 0.0
     ends, *_ = solved(
-        problem, solve(problem), len(sets), lambda which: (problem.y, weights[which]), check=len(sets)
+        problem, found._solved, len(sets), lambda which: (problem.y, weights[which]), check=len(sets)
     )
     values = problem.values(problem.parameters(problem.shift(ends, 1.0)))[:, places]
     target = problem.target[places]

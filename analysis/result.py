@@ -24,6 +24,7 @@ from analysis.units import TOKEN
 
 if TYPE_CHECKING:
     from analysis.profile import Profile
+    from analysis.solver import Solution
 
 SCHEMA = 2
 CODES = ("ok", "partly_identified", "at_bound", "several_optima", "not_converged", "not_identified")
@@ -102,6 +103,13 @@ class Fit:
     @cached_property
     def _point(self) -> np.ndarray:
         return self.problem.shift(self.problem.coordinates(self.solution), 1.0)[None]
+
+    @cached_property
+    def _solved(self) -> Solution:
+        """The optimum as the solver gives it, found again from ``solution``."""
+        from analysis.solver import solve
+
+        return solve(self.problem, start=self.problem.coordinates(self.solution)[None])
 
     @property
     def cov(self) -> pd.DataFrame:
@@ -238,14 +246,13 @@ class Fit:
         """The objective over a free parameter, everything else solved again; ``simulations`` calibrate its
         threshold (0: the robust noise square). Raises AnalysisError."""
         from analysis.profile import profile
-        from analysis.solver import solve
 
         self._need("be profiled")
         at = list(self.problem.names).index(name) if name in self.problem.names else None
         if at is None or not self.problem.free[at]:
             raise AnalysisError(f"profile of {name!r}: choose a free parameter of {', '.join(self.solution)}")
         return profile(
-            self.problem, solve(self.problem), name, level=self.level if level is None else level,
+            self.problem, self._solved, name, level=self.level if level is None else level,
             cluster=np.array(self.data["cluster"]), simulations=simulations, seed=seed,
         )  # fmt: skip
 
