@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from scaling.cli import fits, say
-from scaling.cli.fits import After, Run, Where
-from scaling.cli.options import Columns, Json, Table, Units
+from scaling.cli import options as option
 from scaling.errors import Problem, UserError
 
 
 def plot(
-    table: Table,
+    table: option.Table,
     law: Annotated[
         str | None,
         typer.Option(help="fit this law, a name or file.py:NAME, and draw it; left out: the whole study"),
@@ -28,34 +27,37 @@ def plot(
     method: Annotated[
         list[str] | None, typer.Option(help="of intervals, beside the default; may be repeated")
     ] = None,
-    where: Where = None,
-    after: After = None,
-    run: Run = None,
-    column: Columns = None,
-    unit: Units = None,
-    convention: Annotated[str | None, typer.Option(help="as of fit")] = None,
-    objective: Annotated[str | None, typer.Option(help="as of fit")] = None,
-    delta: Annotated[float | None, typer.Option(help="as of fit")] = None,
-    level: Annotated[float | None, typer.Option(help="as of fit")] = None,
-    fixed: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="as of fit")] = None,
-    bounds: Annotated[list[str] | None, typer.Option(metavar="NAME=LOW:HIGH", help="as of fit")] = None,
-    target: Annotated[str | None, typer.Option(help="as of fit")] = None,
-    weights: Annotated[str | None, typer.Option(help="as of fit")] = None,
-    groups: Annotated[str | None, typer.Option(help="as of fit")] = None,
-    cluster: Annotated[str | None, typer.Option(help="as of fit")] = None,
+    where: option.Where = None,
+    after: option.After = None,
+    run: option.Run = None,
+    column: option.Columns = None,
+    unit: option.Units = None,
+    convention: option.Convention = None,
+    objective: option.Objective = None,
+    delta: option.Delta = None,
+    level: option.Level = None,
+    fixed: option.Fixed = None,
+    bounds: option.Bounds = None,
+    target: option.Target = None,
+    weights: option.Weights = None,
+    groups: option.Groups = None,
+    cluster: option.Cluster = None,
     out: Annotated[
         Path | None, typer.Option(help="folder of the figures; left out: beside the table")
     ] = None,
-    as_json: Json = False,
+    as_json: option.Json = False,
 ) -> None:
-    """Draw every figure that a table can feed, or a law with its residuals, intervals and profiles."""
+    """Draw every figure that a table can feed, or a law with its residuals, intervals and profiles.
+
+    Options of the law's fit that are left out are those of `scaling fit`.
+    """
     from scaling.study import plot_law, plot_table
 
     taken = {"where": where, "after": after, "run": run, "column": column, "unit": unit}
     options = {"convention": convention, "objective": objective, "delta": delta, "level": level,
                "fixed": fixed, "bounds": bounds, "target": target, "weights": weights, "groups": groups,
                "cluster": cluster}  # fmt: skip
-    reading = {"where": where, "after": after, "run": run, **fits.reading(column, unit)}
+    reading = fits.loading(where, after, run, column, unit)
     if law is None:
         refuse({"x": x, "by": by, "profile": profile, "method": method, **options})
         drawn = plot_table(table, out, reading)
