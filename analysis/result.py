@@ -170,9 +170,8 @@ class Fit:
         for side in ("low", "high", "new_low", "new_high"):
             out[side] -= added
         out["extrapolation"] = prediction.extrapolation(self, at)
-        return Prediction(
-            out, level, self.intervals["method"], self.setup["space"], prediction.warnings(self, out, plain)
-        )
+        notes = (*prediction.opened(self, out), *prediction.warnings(self, out, plain))
+        return Prediction(out, level, self.intervals["method"], self.setup["space"], notes)
 
     def _bounded(self, out: pd.DataFrame, point: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
         """Intervals of the law's ``point`` (m,) and ``draws`` (R, m) into ``out``: of logarithms where all
