@@ -163,6 +163,9 @@ def test_laws_lists_what_there_is_and_what_a_table_can_feed(tmp_path):
     entry = next(entry for entry in found["laws"] if entry["name"] == "power-tokens")
     assert entry["fed"] and entry["needs"] == ["tokens", "loss"] and entry["lacks"] == []
     assert call("laws", tmp_path / "none.csv").returncode == 2
+    pd.DataFrame({"params": [1e9], "final": [3.0]}).to_csv(tmp_path / "t.csv", index=False)
+    text = call("laws", tmp_path / "t.csv").stdout  # feeds none: the law that lacks least
+    assert text.endswith(f"next: scaling fit {tmp_path / 't.csv'} --law power-params\n")
 
 
 def test_an_unknown_law_is_refused_with_the_nearest(tmp_path):
