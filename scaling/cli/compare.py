@@ -12,6 +12,7 @@ from scaling.errors import Problem, UserError
 
 
 def compare(
+    context: typer.Context,
     table: option.Table,
     law: Annotated[
         list[str] | None,
@@ -53,4 +54,5 @@ def compare(
         print(found.to_json())
         return
     print(found.summary())
-    say.next_command("fit", table, "--law", law[list(found.fits).index(found.best)])
+    best = law[list(found.fits).index(found.best)]
+    say.next_command("fit", table, "--law", best, *option.typed(context, "law", "folds"))

@@ -52,6 +52,7 @@ def import_(
 
 
 def fit(
+    context: typer.Context,
     table: option.Table,
     law: Law = "chinchilla",
     where: option.Where = None,
@@ -97,8 +98,8 @@ def fit(
         print(fitted.to_json())
         return
     print(fitted.summary())
-    if law == "chinchilla" and target == "loss" and not (where or after or column or unit or groups):
-        say.next_command("plot", table)
+    more = option.typed(context, "law", "bootstrap", "method")
+    say.next_command("plot", table, *(("--law", law, *more) if more or law != "chinchilla" else ()))
 
 
 def pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,3 +58,19 @@ Groups = Annotated[
 Cluster = Annotated[
     str | None, typer.Option(help="a column of what shares noise; left out: trunk, else seed and size")
 ]
+
+
+def typed(context: typer.Context, *others: str) -> list[str]:
+    """The options of a command that are not at their defaults, as they were typed, without ``others``."""
+    defaults = {p.name: p.default for p in context.command.params if p.param_type_name == "option"}
+    values = {name: value for name, value in context.params.items() if name in defaults}
+    return spelt({k: v for k, v in values.items() if k not in others and v != defaults[k]})
+
+
+def spelt(options: Mapping[str, Any]) -> list[str]:
+    """Options as they were typed; those left out are None."""
+    given = {key: value if isinstance(value, (list, tuple)) else [value] for key, value in options.items()}
+    pairs = [
+        (f"--{key}", str(value)) for key, values in given.items() for value in values if value is not None
+    ]
+    return [part for pair in pairs for part in pair]

@@ -61,14 +61,14 @@ def plot(
     if law is None:
         refuse({"x": x, "by": by, "profile": profile, "method": method, **options})
         drawn = plot_table(table, out, reading)
-        more, told = ["--law", "chinchilla", *spelt(taken)], {}
+        more, told = ["--law", "chinchilla", *option.spelt(taken)], {}
     else:
         asked = {key: value for key, value in options.items() if value is not None}
         asked |= {"fixed": fits.fixed_values(fixed), "bounds": fits.bound_values(bounds)}
         drawing = {"x": x, "by": by, "profiles": profile or (), "methods": method or ()}
         fitted, drawn = plot_law(table, law, out, reading, drawing=drawing, **asked)
         told = {"law": law, "status": fitted.status}
-        more = ["--law", law, *spelt({**taken, **options}), *unclear(fitted, profile)]
+        more = ["--law", law, *option.spelt({**taken, **options}), *unclear(fitted, profile)]
     if as_json:
         return say.data({**told, "figures": list(map(str, drawn.paths)), "skipped": drawn.skipped})
     print("\n".join([*map(str, drawn.paths), *not_drawn(drawn.skipped)]))
@@ -77,22 +77,13 @@ def plot(
     return None
 
 
-def spelt(options: Mapping[str, Any]) -> list[str]:
-    """Options as they were typed; those left out are None."""
-    given = {key: value if isinstance(value, list) else [value] for key, value in options.items()}
-    pairs = [
-        (f"--{key}", str(value)) for key, values in given.items() for value in values if value is not None
-    ]
-    return [part for pair in pairs for part in pair]
-
-
 def refuse(options: Mapping[str, Any]) -> None:
     """Options of a law, where none is asked for.
 
     Raises:
         UserError: any is given.
     """
-    given = spelt(options)[::2]
+    given = option.spelt(options)[::2]
     if given:
         hint = "say which, such as --law chinchilla"
         raise UserError(*(Problem(f"{name}: belongs to a law", hint=hint) for name in dict.fromkeys(given)))
