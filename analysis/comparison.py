@@ -31,6 +31,7 @@ WHERE = {
     "near": "least error on held-out clusters (near)",
     "far": "least error on the held-out end (far)",
 }
+SAME = 1e-6  # of the least mean square error: laws nearer than that are one law in two forms
 FORMS = {"log": "{:.2%}", "raw": "{:.4g}", "log1p": "{:.4g}"}
 
 
@@ -58,7 +59,7 @@ class Comparison:
     def as_good(self) -> tuple[str, ...]:
         """Laws that the held-out runs cannot tell from the best one."""
         low = self.frame[f"{self.ranked}_low"]
-        return tuple(self.frame["law"][(low <= 0) | (self.frame["law"] == self.best)])
+        return tuple(self.frame["law"][(low <= SAME) | (self.frame["law"] == self.best)])
 
     def summary(self) -> str:
         form, frame = FORMS[self.space], self.frame

@@ -100,7 +100,7 @@ def _of_parabola(curve: Curve) -> tuple[np.ndarray, str]:
 def _of_curve(curve: Curve) -> tuple[np.ndarray, str]:
     _, _, x, y, d = curve
     if len(x) < 3:
-        return np.empty(0), f"{len(x)} sizes; interpolation needs 3"
+        return np.empty(0), f"{len(x)} of the 3 sizes that interpolation needs"
     at = _least(x, y[None], d)[0]
     end = "smallest" if np.argmin(y) == 0 else "largest"
     return at, "" if np.isfinite(at[0]) else f"the {end} size is best"

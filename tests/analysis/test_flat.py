@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import AnalysisError, Law, backtest, fit, prediction
+from analysis import AnalysisError, Law, backtest, fit, identify, prediction
 from analysis.figures import outcome
 
 
@@ -118,9 +118,7 @@ def test_an_end_of_an_interval_that_says_nothing_is_not_printed():
     ends = np.log(best[["N_low", "N_high", "D_low", "D_high"]].to_numpy() / best[list("NNDD")].to_numpy())
     assert np.isnan(ends).any() and np.nanmax(np.abs(ends)) <= np.log(1e3)
     assert best["N_high"].notna().tolist() == [True, False] and best["high"].notna().all()
-    assert any(
-        "2 of 2 rows" in note and "cr2 follows a straight line" in note for note in best.attrs["notes"]
-    )
+    assert any("2 of 2 rows" in note and "cr2 leaves a flat valley" in note for note in best.attrs["notes"])
     plain = found.predict(N=2e7, D=2e9)  # amid the runs
     assert plain.frame.notna().to_numpy().all() and not any("not identified" in note for note in plain.notes)
 
@@ -132,3 +130,10 @@ def test_a_back_test_takes_what_is_not_identified_for_open(study, monkeypatch):
     axes = Figure().add_subplot()
     outcome._backtest(axes, found)
     assert axes.get_ylim()[1] == pytest.approx(135 * max(abs(run["error"]) for run in found.runs))
+
+
+def test_degrees_of_freedom_below_a_bound_are_not_rounded_up_to_it(proportional, monkeypatch):
+    found = fit("tied", proportional, bootstrap=0)
+    monkeypatch.setattr(identify, "satterthwaite", lambda *_: np.full(4, 1.96))
+    reasons = identify.thinly(found.problem, found._solved, np.arange(15) % 4)
+    assert reasons["E"][0] == "4 clusters leave its variance 1.9 degrees of freedom, fewer than 2"
