@@ -170,7 +170,7 @@ def instance(name: str, pieces: list[Part], count: int) -> tuple[Verdict, float,
     best = min(theirs, key=lambda peer: theirs[peer])
     rule = f"at or below both peers, to {SLACK:g}"
     passed = bool(ours <= theirs[best] * (1 + SLACK))
-    verdict = Verdict(name, f"{theirs[best]:<12.8g} ({best})".ljust(23), f"{ours:.8g}", rule, passed, "peer")
+    verdict = Verdict(name, f"{theirs[best]:.8g} ({best})", f"{ours:.8g}", rule, passed, "peer")
     predicted, truth = np.concatenate(test, axis=1)
     score = 1 - ((predicted - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
     low = min(agree, key=lambda pair: int(pair.partition("/")[0]))

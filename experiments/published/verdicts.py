@@ -33,7 +33,7 @@ class Verdict:
     whose: str = "published"
 
     def line(self) -> str:
-        values = f"{self.whose} {self.published:<14} ours {self.ours:<14}"
+        values = f"{self.whose} {self.published:<18} ours {self.ours:<14}"
         return f"  {'pass' if self.passed else 'FAIL'}  {self.quantity:<{WIDTH}}  {values} {self.rule}"
 
 
