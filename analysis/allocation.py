@@ -38,7 +38,8 @@ class Cost:
         return Cost(float(np.exp(intercept)), gamma, 0.0 if misfit < 1e-9 else misfit)
 
     def tokens(self, n: np.ndarray | float, c: np.ndarray | float) -> np.ndarray:
-        return np.asarray(c, float) / (self.kappa * np.asarray(n, float) ** self.gamma)
+        with np.errstate(divide="ignore", over="ignore"):  # of replicates whose N* is at an end of the floats
+            return np.asarray(c, float) / (self.kappa * np.asarray(n, float) ** self.gamma)
 
 
 def split_terms(law: Law) -> tuple[str, str, str, str] | None:

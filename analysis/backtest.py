@@ -78,7 +78,8 @@ def run(
     predicted = fitted.predict(test).frame
     measured = test["L"].to_numpy(float)
     error = predicted["loss"].to_numpy() / measured - 1
-    inside = (predicted["new_low"].to_numpy() <= measured) & (measured <= predicted["new_high"].to_numpy())
+    low, high = (predicted[side].to_numpy() for side in ("new_low", "new_high"))
+    inside = ~(measured < low) & ~(measured > high)  # an end that is not identified is open
     columns = {
         "row": row_names(test),
         "label": test["label"].astype(str).tolist() if "label" in test.columns else row_names(test),
@@ -86,8 +87,8 @@ def run(
         "loss": measured.tolist(),
         "predicted": predicted["loss"].tolist(),
         "error": error.tolist(),
-        "low": predicted["new_low"].tolist(),
-        "high": predicted["new_high"].tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
         "inside": inside.tolist(),
     }
     runs = tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))

@@ -24,7 +24,6 @@ from analysis.laws import Law, require
 from analysis.request import SPACES
 from analysis.result import Fit
 from analysis.rows import prepare
-from analysis.solver import solve
 
 FOLDS = 10
 FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least
@@ -32,6 +31,7 @@ WHERE = {
     "near": "least error on held-out clusters (near)",
     "far": "least error on the held-out end (far)",
 }
+SAME = 1e-6  # of the least mean square error: laws nearer than that are one law in two forms
 FORMS = {"log": "{:.2%}", "raw": "{:.4g}", "log1p": "{:.4g}"}
 
 
@@ -59,7 +59,7 @@ class Comparison:
     def as_good(self) -> tuple[str, ...]:
         """Laws that the held-out runs cannot tell from the best one."""
         low = self.frame[f"{self.ranked}_low"]
-        return tuple(self.frame["law"][(low <= 0) | (self.frame["law"] == self.best)])
+        return tuple(self.frame["law"][(low <= SAME) | (self.frame["law"] == self.best)])
 
     def summary(self) -> str:
         form, frame = FORMS[self.space], self.frame
@@ -209,7 +209,7 @@ def _errors(
     for own, out in zip(weights, sets, strict=True):
         own[places[out]] = 0.0
     ends, *_ = solved(
-        problem, solve(problem), len(sets), lambda which: (problem.y, weights[which]), check=len(sets)
+        problem, found._solved, len(sets), lambda which: (problem.y, weights[which]), check=len(sets)
     )
     values = problem.values(problem.parameters(problem.shift(ends, 1.0)))[:, places]
     target = problem.target[places]

@@ -29,6 +29,7 @@ from analysis.errors import AnalysisError
 from analysis.estimated import Estimate
 from analysis.fitting import fit
 from analysis.isoflop import BIAS, Curve, budgets, minimum, split
+from analysis.laws import Law
 from analysis.regressions import Optima, assembled, centre_of, enough, lines
 from analysis.request import LEAST
 from analysis.rows import clustered, filled
@@ -99,7 +100,7 @@ def _of_parabola(curve: Curve) -> tuple[np.ndarray, str]:
 def _of_curve(curve: Curve) -> tuple[np.ndarray, str]:
     _, _, x, y, d = curve
     if len(x) < 3:
-        return np.empty(0), f"{len(x)} sizes; interpolation needs 3"
+        return np.empty(0), f"{len(x)} of the 3 sizes that interpolation needs"
     at = _least(x, y[None], d)[0]
     end = "smallest" if np.argmin(y) == 0 else "largest"
     return at, "" if np.isfinite(at[0]) else f"the {end} size is best"
@@ -181,7 +182,7 @@ def estimate(
 def _check(kind: str, bootstrap: Any, level: Any, noise: Any, curves: Any) -> None:
     problems = []
     if kind not in ESTIMATORS:
-        problems.append(f"estimator {kind!r} is unknown; choose one of {', '.join(ESTIMATORS)}")
+        problems.append(_unknown(kind))
     if (
         isinstance(bootstrap, bool)
         or not isinstance(bootstrap, int)
@@ -201,6 +202,17 @@ def _check(kind: str, bootstrap: Any, level: Any, noise: Any, curves: Any) -> No
         problems.append(f"curves with estimator {kind!r}: they go with 'envelope'; leave them out")
     if problems:
         raise AnalysisError(problems)
+
+
+def _unknown(kind: Any) -> str:
+    from analysis.catalogue import catalogue
+
+    name, own = (kind.name, "analysis.fit(law, table)") if isinstance(kind, Law) else (kind, None)
+    call = next((entry.call for entry in catalogue() if entry.name == name), own)
+    known = ", ".join(ESTIMATORS)
+    if call is None:
+        return f"estimator {name!r} is unknown; choose one of {known}"
+    return f"estimator {name!r} is not one of {known}; for it call {call}"
 
 
 def _bootstrapped(sampler: Sampler, index: np.ndarray, by: str, count: int, seed: int) -> Optima:

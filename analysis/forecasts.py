@@ -124,8 +124,12 @@ def identity(target: Mapping[str, Any], convention: str) -> dict[str, Any]:
     """run_id and label (None where unknown) and N, D, C of a run, in frozen digits. Raises AnalysisError."""
     size, per_token, _ = CONVENTIONS[convention]
     columns = {"N": size, "D": "tokens", "C": "flops"}
-    given = {k: v for k, v in target.items() if not pd.isna(v)}
-    found = {x: float(given.get(x, given.get(columns[x], np.nan))) for x in columns}
+    given = _given(target)
+    asked = {x: given.get(x, given.get(columns[x], np.nan)) for x in columns}
+    try:
+        found = {x: float(v) for x, v in asked.items()}
+    except (TypeError, ValueError):
+        raise AnalysisError(f"target: N, D, C = {list(asked.values())}: must be one number each") from None
     if per_token is not None:
         found["C"] = per_token * found["N"] * found["D"]
     missing = [f"{x} ({columns[x]})" for x in columns if np.isnan(found[x])]
@@ -134,6 +138,15 @@ def identity(target: Mapping[str, Any], convention: str) -> dict[str, Any]:
             f"target: {', '.join(missing)} is missing; a forecast says of what it is and how far it reaches"
         )
     return _rounded({name: given.get(name) for name in ("run_id", "label")} | found)
+
+
+def _given(target: Any) -> dict[str, Any]:
+    """What is known of a target. Raises AnalysisError."""
+    try:
+        return {k: v for k, v in dict(target).items() if not pd.isna(v)}
+    except (TypeError, ValueError):
+        example = "{'params': 1e9, 'tokens': 2e10, 'flops': 1.2e20}"
+        raise AnalysisError(f"target {target!r}: give one planned run, as {example}") from None
 
 
 def score(forecast: Forecast, loss: float) -> Score:
@@ -171,8 +184,9 @@ def freeze(
     flops (or N, D, C). ``offsets`` are values of E for the sensitivity (default: over its interval). Raises
     AnalysisError, also when the target is in the fitted set, or the fit's errors are not of log loss."""
     _log_only(fit.setup["space"] == "log", fit, "its residuals are not of log loss")
+    _recorded(fit)
     level = fit.level if level is None else level
-    given = {k: v for k, v in dict(target).items() if not pd.isna(v)}
+    given = _given(target)
     known = identity(target, fit.convention)
     if known["run_id"] is not None and known["run_id"] in fit.data["row"]:
         raise AnalysisError(f"target {known['run_id']!r} is in the fitted set; hold it out (role = holdout)")
@@ -208,6 +222,18 @@ def freeze(
         backtest=_rounded(_brief(backtest)) if backtest is not None and backtest.usable else None,
         extrapolation=_rounded(extrapolation),
     )  # fmt: skip
+
+
+def _recorded(fit: Fit) -> None:
+    """Raises AnalysisError where the fitted rows lack what a forecast says of them."""
+    columns = {"N": CONVENTIONS[fit.convention][0], "D": "tokens", "C": "flops"}
+    missing = [f"{column} ({x})" for x, column in columns.items() if x not in fit.data]
+    if missing:
+        raise AnalysisError(
+            f"forecast by {fit.law.name!r}: the fitted table lacks {', '.join(missing)}, in every row or in "
+            "some; a forecast keeps N, D and C of every run that it rests on. Add them "
+            "and fit again, or take Fit.predict, which keeps nothing"
+        )
 
 
 def _log_only(holds: bool, fit: Fit, reason: str) -> None:

@@ -223,7 +223,8 @@ def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[st
     found = dict(zip(free.tolist(), satterthwaite(problem, solution.u, cluster).tolist(), strict=True))
     law, number = problem.law, int(cluster.max()) + 1
     out: dict[str, Thin] = {}
-    few = {i: (f"{number} clusters leave its variance {d:.2g} degrees of freedom, fewer than {THIN:g}", LUCK)
+    few = {i: (f"{number} clusters leave its variance {np.floor(10 * d) / 10:g} degrees of freedom, "
+               f"fewer than {THIN:g}", LUCK)
            for i, d in found.items() if d < THIN}  # fmt: skip
     for g, row in enumerate(problem.position):
         place = dict(zip(law.names, row.tolist(), strict=True))

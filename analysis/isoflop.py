@@ -161,7 +161,7 @@ def minimum(budget: float, times: np.ndarray, x: np.ndarray, y: np.ndarray, d: n
     (c2, c1, c0), se = _parabola(x - centre, y) if len(x) > 2 else ((0.0, 0.0, float(y.mean())), None)
     best = -c1 / (2 * c2) if c2 > 0 else np.nan
     if len(x) < 3:
-        reason = f"{len(x)} sizes; a parabola needs 3"
+        reason = f"{len(x)} of the 3 sizes that a parabola needs"
     elif c2 <= 0:
         reason = "not convex"
     elif not (x[0] < best + centre < x[-1]) or int(np.argmin(y)) in (0, len(y) - 1):

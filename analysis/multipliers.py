@@ -15,7 +15,7 @@ from analysis.allocation import Cost, best_sizes, exponents
 from analysis.errors import AnalysisError
 from analysis.identify import DECADE, LONE
 from analysis.intervals import intervals
-from analysis.optima import plain
+from analysis.optima import framed, plain
 from analysis.prediction import FAR
 from analysis.result import Fit
 from analysis.text import count, number
@@ -62,6 +62,22 @@ class Multipliers:
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
         data["frame"] = plain(self.frame.astype(object).replace(np.inf, "inf"))
         return json.dumps({"schema": SCHEMA, **data}, indent=1, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> Multipliers:
+        """What ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
+        try:
+            data = json.loads(text)
+            if data.pop("schema") != SCHEMA:
+                raise AnalysisError(
+                    f"multipliers: field 'schema' must be {SCHEMA}; find them again with this version"
+                )
+            numbers = dict.fromkeys(("at", "loss", "multiplier", "low", "high"), float)  # of "inf" as well
+            data |= {"frame": framed(data["frame"]).astype(numbers), "notes": tuple(data["notes"])}
+            return Multipliers(**data)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            message = f"multipliers: not their JSON ({error}); write it with Multipliers.to_json"
+            raise AnalysisError(message) from error
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"

@@ -11,11 +11,13 @@ import pandas as pd
 
 from analysis.allocation import Cost
 from analysis.errors import AnalysisError
+from analysis.intervals import ANALYTIC
 from analysis.tables import CONVENTIONS
 
 if TYPE_CHECKING:
     from analysis.result import Fit
 
+WIDE = 1e3  # times a loss, N* or D*, or as little of it: an end of an interval further off says nothing
 FAR = 10.0  # times the largest compute in the table, beyond which a prediction says so
 
 
@@ -25,8 +27,8 @@ class Prediction:
     ``new_low, new_high`` (prediction: a new run, residual scale included) at ``level``; ``se_log``, the law's
     standard error (of log loss; of the loss where ``space`` is raw, of log(1 + loss) where it is log1p);
     ``extrapolation``, compute over the largest fitted (where C is unknown, the largest ratio of any input).
-    Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low, D_high``. ``notes`` say what
-    to beware of."""
+    Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low, D_high``. Of a loss, an end
+    of an interval that is not identified (``WIDE`` times off) is nan. ``notes`` say what to beware of."""
 
     frame: pd.DataFrame
     level: float
@@ -149,6 +151,26 @@ def extrapolation(fit: Fit, at: Mapping[str, np.ndarray]) -> np.ndarray:
         return at["C"] / max(fit.data["C"])
     ratios = [np.asarray(at[x]) / max(fit.data[x]) for x in fit.law.inputs if max(fit.data[x]) > 0]
     return np.max(ratios, axis=0) if ratios else np.full(len(next(iter(at.values()))), np.nan)
+
+
+def opened(fit: Fit, out: pd.DataFrame) -> tuple[str, ...]:
+    """Ends of intervals in ``out`` that are too far off to say anything become nan; a note where any did."""
+    if fit.unit is None or fit.setup["space"] != "log":
+        return ()
+    ends = {"loss": ("low", "high", "new_low", "new_high"), **{x: (f"{x}_low", f"{x}_high") for x in "ND"}}
+    lost = np.zeros(len(out), bool)
+    for x, sides in ends.items():
+        for side in (side for side in sides if side in out):
+            with np.errstate(all="ignore"):
+                far = np.abs(np.log(out[side].to_numpy() / out[x].to_numpy())) > np.log(WIDE)
+            out.loc[far, side] = np.nan
+            lost |= far
+    if not lost.any():
+        return ()
+    why = f"lies beyond {WIDE:g} times the value"
+    if fit.intervals["kind"] in (*ANALYTIC, "jackknife"):
+        why += f"; {fit.intervals['kind']} leaves a flat valley along a straight line, method 'auto' may not"
+    return (f"{int(lost.sum())} of {len(out)} rows: an end of an interval is not identified (nan): it {why}",)
 
 
 def warnings(fit: Fit, out: pd.DataFrame, plain: np.ndarray) -> tuple[str, ...]:

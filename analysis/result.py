@@ -24,6 +24,7 @@ from analysis.units import TOKEN
 
 if TYPE_CHECKING:
     from analysis.profile import Profile
+    from analysis.solver import Solution
 
 SCHEMA = 2
 CODES = ("ok", "partly_identified", "at_bound", "several_optima", "not_converged", "not_identified")
@@ -103,6 +104,13 @@ class Fit:
     def _point(self) -> np.ndarray:
         return self.problem.shift(self.problem.coordinates(self.solution), 1.0)[None]
 
+    @cached_property
+    def _solved(self) -> Solution:
+        """The optimum as the solver gives it, found again from ``solution``."""
+        from analysis.solver import solve
+
+        return solve(self.problem, start=self.problem.coordinates(self.solution)[None])
+
     @property
     def cov(self) -> pd.DataFrame:
         """Covariance of the parameters over the replicates, in their own units. Raises AnalysisError."""
@@ -162,9 +170,8 @@ class Fit:
         for side in ("low", "high", "new_low", "new_high"):
             out[side] -= added
         out["extrapolation"] = prediction.extrapolation(self, at)
-        return Prediction(
-            out, level, self.intervals["method"], self.setup["space"], prediction.warnings(self, out, plain)
-        )
+        notes = (*prediction.opened(self, out), *prediction.warnings(self, out, plain))
+        return Prediction(out, level, self.intervals["method"], self.setup["space"], notes)
 
     def _bounded(self, out: pd.DataFrame, point: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
         """Intervals of the law's ``point`` (m,) and ``draws`` (R, m) into ``out``: of logarithms where all
@@ -238,14 +245,13 @@ class Fit:
         """The objective over a free parameter, everything else solved again; ``simulations`` calibrate its
         threshold (0: the robust noise square). Raises AnalysisError."""
         from analysis.profile import profile
-        from analysis.solver import solve
 
         self._need("be profiled")
         at = list(self.problem.names).index(name) if name in self.problem.names else None
         if at is None or not self.problem.free[at]:
             raise AnalysisError(f"profile of {name!r}: choose a free parameter of {', '.join(self.solution)}")
         return profile(
-            self.problem, solve(self.problem), name, level=self.level if level is None else level,
+            self.problem, self._solved, name, level=self.level if level is None else level,
             cluster=np.array(self.data["cluster"]), simulations=simulations, seed=seed,
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from analysis.curvelaw import CurveLaw
 from analysis.errors import AnalysisError
 from analysis.intervals import intervals
 from analysis.laws import float64
-from analysis.optima import plain
+from analysis.optima import framed, plain
 from analysis.reading import numbers, some
 from analysis.result import Fit
 
@@ -107,6 +107,23 @@ class BestSchedule:
                 "compared": plain(self.compared), "others": {n: r.tolist() for n, r in self.others.items()},
                 "level": self.level, "notes": self.notes}  # fmt: skip
         return json.dumps({"schema": SCHEMA, **data}, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> BestSchedule:
+        """What ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
+        try:
+            data = json.loads(text)
+            if data.pop("schema") != SCHEMA:
+                raise AnalysisError(
+                    f"best schedule: field 'schema' must be {SCHEMA}; find it again with this version"
+                )
+            data["compared"] = framed(data["compared"]).set_axis(data.pop("names"))
+            data["rates"] = np.array(data["rates"], float)
+            data["others"] = {name: np.array(rates, float) for name, rates in data["others"].items()}
+            return BestSchedule(**data | {"notes": tuple(data["notes"])})
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            message = f"best schedule: not its JSON ({error}); write it with BestSchedule.to_json"
+            raise AnalysisError(message) from error
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"

@@ -68,7 +68,8 @@ def linear_start(problem: Problem, x: np.ndarray, y: np.ndarray, w: np.ndarray) 
         x[good[:, None], free] = _boxed(stacked[good], goal[good], low * largest[good], high * largest[good])
     # a zero leaves a logarithm without a gradient: begin a little above it
     least = np.where(problem.in_log[free], 1e-2 * np.abs(goal[good]).max(1, keepdims=True), -np.inf)
-    x[good[:, None], free] = np.maximum(x[good[:, None], free], least) / largest[good]
+    with np.errstate(over="ignore"):  # of a feature that is all but nothing: to the end of its domain
+        x[good[:, None], free] = np.maximum(x[good[:, None], free], least) / largest[good]
     return x
 
 

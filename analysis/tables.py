@@ -27,7 +27,6 @@ from analysis.checks import (
     finished,
     needed,
     positive,
-    row_names,  # noqa: F401  where others look for it
 )
 from analysis.columns import adopt, near
 from analysis.errors import AnalysisError

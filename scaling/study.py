@@ -357,8 +357,8 @@ def plot_law(
     """
     folder = _figures(source, out)
     fitted = fit_table(source, law, reading, **options)
-    own = folder if out else folder / quote(law if law in ESTIMATORS else find(law).name, safe=" ")
-    return fitted, draw_law(fitted, own, **(drawing or {}))
+    name = fitted.law.name if isinstance(fitted, Fit) else fitted.kind
+    return fitted, draw_law(fitted, folder if out else folder / quote(name, safe=" "), **(drawing or {}))
 
 
 def _figures(source: Path, out: Path | None) -> Path:

@@ -98,9 +98,7 @@ def _again(fit: Fit, method: str, count: int, seed: int) -> Any:
             ends = [np.nan if (e := getattr(p, side)) is None else e for p in bounds.values()]
             table[side] = np.where((table["verdict"] == "yes") | table[side].notna(), ends, np.nan)
         return table
-    from analysis.solver import solve
-
-    found = replicate(fit.problem, solve(fit.problem), np.array(fit.data["cluster"]), "cluster",
+    found = replicate(fit.problem, fit._solved, np.array(fit.data["cluster"]), "cluster",
                       method=method, count=count, seed=seed)  # fmt: skip
     draws, kept = tuple(map(tuple, found.u.tolist())), fit.intervals | {"degrees": found.degrees}
     again = replace(fit, replicates=draws, intervals=kept)

@@ -43,7 +43,7 @@ def _backtest(axes: Axes, test: BackTest) -> None:
         label=f"prediction, {test.level:.0%} interval",
     )  # fmt: skip
     log_x(axes, n, count, pad=0.1)
-    reach = 1.35 * max(np.abs(low).max(), np.abs(high).max())
+    reach = 1.35 * np.nanmax(np.abs([error, low, high]))
     axes.set_ylim(-reach, reach)
     axes.yaxis.set_major_locator(MaxNLocator(7))
     axes.set(xlabel=NAMES[test.convention][0], ylabel="Predicted / measured − 1 (%)")

@@ -17,22 +17,24 @@ from scipy.special import huber
 from analysis import AnalysisError, Fit
 
 FOLDER = "SCALING_PUBLISHED_DATA"
+WIDTH = 46  # of a quantity in print
 SLACK = 1e-6  # relative: an objective this near to the best known one is as good
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One line. ``rule``: the criterion that decides ``passed``."""
+    """One line. ``rule``: the criterion that decides ``passed``; ``whose``: the value ours stands beside."""
 
     quantity: str
     published: str
     ours: str
     rule: str
     passed: bool
+    whose: str = "published"
 
-    def line(self, width: int) -> str:
-        values = f"published {self.published:<14} ours {self.ours:<14}"
-        return f"  {'pass' if self.passed else 'FAIL'}  {self.quantity:<{width}}  {values} {self.rule}"
+    def line(self) -> str:
+        values = f"{self.whose} {self.published:<18} ours {self.ours:<14}"
+        return f"  {'pass' if self.passed else 'FAIL'}  {self.quantity:<{WIDTH}}  {values} {self.rule}"
 
 
 # From the folder of a data set: verdicts, and notes as plain text.
@@ -92,14 +94,18 @@ def run(name: str, script: Script) -> None:
             parser.error(why)
         print(f"{name}: skipped, {why}; docs/published.md says where the data comes from")
         return
+    lines = []
     try:
-        lines = list(script(Path(folder) / name))
+        for line in script(Path(folder) / name):  # told as it comes: some scripts take minutes
+            if not asked.json:
+                print(told(line) if lines else f"{name}\n{told(line)}", flush=True)
+            lines.append(line)
     except (AnalysisError, OSError) as error:
         sys.exit(f"{name}: {error}")
-    found = [x for x in lines if isinstance(x, Verdict)]
-    width = max(len(x.quantity) for x in found)
     if asked.json:
         print(json.dumps({name: [x if isinstance(x, str) else asdict(x) for x in lines]}, indent=1))
-    else:
-        print(name, *(f"        {x}" if isinstance(x, str) else x.line(width) for x in lines), sep="\n")
-    sys.exit(not all(x.passed for x in found))
+    sys.exit(not all(x.passed for x in lines if isinstance(x, Verdict)))
+
+
+def told(line: Verdict | str) -> str:
+    return f"        {line}" if isinstance(line, str) else line.line()

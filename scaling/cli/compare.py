@@ -7,29 +7,30 @@ from typing import Annotated
 import typer
 
 from scaling.cli import fits, say
-from scaling.cli.options import Columns, Json, Table, Units
+from scaling.cli import options as option
 from scaling.errors import Problem, UserError
 
 
 def compare(
-    table: Table,
+    context: typer.Context,
+    table: option.Table,
     law: Annotated[
         list[str] | None,
         typer.Option(metavar="LAW", help="a law that `scaling laws` lists, or file.py:NAME; twice or more"),
     ] = None,
-    where: fits.Where = None,
-    after: fits.After = None,
-    run: fits.Run = None,
-    convention: Annotated[str, typer.Option(help="which N and C: total, body, 6nd, kaplan")] = "total",
-    objective: Annotated[str, typer.Option(help="huber, log-ls, raw-ls or log1p-ls, as of `fit`")] = "huber",
-    delta: Annotated[float | None, typer.Option(help="Huber's delta; left out: from the residuals")] = None,
-    target: Annotated[str, typer.Option(help="the column to fit")] = "loss",
-    cluster: Annotated[str | None, typer.Option(help="a column of what shares noise")] = None,
+    where: option.Where = None,
+    after: option.After = None,
+    run: option.Run = None,
+    convention: option.Convention = "total",
+    objective: option.Objective = "huber",
+    delta: option.Delta = None,
+    target: option.Target = "loss",
+    cluster: option.Cluster = None,
     folds: Annotated[int, typer.Option(help="groups of clusters that are left out in turn")] = 10,
-    level: Annotated[float, typer.Option(help="of intervals")] = 0.9,
-    column: Columns = None,
-    unit: Units = None,
-    as_json: Json = False,
+    level: option.Level = 0.9,
+    column: option.Columns = None,
+    unit: option.Units = None,
+    as_json: option.Json = False,
 ) -> None:
     """Compare laws on runs that they were not fitted to."""
     from scaling.study import compare_table
@@ -40,7 +41,7 @@ def compare(
     found = compare_table(
         table,
         law,
-        {"where": where, "after": after, "run": run, **fits.reading(column, unit)},
+        fits.loading(where, after, run, column, unit),
         convention=convention,
         objective=objective,
         delta=delta,
@@ -53,4 +54,5 @@ def compare(
         print(found.to_json())
         return
     print(found.summary())
-    say.next_command("fit", table, "--law", law[list(found.fits).index(found.best)])
+    best = law[list(found.fits).index(found.best)]
+    say.next_command("fit", table, "--law", best, *option.typed(context, "law", "folds"))

@@ -10,28 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from scaling.cli import options as option
 from scaling.cli import say
-from scaling.cli.options import Columns, Json, Table, Units
 from scaling.errors import Problem, UserError
 
-Where = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILTER",
-        help="rows to take, such as 'seed == 0 and loss < 3.2'; 'flops >= 1e18' drops the smallest C",
-    ),
-]
-After = Annotated[
-    float | None,
-    typer.Option(
-        metavar="FRACTION", help="drop checkpoints before this fraction of their run (warmup); needs --run"
-    ),
-]
-Run = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="a table of checkpoints: the column that names their run")
-]
 NAMED = "target|weights|groups|cluster|after|run|delta|where|bootstrap|level"  # options as messages name them
-# said of the law, objective and intervals of a fit
 Law = Annotated[
     str,
     typer.Option(
@@ -50,17 +33,17 @@ Method = Annotated[str, typer.Option(metavar="METHOD", help=METHOD_HELP)]
 def import_(
     source: Annotated[Path, typer.Argument(help="any CSV, parquet or jsonl file with one row a run")],
     out: Annotated[Path, typer.Argument(help="the CSV to write, with our column names and plain units")],
-    where: Where = None,
-    after: After = None,
-    run: Run = None,
-    column: Columns = None,
-    unit: Units = None,
-    as_json: Json = False,
+    where: option.Where = None,
+    after: option.After = None,
+    run: option.Run = None,
+    column: option.Columns = None,
+    unit: option.Units = None,
+    as_json: option.Json = False,
 ) -> None:
     """Make a runs table of a table found in the wild."""
     from scaling.study import import_table
 
-    notes = import_table(source, out, where=where, after=after, run=run, **reading(column, unit))
+    notes = import_table(source, out, **loading(where, after, run, column, unit))
     if as_json:
         return say.data({"table": str(out), "notes": list(notes)})
     print("\n".join([*notes, str(out)]))
@@ -69,40 +52,27 @@ def import_(
 
 
 def fit(
-    table: Table,
+    context: typer.Context,
+    table: option.Table,
     law: Law = "chinchilla",
-    where: Where = None,
-    after: After = None,
-    run: Run = None,
-    convention: Annotated[str, typer.Option(help="which N and C: total, body, 6nd, kaplan")] = "total",
-    objective: Annotated[
-        str,
-        typer.Option(
-            help="huber, log-ls (least squares of log residuals), raw-ls (of L), log1p-ls (of log(1 + L))"
-        ),
-    ] = "huber",
-    delta: Annotated[float | None, typer.Option(help="Huber's delta; left out: from the residuals")] = None,
+    where: option.Where = None,
+    after: option.After = None,
+    run: option.Run = None,
+    convention: option.Convention = "total",
+    objective: option.Objective = "huber",
+    delta: option.Delta = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="replicates for intervals")] = 500,
     method: Method = "auto",
-    level: Annotated[float, typer.Option(help="of intervals")] = 0.9,
-    fixed: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="hold a parameter; may be repeated")
-    ] = None,
-    bounds: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=LOW:HIGH", help="narrow a domain; may be repeated")
-    ] = None,
-    target: Annotated[str, typer.Option(help="the column to fit")] = "loss",
-    weights: Annotated[str | None, typer.Option(help="a column of weights; left out: none")] = None,
-    groups: Annotated[
-        str | None, typer.Option(help="a column of data sets that share exponents, fitted together")
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(help="a column of what shares noise; left out: trunk, else seed and size"),
-    ] = None,
-    column: Columns = None,
-    unit: Units = None,
-    as_json: Json = False,
+    level: option.Level = 0.9,
+    fixed: option.Fixed = None,
+    bounds: option.Bounds = None,
+    target: option.Target = "loss",
+    weights: option.Weights = None,
+    groups: option.Groups = None,
+    cluster: option.Cluster = None,
+    column: option.Columns = None,
+    unit: option.Units = None,
+    as_json: option.Json = False,
 ) -> None:
     """Fit a law to a runs table."""
     from scaling.study import fit_table
@@ -110,7 +80,7 @@ def fit(
     fitted = fit_table(
         table,
         law,
-        {"where": where, "after": after, "run": run, **reading(column, unit)},
+        loading(where, after, run, column, unit),
         convention=convention,
         objective=objective,
         delta=delta,
@@ -128,8 +98,8 @@ def fit(
         print(fitted.to_json())
         return
     print(fitted.summary())
-    if law == "chinchilla" and target == "loss" and not (where or after or column or unit or groups):
-        say.next_command("plot", table)
+    more = option.typed(context, "law", "bootstrap", "method")
+    say.next_command("plot", table, *(("--law", law, *more) if more or law != "chinchilla" else ()))
 
 
 def pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, str]:
@@ -190,6 +160,17 @@ def reading(columns: Sequence[str] | None, units: Sequence[str] | None) -> dict[
         "columns": {ours: None if theirs == "none" else theirs for ours, theirs in named.items()} or None,
         "units": pairs(units, "--unit", "--unit params=M") or None,
     }
+
+
+def loading(
+    where: str | None,
+    after: float | None,
+    run: str | None,
+    columns: Sequence[str] | None,
+    units: Sequence[str] | None,
+) -> dict[str, Any]:
+    """Arguments of ``analysis.load``: which rows to take, and those of :func:`reading`."""
+    return {"where": where, "after": after, "run": run, **reading(columns, units)}
 
 
 def as_options(message: str) -> str:

@@ -52,7 +52,7 @@ def laws(
             print(*(f"    {text}" for text in (entry.source, entry.assumptions) if text), sep="\n")
         print()
     print(*(f"note: {text}" for text in notes), sep="\n", end="\n" if notes else "")
-    fed = [entry.name for entry in entries if entry.kind == "law" and not lacks.get(entry.name, ())]
-    if table is not None and fed:
-        say.next_command("fit", table, "--law", fed[0])
+    if table is not None:  # where none is fed, fit says which option names the missing columns
+        names = [entry.name for entry in entries if entry.kind == "law"]
+        say.next_command("fit", table, "--law", min(names, key=lambda name: len(lacks[name])))
     return None

@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from scaling.cli import fits, say
-from scaling.cli.fits import After, Run, Where
-from scaling.cli.options import Columns, Json, Table, Units
+from scaling.cli import options as option
 from scaling.errors import Problem, UserError
 
 
 def plot(
-    table: Table,
+    table: option.Table,
     law: Annotated[
         str | None,
         typer.Option(help="fit this law, a name or file.py:NAME, and draw it; left out: the whole study"),
@@ -28,45 +27,48 @@ def plot(
     method: Annotated[
         list[str] | None, typer.Option(help="of intervals, beside the default; may be repeated")
     ] = None,
-    where: Where = None,
-    after: After = None,
-    run: Run = None,
-    column: Columns = None,
-    unit: Units = None,
-    convention: Annotated[str | None, typer.Option(help="as of fit")] = None,
-    objective: Annotated[str | None, typer.Option(help="as of fit")] = None,
-    delta: Annotated[float | None, typer.Option(help="as of fit")] = None,
-    level: Annotated[float | None, typer.Option(help="as of fit")] = None,
-    fixed: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="as of fit")] = None,
-    bounds: Annotated[list[str] | None, typer.Option(metavar="NAME=LOW:HIGH", help="as of fit")] = None,
-    target: Annotated[str | None, typer.Option(help="as of fit")] = None,
-    weights: Annotated[str | None, typer.Option(help="as of fit")] = None,
-    groups: Annotated[str | None, typer.Option(help="as of fit")] = None,
-    cluster: Annotated[str | None, typer.Option(help="as of fit")] = None,
+    where: option.Where = None,
+    after: option.After = None,
+    run: option.Run = None,
+    column: option.Columns = None,
+    unit: option.Units = None,
+    convention: option.Convention = None,
+    objective: option.Objective = None,
+    delta: option.Delta = None,
+    level: option.Level = None,
+    fixed: option.Fixed = None,
+    bounds: option.Bounds = None,
+    target: option.Target = None,
+    weights: option.Weights = None,
+    groups: option.Groups = None,
+    cluster: option.Cluster = None,
     out: Annotated[
         Path | None, typer.Option(help="folder of the figures; left out: beside the table")
     ] = None,
-    as_json: Json = False,
+    as_json: option.Json = False,
 ) -> None:
-    """Draw every figure that a table can feed, or a law with its residuals, intervals and profiles."""
+    """Draw every figure that a table can feed, or a law with its residuals, intervals and profiles.
+
+    Options of the law's fit that are left out are those of `scaling fit`.
+    """
     from scaling.study import plot_law, plot_table
 
     taken = {"where": where, "after": after, "run": run, "column": column, "unit": unit}
     options = {"convention": convention, "objective": objective, "delta": delta, "level": level,
                "fixed": fixed, "bounds": bounds, "target": target, "weights": weights, "groups": groups,
                "cluster": cluster}  # fmt: skip
-    reading = {"where": where, "after": after, "run": run, **fits.reading(column, unit)}
+    reading = fits.loading(where, after, run, column, unit)
     if law is None:
         refuse({"x": x, "by": by, "profile": profile, "method": method, **options})
         drawn = plot_table(table, out, reading)
-        more, told = ["--law", "chinchilla", *spelt(taken)], {}
+        more, told = ["--law", "chinchilla", *option.spelt(taken)], {}
     else:
         asked = {key: value for key, value in options.items() if value is not None}
         asked |= {"fixed": fits.fixed_values(fixed), "bounds": fits.bound_values(bounds)}
         drawing = {"x": x, "by": by, "profiles": profile or (), "methods": method or ()}
         fitted, drawn = plot_law(table, law, out, reading, drawing=drawing, **asked)
         told = {"law": law, "status": fitted.status}
-        more = ["--law", law, *spelt({**taken, **options}), *unclear(fitted, profile)]
+        more = ["--law", law, *option.spelt({**taken, **options}), *unclear(fitted, profile)]
     if as_json:
         return say.data({**told, "figures": list(map(str, drawn.paths)), "skipped": drawn.skipped})
     print("\n".join([*map(str, drawn.paths), *not_drawn(drawn.skipped)]))
@@ -75,22 +77,13 @@ def plot(
     return None
 
 
-def spelt(options: Mapping[str, Any]) -> list[str]:
-    """Options as they were typed; those left out are None."""
-    given = {key: value if isinstance(value, list) else [value] for key, value in options.items()}
-    pairs = [
-        (f"--{key}", str(value)) for key, values in given.items() for value in values if value is not None
-    ]
-    return [part for pair in pairs for part in pair]
-
-
 def refuse(options: Mapping[str, Any]) -> None:
     """Options of a law, where none is asked for.
 
     Raises:
         UserError: any is given.
     """
-    given = spelt(options)[::2]
+    given = option.spelt(options)[::2]
     if given:
         hint = "say which, such as --law chinchilla"
         raise UserError(*(Problem(f"{name}: belongs to a law", hint=hint) for name in dict.fromkeys(given)))

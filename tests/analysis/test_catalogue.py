@@ -4,7 +4,7 @@ import re
 import pandas as pd
 import pytest
 
-from analysis import CURVE_LAWS, LAWS, AnalysisError, compare, estimators, fit
+from analysis import CURVE_LAWS, LAWS, AnalysisError, Law, compare, estimators, fit
 from analysis.catalogue import ESTIMATORS, Entry, catalogue, feeds
 from analysis.laws import find
 from analysis.rows import prepare
@@ -37,6 +37,21 @@ def test_a_law_can_be_fed_by_exactly_the_columns_it_is_said_to_need():
 def test_what_is_no_law_of_runs_says_what_it_is(entry):
     with pytest.raises(AnalysisError, match=f"'{entry.name}' is an? .*from Python: {re.escape(entry.call)}"):
         find(entry.name)
+
+
+@pytest.mark.parametrize(
+    "entry", [e for e in catalogue() if e.name not in estimators.ESTIMATORS], ids=lambda e: e.name
+)
+def test_what_is_no_estimator_of_sizes_says_what_to_call(entry):
+    with pytest.raises(
+        AnalysisError, match=f"'{entry.name}' is not one of .*; for it call {re.escape(entry.call)}"
+    ):
+        estimators.estimate(entry.name, pd.DataFrame())
+    own = Law("mine", {"E": {}})
+    with pytest.raises(
+        AnalysisError, match=r"'mine' is not one of .*; for it call analysis.fit\(law, table\)"
+    ):
+        estimators.estimate(own, pd.DataFrame())  # pyright: ignore[reportArgumentType]
 
 
 def test_objects_that_are_no_laws_are_refused():

@@ -1,5 +1,6 @@
 """Laws against one another on runs that they were not fitted to."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -35,6 +36,9 @@ def test_the_law_that_made_the_table_wins_beyond_it(table):
     assert f"   {ratio:.2f}x [" in found.summary()  # rms errors, as the columns before
     assert comparison._ratio(-1.0) == "0x" and comparison._ratio(0.44) == "1.20x"
     assert json.loads(found.to_json())["laws"][0]["law"] == "chinchilla"
+    assert found.as_good == ("chinchilla",)
+    same = found.frame.assign(far_low=[0, 1e-8, 1.0])  # as of one law in two forms
+    assert len(dataclasses.replace(found, frame=same).as_good) == 2
 
 
 def test_errors_are_those_of_fits_without_the_held_out_runs(table):

@@ -202,3 +202,18 @@ def test_the_best_schedule_is_no_worse_than_a_usual_one_that_no_knots_reach(monk
     again = json.loads(best.to_json())
     assert again["rates"] == best.rates.tolist() and again["names"] == list(best.compared.index)
     assert best._repr_html_().startswith("<pre>final loss")
+
+
+def test_a_schedule_comes_back_from_its_json():
+    compared = pd.DataFrame({"loss": [2.0, 2.1], "low": [1.9, np.nan]}, index=["best", "cosine"])
+    best = schedules.BestSchedule(
+        np.array([0.1, 0.05]), compared, {"cosine": np.array([0.1, 0.0])}, 0.9, ("n",)
+    )
+    text = best.to_json()
+    again = schedules.BestSchedule.from_json(text)
+    pd.testing.assert_frame_equal(again.compared, compared)
+    assert again.to_json() == text and str(again) == str(best) and again.rates.tolist() == [0.1, 0.05]
+    assert again.others["cosine"].tolist() == [0.1, 0.0] and again.notes == ("n",)
+    for broken in ("[]", "{", text.replace('"schema": 1', '"schema": 0'), text.replace('"rates"', '"rate"')):
+        with pytest.raises(AnalysisError, match="best schedule"):
+            schedules.BestSchedule.from_json(broken)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import AnalysisError, Fit, Law, fit
+from analysis import AnalysisError, Fit, Law, comparison, fit, solver
 
 
 def grid(law, seed=0, noise=0.0):
@@ -270,3 +270,22 @@ def test_a_prediction_below_zero_has_intervals_of_the_loss_itself():
     sd = np.linalg.norm(plain.problem.target - fitted) / np.sqrt(10)
     reach = stats.t.ppf(0.95, log1p.intervals["degrees"]) * sd
     assert found["new_high"] - found["loss"] == pytest.approx(reach, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("offset", "bounds", "zero", "bound"),
+    [(-0.05, {}, ("E",), ()), (1.8, {"alpha": (0.4, 1.0)}, (), ("alpha",))],
+    ids=["a coefficient at 0", "an exponent at its bound"],
+)
+def test_a_fit_finds_its_optimum_again_without_a_search(monkeypatch, offset, bounds, zero, bound):
+    table = grid(lambda n, d: chinchilla(n, d) - 1.8 + offset, noise=0.01)
+    fitted = fit("chinchilla", table, bootstrap=0, bounds=bounds)
+    text, searched = fitted.to_json(), solver.solve(fitted.problem)
+    monkeypatch.setattr(solver, "starts", lambda *_: pytest.fail("searched again"))
+    found = fitted._solved
+    assert (found.zero, found.bound, found.converged) == (zero, bound, True)
+    assert found.value == pytest.approx(searched.value, rel=1e-12)
+    assert found.u == pytest.approx(searched.u, rel=1e-6)
+    fitted.profile("beta", simulations=0)
+    comparison._errors(fitted, np.arange(30), np.arange(30) % 3, None, "log")
+    assert fitted.to_json() == text and Fit.from_json(text) == fitted

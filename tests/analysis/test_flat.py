@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from analysis import AnalysisError, Law, fit
+from analysis import AnalysisError, Law, backtest, fit, identify, prediction
+from analysis.figures import outcome
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +107,33 @@ def test_noise_alone_is_no_law():
         assert any(x in found.status["message"] for x in ("a constant fits as well", "does not fall"))
     weak = fit("power-offset-params", table.assign(loss=loss * (n / 1e8) ** -0.02), bootstrap=0)
     assert weak.usable
+
+
+def test_an_end_of_an_interval_that_says_nothing_is_not_printed():
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 3e7, 4), np.geomspace(1e9, 3e9, 4)))
+    noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(16))
+    loss = (1.8 + 400 / n**0.34 + 400 / d**0.28) * noise
+    found = fit("chinchilla", pd.DataFrame({"params": n, "tokens": d, "loss": loss}), bootstrap=0)
+    best = found.optimal([1e17, 1e24])
+    ends = np.log(best[["N_low", "N_high", "D_low", "D_high"]].to_numpy() / best[list("NNDD")].to_numpy())
+    assert np.isnan(ends).any() and np.nanmax(np.abs(ends)) <= np.log(1e3)
+    assert best["N_high"].notna().tolist() == [True, False] and best["high"].notna().all()
+    assert any("2 of 2 rows" in note and "cr2 leaves a flat valley" in note for note in best.attrs["notes"])
+    plain = found.predict(N=2e7, D=2e9)  # amid the runs
+    assert plain.frame.notna().to_numpy().all() and not any("not identified" in note for note in plain.notes)
+
+
+def test_a_back_test_takes_what_is_not_identified_for_open(study, monkeypatch):
+    monkeypatch.setattr(prediction, "WIDE", 1.0001)
+    found = backtest.run("chinchilla", study, bootstrap=0)
+    assert found.inside == 1.0 and all(np.isnan([run["low"], run["high"]]).all() for run in found.runs)
+    axes = Figure().add_subplot()
+    outcome._backtest(axes, found)
+    assert axes.get_ylim()[1] == pytest.approx(135 * max(abs(run["error"]) for run in found.runs))
+
+
+def test_degrees_of_freedom_below_a_bound_are_not_rounded_up_to_it(proportional, monkeypatch):
+    found = fit("tied", proportional, bootstrap=0)
+    monkeypatch.setattr(identify, "satterthwaite", lambda *_: np.full(4, 1.96))
+    reasons = identify.thinly(found.problem, found._solved, np.arange(15) % 4)
+    assert reasons["E"][0] == "4 clusters leave its variance 1.9 degrees of freedom, fewer than 2"

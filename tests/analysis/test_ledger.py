@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -159,6 +161,31 @@ def test_errors_that_are_not_of_log_loss_are_refused(study):
     below = tuple((-1e4, -1e4, -1e4, *u[3:]) for u in found.replicates)  # all coefficients 0: no logarithm
     with pytest.raises(AnalysisError, match="at or below 0"):
         forecasts.freeze(dataclasses.replace(found, replicates=below), target, offsets=[])
+
+
+@pytest.mark.parametrize(
+    ("law", "columns", "lacks"),
+    [
+        ("power-params", ["params"], "lacks tokens (D), flops (C)"),
+        ("power", ["flops"], "lacks params (N), tokens (D)"),
+        ("power", ["flops", "params", "tokens"], "lacks params (N), in every row or in some"),
+    ],
+    ids=["N alone", "C alone", "an empty cell"],
+)
+def test_a_forecast_needs_what_it_keeps_of_the_fitted_runs(study, law, columns, lacks):
+    table = study[["run_id", "label", "role", "loss", *columns]].copy()
+    if "tokens" in columns:
+        table.loc[2, "params"] = np.nan
+    found, target = fit(law, table, bootstrap=0), {"N": 1e5, "D": 1e7, "C": 1e13}
+    with pytest.raises(AnalysisError, match=f"'{law}': .*{re.escape(lacks)}.*Add them and fit again"):
+        forecasts.freeze(found, target, offsets=[])
+
+
+@pytest.mark.parametrize("target", [None, {"N": [1e5, 1e6], "D": 1e7, "C": 1e13}, {"N": "x", "D": 1, "C": 1}])
+def test_a_target_is_one_run(study, target):
+    found = fit("power", study, bootstrap=0)
+    with pytest.raises(AnalysisError, match=r"target.*(give one planned run|must be one number each)"):
+        forecasts.freeze(found, target, offsets=[])
 
 
 def test_sensitivity_solves_the_problem_that_was_fitted(study):

@@ -8,6 +8,7 @@ import pytest
 
 import analysis
 from analysis import AnalysisError, Law, figures, multiplier
+from analysis.multipliers import Multipliers
 
 SIZE, DATA = 1.3, 1.6  # the second group needs so many times the parameters and the tokens
 
@@ -64,6 +65,12 @@ def test_a_group_that_ends_above_the_loss_never_reaches_it(noisy):
     assert far["verdict"] == "one_sided" and far["multiplier"] == np.inf and np.isnan(far["high"])
     assert not found.constant and any("never reaches the loss at C = 1e+26" in note for note in found.notes)
     assert "never reached in" in far["reason"] and f"> {far['low']:.3g}" in str(found)
+    again, text = Multipliers.from_json(found.to_json()), found.to_json()
+    pd.testing.assert_frame_equal(again.frame, found.frame)
+    assert again.to_json() == text and again.notes == found.notes and str(again) == str(found)
+    for broken in ("[]", "{", text.replace('"schema": 1', '"schema": 0'), text.replace('"low"', '"lo"')):
+        with pytest.raises(AnalysisError, match="multipliers"):
+            Multipliers.from_json(broken)
     axes = figures.multipliers(found).axes[0]
     assert [line.get_marker() for line in axes.lines if line.get_marker() in ("<", ">")] == [">"]
     assert [text.get_text()[0] for text in axes.texts][1] == ">"

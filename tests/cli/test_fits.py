@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -163,6 +164,9 @@ def test_laws_lists_what_there_is_and_what_a_table_can_feed(tmp_path):
     entry = next(entry for entry in found["laws"] if entry["name"] == "power-tokens")
     assert entry["fed"] and entry["needs"] == ["tokens", "loss"] and entry["lacks"] == []
     assert call("laws", tmp_path / "none.csv").returncode == 2
+    pd.DataFrame({"params": [1e9], "final": [3.0]}).to_csv(tmp_path / "t.csv", index=False)
+    text = call("laws", tmp_path / "t.csv").stdout  # feeds none: the law that lacks least
+    assert text.endswith(f"next: scaling fit {tmp_path / 't.csv'} --law power-params\n")
 
 
 def test_an_unknown_law_is_refused_with_the_nearest(tmp_path):
@@ -184,3 +188,20 @@ def test_laws_are_compared_on_runs_they_have_not_seen(tmp_path):
     assert shown["best"] == "tied" and [row["law"] for row in shown["laws"]] == ["tied", "power"]
     refused = call("compare", table, "--law", "power")
     assert refused.returncode == 2 and "--law: 1 given, a comparison needs two or more" in refused.stderr
+
+
+def test_the_next_command_has_the_options_that_were_typed(tmp_path):
+    table = str(tmp_path / "t.csv")
+    d = np.geomspace(1e8, 1e11, 8)
+    noise = np.exp(0.002 * np.array([1, -1, 2, 0, -2, 1, -1, 0]))
+    pd.DataFrame({"D": d, "y": (1 + 400 / d**0.3) * noise, "fold": 1.0}).to_csv(table, index=False)
+    typed = ["--where", "y > 0", "--target", "y", "--column", "tokens=D"]
+    laws = ["--law", "power-tokens", "--law", "power-offset-tokens"]
+    done = call("compare", table, *laws, *typed, "--folds", "4")
+    best = "power-offset-tokens"
+    asked = shlex.split(done.stdout.splitlines()[-1].removeprefix("next: scaling "))
+    assert asked == ["fit", table, "--law", best, *typed]
+    done = call(*asked, "--bootstrap", "0", "--level", "0.8")
+    asked = shlex.split(done.stdout.splitlines()[-1].removeprefix("next: scaling "))
+    assert asked[:4] == ["plot", table, "--law", best]
+    assert sorted(asked[4:]) == sorted([*typed, "--level", "0.8"])

@@ -32,6 +32,19 @@ def test_a_law_is_fitted_and_drawn(table):
     assert again == ["fit", *map(str, asked[1:4]), "--where", "W", "--column", "params=N", "--fixed", "E=2"]
 
 
+def test_the_file_of_a_law_is_run_once(table):
+    file, log = table.parent / "mine.py", table.parent / "log"
+    file.write_text(f"""
+from analysis import Law
+with open({str(log)!r}, "a") as log:
+    log.write("run ")
+MINE = Law("mine", {{"E": {{}}, "A": {{"D": "alpha"}}}})
+""")
+    done = call("plot", table, "--law", f"{file}:MINE")
+    assert done.returncode == 0 and log.read_text() == "run "
+    assert (table.parent / "figures" / "mine" / "law.png").is_file()
+
+
 def test_an_estimator_draws_its_optima(tmp_path):
     asked = ("plot", REFERENCE, "--law", "hull", "--out", tmp_path)
     done = call(*asked)

@@ -33,6 +33,6 @@ def failed() -> Callable[[Iterable[object]], tuple[int, list[str]]]:
 
     def told(lines: Iterable[object]) -> tuple[int, list[str]]:
         found = [x for x in lines if not isinstance(x, str)]
-        return len(found), [x.line(40) for x in found if not x.passed]
+        return len(found), [x.line() for x in found if not x.passed]
 
     return told

@@ -76,7 +76,7 @@ def test_a_worse_optimum_than_the_best_known_fails(script):
     assert value == pytest.approx(found.objective["value"], rel=1e-9)
     for best_known, passed in ((value, True), (value * (1 - 1e-5), False)):
         verdict, gain, *_ = verdicts.as_good("objective", found, truth, best_known, flops=1e20)
-        assert verdict.passed is passed and verdict.line(9).startswith("  pass" if passed else "  FAIL")
+        assert verdict.passed is passed and verdict.line().startswith("  pass" if passed else "  FAIL")
         assert gain.startswith(f"{1 - value / verdicts.objective(found, truth):.1e} below")
     size = verdicts.best_size(found.solution, 1e20)
     assert size == pytest.approx(found.optimal(1e20)["N"].iloc[0], rel=1e-6)
