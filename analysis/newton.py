@@ -17,6 +17,7 @@ FIRST = 14  # steps of all blocks before stragglers are gathered
 EXACT = 1e-13  # relative decrease promised by the last step of a solved problem
 NEAR = 1e-8  # of one that exact derivatives finish
 TRUSTED = 1e-6  # of one that is not looked at again; noise alone, of n rows, would promise 1 / n
+MOST = 0.95  # of the way to a bound
 FACES = 8  # of the box that a step is taken along, one after another
 SMALL = 1e-9  # damping of starts near solutions
 
@@ -37,13 +38,15 @@ def minimise(
 
     ``draw`` gives the responses and weights of some replicates, made only when their turn comes; left out,
     they are the problem's own. ``steps``: stragglers creep along a curved valley (E against A, alpha). A
-    formula's way goes by Gauss-Newton steps; not ``exact``, it ends with them. ``near``: starts lie beside
+    formula's way goes by Gauss-Newton steps; not ``exact``, it ends with them, and every second problem keeps
+    off the faces of the box: some are traps on the way, and some are the way. ``near``: starts lie beside
     solutions of smooth objectives, with many rows; the last small step is not looked at again.
     """
     model = problem.model
     if model.coarse is None:
         return _all(problem, model, start, draw, steps, EXACT, near)
-    ends = _all(problem, model.coarse, start, draw, steps, NEAR if exact else EXACT)
+    inside = None if exact else np.arange(len(start)) % 2 > 0
+    ends = _all(problem, model.coarse, start, draw, steps, NEAR if exact else EXACT, inside=inside)
     return _all(problem, model, ends[0], draw, steps, EXACT, near) if exact and steps else ends
 
 
@@ -55,6 +58,7 @@ def _all(
     steps: int,
     enough: float,
     near: bool = False,
+    inside: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     size = max(1, BLOCK // len(problem.target))
     u, value = np.array(start, float), np.full(len(start), np.inf)
@@ -66,7 +70,13 @@ def _all(
             which = todo[i : i + size]
             y, w = (problem.y, problem.w) if draw is None else draw(which)
             u[which], value[which], done[which] = _newton(
-                problem, model, (u[which], y, w), most, enough, near
+                problem,
+                model,
+                (u[which], y, w),
+                most,
+                enough,
+                near,
+                None if inside is None else inside[which],
             )
         todo = todo[~done[todo]]
     return u, value, done
@@ -79,6 +89,7 @@ def _newton(
     steps: int,
     enough: float,
     near: bool,
+    inside: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Projected Newton with Levenberg damping, each problem at its own pace; those solved leave the batch."""
     (low, high), free, (start, y, w) = problem.box, problem.free, given
@@ -88,7 +99,8 @@ def _newton(
     ends, end_values, done = u.copy(), value.copy(), np.zeros(len(u), bool)
     for iteration in range(steps):
         movable = free & ~((u <= low) & (g > 0)) & ~((u >= high) & (g < 0))
-        step, gain = _step((g, h, scale, damping), movable, (low - u, high - u), problem.reach)
+        room, away = (low - u, high - u), np.zeros(len(u), bool) if inside is None else inside[todo]
+        step, gain = _step((g, h, scale, damping), movable, room, problem.reach, away)
         trial = np.where(free, np.clip(u + step, low, high), u)
         if near and (gain <= TRUSTED * value).all() and (damping <= SMALL).all():
             ends[todo], end_values[todo], done[todo] = trial, value - gain, True
@@ -121,19 +133,29 @@ Local = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # gradient, Hessi
 
 
 def _step(
-    local: Local, movable: np.ndarray, room: tuple[np.ndarray, np.ndarray], reach: np.ndarray
+    local: Local,
+    movable: np.ndarray,
+    room: tuple[np.ndarray, np.ndarray],
+    reach: np.ndarray,
+    inside: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Damped Newton step (R, P) inside the box, and the decrease it promises (R,). One that would leave the
+    """Damped Newton step (R, P) within the box, and the decrease it promises (R,). One that would leave the
     box goes to its face and along that: cut short in one coordinate alone, it would be wrong in all that make
-    up for it."""
-    weight = _weight(local[2], reach)
-    step, gain = _direction(local, movable, weight)
-    out = movable & ((step < room[0]) | (step > room[1]))
-    at = np.flatnonzero(out.any(1))
+    up for it. Those ``inside`` (R,) reach no face: a coordinate is the stiffer the nearer the bound is that
+    its gradient points to (Coleman and Li 1996, doi 10.1137/0806023)."""
+    (g, h, scale, damping), (low, high) = local, room
+    if inside.any():
+        way = np.where(g > 0, -low, high)
+        stiff = np.abs(g) / np.where(inside[:, None] & movable & (way > 0), way, np.inf)
+        h = h + stiff[:, :, None] * np.eye(g.shape[1])
+    weight = _weight(scale, reach)
+    step, gain = _direction((g, h, scale, damping), movable, weight)
+    out = movable & ((step < low) | (step > high))
+    step = np.where(out & inside[:, None], MOST * np.clip(step, low, high), step)
+    at = np.flatnonzero(out.any(1) & ~inside)
     if len(at):
-        there = tuple(x[at] for x in local)
-        ends = (room[0][at], room[1][at])
-        step[at], gain[at] = _along(there, movable[at], weight[at], ends, step[at], gain[at])  # type: ignore[arg-type]
+        there = (g[at], h[at], scale[at], damping[at])
+        step[at], gain[at] = _along(there, movable[at], weight[at], (low[at], high[at]), step[at], gain[at])
     longest = (np.abs(step) / reach).max(1, keepdims=True)
     return step / np.maximum(1.0, longest), gain
 

@@ -197,11 +197,13 @@ def _polished(problem: Problem, ends: np.ndarray, values: np.ndarray, done: np.n
 
 
 def _shaken(problem: Problem, ends: np.ndarray, values: np.ndarray, done: np.ndarray, own: Draw) -> Ends:
-    """Starts around the best end as well, where few agree with it, as long as they find better ones."""
+    """Starts around the best end as well, where few agree with it or most residuals are beyond delta, whose
+    kinks hold what comes from afar at one of many optima; as long as they find better ones."""
     rng, (low, high) = np.random.default_rng(0), problem.box
-    for _ in range(ROUNDS):
+    for i in range(ROUNDS):
         best = int(np.argmin(values))
-        if (values <= values[best] * (1 + SAME) + 1e-20).mean() >= RARE:
+        agree = (values <= values[best] * (1 + SAME) + 1e-20).mean()
+        if agree >= RARE and (i or not _kinked(problem, ends[best], own)):
             break
         wide = np.where(np.isfinite(high - low), high - low, np.maximum(np.abs(ends[best]), 1e-3))
         off = SHAKE * wide * problem.free * rng.standard_normal((SHAKEN, len(low)))
@@ -211,6 +213,11 @@ def _shaken(problem: Problem, ends: np.ndarray, values: np.ndarray, done: np.nda
         if values.min() >= values[best] * (1 - SAME):
             break
     return ends, values, done
+
+
+def _kinked(problem: Problem, u: np.ndarray, own: Draw) -> bool:
+    y, _ = own(np.zeros(1, int))
+    return bool(np.mean(np.abs(y - problem.model.fitted(u[None])) > problem.loss.delta) > 0.5)
 
 
 def sampled(
