@@ -10,74 +10,65 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import (
-        backtest,
-        basins,
-        criticalbatch,
-        envelope,
-        estimators,
-        figures,
-        findings,
-        forecasts,
-        isoflop,
-        ledger,
-        report,
-        schedules,
-    )
+    from analysis import figures, findings, report
     from analysis.comparison import Comparison, compare
-    from analysis.curvelaw import CurveLaw
-    from analysis.curvelaws import CURVE_LAWS
+    from analysis.curves import schedules
+    from analysis.curves.curvelaw import CurveLaw
+    from analysis.curves.curvelaws import CURVE_LAWS
+    from analysis.curves.schedules import BestSchedule, best_schedule
     from analysis.downstream import TwoStep, twostep
     from analysis.errors import AnalysisError
-    from analysis.estimated import Estimate
-    from analysis.estimators import estimate
-    from analysis.fitting import fit
-    from analysis.laws import Law
+    from analysis.estimation import envelope, estimators, isoflop
+    from analysis.estimation.estimated import Estimate
+    from analysis.estimation.estimators import estimate
+    from analysis.fits.fitting import fit
+    from analysis.fits.result import Fit
+    from analysis.forecasting import backtest, forecasts, ledger
+    from analysis.hyperparameters import basins, criticalbatch
+    from analysis.laws.law import Law
+    from analysis.laws.shipped import LAWS, bnsl, precision
     from analysis.multipliers import Multipliers, multiplier
-    from analysis.result import Fit
-    from analysis.schedules import BestSchedule, best_schedule
-    from analysis.shipped import LAWS, bnsl, precision
-    from analysis.tables import after, import_table, load, select
+    from analysis.tables.runs import after, import_table, load, select
 
 _HOME = {
     "AnalysisError": "errors",
-    "BestSchedule": "schedules",
-    "CURVE_LAWS": "curvelaws",
+    "BestSchedule": "curves.schedules",
+    "CURVE_LAWS": "curves.curvelaws",
     "Comparison": "comparison",
-    "CurveLaw": "curvelaw",
-    "Estimate": "estimated",
-    "Fit": "result",
-    "LAWS": "shipped",
-    "Law": "laws",
+    "CurveLaw": "curves.curvelaw",
+    "Estimate": "estimation.estimated",
+    "Fit": "fits.result",
+    "LAWS": "laws.shipped",
+    "Law": "laws.law",
     "Multipliers": "multipliers",
     "TwoStep": "downstream",
-    "after": "tables",
-    "best_schedule": "schedules",
-    "bnsl": "shipped",
+    "after": "tables.runs",
+    "best_schedule": "curves.schedules",
+    "bnsl": "laws.shipped",
     "compare": "comparison",
-    "estimate": "estimators",
-    "fit": "fitting",
-    "import_table": "tables",
-    "load": "tables",
+    "estimate": "estimation.estimators",
+    "fit": "fits.fitting",
+    "import_table": "tables.runs",
+    "load": "tables.runs",
     "multiplier": "multipliers",
-    "precision": "shipped",
-    "select": "tables",
+    "precision": "laws.shipped",
+    "select": "tables.runs",
     "twostep": "downstream",
 }
-_MODULES = (
-    "backtest",
-    "basins",
-    "criticalbatch",
-    "envelope",
-    "estimators",
-    "figures",
-    "findings",
-    "forecasts",
-    "isoflop",
-    "ledger",
-    "report",
-    "schedules",
-)
+_MODULES = {
+    "backtest": "forecasting.backtest",
+    "basins": "hyperparameters.basins",
+    "criticalbatch": "hyperparameters.criticalbatch",
+    "envelope": "estimation.envelope",
+    "estimators": "estimation.estimators",
+    "figures": "figures",
+    "findings": "findings",
+    "forecasts": "forecasting.forecasts",
+    "isoflop": "estimation.isoflop",
+    "ledger": "forecasting.ledger",
+    "report": "report",
+    "schedules": "curves.schedules",
+}
 
 __all__ = [
     "CURVE_LAWS",
@@ -122,5 +113,5 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"analysis.{_HOME[name]}"), name)
     if name in _MODULES:
-        return import_module(f"analysis.{name}")
+        return import_module(f"analysis.{_MODULES[name]}")
     raise AttributeError(f"module 'analysis' has no attribute {name!r}")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import LAWS
-from analysis.columns import FORMULA, adopt
 from analysis.errors import AnalysisError
-from analysis.reading import KINDS, read
-from analysis.tables import sources
+from analysis.tables.columns import FORMULA, adopt
+from analysis.tables.reading import KINDS, read
+from analysis.tables.runs import sources
 
 RUNS = ("params", "tokens", "flops", "loss")
 # what a file of curves calls the columns of a curve law
@@ -67,14 +67,14 @@ ESTIMATORS: dict[str, Entry] = {
             ("params", "tokens", "learning_rate", "batch_tokens", "loss"),
             "Li et al. 2025, arXiv:2503.04715",
             "log loss is a parabola in log learning rate and log batch near its least; sweeps reach past it",
-            "analysis.basins.find(table)",
+            "analysis.hyperparameters.basins.find(table)",
         ),
         Entry(
             "criticalbatch", "estimator", "(S / Smin - 1) (E / Emin - 1) = 1, critical batch Emin / Smin",
             ("batch_tokens", "steps", "target_loss"),
             "McCandlish et al. 2018, arXiv:1812.06162, eq. 2.11",
             "each batch has its best learning rate; steps are those to reach target_loss",
-            "analysis.criticalbatch.find(table)",
+            "analysis.hyperparameters.criticalbatch.find(table)",
         ),
         Entry(
             "envelope", "estimator", "N* ~ C^a, D* ~ C^b along the lowest of all training curves",
@@ -112,7 +112,7 @@ def catalogue() -> tuple[Entry, ...]:
 
 
 def _curve_laws() -> list[Entry]:
-    from analysis.curvelaws import CURVE_LAWS
+    from analysis.curves.curvelaws import CURVE_LAWS
 
     return [
         Entry(

@@ -18,12 +18,12 @@ import pandas as pd
 from scipy import stats
 
 from analysis.errors import AnalysisError
-from analysis.fitting import LEAST, fit
-from analysis.intervals import solved
-from analysis.laws import Law, require
-from analysis.request import SPACES
-from analysis.result import Fit
-from analysis.rows import prepare
+from analysis.fits.fitting import LEAST, fit
+from analysis.fits.intervals import solved
+from analysis.fits.request import SPACES
+from analysis.fits.result import Fit
+from analysis.fits.rows import prepare
+from analysis.laws.law import Law, require
 
 FOLDS = 10
 FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import fitting
 from analysis.errors import AnalysisError
-from analysis.intervals import intervals, new_run
-from analysis.laws import Law
-from analysis.prediction import Prediction
-from analysis.result import CODES, Fit
+from analysis.fits import fitting
+from analysis.fits.intervals import intervals, new_run
+from analysis.fits.prediction import Prediction
+from analysis.fits.result import CODES, Fit
+from analysis.laws.law import Law
 
 SCHEMA = 1
 INPUT = "intermediate_loss"  # what the links call the loss, whatever column it is

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import backtest, figures, forecasts, isoflop, ledger, report, tables
-from analysis.checks import row_names
+from analysis import figures, report
+from analysis.estimation import isoflop
 from analysis.files import replace as write_whole
-from analysis.fitting import fit
-from analysis.forecasts import Forecast, Origin, Trial
-from analysis.result import Fit
+from analysis.fits.fitting import fit
+from analysis.fits.result import Fit
+from analysis.forecasting import backtest, forecasts, ledger
+from analysis.forecasting.forecasts import Forecast, Origin, Trial
+from analysis.tables import runs as tables
+from analysis.tables.checks import row_names
 
 LAW = "chinchilla"
 

@@ -11,13 +11,13 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from analysis.allocation import Cost, best_sizes, exponents
 from analysis.errors import AnalysisError
-from analysis.identify import DECADE, LONE
-from analysis.intervals import intervals
-from analysis.optima import framed, plain
-from analysis.prediction import FAR
-from analysis.result import Fit
+from analysis.fits.allocation import Cost, best_sizes, exponents
+from analysis.fits.identify import DECADE, LONE
+from analysis.fits.intervals import intervals
+from analysis.fits.prediction import FAR
+from analysis.fits.result import Fit
+from analysis.tables.frames import framed, plain
 from analysis.text import count, number
 
 SCHEMA = 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.backtest import BackTest
-from analysis.forecasts import Score, Trial
-from analysis.isoflop import IsoFlop, Line
-from analysis.result import Fit
+from analysis.estimation.isoflop import IsoFlop, Line
+from analysis.fits.result import Fit
+from analysis.forecasting.backtest import BackTest
+from analysis.forecasting.forecasts import Score, Trial
 from analysis.text import ORIGINS, count, number
 
 

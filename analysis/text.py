@@ -6,11 +6,11 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING
 
-from analysis.tables import CONVENTIONS
+from analysis.tables.runs import CONVENTIONS
 
 if TYPE_CHECKING:
-    from analysis.estimated import Estimate
-    from analysis.result import Fit
+    from analysis.estimation.estimated import Estimate
+    from analysis.fits.result import Fit
 
 DERIVED = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
 # where a forecast comes from (Trial.origin)

@@ -38,14 +38,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.allocation import Cost, best_exponents, values
-from analysis.fitting import TUNING, robust_sd
-from analysis.identify import thinly, verdicts
-from analysis.intervals import MANY, METHODS, Replicates, interval, new_run, replicate
-from analysis.laws import find
-from analysis.problem import Loss, Problem
-from analysis.solver import Solution, solve
-from analysis.tables import clusters
+from analysis.engine.problem import Loss, Problem
+from analysis.engine.solver import Solution, solve
+from analysis.fits.allocation import Cost, best_exponents, values
+from analysis.fits.fitting import TUNING, robust_sd
+from analysis.fits.identify import thinly, verdicts
+from analysis.fits.intervals import MANY, METHODS, Replicates, interval, new_run, replicate
+from analysis.laws.law import find
+from analysis.tables.runs import clusters
 
 TRUTH = {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
 COST = Cost(6.0, 1.0, 0.0)

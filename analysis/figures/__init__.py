@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.backtest import BackTest
 from analysis.errors import AnalysisError
-from analysis.estimated import Estimate
+from analysis.estimation.estimated import Estimate
+from analysis.estimation.isoflop import IsoFlop
 from analysis.figures.compute import loss_against_compute
 from analysis.figures.curves import curves_and_law
 from analysis.figures.envelope import loss_envelope
@@ -25,10 +25,10 @@ from analysis.figures.residuals import fit_and_residuals
 from analysis.figures.style import stated
 from analysis.figures.training import training_curves
 from analysis.figures.twostep import accuracy_in_two_steps
-from analysis.forecasts import Trial
-from analysis.isoflop import IsoFlop
-from analysis.result import Fit
-from analysis.tables import select
+from analysis.fits.result import Fit
+from analysis.forecasting.backtest import BackTest
+from analysis.forecasting.forecasts import Trial
+from analysis.tables.runs import select
 
 __all__ = [
     "Drawn",

@@ -10,11 +10,11 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.basins import Basins
-from analysis.criticalbatch import CRITICAL, CriticalBatch
 from analysis.figures import style
-from analysis.optima import SHORT
-from analysis.result import Fit
+from analysis.fits.result import Fit
+from analysis.hyperparameters.basins import Basins
+from analysis.hyperparameters.criticalbatch import CRITICAL, CriticalBatch
+from analysis.hyperparameters.optima import SHORT
 from analysis.text import count
 
 ACROSS = 6  # cells a row

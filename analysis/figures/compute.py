@@ -10,10 +10,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.estimation.isoflop import frontier
 from analysis.figures import style
-from analysis.isoflop import frontier
-from analysis.result import Fit
-from analysis.tables import select
+from analysis.fits.result import Fit
+from analysis.tables.runs import select
 
 
 def loss_against_compute(table: pd.DataFrame, fit: Fit | None = None, *, convention: str = "total") -> Figure:

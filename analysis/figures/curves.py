@@ -12,11 +12,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.curvelaw import CurveLaw, checked
+from analysis.curves.curvelaw import CurveLaw, checked
 from analysis.errors import AnalysisError
 from analysis.figures import style
-from analysis.reading import some
-from analysis.result import Fit
+from analysis.fits.result import Fit
+from analysis.tables.reading import some
 from analysis.text import count
 
 POINTS = 200  # of the law's line on a curve

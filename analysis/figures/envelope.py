@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.estimated import Estimate
+from analysis.estimation.estimated import Estimate
 from analysis.figures import style
 from analysis.text import count
 

@@ -15,9 +15,9 @@ from matplotlib.lines import Line2D
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.residuals import usable
-from analysis.intervals import METHODS, replicate
+from analysis.fits.intervals import METHODS, replicate
+from analysis.fits.result import Fit
 from analysis.multipliers import Multipliers
-from analysis.result import Fit
 from analysis.text import DERIVED, count, number
 
 OPEN = 0.3  # of a bound, shown on its open side

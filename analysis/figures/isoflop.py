@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.estimation.isoflop import IsoFlop
 from analysis.figures import style
-from analysis.isoflop import IsoFlop
-from analysis.result import Fit
+from analysis.fits.result import Fit
 from analysis.text import count
 
 LEAST = 3  # sizes below which a budget is no curve

@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.allocation import Cost
+from analysis.engine.problem import Loss
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.residuals import leftovers, residual_panel, usable
-from analysis.problem import Loss
-from analysis.result import Fit
+from analysis.fits.allocation import Cost
+from analysis.fits.result import Fit
 
 LINES = 6  # curves drawn where there are more levels than a legend names
 PANELS = 6

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.backtest import BackTest
 from analysis.figures.style import ACCENT, INK, MUTED, NAMES, canvas, finish, log_x, look, loss, power
-from analysis.forecasts import Trial
+from analysis.forecasting.backtest import BackTest
+from analysis.forecasting.forecasts import Trial
 from analysis.text import ORIGINS, count, number
 
 

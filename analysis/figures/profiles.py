@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import style
-from analysis.profile import PARTS, Profile
+from analysis.fits.profile import PARTS, Profile
 from analysis.text import number
 
 SHOWN = 3.0  # thresholds above the optimum where a panel ends

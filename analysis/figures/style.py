@@ -19,11 +19,11 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.tables.units import TOKEN
 from analysis.text import count
-from analysis.units import TOKEN
 
 if TYPE_CHECKING:
-    from analysis.result import Fit
+    from analysis.fits.result import Fit
 
 INK = "#222222"
 MUTED = "#8a8a8a"

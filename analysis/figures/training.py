@@ -23,7 +23,7 @@ from analysis.figures.style import (
     loss,
     stated,
 )
-from analysis.tables import select
+from analysis.tables.runs import select
 from analysis.text import count
 
 SMOOTH = 60  # points a smoothed curve keeps

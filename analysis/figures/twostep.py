@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from analysis.allocation import Cost
 from analysis.downstream import INPUT, TwoStep
 from analysis.errors import AnalysisError
 from analysis.figures import style
+from analysis.fits.allocation import Cost
 
 BEYOND = 0.35  # of the range of losses, drawn on the side of better runs
 DOTS: Any = {"s": 26, "linewidth": 0.3, "edgecolor": "white", "zorder": 3}

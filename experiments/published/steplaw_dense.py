@@ -21,7 +21,8 @@ import pandas as pd
 from verdicts import Verdict, run
 
 import analysis
-from analysis import basins, optima
+from analysis import basins
+from analysis.hyperparameters import optima
 
 PUBLISHED = {"lr, N": -0.713, "lr, D": 0.307, "batch, D": 0.571}
 CONSTANTS = {"lr": 1.79, "batch": 0.58}

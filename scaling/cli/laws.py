@@ -27,7 +27,7 @@ def laws(
 ) -> None:
     """List the laws, and which of them a table can feed."""
     from analysis.catalogue import catalogue, feeds
-    from analysis.estimators import ESTIMATORS
+    from analysis.estimation.estimators import ESTIMATORS
 
     entries = catalogue()
     lacks, notes = ({}, []) if table is None else feeds(table)

@@ -6,8 +6,8 @@ import pytest
 
 from analysis import CURVE_LAWS, LAWS, AnalysisError, Law, compare, estimators, fit
 from analysis.catalogue import ESTIMATORS, Entry, catalogue, feeds
-from analysis.laws import find
-from analysis.rows import prepare
+from analysis.fits.rows import prepare
+from analysis.laws.law import find
 
 
 def test_it_lists_everything_that_is_there():

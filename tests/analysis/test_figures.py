@@ -8,7 +8,7 @@ from matplotlib.mathtext import MathTextParser
 import analysis
 from analysis import AnalysisError, Law, figures, fit
 from analysis.figures import style
-from analysis.profile import Profile
+from analysis.fits.profile import Profile
 
 THREE = Law("three", {"E": {}, "A": {"N": "alpha"}, "B": {"D": "beta"}, "G": {"width_$": "gamma"}})
 

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import backtest, figures, findings, fit, fitting, ledger, solver
+from analysis import backtest, figures, findings, fit, ledger
+from analysis.engine import solver
+from analysis.fits import fitting
 
 
 @pytest.fixture(autouse=True)

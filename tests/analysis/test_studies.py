@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError, backtest, fit, forecasts, isoflop, report
-from analysis.forecasts import Trial
+from analysis.forecasting.forecasts import Trial
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,11 @@ import signal
 
 import pytest
 
-from analysis import backtest, fit, fitting, solver
+from analysis import backtest, fit
 from analysis import findings as found_by
+from analysis.engine import solver
 from analysis.figures import Drawn
+from analysis.fits import fitting
 from scaling import study as whole
 from scaling.files import write_json
 from scaling.plan.expand import make_plan

@@ -1,0 +1,1 @@
+"""Laws of whole training curves, and schedules of learning rates."""

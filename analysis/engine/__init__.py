@@ -1,0 +1,1 @@
+"""A law on rows: objective, exact derivatives, true optima."""

@@ -1,0 +1,1 @@
+"""From a request to a fit: rows, optimum, intervals, verdicts, predictions."""

@@ -1,0 +1,198 @@
+"""Predictions as their own object: what is asked for, the law there with intervals, how far it reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.fits.allocation import Cost
+from analysis.fits.intervals import ANALYTIC
+from analysis.tables.runs import CONVENTIONS
+
+if TYPE_CHECKING:
+    from analysis.fits.result import Fit
+
+WIDE = 1e3  # times a loss, N* or D*, or as little of it: an end of an interval further off says nothing
+FAR = 10.0  # times the largest compute in the table, beyond which a prediction says so
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Loss at each row asked for. ``frame`` has the inputs; ``loss``; ``low, high`` (confidence: the law) and
+    ``new_low, new_high`` (prediction: a new run, residual scale included) at ``level``; ``se_log``, the law's
+    standard error (of log loss; of the loss where ``space`` is raw, of log(1 + loss) where it is log1p);
+    ``extrapolation``, compute over the largest fitted (where C is unknown, the largest ratio of any input).
+    Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low, D_high``. Of a loss, an end
+    of an interval that is not identified (``WIDE`` times off) is nan. ``notes`` say what to beware of."""
+
+    frame: pd.DataFrame
+    level: float
+    method: str
+    space: str
+    notes: tuple[str, ...] = ()
+
+    def summary_frame(self) -> pd.DataFrame:
+        return self.frame.copy()
+
+    def __getitem__(self, column: str) -> pd.Series:
+        return self.frame[column]  # type: ignore[return-value]
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __str__(self) -> str:
+        shown = self.frame.to_string(index=False, float_format=lambda x: f"{x:.4g}")
+        new = " and new run (new_low, new_high)" if "new_low" in self.frame else ""
+        head = f"{self.level:.0%} intervals: law (low, high){new}; {self.method}"
+        return "\n".join([head, shown, *(f"note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<p>note: {note}</p>" for note in self.notes)
+        return f"<p>{self.level:.0%} intervals, {self.method}</p>{self.frame.to_html(index=False)}{notes}"
+
+
+def check_level(level: Any) -> None:
+    """Raises AnalysisError."""
+    if level is not None and not (isinstance(level, (int, float)) and 0 < level < 1):
+        raise AnalysisError(f"level = {level!r} must lie between 0 and 1; 0.9 is usual")
+
+
+def claims(
+    identified: Mapping[str, Mapping[str, Any]],
+    values: Mapping[str, float | None],
+    ends: Mapping[str, tuple[float, float]],
+) -> pd.DataFrame:
+    """Per quantity: estimate, low, high, verdict, reason; what is not identified is nan, what is one-sided
+    has its bound only."""
+    rows = {}
+    for name, found in identified.items():
+        low, high = ends.get(name, (np.nan, np.nan))
+        value, bound = values.get(name), found.get("bound", {})
+        if found["verdict"] != "yes":
+            low = low if "lower" in bound else np.nan
+            high = high if "upper" in bound else np.nan
+        rows[name] = (np.nan if value is None else value, low, high, found["verdict"], found["reason"])
+    columns = ["estimate", "low", "high", "verdict", "reason"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def known(fit: Fit, rows: Any) -> dict[str, np.ndarray]:
+    """The inputs asked for (m,) by name, and those that follow from them. Raises AnalysisError."""
+    size, per_token, _ = CONVENTIONS[fit.convention]
+    columns = {"N": size, "D": "tokens", "C": "flops"}
+    out = {}
+    if not isinstance(rows, (Mapping, pd.DataFrame)):
+        raise AnalysisError(f"prediction at {rows!r}: give a table or inputs by name, as N=1e9, D=2e10")
+    for x in dict.fromkeys(("N", "D", "C", *fit.law.inputs)):
+        key = x if x in rows else columns.get(x, x)
+        if key in rows:
+            try:
+                out[x] = np.atleast_1d(np.asarray(rows[key], float))
+            except (TypeError, ValueError):
+                raise AnalysisError(f"prediction at {key} = {rows[key]!r}: must be numbers") from None
+    if per_token is not None and {"N", "D"} <= set(out):
+        out["C"] = per_token * out["N"] * out["D"]
+    if "M" in fit.law.inputs and "M" not in out and {"N", "D"} <= set(out):
+        out["M"] = out["D"] / out["N"]
+    return dict(zip(out, np.broadcast_arrays(*out.values()), strict=True)) if out else {}
+
+
+def complete(fit: Fit, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All inputs of the law, N or D from compute if need be. Raises AnalysisError."""
+    columns = {"N": CONVENTIONS[fit.convention][0], "D": "tokens", "C": "flops"}
+    if {"N", "D"} <= set(fit.law.inputs) and "C" in out and len({"N", "D"} & set(out)) == 1:
+        out = {**out, **_from_compute(fit, out)}
+    missing = [x for x in fit.law.inputs if x not in out]
+    if missing:
+        raise AnalysisError(
+            f"prediction needs {', '.join(missing)} (columns {[columns.get(x, x) for x in missing]})"
+        )
+    logged = [x for x in fit.law.inputs if fit.law.terms or x in "NDC"]
+    bad = [f"{x} = {v.min():g}" for x in logged if not ((v := out[x]) > 0).all() or np.isinf(v).any()]
+    if bad:
+        raise AnalysisError(f"prediction at {', '.join(bad)}: inputs must be finite and positive")
+    return out
+
+
+def _from_compute(fit: Fit, out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """N or D, whichever is not given, from C: by the convention, else by the cost fitted to the table."""
+    per_token = CONVENTIONS[fit.convention][1]
+    if per_token is None and not fit.optimum:
+        return {}
+    cost = Cost(**fit.optimum["cost"]) if per_token is None else Cost(per_token, 1.0, 0.0)
+    with np.errstate(all="ignore"):
+        if "N" in out:
+            return {"D": cost.tokens(out["N"], out["C"])}
+        return {"N": (out["C"] / (cost.kappa * out["D"])) ** (1 / cost.gamma)}
+
+
+def group(fit: Fit, rows: Any, count: int) -> np.ndarray:
+    """(m,) index of the group of each row asked for. Raises AnalysisError."""
+    column, labels = fit.setup["groups"], list(fit.setup["labels"])
+    if column is None:
+        return np.zeros(count, int)
+    if column not in rows:
+        raise AnalysisError(f"prediction needs {column!r}: one of {', '.join(labels)}")
+    asked = [str(x) for x in np.atleast_1d(np.asarray(rows[column], object))]
+    unknown = sorted(set(asked) - set(labels))
+    if unknown:
+        raise AnalysisError(f"{column} = {', '.join(unknown)} was not fitted; choose of {', '.join(labels)}")
+    return np.broadcast_to([labels.index(x) for x in asked], (count,))
+
+
+def extrapolation(fit: Fit, at: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(m,) compute over the largest fitted; where it is not known, the largest ratio of any input."""
+    if "C" in at and "C" in fit.data:
+        return at["C"] / max(fit.data["C"])
+    ratios = [np.asarray(at[x]) / max(fit.data[x]) for x in fit.law.inputs if max(fit.data[x]) > 0]
+    return np.max(ratios, axis=0) if ratios else np.full(len(next(iter(at.values()))), np.nan)
+
+
+def opened(fit: Fit, out: pd.DataFrame) -> tuple[str, ...]:
+    """Ends of intervals in ``out`` that are too far off to say anything become nan; a note where any did."""
+    if fit.unit is None or fit.setup["space"] != "log":
+        return ()
+    ends = {"loss": ("low", "high", "new_low", "new_high"), **{x: (f"{x}_low", f"{x}_high") for x in "ND"}}
+    lost = np.zeros(len(out), bool)
+    for x, sides in ends.items():
+        for side in (side for side in sides if side in out):
+            with np.errstate(all="ignore"):
+                far = np.abs(np.log(out[side].to_numpy() / out[x].to_numpy())) > np.log(WIDE)
+            out.loc[far, side] = np.nan
+            lost |= far
+    if not lost.any():
+        return ()
+    why = f"lies beyond {WIDE:g} times the value"
+    if fit.intervals["kind"] in (*ANALYTIC, "jackknife"):
+        why += f"; {fit.intervals['kind']} leaves a flat valley along a straight line, method 'auto' may not"
+    return (f"{int(lost.sum())} of {len(out)} rows: an end of an interval is not identified (nan): it {why}",)
+
+
+def warnings(fit: Fit, out: pd.DataFrame, plain: np.ndarray) -> tuple[str, ...]:
+    """What to beware of in predictions ``out``, of which ``plain`` (m,) have no logarithm."""
+    notes = []
+    if plain.any():
+        notes.append(
+            f"{int(plain.sum())} of {len(plain)} rows: the law or a replicate of it is at or below 0, "
+            "which has no logarithm; their intervals are of the loss itself, of which se_log says nothing"
+        )
+    far = float(out["extrapolation"].to_numpy().max(initial=0.0))
+    if far > FAR:
+        notes.append(f"{far:.3g}x beyond the data: intervals assume that the law holds there")
+    for x in (x for x in fit.law.inputs if x in out and min(fit.data[x]) > 0):
+        asked = out[x].to_numpy(float)
+        beyond = max(asked.max(initial=0.0) / max(fit.data[x]), min(fit.data[x]) / asked.min(initial=1e300))
+        if beyond > FAR and (x != "C" or far <= FAR):
+            notes.append(f"{x} lies {beyond:.3g}x outside its range in the data")
+    if fit.status["code"] == "not_converged":
+        notes.append(f"{fit.status['message']}: the law is not an optimum, do not quote this")
+    if fit.status["code"] == "several_optima":
+        notes.append(f"{fit.status['message']}; away from the data the optima disagree")
+    if fit.fixed:
+        notes.append(f"{', '.join(fit.fixed)} held by you: taken as exact, which intervals do not show")
+    return tuple(notes)

@@ -1,0 +1,148 @@
+"""Profiles: the objective with one parameter held, everything else solved again; and the bounds it gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from analysis.engine.problem import Problem
+from analysis.engine.solver import Solution, linear_start, minimise
+from analysis.fits.identify import noise_square
+from analysis.fits.intervals import _draw
+from analysis.fits.robust import linear, usable
+from analysis.text import number
+
+POINTS = 33
+ROUNDS = 3  # from neighbour to neighbour
+PARTS = "not connected: some values between are worse"
+WIDEST = 12.0  # standard errors to either side where a profile ends
+
+
+@dataclass(frozen=True)
+class Profile:
+    """``objective`` over ``values`` of ``name``; ``low, high``: the outermost points where it has risen by
+    ``threshold`` (None: it has not at that end of ``values``, and the parameter is open to that side).
+    ``calibration`` in words; it ends in ``PARTS`` where the objective is above the threshold in between."""
+
+    name: str
+    values: tuple[float, ...]
+    objective: tuple[float, ...]
+    best: float
+    threshold: float
+    low: float | None
+    high: float | None
+    level: float
+    calibration: str
+
+    @property
+    def connected(self) -> bool:
+        """Whether all values between ``low`` and ``high`` are within the threshold."""
+        return not self.calibration.endswith(PARTS)
+
+    def __str__(self) -> str:
+        low, high = ("open" if end is None else number(end) for end in (self.low, self.high))
+        at = self.values[int(np.argmin(self.objective))]
+        return (
+            f"profile of {self.name}: least {self.best:.6g} at {number(at)}, {self.level:.0%} interval "
+            f"[{low}, {high}] by {self.calibration}"
+        )
+
+
+def profile(
+    problem: Problem,
+    solution: Solution,
+    name: str,
+    *,
+    level: float = 0.9,
+    cluster: np.ndarray | None = None,
+    simulations: int = 0,
+    seed: int = 0,
+) -> Profile:
+    """Profile of the objective over ``name``, a free parameter.
+
+    A Huber objective is no likelihood and clusters share noise: with ``simulations`` wild (by ``cluster``,
+    else by row) the threshold is the ``level`` quantile of what the objective falls when the parameter is
+    freed from the value that made the data. Without, it is that of t^2 times the robust noise square.
+    """
+    i = problem.names.index(name)
+    plain = problem.shift(solution.u, 1.0)
+    here = replace(problem, fixed={**problem.fixed, name: float(problem.parameters(plain)[i])})
+    degrees = max(len(problem.target) - int(problem.free.sum()), 1)
+    threshold = 0.5 * float(stats.t.ppf(0.5 + level / 2, degrees)) ** 2 * noise_square(problem, solution.u)
+    words = f"t({degrees})^2 x robust noise square"
+    start = here.shift(plain, -1.0)
+    if simulations:
+        rows = np.arange(len(problem.target)) if cluster is None else cluster
+        draw = _draw(problem, solution.u, rows, "wild-cluster", simulations, np.random.default_rng(seed))
+        free = minimise(problem, np.repeat(solution.u[None], simulations, 0), draw=draw, steps=100)[1]
+        held = minimise(here, np.repeat(start[None], simulations, 0), draw=draw, steps=100)[1]
+        threshold = float(np.quantile(np.maximum(held - free, 0.0), level))
+        words = f"{simulations} wild simulations, {int(rows.max()) + 1} clusters"
+    at = _grid(problem, solution, i, plain[i])
+    starts = np.repeat(start[None], len(at), 0)
+    starts[:, i] = at
+    anew = linear_start(here, here.parameters(here.shift(starts, 1.0)), here.y, here.w)
+    both = [starts, np.array([here.coordinates(dict(zip(here.names, x, strict=True))) for x in anew])]
+    both[1][:, i] = at
+    ends, heights = (np.array(x) for x in zip(*(minimise(here, s)[:2] for s in both), strict=True))
+    least = np.argmin(heights, axis=0)
+    values = _smoothed(here, i, at, ends[least, np.arange(len(at))], heights.min(0))
+    best = min(solution.value, float(values.min()))
+    natural = np.exp(at) if problem.in_log[i] else at
+    low, high, whole = _crossings(at, values - best - threshold)
+    bounds = [None if x is None else float(np.exp(x) if problem.in_log[i] else x) for x in (low, high)]
+    return Profile(
+        name, tuple(natural.tolist()), tuple(values.tolist()), best, threshold, *bounds, level=level,
+        calibration=words if whole else f"{words}; {PARTS}",
+    )  # fmt: skip
+
+
+def _smoothed(here: Problem, i: int, at: np.ndarray, ends: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The least objectives again from the solutions of both neighbours: a search that failed at one point is
+    mended by those beside it."""
+    for _ in range(ROUNDS):
+        starts = np.concatenate([ends[[0, *range(len(at) - 1)]], ends[[*range(1, len(at)), -1]]])
+        starts[:, i] = np.tile(at, 2)
+        found, heights = minimise(here, starts)[:2]
+        better = np.argmin(heights.reshape(2, -1), axis=0) * len(at) + np.arange(len(at))
+        lower = heights[better] < values * (1 - 1e-9)
+        values = np.where(lower, heights[better], values)
+        ends = np.where(lower[:, None], found[better], ends)
+        if not lower.any():
+            break
+    return values
+
+
+def _grid(problem: Problem, solution: Solution, i: int, centre: float) -> np.ndarray:
+    """Coordinates dense near the optimum and wide away from it, within the domain. The standard error is that
+    of the parameter itself, not of its centred coordinate."""
+    bread = linear(problem, solution.u)[3]
+    free = np.flatnonzero(usable(problem, solution.u))
+    unit = np.eye(len(problem.names))[free]
+    gradient = (problem.shift(unit, 1.0) - problem.shift(np.zeros_like(unit), 1.0))[:, i]
+    se = float(np.sqrt(max(gradient @ bread @ gradient, 0.0) * noise_square(problem, solution.u)))
+    t = np.linspace(-1, 1, POINTS)
+    low, high = problem._ends(problem.names[i], problem.base[i])
+    if problem.law.terms and problem.in_log[i]:
+        low, high = -50.0, 700.0
+    step = WIDEST * (se if 0 < se < 1e3 else 1.0)
+    return np.unique(np.clip(centre + step * t * np.abs(t), max(low, centre - 60), min(high, centre + 60)))
+
+
+def _crossings(at: np.ndarray, above: np.ndarray) -> tuple[float | None, float | None, bool]:
+    """The outermost points where the curve passes zero, by interpolation (None: it is below zero at that end
+    of the grid), and whether it stays below between them."""
+    below = np.flatnonzero(above <= 0)
+    if not len(below):
+        return None, None, True
+    first, last = int(below[0]), int(below[-1])
+
+    def between(inside: int, outside: int) -> float | None:
+        if not 0 <= outside < len(at):
+            return None
+        share = -above[inside] / (above[outside] - above[inside])
+        return float(at[inside] + (at[outside] - at[inside]) * share)
+
+    return between(first, first - 1), between(last, last + 1), last - first + 1 == len(below)

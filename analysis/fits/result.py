@@ -1,0 +1,324 @@
+"""A fit as a frozen result: parameters with verdicts and intervals, predictions, text, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.engine.problem import Loss, Problem
+from analysis.errors import AnalysisError
+from analysis.fits import allocation as derived
+from analysis.fits import prediction
+from analysis.fits.allocation import Cost
+from analysis.fits.intervals import intervals, new_run
+from analysis.fits.prediction import Prediction, check_level, claims
+from analysis.fits.request import SPACES
+from analysis.laws.law import Law
+from analysis.tables.units import TOKEN
+
+if TYPE_CHECKING:
+    from analysis.engine.solver import Solution
+    from analysis.fits.profile import Profile
+
+SCHEMA = 2
+CODES = ("ok", "partly_identified", "at_bound", "several_optima", "not_converged", "not_identified")
+KEPT = 1e-4  # of the range of the losses: how near a law comes to the values it was kept with
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a table says about a law.
+
+    ``params``: value where the verdict in ``identified`` is ``yes``, else None. ``solution``: every parameter
+    at the optimum (empty if nothing is identified); predictions use it, claims should not.
+    ``identified``: per parameter and for a, b (N* ~ C^a, D* ~ C^b) ``{verdict, reason[, bound]}``.
+    ``data``: the rows fitted, as columns row, label, cluster, the inputs, N, D, C where known, L, residual
+    (log L - log law; where ``setup["space"]`` is raw without logs, where it is log1p of 1 + L).
+    ``noise``: standard deviations of the residuals (``sd_log``, with ``degrees``; ``robust_sd_log``) and of
+    repeated seeds (``seeds``); ``clusters_alike_p`` of the permutation test that clusters share noise.
+    ``replicates``: coordinates (logs of coefficients, exponents). ``others``: parameters under objectives
+    that disagree by more than the interval. ``setup``: columns and bounds asked for.
+    """
+
+    law: Law
+    convention: str
+    params: dict[str, float | None]
+    solution: dict[str, float]
+    status: dict[str, str]
+    identified: dict[str, dict[str, Any]]
+    intervals: dict[str, Any]
+    objective: dict[str, Any]
+    starts: dict[str, Any]
+    excluded: tuple[dict[str, str], ...]
+    optimum: dict[str, Any]
+    fixed: dict[str, float]
+    noise: dict[str, Any]
+    data: dict[str, tuple[Any, ...]]
+    notes: tuple[str, ...]
+    replicates: tuple[tuple[float, ...], ...]
+    setup: dict[str, Any] = field(default_factory=dict)
+    others: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a law to predict with."""
+        return bool(self.solution)
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """log loss - log law, one per fitted row."""
+        return np.array(self.data["residual"])
+
+    @property
+    def level(self) -> float:
+        return self.intervals["level"]
+
+    @property
+    def unit(self) -> str | None:
+        """The unit of the loss; None where another column was fitted."""
+        return self.setup.get("unit", TOKEN) if self.setup["target"] == "loss" else None
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The numerical problem that was solved, again."""
+        kind, delta = self.objective["kind"], self.objective["delta"]
+        group = np.array(self.data["group"], int) if "group" in self.data else None
+        return Problem(
+            self.law, {x: np.array(self.data[x]) for x in self.law.inputs}, np.array(self.data["L"]),
+            Loss(np.inf if delta is None else delta, SPACES[kind]), self.fixed,
+            np.array(self.data["weight"]) if "weight" in self.data else None, self.setup["bounds"],
+            group, tuple(self.setup["labels"]), tuple(self.setup["own"]),
+        )  # fmt: skip
+
+    @cached_property
+    def _draws(self) -> np.ndarray:
+        return np.array(self.replicates)
+
+    @cached_property
+    def _point(self) -> np.ndarray:
+        return self.problem.shift(self.problem.coordinates(self.solution), 1.0)[None]
+
+    @cached_property
+    def _solved(self) -> Solution:
+        """The optimum as the solver gives it, found again from ``solution``."""
+        from analysis.engine.solver import solve
+
+        return solve(self.problem, start=self.problem.coordinates(self.solution)[None])
+
+    @property
+    def cov(self) -> pd.DataFrame:
+        """Covariance of the parameters over the replicates, in their own units. Raises AnalysisError."""
+        self._need("give a covariance")
+        names = list(self.solution)
+        return pd.DataFrame(np.cov(self.problem.parameters(self._draws).T, ddof=0), names, names)
+
+    def ci(self, level: float | None = None) -> pd.DataFrame:
+        """Per parameter and for a, b: estimate, low, high, verdict, reason; what is not identified is nan,
+        what is one-sided has its bound only. Another ``level`` than the fit's comes from the replicates."""
+        check_level(level)
+        again = self._intervals_at(level) if level not in (None, self.level) and self.usable else None
+        return claims(self.identified, {**self.optimum, **self.params}, again or self.intervals["params"])
+
+    def _intervals_at(self, level: float) -> dict[str, tuple[float, float]]:
+        x, out = self.problem.parameters(self._draws), {}
+        for i, name in enumerate(self.solution):
+            value = np.array([self.solution[name]])
+            log = bool(self.problem.positive[i])
+            low, high = intervals(value, x[:, [i]], level, self.intervals["degrees"], log=log)
+            out[name] = (float(low[0]), float(high[0]))
+        if self.optimum:
+            here, there = (
+                derived.best_exponents(self.problem, u, self._cost()) for u in (self._point, self._draws)
+            )
+            for i, name in enumerate(("a", "b")):
+                low, high = intervals(here[i], there[i][:, None], level, self.intervals["degrees"], log=False)
+                out[name] = (float(low[0]), float(high[0]))
+        return out
+
+    def predict(
+        self,
+        rows: pd.DataFrame | Mapping[str, Any] | None = None,
+        *,
+        level: float | None = None,
+        **inputs: Any,
+    ) -> Prediction:
+        """Loss at ``rows``: a table of runs, or the inputs that the law needs, as ``predict(N=1e9, D=2e10)``.
+        With C alone, at the N and D that are best for it; with C and one of them, at the other that C
+        leaves. Raises AnalysisError."""
+        self._need("predict")
+        level = self.level if level is None else level
+        asked: Any = inputs if rows is None else rows
+        at = prediction.known(self, asked)
+        if set(at) == {"C"} and {"N", "D"} == set(self.law.inputs):
+            best = self._optimal(at["C"], level, prediction.group(self, asked, len(at["C"])))
+            at, out = {x: best[x].to_numpy() for x in "NDC"}, best
+        else:
+            at = prediction.complete(self, at)
+            out = pd.DataFrame(at)
+        group = prediction.group(self, asked, len(out))
+        point = derived.values(self.problem, self._point, at, group)[0]
+        draws = derived.values(self.problem, self._draws, at, group)
+        out["loss"] = point
+        added = Loss(space=self.setup["space"]).added
+        plain = self._bounded(out, point + added, draws + added, level)
+        for side in ("low", "high", "new_low", "new_high"):
+            out[side] -= added
+        out["extrapolation"] = prediction.extrapolation(self, at)
+        notes = (*prediction.opened(self, out), *prediction.warnings(self, out, plain))
+        return Prediction(out, level, self.intervals["method"], self.setup["space"], notes)
+
+    def _bounded(self, out: pd.DataFrame, point: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
+        """Intervals of the law's ``point`` (m,) and ``draws`` (R, m) into ``out``: of logarithms where all
+        are positive, else plain; and where they are plain though the fit's are not."""
+        degrees, residuals, losses = self.intervals["degrees"], self.residuals, np.array(self.data["L"])
+        logs = np.full(len(point), self.setup["space"] != "raw")
+        plain = logs & ~((point > 0) & (draws > 0).all(0))
+        # residuals may be of logarithms: these are those of the losses themselves
+        space = Loss(space=self.setup["space"])
+        fitted = space.back(space.to(losses) - residuals)
+        sd = float(np.linalg.norm(losses - fitted) / np.sqrt(self.noise["degrees"]))
+        found = np.full((5, len(point)), np.nan)
+        for log, at in ((True, logs & ~plain), (False, plain | ~logs)):
+            if not at.any():
+                continue
+            here, there = point[at], draws[:, at]
+            found[:2, at] = intervals(here, there, level, degrees, log=log)
+            deviations = np.log(there) - np.log(here) if log else there - here
+            found[2, at] = np.nan if plain[at].any() else np.sqrt(np.mean(deviations**2, axis=0))
+            run = sd if plain[at].any() else self.noise["sd_log"]
+            found[3:, at] = new_run(here, there, run, level, degrees, log=log)
+        out["low"], out["high"], out["se_log"] = found[:3]
+        # a new run varies more than the law does; what is unknown stays so
+        out["new_low"], out["new_high"] = np.minimum(found[3], found[0]), np.maximum(found[4], found[1])
+        return plain
+
+    def optimal(
+        self, flops: float | np.ndarray, *, level: float | None = None, group: str | None = None
+    ) -> pd.DataFrame:
+        """Compute-optimal N* and D* at ``flops`` with intervals, and the loss there with its own. C = kappa
+        N^gamma D comes from the fitted table (``optimum["cost"]``). ``attrs`` of the frame have method, level
+        and notes. Raises AnalysisError."""
+        self._need("say what is optimal")
+        self._cost()
+        more = {} if group is None else {str(self.setup["groups"]): group}
+        pair = derived.split_terms(self.law)
+        gone = [c for c in (pair[0], pair[2]) if self.solution.get(c) == 0] if pair else []
+        if gone:
+            raise AnalysisError(f"no optimal allocation: the best fit has {', '.join(gone)} = 0")
+        asked = np.atleast_1d(np.asarray(flops, float)) if not isinstance(flops, str) else np.array([])
+        if not len(asked) or not (np.isfinite(asked) & (asked > 0)).all():
+            raise AnalysisError(f"optimal({flops!r}): give compute in FLOPs, finite and positive, as 1e21")
+        found = self.predict({"C": asked, **more}, level=level)
+        found.frame.attrs.update(method=found.method, level=found.level, notes=found.notes)
+        return found.frame
+
+    def _cost(self) -> Cost:
+        if not self.optimum:
+            raise AnalysisError(
+                f"law {self.law.name!r} has no optimal allocation; use one in N and D, as chinchilla"
+            )
+        return Cost(**self.optimum["cost"])
+
+    def _optimal(self, c: np.ndarray, level: float, group: np.ndarray) -> pd.DataFrame:
+        cost, found = self._cost(), {}
+        for x, g in zip(c, group, strict=True):
+            n, draws = (
+                derived.best(self.problem, u, cost, float(x), int(g)) for u in (self._point, self._draws)
+            )
+            draws = draws[np.isfinite(draws)] if np.isfinite(draws).any() else n
+            sides = {"N": (n, draws), "D": (cost.tokens(n, x), cost.tokens(draws, x))}
+            for name, (value, many) in sides.items():
+                low, high = intervals(value, many[:, None], level, self.intervals["degrees"])
+                for key, v in ((name, value[0]), (f"{name}_low", low[0]), (f"{name}_high", high[0])):
+                    found.setdefault(key, []).append(v)
+        return pd.DataFrame({"C": c, **found})
+
+    def profile(
+        self, name: str, *, level: float | None = None, simulations: int = 199, seed: int = 0
+    ) -> Profile:
+        """The objective over a free parameter, everything else solved again; ``simulations`` calibrate its
+        threshold (0: the robust noise square). Raises AnalysisError."""
+        from analysis.fits.profile import profile
+
+        self._need("be profiled")
+        at = list(self.problem.names).index(name) if name in self.problem.names else None
+        if at is None or not self.problem.free[at]:
+            raise AnalysisError(f"profile of {name!r}: choose a free parameter of {', '.join(self.solution)}")
+        return profile(
+            self.problem, self._solved, name, level=self.level if level is None else level,
+            cluster=np.array(self.data["cluster"]), simulations=simulations, seed=seed,
+        )  # fmt: skip
+
+    def _need(self, what: str) -> None:
+        if not self.usable:
+            raise AnalysisError(f"fit of {self.law.name!r} cannot {what}: {self.status['message']}")
+
+    def summary(self) -> str:
+        """The fit as text for a terminal."""
+        from analysis.text import fit_text
+
+        return fit_text(self)
+
+    def _repr_html_(self) -> str:
+        from analysis.text import fit_html
+
+        return fit_html(self, self.law.formula)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def to_json(self) -> str:
+        """JSON with a schema version; ``delta`` is null for least squares."""
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "law"}
+        return json.dumps({"schema": SCHEMA, "law": self.law.to_dict(), **data}, indent=1, allow_nan=False)
+
+    def _check_law(self) -> None:
+        """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound
+        to, as the schedules of curves, is in no JSON."""
+        if self.law.function is None or not self.usable:
+            return
+        space, point = Loss(space=self.setup["space"]), self.problem.parameters(self._point)
+        y = space.to(np.array(self.data["L"]))
+        with np.errstate(all="ignore"):
+            off = np.abs(y - space.to(self.problem.values(point)[0]) - self.residuals)
+        if not (off <= KEPT * np.ptp(y)).all():  # nan as well
+            raise AnalysisError(
+                f"fit: law {self.law.name!r} does not give the losses it gave when it was fitted (row "
+                f"{self.data['row'][int(np.argmax(np.nan_to_num(off, nan=np.inf)))]!r} first); give the Law "
+                "that was fitted, a curve law bound to the schedules (and steps) of the fit, or fit again"
+            )
+
+    @staticmethod
+    def from_json(text: str, law: Law | None = None) -> Fit:
+        """The fit that ``to_json`` wrote; a ``law`` by function that we do not ship is given again, or the
+        fit can be read but not predict. Raises AnalysisError on another schema, broken text, or a law
+        that does not give the residuals kept."""
+        try:
+            data = json.loads(text)
+            if data.pop("schema") != SCHEMA:
+                raise AnalysisError(
+                    f"fit: field 'schema' must be {SCHEMA}; fit the table again with this version"
+                )
+            if law is not None and law.to_dict() != data["law"]:
+                raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {data['law']['formula']}")
+            data["law"] = law or Law.from_dict(data["law"])
+            for name in ("excluded", "notes", "others"):
+                data[name] = tuple(data[name])
+            data["data"] = {k: tuple(v) for k, v in data["data"].items()}
+            data["replicates"] = tuple(map(tuple, data["replicates"]))
+            params = data["intervals"].get("params", {})
+            data["intervals"]["params"] = {k: tuple(v) for k, v in params.items()}
+            setup = data["setup"]
+            setup |= {"own": tuple(setup["own"]), "labels": tuple(setup["labels"])}
+            setup["bounds"] = {k: tuple(v) for k, v in setup["bounds"].items()}
+            fit = Fit(**data)
+            fit._check_law()
+            return fit
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise AnalysisError(f"fit: not the JSON of a fit ({error}); write it with Fit.to_json") from error

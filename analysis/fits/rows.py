@@ -1,0 +1,179 @@
+"""From a table to the numbers that a law is fitted to: inputs, target, weights, groups, clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.laws.law import Law
+from analysis.tables.checks import divide, positive
+from analysis.tables.columns import FORMULA, missing
+from analysis.tables.runs import clusters, select, sources
+from analysis.tables.units import OURS, TOKEN, implausible
+from analysis.tables.where import nearest
+
+RUNS = ("params", "tokens", "loss")
+EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``frame``: rows kept, sorted, with columns N, D, C, L where known; ``inputs`` and ``target`` (n,);
+    ``cluster`` index per row and what it is ``by``; ``unit`` of the target, where it is known."""
+
+    frame: Any
+    inputs: dict[str, np.ndarray]
+    target: np.ndarray
+    weights: np.ndarray | None
+    group: np.ndarray | None
+    labels: tuple[str, ...]
+    cluster: np.ndarray
+    by: str
+    unit: str | None
+    excluded: tuple[dict[str, str], ...]
+
+
+def prepare(
+    law: Law,
+    table: pd.DataFrame,
+    *,
+    convention: str = "total",
+    roles: Sequence[str] = ("fit",),
+    target: str = "loss",
+    weights: str | None = None,
+    groups: str | None = None,
+    cluster: str | None = None,
+    least: float = 0.0,
+    where: str | None = None,
+) -> Rows:
+    """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
+    are excluded by name, and so are targets not above ``least``. Raises AnalysisError with every missing
+    column."""
+    if not isinstance(table, pd.DataFrame):
+        raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
+    of_file = table.attrs.get("columns", {})
+    target = target if target in table.columns else of_file.get(target, target)
+    weights, groups, cluster = (
+        x if x is None or x in table.columns else of_file.get(x, x) for x in (weights, groups, cluster)
+    )
+    inputs = [x for x in law.inputs if x != "M" or "M" not in table.columns]
+    wanted = "".join({"M": "ND"}.get(x, x) for x in inputs if x in ("N", "D", "C", "M"))
+    wanted += "L" if target == "loss" and least == 0 else ""
+    frame: Any
+    frame, excluded = select(table, roles, convention=convention, where=where, needs=wanted)
+    options = {"weights": weights, "groups": groups, "cluster": cluster, "target": target}
+    needs = sources([*inputs, *(["L"] if target == "loss" else [])], convention)
+    if problems := _absent(law, frame, table, needs, options):
+        raise AnalysisError(problems)
+    unread = "stated" not in table.attrs and not set(table.columns) >= OURS  # by `load`, which refuses
+    if unread and {"params", "tokens", "flops"} <= set(frame.columns) and len(frame):
+        odd, _ = implausible(frame, "table", needs, given_flops="flops" in table.columns)
+        frame.attrs["notes"] = [*frame.attrs["notes"], *odd]
+    if "L" not in wanted:
+        frame["L"] = frame[target]
+    if "M" in inputs:
+        with np.errstate(all="ignore"):  # rows that this makes no number of are left out by name
+            frame["M"] = _numbers(frame["D"]) / _numbers(frame["N"])
+    above = {x: 0.0 for x in law.inputs if x in "NDC" or law.terms} | {"L": least}
+    weighed = [weights] if weights else []
+    numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
+    above |= dict.fromkeys(weighed, 0.0)
+    bad = _bad(frame, numbers, above, [x for x in (groups, cluster) if x is not None])
+    asked = [*([] if "L" in wanted else [target]), *weighed]
+    useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
+    if useless:
+        raise AnalysisError(
+            [f"column {x!r} has no number that a fit could use; name another" for x in useless]
+        )
+    frame, unusable = divide(frame, bad)
+    excluded = [*excluded, *unusable]
+    frame[numbers] = frame[numbers].astype(float)
+    order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]
+    frame = frame.sort_values(order, kind="stable")  # a table's order must not matter
+    codes, labels = pd.factorize(frame[groups].astype(str), sort=True) if groups else (None, ())
+    index, by = clustered(frame, cluster)
+    if codes is not None:  # runs of two data sets share no noise
+        index = pd.factorize(codes.astype(np.int64) * (index.max(initial=0) + 1) + index)[0]
+        by = f"{by} within {groups}"
+    return Rows(
+        frame=frame,
+        inputs={x: frame[x].to_numpy(float) for x in law.inputs},
+        target=frame["L"].to_numpy(float),
+        weights=frame[weights].to_numpy(float) / frame[weights].mean() if weights else None,
+        group=codes,
+        labels=tuple(map(str, labels)),
+        cluster=index,
+        by=by,
+        unit=table.attrs.get("stated", {}).get("loss", TOKEN) if target == "loss" else None,
+        excluded=tuple(excluded),
+    )
+
+
+def _absent(
+    law: Law, frame: Any, table: pd.DataFrame, needs: Sequence[str], options: dict[str, str | None]
+) -> list[str]:
+    """Every column that is not there, by what asked for it; ``frame`` are the rows selected."""
+    columns, letters = list(map(str, table.columns)), {"N", "D", "C"} & set(frame.columns)
+    given = {c for x in letters for c in sources([x])} | set(frame.columns)
+    law_needs = f"law {law.name!r} needs {', '.join(needs)}"
+    return [
+        f"column {x!r} is missing; {law_needs}; "
+        + (missing(x, columns) if x in FORMULA else nearest(x, columns))
+        for x in needs
+        if x not in given
+    ] + [
+        f"{option}={x!r}: no such column; {nearest(x, columns)}"
+        for option, x in options.items()
+        if x is not None and x not in frame.columns and (option, x) != ("target", "loss")
+    ]
+
+
+def _numbers(column: Any) -> np.ndarray:
+    return np.asarray(pd.to_numeric(column, errors="coerce"), float)
+
+
+def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Sequence[str]) -> np.ndarray:
+    """Per row, which numbers a fit cannot use (not finite, or not ``above`` what they must be), and which
+    cells that must be ``filled`` are empty."""
+    out: list[list[str]] = [[] for _ in range(len(frame))]
+    for x in columns:
+        v = _numbers(frame[x])
+        limit = above.get(x, -np.inf)
+        wrong = ~np.isfinite(v) | (v <= limit)
+        far = ~wrong & (v != 0) & ((np.abs(v) < EXTREME[0]) | (np.abs(v) > EXTREME[1]))
+        rule = {0.0: "finite and positive", -np.inf: "a finite number"}
+        what = f"is not {rule.get(limit, f'finite and above {limit:g}')}"
+        for i in np.flatnonzero(wrong | far):
+            why = f"is not within {EXTREME[0]:g} .. {EXTREME[1]:g}" if far[i] else what
+            out[i].append(f"{x} = {frame[x].iloc[i]} {why}")
+    for x in filled:
+        for i in np.flatnonzero(frame[x].isna().to_numpy(bool)):
+            out[i].append(f"{x} is empty")
+    return np.array(["; ".join(found) for found in out], object)
+
+
+def filled(frame: Any, columns: Sequence[str]) -> tuple[Any, list[dict[str, str]]]:
+    """The rows without an empty cell in ``columns``, and the others as ``{row, reason}``."""
+    return divide(frame, _bad(frame, [], {}, columns))
+
+
+def clustered(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
+    """Cluster index per row (n,) and what it is by: ``column``, without empty cells; left out: trunk, else
+    seed and size, else size, and where that is one cluster, or unknown, the run."""
+    if column is not None:
+        return pd.factorize(frame[column])[0], column
+    if "params" in frame.columns:
+        sizes = _numbers(frame["params"])
+        frame = frame.assign(params=sizes) if positive(sizes).all() else frame.drop(columns="params")
+    by_trunk = "trunk_id" in frame.columns and frame["trunk_id"].notna().all()
+    if len(frame) and (by_trunk or "params" in frame.columns):
+        index, by = clusters(frame)
+        return (index, by) if index.any() else (np.arange(len(frame)), f"run (all of one {by})")
+    if (run := frame.attrs.get("run")) is not None:  # rows are checkpoints
+        return pd.factorize(frame[run])[0], run
+    return np.arange(len(frame)), "run"

@@ -1,0 +1,1 @@
+"""Forecasts frozen before their runs, back-tests, and the ledger of both."""

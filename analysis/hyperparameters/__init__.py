@@ -1,0 +1,1 @@
+"""Optima of learning rate and batch, and critical batches."""

@@ -1,0 +1,295 @@
+"""Critical batch size from the steps that batches need to reach a loss.
+
+McCandlish et al. 2018 (arXiv:1812.06162, eq. 2.11): (S / Smin - 1) (E / Emin - 1) = 1 with E = B S examples,
+which is S = Smin (1 + Bcrit / B), Bcrit = Emin / Smin. Over losses or data sizes, Bcrit is a power law: of
+the loss (Kaplan et al. 2020, arXiv:2001.08361, eq. 1.4), of the tokens (Zhang et al. 2024, arXiv:2410.21676).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.fits.fitting import fit
+from analysis.fits.identify import DECADE
+from analysis.fits.intervals import interval
+from analysis.fits.result import Fit
+from analysis.hyperparameters.optima import formula, named, power_law, predict
+from analysis.laws.law import Law
+from analysis.tables.frames import framed, plain
+from analysis.tables.reading import some
+from analysis.tables.where import nearest
+from analysis.text import number
+
+SCHEMA = 1
+CRITICAL = "critical_batch"
+SHARED = (
+    "runs serve several targets, so that errors of their critical batches are alike; name a column with "
+    "cluster= that sets of runs differ in, or the law's intervals are too narrow"
+)
+MISSING = "runs that never reach a loss are left out: if those are of one kind of batch, Smin or Emin is off"
+
+
+LAW = Law(  # linear in both, which closed forms solve; Bcrit is their ratio in every replicate
+    "critical-batch",
+    {"Smin": {}, "Emin": {"B": "one"}},
+    "McCandlish et al. 2018, arXiv:1812.06162, eq. 2.11: S = Smin (1 + Bcrit / B), Bcrit = Emin / Smin",
+    assumptions="each batch has its best learning rate, and no schedule decays before the loss is reached",
+)
+
+
+@dataclass(frozen=True)
+class CriticalBatch:
+    """``cells``: a row per group: its columns, ``runs``, ``Smin`` (steps), ``Emin`` (in units of the batch),
+    ``critical_batch`` with ``_low, _high, _se`` (of its log), ``verdict, reason``. ``fits``: of law ``LAW``,
+    one per group. ``law``: critical batch as a power law of columns, over groups where it is identified
+    (None: not asked for), ``scatter``: standard deviation of log critical batch about it beyond errors."""
+
+    by: tuple[str, ...]
+    cells: pd.DataFrame
+    fits: tuple[Fit, ...]
+    law: Fit | None
+    scatter: float
+    excluded: tuple[dict[str, str], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def status(self) -> dict[str, str]:
+        """That of the law, else the first group's that is not ok."""
+        if self.law is not None:
+            return self.law.status
+        return next((f.status for f in self.fits if f.status["code"] != "ok"), self.fits[0].status)
+
+    def predict(self, *, level: float | None = None, **inputs: Any) -> pd.DataFrame:
+        """The critical batch at inputs of the law, with intervals: see :func:`analysis.optima.predict`.
+        Raises AnalysisError."""
+        if self.law is None:
+            raise AnalysisError("critical batch: no law to predict with; name its columns with on=")
+        return predict({CRITICAL: self.law}, inputs, level)
+
+    def summary(self) -> str:
+        """The result as text for a terminal."""
+        lines = [f"critical batch: S = Smin (1 + Bcrit / B); {len(self.cells)} groups"]
+        for row in self.cells.to_dict("records"):
+            name = named({x: row[x] for x in self.by}) or "all"
+            low, high = (number(row[f"{CRITICAL}_{end}"]) for end in ("low", "high"))
+            shown = {"yes": f"{number(row[CRITICAL])} [{low}, {high}]", "no": "not identified"}
+            value = shown.get(
+                row["verdict"], f"> {low}" if np.isfinite(row[f"{CRITICAL}_low"]) else f"< {high}"
+            )
+            lines.append(f"  {name}: Bcrit {value}, {row['runs']} runs; {row['reason']}")
+        lines.append(f"  intervals: {self.fits[0].level:.0%}, {self.fits[0].intervals['method']}")
+        if self.law is not None:
+            lines.append(f"  {formula(self.law)}  ({self.law.objective['n']} groups, {self.law.level:.0%})")
+            lines.append(f"    {self.law.status['code']} - {self.law.status['message']}")
+        reasons = Counter(row["reason"] for row in self.excluded)
+        lines += [f"  left out: {n} runs, {reason}" for reason, n in reasons.items()]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.summary())}</pre>{self.cells.to_html(index=False, float_format=number)}"
+
+    def to_json(self) -> str:
+        """JSON with a schema version; what is unknown is null."""
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        data |= {"cells": plain(self.cells), "fits": [json.loads(fit.to_json()) for fit in self.fits]}
+        data["law"] = None if self.law is None else json.loads(self.law.to_json())
+        return json.dumps({"schema": SCHEMA, **data}, indent=1, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> CriticalBatch:
+        """What ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
+        try:
+            data = json.loads(text)
+            if data.pop("schema") != SCHEMA:
+                raise AnalysisError(
+                    f"critical batch: field 'schema' must be {SCHEMA}; fit again with this version"
+                )
+            data["fits"] = tuple(Fit.from_json(json.dumps(fit), LAW) for fit in data["fits"])
+            data["law"] = None if data["law"] is None else Fit.from_json(json.dumps(data["law"]))
+            data["cells"] = framed(data["cells"])
+            data |= {name: tuple(data[name]) for name in ("by", "excluded", "notes")}
+            return CriticalBatch(**data)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise AnalysisError(f"critical batch: not its JSON ({error}); write it with to_json") from error
+
+
+def find(
+    table: pd.DataFrame,
+    *,
+    batch: str = "batch_tokens",
+    steps: str = "steps",
+    by: Sequence[str] = ("target_loss",),
+    on: Sequence[str] = ("target_loss",),
+    run: str | None = None,
+    cluster: str | None = None,
+    bootstrap: int = 500,
+    level: float = 0.9,
+    seed: int = 0,
+    where: str | None = None,
+    excluded: Sequence[Mapping[str, str]] = (),
+) -> CriticalBatch:
+    """Critical batch of each group of rows equal in columns ``by`` (the loss reached, a size; none: one
+    group) from columns ``batch`` and ``steps``, by least squares of log steps; with two groups or more its
+    power law in columns ``on`` (none: no law).
+
+    ``run``: the column of runs that may serve several groups; ``cluster``: one of ``by``, of groups that
+    share noise. ``excluded``: rows left out before (:func:`steps_to_loss`). Raises AnalysisError."""
+    _check(table, {"batch": (batch,), "steps": (steps,), "by": by, "run": (run,)}, by, on, cluster)
+
+    def ours(reason: str) -> str:  # in the names of the columns, not of the law
+        return re.sub(r"\b[LB](?= = \S+ is not)", lambda m: steps if m[0] == "L" else batch, reason)
+
+    rows = table.assign(B=table[batch], _row=np.arange(len(table)))
+    rows = rows.drop(columns=[c for c in ("role",) if c in rows])  # steps are no losses: any run counts
+    groups = list(rows.groupby(list(by), sort=True)) if by else [((), rows)]
+    fits, cells = [], []
+    for key, part in groups:
+        found = fit(LAW, part, target=steps, fixed={"one": 1.0}, objective="log-ls",
+                    cluster="_row", bootstrap=bootstrap, level=level, seed=seed, where=where)  # fmt: skip
+        fits.append(found)
+        names: Any = key
+        cell = _cell(found)
+        cells.append(dict(zip(by, names, strict=True)) | cell | {"reason": ours(cell["reason"])})
+    frame: Any = pd.DataFrame(cells)
+    law, tau, notes = None, 0.0, []
+    if on and len(groups) > 1:
+        known = frame[frame["verdict"] == "yes"]
+        left = [{"row": named({x: row[x] for x in by}), "reason": f"critical batch: {row['reason']}"}
+                for row in frame.drop(known.index).to_dict("records")]  # fmt: skip
+        law, tau = power_law(CRITICAL, known, on, source=LAW.source, excluded=left, cluster=cluster or "cell",
+                             bootstrap=bootstrap, level=level, seed=seed)  # fmt: skip
+        notes += law.notes
+        if run and cluster is None and table[run].duplicated().any():
+            notes.append(SHARED)
+    if excluded:
+        notes.append(MISSING)
+    left_out = (
+        *({**row} for row in excluded),
+        *({**row, "reason": ours(row["reason"])} for f in fits for row in f.excluded),
+    )
+    return CriticalBatch(tuple(by), frame, tuple(fits), law, tau, left_out, tuple(notes))
+
+
+def _check(
+    table: pd.DataFrame, asked: Mapping[str, Sequence[str | None]], by: Sequence[str], on: Sequence[str],
+    cluster: str | None,
+) -> None:  # fmt: skip
+    problems = [
+        f"column {c!r} is missing, asked for as {what}; {nearest(c, list(table.columns))}"
+        for what, columns in asked.items()
+        for c in columns
+        if c is not None and c not in table.columns
+    ]
+    problems += [f"column {c!r} is empty in {n} rows; fill it, or leave it out of by"
+                 for c in by if c in table and (n := int(np.asarray(table[c].isna()).sum()))]  # fmt: skip
+    problems += [f"on = {tuple(on)!r}: {c!r} must be one of by = {tuple(by)!r}" for c in on if c not in by]
+    if cluster is not None and cluster not in by:
+        problems.append(f"cluster = {cluster!r}: must be one of by = {tuple(by)!r}")
+    if not len(table):
+        problems.append("table: has no rows; give runs that reach a loss (steps_to_loss makes them)")
+    if problems:
+        raise AnalysisError(problems)
+
+
+def _cell(found: Fit) -> dict[str, Any]:
+    """Smin, Emin and their ratio with its interval; one side of it where only one of them is determined."""
+    unknown = ("Smin", "Emin", *(CRITICAL + end for end in ("", "_se", "_low", "_high")))
+    out: dict[str, Any] = {"runs": found.objective["n"], **dict.fromkeys(unknown, np.nan)}
+    if not found.usable:
+        return out | {"verdict": "no", "reason": found.status["message"]}
+    smin, emin = found.solution["Smin"], found.solution["Emin"]
+    out |= {"Smin": smin, "Emin": emin}
+    draws = dict(
+        zip(found.problem.names, found.problem.parameters(np.array(found.replicates)).T, strict=True)
+    )
+    with np.errstate(divide="ignore"):
+        ratios = draws["Emin"] / draws["Smin"]
+    tail = 0.5 * (1 - found.level)
+    if smin > 0 and emin > 0:
+        low, high = interval(
+            emin / smin, np.clip(ratios, 1e-100, 1e100), found.level, found.intervals["degrees"]
+        )
+    else:
+        low, high = (float(np.quantile(ratios, q)) for q in (tail, 1 - tail))
+    batches = np.array(found.data["B"])
+    if low > 0 and high <= DECADE * low:
+        out |= {CRITICAL: emin / smin, f"{CRITICAL}_se": float(np.log(ratios).std())}
+        return out | {f"{CRITICAL}_low": low, f"{CRITICAL}_high": high, "verdict": "yes",
+                      "reason": f"interval spans a factor {high / low:.2g}"}  # fmt: skip
+    if low > batches.min():
+        reason = f"batches up to {batches.max():.3g} show no saturation; add larger ones"
+        return out | {f"{CRITICAL}_low": low, "verdict": "one_sided", "reason": reason}
+    if high < batches.max():
+        reason = f"batches from {batches.min():.3g} are all beyond it; add smaller ones"
+        return out | {f"{CRITICAL}_high": high, "verdict": "one_sided", "reason": reason}
+    return out | {"verdict": "no", "reason": "interval reaches beyond the batches at both ends"}
+
+
+def steps_to_loss(
+    curves: pd.DataFrame,
+    targets: float | Sequence[float],
+    *,
+    run: str = "run_id",
+    step: str = "step",
+    loss: str = "eval/loss",
+    runs: pd.DataFrame | None = None,
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """When each run of ``curves`` (columns ``run, step, loss``) first reaches each of ``targets``: a table of
+    ``run, target_loss, steps`` joined with the rows of ``runs`` (its batch, size), and what is left out as
+    ``{row, reason}``.
+
+    The lowest loss so far, interpolated linearly in steps, so that a noisy curve is crossed once, and the
+    earlier the noisier it is: smooth it before. A run that never
+    reaches a target, or starts below it, is left out of that target. Raises AnalysisError."""
+    problems = [f"curves: column {c!r} is missing; {nearest(c, list(curves.columns))}"
+                for c in (run, step, loss) if c not in curves.columns]  # fmt: skip
+    asked: Any = pd.to_numeric(pd.Series(np.atleast_1d(np.asarray(targets, object))), errors="coerce")
+    wanted = [float(t) for t in asked if np.isfinite(t) and t > 0]
+    if not wanted or len(wanted) < len(asked):
+        problems.append(f"targets = {targets!r}: must be losses, finite and positive, at least one")
+    if runs is not None and (run not in runs.columns or runs[run].duplicated().any()):
+        problems.append(f"runs: needs column {run!r} with one row per run")
+    elif runs is not None and not problems:
+        unknown = sorted(set(curves[run].astype(str)) - set(runs[run].astype(str)))
+        if unknown:
+            problems.append(f"runs: no row for {some(unknown)} of the curves; add them")
+    if problems:
+        raise AnalysisError(problems)
+    rows, excluded = [], []
+    for name, part in curves.groupby(run, sort=True):
+        numeric: Any = [pd.to_numeric(part[c], errors="coerce") for c in (step, loss)]
+        s, y = (np.asarray(x, float) for x in numeric)
+        fine = np.isfinite(s) & np.isfinite(y)
+        order = np.argsort(s[fine], kind="stable")
+        s, lowest = s[fine][order], np.minimum.accumulate(y[fine][order])
+        for target in wanted:
+            below = np.flatnonzero(lowest <= target)
+            if not len(below):
+                reason = f"never reaches the loss {target:g}"
+            elif below[0] == 0:
+                reason = f"is below the loss {target:g} at its first point"
+            else:
+                k = below[0]
+                share = (lowest[k - 1] - target) / (lowest[k - 1] - lowest[k])
+                rows.append({run: name, "target_loss": target, "steps": s[k - 1] + share * (s[k] - s[k - 1])})
+                continue
+            excluded.append({"row": str(name), "reason": reason})
+    out = pd.DataFrame(rows, columns=[run, "target_loss", "steps"])
+    if runs is not None:
+        out = out.merge(
+            runs.drop(columns=[c for c in ("target_loss", "steps") if c in runs]), on=run, how="left"
+        )
+    return out, excluded

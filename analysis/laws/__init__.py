@@ -1,0 +1,1 @@
+"""What a law is, and the laws that we ship."""

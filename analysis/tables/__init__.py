@@ -1,0 +1,1 @@
+"""Tables of runs: files, columns, units, filters, checks."""

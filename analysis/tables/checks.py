@@ -1,0 +1,217 @@
+"""What a table of runs must satisfy, told by row; and what its reader must know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.tables.columns import FORMULA, missing
+from analysis.tables.reading import LINE, numbers, shown
+from analysis.tables.units import advice
+
+REQUIRED = ("params", "tokens", "loss")
+CHECKED = (*REQUIRED, "flops", "params_body", "unique_tokens", "budget")
+ROLES = ("fit", "holdout", "tuning", "noise")
+STATUSES = ("ok", "diverged", "failed")
+SAME = ("params", "params_body", "tokens", "unique_tokens", "flops", "loss", "seed", "trunk_id")
+
+
+def check(
+    frame: pd.DataFrame, name: str = "table", *, values: bool = False, needs: Sequence[str] = REQUIRED
+) -> pd.DataFrame:
+    """Return a copy with checked types and filled defaults (``attrs["notes"]`` lists what was filled).
+
+    ``needs``: columns that must be there; where size and tokens are among them, ``flops`` is filled. With
+    ``values``, numbers of rows that did not diverge must also be finite and positive; otherwise
+    :func:`select` excludes such rows by name. Diverged and repeated rows are counted in the notes. Raises
+    AnalysisError.
+    """
+    names = list(frame.columns)
+    needs = needed(frame, needs)
+    problems = [_missing(frame, column, needs, name) for column in needs if column not in names]
+    checked = checkable(needs)
+    used = (*checked, "run_id", "trunk_id", "seed", "label", "role", "status", "status_reason")
+    problems += [
+        f"{name}: column {c!r} is there {names.count(c)} times; keep one" for c in used if names.count(c) > 1
+    ]
+    if not len(frame):
+        problems.append(f"{name}: no rows; a fit needs runs")
+    if problems:
+        raise AnalysisError(problems)
+    stale = frame.attrs.get("remarks", [])
+    notes = [note for note in frame.attrs.get("notes", []) if note not in stale]
+    frame = frame.copy()
+    for column, allowed in (("role", ROLES), ("status", STATUSES)):
+        problems += _unknown(frame, column, allowed, name)
+    ended = finished(frame)
+    for column in (c for c in checked if c in frame.columns):
+        found, bad = numbers(frame[column])
+        if bad.any():
+            problems.append(_no_numbers(frame, column, bad, name))
+            continue
+        frame[column] = found
+        if values:
+            problems += _values(frame, column, ended, name, needs)
+    runs = set(REQUIRED) <= set(needs) and frame.attrs.get("run") is None  # not curves, not checkpoints
+    if runs and "run_id" in frame.columns:
+        ids: Any = frame["run_id"]
+        twice = (ids.notna() & ids.duplicated()).to_numpy()
+        if twice.any():
+            rows = shown(frame, twice)
+            problems.append(
+                f"{name}: column 'run_id': {rows} more than once; keep one row per run, or say that rows are "
+                "checkpoints: after=0, run='run_id'"
+            )
+    if problems:
+        raise AnalysisError(problems)
+    notes += _fill(frame, {"params", "tokens"} <= set(needs))
+    frame.attrs["remarks"] = _remarks(frame, ~ended, runs)
+    frame.attrs["notes"] = [*notes, *frame.attrs["remarks"]]
+    return frame
+
+
+def needed(frame: Any, needs: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a formula among ``needs``; where ``flops`` has gaps, size and tokens too, to fill it."""
+    found = [c for c in dict.fromkeys(needs) if c in FORMULA]
+    gaps = "flops" in found and ("flops" not in frame.columns or frame["flops"].isna().to_numpy().any())
+    if not (gaps and {"params", "tokens"} <= set(frame.columns)):
+        return tuple(found)
+    return tuple(dict.fromkeys(c for c in (*found, "params", "tokens") if c != "flops"))
+
+
+def checkable(needs: Sequence[str]) -> tuple[str, ...]:
+    """What must be numbers where it is there: all that we know of a table of runs, else what is needed."""
+    if set(REQUIRED) <= set(needs):
+        return CHECKED
+    return (*needs, "flops") if {"params", "tokens"} <= set(needs) else tuple(needs)
+
+
+def _missing(frame: Any, column: str, needs: Sequence[str], name: str) -> str:
+    of_file = {ours: source for source, ours in frame.attrs.get("columns", {}).items()}
+    whose = "a table of runs" if set(REQUIRED) <= set(needs) else "this fit"
+    also = " (or params and tokens, for 6 N D)" if column == "flops" else ""
+    hint = missing(column, [str(of_file.get(c, c)) for c in frame.columns])
+    return f"{name}: column {column!r}{also} is missing; {whose} needs {', '.join(needs)}; {hint}"
+
+
+def positive(values: np.ndarray) -> np.ndarray:
+    """Which values are finite and positive, by elements; subnormal ones, whose 1 / x overflows, are not."""
+    return np.asarray(np.isfinite(values) & (values >= np.finfo(float).tiny))
+
+
+def finished(frame: Any) -> np.ndarray:
+    """Which runs ended well, a bool array (rows,)."""
+    if "status" not in frame.columns:
+        return np.ones(len(frame), bool)
+    return (frame["status"].isna() | frame["status"].eq("ok")).to_numpy(bool)
+
+
+def _unknown(frame: Any, column: str, allowed: Sequence[str], name: str) -> list[str]:
+    if column not in frame.columns:
+        return []
+    problems = []
+    odd = frame[column].notna() & ~frame[column].isin(allowed)
+    for value in frame.loc[odd, column].astype(str).unique()[:5]:
+        rows = shown(frame, (odd & frame[column].astype(str).eq(value)).to_numpy(bool))
+        problems.append(
+            f"{name}: column {column!r}: {value!r} is unknown ({rows}); it is one of {', '.join(allowed)} or "
+            f"empty for {allowed[0]}: write that, or do without the column: columns={{{column!r}: None}}"
+        )
+    return problems
+
+
+def _fill(frame: Any, costs: bool) -> list[str]:
+    notes = []
+    if "role" not in frame.columns:
+        frame["role"] = "fit"
+    frame["role"] = frame["role"].astype(object).fillna("fit")  # a column without any is one of numbers
+    if not costs:
+        return notes
+    if "flops" not in frame.columns:
+        frame["flops"] = np.nan
+    empty = frame["flops"].isna()
+    if empty.any():
+        with np.errstate(over="ignore"):  # what overflows is excluded by name
+            frame.loc[empty, "flops"] = 6.0 * frame["params"] * frame["tokens"]
+        notes.append(
+            f"flops = 6 x params x tokens in {int(empty.sum())} of {len(frame)} rows (no flops given)"
+        )
+    return notes
+
+
+def _remarks(frame: Any, lost: np.ndarray, runs: bool) -> list[str]:
+    """Rows that are no error, but that a reader of a fit must know of."""
+    notes = []
+    if lost.any():
+        notes.append(
+            f"{int(lost.sum())} of {len(frame)} runs diverged or failed ({shown(frame, lost)}) and are left "
+            "out: if that depends on size or learning rate, fits lean towards settings that train well"
+        )
+    same = [c for c in SAME if c in frame.columns]
+    if not runs:
+        return notes
+    again = frame.duplicated(same).to_numpy() & np.isfinite(frame["loss"].to_numpy())
+    if again.any():
+        notes.append(
+            f"{int(again.sum())} of {len(frame)} rows repeat an earlier one in {', '.join(same)} "
+            f"({shown(frame, again)}): each counts as a run of its own"
+        )
+    return notes
+
+
+def _no_numbers(frame: Any, column: str, bad: np.ndarray, name: str) -> str:
+    rows, first = shown(frame, bad), frame[column][bad].iloc[0]
+    if isinstance(first, (bool, np.bool_)):
+        return f"{name}: column {column!r} has booleans in {rows}; numbers are needed"
+    cell, hint = repr(first if isinstance(first, (str, int)) else str(first))[:60], advice(column, str(first))
+    return f"{name}: column {column!r} is not a number in {rows} (first: {cell}); {hint}"
+
+
+def _values(frame: Any, column: str, ended: np.ndarray, name: str, needs: Sequence[str]) -> list[str]:
+    """Problems of a numeric column; a diverged run may lack its loss, an optional column may be empty."""
+    values = frame[column].to_numpy()
+    bad = ~positive(values)
+    if column == "loss":
+        bad &= ended
+    elif column not in needs:
+        bad &= ~np.isnan(values)
+    if not bad.any():
+        return []
+    hint = "correct or remove these rows" + (", or mark them status = diverged" if column == "loss" else "")
+    if np.isnan(values[bad]).any():
+        hint += f", or leave them out: where='{column} != empty'"
+    rows = shown(frame, bad, values)
+    return [f"{name}: column {column!r} must be finite and positive: {rows}; {hint}"]
+
+
+def row_names(frame: Any) -> list[str]:
+    """What to call each row: its run_id, else ``line i`` of its file, else ``row i``; both where a run has
+    several rows."""
+    kind = LINE if frame.index.name == LINE else "row"
+    if "run_id" not in frame.columns:
+        return [f"{kind} {i}" for i in frame.index]
+    ids, again = frame["run_id"], frame["run_id"].duplicated(keep=False)
+    return [
+        f"{kind} {i}" if pd.isna(run) else f"{run} ({kind} {i})" if twice else str(run)
+        for i, run, twice in zip(frame.index, ids, again, strict=True)
+    ]
+
+
+class LeftOut(tuple[dict[str, str], ...]):
+    """Rows left out, as ``{row, reason}``: what pandas copies deeply with a frame, at every step, but need
+    not."""
+
+    def __deepcopy__(self, memo: Any) -> LeftOut:
+        return self
+
+
+def divide(frame: Any, reasons: np.ndarray) -> tuple[Any, list[dict[str, str]]]:
+    """The rows without a reason to leave them out, and the others as ``{row, reason}``."""
+    out = reasons != ""
+    names = row_names(frame) if out.any() else []
+    left = [{"row": names[i], "reason": str(reasons[i])} for i in np.flatnonzero(out)]
+    return frame[~out].copy(), left

@@ -1,0 +1,325 @@
+"""Tables of runs: load, import, check, select. One row is one training run.
+
+Any CSV, parquet or JSON lines file with ``params``, ``tokens`` and ``loss`` (nats per token) works, also
+under the names of :data:`analysis.columns.ALIASES`. Columns that this package knows beside these: ``flops,
+params_body, run_id, trunk_id, label, role, status, status_reason, seed, budget``. In formulas: N parameters,
+D tokens, C training FLOPs, L loss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import files
+from analysis.errors import AnalysisError
+from analysis.tables.checks import (
+    REQUIRED,
+    LeftOut,
+    check,
+    checkable,
+    divide,
+    finished,
+    needed,
+    positive,
+)
+from analysis.tables.columns import adopt, near
+from analysis.tables.reading import KINDS, numbers, read, shown
+from analysis.tables.units import STATED, convert, implausible
+from analysis.tables.where import nearest, parse
+
+# name -> (column of N, FLOPs per parameter and token, or None for the column `flops`, explanation)
+CONVENTIONS: dict[str, tuple[str, float | None, str]] = {
+    "total": ("params", None, "N = all parameters, C = flops"),
+    "body": ("params_body", None, "N = parameters without embedding and head, C = flops"),
+    "6nd": ("params", 6.0, "N = all parameters, C = 6 N D"),
+    "kaplan": ("params_body", 6.0, "N = parameters without embedding and head, C = 6 N D"),
+}
+
+
+def load(
+    path: str | Path,
+    *,
+    where: str | None = None,
+    after: float | None = None,
+    run: str | None = None,
+    units: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
+    needs: Sequence[str] = REQUIRED,
+) -> pd.DataFrame:
+    """Read and check a table of runs; of a results folder, its ``runs.csv``.
+
+    ``where`` keeps the rows that satisfy it (:mod:`analysis.where`). In a table of checkpoints, column
+    ``run`` says which rows are one run, and ``after=0.1`` leaves out the first tenth of its tokens.
+    ``columns`` says which column is which, ``{"params": "N"}``, or that one is not to be used, ``{"flops":
+    None}``. ``units`` says what a column is given in, ``{"params": "M", "loss": "bits"}``
+    (:data:`analysis.units.UNITS`, or "suffix" for "70M"). ``needs``: columns that must be there
+    (:func:`sources` of a law); others are not checked, and none of them is given another name.
+    Fills ``flops`` as 6 params tokens (or ``tokens`` from it) and ``role`` as ``fit`` where missing.
+
+    The index of a text file's frame, called ``line``, has line numbers; ``attrs["notes"]`` says what was read
+    as what and filled, ``attrs["left_out"]`` has the rows left out, ``{row, reason}``; fits list them. Raises
+    AnalysisError with every problem found, by file and line.
+    """
+    path = Path(path)
+    file = path / "runs.csv" if path.is_dir() else path
+    if not file.is_file():
+        raise AnalysisError(
+            f"table {file}: no such file; give a results folder with runs.csv, or a {KINDS} file"
+        )
+    name, columns = str(file), dict(columns or {})
+    frame, problems = adopt(read(file), columns, name, needs)
+    frame, found = convert(frame, dict(units or {}), name)
+    problems += found
+    if "tokens" not in frame.columns and not near("tokens", list(frame.columns)):
+        frame = _tokens(frame)
+    try:
+        frame = _left(frame, where, after, run, name)
+    except AnalysisError as error:
+        problems += error.problems
+    unused = [ours for ours, source in columns.items() if source is None and ours in frame.columns]
+    frame = frame.drop(columns=unused)
+    given = "flops" in frame.columns
+    try:
+        frame = check(frame, name=name, values=True, needs=needs)
+    except AnalysisError as error:
+        raise AnalysisError([*problems, *error.problems]) from None
+    checked = checkable(needed(frame, needs))
+    usable = finished(frame) & positive(frame[[c for c in REQUIRED if c in checked]].to_numpy(float)).all(1)
+    found, notes = implausible(frame[usable], name, checked, given_flops=given) if usable.any() else ([], [])
+    if problems or found:
+        raise AnalysisError([*problems, *found])
+    frame.attrs["notes"] += notes
+    return frame
+
+
+def sources(inputs: Sequence[str], convention: str = "total") -> tuple[str, ...]:
+    """The columns that give these inputs of a law and L, its target; M is D / N, others are columns.
+    Raises AnalysisError."""
+    if convention not in CONVENTIONS:
+        raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
+    size, per_token, _ = CONVENTIONS[convention]
+    sizes = tuple(dict.fromkeys(("params", size)))
+    cost = ("flops",) if per_token is None else (*sizes, "tokens")
+    found = {"N": sizes, "D": ("tokens",), "C": cost, "L": ("loss",), "M": (*sizes, "tokens")}
+    return tuple(dict.fromkeys(column for x in inputs for column in found.get(x, (x,))))
+
+
+def import_table(
+    source: str | Path,
+    out: str | Path,
+    *,
+    where: str | None = None,
+    after: float | None = None,
+    run: str | None = None,
+    units: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
+) -> tuple[str, ...]:
+    """Write ``source`` as a CSV with our columns and units, and return what there is to know of it: the
+    source and its SHA-256, what was read as what, filled, left out. Arguments as of :func:`load`.
+
+    ``out`` is never overwritten with other content. Raises AnalysisError.
+    """
+    source, out = Path(source), Path(out)
+    frame = load(source, where=where, after=after, run=run, units=units, columns=columns)
+    if out.suffix != ".csv":
+        raise AnalysisError(f"out = {str(out)!r}: a CSV is written; give a name that ends in .csv")
+    if out.is_dir() or not out.parent.is_dir():
+        raise AnalysisError(f"out = {str(out)!r}: must be a file in a folder that exists, like runs.csv")
+    stated = frame.attrs["stated"]
+    if stated:  # so that what was said of the units now is still known when the copy is loaded
+        frame[STATED] = "|".join(f"{column}={unit}" for column, unit in stated.items())
+    text = frame.to_csv(index=False, lineterminator="\n")
+    try:
+        files.create(out, text)
+    except OSError as error:
+        raise AnalysisError(f"out = {str(out)!r}: cannot be written ({error.strerror or error})") from error
+    file = source / "runs.csv" if source.is_dir() else source
+    origin = f"{len(frame)} rows from {file}, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}"
+    reasons = Counter(row["reason"] for row in frame.attrs["left_out"])
+    left_out = [f"{count} rows left out: {why}" for why, count in reasons.items()]
+    return (origin, *left_out, *frame.attrs["notes"])
+
+
+def _left(frame: Any, where: str | None, after: float | None, run: str | None, name: str) -> pd.DataFrame:
+    """Without the rows that a filter or the beginning of their run leaves out, which ``left_out`` lists."""
+    if after is None and run is not None:
+        raise AnalysisError(f"run={run!r} needs a fraction to leave out of every run; after=0 takes all rows")
+    if run is None and after is not None:
+        raise AnalysisError(f"after={after!r} needs the column that says which rows are one run: run='run'")
+    reasons = np.full(len(frame), "", object)
+    if after is not None and run is not None:
+        run = frame.attrs["columns"].get(run, run)
+        reasons = _early(frame, after, str(run), "tokens", name)
+        frame.attrs["run"] = run
+    if where is not None:
+        condition = parse(where)
+        reasons[~condition.mask(_costed(frame))] = f"where: {condition}"
+    if len(frame) and (reasons != "").all():
+        why = " or ".join(dict.fromkeys(map(str, reasons)))
+        raise AnalysisError(f"{name}: all {len(frame)} rows are left out ({why}); leave out fewer")
+    frame, excluded = divide(frame, reasons)
+    frame.attrs["left_out"] = LeftOut((*frame.attrs.get("left_out", ()), *excluded))
+    return frame
+
+
+def _costed(frame: Any) -> pd.DataFrame:
+    """The rows as a filter sees them: with 6 N D where no FLOPs are given."""
+    if not {"params", "tokens"} <= set(frame.columns):
+        return frame
+    with np.errstate(all="ignore"):
+        cost = 6.0 * numbers(frame["params"])[0] * numbers(frame["tokens"])[0]
+    given = numbers(frame["flops"]) if "flops" in frame.columns else (np.full(len(frame), np.nan), cost > 0)
+    if "flops" in frame.columns and given[1].any():
+        return frame
+    return frame.assign(flops=np.where(np.isnan(given[0]), cost, given[0]))
+
+
+def _tokens(frame: pd.DataFrame) -> pd.DataFrame:
+    """D = C / 6 N, where a table gives size and compute alone, as digitised figures do."""
+    if not {"params", "flops"} <= set(frame.columns):
+        return frame
+    (size, _), (flops, _) = numbers(frame["params"]), numbers(frame["flops"])
+    with np.errstate(all="ignore"):
+        frame = frame.assign(tokens=flops / (6.0 * size))
+    frame.attrs["notes"] += ["tokens = flops / (6 x params) in every row (no tokens given)"]
+    return frame
+
+
+def select(
+    table: pd.DataFrame,
+    roles: Sequence[str] = ("fit",),
+    *,
+    convention: str = "total",
+    where: str | None = None,
+    needs: str = "NDCL",
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Rows to fit, with columns N, D, C, L added, and the rows left out as ``{row, reason}``: on loading, and
+    here.
+
+    Left out: rows that do not satisfy ``where`` (:mod:`analysis.where`), roles not asked for, runs that did
+    not end well, values that are not finite and positive. ``convention`` picks N and C, see ``CONVENTIONS``.
+    ``needs``: which of N, D, C, L must be there; others are added where the table gives them. Raises
+    AnalysisError.
+    """
+    columns = sources([x for x in "NDCL" if x in needs], convention)
+    size, per_token, _ = CONVENTIONS[convention]
+    names = {"N": size, "D": "tokens", "C": "flops", "L": "loss"}
+    given = {c: table[x] for x, c in names.items() if c not in table.columns and x in table.columns}
+    frame: Any = _left(table.assign(**given), where, None, None, "table")
+    earlier = frame.attrs["left_out"]
+    wanted = needed(frame, columns)
+    strict = {"params", "tokens"} <= set(wanted)  # else what cannot be used is for the caller to name
+    if strict and size not in frame.columns and size != "params":
+        raise AnalysisError(
+            f"convention {convention!r} needs column {size!r}; add it or use convention 'total'"
+        )
+    frame = check(frame, needs=wanted if strict else ())
+    reasons = np.full(len(frame), "", object)
+
+    def leave_out(rows: np.ndarray, why: Any) -> None:
+        for i in np.flatnonzero(rows & (reasons == "")):
+            reasons[i] = why(i)
+
+    role, failed = frame["role"].to_numpy(object), ~finished(frame)
+    leave_out(~frame["role"].isin(list(roles)).to_numpy(), lambda i: f"role is {role[i]}")
+    leave_out(failed, lambda i: _end(frame.iloc[i]))
+    values = {x: numbers(frame[c])[0] for x, c in names.items() if c in frame.columns}
+    if per_token is not None and {"N", "D"} <= set(values):
+        with np.errstate(over="ignore"):
+            values["C"] = per_token * values["N"] * values["D"]
+    must = [x for x in "NDCL" if x in needs or x == "C"] if strict else []
+    if must:
+        found = np.stack([values[x] for x in must], axis=1)
+        bad = ~positive(found)
+        leave_out(np.asarray(bad.any(axis=1)), lambda i: _named(must, found[i], bad[i]))
+    for x, v in values.items():
+        if x in must or positive(v[reasons == ""]).all():
+            frame[x] = v
+        elif x in needs:
+            frame[x] = frame[names[x]]
+    kept, excluded = divide(frame, reasons)
+    kept.attrs.update(convention=convention)
+    return kept, [*earlier, *excluded]
+
+
+def after(
+    table: pd.DataFrame, fraction: float, *, run: str, of: str = "tokens"
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Checkpoints beyond ``fraction`` of their run (its warmup dropped), and those left out as ``{row,
+    reason}``, for ``fit(..., excluded=)``. Column ``run`` says which rows are one run; its largest ``of`` is
+    its length. :func:`load` does the same to a file. Raises AnalysisError."""
+    reasons = _early(table, fraction, run, of, "table")
+    bad = ~positive(numbers(table[of])[0])
+    if bad.any():
+        raise AnalysisError(f"table: column {of!r} must be finite and positive: {shown(table, bad)}")
+    kept, excluded = divide(table, reasons)
+    kept.attrs["run"] = run
+    return kept, excluded
+
+
+def _early(frame: Any, fraction: float, run: str, of: str, name: str) -> np.ndarray:
+    """Why a row is left out, by rows; empty where it is not, or where its place in the run is not known."""
+    problems = [
+        f"{name}: column {c!r} is missing; {nearest(c, list(frame.columns))}"
+        for c in (run, of)
+        if c not in frame.columns
+    ]
+    if not 0 <= fraction < 1:
+        problems.append(f"after = {fraction!r} must be at least 0 and below 1; 0.1 drops the first tenth")
+    elif not problems and (unnamed := frame[run].isna().to_numpy(bool)).any():
+        problems.append(f"{name}: column {run!r} must be filled in: {shown(frame, unnamed)}")
+    if problems:
+        raise AnalysisError(problems)
+    values, _ = numbers(frame[of])
+    values = pd.Series(np.where(positive(values), values, np.nan))
+    share = (values / values.groupby(frame[run].to_numpy()).transform("max")).to_numpy()
+    return np.where(share < fraction, f"in the first {fraction:.3g} of its run by {of}", "").astype(object)
+
+
+def _end(row: Any) -> str:
+    why = row.get("status_reason")
+    return f"status is {row['status']}" + ("" if why is None or pd.isna(why) else f": {why}")
+
+
+def _named(names: Sequence[str], values: np.ndarray, bad: np.ndarray) -> str:
+    shown = [f"{name} = {values[i]:g}" for i, name in enumerate(names) if bad[i]]
+    return f"{', '.join(shown)} is not finite and positive"
+
+
+def clusters(frame: Any) -> tuple[np.ndarray, str]:
+    """Cluster index per row and what it is by: trunk, else seed and size, else size. Runs of one cluster
+    share noise (the same trunk, initialisation or batch order)."""
+    if "trunk_id" in frame.columns and frame["trunk_id"].notna().all():
+        return pd.factorize(frame["trunk_id"])[0], "trunk"
+    size = np.log(frame["params"]).round(3)  # sizes read off a plot repeat within 0.1 %
+    if "seed" in frame.columns and frame["seed"].notna().all():
+        return frame.groupby([size, "seed"]).ngroup().to_numpy(), "seed and size"
+    return pd.factorize(size)[0], "size"
+
+
+def seed_noise(table: pd.DataFrame) -> dict[str, Any] | None:
+    """Pooled standard deviation of log loss over runs of one cell that differ only by seed, or None.
+
+    A cell is (params, tokens); it counts when at least one of its runs has role ``noise``.
+    """
+    frame: Any = select(table, ("fit", "noise"))[0]
+    noise = frame[frame["role"] == "noise"].set_index(["params", "tokens"]).index.unique()
+    frame = frame.set_index(["params", "tokens"])
+    logs = np.log(frame.loc[frame.index.isin(noise), "L"]).groupby(level=["params", "tokens"])
+    size, squares = logs.size(), logs.var(ddof=0)
+    size, squares = size[size > 1], squares[size > 1]
+    degrees = int((size - 1).sum())
+    if not degrees:
+        return None
+    return {
+        "sd_log": float(np.sqrt((squares * size).sum() / degrees)),
+        "degrees": degrees,
+        "cells": len(size),
+    }
