@@ -19,7 +19,7 @@ from scipy import stats
 
 from analysis.errors import AnalysisError
 from analysis.fits.fitting import LEAST, fit
-from analysis.fits.intervals import solved
+from analysis.fits.replicates import solved
 from analysis.fits.request import SPACES
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare

@@ -43,7 +43,8 @@ from analysis.engine.solver import Solution, solve
 from analysis.fits.allocation import Cost, best_exponents, values
 from analysis.fits.fitting import TUNING, robust_sd
 from analysis.fits.identify import thinly, verdicts
-from analysis.fits.intervals import MANY, METHODS, Replicates, interval, new_run, replicate
+from analysis.fits.intervals import interval, new_run
+from analysis.fits.replicates import MANY, METHODS, Replicates, replicate
 from analysis.laws.law import find
 from analysis.tables.runs import clusters
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.residuals import usable
-from analysis.fits.intervals import METHODS, replicate
+from analysis.fits.replicates import METHODS, replicate
 from analysis.fits.result import Fit
 from analysis.multipliers import Multipliers
 from analysis.text import DERIVED, count, number

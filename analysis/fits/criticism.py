@@ -13,7 +13,7 @@ from analysis.engine.newton import minimise
 from analysis.engine.problem import Loss, Problem
 from analysis.engine.solver import Solution
 from analysis.fits import identify
-from analysis.fits.intervals import cluster_test
+from analysis.fits.noise import indifference
 from analysis.fits.request import Request
 from analysis.fits.rows import RUNS, Rows
 from analysis.tables.runs import seed_noise
@@ -22,6 +22,7 @@ TUNING = 1.345
 LEAST_DELTA = 1e-6  # for noise-free tables
 MAD = 1.4826
 FEW = 0.2  # of the starts that agree: with fewer the optimum may not be the best one
+SHUFFLES = 199  # of residuals between clusters
 SMALL = 0.2  # of the default delta, below which an objective is nearly that of absolute deviations
 
 
@@ -60,7 +61,7 @@ def beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
     """What a reader of the fit must know of how it was had."""
     notes, count, ends = [], solution.tried, np.sort(solution.end_values[: solution.tried])
     second = float(ends[min(max(solution.agree, 1), count - 1)])
-    near = solution.agree <= 1 or second <= solution.value + identify.indifference(problem, solution)
+    near = solution.agree <= 1 or second <= solution.value + indifference(problem, solution)
     if solution.agree < FEW * count and near:
         notes.append(
             f"only {solution.agree} of {count} starts reached the best objective, {solution.value:.6g} (next "
@@ -111,3 +112,19 @@ def others(
             shown = loss.delta if np.isfinite(loss.delta) else None
             out.append({"kind": kind, "delta": shown, "params": params, "outside": outside})
     return tuple(out)
+
+
+def cluster_test(r: np.ndarray, cluster: np.ndarray, seed: int = 0) -> float | None:
+    """p of a permutation test that residuals of one cluster are no more alike than others: a diagnostic, no
+    switch. None where no cluster has two rows, or all rows are one."""
+    counts = np.bincount(cluster)
+    if len(counts) < 2 or counts.max() < 2:
+        return None
+    rng = np.random.default_rng(seed)
+
+    def between(x: np.ndarray) -> float:
+        return float((np.bincount(cluster, x) ** 2 / counts).sum())
+
+    r = r - r.mean()
+    here = between(r) * (1 - 1e-12)
+    return (1 + sum(between(rng.permutation(r)) >= here for _ in range(SHUFFLES))) / (1 + SHUFFLES)

@@ -19,11 +19,12 @@ import pandas as pd
 from analysis.engine.problem import Loss, Problem
 from analysis.engine.solver import Solution, solve
 from analysis.errors import AnalysisError
-from analysis.fits import criticism, identify
+from analysis.fits import criticism, identify, noise, rivals
 from analysis.fits.allocation import Cost, allocation, best_exponents
 from analysis.fits.criticism import LEAST_DELTA, TUNING, residuals, robust_sd
-from analysis.fits.intervals import MANY, Replicates, fewest, interval, replicate
+from analysis.fits.intervals import interval
 from analysis.fits.profile import profile
+from analysis.fits.replicates import MANY, Replicates, fewest, replicate
 from analysis.fits.request import ADVICE, SPACES, Request, check, check_names, not_falling
 from analysis.fits.result import Fit
 from analysis.fits.rows import Rows, prepare
@@ -104,7 +105,7 @@ def fit(
     if law.terms and all(name in solution.zero for name, base in zip(problem.names, problem.base, strict=True)
                          if base in law.linear and law.terms[base]):  # fmt: skip
         return _nothing(asked, problem, rows, *not_falling(asked, problem))
-    if not identify.depends(problem, solution):
+    if not noise.depends(problem, solution):
         what = f"nothing shows that {target!r} depends on {', '.join(law.inputs)}"
         return _nothing(asked, problem, rows, f"a constant fits as well at the noise level: {what}")
     found = replicate(
@@ -205,7 +206,7 @@ def _assemble(
     point |= dict.fromkeys(solution.zero, 0.0)
     bounds, method = _parameter_intervals(asked, problem, solution, found, point, rows.cluster)
     optimum = _optimum(asked, problem, u, found, rows, bounds)
-    ambiguous = identify.ambiguity(problem, solution)
+    ambiguous = rivals.ambiguity(problem, solution)
     few = found.clustered and 1 < fewest(problem, rows.cluster) + (problem.group is not None) < MANY
     thin = identify.thinly(problem, solution, rows.cluster) if few else {}
     identified = identify.verdicts(problem, solution, point | optimum, bounds, ambiguous, thin)

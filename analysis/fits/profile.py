@@ -9,8 +9,8 @@ from scipy import stats
 
 from analysis.engine.problem import Problem
 from analysis.engine.solver import Solution, linear_start, minimise
-from analysis.fits.identify import noise_square
-from analysis.fits.intervals import _draw
+from analysis.fits.noise import noise_square
+from analysis.fits.replicates import _draw
 from analysis.fits.robust import linear, usable
 from analysis.text import number
 

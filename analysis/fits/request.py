@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.engine.problem import Problem
 from analysis.errors import AnalysisError
-from analysis.fits.intervals import METHODS
+from analysis.fits.replicates import METHODS
 from analysis.laws.law import Law, require
 
 # objective -> the space of its residuals (``problem.Loss``)

@@ -6,7 +6,9 @@ from analysis import LAWS, AnalysisError, fit
 from analysis.engine.newton import minimise
 from analysis.engine.problem import Loss, Problem
 from analysis.engine.solver import solve
-from analysis.fits.intervals import METHODS, cluster_test, intervals, new_run, replicate
+from analysis.fits.criticism import cluster_test
+from analysis.fits.intervals import intervals, new_run
+from analysis.fits.replicates import METHODS, replicate
 
 
 @pytest.mark.parametrize("method", [*METHODS, "profile"])
