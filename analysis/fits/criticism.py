@@ -67,6 +67,11 @@ def beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
             f"only {solution.agree} of {count} starts reached the best objective, {solution.value:.6g} (next "
             f"{second:.6g}): a better optimum may exist; narrow bounds, hold a parameter, or enlarge delta"
         )
+    if solution.bound and not problem.law.terms:
+        notes.append(
+            f"at the edge of the domain: {', '.join(solution.bound)}; what is said of the other parameters "
+            "supposes this; see whether wider bounds change it"
+        )
     if sentence := identify.proportional(problem.inputs):
         notes.append(
             f"{sentence}: what is told apart rests on the form of the law; off that line nothing is known"

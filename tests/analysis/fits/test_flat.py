@@ -95,6 +95,11 @@ def test_a_scale_that_lies_beyond_the_data_is_one_sided():
         found = fit(law, table, target="y", bootstrap=0).identified["knee"]
         assert found["verdict"] == verdict
     assert 30 < found["bound"]["lower"] < 500 and "the end of its domain" in found["reason"]
+    edge = "at the edge of the domain: knee; what is said of the other parameters supposes this"
+    bent = table.assign(y=-6 * np.expm1(-x / 3) * noise)
+    for bounds, told in (({"knee": (0.01, 2.0)}, True), ({}, False)):
+        near = fit(law, bent, target="y", bootstrap=0, bounds=bounds)
+        assert any(note.startswith(edge) for note in near.notes) is told
 
 
 def test_noise_alone_is_no_law():
