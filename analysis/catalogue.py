@@ -67,14 +67,14 @@ ESTIMATORS: dict[str, Entry] = {
             ("params", "tokens", "learning_rate", "batch_tokens", "loss"),
             "Li et al. 2025, arXiv:2503.04715",
             "log loss is a parabola in log learning rate and log batch near its least; sweeps reach past it",
-            "analysis.hyperparameters.basins.find(table)",
+            "analysis.basins.find(table)",
         ),
         Entry(
             "criticalbatch", "estimator", "(S / Smin - 1) (E / Emin - 1) = 1, critical batch Emin / Smin",
             ("batch_tokens", "steps", "target_loss"),
             "McCandlish et al. 2018, arXiv:1812.06162, eq. 2.11",
             "each batch has its best learning rate; steps are those to reach target_loss",
-            "analysis.hyperparameters.criticalbatch.find(table)",
+            "analysis.criticalbatch.find(table)",
         ),
         Entry(
             "envelope", "estimator", "N* ~ C^a, D* ~ C^b along the lowest of all training curves",
@@ -87,7 +87,7 @@ ESTIMATORS: dict[str, Entry] = {
             ("params", "tokens", "loss", "accuracy"),
             "Bhagia et al. 2024, arXiv:2412.04403; Gadre et al. 2024, arXiv:2403.08540, eq. 5",
             "accuracy depends on the run through this loss alone",
-            "analysis.downstream.twostep(table, loss='loss', accuracy='accuracy')",
+            "analysis.twostep(table, loss='loss', accuracy='accuracy')",
         ),
         Entry(
             "multiplier", "estimator", "m with L_group(m C) = L_reference(C): what a corpus is worth",

@@ -69,7 +69,7 @@ def examine(table: pd.DataFrame, folder: str | Path, analysis: Analysis | None =
     """What ``table`` says; ``analysis`` is that of the table where it is known already.
 
     A held-out row is held against the forecast of it that stands in ``folder`` (see
-    :mod:`analysis.ledger`); where there is none, against one computed again from the fitted rows.
+    :mod:`analysis.forecasting.ledger`); where there is none, against one computed again from the fitted rows.
     Raises AnalysisError, also when a frozen forecast was changed.
     """
     table = tables.check(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -185,3 +186,17 @@ def test_another_analysis_is_named(tmp_path: Path, shadow: str | None) -> None:
     # A folder without __init__.py gives way to a package further down the path.
     hides = shadow is not None and shadow.endswith(".py")
     assert ("hides the one of scaling-laws" in done.stdout and str(tmp_path) in done.stdout) == hides
+
+
+def test_what_docstrings_refer_to_is_there() -> None:
+    found = set()
+    for path in sources():
+        found |= set(
+            re.findall(
+                r":(?:func|class|data|mod|attr|meth):`~?((?:analysis|scaling)\.[\w.]+)`",
+                path.read_text("utf-8"),
+            )
+        )
+    code = f"import pydoc; print([name for name in {sorted(found)!r} if pydoc.locate(name) is None])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len(found) > 10 and done.stdout == "[]\n"

@@ -1,6 +1,6 @@
 """Laws of whole curves: from a schedule of learning rates to the loss after every update.
 
-A curve law bound to schedules is a :class:`~analysis.laws.Law` in the inputs ``curve`` (which schedule) and
+A curve law bound to schedules is a :class:`~analysis.Law` in the inputs ``curve`` (which schedule) and
 ``step`` (updates made), so that it gets all that a law gets: starts, exact derivatives, intervals.
 """
 
@@ -34,7 +34,7 @@ class CurveLaw:
     """``function``: called with learning rates (curves, T), one an update, and by name with every parameter
     (curves, 1); gives the losses (curves, T) after each update. It is written with operators and
     ``jax.numpy``; a curve is no function of another. ``domains, linear, source, assumptions, text`` are those
-    of :class:`~analysis.laws.Law`.
+    of :class:`~analysis.Law`.
 
     ``kernel`` instead, for L = L0 + A S1^-alpha + B times the sum of (rate_k - rate_(k-1)) kernel over the
     updates k so far, S1 the sum of the rates, ``linear`` = (L0, A, B) by any names: called with the log of
@@ -236,7 +236,7 @@ class CurveLaw:
         return replace(fitted, law=law).predict(asked, level=level)
 
     def best_schedule(self, fitted: Fit, steps: int, *, peak: float, **options: Any) -> BestSchedule:
-        """The schedule that the fitted law thinks best: :func:`analysis.schedules.best_schedule`."""
+        """The schedule that the fitted law thinks best: :func:`analysis.best_schedule`."""
         from analysis.curves.schedules import best_schedule
 
         return best_schedule(self, fitted, steps, peak=peak, **options)

@@ -197,8 +197,11 @@ class Formula:
     def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
         value, gradient, hessian, scale, *_ = self._call(u, y, w)
         finite = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
-        gradient, scale = np.nan_to_num(gradient), np.nan_to_num(scale, posinf=1e300)  # room for a sum
-        return np.where(finite, value, np.inf), gradient, np.nan_to_num(hessian), scale
+        # room for sums and products
+        gradient, hessian, scale = (
+            np.clip(np.nan_to_num(x), -1e150, 1e150) for x in (gradient, hessian, scale)
+        )
+        return np.where(finite, value, np.inf), gradient, hessian, scale
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
         return self._linear(u)[1]

@@ -17,6 +17,7 @@ FIRST = 14  # steps of all blocks before stragglers are gathered
 EXACT = 1e-13  # relative decrease promised by the last step of a solved problem
 NEAR = 1e-8  # of one that exact derivatives finish
 TRUSTED = 1e-6  # of one that is not looked at again; noise alone, of n rows, would promise 1 / n
+HUGE = 1e100  # what is larger is not told apart, lest squares overflow
 MOST = 0.95  # of the way to a bound
 FACES = 8  # of the box that a step is taken along, one after another
 SMALL = 1e-9  # damping of starts near solutions
@@ -95,11 +96,13 @@ def _newton(
     (low, high), free, (start, y, w) = problem.box, problem.free, given
     u = np.where(free, np.clip(start, low, high), start)
     value, g, h, scale = model.derivatives(u, y, w)
+    least, most = np.where(free, low, -np.inf), np.where(free, high, np.inf)  # what is fixed may lie outside
     damping, todo = np.full(len(u), SMALL if near else 1e-3), np.arange(len(u))
     ends, end_values, done = u.copy(), value.copy(), np.zeros(len(u), bool)
     for iteration in range(steps):
         movable = free & ~((u <= low) & (g > 0)) & ~((u >= high) & (g < 0))
-        room, away = (low - u, high - u), np.zeros(len(u), bool) if inside is None else inside[todo]
+        room = (least - u, most - u)
+        away = np.zeros(len(u), bool) if inside is None else inside[todo]
         step, gain = _step((g, h, scale, damping), movable, room, problem.reach, away)
         trial = np.where(free, np.clip(u + step, low, high), u)
         if near and (gain <= TRUSTED * value).all() and (damping <= SMALL).all():
@@ -146,7 +149,8 @@ def _step(
     (g, h, scale, damping), (low, high) = local, room
     if inside.any():
         way = np.where(g > 0, -low, high)
-        stiff = np.abs(g) / np.where(inside[:, None] & movable & (way > 0), way, np.inf)
+        near = inside[:, None] & movable & (way > 0)
+        stiff = np.abs(g) / np.where(near, np.maximum(way, np.abs(g) / HUGE), np.inf)
         h = h + stiff[:, :, None] * np.eye(g.shape[1])
     weight = _weight(scale, reach)
     step, gain = _direction((g, h, scale, damping), movable, weight)
@@ -192,7 +196,8 @@ def _weight(scale: np.ndarray, reach: np.ndarray) -> np.ndarray:
     """(R, P) what a unit of each coordinate weighs; of one that does nothing, a millionth of what the
     weightiest does over its reach."""
     unit = np.where(np.isfinite(reach), reach, 1.0)
-    return np.sqrt(scale + 1e-12 * (scale * unit**2).max(1, keepdims=True) / unit**2 + 1e-300)
+    least = 1e-6 * (np.sqrt(scale) * unit).max(1, keepdims=True) / unit
+    return np.sqrt(scale + np.minimum(least, HUGE) ** 2 + 1e-300)
 
 
 def _direction(local: Local, movable: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

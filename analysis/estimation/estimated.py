@@ -28,7 +28,7 @@ class Estimate:
 
     ``kind``: the estimator. ``params``: value where the verdict in ``identified`` is ``yes``, else None;
     ``solution``: every value (empty with fewer than two optima). ``status, identified, intervals, excluded,
-    notes, setup``: as of :class:`analysis.result.Fit`. ``points``: budget (FLOPs), N, D, loss of each optimum
+    notes, setup``: as of :class:`analysis.Fit`. ``points``: budget (FLOPs), N, D, loss of each optimum
     and its ``weight``. ``replicates`` (R, 6): logs of k_N, k_D, k_L and slopes, of those that gave any, in
     the order k_N, a, k_D, b, k_L, -c. ``bias``: what the estimator is known to get wrong. ``data``: the rows
     used, as columns row, cluster, N, D, C, L (and ``run`` of an envelope).

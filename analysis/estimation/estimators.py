@@ -3,7 +3,8 @@
 - ``parabola``: the minimum of a parabola per budget (Hoffmann et al. 2022, arXiv:2203.15556, approach 2).
 - ``interpolation`` in its place (Porian et al. 2024, arXiv:2406.19146).
 - ``hull``: the lower convex hull of all rows (approach 1 as in McLeish et al. 2025, arXiv:2502.06857).
-- ``envelope``: the lowest of all training curves at each compute (approach 1; :mod:`analysis.envelope`).
+- ``envelope``: the lowest of all training curves at each compute (approach 1;
+  :mod:`analysis.estimation.envelope`).
 
 Each is a function from a selected table to a :data:`Sampler`, which finds the optima of any draw of its rows;
 a bootstrap over clusters of rows calls that again.
@@ -69,7 +70,8 @@ def hull(frame: Any) -> Sampler:
 
 
 def parabola(frame: Any) -> Sampler:
-    """Per budget, the minimum of the parabola of :func:`analysis.isoflop.minimum`, if it is interior."""
+    """Per budget, the minimum of the parabola (:func:`analysis.estimation.isoflop.minimum`), if it is
+    interior."""
     return _per_budget(frame, _of_parabola)
 
 

@@ -43,8 +43,9 @@ class Row:
 
 def intervals(fit: Fit, methods: Sequence[str] = (), *, replicates: int = 500, seed: int = 0) -> Figure:
     """Every parameter with its interval, parameters of groups together; a bound is an arrow, what is not
-    identified is said below. ``methods`` (``profile``, or of :data:`analysis.intervals.METHODS`): the same
-    intervals by each of them, with so many ``replicates``. Raises AnalysisError."""
+    identified is said below. ``methods`` (``profile``, or of
+    :data:`analysis.fits.replicates.METHODS`): the same intervals by each of them, with so many
+    ``replicates``. Raises AnalysisError."""
     usable(fit)
     unknown = [m for m in methods if m not in (*METHODS, "profile")]
     if unknown:

@@ -65,7 +65,7 @@ def fit(
     ``fixed`` parameters are held, ``bounds`` replace domains. ``target``, ``weights``: columns. ``groups``: a
     column of data sets fitted together: parameters in ``own`` (left out: the linear ones) have a value for
     each, ``A[name]``, the others are shared. ``level`` of the intervals. ``where``: a filter of rows
-    (:mod:`analysis.where`). ``excluded``: rows left out before, to be listed with ours. A table that
+    (:mod:`analysis.tables.where`). ``excluded``: rows left out before, to be listed with ours. A table that
     determines nothing gives status ``not_identified`` and no parameters. Raises AnalysisError for a bad
     request or table.
     """

@@ -56,7 +56,7 @@ def run(
     **options: Any,
 ) -> BackTest:
     """Fit the runs with C below ``below`` (FLOPs; default: all but the largest budget) and predict those of
-    the largest budget. ``options`` go to :func:`analysis.fitting.fit`. Raises AnalysisError."""
+    the largest budget. ``options`` go to :func:`analysis.fit`. Raises AnalysisError."""
     name = law if isinstance(law, str) else law.name
     frame: Any = select(table, options.get("roles", ("fit",)), convention=convention)[0]
     if not len(frame):

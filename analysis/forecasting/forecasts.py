@@ -1,6 +1,6 @@
 """Forecasts of runs not yet trained: what they rest on, their interval, and what became of them.
 
-A forecast is a value; :mod:`analysis.ledger` keeps it in files, frozen.
+A forecast is a value; :mod:`analysis.forecasting.ledger` keeps it in files, frozen.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Learning-rate and batch basins: the optimum of the loss in each cell, and power laws through the optima.
 
-Stage 1 (:mod:`analysis.quadratic`): per cell, of one size and token count, say, the minimum of log loss over
-log learning rate and log batch jointly. Stage 2 (:mod:`analysis.optima`): lr* = c N^p D^q, B* = k D^r with
-the uncertainty of both. Forms: Li et al. 2025 (arXiv:2503.04715, "Step Law"); in compute, DeepSeek-AI 2024
-(arXiv:2401.02954); in size, Porian et al. 2024 (arXiv:2406.19146)."""
+Stage 1 (:mod:`analysis.hyperparameters.quadratic`): per cell, of one size and token count, say, the minimum
+of log loss over log learning rate and log batch jointly. Stage 2 (:mod:`analysis.hyperparameters.optima`):
+lr* = c N^p D^q, B* = k D^r with the uncertainty of both. Forms: Li et al. 2025 (arXiv:2503.04715, "Step
+Law"); in compute, DeepSeek-AI 2024 (arXiv:2401.02954); in size, Porian et al. 2024 (arXiv:2406.19146)."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ class Basins:
     and the ``best`` measured, ``noise`` (standard deviation of log loss about the quadratic); for ``lr`` and
     ``batch`` the optimum, ``_se`` (of its log), ``_factor`` (by which it may be off at +``tolerance``, the
     other retuned), ``_from, _to`` (swept). ``laws``: lr and batch -> Fit, exponents dividing
-    (:func:`analysis.optima.powers` turns the sign); ``scatter``: standard deviation of log optima about the
-    law beyond their errors. ``runs``: what was used. ``hessians``: per cell, of log loss in the logs."""
+    (:func:`analysis.hyperparameters.optima.power_law` turns the sign); ``scatter``: standard
+    deviation of log optima about the law beyond their errors. ``runs``: what was used. ``hessians``: per
+    cell, of log loss in the logs."""
 
     columns: dict[str, str]
     by: tuple[str, ...]

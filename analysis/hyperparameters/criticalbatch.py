@@ -70,8 +70,8 @@ class CriticalBatch:
         return next((f.status for f in self.fits if f.status["code"] != "ok"), self.fits[0].status)
 
     def predict(self, *, level: float | None = None, **inputs: Any) -> pd.DataFrame:
-        """The critical batch at inputs of the law, with intervals: see :func:`analysis.optima.predict`.
-        Raises AnalysisError."""
+        """The critical batch at inputs of the law, with intervals: see
+        :func:`analysis.hyperparameters.optima.predict`. Raises AnalysisError."""
         if self.law is None:
             raise AnalysisError("critical batch: no law to predict with; name its columns with on=")
         return predict({CRITICAL: self.law}, inputs, level)

@@ -1,9 +1,9 @@
 """Tables of runs: load, import, check, select. One row is one training run.
 
 Any CSV, parquet or JSON lines file with ``params``, ``tokens`` and ``loss`` (nats per token) works, also
-under the names of :data:`analysis.columns.ALIASES`. Columns that this package knows beside these: ``flops,
-params_body, run_id, trunk_id, label, role, status, status_reason, seed, budget``. In formulas: N parameters,
-D tokens, C training FLOPs, L loss.
+under the names of :data:`analysis.tables.columns.ALIASES`. Columns that this package knows beside these:
+``flops, params_body, run_id, trunk_id, label, role, status, status_reason, seed, budget``. In formulas: N
+parameters, D tokens, C training FLOPs, L loss.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def load(
 ) -> pd.DataFrame:
     """Read and check a table of runs; of a results folder, its ``runs.csv``.
 
-    ``where`` keeps the rows that satisfy it (:mod:`analysis.where`). In a table of checkpoints, column
+    ``where`` keeps the rows that satisfy it (:mod:`analysis.tables.where`). In a table of checkpoints, column
     ``run`` says which rows are one run, and ``after=0.1`` leaves out the first tenth of its tokens.
     ``columns`` says which column is which, ``{"params": "N"}``, or that one is not to be used, ``{"flops":
     None}``. ``units`` says what a column is given in, ``{"params": "M", "loss": "bits"}``
-    (:data:`analysis.units.UNITS`, or "suffix" for "70M"). ``needs``: columns that must be there
+    (:data:`analysis.tables.units.UNITS`, or "suffix" for "70M"). ``needs``: columns that must be there
     (:func:`sources` of a law); others are not checked, and none of them is given another name.
     Fills ``flops`` as 6 params tokens (or ``tokens`` from it) and ``role`` as ``fit`` where missing.
 
@@ -203,10 +203,10 @@ def select(
     """Rows to fit, with columns N, D, C, L added, and the rows left out as ``{row, reason}``: on loading, and
     here.
 
-    Left out: rows that do not satisfy ``where`` (:mod:`analysis.where`), roles not asked for, runs that did
-    not end well, values that are not finite and positive. ``convention`` picks N and C, see ``CONVENTIONS``.
-    ``needs``: which of N, D, C, L must be there; others are added where the table gives them. Raises
-    AnalysisError.
+    Left out: rows that do not satisfy ``where`` (:mod:`analysis.tables.where`), roles not asked for, runs
+    that did not end well, values that are not finite and positive. ``convention`` picks N and C, see
+    ``CONVENTIONS``. ``needs``: which of N, D, C, L must be there; others are added where the table gives
+    them. Raises AnalysisError.
     """
     columns = sources([x for x in "NDCL" if x in needs], convention)
     size, per_token, _ = CONVENTIONS[convention]

@@ -46,7 +46,8 @@ def extrapolate(law: Law, curve: pd.DataFrame) -> dict[str, Any] | None:
     new = curve[curve["training"] == 0]
     got, measured = fit.predict(new), new["loss"].to_numpy()
     errors = np.log(got["loss"].to_numpy()) - np.log(measured)
-    inside = (got["new_low"].to_numpy() <= measured) & (measured <= got["new_high"].to_numpy())
+    # an end that is not identified (nan) is open
+    inside = ~(measured < got["new_low"].to_numpy()) & ~(measured > got["new_high"].to_numpy())
     return {
         "law": law.name,
         "rmsle": float(np.sqrt(np.mean(errors**2))),

@@ -96,10 +96,13 @@ def fit(
     )
     if as_json:
         print(fitted.to_json())
-        return
+        return None
     print(fitted.summary())
+    if not fitted.usable:
+        return say.next_command("laws", table)
     more = option.typed(context, "law", "bootstrap", "method")
     say.next_command("plot", table, *(("--law", law, *more) if more or law != "chinchilla" else ()))
+    return None
 
 
 def pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, str]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -121,8 +123,12 @@ def test_steps_follow_the_faces_of_the_box():
     best = lsq_linear(features, loss, np.array(list(domains.values()), float).T, method="bvls", tol=1e-14)
     assert np.abs(best.active_mask).sum() == 2
     low, high = problem.box
-    _, values, _ = minimise(problem, rng.uniform(low, high, (64, 7)), steps=15)
+    start = rng.uniform(low, high, (64, 7))
+    _, values, _ = minimise(problem, start, steps=15)
     assert values == pytest.approx(best.cost, rel=1e-9)
+    ends, *_ = minimise(problem, start, steps=3, exact=False)  # every second one keeps off the faces
+    at = ((ends == low) | (ends == high)).any(1)
+    assert at[::2].any() and not at[1::2].any()
 
 
 def uneven(N, D, a, b, c, k, m):
@@ -140,3 +146,51 @@ def test_coordinates_of_any_scale_move():
     found = solve(Problem(law, {"N": n, "D": d}, loss, Loss(np.inf)))
     assert found.agree == found.tried
     assert found.u[:3] == pytest.approx([3.0, -0.06, -0.04], rel=0.05)
+
+
+def decay(x, a, b, c, d):
+    return a + b * jnp.exp(-c * x) + d * x
+
+
+@pytest.fixture(scope="module")
+def bent():
+    """A problem of :func:`decay` with most residuals beyond delta; c is fixed outside its domain."""
+    x = np.linspace(0.1, 4, 40)
+    loss = decay(x, 2.0, 3.0, 1.5, 0.1) * np.exp(0.01 * np.random.default_rng(0).standard_normal(40))
+    domains = {"a": (0, 9), "b": (0, 9), "c": (0.1, 2.0), "d": (-1, 1)}
+    law = Law("decay", function=decay, domains=domains)
+    return Problem(law, {"x": x}, np.asarray(loss), Loss(1e-3), fixed={"c": 3.0})
+
+
+def test_what_is_fixed_outside_its_domain_stays_there(bent):
+    found = solve(bent)
+    assert found.u[2] == 3.0 and found.agree == found.tried
+    assert minimise(bent, found.u[None])[1][0] == pytest.approx(found.value, rel=1e-9)
+    n, d = np.repeat(np.geomspace(1e7, 1e9, 5), 6), np.tile(np.geomspace(1e9, 1e11, 6), 5)
+    loss = 1.7 + 400 / n**0.34 + 2000 / d**0.37
+    limits = {"alpha": (0.35, 0.5), "beta": (0.05, 0.5)}
+    plain = Problem(LAWS["chinchilla"], {"N": n, "D": d}, loss, Loss(0.01), fixed={"E": 0.0}, bounds=limits)
+    found = solve(plain)
+    assert found.agree == found.tried and found.bound
+
+
+def test_an_objective_with_kinks_is_searched_around_its_best_end(bent):
+    """Though all starts agree: those that come from afar may all be held by one of many optima."""
+    smooth = solve(replace(bent, loss=Loss(1.0)))
+    kinked = solve(bent)
+    assert smooth.agree == smooth.tried == len(smooth.ends)
+    assert kinked.agree == kinked.tried < len(kinked.ends)
+
+
+def steep(x, a, b, c, d, e, f, g, h, k):
+    return (
+        a + b * x + c * x**2 + d * x**3 + e / x + f * jnp.sin(x) + g * jnp.cos(x) + h + jnp.exp(500 * k * x)
+    )
+
+
+def test_a_gradient_beyond_all_numbers_ends_no_fit():
+    x = np.linspace(0.5, 4, 40)
+    domains = {**dict.fromkeys("abcdefgh", (-5, 5)), "k": (-1, 1)}
+    loss = 2 + 0.1 * x + 0.01 * np.random.default_rng(0).standard_normal(40)
+    problem = Problem(Law("steep", function=steep, domains=domains), {"x": x}, loss, Loss(np.inf, "raw"))
+    assert solve(problem).value < 0.5 * 40 * 0.01**2
