@@ -185,7 +185,7 @@ CASES = [
     *(Case(law, "multipower_lr_curves/runs.csv") for law in CURVE_LAWS),
 ]
 SLOW = {  # law -> why it takes longer than the limit
-    "multi-power": "some 16,000 times all derivatives in 7 parameters of 437 sums over all changes of the rate"
+    "multi-power": "16,000 times all derivatives in 7 parameters of 437 sums over all changes of the rate"
 }
 
 
