@@ -17,7 +17,7 @@ from analysis.fits.identify import DECADE, LONE
 from analysis.fits.intervals import intervals
 from analysis.fits.prediction import FAR
 from analysis.fits.result import Fit
-from analysis.tables.frames import framed, plain
+from analysis.tables.frames import framed, plain, stored
 from analysis.text import count, number
 
 SCHEMA = 1
@@ -66,18 +66,13 @@ class Multipliers:
     @staticmethod
     def from_json(text: str) -> Multipliers:
         """What ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
-        try:
-            data = json.loads(text)
-            if data.pop("schema") != SCHEMA:
-                raise AnalysisError(
-                    f"multipliers: field 'schema' must be {SCHEMA}; find them again with this version"
-                )
+        with stored(
+            text, "multipliers", SCHEMA, again="find them again with this version",
+            kind="their JSON", writer="Multipliers.to_json",
+        ) as data:  # fmt: skip
             numbers = dict.fromkeys(("at", "loss", "multiplier", "low", "high"), float)  # of "inf" as well
             data |= {"frame": framed(data["frame"]).astype(numbers), "notes": tuple(data["notes"])}
             return Multipliers(**data)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            message = f"multipliers: not their JSON ({error}); write it with Multipliers.to_json"
-            raise AnalysisError(message) from error
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"

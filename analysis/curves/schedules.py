@@ -18,7 +18,7 @@ from analysis.errors import AnalysisError
 from analysis.fits.intervals import intervals
 from analysis.fits.result import Fit
 from analysis.laws.law import float64
-from analysis.tables.frames import framed, plain
+from analysis.tables.frames import framed, plain, stored
 from analysis.tables.reading import numbers, some
 
 SCHEMA = 1
@@ -111,19 +111,15 @@ class BestSchedule:
     @staticmethod
     def from_json(text: str) -> BestSchedule:
         """What ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
-        try:
-            data = json.loads(text)
-            if data.pop("schema") != SCHEMA:
-                raise AnalysisError(
-                    f"best schedule: field 'schema' must be {SCHEMA}; find it again with this version"
-                )
+        with stored(
+            text, "best schedule", SCHEMA, again="find it again with this version",
+            kind="its JSON", writer="BestSchedule.to_json",
+        ) as data:  # fmt: skip
             data["compared"] = framed(data["compared"]).set_axis(data.pop("names"))
             data["rates"] = np.array(data["rates"], float)
             data["others"] = {name: np.array(rates, float) for name, rates in data["others"].items()}
-            return BestSchedule(**data | {"notes": tuple(data["notes"])})
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            message = f"best schedule: not its JSON ({error}); write it with BestSchedule.to_json"
-            raise AnalysisError(message) from error
+            data["notes"] = tuple(data["notes"])
+            return BestSchedule(**data)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"

@@ -62,6 +62,7 @@ def _all(
     inside: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     size = max(1, BLOCK // len(problem.target))
+    inside = np.zeros(len(start), bool) if inside is None else inside
     u, value = np.array(start, float), np.full(len(start), np.inf)
     done, todo = np.zeros(len(start), bool), np.arange(len(start))
     # a few stragglers would hold up every block: they wait, and go on together
@@ -71,13 +72,7 @@ def _all(
             which = todo[i : i + size]
             y, w = (problem.y, problem.w) if draw is None else draw(which)
             u[which], value[which], done[which] = _newton(
-                problem,
-                model,
-                (u[which], y, w),
-                most,
-                enough,
-                near,
-                None if inside is None else inside[which],
+                problem, model, (u[which], y, w), most, enough, near, inside[which]
             )
         todo = todo[~done[todo]]
     return u, value, done
@@ -90,21 +85,19 @@ def _newton(
     steps: int,
     enough: float,
     near: bool,
-    inside: np.ndarray | None,
+    inside: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Projected Newton with Levenberg damping, each problem at its own pace; those solved leave the batch."""
-    (low, high), free, (start, y, w) = problem.box, problem.free, given
-    u = np.where(free, np.clip(start, low, high), start)
+    (low, high), free, (start, y, w) = problem.limits, problem.free, given
+    u = np.clip(start, low, high)
     value, g, h, scale = model.derivatives(u, y, w)
-    least, most = np.where(free, low, -np.inf), np.where(free, high, np.inf)  # what is fixed may lie outside
     damping, todo = np.full(len(u), SMALL if near else 1e-3), np.arange(len(u))
     ends, end_values, done = u.copy(), value.copy(), np.zeros(len(u), bool)
     for iteration in range(steps):
         movable = free & ~((u <= low) & (g > 0)) & ~((u >= high) & (g < 0))
-        room = (least - u, most - u)
-        away = np.zeros(len(u), bool) if inside is None else inside[todo]
-        step, gain = _step((g, h, scale, damping), movable, room, problem.reach, away)
-        trial = np.where(free, np.clip(u + step, low, high), u)
+        room = (low - u, high - u)
+        step, gain = _step((g, h, scale, damping), movable, room, problem.reach, inside[todo])
+        trial = np.clip(u + step, low, high)
         if near and (gain <= TRUSTED * value).all() and (damping <= SMALL).all():
             ends[todo], end_values[todo], done[todo] = trial, value - gain, True
             break

@@ -142,6 +142,13 @@ class Problem:
         low, high = np.array(pairs, float).T
         return low, high
 
+    @cached_property
+    def limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where coordinates may move to, below and above (P,): the box, and none for what is fixed, which may
+        lie outside it."""
+        low, high = self.box
+        return np.where(self.free, low, -np.inf), np.where(self.free, high, np.inf)
+
     def _ends(self, name: str, base: str) -> tuple[float, float]:
         low, high = self.bounds.get(name, self.bounds.get(base, self.law.domain(base)))
         if not self.law.in_log(base):

@@ -207,8 +207,7 @@ def _shaken(problem: Problem, ends: np.ndarray, values: np.ndarray, done: np.nda
             break
         wide = np.where(np.isfinite(high - low), high - low, np.maximum(np.abs(ends[best]), 1e-3))
         off = SHAKE * wide * problem.free * rng.standard_normal((SHAKEN, len(low)))
-        around = np.where(problem.free, np.clip(ends[best] + off, low, high), ends[best])
-        around = minimise(problem, around, draw=own, steps=WALK, exact=False)
+        around = minimise(problem, ends[best] + off, draw=own, steps=WALK, exact=False)
         around = _polished(problem, *around, own)
         ends, values, done = (np.concatenate(pair) for pair in zip((ends, values, done), around, strict=True))
         if values.min() >= values[best] * (1 - SAME):

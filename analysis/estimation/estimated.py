@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits.intervals import intervals
 from analysis.fits.prediction import FAR, Prediction, check_level, claims
+from analysis.tables.frames import stored
 from analysis.tables.runs import CONVENTIONS
 from analysis.text import count, fit_html, left_out, parameters
 
@@ -154,10 +155,10 @@ class Estimate:
     @staticmethod
     def from_json(text: str) -> Estimate:
         """The estimate that ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
-        try:
-            data = json.loads(text)
-            if data.pop("schema") != SCHEMA:
-                raise AnalysisError(f"estimate: field 'schema' must be {SCHEMA}; estimate again")
+        with stored(
+            text, "estimate", SCHEMA, again="estimate again",
+            kind="the JSON of an estimate", writer="Estimate.to_json",
+        ) as data:  # fmt: skip
             data.pop("optimum")
             for name in ("points", "excluded", "notes"):
                 data[name] = tuple(data[name])
@@ -166,9 +167,6 @@ class Estimate:
             ends = data["intervals"]["params"]
             data["intervals"]["params"] = {k: tuple(v) for k, v in ends.items()}
             return Estimate(**data)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            message = f"estimate: not the JSON of an estimate ({error}); write it with Estimate.to_json"
-            raise AnalysisError(message) from error
 
 
 def widths(solution: Mapping[str, float], draws: np.ndarray, level: Any, degrees: int) -> Ends:

@@ -187,7 +187,7 @@ def _one_step(problem: Problem, u: np.ndarray, cluster: np.ndarray, times: np.nd
     steps = np.linalg.solve(curve + 1e-9 * np.eye(size), (times @ scores)[:, :, None])[:, :, 0] @ half
     begin = np.repeat(start[None], len(times), axis=0)
     begin[:, usable(problem, u)] += steps
-    return np.where(problem.free, np.clip(begin, *problem.box), begin)
+    return np.clip(begin, *problem.limits)
 
 
 def _no_narrower(problem: Problem, u: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:

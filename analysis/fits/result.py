@@ -20,6 +20,7 @@ from analysis.fits.intervals import intervals, new_run
 from analysis.fits.prediction import Prediction, check_level, claims
 from analysis.fits.request import SPACES
 from analysis.laws.law import Law
+from analysis.tables.frames import stored
 from analysis.tables.units import TOKEN
 
 if TYPE_CHECKING:
@@ -299,12 +300,10 @@ class Fit:
         """The fit that ``to_json`` wrote; a ``law`` by function that we do not ship is given again, or the
         fit can be read but not predict. Raises AnalysisError on another schema, broken text, or a law
         that does not give the residuals kept."""
-        try:
-            data = json.loads(text)
-            if data.pop("schema") != SCHEMA:
-                raise AnalysisError(
-                    f"fit: field 'schema' must be {SCHEMA}; fit the table again with this version"
-                )
+        with stored(
+            text, "fit", SCHEMA, again="fit the table again with this version",
+            kind="the JSON of a fit", writer="Fit.to_json",
+        ) as data:  # fmt: skip
             if law is not None and law.to_dict() != data["law"]:
                 raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {data['law']['formula']}")
             data["law"] = law or Law.from_dict(data["law"])
@@ -320,5 +319,3 @@ class Fit:
             fit = Fit(**data)
             fit._check_law()
             return fit
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise AnalysisError(f"fit: not the JSON of a fit ({error}); write it with Fit.to_json") from error

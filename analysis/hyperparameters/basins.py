@@ -26,7 +26,7 @@ from analysis.hyperparameters import quadratic
 from analysis.hyperparameters.optima import formula, named, power_law, predict
 from analysis.hyperparameters.quadratic import METHODS
 from analysis.laws.law import Law
-from analysis.tables.frames import framed, plain
+from analysis.tables.frames import framed, plain, stored
 from analysis.text import number
 
 SCHEMA = 1
@@ -185,12 +185,10 @@ class Basins:
     @staticmethod
     def from_json(text: str) -> Basins:
         """The basins that ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
-        try:
-            data = json.loads(text)
-            if data.pop("schema") != SCHEMA:
-                raise AnalysisError(
-                    f"basins: field 'schema' must be {SCHEMA}; estimate them again with this version"
-                )
+        with stored(
+            text, "basins", SCHEMA, again="estimate them again with this version",
+            kind="the JSON of basins", writer="to_json",
+        ) as data:  # fmt: skip
             data["laws"] = {name: Fit.from_json(json.dumps(law)) for name, law in data["laws"].items()}
             for name in ("cells", "runs"):
                 data[name] = framed(data[name])
@@ -198,8 +196,6 @@ class Basins:
             data["hessians"] = _tuples(nan)
             data |= {name: tuple(data[name]) for name in ("by", "excluded", "notes")}
             return Basins(**data)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise AnalysisError(f"basins: not the JSON of basins ({error}); write it with to_json") from error
 
 
 def find(

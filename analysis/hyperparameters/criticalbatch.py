@@ -25,7 +25,7 @@ from analysis.fits.intervals import interval
 from analysis.fits.result import Fit
 from analysis.hyperparameters.optima import formula, named, power_law, predict
 from analysis.laws.law import Law
-from analysis.tables.frames import framed, plain
+from analysis.tables.frames import framed, plain, stored
 from analysis.tables.reading import some
 from analysis.tables.where import nearest
 from analysis.text import number
@@ -111,19 +111,15 @@ class CriticalBatch:
     @staticmethod
     def from_json(text: str) -> CriticalBatch:
         """What ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
-        try:
-            data = json.loads(text)
-            if data.pop("schema") != SCHEMA:
-                raise AnalysisError(
-                    f"critical batch: field 'schema' must be {SCHEMA}; fit again with this version"
-                )
+        with stored(
+            text, "critical batch", SCHEMA, again="fit again with this version",
+            kind="its JSON", writer="to_json",
+        ) as data:  # fmt: skip
             data["fits"] = tuple(Fit.from_json(json.dumps(fit), LAW) for fit in data["fits"])
             data["law"] = None if data["law"] is None else Fit.from_json(json.dumps(data["law"]))
             data["cells"] = framed(data["cells"])
             data |= {name: tuple(data[name]) for name in ("by", "excluded", "notes")}
             return CriticalBatch(**data)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise AnalysisError(f"critical batch: not its JSON ({error}); write it with to_json") from error
 
 
 def find(

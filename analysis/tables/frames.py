@@ -1,11 +1,30 @@
-"""Frames as JSON, and back."""
+"""Results as JSON, and back: what all of them begin with, and their frames."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
+
+from analysis.errors import AnalysisError
+
+
+@contextmanager
+def stored(
+    text: str, what: str, schema: int, *, again: str, kind: str, writer: str
+) -> Iterator[dict[str, Any]]:
+    """The fields of a result that ``writer`` wrote. Raises AnalysisError on another schema (then ``again``)
+    and, inside the block too, where ``text`` is not ``kind``."""
+    try:
+        data = json.loads(text)
+        if data.pop("schema") != schema:
+            raise AnalysisError(f"{what}: field 'schema' must be {schema}; {again}")
+        yield data
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise AnalysisError(f"{what}: not {kind} ({error}); write it with {writer}") from error
 
 
 def plain(frame: pd.DataFrame) -> dict[str, list[Any]]:
