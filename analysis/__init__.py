@@ -11,42 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis import figures, findings, report
+    from analysis import training_curves as schedules
     from analysis.comparison import Comparison, compare
-    from analysis.curves import schedules
-    from analysis.curves.curvelaw import CurveLaw
-    from analysis.curves.curvelaws import CURVE_LAWS
-    from analysis.curves.schedules import BestSchedule, best_schedule
     from analysis.downstream import TwoStep, twostep
     from analysis.errors import AnalysisError
-    from analysis.estimation import envelope, estimators, isoflop
-    from analysis.estimation.estimated import Estimate
-    from analysis.estimation.estimators import estimate
     from analysis.fits.fitting import fit
     from analysis.fits.result import Fit
     from analysis.forecasting import backtest, forecasts, ledger
     from analysis.hyperparameters import basins, criticalbatch
+    from analysis.laws.curve import CurveLaw
+    from analysis.laws.curvelaws import CURVE_LAWS
     from analysis.laws.law import Law
     from analysis.laws.shipped import LAWS, bnsl, precision
     from analysis.multipliers import Multipliers, multiplier
+    from analysis.optimal_size import envelope, estimators, isoflop
+    from analysis.optimal_size.estimate import Estimate
+    from analysis.optimal_size.estimators import estimate
     from analysis.tables.runs import after, import_table, load, select
+    from analysis.training_curves import BestSchedule, best_schedule
 
 _HOME = {
     "AnalysisError": "errors",
-    "BestSchedule": "curves.schedules",
-    "CURVE_LAWS": "curves.curvelaws",
+    "BestSchedule": "training_curves",
+    "CURVE_LAWS": "laws.curvelaws",
     "Comparison": "comparison",
-    "CurveLaw": "curves.curvelaw",
-    "Estimate": "estimation.estimated",
+    "CurveLaw": "laws.curve",
+    "Estimate": "optimal_size.estimate",
     "Fit": "fits.result",
     "LAWS": "laws.shipped",
     "Law": "laws.law",
     "Multipliers": "multipliers",
     "TwoStep": "downstream",
     "after": "tables.runs",
-    "best_schedule": "curves.schedules",
+    "best_schedule": "training_curves",
     "bnsl": "laws.shipped",
     "compare": "comparison",
-    "estimate": "estimation.estimators",
+    "estimate": "optimal_size.estimators",
     "fit": "fits.fitting",
     "import_table": "tables.runs",
     "load": "tables.runs",
@@ -59,15 +59,15 @@ _MODULES = {
     "backtest": "forecasting.backtest",
     "basins": "hyperparameters.basins",
     "criticalbatch": "hyperparameters.criticalbatch",
-    "envelope": "estimation.envelope",
-    "estimators": "estimation.estimators",
+    "envelope": "optimal_size.envelope",
+    "estimators": "optimal_size.estimators",
     "figures": "figures",
     "findings": "findings",
     "forecasts": "forecasting.forecasts",
-    "isoflop": "estimation.isoflop",
+    "isoflop": "optimal_size.isoflop",
     "ledger": "forecasting.ledger",
     "report": "report",
-    "schedules": "curves.schedules",
+    "schedules": "training_curves",
 }
 
 __all__ = [

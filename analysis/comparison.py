@@ -18,9 +18,9 @@ import pandas as pd
 from scipy import stats
 
 from analysis.errors import AnalysisError
+from analysis.fits.bootstrap import solved
 from analysis.fits.fitting import LEAST, fit
-from analysis.fits.replicates import solved
-from analysis.fits.request import SPACES
+from analysis.fits.options import SPACES
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
 from analysis.laws.law import Law, require

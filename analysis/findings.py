@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures, report
-from analysis.estimation import isoflop
 from analysis.files import replace as write_whole
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.forecasting import backtest, forecasts, ledger
 from analysis.forecasting.forecasts import Forecast, Origin, Trial
+from analysis.optimal_size import isoflop
 from analysis.tables import runs as tables
 from analysis.tables.checks import row_names
 

@@ -13,12 +13,12 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fits.allocation import Cost, best_sizes, exponents
-from analysis.fits.identify import DECADE, LONE
+from analysis.fits.identification import DECADE, LONE
 from analysis.fits.intervals import intervals
 from analysis.fits.prediction import FAR
 from analysis.fits.result import Fit
-from analysis.tables.frames import framed, plain, stored
-from analysis.text import count, number
+from analysis.fits.summary import count, number
+from analysis.results import framed, plain, stored
 
 SCHEMA = 1
 SPAN = 1e9  # times as much, or as little, beyond which a loss counts as never reached

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.estimation.isoflop import IsoFlop, Line
 from analysis.fits.result import Fit
+from analysis.fits.summary import ORIGINS, count, number
 from analysis.forecasting.backtest import BackTest
 from analysis.forecasting.forecasts import Score, Trial
-from analysis.text import ORIGINS, count, number
+from analysis.optimal_size.isoflop import IsoFlop, Line
 
 
 def study_summary(

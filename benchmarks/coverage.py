@@ -38,14 +38,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.engine.problem import Loss, Problem
-from analysis.engine.solver import Solution, solve
 from analysis.fits.allocation import Cost, best_exponents, values
+from analysis.fits.bootstrap import MANY, METHODS, Replicates, replicate
 from analysis.fits.fitting import TUNING, robust_sd
-from analysis.fits.identify import thinly, verdicts
+from analysis.fits.identification import thinly, verdicts
 from analysis.fits.intervals import interval, new_run
-from analysis.fits.replicates import MANY, METHODS, Replicates, replicate
 from analysis.laws.law import find
+from analysis.solve.multistart import Solution, solve
+from analysis.solve.problem import Loss, Problem
 from analysis.tables.runs import clusters
 
 TRUTH = {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}

@@ -22,7 +22,7 @@ from typing import Any
 from scaling.data.index import DataIndex
 from scaling.plan.expand import plan_study, resolve_data
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.plan.run import canonical_json
+from scaling.run import canonical_json
 from scaling.spec.load import load_study
 
 LIMITS = {"plan": 10.0, "status": 3.0, "collect": 10.0}

@@ -45,14 +45,14 @@ require_own_analysis()
 from analysis import findings, ledger  # noqa: E402
 from analysis.comparison import Comparison, compare  # noqa: E402
 from analysis.errors import AnalysisError  # noqa: E402
-from analysis.estimation.estimated import Estimate  # noqa: E402
-from analysis.estimation.estimators import ESTIMATORS, of_file  # noqa: E402
 from analysis.figures import Drawn, draw_law  # noqa: E402
 from analysis.findings import LAW, Analysis, Findings, analyse  # noqa: E402
 from analysis.fits.fitting import fit  # noqa: E402
 from analysis.fits.result import Fit  # noqa: E402
 from analysis.forecasting.forecasts import Forecast  # noqa: E402
 from analysis.laws.law import Law, find  # noqa: E402
+from analysis.optimal_size.estimate import Estimate  # noqa: E402
+from analysis.optimal_size.estimators import ESTIMATORS, of_file  # noqa: E402
 from analysis.tables.runs import import_table, load, sources  # noqa: E402
 
 BEFORE_FORECAST = ("fit", "noise", "tuning")

@@ -11,10 +11,10 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.spec.load import load_study, study_from_dict
+from scaling.store.store import Store
 from scaling.sweep.collect import collect
 from scaling.sweep.planfile import load_plan, parse_plan
 from scaling.sweep.status import logs, status
-from scaling.sweep.store import Store
 from tests.plan.studies import changed
 from tests.spec.test_load import GOOD
 from tests.sweep.plans import make_plan

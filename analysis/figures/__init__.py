@@ -11,8 +11,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.errors import AnalysisError
-from analysis.estimation.estimated import Estimate
-from analysis.estimation.isoflop import IsoFlop
 from analysis.figures.compute import loss_against_compute
 from analysis.figures.curves import curves_and_law
 from analysis.figures.envelope import loss_envelope
@@ -28,6 +26,8 @@ from analysis.figures.twostep import accuracy_in_two_steps
 from analysis.fits.result import Fit
 from analysis.forecasting.backtest import BackTest
 from analysis.forecasting.forecasts import Trial
+from analysis.optimal_size.estimate import Estimate
+from analysis.optimal_size.isoflop import IsoFlop
 from analysis.tables.runs import select
 
 __all__ = [

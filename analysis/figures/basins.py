@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from analysis.figures import style
 from analysis.fits.result import Fit
+from analysis.fits.summary import count
 from analysis.hyperparameters.basins import Basins
 from analysis.hyperparameters.criticalbatch import CRITICAL, CriticalBatch
 from analysis.hyperparameters.optima import SHORT
-from analysis.text import count
 
 ACROSS = 6  # cells a row
 SHOWN = 0.04  # relative loss above the best, up to which runs are drawn

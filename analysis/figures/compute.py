@@ -10,9 +10,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.estimation.isoflop import frontier
 from analysis.figures import style
 from analysis.fits.result import Fit
+from analysis.optimal_size.isoflop import frontier
 from analysis.tables.runs import select
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.estimation.estimated import Estimate
 from analysis.figures import style
-from analysis.text import count
+from analysis.fits.summary import count
+from analysis.optimal_size.estimate import Estimate
 
 
 def loss_envelope(found: Estimate, unit: str | None = None) -> Figure:

@@ -15,10 +15,10 @@ from matplotlib.lines import Line2D
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.residuals import usable
-from analysis.fits.replicates import METHODS, replicate
+from analysis.fits.bootstrap import METHODS, replicate
 from analysis.fits.result import Fit
+from analysis.fits.summary import DERIVED, count, number
 from analysis.multipliers import Multipliers
-from analysis.text import DERIVED, count, number
 
 OPEN = 0.3  # of a bound, shown on its open side
 
@@ -44,7 +44,7 @@ class Row:
 def intervals(fit: Fit, methods: Sequence[str] = (), *, replicates: int = 500, seed: int = 0) -> Figure:
     """Every parameter with its interval, parameters of groups together; a bound is an arrow, what is not
     identified is said below. ``methods`` (``profile``, or of
-    :data:`analysis.fits.replicates.METHODS`): the same intervals by each of them, with so many
+    :data:`analysis.fits.bootstrap.METHODS`): the same intervals by each of them, with so many
     ``replicates``. Raises AnalysisError."""
     usable(fit)
     unknown = [m for m in methods if m not in (*METHODS, "profile")]

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.estimation.isoflop import IsoFlop
 from analysis.figures import style
 from analysis.fits.result import Fit
-from analysis.text import count
+from analysis.fits.summary import count
+from analysis.optimal_size.isoflop import IsoFlop
 
 LEAST = 3  # sizes below which a budget is no curve
 

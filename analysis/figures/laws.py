@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.engine.problem import Loss
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.residuals import leftovers, residual_panel, usable
 from analysis.fits.allocation import Cost
 from analysis.fits.result import Fit
+from analysis.solve.problem import Loss
 
 LINES = 6  # curves drawn where there are more levels than a legend names
 PANELS = 6

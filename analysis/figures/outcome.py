@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.style import ACCENT, INK, MUTED, NAMES, canvas, finish, log_x, look, loss, power
+from analysis.fits.summary import ORIGINS, count, number
 from analysis.forecasting.backtest import BackTest
 from analysis.forecasting.forecasts import Trial
-from analysis.text import ORIGINS, count, number
 
 
 def forecast_and_outcome(

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import style
 from analysis.fits.profile import PARTS, Profile
-from analysis.text import number
+from analysis.fits.summary import number
 
 SHOWN = 3.0  # thresholds above the optimum where a panel ends
 

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.engine.problem import Loss
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.fits.result import Fit
+from analysis.solve.problem import Loss
 
 MOST = 3  # panels of residuals
 

@@ -19,8 +19,8 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.fits.summary import count
 from analysis.tables.units import TOKEN
-from analysis.text import count
 
 if TYPE_CHECKING:
     from analysis.fits.result import Fit

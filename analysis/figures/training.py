@@ -23,8 +23,8 @@ from analysis.figures.style import (
     loss,
     stated,
 )
+from analysis.fits.summary import count
 from analysis.tables.runs import select
-from analysis.text import count
 
 SMOOTH = 60  # points a smoothed curve keeps
 

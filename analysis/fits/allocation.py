@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.engine.problem import Problem
 from analysis.laws.law import Law
+from analysis.solve.problem import Problem
 
 SIZES = 241  # sizes tried where the optimum has no closed form
 STEP = 0.5  # in log C, over which a local exponent is taken

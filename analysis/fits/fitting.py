@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.engine.problem import Loss, Problem
-from analysis.engine.solver import Solution, solve
 from analysis.errors import AnalysisError
-from analysis.fits import criticism, identify, noise, rivals
+from analysis.fits import ambiguity, diagnostics, identification, noise
 from analysis.fits.allocation import Cost, allocation, best_exponents
-from analysis.fits.criticism import LEAST_DELTA, TUNING, residuals, robust_sd
+from analysis.fits.bootstrap import MANY, Replicates, fewest, replicate
+from analysis.fits.diagnostics import LEAST_DELTA, TUNING, residuals, robust_sd
 from analysis.fits.intervals import interval
+from analysis.fits.options import ADVICE, SPACES, Request, check, check_names, not_falling
 from analysis.fits.profile import profile
-from analysis.fits.replicates import MANY, Replicates, fewest, replicate
-from analysis.fits.request import ADVICE, SPACES, Request, check, check_names, not_falling
 from analysis.fits.result import Fit
 from analysis.fits.rows import Rows, prepare
 from analysis.laws.law import Law, find
+from analysis.solve.multistart import Solution, solve
+from analysis.solve.problem import Loss, Problem
 from analysis.tables.checks import row_names
 
 LEAST = {"log": 0.0, "log1p": -1.0, "raw": -np.inf}  # what a target must exceed
@@ -93,7 +93,7 @@ def fit(
         rows.labels, own,
     )  # fmt: skip
     setup |= {"labels": rows.labels, "unit": rows.unit}
-    reason = identify.shortage(problem) if len(rows.target) else _none_left(rows.excluded)
+    reason = identification.shortage(problem) if len(rows.target) else _none_left(rows.excluded)
     if not reason and np.ptp(rows.target) <= 1e-12 * np.abs(rows.target).max():
         reason = f"the loss is {rows.target[0]:g} in every run; nothing depends on {', '.join(law.inputs)}"
     if reason:
@@ -206,20 +206,20 @@ def _assemble(
     point |= dict.fromkeys(solution.zero, 0.0)
     bounds, method = _parameter_intervals(asked, problem, solution, found, point, rows.cluster)
     optimum = _optimum(asked, problem, u, found, rows, bounds)
-    ambiguous = rivals.ambiguity(problem, solution)
+    ambiguous = ambiguity.ambiguity(problem, solution)
     few = found.clustered and 1 < fewest(problem, rows.cluster) + (problem.group is not None) < MANY
-    thin = identify.thinly(problem, solution, rows.cluster) if few else {}
-    identified = identify.verdicts(problem, solution, point | optimum, bounds, ambiguous, thin)
+    thin = identification.thinly(problem, solution, rows.cluster) if few else {}
+    identified = identification.verdicts(problem, solution, point | optimum, bounds, ambiguous, thin)
     for name in ("a", "b"):
         if optimum and identified[name]["verdict"] != "yes":
             optimum[name] = None
-    scales, left, space = criticism.noise(problem, solution, rows, table)
+    scales, left, space = diagnostics.noise(problem, solution, rows, table)
     delta = float(problem.loss.delta) if np.isfinite(problem.loss.delta) else None
     return Fit(
         **_common(asked, rows),
         params={n: point[n] if identified[n]["verdict"] == "yes" else None for n in problem.names},
         solution=point,
-        status=identify.status(asked.law, solution, identified, ambiguous[0]),
+        status=identification.status(asked.law, solution, identified, ambiguous[0]),
         identified=identified,
         intervals={
             "method": method,
@@ -234,10 +234,14 @@ def _assemble(
         optimum=optimum,
         noise=scales,
         data=_data(rows, left),
-        notes=(*rows.frame.attrs.get("notes", []), *criticism.beware(asked, problem, solution), *found.notes),
+        notes=(
+            *rows.frame.attrs.get("notes", []),
+            *diagnostics.beware(asked, problem, solution),
+            *found.notes,
+        ),
         replicates=tuple(map(tuple, found.u.tolist())),
         setup=asked.setup | {"bounds": asked.bounds, "space": space},
-        others=criticism.others(asked, problem, solution, bounds),
+        others=diagnostics.others(asked, problem, solution, bounds),
     )
 
 

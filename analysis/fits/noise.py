@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from analysis.engine.problem import Problem
-from analysis.engine.solver import Solution
+from analysis.solve.multistart import Solution
+from analysis.solve.problem import Problem
 
 
 def noise_square(problem: Problem, u: np.ndarray) -> float:

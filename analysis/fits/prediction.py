@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fits.allocation import Cost
-from analysis.fits.replicates import ANALYTIC
+from analysis.fits.bootstrap import ANALYTIC
 from analysis.tables.runs import CONVENTIONS
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from analysis.engine.problem import Problem
-from analysis.engine.solver import Solution, linear_start, minimise
+from analysis.fits.bootstrap import _draw
+from analysis.fits.covariance import linear, usable
 from analysis.fits.noise import noise_square
-from analysis.fits.replicates import _draw
-from analysis.fits.robust import linear, usable
-from analysis.text import number
+from analysis.fits.summary import number
+from analysis.solve.multistart import Solution, linear_start, minimise
+from analysis.solve.problem import Problem
 
 POINTS = 33
 ROUNDS = 3  # from neighbour to neighbour

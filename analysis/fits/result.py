@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.engine.problem import Loss, Problem
 from analysis.errors import AnalysisError
 from analysis.fits import allocation as derived
 from analysis.fits import prediction
 from analysis.fits.allocation import Cost
 from analysis.fits.intervals import intervals, new_run
+from analysis.fits.options import SPACES
 from analysis.fits.prediction import Prediction, check_level, claims
-from analysis.fits.request import SPACES
 from analysis.laws.law import Law
-from analysis.tables.frames import stored
+from analysis.results import stored
+from analysis.solve.problem import Loss, Problem
 from analysis.tables.units import TOKEN
 
 if TYPE_CHECKING:
-    from analysis.engine.solver import Solution
     from analysis.fits.profile import Profile
+    from analysis.solve.multistart import Solution
 
 SCHEMA = 2
 CODES = ("ok", "partly_identified", "at_bound", "several_optima", "not_converged", "not_identified")
@@ -108,7 +108,7 @@ class Fit:
     @cached_property
     def _solved(self) -> Solution:
         """The optimum as the solver gives it, found again from ``solution``."""
-        from analysis.engine.solver import solve
+        from analysis.solve.multistart import solve
 
         return solve(self.problem, start=self.problem.coordinates(self.solution)[None])
 
@@ -262,12 +262,12 @@ class Fit:
 
     def summary(self) -> str:
         """The fit as text for a terminal."""
-        from analysis.text import fit_text
+        from analysis.fits.summary import fit_text
 
         return fit_text(self)
 
     def _repr_html_(self) -> str:
-        from analysis.text import fit_html
+        from analysis.fits.summary import fit_html
 
         return fit_html(self, self.law.formula)
 

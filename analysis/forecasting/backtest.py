@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.estimation.isoflop import budgets, minima
 from analysis.fits.fitting import fit
 from analysis.laws.law import Law
+from analysis.optimal_size.isoflop import budgets, minima
 from analysis.tables.checks import row_names
 from analysis.tables.runs import select
 

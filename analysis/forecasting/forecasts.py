@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.engine.solver import solve
 from analysis.errors import AnalysisError
-from analysis.estimation.isoflop import IsoFlop
 from analysis.fits.result import Fit
 from analysis.forecasting.backtest import BackTest
+from analysis.optimal_size.isoflop import IsoFlop
+from analysis.solve.multistart import solve
 from analysis.tables.runs import CONVENTIONS
 
 SCHEMA = 1

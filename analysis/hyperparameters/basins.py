@@ -22,12 +22,12 @@ from scipy.spatial import QhullError
 from analysis.errors import AnalysisError
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
+from analysis.fits.summary import number
 from analysis.hyperparameters import quadratic
 from analysis.hyperparameters.optima import formula, named, power_law, predict
 from analysis.hyperparameters.quadratic import METHODS
 from analysis.laws.law import Law
-from analysis.tables.frames import framed, plain, stored
-from analysis.text import number
+from analysis.results import framed, plain, stored
 
 SCHEMA = 1
 SOURCE = "Li et al. 2025, arXiv:2503.04715"

@@ -20,15 +20,15 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
-from analysis.fits.identify import DECADE
+from analysis.fits.identification import DECADE
 from analysis.fits.intervals import interval
 from analysis.fits.result import Fit
+from analysis.fits.summary import number
 from analysis.hyperparameters.optima import formula, named, power_law, predict
 from analysis.laws.law import Law
-from analysis.tables.frames import framed, plain, stored
+from analysis.results import framed, plain, stored
 from analysis.tables.reading import some
 from analysis.tables.where import nearest
-from analysis.text import number
 
 SCHEMA = 1
 CRITICAL = "critical_batch"

@@ -17,8 +17,8 @@ from scipy.optimize import brentq
 from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
+from analysis.fits.summary import count, number
 from analysis.laws.law import Law
-from analysis.text import count, number
 
 SHORT = {"params": "N", "tokens": "D", "flops": "C", "target_loss": "L"}
 LONG = {short: column for column, short in SHORT.items()}

@@ -226,7 +226,7 @@ def require(law: Any) -> Law:
     if isinstance(law, str):
         return find(law)
     if not isinstance(law, Law):
-        from analysis.curves.curvelaw import CurveLaw
+        from analysis.laws.curve import CurveLaw
 
         if isinstance(law, CurveLaw):
             raise AnalysisError(_another("curve law", law.name, "law.fit(table, schedules)"))
@@ -243,7 +243,7 @@ def find(law: str) -> Law:
         return LAWS[law]
     path, separator, name = law.rpartition(":")
     if not separator or not path.endswith(".py"):
-        from analysis.catalogue import catalogue
+        from analysis.laws.lookup import catalogue
 
         others = {entry.name: entry for entry in catalogue() if entry.kind != "law"}
         if law in others:

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.faults.study import LIMIT, Row, Seen, Trial, cleared, differences, trained_twice, wait_for
-from scaling.lease import look
+from scaling.store.lease import look
 
 PAUSE_SECONDS = 7.0  # the study's leases last 2
 OWN = ("log.txt", "launch.json", "job.json")  # what its driver writes in a job's folder, or it says itself

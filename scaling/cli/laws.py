@@ -26,8 +26,8 @@ def laws(
     as_json: Json = False,
 ) -> None:
     """List the laws, and which of them a table can feed."""
-    from analysis.catalogue import catalogue, feeds
-    from analysis.estimation.estimators import ESTIMATORS
+    from analysis.laws.lookup import catalogue, feeds
+    from analysis.optimal_size.estimators import ESTIMATORS
 
     entries = catalogue()
     lacks, notes = ({}, []) if table is None else feeds(table)

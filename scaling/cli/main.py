@@ -20,7 +20,7 @@ from scaling.cli.laws import laws
 from scaling.cli.options import Json
 from scaling.cli.plots import plot
 from scaling.errors import UserError
-from scaling.outcomes import refusal
+from scaling.store.records import refusal
 
 app = typer.Typer(
     name="scaling",

@@ -6,7 +6,7 @@ from scaling.counts.shape import Shape
 from scaling.plan.designs import Wanted
 from scaling.plan.families import design_sizes
 from scaling.plan.resolve import Resolver
-from scaling.plan.run import WSD
+from scaling.run import WSD
 from scaling.spec import models as spec
 from scaling.spec.designs import Grid, IsoFLOP, Ladder, RunList
 from scaling.spec.models import Study

@@ -12,7 +12,7 @@ from scaling.plan.designs import Wanted, wanted_runs
 from scaling.plan.jobs import make_jobs
 from scaling.plan.plan import Excluded, Job, Plan, PlanData, PlannedRun
 from scaling.plan.resolve import Resolver, shortest_horizons
-from scaling.plan.run import (
+from scaling.run import (
     short_hash,
 )
 from scaling.spec import models as spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaling.plan.plan import Job, PlannedRun
-from scaling.plan.run import short_hash
+from scaling.run import short_hash
 
 
 def job_id(run_id: str, trunk_id: str, *, held_out: bool, share_trunk: bool) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_serializer
 
 from scaling.plan.designs import Role, parameters
-from scaling.plan.run import Frozen, Run, canonical_json
+from scaling.run import Frozen, Run, canonical_json
 from scaling.spec.models import Execution
 
 SCHEMA = 1

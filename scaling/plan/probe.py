@@ -22,7 +22,7 @@ from typing import Any
 from scaling.data.index import cache_dir
 from scaling.plan.designs import flops_per_step
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.plan.run import SEMANTICS, canonical_json, short_hash
+from scaling.run import SEMANTICS, canonical_json, short_hash
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax")
 _TIMEOUT_SECONDS = 900

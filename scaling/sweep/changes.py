@@ -9,8 +9,8 @@ from typing import Any
 
 from scaling.errors import Problem, UserError
 from scaling.spec.text import parse
+from scaling.store.store import Store
 from scaling.sweep.planfile import PlanFile, PlannedRun, is_of
-from scaling.sweep.store import Store
 
 SHOWN = 12
 EVALUATION = ("eval_tokens",)  # fields of data that change how runs are evaluated, not how they are trained

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import UserError
-from scaling.files import aside, write_text
-from scaling.plan.run import WSD, Constant, Run
+from scaling.run import WSD, Constant, Run
+from scaling.store.files import aside, write_text
+from scaling.store.store import State, Store, read_metrics
 from scaling.sweep.planfile import PlanFile, PlannedRun, is_of, load_plan
 from scaling.sweep.status import status
-from scaling.sweep.store import State, Store, read_metrics
 
 COLUMNS: tuple[str, ...] = (
     *("run_id", "label", "study", "role", "status", "status_reason", "flags"),

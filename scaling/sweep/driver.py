@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scaling.errors import Problem, UserError
-from scaling.files import write_json, write_text
+from scaling.store.files import write_json, write_text
+from scaling.store.store import Store
 from scaling.sweep.changes import (
     evaluated_otherwise,
     require_final_checkpoints,
@@ -35,7 +36,6 @@ from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.machine import Device, Layout, layout
 from scaling.sweep.phase import Phase
 from scaling.sweep.planfile import PlanFile, load_plan, parse_plan
-from scaling.sweep.store import Store
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scaling.errors import UserError
-from scaling.files import write_json
+from scaling.store.files import write_json
+from scaling.store.store import read_json
 from scaling.sweep.machine import Layout, has_glibc, launch_environment
-from scaling.sweep.store import read_json
 
 TRAIN = (sys.executable, "-m", "scaling.train")
 _SHIM = Path(__file__).with_name("launch.py")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.files import write_json
-from scaling.outcomes import FULL, LOST, OUTER_KINDS, STOPPED, Kind, attempt_after, is_disk_full, reached
+from scaling.store.files import write_json
+from scaling.store.records import FULL, LOST, OUTER_KINDS, STOPPED, Kind, attempt_after, is_disk_full, reached
+from scaling.store.store import Store, last_row
 from scaling.sweep.executor import log_tail
 from scaling.sweep.progress import read_progress
-from scaling.sweep.store import Store, last_row
 
 LAST = 3  # lines of a log that say why a process ended
 EXHAUSTED = ("RESOURCE_EXHAUSTED", "MemoryError")

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import Problem, UserError
-from scaling.files import write_json
-from scaling.process import Process
-from scaling.sweep.store import Store, read_json
+from scaling.store.files import write_json
+from scaling.store.process import Process
+from scaling.store.store import Store, read_json
 
 LOCK, FOLDER = "driver.lock", "drivers"
 TURN_SECONDS = 60.0

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from scaling.errors import Problem, UserError
-from scaling.files import write_json
-from scaling.lease import Watch
-from scaling.lease import look as look_at_lease
-from scaling.outcomes import BUSY, LOST, Kind
+from scaling.store.files import write_json
+from scaling.store.lease import Watch
+from scaling.store.lease import look as look_at_lease
+from scaling.store.records import BUSY, LOST, Kind
+from scaling.store.store import RunState, Store
 from scaling.sweep.events import (
     JobElsewhere,
     JobStarted,
@@ -30,7 +31,6 @@ from scaling.sweep.machine import Layout
 from scaling.sweep.planfile import PlanFile, PlannedRun, is_of
 from scaling.sweep.progress import Clock, Pace, Snapshot, read_progress
 from scaling.sweep.stops import signals_to
-from scaling.sweep.store import RunState, Store
 from scaling.sweep.tasks import Elsewhere, Running, Task, Work, flops_left, job_json, make_tasks, running_row
 
 POLL_SECONDS, REPORT_SECONDS, SAVE_SECONDS, VISIT_SECONDS = 0.05, 0.5, 1.0, 0.5

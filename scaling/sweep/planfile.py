@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from scaling.errors import Problem, UserError
-from scaling.sweep.store import ID, NAME, Store, read_json
+from scaling.store.store import ID, NAME, Store, read_json
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID.pattern}$")]
 RunRole = Literal["fit", "holdout", "tuning", "noise"]

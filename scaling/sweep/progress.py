@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from scaling.errors import UserError
-from scaling.sweep.store import read_json
+from scaling.store.store import read_json
 
 SETTLE_SECONDS = 3.0  # reports closer together than this say little about a job's own speed
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from scaling.errors import Problem, UserError
+from scaling.store.store import RunState, State, Store, last_row
 from scaling.sweep.failure import given_up
 from scaling.sweep.guard import drivers
 from scaling.sweep.planfile import PlanFile, PlannedRun, is_of, load_plan
-from scaling.sweep.store import RunState, State, Store, last_row
 
 
 @dataclass(frozen=True)

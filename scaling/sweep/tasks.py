@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scaling.plan.run import Run
+from scaling.run import Run
 from scaling.sweep.executor import LocalJob
 from scaling.sweep.failure import Before
 from scaling.sweep.planfile import PlanFile, PlannedJob, PlannedRun

@@ -12,8 +12,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from scaling.lease import Busy, LostLease, acquire
-from scaling.outcomes import BUSY, FULL, LOST, is_disk_full
+from scaling.store.lease import Busy, LostLease, acquire
+from scaling.store.records import BUSY, FULL, LOST, is_disk_full
 from scaling.train.process import StopRequest, die_with_driver
 
 

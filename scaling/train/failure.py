@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import UserError
-from scaling.files import write_json
-from scaling.outcomes import Kind, attempt_after, is_disk_full, reached
+from scaling.store.files import write_json
+from scaling.store.records import Kind, attempt_after, is_disk_full, reached
 
 SCHEMA = 1
 LINES = 20

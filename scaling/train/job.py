@@ -18,12 +18,12 @@ import jax
 
 from scaling.data.index import DataIndex
 from scaling.data.store import Store
-from scaling.files import create_json, write_json
-from scaling.lease import Lease, LostLease
-from scaling.outcomes import is_disk_full
-from scaling.plan.run import Run, canonical_json
+from scaling.run import Run, canonical_json
+from scaling.store.files import create_json, write_json
+from scaling.store.lease import Lease, LostLease
+from scaling.store.metrics import CurveLog, Row, up_to
+from scaling.store.records import is_disk_full
 from scaling.train.checkpoint import Checkpoints
-from scaling.train.curve import CurveLog, Row, up_to
 from scaling.train.evaluate import Evaluation
 from scaling.train.failure import write_failure
 from scaling.train.loop import ChunkMetrics, Feed, Program, TrainState, advance, copy_state

@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from scaling.counts.shape import Shape
 from scaling.model.roles import Array, Params, init_params
 from scaling.model.transformer import Model, make_model
-from scaling.plan.run import Run
+from scaling.run import Run
 from scaling.train.optimizer import NEUTRAL, Hyper, initial_moments, make_optimizer
 from scaling.train.sharding import make_mesh, parameter_shardings, sharding
 

@@ -9,7 +9,7 @@ import optax
 
 from scaling.counts.shape import Shape
 from scaling.model.roles import decay_mask
-from scaling.plan.run import AdamW
+from scaling.run import AdamW
 
 
 class Hyper(NamedTuple):

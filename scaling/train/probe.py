@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from scaling.plan.run import Run
+from scaling.run import Run
 from scaling.train.environment import describe, use_compilation_cache
 from scaling.train.loop import Feed, advance, auto_chunk_steps, make_program
 from scaling.train.optimizer import hyper_of

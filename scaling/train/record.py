@@ -10,7 +10,7 @@ from scaling.counts.params import count_parameters
 from scaling.counts.shape import ROLES, parameter_table
 from scaling.data.index import DataIndex, coverage
 from scaling.model.roles import Params
-from scaling.plan.run import Run
+from scaling.run import Run
 from scaling.train.evaluate import Evaluation
 from scaling.train.loop import TrainState
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from scaling.data.index import DataIndex
 from scaling.errors import Problem, UserError
-from scaling.files import write_json
-from scaling.lease import Lease
-from scaling.outcomes import STOPPED
+from scaling.store.files import write_json
+from scaling.store.lease import Lease
+from scaling.store.metrics import CurveLog
+from scaling.store.records import STOPPED
 from scaling.train.checkpoint import Checkpoints
-from scaling.train.curve import CurveLog
 from scaling.train.evaluate import Evaluation
 from scaling.train.failure import write_failure
 from scaling.train.job import Member

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scaling.plan.run import WSD, Constant, Cosine, Linear, Run
+from scaling.run import WSD, Constant, Cosine, Linear, Run
 
 
 def learning_rates(run: Run, first_step: int, count: int) -> np.ndarray:

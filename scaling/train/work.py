@@ -11,10 +11,10 @@ from typing import Any
 from scaling.data.index import DataIndex, resolve
 from scaling.data.store import Store, open_store
 from scaling.errors import Problem, UserError
-from scaling.files import clear_leftovers, write_json
-from scaling.lease import Lease, LostLease
-from scaling.outcomes import FULL, STOPPED, is_disk_full, is_record
-from scaling.plan.run import Run, run_id
+from scaling.run import Run, run_id
+from scaling.store.files import clear_leftovers, write_json
+from scaling.store.lease import Lease, LostLease
+from scaling.store.records import FULL, STOPPED, is_disk_full, is_record
 from scaling.train.environment import describe, use_compilation_cache
 from scaling.train.evaluate import Evaluation, make_evaluator
 from scaling.train.failure import write_failure

@@ -109,7 +109,7 @@ def test_intervals_show_bounds_as_arrows_and_no_number_of_what_is_not_identified
     for name, verdict in verdicts.items():
         side = "high" if np.isnan(bounds.loc[name, "low"]) else "low"
         if verdict == "one_sided":
-            assert any(t[2:] == analysis.text.number(bounds.loc[name, side]) for t in texts)
+            assert any(t[2:] == analysis.fits.summary.number(bounds.loc[name, side]) for t in texts)
     words = figure.get_supxlabel()
     assert all(
         f"{name}: {few.identified[name]['reason']}" in words for name, v in verdicts.items() if v == "no"

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from analysis import backtest, figures, findings, fit, ledger
-from analysis.engine import solver
 from analysis.fits import fitting
+from analysis.solve import multistart
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(fitting, "solve", lambda problem, keep=3, **given: solver.solve(problem, keep=3))
+    monkeypatch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
     monkeypatch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
     monkeypatch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
     monkeypatch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=0))

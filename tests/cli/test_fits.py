@@ -117,7 +117,7 @@ def test_bad_tables_end_with_a_message_and_exit_code_2(tmp_path, rows, says):
 
 
 def test_help_lists_the_methods_of_the_analysis():
-    from analysis.fits.replicates import METHODS
+    from analysis.fits.bootstrap import METHODS
     from scaling.cli.fits import METHOD_HELP
 
     assert set(re.findall(r"[a-z]+(?:-[a-z]+)?\d?", METHOD_HELP)) >= {*METHODS, "profile"}

@@ -4,7 +4,7 @@ import pytest
 from scaling.data.order import windows_at
 
 # The order of training text is part of what a run id stands for. If these values have to change, raise
-# scaling.plan.run.SEMANTICS, say so in CHANGELOG.md, and print windows_at(...) for the new ones.
+# scaling.run.SEMANTICS, say so in CHANGELOG.md, and print windows_at(...) for the new ones.
 GOLDEN = {
     (0, 0, 152817): [52293, 87170, 140925, 101926, 72157, 11730, 121356, 55736],
     (7, 305630, 152817): [125671, 5059, 104935, 23868, 139783, 70495, 61437, 134266],

@@ -108,7 +108,7 @@ def test_initialisation_is_a_function_of_seed_and_name():
     deeper = init_params(Shape(**SMALL | {"depth": 3}), 1)
     assert (one["embedding/table"] == deeper["embedding/table"]).all()
     assert (one["embedding/table"] != other["embedding/table"]).all()
-    # Golden: raise SEMANTICS in scaling/plan/run.py when this must change, and print the new values here.
+    # Golden: raise SEMANTICS in scaling/run.py when this must change, and print the new values here.
     np.testing.assert_allclose(one["blocks/query/kernel"].ravel()[:3], GOLDEN_QUERY, rtol=1e-6)
     std = {name: array.std() for name, array in one.items()}
     assert std["embedding/table"] == pytest.approx(1, rel=0.05)

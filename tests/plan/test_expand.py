@@ -14,7 +14,7 @@ from scaling.plan.expand import make_plan, plan_spec
 from scaling.plan.families import mlp_width
 from scaling.plan.plan import Plan
 from scaling.plan.resolve import Resolver
-from scaling.plan.run import WSD, Cosine, canonical_json, run_id
+from scaling.run import WSD, Cosine, canonical_json, run_id
 from scaling.spec.families import NamedShape
 from scaling.spec.load import load_study
 from tests.plan.studies import fake_index, plan_of

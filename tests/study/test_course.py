@@ -9,13 +9,13 @@ import pytest
 
 from analysis import backtest, fit
 from analysis import findings as found_by
-from analysis.engine import solver
 from analysis.figures import Drawn
 from analysis.fits import fitting
+from analysis.solve import multistart
 from scaling import study as whole
-from scaling.files import write_json
 from scaling.plan.expand import make_plan
 from scaling.spec.load import load_study, study_from_dict
+from scaling.store.files import write_json
 from scaling.study import StudyStopped, run_study
 from scaling.sweep.driver import open_sweep
 from scaling.sweep.events import JobStarted, Outcome
@@ -51,7 +51,7 @@ def quick(monkeypatch):
         return Drawn((out / "drawn.png",), {})
 
     monkeypatch.setattr(whole, "open_sweep", functools.partial(open_sweep, command=FAKE))
-    monkeypatch.setattr(fitting, "solve", lambda problem, **_: solver.solve(problem, keep=3))
+    monkeypatch.setattr(fitting, "solve", lambda problem, **_: multistart.solve(problem, keep=3))
     monkeypatch.setattr(found_by, "fit", functools.partial(fit, bootstrap=0))
     monkeypatch.setattr(found_by.backtest, "run", functools.partial(backtest.run, bootstrap=0))
     monkeypatch.setattr(found_by.forecasts, "sensitivity", lambda *given: [])

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scaling.lease import Busy, Lease, LostLease, acquire
-from scaling.outcomes import BUSY, FULL, LOST, attempt_after
+from scaling.store.lease import Busy, Lease, LostLease, acquire
+from scaling.store.records import BUSY, FULL, LOST, attempt_after
 
 
 def write(path: Path, value: object) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.counts.shape import Shape
-from scaling.plan.run import WSD, AdamW, Data, Run, canonical_json, run_id, trunk_id
+from scaling.run import WSD, AdamW, Data, Run, canonical_json, run_id, trunk_id
 from scaling.sweep.driver import Sweep, open_sweep
 
 FAKE = (sys.executable, "-S", str(Path(__file__).with_name("fake_trainer.py")))

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas
 import pytest
 
-from scaling.plan.run import Run
+from scaling.run import Run
+from scaling.store.store import Store
 from scaling.sweep.collect import COLUMNS, collect
-from scaling.sweep.store import Store
 from tests.sweep.plans import behave, by_label, make_plan, open_tiny
 
 # DESIGN's columns, in its order; the contract with every reader of the table

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from scaling import lease
 from scaling.errors import UserError
+from scaling.store import lease
+from scaling.store.store import Store
 from scaling.sweep.events import Event, JobStarted, PhaseStarted, Progress, RunFailed, RunFinished, Stopping
 from scaling.sweep.guard import drivers
 from scaling.sweep.progress import Snapshot
-from scaling.sweep.store import Store
 from tests.sweep.plans import behave, by_label, make_plan, open_tiny, start_driver, trained, wait_until
 
 CELLS = [(8, 50), (16, 50), (24, 50), (24, 100)]

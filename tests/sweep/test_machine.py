@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from scaling.store.store import Store
 from scaling.sweep import guard, machine
 from scaling.sweep.executor import start
 from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.machine import Layout, cpu_quota, find_device, launch_environment, make_slots
-from scaling.sweep.store import Store
 
 CPU, GPU = Layout("cpu", ((),)), Layout("gpu", ((),))
 
@@ -119,7 +119,7 @@ def test_drivers_say_that_they_are_there_and_the_dead_are_forgotten(tmp_path: Pa
     assert not mine.others_here(store)
     code = (
         "import sys, os, signal; from pathlib import Path; from scaling.sweep.guard import Presence\n"
-        "from scaling.sweep.store import Store\n"
+        "from scaling.store.store import Store\n"
         "Presence(Store(Path(sys.argv[1]))); print('here', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(

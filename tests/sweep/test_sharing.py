@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from scaling.errors import UserError
-from scaling.lease import look
+from scaling.store.lease import look
+from scaling.store.store import Store
 from scaling.sweep.collect import collect
 from scaling.sweep.events import (
     Event,
@@ -24,7 +25,6 @@ from scaling.sweep.events import (
     RunFinished,
 )
 from scaling.sweep.status import status
-from scaling.sweep.store import Store
 from tests.sweep.plans import behave, make_plan, open_tiny, start_driver, trained, wait_until
 
 CELLS = [(8, 50), (16, 50), (24, 50), (32, 50), (32, 100)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from scaling.data.index import resolve
-from scaling.plan.run import WSD
+from scaling.run import WSD
 from scaling.train.environment import use_compilation_cache
 from scaling.train.loop import make_program
 from tests.train.jobs import DATA, train

@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 from scaling.data.store import open_store
-from scaling.lease import acquire
-from scaling.plan.run import canonical_json, run_id, trunk_id
+from scaling.run import canonical_json, run_id, trunk_id
+from scaling.store.lease import acquire
 from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Job, Member, Stopped
 

@@ -1,7 +1,7 @@
 """Small resolved runs for the tests of training."""
 
 from scaling.counts.shape import Shape
-from scaling.plan.run import WSD, AdamW, Data, Run
+from scaling.run import WSD, AdamW, Data, Run
 
 TINY = Shape(depth=1, width=16, heads=2, kv_heads=2, head_dim=8, mlp_width=40, vocab_size=256, context=32)
 

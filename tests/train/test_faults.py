@@ -15,12 +15,12 @@ import pytest
 from scaling.data.index import resolve
 from scaling.data.store import open_store
 from scaling.errors import UserError
-from scaling.lease import LostLease, Watch, acquire
-from scaling.outcomes import BUSY, LOST, STOPPED, attempt_after
-from scaling.plan.run import run_id, trunk_id
-from scaling.train import curve as curves
+from scaling.run import run_id, trunk_id
+from scaling.store import metrics as curves
+from scaling.store.lease import LostLease, Watch, acquire
+from scaling.store.metrics import CurveLog, Vanished
+from scaling.store.records import BUSY, LOST, STOPPED, attempt_after
 from scaling.train.checkpoint import Checkpoints
-from scaling.train.curve import CurveLog, Vanished
 from scaling.train.evaluate import make_evaluator
 from scaling.train.failure import kind_of
 from scaling.train.job import Member

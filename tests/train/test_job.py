@@ -11,7 +11,7 @@ import time
 import pytest
 
 from scaling.data.store import open_store
-from scaling.plan.run import Constant, run_id
+from scaling.run import Constant, run_id
 from scaling.train.evaluate import make_evaluator
 from tests.train.jobs import curve, finish, results_of, start, steps_of, train, write_job
 from tests.train.runs import make_run

@@ -47,7 +47,7 @@ def train(program, stops, run=RUN, windows=WINDOWS):
 
 def test_golden_training(program):
     """Golden: regenerate by printing the left-hand sides. That is right only with a change that is meant to
-    alter the numbers of training, which also raises SEMANTICS in scaling/plan/run.py; a new version of jax
+    alter the numbers of training, which also raises SEMANTICS in scaling/run.py; a new version of jax
     or another processor may move the last digits, not the first five."""
     state, metrics = train(program, [40])
     norms = {name: float(np.linalg.norm(state.params[name])) for name in GOLDEN_NORMS}

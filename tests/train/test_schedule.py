@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaling.plan.run import WSD, Constant, Cosine, Linear
+from scaling.run import WSD, Constant, Cosine, Linear
 from scaling.train.schedule import learning_rates
 from tests.train.runs import make_run
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from analysis import AnalysisError, Fit, Law, comparison, fit
-from analysis.engine import solver
+from analysis.solve import multistart
 
 
 def grid(law, seed=0, noise=0.0):
@@ -281,8 +281,8 @@ def test_a_prediction_below_zero_has_intervals_of_the_loss_itself():
 def test_a_fit_finds_its_optimum_again_without_a_search(monkeypatch, offset, bounds, zero, bound):
     table = grid(lambda n, d: chinchilla(n, d) - 1.8 + offset, noise=0.01)
     fitted = fit("chinchilla", table, bootstrap=0, bounds=bounds)
-    text, searched = fitted.to_json(), solver.solve(fitted.problem)
-    monkeypatch.setattr(solver, "starts", lambda *_: pytest.fail("searched again"))
+    text, searched = fitted.to_json(), multistart.solve(fitted.problem)
+    monkeypatch.setattr(multistart, "starts", lambda *_: pytest.fail("searched again"))
     found = fitted._solved
     assert (found.zero, found.bound, found.converged) == (zero, bound, True)
     assert found.value == pytest.approx(searched.value, rel=1e-12)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import AnalysisError, Law, backtest, fit
 from analysis.figures import outcome
-from analysis.fits import identify, prediction
+from analysis.fits import identification, prediction
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,6 @@ def test_a_back_test_takes_what_is_not_identified_for_open(study, monkeypatch):
 
 def test_degrees_of_freedom_below_a_bound_are_not_rounded_up_to_it(proportional, monkeypatch):
     found = fit("tied", proportional, bootstrap=0)
-    monkeypatch.setattr(identify, "satterthwaite", lambda *_: np.full(4, 1.96))
-    reasons = identify.thinly(found.problem, found._solved, np.arange(15) % 4)
+    monkeypatch.setattr(identification, "satterthwaite", lambda *_: np.full(4, 1.96))
+    reasons = identification.thinly(found.problem, found._solved, np.arange(15) % 4)
     assert reasons["E"][0] == "4 clusters leave its variance 1.9 degrees of freedom, fewer than 2"

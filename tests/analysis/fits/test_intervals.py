@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 
 from analysis import LAWS, AnalysisError, fit
-from analysis.engine.newton import minimise
-from analysis.engine.problem import Loss, Problem
-from analysis.engine.solver import solve
-from analysis.fits.criticism import cluster_test
+from analysis.fits.bootstrap import METHODS, replicate
+from analysis.fits.diagnostics import cluster_test
 from analysis.fits.intervals import intervals, new_run
-from analysis.fits.replicates import METHODS, replicate
+from analysis.solve.multistart import solve
+from analysis.solve.newton import minimise
+from analysis.solve.problem import Loss, Problem
 
 
 @pytest.mark.parametrize("method", [*METHODS, "profile"])
@@ -205,8 +205,8 @@ def test_what_is_at_a_bound_in_the_optimum_moves_in_replicates():
 
 
 def test_an_optimum_that_was_not_reached_shows_no_number(study, monkeypatch):
-    monkeypatch.setattr("analysis.engine.solver.POLISH", 1)
-    monkeypatch.setattr("analysis.engine.solver.FAR", 1)
+    monkeypatch.setattr("analysis.solve.multistart.POLISH", 1)
+    monkeypatch.setattr("analysis.solve.multistart.FAR", 1)
     found = fit("chinchilla", study, bootstrap=20)
     assert found.status["code"] == "not_converged" and set(found.params.values()) == {None}
     assert "stopped before its tolerance" in found.summary() and found.ci()["estimate"].isna().all()

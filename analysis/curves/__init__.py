@@ -1,1 +1,0 @@
-"""Laws of whole training curves, and schedules of learning rates."""

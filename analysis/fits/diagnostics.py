@@ -1,0 +1,135 @@
+"""What a reader of a fit must know: its residuals, what to beware of, other objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.fits import identification
+from analysis.fits.noise import indifference
+from analysis.fits.options import Request
+from analysis.fits.rows import RUNS, Rows
+from analysis.solve.multistart import Solution
+from analysis.solve.newton import minimise
+from analysis.solve.problem import Loss, Problem
+from analysis.tables.runs import seed_noise
+
+TUNING = 1.345
+LEAST_DELTA = 1e-6  # for noise-free tables
+MAD = 1.4826
+FEW = 0.2  # of the starts that agree: with fewer the optimum may not be the best one
+SHUFFLES = 199  # of residuals between clusters
+SMALL = 0.2  # of the default delta, below which an objective is nearly that of absolute deviations
+
+
+def residuals(problem: Problem, u: np.ndarray) -> np.ndarray:
+    return problem.y - problem.model.fitted(u[None])[0]
+
+
+def robust_sd(r: np.ndarray, problem: Problem) -> float:
+    degrees = max(len(r) - int(problem.free.sum()), 1)
+    return float(MAD * np.median(np.abs(r)) * np.sqrt(len(r) / degrees))
+
+
+def noise(
+    problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame
+) -> tuple[dict[str, Any], Any, str]:
+    """Residual scales, the residuals to keep and their space: logs for a raw objective too, if there are."""
+    fitted = problem.model.fitted(solution.u[None])[0]
+    r, values = problem.y - fitted, problem.loss.back(fitted)
+    logs = problem.loss.raw and min(problem.target.min(), values.min()) > 0
+    space = "log" if logs else problem.loss.space
+    left = np.log(problem.target) - np.log(values) if logs else r
+    degrees = max(len(r) - int(problem.free.sum()), 1)
+    repeated = "role" in table.columns and bool((table["role"] == "noise").to_numpy().any())
+    seeds = seed_noise(table) if repeated and set(RUNS) <= set(table.columns) and space == "log" else None
+    found = {
+        "sd_log": float(np.sqrt(left @ left / degrees)),
+        "robust_sd_log": robust_sd(left, problem),
+        "degrees": degrees,
+        "seeds": seeds,
+        "clusters_alike_p": cluster_test(r, rows.cluster) if len(r) < 20_000 else None,
+    }
+    return found, left, space
+
+
+def beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
+    """What a reader of the fit must know of how it was had."""
+    notes, count, ends = [], solution.tried, np.sort(solution.end_values[: solution.tried])
+    second = float(ends[min(max(solution.agree, 1), count - 1)])
+    near = solution.agree <= 1 or second <= solution.value + indifference(problem, solution)
+    if solution.agree < FEW * count and near:
+        notes.append(
+            f"only {solution.agree} of {count} starts reached the best objective, {solution.value:.6g} (next "
+            f"{second:.6g}): a better optimum may exist; narrow bounds, hold a parameter, or enlarge delta"
+        )
+    if solution.bound and not problem.law.terms:
+        notes.append(
+            f"at the edge of the domain: {', '.join(solution.bound)}; what is said of the other parameters "
+            "supposes this; see whether wider bounds change it"
+        )
+    if sentence := identification.proportional(problem.inputs):
+        notes.append(
+            f"{sentence}: what is told apart rests on the form of the law; off that line nothing is known"
+        )
+    usual = TUNING * robust_sd(residuals(problem, solution.u), problem)
+    if asked.delta is not None and asked.objective == "huber" and asked.delta < SMALL * usual:
+        inside = float(np.mean(np.abs(residuals(problem, solution.u)) <= asked.delta))
+        notes.append(
+            f"delta {asked.delta:g} is far below the residuals ({inside:.0%} lie within it; default "
+            f"{usual:.2g}): nearly absolute deviations; intervals but of method 'cluster' are too narrow"
+        )
+    for name, (low, high) in asked.bounds.items():
+        ends = asked.law.domain(name.partition("[")[0])
+        if low < ends[0] or high > ends[1]:
+            notes.append(
+                f"bounds {low:g} .. {high:g} of {name} replace its domain {ends[0]:g} .. {ends[1]:g}"
+            )
+    return notes
+
+
+def others(
+    asked: Request, problem: Problem, solution: Solution, bounds: Mapping[str, tuple[float, float]]
+) -> tuple[dict[str, Any], ...]:
+    """Parameters under the other objectives, solved from this optimum, where one leaves its interval."""
+    out = []
+    middle = float(np.median(problem.target))
+    unit = {"log": 1.0, "raw": middle, "log1p": middle / (1 + middle)}[problem.loss.space]  # of log residuals
+    delta = TUNING * robust_sd(residuals(problem, solution.u), problem) / unit
+    losses = {"huber": Loss(max(delta, LEAST_DELTA)), "log-ls": Loss(), "raw-ls": Loss(space="raw")}
+    for kind, loss in losses.items():
+        tuned = kind == "huber" and asked.delta is None
+        if (kind == asked.objective and (kind != "huber" or tuned)) or (
+            loss.space == "log" and problem.target.min() <= 0
+        ):
+            continue
+        here = replace(problem, loss=loss)
+        end = minimise(here, solution.u[None], steps=60)[0][0]
+        x = here.parameters(here.shift(end, 1.0))
+        params = {n: float(v) for n, v in zip(problem.names, x, strict=True)}
+        outside = [n for n, v in params.items() if n not in problem.fixed
+                   and not bounds[n][0] <= v <= bounds[n][1]]  # fmt: skip
+        if outside:
+            shown = loss.delta if np.isfinite(loss.delta) else None
+            out.append({"kind": kind, "delta": shown, "params": params, "outside": outside})
+    return tuple(out)
+
+
+def cluster_test(r: np.ndarray, cluster: np.ndarray, seed: int = 0) -> float | None:
+    """p of a permutation test that residuals of one cluster are no more alike than others: a diagnostic, no
+    switch. None where no cluster has two rows, or all rows are one."""
+    counts = np.bincount(cluster)
+    if len(counts) < 2 or counts.max() < 2:
+        return None
+    rng = np.random.default_rng(seed)
+
+    def between(x: np.ndarray) -> float:
+        return float((np.bincount(cluster, x) ** 2 / counts).sum())
+
+    r = r - r.mean()
+    here = between(r) * (1 - 1e-12)
+    return (1 + sum(between(rng.permutation(r)) >= here for _ in range(SHUFFLES))) / (1 + SHUFFLES)

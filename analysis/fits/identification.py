@@ -1,0 +1,238 @@
+"""Which parameters and derived quantities a table determines, and why not the others.
+
+A verdict is ``yes``, ``one_sided`` (only the bound given holds) or ``no``. The stated widths: an exponent or
+the offset is identified when its interval lies within +-25 % of it, a coefficient when its interval spans
+less than a factor of ten (it is the size of its term at N = 1 or D = 1, far outside any table).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from analysis.fits.allocation import split_terms
+from analysis.fits.covariance import satterthwaite, usable
+from analysis.fits.noise import indifference
+from analysis.laws.law import Law
+from analysis.solve.multistart import Solution, minimise
+from analysis.solve.problem import Problem
+
+NEAR = 0.25  # half-width of an identified exponent or offset, relative
+LOOSE = 3.0  # times wider than a claim: what replicates would show if they moved
+DECADE = 10.0  # full width of an identified coefficient, as a factor
+DOMAIN = 25  # values of a scale, over all of its domain
+STEEPNESS = 0.05  # half-width of an identified exponent that may be 0
+SURE = 0.99  # level at which an end of a domain is ruled out: no calibrated one
+THIN = 2.0  # Satterthwaite degrees of freedom, below which a width is a matter of luck,
+LUCK = 0.1  # so that it must be this much narrower than otherwise
+LONE = 3  # clusters of a group, with fewer of which nothing that it has of its own is known
+PROPORTIONAL = 0.03  # spread of log D about its line in log N, relative to the spread of log D
+
+Verdict = dict[str, Any]
+Thin = tuple[str, float]  # a reason, and the share of the usual width that is asked for instead
+
+
+def shortage(problem: Problem) -> str:
+    """Why this table can determine nothing of the law; empty when it may."""
+    law, rows = problem.law, len(problem.target)
+    free = [name for i, name in enumerate(problem.names) if problem.free[i]]
+    found = []
+    if rows <= len(free):
+        names = ", ".join(free)
+        found.append(
+            f"{rows} usable runs for {len(free)} free parameters ({names}); needs at least {len(free) + 1}"
+        )
+    need = 2 + (law.offset is not None and law.offset not in problem.fixed)
+    for x in law.inputs:
+        # sizes read off a plot repeat within 0.1 %
+        v = problem.inputs[x]
+        levels = len(np.unique(np.round(np.log(v), 2))) if (v > 0).all() else len(np.unique(v))
+        varies = any(e not in problem.fixed for p in law.terms.values() for key, e in p.items() if key == x)
+        if law.terms and varies and levels < need:
+            what = {"N": "model size", "D": "token count", "C": "compute budget"}.get(x, "value")
+            plural = "s" if levels > 1 else ""
+            found.append(f"{levels} distinct {what}{plural} ({x}); its exponent needs at least {need}")
+        elif not law.terms and levels < 2:
+            found.append(f"{x} is {v[0]:g} in every run; the law cannot show what depends on it")
+    return "; ".join(found)
+
+
+def proportional(inputs: Mapping[str, np.ndarray]) -> str:
+    """A sentence when D follows a power of N throughout the table, else empty."""
+    if not {"N", "D"} <= set(inputs):
+        return ""
+    log_n, log_d = np.log(inputs["N"]), np.log(inputs["D"])
+    n, d = log_n - log_n.mean(), log_d - log_d.mean()
+    slope = float((n @ d) / max(float(n @ n), 1e-300))
+    if np.std(d - slope * n) > PROPORTIONAL * np.std(d):
+        return ""
+    if abs(slope - 1) < 0.02:
+        return f"D is proportional to N in this table (D = {np.exp(np.mean(log_d - log_n)):.3g} N)"
+    return f"D follows N^{slope:.2f} throughout this table"
+
+
+def verdicts(
+    problem: Problem,
+    solution: Solution,
+    point: dict[str, float],
+    intervals: dict[str, tuple[float, float]],
+    ambiguous: tuple[str, frozenset[str]],
+    thin: Mapping[str, Thin] = MappingProxyType({}),
+) -> dict[str, Verdict]:
+    """One verdict per parameter and derived quantity in ``intervals``; ``thin`` as of :func:`thinly`."""
+    law, zero, out = problem.law, solution.zero, {}
+    base = dict(zip(problem.names, problem.base, strict=True))
+    gone = {base[c] for c in zero}
+    hit = {e for c in gone for e in law.terms.get(c, {}).values()}
+    why, unclear = ambiguous
+    for name, (low, high) in intervals.items():
+        kind = base.get(name, name)
+        held = problem.held(problem.names.index(name)) if name in base else None
+        if held is not None:
+            out[name] = {"verdict": "yes", "reason": f"fixed by you at {held:g}"}
+        elif kind in hit or (zero and name in ("a", "b") and hit):
+            out[name] = {"verdict": "no", "reason": "its term vanished: the best fit has coefficient 0"}
+        elif kind in unclear or name in unclear:
+            out[name] = _one_end(problem, solution, name, low, high) or {"verdict": "no", "reason": why}
+        elif not solution.converged:
+            out[name] = {"verdict": "no", "reason": "the best start stopped before its tolerance"}
+        elif name in solution.bound:
+            ends = problem.bounds.get(name, problem.bounds.get(kind, law.domain(kind)))
+            out[name] = {"verdict": "no", "reason": f"at the edge of its domain {ends}"}
+        elif name in base and (held_up := {e for e in law.terms.get(kind, {}).values()} & {*solution.bound}):
+            reason = f"its exponent {', '.join(sorted(held_up))} ended at the edge of its domain"
+            out[name] = {"verdict": "no", "reason": reason}
+        elif name in base and law.in_log(kind) and kind != law.offset:
+            out[name] = coefficient(low, high)
+            if name in thin and (low <= 0 or high / low > DECADE ** thin[name][1]):
+                out[name] = {"verdict": "no", "reason": thin[name][0]}
+            elif out[name]["verdict"] == "no":
+                out[name] = _one_end(problem, solution, name, low, high) or out[name]
+        elif name in thin and max(high - point[name], point[name] - low) > (
+            thin[name][1] * NEAR * abs(point[name])
+        ):
+            out[name] = {"verdict": "no", "reason": thin[name][0]}
+        else:
+            smallest = 0.95 * float(problem.target.min())
+            most = law.domain(kind)[1] if not law.terms and name in base else 1.5
+            ceiling = smallest if kind == law.offset else 1.0 if name in ("a", "b") else 0.95 * most
+            out[name] = bounded(point[name], low, high, ceiling, least(law, kind) if name in base else 0.0)
+    return out
+
+
+def least(law: Law, kind: str) -> float:
+    """The half-width that is enough for an exponent of a power sum that may be 0."""
+    low, high = law.domain(kind)
+    if low >= 0 or not np.isfinite(high - low):
+        return 0.0
+    return STEEPNESS if law.terms else 0.0
+
+
+def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[str, Thin]:
+    """What few clusters say too little of: quantities whose variance, computed from clusters, has fewer than
+    ``THIN`` degrees of freedom (Bell & McCaffrey 2002), and what a group of fewer than ``LONE`` of them has
+    of its own. A coefficient of a power sum and a, b follow their exponents."""
+    free = np.flatnonzero(usable(problem, solution.u))
+    found = dict(zip(free.tolist(), satterthwaite(problem, solution.u, cluster).tolist(), strict=True))
+    law, number = problem.law, int(cluster.max()) + 1
+    out: dict[str, Thin] = {}
+    few = {i: (f"{number} clusters leave its variance {np.floor(10 * d) / 10:g} degrees of freedom, "
+               f"fewer than {THIN:g}", LUCK)
+           for i, d in found.items() if d < THIN}  # fmt: skip
+    for g, row in enumerate(problem.position):
+        place = dict(zip(law.names, row.tolist(), strict=True))
+        for i in row.tolist():
+            on = [i, *(place[e] for e in law.terms.get(problem.base[i], {}).values())]
+            for k in (k for k in on if k in few):
+                out[problem.names[i]] = few[k]
+            own = problem.group is not None and problem.base[i] in problem.own
+            if own and (count := len(np.unique(cluster[problem.group == g]))) < LONE:
+                why = f"{problem.labels[g]} has {count} cluster(s), too few to say how far others would be"
+                out[problem.names[i]] = (why, 0.0)
+    pair = split_terms(law)
+    weak = [few[i] for e in (pair[1], pair[3]) for i in few if problem.base[i] == e] if pair else []
+    return out | (dict.fromkeys("ab", weak[0]) if weak else {})
+
+
+def coefficient(low: float, high: float) -> Verdict:
+    """Of a coefficient with the interval ``low, high``."""
+    if low > 0 and high / low <= DECADE:
+        return {"verdict": "yes", "reason": f"interval spans a factor {high / low:.2g}"}
+    wide = f"a factor {high / low:.2g}" if low > 0 and high / low < 1e6 else "a factor above 1e6"
+    return {"verdict": "no", "reason": f"interval spans {wide}, more than {DECADE:g}"}
+
+
+def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: float) -> Verdict | None:
+    """The bound of a scale (searched in its logarithm, not linear) that might as well lie at one end of its
+    domain, by a profile over all of it; None where it may lie at neither end, or at both."""
+    at = problem.names.index(name) if name in problem.names else 0
+    if name not in problem.names or not problem.in_log[at] or problem.base[at] in problem.law.linear:
+        return None
+    starts = np.repeat(solution.u[None], DOMAIN, 0)
+    starts[:, at] = np.linspace(problem.box[0][at], problem.box[1][at], DOMAIN)
+    held = replace(problem, fixed={**problem.fixed, name: 1.0})  # where each start has it
+    rise = minimise(held, starts)[1] - solution.value
+    fine = np.flatnonzero(rise <= indifference(problem, solution, SURE))
+    ends = [k in fine for k in (0, DOMAIN - 1)]
+    if ends[0] == ends[1]:
+        return None
+    first, last = np.exp(_edges(starts[:, at], rise - indifference(problem, solution, SURE)))
+    bound = {"lower": min(low, float(first))} if ends[1] else {"upper": max(high, float(last))}
+    reason = f"the fit is as good with it at {last if ends[1] else first:.3g}, the end of its domain"
+    return {"verdict": "one_sided", "reason": reason, "bound": bound}
+
+
+def _edges(at: np.ndarray, above: np.ndarray) -> tuple[float, float]:
+    """Where ``above`` (m,) first and last crosses zero on its way, by interpolation; the ends of ``at`` (m,)
+    where it is not above there."""
+    i, j = np.flatnonzero(above <= 0)[[0, -1]]
+    first = at[0] if i == 0 else np.interp(0.0, [above[i], above[i - 1]], [at[i], at[i - 1]])
+    last = at[-1] if j == len(at) - 1 else np.interp(0.0, [above[j], above[j + 1]], [at[j], at[j + 1]])
+    return float(first), float(last)
+
+
+def bounded(value: float, low: float, high: float, ceiling: float, width: float = 0.0) -> Verdict:
+    """Of an exponent or offset: at most ``ceiling`` by nature; ``width``: a half-width always allowed."""
+    reach = max(NEAR * abs(value), width)
+    if reach > 0 and low >= value - reach and high <= value + reach:
+        share = max(high - value, value - low) / abs(value) if value else 0.0
+        return {"verdict": "yes", "reason": f"interval within +-{share:.0%} of it"}
+    wide = f"interval {low:.3g} to {high:.3g} is wider than +-{NEAR:.0%}"
+    if high <= ceiling:
+        return {"verdict": "one_sided", "reason": wide, "bound": {"upper": high}}
+    if value > 0 and low >= 0.5 * value:
+        return {"verdict": "one_sided", "reason": wide, "bound": {"lower": low}}
+    return {"verdict": "no", "reason": wide}
+
+
+def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: str) -> dict[str, str]:
+    """``{code, message, advice}``; the worst finding decides the code."""
+    weak = [name for name, v in identified.items() if v["verdict"] != "yes"]
+    if not solution.converged:
+        code, message = "not_converged", "the best start stopped before its tolerance"
+        advice = "do not quote these parameters; look for rows with a wrong loss or unit"
+    elif ambiguous.startswith("D ") or (ambiguous and not solution.zero):
+        code, message = "several_optima", ambiguous
+        advice = "vary D at fixed N (isoFLOP design)"
+        if not {"N", "D"} <= set(law.inputs):
+            advice = f"widen the range of {', '.join(law.inputs)}, or hold a parameter that you know"
+        advice += "; predictions inside the data remain valid"
+    elif solution.zero or solution.bound:
+        at = [f"{c} = 0" for c in solution.zero] + [
+            f"{name} at the edge of its domain" for name in solution.bound
+        ]
+        code, message = "at_bound", f"the best fit has {', '.join(at)}"
+        advice = "fit a law without this term, widen the domain (bounds), or add runs where it matters"
+    elif weak:
+        code, message = "partly_identified", f"not determined to the stated width: {', '.join(weak)}"
+        advice = (
+            "add runs over a wider range, or fix a parameter that you know; predictions keep their interval"
+        )
+    else:
+        code, message = "ok", f"all parameters of {law.name} are identified"
+        advice = "check the residuals and a back-test"
+    return {"code": code, "message": message, "advice": advice}

@@ -1,0 +1,1 @@
+"""Results on disk: runs' records and curves, leases, processes and files."""

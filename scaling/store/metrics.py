@@ -1,0 +1,109 @@
+"""A curve on disk: one JSON object a line, one writer."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scaling.store.files import sync
+
+Row = dict[str, Any]
+write_bytes = os.write
+
+
+class Vanished(Exception):
+    """The file was removed or replaced while it was written."""
+
+
+class CurveLog:
+    """Rows of a ``metrics.jsonl`` or ``trunk.jsonl``, in order of steps.
+
+    Rows are appended through the descriptor of the file that :meth:`restart` put in place: a writer whose
+    successor has started writes to a file that nobody reads. ``guard`` is called before every write; it
+    raises when this process may not.
+    """
+
+    def __init__(self, path: Path, guard: Callable[[], None]):
+        self.path, self.guard = path, guard
+        self._descriptor: int | None = None
+
+    def rows(self, *, beyond_damage: bool = False) -> list[Row]:
+        """Whole training rows; to go on from, what follows a damaged row is not trusted. An evaluation row
+        belongs to a run that was being recorded: it is made again."""
+        rows: list[Row] = []
+        try:
+            lines = self.path.read_bytes().split(b"\n")[:-1]
+        except (FileNotFoundError, NotADirectoryError):
+            return rows
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+                if beyond_damage:
+                    continue
+                break
+            if "eval/loss" not in row:
+                rows.append(row)
+        return rows
+
+    def restart(self, rows: list[Row]) -> None:
+        """Replace the file by these rows, and hold it."""
+        self.close()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        try:
+            _write(descriptor, rows)
+            os.fsync(descriptor)  # rows that were on the disk stay there
+            self.guard()
+            os.replace(aside, self.path)
+        except BaseException:
+            os.close(descriptor)
+            aside.unlink(missing_ok=True)
+            raise
+        self._descriptor = descriptor
+
+    def append(self, row: Row) -> None:
+        """Raises Vanished when the file held is no longer the one in place."""
+        self._require_in_place()
+        self.guard()
+        assert self._descriptor is not None
+        _write(self._descriptor, [row])
+
+    def settle(self) -> None:
+        """Wait until all rows are on the disk: a checkpoint after them must not outlive them."""
+        self._require_in_place()
+        assert self._descriptor is not None
+        os.fsync(self._descriptor)
+        sync(self.path.parent)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _require_in_place(self) -> None:
+        if self._descriptor is None:
+            raise RuntimeError(f"{self.path} was not started")
+        try:
+            same = os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
+        except (FileNotFoundError, NotADirectoryError):
+            same = False
+        if not same:
+            self.guard()  # a successor's file is no damage
+            raise Vanished(f"{self.path.name} was removed or replaced by somebody else while it was written")
+
+
+def _write(descriptor: int, rows: list[Row]) -> None:
+    data = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+    while data:
+        data = data[write_bytes(descriptor, data) :]
+
+
+def up_to(rows: list[Row], step: int) -> list[Row]:
+    return [row for row in rows if row["step"] <= step]

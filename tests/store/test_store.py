@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scaling.errors import UserError
+from scaling.store.store import Store, last_row, read_json, read_metrics
+
+RUN = "0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "skipped"),
+    [
+        ("", [], 0),
+        ('{"step": 1}\n{"step": 2}\n', [1, 2], 0),
+        ('{"step": 1}\n{"st', [1], 1),
+        ('{"step": 1}\n{"step": 2}', [1], 1),  # whole, but its writer has not ended the line
+        ('{"step": 1}\nnoise\n{"step": 2}\n', [1, 2], 1),
+        ('{"step": 1}\n{"step": 2}, {"step": 3}\n', [1], 1),
+        ('{"step": 1}\n7\n', [1], 1),
+    ],
+)
+def test_torn_and_damaged_lines_are_skipped_and_counted(
+    tmp_path: Path, text: str, steps: list[int], skipped: int
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(text)
+    metrics = read_metrics(path)
+    assert ([row["step"] for row in metrics.rows], metrics.skipped) == (steps, skipped)
+    assert (last_row(path) or {}).get("step") == (steps[-1] if steps else None)
+
+
+def test_last_row_of_a_long_file(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"step": step}) + "\n" for step in range(2000)))
+    assert last_row(path) == {"step": 1999}
+    assert last_row(tmp_path / "none") is None and read_metrics(tmp_path / "none").rows == ()
+
+
+def test_state_is_what_files_exist(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = store.run_dir(RUN)
+    assert store.run_state(RUN).state == "pending"
+    folder.mkdir(parents=True)
+    assert store.run_state(RUN).state == "pending"
+    (folder / "run.json").write_text("{}")
+    assert store.run_state(RUN).state == "half-done"
+    (folder / "error.json").write_text('{"kind": "killed", "attempt": 1}')
+    assert store.run_state(RUN).state == "failed"
+    record = {"run_id": RUN, "result": {"status": "ok"}}
+    (folder / "record.json").write_text(json.dumps(record))
+    state = store.run_state(RUN)
+    assert (
+        state.state == "done" and state.record == record and state.error == {"kind": "killed", "attempt": 1}
+    )
+    record["result"] = {"status": "diverged"}
+    (folder / "record.json").write_text(json.dumps(record))
+    assert store.run_state(RUN).state == "diverged"
+    assert store.recorded() == {RUN}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"run_id": "0123456789ac", "result": {"status": "ok"}}', "{}"])
+def test_a_record_that_cannot_be_this_runs_is_a_failure_with_advice(tmp_path: Path, text: str) -> None:
+    store = Store(tmp_path)
+    store.run_dir(RUN).mkdir(parents=True)
+    (store.run_dir(RUN) / "record.json").write_text(text)
+    state = store.run_state(RUN)
+    assert state.state == "failed" and state.error and "delete it" in state.error["message"]
+    with pytest.raises(UserError):
+        store.record(RUN)
+
+
+def test_json_files(tmp_path: Path) -> None:
+    assert read_json(tmp_path / "none.json") is None
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(UserError, match=r"bad\.json: is not JSON"):
+        read_json(tmp_path / "bad.json")
