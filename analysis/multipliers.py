@@ -204,7 +204,7 @@ def _loss(fit: Fit, u: np.ndarray, g: int, of: str, held: Mapping[str, float], x
     with np.errstate(all="ignore"):
         if of in law.inputs:
             return law.values(params, {of: x, **{c: np.full(len(x), v) for c, v in held.items()}})
-        cost = Cost(**fit.optimum["cost"])
+        cost = fit.optimum.cost
         closed = exponents(law, u[:, position], cost)
         if closed is not None:
             n = np.exp(closed[2] + closed[0] * np.log(x))

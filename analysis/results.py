@@ -1,41 +1,270 @@
-"""Results as JSON, and back: what all of them begin with, and their frames."""
+"""Typed parts of every result, and the one codec that writes results as JSON and reads them back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from types import UnionType
+from typing import Any, ClassVar, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
 
 
-@contextmanager
-def stored(
-    text: str, what: str, schema: int, *, again: str, kind: str, writer: str
-) -> Iterator[dict[str, Any]]:
-    """The fields of a result that ``writer`` wrote. Raises AnalysisError on another schema (then ``again``)
-    and, inside the block too, where ``text`` is not ``kind``."""
+class Part:
+    """A part of a result; ``part["name"]`` reads a field by the name that it has in JSON."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.__dataclass_fields__:  # type: ignore[attr-defined]
+            raise KeyError(name)
+        return getattr(self, name)
+
+
+@dataclass(frozen=True)
+class Status(Part):
+    """Whether a result can be quoted: ``code`` for programs, ``message`` and ``advice`` for people."""
+
+    code: str
+    message: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Verdict(Part):
+    """Whether a quantity is identified: ``yes``, ``one_sided`` (only the ``bound`` given holds: its ``lower``
+    or ``upper`` end) or ``no``."""
+
+    verdict: str
+    reason: str
+    bound: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, without an empty bound."""
+        written = {"verdict": self.verdict, "reason": self.reason}
+        return written | ({"bound": dict(self.bound)} if self.bound else {})
+
+
+@dataclass(frozen=True)
+class Exponents(Part):
+    """Of N* ~ C^a and D* ~ C^b; None: not identified."""
+
+    a: float | None
+    b: float | None
+
+    @property
+    def exponents(self) -> dict[str, float | None]:
+        """Both by name."""
+        return {"a": self.a, "b": self.b}
+
+
+class Interval(NamedTuple):
+    """Both ends of an interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Starts(Part):
+    """Of ``n`` searches, how many ``agree`` with the best one."""
+
+    n: int
+    agree: int
+
+
+@dataclass(frozen=True)
+class Intervals(Part):
+    """Intervals of ``params`` at ``level``, by a ``kind`` of method, in words ``method``, with the
+    ``degrees`` of freedom behind them; ``check``: replicates that were solved again from many starts."""
+
+    method: str
+    level: float
+    degrees: int
+    params: dict[str, Interval]
+    kind: str = "none"
+    check: Starts = Starts(0, 0)
+
+
+@dataclass(frozen=True)
+class Objective(Part):
+    """What was minimised: its ``kind``, Huber's ``delta`` (None: least squares), its least ``value`` (None:
+    nothing was fitted) over ``n`` rows."""
+
+    kind: str
+    delta: float | None
+    value: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class SeedNoise(Part):
+    """Standard deviation of log loss over runs of one cell that differ by seed alone, pooled over ``cells``
+    with ``degrees`` of freedom."""
+
+    sd_log: float
+    degrees: int
+    cells: int
+
+
+@dataclass(frozen=True)
+class Noise(Part):
+    """Standard deviation of the residuals in their ``space`` (log, raw or log1p): ``sd`` with its ``degrees``
+    of freedom, ``robust_sd`` by the median; of repeated ``seeds``; and ``clusters_alike_p`` of the
+    permutation test that clusters share noise."""
+
+    sd: float
+    robust_sd: float
+    degrees: int
+    seeds: SeedNoise | None
+    clusters_alike_p: float | None
+    space: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields; standard deviations of log residuals are called ``sd_log`` and ``robust_sd_log``."""
+        tail = "_log" if self.space == "log" else ""
+        written = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+        return {name + tail if name in ("sd", "robust_sd") else name: v for name, v in written.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote."""
+        return _fields(cls, {name.removesuffix("_log"): v for name, v in data.items()})
+
+
+@dataclass(frozen=True)
+class Rival(Part):
+    """The optimum under another objective that puts the parameters ``outside`` beyond their intervals."""
+
+    kind: str
+    delta: float | None
+    params: dict[str, float]
+    outside: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Setup(Part):
+    """Columns asked for, the parameters that each group has of its ``own``, ``bounds``, the ``labels`` of the
+    groups, the ``unit`` of the loss and the ``space`` of the residuals."""
+
+    target: str
+    weights: str | None
+    groups: str | None
+    own: tuple[str, ...]
+    cluster: str | None
+    labels: tuple[str, ...] = ()
+    unit: str | None = None
+    bounds: dict[str, Interval] = field(default_factory=dict)
+    space: str = "log"
+
+
+class Result:
+    """A frozen dataclass kept as JSON with the version ``SCHEMA``. ``WHAT`` it is and how to get it ``AGAIN``
+    are for messages; ``DERIVED`` properties are written beside the fields and not read."""
+
+    SCHEMA: ClassVar[int]
+    WHAT: ClassVar[str]
+    AGAIN: ClassVar[str]
+    DERIVED: ClassVar[tuple[str, ...]] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schema, every field and the derived properties, as values that JSON has."""
+        names = [*(f.name for f in fields(self)), *self.DERIVED]  # type: ignore[arg-type]
+        return {"schema": self.SCHEMA, **{name: plain(getattr(self, name)) for name in names}}
+
+    def to_json(self) -> str:
+        """JSON with a schema version; what is unknown is null."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], **readers: Callable[[Any], Any]) -> Self:
+        """Read what :meth:`to_dict` wrote; ``readers`` of fields whose type does not say how.
+
+        Raises:
+            AnalysisError: another schema, or not this kind of result.
+        """
+        try:
+            if data["schema"] != cls.SCHEMA:
+                raise AnalysisError(f"{cls.WHAT}: field 'schema' must be {cls.SCHEMA}; {cls.AGAIN}")
+            return _fields(cls, data, readers)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise AnalysisError(
+                f"{cls.WHAT}: not the JSON of one ({error}); write it with {cls.__name__}.to_json"
+            ) from error
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote. Raises AnalysisError as :meth:`from_dict` does."""
+        return cls.from_dict(parsed(text, cls))
+
+
+def parsed(text: str, kind: type[Result]) -> Any:
+    """The JSON value in ``text``. Raises AnalysisError where it is none."""
     try:
-        data = json.loads(text)
-        if data.pop("schema") != schema:
-            raise AnalysisError(f"{what}: field 'schema' must be {schema}; {again}")
-        yield data
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise AnalysisError(f"{what}: not {kind} ({error}); write it with {writer}") from error
+        return json.loads(text)
+    except ValueError as error:
+        raise AnalysisError(
+            f"{kind.WHAT}: not JSON ({error}); write it with {kind.__name__}.to_json"
+        ) from error
 
 
-def plain(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    """The columns for JSON, unknown numbers null."""
-    return {str(c): [None if pd.isna(v) else v for v in frame[c].tolist()] for c in frame.columns}
+def plain(value: Any) -> Any:
+    """A value as JSON has it: unknown numbers null, infinite ones the texts "inf" and "-inf"."""
+    match value:
+        case float():
+            return None if np.isnan(value) else f"{value:g}" if np.isinf(value) else float(value)
+        case str() | bool() | int() | None:
+            return value
+        case tuple() | list():
+            return [plain(item) for item in value]
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case pd.DataFrame():
+            missing = value.isna()
+            return {str(c): [None if gone else plain(v) for v, gone in zip(value[c].tolist(), missing[c])]
+                    for c in value.columns}  # fmt: skip
+        case np.ndarray() | np.generic():
+            return plain(value.tolist())
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    return value
 
 
-def framed(data: Mapping[str, list[Any]]) -> pd.DataFrame:
-    """The frame that :func:`plain` took apart."""
-    return pd.DataFrame({c: pd.Series(v, dtype=None if None not in v else _kind(v)) for c, v in data.items()})
+def read(kind: Any, value: Any) -> Any:
+    """The value of type ``kind`` that :func:`plain` took apart."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):  # of a type and None
+        (some,) = (t for t in inner if t is not type(None))
+        return None if value is None or (value == {} and is_dataclass(some)) else read(some, value)
+    if kind is float:
+        return np.nan if value is None else float(value)
+    if kind is pd.DataFrame:
+        return pd.DataFrame({name: _column(items) for name, items in value.items()})
+    if kind is np.ndarray:
+        return np.array(value, float)
+    if origin is tuple:
+        return tuple(read(inner[0] if inner[-1] is ... else inner[i], v) for i, v in enumerate(value))
+    if origin in (dict, Mapping):
+        return {key: read(inner[1], item) for key, item in value.items()}
+    if kind is Interval:
+        return Interval(*(read(float, end) for end in value))
+    if hasattr(kind, "from_dict"):
+        return kind.from_dict(value)
+    return _fields(kind, value) if is_dataclass(kind) else value
 
 
-def _kind(values: list[Any]) -> type:
-    return object if any(isinstance(v, str) for v in values) else float
+def _fields(kind: Any, data: Mapping[str, Any], readers: Mapping[str, Callable[[Any], Any]] = {}) -> Any:
+    hints = get_type_hints(kind)
+    given = {f.name: data[f.name] for f in fields(kind) if f.name in data}
+    return kind(**{n: readers[n](v) if n in readers else read(hints[n], v) for n, v in given.items()})
+
+
+def _column(values: list[Any]) -> pd.Series:
+    if any(isinstance(v, str) and v not in ("inf", "-inf") for v in values):
+        return pd.Series(values, dtype=object if None in values else None)
+    unknown = any(v is None or isinstance(v, str) for v in values)
+    return pd.Series(values, dtype=float if unknown else None)

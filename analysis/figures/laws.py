@@ -168,7 +168,7 @@ def _lines(fit: Fit, x: str, by: str | None, at: dict[str, np.ndarray], rows: np
 def _inputs(fit: Fit, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The inputs of the law; of N, D and C two give the third."""
     if "C" in given and "C" not in fit.law.inputs:
-        cost = Cost(**fit.optimum["cost"])
+        cost = fit.optimum.cost
         if "D" not in given:
             given = {**given, "D": cost.tokens(given["N"], given["C"])}
         elif "N" not in given:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.laws.law import Law
+from analysis.results import Exponents
 from analysis.solve.problem import Problem
 
 SIZES = 241  # sizes tried where the optimum has no closed form
@@ -40,6 +41,15 @@ class Cost:
     def tokens(self, n: np.ndarray | float, c: np.ndarray | float) -> np.ndarray:
         with np.errstate(divide="ignore", over="ignore"):  # of replicates whose N* is at an end of the floats
             return np.asarray(c, float) / (self.kappa * np.asarray(n, float) ** self.gamma)
+
+
+@dataclass(frozen=True)
+class Optimum(Exponents):
+    """Compute-optimal allocation of a fit, N* = exp(log_G) C^a (log_G None: no closed form), at the fitted
+    ``cost``."""
+
+    log_G: float | None
+    cost: Cost
 
 
 def split_terms(law: Law) -> tuple[str, str, str, str] | None:

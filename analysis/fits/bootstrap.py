@@ -31,6 +31,7 @@ from analysis.fits.covariance import (
     whitened,
 )  # fmt: skip
 from analysis.laws.law import ZERO
+from analysis.results import Starts
 from analysis.solve.multistart import LARGE, Draw, Solution, linear_start, minimise, sampled
 from analysis.solve.problem import Problem
 
@@ -72,7 +73,7 @@ class Replicates:
     kind: str
     method: str
     degrees: int
-    check: dict[str, int]
+    check: Starts
     notes: tuple[str, ...] = ()
 
     @property
@@ -133,8 +134,7 @@ def replicate(
         "identified often has too narrow an interval"
     )
     notes = (few,) if groups < FEW and not alone else ()
-    checks = {"n": checked, "agree": agree}
-    return Replicates(problem.shift(ends, 1.0), kind, words, degrees, checks, notes)
+    return Replicates(problem.shift(ends, 1.0), kind, words, degrees, Starts(checked, agree), notes)
 
 
 def fewest(problem: Problem, cluster: np.ndarray) -> int:

@@ -13,6 +13,7 @@ from analysis.fits import identification
 from analysis.fits.noise import indifference
 from analysis.fits.options import Request
 from analysis.fits.rows import RUNS, Rows
+from analysis.results import Interval, Noise, Rival, SeedNoise
 from analysis.solve.multistart import Solution
 from analysis.solve.newton import minimise
 from analysis.solve.problem import Loss, Problem
@@ -35,10 +36,8 @@ def robust_sd(r: np.ndarray, problem: Problem) -> float:
     return float(MAD * np.median(np.abs(r)) * np.sqrt(len(r) / degrees))
 
 
-def noise(
-    problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame
-) -> tuple[dict[str, Any], Any, str]:
-    """Residual scales, the residuals to keep and their space: logs for a raw objective too, if there are."""
+def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame) -> tuple[Noise, Any]:
+    """Residual scales, and the residuals to keep: logs for a raw objective too, if there are."""
     fitted = problem.model.fitted(solution.u[None])[0]
     r, values = problem.y - fitted, problem.loss.back(fitted)
     logs = problem.loss.raw and min(problem.target.min(), values.min()) > 0
@@ -47,14 +46,15 @@ def noise(
     degrees = max(len(r) - int(problem.free.sum()), 1)
     repeated = "role" in table.columns and bool((table["role"] == "noise").to_numpy().any())
     seeds = seed_noise(table) if repeated and set(RUNS) <= set(table.columns) and space == "log" else None
-    found = {
-        "sd_log": float(np.sqrt(left @ left / degrees)),
-        "robust_sd_log": robust_sd(left, problem),
-        "degrees": degrees,
-        "seeds": seeds,
-        "clusters_alike_p": cluster_test(r, rows.cluster) if len(r) < 20_000 else None,
-    }
-    return found, left, space
+    scales = Noise(
+        sd=float(np.sqrt(left @ left / degrees)),
+        robust_sd=robust_sd(left, problem),
+        degrees=degrees,
+        seeds=SeedNoise(**seeds) if seeds else None,
+        clusters_alike_p=cluster_test(r, rows.cluster) if len(r) < 20_000 else None,
+        space=space,
+    )
+    return scales, left
 
 
 def beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
@@ -93,8 +93,8 @@ def beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
 
 
 def others(
-    asked: Request, problem: Problem, solution: Solution, bounds: Mapping[str, tuple[float, float]]
-) -> tuple[dict[str, Any], ...]:
+    asked: Request, problem: Problem, solution: Solution, bounds: Mapping[str, Interval]
+) -> tuple[Rival, ...]:
     """Parameters under the other objectives, solved from this optimum, where one leaves its interval."""
     out = []
     middle = float(np.median(problem.target))
@@ -115,7 +115,7 @@ def others(
                    and not bounds[n][0] <= v <= bounds[n][1]]  # fmt: skip
         if outside:
             shown = loss.delta if np.isfinite(loss.delta) else None
-            out.append({"kind": kind, "delta": shown, "params": params, "outside": outside})
+            out.append(Rival(kind, shown, params, tuple(outside)))
     return tuple(out)
 
 

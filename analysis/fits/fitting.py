@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fits import ambiguity, diagnostics, identification, noise
-from analysis.fits.allocation import Cost, allocation, best_exponents
+from analysis.fits.allocation import Cost, Optimum, allocation, best_exponents
 from analysis.fits.bootstrap import MANY, Replicates, fewest, replicate
 from analysis.fits.diagnostics import LEAST_DELTA, TUNING, residuals, robust_sd
 from analysis.fits.intervals import interval
@@ -27,6 +27,7 @@ from analysis.fits.profile import profile
 from analysis.fits.result import Fit
 from analysis.fits.rows import Rows, prepare
 from analysis.laws.law import Law, find
+from analysis.results import Interval, Intervals, Objective, Setup, Starts, Status, Verdict
 from analysis.solve.multistart import Solution, solve
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.checks import row_names
@@ -71,9 +72,10 @@ def fit(
     """
     law = find(law) if isinstance(law, str) else law
     own = tuple(law.linear if own is None else own) if groups else tuple(own or ())
-    setup = {"target": target, "weights": weights, "groups": groups, "own": own, "cluster": cluster}
+    ends = {name: Interval(*pair) for name, pair in (bounds or {}).items()}
+    setup = Setup(target, weights, groups, own, cluster, bounds=ends)
     asked = Request(
-        law, objective, delta, bootstrap, method, dict(fixed or {}), dict(bounds or {}), level, seed,
+        law, objective, delta, bootstrap, method, dict(fixed or {}), ends, level, seed,
         convention, setup
     )  # fmt: skip
     check(asked)
@@ -92,7 +94,7 @@ def fit(
         {name: float(value) for name, value in asked.fixed.items()}, rows.weights, asked.bounds, rows.group,
         rows.labels, own,
     )  # fmt: skip
-    setup |= {"labels": rows.labels, "unit": rows.unit}
+    asked = replace(asked, setup=replace(setup, labels=rows.labels, unit=rows.unit))
     reason = identification.shortage(problem) if len(rows.target) else _none_left(rows.excluded)
     if not reason and np.ptp(rows.target) <= 1e-12 * np.abs(rows.target).max():
         reason = f"the loss is {rows.target[0]:g} in every run; nothing depends on {', '.join(law.inputs)}"
@@ -158,23 +160,21 @@ def _common(asked: Request, rows: Rows) -> dict[str, Any]:
 
 def _nothing(asked: Request, problem: Problem, rows: Rows, reason: str, advice: str = ADVICE) -> Fit:
     names = (*problem.names, *(("a", "b") if {"N", "D"} <= set(asked.law.inputs) else ()))
-    none = {"method": "none", "kind": "none", "level": asked.level, "degrees": 1, "params": {},
-            "check": {"n": 0, "agree": 0}}  # fmt: skip
     return Fit(
         **_common(asked, rows),
         params={},
         solution={},
-        status={"code": "not_identified", "message": reason, "advice": advice},
-        identified={name: {"verdict": "no", "reason": reason} for name in names},
-        intervals=none,
-        objective={"kind": asked.objective, "delta": asked.delta, "value": None, "n": len(rows.target)},
-        starts={"n": 0, "agree": 0},
-        optimum={},
-        noise={},
+        status=Status("not_identified", reason, advice),
+        identified={name: Verdict("no", reason) for name in names},
+        intervals=Intervals("none", asked.level, 1, {}),
+        objective=Objective(asked.objective, asked.delta, None, len(rows.target)),
+        starts=Starts(0, 0),
+        optimum=None,
+        noise=None,
         data=_data(rows, None),
         notes=tuple(rows.frame.attrs.get("notes", [])),
         replicates=(),
-        setup=asked.setup | {"bounds": asked.bounds, "space": "log"},
+        setup=asked.setup,
     )
 
 
@@ -206,31 +206,32 @@ def _assemble(
     point |= dict.fromkeys(solution.zero, 0.0)
     bounds, method = _parameter_intervals(asked, problem, solution, found, point, rows.cluster)
     optimum = _optimum(asked, problem, u, found, rows, bounds)
+    exponents = cast(Any, optimum.exponents) if optimum else {}
     ambiguous = ambiguity.ambiguity(problem, solution)
     few = found.clustered and 1 < fewest(problem, rows.cluster) + (problem.group is not None) < MANY
     thin = identification.thinly(problem, solution, rows.cluster) if few else {}
-    identified = identification.verdicts(problem, solution, point | optimum, bounds, ambiguous, thin)
+    identified = identification.verdicts(problem, solution, point | exponents, bounds, ambiguous, thin)
     for name in ("a", "b"):
-        if optimum and identified[name]["verdict"] != "yes":
-            optimum[name] = None
-    scales, left, space = diagnostics.noise(problem, solution, rows, table)
+        if optimum and identified[name].verdict != "yes":
+            optimum = replace(optimum, **{name: None})
+    scales, left = diagnostics.noise(problem, solution, rows, table)
     delta = float(problem.loss.delta) if np.isfinite(problem.loss.delta) else None
     return Fit(
         **_common(asked, rows),
-        params={n: point[n] if identified[n]["verdict"] == "yes" else None for n in problem.names},
+        params={n: point[n] if identified[n].verdict == "yes" else None for n in problem.names},
         solution=point,
         status=identification.status(asked.law, solution, identified, ambiguous[0]),
         identified=identified,
-        intervals={
-            "method": method,
-            "kind": found.kind if asked.method != "profile" else "profile",
-            "level": asked.level,
-            "degrees": found.degrees,
-            "params": {n: bounds[n] for n in bounds if identified[n]["verdict"] != "no"},
-            "check": found.check,
-        },
-        objective={"kind": asked.objective, "delta": delta, "value": solution.value, "n": len(rows.target)},
-        starts={"n": solution.tried, "agree": solution.agree},
+        intervals=Intervals(
+            method,
+            asked.level,
+            found.degrees,
+            {n: bounds[n] for n in bounds if identified[n].verdict != "no"},
+            found.kind if asked.method != "profile" else "profile",
+            found.check,
+        ),
+        objective=Objective(asked.objective, delta, solution.value, len(rows.target)),
+        starts=Starts(solution.tried, solution.agree),
         optimum=optimum,
         noise=scales,
         data=_data(rows, left),
@@ -240,24 +241,29 @@ def _assemble(
             *found.notes,
         ),
         replicates=tuple(map(tuple, found.u.tolist())),
-        setup=asked.setup | {"bounds": asked.bounds, "space": space},
+        setup=replace(asked.setup, space=scales.space),
         others=diagnostics.others(asked, problem, solution, bounds),
     )
 
 
 def _optimum(
-    asked: Request, problem: Problem, u: np.ndarray, found: Replicates, rows: Rows, bounds: dict[str, Any]
-) -> dict[str, Any]:
+    asked: Request,
+    problem: Problem,
+    u: np.ndarray,
+    found: Replicates,
+    rows: Rows,
+    bounds: dict[str, Interval],
+) -> Optimum | None:
     """a, b, log G and the cost behind them; intervals of a and b go into ``bounds``."""
     if not allocation(problem, rows.frame):
-        return {}
+        return None
     cost, optimum = Cost.of(*(rows.frame[x].to_numpy(float) for x in "NDC")), {}
     here, there = (best_exponents(problem, x, cost) for x in (u[None], found.u))
     for i, name in enumerate(("a", "b")):
         bounds[name] = interval(float(here[i][0]), there[i], asked.level, found.degrees, log=False)
         optimum[name] = float(here[i][0])
     log_g = float(here[2][0])
-    return optimum | {"log_G": log_g if np.isfinite(log_g) else None, "cost": vars(cost)}
+    return Optimum(optimum["a"], optimum["b"], log_g if np.isfinite(log_g) else None, cost)
 
 
 def _parameter_intervals(
@@ -267,7 +273,7 @@ def _parameter_intervals(
     found: Replicates,
     point: dict[str, float],
     cluster: Any,
-) -> tuple[dict[str, tuple[float, float]], str]:
+) -> tuple[dict[str, Interval], str]:
     draws, out = problem.parameters(found.u), {}
     for i, name in enumerate(problem.names):
         log = bool(problem.in_log[i] or (point[name] > 0 and problem.positive[i]))
@@ -279,7 +285,7 @@ def _parameter_intervals(
                 name, problem.bounds.get(problem.base[i], problem.law.domain(problem.base[i]))
             )
             low, high = max(low, ends[0]), min(high, ends[1])
-        out[name] = low, high
+        out[name] = Interval(low, high)
     if asked.method != "profile":
         return out, found.method
     words = ""
@@ -289,6 +295,6 @@ def _parameter_intervals(
                            simulations=SIMULATIONS, seed=asked.seed)  # fmt: skip
             ends = (0.0, 1e300) if problem.in_log[i] else problem.law.domain(problem.base[i])
             low, high = held.low, held.high
-            out[name] = (ends[0] if low is None else low, ends[1] if high is None else high)
+            out[name] = Interval(ends[0] if low is None else low, ends[1] if high is None else high)
             words = held.calibration
     return out, f"profile of the objective, {words}; derived quantities: {found.method}"

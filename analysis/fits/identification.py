@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from analysis.fits.allocation import split_terms
 from analysis.fits.covariance import satterthwaite, usable
 from analysis.fits.noise import indifference
 from analysis.laws.law import Law
+from analysis.results import Interval, Status, Verdict
 from analysis.solve.multistart import Solution, minimise
 from analysis.solve.problem import Problem
 
@@ -32,7 +32,6 @@ LUCK = 0.1  # so that it must be this much narrower than otherwise
 LONE = 3  # clusters of a group, with fewer of which nothing that it has of its own is known
 PROPORTIONAL = 0.03  # spread of log D about its line in log N, relative to the spread of log D
 
-Verdict = dict[str, Any]
 Thin = tuple[str, float]  # a reason, and the share of the usual width that is asked for instead
 
 
@@ -79,7 +78,7 @@ def verdicts(
     problem: Problem,
     solution: Solution,
     point: dict[str, float],
-    intervals: dict[str, tuple[float, float]],
+    intervals: Mapping[str, Interval],
     ambiguous: tuple[str, frozenset[str]],
     thin: Mapping[str, Thin] = MappingProxyType({}),
 ) -> dict[str, Verdict]:
@@ -93,29 +92,29 @@ def verdicts(
         kind = base.get(name, name)
         held = problem.held(problem.names.index(name)) if name in base else None
         if held is not None:
-            out[name] = {"verdict": "yes", "reason": f"fixed by you at {held:g}"}
+            out[name] = Verdict("yes", f"fixed by you at {held:g}")
         elif kind in hit or (zero and name in ("a", "b") and hit):
-            out[name] = {"verdict": "no", "reason": "its term vanished: the best fit has coefficient 0"}
+            out[name] = Verdict("no", "its term vanished: the best fit has coefficient 0")
         elif kind in unclear or name in unclear:
-            out[name] = _one_end(problem, solution, name, low, high) or {"verdict": "no", "reason": why}
+            out[name] = _one_end(problem, solution, name, low, high) or Verdict("no", why)
         elif not solution.converged:
-            out[name] = {"verdict": "no", "reason": "the best start stopped before its tolerance"}
+            out[name] = Verdict("no", "the best start stopped before its tolerance")
         elif name in solution.bound:
             ends = problem.bounds.get(name, problem.bounds.get(kind, law.domain(kind)))
-            out[name] = {"verdict": "no", "reason": f"at the edge of its domain {ends}"}
+            out[name] = Verdict("no", f"at the edge of its domain {ends}")
         elif name in base and (held_up := {e for e in law.terms.get(kind, {}).values()} & {*solution.bound}):
             reason = f"its exponent {', '.join(sorted(held_up))} ended at the edge of its domain"
-            out[name] = {"verdict": "no", "reason": reason}
+            out[name] = Verdict("no", reason)
         elif name in base and law.in_log(kind) and kind != law.offset:
             out[name] = coefficient(low, high)
             if name in thin and (low <= 0 or high / low > DECADE ** thin[name][1]):
-                out[name] = {"verdict": "no", "reason": thin[name][0]}
-            elif out[name]["verdict"] == "no":
+                out[name] = Verdict("no", thin[name][0])
+            elif out[name].verdict == "no":
                 out[name] = _one_end(problem, solution, name, low, high) or out[name]
         elif name in thin and max(high - point[name], point[name] - low) > (
             thin[name][1] * NEAR * abs(point[name])
         ):
-            out[name] = {"verdict": "no", "reason": thin[name][0]}
+            out[name] = Verdict("no", thin[name][0])
         else:
             smallest = 0.95 * float(problem.target.min())
             most = law.domain(kind)[1] if not law.terms and name in base else 1.5
@@ -161,9 +160,9 @@ def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[st
 def coefficient(low: float, high: float) -> Verdict:
     """Of a coefficient with the interval ``low, high``."""
     if low > 0 and high / low <= DECADE:
-        return {"verdict": "yes", "reason": f"interval spans a factor {high / low:.2g}"}
+        return Verdict("yes", f"interval spans a factor {high / low:.2g}")
     wide = f"a factor {high / low:.2g}" if low > 0 and high / low < 1e6 else "a factor above 1e6"
-    return {"verdict": "no", "reason": f"interval spans {wide}, more than {DECADE:g}"}
+    return Verdict("no", f"interval spans {wide}, more than {DECADE:g}")
 
 
 def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: float) -> Verdict | None:
@@ -183,7 +182,7 @@ def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: 
     first, last = np.exp(_edges(starts[:, at], rise - indifference(problem, solution, SURE)))
     bound = {"lower": min(low, float(first))} if ends[1] else {"upper": max(high, float(last))}
     reason = f"the fit is as good with it at {last if ends[1] else first:.3g}, the end of its domain"
-    return {"verdict": "one_sided", "reason": reason, "bound": bound}
+    return Verdict("one_sided", reason, bound)
 
 
 def _edges(at: np.ndarray, above: np.ndarray) -> tuple[float, float]:
@@ -200,18 +199,18 @@ def bounded(value: float, low: float, high: float, ceiling: float, width: float 
     reach = max(NEAR * abs(value), width)
     if reach > 0 and low >= value - reach and high <= value + reach:
         share = max(high - value, value - low) / abs(value) if value else 0.0
-        return {"verdict": "yes", "reason": f"interval within +-{share:.0%} of it"}
+        return Verdict("yes", f"interval within +-{share:.0%} of it")
     wide = f"interval {low:.3g} to {high:.3g} is wider than +-{NEAR:.0%}"
     if high <= ceiling:
-        return {"verdict": "one_sided", "reason": wide, "bound": {"upper": high}}
+        return Verdict("one_sided", wide, {"upper": high})
     if value > 0 and low >= 0.5 * value:
-        return {"verdict": "one_sided", "reason": wide, "bound": {"lower": low}}
-    return {"verdict": "no", "reason": wide}
+        return Verdict("one_sided", wide, {"lower": low})
+    return Verdict("no", wide)
 
 
-def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: str) -> dict[str, str]:
-    """``{code, message, advice}``; the worst finding decides the code."""
-    weak = [name for name, v in identified.items() if v["verdict"] != "yes"]
+def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: str) -> Status:
+    """The worst finding decides the code."""
+    weak = [name for name, v in identified.items() if v.verdict != "yes"]
     if not solution.converged:
         code, message = "not_converged", "the best start stopped before its tolerance"
         advice = "do not quote these parameters; look for rows with a wrong loss or unit"
@@ -235,4 +234,4 @@ def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguo
     else:
         code, message = "ok", f"all parameters of {law.name} are identified"
         advice = "check the residuals and a back-test"
-    return {"code": code, "message": message, "advice": advice}
+    return Status(code, message, advice)

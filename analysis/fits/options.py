@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from analysis.errors import AnalysisError
 from analysis.fits.bootstrap import METHODS
 from analysis.laws.law import Law, require
+from analysis.results import Interval, Setup
 from analysis.solve.problem import Problem
 
 # objective -> the space of its residuals (``problem.Loss``)
@@ -31,11 +31,11 @@ class Request:
     bootstrap: int
     method: str
     fixed: dict[str, float]
-    bounds: dict[str, tuple[float, float]]
+    bounds: dict[str, Interval]
     level: float
     seed: int
     convention: str
-    setup: dict[str, Any]
+    setup: Setup
 
 
 def check(asked: Request) -> None:
@@ -60,8 +60,8 @@ def check(asked: Request) -> None:
         problems.append(f"bootstrap = {asked.bootstrap}: too few for intervals; 0 (linearised) or >= {LEAST}")
     elif not asked.bootstrap and asked.method in RESAMPLED:
         problems.append(f"method {asked.method!r} needs replicates; give bootstrap >= 200, or method 'cr2'")
-    for name in asked.setup["own"]:
-        if name not in law.names or not asked.setup["groups"]:
+    for name in asked.setup.own:
+        if name not in law.names or not asked.setup.groups:
             problems.append(
                 f"own parameter {name!r}: name some of {', '.join(law.names)}, and a column of groups"
             )

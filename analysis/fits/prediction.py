@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits.allocation import Cost
 from analysis.fits.bootstrap import ANALYTIC
+from analysis.results import Interval, Verdict
 from analysis.tables.runs import CONVENTIONS
 
 if TYPE_CHECKING:
@@ -63,20 +64,20 @@ def check_level(level: Any) -> None:
 
 
 def claims(
-    identified: Mapping[str, Mapping[str, Any]],
+    identified: Mapping[str, Verdict],
     values: Mapping[str, float | None],
-    ends: Mapping[str, tuple[float, float]],
+    ends: Mapping[str, Interval],
 ) -> pd.DataFrame:
     """Per quantity: estimate, low, high, verdict, reason; what is not identified is nan, what is one-sided
     has its bound only."""
     rows = {}
     for name, found in identified.items():
-        low, high = ends.get(name, (np.nan, np.nan))
-        value, bound = values.get(name), found.get("bound", {})
-        if found["verdict"] != "yes":
+        low, high = ends.get(name, Interval(np.nan, np.nan))
+        value, bound = values.get(name), found.bound
+        if found.verdict != "yes":
             low = low if "lower" in bound else np.nan
             high = high if "upper" in bound else np.nan
-        rows[name] = (np.nan if value is None else value, low, high, found["verdict"], found["reason"])
+        rows[name] = (np.nan if value is None else value, low, high, found.verdict, found.reason)
     columns = ["estimate", "low", "high", "verdict", "reason"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
@@ -122,9 +123,9 @@ def complete(fit: Fit, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _from_compute(fit: Fit, out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """N or D, whichever is not given, from C: by the convention, else by the cost fitted to the table."""
     per_token = CONVENTIONS[fit.convention][1]
-    if per_token is None and not fit.optimum:
+    if per_token is None and fit.optimum is None:
         return {}
-    cost = Cost(**fit.optimum["cost"]) if per_token is None else Cost(per_token, 1.0, 0.0)
+    cost = fit.optimum.cost if per_token is None else Cost(per_token, 1.0, 0.0)
     with np.errstate(all="ignore"):
         if "N" in out:
             return {"D": cost.tokens(out["N"], out["C"])}
@@ -133,7 +134,7 @@ def _from_compute(fit: Fit, out: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
 
 def group(fit: Fit, rows: Any, count: int) -> np.ndarray:
     """(m,) index of the group of each row asked for. Raises AnalysisError."""
-    column, labels = fit.setup["groups"], list(fit.setup["labels"])
+    column, labels = fit.setup.groups, list(fit.setup.labels)
     if column is None:
         return np.zeros(count, int)
     if column not in rows:
@@ -155,7 +156,7 @@ def extrapolation(fit: Fit, at: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def opened(fit: Fit, out: pd.DataFrame) -> tuple[str, ...]:
     """Ends of intervals in ``out`` that are too far off to say anything become nan; a note where any did."""
-    if fit.unit is None or fit.setup["space"] != "log":
+    if fit.unit is None or fit.setup.space != "log":
         return ()
     ends = {"loss": ("low", "high", "new_low", "new_high"), **{x: (f"{x}_low", f"{x}_high") for x in "ND"}}
     lost = np.zeros(len(out), bool)
@@ -168,8 +169,8 @@ def opened(fit: Fit, out: pd.DataFrame) -> tuple[str, ...]:
     if not lost.any():
         return ()
     why = f"lies beyond {WIDE:g} times the value"
-    if fit.intervals["kind"] in (*ANALYTIC, "jackknife"):
-        why += f"; {fit.intervals['kind']} leaves a flat valley along a straight line, method 'auto' may not"
+    if fit.intervals.kind in (*ANALYTIC, "jackknife"):
+        why += f"; {fit.intervals.kind} leaves a flat valley along a straight line, method 'auto' may not"
     return (f"{int(lost.sum())} of {len(out)} rows: an end of an interval is not identified (nan): it {why}",)
 
 
@@ -189,10 +190,10 @@ def warnings(fit: Fit, out: pd.DataFrame, plain: np.ndarray) -> tuple[str, ...]:
         beyond = max(asked.max(initial=0.0) / max(fit.data[x]), min(fit.data[x]) / asked.min(initial=1e300))
         if beyond > FAR and (x != "C" or far <= FAR):
             notes.append(f"{x} lies {beyond:.3g}x outside its range in the data")
-    if fit.status["code"] == "not_converged":
-        notes.append(f"{fit.status['message']}: the law is not an optimum, do not quote this")
-    if fit.status["code"] == "several_optima":
-        notes.append(f"{fit.status['message']}; away from the data the optima disagree")
+    if fit.status.code == "not_converged":
+        notes.append(f"{fit.status.message}: the law is not an optimum, do not quote this")
+    if fit.status.code == "several_optima":
+        notes.append(f"{fit.status.message}; away from the data the optima disagree")
     if fit.fixed:
         notes.append(f"{', '.join(fit.fixed)} held by you: taken as exact, which intervals do not show")
     return tuple(notes)

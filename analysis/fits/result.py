@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,12 +13,24 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits import allocation as derived
 from analysis.fits import prediction
-from analysis.fits.allocation import Cost
+from analysis.fits.allocation import Cost, Optimum
 from analysis.fits.intervals import intervals, new_run
 from analysis.fits.options import SPACES
 from analysis.fits.prediction import Prediction, check_level, claims
 from analysis.laws.law import Law
-from analysis.results import stored
+from analysis.results import (
+    Interval,
+    Intervals,
+    Noise,
+    Objective,
+    Result,
+    Rival,
+    Setup,
+    Starts,
+    Status,
+    Verdict,
+    parsed,
+)
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.units import TOKEN
 
@@ -27,20 +38,19 @@ if TYPE_CHECKING:
     from analysis.fits.profile import Profile
     from analysis.solve.multistart import Solution
 
-SCHEMA = 2
 CODES = ("ok", "partly_identified", "at_bound", "several_optima", "not_converged", "not_identified")
 KEPT = 1e-4  # of the range of the losses: how near a law comes to the values it was kept with
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Result):
     """What a table says about a law.
 
     ``params``: value where the verdict in ``identified`` is ``yes``, else None. ``solution``: every parameter
     at the optimum (empty if nothing is identified); predictions use it, claims should not.
     ``identified``: per parameter and for a, b (N* ~ C^a, D* ~ C^b) ``{verdict, reason[, bound]}``.
     ``data``: the rows fitted, as columns row, label, cluster, the inputs, N, D, C where known, L, residual
-    (log L - log law; where ``setup["space"]`` is raw without logs, where it is log1p of 1 + L).
+    (log L - log law; where ``setup.space`` is raw without logs, where it is log1p of 1 + L).
     ``noise``: standard deviations of the residuals (``sd_log``, with ``degrees``; ``robust_sd_log``) and of
     repeated seeds (``seeds``); ``clusters_alike_p`` of the permutation test that clusters share noise.
     ``replicates``: coordinates (logs of coefficients, exponents). ``others``: parameters under objectives
@@ -51,20 +61,24 @@ class Fit:
     convention: str
     params: dict[str, float | None]
     solution: dict[str, float]
-    status: dict[str, str]
-    identified: dict[str, dict[str, Any]]
-    intervals: dict[str, Any]
-    objective: dict[str, Any]
-    starts: dict[str, Any]
+    status: Status
+    identified: dict[str, Verdict]
+    intervals: Intervals
+    objective: Objective
+    starts: Starts
     excluded: tuple[dict[str, str], ...]
-    optimum: dict[str, Any]
+    optimum: Optimum | None
     fixed: dict[str, float]
-    noise: dict[str, Any]
+    noise: Noise | None
     data: dict[str, tuple[Any, ...]]
     notes: tuple[str, ...]
     replicates: tuple[tuple[float, ...], ...]
-    setup: dict[str, Any] = field(default_factory=dict)
-    others: tuple[dict[str, Any], ...] = ()
+    setup: Setup
+    others: tuple[Rival, ...] = ()
+
+    SCHEMA: ClassVar = 2
+    WHAT: ClassVar = "fit"
+    AGAIN: ClassVar = "fit the table again with this version"
 
     @property
     def usable(self) -> bool:
@@ -78,23 +92,23 @@ class Fit:
 
     @property
     def level(self) -> float:
-        return self.intervals["level"]
+        return self.intervals.level
 
     @property
     def unit(self) -> str | None:
         """The unit of the loss; None where another column was fitted."""
-        return self.setup.get("unit", TOKEN) if self.setup["target"] == "loss" else None
+        return (self.setup.unit or TOKEN) if self.setup.target == "loss" else None
 
     @cached_property
     def problem(self) -> Problem:
         """The numerical problem that was solved, again."""
-        kind, delta = self.objective["kind"], self.objective["delta"]
+        kind, delta = self.objective.kind, self.objective.delta
         group = np.array(self.data["group"], int) if "group" in self.data else None
         return Problem(
             self.law, {x: np.array(self.data[x]) for x in self.law.inputs}, np.array(self.data["L"]),
             Loss(np.inf if delta is None else delta, SPACES[kind]), self.fixed,
-            np.array(self.data["weight"]) if "weight" in self.data else None, self.setup["bounds"],
-            group, tuple(self.setup["labels"]), tuple(self.setup["own"]),
+            np.array(self.data["weight"]) if "weight" in self.data else None, self.setup.bounds,
+            group, self.setup.labels, self.setup.own,
         )  # fmt: skip
 
     @cached_property
@@ -124,22 +138,23 @@ class Fit:
         what is one-sided has its bound only. Another ``level`` than the fit's comes from the replicates."""
         check_level(level)
         again = self._intervals_at(level) if level not in (None, self.level) and self.usable else None
-        return claims(self.identified, {**self.optimum, **self.params}, again or self.intervals["params"])
+        values = {**(self.optimum.exponents if self.optimum else {}), **self.params}
+        return claims(self.identified, values, again or self.intervals.params)
 
-    def _intervals_at(self, level: float) -> dict[str, tuple[float, float]]:
+    def _intervals_at(self, level: float) -> dict[str, Interval]:
         x, out = self.problem.parameters(self._draws), {}
         for i, name in enumerate(self.solution):
             value = np.array([self.solution[name]])
             log = bool(self.problem.positive[i])
-            low, high = intervals(value, x[:, [i]], level, self.intervals["degrees"], log=log)
-            out[name] = (float(low[0]), float(high[0]))
+            low, high = intervals(value, x[:, [i]], level, self.intervals.degrees, log=log)
+            out[name] = Interval(float(low[0]), float(high[0]))
         if self.optimum:
             here, there = (
                 derived.best_exponents(self.problem, u, self._cost()) for u in (self._point, self._draws)
             )
             for i, name in enumerate(("a", "b")):
-                low, high = intervals(here[i], there[i][:, None], level, self.intervals["degrees"], log=False)
-                out[name] = (float(low[0]), float(high[0]))
+                low, high = intervals(here[i], there[i][:, None], level, self.intervals.degrees, log=False)
+                out[name] = Interval(float(low[0]), float(high[0]))
         return out
 
     def predict(
@@ -166,24 +181,24 @@ class Fit:
         point = derived.values(self.problem, self._point, at, group)[0]
         draws = derived.values(self.problem, self._draws, at, group)
         out["loss"] = point
-        added = Loss(space=self.setup["space"]).added
+        added = Loss(space=self.setup.space).added
         plain = self._bounded(out, point + added, draws + added, level)
         for side in ("low", "high", "new_low", "new_high"):
             out[side] -= added
         out["extrapolation"] = prediction.extrapolation(self, at)
         notes = (*prediction.opened(self, out), *prediction.warnings(self, out, plain))
-        return Prediction(out, level, self.intervals["method"], self.setup["space"], notes)
+        return Prediction(out, level, self.intervals.method, self.setup.space, notes)
 
     def _bounded(self, out: pd.DataFrame, point: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
         """Intervals of the law's ``point`` (m,) and ``draws`` (R, m) into ``out``: of logarithms where all
         are positive, else plain; and where they are plain though the fit's are not."""
-        degrees, residuals, losses = self.intervals["degrees"], self.residuals, np.array(self.data["L"])
-        logs = np.full(len(point), self.setup["space"] != "raw")
+        degrees, residuals, losses = self.intervals.degrees, self.residuals, np.array(self.data["L"])
+        logs = np.full(len(point), self.setup.space != "raw")
         plain = logs & ~((point > 0) & (draws > 0).all(0))
         # residuals may be of logarithms: these are those of the losses themselves
-        space = Loss(space=self.setup["space"])
+        space = Loss(space=self.setup.space)
         fitted = space.back(space.to(losses) - residuals)
-        sd = float(np.linalg.norm(losses - fitted) / np.sqrt(self.noise["degrees"]))
+        sd = float(np.linalg.norm(losses - fitted) / np.sqrt(self.noise.degrees))
         found = np.full((5, len(point)), np.nan)
         for log, at in ((True, logs & ~plain), (False, plain | ~logs)):
             if not at.any():
@@ -192,7 +207,7 @@ class Fit:
             found[:2, at] = intervals(here, there, level, degrees, log=log)
             deviations = np.log(there) - np.log(here) if log else there - here
             found[2, at] = np.nan if plain[at].any() else np.sqrt(np.mean(deviations**2, axis=0))
-            run = sd if plain[at].any() else self.noise["sd_log"]
+            run = sd if plain[at].any() else self.noise.sd
             found[3:, at] = new_run(here, there, run, level, degrees, log=log)
         out["low"], out["high"], out["se_log"] = found[:3]
         # a new run varies more than the law does; what is unknown stays so
@@ -203,11 +218,11 @@ class Fit:
         self, flops: float | np.ndarray, *, level: float | None = None, group: str | None = None
     ) -> pd.DataFrame:
         """Compute-optimal N* and D* at ``flops`` with intervals, and the loss there with its own. C = kappa
-        N^gamma D comes from the fitted table (``optimum["cost"]``). ``attrs`` of the frame have method, level
+        N^gamma D comes from the fitted table (``optimum.cost``). ``attrs`` of the frame have method, level
         and notes. Raises AnalysisError."""
         self._need("say what is optimal")
         self._cost()
-        more = {} if group is None else {str(self.setup["groups"]): group}
+        more = {} if group is None else {str(self.setup.groups): group}
         pair = derived.split_terms(self.law)
         gone = [c for c in (pair[0], pair[2]) if self.solution.get(c) == 0] if pair else []
         if gone:
@@ -224,7 +239,7 @@ class Fit:
             raise AnalysisError(
                 f"law {self.law.name!r} has no optimal allocation; use one in N and D, as chinchilla"
             )
-        return Cost(**self.optimum["cost"])
+        return self.optimum.cost
 
     def _optimal(self, c: np.ndarray, level: float, group: np.ndarray) -> pd.DataFrame:
         cost, found = self._cost(), {}
@@ -235,7 +250,7 @@ class Fit:
             draws = draws[np.isfinite(draws)] if np.isfinite(draws).any() else n
             sides = {"N": (n, draws), "D": (cost.tokens(n, x), cost.tokens(draws, x))}
             for name, (value, many) in sides.items():
-                low, high = intervals(value, many[:, None], level, self.intervals["degrees"])
+                low, high = intervals(value, many[:, None], level, self.intervals.degrees)
                 for key, v in ((name, value[0]), (f"{name}_low", low[0]), (f"{name}_high", high[0])):
                     found.setdefault(key, []).append(v)
         return pd.DataFrame({"C": c, **found})
@@ -258,7 +273,7 @@ class Fit:
 
     def _need(self, what: str) -> None:
         if not self.usable:
-            raise AnalysisError(f"fit of {self.law.name!r} cannot {what}: {self.status['message']}")
+            raise AnalysisError(f"fit of {self.law.name!r} cannot {what}: {self.status.message}")
 
     def summary(self) -> str:
         """The fit as text for a terminal."""
@@ -274,17 +289,12 @@ class Fit:
     def __str__(self) -> str:
         return self.summary()
 
-    def to_json(self) -> str:
-        """JSON with a schema version; ``delta`` is null for least squares."""
-        data = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "law"}
-        return json.dumps({"schema": SCHEMA, "law": self.law.to_dict(), **data}, indent=1, allow_nan=False)
-
     def _check_law(self) -> None:
         """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound
         to, as the schedules of curves, is in no JSON."""
         if self.law.function is None or not self.usable:
             return
-        space, point = Loss(space=self.setup["space"]), self.problem.parameters(self._point)
+        space, point = Loss(space=self.setup.space), self.problem.parameters(self._point)
         y = space.to(np.array(self.data["L"]))
         with np.errstate(all="ignore"):
             off = np.abs(y - space.to(self.problem.values(point)[0]) - self.residuals)
@@ -295,27 +305,21 @@ class Fit:
                 "that was fitted, a curve law bound to the schedules (and steps) of the fit, or fit again"
             )
 
-    @staticmethod
-    def from_json(text: str, law: Law | None = None) -> Fit:
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], law: Law | None = None) -> Fit:
+        """Read what ``to_dict`` wrote; ``law`` as of :meth:`from_json`. Raises AnalysisError."""
+        written, space = data.get("law"), data.get("setup", {}).get("space")
+        if law is not None and law.to_dict() != written:
+            raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {written['formula']}")
+        if data.get("noise"):  # files of before it was kept there have none
+            data = {**data, "noise": {"space": space, **data["noise"]}}
+        fit = super().from_dict(data, law=lambda written: law or Law.from_dict(written))
+        fit._check_law()
+        return fit
+
+    @classmethod
+    def from_json(cls, text: str, law: Law | None = None) -> Fit:
         """The fit that ``to_json`` wrote; a ``law`` by function that we do not ship is given again, or the
         fit can be read but not predict. Raises AnalysisError on another schema, broken text, or a law
         that does not give the residuals kept."""
-        with stored(
-            text, "fit", SCHEMA, again="fit the table again with this version",
-            kind="the JSON of a fit", writer="Fit.to_json",
-        ) as data:  # fmt: skip
-            if law is not None and law.to_dict() != data["law"]:
-                raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {data['law']['formula']}")
-            data["law"] = law or Law.from_dict(data["law"])
-            for name in ("excluded", "notes", "others"):
-                data[name] = tuple(data[name])
-            data["data"] = {k: tuple(v) for k, v in data["data"].items()}
-            data["replicates"] = tuple(map(tuple, data["replicates"]))
-            params = data["intervals"].get("params", {})
-            data["intervals"]["params"] = {k: tuple(v) for k, v in params.items()}
-            setup = data["setup"]
-            setup |= {"own": tuple(setup["own"]), "labels": tuple(setup["labels"])}
-            setup["bounds"] = {k: tuple(v) for k, v in setup["bounds"].items()}
-            fit = Fit(**data)
-            fit._check_law()
-            return fit
+        return cls.from_dict(parsed(text, cls), law)

@@ -74,7 +74,7 @@ def run(
     fitted = fit(law, train, convention=convention, **options)
     reach = largest / float(budget[early].max())
     if not fitted.usable:
-        return _nothing(name, convention, largest, len(train), fitted.status["message"], reach, fitted.level)
+        return _nothing(name, convention, largest, len(train), fitted.status.message, reach, fitted.level)
     predicted = fitted.predict(test).frame
     measured = test["L"].to_numpy(float)
     error = predicted["loss"].to_numpy() / measured - 1

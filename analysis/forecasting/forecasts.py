@@ -19,6 +19,7 @@ from analysis.errors import AnalysisError
 from analysis.fits.result import Fit
 from analysis.forecasting.backtest import BackTest
 from analysis.optimal_size.isoflop import IsoFlop
+from analysis.results import plain
 from analysis.solve.multistart import solve
 from analysis.tables.runs import CONVENTIONS
 
@@ -183,7 +184,7 @@ def freeze(
     """The forecast of ``target``, a planned run: run_id, label and the columns params, params_body, tokens,
     flops (or N, D, C). ``offsets`` are values of E for the sensitivity (default: over its interval). Raises
     AnalysisError, also when the target is in the fitted set, or the fit's errors are not of log loss."""
-    _log_only(fit.setup["space"] == "log", fit, "its residuals are not of log loss")
+    _log_only(fit.setup.space == "log", fit, "its residuals are not of log loss")
     _recorded(fit)
     level = fit.level if level is None else level
     given = _given(target)
@@ -197,22 +198,22 @@ def freeze(
     extrapolation = known["C"] / max(fit.data["C"])
     parts, method = _parts(fit, float(point["se_log"]), backtest, extrapolation)
     se = float(np.sqrt(sum(v**2 for v in parts.values())))
-    degrees = fit.intervals["degrees"]
+    degrees = fit.intervals.degrees
     reach = float(stats.t.ppf(0.5 + level / 2, degrees)) * se
     prediction = float(point["loss"])
     rows = sorted(zip(*(fit.data[k] for k in ("row", "N", "D", "C", "L")), strict=True))
     return Forecast(
         law=fit.law.to_dict(),
         params=_rounded(fit.solution),
-        identified=_rounded(fit.identified),
-        objective=_rounded(fit.objective | {"fixed": fit.fixed}),
+        identified=_rounded(plain(fit.identified)),
+        objective=_rounded(plain(fit.objective) | {"fixed": fit.fixed}),
         convention=fit.convention,
         training=tuple(_rounded(dict(zip(("row", "N", "D", "C", "loss"), row, strict=True))) for row in rows),
         target=known,
         prediction=_rounded(prediction),
         interval=_rounded({
             "kind": "new run", "level": level,
-            "method": f"{method}, t({degrees}); law: {fit.intervals['method']}",
+            "method": f"{method}, t({degrees}); law: {fit.intervals.method}",
             "low": prediction * float(np.exp(-reach)), "high": prediction * float(np.exp(reach)),
         }),
         se_log=_rounded(se),
@@ -239,7 +240,7 @@ def _recorded(fit: Fit) -> None:
 def _log_only(holds: bool, fit: Fit, reason: str) -> None:
     if not holds:
         raise AnalysisError(
-            f"forecast by {fit.law.name!r}, objective {fit.objective['kind']!r}: {reason}, and a forecast's "
+            f"forecast by {fit.law.name!r}, objective {fit.objective.kind!r}: {reason}, and a forecast's "
             "errors are; fit positive losses with objective='huber' and a law that stays above 0, or take "
             "new_low and new_high of Fit.predict"
         )
@@ -249,10 +250,10 @@ def _parts(
     fit: Fit, se_law: float, backtest: BackTest | None, extrapolation: float
 ) -> tuple[dict[str, float], str]:
     """Components of the standard error of a new run's log loss, and how they were had."""
-    seeds = fit.noise["seeds"]["sd_log"] if fit.noise["seeds"] else 0.0
-    parts = {"law": se_law, "run": max(fit.noise["sd_log"], seeds)}
-    source = "residual scale" if fit.noise["sd_log"] >= seeds else "repeated seeds"
-    beside = f"; {fit.noise['seeds']['degrees']} d.f. of repeated seeds" if fit.noise["seeds"] else ""
+    seeds = fit.noise.seeds.sd_log if fit.noise.seeds else 0.0
+    parts = {"law": se_law, "run": max(fit.noise.sd, seeds)}
+    source = "residual scale" if fit.noise.sd >= seeds else "repeated seeds"
+    beside = f"; {fit.noise.seeds.degrees} d.f. of repeated seeds" if fit.noise.seeds else ""
     text = f"se^2 = law^2 + run^2 ({source}{beside})"
     if backtest is None or not backtest.usable or backtest.rms is None or backtest.bias is None:
         return parts, text + "; no back-test error included"
@@ -278,7 +279,7 @@ def sensitivity(
     ``offsets``: the offset's name, prediction, objective. Empty for a law without a free offset."""
     frame = fit.predict({k: [v] for k, v in target.items()}).frame  # refuses what is no target
     at = {x: frame[x].to_numpy(float) for x in fit.law.inputs}
-    problem, column = fit.problem, fit.setup["groups"]
+    problem, column = fit.problem, fit.setup.groups
     group = 0 if column is None else problem.labels.index(str(target[column]))
     if fit.law.offset is None:
         return []

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,16 +13,15 @@ from analysis.errors import AnalysisError
 from analysis.fits.intervals import intervals
 from analysis.fits.prediction import FAR, Prediction, check_level, claims
 from analysis.fits.summary import count, fit_html, left_out, parameters
-from analysis.results import stored
+from analysis.results import Exponents, Interval, Intervals, Result, Status, Verdict
 from analysis.tables.runs import CONVENTIONS
 
-SCHEMA = 1
 LINES = {"N": ("k_N", "a", 1.0), "D": ("k_D", "b", 1.0), "loss": ("k_L", "c", -1.0)}  # sign of the exponent
-Ends = dict[str, tuple[float, float]]
+Ends = dict[str, Interval]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Result):
     """N* = k_N (C/C0)^a, D* = k_D (C/C0)^b, L* = k_L (C/C0)^-c, each by a regression of its own through
     ``points``. C0, in ``setup``, is a round compute amid them, for which coefficients are sizes and a loss.
 
@@ -39,9 +37,9 @@ class Estimate:
     convention: str
     params: dict[str, float | None]
     solution: dict[str, float]
-    status: dict[str, str]
-    identified: dict[str, dict[str, Any]]
-    intervals: dict[str, Any]
+    status: Status
+    identified: dict[str, Verdict]
+    intervals: Intervals
     points: tuple[dict[str, float], ...]
     bias: str
     excluded: tuple[dict[str, str], ...]
@@ -50,9 +48,15 @@ class Estimate:
     replicates: tuple[tuple[float, ...], ...]
     setup: dict[str, Any] = field(default_factory=dict)
 
+    SCHEMA: ClassVar = 1
+    WHAT: ClassVar = "estimate"
+    AGAIN: ClassVar = "estimate again"
+    DERIVED: ClassVar = ("optimum",)
+
     @property
-    def optimum(self) -> dict[str, float | None]:
-        return {name: self.params.get(name) for name in ("a", "b")}
+    def optimum(self) -> Exponents:
+        """What :class:`analysis.Fit` has of its optimum too: a and b, None where not identified."""
+        return Exponents(self.params.get("a"), self.params.get("b"))
 
     @property
     def fixed(self) -> dict[str, float]:
@@ -65,7 +69,7 @@ class Estimate:
 
     @property
     def level(self) -> float:
-        return self.intervals["level"]
+        return self.intervals.level
 
     @property
     def formula(self) -> str:
@@ -77,8 +81,8 @@ class Estimate:
         ``level`` than the result's comes from the replicates. Raises AnalysisError."""
         check_level(level)
         known = level in (None, self.level) or not self.replicates
-        degrees = self.intervals["degrees"]
-        ends = self.intervals["params"] if known else widths(self.solution, self._draws, level, degrees)
+        degrees = self.intervals.degrees
+        ends = self.intervals.params if known else widths(self.solution, self._draws, level, degrees)
         return claims(self.identified, self.params, ends)
 
     @property
@@ -91,7 +95,7 @@ class Estimate:
         smoothed or chosen, and do not show how single runs scatter. Raises AnalysisError."""
         check_level(level)
         if not self.usable:
-            raise AnalysisError(f"estimate by {self.kind!r} cannot predict: {self.status['message']}")
+            raise AnalysisError(f"estimate by {self.kind!r} cannot predict: {self.status.message}")
         at, level = _compute(C), self.level if level is None else level
         x, out, se = np.log(at / self.setup["C0"]), pd.DataFrame({"C": at}), np.full(len(at), np.nan)
         for i, (name, (k, exponent, sign)) in enumerate(LINES.items()):
@@ -99,13 +103,13 @@ class Estimate:
             low, high = se, se
             if self.replicates:
                 draws = np.exp(self._draws[:, [2 * i]] + self._draws[:, [2 * i + 1]] * x)
-                low, high = intervals(point, draws, level, self.intervals["degrees"])
+                low, high = intervals(point, draws, level, self.intervals.degrees)
                 se = np.sqrt(np.mean(np.log(draws / point) ** 2, axis=0)) if name == "loss" else se
             ends = ("low", "high") if name == "loss" else (f"{name}_low", f"{name}_high")
             out[[name, *ends]] = np.stack([point, low, high], axis=1)
         out["se_log"] = se
         out["extrapolation"] = at / max(self.data["C"])
-        return Prediction(out, level, self.intervals["method"], "log", self._beware(at))
+        return Prediction(out, level, self.intervals.method, "log", self._beware(at))
 
     def _beware(self, at: np.ndarray) -> tuple[str, ...]:
         far, low = at.max() / max(self.data["C"]), min(self.data["C"]) / at.min()
@@ -127,9 +131,9 @@ class Estimate:
     def summary(self) -> str:
         """The result as text for a terminal."""
         lines = [f"{self.kind}: {self.formula}", f"  {CONVENTIONS[self.convention][2]}; L in nats per token"]
-        lines.append(f"  status: {self.status['code']} - {self.status['message']}")
-        if self.status["code"] != "ok":
-            lines.append(f"  advice: {self.status['advice']}")
+        lines.append(f"  status: {self.status.code} - {self.status.message}")
+        if self.status.code != "ok":
+            lines.append(f"  advice: {self.status.advice}")
         if self.usable:
             sizes, budgets = ([p[key] for p in self.points] for key in ("N", "budget"))
             lines += ["", *parameters(self), ""]
@@ -137,7 +141,7 @@ class Estimate:
                 f"  optima: {len(self.points)}, C = {min(budgets):.3g} to {max(budgets):.3g} FLOPs, "
                 f"N* = {count(min(sizes))} to {count(max(sizes))}, from {len(self.data['row'])} rows"
             )
-            lines.append(f"  intervals: {self.level:.0%}, {self.intervals['method']}")
+            lines.append(f"  intervals: {self.level:.0%}, {self.intervals.method}")
         lines += left_out(self)
         return "\n".join([*lines, *(f"  note: {note}" for note in (*self.notes, self.bias))])
 
@@ -147,27 +151,6 @@ class Estimate:
     def _repr_html_(self) -> str:
         return fit_html(self, f"{self.kind}: {self.formula}")
 
-    def to_json(self) -> str:
-        """JSON with a schema version; beside the fields, ``optimum`` {a, b} as a fit's has."""
-        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return json.dumps({"schema": SCHEMA, **data, "optimum": self.optimum}, indent=1, allow_nan=False)
-
-    @staticmethod
-    def from_json(text: str) -> Estimate:
-        """The estimate that ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
-        with stored(
-            text, "estimate", SCHEMA, again="estimate again",
-            kind="the JSON of an estimate", writer="Estimate.to_json",
-        ) as data:  # fmt: skip
-            data.pop("optimum")
-            for name in ("points", "excluded", "notes"):
-                data[name] = tuple(data[name])
-            data["data"] = {k: tuple(v) for k, v in data["data"].items()}
-            data["replicates"] = tuple(map(tuple, data["replicates"]))
-            ends = data["intervals"]["params"]
-            data["intervals"]["params"] = {k: tuple(v) for k, v in ends.items()}
-            return Estimate(**data)
-
 
 def widths(solution: Mapping[str, float], draws: np.ndarray, level: Any, degrees: int) -> Ends:
     """Intervals of the parameters from ``draws`` (R, 6)."""
@@ -176,7 +159,7 @@ def widths(solution: Mapping[str, float], draws: np.ndarray, level: Any, degrees
         for name, many in ((exponent, sign * draws[:, 2 * i + 1]), (k, np.exp(draws[:, 2 * i]))):
             here = np.array([solution[name]])
             low, high = intervals(here, many[:, None], level, degrees, log=name == k)
-            out[name] = (float(low[0]), float(high[0]))
+            out[name] = Interval(float(low[0]), float(high[0]))
     return out
 
 

@@ -67,23 +67,23 @@ def assembled(
 ) -> Estimate:
     """The result; ``common`` are fields that the optima do not decide."""
     common |= {"points": found.points, "setup": setup, "notes": tuple(notes)}
-    none = {"method": "none", "level": level, "degrees": 1, "params": {}}
+    none = Intervals("none", level, 1, {})
     if not enough(found.logs):
         optima = f"{len(found.logs)} optim{'um' if len(found.logs) == 1 else 'a'}"
         why = f"{optima} from {len(common['data']['row'])} rows; exponents need two"
         names = [name for k, exponent, _ in LINES.values() for name in (exponent, k)]
         return Estimate(
             **common, params={}, solution={}, status=_status("not_identified", why), intervals=none,
-            identified={name: {"verdict": "no", "reason": why} for name in names}, replicates=(),
+            identified={name: Verdict("no", why) for name in names}, replicates=(),
         )  # fmt: skip
     solution = _values(lines(found.logs[:, 0] - found.centre, found.logs[None, :, 1:], found.spread)[0])
     ends: Ends = {}
     why = _doubt(found, level, bootstrap)
     if not why:
         ends = widths(solution, found.draws, level, found.degrees)
-        none = {"method": found.method, "level": level, "degrees": found.degrees, "params": ends}
+        none = Intervals(found.method, level, found.degrees, ends)
     identified = _verdicts(solution, ends, why)
-    weak = ", ".join(name for name, v in identified.items() if v["verdict"] != "yes")
+    weak = ", ".join(name for name, v in identified.items() if v.verdict != "yes")
     total = solution["a"] + solution["b"]
     if abs(total - 1) > MEETS:
         text = f"a + b = {total:.3f}: N and D have regressions of their own, which need not make up C"
@@ -91,11 +91,11 @@ def assembled(
     common["setup"] = setup | {"C0": float(np.exp(found.centre))}
     return Estimate(
         **common,
-        params={n: v if identified[n]["verdict"] == "yes" else None for n, v in solution.items()},
+        params={n: v if identified[n].verdict == "yes" else None for n, v in solution.items()},
         solution=solution,
         status=_status("partly_identified" if weak else "ok", why or weak),
         identified=identified,
-        intervals=none | {"params": {n: e for n, e in ends.items() if identified[n]["verdict"] != "no"}},
+        intervals=replace(none, params={n: e for n, e in ends.items() if identified[n].verdict != "no"}),
         replicates=() if why else tuple(map(tuple, found.draws.tolist())),
     )
 
@@ -113,7 +113,7 @@ def _doubt(found: Optima, level: float, bootstrap: int) -> str:
     return found.doubt
 
 
-def _status(code: str, why: str) -> dict[str, str]:
+def _status(code: str, why: str) -> Status:
     message, advice = {
         "ok": ("all parameters are identified", "compare estimators: where a bias is at work, they differ"),
         "partly_identified": (
@@ -122,7 +122,7 @@ def _status(code: str, why: str) -> dict[str, str]:
         ),
         "not_identified": (why, "add budgets whose best size lies well inside the range of sizes"),
     }[code]
-    return {"code": code, "message": message, "advice": advice}
+    return Status(code, message, advice)
 
 
 def _values(line: np.ndarray) -> dict[str, float]:
@@ -133,11 +133,11 @@ def _values(line: np.ndarray) -> dict[str, float]:
     return out
 
 
-def _verdicts(solution: Mapping[str, float], ends: Ends, none: str) -> dict[str, dict[str, Any]]:
+def _verdicts(solution: Mapping[str, float], ends: Ends, none: str) -> dict[str, Verdict]:
     out = {}
     for name, value in solution.items():
         if name not in ends:
-            out[name] = {"verdict": "no", "reason": none}
+            out[name] = Verdict("no", none)
         else:
             out[name] = coefficient(*ends[name]) if name[0] == "k" else bounded(value, *ends[name], 1.0)
     return out
