@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from ruamel.yaml import YAML
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
 from scaling.plan.expand import plan_study
@@ -153,7 +153,7 @@ def run_study(
     """
     if max_hours is not None and not 0 < max_hours < float("inf"):
         hint = "give the hours after which to stop, such as 12"
-        raise UserError(Problem(f"max_hours = {max_hours}: must be positive", hint=hint))
+        raise UserError(Complaint(f"max_hours = {max_hours}: must be positive", hint=hint))
     plan = plan_study(study) if isinstance(study, Study) else study
     place = Path("results") / plan.study if folder is None else Path(folder)
     text = study_text(study) if spec is None else spec
@@ -363,7 +363,7 @@ def plot_law(
 
 def _figures(source: Path, out: Path | None) -> Path:
     if out is not None and out.exists() and not out.is_dir():
-        raise UserError(Problem(f"out = {str(out)!r}: is a file", hint="name a folder"))
+        raise UserError(Complaint(f"out = {str(out)!r}: is a file", hint="name a folder"))
     return out or (source if source.is_dir() else source.parent) / "figures"
 
 
