@@ -20,7 +20,7 @@ from scaling.cli.laws import laws
 from scaling.cli.options import Json
 from scaling.cli.plots import plot
 from scaling.errors import UserError
-from scaling.store.records import refusal
+from scaling.store.failure import refusal
 
 app = typer.Typer(
     name="scaling",
@@ -146,14 +146,12 @@ def run(
 @app.command()
 def status(results: Results, as_json: Json = False) -> None:
     """Counts and reasons, also while a study runs."""
-    from dataclasses import asdict
-
     from scaling.cli.states import status_text
     from scaling.sweep.status import status as read_status
 
     now = read_status(results)
     if as_json:
-        return say.data(asdict(now))
+        return say.data(now.to_json())
     print(status_text(now))
     if now.failures:
         say.next_command("logs", results, now.failures[0].label)

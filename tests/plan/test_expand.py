@@ -269,7 +269,7 @@ def test_json_round_trip_and_canonical_runs() -> None:
             planned.run
         )
         assert written["run_id"] == run_id(planned.run)
-    with pytest.raises(ValueError, match="schema 2"):
+    with pytest.raises(UserError, match="plan: schema: Input should be 1; run `scaling plan` again"):
         Plan.from_json(raw | {"schema": 2})
 
 
