@@ -33,7 +33,7 @@ def compare(
     as_json: option.Json = False,
 ) -> None:
     """Compare laws on runs that they were not fitted to."""
-    from scaling.study import compare_table
+    from scaling.cli.tables import compare_table
 
     if not law or len(law) < 2:
         hint = "such as --law chinchilla --law tied; `scaling laws TABLE` lists those that a table can feed"

@@ -41,7 +41,7 @@ def import_(
     as_json: option.Json = False,
 ) -> None:
     """Make a runs table of a table found in the wild."""
-    from scaling.study import import_table
+    from analysis.tables.runs import import_table
 
     notes = import_table(source, out, **loading(where, after, run, column, unit))
     if as_json:
@@ -75,7 +75,7 @@ def fit(
     as_json: option.Json = False,
 ) -> None:
     """Fit a law to a runs table."""
-    from scaling.study import fit_table
+    from scaling.cli.tables import fit_table
 
     fitted = fit_table(
         table,

@@ -51,7 +51,7 @@ def plot(
 
     Options of the law's fit that are left out are those of `scaling fit`.
     """
-    from scaling.study import plot_law, plot_table
+    from scaling.cli.tables import plot_law, plot_table
 
     taken = {"where": where, "after": after, "run": run, "column": column, "unit": unit}
     options = {"convention": convention, "objective": objective, "delta": delta, "level": level,
