@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from ruamel.yaml import YAML
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
 from scaling.plan.expand import plan_study
@@ -136,7 +136,7 @@ def run_study(
     """
     if max_hours is not None and not 0 < max_hours < float("inf"):
         hint = "give the hours after which to stop, such as 12"
-        raise UserError(Problem(f"max_hours = {max_hours}: must be positive", hint=hint))
+        raise UserError(Complaint(f"max_hours = {max_hours}: must be positive", hint=hint))
     plan = plan_study(study) if isinstance(study, Study) else study
     place = Path("results") / plan.study if folder is None else Path(folder)
     text = study_text(study) if spec is None else spec

@@ -8,7 +8,7 @@ import typer
 
 from scaling.cli import fits, say
 from scaling.cli import options as option
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 
 
 def compare(
@@ -37,7 +37,9 @@ def compare(
 
     if not law or len(law) < 2:
         hint = "such as --law chinchilla --law tied; `scaling laws TABLE` lists those that a table can feed"
-        raise UserError(Problem(f"--law: {len(law or ())} given, a comparison needs two or more", hint=hint))
+        raise UserError(
+            Complaint(f"--law: {len(law or ())} given, a comparison needs two or more", hint=hint)
+        )
     found = compare_table(
         table,
         law,

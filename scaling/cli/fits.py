@@ -12,7 +12,7 @@ import typer
 
 from scaling.cli import options as option
 from scaling.cli import say
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 
 NAMED = "target|weights|groups|cluster|after|run|delta|where|bootstrap|level"  # options as messages name them
 Law = Annotated[
@@ -116,9 +116,11 @@ def pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, s
     for text in texts or ():
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
-            problems.append(Problem(f"{option} {text}: must look like NAME=VALUE", hint=f"such as {example}"))
+            problems.append(
+                Complaint(f"{option} {text}: must look like NAME=VALUE", hint=f"such as {example}")
+            )
         elif name in found:
-            problems.append(Problem(f"{option} {name}: is given twice", hint="keep one"))
+            problems.append(Complaint(f"{option} {name}: is given twice", hint="keep one"))
         found[name] = value
     if problems:
         raise UserError(*problems)
@@ -132,7 +134,9 @@ def fixed_values(texts: Sequence[str] | None) -> dict[str, float]:
     for name, text in found.items():
         number = _number(text)
         if number is None:
-            problems.append(Problem(f"--fixed {name}={text}: must be a number", hint="such as --fixed E=1.8"))
+            problems.append(
+                Complaint(f"--fixed {name}={text}: must be a number", hint="such as --fixed E=1.8")
+            )
         else:
             values[name] = number
     if problems:
@@ -148,7 +152,7 @@ def bound_values(texts: Sequence[str] | None) -> dict[str, tuple[float, float]]:
         ends = _number(low), _number(high)
         if ends[0] is None or ends[1] is None or not ends[0] < ends[1]:
             hint = "two numbers that rise, such as --bounds alpha=0.1:1"
-            problems.append(Problem(f"--bounds {name}={text}: must be LOW:HIGH", hint=hint))
+            problems.append(Complaint(f"--bounds {name}={text}: must be LOW:HIGH", hint=hint))
         else:
             values[name] = ends
     if problems:

@@ -10,7 +10,7 @@ import typer
 
 from scaling.cli import fits, say
 from scaling.cli import options as option
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 
 
 def plot(
@@ -86,7 +86,7 @@ def refuse(options: Mapping[str, Any]) -> None:
     given = option.spelt(options)[::2]
     if given:
         hint = "say which, such as --law chinchilla"
-        raise UserError(*(Problem(f"{name}: belongs to a law", hint=hint) for name in dict.fromkeys(given)))
+        raise UserError(*(Complaint(f"{name}: belongs to a law", hint=hint) for name in dict.fromkeys(given)))
 
 
 def not_drawn(skipped: Mapping[str, str]) -> list[str]:

@@ -19,7 +19,7 @@ from analysis.laws.law import Law, find
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.estimators import ESTIMATORS, of_file
 from analysis.tables.runs import load, sources
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 
 
 def plot_table(source: Path, out: Path | None = None, reading: Mapping[str, Any] | None = None) -> Drawn:
@@ -60,7 +60,7 @@ def plot_law(
 
 def _figures(source: Path, out: Path | None) -> Path:
     if out is not None and out.exists() and not out.is_dir():
-        raise UserError(Problem(f"out = {str(out)!r}: is a file", hint="name a folder"))
+        raise UserError(Complaint(f"out = {str(out)!r}: is a file", hint="name a folder"))
     return out or (source if source.is_dir() else source.parent) / "figures"
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from scaling.counts.shape import Shape
 from scaling.plan.designs import Wanted
-from scaling.plan.families import design_sizes
 from scaling.plan.resolve import Resolver
 from scaling.run import WSD
 from scaling.spec import models as spec
-from scaling.spec.designs import Grid, IsoFLOP, Ladder, RunList
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
 
@@ -17,17 +15,7 @@ MOST_RUNS = 20_000  # some CPU seconds of planning
 
 def too_many(study: Study) -> list[Finding]:
     """Counted before anything is expanded."""
-    sizes = len(design_sizes(study.family))
-    match study.design:
-        case IsoFLOP(budgets=budgets):
-            cells = sizes * len(budgets)
-        case Grid(tokens=tokens, steps=steps):
-            cells = sizes * len(tokens or steps or ())
-        case Ladder(multiples=multiples):
-            cells = sizes * len(multiples)
-        case RunList(runs=runs):
-            cells = len(runs)
-    count = cells * len(study.seeds)
+    count = sum(1 for _ in study.design.points(study.family)) * len(study.seeds)
     if count <= MOST_RUNS:
         return []
     return [

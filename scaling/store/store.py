@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.store.records import is_record
 
 State = Literal["done", "diverged", "running", "failed", "half-done", "pending"]
@@ -32,13 +32,15 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(Problem(f"cannot be read: {error.strerror}", str(path))) from None
+        raise UserError(Complaint(f"cannot be read: {error.strerror}", str(path))) from None
     try:
         value = json.loads(content)
     except ValueError as error:
-        raise UserError(Problem(f"is not JSON ({error})", str(path), "delete it to make it again")) from None
+        raise UserError(
+            Complaint(f"is not JSON ({error})", str(path), "delete it to make it again")
+        ) from None
     if not isinstance(value, dict):
-        raise UserError(Problem("must hold a JSON object", str(path), "delete it to make it again"))
+        raise UserError(Complaint("must hold a JSON object", str(path), "delete it to make it again"))
     return value
 
 
@@ -139,7 +141,7 @@ class Store:
             return None
         if not is_record(record, run_id):
             problem = f"is not a record of run {run_id}"
-            raise UserError(Problem(problem, str(path), "delete it to train the run again"))
+            raise UserError(Complaint(problem, str(path), "delete it to train the run again"))
         return record
 
     def error(self, run_id: str) -> dict[str, Any] | None:
@@ -181,5 +183,5 @@ class Store:
 def _checked(name: str, field: str) -> str:
     if not ID.fullmatch(name):
         hint = "run `scaling plan` again"
-        raise UserError(Problem(f"{field} = {name!r}: must be 12 hex digits", hint=hint))
+        raise UserError(Complaint(f"{field} = {name!r}: must be 12 hex digits", hint=hint))
     return name

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.store.files import write_json
 from scaling.store.lease import Watch
 from scaling.store.lease import look as look_at_lease
@@ -273,7 +273,7 @@ class Phase:
     def _require_folder(self) -> None:
         if not self.store.plan.exists():
             problem = f"{str(self.store.folder)!r} was removed while the study ran"
-            raise UserError(Problem(problem, hint="put it back, or start again"))
+            raise UserError(Complaint(problem, hint="put it back, or start again"))
 
     def snapshot(self, now: float) -> Snapshot:
         paces = [job.pace for job in (*self.running.values(), *self.elsewhere.values())]

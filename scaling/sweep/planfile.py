@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.store.store import ID, NAME, Store, read_json
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID.pattern}$")]
@@ -114,7 +114,7 @@ def parse_plan(value: Mapping[str, Any], where: str = "plan") -> PlanFile:
         return PlanFile.model_validate(value)
     except ValidationError as error:
         problems = [
-            Problem(f"{'.'.join(map(str, item['loc']))}: {item['msg']}", where, "run `scaling plan` again")
+            Complaint(f"{'.'.join(map(str, item['loc']))}: {item['msg']}", where, "run `scaling plan` again")
             for item in error.errors(include_url=False, include_context=False)
         ]
         raise UserError(*problems) from None
@@ -129,5 +129,5 @@ def load_plan(store: Store) -> PlanFile:
     value = read_json(store.plan)
     if value is None:
         hint = "give the folder of a study, results/<study>, or start one with `scaling run SPEC`"
-        raise UserError(Problem(f"{str(store.folder)!r} holds no study: plan.json is missing", hint=hint))
+        raise UserError(Complaint(f"{str(store.folder)!r} holds no study: plan.json is missing", hint=hint))
     return parse_plan(value, str(store.plan))

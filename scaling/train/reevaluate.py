@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.data.index import DataIndex
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.store.files import write_json
 from scaling.store.lease import Lease
 from scaling.store.metrics import CurveLog
@@ -54,12 +54,12 @@ def reevaluate(
         if old == index.eval_id:
             continue
         if not (isinstance(old, str) and EVAL_ID.fullmatch(old)):
-            raise UserError(Problem(f"record of {member.run_id}: eval_id = {old!r}: must be 12 hex digits"))
+            raise UserError(Complaint(f"record of {member.run_id}: eval_id = {old!r}: must be 12 hex digits"))
         restored = checkpoints.restore(member.run_id, program.abstract, {member.run.steps})
         if restored is None:
             lease.check()
             hint = "to train the run again, delete its record"
-            problem = UserError(Problem("no whole final checkpoint was kept", hint=hint))
+            problem = UserError(Complaint("no whole final checkpoint was kept", hint=hint))
             write_failure(place, folder, problem, None, "not_started")
             failed += 1
             continue

@@ -10,7 +10,7 @@ from typing import Any
 
 from scaling.data.index import DataIndex, resolve
 from scaling.data.store import Store, open_store
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.run import Run, run_id
 from scaling.store.files import clear_leftovers, write_json
 from scaling.store.lease import Lease, LostLease
@@ -125,8 +125,8 @@ def load_data(data: dict[str, Any]) -> tuple[DataIndex, Store]:
     index = resolve(**{name: data[name] for name in names})
     if index.fingerprint != data["fingerprint"]:
         message = f"data fingerprint is {index.fingerprint}, planned with {data['fingerprint']}"
-        raise UserError(Problem(message, hint="plan again with the data there is now"))
+        raise UserError(Complaint(message, hint="plan again with the data there is now"))
     try:
         return index, open_store(index)
     except (OSError, RuntimeError) as error:
-        raise UserError(Problem(f"the token store cannot be read: {error}", hint="run again")) from None
+        raise UserError(Complaint(f"the token store cannot be read: {error}", hint="run again")) from None

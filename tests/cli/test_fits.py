@@ -147,7 +147,7 @@ def test_a_law_of_tokens_needs_no_sizes(tmp_path):
 
 
 def test_laws_lists_what_there_is_and_what_a_table_can_feed(tmp_path):
-    text = call("laws").stdout
+    text = call("laws", "--long").stdout
     assert "  chinchilla: L = E + A / N^alpha + B / D^beta\n    needs params, tokens, loss\n" in text
     assert "analysis.estimate('hull', table)" in text and "note" not in text and "next" not in text
     assert (
@@ -156,9 +156,15 @@ def test_laws_lists_what_there_is_and_what_a_table_can_feed(tmp_path):
         < text.index("OTHER EST")
         < text.index("  basins:")
     )
+    brief = call("laws").stdout.splitlines()
+    assert sum(line.startswith("  chinchilla ") for line in brief) == 1
+    assert max(map(len, brief)) <= 80 and any(line.endswith("...") for line in brief)
     pd.DataFrame({"D": [1e9], "loss": [3.0]}).to_csv(tmp_path / "t.csv", index=False)
-    text = call("laws", tmp_path / "t.csv").stdout
+    text = call("laws", tmp_path / "t.csv", "--long").stdout
     assert "needs params, tokens, loss: this table lacks params\n" in text
+    text = call("laws", tmp_path / "t.csv").stdout
+    lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("  ")}
+    assert lines["tied"].endswith("  lacks params") and "lacks" not in lines["power-tokens"]
     assert "next: scaling fit" in text and "--law power-tokens" in text
     found = json.loads(call("laws", tmp_path / "t.csv", "--json").stdout)
     entry = next(entry for entry in found["laws"] if entry["name"] == "power-tokens")

@@ -11,7 +11,6 @@ from scaling.counts.flops import training_flops
 from scaling.errors import UserError
 from scaling.plan.designs import compact, flops_per_step, nearest
 from scaling.plan.expand import make_plan, plan_spec
-from scaling.plan.families import mlp_width
 from scaling.plan.plan import Plan
 from scaling.plan.resolve import Resolver
 from scaling.run import WSD, Cosine, canonical_json, run_id
@@ -163,7 +162,7 @@ def test_coverage_of_the_data() -> None:
 
 def test_mlp_width() -> None:
     def width(**changes: Any) -> int:
-        return mlp_width(NamedShape(name="x", depth=1, heads=1, **changes))
+        return NamedShape(name="x", depth=1, heads=1, **changes).shape(256, 8).mlp_width
 
     assert [width(width=w) for w in (16, 48, 120)] == [40, 128, 320]
     assert width(width=16, mlp="gelu") == 64
