@@ -48,6 +48,7 @@ def wanted_runs(study: Study, vocab_size: int) -> list[Wanted]:
     sizes = {point.size for _, point, _, _ in asked}
     shapes = {size: family.member(size).shape(vocab_size, study.data.context) for size in sizes}
     wanted = list[Wanted]()
+    role: Role
     for role, point, seed, path in asked:
         shape = shapes[point.size]
         steps = _steps(point, shape, study.recipe.batch_tokens)

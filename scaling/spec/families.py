@@ -70,7 +70,7 @@ class NamedShape(Heads):
         )
 
     def _default_mlp_width(self) -> int:
-        """Nearest multiple of 8, at least 8, to ratio x width; left out, the ratio is 8/3 (swiglu) or 4 (gelu).
+        """Nearest multiple of 8, at least 8, to ratio x width; by default 8/3 (swiglu) or 4 (gelu) x width.
 
         8/3 gives the three matrices of a gated MLP the parameters of the two of a plain one
         (arXiv:2002.05202).
