@@ -36,36 +36,35 @@ class Wanted:
 def wanted_runs(study: Study, vocab_size: int) -> list[Wanted]:
     """All trainings of the study in the order design, noise, holdout. Nothing is left out yet."""
     family, design, noise = study.family, study.design, study.noise
-    asked = list[tuple[Role, Point, int, Path]]()
-    for point in design.points(family):
-        asked += [("fit", point, seed, point.path) for seed in study.seeds]
-    if noise is not None:
-        point = noise.point(family, ("noise",))
-        asked += [("noise", point, seed, ("noise", "seeds", i)) for i, seed in enumerate(noise.seeds)]
-    for i, cell in enumerate(study.holdout):
-        point = cell.point(family, ("holdout", i))
-        asked.append(("holdout", point, cell.seed, point.path))
-    sizes = {point.size for _, point, _, _ in asked}
-    shapes = {size: family.member(size).shape(vocab_size, study.data.context) for size in sizes}
-    wanted = list[Wanted]()
-    role: Role
-    for role, point, seed, path in asked:
+    shapes = dict[Size, Shape]()
+
+    def training(role: Role, point: Point, seed: int, path: Path) -> Wanted:
+        if point.size not in shapes:
+            shapes[point.size] = family.member(point.size).shape(vocab_size, study.data.context)
         shape = shapes[point.size]
         steps = _steps(point, shape, study.recipe.batch_tokens)
-        wanted.append(
-            Wanted(
-                label=f"{family.label(point.size)}-{compact(point.amount)}{UNITS[point.length]}-s{seed}",
-                role=role,
-                size=point.size,
-                shape=shape,
-                steps=steps,
-                seed=seed,
-                path=path if steps else point.amount_path,
-                budget=point.amount if point.length == "flops" else None,
-                min_steps=design.min_steps if role == "fit" else 1,
-            )
+        return Wanted(
+            label=f"{family.label(point.size)}-{compact(point.amount)}{UNITS[point.length]}-s{seed}",
+            role=role,
+            size=point.size,
+            shape=shape,
+            steps=steps,
+            seed=seed,
+            path=path if steps else point.amount_path,
+            budget=point.amount if point.length == "flops" else None,
+            min_steps=design.min_steps if role == "fit" else 1,
         )
-    return wanted
+
+    wanted = [
+        training("fit", point, seed, point.path) for point in design.points(family) for seed in study.seeds
+    ]
+    if noise is not None:
+        point = noise.point(family, ("noise",))
+        wanted += [
+            training("noise", point, seed, ("noise", "seeds", i)) for i, seed in enumerate(noise.seeds)
+        ]
+    cells = [(cell, cell.point(family, ("holdout", i))) for i, cell in enumerate(study.holdout)]
+    return wanted + [training("holdout", point, cell.seed, point.path) for cell, point in cells]
 
 
 def _steps(point: Point, shape: Shape, batch_tokens: int) -> int:
