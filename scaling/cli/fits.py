@@ -111,7 +111,7 @@ def pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, s
     Raises:
         UserError: all that are of another form, or named twice.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     problems = []
     for text in texts or ():
         name, equals, value = (part.strip() for part in text.partition("="))
@@ -119,19 +119,19 @@ def pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, s
             problems.append(
                 Complaint(f"{option} {text}: must look like NAME=VALUE", hint=f"such as {example}")
             )
-        elif name in found:
+        elif name in values:
             problems.append(Complaint(f"{option} {name}: is given twice", hint="keep one"))
-        found[name] = value
+        values[name] = value
     if problems:
         raise UserError(*problems)
-    return found
+    return values
 
 
 def fixed_values(texts: Sequence[str] | None) -> dict[str, float]:
     """``E=1.8`` -> ``{"E": 1.8}``."""
-    found, problems = pairs(texts, "--fixed", "--fixed E=1.8"), []
+    texts_by_name, problems = pairs(texts, "--fixed", "--fixed E=1.8"), []
     values = {}
-    for name, text in found.items():
+    for name, text in texts_by_name.items():
         number = _number(text)
         if number is None:
             problems.append(
@@ -146,8 +146,8 @@ def fixed_values(texts: Sequence[str] | None) -> dict[str, float]:
 
 def bound_values(texts: Sequence[str] | None) -> dict[str, tuple[float, float]]:
     """``alpha=0.1:1`` -> ``{"alpha": (0.1, 1.0)}``."""
-    found, problems, values = pairs(texts, "--bounds", "--bounds alpha=0.1:1"), [], {}
-    for name, text in found.items():
+    texts_by_name, problems, values = pairs(texts, "--bounds", "--bounds alpha=0.1:1"), [], {}
+    for name, text in texts_by_name.items():
         low, _, high = text.partition(":")
         ends = _number(low), _number(high)
         if ends[0] is None or ends[1] is None or not ends[0] < ends[1]:

@@ -26,14 +26,14 @@ HEADINGS = {
 
 def laws(
     table: Annotated[
-        Path | None, typer.Argument(help="a results folder or a table: which can it be fitted with?")
+        Path | None, typer.Argument(help="a results folder or a table: adds what it lacks for each law")
     ] = None,
     long: Annotated[
         bool, typer.Option("--long", help="also columns, source, assumptions and the call from Python")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List the laws, and which a table can be fitted with."""
+    """List the laws, and what a table lacks for each."""
     from analysis.laws.lookup import catalogue, feeds
     from analysis.optimal_size.estimators import ESTIMATORS
 

@@ -32,8 +32,8 @@ def plot_table(source: Path, out: Path | None = None, reading: Mapping[str, Any]
     """
     folder = source if source.is_dir() else source.parent
     out = _figures(source, out)
-    found = findings.examine(load(source, **(reading or {})), folder / "forecasts")
-    return findings.draw(found, source, out)
+    examined = findings.examine(load(source, **(reading or {})), folder / "forecasts")
+    return findings.draw(examined, source, out)
 
 
 def plot_law(
@@ -76,8 +76,8 @@ def fit_table(
     """
     if law in ESTIMATORS:
         return of_file(law, source, reading, **options)
-    found = find(law)
-    return fit(found, _table([found], source, reading, options), **options)
+    requested = find(law)
+    return fit(requested, _table([requested], source, reading, options), **options)
 
 
 def compare_table(
@@ -89,8 +89,8 @@ def compare_table(
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
-    found = [find(law) for law in laws]
-    return compare(found, _table(found, source, reading, options), **{"bootstrap": 0, **options})
+    requested = [find(law) for law in laws]
+    return compare(requested, _table(requested, source, reading, options), **{"bootstrap": 0, **options})
 
 
 def _table(

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 
 from scaling.data.index import DataIndex
-from scaling.data.store import Store
+from scaling.data.store import TokenStore
 from scaling.run import Run, canonical_json
 from scaling.store.files import create_json, write_json
 from scaling.store.lease import Lease, LostLease
@@ -59,7 +59,7 @@ class Job:
         folder: Path,
         members: list[Member],
         program: Program,
-        store: Store,
+        store: TokenStore,
         index: DataIndex,
         evaluate: Callable[[Any], Evaluation],
         stop_asked: Callable[[], bool],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.data.index import DataIndex, resolve
-from scaling.data.store import Store, open_store
+from scaling.data.store import TokenStore, open_store
 from scaling.errors import Complaint, UserError
 from scaling.run import Run, run_id
 from scaling.store.files import clear_leftovers, write_json
@@ -115,7 +115,7 @@ def recorded(folder: Path, lease: Lease) -> bool:
     return False
 
 
-def load_data(data: dict[str, Any]) -> tuple[DataIndex, Store]:
+def load_data(data: dict[str, Any]) -> tuple[DataIndex, TokenStore]:
     """The data of a job, checked to be the data it was planned with.
 
     Raises:
