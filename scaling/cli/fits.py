@@ -6,13 +6,16 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scaling.cli import options as option
 from scaling.cli import say
 from scaling.errors import Complaint, UserError
+
+if TYPE_CHECKING:
+    from analysis.errors import Argument
 
 NAMED = "target|weights|groups|cluster|after|run|delta|where|bootstrap|level"  # options as messages name them
 Law = Annotated[
@@ -178,6 +181,20 @@ def loading(
 ) -> dict[str, Any]:
     """Arguments of ``analysis.load``: which rows to take, and those of :func:`reading`."""
     return {"where": where, "after": after, "run": run, **reading(columns, units)}
+
+
+def as_option(argument: Argument) -> str:
+    """An argument of the analysis as the options of the command line that give it."""
+    match argument.name, argument.value:
+        case ("columns" | "units") as name, dict() as values:
+            pairs = (f"{ours}={'none' if theirs is None else theirs}" for ours, theirs in values.items())
+            return " ".join(f"--{name.removesuffix('s')} {shlex.quote(pair)}" for pair in pairs)
+        case "bounds", dict() as values:
+            return " ".join(f"--bounds {name}={low}:{high}" for name, (low, high) in values.items())
+        case "fixed", dict() as values:
+            return " ".join(f"--fixed {name}={value}" for name, value in values.items())
+        case name, value:
+            return f"--{name} {shlex.quote(str(value))}"
 
 
 def as_options(message: str) -> str:

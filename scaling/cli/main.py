@@ -248,8 +248,12 @@ def main() -> None:
         sys.exit(2)
     try:
         app()
-    except (UserError, AnalysisError) as error:
-        say.note(fits.as_options(str(error)))
+    except UserError as error:
+        say.note(str(error))
+        sys.exit(2)
+    except AnalysisError as error:
+        for problem in error.problems:
+            say.note(fits.as_options(problem.text(fits.as_option)))
         sys.exit(2)
     except KeyboardInterrupt:
         say.note("interrupted")

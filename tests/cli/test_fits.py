@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.cli.fits import as_options, bound_values, fixed_values, pairs, reading
+from analysis.errors import Argument
+from scaling.cli.fits import as_option, as_options, bound_values, fixed_values, pairs, reading
 from scaling.errors import UserError
 from tests.cli.call import call
 
@@ -211,3 +212,21 @@ def test_the_next_command_has_the_options_that_were_typed(tmp_path):
     asked = shlex.split(done.stdout.splitlines()[-1].removeprefix("next: scaling "))
     assert asked[:4] == ["plot", table, "--law", best]
     assert sorted(asked[4:]) == sorted([*typed, "--level", "0.8"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "options"),
+    [
+        (
+            "columns",
+            {"params": "Model Size", "flops": None},
+            "--column 'params=Model Size' --column flops=none",
+        ),
+        ("units", {"params": "M"}, "--unit params=M"),
+        ("bounds", {"alpha": (0.1, 1)}, "--bounds alpha=0.1:1"),
+        ("fixed", {"E": 1.8}, "--fixed E=1.8"),
+        ("groups", "data set", "--groups 'data set'"),
+    ],
+)
+def test_an_argument_of_the_analysis_is_named_as_an_option(name, value, options):
+    assert as_option(Argument(name, value)) == options
