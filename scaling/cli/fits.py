@@ -163,15 +163,6 @@ def bound_values(texts: Sequence[str] | None) -> dict[str, tuple[float, float]]:
     return values
 
 
-def reading(columns: Sequence[str] | None, units: Sequence[str] | None) -> dict[str, Any]:
-    """Arguments of ``analysis.load``: which column is which (``flops=none`` leaves one unused), and units."""
-    named = pairs(columns, "--column", "--column 'params=Model Size'")
-    return {
-        "columns": {ours: None if theirs == "none" else theirs for ours, theirs in named.items()} or None,
-        "units": pairs(units, "--unit", "--unit params=M") or None,
-    }
-
-
 def loading(
     where: str | None,
     after: float | None,
@@ -179,8 +170,16 @@ def loading(
     columns: Sequence[str] | None,
     units: Sequence[str] | None,
 ) -> dict[str, Any]:
-    """Arguments of ``analysis.load``: which rows to take, and those of :func:`reading`."""
-    return {"where": where, "after": after, "run": run, **reading(columns, units)}
+    """Arguments of ``analysis.load``: which rows to take, which column is which (``flops=none`` leaves one
+    unused), and units."""
+    named = pairs(columns, "--column", "--column 'params=Model Size'")
+    return {
+        "where": where,
+        "after": after,
+        "run": run,
+        "columns": {ours: None if theirs == "none" else theirs for ours, theirs in named.items()} or None,
+        "units": pairs(units, "--unit", "--unit params=M") or None,
+    }
 
 
 def as_option(argument: Argument) -> str:
