@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.errors import Argument
-from scaling.cli.fits import as_option, as_options, bound_values, fixed_values, pairs, reading
+from scaling.cli.fits import as_option, as_options, bound_values, fixed_values, loading, pairs
 from scaling.errors import UserError
 from tests.cli.call import call
 
@@ -17,11 +17,14 @@ from tests.cli.call import call
 def test_pairs():
     assert pairs(["a=1", " Model Size = x "], "--o", "") == {"a": "1", "Model Size": "x"}
     assert fixed_values(["E=1.8"]) == {"E": 1.8} and bound_values(["alpha=0.1:1"]) == {"alpha": (0.1, 1.0)}
-    assert reading(["params=N", "flops=none"], ["params=M"]) == {
+    assert loading("seed == 0", None, None, ["params=N", "flops=none"], ["params=M"]) == {
+        "where": "seed == 0",
+        "after": None,
+        "run": None,
         "columns": {"params": "N", "flops": None},
         "units": {"params": "M"},
     }
-    assert reading(None, None) == {"columns": None, "units": None}
+    assert set(loading(None, None, None, None, None).values()) == {None}
 
 
 @pytest.mark.parametrize(

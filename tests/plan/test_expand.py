@@ -315,3 +315,11 @@ def test_a_plan_that_is_refused_resolves_no_runs(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Resolver, "planned", lambda *_: pytest.fail("a run was resolved in vain"))
     with pytest.raises(UserError, match="duplicate run"):
         plan_of(noise={"width": 16, "steps": 500, "seeds": [0]})
+
+
+def test_a_run_is_labelled_by_its_size() -> None:
+    depths = {"kind": "depth-dial", "width": 16, "depths": [1, 3], "head_dim": 8}
+    assert [run.label[:3] for run in plan_of(family=depths, design__steps=[200], holdout=[]).runs] == [
+        "d1-",
+        "d3-",
+    ]
