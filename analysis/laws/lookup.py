@@ -9,8 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis import LAWS
 from analysis.errors import AnalysisError
+from analysis.laws.shipped import LAWS
 from analysis.tables.columns import FORMULA, adopt
 from analysis.tables.reading import KINDS, read
 from analysis.tables.runs import sources

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import files
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Complaint
 from analysis.tables.checks import (
     REQUIRED,
     LeftOut,
@@ -74,9 +74,9 @@ def load(
             f"table {file}: no such file; give a results folder with runs.csv, or a {KINDS} file"
         )
     name, columns = str(file), dict(columns or {})
-    frame, problems = adopt(read(file), columns, name, needs)
-    frame, found = convert(frame, dict(units or {}), name)
-    problems += found
+    frame, misnamed = adopt(read(file), columns, name, needs)
+    frame, misstated = convert(frame, dict(units or {}), name)
+    problems: list[Complaint | str] = [*misnamed, *misstated]
     if "tokens" not in frame.columns and not near("tokens", list(frame.columns)):
         frame = _tokens(frame)
     try:

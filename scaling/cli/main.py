@@ -101,14 +101,14 @@ def run(
         float | None, typer.Option(help="stop after so long, as by Ctrl-C: what is done is kept")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="go on in this folder although the recipe has changed")
+        bool, typer.Option("--force", help="continue in this folder although the recipe has changed")
     ] = False,
     reevaluate: Annotated[
         bool, typer.Option("--reevaluate", help="evaluate kept final checkpoints on a changed evaluation set")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train, fit, freeze the forecast, test it. Again: go on."""
+    """Train, fit, freeze the forecast and test it; resumes."""
     from scaling.cli.watch import watcher
     from scaling.plan.expand import plan_spec
     from scaling.study import StudyStopped, run_study
@@ -246,8 +246,12 @@ def main() -> None:
         sys.exit(2)
     try:
         app()
-    except (UserError, AnalysisError) as error:
-        say.note(fits.as_options(str(error)))
+    except UserError as error:
+        say.note(str(error))
+        sys.exit(2)
+    except AnalysisError as error:
+        for problem in error.problems:
+            say.note(fits.as_options(problem.text(fits.as_option)))
         sys.exit(2)
     except KeyboardInterrupt:
         say.note("interrupted")
@@ -256,9 +260,9 @@ def main() -> None:
         sys.stderr.close()  # the reader of a pipe has gone: nothing left to say
         sys.exit(1)
     except OSError as error:
-        if (told := refusal(error)) is None:
+        if (reason := refusal(error)) is None:
             raise
-        say.note(told)
+        say.note(reason)
         sys.exit(1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
 
 from scaling.data.index import DataIndex, resolve
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
 from scaling.plan.designs import Wanted, wanted_runs
 from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
@@ -62,7 +62,7 @@ def resolve_data(study: Study) -> DataIndex:
         raise UserError(*(_located(study, problem) for problem in error.problems)) from None
 
 
-def _located(study: Study, problem: Problem) -> Problem:
+def _located(study: Study, problem: Complaint) -> Complaint:
     section, _, field = problem.where.partition(".")
     if section != "data":
         return problem

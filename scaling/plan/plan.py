@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role, parameters
 from scaling.run import Frozen, short_hash
 from scaling.spec.models import Execution
@@ -162,7 +162,7 @@ def load_plan(store: Store) -> Plan:
     plan = read(Plan, store.plan, HINT)
     if plan is None:
         hint = "give the folder of a study, results/<study>, or start one with `scaling run SPEC`"
-        raise UserError(Problem(f"{str(store.folder)!r} holds no study: plan.json is missing", hint=hint))
+        raise UserError(Complaint(f"{str(store.folder)!r} holds no study: plan.json is missing", hint=hint))
     return plan
 
 

@@ -62,8 +62,8 @@ def _machine() -> str:
 def _started(pid: int) -> str | None:
     """Start time of a living process in clock ticks since boot; None when it has ended.
 
-    Seconds since the epoch would move with the clock of the machine, so the time of boot, which moves alike, is
-    taken off again.
+    Seconds since the epoch would move with the clock of the machine, so the time of boot, which moves alike,
+    is taken off again.
     """
     try:
         process = psutil.Process(pid)

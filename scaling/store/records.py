@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, PlainSerializer, StringConstraints, ValidationError, model_validator
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.run import Frozen, Run, canonical_json, run_id
 
 ID_PATTERN = r"^[0-9a-f]{12}$"
@@ -56,7 +56,7 @@ def parse(model: type[D], content: bytes | dict[str, Any], where: str, hint: str
         )
     except ValidationError as error:
         problems = [
-            Problem(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), where, hint)
+            Complaint(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), where, hint)
             for item in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise UserError(*problems) from None
@@ -73,7 +73,7 @@ def read(model: type[D], path: Path, hint: str = "delete it to make it again") -
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(Problem(f"cannot be read: {error.strerror}", str(path))) from None
+        raise UserError(Complaint(f"cannot be read: {error.strerror}", str(path))) from None
     return parse(model, content, str(path), hint)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.store.failure import Failure
 from scaling.store.records import ID_PATTERN, Record, read
 
@@ -71,7 +71,7 @@ class Store:
         path, hint = self.run_dir(run_id) / "record.json", "delete it to train the run again"
         record = read(Record, path, hint)
         if record is not None and record.run_id != run_id:
-            raise UserError(Problem(f"is not a record of run {run_id}", str(path), hint))
+            raise UserError(Complaint(f"is not a record of run {run_id}", str(path), hint))
         return record
 
     def error(self, run_id: str) -> Failure | None:
@@ -113,5 +113,5 @@ class Store:
 def _checked(name: str, field: str) -> str:
     if not ID.fullmatch(name):
         hint = "run `scaling plan` again"
-        raise UserError(Problem(f"{field} = {name!r}: must be 12 hex digits", hint=hint))
+        raise UserError(Complaint(f"{field} = {name!r}: must be 12 hex digits", hint=hint))
     return name

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.run import canonical_json
 from scaling.spec.text import parse
@@ -41,7 +41,7 @@ def require_same_recipe(store: Store, old: Plan, new: Plan, old_spec: str, new_s
         "would be trained again under the same names\n  " + "\n  ".join([*fields[:SHOWN], *more])
     )
     hint = "give the study a new name (study: ...), or start them anew in this folder with --force"
-    raise UserError(Problem(text, hint=hint))
+    raise UserError(Complaint(text, hint=hint))
 
 
 def require_same_evaluation(store: Store, old: Plan, new: Plan) -> None:
@@ -59,7 +59,7 @@ def require_same_evaluation(store: Store, old: Plan, new: Plan) -> None:
     what = "; ".join(fields) or f"it is now {new.data.eval_id}"
     hint = f"--reevaluate evaluates the kept final checkpoints again ({kept} of {len(others)} runs have one)"
     text = f"the evaluation has changed ({what}) and {len(others)} finished runs were evaluated otherwise"
-    raise UserError(Problem(text, "data", f"{hint}; or change it back, or give the study a new name"))
+    raise UserError(Complaint(text, "data", f"{hint}; or change it back, or give the study a new name"))
 
 
 def evaluated_otherwise(store: Store, plan: Plan) -> list[PlannedRun]:
@@ -79,7 +79,7 @@ def require_final_checkpoints(store: Store, runs: list[PlannedRun]) -> None:
         names = ", ".join(without[:SHOWN]) + (" ..." if len(without) > SHOWN else "")
         text = f"{len(without)} of {len(runs)} runs have no final checkpoint to evaluate again: {names}"
         hint = "they were trained without execution.keep_final: true, or with another share_trunk"
-        raise UserError(Problem(text, "--reevaluate", f"{hint}; use a new study name, or change data back"))
+        raise UserError(Complaint(text, "--reevaluate", f"{hint}; use a new study name, or change data back"))
 
 
 def final_checkpoint(store: Store, run: PlannedRun) -> Path:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan, load_plan
 from scaling.store.files import write_json, write_text
 from scaling.store.store import Store
@@ -125,7 +125,7 @@ class Sweep:
         with turn(self.store):
             if self.mark.changed():
                 problem = f"another launch has changed the plan of {str(self.store.folder)!r}"
-                raise UserError(Problem(problem, hint="run the same command as that one"))
+                raise UserError(Complaint(problem, hint="run the same command as that one"))
             yield
 
     def _layout(
@@ -203,11 +203,11 @@ def _settle(store: Store, new: Plan, spec: str, *, force: bool, reevaluate: bool
     if (force or reevaluate) and drivers(store):
         problem = f"a driver is at work in {str(store.folder)!r}"
         raise UserError(
-            Problem(problem, hint="stop it first: --force and --reevaluate change what it works on")
+            Complaint(problem, hint="stop it first: --force and --reevaluate change what it works on")
         )
     if old.study != new.study:
         problem = f"{str(store.folder)!r} holds study {old.study!r}, not {new.study!r}"
-        raise UserError(Problem(problem, hint="name another results folder"))
+        raise UserError(Complaint(problem, hint="name another results folder"))
     try:
         before = store.spec.read_text(encoding="utf-8") if store.spec.exists() else ""
     except (OSError, UnicodeDecodeError):

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.store.files import write_json
 from scaling.store.process import Process
 from scaling.store.records import Document, read
@@ -52,7 +52,7 @@ def turn(store: Store) -> Iterator[None]:
         descriptor = os.open(store.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         problem = f"results folder {str(store.folder)!r}: {error.strerror}"
-        raise UserError(Problem(problem, hint="name a folder that can be written")) from None
+        raise UserError(Complaint(problem, hint="name a folder that can be written")) from None
     deadline = time.monotonic() + TURN_SECONDS
     try:
         while not _locked(descriptor) and time.monotonic() < deadline:

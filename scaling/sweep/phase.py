@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.store.failure import BUSY, LOST, Kind
 from scaling.store.files import write_json
@@ -274,7 +274,7 @@ class Phase:
     def _require_folder(self) -> None:
         if not self.store.plan.exists():
             problem = f"{str(self.store.folder)!r} was removed while the study ran"
-            raise UserError(Problem(problem, hint="put it back, or start again"))
+            raise UserError(Complaint(problem, hint="put it back, or start again"))
 
     def snapshot(self, now: float) -> Snapshot:
         paces = [job.pace for job in (*self.running.values(), *self.elsewhere.values())]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan, PlannedRun, load_plan
 from scaling.store.metrics import last_row
 from scaling.store.store import RunState, State, Store
@@ -141,8 +141,8 @@ def logs(folder: Path, name: str) -> Path:
     if len(jobs) != 1:
         found = f"names {len(jobs)} jobs" if jobs else "names no run or job of this study"
         hint = f"`scaling status {store.folder}` lists ids and labels"
-        raise UserError(Problem(f"{name!r} {found}", hint=hint))
+        raise UserError(Complaint(f"{name!r} {found}", hint=hint))
     path = store.job_dir(jobs.pop()) / "log.txt"
     if not path.exists():
-        raise UserError(Problem(f"{name!r} has no log yet: its job has not been started", str(path)))
+        raise UserError(Complaint(f"{name!r} has no log yet: its job has not been started", str(path)))
     return path

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from scaling.data.index import DataIndex
-from scaling.data.store import Store
+from scaling.data.store import TokenStore
 from scaling.run import Run, canonical_json
 from scaling.store.failure import is_disk_full, write_failure
 from scaling.store.files import create_json, write_json
@@ -49,7 +49,7 @@ class TrunkTrainer:
         folder: Path,
         members: Sequence[JobRun],
         program: Program,
-        store: Store,
+        store: TokenStore,
         index: DataIndex,
         evaluate: Callable[[Any], Evaluation],
         stop_asked: Callable[[], bool],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.data.index import DataIndex
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.store.failure import STOPPED, write_failure
 from scaling.store.files import write_json
 from scaling.store.lease import Lease
@@ -51,7 +51,7 @@ def reevaluate(
         if restored is None:
             lease.check()
             hint = "to train the run again, delete its record"
-            problem = UserError(Problem("no whole final checkpoint was kept", hint=hint))
+            problem = UserError(Complaint("no whole final checkpoint was kept", hint=hint))
             write_failure(place, folder, problem, None, "not_started")
             failed += 1
             continue

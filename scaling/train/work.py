@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from scaling.data.index import DataIndex, resolve
-from scaling.data.store import Store, open_store
-from scaling.errors import Problem, UserError
+from scaling.data.store import TokenStore, open_store
+from scaling.errors import Complaint, UserError
 from scaling.run import Run
 from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
 from scaling.store.files import clear_leftovers, write_json
@@ -114,7 +114,7 @@ def recorded(folder: Path, lease: Lease) -> bool:
     return False
 
 
-def load_data(data: PlanData) -> tuple[DataIndex, Store]:
+def load_data(data: PlanData) -> tuple[DataIndex, TokenStore]:
     """The data of a job, checked to be the data it was planned with.
 
     Raises:
@@ -123,8 +123,8 @@ def load_data(data: PlanData) -> tuple[DataIndex, Store]:
     index = resolve(**data.model_dump(exclude={"fingerprint", "eval_id"}))
     if index.fingerprint != data.fingerprint:
         message = f"data fingerprint is {index.fingerprint}, planned with {data.fingerprint}"
-        raise UserError(Problem(message, hint="plan again with the data there is now"))
+        raise UserError(Complaint(message, hint="plan again with the data there is now"))
     try:
         return index, open_store(index)
     except (OSError, RuntimeError) as error:
-        raise UserError(Problem(f"the token store cannot be read: {error}", hint="run again")) from None
+        raise UserError(Complaint(f"the token store cannot be read: {error}", hint="run again")) from None

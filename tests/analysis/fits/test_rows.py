@@ -38,7 +38,7 @@ def test_compute_is_taken_as_given_and_filled_where_it_is_not():
 def test_options_that_name_no_column_are_told_by_their_name(study):
     with pytest.raises(AnalysisError) as error:
         fit("chinchilla", study, weights="weight", groups="Corpus", cluster="trunk", target="lss")
-    told = error.value.problems
+    told = [str(problem) for problem in error.value.problems]
     assert [problem.split("=")[0] for problem in told] == ["weights", "groups", "cluster", "target"]
     assert "cluster='trunk': no such column; did you mean 'trunk_id'?" in told
     assert "target='lss': no such column; did you mean 'loss'?" in told

@@ -103,7 +103,7 @@ def test_length_is_not_bounded_by_depth():
 def test_unknown_columns_and_other_types_are_named_at_once():
     with pytest.raises(AnalysisError) as error:
         parse("lable == 'a' or label == 3 or loss == 'a' or done == 1 or label == true").mask(FRAME)
-    unknown, text, number, boolean, truth = error.value.problems
+    unknown, text, number, boolean, truth = map(str, error.value.problems)
     assert "no column 'lable'; did you mean 'label'?" in unknown
     assert "'label' holds text" in text and "compared with 3" in text
     assert "'loss' holds numbers" in number and 'compared with "a"' in number
