@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scaling.errors import Complaint, UserError
+from scaling.plan.plan import Plan, load_plan
 from scaling.store.files import write_json, write_text
 from scaling.store.store import Store
 from scaling.sweep.changes import (
@@ -35,7 +36,6 @@ from scaling.sweep.executor import TRAIN
 from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.machine import Device, Layout, layout
 from scaling.sweep.phase import Phase
-from scaling.sweep.planfile import PlanFile, load_plan, parse_plan
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Sweep:
     """A results folder that this process works in. ``ends`` is when to stop, by the monotonic clock."""
 
     store: Store
-    plan: PlanFile
+    plan: Plan
     presence: Presence
     command: Sequence[str]
     mark: PlanMark
@@ -181,7 +181,7 @@ def open_sweep(
         UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
             finished runs, has changed.
     """
-    store, checked = Store(Path(folder).absolute()), parse_plan(plan)
+    store, checked = Store(Path(folder).absolute()), Plan.from_json(dict(plan))
     with turn(store):
         _settle(store, checked, spec, force=force, reevaluate=reevaluate)
         write_text(store.spec, spec)
@@ -195,7 +195,7 @@ def open_sweep(
         presence.end()
 
 
-def _settle(store: Store, new: PlanFile, spec: str, *, force: bool, reevaluate: bool) -> None:
+def _settle(store: Store, new: Plan, spec: str, *, force: bool, reevaluate: bool) -> None:
     """Whether this plan may go on in a folder that has one."""
     if not store.plan.exists():
         return
