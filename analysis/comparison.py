@@ -116,9 +116,9 @@ def compare(
         raise AnalysisError(f"compare {', '.join(names) or 'nothing'}: name two laws or more, each once")
     table, notes = _common(chosen, table, options)
     fits = {law.name: fit(law, table, seed=seed, **options) for law in chosen}
-    if poor := [f"{name}: {f.status['message']}" for name, f in fits.items() if not f.usable]:
+    if poor := [f"{name}: {f.status.message}" for name, f in fits.items() if not f.usable]:
         raise AnalysisError([f"compare: law {text}; leave it out" for text in poor])
-    spaces = {f.setup["space"] for f in fits.values()}
+    spaces = {f.setup.space for f in fits.values()}
     space = "raw" if "raw" in spaces else spaces.pop()
     first = fits[names[0]]
     cluster, held = np.array(first.data["cluster"]), _end(first)
@@ -226,7 +226,7 @@ def _errors(
 
 def _row(found: Fit, space: str, near: np.ndarray, far: np.ndarray) -> dict[str, Any]:
     known = found.problem.free.sum()
-    row = {"law": found.law.name, "free": int(known), "status": found.status["code"]}
+    row = {"law": found.law.name, "free": int(known), "status": found.status.code}
     scales = {"within": found.residuals, "near": near[~np.isnan(near)], "far": far[~np.isnan(far)]}
     row |= {name: float(np.sqrt(np.mean(x**2))) if len(x) else np.nan for name, x in scales.items()}
     return row | {"bias": float(np.mean(scales["far"])) if len(scales["far"]) else np.nan}

@@ -11,10 +11,9 @@ Shapes: R replicates, m rows asked for.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -25,8 +24,8 @@ from analysis.fits.intervals import intervals, new_run
 from analysis.fits.prediction import Prediction
 from analysis.fits.result import CODES, Fit
 from analysis.laws.law import Law
+from analysis.results import Result, Status, parsed
 
-SCHEMA = 1
 INPUT = "intermediate_loss"  # what the links call the loss, whatever column it is
 PAIRED = (
     "cluster",
@@ -71,7 +70,7 @@ LINKS: dict[str, Law] = {
 
 
 @dataclass(frozen=True)
-class TwoStep:
+class TwoStep(Result):
     """``loss`` and ``link`` are ordinary fits of the columns in ``columns``. ``paired``: replicates of both
     are of the same resampled clusters; otherwise the two steps are taken as independent. ``notes``: what to
     beware of beside the notes of each step."""
@@ -82,20 +81,22 @@ class TwoStep:
     paired: bool
     notes: tuple[str, ...] = ()
 
+    SCHEMA: ClassVar = 1
+    WHAT: ClassVar = "two steps"
+    AGAIN: ClassVar = "fit the table again"
+    DERIVED: ClassVar = ("status",)
+
     @property
-    def status(self) -> dict[str, str]:
-        """``{code, message, advice}``: the worse of the two steps, whose code leads; ``not_identified`` when
+    def status(self) -> Status:
+        """The worse of the two steps, whose code leads; ``not_identified`` when
         the accuracy does not rise above its noise."""
         steps = {"loss": self.loss.status, "link": self.link.status}
         if self.loss.usable and self.link.usable and (why := self._silent()):
-            steps["link"] = {
-                "code": "not_identified",
-                "message": why,
-                "advice": "take a task with more questions, a smoother metric, or better runs",
-            }
-        worst = max(steps.values(), key=lambda s: CODES.index(s["code"]))
-        message = "; ".join(f"{name}: {s['message']}" for name, s in steps.items())
-        return {"code": worst["code"], "message": message, "advice": worst["advice"]}
+            advice = "take a task with more questions, a smoother metric, or better runs"
+            steps["link"] = Status("not_identified", why, advice)
+        worst = max(steps.values(), key=lambda s: CODES.index(s.code))
+        message = "; ".join(f"{name}: {s.message}" for name, s in steps.items())
+        return Status(worst.code, message, worst.advice)
 
     @property
     def sd(self) -> float:
@@ -104,7 +105,7 @@ class TwoStep:
             np.array(self.link.data["L"])
             - self._linked(_point(self.link), np.array(self.link.data[INPUT]))[0]
         )
-        return float(np.sqrt(left @ left / self.link.noise["degrees"]))
+        return float(np.sqrt(left @ left / self.link.noise.degrees))
 
     def _silent(self) -> str:
         """Why the accuracy says nothing; empty when it does."""
@@ -122,7 +123,7 @@ class TwoStep:
     @property
     def usable(self) -> bool:
         """Whether there is a chain to predict with."""
-        return self.status["code"] != "not_identified"
+        return self.status.code != "not_identified"
 
     def _linked(self, params: np.ndarray, losses: np.ndarray) -> np.ndarray:
         """(R, m) accuracy within [0, 1] at ``losses`` (R, m) or (m,) under each of ``params`` (R, P)."""
@@ -142,7 +143,7 @@ class TwoStep:
         the link), all within [0, 1]; ``loss, loss_low, loss_high`` of the first step; ``se`` of the accuracy.
         Raises AnalysisError."""
         if not self.usable:
-            raise AnalysisError(f"two steps to {self.columns[1]!r} cannot predict: {self.status['message']}")
+            raise AnalysisError(f"two steps to {self.columns[1]!r} cannot predict: {self.status.message}")
         level = self.loss.level if level is None else level
         first = self.loss.predict(rows, level=level, **inputs)
         out, draws = first.frame, np.array(self.loss.replicates)
@@ -153,7 +154,7 @@ class TwoStep:
         count = min(len(many), len(params))
         point = self._linked(_point(self.link), mean)[0]
         spread = self._linked(params[:count], many[:count])
-        degrees = min(fit.intervals["degrees"] for fit in (self.loss, self.link))
+        degrees = min(fit.intervals.degrees for fit in (self.loss, self.link))
         named = out.drop(columns=["new_low", "new_high", "se_log", "extrapolation"])
         frame = named.rename(columns={"low": "loss_low", "high": "loss_high"})
         low, high = intervals(point, spread, level, degrees, log=False)
@@ -170,7 +171,7 @@ class TwoStep:
             frame[name] = np.clip(value, 0.0, 1.0)
         frame["se"] = np.sqrt(np.mean((spread - point) ** 2, axis=0))
         frame["extrapolation"] = out["extrapolation"]
-        method = f"{self.loss.intervals['method']}; link: {self.link.intervals['method']}; {self.pairing}"
+        method = f"{self.loss.intervals.method}; link: {self.link.intervals.method}; {self.pairing}"
         return Prediction(frame, level, method, "raw", (*first.notes, *self._beyond(mean)))
 
     @property
@@ -186,7 +187,7 @@ class TwoStep:
     def _scatter(self, losses: np.ndarray) -> np.ndarray:
         """Standard deviation of a run's loss about its law."""
         slope = {"log": losses, "log1p": 1 + losses, "raw": np.ones_like(losses)}  # dL / d residual
-        return self.loss.noise["sd_log"] * slope[self.loss.setup["space"]]
+        return self.loss.noise.sd * slope[self.loss.setup.space]
 
     def _beyond(self, losses: np.ndarray) -> list[str]:
         seen = self.link.data[INPUT]
@@ -204,7 +205,7 @@ class TwoStep:
         lines = [
             f"two steps: {self.columns[0]!r} from {', '.join(self.loss.law.inputs)}, then {self.columns[1]!r}"
         ]
-        lines += [f"  status: {self.status['code']} - {self.status['message']}"]
+        lines += [f"  status: {self.status.code} - {self.status.message}"]
         if self.link.usable:
             lines.append(f"  one run's accuracy about the link: s.d. {self.sd:.4f}; {self.pairing}")
         lines += [f"  note: {note}" for note in self.notes]
@@ -216,30 +217,18 @@ class TwoStep:
     def _repr_html_(self) -> str:
         from html import escape
 
-        head = escape(f"{self.status['code']}: {self.status['message']}")
+        head = escape(f"{self.status.code}: {self.status.message}")
         notes = "".join(f"<p>note: {escape(note)}</p>" for note in self.notes)
         return f"<p>{head}</p>{notes}{self.loss._repr_html_()}{self.link._repr_html_()}"
 
-    def to_json(self) -> str:
-        """JSON with a schema version; the steps are those of :meth:`Fit.to_json`."""
-        steps = {"loss": json.loads(self.loss.to_json()), "link": json.loads(self.link.to_json())}
-        more = {"columns": self.columns, "paired": self.paired, "status": self.status, "notes": self.notes}
-        return json.dumps({"schema": SCHEMA, **steps, **more}, indent=1, allow_nan=False)
-
-    @staticmethod
-    def from_json(text: str, law: Law | None = None) -> TwoStep:
+    @classmethod
+    def from_json(cls, text: str, law: Law | None = None) -> TwoStep:
         """What ``to_json`` wrote; ``law`` as in :meth:`Fit.from_json`, of the loss. Raises AnalysisError."""
-        try:
-            data = json.loads(text)
-            if data["schema"] != SCHEMA:
-                raise AnalysisError(f"two steps: field 'schema' must be {SCHEMA}; fit the table again")
-            link = next((x for x in LINKS.values() if x.to_dict() == data["link"]["law"]), None)
-            first, second = (
-                Fit.from_json(json.dumps(data[k]), x) for k, x in (("loss", law), ("link", link))
-            )
-            return TwoStep(first, second, tuple(data["columns"]), bool(data["paired"]), tuple(data["notes"]))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise AnalysisError(f"two steps: not their JSON ({error}); write it with to_json") from error
+
+        def link(data: dict[str, Any]) -> Fit:
+            return Fit.from_dict(data, next((x for x in LINKS.values() if x.to_dict() == data["law"]), None))
+
+        return cls.from_dict(parsed(text, cls), loss=lambda data: Fit.from_dict(data, law), link=link)
 
 
 def _point(fit: Fit) -> np.ndarray:
@@ -280,9 +269,7 @@ def twostep(
         bounds=_bounds(law, values[np.isfinite(values) & np.isfinite(results)]), **options,
     )  # fmt: skip
     same = [_clusters(f, "row" if link_table is None else "N") for f in (first, second)]
-    paired = (
-        bool(same[0]) and same[0] == same[1] and all(f.intervals["kind"] in PAIRED for f in (first, second))
-    )
+    paired = bool(same[0]) and same[0] == same[1] and all(f.intervals.kind in PAIRED for f in (first, second))
     if not paired:  # two resamplings from one seed are not independent until their order is
         order = np.random.default_rng(options.get("seed", 0)).permutation(len(second.replicates))
         second = replace(second, replicates=tuple(second.replicates[i] for i in order))
@@ -352,10 +339,10 @@ def _unseen(link: Fit) -> list[str]:
     """A plateau that no run has reached decides predictions beyond the losses seen."""
     out = []
     for name in ("floor", "ceiling"):
-        found = link.identified.get(name, {"verdict": "yes"})
-        if link.usable and found["verdict"] != "yes":
+        found = link.identified.get(name)
+        if link.usable and found is not None and found.verdict != "yes":
             out.append(
-                f"{name} of {link.setup['target']!r} is not determined ({found['reason']}): no run shows "
+                f"{name} of {link.setup.target!r} is not determined ({found.reason}): no run shows "
                 f"that plateau, and beyond the losses seen it decides; give {name}= where it is known"
             )
     return out

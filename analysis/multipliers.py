@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.fits.allocation import Cost, best_sizes, exponents
+from analysis.fits.allocation import best_sizes, exponents
 from analysis.fits.identification import DECADE, LONE
 from analysis.fits.intervals import intervals
 from analysis.fits.prediction import FAR
 from analysis.fits.result import Fit
 from analysis.fits.summary import count, number
-from analysis.results import framed, plain, stored
+from analysis.results import Result
 
-SCHEMA = 1
 SPAN = 1e9  # times as much, or as little, beyond which a loss counts as never reached
 HALVINGS = 60  # of the interval of log x that holds the answer
 NEVER = 1e300  # stands for infinity where logarithms are taken
@@ -28,7 +26,7 @@ SAME = 1e-6  # relative change over a decade below which a multiplier counts as 
 
 
 @dataclass(frozen=True)
-class Multipliers:
+class Multipliers(Result):
     """``frame``: a row for each group and value of ``at``: ``group``; ``at``; ``loss``, what ``reference``
     reaches there; ``multiplier``, how many times as much of ``of`` the group needs for it (inf: it never gets
     there), ``low, high`` at ``level``; ``verdict`` (``one_sided``: only the bound given holds; ``no``: no
@@ -43,6 +41,10 @@ class Multipliers:
     method: str
     notes: tuple[str, ...]
 
+    SCHEMA: ClassVar = 1
+    WHAT: ClassVar = "multipliers"
+    AGAIN: ClassVar = "find them again with this version"
+
     def __str__(self) -> str:
         where = ", ".join(f"{x} = {count(v)}" for x, v in self.held.items())
         lines = [f"{self.of} needed for the loss of {self.reference}, as a multiple of its own"
@@ -56,23 +58,6 @@ class Multipliers:
             lines.append(f"  {row.group}{at}: {shown}  {row.reason}")
         lines.append(f"  intervals: {self.level:.0%}, {self.method}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
-
-    def to_json(self) -> str:
-        """JSON with a schema version; what is unknown is null, infinity the text "inf"."""
-        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        data["frame"] = plain(self.frame.astype(object).replace(np.inf, "inf"))
-        return json.dumps({"schema": SCHEMA, **data}, indent=1, allow_nan=False)
-
-    @staticmethod
-    def from_json(text: str) -> Multipliers:
-        """What ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
-        with stored(
-            text, "multipliers", SCHEMA, again="find them again with this version",
-            kind="their JSON", writer="Multipliers.to_json",
-        ) as data:  # fmt: skip
-            numbers = dict.fromkeys(("at", "loss", "multiplier", "low", "high"), float)  # of "inf" as well
-            data |= {"frame": framed(data["frame"]).astype(numbers), "notes": tuple(data["notes"])}
-            return Multipliers(**data)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
@@ -104,7 +89,7 @@ def multiplier(
     fit._need("compare its groups")
     of, held = _asked(fit, reference, of, held)
     level = fit.level if level is None else level
-    labels = list(fit.setup["labels"])
+    labels = list(fit.setup.labels)
     r, group, cluster = labels.index(reference), np.array(fit.data["group"]), np.array(fit.data["cluster"])
     lone = {label for g, label in enumerate(labels) if len(np.unique(cluster[group == g])) < LONE}
     x = _at(fit, of, held, at)
@@ -124,10 +109,10 @@ def multiplier(
             notes += [*_beware(fit, labels[g], of, value, sure), *_beware(fit, reference, of, value, 1.0)]
     if not constant:
         notes.append(f"it depends on the loss: another {of} gives another multiplier")
-    if fit.status["code"] == "several_optima":
-        notes.append(f"{fit.status['message']}; the optima may disagree on this")
+    if fit.status.code == "several_optima":
+        notes.append(f"{fit.status.message}; the optima may disagree on this")
     return Multipliers(
-        pd.DataFrame(rows), of, reference, held, constant, level, fit.intervals["method"],
+        pd.DataFrame(rows), of, reference, held, constant, level, fit.intervals.method,
         tuple(dict.fromkeys(notes)),
     )  # fmt: skip
 
@@ -136,7 +121,7 @@ def _asked(
     fit: Fit, reference: str, of: str | None, held: Mapping[str, float] | None
 ) -> tuple[str, dict[str, float]]:
     """What is multiplied, and the inputs that are not."""
-    labels, inputs = fit.setup["labels"], fit.law.inputs
+    labels, inputs = fit.setup.labels, fit.law.inputs
     allots = bool(fit.optimum) and "C" not in inputs
     known = [*inputs, "C"] if allots else list(inputs)
     of = of or ("C" if "C" in known else inputs[0] if len(inputs) == 1 else None)
@@ -204,7 +189,7 @@ def _loss(fit: Fit, u: np.ndarray, g: int, of: str, held: Mapping[str, float], x
     with np.errstate(all="ignore"):
         if of in law.inputs:
             return law.values(params, {of: x, **{c: np.full(len(x), v) for c, v in held.items()}})
-        cost = fit.optimum.cost
+        cost = fit.cost
         closed = exponents(law, u[:, position], cost)
         if closed is not None:
             n = np.exp(closed[2] + closed[0] * np.log(x))
@@ -218,13 +203,13 @@ def _loss(fit: Fit, u: np.ndarray, g: int, of: str, held: Mapping[str, float], x
 def _judge(fit: Fit, point: float, draws: np.ndarray, level: float) -> dict[str, Any]:
     """Multiplier, interval, verdict and reason."""
     lost, tail = np.isnan(draws).mean(), 0.5 * (1 - level)
-    if fit.status["code"] == "not_converged":
-        return _row(verdict="no", reason=fit.status["message"])
+    if fit.status.code == "not_converged":
+        return _row(verdict="no", reason=fit.status.message)
     if np.isnan(point) or lost > tail:
         return _row(verdict="no", reason=f"no answer in {lost:.0%} of the replicates")
     draws = np.clip(draws[~np.isnan(draws)], 1 / NEVER, NEVER)
     if 0 < point < np.inf:
-        ends = intervals(np.array([point]), draws[:, None], level, fit.intervals["degrees"])
+        ends = intervals(np.array([point]), draws[:, None], level, fit.intervals.degrees)
     else:
         ends = np.quantile(draws, [tail, 1 - tail], method="inverted_cdf")[:, None]
     low, high = float(ends[0][0]), float(ends[1][0])
@@ -248,7 +233,7 @@ def _row(
 
 def _beware(fit: Fit, group: str, of: str, x: float, m: float) -> list[str]:
     """What a reader must know of asking ``group`` for ``m`` times ``x``."""
-    rows = np.array(fit.data["group"]) == list(fit.setup["labels"]).index(group)
+    rows = np.array(fit.data["group"]) == list(fit.setup.labels).index(group)
     most = np.array(fit.data[of])[rows].max()
     if np.isinf(m):
         return [f"{group} never reaches the loss at {of} = {x:.3g}: its law ends above it"]

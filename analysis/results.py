@@ -115,12 +115,12 @@ class Noise(Part):
     of freedom, ``robust_sd`` by the median; of repeated ``seeds``; and ``clusters_alike_p`` of the
     permutation test that clusters share noise."""
 
-    sd: float
-    robust_sd: float
-    degrees: int
-    seeds: SeedNoise | None
-    clusters_alike_p: float | None
-    space: str
+    sd: float = np.nan
+    robust_sd: float = np.nan
+    degrees: int = 0
+    seeds: SeedNoise | None = None
+    clusters_alike_p: float | None = None
+    space: str = "log"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields; standard deviations of log residuals are called ``sd_log`` and ``robust_sd_log``."""
@@ -147,7 +147,8 @@ class Rival(Part):
 @dataclass(frozen=True)
 class Setup(Part):
     """Columns asked for, the parameters that each group has of its ``own``, ``bounds``, the ``labels`` of the
-    groups, the ``unit`` of the loss and the ``space`` of the residuals."""
+    groups, the ``unit`` of the loss and the ``space`` of the residuals. Of a curve law: the ``lowest_rate``
+    after the peaks and the ``highest_rate`` of the schedules, and the most ``updates``."""
 
     target: str
     weights: str | None
@@ -158,6 +159,9 @@ class Setup(Part):
     unit: str | None = None
     bounds: dict[str, Interval] = field(default_factory=dict)
     space: str = "log"
+    lowest_rate: float = np.nan
+    highest_rate: float = np.nan
+    updates: int = 0
 
 
 class Result:
@@ -191,7 +195,7 @@ class Result:
             return _fields(cls, data, readers)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise AnalysisError(
-                f"{cls.WHAT}: not the JSON of one ({error}); write it with {cls.__name__}.to_json"
+                f"{cls.WHAT}: not its JSON ({error}); write it with {cls.__name__}.to_json"
             ) from error
 
     @classmethod
@@ -223,8 +227,8 @@ def plain(value: Any) -> Any:
             return {str(key): plain(item) for key, item in value.items()}
         case pd.DataFrame():
             missing = value.isna()
-            return {str(c): [None if gone else plain(v) for v, gone in zip(value[c].tolist(), missing[c])]
-                    for c in value.columns}  # fmt: skip
+            columns = {str(c): zip(value[c].tolist(), missing[c], strict=True) for c in value.columns}
+            return {c: [None if gone else plain(v) for v, gone in cells] for c, cells in columns.items()}
         case np.ndarray() | np.generic():
             return plain(value.tolist())
     if hasattr(value, "to_dict"):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,10 +17,9 @@ from analysis.fits.intervals import intervals
 from analysis.fits.result import Fit
 from analysis.laws.curve import CurveLaw
 from analysis.laws.law import float64
-from analysis.results import framed, plain, stored
+from analysis.results import Result, parsed, read
 from analysis.tables.reading import numbers, some
 
-SCHEMA = 1
 KNOTS = 48  # of a schedule to be found, evenly over it; as many towards its end; twice as many where it falls
 DECAY = 0.2  # of the updates of the wsd schedule
 ITERATIONS = 1000
@@ -89,7 +87,7 @@ def standard(steps: int, *, peak: float, end: float = 0.0, warmup: int = 0) -> d
 
 
 @dataclass(frozen=True)
-class BestSchedule:
+class BestSchedule(Result):
     """``rates`` (T,) that a fitted curve law thinks best among schedules that do not rise after the warmup:
     its opinion, which nobody has trained. ``compared``: this one (``best``) and the usual ones, each with the
     predicted final ``loss``, its interval ``low, high``, and what it loses to the best, ``worse, worse_low,
@@ -101,25 +99,21 @@ class BestSchedule:
     level: float
     notes: tuple[str, ...]
 
-    def to_json(self) -> str:
-        """JSON with a schema version; what is unknown is null."""
-        data = {"rates": self.rates.tolist(), "names": list(self.compared.index),
-                "compared": plain(self.compared), "others": {n: r.tolist() for n, r in self.others.items()},
-                "level": self.level, "notes": self.notes}  # fmt: skip
-        return json.dumps({"schema": SCHEMA, **data}, allow_nan=False)
+    SCHEMA: ClassVar = 1
+    WHAT: ClassVar = "best schedule"
+    AGAIN: ClassVar = "find it again with this version"
+    DERIVED: ClassVar = ("names",)
 
-    @staticmethod
-    def from_json(text: str) -> BestSchedule:
+    @property
+    def names(self) -> list[str]:
+        """The schedules of ``compared``, in order."""
+        return [str(name) for name in self.compared.index]
+
+    @classmethod
+    def from_json(cls, text: str) -> BestSchedule:
         """What ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
-        with stored(
-            text, "best schedule", SCHEMA, again="find it again with this version",
-            kind="its JSON", writer="BestSchedule.to_json",
-        ) as data:  # fmt: skip
-            data["compared"] = framed(data["compared"]).set_axis(data.pop("names"))
-            data["rates"] = np.array(data["rates"], float)
-            data["others"] = {name: np.array(rates, float) for name, rates in data["others"].items()}
-            data["notes"] = tuple(data["notes"])
-            return BestSchedule(**data)
+        data = parsed(text, cls)
+        return cls.from_dict(data, compared=lambda rows: read(pd.DataFrame, rows).set_axis(data["names"]))
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
@@ -148,16 +142,16 @@ def best_schedule(
     if fitted.law.name != law.name or not fitted.usable:
         raise AnalysisError(
             f"best_schedule needs a usable fit of curve law {law.name!r}; this one, of {fitted.law.name!r}, "
-            f"is {fitted.status['code']!r}"
+            f"is {fitted.status.code!r}"
         )
     bad = [f"steps = {steps!r}: a whole number above warmup + 1"] * (not 0 <= warmup < steps - 1)
     bad += [f"peak = {peak!r}, end = {end!r}: 0 <= end < peak"] * (not 0 <= end < peak < np.inf)
     if bad:
         raise AnalysisError([f"best_schedule: {problem}" for problem in bad])
-    own = fitted.setup["own"] if fitted.setup["groups"] else ()
-    if (group is not None or own) and group not in fitted.setup["labels"]:
+    own = fitted.setup.own if fitted.setup.groups else ()
+    if (group is not None or own) and group not in fitted.setup.labels:
         raise AnalysisError(
-            f"best_schedule: group = {group!r}: one of {some(fitted.setup['labels']) or 'no groups'}"
+            f"best_schedule: group = {group!r}: one of {some(fitted.setup.labels) or 'no groups'}"
         )
     params = {n: fitted.solution[f"{n}[{group}]" if n in own else n] for n in law.domains}
     others = standard(steps, peak=peak, end=end, warmup=warmup)
@@ -243,14 +237,14 @@ def _compared(
     group: str | None,
     done: bool,
 ) -> BestSchedule:
-    index = 0 if group is None else list(fitted.setup["labels"]).index(group)
-    column = {} if group is None else {str(fitted.setup["groups"]): np.full(len(every), group)}
+    index = 0 if group is None else list(fitted.setup.labels).index(group)
+    column = {} if group is None else {str(fitted.setup.groups): np.full(len(every), group)}
     there = replace(fitted, law=bound)
     shown = there.predict(asked | column, level=level)
     problem = there.problem
     draws = problem.values(problem.parameters(np.array(fitted.replicates)), asked, index)
     loss = shown["loss"].to_numpy()
-    low, high = intervals(loss - loss[0], draws - draws[:, :1], level, fitted.intervals["degrees"], log=False)
+    low, high = intervals(loss - loss[0], draws - draws[:, :1], level, fitted.intervals.degrees, log=False)
     frame = pd.DataFrame(
         {"loss": loss, "low": shown["low"].to_numpy(), "high": shown["high"].to_numpy(),
          "worse": loss - loss[0], "worse_low": low, "worse_high": high}, index=list(every),
@@ -259,13 +253,13 @@ def _compared(
     notes = [
         "the law's opinion: this schedule was found by minimising it, which also finds where it is wrong"
     ]
-    if best.min() < 0.999 * reach["lowest_rate"] or best.max() > 1.001 * reach["highest_rate"]:
+    if best.min() < 0.999 * reach.lowest_rate or best.max() > 1.001 * reach.highest_rate:
         notes.append(
             f"it goes from {best.max():.3g} to {best[-1]:.3g}; the fitted schedules lie in "
-            f"{reach['lowest_rate']:.3g} .. {reach['highest_rate']:.3g} after their peaks"
+            f"{reach.lowest_rate:.3g} .. {reach.highest_rate:.3g} after their peaks"
         )
-    if len(every["best"]) > 1.01 * reach["updates"]:
-        notes.append(f"{len(every['best'])} updates; the longest fitted schedule has {reach['updates']}")
+    if len(every["best"]) > 1.01 * reach.updates:
+        notes.append(f"{len(every['best'])} updates; the longest fitted schedule has {reach.updates}")
     if not done:
         notes.append(f"the search did not settle in {ITERATIONS} iterations; a better one may be near")
     others = {name: rates for name, rates in every.items() if name != "best"}

@@ -210,7 +210,7 @@ def time_case(case: Case, folder: Path) -> tuple[int, int, float, float, float]:
     cold, found = timed(work)
     warm = min(timed(work)[0] for _ in range(2))
     free = len(found.law.names) - len(found.fixed)
-    return found.objective["n"], free, before + cold, warm, found.objective["value"]
+    return found.objective.n, free, before + cold, warm, found.objective.value
 
 
 def laws(folder: Path, chosen: str | None) -> int:
@@ -254,7 +254,7 @@ def main() -> int:
     once, found = timed(lambda: fit("chinchilla", table, delta=DELTA, bootstrap=0))
     many, _ = timed(lambda: fit("chinchilla", table, delta=DELTA, bootstrap=4000))
     grid, least = scipy_grid(table, asked.starts)
-    ours = found.objective["value"]
+    ours = found.objective.value
     best = {"ours": ours, f"scipy, {asked.starts} of its starts": least}
     lines = [("fit, warm", once, 0.1, "s"), ("fit and 4,000 bootstraps, warm", many, 1.0, "s")]
     with tempfile.TemporaryDirectory() as folder:

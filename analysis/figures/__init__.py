@@ -29,6 +29,7 @@ from analysis.forecasting.forecasts import Trial
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.isoflop import IsoFlop
 from analysis.tables.runs import select
+from analysis.tables.table import Table
 
 __all__ = [
     "Drawn",
@@ -59,7 +60,7 @@ class Drawn:
 
 
 def draw_all(
-    table: pd.DataFrame,
+    table: pd.DataFrame | Table,
     curves: pd.DataFrame | None,
     fit: Fit,
     isoflop: IsoFlop,
@@ -82,7 +83,7 @@ def draw_all(
     if fit.usable:
         figures["fit_and_residuals"] = fit_and_residuals(fit)
     else:
-        skipped["fit_and_residuals"] = fit.status["message"]
+        skipped["fit_and_residuals"] = fit.status.message
     if fitted and curves is not None and len(curves):
         figures["training_curves"] = training_curves(curves, table, convention=fit.convention)
     else:
@@ -113,7 +114,7 @@ def draw_law(
         return Drawn(_saved({"optima": loss_envelope(fit)}, folder), {})
     names = ["law", "fit_and_residuals", "intervals", *(f"profile_{name}" for name in profiles)]
     if not fit.usable:
-        return Drawn((), dict.fromkeys(names, fit.status["message"]))
+        return Drawn((), dict.fromkeys(names, fit.status.message))
     figures = {
         "law": law(fit, x, by),
         "fit_and_residuals": fit_and_residuals(fit),

@@ -40,7 +40,7 @@ def curves_and_law(
     unknown = [name for name in (*names, *heldout) if name not in schedules]
     if unknown or not fitted.usable:
         raise AnalysisError(f"figure of curves: {some(unknown)} have no schedule" if unknown else
-                            f"figure of {law.name!r}: {fitted.status['message']}")  # fmt: skip
+                            f"figure of {law.name!r}: {fitted.status.message}")  # fmt: skip
     rates = dict(zip(names, checked({name: schedules[name] for name in names}), strict=True))
     lines = _lines(law, fitted, table, rates, curve)
     palette = sns.color_palette("colorblind", len(names))
@@ -75,7 +75,7 @@ def _lines(
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Per curve: steps of a line, the law there, and at the measured steps in order."""
     places, steps, groups, sizes = [], [], [], []
-    column, labels = fitted.setup["groups"], list(fitted.setup["labels"])
+    column, labels = fitted.setup.groups, list(fitted.setup.labels)
     for i, name in enumerate(rates):
         rows = table[table[curve].astype(str) == name].sort_values("step")
         step = rows["step"].to_numpy(int)

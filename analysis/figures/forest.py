@@ -50,8 +50,8 @@ def intervals(fit: Fit, methods: Sequence[str] = (), *, replicates: int = 500, s
     unknown = [m for m in methods if m not in (*METHODS, "profile")]
     if unknown:
         raise AnalysisError(f"methods {', '.join(unknown)}: choose of {', '.join((*METHODS, 'profile'))}")
-    found = {fit.intervals["kind"]: fit.ci()} | {m: _again(fit, m, replicates, seed) for m in methods}
-    colours = style.colours(list(found)) if len(found) > 1 else {fit.intervals["kind"]: style.INK}
+    found = {fit.intervals.kind: fit.ci()} | {m: _again(fit, m, replicates, seed) for m in methods}
+    colours = style.colours(list(found)) if len(found) > 1 else {fit.intervals.kind: style.INK}
     strips: dict[str, list[Row]] = {}
     for name in fit.identified:
         for method, table in ((m, t) for m, t in found.items() if name in t.index):
@@ -59,7 +59,7 @@ def intervals(fit: Fit, methods: Sequence[str] = (), *, replicates: int = 500, s
             if name not in fit.fixed and not np.isnan([value, low, high]).all():
                 row = Row(_named(name), value, low, high, colours[method])
                 strips.setdefault(name.partition("[")[0], []).append(row)
-    words = [f"{fit.level:.0%} intervals: {fit.intervals['method']}"] if len(found) == 1 else []
+    words = [f"{fit.level:.0%} intervals: {fit.intervals.method}"] if len(found) == 1 else []
     words += [f"fixed: {name} = {number(value)}" for name, value in fit.fixed.items()]
     words += _unknown(fit)
     with style.look():
@@ -101,9 +101,9 @@ def _again(fit: Fit, method: str, count: int, seed: int) -> Any:
         return table
     found = replicate(fit.problem, fit._solved, np.array(fit.data["cluster"]), "cluster",
                       method=method, count=count, seed=seed)  # fmt: skip
-    draws, kept = tuple(map(tuple, found.u.tolist())), fit.intervals | {"degrees": found.degrees}
+    draws, kept = tuple(map(tuple, found.u.tolist())), replace(fit.intervals, degrees=found.degrees)
     again = replace(fit, replicates=draws, intervals=kept)
-    return replace(again, intervals=kept | {"params": again._intervals_at(fit.level)}).ci()
+    return replace(again, intervals=replace(kept, params=again._intervals_at(fit.level))).ci()
 
 
 def _named(name: str) -> str:

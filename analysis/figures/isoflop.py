@@ -77,7 +77,7 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) 
         values.append(isoflop.size.at(grid))
     if fit is not None and fit.usable and fit.optimum and fit.convention == isoflop.convention:
         best_of_law = fit.optimal(grid)["N"].to_numpy()
-        a = fit.optimum["a"]
+        a = fit.optimum.a
         name = rf"law: $C^{{{a:.2f}}}$" if a is not None else "law (exponent not identified)"
         axes.plot(grid, best_of_law, "--", color=style.INK, lw=1.2, label=name)
         values.append(best_of_law)

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.residuals import leftovers, residual_panel, usable
-from analysis.fits.allocation import Cost
 from analysis.fits.result import Fit
 from analysis.solve.problem import Loss
 
@@ -43,7 +42,7 @@ def law(fit: Fit, x: str | None = None, by: str | None = None) -> Figure:
     usable(fit)
     x, by = _chosen(fit, x, by)
     at = {c: np.array(fit.data[c]) for c in (*fit.law.inputs, *({x, by or x} - set(fit.law.inputs)))}
-    labels, group = fit.setup["labels"], np.array(fit.data.get("group", np.zeros(len(at[x]))), int)
+    labels, group = fit.setup.labels, np.array(fit.data.get("group", np.zeros(len(at[x]))), int)
     apart = by is not None and len(labels) > 1
     most = np.argsort(-np.bincount(group), kind="stable")[:PANELS] if apart else [None]
     with style.look():
@@ -62,13 +61,13 @@ def law(fit: Fit, x: str | None = None, by: str | None = None) -> Figure:
             rows = np.arange(len(group)) if which is None else np.flatnonzero(group == which)
             drawn += _panel(top, below, fit, x, by, at, rows, group, shades, held)
             if which is not None:
-                top.set_title(f"{fit.setup['groups']} = {style.words(labels[which])}")
+                top.set_title(f"{fit.setup.groups} = {style.words(labels[which])}")
             if k % across == 0:
                 top.set_ylabel(style.target(fit))
                 below.set_ylabel(f"Residual{' (%)' if leftovers(fit)[2] else ''}")
             below.set_xlabel(style.quantity(x, fit.convention) if k >= len(most) - across else "")
         values, (left, sd, _) = np.concatenate(drawn), leftovers(fit)
-        log = bool(values.min() > 0) and (fit.unit is not None or fit.objective["kind"] != "raw-ls")
+        log = bool(values.min() > 0) and (fit.unit is not None or fit.objective.kind != "raw-ls")
         for top, below in zip(grid[::2].ravel(), grid[1::2].ravel(), strict=True):  # panels compare
             style.span(top, "y", values, log=log)
             style.span(below, "y", [*left, -sd, sd], log=False, pad=0.1)
@@ -81,7 +80,7 @@ def law(fit: Fit, x: str | None = None, by: str | None = None) -> Figure:
                 figure, grid, style.quantity(by, fit.convention), style.label_of(by, shades.levels)
             )
         elif len(labels) > 1:
-            grid[0, 0].legend(title=style.words(str(fit.setup["groups"])), alignment="left")
+            grid[0, 0].legend(title=style.words(str(fit.setup.groups)), alignment="left")
         return style.finish(figure)
 
 
@@ -168,7 +167,7 @@ def _lines(fit: Fit, x: str, by: str | None, at: dict[str, np.ndarray], rows: np
 def _inputs(fit: Fit, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The inputs of the law; of N, D and C two give the third."""
     if "C" in given and "C" not in fit.law.inputs:
-        cost = fit.optimum.cost
+        cost = fit.cost
         if "D" not in given:
             given = {**given, "D": cost.tokens(given["N"], given["C"])}
         elif "N" not in given:
@@ -182,7 +181,8 @@ def _panel(
 ) -> list[np.ndarray]:  # fmt: skip
     """Draw, and return the values drawn."""
     left, sd, _ = leftovers(fit)
-    groups, drawn = fit.setup["labels"], []
+    groups = list(fit.setup.labels)
+    drawn = []
     names = style.colours(groups) if by is None and len(groups) > 1 else {}
     log_x = style.logs(at[x])
     small: list[Any] = []
@@ -191,7 +191,7 @@ def _panel(
             near = at[x][line.rows]
             ends = near.min(), near.max()
             grid = np.geomspace(*ends, POINTS) if log_x else np.linspace(*ends, POINTS)
-            which = {str(fit.setup["groups"]): [groups[g]] * POINTS} if groups else {}
+            which = {str(fit.setup.groups): [groups[g]] * POINTS} if groups else {}
             others = {c: np.full(POINTS, v) for c, v in (line.values | held).items()}
             if by is not None and line.level is not None:
                 others[by] = np.full(POINTS, line.level)
@@ -227,5 +227,5 @@ def _moved(
         return np.array(fit.data["L"])[rows]
     there = {c: np.full(len(rows), held[c]) if c in held else at[c][rows] for c in fit.law.inputs}
     params = np.array([[fit.solution[name] for name in fit.problem.names]])
-    space = Loss(space=fit.setup["space"])
+    space = Loss(space=fit.setup.space)
     return space.back(space.to(fit.problem.values(params, there, g)[0]) + fit.residuals[rows])

@@ -37,7 +37,7 @@ def fit_and_residuals(fit: Fit) -> Figure:
         colours = style.INK if alone else [shades(s) for s in levels]
         dots: dict[str, Any] = {"s": 24, "c": colours, "edgecolor": "white", "linewidth": 0.3, "zorder": 3}
         top, both = axes["fit"], np.concatenate([measured, fitted])
-        log = bool(both.min() > 0) and fit.setup["space"] == "log"
+        log = bool(both.min() > 0) and fit.setup.space == "log"
         style.span(top, "x", both, log=log, pad=0.03)
         style.span(top, "y", both, log=log, pad=0.03)
         top.plot(
@@ -62,24 +62,24 @@ def fit_and_residuals(fit: Fit) -> Figure:
 def usable(fit: Fit) -> None:
     """Raises AnalysisError where there is no law to draw."""
     if not fit.usable:
-        raise AnalysisError(f"figure of {fit.law.name!r}: {fit.status['message']}")
+        raise AnalysisError(f"figure of {fit.law.name!r}: {fit.status.message}")
 
 
 def fitted_values(fit: Fit) -> np.ndarray:
-    space = Loss(space=fit.setup["space"])
+    space = Loss(space=fit.setup.space)
     return space.back(space.to(np.array(fit.data["L"])) - fit.residuals)
 
 
 def leftovers(fit: Fit) -> tuple[np.ndarray, float, str]:
     """Residuals as they are shown, their standard deviation, and the unit of both: percent wherever there
     are logarithms."""
-    measured, fitted, space = np.array(fit.data["L"]), fitted_values(fit), fit.setup["space"]
+    measured, fitted, space = np.array(fit.data["L"]), fitted_values(fit), fit.setup.space
     if space == "raw" or min(measured.min(), fitted.min()) <= 0:
         left, unit, size = measured - fitted, "", 1.0
     else:
         left, unit, size = 100 * (measured / fitted - 1), " %", 100.0
     own = space == ("log" if unit else "raw")
-    return left, size * fit.noise["sd_log"] if own else float(np.sqrt(np.mean(left**2))), unit
+    return left, size * fit.noise.sd if own else float(np.sqrt(np.mean(left**2))), unit
 
 
 def residual_panel(

@@ -25,7 +25,7 @@ def accuracy_in_two_steps(two: TwoStep, held: pd.DataFrame | None = None) -> Fig
     :meth:`TwoStep.predict`; measured ones also have the accuracy) predictions with intervals of a new run.
     Raises AnalysisError without a chain."""
     if not two.usable:
-        raise AnalysisError(f"figure of two steps to {two.columns[1]!r}: {two.status['message']}")
+        raise AnalysisError(f"figure of two steps to {two.columns[1]!r}: {two.status.message}")
     data, predicted = two.link.data, None if held is None else two.predict(held).frame
     sizes = np.array(data["N"]) if "N" in data else np.ones(len(data["L"]))
     every = sizes if predicted is None or "N" not in predicted else [*sizes, *predicted["N"]]

@@ -18,6 +18,7 @@ from analysis.solve.multistart import Solution
 from analysis.solve.newton import minimise
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.runs import seed_noise
+from analysis.tables.table import Table, frame_of
 
 TUNING = 1.345
 LEAST_DELTA = 1e-6  # for noise-free tables
@@ -36,7 +37,7 @@ def robust_sd(r: np.ndarray, problem: Problem) -> float:
     return float(MAD * np.median(np.abs(r)) * np.sqrt(len(r) / degrees))
 
 
-def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame) -> tuple[Noise, Any]:
+def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame | Table) -> tuple[Noise, Any]:
     """Residual scales, and the residuals to keep: logs for a raw objective too, if there are."""
     fitted = problem.model.fitted(solution.u[None])[0]
     r, values = problem.y - fitted, problem.loss.back(fitted)
@@ -44,8 +45,9 @@ def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame)
     space = "log" if logs else problem.loss.space
     left = np.log(problem.target) - np.log(values) if logs else r
     degrees = max(len(r) - int(problem.free.sum()), 1)
-    repeated = "role" in table.columns and bool((table["role"] == "noise").to_numpy().any())
-    seeds = seed_noise(table) if repeated and set(RUNS) <= set(table.columns) and space == "log" else None
+    given = frame_of(table)
+    repeated = "role" in given.columns and bool((given["role"] == "noise").to_numpy().any())
+    seeds = seed_noise(table) if repeated and set(RUNS) <= set(given.columns) and space == "log" else None
     scales = Noise(
         sd=float(np.sqrt(left @ left / degrees)),
         robust_sd=robust_sd(left, problem),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from analysis.results import Interval
+
 
 def interval(
     estimate: float, replicates: np.ndarray, level: float, degrees: int, *, log: bool = True
-) -> tuple[float, float]:
+) -> Interval:
     """Percentile interval about ``estimate``, deviations stretched by t(degrees)/z."""
     low, high = intervals(np.array([estimate]), replicates[:, None], level, degrees, log=log)
-    return float(low[0]), float(high[0])
+    return Interval(float(low[0]), float(high[0]))
 
 
 def intervals(

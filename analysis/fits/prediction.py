@@ -125,7 +125,7 @@ def _from_compute(fit: Fit, out: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     per_token = CONVENTIONS[fit.convention][1]
     if per_token is None and fit.optimum is None:
         return {}
-    cost = fit.optimum.cost if per_token is None else Cost(per_token, 1.0, 0.0)
+    cost = fit.cost if per_token is None else Cost(per_token, 1.0, 0.0)
     with np.errstate(all="ignore"):
         if "N" in out:
             return {"D": cost.tokens(out["N"], out["C"])}

@@ -69,7 +69,7 @@ class Fit(Result):
     excluded: tuple[dict[str, str], ...]
     optimum: Optimum | None
     fixed: dict[str, float]
-    noise: Noise | None
+    noise: Noise
     data: dict[str, tuple[Any, ...]]
     notes: tuple[str, ...]
     replicates: tuple[tuple[float, ...], ...]
@@ -150,7 +150,7 @@ class Fit(Result):
             out[name] = Interval(float(low[0]), float(high[0]))
         if self.optimum:
             here, there = (
-                derived.best_exponents(self.problem, u, self._cost()) for u in (self._point, self._draws)
+                derived.best_exponents(self.problem, u, self.cost) for u in (self._point, self._draws)
             )
             for i, name in enumerate(("a", "b")):
                 low, high = intervals(here[i], there[i][:, None], level, self.intervals.degrees, log=False)
@@ -221,7 +221,7 @@ class Fit(Result):
         N^gamma D comes from the fitted table (``optimum.cost``). ``attrs`` of the frame have method, level
         and notes. Raises AnalysisError."""
         self._need("say what is optimal")
-        self._cost()
+        _ = self.cost
         more = {} if group is None else {str(self.setup.groups): group}
         pair = derived.split_terms(self.law)
         gone = [c for c in (pair[0], pair[2]) if self.solution.get(c) == 0] if pair else []
@@ -234,15 +234,17 @@ class Fit(Result):
         found.frame.attrs.update(method=found.method, level=found.level, notes=found.notes)
         return found.frame
 
-    def _cost(self) -> Cost:
-        if not self.optimum:
+    @property
+    def cost(self) -> Cost:
+        """What N and D cost in the table. Raises AnalysisError for a law without an optimal allocation."""
+        if self.optimum is None:
             raise AnalysisError(
                 f"law {self.law.name!r} has no optimal allocation; use one in N and D, as chinchilla"
             )
         return self.optimum.cost
 
     def _optimal(self, c: np.ndarray, level: float, group: np.ndarray) -> pd.DataFrame:
-        cost, found = self._cost(), {}
+        cost, found = self.cost, {}
         for x, g in zip(c, group, strict=True):
             n, draws = (
                 derived.best(self.problem, u, cost, float(x), int(g)) for u in (self._point, self._draws)
@@ -308,9 +310,9 @@ class Fit(Result):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], law: Law | None = None) -> Fit:
         """Read what ``to_dict`` wrote; ``law`` as of :meth:`from_json`. Raises AnalysisError."""
-        written, space = data.get("law"), data.get("setup", {}).get("space")
-        if law is not None and law.to_dict() != written:
-            raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {written['formula']}")
+        space = data.get("setup", {}).get("space")
+        if law is not None and law.to_dict() != data["law"]:
+            raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {data['law']['formula']}")
         if data.get("noise"):  # files of before it was kept there have none
             data = {**data, "noise": {"space": space, **data["noise"]}}
         fit = super().from_dict(data, law=lambda written: law or Law.from_dict(written))

@@ -7,12 +7,11 @@ Law"); in compute, DeepSeek-AI 2024 (arXiv:2401.02954); in size, Porian et al. 2
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -27,9 +26,9 @@ from analysis.hyperparameters import quadratic
 from analysis.hyperparameters.optima import formula, named, power_law, predict
 from analysis.hyperparameters.quadratic import METHODS
 from analysis.laws.law import Law
-from analysis.results import framed, plain, stored
+from analysis.results import Result, Status
+from analysis.tables.table import about
 
-SCHEMA = 1
 SOURCE = "Li et al. 2025, arXiv:2503.04715"
 SELECTED = (
     "cells have their optimum at an end of the sweep, a bound, and are left out; where optima drift towards "
@@ -41,7 +40,7 @@ INCLUDED = (
 
 
 @dataclass(frozen=True)
-class Basins:
+class Basins(Result):
     """``cells``: a row per cell: its columns, ``runs, used, verdict, reason``, the ``loss`` of the minimum
     and the ``best`` measured, ``noise`` (standard deviation of log loss about the quadratic); for ``lr`` and
     ``batch`` the optimum, ``_se`` (of its log), ``_factor`` (by which it may be off at +``tolerance``, the
@@ -63,6 +62,10 @@ class Basins:
     excluded: tuple[dict[str, str], ...]
     notes: tuple[str, ...]
 
+    SCHEMA: ClassVar = 1
+    WHAT: ClassVar = "basins"
+    AGAIN: ClassVar = "estimate them again with this version"
+
     @property
     def lr(self) -> Fit:
         """The law of the learning rate. Raises AnalysisError where none was asked for."""
@@ -74,10 +77,10 @@ class Basins:
         return self._law("batch")
 
     @property
-    def status(self) -> dict[str, str]:
-        """The worst of the laws' ``{code, message, advice}``."""
-        weak = [f.status for f in self.laws.values() if f.status["code"] != "ok"]
-        return next((s for s in weak if s["code"] == "not_identified"), next(iter(weak), self._any().status))
+    def status(self) -> Status:
+        """The worst of the laws'."""
+        weak = [f.status for f in self.laws.values() if f.status.code != "ok"]
+        return next((s for s in weak if s.code == "not_identified"), next(iter(weak), self._any().status))
 
     def _any(self) -> Fit:
         return next(iter(self.laws.values()))
@@ -147,9 +150,9 @@ class Basins:
         lines.append("  cells: " + ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common()))
         inside = cells[cells["verdict"] == "interior"]
         for name, law in self.laws.items():
-            lines.append(f"  {formula(law)}  ({law.objective['n']} cells, {law.level:.0%})")
-            lines.append(f"    status: {law.status['code']} - {law.status['message']}")
-            lines.append(f"    intervals: {law.intervals['method']}")
+            lines.append(f"  {formula(law)}  ({law.objective.n} cells, {law.level:.0%})")
+            lines.append(f"    status: {law.status.code} - {law.status.message}")
+            lines.append(f"    intervals: {law.intervals.method}")
             if f"{name}_se" in inside and inside[f"{name}_se"].notna().any():
                 factor = float(inside[f"{name}_factor"].median())
                 error = number(inside[f"{name}_se"].median())
@@ -173,29 +176,6 @@ class Basins:
     def _repr_html_(self) -> str:
         table = self.cells.to_html(index=False, float_format=number)
         return f"<pre>{escape(self.summary())}</pre><details><summary>cells</summary>{table}</details>"
-
-    def to_json(self) -> str:
-        """JSON with a schema version; what is unknown is null."""
-        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        data["laws"] = {name: json.loads(law.to_json()) for name, law in self.laws.items()}
-        data["cells"], data["runs"] = plain(self.cells), plain(self.runs)
-        data["hessians"] = [[[v if np.isfinite(v) else None for v in r] for r in h] for h in self.hessians]
-        return json.dumps({"schema": SCHEMA, **data}, indent=1, allow_nan=False)
-
-    @staticmethod
-    def from_json(text: str) -> Basins:
-        """The basins that ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
-        with stored(
-            text, "basins", SCHEMA, again="estimate them again with this version",
-            kind="the JSON of basins", writer="to_json",
-        ) as data:  # fmt: skip
-            data["laws"] = {name: Fit.from_json(json.dumps(law)) for name, law in data["laws"].items()}
-            for name in ("cells", "runs"):
-                data[name] = framed(data[name])
-            nan = [[[np.nan if v is None else v for v in row] for row in h] for h in data["hessians"]]
-            data["hessians"] = _tuples(nan)
-            data |= {name: tuple(data[name]) for name in ("by", "excluded", "notes")}
-            return Basins(**data)
 
 
 def find(
@@ -258,9 +238,7 @@ def find(
         )  # fmt: skip
     edge = int((cells["verdict"] == "edge").sum())
     found = [f"{edge} of {len(cells)} {INCLUDED if edges else SELECTED}"] if edge else []
-    notes = dict.fromkeys(
-        [*rows.frame.attrs.get("notes", []), *found, *(n for f in laws.values() for n in f.notes)]
-    )
+    notes = dict.fromkeys([*about(rows.frame).notes, *found, *(n for f in laws.values() for n in f.notes)])
     within = window if method == "quadratic" else None
     return Basins(columns, tuple(by), method, within, tolerance, cells, runs, hessians, laws, tau,
                   rows.excluded, tuple(notes))  # fmt: skip

@@ -7,13 +7,12 @@ the loss (Kaplan et al. 2020, arXiv:2001.08361, eq. 1.4), of the tokens (Zhang e
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -26,11 +25,10 @@ from analysis.fits.result import Fit
 from analysis.fits.summary import number
 from analysis.hyperparameters.optima import formula, named, power_law, predict
 from analysis.laws.law import Law
-from analysis.results import framed, plain, stored
+from analysis.results import Result, Status
 from analysis.tables.reading import some
 from analysis.tables.where import nearest
 
-SCHEMA = 1
 CRITICAL = "critical_batch"
 SHARED = (
     "runs serve several targets, so that errors of their critical batches are alike; name a column with "
@@ -48,7 +46,7 @@ LAW = Law(  # linear in both, which closed forms solve; Bcrit is their ratio in 
 
 
 @dataclass(frozen=True)
-class CriticalBatch:
+class CriticalBatch(Result):
     """``cells``: a row per group: its columns, ``runs``, ``Smin`` (steps), ``Emin`` (in units of the batch),
     ``critical_batch`` with ``_low, _high, _se`` (of its log), ``verdict, reason``. ``fits``: of law ``LAW``,
     one per group. ``law``: critical batch as a power law of columns, over groups where it is identified
@@ -62,12 +60,16 @@ class CriticalBatch:
     excluded: tuple[dict[str, str], ...]
     notes: tuple[str, ...]
 
+    SCHEMA: ClassVar = 1
+    WHAT: ClassVar = "critical batch"
+    AGAIN: ClassVar = "fit again with this version"
+
     @property
-    def status(self) -> dict[str, str]:
+    def status(self) -> Status:
         """That of the law, else the first group's that is not ok."""
         if self.law is not None:
             return self.law.status
-        return next((f.status for f in self.fits if f.status["code"] != "ok"), self.fits[0].status)
+        return next((f.status for f in self.fits if f.status.code != "ok"), self.fits[0].status)
 
     def predict(self, *, level: float | None = None, **inputs: Any) -> pd.DataFrame:
         """The critical batch at inputs of the law, with intervals: see
@@ -87,10 +89,10 @@ class CriticalBatch:
                 row["verdict"], f"> {low}" if np.isfinite(row[f"{CRITICAL}_low"]) else f"< {high}"
             )
             lines.append(f"  {name}: Bcrit {value}, {row['runs']} runs; {row['reason']}")
-        lines.append(f"  intervals: {self.fits[0].level:.0%}, {self.fits[0].intervals['method']}")
+        lines.append(f"  intervals: {self.fits[0].level:.0%}, {self.fits[0].intervals.method}")
         if self.law is not None:
-            lines.append(f"  {formula(self.law)}  ({self.law.objective['n']} groups, {self.law.level:.0%})")
-            lines.append(f"    {self.law.status['code']} - {self.law.status['message']}")
+            lines.append(f"  {formula(self.law)}  ({self.law.objective.n} groups, {self.law.level:.0%})")
+            lines.append(f"    {self.law.status.code} - {self.law.status.message}")
         reasons = Counter(row["reason"] for row in self.excluded)
         lines += [f"  left out: {n} runs, {reason}" for reason, n in reasons.items()]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
@@ -100,26 +102,6 @@ class CriticalBatch:
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(self.summary())}</pre>{self.cells.to_html(index=False, float_format=number)}"
-
-    def to_json(self) -> str:
-        """JSON with a schema version; what is unknown is null."""
-        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        data |= {"cells": plain(self.cells), "fits": [json.loads(fit.to_json()) for fit in self.fits]}
-        data["law"] = None if self.law is None else json.loads(self.law.to_json())
-        return json.dumps({"schema": SCHEMA, **data}, indent=1, allow_nan=False)
-
-    @staticmethod
-    def from_json(text: str) -> CriticalBatch:
-        """What ``to_json`` wrote. Raises AnalysisError on another schema or broken text."""
-        with stored(
-            text, "critical batch", SCHEMA, again="fit again with this version",
-            kind="its JSON", writer="to_json",
-        ) as data:  # fmt: skip
-            data["fits"] = tuple(Fit.from_json(json.dumps(fit), LAW) for fit in data["fits"])
-            data["law"] = None if data["law"] is None else Fit.from_json(json.dumps(data["law"]))
-            data["cells"] = framed(data["cells"])
-            data |= {name: tuple(data[name]) for name in ("by", "excluded", "notes")}
-            return CriticalBatch(**data)
 
 
 def find(
@@ -203,9 +185,9 @@ def _check(
 def _cell(found: Fit) -> dict[str, Any]:
     """Smin, Emin and their ratio with its interval; one side of it where only one of them is determined."""
     unknown = ("Smin", "Emin", *(CRITICAL + end for end in ("", "_se", "_low", "_high")))
-    out: dict[str, Any] = {"runs": found.objective["n"], **dict.fromkeys(unknown, np.nan)}
+    out: dict[str, Any] = {"runs": found.objective.n, **dict.fromkeys(unknown, np.nan)}
     if not found.usable:
-        return out | {"verdict": "no", "reason": found.status["message"]}
+        return out | {"verdict": "no", "reason": found.status.message}
     smin, emin = found.solution["Smin"], found.solution["Emin"]
     out |= {"Smin": smin, "Emin": emin}
     draws = dict(
@@ -216,7 +198,7 @@ def _cell(found: Fit) -> dict[str, Any]:
     tail = 0.5 * (1 - found.level)
     if smin > 0 and emin > 0:
         low, high = interval(
-            emin / smin, np.clip(ratios, 1e-100, 1e100), found.level, found.intervals["degrees"]
+            emin / smin, np.clip(ratios, 1e-100, 1e100), found.level, found.intervals.degrees
         )
     else:
         low, high = (float(np.quantile(ratios, q)) for q in (tail, 1 - tail))

@@ -91,7 +91,7 @@ def powers(fit: Fit, level: float | None = None) -> pd.DataFrame:
 def formula(fit: Fit, level: float | None = None) -> str:
     """``lr = 1.8 N^-0.71 [-0.77, -0.65] D^0.31 [0.27, 0.35]``; what is not identified is said instead."""
     if not fit.usable:
-        return f"{fit.law.name}: {fit.status['message']}"
+        return f"{fit.law.name}: {fit.status.message}"
     found: Any = powers(fit, level).to_dict("index")
     shown = [f"{SHORT.get(x, x)}^{_value(row)}" for x, row in found.items() if x != "c"]
     lead = found["c"]

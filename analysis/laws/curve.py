@@ -208,7 +208,7 @@ class CurveLaw:
         lowest = min(float(x[x.argmax() :].min()) for x in rates)
         reach = {"lowest_rate": lowest, "highest_rate": float(max(x.max() for x in rates)),
                  "updates": max(map(len, rates))}  # fmt: skip
-        return replace(found, setup=found.setup | reach)
+        return replace(found, setup=replace(found.setup, **reach))
 
     def predict(
         self,
@@ -232,7 +232,7 @@ class CurveLaw:
         law = self.on({"asked": schedule}, (np.zeros(len(at)), at))
         asked: dict[str, Any] = {"curve": np.zeros(len(at)), "step": at}
         if group is not None:
-            asked[str(fitted.setup["groups"])] = np.full(len(at), group)
+            asked[str(fitted.setup.groups)] = np.full(len(at), group)
         return replace(fitted, law=law).predict(asked, level=level)
 
     def best_schedule(self, fitted: Fit, steps: int, *, peak: float, **options: Any) -> BestSchedule:

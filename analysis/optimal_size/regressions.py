@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from analysis.fits.identification import bounded, coefficient
 from analysis.fits.options import LEAST
 from analysis.optimal_size.estimate import LINES, Ends, Estimate, widths
+from analysis.results import Intervals, Status, Verdict
 
 NORMAL = 10**6  # degrees of freedom where replicates need no stretching
 MEETS = 0.005  # of a + b and 1

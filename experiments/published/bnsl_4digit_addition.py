@@ -40,7 +40,7 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
     error = float(np.sqrt(np.mean(np.log(predicted["loss"].to_numpy() / rest["loss"].to_numpy()) ** 2)))
     same = f"{error:.4f}" == EXTRAPOLATION
     yield Verdict("RMSLE, last 3", EXTRAPOLATION, f"{error:.4f}", "equal to 4 digits", same)
-    yield f"{fit.starts['agree']} of {fit.starts['n']} starts agree; {fit.status['message']}"
+    yield f"{fit.starts.agree} of {fit.starts.n} starts agree; {fit.status.message}"
     yield from _identified(fit)
     for row, truth in zip(predicted.frame.itertuples(), rest["loss"], strict=True):
         inside = "inside" if row.new_low <= truth <= row.new_high else "outside"
@@ -64,7 +64,7 @@ def _without_last(law: analysis.Law, train: pd.DataFrame, rest: pd.DataFrame) ->
         predicted = fit.predict(rest)["loss"].to_numpy()
         error = float(np.sqrt(np.mean(np.log(predicted / rest["loss"].to_numpy()) ** 2)))
         end = fit.solution["a"]
-        yield f"from the first {count} rows: RMSLE {error:.3g}, a {end:.3g}, {fit.status['code']}"
+        yield f"from the first {count} rows: RMSLE {error:.3g}, a {end:.3g}, {fit.status.code}"
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
     yield from as_good("objective, 240 rows", by_case, PUBLISHED, BEST_KNOWN, flops=CHINCHILLA)
 
     by_size = analysis.fit("chinchilla", table, **kept)
-    yield f"95 %: published | the same bootstrap, of rows | our default, {by_size.intervals['method']}"
+    yield f"95 %: published | the same bootstrap, of rows | our default, {by_size.intervals.method}"
     for name, published in PUBLISHED_95.items():
-        ends = [published, *(fit.intervals["params"][name] for fit in (by_case, by_size))]
+        ends = [published, *(fit.intervals.params[name] for fit in (by_case, by_size))]
         yield f"  {name:<5} " + " | ".join(f"{low:.3f} .. {high:.3f}" for low, high in ends)
 
     every = analysis.fit("chinchilla", table, delta=1e-3, bootstrap=0)

@@ -55,8 +55,8 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
     for own in (("E", "A", "B"), ("A", "B")):
         fit = fitted(folder, "loss_c4_val", own)
         found = analysis.multiplier(fit, "c4_original", [FLOPS, FURTHER])
-        sd, kind = fit.noise["sd_log"], "E of each corpus" if "E" in own else "one E"
-        yield f"{kind}: residual s.d. {sd:.2%}, {fit.status['code']}"
+        sd, kind = fit.noise.sd, "E of each corpus" if "E" in own else "one E"
+        yield f"{kind}: residual s.d. {sd:.2%}, {fit.status.code}"
         for row in found.frame[found.frame["group"] == "rpj"].itertuples():
             yield f"  rpj at {row.at:.0e}: {row.multiplier:.2f} [{row.low:.2f}, {row.high:.2f}]"
 

@@ -49,8 +49,8 @@ def hulls(table: pd.DataFrame, published: pd.Series) -> Iterator[Verdict | str]:
             yield Verdict(
                 f"{letter} of the hull, {subset}", theirs, ours, "equal to 6 digits", ours == theirs
             )
-        low, high = found.intervals["params"]["a"]
-        method = found.intervals["method"]
+        low, high = found.intervals.params["a"]
+        method = found.intervals.method
         yield f"{len(found.points)} points on the hull; a in {low:.3f} .. {high:.3f} (90 %, {method})"
 
 

@@ -79,7 +79,7 @@ def line(name: str, fit: analysis.Fit) -> str:
         f"N* at {FLOPS:.0e} {size['N'] / 1e9:.1f}B ({size['N_low'] / 1e9:.2g} .. {size['N_high'] / 1e9:.2g})"
     )
     values = ", ".join(shown(fit, x) for x in ("E", "alpha", "beta", "a"))
-    return f"{name}: {fit.objective['n']} rows, {values}; {reach}; {fit.status['code']}"
+    return f"{name}: {fit.objective.n} rows, {values}; {reach}; {fit.status.code}"
 
 
 def verdicts(folder: Path) -> Iterator[Verdict | str]:
@@ -88,20 +88,20 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
         for name, (rows, options) in choices(table(folder)).items()
     }
     ours, without = fits["as above"], fits["N without embedding"]
-    value, limit = ours.objective["value"], (BEST_KNOWN + HALF) * (1 + SLACK)
-    name = f"objective, {ours.objective['n']} cells, Huber 1e-3"
+    value, limit = ours.objective.value, (BEST_KNOWN + HALF) * (1 + SLACK)
+    name = f"objective, {ours.objective.n} cells, Huber 1e-3"
     yield Verdict(name, f"{BEST_KNOWN:.6g}", f"{value:.6g}", "best known, to its digits", value <= limit)
-    found = without.identified["E"]["verdict"]
+    found = without.identified["E"].verdict
     yield Verdict(
         "E, N without embedding", "-", found, "not reported as a number", without.params["E"] is None
     )
-    code = without.status["code"]
+    code = without.status.code
     yield Verdict("status, N without embedding", "-", code, "not ok", code != "ok")
-    yield f"{without.status['message']}"
+    yield f"{without.status.message}"
     for name, fit in fits.items():
         yield line(name, fit)
     sizes = [fit.optimal(FLOPS)["N"].iloc[0] for fit in fits.values()]
-    exponents = [fit.optimum["a"] for fit in fits.values() if fit.optimum["a"] is not None]
+    exponents = [fit.optimum.a for fit in fits.values() if fit.optimum.a is not None]
     yield (
         f"N* at {FLOPS:.0e} from {min(sizes) / 1e9:.1f}B to {max(sizes) / 1e9:.1f}B; a is determined in "
         f"{len(exponents)} of {len(fits)}, and is {min(exponents):.3f} to {max(exponents):.3f} there"

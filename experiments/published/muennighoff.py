@@ -56,9 +56,9 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
     yield Verdict(
         "R_D*", f"{PUBLISHED['RD']:.4g}", shown or found["verdict"], "one-sided, from below", passed
     )
-    starts = f"{fit.starts['agree']} of {fit.starts['n']} starts agree"
+    starts = f"{fit.starts.agree} of {fit.starts.n} starts agree"
     yield f"R_D* {fit.solution['RD']:.4g}: {found['reason']}; {starts}"
-    low, high = fit.intervals["params"].get("RN", (np.nan, np.nan))
+    low, high = fit.intervals.params.get("RN", (np.nan, np.nan))
     yield f"R_N* {PUBLISHED['RN']:.4g} -> {fit.solution['RN']:.4g}, 90 % {low:.3g} .. {high:.3g}"
     yield from _profile(fit)
     theirs, ours = (_r2(fit, {**STAGE_1, **params}) for params in (PUBLISHED, fit.solution))
@@ -76,7 +76,7 @@ def _profile(fit: analysis.Fit) -> Iterator[str]:
     profile = fit.profile("RD", simulations=0)
     for value, height in zip(profile.values[::3], profile.objective[::3], strict=True):
         yield f"R_D* {value:7.4g}: objective {height:.7f}"
-    if profile.best < fit.objective["value"] * (1 - SLACK):
+    if profile.best < fit.objective.value * (1 - SLACK):
         at = profile.values[int(np.argmin(profile.objective))]
         yield f"the profile finds {profile.best:.8g} at R_D* {at:.3g}, lower than all starts did"
 
@@ -89,8 +89,8 @@ def _r2(fit: analysis.Fit, params: Mapping[str, float]) -> float:
 
 def _all_free(table: pd.DataFrame, rows: str) -> Iterator[str]:
     fit = analysis.fit("data-constrained", table, where=rows, delta=1e-3, bootstrap=0, cluster="params")
-    status = f"{fit.status['code']}: {fit.status['message']}"
-    yield f"all seven free: objective {fit.objective['value']:.6g}, {status}"
+    status = f"{fit.status.code}: {fit.status.message}"
+    yield f"all seven free: objective {fit.objective.value:.6g}, {status}"
     yield ", ".join(f"{name} {value:.4g}" for name, value in fit.solution.items())
     yield from (
         f"{name}: {v['verdict']}, {v['reason']}"

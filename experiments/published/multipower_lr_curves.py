@@ -117,10 +117,10 @@ def one_size(
     rule = f"best known {best_known:.9g}, to {SLACK:g}"
     name = f"{size}M, training objective"
     yield Verdict(name, f"{before:.9g}", f"{after:.9g}", rule, after <= best_known * (1 + SLACK))
-    agree = f"{fit.starts['agree']} of {fit.starts['n']} starts agree"
+    agree = f"{fit.starts.agree} of {fit.starts.n} starts agree"
     yield f"{before / after:.1f} times lower than at the published point; {agree}"
     yield ", ".join(f"{n} {a:.5g} -> {fit.solution[n]:.5g}" for n, a in theirs.items())
-    yield fit.status["message"]
+    yield fit.status.message
     held_out = metrics(test, law.values(fit.solution, asked))
     both = zip(METRICS, published, held_out, strict=True)
     yield "held out, published -> ours: " + ", ".join(f"{n} {p} -> {as_printed(v, p)}" for n, p, v in both)

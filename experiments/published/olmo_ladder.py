@@ -48,13 +48,13 @@ def table(folder: Path) -> pd.DataFrame:
 def loss(runs: pd.DataFrame) -> Iterator[Verdict | str]:
     """The law of the loss: its optimum, what it determines, and how far it is off at 3B."""
     fit = analysis.fit("chinchilla", runs, delta=1e-3)
-    value, limit = fit.objective["value"], BEST_KNOWN * (1 + SLACK)
+    value, limit = fit.objective.value, BEST_KNOWN * (1 + SLACK)
     rule = f"best known, to {SLACK:g}"
     yield Verdict("objective, 20 runs, Huber 1e-3", f"{BEST_KNOWN:.9g}", f"{value:.9g}", rule, value <= limit)
-    yield f"status {fit.status['code']}: {fit.status['message']}"
-    yield ", ".join(f"{name} {x:.4g} ({fit.identified[name]['verdict']})" for name, x in fit.solution.items())
+    yield f"status {fit.status.code}: {fit.status.message}"
+    yield ", ".join(f"{name} {x:.4g} ({fit.identified[name].verdict})" for name, x in fit.solution.items())
     unknown = fit.params["E"] is None
-    yield Verdict("E", "-", str(fit.identified["E"]["verdict"]), "not reported as a number", unknown)
+    yield Verdict("E", "-", str(fit.identified["E"].verdict), "not reported as a number", unknown)
 
     held = runs[runs["role"] == "holdout"]
     for kind, found in {"delta 1e-3": fit, "default delta": analysis.fit("chinchilla", runs)}.items():
@@ -62,7 +62,7 @@ def loss(runs: pd.DataFrame) -> Iterator[Verdict | str]:
         errors = got["loss"].to_numpy() / held["loss"].to_numpy() - 1
         inside = got["new_low"].to_numpy() <= held["loss"].to_numpy()
         inside &= held["loss"].to_numpy() <= got["new_high"].to_numpy()
-        seeds, half = found.noise["seeds"]["sd_log"], got["new_high"] / got["loss"] - 1
+        seeds, half = found.noise.seeds.sd_log, got["new_high"] / got["loss"] - 1
         name, widest = f"3B within 90 % of a new run, {kind}", half.max()
         rule, good = f"at least 4 of 6, none wider than +-{LOSS:.0%}", inside.sum() >= 4 and widest <= LOSS
         yield Verdict(name, "-", f"{inside.sum()} of {len(held)}, +-{widest:.1%}", rule, bool(good))
@@ -71,7 +71,7 @@ def loss(runs: pd.DataFrame) -> Iterator[Verdict | str]:
         times = f"{abs(errors).min() / seeds:.0f} to {abs(errors).max() / seeds:.0f}"
         yield (
             f"seeds differ by {100 * seeds:.3f} %, the law misses its own runs by "
-            f"{100 * found.noise['sd_log']:.2f} %: errors at 3B are {times} times the seeds'"
+            f"{100 * found.noise.sd:.2f} %: errors at 3B are {times} times the seeds'"
         )
 
 
@@ -90,8 +90,8 @@ def tasks(runs: pd.DataFrame) -> Iterator[Verdict | str]:
         widths += half.tolist()
         yield (
             f"{task}: points off {shown}; interval +-{half.min():.1f} .. {half.max():.1f}, "
-            f"{inside.sum()} of {len(held)} within; ceiling {two.link.identified['ceiling']['verdict']}, "
-            f"status {two.status['code']}"
+            f"{inside.sum()} of {len(held)} within; ceiling {two.link.identified['ceiling'].verdict}, "
+            f"status {two.status.code}"
         )
     median = float(np.median(widths))
     rule, good = f"at least 24 of 30, median at most +-{POINTS} points", within >= 24 and median <= POINTS

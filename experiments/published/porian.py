@@ -37,7 +37,7 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
         name = "a, " + " ".join(row[column] for column in CONFIGURATION[:-1])
         close = abs(ours - published) <= TOLERANCE
         yield Verdict(name, f"{published:.4f}", f"{ours:.4f}", f"within {TOLERANCE}", close)
-        low, high = found.intervals["params"]["a"]
+        low, high = found.intervals.params["a"]
         yield f"95 %: published {row['a_ci_lo']:.4f} .. {row['a_ci_hi']:.4f}, ours {low:.4f} .. {high:.4f}"
 
 

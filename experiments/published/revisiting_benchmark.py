@@ -51,11 +51,11 @@ def extrapolate(law: Law, curve: pd.DataFrame) -> dict[str, Any] | None:
     return {
         "law": law.name,
         "rmsle": float(np.sqrt(np.mean(errors**2))),
-        "fitted": fit.noise["sd_log"],
+        "fitted": fit.noise.sd,
         "covered": float(inside.mean()),
         "far": float(new["x"].max() / curve.loc[curve["training"] == 1, "x"].max()),
-        "status": fit.status["code"],
-        "rows": fit.objective["n"],
+        "status": fit.status.code,
+        "rows": fit.objective.n,
     }
 
 

@@ -166,7 +166,7 @@ def instance(name: str, pieces: list[Part], count: int) -> tuple[Verdict, float,
         theirs = {peer: value + reached[peer] for peer, value in theirs.items()}
         predicted = fit.predict(part.test)["loss"].to_numpy()
         test.append(np.array([predicted, part.test["loss"]]))
-        agree.append(f"{fit.starts['agree']}/{fit.starts['n']}")
+        agree.append(f"{fit.starts.agree}/{fit.starts.n}")
     best = min(theirs, key=lambda peer: theirs[peer])
     rule = f"at or below both peers, to {SLACK:g}"
     passed = bool(ours <= theirs[best] * (1 + SLACK))

@@ -45,7 +45,7 @@ def objective(fit: Fit, params: Mapping[str, float]) -> float:
     """The sum of Huber of log residuals over the rows of ``fit``, at ``params``, computed here with scipy."""
     inputs = {x: np.array(fit.data[x]) for x in fit.law.inputs}
     residuals = np.log(fit.data["L"]) - np.log(fit.law.values(params, inputs))
-    return float(huber(fit.objective["delta"], residuals).sum())
+    return float(huber(fit.objective.delta, residuals).sum())
 
 
 def as_good(
@@ -57,7 +57,7 @@ def as_good(
     rule = f"best known {best_known:.9g}, to {SLACK:g}"
     yield Verdict(quantity, f"{theirs:.9g}", f"{ours:.9g}", rule, ours <= best_known * (1 + SLACK))
     moved = ", ".join(f"{name} {published[name]:.5g} -> {value:.5g}" for name, value in fit.solution.items())
-    agree = f"{fit.starts['agree']} of {fit.starts['n']} starts agree"
+    agree = f"{fit.starts.agree} of {fit.starts.n} starts agree"
     sizes = " -> ".join(f"{best_size(params, flops):.4g}" for params in (published, fit.solution))
     yield f"{1 - ours / theirs:.1e} below the published; {agree}"
     yield f"{moved}, a {exponent(published):.4f} -> {exponent(fit.solution):.4f}"

@@ -55,9 +55,9 @@ def approach_3(table: pd.DataFrame, published: pd.DataFrame) -> Iterator[Verdict
     yield Verdict("objective, 161 runs, Huber 1e-3", shown, f"{ours:.8f}", rule, good)
     rule = f"nearest stored fit, {NEAREST}"
     yield Verdict("objective at the stored fit", shown, shown, rule, abs(least - NEAREST) <= DIGITS)
-    low, high = fit.intervals["params"]["a"]
+    low, high = fit.intervals.params["a"]
     size, at = best_size(fit.solution, FLOPS), exponent(fit.solution)
-    yield f"a {at:.4f} [{low:.3f}, {high:.3f}], N* at {FLOPS:.0e} {size:.3g}; {fit.status['message']}"
+    yield f"a {at:.4f} [{low:.3f}, {high:.3f}], N* at {FLOPS:.0e} {size:.3g}; {fit.status.message}"
     for name, (value, a, size) in theirs.items():
         yield f"stored: {name}: objective {value:.8f}, a {a:.3f}, N* at {FLOPS:.0e} {size:.3g}"
 
@@ -83,7 +83,7 @@ def batches(table: pd.DataFrame) -> Iterator[Verdict | str]:
     ends = {}
     for batch, other in BATCHES.items():
         found = analysis.estimate("parabola", table[table["tag"] != other])
-        ends[batch] = found.intervals["params"]["a"]
+        ends[batch] = found.intervals.params["a"]
         yield f"{_stated(found)}, batch {batch} at 3e18"
     small, large = (table[table["tag"] == tag].set_index("params")["loss"] for tag in BATCHES.values())
     worse = (large - small).dropna()
@@ -95,7 +95,7 @@ def batches(table: pd.DataFrame) -> Iterator[Verdict | str]:
 
 
 def _stated(found: analysis.Estimate) -> str:
-    low, high = found.intervals["params"]["a"]
+    low, high = found.intervals.params["a"]
     return (
         f"{found.kind}: a {found.solution['a']:.4f} [{low:.3f}, {high:.3f}] from {len(found.points)} optima"
     )

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
+from scaling.plan.plan import Plan, load_plan
 from scaling.store.files import write_json, write_text
 from scaling.store.store import Store
 from scaling.sweep.changes import (
@@ -35,7 +36,6 @@ from scaling.sweep.executor import TRAIN
 from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.machine import Device, Layout, layout
 from scaling.sweep.phase import Phase
-from scaling.sweep.planfile import PlanFile, load_plan, parse_plan
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Sweep:
     """A results folder that this process works in. ``ends`` is when to stop, by the monotonic clock."""
 
     store: Store
-    plan: PlanFile
+    plan: Plan
     presence: Presence
     command: Sequence[str]
     mark: PlanMark
@@ -125,7 +125,7 @@ class Sweep:
         with turn(self.store):
             if self.mark.changed():
                 problem = f"another launch has changed the plan of {str(self.store.folder)!r}"
-                raise UserError(Problem(problem, hint="run the same command as that one"))
+                raise UserError(Complaint(problem, hint="run the same command as that one"))
             yield
 
     def _layout(
@@ -181,7 +181,7 @@ def open_sweep(
         UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
             finished runs, has changed.
     """
-    store, checked = Store(Path(folder).absolute()), parse_plan(plan)
+    store, checked = Store(Path(folder).absolute()), Plan.from_json(dict(plan))
     with turn(store):
         _settle(store, checked, spec, force=force, reevaluate=reevaluate)
         write_text(store.spec, spec)
@@ -195,7 +195,7 @@ def open_sweep(
         presence.end()
 
 
-def _settle(store: Store, new: PlanFile, spec: str, *, force: bool, reevaluate: bool) -> None:
+def _settle(store: Store, new: Plan, spec: str, *, force: bool, reevaluate: bool) -> None:
     """Whether this plan may go on in a folder that has one."""
     if not store.plan.exists():
         return
@@ -203,11 +203,11 @@ def _settle(store: Store, new: PlanFile, spec: str, *, force: bool, reevaluate: 
     if (force or reevaluate) and drivers(store):
         problem = f"a driver is at work in {str(store.folder)!r}"
         raise UserError(
-            Problem(problem, hint="stop it first: --force and --reevaluate change what it works on")
+            Complaint(problem, hint="stop it first: --force and --reevaluate change what it works on")
         )
     if old.study != new.study:
         problem = f"{str(store.folder)!r} holds study {old.study!r}, not {new.study!r}"
-        raise UserError(Problem(problem, hint="name another results folder"))
+        raise UserError(Complaint(problem, hint="name another results folder"))
     try:
         before = store.spec.read_text(encoding="utf-8") if store.spec.exists() else ""
     except (OSError, UnicodeDecodeError):

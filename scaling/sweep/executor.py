@@ -21,7 +21,7 @@ from pathlib import Path
 
 from scaling.errors import UserError
 from scaling.store.files import write_json
-from scaling.store.store import read_json
+from scaling.store.records import JobLaunch, read
 from scaling.sweep.machine import Layout, has_glibc, launch_environment
 
 TRAIN = (sys.executable, "-m", "scaling.train")
@@ -92,10 +92,10 @@ def start(folder: Path, layout: Layout, slot: int, command: Sequence[str], stale
 def _starts(folder: Path) -> int:
     """How often the job was started, for display: a damaged count begins anew."""
     try:
-        count = (read_json(folder / "launch.json") or {}).get("attempt")
+        launch = read(JobLaunch, folder / "launch.json")
     except UserError:
         return 0
-    return count if isinstance(count, int) else 0
+    return launch.attempt if launch else 0
 
 
 def _write_launch(
@@ -108,19 +108,16 @@ def _write_launch(
 ) -> None:
     """launch.json: how the job was started last, and how often it was."""
     changed = {name: value for name, value in environment.items() if os.environ.get(name) != value}
-    write_json(
-        folder / "launch.json",
-        {
-            "schema": 1,
-            "attempt": attempt,
-            "started": timestamp(),
-            "host": socket.gethostname(),
-            "device": layout.device,
-            "cores": list(cores),
-            "command": argv,
-            "environment": changed,
-        },
+    launch = JobLaunch(
+        attempt=attempt,
+        started=timestamp(),
+        host=socket.gethostname(),
+        device=layout.device,
+        cores=cores,
+        command=tuple(argv),
+        environment=changed,
     )
+    write_json(folder / "launch.json", launch.to_json())
 
 
 def log_tail(folder: Path, lines: int = 20, window: int = 16384) -> list[str]:

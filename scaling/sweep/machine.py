@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 
 Device = Literal["cpu", "gpu", "tpu"]
 _PLATFORMS: dict[str, Device] = {"cpu": "cpu", "cuda": "gpu", "gpu": "gpu", "rocm": "gpu", "tpu": "tpu"}
@@ -48,7 +48,7 @@ def layout(workers: int | Literal["auto"], device: Device | Literal["auto"], thr
     if found in _PLUGINS and not any(map(importlib.util.find_spec, _PLUGINS[found])):
         hint = "use device: auto, or install the extra for it (cuda12, cuda13, tpu)"
         problem = f"execution.device = {found}: jax is installed here without support for it"
-        raise UserError(Problem(problem, hint=hint))
+        raise UserError(Complaint(problem, hint=hint))
     slots = make_slots(workers, found, threads, usable_cores(), cpu_quota())
     return Layout(found, slots, threads, forced=device != "auto")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
+from scaling.plan.plan import Plan, PlannedRun
+from scaling.store.failure import BUSY, LOST, Kind
 from scaling.store.files import write_json
 from scaling.store.lease import Watch
 from scaling.store.lease import look as look_at_lease
-from scaling.store.records import BUSY, LOST, Kind
+from scaling.store.records import Work, read_progress
 from scaling.store.store import RunState, Store
 from scaling.sweep.events import (
     JobElsewhere,
@@ -25,13 +27,12 @@ from scaling.sweep.events import (
     Watcher,
 )
 from scaling.sweep.executor import start
-from scaling.sweep.failure import Before, given_up, look, record_failures
+from scaling.sweep.failure import Before, look, record_failures
 from scaling.sweep.guard import Presence
 from scaling.sweep.machine import Layout
-from scaling.sweep.planfile import PlanFile, PlannedRun, is_of
-from scaling.sweep.progress import Clock, Pace, Snapshot, read_progress
+from scaling.sweep.progress import Clock, Pace, Snapshot
 from scaling.sweep.stops import signals_to
-from scaling.sweep.tasks import Elsewhere, Running, Task, Work, flops_left, job_json, make_tasks, running_row
+from scaling.sweep.tasks import Elsewhere, Running, Task, flops_left, job_spec, make_tasks, running_row
 
 POLL_SECONDS, REPORT_SECONDS, SAVE_SECONDS, VISIT_SECONDS = 0.05, 0.5, 1.0, 0.5
 
@@ -41,7 +42,7 @@ class Phase:
     """One pass over the runs ``chosen``. Made and used once."""
 
     store: Store
-    plan: PlanFile
+    plan: Plan
     roles: tuple[str, ...]
     chosen: tuple[PlannedRun, ...]
     layout: Layout
@@ -107,10 +108,12 @@ class Phase:
         )
 
     def _is_done(self, state: RunState) -> bool:
-        return state.record is not None and is_of(state.record, self.plan)
+        return state.record is not None and self.plan.evaluates(state.record)
 
     def _left_alone(self, state: RunState) -> bool:
-        return not self._is_done(state) and given_up(state.error, self.plan.execution.attempts)
+        return not self._is_done(state) and bool(
+            state.error and state.error.gives_up(self.plan.execution.attempts)
+        )
 
     def _look_at_clock(self) -> None:
         if self.ends is not None and time.monotonic() > self.ends and not self.stops:
@@ -138,7 +141,7 @@ class Phase:
         seen = watch.seen
         stale = "" if seen is None or seen.free else watch.mark
         try:
-            write_json(job_dir / "job.json", job_json(self.plan, task, undone, self.work))
+            write_json(job_dir / "job.json", job_spec(self.plan, task, undone, self.work).to_json())
             process = start(job_dir, self.layout, slot, self.command, stale)
         except OSError as error:
             self._fail(task, before, error)
@@ -213,7 +216,7 @@ class Phase:
         errors = record_failures(self.store, job_dir, missing, status, only_new=stopping, owned=owned)
         if status == LOST:
             self._leave_to_others(task)
-        self.failed |= {key for key, error in errors.items() if given_up(error, self.plan.execution.attempts)}
+        self.failed |= {key for key, error in errors.items() if error.gives_up(self.plan.execution.attempts)}
         left = [run for run in task.runs if run.run_id in missing.keys() - self.failed]
         again = (task.tries < self.retries or status == LOST) and not stopping and bool(left)
         work = flops_left(task.job, left, ())
@@ -225,9 +228,8 @@ class Phase:
         unreached, log = len(missing) - len(errors), str(job_dir / "log.txt")
         for run_id, error in errors.items():
             label, retry = self.plan.by_id[run_id].label, again and run_id not in self.failed
-            kind, message = error.get("kind", "unknown"), error.get("message", "")
-            attempt = error.get("attempt", 1)
-            self.on_event(RunFailed(run_id, label, kind, message, attempt, retry, unreached, log))
+            event = RunFailed(run_id, label, error.kind, error.message, error.attempt, retry, unreached, log)
+            self.on_event(event)
 
     def _announce_new(self, running: Running) -> None:
         """Tell about records that have appeared. A damaged one counts as none."""
@@ -239,10 +241,9 @@ class Phase:
     def _announce(self, run_id: str, state: RunState) -> None:
         assert state.record is not None
         self.recorded.add(run_id)
-        result, label = state.record["result"], self.plan.by_id[run_id].label
-        seconds = (state.record.get("execution") or {}).get("wall_seconds") if self.work == "train" else None
-        reason, loss = result.get("status_reason"), result.get("loss")
-        self.on_event(RunFinished(run_id, label, result["status"], reason, loss, seconds))
+        result, label = state.record.result, self.plan.by_id[run_id].label
+        seconds = state.record.execution.wall_seconds if self.work == "train" else None
+        self.on_event(RunFinished(run_id, label, result.status, result.status_reason, result.loss, seconds))
 
     def _report(self) -> None:
         now = time.monotonic()
@@ -273,7 +274,7 @@ class Phase:
     def _require_folder(self) -> None:
         if not self.store.plan.exists():
             problem = f"{str(self.store.folder)!r} was removed while the study ran"
-            raise UserError(Problem(problem, hint="put it back, or start again"))
+            raise UserError(Complaint(problem, hint="put it back, or start again"))
 
     def snapshot(self, now: float) -> Snapshot:
         paces = [job.pace for job in (*self.running.values(), *self.elsewhere.values())]
@@ -299,7 +300,7 @@ class Phase:
     def _save(self, now: float) -> None:
         """For `status`: who works here, and on what."""
         self.saved = now
-        self.presence.tell({"roles": list(self.roles), "snapshot": asdict(self.snapshot(now))})
+        self.presence.tell(roles=self.roles, snapshot=self.snapshot(now))
 
     def _stop(self) -> None:
         self.on_event(Stopping(self.stops[0], self.grace_seconds))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
-from scaling.run import Run
+from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.store.records import JobExecution, JobRun, JobSpec, Work
 from scaling.sweep.executor import LocalJob
 from scaling.sweep.failure import Before
-from scaling.sweep.planfile import PlanFile, PlannedJob, PlannedRun
 from scaling.sweep.progress import Pace, RunningRow
-
-Work = Literal["train", "reevaluate"]
 
 
 @dataclass(frozen=True)
@@ -41,40 +38,38 @@ class Elsewhere:
     pace: Pace
 
 
-def make_tasks(plan: PlanFile, chosen: Sequence[PlannedRun], settled: Collection[str]) -> list[Task]:
+def make_tasks(plan: Plan, chosen: Sequence[PlannedRun], settled: Collection[str]) -> list[Task]:
     """Jobs with a run that is not ``settled``, longest remaining work first: that ends soonest (LPT, Graham
     1969)."""
-    ids, found = {run.run_id for run in chosen}, []
+    ids, tasks = {run.run_id for run in chosen}, []
     for job in plan.jobs:
         runs = tuple(plan.by_id[run_id] for run_id in job.run_ids if run_id in ids)
         if any(run.run_id not in settled for run in runs):
-            found.append(Task(job, runs, flops_left(job, runs, settled)))
-    return sorted(found, key=lambda task: (-task.flops, task.job.job_id))
+            tasks.append(Task(job, runs, flops_left(job, runs, settled)))
+    return sorted(tasks, key=lambda task: (-task.flops, task.job.job_id))
 
 
 def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[str]) -> int:
     return sum(job.flops_spent[run.run_id] for run in runs if run.run_id not in settled)
 
 
-def job_json(plan: PlanFile, task: Task, runs: Sequence[PlannedRun], work: Work) -> dict[str, Any]:
-    """What the process of a job is told: to ``work`` on ``runs``."""
-    given = plan.execution
-    names = ("checkpoint_seconds", "chunk_steps", "keep_final", "lease_seconds")
-    passed = {name: value for name in names if (value := getattr(given, name)) is not None}
-    spent = task.job.flops_spent
-    branches = {Run.model_validate(plan.by_id[run_id].run).branch_step for run_id in task.job.run_ids}
-    return {
-        "schema": 1,
-        "study": plan.study,
-        "job_id": task.job.job_id,
-        "task": work,
-        "data": plan.data.model_dump(),
-        "branch_steps": sorted(branches),  # also of runs that are done: curves have a row there
-        "runs": [
-            {"run_id": r.run_id, "label": r.label, "run": r.run, "flops_spent": spent[r.run_id]} for r in runs
-        ],
-        "execution": passed | {"threads": given.threads},
-    }
+def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> JobSpec:
+    """What the process of a job is asked for: to ``work`` on ``runs``."""
+    given, spent = plan.execution, task.job.flops_spent
+    execution = {name: getattr(given, name) for name in JobExecution.model_fields}
+    if given.chunk_steps is None:
+        del execution["chunk_steps"]
+    return JobSpec(
+        study=plan.study,
+        job_id=task.job.job_id,
+        task=work,
+        data=plan.data,
+        branch_steps=tuple(sorted({plan.by_id[run_id].run.branch_step for run_id in task.job.run_ids})),
+        runs=tuple(
+            JobRun(run_id=r.run_id, label=r.label, run=r.run, flops_spent=spent[r.run_id]) for r in runs
+        ),
+        execution=JobExecution(**execution),
+    )
 
 
 def running_row(

@@ -11,6 +11,7 @@ import pytest
 
 from analysis import AnalysisError, TwoStep, figures, twostep
 from analysis.downstream import LINKS
+from analysis.results import Noise
 
 LAW = {"E": 0.45, "A": 30.0, "B": 70.0, "alpha": 0.25, "beta": 0.25}
 LINK = {"floor": 0.25, "ceiling": 0.9, "k": 7.0, "L0": 0.85}
@@ -74,7 +75,7 @@ def test_a_prediction_has_both_steps_and_stays_within_its_range(chain):
     # a new run scatters about the link, and along it with its loss
     slope = chain.predict(N=1e9, D=2.02e10)["accuracy"][0] - frame["accuracy"][0]
     slope /= chain.predict(N=1e9, D=2.02e10)["loss"][0] - frame["loss"][0]
-    scatter = np.hypot(chain.sd, slope * chain.loss.noise["sd_log"] * frame["loss"][0])
+    scatter = np.hypot(chain.sd, slope * chain.loss.noise.sd * frame["loss"][0])
     assert chain.sd == pytest.approx(0.008, rel=0.3) and scatter > 1.02 * chain.sd
     tail = 2.132  # t(4) at 95 %
     assert frame["new_high"][0] - frame["accuracy"][0] == pytest.approx(
@@ -106,7 +107,7 @@ def test_a_plateau_that_no_run_has_seen_is_said():
     early["loss"] = law(early["params"], early["tokens"])
     early["acc"] += link(early["loss"])
     found = twostep(early, floor=0.25, **QUICK)
-    assert found.link.identified["ceiling"]["verdict"] != "yes"
+    assert found.link.identified["ceiling"].verdict != "yes"
     assert any(note.startswith("ceiling of 'acc' is not determined") for note in found.notes)
     assert not twostep(early, floor=0.25, ceiling=0.9, **QUICK).notes
 
@@ -118,7 +119,7 @@ def test_accuracy_within_noise_is_no_law(rise):
         0.25 + rise * (1.0 - table["loss"]) + 0.01 * np.random.default_rng(3).normal(size=len(table))
     )
     found = twostep(table, floor=0.25, **QUICK)
-    assert found.status["code"] == "not_identified" and "within noise of chance" in found.status["message"]
+    assert found.status.code == "not_identified" and "within noise of chance" in found.status.message
     with pytest.raises(AnalysisError, match=r"cannot predict.*within noise of chance"):
         found.predict(N=1e9, D=2e10)
     with pytest.raises(AnalysisError, match="figure of two steps"):
@@ -143,7 +144,8 @@ def test_what_is_wrong_is_said_at_once():
 
 @pytest.mark.parametrize(("space", "size"), [("log", 2.5), ("log1p", 3.5), ("raw", 1.0)])
 def test_a_runs_loss_scatters_as_its_residuals_do(chain, space, size):
-    first = replace(chain.loss, setup=chain.loss.setup | {"space": space}, noise={"sd_log": 0.01})
+    setup = replace(chain.loss.setup, space=space)
+    first = replace(chain.loss, setup=setup, noise=Noise(sd=0.01, space=space))
     assert replace(chain, loss=first)._scatter(np.array([2.5])) == pytest.approx([0.01 * size])
 
 
@@ -154,7 +156,7 @@ def test_json_gives_it_back(chain):
     assert again.summary() == chain.summary() and "<table" in again._repr_html_()
     with pytest.raises(AnalysisError, match="schema"):
         TwoStep.from_json(json.dumps(json.loads(chain.to_json()) | {"schema": 99}))
-    with pytest.raises(AnalysisError, match="not their JSON"):
+    with pytest.raises(AnalysisError, match="not its JSON"):
         TwoStep.from_json("{}")
 
 

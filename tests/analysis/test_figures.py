@@ -51,9 +51,9 @@ def test_a_law_is_drawn_where_it_lies(study):
     )
     assert y == pytest.approx(found.predict(N=n, D=x)["loss"].to_numpy())
     assert sorted(dots(top)[:, 1]) == pytest.approx(sorted(found.data["L"]))
-    cost, c = found.optimum["cost"], max(found.data["C"])
-    for x, at in (("N", lambda n: (n, c / (cost["kappa"] * n ** cost["gamma"]))),  # isoFLOP curves
-                  ("D", lambda d: ((c / (cost["kappa"] * d)) ** (1 / cost["gamma"]), d))):  # fmt: skip
+    cost, c = found.optimum.cost, max(found.data["C"])
+    for x, at in (("N", lambda n: (n, c / (cost.kappa * n ** cost.gamma))),  # isoFLOP curves
+                  ("D", lambda d: ((c / (cost.kappa * d)) ** (1 / cost.gamma), d))):  # fmt: skip
         curve = figures.law(found, x, "C").axes[0].lines[-1]
         n, d = at(curve.get_xdata())
         assert curve.get_ydata() == pytest.approx(found.predict(N=n, D=d)["loss"].to_numpy())
@@ -111,9 +111,7 @@ def test_intervals_show_bounds_as_arrows_and_no_number_of_what_is_not_identified
         if verdict == "one_sided":
             assert any(t[2:] == analysis.fits.summary.number(bounds.loc[name, side]) for t in texts)
     words = figure.get_supxlabel()
-    assert all(
-        f"{name}: {few.identified[name]['reason']}" in words for name, v in verdicts.items() if v == "no"
-    )
+    assert all(f"{name}: {few.identified[name].reason}" in words for name, v in verdicts.items() if v == "no")
 
 
 def test_a_profile_shows_where_it_crosses_and_where_it_is_open():

@@ -68,7 +68,7 @@ def test_a_group_that_ends_above_the_loss_never_reaches_it(noisy):
     again, text = Multipliers.from_json(found.to_json()), found.to_json()
     pd.testing.assert_frame_equal(again.frame, found.frame)
     assert again.to_json() == text and again.notes == found.notes and str(again) == str(found)
-    for broken in ("[]", "{", text.replace('"schema": 1', '"schema": 0'), text.replace('"low"', '"lo"')):
+    for broken in ("[]", "{", text.replace('"schema": 1', '"schema": 0'), text.replace('"frame"', '"table"')):
         with pytest.raises(AnalysisError, match="multipliers"):
             Multipliers.from_json(broken)
     axes = figures.multipliers(found).axes[0]

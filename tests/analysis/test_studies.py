@@ -103,7 +103,7 @@ def test_forecast_interval_holds_law_run_and_backtest(study, parts, forecast):
     wide = forecasts.freeze(fitted, target, backtest=biased, offsets=[])
     assert wide.se_log > forecast.se_log >= bare.se_log
     assert wide.parts["backtest"] >= 0.03 * np.log(3) / np.log(2) * 0.999
-    assert bare.parts["run"] == pytest.approx(max(fitted.noise["sd_log"], fitted.noise["seeds"]["sd_log"]))
+    assert bare.parts["run"] == pytest.approx(max(fitted.noise.sd, fitted.noise.seeds.sd_log))
     assert forecast.baseline == pytest.approx(minima.baseline(2.4e12))
     assert [row["E"] for row in forecast.sensitivity] == [0.8, 0.9, 1.0]
     assert forecast.extrapolation == pytest.approx(3)

@@ -73,7 +73,7 @@ def test_a_worse_optimum_than_the_best_known_fails(script):
     found, verdicts = fit("chinchilla", table, delta=1e-3, bootstrap=0), script("verdicts")
     truth = {"E": 1.7, "A": 400.0, "B": 2e3, "alpha": 0.34, "beta": 0.37}
     value = verdicts.objective(found, found.solution)
-    assert value == pytest.approx(found.objective["value"], rel=1e-9)
+    assert value == pytest.approx(found.objective.value, rel=1e-9)
     for best_known, passed in ((value, True), (value * (1 - 1e-5), False)):
         verdict, gain, *_ = verdicts.as_good("objective", found, truth, best_known, flops=1e20)
         assert verdict.passed is passed and verdict.line().startswith("  pass" if passed else "  FAIL")

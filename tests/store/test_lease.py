@@ -67,7 +67,7 @@ def test_a_beat_is_a_change_and_only_standing_still_makes_it_stale(tmp_path: Pat
 def test_whoever_has_ended_here_is_not_waited_for(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {ROOT!r}); from pathlib import Path\n"
     code += "from scaling.store.lease import acquire; acquire(Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-S", "-c", code, str(tmp_path)], check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     seen = look(tmp_path)
     assert seen is not None and seen.free and not seen.released
     assert not Watch().held(tmp_path, 1e9)
@@ -146,7 +146,7 @@ def test_many_processes_never_hold_it_together(tmp_path: Path) -> None:
     (tmp_path / "count").write_text("0")
     racers = [
         subprocess.Popen(
-            [sys.executable, "-S", "-c", RACE, str(tmp_path), ROOT],
+            [sys.executable, "-c", RACE, str(tmp_path), ROOT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -31,7 +31,7 @@ def test_its_fit_follows_from_its_table(table):
     kept = json.loads((REFERENCE / "fits" / "chinchilla.json").read_text())
     again = findings.analyse(table).fit
     assert again.solution == pytest.approx(kept["solution"], rel=1e-3)
-    assert again.objective["value"] == pytest.approx(kept["objective"]["value"], rel=1e-6)
+    assert again.objective.value == pytest.approx(kept["objective"]["value"], rel=1e-6)
     assert {name: known["verdict"] for name, known in again.identified.items()} == {
         name: known["verdict"] for name, known in kept["identified"].items()
     }

@@ -50,6 +50,7 @@ def test_what_a_job_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "chunk_steps": 10,
         "threads": 1,
         "lease_seconds": 30.0,
+        "keep_final": False,
     }
     assert job["data"] == plan["data"] and job["study"] == "tiny"
     launch = json.loads((folder / "launch.json").read_text())
@@ -61,8 +62,8 @@ def test_a_full_disk_that_the_log_does_not_tell_of_is_one(tmp_path: Path) -> Non
     plan = make_plan([(8, 50)])
     with open_tiny(tmp_path, plan) as sweep:
         assert sweep.run_jobs({"fit"}).exit_code == 1
-    error = Store(tmp_path).error(plan["runs"][0]["run_id"]) or {}
-    assert error["kind"] == "disk_full" and error["attempt"] == 0
+    error = Store(tmp_path).error(plan["runs"][0]["run_id"])
+    assert error and error.kind == "disk_full" and error.attempt == 0
 
 
 def test_failures_are_recorded_retried_and_stop_nobody(tmp_path: Path) -> None:
@@ -77,14 +78,14 @@ def test_failures_are_recorded_retried_and_stop_nobody(tmp_path: Path) -> None:
     assert {labels[key] for key in outcome.done} == {"w24-s100", "w32-s50", "w48-s50"}
     assert {labels[key] for key in outcome.failed} == {"w8-s50", "w16-s50", "w24-s50", "w40-s50"}
     assert outcome.exit_code == 1 and outcome.resume and "4 failed ones are tried again" in outcome.resume
-    errors = {key: Store(tmp_path).error(by_label(plan, key)["run_id"]) or {} for key in labels.values()}
-    assert errors["w8-s50"]["kind"] == "exception" and "on fire" in errors["w8-s50"]["message"]
-    assert any("Traceback" in line for line in errors["w8-s50"]["log_tail"])
-    assert errors["w8-s50"]["step"] == 2
-    assert errors["w16-s50"]["kind"] == "killed" and "SIGKILL" in errors["w16-s50"]["message"]
-    assert errors["w24-s50"]["kind"] == "data_error" and errors["w24-s50"]["message"] == "no such text"
-    assert "status 0 and no record" in errors["w40-s50"]["message"]
-    assert {errors[key]["attempt"] for key in ("w8-s50", "w16-s50", "w24-s50", "w40-s50")} == {2}
+    errors = {label: error for run_id, label in labels.items() if (error := Store(tmp_path).error(run_id))}
+    assert errors["w8-s50"].kind == "exception" and "on fire" in errors["w8-s50"].message
+    assert any("Traceback" in line for line in errors["w8-s50"].log_tail)
+    assert errors["w8-s50"].step == 2
+    assert errors["w16-s50"].kind == "killed" and "SIGKILL" in errors["w16-s50"].message
+    assert errors["w24-s50"].kind == "data_error" and errors["w24-s50"].message == "no such text"
+    assert "status 0 and no record" in errors["w40-s50"].message
+    assert {errors[key].attempt for key in ("w8-s50", "w16-s50", "w24-s50", "w40-s50")} == {2}
     told = [e for e in events if isinstance(e, RunFailed) and e.label == "w8-s50"]
     assert [(e.attempt, e.will_retry) for e in told] == [(1, True), (2, False)]
 
@@ -103,7 +104,7 @@ def test_a_job_that_cannot_be_started_is_a_failed_run(tmp_path: Path) -> None:
     with open_tiny(tmp_path, plan) as sweep:
         outcome = sweep.run_jobs({"fit"})
     assert outcome.failed == (blocked["run_id"],) and len(outcome.done) == 1
-    assert (Store(tmp_path).error(blocked["run_id"]) or {})["kind"] == "not_started"
+    assert (error := Store(tmp_path).error(blocked["run_id"])) and error.kind == "not_started"
 
 
 def interrupt(folder: Path, number: signal.Signals, *extra: str, times: int = 1) -> tuple[list[Event], float]:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from scaling.sweep.progress import Clock, JobProgress, Pace, makespan, read_progress
+from scaling.store.records import JobProgress
+from scaling.sweep.progress import Clock, Pace, makespan
 
 
 def report(done: float, total: float = 100.0) -> JobProgress:
@@ -45,10 +44,3 @@ def test_work_done_before_a_resume_is_no_speed() -> None:
     assert pace.work == 0 and Clock().eta([pace], [], 1, now=1.0) is None
     pace.report(report(95.0), now=2.0)
     assert pace.work == 5 and pace.remaining == 5
-
-
-def test_progress_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    assert read_progress(tmp_path) is None
-    for text in ("{", "[1]", '{"step": 1}'):
-        (tmp_path / "progress.json").write_text(text)
-        assert read_progress(tmp_path) is None

@@ -42,8 +42,8 @@ def test_terms_that_cannot_be_told_apart_are_said_to_be(proportional, law):
     assert any("D is proportional to N" in note for note in found.notes)
     if law == "kaplan":
         return  # its two terms have different forms: nothing can be exchanged
-    assert found.status["code"] == "several_optima" and "proportional" in found.status["message"]
-    assert all(found.identified[name]["verdict"] == "no" for name in ("A", "B"))
+    assert found.status.code == "several_optima" and "proportional" in found.status.message
+    assert all(found.identified[name].verdict == "no" for name in ("A", "B"))
     notes = found.predict(N=1e8, D=1e12).notes
     assert any("optima disagree" in note for note in notes)
 
@@ -53,7 +53,7 @@ def test_a_grid_has_no_flat_direction():
     noise = np.exp(0.003 * np.random.default_rng(1).standard_normal(40))
     table = pd.DataFrame({"params": n, "tokens": d, "loss": (1.7 + 400 / n**0.34 + 410 / d**0.28) * noise})
     found = fit("tied", table, bootstrap=50)
-    assert found.status["code"] == "ok"
+    assert found.status.code == "ok"
     far = found.predict(N=9e12, D=1e9)
     assert any(note.startswith("N lies 900x outside") for note in far.notes)
     assert (far["new_low"] <= far["low"]).all() and (far["new_high"] >= far["high"]).all()
@@ -79,7 +79,7 @@ def test_a_coefficient_whose_exponent_was_held_up_by_its_domain_is_no_finding():
     n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e10, 8), np.geomspace(1e9, 1e11, 5)))
     table = pd.DataFrame({"params": n, "tokens": d, "loss": 1.7 + 400 / n**0.34 + 410 / d**0.28})
     found = fit("chinchilla", table, bounds={"alpha": (0.5, 0.6)}, bootstrap=50)
-    assert "alpha ended at the edge" in found.identified["A"]["reason"] and found.params["A"] is None
+    assert "alpha ended at the edge" in found.identified["A"].reason and found.params["A"] is None
     for wrong in ({"target": "text"}, {"weights": "text"}):
         with pytest.raises(AnalysisError, match="column 'text' has no number"):
             fit("chinchilla", table.assign(text="a"), **wrong)
@@ -109,8 +109,8 @@ def test_noise_alone_is_no_law():
         loss = 2.5 * np.exp(0.01 * np.random.default_rng(seed).standard_normal(35))
         table = pd.DataFrame({"params": n, "tokens": d, "loss": loss})
         found = fit("chinchilla", table, bootstrap=0)
-        assert found.status["code"] == "not_identified"
-        assert any(x in found.status["message"] for x in ("a constant fits as well", "does not fall"))
+        assert found.status.code == "not_identified"
+        assert any(x in found.status.message for x in ("a constant fits as well", "does not fall"))
     weak = fit("power-offset-params", table.assign(loss=loss * (n / 1e8) ** -0.02), bootstrap=0)
     assert weak.usable
 

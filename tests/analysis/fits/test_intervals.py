@@ -14,11 +14,11 @@ from analysis.solve.problem import Loss, Problem
 @pytest.mark.parametrize("method", [*METHODS, "profile"])
 def test_every_method_names_itself_and_surrounds_the_optimum(study, method):
     found = fit("chinchilla", study, fixed={"E": 0.9}, method=method, bootstrap=60)
-    assert found.intervals["kind"] == (method if method != "auto" else "wild-cluster")
-    low, high = found.intervals["params"]["alpha"]
+    assert found.intervals.kind == (method if method != "auto" else "wild-cluster")
+    low, high = found.intervals.params["alpha"]
     assert low < found.solution["alpha"] < high < 2 * found.solution["alpha"]
-    words = "profile" if method == "profile" else METHODS[found.intervals["kind"]]
-    assert words in found.intervals["method"]
+    words = "profile" if method == "profile" else METHODS[found.intervals.kind]
+    assert words in found.intervals.method
     again = fit("chinchilla", study, fixed={"E": 0.9}, method=method, bootstrap=60)
     assert again.intervals == found.intervals
 
@@ -35,7 +35,7 @@ def test_linear_least_squares_has_textbook_errors():
     se = np.sqrt(r @ r / 38 / (x @ x))
     assert found.solution["alpha"] == pytest.approx(-slope, rel=1e-8)
     assert np.sqrt(found.cov.loc["alpha", "alpha"]) == pytest.approx(se, rel=1e-6)
-    low, high = found.intervals["params"]["alpha"]
+    low, high = found.intervals.params["alpha"]
     assert high - low == pytest.approx(2 * 1.6860 * se, rel=0.1)
     held = found.profile("alpha", simulations=0)
     assert held.high - held.low == pytest.approx(2 * 1.6860 * se, rel=0.02)  # t(38) at 90 %
@@ -45,9 +45,9 @@ def test_clusters_that_share_noise_widen_intervals(simulated):
     table = simulated(3, noise=0.001, shared=0.01)
     options = {"fixed": {"E": 0.9}, "bootstrap": 60}
     alone, together = (fit("chinchilla", table, method=m, **options) for m in ("wild", "wild-cluster"))
-    width = [np.diff(f.intervals["params"]["alpha"])[0] for f in (alone, together)]
+    width = [np.diff(f.intervals.params["alpha"])[0] for f in (alone, together)]
     assert width[1] > 1.3 * width[0]
-    assert together.noise["clusters_alike_p"] <= 0.02 and "alike" in together.summary()
+    assert together.noise.clusters_alike_p <= 0.02 and "alike" in together.summary()
     assert cluster_test(np.random.default_rng(1).standard_normal(28), np.arange(28) % 7) > 0.02
 
 
@@ -78,7 +78,7 @@ def test_groups_share_an_exponent(simulated):
     table = pd.concat([one.assign(corpus="a"), two.assign(corpus="b")], ignore_index=True)
     found = fit("chinchilla", table, groups="corpus", bootstrap=40)
     names = ["E[a]", "E[b]", "A[a]", "A[b]", "B[a]", "B[b]", "alpha", "beta"]
-    assert list(found.solution) == names and found.objective["n"] == 56
+    assert list(found.solution) == names and found.objective.n == 56
     alone = fit("chinchilla", one, bootstrap=40)
 
     def width(f):
@@ -88,7 +88,7 @@ def test_groups_share_an_exponent(simulated):
     ratio = [found.predict({"corpus": c, "N": 1e5, "D": 1e6})["loss"][0] for c in "ab"]
     assert ratio[1] / ratio[0] == pytest.approx(1.3, rel=0.01)
     apart = fit("chinchilla", table, groups="corpus", own=("E", "A", "B", "alpha", "beta"), bootstrap=0)
-    delta = apart.objective["delta"]
+    delta = apart.objective.delta
     each = fit("chinchilla", one, bootstrap=0, delta=delta).solution["alpha"]
     assert apart.solution["alpha[a]"] == pytest.approx(each, rel=1e-4)
     with pytest.raises(AnalysisError, match="corpus = c was not fitted"):
@@ -102,8 +102,8 @@ def test_weights_repeat_rows_and_bounds_bind(study):
     rows = study.loc[study.index.repeat(counts)].drop(columns="run_id")
     assert fit("chinchilla", rows, **options).solution == pytest.approx(weighted.solution, rel=1e-5)
     bound = fit("chinchilla", study, bounds={"alpha": (0.5, 1.0)}, bootstrap=0)
-    assert bound.solution["alpha"] == pytest.approx(0.5) and bound.status["code"] == "at_bound"
-    assert bound.identified["alpha"]["verdict"] == "no" and "edge" in bound.identified["alpha"]["reason"]
+    assert bound.solution["alpha"] == pytest.approx(0.5) and bound.status.code == "at_bound"
+    assert bound.identified["alpha"].verdict == "no" and "edge" in bound.identified["alpha"].reason
 
 
 def test_other_objectives_are_shown_where_they_disagree(simulated):
@@ -120,7 +120,7 @@ def test_a_sample_of_rows_starts_a_large_table():
     loss = (1.8 + 480 * n**-0.35 + 2100 * d**-0.37) * np.exp(0.01 * rng.standard_normal(6000))
     found = fit("chinchilla", pd.DataFrame({"params": n, "tokens": d, "loss": loss}), bootstrap=0, delta=0.01)
     whole = solve(found.problem)
-    assert found.objective["value"] == pytest.approx(whole.value, rel=1e-10)
+    assert found.objective.value == pytest.approx(whole.value, rel=1e-10)
     assert found.solution == pytest.approx(
         {"E": 1.8, "A": 480, "B": 2100, "alpha": 0.35, "beta": 0.37}, rel=0.05
     )
@@ -133,7 +133,7 @@ def test_html_and_tables_show_no_number_that_is_not_identified(simulated):
     assert len(weak) and weak["estimate"].isna().all()
     assert (weak[["low", "high"]].notna().sum(axis=1) <= 1).all()
     page = found._repr_html_()
-    assert "<table>" in page and "nan" not in page and str(found.status["code"]) in page
+    assert "<table>" in page and "nan" not in page and str(found.status.code) in page
     assert "new_high" in found.predict(C=1e12)._repr_html_()
 
 
@@ -167,12 +167,12 @@ def test_four_clusters_show_no_exponent_that_acts_between_them():
     rng = np.random.default_rng(3)
     found = fit("chinchilla", four_sizes(3e-4 * rng.standard_normal((4, 8))), bootstrap=100)
     for name in ("alpha", "A"):
-        assert found.identified[name]["verdict"] == "no", name
-        assert "4 clusters leave its variance 1" in found.identified[name]["reason"]
-    assert found.identified["beta"]["verdict"] == "yes"
+        assert found.identified[name].verdict == "no", name
+        assert "4 clusters leave its variance 1" in found.identified[name].reason
+    assert found.identified["beta"].verdict == "yes"
     # narrow enough to bear an error of the width by a factor of ten
     exact = fit("chinchilla", four_sizes(1e-7 * rng.standard_normal((4, 8))), bootstrap=100)
-    assert exact.identified["alpha"]["verdict"] == "yes"
+    assert exact.identified["alpha"].verdict == "yes"
 
 
 def test_few_clusters_look_no_more_precise_than_independent_runs():
@@ -208,7 +208,7 @@ def test_an_optimum_that_was_not_reached_shows_no_number(study, monkeypatch):
     monkeypatch.setattr("analysis.solve.multistart.POLISH", 1)
     monkeypatch.setattr("analysis.solve.multistart.FAR", 1)
     found = fit("chinchilla", study, bootstrap=20)
-    assert found.status["code"] == "not_converged" and set(found.params.values()) == {None}
+    assert found.status.code == "not_converged" and set(found.params.values()) == {None}
     assert "stopped before its tolerance" in found.summary() and found.ci()["estimate"].isna().all()
     assert any("not an optimum" in note for note in found.predict(N=1e4, D=1e6).notes)
 
@@ -226,4 +226,4 @@ def test_a_group_of_one_or_two_sizes_has_nothing_of_its_own(sizes):
     table = pd.DataFrame(rows, columns=["params", "group", "loss"])
     found = fit("power-offset-params", table, groups="group", own=["A"], bootstrap=60)
     assert found.identified["A[few]"]["verdict"] == "no" and "too few" in found.identified["A[few]"]["reason"]
-    assert found.intervals["kind"] == "wild-cluster"
+    assert found.intervals.kind == "wild-cluster"

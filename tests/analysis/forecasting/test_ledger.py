@@ -198,5 +198,5 @@ def test_sensitivity_solves_the_problem_that_was_fitted(study):
     target = {"N": 1e5, "D": 1e7, "C": 1e13, "set": "b"}
     (row,) = forecasts.sensitivity(found, target, [found.solution["E[b]"]])
     assert row["prediction"] == pytest.approx(found.predict({k: [v] for k, v in target.items()})["loss"][0])
-    assert row["objective"] == pytest.approx(found.objective["value"], rel=1e-6)
+    assert row["objective"] == pytest.approx(found.objective.value, rel=1e-6)
     assert len(forecasts.sensitivity(found, target)) == 5

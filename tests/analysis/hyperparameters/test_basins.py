@@ -98,10 +98,10 @@ def test_an_optimum_at_the_end_of_a_sweep_is_a_bound(exact):
     found = basins.find(cut, bootstrap=0)
     row = found.cells.iloc[16]
     assert row["verdict"] == "edge" and row["reason"].startswith("lr at the low end of the sweep")
-    assert found.lr.objective["n"] == 19 and "params = 1.07B" in found.lr.excluded[0]["row"]
+    assert found.lr.objective.n == 19 and "params = 1.07B" in found.lr.excluded[0]["row"]
     assert "1 of 20 cells" in str(found) and "sweep wider" in str(found)
     kept = basins.find(cut, bootstrap=0, edges=True)
-    assert kept.lr.objective["n"] == 20 and kept.cells["lr"].iloc[16] == pytest.approx(
+    assert kept.lr.objective.n == 20 and kept.cells["lr"].iloc[16] == pytest.approx(
         cut.loc[cell, "learning_rate"].min()
     )
     best = basins.find(cut, bootstrap=0, method="argmin").cells
@@ -224,9 +224,9 @@ def test_diverged_runs_and_too_few_cells(exact):
     broken = exact.assign(loss=exact["loss"].where(exact["learning_rate"] < 1e-2, np.nan))
     found = basins.find(broken, bootstrap=0)
     assert len(found.excluded) == exact["learning_rate"].ge(1e-2).sum() and "left out" in str(found)
-    assert found.status["code"] == "ok"
+    assert found.status.code == "ok"
     one = basins.find(exact[exact["params"] == SIZES[0]], bootstrap=0)
-    assert one.status["code"] == "not_identified" and "distinct value" in str(one)
+    assert one.status.code == "not_identified" and "distinct value" in str(one)
 
 
 def test_figures(found):

@@ -68,7 +68,7 @@ def test_batches_on_one_side_give_a_bound(side, sign):
 def test_a_group_without_a_critical_batch_stays_out_of_the_law(table):
     cut = table[(table["target_loss"] > 2.5) | (table["batch_tokens"] < 2e4)]
     found = criticalbatch.find(cut, bootstrap=200)
-    assert found.law.objective["n"] == 3 and "target_loss = 2.5" in found.law.excluded[0]["row"]
+    assert found.law.objective.n == 3 and "target_loss = 2.5" in found.law.excluded[0]["row"]
 
 
 def test_json_keeps_everything(found):

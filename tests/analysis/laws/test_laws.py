@@ -40,12 +40,12 @@ def fitted(script, table):
 
 def test_a_law_from_a_script_gets_everything(fitted, script):
     assert fitted.solution == pytest.approx({"E": 1.5, "A": 3, "alpha": 0.6, "knee": 300}, rel=0.25)
-    assert fitted.status["code"] == "ok" and fitted.starts["agree"] > 3
-    assert fitted.intervals["params"]["E"][0] < 1.5 < fitted.intervals["params"]["E"][1]
+    assert fitted.status.code == "ok" and fitted.starts.agree > 3
+    assert fitted.intervals.params["E"][0] < 1.5 < fitted.intervals.params["E"][1]
     found = fitted.predict(width=1e6).frame.iloc[0]
     assert found["new_low"] < found["low"] < 1.5 + 3 * (1 + 1e6 / 300) ** -0.6 < found["high"]
     assert found["extrapolation"] == pytest.approx(10)
-    assert "15 clusters by width" in fitted.intervals["method"] and "N = all parameters" not in str(fitted)
+    assert "15 clusters by width" in fitted.intervals.method and "N = all parameters" not in str(fitted)
     value = fitted.law.values({"E": 1.5, "A": 3.0, "alpha": 0.6, "knee": 300.0}, {"width": [7.0]})
     assert value == pytest.approx(1.5 + 3 * np.exp(-0.6 * np.log1p(7 / 300)), rel=1e-13)  # float64
     held = fitted.profile("alpha", simulations=0)
@@ -151,7 +151,7 @@ def test_kaplan_joint_gives_back_its_truth_and_its_allocation():
     found = fit("kaplan", pd.DataFrame({"params": n, "tokens": d, "loss": loss}), bootstrap=0)
     assert found.solution == pytest.approx(truth, rel=1e-4)
     # at 6 N D = C the two terms of the bracket, N^-r and D^-1, give N* ~ C^(1 / (1 + r))
-    assert found.optimum["a"] == pytest.approx(1 / (1 + 0.076 / 0.095), rel=1e-3)
+    assert found.optimum.a == pytest.approx(1 / (1 + 0.076 / 0.095), rel=1e-3)
     best = found.optimal(1e20).iloc[0]
     losses = found.predict(N=best["N"] * np.array([0.8, 1, 1.25]), D=best["D"] / np.array([0.8, 1, 1.25]))[
         "loss"
@@ -162,4 +162,4 @@ def test_kaplan_joint_gives_back_its_truth_and_its_allocation():
 def test_columns_that_are_missing_are_all_named(fitted):
     with pytest.raises(AnalysisError) as error:
         fit(fitted.law, pd.DataFrame({"params": [1.0]}), weights="w")
-    assert [p.split("'")[1] for p in error.value.problems] == ["width", "loss", "w"]
+    assert [p.split("'")[1] for p in map(str, error.value.problems)] == ["width", "loss", "w"]

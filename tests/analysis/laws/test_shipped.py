@@ -93,7 +93,7 @@ def test_over_training_is_tied_in_other_words():
     """Gadre et al., eq. 4: eta is half of tied's exponent; M comes from N and D."""
     runs = table("over-training", 0.003)
     one, two = (fit(name, runs, bootstrap=0, delta=0.004) for name in ("over-training", "tied"))
-    assert one.objective["value"] == pytest.approx(two.objective["value"], rel=1e-7)
+    assert one.objective.value == pytest.approx(two.objective.value, rel=1e-7)
     assert 2 * one.solution["eta"] == pytest.approx(two.solution["eta"], rel=1e-4)
     at = {"N": [1e10], "D": [1e12], "C": [6e22]}
     assert one.predict(at)["loss"].item() == pytest.approx(two.predict(at)["loss"].item(), rel=1e-6)
@@ -104,7 +104,7 @@ def test_over_training_is_tied_in_other_words():
 def test_truth_is_given_back(name):
     near = {"d1": (2e17, 2e21), "r2": (2, 1e4)} if name == "bnsl-2" else {}
     found = fit(name, table(name), bootstrap=0, objective="log-ls", bounds=near)
-    assert found.objective["value"] < 1e-10
+    assert found.objective.value < 1e-10
     for parameter, value in TRUTH[name].items():
         assert found.solution[parameter] == pytest.approx(value, rel=1e-3), parameter
 

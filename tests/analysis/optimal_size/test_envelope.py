@@ -10,6 +10,7 @@ import pytest
 from analysis import AnalysisError, envelope, estimate
 from analysis.optimal_size.envelope import Curves, between, smooth
 from analysis.optimal_size.estimators import of_file
+from analysis.tables.table import about
 
 A = 0.37 / (0.34 + 0.37)
 REFERENCE = Path(__file__).parents[3] / "results" / "reference" / "quickstart"
@@ -33,15 +34,15 @@ def exact():
 
 def test_a_known_exponent_is_recovered_within_its_interval():
     found = estimate("envelope", simulate(noise=0.01, common=0.002, runs=15), bootstrap=100)
-    low, high = found.intervals["params"]["a"]
+    low, high = found.intervals.params["a"]
     assert low < A < high and high - low < 0.25 and abs(found.solution["a"] - A) < 0.04
-    assert "15 clusters by run" in found.intervals["method"] and "in the first 0.05 of its run" in str(found)
+    assert "15 clusters by run" in found.intervals.method and "in the first 0.05 of its run" in str(found)
 
 
 def test_of_many_sizes_noise_chooses(exact):
     found = estimate("envelope", exact, bootstrap=20)
-    assert found.status["code"] == "partly_identified" and set(found.params.values()) == {None}
-    assert "16 sizes: among more than 15 noise chooses" in found.status["message"]
+    assert found.status.code == "partly_identified" and set(found.params.values()) == {None}
+    assert "16 sizes: among more than 15 noise chooses" in found.status.message
 
 
 def test_without_noise_the_optima_are_the_laws(exact):
@@ -121,7 +122,7 @@ def test_which_rows_are_one_run(exact):
 def test_curves_of_a_results_folder():
     table = envelope.checkpoints(REFERENCE)
     assert not table.duplicated(["run", "tokens"]).any() and table["run"].nunique() == 11
-    decayed = [row for row in table.attrs["left_out"] if row["reason"] == "in the decay of its schedule"]
+    decayed = [row for row in about(table).left_out if row["reason"] == "in the decay of its schedule"]
     assert (table["schedule"] == "wsd").all() and len(decayed) > 100
     curves = pd.read_parquet(REFERENCE / "curves.parquet")
     peak = curves.groupby("run_id")["train/learning_rate"].transform("max")

@@ -9,6 +9,7 @@ import pytest
 from analysis import AnalysisError, Estimate, estimate
 from analysis.fits.prediction import claims
 from analysis.optimal_size.estimators import of_file
+from analysis.results import Interval, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +46,21 @@ def test_parameters_of_exact_tables(exact, kind, error):
         "k_L": 50 * at**-0.05,
     }.items():
         assert found.solution[name] == pytest.approx(truth, rel=3 * error), name
-        low, high = found.intervals["params"][name]
+        low, high = found.intervals.params[name]
         assert low * (1 - 1e-9) <= found.params[name] <= high * (1 + 1e-9), name
-    assert found.status["code"] == "ok" and found.bias in str(found) and len(found.points) >= 2
+    assert found.status.code == "ok" and found.bias in str(found) and len(found.points) >= 2
     assert found.solution["k_D"] == pytest.approx(at / 6 / found.solution["k_N"], rel=0.01)
-    assert "6 clusters by flops" in found.intervals["method"]
+    assert "6 clusters by flops" in found.intervals.method
 
 
 def test_two_optima_and_lost_replicates_claim_nothing(exact):
     """The hull of a straight line has two corners. And three sizes a budget, which most replicates lack."""
     found = estimate("hull", exact, bootstrap=20, cluster="flops")
     assert found.solution["a"] == pytest.approx(0.45) and len(found.points) == 2
-    assert found.identified["a"]["verdict"] == "no" and "no degrees of freedom" in found.status["message"]
+    assert found.identified["a"].verdict == "no" and "no degrees of freedom" in found.status.message
     few = exact[exact.groupby("flops").cumcount().isin([1, 3, 5])].assign(seed=range(18))
     lost = estimate("parabola", few, bootstrap=100)
-    assert lost.status["code"] == "partly_identified" and "a selection" in lost.status["message"]
+    assert lost.status.code == "partly_identified" and "a selection" in lost.status.message
     assert set(lost.params.values()) == {None} and not lost.replicates and len(lost.points) == 6
 
 
@@ -81,7 +82,7 @@ def test_rows_without_a_cluster_are_left_out(exact):
 
 def test_intervals_hold_the_truth_and_widen_with_the_level(found):
     ends = found.ci()
-    assert (ends["verdict"] == "yes").all() and set(found.optimum) == {"a", "b"}
+    assert (ends["verdict"] == "yes").all() and set(found.optimum.exponents) == {"a", "b"}
     assert ends.loc["a", "low"] < 0.45 < ends.loc["a", "high"] and ends.loc["a", "low"] < found.params["a"]
     wide = found.ci(0.99)
     assert (wide["high"] - wide["low"] > 1.2 * (ends["high"] - ends["low"])).all()
@@ -127,11 +128,11 @@ def test_what_is_not_identified_is_no_number(exact):
     """Noise that drowns the curves: the hull still has a slope, and claims nothing."""
     noise = np.random.default_rng(1).standard_normal(len(exact))
     found = estimate("hull", exact.assign(loss=exact["loss"] * np.exp(0.2 * noise)), bootstrap=60)
-    assert found.status["code"] == "partly_identified" and "a" in found.status["message"]
-    assert found.params["a"] is None and found.optimum["a"] is None and "a" in found.solution
+    assert found.status.code == "partly_identified" and "a" in found.status.message
+    assert found.params["a"] is None and found.optimum.a is None and "a" in found.solution
     assert np.isnan(found.ci().loc["a", "estimate"])
-    bounded = {"verdict": "one_sided", "reason": "wide", "bound": {"upper": 2.0}}
-    row = claims({"x": bounded}, {"x": None}, {"x": (1.0, 2.0)}).loc["x"]
+    bounded = Verdict("one_sided", "wide", {"upper": 2.0})
+    row = claims({"x": bounded}, {"x": None}, {"x": Interval(1.0, 2.0)}).loc["x"]
     assert np.isnan(row["low"]) and row["high"] == 2.0
     none = estimate("hull", exact, bootstrap=0)
     assert set(none.params.values()) == {None} and "0 of 0 replicates" in str(none)
@@ -159,12 +160,12 @@ def test_seed_noise_gives_weights_and_intervals(exact):
 
     found = exponent(bootstrap=400, noise=0.01)
     assert abs(found.solution["a"] - 0.45) < 0.01 < 0.03 < exponent(bootstrap=0).solution["a"] - 0.45
-    low, high = found.intervals["params"]["a"]
-    assert low < 0.45 < high and "seed noise 0.01" in found.intervals["method"]
+    low, high = found.intervals.params["a"]
+    assert low < 0.45 < high and "seed noise 0.01" in found.intervals.method
     assert found.points[-1]["spread"] > 3 * found.points[0]["spread"]
     least = (exponent(bootstrap=10, noise=1e-12).points[0]["spread"], 1.2 + 1.3)
     assert least[0] == pytest.approx(least[1] / 6 / 3)  # a third of the spacing of 7 sizes
-    wider = exponent(bootstrap=400, noise=0.03).intervals["params"]["a"]
+    wider = exponent(bootstrap=400, noise=0.03).intervals.params["a"]
     assert wider[1] - wider[0] > 1.3 * (high - low)
 
 
@@ -180,7 +181,7 @@ def test_the_hull_is_the_lower_one():
 
 def test_too_little_is_an_answer(exact):
     found = estimate("hull", exact[exact["flops"] == exact["flops"].min()])
-    assert found.status["code"] == "not_identified" and "exponents need two" in str(found)
+    assert found.status.code == "not_identified" and "exponents need two" in str(found)
     assert Estimate.from_json(found.to_json()) == found and not found.usable
     with pytest.raises(AnalysisError, match="cannot predict: 0 optima"):
         found.predict(1e20)
@@ -190,7 +191,12 @@ def test_too_little_is_an_answer(exact):
 def test_bad_requests_are_told_together(exact):
     with pytest.raises(AnalysisError) as error:
         estimate("envelop", exact, bootstrap=3, level=90, noise=0.1)
-    assert [p.split()[0] for p in error.value.problems] == ["estimator", "bootstrap", "level", "noise"]
+    assert [p.split()[0] for p in map(str, error.value.problems)] == [
+        "estimator",
+        "bootstrap",
+        "level",
+        "noise",
+    ]
     with pytest.raises(AnalysisError, match="column 'colour' is missing"):
         estimate("hull", exact, cluster="colour")
 
