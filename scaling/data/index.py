@@ -185,7 +185,7 @@ def _facts(stem: Path, corpus: Corpus, tokenizer: Tokenizer, eval_documents: int
     if facts is None:
         raise UserError(
             Complaint(
-                f"the token store in {stem.parent} is damaged as soon as it is written",
+                f"the token store in {stem.parent} is corrupt right after writing",
                 where="SCALING_CACHE",
                 hint="set SCALING_CACHE to a folder on a sound disk",
             )

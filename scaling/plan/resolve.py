@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from scaling.counts.shape import Shape
 from scaling.data.index import DataIndex, coverage
 from scaling.plan.designs import Wanted, parameters
-from scaling.plan.jobs import job_id
-from scaling.plan.plan import PlannedRun
+from scaling.plan.plan import PlannedRun, job_id
 from scaling.run import WSD, AdamW, Constant, Cosine, Data, Linear, Run, Schedule, run_id, trunk_id
 from scaling.spec import models as spec
 from scaling.spec.models import PowerRule, Study

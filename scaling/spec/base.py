@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -31,3 +31,8 @@ Amounts = Annotated[tuple[Positive, ...], Several, AfterValidator(_distinct)]
 
 class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def by_kind(union: Any) -> dict[str, Any]:
+    """The models of a union by the one value of their ``kind``."""
+    return {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(union)}

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import AnalysisError
+from analysis.tables.table import tell
 from analysis.tables.where import Comparison, Joined, Not, parse
 
 FRAME = pd.DataFrame(
@@ -113,7 +114,7 @@ def test_unknown_columns_and_other_types_are_named_at_once():
 
 def test_columns_also_go_by_the_name_they_had_in_the_file():
     frame = FRAME.rename(columns={"Model Size": "params"})
-    frame.attrs["columns"] = {"Model Size": "params"}
+    tell(frame, columns={"Model Size": "params"})
     assert parse("`Model Size` > 3").mask(frame).sum() == parse("params > 3").mask(frame).sum() == 1
 
 
