@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import Field, field_serializer
 
 from scaling.plan.designs import Role, parameters
-from scaling.run import Frozen, Run, canonical_json
+from scaling.recipe.quantities import Frozen
+from scaling.run import Run, canonical_json
 from scaling.spec.models import Execution
 
 SCHEMA = 1

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scaling.spec.base import Amounts, Counts, Seeds, Several, Strict
-from scaling.spec.quantities import Count, Positive, Whole
+from scaling.recipe.quantities import Count, Frozen, Positive, Whole
+from scaling.spec.base import Amounts, Counts, Seeds, Several
 
 
-class Cell(Strict):
+class Cell(Frozen):
     """One size and how long to train it: exactly one of flops, tokens and steps."""
 
     width: Count | None = None
@@ -42,7 +42,7 @@ class Noise(Cell):
 MinSteps = Annotated[Count, Field(description="Leave out, and list, runs with fewer steps than this.")]
 
 
-class IsoFLOP(Strict):
+class IsoFLOP(Frozen):
     """Every size at every compute budget; tokens are solved from the exact FLOP count."""
 
     kind: Literal["isoflop"]
@@ -51,7 +51,7 @@ class IsoFLOP(Strict):
     min_steps: MinSteps = 1
 
 
-class Grid(Strict):
+class Grid(Frozen):
     """Every size at every horizon: exactly one of tokens and steps."""
 
     kind: Literal["grid"]
@@ -62,7 +62,7 @@ class Grid(Strict):
     min_steps: MinSteps = 1
 
 
-class Ladder(Strict):
+class Ladder(Frozen):
     """Every size at multiples of its own number of parameters."""
 
     kind: Literal["ladder"]
@@ -73,7 +73,7 @@ class Ladder(Strict):
     min_steps: MinSteps = 1
 
 
-class RunList(Strict):
+class RunList(Frozen):
     """Exactly these runs, each with every seed of the study."""
 
     kind: Literal["list"]

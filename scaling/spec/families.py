@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
-from scaling.spec.base import Counts, Several, Slug, Strict
-from scaling.spec.quantities import Count, Positive
+from scaling.recipe.quantities import Count, Frozen, Positive
+from scaling.spec.base import Counts, Several, Slug
 
 
-class Heads(Strict):
+class Heads(Frozen):
     """What the sizes of one family have in common."""
 
     kv_heads: Count | None = None
@@ -63,7 +63,7 @@ class NamedShape(Heads):
     """false: trained only where holdout, noise or a listed run names it."""
 
 
-class Shapes(Strict):
+class Shapes(Frozen):
     """An explicit list of sizes."""
 
     kind: Literal["shapes"]

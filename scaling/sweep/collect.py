@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import UserError
-from scaling.run import WSD, Constant, Run
+from scaling.run import Run
 from scaling.store.files import aside, write_text
 from scaling.store.store import State, Store, read_metrics
 from scaling.sweep.planfile import PlanFile, PlannedRun, is_of, load_plan
@@ -146,8 +146,8 @@ def table_row(plan: PlanFile, planned: PlannedRun, record: Mapping[str, Any]) ->
         "tokenizer": run.data.tokenizer,
         "optimizer": run.optimizer.kind,
         "schedule": run.schedule.kind,
-        "warmup_tokens": run.schedule.warmup_steps * run.batch_tokens,
-        "decay_tokens": _decay_steps(run) * run.batch_tokens,
+        "warmup_tokens": run.schedule.warmup * run.batch_tokens,
+        "decay_tokens": (run.steps - run.schedule.decay_start(run.steps)) * run.batch_tokens,
         "batch_tokens": run.batch_tokens,
         "learning_rate": run.optimizer.learning_rate,
         "weight_decay": run.optimizer.weight_decay,
@@ -158,17 +158,6 @@ def table_row(plan: PlanFile, planned: PlannedRun, record: Mapping[str, Any]) ->
         "git_commit": execution.get("git_commit"),
     }
     return {name: _known(known[name]) for name in COLUMNS}
-
-
-def _decay_steps(run: Run) -> int:
-    """Steps on which the learning rate falls: for cosine and linear schedules all after the warmup."""
-    match run.schedule:
-        case WSD():
-            return run.schedule.decay_steps
-        case Constant():
-            return 0
-        case _:
-            return run.steps - run.schedule.warmup_steps
 
 
 def _known(value: Any) -> Any:

@@ -19,7 +19,7 @@ from scaling.train.environment import describe, use_compilation_cache
 from scaling.train.evaluate import Evaluation, make_evaluator
 from scaling.train.failure import write_failure
 from scaling.train.job import Job, Member, Stopped
-from scaling.train.loop import Program, auto_chunk_steps, make_program
+from scaling.train.loop import Blueprint, Program, auto_chunk_steps, make_program
 from scaling.train.process import StopRequest
 from scaling.train.reevaluate import reevaluate
 
@@ -84,7 +84,7 @@ def _prepare(
     folder: Path, run: Run, execution: dict[str, Any], lease: Lease
 ) -> tuple[Program, dict[str, Any]]:
     chunk_steps = execution.get("chunk_steps") or auto_chunk_steps(run)
-    program, environment = make_program(run.shape, run.batch_sequences, chunk_steps), describe()
+    program, environment = make_program(Blueprint.of(run, chunk_steps)), describe()
     lease.check()
     write_json(folder / "env.json", environment | {"compile_seconds": program.compile_seconds})
     return program, environment
