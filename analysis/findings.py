@@ -18,7 +18,8 @@ from analysis.forecasting import backtest, forecasts, ledger
 from analysis.forecasting.forecasts import Forecast, Origin, Trial
 from analysis.optimal_size import isoflop
 from analysis.tables import runs as tables
-from analysis.tables.checks import row_names
+from analysis.tables.checks import checked, row_names
+from analysis.tables.table import Table
 
 LAW = "chinchilla"
 
@@ -31,7 +32,7 @@ class Analysis:
     isoflop: isoflop.IsoFlop
     backtest: backtest.BackTest
 
-    def on(self, table: pd.DataFrame) -> Analysis:
+    def on(self, table: pd.DataFrame | Table) -> Analysis:
         """The same of ``table``, which has the same rows but for held-out ones."""
         excluded = tuple(tables.select(table, convention=self.fit.convention)[1])
         return replace(
@@ -44,7 +45,7 @@ class Findings:
     """``trials``: a forecast of each held-out run and what became of it, those with a row of the table first.
     ``notes``: blocks of text that come last."""
 
-    table: pd.DataFrame
+    table: Table
     analysis: Analysis
     trials: tuple[Trial, ...]
     notes: tuple[str, ...] = ()
@@ -60,19 +61,20 @@ class Findings:
         return "\n\n".join((summary, *self.notes))
 
 
-def analyse(table: pd.DataFrame) -> Analysis:
+def analyse(table: pd.DataFrame | Table) -> Analysis:
     """The default analysis of a table. Deterministic. Raises AnalysisError."""
+    table = checked(table)
     return Analysis(fit(LAW, table), isoflop.minima(table), backtest.run(LAW, table))
 
 
-def examine(table: pd.DataFrame, folder: str | Path, analysis: Analysis | None = None) -> Findings:
+def examine(table: pd.DataFrame | Table, folder: str | Path, analysis: Analysis | None = None) -> Findings:
     """What ``table`` says; ``analysis`` is that of the table where it is known already.
 
     A held-out row is held against the forecast of it that stands in ``folder`` (see
     :mod:`analysis.forecasting.ledger`); where there is none, against one computed again from the fitted rows.
     Raises AnalysisError, also when a frozen forecast was changed.
     """
-    table = tables.check(table)
+    table = checked(table)
     found = analysis or analyse(table)
     standing, trials, without = ledger.standing(folder), [], []
     for row in _held_out(table):
@@ -91,9 +93,9 @@ def examine(table: pd.DataFrame, folder: str | Path, analysis: Analysis | None =
     return Findings(table, found, tuple(trials), notes)
 
 
-def _from(forecast: Forecast, table: pd.DataFrame) -> bool:
+def _from(forecast: Forecast, table: Table) -> bool:
     """Whether every run that a forecast rests on is in ``table`` with the loss it had."""
-    losses = dict(zip(row_names(table), table["loss"], strict=True))
+    losses = dict(zip(row_names(table.frame), table.frame["loss"], strict=True))
     return all(abs(losses.get(run["row"], 0.0) / run["loss"] - 1) < 1e-6 for run in forecast.training)
 
 
@@ -118,10 +120,10 @@ def freeze(
     ]
 
 
-def score(table: pd.DataFrame, folder: str | Path) -> None:
+def score(table: pd.DataFrame | Table, folder: str | Path) -> None:
     """Write the score of every forecast that was frozen before its target was begun and has a loss in
     ``table``. Raises AnalysisError."""
-    table = tables.check(table)
+    table = checked(table)
     standing = [pair for pair in ledger.standing(folder) if pair[1] == "frozen"]
     for row in _held_out(table):
         pair = _take(standing, row)
@@ -134,8 +136,8 @@ def _freeze(found: Analysis, target: Mapping[str, Any]) -> Forecast:
     return forecasts.freeze(found.fit, target, backtest=found.backtest, isoflop=found.isoflop)
 
 
-def _held_out(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows: Any = table[table["role"] == "holdout"]
+def _held_out(table: Table) -> list[dict[str, Any]]:
+    rows: Any = table.frame[table.frame["role"] == "holdout"]
     return rows.to_dict(orient="records")
 
 

@@ -215,7 +215,7 @@ def attempt(file: Path) -> Outcome:
         except analysis.AnalysisError as error:
             kind, fault = (
                 "AnalysisError",
-                "" if all(error.problems) and error.problems else "an empty message",
+                "" if error.problems and all(map(str, error.problems)) else "an empty message",
             )
         except Exception:  # what must not happen, and is to be kept
             kind, fault = "exception", traceback.format_exc()

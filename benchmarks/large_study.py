@@ -3,7 +3,7 @@
     python benchmarks/large_study.py [--seeds 100] [--keep FOLDER]
 
 The plan is the planner's own; records, curves and leases are made up, in the format of
-``scaling/train/record.py``. One run in a hundred has failed and one is half-done, for ``status`` to explain.
+``scaling/store/records.py``. One run in a hundred has failed and one is half-done, for ``status`` to explain.
 CPU seconds are user + system of one process, files in the page cache. Exit code 1 when a limit is passed.
 """
 

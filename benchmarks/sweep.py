@@ -26,9 +26,10 @@ import time
 from pathlib import Path
 
 from scaling.plan.expand import plan_spec
-from scaling.plan.plan import Plan
+from scaling.plan.plan import Plan, PlannedJob
 from scaling.sweep.driver import open_sweep
 from scaling.sweep.events import RunFinished
+from scaling.sweep.queue import Task, job_spec
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 ROLES = ("fit", "noise", "tuning")
@@ -62,15 +63,13 @@ def one_by_one(plan: Plan, folder: Path) -> None:
     for number, planned in enumerate(run for run in plan.runs if run.role in ROLES):
         job = folder / "alone" / "jobs" / planned.run_id
         job.mkdir(parents=True)
-        entry = json.loads(planned.model_dump_json())
-        request = {
-            "schema": 1, "study": plan.study, "job_id": planned.run_id,
-            "data": plan.data.model_dump(),
-            "runs": [{"run_id": planned.run_id, "label": planned.label, "run": entry["run"],
-                      "flops_spent": planned.flops}],
-            "execution": json.loads(plan.execution.model_dump_json()),
-        }  # fmt: skip
-        (job / "job.json").write_text(json.dumps(request))
+        alone = PlannedJob(
+            job_id=planned.run_id,
+            run_ids=(planned.run_id,),
+            flops_spent={planned.run_id: planned.flops},
+        )
+        request = job_spec(plan, Task(alone, (planned,), planned.flops), [planned], "train")
+        (job / "job.json").write_text(json.dumps(request.to_json()))
         environment = dict(
             os.environ, SCALING_CACHE=str(folder / "cache"), JAX_ENABLE_COMPILATION_CACHE="false"
         )

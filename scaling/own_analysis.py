@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 
 
 def require_own_analysis() -> None:
@@ -21,7 +21,7 @@ def require_own_analysis() -> None:
             "the package `analysis` is missing from this installation",
             "install scaling-laws again",
         )
-        raise UserError(Problem(message, hint=hint))
+        raise UserError(Complaint(message, hint=hint))
     found = [
         Path(place).resolve()
         for place in spec.submodule_search_locations or ([spec.origin] if spec.origin else [])
@@ -29,4 +29,4 @@ def require_own_analysis() -> None:
     if found != [own]:
         message = f"another `analysis` ({', '.join(map(str, found))}) hides the one of scaling-laws ({own})"
         hint = "run from another folder, take it off PYTHONPATH, or rename it"
-        raise UserError(Problem(message, where="analysis", hint=hint))
+        raise UserError(Complaint(message, where="analysis", hint=hint))

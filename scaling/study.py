@@ -10,15 +10,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from ruamel.yaml import YAML
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
 from scaling.plan.expand import plan_study
@@ -28,32 +27,16 @@ from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
 from scaling.sweep.events import Event, Outcome, RunFailed, RunFinished
 
-__all__ = [
-    "StudyReport",
-    "StudyStopped",
-    "compare_table",
-    "fit_table",
-    "import_table",
-    "plot_law",
-    "plot_table",
-    "run_study",
-    "study_text",
-]
+__all__ = ["StudyReport", "StudyStopped", "run_study", "study_text"]
 
 require_own_analysis()
 
 from analysis import findings, ledger  # noqa: E402
-from analysis.comparison import Comparison, compare  # noqa: E402
 from analysis.errors import AnalysisError  # noqa: E402
-from analysis.figures import Drawn, draw_law  # noqa: E402
-from analysis.findings import LAW, Analysis, Findings, analyse  # noqa: E402
-from analysis.fits.fitting import fit  # noqa: E402
+from analysis.findings import Analysis, Findings, analyse  # noqa: E402
 from analysis.fits.result import Fit  # noqa: E402
 from analysis.forecasting.forecasts import Forecast  # noqa: E402
-from analysis.laws.law import Law, find  # noqa: E402
-from analysis.optimal_size.estimate import Estimate  # noqa: E402
-from analysis.optimal_size.estimators import ESTIMATORS, of_file  # noqa: E402
-from analysis.tables.runs import import_table, load, sources  # noqa: E402
+from analysis.tables.runs import load  # noqa: E402
 
 BEFORE_FORECAST = ("fit", "noise", "tuning")
 NAMED = 10  # runs without a record that a text names
@@ -153,7 +136,7 @@ def run_study(
     """
     if max_hours is not None and not 0 < max_hours < float("inf"):
         hint = "give the hours after which to stop, such as 12"
-        raise UserError(Problem(f"max_hours = {max_hours}: must be positive", hint=hint))
+        raise UserError(Complaint(f"max_hours = {max_hours}: must be positive", hint=hint))
     plan = plan_study(study) if isinstance(study, Study) else study
     place = Path("results") / plan.study if folder is None else Path(folder)
     text = study_text(study) if spec is None else spec
@@ -323,87 +306,3 @@ def _records(done: Collected) -> list[str]:
 def _why(outcome: Outcome) -> str:
     what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else "some runs failed"
     return f"{what}; {outcome.resume or 'all runs so far are done: run the same command again to go on'}"
-
-
-def plot_table(source: Path, out: Path | None = None, reading: Mapping[str, Any] | None = None) -> Drawn:
-    """Draw the figures of a results folder or table; ``out`` left out: ``figures`` beside the table;
-    ``reading`` are arguments of :func:`analysis.load`.
-
-    Raises:
-        AnalysisError: the table cannot be read or analysed, or a frozen forecast was changed.
-        UserError: ``out`` is a file.
-    """
-    folder = source if source.is_dir() else source.parent
-    out = _figures(source, out)
-    found = findings.examine(load(source, **(reading or {})), folder / "forecasts")
-    return findings.draw(found, source, out)
-
-
-def plot_law(
-    source: Path,
-    law: str,
-    out: Path | None = None,
-    reading: Mapping[str, Any] | None = None,
-    *,
-    drawing: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> tuple[Fit | Estimate, Drawn]:
-    """Fit one law as :func:`fit_table` and draw it, in a folder of its name unless ``out`` is given;
-    ``drawing`` are arguments of :func:`analysis.figures.draw_law`.
-
-    Raises:
-        AnalysisError: the request is bad, or the table cannot be read.
-        UserError: ``out`` is a file.
-    """
-    folder = _figures(source, out)
-    fitted = fit_table(source, law, reading, **options)
-    name = fitted.law.name if isinstance(fitted, Fit) else fitted.kind
-    return fitted, draw_law(fitted, folder if out else folder / quote(name, safe=" "), **(drawing or {}))
-
-
-def _figures(source: Path, out: Path | None) -> Path:
-    if out is not None and out.exists() and not out.is_dir():
-        raise UserError(Problem(f"out = {str(out)!r}: is a file", hint="name a folder"))
-    return out or (source if source.is_dir() else source.parent) / "figures"
-
-
-def fit_table(
-    source: Path, law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any
-) -> Fit | Estimate:
-    """Fit one law to a results folder or table, or ask the estimator of that name; ``reading`` are arguments
-    of :func:`analysis.load`, ``options`` those of :func:`analysis.fit`. The table must have the columns that
-    a law needs, and of a law of N, D, C alone they must be plausible.
-
-    Raises:
-        AnalysisError: the request is bad, or the table cannot be read.
-    """
-    if law in ESTIMATORS:
-        return of_file(law, source, reading, **options)
-    found = find(law)
-    return fit(found, _table([found], source, reading, options), **options)
-
-
-def compare_table(
-    source: Path, laws: Sequence[str], reading: Mapping[str, Any] | None = None, **options: Any
-) -> Comparison:
-    """Compare laws on a results folder or table: arguments of :func:`analysis.load` and
-    :func:`analysis.compare`; errors of parameters are linearised unless ``bootstrap`` is given.
-
-    Raises:
-        AnalysisError: the request is bad, or the table cannot be read.
-    """
-    found = [find(law) for law in laws]
-    return compare(found, _table(found, source, reading, options), **{"bootstrap": 0, **options})
-
-
-def _table(
-    laws: Sequence[Law], source: Path, reading: Mapping[str, Any] | None, options: Mapping[str, Any]
-) -> Any:
-    """The table with the columns that these laws and options need."""
-    target, needs = options.get("target", "loss"), []
-    for law in laws:
-        ours = set(law.inputs) <= {"N", "D", "C", "M"} or {"N", "D"} <= set(law.inputs)
-        inputs = [*law.inputs, *(["L"] if ours and target == "loss" else [])]
-        needs += sources(inputs, options.get("convention", "total"))
-    needs += [options[x] for x in ("target", "weights", "groups", "cluster") if options.get(x)]
-    return load(source, needs=tuple(dict.fromkeys(needs)), **(reading or {}))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from scaling.errors import UserError
+from scaling.plan.plan import Plan, load_plan
 from scaling.spec.load import load_study, study_from_dict
 from scaling.store.store import Store
 from scaling.sweep.collect import collect
-from scaling.sweep.planfile import load_plan, parse_plan
 from scaling.sweep.status import logs, status
 from tests.plan.studies import changed
 from tests.spec.test_load import GOOD
@@ -178,7 +178,7 @@ def test_a_study_cannot_be_named_out_of_the_results_folder(name: str) -> None:
     with pytest.raises(UserError, match="study"):
         study_from_dict(changed(study=name))
     with pytest.raises(UserError, match="study"):
-        parse_plan({**make_plan([(8, 100)]), "study": "a" * 101 if len(name) == 65 else name})
+        Plan.from_json({**make_plan([(8, 100)]), "study": "a" * 101 if len(name) == 65 else name})
 
 
 @pytest.mark.parametrize("name", [*OUTSIDE, "0" * 11, "0" * 13, "0" * 12 + "\n", "A" * 12, "٠" * 12])

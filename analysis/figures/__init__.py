@@ -29,6 +29,7 @@ from analysis.forecasting.forecasts import Trial
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.isoflop import IsoFlop
 from analysis.tables.runs import select
+from analysis.tables.table import Table
 
 __all__ = [
     "Drawn",
@@ -59,7 +60,7 @@ class Drawn:
 
 
 def draw_all(
-    table: pd.DataFrame,
+    table: pd.DataFrame | Table,
     curves: pd.DataFrame | None,
     fit: Fit,
     isoflop: IsoFlop,

@@ -14,9 +14,12 @@ from analysis.figures import style
 from analysis.fits.result import Fit
 from analysis.optimal_size.isoflop import frontier
 from analysis.tables.runs import select
+from analysis.tables.table import Table
 
 
-def loss_against_compute(table: pd.DataFrame, fit: Fit | None = None, *, convention: str = "total") -> Figure:
+def loss_against_compute(
+    table: pd.DataFrame | Table, fit: Fit | None = None, *, convention: str = "total"
+) -> Figure:
     """All runs of ``table`` (fitted, noise, held out), joined per size; the lower envelope ringed; with a law
     in N and D, its compute-optimal frontier (dashed beyond the fitted runs). Raises AnalysisError."""
     convention = fit.convention if fit is not None else convention

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.fits.summary import count
+from analysis.tables.table import Table, about, frame_of
 from analysis.tables.units import TOKEN
 
 if TYPE_CHECKING:
@@ -214,9 +215,9 @@ def loss(unit: str | None) -> str:
     return f"Loss ({unit or TOKEN})"
 
 
-def stated(table: pd.DataFrame) -> str | None:
+def stated(table: pd.DataFrame | Table) -> str | None:
     """The unit of a table's losses, if somebody said it."""
-    return table.attrs.get("stated", {}).get("loss")
+    return about(frame_of(table)).unit
 
 
 def quantity(x: str, convention: str) -> str:

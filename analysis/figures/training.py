@@ -25,11 +25,14 @@ from analysis.figures.style import (
 )
 from analysis.fits.summary import count
 from analysis.tables.runs import select
+from analysis.tables.table import Table
 
 SMOOTH = 60  # points a smoothed curve keeps
 
 
-def training_curves(curves: pd.DataFrame, table: pd.DataFrame, *, convention: str = "total") -> Figure:
+def training_curves(
+    curves: pd.DataFrame, table: pd.DataFrame | Table, *, convention: str = "total"
+) -> Figure:
     """``curves``: run_id, tokens, train/loss and eval/loss (either may be empty in a row). Training loss
     averaged over equal steps in log tokens, evaluated loss at the end as a dot; held-out runs in another
     colour. Raises AnalysisError."""

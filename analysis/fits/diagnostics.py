@@ -17,6 +17,7 @@ from analysis.solve.multistart import Solution
 from analysis.solve.newton import minimise
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.runs import seed_noise
+from analysis.tables.table import Table, frame_of
 
 TUNING = 1.345
 LEAST_DELTA = 1e-6  # for noise-free tables
@@ -36,7 +37,7 @@ def robust_sd(r: np.ndarray, problem: Problem) -> float:
 
 
 def noise(
-    problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame
+    problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame | Table
 ) -> tuple[dict[str, Any], Any, str]:
     """Residual scales, the residuals to keep and their space: logs for a raw objective too, if there are."""
     fitted = problem.model.fitted(solution.u[None])[0]
@@ -45,8 +46,9 @@ def noise(
     space = "log" if logs else problem.loss.space
     left = np.log(problem.target) - np.log(values) if logs else r
     degrees = max(len(r) - int(problem.free.sum()), 1)
-    repeated = "role" in table.columns and bool((table["role"] == "noise").to_numpy().any())
-    seeds = seed_noise(table) if repeated and set(RUNS) <= set(table.columns) and space == "log" else None
+    given = frame_of(table)
+    repeated = "role" in given.columns and bool((given["role"] == "noise").to_numpy().any())
+    seeds = seed_noise(table) if repeated and set(RUNS) <= set(given.columns) and space == "log" else None
     found = {
         "sd_log": float(np.sqrt(left @ left / degrees)),
         "robust_sd_log": robust_sd(left, problem),

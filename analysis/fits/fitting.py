@@ -30,6 +30,7 @@ from analysis.laws.law import Law, find
 from analysis.solve.multistart import Solution, solve
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.checks import row_names
+from analysis.tables.table import Table, about
 
 LEAST = {"log": 0.0, "log1p": -1.0, "raw": -np.inf}  # what a target must exceed
 SIMULATIONS = 199  # that calibrate a profile
@@ -37,7 +38,7 @@ SIMULATIONS = 199  # that calibrate a profile
 
 def fit(
     law: str | Law,
-    table: pd.DataFrame,
+    table: pd.DataFrame | Table,
     *,
     objective: str = "huber",
     delta: float | None = None,
@@ -172,7 +173,7 @@ def _nothing(asked: Request, problem: Problem, rows: Rows, reason: str, advice: 
         optimum={},
         noise={},
         data=_data(rows, None),
-        notes=tuple(rows.frame.attrs.get("notes", [])),
+        notes=tuple(about(rows.frame).notes),
         replicates=(),
         setup=asked.setup | {"bounds": asked.bounds, "space": "log"},
     )
@@ -197,7 +198,12 @@ def _data(rows: Rows, residuals: np.ndarray | None) -> dict[str, tuple[Any, ...]
 
 
 def _assemble(
-    asked: Request, problem: Problem, solution: Solution, found: Replicates, rows: Rows, table: pd.DataFrame
+    asked: Request,
+    problem: Problem,
+    solution: Solution,
+    found: Replicates,
+    rows: Rows,
+    table: pd.DataFrame | Table,
 ) -> Fit:
     u = problem.shift(solution.u, 1.0)
     values = problem.parameters(u)
@@ -235,7 +241,7 @@ def _assemble(
         noise=scales,
         data=_data(rows, left),
         notes=(
-            *rows.frame.attrs.get("notes", []),
+            *about(rows.frame).notes,
             *diagnostics.beware(asked, problem, solution),
             *found.notes,
         ),

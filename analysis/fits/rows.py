@@ -14,6 +14,7 @@ from analysis.laws.law import Law
 from analysis.tables.checks import divide, positive
 from analysis.tables.columns import FORMULA, missing
 from analysis.tables.runs import clusters, select, sources
+from analysis.tables.table import Table, about, frame_of, tell
 from analysis.tables.units import OURS, TOKEN, implausible
 from analysis.tables.where import nearest
 
@@ -40,7 +41,7 @@ class Rows:
 
 def prepare(
     law: Law,
-    table: pd.DataFrame,
+    table: pd.DataFrame | Table,
     *,
     convention: str = "total",
     roles: Sequence[str] = ("fit",),
@@ -54,26 +55,27 @@ def prepare(
     """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
     are excluded by name, and so are targets not above ``least``. Raises AnalysisError with every missing
     column."""
-    if not isinstance(table, pd.DataFrame):
+    given = frame_of(table)
+    if not isinstance(given, pd.DataFrame):
         raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
-    of_file = table.attrs.get("columns", {})
-    target = target if target in table.columns else of_file.get(target, target)
+    of_file = about(given).columns
+    target = target if target in given.columns else of_file.get(target, target)
     weights, groups, cluster = (
-        x if x is None or x in table.columns else of_file.get(x, x) for x in (weights, groups, cluster)
+        x if x is None or x in given.columns else of_file.get(x, x) for x in (weights, groups, cluster)
     )
-    inputs = [x for x in law.inputs if x != "M" or "M" not in table.columns]
+    inputs = [x for x in law.inputs if x != "M" or "M" not in given.columns]
     wanted = "".join({"M": "ND"}.get(x, x) for x in inputs if x in ("N", "D", "C", "M"))
     wanted += "L" if target == "loss" and least == 0 else ""
     frame: Any
     frame, excluded = select(table, roles, convention=convention, where=where, needs=wanted)
     options = {"weights": weights, "groups": groups, "cluster": cluster, "target": target}
     needs = sources([*inputs, *(["L"] if target == "loss" else [])], convention)
-    if problems := _absent(law, frame, table, needs, options):
+    if problems := _absent(law, frame, given, needs, options):
         raise AnalysisError(problems)
-    unread = "stated" not in table.attrs and not set(table.columns) >= OURS  # by `load`, which refuses
+    unread = about(given).units is None and not set(given.columns) >= OURS  # by `load`, which refuses
     if unread and {"params", "tokens", "flops"} <= set(frame.columns) and len(frame):
-        odd, _ = implausible(frame, "table", needs, given_flops="flops" in table.columns)
-        frame.attrs["notes"] = [*frame.attrs["notes"], *odd]
+        odd, _ = implausible(frame, "table", needs, given_flops="flops" in given.columns)
+        tell(frame, remarks=(*about(frame).remarks, *odd))
     if "L" not in wanted:
         frame["L"] = frame[target]
     if "M" in inputs:
@@ -109,7 +111,7 @@ def prepare(
         labels=tuple(map(str, labels)),
         cluster=index,
         by=by,
-        unit=table.attrs.get("stated", {}).get("loss", TOKEN) if target == "loss" else None,
+        unit=(about(given).unit or TOKEN) if target == "loss" else None,
         excluded=tuple(excluded),
     )
 
@@ -174,6 +176,6 @@ def clustered(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
     if len(frame) and (by_trunk or "params" in frame.columns):
         index, by = clusters(frame)
         return (index, by) if index.any() else (np.arange(len(frame)), f"run (all of one {by})")
-    if (run := frame.attrs.get("run")) is not None:  # rows are checkpoints
+    if (run := about(frame).run) is not None:  # rows are checkpoints
         return pd.factorize(frame[run])[0], run
     return np.arange(len(frame)), "run"

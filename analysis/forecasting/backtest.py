@@ -15,6 +15,7 @@ from analysis.laws.law import Law
 from analysis.optimal_size.isoflop import budgets, minima
 from analysis.tables.checks import row_names
 from analysis.tables.runs import select
+from analysis.tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class BackTest:
 
 def run(
     law: str | Law,
-    table: pd.DataFrame,
+    table: pd.DataFrame | Table,
     *,
     below: float | None = None,
     convention: str = "total",
@@ -71,7 +72,7 @@ def run(
     train, test = frame[early], frame[budget == largest]
     if not len(train):
         return _nothing(name, convention, largest, 0, "all runs share one budget")
-    fitted = fit(law, train, convention=convention, **options)
+    fitted = fit(law, Table(train), convention=convention, **options)
     reach = largest / float(budget[early].max())
     if not fitted.usable:
         return _nothing(name, convention, largest, len(train), fitted.status["message"], reach, fitted.level)
@@ -101,8 +102,8 @@ def run(
 
 def _baseline(frame: Any, early: np.ndarray, convention: str) -> float | None:
     roles = tuple(frame["role"].unique())
-    last = minima(frame, convention=convention, roles=roles).minima[-1]
-    naive = minima(frame[early], convention=convention, roles=roles).baseline(last.budget)
+    last = minima(Table(frame), convention=convention, roles=roles).minima[-1]
+    naive = minima(Table(frame[early]), convention=convention, roles=roles).baseline(last.budget)
     return None if naive is None or last.loss is None else naive / last.loss - 1
 
 

@@ -28,6 +28,7 @@ from analysis.hyperparameters.optima import formula, named, power_law, predict
 from analysis.hyperparameters.quadratic import METHODS
 from analysis.laws.law import Law
 from analysis.results import framed, plain, stored
+from analysis.tables.table import about
 
 SCHEMA = 1
 SOURCE = "Li et al. 2025, arXiv:2503.04715"
@@ -258,9 +259,7 @@ def find(
         )  # fmt: skip
     edge = int((cells["verdict"] == "edge").sum())
     found = [f"{edge} of {len(cells)} {INCLUDED if edges else SELECTED}"] if edge else []
-    notes = dict.fromkeys(
-        [*rows.frame.attrs.get("notes", []), *found, *(n for f in laws.values() for n in f.notes)]
-    )
+    notes = dict.fromkeys([*about(rows.frame).notes, *found, *(n for f in laws.values() for n in f.notes)])
     within = window if method == "quadratic" else None
     return Basins(columns, tuple(by), method, within, tolerance, cells, runs, hessians, laws, tau,
                   rows.excluded, tuple(notes))  # fmt: skip

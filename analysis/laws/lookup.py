@@ -9,11 +9,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis import LAWS
 from analysis.errors import AnalysisError
+from analysis.laws.shipped import LAWS
 from analysis.tables.columns import FORMULA, adopt
 from analysis.tables.reading import KINDS, read
 from analysis.tables.runs import sources
+from analysis.tables.table import about
 
 RUNS = ("params", "tokens", "flops", "loss")
 # what a file of curves calls the columns of a curve law
@@ -140,7 +141,7 @@ def feeds(path: str | Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     for file in found:
         frame, problems = adopt(read(file), {}, str(file), FORMULA)
         columns = {str(c) for c in frame.columns if frame[c].notna().to_numpy().any()}
-        notes += [*frame.attrs["notes"], *problems]
+        notes += [*about(frame).notes, *problems]
         curves |= (columns | {CURVES[c] for c in columns & set(CURVES)}) if "step" in columns else set()
         runs |= columns if file.name != "curves.parquet" else set()
     return {

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.tables.checks import LeftOut
 from analysis.tables.reading import some
 from analysis.tables.runs import after, load
+from analysis.tables.table import about, tell
 
 BIAS = (
     "a checkpoint before the end of its schedule has a loss too high, the more so the longer the run was "
@@ -62,11 +62,11 @@ class Curves:
         if problems:
             raise AnalysisError(problems)
         column = self._column(table, cluster)
-        skip = (0.0 if table.attrs.get("run") else SKIP) if self.skip is None else self.skip
+        skip = (0.0 if about(table).run else SKIP) if self.skip is None else self.skip
         return after(table.assign(run=table[column]), skip, run="run")
 
     def _column(self, table: pd.DataFrame, cluster: str | None) -> str:
-        given = self.run or table.attrs.get("run") or cluster
+        given = self.run or about(table).run or cluster
         known = [c for c in ([given] if given else NAMES) if c in table.columns]
         found = [c for c in known if table[c].duplicated().any()]
         if found:
@@ -165,7 +165,7 @@ def checkpoints(folder: str | Path, *, loss: str = "train/loss", **reading: Any)
     """The curves of a results folder as a table of checkpoints: curves.parquet, with what runs.csv says.
 
     ``loss``: the column of the curves to take. ``run`` is the trunk, whose shared part is there once. What
-    lies in the decay of a schedule that is flat before is left out (``attrs["left_out"]``): there the loss
+    lies in the decay of a schedule that is flat before is left out (``About.left_out``): there the loss
     drops, at a compute of the run's own. ``reading``: arguments of :func:`analysis.load`. Raises
     AnalysisError.
     """
@@ -186,6 +186,6 @@ def checkpoints(folder: str | Path, *, loss: str = "train/loss", **reading: Any)
     found = found[~late].drop_duplicates(["run", "tokens"]).drop(columns=["run_id", "end"])
     found = found.reset_index(drop=True)
     note = f"loss = {loss} at {len(found)} checkpoints of {found['run'].nunique()} curves"
-    left = ({"row": name, "reason": "in the decay of its schedule"} for name in names[late])
-    found.attrs = {"left_out": LeftOut((*runs.attrs.get("left_out", ()), *left)), "notes": [note]}
+    left_out = ({"row": name, "reason": "in the decay of its schedule"} for name in names[late])
+    tell(found, left_out=(*about(runs).left_out, *left_out), read=(note,))
     return found

@@ -35,6 +35,7 @@ from analysis.optimal_size.isoflop import BIAS, Curve, budgets, minimum, split
 from analysis.optimal_size.regressions import Optima, assembled, centre_of, enough, lines
 from analysis.tables.checks import row_names
 from analysis.tables.runs import load, select
+from analysis.tables.table import about
 from analysis.tables.where import nearest
 
 FINE = 25  # grid points between two sizes
@@ -175,7 +176,7 @@ def estimate(
         columns["run"] = frame["run"].astype(str)
     setup = {"cluster": cluster, "noise": noise, "curves": curves and asdict(curves), "seed": seed}
     return assembled(
-        found, level, bootstrap, setup, (*frame.attrs.get("notes", ()), *found.refused),
+        found, level, bootstrap, setup, (*about(frame).notes, *found.refused),
         kind=kind, convention=convention, excluded=(*left, *others, *empty), bias=BIASES[kind],
         data={name: tuple(np.asarray(column).tolist()) for name, column in columns.items()},
     )  # fmt: skip

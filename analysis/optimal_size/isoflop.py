@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.runs import select
+from analysis.tables.table import Table
 
 SAME_BUDGET = 0.15  # width in log10 C of the runs that share a budget, where no column says
 BIAS = (
@@ -116,7 +117,9 @@ def _split(c: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
     return done
 
 
-def minima(table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, ...] = ("fit",)) -> IsoFlop:
+def minima(
+    table: pd.DataFrame | Table, *, convention: str = "total", roles: tuple[str, ...] = ("fit",)
+) -> IsoFlop:
     """Parabola per budget and power laws through the interior minima; none of either, and a message, where no
     run is usable. Raises AnalysisError."""
     kept, excluded = select(table, roles, convention=convention)
@@ -199,7 +202,7 @@ def _line(c: np.ndarray, y: np.ndarray) -> Line:
 
 
 def frontier(
-    table: pd.DataFrame, *, convention: str = "total", roles: tuple[str, ...] = ("fit",)
+    table: pd.DataFrame | Table, *, convention: str = "total", roles: tuple[str, ...] = ("fit",)
 ) -> pd.DataFrame:
     """The lower envelope: runs with a lower loss than every run of no more compute; columns C, N, D, L.
 

@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.tables.columns import FORMULA, missing
 from analysis.tables.reading import LINE, numbers, shown
+from analysis.tables.table import Table, about, tell
 from analysis.tables.units import advice
 
 REQUIRED = ("params", "tokens", "loss")
@@ -23,7 +24,7 @@ SAME = ("params", "params_body", "tokens", "unique_tokens", "flops", "loss", "se
 def check(
     frame: pd.DataFrame, name: str = "table", *, values: bool = False, needs: Sequence[str] = REQUIRED
 ) -> pd.DataFrame:
-    """Return a copy with checked types and filled defaults (``attrs["notes"]`` lists what was filled).
+    """Return a copy with checked types and filled defaults (its notes list what was filled).
 
     ``needs``: columns that must be there; where size and tokens are among them, ``flops`` is filled. With
     ``values``, numbers of rows that did not diverge must also be finite and positive; otherwise
@@ -33,8 +34,8 @@ def check(
     names = list(frame.columns)
     needs = needed(frame, needs)
     problems = [_missing(frame, column, needs, name) for column in needs if column not in names]
-    checked = checkable(needs)
-    used = (*checked, "run_id", "trunk_id", "seed", "label", "role", "status", "status_reason")
+    numeric = checkable(needs)
+    used = (*numeric, "run_id", "trunk_id", "seed", "label", "role", "status", "status_reason")
     problems += [
         f"{name}: column {c!r} is there {names.count(c)} times; keep one" for c in used if names.count(c) > 1
     ]
@@ -42,21 +43,19 @@ def check(
         problems.append(f"{name}: no rows; a fit needs runs")
     if problems:
         raise AnalysisError(problems)
-    stale = frame.attrs.get("remarks", [])
-    notes = [note for note in frame.attrs.get("notes", []) if note not in stale]
     frame = frame.copy()
     for column, allowed in (("role", ROLES), ("status", STATUSES)):
         problems += _unknown(frame, column, allowed, name)
     ended = finished(frame)
-    for column in (c for c in checked if c in frame.columns):
-        found, bad = numbers(frame[column])
+    for column in (c for c in numeric if c in frame.columns):
+        parsed, bad = numbers(frame[column])
         if bad.any():
             problems.append(_no_numbers(frame, column, bad, name))
             continue
-        frame[column] = found
+        frame[column] = parsed
         if values:
             problems += _values(frame, column, ended, name, needs)
-    runs = set(REQUIRED) <= set(needs) and frame.attrs.get("run") is None  # not curves, not checkpoints
+    runs = set(REQUIRED) <= set(needs) and about(frame).run is None  # not curves, not checkpoints
     if runs and "run_id" in frame.columns:
         ids: Any = frame["run_id"]
         twice = (ids.notna() & ids.duplicated()).to_numpy()
@@ -68,10 +67,15 @@ def check(
             )
     if problems:
         raise AnalysisError(problems)
-    notes += _fill(frame, {"params", "tokens"} <= set(needs))
-    frame.attrs["remarks"] = _remarks(frame, ~ended, runs)
-    frame.attrs["notes"] = [*notes, *frame.attrs["remarks"]]
+    filled = _fill(frame, {"params", "tokens"} <= set(needs))
+    tell(frame, read=(*about(frame).read, *filled), remarks=tuple(_remarks(frame, ~ended, runs)))
     return frame
+
+
+def checked(table: pd.DataFrame | Table) -> Table:
+    """The table, its types checked and its defaults filled; as it is where that was done. Raises
+    AnalysisError."""
+    return table if isinstance(table, Table) else Table(check(table))
 
 
 def needed(frame: Any, needs: Sequence[str]) -> tuple[str, ...]:
@@ -91,7 +95,7 @@ def checkable(needs: Sequence[str]) -> tuple[str, ...]:
 
 
 def _missing(frame: Any, column: str, needs: Sequence[str], name: str) -> str:
-    of_file = {ours: source for source, ours in frame.attrs.get("columns", {}).items()}
+    of_file = {ours: source for source, ours in about(frame).columns.items()}
     whose = "a table of runs" if set(REQUIRED) <= set(needs) else "this fit"
     also = " (or params and tokens, for 6 N D)" if column == "flops" else ""
     hint = missing(column, [str(of_file.get(c, c)) for c in frame.columns])
@@ -199,14 +203,6 @@ def row_names(frame: Any) -> list[str]:
         f"{kind} {i}" if pd.isna(run) else f"{run} ({kind} {i})" if twice else str(run)
         for i, run, twice in zip(frame.index, ids, again, strict=True)
     ]
-
-
-class LeftOut(tuple[dict[str, str], ...]):
-    """Rows left out, as ``{row, reason}``: what pandas copies deeply with a frame, at every step, but need
-    not."""
-
-    def __deepcopy__(self, memo: Any) -> LeftOut:
-        return self
 
 
 def divide(frame: Any, reasons: np.ndarray) -> tuple[Any, list[dict[str, str]]]:

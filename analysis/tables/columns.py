@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.tables.reading import some
-from analysis.tables.units import UNITS, Said
+from analysis.tables.table import about, tell
+from analysis.tables.units import UNITS
 from analysis.tables.where import nearest
 
 # ours -> how others call it, as `folded` spells it; single letters count only as they stand here
@@ -137,16 +138,15 @@ def resolve(
 def adopt(
     frame: pd.DataFrame, given: Mapping[str, str | None], name: str, needs: Sequence[str] = FORMULA
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The columns of a file under our names, and problems. ``attrs``: ``columns`` (file -> ours), notes, and
-    ``units`` that headings state."""
+    """The columns of a file under our names, and problems; what the headings say goes into its
+    :class:`About`."""
     mapping, notes, problems = resolve(list(frame.columns), given, name, needs)
     taken = [ours for source, ours in mapping.items() if ours != source and ours in frame.columns]
-    before = frame.attrs.get("notes", [])
     if taken:
         notes.append(f"left out, as another column was stated to be it: {some(map(repr, taken))}")
     frame = frame.drop(columns=taken).rename(columns=mapping)
     units = {ours: found for source, ours in mapping.items() if (found := unit(source, ours)[1])}
-    frame.attrs = {"notes": [*before, *notes], "columns": Said(mapping), "units": Said(units)}
+    tell(frame, columns=mapping, headings=units, read=(*about(frame).read, *notes))
     return frame, problems
 
 

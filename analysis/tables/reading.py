@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.tables.table import tell
 
 LINE = "line"  # name of the index that holds line numbers
 SHOWN = 5  # offending rows named in a message
@@ -29,7 +30,7 @@ KINDS = ".csv, .tsv, .parquet or .jsonl"
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The table in ``path``, columns as they stand there; ``attrs["notes"]`` says what was left out.
+    """The table in ``path``, columns as they stand there; its notes say what was left out.
 
     Numbers are float64 (int64 where all are whole), other cells text, None where empty. Raises AnalysisError
     with every problem of the file's structure.
@@ -120,7 +121,7 @@ def _frame(header: Sequence[str], columns: Sequence[Sequence[str]], numbers: Seq
     frame = pd.DataFrame(named, index=index)
     unnamed = [i + 1 for i, c in enumerate(header) if not c]
     if unnamed:
-        frame.attrs["notes"] = [f"columns without a name left out (places {some(unnamed)})"]
+        tell(frame, read=(f"columns without a name left out (places {some(unnamed)})",))
     return frame
 
 

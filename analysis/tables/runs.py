@@ -18,10 +18,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import files
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Complaint
 from analysis.tables.checks import (
     REQUIRED,
-    LeftOut,
     check,
     checkable,
     divide,
@@ -31,6 +30,7 @@ from analysis.tables.checks import (
 )
 from analysis.tables.columns import adopt, near
 from analysis.tables.reading import KINDS, numbers, read, shown
+from analysis.tables.table import Table, about, tell
 from analysis.tables.units import STATED, convert, implausible
 from analysis.tables.where import nearest, parse
 
@@ -63,8 +63,9 @@ def load(
     (:func:`sources` of a law); others are not checked, and none of them is given another name.
     Fills ``flops`` as 6 params tokens (or ``tokens`` from it) and ``role`` as ``fit`` where missing.
 
-    The index of a text file's frame, called ``line``, has line numbers; ``attrs["notes"]`` says what was read
-    as what and filled, ``attrs["left_out"]`` has the rows left out, ``{row, reason}``; fits list them. Raises
+    The index of a text file's frame, called ``line``, has line numbers; ``attrs["table"]`` is its
+    :class:`About`: ``notes`` say what was read as what and filled, ``left_out`` has the rows left out,
+    ``{row, reason}``; fits list them. Raises
     AnalysisError with every problem found, by file and line.
     """
     path = Path(path)
@@ -74,9 +75,9 @@ def load(
             f"table {file}: no such file; give a results folder with runs.csv, or a {KINDS} file"
         )
     name, columns = str(file), dict(columns or {})
-    frame, problems = adopt(read(file), columns, name, needs)
-    frame, found = convert(frame, dict(units or {}), name)
-    problems += found
+    frame, misnamed = adopt(read(file), columns, name, needs)
+    frame, misstated = convert(frame, dict(units or {}), name)
+    problems: list[Complaint | str] = [*misnamed, *misstated]
     if "tokens" not in frame.columns and not near("tokens", list(frame.columns)):
         frame = _tokens(frame)
     try:
@@ -95,7 +96,7 @@ def load(
     found, notes = implausible(frame[usable], name, checked, given_flops=given) if usable.any() else ([], [])
     if problems or found:
         raise AnalysisError([*problems, *found])
-    frame.attrs["notes"] += notes
+    tell(frame, read=(*about(frame).read, *notes))
     return frame
 
 
@@ -132,7 +133,7 @@ def import_table(
         raise AnalysisError(f"out = {str(out)!r}: a CSV is written; give a name that ends in .csv")
     if out.is_dir() or not out.parent.is_dir():
         raise AnalysisError(f"out = {str(out)!r}: must be a file in a folder that exists, like runs.csv")
-    stated = frame.attrs["stated"]
+    stated = about(frame).units
     if stated:  # so that what was said of the units now is still known when the copy is loaded
         frame[STATED] = "|".join(f"{column}={unit}" for column, unit in stated.items())
     text = frame.to_csv(index=False, lineterminator="\n")
@@ -142,9 +143,9 @@ def import_table(
         raise AnalysisError(f"out = {str(out)!r}: cannot be written ({error.strerror or error})") from error
     file = source / "runs.csv" if source.is_dir() else source
     origin = f"{len(frame)} rows from {file}, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}"
-    reasons = Counter(row["reason"] for row in frame.attrs["left_out"])
+    reasons = Counter(row["reason"] for row in about(frame).left_out)
     left_out = [f"{count} rows left out: {why}" for why, count in reasons.items()]
-    return (origin, *left_out, *frame.attrs["notes"])
+    return (origin, *left_out, *about(frame).notes)
 
 
 def _left(frame: Any, where: str | None, after: float | None, run: str | None, name: str) -> pd.DataFrame:
@@ -155,9 +156,9 @@ def _left(frame: Any, where: str | None, after: float | None, run: str | None, n
         raise AnalysisError(f"after={after!r} needs the column that says which rows are one run: run='run'")
     reasons = np.full(len(frame), "", object)
     if after is not None and run is not None:
-        run = frame.attrs["columns"].get(run, run)
+        run = about(frame).columns.get(run, run)
         reasons = _early(frame, after, str(run), "tokens", name)
-        frame.attrs["run"] = run
+        tell(frame, run=run)
     if where is not None:
         condition = parse(where)
         reasons[~condition.mask(_costed(frame))] = f"where: {condition}"
@@ -165,7 +166,7 @@ def _left(frame: Any, where: str | None, after: float | None, run: str | None, n
         why = " or ".join(dict.fromkeys(map(str, reasons)))
         raise AnalysisError(f"{name}: all {len(frame)} rows are left out ({why}); leave out fewer")
     frame, excluded = divide(frame, reasons)
-    frame.attrs["left_out"] = LeftOut((*frame.attrs.get("left_out", ()), *excluded))
+    tell(frame, left_out=(*about(frame).left_out, *excluded))
     return frame
 
 
@@ -188,12 +189,12 @@ def _tokens(frame: pd.DataFrame) -> pd.DataFrame:
     (size, _), (flops, _) = numbers(frame["params"]), numbers(frame["flops"])
     with np.errstate(all="ignore"):
         frame = frame.assign(tokens=flops / (6.0 * size))
-    frame.attrs["notes"] += ["tokens = flops / (6 x params) in every row (no tokens given)"]
+    tell(frame, read=(*about(frame).read, "tokens = flops / (6 x params) in every row (no tokens given)"))
     return frame
 
 
 def select(
-    table: pd.DataFrame,
+    table: pd.DataFrame | Table,
     roles: Sequence[str] = ("fit",),
     *,
     convention: str = "total",
@@ -208,19 +209,38 @@ def select(
     ``CONVENTIONS``. ``needs``: which of N, D, C, L must be there; others are added where the table gives
     them. Raises AnalysisError.
     """
+    if not isinstance(table, Table):
+        return _select(table, tuple(roles), convention, where, needs, checked=False)
+    asked = (tuple(roles), convention, where, needs)
+    if asked not in table.selected:
+        table.selected[asked] = _select(table.frame, *asked, checked=where is None)
+    kept, left_out = table.selected[asked]
+    return kept.copy(), list(left_out)
+
+
+def _select(
+    table: pd.DataFrame,
+    roles: Sequence[str],
+    convention: str,
+    where: str | None,
+    needs: str,
+    *,
+    checked: bool,
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     columns = sources([x for x in "NDCL" if x in needs], convention)
     size, per_token, _ = CONVENTIONS[convention]
     names = {"N": size, "D": "tokens", "C": "flops", "L": "loss"}
     given = {c: table[x] for x, c in names.items() if c not in table.columns and x in table.columns}
     frame: Any = _left(table.assign(**given), where, None, None, "table")
-    earlier = frame.attrs["left_out"]
+    earlier = about(frame).left_out
     wanted = needed(frame, columns)
     strict = {"params", "tokens"} <= set(wanted)  # else what cannot be used is for the caller to name
     if strict and size not in frame.columns and size != "params":
         raise AnalysisError(
             f"convention {convention!r} needs column {size!r}; add it or use convention 'total'"
         )
-    frame = check(frame, needs=wanted if strict else ())
+    if not checked:
+        frame = check(frame, needs=wanted if strict else ())
     reasons = np.full(len(frame), "", object)
 
     def leave_out(rows: np.ndarray, why: Any) -> None:
@@ -245,8 +265,8 @@ def select(
         elif x in needs:
             frame[x] = frame[names[x]]
     kept, excluded = divide(frame, reasons)
-    kept.attrs.update(convention=convention)
-    return kept, [*earlier, *excluded]
+    tell(kept, convention=convention)
+    return kept, [*map(dict, earlier), *excluded]
 
 
 def after(
@@ -260,7 +280,7 @@ def after(
     if bad.any():
         raise AnalysisError(f"table: column {of!r} must be finite and positive: {shown(table, bad)}")
     kept, excluded = divide(table, reasons)
-    kept.attrs["run"] = run
+    tell(kept, run=run)
     return kept, excluded
 
 
@@ -304,7 +324,7 @@ def clusters(frame: Any) -> tuple[np.ndarray, str]:
     return pd.factorize(size)[0], "size"
 
 
-def seed_noise(table: pd.DataFrame) -> dict[str, Any] | None:
+def seed_noise(table: pd.DataFrame | Table) -> dict[str, Any] | None:
     """Pooled standard deviation of log loss over runs of one cell that differ only by seed, or None.
 
     A cell is (params, tokens); it counts when at least one of its runs has role ``noise``.

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.reading import numbers, shown
+from analysis.tables.table import about, tell
 
 COUNTS = {"1": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21}
 LOSSES = {"nats": 1.0, "nats/byte": 1.0, "bits": np.log(2.0), "bits/byte": np.log(2.0), "perplexity": None}
@@ -32,7 +33,7 @@ LOSS = (0.75, 12.0)  # nats per token; ln of a 160,000-token vocabulary is 12
 
 
 def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[pd.DataFrame, list[str]]:
-    """Columns in our units, and problems; ``attrs["stated"]``: what those are in now whose unit was stated.
+    """Columns in our units, and problems; ``About.units``: what those are in now whose unit was stated.
     A count whose heading states its unit is converted, but not believed whatever its size."""
     problems, notes = [], []
     stated = dict.fromkeys(UNITS, "1") | {"loss": TOKEN} if set(frame.columns) >= OURS else {}
@@ -41,7 +42,7 @@ def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[p
         pairs = [cell.partition("=") for cell in cells]
         stated |= {column: now or (TOKEN if column == "loss" else "1") for column, _, now in pairs}
         frame = frame.drop(columns=STATED)
-    named = {column: unit for column, unit in frame.attrs.get("units", {}).items() if column not in units}
+    named = {column: unit for column, unit in about(frame).headings.items() if column not in units}
     for column, unit in {**units, **named}.items():
         if column not in UNITS:
             problems.append(f"units={{{column!r}: {unit!r}}}: units can be stated of {', '.join(UNITS)}")
@@ -60,16 +61,9 @@ def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[p
                 stated["loss"] = BYTE if unit.endswith("/byte") else TOKEN
             elif column not in named:
                 stated[column] = "1"
-    frame.attrs["notes"] = [*frame.attrs.get("notes", []), *notes]
-    frame.attrs["stated"] = Said({c: now for c, now in sorted(stated.items()) if c in frame.columns})
+    known = {c: now for c, now in sorted(stated.items()) if c in frame.columns}
+    tell(frame, units=known, read=(*about(frame).read, *notes))
     return frame, problems
-
-
-class Said(dict[str, str]):
-    """What a file says of its columns: pandas copies it deeply with a frame, at every step, but need not."""
-
-    def __deepcopy__(self, memo: Any) -> Said:
-        return self
 
 
 def _converted(series: Any, unit: str, units: Mapping[str, float | None]) -> Any:
@@ -101,7 +95,7 @@ def implausible(
     frame: Any, name: str, columns: Sequence[str], *, given_flops: bool
 ) -> tuple[list[str], list[str]]:
     """Problems and notes of magnitudes of ``columns`` that speak for another unit; stated units pass."""
-    stated = frame.attrs.get("stated", ())
+    stated = tuple(about(frame).units or ())
     problems: list[str] = []
     for column, most in MOST.items():
         if column in columns and column in frame.columns and column not in stated:
@@ -114,7 +108,7 @@ def implausible(
 
 def _count(frame: Any, column: str, most: float, name: str) -> list[str]:
     values = frame[column].to_numpy(float)
-    headed = frame.attrs.get("units", {}).get(column)
+    headed = about(frame).headings.get(column)
     how = f"say units={{{column!r}: 'M'}} (or K, B, T; '1' for plain counts)"
     how = f"say units={{{column!r}: {headed!r}}} if its heading is right, or '1'" if headed else how
     few, many = values < LEAST, values > most

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.tables.table import about
 
 DEPTH = 50  # of parentheses and nots; deeper ones are a mistake, and would exhaust the stack
 SHOWN = 60  # characters of the text beside a fault
@@ -47,7 +48,7 @@ class Condition:
 
     def mask(self, frame: pd.DataFrame) -> np.ndarray:
         """Which rows satisfy it, a bool array (rows,). Columns may also go by the names that they had in the
-        file (``attrs["columns"]``). Raises AnalysisError for unknown columns and for comparisons with a
+        file (``About.columns``). Raises AnalysisError for unknown columns and for comparisons with a
         value of another type, all at once."""
         problems: list[str] = []
         found = self._mask(frame, problems)
@@ -266,7 +267,7 @@ def _column(name: str) -> str:
 
 
 def _find(column: str, frame: pd.DataFrame, problems: list[str]) -> pd.Series | None:
-    name = column if column in frame.columns else frame.attrs.get("columns", {}).get(column)
+    name = column if column in frame.columns else about(frame).columns.get(column)
     if name not in frame.columns:
         problems.append(f"filter: no column {column!r}; {nearest(column, list(frame.columns))}")
         return None

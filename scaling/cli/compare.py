@@ -8,7 +8,7 @@ import typer
 
 from scaling.cli import fits, say
 from scaling.cli import options as option
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 
 
 def compare(
@@ -33,12 +33,14 @@ def compare(
     as_json: option.Json = False,
 ) -> None:
     """Compare laws on runs that they were not fitted to."""
-    from scaling.study import compare_table
+    from scaling.cli.tables import compare_table
 
     if not law or len(law) < 2:
         hint = "such as --law chinchilla --law tied; `scaling laws TABLE` lists those that a table can feed"
-        raise UserError(Problem(f"--law: {len(law or ())} given, a comparison needs two or more", hint=hint))
-    found = compare_table(
+        raise UserError(
+            Complaint(f"--law: {len(law or ())} given, a comparison needs two or more", hint=hint)
+        )
+    comparison = compare_table(
         table,
         law,
         fits.loading(where, after, run, column, unit),
@@ -51,8 +53,8 @@ def compare(
         level=level,
     )
     if as_json:
-        print(found.to_json())
+        print(comparison.to_json())
         return
-    print(found.summary())
-    best = law[list(found.fits).index(found.best)]
+    print(comparison.summary())
+    best = law[list(comparison.fits).index(comparison.best)]
     say.next_command("fit", table, "--law", best, *option.typed(context, "law", "folds"))

@@ -63,9 +63,9 @@ def examine() -> Examination:
 
 
 def _python() -> Check:
-    found = f"{sys.version.split()[0]} on {sys.platform}, scaling-laws {__version__}"
+    running = f"{sys.version.split()[0]} on {sys.platform}, scaling-laws {__version__}"
     old = sys.version_info < (3, 11)
-    return Check("python", found, "needs Python >= 3.11" if old else None)
+    return Check("python", running, "needs Python >= 3.11" if old else None)
 
 
 def _library(name: str) -> Check:
@@ -78,7 +78,7 @@ def _library(name: str) -> Check:
 def _device() -> Check:
     device = find_device(os.environ)
     slots = layout("auto", "auto").slots
-    how = "pinned to a core each" if all(slots) else "not pinned"
+    how = "pinned to a core each" if all(slot.cores for slot in slots) else "not pinned"
     malloc = ", huge pages for malloc" if has_glibc() else ""
     return Check(
         "device", f"{device}, {len(usable_cores())} cores; {len(slots)} jobs at a time, {how}{malloc}"
@@ -105,4 +105,4 @@ def _bytes_in(folder: Path) -> int:
 
 def _analysis() -> Check:
     require_own_analysis()
-    return Check("analysis", "ours")
+    return Check("analysis", "bundled package")

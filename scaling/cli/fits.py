@@ -6,13 +6,16 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scaling.cli import options as option
 from scaling.cli import say
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
+
+if TYPE_CHECKING:
+    from analysis.errors import Argument
 
 NAMED = "target|weights|groups|cluster|after|run|delta|where|bootstrap|level"  # options as messages name them
 Law = Annotated[
@@ -41,7 +44,7 @@ def import_(
     as_json: option.Json = False,
 ) -> None:
     """Make a runs table of a table found in the wild."""
-    from scaling.study import import_table
+    from analysis.tables.runs import import_table
 
     notes = import_table(source, out, **loading(where, after, run, column, unit))
     if as_json:
@@ -75,7 +78,7 @@ def fit(
     as_json: option.Json = False,
 ) -> None:
     """Fit a law to a runs table."""
-    from scaling.study import fit_table
+    from scaling.cli.tables import fit_table
 
     fitted = fit_table(
         table,
@@ -111,28 +114,32 @@ def pairs(texts: Sequence[str] | None, option: str, example: str) -> dict[str, s
     Raises:
         UserError: all that are of another form, or named twice.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     problems = []
     for text in texts or ():
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
-            problems.append(Problem(f"{option} {text}: must look like NAME=VALUE", hint=f"such as {example}"))
-        elif name in found:
-            problems.append(Problem(f"{option} {name}: is given twice", hint="keep one"))
-        found[name] = value
+            problems.append(
+                Complaint(f"{option} {text}: must look like NAME=VALUE", hint=f"such as {example}")
+            )
+        elif name in values:
+            problems.append(Complaint(f"{option} {name}: is given twice", hint="keep one"))
+        values[name] = value
     if problems:
         raise UserError(*problems)
-    return found
+    return values
 
 
 def fixed_values(texts: Sequence[str] | None) -> dict[str, float]:
     """``E=1.8`` -> ``{"E": 1.8}``."""
-    found, problems = pairs(texts, "--fixed", "--fixed E=1.8"), []
+    texts_by_name, problems = pairs(texts, "--fixed", "--fixed E=1.8"), []
     values = {}
-    for name, text in found.items():
+    for name, text in texts_by_name.items():
         number = _number(text)
         if number is None:
-            problems.append(Problem(f"--fixed {name}={text}: must be a number", hint="such as --fixed E=1.8"))
+            problems.append(
+                Complaint(f"--fixed {name}={text}: must be a number", hint="such as --fixed E=1.8")
+            )
         else:
             values[name] = number
     if problems:
@@ -142,27 +149,18 @@ def fixed_values(texts: Sequence[str] | None) -> dict[str, float]:
 
 def bound_values(texts: Sequence[str] | None) -> dict[str, tuple[float, float]]:
     """``alpha=0.1:1`` -> ``{"alpha": (0.1, 1.0)}``."""
-    found, problems, values = pairs(texts, "--bounds", "--bounds alpha=0.1:1"), [], {}
-    for name, text in found.items():
+    texts_by_name, problems, values = pairs(texts, "--bounds", "--bounds alpha=0.1:1"), [], {}
+    for name, text in texts_by_name.items():
         low, _, high = text.partition(":")
         ends = _number(low), _number(high)
         if ends[0] is None or ends[1] is None or not ends[0] < ends[1]:
             hint = "two numbers that rise, such as --bounds alpha=0.1:1"
-            problems.append(Problem(f"--bounds {name}={text}: must be LOW:HIGH", hint=hint))
+            problems.append(Complaint(f"--bounds {name}={text}: must be LOW:HIGH", hint=hint))
         else:
             values[name] = ends
     if problems:
         raise UserError(*problems)
     return values
-
-
-def reading(columns: Sequence[str] | None, units: Sequence[str] | None) -> dict[str, Any]:
-    """Arguments of ``analysis.load``: which column is which (``flops=none`` leaves one unused), and units."""
-    named = pairs(columns, "--column", "--column 'params=Model Size'")
-    return {
-        "columns": {ours: None if theirs == "none" else theirs for ours, theirs in named.items()} or None,
-        "units": pairs(units, "--unit", "--unit params=M") or None,
-    }
 
 
 def loading(
@@ -172,8 +170,30 @@ def loading(
     columns: Sequence[str] | None,
     units: Sequence[str] | None,
 ) -> dict[str, Any]:
-    """Arguments of ``analysis.load``: which rows to take, and those of :func:`reading`."""
-    return {"where": where, "after": after, "run": run, **reading(columns, units)}
+    """Arguments of ``analysis.load``: which rows to take, which column is which (``flops=none`` leaves one
+    unused), and units."""
+    named = pairs(columns, "--column", "--column 'params=Model Size'")
+    return {
+        "where": where,
+        "after": after,
+        "run": run,
+        "columns": {ours: None if theirs == "none" else theirs for ours, theirs in named.items()} or None,
+        "units": pairs(units, "--unit", "--unit params=M") or None,
+    }
+
+
+def as_option(argument: Argument) -> str:
+    """An argument of the analysis as the options of the command line that give it."""
+    match argument.name, argument.value:
+        case ("columns" | "units") as name, dict() as values:
+            pairs = (f"{ours}={'none' if theirs is None else theirs}" for ours, theirs in values.items())
+            return " ".join(f"--{name.removesuffix('s')} {shlex.quote(pair)}" for pair in pairs)
+        case "bounds", dict() as values:
+            return " ".join(f"--bounds {name}={low}:{high}" for name, (low, high) in values.items())
+        case "fixed", dict() as values:
+            return " ".join(f"--fixed {name}={value}" for name, value in values.items())
+        case name, value:
+            return f"--{name} {shlex.quote(str(value))}"
 
 
 def as_options(message: str) -> str:

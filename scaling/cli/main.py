@@ -20,7 +20,7 @@ from scaling.cli.laws import laws
 from scaling.cli.options import Json
 from scaling.cli.plots import plot
 from scaling.errors import UserError
-from scaling.store.records import refusal
+from scaling.store.failure import refusal
 
 app = typer.Typer(
     name="scaling",
@@ -101,14 +101,14 @@ def run(
         float | None, typer.Option(help="stop after so long, as by Ctrl-C: what is done is kept")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="go on in this folder although the recipe has changed")
+        bool, typer.Option("--force", help="continue in this folder although the recipe has changed")
     ] = False,
     reevaluate: Annotated[
         bool, typer.Option("--reevaluate", help="evaluate kept final checkpoints on a changed evaluation set")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train, fit, freeze the forecast, test it. Again: go on."""
+    """Train, fit, freeze the forecast and test it; resumes."""
     from scaling.cli.watch import watcher
     from scaling.plan.expand import plan_spec
     from scaling.study import StudyStopped, run_study
@@ -146,14 +146,12 @@ def run(
 @app.command()
 def status(results: Results, as_json: Json = False) -> None:
     """Counts and reasons, also while a study runs."""
-    from dataclasses import asdict
-
     from scaling.cli.states import status_text
     from scaling.sweep.status import status as read_status
 
     now = read_status(results)
     if as_json:
-        return say.data(asdict(now))
+        return say.data(now.to_json())
     print(status_text(now))
     if now.failures:
         say.next_command("logs", results, now.failures[0].label)
@@ -248,8 +246,12 @@ def main() -> None:
         sys.exit(2)
     try:
         app()
-    except (UserError, AnalysisError) as error:
-        say.note(fits.as_options(str(error)))
+    except UserError as error:
+        say.note(str(error))
+        sys.exit(2)
+    except AnalysisError as error:
+        for problem in error.problems:
+            say.note(fits.as_options(problem.text(fits.as_option)))
         sys.exit(2)
     except KeyboardInterrupt:
         say.note("interrupted")
@@ -258,9 +260,9 @@ def main() -> None:
         sys.stderr.close()  # the reader of a pipe has gone: nothing left to say
         sys.exit(1)
     except OSError as error:
-        if (told := refusal(error)) is None:
+        if (reason := refusal(error)) is None:
             raise
-        say.note(told)
+        say.note(reason)
         sys.exit(1)
 
 

@@ -45,7 +45,7 @@ def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, wo
     totals = plan.totals
     roles = ", ".join(f"{number} {role}" for role, number in totals.by_role.items())
     body = [run.params_body for run in plan.runs if run.role == "fit"]
-    final = " and the final one of every run" if plan.execution.keep_final else ""
+    final = ", and the final one of every run" if plan.execution.keep_final else ""
     lines = [
         f"{plural(totals.runs, 'run')} ({roles}) in {plural(totals.jobs, 'job')}; "
         f"body parameters {count(min(body))} to {count(max(body))} ({max(body) / min(body):.0f}x)",
@@ -54,8 +54,8 @@ def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, wo
         f"{count(totals.tokens)} tokens ({sum(r.epochs for r in plan.runs):.3g} epochs) in "
         f"{sum(r.run.steps for r in plan.runs):,} steps, as if each were trained alone",
         f"memory of the largest process about {size(space.memory_bytes)}",
-        f"a checkpoint every {duration(plan.execution.checkpoint_seconds)} of each process, the last 2 of a "
-        f"trunk and of a run at work kept{final}: at most {size(space.checkpoint_bytes)} on disk, "
+        f"a checkpoint every {duration(plan.execution.checkpoint_seconds)} of each process; keeps the last 2 "
+        f"per trunk and active run{final}: at most {size(space.checkpoint_bytes)} on disk, "
         f"{size(space.kept_bytes)} in the end",
     ]
     if time is None or probe is None:

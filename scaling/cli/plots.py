@@ -10,7 +10,7 @@ import typer
 
 from scaling.cli import fits, say
 from scaling.cli import options as option
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 
 
 def plot(
@@ -47,11 +47,12 @@ def plot(
     ] = None,
     as_json: option.Json = False,
 ) -> None:
-    """Draw every figure that a table can feed, or a law with its residuals, intervals and profiles.
+    """Draw the figures of a study, or those of one law.
 
-    Options of the law's fit that are left out are those of `scaling fit`.
+    Without --law: every figure that the table has the columns for. With it: the law, its residuals, intervals
+    and profiles; options of the fit that are left out are those of `scaling fit`.
     """
-    from scaling.study import plot_law, plot_table
+    from scaling.cli.tables import plot_law, plot_table
 
     taken = {"where": where, "after": after, "run": run, "column": column, "unit": unit}
     options = {"convention": convention, "objective": objective, "delta": delta, "level": level,
@@ -61,16 +62,16 @@ def plot(
     if law is None:
         refuse({"x": x, "by": by, "profile": profile, "method": method, **options})
         drawn = plot_table(table, out, reading)
-        more, told = ["--law", "chinchilla", *option.spelt(taken)], {}
+        more, about_fit = ["--law", "chinchilla", *option.spelt(taken)], {}
     else:
         asked = {key: value for key, value in options.items() if value is not None}
         asked |= {"fixed": fits.fixed_values(fixed), "bounds": fits.bound_values(bounds)}
         drawing = {"x": x, "by": by, "profiles": profile or (), "methods": method or ()}
         fitted, drawn = plot_law(table, law, out, reading, drawing=drawing, **asked)
-        told = {"law": law, "status": fitted.status}
+        about_fit = {"law": law, "status": fitted.status}
         more = ["--law", law, *option.spelt({**taken, **options}), *unclear(fitted, profile)]
     if as_json:
-        return say.data({**told, "figures": list(map(str, drawn.paths)), "skipped": drawn.skipped})
+        return say.data({**about_fit, "figures": list(map(str, drawn.paths)), "skipped": drawn.skipped})
     print("\n".join([*map(str, drawn.paths), *not_drawn(drawn.skipped)]))
     further = "--profile" in more if law else "fit_and_residuals" not in drawn.skipped
     say.next_command("plot" if further else "fit", table, *more)
@@ -86,7 +87,7 @@ def refuse(options: Mapping[str, Any]) -> None:
     given = option.spelt(options)[::2]
     if given:
         hint = "say which, such as --law chinchilla"
-        raise UserError(*(Problem(f"{name}: belongs to a law", hint=hint) for name in dict.fromkeys(given)))
+        raise UserError(*(Complaint(f"{name}: belongs to a law", hint=hint) for name in dict.fromkeys(given)))
 
 
 def not_drawn(skipped: Mapping[str, str]) -> list[str]:
@@ -94,13 +95,15 @@ def not_drawn(skipped: Mapping[str, str]) -> list[str]:
     names: dict[str, list[str]] = {}
     for name, reason in skipped.items():
         names.setdefault(reason, []).append(name)
-    return [f"not drawn: {', '.join(found)}: {reason}" for reason, found in names.items()]
+    return [f"not drawn: {', '.join(figures)}: {reason}" for reason, figures in names.items()]
 
 
 def unclear(fitted: Any, profiled: Sequence[str] | None) -> list[str]:
     """The profile to look at next: of the first free parameter that is not identified."""
-    found = fitted.identified if hasattr(fitted, "profile") else {}  # an estimate has none
+    verdicts = fitted.identified if hasattr(fitted, "profile") else {}  # an estimate has none
     free = [
-        n for n in fitted.solution if n in found and n not in fitted.fixed and found[n]["verdict"] != "yes"
+        n
+        for n in fitted.solution
+        if n in verdicts and n not in fitted.fixed and verdicts[n]["verdict"] != "yes"
     ]
     return ["--profile", free[0]] if free and not profiled else []

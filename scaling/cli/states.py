@@ -33,11 +33,11 @@ def status_text(now: Status) -> str:
         parts.append("\n".join(reasons))
     if now.kinds:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(now.kinds.items()))
-        left = f"; {now.given_up} are left alone until execution.attempts is raised" if now.given_up else ""
+        left = f"; {now.given_up} are not retried until execution.attempts is raised" if now.given_up else ""
         parts.append(f"{plural(sum(now.kinds.values()), 'failed run')}: {kinds}{left}")
     if not now.drivers:
         left = len(now.rows) - now.counts["done"] - now.counts["diverged"]
-        parts.append("nobody is at work on it" + ("; `scaling run` on its spec goes on" if left else ""))
+        parts.append("no driver is running" + ("; `scaling run` on its spec resumes it" if left else ""))
     else:
         who = "a driver is" if len(now.drivers) == 1 else f"{len(now.drivers)} drivers are"
         eta = now.eta_seconds

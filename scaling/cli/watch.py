@@ -38,23 +38,21 @@ def describe(event: Event) -> str | None:
             skipped = f", {event.skipped} done before" if event.skipped else ""
             if event.given_up:
                 skipped += (
-                    f", {event.given_up} left alone after failing too often (--set execution.attempts=N)"
+                    f", {event.given_up} not retried after failing too often (--set execution.attempts=N)"
                 )
             return (
                 f"training {plural(event.runs, 'run')} ({', '.join(event.roles)}) in "
-                f"{plural(event.jobs, 'job')} on {event.device}, {event.workers} at a time: "
+                f"{plural(event.jobs, 'job')} on {event.where}, {event.workers} at a time: "
                 f"{flops(event.flops)}{skipped}"
             )
         case JobStarted():
             names = event.labels[0] if len(event.labels) == 1 else f"{event.labels[0]} .. {event.labels[-1]}"
             how = ", resumed" if event.resumed else ""
-            how += ", taken over from a process that stood still" if event.taken_over else ""
+            how += ", taken over from a stalled process" if event.taken_over else ""
             again = f", start {event.attempt}" if event.attempt > 1 else ""
             return f"job {event.job_id} started: {names} ({plural(len(event.labels), 'run')}{how}{again})"
         case JobElsewhere():
-            return (
-                f"job {event.job_id} ({plural(len(event.labels), 'run')}) is in the hands of another driver"
-            )
+            return f"job {event.job_id} ({plural(len(event.labels), 'run')}) is running under another driver"
         case RunFinished():
             if event.loss is None:
                 return f"{event.label} {event.status}: {event.status_reason}"
@@ -82,13 +80,13 @@ def heartbeat(now: Snapshot) -> str:
     return f"{now.runs_done} of {now.runs_total} runs, {share:.0%} of FLOPs{others}{failed}{eta}"
 
 
-class Lines:
+class EventLines:
     """For pipes and logs."""
 
     def __init__(self, out: TextIO):
         self.out, self.last = out, 0.0
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> EventLines:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -146,7 +144,7 @@ def _board(now: Snapshot) -> Group:
     return Group(table, Text(heartbeat(now)))
 
 
-def watcher() -> Lines | Board:
+def watcher() -> EventLines | Board:
     """The right one for standard error, which it writes to: standard output is for results."""
     console = Console(stderr=True)
-    return Board(console) if console.is_terminal else Lines(sys.stderr)
+    return Board(console) if console.is_terminal else EventLines(sys.stderr)

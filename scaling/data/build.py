@@ -16,7 +16,7 @@ import numpy as np
 
 from scaling.data.catalog import Corpus, Document, Tokenizer, read_documents
 from scaling.data.overlap import WINDOW, overlapping_documents, shared_run
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 
 
 def encode(tokenizer: Tokenizer, text: bytes) -> np.ndarray:
@@ -43,7 +43,7 @@ def held_out(documents: Sequence[Document], count: int) -> list[int]:
             f"eval_documents = {count}: at most {min(len(free), len(documents) - 1)} of the {len(documents)} "
             f"documents can be held out, the others share {WINDOW} or more bytes with one another"
         )
-        raise UserError(Problem(message, where="data.eval_documents", hint="hold out fewer documents"))
+        raise UserError(Complaint(message, where="data.eval_documents", hint="hold out fewer documents"))
     first = min(document.year for document in documents)
     span = max(document.year for document in documents) - first
     chosen: list[int] = []

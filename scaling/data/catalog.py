@@ -71,7 +71,7 @@ def read_documents(corpus: Corpus) -> tuple[Document, ...]:
     records = [json.loads(line) for line in lzma.decompress(packed).splitlines()]
     documents = tuple(Document(r["name"], r["year"], r["text"].encode("utf-8")) for r in records)
     text = b"".join(document.text for document in documents)
-    found = (len(documents), len(text), sha256(text).hexdigest())
-    if found != (corpus.documents, corpus.bytes, corpus.text_sha256):
-        raise RuntimeError(f"{corpus.archive} holds {found}, not the texts declared for {corpus.name}")
+    measured = (len(documents), len(text), sha256(text).hexdigest())
+    if measured != (corpus.documents, corpus.bytes, corpus.text_sha256):
+        raise RuntimeError(f"{corpus.archive} holds {measured}, not the texts declared for {corpus.name}")
     return documents

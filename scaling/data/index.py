@@ -16,7 +16,7 @@ from typing import Any
 
 from scaling.data.catalog import CORPORA, TOKENIZERS, Corpus, Tokenizer
 from scaling.data.evaluation import allocate, predicted
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 
 # Raised when the same request would give other tokens or another split: it is part of fingerprints.
 FORMAT = 1
@@ -92,7 +92,7 @@ def resolve(corpus: str, tokenizer: str, context: int, eval_documents: int, eval
         *_unknown("corpus", corpus, CORPORA),
         *_unknown("tokenizer", tokenizer, TOKENIZERS),
         *(
-            Problem(f"{name} = {value!r}: must be a whole number >= 1", where=f"data.{name}")
+            Complaint(f"{name} = {value!r}: must be a whole number >= 1", where=f"data.{name}")
             for name, value in sizes.items()
             if not isinstance(value, int) or isinstance(value, bool) or value < 1
         ),
@@ -103,13 +103,13 @@ def resolve(corpus: str, tokenizer: str, context: int, eval_documents: int, eval
     if eval_documents >= source.documents:  # said without reading them
         most, of = source.documents - 1, source.documents
         message = f"eval_documents = {eval_documents}: at most {most} of the {of} documents can be held out"
-        raise UserError(Problem(message, where="data.eval_documents", hint="hold out fewer documents"))
+        raise UserError(Complaint(message, where="data.eval_documents", hint="hold out fewer documents"))
     fingerprint = _fingerprint(source, coder, eval_documents)
     stem = cache_dir() / "data" / f"{fingerprint}-{corpus}-{tokenizer}"
     facts = _facts(stem, source, coder, eval_documents)
     if context >= facts["train_tokens"]:
         message = f"context = {context}: the training text has {facts['train_tokens']} tokens"
-        raise UserError(Problem(message, where="data.context", hint="use a shorter context"))
+        raise UserError(Complaint(message, where="data.context", hint="use a shorter context"))
     documents = _evaluation(facts["eval_documents"], context, eval_tokens)
     held_out = facts["eval_documents"]
     return DataIndex(
@@ -140,12 +140,12 @@ def coverage(tokens_seen: int, index: DataIndex) -> tuple[int, float]:
     return min(tokens_seen, epoch), tokens_seen / epoch
 
 
-def _unknown(field: str, value: str, known: Iterable[str]) -> list[Problem]:
+def _unknown(field: str, value: str, known: Iterable[str]) -> list[Complaint]:
     if value in known:
         return []
     close = difflib.get_close_matches(str(value), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-    return [Problem(f"{field} = {value!r}: no such {field}", where=f"data.{field}", hint=hint)]
+    return [Complaint(f"{field} = {value!r}: no such {field}", where=f"data.{field}", hint=hint)]
 
 
 def _hash(value: dict[str, Any]) -> str:
@@ -181,11 +181,11 @@ def _facts(stem: Path, corpus: Corpus, tokenizer: Tokenizer, eval_documents: int
     except OSError as error:
         message = f"cannot keep the token store in {stem.parent}: {error.strerror or error}"
         hint = "set SCALING_CACHE to a folder that you can write"
-        raise UserError(Problem(message, where="SCALING_CACHE", hint=hint)) from error
+        raise UserError(Complaint(message, where="SCALING_CACHE", hint=hint)) from error
     if facts is None:
         raise UserError(
-            Problem(
-                f"the token store in {stem.parent} is damaged as soon as it is written",
+            Complaint(
+                f"the token store in {stem.parent} is corrupt right after writing",
                 where="SCALING_CACHE",
                 hint="set SCALING_CACHE to a folder on a sound disk",
             )
@@ -210,7 +210,7 @@ def _evaluation(documents: list[dict[str, Any]], context: int, eval_tokens: int)
     if eval_tokens > sum(sizes):
         message = f"eval_tokens = {eval_tokens}: the {len(sizes)} held-out documents have {sum(sizes)} tokens"
         raise UserError(
-            Problem(message, where="data.eval_tokens", hint="evaluate fewer tokens or raise eval_documents")
+            Complaint(message, where="data.eval_tokens", hint="evaluate fewer tokens or raise eval_documents")
         )
     used = allocate(sizes, context, eval_tokens)
     return tuple(

@@ -12,7 +12,7 @@ from scaling.data.order import windows_at
 
 
 @dataclass(frozen=True)
-class Store:
+class TokenStore:
     """``tokens`` (index.tokens,): training documents, then held-out ones, each after a separator."""
 
     index: DataIndex
@@ -55,7 +55,7 @@ class Store:
         return np.stack(windows), np.stack(weights), np.array(document, np.int32)
 
 
-def open_store(index: DataIndex) -> Store:
+def open_store(index: DataIndex) -> TokenStore:
     """Map the store of ``index``.
 
     Raises:
@@ -64,4 +64,4 @@ def open_store(index: DataIndex) -> Store:
     dtype = np.dtype(index.dtype).newbyteorder("<")
     if index.path.stat().st_size != index.tokens * dtype.itemsize:
         raise RuntimeError(f"{index.path} changed since it was indexed")
-    return Store(index, np.asarray(np.memmap(index.path, dtype, mode="r")))
+    return TokenStore(index, np.asarray(np.memmap(index.path, dtype, mode="r")))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from scaling.counts.shape import Shape
 from scaling.plan.designs import Wanted
-from scaling.plan.families import design_sizes
 from scaling.plan.resolve import Resolver
-from scaling.spec.designs import Grid, IsoFLOP, Ladder, RunList
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
 
@@ -15,17 +13,7 @@ MOST_RUNS = 20_000  # some CPU seconds of planning
 
 def too_many(study: Study) -> list[Finding]:
     """Counted before anything is expanded."""
-    sizes = len(design_sizes(study.family))
-    match study.design:
-        case IsoFLOP(budgets=budgets):
-            cells = sizes * len(budgets)
-        case Grid(tokens=tokens, steps=steps):
-            cells = sizes * len(tokens or steps or ())
-        case Ladder(multiples=multiples):
-            cells = sizes * len(multiples)
-        case RunList(runs=runs):
-            cells = len(runs)
-    count = cells * len(study.seeds)
+    count = sum(1 for _ in study.design.points(study.family)) * len(study.seeds)
     if count <= MOST_RUNS:
         return []
     return [
@@ -38,38 +26,42 @@ def too_small(wanted: list[Wanted]) -> list[Finding]:
     groups = dict[tuple[str | int, ...], list[Wanted]]()
     for w in wanted:
         groups.setdefault(w.path, []).append(w)
-    found = list[Finding]()
+    findings = list[Finding]()
     for path, group in groups.items():
         short = [w for w in group if w.steps < 1]
         if short and (len(short) == len(group) or group[0].min_steps == 1):
             message = f"too small for one step of {short[0].label}"
-            found.append(Finding(path, message, "raise it, lower recipe.batch_tokens, or use a smaller size"))
-    return found
+            findings.append(
+                Finding(path, message, "raise it, lower recipe.batch_tokens, or use a smaller size")
+            )
+    return findings
 
 
 def repeated(kept: list[Wanted]) -> list[Finding]:
-    first, found = dict[tuple[Shape, int, int], Wanted](), list[Finding]()
+    first, findings = dict[tuple[Shape, int, int], Wanted](), list[Finding]()
     for w in kept:
         same = first.setdefault((w.shape, w.steps, w.seed), w)
         if same is w or ("holdout" in (w.role, same.role) and w.role != same.role):
             continue  # a fitted run held out has its own message
         hint = "seeds of noise must differ from the study's" if w.role == "noise" else "remove one of them"
-        found.append(
+        findings.append(
             Finding(w.path, f"duplicate run: {w.label} is the same as {same.label} ({same.role})", hint)
         )
-    return found
+    return findings
 
 
 def held_out_inside(kept: list[Wanted]) -> list[Finding]:
     """Held-out cells that are also trained before the forecast, with whatever seed."""
     seen = {(w.shape, w.steps): w for w in kept if w.role != "holdout"}
-    found = list[Finding]()
+    findings = list[Finding]()
     for w in kept:
         inside = seen.get((w.shape, w.steps)) if w.role == "holdout" else None
         if inside is not None:
             message = f"held-out run {w.label} is inside the fitted set: {inside.label} ({inside.role})"
-            found.append(Finding(w.path, message, "hold out a size or a budget that is not trained before"))
-    return found
+            findings.append(
+                Finding(w.path, message, "hold out a size or a budget that is not trained before")
+            )
+    return findings
 
 
 def schedule_too_long(study: Study, kept: list[Wanted], resolved: Resolver) -> list[Finding]:

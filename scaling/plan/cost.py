@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.shape import Shape
 from scaling.plan.designs import flops_per_step
-from scaling.plan.plan import Job, Plan, PlannedRun
+from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.plan.probe import Probe
 
 # Starting Python, importing the training stack and opening the data, per process, on a laptop core.
@@ -101,7 +101,7 @@ def _step_flops(planned: PlannedRun) -> int:
     return flops_per_step(planned.run.shape, planned.run.batch_tokens)
 
 
-def _training(job: Job, runs: Sequence[PlannedRun], probe: Probe) -> float:
+def _training(job: PlannedJob, runs: Sequence[PlannedRun], probe: Probe) -> float:
     return job.flops * probe.seconds_per_flop(_step_flops(runs[0]))
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
 
 from scaling.data.index import DataIndex, resolve
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
 from scaling.plan.designs import Wanted, wanted_runs
-from scaling.plan.jobs import make_jobs
-from scaling.plan.plan import Excluded, Job, Plan, PlanData, PlannedRun
+from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
 from scaling.plan.resolve import Resolver, shortest_horizons
 from scaling.recipe.rules import PowerRule
 from scaling.run import short_hash
@@ -18,6 +17,7 @@ from scaling.spec.check import check_study
 from scaling.spec.load import read_study
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
+from scaling.store.records import PlanData
 
 
 def plan_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> tuple[Study, Plan]:
@@ -60,7 +60,7 @@ def resolve_data(study: Study) -> DataIndex:
         raise UserError(*(_located(study, problem) for problem in error.problems)) from None
 
 
-def _located(study: Study, problem: Problem) -> Problem:
+def _located(study: Study, problem: Complaint) -> Complaint:
     section, _, field = problem.where.partition(".")
     if section != "data":
         return problem
@@ -127,7 +127,7 @@ def _too_few(wanted: list[Wanted]) -> Iterable[str]:
         )
 
 
-def _notes(study: Study, wanted: list[Wanted], jobs: tuple[Job, ...]) -> Iterable[str]:
+def _notes(study: Study, wanted: list[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterable[str]:
     """What a reader of the plan should know although it is no error."""
     amounts = {w.path for w in wanted if w.role == "fit"}
     used = {w.path for w in wanted if w.role == "fit" and w.steps >= w.min_steps}

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_serializer
+from pydantic import Field, StringConstraints, model_validator
 
+from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role, parameters
 from scaling.recipe.quantities import Frozen
-from scaling.run import Run, canonical_json
+from scaling.run import short_hash
 from scaling.spec.models import Execution
+from scaling.store.records import CanonicalRun, Document, Id, PlanData, Record, parse, read
+from scaling.store.store import NAME, Store
 
-SCHEMA = 1
-
-
-class PlanData(Frozen):
-    """The data of all runs, and how they are evaluated."""
-
-    corpus: str
-    tokenizer: str
-    context: int
-    eval_documents: int
-    eval_tokens: int
-    fingerprint: str
-    eval_id: str
+HINT = "run `scaling plan` again, or delete it to make it again"
 
 
 class PlannedRun(Frozen):
@@ -35,12 +26,12 @@ class PlannedRun(Frozen):
     ``budget`` is the FLOPs that were asked for, where they were: what groups the runs of an isoFLOP curve.
     """
 
-    run_id: str
+    run_id: Id
     label: str
     role: Role
-    job_id: str
-    trunk_id: str
-    run: Run
+    job_id: Id
+    trunk_id: Id
+    run: CanonicalRun
     unique_tokens: int
     epochs: float
     budget: float | None = None
@@ -59,17 +50,13 @@ class PlannedRun(Frozen):
         """As if trained alone."""
         return self.run.flops().flops
 
-    @field_serializer("run")
-    def _canonical(self, run: Run) -> dict[str, Any]:
-        return json.loads(canonical_json(run))
 
-
-class Job(Frozen):
+class PlannedJob(Frozen):
     """What one process trains: ``run_ids`` by branch step; ``flops_spent`` is each run's share of work."""
 
-    job_id: str
-    run_ids: tuple[str, ...]
-    flops_spent: dict[str, int]
+    job_id: Id
+    run_ids: tuple[Id, ...]
+    flops_spent: dict[Id, int]
 
     @property
     def flops(self) -> int:
@@ -96,23 +83,50 @@ class Totals:
     by_role: dict[Role, int]
 
 
-class Plan(Frozen):
+class Plan(Document):
     """Everything that will be trained. ``notes`` say in words what a reader should know about it."""
 
-    study: str
+    study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
     data: PlanData
     runs: tuple[PlannedRun, ...]
-    jobs: tuple[Job, ...]
+    jobs: tuple[PlannedJob, ...]
     excluded: tuple[Excluded, ...] = ()
     notes: tuple[str, ...] = ()
     execution: Execution = Field(default_factory=Execution)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.by_id) != len(self.runs):
+            raise ValueError("two runs have the same run_id")
+        owner = {run_id: job for job in self.jobs for run_id in job.run_ids}
+        if sum(len(job.run_ids) for job in self.jobs) != len(owner):
+            raise ValueError("a run or a job is listed twice in jobs")
+        if owner.keys() != self.by_id.keys():
+            raise ValueError(f"runs and jobs disagree about {sorted(owner.keys() ^ self.by_id.keys())}")
+        for run in self.runs:
+            job = owner[run.run_id]
+            if job.job_id != run.job_id or run.run_id not in job.flops_spent:
+                raise ValueError(f"run {run.run_id} does not fit its job {run.job_id}")
+        return self
 
     @cached_property
     def by_id(self) -> dict[str, PlannedRun]:
         return {run.run_id: run for run in self.runs}
 
-    def jobs_of(self, *roles: Role) -> tuple[Job, ...]:
+    @cached_property
+    def identity(self) -> tuple[Any, ...]:
+        """What drivers of one folder must agree on; execution may differ."""
+        return self.study, self.data.eval_id, tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+
+    def with_roles(self, roles: Collection[str]) -> tuple[PlannedRun, ...]:
+        return tuple(run for run in self.runs if run.role in roles)
+
+    def evaluates(self, record: Record) -> bool:
+        """Whether a record was evaluated as the plan asks."""
+        return record.result.eval_id == self.data.eval_id
+
+    def jobs_of(self, *roles: Role) -> tuple[PlannedJob, ...]:
         """Jobs whose runs have one of ``roles``; held-out runs are never in a job with others."""
         return tuple(job for job in self.jobs if self.by_id[job.run_ids[0]].role in roles)
 
@@ -127,18 +141,63 @@ class Plan(Frozen):
         return Totals(len(self.runs), len(self.jobs), tokens, flops, spent, 1 - spent / flops, by_role)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for ``plan.json``."""
-        return {"schema": SCHEMA, **self.model_dump(mode="json")}
+        """Plain values for ``plan.json``, defaults included."""
+        return {"schema": self.schema_version, **self.model_dump(mode="json", exclude={"schema_version"})}
 
     @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Plan:
-        """The inverse of :meth:`to_json`.
+    def from_json(cls, content: bytes | dict[str, Any], where: str = "plan") -> Plan:
+        """The inverse of :meth:`to_json`, from plain values or the bytes of a file.
 
         Raises:
-            ValueError: written under another schema, or not a plan.
+            UserError: it is not a plan of this schema; every field that is wrong is named.
         """
-        fields = dict(raw)
-        schema: int | Literal["none"] = fields.pop("schema", "none")
-        if schema != SCHEMA:
-            raise ValueError(f"plan.json has schema {schema}, this version reads schema {SCHEMA}: plan again")
-        return cls.model_validate(fields)
+        return parse(cls, content, where, HINT)
+
+
+def load_plan(store: Store) -> Plan:
+    """The plan of a results folder.
+
+    Raises:
+        UserError: the folder holds no study, or its plan.json is damaged.
+    """
+    plan = read(Plan, store.plan, HINT)
+    if plan is None:
+        hint = "give the folder of a study, results/<study>, or start one with `scaling run SPEC`"
+        raise UserError(Complaint(f"{str(store.folder)!r} holds no study: plan.json is missing", hint=hint))
+    return plan
+
+
+def job_id(run_id: str, trunk_id: str, *, held_out: bool, share_trunk: bool) -> str:
+    """The job that trains a run: its trunk if trunks are shared, else the run itself.
+
+    Held-out runs are trained after a forecast is frozen, so they never share a job with others.
+    """
+    if not share_trunk:
+        return run_id
+    return short_hash({"kind": "job", "phase": "holdout", "trunk": trunk_id}) if held_out else trunk_id
+
+
+def make_jobs(runs: Sequence[PlannedRun]) -> tuple[PlannedJob, ...]:
+    """Jobs of ``runs`` (all of a plan, or those not done yet), most work first, held-out runs last.
+
+    A run's ``flops_spent`` is its steps after branching plus the part of the trunk that is trained for it
+    and for the runs after it: from the branch before to its own.
+    """
+    groups = dict[str, list[PlannedRun]]()
+    for planned in runs:
+        groups.setdefault(planned.job_id, []).append(planned)
+    held_out = {name: group[0].role == "holdout" for name, group in groups.items()}
+    jobs = [_job(name, group) for name, group in groups.items()]
+    return tuple(sorted(jobs, key=lambda job: (held_out[job.job_id], -job.flops, job.job_id)))
+
+
+def _job(name: str, group: list[PlannedRun]) -> PlannedJob:
+    ordered = sorted(group, key=lambda p: (p.run.branch_step, p.run.steps, p.run_id))
+    spent, trained = dict[str, int](), 0
+    for planned in ordered:
+        run = planned.run
+        shared_until = run.branch_step
+        steps = (run.steps - shared_until) + max(0, shared_until - trained)
+        trained = max(trained, shared_until)
+        spent[planned.run_id] = planned.flops // run.steps * steps
+    return PlannedJob(job_id=name, run_ids=tuple(p.run_id for p in ordered), flops_spent=spent)

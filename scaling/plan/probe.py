@@ -67,9 +67,9 @@ class Probe:
 
 def cached_probe(plan: Plan) -> Probe | None:
     """The probe of this plan if all its shapes have been measured on this machine, else None."""
-    found = [_read(_cache_file(plan, run)) for run in probe_runs(plan)]
-    known = [entry for entry in found if entry is not None]
-    return _probe(known) if len(known) == len(found) else None
+    entries = [_read(_cache_file(plan, run)) for run in probe_runs(plan)]
+    known = [entry for entry in entries if entry is not None]
+    return _probe(known) if len(known) == len(entries) else None
 
 
 def measure_probe(plan: Plan, environment: Mapping[str, str] | None = None, *, again: bool = False) -> Probe:

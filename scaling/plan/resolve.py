@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from scaling.counts.shape import Shape
 from scaling.data.index import DataIndex, coverage
 from scaling.plan.designs import Wanted, parameters
-from scaling.plan.jobs import job_id
-from scaling.plan.plan import PlannedRun
+from scaling.plan.plan import PlannedRun, job_id
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scale
 from scaling.recipe.schedules import Schedule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -27,3 +27,8 @@ Several = Field(min_length=1, max_length=1000)
 Counts = Annotated[tuple[Count, ...], Several, AfterValidator(_distinct)]
 Seeds = Annotated[tuple[Annotated[Whole, Field(ge=0, lt=2**32)], ...], Several, AfterValidator(_distinct)]
 Amounts = Annotated[tuple[Positive, ...], Several, AfterValidator(_distinct)]
+
+
+def by_kind(union: Any) -> dict[str, Any]:
+    """The models of a union by the one value of their ``kind``."""
+    return {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(union)}

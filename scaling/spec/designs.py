@@ -1,13 +1,37 @@
-"""Which runs: cells, designs, held-out runs and repetitions."""
+"""Which runs: cells, designs, held-out runs and repetitions.
+
+Every design has the same three names: ``min_steps`` (shorter runs are left out), ``points`` (the sizes it
+trains and for how long) and ``findings`` (what is wrong with it).
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from scaling.recipe.quantities import Count, Frozen, Positive, Whole
-from scaling.spec.base import Amounts, Counts, Seeds, Several
+from scaling.spec.base import Amounts, Counts, Seeds, Several, by_kind
+from scaling.spec.families import Family, Size
+from scaling.spec.source import Finding, Path
+
+# What the length of a training is given in; the last two are tokens for each parameter.
+Length = Literal["flops", "tokens", "steps", "per_total", "per_body"]
+LENGTHS: tuple[Length, ...] = ("flops", "tokens", "steps")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One size and how long to train it, asked for at ``path``; ``amount_path`` is where the length is
+    written."""
+
+    size: Size
+    length: Length
+    amount: float
+    path: Path
+    amount_path: Path
 
 
 class Cell(Frozen):
@@ -26,6 +50,32 @@ class Cell(Frozen):
     steps: Count | None = None
     """Optimizer steps."""
 
+    def point(self, family: Family, path: Path) -> Point:
+        """This cell of ``family``, which :meth:`findings` has passed."""
+        length: Length = next(name for name in LENGTHS if getattr(self, name) is not None)
+        size, amount = getattr(self, family.key), getattr(self, length)
+        return Point(size, length, amount, path, (*path, length))
+
+    def findings(self, path: Path, family: Family | None) -> Iterator[Finding]:
+        """What is wrong with the cell at ``path``; ``family`` is None where it is not valid itself."""
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            yield Finding(path, f"needs exactly one of flops, tokens and steps, has {got}", "keep one")
+        if family is None:
+            return
+        key, size = family.key, getattr(self, family.key)
+        others = [
+            name for name in ("width", "depth", "name") if name != key and getattr(self, name) is not None
+        ]
+        for other in others:
+            message = f"a {family.kind} family names its sizes by '{key}'"
+            yield Finding((*path, other), message, f"write '{key}: ...' instead", at_key=True)
+        if size is not None:
+            yield from family.size_findings(size, (*path, key))
+        elif not others:
+            yield Finding(path, "names no size", f"add '{key}: ...'")
+
 
 class Holdout(Cell):
     """A run that no fit sees: trained only after the forecast of it is frozen."""
@@ -39,6 +89,14 @@ class Noise(Cell):
     seeds: Seeds
 
 
+def _product(family: Family, length: Length, amounts: Sequence[float], field: str) -> Iterator[Point]:
+    """Every size for every amount, which are written in ``field`` of the design."""
+    for size in family.sizes:
+        for i, amount in enumerate(amounts):
+            path: Path = ("design", field, i)
+            yield Point(size, length, amount, path, path)
+
+
 MinSteps = Annotated[Count, Field(description="Leave out, and list, runs with fewer steps than this.")]
 
 
@@ -49,6 +107,12 @@ class IsoFLOP(Frozen):
     budgets: Amounts
     """FLOPs of a run as if trained alone: 3 x forward matmul FLOPs, causal attention, head included."""
     min_steps: MinSteps = 1
+
+    def points(self, family: Family) -> Iterator[Point]:
+        return _product(family, "flops", self.budgets, "budgets")
+
+    def findings(self, family: Family | None) -> Iterator[Finding]:
+        yield from ()
 
 
 class Grid(Frozen):
@@ -61,6 +125,15 @@ class Grid(Frozen):
     """Horizons in optimizer steps."""
     min_steps: MinSteps = 1
 
+    def points(self, family: Family) -> Iterator[Point]:
+        if self.tokens:
+            return _product(family, "tokens", self.tokens, "tokens")
+        return _product(family, "steps", self.steps or (), "steps")
+
+    def findings(self, family: Family | None) -> Iterator[Finding]:
+        if (self.tokens is None) == (self.steps is None):
+            yield Finding(("design",), "needs exactly one of tokens and steps", "give the horizons once")
+
 
 class Ladder(Frozen):
     """Every size at multiples of its own number of parameters."""
@@ -72,12 +145,30 @@ class Ladder(Frozen):
     """Which parameters: all, or those outside embedding and head."""
     min_steps: MinSteps = 1
 
+    def points(self, family: Family) -> Iterator[Point]:
+        length = "per_total" if self.of == "total" else "per_body"
+        return _product(family, length, self.multiples, "multiples")
+
+    def findings(self, family: Family | None) -> Iterator[Finding]:
+        yield from ()
+
 
 class RunList(Frozen):
     """Exactly these runs, each with every seed of the study."""
 
+    min_steps: ClassVar[int] = 1
     kind: Literal["list"]
     runs: tuple[Cell, ...] = Several
 
+    def points(self, family: Family) -> Iterator[Point]:
+        for i, cell in enumerate(self.runs):
+            yield cell.point(family, ("design", "runs", i))
 
-Design = Annotated[IsoFLOP | Grid | Ladder | RunList, Field(discriminator="kind")]
+    def findings(self, family: Family | None) -> Iterator[Finding]:
+        for i, cell in enumerate(self.runs):
+            yield from cell.findings(("design", "runs", i), family)
+
+
+_Designs = IsoFLOP | Grid | Ladder | RunList
+Design = Annotated[_Designs, Field(discriminator="kind")]
+DESIGNS = by_kind(_Designs)

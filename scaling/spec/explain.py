@@ -32,7 +32,7 @@ def explain(error: ValidationError, most: int | None = None) -> list[Finding]:
     details = error.errors(include_url=False)[:most]
     unknown = [_unknown(detail) for detail in details if detail["type"] == "extra_forbidden"]
     meant = {(*finding.path[:-1], finding.meant) for finding in unknown}
-    found = list(unknown)
+    findings = list(unknown)
     for detail in details:
         path, types = _locate(detail["loc"])
         kind = detail["type"]
@@ -42,8 +42,8 @@ def explain(error: ValidationError, most: int | None = None) -> list[Finding]:
             or (kind == "too_short" and detail["input"])  # not empty, but no item of it is valid
         )
         if not implied:
-            found.append(_explain(path, types, detail))
-    return found
+            findings.append(_explain(path, types, detail))
+    return findings
 
 
 def _unknown(detail: ErrorDetails) -> Finding:
@@ -58,8 +58,8 @@ def _unknown(detail: ErrorDetails) -> Finding:
 def closest(name: str, names: tuple[str, ...] | list[str]) -> str | None:
     """The likeliest of ``names`` that was meant by ``name``, if any."""
     folded = {n.lower().replace("_", "-"): n for n in names}
-    found = difflib.get_close_matches(name[:100].lower().replace("_", "-"), list(folded), n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
+    nearest = difflib.get_close_matches(name[:100].lower().replace("_", "-"), list(folded), n=1, cutoff=0.6)
+    return folded[nearest[0]] if nearest else None
 
 
 def _explain(path: Path, types: list[Any], detail: ErrorDetails) -> Finding:
@@ -151,8 +151,8 @@ def _members(annotation: Any) -> list[Any]:
     while hasattr(annotation, "__metadata__"):
         annotation = annotation.__origin__
     if get_origin(annotation) in (Union, types.UnionType):
-        found = [member for member in get_args(annotation) if member is not type(None)]
-        return _members(found[0]) if len(found) == 1 else found
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        return _members(members[0]) if len(members) == 1 else members
     return [annotation] if annotation is not None else []
 
 

@@ -1,13 +1,23 @@
-"""Which models: families of sizes."""
+"""Which models: families of sizes.
+
+Every family has the same six names: ``key`` (the field of a cell that names a size), ``sizes`` (those that a
+design crosses with its horizons), ``label`` (a size in the name of a run), ``member`` (a size spelled out),
+``findings`` (what is wrong with the family) and ``size_findings`` (with one size that a cell names).
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool
 
+from scaling.counts.shape import Shape
 from scaling.recipe.quantities import Count, Frozen, Positive
-from scaling.spec.base import Counts, Several, Slug
+from scaling.spec.base import Counts, Several, Slug, by_kind
+from scaling.spec.source import Finding, Path
+
+Size = int | str  # a width, a depth or the name of a shape: what a spec calls a size by
 
 
 class Heads(Frozen):
@@ -22,29 +32,11 @@ class Heads(Frozen):
     tied: StrictBool = False
     """Use the embedding table as output head."""
 
-
-class WidthDial(Heads):
-    """One dial: width, at fixed depth. The number of heads is width / head_dim."""
-
-    kind: Literal["width-dial"]
-    depth: Count
-    """Number of layers of every size."""
-    widths: Counts
-    """The sizes; each must be a multiple of head_dim."""
-    head_dim: Count
-    """Channels of an attention head; even."""
-
-
-class DepthDial(Heads):
-    """One dial: depth, at fixed width."""
-
-    kind: Literal["depth-dial"]
-    width: Count
-    """Residual width of every size; must be a multiple of head_dim."""
-    depths: Counts
-    """The sizes, in layers."""
-    head_dim: Count
-    """Channels of an attention head; even."""
+    def uniform(self, depth: int, width: int, head_dim: int) -> NamedShape:
+        """A size of a dial: heads of one dimension, what the family says of the rest."""
+        common = {name: getattr(self, name) for name in Heads.model_fields}
+        heads = width // head_dim
+        return NamedShape(name="size", depth=depth, width=width, heads=heads, head_dim=head_dim, **common)
 
 
 class NamedShape(Heads):
@@ -62,12 +54,155 @@ class NamedShape(Heads):
     in_design: StrictBool = True
     """false: trained only where holdout, noise or a listed run names it."""
 
+    def shape(self, vocab_size: int, context: int) -> Shape:
+        """The shape of this size, which :meth:`findings` has passed."""
+        return Shape(
+            depth=self.depth,
+            width=self.width,
+            heads=self.heads,
+            kv_heads=self.kv_heads or self.heads,
+            head_dim=self.head_dim or self.width // self.heads,
+            mlp_width=self.mlp_width or self._default_mlp_width(),
+            mlp=self.mlp,
+            vocab_size=vocab_size,
+            context=context,
+            tied=self.tied,
+        )
+
+    def _default_mlp_width(self) -> int:
+        """Nearest multiple of 8, at least 8, to ratio x width; by default 8/3 (swiglu) or 4 (gelu) x width.
+
+        8/3 gives the three matrices of a gated MLP the parameters of the two of a plain one
+        (arXiv:2002.05202).
+        """
+        if self.mlp_ratio is not None:
+            exact = self.mlp_ratio * self.width
+        else:
+            exact = 8 * self.width / 3 if self.mlp == "swiglu" else 4 * self.width
+        return max(8, int(exact / 8 + 0.5) * 8)
+
+    def findings(self, path: Path) -> Iterator[Finding]:
+        if self.head_dim is not None:
+            yield from _head_dim(self.head_dim, (*path, "head_dim"))
+        elif self.width % self.heads:
+            message = f"{self.width} is not divisible by heads = {self.heads}"
+            yield Finding((*path, "width"), message, "change one of them, or give head_dim")
+        elif self.width // self.heads % 2:
+            message = f"{self.width} / heads = {self.heads} makes an odd head_dim"
+            yield Finding((*path, "width"), message, "rotary positions pair its channels: make it even")
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            yield Finding((*path, "kv_heads"), f"{self.kv_heads} does not divide heads = {self.heads}")
+
+
+class WidthDial(Heads):
+    """One dial: width, at fixed depth. The number of heads is width / head_dim."""
+
+    key: ClassVar[str] = "width"
+    kind: Literal["width-dial"]
+    depth: Count
+    """Number of layers of every size."""
+    widths: Counts
+    """The sizes; each must be a multiple of head_dim."""
+    head_dim: Count
+    """Channels of an attention head; even."""
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        return self.widths
+
+    def label(self, size: Size) -> str:
+        return f"w{size}"
+
+    def member(self, size: Size) -> NamedShape:
+        return self.uniform(self.depth, int(size), self.head_dim)
+
+    def findings(self) -> Iterator[Finding]:
+        yield from _head_dim(self.head_dim, ("family", "head_dim"))
+        for i, width in enumerate(self.widths):
+            yield from self.size_findings(width, ("family", "widths", i))
+
+    def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
+        yield from _heads(int(size), self.head_dim, self.kv_heads, path)
+
+
+class DepthDial(Heads):
+    """One dial: depth, at fixed width."""
+
+    key: ClassVar[str] = "depth"
+    kind: Literal["depth-dial"]
+    width: Count
+    """Residual width of every size; must be a multiple of head_dim."""
+    depths: Counts
+    """The sizes, in layers."""
+    head_dim: Count
+    """Channels of an attention head; even."""
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        return self.depths
+
+    def label(self, size: Size) -> str:
+        return f"d{size}"
+
+    def member(self, size: Size) -> NamedShape:
+        return self.uniform(int(size), self.width, self.head_dim)
+
+    def findings(self) -> Iterator[Finding]:
+        yield from _head_dim(self.head_dim, ("family", "head_dim"))
+        yield from _heads(self.width, self.head_dim, self.kv_heads, ("family", "width"))
+
+    def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
+        yield from ()
+
 
 class Shapes(Frozen):
     """An explicit list of sizes."""
 
+    key: ClassVar[str] = "name"
     kind: Literal["shapes"]
     shapes: tuple[NamedShape, ...] = Several
 
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        return tuple(shape.name for shape in self.shapes if shape.in_design)
 
-Family = Annotated[WidthDial | DepthDial | Shapes, Field(discriminator="kind")]
+    def label(self, size: Size) -> str:
+        return str(size)
+
+    def member(self, size: Size) -> NamedShape:
+        return next(shape for shape in self.shapes if shape.name == size)
+
+    def findings(self) -> Iterator[Finding]:
+        names = set[str]()
+        for i, shape in enumerate(self.shapes):
+            path: Path = ("family", "shapes", i)
+            if shape.name in names:
+                yield Finding((*path, "name"), f"'{shape.name}' names two shapes", "names must differ")
+            names.add(shape.name)
+            yield from shape.findings(path)
+
+    def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
+        names = [shape.name for shape in self.shapes]
+        if size not in names:
+            yield Finding(path, f"no shape is named '{size}'", f"known: {', '.join(names)}")
+
+
+def _head_dim(head_dim: int, path: Path) -> Iterator[Finding]:
+    if head_dim % 2:
+        yield Finding(path, f"must be even, is {head_dim}", "rotary positions pair its channels")
+
+
+def _heads(width: int, head_dim: int, kv_heads: int | None, path: Path) -> Iterator[Finding]:
+    if width % head_dim:
+        below = width // head_dim * head_dim
+        near = f"{below} or {below + head_dim}" if below else f"{head_dim}"
+        message = f"width {width} is not divisible by head_dim = {head_dim}, so its heads are not whole"
+        yield Finding(path, message, f"use {near}")
+    elif kv_heads is not None and width // head_dim % kv_heads:
+        message = f"width {width} has {width // head_dim} heads, not divisible by kv_heads = {kv_heads}"
+        yield Finding(path, message, "change family.kv_heads or the width")
+
+
+_Families = WidthDial | DepthDial | Shapes
+Family = Annotated[_Families, Field(discriminator="kind")]
+FAMILIES = by_kind(_Families)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError, create_model
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.spec.check import check_sections
 from scaling.spec.explain import closest, explain, show
 from scaling.spec.models import Study
@@ -32,7 +32,7 @@ class Checked:
     """
 
     study: Study | None
-    problems: tuple[Problem, ...]
+    problems: tuple[Complaint, ...]
 
 
 def load_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Study:
@@ -56,10 +56,10 @@ def read_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Checked:
     name = str(path)
     tree = parse(_read(FilePath(path)), name)
     if tree.value is None:
-        raise UserError(Problem("is empty", name, "a spec starts with 'study: NAME'"))
+        raise UserError(Complaint("is empty", name, "a spec starts with 'study: NAME'"))
     raw = tree.value
     if not isinstance(raw, dict):
-        raise UserError(Problem(f"must be a mapping of names to values, is {show(raw)}", f"{name}:1:1"))
+        raise UserError(Complaint(f"must be a mapping of names to values, is {show(raw)}", f"{name}:1:1"))
     problems = [problem for text in overrides for problem in _override(tree, text)]
     checked = check_study_dict(cast(dict[str, Any], raw), Source(tree.keys, tree.values))
     return Checked(checked.study, (*checked.problems, *problems))
@@ -145,20 +145,20 @@ def _read(path: FilePath) -> str:
     except FileNotFoundError:
         near = closest(path.name, [p.name for p in _siblings(path)])
         hint = f"did you mean '{path.with_name(near)}'?" if near else "give the path of a spec (*.yaml)"
-        raise UserError(Problem("no such file", name, hint)) from None
+        raise UserError(Complaint("no such file", name, hint)) from None
     except IsADirectoryError:
-        raise UserError(Problem("is a directory", name, "give the path of a spec (*.yaml)")) from None
+        raise UserError(Complaint("is a directory", name, "give the path of a spec (*.yaml)")) from None
     except (OSError, ValueError) as error:
-        raise UserError(Problem(f"cannot be read: {error}", shorten(name))) from None
+        raise UserError(Complaint(f"cannot be read: {error}", shorten(name))) from None
     if len(content) > LARGEST_BYTES:
-        raise UserError(Problem(f"is larger than {LARGEST_BYTES} bytes", name, "is this a spec?"))
+        raise UserError(Complaint(f"is larger than {LARGEST_BYTES} bytes", name, "is this a spec?"))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)
         message = f"is not UTF-8 text: byte 0x{content[error.start]:02x}"
-        raise UserError(Problem(message, f"{name}:{line}:{column}", "save the file as UTF-8")) from None
+        raise UserError(Complaint(message, f"{name}:{line}:{column}", "save the file as UTF-8")) from None
 
 
 def _siblings(path: FilePath) -> list[FilePath]:
@@ -168,13 +168,13 @@ def _siblings(path: FilePath) -> list[FilePath]:
         return []
 
 
-def _override(tree: Tree, text: str) -> list[Problem]:
+def _override(tree: Tree, text: str) -> list[Complaint]:
     """Set one ``a.b[0].c=value`` in the tree, or say why not."""
     where = f"--set {shorten(text)}"
     name, equals, value = text.partition("=")
     path = _override_path(name.strip())
     if not equals or path is None:
-        return [Problem("must look like name=value", where, "such as --set recipe.batch_tokens=512")]
+        return [Complaint("must look like name=value", where, "such as --set recipe.batch_tokens=512")]
     try:
         new = parse(value, where, mark_all=where)
     except UserError as error:
@@ -214,8 +214,8 @@ def _item(node: Any, part: str | int) -> Any:
             return None
 
 
-def _cannot(where: str, path: Path, reason: str) -> Problem:
-    return Problem(
+def _cannot(where: str, path: Path, reason: str) -> Complaint:
+    return Complaint(
         f"{dotted_path(path)} {reason}", where, "set all of it, or use the name of something in it"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scaling.errors import Problem
+from scaling.errors import Complaint
 
 Path = tuple[str | int, ...]
 
@@ -68,14 +68,14 @@ class Source:
 
         return Source(grown(self.keys), grown(self.values))
 
-    def problem(self, finding: Finding) -> Problem:
+    def problem(self, finding: Finding) -> Complaint:
         mark, dotted = self.mark(finding), dotted_path(finding.path)
         if mark is None:
-            return Problem(finding.message, dotted, finding.hint)
+            return Complaint(finding.message, dotted, finding.hint)
         text = f"{dotted}: {finding.message}" if dotted else finding.message
-        return Problem(text, mark.where, finding.hint, mark.excerpt)
+        return Complaint(text, mark.where, finding.hint, mark.excerpt)
 
-    def problems(self, findings: list[Finding]) -> list[Problem]:
+    def problems(self, findings: list[Finding]) -> list[Complaint]:
         """Problems in the order in which a reader of the file meets them."""
 
         def order(finding: Finding) -> tuple[int, int]:

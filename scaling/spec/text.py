@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.spec.source import Mark, Path, dotted_path, shorten
 
 DEEPEST = 40
@@ -65,7 +65,7 @@ class _Builder:
         self.text, self.name, self.mark_all = text, name, mark_all
         # Shortened once: every value has an excerpt, and a line may hold thousands of them.
         self.lines = [shorten(line.strip()) for line in re.split(r"\r\n|\r|\n", text)]
-        self.tree, self.stack, self.problems = Tree(), list[_Open](), list[Problem]()
+        self.tree, self.stack, self.problems = Tree(), list[_Open](), list[Complaint]()
 
     def build(self) -> Tree:
         documents = 0
@@ -83,7 +83,9 @@ class _Builder:
             what = ", ".join(filter(None, (context, problem)))
             self._fail(mark, f"broken YAML: {shorten(what)}")
         except (YAMLError, ValueError, OverflowError) as error:  # unprintable characters, absurd escapes
-            raise UserError(Problem(f"broken YAML: {shorten(str(error))}", self._place(None).where)) from None
+            raise UserError(
+                Complaint(f"broken YAML: {shorten(str(error))}", self._place(None).where)
+            ) from None
         if self.problems:
             raise UserError(*self.problems)
         return self.tree
@@ -98,9 +100,9 @@ class _Builder:
         excerpt = self.lines[line] if line < len(self.lines) else ""
         return Mark(f"{self.name}:{line + 1}:{column + 1}", excerpt, (line, column))
 
-    def _problem(self, mark: Any, message: str, hint: str = "") -> Problem:
+    def _problem(self, mark: Any, message: str, hint: str = "") -> Complaint:
         place = self._place(mark)
-        return Problem(message, place.where, hint, place.excerpt)
+        return Complaint(message, place.where, hint, place.excerpt)
 
     def _fail(self, mark: Any, message: str, hint: str = "") -> None:
         raise UserError(*self.problems, self._problem(mark, message, hint))

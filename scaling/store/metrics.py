@@ -1,10 +1,11 @@
-"""A curve on disk: one JSON object a line, one writer."""
+"""A curve on disk: one JSON object a line, one writer, any number of readers."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,47 @@ def _write(descriptor: int, rows: list[Row]) -> None:
 
 def up_to(rows: list[Row], step: int) -> list[Row]:
     return [row for row in rows if row["step"] <= step]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Rows of one ``metrics.jsonl``, in file order; ``skipped`` lines were torn or damaged."""
+
+    rows: tuple[Row, ...]
+    skipped: int
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Every whole row of ``path``; a last line without its newline is still being written: skipped."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return Metrics((), 0)
+    skipped = 1 if lines.pop() else 0
+    try:
+        rows = json.loads(b"[" + b",".join(lines) + b"]")
+        if all(isinstance(row, dict) and "step" in row for row in rows) and len(rows) == len(lines):
+            return Metrics(tuple(rows), skipped)
+    except ValueError:
+        pass  # some line is damaged: find out which
+    rows = [row for line in lines if (row := _row(line)) is not None]
+    return Metrics(tuple(rows), skipped + len(lines) - len(rows))
+
+
+def last_row(path: Path, window: int = 4096) -> Row | None:
+    """The last whole row of ``metrics.jsonl``, without reading the rest."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - window))
+            lines = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    return next((row for line in reversed(lines) if (row := _row(line)) is not None), None)
+
+
+def _row(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

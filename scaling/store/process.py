@@ -10,6 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+TICKS = os.sysconf("SC_CLK_TCK")
+
 
 @dataclass(frozen=True)
 class Process:
@@ -35,7 +40,12 @@ class Process:
     @property
     def gone(self) -> bool:
         """Whether it has certainly ended: never said of a process of another machine."""
-        return bool(self.machine) and self.machine == _machine() and _started(self.pid) != self.started
+        if not self.machine or self.machine != _machine():
+            return False
+        try:
+            return _started(self.pid) != self.started
+        except psutil.AccessDenied:
+            return False
 
 
 @cache
@@ -50,9 +60,19 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Start time of a living process in clock ticks since boot; None when it has ended."""
+    """Start time of a living process in clock ticks since boot; None when it has ended.
+
+    Seconds since the epoch would move with the clock of the machine, so the time of boot, which moves alike,
+    is taken off again.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        process = psutil.Process(pid)
+        while True:
+            boot = psutil.boot_time()
+            seconds = process.create_time() - boot
+            if psutil.boot_time() == boot:  # else the clock was set in between
+                break
+            process = psutil.Process(pid)
+        return None if process.status() in ENDED else str(round(seconds * TICKS))
+    except psutil.NoSuchProcess:
         return None
-    return None if fields[0] in "ZX" else fields[19]

@@ -1,73 +1,236 @@
-"""What becomes of a run: exit status of its process, records, kinds of failure and how often it is tried."""
+"""The files of a study as frozen models, each with a schema version; written and read here alone.
+
+Keys are written as they were given, so what a file leaves out stays left out when it is rewritten.
+"""
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Mapping
-from contextlib import suppress
+import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-STOPPED = 130  # it was asked to stop; its work is in a checkpoint
-BUSY = 75  # another process holds the lease of its job
-FULL = 77  # the disk is full: its log may not say so
-LOST = 76  # another process took its lease over; it wrote nothing after that
+from pydantic import Field, PlainSerializer, StringConstraints, ValidationError, model_validator
 
-Kind = Literal[
-    "exception", "killed", "out_of_memory", "data_error", "lost_lease", "disk_full", "timeout", "not_started"
-]
-# Not the run's own doing: they never use up its attempts.
-OUTER_KINDS: tuple[Kind, ...] = ("lost_lease", "disk_full", "not_started")
+from scaling.errors import Complaint, UserError
+from scaling.run import Frozen, Run, canonical_json, run_id
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_NO_SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
+ID_PATTERN = r"^[0-9a-f]{12}$"
+Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+CanonicalRun = Annotated[Run, PlainSerializer(lambda run: json.loads(canonical_json(run)))]
+Work = Literal["train", "reevaluate"]
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Whether a write failed for want of space, quota or permitted file size; libraries wrap the cause."""
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        return True
-    return any(text in str(error) for text in _NO_SPACE_TEXTS)
+class Document(Frozen):
+    """The content of one file."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, under the keys that were given."""
+        return {
+            "schema": self.schema_version,
+            **self.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        }
 
 
-def refusal(error: OSError) -> str | None:
-    """What a user is told who has no space or may not write; None when it is something else."""
-    where = f"{error.filename}: " if error.filename else ""
-    what = error.strerror or str(error)
-    if is_disk_full(error):
-        return f"{where}{what}; free some space and run the same command again: what is done is kept"
-    if error.errno in NOT_ALLOWED:
-        return f"{where}{what}; make it writable and run the same command again: what is done is kept"
-    return None
+D = TypeVar("D", bound=Document)
 
 
-def is_record(value: Any, run_id: str) -> bool:
-    """Whether ``value``, read from a ``record.json``, is a record of this run."""
-    if not isinstance(value, dict) or value.get("run_id") != run_id:
-        return False
-    return isinstance(value.get("result"), dict) and "status" in value["result"]
+def parse(model: type[D], content: bytes | dict[str, Any], where: str, hint: str) -> D:
+    """Check plain values, or the bytes of a file.
 
+    Args:
+        model: what the content should be.
+        content: JSON as bytes or decoded.
+        where: the file, for messages.
+        hint: what to do about a file that is wrong.
 
-def reached(job_dir: Path, run_id: str) -> int:
-    """The newest checkpoint, whole or not, from which a run of the job could go on: its step, 0 for none."""
-    steps = [0]
-    for line in ("trunk", run_id):
-        with suppress(FileNotFoundError, NotADirectoryError):
-            steps += [int(name) for name in os.listdir(job_dir / "checkpoints" / line) if name.isdecimal()]
-    return max(steps)
-
-
-def attempt_after(previous: Mapping[str, Any] | None, kind: str, at: int) -> int:
-    """Failures in a row without getting further, this one included where it is the run's own doing.
-
-    ``previous`` is the last ``error.json``. Further is who has a newer checkpoint (``at``, see
-    :func:`reached`) than at the last failure: steps of death vary, checkpoints only grow.
+    Raises:
+        UserError: it is something else; every field that is wrong is named.
     """
-    old = previous or {}
-    count, before = old.get("attempt"), old.get("reached")
-    count = count if isinstance(count, int) else 0
-    if isinstance(before, int) and at > before:
-        count = 0
-    return count + (kind not in OUTER_KINDS)
+    try:
+        return (
+            model.model_validate_json(content)
+            if isinstance(content, bytes)
+            else model.model_validate(content)
+        )
+    except ValidationError as error:
+        problems = [
+            Complaint(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), where, hint)
+            for item in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        raise UserError(*problems) from None
+
+
+def read(model: type[D], path: Path, hint: str = "delete it to make it again") -> D | None:
+    """The checked content of ``path``; None when there is no such file.
+
+    Raises:
+        UserError: the file cannot be read or holds something else.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(Complaint(f"cannot be read: {error.strerror}", str(path))) from None
+    return parse(model, content, str(path), hint)
+
+
+class ParameterTotals(Frozen):
+    """Numbers of parameters, as trained; ``total`` is the sum of the others."""
+
+    total: int
+    embedding: int
+    head: int
+    body: int
+
+
+class Result(Frozen):
+    """The part of a record that is the same bit for bit however a run came to its end (on CPU).
+
+    ``status`` is ``diverged`` where a training loss, a gradient or the evaluation was not finite; the losses
+    are None then. Losses are in nats per token, ``document_losses`` by the name of the held-out document.
+    """
+
+    status: Literal["ok", "diverged"]
+    status_reason: str | None
+    loss: float | None
+    loss_se_eval: float | None
+    bits_per_byte: float | None
+    eval_tokens: int | None
+    eval_id: Id
+    train_loss: float | None
+    steps: int
+    tokens: int
+    unique_tokens: int
+    epochs: float
+    params: ParameterTotals
+    document_losses: dict[str, float] | None
+    flags: tuple[str, ...] = ()
+
+
+class Environment(Frozen):
+    """What a job was trained with; None where that is not known."""
+
+    device: str | None = None
+    platform: str | None = None
+    devices: int | None = None
+    python: str | None = None
+    versions: dict[str, str] | None = None
+    git_commit: str | None = None
+    xla_flags: str | None = None
+    cpu_affinity: tuple[int, ...] | None = None
+
+
+class Provenance(Environment):
+    """How a run came to its result: times, work, device and versions; None where that is not known."""
+
+    wall_seconds: float | None = None
+    tokens_per_second: float | None = None
+    mfu: float | None = None
+    cpu_seconds: float | None = None
+    flops_spent: int | None = None
+    started: str | None = None
+    finished: str | None = None
+    resumed: int | None = None
+    lease_token: int | None = None
+    reevaluated: str | None = None
+
+
+class Record(Document):
+    """``record.json``: a run that has ended."""
+
+    run_id: Id
+    result: Result
+    execution: Provenance
+
+
+class PlanData(Frozen):
+    """The data of all runs, and how they are evaluated."""
+
+    corpus: str
+    tokenizer: str
+    context: int
+    eval_documents: int
+    eval_tokens: int
+    fingerprint: str
+    eval_id: str
+
+
+class JobRun(Frozen):
+    """A run that a job is asked to train; its id, which names a folder, is that of its content."""
+
+    run_id: Id
+    label: str
+    run: CanonicalRun
+    flops_spent: int
+
+    @model_validator(mode="after")
+    def _named_by_content(self) -> Self:
+        if run_id(self.run) != self.run_id:
+            raise ValueError(f"names a run {self.run_id!r} whose content is {run_id(self.run)}")
+        return self
+
+
+class JobExecution(Frozen):
+    """The part of a study's execution that a training process needs."""
+
+    checkpoint_seconds: float
+    chunk_steps: int | None = None
+    keep_final: bool
+    lease_seconds: float
+    threads: int
+
+
+class JobSpec(Document):
+    """``job.json``: what a training process is asked to do.
+
+    ``branch_steps`` are those of all runs of the job, done or not: a chunk ends at each, so that curves do
+    not depend on what earlier launches did.
+    """
+
+    study: str
+    job_id: Id
+    task: Work = "train"
+    data: PlanData
+    branch_steps: tuple[int, ...]
+    runs: tuple[JobRun, ...]
+    execution: JobExecution
+
+
+class JobEnvironment(Document, Environment):
+    """``env.json``: the last start of a job, seen from inside."""
+
+    compile_seconds: float
+
+
+class JobLaunch(Document):
+    """``launch.json``: how a job was started last; ``attempt`` counts its starts."""
+
+    attempt: int
+    started: str
+    host: str
+    device: str
+    cores: tuple[int, ...]
+    command: tuple[str, ...]
+    environment: dict[str, str]
+
+
+class JobProgress(Document):
+    """``progress.json``: a job's own report, about one a second, for display only."""
+
+    run_id: str
+    step: int
+    steps: int
+    job_flops_done: float
+    job_flops_total: float
+    loss: float | None = None
+
+
+def read_progress(job_dir: Path) -> JobProgress | None:
+    """None before the first report, and when it cannot be read."""
+    try:
+        return read(JobProgress, job_dir / "progress.json")
+    except UserError:
+        return None

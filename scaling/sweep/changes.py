@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
+from scaling.plan.plan import Plan, PlannedRun
+from scaling.run import canonical_json
 from scaling.spec.text import parse
 from scaling.store.store import Store
-from scaling.sweep.planfile import PlanFile, PlannedRun, is_of
 
 SHOWN = 12
 EVALUATION = ("eval_tokens",)  # fields of data that change how runs are evaluated, not how they are trained
 
 
-def require_same_recipe(store: Store, old: PlanFile, new: PlanFile, old_spec: str, new_spec: str) -> None:
+def require_same_recipe(store: Store, old: Plan, new: Plan, old_spec: str, new_spec: str) -> None:
     """A run that the old plan named, and that was begun, must not go by the same name with other numbers.
 
     Raises:
@@ -39,10 +41,10 @@ def require_same_recipe(store: Store, old: PlanFile, new: PlanFile, old_spec: st
         "would be trained again under the same names\n  " + "\n  ".join([*fields[:SHOWN], *more])
     )
     hint = "give the study a new name (study: ...), or start them anew in this folder with --force"
-    raise UserError(Problem(text, hint=hint))
+    raise UserError(Complaint(text, hint=hint))
 
 
-def require_same_evaluation(store: Store, old: PlanFile, new: PlanFile) -> None:
+def require_same_evaluation(store: Store, old: Plan, new: Plan) -> None:
     """Losses on different evaluation sets must not share a table.
 
     Raises:
@@ -52,24 +54,22 @@ def require_same_evaluation(store: Store, old: PlanFile, new: PlanFile) -> None:
     if not others:
         return
     before, after = dict(old.data), dict(new.data)
-    fields = [
-        _change(f"data.{k}", before.get(k), after[k]) for k in EVALUATION if before.get(k) != after.get(k)
-    ]
+    fields = [_change(f"data.{k}", before[k], after[k]) for k in EVALUATION if before[k] != after[k]]
     kept = sum(final_checkpoint(store, run).is_dir() for run in others)
     what = "; ".join(fields) or f"it is now {new.data.eval_id}"
     hint = f"--reevaluate evaluates the kept final checkpoints again ({kept} of {len(others)} runs have one)"
     text = f"the evaluation has changed ({what}) and {len(others)} finished runs were evaluated otherwise"
-    raise UserError(Problem(text, "data", f"{hint}; or change it back, or give the study a new name"))
+    raise UserError(Complaint(text, "data", f"{hint}; or change it back, or give the study a new name"))
 
 
-def evaluated_otherwise(store: Store, plan: PlanFile) -> list[PlannedRun]:
+def evaluated_otherwise(store: Store, plan: Plan) -> list[PlannedRun]:
     """Planned runs whose record is of another evaluation than the plan's."""
-    recorded, found = store.recorded(), []
+    recorded, others = store.recorded(), []
     for run in plan.runs:
         record = store.run_state(run.run_id).record if run.run_id in recorded else None
-        if record and not is_of(record, plan):
-            found.append(run)
-    return found
+        if record and not plan.evaluates(record):
+            others.append(run)
+    return others
 
 
 def require_final_checkpoints(store: Store, runs: list[PlannedRun]) -> None:
@@ -79,12 +79,11 @@ def require_final_checkpoints(store: Store, runs: list[PlannedRun]) -> None:
         names = ", ".join(without[:SHOWN]) + (" ..." if len(without) > SHOWN else "")
         text = f"{len(without)} of {len(runs)} runs have no final checkpoint to evaluate again: {names}"
         hint = "they were trained without execution.keep_final: true, or with another share_trunk"
-        raise UserError(Problem(text, "--reevaluate", f"{hint}; use a new study name, or change data back"))
+        raise UserError(Complaint(text, "--reevaluate", f"{hint}; use a new study name, or change data back"))
 
 
 def final_checkpoint(store: Store, run: PlannedRun) -> Path:
-    steps = run.run.get("steps")
-    return store.job_dir(run.job_id) / "checkpoints" / run.run_id / str(steps)
+    return store.job_dir(run.job_id) / "checkpoints" / run.run_id / str(run.run.steps)
 
 
 def set_forecasts_aside(store: Store, name: str) -> None:
@@ -116,7 +115,7 @@ def spec_changes(old: str, new: str) -> list[str]:
 
 
 def _run_changes(old: PlannedRun, new: PlannedRun) -> list[str]:
-    before, after = dict(_fields(old.run)), dict(_fields(new.run))
+    before, after = (dict(_fields(json.loads(canonical_json(planned.run)))) for planned in (old, new))
     names = dict.fromkeys([*before, *after])
     return [
         _change(f"{new.label}: {k}", before.get(k), after.get(k))

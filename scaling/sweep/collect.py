@@ -9,16 +9,17 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import UserError
-from scaling.run import Run
+from scaling.plan.plan import Plan, PlannedRun, load_plan
 from scaling.store.files import aside, write_text
-from scaling.store.store import State, Store, read_metrics
-from scaling.sweep.planfile import PlanFile, PlannedRun, is_of, load_plan
+from scaling.store.metrics import Row, read_metrics
+from scaling.store.records import Record
+from scaling.store.store import State, Store
 from scaling.sweep.status import status
 
 COLUMNS: tuple[str, ...] = (
@@ -36,7 +37,6 @@ CURVE_COLUMNS: tuple[str, ...] = (
     "eval/loss",
 )
 INTEGER_CURVES = frozenset({"step", "tokens"})
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def collect(folder: Path) -> Collected:
     torn = repeated = 0
     for run, state in zip(plan.runs, now.rows, strict=True):
         record = _record(store, run)
-        if record is None or not is_of(record, plan):
+        if record is None or not plan.evaluates(record):
             where = "" if state.step is None else f", at step {state.step} of {state.steps}"
             cause = state.reason or f"{state.state}{where}"
             missing.append(Missing(run.run_id, run.label, run.role, state.state, cause))
@@ -113,31 +113,30 @@ def collect(folder: Path) -> Collected:
     )
 
 
-def _record(store: Store, run: PlannedRun) -> Row | None:
+def _record(store: Store, run: PlannedRun) -> Record | None:
     try:
         return store.record(run.run_id)
     except UserError:  # its status says that it cannot be read
         return None
 
 
-def table_row(plan: PlanFile, planned: PlannedRun, record: Mapping[str, Any]) -> Row:
+def table_row(plan: Plan, planned: PlannedRun, record: Record) -> Row:
     """One row of the runs table: every column, None where unknown."""
-    run = Run.model_validate(planned.run)
-    result, execution = record["result"], record.get("execution") or {}
-    flops, params = run.flops(), result.get("params") or {}
+    run, result, execution = planned.run, record.result, record.execution
+    flops, params = run.flops(), result.params
     known = {
         **{name: getattr(planned, name) for name in ("run_id", "label", "role", "job_id", "trunk_id")},
         "budget": planned.budget,
         **{name: getattr(run.shape, name) for name in ("depth", "width", "heads", "kv_heads", "context")},
-        **{name: result.get(name) for name in ("status", "status_reason", "eval_id", "tokens", "steps")},
-        **{name: result.get(name) for name in ("loss", "loss_se_eval", "bits_per_byte", "eval_tokens")},
-        **{name: execution.get(name) for name in ("flops_spent", "tokens_per_second", "mfu", "wall_seconds")},
+        **{name: getattr(result, name) for name in ("status", "status_reason", "eval_id", "tokens", "steps")},
+        **{name: getattr(result, name) for name in ("loss", "loss_se_eval", "bits_per_byte", "eval_tokens")},
+        **{name: getattr(execution, name) for name in ("tokens_per_second", "mfu", "wall_seconds", "device")},
         "study": plan.study,
-        "flags": "|".join(result.get("flags") or ()) or None,
-        "params": params.get("total"),
-        **{f"params_{name}": params.get(name) for name in ("embedding", "head", "body")},
-        "unique_tokens": result.get("unique_tokens", planned.unique_tokens),
-        "epochs": result.get("epochs", planned.epochs),
+        "flags": "|".join(result.flags) or None,
+        "params": params.total,
+        **{f"params_{name}": getattr(params, name) for name in ("embedding", "head", "body")},
+        "unique_tokens": result.unique_tokens,
+        "epochs": result.epochs,
         "flops": flops.flops,
         "flops_full_attention": flops.full_attention,
         "flops_6n_total": flops.six_n_total,
@@ -153,9 +152,9 @@ def table_row(plan: PlanFile, planned: PlannedRun, record: Mapping[str, Any]) ->
         "weight_decay": run.optimizer.weight_decay,
         "precision": run.precision,
         "seed": run.seed,
-        "train_loss": result.get("train_loss"),
-        "device": execution.get("device"),
-        "git_commit": execution.get("git_commit"),
+        "train_loss": result.train_loss,
+        "flops_spent": execution.flops_spent,
+        "git_commit": execution.git_commit,
     }
     return {name: _known(known[name]) for name in COLUMNS}
 
@@ -181,7 +180,7 @@ def _curve(run_id: str, metrics: Sequence[Row]) -> tuple[list[Row], int]:
     points: dict[int, Row] = {}
     repeated = 0
     for row in metrics:
-        point = points.setdefault(row.get("step", 0), {"run_id": run_id})
+        point = points.setdefault(row["step"], {"run_id": run_id})
         repeated += any(key in point for key in row if "/" in key)
         point.update(row)
     return [points[step] for step in sorted(points)], repeated

@@ -7,16 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from scaling.store.failure import FULL, LOST, STOPPED, Failure, Kind, is_disk_full, is_exhausted
 from scaling.store.files import write_json
-from scaling.store.records import FULL, LOST, OUTER_KINDS, STOPPED, Kind, attempt_after, is_disk_full, reached
-from scaling.store.store import Store, last_row
+from scaling.store.metrics import last_row
+from scaling.store.records import read_progress
+from scaling.store.store import Store
 from scaling.sweep.executor import log_tail
-from scaling.sweep.progress import read_progress
 
 LAST = 3  # lines of a log that say why a process ended
-EXHAUSTED = ("RESOURCE_EXHAUSTED", "MemoryError")
 HINTS: dict[int, str] = {
     signal.SIGKILL: ": often the system was out of memory",
     signal.SIGBUS: ": often a file that it had mapped was cut short, or the disk is full",
@@ -28,17 +27,11 @@ class Before:
     """A run's error.json before a start: which file it was, and what it said."""
 
     mark: tuple[int, int] | None
-    error: dict[str, Any] | None
+    error: Failure | None
 
 
 def look(store: Store, run_ids: Sequence[str]) -> dict[str, Before]:
     return {run_id: Before(_mark(store, run_id), store.error(run_id)) for run_id in run_ids}
-
-
-def given_up(error: dict[str, Any] | None, limit: int) -> bool:
-    """Whether a run has failed so often in a row, by its own doing, that it is left alone."""
-    attempt = (error or {}).get("attempt")
-    return isinstance(attempt, int) and attempt >= limit and (error or {}).get("kind") not in OUTER_KINDS
 
 
 def record_failures(
@@ -49,19 +42,21 @@ def record_failures(
     *,
     only_new: bool = False,
     owned: bool = False,
-) -> dict[str, dict[str, Any]]:
-    """Complete the errors the job wrote, or write one for the run it was at; returns run_id -> error.
+) -> dict[str, Failure]:
+    """Read the errors the job wrote, or write one for the run it was at; returns run_id -> failure.
 
     Args:
+        store: the results folder.
+        job_dir: the folder of the job.
         before: :func:`look` at the start, of the runs that still have no record.
         status: exit status of the job (negative: signal), why it could not be started, or a kind that only
             the driver knows of.
         only_new: the job was asked to stop: having no record is no failure.
         owned: another process works on the job: its files are left alone.
     """
-    new = [run_id for run_id, old in before.items() if _mark(store, run_id) not in (None, old.mark)]
+    new = {run_id for run_id, old in before.items() if _mark(store, run_id) not in (None, old.mark)}
     if new and not owned:
-        return {run_id: store.error(run_id) or {} for run_id in new}
+        return {run_id: error for run_id in before if run_id in new and (error := store.error(run_id))}
     if only_new:
         return {}
     tail = log_tail(job_dir)
@@ -69,21 +64,15 @@ def record_failures(
     progress = read_progress(job_dir)
     current = progress.run_id if progress and progress.run_id in before else next(iter(before))
     step = progress.step if progress and progress.run_id == current else None
-    step = step or (last_row(store.run_dir(current) / "metrics.jsonl") or {}).get("step")
-    error = {
-        "schema": 1,
-        "kind": kind,
-        "message": message,
-        "step": step,
-        "run_id": current,
-        "attempt": attempt_after(before[current].error, kind, at := reached(job_dir, current)),
-        "reached": at,
-        "log_tail": tail,
-    }
+    row = None if step else last_row(store.run_dir(current) / "metrics.jsonl")
+    failure = Failure.after(
+        before[current].error, job_dir, run_id=current, kind=kind, message=message,
+        step=row["step"] if row else step, log_tail=tail,
+    )  # fmt: skip
     if not owned:
         with suppress(OSError):  # a full disk: whoever watches is told all the same
-            write_json(store.run_dir(current) / "error.json", error)
-    return {current: error}
+            write_json(store.run_dir(current) / "error.json", failure.to_json())
+    return {current: failure}
 
 
 def _reason(status: int | OSError | str, tail: list[str]) -> tuple[Kind, str]:
@@ -98,14 +87,14 @@ def _reason(status: int | OSError | str, tail: list[str]) -> tuple[Kind, str]:
     if status < 0:
         return "killed", f"killed by {_signal_name(-status)}{HINTS.get(-status, '')}"
     if status == LOST:
-        return "lost_lease", "another process took the job over while this one stood still"
+        return "lost_lease", "another process took the job over while this one was stalled"
     if status == FULL:
-        return "disk_full", next(_told(tail), "no space left for what it had to write")
+        return "disk_full", next(_full_disk_lines(tail), "no space left for what it had to write")
     if status == STOPPED:
         return "killed", "asked to stop by a signal that did not come from its driver"
-    if told := next(_told(tail[-LAST:]), None):
-        return "disk_full", told
-    if any(word in line for line in tail[-LAST:] for word in EXHAUSTED):
+    if full := next(_full_disk_lines(tail[-LAST:]), None):
+        return "disk_full", full
+    if any(map(is_exhausted, tail[-LAST:])):
         return "out_of_memory", last
     if status == 0:
         return "exception", f"exited with status 0 and no record: {last}"
@@ -119,7 +108,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _told(tail: list[str]) -> Iterator[str]:
+def _full_disk_lines(tail: list[str]) -> Iterator[str]:
     return (line.strip() for line in reversed(tail) if is_disk_full(OSError(line)))
 
 

@@ -12,20 +12,32 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.store.files import write_json
 from scaling.store.process import Process
-from scaling.store.store import Store, read_json
+from scaling.store.records import Document, read
+from scaling.store.store import Store
+from scaling.sweep.progress import Snapshot
 
 LOCK, FOLDER = "driver.lock", "drivers"
 TURN_SECONDS = 60.0
 SILENT_SECONDS = 60.0  # after which a driver on another machine is not shown any more
+
+
+class DriverNote(Document):
+    """``drivers/*.json``: what a driver at work says of itself; before its first phase it has no roles."""
+
+    process: Process
+    began: str
+    updated: str
+    roles: tuple[str, ...] = ()
+    snapshot: Snapshot | None = None
 
 
 @contextmanager
@@ -40,7 +52,7 @@ def turn(store: Store) -> Iterator[None]:
         descriptor = os.open(store.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         problem = f"results folder {str(store.folder)!r}: {error.strerror}"
-        raise UserError(Problem(problem, hint="name a folder that can be written")) from None
+        raise UserError(Complaint(problem, hint="name a folder that can be written")) from None
     deadline = time.monotonic() + TURN_SECONDS
     try:
         while not _locked(descriptor) and time.monotonic() < deadline:
@@ -65,22 +77,21 @@ class Presence:
 
     def __init__(self, store: Store):
         self.path = store.folder / FOLDER / f"{uuid.uuid4().hex[:12]}.json"
-        began = datetime.now(UTC).isoformat(timespec="seconds")
-        self.me = {"schema": 1, "process": vars(Process.here()), "began": began}
-        for path, info in _files(store):
-            process = Process.of(info.get("process"))
-            if process is None or process.gone:
+        self.me, self.began = Process.here(), _now()
+        for path, note in _notes(store):
+            if note is None or note.process.gone:
                 with suppress(OSError):
                     path.unlink()
         with suppress(OSError):
             self.path.parent.mkdir(exist_ok=True)
-        self.tell({})
+        self.tell()
 
-    def tell(self, what: Mapping[str, Any]) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+    def tell(self, **what: Any) -> None:
+        """Write the file; ``what`` are the other fields of :class:`DriverNote`."""
+        note = DriverNote(process=self.me, began=self.began, updated=_now(), **what)
         if self.path.parent.is_dir():  # else the study was removed: it is not for us to bring it back
             with suppress(OSError):
-                write_json(self.path, {**self.me, "updated": now, **what}, durable=False)
+                write_json(self.path, note.to_json(), durable=False)
 
     def end(self) -> None:
         with suppress(OSError):
@@ -88,31 +99,31 @@ class Presence:
 
     def others_here(self, store: Store) -> bool:
         """Whether another driver of this folder lives on this machine."""
-        mine = Process.here()
-        found = [Process.of(info.get("process")) for path, info in _files(store) if path != self.path]
-        return any(p is not None and p.machine == mine.machine and not p.gone for p in found)
+        others = [note for path, note in _notes(store) if path != self.path and note is not None]
+        return any(note.process.machine == self.me.machine and not note.process.gone for note in others)
 
 
-def drivers(store: Store) -> list[dict[str, Any]]:
+def drivers(store: Store) -> list[DriverNote]:
     """What each driver at work says of itself, oldest first. Of another machine's only its clock can tell."""
-    found = []
-    for _, info in _files(store):
-        process = Process.of(info.get("process"))
-        if process is None or process.gone:
-            continue
-        if process.machine == Process.here().machine or _age(info.get("updated")) < SILENT_SECONDS:
-            found.append(info)
-    return sorted(found, key=lambda info: str(info.get("began", "")))
+    here = Process.here().machine
+    notes = [note for _, note in _notes(store) if note is not None and not note.process.gone]
+    living = [n for n in notes if n.process.machine == here or _age(n.updated) < SILENT_SECONDS]
+    return sorted(living, key=lambda note: note.began)
 
 
-def _age(moment: Any) -> float:
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _age(moment: str) -> float:
     try:
         return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     except (TypeError, ValueError):
         return float("inf")
 
 
-def _files(store: Store) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _notes(store: Store) -> Iterator[tuple[Path, DriverNote | None]]:
+    """The files of all drivers; None for one that cannot be read."""
     try:
         names = sorted(os.listdir(store.folder / FOLDER))
     except OSError:
@@ -120,6 +131,7 @@ def _files(store: Store) -> Iterator[tuple[Path, dict[str, Any]]]:
     for name in names:
         path = store.folder / FOLDER / name
         if name.endswith(".json") and not name.startswith("."):
-            with suppress(UserError):
-                if (info := read_json(path)) is not None:
-                    yield path, info
+            try:
+                yield path, read(DriverNote, path)
+            except UserError:
+                yield path, None

@@ -5,35 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from scaling.errors import UserError
-from scaling.store.store import read_json
+from scaling.store.records import JobProgress
 
 SETTLE_SECONDS = 3.0  # reports closer together than this say little about a job's own speed
-
-
-class JobProgress(BaseModel):
-    """A job's own report, about one a second."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    run_id: str
-    step: int
-    steps: int
-    job_flops_done: float
-    job_flops_total: float
-    loss: float | None = None
-
-
-def read_progress(job_dir: Path) -> JobProgress | None:
-    """None before the first report, or when it cannot be read: progress is for display only."""
-    try:
-        value = read_json(job_dir / "progress.json")
-        return None if value is None else JobProgress.model_validate(value)
-    except (UserError, ValidationError):
-        return None
 
 
 @dataclass(frozen=True)
@@ -123,7 +98,7 @@ def makespan(busy: Sequence[float], queued: Sequence[float], workers: int) -> fl
     return max(free, default=0.0)
 
 
-class Clock:
+class Throughput:
     """Speed over a phase. A finished job counts with all its seconds, compiling and evaluating too."""
 
     def __init__(self) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from scaling.errors import Problem, UserError
-from scaling.store.store import RunState, State, Store, last_row
-from scaling.sweep.failure import given_up
-from scaling.sweep.guard import drivers
-from scaling.sweep.planfile import PlanFile, PlannedRun, is_of, load_plan
+from scaling.errors import Complaint, UserError
+from scaling.plan.plan import Plan, PlannedRun, load_plan
+from scaling.store.metrics import last_row
+from scaling.store.store import RunState, State, Store
+from scaling.sweep.guard import DriverNote, drivers
+from scaling.sweep.progress import RunningRow
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,12 @@ class Status:
     folder: str
     counts: dict[State, int]
     rows: tuple[StatusRow, ...]
-    drivers: tuple[dict[str, Any], ...]
+    drivers: tuple[DriverNote, ...]
     kinds: dict[str, int]
     given_up: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(replace(self, drivers=())) | {"drivers": [note.to_json() for note in self.drivers]}
 
     @property
     def failures(self) -> tuple[StatusRow, ...]:
@@ -51,7 +55,7 @@ class Status:
     @property
     def eta_seconds(self) -> float | None:
         """Of the driver that sees the most to do: each counts the jobs of the others."""
-        known = [(driver.get("snapshot") or {}).get("eta_seconds") for driver in self.drivers]
+        known = [driver.snapshot.eta_seconds for driver in self.drivers if driver.snapshot]
         return max((seconds for seconds in known if seconds is not None), default=None)
 
 
@@ -64,9 +68,7 @@ def status(folder: Path) -> Status:
     store = Store(Path(folder))
     plan = load_plan(store)
     at_work = tuple(drivers(store))
-    running = {
-        row["run_id"]: row for driver in at_work for row in (driver.get("snapshot") or {}).get("running", ())
-    }
+    running = {row.run_id: row for driver in at_work if driver.snapshot for row in driver.snapshot.running}
     limit = plan.execution.attempts
     states = {run.run_id: store.run_state(run.run_id) for run in plan.runs}
     blocked = _blocked(plan, states)
@@ -74,15 +76,15 @@ def status(folder: Path) -> Status:
         _row(store, run, states[run.run_id], running.get(run.run_id), blocked.get(run.job_id, ""), plan)
         for run in plan.runs
     )
-    found = Counter(row.state for row in rows)
-    counts = {state: found[state] for state in get_args(State)}
-    failed = [states[row.run_id].error or {} for row in rows if row.state == "failed"]
-    kinds = Counter(str(error.get("kind", "evaluated otherwise")) for error in failed)
-    left = sum(given_up(error, limit) for error in failed)
+    by_state = Counter(row.state for row in rows)
+    counts = {state: by_state[state] for state in get_args(State)}
+    failed = [states[row.run_id].error for row in rows if row.state == "failed"]
+    kinds = Counter(error.kind if error else "evaluated otherwise" for error in failed)
+    left = sum(error is not None and error.gives_up(limit) for error in failed)
     return Status(plan.study, str(store.folder), counts, rows, at_work, dict(kinds), left)
 
 
-def _blocked(plan: PlanFile, states: dict[str, RunState]) -> dict[str, str]:
+def _blocked(plan: Plan, states: dict[str, RunState]) -> dict[str, str]:
     """Jobs in which a run failed, and its label: the others of the job may wait for it."""
     failed = [run for run in plan.runs if states[run.run_id].state == "failed"]
     return {run.job_id: run.label for run in failed}
@@ -92,35 +94,30 @@ def _row(
     store: Store,
     run: PlannedRun,
     state: RunState,
-    live: dict[str, Any] | None,
+    live: RunningRow | None,
     blocked: str,
-    plan: PlanFile,
+    plan: Plan,
 ) -> StatusRow:
-    step, loss, reason = None, None, ""
-    current = state.record is not None and is_of(state.record, plan)
-    steps = run.run.get("steps")
-    error = state.error or {}
-    name: State = state.state
-    if state.record is not None and not current:
-        name, error = "failed", state.error or {}
-        reason = (
-            f"evaluated otherwise ({state.record['result'].get('eval_id')}): --reevaluate evaluates again"
-        )
-        reason = f"{error['kind']}: {error['message']}; {reason}" if "message" in error else reason
-    elif state.record is not None:
-        result = state.record["result"]
-        step, loss, reason = result.get("steps"), result.get("loss"), result.get("status_reason") or ""
+    step, loss, reason, steps = None, None, "", run.run.steps
+    name, record, error = state.state, state.record, state.error
+    if record is not None and not plan.evaluates(record):
+        name = "failed"
+        reason = f"evaluated otherwise ({record.result.eval_id}): --reevaluate evaluates again"
+        reason = f"{error.kind}: {error.message}; {reason}" if error else reason
+    elif record is not None:
+        step, loss, reason = record.result.steps, record.result.loss, record.result.status_reason or ""
     elif live is not None:
-        name, step, steps, loss = "running", live["step"], live["steps"], live["loss"]
+        name, step, steps, loss = "running", live.step, live.steps, live.loss
     elif name in ("failed", "half-done"):
-        step = (last_row(store.run_dir(run.run_id) / "metrics.jsonl") or {}).get("step", error.get("step"))
-    if name == "failed" and state.record is None:
-        reason = f"{error.get('kind', 'unknown')}: {error.get('message', '')}"
-        if given_up(error, plan.execution.attempts):
-            reason += f" (left alone: {error['attempt']} failures in a row)"
+        row = last_row(store.run_dir(run.run_id) / "metrics.jsonl")
+        step = row["step"] if row else error and error.step
+    if name == "failed" and record is None and error is not None:
+        reason = f"{error.kind}: {error.message}"
+        if error.gives_up(plan.execution.attempts):
+            reason += f" (left alone: {error.attempt} failures in a row)"
     elif blocked and name in ("half-done", "pending"):
         reason = f"its job stopped at {blocked}"
-    failures = error.get("attempt") or 0
+    failures = error.attempt if error else 0
     log = str(store.job_dir(run.job_id) / "log.txt")
     return StatusRow(
         run.run_id, run.label, run.role, run.job_id, name, step, steps, loss, failures, reason, log
@@ -144,8 +141,8 @@ def logs(folder: Path, name: str) -> Path:
     if len(jobs) != 1:
         found = f"names {len(jobs)} jobs" if jobs else "names no run or job of this study"
         hint = f"`scaling status {store.folder}` lists ids and labels"
-        raise UserError(Problem(f"{name!r} {found}", hint=hint))
+        raise UserError(Complaint(f"{name!r} {found}", hint=hint))
     path = store.job_dir(jobs.pop()) / "log.txt"
     if not path.exists():
-        raise UserError(Problem(f"{name!r} has no log yet: its job has not been started", str(path)))
+        raise UserError(Complaint(f"{name!r} has no log yet: its job has not been started", str(path)))
     return path

@@ -1,19 +1,19 @@
 """``python -m scaling.train JOB_FOLDER [MARK]``: train the runs of one job that have no record yet.
 
-MARK is that of a lease which was seen to stand still for long enough: it is taken over if it still does.
-Exit codes: 0 every run has a record, 1 some failed, 130 asked to stop (a relaunch goes on), 75 another
+MARK is that of a lease which was seen stalled for long enough: it is taken over if it still is.
+Exit codes: 0 every run has a record, 1 some failed, 130 asked to stop (a relaunch resumes), 75 another
 process holds the job's lease, 76 another process took the lease over, 77 the disk is full.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+from scaling.store.failure import BUSY, FULL, LOST, is_disk_full
 from scaling.store.lease import Busy, LostLease, acquire
-from scaling.store.records import BUSY, FULL, LOST, is_disk_full
+from scaling.store.records import JobSpec, read
 from scaling.train.process import StopRequest, die_with_driver
 
 
@@ -36,8 +36,10 @@ def _main(folder: Path, stale: str) -> int:
         _say(f"not started: {busy} holds the lease of this job")
         return BUSY
     try:
-        job = json.loads((folder / "job.json").read_text())
-        lease.keep(job["execution"].get("lease_seconds", 30.0))
+        job = read(JobSpec, folder / "job.json")
+        if job is None:
+            raise FileNotFoundError(folder / "job.json")
+        lease.keep(job.execution.lease_seconds)
         from scaling.train.work import work  # jax: only once it is ours to work
 
         return work(folder, job, lease, stop)

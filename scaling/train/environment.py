@@ -7,11 +7,11 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from scaling.data.index import cache_dir
+from scaling.store.records import Environment
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -23,26 +23,26 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def describe() -> dict[str, Any]:
+def describe() -> Environment:
     """Provenance: device, library versions, commit of this code (None outside a git checkout)."""
     devices = jax.local_devices()
-    return {
-        "device": devices[0].device_kind,
-        "platform": devices[0].platform,
-        "devices": len(devices),
-        "python": sys.version.split()[0],
-        "versions": {name: version(name) for name in LIBRARIES},
-        "git_commit": _git_commit(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "cpu_affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-    }
+    return Environment(
+        device=devices[0].device_kind,
+        platform=devices[0].platform,
+        devices=len(devices),
+        python=sys.version.split()[0],
+        versions={name: version(name) for name in LIBRARIES},
+        git_commit=_git_commit(),
+        xla_flags=os.environ.get("XLA_FLAGS", ""),
+        cpu_affinity=tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None,
+    )
 
 
 def _git_commit() -> str | None:
-    here = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[2]
     try:
         done = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

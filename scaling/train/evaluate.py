@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from scaling.data.store import Store
+from scaling.data.store import TokenStore
 from scaling.model.roles import Params
 from scaling.train.loop import Program
 
@@ -27,7 +27,7 @@ class Evaluation:
     document_losses: tuple[float, ...]
 
 
-def make_evaluator(program: Program, store: Store) -> Callable[[Params], Evaluation]:
+def make_evaluator(program: Program, store: TokenStore) -> Callable[[Params], Evaluation]:
     """A function of parameters; windows are padded to whole batches once, and compiled for once."""
     windows, weights, documents = store.eval_windows()
     batch = max(1, BATCH_TOKENS // program.model.shape.context)

@@ -10,24 +10,23 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from scaling.data.index import DataIndex
-from scaling.data.store import Store
+from scaling.data.store import TokenStore
 from scaling.run import Run, canonical_json
+from scaling.store.failure import is_disk_full, write_failure
 from scaling.store.files import create_json, write_json
 from scaling.store.lease import Lease, LostLease
 from scaling.store.metrics import CurveLog, Row, up_to
-from scaling.store.records import is_disk_full
+from scaling.store.records import Environment, JobExecution, JobProgress, JobRun, Provenance, Record
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import Evaluation
-from scaling.train.failure import write_failure
 from scaling.train.loop import ChunkMetrics, Program, TrainState, advance, copy_state, feed
-from scaling.train.record import SCHEMA, make_result
+from scaling.train.record import make_result
 
 TRUNK = "trunk"
 
@@ -36,17 +35,8 @@ class Stopped(Exception):
     """The job was asked to stop; its state is in a checkpoint."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """A run of this job that has no record yet."""
-
-    run_id: str
-    run: Run
-    flops_spent: int
-
-
-class Job:
-    """One process's work on one trunk, under its lease. ``evaluate`` is built on first use.
+class TrunkTrainer:
+    """One process's work on one trunk, under its lease: ``members`` are the runs that have no record yet.
 
     ``branch_steps`` are those of all runs that share the trunk, done or not: a chunk ends at each, so that
     curves do not depend on what earlier launches did.
@@ -55,14 +45,14 @@ class Job:
     def __init__(
         self,
         folder: Path,
-        members: list[Member],
+        members: Sequence[JobRun],
         program: Program,
-        store: Store,
+        store: TokenStore,
         index: DataIndex,
         evaluate: Callable[[Any], Evaluation],
         stop_asked: Callable[[], bool],
-        execution: dict[str, Any],
-        environment: dict[str, Any],
+        execution: JobExecution,
+        environment: Environment,
         lease: Lease,
         branch_steps: Sequence[int] = (),
     ):
@@ -108,7 +98,7 @@ class Job:
                 self.trunk = None
         return failed
 
-    def _train(self, member: Member, is_last: bool) -> None:
+    def _train(self, member: JobRun, is_last: bool) -> None:
         run, began, cpu = member.run, _now(), time.process_time()
         folder = self.runs_folder / member.run_id
         self.lease.check()
@@ -132,7 +122,7 @@ class Job:
             else:
                 state = copy_state(state)
         state = self._advance(member, member.run_id, state, step, run.steps, log)
-        if keep := self.execution.get("keep_final", False):
+        if keep := self.execution.keep_final:
             log.settle()
             self.checkpoints.save(member.run_id, run.steps, state)
         self._record(member, state, log, began, cpu)
@@ -141,7 +131,7 @@ class Job:
         else:
             self.checkpoints.drop(member.run_id)
 
-    def _reach(self, member: Member) -> tuple[int, TrainState]:
+    def _reach(self, member: JobRun) -> tuple[int, TrainState]:
         """The trunk at the member's branch step, from memory, the newest usable checkpoint, or the start."""
         goal = member.run.branch_step
         if self.trunk is None or self.trunk[0] > goal:
@@ -165,7 +155,7 @@ class Job:
             self.checkpoints.save(TRUNK, *self.trunk)
 
     def _advance(
-        self, member: Member, line: str, state: TrainState, first: int, last: int, log: CurveLog
+        self, member: JobRun, line: str, state: TrainState, first: int, last: int, log: CurveLog
     ) -> TrainState:
         """Train steps ``first`` to ``last`` of a line; a chunk's metrics are read while the next one runs."""
         run = member.run
@@ -185,7 +175,7 @@ class Job:
             state = latest
             alive = pending is None or self._log(member, log, *pending, clock, logged)
             pending = step, metrics
-            due = time.monotonic() - self.last_saved > self.execution["checkpoint_seconds"]
+            due = time.monotonic() - self.last_saved > self.execution.checkpoint_seconds
             if alive and (due or self.stop_asked()):
                 alive = self._log(member, log, *pending, clock, logged)
                 pending = None
@@ -210,7 +200,7 @@ class Job:
         self.last_saved = time.monotonic()
 
     def _log(
-        self, member: Member, log: CurveLog, step: int, metrics: ChunkMetrics, clock: float, logged: set[int]
+        self, member: JobRun, log: CurveLog, step: int, metrics: ChunkMetrics, clock: float, logged: set[int]
     ) -> bool:
         """Log a row, unless an earlier launch did (its steps are ``logged``); False: the run has diverged."""
         run, values = member.run, jax.device_get(metrics)
@@ -236,50 +226,50 @@ class Job:
     def _flops(self, run: Run) -> int:
         return run.flops().flops // run.steps
 
-    def _progress(self, member: Member, step: int, steps_done: int) -> None:
+    def _progress(self, member: JobRun, step: int, steps_done: int) -> None:
         self.last_progress = time.monotonic()
         trunk = max(m.run.branch_step for m in self.members)
         total = trunk + sum(m.run.steps - m.run.branch_step for m in self.members)
         per_step = self._flops(member.run)
-        progress = {
-            "run_id": member.run_id,
-            "step": step,
-            "steps": member.run.steps,
-            "job_flops_done": per_step * min(steps_done, total),
-            "job_flops_total": per_step * total,
-            "loss": self.loss,
-        }
+        progress = JobProgress(
+            run_id=member.run_id,
+            step=step,
+            steps=member.run.steps,
+            job_flops_done=per_step * min(steps_done, total),
+            job_flops_total=per_step * total,
+            loss=self.loss,
+        )
         self.lease.check()
-        write_json(self.folder / "progress.json", progress, durable=False)
+        write_json(self.folder / "progress.json", progress.to_json(), durable=False)
 
-    def _record(self, member: Member, state: TrainState, log: CurveLog, began: str, cpu: float) -> None:
+    def _record(self, member: JobRun, state: TrainState, log: CurveLog, began: str, cpu: float) -> None:
         """Evaluate and write the record, last; ``cpu`` is the process time at which this run was begun."""
         run = member.run
         rows = log.rows()
         wall = rows[-1]["wall_time"] if rows else None
         result = make_result(run, state, self.index, self.evaluate)
-        if result["loss"] is not None:
+        if result.loss is not None:
             flops = self._flops(run) * run.steps
-            log.append({"step": run.steps, "tokens": run.tokens, "flops": flops, "eval/loss": result["loss"]})
-        execution = {
-            "wall_seconds": wall,
-            "tokens_per_second": run.tokens / wall if wall and result["status"] == "ok" else None,
-            "cpu_seconds": round(time.process_time() - cpu, 3),
-            "flops_spent": member.flops_spent,
-            "started": began,
-            "finished": _now(),
-            "resumed": self.resumed,
-            "lease_token": self.lease.token,
-            **self.environment,
-        }
+            log.append({"step": run.steps, "tokens": run.tokens, "flops": flops, "eval/loss": result.loss})
+        execution = Provenance(
+            wall_seconds=wall,
+            tokens_per_second=run.tokens / wall if wall and result.status == "ok" else None,
+            cpu_seconds=round(time.process_time() - cpu, 3),
+            flops_spent=member.flops_spent,
+            started=began,
+            finished=_now(),
+            resumed=self.resumed,
+            lease_token=self.lease.token,
+            **self.environment.model_dump(exclude_unset=True),
+        )
         log.settle()
         log.close()
         self.lease.check()
-        record = {"schema": SCHEMA, "run_id": member.run_id, "result": result, "execution": execution}
-        if not create_json(self.runs_folder / member.run_id / "record.json", record):
+        record = Record(run_id=member.run_id, result=result, execution=execution)
+        if not create_json(self.runs_folder / member.run_id / "record.json", record.to_json()):
             raise LostLease(f"run {member.run_id} was recorded by another process")
         (self.runs_folder / member.run_id / "error.json").unlink(missing_ok=True)
-        print(f"{_now()} {member.run_id} {result['status']} loss {result['loss']}", flush=True)
+        print(f"{_now()} {member.run_id} {result.status} loss {result.loss}", flush=True)
 
 
 def _steps(rows: list[Row]) -> set[int]:

@@ -50,7 +50,7 @@ def main() -> None:
     results = [measure(Run.model_validate(run)) for run in request["runs"]]
     environment = describe()
     json.dump(
-        {"device": environment["device"], "versions": environment["versions"], "results": results}, sys.stdout
+        {"device": environment.device, "versions": environment.versions, "results": results}, sys.stdout
     )
 
 

@@ -4,69 +4,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from scaling.counts.params import count_parameters
 from scaling.counts.shape import ROLES, parameter_table
 from scaling.data.index import DataIndex, coverage
 from scaling.model.roles import Params
 from scaling.run import Run
+from scaling.store.records import ParameterTotals, Result
 from scaling.train.evaluate import Evaluation
 from scaling.train.loop import TrainState
-
-SCHEMA = 1
 
 
 def make_result(
     run: Run, state: TrainState, index: DataIndex, evaluate: Callable[[Params], Evaluation]
-) -> dict[str, Any]:
-    """The part of a record that is the same bit for bit however a run came to its end (on CPU).
+) -> Result:
+    """Evaluate the final state of a run, where it has one, and count what was trained.
 
-    ``status`` is ``diverged`` where a training loss, a gradient or the evaluation was not finite; the losses
-    are None then. Losses are in nats per token, ``document_losses`` by the name of the held-out document.
+    Args:
+        run: the run.
+        state: its state after the last step, or at the last good one.
+        index: the data, whose evaluation documents give the losses.
+        evaluate: parameters to losses.
     """
     unique, epochs = coverage(run.tokens, index)
     reason = None if state.ok else _divergence(state)
     evaluation = evaluate(state.params) if state.ok else None
     if evaluation is not None and not math.isfinite(evaluation.loss):
         reason, evaluation = f"evaluation not finite after step {int(state.step)}", None
-    result: dict[str, Any] = {
-        "status": "diverged" if reason else "ok",
-        "status_reason": reason,
-        "loss": None,
-        "loss_se_eval": None,
-        "bits_per_byte": None,
-        "eval_tokens": None,
-        "eval_id": index.eval_id,
-        "train_loss": None,
-        "steps": run.steps,
-        "tokens": run.tokens,
-        "unique_tokens": unique,
-        "epochs": epochs,
-        "params": _measured_counts(run, state.params),
-        "document_losses": None,
-    }
-    if evaluation is not None:
-        names = [document.name for document in index.eval_documents if document.windows_used]
-        result |= {
-            "loss": evaluation.loss,
-            "loss_se_eval": evaluation.loss_se,
-            "bits_per_byte": evaluation.loss / math.log(2) / index.bytes_per_token,
-            "eval_tokens": evaluation.tokens,
-            "train_loss": float(state.smooth_loss),
-            "document_losses": dict(zip(names, evaluation.document_losses, strict=True)),
-        }
-    return result
+    names = [document.name for document in index.eval_documents if document.windows_used]
+    return Result(
+        status="diverged" if reason else "ok",
+        status_reason=reason,
+        loss=evaluation.loss if evaluation else None,
+        loss_se_eval=evaluation.loss_se if evaluation else None,
+        bits_per_byte=evaluation.loss / math.log(2) / index.bytes_per_token if evaluation else None,
+        eval_tokens=evaluation.tokens if evaluation else None,
+        eval_id=index.eval_id,
+        train_loss=float(state.smooth_loss) if evaluation else None,
+        steps=run.steps,
+        tokens=run.tokens,
+        unique_tokens=unique,
+        epochs=epochs,
+        params=_measured_counts(run, state.params),
+        document_losses=dict(zip(names, evaluation.document_losses, strict=True)) if evaluation else None,
+    )
 
 
 def _divergence(state: TrainState) -> str:
-    """The state stands still at the last good step, so it has the step and the smoothed loss before."""
+    """The state stays at the last good step, so it has the step and the smoothed loss before."""
     step, loss = int(state.step), float(state.smooth_loss)
     before = f"; averaged loss before it {loss:.4f}" if step else ""
     return f"loss or gradient not finite at step {step + 1}{before}"
 
 
-def _measured_counts(run: Run, params: Params) -> dict[str, int]:
+def _measured_counts(run: Run, params: Params) -> ParameterTotals:
     """The counts, asserted role by role against the arrays that were trained."""
     counts, table = count_parameters(run.shape), parameter_table(run.shape)
     measured = dict.fromkeys(ROLES, 0)
@@ -74,9 +65,4 @@ def _measured_counts(run: Run, params: Params) -> dict[str, int]:
         measured[table[name].role] += math.prod(array.shape)
     if measured != counts.by_role:
         raise AssertionError(f"counted {counts.by_role} parameters, trained {measured}")
-    return {
-        "total": counts.total,
-        "embedding": counts.embedding,
-        "head": counts.head,
-        "body": counts.body,
-    }
+    return ParameterTotals(total=counts.total, embedding=counts.embedding, head=counts.head, body=counts.body)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.cli.fits import as_options, bound_values, fixed_values, pairs, reading
+from analysis.errors import Argument
+from scaling.cli.fits import as_option, as_options, bound_values, fixed_values, loading, pairs
 from scaling.errors import UserError
 from tests.cli.call import call
 
@@ -16,11 +17,14 @@ from tests.cli.call import call
 def test_pairs():
     assert pairs(["a=1", " Model Size = x "], "--o", "") == {"a": "1", "Model Size": "x"}
     assert fixed_values(["E=1.8"]) == {"E": 1.8} and bound_values(["alpha=0.1:1"]) == {"alpha": (0.1, 1.0)}
-    assert reading(["params=N", "flops=none"], ["params=M"]) == {
+    assert loading("seed == 0", None, None, ["params=N", "flops=none"], ["params=M"]) == {
+        "where": "seed == 0",
+        "after": None,
+        "run": None,
         "columns": {"params": "N", "flops": None},
         "units": {"params": "M"},
     }
-    assert reading(None, None) == {"columns": None, "units": None}
+    assert set(loading(None, None, None, None, None).values()) == {None}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +151,7 @@ def test_a_law_of_tokens_needs_no_sizes(tmp_path):
 
 
 def test_laws_lists_what_there_is_and_what_a_table_can_feed(tmp_path):
-    text = call("laws").stdout
+    text = call("laws", "--long").stdout
     assert "  chinchilla: L = E + A / N^alpha + B / D^beta\n    needs params, tokens, loss\n" in text
     assert "analysis.estimate('hull', table)" in text and "note" not in text and "next" not in text
     assert (
@@ -156,9 +160,15 @@ def test_laws_lists_what_there_is_and_what_a_table_can_feed(tmp_path):
         < text.index("OTHER EST")
         < text.index("  basins:")
     )
+    brief = call("laws").stdout.splitlines()
+    assert sum(line.startswith("  chinchilla ") for line in brief) == 1
+    assert max(map(len, brief)) <= 80 and any(line.endswith("...") for line in brief)
     pd.DataFrame({"D": [1e9], "loss": [3.0]}).to_csv(tmp_path / "t.csv", index=False)
-    text = call("laws", tmp_path / "t.csv").stdout
+    text = call("laws", tmp_path / "t.csv", "--long").stdout
     assert "needs params, tokens, loss: this table lacks params\n" in text
+    text = call("laws", tmp_path / "t.csv").stdout
+    lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("  ")}
+    assert lines["tied"].endswith("  lacks params") and "lacks" not in lines["power-tokens"]
     assert "next: scaling fit" in text and "--law power-tokens" in text
     found = json.loads(call("laws", tmp_path / "t.csv", "--json").stdout)
     entry = next(entry for entry in found["laws"] if entry["name"] == "power-tokens")
@@ -205,3 +215,21 @@ def test_the_next_command_has_the_options_that_were_typed(tmp_path):
     asked = shlex.split(done.stdout.splitlines()[-1].removeprefix("next: scaling "))
     assert asked[:4] == ["plot", table, "--law", best]
     assert sorted(asked[4:]) == sorted([*typed, "--level", "0.8"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "options"),
+    [
+        (
+            "columns",
+            {"params": "Model Size", "flops": None},
+            "--column 'params=Model Size' --column flops=none",
+        ),
+        ("units", {"params": "M"}, "--unit params=M"),
+        ("bounds", {"alpha": (0.1, 1)}, "--bounds alpha=0.1:1"),
+        ("fixed", {"E": 1.8}, "--fixed E=1.8"),
+        ("groups", "data set", "--groups 'data set'"),
+    ],
+)
+def test_an_argument_of_the_analysis_is_named_as_an_option(name, value, options):
+    assert as_option(Argument(name, value)) == options

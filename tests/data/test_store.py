@@ -6,24 +6,24 @@ import pytest
 from scaling.data.catalog import CORPORA, Corpus, read_documents
 from scaling.data.index import resolve
 from scaling.data.order import windows_at
-from scaling.data.store import Store, open_store
+from scaling.data.store import TokenStore, open_store
 
 CONTEXT = 48
 
 
 @pytest.fixture
-def store(tiny: Corpus) -> Store:
+def store(tiny: Corpus) -> TokenStore:
     return open_store(resolve("tiny", "bytes", CONTEXT, 3, 500))
 
 
-def split(store: Store) -> tuple[bytes, list[bytes]]:
+def split(store: TokenStore) -> tuple[bytes, list[bytes]]:
     names = [d.name for d in store.index.eval_documents]
     documents = read_documents(CORPORA["tiny"])
     train = b"".join(b"\0" + d.text for d in documents if d.name not in names)
     return train, [d.text for d in documents if d.name in names]
 
 
-def test_training_batches_are_windows_of_training_text_only(store: Store) -> None:
+def test_training_batches_are_windows_of_training_text_only(store: TokenStore) -> None:
     train, _ = split(store)
     index = store.index
     assert index.train_tokens == len(train) and index.train_windows == (len(train) - 1) // CONTEXT
@@ -44,7 +44,7 @@ def test_the_last_training_window_ends_within_training_text(tiny: Corpus) -> Non
     assert exact, "no case where a window more would end one token too late"
 
 
-def test_a_batch_is_a_function_of_seed_and_step(store: Store) -> None:
+def test_a_batch_is_a_function_of_seed_and_step(store: TokenStore) -> None:
     many = store.train_batches(1, 0, 12, 4)
     for step in (0, 5, 11):
         assert (store.train_batch(1, step, 4) == many[step]).all()
@@ -52,7 +52,7 @@ def test_a_batch_is_a_function_of_seed_and_step(store: Store) -> None:
     assert (many != store.train_batches(2, 0, 12, 4)).any()
 
 
-def test_evaluation_predicts_text_of_each_document_once(store: Store) -> None:
+def test_evaluation_predicts_text_of_each_document_once(store: TokenStore) -> None:
     _, texts = split(store)
     windows, weights, document = store.eval_windows()
     assert windows.dtype == np.int32 and weights.dtype == np.float32
@@ -83,7 +83,7 @@ def test_padding_has_no_weight_and_everything_can_be_evaluated(tiny: Corpus) -> 
     assert document.tolist() == [0, 1, 2] and weights.sum(axis=1).tolist() == [d.tokens for d in every]
 
 
-def test_a_changed_file_is_refused(store: Store) -> None:
+def test_a_changed_file_is_refused(store: TokenStore) -> None:
     with open(store.index.path, "ab") as file:
         file.write(b"x")
     with pytest.raises(RuntimeError, match="changed since"):

@@ -11,7 +11,6 @@ from scaling.counts.flops import training_flops
 from scaling.errors import UserError
 from scaling.plan.designs import compact, flops_per_step, nearest
 from scaling.plan.expand import make_plan, plan_spec
-from scaling.plan.families import mlp_width
 from scaling.plan.plan import Plan
 from scaling.plan.resolve import Resolver
 from scaling.recipe.schedules import WSD, Cosine
@@ -164,7 +163,7 @@ def test_coverage_of_the_data() -> None:
 
 def test_mlp_width() -> None:
     def width(**changes: Any) -> int:
-        return mlp_width(NamedShape(name="x", depth=1, heads=1, **changes))
+        return NamedShape(name="x", depth=1, heads=1, **changes).shape(256, 8).mlp_width
 
     assert [width(width=w) for w in (16, 48, 120)] == [40, 128, 320]
     assert width(width=16, mlp="gelu") == 64
@@ -270,7 +269,7 @@ def test_json_round_trip_and_canonical_runs() -> None:
             planned.run
         )
         assert written["run_id"] == run_id(planned.run)
-    with pytest.raises(ValueError, match="schema 2"):
+    with pytest.raises(UserError, match="plan: schema: Input should be 1; run `scaling plan` again"):
         Plan.from_json(raw | {"schema": 2})
 
 
@@ -317,3 +316,11 @@ def test_a_plan_that_is_refused_resolves_no_runs(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Resolver, "planned", lambda *_: pytest.fail("a run was resolved in vain"))
     with pytest.raises(UserError, match="duplicate run"):
         plan_of(noise={"width": 16, "steps": 500, "seeds": [0]})
+
+
+def test_a_run_is_labelled_by_its_size() -> None:
+    depths = {"kind": "depth-dial", "width": 16, "depths": [1, 3], "head_dim": 8}
+    assert [run.label[:3] for run in plan_of(family=depths, design__steps=[200], holdout=[]).runs] == [
+        "d1-",
+        "d3-",
+    ]

@@ -3,8 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from scaling.plan.designs import flops_per_step
-from scaling.plan.jobs import make_jobs
-from scaling.plan.plan import Plan
+from scaling.plan.plan import Plan, make_jobs
 from tests.plan.studies import plan_of
 
 STEPS = [500, 1000, 2000]

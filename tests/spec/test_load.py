@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.errors import Problem, UserError
+from scaling.errors import Complaint, UserError
 from scaling.spec.families import WidthDial
 from scaling.spec.load import load_study, read_study, study_from_dict
 from scaling.spec.models import Study
@@ -39,7 +39,7 @@ def spec(tmp_path: Path) -> Path:
     return tmp_path / "s.yaml"
 
 
-def problems(spec: Path, text: str | bytes, *overrides: str) -> tuple[Problem, ...]:
+def problems(spec: Path, text: str | bytes, *overrides: str) -> tuple[Complaint, ...]:
     spec.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(UserError) as caught:
         load_study(spec, overrides)
@@ -123,7 +123,7 @@ def test_each_mistake_has_its_place_and_a_plain_message(
     assert message in problem.message
     assert hint in problem.hint
     line = int(place.split(":")[0])
-    assert problem.excerpt == text.splitlines()[line - 1].strip()[: len(problem.excerpt)]
+    assert problem.value == text.splitlines()[line - 1].strip()[: len(problem.value)]
 
 
 def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(spec: Path) -> None:
@@ -207,7 +207,7 @@ def test_billion_laughs_and_deep_nesting_end_quickly(spec: Path) -> None:
     problems(spec, "\n".join(" " * i + "a:" for i in range(1000)))
     (problem,) = problems(spec, GOOD.replace("[0]", "[" + "0," * 20_000 + "]"))  # one long line
     assert problem.message == "seeds: must have at most 1000 items"
-    assert len(problem.excerpt) == 160
+    assert len(problem.value) == 160
     assert time.process_time() - began < 5
 
 

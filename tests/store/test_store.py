@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from scaling.errors import UserError
-from scaling.store.store import Store, last_row, read_json, read_metrics
+from scaling.store.metrics import last_row, read_metrics
+from scaling.store.store import Store
+from tests.store.test_records import RECORD
 
 RUN = "0123456789ab"
 
@@ -48,33 +50,25 @@ def test_state_is_what_files_exist(tmp_path: Path) -> None:
     assert store.run_state(RUN).state == "pending"
     (folder / "run.json").write_text("{}")
     assert store.run_state(RUN).state == "half-done"
-    (folder / "error.json").write_text('{"kind": "killed", "attempt": 1}')
+    (folder / "error.json").write_text('{"kind": "killed", "message": "x", "attempt": 1}')
     assert store.run_state(RUN).state == "failed"
-    record = {"run_id": RUN, "result": {"status": "ok"}}
+    record = RECORD | {"run_id": RUN}
     (folder / "record.json").write_text(json.dumps(record))
     state = store.run_state(RUN)
-    assert (
-        state.state == "done" and state.record == record and state.error == {"kind": "killed", "attempt": 1}
-    )
-    record["result"] = {"status": "diverged"}
+    assert state.state == "done" and state.record and state.record.to_json() == record
+    assert state.error and (state.error.kind, state.error.attempt) == ("killed", 1)
+    record["result"] = RECORD["result"] | {"status": "diverged"}
     (folder / "record.json").write_text(json.dumps(record))
     assert store.run_state(RUN).state == "diverged"
     assert store.recorded() == {RUN}
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"run_id": "0123456789ac", "result": {"status": "ok"}}', "{}"])
+@pytest.mark.parametrize("text", ["", "[]", json.dumps(RECORD | {"run_id": "0123456789ac"}), "{}"])
 def test_a_record_that_cannot_be_this_runs_is_a_failure_with_advice(tmp_path: Path, text: str) -> None:
     store = Store(tmp_path)
     store.run_dir(RUN).mkdir(parents=True)
     (store.run_dir(RUN) / "record.json").write_text(text)
     state = store.run_state(RUN)
-    assert state.state == "failed" and state.error and "delete it" in state.error["message"]
+    assert state.state == "failed" and state.error and "delete it" in state.error.message
     with pytest.raises(UserError):
         store.record(RUN)
-
-
-def test_json_files(tmp_path: Path) -> None:
-    assert read_json(tmp_path / "none.json") is None
-    (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(UserError, match=r"bad\.json: is not JSON"):
-        read_json(tmp_path / "bad.json")

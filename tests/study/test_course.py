@@ -13,6 +13,7 @@ from analysis.figures import Drawn
 from analysis.fits import fitting
 from analysis.solve import multistart
 from scaling import study as whole
+from scaling.cli.tables import fit_table
 from scaling.plan.expand import make_plan
 from scaling.spec.load import load_study, study_from_dict
 from scaling.store.files import write_json
@@ -80,6 +81,12 @@ def records(plan, folder, *, diverged=(), without=()):
             "status": "diverged" if bad else "ok",
             "status_reason": "loss not finite at step 7" if bad else None,
             "loss": None if bad else law * (1 + 0.004 * (-1) ** i),
+            "loss_se_eval": None,
+            "bits_per_byte": None,
+            "train_loss": None,
+            "document_losses": None,
+            "unique_tokens": run.unique_tokens,
+            "epochs": run.epochs,
             "eval_id": plan.data.eval_id,
             "eval_tokens": 1000,
             "steps": run.run.steps,
@@ -217,7 +224,7 @@ def test_of_a_study_with_failures_the_rest_is_fitted(tmp_path):
     with pytest.raises(StudyStopped, match=r"some runs failed; .*what the 11 done runs say is in") as stopped:
         run_study(plan, tmp_path, watch=Heard())
     assert stopped.value.exit_code == 1 and not states(tmp_path)
-    assert whole.fit_table(tmp_path, bootstrap=0).usable
+    assert fit_table(tmp_path, bootstrap=0).usable
     summary = (tmp_path / "summary.txt").read_text()
     assert "INCOMPLETE" in summary and f"no record: {broken} (exception: " in summary
     records(plan, tmp_path)

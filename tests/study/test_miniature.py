@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scaling.study import fit_table
+from scaling.cli.tables import fit_table
 from tests.cli.call import call
 
 SPEC = Path(__file__).with_name("miniature.yaml")

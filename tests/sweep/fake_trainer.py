@@ -6,6 +6,7 @@
 import json
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -13,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from scaling.store.failure import BUSY, FULL, LOST
 from scaling.store.lease import Busy, Lease, LostLease, acquire
-from scaling.store.records import BUSY, FULL, LOST, attempt_after
 
 
 def write(path: Path, value: object) -> None:
@@ -36,8 +37,14 @@ def record(run: dict, status: str) -> dict:
         "status": status,
         "status_reason": None if ok else "loss not finite at step 7",
         "loss": 2.5 if ok else None,
+        "loss_se_eval": None,
+        "bits_per_byte": None,
         "eval_id": "e" * 12,
         "eval_tokens": 1000,
+        "train_loss": None,
+        "document_losses": None,
+        "unique_tokens": tokens,
+        "epochs": 0.5,
         "steps": run["run"]["steps"],
         "tokens": tokens,
         "params": {"total": 30, "embedding": 10, "head": 10, "body": 10},
@@ -70,7 +77,7 @@ def train(study: Path, job: Path, run: dict, action: str, lease: Lease) -> bool:
         case "own error":
             old = json.loads((folder / "error.json").read_text()) if (folder / "error.json").exists() else {}
             error = {"kind": "data_error", "message": "no such text", "step": 2}
-            write(folder / "error.json", error | {"attempt": attempt_after(old, "data_error", 0)})
+            write(folder / "error.json", error | {"attempt": old.get("attempt", 0) + 1})
             return False
         case "full":
             sys.exit(FULL)
@@ -103,7 +110,8 @@ def main() -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: ((job / "checkpoint").touch(), os._exit(130)))
-        threading.Thread(target=watch_driver, daemon=True).start()
+        if stat.S_ISFIFO(os.fstat(0).st_mode):
+            threading.Thread(target=watch_driver, daemon=True).start()
     try:
         lease = acquire(job, *sys.argv[place + 1 :])
     except Busy:

@@ -17,7 +17,7 @@ from scaling.recipe.schedules import WSD
 from scaling.run import Data, Run, canonical_json, run_id, trunk_id
 from scaling.sweep.driver import Sweep, open_sweep
 
-FAKE = (sys.executable, "-S", str(Path(__file__).with_name("fake_trainer.py")))
+FAKE = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
 
 
 def make_run(width: int, steps: int, rate: float = 0.01) -> Run:
@@ -70,6 +70,9 @@ def make_plan(
         "data": {
             "corpus": "c",
             "tokenizer": "bytes",
+            "context": 8,
+            "eval_documents": 24,
+            "eval_tokens": 1000,
             "fingerprint": "f" * 12,
             "eval_id": "e" * 12,
             **(data or {}),

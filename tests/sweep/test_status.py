@@ -50,7 +50,7 @@ def test_while_it_runs(tmp_path: Path) -> None:
         sweep.run_jobs({"fit"}, on_event=watch)
     (row,) = seen[-1].rows
     assert (row.state, row.step, row.steps, row.loss) == ("running", 2, 50, 2.8)
-    assert seen[-1].drivers[0]["process"]["pid"] == os.getpid()
+    assert seen[-1].drivers[0].process.pid == os.getpid()
     after = status(tmp_path)
     assert after.drivers == () and after.rows[0].state == "half-done" and after.rows[0].step == 2
 

@@ -8,30 +8,37 @@ import subprocess
 import sys
 
 from scaling.data.store import open_store
-from scaling.run import canonical_json, run_id, trunk_id
+from scaling.run import run_id, trunk_id
 from scaling.store.lease import acquire
+from scaling.store.records import Environment, JobExecution, JobRun, JobSpec
 from scaling.train.evaluate import make_evaluator
-from scaling.train.job import Job, Member, Stopped
+from scaling.train.job import Stopped, TrunkTrainer
 
 DATA = dict(corpus="state-of-the-union", tokenizer="bytes", context=32, eval_documents=24, eval_tokens=4096)
+
+
+EXECUTION = {"checkpoint_seconds": 1e9, "keep_final": False, "lease_seconds": 30.0, "threads": 1}
+
+
+def members_of(runs):
+    return [JobRun(run_id=run_id(r), label="x", run=r, flops_spent=1) for r in runs]
 
 
 def write_job(results, runs, index, **execution):
     folder = results / "jobs" / trunk_id(runs[0])
     folder.mkdir(parents=True, exist_ok=True)
-    job = {
-        "schema": 1,
-        "study": "test",
-        "job_id": folder.name,
-        "branch_steps": [r.branch_step for r in runs],
-        "data": DATA | {"fingerprint": index.fingerprint, "eval_id": index.eval_id},
-        "runs": [
-            {"run_id": run_id(r), "label": "x", "run": json.loads(canonical_json(r)), "flops_spent": 1}
-            for r in runs
-        ],
-        "execution": {"checkpoint_seconds": 1e9, "chunk_steps": 8, "keep_final": False} | execution,
-    }
-    (folder / "job.json").write_text(json.dumps(job))
+    job = JobSpec.model_validate(
+        {
+            "study": "test",
+            "job_id": folder.name,
+            "task": "train",
+            "branch_steps": [r.branch_step for r in runs],
+            "data": DATA | {"fingerprint": index.fingerprint, "eval_id": index.eval_id},
+            "runs": members_of(runs),
+            "execution": EXECUTION | {"chunk_steps": 8} | execution,
+        }
+    )
+    (folder / "job.json").write_text(json.dumps(job.to_json()))
     return folder
 
 
@@ -77,13 +84,11 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         return stop_after is not None and chunks > stop_after
 
     store = open_store(index)
-    members = [
-        Member(run_id(r), r, 1) for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists()
-    ]
+    members = members_of(r for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists())
     place = folder / "jobs" / trunk_id(runs[0])
     place.mkdir(parents=True, exist_ok=True)
     lease = acquire(place)
-    job = Job(
+    job = TrunkTrainer(
         folder=place,
         members=members,
         program=program,
@@ -91,8 +96,8 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         index=index,
         evaluate=evaluate or make_evaluator(program, store),
         stop_asked=stop,
-        execution={"checkpoint_seconds": 1e9, "keep_final": False} | execution,
-        environment={},
+        execution=JobExecution.model_validate(EXECUTION | execution),
+        environment=Environment(),
         lease=lease,
         branch_steps=[run.branch_step for run in runs],
     )

@@ -38,6 +38,6 @@ def test_standard_error_of_equal_documents_is_that_of_a_mean():
 
 def test_counts_are_checked_against_what_was_trained():
     run, params = make_run(), init_params(TINY, 0)
-    assert _measured_counts(run, params)["head"] == 16 * 256
+    assert _measured_counts(run, params).head == 16 * 256
     with pytest.raises(AssertionError, match="trained"):
         _measured_counts(run, params | {"final_norm/gain": np.ones(17)})

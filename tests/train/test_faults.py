@@ -17,16 +17,15 @@ from scaling.data.store import open_store
 from scaling.errors import UserError
 from scaling.run import run_id, trunk_id
 from scaling.store import metrics as curves
-from scaling.store.lease import LostLease, Watch, acquire
+from scaling.store.failure import BUSY, LOST, STOPPED, Failure, kind_of
+from scaling.store.lease import LeaseWatch, LostLease, acquire
 from scaling.store.metrics import CurveLog, Vanished
-from scaling.store.records import BUSY, LOST, STOPPED, attempt_after
+from scaling.store.records import JobSpec, PlanData, read
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import make_evaluator
-from scaling.train.failure import kind_of
-from scaling.train.job import Member
 from scaling.train.reevaluate import reevaluate
 from scaling.train.work import load_data, recorded, work
-from tests.train.jobs import DATA, curve, finish, results_of, start, steps_of, train, write_job
+from tests.train.jobs import DATA, curve, finish, members_of, results_of, start, steps_of, train, write_job
 
 
 def damage(folder, line, how):
@@ -217,35 +216,37 @@ def test_kinds_of_failure():
     ]
 
 
-def test_attempts_count_failures_that_get_no_further():
-    assert attempt_after(None, "exception", 5) == 1
-    assert attempt_after({"attempt": 1, "reached": 5}, "killed", 5) == 2
-    assert attempt_after({"attempt": 2, "reached": 5}, "exception", 6) == 1
-    assert attempt_after({"attempt": 2, "reached": 5}, "disk_full", 5) == 2  # not the run's own doing
-    assert attempt_after({"attempt": 2, "reached": 0}, "exception", 0) == 3
+def test_attempts_count_failures_that_get_no_further(tmp_path):
+    def attempt(before, kind, step):
+        (tmp_path / "checkpoints" / "trunk" / str(step)).mkdir(parents=True, exist_ok=True)
+        previous = before and Failure(kind="killed", message="", attempt=before[0], reached=before[1])
+        told = {"run_id": "0" * 12, "message": "", "step": None, "log_tail": []}
+        return Failure.after(previous, tmp_path, kind=kind, **told).attempt
+
+    assert attempt((2, 0), "exception", 0) == 3
+    assert attempt(None, "exception", 5) == 1
+    assert attempt((1, 5), "killed", 5) == 2
+    assert attempt((2, 5), "disk_full", 5) == 2  # not the run's own doing
+    assert attempt((2, 5), "exception", 6) == 1
 
 
-def test_a_damaged_record_is_kept_beside(tmp_path):
-    place = tmp_path / "0123456789ab"
+def test_a_damaged_record_is_kept_beside(undisturbed, runs, tmp_path):
+    whole = (undisturbed / "runs" / run_id(runs[0]) / "record.json").read_text()
+    place = tmp_path / run_id(runs[0])
     place.mkdir()
     lease = acquire(tmp_path)
     assert not recorded(place, lease)
-    for content in (
-        '{"schema": 1, "result": {',
-        "[]",
-        '{"run_id": "another", "result": {"status": "ok"}}',
-        '{"run_id": "0123456789ab", "result": {}}',
-    ):
+    for content in (whole[:-20], "[]", whole.replace(place.name, "0" * 12), whole.replace("status", "state")):
         (place / "record.json").write_text(content)
         assert not recorded(place, lease)
         assert (place / "record.json.damaged").read_text() == content
-    (place / "record.json").write_text('{"run_id": "0123456789ab", "result": {"status": "ok"}}')
+    (place / "record.json").write_text(whole)
     assert recorded(place, lease)
 
 
 def test_data_that_is_not_what_was_planned_is_a_data_error(index):
     with pytest.raises(UserError, match="planned with 000000000000"):
-        load_data(DATA | {"fingerprint": "0" * 12})
+        load_data(PlanData(**DATA, fingerprint="0" * 12, eval_id=index.eval_id))
 
 
 def test_exit_codes_of_a_held_and_of_a_lost_job(runs, index, tmp_path):
@@ -257,7 +258,7 @@ def test_exit_codes_of_a_held_and_of_a_lost_job(runs, index, tmp_path):
     while not (folder / "trunk.jsonl").exists():
         time.sleep(0.005)
     process.send_signal(signal.SIGSTOP)
-    watch = Watch()
+    watch = LeaseWatch()
     while watch.held(folder, 1.0):
         time.sleep(0.05)
     taker = acquire(folder, watch.mark)
@@ -278,7 +279,7 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
     train(tmp_path / "b", runs[:2], other, program)
     wanted = results_of(tmp_path / "b", runs[:2])
     assert wanted != before
-    members, lease = [Member(run_id(run), run, 1) for run in runs[:2]], acquire(job.folder)
+    members, lease = members_of(runs[:2]), acquire(job.folder)
     evaluate = make_evaluator(program, open_store(other))
     (tmp_path / "a" / "runs" / run_id(runs[0]) / "error.json").write_text("{}")
     assert reevaluate(job.folder, members, program, other, evaluate, lease, lambda: True) == STOPPED
@@ -297,7 +298,7 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
     assert results_of(tmp_path / "a", runs[:2]) == wanted  # nothing to evaluate: the record stays
     record = tmp_path / "a" / "runs" / run_id(runs[0]) / "record.json"
     record.write_text(record.read_text().replace(other.eval_id, "/../../../out"))
-    with pytest.raises(UserError, match="must be 12 hex digits"):
+    with pytest.raises(UserError, match="eval_id"):
         reevaluate(job.folder, members, program, index, evaluate, lease, lambda: False)
 
 
@@ -323,7 +324,7 @@ def test_a_program_that_does_not_fit_is_out_of_memory(runs, index, tmp_path, mon
 
     monkeypatch.setattr("scaling.train.work.make_program", refuse)
     folder = write_job(tmp_path, runs[:1], index)
-    job, lease = json.loads((folder / "job.json").read_text()), acquire(folder)
+    job, lease = read(JobSpec, folder / "job.json"), acquire(folder)
     assert work(folder, job, lease, SimpleNamespace(asked=False)) == 1
     error = json.loads((tmp_path / "runs" / run_id(runs[0]) / "error.json").read_text())
     assert error["kind"] == "out_of_memory" and error["attempt"] == 1

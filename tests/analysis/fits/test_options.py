@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError, Law, fit
+from analysis.tables.table import tell
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_size_or_tokens_follow_from_compute(table):
 
 def test_text_has_the_unit_and_what_is_known_of_a_formula(table):
     table = table.copy()
-    table.attrs["stated"] = {"loss": "nats per byte"}
+    tell(table, units={"loss": "nats per byte"})
     law = Law(
         "bent", function=lambda N, E, A, k: E + A * jnp.exp(-k * jnp.log(N)), linear=("E", "A"),
         domains={"E": (0, 9), "A": (0, 1e4), "k": (0.1, 2)}, source="a notebook", assumptions="D is nothing",

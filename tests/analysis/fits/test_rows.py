@@ -7,6 +7,7 @@ import pytest
 from analysis import AnalysisError, Law, fit, load
 from analysis.fits.rows import prepare
 from analysis.laws.shipped import LAWS
+from analysis.tables.table import about, tell
 
 X = np.geomspace(1e8, 1e12, 12)
 
@@ -38,7 +39,7 @@ def test_compute_is_taken_as_given_and_filled_where_it_is_not():
 def test_options_that_name_no_column_are_told_by_their_name(study):
     with pytest.raises(AnalysisError) as error:
         fit("chinchilla", study, weights="weight", groups="Corpus", cluster="trunk", target="lss")
-    told = error.value.problems
+    told = [str(problem) for problem in error.value.problems]
     assert [problem.split("=")[0] for problem in told] == ["weights", "groups", "cluster", "target"]
     assert "cluster='trunk': no such column; did you mean 'trunk_id'?" in told
     assert "target='lss': no such column; did you mean 'loss'?" in told
@@ -58,7 +59,7 @@ def test_columns_go_by_the_names_they_had_in_the_file(tmp_path):
 
 def test_checkpoints_share_the_noise_of_their_run():
     table = pd.DataFrame({"run": ["a", "b", "c"] * 4, "tokens": X, "loss": 30 * X**-0.1})
-    table.attrs["run"] = "run"
+    tell(table, run="run")
     rows = prepare(LAWS["power-tokens"], table)
     assert rows.by == "run" and rows.cluster.max() == 2
     assert len(set(prepare(LAWS["power-tokens"], table.assign(run="a", trunk_id=range(12))).cluster)) == 12
@@ -78,6 +79,6 @@ def test_what_was_left_out_on_loading_is_listed_by_the_fit(tmp_path):
 
 def test_magnitudes_of_a_frame_that_was_not_loaded_are_noted():
     table = pd.DataFrame({"params": [10.0, 1e8, 1e9], "tokens": [2e8, 2e9, 2e10], "loss": [4.0, 3.0, 2.0]})
-    assert any("mixed units" in note for note in prepare(LAWS["chinchilla"], table).frame.attrs["notes"])
+    assert any("mixed units" in note for note in about(prepare(LAWS["chinchilla"], table).frame).notes)
     fine = prepare(LAWS["chinchilla"], table.assign(params=[1e7, 1e8, 1e9]))
-    assert not any("units" in note for note in fine.frame.attrs["notes"])
+    assert not any("units" in note for note in about(fine.frame).notes)

@@ -162,4 +162,4 @@ def test_kaplan_joint_gives_back_its_truth_and_its_allocation():
 def test_columns_that_are_missing_are_all_named(fitted):
     with pytest.raises(AnalysisError) as error:
         fit(fitted.law, pd.DataFrame({"params": [1.0]}), weights="w")
-    assert [p.split("'")[1] for p in error.value.problems] == ["width", "loss", "w"]
+    assert [p.split("'")[1] for p in map(str, error.value.problems)] == ["width", "loss", "w"]

@@ -10,6 +10,7 @@ import pytest
 from analysis import AnalysisError, envelope, estimate
 from analysis.optimal_size.envelope import Curves, between, smooth
 from analysis.optimal_size.estimators import of_file
+from analysis.tables.table import about
 
 A = 0.37 / (0.34 + 0.37)
 REFERENCE = Path(__file__).parents[3] / "results" / "reference" / "quickstart"
@@ -121,7 +122,7 @@ def test_which_rows_are_one_run(exact):
 def test_curves_of_a_results_folder():
     table = envelope.checkpoints(REFERENCE)
     assert not table.duplicated(["run", "tokens"]).any() and table["run"].nunique() == 11
-    decayed = [row for row in table.attrs["left_out"] if row["reason"] == "in the decay of its schedule"]
+    decayed = [row for row in about(table).left_out if row["reason"] == "in the decay of its schedule"]
     assert (table["schedule"] == "wsd").all() and len(decayed) > 100
     curves = pd.read_parquet(REFERENCE / "curves.parquet")
     peak = curves.groupby("run_id")["train/learning_rate"].transform("max")

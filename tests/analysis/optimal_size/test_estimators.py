@@ -190,7 +190,12 @@ def test_too_little_is_an_answer(exact):
 def test_bad_requests_are_told_together(exact):
     with pytest.raises(AnalysisError) as error:
         estimate("envelop", exact, bootstrap=3, level=90, noise=0.1)
-    assert [p.split()[0] for p in error.value.problems] == ["estimator", "bootstrap", "level", "noise"]
+    assert [p.split()[0] for p in map(str, error.value.problems)] == [
+        "estimator",
+        "bootstrap",
+        "level",
+        "noise",
+    ]
     with pytest.raises(AnalysisError, match="column 'colour' is missing"):
         estimate("hull", exact, cluster="colour")
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import AnalysisError
+from analysis.tables.table import tell
 from analysis.tables.where import Comparison, Joined, Not, parse
 
 FRAME = pd.DataFrame(
@@ -103,7 +104,7 @@ def test_length_is_not_bounded_by_depth():
 def test_unknown_columns_and_other_types_are_named_at_once():
     with pytest.raises(AnalysisError) as error:
         parse("lable == 'a' or label == 3 or loss == 'a' or done == 1 or label == true").mask(FRAME)
-    unknown, text, number, boolean, truth = error.value.problems
+    unknown, text, number, boolean, truth = map(str, error.value.problems)
     assert "no column 'lable'; did you mean 'label'?" in unknown
     assert "'label' holds text" in text and "compared with 3" in text
     assert "'loss' holds numbers" in number and 'compared with "a"' in number
@@ -113,7 +114,7 @@ def test_unknown_columns_and_other_types_are_named_at_once():
 
 def test_columns_also_go_by_the_name_they_had_in_the_file():
     frame = FRAME.rename(columns={"Model Size": "params"})
-    frame.attrs["columns"] = {"Model Size": "params"}
+    tell(frame, columns={"Model Size": "params"})
     assert parse("`Model Size` > 3").mask(frame).sum() == parse("params > 3").mask(frame).sum() == 1
 
 
