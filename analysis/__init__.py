@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from analysis.forecasting import backtest, forecasts, ledger
     from analysis.hyperparameters import basins, criticalbatch
     from analysis.laws.curve import CurveLaw
-    from analysis.laws.curvelaws import CURVE_LAWS
     from analysis.laws.law import Law
-    from analysis.laws.shipped import LAWS, bnsl, precision
+    from analysis.laws.shipped import CURVE_LAWS, LAWS, bnsl, precision
     from analysis.multipliers import Multipliers, multiplier
     from analysis.optimal_size import envelope, estimators, isoflop
     from analysis.optimal_size.estimate import Estimate
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AnalysisError": "errors",
     "BestSchedule": "training_curves",
-    "CURVE_LAWS": "laws.curvelaws",
+    "CURVE_LAWS": "laws.shipped",
     "Comparison": "comparison",
     "CurveLaw": "laws.curve",
     "Estimate": "optimal_size.estimate",
