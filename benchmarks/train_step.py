@@ -304,10 +304,10 @@ def main() -> int:
         work(*options.worker)
         return 0
     sys.path.insert(0, str(ROOT))
-    from scaling.sweep.machine import Layout, has_glibc, launch_environment
+    from scaling.sweep.machine import Layout, Slot, has_glibc, launch_environment
 
     plain = {**os.environ, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    launched = launch_environment(plain, Layout("cpu", ((core,),)), glibc=has_glibc())
+    launched = launch_environment(plain, Layout("cpu", (Slot((core,)),)), glibc=has_glibc())
     peers = plain if options.plain else launched
     commands = {"ours": (sys.executable, launched), "torch": (options.torch_python, peers)}
     if options.nanodo:

@@ -144,7 +144,7 @@ def feeds(path: str | Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     for file in found:
         frame, problems = adopt(read(file), {}, str(file), FORMULA)
         columns = {str(c) for c in frame.columns if frame[c].notna().to_numpy().any()}
-        notes += [*about(frame).notes, *problems]
+        notes += [*about(frame).notes, *map(str, problems)]
         curves |= (columns | {CURVES[c] for c in columns & set(CURVES)}) if "step" in columns else set()
         runs |= columns if file.name != "curves.parquet" else set()
     return {

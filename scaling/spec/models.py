@@ -134,6 +134,8 @@ def _auto_or_count(value: Any) -> Any:
 class Execution(Strict):
     """How the work is done. Nothing here changes a run's numbers or its id."""
 
+    kind: Slug = "local"
+    """Where jobs run. local: processes of this machine."""
     workers: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
     """Processes that train at the same time. auto: one a core on CPU, one on an accelerator."""
     device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"

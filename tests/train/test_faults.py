@@ -18,7 +18,7 @@ from scaling.errors import UserError
 from scaling.run import run_id, trunk_id
 from scaling.store import metrics as curves
 from scaling.store.failure import BUSY, LOST, STOPPED, Failure, kind_of
-from scaling.store.lease import LostLease, Watch, acquire
+from scaling.store.lease import LeaseWatch, LostLease, acquire
 from scaling.store.metrics import CurveLog, Vanished
 from scaling.store.records import JobSpec, PlanData, read
 from scaling.train.checkpoint import Checkpoints
@@ -258,7 +258,7 @@ def test_exit_codes_of_a_held_and_of_a_lost_job(runs, index, tmp_path):
     while not (folder / "trunk.jsonl").exists():
         time.sleep(0.005)
     process.send_signal(signal.SIGSTOP)
-    watch = Watch()
+    watch = LeaseWatch()
     while watch.held(folder, 1.0):
         time.sleep(0.05)
     taker = acquire(folder, watch.mark)
