@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.laws.law import Law
 from analysis.tables.checks import divide, positive
 from analysis.tables.columns import FORMULA, missing
@@ -75,7 +75,7 @@ def prepare(
     unread = about(given).units is None and not set(given.columns) >= OURS  # by `load`, which refuses
     if unread and {"params", "tokens", "flops"} <= set(frame.columns) and len(frame):
         odd, _ = implausible(frame, "table", needs, given_flops="flops" in given.columns)
-        tell(frame, remarks=(*about(frame).remarks, *odd))
+        tell(frame, remarks=(*about(frame).remarks, *map(str, odd)))
     if "L" not in wanted:
         frame["L"] = frame[target]
     if "M" in inputs:
@@ -118,18 +118,20 @@ def prepare(
 
 def _absent(
     law: Law, frame: Any, table: pd.DataFrame, needs: Sequence[str], options: dict[str, str | None]
-) -> list[str]:
+) -> list[Complaint]:
     """Every column that is not there, by what asked for it; ``frame`` are the rows selected."""
     columns, letters = list(map(str, table.columns)), {"N", "D", "C"} & set(frame.columns)
     given = {c for x in letters for c in sources([x])} | set(frame.columns)
     law_needs = f"law {law.name!r} needs {', '.join(needs)}"
     return [
-        f"column {x!r} is missing; {law_needs}; "
-        + (missing(x, columns) if x in FORMULA else nearest(x, columns))
+        Complaint(
+            f"column {x!r} is missing",
+            hint=(f"{law_needs}; ", *(missing(x, columns) if x in FORMULA else (nearest(x, columns),))),
+        )
         for x in needs
         if x not in given
     ] + [
-        f"{option}={x!r}: no such column; {nearest(x, columns)}"
+        Complaint("no such column", Argument(option, x), nearest(x, columns))
         for option, x in options.items()
         if x is not None and x not in frame.columns and (option, x) != ("target", "loss")
     ]
