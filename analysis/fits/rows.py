@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,8 @@ def prepare(
     weighed = [weights] if weights else []
     numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
     above |= dict.fromkeys(weighed, 0.0)
-    bad = _bad(frame, numbers, above, [x for x in (groups, cluster) if x is not None])
+    labelled = [x for x in (groups, cluster) if x is not None]
+    bad = _bad(frame, numbers, above, labelled, {"L": "L" if target == "loss" else target})
     asked = [*([] if "L" in wanted else [target]), *weighed]
     useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
     if useless:
@@ -141,9 +142,15 @@ def _numbers(column: Any) -> np.ndarray:
     return np.asarray(pd.to_numeric(column, errors="coerce"), float)
 
 
-def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Sequence[str]) -> np.ndarray:
+def _bad(
+    frame: Any,
+    columns: Sequence[str],
+    above: dict[str, float],
+    filled: Sequence[str],
+    names: Mapping[str, str],
+) -> np.ndarray:
     """Per row, which numbers a fit cannot use (not finite, or not ``above`` what they must be), and which
-    cells that must be ``filled`` are empty."""
+    cells that must be ``filled`` are empty; ``names`` of columns in the reasons."""
     out: list[list[str]] = [[] for _ in range(len(frame))]
     for x in columns:
         v = _numbers(frame[x])
@@ -154,7 +161,7 @@ def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Se
         what = f"is not {rule.get(limit, f'finite and above {limit:g}')}"
         for i in np.flatnonzero(wrong | far):
             why = f"is not within {EXTREME[0]:g} .. {EXTREME[1]:g}" if far[i] else what
-            out[i].append(f"{x} = {frame[x].iloc[i]} {why}")
+            out[i].append(f"{names.get(x, x)} = {frame[x].iloc[i]} {why}")
     for x in filled:
         for i in np.flatnonzero(frame[x].isna().to_numpy(bool)):
             out[i].append(f"{x} is empty")
@@ -163,7 +170,7 @@ def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Se
 
 def filled(frame: Any, columns: Sequence[str]) -> tuple[Any, list[dict[str, str]]]:
     """The rows without an empty cell in ``columns``, and the others as ``{row, reason}``."""
-    return divide(frame, _bad(frame, [], {}, columns))
+    return divide(frame, _bad(frame, [], {}, columns, {}))
 
 
 def clustered(frame: Any, column: str | None) -> tuple[np.ndarray, str]:

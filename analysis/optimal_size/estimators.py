@@ -32,8 +32,8 @@ from analysis.laws.lookup import catalogue
 from analysis.optimal_size.envelope import BIAS as ENVELOPE_BIAS
 from analysis.optimal_size.envelope import Curves, checkpoints
 from analysis.optimal_size.estimate import Estimate
-from analysis.optimal_size.isoflop import BIAS, Curve, budgets, minimum, split
-from analysis.optimal_size.regressions import Optima, assembled, centre_of, enough, lines
+from analysis.optimal_size.isoflop import BIAS, Curve, budgets, lines, minimum, split
+from analysis.optimal_size.regressions import Optima, assembled, centre_of, enough
 from analysis.tables.checks import row_names
 from analysis.tables.runs import load, select
 from analysis.tables.table import about
