@@ -44,7 +44,7 @@ def schedules(
     missing = [c for c in (curve, "step", rate) if c not in curves.columns]
     if missing:
         raise AnalysisError(f"columns {some(map(repr, missing))} are missing; here: {some(curves.columns)}")
-    found, notes, problems = {}, [], []
+    rates_of, notes, problems = {}, [], []
     for name, rows in curves.groupby(curve, sort=False):
         rates, known = (numbers(rows[c])[0] for c in (rate, "step"))
         known, rates = known[np.isfinite(rates)], rates[np.isfinite(rates)]
@@ -55,7 +55,7 @@ def schedules(
             continue
         known, first = np.unique(known.astype(int), return_index=True)
         rates, gap = rates[first], int(np.diff(known, prepend=0).max())
-        found[str(name)] = rates
+        rates_of[str(name)] = rates
         if gap == 1:
             continue
         if not interpolate or (known[0] > 1 and warmup is None):
@@ -69,11 +69,11 @@ def schedules(
             continue
         start = min(warmup or 1, int(known[0]))
         at, values = np.concatenate([[0, start], known]), np.concatenate([[0.0, rates[0]], rates])
-        found[str(name)] = np.interp(np.arange(1, known[-1] + 1), at, values)
+        rates_of[str(name)] = np.interp(np.arange(1, known[-1] + 1), at, values)
         notes.append(f"curve {name!r}: rates between logged updates (up to {gap} apart) are interpolated")
     if problems:
         raise AnalysisError(problems)
-    return found, tuple(notes)
+    return rates_of, tuple(notes)
 
 
 def standard(steps: int, *, peak: float, end: float = 0.0, warmup: int = 0) -> dict[str, np.ndarray]:
@@ -293,9 +293,7 @@ def _compared(
          "worse": loss - loss[0], "worse_low": low, "worse_high": high}, index=list(every),
     )  # fmt: skip
     best, reach = every["best"][every["best"].argmax() :], fitted.setup
-    notes = [
-        "the law's opinion: this schedule was found by minimising it, which also finds where it is wrong"
-    ]
+    notes = ["the law's opinion: this schedule was found by minimising it, so it exploits the law's errors"]
     if best.min() < 0.999 * reach["lowest_rate"] or best.max() > 1.001 * reach["highest_rate"]:
         notes.append(
             f"it goes from {best.max():.3g} to {best[-1]:.3g}; the fitted schedules lie in "

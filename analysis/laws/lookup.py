@@ -133,15 +133,15 @@ def feeds(path: str | Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     there. Whether rows and units are usable is for the fit to say. Raises AnalysisError."""
     path = Path(path)
     files = [path / "runs.csv", path / "curves.parquet"] if path.is_dir() else [path]
-    found = [file for file in files if file.is_file()]
-    if not found:
+    present = [file for file in files if file.is_file()]
+    if not present:
         raise AnalysisError(
             f"table {files[0]}: no such file; give a results folder with runs.csv, or a {KINDS} file"
         )
     runs: set[str] = set()
     curves: set[str] = set()
     notes: list[str] = []
-    for file in found:
+    for file in present:
         frame, problems = adopt(read(file), {}, str(file), FORMULA)
         columns = {str(c) for c in frame.columns if frame[c].notna().to_numpy().any()}
         notes += [*about(frame).notes, *map(str, problems)]

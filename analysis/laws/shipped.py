@@ -1,5 +1,5 @@
 """The laws that we ship, by name: ``LAWS``. Each has its formula (``Law.formula``), paper and equation
-(``Law.source``) and what it takes for granted (``Law.assumptions``).
+(``Law.source``) and what it assumes (``Law.assumptions``).
 
 Inputs: N parameters, D tokens seen, C FLOPs, M = D / N, and columns of a table: ``unique_tokens`` of the
 corpus, ``weight_bits``, ``activation_bits`` and ``cache_bits``. ``bnsl`` and ``precision`` make more of their

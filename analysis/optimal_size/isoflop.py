@@ -127,14 +127,14 @@ def minima(
     if not len(frame):
         message = f"no usable runs with role {', '.join(roles)}; exponents need two interior minima"
         return IsoFlop(convention, (), None, None, None, message, tuple(excluded))
-    found = tuple(minimum(*curve) for curve in curves(frame))
-    inside = [m for m in found if m.interior]
+    parabolas = tuple(minimum(*curve) for curve in curves(frame))
+    inside = [m for m in parabolas if m.interior]
     if len(inside) < 2:
-        message = f"{len(inside)} of {len(found)} budgets have an interior minimum; exponents need two"
-        return IsoFlop(convention, found, None, None, None, message, tuple(excluded))
+        message = f"{len(inside)} of {len(parabolas)} budgets have an interior minimum; exponents need two"
+        return IsoFlop(convention, parabolas, None, None, None, message, tuple(excluded))
     size, tokens, loss = power_laws(np.log([[m.budget, m.N, m.D, m.loss] for m in inside]))
-    message = f"{len(inside)} of {len(found)} minima are interior"
-    return IsoFlop(convention, found, size, tokens, loss, message, tuple(excluded))
+    message = f"{len(inside)} of {len(parabolas)} minima are interior"
+    return IsoFlop(convention, parabolas, size, tokens, loss, message, tuple(excluded))
 
 
 def curves(frame: Any) -> list[Curve]:
@@ -169,8 +169,8 @@ def minimum(budget: float, times: np.ndarray, x: np.ndarray, y: np.ndarray, d: n
     else:
         reason = ""
     near = np.polyfit(x - centre, d, min(2, len(x) - 1))  # log D is nearly linear in log N at fixed C
-    found = [best + centre, np.polyval(near, best), c0 + c1 * best / 2]
-    n, tokens, loss = (None if reason else float(np.exp(v)) for v in found)
+    at_minimum = [best + centre, np.polyval(near, best), c0 + c1 * best / 2]
+    n, tokens, loss = (None if reason else float(np.exp(v)) for v in at_minimum)
     return Minimum(
         budget, int(times.sum()), n, tokens, loss, None if reason else se, not reason, reason, centre,
         (c0, c1, c2), tuple(np.exp(x).tolist()), tuple(np.exp(y).tolist()),
