@@ -1,116 +1,13 @@
-"""The curve laws of the literature: sums in few terms, parameters that come back, schedules."""
+"""Fits of curve laws, schedules out of logged curves, and the schedule that a law thinks best."""
 
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import CURVE_LAWS, AnalysisError, CurveLaw, fit, schedules
-from analysis.laws.kernel_sums import SMALL, Changes, Sums, sampled
-from analysis.laws.law import QUICK, float64
-
-TRUTH = {
-    "annealing": {"L0": 2.6, "A": 0.6, "C": 0.4, "alpha": 0.45, "memory": 60.0},
-    "multi-power": {"L0": 2.6, "A": 0.6, "B": 12.0, "alpha": 0.45, "C": 1.5, "beta": 0.6, "gamma": 0.6},
-}
-T, PEAK = 300, 1e-2
-AT = np.arange(36, T + 1, 12)
-ONE = schedules.standard(T, peak=PEAK, end=PEAK / 10, warmup=30)
-RUN = {name: ONE[name] for name in ("cosine", "constant", "wsd")}
-NEVER = np.where(np.arange(T) < 150, ONE["constant"], 0.3 * PEAK)
-
-
-def losses(name: str, rates: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """As the papers define them, term by term."""
-    p, out = TRUTH[name], []
-    for t in steps:
-        eta, before = (
-            rates[:t],
-            np.concatenate([[0.0 if name == "multi-power" else rates[0]], rates[: t - 1]]),
-        )
-        if name == "annealing":
-            momentum = area = 0.0
-            for fall in before - eta:
-                momentum = (1 - 1 / p["memory"]) * momentum + fall
-                area += momentum
-            gain = p["C"] * area
-        else:
-            left = np.array([eta[k:].sum() for k in range(t)])
-            gain = (
-                p["B"] * ((before - eta) * (1 - (1 + p["C"] * eta ** -p["gamma"] * left) ** -p["beta"])).sum()
-            )
-        out.append(p["L0"] + p["A"] * eta.sum() ** -p["alpha"] - gain)
-    return np.array(out)
-
-
-def table(name: str) -> pd.DataFrame:
-    frames = [pd.DataFrame({"curve": c, "step": AT, "loss": losses(name, r, AT)}) for c, r in RUN.items()]
-    return pd.concat(frames, ignore_index=True)
-
-
-@pytest.mark.parametrize("name", TRUTH)
-def test_laws_are_as_their_papers_define_them(name):
-    law, at = CURVE_LAWS[name], (np.zeros(len(AT)), AT.astype(float))
-    params = {k: np.array([[v]]) for k, v in TRUTH[name].items()}
-    found = law.on({"never": NEVER}, at).values(params, {"curve": at[0][None], "step": at[1][None]})[0]
-    assert found == pytest.approx(losses(name, NEVER, AT), rel=1e-12)
-    with float64():
-        again = law.losses(jnp.asarray(NEVER), jnp.asarray(AT), TRUTH[name])
-    assert np.asarray(again) == pytest.approx(found, rel=1e-12)
-
-
-def test_few_terms_do_for_all():
-    """A jagged schedule, rates of 0 included: the tree against the sum of all changes, over the domains."""
-    law = CURVE_LAWS["multi-power"]
-    rng, steps = np.random.default_rng(0), 3000
-    rates = np.linspace(1, 0, steps) * np.repeat(rng.uniform(0.2, 1, 60), 50)
-    domains = {n: law.domains[n] for n in law.own}
-    changes = Changes(rates, sampled(law.kernel, list(domains.values())), from_zero=True)
-    direct = np.diff(changes.rates, prepend=0.0)
-    wanted = 1e-10 * np.abs(direct).sum()
-    cases = [
-        (3000, 1e-6, 10, 2.0),
-        (2999, 1.0, 0.5, 0.5),
-        (1531, 1e4, 1e-3, 1.3),
-        (64, 30.0, 2, 0),
-        (7, 0.01, 1, 1),
-    ]
-    for t, C, beta, gamma in cases:
-
-        def worth(k, t=t, C=C, beta=beta, gamma=gamma):
-            x, y, _ = changes.kernel_inputs(k, t)
-            return -np.expm1(-beta * np.log1p(C * np.exp(y - gamma * x)))
-
-        updates, weights = changes.terms(t)
-        every = np.arange(1, t + 1)
-        assert weights @ worth(updates) == pytest.approx(direct[:t] @ worth(every), abs=wanted)
-        assert len(updates) < 400
-
-
-def test_derivatives_are_exact():
-    law, steps = CURVE_LAWS["multi-power"], np.array([200, 300])
-    domains = {n: law.domains[n] for n in law.own}
-    sums = Sums((NEVER,), np.zeros(2, int), steps, law.kernel, domains, True)
-    assert len(steps) * T < SMALL and sums.blocks
-
-    def total(u, derivatives):
-        return sums([jnp.full(2, x) for x in u], derivatives=derivatives)
-
-    first = jax.jacfwd(lambda u: total(u, True))
-    both = jax.jit(lambda u: (total(u, False), first(u), jax.jacfwd(first)(u)), compiler_options=QUICK)
-    h = 1e-5
-    with float64():
-        u = jnp.array([1.5, 0.6, 0.7])
-        above, below = ([both(u + sign * h * s) for s in np.eye(3)] for sign in (1, -1))
-        slopes, bends = (
-            np.stack([(a[i] - b[i]) / (2 * h) for a, b in zip(above, below, strict=True)], -1) for i in (0, 1)
-        )
-        _, slope, bend = map(np.asarray, both(u))
-    assert slope == pytest.approx(slopes, rel=1e-6, abs=1e-12)
-    assert bend == pytest.approx(bends, rel=1e-6, abs=1e-12)
+from analysis import CURVE_LAWS, AnalysisError, fit, schedules
+from tests.analysis.curves import AT, NEVER, ONE, PEAK, RUN, TRUTH, T, losses, table
 
 
 @pytest.mark.slow
@@ -132,13 +29,6 @@ def test_parameters_come_back_and_the_best_schedule_beats_the_usual(name):
     assert any("600 updates; the longest fitted schedule has 300" in note for note in best.notes)
     with pytest.raises(AnalysisError, match="end < peak"):
         schedules.best_schedule(law, fitted, 100, peak=0.1, end=0.2)
-
-
-def test_a_kernel_needs_its_parts():
-    with pytest.raises(AnalysisError, match="not both"):
-        CurveLaw("none")
-    with pytest.raises(AnalysisError, match="three linear parameters"):
-        CurveLaw("short", kernel=lambda x, y, n: n, linear=("L0",), domains={"L0": (0, 1), "alpha": (0, 1)})
 
 
 def logged(every: int = 1, first: int = 1) -> pd.DataFrame:
