@@ -18,6 +18,7 @@ from analysis.figures.forest import intervals, multipliers
 from analysis.figures.isoflop import isoflop_curves
 from analysis.figures.laws import law
 from analysis.figures.outcome import forecast_and_outcome
+from analysis.figures.overview import overview
 from analysis.figures.profiles import profile
 from analysis.figures.residuals import fit_and_residuals
 from analysis.figures.style import stated
@@ -43,9 +44,10 @@ __all__ = [
     "isoflop_curves",
     "law",
     "loss_against_compute",
-    "multipliers",
-    "profile",
     "loss_envelope",
+    "multipliers",
+    "overview",
+    "profile",
     "training_curves",
 ]
 DPI = 150
@@ -80,6 +82,10 @@ def draw_all(
         figures["isoflop"] = isoflop_curves(isoflop, fit)
     else:
         skipped["isoflop"] = isoflop.message
+    if fit.usable and fit.optimum:
+        figures["overview"] = overview(table, fit, isoflop, trial)
+    else:
+        skipped["overview"] = fit.status["message"]
     if fit.usable:
         figures["fit_and_residuals"] = fit_and_residuals(fit)
     else:
