@@ -17,8 +17,8 @@ from analysis.forecasting import ledger as ledger
 from analysis.hyperparameters import basins as basins
 from analysis.hyperparameters import criticalbatch as criticalbatch
 from analysis.laws.curve import CurveLaw as CurveLaw
-from analysis.laws.curvelaws import CURVE_LAWS as CURVE_LAWS
 from analysis.laws.law import Law as Law
+from analysis.laws.shipped import CURVE_LAWS as CURVE_LAWS
 from analysis.laws.shipped import LAWS as LAWS
 from analysis.laws.shipped import bnsl as bnsl
 from analysis.laws.shipped import precision as precision

@@ -23,7 +23,8 @@ from analysis.fits.fitting import LEAST, fit
 from analysis.fits.options import SPACES
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
-from analysis.laws.law import Law, require
+from analysis.laws.law import Law
+from analysis.laws.lookup import require
 
 FOLDS = 10
 FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least

@@ -1,9 +1,10 @@
-"""Schedules of learning rates: out of logged curves, the usual ones, the one that a curve law thinks best."""
+"""Schedules of learning rates: out of logged curves, and the usual ones. With a fitted curve law: the losses
+along a schedule, and the schedule that the law thinks best."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -15,8 +16,9 @@ from scipy.optimize import minimize
 
 from analysis.errors import AnalysisError
 from analysis.fits.intervals import intervals
+from analysis.fits.prediction import Prediction
 from analysis.fits.result import Fit
-from analysis.laws.curve import CurveLaw
+from analysis.laws.curve import CurveLaw, checked
 from analysis.laws.law import float64
 from analysis.results import framed, plain, stored
 from analysis.tables.reading import numbers, some
@@ -86,6 +88,41 @@ def standard(steps: int, *, peak: float, end: float = 0.0, warmup: int = 0) -> d
     }
     rising = peak * np.arange(1, warmup + 1) / max(warmup, 1)
     return {name: np.concatenate([rising, peak - (peak - end) * share]) for name, share in shares.items()}
+
+
+def predict(
+    law: CurveLaw,
+    fitted: Fit,
+    schedule: Sequence[float] | np.ndarray,
+    *,
+    steps: Sequence[int] | None = None,
+    level: float | None = None,
+    group: str | None = None,
+) -> Prediction:
+    """Predict the losses along a schedule, run or not.
+
+    Args:
+        law: the curve law that was fitted.
+        fitted: its fit, of whatever schedules.
+        schedule: learning rates (T,), one an update.
+        steps: updates after which to predict, from 1; left out: all.
+        level: of the intervals, which are those of :meth:`Fit.predict`.
+        group: the group, where the fit has some.
+
+    Raises:
+        AnalysisError: for a fit of another law, or steps beyond the schedule.
+    """
+    if fitted.law.name != law.name:
+        raise AnalysisError(f"the fit is of law {fitted.law.name!r}, not of curve law {law.name!r}")
+    checked({"asked": schedule})
+    at = np.arange(1, len(schedule) + 1) if steps is None else np.asarray(steps)
+    if not len(at) or at.min() < 1 or at.max() > len(schedule) or (at % 1 != 0).any():
+        raise AnalysisError(f"steps must be whole numbers from 1 to {len(schedule)}, this schedule's length")
+    asked: dict[str, Any] = {"curve": np.zeros(len(at)), "step": at}
+    if group is not None:
+        asked[str(fitted.setup["groups"])] = np.full(len(at), group)
+    bound = law.on({"asked": schedule}, (asked["curve"], at))
+    return replace(fitted, law=bound).predict(asked, level=level)
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ def curves(law: str, table: pd.DataFrame) -> Callable[[], Any]:
 
     rows = table[(table["model_size_M"] == 25) & (table["split"] == "train")]
     schedules = {name: rates(name) for name in rows["schedule"].unique()}
-    return partial(CURVE_LAWS[law].fit, rows, schedules, curve="schedule", delta=1e-3, bootstrap=0)
+    return partial(fit, law, rows, schedules=schedules, curve="schedule", delta=1e-3, bootstrap=0)
 
 
 def time_case(case: Case, folder: Path) -> tuple[int, int, float, float, float]:

@@ -18,6 +18,7 @@ from analysis.fits.allocation import Cost
 from analysis.fits.intervals import intervals, new_run
 from analysis.fits.options import SPACES
 from analysis.fits.prediction import Prediction, check_level, claims
+from analysis.laws import lookup
 from analysis.laws.law import Law
 from analysis.results import stored
 from analysis.solve.problem import Loss, Problem
@@ -306,7 +307,7 @@ class Fit:
         ) as data:  # fmt: skip
             if law is not None and law.to_dict() != data["law"]:
                 raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {data['law']['formula']}")
-            data["law"] = law or Law.from_dict(data["law"])
+            data["law"] = law or lookup.from_dict(data["law"])
             for name in ("excluded", "notes", "others"):
                 data[name] = tuple(data[name])
             data["data"] = {k: tuple(v) for k, v in data["data"].items()}

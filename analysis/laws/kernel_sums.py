@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import qr, solve_triangular
 from scipy.stats import qmc
 
-from analysis.laws.law import DECADES, float64
+from analysis.laws.law import DARK, DECADES, float64
 
 LEAF = 32  # updates of the smallest stretch; those nearer than that are summed one by one
 SMALL = 1_000_000  # terms of a curve that are summed one by one: fewer than it takes to find better ones
@@ -25,7 +25,6 @@ TARGETS, SAMPLES = 6, 5  # later updates, and log2 of the parameters, at which a
 TOLERANCE = 1e-12  # of the largest of them
 PAD = 64
 CHUNK, BLOCK = 16, 64  # terms summed at a time, and chunks: a block stays in cache
-DARK = 1e-9  # of the highest rate: a rate of 0 counts as this, for kernels take its logarithm
 SAME = 1e-14  # of the highest rate: a smaller change is rounding
 
 Kernel = Callable[..., Any]

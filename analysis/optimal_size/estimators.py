@@ -28,6 +28,7 @@ from analysis.fits.fitting import fit
 from analysis.fits.options import LEAST
 from analysis.fits.rows import clustered, filled
 from analysis.laws.law import Law
+from analysis.laws.lookup import catalogue
 from analysis.optimal_size.envelope import BIAS as ENVELOPE_BIAS
 from analysis.optimal_size.envelope import Curves, checkpoints
 from analysis.optimal_size.estimate import Estimate
@@ -208,8 +209,6 @@ def _check(kind: str, bootstrap: Any, level: Any, noise: Any, curves: Any) -> No
 
 
 def _unknown(kind: Any) -> str:
-    from analysis.laws.lookup import catalogue
-
     name, own = (kind.name, "analysis.fit(law, table)") if isinstance(kind, Law) else (kind, None)
     call = next((entry.call for entry in catalogue() if entry.name == name), own)
     known = ", ".join(ESTIMATORS)

@@ -80,6 +80,8 @@ def test_whoever_has_ended_here_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_process_is_known_by_its_start_not_by_its_number_alone() -> None:
     me = Process.here()
     assert not me.gone
+    if Path("/proc/self/stat").exists():  # ticks since boot, which do not move when a clock is set
+        assert me.started == Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     assert Process(me.host, me.machine, me.pid, "1").gone  # the number was given to another process
     assert not Process(me.host, "", me.pid, "1").gone
     assert Process.of({"pid": 1}) is None and Process.of("x") is None

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from scaling.data.store import open_store
-from scaling.run import Constant, run_id
+from scaling.recipe.schedules import Constant
+from scaling.run import run_id
 from scaling.train.evaluate import make_evaluator
 from tests.train.jobs import curve, finish, results_of, start, steps_of, train, write_job
 from tests.train.runs import make_run
@@ -151,7 +152,7 @@ def test_a_diverged_trunk_ends_all_its_runs(index, program, tmp_path, checkpoint
 def test_an_evaluation_that_is_not_finite_is_divergence(index, program, tmp_path):
     run = make_run(
         learning_rate=3e38, fingerprint=index.fingerprint, batch_sequences=2, steps=1,
-        schedule=Constant(warmup_steps=0),
+        schedule=Constant[int](kind="constant", warmup=0),
     )  # fmt: skip
     train(tmp_path, [run], index, program)
     result = results_of(tmp_path, [run])[run_id(run)]

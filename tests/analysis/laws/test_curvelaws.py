@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import CURVE_LAWS, AnalysisError, CurveLaw, schedules
+from analysis import CURVE_LAWS, AnalysisError, CurveLaw, fit, schedules
 from analysis.laws.kernel_sums import SMALL, Changes, Sums, sampled
-from analysis.laws.law import float64
-from analysis.solve.objective import QUICK
+from analysis.laws.law import QUICK, float64
 
 TRUTH = {
     "annealing": {"L0": 2.6, "A": 0.6, "C": 0.4, "alpha": 0.45, "memory": 60.0},
@@ -118,11 +117,11 @@ def test_derivatives_are_exact():
 @pytest.mark.parametrize("name", TRUTH)
 def test_parameters_come_back_and_the_best_schedule_beats_the_usual(name):
     law = CURVE_LAWS[name]
-    fitted = law.fit(table(name), RUN, delta=1e-3, bootstrap=0)
+    fitted = fit(law, table(name), schedules=RUN, delta=1e-3, bootstrap=0)
     assert fitted.solution == pytest.approx(TRUTH[name], rel=1e-4)
-    found = law.predict(fitted, NEVER, steps=AT.tolist())
+    found = schedules.predict(law, fitted, NEVER, steps=AT.tolist())
     assert found["loss"].to_numpy() == pytest.approx(losses(name, NEVER, AT), rel=1e-7)
-    best = law.best_schedule(fitted, 2 * T, peak=PEAK, end=PEAK / 10, warmup=30)
+    best = schedules.best_schedule(law, fitted, 2 * T, peak=PEAK, end=PEAK / 10, warmup=30)
     rates = best.rates
     assert (np.diff(rates[30:]) <= 1e-12).all() and rates[30:].min() >= PEAK / 10 and rates.max() <= PEAK
     assert best.compared.loc["best", "loss"] == pytest.approx(
@@ -132,7 +131,7 @@ def test_parameters_come_back_and_the_best_schedule_beats_the_usual(name):
     assert best.compared.loc["cosine", "worse_low"] > 0
     assert any("600 updates; the longest fitted schedule has 300" in note for note in best.notes)
     with pytest.raises(AnalysisError, match="end < peak"):
-        law.best_schedule(fitted, 100, peak=0.1, end=0.2)
+        schedules.best_schedule(law, fitted, 100, peak=0.1, end=0.2)
 
 
 def test_a_kernel_needs_its_parts():
@@ -171,8 +170,13 @@ def test_the_figure_has_every_curve_and_marks_the_unseen():
     from analysis.figures import curves_and_law
 
     law, name = CURVE_LAWS["annealing"], "annealing"
-    fitted = law.fit(
-        table(name).iloc[::4], RUN, delta=1e-3, bootstrap=0, fixed={"memory": 60.0, "alpha": 0.45}
+    fitted = fit(
+        law,
+        table(name).iloc[::4],
+        schedules=RUN,
+        delta=1e-3,
+        bootstrap=0,
+        fixed={"memory": 60.0, "alpha": 0.45},
     )
     never = pd.DataFrame({"curve": "never", "step": AT, "loss": 1.01 * losses(name, NEVER, AT)})
     both = pd.concat([table(name), never])
@@ -188,8 +192,13 @@ def test_the_figure_has_every_curve_and_marks_the_unseen():
 @pytest.mark.slow
 def test_the_best_schedule_is_no_worse_than_a_usual_one_that_no_knots_reach(monkeypatch):
     law = CURVE_LAWS["annealing"]
-    fitted = law.fit(
-        table("annealing").iloc[::4], RUN, delta=1e-3, bootstrap=0, fixed={"memory": 60.0, "alpha": 0.45}
+    fitted = fit(
+        law,
+        table("annealing").iloc[::4],
+        schedules=RUN,
+        delta=1e-3,
+        bootstrap=0,
+        fixed={"memory": 60.0, "alpha": 0.45},
     )
     poor = ONE["constant"]
     monkeypatch.setattr(schedules, "_lowest", lambda *_: (poor, True))
