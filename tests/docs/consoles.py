@@ -80,12 +80,8 @@ def _alike(line: str, other: str) -> bool:
         return bool(re.match(r"about |time: ", other))
     if NUMBER.sub("#", " ".join(line.split())) != NUMBER.sub("#", " ".join(other.split())):
         return False
-    numbers = [
-        [float(number.replace(",", "")) for number in NUMBER.findall(text)] for text in (line, other)
-    ]
-    return all(
-        abs(a - b) <= TOLERANCE * max(abs(a), abs(b)) + 0.011 for a, b in zip(*numbers, strict=True)
-    )
+    numbers = [[float(number.replace(",", "")) for number in NUMBER.findall(text)] for text in (line, other)]
+    return all(abs(a - b) <= TOLERANCE * max(abs(a), abs(b)) + 0.011 for a, b in zip(*numbers, strict=True))
 
 
 def main() -> int:

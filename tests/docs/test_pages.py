@@ -43,9 +43,7 @@ def test_relative_links_resolve(page):
 def test_every_page_of_the_documentation_is_in_its_index():
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
     pages = [*(ROOT / "docs").rglob("*.md"), *TUTORIALS.glob("*.ipynb")]
-    missing = [
-        page.name for page in pages if f"({page.relative_to(ROOT / 'docs').as_posix()})" not in index
-    ]
+    missing = [page.name for page in pages if f"({page.relative_to(ROOT / 'docs').as_posix()})" not in index]
     assert missing == ["README.md"]
 
 
@@ -86,7 +84,10 @@ def test_the_notebook_runs(tmp_path):
 
 def test_pictures_are_those_of_the_committed_results(tmp_path):
     """Fails when a figure changes: then `make images`, look at them, and commit them."""
-    run([sys.executable, "-m", "scaling", "plot", "results/reference/quickstart", "--out", str(tmp_path)], ROOT)
+    run(
+        [sys.executable, "-m", "scaling", "plot", "results/reference/quickstart", "--out", str(tmp_path)],
+        ROOT,
+    )
     kept = sorted((ROOT / "docs" / "images").glob("*.png"))
     assert [path.name for path in kept] == sorted(path.name for path in tmp_path.iterdir())
     for path in kept:
