@@ -3,9 +3,9 @@
     python -m tests.docs.consoles              # run every block, show what differs
     python -m tests.docs.consoles --write      # put what is printed now into the pages
 
-A block marked ``console`` has commands after ``$ `` and their output below; commands of one page run in one folder,
-which has ``runs.csv`` of the tutorials, ``results/reference``, and every block of the page whose first line is a
-comment with a file name, such as ``# my.yaml``.
+A block marked ``console`` has commands after ``$ `` and their output below. Commands of a page run in one
+folder, with ``runs.csv`` of the tutorials, ``results/reference``, and every block of a page whose first line
+is a comment with a file name, such as ``# my.yaml``.
 """
 
 from __future__ import annotations

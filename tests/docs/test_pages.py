@@ -1,4 +1,4 @@
-"""The documentation: its links lead somewhere, its commands print what it shows, its pictures can be redrawn."""
+"""The documentation: links lead somewhere, commands print what is shown, pictures can be redrawn."""
 
 from __future__ import annotations
 
