@@ -48,7 +48,7 @@ def overview(table: pd.DataFrame | Table, fit: Fit, isoflop: IsoFlop, trial: Tri
         shades = style.Shades(fitted["N"])
         for size, rows in fitted.sort_values("C").groupby("N"):
             axes.plot(rows["C"], rows["L"], "o-", color=shades(size), lw=0.9, ms=4.5, mec="white", mew=0.4)
-        _law(axes, fit, np.geomspace(*ends, 80), "loss", ("low", "high"), "compute-optimal")
+        _law(axes, fit, np.geomspace(ends[0], ends[1], 80), "loss", ("low", "high"), "compute-optimal")
         if trial is not None:
             _forecast(axes, trial)
         style.log_x(axes, ends, style.power)
@@ -92,7 +92,7 @@ def _forecast(axes: Axes, trial: Trial) -> None:
 
 
 def _sizes(axes: Axes, fit: Fit, isoflop: IsoFlop, ends: list[float]) -> None:
-    _law(axes, fit, np.geomspace(*ends, 40), "N", ("N_low", "N_high"), "N*")
+    _law(axes, fit, np.geomspace(ends[0], ends[1], 40), "N", ("N_low", "N_high"), "N*")
     minima = [m for m in isoflop.minima if m.N is not None]
     values = np.array([m.N for m in minima], float)
     reach = np.exp(1.645 * np.array([m.se_log_N or 0.0 for m in minima]))
