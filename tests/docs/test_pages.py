@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -45,6 +46,22 @@ def test_every_page_of_the_documentation_is_in_its_index():
     pages = [*(ROOT / "docs").rglob("*.md"), *TUTORIALS.glob("*.ipynb")]
     missing = [page.name for page in pages if f"({page.relative_to(ROOT / 'docs').as_posix()})" not in index]
     assert missing == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    "page, base", [("docs/architecture.md", "."), ("docs/reference/results.md", "scaling")]
+)
+def test_functions_that_a_page_names_are_there(page, base):
+    named = re.findall(r"`([\w/]+/\w+\.py)(?::([\w.]+))?`", (ROOT / page).read_text("utf-8"))
+    assert len(named) > 15
+    for file, name in named:
+        path = ROOT / file if (ROOT / file).exists() else ROOT / base / file
+        assert path.exists(), f"{page}: {file} does not exist"
+        body = ast.parse(path.read_text("utf-8")).body
+        for part in filter(None, name.split(".")):
+            found = [node for node in body if getattr(node, "name", None) == part]
+            assert found, f"{page}: {file} has no {name}"
+            body = getattr(found[0], "body", [])
 
 
 @pytest.mark.parametrize("page", consoles.PAGES)
