@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from scaling.recipe.schedules import WSD, Constant, Cosine, Linear
+from scaling.recipe.quantities import Duration
+from scaling.recipe.schedules import SCHEDULES, WSD, Constant, Cosine, Linear
 from tests.train.runs import make_run
 
 PEAK = 0.01
@@ -40,3 +42,21 @@ def test_cosine_linear_and_constant():
 def test_any_slice_is_the_slice_of_the_whole():
     run = make_run(steps=100, schedule=WSD[int](kind="wsd", warmup=10, decay=20, shape="1-sqrt"))
     assert (run.learning_rates(70, 25) == run.learning_rates(0, 100)[70:95]).all()
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_written_schedules_become_steps(kind):
+    written = SCHEDULES[kind][Duration](kind=kind, warmup="10 %")
+    run = written.resolved(steps=1000, shortest=200, batch_tokens=64)
+    assert run.warmup == 20  # of the shortest horizon
+    assert run.json_fields()["warmup_steps"] == 20
+    assert type(run).model_validate(run.json_fields()) == run
+    assert run.steps_needed() == (220 if kind == "wsd" else 20)
+    assert run.branch_step(1000) == {"wsd": 800, "constant": 1000}.get(kind, 0)
+
+
+def test_names_of_a_run_are_no_names_of_a_spec():
+    with pytest.raises(ValidationError, match="warmup_steps"):
+        WSD[Duration].model_validate({"kind": "wsd", "warmup_steps": "10 steps"})
+    with pytest.raises(ValidationError, match="warmup"):
+        WSD[int](kind="wsd", decay=5)  # a run has no defaults in steps
