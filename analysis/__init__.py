@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 
-def _read_stub() -> dict[str, tuple[str, str]]:
-    """Public name -> (module, name there), from the imports of the stub beside this file."""
+def _read_stub() -> dict[str, str]:
+    """Public name -> its dotted path below this package, from the imports of the stub beside this file."""
     stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))
     return {
-        alias.asname or alias.name: (statement.module or "", alias.name)
+        alias.asname or alias.name: f"{statement.module}.{alias.name}".removeprefix(f"{__name__}.")
         for statement in stub.body
         if isinstance(statement, ast.ImportFrom)
         for alias in statement.names
@@ -31,13 +31,14 @@ __all__ = sorted(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'analysis' has no attribute {name!r}")
-    module, attribute = _PUBLIC[name]
+    path = _PUBLIC[name]
     try:
-        value = import_module(f"{module}.{attribute}")  # a module, such as ``analysis.figures``
+        value = import_module(f"analysis.{path}")  # a module, such as ``analysis.figures``
     except ModuleNotFoundError as error:
-        if error.name != f"{module}.{attribute}":
+        if error.name != f"analysis.{path}":
             raise
-        value = getattr(import_module(module), attribute)
+        module, _, attribute = path.rpartition(".")
+        value = getattr(import_module(f"analysis.{module}"), attribute)
     globals()[name] = value
     return value
 

@@ -134,7 +134,7 @@ def test_a_trunk_trained_again_has_rows_where_done_runs_left_it(runs, index, pro
     first = runs[0].model_copy(update={"steps": runs[0].steps + 3})
     job = train(tmp_path, [first, runs[1]], index, program)
     before = steps_of(tmp_path, runs[1])
-    assert first.branch_step in before and first.branch_step % program.chunk_steps
+    assert first.branch_step in before and first.branch_step % program.blueprint.chunk_steps
     (job.folder / "trunk.jsonl").unlink()
     shutil.rmtree(tmp_path / "runs" / run_id(runs[1]))
     train(tmp_path, [first, runs[1]], index, program)
