@@ -17,8 +17,8 @@ RULE = {"kind": "power", "of": "width", "coefficient": 0.2, "exponent": -1}
 def test_rules_become_numbers():
     written = AdamW[NumberOrRule](kind="adamw", learning_rate=RULE)
     run = written.resolved({"width": 64})
-    assert type(run) is AdamW[float] and run.learning_rate == 0.003125
-    assert run == AdamW[float](kind="adamw", learning_rate=0.003125)
+    assert type(run) is AdamW and run.learning_rate == 0.003125
+    assert run == AdamW(kind="adamw", learning_rate=0.003125)
     assert AdamW[NumberOrRule](kind="adamw", learning_rate=1e-30).resolved({}).learning_rate == 1e-30
 
 
@@ -31,11 +31,11 @@ def test_absurd_rules_give_no_number(exponent):
 
 def test_a_run_holds_no_rule():
     with pytest.raises(ValidationError):
-        AdamW[float](kind="adamw", learning_rate=RULE)
+        AdamW(kind="adamw", learning_rate=RULE)
 
 
 def test_numbers_and_structure_share_the_fields():
-    sgd = SGD[float](kind="sgd", learning_rate=0.1, nesterov=True)
+    sgd = SGD(kind="sgd", learning_rate=0.1, nesterov=True)
     assert sgd.numbers == {"weight_decay": 0.0, "clip_norm": 1.0, "momentum": 0.9}
     assert dict(sgd.structure) == {"kind": "sgd", "nesterov": True}
 

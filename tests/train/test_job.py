@@ -98,8 +98,8 @@ def test_stopped_in_a_branch_it_keeps_the_trunk_too(undisturbed, runs, index, pr
 @pytest.mark.parametrize(
     "optimizer",
     [
-        Lion[float](kind="lion", learning_rate=0.002),
-        SGD[float](kind="sgd", learning_rate=0.1, nesterov=True),
+        Lion(kind="lion", learning_rate=0.002),
+        SGD(kind="sgd", learning_rate=0.1, nesterov=True),
     ],
     ids=lambda optimizer: optimizer.kind,
 )
@@ -175,7 +175,7 @@ def test_a_diverged_trunk_ends_all_its_runs(index, program, tmp_path, checkpoint
 def test_an_evaluation_that_is_not_finite_is_divergence(index, program, tmp_path):
     run = make_run(
         learning_rate=3e38, fingerprint=index.fingerprint, batch_sequences=2, steps=1,
-        schedule=Constant[int](kind="constant", warmup=0),
+        schedule=Constant(kind="constant", warmup=0),
     )  # fmt: skip
     train(tmp_path, [run], index, program)
     result = results_of(tmp_path, [run])[run_id(run)]

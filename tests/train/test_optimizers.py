@@ -22,19 +22,19 @@ MASK = {name: name in MATRICES for name in abstract_params(TINY)}
 # Ours, and what somebody would write with optax alone; numbers differ from all defaults.
 CASES = {
     "adamw": (
-        AdamW[float](kind="adamw", learning_rate=RATE, weight_decay=0.3, b1=0.8, b2=0.9, eps=1e-6),
+        AdamW(kind="adamw", learning_rate=RATE, weight_decay=0.3, b1=0.8, b2=0.9, eps=1e-6),
         optax.adamw(RATE, b1=0.8, b2=0.9, eps=1e-6, weight_decay=0.3, mask=MASK),
     ),
     "lion": (
-        Lion[float](kind="lion", learning_rate=RATE, weight_decay=0.3, b1=0.8, b2=0.9),
+        Lion(kind="lion", learning_rate=RATE, weight_decay=0.3, b1=0.8, b2=0.9),
         optax.lion(RATE, b1=0.8, b2=0.9, weight_decay=0.3, mask=MASK),
     ),
     "sgd": (
-        SGD[float](kind="sgd", learning_rate=RATE, momentum=0.7),
+        SGD(kind="sgd", learning_rate=RATE, momentum=0.7),
         optax.sgd(RATE, momentum=0.7),
     ),
     "sgd-nesterov": (
-        SGD[float](kind="sgd", learning_rate=RATE, momentum=0.7, nesterov=True, clip_norm=0.5),
+        SGD(kind="sgd", learning_rate=RATE, momentum=0.7, nesterov=True, clip_norm=0.5),
         optax.chain(optax.scale(0.5), optax.sgd(RATE, momentum=0.7, nesterov=True)),
     ),
 }
@@ -76,7 +76,7 @@ def test_steps_are_those_of_optax_used_directly(case):
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_weight_decay_touches_matrices_alone(kind):
-    optimizer = OPTIMIZERS[kind][float](kind=kind, learning_rate=RATE, weight_decay=0.5)
+    optimizer = OPTIMIZERS[kind](kind=kind, learning_rate=RATE, weight_decay=0.5)
     start = init_params(TINY, 0)
     nothing = {name: np.zeros_like(array) for name, array in start.items()}
     after, _ = step_of(optimizer)(nothing, moments_of(optimizer, start), start)
@@ -87,7 +87,7 @@ def test_weight_decay_touches_matrices_alone(kind):
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_moments_are_as_many_as_plans_count(kind):
-    optimizer = OPTIMIZERS[kind][float](kind=kind, learning_rate=RATE)
+    optimizer = OPTIMIZERS[kind](kind=kind, learning_rate=RATE)
     state = abstract_state(Blueprint.of(make_run(optimizer=optimizer), 8))
     numbers = sum(leaf.size for leaf in jax.tree.leaves(state.moments) if leaf.shape)
     assert numbers == optimizer.moments * count_parameters(TINY).total
@@ -102,7 +102,7 @@ def test_every_optimizer_has_a_transformation():
 
 def test_one_program_serves_all_numbers_and_no_other_structure():
     def blueprint(**fields):
-        return Blueprint.of(make_run(optimizer=SGD[float](kind="sgd", **fields)), 8)
+        return Blueprint.of(make_run(optimizer=SGD(kind="sgd", **fields)), 8)
 
     one = blueprint(learning_rate=0.1)
     assert one == blueprint(learning_rate=0.2, momentum=0.5, weight_decay=1.0, clip_norm=2.0)
