@@ -10,7 +10,7 @@ cold, the objective within 1e-8 of the best that any contestant found, peak memo
 et al. 2024 (``--starts`` of their 4,500, time scaled up), and the package ``chinchilla`` (243 starts) of the
 Python at ``--peer-python``. Exit code 1 when a limit is passed.
 
-With ``--data``, a folder of published data (docs/published.md), a table instead: every shipped law on real
+With ``--data``, a folder of published data (docs/reference/published.md), a table: every shipped law on real
 runs, points, free parameters, CPU seconds without replicates cold (a process of its own, imports and
 compiling included) and warm, limit 20 s warm.
 """

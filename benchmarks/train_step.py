@@ -71,7 +71,7 @@ def ours(size: str) -> tuple[Round, dict[str, Any]]:
         context=CONTEXT,
     )
     n = STEPS[size]
-    optimizer = AdamW[float](kind="adamw", learning_rate=1e-3)
+    optimizer = AdamW(kind="adamw", learning_rate=1e-3)
     blueprint = Blueprint(
         shape=shape,
         optimizer=optimizer.structure,

@@ -18,6 +18,7 @@ from analysis.figures.forest import intervals, multipliers, profile
 from analysis.figures.isoflop import isoflop_curves, loss_envelope
 from analysis.figures.laws import law
 from analysis.figures.outcome import forecast_and_outcome
+from analysis.figures.overview import overview
 from analysis.figures.residuals import fit_and_residuals
 from analysis.figures.style import stated
 from analysis.figures.twostep import accuracy_in_two_steps
@@ -41,9 +42,10 @@ __all__ = [
     "isoflop_curves",
     "law",
     "loss_against_compute",
-    "multipliers",
-    "profile",
     "loss_envelope",
+    "multipliers",
+    "overview",
+    "profile",
     "training_curves",
 ]
 DPI = 150
@@ -71,12 +73,17 @@ def draw_all(
     fitted = len(select(table, convention=fit.convention)[0])
     none_fitted = "" if fitted else "no run to fit"
     has_curves = curves is not None and len(curves)
+    without_law = "" if fit.usable else fit.status["message"]
     without_curves = none_fitted or ("" if has_curves else "no curves.parquet beside the table")
     # name -> why it cannot be drawn, and how it is
     figures: dict[str, tuple[str, Callable[[], Figure]]] = {
+        "overview": (
+            without_law or ("" if fit.optimum else f"{fit.law.name} allots no compute between N and D"),
+            lambda: overview(table, fit, isoflop, trial),
+        ),
         "loss_against_compute": (none_fitted, lambda: loss_against_compute(table, fit)),
         "isoflop": ("" if isoflop.minima else isoflop.message, lambda: isoflop_curves(isoflop, fit)),
-        "fit_and_residuals": ("" if fit.usable else fit.status["message"], lambda: fit_and_residuals(fit)),
+        "fit_and_residuals": (without_law, lambda: fit_and_residuals(fit)),
         "training_curves": (
             without_curves,
             lambda: training_curves(cast(pd.DataFrame, curves), table, convention=fit.convention),

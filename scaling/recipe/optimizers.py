@@ -7,14 +7,15 @@ To add one: a class here and its entry in :data:`OPTIMIZERS`; its optax transfor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal
 
 from pydantic import Field, StrictBool, TypeAdapter
+from typing_extensions import TypeVar
 
 from scaling.recipe.quantities import Frozen, Positive, Real
 from scaling.recipe.rules import NumberOrRule, PowerRule, Scale, any_of
 
-Number = TypeVar("Number")
+Number = TypeVar("Number", default=float)  # NumberOrRule in a spec
 Average = Annotated[Real, Field(ge=0, lt=1)]
 """Share that an exponential average keeps at each step."""
 
@@ -35,7 +36,7 @@ class Optimizer(Frozen, Generic[Number]):
     clip_norm: Positive = 1.0
     """Gradients with a larger global norm are scaled down to it."""
 
-    def resolved(self, scales: Mapping[Scale, int]) -> Optimizer[float]:
+    def resolved(self, scales: Mapping[Scale, int]) -> Optimizer:
         """Return the run's optimizer: rules made numbers.
 
         Raises:
@@ -101,7 +102,7 @@ if TYPE_CHECKING:
     WrittenOptimizer = Optimizer[NumberOrRule]
     RunOptimizer = Optimizer[float]
 else:
-    WrittenOptimizer = any_of(OPTIMIZERS, NumberOrRule)
-    RunOptimizer = any_of(OPTIMIZERS, float)
+    WrittenOptimizer = any_of(*(model[NumberOrRule] for model in OPTIMIZERS.values()))
+    RunOptimizer = any_of(*OPTIMIZERS.values())
 
-_RUN_OPTIMIZER: TypeAdapter[Optimizer[float]] = TypeAdapter(RunOptimizer)
+_RUN_OPTIMIZER: TypeAdapter[Optimizer] = TypeAdapter(RunOptimizer)

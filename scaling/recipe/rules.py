@@ -47,7 +47,6 @@ NumberOrRule = Annotated[
 ]
 
 
-def any_of(kinds: Mapping[str, Any], parameter: Any) -> Any:
-    """Build the union of generic models, told apart by ``kind``: ``any_of(SCHEDULES, int)``."""
-    members = tuple(model[parameter] for model in kinds.values())
-    return Annotated[Union[members], Field(discriminator="kind")]  # noqa: UP007
+def any_of(*models: Any) -> Any:
+    """Build the union of models told apart by ``kind``."""
+    return Annotated[Union[models], Field(discriminator="kind")]  # noqa: UP007

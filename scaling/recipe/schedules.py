@@ -5,9 +5,10 @@ To add one: a class here and its entry in :data:`SCHEDULES`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
+from typing_extensions import TypeVar
 
 from scaling.recipe.quantities import Duration, Fraction, Frozen
 from scaling.recipe.rules import any_of
@@ -15,7 +16,7 @@ from scaling.recipe.rules import any_of
 if TYPE_CHECKING:
     import numpy as np
 
-Length = TypeVar("Length")
+Length = TypeVar("Length", default=int)  # Duration in a spec; in a run, steps
 Shape = Literal["linear", "1-sqrt", "cosine"]
 
 
@@ -43,7 +44,7 @@ class Schedule(Frozen, Generic[Length]):
     @classmethod
     def _from_run(cls, value: Any) -> Any:
         """Take the names of a run's JSON where lengths are steps."""
-        if not isinstance(value, dict) or cls.model_fields["warmup"].annotation is not int:
+        if not isinstance(value, dict) or cls.model_fields["warmup"].annotation is Duration:
             return value
         names = {in_run: name for name, in_run in cls.lengths.items()}
         return {names.get(name, name): item for name, item in value.items()}
@@ -52,7 +53,7 @@ class Schedule(Frozen, Generic[Length]):
         """Return the fields by their names in the JSON of a run."""
         return {self.lengths.get(name, name): value for name, value in self}
 
-    def resolved(self, steps: int, shortest: int, batch_tokens: int) -> Schedule[int]:
+    def resolved(self, steps: int, shortest: int, batch_tokens: int) -> Schedule:
         """Return the run's schedule: durations made steps.
 
         Args:
@@ -66,23 +67,23 @@ class Schedule(Frozen, Generic[Length]):
             fields[name] = fields[name].in_steps(shortest if name == "warmup" else steps, batch_tokens)
         return _RUN_SCHEDULE.validate_python(fields)
 
-    def steps_needed(self: Schedule[int]) -> int:
+    def steps_needed(self: Schedule) -> int:
         """Return the steps of the shortest horizon that has room for warmup and decay."""
         return sum(getattr(self, name) for name in self.lengths)
 
-    def decay_start(self: Schedule[int], steps: int) -> int:
+    def decay_start(self: Schedule, steps: int) -> int:
         """Return the first step (0-based) whose rate depends on more than the warmup."""
         raise NotImplementedError
 
-    def decayed(self: Schedule[int], step: np.ndarray, steps: int) -> np.ndarray:
+    def decayed(self: Schedule, step: np.ndarray, steps: int) -> np.ndarray:
         """Return the rates from :meth:`decay_start` on, over the peak (elsewhere any finite number)."""
         raise NotImplementedError
 
-    def branch_step(self: Schedule[int], steps: int) -> int:
+    def branch_step(self: Schedule, steps: int) -> int:
         """Return the steps before the rate depends on the horizon (0: from the start)."""
         return self.decay_start(steps) if self.shares_trunk else 0
 
-    def rates(self: Schedule[int], peak: float, steps: int, first: int, count: int) -> np.ndarray:
+    def rates(self: Schedule, peak: float, steps: int, first: int, count: int) -> np.ndarray:
         """Return the rates of steps ``first .. first + count - 1`` (0-based), float32 of shape (count,).
 
         Warmup is linear to the peak at the last warmup step. Before the branch step a value depends on the
@@ -116,10 +117,10 @@ class WSD(Schedule[Length], Generic[Length]):
     shape: Shape = "1-sqrt"
     """Shape of the decay."""
 
-    def decay_start(self: WSD[int], steps: int) -> int:
+    def decay_start(self: WSD, steps: int) -> int:
         return steps - self.decay
 
-    def decayed(self: WSD[int], step: np.ndarray, steps: int) -> np.ndarray:
+    def decayed(self: WSD, step: np.ndarray, steps: int) -> np.ndarray:
         """Take the shape's values at 1/(n+1) .. n/(n+1) over n steps: neither the peak again nor a wasted
         step at 0."""
         return _falling(self.shape, (step - self.decay_start(steps) + 1) / (self.decay + 1))
@@ -131,10 +132,10 @@ class _WholeHorizon(Schedule[Length], Generic[Length]):
     fall: ClassVar[Shape]
     final_fraction: Fraction
 
-    def decay_start(self: _WholeHorizon[int], steps: int) -> int:
+    def decay_start(self: _WholeHorizon, steps: int) -> int:
         return self.warmup
 
-    def decayed(self: _WholeHorizon[int], step: np.ndarray, steps: int) -> np.ndarray:
+    def decayed(self: _WholeHorizon, step: np.ndarray, steps: int) -> np.ndarray:
         done = (step - self.warmup + 1) / max(steps - self.warmup, 1)
         return self.final_fraction + (1 - self.final_fraction) * _falling(self.fall, done)
 
@@ -166,10 +167,10 @@ class Constant(Schedule[Length], Generic[Length]):
 
     kind: Literal["constant"]
 
-    def decay_start(self: Constant[int], steps: int) -> int:
+    def decay_start(self: Constant, steps: int) -> int:
         return steps
 
-    def decayed(self: Constant[int], step: np.ndarray, steps: int) -> np.ndarray:
+    def decayed(self: Constant, step: np.ndarray, steps: int) -> np.ndarray:
         return step  # no step is after the end
 
 
@@ -196,9 +197,9 @@ SCHEDULES: dict[str, type[Schedule[Any]]] = {
 
 if TYPE_CHECKING:
     WrittenSchedule = Schedule[Duration]
-    RunSchedule = Schedule[int]
+    RunSchedule = Schedule
 else:
-    WrittenSchedule = any_of(SCHEDULES, Duration)
-    RunSchedule = any_of(SCHEDULES, int)
+    WrittenSchedule = any_of(*(model[Duration] for model in SCHEDULES.values()))
+    RunSchedule = any_of(*SCHEDULES.values())
 
-_RUN_SCHEDULE: TypeAdapter[Schedule[int]] = TypeAdapter(RunSchedule)
+_RUN_SCHEDULE: TypeAdapter[Schedule] = TypeAdapter(RunSchedule)

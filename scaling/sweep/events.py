@@ -113,7 +113,7 @@ class Outcome:
             return None
         again = len(self.failed) - len(self.given_up)
         text = (
-            f"run the same command again: {len(self.done)} done runs are kept, {len(self.unfinished)} go on "
+            f"run the same command again: {len(self.done)} done runs are kept, {len(self.unfinished)} resume "
             f"from their last checkpoints or start, {again} failed ones are tried again"
         )
         if not self.given_up:

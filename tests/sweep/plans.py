@@ -24,8 +24,8 @@ def make_run(width: int, steps: int, rate: float = 0.01) -> Run:
     shape = Shape(
         depth=1, width=width, heads=1, kv_heads=1, head_dim=8, mlp_width=16, vocab_size=256, context=8
     )
-    optimizer = AdamW[float](kind="adamw", learning_rate=rate)
-    schedule = WSD[int](kind="wsd", warmup=5, decay=steps // 5)
+    optimizer = AdamW(kind="adamw", learning_rate=rate)
+    schedule = WSD(kind="wsd", warmup=5, decay=steps // 5)
     data = Data(corpus="c", tokenizer="bytes", fingerprint="f" * 12)
     return Run(
         shape=shape,

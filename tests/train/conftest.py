@@ -20,7 +20,7 @@ def runs(index):
     """Three horizons of one trunk."""
 
     def horizon(steps, decay, shape):
-        schedule = WSD[int](kind="wsd", warmup=10, decay=decay, shape=shape)
+        schedule = WSD(kind="wsd", warmup=10, decay=decay, shape=shape)
         return make_run(steps=steps, schedule=schedule, fingerprint=index.fingerprint, batch_sequences=2)
 
     return [horizon(60, 20, "1-sqrt"), horizon(120, 24, "linear"), horizon(300, 60, "1-sqrt")]

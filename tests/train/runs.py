@@ -23,8 +23,8 @@ def make_run(
     return Run(
         shape=shape,
         data=Data(corpus="state-of-the-union", tokenizer="bytes", fingerprint=fingerprint),
-        optimizer=optimizer or AdamW[float](kind="adamw", learning_rate=learning_rate, eps=eps),
-        schedule=schedule or WSD[int](kind="wsd", warmup=5, decay=10),
+        optimizer=optimizer or AdamW(kind="adamw", learning_rate=learning_rate, eps=eps),
+        schedule=schedule or WSD(kind="wsd", warmup=5, decay=10),
         batch_sequences=batch_sequences,
         steps=steps,
         seed=seed,
