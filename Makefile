@@ -2,9 +2,11 @@
 #
 #   make quickstart   set up, then plan, train, fit, forecast and score the main example
 #   make test         set up, then the tests (PYTEST_ARGS="-k order" chooses, TESTS=tests/data too)
-#   make published    set up, then published fits beside ours (data: SCALING_PUBLISHED_DATA; docs/published.md);
+#   make published    set up, then published fits beside ours (data: SCALING_PUBLISHED_DATA; docs/reference/published.md);
 #                     make published-gadre one of them, make -j2 -Otarget published two at a time
 #   make lint         ruff and pyright
+#   make docs         API reference from docstrings, into build/docs
+#   make images       draw the figures of docs/images again, from the committed results
 #   make install      only set up (EXTRAS=cuda12 for a GPU)
 #   make lock         resolve constraints.txt again (LOCK_PYTHONS="python3.11 python3.12")
 #
@@ -41,7 +43,7 @@ requirement = -e '.$(if $(strip $(1)),[$(subst $(space),$(comma),$(strip $(1)))]
 
 .DELETE_ON_ERROR:
 PUBLISHED_ALL := $(PUBLISHED:%=published-%)
-.PHONY: quickstart test published $(PUBLISHED_ALL) lint install dev lock
+.PHONY: quickstart test published $(PUBLISHED_ALL) lint docs images install dev lock
 
 quickstart: install
 	$(VENV)/bin/scaling run experiments/quickstart.yaml
@@ -59,6 +61,12 @@ lint: dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+docs: dev
+	$(VENV)/bin/pdoc --output-directory build/docs analysis
+
+images: install
+	$(VENV)/bin/scaling plot results/reference/quickstart --out docs/images
 
 install: $(VENV)/.installed
 dev: $(VENV)/.installed-dev

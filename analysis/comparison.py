@@ -23,7 +23,8 @@ from analysis.fits.fitting import LEAST, fit
 from analysis.fits.options import SPACES
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
-from analysis.laws.law import Law, require
+from analysis.laws.law import Law
+from analysis.laws.lookup import require
 
 FOLDS = 10
 FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least
@@ -130,7 +131,7 @@ def compare(
         x, what = _axis(first), "compute" if first.data.get("C") else first.law.inputs[0]
         notes += (
             f"far: the {held.sum()} runs furthest out, up to {x.max() / x[~held].max():.3g} times the {what} "
-            "of the others; one hold-out, which says little of another",
+            "of the others; one hold-out, so weak evidence",
         )
     groups = _folds(cluster, folds, seed)
     if groups is None:
@@ -167,13 +168,13 @@ def _common(
     return table.loc[[i not in unfit for i in table.index]], notes
 
 
-def _axis(found: Fit) -> np.ndarray:
-    return np.array(found.data.get("C") or found.data[found.law.inputs[0]], float)
+def _axis(fitted: Fit) -> np.ndarray:
+    return np.array(fitted.data.get("C") or fitted.data[fitted.law.inputs[0]], float)
 
 
-def _end(found: Fit) -> np.ndarray | None:
+def _end(fitted: Fit) -> np.ndarray | None:
     """Which rows (n,) are the end of the table: as many as may be, up to a third."""
-    x = _axis(found)
+    x = _axis(fitted)
     for level in np.unique(x):
         held = x >= level
         if 2 <= held.sum() <= len(x) / 3 and x.max() >= FURTHER * x[~held].max():
@@ -190,26 +191,26 @@ def _folds(cluster: np.ndarray, folds: int, seed: int) -> np.ndarray | None:
     return (np.random.default_rng(seed).permutation(count) % folds)[cluster]
 
 
-def _places(first: Fit, found: Fit) -> np.ndarray:
+def _places(first: Fit, fitted: Fit) -> np.ndarray:
     """Where the rows of ``first`` lie in ``found``, which sorts them by its own inputs."""
-    here = {row: i for i, row in enumerate(found.data["row"])}
-    return np.array([here[row] for row in first.data["row"]])
+    place = {row: i for i, row in enumerate(fitted.data["row"])}
+    return np.array([place[row] for row in first.data["row"]])
 
 
 def _errors(
-    found: Fit, places: np.ndarray, groups: np.ndarray | None, held: np.ndarray | None, space: str
+    fitted: Fit, places: np.ndarray, groups: np.ndarray | None, held: np.ndarray | None, space: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Errors of the rows (n,), in the order of the first law, when their fold, and when the end, was held
     out; nan where it was not, inf where the law gives nothing. Hold-outs are weights over one table, solved
     as one batch from the optimum."""
-    problem = found.problem
+    problem = fitted.problem
     sets = [groups == g for g in np.unique(groups)] if groups is not None else []
     sets += [held] if held is not None else []
     weights = np.repeat(problem.w[None], len(sets), axis=0)
     for own, out in zip(weights, sets, strict=True):
         own[places[out]] = 0.0
     ends, *_ = solved(
-        problem, found._solved, len(sets), lambda which: (problem.y, weights[which]), check=len(sets)
+        problem, fitted._solved, len(sets), lambda which: (problem.y, weights[which]), check=len(sets)
     )
     values = problem.values(problem.parameters(problem.shift(ends, 1.0)))[:, places]
     target = problem.target[places]
@@ -253,14 +254,16 @@ def _ranked(
     return frame
 
 
-def _gap(here: np.ndarray, best: np.ndarray, cluster: np.ndarray, level: float) -> tuple[float, float, float]:
+def _gap(
+    errors: np.ndarray, best: np.ndarray, cluster: np.ndarray, level: float
+) -> tuple[float, float, float]:
     """Mean square error over the best one's, minus 1, with its interval: squares paired by run and summed
     over clusters, t of their number."""
-    rows = ~np.isnan(here)
-    if not np.isfinite(here[rows]).all() or not np.isfinite(best[rows]).all():
+    rows = ~np.isnan(errors)
+    if not np.isfinite(errors[rows]).all() or not np.isfinite(best[rows]).all():
         return np.inf, np.inf, np.inf
     _, index = np.unique(cluster[rows], return_inverse=True)
-    more = np.bincount(index, here[rows] ** 2 - best[rows] ** 2)
+    more = np.bincount(index, errors[rows] ** 2 - best[rows] ** 2)
     scale, count = max(float((best[rows] ** 2).sum()), 1e-300), len(more)
     if count < 2:
         return float(more.sum() / scale), -1.0, np.inf

@@ -278,11 +278,11 @@ def twostep(
 
 def _clusters(fit: Fit, by: str) -> list[tuple[Any, ...]]:
     """What each cluster is, in the order in which replicates draw them; empty where ``by`` does not tell."""
-    cluster, found = np.array(fit.data["cluster"]), []
+    cluster, contents = np.array(fit.data["cluster"]), []
     for g in range(len(set(fit.data["cluster"]))):
         values = (v for v, at in zip(fit.data.get(by, ()), cluster, strict=False) if at == g)
-        found.append(tuple(sorted(values if by == "row" else set(values))))
-    return found if len(set(found)) == len(found) else []
+        contents.append(tuple(sorted(values if by == "row" else set(values))))
+    return contents if len(set(contents)) == len(contents) else []
 
 
 def _link(link: str, given: Mapping[str, float | None], options: Mapping[str, Any]) -> Law:

@@ -19,6 +19,11 @@ class Argument:
         return f"{self.name}={self.value!r}"
 
 
+def alternatives(arguments: Iterable[Argument]) -> tuple[str | Argument, ...]:
+    """The arguments with "or" between them."""
+    return tuple(part for argument in arguments for part in (" or ", argument))[1:]
+
+
 Text = str | Argument | tuple[str | Argument, ...]  # parts, where a text names arguments
 
 

@@ -174,11 +174,11 @@ def _solve(
         middle = 0.5 * (low + high)
         lacks = sign * short(middle) > 0
         low, high = np.where(lacks, middle, low), np.where(lacks, high, middle)
-    found = np.exp(0.5 * (low + high))
+    multipliers = np.exp(0.5 * (low + high))
     far = reach == np.log(SPAN)
-    found[sign * last > 0] = np.where(far, np.inf, np.nan)[sign * last > 0]
-    found[sign * first < 0] = np.where(far, 0.0, np.nan)[sign * first < 0]
-    return target, np.where(sign != 0, found, np.nan)
+    multipliers[sign * last > 0] = np.where(far, np.inf, np.nan)[sign * last > 0]
+    multipliers[sign * first < 0] = np.where(far, 0.0, np.nan)[sign * first < 0]
+    return target, np.where(sign != 0, multipliers, np.nan)
 
 
 def _loss(fit: Fit, u: np.ndarray, g: int, of: str, held: Mapping[str, float], x: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""Schedules of learning rates: out of logged curves, the usual ones, the one that a curve law thinks best."""
+"""Schedules of learning rates: out of logged curves, and the usual ones. With a fitted curve law: the losses
+along a schedule, and the schedule that the law thinks best."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -14,8 +15,9 @@ from scipy.optimize import minimize
 
 from analysis.errors import AnalysisError
 from analysis.fits.intervals import intervals
+from analysis.fits.prediction import Prediction
 from analysis.fits.result import Fit
-from analysis.laws.curve import CurveLaw
+from analysis.laws.curve import CurveLaw, checked
 from analysis.laws.law import float64
 from analysis.results import Result, parsed, read
 from analysis.tables.reading import numbers, some
@@ -40,7 +42,7 @@ def schedules(
     missing = [c for c in (curve, "step", rate) if c not in curves.columns]
     if missing:
         raise AnalysisError(f"columns {some(map(repr, missing))} are missing; here: {some(curves.columns)}")
-    found, notes, problems = {}, [], []
+    rates_of, notes, problems = {}, [], []
     for name, rows in curves.groupby(curve, sort=False):
         rates, known = (numbers(rows[c])[0] for c in (rate, "step"))
         known, rates = known[np.isfinite(rates)], rates[np.isfinite(rates)]
@@ -51,7 +53,7 @@ def schedules(
             continue
         known, first = np.unique(known.astype(int), return_index=True)
         rates, gap = rates[first], int(np.diff(known, prepend=0).max())
-        found[str(name)] = rates
+        rates_of[str(name)] = rates
         if gap == 1:
             continue
         if not interpolate or (known[0] > 1 and warmup is None):
@@ -65,11 +67,11 @@ def schedules(
             continue
         start = min(warmup or 1, int(known[0]))
         at, values = np.concatenate([[0, start], known]), np.concatenate([[0.0, rates[0]], rates])
-        found[str(name)] = np.interp(np.arange(1, known[-1] + 1), at, values)
+        rates_of[str(name)] = np.interp(np.arange(1, known[-1] + 1), at, values)
         notes.append(f"curve {name!r}: rates between logged updates (up to {gap} apart) are interpolated")
     if problems:
         raise AnalysisError(problems)
-    return found, tuple(notes)
+    return rates_of, tuple(notes)
 
 
 def standard(steps: int, *, peak: float, end: float = 0.0, warmup: int = 0) -> dict[str, np.ndarray]:
@@ -84,6 +86,41 @@ def standard(steps: int, *, peak: float, end: float = 0.0, warmup: int = 0) -> d
     }
     rising = peak * np.arange(1, warmup + 1) / max(warmup, 1)
     return {name: np.concatenate([rising, peak - (peak - end) * share]) for name, share in shares.items()}
+
+
+def predict(
+    law: CurveLaw,
+    fitted: Fit,
+    schedule: Sequence[float] | np.ndarray,
+    *,
+    steps: Sequence[int] | None = None,
+    level: float | None = None,
+    group: str | None = None,
+) -> Prediction:
+    """Predict the losses along a schedule, run or not.
+
+    Args:
+        law: the curve law that was fitted.
+        fitted: its fit, of whatever schedules.
+        schedule: learning rates (T,), one an update.
+        steps: updates after which to predict, from 1; left out: all.
+        level: of the intervals, which are those of :meth:`Fit.predict`.
+        group: the group, where the fit has some.
+
+    Raises:
+        AnalysisError: for a fit of another law, or steps beyond the schedule.
+    """
+    if fitted.law.name != law.name:
+        raise AnalysisError(f"the fit is of law {fitted.law.name!r}, not of curve law {law.name!r}")
+    checked({"asked": schedule})
+    at = np.arange(1, len(schedule) + 1) if steps is None else np.asarray(steps)
+    if not len(at) or at.min() < 1 or at.max() > len(schedule) or (at % 1 != 0).any():
+        raise AnalysisError(f"steps must be whole numbers from 1 to {len(schedule)}, this schedule's length")
+    asked: dict[str, Any] = {"curve": np.zeros(len(at)), "step": at}
+    if group is not None:
+        asked[str(fitted.setup.groups)] = np.full(len(at), group)
+    bound = law.on({"asked": schedule}, (asked["curve"], at))
+    return replace(fitted, law=bound).predict(asked, level=level)
 
 
 @dataclass(frozen=True)
@@ -250,9 +287,7 @@ def _compared(
          "worse": loss - loss[0], "worse_low": low, "worse_high": high}, index=list(every),
     )  # fmt: skip
     best, reach = every["best"][every["best"].argmax() :], fitted.setup
-    notes = [
-        "the law's opinion: this schedule was found by minimising it, which also finds where it is wrong"
-    ]
+    notes = ["the law's opinion: this schedule was found by minimising it, so it exploits the law's errors"]
     if best.min() < 0.999 * reach.lowest_rate or best.max() > 1.001 * reach.highest_rate:
         notes.append(
             f"it goes from {best.max():.3g} to {best[-1]:.3g}; the fitted schedules lie in "

@@ -43,7 +43,7 @@ from analysis.fits.bootstrap import MANY, METHODS, Replicates, replicate
 from analysis.fits.fitting import TUNING, robust_sd
 from analysis.fits.identification import thinly, verdicts
 from analysis.fits.intervals import interval, new_run
-from analysis.laws.law import find
+from analysis.laws.lookup import find
 from analysis.solve.multistart import Solution, solve
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.runs import clusters

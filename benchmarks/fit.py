@@ -10,7 +10,7 @@ cold, the objective within 1e-8 of the best that any contestant found, peak memo
 et al. 2024 (``--starts`` of their 4,500, time scaled up), and the package ``chinchilla`` (243 starts) of the
 Python at ``--peer-python``. Exit code 1 when a limit is passed.
 
-With ``--data``, a folder of published data (docs/published.md), a table instead: every shipped law on real
+With ``--data``, a folder of published data (docs/reference/published.md), a table: every shipped law on real
 runs, points, free parameters, CPU seconds without replicates cold (a process of its own, imports and
 compiling included) and warm, limit 20 s warm.
 """
@@ -196,7 +196,7 @@ def curves(law: str, table: pd.DataFrame) -> Callable[[], Any]:
 
     rows = table[(table["model_size_M"] == 25) & (table["split"] == "train")]
     schedules = {name: rates(name) for name in rows["schedule"].unique()}
-    return partial(CURVE_LAWS[law].fit, rows, schedules, curve="schedule", delta=1e-3, bootstrap=0)
+    return partial(fit, law, rows, schedules=schedules, curve="schedule", delta=1e-3, bootstrap=0)
 
 
 def time_case(case: Case, folder: Path) -> tuple[int, int, float, float, float]:

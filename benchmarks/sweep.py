@@ -29,7 +29,7 @@ from scaling.plan.expand import plan_spec
 from scaling.plan.plan import Plan, PlannedJob
 from scaling.sweep.driver import open_sweep
 from scaling.sweep.events import RunFinished
-from scaling.sweep.tasks import Task, job_spec
+from scaling.sweep.queue import Task, job_spec
 
 QUICKSTART = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 ROLES = ("fit", "noise", "tuning")

@@ -54,8 +54,9 @@ def ours(size: str) -> tuple[Round, dict[str, Any]]:
     from scaling.counts.flops import training_flops
     from scaling.counts.params import count_parameters
     from scaling.counts.shape import Shape
-    from scaling.train.loop import make_program
-    from scaling.train.optimizer import Hyper
+    from scaling.recipe.optimizers import AdamW
+    from scaling.train.loop import Blueprint, make_program
+    from scaling.train.optimizers import numbers_of
 
     layers, width, heads = SIZES[size]
     shape = Shape(
@@ -70,15 +71,23 @@ def ours(size: str) -> tuple[Round, dict[str, Any]]:
         context=CONTEXT,
     )
     n = STEPS[size]
-    program = make_program(shape, BATCH, n)
+    optimizer = AdamW(kind="adamw", learning_rate=1e-3)
+    blueprint = Blueprint(
+        shape=shape,
+        optimizer=optimizer.structure,
+        precision="float32",
+        batch_sequences=BATCH,
+        chunk_steps=n,
+    )
+    program = make_program(blueprint)
     windows = np.random.default_rng(0).integers(0, VOCAB, (n, BATCH, CONTEXT + 1), np.int32)
     rates = np.full(n, 1e-3, np.float32)
-    hyper = Hyper(*(np.float32(x) for x in (0.1, 0.9, 0.95, 1e-8, 1.0)))
+    numbers = numbers_of(optimizer)
     state = program.start(0)
 
     def round_() -> None:
         nonlocal state
-        state, metrics = program.chunk(state, windows, rates, hyper, np.int32(n))
+        state, metrics = program.chunk(state, windows, rates, numbers, np.int32(n))
         jax.block_until_ready((state, metrics))
 
     versions = {m.__name__: m.__version__ for m in (jax, flax, optax)}
@@ -304,10 +313,10 @@ def main() -> int:
         work(*options.worker)
         return 0
     sys.path.insert(0, str(ROOT))
-    from scaling.sweep.machine import Layout, has_glibc, launch_environment
+    from scaling.sweep.machine import Layout, Slot, has_glibc, launch_environment
 
     plain = {**os.environ, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    launched = launch_environment(plain, Layout("cpu", ((core,),)), glibc=has_glibc())
+    launched = launch_environment(plain, Layout("cpu", (Slot((core,)),)), glibc=has_glibc())
     peers = plain if options.plain else launched
     commands = {"ours": (sys.executable, launched), "torch": (options.torch_python, peers)}
     if options.nanodo:

@@ -11,65 +11,20 @@ import hashlib
 import json
 import math
 from dataclasses import fields
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from scaling.counts.flops import Flops, training_flops
 from scaling.counts.shape import Shape
+from scaling.recipe.optimizers import RunOptimizer
+from scaling.recipe.quantities import Frozen
+from scaling.recipe.schedules import RunSchedule, Schedule
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SEMANTICS = 1
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class AdamW(Frozen):
-    """Decoupled weight decay on ``matrix`` parameters only; update = -rate x (direction + decay x weight)."""
-
-    kind: Literal["adamw"] = "adamw"
-    learning_rate: float
-    weight_decay: float
-    b1: float
-    b2: float
-    eps: float
-    clip_norm: float
-
-
-class WSD(Frozen):
-    """Warmup, constant rate, decay to 0 over the last ``decay_steps`` (Hu et al., arXiv:2404.06395)."""
-
-    kind: Literal["wsd"] = "wsd"
-    warmup_steps: int
-    decay_steps: int
-    shape: Literal["linear", "1-sqrt", "cosine"]
-
-
-class Cosine(Frozen):
-    """Warmup, then half a cosine from the peak to ``final_fraction`` of it at the last step."""
-
-    kind: Literal["cosine"] = "cosine"
-    warmup_steps: int
-    final_fraction: float
-
-
-class Linear(Frozen):
-    """Warmup, then a line from the peak to ``final_fraction`` of it at the last step."""
-
-    kind: Literal["linear"] = "linear"
-    warmup_steps: int
-    final_fraction: float
-
-
-class Constant(Frozen):
-    """Warmup, then the peak rate."""
-
-    kind: Literal["constant"] = "constant"
-    warmup_steps: int
-
-
-Schedule = Annotated[WSD | Cosine | Linear | Constant, Field(discriminator="kind")]
 
 
 class Data(Frozen):
@@ -88,8 +43,8 @@ class Run(Frozen):
     semantics: int = SEMANTICS
     shape: Shape
     data: Data
-    optimizer: AdamW
-    schedule: Schedule
+    optimizer: RunOptimizer
+    schedule: RunSchedule
     batch_sequences: int
     steps: int
     precision: Literal["float32"] = "float32"
@@ -109,13 +64,11 @@ class Run(Frozen):
     @property
     def branch_step(self) -> int:
         """Steps before the run's learning rate depends on its horizon (0: from the start)."""
-        match self.schedule:
-            case WSD():
-                return self.steps - self.schedule.decay_steps
-            case Constant():
-                return self.steps
-            case _:
-                return 0
+        return self.schedule.branch_step(self.steps)
+
+    def learning_rates(self, first: int, count: int) -> np.ndarray:
+        """Return the rates of steps ``first .. first + count - 1`` (0-based), float32 of shape (count,)."""
+        return self.schedule.rates(self.optimizer.learning_rate, self.steps, first, count)
 
 
 def canonical_json(value: BaseModel | dict[str, Any]) -> str:
@@ -131,6 +84,8 @@ def canonical_json(value: BaseModel | dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Schedule):
+        return _plain(value.json_fields())
     if isinstance(value, BaseModel):
         out = dict[str, Any]()
         for name, info in type(value).model_fields.items():
@@ -163,11 +118,11 @@ def run_id(run: Run) -> str:
 def trunk_id(run: Run) -> str:
     """Runs with equal trunk ids are the same training up to the smaller of their branch steps.
 
-    Only schedules with a constant-rate trunk share; for the others the trunk is the run itself.
+    Where the schedule shares no trunk, the trunk is the run itself.
     """
-    if not isinstance(run.schedule, WSD | Constant):
+    if not run.schedule.shares_trunk:
         return run_id(run)
     plain = _plain(run)
     del plain["steps"]
-    plain["schedule"] = {"kind": "trunk", "warmup_steps": run.schedule.warmup_steps}
+    plain["schedule"] = {"kind": "trunk", "warmup_steps": run.schedule.warmup}
     return short_hash({"kind": "trunk", "run": plain})

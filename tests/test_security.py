@@ -21,7 +21,7 @@ from tests.sweep.plans import make_plan
 
 ROOT = Path(__file__).parents[1]
 # A user's own law is Python by design: the one place that may run a file that was named on the command line.
-RUNS_USERS_LAW = "analysis/laws/law.py"
+RUNS_USERS_LAW = "analysis/laws/lookup.py"
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "code", "codeop"}
 RUNNERS = {"runpy", "imp", "importlib.machinery"}
 RUN_FILES = {"run_path", "run_module", "spec_from_file_location", "module_from_spec", "exec_module"}

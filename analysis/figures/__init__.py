@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.errors import AnalysisError
-from analysis.figures.compute import loss_against_compute
+from analysis.figures.compute import loss_against_compute, training_curves
 from analysis.figures.curves import curves_and_law
-from analysis.figures.envelope import loss_envelope
-from analysis.figures.forest import intervals, multipliers
-from analysis.figures.isoflop import isoflop_curves
+from analysis.figures.forest import intervals, multipliers, profile
+from analysis.figures.isoflop import isoflop_curves, loss_envelope
 from analysis.figures.laws import law
 from analysis.figures.outcome import forecast_and_outcome
-from analysis.figures.profiles import profile
+from analysis.figures.overview import overview
 from analysis.figures.residuals import fit_and_residuals
 from analysis.figures.style import stated
-from analysis.figures.training import training_curves
 from analysis.figures.twostep import accuracy_in_two_steps
 from analysis.fits.result import Fit
 from analysis.forecasting.backtest import BackTest
@@ -43,9 +42,10 @@ __all__ = [
     "isoflop_curves",
     "law",
     "loss_against_compute",
-    "multipliers",
-    "profile",
     "loss_envelope",
+    "multipliers",
+    "overview",
+    "profile",
     "training_curves",
 ]
 DPI = 150
@@ -70,29 +70,32 @@ def draw_all(
     backtest: BackTest | None = None,
 ) -> Drawn:
     """Draw what there is material for, as png. Files of the same name are replaced."""
-    figures, skipped = dict[str, Figure](), dict[str, str]()
     fitted = len(select(table, convention=fit.convention)[0])
-    if fitted:
-        figures["loss_against_compute"] = loss_against_compute(table, fit)
-    else:
-        skipped["loss_against_compute"] = "no run to fit"
-    if isoflop.minima:
-        figures["isoflop"] = isoflop_curves(isoflop, fit)
-    else:
-        skipped["isoflop"] = isoflop.message
-    if fit.usable:
-        figures["fit_and_residuals"] = fit_and_residuals(fit)
-    else:
-        skipped["fit_and_residuals"] = fit.status.message
-    if fitted and curves is not None and len(curves):
-        figures["training_curves"] = training_curves(curves, table, convention=fit.convention)
-    else:
-        skipped["training_curves"] = "no curves.parquet beside the table" if fitted else "no run to fit"
-    if trial is not None:
-        figures["forecast_and_outcome"] = forecast_and_outcome(trial, backtest, unit=stated(table))
-    else:
-        skipped["forecast_and_outcome"] = "no forecast of a held-out run"
-    return Drawn(_saved(figures, folder), skipped)
+    none_fitted = "" if fitted else "no run to fit"
+    has_curves = curves is not None and len(curves)
+    without_law = "" if fit.usable else fit.status.message
+    without_curves = none_fitted or ("" if has_curves else "no curves.parquet beside the table")
+    # name -> why it cannot be drawn, and how it is
+    figures: dict[str, tuple[str, Callable[[], Figure]]] = {
+        "overview": (
+            without_law or ("" if fit.optimum else f"{fit.law.name} allots no compute between N and D"),
+            lambda: overview(table, fit, isoflop, trial),
+        ),
+        "loss_against_compute": (none_fitted, lambda: loss_against_compute(table, fit)),
+        "isoflop": ("" if isoflop.minima else isoflop.message, lambda: isoflop_curves(isoflop, fit)),
+        "fit_and_residuals": (without_law, lambda: fit_and_residuals(fit)),
+        "training_curves": (
+            without_curves,
+            lambda: training_curves(cast(pd.DataFrame, curves), table, convention=fit.convention),
+        ),
+        "forecast_and_outcome": (
+            "" if trial else "no forecast of a held-out run",
+            lambda: forecast_and_outcome(cast(Trial, trial), backtest, unit=stated(table)),
+        ),
+    }
+    drawn = {name: draw() for name, (why_not, draw) in figures.items() if not why_not}
+    skipped = {name: why_not for name, (why_not, _) in figures.items() if why_not}
+    return Drawn(_saved(drawn, folder), skipped)
 
 
 def draw_law(

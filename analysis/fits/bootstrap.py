@@ -7,7 +7,7 @@ Deviations are stretched by t(G - 1) / z. In ``benchmarks/coverage.py``, nominal
 12 cells (6 x 5, 8 x 8 and Chinchilla's 240 runs; noise independent, heavy-tailed, by size, by trunk), for
 alpha, beta, E, a, and law and new run at 10x compute, the default covers 88 to 96 %, at a median 1.0
 (Chinchilla) to 1.9 times the oracle's width. A parameter that 6 clusters identify in few tables is covered
-less in those (docs/fitting.md).
+less in those (docs/reference/fitting.md).
 
 Every method gives draws of the coordinates, so that parameters, derived quantities and predictions have their
 intervals in one way. Analytic ones (jackknife, hessian, hc3, cr3, cr2) draw from their normal distribution.

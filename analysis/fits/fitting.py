@@ -26,21 +26,25 @@ from analysis.fits.options import ADVICE, SPACES, Request, check, check_names, n
 from analysis.fits.profile import profile
 from analysis.fits.result import Fit
 from analysis.fits.rows import Rows, prepare
-from analysis.laws.law import Law, find
+from analysis.laws.curve import CurveLaw, span
+from analysis.laws.law import Law
+from analysis.laws.lookup import require, require_curve_law
 from analysis.results import Interval, Intervals, Noise, Objective, Setup, Starts, Status, Verdict
 from analysis.solve.multistart import Solution, solve
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.checks import row_names
-from analysis.tables.table import Table, about
+from analysis.tables.table import Table, about, frame_of
 
 LEAST = {"log": 0.0, "log1p": -1.0, "raw": -np.inf}  # what a target must exceed
 SIMULATIONS = 199  # that calibrate a profile
 
 
 def fit(
-    law: str | Law,
+    law: str | Law | CurveLaw,
     table: pd.DataFrame | Table,
     *,
+    schedules: Mapping[str, Any] | None = None,
+    curve: str = "curve",
     objective: str = "huber",
     delta: float | None = None,
     bootstrap: int = 500,
@@ -60,7 +64,11 @@ def fit(
     excluded: Sequence[Mapping[str, str]] = (),
 ) -> Fit:
     """Fit ``law`` (a name of ``LAWS``, ``file.py:NAME`` or a Law) to the rows of ``table`` with these
-    ``roles``.
+    ``roles``; with ``schedules``, a name of ``CURVE_LAWS`` or a CurveLaw to rows of training curves.
+
+    ``schedules``: the learning rates of each curve, one an update, by the name that it has in column
+    ``curve``; other columns are ``step`` (updates made, from 1) and the loss. Losses of one curve share
+    noise: they cluster by it unless ``cluster`` says otherwise.
 
     ``bootstrap``: replicates for intervals by ``method`` (``intervals.METHODS``, or ``profile``), clustered
     by column ``cluster`` (left out: trunk, else seed and size, else size); 0 takes a linearised covariance.
@@ -71,10 +79,14 @@ def fit(
     determines nothing gives status ``not_identified`` and no parameters. Raises AnalysisError for a bad
     request or table.
     """
-    law = find(law) if isinstance(law, str) else law
+    seen = {}
+    if schedules is not None:
+        law, table = require_curve_law(law).of_table(frame_of(table), schedules, curve)
+        cluster, seen = cluster or "curve", span(schedules)
+    law = require(law)
     own = tuple(law.linear if own is None else own) if groups else tuple(own or ())
     ends = {name: Interval(*pair) for name, pair in (bounds or {}).items()}
-    setup = Setup(target, weights, groups, own, cluster, bounds=ends)
+    setup = Setup(target, weights, groups, own, cluster, bounds=ends, **seen)
     asked = Request(
         law, objective, delta, bootstrap, method, dict(fixed or {}), ends, level, seed,
         convention, setup

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.errors import AnalysisError
 from analysis.fits.bootstrap import METHODS
-from analysis.laws.law import Law, require
+from analysis.laws.law import Law
 from analysis.results import Interval, Setup
 from analysis.solve.problem import Problem
 
@@ -39,7 +39,7 @@ class Request:
 
 
 def check(asked: Request) -> None:
-    law, problems = require(asked.law), []
+    law, problems = asked.law, []
     if asked.objective not in OBJECTIVES:
         problems.append(f"objective {asked.objective!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
     if asked.method not in (*METHODS, "profile"):

@@ -17,6 +17,7 @@ from analysis.fits.allocation import Cost, Optimum
 from analysis.fits.intervals import intervals, new_run
 from analysis.fits.options import SPACES
 from analysis.fits.prediction import Prediction, check_level, claims
+from analysis.laws import lookup
 from analysis.laws.law import Law
 from analysis.results import (
     Interval,
@@ -315,7 +316,7 @@ class Fit(Result):
             raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {data['law']['formula']}")
         if data.get("noise"):  # files of before it was kept there have none
             data = {**data, "noise": {"space": space, **data["noise"]}}
-        fit = super().from_dict(data, law=lambda written: law or Law.from_dict(written))
+        fit = super().from_dict(data, law=lambda written: law or lookup.from_dict(written))
         fit._check_law()
         return fit
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.laws.law import Law
 from analysis.tables.checks import divide, positive
 from analysis.tables.columns import FORMULA, missing
@@ -75,7 +75,7 @@ def prepare(
     unread = about(given).units is None and not set(given.columns) >= OURS  # by `load`, which refuses
     if unread and {"params", "tokens", "flops"} <= set(frame.columns) and len(frame):
         odd, _ = implausible(frame, "table", needs, given_flops="flops" in given.columns)
-        tell(frame, remarks=(*about(frame).remarks, *odd))
+        tell(frame, remarks=(*about(frame).remarks, *map(str, odd)))
     if "L" not in wanted:
         frame["L"] = frame[target]
     if "M" in inputs:
@@ -85,7 +85,8 @@ def prepare(
     weighed = [weights] if weights else []
     numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
     above |= dict.fromkeys(weighed, 0.0)
-    bad = _bad(frame, numbers, above, [x for x in (groups, cluster) if x is not None])
+    labelled = [x for x in (groups, cluster) if x is not None]
+    bad = _bad(frame, numbers, above, labelled, {"L": "L" if target == "loss" else target})
     asked = [*([] if "L" in wanted else [target]), *weighed]
     useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
     if useless:
@@ -118,18 +119,20 @@ def prepare(
 
 def _absent(
     law: Law, frame: Any, table: pd.DataFrame, needs: Sequence[str], options: dict[str, str | None]
-) -> list[str]:
+) -> list[Complaint]:
     """Every column that is not there, by what asked for it; ``frame`` are the rows selected."""
     columns, letters = list(map(str, table.columns)), {"N", "D", "C"} & set(frame.columns)
     given = {c for x in letters for c in sources([x])} | set(frame.columns)
     law_needs = f"law {law.name!r} needs {', '.join(needs)}"
     return [
-        f"column {x!r} is missing; {law_needs}; "
-        + (missing(x, columns) if x in FORMULA else nearest(x, columns))
+        Complaint(
+            f"column {x!r} is missing",
+            hint=(f"{law_needs}; ", *(missing(x, columns) if x in FORMULA else (nearest(x, columns),))),
+        )
         for x in needs
         if x not in given
     ] + [
-        f"{option}={x!r}: no such column; {nearest(x, columns)}"
+        Complaint("no such column", Argument(option, x), nearest(x, columns))
         for option, x in options.items()
         if x is not None and x not in frame.columns and (option, x) != ("target", "loss")
     ]
@@ -139,9 +142,15 @@ def _numbers(column: Any) -> np.ndarray:
     return np.asarray(pd.to_numeric(column, errors="coerce"), float)
 
 
-def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Sequence[str]) -> np.ndarray:
+def _bad(
+    frame: Any,
+    columns: Sequence[str],
+    above: dict[str, float],
+    filled: Sequence[str],
+    names: Mapping[str, str],
+) -> np.ndarray:
     """Per row, which numbers a fit cannot use (not finite, or not ``above`` what they must be), and which
-    cells that must be ``filled`` are empty."""
+    cells that must be ``filled`` are empty; ``names`` of columns in the reasons."""
     out: list[list[str]] = [[] for _ in range(len(frame))]
     for x in columns:
         v = _numbers(frame[x])
@@ -152,7 +161,7 @@ def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Se
         what = f"is not {rule.get(limit, f'finite and above {limit:g}')}"
         for i in np.flatnonzero(wrong | far):
             why = f"is not within {EXTREME[0]:g} .. {EXTREME[1]:g}" if far[i] else what
-            out[i].append(f"{x} = {frame[x].iloc[i]} {why}")
+            out[i].append(f"{names.get(x, x)} = {frame[x].iloc[i]} {why}")
     for x in filled:
         for i in np.flatnonzero(frame[x].isna().to_numpy(bool)):
             out[i].append(f"{x} is empty")
@@ -161,7 +170,7 @@ def _bad(frame: Any, columns: Sequence[str], above: dict[str, float], filled: Se
 
 def filled(frame: Any, columns: Sequence[str]) -> tuple[Any, list[dict[str, str]]]:
     """The rows without an empty cell in ``columns``, and the others as ``{row, reason}``."""
-    return divide(frame, _bad(frame, [], {}, columns))
+    return divide(frame, _bad(frame, [], {}, columns, {}))
 
 
 def clustered(frame: Any, column: str | None) -> tuple[np.ndarray, str]:

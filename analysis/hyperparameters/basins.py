@@ -32,7 +32,7 @@ from analysis.tables.table import about
 SOURCE = "Li et al. 2025, arXiv:2503.04715"
 SELECTED = (
     "cells have their optimum at an end of the sweep, a bound, and are left out; where optima drift towards "
-    "that end, this bends the powers: sweep wider there"
+    "that end, this biases the exponents: sweep wider there"
 )
 INCLUDED = (
     "cells have their optimum at an end of the sweep, and stand in the laws as if it were one: it is a bound"
@@ -130,13 +130,13 @@ class Basins(Result):
         points, y = np.log(rows[list(self.columns)].to_numpy(float)), np.log(rows["loss"].to_numpy(float))
         if points.shape[1] == 1:
             order = np.argsort(points[:, 0])
-            here = np.interp(x[0], points[order, 0], y[order], left=np.nan, right=np.nan)
+            log_loss = np.interp(x[0], points[order, 0], y[order], left=np.nan, right=np.nan)
         else:
             try:
-                here = LinearNDInterpolator(points, y, rescale=True)(x[None])[0]
+                log_loss = LinearNDInterpolator(points, y, rescale=True)(x[None])[0]
             except QhullError:  # too few runs, or all on one line: they enclose nothing
                 return np.nan
-        return float(np.expm1(here - y.min()))
+        return float(np.expm1(log_loss - y.min()))
 
     def summary(self) -> str:
         """The basins as text for a terminal."""
@@ -237,8 +237,8 @@ def find(
             bootstrap=bootstrap, level=level, seed=seed,
         )  # fmt: skip
     edge = int((cells["verdict"] == "edge").sum())
-    found = [f"{edge} of {len(cells)} {INCLUDED if edges else SELECTED}"] if edge else []
-    notes = dict.fromkeys([*about(rows.frame).notes, *found, *(n for f in laws.values() for n in f.notes)])
+    at_edges = [f"{edge} of {len(cells)} {INCLUDED if edges else SELECTED}"] if edge else []
+    notes = dict.fromkeys([*about(rows.frame).notes, *at_edges, *(n for f in laws.values() for n in f.notes)])
     within = window if method == "quadratic" else None
     return Basins(columns, tuple(by), method, within, tolerance, cells, runs, hessians, laws, tau,
                   rows.excluded, tuple(notes))  # fmt: skip
@@ -276,20 +276,20 @@ def _cells(
     names, rows, runs, bends = tuple(columns), [], [], []
     for index, (key, part) in enumerate(frame.groupby(list(by), sort=True)):
         x, y = np.log(part[list(columns.values())].to_numpy(float)), np.log(part["L"].to_numpy(float))
-        found = quadratic.find(x, y, names, method, window, span)
-        factor = found.factor(tolerance)
+        basin = quadratic.find(x, y, names, method, window, span)
+        factor = basin.factor(tolerance)
         row = dict(zip(by, key, strict=True)) | {
-            "cell": str(index), "runs": len(y), "used": int(found.used.sum()), "verdict": found.verdict,
-            "reason": found.reason, "loss": found.loss, "best": float(np.exp(y.min())), "noise": found.noise,
+            "cell": str(index), "runs": len(y), "used": int(basin.used.sum()), "verdict": basin.verdict,
+            "reason": basin.reason, "loss": basin.loss, "best": float(np.exp(y.min())), "noise": basin.noise,
         }  # fmt: skip
         for i, name in enumerate(names):
-            row |= {name: float(np.exp(found.at[i])), f"{name}_se": float(np.sqrt(found.covariance[i, i])),
+            row |= {name: float(np.exp(basin.at[i])), f"{name}_se": float(np.sqrt(basin.covariance[i, i])),
                     f"{name}_factor": float(factor[i]), f"{name}_from": float(np.exp(x[:, i].min())),
                     f"{name}_to": float(np.exp(x[:, i].max()))}  # fmt: skip
         rows.append(row)
-        bends.append(found.hessian.tolist())
+        bends.append(basin.hessian.tolist())
         tuned = {name: np.exp(x[:, i]) for i, name in enumerate(names)}
-        runs.append(pd.DataFrame({"cell": index, **tuned, "loss": np.exp(y), "used": found.used}))
+        runs.append(pd.DataFrame({"cell": index, **tuned, "loss": np.exp(y), "used": basin.used}))
     return pd.DataFrame(rows), pd.concat(runs, ignore_index=True), _tuples(bends)
 
 

@@ -7,7 +7,6 @@ the loss (Kaplan et al. 2020, arXiv:2001.08361, eq. 1.4), of the tokens (Zhang e
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,20 +126,17 @@ def find(
     share noise. ``excluded``: rows left out before (:func:`steps_to_loss`). Raises AnalysisError."""
     _check(table, {"batch": (batch,), "steps": (steps,), "by": by, "run": (run,)}, by, on, cluster)
 
-    def ours(reason: str) -> str:  # in the names of the columns, not of the law
-        return re.sub(r"\b[LB](?= = \S+ is not)", lambda m: steps if m[0] == "L" else batch, reason)
-
     rows = table.assign(B=table[batch], _row=np.arange(len(table)))
     rows = rows.drop(columns=[c for c in ("role",) if c in rows])  # steps are no losses: any run counts
     groups = list(rows.groupby(list(by), sort=True)) if by else [((), rows)]
     fits, cells = [], []
     for key, part in groups:
-        found = fit(LAW, part, target=steps, fixed={"one": 1.0}, objective="log-ls",
-                    cluster="_row", bootstrap=bootstrap, level=level, seed=seed, where=where)  # fmt: skip
-        fits.append(found)
+        fits.append(
+            fit(LAW, part, target=steps, fixed={"one": 1.0}, objective="log-ls",
+                cluster="_row", bootstrap=bootstrap, level=level, seed=seed, where=where)
+        )  # fmt: skip
         names: Any = key
-        cell = _cell(found)
-        cells.append(dict(zip(by, names, strict=True)) | cell | {"reason": ours(cell["reason"])})
+        cells.append(dict(zip(by, names, strict=True)) | _cell(fits[-1]))
     frame: Any = pd.DataFrame(cells)
     law, tau, notes = None, 0.0, []
     if on and len(groups) > 1:
@@ -154,10 +150,7 @@ def find(
             notes.append(SHARED)
     if excluded:
         notes.append(MISSING)
-    left_out = (
-        *({**row} for row in excluded),
-        *({**row, "reason": ours(row["reason"])} for f in fits for row in f.excluded),
-    )
+    left_out = (*({**row} for row in excluded), *(row for f in fits for row in f.excluded))
     return CriticalBatch(tuple(by), frame, tuple(fits), law, tau, left_out, tuple(notes))
 
 

@@ -54,11 +54,11 @@ def power_law(
         x = np.column_stack([np.ones(len(cells)), *(np.log(cells[name].to_numpy(float)) for name in inputs)])
         tau = scatter(np.log(cells[target].to_numpy(float)), x, se)
         table = table.assign(weight=1 / np.maximum(se**2 + tau**2, 1e-12))
-    found = fit(
+    fitted = fit(
         law, table, target=target, objective="log-ls", weights="weight" if "weight" in table else None,
         cluster=cluster, bootstrap=bootstrap, level=level, seed=seed, excluded=excluded,
     )  # fmt: skip
-    return found, tau
+    return fitted, tau
 
 
 def scatter(y: np.ndarray, x: np.ndarray, se: np.ndarray) -> float:
@@ -92,9 +92,9 @@ def formula(fit: Fit, level: float | None = None) -> str:
     """``lr = 1.8 N^-0.71 [-0.77, -0.65] D^0.31 [0.27, 0.35]``; what is not identified is said instead."""
     if not fit.usable:
         return f"{fit.law.name}: {fit.status.message}"
-    found: Any = powers(fit, level).to_dict("index")
-    shown = [f"{SHORT.get(x, x)}^{_value(row)}" for x, row in found.items() if x != "c"]
-    lead = found["c"]
+    rows: Any = powers(fit, level).to_dict("index")
+    shown = [f"{SHORT.get(x, x)}^{_value(row)}" for x, row in rows.items() if x != "c"]
+    lead = rows["c"]
     first = number(lead["estimate"]) if lead["verdict"] == "yes" else "c"
     return f"{fit.law.name} = {first} {' '.join(shown)}"
 

@@ -62,31 +62,31 @@ def find(
     if method == "argmin":
         return at_best
     if method == "local":
-        found = _local(x, y, names, max(least, int(np.ceil(span * len(y)))))
+        basin = _local(x, y, names, max(least, int(np.ceil(span * len(y)))))
     else:
         near = len(y) if window is None else int(np.sum(y - y.min() <= np.log1p(window)))
         w = np.zeros(len(y))
         w[np.argsort(y, kind="stable")[: max(near, least)]] = 1.0
-        found = _quadratic(x, y, w, x.mean(axis=0), names)
-    if edge and not np.isfinite(found.at).all():
-        return replace(at_best, reason=f"{edge} ({found.verdict}: {found.reason})")
-    return found
+        basin = _quadratic(x, y, w, x.mean(axis=0), names)
+    if edge and not np.isfinite(basin.at).all():
+        return replace(at_best, reason=f"{edge} ({basin.verdict}: {basin.reason})")
+    return basin
 
 
 def _local(x: np.ndarray, y: np.ndarray, names: tuple[str, ...], nearest: int) -> Basin:
     size = np.ptp(x, axis=0)
     centre = x[int(np.argmin(y))]
-    found = None
+    basin = None
     for _ in range(STEPS):
         away = np.linalg.norm((x - centre) / size, axis=1)
         reach = np.sort(away)[nearest - 1] * 1.001
         w = np.clip(1 - (away / reach) ** 3, 0, None) ** 3
-        found = _quadratic(x, y, w, centre, names)
-        if not np.isfinite(found.at).all():
-            return found
-        step = found.at - centre
+        basin = _quadratic(x, y, w, centre, names)
+        if not np.isfinite(basin.at).all():
+            return basin
+        step = basin.at - centre
         if np.abs(step / size).max() < 1e-4:
-            return found
+            return basin
         centre = centre + 0.7 * step
     return _nothing(
         "not settled", f"the local minimum still moves after {STEPS} steps", x.shape[1], np.asarray(w > 0)
@@ -144,14 +144,14 @@ def _slopes(d: np.ndarray, p: int, i: np.ndarray, j: np.ndarray) -> np.ndarray:
 
 def _edge(x: np.ndarray, y: np.ndarray, at: np.ndarray, names: tuple[str, ...]) -> str:
     """Which hyperparameters have their optimum, or best run, at an end of what was swept; else empty."""
-    best, found = x[int(np.argmin(y))], []
+    best, ends = x[int(np.argmin(y))], []
     for k, name in enumerate(names):
         low, high = x[:, k].min(), x[:, k].max()
         if min(at[k], best[k]) <= low + 1e-9:
-            found.append(f"{name} at the low end of the sweep")
+            ends.append(f"{name} at the low end of the sweep")
         elif max(at[k], best[k]) >= high - 1e-9:
-            found.append(f"{name} at the high end of the sweep")
-    return ", ".join(found)
+            ends.append(f"{name} at the high end of the sweep")
+    return ", ".join(ends)
 
 
 def _beyond(x: np.ndarray, at: np.ndarray, names: tuple[str, ...]) -> str:

@@ -1,30 +1,23 @@
 """Laws of whole curves: from a schedule of learning rates to the loss after every update.
 
 A curve law bound to schedules is a :class:`~analysis.Law` in the inputs ``curve`` (which schedule) and
-``step`` (updates made), so that it gets all that a law gets: starts, exact derivatives, intervals.
+``step`` (updates made), so that it gets all that a law gets: starts, exact derivatives, intervals. Fitting
+one is ``fit(law, table, schedules=schedules)``; :mod:`analysis.training_curves` predicts with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.fits.fitting import fit
-from analysis.fits.prediction import Prediction
-from analysis.fits.result import Fit
-from analysis.laws.kernel_sums import DARK, Sums
-from analysis.laws.law import Law, check_shape
-from analysis.solve.objective import QUICK
+from analysis.laws.law import DARK, QUICK, Law, check_shape
 from analysis.tables.reading import numbers, shown, some
-
-if TYPE_CHECKING:
-    from analysis.training_curves import BestSchedule
 
 BLOCK = 2_000_000  # losses that a batch of replicates may take
 
@@ -105,7 +98,7 @@ class CurveLaw:
 
     def _by_function(self, rates: list[np.ndarray]) -> tuple[Callable[..., Any], int]:
         """(curve, step, parameters, whether derivatives will be taken) -> losses, and floats of a call, here
-        all losses of all curves. A shorter schedule goes on at rate 0, where nobody asks."""
+        all losses of all curves. A shorter schedule is padded with rate 0, where nobody asks."""
         longest = max(map(len, rates))
         padded = np.array([np.pad(x, (0, longest - len(x))) for x in rates])
 
@@ -115,16 +108,17 @@ class CurveLaw:
             import jax.numpy as jnp
 
             curve, step = curve.astype(int), step.astype(int)
-            found = function(jnp.asarray(padded), **_per_curve(curve, values, len(rates), 1))
-            found = jnp.asarray(found)
-            check_shape(found.shape, padded.shape)
-            return jnp.broadcast_to(found, padded.shape)[curve, step - 1]
+            losses = jnp.asarray(function(jnp.asarray(padded), **_per_curve(curve, values, len(rates), 1)))
+            check_shape(losses.shape, padded.shape)
+            return jnp.broadcast_to(losses, padded.shape)[curve, step - 1]
 
         return one, padded.size
 
     def _by_kernel(
         self, rates: list[np.ndarray], at: tuple[Any, Any] | None
     ) -> tuple[Callable[..., Any], int]:
+        from analysis.laws.kernel_sums import Sums  # imports scipy
+
         if at is None:
             places = [np.full(len(x), i) for i, x in enumerate(rates)]
             at = np.concatenate(places), np.concatenate([np.arange(1, len(x) + 1) for x in rates])
@@ -138,10 +132,10 @@ class CurveLaw:
             import jax.numpy as jnp
 
             curve, step = curve.astype(int), step.astype(int)
-            here = {n: v[sums.curve] for n, v in _per_curve(curve, values, len(rates), 0).items()}
-            offset, power, scale = (here[name] for name in self.linear)
-            changed = sums([here[name] for name in self.own], derivatives=derivatives)
-            losses = offset + power * jnp.asarray(sums.areas) ** -here["alpha"] + scale * changed
+            params = {n: v[sums.curve] for n, v in _per_curve(curve, values, len(rates), 0).items()}
+            offset, power, scale = (params[name] for name in self.linear)
+            changed = sums([params[name] for name in self.own], derivatives=derivatives)
+            losses = offset + power * jnp.asarray(sums.areas) ** -params["alpha"] + scale * changed
             asked = curve * far + step
             place = jnp.clip(jnp.searchsorted(jnp.asarray(keys), asked), 0, len(keys) - 1)
             return jnp.where(jnp.asarray(keys)[place] == asked, losses[place], jnp.nan)
@@ -171,22 +165,21 @@ class CurveLaw:
             offset + power * sums[steps - 1] ** -params["alpha"] + scale * (changes * worth * (k < t)).sum(1)
         )
 
-    def fit(
-        self, table: pd.DataFrame, schedules: Mapping[str, Any], *, curve: str = "curve", **options: Any
-    ) -> Fit:
-        """Fit the losses of ``table``, rows of (``curve``, a name of ``schedules``; ``step``, updates made,
-        from 1; ``loss``). ``options`` are those of :func:`analysis.fit`; losses of one curve share noise, and
-        intervals cluster by it unless ``cluster`` says otherwise. Raises AnalysisError."""
-        frame = table.copy()
-        missing = [c for c in (curve, "step") if c not in frame.columns]
+    def of_table(
+        self, table: pd.DataFrame, schedules: Mapping[str, Any], curve: str = "curve"
+    ) -> tuple[Law, pd.DataFrame]:
+        """Bind the law to the rows of ``table``: ``curve``, a name of ``schedules``; ``step``, updates made,
+        from 1; ``loss``. The table comes back with the curve's place in its column ``curve``. Raises
+        AnalysisError."""
+        missing = [c for c in (curve, "step") if c not in table.columns]
         if missing:
             raise AnalysisError(
                 f"columns {some(map(repr, missing))} are missing; a table of curves needs {curve!r}, 'step' "
-                f"and a loss; here: {some(frame.columns)}"
+                f"and a loss; here: {some(table.columns)}"
             )
-        names: Any = frame[curve].astype(str)
+        names: Any = table[curve].astype(str)
         index = names.map({str(name): i for i, name in enumerate(schedules)})
-        step, _ = numbers(frame["step"])
+        step, _ = numbers(table["step"])
         longest = index.map(dict(enumerate(map(len, schedules.values())))).to_numpy(float)
         checked(schedules)
         problems = []
@@ -197,49 +190,12 @@ class CurveLaw:
             bad = ~((step >= 1) & (step <= longest) & (step % 1 == 0)) & index.notna().to_numpy()
         if bad.any():
             problems.append(
-                f"column 'step': {shown(frame, bad, step)}: must be a whole number from 1 to the length of "
+                f"column 'step': {shown(table, bad, step)}: must be a whole number from 1 to the length of "
                 "the curve's schedule"
             )
         if problems:
             raise AnalysisError(problems)
-        frame["curve"] = index.to_numpy(float)
-        found = fit(self.on(schedules, (index, step)), frame, **{"cluster": "curve", **options})
-        rates = checked(schedules)
-        lowest = min(float(x[x.argmax() :].min()) for x in rates)
-        reach = {"lowest_rate": lowest, "highest_rate": float(max(x.max() for x in rates)),
-                 "updates": max(map(len, rates))}  # fmt: skip
-        return replace(found, setup=replace(found.setup, **reach))
-
-    def predict(
-        self,
-        fitted: Fit,
-        schedule: Sequence[float] | np.ndarray,
-        *,
-        steps: Sequence[int] | None = None,
-        level: float | None = None,
-        group: str | None = None,
-    ) -> Prediction:
-        """Losses of a schedule, run or not, after ``steps`` updates (left out: all), with the intervals of
-        :meth:`Fit.predict`. Raises AnalysisError."""
-        if fitted.law.name != self.name:
-            raise AnalysisError(f"the fit is of law {fitted.law.name!r}, not of curve law {self.name!r}")
-        checked({"asked": schedule})
-        at = np.arange(1, len(schedule) + 1) if steps is None else np.asarray(steps)
-        if not len(at) or at.min() < 1 or at.max() > len(schedule) or (at % 1 != 0).any():
-            raise AnalysisError(
-                f"steps must be whole numbers from 1 to {len(schedule)}, this schedule's length"
-            )
-        law = self.on({"asked": schedule}, (np.zeros(len(at)), at))
-        asked: dict[str, Any] = {"curve": np.zeros(len(at)), "step": at}
-        if group is not None:
-            asked[str(fitted.setup.groups)] = np.full(len(at), group)
-        return replace(fitted, law=law).predict(asked, level=level)
-
-    def best_schedule(self, fitted: Fit, steps: int, *, peak: float, **options: Any) -> BestSchedule:
-        """The schedule that the fitted law thinks best: :func:`analysis.best_schedule`."""
-        from analysis.training_curves import best_schedule
-
-        return best_schedule(self, fitted, steps, peak=peak, **options)
+        return self.on(schedules, (index, step)), table.assign(curve=index.to_numpy(float))
 
 
 def _per_curve(curve: Any, values: Mapping[str, Any], curves: int, trailing: int) -> dict[str, Any]:
@@ -269,3 +225,13 @@ def checked(schedules: Mapping[str, Any]) -> list[np.ndarray]:
     if problems:
         raise AnalysisError(problems)
     return list(rates.values())
+
+
+def span(schedules: Mapping[str, Any]) -> dict[str, Any]:
+    """The lowest rate after the peaks, the highest, and the most updates, for what is predicted of others."""
+    rates = checked(schedules)
+    return {
+        "lowest_rate": min(float(x[x.argmax() :].min()) for x in rates),
+        "highest_rate": float(max(x.max() for x in rates)),
+        "updates": max(map(len, rates)),
+    }

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import qr, solve_triangular
 from scipy.stats import qmc
 
-from analysis.laws.law import DECADES, float64
+from analysis.laws.law import DARK, DECADES, float64
 
 LEAF = 32  # updates of the smallest stretch; those nearer than that are summed one by one
 SMALL = 1_000_000  # terms of a curve that are summed one by one: fewer than it takes to find better ones
@@ -25,7 +25,6 @@ TARGETS, SAMPLES = 6, 5  # later updates, and log2 of the parameters, at which a
 TOLERANCE = 1e-12  # of the largest of them
 PAD = 64
 CHUNK, BLOCK = 16, 64  # terms summed at a time, and chunks: a block stays in cache
-DARK = 1e-9  # of the highest rate: a rate of 0 counts as this, for kernels take its logarithm
 SAME = 1e-14  # of the highest rate: a smaller change is rounding
 
 Kernel = Callable[..., Any]
@@ -86,8 +85,8 @@ class Changes:
         with float64():
             acts = np.asarray(many(x, y, n)).reshape(-1, len(x))[:, :count]
         acts = acts / np.maximum(np.abs(acts).max(1, keepdims=True), 1e-300)
-        found: Any = qr(acts, mode="r", pivoting=True)
-        upper, order = found
+        factors: Any = qr(acts, mode="r", pivoting=True)
+        upper, order = factors
         sizes = np.abs(np.diag(upper))
         rank = max(1, int((sizes > TOLERANCE * sizes[0]).sum()))
         moved = upper[:rank, rank:count] @ weights[order[rank:]]
@@ -95,7 +94,7 @@ class Changes:
 
     def terms(self, step: int) -> Stretch:
         """Updates and weights whose sum is that of all changes up to ``step``."""
-        found: list[Stretch] = []
+        stretches: list[Stretch] = []
 
         def gather(level: int, i: int) -> None:
             size = LEAF << level
@@ -103,10 +102,10 @@ class Changes:
                 return
             if level == 0:
                 updates, weights = self.tree[0].get(i, (np.zeros(0, int), np.zeros(0)))
-                found.append((updates[updates <= step], weights[updates <= step]))
+                stretches.append((updates[updates <= step], weights[updates <= step]))
             elif (i + 2) * size <= step:
                 if i in self.tree[level]:
-                    found.append(self.tree[level][i])
+                    stretches.append(self.tree[level][i])
             else:
                 gather(level - 1, 2 * i)
                 gather(level - 1, 2 * i + 1)
@@ -114,7 +113,7 @@ class Changes:
         top = len(self.tree) - 1
         for i in range(-(-step // (LEAF << top))):
             gather(top, i)
-        updates, weights = (np.concatenate(x) for x in zip(*found, strict=True))
+        updates, weights = (np.concatenate(x) for x in zip(*stretches, strict=True))
         return updates, weights
 
 
@@ -184,9 +183,9 @@ class Sums:
             weight, x, y, n, row = terms
             at = [p[row][:, None] for p in still]
             f = lambda *v: self.kernel(x, y, n, *v)  # noqa: E731
-            found = [f(*at), *(along(f, i)(*at) for i in range(count) if pairs)]
-            found += [along(along(f, i), j)(*at) for i, j in pairs]
-            return jnp.stack([(weight * v).sum(1) for v in found], 1)
+            sums_and_slopes = [f(*at), *(along(f, i)(*at) for i in range(count) if pairs)]
+            sums_and_slopes += [along(along(f, i), j)(*at) for i, j in pairs]
+            return jnp.stack([(weight * v).sum(1) for v in sums_and_slopes], 1)
 
         parts = jax.lax.map(block, tuple(map(jnp.asarray, self.blocks)))
         rows = jnp.asarray(self.blocks[-1]).ravel()

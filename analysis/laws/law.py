@@ -17,13 +17,10 @@ whose derivatives jax takes inside a float64 scope of its own; no global setting
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +30,9 @@ from analysis.errors import AnalysisError
 EXPONENTS = (1e-3, 3.0)  # the domain of an exponent
 DECADES = 1e4  # a positive domain at least this wide is searched in its logarithm
 ZERO = -1e4  # the log of a coefficient that is 0: exp(ZERO) == 0.0, and ZERO * 0 == 0 unlike -inf
+DARK = 1e-9  # of the highest rate: a rate of 0 counts as this, for kernels take its logarithm
+# options of XLA for small programs, which cost more to compile than they ever run
+QUICK: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @dataclass(frozen=True)
@@ -164,27 +164,6 @@ class Law:
         more = {"assumptions": self.assumptions} if self.assumptions else {}
         return {**shown, "domains": domains, "source": self.source, **more}
 
-    @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> Law:
-        """The law that ``to_dict`` wrote; one by function without it, unless we ship it."""
-        from analysis.laws.shipped import LAWS
-
-        shipped = LAWS.get(data["name"])
-        if shipped is not None and shipped.to_dict() == dict(data):
-            return shipped
-        ends = (-np.inf, np.inf)
-        domains = {
-            e: tuple(float(default if b is None else b) for b, default in zip(pair, ends, strict=True))
-            for e, pair in data["domains"].items()
-        }
-        more = {"assumptions": data.get("assumptions", ""), "source": data["source"]}
-        if "terms" in data:
-            own: Any = {e: bounds for e, bounds in domains.items() if bounds != EXPONENTS}
-            return Law(data["name"], data["terms"], domains=own, **more)
-        known: Any = domains
-        inputs, linear = tuple(data["inputs"]), tuple(data["linear"])
-        return Law(data["name"], domains=known, inputs=inputs, linear=linear, text=data["formula"], **more)
-
 
 @contextmanager
 def float64() -> Any:
@@ -207,65 +186,10 @@ def in_words(law: Law) -> Any:
         raise AnalysisError(f"law {law.name!r}: its function fails ({kind}: {first}); {hint}") from error
 
 
-def check_shape(found: tuple[int, ...], shape: tuple[int, ...]) -> None:
+def check_shape(given: tuple[int, ...], shape: tuple[int, ...]) -> None:
     """Raises ValueError for a formula whose values do not belong to rows."""
-    fits = len(found) <= len(shape) and all(
-        a in (1, b) for a, b in zip(found[::-1], shape[::-1], strict=False)
+    fits = len(given) <= len(shape) and all(
+        a in (1, b) for a, b in zip(given[::-1], shape[::-1], strict=False)
     )
     if not fits:
-        raise ValueError(f"it gives shape {found} for rows {shape}")
-
-
-def _another(kind: str, name: str, call: str) -> str:
-    what = {"curve law": "is a law of training curves", "estimator": "is an estimator"}[kind]
-    return f"law {name!r} {what}, not a law of the loss of a run; from Python: {call}"
-
-
-def require(law: Any) -> Law:
-    """``law``, or of a name what :func:`find` finds. Raises AnalysisError for anything else."""
-    if isinstance(law, str):
-        return find(law)
-    if not isinstance(law, Law):
-        from analysis.laws.curve import CurveLaw
-
-        if isinstance(law, CurveLaw):
-            raise AnalysisError(_another("curve law", law.name, "law.fit(table, schedules)"))
-        raise AnalysisError(f"law {law!r}: give a name that `scaling laws` lists, or a Law")
-    return law
-
-
-def find(law: str) -> Law:
-    """The law of this name, or NAME of a script given as ``path.py:NAME``, which is run: it is the user's own
-    code, asked for by name. Raises AnalysisError."""
-    from analysis.laws.shipped import LAWS
-
-    if law in LAWS:
-        return LAWS[law]
-    path, separator, name = law.rpartition(":")
-    if not separator or not path.endswith(".py"):
-        from analysis.laws.lookup import catalogue
-
-        others = {entry.name: entry for entry in catalogue() if entry.kind != "law"}
-        if law in others:
-            raise AnalysisError(_another(others[law].kind, law, others[law].call))
-        close = get_close_matches(law.lower(), [*LAWS, *others], n=1)
-        near = f"did you mean {close[0]!r}? " if close else ""
-        raise AnalysisError(
-            f"law {law!r} is unknown; {near}`scaling laws` lists them (analysis.LAWS); or give file.py:NAME, "
-            "a Law of yours"
-        )
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path) if Path(path).is_file() else None
-    if spec is None or spec.loader is None:
-        raise AnalysisError(f"law {law!r}: no such file {path}; give the path of a Python script")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's script may raise
-        raise AnalysisError(f"law {law!r}: {path} fails: {type(error).__name__}: {error}") from error
-    found = getattr(module, name, None)
-    if not isinstance(found, Law):
-        laws = [key for key, value in vars(module).items() if isinstance(value, Law)]
-        raise AnalysisError(
-            f"law {law!r}: {path} has no Law of that name; it has {', '.join(laws) or 'none'}"
-        )
-    return found
+        raise ValueError(f"it gives shape {given} for rows {shape}")

@@ -68,9 +68,9 @@ class Curves:
     def _column(self, table: pd.DataFrame, cluster: str | None) -> str:
         given = self.run or about(table).run or cluster
         known = [c for c in ([given] if given else NAMES) if c in table.columns]
-        found = [c for c in known if table[c].duplicated().any()]
-        if found:
-            return found[0]
+        repeating = [c for c in known if table[c].duplicated().any()]
+        if repeating:
+            return repeating[0]
         why = f"column {given!r} is missing" if given else f"none of {', '.join(NAMES)} is there"
         why = f"column {known[0]!r} has another value in every row" if known else why
         raise AnalysisError(
@@ -89,11 +89,11 @@ class Curves:
         def optima(rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
             runs, at = np.unique(code[rows]), np.arange(len(x))
             loss, n = y[runs], size[runs][:, None]
-            there = np.isfinite(loss)
-            first = np.where(there, loss, np.inf).argmin(axis=0)
+            known = np.isfinite(loss)
+            first = np.where(known, loss, np.inf).argmin(axis=0)
             best = n[first, 0]
-            smaller = np.where(there & (n < best - SAME), n, -np.inf)
-            larger = np.where(there & (n > best + SAME), n, np.inf)
+            smaller = np.where(known & (n < best - SAME), n, -np.inf)
+            larger = np.where(known & (n > best + SAME), n, np.inf)
             low, high = np.isinf(smaller.max(axis=0)), np.isinf(larger.min(axis=0))
             ends = {
                 "no two sizes compete": low & high,
@@ -178,14 +178,14 @@ def checkpoints(folder: str | Path, *, loss: str = "train/loss", **reading: Any)
     if missing:
         raise AnalysisError(f"{folder}: column {missing[0]!r} is missing; collect the results again")
     points = curves[["run_id", "tokens", "flops"]].assign(loss=curves[loss]).dropna()
-    found: Any = points.merge(runs[["run_id", *OF_RUN]].assign(end=runs["tokens"]), on="run_id")
-    decay = found["decay_tokens"].where(found["schedule"].isin(FLAT), 0)
-    late = found["tokens"] > found["end"] - decay
-    names = found["label"].astype(str) + " at " + found["tokens"].map("{:g} tokens".format)
-    found["run"] = found["trunk_id"].fillna(found["run_id"])
-    found = found[~late].drop_duplicates(["run", "tokens"]).drop(columns=["run_id", "end"])
-    found = found.reset_index(drop=True)
-    note = f"loss = {loss} at {len(found)} checkpoints of {found['run'].nunique()} curves"
+    rows: Any = points.merge(runs[["run_id", *OF_RUN]].assign(end=runs["tokens"]), on="run_id")
+    decay = rows["decay_tokens"].where(rows["schedule"].isin(FLAT), 0)
+    late = rows["tokens"] > rows["end"] - decay
+    names = rows["label"].astype(str) + " at " + rows["tokens"].map("{:g} tokens".format)
+    rows["run"] = rows["trunk_id"].fillna(rows["run_id"])
+    rows = rows[~late].drop_duplicates(["run", "tokens"]).drop(columns=["run_id", "end"])
+    rows = rows.reset_index(drop=True)
+    note = f"loss = {loss} at {len(rows)} checkpoints of {rows['run'].nunique()} curves"
     left_out = ({"row": name, "reason": "in the decay of its schedule"} for name in names[late])
-    tell(found, left_out=(*about(runs).left_out, *left_out), read=(note,))
-    return found
+    tell(rows, left_out=(*about(runs).left_out, *left_out), read=(note,))
+    return rows

@@ -124,9 +124,11 @@ class Estimate(Result):
 
     def optimal(self, flops: Any, *, level: float | None = None) -> pd.DataFrame:
         """The frame of :meth:`predict`; its ``attrs`` have method, level and notes. Raises AnalysisError."""
-        found = self.predict(flops, level=level)
-        found.frame.attrs.update(method=found.method, level=found.level, notes=found.notes)
-        return found.frame
+        prediction = self.predict(flops, level=level)
+        prediction.frame.attrs.update(
+            method=prediction.method, level=prediction.level, notes=prediction.notes
+        )
+        return prediction.frame
 
     def summary(self) -> str:
         """The result as text for a terminal."""

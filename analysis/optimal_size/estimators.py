@@ -28,11 +28,12 @@ from analysis.fits.fitting import fit
 from analysis.fits.options import LEAST
 from analysis.fits.rows import clustered, filled
 from analysis.laws.law import Law
+from analysis.laws.lookup import catalogue
 from analysis.optimal_size.envelope import BIAS as ENVELOPE_BIAS
 from analysis.optimal_size.envelope import Curves, checkpoints
 from analysis.optimal_size.estimate import Estimate
-from analysis.optimal_size.isoflop import BIAS, Curve, budgets, minimum, split
-from analysis.optimal_size.regressions import Optima, assembled, centre_of, enough, lines
+from analysis.optimal_size.isoflop import BIAS, Curve, budgets, lines, minimum, split
+from analysis.optimal_size.regressions import Optima, assembled, centre_of, enough
 from analysis.tables.checks import row_names
 from analysis.tables.runs import load, select
 from analysis.tables.table import about
@@ -57,15 +58,15 @@ def hull(frame: Any) -> Sampler:
     logs = np.log(frame[list(LINEAR)].to_numpy(float))
 
     def optima(rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        here = logs[rows]
-        x = here[:, [0, 3]]
+        drawn = logs[rows]
+        x = drawn[:, [0, 3]]
         try:
-            found = ConvexHull(x)
+            polygon = ConvexHull(x)
         except (QhullError, ValueError):  # all on one line, or too few
-            return here[:0], ["fewer than three rows, or all on one line: they have no hull"]
-        on = np.unique(found.simplices[found.equations[:, 1] < 0])
+            return drawn[:0], ["fewer than three rows, or all on one line: they have no hull"]
+        on = np.unique(polygon.simplices[polygon.equations[:, 1] < 0])
         on = on[np.argsort(x[on, 0])]
-        return here[on[: int(np.argmin(x[on, 1])) + 1]], []
+        return drawn[on[: int(np.argmin(x[on, 1])) + 1]], []
 
     return optima
 
@@ -85,12 +86,12 @@ def _per_budget(frame: Any, least: Callable[[Curve], tuple[np.ndarray, str]]) ->
     budget, logs = budgets(frame), np.log(frame[["N", "L", "D"]].to_numpy(float))
 
     def optima(rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        found, refused = [], []
+        minima, refused = [], []
         for curve in split(budget[rows], logs[rows]):
             at, reason = least(curve)
-            found += [] if reason else [[np.log(curve[0]), *at]]
+            minima += [] if reason else [[np.log(curve[0]), *at]]
             refused += [f"budget {curve[0]:.3g}: no optimum, {reason}"] if reason else []
-        return np.array(found).reshape(-1, 4), refused
+        return np.array(minima).reshape(-1, 4), refused
 
     return optima
 
@@ -115,8 +116,8 @@ def _least(x: np.ndarray, y: np.ndarray, d: np.ndarray) -> np.ndarray:
     at = np.interp(np.arange(FINE * (len(x) - 1) + 1) / FINE, np.arange(len(x)), x)
     curve = Akima1DInterpolator(x, y.T)(at)
     k = np.argmin(curve, axis=0)
-    found = np.stack([at[k], np.interp(at[k], x, d), np.min(curve, axis=0)], axis=1)
-    return np.where(((k > 0) & (k < len(at) - 1))[:, None], found, np.nan)
+    minima = np.stack([at[k], np.interp(at[k], x, d), np.min(curve, axis=0)], axis=1)
+    return np.where(((k > 0) & (k < len(at) - 1))[:, None], minima, np.nan)
 
 
 SAMPLERS: dict[str, Callable[[Any], Sampler]] = {
@@ -164,19 +165,19 @@ def estimate(
     frame, empty = filled(frame, [] if column is None else [column])
     index, by = clustered(frame, column)
     if not len(frame):
-        found = Optima(np.empty((0, 4)), ())
+        optima = Optima(np.empty((0, 4)), ())
     elif noise is not None:
-        found = _noisy(frame, noise, bootstrap, seed)
+        optima = _noisy(frame, noise, bootstrap, seed)
     else:
         sampler = SAMPLERS[kind](frame) if curves is None else curves.sampler(frame)
-        found = _bootstrapped(sampler, index, by, bootstrap, seed)
-        found = found if curves is None else replace(found, doubt=curves.doubt(frame))
+        optima = _bootstrapped(sampler, index, by, bootstrap, seed)
+        optima = optima if curves is None else replace(optima, doubt=curves.doubt(frame))
     columns = {"row": row_names(frame), "cluster": index, **{x: frame[x] for x in "NDCL"}}
     if curves is not None:
         columns["run"] = frame["run"].astype(str)
     setup = {"cluster": cluster, "noise": noise, "curves": curves and asdict(curves), "seed": seed}
     return assembled(
-        found, level, bootstrap, setup, (*about(frame).notes, *found.refused),
+        optima, level, bootstrap, setup, (*about(frame).notes, *optima.refused),
         kind=kind, convention=convention, excluded=(*left, *others, *empty), bias=BIASES[kind],
         data={name: tuple(np.asarray(column).tolist()) for name, column in columns.items()},
     )  # fmt: skip
@@ -208,8 +209,6 @@ def _check(kind: str, bootstrap: Any, level: Any, noise: Any, curves: Any) -> No
 
 
 def _unknown(kind: Any) -> str:
-    from analysis.laws.lookup import catalogue
-
     name, own = (kind.name, "analysis.fit(law, table)") if isinstance(kind, Law) else (kind, None)
     call = next((entry.call for entry in catalogue() if entry.name == name), own)
     known = ", ".join(ESTIMATORS)
@@ -241,21 +240,21 @@ def _noisy(frame: Any, noise: float, count: int, seed: int) -> Optima:
     rng, logs, spread, draws, refused = np.random.default_rng(seed), [], [], [], []
     for curve in split(budgets(frame), np.log(frame[["N", "L", "D"]].to_numpy(float))):
         (budget, times, x, y, d), reason = curve, _of_curve(curve)[1]
-        found = np.empty((0, 3))
+        minima = np.empty((0, 3))
         if len(x) > 2:
             errors = noise / np.sqrt(times) * rng.normal(size=(count, len(y)))  # y are means of repeats
             noisy = np.maximum(np.exp(y) + errors, 1e-300)
-            found = _least(x, np.log(noisy), d)
-        inside = np.isfinite(found[:, 0])
+            minima = _least(x, np.log(noisy), d)
+        inside = np.isfinite(minima[:, 0])
         if not reason and inside.mean() < 0.5:
             reason = f"the least is interior in {inside.mean():.0%} of the noisy tables"
         if reason:
             refused.append(f"budget {budget:.3g}: no optimum, {reason}")
             continue
-        logs.append([np.log(budget), *np.median(found[inside], axis=0)])
+        logs.append([np.log(budget), *np.median(minima[inside], axis=0)])
         least = LEAST_SPREAD * (x[-1] - x[0]) / (len(x) - 1)
-        spread.append(max(float(np.std(found[inside, 0])), least) / inside.mean())
-        draws.append(found)
+        spread.append(max(float(np.std(minima[inside, 0])), least) / inside.mean())
+        draws.append(minima)
     at, weigh, many = np.array(logs).reshape(-1, 4), np.array(spread), np.empty((0, 6))
     if enough(at):
         many = lines(at[:, 0] - centre_of(at), np.stack(draws, axis=1), weigh)

@@ -127,17 +127,14 @@ def minima(
     if not len(frame):
         message = f"no usable runs with role {', '.join(roles)}; exponents need two interior minima"
         return IsoFlop(convention, (), None, None, None, message, tuple(excluded))
-    found = tuple(minimum(*curve) for curve in curves(frame))
-    inside = [m for m in found if m.interior]
+    parabolas = tuple(minimum(*curve) for curve in curves(frame))
+    inside = [m for m in parabolas if m.interior]
     if len(inside) < 2:
-        message = f"{len(inside)} of {len(found)} budgets have an interior minimum; exponents need two"
-        return IsoFlop(convention, found, None, None, None, message, tuple(excluded))
-    c = np.array([m.budget for m in inside])
-    size, tokens, loss = (
-        _line(c, np.array([getattr(m, name) for m in inside])) for name in ("N", "D", "loss")
-    )
-    message = f"{len(inside)} of {len(found)} minima are interior"
-    return IsoFlop(convention, found, size, tokens, loss, message, tuple(excluded))
+        message = f"{len(inside)} of {len(parabolas)} budgets have an interior minimum; exponents need two"
+        return IsoFlop(convention, parabolas, None, None, None, message, tuple(excluded))
+    size, tokens, loss = power_laws(np.log([[m.budget, m.N, m.D, m.loss] for m in inside]))
+    message = f"{len(inside)} of {len(parabolas)} minima are interior"
+    return IsoFlop(convention, parabolas, size, tokens, loss, message, tuple(excluded))
 
 
 def curves(frame: Any) -> list[Curve]:
@@ -172,8 +169,8 @@ def minimum(budget: float, times: np.ndarray, x: np.ndarray, y: np.ndarray, d: n
     else:
         reason = ""
     near = np.polyfit(x - centre, d, min(2, len(x) - 1))  # log D is nearly linear in log N at fixed C
-    found = [best + centre, np.polyval(near, best), c0 + c1 * best / 2]
-    n, tokens, loss = (None if reason else float(np.exp(v)) for v in found)
+    at_minimum = [best + centre, np.polyval(near, best), c0 + c1 * best / 2]
+    n, tokens, loss = (None if reason else float(np.exp(v)) for v in at_minimum)
     return Minimum(
         budget, int(times.sum()), n, tokens, loss, None if reason else se, not reason, reason, centre,
         (c0, c1, c2), tuple(np.exp(x).tolist()), tuple(np.exp(y).tolist()),
@@ -193,12 +190,31 @@ def _parabola(x: np.ndarray, y: np.ndarray) -> tuple[tuple[float, float, float],
     return (c2, c1, c0), float(np.sqrt(gradient @ covariance @ gradient))
 
 
-def _line(c: np.ndarray, y: np.ndarray) -> Line:
-    x, v = np.log(c) - np.log(c).mean(), np.log(y)
-    slope = float((x @ v) / (x @ x))
-    r = v - v.mean() - slope * x
-    se = float(np.sqrt((r @ r) / (len(c) - 2) / (x @ x))) if len(c) > 2 else None
-    return Line(slope, float(v.mean() - slope * np.log(c).mean()), se, len(c))
+def power_laws(logs: np.ndarray) -> tuple[Line, ...]:
+    """The power laws of N, D and L in C through optima ``logs`` (B, 4) of C, N, D, L."""
+    centre = logs[:, 0].mean()
+    x, y = logs[:, 0] - centre, logs[:, 1:]
+    heights, slopes = lines(x, y[None])[0].reshape(3, 2).T
+    squares = ((y - heights - x[:, None] * slopes) ** 2).sum(0)
+    count = len(x)
+    errors = np.sqrt(squares / (count - 2) / (x @ x)).tolist() if count > 2 else [None] * 3
+    return tuple(
+        Line(float(slope), float(height - slope * centre), error, count)
+        for height, slope, error in zip(heights, slopes, errors, strict=True)
+    )
+
+
+def lines(x: np.ndarray, y: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
+    """Height at x = 0 and slope of each of 3 lines (R', 6) through ``y`` (R, B, 3) on ``x`` (B,), weighted by
+    1 / ``spread``^2, without what is nan; of those R that have two points left."""
+    known = np.isfinite(y[:, :, 0])
+    kept = known.sum(1) > 1
+    y, w = np.nan_to_num(y[kept]), known[kept] / (1.0 if spread is None else spread**2)
+    w = w / w.sum(1, keepdims=True)
+    dx = x - (w @ x)[:, None]
+    slope = np.einsum("rb,rbk->rk", w * dx, y) / (w * dx**2).sum(1)[:, None]
+    height = np.einsum("rb,rbk->rk", w, y) - slope * (w @ x)[:, None]
+    return np.stack([height, slope], axis=2).reshape(len(y), 6)
 
 
 def frontier(

@@ -11,6 +11,7 @@ import numpy as np
 from analysis.fits.identification import bounded, coefficient
 from analysis.fits.options import LEAST
 from analysis.optimal_size.estimate import LINES, Ends, Estimate, widths
+from analysis.optimal_size.isoflop import lines
 from analysis.results import Intervals, Status, Verdict
 
 NORMAL = 10**6  # degrees of freedom where replicates need no stretching
@@ -48,19 +49,6 @@ def centre_of(logs: np.ndarray) -> float:
 def enough(logs: np.ndarray) -> bool:
     """Whether there is a line through optima (B, 4)."""
     return len(np.unique(logs[:, 0])) > 1
-
-
-def lines(x: np.ndarray, y: np.ndarray, spread: np.ndarray | None = None) -> np.ndarray:
-    """Height at x = 0 and slope of each of 3 lines (R', 6) through ``y`` (R, B, 3) on ``x`` (B,), weighted by
-    1 / ``spread``^2, without what is nan; of those R that have two points left."""
-    there = np.isfinite(y[:, :, 0])
-    kept = there.sum(1) > 1
-    y, w = np.nan_to_num(y[kept]), there[kept] / (1.0 if spread is None else spread**2)
-    w = w / w.sum(1, keepdims=True)
-    dx = x - (w @ x)[:, None]
-    slope = np.einsum("rb,rbk->rk", w * dx, y) / (w * dx**2).sum(1)[:, None]
-    height = np.einsum("rb,rbk->rk", w, y) - slope * (w @ x)[:, None]
-    return np.stack([height, slope], axis=2).reshape(len(y), 6)
 
 
 def assembled(

@@ -6,19 +6,18 @@ Shapes: R problems solved together, n rows, P coordinates.
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from analysis.laws.law import check_shape, float64, in_words
-from analysis.solve.problem import Problem
+from analysis.laws.law import QUICK, check_shape, float64, in_words
+
+if TYPE_CHECKING:
+    from analysis.solve.problem import Problem
 
 WORK = 300_000  # floats that a batch of derivatives by jax may take per row and coordinate
 SHORT = 1_000  # rows of problems computed together: fewer rows than this are lost on overheads
-# compiling costs more than small programs ever run
-QUICK: Any = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-LARGE = 5_000  # rows x coordinates^2, from which they do
+LARGE = 5_000  # rows x coordinates^2, from which programs run longer than they take to compile
 FAST: Any = QUICK | {"xla_backend_optimization_level": 2}
 
 Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]

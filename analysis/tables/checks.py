@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.tables.columns import FORMULA, missing
 from analysis.tables.reading import LINE, numbers, shown
 from analysis.tables.table import Table, about, tell
@@ -33,7 +33,9 @@ def check(
     """
     names = list(frame.columns)
     needs = needed(frame, needs)
-    problems = [_missing(frame, column, needs, name) for column in needs if column not in names]
+    problems: list[Complaint | str] = [
+        _missing(frame, column, needs, name) for column in needs if column not in names
+    ]
     numeric = checkable(needs)
     used = (*numeric, "run_id", "trunk_id", "seed", "label", "role", "status", "status_reason")
     problems += [
@@ -61,10 +63,9 @@ def check(
         twice = (ids.notna() & ids.duplicated()).to_numpy()
         if twice.any():
             rows = shown(frame, twice)
-            problems.append(
-                f"{name}: column 'run_id': {rows} more than once; keep one row per run, or say that rows are "
-                "checkpoints: after=0, run='run_id'"
-            )
+            say = Argument("after", 0), ", ", Argument("run", "run_id")
+            hint = "keep one row per run, or say that rows are checkpoints: ", *say
+            problems.append(Complaint(f"column 'run_id': {rows} more than once", name, hint))
     if problems:
         raise AnalysisError(problems)
     filled = _fill(frame, {"params", "tokens"} <= set(needs))
@@ -94,12 +95,13 @@ def checkable(needs: Sequence[str]) -> tuple[str, ...]:
     return (*needs, "flops") if {"params", "tokens"} <= set(needs) else tuple(needs)
 
 
-def _missing(frame: Any, column: str, needs: Sequence[str], name: str) -> str:
+def _missing(frame: Any, column: str, needs: Sequence[str], name: str) -> Complaint:
     of_file = {ours: source for source, ours in about(frame).columns.items()}
     whose = "a table of runs" if set(REQUIRED) <= set(needs) else "this fit"
     also = " (or params and tokens, for 6 N D)" if column == "flops" else ""
     hint = missing(column, [str(of_file.get(c, c)) for c in frame.columns])
-    return f"{name}: column {column!r}{also} is missing; {whose} needs {', '.join(needs)}; {hint}"
+    needed_by = f"{whose} needs {', '.join(needs)}; "
+    return Complaint(f"column {column!r}{also} is missing", name, (needed_by, *hint))
 
 
 def positive(values: np.ndarray) -> np.ndarray:
@@ -114,17 +116,16 @@ def finished(frame: Any) -> np.ndarray:
     return (frame["status"].isna() | frame["status"].eq("ok")).to_numpy(bool)
 
 
-def _unknown(frame: Any, column: str, allowed: Sequence[str], name: str) -> list[str]:
+def _unknown(frame: Any, column: str, allowed: Sequence[str], name: str) -> list[Complaint]:
     if column not in frame.columns:
         return []
     problems = []
     odd = frame[column].notna() & ~frame[column].isin(allowed)
     for value in frame.loc[odd, column].astype(str).unique()[:5]:
         rows = shown(frame, (odd & frame[column].astype(str).eq(value)).to_numpy(bool))
-        problems.append(
-            f"{name}: column {column!r}: {value!r} is unknown ({rows}); it is one of {', '.join(allowed)} or "
-            f"empty for {allowed[0]}: write that, or do without the column: columns={{{column!r}: None}}"
-        )
+        allowed_are = f"it is one of {', '.join(allowed)} or empty for {allowed[0]}"
+        hint = f"{allowed_are}: write that, or do without the column: ", Argument("columns", {column: None})
+        problems.append(Complaint(f"column {column!r}: {value!r} is unknown ({rows})", name, hint))
     return problems
 
 
@@ -167,15 +168,15 @@ def _remarks(frame: Any, lost: np.ndarray, runs: bool) -> list[str]:
     return notes
 
 
-def _no_numbers(frame: Any, column: str, bad: np.ndarray, name: str) -> str:
+def _no_numbers(frame: Any, column: str, bad: np.ndarray, name: str) -> Complaint:
     rows, first = shown(frame, bad), frame[column][bad].iloc[0]
     if isinstance(first, (bool, np.bool_)):
-        return f"{name}: column {column!r} has booleans in {rows}; numbers are needed"
+        return Complaint(f"column {column!r} has booleans in {rows}", name, "numbers are needed")
     cell, hint = repr(first if isinstance(first, (str, int)) else str(first))[:60], advice(column, str(first))
-    return f"{name}: column {column!r} is not a number in {rows} (first: {cell}); {hint}"
+    return Complaint(f"column {column!r} is not a number in {rows} (first: {cell})", name, hint)
 
 
-def _values(frame: Any, column: str, ended: np.ndarray, name: str, needs: Sequence[str]) -> list[str]:
+def _values(frame: Any, column: str, ended: np.ndarray, name: str, needs: Sequence[str]) -> list[Complaint]:
     """Problems of a numeric column; a diverged run may lack its loss, an optional column may be empty."""
     values = frame[column].to_numpy()
     bad = ~positive(values)
@@ -185,11 +186,13 @@ def _values(frame: Any, column: str, ended: np.ndarray, name: str, needs: Sequen
         bad &= ~np.isnan(values)
     if not bad.any():
         return []
-    hint = "correct or remove these rows" + (", or mark them status = diverged" if column == "loss" else "")
+    hint = (
+        "correct or remove these rows" + (", or mark them status = diverged" if column == "loss" else ""),
+    )
     if np.isnan(values[bad]).any():
-        hint += f", or leave them out: where='{column} != empty'"
+        hint = *hint, ", or leave them out: ", Argument("where", f"{column} != empty")
     rows = shown(frame, bad, values)
-    return [f"{name}: column {column!r} must be finite and positive: {rows}; {hint}"]
+    return [Complaint(f"column {column!r} must be finite and positive: {rows}", name, hint)]
 
 
 def row_names(frame: Any) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from analysis.errors import Argument, Complaint, alternatives
 from analysis.tables.reading import some
 from analysis.tables.table import about, tell
 from analysis.tables.units import UNITS
@@ -95,7 +96,7 @@ def candidates(ours: str, columns: Sequence[str]) -> list[str]:
 
 def resolve(
     columns: Sequence[str], given: Mapping[str, str | None], name: str, needs: Sequence[str]
-) -> tuple[dict[str, str], list[str], list[str]]:
+) -> tuple[dict[str, str], list[str], list[Complaint]]:
     """Which column becomes which of ours: ``(file -> ours, notes, problems)``.
 
     ``given`` says so by hand, ``{"params": "N"}``; None: not to be had from this table. A column of the file
@@ -105,15 +106,15 @@ def resolve(
     formula = FORMULA if {"params", "tokens"} <= set(needs) else needs
     for ours, source in given.items():
         if ours not in ALIASES and ours not in needs:
-            problems.append(
-                f"columns={{{ours!r}: ...}}: no such column of ours; {nearest(ours, list(ALIASES))}"
-            )
+            hint = nearest(ours, list(ALIASES))
+            problems.append(Complaint("no such column of ours", Argument("columns", {ours: source}), hint))
         if source is not None and source not in columns:
-            problems.append(
-                f"{name}: columns={{{ours!r}: {source!r}}}: not in the file; {nearest(source, columns)}"
-            )
+            where = f"{name}: ", Argument("columns", {ours: source})
+            problems.append(Complaint("not in the file", where, nearest(source, columns)))
     for source in {s for s in given.values() if s is not None and list(given.values()).count(s) > 1}:
-        problems.append(f"columns: {source!r} is stated to be two of ours; a column is one quantity")
+        problems.append(
+            Complaint(f"columns: {source!r} is stated to be two of ours", hint="a column is one quantity")
+        )
     mapping = {
         source: ours
         for ours, source in given.items()
@@ -122,22 +123,23 @@ def resolve(
     open_ = [c for c in columns if c not in mapping and (c in ALIASES or c not in needs)]
     notes = []
     for ours in (c for c in ALIASES if c not in given):
-        found = [c for c in candidates(ours, open_) if c not in mapping]
+        named = [c for c in candidates(ours, open_) if c not in mapping]
         if ours in columns:
-            if found and ours in formula:
-                notes.append(f"{ours} is the column of that name; {some(map(repr, found))} left as it is")
-        elif len(found) == 1:
-            mapping[found[0]] = ours
-        elif found and ours in formula:
-            ways = " or ".join(f"columns={{{ours!r}: {c!r}}}" for c in found)
-            problems.append(f"{name}: {some(map(repr, found))} could all be {ours!r}; say which: {ways}")
+            if named and ours in formula:
+                notes.append(f"{ours} is the column of that name; {some(map(repr, named))} left as it is")
+        elif len(named) == 1:
+            mapping[named[0]] = ours
+        elif named and ours in formula:
+            ways = alternatives(Argument("columns", {ours: c}) for c in named)
+            message = f"{some(map(repr, named))} could all be {ours!r}"
+            problems.append(Complaint(message, name, ("say which: ", *ways)))
     renamed = [f"{ours} = {source!r}" for source, ours in mapping.items() if source != ours]
     return mapping, [f"columns: {', '.join(renamed)}", *notes] if renamed else notes, problems
 
 
 def adopt(
     frame: pd.DataFrame, given: Mapping[str, str | None], name: str, needs: Sequence[str] = FORMULA
-) -> tuple[pd.DataFrame, list[str]]:
+) -> tuple[pd.DataFrame, list[Complaint]]:
     """The columns of a file under our names, and problems; what the headings say goes into its
     :class:`About`."""
     mapping, notes, problems = resolve(list(frame.columns), given, name, needs)
@@ -155,13 +157,16 @@ def near(ours: str, columns: Sequence[str]) -> list[str]:
     return [c for c in columns if re.search(SEARCHED.get(ours, ours), folded(c))]
 
 
-def missing(ours: str, columns: Sequence[str]) -> str:
+def missing(ours: str, columns: Sequence[str]) -> tuple[str | Argument, ...]:
     """How to say which column of the file is ``ours``."""
-    found = near(ours, columns)
-    if not found:
-        return f"columns here: {some(columns)}"
-    others = f" (or {some(map(repr, found[1:]))})" if len(found) > 1 else ""
-    hint = f"say which it is: columns={{{ours!r}: {found[0]!r}}}{others}"
-    if ours == "loss" and any("bpb" in folded(c) or "bits_per_byte" in folded(c) for c in found):
-        hint += "; bits per byte are not nats per token: add units={'loss': 'bits/byte'} with such a column"
+    alike = near(ours, columns)
+    if not alike:
+        return (f"columns here: {some(columns)}",)
+    first, *others = alike
+    hint = "say which it is: ", Argument("columns", {ours: first})
+    if others:
+        hint = *hint, f" (or {some(map(repr, others))})"
+    if ours == "loss" and any("bpb" in folded(c) or "bits_per_byte" in folded(c) for c in alike):
+        unit = Argument("units", {"loss": "bits/byte"})
+        hint = *hint, "; bits per byte are not nats per token: add ", unit, " with such a column"
     return hint

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import files
-from analysis.errors import AnalysisError, Complaint
+from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.tables.checks import (
     REQUIRED,
     check,
@@ -151,9 +151,11 @@ def import_table(
 def _left(frame: Any, where: str | None, after: float | None, run: str | None, name: str) -> pd.DataFrame:
     """Without the rows that a filter or the beginning of their run leaves out, which ``left_out`` lists."""
     if after is None and run is not None:
-        raise AnalysisError(f"run={run!r} needs a fraction to leave out of every run; after=0 takes all rows")
+        needs = Argument("run", run), " needs a fraction to leave out of every run"
+        raise AnalysisError(Complaint(needs, hint=(Argument("after", 0), " takes all rows")))
     if run is None and after is not None:
-        raise AnalysisError(f"after={after!r} needs the column that says which rows are one run: run='run'")
+        needs = Argument("after", after), " needs the column that says which rows are one run: "
+        raise AnalysisError(Complaint((*needs, Argument("run", "run"))))
     reasons = np.full(len(frame), "", object)
     if after is not None and run is not None:
         run = about(frame).columns.get(run, run)

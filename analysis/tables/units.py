@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.errors import Argument, Complaint, Text, alternatives
 from analysis.tables.reading import numbers, shown
 from analysis.tables.table import about, tell
 
@@ -32,10 +33,10 @@ FACTOR = 100.0  # of flops to 6 N D: mixtures of experts, attention and other co
 LOSS = (0.75, 12.0)  # nats per token; ln of a 160,000-token vocabulary is 12
 
 
-def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[pd.DataFrame, list[str]]:
+def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[pd.DataFrame, list[Complaint]]:
     """Columns in our units, and problems; ``About.units``: what those are in now whose unit was stated.
     A count whose heading states its unit is converted, but not believed whatever its size."""
-    problems, notes = [], []
+    problems, notes = list[Complaint](), list[str]()
     stated = dict.fromkeys(UNITS, "1") | {"loss": TOKEN} if set(frame.columns) >= OURS else {}
     if STATED in frame.columns:
         cells = "|".join(map(str, frame[STATED].dropna().unique())).split("|")
@@ -44,13 +45,14 @@ def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[p
         frame = frame.drop(columns=STATED)
     named = {column: unit for column, unit in about(frame).headings.items() if column not in units}
     for column, unit in {**units, **named}.items():
+        argument = Argument("units", {column: unit})
         if column not in UNITS:
-            problems.append(f"units={{{column!r}: {unit!r}}}: units can be stated of {', '.join(UNITS)}")
+            problems.append(Complaint(f"units can be stated of {', '.join(UNITS)}", argument))
         elif unit not in UNITS[column] and (unit != SUFFIX or column == "loss"):
             choice = ", ".join(UNITS[column]) + ("" if column == "loss" else f" or {SUFFIX}")
-            problems.append(f"units={{{column!r}: {unit!r}}}: units of {column} are {choice}")
+            problems.append(Complaint(f"units of {column} are {choice}", argument))
         elif column not in frame.columns:
-            problems.append(f"{name}: units={{{column!r}: {unit!r}}}, but there is no such column")
+            problems.append(Complaint((argument, ", but there is no such column"), name))
         else:
             frame[column] = _converted(frame[column], unit, UNITS[column])
             how = (
@@ -81,11 +83,11 @@ def _suffixed(cell: str) -> float | str:
     return cell if match is None else float(match[1]) * COUNTS[match[2].upper() or "1"]
 
 
-def advice(column: str, cell: str) -> str:
+def advice(column: str, cell: str) -> Text:
     """What to do about a cell that is no number."""
     match = SUFFIXED.fullmatch(cell)
     if match is not None and column in UNITS and column != "loss":
-        return f"to read K, M, B, T as 1e3, 1e6, 1e9, 1e12 say units={{{column!r}: {SUFFIX!r}}}"
+        return "to read K, M, B, T as 1e3, 1e6, 1e9, 1e12 say ", Argument("units", {column: SUFFIX})
     if re.fullmatch(r"[\d., ]*[.,]\d+", cell.strip()):
         return "write plain numbers, without thousands separators and with a decimal point"
     return "give plain numbers"
@@ -93,55 +95,57 @@ def advice(column: str, cell: str) -> str:
 
 def implausible(
     frame: Any, name: str, columns: Sequence[str], *, given_flops: bool
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[Complaint], list[str]]:
     """Problems and notes of magnitudes of ``columns`` that speak for another unit; stated units pass."""
     stated = tuple(about(frame).units or ())
-    problems: list[str] = []
+    problems: list[Complaint] = []
     for column, most in MOST.items():
         if column in columns and column in frame.columns and column not in stated:
             problems += _count(frame, column, most, name)
     if not problems and {"params", "tokens"} <= set(columns):
         problems = _ratios(frame, stated, name, given_flops)
-    found, notes = ([], []) if "loss" in stated or "loss" not in columns else _loss(frame, name)
-    return problems + found, notes
+    unusual, notes = ([], []) if "loss" in stated or "loss" not in columns else _loss(frame, name)
+    return problems + unusual, notes
 
 
-def _count(frame: Any, column: str, most: float, name: str) -> list[str]:
+def _count(frame: Any, column: str, most: float, name: str) -> list[Complaint]:
     values = frame[column].to_numpy(float)
     headed = about(frame).headings.get(column)
-    how = f"say units={{{column!r}: 'M'}} (or K, B, T; '1' for plain counts)"
-    how = f"say units={{{column!r}: {headed!r}}} if its heading is right, or '1'" if headed else how
+    which = " if its heading is right, or '1'" if headed else " (or K, B, T; '1' for plain counts)"
+    how = "say ", Argument("units", {column: headed or "M"}), which
     few, many = values < LEAST, values > most
-    found = []
+    problems = []
     if few.any():
         mixed = (values > 1e6).any()
-        what = "others above 1e6: mixed units; write one" if mixed else f"in millions or billions? {how}"
-        where = f"{int(few.sum())} of {len(values)} rows ({shown(frame, few, values)})"
-        found.append(f"{name}: column {column!r} is below {LEAST:g} in {where}, {what}")
+        what = ("others above 1e6: mixed units; write one",) if mixed else ("in millions or billions? ", *how)
+        rows = f"{int(few.sum())} of {len(values)} rows ({shown(frame, few, values)})"
+        problems.append(Complaint((f"column {column!r} is below {LEAST:g} in {rows}, ", *what), name))
     if many.any():
-        where = shown(frame, many, values)
-        found.append(f"{name}: column {column!r} is above {most:g} in {where}; correct it, or {how}")
-    return found
+        message = f"column {column!r} is above {most:g} in {shown(frame, many, values)}"
+        problems.append(Complaint(message, name, ("correct it, or ", *how)))
+    return problems
 
 
-def _ratios(frame: Any, stated: Sequence[str], name: str, given_flops: bool) -> list[str]:
+def _ratios(frame: Any, stated: Sequence[str], name: str, given_flops: bool) -> list[Complaint]:
     n, d, c = (frame[x].to_numpy(float) for x in ("params", "tokens", "flops"))
     with np.errstate(all="ignore"):
         per_param, ratio = d / n, c / (6.0 * n * d)
     least, most = TOKENS_PER_PARAM
     middle = float(np.nanmedian(per_param)) if np.isfinite(per_param).any() else 1.0
     if not {"params", "tokens"} <= set(stated) and not least < middle < most:
+        message = (
+            f"{middle:.3g} tokens per parameter (median) cannot be: 'params' or 'tokens' is in another unit"
+        )
         return [
-            f"{name}: {middle:.3g} tokens per parameter (median) cannot be: 'params' or 'tokens' is in "
-            "another unit; state both, as units={'params': 'M', 'tokens': '1'}"
+            Complaint(message, name, ("state both, as ", Argument("units", {"params": "M", "tokens": "1"})))
         ]
     usable = np.isfinite(ratio) & (ratio > 0)
     if "flops" in stated or not given_flops or not usable.any():
         return []
     typical = float(np.median(ratio[usable]))
     fits = [u for u, scale in UNITS["flops"].items() if scale and abs(np.log10(typical * scale)) < 0.7]
-    units = " or ".join(f"units={{'flops': {u!r}}}" for u in dict.fromkeys([*fits[:1], "1"]))
-    how = f"say {units} if that is so, or columns={{'flops': None}} to take 6 N D"
+    units = alternatives(Argument("units", {"flops": u}) for u in dict.fromkeys([*fits[:1], "1"]))
+    how = "say ", *units, " if that is so, or ", Argument("columns", {"flops": None}), " to take 6 N D"
     far = usable & ((ratio < 1 / FACTOR) | (ratio > FACTOR))
     values, spread = c[usable], ratio[usable].max() / ratio[usable].min()
     if len(values) > 1 and np.ptp(values) == 0 and spread > 10:
@@ -150,16 +154,15 @@ def _ratios(frame: Any, stated: Sequence[str], name: str, given_flops: bool) -> 
         what = f"is not near 6 x params x tokens; times as large: {shown(frame, far, ratio)}"
     else:
         return []
-    return [f"{name}: column 'flops' {what}; {how}"]
+    return [Complaint(f"column 'flops' {what}", name, how)]
 
 
-def _loss(frame: Any, name: str) -> tuple[list[str], list[str]]:
+def _loss(frame: Any, name: str) -> tuple[list[Complaint], list[str]]:
     values = frame["loss"].to_numpy(float)
     real = values[np.isfinite(values)]
     if not len(real):
         return [], []
     middle = float(np.median(real))
-    how = "say units={'loss': 'nats'} if it is right, else 'bits', 'bits/byte' or 'perplexity'"
     least, most = LOSS
     if middle < least:
         what = "bits per byte, an error rate or a scaled loss?"
@@ -169,6 +172,12 @@ def _loss(frame: Any, name: str) -> tuple[list[str], list[str]]:
         what = "and equal to bits_per_byte in every row"
     else:
         far = values > most
-        said = f"loss above {most:g} nats per token (diverged, or another unit?) in {shown(frame, far)}"
-        return [], [said] if far.any() else []
-    return [f"{name}: column 'loss' is {middle:.3g} (median), unusual for nats per token: {what} {how}"], []
+        note = f"loss above {most:g} nats per token (diverged, or another unit?) in {shown(frame, far)}"
+        return [], [note] if far.any() else []
+    say = (
+        "say ",
+        Argument("units", {"loss": "nats"}),
+        " if it is right, else 'bits', 'bits/byte' or 'perplexity'",
+    )
+    message = f"column 'loss' is {middle:.3g} (median), unusual for nats per token: {what} "
+    return [Complaint((message, *say), name)], []

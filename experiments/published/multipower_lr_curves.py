@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from verdicts import SLACK, Verdict, objective, run
 
-from analysis import CURVE_LAWS
+from analysis import CURVE_LAWS, best_schedule, fit
 
 LAW = CURVE_LAWS["multi-power"]
 WARMUP, PEAK, END = 2160, 3e-4, 3e-5
@@ -112,19 +112,19 @@ def one_size(
         )
 
     used = {name: schedules[name] for name in train["schedule"].unique()}
-    fit = LAW.fit(train, used, curve="schedule", delta=1e-3, bootstrap=0)
-    before, after = objective(fit, theirs), objective(fit, fit.solution)
+    fitted = fit(LAW, train, schedules=used, curve="schedule", delta=1e-3, bootstrap=0)
+    before, after = objective(fitted, theirs), objective(fitted, fitted.solution)
     rule = f"best known {best_known:.9g}, to {SLACK:g}"
     name = f"{size}M, training objective"
     yield Verdict(name, f"{before:.9g}", f"{after:.9g}", rule, after <= best_known * (1 + SLACK))
-    agree = f"{fit.starts.agree} of {fit.starts.n} starts agree"
+    agree = f"{fitted.starts.agree} of {fitted.starts.n} starts agree"
     yield f"{before / after:.1f} times lower than at the published point; {agree}"
-    yield ", ".join(f"{n} {a:.5g} -> {fit.solution[n]:.5g}" for n, a in theirs.items())
-    yield fit.status.message
-    held_out = metrics(test, law.values(fit.solution, asked))
+    yield ", ".join(f"{n} {a:.5g} -> {fitted.solution[n]:.5g}" for n, a in theirs.items())
+    yield fitted.status.message
+    held_out = metrics(test, law.values(fitted.solution, asked))
     both = zip(METRICS, published, held_out, strict=True)
     yield "held out, published -> ours: " + ", ".join(f"{n} {p} -> {as_printed(v, p)}" for n, p, v in both)
-    best = LAW.best_schedule(fit, 24_000, peak=PEAK, end=END, warmup=WARMUP)
+    best = best_schedule(LAW, fitted, 24_000, peak=PEAK, end=END, warmup=WARMUP)
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in best.compared["loss"].items())
     start = int(np.argmax(best.rates[WARMUP:] < 0.99 * PEAK)) + WARMUP
     yield f"24,000 updates down to {END:g}, as it predicts: {losses}; the best falls from update {start:,} on"

@@ -92,7 +92,7 @@ def run(name: str, script: Script) -> None:
         why = f"{folder} has no folder {name}" if folder else f"{FOLDER} is not set"
         if asked.folder:
             parser.error(why)
-        print(f"{name}: skipped, {why}; docs/published.md says where the data comes from")
+        print(f"{name}: skipped, {why}; docs/reference/published.md says where the data comes from")
         return
     lines = []
     try:

@@ -78,7 +78,7 @@ def _library(name: str) -> Check:
 def _device() -> Check:
     device = find_device(os.environ)
     slots = layout("auto", "auto").slots
-    how = "pinned to a core each" if all(slots) else "not pinned"
+    how = "pinned to a core each" if all(slot.cores for slot in slots) else "not pinned"
     malloc = ", huge pages for malloc" if has_glibc() else ""
     return Check(
         "device", f"{device}, {len(usable_cores())} cores; {len(slots)} jobs at a time, {how}{malloc}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from scaling.errors import Complaint, UserError
 if TYPE_CHECKING:
     from analysis.errors import Argument
 
-NAMED = "target|weights|groups|cluster|after|run|delta|where|bootstrap|level"  # options as messages name them
 Law = Annotated[
     str,
     typer.Option(
@@ -194,21 +192,6 @@ def as_option(argument: Argument) -> str:
             return " ".join(f"--fixed {name}={value}" for name, value in values.items())
         case name, value:
             return f"--{name} {shlex.quote(str(value))}"
-
-
-def as_options(message: str) -> str:
-    """A message of the analysis, which speaks Python, for the command line: ``columns={'params': 'N'}`` is
-    ``--column params=N`` here, ``{'flops': None}`` is ``flops=none``, ``groups='x'`` is ``--groups 'x'``."""
-
-    def option(match: re.Match[str]) -> str:
-        pairs = re.findall(r"'([^']*)': (?:'([^']*)'|(None))", match[2])
-        return " ".join(
-            f"--{match[1]} {shlex.quote(f'{ours}={theirs or none.lower()}')}" for ours, theirs, none in pairs
-        )
-
-    message = re.sub(r"\b(column|unit)s=\{([^{}]*)\}", option, message)
-    message = re.sub(r"\bbounds of '([^']*)' = \(([^,]*), ([^)]*)\)", r"--bounds \1=\2:\3", message)
-    return re.sub(rf"\b({NAMED})( ?= ?)(?=['\d-])", lambda m: f"--{m[1]} ", message)
 
 
 def _number(text: str) -> float | None:

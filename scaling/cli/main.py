@@ -251,7 +251,7 @@ def main() -> None:
         sys.exit(2)
     except AnalysisError as error:
         for problem in error.problems:
-            say.note(fits.as_options(problem.text(fits.as_option)))
+            say.note(problem.text(fits.as_option))
         sys.exit(2)
     except KeyboardInterrupt:
         say.note("interrupted")

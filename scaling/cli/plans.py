@@ -44,11 +44,11 @@ def plan_text(plan: Plan, time: Time | None, probe: Probe | None, space: Space, 
 def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, workers: int) -> str:
     totals = plan.totals
     roles = ", ".join(f"{number} {role}" for role, number in totals.by_role.items())
-    body = [run.params_body for run in plan.runs if run.role == "fit"]
+    params = [run.params for run in plan.runs if run.role == "fit"]
     final = ", and the final one of every run" if plan.execution.keep_final else ""
     lines = [
         f"{plural(totals.runs, 'run')} ({roles}) in {plural(totals.jobs, 'job')}; "
-        f"body parameters {count(min(body))} to {count(max(body))} ({max(body) / min(body):.0f}x)",
+        f"N {count(min(params))} to {count(max(params))} ({max(params) / min(params):.0f}x)",
         f"{flops(totals.flops)} if each were trained alone, {flops(totals.flops_spent)} as planned: "
         f"sharing trunks saves {totals.saved:.0%}",
         f"{count(totals.tokens)} tokens ({sum(r.epochs for r in plan.runs):.3g} epochs) in "

@@ -15,7 +15,8 @@ from analysis.figures import Drawn, draw_law
 from analysis.findings import LAW
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
-from analysis.laws.law import Law, find
+from analysis.laws.law import Law
+from analysis.laws.lookup import find
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.estimators import ESTIMATORS, of_file
 from analysis.tables.runs import load, sources

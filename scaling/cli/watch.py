@@ -42,7 +42,7 @@ def describe(event: Event) -> str | None:
                 )
             return (
                 f"training {plural(event.runs, 'run')} ({', '.join(event.roles)}) in "
-                f"{plural(event.jobs, 'job')} on {event.device}, {event.workers} at a time: "
+                f"{plural(event.jobs, 'job')} on {event.where}, {event.workers} at a time: "
                 f"{flops(event.flops)}{skipped}"
             )
         case JobStarted():

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from scipy.special import ndtri
 
@@ -17,7 +18,7 @@ Params = Mapping[str, Array]
 
 
 def init_params(shape: Shape, seed: int) -> dict[str, np.ndarray]:
-    """Initial float32 parameters on the host, one array per row of the table.
+    """Draw the initial float32 parameters on the host, one array per row of the table.
 
     Matrices: normal with variance 1 / fan_in, those that write into the residual stream divided by a
     further 2 x depth (GPT-2); embedding: unit normal (1 / width when tied); head: 0, so that the first
@@ -48,6 +49,12 @@ def _normal(name: str, seed: int, size: int) -> np.ndarray:
     return ndtri(((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
 
 
+def abstract_params(shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
+    """Describe the parameters by the table alone: nothing is drawn, whatever their size."""
+    table = parameter_table(shape)
+    return {name: jax.ShapeDtypeStruct(parameter.dims, np.float32) for name, parameter in table.items()}
+
+
 def decay_mask(shape: Shape) -> dict[str, bool]:
-    """Which parameters weight decay applies to: role ``matrix`` alone."""
+    """Tell which parameters weight decay applies to: role ``matrix`` alone."""
     return {name: parameter.role == "matrix" for name, parameter in parameter_table(shape).items()}

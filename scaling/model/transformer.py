@@ -94,7 +94,7 @@ class Block(nnx.Module):
 
 
 class Transformer(nnx.Module):
-    """Tokens to logits; the parameters of all blocks are stacked and scanned."""
+    """Tokens to hidden states to logits; the parameters of all blocks are stacked and scanned."""
 
     def __init__(self, shape: Shape):
         dims = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
@@ -103,7 +103,8 @@ class Transformer(nnx.Module):
         self.final_norm = Gain(dims["final_norm/gain"])
         self.head = None if shape.tied else Kernel(dims["head/kernel"])
 
-    def __call__(self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool) -> jax.Array:
+    def hidden(self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool) -> jax.Array:
+        """Compute what the head reads, normed: (B, T, D)."""
         table_VxD = self.embedding.table[...]
         definition, layers = nnx.split(self.blocks)
 
@@ -111,8 +112,10 @@ class Transformer(nnx.Module):
             return nnx.merge(definition, slice_)(x_BxTxD, dense), None
 
         x_BxTxD, _ = jax.lax.scan(layer, table_VxD[tokens_BxT], layers, unroll=unroll)
-        x_BxTxD = self.final_norm(x_BxTxD)
-        return x_BxTxD @ table_VxD.T if self.head is None else self.head(x_BxTxD)
+        return self.final_norm(x_BxTxD)
+
+    def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
+        return hidden_BxTxD @ self.embedding.table[...].T if self.head is None else self.head(hidden_BxTxD)
 
 
 def rotate(x_BxTxHxK: jax.Array) -> jax.Array:
@@ -132,13 +135,22 @@ class Model:
     """Pure functions of a flat parameter dict."""
 
     shape: Shape
-    logits: Callable[[Params, jax.Array], jax.Array]  # (params, tokens_BxT) -> logits_BxTxV
+    hidden: Callable[[Params, jax.Array], jax.Array]  # (params, tokens_BxT) -> hidden_BxTxD
+    head: Callable[[Params, jax.Array], jax.Array]  # (params, hidden_BxTxD) -> logits_BxTxV
+
+    def logits(self, params: Params, tokens_BxT: jax.Array) -> jax.Array:
+        """Compute the logits of the next token at each position: (B, T, V)."""
+        return self.head(params, self.hidden(params, tokens_BxT))
 
     def token_losses(self, params: Params, window_BxT1: jax.Array) -> jax.Array:
-        """Cross-entropy in nats of tokens 1..T of each window given those before: (B, T)."""
+        """Compute the cross-entropy in nats of tokens 1..T of each window given those before: (B, T)."""
         logits = self.logits(params, window_BxT1[:, :-1])
         target = jnp.take_along_axis(logits, window_BxT1[:, 1:, None], axis=-1)[..., 0]
         return jax.nn.logsumexp(logits, axis=-1) - target
+
+    def loss(self, params: Params, window_BxT1: jax.Array) -> jax.Array:
+        """Compute the training loss: mean nats per token."""
+        return self.token_losses(params, window_BxT1).mean()
 
 
 def make_model(shape: Shape, *, dense: bool = False, unroll: int | bool | None = None) -> Model:
@@ -156,8 +168,11 @@ def make_model(shape: Shape, *, dense: bool = False, unroll: int | bool | None =
     if built != declared:
         raise AssertionError(f"modules and parameter table disagree: {built} != {declared}")
 
-    def logits(params: Params, tokens_BxT: jax.Array) -> jax.Array:
-        module = nnx.merge(definition, nnx.State(traverse_util.unflatten_dict(params, sep="/")))
-        return module(tokens_BxT, dense=dense, unroll=unroll)
+    def module(params: Params) -> Transformer:
+        return nnx.merge(definition, nnx.State(traverse_util.unflatten_dict(params, sep="/")))
 
-    return Model(shape, logits)
+    return Model(
+        shape,
+        hidden=lambda params, tokens_BxT: module(params).hidden(tokens_BxT, dense=dense, unroll=unroll),
+        head=lambda params, hidden_BxTxD: module(params).logits(hidden_BxTxD),
+    )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from scaling.counts.shape import Shape
 from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
-from scaling.run import WSD
-from scaling.spec import models as spec
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
 
@@ -67,18 +65,15 @@ def held_out_inside(kept: list[Wanted]) -> list[Finding]:
 
 
 def schedule_too_long(study: Study, kept: list[Wanted], resolved: Resolver) -> list[Finding]:
-    short = list[tuple[Wanted, int]]()
-    for w in kept:
-        schedule = resolved.schedule(w)
-        needed = schedule.warmup_steps + (schedule.decay_steps if isinstance(schedule, WSD) else 0)
-        if needed > w.steps:
-            short.append((w, needed))
+    needed = [(w, resolved.schedule(w).steps_needed()) for w in kept]
+    short = [(w, steps) for w, steps in needed if steps > w.steps]
     if not short:
         return []
-    w, needed = max(short, key=lambda item: item[1] - item[0].steps)
-    what = "warmup and decay take" if isinstance(study.recipe.schedule, spec.WSD) else "warmup takes"
+    w, steps = max(short, key=lambda item: item[1] - item[0].steps)
+    parts = list(study.recipe.schedule.lengths)
+    what = f"{' and '.join(parts)} {'take' if len(parts) > 1 else 'takes'}"
     more = f" (and {len(short) - 1} more runs)" if len(short) > 1 else ""
-    message = f"{what} {needed} steps, but {w.label} has {w.steps}{more}"
+    message = f"{what} {steps} steps, but {w.label} has {w.steps}{more}"
     return [
         Finding(
             ("recipe", "schedule"), message, "shorten them, or leave short runs out with design.min_steps"

@@ -78,7 +78,7 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
 
 def estimate_space(plan: Plan, workers: int) -> Space:
     """Memory of one process, and disk of the checkpoints of ``workers`` processes at work."""
-    states = [(4 * FLOAT_BYTES * run.params, run) for run in plan.runs]
+    states = [(FLOAT_BYTES * (2 + run.run.optimizer.moments) * run.params, run) for run in plan.runs]
     memory = max(state + _activation_bytes(run.run.shape, run.run.batch_tokens) for state, run in states)
     first = [plan.by_id[job.run_ids[0]] for job in plan.jobs]
     sizes = sorted((KEPT_CHECKPOINTS * _checkpoint_bytes(run) for run in first), reverse=True)
@@ -113,8 +113,9 @@ def _evaluation(plan: Plan, runs: Sequence[PlannedRun], probe: Probe) -> float:
 
 
 def _checkpoint_bytes(planned: PlannedRun) -> int:
-    """Weights and two moments, and what is written beside them."""
-    return 3 * FLOAT_BYTES * planned.params + CHECKPOINT_FILES_BYTES
+    """Estimate weights and moments, and what is written beside them."""
+    arrays = 1 + planned.run.optimizer.moments
+    return arrays * FLOAT_BYTES * planned.params + CHECKPOINT_FILES_BYTES
 
 
 def _activation_bytes(shape: Shape, batch_tokens: int) -> int:

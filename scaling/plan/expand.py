@@ -11,13 +11,11 @@ from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule
 from scaling.plan.designs import Wanted, wanted_runs
 from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
 from scaling.plan.resolve import Resolver, shortest_horizons
-from scaling.run import (
-    short_hash,
-)
-from scaling.spec import models as spec
+from scaling.recipe.rules import PowerRule
+from scaling.run import short_hash
 from scaling.spec.check import check_study
 from scaling.spec.load import read_study
-from scaling.spec.models import PowerRule, Study
+from scaling.spec.models import Study
 from scaling.spec.source import Finding
 from scaling.store.records import PlanData
 
@@ -90,13 +88,14 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
         findings.append(nothing_left(wanted))
     runs = list[PlannedRun]()
     for w in kept:
-        rate = resolved.learning_rate(w)
-        if rate is None:
+        try:
+            optimizer = resolved.optimizer(w)
+        except ValueError:
             message = f"the rule gives no learning rate between 1e-12 and 1e6 for {w.label}"
             findings.append(Finding(("recipe", "optimizer", "learning_rate"), message, "check its exponent"))
             break
         if not findings:
-            runs.append(resolved.planned(w, rate))
+            runs.append(resolved.planned(w, optimizer))
     if findings:
         raise UserError(*study.source.problems(findings))
     jobs = make_jobs(runs)
@@ -138,7 +137,7 @@ def _notes(study: Study, wanted: list[Wanted], jobs: tuple[PlannedJob, ...]) -> 
     if not study.execution.share_trunk or any(len(job.run_ids) > 1 for job in jobs):
         return
     rate = study.recipe.optimizer.learning_rate
-    if not isinstance(study.recipe.schedule, spec.WSD | spec.Constant):
+    if not study.recipe.schedule.shares_trunk:
         yield f"nothing is shared: a {study.recipe.schedule.kind} schedule depends on the horizon throughout"
     elif isinstance(rate, PowerRule) and rate.of == "tokens":
         yield "nothing is shared: the learning rate depends on the horizon"

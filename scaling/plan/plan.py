@@ -11,7 +11,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role, parameters
-from scaling.run import Frozen, short_hash
+from scaling.recipe.quantities import Frozen
+from scaling.run import short_hash
 from scaling.spec.models import Execution
 from scaling.store.records import CanonicalRun, Document, Id, PlanData, Record, parse, read
 from scaling.store.store import NAME, Store

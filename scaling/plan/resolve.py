@@ -9,14 +9,16 @@ from scaling.counts.shape import Shape
 from scaling.data.index import DataIndex, coverage
 from scaling.plan.designs import Wanted, parameters
 from scaling.plan.plan import PlannedRun, job_id
-from scaling.run import WSD, AdamW, Constant, Cosine, Data, Linear, Run, Schedule, run_id, trunk_id
-from scaling.spec import models as spec
-from scaling.spec.models import PowerRule, Study
+from scaling.recipe.optimizers import Optimizer
+from scaling.recipe.rules import Scale
+from scaling.recipe.schedules import Schedule
+from scaling.run import Data, Run, run_id, trunk_id
+from scaling.spec.models import Study
 
 
 @dataclass(frozen=True)
 class Resolver:
-    """Turns what is wanted into runs: rules into numbers, durations into steps.
+    """Turn what is wanted into runs: rules into numbers, durations into steps.
 
     ``shortest`` is the horizon in steps that a warmup in percent refers to, per shape: one number for all
     runs of a shape, so that they can share their trunk.
@@ -26,54 +28,32 @@ class Resolver:
     index: DataIndex
     shortest: dict[Shape, int]
 
-    def schedule(self, wanted: Wanted) -> Schedule:
+    def schedule(self, wanted: Wanted) -> Schedule[int]:
         recipe = self.study.recipe
-        written, batch_tokens = recipe.schedule, recipe.batch_tokens
-        warmup = written.warmup.in_steps(self.shortest[wanted.shape], batch_tokens)
-        match written:
-            case spec.WSD():
-                decay = written.decay.in_steps(wanted.steps, batch_tokens)
-                return WSD(warmup_steps=warmup, decay_steps=decay, shape=written.shape)
-            case spec.Cosine():
-                return Cosine(warmup_steps=warmup, final_fraction=written.final_fraction)
-            case spec.Linear():
-                return Linear(warmup_steps=warmup, final_fraction=written.final_fraction)
-            case spec.Constant():
-                return Constant(warmup_steps=warmup)
+        return recipe.schedule.resolved(wanted.steps, self.shortest[wanted.shape], recipe.batch_tokens)
 
-    def learning_rate(self, wanted: Wanted) -> float | None:
-        """The peak rate, to 12 digits, so that ids do not depend on a machine's ``pow``; None if absurd."""
-        rule = self.study.recipe.optimizer.learning_rate
-        if not isinstance(rule, PowerRule):
-            return rule
+    def optimizer(self, wanted: Wanted) -> Optimizer[float]:
+        """Return the optimizer of a run.
+
+        Raises:
+            ValueError: its rule gives no plausible number.
+        """
         counts = parameters(wanted.shape)
-        base = {
+        scales: dict[Scale, int] = {
             "width": wanted.shape.width,
             "depth": wanted.shape.depth,
             "params": counts.total,
             "params_body": counts.body,
             "tokens": wanted.steps * self.study.recipe.batch_tokens,
-        }[rule.of]
-        try:
-            rate = rule.coefficient * float(base) ** rule.exponent
-        except OverflowError:
-            return None
-        return float(f"{rate:.12g}") if 1e-12 <= rate <= 1e6 else None
+        }
+        return self.study.recipe.optimizer.resolved(scales)
 
-    def planned(self, wanted: Wanted, learning_rate: float) -> PlannedRun:
+    def planned(self, wanted: Wanted, optimizer: Optimizer[float]) -> PlannedRun:
         data, recipe = self.study.data, self.study.recipe
-        optimizer = recipe.optimizer
         run = Run(
             shape=wanted.shape,
             data=Data(corpus=data.corpus, tokenizer=data.tokenizer, fingerprint=self.index.fingerprint),
-            optimizer=AdamW(
-                learning_rate=learning_rate,
-                weight_decay=optimizer.weight_decay,
-                b1=optimizer.b1,
-                b2=optimizer.b2,
-                eps=optimizer.eps,
-                clip_norm=optimizer.clip_norm,
-            ),
+            optimizer=optimizer,
             schedule=self.schedule(wanted),
             batch_sequences=recipe.batch_tokens // data.context,
             steps=wanted.steps,
@@ -96,12 +76,12 @@ class Resolver:
 
 
 def shortest_horizons(kept: Iterable[Wanted]) -> dict[Shape, int]:
-    """Per shape the shortest horizon of its fitted runs, or of its others where it has none."""
+    """Return per shape the shortest horizon of its fitted runs, or of its others where it has none."""
     shortest = dict[Shape, int]()
     for fitted in (True, False):
         group = [w for w in kept if (w.role == "fit") == fitted]
-        found = dict[Shape, int]()
+        of_group = dict[Shape, int]()
         for w in group:
-            found[w.shape] = min(w.steps, found.get(w.shape, w.steps))
-        shortest = found | shortest
+            of_group[w.shape] = min(w.steps, of_group.get(w.shape, w.steps))
+        shortest = of_group | shortest
     return shortest

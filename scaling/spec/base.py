@@ -1,13 +1,13 @@
-"""What all models of a spec share."""
+"""Types that several sections of a spec share."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from scaling.spec.quantities import Count, Positive, Whole
+from scaling.recipe.quantities import Count, Positive, Whole
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -27,10 +27,6 @@ Several = Field(min_length=1, max_length=1000)
 Counts = Annotated[tuple[Count, ...], Several, AfterValidator(_distinct)]
 Seeds = Annotated[tuple[Annotated[Whole, Field(ge=0, lt=2**32)], ...], Several, AfterValidator(_distinct)]
 Amounts = Annotated[tuple[Positive, ...], Several, AfterValidator(_distinct)]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def by_kind(union: Any) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from scaling.spec.base import Amounts, Counts, Seeds, Several, Strict, by_kind
+from scaling.recipe.quantities import Count, Frozen, Positive, Whole
+from scaling.spec.base import Amounts, Counts, Seeds, Several, by_kind
 from scaling.spec.families import Family, Size
-from scaling.spec.quantities import Count, Positive, Whole
 from scaling.spec.source import Finding, Path
 
 # What the length of a training is given in; the last two are tokens for each parameter.
@@ -34,7 +34,7 @@ class Point:
     amount_path: Path
 
 
-class Cell(Strict):
+class Cell(Frozen):
     """One size and how long to train it: exactly one of flops, tokens and steps."""
 
     width: Count | None = None
@@ -100,7 +100,7 @@ def _product(family: Family, length: Length, amounts: Sequence[float], field: st
 MinSteps = Annotated[Count, Field(description="Leave out, and list, runs with fewer steps than this.")]
 
 
-class IsoFLOP(Strict):
+class IsoFLOP(Frozen):
     """Every size at every compute budget; tokens are solved from the exact FLOP count."""
 
     kind: Literal["isoflop"]
@@ -115,7 +115,7 @@ class IsoFLOP(Strict):
         yield from ()
 
 
-class Grid(Strict):
+class Grid(Frozen):
     """Every size at every horizon: exactly one of tokens and steps."""
 
     kind: Literal["grid"]
@@ -135,7 +135,7 @@ class Grid(Strict):
             yield Finding(("design",), "needs exactly one of tokens and steps", "give the horizons once")
 
 
-class Ladder(Strict):
+class Ladder(Frozen):
     """Every size at multiples of its own number of parameters."""
 
     kind: Literal["ladder"]
@@ -153,7 +153,7 @@ class Ladder(Strict):
         yield from ()
 
 
-class RunList(Strict):
+class RunList(Frozen):
     """Exactly these runs, each with every seed of the study."""
 
     min_steps: ClassVar[int] = 1

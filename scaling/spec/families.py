@@ -13,14 +13,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StrictBool
 
 from scaling.counts.shape import Shape
-from scaling.spec.base import Counts, Several, Slug, Strict, by_kind
-from scaling.spec.quantities import Count, Positive
+from scaling.recipe.quantities import Count, Frozen, Positive
+from scaling.spec.base import Counts, Several, Slug, by_kind
 from scaling.spec.source import Finding, Path
 
 Size = int | str  # a width, a depth or the name of a shape: what a spec calls a size by
 
 
-class Heads(Strict):
+class Heads(Frozen):
     """What the sizes of one family have in common."""
 
     kv_heads: Count | None = None
@@ -155,7 +155,7 @@ class DepthDial(Heads):
         yield from ()
 
 
-class Shapes(Strict):
+class Shapes(Frozen):
     """An explicit list of sizes."""
 
     key: ClassVar[str] = "name"

@@ -8,25 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    PrivateAttr,
-    StrictBool,
-    Tag,
-)
+from pydantic import BeforeValidator, Field, PrivateAttr, StrictBool
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
-from scaling.spec.base import Seeds, Slug, Strict
+from scaling.recipe.optimizers import WrittenOptimizer
+from scaling.recipe.quantities import Count, Duration, Frozen, Positive, Real
+from scaling.recipe.schedules import WrittenSchedule
+from scaling.spec.base import Seeds, Slug
 from scaling.spec.designs import Design, Holdout, Noise
 from scaling.spec.families import Family
-from scaling.spec.quantities import Count, Duration, Fraction, Positive, Real
 from scaling.spec.source import Source
 
 
-class Data(Strict):
+class Data(Frozen):
     """Which text, cut into which tokens, and what is held out of training for evaluation."""
 
     corpus: Slug
@@ -41,85 +36,11 @@ class Data(Strict):
     """Tokens to evaluate on, at least; the held-out documents must have them."""
 
 
-class PowerRule(Strict):
-    """value = coefficient x of^exponent."""
-
-    kind: Literal["power"]
-    of: Literal["width", "depth", "params", "params_body", "tokens"]
-    """What it scales with. With `tokens` (the run's horizon) runs of one size differ and share no trunk."""
-    coefficient: Positive
-    exponent: Annotated[Real, Field(ge=-10, le=10)]
-
-
-def _rule_or_number(value: Any) -> str:
-    return "power" if isinstance(value, dict | PowerRule) else "number"
-
-
-NumberOrRule = Annotated[
-    Annotated[Positive, Tag("number")] | Annotated[PowerRule, Tag("power")], Discriminator(_rule_or_number)
-]
-
-
-class AdamW(Strict):
-    """AdamW (arXiv:1711.05101); weight decay acts on matrices only."""
-
-    kind: Literal["adamw"]
-    learning_rate: NumberOrRule
-    """Peak rate: a number, or a rule such as {kind: power, of: width, coefficient: 0.2, exponent: -1}."""
-    weight_decay: Annotated[Real, Field(ge=0)] = 0.1
-    """Multiplies the learning rate."""
-    b1: Annotated[Real, Field(ge=0, lt=1)] = 0.9
-    b2: Annotated[Real, Field(ge=0, lt=1)] = 0.95
-    eps: Positive = 1e-8
-    clip_norm: Positive = 1.0
-    """Gradients with a larger global norm are scaled down to it."""
-
-
-class WSD(Strict):
-    """Warmup, stable, decay (arXiv:2404.06395). Runs that differ only in horizon share their stable part."""
-
-    kind: Literal["wsd"]
-    warmup: Duration = Duration(80, "steps")
-    """Linear from 0. In percent: of the shortest fitted horizon of that size, so that runs can share it."""
-    decay: Duration = Duration(20, "%")
-    """Down to 0 at the end. In percent: of the run's own horizon."""
-    shape: Literal["linear", "1-sqrt", "cosine"] = "1-sqrt"
-    """Shape of the decay."""
-
-
-class Cosine(Strict):
-    """Warmup, then half a cosine over the whole horizon. Nothing can be shared between horizons."""
-
-    kind: Literal["cosine"]
-    warmup: Duration = Duration(80, "steps")
-    """Linear from 0. In percent: of the shortest fitted horizon of that size."""
-    final_fraction: Fraction = 0.1
-    """Rate at the last step over the peak rate."""
-
-
-class Linear(Strict):
-    """Warmup, then a line over the whole horizon. Nothing can be shared between horizons."""
-
-    kind: Literal["linear"]
-    warmup: Duration = Duration(80, "steps")
-    """Linear from 0. In percent: of the shortest fitted horizon of that size."""
-    final_fraction: Fraction = 0.0
-    """Rate at the last step over the peak rate."""
-
-
-class Constant(Strict):
-    """Warmup, then the peak rate to the end."""
-
-    kind: Literal["constant"]
-    warmup: Duration = Duration(80, "steps")
-    """Linear from 0. In percent: of the shortest fitted horizon of that size."""
-
-
-class Recipe(Strict):
+class Recipe(Frozen):
     """How every run is trained."""
 
-    optimizer: AdamW
-    schedule: Annotated[WSD | Cosine | Linear | Constant, Field(discriminator="kind")]
+    optimizer: WrittenOptimizer
+    schedule: WrittenSchedule
     batch_tokens: Count
     """Tokens a step; a multiple of data.context."""
     precision: Literal["float32"] = "float32"
@@ -131,9 +52,11 @@ def _auto_or_count(value: Any) -> Any:
     raise PydanticCustomError("spec", "must be auto or a whole number from 1 to 10000")
 
 
-class Execution(Strict):
+class Execution(Frozen):
     """How the work is done. Nothing here changes a run's numbers or its id."""
 
+    kind: Slug = "local"
+    """Where jobs run. local: processes of this machine."""
     workers: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
     """Processes that train at the same time. auto: one a core on CPU, one on an accelerator."""
     device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
@@ -156,7 +79,7 @@ class Execution(Strict):
     """Failures in a row, without getting further, after which a run is left alone."""
 
 
-class Study(Strict):
+class Study(Frozen):
     """A scaling-law study: a family of models, data, a recipe and a design of runs."""
 
     study: Slug
@@ -182,6 +105,9 @@ class Study(Strict):
 
 
 class _Schema(GenerateJsonSchema):
+    def normalize_name(self, name: str) -> str:
+        return super().normalize_name(name.partition("[")[0])  # AdamW, not all that stands for its rate
+
     def encode_default(self, dft: Any) -> Any:
         return str(dft) if isinstance(dft, Duration) else super().encode_default(dft)
 

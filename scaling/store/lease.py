@@ -86,7 +86,7 @@ def _parse(content: bytes) -> Seen:
 
 
 @dataclass
-class Watch:
+class LeaseWatch:
     """What one observer knows of one lease: since when, by its own clock, it has not changed."""
 
     seen: Seen | None = None

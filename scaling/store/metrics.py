@@ -32,7 +32,7 @@ class CurveLog:
         self._descriptor: int | None = None
 
     def rows(self, *, beyond_damage: bool = False) -> list[Row]:
-        """Whole training rows; to go on from, what follows a damaged row is not trusted. An evaluation row
+        """whole training rows; to resume from, what follows a damaged row is not trusted. An evaluation row
         belongs to a run that was being recorded: it is made again."""
         rows: list[Row] = []
         try:

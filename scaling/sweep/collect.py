@@ -16,7 +16,6 @@ from typing import Any
 
 from scaling.errors import UserError
 from scaling.plan.plan import Plan, PlannedRun, load_plan
-from scaling.run import WSD, Constant, Run
 from scaling.store.files import aside, write_text
 from scaling.store.metrics import Row, read_metrics
 from scaling.store.records import Record
@@ -146,8 +145,8 @@ def table_row(plan: Plan, planned: PlannedRun, record: Record) -> Row:
         "tokenizer": run.data.tokenizer,
         "optimizer": run.optimizer.kind,
         "schedule": run.schedule.kind,
-        "warmup_tokens": run.schedule.warmup_steps * run.batch_tokens,
-        "decay_tokens": _decay_steps(run) * run.batch_tokens,
+        "warmup_tokens": run.schedule.warmup * run.batch_tokens,
+        "decay_tokens": (run.steps - run.schedule.decay_start(run.steps)) * run.batch_tokens,
         "batch_tokens": run.batch_tokens,
         "learning_rate": run.optimizer.learning_rate,
         "weight_decay": run.optimizer.weight_decay,
@@ -158,17 +157,6 @@ def table_row(plan: Plan, planned: PlannedRun, record: Record) -> Row:
         "git_commit": execution.git_commit,
     }
     return {name: _known(known[name]) for name in COLUMNS}
-
-
-def _decay_steps(run: Run) -> int:
-    """Steps on which the learning rate falls: for cosine and linear schedules all after the warmup."""
-    match run.schedule:
-        case WSD():
-            return run.schedule.decay_steps
-        case Constant():
-            return 0
-        case _:
-            return run.steps - run.schedule.warmup_steps
 
 
 def _known(value: Any) -> Any:

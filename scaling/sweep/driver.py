@@ -7,7 +7,7 @@ A study opens its folder once and runs its jobs in phases::
         ...  # fit, freeze the forecast
         outcome = sweep.run_jobs({"holdout"}, on_event=show)
 
-Relaunching skips runs that are done, goes on with half-done ones and tries failed ones again. Several drivers
+Relaunching skips runs that are done, resumes half-done ones and tries failed ones again. Several drivers
 may do so in one folder at once: they share the jobs.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,11 +31,13 @@ from scaling.sweep.changes import (
     require_same_recipe,
     set_forecasts_aside,
 )
+from scaling.sweep.clock import Clock
+from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
-from scaling.sweep.executor import TRAIN
+from scaling.sweep.executors import TRAIN, make_executor, require_executor
 from scaling.sweep.guard import Presence, drivers, turn
-from scaling.sweep.machine import Device, Layout, layout
-from scaling.sweep.phase import Phase
+from scaling.sweep.machine import Device
+from scaling.sweep.queue import Phase, Queue
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Sweep:
 
         A failing job never stops the others; it is tried again ``retries`` times in this launch, last, and
         not at all once its failures in a row reach the plan's ``attempts``. Jobs that another driver works
-        on are waited for, and taken over when their lease stands still.
+        on are waited for, and taken over when their lease stalls.
 
         The first SIGINT, SIGTERM or SIGHUP asks all jobs to write checkpoints and stop, and kills those that
         have not after ``grace_seconds``; a second one kills at once. Signals are handled when this is the
@@ -73,22 +75,13 @@ class Sweep:
             UserError: the folder was removed meanwhile.
         """
         require_same_evaluation(self.store, self.plan, self.plan)
-        chosen = self.plan.with_roles(roles)
         phase = Phase(
-            store=self.store,
-            plan=self.plan,
             roles=tuple(sorted(roles)),
-            chosen=chosen,
-            layout=self._layout(workers, device),
-            presence=self.presence,
-            command=self.command,
-            on_event=on_event,
+            chosen=self.plan.with_roles(roles),
             retries=retries,
             grace_seconds=grace_seconds,
-            ends=self.ends,
-            changed=self.mark.changed,
         )
-        return phase.run()
+        return self._run(phase, on_event, workers, device)
 
     def reevaluate(
         self, *, on_event: Watcher = lambda event: None, workers: int | Literal["auto"] | None = None
@@ -97,22 +90,21 @@ class Sweep:
         others = evaluated_otherwise(self.store, self.plan)
         if others:
             set_forecasts_aside(self.store, "of-another-evaluation")
-        phase = Phase(
-            store=self.store,
-            plan=self.plan,
-            roles=tuple(sorted({run.role for run in others})),
-            chosen=tuple(others),
-            layout=self._layout(workers, None),
-            presence=self.presence,
-            command=self.command,
-            on_event=on_event,
-            retries=0,
-            grace_seconds=20.0,
-            ends=self.ends,
-            changed=self.mark.changed,
-            work="reevaluate",
-        )
-        return phase.run()
+        roles = tuple(sorted({run.role for run in others}))
+        return self._run(Phase(roles, tuple(others), "reevaluate", retries=0), on_event, workers, None)
+
+    def _run(
+        self,
+        phase: Phase,
+        on_event: Watcher,
+        workers: int | Literal["auto"] | None,
+        device: Device | Literal["auto"] | None,
+    ) -> Outcome:
+        asked = {name: value for name, value in (("workers", workers), ("device", device)) if value}
+        alone = not self.presence.others_here(self.store)
+        executor = make_executor(self.plan.execution.model_copy(update=asked), self.command, alone=alone)
+        queue = Queue(self.store, self.plan, phase, on_event)
+        return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -127,16 +119,6 @@ class Sweep:
                 problem = f"another launch has changed the plan of {str(self.store.folder)!r}"
                 raise UserError(Complaint(problem, hint="run the same command as that one"))
             yield
-
-    def _layout(
-        self, workers: int | Literal["auto"] | None, device: Device | Literal["auto"] | None
-    ) -> Layout:
-        """Where jobs run; unpinned beside another driver on this machine: it would pin to the same cores."""
-        given = self.plan.execution
-        where = layout(workers or given.workers, device or given.device, given.threads)
-        if self.presence.others_here(self.store):
-            return replace(where, slots=((),) * len(where.slots))
-        return where
 
 
 @dataclass
@@ -182,6 +164,7 @@ def open_sweep(
             finished runs, has changed.
     """
     store, checked = Store(Path(folder).absolute()), Plan.from_json(dict(plan))
+    require_executor(checked.execution)
     with turn(store):
         _settle(store, checked, spec, force=force, reevaluate=reevaluate)
         write_text(store.spec, spec)

@@ -12,7 +12,7 @@ from scaling.sweep.progress import Snapshot
 @dataclass(frozen=True)
 class PhaseStarted:
     """``runs`` are to be trained (or evaluated again, which ``work`` says) in ``jobs``; ``skipped`` were done
-    before, ``given_up`` failed too often. ``workers`` jobs run at once."""
+    before, ``given_up`` failed too often. ``workers`` jobs run at once on ``where``, as its executor says."""
 
     roles: tuple[str, ...]
     runs: int
@@ -20,6 +20,7 @@ class PhaseStarted:
     jobs: int
     workers: int
     device: str
+    where: str
     flops: int
     given_up: int = 0
     work: Literal["train", "reevaluate"] = "train"
@@ -27,7 +28,7 @@ class PhaseStarted:
 
 @dataclass(frozen=True)
 class JobElsewhere:
-    """Another driver works on this job: it is waited for, and taken over if its lease stands still."""
+    """Another driver works on this job: it is waited for, and taken over if its lease stalls."""
 
     job_id: str
     labels: tuple[str, ...]
@@ -35,7 +36,7 @@ class JobElsewhere:
 
 @dataclass(frozen=True)
 class JobStarted:
-    """``resumed``: some of its runs were begun before. ``taken_over``: from a process that stood still."""
+    """``resumed``: some of its runs were begun before. ``taken_over``: from a stalled process."""
 
     job_id: str
     labels: tuple[str, ...]
@@ -112,7 +113,7 @@ class Outcome:
             return None
         again = len(self.failed) - len(self.given_up)
         text = (
-            f"run the same command again: {len(self.done)} done runs are kept, {len(self.unfinished)} go on "
+            f"run the same command again: {len(self.done)} done runs are kept, {len(self.unfinished)} resume "
             f"from their last checkpoints or start, {again} failed ones are tried again"
         )
         if not self.given_up:

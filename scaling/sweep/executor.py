@@ -1,92 +1,111 @@
-"""Jobs as local processes. A job lives in a process group of its own and dies with its driver.
+"""Where jobs run: the protocol that drivers use, and what its executors share.
 
-Two ropes hold it: its standard input is a pipe that only the driver holds open (the job leaves at its end),
-and on Linux the kernel kills it when the driver's thread is gone, even while it is stuck or stopped.
+A job keeps its own state: the driver learns what a job did from its files, and who owns it from its lease. An
+executor only starts it, sees whether it has ended, and stops it.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from scaling.errors import UserError
 from scaling.store.files import write_json
 from scaling.store.records import JobLaunch, read
-from scaling.sweep.machine import Layout, has_glibc, launch_environment
-
-TRAIN = (sys.executable, "-m", "scaling.train")
-_SHIM = Path(__file__).with_name("launch.py")
-
-
-def timestamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
-class LocalJob:
-    """One started job. ``slot`` is its index in the layout, ``attempt`` counts starts of this job."""
+class StartedJob:
+    """A job that an executor started. ``attempt`` counts starts of the job, ``handle`` is its name there."""
 
     folder: Path
     slot: int
     attempt: int
-    process: subprocess.Popen[bytes]
+    handle: int | str
     started: float = field(default_factory=time.monotonic)
 
-    def poll(self) -> int | None:
-        """Exit status, negative for a signal; None while it runs."""
-        return self.process.poll()
 
-    def stop(self, number: signal.Signals) -> None:
-        if self.process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):  # it ended in between
-                os.killpg(self.process.pid, number)
+class Executor(Protocol):
+    """Where jobs run, ``slots`` of them at a time."""
 
-    def close(self) -> None:
-        """After its end: give back the pipe."""
-        if self.process.stdin:
-            with suppress(BrokenPipeError):
-                self.process.stdin.close()
+    @property
+    def slots(self) -> int: ...
+
+    @property
+    def device(self) -> str:
+        """What jobs train on: cpu, gpu or tpu."""
+        ...
+
+    def describe(self) -> str:
+        """Where jobs run, for people: ``8 jobs on ...`` ends so."""
+        ...
+
+    def start(self, folder: Path, slot: int, stale: str = "") -> StartedJob:
+        """Start the command on ``folder``, appending its output to ``folder/log.txt`` below a line from
+        :func:`log_header`; ``stale`` is the mark of a lease that may be taken over.
+
+        Raises:
+            OSError: it cannot be started, or the folder cannot be written.
+        """
+        ...
+
+    def poll(self, job: StartedJob) -> int | None:
+        """Exit status, negative for a signal; None while the job runs."""
+        ...
+
+    def stop(self, job: StartedJob, *, kill: bool) -> None:
+        """Ask a job to write a checkpoint and end, as SIGTERM does, or kill it; leave one that has ended."""
+        ...
+
+    def close(self, job: StartedJob) -> None:
+        """Release what was held for a job that has ended or was killed; wait for its end."""
+        ...
 
 
-def start(folder: Path, layout: Layout, slot: int, command: Sequence[str], stale: str = "") -> LocalJob:
-    """Start ``command folder [stale]`` in a slot of the layout; its output is appended to ``folder/log.txt``.
+def log_header(attempt: int, where: str, argv: Sequence[str]) -> bytes:
+    return f"=== start {attempt}, {_now()}, {where}: {shlex.join(argv)}\n".encode()
 
-    ``stale`` is the mark of a lease that may be taken over. Call from a thread that outlives the job: on
-    Linux the job is killed when its starting thread ends.
 
-    Raises:
-        OSError: no process could be started, or the job's folder cannot be written.
+def write_launch(
+    folder: Path,
+    device: str,
+    argv: Sequence[str],
+    environment: dict[str, str] | None = None,
+    cores: tuple[int, ...] = (),
+) -> int:
+    """Write launch.json, remove the progress of the start before, and count this start.
+
+    Args:
+        folder: the folder of the job.
+        device: what it trains on.
+        argv: the command.
+        environment: of the job; those variables that differ from the driver's are kept.
+        cores: the cores that it is pinned to.
     """
-    cores, argv = layout.slots[slot], [*command, str(folder), *([stale] if stale else [])]
-    glibc = has_glibc()
-    environment = launch_environment(os.environ, layout, glibc=glibc)
-    attempt = _starts(folder) + 1
-    _write_launch(folder, layout, cores, attempt, argv, environment)
+    changed = {name: v for name, v in (environment or {}).items() if os.environ.get(name) != v}
+    launch = JobLaunch(
+        attempt=_starts(folder) + 1,
+        started=_now(),
+        host=socket.gethostname(),
+        device=device,
+        cores=cores,
+        command=tuple(argv),
+        environment=changed,
+    )
+    write_json(folder / "launch.json", launch.to_json())
     (folder / "progress.json").unlink(missing_ok=True)
-    with open(folder / "log.txt", "ab") as log:
-        pinned = ",".join(map(str, cores)) or "any"
-        log.write(f"=== start {attempt}, {timestamp()}, core {pinned}: {shlex.join(argv)}\n".encode())
-        log.flush()
-        shim = [sys.executable, "-I", "-S", str(_SHIM), str(os.getpid()), pinned]
-        process = subprocess.Popen(
-            [*shim, *argv],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-    return LocalJob(folder, slot, attempt, process)
+    return launch.attempt
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _starts(folder: Path) -> int:
@@ -96,28 +115,6 @@ def _starts(folder: Path) -> int:
     except UserError:
         return 0
     return launch.attempt if launch else 0
-
-
-def _write_launch(
-    folder: Path,
-    layout: Layout,
-    cores: tuple[int, ...],
-    attempt: int,
-    argv: list[str],
-    environment: dict[str, str],
-) -> None:
-    """launch.json: how the job was started last, and how often it was."""
-    changed = {name: value for name, value in environment.items() if os.environ.get(name) != value}
-    launch = JobLaunch(
-        attempt=attempt,
-        started=timestamp(),
-        host=socket.gethostname(),
-        device=layout.device,
-        cores=cores,
-        command=tuple(argv),
-        environment=changed,
-    )
-    write_json(folder / "launch.json", launch.to_json())
 
 
 def log_tail(folder: Path, lines: int = 20, window: int = 16384) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,48 +26,113 @@ _NODES: dict[Device, tuple[str, ...]] = {
 }
 
 
+_VISIBLE: dict[Device, tuple[str, str]] = {  # environment variable, names of device files
+    "gpu": ("CUDA_VISIBLE_DEVICES", r"nvidia(\d+)"),
+    "tpu": ("TPU_VISIBLE_CHIPS", r"(?:accel|vfio/)(\d+)"),
+}
+SHARED_MEMORY = (
+    0.9  # of an accelerator, for all jobs that share it; the rest is the driver's and the system's
+)
+# A process may own one, two or four chips of a TPU host: their arrangement is that of the host.
+TPU_BOUNDS = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1"}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one job at a time: the cores it is pinned to and the devices it sees; none = all of them.
+
+    ``memory`` is its fraction of the memory of each device, where jobs share them.
+    """
+
+    cores: tuple[int, ...] = ()
+    devices: tuple[str, ...] = ()
+    memory: float | None = None
+
+
 @dataclass(frozen=True)
 class Layout:
-    """Where jobs run: one slot per concurrent job; its value are the cores it is pinned to, none = unpinned.
+    """Where jobs run: one slot per concurrent job.
 
     ``threads`` are those of each job on CPU; ``forced`` says that the user named the device: jobs are told.
     """
 
     device: Device
-    slots: tuple[tuple[int, ...], ...]
+    slots: tuple[Slot, ...]
     threads: int = 1
     forced: bool = False
 
 
 def layout(workers: int | Literal["auto"], device: Device | Literal["auto"], threads: int = 1) -> Layout:
-    """On CPU one pinned single-thread job per core; on an accelerator one job that owns all its devices.
+    """On CPU one pinned single-thread job per core; on an accelerator one job that owns all its devices, or
+    ``workers`` jobs with equal shares of them.
 
     Raises:
-        UserError: the device was asked for and jax has no plugin for it here.
+        UserError: jax has no plugin here for the device asked for, or its chips cannot be split so.
     """
-    found = find_device(os.environ) if device == "auto" else device
-    if found in _PLUGINS and not any(map(importlib.util.find_spec, _PLUGINS[found])):
+    chosen = find_device(os.environ) if device == "auto" else device
+    if chosen in _PLUGINS and not any(map(importlib.util.find_spec, _PLUGINS[chosen])):
         hint = "use device: auto, or install the extra for it (cuda12, cuda13, tpu)"
-        problem = f"execution.device = {found}: jax is installed here without support for it"
+        problem = f"execution.device = {chosen}: jax is installed here without support for it"
         raise UserError(Complaint(problem, hint=hint))
-    slots = make_slots(workers, found, threads, usable_cores(), cpu_quota())
-    return Layout(found, slots, threads, forced=device != "auto")
+    if chosen == "cpu":
+        slots = cpu_slots(workers, threads, usable_cores(), cpu_quota())
+    else:
+        slots = device_slots(workers, chosen, visible_devices(chosen, os.environ))
+    return Layout(chosen, slots, threads, forced=device != "auto")
 
 
-def make_slots(
-    workers: int | Literal["auto"], device: Device, threads: int, cores: tuple[int, ...], quota: float | None
-) -> tuple[tuple[int, ...], ...]:
-    """The cores of each worker, () when it is not pinned; workers beyond the machine share cores in turn."""
-    if device != "cpu":
-        return ((),) * (1 if workers == "auto" else workers)
+def cpu_slots(
+    workers: int | Literal["auto"], threads: int, cores: tuple[int, ...], quota: float | None
+) -> tuple[Slot, ...]:
+    """The cores of each worker, none when it is not pinned; workers beyond the cores share them in turn."""
     # Under a quota smaller than the machine other tenants use the same cores: let the kernel choose.
     shared = quota is not None and quota < len(cores)
     offered = math.floor(quota) if shared and quota else len(cores)
     count = max(1, offered // threads) if workers == "auto" else workers
     if shared or not hasattr(os, "sched_setaffinity"):
-        return ((),) * count
+        return (Slot(),) * count
     ring = [cores[place % len(cores)] for place in range(count * threads)]
-    return tuple(tuple(sorted(set(ring[i : i + threads]))) for i in range(0, len(ring), threads))
+    return tuple(Slot(tuple(sorted(set(ring[i : i + threads])))) for i in range(0, len(ring), threads))
+
+
+def device_slots(
+    workers: int | Literal["auto"], device: Device, devices: tuple[str, ...]
+) -> tuple[Slot, ...]:
+    """Equal shares of the devices: several each, or one that is shared, each with a part of its memory.
+
+    One worker owns all that jax sees. Where the devices are not known, all workers share them all.
+
+    Raises:
+        UserError: chips of a TPU cannot be split among so many workers.
+    """
+    count = 1 if workers == "auto" else workers
+    if count == 1:
+        return (Slot(),)
+    each = len(devices) // count
+    if device == "tpu" and devices and each not in TPU_BOUNDS:
+        problem = f"execution.workers = {count}: {len(devices)} TPU chips cannot be split so"
+        raise UserError(Complaint(problem, hint="each worker can have 1, 2 or 4 chips of its own"))
+    if each:
+        return tuple(Slot(devices=devices[i * each : (i + 1) * each]) for i in range(count))
+    places = len(devices) or 1
+    sharing = [len(range(i % places, count, places)) for i in range(count)]
+    seen = [(devices[i % places],) if devices else () for i in range(count)]
+    return tuple(
+        Slot(devices=names, memory=round(SHARED_MEMORY / jobs, 3) if jobs > 1 else None)
+        for names, jobs in zip(seen, sharing, strict=True)
+    )
+
+
+def visible_devices(
+    device: Device, environ: Mapping[str, str], nodes: Path = Path("/dev")
+) -> tuple[str, ...]:
+    """Names of the devices that jobs may use: those the environment leaves, else one a device file."""
+    variable, pattern = _VISIBLE[device]
+    if variable in environ:
+        return tuple(name.strip() for name in environ[variable].split(",") if name.strip())
+    names = [path.relative_to(nodes).as_posix() for path in (*nodes.glob("*"), *nodes.glob("vfio/*"))]
+    numbers = sorted(int(match[1]) for name in names if (match := re.fullmatch(pattern, name)))
+    return tuple(map(str, numbers))
 
 
 def usable_cores() -> tuple[int, ...]:
@@ -111,12 +177,20 @@ def has_glibc() -> bool:
         return False
 
 
-def launch_environment(base: Mapping[str, str], layout: Layout, *, glibc: bool = False) -> dict[str, str]:
+def launch_environment(
+    base: Mapping[str, str], layout: Layout, slot: Slot | None = None, *, glibc: bool = False
+) -> dict[str, str]:
     """``base`` with what a job needs set before its process starts; XLA flags and tunables of the user stay.
 
     On CPU each job has as many threads as the layout says; with one, XLA's pool is switched off. ``glibc``
     asks malloc for huge pages, which removes most page faults of a training step. ``JAX_PLATFORMS`` is set
     only when the user named a device in the spec (``layout.forced``) and not in the environment.
+
+    Args:
+        base: the environment of the driver.
+        layout: where jobs run.
+        slot: the job's place; its devices are the only ones that the job sees.
+        glibc: whether the C library takes glibc's tunables.
     """
     environment = dict(base, PYTHONUNBUFFERED="1")
     if layout.forced:
@@ -128,6 +202,21 @@ def launch_environment(base: Mapping[str, str], layout: Layout, *, glibc: bool =
             _append(environment, "XLA_FLAGS", "--xla_cpu_multi_thread_eigen", "false", " ")
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(layout.threads)
+    elif slot is not None:
+        environment |= _device_environment(layout.device, slot, environment)
+    return environment
+
+
+def _device_environment(device: Device, slot: Slot, base: Mapping[str, str]) -> dict[str, str]:
+    environment = dict[str, str]()
+    if slot.devices:
+        environment[_VISIBLE[device][0]] = ",".join(slot.devices)
+        if device == "tpu":
+            bounds = TPU_BOUNDS[len(slot.devices)]
+            environment |= {"TPU_CHIPS_PER_PROCESS_BOUNDS": bounds, "TPU_PROCESS_BOUNDS": "1,1,1"}
+    memory = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    if slot.memory is not None and memory not in base:
+        environment[memory] = str(slot.memory)
     return environment
 
 

@@ -98,7 +98,7 @@ def makespan(busy: Sequence[float], queued: Sequence[float], workers: int) -> fl
     return max(free, default=0.0)
 
 
-class Clock:
+class Throughput:
     """Speed over a phase. A finished job counts with all its seconds, compiling and evaluating too."""
 
     def __init__(self) -> None:

@@ -25,10 +25,8 @@ from scaling.store.metrics import CurveLog, Row, up_to
 from scaling.store.records import Environment, JobExecution, JobProgress, JobRun, Provenance, Record
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import Evaluation
-from scaling.train.loop import ChunkMetrics, Feed, Program, TrainState, advance, copy_state
-from scaling.train.optimizer import hyper_of
+from scaling.train.loop import ChunkMetrics, Program, TrainState, advance, copy_state, feed
 from scaling.train.record import make_result
-from scaling.train.schedule import learning_rates
 
 TRUNK = "trunk"
 
@@ -167,14 +165,13 @@ class TrunkTrainer:
         logged = _steps(rows)
         before = [row["wall_time"] for row in rows if row["step"] <= first]
         clock = time.monotonic() - (before[-1] if before else 0.0)
-        feed = Feed(
-            windows=lambda start, n: self.store.train_batches(run.seed, start, n, run.batch_sequences),
-            rates=lambda start, n: learning_rates(run, start, n),
-            hyper=hyper_of(run.optimizer),
+        inputs = feed(
+            run,
+            lambda start, count: self.store.train_batches(run.seed, start, count, run.batch_sequences),
         )
         pending: tuple[int, ChunkMetrics] | None = None
         step = first
-        for step, latest, metrics in advance(self.program, state, feed, first, last):
+        for step, latest, metrics in advance(self.program, state, inputs, first, last):
             state = latest
             alive = pending is None or self._log(member, log, *pending, clock, logged)
             pending = step, metrics
@@ -218,7 +215,7 @@ class TrunkTrainer:
                 "wall_time": round(time.monotonic() - clock, 4),
                 "train/loss": self.loss,
                 "train/grad_norm": norm if math.isfinite(norm) else None,
-                "train/learning_rate": float(learning_rates(run, step - 1, 1)[0]),
+                "train/learning_rate": float(run.learning_rates(step - 1, 1)[0]),
             }
             if step > max(logged, default=0):
                 log.append(row)

@@ -1,7 +1,7 @@
-"""The one training loop: a chunk of steps is one call of one compiled program per shape.
+"""The one training loop: a chunk of steps is one call of one program, compiled for one :class:`Blueprint`.
 
-A chunk has a static length and a runtime count of live steps. Learning rates, weight decay, seed and
-schedule are runtime arguments. So resumed runs, branches and other recipes reuse the same executable, and
+A chunk has a static length and a runtime count of live steps. Learning rates, the optimizer's numbers, seed
+and schedule are runtime arguments. So resumed runs, branches and other recipes reuse the same executable, and
 where chunks begin and end does not change a bit of the result.
 """
 
@@ -20,10 +20,17 @@ import optax
 from jax.sharding import Mesh
 
 from scaling.counts.shape import Shape
-from scaling.model.roles import Array, Params, init_params
+from scaling.model.roles import Array, Params, abstract_params, init_params
 from scaling.model.transformer import Model, make_model
 from scaling.run import Run
-from scaling.train.optimizer import NEUTRAL, Hyper, initial_moments, make_optimizer
+from scaling.train.optimizers import (
+    Numbers,
+    Structure,
+    initial_moments,
+    make_optimizer,
+    number_names,
+    numbers_of,
+)
 from scaling.train.sharding import make_mesh, parameter_shardings, sharding
 
 
@@ -51,34 +58,49 @@ class ChunkMetrics(NamedTuple):
 
 CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
 
-Chunk = Callable[[TrainState, np.ndarray, np.ndarray, Hyper, np.int32], tuple[TrainState, ChunkMetrics]]
+Chunk = Callable[[TrainState, np.ndarray, np.ndarray, Numbers, np.int32], tuple[TrainState, ChunkMetrics]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """All that a compiled program depends on; what else a run has are arguments of the program."""
+
+    shape: Shape
+    optimizer: Structure
+    precision: str
+    batch_sequences: int
+    chunk_steps: int
+
+    @classmethod
+    def of(cls, run: Run, chunk_steps: int) -> Blueprint:
+        return cls(
+            shape=run.shape,
+            optimizer=run.optimizer.structure,
+            precision=run.precision,
+            batch_sequences=run.batch_sequences,
+            chunk_steps=chunk_steps,
+        )
 
 
 @dataclass(frozen=True)
 class Program:
-    """What is compiled once for a shape, a batch size and a chunk length."""
+    """What is compiled once for a blueprint."""
 
+    blueprint: Blueprint
     model: Model
     mesh: Mesh
-    chunk_steps: int
-    batch_sequences: int
-    chunk: Chunk  # (state, windows (C, B, T+1), rates (C,), hyper, live steps) -> (state, metrics)
+    chunk: Chunk  # (state, windows (C, B, T+1), rates (C,), numbers, live steps) -> (state, metrics)
     start: Callable[[int], TrainState]  # seed -> the state before the first step
     abstract: TrainState  # shapes, types and shardings of a state
     compile_seconds: float  # of CPU time
 
 
 def train_step(
-    model: Model, state: TrainState, window_BxT1: jax.Array, learning_rate: jax.Array, hyper: Hyper
+    model: Model, optimizer: optax.GradientTransformation, state: TrainState, window_BxT1: jax.Array
 ) -> tuple[TrainState, jax.Array, jax.Array]:
-    """One step: (state, loss in nats per token, gradient norm before clipping)."""
-
-    def mean_loss(params: Params) -> jax.Array:
-        return model.token_losses(params, window_BxT1).mean()
-
-    loss, grads = jax.value_and_grad(mean_loss)(state.params)
+    """Take one step: (state, loss in nats per token, gradient norm before clipping)."""
+    loss, grads = jax.value_and_grad(model.loss)(state.params, window_BxT1)
     grad_norm = optax.tree.norm(grads)
-    optimizer = make_optimizer(model.shape, learning_rate, hyper)
     updates, moments = optimizer.update(grads, state.moments, state.params)
     weight = jnp.maximum(1.0 / (state.step + 1), 0.01)
     new = TrainState(
@@ -93,61 +115,71 @@ def train_step(
     return kept._replace(ok=ok), loss, grad_norm
 
 
-def initial_state(shape: Shape, seed: int) -> TrainState:
-    """The state before the first step, on the host."""
-    params = init_params(shape, seed)
-    zero = np.zeros((), np.float32)
-    return TrainState(params, initial_moments(params), np.zeros((), np.int32), np.array(True), zero)
+def abstract_state(blueprint: Blueprint) -> TrainState:
+    """Describe a state: no array is made, whatever the shape."""
+    params = abstract_params(blueprint.shape)
+    moments = jax.eval_shape(partial(initial_moments, blueprint.shape, blueprint.optimizer), params)
+    step, ok, smooth_loss = (jax.ShapeDtypeStruct((), kind) for kind in (np.int32, np.bool_, np.float32))
+    return TrainState(params, moments, step, ok, smooth_loss)
 
 
-def make_program(shape: Shape, batch_sequences: int, chunk_steps: int) -> Program:
-    """Build and compile the program of a shape on all local devices."""
+def make_program(blueprint: Blueprint) -> Program:
+    """Build and compile the program of a blueprint on all local devices."""
     began = time.process_time()
-    model, mesh = make_model(shape), make_mesh(batch_sequences)
+    shape, size, batch = blueprint.shape, blueprint.chunk_steps, blueprint.batch_sequences
+    model, mesh = make_model(shape), make_mesh(batch)
 
     def chunk(
-        state: TrainState, windows: jax.Array, rates: jax.Array, hyper: Hyper, live: int
+        state: TrainState, windows: jax.Array, rates: jax.Array, numbers: Numbers, live: int
     ) -> tuple[TrainState, ChunkMetrics]:
         def body(i: jax.Array, carry: tuple[TrainState, jax.Array, jax.Array]):
             state, loss_sum, norm_max = carry
-            state, loss, norm = train_step(model, state, windows[i], rates[i], hyper)
+            optimizer = make_optimizer(shape, blueprint.optimizer, numbers, rates[i])
+            state, loss, norm = train_step(model, optimizer, state, windows[i])
             return state, loss_sum + loss, jnp.maximum(norm_max, norm)
 
         zero = jnp.zeros((), jnp.float32)
         state, loss_sum, norm_max = jax.lax.fori_loop(0, live, body, (state, zero, zero))
         return state, ChunkMetrics(loss_sum / live, norm_max, state.ok, state.step)
 
-    everywhere = sharding(mesh)
-    abstract = jax.eval_shape(lambda: initial_state(shape, 0))
+    everywhere, data = sharding(mesh), sharding(mesh, None, "batch")
+    abstract = abstract_state(blueprint)
     states = jax.tree.map(lambda _: everywhere, abstract)
     states = states._replace(params=parameter_shardings(mesh, shape))
-    data = sharding(mesh, None, "batch")
     jitted = jax.jit(
         chunk,
         in_shardings=(states, data, everywhere, everywhere, everywhere),
         out_shardings=(states, everywhere),
         donate_argnums=0,
     )
-    window_dims = (chunk_steps, batch_sequences, shape.context + 1)
+    number = jax.ShapeDtypeStruct((), np.float32)
     lowered = jitted.lower(
         abstract,
-        jax.ShapeDtypeStruct(window_dims, np.int32),
-        jax.ShapeDtypeStruct((chunk_steps,), np.float32),
-        jax.tree.map(lambda _: jax.ShapeDtypeStruct((), np.float32), NEUTRAL),
+        jax.ShapeDtypeStruct((size, batch, shape.context + 1), np.int32),
+        jax.ShapeDtypeStruct((size,), np.float32),
+        dict.fromkeys(number_names(blueprint.optimizer), number),
         jax.ShapeDtypeStruct((), np.int32),
     )
     return Program(
+        blueprint=blueprint,
         model=model,
         mesh=mesh,
-        chunk_steps=chunk_steps,
-        batch_sequences=batch_sequences,
         chunk=_compile(lowered),
-        start=lambda seed: jax.device_put(initial_state(shape, seed), states),
+        start=partial(_start, blueprint, states),
         abstract=jax.tree.map(
             lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), abstract, states
         ),
         compile_seconds=time.process_time() - began,
     )
+
+
+def _start(blueprint: Blueprint, shardings: TrainState, seed: int) -> TrainState:
+    """Make the state before the first step: parameters drawn on the host, moments made where they live."""
+    shape = blueprint.shape
+    params = jax.device_put(init_params(shape, seed), shardings.params)
+    init = jax.jit(partial(initial_moments, shape, blueprint.optimizer), out_shardings=shardings.moments)
+    scalars = (np.zeros((), np.int32), np.array(True), np.zeros((), np.float32))
+    return TrainState(params, init(params), *jax.device_put(scalars, shardings[2:]))
 
 
 def _compile(lowered: jax.stages.Lowered) -> Any:
@@ -172,7 +204,12 @@ class Feed:
 
     windows: Callable[[int, int], np.ndarray]
     rates: Callable[[int, int], np.ndarray]
-    hyper: Hyper
+    numbers: Numbers
+
+
+def feed(run: Run, windows: Callable[[int, int], np.ndarray]) -> Feed:
+    """Return the inputs of a run whose text is ``windows``."""
+    return Feed(windows, run.learning_rates, numbers_of(run.optimizer))
 
 
 def advance(
@@ -185,14 +222,14 @@ def advance(
     before the metrics of the last are asked for;
     the yielded state must be copied before the iterator goes on if it is to be kept (it is donated).
     """
-    size, step = program.chunk_steps, first
+    size, step = program.blueprint.chunk_steps, first
     while step < last:
         end = min(last, (step // size + 1) * size)
         live = end - step
         windows, rates = feed.windows(step, live), feed.rates(step, live)
         if live < size:
             windows, rates = _padded(windows, size), _padded(rates, size)
-        state, metrics = program.chunk(state, windows, rates, feed.hyper, np.int32(live))
+        state, metrics = program.chunk(state, windows, rates, feed.numbers, np.int32(live))
         step = end
         yield step, state, metrics
 

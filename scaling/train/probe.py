@@ -15,27 +15,23 @@ import numpy as np
 
 from scaling.run import Run
 from scaling.train.environment import describe, use_compilation_cache
-from scaling.train.loop import Feed, advance, auto_chunk_steps, make_program
-from scaling.train.optimizer import hyper_of
+from scaling.train.loop import Blueprint, advance, auto_chunk_steps, feed, make_program
 
 MEASURED_SECONDS = 1.0
 
 
 def measure(run: Run) -> dict[str, Any]:
-    """Median seconds of a step over whole chunks, on random tokens."""
-    program = make_program(run.shape, run.batch_sequences, auto_chunk_steps(run))
-    dims = (program.chunk_steps, run.batch_sequences, run.shape.context + 1)
+    """Measure the median seconds of a step over whole chunks, on random tokens."""
+    program = make_program(Blueprint.of(run, auto_chunk_steps(run)))
+    size = program.blueprint.chunk_steps
+    dims = (size, run.batch_sequences, run.shape.context + 1)
     windows = np.random.default_rng(0).integers(0, min(256, run.shape.vocab_size), dims, np.int32)
-    feed = Feed(
-        windows=lambda _, n: windows[:n],
-        rates=lambda _, n: np.full(n, run.optimizer.learning_rate, np.float32),
-        hyper=hyper_of(run.optimizer),
-    )
-    state, times, size = program.start(run.seed), [], program.chunk_steps
+    inputs = feed(run, lambda _, count: windows[:count])
+    state, times = program.start(run.seed), []
     deadline = time.perf_counter() + MEASURED_SECONDS
     for first in range(0, 1000 * size, size):
         began = time.perf_counter()
-        for _, latest, metrics in advance(program, state, feed, first, first + size):
+        for _, latest, metrics in advance(program, state, inputs, first, first + size):
             state = latest
             jax.block_until_ready(metrics)
         times.append((time.perf_counter() - began) / size)

@@ -27,7 +27,7 @@ from scaling.store.records import (
 from scaling.train.environment import describe, use_compilation_cache
 from scaling.train.evaluate import Evaluation, make_evaluator
 from scaling.train.job import Stopped, TrunkTrainer
-from scaling.train.loop import Program, auto_chunk_steps, make_program
+from scaling.train.loop import Blueprint, Program, auto_chunk_steps, make_program
 from scaling.train.process import StopRequest
 from scaling.train.reevaluate import reevaluate
 
@@ -90,7 +90,7 @@ def _work(folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop:
 
 def _prepare(folder: Path, run: Run, execution: JobExecution, lease: Lease) -> tuple[Program, Environment]:
     chunk_steps = execution.chunk_steps or auto_chunk_steps(run)
-    program, environment = make_program(run.shape, run.batch_sequences, chunk_steps), describe()
+    program, environment = make_program(Blueprint.of(run, chunk_steps)), describe()
     lease.check()
     seen = JobEnvironment(**environment.model_dump(), compile_seconds=program.compile_seconds)
     write_json(folder / "env.json", seen.to_json())

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import analysis
 from tests.test_imports import ROOT, below
 
 PROGRAM = f"""
@@ -29,6 +30,26 @@ for name in {below("analysis")!r}:
 after = [str(jnp.ones(1).dtype), jax.config.jax_enable_x64]
 print(json.dumps(dict(alone=alone, usual=usual, all=top(), before=before, after=after)))
 """
+
+
+# fmt: off
+PUBLIC = [
+    "AnalysisError", "BestSchedule", "CURVE_LAWS", "Comparison", "CurveLaw", "Estimate", "Fit", "LAWS",
+    "Law", "Multipliers", "TwoStep", "after", "backtest", "basins", "best_schedule", "bnsl", "compare",
+    "criticalbatch", "envelope", "estimate", "estimators", "figures", "findings", "fit", "forecasts",
+    "import_table", "isoflop", "ledger", "load", "multiplier", "precision", "report", "schedules",
+    "select", "twostep",
+]
+# fmt: on
+
+
+def test_public_names_are_there() -> None:
+    assert sorted(dir(analysis)) == sorted(analysis.__all__) == sorted(PUBLIC)
+    for name in PUBLIC:
+        assert getattr(analysis, name) is not None
+    assert callable(analysis.fit) and analysis.schedules is analysis.training_curves
+    with pytest.raises(AttributeError, match="'analysis' has no attribute 'fitt'"):
+        _ = analysis.fitt  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.fixture(scope="module")

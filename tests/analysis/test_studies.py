@@ -175,10 +175,32 @@ def test_figures_are_drawn_and_change_no_settings(tmp_path, study, parts, foreca
     drawn = draw_all(study, curves, fitted, minima, trial, tmp_path, backtest=tested)
     assert not drawn.skipped
     assert {p.stem for p in drawn.paths} == {
-        "loss_against_compute", "isoflop", "fit_and_residuals", "training_curves", "forecast_and_outcome"
+        "overview", "loss_against_compute", "isoflop", "fit_and_residuals", "training_curves",
+        "forecast_and_outcome",
     }  # fmt: skip
     assert all(p.stat().st_size > 20_000 for p in drawn.paths)
     assert dict(mpl.rcParams) == before
+
+
+def test_the_overview_shows_law_forecast_and_outcome(parts, forecast, study):
+    from analysis.figures import overview
+
+    fitted, minima, _, _ = parts
+    axes = overview(study, fitted, minima, Trial(forecast, "frozen", forecasts.score(forecast, 2.2))).axes[0]
+    handles, labels = axes.get_legend_handles_labels()
+    drawn = dict(zip(labels, handles, strict=True))
+    beyond = drawn["beyond the fitted runs"].get_xdata()
+    assert beyond[-1] > max(fitted.data["C"]) and beyond[0] >= 0.9 * max(fitted.data["C"])
+    assert drawn["beyond the fitted runs"].get_ydata() == pytest.approx(fitted.optimal(beyond)["loss"])
+    (star,) = (handle for label, handle in drawn.items() if label.startswith("measured"))
+    assert star.get_ydata() == [2.2] and star.get_xdata() == [forecast.target["C"]]
+    (bar,) = (handle for label, handle in drawn.items() if label.startswith("forecast for N = "))
+    (ends,) = (segment[:, 1] for segment in bar[2][0].get_segments())
+    assert ends == pytest.approx([forecast.interval["low"], forecast.interval["high"]])
+    (inset,) = axes.child_axes
+    assert len(inset.containers) == 1 and len(inset.containers[0][0].get_xdata()) == len(
+        [m for m in minima.minima if m.N is not None]
+    )
 
 
 def test_figures_of_a_table_that_determines_nothing(tmp_path, study):
@@ -187,5 +209,5 @@ def test_figures_of_a_table_that_determines_nothing(tmp_path, study):
     one = study[study["width"] == 24]
     drawn = draw_all(one, None, fit("chinchilla", one), isoflop.minima(one), None, tmp_path)
     assert {p.stem for p in drawn.paths} == {"loss_against_compute", "isoflop"}
-    assert set(drawn.skipped) == {"fit_and_residuals", "training_curves", "forecast_and_outcome"}
+    assert set(drawn.skipped) == {"overview", "fit_and_residuals", "training_curves", "forecast_and_outcome"}
     assert "distinct" in drawn.skipped["fit_and_residuals"]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.errors import Argument
-from scaling.cli.fits import as_option, as_options, bound_values, fixed_values, loading, pairs
+from scaling.cli.fits import as_option, bound_values, fixed_values, loading, pairs
 from scaling.errors import UserError
 from tests.cli.call import call
 
@@ -40,17 +40,6 @@ def test_pairs():
 def test_what_is_of_another_form_is_refused(call, message):
     with pytest.raises(UserError, match=message):
         call()
-
-
-def test_messages_speak_of_options():
-    text = "say columns={'params': 'Model Size'} or columns={'flops': None}; units={'a': 'M', 'b': '1'}"
-    wanted = "say --column 'params=Model Size' or --column flops=none; --unit a=M --unit b=1"
-    assert as_options(text) == wanted
-    assert (
-        as_options("groups='x': no; delta = 0.1 is; level = high")
-        == "--groups 'x': no; --delta 0.1 is; level = high"
-    )
-    assert as_options("bounds of 'E' = (0.0, 1.0), but") == "--bounds E=0.0:1.0, but"
 
 
 N = np.geomspace(1e6, 1e8, 5)

@@ -79,7 +79,7 @@ def test_what_cannot_be_drawn_says_why(table):
             ("--law", "power-tokens", "--profile", "E"),
             ["profile of 'E': choose a free parameter of A, alpha"],
         ),
-        (("--law", "power-tokens", "--target", "nope"), ["--target 'nope': no such column"]),
+        (("--law", "power-tokens", "--target", "nope"), ["--target nope: no such column"]),
         (("--law", "power-tokens", "--out", "FILE"), ["is a file"]),
     ],
 )

@@ -46,7 +46,8 @@ def test_the_shortest_addition_works(section, tree):
                 assert applied.returncode == 0, applied.stderr
             case "sh":
                 words = shlex.split(text)
-                command = [sys.executable, "-m", *words] if words[0] == "scaling" else words
+                interpreter = {"scaling": [sys.executable, "-m", "scaling"], "python": [sys.executable]}
+                command = [*interpreter.get(words[0], words[:1]), *words[1:]]
                 done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
                 assert done.returncode == 0, done.stderr
                 printed = done.stdout

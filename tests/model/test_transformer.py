@@ -70,6 +70,19 @@ def test_counts_are_those_of_the_arrays(variant):
     assert (counts.head == 0) == shape.tied
 
 
+def test_hidden_states_logits_and_loss_are_of_one_model():
+    shape = Shape(**SMALL)
+    model, params = make_model(shape), random_params(shape)
+    window = jnp.arange(34).reshape(2, 17) % 64
+    hidden = model.hidden(params, window[:, :-1])
+    assert hidden.shape == (2, 16, shape.width)
+    np.testing.assert_allclose(jnp.square(hidden).mean(-1), 1, rtol=1e-4)  # normed, gains are 1
+    logits = model.logits(params, window[:, :-1])
+    np.testing.assert_array_equal(model.head(params, hidden), logits)
+    expected = -jnp.take_along_axis(jax.nn.log_softmax(logits), window[:, 1:, None], -1).mean()
+    assert model.loss(params, window) == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_decay_touches_matrices_alone():
     mask = decay_mask(Shape(**SMALL))
     assert {name for name, decayed in mask.items() if decayed} == {

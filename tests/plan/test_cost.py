@@ -52,6 +52,11 @@ def test_space() -> None:
     one = {job.job_id: 12 * plan.by_id[job.run_ids[0]].params + CHECKPOINT_FILES_BYTES for job in plan.jobs}
     assert space.kept_bytes == 2 * sum(one.values())  # of every trunk, for longer runs asked for later
     assert space.checkpoint_bytes == space.kept_bytes + 3 * sum(sorted(one.values())[-2:])
+    lion = plan_of(recipe__optimizer={"kind": "lion", "learning_rate": 0.001})  # one moment, not two
+    assert estimate_space(lion, 2).state_bytes == 12 * largest
+    assert space.kept_bytes - estimate_space(lion, 2).kept_bytes == 8 * sum(
+        plan.by_id[job.run_ids[0]].params for job in plan.jobs
+    )
     final = estimate_space(plan_of(execution={"keep_final": True}), 2)
     assert final.kept_bytes - space.kept_bytes == sum(
         12 * run.params + CHECKPOINT_FILES_BYTES for run in plan.runs

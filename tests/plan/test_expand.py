@@ -13,7 +13,8 @@ from scaling.plan.designs import compact, flops_per_step, nearest
 from scaling.plan.expand import make_plan, plan_spec
 from scaling.plan.plan import Plan
 from scaling.plan.resolve import Resolver
-from scaling.run import WSD, Cosine, canonical_json, run_id
+from scaling.recipe.schedules import WSD, Cosine
+from scaling.run import canonical_json, run_id
 from scaling.spec.families import NamedShape
 from scaling.spec.load import load_study
 from tests.plan.studies import fake_index, plan_of
@@ -127,8 +128,8 @@ def test_percentages() -> None:
     for planned in plan.runs:
         schedule = planned.run.schedule
         assert isinstance(schedule, WSD)
-        assert schedule.warmup_steps == 50, "of the shortest horizon of that size, so that trunks are shared"
-        assert schedule.decay_steps == planned.run.steps // 4
+        assert schedule.warmup == 50, "of the shortest horizon of that size, so that trunks are shared"
+        assert schedule.decay == planned.run.steps // 4
     assert len(plan.jobs) == 2
     holdout = [{"width": 32, "steps": 200}]
     with_holdout = plan_of(
@@ -142,7 +143,7 @@ def test_durations_in_tokens() -> None:
     plan = plan_of(recipe__schedule={"kind": "cosine", "warmup": "1e4 tokens"})
     schedule = plan.runs[0].run.schedule
     assert isinstance(schedule, Cosine)
-    assert schedule.warmup_steps == 39  # 10000 / 256 = 39.06
+    assert schedule.warmup == 39  # 10000 / 256 = 39.06
 
 
 def test_learning_rate_rules() -> None:

@@ -7,16 +7,20 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from scaling.spec import base, designs, families, models
+from scaling.recipe import optimizers, rules, schedules
+from scaling.recipe.quantities import Count, Duration, Frozen, Real
+from scaling.spec import designs, families, models
 from scaling.spec.models import json_schema
-from scaling.spec.quantities import Count, Duration, Real
 
 
 def specs() -> list[type[BaseModel]]:
     found = {
-        m for room in (base, designs, families, models) for m in vars(room).values() if isinstance(m, type)
+        m
+        for room in (optimizers, rules, schedules, designs, families, models)
+        for m in vars(room).values()
+        if isinstance(m, type)
     }
-    return sorted((m for m in found if issubclass(m, base.Strict)), key=lambda m: m.__name__)
+    return sorted((m for m in found if issubclass(m, Frozen)), key=lambda m: m.__name__)
 
 
 @pytest.mark.parametrize("model", specs())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling.store.lease import NAME, Busy, LostLease, Watch, acquire, look
+from scaling.store.lease import NAME, Busy, LeaseWatch, LostLease, acquire, look
 from scaling.store.process import Process
 
 ROOT = str(Path(__file__).resolve().parents[1])
@@ -43,7 +43,7 @@ def test_one_holder_and_a_token_that_grows(tmp_path: Path) -> None:
 
 def test_a_beat_is_a_change_and_only_standing_still_makes_it_stale(tmp_path: Path) -> None:
     held = acquire(tmp_path)
-    watch = Watch()
+    watch = LeaseWatch()
     for _ in range(8):
         assert watch.held(tmp_path, 0.3)
         held.beat()
@@ -70,9 +70,9 @@ def test_whoever_has_ended_here_is_not_waited_for(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     seen = look(tmp_path)
     assert seen is not None and seen.free and not seen.released
-    assert not Watch().held(tmp_path, 1e9)
+    assert not LeaseWatch().held(tmp_path, 1e9)
     of_another_machine(tmp_path)
-    assert Watch().held(tmp_path, 1e9)  # of another machine nothing is known
+    assert LeaseWatch().held(tmp_path, 1e9)  # of another machine nothing is known
     with pytest.raises(Busy):
         acquire(tmp_path)
 
@@ -80,6 +80,8 @@ def test_whoever_has_ended_here_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_process_is_known_by_its_start_not_by_its_number_alone() -> None:
     me = Process.here()
     assert not me.gone
+    if Path("/proc/self/stat").exists():  # ticks since boot, which do not move when a clock is set
+        assert me.started == Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     assert Process(me.host, me.machine, me.pid, "1").gone  # the number was given to another process
     assert not Process(me.host, "", me.pid, "1").gone
     assert Process.of({"pid": 1}) is None and Process.of("x") is None
@@ -88,7 +90,7 @@ def test_a_process_is_known_by_its_start_not_by_its_number_alone() -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\x00" * 512, b'{"token": "x", "owner": 3}'])
 def test_a_damaged_lease_is_waited_for_then_taken(tmp_path: Path, content: bytes) -> None:
     (tmp_path / NAME).write_bytes(content)
-    watch = Watch()
+    watch = LeaseWatch()
     assert watch.held(tmp_path, 0.1)
     with pytest.raises(Busy):
         acquire(tmp_path)

@@ -6,6 +6,7 @@
 import json
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -109,7 +110,8 @@ def main() -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: ((job / "checkpoint").touch(), os._exit(130)))
-        threading.Thread(target=watch_driver, daemon=True).start()
+        if stat.S_ISFIFO(os.fstat(0).st_mode):
+            threading.Thread(target=watch_driver, daemon=True).start()
     try:
         lease = acquire(job, *sys.argv[place + 1 :])
     except Busy:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from scaling.counts.shape import Shape
-from scaling.run import WSD, AdamW, Data, Run, canonical_json, run_id, trunk_id
+from scaling.recipe.optimizers import AdamW
+from scaling.recipe.schedules import WSD
+from scaling.run import Data, Run, canonical_json, run_id, trunk_id
 from scaling.sweep.driver import Sweep, open_sweep
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
@@ -22,8 +24,8 @@ def make_run(width: int, steps: int, rate: float = 0.01) -> Run:
     shape = Shape(
         depth=1, width=width, heads=1, kv_heads=1, head_dim=8, mlp_width=16, vocab_size=256, context=8
     )
-    optimizer = AdamW(learning_rate=rate, weight_decay=0.1, b1=0.9, b2=0.95, eps=1e-8, clip_norm=1.0)
-    schedule = WSD(warmup_steps=5, decay_steps=steps // 5, shape="1-sqrt")
+    optimizer = AdamW(kind="adamw", learning_rate=rate)
+    schedule = WSD(kind="wsd", warmup=5, decay=steps // 5)
     data = Data(corpus="c", tokenizer="bytes", fingerprint="f" * 12)
     return Run(
         shape=shape,

@@ -5,16 +5,27 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from scaling.errors import UserError
 from scaling.store.store import Store
 from scaling.sweep import guard, machine
-from scaling.sweep.executor import start
 from scaling.sweep.guard import Presence, drivers, turn
-from scaling.sweep.machine import Layout, cpu_quota, find_device, launch_environment, make_slots
+from scaling.sweep.local import LocalExecutor
+from scaling.sweep.machine import (
+    Layout,
+    Slot,
+    cpu_quota,
+    cpu_slots,
+    device_slots,
+    find_device,
+    launch_environment,
+    visible_devices,
+)
 
-CPU, GPU = Layout("cpu", ((),)), Layout("gpu", ((),))
+CPU, GPU, TPU = (Layout(device, (Slot(),)) for device in ("cpu", "gpu", "tpu"))
 
 
 def test_cpu_environment_is_single_threaded_and_keeps_what_the_user_set() -> None:
@@ -39,22 +50,62 @@ def test_environment_is_the_same_when_made_twice_and_the_user_has_the_last_word(
 def test_environment_elsewhere() -> None:
     assert launch_environment({}, GPU) == {"PYTHONUNBUFFERED": "1"}
     assert "GLIBC_TUNABLES" not in launch_environment({}, CPU)
-    four = launch_environment({}, Layout("cpu", ((),), threads=4))
+    four = launch_environment({}, Layout("cpu", (Slot(),), threads=4))
     assert four["OMP_NUM_THREADS"] == "4" and "XLA_FLAGS" not in four
-    forced = Layout("cpu", ((),), forced=True)
+    forced = Layout("cpu", (Slot(),), forced=True)
     assert launch_environment({}, forced)["JAX_PLATFORMS"] == "cpu"
     assert launch_environment({"JAX_PLATFORMS": "cuda"}, forced)["JAX_PLATFORMS"] == "cuda"
 
 
-def test_slots() -> None:
+def test_cpu_slots() -> None:
     pins = hasattr(os, "sched_setaffinity")
-    assert make_slots("auto", "cpu", 1, (2, 5), None) == (((2,), (5,)) if pins else ((), ()))
-    assert make_slots("auto", "cpu", 2, (0, 1, 2, 3), None) == (((0, 1), (2, 3)) if pins else ((), ()))
-    assert make_slots(3, "cpu", 1, (2, 5), None) == (((2,), (5,), (2,)) if pins else ((),) * 3)
-    assert len(make_slots("auto", "cpu", 8, (0, 1), None)) == 1
-    assert make_slots("auto", "cpu", 1, tuple(range(64)), 2.5) == ((), ())  # others use those cores too
-    assert make_slots("auto", "gpu", 1, (0, 1), None) == ((),)
-    assert make_slots(2, "tpu", 1, (0, 1), None) == ((), ())
+
+    def cores(*args: Any) -> list[tuple[int, ...]]:
+        return [slot.cores for slot in cpu_slots(*args)]
+
+    assert cores("auto", 1, (2, 5), None) == ([(2,), (5,)] if pins else [(), ()])
+    assert cores("auto", 2, (0, 1, 2, 3), None) == ([(0, 1), (2, 3)] if pins else [(), ()])
+    assert cores(3, 1, (2, 5), None) == ([(2,), (5,), (2,)] if pins else [()] * 3)
+    assert len(cores("auto", 8, (0, 1), None)) == 1
+    assert cores("auto", 1, tuple(range(64)), 2.5) == [(), ()]  # others use those cores too
+
+
+EIGHT = tuple("01234567")
+
+
+def test_each_slot_sees_its_own_devices() -> None:
+    assert device_slots("auto", "gpu", EIGHT) == device_slots(1, "gpu", EIGHT) == (Slot(),)  # one job, all
+    eight = device_slots(8, "gpu", EIGHT)
+    assert [slot.devices for slot in eight] == [(name,) for name in EIGHT]
+    assert {slot.memory for slot in eight} == {None}
+    assert [slot.devices for slot in device_slots(3, "gpu", EIGHT)] == [("0", "1"), ("2", "3"), ("4", "5")]
+    assert [launch_environment({}, GPU, slot)["CUDA_VISIBLE_DEVICES"] for slot in eight] == list(EIGHT)
+    environment = launch_environment({}, TPU, device_slots(4, "tpu", EIGHT)[1])
+    assert environment["TPU_VISIBLE_CHIPS"] == "2,3"
+    assert environment["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,2,1"
+    assert "CUDA_VISIBLE_DEVICES" not in launch_environment({}, GPU, Slot())
+    with pytest.raises(UserError, match="8 TPU chips cannot be split so"):
+        device_slots(16, "tpu", EIGHT)
+
+
+def test_jobs_that_share_a_device_share_its_memory() -> None:
+    slots = device_slots(5, "gpu", ("a", "b"))
+    assert [slot.devices for slot in slots] == [("a",), ("b",), ("a",), ("b",), ("a",)]
+    assert [slot.memory for slot in slots] == [0.3, 0.45, 0.3, 0.45, 0.3]
+    assert device_slots(2, "gpu", ()) == (Slot(memory=0.45),) * 2  # nobody knows how many there are
+    name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    assert launch_environment({}, GPU, slots[0])[name] == "0.3"
+    assert launch_environment({name: ".2"}, GPU, slots[0])[name] == ".2"
+
+
+def test_devices_are_those_that_the_environment_leaves(tmp_path: Path) -> None:
+    for name in ("nvidia10", "nvidia2", "nvidiactl", "accel0", "vfio/1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert visible_devices("gpu", {}, tmp_path) == ("2", "10")
+    assert visible_devices("tpu", {}, tmp_path) == ("0", "1")
+    assert visible_devices("gpu", {"CUDA_VISIBLE_DEVICES": "3, GPU-ab"}, tmp_path) == ("3", "GPU-ab")
+    assert visible_devices("gpu", {}, tmp_path / "none") == ()
 
 
 def test_quota_of_both_cgroup_versions(tmp_path: Path) -> None:
@@ -93,12 +144,14 @@ def test_a_started_job_is_pinned_before_it_runs_and_its_log_is_appended(tmp_path
         max(os.sched_getaffinity(0)),
         "import os; print(os.sched_getaffinity(0), os.getpgid(0) == os.getpid())",
     )
+    executor = LocalExecutor(Layout("cpu", (Slot((core,)),)), (sys.executable, "-S", "-c", code))
     for attempt in (1, 2):
-        layout = Layout("cpu", ((core,),))
-        job = start(tmp_path, layout, 0, (sys.executable, "-S", "-c", code))
+        job = executor.start(tmp_path, 0)
         assert job.attempt == attempt
-        assert job.process.wait(10) == 0
-        job.close()
+        while (status := executor.poll(job)) is None:
+            time.sleep(0.01)
+        assert status == 0
+        executor.close(job)
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert [line for line in lines if not line.startswith("===")] == [f"{{{core}}} True"] * 2
     assert lines[2].startswith("=== start 2, ") and f"core {core}: " in lines[2]
@@ -106,11 +159,11 @@ def test_a_started_job_is_pinned_before_it_runs_and_its_log_is_appended(tmp_path
 
 def test_a_job_ends_with_its_standard_input(tmp_path: Path) -> None:
     code = "import os\nwhile os.read(0, 1): pass"
-    job = start(tmp_path, CPU, 0, (sys.executable, "-S", "-c", code))
+    executor = LocalExecutor(CPU, (sys.executable, "-S", "-c", code))
+    job = executor.start(tmp_path, 0)
     time.sleep(0.1)
-    assert job.poll() is None
-    job.close()
-    assert job.process.wait(10) == 0
+    assert executor.poll(job) is None
+    executor.close(job)  # returns when the job has ended
 
 
 def test_drivers_say_that_they_are_there_and_the_dead_are_forgotten(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from scaling.data.index import resolve
-from scaling.run import WSD
+from scaling.recipe.schedules import WSD
 from scaling.train.environment import use_compilation_cache
-from scaling.train.loop import make_program
+from scaling.train.loop import Blueprint, make_program
 from tests.train.jobs import DATA, train
-from tests.train.runs import TINY, make_run
+from tests.train.runs import make_run
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def runs(index):
     """Three horizons of one trunk."""
 
     def horizon(steps, decay, shape):
-        schedule = WSD(warmup_steps=10, decay_steps=decay, shape=shape)
+        schedule = WSD(kind="wsd", warmup=10, decay=decay, shape=shape)
         return make_run(steps=steps, schedule=schedule, fingerprint=index.fingerprint, batch_sequences=2)
 
     return [horizon(60, 20, "1-sqrt"), horizon(120, 24, "linear"), horizon(300, 60, "1-sqrt")]
@@ -37,4 +37,4 @@ def undisturbed(tmp_path_factory, runs, index, program):
 @pytest.fixture(scope="session")
 def program():
     use_compilation_cache()
-    return make_program(TINY, 2, chunk_steps=8)
+    return make_program(Blueprint.of(make_run(batch_sequences=2), 8))

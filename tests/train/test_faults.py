@@ -18,7 +18,7 @@ from scaling.errors import UserError
 from scaling.run import run_id, trunk_id
 from scaling.store import metrics as curves
 from scaling.store.failure import BUSY, LOST, STOPPED, Failure, kind_of
-from scaling.store.lease import LostLease, Watch, acquire
+from scaling.store.lease import LeaseWatch, LostLease, acquire
 from scaling.store.metrics import CurveLog, Vanished
 from scaling.store.records import JobSpec, PlanData, read
 from scaling.train.checkpoint import Checkpoints
@@ -134,7 +134,7 @@ def test_a_trunk_trained_again_has_rows_where_done_runs_left_it(runs, index, pro
     first = runs[0].model_copy(update={"steps": runs[0].steps + 3})
     job = train(tmp_path, [first, runs[1]], index, program)
     before = steps_of(tmp_path, runs[1])
-    assert first.branch_step in before and first.branch_step % program.chunk_steps
+    assert first.branch_step in before and first.branch_step % program.blueprint.chunk_steps
     (job.folder / "trunk.jsonl").unlink()
     shutil.rmtree(tmp_path / "runs" / run_id(runs[1]))
     train(tmp_path, [first, runs[1]], index, program)
@@ -258,7 +258,7 @@ def test_exit_codes_of_a_held_and_of_a_lost_job(runs, index, tmp_path):
     while not (folder / "trunk.jsonl").exists():
         time.sleep(0.005)
     process.send_signal(signal.SIGSTOP)
-    watch = Watch()
+    watch = LeaseWatch()
     while watch.held(folder, 1.0):
         time.sleep(0.05)
     taker = acquire(folder, watch.mark)

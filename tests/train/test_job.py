@@ -11,8 +11,11 @@ import time
 import pytest
 
 from scaling.data.store import open_store
-from scaling.run import Constant, run_id
+from scaling.recipe.optimizers import SGD, Lion
+from scaling.recipe.schedules import Constant
+from scaling.run import run_id
 from scaling.train.evaluate import make_evaluator
+from scaling.train.loop import Blueprint, make_program
 from tests.train.jobs import curve, finish, results_of, start, steps_of, train, write_job
 from tests.train.runs import make_run
 
@@ -92,6 +95,27 @@ def test_stopped_in_a_branch_it_keeps_the_trunk_too(undisturbed, runs, index, pr
     assert steps_of(tmp_path, runs[2]) == steps_of(undisturbed, runs[2])
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        Lion(kind="lion", learning_rate=0.002),
+        SGD(kind="sgd", learning_rate=0.1, nesterov=True),
+    ],
+    ids=lambda optimizer: optimizer.kind,
+)
+def test_any_optimizer_is_trained_and_resumed_bit_for_bit(runs, index, tmp_path, optimizer):
+    some = [run.model_copy(update={"optimizer": optimizer}) for run in runs[:2]]
+    program = make_program(Blueprint.of(some[0], 8))
+    train(tmp_path / "whole", some, index, program)
+    stopped = train(tmp_path / "stopped", some, index, program, stop_after=9)  # in the first branch
+    assert not (tmp_path / "stopped" / "runs" / run_id(some[1]) / "record.json").exists()
+    assert list((stopped.folder / "checkpoints").glob("*/*"))
+    assert train(tmp_path / "stopped", some, index, program).resumed >= 1
+    results = results_of(tmp_path / "whole", some)
+    assert results_of(tmp_path / "stopped", some) == results
+    assert all(result["status"] == "ok" and 2 < result["loss"] < 5 for result in results.values())
+
+
 def test_a_study_is_extended_by_shorter_and_longer_runs(undisturbed, runs, index, program, tmp_path):
     for extension in ([runs[1]], runs[:2], runs):
         job = train(tmp_path, extension, index, program)
@@ -151,7 +175,7 @@ def test_a_diverged_trunk_ends_all_its_runs(index, program, tmp_path, checkpoint
 def test_an_evaluation_that_is_not_finite_is_divergence(index, program, tmp_path):
     run = make_run(
         learning_rate=3e38, fingerprint=index.fingerprint, batch_sequences=2, steps=1,
-        schedule=Constant(warmup_steps=0),
+        schedule=Constant(kind="constant", warmup=0),
     )  # fmt: skip
     train(tmp_path, [run], index, program)
     result = results_of(tmp_path, [run])[run_id(run)]

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from scaling.model.roles import init_params
-from scaling.train.loop import Feed, advance, make_program
-from scaling.train.optimizer import hyper_of, initial_moments, make_optimizer
-from scaling.train.schedule import learning_rates
+from scaling.train.loop import Blueprint, advance, feed, make_program
 from tests.train.runs import TINY, make_run
 
 RUN = make_run()
@@ -24,22 +22,15 @@ WINDOWS = ((np.random.default_rng(7).integers(0, 64, (RUN.steps, 8, 1)) + np.ara
 
 @pytest.fixture(scope="module")
 def program():
-    return make_program(TINY, 8, chunk_steps=16)
-
-
-def feed(run=RUN, windows=WINDOWS):
-    return Feed(
-        windows=lambda first, n: windows[first : first + n],
-        rates=lambda first, n: learning_rates(run, first, n),
-        hyper=hyper_of(run.optimizer),
-    )
+    return make_program(Blueprint.of(RUN, 16))
 
 
 def train(program, stops, run=RUN, windows=WINDOWS):
     """Train to the last of ``stops``, beginning a new segment at each of the others."""
     state, metrics = program.start(run.seed), []
+    inputs = feed(run, lambda first, count: windows[first : first + count])
     for first, last in zip([0, *stops], stops, strict=False):
-        for step, latest, values in advance(program, state, feed(run, windows), first, last):
+        for step, latest, values in advance(program, state, inputs, first, last):
             state = latest
             metrics.append((step, jax.device_get(values)))
     return jax.device_get(state), metrics
@@ -75,7 +66,7 @@ def test_first_step_is_adamw_by_hand(program):
     """After one step from zero moments, Adam's direction is g / (|g| + eps); only matrices decay."""
     run = make_run()
     state, _ = train(program, [1], run)
-    start, rate = init_params(TINY, run.seed), learning_rates(run, 0, 1)[0]
+    start, rate = init_params(TINY, run.seed), run.learning_rates(0, 1)[0]
     # The head starts at 0, so the first gradient is 0 everywhere but in the head itself.
     moved = state.params["head/kernel"] - start["head/kernel"]
     assert np.median(np.abs(moved)) == pytest.approx(rate, rel=1e-3)
@@ -84,16 +75,6 @@ def test_first_step_is_adamw_by_hand(program):
     )
     np.testing.assert_array_equal(state.params["final_norm/gain"], start["final_norm/gain"])
     np.testing.assert_array_equal(state.params["embedding/table"], start["embedding/table"])
-
-
-def test_moments_are_those_of_optax():
-    params = init_params(TINY, 0)
-    expected = make_optimizer(TINY, 0.1, hyper_of(RUN.optimizer)).init(params)
-    ours = initial_moments(params)
-    assert jax.tree.structure(ours) == jax.tree.structure(expected)
-    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_array_equal(one, other)
-        assert one.dtype == other.dtype
 
 
 def test_non_finite_loss_freezes_the_state(program):
@@ -113,9 +94,9 @@ SMOOTH = make_run(eps=1e-2)
 EIGHT = """
 import json, sys
 import jax, numpy as np
-from scaling.train.loop import make_program
+from scaling.train.loop import Blueprint, make_program
 from tests.train import test_loop
-program = make_program(test_loop.TINY, 8, chunk_steps=16)
+program = make_program(Blueprint.of(test_loop.RUN, 16))
 state, metrics = test_loop.train(program, [40], test_loop.SMOOTH)
 print(json.dumps({
     "devices": program.mesh.size,

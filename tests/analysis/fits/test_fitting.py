@@ -81,7 +81,7 @@ def test_log1p_is_log_of_one_more():
               domains={"E": (-1, 1), "A": (0, 9), "k": (0.1, 2)})  # fmt: skip
     table.loc[[5, 30], "y"] = [-1.0, 0.0]
     found = fit(law, table, target="y", objective="log1p-ls", bootstrap=0)
-    assert [e["reason"] for e in found.excluded] == ["L = -1.0 is not finite and above -1"]
+    assert [e["reason"] for e in found.excluded] == ["y = -1.0 is not finite and above -1"]
     assert found.objective.n == 39 and found.solution["k"] == pytest.approx(0.5, rel=0.1)
 
 

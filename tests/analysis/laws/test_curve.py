@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import AnalysisError, CurveLaw, Fit
+from analysis import AnalysisError, CurveLaw, Fit, fit, schedules
 
 T, TRUTH = 160, {"L0": 2.6, "A": 0.6, "alpha": 0.45, "C": 0.06}
 
@@ -58,11 +58,11 @@ def without_last():
 
 @pytest.fixture(scope="module")
 def fitted():
-    return LAW.fit(made_up(), without_last(), bootstrap=30)
+    return fit(LAW, made_up(), schedules=without_last(), bootstrap=30)
 
 
 def test_parameters_come_back_with_intervals_by_curve(fitted):
-    exact = LAW.fit(made_up(0.0), without_last(), bootstrap=0)
+    exact = fit(LAW, made_up(0.0), schedules=without_last(), bootstrap=0)
     assert exact.solution == pytest.approx(TRUTH, rel=1e-5) and exact.objective.value < 1e-15
     assert fitted.solution == pytest.approx(TRUTH, rel=0.02)
     assert "3 clusters by curve" in fitted.intervals.method and fitted.intervals.degrees == 2
@@ -72,13 +72,15 @@ def test_parameters_come_back_with_intervals_by_curve(fitted):
 
 def test_a_schedule_never_run_is_predicted(fitted):
     rates = SCHEDULES["two-stage"]
-    found = LAW.predict(fitted, rates, steps=[40, 99, 110, 160]).frame
+    found = schedules.predict(LAW, fitted, rates, steps=[40, 99, 110, 160]).frame
     assert found["loss"].to_numpy() == pytest.approx(losses(rates)[[39, 98, 109, 159]], rel=2e-3)
     assert (found["new_low"] < found["low"]).all() and (found["low"] < found["high"]).all()
-    longer = LAW.predict(fitted, np.full(2 * T, 0.2))
+    longer = schedules.predict(LAW, fitted, np.full(2 * T, 0.2))
     assert len(longer) == 2 * T and longer["extrapolation"].iloc[-1] == pytest.approx(320 / 154)
     again = type(fitted).from_json(fitted.to_json())
-    assert LAW.predict(again, rates)["loss"].to_numpy() == pytest.approx(LAW.predict(fitted, rates)["loss"])
+    assert schedules.predict(LAW, again, rates)["loss"].to_numpy() == pytest.approx(
+        schedules.predict(LAW, fitted, rates)["loss"]
+    )
 
 
 def test_a_law_bound_to_other_schedules_is_refused(fitted):
@@ -93,11 +95,11 @@ def test_groups_of_curves_have_parameters_of_their_own():
     table = made_up(0.0)
     large = table.assign(curve="large " + table["curve"], loss=table["loss"] - 0.3)
     both = pd.concat([table.assign(size="s"), large.assign(size="l")], ignore_index=True)
-    schedules = without_last() | {f"large {k}": v for k, v in without_last().items()}
-    found = LAW.fit(both, schedules, groups="size", own=("L0",), bootstrap=0)
+    rates = without_last() | {f"large {k}": v for k, v in without_last().items()}
+    found = fit(LAW, both, schedules=rates, groups="size", own=("L0",), bootstrap=0)
     assert found.solution["L0[l]"] == pytest.approx(2.3, rel=1e-5)
     assert found.solution["L0[s]"] == pytest.approx(2.6, rel=1e-5)
-    ends = [LAW.predict(found, SCHEDULES["wsd"], steps=[T], group=g)["loss"].item() for g in "sl"]
+    ends = [schedules.predict(LAW, found, SCHEDULES["wsd"], steps=[T], group=g)["loss"].item() for g in "sl"]
     assert ends[0] - ends[1] == pytest.approx(0.3, rel=1e-4)
 
 
@@ -111,7 +113,7 @@ def test_groups_of_curves_have_parameters_of_their_own():
 )
 def test_tables_of_curves_are_checked(change, says):
     with pytest.raises(AnalysisError, match=says):
-        LAW.fit(made_up().head(42).assign(**change), without_last())
+        fit(LAW, made_up().head(42).assign(**change), schedules=without_last())
 
 
 def test_schedules_are_checked():
@@ -121,7 +123,7 @@ def test_schedules_are_checked():
         True
     ] * 3
     with pytest.raises(AnalysisError, match="'step' are missing"):
-        LAW.fit(made_up().drop(columns="step"), without_last())
+        fit(LAW, made_up().drop(columns="step"), schedules=without_last())
     wrong = CurveLaw("final", lambda rates, a: a[None] * rates.sum(), domains={"a": (0.1, 2)})
     with pytest.raises(AnalysisError, match=r"it gives shape \(1, 3, 1\) for rows \(3, 160\)"):
-        wrong.fit(made_up(), without_last())
+        fit(wrong, made_up(), schedules=without_last())

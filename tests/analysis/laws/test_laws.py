@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis import LAWS, AnalysisError, Fit, Law, fit
-from analysis.laws.law import find
+from analysis.laws.lookup import find
 
 SCRIPT = """
 import jax.numpy as jnp

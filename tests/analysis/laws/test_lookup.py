@@ -7,8 +7,7 @@ import pytest
 
 from analysis import CURVE_LAWS, LAWS, AnalysisError, Law, compare, estimators, fit
 from analysis.fits.rows import prepare
-from analysis.laws.law import find
-from analysis.laws.lookup import ESTIMATORS, Entry, catalogue, feeds
+from analysis.laws.lookup import ESTIMATORS, Entry, catalogue, feeds, find
 
 
 def test_it_lists_everything_that_is_there():
@@ -58,7 +57,9 @@ def test_what_is_no_estimator_of_sizes_says_what_to_call(entry):
 def test_objects_that_are_no_laws_are_refused():
     table = pd.DataFrame({"params": [1e6], "tokens": [1e8], "loss": [3.0]})
     for use in (lambda law: fit(law, table), lambda law: compare(["tied", law], table)):
-        with pytest.raises(AnalysisError, match=r"a law of training curves.*law\.fit"):
+        with pytest.raises(
+            AnalysisError, match=r"a law of training curves.*analysis\.fit\(law, table, schedules"
+        ):
             use(CURVE_LAWS["annealing"])
     with pytest.raises(AnalysisError, match="did you mean 'annealing'"):
         find("anealing")

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import LAWS, AnalysisError, Law, bnsl, fit, precision
+from analysis import LAWS, AnalysisError, bnsl, fit, precision
+from analysis.laws.lookup import from_dict
 
 N, D = (x.ravel() for x in np.meshgrid(np.geomspace(3e7, 3e9, 6), np.geomspace(1e9, 1e12, 6)))
 U = D / np.tile([1.0, 4.0, 20.0, 100.0], 9)
@@ -78,7 +79,7 @@ def test_every_law_says_where_it_comes_from():
         assert (
             law.name == name and "arXiv:" in law.source and law.assumptions and law.formula.startswith("L = ")
         )
-        assert Law.from_dict(law.to_dict()) is law
+        assert from_dict(law.to_dict()) is law
 
 
 def table(name, noise=0.0):

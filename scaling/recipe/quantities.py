@@ -1,4 +1,4 @@
-"""Numbers and durations as a spec writes them.
+"""Numbers and durations as a spec writes them, and the base of all frozen models.
 
 Booleans are not numbers and text is not a number: ``true`` and ``"8"`` are refused where pydantic would
 take them. A whole number may be written ``1e6``.
@@ -10,7 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 LARGEST_COUNT = 10**15
@@ -41,6 +48,22 @@ Count = Annotated[Whole, Field(ge=1)]
 Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False)]
 Positive = Annotated[Real, Field(gt=0, le=1e30)]
 Fraction = Annotated[Real, Field(ge=0, le=1)]
+
+
+class Frozen(BaseModel):
+    """A model that never changes and has no fields but its own; field docs become schema descriptions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+        """Name ``AdamW[float]`` plainly ``AdamW``: in a schema there is one of each."""
+        return cls.__name__
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Give ``AdamW[float]`` the docstring of ``AdamW``."""
+        cls.__doc__ = cls.__doc__ or cls.__mro__[1].__doc__
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,238 @@
+"""The loop that runs jobs: longest first, a failing one never stops the others, a signal stops all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from scaling.errors import Complaint, UserError
+from scaling.store.failure import BUSY, LOST, Kind
+from scaling.store.files import write_json
+from scaling.store.lease import look as look_at_lease
+from scaling.store.records import read_progress
+from scaling.sweep.clock import Clock
+from scaling.sweep.events import JobStarted, Outcome, PhaseStarted, Progress, RunFailed, Stopping
+from scaling.sweep.executor import Executor
+from scaling.sweep.failure import Before, look, record_failures
+from scaling.sweep.guard import Presence
+from scaling.sweep.progress import Pace, Snapshot, Throughput
+from scaling.sweep.queue import Queue, Running, Task, flops_left, job_spec
+from scaling.sweep.stops import signals_to
+
+POLL_SECONDS, REPORT_SECONDS, SAVE_SECONDS, VISIT_SECONDS = 0.05, 0.5, 1.0, 0.5
+
+
+@dataclass
+class Course:
+    """One pass over the jobs of a queue. Made and used once.
+
+    ``changed`` says whether another launch works by another plan in this folder; ``stops`` are the reasons to
+    stop, in order.
+    """
+
+    queue: Queue
+    executor: Executor
+    presence: Presence
+    clock: Clock
+    changed: Callable[[], bool]
+    throughput: Throughput = field(default_factory=Throughput)
+    stops: list[str] = field(default_factory=list)
+    flops_total: float = 0.0
+
+    def run(self) -> Outcome:
+        with signals_to(self.stops.append):
+            self._open()
+            try:
+                while not self.queue.is_empty and not self.stops:
+                    if self.clock.is_over:
+                        self.stops.append("--max-hours")
+                        break
+                    self._launch()
+                    time.sleep(POLL_SECONDS)
+                    self._reap()
+                    if self.clock.is_due("visit", VISIT_SECONDS):
+                        self.queue.visit()
+                    if self.clock.is_due("report", REPORT_SECONDS):
+                        self._report()
+                if self.stops:
+                    self._stop()
+            finally:
+                self._kill()
+        return self._outcome()
+
+    def _open(self) -> None:
+        queue, phase = self.queue, self.queue.phase
+        queue.open()
+        self.flops_total = sum(task.flops for task in queue.waiting) if phase.work == "train" else 0
+        queue.on_event(
+            PhaseStarted(
+                roles=phase.roles,
+                runs=len(phase.chosen) - len(queue.recorded) - len(queue.failed),
+                skipped=len(queue.recorded),
+                jobs=len(queue.waiting),
+                workers=self.executor.slots,
+                device=self.executor.device,
+                where=self.executor.describe(),
+                flops=int(self.flops_total),
+                given_up=len(queue.failed),
+                work=phase.work,
+            )
+        )
+
+    def _launch(self) -> None:
+        for slot in range(self.executor.slots):
+            while slot not in self.queue.running and self.queue.waiting and not self.stops:
+                self._try(self.queue.waiting.pop(0), slot)
+
+    def _try(self, task: Task, slot: int) -> None:
+        """Start a task, unless others have done it, work on it, or its runs have failed too often."""
+        queue, store, job_id = self.queue, self.queue.store, task.job.job_id
+        undone = queue.undone(task)
+        if not undone:
+            return
+        watch, held = queue.watch(job_id)
+        if held:
+            queue.leave_to_others(task)
+            return
+        before = look(store, [run.run_id for run in undone])
+        resumed = any(store.run_state(run.run_id).state != "pending" for run in undone)
+        stale = "" if watch.seen is None or watch.seen.free else watch.mark
+        job_dir = store.job_dir(job_id)
+        try:
+            write_json(job_dir / "job.json", job_spec(queue.plan, task, undone, queue.phase.work).to_json())
+            started = self.executor.start(job_dir, slot, stale)
+        except OSError as error:
+            self._fail(task, before, error)
+            return
+        queue.running[slot] = Running(task, started, Pace(task.flops, started.started, resumed), before)
+        labels = tuple(run.label for run in undone)
+        queue.on_event(JobStarted(job_id, labels, slot, started.attempt, resumed, bool(stale)))
+        self._save()
+
+    def _reap(self) -> None:
+        queue = self.queue
+        for slot, running in list(queue.running.items()):
+            status = self.executor.poll(running.started)
+            if status is None:
+                continue
+            self.executor.close(running.started)
+            del queue.running[slot]
+            queue.announce_new(running.before)
+            running.pace.report(read_progress(running.started.folder), time.monotonic())
+            missing = {key: old for key, old in running.before.items() if key not in queue.recorded}
+            if not missing:
+                self.throughput.finished(running.pace, time.monotonic())
+            else:
+                self._fail(running.task, missing, "timeout" if running.timed_out else status)
+            self._save()
+
+    def _fail(self, task: Task, missing: dict[str, Before], status: int | OSError | Kind) -> None:
+        queue, job_dir = self.queue, self.queue.store.job_dir(task.job.job_id)
+        if status == BUSY:
+            queue.leave_to_others(task)
+            return
+        self._require_folder()  # else what is written now would bring a piece of it back
+        stopping, owner = bool(self.stops), look_at_lease(job_dir)
+        owned = owner is not None and not owner.free
+        errors = record_failures(queue.store, job_dir, missing, status, only_new=stopping, owned=owned)
+        if status == LOST:
+            queue.leave_to_others(task)
+        limit = queue.plan.execution.attempts
+        queue.failed |= {key for key, error in errors.items() if error.gives_up(limit)}
+        left = [run for run in task.runs if run.run_id in missing.keys() - queue.failed]
+        again = (task.tries < queue.phase.retries or status == LOST) and not stopping and bool(left)
+        work = flops_left(task.job, left, ())
+        if again and status != LOST:
+            queue.waiting.append(Task(task.job, task.runs, work, task.tries + 1))
+        elif not again and not stopping:
+            queue.failed |= missing.keys()
+            self.flops_total -= work
+        unreached, log = len(missing) - len(errors), str(job_dir / "log.txt")
+        for run_id, error in errors.items():
+            label, retry = queue.plan.by_id[run_id].label, again and run_id not in queue.failed
+            event = RunFailed(run_id, label, error.kind, error.message, error.attempt, retry, unreached, log)
+            queue.on_event(event)
+
+    def _report(self) -> None:
+        self._require_folder()
+        now, queue = time.monotonic(), self.queue
+        if self.changed():
+            self.stops.append("another launch, which changed the plan of this folder")
+        for job in queue.running.values():
+            queue.announce_new(job.before)
+            job.pace.report(read_progress(job.started.folder), now)
+            if now - max(job.pace.last_at, job.started.started) > 60 * queue.plan.execution.timeout_minutes:
+                job.timed_out = True
+                self.executor.stop(job.started, kill=True)
+        for job in queue.end_superseded(now):
+            self.executor.stop(job.started, kill=True)
+        queue.on_event(Progress(self.snapshot(now)))
+        if self.clock.is_due("save", SAVE_SECONDS):
+            self._save()
+
+    def _require_folder(self) -> None:
+        if not self.queue.store.plan.exists():
+            problem = f"{str(self.queue.store.folder)!r} was removed while the study ran"
+            raise UserError(Complaint(problem, hint="put it back, or start again"))
+
+    def snapshot(self, now: float) -> Snapshot:
+        queue = self.queue
+        paces = [job.pace for job in queue.paced()]
+        queued = [float(task.flops) for task in queue.waiting]
+        left = sum(queued) + sum(pace.remaining for pace in paces)
+        workers = self.executor.slots + len(queue.elsewhere)
+        return Snapshot(
+            seconds=self.clock.elapsed,
+            runs_done=len(queue.recorded),
+            runs_failed=len(queue.failed),
+            runs_total=len(queue.phase.chosen),
+            jobs_queued=len(queue.waiting),
+            jobs_elsewhere=len(queue.elsewhere),
+            flops_done=max(0.0, self.flops_total - left),
+            flops_total=self.flops_total,
+            eta_seconds=self.throughput.eta(paces, queued, workers, now),
+            running=queue.rows(now),
+        )
+
+    def _save(self) -> None:
+        """For `status`: who works here, and on what."""
+        self.presence.tell(roles=self.queue.phase.roles, snapshot=self.snapshot(time.monotonic()))
+
+    def _stop(self) -> None:
+        grace = self.queue.phase.grace_seconds
+        self.queue.on_event(Stopping(self.stops[0], grace))
+        self._end_jobs(self.queue.running.values(), kill=False)
+        deadline = time.monotonic() + grace
+        while self.queue.running and time.monotonic() < deadline and len(self.stops) == 1:
+            time.sleep(POLL_SECONDS)
+            self._reap()
+
+    def _kill(self) -> None:
+        self._end_jobs(self.queue.running.values(), kill=True)
+        for running in self.queue.running.values():
+            self.executor.close(running.started)
+            if self.stops:
+                self.queue.announce_new(running.before)
+        self.queue.running.clear()
+
+    def _end_jobs(self, jobs: Iterable[Running], *, kill: bool) -> None:
+        for running in jobs:
+            self.executor.stop(running.started, kill=kill)
+
+    def _outcome(self) -> Outcome:
+        queue = self.queue
+        states = {run.run_id: queue.store.run_state(run.run_id) for run in queue.phase.chosen}
+        done = {key for key, state in states.items() if queue.is_done(state)}
+        # a failure that a full disk kept from being written is one all the same
+        failed = [
+            k for k, s in states.items() if k not in done and (s.state == "failed" or k in queue.failed)
+        ]
+        return Outcome(
+            done=tuple(key for key in states if key in done),
+            failed=tuple(failed),
+            unfinished=tuple(key for key in states if key not in done and key not in failed),
+            interrupted=self.stops[0] if self.stops else None,
+            seconds=self.clock.elapsed,
+            given_up=tuple(key for key in failed if queue.is_given_up(states[key])),
+        )

@@ -1,0 +1,40 @@
+"""The executors there are, by the name that ``execution.kind`` gives."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from scaling.errors import Complaint, UserError
+from scaling.spec.models import Execution
+from scaling.sweep.executor import Executor
+from scaling.sweep.local import make_local
+
+TRAIN = (sys.executable, "-m", "scaling.train")
+
+
+class Factory(Protocol):
+    """Makes the executor of a launch; ``alone``: no other driver of the study runs on this machine."""
+
+    def __call__(self, execution: Execution, command: Sequence[str], *, alone: bool) -> Executor: ...
+
+
+EXECUTORS: dict[str, Factory] = {"local": make_local}
+
+
+def make_executor(execution: Execution, command: Sequence[str], *, alone: bool) -> Executor:
+    """The executor that ``execution.kind`` names.
+
+    Raises:
+        UserError: there is none of that name, or it cannot do what ``execution`` asks for.
+    """
+    require_executor(execution)
+    return EXECUTORS[execution.kind](execution, command, alone=alone)
+
+
+def require_executor(execution: Execution) -> None:
+    """Raises UserError: there is no executor of that name."""
+    if execution.kind not in EXECUTORS:
+        problem = f"execution.kind = {execution.kind!r}: no such executor"
+        raise UserError(Complaint(problem, hint=f"use one of {', '.join(EXECUTORS)}"))

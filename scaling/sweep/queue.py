@@ -1,0 +1,223 @@
+"""Jobs with something left to do, here or elsewhere, and what their process is asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.store.lease import LeaseWatch
+from scaling.store.records import JobExecution, JobRun, JobSpec, Work, read_progress
+from scaling.store.store import RunState, Store
+from scaling.sweep.events import JobElsewhere, RunFinished, Watcher
+from scaling.sweep.executor import StartedJob
+from scaling.sweep.failure import Before
+from scaling.sweep.progress import Pace, RunningRow
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one pass is asked to do: to ``work`` on the runs ``chosen``, which have these ``roles``.
+
+    A failing job is tried again ``retries`` times; when the pass is stopped jobs have ``grace_seconds``.
+    """
+
+    roles: tuple[str, ...]
+    chosen: tuple[PlannedRun, ...]
+    work: Work = "train"
+    retries: int = 1
+    grace_seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job's runs in this phase. ``flops`` are those of its runs that are not done."""
+
+    job: PlannedJob
+    runs: tuple[PlannedRun, ...]
+    flops: int
+    tries: int = 0
+
+
+class Paced(Protocol):
+    """A job under way, here or elsewhere."""
+
+    @property
+    def pace(self) -> Pace: ...
+
+
+@dataclass
+class Running:
+    """A job of this driver. ``recorded_at``: when all its runs were first seen to have records."""
+
+    task: Task
+    started: StartedJob
+    pace: Pace
+    before: dict[str, Before]
+    timed_out: bool = False
+    recorded_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A job that another driver works on, and how far that is."""
+
+    task: Task
+    pace: Pace
+
+
+@dataclass
+class Queue:
+    """The jobs of a phase and where each stands: ``waiting``, ``running`` by slot, or ``elsewhere``.
+
+    ``recorded`` and ``failed`` are ids of runs that need no more work, as last seen on disk; ``watches`` are
+    what is known of the jobs' leases.
+    """
+
+    store: Store
+    plan: Plan
+    phase: Phase
+    on_event: Watcher
+    waiting: list[Task] = field(default_factory=list)
+    running: dict[int, Running] = field(default_factory=dict)
+    elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
+    watches: dict[str, LeaseWatch] = field(default_factory=dict)
+    recorded: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+    def open(self) -> None:
+        """Look at the disk, and queue what is left to do."""
+        states = {run.run_id: self.store.run_state(run.run_id) for run in self.phase.chosen}
+        self.recorded = {run_id for run_id, state in states.items() if self.is_done(state)}
+        self.failed = {run_id for run_id, state in states.items() if self.is_given_up(state)}
+        self.waiting = make_tasks(self.plan, self.phase.chosen, self.recorded | self.failed)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.waiting or self.running or self.elsewhere)
+
+    def paced(self) -> list[Paced]:
+        return [*self.running.values(), *self.elsewhere.values()]
+
+    def is_done(self, state: RunState) -> bool:
+        return state.record is not None and self.plan.evaluates(state.record)
+
+    def is_given_up(self, state: RunState) -> bool:
+        error, limit = state.error, self.plan.execution.attempts
+        return not self.is_done(state) and error is not None and error.gives_up(limit)
+
+    def undone(self, task: Task) -> list[PlannedRun]:
+        """Runs of a task still to do, as the disk says now; tells about those that others have recorded."""
+        for run in task.runs:
+            state = self.store.run_state(run.run_id)
+            if run.run_id not in self.recorded and self.is_done(state):
+                self._announce(run.run_id, state)
+            elif run.run_id not in self.failed and self.is_given_up(state):
+                self.failed.add(run.run_id)
+        return [run for run in task.runs if run.run_id not in self.recorded | self.failed]
+
+    def announce_new(self, run_ids: Iterable[str]) -> None:
+        """Tell about records that have appeared. A damaged one counts as none."""
+        for run_id in set(run_ids) - self.recorded:
+            state = self.store.run_state(run_id)
+            if self.is_done(state):
+                self._announce(run_id, state)
+
+    def _announce(self, run_id: str, state: RunState) -> None:
+        assert state.record is not None
+        self.recorded.add(run_id)
+        result, label = state.record.result, self.plan.by_id[run_id].label
+        seconds = state.record.execution.wall_seconds if self.phase.work == "train" else None
+        self.on_event(RunFinished(run_id, label, result.status, result.status_reason, result.loss, seconds))
+
+    def watch(self, job_id: str) -> tuple[LeaseWatch, bool]:
+        """What is known of a job's lease, and whether another process holds it."""
+        watch = self.watches.setdefault(job_id, LeaseWatch())
+        return watch, watch.held(self.store.job_dir(job_id), self.plan.execution.lease_seconds)
+
+    def leave_to_others(self, task: Task) -> None:
+        undone = self.undone(task)
+        if undone:
+            pace = Pace(flops_left(task.job, undone, ()), time.monotonic(), resumed=True)
+            self.elsewhere[task.job.job_id] = Elsewhere(task, pace)
+            self.on_event(JobElsewhere(task.job.job_id, tuple(run.label for run in undone)))
+
+    def visit(self) -> None:
+        """Look at the jobs of other drivers: what is done, and whether one has let go."""
+        now = time.monotonic()
+        for job_id, job in list(self.elsewhere.items()):
+            undone, (_, held) = self.undone(job.task), self.watch(job_id)
+            job.pace.report(read_progress(self.store.job_dir(job_id)), now)
+            if undone and held:
+                continue
+            del self.elsewhere[job_id]
+            if undone:
+                left = flops_left(job.task.job, undone, ())
+                self.waiting.insert(0, Task(job.task.job, job.task.runs, left, job.task.tries))
+
+    def end_superseded(self, now: float) -> list[Running]:
+        """Jobs that have not ended though all their runs have had records for as long as a lease may stall:
+        another process did the work while they were stalled."""
+        for job in self.running.values():
+            if job.recorded_at is None and job.before.keys() <= self.recorded:
+                job.recorded_at = now
+        patience = self.plan.execution.lease_seconds
+        return [j for j in self.running.values() if j.recorded_at and now - j.recorded_at > patience]
+
+    def rows(self, now: float) -> tuple[RunningRow, ...]:
+        """The running jobs, for a live table."""
+        return tuple(_row(job, now) for _, job in sorted(self.running.items()))
+
+
+def make_tasks(plan: Plan, chosen: Sequence[PlannedRun], settled: Collection[str]) -> list[Task]:
+    """Jobs with a run that is not ``settled``, longest remaining work first: that ends soonest (LPT, Graham
+    1969)."""
+    ids, tasks = {run.run_id for run in chosen}, []
+    for job in plan.jobs:
+        runs = tuple(plan.by_id[run_id] for run_id in job.run_ids if run_id in ids)
+        if any(run.run_id not in settled for run in runs):
+            tasks.append(Task(job, runs, flops_left(job, runs, settled)))
+    return sorted(tasks, key=lambda task: (-task.flops, task.job.job_id))
+
+
+def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[str]) -> int:
+    return sum(job.flops_spent[run.run_id] for run in runs if run.run_id not in settled)
+
+
+def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> JobSpec:
+    """What the process of a job is asked for: to ``work`` on ``runs``."""
+    given, spent = plan.execution, task.job.flops_spent
+    execution = {name: getattr(given, name) for name in JobExecution.model_fields}
+    if given.chunk_steps is None:
+        del execution["chunk_steps"]
+    return JobSpec(
+        study=plan.study,
+        job_id=task.job.job_id,
+        task=work,
+        data=plan.data,
+        branch_steps=tuple(sorted({plan.by_id[run_id].run.branch_step for run_id in task.job.run_ids})),
+        runs=tuple(
+            JobRun(run_id=r.run_id, label=r.label, run=r.run, flops_spent=spent[r.run_id]) for r in runs
+        ),
+        execution=JobExecution(**execution),
+    )
+
+
+def _row(job: Running, now: float) -> RunningRow:
+    """Before its first report a job goes by its first run."""
+    last, labels = job.pace.last, {run.run_id: run.label for run in job.task.runs}
+    total, first = last.job_flops_total if last else 0.0, job.task.runs[0].label
+    return RunningRow(
+        job_id=job.task.job.job_id,
+        run_id=last.run_id if last else None,
+        label=labels.get(last.run_id, first) if last else first,
+        slot=job.started.slot,
+        attempt=job.started.attempt,
+        seconds=now - job.started.started,
+        step=last.step if last else None,
+        steps=last.steps if last else None,
+        loss=last.loss if last else None,
+        fraction=last.job_flops_done / total if last and total else 0.0,
+    )

@@ -1,0 +1,79 @@
+"""What an optimizer does: optax transformations of the optimizers of :mod:`scaling.recipe.optimizers`.
+
+A builder takes the optimizer with arrays for its numbers: runtime arguments of the compiled program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import optax
+
+from scaling.counts.shape import Shape
+from scaling.model.roles import Array, Params, decay_mask
+from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW, Lion, Optimizer
+
+Structure = tuple[tuple[str, Any], ...]
+Numbers = Mapping[str, Array]
+
+
+def _adamw(optimizer: AdamW[Any]) -> optax.GradientTransformation:
+    """Adam (arXiv:1412.6980)."""
+    return optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2, eps=optimizer.eps)
+
+
+def _lion(optimizer: Lion[Any]) -> optax.GradientTransformation:
+    return optax.scale_by_lion(b1=optimizer.b1, b2=optimizer.b2)
+
+
+def _sgd(optimizer: SGD[Any]) -> optax.GradientTransformation:
+    return optax.trace(decay=optimizer.momentum, nesterov=optimizer.nesterov)
+
+
+DIRECTIONS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
+    "adamw": _adamw,
+    "lion": _lion,
+    "sgd": _sgd,
+}
+"""Kind -> gradients to a direction; clipping, weight decay and the rate are those of all."""
+
+
+def numbers_of(optimizer: Optimizer[float]) -> dict[str, np.float32]:
+    """Return the numbers of a run's optimizer as a compiled program takes them."""
+    return {name: np.float32(value) for name, value in optimizer.numbers.items()}
+
+
+def make_optimizer(
+    shape: Shape, structure: Structure, numbers: Numbers, learning_rate: Array
+) -> optax.GradientTransformation:
+    """Clip by global norm, take the optimizer's direction, decay matrices (decoupled, arXiv:1711.05101).
+
+    Args:
+        shape: whose parameter table says what a matrix is.
+        structure: of the optimizer, static.
+        numbers: of the optimizer, by name; arrays or tracers.
+        learning_rate: of this step.
+    """
+    fields = dict(structure)
+    optimizer = OPTIMIZERS[fields["kind"]].model_construct(**fields, **numbers)
+    return optax.chain(
+        optax.clip_by_global_norm(optimizer.clip_norm),
+        DIRECTIONS[optimizer.kind](optimizer),
+        optax.add_decayed_weights(optimizer.weight_decay, mask=decay_mask(shape)),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def number_names(structure: Structure) -> list[str]:
+    """Return the names of the numbers of an optimizer of this structure."""
+    static = dict(structure)
+    names = OPTIMIZERS[static["kind"]].model_fields
+    return [name for name in names if name not in static and name != "learning_rate"]
+
+
+def initial_moments(shape: Shape, structure: Structure, params: Params) -> optax.OptState:
+    """Return the optimizer's state before the first step; it depends on no number."""
+    numbers = dict.fromkeys(number_names(structure), 0.0)
+    return make_optimizer(shape, structure, numbers, 0.0).init(cast(Any, params))

@@ -1,0 +1,128 @@
+"""The documentation: links lead somewhere, commands print what is shown, pictures can be redrawn."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from tests.docs import consoles
+
+ROOT = consoles.ROOT
+TUTORIALS = ROOT / "docs" / "tutorials"
+PAGES = [
+    *(path for path in sorted(ROOT.glob("*.md"))),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "benchmarks" / "README.md",
+]
+LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_relative_links_resolve(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in (either or other for either, other in LINK.findall(text)):
+        if re.match(r"\w+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = page.parent / file if file else page
+        assert path.exists(), f"{page.name}: {target} does not exist"
+        assert not anchor or anchor in anchors(path.read_text("utf-8")), f"{page.name}: no heading {target}"
+
+
+def test_every_page_of_the_documentation_is_in_its_index():
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    pages = [*(ROOT / "docs").rglob("*.md"), *TUTORIALS.glob("*.ipynb")]
+    missing = [page.name for page in pages if f"({page.relative_to(ROOT / 'docs').as_posix()})" not in index]
+    assert missing == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    "page, base", [("docs/architecture.md", "."), ("docs/reference/results.md", "scaling")]
+)
+def test_functions_that_a_page_names_are_there(page, base):
+    named = re.findall(r"`([\w/]+/\w+\.py)(?::([\w.]+))?`", (ROOT / page).read_text("utf-8"))
+    assert len(named) > 15
+    for file, name in named:
+        path = ROOT / file if (ROOT / file).exists() else ROOT / base / file
+        assert path.exists(), f"{page}: {file} does not exist"
+        body = ast.parse(path.read_text("utf-8")).body
+        for part in filter(None, name.split(".")):
+            found = [node for node in body if getattr(node, "name", None) == part]
+            assert found, f"{page}: {file} has no {name}"
+            body = getattr(found[0], "body", [])
+
+
+@pytest.mark.parametrize("page", consoles.PAGES)
+def test_commands_print_what_the_page_shows(page, tmp_path):
+    consoles.prepare(page, tmp_path)
+    blocks = consoles.CONSOLE.findall((ROOT / page).read_text("utf-8"))
+    assert blocks
+    for block in blocks:
+        assert not (told := consoles.differences(block, consoles.printed(block, tmp_path, quick=True))), (
+            "\n".join([*told, "if the new output is right: python -m tests.docs.consoles --write"])
+        )
+
+
+def test_differences_of_printed_text_are_seen():
+    assert not consoles.differences("  E  1.618  [1.49, 1.73]\n", "  E  1.617  [1.48, 1.73]\n")
+    assert consoles.differences("  E  1.618\n", "  E  1.718\n")
+    assert consoles.differences("  E  identified\n", "  E  not identified\n")
+    assert consoles.differences("  E  1.618\n", "  E  1.618\n  A  2\n")
+
+
+def test_python_of_the_tutorial_runs(tmp_path):
+    text = (TUTORIALS / "fit_your_runs.md").read_text("utf-8")
+    consoles.prepare("docs/tutorials/fit_your_runs.md", tmp_path)
+    blocks = re.findall(r"^```python\n(?!# )(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    run([sys.executable, "-c", "\n".join(blocks)], tmp_path)
+
+
+def test_the_notebook_runs(tmp_path):
+    cells = json.loads((TUTORIALS / "fit.ipynb").read_text("utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code and not any(cell["outputs"] for cell in code)
+    consoles.prepare("docs/tutorials/fit_your_runs.md", tmp_path)
+    program = "\n".join("".join(cell["source"]) for cell in code)
+    run([sys.executable, "-W", "error::UserWarning", "-c", program], tmp_path)
+
+
+def test_pictures_are_those_of_the_committed_results(tmp_path):
+    """Fails when a figure changes: then `make images`, look at them, and commit them."""
+    run(
+        [sys.executable, "-m", "scaling", "plot", "results/reference/quickstart", "--out", str(tmp_path)],
+        ROOT,
+    )
+    kept = sorted((ROOT / "docs" / "images").glob("*.png"))
+    assert [path.name for path in kept] == sorted(path.name for path in tmp_path.iterdir())
+    for path in kept:
+        ours, drawn = (matplotlib.image.imread(p)[..., :3] for p in (path, tmp_path / path.name))
+        assert ours.shape == drawn.shape, path.name
+        assert float(np.mean(np.abs(ours - drawn))) < 0.01, f"{path.name} is not what is drawn now"
+
+
+def test_the_api_reference_is_built_without_warnings(tmp_path):
+    pytest.importorskip("pdoc")
+    done = run([sys.executable, "-W", "error", "-m", "pdoc", "-o", str(tmp_path), "analysis"], ROOT)
+    assert "Warn" not in done.stderr
+    page = (tmp_path / "analysis.html").read_text("utf-8")
+    for name in ("fit", "load", "compare", "Law", "Fit", "multiplier"):
+        assert f'id="{name}"' in page
+
+
+def run(command, folder):
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done

@@ -1,0 +1,55 @@
+"""Optimizers as a spec and a run have them."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW
+from scaling.recipe.rules import NumberOrRule
+from scaling.run import Run, canonical_json, run_id
+from tests.plan.studies import plan_of
+from tests.train.runs import make_run
+
+RULE = {"kind": "power", "of": "width", "coefficient": 0.2, "exponent": -1}
+
+
+def test_rules_become_numbers():
+    written = AdamW[NumberOrRule](kind="adamw", learning_rate=RULE)
+    run = written.resolved({"width": 64})
+    assert type(run) is AdamW and run.learning_rate == 0.003125
+    assert run == AdamW(kind="adamw", learning_rate=0.003125)
+    assert AdamW[NumberOrRule](kind="adamw", learning_rate=1e-30).resolved({}).learning_rate == 1e-30
+
+
+@pytest.mark.parametrize("exponent", [-9, 9, -10.0])
+def test_absurd_rules_give_no_number(exponent):
+    written = AdamW[NumberOrRule](kind="adamw", learning_rate=RULE | {"exponent": exponent})
+    with pytest.raises(ValueError, match="the rule gives"):
+        written.resolved({"width": 10**12})
+
+
+def test_a_run_holds_no_rule():
+    with pytest.raises(ValidationError):
+        AdamW(kind="adamw", learning_rate=RULE)
+
+
+def test_numbers_and_structure_share_the_fields():
+    sgd = SGD(kind="sgd", learning_rate=0.1, nesterov=True)
+    assert sgd.numbers == {"weight_decay": 0.0, "clip_norm": 1.0, "momentum": 0.9}
+    assert dict(sgd.structure) == {"kind": "sgd", "nesterov": True}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_run_comes_back_from_its_json_with_its_id(kind):
+    plan = plan_of(recipe__optimizer={"kind": kind, "learning_rate": RULE})
+    run = plan.runs[0].run
+    text = canonical_json(run)
+    assert Run.model_validate(json.loads(text)) == run
+    assert run_id(run) == plan.runs[0].run_id
+    assert json.loads(text)["schedule"].keys() == {"kind", "warmup_steps", "decay_steps", "shape"}
+
+
+def test_the_id_of_an_adamw_run_is_that_of_before():
+    """Golden: raise SEMANTICS in scaling/run.py when it must change."""
+    assert run_id(make_run()) == "05e08ac0b491"
