@@ -56,9 +56,12 @@ def run(command: str, folder: Path, *, quick: bool) -> str:
     return done.stdout.rstrip("\n") + "\n"
 
 
-def printed(block: str, folder: Path, *, quick: bool) -> str:
-    """The block as it would read now."""
-    return "".join(f"$ {command}\n{run(command, folder, quick=quick)}" for command in commands(block))
+def printed(block: str, folder: Path, *, quick: bool, known: dict[str, str]) -> str:
+    """The block as it would read now; ``known`` keeps what a command printed, for other pages."""
+    for command in commands(block):
+        if command not in known:
+            known[command] = run(command, folder, quick=quick)
+    return "".join(f"$ {command}\n{known[command]}" for command in commands(block))
 
 
 def differences(shown: str, now: str) -> list[str]:
@@ -85,7 +88,7 @@ def _alike(line: str, other: str) -> bool:
 
 
 def main() -> int:
-    wrong = 0
+    wrong, known = 0, dict[str, str]()
     for page in PAGES:
         path = ROOT / page
         with tempfile.TemporaryDirectory() as name:
@@ -93,7 +96,7 @@ def main() -> int:
             prepare(page, folder)
             text = path.read_text("utf-8")
             for block in CONSOLE.findall(text):
-                now = printed(block, folder, quick="--write" not in sys.argv)
+                now = printed(block, folder, quick="--write" not in sys.argv, known=known)
                 told = differences(block, now)
                 wrong += len(told)
                 print("\n".join([f"{page}: {line}" for line in told]), end="\n" if told else "")

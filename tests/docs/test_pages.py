@@ -64,15 +64,19 @@ def test_functions_that_a_page_names_are_there(page, base):
             body = getattr(found[0], "body", [])
 
 
-@pytest.mark.parametrize("page", consoles.PAGES)
-def test_commands_print_what_the_page_shows(page, tmp_path):
-    consoles.prepare(page, tmp_path)
-    blocks = consoles.CONSOLE.findall((ROOT / page).read_text("utf-8"))
-    assert blocks
-    for block in blocks:
-        assert not (told := consoles.differences(block, consoles.printed(block, tmp_path, quick=True))), (
-            "\n".join([*told, "if the new output is right: python -m tests.docs.consoles --write"])
-        )
+def test_commands_print_what_the_pages_show(tmp_path):
+    printed = {}
+    for page in consoles.PAGES:
+        (folder := tmp_path / page.replace("/", "-")).mkdir()
+        consoles.prepare(page, folder)
+        blocks = consoles.CONSOLE.findall((ROOT / page).read_text("utf-8"))
+        assert blocks
+        for block in blocks:
+            now = consoles.printed(block, folder, quick=True, known=printed)
+            wrong = consoles.differences(block, now)
+            assert not wrong, "\n".join(
+                [*wrong, "where that is right: python -m tests.docs.consoles --write"]
+            )
 
 
 def test_differences_of_printed_text_are_seen():
@@ -82,20 +86,14 @@ def test_differences_of_printed_text_are_seen():
     assert consoles.differences("  E  1.618\n", "  E  1.618\n  A  2\n")
 
 
-def test_python_of_the_tutorial_runs(tmp_path):
-    text = (TUTORIALS / "fit_your_runs.md").read_text("utf-8")
-    consoles.prepare("docs/tutorials/fit_your_runs.md", tmp_path)
-    blocks = re.findall(r"^```python\n(?!# )(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert blocks
-    run([sys.executable, "-c", "\n".join(blocks)], tmp_path)
-
-
-def test_the_notebook_runs(tmp_path):
+def test_the_tutorial_and_the_notebook_run(tmp_path):
+    page = (TUTORIALS / "fit_your_runs.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(?!# )(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     cells = json.loads((TUTORIALS / "fit.ipynb").read_text("utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert code and not any(cell["outputs"] for cell in code)
+    assert blocks and code and not any(cell["outputs"] for cell in code)
     consoles.prepare("docs/tutorials/fit_your_runs.md", tmp_path)
-    program = "\n".join("".join(cell["source"]) for cell in code)
+    program = "\n".join([*blocks, *("".join(cell["source"]) for cell in code)])
     run([sys.executable, "-W", "error::UserWarning", "-c", program], tmp_path)
 
 
