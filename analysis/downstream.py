@@ -211,9 +211,6 @@ class TwoStep(Result):
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join([*lines, "", "step 1", self.loss.summary(), "", "step 2", self.link.summary()])
 
-    def __str__(self) -> str:
-        return self.summary()
-
     def _repr_html_(self) -> str:
         from html import escape
 

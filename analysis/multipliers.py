@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -45,7 +44,8 @@ class Multipliers(Result):
     WHAT: ClassVar = "multipliers"
     AGAIN: ClassVar = "find them again with this version"
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """The multipliers as text for a terminal."""
         where = ", ".join(f"{x} = {count(v)}" for x, v in self.held.items())
         lines = [f"{self.of} needed for the loss of {self.reference}, as a multiple of its own"
                  + (f", {where}" if where else "")]  # fmt: skip
@@ -58,9 +58,6 @@ class Multipliers(Result):
             lines.append(f"  {row.group}{at}: {shown}  {row.reason}")
         lines.append(f"  intervals: {self.level:.0%}, {self.method}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
 
 
 def multiplier(

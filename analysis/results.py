@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from html import escape
 from types import UnionType
 from typing import Any, ClassVar, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
 
@@ -172,6 +173,16 @@ class Result:
     WHAT: ClassVar[str]
     AGAIN: ClassVar[str]
     DERIVED: ClassVar[tuple[str, ...]] = ()
+
+    def summary(self) -> str:
+        """The result as text for a terminal."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.summary())}</pre>"
 
     def to_dict(self) -> dict[str, Any]:
         """The schema, every field and the derived properties, as values that JSON has."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from html import escape
 from typing import Any, ClassVar
 
 import numpy as np
@@ -152,10 +151,8 @@ class BestSchedule(Result):
         data = parsed(text, cls)
         return cls.from_dict(data, compared=lambda rows: read(pd.DataFrame, rows).set_axis(data["names"]))
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
-
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """The schedules compared, as text for a terminal."""
         shown = self.compared.to_string(float_format=lambda x: f"{x:.5g}")
         head = f"final loss after {len(self.rates)} updates, {self.level:.0%} intervals of the law"
         return "\n".join([head, shown, *(f"note: {note}" for note in self.notes)])

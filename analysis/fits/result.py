@@ -289,9 +289,6 @@ class Fit(Result):
 
         return fit_html(self, self.law.formula)
 
-    def __str__(self) -> str:
-        return self.summary()
-
     def _check_law(self) -> None:
         """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound
         to, as the schedules of curves, is in no JSON."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.tables.runs import CONVENTIONS
 
 if TYPE_CHECKING:
     from analysis.fits.result import Fit
-    from analysis.optimal_size.estimate import Estimate
 
 DERIVED = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
 # where a forecast comes from (Trial.origin)
@@ -70,7 +69,7 @@ def fit_text(fit: Fit) -> str:
     return "\n".join(lines)
 
 
-def parameters(fit: Fit | Estimate) -> list[str]:
+def parameters(fit: Any) -> list[str]:
     """A line for each that is identified or bounded, and one for each reason why others are not."""
     derived = fit.optimum.exponents if fit.optimum else {}
     lines, unknown, width = [], {}, max(6, *map(len, fit.identified))
@@ -103,13 +102,13 @@ def _noise(fit: Fit) -> str:
     return text + (f"; repeated seeds differ by {seeds.sd_log:.2%} ({seeds.degrees} d.f.)" if seeds else "")
 
 
-def left_out(fit: Fit | Estimate) -> list[str]:
+def left_out(fit: Any) -> list[str]:
     """How many rows were left out, by reason."""
     reasons = Counter(item["reason"] for item in fit.excluded)
     return [f"  left out: {n} row{'s' if n > 1 else ''}, {reason}" for reason, n in reasons.items()]
 
 
-def fit_html(fit: Fit | Estimate, formula: str) -> str:
+def fit_html(fit: Any, formula: str) -> str:
     """A result as HTML for a notebook: its status, a table of parameters, and the rest of the summary
     folded."""
     rows = ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -21,9 +20,9 @@ from scipy.spatial import QhullError
 from analysis.errors import AnalysisError
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
-from analysis.fits.summary import number
+from analysis.fits.summary import left_out, number
 from analysis.hyperparameters import quadratic
-from analysis.hyperparameters.optima import formula, named, power_law, predict
+from analysis.hyperparameters.optima import empty_cells, formula, left_behind, named, power_law, predict
 from analysis.hyperparameters.quadratic import METHODS
 from analysis.laws.law import Law
 from analysis.results import Result, Status
@@ -159,23 +158,15 @@ class Basins(Result):
                 lines.append(f"    log {name}*: error of a cell {error} (median), scatter about the law "
                              f"{number(self.scatter[name])}; off by {factor:.2f}x costs {self.tolerance:.2%}"
                              )  # fmt: skip
-        left = cells[~cells["verdict"].isin(["interior"])]
         lines += [
-            f"  {row['verdict']}: {self._name(row)}: {row['reason']}" for row in left.to_dict("records")
+            f"  {row['verdict']}: {named({x: row[x] for x in self.by})}: {row['reason']}"
+            for row in cells[cells["verdict"] != "interior"].to_dict("records")
         ]
-        reasons = Counter(row["reason"] for row in self.excluded)
-        lines += [f"  left out: {n} runs, {reason}" for reason, n in reasons.items()]
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
-
-    def _name(self, row: Mapping[Any, Any]) -> str:
-        return named({column: row[column] for column in self.by})
-
-    def __str__(self) -> str:
-        return self.summary()
+        return "\n".join([*lines, *left_out(self), *(f"  note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
         table = self.cells.to_html(index=False, float_format=number)
-        return f"<pre>{escape(self.summary())}</pre><details><summary>cells</summary>{table}</details>"
+        return f"{super()._repr_html_()}<details><summary>cells</summary>{table}</details>"
 
 
 def find(
@@ -217,9 +208,7 @@ def find(
     problems = [
         f"column {x!r} is missing; the cells are to be told apart by it" for x in by if x not in frame
     ]
-    problems += [f"column {x!r} is empty in {n} rows; fill it, or leave it out of by"
-                 for x in by if x in frame and (n := int(frame[x].isna().sum()))]  # fmt: skip
-    if problems:
+    if problems := problems + empty_cells(frame, by):
         raise AnalysisError(problems)
     if not len(frame):
         raise AnalysisError(
@@ -228,8 +217,7 @@ def find(
     cells, runs, hessians = _cells(frame, columns, tuple(by), loss, method, window, span, tolerance)
     interior = cells["verdict"] == "interior"
     kept = cells[interior | ((cells["verdict"] == "edge") & edges)]
-    left = [{"row": named({x: row[x] for x in by}), "reason": f"{row['verdict']}: {row['reason']}"}
-            for row in cells.drop(kept.index).to_dict("records")]  # fmt: skip
+    left = left_behind(cells.drop(kept.index), by)
     laws, tau = {}, {}
     for name in columns:
         laws[name], tau[name] = power_law(

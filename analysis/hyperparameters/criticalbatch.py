@@ -7,10 +7,8 @@ the loss (Kaplan et al. 2020, arXiv:2001.08361, eq. 1.4), of the tokens (Zhang e
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,8 +19,8 @@ from analysis.fits.fitting import fit
 from analysis.fits.identification import DECADE
 from analysis.fits.intervals import interval
 from analysis.fits.result import Fit
-from analysis.fits.summary import number
-from analysis.hyperparameters.optima import formula, named, power_law, predict
+from analysis.fits.summary import left_out, number
+from analysis.hyperparameters.optima import empty_cells, formula, left_behind, named, power_law, predict
 from analysis.laws.law import Law
 from analysis.results import Result, Status
 from analysis.tables.reading import some
@@ -92,15 +90,10 @@ class CriticalBatch(Result):
         if self.law is not None:
             lines.append(f"  {formula(self.law)}  ({self.law.objective.n} groups, {self.law.level:.0%})")
             lines.append(f"    {self.law.status.code} - {self.law.status.message}")
-        reasons = Counter(row["reason"] for row in self.excluded)
-        lines += [f"  left out: {n} runs, {reason}" for reason, n in reasons.items()]
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
-
-    def __str__(self) -> str:
-        return self.summary()
+        return "\n".join([*lines, *left_out(self), *(f"  note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.summary())}</pre>{self.cells.to_html(index=False, float_format=number)}"
+        return super()._repr_html_() + self.cells.to_html(index=False, float_format=number)
 
 
 def find(
@@ -141,8 +134,7 @@ def find(
     law, tau, notes = None, 0.0, []
     if on and len(groups) > 1:
         known = frame[frame["verdict"] == "yes"]
-        left = [{"row": named({x: row[x] for x in by}), "reason": f"critical batch: {row['reason']}"}
-                for row in frame.drop(known.index).to_dict("records")]  # fmt: skip
+        left = left_behind(frame.drop(known.index).assign(verdict="critical batch"), by)
         law, tau = power_law(CRITICAL, known, on, source=LAW.source, excluded=left, cluster=cluster or "cell",
                              bootstrap=bootstrap, level=level, seed=seed)  # fmt: skip
         notes += law.notes
@@ -164,8 +156,7 @@ def _check(
         for c in columns
         if c is not None and c not in table.columns
     ]
-    problems += [f"column {c!r} is empty in {n} rows; fill it, or leave it out of by"
-                 for c in by if c in table and (n := int(np.asarray(table[c].isna()).sum()))]  # fmt: skip
+    problems += empty_cells(table, by)
     problems += [f"on = {tuple(on)!r}: {c!r} must be one of by = {tuple(by)!r}" for c in on if c not in by]
     if cluster is not None and cluster not in by:
         problems.append(f"cluster = {cluster!r}: must be one of by = {tuple(by)!r}")

@@ -132,3 +132,19 @@ def predict(laws: Mapping[str, Fit], inputs: Mapping[str, Any], level: float | N
 def named(cell: Mapping[Any, Any]) -> str:
     """``params = 1B, tokens = 20B``"""
     return ", ".join(f"{x} = {count(v) if isinstance(v, (int, float)) else v}" for x, v in cell.items())
+
+
+def left_behind(cells: pd.DataFrame, by: Sequence[str]) -> list[dict[str, str]]:
+    """Cells that a law through the optima leaves out, as ``{row, reason}``."""
+    return [
+        {"row": named({x: row[x] for x in by}), "reason": f"{row['verdict']}: {row['reason']}"}
+        for row in cells.to_dict("records")
+    ]
+
+
+def empty_cells(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
+    """What is wrong with the columns ``by`` that tell groups of rows apart: rows without a value."""
+    empty = {x: int(np.asarray(table[x].isna()).sum()) for x in by if x in table}
+    return [
+        f"column {x!r} is empty in {n} rows; fill it, or leave it out of by" for x, n in empty.items() if n
+    ]

@@ -95,10 +95,6 @@ class Law:
         return out
 
     @property
-    def coefficients(self) -> tuple[str, ...]:
-        return self.linear
-
-    @property
     def exponents(self) -> tuple[str, ...]:
         """The parameters that do not enter linearly."""
         if self.terms:
@@ -107,7 +103,7 @@ class Law:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (*self.coefficients, *self.exponents) if self.terms else tuple(self.domains)
+        return (*self.linear, *self.exponents) if self.terms else tuple(self.domains)
 
     @property
     def offset(self) -> str | None:
@@ -156,7 +152,7 @@ class Law:
         shown: dict[str, Any] = {"name": self.name, "formula": self.formula}
         if self.terms:
             shown["terms"] = {c: dict(p) for c, p in self.terms.items()}
-            bounded = (*self.exponents, *(c for c in self.coefficients if c in self.domains))
+            bounded = (*self.exponents, *(c for c in self.linear if c in self.domains))
         else:
             shown |= {"inputs": list(self.inputs), "linear": list(self.linear)}
             bounded = self.names

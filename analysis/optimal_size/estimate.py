@@ -147,9 +147,6 @@ class Estimate(Result):
         lines += left_out(self)
         return "\n".join([*lines, *(f"  note: {note}" for note in (*self.notes, self.bias))])
 
-    def __str__(self) -> str:
-        return self.summary()
-
     def _repr_html_(self) -> str:
         return fit_html(self, f"{self.kind}: {self.formula}")
 

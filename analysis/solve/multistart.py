@@ -287,7 +287,7 @@ def _faces(
         design, most = problem.model.design, len(problem.law.terms)  # type: ignore[attr-defined]
         sizes, least = {}, np.maximum(np.abs(problem.target), problem.smallest)
         for i in linear:
-            k = problem.law.coefficients.index(problem.base[i])
+            k = problem.law.linear.index(problem.base[i])
             rows = design[k][:, i] > 0
             sizes[i] = float((design[k][rows] @ u - np.log(least[rows])).max())
         small = [i for i in linear if sizes[i] < np.log(1e-5)]
