@@ -19,8 +19,8 @@ from scipy import stats
 
 from analysis.errors import AnalysisError
 from analysis.fits.bootstrap import solved
-from analysis.fits.fitting import LEAST, fit
-from analysis.fits.options import SPACES
+from analysis.fits.fitting import fit
+from analysis.fits.options import FitOptions
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
 from analysis.laws.law import Law
@@ -156,10 +156,8 @@ def _common(
     if not isinstance(table, pd.DataFrame):
         raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
     table = table if table.index.is_unique else table.reset_index(drop=True)
-    taken = ("convention", "roles", "target", "weights", "groups", "cluster", "where")
-    asked = {key: options[key] for key in taken if options.get(key) is not None}
-    asked["least"] = LEAST[SPACES[options.get("objective", "huber")]]
-    kept = [set(prepare(law, table, **asked).frame.index) for law in laws]
+    asked = FitOptions(**options)
+    kept = [set(prepare(law, table, asked).frame.index) for law in laws]
     common, every = set.intersection(*kept), set.union(*kept)
     notes = (
         () if common == every else (f"{len(every - common)} rows that not every law can use are left out",)

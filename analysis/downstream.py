@@ -27,12 +27,7 @@ from analysis.laws.law import Law
 from analysis.results import Result, Status, parsed
 
 INPUT = "intermediate_loss"  # what the links call the loss, whatever column it is
-PAIRED = (
-    "cluster",
-    "wild-cluster",
-    "wild-t",
-    "jackknife",
-)  # methods whose replicates are one draw of clusters
+PAIRED = ("cluster", "wild-cluster")  # methods whose replicates are one draw of clusters
 SIGNAL = 2.0  # times the residual scale: a smaller rise of accuracy is within its noise
 
 

@@ -36,16 +36,17 @@ class Status(Part):
 @dataclass(frozen=True)
 class Verdict(Part):
     """Whether a quantity is identified: ``yes``, ``one_sided`` (only the ``bound`` given holds: its ``lower``
-    or ``upper`` end) or ``no``."""
+    or ``upper`` end) or ``no``; ``code``: the ``reason`` for programs."""
 
     verdict: str
     reason: str
     bound: Mapping[str, float] = field(default_factory=dict)
+    code: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, without an empty bound."""
-        written = {"verdict": self.verdict, "reason": self.reason}
-        return written | ({"bound": dict(self.bound)} if self.bound else {})
+        bound = {"bound": dict(self.bound)} if self.bound else {}
+        return {"verdict": self.verdict, "code": self.code, "reason": self.reason, **bound}
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from scipy import stats
 from analysis.fits.allocation import Cost, best_exponents, values
 from analysis.fits.bootstrap import MANY, METHODS, Replicates, replicate
 from analysis.fits.fitting import TUNING, robust_sd
-from analysis.fits.identification import thinly, verdicts
+from analysis.fits.identification import Ambiguity, thinly, verdicts
 from analysis.fits.intervals import interval, new_run
 from analysis.laws.lookup import find
 from analysis.solve.multistart import Solution, solve
@@ -56,7 +56,7 @@ LENGTH = np.log(4.0)  # of a trunk's noise, in log D
 LEVEL, WANTED, AGAIN = 0.9, 0.86, 3
 DESIGNS, NOISES = ("6x5", "8x8", "chinchilla"), ("gauss", "heavy", "size", "trunk")
 QUANTITIES = ("alpha", "beta", "E", "a", "law", "new")
-OFFERED = ("auto", "cluster", "wild-cluster", "cr3", "cr2", "case", "hessian", "jackknife")
+OFFERED = ("auto", "cluster", "wild-cluster", "cr3", "cr2", "case")
 PARTS = ("", "_low", "_high", "_known")
 FIELDS = ("design", "noise", "simulation", "method", "seconds", *(q + p for q in QUANTITIES for p in PARTS))
 
@@ -160,8 +160,8 @@ def ends(plan: Design, problem: Problem, solution: Solution, sd: float, found: R
     bounds = {q: interval(point[q], draws[q], LEVEL, found.degrees, log=point[q] > 0) for q in point}
     bounds["a"] = interval(float(a[0]), many, LEVEL, found.degrees, log=False)
     few = found.clustered and plan.cluster.max() + 1 < MANY
-    thin = thinly(problem, solution, plan.cluster) if few else {}
-    known = verdicts(problem, solution, point | {"a": float(a[0])}, bounds, ("", frozenset()), thin)
+    thin = thinly(problem, solution, plan.cluster, "size") if few else {}
+    known = verdicts(problem, solution, point | {"a": float(a[0])}, bounds, Ambiguity(), thin)
     here, there = (values(problem, x, plan.target) for x in (u, found.u))
     bounds["law"] = interval(float(here[0, 0]), there[:, 0], LEVEL, found.degrees)
     bounds["new"] = tuple(float(x[0]) for x in new_run(here[0], there, sd, LEVEL, found.degrees))

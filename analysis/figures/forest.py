@@ -18,7 +18,7 @@ from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.residuals import usable
 from analysis.fits.bootstrap import METHODS, replicate
-from analysis.fits.profile import PARTS, Profile
+from analysis.fits.profile import Profile
 from analysis.fits.result import Fit
 from analysis.fits.summary import DERIVED, count, number
 from analysis.multipliers import Multipliers
@@ -188,7 +188,7 @@ def profile(profiles: Profile | Sequence[Profile]) -> Figure:
             axes.set_axis_off()
         for axes in grid[:, 0]:
             axes.set_ylabel("Rise of the objective\n(1: threshold)")
-        how = sorted({f"{p.level:.0%} by {p.calibration.removesuffix(f'; {PARTS}')}" for p in many})
+        how = sorted({f"{p.level:.0%} by {p.calibration}" for p in many})
         figure.suptitle(f"Profile: {'; '.join(how)}", x=0.01, ha="left", fontsize=9.5)
         return style.finish(figure)
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.fits.allocation import split_terms
-from analysis.fits.covariance import usable
-from analysis.fits.identification import DECADE, LOOSE, NEAR, least, proportional
-from analysis.fits.noise import indifference
+from analysis.fits.covariance import indifference, usable
+from analysis.fits.identification import DECADE, LOOSE, NEAR, Ambiguity, least, proportional
 from analysis.solve.multistart import Solution, linear_start, minimise, solve
 from analysis.solve.problem import Problem
 
@@ -65,9 +64,9 @@ def offset_free(problem: Problem, solution: Solution) -> bool:
     return solve(without, keep=6).value <= solution.value + indifference(problem, solution)
 
 
-def ambiguity(problem: Problem, solution: Solution) -> tuple[str, frozenset[str]]:
-    """Why parameters cannot be told apart, and which: D follows N, or another optimum fits as well. Both
-    empty if neither."""
+def ambiguity(problem: Problem, solution: Solution) -> Ambiguity:
+    """Why parameters cannot be told apart, and which: D follows N, or another optimum fits as well. Empty if
+    neither."""
     law = problem.law
     others, exchanged = rivals(problem, solution)
     again = ""
@@ -78,28 +77,29 @@ def ambiguity(problem: Problem, solution: Solution) -> tuple[str, frozenset[str]
         names = {n for n in (*law.names, "a", "b") if n != law.offset}
         if law.offset is not None and offset_free(problem, solution):
             names.add(law.offset)
-        return f"{sentence}, so that its terms can be exchanged{again}", frozenset(names)
+        return Ambiguity(f"{sentence}, so that its terms can be exchanged{again}", frozenset(names), True)
     if not others and (loose := flat(problem, solution)):
         why = f"{sentence}: " if sentence else ""
         names = {*loose, "a", "b"} if {"N", "D"} <= set(law.inputs) else loose
-        told = "can be traded for one another" if len(loose) > 1 else "may lie anywhere near: the fit is flat"
-        return f"{why}{', '.join(sorted(loose))} {told}{again}", frozenset(names)
+        how = "can be traded for one another" if len(loose) > 1 else "may lie anywhere near: the fit is flat"
+        return Ambiguity(f"{why}{', '.join(sorted(loose))} {how}{again}", frozenset(names), bool(sentence))
     if not others:
-        return "", frozenset()
+        return Ambiguity()
     moved = _moved(problem, solution, problem.shift(np.array(others), -1.0))
     best = problem.parameters(problem.shift(solution.u, 1.0))
-    found = problem.parameters(np.array(others))
+    optima = problem.parameters(np.array(others))
     names = {problem.base[i] for i in np.flatnonzero(moved.any(0))}
     names |= {c for c, powers in law.terms.items() if names & set(powers.values())} | {"a", "b"}
     at = [i for i, p in enumerate(problem.base) if p == law.offset]
-    if at and (np.abs(found[:, at] - best[at]) > SAME * best[at]).any():
+    if at and (np.abs(optima[:, at] - best[at]) > SAME * best[at]).any():
         names.add(str(law.offset))
-    other = found[np.argmax(np.abs(others - problem.shift(solution.u, 1.0)).max(1))]
+    other = optima[np.argmax(np.abs(others - problem.shift(solution.u, 1.0)).max(1))]
     shown = [i for i, p in enumerate(problem.base) if p not in law.linear or p == law.offset]
     text = ", ".join(f"{problem.names[i]} = {other[i]:.3g}" for i in shown)
     names |= flat(problem, solution)
     why = f"{sentence}: " if sentence else ""
-    return f"{why}another optimum fits as well at the noise level ({text}){again}", frozenset(names)
+    reason = f"{why}another optimum fits as well at the noise level ({text}){again}"
+    return Ambiguity(reason, frozenset(names), bool(sentence))
 
 
 def flat(problem: Problem, solution: Solution) -> frozenset[str]:

@@ -10,12 +10,12 @@ alpha, beta, E, a, and law and new run at 10x compute, the default covers 88 to 
 less in those (docs/reference/fitting.md).
 
 Every method gives draws of the coordinates, so that parameters, derived quantities and predictions have their
-intervals in one way. Analytic ones (jackknife, hessian, hc3, cr3, cr2) draw from their normal distribution.
+intervals in one way. The analytic ones (cr3, cr2) draw from their normal distribution.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -39,20 +39,15 @@ METHODS = {
     "auto": "cluster with 30 clusters or more, else wild-cluster; without replicates cr2",
     "cluster": "pairs cluster bootstrap",
     "wild-cluster": "wild cluster bootstrap, Webb weights, CR3 residuals",
-    "wild-t": "wild cluster bootstrap-t, Webb weights, CR3 covariance",
     "case": "case bootstrap of single runs",
-    "residual": "residual bootstrap, HC3 residuals",
-    "wild": "wild bootstrap of single runs, Webb weights, HC3 residuals",
-    "jackknife": "jackknife over clusters",
-    "hessian": "Hessian of the objective",
-    "hc3": "HC3 sandwich",
     "cr3": "CR3 cluster sandwich",
     "cr2": "CR2 cluster sandwich, smallest Satterthwaite degrees of freedom",
 }
-ANALYTIC = ("hessian", "hc3", "cr3", "cr2")
-ALONE = ("case", "residual", "wild", "hessian", "hc3")  # runs taken for independent
+ANALYTIC = ("cr3", "cr2")
+RESAMPLED = ("cluster", "wild-cluster", "case")
+ALONE = "case"  # assumes independent runs
 MANY = 30
-FEW = 8  # clusters, below which the width of an interval is itself a matter of luck
+FEW = 8  # clusters, below which interval widths are unreliable
 CHECKED = 6  # replicates that are solved again from many starts
 STRAIGHT = 0.3  # standard deviation of a coordinate, beyond which a straight line leaves a curved valley
 FEWER = 2  # of a large table
@@ -78,7 +73,7 @@ class Replicates:
 
     @property
     def clustered(self) -> bool:
-        return self.kind not in ALONE
+        return self.kind != ALONE
 
 
 def replicate(
@@ -98,21 +93,15 @@ def replicate(
     kind = method
     if method == "auto":
         kind = "cr2" if not count else "cluster" if fewest(problem, cluster) >= MANY else "wild-cluster"
-    rng = np.random.default_rng(seed)
-    alone = kind in ALONE
-    cluster = np.arange(n) if alone and kind in ANALYTIC else cluster
+    rng, alone = np.random.default_rng(seed), kind == ALONE
     degrees = max((n - int(problem.free.sum())) if alone else groups - 1, 1)
     units = f"{n} runs" if alone else f"{groups} clusters by {by}"
-    agree, checked, words = 0, 0, f"{METHODS[kind]}, {units}"
+    agree = checked = 0
     if kind in ANALYTIC:
         if kind == "cr2":
             degrees = max(int(satterthwaite(problem, solution.u, cluster).min()), 1)
-        ends, words = _linearised(problem, solution.u, cluster, kind, rng), f"{words}, t({degrees})"
-    elif kind == "jackknife":
-        ends, agree, checked = solved(problem, solution, groups, _without(problem, cluster), check)
-        size = np.sqrt((groups - 1) / groups)
-        ends = solution.u + size * rng.standard_normal((LINEAR, groups)) @ (ends - ends.mean(0))
-        ends, words = _kept(problem, solution.u, ends), f"{words}, t({degrees})"
+        ends = _linearised(problem, solution.u, cluster, kind, rng)
+        words = f"{METHODS[kind]}, {units}, t({degrees})"
     else:
         times = None
         if kind == "cluster":
@@ -126,12 +115,9 @@ def replicate(
         if method == "auto" and kind == "wild-cluster":
             ends = _no_narrower(problem, solution.u, ends, rng)
             words += ", no narrower than independent runs"
-        if kind == "wild-t":
-            ends = _studentised(problem, solution.u, ends, draw, cluster)
-            words, degrees = words.replace(f", t({degrees})/z", ""), 10**6
     few = (
-        f"{groups} clusters by {by}: with fewer than {FEW}, widths are a matter of luck, and what is barely "
-        "identified often has too narrow an interval"
+        f"{groups} clusters by {by}: with fewer than {FEW}, interval widths are unreliable, and what is "
+        "barely identified often has too narrow an interval"
     )
     notes = (few,) if groups < FEW and not alone else ()
     return Replicates(problem.shift(ends, 1.0), kind, words, degrees, Starts(checked, agree), notes)
@@ -159,23 +145,17 @@ def _draw(
     y, w = problem.y, problem.w
     if times is not None:  # take, and not [:, cluster], whose rows would not lie together in memory
         return lambda which: (y, np.take(times[which], cluster, axis=1) * w)
-    fitted = problem.model.fitted(u[None])[0]
     state = int(rng.integers(2**63))
-    if kind in ("wild-cluster", "wild-t"):
-        signs = WEBB[rng.integers(0, 6, size=(count, groups))]
-        left = adjusted(problem, u, cluster)
-        return lambda which: (fitted + np.take(signs[which], cluster, axis=1) * left, w)
-    left = np.zeros(n) if kind == "case" else adjusted(problem, u, np.arange(n))
+    if kind == "case":
 
-    def rows(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        picks = [np.random.default_rng([state, r]).integers(0, 6 if kind == "wild" else n, n) for r in which]
-        if kind == "case":
+        def rows(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            picks = (np.random.default_rng([state, r]).integers(0, n, n) for r in which)
             return y, np.array([np.bincount(p, minlength=n) for p in picks]) * w
-        if kind == "wild":
-            return fitted + WEBB[np.array(picks)] * left, w
-        return fitted + (left - left.mean())[np.array(picks)], w
 
-    return rows
+        return rows
+    fitted, left = problem.model.fitted(u[None])[0], adjusted(problem, u, cluster)
+    signs = WEBB[rng.integers(0, 6, size=(count, groups))]
+    return lambda which: (fitted + np.take(signs[which], cluster, axis=1) * left, w)
 
 
 def _one_step(problem: Problem, u: np.ndarray, cluster: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -207,10 +187,6 @@ def _no_narrower(problem: Problem, u: np.ndarray, ends: np.ndarray, rng: np.rand
     return out
 
 
-def _without(problem: Problem, cluster: np.ndarray) -> Draw:
-    return lambda which: (problem.y, (cluster[None] != which[:, None]) * problem.w)
-
-
 def solved(
     problem: Problem,
     solution: Solution,
@@ -224,7 +200,7 @@ def solved(
     start = _restart(problem, solution.u)
     large = len(problem.target) > LARGE
     begin = np.repeat(start[None], count, axis=0) if begin is None else begin
-    ends, found, _ = minimise(problem, begin, draw=draw, steps=100, near=large)
+    ends, heights, _ = minimise(problem, begin, draw=draw, steps=100, near=large)
     checked = min(check, count, FEWER if large else check)
     if not checked:
         return ends, 0, 0
@@ -239,9 +215,9 @@ def solved(
     values, others = values.reshape(checked, -1), others.reshape(checked, len(many), -1)
     best = values.argmin(1)
     least = values[np.arange(checked), best]
-    better = least < found[:checked]
+    better = least < heights[:checked]
     ends[:checked][better] = others[np.arange(checked), best][better]
-    agree = int((found[:checked] <= least * (1 + AGREE) + 1e-18).sum())
+    agree = int((heights[:checked] <= least * (1 + AGREE) + 1e-18).sum())
     return ends, agree, checked
 
 
@@ -275,7 +251,7 @@ def _linearised(
     problem: Problem, u: np.ndarray, cluster: np.ndarray, kind: str, rng: np.random.Generator
 ) -> np.ndarray:
     """Draws from the normal distribution of the linearised fit."""
-    spread = hessian(problem, u) if kind == "hessian" else sandwich(problem, u, cluster, kind)
+    spread = sandwich(problem, u, cluster, kind)
     draws = np.repeat(u[None], LINEAR, axis=0)
     draws[:, usable(problem, u)] += _normal(rng, len(spread)) @ root(spread)
     return _kept(problem, u, draws)
@@ -298,19 +274,3 @@ def _kept(problem: Problem, u: np.ndarray, draws: np.ndarray) -> np.ndarray:
     out = np.repeat(u[None], len(draws), axis=0)
     out[:, free] = np.clip(draws, np.maximum(low, u - 50), np.minimum(high, u + 50))[:, free]
     return out
-
-
-def _studentised(
-    problem: Problem, u: np.ndarray, ends: np.ndarray, draw: Draw, cluster: np.ndarray
-) -> np.ndarray:
-    """u + V^1/2 V*^-1/2 (u* - u): deviations in units of their own replicate's CR3 covariance."""
-    free = usable(problem, u)
-    whole = root(sandwich(problem, u, cluster, "cr3"))
-    out = ends.copy()
-    for i, end in enumerate(ends):
-        y = draw(np.array([i]))[0][0]
-        here = replace(problem, target=problem.loss.back(y))
-        if (usable(problem, end) == free).all():
-            own = root(sandwich(here, end, cluster, "cr3"))
-            out[i, free] = u[free] + whole @ (np.linalg.pinv(own, hermitian=True) @ (end - u)[free])
-    return _kept(problem, u, out)

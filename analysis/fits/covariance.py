@@ -1,4 +1,5 @@
-"""A fit linearised at its optimum: covariances that respect clusters, and residuals that undo leverage.
+"""A fit linearised at its optimum: covariances that respect clusters, residuals that undo leverage, and what
+noise explains of an objective.
 
 Shapes: n rows, P free coordinates inside their domains, G clusters. With H = sum w psi'(r) J J' the curvature
 of the objective, W_g the part of cluster g in it (whitened, so that they sum to the identity) and s_g its
@@ -9,11 +10,13 @@ over clusters), k = 1/2 CR2 (Bell & McCaffrey 2002; Pustejovsky & Tipton 2018), 
 from __future__ import annotations
 
 import numpy as np
+from scipy import stats
 
+from analysis.solve.multistart import Solution
 from analysis.solve.problem import Problem
 
 LEAST = 0.05  # smallest 1 - leverage that is inverted
-POWERS = {"hc3": 1.0, "cr3": 1.0, "cr2": 0.5}
+POWERS = {"cr3": 1.0, "cr2": 0.5}
 
 
 def usable(problem: Problem, u: np.ndarray) -> np.ndarray:
@@ -115,3 +118,35 @@ def satterthwaite(problem: Problem, u: np.ndarray, cluster: np.ndarray) -> np.nd
         square = (size**2).sum() - 2 * size @ taken + ((moved.T @ moved) ** 2).sum()
         out[i] = (size - taken).sum() ** 2 / max(square, 1e-300)
     return out
+
+
+def noise_square(problem: Problem, u: np.ndarray) -> float:
+    """The robust variance of residuals on the scale of the objective: psi'psi / d.f. / share inside delta."""
+    r = problem.y - problem.model.fitted(u[None])[0]
+    degrees = max(len(r) - int(problem.free.sum()), 1)
+    share = max(float(np.mean(np.abs(r) <= problem.loss.delta)), 1 / len(r))
+    return float(problem.w @ problem.loss.psi(r) ** 2 / degrees / share)
+
+
+def depends(problem: Problem, solution: Solution, level: float = 0.95) -> bool:
+    """Whether the law fits better than a constant does, beyond what its free parameters take from noise (an F
+    test). True of laws without an offset, whose exponents may well be 0, and of groups."""
+    law, held = problem.law, {*problem.fixed}
+    if problem.group is not None or law.offset is None or {law.offset, *law.exponents} & held:
+        return True
+    y, w, loss = problem.y, problem.w, problem.loss
+    centre = float(np.median(y))
+    for _ in range(50):  # reweighted means: Huber's estimate of location
+        r = y - centre
+        weight = w * np.minimum(1.0, loss.delta / np.maximum(np.abs(r), 1e-300))
+        centre = float(weight @ y / weight.sum())
+    psi = loss.psi(y - centre)
+    value = float((w * psi * (y - centre - 0.5 * psi)).sum())
+    taken, left = max(int(problem.free.sum()) - 1, 1), max(len(y) - int(problem.free.sum()), 1)
+    limit = 0.5 * taken * float(stats.f.ppf(level, taken, left))
+    return value - solution.value > limit * noise_square(problem, solution.u)
+
+
+def indifference(problem: Problem, solution: Solution, level: float = 0.95) -> float:
+    """The rise of the objective that noise explains: half a chi2(1) at ``level``, times the noise square."""
+    return 0.5 * float(stats.chi2.ppf(level, 1)) * noise_square(problem, solution.u)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.fits import identification
-from analysis.fits.noise import indifference
-from analysis.fits.options import Request
+from analysis.fits.covariance import indifference
+from analysis.fits.options import FitOptions
 from analysis.fits.rows import RUNS, Rows
 from analysis.results import Interval, Noise, Rival, SeedNoise
 from analysis.solve.multistart import Solution
@@ -59,7 +59,7 @@ def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame 
     return scales, left
 
 
-def beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
+def beware(asked: FitOptions, problem: Problem, solution: Solution) -> list[str]:
     """What a reader of the fit must know of how it was had."""
     notes, count, ends = [], solution.tried, np.sort(solution.end_values[: solution.tried])
     second = float(ends[min(max(solution.agree, 1), count - 1)])
@@ -85,8 +85,8 @@ def beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
             f"delta {asked.delta:g} is far below the residuals ({inside:.0%} lie within it; default "
             f"{usual:.2g}): nearly absolute deviations; intervals but of method 'cluster' are too narrow"
         )
-    for name, (low, high) in asked.bounds.items():
-        ends = asked.law.domain(name.partition("[")[0])
+    for name, (low, high) in problem.bounds.items():
+        ends = problem.law.domain(name.partition("[")[0])
         if low < ends[0] or high > ends[1]:
             notes.append(
                 f"bounds {low:g} .. {high:g} of {name} replace its domain {ends[0]:g} .. {ends[1]:g}"
@@ -95,7 +95,7 @@ def beware(asked: Request, problem: Problem, solution: Solution) -> list[str]:
 
 
 def others(
-    asked: Request, problem: Problem, solution: Solution, bounds: Mapping[str, Interval]
+    asked: FitOptions, problem: Problem, solution: Solution, bounds: Mapping[str, Interval]
 ) -> tuple[Rival, ...]:
     """Parameters under the other objectives, solved from this optimum, where one leaves its interval."""
     out = []
@@ -109,9 +109,9 @@ def others(
             loss.space == "log" and problem.target.min() <= 0
         ):
             continue
-        here = replace(problem, loss=loss)
-        end = minimise(here, solution.u[None], steps=60)[0][0]
-        x = here.parameters(here.shift(end, 1.0))
+        other = replace(problem, loss=loss)
+        end = minimise(other, solution.u[None], steps=60)[0][0]
+        x = other.parameters(other.shift(end, 1.0))
         params = {n: float(v) for n, v in zip(problem.names, x, strict=True)}
         outside = [n for n, v in params.items() if n not in problem.fixed
                    and not bounds[n][0] <= v <= bounds[n][1]]  # fmt: skip
@@ -133,5 +133,5 @@ def cluster_test(r: np.ndarray, cluster: np.ndarray, seed: int = 0) -> float | N
         return float((np.bincount(cluster, x) ** 2 / counts).sum())
 
     r = r - r.mean()
-    here = between(r) * (1 - 1e-12)
-    return (1 + sum(between(rng.permutation(r)) >= here for _ in range(SHUFFLES))) / (1 + SHUFFLES)
+    observed = between(r) * (1 - 1e-12)
+    return (1 + sum(between(rng.permutation(r)) >= observed for _ in range(SHUFFLES))) / (1 + SHUFFLES)

@@ -8,14 +8,13 @@ less than a factor of ten (it is the size of its term at N = 1 or D = 1, far out
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from analysis.fits.allocation import split_terms
-from analysis.fits.covariance import satterthwaite, usable
-from analysis.fits.noise import indifference
+from analysis.fits.covariance import indifference, satterthwaite, usable
 from analysis.laws.law import Law
 from analysis.results import Interval, Status, Verdict
 from analysis.solve.multistart import Solution, minimise
@@ -27,10 +26,21 @@ DECADE = 10.0  # full width of an identified coefficient, as a factor
 DOMAIN = 25  # values of a scale, over all of its domain
 STEEPNESS = 0.05  # half-width of an identified exponent that may be 0
 SURE = 0.99  # level at which an end of a domain is ruled out: no calibrated one
-THIN = 2.0  # Satterthwaite degrees of freedom, below which a width is a matter of luck,
+THIN = 2.0  # Satterthwaite degrees of freedom, below which interval widths are unreliable,
 LUCK = 0.1  # so that it must be this much narrower than otherwise
+NOT_CONVERGED = "the best start stopped before its tolerance"
 LONE = 3  # clusters of a group, with fewer of which nothing that it has of its own is known
 PROPORTIONAL = 0.03  # spread of log D about its line in log N, relative to the spread of log D
+
+
+@dataclass(frozen=True)
+class Ambiguity:
+    """Why the parameters ``names`` cannot be told apart; ``proportional``: D follows N in the table."""
+
+    reason: str = ""
+    names: frozenset[str] = frozenset()
+    proportional: bool = False
+
 
 Thin = tuple[str, float]  # a reason, and the share of the usual width that is asked for instead
 
@@ -39,10 +49,10 @@ def shortage(problem: Problem) -> str:
     """Why this table can determine nothing of the law; empty when it may."""
     law, rows = problem.law, len(problem.target)
     free = [name for i, name in enumerate(problem.names) if problem.free[i]]
-    found = []
+    lacking = []
     if rows <= len(free):
         names = ", ".join(free)
-        found.append(
+        lacking.append(
             f"{rows} usable runs for {len(free)} free parameters ({names}); needs at least {len(free) + 1}"
         )
     need = 2 + (law.offset is not None and law.offset not in problem.fixed)
@@ -54,10 +64,10 @@ def shortage(problem: Problem) -> str:
         if law.terms and varies and levels < need:
             what = {"N": "model size", "D": "token count", "C": "compute budget"}.get(x, "value")
             plural = "s" if levels > 1 else ""
-            found.append(f"{levels} distinct {what}{plural} ({x}); its exponent needs at least {need}")
+            lacking.append(f"{levels} distinct {what}{plural} ({x}); its exponent needs at least {need}")
         elif not law.terms and levels < 2:
-            found.append(f"{x} is {v[0]:g} in every run; the law cannot show what depends on it")
-    return "; ".join(found)
+            lacking.append(f"{x} is {v[0]:g} in every run; the law cannot show what depends on it")
+    return "; ".join(lacking)
 
 
 def proportional(inputs: Mapping[str, np.ndarray]) -> str:
@@ -79,7 +89,7 @@ def verdicts(
     solution: Solution,
     point: dict[str, float],
     intervals: Mapping[str, Interval],
-    ambiguous: tuple[str, frozenset[str]],
+    ambiguous: Ambiguity,
     thin: Mapping[str, Thin] = MappingProxyType({}),
 ) -> dict[str, Verdict]:
     """One verdict per parameter and derived quantity in ``intervals``; ``thin`` as of :func:`thinly`."""
@@ -87,34 +97,37 @@ def verdicts(
     base = dict(zip(problem.names, problem.base, strict=True))
     gone = {base[c] for c in zero}
     hit = {e for c in gone for e in law.terms.get(c, {}).values()}
-    why, unclear = ambiguous
     for name, (low, high) in intervals.items():
         kind = base.get(name, name)
         held = problem.held(problem.names.index(name)) if name in base else None
         if held is not None:
-            out[name] = Verdict("yes", f"fixed by you at {held:g}")
+            out[name] = Verdict("yes", f"fixed by you at {held:g}", code="fixed")
         elif kind in hit or (zero and name in ("a", "b") and hit):
-            out[name] = Verdict("no", "its term vanished: the best fit has coefficient 0")
-        elif kind in unclear or name in unclear:
-            out[name] = _one_end(problem, solution, name, low, high) or Verdict("no", why)
+            out[name] = Verdict("no", "its term vanished: the best fit has coefficient 0", code="vanished")
+        elif {kind, name} & ambiguous.names:
+            out[name] = _one_end(problem, solution, name, low, high) or Verdict(
+                "no", ambiguous.reason, code="ambiguous"
+            )
         elif not solution.converged:
-            out[name] = Verdict("no", "the best start stopped before its tolerance")
+            out[name] = Verdict("no", NOT_CONVERGED, code="not_converged")
         elif name in solution.bound:
-            ends = problem.bounds.get(name, problem.bounds.get(kind, law.domain(kind)))
-            out[name] = Verdict("no", f"at the edge of its domain {ends}")
+            ends = problem.ends(name, kind)
+            out[name] = Verdict(
+                "no", f"ended at the edge of its domain, {ends[0]:g} to {ends[1]:g}", code="at_edge"
+            )
         elif name in base and (held_up := {e for e in law.terms.get(kind, {}).values()} & {*solution.bound}):
             reason = f"its exponent {', '.join(sorted(held_up))} ended at the edge of its domain"
-            out[name] = Verdict("no", reason)
+            out[name] = Verdict("no", reason, code="exponent_at_edge")
         elif name in base and law.in_log(kind) and kind != law.offset:
             out[name] = coefficient(low, high)
             if name in thin and (low <= 0 or high / low > DECADE ** thin[name][1]):
-                out[name] = Verdict("no", thin[name][0])
+                out[name] = Verdict("no", thin[name][0], code="few_clusters")
             elif out[name].verdict == "no":
                 out[name] = _one_end(problem, solution, name, low, high) or out[name]
         elif name in thin and max(high - point[name], point[name] - low) > (
             thin[name][1] * NEAR * abs(point[name])
         ):
-            out[name] = Verdict("no", thin[name][0])
+            out[name] = Verdict("no", thin[name][0], code="few_clusters")
         else:
             smallest = 0.95 * float(problem.target.min())
             most = law.domain(kind)[1] if not law.terms and name in base else 1.5
@@ -131,17 +144,16 @@ def least(law: Law, kind: str) -> float:
     return STEEPNESS if law.terms else 0.0
 
 
-def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[str, Thin]:
+def thinly(problem: Problem, solution: Solution, cluster: np.ndarray, by: str) -> dict[str, Thin]:
     """What few clusters say too little of: quantities whose variance, computed from clusters, has fewer than
     ``THIN`` degrees of freedom (Bell & McCaffrey 2002), and what a group of fewer than ``LONE`` of them has
     of its own. A coefficient of a power sum and a, b follow their exponents."""
     free = np.flatnonzero(usable(problem, solution.u))
-    found = dict(zip(free.tolist(), satterthwaite(problem, solution.u, cluster).tolist(), strict=True))
+    degrees = dict(zip(free.tolist(), satterthwaite(problem, solution.u, cluster).tolist(), strict=True))
     law, number = problem.law, int(cluster.max()) + 1
     out: dict[str, Thin] = {}
-    few = {i: (f"{number} clusters leave its variance {np.floor(10 * d) / 10:g} degrees of freedom, "
-               f"fewer than {THIN:g}", LUCK)
-           for i, d in found.items() if d < THIN}  # fmt: skip
+    why = f"{_clusters(number, by)} are too few to tell how far it can be trusted"
+    few = {i: (why, LUCK) for i, d in degrees.items() if d < THIN}
     for g, row in enumerate(problem.position):
         place = dict(zip(law.names, row.tolist(), strict=True))
         for i in row.tolist():
@@ -150,11 +162,18 @@ def thinly(problem: Problem, solution: Solution, cluster: np.ndarray) -> dict[st
                 out[problem.names[i]] = few[k]
             own = problem.group is not None and problem.base[i] in problem.own
             if own and (count := len(np.unique(cluster[problem.group == g]))) < LONE:
-                why = f"{problem.labels[g]} has {count} cluster(s), too few to say how far others would be"
-                out[problem.names[i]] = (why, 0.0)
+                clusters = _clusters(count, by)
+                lone = f"{problem.labels[g]} has {clusters}, too few to tell how far it can be trusted"
+                out[problem.names[i]] = (lone, 0.0)
     pair = split_terms(law)
     weak = [few[i] for e in (pair[1], pair[3]) for i in few if problem.base[i] == e] if pair else []
     return out | (dict.fromkeys("ab", weak[0]) if weak else {})
+
+
+def _clusters(count: int, by: str) -> str:
+    """``5 sizes``; of anything but sizes, trunks and runs, ``5 clusters by seed and size``."""
+    single = {"size": "size", "trunk": "trunk", "run": "run"}.get(by, "cluster")
+    return f"{count} {single}{'s' * (count != 1)}" + ("" if single == by else f" by {by}")
 
 
 def coefficient(low: float, high: float) -> Verdict:
@@ -162,7 +181,7 @@ def coefficient(low: float, high: float) -> Verdict:
     if low > 0 and high / low <= DECADE:
         return Verdict("yes", f"interval spans a factor {high / low:.2g}")
     wide = f"a factor {high / low:.2g}" if low > 0 and high / low < 1e6 else "a factor above 1e6"
-    return Verdict("no", f"interval spans {wide}, more than {DECADE:g}")
+    return Verdict("no", f"interval spans {wide}, more than {DECADE:g}", code="wide")
 
 
 def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: float) -> Verdict | None:
@@ -182,7 +201,7 @@ def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: 
     first, last = np.exp(_edges(starts[:, at], rise - indifference(problem, solution, SURE)))
     bound = {"lower": min(low, float(first))} if ends[1] else {"upper": max(high, float(last))}
     reason = f"the fit is as good with it at {last if ends[1] else first:.3g}, the end of its domain"
-    return Verdict("one_sided", reason, bound)
+    return Verdict("one_sided", reason, bound, "one_end")
 
 
 def _edges(at: np.ndarray, above: np.ndarray) -> tuple[float, float]:
@@ -202,20 +221,20 @@ def bounded(value: float, low: float, high: float, ceiling: float, width: float 
         return Verdict("yes", f"interval within +-{share:.0%} of it")
     wide = f"interval {low:.3g} to {high:.3g} is wider than +-{NEAR:.0%}"
     if high <= ceiling:
-        return Verdict("one_sided", wide, {"upper": high})
+        return Verdict("one_sided", wide, {"upper": high}, "wide")
     if value > 0 and low >= 0.5 * value:
-        return Verdict("one_sided", wide, {"lower": low})
-    return Verdict("no", wide)
+        return Verdict("one_sided", wide, {"lower": low}, "wide")
+    return Verdict("no", wide, code="wide")
 
 
-def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: str) -> Status:
+def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: Ambiguity) -> Status:
     """The worst finding decides the code."""
     weak = [name for name, v in identified.items() if v.verdict != "yes"]
     if not solution.converged:
-        code, message = "not_converged", "the best start stopped before its tolerance"
+        code, message = "not_converged", NOT_CONVERGED
         advice = "do not quote these parameters; look for rows with a wrong loss or unit"
-    elif ambiguous.startswith("D ") or (ambiguous and not solution.zero):
-        code, message = "several_optima", ambiguous
+    elif ambiguous.reason and (ambiguous.proportional or not solution.zero):
+        code, message = "several_optima", ambiguous.reason
         advice = "vary D at fixed N (isoFLOP design)"
         if not {"N", "D"} <= set(law.inputs):
             advice = f"widen the range of {', '.join(law.inputs)}, or hold a parameter that you know"

@@ -1,114 +1,157 @@
-"""What is asked of a fit, and what must hold of it."""
+"""The options of a fit: declared once, and what must hold of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
 from analysis.errors import AnalysisError
-from analysis.fits.bootstrap import METHODS
+from analysis.fits.bootstrap import METHODS, RESAMPLED
 from analysis.laws.law import Law
-from analysis.results import Interval, Setup
+from analysis.results import Interval
 from analysis.solve.problem import Problem
 
 # objective -> the space of its residuals (``problem.Loss``)
 SPACES = {"huber": "log", "log-ls": "log", "raw-ls": "raw", "log1p-ls": "log1p"}
 OBJECTIVES = tuple(SPACES)
-RESAMPLED = ("cluster", "wild-cluster", "wild-t", "case", "residual", "wild")
+ABOVE = {"log": 0.0, "log1p": -1.0, "raw": -np.inf}  # what a target must exceed
 
 LEAST = 10  # replicates
 ADVICE = "add runs at other sizes and token counts, or fit a law with fewer parameters"
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked of a fit, checked."""
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """Say how a law is fitted: the keywords of :func:`analysis.fit`.
 
-    law: Law
-    objective: str
-    delta: float | None
-    bootstrap: int
-    method: str
-    fixed: dict[str, float]
-    bounds: dict[str, Interval]
-    level: float
-    seed: int
-    convention: str
-    setup: Setup
+    Attributes:
+        objective: one of ``OBJECTIVES``.
+        delta: of Huber's loss; left out: 1.345 x the robust scale of the residuals.
+        bootstrap: replicates for intervals; 0 takes a linearised covariance.
+        method: of intervals, one of ``bootstrap.METHODS`` or ``profile``.
+        fixed: parameters to hold.
+        bounds: domains of parameters, in place of the law's.
+        target: the column to fit.
+        weights: a column of weights.
+        groups: a column of data sets fitted together.
+        own: parameters that have a value for each group, ``A[name]``; left out: the linear ones.
+        cluster: a column of what shares noise; left out: trunk, else seed and size, else size.
+        seed: of the replicates.
+        convention: which N and C (``tables.runs.CONVENTIONS``).
+        roles: of the rows to fit.
+        level: of intervals.
+        where: a filter of rows (:mod:`analysis.tables.where`).
+        excluded: rows left out before, to be listed with those left out here.
+    """
+
+    objective: str = "huber"
+    delta: float | None = None
+    bootstrap: int = 500
+    method: str = "auto"
+    fixed: Mapping[str, float] | None = None
+    bounds: Mapping[str, tuple[float, float]] | None = None
+    target: str = "loss"
+    weights: str | None = None
+    groups: str | None = None
+    own: Sequence[str] | None = None
+    cluster: str | None = None
+    seed: int = 0
+    convention: str = "total"
+    roles: Sequence[str] = ("fit",)
+    level: float = 0.9
+    where: str | None = None
+    excluded: Sequence[Mapping[str, str]] = field(default=())
+
+    @property
+    def space(self) -> str:
+        """The space of the residuals."""
+        return SPACES[self.objective]
+
+    @property
+    def above(self) -> float:
+        """What a target must exceed."""
+        return ABOVE[self.space]
+
+    def checked(self, law: Law) -> Self:
+        """Fill in what depends on the law. Raises AnalysisError with all that cannot be."""
+        own = tuple(law.linear if self.own is None and self.groups else self.own or ())
+        bounds = {name: Interval(*ends) for name, ends in (self.bounds or {}).items()}
+        filled = replace(self, own=own, bounds=bounds, fixed=dict(self.fixed or {}))
+        if problems := [*_scalars(filled), *_parameters(filled, law)]:
+            raise AnalysisError(problems)
+        return replace(filled, fixed={name: float(value) for name, value in filled.named("fixed").items()})
+
+    def named(self, option: str) -> Mapping[str, Any]:
+        """What ``fixed`` or ``bounds`` gives by parameter."""
+        return getattr(self, option) or {}
 
 
-def check(asked: Request) -> None:
-    law, problems = asked.law, []
+def _scalars(asked: FitOptions) -> Iterator[str]:
+    delta, bootstrap, method = asked.delta, asked.bootstrap, asked.method
     if asked.objective not in OBJECTIVES:
-        problems.append(f"objective {asked.objective!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
-    if asked.method not in (*METHODS, "profile"):
-        problems.append(f"method {asked.method!r} is unknown; choose one of {', '.join(METHODS)}, profile")
-    if asked.delta is not None and not (asked.delta > 0 and np.isfinite(asked.delta)):
-        problems.append(
-            f"delta = {asked.delta!r} must be finite and positive; leave it out for 1.345 x residual scale"
-        )
-    elif asked.delta is not None and asked.objective != "huber":
-        problems.append(
-            f"delta = {asked.delta!r} belongs to objective 'huber', not {asked.objective!r}; leave one out"
-        )
+        yield f"objective {asked.objective!r} is unknown; choose one of {', '.join(OBJECTIVES)}"
+    if method not in (*METHODS, "profile"):
+        yield f"method {method!r} is unknown; choose one of {', '.join(METHODS)}, profile"
+    if delta is not None and not (delta > 0 and np.isfinite(delta)):
+        yield f"delta = {delta!r} must be finite and positive; leave it out for 1.345 x residual scale"
+    elif delta is not None and asked.objective != "huber":
+        yield f"delta = {delta!r} belongs to objective 'huber', not {asked.objective!r}; leave one out"
     if not 0 < asked.level < 1:
-        problems.append(f"level = {asked.level!r} must lie between 0 and 1; 0.9 is usual")
-    if isinstance(asked.bootstrap, bool) or asked.bootstrap < 0:
-        problems.append(f"bootstrap = {asked.bootstrap!r} must be a number of replicates >= 0")
-    elif 0 < asked.bootstrap < LEAST:
-        problems.append(f"bootstrap = {asked.bootstrap}: too few for intervals; 0 (linearised) or >= {LEAST}")
-    elif not asked.bootstrap and asked.method in RESAMPLED:
-        problems.append(f"method {asked.method!r} needs replicates; give bootstrap >= 200, or method 'cr2'")
-    for name in asked.setup.own:
-        if name not in law.names or not asked.setup.groups:
-            problems.append(
-                f"own parameter {name!r}: name some of {', '.join(law.names)}, and a column of groups"
-            )
-    for name, value in asked.fixed.items():
+        yield f"level = {asked.level!r} must lie between 0 and 1; 0.9 is usual"
+    if isinstance(bootstrap, bool) or bootstrap < 0:
+        yield f"bootstrap = {bootstrap!r} must be a number of replicates >= 0"
+    elif 0 < bootstrap < LEAST:
+        yield f"bootstrap = {bootstrap}: too few for intervals; 0 (linearised) or >= {LEAST}"
+    elif not bootstrap and method in RESAMPLED:
+        yield f"method {method!r} needs replicates; give bootstrap >= 200, or method 'cr2'"
+
+
+def _parameters(asked: FitOptions, law: Law) -> Iterator[str]:
+    names, fixed = ", ".join(law.names), asked.named("fixed")
+    for name in asked.own or ():
+        if name not in law.names or not asked.groups:
+            yield f"own parameter {name!r}: name some of {names}, and a column of groups"
+    for name, value in fixed.items():
         base = name.partition("[")[0]
         if base not in law.names:
-            problems.append(
-                f"fixed parameter {name!r} is not one of {', '.join(law.names)} of law {law.name!r}"
-            )
+            yield f"fixed parameter {name!r} is not one of {names} of law {law.name!r}"
         elif isinstance(value, bool) or not np.isfinite(value) or (law.in_log(base) and value < 0):
             rule = "finite and not negative" if law.in_log(base) else "finite"
-            problems.append(f"fixed {name} = {value!r} must be {rule}")
-    for name, (low, high) in asked.bounds.items():
+            yield f"fixed {name} = {value!r} must be {rule}"
+    for name, (low, high) in asked.named("bounds").items():
         base = name.partition("[")[0]
-        said, held = f"bounds of {name!r} = ({low!r}, {high!r})", asked.fixed.get(name, asked.fixed.get(base))
+        given, held = f"bounds of {name!r} = ({low!r}, {high!r})", fixed.get(name, fixed.get(base))
         if base not in law.names:
-            problems.append(f"{said}: not one of {', '.join(law.names)}, the parameters of law {law.name!r}")
+            yield f"{given}: not one of {names}, the parameters of law {law.name!r}"
         elif not low < high:
-            problems.append(f"{said}: ends must rise")
+            yield f"{given}: ends must rise"
         elif law.in_log(base) and low < 0:
-            problems.append(f"{said}: its logarithm is searched; low >= 0")
+            yield f"{given}: its logarithm is searched; low >= 0"
         elif held is not None and not low <= held <= high:
-            problems.append(f"{said}, but it is fixed at {held!r}, which lies outside; keep one of the two")
-    if set(law.names) <= set(asked.fixed):
-        problems.append(f"all parameters of {law.name!r} are fixed; leave at least one to fit")
-    if problems:
-        raise AnalysisError(problems)
+            yield f"{given}, but it is fixed at {held!r}, which lies outside; keep one of the two"
+    if set(law.names) <= set(fixed):
+        yield f"all parameters of {law.name!r} are fixed; leave at least one to fit"
 
 
-def not_falling(asked: Request, problem: Problem) -> tuple[str, str]:
+def not_falling(problem: Problem) -> tuple[str, str]:
     """Why the best fit of a sum of powers has no term left but its constant, and what to do."""
-    offset, least = asked.law.offset, float(problem.target.min())
-    for name, base in zip(problem.names, problem.base, strict=True):
-        low = asked.bounds.get(name, asked.bounds.get(base, (0.0, 0.0)))[0]
-        held = asked.fixed.get(name, asked.fixed.get(base, low))
-        if base == offset and held >= least:
-            how = (
-                "bounded from below by" if name not in asked.fixed and base not in asked.fixed else "fixed at"
-            )
-            why = f"{name} is {how} {held:g}, but the smallest loss is {least:g}: no term is left above it"
+    offset, least = problem.law.offset, float(problem.target.min())
+    for i, (name, base) in enumerate(zip(problem.names, problem.base, strict=True)):
+        low = problem.bounds.get(name, problem.bounds.get(base, (0.0, 0.0)))[0]
+        held = problem.held(i)
+        if base == offset and (low if held is None else held) >= least:
+            how = f"bounded from below by {low:g}" if held is None else f"fixed at {held:g}"
+            why = f"{name} is {how}, but the smallest loss is {least:g}: no term is left above it"
             return why, f"take {name} below {least:g}"
-    return f"the loss does not fall with {', '.join(asked.law.inputs)}", ADVICE
+    return f"the loss does not fall with {', '.join(problem.law.inputs)}", ADVICE
 
 
-def check_names(asked: Request, problem: Problem) -> None:
-    """Names of one group's parameter are known only with the table."""
+def check_names(problem: Problem) -> None:
+    """Names of one group's parameter are known only with the table. Raises AnalysisError."""
     known = {*problem.names, *problem.law.names}
-    unknown = [name for name in (*asked.fixed, *asked.bounds) if name not in known]
+    unknown = [name for name in (*problem.fixed, *problem.bounds) if name not in known]
     if unknown:
         raise AnalysisError(f"parameters {', '.join(unknown)}: the groups give {', '.join(problem.names)}")

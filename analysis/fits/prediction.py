@@ -22,12 +22,39 @@ WIDE = 1e3  # times a loss, N* or D*, or as little of it: an end of an interval 
 FAR = 10.0  # times the largest compute in the table, beyond which a prediction says so
 
 
+class WholeRows(pd.DataFrame):
+    """A frame that prints all its columns, and an end of an interval that is not known as open."""
+
+    def __repr__(self) -> str:
+        return whole(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html(index=False)
+
+
+def whole(frame: pd.DataFrame) -> str:
+    """All rows and columns with four digits."""
+    columns = {}
+    for name in frame:
+        side = str(name).rpartition("_")[2]
+        values = frame[name]
+        if side in ("low", "high"):
+            columns[name] = ["open" if x != x else f"{x:.4g}" for x in values]
+        elif values.dtype.kind == "f":
+            columns[name] = ["-" if x != x else f"{x:.4g}" for x in values]
+        else:
+            columns[name] = [str(x) or "-" for x in values]
+    return pd.DataFrame(columns).to_string(index=False)
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Loss at each row asked for. ``frame`` has the inputs; ``loss``; ``low, high`` (confidence: the law) and
     ``new_low, new_high`` (prediction: a new run, residual scale included) at ``level``; ``se_log``, the law's
     standard error (of log loss; of the loss where ``space`` is raw, of log(1 + loss) where it is log1p);
     ``extrapolation``, compute over the largest fitted (where C is unknown, the largest ratio of any input).
+    ``unidentified``: quantities that the table does not identify and that a row rests on, as all do beyond
+    the data (and N, D at C alone on a, b).
     Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low, D_high``. Of a loss, an end
     of an interval that is not identified (``WIDE`` times off) is nan. ``notes`` say what to beware of."""
 
@@ -47,7 +74,7 @@ class Prediction:
         return len(self.frame)
 
     def __str__(self) -> str:
-        shown = self.frame.to_string(index=False, float_format=lambda x: f"{x:.4g}")
+        shown = whole(self.frame)
         new = " and new run (new_low, new_high)" if "new_low" in self.frame else ""
         head = f"{self.level:.0%} intervals: law (low, high){new}; {self.method}"
         return "\n".join([head, shown, *(f"note: {note}" for note in self.notes)])
@@ -154,6 +181,14 @@ def extrapolation(fit: Fit, at: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.max(ratios, axis=0) if ratios else np.full(len(next(iter(at.values()))), np.nan)
 
 
+def unidentified(fit: Fit, out: pd.DataFrame) -> list[str]:
+    """Per row of ``out``, what it rests on that is not identified, by name."""
+    weak = [name for name, verdict in fit.identified.items() if verdict.verdict == "no"]
+    exponents = [name for name in weak if name in ("a", "b")] if "N_low" in out else []
+    beyond = [*(name for name in weak if name in fit.solution), *exponents]
+    return [", ".join(beyond if far > 1 else exponents) for far in out["extrapolation"]]
+
+
 def opened(fit: Fit, out: pd.DataFrame) -> tuple[str, ...]:
     """Ends of intervals in ``out`` that are too far off to say anything become nan; a note where any did."""
     if fit.unit is None or fit.setup.space != "log":
@@ -169,7 +204,7 @@ def opened(fit: Fit, out: pd.DataFrame) -> tuple[str, ...]:
     if not lost.any():
         return ()
     why = f"lies beyond {WIDE:g} times the value"
-    if fit.intervals.kind in (*ANALYTIC, "jackknife"):
+    if fit.intervals.kind in ANALYTIC:
         why += f"; {fit.intervals.kind} leaves a flat valley along a straight line, method 'auto' may not"
     return (f"{int(lost.sum())} of {len(out)} rows: an end of an interval is not identified (nan): it {why}",)
 

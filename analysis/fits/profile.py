@@ -8,8 +8,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.fits.bootstrap import _draw
-from analysis.fits.covariance import linear, usable
-from analysis.fits.noise import noise_square
+from analysis.fits.covariance import linear, noise_square, usable
 from analysis.fits.summary import number
 from analysis.solve.multistart import Solution, linear_start, minimise
 from analysis.solve.problem import Problem
@@ -24,7 +23,8 @@ WIDEST = 12.0  # standard errors to either side where a profile ends
 class Profile:
     """``objective`` over ``values`` of ``name``; ``low, high``: the outermost points where it has risen by
     ``threshold`` (None: it has not at that end of ``values``, and the parameter is open to that side).
-    ``calibration`` in words; it ends in ``PARTS`` where the objective is above the threshold in between."""
+    ``calibration`` in words; ``connected``: all values between the bounds are
+    within the threshold."""
 
     name: str
     values: tuple[float, ...]
@@ -35,18 +35,14 @@ class Profile:
     high: float | None
     level: float
     calibration: str
-
-    @property
-    def connected(self) -> bool:
-        """Whether all values between ``low`` and ``high`` are within the threshold."""
-        return not self.calibration.endswith(PARTS)
+    connected: bool = True
 
     def __str__(self) -> str:
         low, high = ("open" if end is None else number(end) for end in (self.low, self.high))
         at = self.values[int(np.argmin(self.objective))]
         return (
             f"profile of {self.name}: least {self.best:.6g} at {number(at)}, {self.level:.0%} interval "
-            f"[{low}, {high}] by {self.calibration}"
+            f"[{low}, {high}] by {self.calibration}" + ("" if self.connected else f"; {PARTS}")
         )
 
 
@@ -95,7 +91,7 @@ def profile(
     bounds = [None if x is None else float(np.exp(x) if problem.in_log[i] else x) for x in (low, high)]
     return Profile(
         name, tuple(natural.tolist()), tuple(values.tolist()), best, threshold, *bounds, level=level,
-        calibration=words if whole else f"{words}; {PARTS}",
+        calibration=words, connected=whole,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from analysis.fits import prediction
 from analysis.fits.allocation import Cost, Optimum
 from analysis.fits.intervals import intervals, new_run
 from analysis.fits.options import SPACES
-from analysis.fits.prediction import Prediction, check_level, claims
+from analysis.fits.prediction import Prediction, WholeRows, check_level, claims
 from analysis.laws import lookup
 from analysis.laws.law import Law
 from analysis.results import (
@@ -142,6 +142,18 @@ class Fit(Result):
         values = {**(self.optimum.exponents if self.optimum else {}), **self.params}
         return claims(self.identified, values, again or self.intervals.params)
 
+    def estimates(self) -> dict[str, tuple[float, Interval]]:
+        """Value and interval of every parameter and of a, b, whether identified or not; empty where nothing
+        could be fitted. Claims rest on :meth:`ci`, which leaves out what is not identified."""
+        if not self.usable:
+            return {}
+        values = dict(self.solution)
+        if self.optimum:
+            best = derived.best_exponents(self.problem, self._point, self.cost)
+            values |= {"a": float(best[0][0]), "b": float(best[1][0])}
+        ends = {**self._intervals_at(self.level), **self.intervals.params}
+        return {name: (values[name], ends[name]) for name in self.identified}
+
     def _intervals_at(self, level: float) -> dict[str, Interval]:
         x, out = self.problem.parameters(self._draws), {}
         for i, name in enumerate(self.solution):
@@ -187,6 +199,7 @@ class Fit(Result):
         for side in ("low", "high", "new_low", "new_high"):
             out[side] -= added
         out["extrapolation"] = prediction.extrapolation(self, at)
+        out["unidentified"] = prediction.unidentified(self, out)
         notes = (*prediction.opened(self, out), *prediction.warnings(self, out, plain))
         return Prediction(out, level, self.intervals.method, self.setup.space, notes)
 
@@ -232,8 +245,9 @@ class Fit(Result):
         if not len(asked) or not (np.isfinite(asked) & (asked > 0)).all():
             raise AnalysisError(f"optimal({flops!r}): give compute in FLOPs, finite and positive, as 1e21")
         found = self.predict({"C": asked, **more}, level=level)
-        found.frame.attrs.update(method=found.method, level=found.level, notes=found.notes)
-        return found.frame
+        frame = WholeRows(found.frame)
+        frame.attrs.update(method=found.method, level=found.level, notes=found.notes)
+        return frame
 
     @property
     def cost(self) -> Cost:
@@ -278,11 +292,11 @@ class Fit(Result):
         if not self.usable:
             raise AnalysisError(f"fit of {self.law.name!r} cannot {what}: {self.status.message}")
 
-    def summary(self) -> str:
-        """The fit as text for a terminal."""
+    def summary(self, *, dim: bool = False) -> str:
+        """The fit as text; ``dim`` what is not identified, for a terminal."""
         from analysis.fits.summary import fit_text
 
-        return fit_text(self)
+        return fit_text(self, dim=dim)
 
     def _repr_html_(self) -> str:
         from analysis.fits.summary import fit_html

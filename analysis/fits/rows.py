@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, Argument, Complaint
+from analysis.fits.options import FitOptions
 from analysis.laws.law import Law
 from analysis.tables.checks import divide, positive
 from analysis.tables.columns import FORMULA, missing
@@ -39,38 +40,31 @@ class Rows:
     excluded: tuple[dict[str, str], ...]
 
 
-def prepare(
-    law: Law,
-    table: pd.DataFrame | Table,
-    *,
-    convention: str = "total",
-    roles: Sequence[str] = ("fit",),
-    target: str = "loss",
-    weights: str | None = None,
-    groups: str | None = None,
-    cluster: str | None = None,
-    least: float = 0.0,
-    where: str | None = None,
-) -> Rows:
+def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
     """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
-    are excluded by name, and so are targets not above ``least``. Raises AnalysisError with every missing
-    column."""
+    are excluded by name, and so are targets that the objective cannot use. Raises AnalysisError with every
+    missing column."""
     given = frame_of(table)
     if not isinstance(given, pd.DataFrame):
         raise AnalysisError(f"table {table!r}: must be a DataFrame; analysis.load(path) reads one")
     of_file = about(given).columns
-    target = target if target in given.columns else of_file.get(target, target)
+
+    def column(name: str) -> str:
+        return name if name in given.columns else of_file.get(name, name)
+
+    target = column(options.target)
     weights, groups, cluster = (
-        x if x is None or x in given.columns else of_file.get(x, x) for x in (weights, groups, cluster)
+        None if name is None else column(name) for name in (options.weights, options.groups, options.cluster)
     )
+    convention, least = options.convention, options.above
     inputs = [x for x in law.inputs if x != "M" or "M" not in given.columns]
     wanted = "".join({"M": "ND"}.get(x, x) for x in inputs if x in ("N", "D", "C", "M"))
     wanted += "L" if target == "loss" and least == 0 else ""
     frame: Any
-    frame, excluded = select(table, roles, convention=convention, where=where, needs=wanted)
-    options = {"weights": weights, "groups": groups, "cluster": cluster, "target": target}
+    frame, excluded = select(table, options.roles, convention=convention, where=options.where, needs=wanted)
+    columns = {"weights": weights, "groups": groups, "cluster": cluster, "target": target}
     needs = sources([*inputs, *(["L"] if target == "loss" else [])], convention)
-    if problems := _absent(law, frame, given, needs, options):
+    if problems := _absent(law, frame, given, needs, columns):
         raise AnalysisError(problems)
     unread = about(given).units is None and not set(given.columns) >= OURS  # by `load`, which refuses
     if unread and {"params", "tokens", "flops"} <= set(frame.columns) and len(frame):
@@ -113,7 +107,7 @@ def prepare(
         cluster=index,
         by=by,
         unit=(about(given).unit or TOKEN) if target == "loss" else None,
-        excluded=tuple(excluded),
+        excluded=(*({**row} for row in options.excluded), *excluded),
     )
 
 

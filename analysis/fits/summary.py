@@ -1,4 +1,4 @@
-"""Fits as text. What is not identified is printed as such or as a bound, never as a number."""
+"""Fits as text and HTML: every estimate with its interval and verdict; what is not identified is marked."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from analysis.results import Interval, Verdict
 from analysis.tables.runs import CONVENTIONS
 
 if TYPE_CHECKING:
     from analysis.fits.result import Fit
 
 DERIVED = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
+UNSURE = "?"  # before an estimate that is not identified
+DIM = "\x1b[2m{}\x1b[0m"
 # where a forecast comes from (Trial.origin)
 ORIGINS = {
     "frozen": "frozen before the run was begun",
@@ -33,7 +36,8 @@ def count(value: float) -> str:
     return f"{value:.3g}"
 
 
-def fit_text(fit: Fit) -> str:
+def fit_text(fit: Fit, *, dim: bool = False) -> str:
+    """The fit in lines; ``dim`` what is not identified, for a terminal."""
     law, objective = fit.law, fit.objective
     unit = fit.unit
     unit = f"L in {unit}" if unit else f"{law.formula.partition(' ')[0]} is the column {fit.setup.target!r}"
@@ -47,7 +51,7 @@ def fit_text(fit: Fit) -> str:
     if fit.status.code != "ok":
         lines.append(f"  advice: {fit.status.advice}")
     if fit.usable:
-        lines += ["", *parameters(fit), ""]
+        lines += ["", *parameters(fit, dim=dim), ""]
         delta = f", delta {objective.delta:.3g}" if objective.delta is not None else ""
         kind = {"huber": "sum of Huber on log residuals", "log-ls": "least squares on log residuals",
                 "raw-ls": "least squares on residuals",
@@ -69,27 +73,59 @@ def fit_text(fit: Fit) -> str:
     return "\n".join(lines)
 
 
-def parameters(fit: Any) -> list[str]:
-    """A line for each that is identified or bounded, and one for each reason why others are not."""
-    derived = fit.optimum.exponents if fit.optimum else {}
-    lines, unknown, width = [], {}, max(6, *map(len, fit.identified))
-    for name, verdict in fit.identified.items():
-        kind = verdict.verdict
-        value = fit.solution.get(name, derived.get(name))
-        if name in fit.fixed:
-            lines.append(f"  {name:<{width}} {number(fit.fixed[name]):>10}  fixed")
-        elif kind == "yes" and value is not None:
-            low, high = fit.intervals.params[name]
-            tail = f"   {DERIVED[name]}" if name in DERIVED and name not in fit.solution else ""
-            lines.append(f"  {name:<{width}} {number(value):>10}  [{number(low)}, {number(high)}]{tail}")
-        elif kind == "one_sided":
-            side, bound = next(iter(verdict.bound.items()))
-            sign = "<" if side == "upper" else ">"
-            shown = sign + " " + number(bound)
-            lines.append(f"  {name:<{width}} {shown:>10}  one-sided: {verdict.reason}")
-        else:
-            unknown.setdefault(verdict.reason, []).append(name)
-    return lines + [f"  not identified: {', '.join(names)}: {reason}" for reason, names in unknown.items()]
+def verdict_text(verdict: Verdict) -> str:
+    """The verdict in words."""
+    match verdict.verdict:
+        case "one_sided":
+            return f"bounded {'above' if 'upper' in verdict.bound else 'below'}"
+        case "yes":
+            return "fixed" if verdict.code == "fixed" else "identified"
+        case _:
+            return "not identified"
+
+
+def interval_text(verdict: Verdict, interval: Interval) -> str:
+    """Both ends, or the bound where only that holds; a dash where there is no interval."""
+    if verdict.code == "fixed":
+        return ""
+    if verdict.verdict == "one_sided":
+        ((side, bound),) = verdict.bound.items()
+        return f"{'<' if side == 'upper' else '>'} {number(bound)}"
+    if all(end != end for end in interval):
+        return "-"
+    low, high = ("open" if end != end else number(end) for end in interval)
+    return f"[{low}, {high}]"
+
+
+def parameters(result: Any, *, dim: bool = False) -> list[str]:
+    """A table of the estimates, then a line for each reason why one is not identified, or only bounded.
+
+    Args:
+        result: a fit or an estimate.
+        dim: what is not identified, by an escape sequence of terminals.
+    """
+    cells = [("parameter", "estimate", f"{result.level:.0%} interval", "verdict", "")]
+    reasons: dict[str, list[str]] = {}
+    weak = set()
+    for name, (value, interval) in result.estimates().items():
+        verdict = result.identified[name]
+        unsure = verdict.verdict == "no"
+        if unsure:
+            weak.add(len(cells))
+        if verdict.verdict != "yes":
+            reasons.setdefault(verdict.reason, []).append(name)
+        estimate = f"{UNSURE} {number(value)}" if unsure else number(value)
+        meaning = DERIVED.get(name, "") if name not in result.solution else ""
+        cells.append((name, estimate, interval_text(verdict, interval), verdict_text(verdict), meaning))
+    widths = [max(len(row[i]) for row in cells) for i in range(5)]
+    lines = []
+    for i, (name, estimate, interval, verdict, meaning) in enumerate(cells):
+        row = (
+            f"  {name:<{widths[0]}}  {estimate:>{widths[1]}}  {interval:<{widths[2]}}  "
+            f"{verdict:<{widths[3]}}  {meaning}"
+        ).rstrip()
+        lines.append(DIM.format(row) if dim and i in weak else row)
+    return lines + [f"  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def _noise(fit: Fit) -> str:
@@ -112,13 +148,16 @@ def fit_html(fit: Any, formula: str) -> str:
     """A result as HTML for a notebook: its status, a table of parameters, and the rest of the summary
     folded."""
     rows = ""
-    for name, row in fit.ci().to_dict("index").items():
-        value, low, high = (
-            ("" if x != x else escape(number(x))) for x in (row["estimate"], row["low"], row["high"])
-        )
-        cells = (escape(str(name)), value, low, high, row["verdict"], escape(row["reason"]))
-        rows += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-    head = "".join(f"<th>{x}</th>" for x in ("", "estimate", "low", "high", "identified", "reason"))
+    for name, (value, interval) in fit.estimates().items():
+        verdict = fit.identified[name]
+        unsure = verdict.verdict == "no"
+        estimate = f"{UNSURE} {number(value)}" if unsure else number(value)
+        cells = (name, estimate, interval_text(verdict, interval), verdict_text(verdict), verdict.reason)
+        style = ' style="opacity: 0.5"' if unsure else ""
+        rows += f"<tr{style}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    head = "".join(
+        f"<th>{x}</th>" for x in ("", "estimate", f"{fit.level:.0%} interval", "verdict", "reason")
+    )
     status = f"{fit.status.code}: {fit.status.message}"
     return (
         f"<p><b>{escape(formula)}</b><br>{escape(status)}</p><table><tr>{head}</tr>{rows}</table>"

@@ -18,6 +18,7 @@ from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
 from analysis.errors import AnalysisError
+from analysis.fits.options import FitOptions
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
 from analysis.fits.summary import left_out, number
@@ -203,7 +204,9 @@ def find(
     on = {name: on[name] for name in columns}
     _check(columns, on, by, method, window, span, tolerance, cluster)
     inputs = tuple(dict.fromkeys([*columns.values(), *(x for name in columns for x in on[name])]))
-    rows = prepare(Law("basins", {"c": {x: x for x in inputs}}), table, target=loss, roles=roles, where=where)
+    rows = prepare(
+        Law("basins", {"c": {x: x for x in inputs}}), table, FitOptions(target=loss, roles=roles, where=where)
+    )
     frame = rows.frame
     problems = [
         f"column {x!r} is missing; the cells are to be told apart by it" for x in by if x not in frame

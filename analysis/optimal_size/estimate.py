@@ -76,6 +76,14 @@ class Estimate(Result):
         at = f", C0 = {self.setup['C0']:.4g} FLOPs" if self.usable else ""
         return f"N* = k_N (C/C0)^a, D* = k_D (C/C0)^b, L* = k_L (C/C0)^-c{at}"
 
+    def estimates(self) -> dict[str, tuple[float, Interval]]:
+        """Value and interval of every parameter, whether identified or not."""
+        unknown = Interval(np.nan, np.nan)
+        return {
+            name: (self.solution[name], self.intervals.params.get(name, unknown))
+            for name in (self.identified if self.usable else ())
+        }
+
     def ci(self, level: float | None = None) -> pd.DataFrame:
         """Per parameter: estimate, low, high, verdict, reason; what is not identified is nan. Another
         ``level`` than the result's comes from the replicates. Raises AnalysisError."""
@@ -130,15 +138,15 @@ class Estimate(Result):
         )
         return prediction.frame
 
-    def summary(self) -> str:
-        """The result as text for a terminal."""
+    def summary(self, *, dim: bool = False) -> str:
+        """The result as text; ``dim`` what is not identified, for a terminal."""
         lines = [f"{self.kind}: {self.formula}", f"  {CONVENTIONS[self.convention][2]}; L in nats per token"]
         lines.append(f"  status: {self.status.code} - {self.status.message}")
         if self.status.code != "ok":
             lines.append(f"  advice: {self.status.advice}")
         if self.usable:
             sizes, budgets = ([p[key] for p in self.points] for key in ("N", "budget"))
-            lines += ["", *parameters(self), ""]
+            lines += ["", *parameters(self, dim=dim), ""]
             lines.append(
                 f"  optima: {len(self.points)}, C = {min(budgets):.3g} to {max(budgets):.3g} FLOPs, "
                 f"N* = {count(min(sizes))} to {count(max(sizes))}, from {len(self.data['row'])} rows"

@@ -149,8 +149,12 @@ class Problem:
         low, high = self.box
         return np.where(self.free, low, -np.inf), np.where(self.free, high, np.inf)
 
+    def ends(self, name: str, base: str) -> tuple[float, float]:
+        """Where a parameter is searched: its bounds, else those of its base, else the law's domain."""
+        return self.bounds.get(name, self.bounds.get(base, self.law.domain(base)))
+
     def _ends(self, name: str, base: str) -> tuple[float, float]:
-        low, high = self.bounds.get(name, self.bounds.get(base, self.law.domain(base)))
+        low, high = self.ends(name, base)
         if not self.law.in_log(base):
             return low, high
         if not self.law.terms:

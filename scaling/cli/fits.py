@@ -25,8 +25,8 @@ Law = Annotated[
 ]
 METHOD_HELP = (
     "of intervals: auto (cluster with 30 clusters or more, else wild-cluster; without replicates cr2); of "
-    "what shares noise: cluster, wild-cluster, wild-t, jackknife, cr2, cr3; of single runs, taken for "
-    "independent: case, residual, wild, hessian, hc3; or profile"
+    "what shares noise: cluster, wild-cluster, cr2, cr3; of single runs, assumed independent: case; or "
+    "profile"
 )
 Method = Annotated[str, typer.Option(metavar="METHOD", help=METHOD_HELP)]
 
@@ -98,7 +98,7 @@ def fit(
     if as_json:
         print(fitted.to_json())
         return None
-    print(fitted.summary())
+    print(fitted.summary(dim=say.colours()))
     if not fitted.usable:
         return say.next_command("laws", table)
     more = option.typed(context, "law", "bootstrap", "method")

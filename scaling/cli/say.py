@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from typing import Any
@@ -11,6 +12,11 @@ from typing import Any
 def data(value: Any) -> None:
     """One JSON object."""
     print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def colours() -> bool:
+    """Whether standard output takes escape sequences: a terminal, and NO_COLOR is not set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def note(text: str) -> None:

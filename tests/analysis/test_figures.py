@@ -100,7 +100,7 @@ def test_intervals_show_bounds_as_arrows_and_no_number_of_what_is_not_identified
     few = fit("chinchilla", study[study["width"].isin([16, 24, 32, 48, 64])], bootstrap=100)
     verdicts = {name: found["verdict"] for name, found in few.identified.items()}
     assert {"one_sided", "no"} <= set(verdicts.values())
-    figure = figures.intervals(few, ["hessian"])
+    figure = figures.intervals(few, ["cr2"])
     texts = [t.get_text() for a in figure.axes for t in a.texts]
     bounds = few.ci()
     arrows = sum(line.get_marker() in "<>" for a in figure.axes for line in a.lines)

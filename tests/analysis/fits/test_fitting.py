@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def test_tokens_proportional_to_size_leave_exponents_open():
         "a",
     }
     assert found.params["alpha"] is None and found.optimum.a is None
-    assert "alpha  " not in found.summary()
+    assert re.search(r"alpha +\? 0\.\d+ .* not identified", found.summary())
     # what is determined still is: the loss on the line D = 20 N
     row = found.predict(N=1e9, D=2e10).frame.iloc[0]
     assert row["loss"] == pytest.approx(chinchilla(1e9, 2e10), rel=0.01)

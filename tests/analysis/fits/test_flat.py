@@ -138,8 +138,10 @@ def test_a_back_test_takes_what_is_not_identified_for_open(study, monkeypatch):
     assert axes.get_ylim()[1] == pytest.approx(135 * max(abs(run["error"]) for run in found.runs))
 
 
-def test_degrees_of_freedom_below_a_bound_are_not_rounded_up_to_it(proportional, monkeypatch):
+def test_fewer_than_two_degrees_of_freedom_are_too_few(proportional, monkeypatch):
     found = fit("tied", proportional, bootstrap=0)
-    monkeypatch.setattr(identification, "satterthwaite", lambda *_: np.full(4, 1.96))
-    reasons = identification.thinly(found.problem, found._solved, np.arange(15) % 4)
-    assert reasons["E"][0] == "4 clusters leave its variance 1.9 degrees of freedom, fewer than 2"
+    for degrees, thin in ((1.96, True), (2.04, False)):
+        monkeypatch.setattr(identification, "satterthwaite", lambda *_, d=degrees: np.full(4, d))
+        reasons = identification.thinly(found.problem, found._solved, np.arange(15) % 4, "size")
+        assert ("E" in reasons) == thin
+        assert not thin or reasons["E"][0] == "4 sizes are too few to tell how far it can be trusted"

@@ -44,7 +44,7 @@ def test_a_search_that_failed_is_mended_by_its_neighbours(fitted, monkeypatch):
 def test_text_and_figure_say_what_is_not_connected(fitted):
     one = fitted.profile("alpha", simulations=0)
     assert str(one).startswith("profile of alpha: least ") and "90% interval [0.3" in str(one)
-    parts = profile.replace(one, calibration=f"{one.calibration}; {profile.PARTS}")
+    parts = profile.replace(one, connected=False)
     assert not parts.connected and "not connected" in str(parts)
     figure = figures.profile(parts)
     assert figure.axes[0].get_title("left").endswith("], not connected")

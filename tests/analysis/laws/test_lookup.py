@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis import CURVE_LAWS, LAWS, AnalysisError, Law, compare, estimators, fit
+from analysis.fits.options import FitOptions
 from analysis.fits.rows import prepare
 from analysis.laws.lookup import ESTIMATORS, Entry, catalogue, feeds, find
 
@@ -23,14 +24,14 @@ def test_it_lists_everything_that_is_there():
 def test_a_law_can_be_fed_by_exactly_the_columns_it_is_said_to_need():
     for entry in (e for e in catalogue() if e.kind == "law"):
         table = pd.DataFrame({column: [1e6, 2e6, 3e6] for column in entry.needs})
-        assert len(prepare(LAWS[entry.name], table).target) == 3
+        assert len(prepare(LAWS[entry.name], table, FitOptions()).target) == 3
         for column in entry.needs:
             rest = table.drop(columns=column)
             if column == "flops" and {"params", "tokens"} <= set(rest.columns):  # C follows from them
-                assert len(prepare(LAWS[entry.name], rest).target) == 3
+                assert len(prepare(LAWS[entry.name], rest, FitOptions()).target) == 3
                 continue
             with pytest.raises(AnalysisError, match=f"column '{column}'"):
-                prepare(LAWS[entry.name], rest)
+                prepare(LAWS[entry.name], rest, FitOptions())
 
 
 @pytest.mark.parametrize("entry", [e for e in catalogue() if e.kind != "law"], ids=lambda e: e.name)
