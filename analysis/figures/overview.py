@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -49,16 +50,15 @@ def overview(table: pd.DataFrame | Table, fit: Fit, isoflop: IsoFlop, trial: Tri
         for size, rows in fitted.sort_values("C").groupby("N"):
             axes.plot(rows["C"], rows["L"], "o-", color=shades(size), lw=0.9, ms=4.5, mec="white", mew=0.4)
         _law(axes, fit, np.geomspace(ends[0], ends[1], 80), "loss", ("low", "high"), "compute-optimal")
-        if trial is not None:
-            _forecast(axes, trial)
+        measured = None if trial is None else _forecast(axes, trial)
         style.log_x(axes, ends, style.power)
         style.log_loss(axes, losses)
         size, compute = style.NAMES[fit.convention]
         axes.set(xlabel=compute, ylabel=style.loss(style.stated(table)))
-        handles, labels = axes.get_legend_handles_labels()
-        last = [k for k, label in enumerate(labels) if label.startswith("measured")]
-        order = [*(k for k in range(len(labels)) if k not in last), *last]
-        axes.legend([handles[k] for k in order], [labels[k] for k in order], loc="lower left")
+        entries = sorted(
+            zip(*axes.get_legend_handles_labels(), strict=True), key=lambda entry: entry[0] is measured
+        )
+        axes.legend(*zip(*entries, strict=True), loc="lower left")
         shades.explain(figure, axes, size)
         _sizes(axes.inset_axes((0.66, 0.63, 0.33, 0.35)), fit, isoflop, ends)
         return style.finish(figure)
@@ -75,7 +75,8 @@ def _law(axes: Axes, fit: Fit, c: np.ndarray, name: str, band: tuple[str, str], 
     axes.plot(c[beyond], best[name][beyond], "--", color=style.INK, lw=1.6, label="beyond the fitted runs")
 
 
-def _forecast(axes: Axes, trial: Trial) -> None:
+def _forecast(axes: Axes, trial: Trial) -> Artist | None:
+    """Draw the forecast, and what was measured; return the latter."""
     forecast, score = trial.forecast, trial.score
     interval, value = forecast.interval, forecast.prediction
     said = "frozen before training" if trial.origin == "frozen" else trial.origin
@@ -84,11 +85,13 @@ def _forecast(axes: Axes, trial: Trial) -> None:
         mfc="white", color=style.INK, elinewidth=1.4, capsize=4, zorder=4,
         label=f"forecast for N = {count(forecast.target['N'])}, {said}",
     )  # fmt: skip
-    if score is not None:
-        axes.plot(
-            forecast.target["C"], score.loss, "*", ms=13, color=style.ACCENT, mec="white", mew=0.5, zorder=5,
-            label=f"measured: forecast {100 * score.error:+.1f} %",
-        )  # fmt: skip
+    if score is None:
+        return None
+    (star,) = axes.plot(
+        forecast.target["C"], score.loss, "*", ms=13, color=style.ACCENT, mec="white", mew=0.5, zorder=5,
+        label=f"measured: forecast {100 * score.error:+.1f} %",
+    )  # fmt: skip
+    return star
 
 
 def _sizes(axes: Axes, fit: Fit, isoflop: IsoFlop, ends: list[float]) -> None:
