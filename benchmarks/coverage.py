@@ -168,7 +168,7 @@ def ends(plan: Design, problem: Problem, solution: Solution, sd: float, found: R
     estimate = point | {"a": float(a[0]), "law": float(here[0, 0]), "new": float(here[0, 0])}
     out: dict[str, Any] = {}
     for q in QUANTITIES:
-        clear = q not in known or known[q]["verdict"] == "yes"
+        clear = q not in known or known[q].verdict == "yes"
         out |= dict(zip((q + part for part in PARTS), (estimate[q], *bounds[q], int(clear)), strict=True))
     return out
 

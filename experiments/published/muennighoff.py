@@ -51,7 +51,7 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
     yield Verdict("objective", f"{theirs:.9g}", f"{ours:.9g}", rule, ours <= BEST_KNOWN * (1 + SLACK))
     yield f"best known before, of a search from 48 starts: {BEFORE:.9g}"
     found = fit.identified["RD"]
-    shown = ", ".join(f"{side} {bound:.3g}" for side, bound in found.get("bound", {}).items())
+    shown = ", ".join(f"{side} {bound:.3g}" for side, bound in found.bound.items())
     passed = found["verdict"] == "one_sided" and "lower" in found["bound"]
     yield Verdict(
         "R_D*", f"{PUBLISHED['RD']:.4g}", shown or found["verdict"], "one-sided, from below", passed
