@@ -21,10 +21,16 @@ PYTEST_ARGS ?= -q -n 2
 LOCK_PYTHONS ?= python3.11 python3.12
 PUBLISHED = $(filter-out verdicts formulas,$(basename $(notdir $(wildcard experiments/published/*.py))))
 
-# Tests against published runs need a folder of them. Without the variable, one next to the checkout is taken.
+# Tests against published runs and against tables in the wild need a folder of each. Where a variable is not set, the
+# folder next to the checkout is taken.
 ifeq ($(origin SCALING_PUBLISHED_DATA), undefined)
   ifneq ($(wildcard ../shared/published),)
     export SCALING_PUBLISHED_DATA := $(abspath ../shared/published)
+  endif
+endif
+ifeq ($(origin SCALING_FIELD_DATA), undefined)
+  ifneq ($(wildcard ../shared/field),)
+    export SCALING_FIELD_DATA := $(abspath ../shared/field)
   endif
 endif
 

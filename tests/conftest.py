@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -20,3 +21,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell's background processes ignore SIGINT, and those that they start: tests of it would wait in vain.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def field() -> Path:
+    """Tables in the wild, each with the value that is right for it."""
+    folder = os.environ.get("SCALING_FIELD_DATA")
+    if folder is None:
+        pytest.skip("SCALING_FIELD_DATA is not set")
+    return Path(folder)
