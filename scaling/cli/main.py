@@ -15,6 +15,7 @@ import typer
 
 from scaling import __version__
 from scaling.cli import fits, say
+from scaling.cli.arguments import as_option
 from scaling.cli.compare import compare
 from scaling.cli.laws import laws
 from scaling.cli.options import Json
@@ -251,7 +252,7 @@ def main() -> None:
         sys.exit(2)
     except AnalysisError as error:
         for problem in error.problems:
-            say.note(problem.text(fits.as_option))
+            say.note(problem.text(as_option))
         sys.exit(2)
     except KeyboardInterrupt:
         say.note("interrupted")
