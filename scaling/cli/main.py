@@ -20,7 +20,6 @@ from scaling.cli.laws import laws
 from scaling.cli.options import Json
 from scaling.cli.plots import plot
 from scaling.errors import UserError
-from scaling.store.failure import refusal
 
 app = typer.Typer(
     name="scaling",
@@ -265,6 +264,8 @@ def main() -> None:
         sys.stderr.close()  # the reader of a pipe has gone: nothing left to say
         sys.exit(1)
     except OSError as error:
+        from scaling.store.failure import refusal
+
         if (reason := refusal(error)) is None:
             raise
         say.note(reason)
