@@ -13,6 +13,7 @@ from analysis.fits.bootstrap import METHODS, RESAMPLED
 from analysis.laws.law import Law
 from analysis.results import Interval
 from analysis.solve.problem import Problem
+from analysis.tables.cells import CELLS
 
 # objective -> the space of its residuals (``problem.Loss``)
 SPACES = {"huber": "log", "log-ls": "log", "raw-ls": "raw", "log1p-ls": "log1p"}
@@ -44,6 +45,8 @@ class FitOptions:
         roles: of the rows to fit.
         level: of intervals.
         where: a filter of rows (:mod:`analysis.tables.where`).
+        cells: of several hyperparameters at one N and D the best (``best``), or ``all`` rows; left out: as
+            the table was loaded, else the best (:mod:`analysis.tables.cells`).
         excluded: rows left out before, to be listed with those left out here.
     """
 
@@ -63,6 +66,7 @@ class FitOptions:
     roles: Sequence[str] = ("fit",)
     level: float = 0.9
     where: str | None = None
+    cells: str | None = None
     excluded: Sequence[Mapping[str, str]] = field(default=())
 
     @property
@@ -99,6 +103,8 @@ def _scalars(asked: FitOptions) -> Iterator[str]:
         yield f"delta = {delta!r} must be finite and positive; leave it out for 1.345 x residual scale"
     elif delta is not None and asked.objective != "huber":
         yield f"delta = {delta!r} belongs to objective 'huber', not {asked.objective!r}; leave one out"
+    if asked.cells not in (None, *CELLS):
+        yield f"cells = {asked.cells!r}: must be {' or '.join(CELLS)}"
     if not 0 < asked.level < 1:
         yield f"level = {asked.level!r} must lie between 0 and 1; 0.9 is usual"
     if isinstance(bootstrap, bool) or bootstrap < 0:

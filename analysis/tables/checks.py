@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.tables.columns import FORMULA, missing
+from analysis.tables.histories import history, last_rows
 from analysis.tables.reading import LINE, numbers, shown
 from analysis.tables.table import Table, about, tell
 from analysis.tables.units import advice
@@ -45,7 +46,7 @@ def check(
         problems.append(f"{name}: no rows; a fit needs runs")
     if problems:
         raise AnalysisError(problems)
-    frame = frame.copy()
+    frame = ends(frame.copy(), needs)
     for column, allowed in (("role", ROLES), ("status", STATUSES)):
         problems += _unknown(frame, column, allowed, name)
     ended = finished(frame)
@@ -71,6 +72,21 @@ def check(
     filled = _fill(frame, {"params", "tokens"} <= set(needs))
     tell(frame, read=(*about(frame).read, *filled), remarks=tuple(_remarks(frame, ~ended, runs)))
     return frame
+
+
+def ends(frame: pd.DataFrame, needs: Sequence[str]) -> pd.DataFrame:
+    """The last row of each run where rows are histories, unless all are asked for; the others are listed."""
+    of_runs = {"params", "tokens"} <= set(needs) and about(frame).run is None
+    found = history(frame) if of_runs else None
+    if found is None:
+        return frame
+    if about(frame).cells == "all":
+        tell(frame, run=found.run)
+        return frame
+    frame, reasons = last_rows(frame, found)
+    kept, excluded = divide(frame, reasons)
+    tell(kept, left_out=(*about(frame).left_out, *excluded))
+    return kept
 
 
 def checked(table: pd.DataFrame | Table) -> Table:

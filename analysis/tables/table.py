@@ -19,6 +19,7 @@ class About:
     asked. ``headings``: units that headings give. ``notes`` say what was read as what and filled,
     ``remarks`` what a reader of a fit must know of the rows. ``left_out``: ``{row, reason}`` each.
     ``run``: the column of runs, where rows are checkpoints. ``convention``: of N and C, once selected.
+    ``cells``: which of several runs of one size and token count are fitted, where the user said it.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class About:
     left_out: tuple[Mapping[str, str], ...] = ()
     run: str | None = None
     convention: str | None = None
+    cells: str | None = None
 
     @property
     def notes(self) -> list[str]:
