@@ -23,6 +23,7 @@ def test_pairs():
         "where": "seed == 0",
         "after": None,
         "run": None,
+        "cells": None,
         "columns": {"params": "N", "flops": None},
         "units": {"params": "M"},
     }
