@@ -33,4 +33,4 @@ def _read(source: Source) -> Reading:
     return Reading(frame.drop(columns=LINE, errors="ignore"), notes)
 
 
-COLUMNAR = Reader("Parquet or Feather", _is_columnar, _read)
+COLUMNAR = Reader(_is_columnar, _read)

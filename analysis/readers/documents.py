@@ -157,5 +157,5 @@ def _read_lines(source: Source) -> Reading:
     return Reading(frame_of_objects(items, lines))
 
 
-DOCUMENT = Reader("JSON", is_document, _read_document)
-JSON_LINES = Reader("lines of JSON", is_lines, _read_lines)
+DOCUMENT = Reader(is_document, _read_document)
+JSON_LINES = Reader(is_lines, _read_lines)

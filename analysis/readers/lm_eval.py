@@ -29,10 +29,8 @@ def _read(source: Source) -> Reading:
             name, _, chosen = metric.partition(",")
             if isinstance(value, int | float):
                 row[f"{task}/{name}" + ("" if chosen in ("", "none") else f",{chosen}")] = value
-    note = (
-        f"results of lm-evaluation-harness: one row, {len(document['results'])} tasks, columns 'task/metric'"
-    )
-    return Reading(frame_of_objects([row]), (note,))
+    note = "one row a file, its metrics in columns 'task/metric'"
+    return Reading(frame_of_objects([row]), (note,), "results of lm-evaluation-harness")
 
 
-LM_EVAL = Reader("results of lm-evaluation-harness", _is_results, _read)
+LM_EVAL = Reader(_is_results, _read)

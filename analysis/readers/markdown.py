@@ -8,7 +8,7 @@ from itertools import pairwise
 from analysis.readers.source import Reader, Reading, Source
 from analysis.readers.text import Rows, table
 
-RULE = re.compile(r"\s*[|+:-][\s|+:=-]*-[\s|+:=-]*")
+RULE = re.compile(r"\s*[|+:-][\s|+:=-]*[=-][\s|+:=-]*")
 MARKS = re.compile(r"([*_`]+)(.+)\1")  # bold, italic, code: how a table marks its best cell
 
 
@@ -42,4 +42,4 @@ def _cells(line: str) -> list[str]:
     return [match[2] if (match := MARKS.fullmatch(cell)) else cell for cell in cells]
 
 
-MARKDOWN = Reader("table of Markdown", _is_markdown, _read)
+MARKDOWN = Reader(_is_markdown, _read)

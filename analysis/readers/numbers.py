@@ -17,7 +17,7 @@ TEXT = frozenset({"run_id", "job_id", "trunk_id", "eval_id", "label", "study", "
 DECIMAL = (".", ",")
 THOUSANDS = (",", ".", " ", "'", "_")
 SPACES = " \u00a0\u202f"  # that separate thousands
-GROUPED = re.compile(r"\s*[+-]?\d{1,3}(?:\.\d{3})+\s*")
+GROUPED = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:\.\d{3})+\s*")
 # How a cell proves the format of its file: the first that matches
 COMMA_AND_GROUPS = re.compile(r"\s*[+-]?\d{1,3}(?:\.\d{3})+,\d+\W*|\s*\d{1,3}(?:\.\d{3}){2,}\W*")
 COMMAS = re.compile(r"\s*[+-]?\d{1,3}(?:(?:,\d{3}){2,}(?:\.\d*)?|(?:,\d{3})+\.\d+)\W*")
@@ -71,7 +71,7 @@ class NumberFormat:
         """Whether a decimal comma was stated, but these cells could have points between thousands."""
         written = [cell for cell in cells if cell.strip().lower() not in EMPTY]
         return (
-            self.decimal == ","
+            (self.decimal, self.thousands) == (",", None)
             and any(map(GROUPED.fullmatch, written))
             and all(GROUPED.fullmatch(cell) or cell.strip().isdigit() for cell in written)
         )

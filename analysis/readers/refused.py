@@ -34,4 +34,4 @@ def _refuse(source: Source) -> NoReturn:
     raise source.refusal(f"is {what}", hint)
 
 
-REFUSED = Reader("another format", lambda source: _match(source) is not None, _refuse)
+REFUSED = Reader(lambda source: _match(source) is not None, _refuse)

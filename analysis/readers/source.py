@@ -29,22 +29,22 @@ class Reading:
 
     The index of ``frame``, where it is called ``line``, has line numbers; numbers are float64 (int64 where
     all are whole), other cells text, None where empty. ``notes`` say what was read as what and what was left
-    out.
+    out. ``kind``: whose file it is, where it is one of a tool.
     """
 
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
+    kind: str | None = None
 
-    def noted(self, frame: pd.DataFrame, *notes: str) -> Reading:
+    def noted(self, frame: pd.DataFrame, *notes: str, kind: str | None = None) -> Reading:
         """The same table in another form."""
-        return Reading(frame, (*self.notes, *notes))
+        return Reading(frame, (*self.notes, *notes), kind or self.kind)
 
 
 @dataclass(frozen=True)
 class Reader:
     """One kind of source: whether a source is of it, by its content, and the table in it."""
 
-    kind: str
     recognises: Callable[[Source], bool]
     read: Callable[[Source], Reading]
 

@@ -43,10 +43,11 @@ def _read(source: Source) -> Reading:
         raise source.refusal(
             "is an event file of TensorBoard without scalars", "give the file that has the losses"
         )
-    notes = [f"event file of TensorBoard: {len(steps)} steps with scalars, column 'run' is its folder"]
+    notes = [f"{len(steps)} steps with scalars; column 'run' is the folder of the file"]
     if others:
         notes.append(f"tags that are no scalars left out: {some(sorted(others))}")
-    return Reading(frame_of_objects([{**run, **row} for row in steps.values()]), tuple(notes))
+    frame = frame_of_objects([{**run, **row} for row in steps.values()])
+    return Reading(frame, tuple(notes), "event file of TensorBoard")
 
 
-EVENT_FILE = Reader("event file of TensorBoard", _is_event_file, _read)
+EVENT_FILE = Reader(_is_event_file, _read)

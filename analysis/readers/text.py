@@ -154,4 +154,4 @@ def _body(rows: Rows, width: int) -> list[tuple[int, list[str]]]:
     return body
 
 
-TEXT = Reader("table of text", _has_text, _read)
+TEXT = Reader(_has_text, _read)

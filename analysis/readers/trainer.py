@@ -31,12 +31,14 @@ def _read(source: Source) -> Reading:
             "trainer_state.json of a run that logged nothing", "give that of a later checkpoint"
         )
     notes = [
-        f"trainer_state.json of Hugging Face Trainer: {len(entries)} entries, {len(steps)} rows",
+        f"{len(entries)} entries of log_history, {len(steps)} steps",
         "loss of log_history is that of training batches: column 'train/loss'",
     ]
     if summaries:
         notes.append(f"{MEAN} of the last entry left out: a mean over the whole run, no final loss")
-    return Reading(frame_of_objects(list(steps.values())), tuple(notes))
+    return Reading(
+        frame_of_objects(list(steps.values())), tuple(notes), "trainer_state.json of Hugging Face Trainer"
+    )
 
 
-TRAINER_STATE = Reader("trainer_state.json of Hugging Face Trainer", _is_state, _read)
+TRAINER_STATE = Reader(_is_state, _read)

@@ -44,10 +44,10 @@ def from_chart(reading: Reading) -> Reading | None:
     long: Any = pd.concat([pd.concat(parts, axis=1) for parts in points.values()])
     long = long.reset_index(level=[*shared, "run"])
     binned = [c for c in charted if not frame[f"{c}{LEAST}"].equals(frame[f"{c}{MOST}"])]
-    notes = [f"chart exported by W&B: {len(charted)} columns of {len(points)} runs, one row a point"]
+    notes = [f"{len(charted)} columns of {len(points)} runs, one row a point"]
     if binned:
         notes.append(f"points are averages over several steps, their ranges left out: {some(binned)}")
-    return reading.noted(long, *notes)
+    return reading.noted(long, *notes, kind="chart exported by W&B")
 
 
 def from_objects(reading: Reading) -> Reading | None:
@@ -76,7 +76,9 @@ def _literal(cell: str) -> Any:
     try:
         return json.loads(cell)
     except ValueError:
-        return ast.literal_eval(re.sub(r"(?<=: )(-?)(?:nan|inf)\b", r"\g<1>1e999", cell))
+        return ast.literal_eval(
+            re.sub(r"(?<=: )nan\b", "None", re.sub(r"(?<=: )(-?)inf\b", r"\g<1>1e999", cell))
+        )
 
 
 def from_halves(reading: Reading) -> Reading | None:
@@ -127,10 +129,10 @@ def _read(source: Source) -> Reading:
     rows = [{**run, **beside, **row} for row in history] or [{**run, **beside}]
     frame = frame_of_objects(rows)
     frame = frame.drop(columns=[c for c in frame.columns if c.startswith("_wandb")])
-    notes = [f"run of W&B: {len(history)} rows of history, config and summary in each"]
+    notes = [f"{len(history)} rows of history, config and summary in each"]
     if "state" not in run:
         notes.append("it has no end: still running, or killed")
-    return Reading(frame, tuple(notes))
+    return Reading(frame, tuple(notes), "run of W&B")
 
 
 def _records(raw: bytes) -> Iterator[bytes]:
@@ -154,4 +156,4 @@ def _members(items: Any) -> dict[str, Any]:
     return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 
 
-WANDB_RUN = Reader("run of W&B", _is_run, _read)
+WANDB_RUN = Reader(_is_run, _read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,15 +35,18 @@ def read(
             problems += error.problems
             continue
         frames[file.path] = reading.frame
-        tell(reading.frame, read=reading.notes)
+        kind = (reading.kind,) if reading.kind else ()
+        tell(reading.frame, read=(*kind, *reading.notes), kind=reading.kind)
     if problems:
         raise AnalysisError(problems)
     return frames
 
 
-def named(paths: Sequence[Path]) -> str:
+def named(frames: Mapping[Path, pd.DataFrame]) -> str:
     """What to call the table of these files."""
-    return str(paths[0]) if len(paths) == 1 else f"{len(paths)} tables ({some(paths)})"
+    kinds = dict.fromkeys(kind for frame in frames.values() if (kind := about(frame).kind))
+    name = str(next(iter(frames))) if len(frames) == 1 else f"{len(frames)} tables ({some(frames)})"
+    return f"{name} ({', '.join(kinds)})" if kinds else name
 
 
 def stacked(frames: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
@@ -56,10 +60,12 @@ def stacked(frames: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
         c for c in (SOURCE, "source_file") if not any(c in frame.columns for frame in frames.values())
     )
     parts, notes = [], Counter[str]()
+    shared = os.path.commonpath([path.absolute().parent for path in frames])
     for path, frame in frames.items():
         notes.update(about(frame).read)
         part = frame.assign(**{column: str(path)})
-        part.index = pd.Index([f"{place} of {path}" for place in places(frame)], name=PLACE, dtype=object)
+        where = path.absolute().relative_to(shared)
+        part.index = pd.Index([f"{place} of {where}" for place in places(frame)], name=PLACE, dtype=object)
         parts.append(part)
     table = pd.concat(parts)
     told = [

@@ -87,7 +87,7 @@ def load(
         frame, misnamed = adopt(frame, columns, str(file), needs)
         frames[file], misstated = convert(frame, dict(units or {}), str(file))
         problems += [*misnamed, *misstated]
-    frame, name = stacked(frames), named(list(frames))
+    frame, name = stacked(frames), named(frames)
     if "tokens" not in frame.columns and not near("tokens", list(frame.columns)):
         frame = _tokens(frame)
     try:

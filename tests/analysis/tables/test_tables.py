@@ -130,7 +130,7 @@ def test_bad_json_lines_are_named(tmp_path):
     message = refused(write(tmp_path, text, "runs.jsonl"))
     assert [f"line {i}:" in message for i in range(1, 6)] == [False, True, True, True, True]
     assert "'loss' is not a number in line 1" in refused(
-        write(tmp_path, good.replace("3.4", '{"a": 1}'), "runs.jsonl")
+        write(tmp_path, good.replace("3.4", "[1]"), "runs.jsonl")
     )
     assert "cannot be read" in refused(write(tmp_path, "PAR1 and no more", "runs.parquet"))
 
