@@ -72,7 +72,7 @@ def _read_document(source: Source) -> Reading:
         raise source.refusal(f"a JSON object with several tables: {some(map(repr, tables))}", "keep one")
     if not inner:
         raise source.refusal("a JSON object without members", LAYOUTS)
-    return Reading(frame_of_objects([document]), ("JSON: one object, taken as one run",))
+    return Reading(frame_of_objects([document], [1]), ("JSON: one object, taken as one run",))
 
 
 def _is_records(value: Any) -> bool:

@@ -222,3 +222,20 @@ def test_the_next_command_has_the_options_that_were_typed(tmp_path):
 )
 def test_an_argument_of_the_analysis_is_named_as_an_option(name, value, options):
     assert as_option(Argument(name, value)) == options
+
+
+def test_several_tables_from_the_command(tmp_path):
+    for name, n in (("a", 1e7), ("b", 1e8)):
+        rows = [(n, d, 1.7 + 400 / n**0.34 + 410 / d**0.28) for d in (2e8, 2e9, 2e10)]
+        text = pd.DataFrame(rows, columns=["params", "tokens", "loss"]).to_csv(
+            sep=";", decimal=",", index=False
+        )
+        (tmp_path / f"{name}.csv").write_text(text)
+    refused = call("import", str(tmp_path / "*.csv"), "--out", tmp_path / "runs.csv")
+    assert refused.returncode == 2 and "say --decimal ," in refused.stderr
+    done = call("import", str(tmp_path / "[ab].csv"), "--out", tmp_path / "runs.csv", "--decimal", ",")
+    assert done.stdout.count("sha256") == 2 and "2 tables, named in column 'source'" in done.stdout
+    table = pd.read_csv(tmp_path / "runs.csv")
+    assert table["source"].nunique() == 2 and table["params"].tolist() == [1e7] * 3 + [1e8] * 3
+    other = call("import", tmp_path / "runs.csv", "--out", tmp_path / "d.csv", "--need", "tokens", "--json")
+    assert json.loads(other.stdout)["table"] == str(tmp_path / "d.csv")
