@@ -1,8 +1,7 @@
 """What a run costs: C = D times FLOPs per token, which are a function of N.
 
 - :class:`Power`, kappa N^gamma: 6 N D by convention, and wherever a table's compute is exactly a power.
-- :class:`Known`: counted. A function of N is given, or the table has the shapes of its models
-  (:mod:`analysis.fits.shapes`).
+- :class:`Known`: counted, by a function of N.
 - :class:`Curve`: fitted to the compute of a table. A transformer spends 6 N on its matrices, about N^(2/3)
   or N^(1/2) on attention, and on the output head what grows as its width, N^(1/3) or N^(1/2), which a total N
   counts twice or not at all. So the curve is a sum of these powers.
