@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.errors import some
 from analysis.tables.columns import folded
-from analysis.tables.reading import some
 
 CELLS = ("best", "all")
 SAME_TOKENS = 0.01  # relative: batches of several sizes end a little apart

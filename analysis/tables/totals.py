@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import Argument, Complaint
+from analysis.readers.numbers import TEXT
 from analysis.tables.checks import divide
 from analysis.tables.columns import folded
-from analysis.tables.reading import TEXT, numbers, shown
+from analysis.tables.reading import numbers, shown
 from analysis.tables.table import about, tell
 
 # what a line below a table is called -> what stands in it
@@ -27,7 +28,7 @@ LEAST = 3  # rows that a total is of
 
 def without_totals(frame: Any, name: str) -> tuple[pd.DataFrame, dict[Any, Complaint]]:
     """The frame without rows that are unmistakably the total or the like of the others, its columns numbers
-    again, and by index what to ask about rows that may be; what is left out is noted, and an index named."""
+    again, and by place what to ask about rows that may be; what is left out is noted, and an index named."""
     notes = [
         f"column {c!r} only counts the rows: it is not used"
         for c in map(str, frame.columns)
@@ -51,7 +52,7 @@ def without_totals(frame: Any, name: str) -> tuple[pd.DataFrame, dict[Any, Compl
             if _is(what, numeric, i, ~called):
                 reasons[i] = f"the {what} of the other rows"
             elif folded(labels[i]) in ASKED:
-                problems[frame.index[i]] = _ask(frame, i, labels[i], name)
+                problems[i] = _ask(frame, i, labels[i], name)
     if not called.any() and len(frame) > LEAST:
         others = np.arange(len(frame)) < len(frame) - 1
         if what := _unnamed(numeric, others):
@@ -62,6 +63,7 @@ def without_totals(frame: Any, name: str) -> tuple[pd.DataFrame, dict[Any, Compl
             kept[column] = pd.to_numeric(kept[column])
         notes += [f"{row['row']} is {row['reason']}, and no run: left out" for row in left]
         tell(kept, left_out=(*about(frame).left_out, *left))
+        problems = {int(i - (reasons[:i] != "").sum()): problem for i, problem in problems.items()}
         frame = kept
     tell(frame, read=(*about(frame).read, *notes))
     return frame, problems
