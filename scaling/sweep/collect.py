@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import UserError
+from scaling.files import aside, write_text
 from scaling.plan.plan import Plan, PlannedRun, load_plan
-from scaling.store.files import aside, write_text
 from scaling.store.metrics import Row, read_metrics
 from scaling.store.records import Record
 from scaling.store.store import State, Store

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from scaling.errors import Complaint, UserError
+from scaling.files import write_json
 from scaling.store.failure import BUSY, LOST, Kind
-from scaling.store.files import write_json
 from scaling.store.lease import look as look_at_lease
 from scaling.store.records import read_progress
 from scaling.sweep.clock import Clock

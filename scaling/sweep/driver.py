@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scaling.errors import Complaint, UserError
+from scaling.files import write_json, write_text
 from scaling.plan.plan import Plan, load_plan
-from scaling.store.files import write_json, write_text
 from scaling.store.store import Store
 from scaling.sweep.changes import (
     evaluated_otherwise,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scaling.errors import UserError
-from scaling.store.files import write_json
+from scaling.files import write_json
 from scaling.store.records import JobLaunch, read
 
 

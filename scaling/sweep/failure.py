@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling.files import write_json
 from scaling.store.failure import FULL, LOST, STOPPED, Failure, Kind, is_disk_full, is_exhausted
-from scaling.store.files import write_json
 from scaling.store.metrics import last_row
 from scaling.store.records import read_progress
 from scaling.store.store import Store

@@ -8,18 +8,16 @@ written in a turn is whole files with the same content.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import Complaint, UserError
-from scaling.store.files import write_json
+from scaling.files import lock, write_json
 from scaling.store.process import Process
 from scaling.store.records import Document, read
 from scaling.store.store import Store
@@ -47,29 +45,14 @@ def turn(store: Store) -> Iterator[None]:
     Raises:
         UserError: it is not a folder, or cannot be written.
     """
-    try:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(store.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        problem = f"results folder {str(store.folder)!r}: {error.strerror}"
-        raise UserError(Complaint(problem, hint="name a folder that can be written")) from None
-    deadline = time.monotonic() + TURN_SECONDS
-    try:
-        while not _locked(descriptor) and time.monotonic() < deadline:
-            time.sleep(0.05)
+    with ExitStack() as stack:
+        try:
+            store.folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock(store.folder / LOCK, TURN_SECONDS))
+        except OSError as error:
+            problem = f"results folder {str(store.folder)!r}: {error.strerror}"
+            raise UserError(Complaint(problem, hint="name a folder that can be written")) from None
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: turns save work, leases keep the results right
-        return True
-    return True
 
 
 class Presence:

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from scaling.store.files import sync, write_json
+from scaling.files import sync, write_json
 from scaling.train.loop import TrainState
 
 KEPT = 2

@@ -17,9 +17,9 @@ import jax
 
 from scaling.data.index import DataIndex
 from scaling.data.store import TokenStore
+from scaling.files import create_json, write_json
 from scaling.run import Run, canonical_json
 from scaling.store.failure import is_disk_full, write_failure
-from scaling.store.files import create_json, write_json
 from scaling.store.lease import Lease, LostLease
 from scaling.store.metrics import CurveLog, Row, up_to
 from scaling.store.records import Environment, JobExecution, JobProgress, JobRun, Provenance, Record

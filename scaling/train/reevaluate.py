@@ -9,8 +9,8 @@ from typing import Any
 
 from scaling.data.index import DataIndex
 from scaling.errors import Complaint, UserError
+from scaling.files import write_json
 from scaling.store.failure import STOPPED, write_failure
-from scaling.store.files import write_json
 from scaling.store.lease import Lease
 from scaling.store.metrics import CurveLog
 from scaling.store.records import JobProgress, JobRun, Record, read

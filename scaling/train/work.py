@@ -10,9 +10,9 @@ from typing import Any
 from scaling.data.index import DataIndex, resolve
 from scaling.data.store import TokenStore, open_store
 from scaling.errors import Complaint, UserError
+from scaling.files import clear_leftovers, write_json
 from scaling.run import Run
 from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
-from scaling.store.files import clear_leftovers, write_json
 from scaling.store.lease import Lease, LostLease
 from scaling.store.records import (
     Environment,
