@@ -14,8 +14,8 @@ from scaling.plan.designs import Role, parameters
 from scaling.recipe.quantities import Frozen
 from scaling.run import short_hash
 from scaling.spec.models import Execution
+from scaling.store.folder import NAME, ResultsFolder
 from scaling.store.records import CanonicalRun, Document, Id, PlanData, Record, parse, read
-from scaling.store.store import NAME, Store
 
 HINT = "run `scaling plan` again, or delete it to make it again"
 
@@ -154,16 +154,16 @@ class Plan(Document):
         return parse(cls, content, where, HINT)
 
 
-def load_plan(store: Store) -> Plan:
+def load_plan(results: ResultsFolder) -> Plan:
     """The plan of a results folder.
 
     Raises:
         UserError: the folder holds no study, or its plan.json is damaged.
     """
-    plan = read(Plan, store.plan, HINT)
+    plan = read(Plan, results.plan, HINT)
     if plan is None:
         hint = "give the folder of a study, results/<study>, or start one with `scaling run SPEC`"
-        raise UserError(Complaint(f"{str(store.folder)!r} holds no study: plan.json is missing", hint=hint))
+        raise UserError(Complaint(f"{str(results.path)!r} holds no study: plan.json is missing", hint=hint))
     return plan
 
 

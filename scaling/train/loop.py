@@ -194,8 +194,8 @@ def _compile(lowered: jax.stages.Lowered) -> Any:
 
 def auto_chunk_steps(run: Run) -> int:
     """A power of two between 1 and 256, near :data:`CHUNK_FLOPS` a chunk."""
-    steps = CHUNK_FLOPS / (run.flops().flops / run.steps)
-    return 1 << max(0, min(8, round(steps).bit_length() - 1))
+    steps = round(CHUNK_FLOPS / run.flops_per_step)
+    return 1 << max(0, min(8, steps.bit_length() - 1))
 
 
 @dataclass(frozen=True)

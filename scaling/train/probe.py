@@ -38,7 +38,7 @@ def measure(run: Run) -> dict[str, Any]:
         if time.perf_counter() > deadline and len(times) > 1:
             break
     return {
-        "flops_per_step": run.flops().flops // run.steps,
+        "flops_per_step": run.flops_per_step,
         "seconds_per_step": float(np.median(times[1:])),
         "compile_seconds": program.compile_seconds,
     }
