@@ -70,6 +70,13 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def tail(path: Path, size: int) -> bytes:
+    """Return the last bytes of a file, at most ``size``."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+        return file.read()
+
+
 def clear_leftovers(folder: Path) -> None:
     """Remove what writers killed halfway left in ``folder``; only where nobody else writes."""
     with suppress(FileNotFoundError, NotADirectoryError):

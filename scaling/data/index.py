@@ -39,15 +39,6 @@ class EvalDocument:
 
 
 @dataclass(frozen=True)
-class Overlap:
-    """The check that evaluation and training text share nothing: all ``windows_checked`` runs of
-    ``window_bytes`` bytes of the held-out documents were looked up in the training documents."""
-
-    window_bytes: int
-    windows_checked: int
-
-
-@dataclass(frozen=True)
 class DataIndex:
     """A token store and its identity. ``train_tokens`` counts separators, ``train_windows`` are windows of
     ``context`` predicted tokens, ``bytes_per_token`` is taken over the held-out documents."""
@@ -60,13 +51,11 @@ class DataIndex:
     vocab_size: int
     dtype: str
     tokens: int
-    train_documents: int
     train_tokens: int
     train_windows: int
     eval_documents: tuple[EvalDocument, ...]
     eval_tokens_used: int
     bytes_per_token: float
-    overlap: Overlap
     path: Path
 
 
@@ -115,13 +104,11 @@ def resolve(corpus: str, tokenizer: str, context: int, eval_documents: int, eval
         vocab_size=coder.vocab_size,
         dtype=coder.dtype,
         tokens=facts["tokens"],
-        train_documents=facts["train_documents"],
         train_tokens=facts["train_tokens"],
         train_windows=(facts["train_tokens"] - 1) // context,
         eval_documents=documents,
         eval_tokens_used=sum(document.tokens_used for document in documents),
         bytes_per_token=sum(d["bytes"] for d in held_out) / sum(d["tokens"] for d in held_out),
-        overlap=Overlap(**facts["overlap"]),
         path=stem.with_name(stem.name + ".tokens"),
     )
 

@@ -34,10 +34,6 @@ class Time:
     wall_seconds: float
     holdout_wall_seconds: float
 
-    @property
-    def work_seconds(self) -> float:
-        return self.training_seconds + self.evaluation_seconds + self.compile_seconds + self.start_seconds
-
 
 @dataclass(frozen=True)
 class Space:

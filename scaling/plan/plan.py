@@ -9,8 +9,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from scaling.counts.params import count_parameters
 from scaling.errors import Complaint, UserError
-from scaling.plan.designs import Role, parameters
+from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
 from scaling.run import short_hash
 from scaling.spec.models import Execution
@@ -39,11 +40,11 @@ class PlannedRun(Frozen):
     @property
     def params(self) -> int:
         """All parameters, embedding and head included."""
-        return parameters(self.run.shape).total
+        return count_parameters(self.run.shape).total
 
     @property
     def params_body(self) -> int:
-        return parameters(self.run.shape).body
+        return count_parameters(self.run.shape).body
 
     @cached_property
     def flops(self) -> int:
@@ -125,10 +126,6 @@ class Plan(Document):
     def evaluates(self, record: Record) -> bool:
         """Whether a record was evaluated as the plan asks."""
         return record.result.eval_id == self.data.eval_id
-
-    def jobs_of(self, *roles: Role) -> tuple[PlannedJob, ...]:
-        """Jobs whose runs have one of ``roles``; held-out runs are never in a job with others."""
-        return tuple(job for job in self.jobs if self.by_id[job.run_ids[0]].role in roles)
 
     @cached_property
     def totals(self) -> Totals:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.files import sync
+from scaling.files import sync, tail
 
 Row = dict[str, Any]
 write_bytes = os.write
@@ -128,9 +128,7 @@ def read_metrics(path: Path) -> Metrics:
 def last_row(path: Path, window: int = 4096) -> Row | None:
     """The last whole row of ``metrics.jsonl``, without reading the rest."""
     try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - window))
-            lines = file.read().split(b"\n")[:-1]
+        lines = tail(path, window).split(b"\n")[:-1]
     except FileNotFoundError:
         return None
     return next((row for line in reversed(lines) if (row := _row(line)) is not None), None)

@@ -36,7 +36,6 @@ from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
 from scaling.sweep.executors import TRAIN, make_executor, require_executor
 from scaling.sweep.guard import Presence, drivers, turn
-from scaling.sweep.machine import Device
 from scaling.sweep.queue import Phase, Queue
 
 
@@ -57,7 +56,6 @@ class Sweep:
         *,
         on_event: Watcher = lambda event: None,
         workers: int | Literal["auto"] | None = None,
-        device: Device | Literal["auto"] | None = None,
         retries: int = 1,
         grace_seconds: float = 20.0,
     ) -> Outcome:
@@ -69,7 +67,7 @@ class Sweep:
 
         The first SIGINT, SIGTERM or SIGHUP asks all jobs to write checkpoints and stop, and kills those that
         have not after ``grace_seconds``; a second one kills at once. Signals are handled when this is the
-        main thread. ``workers`` and ``device`` stand in for the plan's.
+        main thread.
 
         Raises:
             UserError: the folder was removed meanwhile.
@@ -81,7 +79,7 @@ class Sweep:
             retries=retries,
             grace_seconds=grace_seconds,
         )
-        return self._run(phase, on_event, workers, device)
+        return self._run(phase, on_event, workers)
 
     def reevaluate(
         self, *, on_event: Watcher = lambda event: None, workers: int | Literal["auto"] | None = None
@@ -91,18 +89,12 @@ class Sweep:
         if others:
             set_forecasts_aside(self.results, "of-another-evaluation")
         roles = tuple(sorted({run.role for run in others}))
-        return self._run(Phase(roles, tuple(others), "reevaluate", retries=0), on_event, workers, None)
+        return self._run(Phase(roles, tuple(others), "reevaluate", retries=0), on_event, workers)
 
-    def _run(
-        self,
-        phase: Phase,
-        on_event: Watcher,
-        workers: int | Literal["auto"] | None,
-        device: Device | Literal["auto"] | None,
-    ) -> Outcome:
-        asked = {name: value for name, value in (("workers", workers), ("device", device)) if value}
+    def _run(self, phase: Phase, on_event: Watcher, workers: int | Literal["auto"] | None) -> Outcome:
+        execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
         alone = not self.presence.others_here(self.results)
-        executor = make_executor(self.plan.execution.model_copy(update=asked), self.command, alone=alone)
+        executor = make_executor(execution, self.command, alone=alone)
         queue = Queue(self.results, self.plan, phase, on_event)
         return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 
 from scaling.files import create_json, write_json
 from scaling.run import canonical_json
@@ -20,7 +21,7 @@ from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, Row, up_to
 from scaling.store.records import JobRun, Provenance, Record
 from scaling.train.checkpoint import Checkpoints
-from scaling.train.loop import ChunkMetrics, TrainState, advance, copy_state, feed
+from scaling.train.loop import ChunkMetrics, TrainState, advance, copy_state
 from scaling.train.record import make_result
 from scaling.train.workbench import Workbench, now, row_at
 
@@ -146,12 +147,13 @@ class TrunkTrainer:
         before = [row["wall_time"] for row in rows if row["step"] <= first]
         clock = time.monotonic() - (before[-1] if before else 0.0)
         store = self.bench.store
-        inputs = feed(
-            run, lambda start, count: store.train_batches(run.seed, start, count, run.batch_sequences)
-        )
+
+        def text(start: int, count: int) -> np.ndarray:
+            return store.train_batches(run.seed, start, count, run.batch_sequences)
+
         pending: tuple[int, ChunkMetrics] | None = None
         step = first
-        for step, latest, metrics in advance(self.program, state, inputs, first, last):
+        for step, latest, metrics in advance(self.program, state, run, text, first, last):
             state = latest
             alive = pending is None or self._log(member, log, *pending, clock, logged)
             pending = step, metrics
