@@ -15,7 +15,9 @@ import typer
 
 from scaling import __version__
 from scaling.cli import fits, say
+from scaling.cli.arguments import as_option
 from scaling.cli.compare import compare
+from scaling.cli.imports import import_
 from scaling.cli.laws import laws
 from scaling.cli.options import Json
 from scaling.cli.plots import plot
@@ -201,7 +203,7 @@ def collect(results: Results, as_json: Json = False) -> None:
     return None
 
 
-app.command("import")(fits.import_)
+app.command("import")(import_)
 app.command()(fits.fit)
 app.command()(compare)
 app.command()(laws)
@@ -255,7 +257,7 @@ def main() -> None:
         sys.exit(2)
     except AnalysisError as error:
         for problem in error.problems:
-            say.note(problem.text(fits.as_option))
+            say.note(problem.text(as_option))
         sys.exit(2)
     except KeyboardInterrupt:
         say.note("interrupted")
