@@ -14,10 +14,10 @@ from analysis.fits.options import FitOptions
 from analysis.laws.law import Law
 from analysis.tables.checks import divide, positive
 from analysis.tables.columns import FORMULA, missing
+from analysis.tables.expressions import nearest
 from analysis.tables.runs import clusters, select, sources
 from analysis.tables.table import Table, about, frame_of, tell
 from analysis.tables.units import OURS, TOKEN, implausible
-from analysis.tables.where import nearest
 
 RUNS = ("params", "tokens", "loss")
 EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow

@@ -23,8 +23,8 @@ from analysis.fits.summary import left_out, number
 from analysis.hyperparameters.optima import empty_cells, formula, left_behind, named, power_law, predict
 from analysis.laws.law import Law
 from analysis.results import Result, Status
+from analysis.tables.expressions import nearest
 from analysis.tables.reading import some
-from analysis.tables.where import nearest
 
 CRITICAL = "critical_batch"
 SHARED = (

@@ -35,9 +35,9 @@ from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.isoflop import BIAS, Curve, budgets, lines, minimum, split
 from analysis.optimal_size.regressions import Optima, assembled, centre_of, enough
 from analysis.tables.checks import row_names
+from analysis.tables.expressions import nearest
 from analysis.tables.runs import load, select
 from analysis.tables.table import about
-from analysis.tables.where import nearest
 
 FINE = 25  # grid points between two sizes
 LEAST_SPREAD = 1 / 3  # of the mean spacing of sizes: no minimum is known better than that

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.errors import Argument, Complaint, alternatives
+from analysis.tables.expressions import nearest
 from analysis.tables.reading import some
 from analysis.tables.table import about, tell
 from analysis.tables.units import UNITS
-from analysis.tables.where import nearest
 
 # ours -> how others call it, as `folded` spells it; single letters count only as they stand here
 ALIASES: dict[str, tuple[str, ...]] = {

@@ -29,10 +29,10 @@ from analysis.tables.checks import (
     positive,
 )
 from analysis.tables.columns import adopt, near
+from analysis.tables.expressions import nearest, parse
 from analysis.tables.reading import KINDS, numbers, read, shown
 from analysis.tables.table import Table, about, tell
 from analysis.tables.units import STATED, convert, implausible
-from analysis.tables.where import nearest, parse
 
 # name -> (column of N, FLOPs per parameter and token, or None for the column `flops`, explanation)
 CONVENTIONS: dict[str, tuple[str, float | None, str]] = {
