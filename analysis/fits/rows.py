@@ -13,8 +13,9 @@ from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.options import FitOptions
 from analysis.laws.law import Law
 from analysis.tables.checks import divide, positive
-from analysis.tables.columns import FORMULA, missing
+from analysis.tables.columns import FORMULA
 from analysis.tables.expressions import nearest
+from analysis.tables.missing import missing
 from analysis.tables.runs import clusters, select, sources
 from analysis.tables.table import Table, about, frame_of, tell
 from analysis.tables.units import OURS, TOKEN, implausible
@@ -121,7 +122,7 @@ def _absent(
     return [
         Complaint(
             f"column {x!r} is missing",
-            hint=(f"{law_needs}; ", *(missing(x, columns) if x in FORMULA else (nearest(x, columns),))),
+            hint=(f"{law_needs}; ", *(missing(x, table) if x in FORMULA else (nearest(x, columns),))),
         )
         for x in needs
         if x not in given

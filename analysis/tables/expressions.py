@@ -34,6 +34,7 @@ TOKEN = re.compile(
     |(?P<end>\Z))""",
     re.VERBOSE | re.DOTALL,
 )
+WORDS = ("and", "or", "not", "in", "true", "false", "empty")
 VALUES = ("number", "text", "true", "false", "empty")
 
 
@@ -190,13 +191,6 @@ QUANTITY = Grammar(
 )
 
 
-def names(text: str) -> list[str]:
-    """The columns of a quantity. Raises AnalysisError that points at a fault."""
-    source = Source(text, QUANTITY)
-    _value(source.tree(), source, None)
-    return list(dict.fromkeys(token.name for token in source.tokens if token.kind == "column"))
-
-
 def quantity(text: str, frame: pd.DataFrame) -> np.ndarray:
     """What ``text`` states, by rows; NaN where a cell is empty. Columns may also go by the names that they
     had in the file. Raises AnalysisError."""
@@ -205,7 +199,7 @@ def quantity(text: str, frame: pd.DataFrame) -> np.ndarray:
         return np.broadcast_to(_value(source.tree(), source, frame), len(frame)).astype(float)
 
 
-def _value(node: ast.expr, source: Source, frame: pd.DataFrame | None) -> Any:
+def _value(node: ast.expr, source: Source, frame: pd.DataFrame) -> Any:
     match node:
         case ast.Name():
             return _numbers(source, source.token(node), frame)
@@ -220,11 +214,9 @@ def _value(node: ast.expr, source: Source, frame: pd.DataFrame | None) -> Any:
     raise source.unexpected(source.token(node))
 
 
-def _numbers(source: Source, token: Token, frame: pd.DataFrame | None) -> Any:
-    if frame is None:
-        return np.ones(1)
+def _numbers(source: Source, token: Token, frame: pd.DataFrame) -> Any:
     problems: list[str] = []
-    series = column(token.name, frame, source.grammar.kind, problems)
+    series: Any = column(token.name, frame, source.grammar.kind, problems)
     values, bad = (None, np.ones(1)) if series is None else numbers(series)
     if series is not None and bad.any():
         problems.append(
@@ -246,6 +238,12 @@ def column(name: str, frame: pd.DataFrame, kind: str, problems: list[str]) -> pd
         return series
     problems.append(f"{kind}: column {name!r} is there {series.shape[1]} times; keep one")
     return None
+
+
+def quoted(name: str) -> str:
+    """A column's name as an expression holds it."""
+    plain = re.fullmatch(r"[^\W\d]\w*", name) and name.lower() not in WORDS
+    return name if plain else "`" + name.replace("`", "``") + "`"
 
 
 def nearest(name: str, names: Sequence[str]) -> str:

@@ -28,11 +28,13 @@ from analysis.tables.checks import (
     needed,
     positive,
 )
-from analysis.tables.columns import adopt, near
-from analysis.tables.expressions import nearest, parse
+from analysis.tables.columns import adopt
+from analysis.tables.expressions import nearest
+from analysis.tables.missing import derive, stated_quantities
 from analysis.tables.reading import KINDS, numbers, read, shown
 from analysis.tables.table import Table, about, tell
 from analysis.tables.units import STATED, convert, implausible
+from analysis.tables.where import parse
 
 # name -> (column of N, FLOPs per parameter and token, or None for the column `flops`, explanation)
 CONVENTIONS: dict[str, tuple[str, float | None, str]] = {
@@ -75,17 +77,20 @@ def load(
             f"table {file}: no such file; give a results folder with runs.csv, or a {KINDS} file"
         )
     name, columns = str(file), dict(columns or {})
-    frame, misnamed = adopt(read(file), columns, name, needs)
+    frame = read(file)
+    quantities = stated_quantities(columns, list(frame.columns))
+    frame, misnamed = adopt(frame, {**columns, **dict.fromkeys(quantities)}, name, needs)
     frame, misstated = convert(frame, dict(units or {}), name)
+    unused = [ours for ours, source in columns.items() if source is None]
+    frame, underived = derive(frame, quantities, unused, name)
+    if underived:  # which would make others of no meaning
+        raise AnalysisError([*misnamed, *misstated, *underived])
     problems: list[Complaint | str] = [*misnamed, *misstated]
-    if "tokens" not in frame.columns and not near("tokens", list(frame.columns)):
-        frame = _tokens(frame)
     try:
         frame = _left(frame, where, after, run, name)
     except AnalysisError as error:
         problems += error.problems
-    unused = [ours for ours, source in columns.items() if source is None and ours in frame.columns]
-    frame = frame.drop(columns=unused)
+    frame = frame.drop(columns=[ours for ours in unused if ours in frame.columns])
     given = "flops" in frame.columns
     try:
         frame = check(frame, name=name, values=True, needs=needs)
@@ -182,17 +187,6 @@ def _costed(frame: Any) -> pd.DataFrame:
     if "flops" in frame.columns and given[1].any():
         return frame
     return frame.assign(flops=np.where(np.isnan(given[0]), cost, given[0]))
-
-
-def _tokens(frame: pd.DataFrame) -> pd.DataFrame:
-    """D = C / 6 N, where a table gives size and compute alone, as digitised figures do."""
-    if not {"params", "flops"} <= set(frame.columns):
-        return frame
-    (size, _), (flops, _) = numbers(frame["params"]), numbers(frame["flops"])
-    with np.errstate(all="ignore"):
-        frame = frame.assign(tokens=flops / (6.0 * size))
-    tell(frame, read=(*about(frame).read, "tokens = flops / (6 x params) in every row (no tokens given)"))
-    return frame
 
 
 def select(

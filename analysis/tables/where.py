@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.tables.expressions import VALUES, Grammar, Source, Token
+from analysis.tables.expressions import VALUES, WORDS, Grammar, Source, Token, quoted
 from analysis.tables.expressions import column as find
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -35,7 +35,7 @@ AFTER_VALUE = "'and', 'or' or the end"
 FILTER = Grammar(
     kind="filter",
     signs=(*OPERATORS, "(", ")", ","),
-    words=("and", "or", "not", "in", "true", "false", "empty"),
+    words=WORDS,
     expected={
         "column": f"one of {' '.join(OPERATORS)} in after column {{}}",
         "in": "'(' and values after 'in'",
@@ -74,7 +74,7 @@ class Comparison(Condition):
 
     def __str__(self) -> str:
         shown = ", ".join(map(_literal, self.values))
-        return f"{_column(self.column)} {self.sign} " + (f"({shown})" if self.sign.endswith("in") else shown)
+        return f"{quoted(self.column)} {self.sign} " + (f"({shown})" if self.sign.endswith("in") else shown)
 
     def _mask(self, frame: pd.DataFrame, problems: list[str]) -> np.ndarray:
         found: Any = find(self.column, frame, "filter", problems)
@@ -193,11 +193,6 @@ def _literal(value: Value) -> str:
             return str(int(value)) if abs(value) < 1e15 and float(value).is_integer() else repr(value)
 
 
-def _column(name: str) -> str:
-    plain = re.fullmatch(r"[^\W\d]\w*", name) and name.lower() not in FILTER.words
-    return name if plain else "`" + name.replace("`", "``") + "`"
-
-
 def _kind(series: pd.Series) -> str:
     """numbers, booleans or text; nothing where all cells are empty."""
     if series.notna().sum() == 0:
@@ -215,5 +210,5 @@ def _mismatch(column: str, kind: str, value: Value, sign: str, series: Any) -> s
     shown = {"text": f'"{example}"', "booleans": "true"}.get(kind, f"{example}")
     return (
         f"filter: column {column!r} holds {kind} (first: {shown}), compared with {_literal(value)}; "
-        f"write {_column(column)} {sign if needed != 'numbers' or kind == 'numbers' else '=='} {shown}"
+        f"write {quoted(column)} {sign if needed != 'numbers' or kind == 'numbers' else '=='} {shown}"
     )
