@@ -245,14 +245,13 @@ def _ratios(frame: Any, stated: Sequence[str], name: str, given_flops: bool) -> 
         return []
     typical = float(np.median(ratio[usable]))
     fits = [u for u, scale in UNITS["flops"].items() if scale and abs(np.log10(typical * scale)) < 0.7]
-    likely_units = [Argument("units", {"flops": u}) for u in fits[:1]]
-    as_it_is = (
-        [Argument("units", {"flops": "1"})]
-        if np.median(c[usable]) >= COMPUTE[0] and fits[:1] != ["1"]
-        else []
-    )
+    units = fits[:1] or ["1"] * bool(np.median(c[usable]) >= COMPUTE[0])
     without = Argument("columns", {"flops": None})
-    how = "say ", *alternatives([*likely_units, without, *as_it_is]), f" ({without} takes 6 N D)"
+    how = (
+        "say ",
+        *alternatives([*(Argument("units", {"flops": u}) for u in units), without]),
+        " to take 6 N D",
+    )
     far = usable & ((ratio < 1 / FACTOR) | (ratio > FACTOR))
     values, spread = c[usable], ratio[usable].max() / ratio[usable].min()
     if len(values) > 1 and np.ptp(values) == 0 and spread > 10:
