@@ -18,7 +18,7 @@ from analysis.tables.expressions import nearest
 from analysis.tables.missing import missing
 from analysis.tables.runs import clusters, select, sources
 from analysis.tables.table import Table, about, frame_of, tell
-from analysis.tables.units import OURS, TOKEN, implausible
+from analysis.tables.units import OURS, implausible, loss_unit
 
 RUNS = ("params", "tokens", "loss")
 EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
@@ -27,7 +27,7 @@ EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
 @dataclass(frozen=True)
 class Rows:
     """``frame``: rows kept, sorted, with columns N, D, C, L where known; ``inputs`` and ``target`` (n,);
-    ``cluster`` index per row and what it is ``by``; ``unit`` of the target, where it is known."""
+    ``cluster`` index per row and what it is ``by``; ``unit`` of the loss."""
 
     frame: Any
     inputs: dict[str, np.ndarray]
@@ -107,7 +107,7 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
         labels=tuple(map(str, labels)),
         cluster=index,
         by=by,
-        unit=(about(given).unit or TOKEN) if target == "loss" else None,
+        unit=loss_unit(given) if target == "loss" else None,
         excluded=(*({**row} for row in options.excluded), *excluded),
     )
 

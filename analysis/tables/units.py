@@ -66,6 +66,16 @@ def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[p
     return frame, problems
 
 
+def loss_unit(frame: pd.DataFrame) -> str:
+    """What the losses of a table are in: as was stated, or as the harness writes them."""
+    return about(frame).unit or (TOKEN if set(frame.columns) >= OURS else NOT_STATED)
+
+
+def of_unit(name: str, unit: str) -> str:
+    """``L in nats per token``, ``L (unit not stated)``."""
+    return f"{name} ({unit})" if unit == NOT_STATED else f"{name} in {unit}"
+
+
 def _unusable(frame: pd.DataFrame, column: str, unit: str, name: str) -> Complaint | None:
     argument = Argument("units", {column: unit})
     if column not in UNITS:
