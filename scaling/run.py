@@ -66,6 +66,11 @@ class Run(Frozen):
         """Steps before the run's learning rate depends on its horizon (0: from the start)."""
         return self.schedule.branch_step(self.steps)
 
+    @property
+    def decay_steps(self) -> int:
+        """Steps whose rate depends on more than peak and warmup."""
+        return self.steps - self.schedule.decay_start(self.steps)
+
     def learning_rates(self, first: int, count: int) -> np.ndarray:
         """Return the rates of steps ``first .. first + count - 1`` (0-based), float32 of shape (count,)."""
         return self.schedule.rates(self.optimizer.learning_rate, self.steps, first, count)

@@ -15,12 +15,12 @@ import typer
 
 from scaling import __version__
 from scaling.cli import fits, say
+from scaling.cli.arguments import as_option
 from scaling.cli.compare import compare
 from scaling.cli.laws import laws
 from scaling.cli.options import Json
 from scaling.cli.plots import plot
 from scaling.errors import UserError
-from scaling.store.failure import refusal
 
 app = typer.Typer(
     name="scaling",
@@ -61,14 +61,19 @@ def plan(
     resolved: Annotated[bool, typer.Option(help="print the spec with every default filled in")] = False,
     probe: Annotated[bool, typer.Option(help="measure this machine's speed where it is not known")] = True,
     workers: Workers = None,
+    names: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="NAMES", help="columns to print: names with commas, or all"),
+    ] = None,
 ) -> None:
     """Say what a spec would train, and its cost."""
-    from scaling.cli.plans import plan_json, plan_text
+    from scaling.cli.plans import chosen_columns, plan_json, plan_text
     from scaling.plan.cost import estimate_space, estimate_time
     from scaling.plan.expand import plan_spec
     from scaling.plan.probe import ProbeFailed, cached_probe, measure_probe
     from scaling.sweep.machine import has_glibc, launch_environment, layout
 
+    shown = chosen_columns(names)
     study, planned = plan_spec(spec, overrides or [])
     if resolved:
         return say.data(study.model_dump(mode="json"))
@@ -86,7 +91,7 @@ def plan(
     space = estimate_space(planned, slots)
     if as_json:
         return say.data(plan_json(planned, time, space))
-    print(plan_text(planned, time, speed, space, slots))
+    print(plan_text(planned, time, speed, space, slots, shown))
     say.next_command("run", spec, *(part for text in overrides or [] for part in ("--set", text)))
     return None
 
@@ -251,7 +256,7 @@ def main() -> None:
         sys.exit(2)
     except AnalysisError as error:
         for problem in error.problems:
-            say.note(problem.text(fits.as_option))
+            say.note(problem.text(as_option))
         sys.exit(2)
     except KeyboardInterrupt:
         say.note("interrupted")
@@ -260,6 +265,8 @@ def main() -> None:
         sys.stderr.close()  # the reader of a pipe has gone: nothing left to say
         sys.exit(1)
     except OSError as error:
+        from scaling.store.failure import refusal
+
         if (reason := refusal(error)) is None:
             raise
         say.note(reason)

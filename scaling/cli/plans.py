@@ -2,37 +2,81 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scaling.cli.columns import columns
 from scaling.cli.words import count, duration, flops, plural, size
+from scaling.errors import Complaint, UserError
 from scaling.plan.cost import Space, Time
-from scaling.plan.plan import Plan
+from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
 
-HEADER = ("run", "role", "N body", "N", "D", "D/N", "epochs", "steps", "FLOPs", "spent")
+Cell = Callable[[PlannedRun, int], str]  # of a run and the FLOPs spent on it
+COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
+    "run": ("run", lambda run, _: run.label),
+    "role": ("role", lambda run, _: run.role),
+    "params_body": ("N body", lambda run, _: count(run.params_body)),
+    "params": ("N", lambda run, _: count(run.params)),
+    "tokens": ("D", lambda run, _: count(run.run.tokens)),
+    "tokens_per_param": ("D/N", lambda run, _: f"{run.run.tokens / run.params:.3g}"),
+    "epochs": ("epochs", lambda run, _: f"{run.epochs:.2f}"),
+    "steps": ("steps", lambda run, _: f"{run.run.steps:,}"),
+    "flops": ("FLOPs", lambda run, _: f"{run.flops:.3g}"),
+    "flops_spent": ("spent", lambda run, spent: f"{spent:.3g}"),
+    "warmup_steps": ("warmup", lambda run, _: f"{run.run.schedule.warmup:,}"),
+    "decay_steps": ("decay", lambda run, _: f"{run.run.decay_steps:,}"),
+    "learning_rate": ("learning rate", lambda run, _: f"{run.run.optimizer.learning_rate:.4g}"),
+    "weight_decay": ("weight decay", lambda run, _: f"{run.run.optimizer.weight_decay:.4g}"),
+    "batch_tokens": ("batch tokens", lambda run, _: f"{run.run.batch_tokens:,}"),
+    "seed": ("seed", lambda run, _: str(run.run.seed)),
+    "run_id": ("run id", lambda run, _: run.run_id),
+    "job_id": ("job id", lambda run, _: run.job_id),
+}
+DEFAULT_COLUMNS = tuple(COLUMNS)[: tuple(COLUMNS).index("flops_spent") + 1]
 
 
-def plan_text(plan: Plan, time: Time | None, probe: Probe | None, space: Space, workers: int) -> str:
-    """Every run, what is left out and why, and totals."""
+def chosen_columns(text: str | None) -> tuple[str, ...]:
+    """Parse the names of ``--columns``; ``all`` is every column.
+
+    Raises:
+        UserError: there is no column of a name.
+    """
+    if text is None:
+        return DEFAULT_COLUMNS
+    names = tuple(COLUMNS) if text.strip() == "all" else tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in names if name not in COLUMNS]
+    if unknown:
+        hint = f"choose from {', '.join(COLUMNS)}, or all"
+        raise UserError(*(Complaint(f"no column is named {name!r}", "--columns", hint) for name in unknown))
+    return names
+
+
+def plan_text(
+    plan: Plan,
+    time: Time | None,
+    probe: Probe | None,
+    space: Space,
+    workers: int,
+    names: Sequence[str] = DEFAULT_COLUMNS,
+) -> str:
+    """Say every run, what is left out and why, and totals.
+
+    Args:
+        plan: the plan.
+        time: what it takes, where that is known.
+        probe: the measured speed it was estimated by.
+        space: memory and disk.
+        workers: jobs at a time.
+        names: the columns of :data:`COLUMNS` to print.
+    """
     spent = {run_id: work for job in plan.jobs for run_id, work in job.flops_spent.items()}
-    rows = [
-        (
-            run.label,
-            run.role,
-            count(run.params_body),
-            count(run.params),
-            count(run.run.tokens),
-            f"{run.run.tokens / run.params:.3g}",
-            f"{run.epochs:.2f}",
-            f"{run.run.steps:,}",
-            f"{run.flops:.3g}",
-            f"{spent[run.run_id]:.3g}",
-        )
-        for run in plan.runs
-    ]
+    chosen = [COLUMNS[name] for name in names]
+    rows = [[cell(run, spent[run.run_id]) for _, cell in chosen] for run in plan.runs]
+    left = sum(1 for _ in itertools.takewhile(lambda name: name in ("run", "role"), names))
     parts = [f"study {plan.study}: {plan.data.corpus}, {plan.data.tokenizer}, context {plan.data.context}"]
-    parts.append(columns(HEADER, rows, left=2))
+    parts.append(columns([heading for heading, _ in chosen], rows, left=left))
     if plan.excluded:
         left_out = columns(("left out", "why"), [(e.label, e.reason) for e in plan.excluded], left=2)
         parts.append(left_out)

@@ -9,13 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from scaling.cli import fits, say
 from scaling.cli import options as option
+from scaling.cli import say
+from scaling.cli.options import grouped
 from scaling.errors import Complaint, UserError
 
 
+@grouped
 def plot(
-    table: option.Table,
+    table: option.Tables,
+    *,
     law: Annotated[
         str | None,
         typer.Option(help="fit this law, a name or file.py:NAME, and draw it; left out: the whole study"),
@@ -28,21 +31,8 @@ def plot(
     method: Annotated[
         list[str] | None, typer.Option(help="of intervals, beside the default; may be repeated")
     ] = None,
-    where: option.Where = None,
-    after: option.After = None,
-    run: option.Run = None,
-    column: option.Columns = None,
-    unit: option.Units = None,
-    convention: option.Convention = None,
-    objective: option.Objective = None,
-    delta: option.Delta = None,
-    level: option.Level = None,
-    fixed: option.Fixed = None,
-    bounds: option.Bounds = None,
-    target: option.Target = None,
-    weights: option.Weights = None,
-    groups: option.Groups = None,
-    cluster: option.Cluster = None,
+    reading: option.Reading,
+    fitting: option.Fitting,
     out: Annotated[
         Path | None, typer.Option(help="folder of the figures; left out: beside the table")
     ] = None,
@@ -55,27 +45,20 @@ def plot(
     """
     from scaling.cli.tables import plot_law, plot_table
 
-    taken = {"where": where, "after": after, "run": run, "column": column, "unit": unit}
-    options = {"convention": convention, "objective": objective, "delta": delta, "level": level,
-               "fixed": fixed, "bounds": bounds, "target": target, "weights": weights, "groups": groups,
-               "cluster": cluster}  # fmt: skip
-    reading = fits.loading(where, after, run, column, unit)
     if law is None:
-        refuse({"x": x, "by": by, "profile": profile, "method": method, **options})
-        drawn = plot_table(table, out, reading)
-        more, about_fit = ["--law", "chinchilla", *option.spelt(taken)], {}
+        refuse({"x": x, "by": by, "profile": profile, "method": method, **asdict(fitting)})
+        drawn = plot_table(table, out, reading.arguments())
+        more, about_fit = ["--law", "chinchilla", *reading.typed()], {}
     else:
-        asked = {key: value for key, value in options.items() if value is not None}
-        asked |= {"fixed": fits.fixed_values(fixed), "bounds": fits.bound_values(bounds)}
         drawing = {"x": x, "by": by, "profiles": profile or (), "methods": method or ()}
-        fitted, drawn = plot_law(table, law, out, reading, drawing=drawing, **asked)
+        fitted, drawn = plot_law(table, law, out, reading.arguments(), drawing=drawing, **fitting.arguments())
         about_fit = {"law": law, "status": asdict(fitted.status)}
-        more = ["--law", law, *option.spelt({**taken, **options}), *unclear(fitted, profile)]
+        more = ["--law", law, *reading.typed(), *fitting.typed(), *unclear(fitted, profile)]
     if as_json:
         return say.data({**about_fit, "figures": list(map(str, drawn.paths)), "skipped": drawn.skipped})
     print("\n".join([*map(str, drawn.paths), *not_drawn(drawn.skipped)]))
     further = "--profile" in more if law else "fit_and_residuals" not in drawn.skipped
-    say.next_command("plot" if further else "fit", table, *more)
+    say.next_command("plot" if further else "fit", *table, *more)
     return None
 
 

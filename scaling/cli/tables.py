@@ -19,26 +19,28 @@ from analysis.laws.law import Law
 from analysis.laws.lookup import find
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.estimators import ESTIMATORS, of_file
-from analysis.tables.runs import load, sources
+from analysis.tables.runs import load
+from analysis.tables.runs import sources as columns_of
 from scaling.errors import Complaint, UserError
 
 
-def plot_table(source: Path, out: Path | None = None, reading: Mapping[str, Any] | None = None) -> Drawn:
-    """Draw the figures of a results folder or table; ``out`` left out: ``figures`` beside the table;
+def plot_table(
+    sources: Sequence[Path], out: Path | None = None, reading: Mapping[str, Any] | None = None
+) -> Drawn:
+    """Draw the figures of a results folder or tables; ``out`` left out: ``figures`` beside the first;
     ``reading`` are arguments of :func:`analysis.load`.
 
     Raises:
         AnalysisError: the table cannot be read or analysed, or a frozen forecast was changed.
         UserError: ``out`` is a file.
     """
-    folder = source if source.is_dir() else source.parent
-    out = _figures(source, out)
-    examined = findings.examine(load(source, **(reading or {})), folder / "forecasts")
-    return findings.draw(examined, source, out)
+    out = _figures(sources[0], out)
+    examined = findings.examine(_load(sources, reading), _folder(sources[0]) / "forecasts")
+    return findings.draw(examined, sources[0], out)
 
 
 def plot_law(
-    source: Path,
+    sources: Sequence[Path],
     law: str,
     out: Path | None = None,
     reading: Mapping[str, Any] | None = None,
@@ -53,22 +55,32 @@ def plot_law(
         AnalysisError: the request is bad, or the table cannot be read.
         UserError: ``out`` is a file.
     """
-    folder = _figures(source, out)
-    fitted = fit_table(source, law, reading, **options)
+    folder = _figures(sources[0], out)
+    fitted = fit_table(sources, law, reading, **options)
     name = fitted.law.name if isinstance(fitted, Fit) else fitted.kind
     return fitted, draw_law(fitted, folder if out else folder / quote(name, safe=" "), **(drawing or {}))
+
+
+def _folder(source: Path) -> Path:
+    return source if source.is_dir() else source.parent
 
 
 def _figures(source: Path, out: Path | None) -> Path:
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(Complaint(f"out = {str(out)!r}: is a file", hint="name a folder"))
-    return out or (source if source.is_dir() else source.parent) / "figures"
+    return out or _folder(source) / "figures"
+
+
+def _load(sources: Sequence[Path], reading: Mapping[str, Any] | None, **more: Any) -> pd.DataFrame:
+    if len(sources) > 1:
+        raise UserError(Complaint(f"{len(sources)} tables: one at a time", hint="join them first"))
+    return load(sources[0], **more, **(reading or {}))
 
 
 def fit_table(
-    source: Path, law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any
+    sources: Sequence[Path], law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any
 ) -> Fit | Estimate:
-    """Fit one law to a results folder or table, or ask the estimator of that name; ``reading`` are arguments
+    """Fit one law to a results folder or tables, or ask the estimator of that name; ``reading`` are arguments
     of :func:`analysis.load`, ``options`` those of :func:`analysis.fit`. The table must have the columns that
     a law needs, and of a law of N, D, C alone they must be plausible.
 
@@ -76,32 +88,35 @@ def fit_table(
         AnalysisError: the request is bad, or the table cannot be read.
     """
     if law in ESTIMATORS:
-        return of_file(law, source, reading, **options)
+        return of_file(law, sources[0], reading, **options)
     requested = find(law)
-    return fit(requested, _table([requested], source, reading, options), **options)
+    return fit(requested, _table([requested], sources, reading, options), **options)
 
 
 def compare_table(
-    source: Path, laws: Sequence[str], reading: Mapping[str, Any] | None = None, **options: Any
+    sources: Sequence[Path], laws: Sequence[str], reading: Mapping[str, Any] | None = None, **options: Any
 ) -> Comparison:
-    """Compare laws on a results folder or table: arguments of :func:`analysis.load` and
+    """Compare laws on a results folder or tables: arguments of :func:`analysis.load` and
     :func:`analysis.compare`; errors of parameters are linearised unless ``bootstrap`` is given.
 
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
     requested = [find(law) for law in laws]
-    return compare(requested, _table(requested, source, reading, options), **{"bootstrap": 0, **options})
+    return compare(requested, _table(requested, sources, reading, options), **{"bootstrap": 0, **options})
 
 
 def _table(
-    laws: Sequence[Law], source: Path, reading: Mapping[str, Any] | None, options: Mapping[str, Any]
+    laws: Sequence[Law],
+    sources: Sequence[Path],
+    reading: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
 ) -> pd.DataFrame:
     """The table with the columns that these laws and options need."""
     target, needs = options.get("target", "loss"), []
     for law in laws:
         ours = set(law.inputs) <= {"N", "D", "C", "M"} or {"N", "D"} <= set(law.inputs)
         inputs = [*law.inputs, *(["L"] if ours and target == "loss" else [])]
-        needs += sources(inputs, options.get("convention", "total"))
+        needs += columns_of(inputs, options.get("convention", "total"))
     needs += [options[x] for x in ("target", "weights", "groups", "cluster") if options.get(x)]
-    return load(source, needs=tuple(dict.fromkeys(needs)), **(reading or {}))
+    return _load(sources, reading, needs=tuple(dict.fromkeys(needs)))

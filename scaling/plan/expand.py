@@ -11,7 +11,6 @@ from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule
 from scaling.plan.designs import Wanted, wanted_runs
 from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
 from scaling.plan.resolve import Resolver, shortest_horizons
-from scaling.recipe.rules import PowerRule
 from scaling.run import short_hash
 from scaling.spec.check import check_study
 from scaling.spec.load import read_study
@@ -136,10 +135,10 @@ def _notes(study: Study, wanted: list[Wanted], jobs: tuple[PlannedJob, ...]) -> 
     yield from _too_few(wanted)
     if not study.execution.share_trunk or any(len(job.run_ids) > 1 for job in jobs):
         return
-    rate = study.recipe.optimizer.learning_rate
-    if not study.recipe.schedule.shares_trunk:
-        yield f"nothing is shared: a {study.recipe.schedule.kind} schedule depends on the horizon throughout"
-    elif isinstance(rate, PowerRule) and rate.of == "tokens":
+    recipe = study.recipe
+    if not recipe.schedule.shares_trunk:
+        yield f"nothing is shared: a {recipe.schedule.kind} schedule depends on the horizon throughout"
+    elif not recipe.shares_trunk:
         yield "nothing is shared: the learning rate depends on the horizon"
     else:
         yield "nothing is shared: no two runs differ only in horizon"

@@ -20,8 +20,7 @@ from scaling.spec.models import Study
 class Resolver:
     """Turn what is wanted into runs: rules into numbers, durations into steps.
 
-    ``shortest`` is the horizon in steps that a warmup in percent refers to, per shape: one number for all
-    runs of a shape, so that they can share their trunk.
+    ``shortest`` is the shortest fitted horizon of each shape, in steps.
     """
 
     study: Study
@@ -29,8 +28,12 @@ class Resolver:
     shortest: dict[Shape, int]
 
     def schedule(self, wanted: Wanted) -> Schedule[int]:
-        recipe = self.study.recipe
-        return recipe.schedule.resolved(wanted.steps, self.shortest[wanted.shape], recipe.batch_tokens)
+        """Resolve the schedule. A warmup in percent is of the run's own horizon, except where runs of a shape
+        share a trunk, which has one warmup: of the shortest. Held-out runs never share."""
+        recipe, warmup_horizon = self.study.recipe, wanted.steps
+        if recipe.shares_trunk and wanted.role != "holdout":
+            warmup_horizon = self.shortest.get(wanted.shape, wanted.steps)
+        return recipe.schedule.resolved(wanted.steps, warmup_horizon, recipe.batch_tokens)
 
     def optimizer(self, wanted: Wanted) -> Optimizer[float]:
         """Return the optimizer of a run.
@@ -76,12 +79,9 @@ class Resolver:
 
 
 def shortest_horizons(kept: Iterable[Wanted]) -> dict[Shape, int]:
-    """Return per shape the shortest horizon of its fitted runs, or of its others where it has none."""
+    """Return the shortest fitted horizon of each shape that has one, in steps."""
     shortest = dict[Shape, int]()
-    for fitted in (True, False):
-        group = [w for w in kept if (w.role == "fit") == fitted]
-        of_group = dict[Shape, int]()
-        for w in group:
-            of_group[w.shape] = min(w.steps, of_group.get(w.shape, w.steps))
-        shortest = of_group | shortest
+    for w in kept:
+        if w.role == "fit":
+            shortest[w.shape] = min(w.steps, shortest.get(w.shape, w.steps))
     return shortest

@@ -38,7 +38,7 @@ class Schedule(Frozen, Generic[Length]):
 
     kind: str
     warmup: Length = _written("80 steps")
-    """Linear from 0. In percent: of the shortest fitted horizon of that size."""
+    """Linear from 0. In percent: of the run's own horizon."""
 
     @model_validator(mode="before")
     @classmethod
@@ -53,18 +53,18 @@ class Schedule(Frozen, Generic[Length]):
         """Return the fields by their names in the JSON of a run."""
         return {self.lengths.get(name, name): value for name, value in self}
 
-    def resolved(self, steps: int, shortest: int, batch_tokens: int) -> Schedule:
+    def resolved(self, steps: int, warmup_horizon: int, batch_tokens: int) -> Schedule:
         """Return the run's schedule: durations made steps.
 
         Args:
             steps: the run's horizon.
-            shortest: the horizon that a warmup in percent refers to: one for all runs of a size, so that
-                they can share their trunk.
+            warmup_horizon: the horizon that a warmup in percent refers to.
             batch_tokens: tokens of a step.
         """
         fields = dict(self)
         for name in self.lengths:
-            fields[name] = fields[name].in_steps(shortest if name == "warmup" else steps, batch_tokens)
+            horizon = warmup_horizon if name == "warmup" else steps
+            fields[name] = fields[name].in_steps(horizon, batch_tokens)
         return _RUN_SCHEDULE.validate_python(fields)
 
     def steps_needed(self: Schedule) -> int:
@@ -111,7 +111,8 @@ class WSD(Schedule[Length], Generic[Length]):
 
     kind: Literal["wsd"]
     warmup: Length = _written("80 steps")
-    """Linear from 0. In percent: of the shortest fitted horizon of that size, so that runs can share it."""
+    """Linear from 0. In percent: of the shortest fitted horizon of that size, so that runs can share it; of a
+    held-out run, and where the learning rate depends on the horizon: of the run's own."""
     decay: Length = _written("20 %")
     """Down to 0 at the end. In percent: of the run's own horizon."""
     shape: Shape = "1-sqrt"

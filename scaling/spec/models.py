@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.quantities import Count, Duration, Frozen, Positive, Real
+from scaling.recipe.rules import PowerRule
 from scaling.recipe.schedules import WrittenSchedule
 from scaling.spec.base import Seeds, Slug
 from scaling.spec.designs import Design, Holdout, Noise
@@ -44,6 +45,12 @@ class Recipe(Frozen):
     batch_tokens: Count
     """Tokens a step; a multiple of data.context."""
     precision: Literal["float32"] = "float32"
+
+    @property
+    def shares_trunk(self) -> bool:
+        """Whether runs that differ only in horizon are the same training up to their decay."""
+        rate = self.optimizer.learning_rate
+        return self.schedule.shares_trunk and not (isinstance(rate, PowerRule) and rate.of == "tokens")
 
 
 def _auto_or_count(value: Any) -> Any:

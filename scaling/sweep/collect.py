@@ -146,7 +146,7 @@ def table_row(plan: Plan, planned: PlannedRun, record: Record) -> Row:
         "optimizer": run.optimizer.kind,
         "schedule": run.schedule.kind,
         "warmup_tokens": run.schedule.warmup * run.batch_tokens,
-        "decay_tokens": (run.steps - run.schedule.decay_start(run.steps)) * run.batch_tokens,
+        "decay_tokens": run.decay_steps * run.batch_tokens,
         "batch_tokens": run.batch_tokens,
         "learning_rate": run.optimizer.learning_rate,
         "weight_decay": run.optimizer.weight_decay,

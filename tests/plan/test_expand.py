@@ -139,6 +139,53 @@ def test_percentages() -> None:
     assert fit == [run.run_id for run in plan.runs], "a held-out run must not change the fitted ones"
 
 
+def warmup_shares(schedule: dict[str, Any], **changes: Any) -> dict[str, list[float]]:
+    """Warmup steps over the horizon, by role."""
+    plan = plan_of(recipe__schedule=schedule, holdout=[{"width": 32, "steps": 20_000}], **changes)
+    shares = dict[str, list[float]]()
+    for run in plan.runs:
+        shares.setdefault(run.role, []).append(run.run.schedule.warmup / run.run.steps)
+    return shares
+
+
+def test_warmup_in_percent_is_of_the_own_horizon_where_nothing_is_shared() -> None:
+    rate = {"kind": "power", "of": "tokens", "coefficient": 1.0, "exponent": -0.3}
+    noise = {"width": 32, "steps": 700, "seeds": [7, 8]}
+    for schedule, changes in (
+        ({"kind": "cosine", "warmup": "10 %"}, {}),
+        ({"kind": "linear", "warmup": "10 %"}, {"noise": noise}),
+        ({"kind": "wsd", "warmup": "10 %"}, {"recipe__optimizer__learning_rate": rate}),
+        ({"kind": "constant", "warmup": "10 %"}, {"recipe__optimizer__learning_rate": rate}),
+    ):
+        shares = warmup_shares(schedule, **changes)
+        assert all(share == pytest.approx(0.1, abs=1e-3) for role in shares.values() for share in role)
+
+
+def test_warmup_in_percent_of_a_shared_trunk_is_of_the_shortest_horizon() -> None:
+    shares = warmup_shares(
+        {"kind": "wsd", "warmup": "10 %"}, noise={"width": 16, "steps": 1000, "seeds": [9]}
+    )
+    assert max(shares["fit"]) == pytest.approx(0.1) and min(shares["fit"]) < 0.06
+    assert shares["noise"] == [0.05], "a repetition is warmed up like the runs of its size"
+    assert shares["holdout"] == [0.1]
+
+
+def test_the_field_study_warms_up_as_asked(field: Path) -> None:
+    study = load_study(field / "cosine_warmup" / "cos.yaml")
+    plan = make_plan(study, fake_index(context=study.data.context))
+    warmup = {run.run.steps: run.run.schedule.warmup for run in plan.runs}
+    assert warmup == {200: 20, 800: 80, 3200: 320, 20_000: 2000}
+
+
+def test_numbers_of_warmup_steps_are_what_an_id_covers() -> None:
+    """Ids given out when a percentage was of the shortest horizon stay true."""
+    percent = plan_of(recipe__schedule={"kind": "cosine", "warmup": "10 %"}).runs
+    steps = plan_of(recipe__schedule={"kind": "cosine", "warmup": "50 steps"}).runs
+    same = [run.run.steps == 500 for run in percent]
+    assert any(same) and not all(same)
+    assert [a.run_id == b.run_id for a, b in zip(percent, steps, strict=True)] == same
+
+
 def test_durations_in_tokens() -> None:
     plan = plan_of(recipe__schedule={"kind": "cosine", "warmup": "1e4 tokens"})
     schedule = plan.runs[0].run.schedule

@@ -47,8 +47,8 @@ def test_any_slice_is_the_slice_of_the_whole():
 @pytest.mark.parametrize("kind", SCHEDULES)
 def test_written_schedules_become_steps(kind):
     written = SCHEDULES[kind][Duration](kind=kind, warmup="10 %")
-    run = written.resolved(steps=1000, shortest=200, batch_tokens=64)
-    assert run.warmup == 20  # of the shortest horizon
+    run = written.resolved(steps=1000, warmup_horizon=200, batch_tokens=64)
+    assert run.warmup == 20
     assert run.json_fields()["warmup_steps"] == 20
     assert type(run).model_validate(run.json_fields()) == run
     assert run.steps_needed() == (220 if kind == "wsd" else 20)

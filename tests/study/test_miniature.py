@@ -94,7 +94,7 @@ def test_the_table_alone_makes_everything_again(study, tmp_path):
     folder, _ = study
     table = tmp_path / "runs.csv"
     table.write_bytes((folder / "runs.csv").read_bytes())
-    assert fit_table(table).to_json() == (folder / "fits" / "chinchilla.json").read_text()
+    assert fit_table([table]).to_json() == (folder / "fits" / "chinchilla.json").read_text()
     drawn = [x for x in scaling("plot", table).stdout.splitlines() if x.endswith(".png")]
     assert len(drawn) == 5 and all(Path(path).stat().st_size > 10_000 for path in drawn)
     same = folder / "figures" / "loss_against_compute.png"
