@@ -150,13 +150,14 @@ def implausible(
     """Problems and notes of magnitudes of ``columns`` that speak for another unit; stated units pass."""
     stated = tuple(about(frame).units or ())
     problems: list[Complaint] = []
+    given = frame if given_flops else frame.drop(columns="flops", errors="ignore")
     for column, most in MOST.items():
         if column in columns and column in frame.columns and column not in stated:
-            problems += _count(frame, column, most, name)
+            problems += _count(given, column, most, name)
     if not problems and {"params", "tokens"} <= set(columns):
-        problems = _ratios(frame, stated, name, given_flops)
+        problems = _apart(given, stated, name) or (_costs(given, stated, name) if given_flops else [])
     elif "flops" in columns and "flops" in frame.columns and "flops" not in stated:
-        problems += unsized(frame[["flops"]], name)
+        problems += unsized(frame[["flops"]], name) if given_flops else []
     unusual, notes = ([], []) if "loss" in stated or "loss" not in columns else _loss(frame, name)
     return problems + unusual, notes
 
@@ -164,10 +165,7 @@ def implausible(
 def _count(frame: Any, column: str, most: float, name: str) -> list[Complaint]:
     values = frame[column].to_numpy(float)
     few, many = values < LEAST, values > most
-    headed = about(frame).headings.get(column)
     which = _which(frame, column)
-    if headed:
-        which = Argument("units", {column: headed}), " if its heading is right, or '1'"
     problems = []
     if few.any():
         mixed = (values > 1e6).any()
@@ -183,15 +181,19 @@ def _count(frame: Any, column: str, most: float, name: str) -> list[Complaint]:
 
 
 def _which(frame: Any, column: str) -> tuple[str | Argument, ...]:
-    """How to state the unit of a column: those that make it what runs usually have."""
-    offered = likely(frame, column) or ["1"]
-    also = "" if offered == ["1"] else " ('1' for plain numbers)"
-    return *alternatives(Argument("units", {column: unit}) for unit in offered), also
+    """How to state the unit of a column: those that make it what runs usually have, and its heading's."""
+    headed = about(frame).headings.get(column)
+    offered = [*likely(frame, column), *([headed] if headed else [])]
+    ways = alternatives(Argument("units", {column: unit}) for unit in dict.fromkeys(offered))
+    return *(
+        ways or (f"its unit, of {', '.join(UNITS[column])}",)
+    ), "" if "1" in offered else " ('1' for plain numbers)"
 
 
 def likely(frame: Any, column: str) -> list[str]:
-    """Units in which a column has the size that runs usually have, alone and beside the other columns."""
-    values = np.median(numbers(frame[column])[0])
+    """Units in which the cells have the size that runs usually have, alone and beside the other columns."""
+    headed = about(frame).headings.get(column)
+    values = np.median(numbers(frame[column])[0]) / (factor(column, headed) or 1.0 if headed else 1.0)
     least, most = USUAL.get(column, USUAL["params"])
     sizes = {
         c: float(np.nanmedian(numbers(frame[c])[0])) for c in USUAL if c in frame.columns and c != column
@@ -236,22 +238,29 @@ def unsized(frame: Any, name: str) -> list[Complaint]:
     return problems
 
 
-def _ratios(frame: Any, stated: Sequence[str], name: str, given_flops: bool) -> list[Complaint]:
-    n, d, c = (frame[x].to_numpy(float) for x in ("params", "tokens", "flops"))
+def _apart(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
+    """Problems of size and tokens beside each other."""
+    n, d = (frame[x].to_numpy(float) for x in ("params", "tokens"))
     with np.errstate(all="ignore"):
-        per_param, ratio = d / n, c / (6.0 * n * d)
+        per_param = d / n
     least, most = TOKENS_PER_PARAM
     middle = float(np.nanmedian(per_param)) if np.isfinite(per_param).any() else 1.0
-    if not {"params", "tokens"} <= set(stated) and not least < middle < most:
-        message = (
-            f"{middle:.3g} tokens per parameter (median) cannot be: 'params' or 'tokens' is in another unit"
-        )
-        pairs = [{"params": u, "tokens": "1"} for u in likely(frame, "params")]
-        pairs += [{"params": "1", "tokens": u} for u in likely(frame, "tokens")]
-        ways = alternatives(Argument("units", pair) for pair in [*pairs, {"params": "1", "tokens": "1"}])
-        return [Complaint(message, name, ("state both: ", *ways))]
+    if {"params", "tokens"} <= set(stated) or least < middle < most:
+        return []
+    message = f"{middle:.3g} tokens per parameter (median) cannot be: 'params' or 'tokens' is in another unit"
+    pairs = [{"params": u, "tokens": "1"} for u in likely(frame, "params")]
+    pairs += [{"params": "1", "tokens": u} for u in likely(frame, "tokens")]
+    ways = alternatives(Argument("units", pair) for pair in [*pairs, {"params": "1", "tokens": "1"}])
+    return [Complaint(message, name, ("state both: ", *ways))]
+
+
+def _costs(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
+    """Problems of FLOPs that are far from 6 N D of the same row."""
+    n, d, c = (frame[x].to_numpy(float) for x in ("params", "tokens", "flops"))
+    with np.errstate(all="ignore"):
+        ratio = c / (6.0 * n * d)
     usable = np.isfinite(ratio) & (ratio > 0)
-    if "flops" in stated or not given_flops or not usable.any():
+    if "flops" in stated or not usable.any():
         return []
     typical = float(np.median(ratio[usable]))
     fits = [u for u, scale in UNITS["flops"].items() if scale and abs(np.log10(typical * scale)) < 0.7]
