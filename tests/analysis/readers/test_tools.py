@@ -177,7 +177,7 @@ def events(folder, params):
 
     writer = EventFileWriter(str(folder))
     for step in (1, 2):
-        tags = {"eval/loss": 4.0 - step, "tokens": step * 1e8, "params": params}
+        tags = {"eval/loss": 4.0 - step} | ({"tokens": step * 1e8, "params": params} if params else {})
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in tags.items()]
         writer.add_event(Event(wall_time=1.0, step=step, summary=Summary(value=values)))
     writer.close()
