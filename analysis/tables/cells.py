@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import some
-from analysis.tables.columns import folded
+from analysis.tables.headings import folded
 
 CELLS = ("best", "all")
 SAME_TOKENS = 0.01  # relative: batches of several sizes end a little apart

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.tables.columns import folded
+from analysis.tables.headings import folded
 from analysis.tables.reading import numbers
 from analysis.tables.table import about, tell
 

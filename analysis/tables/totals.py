@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.errors import Argument, Complaint
 from analysis.readers.numbers import TEXT
 from analysis.tables.checks import divide
-from analysis.tables.columns import folded
+from analysis.tables.headings import folded
 from analysis.tables.reading import numbers, shown
 from analysis.tables.table import about, tell
 
