@@ -34,7 +34,7 @@ from analysis.results import (
     parsed,
 )
 from analysis.solve.problem import Loss, Problem
-from analysis.tables.units import TOKEN
+from analysis.tables.units import NOT_STATED
 
 if TYPE_CHECKING:
     from analysis.fits.profile import Profile
@@ -98,8 +98,8 @@ class Fit(Result):
 
     @property
     def unit(self) -> str | None:
-        """The unit of the loss; None where another column was fitted."""
-        return (self.setup.unit or TOKEN) if self.setup.target == "loss" else None
+        """The unit of the loss, which may be not stated; None where another column was fitted."""
+        return (self.setup.unit or NOT_STATED) if self.setup.target == "loss" else None
 
     @cached_property
     def problem(self) -> Problem:
