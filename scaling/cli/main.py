@@ -134,6 +134,7 @@ def run(
                 max_hours=max_hours,
                 force=force,
                 reevaluate=reevaluate,
+                family=study.family,
             )
     except StudyStopped as stopped:
         say.note(str(stopped))
