@@ -58,6 +58,10 @@ class Run(Frozen):
     def tokens(self) -> int:
         return self.steps * self.batch_tokens
 
+    @property
+    def flops_per_step(self) -> int:
+        return self.flops().flops // self.steps
+
     def flops(self) -> Flops:
         return training_flops(self.shape, self.steps * self.batch_sequences)
 

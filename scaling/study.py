@@ -217,7 +217,7 @@ class _Course:
         findings.score(table, self.forecasts)  # before anything new is frozen
         analysis = analyse(table, self.cost)
         self._freeze(analysis, held_out)
-        waiting = [run for run in held_out if not self.sweep.store.run_state(run.run_id).finished]
+        waiting = [run for run in held_out if not self.sweep.results.run_state(run.run_id).finished]
         ready = all(ledger.stands_for(_target(run), self.forecasts) for run in waiting)
         refusal = [] if ready else [_not_trained(waiting, analysis.fit, self.folder)]
         for text in refusal:
@@ -251,7 +251,7 @@ class _Course:
         return f"what the {done.rows} done runs say is in {where}"
 
     def _freeze(self, analysis: Analysis, held_out: Sequence[PlannedRun]) -> None:
-        states = {run.run_id: self.sweep.store.run_state(run.run_id).state for run in held_out}
+        states = {run.run_id: self.sweep.results.run_state(run.run_id).state for run in held_out}
         # runs of one job share a trunk: when one was begun, something of the others is known
         jobs = {run.job_id for run in held_out if states[run.run_id] != "pending"}
         begun = {run.run_id for run in held_out if run.job_id in jobs}

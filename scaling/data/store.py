@@ -18,10 +18,6 @@ class TokenStore:
     index: DataIndex
     tokens: np.ndarray
 
-    def train_batch(self, seed: int, step: int, batch_sequences: int) -> np.ndarray:
-        """int32 (batch_sequences, context + 1): the batch of ``step``, a pure function of the arguments."""
-        return self.train_batches(seed, step, 1, batch_sequences)[0]
-
     def train_batches(self, seed: int, first_step: int, n_steps: int, batch_sequences: int) -> np.ndarray:
         """int32 (n_steps, batch_sequences, context + 1): the batches of ``n_steps`` steps.
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Literal
 
 from scaling.counts.flops import forward_matmul_flops
-from scaling.counts.params import ParameterCounts, count_parameters
+from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
 from scaling.spec.designs import Point
 from scaling.spec.families import Size
@@ -77,14 +77,9 @@ def _steps(point: Point, shape: Shape, batch_tokens: int) -> int:
         case "steps":
             return int(point.amount)
         case "per_total":
-            return nearest(point.amount * parameters(shape).total, batch_tokens)
+            return nearest(point.amount * count_parameters(shape).total, batch_tokens)
         case "per_body":
-            return nearest(point.amount * parameters(shape).body, batch_tokens)
-
-
-@cache
-def parameters(shape: Shape) -> ParameterCounts:
-    return count_parameters(shape)
+            return nearest(point.amount * count_parameters(shape).body, batch_tokens)
 
 
 @cache

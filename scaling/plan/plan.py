@@ -9,13 +9,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from scaling.counts.params import count_parameters
 from scaling.errors import Complaint, UserError
-from scaling.plan.designs import Role, parameters
+from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
 from scaling.run import short_hash
 from scaling.spec.models import Execution
+from scaling.store.folder import NAME, ResultsFolder
 from scaling.store.records import CanonicalRun, Document, Id, PlanData, Record, parse, read
-from scaling.store.store import NAME, Store
 
 HINT = "run `scaling plan` again, or delete it to make it again"
 
@@ -39,11 +40,11 @@ class PlannedRun(Frozen):
     @property
     def params(self) -> int:
         """All parameters, embedding and head included."""
-        return parameters(self.run.shape).total
+        return count_parameters(self.run.shape).total
 
     @property
     def params_body(self) -> int:
-        return parameters(self.run.shape).body
+        return count_parameters(self.run.shape).body
 
     @cached_property
     def flops(self) -> int:
@@ -126,10 +127,6 @@ class Plan(Document):
         """Whether a record was evaluated as the plan asks."""
         return record.result.eval_id == self.data.eval_id
 
-    def jobs_of(self, *roles: Role) -> tuple[PlannedJob, ...]:
-        """Jobs whose runs have one of ``roles``; held-out runs are never in a job with others."""
-        return tuple(job for job in self.jobs if self.by_id[job.run_ids[0]].role in roles)
-
     @cached_property
     def totals(self) -> Totals:
         flops = sum(run.flops for run in self.runs)
@@ -154,16 +151,16 @@ class Plan(Document):
         return parse(cls, content, where, HINT)
 
 
-def load_plan(store: Store) -> Plan:
+def load_plan(results: ResultsFolder) -> Plan:
     """The plan of a results folder.
 
     Raises:
         UserError: the folder holds no study, or its plan.json is damaged.
     """
-    plan = read(Plan, store.plan, HINT)
+    plan = read(Plan, results.plan, HINT)
     if plan is None:
         hint = "give the folder of a study, results/<study>, or start one with `scaling run SPEC`"
-        raise UserError(Complaint(f"{str(store.folder)!r} holds no study: plan.json is missing", hint=hint))
+        raise UserError(Complaint(f"{str(results.path)!r} holds no study: plan.json is missing", hint=hint))
     return plan
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from scaling.errors import UserError
-from scaling.store.files import write_json
+from scaling.files import write_json
 from scaling.store.records import Document, Id, read
 
 STOPPED = 130  # it was asked to stop; its work is in a checkpoint

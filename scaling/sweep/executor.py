@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scaling.errors import UserError
-from scaling.store.files import write_json
+from scaling.files import tail, write_json
 from scaling.store.records import JobLaunch, read
 
 
@@ -120,9 +120,7 @@ def _starts(folder: Path) -> int:
 def log_tail(folder: Path, lines: int = 20, window: int = 16384) -> list[str]:
     """The last lines of a job's log, of its last start only."""
     try:
-        with open(folder / "log.txt", "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - window))
-            text = file.read().decode(errors="replace")
+        text = tail(folder / "log.txt", window).decode(errors="replace")
     except OSError:
         return []
     text = text[text.rfind("\n=== start ") + 1 :] if "\n=== start " in text else text

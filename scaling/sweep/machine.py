@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import platform
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,12 +169,7 @@ def find_device(environ: Mapping[str, str], nodes: Path = Path("/dev")) -> Devic
 
 
 def has_glibc() -> bool:
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-    except (ValueError, OSError):
-        return False
+    return platform.libc_ver()[0] == "glibc"
 
 
 def launch_environment(

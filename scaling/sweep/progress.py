@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scaling.plan.cost import makespan
 from scaling.store.records import JobProgress
 
 SETTLE_SECONDS = 3.0  # reports closer together than this say little about a job's own speed
@@ -86,18 +86,6 @@ class Pace:
         return max(0.0, self.remaining / speed - (now - since)) if speed > 0 else None
 
 
-def makespan(busy: Sequence[float], queued: Sequence[float], workers: int) -> float:
-    """Seconds until all is done when free workers take the longest queued job first.
-
-    ``busy`` are the seconds each working worker needs for its job, ``queued`` those of the waiting jobs.
-    """
-    free = [*busy, *[0.0] * (workers - len(busy))]
-    heapq.heapify(free)
-    for seconds in sorted(queued, reverse=True):
-        heapq.heapreplace(free, free[0] + seconds)
-    return max(free, default=0.0)
-
-
 class Throughput:
     """Speed over a phase. A finished job counts with all its seconds, compiling and evaluating too."""
 
@@ -113,8 +101,7 @@ class Throughput:
         """Seconds to go, None while no speed is known. ``queued`` are FLOPs."""
         seconds = self._seconds + sum(now - pace.started for pace in running if pace.work)
         rate = (self._flops + sum(pace.work for pace in running)) / seconds if seconds else 0.0
-        busy = [pace.seconds_left(rate, now) for pace in running]
-        waiting = [flops / rate if rate else None for flops in queued]
-        if None in busy or None in waiting:
+        busy = [left for pace in running if (left := pace.seconds_left(rate, now)) is not None]
+        if len(busy) < len(running) or (queued and not rate):
             return None
-        return makespan([s for s in busy if s is not None], [s for s in waiting if s is not None], workers)
+        return makespan([flops / rate for flops in queued], workers, busy)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
 from scaling.store.records import JobExecution, JobRun, JobSpec, Work, read_progress
-from scaling.store.store import RunState, Store
 from scaling.sweep.events import JobElsewhere, RunFinished, Watcher
 from scaling.sweep.executor import StartedJob
-from scaling.sweep.failure import Before
+from scaling.sweep.failure import Mark
 from scaling.sweep.progress import Pace, RunningRow
 
 
@@ -41,13 +40,6 @@ class Task:
     tries: int = 0
 
 
-class Paced(Protocol):
-    """A job under way, here or elsewhere."""
-
-    @property
-    def pace(self) -> Pace: ...
-
-
 @dataclass
 class Running:
     """A job of this driver. ``recorded_at``: when all its runs were first seen to have records."""
@@ -55,7 +47,7 @@ class Running:
     task: Task
     started: StartedJob
     pace: Pace
-    before: dict[str, Before]
+    before: Mapping[str, Mark | None]
     timed_out: bool = False
     recorded_at: float | None = None
 
@@ -76,7 +68,7 @@ class Queue:
     what is known of the jobs' leases.
     """
 
-    store: Store
+    results: ResultsFolder
     plan: Plan
     phase: Phase
     on_event: Watcher
@@ -89,7 +81,7 @@ class Queue:
 
     def open(self) -> None:
         """Look at the disk, and queue what is left to do."""
-        states = {run.run_id: self.store.run_state(run.run_id) for run in self.phase.chosen}
+        states = {run.run_id: self.results.run_state(run.run_id) for run in self.phase.chosen}
         self.recorded = {run_id for run_id, state in states.items() if self.is_done(state)}
         self.failed = {run_id for run_id, state in states.items() if self.is_given_up(state)}
         self.waiting = make_tasks(self.plan, self.phase.chosen, self.recorded | self.failed)
@@ -98,8 +90,9 @@ class Queue:
     def is_empty(self) -> bool:
         return not (self.waiting or self.running or self.elsewhere)
 
-    def paced(self) -> list[Paced]:
-        return [*self.running.values(), *self.elsewhere.values()]
+    def paces(self) -> list[Pace]:
+        """Of the jobs that are being worked on, here or elsewhere."""
+        return [job.pace for job in (*self.running.values(), *self.elsewhere.values())]
 
     def is_done(self, state: RunState) -> bool:
         return state.record is not None and self.plan.evaluates(state.record)
@@ -111,7 +104,7 @@ class Queue:
     def undone(self, task: Task) -> list[PlannedRun]:
         """Runs of a task still to do, as the disk says now; tells about those that others have recorded."""
         for run in task.runs:
-            state = self.store.run_state(run.run_id)
+            state = self.results.run_state(run.run_id)
             if run.run_id not in self.recorded and self.is_done(state):
                 self._announce(run.run_id, state)
             elif run.run_id not in self.failed and self.is_given_up(state):
@@ -121,7 +114,7 @@ class Queue:
     def announce_new(self, run_ids: Iterable[str]) -> None:
         """Tell about records that have appeared. A damaged one counts as none."""
         for run_id in set(run_ids) - self.recorded:
-            state = self.store.run_state(run_id)
+            state = self.results.run_state(run_id)
             if self.is_done(state):
                 self._announce(run_id, state)
 
@@ -135,7 +128,7 @@ class Queue:
     def watch(self, job_id: str) -> tuple[LeaseWatch, bool]:
         """What is known of a job's lease, and whether another process holds it."""
         watch = self.watches.setdefault(job_id, LeaseWatch())
-        return watch, watch.held(self.store.job_dir(job_id), self.plan.execution.lease_seconds)
+        return watch, watch.held(self.results.job_dir(job_id), self.plan.execution.lease_seconds)
 
     def leave_to_others(self, task: Task) -> None:
         undone = self.undone(task)
@@ -149,7 +142,7 @@ class Queue:
         now = time.monotonic()
         for job_id, job in list(self.elsewhere.items()):
             undone, (_, held) = self.undone(job.task), self.watch(job_id)
-            job.pace.report(read_progress(self.store.job_dir(job_id)), now)
+            job.pace.report(read_progress(self.results.job_dir(job_id)), now)
             if undone and held:
                 continue
             del self.elsewhere[job_id]

@@ -194,42 +194,41 @@ def _compile(lowered: jax.stages.Lowered) -> Any:
 
 def auto_chunk_steps(run: Run) -> int:
     """A power of two between 1 and 256, near :data:`CHUNK_FLOPS` a chunk."""
-    steps = CHUNK_FLOPS / (run.flops().flops / run.steps)
-    return 1 << max(0, min(8, round(steps).bit_length() - 1))
-
-
-@dataclass(frozen=True)
-class Feed:
-    """Where inputs come from: windows (n, B, T+1) and rates (n,) of steps first .. first + n - 1."""
-
-    windows: Callable[[int, int], np.ndarray]
-    rates: Callable[[int, int], np.ndarray]
-    numbers: Numbers
-
-
-def feed(run: Run, windows: Callable[[int, int], np.ndarray]) -> Feed:
-    """Return the inputs of a run whose text is ``windows``."""
-    return Feed(windows, run.learning_rates, numbers_of(run.optimizer))
+    steps = round(CHUNK_FLOPS / run.flops_per_step)
+    return 1 << max(0, min(8, steps.bit_length() - 1))
 
 
 def advance(
-    program: Program, state: TrainState, feed: Feed, first: int, last: int
+    program: Program,
+    state: TrainState,
+    run: Run,
+    text: Callable[[int, int], np.ndarray],
+    first: int,
+    last: int,
 ) -> Iterator[tuple[int, TrainState, ChunkMetrics]]:
     """Train steps ``first .. last - 1``, yielding (steps done, state, metrics) after each chunk.
 
     Chunks end at multiples of the chunk length counted from step 0, so that the logged rows do not depend
     on where a run was resumed (a trunk also ends one at each branch step). The next chunk is dispatched
-    before the metrics of the last are asked for;
-    the yielded state must be copied before the iterator goes on if it is to be kept (it is donated).
+    before the metrics of the last are asked for; a yielded state that is to be kept must be copied before the
+    iterator is resumed (it is donated).
+
+    Args:
+        program: compiled for the run.
+        state: after ``first`` steps.
+        run: gives learning rates and the optimizer's numbers.
+        text: (first step, n) to the windows of n steps, (n, B, T+1).
+        first: steps done.
+        last: steps to be done.
     """
-    size, step = program.blueprint.chunk_steps, first
+    size, step, numbers = program.blueprint.chunk_steps, first, numbers_of(run.optimizer)
     while step < last:
         end = min(last, (step // size + 1) * size)
         live = end - step
-        windows, rates = feed.windows(step, live), feed.rates(step, live)
+        windows, rates = text(step, live), run.learning_rates(step, live)
         if live < size:
             windows, rates = _padded(windows, size), _padded(rates, size)
-        state, metrics = program.chunk(state, windows, rates, feed.numbers, np.int32(live))
+        state, metrics = program.chunk(state, windows, rates, numbers, np.int32(live))
         step = end
         yield step, state, metrics
 

@@ -5,31 +5,21 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from scaling.data.index import DataIndex, resolve
 from scaling.data.store import TokenStore, open_store
 from scaling.errors import Complaint, UserError
-from scaling.run import Run
+from scaling.files import clear_leftovers, write_json
 from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
-from scaling.store.files import clear_leftovers, write_json
 from scaling.store.lease import Lease, LostLease
-from scaling.store.records import (
-    Environment,
-    JobEnvironment,
-    JobExecution,
-    JobRun,
-    JobSpec,
-    PlanData,
-    Record,
-    read,
-)
+from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Record, read
 from scaling.train.environment import describe, use_compilation_cache
-from scaling.train.evaluate import Evaluation, make_evaluator
+from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Stopped, TrunkTrainer
-from scaling.train.loop import Blueprint, Program, auto_chunk_steps, make_program
+from scaling.train.loop import Blueprint, auto_chunk_steps, make_program
 from scaling.train.process import StopRequest
 from scaling.train.reevaluate import reevaluate
+from scaling.train.workbench import Workbench
 
 
 def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
@@ -63,38 +53,28 @@ def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
 
 def _work(folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop: StopRequest) -> int:
     index, store = load_data(job.data)
-    program, environment = _prepare(folder, members[0].run, job.execution, lease)
-    evaluator = cache(lambda: make_evaluator(program, store))
-
-    def evaluate(params: Any) -> Evaluation:
-        return evaluator()(params)
-
-    if job.task == "reevaluate":
-        return reevaluate(folder, members, program, index, evaluate, lease, lambda: stop.asked)
-    trainer = TrunkTrainer(
-        folder=folder,
-        members=members,
-        program=program,
-        store=store,
-        index=index,
-        evaluate=evaluate,
-        stop_asked=lambda: stop.asked,
-        execution=job.execution,
-        environment=environment,
-        lease=lease,
-        branch_steps=job.branch_steps,
-    )
-    failed = trainer.run()
-    return FULL if trainer.disk_full else int(failed > 0)
-
-
-def _prepare(folder: Path, run: Run, execution: JobExecution, lease: Lease) -> tuple[Program, Environment]:
-    chunk_steps = execution.chunk_steps or auto_chunk_steps(run)
-    program, environment = make_program(Blueprint.of(run, chunk_steps)), describe()
+    run, environment = members[0].run, describe()
+    program = make_program(Blueprint.of(run, job.execution.chunk_steps or auto_chunk_steps(run)))
     lease.check()
     seen = JobEnvironment(**environment.model_dump(), compile_seconds=program.compile_seconds)
     write_json(folder / "env.json", seen.to_json())
-    return program, environment
+    evaluator = cache(lambda: make_evaluator(program, store))  # compiled only where it is needed
+    bench = Workbench(
+        folder=folder,
+        lease=lease,
+        program=program,
+        store=store,
+        index=index,
+        evaluate=lambda params: evaluator()(params),
+        stop_asked=lambda: stop.asked,
+        execution=job.execution,
+        environment=environment,
+    )
+    if job.task == "reevaluate":
+        return reevaluate(bench, members)
+    trainer = TrunkTrainer(bench, members, job.branch_steps)
+    failed = trainer.run()
+    return FULL if trainer.disk_full else int(failed > 0)
 
 
 def recorded(folder: Path, lease: Lease) -> bool:

@@ -14,9 +14,9 @@ from analysis.fits import fitting
 from analysis.solve import multistart
 from scaling import study as whole
 from scaling.cli.tables import fit_table
+from scaling.files import write_json
 from scaling.plan.expand import make_plan
 from scaling.spec.load import load_study, study_from_dict
-from scaling.store.files import write_json
 from scaling.study import StudyStopped, run_study
 from scaling.sweep.driver import open_sweep
 from scaling.sweep.events import JobStarted, Outcome

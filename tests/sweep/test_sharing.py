@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from scaling.errors import UserError
+from scaling.store.folder import ResultsFolder
 from scaling.store.lease import look
-from scaling.store.store import Store
 from scaling.sweep.collect import collect
 from scaling.sweep.events import (
     Event,
@@ -123,7 +123,7 @@ def test_getting_further_starts_the_count_of_failures_anew(tmp_path: Path) -> No
     run = plan["runs"][0]
     behave(tmp_path, w8_s50="kill")
     assert finish(tmp_path, plan)[0] == 1
-    path = Store(tmp_path).run_dir(run["run_id"]) / "error.json"
+    path = ResultsFolder(tmp_path).run_dir(run["run_id"]) / "error.json"
     error = json.loads(path.read_text())
     assert (error["kind"], error["step"], error["attempt"], error["reached"]) == ("killed", 2, 2, 0)
     path.write_text(json.dumps(error | {"attempt": 1, "step": 1}))
@@ -249,7 +249,7 @@ def test_a_changed_recipe_is_shown_and_needs_force(tmp_path: Path) -> None:
     with open_tiny(tmp_path, new, spec=spec.format(0.02, 2), force=True) as sweep:
         assert sweep.run_jobs({"fit"}).exit_code == 0
     assert (tmp_path / "forecasts-of-another-recipe").is_dir() and not (tmp_path / "forecasts").exists()
-    assert len(Store(tmp_path).recorded()) == 4
+    assert len(ResultsFolder(tmp_path).recorded()) == 4
     with open_tiny(tmp_path, make_plan(CELLS, rate=0.02)):
         pass  # more of the same is no change
 

@@ -35,32 +35,32 @@ class RunState:
 
 
 @dataclass(frozen=True)
-class Store:
+class ResultsFolder:
     """One study's folder, ``results/<study>``. Ids from files are checked before they become paths."""
 
-    folder: Path
+    path: Path
 
     @property
     def plan(self) -> Path:
-        return self.folder / "plan.json"
+        return self.path / "plan.json"
 
     @property
     def spec(self) -> Path:
-        return self.folder / "study.yaml"
+        return self.path / "study.yaml"
 
     @property
     def table(self) -> Path:
-        return self.folder / "runs.csv"
+        return self.path / "runs.csv"
 
     @property
     def curves(self) -> Path:
-        return self.folder / "curves.parquet"
+        return self.path / "curves.parquet"
 
     def run_dir(self, run_id: str) -> Path:
-        return self.folder / "runs" / _checked(run_id, "run_id")
+        return self.path / "runs" / _checked(run_id, "run_id")
 
     def job_dir(self, job_id: str) -> Path:
-        return self.folder / "jobs" / _checked(job_id, "job_id")
+        return self.path / "jobs" / _checked(job_id, "job_id")
 
     def record(self, run_id: str) -> Record | None:
         """The run's record; None when it is not done.
@@ -103,10 +103,10 @@ class Store:
     def recorded(self) -> set[str]:
         """Ids of all runs with a record, in this plan or not."""
         try:
-            names = os.listdir(self.folder / "runs")
+            names = os.listdir(self.path / "runs")
         except FileNotFoundError:
             return set()
-        runs = self.folder / "runs"
+        runs = self.path / "runs"
         return {name for name in names if ID.fullmatch(name) and (runs / name / "record.json").exists()}
 
 
