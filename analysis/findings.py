@@ -12,7 +12,6 @@ import pandas as pd
 
 from analysis import figures, report
 from analysis.files import replace as write_whole
-from analysis.fits.cost import Function
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.forecasting import backtest, forecasts, ledger
@@ -62,11 +61,10 @@ class Findings:
         return "\n\n".join((summary, *self.notes))
 
 
-def analyse(table: pd.DataFrame | Table, cost: Function | None = None) -> Analysis:
-    """The default analysis of a table; ``cost``: FLOPs per token of sizes N, where they are known.
-    Deterministic. Raises AnalysisError."""
+def analyse(table: pd.DataFrame | Table) -> Analysis:
+    """The default analysis of a table. Deterministic. Raises AnalysisError."""
     table = checked(table)
-    return Analysis(fit(LAW, table, cost=cost), isoflop.minima(table), backtest.run(LAW, table))
+    return Analysis(fit(LAW, table), isoflop.minima(table), backtest.run(LAW, table))
 
 
 def examine(table: pd.DataFrame | Table, folder: str | Path, analysis: Analysis | None = None) -> Findings:

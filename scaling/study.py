@@ -10,9 +10,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,9 +21,7 @@ from scaling.errors import Complaint, UserError
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
 from scaling.plan.expand import plan_study
-from scaling.plan.family_cost import flops_per_token
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.spec.families import Family
 from scaling.spec.models import Study
 from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
@@ -120,7 +117,6 @@ def run_study(
     max_hours: float | None = None,
     force: bool = False,
     reevaluate: bool = False,
-    family: Family | None = None,
 ) -> StudyReport:
     """Train, fit, forecast, test the forecast, and write everything under ``folder``.
 
@@ -132,8 +128,7 @@ def run_study(
 
     Several launches may work in one folder at once. ``max_hours``: stop like an interrupt after so long.
     ``force``: go on although the recipe has changed; ``reevaluate``: evaluate finished runs again, from their
-    kept final checkpoints, where the evaluation has. ``family``: of a plan's study, for what its other
-    members cost.
+    kept final checkpoints, where the evaluation has.
 
     Raises:
         StudyStopped: interrupted, or runs failed.
@@ -142,12 +137,12 @@ def run_study(
     if max_hours is not None and not 0 < max_hours < float("inf"):
         hint = "give the hours after which to stop, such as 12"
         raise UserError(Complaint(f"max_hours = {max_hours}: must be positive", hint=hint))
-    plan, family = (plan_study(study), study.family) if isinstance(study, Study) else (study, family)
+    plan = plan_study(study) if isinstance(study, Study) else study
     place = Path("results") / plan.study if folder is None else Path(folder)
     text = study_text(study) if spec is None else spec
     opened = open_sweep(place, plan.to_json(), text, force=force, reevaluate=reevaluate, max_hours=max_hours)
     with opened as sweep:
-        course = _Course(sweep, place, plan, workers, watch or Lines(), family)
+        course = _Course(sweep, place, plan, workers, watch or Lines())
         course.look_at_disk()
         if reevaluate:
             course.reevaluate()
@@ -172,13 +167,6 @@ class _Course:
     plan: Plan
     workers: int | None
     watch: Watch
-    family: Family | None
-
-    @cached_property
-    def cost(self) -> Callable[[Any], Any] | None:
-        """FLOPs per token of the family's sizes."""
-        shape = self.plan.runs[0].run.shape
-        return self.family and flops_per_token(self.family, shape.vocab_size, shape.context)
 
     @property
     def forecasts(self) -> Path:
@@ -215,7 +203,7 @@ class _Course:
         table = load(self.folder)
         held_out = [run for run in self.plan.runs if run.role == "holdout"]
         findings.score(table, self.forecasts)  # before anything new is frozen
-        analysis = analyse(table, self.cost)
+        analysis = analyse(table)
         self._freeze(analysis, held_out)
         waiting = [run for run in held_out if not self.sweep.results.run_state(run.run_id).finished]
         ready = all(ledger.stands_for(_target(run), self.forecasts) for run in waiting)
@@ -266,8 +254,7 @@ class _Course:
         """Score, examine and write; ``analysis`` may be that of the table without its held-out rows."""
         table = load(self.folder)
         findings.score(table, self.forecasts)
-        known = analysis.on(table) if analysis else analyse(table, self.cost)
-        found = findings.examine(table, self.forecasts, known)
+        found = findings.examine(table, self.forecasts, analysis and analysis.on(table))
         found = replace(found, notes=(*found.notes, *notes, *_records(done)))
         files = findings.write(found, self.folder, self.folder)
         return StudyReport(self.folder, done, found, (done.table, *files))

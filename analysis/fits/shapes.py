@@ -24,16 +24,17 @@ NEAR = 0.02  # largest relative error of a count that is believed
 @dataclass(frozen=True)
 class Count:
     """A way to count. ``head``: whether C includes the head; ``tables``: how many of embedding and head are
-    in N; ``seen``: of the context, what a token attends to: all, on average half (causal), or none."""
+    in N; ``attention``: causal, full or none; ``gains``: whether N includes those of two norms in each layer
+    and of one at the end, which multiply nothing."""
 
     head: bool
     tables: int
-    seen: float
+    attention: str
+    gains: bool
 
     @property
     def words(self) -> str:
-        attention = {0.0: "no attention", 0.5: "causal attention", 1.0: "full attention"}[self.seen]
-        return f"{attention}, {'head' if self.head else 'no head'}"
+        return f"{self.attention} attention, {'head' if self.head else 'no head'}"
 
     def body(self, shapes: Shapes) -> np.ndarray:
         """Parameters without embedding and head."""
@@ -41,11 +42,15 @@ class Count:
 
     def rate(self, shapes: Shapes) -> np.ndarray:
         """FLOPs per token."""
-        matrices = self.body(shapes) + self.head * shapes.vocab_size * shapes.width
-        return 3 * (2 * matrices + 4 * shapes.depth * shapes.width * self.seen * shapes.context)
+        depth, width, context = shapes.depth, shapes.width, shapes.context
+        seen = {"causal": (context + 1) / 2, "full": context, "no": 0.0}[self.attention]
+        matrices = self.body(shapes) - self.gains * (2 * depth + 1) * width
+        return 3 * (2 * (matrices + self.head * shapes.vocab_size * width) + 4 * depth * width * seen)
 
 
-COUNTS = tuple(Count(*choice) for choice in product((True, False), (0, 1, 2), (0.5, 1.0, 0.0)))
+COUNTS = tuple(
+    Count(*choice) for choice in product((True, False), (0, 1, 2), ("causal", "full", "no"), (False, True))
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator  # pyright: ignore[reportMissingTypeStubs]
 
 from scaling.counts.flops import forward_matmul_flops
-from scaling.plan.designs import parameters
+from scaling.counts.params import count_parameters
 from scaling.spec.families import DepthDial, Family, Shapes, WidthDial
 
 RANGE = 1e4  # times the family's largest N
@@ -34,7 +34,7 @@ def flops_per_token(
         family.member(size).shape(vocab_size, context)
         for size in sorted({*family.sizes, *(int(step) * unit for step in steps)})
     ]
-    sizes = [parameters(shape).body if body else parameters(shape).total for shape in shapes]
+    sizes = [count_parameters(shape).body if body else count_parameters(shape).total for shape in shapes]
     rates = [3 * forward_matmul_flops(shape) / shape.context for shape in shapes]
     curve = PchipInterpolator(np.log(sizes), np.log(rates), extrapolate=False)
     return lambda n: np.exp(curve(np.log(n)))
