@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError, some
+from analysis.errors import AnalysisError
+from analysis.tables.reading import some
 from analysis.tables.runs import after, load
 from analysis.tables.table import about, tell
 

@@ -35,9 +35,10 @@ from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.isoflop import BIAS, Curve, budgets, lines, minimum, split
 from analysis.optimal_size.regressions import Optima, assembled, centre_of, enough
 from analysis.tables.checks import row_names
+from analysis.tables.expressions import nearest
 from analysis.tables.runs import load, select
 from analysis.tables.table import about
-from analysis.tables.where import nearest
+from analysis.tables.units import loss_unit
 
 FINE = 25  # grid points between two sizes
 LEAST_SPREAD = 1 / 3  # of the mean spacing of sizes: no minimum is known better than that
@@ -175,7 +176,13 @@ def estimate(
     columns = {"row": row_names(frame), "cluster": index, **{x: frame[x] for x in "NDCL"}}
     if curves is not None:
         columns["run"] = frame["run"].astype(str)
-    setup = {"cluster": cluster, "noise": noise, "curves": curves and asdict(curves), "seed": seed}
+    setup = {
+        "cluster": cluster,
+        "noise": noise,
+        "curves": curves and asdict(curves),
+        "seed": seed,
+        "unit": loss_unit(frame),
+    }
     return assembled(
         optima, level, bootstrap, setup, (*about(frame).notes, *optima.refused),
         kind=kind, convention=convention, excluded=(*left, *others, *empty), bias=BIASES[kind],
@@ -265,14 +272,11 @@ def _noisy(frame: Any, noise: float, count: int, seed: int) -> Optima:
 
 
 def of_file(
-    kind: str,
-    path: str | Path | Sequence[str | Path],
-    reading: Mapping[str, Any] | None = None,
-    **options: Any,
+    kind: str, path: str | Path, reading: Mapping[str, Any] | None = None, **options: Any
 ) -> Estimate:
-    """:func:`estimate` of what :func:`analysis.load` reads; ``reading`` are its arguments.
-    Takes the options of :func:`analysis.fit` also, as long as those of a law alone are not used. An envelope
-    takes the curves of a folder that has them. Raises AnalysisError."""
+    """:func:`estimate` of a file or results folder; ``reading`` are arguments of :func:`analysis.load`. Takes
+    the options of :func:`analysis.fit` also, as long as those of a law alone are not used. An envelope takes
+    the curves of a folder that has them. Raises AnalysisError."""
     usual = signature(fit).parameters
     mine = set(signature(estimate).parameters)
     problems = []
@@ -286,8 +290,7 @@ def of_file(
         raise AnalysisError(problems)
     options = {name: value for name, value in options.items() if name in mine}
     reading = {name: value for name, value in (reading or {}).items() if value is not None}
-    of_one = isinstance(path, str | Path)
-    if kind == "envelope" and of_one and (Path(path) / "curves.parquet").is_file():
+    if kind == "envelope" and (Path(path) / "curves.parquet").is_file():
         options["curves"] = Curves(run=reading.pop("run", None), skip=reading.pop("after", None))
         return estimate(kind, checkpoints(path, **reading), **options)
     return estimate(kind, load(path, **reading), **options)
