@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator  # pyright: ignore[reportMissingTypeStubs]
 
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.params import count_parameters
@@ -22,6 +21,8 @@ def flops_per_token(
     """House FLOPs (3 x forward) per token of sizes N: those of the members of the family, and between them
     interpolated in logs; nan below the smallest. N is all parameters, or without embedding and head
     (``body``). None for an explicit list of shapes, which follows no rule."""
+    from scipy.interpolate import PchipInterpolator  # pyright: ignore[reportMissingTypeStubs]
+
     match family:
         case Shapes():
             return None
