@@ -53,4 +53,6 @@ def read(
         reading = from_history(reading, path.stem) or reading
     except RecursionError as error:
         raise source.refusal("is nested too deep", "write one flat object a run") from error
+    if not len(reading.frame.columns):
+        raise source.refusal("holds no rows", f"give a {KINDS} file")
     return reading if melt is None else melted(reading, melt, source.name)
