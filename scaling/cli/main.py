@@ -20,6 +20,7 @@ from scaling.cli.compare import compare
 from scaling.cli.laws import laws
 from scaling.cli.options import Json
 from scaling.cli.plots import plot
+from scaling.cli.predict import predict
 from scaling.errors import UserError
 
 app = typer.Typer(
@@ -206,6 +207,7 @@ app.command("import")(fits.import_)
 app.command()(fits.fit)
 app.command()(compare)
 app.command()(laws)
+app.command()(predict)
 app.command()(plot)
 
 

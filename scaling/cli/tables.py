@@ -16,7 +16,7 @@ from analysis.findings import LAW
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.laws.law import Law
-from analysis.laws.lookup import find
+from analysis.laws.lookup import find, require
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.estimators import ESTIMATORS, of_file
 from analysis.tables.runs import load
@@ -78,7 +78,7 @@ def _load(sources: Sequence[Path], reading: Mapping[str, Any] | None, **more: An
 
 
 def fit_table(
-    sources: Sequence[Path], law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any
+    sources: Sequence[Path], law: str | Law = LAW, reading: Mapping[str, Any] | None = None, **options: Any
 ) -> Fit | Estimate:
     """Fit one law to a results folder or tables, or ask the estimator of that name; ``reading`` are arguments
     of :func:`analysis.load`, ``options`` those of :func:`analysis.fit`. The table must have the columns that
@@ -87,9 +87,9 @@ def fit_table(
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
-    if law in ESTIMATORS:
+    if isinstance(law, str) and law in ESTIMATORS:
         return of_file(law, sources[0], reading, **options)
-    requested = find(law)
+    requested = require(law)
     return fit(requested, _table([requested], sources, reading, options), **options)
 
 
