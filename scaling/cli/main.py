@@ -16,6 +16,7 @@ import typer
 from scaling import __version__
 from scaling.cli import fits, say
 from scaling.cli.arguments import as_option
+from scaling.cli.basins import basins
 from scaling.cli.compare import compare
 from scaling.cli.laws import laws
 from scaling.cli.options import Json
@@ -208,6 +209,7 @@ app.command()(fits.fit)
 app.command()(compare)
 app.command()(laws)
 app.command()(predict)
+app.command()(basins)
 app.command()(plot)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,26 +144,14 @@ def points(texts: Sequence[str] | None, predictor: Predictor) -> list[dict[str, 
     Raises:
         UserError: all that are of another form, unknown, missing, or not positive.
     """
-    if texts and isinstance(predictor, Estimate):
-        message = (
-            f"--at {texts[0]}: {predictor.kind} knows the best size at a compute, not the loss of others"
-        )
-        raise UserError(Complaint(message, hint="ask with --compute, or fit a law"))
     if not texts:
         return []
     if isinstance(predictor, Estimate):
-        message = (
-            f"--at {texts[0]}: {predictor.kind} knows the best size at a compute, not the loss of others"
-        )
+        message = f"--at {texts[0]}: {predictor.kind} knows the best sizes at a compute, not other losses"
         raise UserError(Complaint(message, hint="ask with --compute, or fit a law"))
-    found, problems = [], []
-    for text in texts:
-        point, wrong = _point(text, predictor)
-        found.append(point)
-        problems += wrong
-    if problems:
-        raise UserError(*problems)
-    return found
+    group = predictor.setup.groups if isinstance(predictor, Fit) else None
+    known = columns(predictor.law, predictor.convention)
+    return inputs(texts, known, predictor.law.name, partial(_missing, predictor, known), group)
 
 
 def columns(law: Law, convention: str) -> dict[str, str]:
@@ -174,32 +163,61 @@ def columns(law: Law, convention: str) -> dict[str, str]:
     return inputs if "M" not in inputs else names | inputs
 
 
-def _point(text: str, predictor: Fit | GivenLaw) -> tuple[dict[str, Any], list[Complaint]]:
-    law, group = predictor.law, predictor.setup.groups if isinstance(predictor, Fit) else None
-    known = columns(law, predictor.convention)
-    example = " ".join(["--at", ",".join(f"{known[x]}=..." for x in law.inputs)])
+def inputs(
+    texts: Sequence[str] | None,
+    known: Mapping[str, str],
+    name: str,
+    lacks: Callable[[Mapping[str, Any]], Sequence[str]] | None = None,
+    group: str | None = None,
+) -> list[dict[str, Any]]:
+    """Inputs by column, a dict for each text.
+
+    Args:
+        texts: such as ``params=7e9,tokens=1.4e11``.
+        known: the columns that may be given, by their short names.
+        name: of the law that takes them.
+        lacks: the columns that are missing beside those given; left out: all that are not given.
+        group: a column whose values are text.
+
+    Raises:
+        UserError: all that are of another form, unknown, missing, or not positive.
+    """
+    given, problems = list[dict[str, Any]](), list[Complaint]()
+    for text in texts or ():
+        point, wrong = _point(text, known, name, group)
+        missing = lacks(point) if lacks else [column for column in known.values() if column not in point]
+        if missing and not wrong:
+            message = f"--at {text}: lacks {', '.join(missing)}, needed by {name}"
+            wrong = [Complaint(message, hint=f"add {','.join(f'{column}=...' for column in missing)}")]
+        given.append(point)
+        problems += wrong
+    if problems:
+        raise UserError(*problems)
+    return given
+
+
+def _point(
+    text: str, known: Mapping[str, str], name: str, group: str | None
+) -> tuple[dict[str, Any], list[Complaint]]:
     point: dict[str, Any] = {}
     problems: list[Complaint] = []
-    for name, value in pairs(split(text), "--at", AT).items():
-        column, parsed = known.get(name, name), value if name == group else number(value)
-        if column not in known.values() and name != group:
-            close = get_close_matches(name, [*known, *known.values()], n=1)
-            hint = f"did you mean {close[0]}?" if close else f"it depends on {', '.join(known.values())}"
-            problems.append(Complaint(f"--at {name}={value}: {law.name} has no such input", hint=hint))
+    for key, value in pairs(split(text), "--at", AT).items():
+        column, parsed = known.get(key, key), value if key == group else number(value)
+        if column not in known.values() and key != group:
+            close = get_close_matches(key, [*known, *known.values()], n=1)
+            hint = f"did you mean {close[0]}?" if close else f"give {', '.join(known.values())}"
+            problems.append(Complaint(f"--at {key}={value}: {name} has no such input", hint=hint))
         elif column in point:
             problems.append(Complaint(f"--at {text}: {column} is given twice", hint="keep one"))
         elif isinstance(parsed, str) or (parsed is not None and 0 < parsed < math.inf):
             point[column] = parsed
         else:
             hint = f"such as {AT}"
-            problems.append(Complaint(f"--at {name}={value}: must be a number above 0", hint=hint))
-    if not problems and (missing := _missing(predictor, known, point)):
-        message = f"--at {text}: lacks {', '.join(missing)}, which {law.name} needs"
-        problems.append(Complaint(message, hint=f"give all, as in {example}"))
+            problems.append(Complaint(f"--at {key}={value}: must be a number above 0", hint=hint))
     return point, problems
 
 
-def _missing(predictor: Fit | GivenLaw, known: dict[str, str], point: dict[str, Any]) -> list[str]:
+def _missing(predictor: Fit | GivenLaw, known: Mapping[str, str], point: Mapping[str, Any]) -> list[str]:
     """The columns that neither are given nor follow from those given."""
     inputs, have = {*predictor.law.inputs}, {x for x, column in known.items() if column in point}
     if have == {"C"} and inputs == {"N", "D"}:
