@@ -181,6 +181,7 @@ class Fit(Result):
         With C alone, at the N and D that are best for it; with C and one of them, at the other that C
         leaves. Raises AnalysisError."""
         self._need("predict")
+        check_level(level)
         level = self.level if level is None else level
         asked: Any = inputs if rows is None else rows
         at = prediction.known(self, asked)

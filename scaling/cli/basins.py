@@ -11,7 +11,7 @@ from scaling.cli import options as option
 from scaling.cli import say
 from scaling.cli.columns import columns
 from scaling.cli.options import grouped
-from scaling.cli.words import count
+from scaling.cli.words import count, typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ def basins(
         print(f"\n{optima_text(found, frame)}")
     words = [*table, *search.typed(), *(["--edges"] if edges else []), *reading.typed()]
     if not at and found.status.code == "ok":
-        far = ",".join(f"{x}={10 * found.cells[x].max():.2g}" for x in known)
+        far = ",".join(f"{x}={typed(10 * found.cells[x].max())}" for x in known)
         say.next_command("basins", *words, "--at", far)
     return None
 

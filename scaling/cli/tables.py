@@ -125,7 +125,9 @@ def sweep_of(
     names = about(frame).columns
     known = {name: names.get(x, x) if name in ("lr", "batch", "loss") else x for name, x in asked.items()}
     tuned = {"lr": "learning_rate", "batch": "batch_tokens"}
-    absent: dict[str, Any] = {x: None for x, column in tuned.items() if not {x, column} & {*known, *frame}}
+    absent: dict[str, Any] = {
+        x: None for x, column in tuned.items() if x not in known and column not in frame
+    }
     if {*absent} == {*tuned}:
         message = f"no column {' or '.join(tuned.values())}"
         hint = "name what was swept, such as --lr 'max lr'"
