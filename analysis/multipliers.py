@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.fits.allocation import best_sizes, exponents
+from analysis.fits import allocation
 from analysis.fits.identification import DECADE, LONE
 from analysis.fits.intervals import intervals
 from analysis.fits.prediction import FAR
@@ -186,15 +186,8 @@ def _loss(fit: Fit, u: np.ndarray, g: int, of: str, held: Mapping[str, float], x
     with np.errstate(all="ignore"):
         if of in law.inputs:
             return law.values(params, {of: x, **{c: np.full(len(x), v) for c, v in held.items()}})
-        cost = fit.cost
-        closed = exponents(law, u[:, position], cost)
-        if closed is not None:
-            n = np.exp(closed[2] + closed[0] * np.log(x))
-        else:
-            column = {name: v[:, None] for name, v in params.items()}
-            n = best_sizes(lambda n, d: law.values(column, {"N": n[None], "D": d}), cost,
-                           problem.inputs["N"], x[:, None])  # fmt: skip
-        return law.values(params, {"N": n, "D": cost.tokens(n, x)})
+        n = allocation.best(problem, u, fit.cost, x[:, None], g)[:, 0]
+        return law.values(params, {"N": n, "D": fit.cost.tokens(n, x)})
 
 
 def _judge(fit: Fit, point: float, draws: np.ndarray, level: float) -> dict[str, Any]:

@@ -253,8 +253,10 @@ def plain(value: Any) -> Any:
 def read(kind: Any, value: Any) -> Any:
     """The value of type ``kind`` that :func:`plain` took apart."""
     origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):  # of a type and None
-        (some,) = (t for t in inner if t is not type(None))
+    if origin in (Union, UnionType):  # of a type and None, or of types that a field ``kind`` tells apart
+        some, *others = (t for t in inner if t is not type(None))
+        if others:
+            some = next(t for t in (some, *others) if t.kind == value["kind"])
         return None if value is None or (value == {} and is_dataclass(some)) else read(some, value)
     if kind is float:
         return np.nan if value is None else float(value)

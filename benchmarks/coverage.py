@@ -38,8 +38,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.fits.allocation import Cost, best_exponents, values
+from analysis.fits.allocation import best_exponents, values
 from analysis.fits.bootstrap import MANY, METHODS, Replicates, replicate
+from analysis.fits.cost import Power
 from analysis.fits.fitting import TUNING, robust_sd
 from analysis.fits.identification import Ambiguity, thinly, verdicts
 from analysis.fits.intervals import interval, new_run
@@ -49,7 +50,7 @@ from analysis.solve.problem import Loss, Problem
 from analysis.tables.runs import clusters
 
 TRUTH = {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
-COST = Cost(6.0, 1.0, 0.0)
+COST = Power(6.0)
 SCALE = 0.007  # standard deviation of log loss, seed to seed and run to run
 SHARE = 0.5  # of its variance common to a cluster
 LENGTH = np.log(4.0)  # of a trunk's noise, in log D
@@ -85,7 +86,7 @@ class Design:
         """The best run at 10x the largest compute."""
         u = self.problem.shift(self.problem.coordinates(TRUTH), 1.0)[None]
         c = 10 * 6 * float((self.n * self.d).max())
-        a, _, g = best_exponents(self.problem, u, COST)
+        a, _, g = best_exponents(self.problem, u, COST, np.nan)
         size = np.exp(g + a * np.log(c))
         return {"N": size, "D": c / 6 / size}
 
@@ -156,7 +157,7 @@ def ends(plan: Design, problem: Problem, solution: Solution, sd: float, found: R
     point = dict(zip(problem.names, map(float, problem.parameters(u)[0]), strict=True))
     point |= dict.fromkeys(solution.zero, 0.0)
     draws = dict(zip(problem.names, problem.parameters(found.u).T, strict=True))
-    a, many = (best_exponents(problem, x, COST)[0] for x in (u, found.u))
+    a, many = (best_exponents(problem, x, COST, np.nan)[0] for x in (u, found.u))
     bounds = {q: interval(point[q], draws[q], LEVEL, found.degrees, log=point[q] > 0) for q in point}
     bounds["a"] = interval(float(a[0]), many, LEVEL, found.degrees, log=False)
     few = found.clustered and plan.cluster.max() + 1 < MANY

@@ -167,11 +167,10 @@ def _lines(fit: Fit, x: str, by: str | None, at: dict[str, np.ndarray], rows: np
 def _inputs(fit: Fit, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The inputs of the law; of N, D and C two give the third."""
     if "C" in given and "C" not in fit.law.inputs:
-        cost = fit.cost
         if "D" not in given:
-            given = {**given, "D": cost.tokens(given["N"], given["C"])}
+            given = {**given, "D": fit.cost.tokens(given["N"], given["C"])}
         elif "N" not in given:
-            given = {**given, "N": (given["C"] / (cost.kappa * given["D"])) ** (1 / cost.gamma)}
+            given = {**given, "N": fit.cost.size(given["D"], given["C"])}
     return {c: np.asarray(given[c], float) for c in fit.law.inputs}
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from analysis.downstream import INPUT, TwoStep
 from analysis.errors import AnalysisError
 from analysis.figures import style
-from analysis.fits.allocation import Cost
+from analysis.fits.cost import fitted
 
 BEYOND = 0.35  # of the range of losses, drawn on the side of better runs
 DOTS: Any = {"s": 26, "linewidth": 0.3, "edgecolor": "white", "zorder": 3}
@@ -90,8 +90,8 @@ def _flops(two: TwoStep, rows: Any) -> Any:
     """Compute of each row: its own, or what the fitted runs of such N and D cost."""
     if "C" in rows:
         return rows["C"]
-    cost = Cost.of(*(np.array(two.loss.data[x]) for x in "NDC"))
-    return cost.kappa * rows["N"] ** cost.gamma * rows["D"]
+    cost = fitted(*(np.array(two.loss.data[x]) for x in "NDC"))
+    return cost.flops(rows["N"].to_numpy(), rows["D"].to_numpy())
 
 
 def _predictions(axes: Axes, two: TwoStep, predicted: Any, held: Any, shades: style.Shades) -> None:

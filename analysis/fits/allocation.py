@@ -1,55 +1,40 @@
-"""Compute-optimal allocation of a law in N and D: what C buys, N*(C) and D*(C), their exponents."""
+"""Compute-optimal allocation of a law in N and D: what C buys, N*(C) and D*(C), their exponents.
+
+The law is minimised on the curve C(N, D) = C. With one term in N alone and one in D alone, and s the slope
+d log(C/D) / d log N, the optimum is where alpha A / N^alpha = s beta B / D^beta: in closed form where s is
+constant, else by bisection. Any other law is searched on a grid of sizes, and between the neighbours of its
+least value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from analysis.fits.cost import BEYOND, Cost, Function, Power, Rate, counted, fitted
 from analysis.laws.law import Law
 from analysis.results import Exponents
 from analysis.solve.problem import Problem
+from analysis.tables.runs import CONVENTIONS
 
 SIZES = 241  # sizes tried where the optimum has no closed form
-STEP = 0.5  # in log C, over which a local exponent is taken
-BEYOND = 1e4  # times the table's range of sizes
-
-
-@dataclass(frozen=True)
-class Cost:
-    """C = kappa N^gamma D, fitted to the table. 6 N D has kappa 6, gamma 1; an exact count over small models
-    has another gamma under a convention that leaves out head or embedding. ``misfit``: the largest
-    relative error."""
-
-    kappa: float
-    gamma: float
-    misfit: float
-
-    @staticmethod
-    def of(n: np.ndarray, d: np.ndarray, c: np.ndarray) -> Cost:
-        x, y = np.log(n), np.log(c / d)
-        spread = float(np.var(x))
-        gamma = float(np.cov(x, y, bias=True)[0, 1] / spread) if spread > 1e-8 else 1.0
-        if abs(gamma - 1) < 1e-9:
-            gamma = 1.0
-        intercept = float(np.mean(y - gamma * x))
-        misfit = float(np.max(np.abs(np.expm1(y - gamma * x - intercept))))
-        return Cost(float(np.exp(intercept)), gamma, 0.0 if misfit < 1e-9 else misfit)
-
-    def tokens(self, n: np.ndarray | float, c: np.ndarray | float) -> np.ndarray:
-        with np.errstate(divide="ignore", over="ignore"):  # of replicates whose N* is at an end of the floats
-            return np.asarray(c, float) / (self.kappa * np.asarray(n, float) ** self.gamma)
+BISECTIONS = 56  # of the range of log N: to the last digit
+THIRDS = 50  # left out of the range between three sizes: to 1e-9
+MISFIT = 0.02  # of a cost, beyond which a fit says so
+DRIFT = 0.01  # of a local exponent
+STEP = 0.25  # in log C, over which a local exponent is taken
 
 
 @dataclass(frozen=True)
 class Optimum(Exponents):
-    """Compute-optimal allocation of a fit, N* = exp(log_G) C^a (log_G None: no closed form), at the fitted
-    ``cost``."""
+    """Compute-optimal allocation of a fit, at what runs ``cost``: N* = exp(``log_G``) C^a, or where that is
+    no power (``log_G`` None) the local exponents a and b at compute ``at``."""
 
     log_G: float | None
     cost: Cost
+    at: float | None = None
 
 
 def split_terms(law: Law) -> tuple[str, str, str, str] | None:
@@ -66,33 +51,86 @@ def _two_terms(law: Law) -> tuple[str, str, str, str] | None:
     return (*found["N"], *found["D"])
 
 
-def exponents(law: Law, u: np.ndarray, cost: Cost) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """(a, b, log G) with N* = G C^a, D* ~ C^b, for coordinates u (..., parameters of the law). Minimising the
-    law at fixed C = kappa N^gamma D gives a = beta / (alpha + gamma beta), b = 1 - gamma a; Hoffmann et al.
-    2022, eq. 4, where gamma = 1."""
+def exponents(law: Law, u: np.ndarray, rate: Rate) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """(a, b, log G) with N* = G C^a, D* ~ C^b, for coordinates u (..., parameters of the law); None where N*
+    is no power of C. Minimising the law at fixed C = kappa N^gamma D gives a = beta / (alpha + gamma beta),
+    b = 1 - gamma a; Hoffmann et al. 2022, eq. 4, where gamma = 1."""
     found = _two_terms(law)
-    if found is None:
+    if found is None or not isinstance(rate, Power):
         return None
     log_a, alpha, log_b, beta = (u[..., law.names.index(name)] for name in found)
-    total = alpha + cost.gamma * beta
-    ratio = np.log(alpha / (cost.gamma * beta)) + log_a - log_b - beta * np.log(cost.kappa)
+    total = alpha + rate.gamma * beta
+    ratio = np.log(alpha / (rate.gamma * beta)) + log_a - log_b - beta * np.log(rate.kappa)
     return beta / total, alpha / total, ratio / total
 
 
-def best_sizes(
-    value: Callable[[np.ndarray, np.ndarray], np.ndarray], cost: Cost, n: np.ndarray, c: float | np.ndarray
+def best(problem: Problem, u: np.ndarray, rate: Rate, c: np.ndarray, group: Any = 0) -> np.ndarray:
+    """N* (R, m) of draws ``u`` (R, P) at compute ``c``, (m,) or (R, m); ``group``: an index, or (m,) of them.
+    nan where the best size lies more than ``BEYOND`` outside the table's."""
+    log_c, law = np.log(np.atleast_2d(np.asarray(c, float))), problem.law
+    groups = np.broadcast_to(group, log_c.shape[1:])
+    own = u[:, problem.position[groups]]
+    closed = exponents(law, own, rate)
+    if closed is not None:
+        return np.exp(closed[2] + closed[0] * log_c)
+    with np.errstate(all="ignore"):
+        if _two_terms(law) is not None:
+            return _stationary(law, own, rate, log_c, _ends(problem, rate))
+        return _least(problem, u, rate, np.exp(log_c), groups, _ends(problem, rate))
+
+
+def _ends(problem: Problem, rate: Rate) -> tuple[float, float]:
+    """The range of log N that is searched."""
+    n = problem.inputs["N"]
+    low, high = rate.reach
+    return max(float(np.log(n.min() / BEYOND)), low), min(float(np.log(n.max() * BEYOND)), high)
+
+
+def _stationary(
+    law: Law, u: np.ndarray, rate: Rate, log_c: np.ndarray, ends: tuple[float, float]
 ) -> np.ndarray:
-    """N* (R,) at compute ``c`` of any law: ``value`` gives its (R, m) values at sizes and tokens (m,); ``n``
-    the table's sizes. A parabola in log N through the least three of many sizes; nan where the least is at an
-    end."""
-    x = np.linspace(np.log(n.min() / BEYOND), np.log(n.max() * BEYOND), SIZES)
-    y = value(np.exp(x), cost.tokens(np.exp(x), c))
-    k = np.argmin(np.where(np.isfinite(y), y, np.inf), axis=1)
-    inner = np.clip(k, 1, SIZES - 2)
-    left, mid, right = (y[np.arange(len(y)), inner + s] for s in (-1, 0, 1))
-    bend = left - 2 * mid + right
-    shift = np.clip(0.5 * (left - right) / np.where(bend > 0, bend, 1.0), -1, 1) * (x[1] - x[0])
-    return np.where((k == inner) & (bend > 0), np.exp(x[inner] + shift), np.nan)
+    """N* (R, m) of a law of two terms, ``u`` (R, m, parameters of the law)."""
+    log_a, alpha, log_b, beta = (u[..., law.names.index(name)] for name in _two_terms(law) or ())
+    lead = np.log(alpha) + log_a - np.log(beta) - log_b + beta * log_c
+
+    def gain(x: np.ndarray) -> np.ndarray:
+        """Log of what the term in N falls by, over what that in D rises by, as N grows: it falls."""
+        return lead - alpha * x - beta * rate.log_rate(x) - np.log(rate.slope(x))
+
+    low, high = (np.full(lead.shape, end) for end in ends)
+    inside = (gain(low) > 0) & (gain(high) < 0)
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        up = gain(middle) > 0
+        low, high = np.where(up, middle, low), np.where(up, high, middle)
+    return np.where(inside, np.exp(0.5 * (low + high)), np.nan)
+
+
+def _least(
+    problem: Problem, u: np.ndarray, rate: Rate, c: np.ndarray, groups: np.ndarray, ends: tuple[float, float]
+) -> np.ndarray:
+    """N* (R, m) of any law at compute ``c`` (1, m) or (R, m)."""
+
+    def loss(x: np.ndarray, c: np.ndarray, group: Any) -> np.ndarray:
+        n = np.exp(x)
+        y = values(problem, u, {"N": n, "D": rate.tokens(n, c)}, group)
+        return np.where(np.isfinite(y), y, np.inf)
+
+    x, least, inside = np.linspace(*ends, SIZES), [], []
+    for i, group in enumerate(groups):
+        y = loss(x, c[:, [i]], group)
+        k = np.argmin(y, axis=1)
+        inner = np.clip(k, 1, SIZES - 2)
+        left, mid, right = (y[np.arange(len(y)), inner + side] for side in (-1, 0, 1))
+        least.append(inner)
+        inside.append((k == inner) & (left - 2 * mid + right > 0))
+    at = np.stack(least, axis=1)
+    low, high = x[at - 1], x[at + 1]
+    for _ in range(THIRDS):
+        third = (high - low) / 3
+        up = loss(low + third, c, groups) > loss(high - third, c, groups)
+        low, high = np.where(up, low + third, low), np.where(up, high, high - third)
+    return np.where(np.stack(inside, axis=1), np.exp(0.5 * (low + high)), np.nan)
 
 
 def allocation(problem: Problem, columns: Any) -> bool:
@@ -101,28 +139,60 @@ def allocation(problem: Problem, columns: Any) -> bool:
     return known and set(problem.law.inputs) == {"N", "D"} and all(x in columns for x in "NDC")
 
 
+def cost_of(
+    frame: Any, convention: str, given: Cost | Function | None = None
+) -> tuple[Cost, tuple[str, ...]]:
+    """What the runs of a frame with N, D, C cost, and what to know of that. Raises AnalysisError for a
+    function ``given`` that is none of a cost."""
+    n, d, c = (frame[x].to_numpy(float) for x in "NDC")
+    per_token = CONVENTIONS[convention][1]
+    if isinstance(given, Cost):
+        cost: Cost = given
+    elif given is not None:
+        cost = counted(given, n, d, c)
+    else:
+        cost = fitted(n, d, c) if per_token is None else Power(per_token)
+    if cost.misfit <= MISFIT:
+        return cost, ()
+    return cost, (f"cost: {cost.description}, from which the compute of a run differs by {cost.misfit:.1%}",)
+
+
+def drift(problem: Problem, u: np.ndarray, cost: Cost, c: np.ndarray) -> tuple[str, ...]:
+    """A note where the local exponents at the draw ``u`` (1, P) change over compute ``c`` (m,)."""
+    a = local(problem, u, cost, c)[0][0]
+    if not np.ptp(a) > DRIFT:
+        return ()
+    ends = " and ".join(f"{x:.3f} at C = {at:.3g}" for x, at in zip(a, c, strict=True))
+    return (f"a and b drift, as N* is no power of C: a is {ends}",)
+
+
 def values(problem: Problem, u: np.ndarray, inputs: dict[str, np.ndarray], group: Any = 0) -> np.ndarray:
     """(R, m) the law at plain coordinates ``u`` (R, P): see :meth:`Problem.values`."""
     return problem.values(problem.parameters(u), inputs, group)
 
 
-def best(problem: Problem, u: np.ndarray, cost: Cost, c: float, group: int = 0) -> np.ndarray:
-    """N* (R,) at compute ``c``."""
-    closed = exponents(problem.law, u[:, problem.position[group]], cost)
-    if closed is not None:
-        return np.exp(closed[2] + closed[0] * np.log(c))
-    return best_sizes(lambda n, d: values(problem, u, {"N": n, "D": d}, group), cost, problem.inputs["N"], c)
+def local(
+    problem: Problem, u: np.ndarray, rate: Rate, c: np.ndarray, group: Any = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """a = d log N* / d log C and b = d log D* / d log C (R, m) at compute ``c`` (m,)."""
+    sides = [np.asarray(c, float) * np.exp(sign * STEP) for sign in (-1, 1)]
+    low, high = (best(problem, u, rate, side, group) for side in sides)
+    a = np.log(high / low) / (2 * STEP)
+    tokens = [rate.tokens(n, side) for n, side in zip((low, high), sides, strict=True)]
+    return a, np.log(tokens[1] / tokens[0]) / (2 * STEP)
 
 
-def best_exponents(problem: Problem, u: np.ndarray, cost: Cost) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(a, b, log G) of draws (R, P); without a closed form, a is that at the middle of the table's
-    compute."""
-    closed = exponents(problem.law, u[:, problem.position[0]], cost)
+def best_exponents(
+    problem: Problem, u: np.ndarray, rate: Rate, c: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(a, b, log G) of draws (R, P), without a closed form at compute ``c``; there the median stands for
+    draws that have no best size."""
+    closed = exponents(problem.law, u[:, problem.position[0]], rate)
     if closed is not None:
         return closed
-    c = np.exp(np.mean(np.log(cost.kappa * problem.inputs["N"] ** cost.gamma * problem.inputs["D"])))
-    low, high = (best(problem, u, cost, c * np.exp(s * STEP)) for s in (-1, 1))
-    a = np.log(high / low) / (2 * STEP)
-    fine = np.isfinite(a)
-    a = np.where(fine, a, np.median(a[fine]) if fine.any() else np.nan)
-    return a, 1 - cost.gamma * a, np.full(len(u), np.nan)
+    pair = []
+    for found in local(problem, u, rate, np.array([c])):
+        column = found[:, 0]
+        fine = np.isfinite(column)
+        pair.append(np.where(fine, column, np.median(column[fine]) if fine.any() else np.nan))
+    return pair[0], pair[1], np.full(len(u), np.nan)

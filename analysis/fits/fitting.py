@@ -20,7 +20,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fits import ambiguity, diagnostics, identification
-from analysis.fits.allocation import Cost, Optimum, allocation, best_exponents
+from analysis.fits.allocation import Optimum, allocation, best_exponents, cost_of, drift
 from analysis.fits.bootstrap import MANY, Replicates, fewest, replicate
 from analysis.fits.covariance import depends
 from analysis.fits.diagnostics import LEAST_DELTA, TUNING, residuals, robust_sd
@@ -212,7 +212,7 @@ def _assemble(
     point |= {n: float(h) for i, n in enumerate(problem.names) if (h := problem.held(i)) is not None}
     point |= dict.fromkeys(solution.zero, 0.0)
     bounds, method = _parameter_intervals(asked, problem, solution, replicates, point, rows.cluster)
-    optimum = _optimum(asked, problem, u, replicates, rows, bounds)
+    optimum, costs = _optimum(asked, problem, u, replicates, rows, bounds)
     exponents = cast(Any, optimum.exponents) if optimum else {}
     ambiguous = ambiguity.ambiguity(problem, solution)
     few = replicates.clustered and 1 < fewest(problem, rows.cluster) + (problem.group is not None) < MANY
@@ -246,6 +246,7 @@ def _assemble(
             *about(rows.frame).notes,
             *diagnostics.beware(asked, problem, solution),
             *replicates.notes,
+            *costs,
         ),
         replicates=tuple(map(tuple, replicates.u.tolist())),
         setup=replace(setup, space=scales.space),
@@ -260,17 +261,22 @@ def _optimum(
     replicates: Replicates,
     rows: Rows,
     bounds: dict[str, Interval],
-) -> Optimum | None:
-    """a, b, log G and the cost behind them; intervals of a and b go into ``bounds``."""
+) -> tuple[Optimum | None, tuple[str, ...]]:
+    """a, b, log G and the cost behind them, and what to know of it; intervals of a and b go into
+    ``bounds``."""
     if not allocation(problem, rows.frame):
-        return None
-    cost, optimum = Cost.of(*(rows.frame[x].to_numpy(float) for x in "NDC")), {}
-    best, draws = (best_exponents(problem, x, cost) for x in (u[None], replicates.u))
-    for i, name in enumerate(("a", "b")):
-        bounds[name] = interval(float(best[i][0]), draws[i], asked.level, replicates.degrees, log=False)
-        optimum[name] = float(best[i][0])
-    log_g = float(best[2][0])
-    return Optimum(optimum["a"], optimum["b"], log_g if np.isfinite(log_g) else None, cost)
+        return None, ()
+    cost, notes = cost_of(rows.frame, asked.convention, asked.cost)
+    most, point = float(rows.frame["C"].max()), u[None]
+    best = best_exponents(problem, point, cost, most)
+    draws = best_exponents(problem, replicates.u, cost.drawn(len(replicates.u)), most)
+    for name, value, many in zip("ab", best, draws, strict=False):
+        bounds[name] = interval(float(value[0]), many, asked.level, replicates.degrees, log=False)
+    a, b, log_g = (float(value[0]) for value in best)
+    if np.isfinite(log_g):
+        return Optimum(a, b, log_g, cost), notes
+    ends = np.array([rows.frame["C"].min(), most])
+    return Optimum(a, b, None, cost, most), (*notes, *drift(problem, point, cost, ends))
 
 
 def _parameter_intervals(

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.errors import AnalysisError
 from analysis.fits.bootstrap import METHODS, RESAMPLED
+from analysis.fits.cost import Cost, Function
 from analysis.laws.law import Law
 from analysis.results import Interval
 from analysis.solve.problem import Problem
@@ -44,6 +45,9 @@ class FitOptions:
         roles: of the rows to fit.
         level: of intervals.
         where: a filter of rows (:mod:`analysis.tables.where`).
+        cost: what a run costs, for the optimum: a function that gives the FLOPs per token of sizes N (m,), or
+            a cost of :mod:`analysis.fits.cost`. Left out: 6 N D where the convention says so, else counted
+            from the shapes of the table, else fitted to its compute.
         excluded: rows left out before, to be listed with those left out here.
     """
 
@@ -63,6 +67,7 @@ class FitOptions:
     roles: Sequence[str] = ("fit",)
     level: float = 0.9
     where: str | None = None
+    cost: Cost | Function | None = None
     excluded: Sequence[Mapping[str, str]] = field(default=())
 
     @property
@@ -132,6 +137,8 @@ def _parameters(asked: FitOptions, law: Law) -> Iterator[str]:
             yield f"{given}: its logarithm is searched; low >= 0"
         elif held is not None and not low <= held <= high:
             yield f"{given}, but it is fixed at {held!r}, which lies outside; keep one of the two"
+    if asked.cost is not None and not (callable(asked.cost) or isinstance(asked.cost, Cost)):
+        yield f"cost = {asked.cost!r} must be a function of N that gives FLOPs per token, or a cost of a fit"
     if set(law.names) <= set(fixed):
         yield f"all parameters of {law.name!r} are fixed; leave at least one to fit"
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.fits.allocation import Cost
+from analysis.fits.allocation import DRIFT
 from analysis.fits.bootstrap import ANALYTIC
+from analysis.fits.cost import Cost
 from analysis.results import Interval, Verdict
 from analysis.tables.runs import CONVENTIONS
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from analysis.fits.result import Fit
 
 WIDE = 1e3  # times a loss, N* or D*, or as little of it: an end of an interval further off says nothing
-FAR = 10.0  # times the largest compute in the table, beyond which a prediction says so
+FAR = 10.0  # times the most that was measured, beyond which a multiplier says so
+INSIDE = 1.01  # beyond the data by less, as steps are whole, counts as within
+NEAR = 1.1  # beyond the data by more, a prediction says so
 
 
 class WholeRows(pd.DataFrame):
@@ -52,11 +55,14 @@ class Prediction:
     """Loss at each row asked for. ``frame`` has the inputs; ``loss``; ``low, high`` (confidence: the law) and
     ``new_low, new_high`` (prediction: a new run, residual scale included) at ``level``; ``se_log``, the law's
     standard error (of log loss; of the loss where ``space`` is raw, of log(1 + loss) where it is log1p);
-    ``extrapolation``, compute over the largest fitted (where C is unknown, the largest ratio of any input).
-    ``unidentified``: quantities that the table does not identify and that a row rests on, as all do beyond
-    the data (and N, D at C alone on a, b).
-    Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low, D_high``. Of a loss, an end
-    of an interval that is not identified (``WIDE`` times off) is nan. ``notes`` say what to beware of."""
+    ``extrapolation``, the factor by which the row lies beyond the fitted data: the largest over N, D, C and
+    the law's other inputs of x / max, or min / x below the data; 1 within. ``beyond``: the inputs that lie
+    beyond, with the factor of each, as "N 4.2x, C 18x". ``unidentified``: quantities that the table does not
+    identify and that a row rests on, as all do beyond the data (and N, D at C alone on a, b).
+    Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low, D_high``, and ``a, b`` are
+    the local exponents d log N* / d log C and d log D* / d log C; intervals include the uncertainty of the
+    cost. Of a loss, an end of an interval that is not identified (``WIDE`` times off) is nan. ``notes`` say
+    what to beware of."""
 
     frame: pd.DataFrame
     level: float
@@ -130,11 +136,21 @@ def known(fit: Fit, rows: Any) -> dict[str, np.ndarray]:
     return dict(zip(out, np.broadcast_arrays(*out.values()), strict=True)) if out else {}
 
 
-def complete(fit: Fit, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """All inputs of the law, N or D from compute if need be. Raises AnalysisError."""
-    columns = {"N": CONVENTIONS[fit.convention][0], "D": "tokens", "C": "flops"}
-    if {"N", "D"} <= set(fit.law.inputs) and "C" in out and len({"N", "D"} & set(out)) == 1:
-        out = {**out, **_from_compute(fit, out)}
+def complete(
+    fit: Fit, out: dict[str, np.ndarray], cost: Cost | None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """All inputs of the law, N or D from compute at ``cost`` if need be; and draws of what that gave, (R, m)
+    each. Raises AnalysisError."""
+    columns, draws = {"N": CONVENTIONS[fit.convention][0], "D": "tokens", "C": "flops"}, {}
+    if {"N", "D"} <= set(fit.law.inputs) and "C" in out and len({"N", "D"} & set(out)) == 1 and cost:
+        rates = cost, cost.drawn(len(fit.replicates))
+        with np.errstate(all="ignore"):
+            if "N" in out:
+                found, draws["D"] = (rate.tokens(out["N"], out["C"]) for rate in rates)
+                out = {**out, "D": found}
+            else:
+                found, draws["N"] = (rate.size(out["D"], out["C"]) for rate in rates)
+                out = {**out, "N": found}
     missing = [x for x in fit.law.inputs if x not in out]
     if missing:
         raise AnalysisError(
@@ -144,19 +160,7 @@ def complete(fit: Fit, out: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     bad = [f"{x} = {v.min():g}" for x in logged if not ((v := out[x]) > 0).all() or np.isinf(v).any()]
     if bad:
         raise AnalysisError(f"prediction at {', '.join(bad)}: inputs must be finite and positive")
-    return out
-
-
-def _from_compute(fit: Fit, out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """N or D, whichever is not given, from C: by the convention, else by the cost fitted to the table."""
-    per_token = CONVENTIONS[fit.convention][1]
-    if per_token is None and fit.optimum is None:
-        return {}
-    cost = fit.cost if per_token is None else Cost(per_token, 1.0, 0.0)
-    with np.errstate(all="ignore"):
-        if "N" in out:
-            return {"D": cost.tokens(out["N"], out["C"])}
-        return {"N": (out["C"] / (cost.kappa * out["D"])) ** (1 / cost.gamma)}
+    return out, draws
 
 
 def group(fit: Fit, rows: Any, count: int) -> np.ndarray:
@@ -173,12 +177,58 @@ def group(fit: Fit, rows: Any, count: int) -> np.ndarray:
     return np.broadcast_to([labels.index(x) for x in asked], (count,))
 
 
-def extrapolation(fit: Fit, at: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(m,) compute over the largest fitted; where it is not known, the largest ratio of any input."""
-    if "C" in at and "C" in fit.data:
-        return at["C"] / max(fit.data["C"])
-    ratios = [np.asarray(at[x]) / max(fit.data[x]) for x in fit.law.inputs if max(fit.data[x]) > 0]
-    return np.max(ratios, axis=0) if ratios else np.full(len(next(iter(at.values()))), np.nan)
+def factors(data: Mapping[str, Any], at: Mapping[str, Any]) -> pd.DataFrame:
+    """By what factor the inputs of ``at``, (m,) each, lie beyond their range in ``data``: x / max, or min / x
+    below it; 1 within. Inputs that are not positive have none."""
+    out = {}
+    for x in (x for x in at if x in data):
+        asked, known = np.asarray(at[x], float), np.asarray(data[x], float)
+        if known.min() > 0:
+            with np.errstate(divide="ignore"):
+                far = np.maximum(asked / known.max(), known.min() / np.maximum(asked, 0))
+            out[x] = np.where(far <= INSIDE, 1.0, far)
+    return pd.DataFrame(out, index=range(len(next(iter(at.values())))))
+
+
+def extrapolated(out: pd.DataFrame, far: pd.DataFrame) -> tuple[str, ...]:
+    """Add the columns ``extrapolation`` and ``beyond`` of the ``factors`` to ``out``; a note where they are
+    above ``NEAR``."""
+    out["extrapolation"] = far.max(axis=1)
+    rows = far.to_dict(orient="records")
+    out["beyond"] = [", ".join(f"{x} {v:.3g}x" for x, v in row.items() if v > 1) for row in rows]
+    most = far.max().to_dict()
+    reach = ", ".join(f"{x} by {v:.3g}x" for x, v in most.items() if v > NEAR)
+    return (f"beyond the data ({reach}): intervals assume that the law holds there",) if reach else ()
+
+
+def with_compute(fit: Fit, at: Mapping[str, np.ndarray], cost: Cost | None) -> dict[str, np.ndarray]:
+    """N, D, C as far as they are known, and the law's other inputs."""
+    known = {x: at[x] for x in dict.fromkeys(("N", "D", "C", *fit.law.inputs)) if x in at}
+    if "C" not in at and {"N", "D"} <= set(at) and cost is not None:
+        return {**known, "C": cost.flops(at["N"], at["D"])}
+    return known
+
+
+def drifting(out: pd.DataFrame, a: float) -> tuple[str, ...]:
+    """A note where the exponents at the rows differ from ``a`` at the largest compute of the data."""
+    far = out["a"].to_numpy() - a
+    if not np.nanmax(np.abs(far), initial=0.0) > DRIFT:
+        return ()
+    low, high = np.nanmin(out["a"]), np.nanmax(out["a"])
+    ends = f"{low:.3f}" if len(out) == 1 else f"{low:.3f} to {high:.3f}"
+    return (
+        f"N* is no power of C: d log N* / d log C is {a:.3f} at the largest compute of the data, {ends} here",
+    )
+
+
+def beyond_cost(cost: Cost, sizes: Any) -> tuple[str, ...]:
+    """A note where ``sizes`` lie outside those of which ``cost`` is known."""
+    sizes = np.asarray(sizes, float)
+    outside = (sizes > INSIDE * cost.sizes.high) | (INSIDE * sizes < cost.sizes.low)
+    if not outside.any() or not cost.beyond:
+        return ()
+    low, high = cost.sizes
+    return (f"the cost is extrapolated from N = {low:.3g} to {high:.3g}: {cost.beyond}",)
 
 
 def unidentified(fit: Fit, out: pd.DataFrame) -> list[str]:
@@ -217,14 +267,6 @@ def warnings(fit: Fit, out: pd.DataFrame, plain: np.ndarray) -> tuple[str, ...]:
             f"{int(plain.sum())} of {len(plain)} rows: the law or a replicate of it is at or below 0, "
             "which has no logarithm; their intervals are of the loss itself, of which se_log says nothing"
         )
-    far = float(out["extrapolation"].to_numpy().max(initial=0.0))
-    if far > FAR:
-        notes.append(f"{far:.3g}x beyond the data: intervals assume that the law holds there")
-    for x in (x for x in fit.law.inputs if x in out and min(fit.data[x]) > 0):
-        asked = out[x].to_numpy(float)
-        beyond = max(asked.max(initial=0.0) / max(fit.data[x]), min(fit.data[x]) / asked.min(initial=1e300))
-        if beyond > FAR and (x != "C" or far <= FAR):
-            notes.append(f"{x} lies {beyond:.3g}x outside its range in the data")
     if fit.status.code == "not_converged":
         notes.append(f"{fit.status.message}: the law is not an optimum, do not quote this")
     if fit.status.code == "several_optima":

@@ -13,8 +13,9 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits import allocation as derived
 from analysis.fits import prediction
-from analysis.fits.allocation import Cost, Optimum
-from analysis.fits.intervals import intervals, new_run
+from analysis.fits.allocation import Optimum
+from analysis.fits.cost import Cost, Function, Rate, counted
+from analysis.fits.intervals import interval, intervals, new_run
 from analysis.fits.options import SPACES
 from analysis.fits.prediction import Prediction, WholeRows, check_level, claims
 from analysis.laws import lookup
@@ -149,7 +150,7 @@ class Fit(Result):
             return {}
         values = dict(self.solution)
         if self.optimum:
-            best = derived.best_exponents(self.problem, self._point, self.cost)
+            best = self._exponents(self._point, self.cost)
             values |= {"a": float(best[0][0]), "b": float(best[1][0])}
         ends = {**self._intervals_at(self.level), **self.intervals.params}
         return {name: (values[name], ends[name]) for name in self.identified}
@@ -162,46 +163,57 @@ class Fit(Result):
             low, high = intervals(value, x[:, [i]], level, self.intervals.degrees, log=log)
             out[name] = Interval(float(low[0]), float(high[0]))
         if self.optimum:
-            here, there = (
-                derived.best_exponents(self.problem, u, self.cost) for u in (self._point, self._draws)
-            )
+            here = self._exponents(self._point, self.cost)
+            there = self._exponents(self._draws, self.cost.drawn(len(self.replicates)))
             for i, name in enumerate(("a", "b")):
                 low, high = intervals(here[i], there[i][:, None], level, self.intervals.degrees, log=False)
                 out[name] = Interval(float(low[0]), float(high[0]))
         return out
+
+    def _exponents(self, u: np.ndarray, rate: Rate) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return derived.best_exponents(self.problem, u, rate, max(self.data["C"]))
 
     def predict(
         self,
         rows: pd.DataFrame | Mapping[str, Any] | None = None,
         *,
         level: float | None = None,
+        cost: Cost | Function | None = None,
         **inputs: Any,
     ) -> Prediction:
         """Loss at ``rows``: a table of runs, or the inputs that the law needs, as ``predict(N=1e9, D=2e10)``.
         With C alone, at the N and D that are best for it; with C and one of them, at the other that C
-        leaves. Raises AnalysisError."""
+        leaves, at the fit's own ``cost`` or another (see :class:`analysis.fits.options.FitOptions`). Raises
+        AnalysisError."""
         self._need("predict")
         check_level(level)
         level = self.level if level is None else level
         asked: Any = inputs if rows is None else rows
-        at = prediction.known(self, asked)
+        at, price = prediction.known(self, asked), self._cost(cost)
+        derived_from_c = "C" in at and not {"N", "D"} <= set(at)
         if set(at) == {"C"} and {"N", "D"} == set(self.law.inputs):
-            best = self._optimal(at["C"], level, prediction.group(self, asked, len(at["C"])))
-            at, out = {x: best[x].to_numpy() for x in "NDC"}, best
+            group = prediction.group(self, asked, len(at["C"]))
+            out, many = self._optimal(at["C"], level, group, price or self.cost)
+            at = {x: out[x].to_numpy() for x in "NDC"}
         else:
-            at = prediction.complete(self, at)
+            at, many = prediction.complete(self, at, price)
             out = pd.DataFrame(at)
         group = prediction.group(self, asked, len(out))
         point = derived.values(self.problem, self._point, at, group)[0]
-        draws = derived.values(self.problem, self._draws, at, group)
+        draws = derived.values(self.problem, self._draws, {**at, **many}, group)
         out["loss"] = point
         added = Loss(space=self.setup.space).added
         plain = self._bounded(out, point + added, draws + added, level)
         for side in ("low", "high", "new_low", "new_high"):
             out[side] -= added
-        out["extrapolation"] = prediction.extrapolation(self, at)
+        far = prediction.factors(self.data, prediction.with_compute(self, at, price))
+        notes = prediction.extrapolated(out, far)
+        if price and derived_from_c and {"N", "D"} <= set(at):
+            notes += prediction.beyond_cost(price, at["N"])
+        if "a" in out and self.optimum is not None:
+            notes += prediction.drifting(out, float(self._exponents(self._point, price or self.cost)[0][0]))
         out["unidentified"] = prediction.unidentified(self, out)
-        notes = (*prediction.opened(self, out), *prediction.warnings(self, out, plain))
+        notes = (*prediction.opened(self, out), *notes, *prediction.warnings(self, out, plain))
         return Prediction(out, level, self.intervals.method, self.setup.space, notes)
 
     def _bounded(self, out: pd.DataFrame, point: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
@@ -230,13 +242,21 @@ class Fit(Result):
         return plain
 
     def optimal(
-        self, flops: float | np.ndarray, *, level: float | None = None, group: str | None = None
+        self,
+        flops: float | np.ndarray,
+        *,
+        level: float | None = None,
+        group: str | None = None,
+        cost: Cost | Function | None = None,
     ) -> pd.DataFrame:
-        """Compute-optimal N* and D* at ``flops`` with intervals, and the loss there with its own. C = kappa
-        N^gamma D comes from the fitted table (``optimum.cost``). ``attrs`` of the frame have method, level
-        and notes. Raises AnalysisError."""
+        """Compute-optimal N* and D* at ``flops`` with intervals, and the loss there with its own, where
+        C(N, D) is that of the fit (``fit.cost``) or another ``cost``: a function that gives the FLOPs per
+        token of sizes N (m,). The columns are those of :class:`analysis.fits.prediction.Prediction` asked at
+        C: C; N, N_low, N_high; D, D_low, D_high; a, b (local exponents); loss, low, high, new_low, new_high,
+        se_log; extrapolation, beyond; unidentified. ``attrs`` of the frame have method, level, cost (in
+        words) and notes. Raises AnalysisError."""
         self._need("say what is optimal")
-        _ = self.cost
+        price = self._cost(cost) or self.cost
         more = {} if group is None else {str(self.setup.groups): group}
         pair = derived.split_terms(self.law)
         gone = [c for c in (pair[0], pair[2]) if self.solution.get(c) == 0] if pair else []
@@ -245,9 +265,9 @@ class Fit(Result):
         asked = np.atleast_1d(np.asarray(flops, float)) if not isinstance(flops, str) else np.array([])
         if not len(asked) or not (np.isfinite(asked) & (asked > 0)).all():
             raise AnalysisError(f"optimal({flops!r}): give compute in FLOPs, finite and positive, as 1e21")
-        found = self.predict({"C": asked, **more}, level=level)
+        found = self.predict({"C": asked, **more}, level=level, cost=price)
         frame = WholeRows(found.frame)
-        frame.attrs.update(method=found.method, level=found.level, notes=found.notes)
+        frame.attrs.update(method=found.method, level=found.level, cost=price.description, notes=found.notes)
         return frame
 
     @property
@@ -259,19 +279,33 @@ class Fit(Result):
             )
         return self.optimum.cost
 
-    def _optimal(self, c: np.ndarray, level: float, group: np.ndarray) -> pd.DataFrame:
-        cost, found = self.cost, {}
-        for x, g in zip(c, group, strict=True):
-            n, draws = (
-                derived.best(self.problem, u, cost, float(x), int(g)) for u in (self._point, self._draws)
-            )
-            draws = draws[np.isfinite(draws)] if np.isfinite(draws).any() else n
-            sides = {"N": (n, draws), "D": (cost.tokens(n, x), cost.tokens(draws, x))}
-            for name, (value, many) in sides.items():
-                low, high = intervals(value, many[:, None], level, self.intervals.degrees)
-                for key, v in ((name, value[0]), (f"{name}_low", low[0]), (f"{name}_high", high[0])):
-                    found.setdefault(key, []).append(v)
-        return pd.DataFrame({"C": c, **found})
+    def _cost(self, given: Cost | Function | None) -> Cost | None:
+        """The cost to ask at; None for a law without one. Raises AnalysisError."""
+        if given is None:
+            return self.optimum.cost if self.optimum else None
+        if isinstance(given, Cost):
+            return given
+        n, d, c = (np.array(self.data[x]) for x in "NDC")
+        return counted(given, n, d, c)
+
+    def _optimal(
+        self, c: np.ndarray, level: float, group: np.ndarray, cost: Cost
+    ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+        """N*, D* and local exponents at ``c`` (m,), and draws (R, m) of the tokens that C buys at N*."""
+        rate, out = cost.drawn(len(self.replicates)), pd.DataFrame({"C": c})
+        n = derived.best(self.problem, self._point, cost, c, group)
+        draws = derived.best(self.problem, self._draws, rate, c, group)
+        sides = {"N": (n[0], draws), "D": (cost.tokens(n, c)[0], rate.tokens(draws, c))}
+        for name, (values, many) in sides.items():
+            rows = []
+            for value, column in zip(values, many.T, strict=True):
+                known = column[np.isfinite(column)]
+                drawn = known if len(known) else np.array([value])
+                rows.append((value, *interval(value, drawn, level, self.intervals.degrees)))
+            out[[name, f"{name}_low", f"{name}_high"]] = rows
+        a, b = derived.local(self.problem, self._point, cost, c, group)
+        out["a"], out["b"] = a[0], b[0]
+        return out, {"D": np.broadcast_to(rate.tokens(n, c), draws.shape)}
 
     def profile(
         self, name: str, *, level: float | None = None, simulations: int = 199, seed: int = 0
@@ -328,6 +362,9 @@ class Fit(Result):
             raise AnalysisError(f"fit: law {law.name!r} is not the one fitted, {data['law']['formula']}")
         if data.get("noise"):  # files of before it was kept there have none
             data = {**data, "noise": {"space": space, **data["noise"]}}
+        if data.get("optimum"):  # likewise: a cost was a power
+            optimum = data["optimum"]
+            data = {**data, "optimum": {**optimum, "cost": {"kind": "power", **optimum["cost"]}}}
         fit = super().from_dict(data, law=lambda written: law or lookup.from_dict(written))
         fit._check_law()
         return fit

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, some
 from analysis.fits.fitting import fit
 from analysis.fits.identification import DECADE
 from analysis.fits.intervals import interval
@@ -23,7 +23,6 @@ from analysis.fits.summary import left_out, number
 from analysis.hyperparameters.optima import empty_cells, formula, left_behind, named, power_law, predict
 from analysis.laws.law import Law
 from analysis.results import Result, Status
-from analysis.tables.reading import some
 from analysis.tables.where import nearest
 
 CRITICAL = "critical_batch"

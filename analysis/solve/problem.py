@@ -213,14 +213,16 @@ class Problem:
     def values(
         self, x: np.ndarray, inputs: Mapping[str, np.ndarray] | None = None, group: Any = None
     ) -> np.ndarray:
-        """(R, m) the law at parameters ``x`` (R, P) by full name, at its own rows, or at ``inputs`` (m,) with
-        the parameters of ``group`` (an index, or (m,) of them)."""
+        """(R, m) the law at parameters ``x`` (R, P) by full name, at its own rows, or at ``inputs``, (m,) or
+        of each draw (R, m), with the parameters of ``group`` (an index, or (m,) of them)."""
         group = self.group if inputs is None else group
         at = self.position[0 if group is None else group].reshape(-1, len(self.law.names))
         params = {name: x[:, at[:, i]] for i, name in enumerate(self.law.names)}
         given = {
-            k: np.asarray(v, float)[None] for k, v in (self.inputs if inputs is None else inputs).items()
+            k: np.atleast_2d(np.asarray(v, float))
+            for k, v in (self.inputs if inputs is None else inputs).items()
         }
         with np.errstate(all="ignore"):
             out = self.law.values(params, given)
-        return np.broadcast_to(out, (len(x), next(iter(given.values())).shape[1]))
+        rows = max(v.shape[1] for v in given.values())
+        return np.broadcast_to(out, (len(x), rows))

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.errors import Argument, Complaint, alternatives
-from analysis.tables.reading import some
+from analysis.errors import Argument, Complaint, alternatives, some
 from analysis.tables.table import about, tell
 from analysis.tables.units import UNITS
 from analysis.tables.where import nearest

@@ -52,8 +52,7 @@ def test_a_law_is_drawn_where_it_lies(study):
     assert y == pytest.approx(found.predict(N=n, D=x)["loss"].to_numpy())
     assert sorted(dots(top)[:, 1]) == pytest.approx(sorted(found.data["L"]))
     cost, c = found.optimum.cost, max(found.data["C"])
-    for x, at in (("N", lambda n: (n, c / (cost.kappa * n ** cost.gamma))),  # isoFLOP curves
-                  ("D", lambda d: ((c / (cost.kappa * d)) ** (1 / cost.gamma), d))):  # fmt: skip
+    for x, at in (("N", lambda n: (n, cost.tokens(n, c))), ("D", lambda d: (cost.size(d, c), d))):  # isoFLOP
         curve = figures.law(found, x, "C").axes[0].lines[-1]
         n, d = at(curve.get_xdata())
         assert curve.get_ydata() == pytest.approx(found.predict(N=n, D=d)["loss"].to_numpy())

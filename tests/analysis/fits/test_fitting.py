@@ -235,10 +235,10 @@ def test_optimal_allocation_minimises_the_law(study):
     best = found.optimal(1e12).iloc[0]
     cost = found.optimum.cost
     n = best["N"] * np.geomspace(1 / 3, 3, 101)
-    losses = found.predict({"N": n, "D": 1e12 / (cost.kappa * n**cost.gamma), "C": 1e12})["loss"]
+    losses = found.predict({"N": n, "D": cost.tokens(n, 1e12), "C": 1e12})["loss"]
     assert int(np.argmin(losses)) == 50
     assert best["N_low"] < best["N"] < best["N_high"]
-    assert cost.kappa * best["N"] ** cost.gamma * best["D"] == pytest.approx(1e12)
+    assert cost.flops(best["N"], best["D"]) == pytest.approx(1e12)
     with pytest.raises(AnalysisError, match="no optimal allocation"):
         fit("power", study, bootstrap=0).optimal(1e12)
 

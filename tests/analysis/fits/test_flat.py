@@ -55,7 +55,8 @@ def test_a_grid_has_no_flat_direction():
     found = fit("tied", table, bootstrap=50)
     assert found.status.code == "ok"
     far = found.predict(N=9e12, D=1e9)
-    assert any(note.startswith("N lies 900x outside") for note in far.notes)
+    assert far["extrapolation"].item() == pytest.approx(900) and far["beyond"].item() == "N 900x, C 9x"
+    assert any("beyond the data (N by 900x, C by 9x)" in note for note in far.notes)
     assert (far["new_low"] <= far["low"]).all() and (far["new_high"] >= far["high"]).all()
     notes = found.optimal(1e30).attrs["notes"]
     assert notes and "beyond the data" in notes[0]
