@@ -12,7 +12,7 @@ import pytest
 from scaling.errors import UserError
 from scaling.plan.plan import Plan, load_plan
 from scaling.spec.load import load_study, study_from_dict
-from scaling.store.store import Store
+from scaling.store.folder import ResultsFolder
 from scaling.sweep.collect import collect
 from scaling.sweep.status import logs, status
 from tests.plan.studies import changed
@@ -183,11 +183,11 @@ def test_a_study_cannot_be_named_out_of_the_results_folder(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*OUTSIDE, "0" * 11, "0" * 13, "0" * 12 + "\n", "A" * 12, "٠" * 12])
 def test_ids_from_a_plan_cannot_leave_the_results_folder(tmp_path: Path, name: str) -> None:
-    store = Store(tmp_path / "results")
-    for path in (store.run_dir, store.job_dir):
+    results = ResultsFolder(tmp_path / "results")
+    for path in (results.run_dir, results.job_dir):
         with pytest.raises(UserError, match="must be 12 hex digits"):
             path(name)
-    for read in (store.record, store.error, store.run_state):
+    for read in (results.record, results.error, results.run_state):
         with pytest.raises(UserError):
             read(name)
     for spoil in ("run_id", "job_id", "run_ids", "flops_spent"):
@@ -198,19 +198,19 @@ def test_ids_from_a_plan_cannot_leave_the_results_folder(tmp_path: Path, name: s
             plan["jobs"][0]["flops_spent"][name] = 1
         else:
             plan["runs"][0][spoil] = name
-        store.folder.mkdir(exist_ok=True)
-        store.plan.write_text(json.dumps(plan))
-        for read in (load_plan, lambda s: status(s.folder), lambda s: collect(s.folder)):
+        results.path.mkdir(exist_ok=True)
+        results.plan.write_text(json.dumps(plan))
+        for read in (load_plan, lambda r: status(r.path), lambda r: collect(r.path)):
             with pytest.raises(UserError):
-                read(store)
+                read(results)
         with pytest.raises(UserError):
-            logs(store.folder, name)
+            logs(results.path, name)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["plan.json", "results"], "nothing was written"
 
 
 def test_a_recorded_name_outside_is_not_followed(tmp_path: Path) -> None:
     """Folders under runs/ that are no ids are not the study's."""
-    store = Store(tmp_path)
+    results = ResultsFolder(tmp_path)
     (tmp_path / "runs" / "..x").mkdir(parents=True)
     (tmp_path / "runs" / "..x" / "record.json").write_text("{}")
-    assert store.recorded() == set()
+    assert results.recorded() == set()

@@ -30,7 +30,7 @@ def curves_and_law(
     curve: str = "curve",
     loss: str = "loss",
     heldout: Sequence[str] = (),
-    loss_name: str = "Loss (nats per token)",
+    loss_name: str | None = None,
 ) -> Figure:
     """Three panels over updates, a colour for each curve of ``table`` (``curve``, step, ``loss``): measured
     dots and the law's line; residuals in percent; the learning rates. ``heldout``: curves that the fit has
@@ -63,7 +63,7 @@ def curves_and_law(
             handles.append(
                 Line2D([], [], lw=1.4, label=name + (" (held out)" if name in heldout else ""), **how)
             )
-        _finish(axes, np.concatenate(seen), loss_name)
+        _finish(axes, np.concatenate(seen), loss_name or style.loss(style.stated(table)))
         dot = Line2D([], [], marker="o", ms=3, lw=0, color=style.MUTED, label="measured")
         axes["loss"].legend(handles=[*handles, dot], loc="upper right", ncols=2)
         return style.finish(figure)

@@ -43,7 +43,7 @@ def isoflop_curves(isoflop: IsoFlop, fit: Fit | None = None) -> Figure:
         style.log_loss(left, np.concatenate([m.losses for m in shown]))
         low, high = left.get_ylim()
         left.set_ylim(low, high * (high / low) ** 0.12)  # room for the legend above the curves
-        left.set(xlabel=size, ylabel=style.loss(fit and fit.unit))
+        left.set(xlabel=size, ylabel=style.loss(isoflop.unit))
         left.set_title("Loss at equal compute")
         _sizes(right, isoflop, fit, shades)
         right.set_title("Best size")
@@ -92,8 +92,8 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) 
 
 def loss_envelope(found: Estimate, unit: str | None = None) -> Figure:
     """Left: loss against compute of every row (curves, where rows are checkpoints of runs), coloured by size,
-    and the optima. Right: N* of the optima, and their power law with its interval. ``unit``: of the losses,
-    which an estimate does not know; None: ours."""
+    and the optima. Right: N* of the optima, and their power law with its interval. ``unit``: of the losses;
+    None: as the estimate has it."""
     c, n, loss = (np.array(found.data[x]) for x in "CNL")
     best = {key: np.array([p[key] for p in found.points]) for key in ("budget", "N", "loss")}
     size, compute = style.NAMES[found.convention]
@@ -115,7 +115,7 @@ def loss_envelope(found: Estimate, unit: str | None = None) -> Figure:
         left.plot(best["budget"], best["loss"], sign, zorder=4, label=f"optima ({found.kind})", **mark)
         style.log_x(left, c, style.power)
         style.log_loss(left, loss[loss <= np.quantile(loss, 0.98)])
-        left.set(xlabel=compute, ylabel=style.loss(unit))
+        left.set(xlabel=compute, ylabel=style.loss(unit or found.unit))
         left.set_title("Loss against compute")
         left.legend(loc="upper right", markerscale=2.5 if dense else 1)
         right.plot(best["budget"], best["N"], sign, zorder=4, **mark)

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.fits.summary import count
-from analysis.tables.table import Table, about, frame_of
-from analysis.tables.units import TOKEN
+from analysis.tables.table import Table, frame_of
+from analysis.tables.units import NOT_STATED, loss_unit
 
 if TYPE_CHECKING:
     from analysis.fits.result import Fit
@@ -211,13 +211,13 @@ NAMES = {
 
 
 def loss(unit: str | None) -> str:
-    """The label of a loss in ``unit``; None: nobody said another than ours."""
-    return f"Loss ({unit or TOKEN})"
+    """The label of a loss in ``unit``; None: nobody said which."""
+    return f"Loss ({unit or NOT_STATED})"
 
 
-def stated(table: pd.DataFrame | Table) -> str | None:
-    """The unit of a table's losses, if somebody said it."""
-    return about(frame_of(table)).unit
+def stated(table: pd.DataFrame | Table) -> str:
+    """The unit of a table's losses, as far as it is known."""
+    return loss_unit(frame_of(table))
 
 
 def quantity(x: str, convention: str) -> str:

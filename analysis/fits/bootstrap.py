@@ -30,9 +30,9 @@ from analysis.fits.covariance import (
     usable,
     whitened,
 )  # fmt: skip
-from analysis.laws.law import ZERO
+from analysis.fits.edges import off_edge, restart
 from analysis.results import Starts
-from analysis.solve.multistart import LARGE, Draw, Solution, linear_start, minimise, sampled
+from analysis.solve.multistart import LARGE, Draw, Solution, linear_start, minimise, on_edge, sampled
 from analysis.solve.problem import Problem
 
 METHODS = {
@@ -46,6 +46,7 @@ METHODS = {
 ANALYTIC = ("cr3", "cr2")
 RESAMPLED = ("cluster", "wild-cluster", "case")
 ALONE = "case"  # assumes independent runs
+EDGED, INSTEAD = "wild-cluster", 199  # and how many replicates of it, of an estimate on an edge
 MANY = 30
 FEW = 8  # clusters, below which interval widths are unreliable
 CHECKED = 6  # replicates that are solved again from many starts
@@ -93,6 +94,12 @@ def replicate(
     kind = method
     if method == "auto":
         kind = "cr2" if not count else "cluster" if fewest(problem, cluster) >= MANY else "wild-cluster"
+    notes = []
+    if kind in ANALYTIC and on_edge(problem, solution.u).any():
+        notes.append(
+            f"an estimate lies on the edge of its domain, where {kind} says nothing: {EDGED} instead"
+        )
+        kind, count = EDGED, count or INSTEAD
     rng, alone = np.random.default_rng(seed), kind == ALONE
     degrees = max((n - int(problem.free.sum())) if alone else groups - 1, 1)
     units = f"{n} runs" if alone else f"{groups} clusters by {by}"
@@ -112,15 +119,15 @@ def replicate(
             begin = _one_step(problem, solution.u, cluster, times)
         ends, agree, checked = solved(problem, solution, count, draw, check, begin)
         words = f"{METHODS[kind]} ({count} replicates, {units}), percentile, t({degrees})/z"
-        if method == "auto" and kind == "wild-cluster":
+        if kind == EDGED != method:
             ends = _no_narrower(problem, solution.u, ends, rng)
             words += ", no narrower than independent runs"
     few = (
         f"{groups} clusters by {by}: with fewer than {FEW}, interval widths are unreliable, and what is "
         "barely identified often has too narrow an interval"
     )
-    notes = (few,) if groups < FEW and not alone else ()
-    return Replicates(problem.shift(ends, 1.0), kind, words, degrees, Starts(checked, agree), notes)
+    notes += [few] if groups < FEW and not alone else []
+    return Replicates(problem.shift(ends, 1.0), kind, words, degrees, Starts(checked, agree), tuple(notes))
 
 
 def fewest(problem: Problem, cluster: np.ndarray) -> int:
@@ -162,7 +169,7 @@ def _one_step(problem: Problem, u: np.ndarray, cluster: np.ndarray, times: np.nd
     """Where clusters drawn ``times`` (R, G) send the optimum, to first order: from sums over clusters, so
     that replicates of a large table go through its rows once."""
     half, parts, scores = whitened(problem, u, cluster)
-    size, start = len(half), _restart(problem, u)
+    size, start = len(half), restart(problem, u)
     curve = (times @ parts.reshape(len(parts), -1)).reshape(-1, size, size)
     steps = np.linalg.solve(curve + 1e-9 * np.eye(size), (times @ scores)[:, :, None])[:, :, 0] @ half
     begin = np.repeat(start[None], len(times), axis=0)
@@ -197,10 +204,11 @@ def solved(
 ) -> tuple[np.ndarray, int, int]:
     """Ends (R, P) from the optimum, or from ``begin``, and of the first few how many no other start improves
     on."""
-    start = _restart(problem, solution.u)
+    start = restart(problem, solution.u)
     large = len(problem.target) > LARGE
     begin = np.repeat(start[None], count, axis=0) if begin is None else begin
-    ends, heights, _ = minimise(problem, begin, draw=draw, steps=100, near=large)
+    ends, heights, done = minimise(problem, begin, draw=draw, steps=100, near=large)
+    _leave_edges(problem, solution.u, draw, ends, heights, done)
     checked = min(check, count, FEWER if large else check)
     if not checked:
         return ends, 0, 0
@@ -221,6 +229,26 @@ def solved(
     return ends, agree, checked
 
 
+def _leave_edges(
+    problem: Problem, u: np.ndarray, draw: Draw, ends: np.ndarray, heights: np.ndarray, done: np.ndarray
+) -> None:
+    """Solve again, from starts on and off the edge, all replicates of an estimate ``u`` (P,) on an edge, and
+    otherwise those that ended where a logarithm has no slope, or on the way there. Better ``ends`` and
+    ``heights`` replace theirs."""
+    offset = np.array([problem.law.terms.get(p) == {} for p in problem.base]) & problem.free & problem.in_log
+    on = on_edge(problem, u) | (on_edge(problem, ends) & problem.in_log) | (offset & ~done[:, None])
+    again = np.flatnonzero(on.any(1))
+    for away in off_edge(problem, u, np.flatnonzero(on.any(0))):
+        others, values, _ = minimise(
+            problem,
+            np.repeat(away[None], len(again), axis=0),
+            draw=lambda which: draw(again[which]),
+            steps=100,
+        )
+        better = values < heights[again]
+        ends[again[better]], heights[again[better]] = others[better], values[better]
+
+
 def _spread(problem: Problem, solution: Solution, most: int = 8) -> np.ndarray:
     """Starts away from the optimum: exponents halved, doubled and exchanged, linear parameters anew."""
     curved = [i for i, p in enumerate(problem.base) if p not in problem.law.linear and problem.free[i]]
@@ -239,12 +267,6 @@ def _spread(problem: Problem, solution: Solution, most: int = 8) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         filled = np.where(problem.in_log & problem.free, np.log(x), u)
     return problem.shift(np.nan_to_num(filled, neginf=-50.0), -1.0)
-
-
-def _restart(problem: Problem, u: np.ndarray) -> np.ndarray:
-    """A coefficient at zero has no gradient in its log: replicates start a little above it."""
-    zero = (u < 0.5 * ZERO) & problem.free
-    return np.where(zero, np.log(1e-3 * problem.smallest), u)
 
 
 def _linearised(

@@ -104,6 +104,13 @@ def sandwich(problem: Problem, u: np.ndarray, cluster: np.ndarray, kind: str) ->
     return moved.T @ moved
 
 
+def design_effect(problem: Problem, u: np.ndarray, cluster: np.ndarray) -> float:
+    """How many times the variance of independent runs that of clusters is, in the mean over directions; at
+    least 1."""
+    alone = np.linalg.pinv(hessian(problem, u), hermitian=True)
+    return max(float(np.trace(alone @ sandwich(problem, u, cluster, "cr2"))) / len(alone), 1.0)
+
+
 def satterthwaite(problem: Problem, u: np.ndarray, cluster: np.ndarray) -> np.ndarray:
     """Degrees of freedom (P,) of the CR2 variance of each coordinate, for independent residuals."""
     half, parts, _ = whitened(problem, u, cluster)

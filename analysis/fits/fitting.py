@@ -24,7 +24,7 @@ from analysis.fits.allocation import Optimum, allocation, best_exponents, cost_o
 from analysis.fits.bootstrap import MANY, Replicates, fewest, replicate
 from analysis.fits.covariance import depends
 from analysis.fits.diagnostics import LEAST_DELTA, TUNING, residuals, robust_sd
-from analysis.fits.intervals import interval
+from analysis.fits.intervals import interval, of_parameters
 from analysis.fits.options import ADVICE, FitOptions, check_names, not_falling
 from analysis.fits.profile import PARTS, profile
 from analysis.fits.result import Fit
@@ -33,7 +33,7 @@ from analysis.laws.curve import CurveLaw, span
 from analysis.laws.law import Law
 from analysis.laws.lookup import require, require_curve_law
 from analysis.results import Interval, Intervals, Noise, Objective, Setup, Starts, Status, Verdict
-from analysis.solve.multistart import Solution, solve
+from analysis.solve.multistart import Solution, on_edge, solve
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.checks import row_names
 from analysis.tables.table import Table, about, frame_of
@@ -287,19 +287,14 @@ def _parameter_intervals(
     point: dict[str, float],
     cluster: Any,
 ) -> tuple[dict[str, Interval], str]:
-    draws, out = problem.parameters(replicates.u), {}
-    for i, name in enumerate(problem.names):
-        log = bool(problem.in_log[i] or (point[name] > 0 and problem.positive[i]))
-        low, high = interval(point[name], draws[:, i], asked.level, replicates.degrees, log=log)
-        if not problem.law.terms and problem.free[i]:  # the law may not be defined at the stretched ends
-            ends = problem.ends(name, problem.base[i])
-            low, high = max(low, ends[0]), min(high, ends[1])
-        out[name] = Interval(low, high)
+    out = of_parameters(
+        problem, solution.u, replicates.u, cluster, level=asked.level, degrees=replicates.degrees
+    )
     if asked.method != "profile":
         return out, replicates.method
-    words, parted = "", []
+    words, parted, edges = "", [], on_edge(problem, solution.u)
     for i, name in enumerate(problem.names):
-        if problem.free[i] and point[name] != 0:
+        if problem.free[i] and not edges[i]:
             held = profile(problem, solution, name, level=asked.level, cluster=cluster,
                            simulations=SIMULATIONS, seed=asked.seed)  # fmt: skip
             ends = (0.0, 1e300) if problem.in_log[i] else problem.law.domain(problem.base[i])

@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.fits.allocation import split_terms
 from analysis.fits.covariance import indifference, satterthwaite, usable
+from analysis.fits.edges import crossings
 from analysis.laws.law import Law
 from analysis.results import Interval, Status, Verdict
 from analysis.solve.multistart import Solution, minimise
@@ -194,23 +195,15 @@ def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: 
     starts[:, at] = np.linspace(problem.box[0][at], problem.box[1][at], DOMAIN)
     held = replace(problem, fixed={**problem.fixed, name: 1.0})  # where each start has it
     rise = minimise(held, starts)[1] - solution.value
-    fine = np.flatnonzero(rise <= indifference(problem, solution, SURE))
-    ends = [k in fine for k in (0, DOMAIN - 1)]
-    if ends[0] == ends[1]:
+    first, last, _ = crossings(starts[:, at], rise - indifference(problem, solution, SURE))
+    if first is None and last is not None:
+        end, bound = 0, {"upper": max(high, float(np.exp(last)))}
+    elif last is None and first is not None:
+        end, bound = -1, {"lower": min(low, float(np.exp(first)))}
+    else:
         return None
-    first, last = np.exp(_edges(starts[:, at], rise - indifference(problem, solution, SURE)))
-    bound = {"lower": min(low, float(first))} if ends[1] else {"upper": max(high, float(last))}
-    reason = f"the fit is as good with it at {last if ends[1] else first:.3g}, the end of its domain"
+    reason = f"the fit is as good with it at {np.exp(starts[end, at]):.3g}, the end of its domain"
     return Verdict("one_sided", reason, bound, "one_end")
-
-
-def _edges(at: np.ndarray, above: np.ndarray) -> tuple[float, float]:
-    """Where ``above`` (m,) first and last crosses zero on its way, by interpolation; the ends of ``at`` (m,)
-    where it is not above there."""
-    i, j = np.flatnonzero(above <= 0)[[0, -1]]
-    first = at[0] if i == 0 else np.interp(0.0, [above[i], above[i - 1]], [at[i], at[i - 1]])
-    last = at[-1] if j == len(at) - 1 else np.interp(0.0, [above[j], above[j + 1]], [at[j], at[j + 1]])
-    return float(first), float(last)
 
 
 def bounded(value: float, low: float, high: float, ceiling: float, width: float = 0.0) -> Verdict:

@@ -5,7 +5,30 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from analysis.fits import edges
 from analysis.results import Interval
+from analysis.solve.multistart import on_edge
+from analysis.solve.problem import FLOOR, Problem
+
+
+def of_parameters(
+    problem: Problem, u: np.ndarray, draws: np.ndarray, cluster: np.ndarray, *, level: float, degrees: int
+) -> dict[str, Interval]:
+    """Of every parameter, from replicates ``draws`` (R, P) of its estimate, and of one on the edge of its
+    domain by its profile; ``u`` (P,) is the optimum, centred, and the draws plain coordinates."""
+    point, many, out = problem.parameters(problem.shift(u, 1.0)), problem.parameters(draws), {}
+    for i, name in enumerate(problem.names):
+        log = bool(problem.in_log[i] or (point[i] > 0 and problem.positive[i]))
+        low, high = interval(float(point[i]), many[:, i], level, degrees, log=log)
+        if not problem.law.terms and problem.free[i]:  # the law may not be defined at the stretched ends
+            ends = problem.ends(name, problem.base[i])
+            low, high = max(low, ends[0]), min(high, ends[1])
+        elif problem.law.terms.get(problem.base[i]) == {} and low < FLOOR * problem.smallest:
+            low = 0.0
+        out[name] = Interval(low, high)
+    if on_edge(problem, u).any():
+        out |= edges.bounds(problem, u, cluster, level=level, degrees=degrees)
+    return out
 
 
 def interval(

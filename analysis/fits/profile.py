@@ -9,12 +9,12 @@ from scipy import stats
 
 from analysis.fits.bootstrap import _draw
 from analysis.fits.covariance import linear, noise_square, usable
+from analysis.fits.edges import crossings, smoothed
 from analysis.fits.summary import number
 from analysis.solve.multistart import Solution, linear_start, minimise
 from analysis.solve.problem import Problem
 
 POINTS = 33
-ROUNDS = 3  # from neighbour to neighbour
 PARTS = "not connected: some values between are worse"
 WIDEST = 12.0  # standard errors to either side where a profile ends
 
@@ -84,31 +84,15 @@ def profile(
     both[1][:, i] = at
     ends, heights = (np.array(x) for x in zip(*(minimise(here, s)[:2] for s in both), strict=True))
     least = np.argmin(heights, axis=0)
-    values = _smoothed(here, i, at, ends[least, np.arange(len(at))], heights.min(0))
+    _, values = smoothed(here, i, at, ends[least, np.arange(len(at))], heights.min(0))
     best = min(solution.value, float(values.min()))
     natural = np.exp(at) if problem.in_log[i] else at
-    low, high, whole = _crossings(at, values - best - threshold)
+    low, high, whole = crossings(at, values - best - threshold)
     bounds = [None if x is None else float(np.exp(x) if problem.in_log[i] else x) for x in (low, high)]
     return Profile(
         name, tuple(natural.tolist()), tuple(values.tolist()), best, threshold, *bounds, level=level,
         calibration=words, connected=whole,
     )  # fmt: skip
-
-
-def _smoothed(here: Problem, i: int, at: np.ndarray, ends: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The least objectives again from the solutions of both neighbours: a search that failed at one point is
-    mended by those beside it."""
-    for _ in range(ROUNDS):
-        starts = np.concatenate([ends[[0, *range(len(at) - 1)]], ends[[*range(1, len(at)), -1]]])
-        starts[:, i] = np.tile(at, 2)
-        found, heights = minimise(here, starts)[:2]
-        better = np.argmin(heights.reshape(2, -1), axis=0) * len(at) + np.arange(len(at))
-        lower = heights[better] < values * (1 - 1e-9)
-        values = np.where(lower, heights[better], values)
-        ends = np.where(lower[:, None], found[better], ends)
-        if not lower.any():
-            break
-    return values
 
 
 def _grid(problem: Problem, solution: Solution, i: int, centre: float) -> np.ndarray:
@@ -125,20 +109,3 @@ def _grid(problem: Problem, solution: Solution, i: int, centre: float) -> np.nda
         low, high = -50.0, 700.0
     step = WIDEST * (se if 0 < se < 1e3 else 1.0)
     return np.unique(np.clip(centre + step * t * np.abs(t), max(low, centre - 60), min(high, centre + 60)))
-
-
-def _crossings(at: np.ndarray, above: np.ndarray) -> tuple[float | None, float | None, bool]:
-    """The outermost points where the curve passes zero, by interpolation (None: it is below zero at that end
-    of the grid), and whether it stays below between them."""
-    below = np.flatnonzero(above <= 0)
-    if not len(below):
-        return None, None, True
-    first, last = int(below[0]), int(below[-1])
-
-    def between(inside: int, outside: int) -> float | None:
-        if not 0 <= outside < len(at):
-            return None
-        share = -above[inside] / (above[outside] - above[inside])
-        return float(at[inside] + (at[outside] - at[inside]) * share)
-
-    return between(first, first - 1), between(last, last + 1), last - first + 1 == len(below)

@@ -15,7 +15,7 @@ from analysis.fits import allocation as derived
 from analysis.fits import prediction
 from analysis.fits.allocation import Optimum
 from analysis.fits.cost import Cost, Function, Rate, counted
-from analysis.fits.intervals import interval, intervals, new_run
+from analysis.fits.intervals import interval, intervals, new_run, of_parameters
 from analysis.fits.options import SPACES
 from analysis.fits.prediction import Prediction, WholeRows, check_level, claims
 from analysis.laws import lookup
@@ -34,7 +34,7 @@ from analysis.results import (
     parsed,
 )
 from analysis.solve.problem import Loss, Problem
-from analysis.tables.units import TOKEN
+from analysis.tables.units import NOT_STATED
 
 if TYPE_CHECKING:
     from analysis.fits.profile import Profile
@@ -98,8 +98,8 @@ class Fit(Result):
 
     @property
     def unit(self) -> str | None:
-        """The unit of the loss; None where another column was fitted."""
-        return (self.setup.unit or TOKEN) if self.setup.target == "loss" else None
+        """The unit of the loss, which may be not stated; None where another column was fitted."""
+        return (self.setup.unit or NOT_STATED) if self.setup.target == "loss" else None
 
     @cached_property
     def problem(self) -> Problem:
@@ -156,12 +156,9 @@ class Fit(Result):
         return {name: (values[name], ends[name]) for name in self.identified}
 
     def _intervals_at(self, level: float) -> dict[str, Interval]:
-        x, out = self.problem.parameters(self._draws), {}
-        for i, name in enumerate(self.solution):
-            value = np.array([self.solution[name]])
-            log = bool(self.problem.positive[i])
-            low, high = intervals(value, x[:, [i]], level, self.intervals.degrees, log=log)
-            out[name] = Interval(float(low[0]), float(high[0]))
+        cluster, u = np.array(self.data["cluster"]), self.problem.coordinates(self.solution)
+        degrees = self.intervals.degrees
+        out = of_parameters(self.problem, u, self._draws, cluster, level=level, degrees=degrees)
         if self.optimum:
             here = self._exponents(self._point, self.cost)
             there = self._exponents(self._draws, self.cost.drawn(len(self.replicates)))

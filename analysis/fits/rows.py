@@ -13,11 +13,12 @@ from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.options import FitOptions
 from analysis.laws.law import Law
 from analysis.tables.checks import divide, positive
-from analysis.tables.columns import FORMULA, missing
+from analysis.tables.columns import FORMULA
+from analysis.tables.expressions import nearest
+from analysis.tables.missing import missing
 from analysis.tables.runs import clusters, select, sources
 from analysis.tables.table import Table, about, frame_of, tell
-from analysis.tables.units import OURS, TOKEN, implausible
-from analysis.tables.where import nearest
+from analysis.tables.units import OURS, implausible, loss_unit
 
 RUNS = ("params", "tokens", "loss")
 EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
@@ -26,7 +27,7 @@ EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
 @dataclass(frozen=True)
 class Rows:
     """``frame``: rows kept, sorted, with columns N, D, C, L where known; ``inputs`` and ``target`` (n,);
-    ``cluster`` index per row and what it is ``by``; ``unit`` of the target, where it is known."""
+    ``cluster`` index per row and what it is ``by``; ``unit`` of the loss."""
 
     frame: Any
     inputs: dict[str, np.ndarray]
@@ -106,7 +107,7 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
         labels=tuple(map(str, labels)),
         cluster=index,
         by=by,
-        unit=(about(given).unit or TOKEN) if target == "loss" else None,
+        unit=loss_unit(given) if target == "loss" else None,
         excluded=(*({**row} for row in options.excluded), *excluded),
     )
 
@@ -121,7 +122,7 @@ def _absent(
     return [
         Complaint(
             f"column {x!r} is missing",
-            hint=(f"{law_needs}; ", *(missing(x, columns) if x in FORMULA else (nearest(x, columns),))),
+            hint=(f"{law_needs}; ", *(missing(x, table) if x in FORMULA else (nearest(x, columns),))),
         )
         for x in needs
         if x not in given

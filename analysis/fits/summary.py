@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.results import Interval, Verdict
 from analysis.tables.runs import CONVENTIONS
+from analysis.tables.units import of_unit
 
 if TYPE_CHECKING:
     from analysis.fits.result import Fit
@@ -40,7 +41,9 @@ def fit_text(fit: Fit, *, dim: bool = False) -> str:
     """The fit in lines; ``dim`` what is not identified, for a terminal."""
     law, objective = fit.law, fit.objective
     unit = fit.unit
-    unit = f"L in {unit}" if unit else f"{law.formula.partition(' ')[0]} is the column {fit.setup.target!r}"
+    unit = (
+        of_unit("L", unit) if unit else f"{law.formula.partition(' ')[0]} is the column {fit.setup.target!r}"
+    )
     named = f"  {CONVENTIONS[fit.convention][2]}; " if {*law.inputs} & {*"NC"} else "  "
     lines = [f"{law.name}: {law.formula}", named + unit]
     if not law.terms:  # whose formula is its author's, not to be read off its terms

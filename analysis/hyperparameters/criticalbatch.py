@@ -23,7 +23,7 @@ from analysis.fits.summary import left_out, number
 from analysis.hyperparameters.optima import empty_cells, formula, left_behind, named, power_law, predict
 from analysis.laws.law import Law
 from analysis.results import Result, Status
-from analysis.tables.where import nearest
+from analysis.tables.expressions import nearest
 
 CRITICAL = "critical_batch"
 SHARED = (

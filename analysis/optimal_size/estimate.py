@@ -15,6 +15,7 @@ from analysis.fits.prediction import FAR, Prediction, check_level, claims
 from analysis.fits.summary import count, fit_html, left_out, parameters
 from analysis.results import Exponents, Interval, Intervals, Result, Status, Verdict
 from analysis.tables.runs import CONVENTIONS
+from analysis.tables.units import NOT_STATED, of_unit
 
 LINES = {"N": ("k_N", "a", 1.0), "D": ("k_D", "b", 1.0), "loss": ("k_L", "c", -1.0)}  # sign of the exponent
 Ends = dict[str, Interval]
@@ -70,6 +71,11 @@ class Estimate(Result):
     @property
     def level(self) -> float:
         return self.intervals.level
+
+    @property
+    def unit(self) -> str:
+        """The unit of the loss, which may be not stated."""
+        return self.setup.get("unit", NOT_STATED)  # not there in files of earlier versions
 
     @property
     def formula(self) -> str:
@@ -140,7 +146,10 @@ class Estimate(Result):
 
     def summary(self, *, dim: bool = False) -> str:
         """The result as text; ``dim`` what is not identified, for a terminal."""
-        lines = [f"{self.kind}: {self.formula}", f"  {CONVENTIONS[self.convention][2]}; L in nats per token"]
+        lines = [
+            f"{self.kind}: {self.formula}",
+            f"  {CONVENTIONS[self.convention][2]}; {of_unit('L', self.unit)}",
+        ]
         lines.append(f"  status: {self.status.code} - {self.status.message}")
         if self.status.code != "ok":
             lines.append(f"  advice: {self.status.advice}")

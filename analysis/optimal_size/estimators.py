@@ -35,9 +35,10 @@ from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.isoflop import BIAS, Curve, budgets, lines, minimum, split
 from analysis.optimal_size.regressions import Optima, assembled, centre_of, enough
 from analysis.tables.checks import row_names
+from analysis.tables.expressions import nearest
 from analysis.tables.runs import load, select
 from analysis.tables.table import about
-from analysis.tables.where import nearest
+from analysis.tables.units import loss_unit
 
 FINE = 25  # grid points between two sizes
 LEAST_SPREAD = 1 / 3  # of the mean spacing of sizes: no minimum is known better than that
@@ -175,7 +176,13 @@ def estimate(
     columns = {"row": row_names(frame), "cluster": index, **{x: frame[x] for x in "NDCL"}}
     if curves is not None:
         columns["run"] = frame["run"].astype(str)
-    setup = {"cluster": cluster, "noise": noise, "curves": curves and asdict(curves), "seed": seed}
+    setup = {
+        "cluster": cluster,
+        "noise": noise,
+        "curves": curves and asdict(curves),
+        "seed": seed,
+        "unit": loss_unit(frame),
+    }
     return assembled(
         optima, level, bootstrap, setup, (*about(frame).notes, *optima.refused),
         kind=kind, convention=convention, excluded=(*left, *others, *empty), bias=BIASES[kind],

@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.tables.runs import select
 from analysis.tables.table import Table
+from analysis.tables.units import loss_unit
 
 SAME_BUDGET = 0.15  # width in log10 C of the runs that share a budget, where no column says
 BIAS = (
@@ -81,6 +82,7 @@ class IsoFlop:
     loss: Line | None
     message: str
     excluded: tuple[dict[str, str], ...]
+    unit: str  # of the loss
     bias: str = BIAS
 
     @property
@@ -126,15 +128,15 @@ def minima(
     frame: Any = kept
     if not len(frame):
         message = f"no usable runs with role {', '.join(roles)}; exponents need two interior minima"
-        return IsoFlop(convention, (), None, None, None, message, tuple(excluded))
+        return IsoFlop(convention, (), None, None, None, message, tuple(excluded), loss_unit(frame))
     parabolas = tuple(minimum(*curve) for curve in curves(frame))
     inside = [m for m in parabolas if m.interior]
     if len(inside) < 2:
         message = f"{len(inside)} of {len(parabolas)} budgets have an interior minimum; exponents need two"
-        return IsoFlop(convention, parabolas, None, None, None, message, tuple(excluded))
+        return IsoFlop(convention, parabolas, None, None, None, message, tuple(excluded), loss_unit(frame))
     size, tokens, loss = power_laws(np.log([[m.budget, m.N, m.D, m.loss] for m in inside]))
     message = f"{len(inside)} of {len(parabolas)} minima are interior"
-    return IsoFlop(convention, parabolas, size, tokens, loss, message, tuple(excluded))
+    return IsoFlop(convention, parabolas, size, tokens, loss, message, tuple(excluded), loss_unit(frame))
 
 
 def curves(frame: Any) -> list[Curve]:

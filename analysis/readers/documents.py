@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.errors import SHOWN, AnalysisError, Complaint, some
 from analysis.readers.source import LINE, Reader, Reading, Source, unrepeated
 
+ALIKE = 0.5  # of the members of several objects that all must have, for them to be rows of one table
 LAYOUTS = (
     "give a list of objects (one a run), an object of columns (lists of one length), of runs (objects), "
     "columns with data, or one object a line"
@@ -63,16 +64,25 @@ def _read_document(source: Source) -> Reading:
         return _of_objects(document)
     tables = {key: value for key, value in document.items() if _is_records(value)}
     if len(tables) == 1:
-        key, records = next(iter(tables.items()))
-        rest = [other for other in document if other != key]
-        return Reading(
-            frame_of_objects(records), (f"JSON: rows of {key!r}; left out: {some(map(repr, rest))}",)
-        )
+        return _of_member(document, next(iter(tables)))
     if tables:
         raise source.refusal(f"a JSON object with several tables: {some(map(repr, tables))}", "keep one")
     if not inner:
         raise source.refusal("a JSON object without members", LAYOUTS)
+    return _one_run(document)
+
+
+def _one_run(document: dict[str, Any]) -> Reading:
     return Reading(frame_of_objects([document], [1]), ("JSON: one object, taken as one run",))
+
+
+def _of_member(document: dict[str, Any], name: str) -> Reading:
+    """The rows in one member of an object; numbers and texts beside it hold for every row."""
+    beside = {key: value for key, value in document.items() if not isinstance(value, list | dict)}
+    rest = [key for key in document if key not in beside and key != name]
+    note = f"JSON: rows of {name!r}" + (f", each with {some(map(repr, beside))}" if beside else "")
+    note += f"; left out: {some(map(repr, rest))}" if rest else ""
+    return Reading(frame_of_objects([{**beside, **item} for item in document[name]]), (note,))
 
 
 def _is_records(value: Any) -> bool:
@@ -110,14 +120,17 @@ def _of_lists(document: dict[str, list[Any]], source: Source) -> Reading:
 
 
 def _of_objects(document: dict[str, dict[str, Any]]) -> Reading:
-    """Objects of numbered cells are columns, as pandas writes them; others are runs, their names in
-    ``run``."""
-    rows = {key for cells in document.values() for key in cells}
-    if rows and all(key.isdigit() for key in rows) and not all(key.isdigit() for key in document):
-        order = sorted(rows, key=int)
+    """Objects of numbered cells are columns, as pandas writes them; those with members alike are runs, their
+    names in ``run``; any others are parts of one run."""
+    keys = [set(cells) for cells in document.values()]
+    every, shared = set().union(*keys), set.intersection(*keys)
+    if every and all(map(str.isdigit, every)) and not all(map(str.isdigit, document)):
+        order = sorted(every, key=int)
         items = [{c: cells.get(key) for c, cells in document.items()} for key in order]
         return Reading(frame_of_objects(items), ("JSON: an object of columns, their cells numbered",))
-    named = any("run" in item for item in document.values())
+    if len(document) == 1 or len(shared) < ALIKE * len(every):
+        return _one_run(document)
+    named = "run" in every
     items = [item if named else {"run": key, **item} for key, item in document.items()]
     note = "JSON: an object of runs" + ("" if named else ", their names in column 'run'")
     return Reading(frame_of_objects(items), (note,))

@@ -16,7 +16,7 @@ from analysis.readers.source import KINDS, Reader, Reading, Source
 from analysis.readers.tensorboard import EVENT_FILE
 from analysis.readers.text import TEXT
 from analysis.readers.trainer import TRAINER_STATE
-from analysis.readers.wandb import WANDB_RUN, from_chart, from_halves, from_objects
+from analysis.readers.wandb import WANDB_RUN, from_chart, from_halves, from_history, from_objects
 
 # the first that recognises a source reads it: binary formats, JSON of a known shape, any JSON, text
 READERS: tuple[Reader, ...] = (
@@ -48,6 +48,7 @@ def read(
         reading = reader.read(source)
         for form in FORMS:
             reading = form(reading) or reading
+        reading = from_history(reading, path.stem) or reading
     except RecursionError as error:
         raise source.refusal("is nested too deep", "write one flat object a run") from error
     return reading if melt is None else melted(reading, melt, source.name)

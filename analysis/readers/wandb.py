@@ -21,6 +21,7 @@ from analysis.readers.source import Reader, Reading, Source
 LEAST, MOST = "__MIN", "__MAX"  # how the columns of a chart end that hold the range of a point
 BETWEEN = " - "  # of run and metric in the heading of a chart's column
 HALVES = ("config.", "summary.")
+CLOCK, NAMES = ("_step", "_timestamp"), {"run", "run_id", "name", "id", "display_name", "source"}
 MAGIC = b":W&B"
 # a log of LevelDB: blocks of records, whose header is checksum, length, and whether the last part of a whole
 BLOCK, START, HEADER, LAST = 32768, 7, struct.Struct("<IHB"), (1, 4)
@@ -92,6 +93,21 @@ def from_halves(reading: Reading) -> Reading | None:
     return reading.noted(
         reading.frame.rename(columns=names), "members of config and summary by their own names"
     )
+
+
+def from_history(reading: Reading, name: str) -> Reading | None:
+    """The history of one run as ``run.history()`` gives it, with a column ``run``, which is ``name``."""
+    frame = reading.frame
+    if not set(CLOCK) <= set(frame.columns) or {str(c).lower() for c in frame.columns} & NAMES:
+        return None
+    if len(frame) < 2 or not all(_rises(frame[column]) for column in CLOCK):
+        return None
+    note = f"steps and times rise from row to row: the history of one run, {name!r} in column 'run'"
+    return reading.noted(frame.assign(run=name), note)
+
+
+def _rises(cells: Any) -> bool:
+    return pd.api.types.is_numeric_dtype(cells) and bool((cells.diff().iloc[1:] > 0).all())
 
 
 def _is_run(source: Source) -> bool:

@@ -180,11 +180,16 @@ def solve(
         ends[best], end_values[best], done[best] = (x[0] for x in more)
     agree = int((end_values[:tried] <= end_values[best] * (1 + SAME) + 1e-20).sum())
     u, value, zero = _faces(problem, ends[best], float(end_values[best]), own)
-    low, high = problem.box
-    near = AT * np.where(np.isfinite(high - low), high - low, 1.0)
-    at = problem.free & ((u <= low + near) | (u >= high - near))
+    at = on_edge(problem, u)
     bound = tuple(name for i, name in enumerate(problem.names) if at[i] and name not in zero)
     return Solution(u, value, bool(done[best]), ends, end_values, tried, agree, zero, bound)
+
+
+def on_edge(problem: Problem, u: np.ndarray) -> np.ndarray:
+    """(..., P) which free coordinates of ``u`` lie at an end of their domain; a coefficient at 0 does."""
+    low, high = problem.box
+    near = AT * np.where(np.isfinite(high - low), high - low, 1.0)
+    return problem.free & ((u <= low + near) | (u >= high - near))
 
 
 Ends = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -10,15 +10,16 @@ import pandas as pd
 
 from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.readers.numbers import proposal
-from analysis.tables.columns import FORMULA, missing
+from analysis.tables.columns import FORMULA
+from analysis.tables.missing import missing
 from analysis.tables.reading import numbers, places, shown
+from analysis.tables.states import STATUSES, translate, unknown
 from analysis.tables.table import Table, about, tell
 from analysis.tables.units import advice
 
 REQUIRED = ("params", "tokens", "loss")
 CHECKED = (*REQUIRED, "flops", "params_body", "unique_tokens", "budget")
 ROLES = ("fit", "holdout", "tuning", "noise")
-STATUSES = ("ok", "diverged", "failed")
 SAME = ("params", "params_body", "tokens", "unique_tokens", "flops", "loss", "seed", "trunk_id")
 
 
@@ -47,8 +48,8 @@ def check(
     if problems:
         raise AnalysisError(problems)
     frame = frame.copy()
-    for column, allowed in (("role", ROLES), ("status", STATUSES)):
-        problems += _unknown(frame, column, allowed, name)
+    problems += _unknown(frame, name)
+    notes = [translate(frame)] if "status" in names and not problems else []
     ended = finished(frame)
     for column in (c for c in numeric if c in frame.columns):
         parsed, bad = numbers(frame[column])
@@ -69,7 +70,7 @@ def check(
             problems.append(Complaint(f"column 'run_id': {rows} more than once", name, hint))
     if problems:
         raise AnalysisError(problems)
-    filled = _fill(frame, {"params", "tokens"} <= set(needs))
+    filled = [*filter(None, notes), *_fill(frame, {"params", "tokens"} <= set(needs))]
     tell(frame, read=(*about(frame).read, *filled), remarks=tuple(_remarks(frame, ~ended, runs)))
     return frame
 
@@ -97,12 +98,10 @@ def checkable(needs: Sequence[str]) -> tuple[str, ...]:
 
 
 def _missing(frame: Any, column: str, needs: Sequence[str], name: str) -> Complaint:
-    of_file = {ours: source for source, ours in about(frame).columns.items()}
     whose = "a table of runs" if set(REQUIRED) <= set(needs) else "this fit"
     also = " (or params and tokens, for 6 N D)" if column == "flops" else ""
-    hint = missing(column, [str(of_file.get(c, c)) for c in frame.columns])
     needed_by = f"{whose} needs {', '.join(needs)}; "
-    return Complaint(f"column {column!r}{also} is missing", name, (needed_by, *hint))
+    return Complaint(f"column {column!r}{also} is missing", name, (needed_by, *missing(column, frame)))
 
 
 def positive(values: np.ndarray) -> np.ndarray:
@@ -117,16 +116,24 @@ def finished(frame: Any) -> np.ndarray:
     return (frame["status"].isna() | frame["status"].eq("ok")).to_numpy(bool)
 
 
-def _unknown(frame: Any, column: str, allowed: Sequence[str], name: str) -> list[Complaint]:
-    if column not in frame.columns:
-        return []
+def _unknown(frame: Any, name: str) -> list[Complaint]:
+    """Roles and ends of runs in words that are not known; no advice takes failed runs in."""
     problems = []
-    odd = frame[column].notna() & ~frame[column].isin(allowed)
-    for value in frame.loc[odd, column].astype(str).unique()[:5]:
-        rows = shown(frame, (odd & frame[column].astype(str).eq(value)).to_numpy(bool))
-        allowed_are = f"it is one of {', '.join(allowed)} or empty for {allowed[0]}"
-        hint = f"{allowed_are}: write that, or do without the column: ", Argument("columns", {column: None})
-        problems.append(Complaint(f"column {column!r}: {value!r} is unknown ({rows})", name, hint))
+    for column, allowed in (("role", ROLES), ("status", STATUSES)):
+        if column not in frame.columns:
+            continue
+        cells = frame[column].dropna().unique()
+        odd = unknown(frame[column]) if column == "status" else [x for x in cells if x not in allowed]
+        for value in odd[:5]:
+            rows = shown(frame, frame[column].eq(value).to_numpy(bool))
+            hint = f"it is one of {', '.join(allowed)} or empty for {allowed[0]}: write that, or "
+            if column == "role" or len(odd) == len(cells):  # about something else than how runs ended
+                do = "do without the column: ", Argument("columns", {column: None})
+            else:
+                cell = f'"{value}"' if isinstance(value, str) else value
+                do = "leave these rows out: ", Argument("where", f"{column} != {cell}")
+            message = f"column {column!r}: {str(value)!r} is unknown ({rows})"
+            problems.append(Complaint(message, name, (hint, *do)))
     return problems
 
 

@@ -4,14 +4,17 @@ could be the same quantity, the message lists them and how to say which."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from analysis.errors import Argument, Complaint, alternatives, some
+from analysis.tables.expressions import nearest
+from analysis.tables.headings import UNITS, cell, folded, unit
+from analysis.tables.reading import numbers
+from analysis.tables.states import unknown
 from analysis.tables.table import about, tell
-from analysis.tables.units import UNITS
-from analysis.tables.where import nearest
 
 # ours -> how others call it, as `folded` spells it; single letters count only as they stand here
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -20,10 +23,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
                "model_parameters", "model_size", "nparams"),
     "tokens": ("D", "train_tokens", "training_tokens", "num_tokens", "n_tokens", "token_count", "ntokens",
                "total_tokens", "tokens_total", "tokens_seen", "seen_tokens", "consumed_tokens",
-               "tokens_trained", "num_train_tokens", "training_data_tokens"),
+               "tokens_trained", "num_train_tokens", "training_data_tokens", "n_train_tokens",
+               "tokens_processed", "num_tokens_trained", "n_tokens_seen", "num_tokens_seen"),
     "flops": ("C", "flop", "compute", "train_flops", "train_flop", "training_flops", "training_flop",
               "total_flops", "total_flop", "training_compute", "train_compute", "total_compute",
-              "compute_flops", "flops_total", "num_flops", "n_flops", "training_compute_flop"),
+              "compute_flops", "flops_total", "num_flops", "n_flops", "training_compute_flop",
+              "6_nd", "6_nd_flops", "flops_6_nd", "6_nd_flop", "compute_6_nd"),
     "loss": ("L", "val_loss", "valid_loss", "validation_loss", "loss_val", "loss_validation", "eval_loss",
              "test_loss", "final_loss", "final_val_loss", "final_eval_loss", "lm_loss", "cross_entropy",
              "cross_entropy_loss", "crossentropy_loss", "ce_loss", "ce", "xent", "nll", "val_nll"),
@@ -34,9 +39,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "bits_per_byte": ("bpb", "val_bpb", "eval_bpb", "val_bits_per_byte"),
     "train_loss": ("training_loss", "final_train_loss", "loss_train"),
     "learning_rate": ("lr", "peak_lr", "lr_peak", "max_lr", "peak_learning_rate", "max_learning_rate"),
-    "batch_tokens": ("batch_size_tokens", "tokens_per_batch", "tokens_per_step"),
+    "batch_tokens": ("batch_size_tokens", "tokens_per_batch", "tokens_per_step", "batch_size_in_tokens",
+                     "global_batch_tokens", "global_batch_size_tokens", "total_batch_size_tokens"),
     "weight_decay": ("wd",),
-    "steps": ("num_steps", "n_steps", "train_steps", "training_steps", "train_iters", "num_iters"),
+    "steps": ("num_steps", "n_steps", "train_steps", "training_steps", "train_iters", "num_iters",
+              "num_iterations", "total_steps", "num_train_steps", "n_train_steps", "optimizer_steps",
+              "num_updates"),
     "depth": ("n_layers", "num_layers", "n_layer", "layers", "num_hidden_layers"),
     "width": ("d_model", "hidden_size", "n_embd", "hidden_dim", "model_dim"),
     "heads": ("n_heads", "num_heads", "n_head", "num_attention_heads"),
@@ -50,58 +58,46 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "budget": ("flop_budget", "flops_budget", "compute_budget"),
 }  # fmt: skip
 FORMULA = ("params", "tokens", "loss", "flops", "params_body")  # two candidates for one of these: refused
-SEARCHED = {
-    "params": r"param|model_size|^size$|^n_(active|dense|total)",
-    "tokens": r"token|data|examples",
-    "loss": r"loss|bpb|bits_per_byte|ppl|perplex|entropy|nll",
+NUMBERS = frozenset(ALIASES) - {"seed", "status", "role", "run_id", "trunk_id"}
+# a column that nothing else gives may also be one of these: compute that was planned is compute
+SECOND = {"flops": ("flop_budget", "flops_budget", "compute_budget")}
+# words of a path that speak against it
+NO_PATH = dict.fromkeys(FORMULA, r"(^|_)(eval|val|valid|test|batch|per|unique)(_|$)") | {
+    "loss": r"(^|_)(train|aux|std|se)(_|$)"
 }
 
 
-# units as a heading may end with them, in brackets; one small letter says nothing
-IN_NAME = re.compile(r"\s*[(\[]\s*(?:in |x ?|×)?\s*([^()\[\]]+?)\s*[)\]]\s*$")
-SPELLED = {
-    "thousand": "K", "thousands": "K", "million": "M", "millions": "M", "billion": "B", "billions": "B",
-    "trillion": "T", "trillions": "T", "exaflop": "E", "exaflops": "E", "eflop": "E", "eflops": "E",
-    "petaflop": "P", "petaflops": "P", "pflop": "P", "pflops": "P", "zettaflop": "Z", "zettaflops": "Z",
-    "zflop": "Z", "zflops": "Z", "pf-days": "PF-days", "pflop/s-days": "PF-days",
-    "pflop/s-day": "PF-days", "nat": "nats", "nats": "nats", "nats/token": "nats", "nats/byte": "nats/byte",
-    "bit": "bits", "bits": "bits", "bits/token": "bits", "bits/byte": "bits/byte", "bpb": "bits/byte",
-    "ppl": "perplexity", "perplexity": "perplexity",
-}  # fmt: skip
-
-
-def unit(column: str, ours: str) -> tuple[str, str | None]:
-    """A heading without the unit in brackets that it ends with, and that unit: ``Model Size (B)``,
-    ``tokens [billions]``. A heading whose brackets hold no unit of ``ours`` stays as it is."""
-    match = IN_NAME.search(column)
-    if match is None or ours not in UNITS:
-        return column, None
-    found = match[1] if match[1] in UNITS[ours] else SPELLED.get(match[1].lower())
-    return (column[: match.start()], found) if found in UNITS[ours] else (column, None)
-
-
-def folded(column: str) -> str:
-    """``Model Size``, ``modelSize`` and ``model-size`` -> ``model_size``."""
-    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column)
-    return re.sub(r"[^a-z0-9]+", "_", split.lower()).strip("_")
-
-
 def candidates(ours: str, columns: Sequence[str]) -> list[str]:
-    """Columns that may be ``ours`` under another name."""
+    """Columns that may be ``ours`` under another name. Where there are none, for those of ``FORMULA``:
+    perplexities, planned compute, columns under a path such as ``throughput/total_tokens``."""
     known = {ours, *ALIASES[ours]}
-    names = {c: unit(c, ours)[0] for c in columns if c != ours}
-    return [c for c, name in names.items() if name in known or (len(name) > 1 and folded(name) in known)]
+    headings = {c: unit(c, ours) for c in columns if c != ours}
+    first = [c for c, (name, how) in headings.items() if how != "perplexity" and _is(name, known)]
+    if first or ours not in FORMULA or ours in columns:
+        return first
+    known |= set(SECOND.get(ours, ()))
+    paths = {
+        c: unit(re.split(r"[/.]", c)[-1], ours)[0] for c in columns if not re.search(NO_PATH[ours], folded(c))
+    }
+    return [c for c, (name, _) in headings.items() if _is(name, known)] or [
+        c for c, name in paths.items() if _is(name, known)
+    ]
+
+
+def _is(name: str, known: Collection[str]) -> bool:
+    return name in known or (len(name) > 1 and folded(name) in known)
 
 
 def resolve(
-    columns: Sequence[str], given: Mapping[str, str | None], name: str, needs: Sequence[str]
+    frame: pd.DataFrame, given: Mapping[str, str | None], name: str, needs: Sequence[str]
 ) -> tuple[dict[str, str], list[str], list[Complaint]]:
-    """Which column becomes which of ours: ``(file -> ours, notes, problems)``.
+    """Which column becomes which of ours: ``(file -> ours, notes, problems)``. A column whose cells are of
+    another kind than its name says keeps it.
 
     ``given`` says so by hand, ``{"params": "N"}``; None: not to be had from this table. A column of the file
     that is one of ``needs`` keeps its name.
     """
-    problems = []
+    problems, columns = [], list(frame.columns)
     formula = FORMULA if {"params", "tokens"} <= set(needs) else needs
     for ours, source in given.items():
         if ours not in ALIASES and ours not in needs:
@@ -122,7 +118,9 @@ def resolve(
     open_ = [c for c in columns if c not in mapping and (c in ALIASES or c not in needs)]
     notes = []
     for ours in (c for c in ALIASES if c not in given):
-        named = [c for c in candidates(ours, open_) if c not in mapping]
+        claimed = [c for c in candidates(ours, open_) if c not in mapping]
+        named = [c for c in claimed if _holds(ours, frame[c])]
+        notes += [f"{c!r} is not taken as {ours}, which its cells are not" for c in claimed if c not in named]
         if ours in columns:
             if named and ours in formula:
                 notes.append(f"{ours} is the column of that name; {some(map(repr, named))} left as it is")
@@ -136,12 +134,26 @@ def resolve(
     return mapping, [f"columns: {', '.join(renamed)}", *notes] if renamed else notes, problems
 
 
+def _holds(ours: str, cells: Any) -> bool:
+    """Whether some cell can be what the column is taken to hold; of a column that is there twice, none."""
+    if cells.ndim > 1 or not cells.notna().any():
+        return cells.ndim == 1
+    if ours == "status":
+        return len(unknown(cells)) < cells.nunique()
+    _, bad = numbers(cells)
+    return (
+        ours not in NUMBERS
+        or not bad[cells.notna()].all()
+        or (ours in UNITS and any(cell(str(x), ours) for x in cells.dropna()))
+    )
+
+
 def adopt(
     frame: pd.DataFrame, given: Mapping[str, str | None], name: str, needs: Sequence[str] = FORMULA
 ) -> tuple[pd.DataFrame, list[Complaint]]:
     """The columns of a file under our names, and problems; what the headings say goes into its
     :class:`About`."""
-    mapping, notes, problems = resolve(list(frame.columns), given, name, needs)
+    mapping, notes, problems = resolve(frame, given, name, needs)
     taken = [ours for source, ours in mapping.items() if ours != source and ours in frame.columns]
     if taken:
         notes.append(f"left out, as another column was stated to be it: {some(map(repr, taken))}")
@@ -151,21 +163,6 @@ def adopt(
     return frame, problems
 
 
-def near(ours: str, columns: Sequence[str]) -> list[str]:
-    """Columns that look as if they could be ``ours``, though no alias says so."""
-    return [c for c in columns if re.search(SEARCHED.get(ours, ours), folded(c))]
-
-
-def missing(ours: str, columns: Sequence[str]) -> tuple[str | Argument, ...]:
-    """How to say which column of the file is ``ours``."""
-    alike = near(ours, columns)
-    if not alike:
-        return (f"columns here: {some(columns)}",)
-    first, *others = alike
-    hint = "say which it is: ", Argument("columns", {ours: first})
-    if others:
-        hint = *hint, f" (or {some(map(repr, others))})"
-    if ours == "loss" and any("bpb" in folded(c) or "bits_per_byte" in folded(c) for c in alike):
-        unit = Argument("units", {"loss": "bits/byte"})
-        hint = *hint, "; bits per byte are not nats per token: add ", unit, " with such a column"
-    return hint
+def file_names(frame: pd.DataFrame) -> dict[str, str]:
+    """What the columns are called in the file."""
+    return {ours: source for source, ours in about(frame).columns.items()}

@@ -30,11 +30,13 @@ from analysis.tables.checks import (
     needed,
     positive,
 )
-from analysis.tables.columns import adopt, near
+from analysis.tables.columns import adopt
+from analysis.tables.expressions import nearest
+from analysis.tables.missing import derive, stated_quantities
 from analysis.tables.reading import named, numbers, read, shown, stacked
 from analysis.tables.table import Table, about, tell
 from analysis.tables.units import STATED, convert, implausible
-from analysis.tables.where import nearest, parse
+from analysis.tables.where import parse
 
 # name -> (column of N, FLOPs per parameter and token, or None for the column `flops`, explanation)
 CONVENTIONS: dict[str, tuple[str, float | None, str]] = {
@@ -84,18 +86,15 @@ def load(
     frames = read(path, NumberFormat(decimal, thousands), melt)
     problems: list[Complaint | str] = []
     for file, frame in frames.items():
-        frame, misnamed = adopt(frame, columns, str(file), needs)
-        frames[file], misstated = convert(frame, dict(units or {}), str(file))
-        problems += [*misnamed, *misstated]
+        frames[file], wrong = _ours(frame, columns, units or {}, str(file), needs)
+        problems += wrong
     frame, name = stacked(frames), named(frames)
-    if "tokens" not in frame.columns and not near("tokens", list(frame.columns)):
-        frame = _tokens(frame)
+    unused = [ours for ours, source in columns.items() if source is None]
     try:
         frame = _left(frame, where, after, run, name)
     except AnalysisError as error:
         problems += error.problems
-    unused = [ours for ours, source in columns.items() if source is None and ours in frame.columns]
-    frame = frame.drop(columns=unused)
+    frame = frame.drop(columns=[ours for ours in unused if ours in frame.columns])
     given = "flops" in frame.columns
     try:
         frame = check(frame, name=name, values=True, needs=needs)
@@ -108,6 +107,25 @@ def load(
         raise AnalysisError([*problems, *found])
     tell(frame, read=(*about(frame).read, *notes))
     return frame
+
+
+def _ours(
+    frame: pd.DataFrame,
+    columns: Mapping[str, str | None],
+    units: Mapping[str, str],
+    name: str,
+    needs: Sequence[str],
+) -> tuple[pd.DataFrame, list[Complaint]]:
+    """One file's columns by our names and in our units, and what is wrong with them; arguments of
+    :func:`load`. Raises AnalysisError where what a column should follow from is not there."""
+    quantities = stated_quantities(columns, list(frame.columns))
+    frame, misnamed = adopt(frame, {**columns, **dict.fromkeys(quantities)}, name, needs)
+    frame, misstated = convert(frame, dict(units), name)
+    unused = [ours for ours, source in columns.items() if source is None]
+    frame, underived = derive(frame, quantities, unused, name)
+    if underived:  # which would make others of no meaning
+        raise AnalysisError([*misnamed, *misstated, *underived])
+    return frame, [*misnamed, *misstated]
 
 
 def sources(inputs: Sequence[str], convention: str = "total") -> tuple[str, ...]:
@@ -190,17 +208,6 @@ def _costed(frame: Any) -> pd.DataFrame:
     if "flops" in frame.columns and given[1].any():
         return frame
     return frame.assign(flops=np.where(np.isnan(given[0]), cost, given[0]))
-
-
-def _tokens(frame: pd.DataFrame) -> pd.DataFrame:
-    """D = C / 6 N, where a table gives size and compute alone, as digitised figures do."""
-    if not {"params", "flops"} <= set(frame.columns):
-        return frame
-    (size, _), (flops, _) = numbers(frame["params"]), numbers(frame["flops"])
-    with np.errstate(all="ignore"):
-        frame = frame.assign(tokens=flops / (6.0 * size))
-    tell(frame, read=(*about(frame).read, "tokens = flops / (6 x params) in every row (no tokens given)"))
-    return frame
 
 
 def select(

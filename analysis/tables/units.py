@@ -1,4 +1,5 @@
-"""Units: as stated, and what magnitudes speak for. Nothing is converted that was not stated."""
+"""Columns in our units, as the user, a heading or the cells state them; and what magnitudes speak for.
+Nothing is converted that was not stated."""
 
 from __future__ import annotations
 
@@ -10,85 +11,135 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import Argument, Complaint, Text, alternatives
+from analysis.tables.headings import UNITS, cell, factor
 from analysis.tables.reading import numbers, shown
 from analysis.tables.table import about, tell
 
-COUNTS = {"1": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21}
-LOSSES = {"nats": 1.0, "nats/byte": 1.0, "bits": np.log(2.0), "bits/byte": np.log(2.0), "perplexity": None}
 TOKEN, BYTE = "nats per token", "nats per byte"  # what a loss is in, once converted
-UNITS: dict[str, Mapping[str, float | None]] = {
-    **dict.fromkeys(("params", "params_body", "tokens", "unique_tokens", "budget"), COUNTS),
-    "flops": COUNTS | {"PF-days": 8.64e19},
-    "loss": LOSSES,
-}
+NOT_STATED = "unit not stated"
 STATED = "units_stated"  # column of imported tables: units that were stated when importing, "|" between
 # columns that stand together only in tables which the harness wrote: their units are known, at any size
 OURS = frozenset({"run_id", "trunk_id", "eval_id", "flops_6n_total", "flops_6n_body", "flops_spent"})
 SUFFIX = "suffix"  # the unit of a column whose cells say themselves: "70M", "1.4B"
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-SUFFIXED = re.compile(rf"\s*({NUMBER})\s*([kKmMbBgGtTpP]?)\s*")
+READ = {"loss": "per cent read as 1/100"}
 LEAST, MOST = 1e3, {"params": 1e15, "params_body": 1e15, "tokens": 1e18, "unique_tokens": 1e18}
+COMPUTE = (1e9, 1e30)  # FLOPs; less is a millisecond's work
 TOKENS_PER_PARAM = (1e-3, 1e6)
 FACTOR = 100.0  # of flops to 6 N D: mixtures of experts, attention and other conventions stay within it
 LOSS = (0.75, 12.0)  # nats per token; ln of a 160,000-token vocabulary is 12
+# what runs usually have, to offer a unit that makes it so
+USUAL = {"params": (1e4, 1e13), "tokens": (1e6, 1e15), "flops": (1e13, 1e28)}
+OFFERED = ("1", "M", "B", "E", "PF-days", "Z", "P", "K", "T")
 
 
 def convert(frame: pd.DataFrame, units: Mapping[str, str], name: str) -> tuple[pd.DataFrame, list[Complaint]]:
     """Columns in our units, and problems; ``About.units``: what those are in now whose unit was stated.
-    A count whose heading states its unit is converted, but not believed whatever its size."""
-    problems, notes = list[Complaint](), list[str]()
+    A count whose heading or cells state its unit is converted, but not believed whatever its size."""
+    notes = list[str]()
     stated = dict.fromkeys(UNITS, "1") | {"loss": TOKEN} if set(frame.columns) >= OURS else {}
     if STATED in frame.columns:
-        cells = "|".join(map(str, frame[STATED].dropna().unique())).split("|")
-        pairs = [cell.partition("=") for cell in cells]
+        pairs = [
+            text.partition("=") for text in "|".join(map(str, frame[STATED].dropna().unique())).split("|")
+        ]
         stated |= {column: now or (TOKEN if column == "loss" else "1") for column, _, now in pairs}
         frame = frame.drop(columns=STATED)
     named = {column: unit for column, unit in about(frame).headings.items() if column not in units}
-    for column, unit in {**units, **named}.items():
-        argument = Argument("units", {column: unit})
-        if column not in UNITS:
-            problems.append(Complaint(f"units can be stated of {', '.join(UNITS)}", argument))
-        elif unit not in UNITS[column] and (unit != SUFFIX or column == "loss"):
-            choice = ", ".join(UNITS[column]) + ("" if column == "loss" else f" or {SUFFIX}")
-            problems.append(Complaint(f"units of {column} are {choice}", argument))
-        elif column not in frame.columns:
-            problems.append(Complaint((argument, ", but there is no such column"), name))
-        else:
-            frame[column] = _converted(frame[column], unit, UNITS[column])
-            how = (
-                "K, M, B, T read as 1e3, 1e6, 1e9, 1e12" if unit == SUFFIX else f"given in units of {unit!r}"
-            )
-            notes.append(f"{column}: {how}" + (", as its heading says" if column in named else ""))
-            if column == "loss":
-                stated["loss"] = BYTE if unit.endswith("/byte") else TOKEN
-            elif column not in named:
-                stated[column] = "1"
-    known = {c: now for c, now in sorted(stated.items()) if c in frame.columns}
+    suffixed, problems = _by_cell(frame, units, named, name)
+    for column, unit in {**units, **named, **suffixed}.items():
+        if complaint := _unusable(frame, column, unit, name):
+            problems.append(complaint)
+            continue
+        frame[column] = _converted(frame[column], column, unit)
+        how = f"given in units of {unit!r}"
+        if unit == SUFFIX:
+            how = READ.get(column, "K, M, B, T read as 1e3, 1e6, 1e9, 1e12")
+        elif column in named:
+            how += ", as its heading says"
+        notes.append(f"{column}: {how}")
+        if column == "loss":
+            of_tokens = {"nats": TOKEN, "bits": TOKEN, "perplexity": TOKEN}
+            stated["loss"] = BYTE if unit.endswith("/byte") else of_tokens.get(unit, NOT_STATED)
+        elif column not in named and column not in suffixed:
+            stated[column] = "1"
+    known = {c: now for c, now in sorted(stated.items()) if c in frame.columns and now != NOT_STATED}
     tell(frame, units=known, read=(*about(frame).read, *notes))
     return frame, problems
 
 
-def _converted(series: Any, unit: str, units: Mapping[str, float | None]) -> Any:
+def loss_unit(frame: pd.DataFrame) -> str:
+    """What the losses of a table are in: as was stated, or as the harness writes them."""
+    return about(frame).unit or (TOKEN if set(frame.columns) >= OURS else NOT_STATED)
+
+
+def of_unit(name: str, unit: str) -> str:
+    """``L in nats per token``, ``L (unit not stated)``."""
+    return f"{name} ({unit})" if unit == NOT_STATED else f"{name} in {unit}"
+
+
+def _unusable(frame: pd.DataFrame, column: str, unit: str, name: str) -> Complaint | None:
+    argument = Argument("units", {column: unit})
+    if column not in UNITS:
+        return Complaint(f"units can be stated of {', '.join(UNITS)}", argument)
+    if unit != SUFFIX and unit not in UNITS[column] and factor(column, unit) is None:
+        more = "" if column == "loss" else f", a number such as 1e18, or {SUFFIX}"
+        return Complaint(f"units of {column} are {', '.join(UNITS[column])}{more}", argument)
+    if column not in frame.columns:
+        return Complaint((argument, ", but there is no such column"), name)
+    return None
+
+
+def _by_cell(
+    frame: pd.DataFrame, units: Mapping[str, str], named: Mapping[str, str], name: str
+) -> tuple[dict[str, str], list[Complaint]]:
+    """Columns whose cells state their unit, and problems with those of which only some do."""
+    suffixed, problems = dict[str, str](), list[Complaint]()
+    for column in (c for c in UNITS if c in frame.columns and c not in units):
+        if frame.columns.tolist().count(column) > 1 or not numbers(frame[column])[1].any():
+            continue
+        texts = frame[column].dropna().astype(str)
+        parsed = [cell(text, column) for text in texts]
+        stated = {read[1] for read in parsed if read is not None}
+        if None in parsed or stated <= {"1"}:
+            continue
+        how = Argument("units", {column: SUFFIX})
+        plain = next(
+            (text for text, read in zip(texts, parsed, strict=True) if read and read[1] == "1"), None
+        )
+        other = next((text for text, read in zip(texts, parsed, strict=True) if read and read[1] != "1"), "")
+        if plain is not None:
+            message = f"column {column!r} has {plain!r} beside {other!r}: a mixture of units"
+            hint = "write one of them; if plain cells are plain numbers, say ", how
+            problems.append(Complaint(message, name, hint))
+        elif column in named and stated != {named[column]}:
+            message = f"the heading of {column!r} says {named[column]!r}, its cells {other!r}"
+            problems.append(Complaint(message, name, ("if the cells are right, say ", how)))
+        suffixed[column] = SUFFIX
+    return suffixed, problems
+
+
+def _converted(series: Any, ours: str, unit: str) -> Any:
     """Cells that are no numbers stay as they are, for `check` to name them."""
     if unit == SUFFIX:
-        return series.map(lambda cell: _suffixed(cell) if isinstance(cell, str) else cell)
+        return series.map(lambda text: _suffixed(text, ours) if isinstance(text, str) else text)
     values, bad = numbers(series)
+    scale = factor(ours, unit)
     with np.errstate(all="ignore"):
-        found = np.log(values) if units[unit] is None else values * units[unit]
-    return pd.Series(np.where(bad, series.astype(object), found) if bad.any() else found, series.index)
+        converted = np.log(values) if scale is None else values * scale
+    return pd.Series(
+        np.where(bad, series.astype(object), converted) if bad.any() else converted, series.index
+    )
 
 
-def _suffixed(cell: str) -> float | str:
-    match = SUFFIXED.fullmatch(cell)
-    return cell if match is None else float(match[1]) * COUNTS[match[2].upper() or "1"]
+def _suffixed(text: str, ours: str) -> float | str:
+    parsed = cell(text, ours)
+    return text if parsed is None else parsed[0] * (factor(ours, parsed[1]) or 1.0)
 
 
-def advice(column: str, cell: str) -> Text:
+def advice(column: str, text: str) -> Text:
     """What to do about a cell that is no number."""
-    match = SUFFIXED.fullmatch(cell)
-    if match is not None and column in UNITS and column != "loss":
+    if column in UNITS and cell(text, column) is not None:
         return "to read K, M, B, T as 1e3, 1e6, 1e9, 1e12 say ", Argument("units", {column: SUFFIX})
-    if re.fullmatch(r"[\d., ]*[.,]\d+", cell.strip()):
+    if re.fullmatch(r"[\d., ]*[.,]\d+", text.strip()):
         return "write plain numbers, without thousands separators and with a decimal point"
     return "give plain numbers"
 
@@ -99,53 +150,127 @@ def implausible(
     """Problems and notes of magnitudes of ``columns`` that speak for another unit; stated units pass."""
     stated = tuple(about(frame).units or ())
     problems: list[Complaint] = []
+    given = frame if given_flops else frame.drop(columns="flops", errors="ignore")
     for column, most in MOST.items():
         if column in columns and column in frame.columns and column not in stated:
-            problems += _count(frame, column, most, name)
+            problems += _count(given, column, most, name)
     if not problems and {"params", "tokens"} <= set(columns):
-        problems = _ratios(frame, stated, name, given_flops)
+        problems = _apart(given, stated, name) or (_costs(given, stated, name) if given_flops else [])
+    elif "flops" in columns and "flops" in frame.columns and "flops" not in stated:
+        problems += unsized(frame[["flops"]], name) if given_flops else []
     unusual, notes = ([], []) if "loss" in stated or "loss" not in columns else _loss(frame, name)
     return problems + unusual, notes
 
 
 def _count(frame: Any, column: str, most: float, name: str) -> list[Complaint]:
     values = frame[column].to_numpy(float)
-    headed = about(frame).headings.get(column)
-    which = " if its heading is right, or '1'" if headed else " (or K, B, T; '1' for plain counts)"
-    how = "say ", Argument("units", {column: headed or "M"}), which
     few, many = values < LEAST, values > most
+    which = _which(frame, column)
     problems = []
     if few.any():
         mixed = (values > 1e6).any()
-        what = ("others above 1e6: mixed units; write one",) if mixed else ("in millions or billions? ", *how)
+        what = ("others above 1e6: mixed units; write one",)
+        if not mixed:
+            what = "in thousands, millions or billions? say ", *which
         rows = f"{int(few.sum())} of {len(values)} rows ({shown(frame, few, values)})"
         problems.append(Complaint((f"column {column!r} is below {LEAST:g} in {rows}, ", *what), name))
     if many.any():
         message = f"column {column!r} is above {most:g} in {shown(frame, many, values)}"
-        problems.append(Complaint(message, name, ("correct it, or ", *how)))
+        problems.append(Complaint(message, name, ("correct it, or say ", *which)))
     return problems
 
 
-def _ratios(frame: Any, stated: Sequence[str], name: str, given_flops: bool) -> list[Complaint]:
-    n, d, c = (frame[x].to_numpy(float) for x in ("params", "tokens", "flops"))
+def _which(frame: Any, column: str) -> tuple[str | Argument, ...]:
+    """How to state the unit of a column: those that make it what runs usually have, and its heading's."""
+    headed = about(frame).headings.get(column)
+    offered = [*likely(frame, column), *([headed] if headed else [])]
+    ways = alternatives(Argument("units", {column: unit}) for unit in dict.fromkeys(offered))
+    return *(
+        ways or (f"its unit, of {', '.join(UNITS[column])}",)
+    ), "" if "1" in offered else " ('1' for plain numbers)"
+
+
+def likely(frame: Any, column: str) -> list[str]:
+    """Units in which the cells have the size that runs usually have, alone and beside the other columns."""
+    headed = about(frame).headings.get(column)
+    values = np.median(numbers(frame[column])[0]) / (factor(column, headed) or 1.0 if headed else 1.0)
+    least, most = USUAL.get(column, USUAL["params"])
+    sizes = {
+        c: float(np.nanmedian(numbers(frame[c])[0])) for c in USUAL if c in frame.columns and c != column
+    }
+    found = []
+    for unit in OFFERED:
+        scale = factor(column, unit) if unit in UNITS[column] else None
+        if scale is None or not least <= values * scale <= most:
+            continue
+        n, d, c = (sizes.get(x, np.nan) for x in USUAL)
+        value = values * scale
+        per_param = {"params": d / value, "tokens": value / n}.get(column, np.nan)
+        with np.errstate(all="ignore"):
+            of_rest = {
+                "params": c / (6 * value * d),
+                "tokens": c / (6 * n * value),
+                "flops": value / (6 * n * d),
+            }
+        ratio = of_rest.get(column, np.nan)
+        if per_param < 0.1 or per_param > 1e5 or ratio < 1 / FACTOR or ratio > FACTOR:
+            continue
+        found.append(unit)
+    return found
+
+
+def unsized(frame: Any, name: str) -> list[Complaint]:
+    """Problems of sizes, tokens and FLOPs from which others are to follow, by their medians."""
+    stated, problems = about(frame).units or {}, list[Complaint]()
+    for column in (c for c in USUAL if c in frame.columns and c not in stated):
+        values, _ = numbers(frame[column])
+        values = values[np.isfinite(values) & (values > 0)]
+        least, most = (LEAST, MOST[column]) if column in MOST else COMPUTE
+        if not len(values) or least <= (middle := float(np.median(values))) <= most:
+            continue
+        headed = about(frame).headings.get(column)
+        but = f", though its heading says {headed!r}" if headed else ""
+        of = {"flops": "FLOPs of a training run"}.get(column, f"the {column} of training runs")
+        message = f"column {column!r} is {middle:.3g} (median), which cannot be {of}{but}"
+        number = ", or a number such as 1e21" if column == "flops" else ""
+        hint = "say in which unit it is: ", *_which(frame, column), number
+        problems.append(Complaint(message, name, hint))
+    return problems
+
+
+def _apart(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
+    """Problems of size and tokens beside each other."""
+    n, d = (frame[x].to_numpy(float) for x in ("params", "tokens"))
     with np.errstate(all="ignore"):
-        per_param, ratio = d / n, c / (6.0 * n * d)
+        per_param = d / n
     least, most = TOKENS_PER_PARAM
     middle = float(np.nanmedian(per_param)) if np.isfinite(per_param).any() else 1.0
-    if not {"params", "tokens"} <= set(stated) and not least < middle < most:
-        message = (
-            f"{middle:.3g} tokens per parameter (median) cannot be: 'params' or 'tokens' is in another unit"
-        )
-        return [
-            Complaint(message, name, ("state both, as ", Argument("units", {"params": "M", "tokens": "1"})))
-        ]
+    if {"params", "tokens"} <= set(stated) or least < middle < most:
+        return []
+    message = f"{middle:.3g} tokens per parameter (median) cannot be: 'params' or 'tokens' is in another unit"
+    pairs = [{"params": u, "tokens": "1"} for u in likely(frame, "params")]
+    pairs += [{"params": "1", "tokens": u} for u in likely(frame, "tokens")]
+    ways = alternatives(Argument("units", pair) for pair in [*pairs, {"params": "1", "tokens": "1"}])
+    return [Complaint(message, name, ("state both: ", *ways))]
+
+
+def _costs(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
+    """Problems of FLOPs that are far from 6 N D of the same row."""
+    n, d, c = (frame[x].to_numpy(float) for x in ("params", "tokens", "flops"))
+    with np.errstate(all="ignore"):
+        ratio = c / (6.0 * n * d)
     usable = np.isfinite(ratio) & (ratio > 0)
-    if "flops" in stated or not given_flops or not usable.any():
+    if "flops" in stated or not usable.any():
         return []
     typical = float(np.median(ratio[usable]))
     fits = [u for u, scale in UNITS["flops"].items() if scale and abs(np.log10(typical * scale)) < 0.7]
-    units = alternatives(Argument("units", {"flops": u}) for u in dict.fromkeys([*fits[:1], "1"]))
-    how = "say ", *units, " if that is so, or ", Argument("columns", {"flops": None}), " to take 6 N D"
+    units = fits[:1] or ["1"] * bool(np.median(c[usable]) >= COMPUTE[0])
+    without = Argument("columns", {"flops": None})
+    how = (
+        "say ",
+        *alternatives([*(Argument("units", {"flops": u}) for u in units), without]),
+        " to take 6 N D",
+    )
     far = usable & ((ratio < 1 / FACTOR) | (ratio > FACTOR))
     values, spread = c[usable], ratio[usable].max() / ratio[usable].min()
     if len(values) > 1 and np.ptp(values) == 0 and spread > 10:
@@ -165,19 +290,15 @@ def _loss(frame: Any, name: str) -> tuple[list[Complaint], list[str]]:
     middle = float(np.median(real))
     least, most = LOSS
     if middle < least:
-        what = "bits per byte, an error rate or a scaled loss?"
+        what, units = "bits per byte, an error rate or a scaled loss?", ("bits/byte", "nats/byte", "nats")
     elif middle > most:
-        what = "perplexity or percent?"
+        what, units = "perplexity or percent?", ("perplexity", "percent", "nats")
     elif "bits_per_byte" in frame.columns and np.array_equal(values, numbers(frame["bits_per_byte"])[0]):
-        what = "and equal to bits_per_byte in every row"
+        what, units = "and equal to bits_per_byte in every row", ("bits/byte", "nats")
     else:
         far = values > most
-        note = f"loss above {most:g} nats per token (diverged, or another unit?) in {shown(frame, far)}"
+        note = f"loss above {most:g} (diverged, or not in nats per token?) in {shown(frame, far)}"
         return [], [note] if far.any() else []
-    say = (
-        "say ",
-        Argument("units", {"loss": "nats"}),
-        " if it is right, else 'bits', 'bits/byte' or 'perplexity'",
-    )
-    message = f"column 'loss' is {middle:.3g} (median), unusual for nats per token: {what} "
-    return [Complaint((message, *say), name)], []
+    ways = alternatives(Argument("units", {"loss": unit}) for unit in units)
+    message = f"column 'loss' is {middle:.3g} (median), unusual for nats per token: {what}"
+    return [Complaint(message, name, ("say which it is: ", *ways))], []

@@ -8,10 +8,10 @@ An empty cell satisfies ``== empty``, and ``!=`` (or ``not in``) anything else. 
 
 from __future__ import annotations
 
-import difflib
+import ast
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,25 +19,31 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.tables.table import about
+from analysis.tables.expressions import VALUES, WORDS, Grammar, Source, Token, quoted
+from analysis.tables.expressions import column as find
 
-DEPTH = 50  # of parentheses and nots; deeper ones are a mistake, and would exhaust the stack
-SHOWN = 60  # characters of the text beside a fault
-WORDS = ("and", "or", "not", "in", "true", "false", "empty")
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "<": operator.lt,
     ">": operator.gt,
 }  # fmt: skip
-SLIPS = {"=": "'=='", "&": "'and'", "&&": "'and'", "|": "'or'", "||": "'or'", "!": "'not'", "~": "'not'"}
-TOKEN = re.compile(
-    r"""\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
-    |(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-    |`(?P<quoted>(?:[^`]|``)+)`
-    |(?P<word>[^\W\d]\w*)
-    |(?P<sign>==|!=|<=|>=|<|>|\(|\)|,)
-    |(?P<slip>&&|\|\||[=&|!~])
-    |(?P<end>\Z))""",
-    re.VERBOSE | re.DOTALL,
+SIGNS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==", ast.NotEq: "!=", ast.LtE: "<=", ast.GtE: ">=", ast.Lt: "<", ast.Gt: ">", ast.In: "in",
+    ast.NotIn: "not in",
+}  # fmt: skip
+VALUE = "a number, a quoted string, true, false or empty"
+AFTER_VALUE = "'and', 'or' or the end"
+FILTER = Grammar(
+    kind="filter",
+    signs=(*OPERATORS, "(", ")", ","),
+    words=WORDS,
+    expected={
+        "column": f"one of {' '.join(OPERATORS)} in after column {{}}",
+        "in": "'(' and values after 'in'",
+        **dict.fromkeys((*OPERATORS, ","), VALUE),
+        **dict.fromkeys((*VALUES, ")"), AFTER_VALUE),
+    },
+    operand="a column",
+    example='loss < 3.2 and (label == "a" or `Model Size` >= 1e6)',
 )
 Value = float | str | bool | None  # None stands for `empty`
 
@@ -68,10 +74,10 @@ class Comparison(Condition):
 
     def __str__(self) -> str:
         shown = ", ".join(map(_literal, self.values))
-        return f"{_column(self.column)} {self.sign} " + (f"({shown})" if self.sign.endswith("in") else shown)
+        return f"{quoted(self.column)} {self.sign} " + (f"({shown})" if self.sign.endswith("in") else shown)
 
     def _mask(self, frame: pd.DataFrame, problems: list[str]) -> np.ndarray:
-        found: Any = _find(self.column, frame, problems)
+        found: Any = find(self.column, frame, "filter", problems)
         if found is None:
             return np.zeros(len(frame), bool)
         kind, series, missing = _kind(found), found, found.isna().to_numpy()
@@ -120,131 +126,57 @@ class Joined(Condition):
 
 def parse(text: str) -> Condition:
     """The condition that ``text`` states. Raises AnalysisError that points at the fault."""
-    return _Parser(text).whole()
+    source = Source(text, FILTER)
+    return _condition(source.tree(), source)
 
 
-def nearest(name: str, names: Sequence[str]) -> str:
-    """A hint at the column that ``name`` may mean, to end a message with."""
-    folded = {str(known).lower(): str(known) for known in names}
-    close = difflib.get_close_matches(name[:100].lower(), list(folded), n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {folded[close[0]]!r}?"
-    more = ", ..." if len(names) > 20 else ""
-    return f"columns here: {', '.join(map(str, names[:20]))}{more}"
+def _condition(node: ast.expr, source: Source) -> Condition:
+    match node:
+        case ast.BoolOp(op, parts):
+            word = "and" if isinstance(op, ast.And) else "or"
+            return Joined(word, tuple(_condition(part, source) for part in parts))
+        case ast.UnaryOp(ast.Not(), part):
+            return Not(_condition(part, source))
+        case ast.Compare(ast.Name() as name, [sign], [right]) if source.token(name).kind == "column":
+            return _comparison(source.token(name).name, SIGNS[type(sign)], right, source)
+        case ast.Compare(ast.Name() as name, _, [first, *_]) if source.token(name).kind == "column":
+            second = source.after(first)
+            hint = "(no more than one comparison a column)"
+            raise source.fault(f"expected {AFTER_VALUE}, found {second.shown} {hint}", second.at)
+        case ast.Name() if source.token(node).kind == "column":
+            raise source.unexpected(source.after(node))
+    found = source.token(node)
+    raise source.fault(f"expected a column, found {found.shown}", found.at)
 
 
-class _Parser:
-    """Recursive descent; ``at`` is the position of the token at hand."""
+def _comparison(column: str, sign: str, right: ast.expr, source: Source) -> Comparison:
+    start = source.token(right)
+    if sign not in OPERATORS:
+        opening = start if isinstance(right, ast.Tuple) else source.before(start)
+        if opening is None or opening.kind != "(":
+            raise source.fault(f"expected '(' and values after 'in', found {start.shown}", start.at)
+        given = right.elts if isinstance(right, ast.Tuple) else [right]
+        if not given:
+            raise source.fault(f"expected {VALUE}, found ')'", source.after(right).at - 1)
+        return Comparison(column, sign, tuple(_value(source.token(item), source) for item in given))
+    value = _value(start, source)
+    if sign not in ("==", "!=") and not isinstance(value, float):
+        raise source.fault(f"{sign!r} compares with numbers only, not {_literal(value)}", start.at)
+    return Comparison(column, sign, (value,))
 
-    def __init__(self, text: str):
-        self.text, self.end, self.depth = text, 0, 0
-        self.advance()
 
-    def advance(self) -> None:
-        match = TOKEN.match(self.text, self.end)
-        if match is None:
-            at = self.end + len(self.text[self.end :]) - len(self.text[self.end :].lstrip())
-            quote = self.text[at] in "\"'`"
-            raise self.fault("a quote is not closed" if quote else "this is no part of a filter", at)
-        self.kind = str(match.lastgroup)
-        self.token = match[self.kind]
-        self.at, self.end = match.start(self.kind), match.end()
-        if self.kind == "slip":
-            raise self.fault(f"{self.token!r} is not used here; write {SLIPS[self.token]}", self.at)
-        if self.kind == "word" and self.token.lower() in WORDS:
-            self.kind = self.token = self.token.lower()
-
-    def fault(self, message: str, at: int) -> AnalysisError:
-        start = max(0, at - SHOWN)
-        shown = re.sub(r"\s", " ", self.text[start : at + SHOWN])
-        return AnalysisError(
-            f"filter: {message}, at character {at + 1}\n  {shown}\n  {' ' * (at - start)}^\n"
-            '  write for example: loss < 3.2 and (label == "a" or `Model Size` >= 1e6)'
-        )
-
-    def take(self, sign: str) -> bool:
-        if self.token != sign or self.kind not in ("sign", sign):
-            return False
-        self.advance()
-        return True
-
-    def whole(self) -> Condition:
-        if self.kind == "end":
-            raise self.fault("it is empty", self.at)
-        found = self.either()
-        if self.kind != "end":
-            hint = " (no more than one comparison a column)" if self.token in OPERATORS else ""
-            raise self.fault(f"expected 'and', 'or' or the end, found {self.token!r}{hint}", self.at)
-        return found
-
-    def either(self) -> Condition:
-        return self.joined("or", lambda: self.joined("and", self.one))
-
-    def joined(self, word: str, part: Callable[[], Condition]) -> Condition:
-        parts = [part()]
-        while self.take(word):
-            parts.append(part())
-        return parts[0] if len(parts) == 1 else Joined(word, tuple(parts))
-
-    def one(self) -> Condition:
-        start = self.at
-        if not (self.take("not") or self.take("(")):
-            return self.comparison()
-        self.depth += 1
-        if self.depth > DEPTH:
-            raise self.fault(f"nested more than {DEPTH} deep", start)
-        negated = self.text[start] != "("
-        found = Not(self.one()) if negated else self.either()
-        if not negated and not self.take(")"):
-            raise self.fault(f"expected ')' for the '(' at character {start + 1}", self.at)
-        self.depth -= 1
-        return found
-
-    def comparison(self) -> Condition:
-        if self.kind not in ("word", "quoted"):
-            raise self.fault(f"expected a column, found {self.token or 'the end'!r}", self.at)
-        column = self.token.replace("``", "`")
-        self.advance()
-        negated = self.take("not")
-        if self.take("in"):
-            if not self.take("("):
-                raise self.fault(
-                    f"expected '(' and values after 'in', found {self.token or 'the end'!r}", self.at
-                )
-            values = [self.value()]
-            while self.take(","):
-                values.append(self.value())
-            if not self.take(")"):
-                raise self.fault(f"expected ',' or ')', found {self.token or 'the end'!r}", self.at)
-            return Comparison(column, "not in" if negated else "in", tuple(values))
-        sign = self.token
-        if negated or self.kind != "sign" or sign not in OPERATORS:
-            signs = f"one of {' '.join(OPERATORS)} in"
-            raise self.fault(
-                f"expected {signs} after column {column!r}, found {sign or 'the end'!r}", self.at
-            )
-        self.advance()
-        at, value = self.at, self.value()
-        if sign not in ("==", "!=") and not isinstance(value, float):
-            raise self.fault(f"{sign!r} compares with numbers only, not {_literal(value)}", at)
-        return Comparison(column, sign, (value,))
-
-    def value(self) -> Value:
-        kind, token = self.kind, self.token
-        if kind not in ("number", "text", "true", "false", "empty"):
-            hint = f'; text needs quotes: "{token}"' if kind == "word" else ""
-            what = f"expected a number, a quoted string, true, false or empty, found {token or 'the end'!r}"
-            raise self.fault(what + hint, self.at)
-        self.advance()
-        match kind:
-            case "number":
-                return float(token)
-            case "text":
-                return re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)
-            case "empty":
-                return None
-            case _:
-                return kind == "true"
+def _value(token: Token, source: Source) -> Value:
+    match token.kind:
+        case "number":
+            return float(token.text)
+        case "text":
+            return re.sub(r"\\(.)", r"\1", token.text[1:-1], flags=re.DOTALL)
+        case "true" | "false":
+            return token.kind == "true"
+        case "empty":
+            return None
+    hint = f'; text needs quotes: "{token.name}"' if token.kind == "column" else ""
+    raise source.fault(f"expected {VALUE}, found {token.shown}{hint}", token.at)
 
 
 def _literal(value: Value) -> str:
@@ -259,23 +191,6 @@ def _literal(value: Value) -> str:
             return "1e999" if value > 0 else "-1e999"
         case _:
             return str(int(value)) if abs(value) < 1e15 and float(value).is_integer() else repr(value)
-
-
-def _column(name: str) -> str:
-    plain = re.fullmatch(r"[^\W\d]\w*", name) and name.lower() not in WORDS
-    return name if plain else "`" + name.replace("`", "``") + "`"
-
-
-def _find(column: str, frame: pd.DataFrame, problems: list[str]) -> pd.Series | None:
-    name = column if column in frame.columns else about(frame).columns.get(column)
-    if name not in frame.columns:
-        problems.append(f"filter: no column {column!r}; {nearest(column, list(frame.columns))}")
-        return None
-    found: Any = frame[name]
-    if found.ndim == 1:
-        return found
-    problems.append(f"filter: column {column!r} is there {found.shape[1]} times; keep one")
-    return None
 
 
 def _kind(series: pd.Series) -> str:
@@ -295,5 +210,5 @@ def _mismatch(column: str, kind: str, value: Value, sign: str, series: Any) -> s
     shown = {"text": f'"{example}"', "booleans": "true"}.get(kind, f"{example}")
     return (
         f"filter: column {column!r} holds {kind} (first: {shown}), compared with {_literal(value)}; "
-        f"write {_column(column)} {sign if needed != 'numbers' or kind == 'numbers' else '=='} {shown}"
+        f"write {quoted(column)} {sign if needed != 'numbers' or kind == 'numbers' else '=='} {shown}"
     )

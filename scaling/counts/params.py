@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from scaling.counts.shape import ROLES, Role, Shape, parameter_table
 
@@ -21,8 +22,9 @@ class ParameterCounts:
     by_role: dict[Role, int]
 
 
+@cache
 def count_parameters(shape: Shape) -> ParameterCounts:
-    """Exact parameter counts of ``shape``, summed over the parameter table."""
+    """Return the exact parameter counts of ``shape``, summed over the parameter table."""
     by_role: dict[Role, int] = dict.fromkeys(ROLES, 0)
     for parameter in parameter_table(shape).values():
         by_role[parameter.role] += parameter.size

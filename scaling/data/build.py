@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
 from scaling.data.catalog import Corpus, Document, Tokenizer, read_documents
-from scaling.data.overlap import WINDOW, overlapping_documents, shared_run
+from scaling.data.overlap import WINDOW, overlapping_documents
 from scaling.errors import Complaint, UserError
+from scaling.files import aside, write_json
 
 
 def encode(tokenizer: Tokenizer, text: bytes) -> np.ndarray:
-    """(tokens,) of ``tokenizer.dtype``: the tokens of one document, without separator."""
+    """Encode one document, without separator: (tokens,) of ``tokenizer.dtype``."""
     match tokenizer.name:
         case "bytes":
             return np.frombuffer(text, np.uint8)
@@ -29,7 +25,8 @@ def encode(tokenizer: Tokenizer, text: bytes) -> np.ndarray:
 
 
 def held_out(documents: Sequence[Document], count: int) -> list[int]:
-    """Positions of ``count`` documents spread evenly over the years that share no text with any other.
+    """Return the positions of ``count`` documents spread evenly over the years that share no text with any
+    other.
 
     For each of ``count`` evenly spaced years the nearest document is taken, the earlier of two.
 
@@ -41,7 +38,7 @@ def held_out(documents: Sequence[Document], count: int) -> list[int]:
     if count > len(free) or count >= len(documents):
         message = (
             f"eval_documents = {count}: at most {min(len(free), len(documents) - 1)} of the {len(documents)} "
-            f"documents can be held out, the others share {WINDOW} or more bytes with one another"
+            f"documents can be held out: one must be left, none may share {WINDOW} bytes with another"
         )
         raise UserError(Complaint(message, where="data.eval_documents", hint="hold out fewer documents"))
     first = min(document.year for document in documents)
@@ -60,17 +57,20 @@ def build_store(stem: Path, corpus: Corpus, tokenizer: Tokenizer, count: int) ->
 
     The tokens are a raw array: training documents, each after a separator, then held-out ones likewise.
 
+    Args:
+        stem: path without suffix.
+        corpus: the text.
+        tokenizer: of the store.
+        count: documents to hold out.
+
     Raises:
         UserError: ``count`` documents cannot be held out.
-        RuntimeError: held-out and training text share a run of bytes, or a separator occurs in the text.
+        RuntimeError: a separator occurs in the text.
     """
     documents = read_documents(corpus)
     chosen = held_out(documents, count)
     training = [document for i, document in enumerate(documents) if i not in set(chosen)]
     evaluation = [documents[i] for i in chosen]
-    shared = shared_run([d.text for d in evaluation], [d.text for d in training])
-    if shared is not None:
-        raise RuntimeError(f"held-out text occurs in training text: {shared!r}")
     checked = sum(max(0, len(d.text) - WINDOW + 1) for d in evaluation)
     train = [_with_separator(tokenizer, document) for document in training]
     test = [_with_separator(tokenizer, document) for document in evaluation]
@@ -91,20 +91,9 @@ def build_store(stem: Path, corpus: Corpus, tokenizer: Tokenizer, count: int) ->
         ],
         "overlap": {"window_bytes": WINDOW, "windows_checked": checked},
     }
-    _replace(stem.with_name(stem.name + ".tokens"), tokens.tobytes())
-    _replace(stem.with_name(stem.name + ".json"), (json.dumps(facts, indent=1) + "\n").encode())
-
-
-@contextmanager
-def build_lock(stem: Path) -> Iterator[None]:
-    """Let one process build while others wait. Only saves work: the renames alone keep readers safe."""
-    with open(stem.with_name(stem.name + ".lock"), "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks: several may build, all write the same bytes
-            yield
-            return
-        yield
+    with aside(stem.with_name(stem.name + ".tokens")) as draft:
+        draft.write_bytes(tokens.tobytes())
+    write_json(stem.with_name(stem.name + ".json"), facts)
 
 
 def _with_separator(tokenizer: Tokenizer, document: Document) -> np.ndarray:
@@ -112,15 +101,3 @@ def _with_separator(tokenizer: Tokenizer, document: Document) -> np.ndarray:
     if (tokens == tokenizer.separator).any():
         raise RuntimeError(f"{document.name}: separator token {tokenizer.separator} occurs in the text")
     return np.concatenate([np.array([tokenizer.separator], tokens.dtype), tokens])
-
-
-def _replace(path: Path, data: bytes) -> None:
-    draft = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
-    try:
-        with open(draft, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

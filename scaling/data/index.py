@@ -17,9 +17,11 @@ from typing import Any
 from scaling.data.catalog import CORPORA, TOKENIZERS, Corpus, Tokenizer
 from scaling.data.evaluation import allocate, predicted
 from scaling.errors import Complaint, UserError
+from scaling.files import lock
 
 # Raised when the same request would give other tokens or another split: it is part of fingerprints.
 FORMAT = 1
+BUILD_SECONDS = 600.0  # to wait for another process that builds
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,6 @@ class EvalDocument:
 
 
 @dataclass(frozen=True)
-class Overlap:
-    """The check that evaluation and training text share nothing: all ``windows_checked`` runs of
-    ``window_bytes`` bytes of the held-out documents were looked up in the training documents."""
-
-    window_bytes: int
-    windows_checked: int
-
-
-@dataclass(frozen=True)
 class DataIndex:
     """A token store and its identity. ``train_tokens`` counts separators, ``train_windows`` are windows of
     ``context`` predicted tokens, ``bytes_per_token`` is taken over the held-out documents."""
@@ -58,18 +51,17 @@ class DataIndex:
     vocab_size: int
     dtype: str
     tokens: int
-    train_documents: int
     train_tokens: int
     train_windows: int
     eval_documents: tuple[EvalDocument, ...]
     eval_tokens_used: int
     bytes_per_token: float
-    overlap: Overlap
     path: Path
 
 
 def cache_dir() -> Path:
-    """``$SCALING_CACHE``, else ``$XDG_CACHE_HOME/scaling-laws``, else ``~/.cache/scaling-laws``; absolute."""
+    """Return ``$SCALING_CACHE``, else ``$XDG_CACHE_HOME/scaling-laws``, else ``~/.cache/scaling-laws``;
+    absolute."""
     if given := os.environ.get("SCALING_CACHE"):
         return Path(given).expanduser().absolute()
     if base := os.environ.get("XDG_CACHE_HOME"):
@@ -78,32 +70,22 @@ def cache_dir() -> Path:
 
 
 def resolve(corpus: str, tokenizer: str, context: int, eval_documents: int, eval_tokens: int) -> DataIndex:
-    """The index of a corpus under a tokenizer, for windows of ``context`` tokens.
+    """Index a corpus; its token store is built if it is missing or damaged (some CPU seconds, once).
 
-    ``eval_documents`` documents are held out whole; ``eval_tokens`` of their tokens are evaluated, or the few
-    more that whole windows give. The store is built if it is missing or damaged (some CPU seconds, once).
+    Args:
+        corpus: its name.
+        tokenizer: its name.
+        context: tokens of a window, at least 1, as are the numbers below.
+        eval_documents: how many documents are held out whole.
+        eval_tokens: how many of their tokens are evaluated, or the few more that whole windows give.
 
     Raises:
-        UserError: unknown corpus or tokenizer, a size that is out of range, a cache folder that cannot be
-            written. ``where`` is the path in a spec (``data.corpus``).
+        UserError: unknown corpus or tokenizer, a size beyond what the corpus has, a cache folder that cannot
+            be written. ``where`` is the path in a spec (``data.corpus``).
     """
-    sizes = {"context": context, "eval_documents": eval_documents, "eval_tokens": eval_tokens}
-    problems = [
-        *_unknown("corpus", corpus, CORPORA),
-        *_unknown("tokenizer", tokenizer, TOKENIZERS),
-        *(
-            Complaint(f"{name} = {value!r}: must be a whole number >= 1", where=f"data.{name}")
-            for name, value in sizes.items()
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1
-        ),
-    ]
-    if problems:
+    if problems := [*_unknown("corpus", corpus, CORPORA), *_unknown("tokenizer", tokenizer, TOKENIZERS)]:
         raise UserError(*problems)
     source, coder = CORPORA[corpus], TOKENIZERS[tokenizer]
-    if eval_documents >= source.documents:  # said without reading them
-        most, of = source.documents - 1, source.documents
-        message = f"eval_documents = {eval_documents}: at most {most} of the {of} documents can be held out"
-        raise UserError(Complaint(message, where="data.eval_documents", hint="hold out fewer documents"))
     fingerprint = _fingerprint(source, coder, eval_documents)
     stem = cache_dir() / "data" / f"{fingerprint}-{corpus}-{tokenizer}"
     facts = _facts(stem, source, coder, eval_documents)
@@ -123,19 +105,17 @@ def resolve(corpus: str, tokenizer: str, context: int, eval_documents: int, eval
         vocab_size=coder.vocab_size,
         dtype=coder.dtype,
         tokens=facts["tokens"],
-        train_documents=facts["train_documents"],
         train_tokens=facts["train_tokens"],
         train_windows=(facts["train_tokens"] - 1) // context,
         eval_documents=documents,
         eval_tokens_used=sum(document.tokens_used for document in documents),
         bytes_per_token=sum(d["bytes"] for d in held_out) / sum(d["tokens"] for d in held_out),
-        overlap=Overlap(**facts["overlap"]),
         path=stem.with_name(stem.name + ".tokens"),
     )
 
 
 def coverage(tokens_seen: int, index: DataIndex) -> tuple[int, float]:
-    """(unique tokens, epochs) of a run that has predicted ``tokens_seen`` training tokens."""
+    """Return (unique tokens, epochs) of a run that has predicted ``tokens_seen`` training tokens."""
     epoch = index.train_windows * index.context
     return min(tokens_seen, epoch), tokens_seen / epoch
 
@@ -153,7 +133,7 @@ def _hash(value: dict[str, Any]) -> str:
 
 
 def _fingerprint(corpus: Corpus, tokenizer: Tokenizer, eval_documents: int) -> str:
-    """Covers which documents are held out through the rule (FORMAT) and their number: the rule is fixed."""
+    """Cover which documents are held out through the rule (FORMAT) and their number: the rule is fixed."""
     return _hash(
         {
             "kind": "corpus",
@@ -166,42 +146,36 @@ def _fingerprint(corpus: Corpus, tokenizer: Tokenizer, eval_documents: int) -> s
 
 
 def _facts(stem: Path, corpus: Corpus, tokenizer: Tokenizer, eval_documents: int) -> dict[str, Any]:
-    """The facts beside a sound store, built first if need be."""
+    """Return the facts beside a sound store, built first if need be."""
     try:
-        facts = _sound(stem, tokenizer)
-        if facts is not None:
+        if (facts := _sound(stem)) is not None:
             return facts
-        from scaling.data.build import build_lock, build_store  # numpy: only when there is work to do
+        from scaling.data.build import build_store  # numpy: only when there is work to do
 
         stem.parent.mkdir(parents=True, exist_ok=True)
-        with build_lock(stem):
-            if (facts := _sound(stem, tokenizer)) is None:  # another process may have built it meanwhile
+        with lock(
+            stem.with_name(stem.name + ".lock"), BUILD_SECONDS
+        ):  # saves work: renames keep readers safe
+            if (facts := _sound(stem)) is None:  # another process may have built it meanwhile
                 build_store(stem, corpus, tokenizer, eval_documents)
-                facts = _sound(stem, tokenizer)
+                facts = _sound(stem)
+        if facts is None:
+            raise OSError("it is corrupt right after writing")
+        return facts
     except OSError as error:
         message = f"cannot keep the token store in {stem.parent}: {error.strerror or error}"
-        hint = "set SCALING_CACHE to a folder that you can write"
+        hint = "set SCALING_CACHE to a folder that you can write, on a sound disk"
         raise UserError(Complaint(message, where="SCALING_CACHE", hint=hint)) from error
-    if facts is None:
-        raise UserError(
-            Complaint(
-                f"the token store in {stem.parent} is corrupt right after writing",
-                where="SCALING_CACHE",
-                hint="set SCALING_CACHE to a folder on a sound disk",
-            )
-        )
-    return facts
 
 
-def _sound(stem: Path, tokenizer: Tokenizer) -> dict[str, Any] | None:
-    """The facts if the store is whole (its sha256 is checked: about 10 ms for 10 MB), else None."""
+def _sound(stem: Path) -> dict[str, Any] | None:
+    """Return the facts if the store is whole (its sha256 is checked: about 10 ms for 10 MB), else None."""
     try:
         facts = json.loads(stem.with_name(stem.name + ".json").read_bytes())
-        with open(stem.with_name(stem.name + ".tokens"), "rb") as file:
-            data = file.read()
+        tokens = stem.with_name(stem.name + ".tokens").read_bytes()
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return None
-    whole = isinstance(facts, dict) and facts.get("tokens_sha256") == sha256(data).hexdigest()
+    whole = isinstance(facts, dict) and facts.get("tokens_sha256") == sha256(tokens).hexdigest()
     return facts if whole else None
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.shape import Shape
 from scaling.plan.designs import flops_per_step
-from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
 
 # Starting Python, importing the training stack and opening the data, per process, on a laptop core.
 PROCESS_SECONDS = 3.0
 FLOAT_BYTES = 4
-KEPT_CHECKPOINTS = 2  # of a trunk, and of a run at work
+KEPT_CHECKPOINTS = 2  # of a trunk, and of an active run
 CHECKPOINT_FILES_BYTES = 120_000  # descriptions, sums and blocks of the file system, beside the arrays
 
 
@@ -34,10 +34,6 @@ class Time:
     wall_seconds: float
     holdout_wall_seconds: float
 
-    @property
-    def work_seconds(self) -> float:
-        return self.training_seconds + self.evaluation_seconds + self.compile_seconds + self.start_seconds
-
 
 @dataclass(frozen=True)
 class Space:
@@ -52,15 +48,20 @@ class Space:
 
 
 def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
-    """Time on ``workers`` processes that take the longest job left; held-out jobs wait for all others."""
+    """Estimate the time on ``workers`` processes that take the longest job left; held-out jobs wait for all
+    others."""
     compiled = set[Shape]()
     training = evaluation = compiling = 0.0
     early, late = list[float](), list[float]()
     for job in plan.jobs:
         runs = [plan.by_id[name] for name in job.run_ids]
-        train, evaluate = _training(job, runs, probe), _evaluation(plan, runs, probe)
         shape = runs[0].run.shape
-        compile_once = 0.0 if shape in compiled else probe.compile_seconds(_step_flops(runs[0]))
+        step_flops = flops_per_step(shape, runs[0].run.batch_tokens)
+        speed = probe.seconds_per_flop(step_flops)
+        # one evaluation a run, at the speed of training per FLOP
+        windows = plan.data.eval_tokens / shape.context
+        train, evaluate = job.flops * speed, len(runs) * forward_matmul_flops(shape) * windows * speed
+        compile_once = 0.0 if shape in compiled else probe.compile_seconds(step_flops)
         compiled.add(shape)  # the compilation cache serves later jobs of this shape
         training, evaluation, compiling = training + train, evaluation + evaluate, compiling + compile_once
         target = late if runs[0].role == "holdout" else early
@@ -77,7 +78,7 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
 
 
 def estimate_space(plan: Plan, workers: int) -> Space:
-    """Memory of one process, and disk of the checkpoints of ``workers`` processes at work."""
+    """Estimate the memory of one process, and the disk of the checkpoints of ``workers`` active processes."""
     states = [(FLOAT_BYTES * (2 + run.run.optimizer.moments) * run.params, run) for run in plan.runs]
     memory = max(state + _activation_bytes(run.run.shape, run.run.batch_tokens) for state, run in states)
     first = [plan.by_id[job.run_ids[0]] for job in plan.jobs]
@@ -89,27 +90,16 @@ def estimate_space(plan: Plan, workers: int) -> Space:
     return Space(memory, max(state for state, _ in states), kept + at_work, kept)
 
 
-def makespan(seconds: Iterable[float], workers: int) -> float:
-    """Wall time of jobs given to the first free of ``workers``, longest first (LPT; Graham 1969)."""
-    free = [0.0] * max(1, workers)
+def makespan(seconds: Iterable[float], workers: int, busy: Sequence[float] = ()) -> float:
+    """Return the wall time of jobs given to the first free of ``workers``, longest first (LPT; Graham 1969).
+
+    ``busy`` are the seconds that some of the workers need for what they do now.
+    """
+    free = [*busy, *[0.0] * (max(1, workers) - len(busy))]
+    heapq.heapify(free)
     for job in sorted(seconds, reverse=True):
         heapq.heapreplace(free, free[0] + job)
     return max(free)
-
-
-def _step_flops(planned: PlannedRun) -> int:
-    return flops_per_step(planned.run.shape, planned.run.batch_tokens)
-
-
-def _training(job: PlannedJob, runs: Sequence[PlannedRun], probe: Probe) -> float:
-    return job.flops * probe.seconds_per_flop(_step_flops(runs[0]))
-
-
-def _evaluation(plan: Plan, runs: Sequence[PlannedRun], probe: Probe) -> float:
-    """One evaluation a run, at the speed of training per FLOP."""
-    shape = runs[0].run.shape
-    flops = forward_matmul_flops(shape) * plan.data.eval_tokens / shape.context
-    return len(runs) * flops * probe.seconds_per_flop(_step_flops(runs[0]))
 
 
 def _checkpoint_bytes(planned: PlannedRun) -> int:
@@ -119,7 +109,8 @@ def _checkpoint_bytes(planned: PlannedRun) -> int:
 
 
 def _activation_bytes(shape: Shape, batch_tokens: int) -> int:
-    """Rough: what the backward pass keeps of each layer (residual, projections, scores, MLP) and logits."""
+    """Estimate roughly what the backward pass keeps of each layer (residual, projections, scores, MLP) and
+    logits."""
     heads = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
     scores = 2 * shape.heads * min(shape.context, 1024)
     layer = 4 * shape.width + heads + scores + 4 * shape.mlp_width

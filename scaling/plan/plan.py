@@ -9,13 +9,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from scaling.counts.params import count_parameters
 from scaling.errors import Complaint, UserError
-from scaling.plan.designs import Role, parameters
+from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
 from scaling.run import short_hash
 from scaling.spec.models import Execution
+from scaling.store.folder import NAME, ResultsFolder
 from scaling.store.records import CanonicalRun, Document, Id, PlanData, Record, parse, read
-from scaling.store.store import NAME, Store
 
 HINT = "run `scaling plan` again, or delete it to make it again"
 
@@ -39,11 +40,11 @@ class PlannedRun(Frozen):
     @property
     def params(self) -> int:
         """All parameters, embedding and head included."""
-        return parameters(self.run.shape).total
+        return count_parameters(self.run.shape).total
 
     @property
     def params_body(self) -> int:
-        return parameters(self.run.shape).body
+        return count_parameters(self.run.shape).body
 
     @cached_property
     def flops(self) -> int:
@@ -123,12 +124,8 @@ class Plan(Document):
         return tuple(run for run in self.runs if run.role in roles)
 
     def evaluates(self, record: Record) -> bool:
-        """Whether a record was evaluated as the plan asks."""
+        """Tell whether a record was evaluated as the plan asks."""
         return record.result.eval_id == self.data.eval_id
-
-    def jobs_of(self, *roles: Role) -> tuple[PlannedJob, ...]:
-        """Jobs whose runs have one of ``roles``; held-out runs are never in a job with others."""
-        return tuple(job for job in self.jobs if self.by_id[job.run_ids[0]].role in roles)
 
     @cached_property
     def totals(self) -> Totals:
@@ -141,12 +138,12 @@ class Plan(Document):
         return Totals(len(self.runs), len(self.jobs), tokens, flops, spent, 1 - spent / flops, by_role)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for ``plan.json``, defaults included."""
+        """Return plain values for ``plan.json``, defaults included."""
         return {"schema": self.schema_version, **self.model_dump(mode="json", exclude={"schema_version"})}
 
     @classmethod
     def from_json(cls, content: bytes | dict[str, Any], where: str = "plan") -> Plan:
-        """The inverse of :meth:`to_json`, from plain values or the bytes of a file.
+        """Invert :meth:`to_json`, from plain values or the bytes of a file.
 
         Raises:
             UserError: it is not a plan of this schema; every field that is wrong is named.
@@ -154,23 +151,29 @@ class Plan(Document):
         return parse(cls, content, where, HINT)
 
 
-def load_plan(store: Store) -> Plan:
-    """The plan of a results folder.
+def load_plan(results: ResultsFolder) -> Plan:
+    """Return the plan of a results folder.
 
     Raises:
         UserError: the folder holds no study, or its plan.json is damaged.
     """
-    plan = read(Plan, store.plan, HINT)
+    plan = read(Plan, results.plan, HINT)
     if plan is None:
         hint = "give the folder of a study, results/<study>, or start one with `scaling run SPEC`"
-        raise UserError(Complaint(f"{str(store.folder)!r} holds no study: plan.json is missing", hint=hint))
+        raise UserError(Complaint(f"{str(results.path)!r} holds no study: plan.json is missing", hint=hint))
     return plan
 
 
 def job_id(run_id: str, trunk_id: str, *, held_out: bool, share_trunk: bool) -> str:
-    """The job that trains a run: its trunk if trunks are shared, else the run itself.
+    """Return the job that trains a run: its trunk if trunks are shared, else the run itself.
 
     Held-out runs are trained after a forecast is frozen, so they never share a job with others.
+
+    Args:
+        run_id: of the run.
+        trunk_id: of its trunk.
+        held_out: whether its role is holdout.
+        share_trunk: whether trunks are shared.
     """
     if not share_trunk:
         return run_id
@@ -178,7 +181,8 @@ def job_id(run_id: str, trunk_id: str, *, held_out: bool, share_trunk: bool) -> 
 
 
 def make_jobs(runs: Sequence[PlannedRun]) -> tuple[PlannedJob, ...]:
-    """Jobs of ``runs`` (all of a plan, or those not done yet), most work first, held-out runs last.
+    """Return the jobs of ``runs`` (all of a plan, or those not done yet), most work first, held-out runs
+    last.
 
     A run's ``flops_spent`` is its steps after branching plus the part of the trunk that is trained for it
     and for the runs after it: from the branch before to its own.

@@ -11,17 +11,22 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import NonNegativeFloat, TypeAdapter
+from pydantic.dataclasses import dataclass
+
 from scaling.data.index import cache_dir
+from scaling.files import write_json
 from scaling.plan.designs import flops_per_step
 from scaling.plan.plan import Plan, PlannedRun
+from scaling.recipe.quantities import Positive
 from scaling.run import SEMANTICS, canonical_json, short_hash
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax")
@@ -36,9 +41,28 @@ class ProbeFailed(Exception):
 class ProbePoint:
     """One measured shape."""
 
-    flops_per_step: float
-    seconds_per_step: float
-    compile_seconds: float
+    flops_per_step: Positive
+    seconds_per_step: Positive
+    compile_seconds: NonNegativeFloat
+
+
+@dataclass(frozen=True)
+class _Cached:
+    """One file of the cache."""
+
+    device: str
+    point: ProbePoint
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the measuring process prints: a point for each run asked about."""
+
+    device: str
+    results: tuple[ProbePoint, ...]
+
+
+_CACHED, _ANSWER = TypeAdapter(_Cached), TypeAdapter(_Answer)
 
 
 @dataclass(frozen=True)
@@ -49,11 +73,11 @@ class Probe:
     points: tuple[ProbePoint, ...]
 
     def seconds_per_flop(self, step_flops: float) -> float:
-        """Interpolated between points in the logarithm of both, constant outside of them."""
+        """Interpolate between points in the logarithm of both, constant outside of them."""
         return self._interpolate(step_flops, [p.seconds_per_step / p.flops_per_step for p in self.points])
 
     def compile_seconds(self, step_flops: float) -> float:
-        """Interpolated as :meth:`seconds_per_flop`."""
+        """Interpolate as :meth:`seconds_per_flop`."""
         return self._interpolate(step_flops, [max(p.compile_seconds, 1e-3) for p in self.points])
 
     def _interpolate(self, step_flops: float, values: Sequence[float]) -> float:
@@ -66,35 +90,38 @@ class Probe:
 
 
 def cached_probe(plan: Plan) -> Probe | None:
-    """The probe of this plan if all its shapes have been measured on this machine, else None."""
-    entries = [_read(_cache_file(plan, run)) for run in probe_runs(plan)]
-    known = [entry for entry in entries if entry is not None]
-    return _probe(known) if len(known) == len(entries) else None
+    """Return the probe of this plan if all its shapes have been measured on this machine, else None."""
+    known = [entry for run in probe_runs(plan) if (entry := _read(_cache_file(plan, run)))]
+    return _probe(known) if len(known) == len(probe_runs(plan)) else None
 
 
 def measure_probe(plan: Plan, environment: Mapping[str, str] | None = None, *, again: bool = False) -> Probe:
-    """The probe of this plan; measures the shapes that are not in the cache (some seconds each).
+    """Return the probe of this plan; measures the shapes that are not in the cache (some seconds each).
 
     Args:
+        plan: the plan.
         environment: of the measuring process, which should be that of the jobs; this one's if None.
         again: measure even what is in the cache, as after a measurement on a busy machine.
 
     Raises:
         ProbeFailed: the measuring process failed or answered nonsense.
     """
-    entries = [(run, _cache_file(plan, run)) for run in probe_runs(plan)]
-    known = {file: entry for _, file in entries if not again and (entry := _read(file))}
-    missing = [(run, file) for run, file in entries if file not in known]
+    files = {_cache_file(plan, run): run for run in probe_runs(plan)}
+    known = {file: entry for file in files if not again and (entry := _read(file))}
+    missing = {file: run for file, run in files.items() if file not in known}
     if missing:
-        answer = _ask([json.loads(canonical_json(run.run)) for run, _ in missing], plan, environment)
-        for (_, file), point in zip(missing, answer[1], strict=True):
-            known[file] = (answer[0], point)
-            _write(file, *known[file])
-    return _probe([known[file] for _, file in entries])
+        answer = _ask([json.loads(canonical_json(run.run)) for run in missing.values()], plan, environment)
+        for file, point in zip(missing, answer.results, strict=True):
+            known[file] = _Cached(answer.device, point)
+            with contextlib.suppress(
+                OSError
+            ):  # without a cache every plan measures again, which is only slow
+                write_json(file, {"machine": machine(), **_CACHED.dump_python(known[file])}, durable=False)
+    return _probe(list(known.values()))
 
 
 def probe_runs(plan: Plan) -> tuple[PlannedRun, ...]:
-    """One run each of the smallest, the geometrically middle and the largest shape by FLOPs a step."""
+    """Return one run each of the smallest, the geometrically middle and the largest shape by FLOPs a step."""
     by_flops = {flops_per_step(r.run.shape, r.run.batch_tokens): r for r in reversed(plan.runs)}
     flops = sorted(by_flops)
     middle = math.sqrt(flops[0] * flops[-1])
@@ -103,11 +130,9 @@ def probe_runs(plan: Plan) -> tuple[PlannedRun, ...]:
 
 
 def machine() -> dict[str, Any]:
-    """What a measurement depends on, found without importing jax."""
+    """Return what a measurement depends on, found without importing jax."""
     gpus = sorted(p.read_text() for p in Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    models = [
-        line.partition(":")[2].strip() for text in gpus for line in text.splitlines() if "Model" in line
-    ]
+    models = [model.strip() for text in gpus for model in re.findall(r"Model.*?:(.*)", text)]
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -120,9 +145,8 @@ def machine() -> dict[str, Any]:
 
 def _cpu_model() -> str:
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        if model := re.search(r"model name.*?:(.*)", Path("/proc/cpuinfo").read_text()):
+            return model[1].strip()
     return f"{platform.machine()} {platform.processor()}"
 
 
@@ -150,39 +174,19 @@ def _cache_file(plan: Plan, planned: PlannedRun) -> Path:
     return cache_dir() / "probes" / f"{key}.json"
 
 
-def _probe(entries: Sequence[tuple[str, ProbePoint]]) -> Probe:
-    points = sorted((point for _, point in entries), key=lambda p: p.flops_per_step)
-    return Probe(entries[0][0], tuple(points))
+def _probe(entries: Sequence[_Cached]) -> Probe:
+    points = sorted((entry.point for entry in entries), key=lambda p: p.flops_per_step)
+    return Probe(entries[0].device, tuple(points))
 
 
-def _read(file: Path) -> tuple[str, ProbePoint] | None:
+def _read(file: Path) -> _Cached | None:
     try:
-        raw = json.loads(file.read_text())
-        return str(raw["device"]), _point(raw["point"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return _CACHED.validate_json(file.read_bytes())
+    except (OSError, ValueError):
         return None  # absent or damaged: measure again
 
 
-def _write(file: Path, device: str, point: ProbePoint) -> None:
-    with contextlib.suppress(OSError):  # without a cache every plan measures anew, which is only slow
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"machine": machine(), "device": device, "point": asdict(point)}))
-        temporary.replace(file)
-
-
-def _point(raw: dict[str, Any]) -> ProbePoint:
-    point = ProbePoint(
-        float(raw["flops_per_step"]), float(raw["seconds_per_step"]), float(raw["compile_seconds"])
-    )
-    if not (0 < point.flops_per_step < math.inf and 0 < point.seconds_per_step < math.inf):
-        raise ValueError(f"not a measurement: {raw}")
-    return point
-
-
-def _ask(
-    runs: list[dict[str, Any]], plan: Plan, environment: Mapping[str, str] | None
-) -> tuple[str, list[ProbePoint]]:
+def _ask(runs: list[dict[str, Any]], plan: Plan, environment: Mapping[str, str] | None) -> _Answer:
     question = json.dumps({"runs": runs, "threads": plan.execution.threads})
     command = [sys.executable, "-m", "scaling.train.probe"]
     try:
@@ -201,11 +205,9 @@ def _ask(
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise ProbeFailed(f"the speed probe exited with code {done.returncode}: {last[0]}")
     try:
-        answer = json.loads(done.stdout)
-        points = [_point(raw) for raw in answer["results"]]
-        device = str(answer["device"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ProbeFailed(f"the speed probe answered nonsense: {error!r}") from None
-    if len(points) != len(runs):
-        raise ProbeFailed(f"the speed probe answered {len(points)} of {len(runs)} questions")
-    return device, points
+        answer = _ANSWER.validate_json(done.stdout)
+    except ValueError as error:
+        raise ProbeFailed(f"the speed probe answered nonsense: {error}") from None
+    if len(answer.results) != len(runs):
+        raise ProbeFailed(f"the speed probe answered {len(answer.results)} of {len(runs)} questions")
+    return answer

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
 from scaling.data.index import DataIndex, coverage
-from scaling.plan.designs import Wanted, parameters
+from scaling.plan.designs import Wanted
 from scaling.plan.plan import PlannedRun, job_id
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scale
@@ -41,7 +42,7 @@ class Resolver:
         Raises:
             ValueError: its rule gives no plausible number.
         """
-        counts = parameters(wanted.shape)
+        counts = count_parameters(wanted.shape)
         scales: dict[Scale, int] = {
             "width": wanted.shape.width,
             "depth": wanted.shape.depth,

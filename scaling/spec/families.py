@@ -32,12 +32,6 @@ class Heads(Frozen):
     tied: StrictBool = False
     """Use the embedding table as output head."""
 
-    def uniform(self, depth: int, width: int, head_dim: int) -> NamedShape:
-        """A size of a dial: heads of one dimension, what the family says of the rest."""
-        common = {name: getattr(self, name) for name in Heads.model_fields}
-        heads = width // head_dim
-        return NamedShape(name="size", depth=depth, width=width, heads=heads, head_dim=head_dim, **common)
-
 
 class NamedShape(Heads):
     """One explicit size."""
@@ -55,7 +49,7 @@ class NamedShape(Heads):
     """false: trained only where holdout, noise or a listed run names it."""
 
     def shape(self, vocab_size: int, context: int) -> Shape:
-        """The shape of this size, which :meth:`findings` has passed."""
+        """Return the shape of this size, which :meth:`findings` has passed."""
         return Shape(
             depth=self.depth,
             width=self.width,
@@ -70,7 +64,8 @@ class NamedShape(Heads):
         )
 
     def _default_mlp_width(self) -> int:
-        """Nearest multiple of 8, at least 8, to ratio x width; by default 8/3 (swiglu) or 4 (gelu) x width.
+        """Return the nearest multiple of 8, at least 8, to ratio x width; by default 8/3 (swiglu) or 4 (gelu)
+        x width.
 
         8/3 gives the three matrices of a gated MLP the parameters of the two of a plain one
         (arXiv:2002.05202).
@@ -94,65 +89,73 @@ class NamedShape(Heads):
             yield Finding((*path, "kv_heads"), f"{self.kv_heads} does not divide heads = {self.heads}")
 
 
-class WidthDial(Heads):
+class Dial(Heads):
+    """Sizes along one dial, at fixed ``head_dim``: the number of heads is width / head_dim."""
+
+    key: ClassVar[str]
+    head_dim: Count
+    """Channels of an attention head; even."""
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        return getattr(self, f"{self.key}s")
+
+    def label(self, size: Size) -> str:
+        return f"{self.key[0]}{size}"
+
+    def depth_and_width(self, size: int) -> tuple[int, int]:
+        raise NotImplementedError
+
+    def member(self, size: Size) -> NamedShape:
+        depth, width = self.depth_and_width(int(size))
+        common = {name: getattr(self, name) for name in Heads.model_fields}
+        heads = width // self.head_dim
+        return NamedShape(
+            name="size", depth=depth, width=width, heads=heads, head_dim=self.head_dim, **common
+        )
+
+    def findings(self) -> Iterator[Finding]:
+        yield from _head_dim(self.head_dim, ("family", "head_dim"))
+        for i, size in enumerate(self.sizes):
+            yield from self.size_findings(size, ("family", f"{self.key}s", i))
+
+    def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
+        yield from ()
+
+
+class WidthDial(Dial):
     """One dial: width, at fixed depth. The number of heads is width / head_dim."""
 
-    key: ClassVar[str] = "width"
+    key = "width"
     kind: Literal["width-dial"]
     depth: Count
     """Number of layers of every size."""
     widths: Counts
     """The sizes; each must be a multiple of head_dim."""
-    head_dim: Count
-    """Channels of an attention head; even."""
 
-    @property
-    def sizes(self) -> tuple[Size, ...]:
-        return self.widths
-
-    def label(self, size: Size) -> str:
-        return f"w{size}"
-
-    def member(self, size: Size) -> NamedShape:
-        return self.uniform(self.depth, int(size), self.head_dim)
-
-    def findings(self) -> Iterator[Finding]:
-        yield from _head_dim(self.head_dim, ("family", "head_dim"))
-        for i, width in enumerate(self.widths):
-            yield from self.size_findings(width, ("family", "widths", i))
+    def depth_and_width(self, size: int) -> tuple[int, int]:
+        return self.depth, size
 
     def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
         yield from _heads(int(size), self.head_dim, self.kv_heads, path)
 
 
-class DepthDial(Heads):
+class DepthDial(Dial):
     """One dial: depth, at fixed width."""
 
-    key: ClassVar[str] = "depth"
+    key = "depth"
     kind: Literal["depth-dial"]
     width: Count
     """Residual width of every size; must be a multiple of head_dim."""
     depths: Counts
     """The sizes, in layers."""
-    head_dim: Count
-    """Channels of an attention head; even."""
 
-    @property
-    def sizes(self) -> tuple[Size, ...]:
-        return self.depths
-
-    def label(self, size: Size) -> str:
-        return f"d{size}"
-
-    def member(self, size: Size) -> NamedShape:
-        return self.uniform(int(size), self.width, self.head_dim)
+    def depth_and_width(self, size: int) -> tuple[int, int]:
+        return size, self.width
 
     def findings(self) -> Iterator[Finding]:
-        yield from _head_dim(self.head_dim, ("family", "head_dim"))
+        yield from super().findings()
         yield from _heads(self.width, self.head_dim, self.kv_heads, ("family", "width"))
-
-    def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
-        yield from ()
 
 
 class Shapes(Frozen):

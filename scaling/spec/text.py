@@ -1,7 +1,7 @@
 """YAML text -> plain values with marks. Data only: no tags, no anchors, nothing is run.
 
 Scalars follow the YAML 1.2 core schema, so ``1e11`` is a number and ``no`` is text. The tree is built from
-parser events without recursion, so nesting is bounded by us and not by the interpreter's stack.
+parser events, so nesting is bounded by us and not by the interpreter's stack.
 """
 
 from __future__ import annotations
@@ -10,10 +10,20 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    CollectionStartEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 
 from scaling.errors import Complaint, UserError
 from scaling.spec.source import Mark, Path, dotted_path, shorten
@@ -37,15 +47,6 @@ class Tree:
     values: dict[Path, Mark] = field(default_factory=dict[Path, Mark])
 
 
-@dataclass
-class _Open:
-    """A mapping or sequence whose end has not been met yet."""
-
-    path: Path
-    items: dict[str, Any] | list[Any]
-    key: str | None = None
-
-
 def parse(text: str, name: str, *, mark_all: str | None = None) -> Tree:
     """Parse one YAML document.
 
@@ -57,26 +58,29 @@ def parse(text: str, name: str, *, mark_all: str | None = None) -> Tree:
         UserError: broken YAML, tags, anchors, several documents, a name given twice or that is not text, or
             more than ``DEEPEST`` levels; names given twice are reported all at once.
     """
-    return _Builder(text, name, mark_all).build()
+    return _Reader(text, name, mark_all).read()
 
 
-class _Builder:
+class _Reader:
     def __init__(self, text: str, name: str, mark_all: str | None):
-        self.text, self.name, self.mark_all = text, name, mark_all
+        self.name, self.mark_all = name, mark_all
         # Shortened once: every value has an excerpt, and a line may hold thousands of them.
         self.lines = [shorten(line.strip()) for line in re.split(r"\r\n|\r|\n", text)]
-        self.tree, self.stack, self.problems = Tree(), list[_Open](), list[Complaint]()
+        reader: Any = YAML(typ="safe", pure=True)
+        self.events: Iterator[Any] = reader.parse(text)
+        self.tree, self.problems = Tree(), list[Complaint]()
 
-    def build(self) -> Tree:
+    def read(self) -> Tree:
         documents = 0
         try:
-            for event in _events(self.text):
-                documents += type(event).__name__ == "DocumentStartEvent"
+            for event in self.events:
+                documents += isinstance(event, DocumentStartEvent)
                 if documents > 1:
                     self._fail(
                         event.start_mark, "a spec is one YAML document", "remove '---' and what follows it"
                     )
-                self._take(event)
+                if isinstance(event, NodeEvent):
+                    self.tree.value = self._node(event, ())
         except MarkedYAMLError as error:
             context, problem = str(error.context or ""), str(error.problem or "")  # pyright: ignore
             mark: Any = error.problem_mark or error.context_mark  # pyright: ignore
@@ -104,69 +108,59 @@ class _Builder:
         place = self._place(mark)
         return Complaint(message, place.where, hint, place.excerpt)
 
-    def _fail(self, mark: Any, message: str, hint: str = "") -> None:
+    def _fail(self, mark: Any, message: str, hint: str = "") -> NoReturn:
         raise UserError(*self.problems, self._problem(mark, message, hint))
 
-    def _take(self, event: Any) -> None:
-        kind = type(event).__name__
-        if kind in ("MappingEndEvent", "SequenceEndEvent"):
-            self.stack.pop()
-            return
-        if kind not in ("MappingStartEvent", "SequenceStartEvent", "ScalarEvent", "AliasEvent"):
-            return
+    def _node(self, event: Any, path: Path) -> Any:
+        """Read the value that begins with ``event``, to its last event."""
+        self._require_plain(event)
+        start: Any = event.start_mark
+        mark, value = self._place(start), _value(event)
+        # What is absent or starts on the line after its name is better pointed at by its name.
+        below = value is None if isinstance(event, ScalarEvent) else not event.flow_style
+        self.tree.values.setdefault(path, self.tree.keys.get(path, mark) if below else mark)
+        if isinstance(event, CollectionStartEvent) and len(path) >= DEEPEST:
+            self._fail(start, f"nested more than {DEEPEST} levels deep", "a spec is flat")
+        if isinstance(event, SequenceStartEvent):
+            while not isinstance(item := next(self.events), SequenceEndEvent):
+                value.append(self._node(item, (*path, len(value))))
+        elif isinstance(event, MappingStartEvent):
+            while not isinstance(key := next(self.events), MappingEndEvent):
+                name = self._name(key, path, value)
+                value[name] = self._node(next(self.events), (*path, name))
+        return value
+
+    def _require_plain(self, event: Any) -> None:
         if event.anchor is not None:
             self._fail(event.start_mark, "anchors and aliases are not supported", "write the value out")
         if event.tag is not None:
             self._fail(event.start_mark, f"tag {shorten(event.tag)} is not supported", "a spec is plain data")
-        parent = self.stack[-1] if self.stack else None
-        if parent is not None and isinstance(parent.items, dict) and parent.key is None:
-            self._name(parent, event)
-            return
-        value: Any = _scalar(event) if kind == "ScalarEvent" else {} if kind == "MappingStartEvent" else []
-        path = self._attach(parent, value)
-        mark = self._place(event.start_mark)
-        # What is absent or starts on the line after its name is better pointed at by its name.
-        below = value is None if kind == "ScalarEvent" else not event.flow_style
-        self.tree.values.setdefault(path, self.tree.keys.get(path, mark) if below else mark)
-        if kind != "ScalarEvent":
-            if len(self.stack) >= DEEPEST:
-                self._fail(event.start_mark, f"nested more than {DEEPEST} levels deep", "a spec is flat")
-            self.stack.append(_Open(path, value))
 
-    def _name(self, parent: _Open, event: Any) -> None:
-        """A scalar in the place of a name."""
-        name = _scalar(event) if type(event).__name__ == "ScalarEvent" else None
+    def _name(self, event: Any, parent: Path, items: dict[str, Any]) -> str:
+        """Read the name of an item of the mapping at ``parent``, which has these ``items`` so far."""
+        self._require_plain(event)
+        name = _value(event)
         if not isinstance(name, str):
             self._fail(event.start_mark, "a name must be plain text", "quote it, or write name: value")
-            return
-        path, items = (*parent.path, name), parent.items
-        parent.key = name
+        path = (*parent, name)
         if name in items:
             first = self.tree.keys[path].where.removeprefix(f"{self.name}:").partition(":")[0]
             message = f"{dotted_path(path)}: given twice, first on line {first}"
             self.problems.append(self._problem(event.start_mark, message, "keep one of them"))
         else:
             self.tree.keys[path] = self._place(event.start_mark)
-
-    def _attach(self, parent: _Open | None, value: Any) -> Path:
-        if parent is None:
-            self.tree.value = value
-            return ()
-        if isinstance(parent.items, list):
-            parent.items.append(value)
-            return (*parent.path, len(parent.items) - 1)
-        name, parent.key = parent.key or "", None
-        parent.items[name] = value
-        return (*parent.path, name)
+        return name
 
 
-def _events(text: str) -> Iterator[Any]:
-    reader: Any = YAML(typ="safe", pure=True)
-    return reader.parse(text)
+def _value(event: Any) -> Any:
+    """Return a scalar, or an empty mapping or sequence."""
+    if isinstance(event, ScalarEvent):
+        return _scalar(event)
+    return {} if isinstance(event, MappingStartEvent) else []
 
 
 def _scalar(event: Any) -> Any:
-    """YAML 1.2 core schema, without octal and hexadecimal; quoted scalars are text."""
+    """Parse by the YAML 1.2 core schema, without octal and hexadecimal; quoted scalars are text."""
     text = event.value
     if not event.implicit[0]:
         return text

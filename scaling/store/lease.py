@@ -16,7 +16,6 @@ one step are equal.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -24,11 +23,11 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scaling.files import lock
 from scaling.store.process import Process
 
 NAME = "lease"
@@ -55,7 +54,7 @@ class Seen:
     token: int
     owner: Process | None
     released: bool
-    seconds: float = 0.0  # for which its owner may stand still, as it was told
+    seconds: float = 0.0  # for which its owner may stall
 
     @property
     def free(self) -> bool:
@@ -64,7 +63,7 @@ class Seen:
 
 
 def look(folder: Path) -> Seen | None:
-    """The lease in ``folder``; None when there is none."""
+    """Return the lease in ``folder``; None when there is none."""
     try:
         return _parse((folder / NAME).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -175,7 +174,11 @@ def acquire(folder: Path, stale: str = "") -> Lease:
         Busy: another process holds it.
         OSError: the folder cannot be written.
     """
-    with _one_taker(folder):
+    # Takers one at a time, so that none moves away what another has just put there. Without locks the rename
+    # alone decides, and one of two owners is then told that it lost.
+    with lock(folder, TAKING_SECONDS) as alone:
+        if not alone:
+            raise Busy("a process that stalled while taking it")
         seen = look(folder)
         if seen is not None:
             if not seen.free and seen.mark != stale:
@@ -185,27 +188,6 @@ def acquire(folder: Path, stale: str = "") -> Lease:
     if lease is None:
         raise Busy("another process")
     return lease
-
-
-@contextmanager
-def _one_taker(folder: Path) -> Iterator[None]:
-    """Takers of a lease one at a time, so that none moves away what another has just put there. Where the
-    file system has no locks, the rename alone decides; one of two owners is then told that it lost."""
-    descriptor, deadline = os.open(folder, os.O_RDONLY), time.monotonic() + TAKING_SECONDS
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Busy("a process that stands still while taking it") from None
-                time.sleep(0.002)
-            except OSError:
-                break
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _move_away(folder: Path, seen: Seen) -> None:
@@ -252,13 +234,13 @@ def _create(folder: Path, token: int) -> Lease | None:
 
 
 def _left(folder: Path) -> list[int]:
-    """Tokens of leases that takers moved away: tokens only grow, also when a taker was killed."""
-    found = []
+    """Return the tokens of leases that takers moved away: tokens only grow, also when a taker was killed."""
+    tokens = []
     for name in os.listdir(folder):
         if match := _LEFT.fullmatch(name):
             with suppress(FileNotFoundError):
-                found += [int(match[1]), _parse((folder / name).read_bytes()).token]
-    return found
+                tokens += [int(match[1]), _parse((folder / name).read_bytes()).token]
+    return tokens
 
 
 def _text(token: int, identity: str, beats: int, seconds: float, released: bool) -> bytes:

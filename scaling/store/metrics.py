@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.store.files import sync
+from scaling.files import sync, tail
 
 Row = dict[str, Any]
 write_bytes = os.write
@@ -32,25 +32,15 @@ class CurveLog:
         self._descriptor: int | None = None
 
     def rows(self, *, beyond_damage: bool = False) -> list[Row]:
-        """whole training rows; to resume from, what follows a damaged row is not trusted. An evaluation row
-        belongs to a run that was being recorded: it is made again."""
-        rows: list[Row] = []
+        """Return the whole training rows; to resume from, what follows a damaged row is not trusted. An
+        evaluation row belongs to a run that was being recorded: it is made again."""
         try:
-            lines = self.path.read_bytes().split(b"\n")[:-1]
+            rows = [_row(line) for line in self.path.read_bytes().split(b"\n")[:-1]]
         except (FileNotFoundError, NotADirectoryError):
-            return rows
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
-            if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-                if beyond_damage:
-                    continue
-                break
-            if "eval/loss" not in row:
-                rows.append(row)
-        return rows
+            return []
+        if None in rows and not beyond_damage:
+            rows = rows[: rows.index(None)]
+        return [row for row in rows if row and "eval/loss" not in row]
 
     def restart(self, rows: list[Row]) -> None:
         """Replace the file by these rows, and hold it."""
@@ -119,7 +109,7 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> Metrics:
-    """Every whole row of ``path``; a last line without its newline is still being written: skipped."""
+    """Return every whole row of ``path``; a last line without its newline is still being written: skipped."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -136,11 +126,9 @@ def read_metrics(path: Path) -> Metrics:
 
 
 def last_row(path: Path, window: int = 4096) -> Row | None:
-    """The last whole row of ``metrics.jsonl``, without reading the rest."""
+    """Return the last whole row of ``metrics.jsonl``, without reading the rest."""
     try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - window))
-            lines = file.read().split(b"\n")[:-1]
+        lines = tail(path, window).split(b"\n")[:-1]
     except FileNotFoundError:
         return None
     return next((row for line in reversed(lines) if (row := _row(line)) is not None), None)

@@ -7,36 +7,73 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 from scaling.errors import UserError
+from scaling.files import aside, write_text
 from scaling.plan.plan import Plan, PlannedRun, load_plan
-from scaling.store.files import aside, write_text
+from scaling.store.folder import ResultsFolder, State
 from scaling.store.metrics import Row, read_metrics
 from scaling.store.records import Record
-from scaling.store.store import State, Store
 from scaling.sweep.status import status
 
-COLUMNS: tuple[str, ...] = (
-    *("run_id", "label", "study", "role", "status", "status_reason", "flags"),
-    *("job_id", "trunk_id", "eval_id"),
-    *("params", "params_embedding", "params_head", "params_body", "tokens", "unique_tokens", "epochs"),
-    *("flops", "flops_full_attention", "flops_6n_total", "flops_6n_body", "flops_spent"),
-    *("depth", "width", "heads", "kv_heads", "context", "vocab_size", "tokenizer", "optimizer", "schedule"),
-    *("warmup_tokens", "decay_tokens", "batch_tokens", "steps", "learning_rate", "weight_decay"),
-    *("precision", "seed", "loss", "loss_se_eval", "bits_per_byte", "eval_tokens", "train_loss"),
-    *("tokens_per_second", "mfu", "wall_seconds", "device", "git_commit", "budget"),
+
+def _of(source: str, *names: str) -> dict[str, str]:
+    return {name: f"{source}.{name}" for name in names}
+
+
+# column -> what it is of a :class:`_Recorded`
+COLUMNS = {
+    **_of("planned", "run_id", "label"),
+    "study": "plan.study",
+    "role": "planned.role",
+    **_of("result", "status", "status_reason"),
+    "flags": "flags",
+    **_of("planned", "job_id", "trunk_id"),
+    "eval_id": "result.eval_id",
+    "params": "result.params.total",
+    "params_embedding": "result.params.embedding",
+    "params_head": "result.params.head",
+    "params_body": "result.params.body",
+    **_of("result", "tokens", "unique_tokens", "epochs"),
+    "flops": "flops.flops",
+    "flops_full_attention": "flops.full_attention",
+    "flops_6n_total": "flops.six_n_total",
+    "flops_6n_body": "flops.six_n_body",
+    "flops_spent": "execution.flops_spent",
+    **_of("run.shape", "depth", "width", "heads", "kv_heads", "context", "vocab_size"),
+    "tokenizer": "run.data.tokenizer",
+    "optimizer": "run.optimizer.kind",
+    "schedule": "run.schedule.kind",
+    "warmup_tokens": "warmup_tokens",
+    "decay_tokens": "decay_tokens",
+    "batch_tokens": "run.batch_tokens",
+    "steps": "result.steps",
+    **_of("run.optimizer", "learning_rate", "weight_decay"),
+    **_of("run", "precision", "seed"),
+    **_of("result", "loss", "loss_se_eval", "bits_per_byte", "eval_tokens", "train_loss"),
+    **_of("execution", "tokens_per_second", "mfu", "wall_seconds", "device", "git_commit"),
+    "budget": "planned.budget",
+}
+CURVE_COLUMNS = (
+    *("run_id", "step", "tokens", "flops", "wall_time", "train/loss", "train/grad_norm"),
+    *("train/learning_rate", "eval/loss"),
 )
-CURVE_COLUMNS: tuple[str, ...] = (
-    *("step", "tokens", "flops", "wall_time", "train/loss", "train/grad_norm", "train/learning_rate"),
-    "eval/loss",
-)
-INTEGER_CURVES = frozenset({"step", "tokens"})
+
+
+class _Recorded:
+    """A run with its record, as :data:`COLUMNS` reads it."""
+
+    def __init__(self, plan: Plan, planned: PlannedRun, record: Record):
+        self.plan, self.planned, self.run, self.flops = plan, planned, planned.run, planned.run.flops()
+        self.result, self.execution = record.result, record.execution
+        self.flags = "|".join(record.result.flags) or None
+        self.warmup_tokens = self.run.schedule.warmup * self.run.batch_tokens
+        self.decay_tokens = self.run.decay_steps * self.run.batch_tokens
 
 
 @dataclass(frozen=True)
@@ -87,80 +124,43 @@ def collect(folder: Path) -> Collected:
     Raises:
         UserError: the folder holds no study, or its plan.json is damaged.
     """
-    store = Store(Path(folder))
-    plan, now = load_plan(store), status(folder)
+    results = ResultsFolder(Path(folder))
+    plan, now = load_plan(results), status(folder)
     rows, curves, missing = [], [], []
     torn = repeated = 0
     for run, state in zip(plan.runs, now.rows, strict=True):
-        record = _record(store, run)
+        record = _record(results, run)
         if record is None or not plan.evaluates(record):
             where = "" if state.step is None else f", at step {state.step} of {state.steps}"
             cause = state.reason or f"{state.state}{where}"
             missing.append(Missing(run.run_id, run.label, run.role, state.state, cause))
             continue
         rows.append(table_row(plan, run, record))
-        metrics = read_metrics(store.run_dir(run.run_id) / "metrics.jsonl")
+        metrics = read_metrics(results.run_dir(run.run_id) / "metrics.jsonl")
         points, twice = _curve(run.run_id, metrics.rows)
         curves += points
         torn, repeated = torn + metrics.skipped, repeated + twice
-    write_text(store.table, _csv(rows))
-    _write_parquet(store.curves, curves)
+    write_text(results.table, _csv(rows))
+    _write_parquet(results.curves, curves)
     empty = {name: count for name in COLUMNS if (count := sum(row[name] is None for row in rows))}
     diverged = sum(row["status"] == "diverged" for row in rows)
-    strays = tuple(sorted(store.recorded() - plan.by_id.keys()))
+    strays = tuple(sorted(results.recorded() - plan.by_id.keys()))
     return Collected(
-        store.table, store.curves, len(rows), diverged, tuple(missing), strays, torn, repeated, empty
+        results.table, results.curves, len(rows), diverged, tuple(missing), strays, torn, repeated, empty
     )
 
 
-def _record(store: Store, run: PlannedRun) -> Record | None:
+def _record(results: ResultsFolder, run: PlannedRun) -> Record | None:
     try:
-        return store.record(run.run_id)
+        return results.record(run.run_id)
     except UserError:  # its status says that it cannot be read
         return None
 
 
 def table_row(plan: Plan, planned: PlannedRun, record: Record) -> Row:
-    """One row of the runs table: every column, None where unknown."""
-    run, result, execution = planned.run, record.result, record.execution
-    flops, params = run.flops(), result.params
-    known = {
-        **{name: getattr(planned, name) for name in ("run_id", "label", "role", "job_id", "trunk_id")},
-        "budget": planned.budget,
-        **{name: getattr(run.shape, name) for name in ("depth", "width", "heads", "kv_heads", "context")},
-        **{name: getattr(result, name) for name in ("status", "status_reason", "eval_id", "tokens", "steps")},
-        **{name: getattr(result, name) for name in ("loss", "loss_se_eval", "bits_per_byte", "eval_tokens")},
-        **{name: getattr(execution, name) for name in ("tokens_per_second", "mfu", "wall_seconds", "device")},
-        "study": plan.study,
-        "flags": "|".join(result.flags) or None,
-        "params": params.total,
-        **{f"params_{name}": getattr(params, name) for name in ("embedding", "head", "body")},
-        "unique_tokens": result.unique_tokens,
-        "epochs": result.epochs,
-        "flops": flops.flops,
-        "flops_full_attention": flops.full_attention,
-        "flops_6n_total": flops.six_n_total,
-        "flops_6n_body": flops.six_n_body,
-        "vocab_size": run.shape.vocab_size,
-        "tokenizer": run.data.tokenizer,
-        "optimizer": run.optimizer.kind,
-        "schedule": run.schedule.kind,
-        "warmup_tokens": run.schedule.warmup * run.batch_tokens,
-        "decay_tokens": run.decay_steps * run.batch_tokens,
-        "batch_tokens": run.batch_tokens,
-        "learning_rate": run.optimizer.learning_rate,
-        "weight_decay": run.optimizer.weight_decay,
-        "precision": run.precision,
-        "seed": run.seed,
-        "train_loss": result.train_loss,
-        "flops_spent": execution.flops_spent,
-        "git_commit": execution.git_commit,
-    }
-    return {name: _known(known[name]) for name in COLUMNS}
-
-
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """Make one row of the runs table: every column, None where unknown."""
+    recorded = _Recorded(plan, planned, record)
+    return {name: attrgetter(path)(recorded) for name, path in COLUMNS.items()}
 
 
 def _csv(rows: Sequence[Row]) -> str:
@@ -169,14 +169,14 @@ def _csv(rows: Sequence[Row]) -> str:
     writer.writerow(COLUMNS)
     # Whole numbers beyond 2^63 would be read back as text: they are written as floats.
     writer.writerows(
-        [float(v) if isinstance(v, int) and abs(v) >= 2**63 else v for v in map(row.__getitem__, COLUMNS)]
-        for row in rows
+        [float(v) if isinstance(v, int) and abs(v) >= 2**63 else v for v in row.values()] for row in rows
     )
     return text.getvalue()
 
 
 def _curve(run_id: str, metrics: Sequence[Row]) -> tuple[list[Row], int]:
-    """One point per step (training and evaluation rows of a step together), by step; and repeated values."""
+    """Return one point per step (training and evaluation rows of a step together), by step; and repeated
+    values."""
     points: dict[int, Row] = {}
     repeated = 0
     for row in metrics:
@@ -187,14 +187,9 @@ def _curve(run_id: str, metrics: Sequence[Row]) -> tuple[list[Row], int]:
 
 
 def _write_parquet(path: Path, points: Sequence[Row]) -> None:
-    import pyarrow
-    import pyarrow.parquet
+    import pandas
 
-    columns = {"run_id": pyarrow.array([point["run_id"] for point in points], pyarrow.string())}
-    for name in CURVE_COLUMNS:
-        kind = pyarrow.int64() if name in INTEGER_CURVES else pyarrow.float64()
-        cast = int if name in INTEGER_CURVES else float
-        values = [None if (value := _known(point.get(name))) is None else cast(value) for point in points]
-        columns[name] = pyarrow.array(values, kind)
+    kinds = dict.fromkeys(CURVE_COLUMNS, "float64") | {"run_id": "str", "step": "Int64", "tokens": "Int64"}
+    curves = pandas.DataFrame(points, columns=CURVE_COLUMNS).astype(kinds)
     with aside(path) as other:
-        pyarrow.parquet.write_table(pyarrow.table(columns), other, compression="zstd")
+        curves.to_parquet(other, index=False, compression="zstd")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from scaling.errors import Complaint, UserError
+from scaling.files import write_json
 from scaling.store.failure import BUSY, LOST, Kind
-from scaling.store.files import write_json
 from scaling.store.lease import look as look_at_lease
 from scaling.store.records import read_progress
 from scaling.sweep.clock import Clock
 from scaling.sweep.events import JobStarted, Outcome, PhaseStarted, Progress, RunFailed, Stopping
 from scaling.sweep.executor import Executor
-from scaling.sweep.failure import Before, look, record_failures
+from scaling.sweep.failure import Mark, error_marks, record_failures
 from scaling.sweep.guard import Presence
 from scaling.sweep.progress import Pace, Snapshot, Throughput
 from scaling.sweep.queue import Queue, Running, Task, flops_left, job_spec
@@ -87,7 +87,7 @@ class Course:
 
     def _try(self, task: Task, slot: int) -> None:
         """Start a task, unless others have done it, work on it, or its runs have failed too often."""
-        queue, store, job_id = self.queue, self.queue.store, task.job.job_id
+        queue, results, job_id = self.queue, self.queue.results, task.job.job_id
         undone = queue.undone(task)
         if not undone:
             return
@@ -95,10 +95,10 @@ class Course:
         if held:
             queue.leave_to_others(task)
             return
-        before = look(store, [run.run_id for run in undone])
-        resumed = any(store.run_state(run.run_id).state != "pending" for run in undone)
+        before = error_marks(results, [run.run_id for run in undone])
+        resumed = any(results.run_state(run.run_id).state != "pending" for run in undone)
         stale = "" if watch.seen is None or watch.seen.free else watch.mark
-        job_dir = store.job_dir(job_id)
+        job_dir = results.job_dir(job_id)
         try:
             write_json(job_dir / "job.json", job_spec(queue.plan, task, undone, queue.phase.work).to_json())
             started = self.executor.start(job_dir, slot, stale)
@@ -127,15 +127,15 @@ class Course:
                 self._fail(running.task, missing, "timeout" if running.timed_out else status)
             self._save()
 
-    def _fail(self, task: Task, missing: dict[str, Before], status: int | OSError | Kind) -> None:
-        queue, job_dir = self.queue, self.queue.store.job_dir(task.job.job_id)
+    def _fail(self, task: Task, missing: Mapping[str, Mark | None], status: int | OSError | Kind) -> None:
+        queue, job_dir = self.queue, self.queue.results.job_dir(task.job.job_id)
         if status == BUSY:
             queue.leave_to_others(task)
             return
         self._require_folder()  # else what is written now would bring a piece of it back
         stopping, owner = bool(self.stops), look_at_lease(job_dir)
         owned = owner is not None and not owner.free
-        errors = record_failures(queue.store, job_dir, missing, status, only_new=stopping, owned=owned)
+        errors = record_failures(queue.results, job_dir, missing, status, only_new=stopping, owned=owned)
         if status == LOST:
             queue.leave_to_others(task)
         limit = queue.plan.execution.attempts
@@ -172,13 +172,13 @@ class Course:
             self._save()
 
     def _require_folder(self) -> None:
-        if not self.queue.store.plan.exists():
-            problem = f"{str(self.queue.store.folder)!r} was removed while the study ran"
+        if not self.queue.results.plan.exists():
+            problem = f"{str(self.queue.results.path)!r} was removed while the study ran"
             raise UserError(Complaint(problem, hint="put it back, or start again"))
 
     def snapshot(self, now: float) -> Snapshot:
         queue = self.queue
-        paces = [job.pace for job in queue.paced()]
+        paces = queue.paces()
         queued = [float(task.flops) for task in queue.waiting]
         left = sum(queued) + sum(pace.remaining for pace in paces)
         workers = self.executor.slots + len(queue.elsewhere)
@@ -196,42 +196,39 @@ class Course:
         )
 
     def _save(self) -> None:
-        """For `status`: who works here, and on what."""
+        """Tell `status` who works here, and on what."""
         self.presence.tell(roles=self.queue.phase.roles, snapshot=self.snapshot(time.monotonic()))
 
     def _stop(self) -> None:
         grace = self.queue.phase.grace_seconds
         self.queue.on_event(Stopping(self.stops[0], grace))
-        self._end_jobs(self.queue.running.values(), kill=False)
+        for running in self.queue.running.values():
+            self.executor.stop(running.started, kill=False)
         deadline = time.monotonic() + grace
         while self.queue.running and time.monotonic() < deadline and len(self.stops) == 1:
             time.sleep(POLL_SECONDS)
             self._reap()
 
     def _kill(self) -> None:
-        self._end_jobs(self.queue.running.values(), kill=True)
+        for running in self.queue.running.values():
+            self.executor.stop(running.started, kill=True)
         for running in self.queue.running.values():
             self.executor.close(running.started)
             if self.stops:
                 self.queue.announce_new(running.before)
         self.queue.running.clear()
 
-    def _end_jobs(self, jobs: Iterable[Running], *, kill: bool) -> None:
-        for running in jobs:
-            self.executor.stop(running.started, kill=kill)
-
     def _outcome(self) -> Outcome:
         queue = self.queue
-        states = {run.run_id: queue.store.run_state(run.run_id) for run in queue.phase.chosen}
-        done = {key for key, state in states.items() if queue.is_done(state)}
+        states = {run.run_id: queue.results.run_state(run.run_id) for run in queue.phase.chosen}
+        done = [key for key, state in states.items() if queue.is_done(state)]
+        left = [key for key, state in states.items() if not queue.is_done(state)]
         # a failure that a full disk kept from being written is one all the same
-        failed = [
-            k for k, s in states.items() if k not in done and (s.state == "failed" or k in queue.failed)
-        ]
+        failed = [key for key in left if states[key].state == "failed" or key in queue.failed]
         return Outcome(
-            done=tuple(key for key in states if key in done),
+            done=tuple(done),
             failed=tuple(failed),
-            unfinished=tuple(key for key in states if key not in done and key not in failed),
+            unfinished=tuple(key for key in left if key not in failed),
             interrupted=self.stops[0] if self.stops else None,
             seconds=self.clock.elapsed,
             given_up=tuple(key for key in failed if queue.is_given_up(states[key])),

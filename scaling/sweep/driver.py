@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from scaling.errors import Complaint, UserError
+from scaling.files import write_json, write_text
 from scaling.plan.plan import Plan, load_plan
-from scaling.store.files import write_json, write_text
-from scaling.store.store import Store
+from scaling.store.folder import ResultsFolder
 from scaling.sweep.changes import (
     evaluated_otherwise,
     require_final_checkpoints,
@@ -36,7 +36,6 @@ from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
 from scaling.sweep.executors import TRAIN, make_executor, require_executor
 from scaling.sweep.guard import Presence, drivers, turn
-from scaling.sweep.machine import Device
 from scaling.sweep.queue import Phase, Queue
 
 
@@ -44,7 +43,7 @@ from scaling.sweep.queue import Phase, Queue
 class Sweep:
     """A results folder that this process works in. ``ends`` is when to stop, by the monotonic clock."""
 
-    store: Store
+    results: ResultsFolder
     plan: Plan
     presence: Presence
     command: Sequence[str]
@@ -57,66 +56,65 @@ class Sweep:
         *,
         on_event: Watcher = lambda event: None,
         workers: int | Literal["auto"] | None = None,
-        device: Device | Literal["auto"] | None = None,
         retries: int = 1,
         grace_seconds: float = 20.0,
     ) -> Outcome:
         """Train all runs of these roles that have no record, longest jobs first.
 
-        A failing job never stops the others; it is tried again ``retries`` times in this launch, last, and
-        not at all once its failures in a row reach the plan's ``attempts``. Jobs that another driver works
-        on are waited for, and taken over when their lease stalls.
+        A failing job never stops the others; it is tried again last, and not at all once its failures in a
+        row reach the plan's ``attempts``. Jobs that another driver works on are waited for, and taken over
+        when their lease stalls.
 
-        The first SIGINT, SIGTERM or SIGHUP asks all jobs to write checkpoints and stop, and kills those that
-        have not after ``grace_seconds``; a second one kills at once. Signals are handled when this is the
-        main thread. ``workers`` and ``device`` stand in for the plan's.
+        The first SIGINT, SIGTERM or SIGHUP asks all jobs to write checkpoints and stop; a second one kills
+        at once. Signals are handled when this is the main thread.
+
+        Args:
+            roles: which runs.
+            on_event: is called with what happens.
+            workers: jobs at a time, in place of the plan's.
+            retries: of a failing job in this launch.
+            grace_seconds: after which jobs asked to stop are killed.
 
         Raises:
             UserError: the folder was removed meanwhile.
         """
-        require_same_evaluation(self.store, self.plan, self.plan)
+        require_same_evaluation(self.results, self.plan, self.plan)
         phase = Phase(
             roles=tuple(sorted(roles)),
             chosen=self.plan.with_roles(roles),
             retries=retries,
             grace_seconds=grace_seconds,
         )
-        return self._run(phase, on_event, workers, device)
+        return self._run(phase, on_event, workers)
 
     def reevaluate(
         self, *, on_event: Watcher = lambda event: None, workers: int | Literal["auto"] | None = None
     ) -> Outcome:
         """Evaluate the kept final checkpoints of all runs whose record is of another evaluation."""
-        others = evaluated_otherwise(self.store, self.plan)
+        others = evaluated_otherwise(self.results, self.plan)
         if others:
-            set_forecasts_aside(self.store, "of-another-evaluation")
+            set_forecasts_aside(self.results, "of-another-evaluation")
         roles = tuple(sorted({run.role for run in others}))
-        return self._run(Phase(roles, tuple(others), "reevaluate", retries=0), on_event, workers, None)
+        return self._run(Phase(roles, tuple(others), "reevaluate", retries=0), on_event, workers)
 
-    def _run(
-        self,
-        phase: Phase,
-        on_event: Watcher,
-        workers: int | Literal["auto"] | None,
-        device: Device | Literal["auto"] | None,
-    ) -> Outcome:
-        asked = {name: value for name, value in (("workers", workers), ("device", device)) if value}
-        alone = not self.presence.others_here(self.store)
-        executor = make_executor(self.plan.execution.model_copy(update=asked), self.command, alone=alone)
-        queue = Queue(self.store, self.plan, phase, on_event)
+    def _run(self, phase: Phase, on_event: Watcher, workers: int | Literal["auto"] | None) -> Outcome:
+        execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
+        alone = not self.presence.others_here(self.results)
+        executor = make_executor(execution, self.command, alone=alone)
+        queue = Queue(self.results, self.plan, phase, on_event)
         return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """For what several drivers of the folder would otherwise do at the same time.
+        """Keep other drivers of the folder out, for what several would otherwise do at the same time.
 
         Raises:
             UserError: another launch has changed the plan of the folder: what is made of its records now is
                 for that one to make.
         """
-        with turn(self.store):
+        with turn(self.results):
             if self.mark.changed():
-                problem = f"another launch has changed the plan of {str(self.store.folder)!r}"
+                problem = f"another launch has changed the plan of {str(self.results.path)!r}"
                 raise UserError(Complaint(problem, hint="run the same command as that one"))
             yield
 
@@ -125,17 +123,17 @@ class Sweep:
 class PlanMark:
     """The plan that this driver wrote, to see when another launch writes another one."""
 
-    store: Store
+    results: ResultsFolder
     identity: tuple[Any, ...]
     seen: tuple[int, int] | None = None
 
     def changed(self) -> bool:
-        """Reads plan.json again only when it is another file than the last time."""
+        """Tell whether the plan is another one; plan.json is read again only when it is another file."""
         try:
-            stat = self.store.plan.stat()
+            stat = self.results.plan.stat()
             if self.seen == (stat.st_ino, stat.st_mtime_ns):
                 return False
-            changed = load_plan(self.store).identity != self.identity
+            changed = load_plan(self.results).identity != self.identity
         except (OSError, UserError):  # removed, or damaged: said elsewhere
             return False
         self.seen = None if changed else (stat.st_ino, stat.st_mtime_ns)
@@ -155,53 +153,59 @@ def open_sweep(
 ) -> Iterator[Sweep]:
     """Write study.yaml and plan.json into ``folder`` and work there.
 
-    ``plan`` is ``Plan.to_json()``, ``spec`` the text of the spec, ``command`` what trains a job folder.
     A plan that extends the one in the folder keeps what is done: records belong to runs, not to plans.
-    ``force`` lets a changed recipe replace runs of the same names, ``reevaluate`` a changed evaluation.
+
+    Args:
+        folder: the results folder.
+        plan: ``Plan.to_json()``.
+        spec: the text of the spec.
+        command: what trains a job folder.
+        force: let a changed recipe replace runs of the same names.
+        reevaluate: accept a changed evaluation.
+        max_hours: stop after so long.
 
     Raises:
         UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
             finished runs, has changed.
     """
-    store, checked = Store(Path(folder).absolute()), Plan.from_json(dict(plan))
+    results, checked = ResultsFolder(Path(folder).absolute()), Plan.from_json(dict(plan))
     require_executor(checked.execution)
-    with turn(store):
-        _settle(store, checked, spec, force=force, reevaluate=reevaluate)
-        write_text(store.spec, spec)
-        write_json(store.plan, dict(plan))
-        mark = PlanMark(store, checked.identity)
-    presence = Presence(store)
+    with turn(results):
+        _settle(results, checked, spec, force=force, reevaluate=reevaluate)
+        write_text(results.spec, spec)
+        write_json(results.plan, dict(plan))
+        mark = PlanMark(results, checked.identity)
+    presence = Presence(results)
     ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     try:
-        yield Sweep(store, checked, presence, tuple(command), mark, ends)
+        yield Sweep(results, checked, presence, tuple(command), mark, ends)
     finally:
         presence.end()
 
 
-def _settle(store: Store, new: Plan, spec: str, *, force: bool, reevaluate: bool) -> None:
-    """Whether this plan may go on in a folder that has one."""
-    if not store.plan.exists():
+def _settle(results: ResultsFolder, new: Plan, spec: str, *, force: bool, reevaluate: bool) -> None:
+    """Refuse a plan that may not replace the one in the folder."""
+    if not results.plan.exists():
         return
-    old = load_plan(store)
-    if (force or reevaluate) and drivers(store):
-        problem = f"a driver is at work in {str(store.folder)!r}"
+    old = load_plan(results)
+    if (force or reevaluate) and drivers(results):
+        problem = f"a driver is running in {str(results.path)!r}"
         raise UserError(
-            Complaint(problem, hint="stop it first: --force and --reevaluate change what it works on")
+            Complaint(problem, hint="stop it first: --force and --reevaluate change what it trains")
         )
     if old.study != new.study:
-        problem = f"{str(store.folder)!r} holds study {old.study!r}, not {new.study!r}"
+        problem = f"{str(results.path)!r} holds study {old.study!r}, not {new.study!r}"
         raise UserError(Complaint(problem, hint="name another results folder"))
+    before = ""
+    with suppress(OSError, UnicodeDecodeError):
+        before = results.spec.read_text(encoding="utf-8")
     try:
-        before = store.spec.read_text(encoding="utf-8") if store.spec.exists() else ""
-    except (OSError, UnicodeDecodeError):
-        before = ""
-    try:
-        require_same_recipe(store, old, new, before, spec)
+        require_same_recipe(results, old, new, before, spec)
     except UserError:
         if not force:
             raise
-        set_forecasts_aside(store, "of-another-recipe")
+        set_forecasts_aside(results, "of-another-recipe")
     if reevaluate:
-        require_final_checkpoints(store, evaluated_otherwise(store, new))
+        require_final_checkpoints(results, evaluated_otherwise(results, new))
     else:
-        require_same_evaluation(store, old, new)
+        require_same_evaluation(results, old, new)

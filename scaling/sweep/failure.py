@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from scaling.files import write_json
 from scaling.store.failure import FULL, LOST, STOPPED, Failure, Kind, is_disk_full, is_exhausted
-from scaling.store.files import write_json
+from scaling.store.folder import ResultsFolder
 from scaling.store.metrics import last_row
 from scaling.store.records import read_progress
-from scaling.store.store import Store
 from scaling.sweep.executor import log_tail
 
 LAST = 3  # lines of a log that say why a process ended
@@ -22,22 +21,18 @@ HINTS: dict[int, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Before:
-    """A run's error.json before a start: which file it was, and what it said."""
-
-    mark: tuple[int, int] | None
-    error: Failure | None
+Mark = tuple[int, int]
 
 
-def look(store: Store, run_ids: Sequence[str]) -> dict[str, Before]:
-    return {run_id: Before(_mark(store, run_id), store.error(run_id)) for run_id in run_ids}
+def error_marks(results: ResultsFolder, run_ids: Sequence[str]) -> dict[str, Mark | None]:
+    """Mark which error.json each run has, to see later whether it has another one."""
+    return {run_id: _mark(results, run_id) for run_id in run_ids}
 
 
 def record_failures(
-    store: Store,
+    results: ResultsFolder,
     job_dir: Path,
-    before: dict[str, Before],
+    before: Mapping[str, Mark | None],
     status: int | OSError | Kind,
     *,
     only_new: bool = False,
@@ -46,17 +41,17 @@ def record_failures(
     """Read the errors the job wrote, or write one for the run it was at; returns run_id -> failure.
 
     Args:
-        store: the results folder.
+        results: the results folder.
         job_dir: the folder of the job.
-        before: :func:`look` at the start, of the runs that still have no record.
+        before: :func:`error_marks` at the start, of the runs that still have no record.
         status: exit status of the job (negative: signal), why it could not be started, or a kind that only
             the driver knows of.
         only_new: the job was asked to stop: having no record is no failure.
-        owned: another process works on the job: its files are left alone.
+        owned: another process works on the job: its files are not touched.
     """
-    new = {run_id for run_id, old in before.items() if _mark(store, run_id) not in (None, old.mark)}
+    new = [run_id for run_id, old in before.items() if _mark(results, run_id) not in (None, old)]
     if new and not owned:
-        return {run_id: error for run_id in before if run_id in new and (error := store.error(run_id))}
+        return {run_id: error for run_id in new if (error := results.error(run_id))}
     if only_new:
         return {}
     tail = log_tail(job_dir)
@@ -64,14 +59,14 @@ def record_failures(
     progress = read_progress(job_dir)
     current = progress.run_id if progress and progress.run_id in before else next(iter(before))
     step = progress.step if progress and progress.run_id == current else None
-    row = None if step else last_row(store.run_dir(current) / "metrics.jsonl")
+    row = None if step else last_row(results.run_dir(current) / "metrics.jsonl")
     failure = Failure.after(
-        before[current].error, job_dir, run_id=current, kind=kind, message=message,
+        results.error(current), job_dir, run_id=current, kind=kind, message=message,
         step=row["step"] if row else step, log_tail=tail,
     )  # fmt: skip
     if not owned:
         with suppress(OSError):  # a full disk: whoever watches is told all the same
-            write_json(store.run_dir(current) / "error.json", failure.to_json())
+            write_json(results.run_dir(current) / "error.json", failure.to_json())
     return {current: failure}
 
 
@@ -112,9 +107,9 @@ def _full_disk_lines(tail: list[str]) -> Iterator[str]:
     return (line.strip() for line in reversed(tail) if is_disk_full(OSError(line)))
 
 
-def _mark(store: Store, run_id: str) -> tuple[int, int] | None:
+def _mark(results: ResultsFolder, run_id: str) -> Mark | None:
     try:
-        stat = (store.run_dir(run_id) / "error.json").stat()
+        stat = (results.run_dir(run_id) / "error.json").stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     return stat.st_mtime_ns, stat.st_ino

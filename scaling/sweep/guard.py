@@ -1,28 +1,25 @@
-"""Drivers of a results folder: who is at work, and moments that one of them has to itself.
+"""Drivers of a results folder: which are active, and turns that one takes at a time.
 
 Any number of drivers may work in a folder: what keeps them apart is the lease of each job. Here they only say
 that they are there, and take turns with what would otherwise be done twice. Turns are taken by a ``flock``; a
-driver that is stopped while it has its turn holds up the others for a minute, not for ever, as all that is
+driver that is stopped while it has its turn holds up the others for a minute at most, as all that is
 written in a turn is whole files with the same content.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import Complaint, UserError
-from scaling.store.files import write_json
+from scaling.files import lock, write_json
+from scaling.store.folder import ResultsFolder
 from scaling.store.process import Process
 from scaling.store.records import Document, read
-from scaling.store.store import Store
 from scaling.sweep.progress import Snapshot
 
 LOCK, FOLDER = "driver.lock", "drivers"
@@ -31,54 +28,39 @@ SILENT_SECONDS = 60.0  # after which a driver on another machine is not shown an
 
 
 class DriverNote(Document):
-    """``drivers/*.json``: what a driver at work says of itself; before its first phase it has no roles."""
+    """``drivers/*.json``: what an active driver says of itself; before its first phase it has no roles."""
 
     process: Process
-    began: str
-    updated: str
+    began: datetime
+    updated: datetime
     roles: tuple[str, ...] = ()
     snapshot: Snapshot | None = None
 
 
 @contextmanager
-def turn(store: Store) -> Iterator[None]:
+def turn(results: ResultsFolder) -> Iterator[None]:
     """Work while no other driver of the folder is in here, or has been for less than a minute.
 
     Raises:
         UserError: it is not a folder, or cannot be written.
     """
-    try:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(store.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        problem = f"results folder {str(store.folder)!r}: {error.strerror}"
-        raise UserError(Complaint(problem, hint="name a folder that can be written")) from None
-    deadline = time.monotonic() + TURN_SECONDS
-    try:
-        while not _locked(descriptor) and time.monotonic() < deadline:
-            time.sleep(0.05)
+    with ExitStack() as stack:
+        try:
+            results.path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock(results.path / LOCK, TURN_SECONDS))
+        except OSError as error:
+            problem = f"results folder {str(results.path)!r}: {error.strerror}"
+            raise UserError(Complaint(problem, hint="name a folder that can be written")) from None
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: turns save work, leases keep the results right
-        return True
-    return True
 
 
 class Presence:
     """This driver's file in ``drivers/``, for `status` and other drivers. A full disk does not stop it."""
 
-    def __init__(self, store: Store):
-        self.path = store.folder / FOLDER / f"{uuid.uuid4().hex[:12]}.json"
-        self.me, self.began = Process.here(), _now()
-        for path, note in _notes(store):
+    def __init__(self, results: ResultsFolder):
+        self.path = results.path / FOLDER / f"{uuid.uuid4().hex[:12]}.json"
+        self.me, self.began = Process.here(), datetime.now(UTC)
+        for path, note in _notes(results):
             if note is None or note.process.gone:
                 with suppress(OSError):
                     path.unlink()
@@ -88,7 +70,7 @@ class Presence:
 
     def tell(self, **what: Any) -> None:
         """Write the file; ``what`` are the other fields of :class:`DriverNote`."""
-        note = DriverNote(process=self.me, began=self.began, updated=_now(), **what)
+        note = DriverNote(process=self.me, began=self.began, updated=datetime.now(UTC), **what)
         if self.path.parent.is_dir():  # else the study was removed: it is not for us to bring it back
             with suppress(OSError):
                 write_json(self.path, note.to_json(), durable=False)
@@ -97,41 +79,25 @@ class Presence:
         with suppress(OSError):
             self.path.unlink()
 
-    def others_here(self, store: Store) -> bool:
-        """Whether another driver of this folder lives on this machine."""
-        others = [note for path, note in _notes(store) if path != self.path and note is not None]
+    def others_here(self, results: ResultsFolder) -> bool:
+        """Tell whether another driver of this folder lives on this machine."""
+        others = [note for path, note in _notes(results) if path != self.path and note is not None]
         return any(note.process.machine == self.me.machine and not note.process.gone for note in others)
 
 
-def drivers(store: Store) -> list[DriverNote]:
-    """What each driver at work says of itself, oldest first. Of another machine's only its clock can tell."""
-    here = Process.here().machine
-    notes = [note for _, note in _notes(store) if note is not None and not note.process.gone]
-    living = [n for n in notes if n.process.machine == here or _age(n.updated) < SILENT_SECONDS]
+def drivers(results: ResultsFolder) -> list[DriverNote]:
+    """List what each active driver says of itself, oldest first. Another machine's is known by its clock
+    alone."""
+    machine, heard_since = Process.here().machine, datetime.now(UTC) - timedelta(seconds=SILENT_SECONDS)
+    notes = [note for _, note in _notes(results) if note is not None and not note.process.gone]
+    living = [note for note in notes if note.process.machine == machine or note.updated > heard_since]
     return sorted(living, key=lambda note: note.began)
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _age(moment: str) -> float:
-    try:
-        return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
-    except (TypeError, ValueError):
-        return float("inf")
-
-
-def _notes(store: Store) -> Iterator[tuple[Path, DriverNote | None]]:
-    """The files of all drivers; None for one that cannot be read."""
-    try:
-        names = sorted(os.listdir(store.folder / FOLDER))
-    except OSError:
-        return
-    for name in names:
-        path = store.folder / FOLDER / name
-        if name.endswith(".json") and not name.startswith("."):
-            try:
-                yield path, read(DriverNote, path)
-            except UserError:
-                yield path, None
+def _notes(results: ResultsFolder) -> Iterator[tuple[Path, DriverNote | None]]:
+    """Yield the files of all drivers; None for one that cannot be read."""
+    for path in sorted((results.path / FOLDER).glob("[!.]*.json")):
+        try:
+            yield path, read(DriverNote, path)
+        except UserError:
+            yield path, None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scaling.plan.cost import makespan
 from scaling.store.records import JobProgress
 
 SETTLE_SECONDS = 3.0  # reports closer together than this say little about a job's own speed
@@ -76,7 +76,7 @@ class Pace:
         return max(0.0, self.last.job_flops_done - (self.first.job_flops_done if self.resumed else 0.0))
 
     def seconds_left(self, rate: float, now: float) -> float | None:
-        """From the job's own speed since its first report, else from ``rate``, FLOPs per second."""
+        """Estimate from the job's own speed since its first report, else from ``rate``, FLOPs per second."""
         speed, since = rate, now
         if self.first and self.last and self.last_at - self.first_at > SETTLE_SECONDS:
             gained = self.last.job_flops_done - self.first.job_flops_done
@@ -84,18 +84,6 @@ class Pace:
         if self.remaining == 0:
             return 0.0
         return max(0.0, self.remaining / speed - (now - since)) if speed > 0 else None
-
-
-def makespan(busy: Sequence[float], queued: Sequence[float], workers: int) -> float:
-    """Seconds until all is done when free workers take the longest queued job first.
-
-    ``busy`` are the seconds each working worker needs for its job, ``queued`` those of the waiting jobs.
-    """
-    free = [*busy, *[0.0] * (workers - len(busy))]
-    heapq.heapify(free)
-    for seconds in sorted(queued, reverse=True):
-        heapq.heapreplace(free, free[0] + seconds)
-    return max(free, default=0.0)
 
 
 class Throughput:
@@ -110,11 +98,17 @@ class Throughput:
         self._seconds += now - pace.started
 
     def eta(self, running: Sequence[Pace], queued: Sequence[float], workers: int, now: float) -> float | None:
-        """Seconds to go, None while no speed is known. ``queued`` are FLOPs."""
+        """Estimate the seconds to go, None while no speed is known.
+
+        Args:
+            running: paces of the jobs under way.
+            queued: FLOPs of the waiting jobs.
+            workers: jobs at a time.
+            now: by the monotonic clock.
+        """
         seconds = self._seconds + sum(now - pace.started for pace in running if pace.work)
         rate = (self._flops + sum(pace.work for pace in running)) / seconds if seconds else 0.0
-        busy = [pace.seconds_left(rate, now) for pace in running]
-        waiting = [flops / rate if rate else None for flops in queued]
-        if None in busy or None in waiting:
+        busy = [left for pace in running if (left := pace.seconds_left(rate, now)) is not None]
+        if len(busy) < len(running) or (queued and not rate):
             return None
-        return makespan([s for s in busy if s is not None], [s for s in waiting if s is not None], workers)
+        return makespan([flops / rate for flops in queued], workers, busy)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
 from scaling.store.records import JobExecution, JobRun, JobSpec, Work, read_progress
-from scaling.store.store import RunState, Store
 from scaling.sweep.events import JobElsewhere, RunFinished, Watcher
 from scaling.sweep.executor import StartedJob
-from scaling.sweep.failure import Before
+from scaling.sweep.failure import Mark
 from scaling.sweep.progress import Pace, RunningRow
 
 
@@ -41,13 +40,6 @@ class Task:
     tries: int = 0
 
 
-class Paced(Protocol):
-    """A job under way, here or elsewhere."""
-
-    @property
-    def pace(self) -> Pace: ...
-
-
 @dataclass
 class Running:
     """A job of this driver. ``recorded_at``: when all its runs were first seen to have records."""
@@ -55,7 +47,7 @@ class Running:
     task: Task
     started: StartedJob
     pace: Pace
-    before: dict[str, Before]
+    before: Mapping[str, Mark | None]
     timed_out: bool = False
     recorded_at: float | None = None
 
@@ -76,7 +68,7 @@ class Queue:
     what is known of the jobs' leases.
     """
 
-    store: Store
+    results: ResultsFolder
     plan: Plan
     phase: Phase
     on_event: Watcher
@@ -89,7 +81,7 @@ class Queue:
 
     def open(self) -> None:
         """Look at the disk, and queue what is left to do."""
-        states = {run.run_id: self.store.run_state(run.run_id) for run in self.phase.chosen}
+        states = {run.run_id: self.results.run_state(run.run_id) for run in self.phase.chosen}
         self.recorded = {run_id for run_id, state in states.items() if self.is_done(state)}
         self.failed = {run_id for run_id, state in states.items() if self.is_given_up(state)}
         self.waiting = make_tasks(self.plan, self.phase.chosen, self.recorded | self.failed)
@@ -98,8 +90,9 @@ class Queue:
     def is_empty(self) -> bool:
         return not (self.waiting or self.running or self.elsewhere)
 
-    def paced(self) -> list[Paced]:
-        return [*self.running.values(), *self.elsewhere.values()]
+    def paces(self) -> list[Pace]:
+        """Return the paces of the jobs under way, here or elsewhere."""
+        return [job.pace for job in (*self.running.values(), *self.elsewhere.values())]
 
     def is_done(self, state: RunState) -> bool:
         return state.record is not None and self.plan.evaluates(state.record)
@@ -109,9 +102,10 @@ class Queue:
         return not self.is_done(state) and error is not None and error.gives_up(limit)
 
     def undone(self, task: Task) -> list[PlannedRun]:
-        """Runs of a task still to do, as the disk says now; tells about those that others have recorded."""
+        """Return the runs of a task still to do, as the disk says now; announce those that others have
+        recorded."""
         for run in task.runs:
-            state = self.store.run_state(run.run_id)
+            state = self.results.run_state(run.run_id)
             if run.run_id not in self.recorded and self.is_done(state):
                 self._announce(run.run_id, state)
             elif run.run_id not in self.failed and self.is_given_up(state):
@@ -121,7 +115,7 @@ class Queue:
     def announce_new(self, run_ids: Iterable[str]) -> None:
         """Tell about records that have appeared. A damaged one counts as none."""
         for run_id in set(run_ids) - self.recorded:
-            state = self.store.run_state(run_id)
+            state = self.results.run_state(run_id)
             if self.is_done(state):
                 self._announce(run_id, state)
 
@@ -133,9 +127,9 @@ class Queue:
         self.on_event(RunFinished(run_id, label, result.status, result.status_reason, result.loss, seconds))
 
     def watch(self, job_id: str) -> tuple[LeaseWatch, bool]:
-        """What is known of a job's lease, and whether another process holds it."""
+        """Return what is known of a job's lease, and whether another process holds it."""
         watch = self.watches.setdefault(job_id, LeaseWatch())
-        return watch, watch.held(self.store.job_dir(job_id), self.plan.execution.lease_seconds)
+        return watch, watch.held(self.results.job_dir(job_id), self.plan.execution.lease_seconds)
 
     def leave_to_others(self, task: Task) -> None:
         undone = self.undone(task)
@@ -149,7 +143,7 @@ class Queue:
         now = time.monotonic()
         for job_id, job in list(self.elsewhere.items()):
             undone, (_, held) = self.undone(job.task), self.watch(job_id)
-            job.pace.report(read_progress(self.store.job_dir(job_id)), now)
+            job.pace.report(read_progress(self.results.job_dir(job_id)), now)
             if undone and held:
                 continue
             del self.elsewhere[job_id]
@@ -158,8 +152,8 @@ class Queue:
                 self.waiting.insert(0, Task(job.task.job, job.task.runs, left, job.task.tries))
 
     def end_superseded(self, now: float) -> list[Running]:
-        """Jobs that have not ended though all their runs have had records for as long as a lease may stall:
-        another process did the work while they were stalled."""
+        """Return jobs that have not ended though all their runs have had records for as long as a lease may
+        stall: another process did the work while they were stalled."""
         for job in self.running.values():
             if job.recorded_at is None and job.before.keys() <= self.recorded:
                 job.recorded_at = now
@@ -167,13 +161,13 @@ class Queue:
         return [j for j in self.running.values() if j.recorded_at and now - j.recorded_at > patience]
 
     def rows(self, now: float) -> tuple[RunningRow, ...]:
-        """The running jobs, for a live table."""
+        """Return the running jobs, for a live table."""
         return tuple(_row(job, now) for _, job in sorted(self.running.items()))
 
 
 def make_tasks(plan: Plan, chosen: Sequence[PlannedRun], settled: Collection[str]) -> list[Task]:
-    """Jobs with a run that is not ``settled``, longest remaining work first: that ends soonest (LPT, Graham
-    1969)."""
+    """List jobs with a run that is not ``settled``, longest remaining work first: that ends soonest (LPT,
+    Graham 1969)."""
     ids, tasks = {run.run_id for run in chosen}, []
     for job in plan.jobs:
         runs = tuple(plan.by_id[run_id] for run_id in job.run_ids if run_id in ids)
@@ -187,7 +181,14 @@ def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[
 
 
 def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> JobSpec:
-    """What the process of a job is asked for: to ``work`` on ``runs``."""
+    """Say what the process of a job is asked to do.
+
+    Args:
+        plan: gives data and execution.
+        task: the job.
+        runs: those to be worked on.
+        work: to train them or to evaluate them again.
+    """
     given, spent = plan.execution, task.job.flops_spent
     execution = {name: getattr(given, name) for name in JobExecution.model_fields}
     if given.chunk_steps is None:
@@ -206,7 +207,7 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
 
 
 def _row(job: Running, now: float) -> RunningRow:
-    """Before its first report a job goes by its first run."""
+    """Show a job; before its first report it goes by its first run."""
     last, labels = job.pace.last, {run.run_id: run.label for run in job.task.runs}
     total, first = last.job_flops_total if last else 0.0, job.task.runs[0].label
     return RunningRow(

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan, PlannedRun, load_plan
+from scaling.store.folder import ResultsFolder, RunState, State
 from scaling.store.metrics import last_row
-from scaling.store.store import RunState, State, Store
 from scaling.sweep.guard import DriverNote, drivers
 from scaling.sweep.progress import RunningRow
 
@@ -34,7 +34,7 @@ class StatusRow:
 
 @dataclass(frozen=True)
 class Status:
-    """``drivers`` is what each driver at work says of itself (its file in ``drivers/``). ``kinds`` counts
+    """``drivers`` is what each active driver says of itself (its file in ``drivers/``). ``kinds`` counts
     the failed runs by why they failed, ``given_up`` those that are not tried again."""
 
     study: str
@@ -60,20 +60,20 @@ class Status:
 
 
 def status(folder: Path) -> Status:
-    """Counts and rows of the study in ``folder``, in the plan's order.
+    """Count and list the runs of the study in ``folder``, in the plan's order.
 
     Raises:
         UserError: the folder holds no study, or its plan.json is damaged.
     """
-    store = Store(Path(folder))
-    plan = load_plan(store)
-    at_work = tuple(drivers(store))
+    results = ResultsFolder(Path(folder))
+    plan = load_plan(results)
+    at_work = tuple(drivers(results))
     running = {row.run_id: row for driver in at_work if driver.snapshot for row in driver.snapshot.running}
     limit = plan.execution.attempts
-    states = {run.run_id: store.run_state(run.run_id) for run in plan.runs}
+    states = {run.run_id: results.run_state(run.run_id) for run in plan.runs}
     blocked = _blocked(plan, states)
     rows = tuple(
-        _row(store, run, states[run.run_id], running.get(run.run_id), blocked.get(run.job_id, ""), plan)
+        _row(results, run, states[run.run_id], running.get(run.run_id), blocked.get(run.job_id, ""), plan)
         for run in plan.runs
     )
     by_state = Counter(row.state for row in rows)
@@ -81,17 +81,17 @@ def status(folder: Path) -> Status:
     failed = [states[row.run_id].error for row in rows if row.state == "failed"]
     kinds = Counter(error.kind if error else "evaluated otherwise" for error in failed)
     left = sum(error is not None and error.gives_up(limit) for error in failed)
-    return Status(plan.study, str(store.folder), counts, rows, at_work, dict(kinds), left)
+    return Status(plan.study, str(results.path), counts, rows, at_work, dict(kinds), left)
 
 
 def _blocked(plan: Plan, states: dict[str, RunState]) -> dict[str, str]:
-    """Jobs in which a run failed, and its label: the others of the job may wait for it."""
+    """Map jobs in which a run failed to its label: the others of the job may wait for it."""
     failed = [run for run in plan.runs if states[run.run_id].state == "failed"]
     return {run.job_id: run.label for run in failed}
 
 
 def _row(
-    store: Store,
+    results: ResultsFolder,
     run: PlannedRun,
     state: RunState,
     live: RunningRow | None,
@@ -109,29 +109,29 @@ def _row(
     elif live is not None:
         name, step, steps, loss = "running", live.step, live.steps, live.loss
     elif name in ("failed", "half-done"):
-        row = last_row(store.run_dir(run.run_id) / "metrics.jsonl")
+        row = last_row(results.run_dir(run.run_id) / "metrics.jsonl")
         step = row["step"] if row else error and error.step
     if name == "failed" and record is None and error is not None:
         reason = f"{error.kind}: {error.message}"
         if error.gives_up(plan.execution.attempts):
-            reason += f" (left alone: {error.attempt} failures in a row)"
+            reason += f" (not retried: {error.attempt} failures in a row)"
     elif blocked and name in ("half-done", "pending"):
         reason = f"its job stopped at {blocked}"
     failures = error.attempt if error else 0
-    log = str(store.job_dir(run.job_id) / "log.txt")
+    log = str(results.job_dir(run.job_id) / "log.txt")
     return StatusRow(
         run.run_id, run.label, run.role, run.job_id, name, step, steps, loss, failures, reason, log
     )
 
 
 def logs(folder: Path, name: str) -> Path:
-    """The log of a run or job, by its id, its label, or the unique start of an id.
+    """Find the log of a run or job, by its id, its label, or the unique start of an id.
 
     Raises:
         UserError: nothing or more than one thing has that name, or it has not been started.
     """
-    store = Store(Path(folder))
-    plan = load_plan(store)
+    results = ResultsFolder(Path(folder))
+    plan = load_plan(results)
     exact = {run.job_id for run in plan.runs if name in (run.run_id, run.label, run.job_id)}
     jobs = exact or {
         run.job_id
@@ -139,10 +139,10 @@ def logs(folder: Path, name: str) -> Path:
         if name and (run.run_id.startswith(name) or run.job_id.startswith(name))
     }
     if len(jobs) != 1:
-        found = f"names {len(jobs)} jobs" if jobs else "names no run or job of this study"
-        hint = f"`scaling status {store.folder}` lists ids and labels"
-        raise UserError(Complaint(f"{name!r} {found}", hint=hint))
-    path = store.job_dir(jobs.pop()) / "log.txt"
+        problem = f"names {len(jobs)} jobs" if jobs else "names no run or job of this study"
+        hint = f"`scaling status {results.path}` lists ids and labels"
+        raise UserError(Complaint(f"{name!r} {problem}", hint=hint))
+    path = results.job_dir(jobs.pop()) / "log.txt"
     if not path.exists():
         raise UserError(Complaint(f"{name!r} has no log yet: its job has not been started", str(path)))
     return path

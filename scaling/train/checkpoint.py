@@ -8,28 +8,37 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
-from scaling.store.files import sync, write_json
+from scaling.errors import UserError
+from scaling.files import sync, write_json
+from scaling.recipe.quantities import Frozen
+from scaling.store.records import Document, read
 from scaling.train.loop import TrainState
 
 KEPT = 2
 SPARE = 1.05  # Orbax's own files and the manifest, beside the arrays
 SPARE_BYTES = 1 << 20
-SCHEMA = 1
 
 
-class Damaged(Exception):
-    """A checkpoint's files are not what was written."""
+class FileSum(Frozen):
+    """What a file holds."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(Document):
+    """``manifest.json``: size and sha256 of every other file of a checkpoint, by its name."""
+
+    files: dict[str, FileSum]
 
 
 class Checkpoints:
@@ -51,7 +60,7 @@ class Checkpoints:
             OSError: ENOSPC when there is less room than the state needs, seen before anything is written.
         """
         place = self.folder / line / str(step)
-        if self._is_whole(place):
+        if _damage(place) is None:
             return
         self.guard()
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +70,9 @@ class Checkpoints:
             aside.mkdir()
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as orbax:
                 orbax.save(aside / "state", args=ocp.args.StandardSave(state._asdict()))
-            write_json(aside / "manifest.json", _manifest(aside, durable=True))
+            for path in _files(aside):
+                sync(path)
+            write_json(aside / "manifest.json", Manifest(files=_sums(aside)).to_json())
             self.guard()
             if place.exists():  # a damaged one of the same step
                 shutil.rmtree(place)
@@ -76,12 +87,12 @@ class Checkpoints:
         for longer runs. Damaged ones beyond it would hide these."""
         steps = self.steps(line)
         before, beyond = [s for s in steps if s <= step], [s for s in steps if s > step]
-        kept = [s for s in beyond if self._is_whole(self.folder / line / str(s))][-KEPT:]
+        kept = [s for s in beyond if _damage(self.folder / line / str(s)) is None][-KEPT:]
         for old in {*steps} - {*before[-KEPT:], *kept}:
             shutil.rmtree(self.folder / line / str(old), ignore_errors=True)
 
     def steps(self, line: str) -> list[int]:
-        """Steps of a line's checkpoints in ascending order, whole or not."""
+        """Return the steps of a line's checkpoints in ascending order, whole or not."""
         try:
             names = os.listdir(self.folder / line)
         except (FileNotFoundError, NotADirectoryError):
@@ -91,16 +102,14 @@ class Checkpoints:
     def restore(
         self, line: str, abstract: TrainState, among: Collection[int]
     ) -> tuple[int, TrainState] | None:
-        """The newest whole (step, state) of a line at a step in ``among``, with the shapes and shardings of
-        ``abstract``; None: there is none. Says what it passes over."""
+        """Return the newest whole (step, state) of a line at a step in ``among``, with the shapes and
+        shardings of ``abstract``; None: there is none. Says what it passes over."""
         for step in reversed(self.steps(line)):
             place = self.folder / line / str(step)
             if step not in among:
                 self.say(f"checkpoint {line}/{step} passed over: the curve does not reach it")
                 continue
-            try:
-                _verify(place)
-            except Damaged as damage:
+            if damage := _damage(place):
                 self.say(f"checkpoint {line}/{step} passed over: {damage}")
                 continue
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as orbax:
@@ -119,57 +128,39 @@ class Checkpoints:
         self.guard()
         shutil.rmtree(self.folder / line, ignore_errors=True)
 
-    def _is_whole(self, place: Path) -> bool:
-        try:
-            _verify(place)
-        except Damaged:
-            return False
-        return True
-
-
-def state_bytes(state: TrainState) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-
 
 def _require_room(folder: Path, state: TrainState) -> None:
-    need, free = int(SPARE * state_bytes(state)) + SPARE_BYTES, shutil.disk_usage(folder).free
+    arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    need, free = int(SPARE * arrays) + SPARE_BYTES, shutil.disk_usage(folder).free
     if free < need:
         text = f"No space left on device: a checkpoint needs {need:,} bytes and {free:,} are free"
         raise OSError(errno.ENOSPC, text, str(folder))
 
 
 def _files(folder: Path) -> list[Path]:
-    found = [Path(parent) / name for parent, _, names in os.walk(folder) for name in names]
-    return sorted(path for path in found if path != folder / "manifest.json")
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
 
 
-def _manifest(folder: Path, *, durable: bool) -> dict[str, Any]:
-    """Sizes and sums of all files; ``durable``: of what is on the disk."""
-    files = {}
+def _sums(folder: Path) -> dict[str, FileSum]:
+    sums = {}
     for path in _files(folder):
-        if durable:
-            sync(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
-    return {"schema": SCHEMA, "files": files}
+        sums[path.relative_to(folder).as_posix()] = FileSum(bytes=path.stat().st_size, sha256=digest)
+    return sums
 
 
-def _verify(folder: Path) -> None:
+def _damage(folder: Path) -> str | None:
+    """Say how the files of a checkpoint are not what was written; None where they are."""
     try:
-        wanted = json.loads((folder / "manifest.json").read_text())
-        files, schema = wanted["files"], wanted["schema"]
-    except FileNotFoundError:
-        raise Damaged("it has no manifest") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"its manifest cannot be read ({error})") from None
-    if schema != SCHEMA or not isinstance(files, dict):
-        raise Damaged(f"its manifest is of schema {schema}, not {SCHEMA}")
-    try:
-        found = _manifest(folder, durable=False)["files"]
-    except OSError as error:
-        raise Damaged(str(error)) from None
-    for name in sorted(files.keys() | found.keys()):
-        if files.get(name) != found.get(name):
-            state = "is missing" if name not in found else "was changed" if name in files else "is foreign"
-            raise Damaged(f"{name} {state}")
+        manifest, present = read(Manifest, folder / "manifest.json"), _sums(folder)
+    except (UserError, OSError) as error:
+        return str(error)
+    if manifest is None:
+        return "it has no manifest"
+    written = manifest.files
+    for name in sorted(written.keys() | present.keys()):
+        if written.get(name) != present.get(name):
+            how = "is missing" if name not in present else "was changed" if name in written else "is foreign"
+            return f"{name} {how}"
+    return None

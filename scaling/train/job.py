@@ -9,24 +9,21 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import jax
+import numpy as np
 
-from scaling.data.index import DataIndex
-from scaling.data.store import TokenStore
-from scaling.run import Run, canonical_json
+from scaling.files import create_json, write_json
+from scaling.run import canonical_json
 from scaling.store.failure import is_disk_full, write_failure
-from scaling.store.files import create_json, write_json
-from scaling.store.lease import Lease, LostLease
+from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, Row, up_to
-from scaling.store.records import Environment, JobExecution, JobProgress, JobRun, Provenance, Record
+from scaling.store.records import JobRun, Provenance, Record
 from scaling.train.checkpoint import Checkpoints
-from scaling.train.evaluate import Evaluation
-from scaling.train.loop import ChunkMetrics, Program, TrainState, advance, copy_state, feed
+from scaling.train.loop import ChunkMetrics, TrainState, advance, copy_state
 from scaling.train.record import make_result
+from scaling.train.workbench import Workbench, now, row_at
 
 TRUNK = "trunk"
 
@@ -36,40 +33,25 @@ class Stopped(Exception):
 
 
 class TrunkTrainer:
-    """One process's work on one trunk, under its lease: ``members`` are the runs that have no record yet.
+    """One process's work on one trunk: ``members`` are the runs that have no record yet.
 
     ``branch_steps`` are those of all runs that share the trunk, done or not: a chunk ends at each, so that
     curves do not depend on what earlier launches did.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        members: Sequence[JobRun],
-        program: Program,
-        store: TokenStore,
-        index: DataIndex,
-        evaluate: Callable[[Any], Evaluation],
-        stop_asked: Callable[[], bool],
-        execution: JobExecution,
-        environment: Environment,
-        lease: Lease,
-        branch_steps: Sequence[int] = (),
-    ):
-        self.folder, self.runs_folder, self.lease = folder, folder.parent.parent / "runs", lease
+    def __init__(self, bench: Workbench, members: Sequence[JobRun], branch_steps: Sequence[int]):
+        self.bench, self.folder, self.lease, self.program = bench, bench.folder, bench.lease, bench.program
         self.members = sorted(members, key=lambda member: member.run.branch_step)
-        self.branch_steps = {*branch_steps, *(member.run.branch_step for member in members)}
-        self.program, self.store, self.index, self.evaluate = program, store, index, evaluate
-        self.stop_asked, self.execution, self.environment = stop_asked, execution, environment
-        self.checkpoints = Checkpoints(folder / "checkpoints", lease.check)
-        self.trunk_log = CurveLog(folder / "trunk.jsonl", lease.check)
+        self.branch_steps = branch_steps
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", self.lease.check)
+        self.trunk_log = CurveLog(self.folder / "trunk.jsonl", self.lease.check)
         self.trunk: tuple[int, TrainState] | None = None
         self.on_trunk = False
         self.disk_full = False
         self.last_saved = time.monotonic()
         self.last_progress = 0.0
         self.loss: float | None = None
-        self.step: int | None = None  # of the run at work, as far as logged
+        self.step: int | None = None  # of the current run, as far as logged
         self.resumed = 0
         self.steps_done = 0  # of all this job's branches and trunk, for progress alone
 
@@ -91,7 +73,7 @@ class TrunkTrainer:
             except Exception as error:
                 failed += 1
                 self.lease.check()
-                write_failure(self.runs_folder / member.run_id, self.folder, error, self.step)
+                write_failure(self.bench.run_folder(member), self.folder, error, self.step)
                 self.disk_full = is_disk_full(error)
                 if self.on_trunk or self.disk_full:
                     break
@@ -99,11 +81,10 @@ class TrunkTrainer:
         return failed
 
     def _train(self, member: JobRun, is_last: bool) -> None:
-        run, began, cpu = member.run, _now(), time.process_time()
-        folder = self.runs_folder / member.run_id
+        run, began, cpu = member.run, now(), time.process_time()
         self.lease.check()
-        write_json(folder / "run.json", json.loads(canonical_json(run)))
-        log = CurveLog(folder / "metrics.jsonl", self.lease.check)
+        write_json(self.bench.run_folder(member) / "run.json", json.loads(canonical_json(run)))
+        log = self.bench.curve(member)
         rows = log.rows()
         restored = self.checkpoints.restore(member.run_id, self.program.abstract, _steps(rows))
         if restored:
@@ -116,13 +97,13 @@ class TrunkTrainer:
             step, state = self._reach(member)
             self.on_trunk = False
             log.restart(up_to(self.trunk_log.rows(), step))
-            if is_last:  # a longer run, asked for later, goes on from here
+            if is_last:  # a longer run, asked for later, resumes from here
                 self._save_trunk()
                 self.trunk = None
             else:
                 state = copy_state(state)
         state = self._advance(member, member.run_id, state, step, run.steps, log)
-        if keep := self.execution.keep_final:
+        if keep := self.bench.execution.keep_final:
             log.settle()
             self.checkpoints.save(member.run_id, run.steps, state)
         self._record(member, state, log, began, cpu)
@@ -132,7 +113,8 @@ class TrunkTrainer:
             self.checkpoints.drop(member.run_id)
 
     def _reach(self, member: JobRun) -> tuple[int, TrainState]:
-        """The trunk at the member's branch step, from memory, the newest usable checkpoint, or the start."""
+        """Bring the trunk to the member's branch step, from memory, the newest usable checkpoint, or the
+        start."""
         goal = member.run.branch_step
         if self.trunk is None or self.trunk[0] > goal:
             rows = self.trunk_log.rows()
@@ -157,7 +139,16 @@ class TrunkTrainer:
     def _advance(
         self, member: JobRun, line: str, state: TrainState, first: int, last: int, log: CurveLog
     ) -> TrainState:
-        """Train steps ``first`` to ``last`` of a line; a chunk's metrics are read while the next one runs."""
+        """Train steps ``first`` to ``last`` of a line; a chunk's metrics are read while the next one runs.
+
+        Args:
+            member: whose recipe it is.
+            line: ``trunk`` or the run's id.
+            state: after ``first`` steps.
+            first: steps done.
+            last: steps to be done.
+            log: the curve of the line.
+        """
         run = member.run
         if not state.ok:
             return state
@@ -165,22 +156,23 @@ class TrunkTrainer:
         logged = _steps(rows)
         before = [row["wall_time"] for row in rows if row["step"] <= first]
         clock = time.monotonic() - (before[-1] if before else 0.0)
-        inputs = feed(
-            run,
-            lambda start, count: self.store.train_batches(run.seed, start, count, run.batch_sequences),
-        )
+        store = self.bench.store
+
+        def text(start: int, count: int) -> np.ndarray:
+            return store.train_batches(run.seed, start, count, run.batch_sequences)
+
         pending: tuple[int, ChunkMetrics] | None = None
         step = first
-        for step, latest, metrics in advance(self.program, state, inputs, first, last):
+        for step, latest, metrics in advance(self.program, state, run, text, first, last):
             state = latest
             alive = pending is None or self._log(member, log, *pending, clock, logged)
             pending = step, metrics
-            due = time.monotonic() - self.last_saved > self.execution.checkpoint_seconds
-            if alive and (due or self.stop_asked()):
+            due = time.monotonic() - self.last_saved > self.bench.execution.checkpoint_seconds
+            if alive and (due or self.bench.stop_asked()):
                 alive = self._log(member, log, *pending, clock, logged)
                 pending = None
                 self._save(line, step, state, log)
-                if self.stop_asked():
+                if self.bench.stop_asked():
                     raise Stopped
             if not alive:
                 return state
@@ -202,16 +194,23 @@ class TrunkTrainer:
     def _log(
         self, member: JobRun, log: CurveLog, step: int, metrics: ChunkMetrics, clock: float, logged: set[int]
     ) -> bool:
-        """Log a row, unless an earlier launch did (its steps are ``logged``); False: the run has diverged."""
+        """Log a row unless an earlier launch did; return False where the run has diverged.
+
+        Args:
+            member: whose recipe it is.
+            log: the curve of the line.
+            step: steps done.
+            metrics: of the chunk before it.
+            clock: when its training loop began.
+            logged: steps whose rows are in the curve.
+        """
         run, values = member.run, jax.device_get(metrics)
         loss, norm = float(values.loss), float(values.grad_norm)
         self.loss = loss if math.isfinite(loss) else None
         self.step = step
         if step not in logged:
             row = {
-                "step": step,
-                "tokens": step * run.batch_tokens,
-                "flops": self._flops(run) * step,
+                **row_at(run, step),
                 "wall_time": round(time.monotonic() - clock, 4),
                 "train/loss": self.loss,
                 "train/grad_norm": norm if math.isfinite(norm) else None,
@@ -223,58 +222,42 @@ class TrunkTrainer:
                 log.restart(sorted([*log.rows(), row], key=lambda row: row["step"]))
         return bool(values.ok)
 
-    def _flops(self, run: Run) -> int:
-        return run.flops().flops // run.steps
-
     def _progress(self, member: JobRun, step: int, steps_done: int) -> None:
         self.last_progress = time.monotonic()
         trunk = max(m.run.branch_step for m in self.members)
         total = trunk + sum(m.run.steps - m.run.branch_step for m in self.members)
-        per_step = self._flops(member.run)
-        progress = JobProgress(
-            run_id=member.run_id,
-            step=step,
-            steps=member.run.steps,
-            job_flops_done=per_step * min(steps_done, total),
-            job_flops_total=per_step * total,
-            loss=self.loss,
-        )
-        self.lease.check()
-        write_json(self.folder / "progress.json", progress.to_json(), durable=False)
+        per_step = member.run.flops_per_step
+        self.bench.report(member, step, per_step * min(steps_done, total), per_step * total, self.loss)
 
     def _record(self, member: JobRun, state: TrainState, log: CurveLog, began: str, cpu: float) -> None:
         """Evaluate and write the record, last; ``cpu`` is the process time at which this run was begun."""
         run = member.run
         rows = log.rows()
         wall = rows[-1]["wall_time"] if rows else None
-        result = make_result(run, state, self.index, self.evaluate)
+        result = make_result(run, state, self.bench.index, self.bench.evaluate)
         if result.loss is not None:
-            flops = self._flops(run) * run.steps
-            log.append({"step": run.steps, "tokens": run.tokens, "flops": flops, "eval/loss": result.loss})
+            log.append({**row_at(run, run.steps), "eval/loss": result.loss})
         execution = Provenance(
             wall_seconds=wall,
             tokens_per_second=run.tokens / wall if wall and result.status == "ok" else None,
             cpu_seconds=round(time.process_time() - cpu, 3),
             flops_spent=member.flops_spent,
             started=began,
-            finished=_now(),
+            finished=now(),
             resumed=self.resumed,
             lease_token=self.lease.token,
-            **self.environment.model_dump(exclude_unset=True),
+            **self.bench.environment.model_dump(exclude_unset=True),
         )
         log.settle()
         log.close()
         self.lease.check()
         record = Record(run_id=member.run_id, result=result, execution=execution)
-        if not create_json(self.runs_folder / member.run_id / "record.json", record.to_json()):
+        folder = self.bench.run_folder(member)
+        if not create_json(folder / "record.json", record.to_json()):
             raise LostLease(f"run {member.run_id} was recorded by another process")
-        (self.runs_folder / member.run_id / "error.json").unlink(missing_ok=True)
-        print(f"{_now()} {member.run_id} {result.status} loss {result.loss}", flush=True)
+        (folder / "error.json").unlink(missing_ok=True)
+        print(f"{now()} {member.run_id} {result.status} loss {result.loss}", flush=True)
 
 
 def _steps(rows: list[Row]) -> set[int]:
     return {row["step"] for row in rows}
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -36,7 +36,7 @@ from scaling.train.sharding import make_mesh, parameter_shardings, sharding
 
 class TrainState(NamedTuple):
     """All that a run carries from step to step. ``ok`` False: a loss or gradient was not finite at
-    ``step``, and everything has stood still since. ``smooth_loss`` is the training loss averaged
+    ``step``, and the state is frozen since. ``smooth_loss`` is the training loss averaged
     exponentially over about the last 100 steps."""
 
     params: Params
@@ -98,7 +98,14 @@ class Program:
 def train_step(
     model: Model, optimizer: optax.GradientTransformation, state: TrainState, window_BxT1: jax.Array
 ) -> tuple[TrainState, jax.Array, jax.Array]:
-    """Take one step: (state, loss in nats per token, gradient norm before clipping)."""
+    """Take one step: (state, loss in nats per token, gradient norm before clipping).
+
+    Args:
+        model: gives the loss.
+        optimizer: of this step, its rate included.
+        state: before the step.
+        window_BxT1: tokens; the first T are inputs, the last T targets.
+    """
     loss, grads = jax.value_and_grad(model.loss)(state.params, window_BxT1)
     grad_norm = optax.tree.norm(grads)
     updates, moments = optimizer.update(grads, state.moments, state.params)
@@ -183,7 +190,8 @@ def _start(blueprint: Blueprint, shardings: TrainState, seed: int) -> TrainState
 
 
 def _compile(lowered: jax.stages.Lowered) -> Any:
-    """On CPU without XLA's YNN kernels: at the shapes of small models they cost 10-17 % of a step."""
+    """Compile; on CPU without XLA's YNN kernels: at the shapes of small models they cost 10-17 % of a
+    step."""
     if jax.default_backend() != "cpu":
         return lowered.compile()
     try:
@@ -193,43 +201,42 @@ def _compile(lowered: jax.stages.Lowered) -> Any:
 
 
 def auto_chunk_steps(run: Run) -> int:
-    """A power of two between 1 and 256, near :data:`CHUNK_FLOPS` a chunk."""
-    steps = CHUNK_FLOPS / (run.flops().flops / run.steps)
-    return 1 << max(0, min(8, round(steps).bit_length() - 1))
-
-
-@dataclass(frozen=True)
-class Feed:
-    """Where inputs come from: windows (n, B, T+1) and rates (n,) of steps first .. first + n - 1."""
-
-    windows: Callable[[int, int], np.ndarray]
-    rates: Callable[[int, int], np.ndarray]
-    numbers: Numbers
-
-
-def feed(run: Run, windows: Callable[[int, int], np.ndarray]) -> Feed:
-    """Return the inputs of a run whose text is ``windows``."""
-    return Feed(windows, run.learning_rates, numbers_of(run.optimizer))
+    """Return a power of two between 1 and 256, near :data:`CHUNK_FLOPS` a chunk."""
+    steps = round(CHUNK_FLOPS / run.flops_per_step)
+    return 1 << max(0, min(8, steps.bit_length() - 1))
 
 
 def advance(
-    program: Program, state: TrainState, feed: Feed, first: int, last: int
+    program: Program,
+    state: TrainState,
+    run: Run,
+    text: Callable[[int, int], np.ndarray],
+    first: int,
+    last: int,
 ) -> Iterator[tuple[int, TrainState, ChunkMetrics]]:
     """Train steps ``first .. last - 1``, yielding (steps done, state, metrics) after each chunk.
 
     Chunks end at multiples of the chunk length counted from step 0, so that the logged rows do not depend
     on where a run was resumed (a trunk also ends one at each branch step). The next chunk is dispatched
-    before the metrics of the last are asked for;
-    the yielded state must be copied before the iterator goes on if it is to be kept (it is donated).
+    before the metrics of the last are asked for; a yielded state that is to be kept must be copied before the
+    iterator is resumed (it is donated).
+
+    Args:
+        program: compiled for the run.
+        state: after ``first`` steps.
+        run: gives learning rates and the optimizer's numbers.
+        text: (first step, n) to the windows of n steps, (n, B, T+1).
+        first: steps done.
+        last: steps to be done.
     """
-    size, step = program.blueprint.chunk_steps, first
+    size, step, numbers = program.blueprint.chunk_steps, first, numbers_of(run.optimizer)
     while step < last:
         end = min(last, (step // size + 1) * size)
         live = end - step
-        windows, rates = feed.windows(step, live), feed.rates(step, live)
+        windows, rates = text(step, live), run.learning_rates(step, live)
         if live < size:
             windows, rates = _padded(windows, size), _padded(rates, size)
-        state, metrics = program.chunk(state, windows, rates, feed.numbers, np.int32(live))
+        state, metrics = program.chunk(state, windows, rates, numbers, np.int32(live))
         step = end
         yield step, state, metrics
 

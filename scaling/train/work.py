@@ -5,35 +5,31 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from scaling.data.index import DataIndex, resolve
 from scaling.data.store import TokenStore, open_store
 from scaling.errors import Complaint, UserError
-from scaling.run import Run
+from scaling.files import clear_leftovers, write_json
 from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
-from scaling.store.files import clear_leftovers, write_json
 from scaling.store.lease import Lease, LostLease
-from scaling.store.records import (
-    Environment,
-    JobEnvironment,
-    JobExecution,
-    JobRun,
-    JobSpec,
-    PlanData,
-    Record,
-    read,
-)
+from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Record, read
 from scaling.train.environment import describe, use_compilation_cache
-from scaling.train.evaluate import Evaluation, make_evaluator
+from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Stopped, TrunkTrainer
-from scaling.train.loop import Blueprint, Program, auto_chunk_steps, make_program
+from scaling.train.loop import Blueprint, auto_chunk_steps, make_program
 from scaling.train.process import StopRequest
 from scaling.train.reevaluate import reevaluate
+from scaling.train.workbench import Workbench
 
 
 def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
     """Train, or evaluate again, what the job asks for; returns the exit status.
+
+    Args:
+        folder: of the job.
+        job: its job.json.
+        lease: held by this process.
+        stop: asked by a signal.
 
     Raises:
         LostLease: another process works on this job now.
@@ -55,7 +51,7 @@ def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
         return STOPPED
     except LostLease:
         raise
-    except Exception as error:  # before there was a run at work: data, compiling, placing the program
+    except Exception as error:  # before any run: data, compiling, placing the program
         lease.check()
         write_failure(runs_folder / members[0].run_id, folder, error, None)
         return FULL if is_disk_full(error) else 1
@@ -63,42 +59,33 @@ def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
 
 def _work(folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop: StopRequest) -> int:
     index, store = load_data(job.data)
-    program, environment = _prepare(folder, members[0].run, job.execution, lease)
-    evaluator = cache(lambda: make_evaluator(program, store))
-
-    def evaluate(params: Any) -> Evaluation:
-        return evaluator()(params)
-
-    if job.task == "reevaluate":
-        return reevaluate(folder, members, program, index, evaluate, lease, lambda: stop.asked)
-    trainer = TrunkTrainer(
+    run, environment = members[0].run, describe()
+    program = make_program(Blueprint.of(run, job.execution.chunk_steps or auto_chunk_steps(run)))
+    lease.check()
+    seen = JobEnvironment(**environment.model_dump(), compile_seconds=program.compile_seconds)
+    write_json(folder / "env.json", seen.to_json())
+    evaluator = cache(lambda: make_evaluator(program, store))  # compiled only where it is needed
+    bench = Workbench(
         folder=folder,
-        members=members,
+        lease=lease,
         program=program,
         store=store,
         index=index,
-        evaluate=evaluate,
+        evaluate=lambda params: evaluator()(params),
         stop_asked=lambda: stop.asked,
         execution=job.execution,
         environment=environment,
-        lease=lease,
-        branch_steps=job.branch_steps,
     )
+    if job.task == "reevaluate":
+        return reevaluate(bench, members)
+    trainer = TrunkTrainer(bench, members, job.branch_steps)
     failed = trainer.run()
     return FULL if trainer.disk_full else int(failed > 0)
 
 
-def _prepare(folder: Path, run: Run, execution: JobExecution, lease: Lease) -> tuple[Program, Environment]:
-    chunk_steps = execution.chunk_steps or auto_chunk_steps(run)
-    program, environment = make_program(Blueprint.of(run, chunk_steps)), describe()
-    lease.check()
-    seen = JobEnvironment(**environment.model_dump(), compile_seconds=program.compile_seconds)
-    write_json(folder / "env.json", seen.to_json())
-    return program, environment
-
-
 def recorded(folder: Path, lease: Lease) -> bool:
-    """Whether the run in ``folder`` has a record. One that cannot be read is kept beside and made again."""
+    """Tell whether the run in ``folder`` has a record. One that cannot be read is kept beside and made
+    again."""
     path = folder / "record.json"
     try:
         record = read(Record, path)
@@ -115,7 +102,7 @@ def recorded(folder: Path, lease: Lease) -> bool:
 
 
 def load_data(data: PlanData) -> tuple[DataIndex, TokenStore]:
-    """The data of a job, checked to be the data it was planned with.
+    """Return the data of a job, checked to be the data it was planned with.
 
     Raises:
         UserError: it is not, or it cannot be had.

@@ -139,7 +139,7 @@ def test_labels_name_the_unit(tmp_path, study):
         assert figures.loss_against_compute(table).axes[0].get_ylabel() == "Loss (nats per byte)"
     other = fit("power", runs.assign(gain=runs["loss"]), target="gain", bootstrap=0)
     assert figures.law(other).axes[0].get_ylabel() == "gain"
-    assert figures.law(fit("power", runs, bootstrap=0)).axes[0].get_ylabel() == "Loss (nats per token)"
+    assert figures.law(fit("power", runs, bootstrap=0)).axes[0].get_ylabel() == "Loss (unit not stated)"
 
 
 def test_one_size_warns_of_nothing():

@@ -3,7 +3,7 @@ import pytest
 from scaling.data import overlap
 from scaling.data.build import held_out
 from scaling.data.catalog import Document
-from scaling.data.overlap import overlapping_documents, shared_run, window_hashes
+from scaling.data.overlap import overlapping_documents, window_hashes
 from tests.data.made_up import noise
 
 
@@ -21,28 +21,19 @@ def test_hash_is_the_polynomial_of_the_window() -> None:
 def test_a_planted_run_is_found_from_the_window_on(length: int) -> None:
     run = noise(1, length)
     texts = [noise(2, 300), noise(3, 200) + run + noise(4, 9), run[::-1] + noise(5, 70), run + noise(6, 90)]
-    found = shared_run(texts[:2], texts[2:], window=16)
-    assert (found is not None) == (length >= 16)
-    assert found is None or found in run
     assert overlapping_documents(texts, window=16) == ({1, 3} if length >= 16 else set())
 
 
 def test_a_run_at_the_edge_of_a_document_is_found() -> None:
     texts = [noise(1, 60), noise(2, 60), noise(3, 60)]
     for run in (texts[0][:16], texts[0][-16:], texts[1][:16], texts[2][-16:]):
-        assert shared_run(texts, [noise(4, 50) + run], window=16) == run
+        overlapping = overlapping_documents([*texts, noise(4, 50) + run], window=16)
+        assert overlapping == {3, next(i for i, text in enumerate(texts) if run in text)}
 
 
 def test_text_repeated_inside_one_document_is_no_overlap() -> None:
     texts = [noise(1, 60) * 2, noise(2, 60)]
     assert overlapping_documents(texts, window=16) == set()
-    assert shared_run(texts[:1], texts[1:], window=16) is None
-
-
-def test_equal_hashes_are_checked_byte_by_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlap, "BASE", 0)  # the hash of a window is now its last byte
-    assert shared_run([noise(1, 60), noise(2, 60)], [noise(3, 60)], window=16) is None
-    assert shared_run([noise(1, 60), noise(2, 60)], [noise(3, 60), noise(2, 40)], window=16) is not None
 
 
 def test_held_out_documents_are_spread_over_the_years_and_free_of_shared_text() -> None:

@@ -350,15 +350,6 @@ def test_a_thousand_runs_are_quick() -> None:
     assert time.process_time() - began < 2, "3 CPU seconds are allowed for the whole command"
 
 
-def test_more_documents_than_there_are_are_refused_before_anything_is_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match="at most 232 of the 233 documents can be held out"):
-        plan_spec(EXPERIMENTS[0], ["data.eval_documents=233"])
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_plan_that_is_refused_resolves_no_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Resolver, "planned", lambda *_: pytest.fail("a run was resolved in vain"))
     with pytest.raises(UserError, match="duplicate run"):

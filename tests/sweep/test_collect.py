@@ -7,7 +7,7 @@ import pandas
 import pytest
 
 from scaling.run import Run
-from scaling.store.store import Store
+from scaling.store.folder import ResultsFolder
 from scaling.sweep.collect import COLUMNS, collect
 from tests.sweep.plans import behave, by_label, make_plan, open_tiny
 
@@ -66,8 +66,8 @@ def test_nothing_is_dropped_without_a_count_and_a_cause(tmp_path: Path, plan: di
     gone = plan["runs"][0]["run_id"]
     jobs = [job | {"run_ids": [key for key in job["run_ids"] if key != gone]} for job in plan["jobs"]]
     shrunk = plan | {"runs": plan["runs"][1:], "jobs": jobs}
-    Store(tmp_path).plan.write_text(json.dumps(shrunk))
-    metrics = Store(tmp_path).run_dir(plan["runs"][1]["run_id"]) / "metrics.jsonl"
+    ResultsFolder(tmp_path).plan.write_text(json.dumps(shrunk))
+    metrics = ResultsFolder(tmp_path).run_dir(plan["runs"][1]["run_id"]) / "metrics.jsonl"
     with open(metrics, "a") as file:
         file.write('{"step": 2, "train/loss": 9.0}\n{"step": 3, "tra')
     done = collect(tmp_path)
@@ -80,7 +80,7 @@ def test_nothing_is_dropped_without_a_count_and_a_cause(tmp_path: Path, plan: di
 
 
 def test_curves(tmp_path: Path, plan: dict) -> None:
-    metrics = Store(tmp_path).run_dir(plan["runs"][0]["run_id"]) / "metrics.jsonl"
+    metrics = ResultsFolder(tmp_path).run_dir(plan["runs"][0]["run_id"]) / "metrics.jsonl"
     with open(metrics, "a") as file:
         file.write('{"step": 2, "tokens": 128, "flops": 20, "eval/loss": 2.5}\n')
         file.write('{"step": 5, "tokens": 320, "flops": 5e25, "train/loss": NaN}\n')
@@ -104,7 +104,7 @@ def test_two_collects_are_byte_identical(tmp_path: Path, plan: dict) -> None:
 
 
 def test_large_counts_stay_numbers(tmp_path: Path, plan: dict) -> None:
-    path = Store(tmp_path).run_dir(by_label(plan, "w8-s50")["run_id"]) / "record.json"
+    path = ResultsFolder(tmp_path).run_dir(by_label(plan, "w8-s50")["run_id"]) / "record.json"
     record = json.loads(path.read_text())
     record["execution"]["flops_spent"] = 10**24
     path.write_text(json.dumps(record))

@@ -11,7 +11,7 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.store import lease
-from scaling.store.store import Store
+from scaling.store.folder import ResultsFolder
 from scaling.sweep.events import Event, JobStarted, PhaseStarted, Progress, RunFailed, RunFinished, Stopping
 from scaling.sweep.executors import EXECUTORS
 from scaling.sweep.guard import drivers
@@ -71,7 +71,7 @@ def test_a_full_disk_that_the_log_does_not_tell_of_is_one(tmp_path: Path) -> Non
     plan = make_plan([(8, 50)])
     with open_tiny(tmp_path, plan) as sweep:
         assert sweep.run_jobs({"fit"}).exit_code == 1
-    error = Store(tmp_path).error(plan["runs"][0]["run_id"])
+    error = ResultsFolder(tmp_path).error(plan["runs"][0]["run_id"])
     assert error and error.kind == "disk_full" and error.attempt == 0
 
 
@@ -87,7 +87,9 @@ def test_failures_are_recorded_retried_and_stop_nobody(tmp_path: Path, kind: str
     assert {labels[key] for key in outcome.done} == {"w24-s100", "w32-s50", "w48-s50"}
     assert {labels[key] for key in outcome.failed} == {"w8-s50", "w16-s50", "w24-s50", "w40-s50"}
     assert outcome.exit_code == 1 and outcome.resume and "4 failed ones are tried again" in outcome.resume
-    errors = {label: error for run_id, label in labels.items() if (error := Store(tmp_path).error(run_id))}
+    errors = {
+        label: error for run_id, label in labels.items() if (error := ResultsFolder(tmp_path).error(run_id))
+    }
     assert errors["w8-s50"].kind == "exception" and "on fire" in errors["w8-s50"].message
     assert any("Traceback" in line for line in errors["w8-s50"].log_tail)
     assert errors["w8-s50"].step == 2
@@ -113,7 +115,7 @@ def test_a_job_that_cannot_be_started_is_a_failed_run(tmp_path: Path, kind: str)
     with open_tiny(tmp_path, plan) as sweep:
         outcome = sweep.run_jobs({"fit"})
     assert outcome.failed == (blocked["run_id"],) and len(outcome.done) == 1
-    assert (error := Store(tmp_path).error(blocked["run_id"])) and error.kind == "not_started"
+    assert (error := ResultsFolder(tmp_path).error(blocked["run_id"])) and error.kind == "not_started"
 
 
 def interrupt(
@@ -177,7 +179,7 @@ def test_a_watcher_that_breaks_leaves_no_process_behind(tmp_path: Path, kind: st
         sweep.run_jobs({"fit"}, on_event=broken)
     (job,) = (tmp_path / "jobs").iterdir()
     seen = lease.look(job)
-    assert drivers(Store(tmp_path)) == [] and (seen is None or seen.free)
+    assert drivers(ResultsFolder(tmp_path)) == [] and (seen is None or seen.free)
 
 
 @pytest.mark.parametrize("ear", ["hears", "deaf"])
@@ -239,6 +241,6 @@ def test_ids_cannot_leave_the_folder(tmp_path: Path) -> None:
         pass
     for name in ("../../etc", "", "/etc/passwd", "0123456789ab/..", "0123456789ab\n", "0123456789AB"):
         with pytest.raises(UserError, match="12 hex digits"):
-            Store(tmp_path).run_dir(name)
+            ResultsFolder(tmp_path).run_dir(name)
         with pytest.raises(UserError, match="12 hex digits"):
-            Store(tmp_path).job_dir(name)
+            ResultsFolder(tmp_path).job_dir(name)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scaling.errors import UserError
-from scaling.store.store import Store
+from scaling.store.folder import ResultsFolder
 from scaling.sweep import guard, machine
 from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.local import LocalExecutor
@@ -167,37 +167,37 @@ def test_a_job_ends_with_its_standard_input(tmp_path: Path) -> None:
 
 
 def test_drivers_say_that_they_are_there_and_the_dead_are_forgotten(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    mine = Presence(store)
-    assert not mine.others_here(store)
+    results = ResultsFolder(tmp_path)
+    mine = Presence(results)
+    assert not mine.others_here(results)
     code = (
         "import sys, os, signal; from pathlib import Path; from scaling.sweep.guard import Presence\n"
-        "from scaling.store.store import Store\n"
-        "Presence(Store(Path(sys.argv[1]))); print('here', flush=True); sys.stdin.read()"
+        "from scaling.store.folder import ResultsFolder\n"
+        "Presence(ResultsFolder(Path(sys.argv[1]))); print('here', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert other.stdout and other.stdout.readline() == b"here\n"
-    assert mine.others_here(store) and len(drivers(store)) == 2
+    assert mine.others_here(results) and len(drivers(results)) == 2
     other.kill()
     other.wait()
-    assert not mine.others_here(store) and len(drivers(store)) == 1
-    Presence(store).end()
+    assert not mine.others_here(results) and len(drivers(results)) == 1
+    Presence(results).end()
     assert list((tmp_path / "drivers").iterdir()) == [mine.path]  # the dead one's file was cleared away
     mine.end()
-    assert drivers(store) == []
+    assert drivers(results) == []
 
 
 def test_turns_exclude_each_other_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(tmp_path)
+    results = ResultsFolder(tmp_path)
     monkeypatch.setattr(guard, "TURN_SECONDS", 0.3)
-    with turn(store):
+    with turn(results):
         began = time.monotonic()
-        with turn(store):  # as another driver would: a lock is on an open file, not on a process
+        with turn(results):  # as another driver would: a lock is on an open file, not on a process
             assert 0.25 < time.monotonic() - began < 5
     began = time.monotonic()
-    with turn(store):
+    with turn(results):
         assert time.monotonic() - began < 0.2
 
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from scaling.plan.cost import makespan
 from scaling.store.records import JobProgress
-from scaling.sweep.progress import Pace, Throughput, makespan
+from scaling.sweep.progress import Pace, Throughput
 
 
 def report(done: float, total: float = 100.0) -> JobProgress:
@@ -21,7 +22,7 @@ def report(done: float, total: float = 100.0) -> JobProgress:
     ],
 )
 def test_makespan(busy: list[float], queued: list[float], workers: int, seconds: float) -> None:
-    assert makespan(busy, queued, workers) == seconds
+    assert makespan(queued, workers, busy) == seconds
 
 
 def test_eta_from_flops_and_measured_speed() -> None:

@@ -13,6 +13,7 @@ from scaling.store.lease import acquire
 from scaling.store.records import Environment, JobExecution, JobRun, JobSpec
 from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Stopped, TrunkTrainer
+from scaling.train.workbench import Workbench
 
 DATA = dict(corpus="state-of-the-union", tokenizer="bytes", context=32, eval_documents=24, eval_tokens=4096)
 
@@ -88,9 +89,9 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
     place = folder / "jobs" / trunk_id(runs[0])
     place.mkdir(parents=True, exist_ok=True)
     lease = acquire(place)
-    job = TrunkTrainer(
+    bench = Workbench(
         folder=place,
-        members=members,
+        lease=lease,
         program=program,
         store=store,
         index=index,
@@ -98,9 +99,8 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         stop_asked=stop,
         execution=JobExecution.model_validate(EXECUTION | execution),
         environment=Environment(),
-        lease=lease,
-        branch_steps=[run.branch_step for run in runs],
     )
+    job = TrunkTrainer(bench, members, [run.branch_step for run in runs])
     try:
         with contextlib.suppress(Stopped):
             job.failed = job.run()

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -280,11 +281,17 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
     wanted = results_of(tmp_path / "b", runs[:2])
     assert wanted != before
     members, lease = members_of(runs[:2]), acquire(job.folder)
-    evaluate = make_evaluator(program, open_store(other))
+    bench = replace(
+        job.bench,
+        lease=lease,
+        index=other,
+        evaluate=make_evaluator(program, open_store(other)),
+        stop_asked=lambda: False,
+    )
     (tmp_path / "a" / "runs" / run_id(runs[0]) / "error.json").write_text("{}")
-    assert reevaluate(job.folder, members, program, other, evaluate, lease, lambda: True) == STOPPED
+    assert reevaluate(replace(bench, stop_asked=lambda: True), members) == STOPPED
     assert results_of(tmp_path / "a", runs[:2]) == before
-    assert reevaluate(job.folder, members, program, other, evaluate, lease, lambda: False) == 0
+    assert reevaluate(bench, members) == 0
     assert not list(tmp_path.glob("a/runs/*/error.json"))
     assert results_of(tmp_path / "a", runs[:2]) == wanted
     for run in runs[:2]:
@@ -294,12 +301,12 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
         rows = [row["eval/loss"] for row in curve(tmp_path / "a", run) if "eval/loss" in row]
         assert rows == [wanted[run_id(run)]["loss"]]
     shutil.rmtree(job.folder / "checkpoints")
-    assert reevaluate(job.folder, members, program, index, evaluate, lease, lambda: False) == 1
+    assert reevaluate(replace(bench, index=index), members) == 1
     assert results_of(tmp_path / "a", runs[:2]) == wanted  # nothing to evaluate: the record stays
     record = tmp_path / "a" / "runs" / run_id(runs[0]) / "record.json"
     record.write_text(record.read_text().replace(other.eval_id, "/../../../out"))
     with pytest.raises(UserError, match="eval_id"):
-        reevaluate(job.folder, members, program, index, evaluate, lease, lambda: False)
+        reevaluate(replace(bench, index=index), members)
 
 
 def test_saves_after_damage_are_kept_though_later_ones_lie_there(runs, index, program, tmp_path):

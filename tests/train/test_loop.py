@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scaling.model.roles import init_params
-from scaling.train.loop import Blueprint, advance, feed, make_program
+from scaling.train.loop import Blueprint, advance, make_program
 from tests.train.runs import TINY, make_run
 
 RUN = make_run()
@@ -28,9 +28,12 @@ def program():
 def train(program, stops, run=RUN, windows=WINDOWS):
     """Train to the last of ``stops``, beginning a new segment at each of the others."""
     state, metrics = program.start(run.seed), []
-    inputs = feed(run, lambda first, count: windows[first : first + count])
+
+    def text(first, count):
+        return windows[first : first + count]
+
     for first, last in zip([0, *stops], stops, strict=False):
-        for step, latest, values in advance(program, state, inputs, first, last):
+        for step, latest, values in advance(program, state, run, text, first, last):
             state = latest
             metrics.append((step, jax.device_get(values)))
     return jax.device_get(state), metrics

@@ -93,6 +93,18 @@ def test_a_chart_exported_by_wandb_is_one_row_a_point(tmp_path):
     assert any("averages over several steps" in note for note in reading.notes)
 
 
+def test_a_history_of_one_run_names_it(tmp_path):
+    history = pd.DataFrame(
+        {"_step": [0, 9], "_timestamp": [5.0, 6.0], "tokens": [1e8, 2e8], "loss": [4.0, 3.0]}
+    )
+    history.to_csv(tmp_path / "lr-0.1.csv", index=False)
+    reading = read(tmp_path / "lr-0.1.csv")
+    assert reading.frame["run"].tolist() == ["lr-0.1"] * 2 and "the history of one run" in reading.notes[0]
+    history.iloc[::-1].to_csv(tmp_path / "b.csv", index=False)
+    history.assign(Name=["a", "b"]).to_csv(tmp_path / "c.csv", index=False)
+    assert not any("run" in read(tmp_path / f"{name}.csv").frame for name in "bc")
+
+
 def test_objects_in_cells_are_read_by_their_members(tmp_path):
     summary = [{"eval/loss": 3.0, "_step": 9, "lr": 1.0}, {"eval/loss": float("nan"), "_step": 9, "lr": 2.0}]
     config = [{"n_params": 1e7, "lr": 1e-3, "optim": {"kind": "adamw"}}, {"n_params": 1e8, "lr": 2e-3}]
@@ -177,7 +189,7 @@ def events(folder, params):
 
     writer = EventFileWriter(str(folder))
     for step in (1, 2):
-        tags = {"eval/loss": 4.0 - step, "tokens": step * 1e8, "params": params}
+        tags = {"eval/loss": 4.0 - step} | ({"tokens": step * 1e8, "params": params} if params else {})
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in tags.items()]
         writer.add_event(Event(wall_time=1.0, step=step, summary=Summary(value=values)))
     writer.close()

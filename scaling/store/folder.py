@@ -35,35 +35,35 @@ class RunState:
 
 
 @dataclass(frozen=True)
-class Store:
+class ResultsFolder:
     """One study's folder, ``results/<study>``. Ids from files are checked before they become paths."""
 
-    folder: Path
+    path: Path
 
     @property
     def plan(self) -> Path:
-        return self.folder / "plan.json"
+        return self.path / "plan.json"
 
     @property
     def spec(self) -> Path:
-        return self.folder / "study.yaml"
+        return self.path / "study.yaml"
 
     @property
     def table(self) -> Path:
-        return self.folder / "runs.csv"
+        return self.path / "runs.csv"
 
     @property
     def curves(self) -> Path:
-        return self.folder / "curves.parquet"
+        return self.path / "curves.parquet"
 
     def run_dir(self, run_id: str) -> Path:
-        return self.folder / "runs" / _checked(run_id, "run_id")
+        return self.path / "runs" / _checked(run_id, "run_id")
 
     def job_dir(self, job_id: str) -> Path:
-        return self.folder / "jobs" / _checked(job_id, "job_id")
+        return self.path / "jobs" / _checked(job_id, "job_id")
 
     def record(self, run_id: str) -> Record | None:
-        """The run's record; None when it is not done.
+        """Return the run's record; None when it is not done.
 
         Raises:
             UserError: there is a record that cannot be this run's.
@@ -75,7 +75,7 @@ class Store:
         return record
 
     def error(self, run_id: str) -> Failure | None:
-        """The run's last failure; one of kind ``unknown`` when the file is damaged."""
+        """Return the run's last failure; one of kind ``unknown`` when the file is damaged."""
         path = self.run_dir(run_id) / "error.json"
         try:
             return read(Failure, path)
@@ -101,12 +101,12 @@ class Store:
         return RunState("half-done" if files & {"run.json", "metrics.jsonl"} else "pending")
 
     def recorded(self) -> set[str]:
-        """Ids of all runs with a record, in this plan or not."""
+        """Return the ids of all runs with a record, in this plan or not."""
         try:
-            names = os.listdir(self.folder / "runs")
+            names = os.listdir(self.path / "runs")
         except FileNotFoundError:
             return set()
-        runs = self.folder / "runs"
+        runs = self.path / "runs"
         return {name for name in names if ID.fullmatch(name) and (runs / name / "record.json").exists()}
 
 

@@ -1,9 +1,11 @@
-"""Writing files so that a reader sees the old one or the whole new one."""
+"""Writing files so that a reader sees the old one or the whole new one; locks among processes."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +15,7 @@ from typing import Any
 
 @contextmanager
 def aside(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A name beside ``path`` to write to: renamed to ``path`` at the end, removed when anything fails.
+    """Give a name beside ``path`` to write to: renamed to ``path`` at the end, removed when anything fails.
 
     ``durable``: the content is on the disk before the name is, and the name before this returns.
     """
@@ -39,7 +41,7 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """As :func:`write_text`; refuses numbers that are not finite."""
+    """Write as :func:`write_text`; refuse numbers that are not finite."""
     write_text(path, _json(value), durable=durable)
 
 
@@ -68,6 +70,13 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def tail(path: Path, size: int) -> bytes:
+    """Return the last bytes of a file, at most ``size``."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+        return file.read()
+
+
 def clear_leftovers(folder: Path) -> None:
     """Remove what writers killed halfway left in ``folder``; only where nobody else writes."""
     with suppress(FileNotFoundError, NotADirectoryError):
@@ -75,6 +84,32 @@ def clear_leftovers(folder: Path) -> None:
             if name.startswith(".") and name.endswith(".tmp"):
                 with suppress(OSError):
                     (folder / name).unlink()
+
+
+@contextmanager
+def lock(path: Path, seconds: float) -> Iterator[bool]:
+    """Hold the lock of a folder, or of a file that is made for it; wait for at most ``seconds``.
+
+    Yields whether it is held. A file system without locks keeps nobody out: there it counts as held.
+    """
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor, deadline = os.open(path, flags, 0o666), time.monotonic() + seconds
+    try:
+        while not (held := _try_lock(descriptor)) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no locks
+        pass
+    return True
 
 
 def _json(value: Any) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from scaling.errors import UserError
+from scaling.store.folder import ResultsFolder
 from scaling.store.metrics import last_row, read_metrics
-from scaling.store.store import Store
 from tests.store.test_records import RECORD
 
 RUN = "0123456789ab"
@@ -43,32 +43,32 @@ def test_last_row_of_a_long_file(tmp_path: Path) -> None:
 
 
 def test_state_is_what_files_exist(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    folder = store.run_dir(RUN)
-    assert store.run_state(RUN).state == "pending"
+    results = ResultsFolder(tmp_path)
+    folder = results.run_dir(RUN)
+    assert results.run_state(RUN).state == "pending"
     folder.mkdir(parents=True)
-    assert store.run_state(RUN).state == "pending"
+    assert results.run_state(RUN).state == "pending"
     (folder / "run.json").write_text("{}")
-    assert store.run_state(RUN).state == "half-done"
+    assert results.run_state(RUN).state == "half-done"
     (folder / "error.json").write_text('{"kind": "killed", "message": "x", "attempt": 1}')
-    assert store.run_state(RUN).state == "failed"
+    assert results.run_state(RUN).state == "failed"
     record = RECORD | {"run_id": RUN}
     (folder / "record.json").write_text(json.dumps(record))
-    state = store.run_state(RUN)
+    state = results.run_state(RUN)
     assert state.state == "done" and state.record and state.record.to_json() == record
     assert state.error and (state.error.kind, state.error.attempt) == ("killed", 1)
     record["result"] = RECORD["result"] | {"status": "diverged"}
     (folder / "record.json").write_text(json.dumps(record))
-    assert store.run_state(RUN).state == "diverged"
-    assert store.recorded() == {RUN}
+    assert results.run_state(RUN).state == "diverged"
+    assert results.recorded() == {RUN}
 
 
 @pytest.mark.parametrize("text", ["", "[]", json.dumps(RECORD | {"run_id": "0123456789ac"}), "{}"])
 def test_a_record_that_cannot_be_this_runs_is_a_failure_with_advice(tmp_path: Path, text: str) -> None:
-    store = Store(tmp_path)
-    store.run_dir(RUN).mkdir(parents=True)
-    (store.run_dir(RUN) / "record.json").write_text(text)
-    state = store.run_state(RUN)
+    results = ResultsFolder(tmp_path)
+    results.run_dir(RUN).mkdir(parents=True)
+    (results.run_dir(RUN) / "record.json").write_text(text)
+    state = results.run_state(RUN)
     assert state.state == "failed" and state.error and "delete it" in state.error.message
     with pytest.raises(UserError):
-        store.record(RUN)
+        results.record(RUN)

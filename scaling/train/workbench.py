@@ -1,0 +1,70 @@
+"""What the work on one job has at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaling.data.index import DataIndex
+from scaling.data.store import TokenStore
+from scaling.files import write_json
+from scaling.model.roles import Params
+from scaling.run import Run
+from scaling.store.lease import Lease
+from scaling.store.metrics import CurveLog, Row
+from scaling.store.records import Environment, JobExecution, JobProgress, JobRun
+from scaling.train.evaluate import Evaluation
+from scaling.train.loop import Program
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """The job in ``folder``, under its lease: program, data, and when to stop."""
+
+    folder: Path
+    lease: Lease
+    program: Program
+    store: TokenStore
+    index: DataIndex
+    evaluate: Callable[[Params], Evaluation]
+    stop_asked: Callable[[], bool]
+    execution: JobExecution
+    environment: Environment
+
+    def run_folder(self, member: JobRun) -> Path:
+        return self.folder.parent.parent / "runs" / member.run_id
+
+    def curve(self, member: JobRun) -> CurveLog:
+        return CurveLog(self.run_folder(member) / "metrics.jsonl", self.lease.check)
+
+    def report(self, member: JobRun, step: int, done: float, total: float, loss: float | None = None) -> None:
+        """Write progress.json.
+
+        Args:
+            member: the run at work.
+            step: of that run.
+            done: FLOPs of the job.
+            total: FLOPs of the job.
+            loss: the last training loss.
+        """
+        self.lease.check()
+        progress = JobProgress(
+            run_id=member.run_id,
+            step=step,
+            steps=member.run.steps,
+            job_flops_done=done,
+            job_flops_total=total,
+            loss=loss,
+        )
+        write_json(self.folder / "progress.json", progress.to_json(), durable=False)
+
+
+def row_at(run: Run, step: int) -> Row:
+    """Return the row of a curve at ``step``, without what was measured there."""
+    return {"step": step, "tokens": step * run.batch_tokens, "flops": run.flops_per_step * step}
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
