@@ -11,7 +11,8 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fits import prediction
-from analysis.fits.allocation import Cost, best
+from analysis.fits.allocation import best
+from analysis.fits.cost import SIX, Power
 from analysis.fits.prediction import Prediction, WholeRows
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
@@ -50,13 +51,23 @@ class GivenLaw:
                 f"{', '.join(known)}"
             )
 
+    @property
+    def cost(self) -> Power:
+        """C = 6 N D."""
+        return Power(SIX)
+
+    @property
+    def replicates(self) -> tuple[()]:
+        """None: there are no runs to resample."""
+        return ()
+
     def predict(self, rows: pd.DataFrame | Mapping[str, Any] | None = None, **inputs: Any) -> Prediction:
         """Loss at ``rows`` or inputs, as of :meth:`analysis.Fit.predict`; at C alone at the best N and D.
         Raises AnalysisError."""
         at = prediction.known(cast(Any, self), inputs if rows is None else rows)
         if set(at) == {"C"} and {"N", "D"} == set(self.law.inputs):
             at |= self._best(at["C"])
-        at = prediction.complete(cast(Any, self), at)
+        at, _ = prediction.complete(cast(Any, self), at, self.cost)
         frame = pd.DataFrame({**at, "loss": self._value(at)})
         return Prediction(frame, np.nan, "none", "log", (UNKNOWN,))
 
@@ -68,7 +79,9 @@ class GivenLaw:
             )
         found = self.predict(C=flops)
         frame = WholeRows(found.frame)
-        frame.attrs.update(method=found.method, level=found.level, notes=found.notes)
+        frame.attrs.update(
+            method=found.method, level=found.level, cost=self.cost.description, notes=found.notes
+        )
         return frame
 
     def _value(self, at: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -78,13 +91,12 @@ class GivenLaw:
         problem = Problem(
             self.law, dict.fromkeys("ND", np.array([MIDDLE])), np.ones(1), Loss(), dict(self.params)
         )
-        point, cost = problem.coordinates(self.params)[None], Cost(6.0, 1.0, 0.0)
-        sizes = np.array([best(problem, point, cost, c)[0] for c in flops])
+        sizes = best(problem, problem.coordinates(self.params)[None], self.cost, flops)[0]
         if not np.isfinite(sizes).all():
             raise AnalysisError(
                 f"law {self.law.name!r} with these parameters has no best size at C = {flops[0]:g}"
             )
-        return {"N": sizes, "D": flops / (6.0 * sizes)}
+        return {"N": sizes, "D": self.cost.tokens(sizes, flops)}
 
 
 def _possible(law: Law, name: str, value: Any) -> bool:

@@ -98,7 +98,7 @@ def basins(
         print(f"\n{optima_text(found, frame)}")
     words = [*table, *search.typed(), *(["--edges"] if edges else []), *reading.typed()]
     if not at and found.status.code == "ok":
-        far = ",".join(f"{x}={typed(10 * found.cells[x].max())}" for x in known)
+        far = ",".join(f"{x}={typed(10 * float(found.cells[x].to_numpy().max()))}" for x in known)
         say.next_command("basins", *words, "--at", far)
     return None
 

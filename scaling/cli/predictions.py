@@ -16,6 +16,7 @@ from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.saved import read_saved
 from analysis.results import plain
 from analysis.tables.runs import CONVENTIONS
+from analysis.tables.units import of_unit
 from scaling.cli.columns import columns
 from scaling.cli.options import spelt
 from scaling.cli.predictors import LAW, Asked, Predictor, points
@@ -25,9 +26,12 @@ from scaling.errors import Complaint, UserError
 ALONE = "law and noise alone"
 LABEL = f"{ALONE} (not calibrated by the outcomes of forecasts)"
 
-BEYOND = "compute over the largest fitted; where that is not known, the largest ratio of an input"
+BEYOND = "the factors by which N, D, C or another input lie outside the fitted data"
 ORDER = ("C", "N", "D")  # of inputs; others come first
-RESULTS = ("loss", "low", "high", "new_low", "new_high", "se_log", "extrapolation", "unidentified")
+RESULTS = (
+    *("loss", "low", "high", "new_low", "new_high", "se_log"),
+    *("a", "b", "extrapolation", "beyond", "unidentified"),
+)
 FORMATS = {"N": count, "D": count, "C": "{:.3g}".format}
 
 
@@ -71,7 +75,7 @@ def _check_compute(predictor: Predictor) -> None:
 
 
 def _block(heading: str, predictor: Predictor, rows: pd.DataFrame, level: float | None) -> Block:
-    more = {} if isinstance(predictor, GivenLaw) else {"level": level}
+    more: dict[str, Any] = {} if isinstance(predictor, GivenLaw) else {"level": level}
     groups = predictor.setup if isinstance(predictor, Fit) else None
     if groups is not None and groups.groups and groups.groups not in rows:
         rows = rows.merge(pd.DataFrame({groups.groups: groups.labels}), how="cross")
@@ -109,8 +113,8 @@ def about(predictor: Predictor) -> list[str]:
         status = f"parameters given: {given}"
     else:
         status = f"status: {predictor.status.code} - {predictor.status.message}"
-    unit = predictor.unit if isinstance(predictor, Fit) else None
-    loss = f"; L in {unit}" if unit else ""
+    unit = None if isinstance(predictor, GivenLaw) else predictor.unit
+    loss = f"; {of_unit('L', unit)}" if unit else ""
     return [": ".join(named(predictor)), f"  {CONVENTIONS[predictor.convention][2]}{loss}", f"  {status}"]
 
 
@@ -139,7 +143,9 @@ def _table(predictor: Predictor, frame: pd.DataFrame, sizes: bool) -> list[str]:
     if "new_low" in frame:
         shown["of a new run"] = _intervals(frame, "new_", number)
     if "extrapolation" in frame:
-        shown["beyond data"] = ["-" if not x > 1 else f"{x:.3g}x" for x in frame["extrapolation"]]
+        beyond = frame["beyond"] if "beyond" in frame else frame["extrapolation"].map("C {:.3g}x".format)
+        inside = frame["extrapolation"] <= 1
+        shown["beyond data"] = list(beyond.mask(inside, "-"))
         shown["verdict"] = verdicts(predictor, frame)
     rows = list(zip(*shown.values(), strict=True))
     return [f"  {line}" for line in columns([*shown], rows, left=0).splitlines()]

@@ -53,7 +53,7 @@ def test_the_text_says_convention_interval_and_how_far(folder):
     text = lines(
         call("predict", folder / "fit.json", "--at", "params=7e9,tokens=1.4e11", "--compute", "1e22")
     )
-    assert text[1] == "  N = all parameters, C = flops; L in nats per token"
+    assert text[1] == "  N = all parameters, C = flops; L (unit not stated)"
     assert "  at the inputs given" in text and "  at the best N and D for C" in text
     head = text.index("  at the inputs given") + 1
     assert text[head].split()[:4] == ["N", "D", "D/N", "loss"] and text[head].endswith("verdict")
