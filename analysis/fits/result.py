@@ -330,11 +330,6 @@ class Fit(Result):
 
         return fit_text(self, dim=dim)
 
-    def _repr_html_(self) -> str:
-        from analysis.fits.summary import fit_html
-
-        return fit_html(self, self.law.formula)
-
     def _check_law(self) -> None:
         """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound
         to, as the schedules of curves, is in no JSON."""
