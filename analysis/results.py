@@ -147,6 +147,17 @@ class Rival(Part):
 
 
 @dataclass(frozen=True)
+class Split(Part):
+    """``columns`` whose ``values``, as many together, explain a ``share`` of the squares of the residuals:
+    runs of different kinds in one table. ``most``: the most frequent of them, as filters write them."""
+
+    columns: tuple[str, ...]
+    values: int
+    share: float
+    most: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Setup(Part):
     """Columns asked for, the parameters that each group has of its ``own``, ``bounds``, the ``labels`` of the
     groups, the ``unit`` of the loss and the ``space`` of the residuals. Of a curve law alone: the

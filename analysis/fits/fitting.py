@@ -29,6 +29,7 @@ from analysis.fits.options import ADVICE, FitOptions, check_names, not_falling
 from analysis.fits.profile import PARTS, profile
 from analysis.fits.result import Fit
 from analysis.fits.rows import Rows, prepare
+from analysis.fits.splits import splits
 from analysis.laws.curve import CurveLaw, span
 from analysis.laws.law import Law
 from analysis.laws.lookup import require, require_curve_law
@@ -176,7 +177,14 @@ def _nothing(
         notes=tuple(about(rows.frame).notes),
         replicates=(),
         setup=setup,
+        splits=splits(rows.frame, rows.inputs, problem.y, _used(asked, rows)) if len(rows.target) else (),
     )
+
+
+def _used(asked: FitOptions, rows: Rows) -> set[str]:
+    """Columns that a fit takes account of, by which it splits no table."""
+    given = asked.groups, asked.cluster, asked.weights, asked.target, about(rows.frame).run
+    return {*rows.inputs, *(about(rows.frame).columns.get(x, x) for x in given if x is not None)}
 
 
 def _data(rows: Rows, residuals: np.ndarray | None) -> dict[str, tuple[Any, ...]]:
@@ -251,6 +259,7 @@ def _assemble(
         replicates=tuple(map(tuple, replicates.u.tolist())),
         setup=replace(setup, space=scales.space),
         others=diagnostics.others(asked, problem, solution, bounds),
+        splits=splits(rows.frame, rows.inputs, left, _used(asked, rows)),
     )
 
 

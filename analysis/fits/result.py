@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument
 from analysis.fits import allocation as derived
 from analysis.fits import prediction
 from analysis.fits.allocation import Optimum
@@ -28,6 +28,7 @@ from analysis.results import (
     Result,
     Rival,
     Setup,
+    Split,
     Starts,
     Status,
     Verdict,
@@ -77,6 +78,7 @@ class Fit(Result):
     replicates: tuple[tuple[float, ...], ...]
     setup: Setup
     others: tuple[Rival, ...] = ()
+    splits: tuple[Split, ...] = ()
 
     SCHEMA: ClassVar = 2
     WHAT: ClassVar = "fit"
@@ -324,11 +326,11 @@ class Fit(Result):
         if not self.usable:
             raise AnalysisError(f"fit of {self.law.name!r} cannot {what}: {self.status.message}")
 
-    def summary(self, *, dim: bool = False) -> str:
-        """The fit as text; ``dim`` what is not identified, for a terminal."""
+    def summary(self, *, dim: bool = False, spell: Callable[[Argument], str] = str) -> str:
+        """The fit as text; ``dim`` what is not identified, for a terminal; ``spell`` writes arguments."""
         from analysis.fits.summary import fit_text
 
-        return fit_text(self, dim=dim)
+        return fit_text(self, dim=dim, spell=spell)
 
     def _check_law(self) -> None:
         """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound

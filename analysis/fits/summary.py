@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from analysis.errors import Argument, Complaint
+from analysis.fits.splits import advice
 from analysis.results import Interval, Verdict
 from analysis.tables.runs import CONVENTIONS
 from analysis.tables.units import of_unit
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from analysis.fits.result import Fit
 
 DERIVED = {"a": "N* ~ C^a", "b": "D* ~ C^b"}
+MOST = 3  # columns that split a table, in print
 UNSURE = "?"  # before an estimate that is not identified
 DIM = "\x1b[2m{}\x1b[0m"
 # where a forecast comes from (Trial.origin)
@@ -36,15 +40,17 @@ def count(value: float) -> str:
     return f"{value:.3g}"
 
 
-def fit_text(fit: Fit, *, dim: bool = False) -> str:
-    """The fit in lines; ``dim`` what is not identified, for a terminal."""
+def fit_text(fit: Fit, *, dim: bool = False, spell: Callable[[Argument], str] = str) -> str:
+    """The fit in lines, first what splits its table; ``dim`` what is not identified, for a terminal;
+    ``spell`` writes arguments."""
     law, objective = fit.law, fit.objective
     unit = fit.unit
     unit = (
         of_unit("L", unit) if unit else f"{law.formula.partition(' ')[0]} is the column {fit.setup.target!r}"
     )
     named = f"  {CONVENTIONS[fit.convention][2]}; " if {*law.inputs} & {*"NC"} else "  "
-    lines = [f"{law.name}: {law.formula}", named + unit]
+    lines = [Complaint(advice(split)).text(spell) for split in fit.splits[:MOST]]
+    lines += [f"{law.name}: {law.formula}", named + unit]
     if not law.terms:  # whose formula is its author's, not to be read off its terms
         about = {"parameters": "" if law.text else ", ".join(law.names), "source": law.source,
                  "assumes": law.assumptions}  # fmt: skip

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.options import FitOptions
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
@@ -216,9 +216,12 @@ def find(
         raise AnalysisError(
             f"table: no usable runs of {len(table)}; {Counter(r['reason'] for r in rows.excluded)}"
         )
+    columns, held = _swept(frame, columns, by)
     cells, runs, hessians = _cells(frame, columns, tuple(by), loss, method, window, span, tolerance)
     interior = cells["verdict"] == "interior"
     kept = cells[interior | ((cells["verdict"] == "edge") & edges)]
+    if not len(kept):
+        raise AnalysisError(_none_inside(cells))
     left = left_behind(cells.drop(kept.index), by)
     laws, tau = {}, {}
     for name in columns:
@@ -228,7 +231,9 @@ def find(
         )  # fmt: skip
     edge = int((cells["verdict"] == "edge").sum())
     at_edges = [f"{edge} of {len(cells)} {INCLUDED if edges else SELECTED}"] if edge else []
-    notes = dict.fromkeys([*about(rows.frame).notes, *at_edges, *(n for f in laws.values() for n in f.notes)])
+    notes = dict.fromkeys(
+        [*about(rows.frame).notes, *held, *at_edges, *(n for f in laws.values() for n in f.notes)]
+    )
     within = window if method == "quadratic" else None
     return Basins(columns, tuple(by), method, within, tolerance, cells, runs, hessians, laws, tau,
                   rows.excluded, tuple(notes))  # fmt: skip
@@ -257,6 +262,31 @@ def _check(
         problems.append(f"cluster = {cluster!r}: name one of by = {tuple(by)!r}")
     if problems:
         raise AnalysisError(problems)
+
+
+def _swept(
+    frame: Any, columns: Mapping[str, str], by: Sequence[str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The columns that vary in some cell, and a note of those that do not. Raises AnalysisError for none."""
+    values = {name: frame.groupby(list(by))[column].nunique() for name, column in columns.items()}
+    varied = {name: column for name, column in columns.items() if (values[name] > 1).any()}
+    held = [column for name, column in columns.items() if name not in varied]
+    if not varied:
+        raise AnalysisError(
+            f"{', '.join(held)}: one value in every cell by {', '.join(by)}, so that there is nothing to "
+            "tune; name columns that were swept (lr, batch), or coarser cells (by)"
+        )
+    return varied, tuple(f"{c} has one value in every cell: it is held, not tuned" for c in held)
+
+
+def _none_inside(cells: Any) -> Complaint:
+    """Why there is no law: no cell has its optimum inside what was swept."""
+    reasons = Counter(f"{row['verdict']}: {row['reason']}" for row in cells.to_dict("records"))
+    shown = "; ".join(f"{n} {reason}" for reason, n in reasons.most_common(3))
+    hint: Any = "sweep more values in each cell"
+    if (cells["verdict"] == "edge").any():
+        hint = "sweep wider there, or let optima at an end in, which are bounds: ", Argument("edges", True)
+    return Complaint(f"none of {len(cells)} cells has an interior optimum ({shown})", hint=hint)
 
 
 def _cells(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument
 from analysis.fits.intervals import intervals
 from analysis.fits.prediction import FAR, Prediction, check_level, claims
 from analysis.fits.summary import count, left_out, parameters
@@ -144,8 +144,8 @@ class Estimate(Result):
         )
         return prediction.frame
 
-    def summary(self, *, dim: bool = False) -> str:
-        """The result as text; ``dim`` what is not identified, for a terminal."""
+    def summary(self, *, dim: bool = False, spell: Callable[[Argument], str] = str) -> str:
+        """The result as text; ``dim`` and ``spell`` as of a fit."""
         lines = [
             f"{self.kind}: {self.formula}",
             f"  {CONVENTIONS[self.convention][2]}; {of_unit('L', self.unit)}",

@@ -28,6 +28,8 @@ NAMED = frozenset(("run_id", "run", "run_name", "name", "id", "label", "job_id",
                    "role", "status", "status_reason", "flags", "seed", "git_commit", "device", "budget",
                    "created_at", "date", "host", "hostname", "user", "notes"))  # fmt: skip
 SHAPE = ("depth", "width", "heads", "kv_heads", "context", "vocab_size", "unique_tokens")
+COUNTS = ("params", "params_body", "params_embedding", "params_head", "tokens", "epochs", "flops", "steps",
+          "loss")  # fmt: skip
 FEW = 40  # values of a column that sets groups of runs apart
 DRAWS = 400  # of noisy losses
 
@@ -53,6 +55,28 @@ def factors(frame: Any) -> list[str]:
             if 2 <= count <= min(FEW, len(frame) // 2):
                 found.append(column)
     return found
+
+
+def set_apart(frame: Any) -> list[str]:
+    """Columns of few numbers that may say what was trained, as a number for a corpus; not a shape, nor what
+    follows from it."""
+    numeric = [c for c in map(str, frame.columns) if pd.api.types.is_numeric_dtype(frame[c].dtype)]
+    known = {*SHAPE, *COUNTS, *"NDCLM"}
+    return [
+        c
+        for c in numeric
+        if c not in known
+        and not pd.api.types.is_bool_dtype(frame[c].dtype)
+        and not set(folded(c).split("_")) & (MEASURED | NAMED)
+        and folded(c) not in NAMED
+        and 2 <= frame[c].nunique() <= min(FEW, len(frame) // 4)
+    ]
+
+
+def same_cells(frame: Any) -> np.ndarray:
+    """Codes of rows of one N and D, as far as the frame has them."""
+    n, d = (frame[x].to_numpy(float) if x in frame.columns else np.ones(len(frame)) for x in "ND")
+    return _near(n, d, np.zeros(len(frame), int))
 
 
 def best(frame: Any, apart: Sequence[str] = (), *, rising: bool = False) -> tuple[np.ndarray, list[str]]:
@@ -181,6 +205,12 @@ def _codes(values: Any) -> np.ndarray:
 
 def _pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.unique(a.astype(np.int64) * (int(b.max(initial=0)) + 1) + b, return_inverse=True)[1].ravel()
+
+
+def joined(frame: Any, columns: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """One code per combination of values of these columns, and the first row of each."""
+    codes = _joined(frame, columns)
+    return codes, np.unique(codes, return_index=True)[1]
 
 
 def _joined(frame: Any, columns: Sequence[str]) -> np.ndarray:

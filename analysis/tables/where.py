@@ -73,7 +73,7 @@ class Comparison(Condition):
     values: tuple[Value, ...]  # one, but for in
 
     def __str__(self) -> str:
-        shown = ", ".join(map(_literal, self.values))
+        shown = ", ".join(map(literal, self.values))
         return f"{quoted(self.column)} {self.sign} " + (f"({shown})" if self.sign.endswith("in") else shown)
 
     def _mask(self, frame: pd.DataFrame, problems: list[str]) -> np.ndarray:
@@ -161,7 +161,7 @@ def _comparison(column: str, sign: str, right: ast.expr, source: Source) -> Comp
         return Comparison(column, sign, tuple(_value(source.token(item), source) for item in given))
     value = _value(start, source)
     if sign not in ("==", "!=") and not isinstance(value, float):
-        raise source.fault(f"{sign!r} compares with numbers only, not {_literal(value)}", start.at)
+        raise source.fault(f"{sign!r} compares with numbers only, not {literal(value)}", start.at)
     return Comparison(column, sign, (value,))
 
 
@@ -179,7 +179,7 @@ def _value(token: Token, source: Source) -> Value:
     raise source.fault(f"expected {VALUE}, found {token.shown}{hint}", token.at)
 
 
-def _literal(value: Value) -> str:
+def literal(value: Value) -> str:
     match value:
         case None:
             return "empty"
@@ -209,6 +209,6 @@ def _mismatch(column: str, kind: str, value: Value, sign: str, series: Any) -> s
     example = series.dropna().iloc[0]
     shown = {"text": f'"{example}"', "booleans": "true"}.get(kind, f"{example}")
     return (
-        f"filter: column {column!r} holds {kind} (first: {shown}), compared with {_literal(value)}; "
+        f"filter: column {column!r} holds {kind} (first: {shown}), compared with {literal(value)}; "
         f"write {quoted(column)} {sign if needed != 'numbers' or kind == 'numbers' else '=='} {shown}"
     )

@@ -104,5 +104,7 @@ def as_option(argument: Argument) -> str:
             return " ".join(f"--bounds {name}={low}:{high}" for name, (low, high) in values.items())
         case "fixed", dict() as values:
             return " ".join(f"--fixed {name}={value}" for name, value in values.items())
+        case name, True:
+            return f"--{name}"
         case name, value:
             return f"--{name} {shlex.quote(str(value))}"

@@ -8,6 +8,7 @@ import typer
 
 from scaling.cli import options as option
 from scaling.cli import say
+from scaling.cli.arguments import as_option
 from scaling.cli.options import grouped
 
 
@@ -29,7 +30,7 @@ def fit(
     if as_json:
         print(fitted.to_json())
         return None
-    print(fitted.summary(dim=say.colours()))
+    print(fitted.summary(dim=say.colours(), spell=as_option))
     if not fitted.usable:
         return say.next_command("laws", *table)
     more = [*reading.typed(), *fitting.typed()]

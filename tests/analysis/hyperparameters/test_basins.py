@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import AnalysisError, basins
+from analysis import AnalysisError, basins, load
 from analysis.figures.basins import basins_over, hyperparameter_laws
 from analysis.hyperparameters import optima, quadratic
 
@@ -261,3 +261,32 @@ def test_intervals_cover_through_both_stages(cells, method):
     shares = {name: float(np.mean(hit)) for name, hit in hits.items()}
     assert min(shares.values()) >= 0.86, shares
     print(cells, method, shares)
+
+
+def test_a_batch_that_is_constant_is_held(field):
+    found = basins.find(load(field / "basins_batch" / "lr_all.csv"))
+    assert set(found.columns) == {"lr"} and set(found.cells["verdict"]) == {"interior"}
+    assert "batch_tokens has one value in every cell: it is held, not tuned" in found.notes
+
+
+def one_batch(rates, best=3e-3):
+    """Learning rates in each of four cells, at one batch."""
+    rows = [(n, 20 * n, rate, 2**17, 3 * n**-0.05 * np.exp(0.05 * np.log(rate / best) ** 2))
+            for n in (1e7, 3e7, 1e8, 3e8) for rate in rates]  # fmt: skip
+    return pd.DataFrame(rows, columns=["params", "tokens", "learning_rate", "batch_tokens", "loss"])
+
+
+def test_what_was_not_swept_or_has_no_interior_optimum_is_said():
+    found = basins.find(one_batch((1e-3, 1.5e-3, 2e-3, 4e-3, 6e-3, 8e-3)), lr_on=("params",))
+    assert set(found.columns) == {"lr"} and np.allclose(found.cells["lr"], 3e-3, rtol=1e-3)
+    with pytest.raises(AnalysisError, match=r"batch_tokens: one value in every cell .* nothing to tune"):
+        basins.find(one_batch((1e-3,)))
+    low = one_batch((1e-3, 1.2e-3, 1.5e-3, 1.8e-3, 2e-3, 2.5e-3), best=1e-2)
+    with pytest.raises(AnalysisError) as error:
+        basins.find(low, lr_on=("params",))
+    message = str(error.value)
+    assert "none of 4 cells has an interior optimum (4 edge: lr at the high end of the sweep)" in message
+    assert message.endswith("edges=True")
+    assert len(basins.find(low, lr_on=("params",), edges=True).laws["lr"].data["N"]) == 4
+    with pytest.raises(AnalysisError, match=r"none of 4 cells .* sweep more values in each cell"):
+        basins.find(one_batch((1e-3, 2e-3)))
