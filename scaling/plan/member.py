@@ -37,11 +37,10 @@ class Counting:
         return flops_per_step(study.family.member(size).shape(vocab_size, study.data.context), batch)
 
 
-def next_study(
+def next_cells(
     study: Study, asked: Iterable[tuple[float, float]], vocab_size: int, counting: Counting
-) -> Study:
-    """The study of one run for each (N, C) asked for: the nearest member of the family, and the whole steps
-    nearest to C. Data, recipe and rules are those of ``study``; it has no held-out runs.
+) -> list[Cell]:
+    """For each (N, C) asked for the nearest member of the family, and the whole steps nearest to C.
 
     Raises:
         UserError: C does not pay for one step.
@@ -59,6 +58,11 @@ def next_study(
             cells.append(Cell.model_validate({study.family.key: size, "steps": steps}))
     if problems:
         raise UserError(*problems)
+    return cells
+
+
+def next_study(study: Study, cells: Iterable[Cell]) -> Study:
+    """The study of these runs: data, recipe and rules are those of ``study``, and its first seed."""
     design = RunList(kind="list", runs=tuple(dict.fromkeys(cells)))
     changes = {"study": f"{study.study}-next", "design": design, "seeds": study.seeds[:1]}
     return study.model_copy(update={**changes, "noise": None, "holdout": ()})

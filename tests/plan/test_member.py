@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from scaling.errors import UserError
 from scaling.plan.expand import make_plan
-from scaling.plan.member import Counting, nearest_size, next_study
+from scaling.plan.member import Counting, nearest_size, next_cells, next_study
 from scaling.spec.families import Family
 from scaling.spec.load import load_study
 from tests.plan.studies import fake_index
@@ -53,7 +53,8 @@ def test_no_allowed_size_is_nearer(family, sizes, body):
 @pytest.mark.parametrize("counting", [Counting(), Counting(body=True), Counting(six=True)])
 def test_the_run_costs_what_was_asked(counting):
     index = fake_index(150_000_000)
-    following = next_study(QUICKSTART, [(1e5, 1e12), (2e5, 5e12)], index.vocab_size, counting)
+    cells = next_cells(QUICKSTART, [(1e5, 1e12), (2e5, 5e12)], index.vocab_size, counting)
+    following = next_study(QUICKSTART, [*cells, cells[0]])
     plan = make_plan(following, index)
     assert following.study == "quickstart-next" and [run.role for run in plan.runs] == ["fit", "fit"]
     for run, (params, flops) in zip(plan.runs, ((1e5, 1e12), (2e5, 5e12)), strict=True):
@@ -66,4 +67,4 @@ def test_the_run_costs_what_was_asked(counting):
 
 def test_a_compute_below_one_step_is_refused():
     with pytest.raises(UserError, match="compute 100 is less than one step of w"):
-        next_study(QUICKSTART, [(1e5, 100.0)], VOCAB, Counting())
+        next_cells(QUICKSTART, [(1e5, 100.0)], VOCAB, Counting())
