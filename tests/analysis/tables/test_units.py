@@ -4,6 +4,7 @@ import pytest
 
 import analysis
 from analysis import AnalysisError, figures, fit, load
+from analysis.tables.table import about
 from analysis.tables.units import likely, loss_unit
 from tests.analysis.advice import arguments
 
@@ -73,10 +74,33 @@ def test_losses_of_another_unit_are_asked_about_and_the_first_advice_is_right(tm
 
 def test_units_are_offered_by_size_alone_and_beside_other_columns():
     frame = pd.DataFrame({"params": SIZES / 1e6, "tokens": TOKENS})
-    assert likely(frame, "params") == ["M", "K"]
-    assert likely(frame.assign(flops=6 * SIZES * TOKENS), "params") == ["M"]
-    assert likely(pd.DataFrame({"tokens": [1e-30]}), "tokens") == []
+    assert likely(frame, "params") == ["M"] and likely(frame[["params"]], "params") == ["M", "B", "K"]
+    assert likely(frame.assign(tokens=1.0), "params") == ["M", "B", "K"]  # in doubt itself
+    costs = pd.DataFrame({"params": SIZES / 1e6, "flops": 6 * SIZES * TOKENS})
+    assert likely(costs, "params") == ["M"] and likely(pd.DataFrame({"tokens": [1e-30]}), "tokens") == []
     assert likely(pd.DataFrame({"flops": [3e20]}), "flops") == ["1", "M", "K"]
+
+
+def test_flops_that_do_not_fit_may_be_due_to_size_or_tokens(tmp_path):
+    path = tmp_path / "runs.csv"
+    runs = pd.DataFrame(
+        {"params": SIZES / 1e3, "tokens": TOKENS, "GFLOPs": 6e-9 * SIZES * TOKENS, "loss": LOSS}
+    )
+    runs.to_csv(path, index=False)
+    with pytest.raises(AnalysisError, match="'flops' is not near") as error:
+        load(path)
+    np.testing.assert_allclose(load(path, **arguments(error.value))["params"], SIZES)
+    runs.assign(GFLOPs=runs["GFLOPs"] * 1e9, params=SIZES).to_csv(path, index=False)
+    with pytest.raises(AnalysisError, match="'flops' is not near") as error:
+        load(path)
+    np.testing.assert_allclose(load(path, **arguments(error.value))["flops"], 6 * SIZES * TOKENS)
+
+
+def test_unusual_tokens_per_parameter_are_noted(tmp_path):
+    pd.DataFrame({"params": SIZES, "tokens": TOKENS / 1e3, "loss": LOSS}).to_csv(
+        tmp_path / "x.csv", index=False
+    )
+    assert any(note.startswith("0.03 tokens per parameter") for note in about(load(tmp_path / "x.csv")).notes)
 
 
 def test_perplexities_in_the_wild(field):
