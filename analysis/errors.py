@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+SHOWN = 5  # items, such as offending rows, named in a message
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -22,6 +24,13 @@ class Argument:
 def alternatives(arguments: Iterable[Argument]) -> tuple[str | Argument, ...]:
     """The arguments with "or" between them."""
     return tuple(part for argument in arguments for part in (" or ", argument))[1:]
+
+
+def some(items: Iterable[Any]) -> str:
+    """The first few of ``items`` and how many more there are."""
+    items = list(items)
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return ", ".join(map(str, items[:SHOWN])) + more
 
 
 Text = str | Argument | tuple[str | Argument, ...]  # parts, where a text names arguments

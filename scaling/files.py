@@ -15,7 +15,7 @@ from typing import Any
 
 @contextmanager
 def aside(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A name beside ``path`` to write to: renamed to ``path`` at the end, removed when anything fails.
+    """Give a name beside ``path`` to write to: renamed to ``path`` at the end, removed when anything fails.
 
     ``durable``: the content is on the disk before the name is, and the name before this returns.
     """
@@ -41,7 +41,7 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """As :func:`write_text`; refuses numbers that are not finite."""
+    """Write as :func:`write_text`; refuse numbers that are not finite."""
     write_text(path, _json(value), durable=durable)
 
 

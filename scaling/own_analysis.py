@@ -22,11 +22,13 @@ def require_own_analysis() -> None:
             "install scaling-laws again",
         )
         raise UserError(Complaint(message, hint=hint))
-    found = [
+    importable = [
         Path(place).resolve()
         for place in spec.submodule_search_locations or ([spec.origin] if spec.origin else [])
     ]
-    if found != [own]:
-        message = f"another `analysis` ({', '.join(map(str, found))}) hides the one of scaling-laws ({own})"
+    if importable != [own]:
+        message = (
+            f"another `analysis` ({', '.join(map(str, importable))}) hides the one of scaling-laws ({own})"
+        )
         hint = "run from another folder, take it off PYTHONPATH, or rename it"
         raise UserError(Complaint(message, where="analysis", hint=hint))

@@ -81,7 +81,7 @@ class Run(Frozen):
 
 
 def canonical_json(value: BaseModel | dict[str, Any]) -> str:
-    """The hashed bytes: sorted keys, no spaces; fields at their declared neutral value left out.
+    """Return the hashed bytes: sorted keys, no spaces; fields at their declared neutral value left out.
 
     A field added to a model after ids were given out declares ``json_schema_extra={"neutral": value}`` (one
     of :class:`Shape`, ``metadata={"neutral": value}``); while it has that value it leaves ids as they were.
@@ -116,7 +116,7 @@ def _plain(value: Any) -> Any:
 
 
 def short_hash(value: BaseModel | dict[str, Any]) -> str:
-    """First 12 hex digits of the sha256 of the canonical JSON."""
+    """Return the first 12 hex digits of the sha256 of the canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:12]
 
 
@@ -125,7 +125,7 @@ def run_id(run: Run) -> str:
 
 
 def trunk_id(run: Run) -> str:
-    """Runs with equal trunk ids are the same training up to the smaller of their branch steps.
+    """Return an id that is equal for runs that are the same training up to the smaller of their branch steps.
 
     Where the schedule shares no trunk, the trunk is the run itself.
     """

@@ -42,14 +42,14 @@ BEFORE_FORECAST = ("fit", "noise", "tuning")
 NAMED = 10  # runs without a record that a text names
 
 
-class Watch(Protocol):
-    """Who is told what happens: events of the sweep, and what the study says in words."""
+class Reporter(Protocol):
+    """Shows what happens: events of the sweep, and what the study says in words."""
 
     def __call__(self, event: Event) -> None: ...
     def say(self, text: str) -> None: ...
 
 
-class Lines:
+class StderrReporter:
     """A line on standard error for each run that ends, and for what the study says."""
 
     def __call__(self, event: Event) -> None:
@@ -66,7 +66,7 @@ class Lines:
 
 
 class StudyStopped(Exception):
-    """The study is not complete; what is done stays done. Says why, and how to go on."""
+    """The study is not complete; what is done stays done. Says why, and how to resume."""
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
@@ -87,7 +87,8 @@ class StudyReport:
         return self.findings.text + "\n\n" + "\n".join(map(str, self.files))
 
     def to_json(self) -> dict[str, Any]:
-        """A score is that of a forecast frozen before its run was begun; others have none."""
+        """Return plain values. A score is that of a forecast frozen before its run was begun; others have
+        none."""
         return {
             "folder": str(self.folder),
             "records": self.collected.summary,
@@ -113,22 +114,26 @@ def run_study(
     *,
     spec: str | None = None,
     workers: int | None = None,
-    watch: Watch | None = None,
+    watch: Reporter | None = None,
     max_hours: float | None = None,
     force: bool = False,
     reevaluate: bool = False,
 ) -> StudyReport:
     """Train, fit, forecast, test the forecast, and write everything under ``folder``.
 
-    ``study`` is planned first where it is not a plan already. Left out, ``folder`` is ``results/<study>``,
-    ``spec`` (the text for study.yaml) the study with its defaults filled in, ``watch`` writes to standard
-    error. Relaunched, it goes on where it was. A held-out run is trained only after every other run has a
-    record and with a forecast of it on disk; where the law is not identified it is not trained, and the
-    report says so.
+    Relaunched, it resumes where it was; several launches may work in one folder at once. A held-out run is
+    trained only after every other run has a record and with a forecast of it on disk; where the law is not
+    identified it is not trained, and the report says so.
 
-    Several launches may work in one folder at once. ``max_hours``: stop like an interrupt after so long.
-    ``force``: go on although the recipe has changed; ``reevaluate``: evaluate finished runs again, from their
-    kept final checkpoints, where the evaluation has.
+    Args:
+        study: planned first where it is not a plan already.
+        folder: the results folder; left out: ``results/<study>``.
+        spec: the text for study.yaml; left out: the study with its defaults filled in.
+        workers: jobs at a time, in place of the study's.
+        watch: shows what happens; left out: lines on standard error.
+        max_hours: stop like an interrupt after so long.
+        force: continue although the recipe has changed.
+        reevaluate: evaluate finished runs again, from their kept final checkpoints, where the evaluation has.
 
     Raises:
         StudyStopped: interrupted, or runs failed.
@@ -142,7 +147,7 @@ def run_study(
     text = study_text(study) if spec is None else spec
     opened = open_sweep(place, plan.to_json(), text, force=force, reevaluate=reevaluate, max_hours=max_hours)
     with opened as sweep:
-        course = _Course(sweep, place, plan, workers, watch or Lines())
+        course = _Course(sweep, place, plan, workers, watch or StderrReporter())
         course.look_at_disk()
         if reevaluate:
             course.reevaluate()
@@ -150,7 +155,7 @@ def run_study(
 
 
 def study_text(study: Study | Plan) -> str:
-    """The text of study.yaml: a spec with every default filled in, which plans the same runs."""
+    """Return the text of study.yaml: a spec with every default filled in, which plans the same runs."""
     if isinstance(study, Plan):
         return "# planned in Python: plan.json has every run\n"
     text = io.StringIO()
@@ -166,7 +171,7 @@ class _Course:
     folder: Path
     plan: Plan
     workers: int | None
-    watch: Watch
+    watch: Reporter
 
     @property
     def forecasts(self) -> Path:
@@ -254,14 +259,14 @@ class _Course:
         """Score, examine and write; ``analysis`` may be that of the table without its held-out rows."""
         table = load(self.folder)
         findings.score(table, self.forecasts)
-        found = findings.examine(table, self.forecasts, analysis and analysis.on(table))
-        found = replace(found, notes=(*found.notes, *notes, *_records(done)))
-        files = findings.write(found, self.folder, self.folder)
-        return StudyReport(self.folder, done, found, (done.table, *files))
+        examined = findings.examine(table, self.forecasts, analysis and analysis.on(table))
+        examined = replace(examined, notes=(*examined.notes, *notes, *_records(done)))
+        files = findings.write(examined, self.folder, self.folder)
+        return StudyReport(self.folder, done, examined, (done.table, *files))
 
 
 def _target(run: PlannedRun) -> dict[str, Any]:
-    """What a forecast needs to know of a planned run."""
+    """Return what a forecast needs to know of a planned run."""
     return {
         "run_id": run.run_id,
         "label": run.label,
@@ -284,13 +289,13 @@ def _not_trained(waiting: Sequence[PlannedRun], law: Fit, folder: Path) -> str:
     names, status = ", ".join(run.label for run in waiting), law.status
     return (
         f"HELD OUT\n  not trained: {names}: there is no forecast to test, as the law is not identified "
-        f"({status.message})\n  to go on: {status.advice}, and run the same command again; "
+        f"({status.message})\n  next: {status.advice}, and run the same command again; "
         f"`scaling fit {folder} --law LAW` fits another law"
     )
 
 
 def _records(done: Collected) -> list[str]:
-    """What became of the runs, where that is not just that all are done."""
+    """Say what became of the runs, where that is not just that all are done."""
     odd = done.diverged, done.missing, done.strays, done.torn_lines, done.repeated_steps
     if not any(odd):
         return []
@@ -305,4 +310,4 @@ def _records(done: Collected) -> list[str]:
 
 def _why(outcome: Outcome) -> str:
     what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else "some runs failed"
-    return f"{what}; {outcome.resume or 'all runs so far are done: run the same command again to go on'}"
+    return f"{what}; {outcome.resume or 'all runs so far are done: run the same command again to continue'}"

@@ -200,7 +200,7 @@ def test_ids_from_a_plan_cannot_leave_the_results_folder(tmp_path: Path, name: s
             plan["runs"][0][spoil] = name
         results.path.mkdir(exist_ok=True)
         results.plan.write_text(json.dumps(plan))
-        for read in (load_plan, lambda s: status(s.folder), lambda s: collect(s.folder)):
+        for read in (load_plan, lambda r: status(r.path), lambda r: collect(r.path)):
             with pytest.raises(UserError):
                 read(results)
         with pytest.raises(UserError):

@@ -12,12 +12,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, some
 from analysis.figures import style
 from analysis.fits.result import Fit
 from analysis.fits.summary import count
 from analysis.laws.curve import CurveLaw, checked
-from analysis.tables.reading import some
 
 POINTS = 200  # of the law's line on a curve
 

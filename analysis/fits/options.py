@@ -47,7 +47,7 @@ class FitOptions:
         where: a filter of rows (:mod:`analysis.tables.where`).
         cost: what a run costs, for the optimum: a function that gives the FLOPs per token of sizes N (m,), or
             a cost of :mod:`analysis.fits.cost`. Left out: 6 N D where the convention says so, else counted
-            from the shapes of the table, else fitted to its compute.
+            from the shapes of the table (:mod:`analysis.fits.shapes`), else fitted to its compute.
         excluded: rows left out before, to be listed with those left out here.
     """
 

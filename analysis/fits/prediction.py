@@ -228,7 +228,7 @@ def beyond_cost(cost: Cost, sizes: Any) -> tuple[str, ...]:
     if not outside.any() or not cost.beyond:
         return ()
     low, high = cost.sizes
-    return (f"the cost is extrapolated from N = {low:.3g} to {high:.3g}: {cost.beyond}",)
+    return (f"the cost of sizes beyond N = {low:.3g} to {high:.3g} is {cost.beyond}",)
 
 
 def unidentified(fit: Fit, out: pd.DataFrame) -> list[str]:

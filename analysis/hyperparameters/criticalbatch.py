@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, some
 from analysis.fits.fitting import fit
 from analysis.fits.identification import DECADE
 from analysis.fits.intervals import interval
@@ -24,7 +24,6 @@ from analysis.hyperparameters.optima import empty_cells, formula, left_behind, n
 from analysis.laws.law import Law
 from analysis.results import Result, Status
 from analysis.tables.expressions import nearest
-from analysis.tables.reading import some
 
 CRITICAL = "critical_batch"
 SHARED = (

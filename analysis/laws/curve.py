@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, some
 from analysis.laws.law import DARK, QUICK, Law, check_shape
-from analysis.tables.reading import numbers, shown, some
+from analysis.tables.reading import numbers, shown
 
 BLOCK = 2_000_000  # losses that a batch of replicates may take
 

@@ -19,8 +19,9 @@ from analysis.errors import AnalysisError
 from analysis.laws.curve import CurveLaw
 from analysis.laws.law import EXPONENTS, Law
 from analysis.laws.shipped import CURVE_LAWS, LAWS
+from analysis.readers.source import KINDS
 from analysis.tables.columns import FORMULA, adopt
-from analysis.tables.reading import KINDS, read
+from analysis.tables.reading import read
 from analysis.tables.runs import sources
 from analysis.tables.table import about
 
@@ -142,7 +143,7 @@ def feeds(path: str | Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     curves: set[str] = set()
     notes: list[str] = []
     for file in present:
-        frame, problems = adopt(read(file), {}, str(file), FORMULA)
+        frame, problems = adopt(read(file)[file], {}, str(file), FORMULA)
         columns = {str(c) for c in frame.columns if frame[c].notna().to_numpy().any()}
         notes += [*about(frame).notes, *map(str, problems)]
         curves |= (columns | {CURVES[c] for c in columns & set(CURVES)}) if "step" in columns else set()

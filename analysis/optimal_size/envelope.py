@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
-from analysis.tables.reading import some
+from analysis.errors import AnalysisError, some
 from analysis.tables.runs import after, load
 from analysis.tables.table import about, tell
 

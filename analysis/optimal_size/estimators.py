@@ -272,11 +272,14 @@ def _noisy(frame: Any, noise: float, count: int, seed: int) -> Optima:
 
 
 def of_file(
-    kind: str, path: str | Path, reading: Mapping[str, Any] | None = None, **options: Any
+    kind: str,
+    path: str | Path | Sequence[str | Path],
+    reading: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Estimate:
-    """:func:`estimate` of a file or results folder; ``reading`` are arguments of :func:`analysis.load`. Takes
-    the options of :func:`analysis.fit` also, as long as those of a law alone are not used. An envelope takes
-    the curves of a folder that has them. Raises AnalysisError."""
+    """:func:`estimate` of what :func:`analysis.load` reads; ``reading`` are its arguments.
+    Takes the options of :func:`analysis.fit` also, as long as those of a law alone are not used. An envelope
+    takes the curves of a folder that has them. Raises AnalysisError."""
     usual = signature(fit).parameters
     mine = set(signature(estimate).parameters)
     problems = []
@@ -290,7 +293,8 @@ def of_file(
         raise AnalysisError(problems)
     options = {name: value for name, value in options.items() if name in mine}
     reading = {name: value for name, value in (reading or {}).items() if value is not None}
-    if kind == "envelope" and (Path(path) / "curves.parquet").is_file():
+    of_one = isinstance(path, str | Path)
+    if kind == "envelope" and of_one and (Path(path) / "curves.parquet").is_file():
         options["curves"] = Curves(run=reading.pop("run", None), skip=reading.pop("after", None))
         return estimate(kind, checkpoints(path, **reading), **options)
     return estimate(kind, load(path, **reading), **options)

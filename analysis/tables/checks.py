@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, Argument, Complaint
+from analysis.readers.numbers import proposal
 from analysis.tables.columns import FORMULA
 from analysis.tables.missing import missing
-from analysis.tables.reading import LINE, numbers, shown
+from analysis.tables.reading import numbers, places, shown
 from analysis.tables.states import STATUSES, translate, unknown
 from analysis.tables.table import Table, about, tell
 from analysis.tables.units import advice
@@ -53,7 +54,7 @@ def check(
     for column in (c for c in numeric if c in frame.columns):
         parsed, bad = numbers(frame[column])
         if bad.any():
-            problems.append(_no_numbers(frame, column, bad, name))
+            problems.append(_no_numbers(frame, column, bad, name, numeric))
             continue
         frame[column] = parsed
         if values:
@@ -175,11 +176,14 @@ def _remarks(frame: Any, lost: np.ndarray, runs: bool) -> list[str]:
     return notes
 
 
-def _no_numbers(frame: Any, column: str, bad: np.ndarray, name: str) -> Complaint:
+def _no_numbers(frame: Any, column: str, bad: np.ndarray, name: str, numeric: Sequence[str]) -> Complaint:
     rows, first = shown(frame, bad), frame[column][bad].iloc[0]
     if isinstance(first, (bool, np.bool_)):
         return Complaint(f"column {column!r} has booleans in {rows}", name, "numbers are needed")
     cell, hint = repr(first if isinstance(first, (str, int)) else str(first))[:60], advice(column, str(first))
+    if proposal([str(first)]) is not None:  # of one file, all columns of which are written alike
+        cells = [str(cell) for c in numeric if c in frame for cell in frame[c][numbers(frame[c])[1]]]
+        hint = "to read the numbers of this file say ", *(proposal(cells) or ())
     return Complaint(f"column {column!r} is not a number in {rows} (first: {cell})", name, hint)
 
 
@@ -205,13 +209,12 @@ def _values(frame: Any, column: str, ended: np.ndarray, name: str, needs: Sequen
 def row_names(frame: Any) -> list[str]:
     """What to call each row: its run_id, else ``line i`` of its file, else ``row i``; both where a run has
     several rows."""
-    kind = LINE if frame.index.name == LINE else "row"
     if "run_id" not in frame.columns:
-        return [f"{kind} {i}" for i in frame.index]
+        return places(frame)
     ids, again = frame["run_id"], frame["run_id"].duplicated(keep=False)
     return [
-        f"{kind} {i}" if pd.isna(run) else f"{run} ({kind} {i})" if twice else str(run)
-        for i, run, twice in zip(frame.index, ids, again, strict=True)
+        place if pd.isna(run) else f"{run} ({place})" if twice else str(run)
+        for place, run, twice in zip(places(frame), ids, again, strict=True)
     ]
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.errors import Argument, Complaint, alternatives
+from analysis.errors import Argument, Complaint, alternatives, some
 from analysis.tables.expressions import nearest
 from analysis.tables.headings import UNITS, cell, folded, unit
-from analysis.tables.reading import numbers, some
+from analysis.tables.reading import numbers
 from analysis.tables.states import unknown
 from analysis.tables.table import about, tell
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError, Argument, Complaint, alternatives
+from analysis.errors import AnalysisError, Argument, Complaint, alternatives, some
 from analysis.tables.columns import ALIASES, candidates, file_names
 from analysis.tables.expressions import quantity, quoted
 from analysis.tables.headings import folded, unit
-from analysis.tables.reading import numbers, some
+from analysis.tables.reading import numbers
 from analysis.tables.table import about, tell
 from analysis.tables.units import FACTOR, LEAST, MOST, TOKENS_PER_PARAM, unsized
 

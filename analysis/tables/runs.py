@@ -19,6 +19,8 @@ import pandas as pd
 
 from analysis import files
 from analysis.errors import AnalysisError, Argument, Complaint
+from analysis.readers.files import files as files_of
+from analysis.readers.numbers import NumberFormat
 from analysis.tables.checks import (
     REQUIRED,
     check,
@@ -31,7 +33,7 @@ from analysis.tables.checks import (
 from analysis.tables.columns import adopt
 from analysis.tables.expressions import nearest
 from analysis.tables.missing import derive, stated_quantities
-from analysis.tables.reading import KINDS, numbers, read, shown
+from analysis.tables.reading import named, numbers, read, shown, stacked
 from analysis.tables.table import Table, about, tell
 from analysis.tables.units import STATED, convert, implausible
 from analysis.tables.where import parse
@@ -46,7 +48,7 @@ CONVENTIONS: dict[str, tuple[str, float | None, str]] = {
 
 
 def load(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     *,
     where: str | None = None,
     after: float | None = None,
@@ -54,8 +56,15 @@ def load(
     units: Mapping[str, str] | None = None,
     columns: Mapping[str, str | None] | None = None,
     needs: Sequence[str] = REQUIRED,
+    decimal: str = ".",
+    thousands: str | None = None,
+    melt: str | None = None,
 ) -> pd.DataFrame:
-    """Read and check a table of runs; of a results folder, its ``runs.csv``.
+    """Read and check a table of runs.
+
+    ``path`` is a file, a pattern such as ``runs/*.csv``, a results folder (its ``runs.csv``), a folder of
+    a tracker or trainer, or a list of these: several files are one table, in which column ``source`` has the
+    file of each row. What a file is, its content says (:data:`analysis.readers.read.READERS`).
 
     ``where`` keeps the rows that satisfy it (:mod:`analysis.tables.where`). In a table of checkpoints, column
     ``run`` says which rows are one run, and ``after=0.1`` leaves out the first tenth of its tokens.
@@ -65,27 +74,22 @@ def load(
     (:func:`sources` of a law); others are not checked, and none of them is given another name.
     Fills ``flops`` as 6 params tokens (or ``tokens`` from it) and ``role`` as ``fit`` where missing.
 
+    ``decimal`` and ``thousands`` are the signs of numbers in text, ``decimal=",", thousands="."``; ``melt``
+    makes columns rows, ``"loss=loss@{tokens}"`` (:func:`analysis.readers.melt.melted`).
+
     The index of a text file's frame, called ``line``, has line numbers; ``attrs["table"]`` is its
     :class:`About`: ``notes`` say what was read as what and filled, ``left_out`` has the rows left out,
     ``{row, reason}``; fits list them. Raises
     AnalysisError with every problem found, by file and line.
     """
-    path = Path(path)
-    file = path / "runs.csv" if path.is_dir() else path
-    if not file.is_file():
-        raise AnalysisError(
-            f"table {file}: no such file; give a results folder with runs.csv, or a {KINDS} file"
-        )
-    name, columns = str(file), dict(columns or {})
-    frame = read(file)
-    quantities = stated_quantities(columns, list(frame.columns))
-    frame, misnamed = adopt(frame, {**columns, **dict.fromkeys(quantities)}, name, needs)
-    frame, misstated = convert(frame, dict(units or {}), name)
+    columns = dict(columns or {})
+    frames = read(path, NumberFormat(decimal, thousands), melt)
+    problems: list[Complaint | str] = []
+    for file, frame in frames.items():
+        frames[file], wrong = _ours(frame, columns, units or {}, str(file), needs)
+        problems += wrong
+    frame, name = stacked(frames), named(frames)
     unused = [ours for ours, source in columns.items() if source is None]
-    frame, underived = derive(frame, quantities, unused, name)
-    if underived:  # which would make others of no meaning
-        raise AnalysisError([*misnamed, *misstated, *underived])
-    problems: list[Complaint | str] = [*misnamed, *misstated]
     try:
         frame = _left(frame, where, after, run, name)
     except AnalysisError as error:
@@ -105,6 +109,25 @@ def load(
     return frame
 
 
+def _ours(
+    frame: pd.DataFrame,
+    columns: Mapping[str, str | None],
+    units: Mapping[str, str],
+    name: str,
+    needs: Sequence[str],
+) -> tuple[pd.DataFrame, list[Complaint]]:
+    """One file's columns by our names and in our units, and what is wrong with them; arguments of
+    :func:`load`. Raises AnalysisError where what a column should follow from is not there."""
+    quantities = stated_quantities(columns, list(frame.columns))
+    frame, misnamed = adopt(frame, {**columns, **dict.fromkeys(quantities)}, name, needs)
+    frame, misstated = convert(frame, dict(units), name)
+    unused = [ours for ours, source in columns.items() if source is None]
+    frame, underived = derive(frame, quantities, unused, name)
+    if underived:  # which would make others of no meaning
+        raise AnalysisError([*misnamed, *misstated, *underived])
+    return frame, [*misnamed, *misstated]
+
+
 def sources(inputs: Sequence[str], convention: str = "total") -> tuple[str, ...]:
     """The columns that give these inputs of a law and L, its target; M is D / N, others are columns.
     Raises AnalysisError."""
@@ -118,22 +141,17 @@ def sources(inputs: Sequence[str], convention: str = "total") -> tuple[str, ...]
 
 
 def import_table(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     out: str | Path,
-    *,
-    where: str | None = None,
-    after: float | None = None,
-    run: str | None = None,
-    units: Mapping[str, str] | None = None,
-    columns: Mapping[str, str | None] | None = None,
+    **reading: Any,
 ) -> tuple[str, ...]:
-    """Write ``source`` as a CSV with our columns and units, and return what there is to know of it: the
-    source and its SHA-256, what was read as what, filled, left out. Arguments as of :func:`load`.
+    """Write ``source`` as a CSV with our columns and units, and return what there is to know of it: each
+    file and its SHA-256, what was read as what, filled, left out. ``reading`` are arguments of :func:`load`.
 
     ``out`` is never overwritten with other content. Raises AnalysisError.
     """
-    source, out = Path(source), Path(out)
-    frame = load(source, where=where, after=after, run=run, units=units, columns=columns)
+    out = Path(out)
+    frame = load(source, **reading)
     if out.suffix != ".csv":
         raise AnalysisError(f"out = {str(out)!r}: a CSV is written; give a name that ends in .csv")
     if out.is_dir() or not out.parent.is_dir():
@@ -146,11 +164,14 @@ def import_table(
         files.create(out, text)
     except OSError as error:
         raise AnalysisError(f"out = {str(out)!r}: cannot be written ({error.strerror or error})") from error
-    file = source / "runs.csv" if source.is_dir() else source
-    origin = f"{len(frame)} rows from {file}, sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}"
+    sources = [
+        f"{path}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for path in (file.path for file in files_of(source))
+    ]
+    origin = f"{len(frame)} rows from {sources[0]}", *sources[1:]
     reasons = Counter(row["reason"] for row in about(frame).left_out)
     left_out = [f"{count} rows left out: {why}" for why, count in reasons.items()]
-    return (origin, *left_out, *about(frame).notes)
+    return (*origin, *left_out, *about(frame).notes)
 
 
 def _left(frame: Any, where: str | None, after: float | None, run: str | None, name: str) -> pd.DataFrame:

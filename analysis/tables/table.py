@@ -18,7 +18,8 @@ class About:
     ``columns``: file -> ours. ``units``: what columns are in whose unit was stated; None where nobody was
     asked. ``headings``: units that headings give. ``notes`` say what was read as what and filled,
     ``remarks`` what a reader of a fit must know of the rows. ``left_out``: ``{row, reason}`` each.
-    ``run``: the column of runs, where rows are checkpoints. ``convention``: of N and C, once selected.
+    ``kind``: whose file it was, where it was one of a tool. ``run``: the column of runs, where rows are
+    checkpoints. ``convention``: of N and C, once selected.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class About:
     read: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     left_out: tuple[Mapping[str, str], ...] = ()
+    kind: str | None = None
     run: str | None = None
     convention: str | None = None
 

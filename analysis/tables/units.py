@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import Argument, Complaint, Text, alternatives
+from analysis.errors import Argument, Complaint, Text, alternatives, some
 from analysis.tables.headings import UNITS, cell, factor
-from analysis.tables.reading import numbers, shown, some
+from analysis.tables.reading import numbers, shown
 from analysis.tables.table import about, tell
 
 TOKEN, BYTE = "nats per token", "nats per byte"  # what a loss is in, once converted
@@ -280,14 +280,17 @@ def _costs(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
     usable = np.isfinite(ratio) & (ratio > 0)
     if "flops" in stated or not usable.any():
         return []
-    typical = float(np.median(ratio[usable]))
-    headed = factor("flops", about(frame).headings.get("flops", "1")) or 1.0
-    fits = [
-        (u, scale) for u, scale in UNITS["flops"].items() if scale and abs(np.log10(typical * scale)) < 0.7
+    headings = about(frame).headings
+    typical = float(np.median(ratio[usable])) / (factor("flops", headings.get("flops", "1")) or 1.0)
+    fits = [u for u, scale in UNITS["flops"].items() if scale and abs(np.log10(typical * scale)) < 0.7]
+    options = [
+        {column: u}
+        for column in ("params", "tokens")
+        for u in likely(frame, column)
+        if u != "1" and column not in stated and column not in headings
     ]
-    options = [{"flops": u if headed == 1 else f"{headed * scale:g}"} for u, scale in fits[:1]]
-    for column in ("params", "tokens"):
-        options += [{column: u} for u in likely(frame, column) if u != "1" and column not in stated]
+    if "flops" not in headings or not options:  # headings are believed before columns that say nothing
+        options += [{"flops": u} for u in fits[:1]]
     how = "say ", *alternatives([Argument("units", unit) for unit in options[:1]]), " if that is so, or "
     if len(options) != 1:
         units = {column: "UNIT" for option in options for column in option} or {"flops": "UNIT"}

@@ -1,8 +1,7 @@
-"""``fit`` and ``import``."""
+"""``fit``."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,24 +9,6 @@ import typer
 from scaling.cli import options as option
 from scaling.cli import say
 from scaling.cli.options import grouped
-
-
-@grouped
-def import_(
-    source: Annotated[Path, typer.Argument(help="any CSV, parquet or jsonl file with one row a run")],
-    out: Annotated[Path, typer.Argument(help="the CSV to write, with our column names and plain units")],
-    reading: option.Reading,
-    as_json: option.Json = False,
-) -> None:
-    """Make a runs table of a table found in the wild."""
-    from analysis.tables.runs import import_table
-
-    notes = import_table(source, out, **reading.arguments())
-    if as_json:
-        return say.data({"table": str(out), "notes": list(notes)})
-    print("\n".join([*notes, str(out)]))
-    say.next_command("fit", out, *(("--after", "0", "--run", reading.run) if reading.run else ()))
-    return None
 
 
 @grouped

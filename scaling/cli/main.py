@@ -17,6 +17,7 @@ from scaling import __version__
 from scaling.cli import fits, say
 from scaling.cli.arguments import as_option
 from scaling.cli.compare import compare
+from scaling.cli.imports import import_
 from scaling.cli.laws import laws
 from scaling.cli.options import Json
 from scaling.cli.plots import plot
@@ -202,7 +203,7 @@ def collect(results: Results, as_json: Json = False) -> None:
     return None
 
 
-app.command("import")(fits.import_)
+app.command("import")(import_)
 app.command()(fits.fit)
 app.command()(compare)
 app.command()(laws)

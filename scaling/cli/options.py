@@ -66,17 +66,31 @@ class Reading(Options):
         Texts,
         typer.Option(metavar="COLUMN=UNIT", help="what a column is given in, such as params=M, loss=bits"),
     ] = None
+    decimal: Annotated[
+        str | None, typer.Option(metavar="SIGN", help="before decimals in text: a comma, not a point")
+    ] = None
+    thousands: Annotated[
+        str | None,
+        typer.Option(metavar="SIGN", help="between thousands in text: comma, point, space, ' or _"),
+    ] = None
+    melt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN=HEADING",
+            help="make columns rows: loss=loss@{tokens} takes loss@1e9, loss@2e9 as loss, and what stands "
+            "for {tokens} as tokens",
+        ),
+    ] = None
 
     def arguments(self) -> dict[str, Any]:
-        """Arguments of :func:`analysis.load`; ``flops=none`` leaves a column unused."""
+        """The options given, as arguments of :func:`analysis.load`; ``flops=none`` leaves a column unused."""
         named = arguments.pairs(self.column, "--column", "--column 'params=Model Size'")
-        return {
-            "where": self.where,
-            "after": self.after,
-            "run": self.run,
+        given = {
+            **{name: value for name, value in asdict(self).items() if name not in ("column", "unit")},
             "columns": {ours: None if theirs == "none" else theirs for ours, theirs in named.items()} or None,
             "units": arguments.pairs(self.unit, "--unit", "--unit params=M") or None,
         }
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,7 @@ def _figures(source: Path, out: Path | None) -> Path:
 
 
 def _load(sources: Sequence[Path], reading: Mapping[str, Any] | None, **more: Any) -> pd.DataFrame:
-    if len(sources) > 1:
-        raise UserError(Complaint(f"{len(sources)} tables: one at a time", hint="join them first"))
-    return load(sources[0], **more, **(reading or {}))
+    return load(sources, **more, **(reading or {}))
 
 
 def fit_table(
@@ -88,7 +86,7 @@ def fit_table(
         AnalysisError: the request is bad, or the table cannot be read.
     """
     if law in ESTIMATORS:
-        return of_file(law, sources[0], reading, **options)
+        return of_file(law, sources[0] if len(sources) == 1 else sources, reading, **options)
     requested = find(law)
     return fit(requested, _table([requested], sources, reading, options), **options)
 

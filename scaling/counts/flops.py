@@ -29,7 +29,7 @@ class Flops:
 
 
 def forward_matmul_flops(shape: Shape, *, causal: bool = True) -> int:
-    """Forward matmul FLOPs of one sequence of ``shape.context`` tokens."""
+    """Return the forward matmul FLOPs of one sequence of ``shape.context`` tokens."""
     t, d, h, k = shape.context, shape.width, shape.heads, shape.head_dim
     pairs = t * (t + 1) // 2 if causal else t * t
     projections = 2 * t * d * k * (2 * h + 2 * shape.kv_heads)
@@ -40,7 +40,8 @@ def forward_matmul_flops(shape: Shape, *, causal: bool = True) -> int:
 
 
 def training_flops(shape: Shape, sequences: int) -> Flops:
-    """FLOPs of training on ``sequences`` sequences of ``shape.context`` tokens, as if trained alone."""
+    """Return the FLOPs of training on ``sequences`` sequences of ``shape.context`` tokens, as if trained
+    alone."""
     counts, tokens = count_parameters(shape), sequences * shape.context
     return Flops(
         flops=3 * sequences * forward_matmul_flops(shape),

@@ -24,7 +24,7 @@ class ParameterCounts:
 
 @cache
 def count_parameters(shape: Shape) -> ParameterCounts:
-    """Exact parameter counts of ``shape``, summed over the parameter table."""
+    """Return the exact parameter counts of ``shape``, summed over the parameter table."""
     by_role: dict[Role, int] = dict.fromkeys(ROLES, 0)
     for parameter in parameter_table(shape).values():
         by_role[parameter.role] += parameter.size

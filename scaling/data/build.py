@@ -16,7 +16,7 @@ from scaling.files import aside, write_json
 
 
 def encode(tokenizer: Tokenizer, text: bytes) -> np.ndarray:
-    """(tokens,) of ``tokenizer.dtype``: the tokens of one document, without separator."""
+    """Encode one document, without separator: (tokens,) of ``tokenizer.dtype``."""
     match tokenizer.name:
         case "bytes":
             return np.frombuffer(text, np.uint8)
@@ -25,7 +25,8 @@ def encode(tokenizer: Tokenizer, text: bytes) -> np.ndarray:
 
 
 def held_out(documents: Sequence[Document], count: int) -> list[int]:
-    """Positions of ``count`` documents spread evenly over the years that share no text with any other.
+    """Return the positions of ``count`` documents spread evenly over the years that share no text with any
+    other.
 
     For each of ``count`` evenly spaced years the nearest document is taken, the earlier of two.
 
@@ -55,6 +56,12 @@ def build_store(stem: Path, corpus: Corpus, tokenizer: Tokenizer, count: int) ->
     """Write ``<stem>.tokens`` and then ``<stem>.json``, each by an atomic rename.
 
     The tokens are a raw array: training documents, each after a separator, then held-out ones likewise.
+
+    Args:
+        stem: path without suffix.
+        corpus: the text.
+        tokenizer: of the store.
+        count: documents to hold out.
 
     Raises:
         UserError: ``count`` documents cannot be held out.

@@ -60,7 +60,7 @@ TOKENIZERS = {"bytes": Tokenizer(name="bytes", vocab_size=256, separator=0, dtyp
 
 
 def read_documents(corpus: Corpus) -> tuple[Document, ...]:
-    """All documents of ``corpus`` in order, checked against its sums.
+    """Return all documents of ``corpus`` in order, checked against its sums.
 
     Raises:
         RuntimeError: the archive is not the one that this version was released with.

@@ -11,18 +11,19 @@ from collections.abc import Sequence
 
 
 def places(windows: int, used: int) -> list[int]:
-    """``used`` of ``windows`` places, spread evenly, the first one included."""
+    """Return ``used`` of ``windows`` places, spread evenly, the first one included."""
     return [i * windows // used for i in range(used)]
 
 
 def predicted(tokens: int, context: int, used: int) -> int:
-    """Tokens that the ``used`` windows of a document of ``tokens`` text tokens predict."""
+    """Count the tokens that the ``used`` windows of a document of ``tokens`` text tokens predict."""
     windows = -(-tokens // context)
     return sum(min(context, tokens - place * context) for place in places(windows, used))
 
 
 def allocate(documents: Sequence[int], context: int, eval_tokens: int) -> list[int]:
-    """Windows to use of each document (given by its text tokens), as equal as their lengths allow.
+    """Return how many windows to use of each document (given by its text tokens), as equal as their lengths
+    allow.
 
     The windows predict at least ``eval_tokens`` tokens, and fewer than ``context`` + one window a document
     more.

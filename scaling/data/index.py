@@ -60,7 +60,8 @@ class DataIndex:
 
 
 def cache_dir() -> Path:
-    """``$SCALING_CACHE``, else ``$XDG_CACHE_HOME/scaling-laws``, else ``~/.cache/scaling-laws``; absolute."""
+    """Return ``$SCALING_CACHE``, else ``$XDG_CACHE_HOME/scaling-laws``, else ``~/.cache/scaling-laws``;
+    absolute."""
     if given := os.environ.get("SCALING_CACHE"):
         return Path(given).expanduser().absolute()
     if base := os.environ.get("XDG_CACHE_HOME"):
@@ -114,7 +115,7 @@ def resolve(corpus: str, tokenizer: str, context: int, eval_documents: int, eval
 
 
 def coverage(tokens_seen: int, index: DataIndex) -> tuple[int, float]:
-    """(unique tokens, epochs) of a run that has predicted ``tokens_seen`` training tokens."""
+    """Return (unique tokens, epochs) of a run that has predicted ``tokens_seen`` training tokens."""
     epoch = index.train_windows * index.context
     return min(tokens_seen, epoch), tokens_seen / epoch
 
@@ -132,7 +133,7 @@ def _hash(value: dict[str, Any]) -> str:
 
 
 def _fingerprint(corpus: Corpus, tokenizer: Tokenizer, eval_documents: int) -> str:
-    """Covers which documents are held out through the rule (FORMAT) and their number: the rule is fixed."""
+    """Cover which documents are held out through the rule (FORMAT) and their number: the rule is fixed."""
     return _hash(
         {
             "kind": "corpus",
@@ -168,7 +169,7 @@ def _facts(stem: Path, corpus: Corpus, tokenizer: Tokenizer, eval_documents: int
 
 
 def _sound(stem: Path) -> dict[str, Any] | None:
-    """The facts if the store is whole (its sha256 is checked: about 10 ms for 10 MB), else None."""
+    """Return the facts if the store is whole (its sha256 is checked: about 10 ms for 10 MB), else None."""
     try:
         facts = json.loads(stem.with_name(stem.name + ".json").read_bytes())
         tokens = stem.with_name(stem.name + ".tokens").read_bytes()

@@ -21,14 +21,15 @@ _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
 def _mix(z: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014); uint64 -> uint64, elementwise, wraps."""
+    """Apply the finaliser of splitmix64 (Steele, Lea and Flood, 2014); uint64 -> uint64, elementwise,
+    wraps."""
     z = (z ^ (z >> _S30)) * _A
     z = (z ^ (z >> _S27)) * _B
     return z ^ (z >> _S31)
 
 
 def _encipher(x: np.ndarray, key: np.ndarray, a: int, b: int) -> np.ndarray:
-    """A bijection of {0, ..., a * b - 1} for each key."""
+    """Permute {0, ..., a * b - 1}, differently for each key."""
     modulus = (np.uint64(a), np.uint64(b))
     halves = list(np.divmod(x, modulus[1]))
     for r in range(ROUNDS):
@@ -39,9 +40,13 @@ def _encipher(x: np.ndarray, key: np.ndarray, a: int, b: int) -> np.ndarray:
 
 
 def windows_at(seed: int, first: int, count: int, windows: int) -> np.ndarray:
-    """int64 (count,): the windows at places ``first .. first + count - 1`` of a run with ``seed``.
+    """Return the windows at places ``first .. first + count - 1`` of a run with ``seed``, int64 (count,).
 
-    ``windows`` is the number of training windows in an epoch, at least 1.
+    Args:
+        seed: of the run.
+        first: the first place.
+        count: how many.
+        windows: training windows in an epoch, at least 1.
     """
     place = np.arange(first, first + count, dtype=np.uint64)
     epoch, at = np.divmod(place, np.uint64(windows))

@@ -16,7 +16,7 @@ BASE = 0x9E3779B97F4A7C15  # odd, so that no byte's weight vanishes modulo 2^64
 
 
 def window_hashes(text: bytes, window: int = WINDOW) -> np.ndarray:
-    """uint64 (len(text) - window + 1,): the hash of the window that starts at each byte."""
+    """Hash the window that starts at each byte: uint64 (len(text) - window + 1,)."""
     hashes = np.frombuffer(text, np.uint8).astype(np.uint64)
     span, power = 1, BASE
     while span < window:
@@ -26,7 +26,8 @@ def window_hashes(text: bytes, window: int = WINDOW) -> np.ndarray:
 
 
 def overlapping_documents(texts: Sequence[bytes], window: int = WINDOW) -> set[int]:
-    """Positions of texts that may share a run of ``window`` bytes with another text (by hash alone)."""
+    """Return the positions of texts that may share a run of ``window`` bytes with another text (by hash
+    alone)."""
     hashes = [window_hashes(text, window) for text in texts]
     owner = np.repeat(np.arange(len(texts)), [len(h) for h in hashes])
     joined = np.concatenate(hashes)

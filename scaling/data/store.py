@@ -19,10 +19,16 @@ class TokenStore:
     tokens: np.ndarray
 
     def train_batches(self, seed: int, first_step: int, n_steps: int, batch_sequences: int) -> np.ndarray:
-        """int32 (n_steps, batch_sequences, context + 1): the batches of ``n_steps`` steps.
+        """Return the batches of ``n_steps`` steps, int32 (n_steps, batch_sequences, context + 1).
 
         Columns [:-1] are inputs, [1:] targets. Step s takes places s * batch_sequences and on of the seed's
         order of windows, so the text seen does not depend on how sequences are grouped into steps.
+
+        Args:
+            seed: of the run.
+            first_step: the first of the steps.
+            n_steps: how many.
+            batch_sequences: sequences of a step.
         """
         count, context = n_steps * batch_sequences, self.index.context
         windows = windows_at(seed, first_step * batch_sequences, count, self.index.train_windows)
@@ -30,7 +36,7 @@ class TokenStore:
         return self.tokens[at].astype(np.int32).reshape(n_steps, batch_sequences, context + 1)
 
     def eval_windows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The fixed evaluation set of W windows.
+        """Return the fixed evaluation set of W windows.
 
         Returns:
             windows: int32 (W, context + 1); columns [:-1] are inputs, [1:] targets.

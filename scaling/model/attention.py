@@ -22,7 +22,7 @@ SMALLEST_BLOCK, MOST_BLOCKS = 64, 8
 def causal_attention(
     q_BxTxHxK: jax.Array, k_BxTxGxK: jax.Array, v_BxTxGxK: jax.Array, *, dense: bool = False
 ) -> jax.Array:
-    """softmax(q k^T / sqrt(K)) v over the keys up to each query's position: (B, T, H, K).
+    """Compute softmax(q k^T / sqrt(K)) v over the keys up to each query's position: (B, T, H, K).
 
     H is a multiple of G; query head h reads key-value head h // (H / G) (arXiv:2305.13245). ``dense``
     computes all T^2 pairs by plain einsums: the same numbers up to rounding, more work, any derivative.
@@ -38,7 +38,8 @@ def causal_attention(
 
 
 def block_size(length: int) -> int:
-    """Queries per block: few blocks, as each is compiled, and none so small that its matmuls are slow."""
+    """Return the queries per block: few blocks, as each is compiled, and none so small that its matmuls are
+    slow."""
     return max(SMALLEST_BLOCK, -(-length // MOST_BLOCKS))
 
 
@@ -48,7 +49,7 @@ def _blocks(length: int) -> list[tuple[int, int]]:
 
 
 def _scores(q_BxGxKxRxQ: jax.Array, k_BxGxSxK: jax.Array) -> jax.Array:
-    """Of the last Q of S positions against all S: (B, G, S, R, Q), masked by -inf."""
+    """Score the last Q of S positions against all S: (B, G, S, R, Q), masked by -inf."""
     s, q = k_BxGxSxK.shape[2], q_BxGxKxRxQ.shape[4]
     scores_BxGxSxRxQ = jnp.einsum("bgsk,bgkrq->bgsrq", k_BxGxSxK, q_BxGxKxRxQ)
     visible_SxQ = jnp.arange(s)[:, None] <= jnp.arange(s - q, s)[None, :]

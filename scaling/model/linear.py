@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def linear(x_NxI: jax.Array, w_IxO: jax.Array) -> jax.Array:
-    """x w: (N, O). Its reverse rule computes the same sums in another layout; there is no forward mode."""
+    """Multiply x w: (N, O). Its reverse rule computes the same sums in another layout; there is no forward
+    mode."""
     return x_NxI @ w_IxO
 
 

@@ -48,8 +48,8 @@ class Kernel(nnx.Module):
 
 
 def together(x_BxTxD: jax.Array, *kernels: Kernel) -> list[jax.Array]:
-    """Several kernels on one input as one product: fewer and larger matmuls. They differ in their second
-    axis alone; so do the results in their third."""
+    """Multiply one input by several kernels as one product: fewer and larger matmuls. They differ in their
+    second axis alone; so do the results in their third."""
     joined = jnp.concatenate([kernel.kernel[...] for kernel in kernels], axis=1)
     out = linear(x_BxTxD.reshape(-1, joined.shape[0]), joined.reshape(joined.shape[0], -1))
     ends = np.cumsum([kernel.kernel.shape[1] for kernel in kernels])
@@ -119,7 +119,7 @@ class Transformer(nnx.Module):
 
 
 def rotate(x_BxTxHxK: jax.Array) -> jax.Array:
-    """Rotary positions (Su et al., arXiv:2104.09864), halves paired, base 10,000."""
+    """Apply rotary positions (Su et al., arXiv:2104.09864), halves paired, base 10,000."""
     length, half = x_BxTxHxK.shape[1], x_BxTxHxK.shape[3] // 2
     angles = np.arange(length)[:, None] * 10_000.0 ** (-np.arange(half) / half)
     cos, sin = (np.asarray(f(angles), np.float32)[None, :, None, :] for f in (np.cos, np.sin))
@@ -154,7 +154,8 @@ class Model:
 
 
 def make_model(shape: Shape, *, dense: bool = False, unroll: int | bool | None = None) -> Model:
-    """The model of ``shape``: modules are split once; what is left is a plain pytree and pure functions.
+    """Return the model of ``shape``: modules are split once; what is left is a plain pytree and pure
+    functions.
 
     ``dense`` computes attention over all T^2 pairs (to check FLOP counts against the compiler), ``unroll``
     is that of the scan over layers (None: all layers up to :data:`UNROLLED`, else 1).

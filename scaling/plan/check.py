@@ -12,7 +12,7 @@ MOST_RUNS = 20_000  # some CPU seconds of planning
 
 
 def too_many(study: Study) -> list[Finding]:
-    """Counted before anything is expanded."""
+    """Refuse a design with too many runs, counted before anything is expanded."""
     count = sum(1 for _ in study.design.points(study.family)) * len(study.seeds)
     if count <= MOST_RUNS:
         return []
@@ -22,7 +22,7 @@ def too_many(study: Study) -> list[Finding]:
 
 
 def too_small(wanted: list[Wanted]) -> list[Finding]:
-    """Amounts that pay for no step: of any size where short runs are left out anyway, else of one."""
+    """Find amounts that pay for no step: of any size where short runs are left out anyway, else of one."""
     groups = dict[tuple[str | int, ...], list[Wanted]]()
     for w in wanted:
         groups.setdefault(w.path, []).append(w)
@@ -51,7 +51,7 @@ def repeated(kept: list[Wanted]) -> list[Finding]:
 
 
 def held_out_inside(kept: list[Wanted]) -> list[Finding]:
-    """Held-out cells that are also trained before the forecast, with whatever seed."""
+    """Find held-out cells that are also trained before the forecast, with whatever seed."""
     seen = {(w.shape, w.steps): w for w in kept if w.role != "holdout"}
     findings = list[Finding]()
     for w in kept:

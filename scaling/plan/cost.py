@@ -15,7 +15,7 @@ from scaling.plan.probe import Probe
 # Starting Python, importing the training stack and opening the data, per process, on a laptop core.
 PROCESS_SECONDS = 3.0
 FLOAT_BYTES = 4
-KEPT_CHECKPOINTS = 2  # of a trunk, and of a run at work
+KEPT_CHECKPOINTS = 2  # of a trunk, and of an active run
 CHECKPOINT_FILES_BYTES = 120_000  # descriptions, sums and blocks of the file system, beside the arrays
 
 
@@ -48,7 +48,8 @@ class Space:
 
 
 def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
-    """Time on ``workers`` processes that take the longest job left; held-out jobs wait for all others."""
+    """Estimate the time on ``workers`` processes that take the longest job left; held-out jobs wait for all
+    others."""
     compiled = set[Shape]()
     training = evaluation = compiling = 0.0
     early, late = list[float](), list[float]()
@@ -77,7 +78,7 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
 
 
 def estimate_space(plan: Plan, workers: int) -> Space:
-    """Memory of one process, and disk of the checkpoints of ``workers`` processes at work."""
+    """Estimate the memory of one process, and the disk of the checkpoints of ``workers`` active processes."""
     states = [(FLOAT_BYTES * (2 + run.run.optimizer.moments) * run.params, run) for run in plan.runs]
     memory = max(state + _activation_bytes(run.run.shape, run.run.batch_tokens) for state, run in states)
     first = [plan.by_id[job.run_ids[0]] for job in plan.jobs]
@@ -90,7 +91,7 @@ def estimate_space(plan: Plan, workers: int) -> Space:
 
 
 def makespan(seconds: Iterable[float], workers: int, busy: Sequence[float] = ()) -> float:
-    """Wall time of jobs given to the first free of ``workers``, longest first (LPT; Graham 1969).
+    """Return the wall time of jobs given to the first free of ``workers``, longest first (LPT; Graham 1969).
 
     ``busy`` are the seconds that some of the workers need for what they do now.
     """
@@ -108,7 +109,8 @@ def _checkpoint_bytes(planned: PlannedRun) -> int:
 
 
 def _activation_bytes(shape: Shape, batch_tokens: int) -> int:
-    """Rough: what the backward pass keeps of each layer (residual, projections, scores, MLP) and logits."""
+    """Estimate roughly what the backward pass keeps of each layer (residual, projections, scores, MLP) and
+    logits."""
     heads = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
     scores = 2 * shape.heads * min(shape.context, 1024)
     layer = 4 * shape.width + heads + scores + 4 * shape.mlp_width

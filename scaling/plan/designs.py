@@ -34,7 +34,7 @@ class Wanted:
 
 
 def wanted_runs(study: Study, vocab_size: int) -> list[Wanted]:
-    """All trainings of the study in the order design, noise, holdout. Nothing is left out yet."""
+    """Return all trainings of the study in the order design, noise, holdout. Nothing is left out yet."""
     family, design, noise = study.family, study.design, study.noise
     shapes = dict[Size, Shape]()
 
@@ -68,7 +68,7 @@ def wanted_runs(study: Study, vocab_size: int) -> list[Wanted]:
 
 
 def _steps(point: Point, shape: Shape, batch_tokens: int) -> int:
-    """The length of ``point`` in steps, to the nearest whole number."""
+    """Return the length of ``point`` in steps, to the nearest whole number."""
     match point.length:
         case "flops":
             return nearest(point.amount, flops_per_step(shape, batch_tokens))
@@ -84,18 +84,18 @@ def _steps(point: Point, shape: Shape, batch_tokens: int) -> int:
 
 @cache
 def flops_per_step(shape: Shape, batch_tokens: int) -> int:
-    """House FLOPs (3 x forward) of one optimizer step."""
+    """Return the house FLOPs (3 x forward) of one optimizer step."""
     return 3 * (batch_tokens // shape.context) * forward_matmul_flops(shape)
 
 
 def nearest(amount: float, unit: int) -> int:
-    """``amount / unit`` to the nearest whole number, halves up, exactly."""
+    """Return ``amount / unit`` to the nearest whole number, halves up, exactly."""
     numerator, denominator = amount.as_integer_ratio()
     return (2 * numerator + unit * denominator) // (2 * unit * denominator)
 
 
 def compact(amount: float) -> str:
-    """``4e11`` for 400000000000.0, ``2.4e12``, ``900``."""
+    """Write 400000000000.0 as ``4e11``; others as, ``2.4e12``, ``900``."""
     if amount < 10_000:
         return f"{amount:.12g}"
     digits, exponent = f"{amount:.11e}".split("e")

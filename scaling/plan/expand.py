@@ -47,7 +47,7 @@ def plan_study(study: Study) -> Plan:
 
 
 def resolve_data(study: Study) -> DataIndex:
-    """The index of the study's data; problems are given the place in the spec.
+    """Index the study's data; problems are given the place in the spec.
 
     Raises:
         UserError: unknown corpus or tokenizer, or data that cannot serve this evaluation.
@@ -115,7 +115,7 @@ def _excluded(w: Wanted) -> Excluded:
 
 
 def _too_few(wanted: list[Wanted]) -> Iterable[str]:
-    """Chinchilla's law, which studies fit, has five parameters and needs sizes and horizons to tell apart."""
+    """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs."""
     kept = [w for w in wanted if w.role == "fit" and w.steps >= w.min_steps]
     sizes, horizons = {w.shape for w in kept}, {w.steps for w in kept}
     if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
@@ -127,7 +127,7 @@ def _too_few(wanted: list[Wanted]) -> Iterable[str]:
 
 
 def _notes(study: Study, wanted: list[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterable[str]:
-    """What a reader of the plan should know although it is no error."""
+    """Say what a reader of the plan should know although it is no error."""
     amounts = {w.path for w in wanted if w.role == "fit"}
     used = {w.path for w in wanted if w.role == "fit" and w.steps >= w.min_steps}
     if amounts - used:

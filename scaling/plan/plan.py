@@ -124,7 +124,7 @@ class Plan(Document):
         return tuple(run for run in self.runs if run.role in roles)
 
     def evaluates(self, record: Record) -> bool:
-        """Whether a record was evaluated as the plan asks."""
+        """Tell whether a record was evaluated as the plan asks."""
         return record.result.eval_id == self.data.eval_id
 
     @cached_property
@@ -138,12 +138,12 @@ class Plan(Document):
         return Totals(len(self.runs), len(self.jobs), tokens, flops, spent, 1 - spent / flops, by_role)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for ``plan.json``, defaults included."""
+        """Return plain values for ``plan.json``, defaults included."""
         return {"schema": self.schema_version, **self.model_dump(mode="json", exclude={"schema_version"})}
 
     @classmethod
     def from_json(cls, content: bytes | dict[str, Any], where: str = "plan") -> Plan:
-        """The inverse of :meth:`to_json`, from plain values or the bytes of a file.
+        """Invert :meth:`to_json`, from plain values or the bytes of a file.
 
         Raises:
             UserError: it is not a plan of this schema; every field that is wrong is named.
@@ -152,7 +152,7 @@ class Plan(Document):
 
 
 def load_plan(results: ResultsFolder) -> Plan:
-    """The plan of a results folder.
+    """Return the plan of a results folder.
 
     Raises:
         UserError: the folder holds no study, or its plan.json is damaged.
@@ -165,9 +165,15 @@ def load_plan(results: ResultsFolder) -> Plan:
 
 
 def job_id(run_id: str, trunk_id: str, *, held_out: bool, share_trunk: bool) -> str:
-    """The job that trains a run: its trunk if trunks are shared, else the run itself.
+    """Return the job that trains a run: its trunk if trunks are shared, else the run itself.
 
     Held-out runs are trained after a forecast is frozen, so they never share a job with others.
+
+    Args:
+        run_id: of the run.
+        trunk_id: of its trunk.
+        held_out: whether its role is holdout.
+        share_trunk: whether trunks are shared.
     """
     if not share_trunk:
         return run_id
@@ -175,7 +181,8 @@ def job_id(run_id: str, trunk_id: str, *, held_out: bool, share_trunk: bool) -> 
 
 
 def make_jobs(runs: Sequence[PlannedRun]) -> tuple[PlannedJob, ...]:
-    """Jobs of ``runs`` (all of a plan, or those not done yet), most work first, held-out runs last.
+    """Return the jobs of ``runs`` (all of a plan, or those not done yet), most work first, held-out runs
+    last.
 
     A run's ``flops_spent`` is its steps after branching plus the part of the trunk that is trained for it
     and for the runs after it: from the branch before to its own.

@@ -73,11 +73,11 @@ class Probe:
     points: tuple[ProbePoint, ...]
 
     def seconds_per_flop(self, step_flops: float) -> float:
-        """Interpolated between points in the logarithm of both, constant outside of them."""
+        """Interpolate between points in the logarithm of both, constant outside of them."""
         return self._interpolate(step_flops, [p.seconds_per_step / p.flops_per_step for p in self.points])
 
     def compile_seconds(self, step_flops: float) -> float:
-        """Interpolated as :meth:`seconds_per_flop`."""
+        """Interpolate as :meth:`seconds_per_flop`."""
         return self._interpolate(step_flops, [max(p.compile_seconds, 1e-3) for p in self.points])
 
     def _interpolate(self, step_flops: float, values: Sequence[float]) -> float:
@@ -90,13 +90,13 @@ class Probe:
 
 
 def cached_probe(plan: Plan) -> Probe | None:
-    """The probe of this plan if all its shapes have been measured on this machine, else None."""
+    """Return the probe of this plan if all its shapes have been measured on this machine, else None."""
     known = [entry for run in probe_runs(plan) if (entry := _read(_cache_file(plan, run)))]
     return _probe(known) if len(known) == len(probe_runs(plan)) else None
 
 
 def measure_probe(plan: Plan, environment: Mapping[str, str] | None = None, *, again: bool = False) -> Probe:
-    """The probe of this plan; measures the shapes that are not in the cache (some seconds each).
+    """Return the probe of this plan; measures the shapes that are not in the cache (some seconds each).
 
     Args:
         plan: the plan.
@@ -113,13 +113,15 @@ def measure_probe(plan: Plan, environment: Mapping[str, str] | None = None, *, a
         answer = _ask([json.loads(canonical_json(run.run)) for run in missing.values()], plan, environment)
         for file, point in zip(missing, answer.results, strict=True):
             known[file] = _Cached(answer.device, point)
-            with contextlib.suppress(OSError):  # without a cache every plan measures anew, which is only slow
+            with contextlib.suppress(
+                OSError
+            ):  # without a cache every plan measures again, which is only slow
                 write_json(file, {"machine": machine(), **_CACHED.dump_python(known[file])}, durable=False)
     return _probe(list(known.values()))
 
 
 def probe_runs(plan: Plan) -> tuple[PlannedRun, ...]:
-    """One run each of the smallest, the geometrically middle and the largest shape by FLOPs a step."""
+    """Return one run each of the smallest, the geometrically middle and the largest shape by FLOPs a step."""
     by_flops = {flops_per_step(r.run.shape, r.run.batch_tokens): r for r in reversed(plan.runs)}
     flops = sorted(by_flops)
     middle = math.sqrt(flops[0] * flops[-1])
@@ -128,7 +130,7 @@ def probe_runs(plan: Plan) -> tuple[PlannedRun, ...]:
 
 
 def machine() -> dict[str, Any]:
-    """What a measurement depends on, found without importing jax."""
+    """Return what a measurement depends on, found without importing jax."""
     gpus = sorted(p.read_text() for p in Path("/proc/driver/nvidia/gpus").glob("*/information"))
     models = [model.strip() for text in gpus for model in re.findall(r"Model.*?:(.*)", text)]
     return {

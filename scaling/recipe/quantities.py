@@ -96,7 +96,7 @@ class Duration:
         return cls(value, unit)
 
     def in_steps(self, horizon: int, batch_tokens: int) -> int:
-        """Nearest whole number of steps, at least 1 unless the duration is 0; percent are of ``horizon``."""
+        """Round to whole steps, at least 1 unless the duration is 0; percent are of ``horizon``."""
         match self.unit:
             case "steps":
                 exact = self.value

@@ -21,7 +21,7 @@ Shape = Literal["linear", "1-sqrt", "cosine"]
 
 
 def _written(text: str) -> Any:
-    """A default of a spec; a run has steps and no defaults."""
+    """Declare a default of a spec; a run has steps and no defaults."""
     return Field(default=Duration.parse(text), validate_default=True)
 
 

@@ -30,5 +30,5 @@ Amounts = Annotated[tuple[Positive, ...], Several, AfterValidator(_distinct)]
 
 
 def by_kind(union: Any) -> dict[str, Any]:
-    """The models of a union by the one value of their ``kind``."""
+    """Return the models of a union by the one value of their ``kind``."""
     return {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(union)}

@@ -18,7 +18,7 @@ def check_study(study: Study) -> list[Finding]:
 
 
 def check_sections(sections: Mapping[str, Any]) -> list[Finding]:
-    """Findings on the sections given, by name of the field of :class:`~scaling.spec.models.Study`."""
+    """Check the sections given, by name of the field of :class:`~scaling.spec.models.Study`."""
     findings = list[Finding]()
     data, family, recipe = sections.get("data"), sections.get("family"), sections.get("recipe")
     if family is not None:

@@ -51,13 +51,13 @@ class Cell(Frozen):
     """Optimizer steps."""
 
     def point(self, family: Family, path: Path) -> Point:
-        """This cell of ``family``, which :meth:`findings` has passed."""
+        """Return the point of this cell, which :meth:`findings` has passed, in ``family``."""
         length: Length = next(name for name in LENGTHS if getattr(self, name) is not None)
         size, amount = getattr(self, family.key), getattr(self, length)
         return Point(size, length, amount, path, (*path, length))
 
     def findings(self, path: Path, family: Family | None) -> Iterator[Finding]:
-        """What is wrong with the cell at ``path``; ``family`` is None where it is not valid itself."""
+        """Find what is wrong with the cell at ``path``; ``family`` is None where it is not valid itself."""
         given = [name for name in LENGTHS if getattr(self, name) is not None]
         if len(given) != 1:
             got = " and ".join(given) or "none"
@@ -90,7 +90,7 @@ class Noise(Cell):
 
 
 def _product(family: Family, length: Length, amounts: Sequence[float], field: str) -> Iterator[Point]:
-    """Every size for every amount, which are written in ``field`` of the design."""
+    """Cross every size with every amount, which are written in ``field`` of the design."""
     for size in family.sizes:
         for i, amount in enumerate(amounts):
             path: Path = ("design", field, i)

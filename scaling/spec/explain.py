@@ -28,7 +28,7 @@ _TEXTS = {
 
 
 def explain(error: ValidationError, most: int | None = None) -> list[Finding]:
-    """One finding per error (of the first ``most``); a misspelt name is not missing as well."""
+    """Make one finding per error (of the first ``most``); a misspelt name is not missing as well."""
     details = error.errors(include_url=False)[:most]
     unknown = [_unknown(detail) for detail in details if detail["type"] == "extra_forbidden"]
     meant = {(*finding.path[:-1], finding.meant) for finding in unknown}
@@ -56,7 +56,7 @@ def _unknown(detail: ErrorDetails) -> Finding:
 
 
 def closest(name: str, names: tuple[str, ...] | list[str]) -> str | None:
-    """The likeliest of ``names`` that was meant by ``name``, if any."""
+    """Return the likeliest of ``names`` that was meant by ``name``, if any."""
     folded = {n.lower().replace("_", "-"): n for n in names}
     nearest = difflib.get_close_matches(name[:100].lower().replace("_", "-"), list(folded), n=1, cutoff=0.6)
     return folded[nearest[0]] if nearest else None
@@ -95,7 +95,7 @@ def _choice(path: Path, detail: ErrorDetails) -> Finding:
 
 
 def _quoted(expected: str) -> list[str]:
-    """The choices in pydantic's ``'a', 'b' or 'c'``."""
+    """Return the choices in pydantic's ``'a', 'b' or 'c'``."""
     return expected.split("'")[1::2]
 
 
@@ -104,7 +104,7 @@ def _or(choices: list[str]) -> str:
 
 
 def show(value: Any) -> str:
-    """A value as a spec writes it, shortened."""
+    """Write a value as a spec does, shortened."""
     if value is None:
         return "empty"
     if isinstance(value, bool):
@@ -117,7 +117,7 @@ def show(value: Any) -> str:
 
 
 def _locate(loc: tuple[int | str, ...]) -> tuple[Path, list[Any]]:
-    """Pydantic's location without the tags of unions, and the types allowed there."""
+    """Strip the tags of unions from pydantic's location; return the types allowed there too."""
     current: Any = Study
     path: list[str | int] = []
     for part in loc:
@@ -138,7 +138,7 @@ def _locate(loc: tuple[int | str, ...]) -> tuple[Path, list[Any]]:
 
 
 def _names(types: list[Any]) -> tuple[str, ...]:
-    """Names of the fields of the one model allowed; just ``kind`` where there are several."""
+    """Return the names of the fields of the one model allowed; just ``kind`` where there are several."""
     match types:
         case [type() as model] if issubclass(model, BaseModel):
             return tuple(model.model_fields)
@@ -147,7 +147,8 @@ def _names(types: list[Any]) -> tuple[str, ...]:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """Members of a union without None and without ``Annotated``; a single type is its own only member."""
+    """Return the members of a union without None and without ``Annotated``; a single type is its own only
+    member."""
     while hasattr(annotation, "__metadata__"):
         annotation = annotation.__origin__
     if get_origin(annotation) in (Union, types.UnionType):

@@ -49,7 +49,7 @@ class NamedShape(Heads):
     """false: trained only where holdout, noise or a listed run names it."""
 
     def shape(self, vocab_size: int, context: int) -> Shape:
-        """The shape of this size, which :meth:`findings` has passed."""
+        """Return the shape of this size, which :meth:`findings` has passed."""
         return Shape(
             depth=self.depth,
             width=self.width,
@@ -64,7 +64,8 @@ class NamedShape(Heads):
         )
 
     def _default_mlp_width(self) -> int:
-        """Nearest multiple of 8, at least 8, to ratio x width; by default 8/3 (swiglu) or 4 (gelu) x width.
+        """Return the nearest multiple of 8, at least 8, to ratio x width; by default 8/3 (swiglu) or 4 (gelu)
+        x width.
 
         8/3 gives the three matrices of a gated MLP the parameters of the two of a plain one
         (arXiv:2002.05202).

@@ -48,7 +48,7 @@ def load_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Study:
 
 
 def read_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Checked:
-    """As :func:`load_study`, returning problems of content.
+    """Read as :func:`load_study`, but return problems of content.
 
     Raises:
         UserError: the file cannot be read or is not a YAML mapping.
@@ -66,7 +66,7 @@ def read_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Checked:
 
 
 def study_from_dict(raw: Mapping[str, Any]) -> Study:
-    """A study from plain values, as in ``results/<study>/study.yaml`` or in a script.
+    """Make a study from plain values, as in ``results/<study>/study.yaml`` or in a script.
 
     Raises:
         UserError: every problem, with paths of field names.
@@ -104,7 +104,7 @@ def _validate(raw: Mapping[str, Any]) -> tuple[Study | None, list[Finding]]:
 
 
 def _valid_sections(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections that are valid by themselves."""
+    """Return the sections that are valid by themselves."""
     valid = dict[str, Any]()
     for name, info in Study.model_fields.items():
         if name in raw:
@@ -119,7 +119,8 @@ def _valid_sections(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _corrected(
     raw: Mapping[str, Any], findings: list[Finding], source: Source
 ) -> tuple[dict[str, Any], Source]:
-    """A copy with misspelt names and choices corrected and unknown names removed, and where they are."""
+    """Copy, with misspelt names and choices corrected and unknown names removed; return where they are
+    too."""
     copy, renamed = deepcopy(dict(raw)), list[tuple[Path, Path]]()
     for finding in sorted(findings, key=lambda f: -len(f.path)):
         *parents, last = finding.path
@@ -203,7 +204,7 @@ def _at(where: str) -> Mark:
 
 
 def _item(node: Any, part: str | int) -> Any:
-    """The item of a mapping or list, None if there is none."""
+    """Return the item of a mapping or list, None if there is none."""
     match node, part:
         case dict(), str():
             return cast(dict[str, Any], node).get(part)
@@ -221,7 +222,7 @@ def _cannot(where: str, path: Path, reason: str) -> Complaint:
 
 
 def _override_path(name: str) -> Path | None:
-    """``holdout[0].width`` or ``holdout.0.width`` -> ``("holdout", 0, "width")``."""
+    """Parse ``holdout[0].width`` or ``holdout.0.width`` to ``("holdout", 0, "width")``."""
     path = list[str | int]()
     for piece in name.split("."):
         match = _OVERRIDE_PART.fullmatch(piece)

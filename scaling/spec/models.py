@@ -71,7 +71,7 @@ class Execution(Frozen):
     threads: Count = 1
     """Threads of each process, on CPU."""
     share_trunk: StrictBool = True
-    """Train what runs have in common only once."""
+    """Train shared prefixes once."""
     checkpoint_seconds: Positive = 30.0
     """Seconds between checkpoints of a job."""
     chunk_steps: Count | None = None
@@ -79,11 +79,11 @@ class Execution(Frozen):
     keep_final: StrictBool = False
     """Keep the last checkpoint of every run, so that it can be evaluated again (--reevaluate)."""
     lease_seconds: Annotated[Real, Field(ge=0.5, le=3600)] = 30.0
-    """Seconds for which a job's lease must stand still before another driver takes the job over."""
+    """Seconds without a renewal after which another driver takes over a job's lease."""
     timeout_minutes: Positive = 60.0
     """Minutes without progress (compiling counts) after which a job is killed and counted as failed."""
     attempts: Count = 3
-    """Failures in a row, without getting further, after which a run is left alone."""
+    """Consecutive failures without progress after which a run is not retried."""
 
 
 class Study(Frozen):
@@ -120,6 +120,6 @@ class _Schema(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON schema of a spec, for editors."""
+    """Return the JSON schema of a spec, for editors."""
     schema = Study.model_json_schema(schema_generator=_Schema)
     return {"$schema": _Schema.schema_dialect, **schema}

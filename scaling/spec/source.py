@@ -43,7 +43,7 @@ class Source:
     values: Mapping[Path, Mark] = field(default_factory=dict[Path, Mark], compare=False)
 
     def mark(self, finding: Finding) -> Mark | None:
-        """The mark of the field, or else of the nearest field around it."""
+        """Return the mark of the field, or else of the nearest field around it."""
         path, tables = finding.path, (self.values, self.keys)
         if finding.at_key:
             tables = (self.keys, self.values)
@@ -56,7 +56,8 @@ class Source:
             path, tables = path[:-1], (self.keys, self.values)
 
     def renamed(self, names: Sequence[tuple[Path, Path]]) -> Source:
-        """These marks, and those at and below each first path under the second one too, in this order."""
+        """Return these marks, and those at and below each first path under the second one too, in this
+        order."""
 
         def grown(marks: Mapping[Path, Mark]) -> dict[Path, Mark]:
             all_marks = dict(marks)
@@ -76,7 +77,7 @@ class Source:
         return Complaint(text, mark.where, finding.hint, mark.excerpt)
 
     def problems(self, findings: list[Finding]) -> list[Complaint]:
-        """Problems in the order in which a reader of the file meets them."""
+        """Order problems as a reader of the file meets them."""
 
         def order(finding: Finding) -> tuple[int, int]:
             mark = self.mark(finding)
@@ -86,7 +87,7 @@ class Source:
 
 
 def dotted_path(path: Path) -> str:
-    """``("holdout", 0, "width")`` -> ``holdout[0].width``."""
+    """Write ``("holdout", 0, "width")`` as ``holdout[0].width``."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -94,6 +95,6 @@ def dotted_path(path: Path) -> str:
 
 
 def shorten(text: str, limit: int = _EXCERPT) -> str:
-    """One printable line of at most ``limit`` characters."""
+    """Return one printable line of at most ``limit`` characters."""
     line = "".join(c if c.isprintable() else "?" for c in text[: limit + 1])
     return line if len(line) <= limit else line[: limit - 3] + "..."

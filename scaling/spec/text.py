@@ -153,14 +153,14 @@ class _Reader:
 
 
 def _value(event: Any) -> Any:
-    """A scalar, or an empty mapping or sequence."""
+    """Return a scalar, or an empty mapping or sequence."""
     if isinstance(event, ScalarEvent):
         return _scalar(event)
     return {} if isinstance(event, MappingStartEvent) else []
 
 
 def _scalar(event: Any) -> Any:
-    """YAML 1.2 core schema, without octal and hexadecimal; quoted scalars are text."""
+    """Parse by the YAML 1.2 core schema, without octal and hexadecimal; quoted scalars are text."""
     text = event.value
     if not event.implicit[0]:
         return text

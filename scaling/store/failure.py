@@ -58,7 +58,7 @@ class Failure(Document):
         step: int | None,
         log_tail: list[str],
     ) -> Self:
-        """The failure that follows ``previous``, the last one of the run.
+        """Return the failure that follows ``previous``, the last one of the run.
 
         Args:
             previous: the last failure, None for the first.
@@ -79,12 +79,12 @@ class Failure(Document):
         )  # fmt: skip
 
     def gives_up(self, limit: int) -> bool:
-        """Whether the run has failed so often in a row, by its own doing, that it is left alone."""
+        """Tell whether the run has failed so often in a row, by its own doing, that it is not retried."""
         return self.attempt >= limit and self.kind not in OUTER_KINDS
 
 
 def kind_of(error: BaseException) -> Kind:
-    """In a training process only its data can cause a UserError."""
+    """Classify an exception; in a training process only its data can cause a UserError."""
     if is_disk_full(error):
         return "disk_full"
     if isinstance(error, MemoryError) or is_exhausted(str(error)):
@@ -126,19 +126,20 @@ def write_failure(
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether a write failed for want of space, quota or permitted file size; libraries wrap the cause."""
+    """Tell whether a write failed for want of space, quota or permitted file size; libraries wrap the
+    cause."""
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return True
     return any(text in str(error) for text in _NO_SPACE_TEXTS)
 
 
 def is_exhausted(text: str) -> bool:
-    """Whether XLA or Python says here that memory ran out."""
+    """Tell whether XLA or Python says here that memory ran out."""
     return any(word in text for word in _EXHAUSTED)
 
 
 def refusal(error: OSError) -> str | None:
-    """The message for a user who has no space or may not write; None when it is something else."""
+    """Return the message for a user who has no space or may not write; None when it is something else."""
     where = f"{error.filename}: " if error.filename else ""
     what = error.strerror or str(error)
     if is_disk_full(error):
@@ -149,7 +150,8 @@ def refusal(error: OSError) -> str | None:
 
 
 def reached(job_dir: Path, run_id: str) -> int:
-    """The newest checkpoint, whole or not, from which a run of the job could resume: its step, 0 for none."""
+    """Return the newest checkpoint, whole or not, from which a run of the job could resume: its step, 0 for
+    none."""
     steps = [0]
     for line in ("trunk", run_id):
         with suppress(FileNotFoundError, NotADirectoryError):

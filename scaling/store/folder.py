@@ -63,7 +63,7 @@ class ResultsFolder:
         return self.path / "jobs" / _checked(job_id, "job_id")
 
     def record(self, run_id: str) -> Record | None:
-        """The run's record; None when it is not done.
+        """Return the run's record; None when it is not done.
 
         Raises:
             UserError: there is a record that cannot be this run's.
@@ -75,7 +75,7 @@ class ResultsFolder:
         return record
 
     def error(self, run_id: str) -> Failure | None:
-        """The run's last failure; one of kind ``unknown`` when the file is damaged."""
+        """Return the run's last failure; one of kind ``unknown`` when the file is damaged."""
         path = self.run_dir(run_id) / "error.json"
         try:
             return read(Failure, path)
@@ -101,7 +101,7 @@ class ResultsFolder:
         return RunState("half-done" if files & {"run.json", "metrics.jsonl"} else "pending")
 
     def recorded(self) -> set[str]:
-        """Ids of all runs with a record, in this plan or not."""
+        """Return the ids of all runs with a record, in this plan or not."""
         try:
             names = os.listdir(self.path / "runs")
         except FileNotFoundError:

@@ -63,7 +63,7 @@ class Seen:
 
 
 def look(folder: Path) -> Seen | None:
-    """The lease in ``folder``; None when there is none."""
+    """Return the lease in ``folder``; None when there is none."""
     try:
         return _parse((folder / NAME).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -234,7 +234,7 @@ def _create(folder: Path, token: int) -> Lease | None:
 
 
 def _left(folder: Path) -> list[int]:
-    """Tokens of leases that takers moved away: tokens only grow, also when a taker was killed."""
+    """Return the tokens of leases that takers moved away: tokens only grow, also when a taker was killed."""
     tokens = []
     for name in os.listdir(folder):
         if match := _LEFT.fullmatch(name):

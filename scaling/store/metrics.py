@@ -109,7 +109,7 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> Metrics:
-    """Every whole row of ``path``; a last line without its newline is still being written: skipped."""
+    """Return every whole row of ``path``; a last line without its newline is still being written: skipped."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -126,7 +126,7 @@ def read_metrics(path: Path) -> Metrics:
 
 
 def last_row(path: Path, window: int = 4096) -> Row | None:
-    """The last whole row of ``metrics.jsonl``, without reading the rest."""
+    """Return the last whole row of ``metrics.jsonl``, without reading the rest."""
     try:
         lines = tail(path, window).split(b"\n")[:-1]
     except FileNotFoundError:

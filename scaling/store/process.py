@@ -31,7 +31,7 @@ class Process:
 
     @staticmethod
     def of(values: Any) -> Process | None:
-        """From plain values as :func:`vars` gives them; None when they are something else."""
+        """Make one from plain values as :func:`vars` gives them; None when they are something else."""
         kinds = {"host": str, "machine": str, "pid": int, "started": str}
         if not isinstance(values, dict) or any(not isinstance(values.get(k), t) for k, t in kinds.items()):
             return None
@@ -50,7 +50,7 @@ class Process:
 
 @cache
 def _machine() -> str:
-    """Empty where process ids cannot be checked: nothing is then known of other processes."""
+    """Return a hash of host, boot and process namespace; empty where process ids cannot be checked."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         space = os.readlink("/proc/self/ns/pid")

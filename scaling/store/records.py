@@ -26,7 +26,7 @@ class Document(Frozen):
     schema_version: Literal[1] = Field(default=1, alias="schema")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, under the keys that were given."""
+        """Return plain values, under the keys that were given."""
         return {
             "schema": self.schema_version,
             **self.model_dump(mode="json", by_alias=True, exclude_unset=True),
@@ -63,7 +63,7 @@ def parse(model: type[D], content: bytes | dict[str, Any], where: str, hint: str
 
 
 def read(model: type[D], path: Path, hint: str = "delete it to make it again") -> D | None:
-    """The checked content of ``path``; None when there is no such file.
+    """Read and check ``path``; return None when there is no such file.
 
     Raises:
         UserError: the file cannot be read or holds something else.
@@ -229,7 +229,7 @@ class JobProgress(Document):
 
 
 def read_progress(job_dir: Path) -> JobProgress | None:
-    """None before the first report, and when it cannot be read."""
+    """Read a job's progress; None before the first report, and when it cannot be read."""
     try:
         return read(JobProgress, job_dir / "progress.json")
     except UserError:

@@ -18,7 +18,14 @@ SHOWN = 12
 
 
 def require_same_recipe(results: ResultsFolder, old: Plan, new: Plan, old_spec: str, new_spec: str) -> None:
-    """A run that the old plan named, and that was begun, must not go by the same name with other numbers.
+    """Refuse a plan that gives other numbers to a begun run under the same name.
+
+    Args:
+        results: the results folder.
+        old: the plan in it.
+        new: the plan to replace it.
+        old_spec: the text of the spec of ``old``.
+        new_spec: the text of the spec of ``new``.
 
     Raises:
         UserError: there are such runs; the fields that differ are listed.
@@ -43,12 +50,12 @@ def require_same_recipe(results: ResultsFolder, old: Plan, new: Plan, old_spec: 
         f"the recipe of study {new.study!r} has changed: {len(changed)} of its begun runs ({done} done) "
         "would be trained again under the same names\n  " + "\n  ".join([*fields[:SHOWN], *more])
     )
-    hint = "give the study a new name (study: ...), or start them anew in this folder with --force"
+    hint = "give the study a new name (study: ...), or restart them in this folder with --force"
     raise UserError(Complaint(text, hint=hint))
 
 
 def require_same_evaluation(results: ResultsFolder, old: Plan, new: Plan) -> None:
-    """Losses on different evaluation sets must not share a table.
+    """Refuse to mix losses on different evaluation sets in one table.
 
     Raises:
         UserError: finished runs were evaluated otherwise; says how many could be evaluated again.
@@ -67,7 +74,7 @@ def require_same_evaluation(results: ResultsFolder, old: Plan, new: Plan) -> Non
 
 
 def evaluated_otherwise(results: ResultsFolder, plan: Plan) -> list[PlannedRun]:
-    """Planned runs whose record is of another evaluation than the plan's."""
+    """Return the planned runs whose record is of another evaluation than the plan's."""
     recorded, others = results.recorded(), []
     for run in plan.runs:
         record = results.run_state(run.run_id).record if run.run_id in recorded else None
@@ -91,7 +98,7 @@ def final_checkpoint(results: ResultsFolder, run: PlannedRun) -> Path:
 
 
 def set_forecasts_aside(results: ResultsFolder, name: str) -> None:
-    """Forecasts of losses that will not be measured any more; kept, under ``forecasts-NAME``."""
+    """Keep forecasts of losses that will not be measured any more under ``forecasts-NAME``."""
     folder, number = results.path / "forecasts", 1
     if not folder.is_dir():
         return
@@ -103,8 +110,8 @@ def set_forecasts_aside(results: ResultsFolder, name: str) -> None:
 
 
 def spec_changes(old: str, new: str) -> list[str]:
-    """``field: old -> new`` for every field of two specs that differs, execution apart; empty where one of
-    them is no spec (a study planned in Python)."""
+    """List ``field: old -> new`` for every field of two specs that differs, execution apart; empty where one
+    of them is no spec (a study planned in Python)."""
     try:
         before, after = (parse(text, "study.yaml").value for text in (old, new))
     except UserError:
@@ -121,7 +128,7 @@ def _differences(before: Any, after: Any, prefix: str = "") -> list[str]:
 
 
 def _fields(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names of the leaves; a list of plain values is one leaf."""
+    """Yield the dotted names of the leaves; a list of plain values is one leaf."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from _fields(value, f"{path}.{key}" if path else str(key))

@@ -23,7 +23,7 @@ class Clock:
         return self.ends is not None and time.monotonic() > self.ends
 
     def is_due(self, what: str, seconds: float) -> bool:
-        """Whether ``what`` was done last more than ``seconds`` ago; if so, it counts as done now."""
+        """Tell whether ``what`` was last done more than ``seconds`` ago; if so, count it as done now."""
         now = time.monotonic()
         if what in self.done and now - self.done[what] < seconds:
             return False

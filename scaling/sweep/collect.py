@@ -175,7 +175,8 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _curve(run_id: str, metrics: Sequence[Row]) -> tuple[list[Row], int]:
-    """One point per step (training and evaluation rows of a step together), by step; and repeated values."""
+    """Return one point per step (training and evaluation rows of a step together), by step; and repeated
+    values."""
     points: dict[int, Row] = {}
     repeated = 0
     for row in metrics:

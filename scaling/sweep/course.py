@@ -196,7 +196,7 @@ class Course:
         )
 
     def _save(self) -> None:
-        """For `status`: who works here, and on what."""
+        """Tell `status` who works here, and on what."""
         self.presence.tell(roles=self.queue.phase.roles, snapshot=self.snapshot(time.monotonic()))
 
     def _stop(self) -> None:

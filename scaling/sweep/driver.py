@@ -61,13 +61,19 @@ class Sweep:
     ) -> Outcome:
         """Train all runs of these roles that have no record, longest jobs first.
 
-        A failing job never stops the others; it is tried again ``retries`` times in this launch, last, and
-        not at all once its failures in a row reach the plan's ``attempts``. Jobs that another driver works
-        on are waited for, and taken over when their lease stalls.
+        A failing job never stops the others; it is tried again last, and not at all once its failures in a
+        row reach the plan's ``attempts``. Jobs that another driver works on are waited for, and taken over
+        when their lease stalls.
 
-        The first SIGINT, SIGTERM or SIGHUP asks all jobs to write checkpoints and stop, and kills those that
-        have not after ``grace_seconds``; a second one kills at once. Signals are handled when this is the
-        main thread.
+        The first SIGINT, SIGTERM or SIGHUP asks all jobs to write checkpoints and stop; a second one kills
+        at once. Signals are handled when this is the main thread.
+
+        Args:
+            roles: which runs.
+            on_event: is called with what happens.
+            workers: jobs at a time, in place of the plan's.
+            retries: of a failing job in this launch.
+            grace_seconds: after which jobs asked to stop are killed.
 
         Raises:
             UserError: the folder was removed meanwhile.
@@ -100,7 +106,7 @@ class Sweep:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """For what several drivers of the folder would otherwise do at the same time.
+        """Keep other drivers of the folder out, for what several would otherwise do at the same time.
 
         Raises:
             UserError: another launch has changed the plan of the folder: what is made of its records now is
@@ -122,7 +128,7 @@ class PlanMark:
     seen: tuple[int, int] | None = None
 
     def changed(self) -> bool:
-        """Reads plan.json again only when it is another file than the last time."""
+        """Tell whether the plan is another one; plan.json is read again only when it is another file."""
         try:
             stat = self.results.plan.stat()
             if self.seen == (stat.st_ino, stat.st_mtime_ns):
@@ -147,9 +153,16 @@ def open_sweep(
 ) -> Iterator[Sweep]:
     """Write study.yaml and plan.json into ``folder`` and work there.
 
-    ``plan`` is ``Plan.to_json()``, ``spec`` the text of the spec, ``command`` what trains a job folder.
     A plan that extends the one in the folder keeps what is done: records belong to runs, not to plans.
-    ``force`` lets a changed recipe replace runs of the same names, ``reevaluate`` a changed evaluation.
+
+    Args:
+        folder: the results folder.
+        plan: ``Plan.to_json()``.
+        spec: the text of the spec.
+        command: what trains a job folder.
+        force: let a changed recipe replace runs of the same names.
+        reevaluate: accept a changed evaluation.
+        max_hours: stop after so long.
 
     Raises:
         UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
@@ -176,9 +189,9 @@ def _settle(results: ResultsFolder, new: Plan, spec: str, *, force: bool, reeval
         return
     old = load_plan(results)
     if (force or reevaluate) and drivers(results):
-        problem = f"a driver is at work in {str(results.path)!r}"
+        problem = f"a driver is running in {str(results.path)!r}"
         raise UserError(
-            Complaint(problem, hint="stop it first: --force and --reevaluate change what it works on")
+            Complaint(problem, hint="stop it first: --force and --reevaluate change what it trains")
         )
     if old.study != new.study:
         problem = f"{str(results.path)!r} holds study {old.study!r}, not {new.study!r}"

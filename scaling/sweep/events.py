@@ -119,4 +119,4 @@ class Outcome:
         if not self.given_up:
             return text
         more = "--set execution.attempts=N with a larger N tries them again"
-        return f"{text}, {len(self.given_up)} are left alone after failing too often ({more})"
+        return f"{text}, {len(self.given_up)} are not retried after failing too often ({more})"

@@ -44,7 +44,7 @@ class Executor(Protocol):
         ...
 
     def describe(self) -> str:
-        """Where jobs run, for people: ``8 jobs on ...`` ends so."""
+        """Say where jobs run, for people: ``8 jobs on ...`` ends so."""
         ...
 
     def start(self, folder: Path, slot: int, stale: str = "") -> StartedJob:
@@ -109,7 +109,7 @@ def _now() -> str:
 
 
 def _starts(folder: Path) -> int:
-    """How often the job was started, for display: a damaged count begins anew."""
+    """Count the starts of the job, for display; a damaged count restarts at 0."""
     try:
         launch = read(JobLaunch, folder / "launch.json")
     except UserError:
@@ -118,7 +118,7 @@ def _starts(folder: Path) -> int:
 
 
 def log_tail(folder: Path, lines: int = 20, window: int = 16384) -> list[str]:
-    """The last lines of a job's log, of its last start only."""
+    """Return the last lines of a job's log, of its last start only."""
     try:
         text = tail(folder / "log.txt", window).decode(errors="replace")
     except OSError:

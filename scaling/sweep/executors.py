@@ -24,7 +24,7 @@ EXECUTORS: dict[str, Factory] = {"local": make_local}
 
 
 def make_executor(execution: Execution, command: Sequence[str], *, alone: bool) -> Executor:
-    """The executor that ``execution.kind`` names.
+    """Make the executor that ``execution.kind`` names.
 
     Raises:
         UserError: there is none of that name, or it cannot do what ``execution`` asks for.

@@ -25,7 +25,7 @@ Mark = tuple[int, int]
 
 
 def error_marks(results: ResultsFolder, run_ids: Sequence[str]) -> dict[str, Mark | None]:
-    """Which error.json each run has, to see later whether it has another one."""
+    """Mark which error.json each run has, to see later whether it has another one."""
     return {run_id: _mark(results, run_id) for run_id in run_ids}
 
 
@@ -47,7 +47,7 @@ def record_failures(
         status: exit status of the job (negative: signal), why it could not be started, or a kind that only
             the driver knows of.
         only_new: the job was asked to stop: having no record is no failure.
-        owned: another process works on the job: its files are left alone.
+        owned: another process works on the job: its files are not touched.
     """
     new = [run_id for run_id, old in before.items() if _mark(results, run_id) not in (None, old)]
     if new and not owned:

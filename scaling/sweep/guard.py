@@ -1,8 +1,8 @@
-"""Drivers of a results folder: who is at work, and moments that one of them has to itself.
+"""Drivers of a results folder: which are active, and turns that one takes at a time.
 
 Any number of drivers may work in a folder: what keeps them apart is the lease of each job. Here they only say
 that they are there, and take turns with what would otherwise be done twice. Turns are taken by a ``flock``; a
-driver that is stopped while it has its turn holds up the others for a minute, not for ever, as all that is
+driver that is stopped while it has its turn holds up the others for a minute at most, as all that is
 written in a turn is whole files with the same content.
 """
 
@@ -28,7 +28,7 @@ SILENT_SECONDS = 60.0  # after which a driver on another machine is not shown an
 
 
 class DriverNote(Document):
-    """``drivers/*.json``: what a driver at work says of itself; before its first phase it has no roles."""
+    """``drivers/*.json``: what an active driver says of itself; before its first phase it has no roles."""
 
     process: Process
     began: datetime
@@ -80,13 +80,14 @@ class Presence:
             self.path.unlink()
 
     def others_here(self, results: ResultsFolder) -> bool:
-        """Whether another driver of this folder lives on this machine."""
+        """Tell whether another driver of this folder lives on this machine."""
         others = [note for path, note in _notes(results) if path != self.path and note is not None]
         return any(note.process.machine == self.me.machine and not note.process.gone for note in others)
 
 
 def drivers(results: ResultsFolder) -> list[DriverNote]:
-    """What each driver at work says of itself, oldest first. Of another machine's only its clock can tell."""
+    """List what each active driver says of itself, oldest first. Another machine's is known by its clock
+    alone."""
     machine, heard_since = Process.here().machine, datetime.now(UTC) - timedelta(seconds=SILENT_SECONDS)
     notes = [note for _, note in _notes(results) if note is not None and not note.process.gone]
     living = [note for note in notes if note.process.machine == machine or note.updated > heard_since]
@@ -94,7 +95,7 @@ def drivers(results: ResultsFolder) -> list[DriverNote]:
 
 
 def _notes(results: ResultsFolder) -> Iterator[tuple[Path, DriverNote | None]]:
-    """The files of all drivers; None for one that cannot be read."""
+    """Yield the files of all drivers; None for one that cannot be read."""
     for path in sorted((results.path / FOLDER).glob("[!.]*.json")):
         try:
             yield path, read(DriverNote, path)

@@ -63,7 +63,7 @@ class Layout:
 
 
 def layout(workers: int | Literal["auto"], device: Device | Literal["auto"], threads: int = 1) -> Layout:
-    """On CPU one pinned single-thread job per core; on an accelerator one job that owns all its devices, or
+    """Give each core one pinned single-thread job; on an accelerator, give one job all devices, or
     ``workers`` jobs with equal shares of them.
 
     Raises:
@@ -84,7 +84,14 @@ def layout(workers: int | Literal["auto"], device: Device | Literal["auto"], thr
 def cpu_slots(
     workers: int | Literal["auto"], threads: int, cores: tuple[int, ...], quota: float | None
 ) -> tuple[Slot, ...]:
-    """The cores of each worker, none when it is not pinned; workers beyond the cores share them in turn."""
+    """Assign cores to workers, none when they are not pinned; workers beyond the cores share them in turn.
+
+    Args:
+        workers: how many, or one for each core.
+        threads: of each worker.
+        cores: those this process may use.
+        quota: CPUs' worth of time that it may use; None: no limit.
+    """
     # Under a quota smaller than the machine other tenants use the same cores: let the kernel choose.
     shared = quota is not None and quota < len(cores)
     offered = math.floor(quota) if shared and quota else len(cores)
@@ -98,7 +105,7 @@ def cpu_slots(
 def device_slots(
     workers: int | Literal["auto"], device: Device, devices: tuple[str, ...]
 ) -> tuple[Slot, ...]:
-    """Equal shares of the devices: several each, or one that is shared, each with a part of its memory.
+    """Split the devices equally: several each, or one that is shared, each with a part of its memory.
 
     One worker owns all that jax sees. Where the devices are not known, all workers share them all.
 
@@ -126,7 +133,8 @@ def device_slots(
 def visible_devices(
     device: Device, environ: Mapping[str, str], nodes: Path = Path("/dev")
 ) -> tuple[str, ...]:
-    """Names of the devices that jobs may use: those the environment leaves, else one a device file."""
+    """Return the names of the devices that jobs may use: those the environment leaves, else one a device
+    file."""
     variable, pattern = _VISIBLE[device]
     if variable in environ:
         return tuple(name.strip() for name in environ[variable].split(",") if name.strip())
@@ -136,14 +144,15 @@ def visible_devices(
 
 
 def usable_cores() -> tuple[int, ...]:
-    """Cores this process may use: what taskset, a batch system or a container left of the machine."""
+    """Return the cores this process may use: what taskset, a batch system or a container left of the
+    machine."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
 
 
 def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """CPUs' worth of time that the container may use; None when there is no limit."""
+    """Return the CPUs' worth of time that the container may use; None when there is no limit."""
     try:
         if (root / "cpu.max").exists():
             limit, period = (root / "cpu.max").read_text().split()
@@ -156,7 +165,7 @@ def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 
 def find_device(environ: Mapping[str, str], nodes: Path = Path("/dev")) -> Device:
-    """The device jax will choose, from ``JAX_PLATFORMS``, device files and installed plugins."""
+    """Return the device jax will choose, from ``JAX_PLATFORMS``, device files and installed plugins."""
     wanted = environ.get("JAX_PLATFORMS", "").split(",")[0].strip()
     if wanted in _PLATFORMS:
         return _PLATFORMS[wanted]
@@ -175,7 +184,8 @@ def has_glibc() -> bool:
 def launch_environment(
     base: Mapping[str, str], layout: Layout, slot: Slot | None = None, *, glibc: bool = False
 ) -> dict[str, str]:
-    """``base`` with what a job needs set before its process starts; XLA flags and tunables of the user stay.
+    """Add to ``base`` what a job needs set before its process starts; XLA flags and tunables of the user
+    stay.
 
     On CPU each job has as many threads as the layout says; with one, XLA's pool is switched off. ``glibc``
     asks malloc for huge pages, which removes most page faults of a training step. ``JAX_PLATFORMS`` is set

@@ -76,7 +76,7 @@ class Pace:
         return max(0.0, self.last.job_flops_done - (self.first.job_flops_done if self.resumed else 0.0))
 
     def seconds_left(self, rate: float, now: float) -> float | None:
-        """From the job's own speed since its first report, else from ``rate``, FLOPs per second."""
+        """Estimate from the job's own speed since its first report, else from ``rate``, FLOPs per second."""
         speed, since = rate, now
         if self.first and self.last and self.last_at - self.first_at > SETTLE_SECONDS:
             gained = self.last.job_flops_done - self.first.job_flops_done
@@ -98,7 +98,14 @@ class Throughput:
         self._seconds += now - pace.started
 
     def eta(self, running: Sequence[Pace], queued: Sequence[float], workers: int, now: float) -> float | None:
-        """Seconds to go, None while no speed is known. ``queued`` are FLOPs."""
+        """Estimate the seconds to go, None while no speed is known.
+
+        Args:
+            running: paces of the jobs under way.
+            queued: FLOPs of the waiting jobs.
+            workers: jobs at a time.
+            now: by the monotonic clock.
+        """
         seconds = self._seconds + sum(now - pace.started for pace in running if pace.work)
         rate = (self._flops + sum(pace.work for pace in running)) / seconds if seconds else 0.0
         busy = [left for pace in running if (left := pace.seconds_left(rate, now)) is not None]

@@ -91,7 +91,7 @@ class Queue:
         return not (self.waiting or self.running or self.elsewhere)
 
     def paces(self) -> list[Pace]:
-        """Of the jobs that are being worked on, here or elsewhere."""
+        """Return the paces of the jobs under way, here or elsewhere."""
         return [job.pace for job in (*self.running.values(), *self.elsewhere.values())]
 
     def is_done(self, state: RunState) -> bool:
@@ -102,7 +102,8 @@ class Queue:
         return not self.is_done(state) and error is not None and error.gives_up(limit)
 
     def undone(self, task: Task) -> list[PlannedRun]:
-        """Runs of a task still to do, as the disk says now; tells about those that others have recorded."""
+        """Return the runs of a task still to do, as the disk says now; announce those that others have
+        recorded."""
         for run in task.runs:
             state = self.results.run_state(run.run_id)
             if run.run_id not in self.recorded and self.is_done(state):
@@ -126,7 +127,7 @@ class Queue:
         self.on_event(RunFinished(run_id, label, result.status, result.status_reason, result.loss, seconds))
 
     def watch(self, job_id: str) -> tuple[LeaseWatch, bool]:
-        """What is known of a job's lease, and whether another process holds it."""
+        """Return what is known of a job's lease, and whether another process holds it."""
         watch = self.watches.setdefault(job_id, LeaseWatch())
         return watch, watch.held(self.results.job_dir(job_id), self.plan.execution.lease_seconds)
 
@@ -151,8 +152,8 @@ class Queue:
                 self.waiting.insert(0, Task(job.task.job, job.task.runs, left, job.task.tries))
 
     def end_superseded(self, now: float) -> list[Running]:
-        """Jobs that have not ended though all their runs have had records for as long as a lease may stall:
-        another process did the work while they were stalled."""
+        """Return jobs that have not ended though all their runs have had records for as long as a lease may
+        stall: another process did the work while they were stalled."""
         for job in self.running.values():
             if job.recorded_at is None and job.before.keys() <= self.recorded:
                 job.recorded_at = now
@@ -160,13 +161,13 @@ class Queue:
         return [j for j in self.running.values() if j.recorded_at and now - j.recorded_at > patience]
 
     def rows(self, now: float) -> tuple[RunningRow, ...]:
-        """The running jobs, for a live table."""
+        """Return the running jobs, for a live table."""
         return tuple(_row(job, now) for _, job in sorted(self.running.items()))
 
 
 def make_tasks(plan: Plan, chosen: Sequence[PlannedRun], settled: Collection[str]) -> list[Task]:
-    """Jobs with a run that is not ``settled``, longest remaining work first: that ends soonest (LPT, Graham
-    1969)."""
+    """List jobs with a run that is not ``settled``, longest remaining work first: that ends soonest (LPT,
+    Graham 1969)."""
     ids, tasks = {run.run_id for run in chosen}, []
     for job in plan.jobs:
         runs = tuple(plan.by_id[run_id] for run_id in job.run_ids if run_id in ids)
@@ -180,7 +181,14 @@ def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[
 
 
 def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> JobSpec:
-    """What the process of a job is asked for: to ``work`` on ``runs``."""
+    """Say what the process of a job is asked to do.
+
+    Args:
+        plan: gives data and execution.
+        task: the job.
+        runs: those to be worked on.
+        work: to train them or to evaluate them again.
+    """
     given, spent = plan.execution, task.job.flops_spent
     execution = {name: getattr(given, name) for name in JobExecution.model_fields}
     if given.chunk_steps is None:
@@ -199,7 +207,7 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
 
 
 def _row(job: Running, now: float) -> RunningRow:
-    """Before its first report a job goes by its first run."""
+    """Show a job; before its first report it goes by its first run."""
     last, labels = job.pace.last, {run.run_id: run.label for run in job.task.runs}
     total, first = last.job_flops_total if last else 0.0, job.task.runs[0].label
     return RunningRow(

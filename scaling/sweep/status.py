@@ -34,7 +34,7 @@ class StatusRow:
 
 @dataclass(frozen=True)
 class Status:
-    """``drivers`` is what each driver at work says of itself (its file in ``drivers/``). ``kinds`` counts
+    """``drivers`` is what each active driver says of itself (its file in ``drivers/``). ``kinds`` counts
     the failed runs by why they failed, ``given_up`` those that are not tried again."""
 
     study: str
@@ -60,7 +60,7 @@ class Status:
 
 
 def status(folder: Path) -> Status:
-    """Counts and rows of the study in ``folder``, in the plan's order.
+    """Count and list the runs of the study in ``folder``, in the plan's order.
 
     Raises:
         UserError: the folder holds no study, or its plan.json is damaged.
@@ -85,7 +85,7 @@ def status(folder: Path) -> Status:
 
 
 def _blocked(plan: Plan, states: dict[str, RunState]) -> dict[str, str]:
-    """Jobs in which a run failed, and its label: the others of the job may wait for it."""
+    """Map jobs in which a run failed to its label: the others of the job may wait for it."""
     failed = [run for run in plan.runs if states[run.run_id].state == "failed"]
     return {run.job_id: run.label for run in failed}
 
@@ -114,7 +114,7 @@ def _row(
     if name == "failed" and record is None and error is not None:
         reason = f"{error.kind}: {error.message}"
         if error.gives_up(plan.execution.attempts):
-            reason += f" (left alone: {error.attempt} failures in a row)"
+            reason += f" (not retried: {error.attempt} failures in a row)"
     elif blocked and name in ("half-done", "pending"):
         reason = f"its job stopped at {blocked}"
     failures = error.attempt if error else 0
@@ -125,7 +125,7 @@ def _row(
 
 
 def logs(folder: Path, name: str) -> Path:
-    """The log of a run or job, by its id, its label, or the unique start of an id.
+    """Find the log of a run or job, by its id, its label, or the unique start of an id.
 
     Raises:
         UserError: nothing or more than one thing has that name, or it has not been started.
@@ -139,9 +139,9 @@ def logs(folder: Path, name: str) -> Path:
         if name and (run.run_id.startswith(name) or run.job_id.startswith(name))
     }
     if len(jobs) != 1:
-        found = f"names {len(jobs)} jobs" if jobs else "names no run or job of this study"
+        problem = f"names {len(jobs)} jobs" if jobs else "names no run or job of this study"
         hint = f"`scaling status {results.path}` lists ids and labels"
-        raise UserError(Complaint(f"{name!r} {found}", hint=hint))
+        raise UserError(Complaint(f"{name!r} {problem}", hint=hint))
     path = results.job_dir(jobs.pop()) / "log.txt"
     if not path.exists():
         raise UserError(Complaint(f"{name!r} has no log yet: its job has not been started", str(path)))

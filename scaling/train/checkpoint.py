@@ -92,7 +92,7 @@ class Checkpoints:
             shutil.rmtree(self.folder / line / str(old), ignore_errors=True)
 
     def steps(self, line: str) -> list[int]:
-        """Steps of a line's checkpoints in ascending order, whole or not."""
+        """Return the steps of a line's checkpoints in ascending order, whole or not."""
         try:
             names = os.listdir(self.folder / line)
         except (FileNotFoundError, NotADirectoryError):
@@ -102,8 +102,8 @@ class Checkpoints:
     def restore(
         self, line: str, abstract: TrainState, among: Collection[int]
     ) -> tuple[int, TrainState] | None:
-        """The newest whole (step, state) of a line at a step in ``among``, with the shapes and shardings of
-        ``abstract``; None: there is none. Says what it passes over."""
+        """Return the newest whole (step, state) of a line at a step in ``among``, with the shapes and
+        shardings of ``abstract``; None: there is none. Says what it passes over."""
         for step in reversed(self.steps(line)):
             place = self.folder / line / str(step)
             if step not in among:

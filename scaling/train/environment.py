@@ -24,7 +24,7 @@ def use_compilation_cache() -> None:
 
 
 def describe() -> Environment:
-    """Provenance: device, library versions, commit of this code (None outside a git checkout)."""
+    """Return the provenance: device, library versions, commit of this code (None outside a git checkout)."""
     devices = jax.local_devices()
     return Environment(
         device=devices[0].device_kind,

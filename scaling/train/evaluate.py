@@ -28,7 +28,7 @@ class Evaluation:
 
 
 def make_evaluator(program: Program, store: TokenStore) -> Callable[[Params], Evaluation]:
-    """A function of parameters; windows are padded to whole batches once, and compiled for once."""
+    """Make a function of parameters; windows are padded to whole batches once, and compiled for once."""
     windows, weights, documents = store.eval_windows()
     batch = max(1, BATCH_TOKENS // program.model.shape.context)
     batch = min(batch, len(windows))

@@ -51,7 +51,7 @@ class TrunkTrainer:
         self.last_saved = time.monotonic()
         self.last_progress = 0.0
         self.loss: float | None = None
-        self.step: int | None = None  # of the run at work, as far as logged
+        self.step: int | None = None  # of the current run, as far as logged
         self.resumed = 0
         self.steps_done = 0  # of all this job's branches and trunk, for progress alone
 
@@ -113,7 +113,8 @@ class TrunkTrainer:
             self.checkpoints.drop(member.run_id)
 
     def _reach(self, member: JobRun) -> tuple[int, TrainState]:
-        """The trunk at the member's branch step, from memory, the newest usable checkpoint, or the start."""
+        """Bring the trunk to the member's branch step, from memory, the newest usable checkpoint, or the
+        start."""
         goal = member.run.branch_step
         if self.trunk is None or self.trunk[0] > goal:
             rows = self.trunk_log.rows()
@@ -138,7 +139,16 @@ class TrunkTrainer:
     def _advance(
         self, member: JobRun, line: str, state: TrainState, first: int, last: int, log: CurveLog
     ) -> TrainState:
-        """Train steps ``first`` to ``last`` of a line; a chunk's metrics are read while the next one runs."""
+        """Train steps ``first`` to ``last`` of a line; a chunk's metrics are read while the next one runs.
+
+        Args:
+            member: whose recipe it is.
+            line: ``trunk`` or the run's id.
+            state: after ``first`` steps.
+            first: steps done.
+            last: steps to be done.
+            log: the curve of the line.
+        """
         run = member.run
         if not state.ok:
             return state
@@ -184,7 +194,16 @@ class TrunkTrainer:
     def _log(
         self, member: JobRun, log: CurveLog, step: int, metrics: ChunkMetrics, clock: float, logged: set[int]
     ) -> bool:
-        """Log a row, unless an earlier launch did (its steps are ``logged``); False: the run has diverged."""
+        """Log a row unless an earlier launch did; return False where the run has diverged.
+
+        Args:
+            member: whose recipe it is.
+            log: the curve of the line.
+            step: steps done.
+            metrics: of the chunk before it.
+            clock: when its training loop began.
+            logged: steps whose rows are in the curve.
+        """
         run, values = member.run, jax.device_get(metrics)
         loss, norm = float(values.loss), float(values.grad_norm)
         self.loss = loss if math.isfinite(loss) else None

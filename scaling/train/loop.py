@@ -36,7 +36,7 @@ from scaling.train.sharding import make_mesh, parameter_shardings, sharding
 
 class TrainState(NamedTuple):
     """All that a run carries from step to step. ``ok`` False: a loss or gradient was not finite at
-    ``step``, and everything has stood still since. ``smooth_loss`` is the training loss averaged
+    ``step``, and the state is frozen since. ``smooth_loss`` is the training loss averaged
     exponentially over about the last 100 steps."""
 
     params: Params
@@ -98,7 +98,14 @@ class Program:
 def train_step(
     model: Model, optimizer: optax.GradientTransformation, state: TrainState, window_BxT1: jax.Array
 ) -> tuple[TrainState, jax.Array, jax.Array]:
-    """Take one step: (state, loss in nats per token, gradient norm before clipping)."""
+    """Take one step: (state, loss in nats per token, gradient norm before clipping).
+
+    Args:
+        model: gives the loss.
+        optimizer: of this step, its rate included.
+        state: before the step.
+        window_BxT1: tokens; the first T are inputs, the last T targets.
+    """
     loss, grads = jax.value_and_grad(model.loss)(state.params, window_BxT1)
     grad_norm = optax.tree.norm(grads)
     updates, moments = optimizer.update(grads, state.moments, state.params)
@@ -183,7 +190,8 @@ def _start(blueprint: Blueprint, shardings: TrainState, seed: int) -> TrainState
 
 
 def _compile(lowered: jax.stages.Lowered) -> Any:
-    """On CPU without XLA's YNN kernels: at the shapes of small models they cost 10-17 % of a step."""
+    """Compile; on CPU without XLA's YNN kernels: at the shapes of small models they cost 10-17 % of a
+    step."""
     if jax.default_backend() != "cpu":
         return lowered.compile()
     try:
@@ -193,7 +201,7 @@ def _compile(lowered: jax.stages.Lowered) -> Any:
 
 
 def auto_chunk_steps(run: Run) -> int:
-    """A power of two between 1 and 256, near :data:`CHUNK_FLOPS` a chunk."""
+    """Return a power of two between 1 and 256, near :data:`CHUNK_FLOPS` a chunk."""
     steps = round(CHUNK_FLOPS / run.flops_per_step)
     return 1 << max(0, min(8, steps.bit_length() - 1))
 

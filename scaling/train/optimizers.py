@@ -20,7 +20,7 @@ Numbers = Mapping[str, Array]
 
 
 def _adamw(optimizer: AdamW[Any]) -> optax.GradientTransformation:
-    """Adam (arXiv:1412.6980)."""
+    """Return Adam (arXiv:1412.6980)."""
     return optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2, eps=optimizer.eps)
 
 

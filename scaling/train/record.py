@@ -51,14 +51,14 @@ def make_result(
 
 
 def _divergence(state: TrainState) -> str:
-    """The state stays at the last good step, so it has the step and the smoothed loss before."""
+    """Say where; the state stays at the last good step, so it has the step and the smoothed loss before."""
     step, loss = int(state.step), float(state.smooth_loss)
     before = f"; averaged loss before it {loss:.4f}" if step else ""
     return f"loss or gradient not finite at step {step + 1}{before}"
 
 
 def _measured_counts(run: Run, params: Params) -> ParameterTotals:
-    """The counts, asserted role by role against the arrays that were trained."""
+    """Count parameters, asserted role by role against the arrays that were trained."""
     counts, table = count_parameters(run.shape), parameter_table(run.shape)
     measured = dict.fromkeys(ROLES, 0)
     for name, array in params.items():

@@ -20,14 +20,14 @@ RULES: dict[str, str | None] = {
 
 
 def make_mesh(batch_sequences: int) -> Mesh:
-    """A mesh over as many local devices as can have equal parts of the batch."""
+    """Return a mesh over as many local devices as can have equal parts of the batch."""
     devices = jax.local_devices()
     used = max(n for n in range(1, len(devices) + 1) if batch_sequences % n == 0)
     return jax.make_mesh((used,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:used])
 
 
 def sharding(mesh: Mesh, *axes: str | None) -> NamedSharding:
-    """Where an array with these logical axes lives (None: an axis that is never split)."""
+    """Return where an array with these logical axes lives (None: an axis that is never split)."""
     return NamedSharding(mesh, PartitionSpec(*(RULES[axis] if axis else None for axis in axes)))
 
 

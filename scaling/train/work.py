@@ -25,6 +25,12 @@ from scaling.train.workbench import Workbench
 def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
     """Train, or evaluate again, what the job asks for; returns the exit status.
 
+    Args:
+        folder: of the job.
+        job: its job.json.
+        lease: held by this process.
+        stop: asked by a signal.
+
     Raises:
         LostLease: another process works on this job now.
     """
@@ -45,7 +51,7 @@ def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
         return STOPPED
     except LostLease:
         raise
-    except Exception as error:  # before there was a run at work: data, compiling, placing the program
+    except Exception as error:  # before any run: data, compiling, placing the program
         lease.check()
         write_failure(runs_folder / members[0].run_id, folder, error, None)
         return FULL if is_disk_full(error) else 1
@@ -78,7 +84,8 @@ def _work(folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop:
 
 
 def recorded(folder: Path, lease: Lease) -> bool:
-    """Whether the run in ``folder`` has a record. One that cannot be read is kept beside and made again."""
+    """Tell whether the run in ``folder`` has a record. One that cannot be read is kept beside and made
+    again."""
     path = folder / "record.json"
     try:
         record = read(Record, path)
@@ -95,7 +102,7 @@ def recorded(folder: Path, lease: Lease) -> bool:
 
 
 def load_data(data: PlanData) -> tuple[DataIndex, TokenStore]:
-    """The data of a job, checked to be the data it was planned with.
+    """Return the data of a job, checked to be the data it was planned with.
 
     Raises:
         UserError: it is not, or it cannot be had.

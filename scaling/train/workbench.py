@@ -40,7 +40,15 @@ class Workbench:
         return CurveLog(self.run_folder(member) / "metrics.jsonl", self.lease.check)
 
     def report(self, member: JobRun, step: int, done: float, total: float, loss: float | None = None) -> None:
-        """Write progress.json: ``done`` of the ``total`` FLOPs of the job; at ``step`` of a member."""
+        """Write progress.json.
+
+        Args:
+            member: the run at work.
+            step: of that run.
+            done: FLOPs of the job.
+            total: FLOPs of the job.
+            loss: the last training loss.
+        """
         self.lease.check()
         progress = JobProgress(
             run_id=member.run_id,
@@ -54,7 +62,7 @@ class Workbench:
 
 
 def row_at(run: Run, step: int) -> Row:
-    """The row of a curve at ``step``, without what was measured there."""
+    """Return the row of a curve at ``step``, without what was measured there."""
     return {"step": step, "tokens": step * run.batch_tokens, "flops": run.flops_per_step * step}
 
 

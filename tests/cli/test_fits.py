@@ -1,4 +1,4 @@
-"""Options of ``fit`` and ``import``, and messages in their words."""
+"""Options of ``fit``, and messages in their words."""
 
 import json
 import re
@@ -21,12 +21,10 @@ def test_pairs():
     assert fixed_values(["E=1,A[c4, en]=2, B=3", "C=4"]) == {"E": 1, "A[c4, en]": 2, "B": 3, "C": 4}
     assert Reading("seed == 0", column=["params=N", "flops=none"], unit=["params=M"]).arguments() == {
         "where": "seed == 0",
-        "after": None,
-        "run": None,
         "columns": {"params": "N", "flops": None},
         "units": {"params": "M"},
     }
-    assert set(Reading().arguments().values()) == {None}
+    assert Reading().arguments() == {}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +62,7 @@ def test_a_table_in_the_wild_and_a_law_of_ones_own(tmp_path):
     wild.to_csv(tmp_path / "wild.csv", index=False)
     refused = call("fit", tmp_path / "wild.csv")
     assert refused.returncode == 2 and "--unit params=M" in refused.stderr
-    call("import", tmp_path / "wild.csv", tmp_path / "runs.csv", "--unit", "params=M")
+    call("import", tmp_path / "wild.csv", "--out", tmp_path / "runs.csv", "--unit", "params=M")
     done = call(
         "fit",
         tmp_path / "runs.csv",
@@ -128,7 +126,7 @@ def test_checkpoints_from_the_command(tmp_path):
     )
     assert [row["reason"] for row in found["excluded"]] == ["in the first 0.02 of its run by tokens"] * 5
     assert found["objective"]["n"] == 25
-    done = call("import", path, tmp_path / "out.csv", "--after", "0.02", "--run", "run")
+    done = call("import", path, "--out", tmp_path / "out.csv", "--after", "0.02", "--run", "run")
     assert "5 rows left out" in done.stdout and "fit" in done.stdout and "--after 0 --run run" in done.stdout
 
 
@@ -224,3 +222,20 @@ def test_the_next_command_has_the_options_that_were_typed(tmp_path):
 )
 def test_an_argument_of_the_analysis_is_named_as_an_option(name, value, options):
     assert as_option(Argument(name, value)) == options
+
+
+def test_several_tables_from_the_command(tmp_path):
+    for name, n in (("a", 1e7), ("b", 1e8)):
+        rows = [(n, d, 1.7 + 400 / n**0.34 + 410 / d**0.28) for d in (2e8, 2e9, 2e10)]
+        text = pd.DataFrame(rows, columns=["params", "tokens", "loss"]).to_csv(
+            sep=";", decimal=",", index=False
+        )
+        (tmp_path / f"{name}.csv").write_text(text)
+    refused = call("import", str(tmp_path / "*.csv"), "--out", tmp_path / "runs.csv")
+    assert refused.returncode == 2 and "say --decimal ," in refused.stderr
+    done = call("import", str(tmp_path / "[ab].csv"), "--out", tmp_path / "runs.csv", "--decimal", ",")
+    assert done.stdout.count("sha256") == 2 and "2 tables, named in column 'source'" in done.stdout
+    table = pd.read_csv(tmp_path / "runs.csv")
+    assert table["source"].nunique() == 2 and table["params"].tolist() == [1e7] * 3 + [1e8] * 3
+    other = call("import", tmp_path / "runs.csv", "--out", tmp_path / "d.csv", "--need", "tokens", "--json")
+    assert json.loads(other.stdout)["table"] == str(tmp_path / "d.csv")

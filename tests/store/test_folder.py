@@ -8,7 +8,7 @@ import pytest
 from scaling.errors import UserError
 from scaling.store.folder import ResultsFolder
 from scaling.store.metrics import last_row, read_metrics
-from tests.results.test_records import RECORD
+from tests.store.test_records import RECORD
 
 RUN = "0123456789ab"
 

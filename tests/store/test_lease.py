@@ -41,7 +41,7 @@ def test_one_holder_and_a_token_that_grows(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [NAME]
 
 
-def test_a_beat_is_a_change_and_only_standing_still_makes_it_stale(tmp_path: Path) -> None:
+def test_a_beat_is_a_change_and_only_stalling_makes_it_stale(tmp_path: Path) -> None:
     held = acquire(tmp_path)
     watch = LeaseWatch()
     for _ in range(8):

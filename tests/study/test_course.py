@@ -174,7 +174,7 @@ def test_without_a_law_the_held_out_run_waits(tmp_path):
     report = run_study(plan, tmp_path, watch=heard)  # the fake trainer's runs all have one loss
     assert HELD_OUT not in trained(tmp_path) and len(trained(tmp_path)) == 12
     assert not (tmp_path / "forecasts").exists()
-    for words in ("not_identified", f"not trained: {HELD_OUT}", "to go on", "scaling fit", "1 pending"):
+    for words in ("not_identified", f"not trained: {HELD_OUT}", "next:", "scaling fit", "1 pending"):
         assert words in report.text
     assert "not trained" in heard.said[-1] and "not trained" in (tmp_path / "summary.txt").read_text()
     records(plan, tmp_path)  # now there is a law

@@ -1,4 +1,4 @@
-"""Several drivers in one folder, drivers and jobs that stand still, failures that are left alone."""
+"""Several drivers in one folder, drivers and jobs that stall, failures that are not retried."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_drivers_share_the_work_and_each_sees_all_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("who", ["job", "driver and job"])
-def test_work_of_a_process_that_stands_still_is_taken_over(tmp_path: Path, who: str) -> None:
+def test_work_of_a_process_that_stalls_is_taken_over(tmp_path: Path, who: str) -> None:
     """And when it wakes it leaves without writing."""
     plan = make_plan(CELLS[:1], **SHORT)
     behave(tmp_path, w8_s50="wait for go")
@@ -109,7 +109,7 @@ def test_runs_that_fail_too_often_are_left_alone_until_asked_for(tmp_path: Path)
     assert (first.runs, first.given_up, first.skipped) == (0, 2, 3)
     now = status(tmp_path)
     assert now.kinds == {"exception": 2} and now.given_up == 2
-    assert "left alone: 3 failures in a row" in now.failures[0].reason
+    assert "not retried: 3 failures in a row" in now.failures[0].reason
     with open_tiny(tmp_path, plan) as sweep:
         outcome = sweep.run_jobs({"fit"})
     assert len(outcome.given_up) == 2 and outcome.resume and "execution.attempts=N" in outcome.resume
@@ -178,7 +178,7 @@ def test_a_job_that_was_done_by_another_is_not_waited_for(tmp_path: Path) -> Non
     assert other.wait(10) == 0 and seen.owner.gone
 
 
-def test_the_owner_says_for_how_long_it_may_stand_still(tmp_path: Path) -> None:
+def test_the_owner_says_for_how_long_it_may_stall(tmp_path: Path) -> None:
     """A driver with less patience must not take over what beats more slowly."""
     behave(tmp_path, w8_s50="wait for go")
     other = start_driver(tmp_path, make_plan(CELLS[:1], lease_seconds=30.0))
@@ -289,7 +289,7 @@ def test_runs_are_evaluated_again_and_never_mixed(tmp_path: Path) -> None:
         assert collect(tmp_path).rows == 0  # not of this evaluation
         with pytest.raises(UserError, match="were evaluated otherwise"):
             sweep.run_jobs({"fit"})
-        with pytest.raises(UserError, match="a driver is at work"):
+        with pytest.raises(UserError, match="a driver is running"):
             open_tiny(tmp_path, changed, reevaluate=True).__enter__()
         outcome = sweep.reevaluate()
         assert outcome.exit_code == 0 and len(outcome.done) == 5

@@ -80,17 +80,16 @@ def test_all_problems_are_reported_at_once(tmp_path):
         ("params,tokens,loss\n1,inf,3\n", "line 2 = inf"),
         ("params,tokens,loss\n1e400,1e9,3\n", "line 2 = inf"),
         ("params,tokens,loss\n1e8,1e9,2024-01-01\n", "'loss' is not a number in line 2"),
-        ("params,tokens,loss\n1e8,\"1,000,000,000\",3\n", "without thousands separators"),
-        ("params;tokens;loss\n1e8;2e9;3,14\n", "with a decimal point"),
+        ("params,tokens,loss\n1e8,\"1,000,000,000\",3\n", "numbers of this file say thousands=','"),
+        ("params;tokens;loss\n1e8;2e9;3,14\n", "numbers of this file say decimal=','"),
         ("", "cannot be read"),
         (" \n\r\n", "cannot be read"),
-        ("params tokens loss\n1 2 3\n", "one column only"),
+        ("params:tokens:loss\n1:2:3\n", "one column only"),
         ("params,tokens,loss\n1e8,1e9,3\n\n1e8,2e9\n", "3 fields in line 1, but line 4 has 2"),
         ("params,tokens,loss,loss\n1e8,1e9,3,3\n", "'loss' is there 2 times"),
         ('params,tokens,loss\n1e8,1e9,3\n1e8,"2e9,3\n', "line 3: a quote is not closed"),
         (b"params,tokens,loss\n1e8,1e9,3\0\n", "line 2 holds a NUL byte"),
         (b"params,tokens,loss\n1e8,1e9,3\n\xff,1,2\n", "line 3 is not UTF-8"),
-        ("params,tokens,loss\n1e8,1e9,3\n".encode("utf-16"), "UTF-16"),
         ("params,tokens,loss\n1e8,1e9," + "9" * 140_000, "line 2: field larger"),
         ("params,tokens,loss,role\n1e8,1e9,3,train\n", "'train' is unknown .line 2.; it is one of fit, hold"),
         ("params,tokens,loss,status\n1e8,1e9,3,odd\n", "'odd' is unknown .line 2.; it is one of ok, div"),
@@ -133,7 +132,7 @@ def test_bad_json_lines_are_named(tmp_path):
     message = refused(write(tmp_path, text, "runs.jsonl"))
     assert [f"line {i}:" in message for i in range(1, 6)] == [False, True, True, True, True]
     assert "'loss' is not a number in line 1" in refused(
-        write(tmp_path, good.replace("3.4", '{"a": 1}'), "runs.jsonl")
+        write(tmp_path, good.replace("3.4", "[1]"), "runs.jsonl")
     )
     assert "cannot be read" in refused(write(tmp_path, "PAR1 and no more", "runs.parquet"))
 

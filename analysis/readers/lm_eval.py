@@ -1,0 +1,36 @@
+"""Results of lm-evaluation-harness: one row a file, a column for each metric of each task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.readers.documents import frame_of_objects
+from analysis.readers.source import Reader, Reading, Source
+
+BESIDE = ("configs", "versions", "config", "n-shot", "higher_is_better")  # one of them is beside the results
+MODEL = {"model_num_parameters": "params", "model_args": "model_args", "model_revision": "revision"}
+
+
+def _is_results(source: Source) -> bool:
+    document = source.document
+    if not isinstance(document, dict) or not isinstance(document.get("results"), dict):
+        return False
+    tasks = document["results"].values()
+    return any(key in document for key in BESIDE) and all(isinstance(task, dict) for task in tasks)
+
+
+def _read(source: Source) -> Reading:
+    document: dict[str, Any] = source.document
+    config = document.get("config") or {}
+    row = {"model": document.get("model_name") or config.get("model")}
+    row |= {ours: config[theirs] for theirs, ours in MODEL.items() if config.get(theirs) is not None}
+    for task, metrics in {**document.get("groups", {}), **document["results"]}.items():
+        for metric, value in metrics.items():
+            name, _, chosen = metric.partition(",")
+            if isinstance(value, int | float):
+                row[f"{task}/{name}" + ("" if chosen in ("", "none") else f",{chosen}")] = value
+    note = "one row a file, its metrics in columns 'task/metric'"
+    return Reading(frame_of_objects([row]), (note,), "results of lm-evaluation-harness")
+
+
+LM_EVAL = Reader(_is_results, _read)
