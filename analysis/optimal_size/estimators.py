@@ -28,7 +28,7 @@ from analysis.fits.fitting import fit
 from analysis.fits.options import LEAST
 from analysis.fits.rows import clustered, filled
 from analysis.laws.law import Law
-from analysis.laws.lookup import catalogue
+from analysis.laws.shipped import LAWS
 from analysis.optimal_size.envelope import BIAS as ENVELOPE_BIAS
 from analysis.optimal_size.envelope import Curves, checkpoints
 from analysis.optimal_size.estimate import Estimate
@@ -216,12 +216,9 @@ def _check(kind: str, bootstrap: Any, level: Any, noise: Any, curves: Any) -> No
 
 
 def _unknown(kind: Any) -> str:
-    name, own = (kind.name, "analysis.fit(law, table)") if isinstance(kind, Law) else (kind, None)
-    call = next((entry.call for entry in catalogue() if entry.name == name), own)
-    known = ", ".join(ESTIMATORS)
-    if call is None:
-        return f"estimator {name!r} is unknown; choose one of {known}"
-    return f"estimator {name!r} is not one of {known}; for it call {call}"
+    name = kind.name if isinstance(kind, Law) else kind
+    what = f"is a law, for analysis.fit({name!r}, table)" if name in LAWS or name != kind else "is unknown"
+    return f"estimator {name!r} {what}; choose one of {', '.join(ESTIMATORS)}"
 
 
 def _bootstrapped(sampler: Sampler, index: np.ndarray, by: str, count: int, seed: int) -> Optima:

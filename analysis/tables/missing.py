@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.errors import AnalysisError, Argument, Complaint, alternatives, some
 from analysis.tables.columns import ALIASES, candidates, file_names
 from analysis.tables.expressions import quantity, quoted
-from analysis.tables.headings import folded, unit
+from analysis.tables.headings import PER_BYTE, folded, unit
 from analysis.tables.reading import numbers
 from analysis.tables.table import about, tell
 from analysis.tables.units import FACTOR, LEAST, MOST, TOKENS_PER_PARAM, unsized
@@ -42,7 +42,7 @@ SEARCHED = {
 # words of names that speak against it, anywhere and as their beginning
 OTHER = frozenset(
     {"per", "second", "sec", "s", "rate", "throughput", "ratio", "multiplier", "id", "name", "std", "stderr",
-     "se", "norm", "time", "frac", "fraction"}
+     "se", "norm", "time", "frac", "fraction", "word"}
 )  # fmt: skip
 NOT = {
     "params": ("embed", "head", "wte", "lm", "batch", "vocab", "data", "token", "scalar", "hidden",
@@ -156,7 +156,9 @@ def alike(ours: str, frame: pd.DataFrame) -> list[str]:
         name = folded(file)
         if column == ours or not re.search(SEARCHED.get(ours, ours), name):
             continue
-        if column not in ALSO.get(ours, ()) and (_against(ours, name) or _other(ours, file)):
+        if column not in ALSO.get(ours, ()) and (
+            _against(ours, PER_BYTE.sub("", name)) or _other(ours, file)
+        ):
             continue
         if list(frame.columns).count(column) == 1 and _plausible(ours, frame[column], frame):
             found.append(file)
@@ -194,7 +196,8 @@ def missing(ours: str, frame: pd.DataFrame) -> tuple[str | Argument, ...]:
         return "with the length of sequences, say ", Argument("columns", {ours: text})
     if not options:
         names = file_names(frame)
-        return (f"columns here: {some(names.get(c, c) for c in frame.columns)}",)
+        hint = f"columns here: {some(names.get(c, c) for c in frame.columns)}"
+        return (hint + ("; a number for all rows may stand in place of a column" if ours in WAYS else ""),)
     hint = "say which it is: ", *alternatives(options)
     if ours == "loss" and columns and unit(columns[0], "loss")[1] == "bits/byte":
         stated = Argument("units", {"loss": "bits/byte"})

@@ -174,7 +174,10 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
 def spelt(options: Mapping[str, Any]) -> list[str]:
     """Options as they were typed; those left out are None."""
     given = {key: value if isinstance(value, (list, tuple)) else [value] for key, value in options.items()}
-    pairs = [
-        (f"--{key}", str(value)) for key, values in given.items() for value in values if value is not None
+    return [
+        part
+        for key, values in given.items()
+        for value in values
+        if value is not None
+        for part in (f"--{key.replace('_', '-')}", str(value))
     ]
-    return [part for pair in pairs for part in pair]
