@@ -25,6 +25,8 @@ from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
+from analysis.results import Result
+from analysis.tables.cells import tuned
 
 FOLDS = 10
 FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least
@@ -37,7 +39,7 @@ FORMS = {"log": "{:.2%}", "raw": "{:.4g}", "log1p": "{:.4g}"}
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Result):
     """``frame``, a row a law, best first: ``law, free`` (parameters), ``status, within`` (rms residual of the
     fit), ``near`` (rms error on clusters left out), ``far`` (rms error on the held-out end), ``bias`` (mean
     error there), and ``near_gap, near_low, near_high``, ``far_gap, ...``: mean square error over that of the
@@ -84,17 +86,11 @@ class Comparison:
         verdict += f"; not told apart from it: {', '.join(others)}" if others else ""
         return "\n".join([*lines, verdict, *(f"  note: {note}" for note in self.notes)])
 
-    __str__ = summary
-
-    def _repr_html_(self) -> str:
-        notes = "".join(f"<p>note: {note}</p>" for note in self.notes)
-        return f"<p>{WHERE[self.ranked]}: {self.best}</p>{self.frame.to_html(index=False)}{notes}"
-
-    def to_json(self) -> str:
-        rows = json.loads(str(self.frame.to_json(orient="records")))
-        shown = {"ranked": self.ranked, "best": self.best, "as_good": self.as_good, "space": self.space,
-                 "level": self.level, "laws": rows, "notes": self.notes}  # fmt: skip
-        return json.dumps(shown, indent=1)
+    def to_dict(self) -> dict[str, Any]:
+        """A row a law, and what is said of them; the fits have their own JSON."""
+        return {"ranked": self.ranked, "best": self.best, "as_good": self.as_good, "space": self.space,
+                "level": self.level, "laws": json.loads(str(self.frame.to_json(orient="records"))),
+                "notes": self.notes}  # fmt: skip
 
 
 def compare(
@@ -115,6 +111,10 @@ def compare(
     names = [law.name for law in chosen]
     if len(names) < 2 or len(set(names)) < len(names):
         raise AnalysisError(f"compare {', '.join(names) or 'nothing'}: name two laws or more, each once")
+    if any(tuned(x) for law in chosen for x in law.inputs):  # every law gets the rows that one of them needs
+        options = {"cells": "all", **options}
+    if any(tuned(x) for law in chosen for x in law.inputs):  # every law gets the rows that one of them needs
+        options = {"cells": "all", **options}
     table, notes = _common(chosen, table, options)
     fits = {law.name: fit(law, table, seed=seed, **options) for law in chosen}
     if poor := [f"{name}: {f.status.message}" for name, f in fits.items() if not f.usable]:

@@ -206,13 +206,6 @@ class TwoStep(Result):
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join([*lines, "", "step 1", self.loss.summary(), "", "step 2", self.link.summary()])
 
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        head = escape(f"{self.status.code}: {self.status.message}")
-        notes = "".join(f"<p>note: {escape(note)}</p>" for note in self.notes)
-        return f"<p>{head}</p>{notes}{self.loss._repr_html_()}{self.link._repr_html_()}"
-
     @classmethod
     def from_json(cls, text: str, law: Law | None = None) -> TwoStep:
         """What ``to_json`` wrote; ``law`` as in :meth:`Fit.from_json`, of the loss. Raises AnalysisError."""

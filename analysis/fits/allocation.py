@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fits.cost import BEYOND, Cost, Function, Power, Rate, counted, fitted
+from analysis.fits.cost import BEYOND, EXACT, Cost, Function, Power, Rate, counted, fitted, nearest_power
+from analysis.fits.shapes import cost_of_shapes
 from analysis.laws.law import Law
 from analysis.results import Exponents
 from analysis.solve.problem import Problem
@@ -145,16 +146,21 @@ def cost_of(
     """What the runs of a frame with N, D, C cost, and what to know of that. Raises AnalysisError for a
     function ``given`` that is none of a cost."""
     n, d, c = (frame[x].to_numpy(float) for x in "NDC")
-    per_token = CONVENTIONS[convention][1]
+    per_token, notes = CONVENTIONS[convention][1], ()
     if isinstance(given, Cost):
         cost: Cost = given
     elif given is not None:
         cost = counted(given, n, d, c)
+    elif per_token is not None:
+        cost = Power(per_token)
+    elif (power := nearest_power(n, d, c)).misfit < EXACT:
+        cost = power
     else:
-        cost = fitted(n, d, c) if per_token is None else Power(per_token)
-    if cost.misfit <= MISFIT:
-        return cost, ()
-    return cost, (f"cost: {cost.description}, from which the compute of a run differs by {cost.misfit:.1%}",)
+        known, why = cost_of_shapes(frame)
+        cost, notes = known or fitted(n, d, c), (why,) if why else ()
+    if cost.misfit > MISFIT:
+        notes = (*notes, f"cost: {cost.description}; the compute of a run differs by {cost.misfit:.1%}")
+    return cost, notes
 
 
 def drift(problem: Problem, u: np.ndarray, cost: Cost, c: np.ndarray) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What a run costs: C = D times FLOPs per token, which are a function of N.
 
 - :class:`Power`, kappa N^gamma: 6 N D by convention, and wherever a table's compute is exactly a power.
-- :class:`Known`: counted, by a function of N.
+- :class:`Known`: counted, by a function of N or from the shapes in the table (:mod:`analysis.fits.shapes`).
 - :class:`Curve`: fitted to the compute of a table. A transformer spends 6 N on its matrices, about N^(2/3)
   or N^(1/2) on attention, and on the output head what grows as its width, N^(1/3) or N^(1/2), which a total N
   counts twice or not at all. So the curve is a sum of these powers.
@@ -111,8 +111,7 @@ class Power(Rate, Part):
 @dataclass(frozen=True)
 class Known(Rate, Part):
     """FLOPs per token that were counted, at ``points`` of (N, C/D), between which logs are interpolated.
-    ``source``: by what; ``sizes``: of the table; ``beyond``: what stands for it beyond those, empty where the
-    same does.
+    ``source``: by what; ``sizes``: of the table; ``beyond``: what it is beyond those, empty where the same.
     ``misfit``: the largest relative difference from the table's compute; ``kappa, gamma``: of the power
     nearest to the table."""
 
@@ -199,8 +198,8 @@ class Curve(Rate, Part):
 
     @property
     def beyond(self) -> str:
-        """What stands for it beyond ``sizes``."""
-        return self.description
+        """What it is beyond ``sizes``."""
+        return f"extrapolated, {self.description}"
 
     @property
     def description(self) -> str:
@@ -262,7 +261,8 @@ def counted(
     rate: Function, n: np.ndarray, d: np.ndarray, c: np.ndarray, source: str = "as given by a function of N"
 ) -> Known:
     """FLOPs per token by a function of N (m,), beside the table's runs. Raises AnalysisError."""
-    size = np.geomspace(n.min() / BEYOND, n.max() * BEYOND, KNOTS)
+    ends = n.min(), n.max()
+    size = np.union1d(ends, np.geomspace(ends[0] / BEYOND, ends[1] * BEYOND, KNOTS))
     try:
         value = np.broadcast_to(np.asarray(rate(size), float), size.shape)
     except (TypeError, ValueError) as error:

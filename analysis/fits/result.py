@@ -183,6 +183,7 @@ class Fit(Result):
         leaves, at the fit's own ``cost`` or another (see :class:`analysis.fits.options.FitOptions`). Raises
         AnalysisError."""
         self._need("predict")
+        check_level(level)
         level = self.level if level is None else level
         asked: Any = inputs if rows is None else rows
         at, price = prediction.known(self, asked), self._cost(cost)
@@ -328,11 +329,6 @@ class Fit(Result):
         from analysis.fits.summary import fit_text
 
         return fit_text(self, dim=dim)
-
-    def _repr_html_(self) -> str:
-        from analysis.fits.summary import fit_html
-
-        return fit_html(self, self.law.formula)
 
     def _check_law(self) -> None:
         """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound
