@@ -59,6 +59,13 @@ class Reading(Options):
         str | None,
         typer.Option(metavar="COLUMN", help="a table of checkpoints: the column that names their run"),
     ] = None
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            help="best (default): the end of each run, of several learning rates or batches at one size and "
+            "token count the best; all: every row"
+        ),
+    ] = None
     column: Annotated[
         Texts, typer.Option(metavar="OURS=THEIRS", help="which column is which, as 'params=Model Size'")
     ] = None

@@ -339,7 +339,9 @@ def test_the_beginning_of_every_run_is_left_out_and_listed():
 def test_checkpoints_of_a_file(tmp_path):
     rows = [(run, 1e8, t * 1e9, 9 - t) for run in ("a", "b") for t in (0.1, 0.5, 1.0)]
     path = write(tmp_path, csv("run_id,params,tokens,loss", [*rows, ("c", 1e8, "", 3.0)]))
-    assert "say that rows are checkpoints: after=0, run='run_id'" in refused(path)
+    twice = write(tmp_path, csv("run_id,params,tokens,loss", [("a", *row) for row in ROWS]))
+    assert "say that rows are checkpoints: after=0, run='run_id'" in refused(twice)
+    path = write(tmp_path, csv("run_id,params,tokens,loss", [*rows, ("c", 1e8, "", 3.0)]))
     frame = load(path, after=0.2, run="run_id", where="tokens != empty")
     assert frame["tokens"].tolist() == [5e8, 1e9] * 2
     early = "in the first 0.2 of its run by tokens"
