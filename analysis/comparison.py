@@ -26,6 +26,7 @@ from analysis.fits.rows import prepare
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
 from analysis.results import Result
+from analysis.tables.cells import tuned
 
 FOLDS = 10
 FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least
@@ -120,6 +121,10 @@ def compare(
     names = [law.name for law in chosen]
     if len(names) < 2 or len(set(names)) < len(names):
         raise AnalysisError(f"compare {', '.join(names) or 'nothing'}: name two laws or more, each once")
+    if any(tuned(x) for law in chosen for x in law.inputs):  # every law gets the rows that one of them needs
+        options = {"cells": "all", **options}
+    if any(tuned(x) for law in chosen for x in law.inputs):  # every law gets the rows that one of them needs
+        options = {"cells": "all", **options}
     table, notes = _common(chosen, table, options)
     fits = {law.name: fit(law, table, seed=seed, **options) for law in chosen}
     if poor := [f"{name}: {f.status.message}" for name, f in fits.items() if not f.usable]:

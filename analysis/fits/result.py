@@ -183,6 +183,7 @@ class Fit(Result):
         leaves, at the fit's own ``cost`` or another (see :class:`analysis.fits.options.FitOptions`). Raises
         AnalysisError."""
         self._need("predict")
+        check_level(level)
         level = self.level if level is None else level
         asked: Any = inputs if rows is None else rows
         at, price = prediction.known(self, asked), self._cost(cost)
