@@ -136,6 +136,7 @@ def estimate(
     convention: str = "total",
     roles: Sequence[str] = ("fit",),
     where: str | None = None,
+    cells: str | None = None,
     bootstrap: int = 500,
     level: float = 0.9,
     cluster: str | None = None,
@@ -159,7 +160,7 @@ def estimate(
         table, early = curves.read(table, cluster)
         left += early
     frame: Any
-    frame, others = select(table, roles, convention=convention, where=where)
+    frame, others = select(table, roles, convention=convention, where=where, cells=cells)
     column = cluster or ("run" if curves else None)
     if column is not None and column not in frame.columns:
         raise AnalysisError(f"column {column!r} is missing; name the column of what shares noise")
@@ -294,4 +295,6 @@ def of_file(
     if kind == "envelope" and of_one and (Path(path) / "curves.parquet").is_file():
         options["curves"] = Curves(run=reading.pop("run", None), skip=reading.pop("after", None))
         return estimate(kind, checkpoints(path, **reading), **options)
+    if kind == "envelope":  # which lies along the curves of runs
+        reading["cells"] = "all"
     return estimate(kind, load(path, **reading), **options)

@@ -17,8 +17,8 @@ def _is_results(source: Source) -> bool:
     document = source.document
     if not isinstance(document, dict) or not isinstance(document.get("results"), dict):
         return False
-    tasks = document["results"].values()
-    return any(key in document for key in BESIDE) and all(isinstance(task, dict) for task in tasks)
+    parts = [*document["results"].values(), document.get("config") or {}, document.get("groups") or {}]
+    return any(key in document for key in BESIDE) and all(isinstance(part, dict) for part in parts)
 
 
 def _read(source: Source) -> Reading:
@@ -27,7 +27,7 @@ def _read(source: Source) -> Reading:
     row = {"model": document.get("model_name") or config.get("model")}
     row |= {ours: config[theirs] for theirs, ours in MODEL.items() if config.get(theirs) is not None}
     notes = ["one row a file, its metrics in columns 'task/metric'"]
-    for task, metrics in {**document.get("groups", {}), **document["results"]}.items():
+    for task, metrics in {**(document.get("groups") or {}), **document["results"]}.items():
         for metric, value in metrics.items():
             name, _, chosen = metric.partition(",")
             if isinstance(value, int | float):
