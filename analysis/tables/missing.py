@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.errors import AnalysisError, Argument, Complaint, alternatives, some
 from analysis.tables.columns import ALIASES, candidates, file_names
 from analysis.tables.expressions import quantity, quoted
-from analysis.tables.headings import PER_BYTE, folded
+from analysis.tables.headings import PER_BYTE, folded, unit
 from analysis.tables.reading import numbers
 from analysis.tables.table import about, tell
 from analysis.tables.units import FACTOR, LEAST, MOST, TOKENS_PER_PARAM, unsized
@@ -166,7 +166,7 @@ def alike(ours: str, frame: pd.DataFrame) -> list[str]:
 
 
 def _against(ours: str, name: str) -> bool:
-    words = name.split("_")
+    words = re.sub(r"(^|_)(no|non|without)_?(embed|vocab|head)[a-z]*", "", name).split("_")
     return bool(OTHER & set(words)) or any(word.startswith(NOT.get(ours, ())) for word in words)
 
 
@@ -189,17 +189,25 @@ def _plausible(ours: str, series: Any, frame: pd.DataFrame) -> bool:
 
 def missing(ours: str, frame: pd.DataFrame) -> tuple[str | Argument, ...]:
     """How to say what ``ours`` is in a table that lacks it."""
-    columns = alike(ours, frame)
+    columns = sorted(alike(ours, frame), key=_second)
     options = [Argument("columns", {ours: text}) for text in (*columns, *ways(ours, frame))]
+    if not options and ours == "tokens" and {"steps", "sequences"} <= set(parts := _parts(frame)):
+        text = f"{parts['steps']} * {parts['sequences']} * LENGTH"
+        return "with the length of sequences, say ", Argument("columns", {ours: text})
     if not options:
         names = file_names(frame)
         hint = f"columns here: {some(names.get(c, c) for c in frame.columns)}"
         return (hint + ("; a number for all rows may stand in place of a column" if ours in WAYS else ""),)
     hint = "say which it is: ", *alternatives(options)
-    if ours == "loss" and any(re.search("bpb|bits_per_byte", folded(c)) for c in columns):
-        unit = Argument("units", {"loss": "bits/byte"})
-        hint = *hint, "; bits per byte are not nats per token: add ", unit, " with such a column"
+    if ours == "loss" and columns and unit(columns[0], "loss")[1] == "bits/byte":
+        stated = Argument("units", {"loss": "bits/byte"})
+        hint = *hint, "; bits per byte are not nats per token: add ", stated, " with such a column"
     return hint
+
+
+def _second(column: str) -> int:
+    """Of columns that may be the loss, those of the test set first, then others units, then of training."""
+    return 2 if "train" in folded(column).split("_") else int(unit(column, "loss")[1] is not None)
 
 
 def stated_quantities(given: Mapping[str, str | None], columns: Sequence[str]) -> dict[str, str]:

@@ -71,7 +71,7 @@ class Presence:
     def tell(self, **what: Any) -> None:
         """Write the file; ``what`` are the other fields of :class:`DriverNote`."""
         note = DriverNote(process=self.me, began=self.began, updated=datetime.now(UTC), **what)
-        if self.path.parent.is_dir():  # else the study was removed: it is not for us to bring it back
+        if self.path.parent.is_dir():  # else the study was removed: do not recreate it
             with suppress(OSError):
                 write_json(self.path, note.to_json(), durable=False)
 
@@ -81,8 +81,8 @@ class Presence:
 
     def others_here(self, results: ResultsFolder) -> bool:
         """Tell whether another driver of this folder lives on this machine."""
-        others = [note for path, note in _notes(results) if path != self.path and note is not None]
-        return any(note.process.machine == self.me.machine and not note.process.gone for note in others)
+        others = [note.process for note in drivers(results) if note.process != self.me]
+        return any(process.machine == self.me.machine for process in others)
 
 
 def drivers(results: ResultsFolder) -> list[DriverNote]:
