@@ -25,10 +25,10 @@ from analysis.fits.bootstrap import MANY, Replicates, fewest, replicate
 from analysis.fits.covariance import depends
 from analysis.fits.diagnostics import LEAST_DELTA, TUNING, residuals, robust_sd
 from analysis.fits.intervals import interval, of_parameters
-from analysis.fits.options import ADVICE, FitOptions, check_names, not_falling
+from analysis.fits.options import ADVICE, FitOptions, check_names, not_falling, rising
 from analysis.fits.profile import PARTS, profile
 from analysis.fits.result import Fit
-from analysis.fits.rows import Rows, prepare
+from analysis.fits.rows import Rows, prepare, rises
 from analysis.fits.splits import splits
 from analysis.laws.curve import CurveLaw, span
 from analysis.laws.law import Law
@@ -90,6 +90,8 @@ def fit(
         reason = f"the loss is {rows.target[0]:g} in every run; nothing depends on {', '.join(law.inputs)}"
     if reason:
         return nothing(reason)
+    if law.terms and min(low for low, _ in map(law.domain, law.names)) >= 0 and rises(rows.frame, law.inputs):
+        return nothing(*rising(law.name, asked.target, float(rows.target.max())))
     check_names(problem)
     problem = _with_delta(asked, problem)
     solution = solve(problem)

@@ -162,6 +162,17 @@ def not_falling(problem: Problem) -> tuple[str, str]:
     return f"the loss does not fall with {', '.join(problem.law.inputs)}", ADVICE
 
 
+def rising(law: str, target: str, most: float) -> tuple[str, str]:
+    """Why a law of falling powers is no law of a target that rises, and what is."""
+    whole = "1" if most <= 1 else "100" if most <= 100 else "its limit"
+    why = f"{target!r} rises with size and tokens, as an accuracy does; law {law!r} is of a loss, which falls"
+    error = f"table.assign(error={whole} - table[{target!r}]), target='error'"
+    return why, (
+        f"fit what is left to {whole}: fit({law!r}, {error}); or accuracy by way of the loss, "
+        f"twostep(table, accuracy={target!r})"
+    )
+
+
 def check_names(problem: Problem) -> None:
     """Names of one group's parameter are known only with the table. Raises AnalysisError."""
     known = {*problem.names, *problem.law.names}

@@ -141,9 +141,13 @@ def _absent(
     ]
 
 
-def rises(frame: Any) -> bool:
+def rises(frame: Any, inputs: Sequence[str] = ("N", "D")) -> bool:
     """Whether the target of these rows grows with N and D, as an accuracy does and no loss."""
-    logs = [np.log(_numbers(frame[x])) for x in "ND" if x in frame.columns and frame[x].nunique() > 1]
+    logs = [
+        np.log(_numbers(frame[x]))
+        for x in "ND"
+        if x in inputs and x in frame.columns and frame[x].nunique() > 1
+    ]
     degrees = len(frame) - len(logs) - 1
     if not logs or degrees < 1:
         return False

@@ -92,3 +92,28 @@ def test_magnitudes_of_a_frame_that_was_not_loaded_are_noted():
     )
     fine = prepare(LAWS["chinchilla"], table.assign(params=[1e7, 1e8, 1e9]), FitOptions())
     assert not any("units" in note for note in about(fine.frame).notes)
+
+
+def test_a_target_that_rises_is_told_and_the_advice_gives_its_law():
+    rng, cells = (
+        np.random.default_rng(0),
+        [(n, n * r) for n in (1e7, 4e7, 1.6e8, 6.4e8) for r in (5, 10, 20, 40)],
+    )
+    table = pd.DataFrame(cells, columns=["params", "tokens"])
+    error = (0.1 + 20 / table["params"] ** 0.3 + 30 / table["tokens"] ** 0.3) * np.exp(
+        0.002 * rng.normal(size=16)
+    )
+    table["accuracy"] = 1 - error
+    found = fit("chinchilla", table, target="accuracy", bootstrap=0)
+    assert (
+        found.status.code == "not_identified"
+        and "'accuracy' rises with size and tokens" in found.status.message
+    )
+    advised = "fit('chinchilla', table.assign(error=1 - table['accuracy']), target='error')"
+    assert advised in found.status.advice and "twostep" in found.status.advice
+    right = fit("chinchilla", table.assign(error=1 - table["accuracy"]), target="error", bootstrap=0)
+    assert right.usable and abs(right.solution["E"] / 0.1 - 1) < 0.3
+    percent = fit(
+        "chinchilla", table.assign(accuracy=100 * table["accuracy"]), target="accuracy", bootstrap=0
+    )
+    assert "error=100 - table['accuracy']" in percent.status.advice
