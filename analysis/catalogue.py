@@ -13,9 +13,11 @@ from analysis.errors import AnalysisError
 from analysis.laws.shipped import CURVE_LAWS, LAWS
 from analysis.readers.source import KINDS
 from analysis.tables.columns import FORMULA, adopt
+from analysis.tables.missing import derive
 from analysis.tables.reading import read
 from analysis.tables.runs import sources
 from analysis.tables.table import about
+from analysis.tables.units import convert
 
 RUNS = ("params", "tokens", "flops", "loss")
 # what a file of curves calls the columns of a curve law
@@ -36,10 +38,9 @@ class Entry:
     call: str
 
     def lacks(self, columns: Collection[str]) -> tuple[str, ...]:
-        """The columns it needs that are not among these; one of N, D, C follows from the others."""
+        """The columns it needs that are not among these; C follows from N and D."""
         have = set(columns)
         have |= {"flops"} if {"params", "tokens"} <= have else set()
-        have |= {"tokens"} if {"params", "flops"} <= have else set()
         return tuple(column for column in self.needs if column not in have)
 
 
@@ -136,8 +137,10 @@ def feeds(path: str | Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     notes: list[str] = []
     for file in present:
         frame, problems = adopt(read(file)[file], {}, str(file), FORMULA)
+        frame, _ = convert(frame, {}, str(file))
+        frame, underived = derive(frame, {}, (), str(file))
         columns = {str(c) for c in frame.columns if frame[c].notna().to_numpy().any()}
-        notes += [*about(frame).notes, *map(str, problems)]
+        notes += [*about(frame).notes, *map(str, problems + underived)]
         curves |= (columns | {CURVES[c] for c in columns & set(CURVES)}) if "step" in columns else set()
         runs |= columns if file.name != "curves.parquet" else set()
     return {
