@@ -102,11 +102,21 @@ def compare(
     level: float = 0.9,
     **options: Any,
 ) -> Comparison:
-    """Fit every law to the same rows of ``table``, and score it on what it did not see: ``folds`` groups of
-    clusters (each cluster, where there are fewer), and the end of the table: up to a third of the runs, those
-    of most compute (of the first law's first input, where there is none), which reach ``FURTHER`` times
-    beyond the others.
-    ``options`` are those of :func:`analysis.fit`. Raises AnalysisError."""
+    """Fit every law to the same rows, and score it on runs it did not see: clusters left out in turn, and the
+    end of the table: up to a third of the runs, those of most compute (of the first law's first input, where
+    there is none), which reach ``FURTHER`` times beyond the others.
+
+    Args:
+        laws: names of ``LAWS``, ``file.py:NAME`` or Laws; two at least.
+        table: runs.
+        folds: groups of clusters that are left out in turn; each cluster, where there are fewer.
+        seed: of the folds and the fits.
+        level: of the intervals.
+        options: those of :func:`analysis.fit`.
+
+    Raises:
+        AnalysisError: for a bad request or table, a law that cannot be fitted, or nothing to hold out.
+    """
     chosen = [require(law) for law in laws]
     names = [law.name for law in chosen]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -190,7 +200,7 @@ def _folds(cluster: np.ndarray, folds: int, seed: int) -> np.ndarray | None:
 
 
 def _places(first: Fit, fitted: Fit) -> np.ndarray:
-    """Where the rows of ``first`` lie in ``found``, which sorts them by its own inputs."""
+    """Where the rows of ``first`` lie in ``fitted``, which sorts them by its own inputs."""
     place = {row: i for i, row in enumerate(fitted.data["row"])}
     return np.array([place[row] for row in first.data["row"]])
 
@@ -223,10 +233,10 @@ def _errors(
     return near, far
 
 
-def _row(found: Fit, space: str, near: np.ndarray, far: np.ndarray) -> dict[str, Any]:
-    known = found.problem.free.sum()
-    row = {"law": found.law.name, "free": int(known), "status": found.status.code}
-    scales = {"within": found.residuals, "near": near[~np.isnan(near)], "far": far[~np.isnan(far)]}
+def _row(fitted: Fit, space: str, near: np.ndarray, far: np.ndarray) -> dict[str, Any]:
+    known = fitted.problem.free.sum()
+    row = {"law": fitted.law.name, "free": int(known), "status": fitted.status.code}
+    scales = {"within": fitted.residuals, "near": near[~np.isnan(near)], "far": far[~np.isnan(far)]}
     row |= {name: float(np.sqrt(np.mean(x**2))) if len(x) else np.nan for name, x in scales.items()}
     return row | {"bias": float(np.mean(scales["far"])) if len(scales["far"]) else np.nan}
 

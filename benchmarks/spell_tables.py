@@ -3,8 +3,7 @@
     python benchmarks/spell_tables.py [--count 1000] [--seed 0]
 
 Size, tokens, compute and loss stand there under names and in units that people use, or follow from steps,
-batches and ratios, beside columns that look like them. A refusal's advice is followed by the letter, up to
-three times. What comes out must be the runs that went in, unless a note names the cause; exit code 1 if not.
+batches and ratios, beside columns that look like them. A refusal's advice is followed by the letter. What comes out must be the runs that went in, unless a note names the cause; exit code 1 if not.
 The same seed makes the same tables.
 """
 
@@ -17,15 +16,14 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from analysis import AnalysisError, load
+from analysis import AnalysisError
 from analysis.tables.table import about
-from tests.analysis.advice import arguments
+from tests.analysis.advice import load_as_advised
 
 UNITS = {"thousands": ("K", 1e3), "millions": ("M", 1e6), "billions": ("B", 1e9)}
 SIZE = ("params", "N", "n_params", "num_params", "Model Size", "parameter_count", "model.params")
@@ -102,22 +100,15 @@ def table(rng: random.Random) -> tuple[list[Column], dict[str, np.ndarray]]:
 
 def attempt(path: Path, runs: dict[str, np.ndarray]) -> str:
     """``right``, ``advised``, ``refused``, ``noted``, or ``wrong`` and in what."""
-    options: dict[str, Any] = {}
-    for _ in range(4):
-        try:
-            frame = load(path, **options)
-        except AnalysisError as error:
-            advised = {key: {**options.get(key, {}), **value} for key, value in arguments(error).items()}
-            if {**options, **advised} == options:
-                return "refused"
-            options |= advised
-            continue
-        off = [c for c, values in runs.items() if not np.allclose(frame[c], values, rtol=2e-3)]
-        if not off:
-            return "advised" if options else "right"
-        unusual = any("if that is not so" in note for note in about(frame).notes)
-        return "noted" if unusual else f"wrong: {', '.join(off)}"
-    return "refused"
+    try:
+        frame, refusals = load_as_advised(path)
+    except AnalysisError:
+        return "refused"
+    off = [c for c, values in runs.items() if not np.allclose(frame[c], values, rtol=2e-3)]
+    if not off:
+        return "advised" if refusals else "right"
+    unusual = any("if that is not so" in note for note in about(frame).notes)
+    return "noted" if unusual else f"wrong: {', '.join(off)}"
 
 
 def main(count: int, seed: int) -> int:

@@ -48,7 +48,7 @@ def fit_text(fit: Fit, *, dim: bool = False) -> str:
     if not law.terms:  # whose formula is its author's, not to be read off its terms
         about = {"parameters": "" if law.text else ", ".join(law.names), "source": law.source,
                  "assumes": law.assumptions}  # fmt: skip
-        lines += [f"  {what}: {said}" for what, said in about.items() if said]
+        lines += [f"  {what}: {text}" for what, text in about.items() if text]
     lines += [f"  status: {fit.status.code} - {fit.status.message}"]
     if fit.status.code != "ok":
         lines.append(f"  advice: {fit.status.advice}")
