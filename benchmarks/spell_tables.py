@@ -3,9 +3,9 @@
     python benchmarks/spell_tables.py [--count 1000] [--seed 0]
 
 Size, tokens, compute and loss stand there under names and in units that people use, or follow from steps,
-batches and ratios, beside columns that look like them. A refusal's advice is followed by the letter. What comes
-out must be the runs that went in, unless a note names the cause; exit code 1 if not. The same seed makes the
-same tables.
+batches and ratios, beside columns that look like them. A refusal's advice is followed by the letter.
+What comes out must be the runs that went in, unless a note names the cause; exit code 1 if not.
+The same seed makes the same tables.
 """
 
 from __future__ import annotations
