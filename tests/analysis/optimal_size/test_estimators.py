@@ -37,7 +37,7 @@ def found(noisy):
 @pytest.mark.parametrize(("kind", "error"), [("parabola", 1e-6), ("interpolation", 0.01)])
 def test_parameters_of_exact_tables(exact, kind, error):
     found = estimate(kind, exact, bootstrap=20, cluster="flops")
-    at = found.setup["C0"]
+    at = found.setup.C0
     for name, truth in {
         "a": 0.45,
         "b": 0.55,
