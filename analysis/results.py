@@ -158,8 +158,8 @@ class Setup(Part):
 @dataclass(frozen=True)
 class FitSetup(Setup):
     """Other columns asked for, the parameters that each group has of its ``own``, ``bounds``, the ``labels``
-    of the groups, and the ``space`` of the residuals. Of a curve law: the ``lowest_rate`` after the peaks and
-    the ``highest_rate`` of the schedules, and the most ``updates``."""
+    of the groups, and the ``space`` of the residuals. Of a curve law alone: the ``lowest_rate`` after the
+    peaks and the ``highest_rate`` of the schedules, and the most ``updates``."""
 
     weights: str | None = None
     groups: str | None = None
@@ -170,6 +170,11 @@ class FitSetup(Setup):
     lowest_rate: float = np.nan
     highest_rate: float = np.nan
     updates: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields; those of schedules where there are some."""
+        names = [f.name for f in fields(self)]
+        return {name: plain(getattr(self, name)) for name in (names if self.updates else names[:-3])}
 
 
 class Result:
