@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis import AnalysisError
+import pandas as pd
+
+from analysis import AnalysisError, load
 from analysis.errors import Argument
+
+ROUNDS = 5
 
 
 def arguments(error: AnalysisError) -> dict[str, Any]:
@@ -25,3 +29,34 @@ def arguments(error: AnalysisError) -> dict[str, Any]:
 
 def _parts(text: Any) -> tuple[Any, ...]:
     return text if isinstance(text, tuple) else (text,)
+
+
+def load_as_advised(path: Any, **options: Any) -> tuple[pd.DataFrame, int]:
+    """The table, loaded with all that refusals advise, and how many there were.
+
+    Raises:
+        AnalysisError: a refusal that advises nothing new.
+    """
+    for refusals in range(ROUNDS):
+        try:
+            return load(path, **options), refusals
+        except AnalysisError as error:
+            merged = _added(options, arguments(error))
+            if merged == options:
+                raise
+            options = merged
+    raise AssertionError(f"{path}: {ROUNDS} refusals, each with new advice: {options}")
+
+
+def _added(options: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Options as a user adds to them: filters are joined by ``and``."""
+    merged = dict(options)
+    for name, value in more.items():
+        before = options.get(name)
+        if isinstance(value, dict):
+            merged[name] = {**(before or {}), **value}
+        elif name == "where" and before and value not in before:
+            merged[name] = f"({before}) and ({value})"
+        elif name != "where" or not before:
+            merged[name] = value
+    return merged
