@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fits.identification import bounded, coefficient
-from analysis.fits.intervals import intervals
+from analysis.fits.intervals import interval, intervals
 from analysis.fits.options import LEAST
 from analysis.fits.prediction import Prediction, check_level, claims, extrapolated, factors
 from analysis.fits.summary import count, left_out, parameters
@@ -184,9 +184,7 @@ def widths(solution: Mapping[str, float], draws: np.ndarray, level: Any, degrees
     out = {}
     for i, (k, exponent, sign) in enumerate(LINES.values()):
         for name, many in ((exponent, sign * draws[:, 2 * i + 1]), (k, np.exp(draws[:, 2 * i]))):
-            here = np.array([solution[name]])
-            low, high = intervals(here, many[:, None], level, degrees, log=name == k)
-            out[name] = Interval(float(low[0]), float(high[0]))
+            out[name] = interval(solution[name], many, level, degrees, log=name == k)
     return out
 
 
