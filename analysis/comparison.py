@@ -25,6 +25,8 @@ from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
+from analysis.results import Result
+from analysis.tables.cells import tuned
 
 FOLDS = 10
 FURTHER = 1.5  # times the compute of all others, which the end of the table reaches at least
@@ -37,7 +39,7 @@ FORMS = {"log": "{:.2%}", "raw": "{:.4g}", "log1p": "{:.4g}"}
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Result):
     """``frame``, a row a law, best first: ``law, free`` (parameters), ``status, within`` (rms residual of the
     fit), ``near`` (rms error on clusters left out), ``far`` (rms error on the held-out end), ``bias`` (mean
     error there), and ``near_gap, near_low, near_high``, ``far_gap, ...``: mean square error over that of the
@@ -84,17 +86,11 @@ class Comparison:
         verdict += f"; not told apart from it: {', '.join(others)}" if others else ""
         return "\n".join([*lines, verdict, *(f"  note: {note}" for note in self.notes)])
 
-    __str__ = summary
-
-    def _repr_html_(self) -> str:
-        notes = "".join(f"<p>note: {note}</p>" for note in self.notes)
-        return f"<p>{WHERE[self.ranked]}: {self.best}</p>{self.frame.to_html(index=False)}{notes}"
-
-    def to_json(self) -> str:
-        rows = json.loads(str(self.frame.to_json(orient="records")))
-        shown = {"ranked": self.ranked, "best": self.best, "as_good": self.as_good, "space": self.space,
-                 "level": self.level, "laws": rows, "notes": self.notes}  # fmt: skip
-        return json.dumps(shown, indent=1)
+    def to_dict(self) -> dict[str, Any]:
+        """A row a law, and what is said of them; the fits have their own JSON."""
+        return {"ranked": self.ranked, "best": self.best, "as_good": self.as_good, "space": self.space,
+                "level": self.level, "laws": json.loads(str(self.frame.to_json(orient="records"))),
+                "notes": self.notes}  # fmt: skip
 
 
 def compare(
@@ -106,15 +102,29 @@ def compare(
     level: float = 0.9,
     **options: Any,
 ) -> Comparison:
-    """Fit every law to the same rows of ``table``, and score it on what it did not see: ``folds`` groups of
-    clusters (each cluster, where there are fewer), and the end of the table: up to a third of the runs, those
-    of most compute (of the first law's first input, where there is none), which reach ``FURTHER`` times
-    beyond the others.
-    ``options`` are those of :func:`analysis.fit`. Raises AnalysisError."""
+    """Fit every law to the same rows, and score it on runs it did not see: clusters left out in turn, and the
+    end of the table: up to a third of the runs, those of most compute (of the first law's first input, where
+    there is none), which reach ``FURTHER`` times beyond the others.
+
+    Args:
+        laws: names of ``LAWS``, ``file.py:NAME`` or Laws; two at least.
+        table: runs.
+        folds: groups of clusters that are left out in turn; each cluster, where there are fewer.
+        seed: of the folds and the fits.
+        level: of the intervals.
+        options: those of :func:`analysis.fit`.
+
+    Raises:
+        AnalysisError: for a bad request or table, a law that cannot be fitted, or nothing to hold out.
+    """
     chosen = [require(law) for law in laws]
     names = [law.name for law in chosen]
     if len(names) < 2 or len(set(names)) < len(names):
         raise AnalysisError(f"compare {', '.join(names) or 'nothing'}: name two laws or more, each once")
+    if any(tuned(x) for law in chosen for x in law.inputs):  # every law gets the rows that one of them needs
+        options = {"cells": "all", **options}
+    if any(tuned(x) for law in chosen for x in law.inputs):  # every law gets the rows that one of them needs
+        options = {"cells": "all", **options}
     table, notes = _common(chosen, table, options)
     fits = {law.name: fit(law, table, seed=seed, **options) for law in chosen}
     if poor := [f"{name}: {f.status.message}" for name, f in fits.items() if not f.usable]:
@@ -190,7 +200,7 @@ def _folds(cluster: np.ndarray, folds: int, seed: int) -> np.ndarray | None:
 
 
 def _places(first: Fit, fitted: Fit) -> np.ndarray:
-    """Where the rows of ``first`` lie in ``found``, which sorts them by its own inputs."""
+    """Where the rows of ``first`` lie in ``fitted``, which sorts them by its own inputs."""
     place = {row: i for i, row in enumerate(fitted.data["row"])}
     return np.array([place[row] for row in first.data["row"]])
 
@@ -223,10 +233,10 @@ def _errors(
     return near, far
 
 
-def _row(found: Fit, space: str, near: np.ndarray, far: np.ndarray) -> dict[str, Any]:
-    known = found.problem.free.sum()
-    row = {"law": found.law.name, "free": int(known), "status": found.status.code}
-    scales = {"within": found.residuals, "near": near[~np.isnan(near)], "far": far[~np.isnan(far)]}
+def _row(fitted: Fit, space: str, near: np.ndarray, far: np.ndarray) -> dict[str, Any]:
+    known = fitted.problem.free.sum()
+    row = {"law": fitted.law.name, "free": int(known), "status": fitted.status.code}
+    scales = {"within": fitted.residuals, "near": near[~np.isnan(near)], "far": far[~np.isnan(far)]}
     row |= {name: float(np.sqrt(np.mean(x**2))) if len(x) else np.nan for name, x in scales.items()}
     return row | {"bias": float(np.mean(scales["far"])) if len(scales["far"]) else np.nan}
 

@@ -96,15 +96,12 @@ class TwoStep(Result):
     @property
     def sd(self) -> float:
         """Standard deviation of accuracy about the link, of one run."""
-        left = (
-            np.array(self.link.data["L"])
-            - self._linked(_point(self.link), np.array(self.link.data[INPUT]))[0]
-        )
+        left = np.array(self.link.data["L"]) - self._linked(self.link.data[INPUT])[0]
         return float(np.sqrt(left @ left / self.link.noise.degrees))
 
     def _silent(self) -> str:
         """Why the accuracy says nothing; empty when it does."""
-        fitted = self._linked(_point(self.link), np.array(self.link.data[INPUT]))[0]
+        fitted = self._linked(self.link.data[INPUT])[0]
         best = fitted[np.argmin(self.link.data[INPUT])]
         known = self.link.fixed.get("floor")
         least, what = (fitted.min(), "the worst run") if known is None else (known, "chance")
@@ -120,9 +117,11 @@ class TwoStep(Result):
         """Whether there is a chain to predict with."""
         return self.status.code != "not_identified"
 
-    def _linked(self, params: np.ndarray, losses: np.ndarray) -> np.ndarray:
-        """(R, m) accuracy within [0, 1] at ``losses`` (R, m) or (m,) under each of ``params`` (R, P)."""
+    def _linked(self, losses: Any, params: np.ndarray | None = None) -> np.ndarray:
+        """(R, m) accuracy within [0, 1] at ``losses`` (R, m) or (m,) under each of ``params`` (R, P), left
+        out: those fitted."""
         names = self.link.problem.names
+        params = np.array([[self.link.solution[name] for name in names]]) if params is None else params
         given = {name: params[:, [i]] for i, name in enumerate(names)}
         return np.clip(self.link.law.values(given, {INPUT: np.atleast_2d(losses)}), 0.0, 1.0)
 
@@ -147,23 +146,17 @@ class TwoStep(Result):
         many = self.loss.problem.values(self.loss.problem.parameters(draws), at, 0)
         params = self.link.problem.parameters(np.array(self.link.replicates))
         count = min(len(many), len(params))
-        point = self._linked(_point(self.link), mean)[0]
-        spread = self._linked(params[:count], many[:count])
+        point = self._linked(mean)[0]
+        spread = self._linked(many[:count], params[:count])
         degrees = min(fit.intervals.degrees for fit in (self.loss, self.link))
         named = out.drop(columns=["new_low", "new_high", "se_log", "extrapolation"])
         frame = named.rename(columns={"low": "loss_low", "high": "loss_high"})
         low, high = intervals(point, spread, level, degrees, log=False)
         sd = np.hypot(self.sd, self._slope(mean) * self._scatter(mean))
         new = new_run(point, spread, sd, level, degrees, log=False)
-        bounds = {
-            "low": low,
-            "high": high,
-            "new_low": np.fmin(new[0], low),
-            "new_high": np.fmax(new[1], high),
-        }
         frame["accuracy"] = point
-        for name, value in bounds.items():
-            frame[name] = np.clip(value, 0.0, 1.0)
+        ends = (low, high, np.fmin(new[0], low), np.fmax(new[1], high))
+        frame[["low", "high", "new_low", "new_high"]] = np.clip(np.transpose(ends), 0.0, 1.0)
         frame["se"] = np.sqrt(np.mean((spread - point) ** 2, axis=0))
         frame["extrapolation"] = out["extrapolation"]
         method = f"{self.loss.intervals.method}; link: {self.link.intervals.method}; {self.pairing}"
@@ -176,7 +169,7 @@ class TwoStep(Result):
 
     def _slope(self, losses: np.ndarray) -> np.ndarray:
         step = 1e-4 * np.ptp(self.link.data[INPUT])
-        up, down = (self._linked(_point(self.link), losses + s)[0] for s in (step, -step))
+        up, down = (self._linked(losses + s)[0] for s in (step, -step))
         return (up - down) / (2 * step)
 
     def _scatter(self, losses: np.ndarray) -> np.ndarray:
@@ -186,13 +179,10 @@ class TwoStep(Result):
 
     def _beyond(self, losses: np.ndarray) -> list[str]:
         seen = self.link.data[INPUT]
-        outside = float(np.min(losses, initial=np.inf)), float(np.max(losses, initial=-np.inf))
-        if outside[0] >= min(seen) and outside[1] <= max(seen):
+        beyond = [x for x in (losses.min(), losses.max()) if not min(seen) <= x <= max(seen)]
+        if not beyond:
             return []
-        there = [
-            x for x, off in zip(outside, (outside[0] < min(seen), outside[1] > max(seen)), strict=True) if off
-        ]
-        at = " and ".join(f"{x:.4g}" for x in there)
+        at = " and ".join(f"{x:.4g}" for x in dict.fromkeys(beyond))
         return [f"the link was fitted at losses {min(seen):.4g} .. {max(seen):.4g}; at {at} its form decides"]
 
     def summary(self) -> str:
@@ -206,13 +196,6 @@ class TwoStep(Result):
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join([*lines, "", "step 1", self.loss.summary(), "", "step 2", self.link.summary()])
 
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        head = escape(f"{self.status.code}: {self.status.message}")
-        notes = "".join(f"<p>note: {escape(note)}</p>" for note in self.notes)
-        return f"<p>{head}</p>{notes}{self.loss._repr_html_()}{self.link._repr_html_()}"
-
     @classmethod
     def from_json(cls, text: str, law: Law | None = None) -> TwoStep:
         """What ``to_json`` wrote; ``law`` as in :meth:`Fit.from_json`, of the loss. Raises AnalysisError."""
@@ -221,10 +204,6 @@ class TwoStep(Result):
             return Fit.from_dict(data, next((x for x in LINKS.values() if x.to_dict() == data["law"]), None))
 
         return cls.from_dict(parsed(text, cls), loss=lambda data: Fit.from_dict(data, law), link=link)
-
-
-def _point(fit: Fit) -> np.ndarray:
-    return np.array([[fit.solution[name] for name in fit.problem.names]])
 
 
 def twostep(
@@ -241,13 +220,23 @@ def twostep(
     delta: float | None = None,
     **options: Any,
 ) -> TwoStep:
-    """Fit ``loss_law`` to the column ``loss`` of ``table`` and a ``link`` of :data:`LINKS` from that column
-    to ``accuracy`` (shares, 0 to 1).
+    """Fit a law of the loss to a table of runs, and a link from the loss to an accuracy.
 
-    ``floor`` (accuracy of guessing) and ``ceiling`` of the sigmoid are fitted unless given. ``link_table``:
-    other rows for the link, such as every evaluation of the runs. ``objective`` and ``delta`` are of the loss
-    law; ``options`` (bootstrap, method, cluster, where, seed, level, roles, convention) go to both steps, see
-    :func:`analysis.fit`. Raises AnalysisError for a bad request or table.
+    Args:
+        table: runs with both columns.
+        loss_law: a name of ``LAWS``, ``file.py:NAME`` or a Law.
+        loss: the column of the loss.
+        accuracy: the column of the accuracy, shares from 0 to 1.
+        link: a name of :data:`LINKS`.
+        floor: the accuracy of guessing; left out: fitted.
+        ceiling: of the sigmoid; left out: fitted.
+        link_table: other rows for the link, such as every evaluation of the runs.
+        objective: of the loss law, as of :func:`analysis.fit`.
+        delta: of the loss law, as of :func:`analysis.fit`.
+        options: of both steps: bootstrap, method, cluster, where, seed, level, roles, convention.
+
+    Raises:
+        AnalysisError: for a bad request or table.
     """
     law = _link(link, {"floor": floor, "ceiling": ceiling}, options)
     rows = table if link_table is None else link_table
@@ -331,10 +320,10 @@ def _unseen(link: Fit) -> list[str]:
     """A plateau that no run has reached decides predictions beyond the losses seen."""
     out = []
     for name in ("floor", "ceiling"):
-        found = link.identified.get(name)
-        if link.usable and found is not None and found.verdict != "yes":
+        plateau = link.identified.get(name)
+        if link.usable and plateau is not None and plateau.verdict != "yes":
             out.append(
-                f"{name} of {link.setup.target!r} is not determined ({found.reason}): no run shows "
+                f"{name} of {link.setup.target!r} is not determined ({plateau.reason}): no run shows "
                 f"that plateau, and beyond the losses seen it decides; give {name}= where it is known"
             )
     return out

@@ -56,8 +56,8 @@ class Findings:
 
     @property
     def text(self) -> str:
-        found = self.analysis
-        summary = report.study_summary(found.fit, found.isoflop, found.backtest, self.trials)
+        parts = self.analysis
+        summary = report.study_summary(parts.fit, parts.isoflop, parts.backtest, self.trials)
         return "\n\n".join((summary, *self.notes))
 
 
@@ -75,12 +75,12 @@ def examine(table: pd.DataFrame | Table, folder: str | Path, analysis: Analysis 
     Raises AnalysisError, also when a frozen forecast was changed.
     """
     table = checked(table)
-    found = analysis or analyse(table)
+    analysis = analysis or analyse(table)
     standing, trials, without = ledger.standing(folder), [], []
     for row in _held_out(table):
         pair = _take(standing, row)
-        if pair is None and found.fit.usable:
-            pair = _freeze(found, row), "recomputed"
+        if pair is None and analysis.fit.usable:
+            pair = _freeze(analysis, row), "recomputed"
         if pair is None:
             name = _known(row, "label") or _known(row, "run_id") or "a run"
             outcome = _failure(row) or f"measured {row['loss']:.4f}"
@@ -90,7 +90,7 @@ def examine(table: pd.DataFrame | Table, folder: str | Path, analysis: Analysis 
     # those still waiting for their run; forecasts from other tables in the same folder are not this one's
     trials += [Trial(forecast, origin) for forecast, origin in standing if _from(forecast, table)]
     notes = ("\n".join(["HELD OUT", *without]),) if without else ()
-    return Findings(table, found, tuple(trials), notes)
+    return Findings(table, analysis, tuple(trials), notes)
 
 
 def _from(forecast: Forecast, table: Table) -> bool:
@@ -132,8 +132,8 @@ def score(table: pd.DataFrame | Table, folder: str | Path) -> None:
             ledger.save_score(result, folder)
 
 
-def _freeze(found: Analysis, target: Mapping[str, Any]) -> Forecast:
-    return forecasts.freeze(found.fit, target, backtest=found.backtest, isoflop=found.isoflop)
+def _freeze(analysis: Analysis, target: Mapping[str, Any]) -> Forecast:
+    return forecasts.freeze(analysis.fit, target, backtest=analysis.backtest, isoflop=analysis.isoflop)
 
 
 def _held_out(table: Table) -> list[dict[str, Any]]:
@@ -145,10 +145,10 @@ def _take(
     standing: list[tuple[Forecast, Origin]], target: Mapping[str, Any]
 ) -> tuple[Forecast, Origin] | None:
     """The forecast of ``target``, out of the list: no two rows share one."""
-    found = next((pair for pair in standing if pair[0].is_of(target)), None)
-    if found is not None:
-        standing.remove(found)
-    return found
+    taken = next((pair for pair in standing if pair[0].is_of(target)), None)
+    if taken is not None:
+        standing.remove(taken)
+    return taken
 
 
 def _trial(forecast: Forecast, origin: Origin, row: Mapping[str, Any]) -> Trial:
@@ -183,7 +183,7 @@ def draw(findings: Findings, source: Path, out: Path) -> figures.Drawn:
     """Every figure that the findings and the curves beside their table can feed."""
     file = (source if source.is_dir() else source.parent) / "curves.parquet"
     curves = pd.read_parquet(file) if file.exists() else None
-    found, first = findings.analysis, findings.trials[0] if findings.trials else None
+    parts, first = findings.analysis, findings.trials[0] if findings.trials else None
     return figures.draw_all(
-        findings.table, curves, found.fit, found.isoflop, first, out, backtest=found.backtest
+        findings.table, curves, parts.fit, parts.isoflop, first, out, backtest=parts.backtest
     )

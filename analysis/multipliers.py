@@ -69,19 +69,26 @@ def multiplier(
     held: Mapping[str, float] | None = None,
     level: float | None = None,
 ) -> Multipliers:
-    """m with L_group(m x) = L_reference(x), for every group of ``fit`` and x of ``at`` (left out: the most
-    that every group has runs of, or the median where other inputs are held). Its inverse is the
-    compute-equivalent gain of the group over the reference, at the compute m x (Davidson et al. 2023,
-    arXiv:2312.07413, who take benchmark scores for the loss).
+    """Find m with L_group(m x) = L_reference(x) for every group. Its inverse is the compute-equivalent gain
+    of the group over the reference, at the compute m x (Davidson et al. 2023, arXiv:2312.07413, who take
+    benchmark scores for the loss).
 
-    ``of``: an input of the law, the others ``held`` (left out: at their median); or C for a law in N and D,
-    each group at its own best N and D (Hoffmann et al. 2022, arXiv:2203.15556, eq. 4). Left out: C where that
-    can be had. Where all groups share exponents and offset, m is the same at every x: for L = E + A_g /
-    N^alpha + B_g / D^beta and C = kappa N D it is (A_g / A)^(1 / alpha) (B_g / B)^(1 / beta). With offsets of
-    their own it is not, and a group whose offset is above the loss asked for never reaches it: m is infinite.
+    Where all groups share exponents and offset, m is the same at every x: for L = E + A_g / N^alpha + B_g /
+    D^beta and C = kappa N D it is (A_g / A)^(1 / alpha) (B_g / B)^(1 / beta). With offsets of their own it is
+    not, and a group whose offset is above the loss asked for never reaches it: m is infinite.
 
-    The interval is that of the replicates of ``fit``; a multiplier is identified when it spans less than a
-    factor of ten; a wider one that excludes 1 is a bound. Raises AnalysisError.
+    Args:
+        fit: a fit with groups, whose replicates give the intervals. A multiplier is identified when its
+            interval spans less than a factor of ten; a wider one that excludes 1 is a bound.
+        reference: the group that the others are measured by.
+        at: amounts x; left out: the most that every group has runs of, or the median where inputs are held.
+        of: what x is: an input of the law, or C for a law in N and D, each group at its own best N and D
+            (Hoffmann et al. 2022, arXiv:2203.15556, eq. 4). Left out: C where the law allots it.
+        held: the other inputs; left out: at their median.
+        level: of the intervals; left out: that of the fit.
+
+    Raises:
+        AnalysisError: for a fit without groups, or inputs and groups that it does not have.
     """
     fit._need("compare its groups")
     of, held = _asked(fit, reference, of, held)
@@ -93,16 +100,16 @@ def multiplier(
     rows, notes, constant = [], [], True
     for g in (g for g in range(len(labels)) if g != r):
         for value in x:
-            loss, here = _solve(fit, fit._point, r, g, of, held, value)
+            loss, needed = _solve(fit, fit._point, r, g, of, held, value)
             _, draws = _solve(fit, fit._draws, r, g, of, held, value)
             _, further = _solve(fit, fit._point, r, g, of, held, 10 * value)
-            constant &= bool(np.isfinite(here[0]) and np.isclose(here[0], further[0], rtol=SAME))
-            found = _judge(fit, float(here[0]), draws, level)
+            constant &= bool(np.isfinite(needed[0]) and np.isclose(needed[0], further[0], rtol=SAME))
+            judged = _judge(fit, float(needed[0]), draws, level)
             if alone := {labels[g], reference} & lone:
                 why = f"fewer than {LONE} clusters, too few to say how far others would be"
-                found = _row(verdict="no", reason=f"{', '.join(sorted(alone))}: {why}")
-            rows.append({"group": labels[g], "at": value, "loss": float(loss[0]), **found})
-            sure = np.inf if np.isinf(here[0]) else np.nan_to_num(found["multiplier"], nan=found["low"])
+                judged = _row(verdict="no", reason=f"{', '.join(sorted(alone))}: {why}")
+            rows.append({"group": labels[g], "at": value, "loss": float(loss[0]), **judged})
+            sure = np.inf if np.isinf(needed[0]) else np.nan_to_num(judged["multiplier"], nan=judged["low"])
             notes += [*_beware(fit, labels[g], of, value, sure), *_beware(fit, reference, of, value, 1.0)]
     if not constant:
         notes.append(f"it depends on the loss: another {of} gives another multiplier")
@@ -204,11 +211,11 @@ def _judge(fit: Fit, point: float, draws: np.ndarray, level: float) -> dict[str,
         ends = np.quantile(draws, [tail, 1 - tail], method="inverted_cdf")[:, None]
     low, high = float(ends[0][0]), float(ends[1][0])
     low, high = low if low > 1 / SPAN else 0.0, high if high < SPAN else np.inf
-    told = "it needs more" if low > 1 else "it needs less" if high < 1 else "not told apart from 1"
+    what = "it needs more" if low > 1 else "it needs less" if high < 1 else "not told apart from 1"
     if low > 0 and high <= DECADE * low:
-        return _row(point, low, high, "yes", told)
+        return _row(point, low, high, "yes", what)
     never = np.mean(draws >= NEVER)
-    why = f"{told}: interval {number(low)} to {number(high)}"
+    why = f"{what}: interval {number(low)} to {number(high)}"
     why += f", never reached in {never:.0%} of the replicates" if never else f" spans more than {DECADE:g}x"
     if low > 1:
         return _row(point if point == np.inf else np.nan, low, np.nan, "one_sided", why)

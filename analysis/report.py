@@ -49,10 +49,10 @@ def _isoflop(iso: IsoFlop) -> list[str]:
     for m in iso.minima:
         if m.N is not None and m.D is not None and m.loss is not None:
             error = f" (+-{m.se_log_N:.0%})" if m.se_log_N is not None else ""
-            found = f"N* {count(m.N)}{error}, D* {count(m.D)}, loss {m.loss:.4g}"
+            what = f"N* {count(m.N)}{error}, D* {count(m.D)}, loss {m.loss:.4g}"
         else:
-            found = f"no minimum: {m.reason}"
-        lines.append(f"  C = {m.budget:.3g}: {m.n} runs, {found}")
+            what = f"no minimum: {m.reason}"
+        lines.append(f"  C = {m.budget:.3g}: {m.n} runs, {what}")
     if iso.size and iso.tokens and iso.loss:
         lines.append(
             f"  N* ~ C^{_slope(iso.size)}, D* ~ C^{_slope(iso.tokens)}, best loss ~ C^{_slope(iso.loss)}"

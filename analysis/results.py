@@ -149,8 +149,8 @@ class Rival(Part):
 @dataclass(frozen=True)
 class Setup(Part):
     """Columns asked for, the parameters that each group has of its ``own``, ``bounds``, the ``labels`` of the
-    groups, the ``unit`` of the loss and the ``space`` of the residuals. Of a curve law: the ``lowest_rate``
-    after the peaks and the ``highest_rate`` of the schedules, and the most ``updates``."""
+    groups, the ``unit`` of the loss and the ``space`` of the residuals. Of a curve law alone: the
+    ``lowest_rate`` after the peaks and the ``highest_rate`` of the schedules, and the most ``updates``."""
 
     target: str
     weights: str | None
@@ -164,6 +164,11 @@ class Setup(Part):
     lowest_rate: float = np.nan
     highest_rate: float = np.nan
     updates: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields; those of schedules where there are some."""
+        names = [f.name for f in fields(self)]
+        return {name: plain(getattr(self, name)) for name in (names if self.updates else names[:-3])}
 
 
 class Result:

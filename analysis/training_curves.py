@@ -169,10 +169,23 @@ def best_schedule(
     level: float | None = None,
     group: str | None = None,
 ) -> BestSchedule:
-    """The schedule of ``steps`` updates with the lowest final loss by ``law``, as ``fitted``: a linear
-    ``warmup`` to ``peak``, then rates that never rise, down to ``end`` at the least, straight between knots.
-    Found by L-BFGS with exact gradients from each of the usual schedules (Luo et al. 2025, arXiv:2503.12811,
-    do it by Adam). Raises AnalysisError."""
+    """Find the schedule with the lowest final loss by a fitted law: a linear warmup, then rates that never
+    rise, straight between knots. The search is L-BFGS with exact gradients from each of the usual schedules
+    (Luo et al. 2025, arXiv:2503.12811, do it by Adam).
+
+    Args:
+        law: the curve law that was fitted.
+        fitted: its fit.
+        steps: updates.
+        peak: the rate after the warmup.
+        end: the least rate.
+        warmup: updates of the linear warmup.
+        level: of the intervals; left out: that of the fit.
+        group: the group, where the fit has some.
+
+    Raises:
+        AnalysisError: for a fit of another law or without a group that it needs, or rates out of order.
+    """
     if fitted.law.name != law.name or not fitted.usable:
         raise AnalysisError(
             f"best_schedule needs a usable fit of curve law {law.name!r}; this one, of {fitted.law.name!r}, "
@@ -273,9 +286,9 @@ def _compared(
 ) -> BestSchedule:
     index = 0 if group is None else list(fitted.setup.labels).index(group)
     column = {} if group is None else {str(fitted.setup.groups): np.full(len(every), group)}
-    there = replace(fitted, law=bound)
-    shown = there.predict(asked | column, level=level)
-    problem = there.problem
+    along = replace(fitted, law=bound)
+    shown = along.predict(asked | column, level=level)
+    problem = along.problem
     draws = problem.values(problem.parameters(np.array(fitted.replicates)), asked, index)
     loss = shown["loss"].to_numpy()
     low, high = intervals(loss - loss[0], draws - draws[:, :1], level, fitted.intervals.degrees, log=False)

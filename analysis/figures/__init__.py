@@ -12,13 +12,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.errors import AnalysisError
-from analysis.figures.compute import loss_against_compute, training_curves
+from analysis.figures.compute import loss_against_compute, overview, training_curves
 from analysis.figures.curves import curves_and_law
 from analysis.figures.forest import intervals, multipliers, profile
 from analysis.figures.isoflop import isoflop_curves, loss_envelope
 from analysis.figures.laws import law
 from analysis.figures.outcome import forecast_and_outcome
-from analysis.figures.overview import overview
 from analysis.figures.residuals import fit_and_residuals
 from analysis.figures.style import stated
 from analysis.figures.twostep import accuracy_in_two_steps
@@ -105,15 +104,13 @@ def draw_law(
     x: str | None = None,
     by: str | None = None,
     profiles: Sequence[str] = (),
-    methods: Sequence[str] = (),
 ) -> Drawn:
-    """Draw one fit of any law, as png: :func:`law` (``x``, ``by``), residuals, :func:`intervals`
-    (``methods``), and of each parameter in ``profiles`` its own; of an estimate its optima alone. Raises
-    AnalysisError."""
+    """Draw one fit of any law, as png: :func:`law` (``x``, ``by``), residuals, :func:`intervals`,
+    and of each parameter in ``profiles`` its own; of an estimate its optima alone. Raises AnalysisError."""
     if isinstance(fit, Estimate):
-        if x or by or profiles or methods:
+        if x or by or profiles:
             raise AnalysisError(f"figures of estimator {fit.kind!r}: it has no law to draw over x or by, nor "
-                                "profiles or other methods; leave them out")  # fmt: skip
+                                "profiles; leave them out")  # fmt: skip
         return Drawn(_saved({"optima": loss_envelope(fit)}, folder), {})
     names = ["law", "fit_and_residuals", "intervals", *(f"profile_{name}" for name in profiles)]
     if not fit.usable:
@@ -121,7 +118,7 @@ def draw_law(
     figures = {
         "law": law(fit, x, by),
         "fit_and_residuals": fit_and_residuals(fit),
-        "intervals": intervals(fit, methods),
+        "intervals": intervals(fit),
         **{f"profile_{quote(n, safe='[]')}": profile(fit.profile(n)) for n in dict.fromkeys(profiles)},
     }
     return Drawn(_saved(figures, folder), {})

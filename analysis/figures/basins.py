@@ -21,7 +21,6 @@ ACROSS = 6  # cells a row
 SHOWN = 0.04  # relative loss above the best, up to which runs are drawn
 NAMES = {"lr": "Learning rate", "batch": "Batch", CRITICAL: "Critical batch", "params": "Parameters N",
          "tokens": "Training tokens D", "target_loss": "Loss reached"}  # fmt: skip
-STAR: Any = {"ms": 9, "color": style.ACCENT, "mec": "white", "mew": 0.5, "zorder": 4}
 LETTERS = {"lr": r"\eta^*", "batch": "B^*", CRITICAL: r"B_\mathrm{crit}"}
 
 
@@ -103,24 +102,24 @@ def hyperparameter_laws(basins: Basins) -> Figure:
 
 
 def _against(axes: Axes, cells: Any, name: str, law: Fit, x: str, inside: np.ndarray) -> None:
-    there = cells[name].notna().to_numpy(bool)
+    known = cells[name].notna().to_numpy(bool)
     middle = {o: np.exp(np.nanmedian(np.log(cells[o].to_numpy(float)))) for o in law.law.inputs if o != x}
     at, y = cells[x].to_numpy(float), cells[name].to_numpy(float)
-    values = [y[there]]
+    values = [y[known]]
     if law.usable:
         y = y * np.prod([(cells[o] / v) ** law.solution[f"e_{o}"] for o, v in middle.items()], axis=0)
         line = np.geomspace(at.min() / 1.15, at.max() * 1.15, 60)
-        found = law.predict({x: line, **{o: np.full(60, v) for o, v in middle.items()}})
-        axes.fill_between(line, found["low"], found["high"], color=style.MUTED, alpha=0.25, lw=0, zorder=1)
+        drawn = law.predict({x: line, **{o: np.full(60, v) for o, v in middle.items()}})
+        axes.fill_between(line, drawn["low"], drawn["high"], color=style.MUTED, alpha=0.25, lw=0, zorder=1)
         power = -law.solution[f"e_{x}"]
         label = rf"${SHORT.get(x, 'x')}^{{{power:.2f}}}$, {law.level:.0%}"
-        axes.plot(line, found["loss"], color=style.INK, lw=1.2, zorder=2, label=label)
-        values += [found["low"], found["high"], y[there]]
+        axes.plot(line, drawn["loss"], color=style.INK, lw=1.2, zorder=2, label=label)
+        values += [drawn["low"], drawn["high"], y[known]]
     se = cells.get(f"{name}_se", pd.Series(np.nan, cells.index)).fillna(0).to_numpy(float)
     bars = np.stack([y - y * np.exp(-se), y * np.exp(se) - y])
     for chosen, face, what in (
-        (there & inside, style.ACCENT, None),
-        (there & ~inside, "white", "end of the sweep"),
+        (known & inside, style.ACCENT, None),
+        (known & ~inside, "white", "end of the sweep"),
     ):
         if chosen.any():
             axes.errorbar(at[chosen], y[chosen], bars[:, chosen], fmt="o", ms=4.5, color=style.ACCENT,
@@ -128,10 +127,7 @@ def _against(axes: Axes, cells: Any, name: str, law: Fit, x: str, inside: np.nda
     style.log_x(axes, at, _form(x))
     if at.max() < 3 * at.min():
         style.plain(axes.xaxis, *axes.get_xlim())
-    everything = np.concatenate(values)
-    axes.set_yscale("log")
-    axes.set_ylim(np.nanmin(everything) / 1.2, np.nanmax(everything) * 1.3)
-    style.numbers(axes.yaxis, axes.get_ylim(), _form(name))
+    style.log_y(axes, np.concatenate(values), 1.2, 1.3, _form(name))
     held = ", ".join(f"${SHORT.get(o, o)}$ = {_form(o)(v)}" for o, v in middle.items())
     axes.set(xlabel=NAMES.get(x, x), ylabel=f"Best {NAMES[name].lower()} ${LETTERS[name]}$")
     if name == CRITICAL:
@@ -140,28 +136,28 @@ def _against(axes: Axes, cells: Any, name: str, law: Fit, x: str, inside: np.nda
     axes.legend(loc="best")
 
 
-def critical_batch(found: CriticalBatch) -> Figure:
+def critical_batch(batches: CriticalBatch) -> Figure:
     """Steps against examples that reach each loss, with its hyperbola (McCandlish et al. 2018, eq. 2.11) and
     its corner at the critical batch, twice the least of both; right: the critical batch along its law."""
-    law, cells = found.law, found.cells
-    sequence = len(found.by) == 1 and pd.api.types.is_numeric_dtype(cells[found.by[0]])
-    keys = cells[found.by[0]].to_numpy(float) if sequence else np.arange(1.0, len(cells) + 1)
+    law, cells = batches.law, batches.cells
+    sequence = len(batches.by) == 1 and pd.api.types.is_numeric_dtype(cells[batches.by[0]])
+    keys = cells[batches.by[0]].to_numpy(float) if sequence else np.arange(1.0, len(cells) + 1)
     with style.look():
         figure = style.canvas(3.4)
         axes = figure.subplots(1, 2, width_ratios=(1.3, 1)) if law is not None else [figure.add_subplot()]
         shades = style.Shades(keys)
-        _hyperbolas(axes[0], found, [shades(key) for key in keys])
+        _hyperbolas(axes[0], batches, [shades(key) for key in keys])
         if law is not None:
             _against(axes[1], cells, CRITICAL, law, law.law.inputs[0], np.ones(len(cells), bool))
         if len(keys) > 1 and sequence:
-            name = found.by[0]
+            name = batches.by[0]
             shades.explain(figure, list(axes), NAMES.get(name, name), _form(name))
         return style.finish(figure)
 
 
-def _hyperbolas(axes: Axes, found: CriticalBatch, colours: list[Any]) -> None:
+def _hyperbolas(axes: Axes, batches: CriticalBatch, colours: list[Any]) -> None:
     steps, examples = [], []
-    for cell, fit, colour in zip(found.cells.to_dict("records"), found.fits, colours, strict=True):
+    for cell, fit, colour in zip(batches.cells.to_dict("records"), batches.fits, colours, strict=True):
         b, s = np.array(fit.data["B"]), np.array(fit.data["L"])
         steps, examples = [*steps, *s], [*examples, *(b * s)]
         axes.plot(b * s, s, "o", ms=4, color=colour, mec="white", mew=0.3, zorder=3)
@@ -170,13 +166,11 @@ def _hyperbolas(axes: Axes, found: CriticalBatch, colours: list[Any]) -> None:
             curve = fit.law.values(fit.solution, {"B": grid})
             axes.plot(grid * curve, curve, lw=1.1, color=colour, zorder=2)
         if cell["verdict"] == "yes":
-            axes.plot(2 * cell["Emin"], 2 * cell["Smin"], "*", **STAR)
-    axes.plot([], [], "*", label=r"$B = B_\mathrm{crit}$", **STAR)
+            axes.plot(2 * cell["Emin"], 2 * cell["Smin"], ms=9, **style.STAR)
+    axes.plot([], [], ms=9, label=r"$B = B_\mathrm{crit}$", **style.STAR)
     axes.legend(loc="upper left")
     style.log_x(axes, examples, style.power)
-    axes.set_yscale("log")
-    axes.set_ylim(min(steps) / 1.5, max(steps) * 1.8)
-    style.numbers(axes.yaxis, axes.get_ylim(), count)
+    style.log_y(axes, steps, 1.5, 1.8)
     axes.set(xlabel="Examples $E = B S$, in units of the batch", ylabel="Steps $S$")
 
 

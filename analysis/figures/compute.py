@@ -1,4 +1,4 @@
-"""The runs of a table: loss against compute with the compute-optimal frontier, and their training curves."""
+"""The runs of a table: loss against compute with law, frontier and forecast, and their training curves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,9 +15,13 @@ from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.fits.result import Fit
 from analysis.fits.summary import count
-from analysis.optimal_size.isoflop import frontier
+from analysis.forecasting.forecasts import Trial
+from analysis.optimal_size.isoflop import IsoFlop, frontier
 from analysis.tables.runs import select
 from analysis.tables.table import Table
+
+BAND = 0.16  # opacity of an interval
+SMOOTH = 60  # points a smoothed curve keeps
 
 
 def loss_against_compute(
@@ -27,63 +31,130 @@ def loss_against_compute(
     in N and D, its compute-optimal frontier (dashed beyond the fitted runs). Raises AnalysisError."""
     convention = fit.convention if fit is not None else convention
     runs: Any = select(table, ("fit", "noise", "holdout"), convention=convention)[0]
-    fitted = runs[runs["role"] == "fit"]
-    sizes = fitted["N"].round(
-        -int(np.floor(np.log10(fitted["N"].min()))) + 2
-    )  # digitised sizes repeat within 1 %
     with style.look():
         figure = style.canvas(4.0)
         axes = figure.add_subplot()
-        shades = style.Shades(sizes)
-        for size, rows in fitted.assign(size=sizes).groupby("size"):
-            rows = rows.sort_values("C")
-            axes.plot(rows["C"], rows["L"], "-", color=shades(size), lw=1.0, alpha=0.7, zorder=2)
-        sns.scatterplot(
-            x=fitted["C"], y=fitted["L"], ax=axes, c=[shades(s) for s in sizes], s=26, linewidth=0.3, zorder=3
-        )
+        shades = _runs(axes, runs[runs["role"] == "fit"])
         best = frontier(table, convention=convention)
         few = len(best) < 12
-        axes.scatter(
-            best["C"], best["L"], s=70 if few else 34, facecolor="none", edgecolor=style.INK,
-            linewidth=0.9 if few else 0.6, zorder=4,
-            label="lower envelope of the runs",
-        )  # fmt: skip
-        _others(axes, runs)
-        if fit is not None:
-            _law(axes, fit, runs)
+        ring: Any = {
+            "s": 70 if few else 34,
+            "facecolor": "none",
+            "linewidth": 0.9 if few else 0.6,
+            "zorder": 4,
+        }
+        label = "lower envelope of the runs"
+        axes.scatter(best["C"], best["L"], edgecolor=style.INK, label=label, **ring)
+        seeds: Any = {"marker": "x", "s": 24, "lw": 0.9, "color": style.MUTED, "zorder": 3}
+        for role, name, how in (("noise", "repeated seeds", seeds), ("holdout", "held out", style.OUTCOME)):
+            rows = runs[runs["role"] == role]
+            if len(rows):
+                axes.scatter(rows["C"], rows["L"], label=name, **how)
+        if fit is not None and fit.usable and fit.optimum:
+            _law(axes, fit, np.geomspace(runs["C"].min(), runs["C"].max(), 100), "loss")
         style.log_x(axes, runs["C"], style.power)
         style.log_loss(axes, runs["L"])
-        axes.set_xlabel(style.NAMES[convention][1])
-        axes.set_ylabel(style.loss(style.stated(table)))
+        size, compute = style.NAMES[convention]
+        axes.set(xlabel=compute, ylabel=style.loss(style.stated(table)))
         axes.legend(loc="best")
-        shades.explain(figure, axes, style.NAMES[convention][0])
+        shades.explain(figure, axes, size)
         return style.finish(figure)
 
 
-def _others(axes: Axes, runs: Any) -> None:
-    for role, name, how in (
-        ("noise", "repeated seeds", {"marker": "x", "s": 24, "lw": 0.9, "color": style.MUTED, "zorder": 3}),
-        ("holdout", "held out",
-         {"marker": "*", "s": 130, "color": style.ACCENT, "edgecolor": "white", "lw": 0.5, "zorder": 5}),
-    ):  # fmt: skip
-        rows = runs[runs["role"] == role]
-        if len(rows):
-            axes.scatter(rows["C"], rows["L"], label=name, **how)
+def _runs(axes: Axes, fitted: Any) -> style.Shades:
+    """Draw the fitted runs, joined per size, digitised ones of which repeat within 1 %."""
+    sizes = fitted["N"].round(-int(np.floor(np.log10(fitted["N"].min()))) + 2)
+    shades = style.Shades(sizes)
+    for size, rows in fitted.sort_values("C").groupby(sizes):
+        axes.plot(rows["C"], rows["L"], "o-", color=shades(size), lw=0.9, ms=4.5, mec="white", mew=0.4)
+    return shades
 
 
-def _law(axes: Axes, fit: Fit, runs: Any) -> None:
-    if not fit.usable or not fit.optimum:
-        return
-    largest = max(fit.data["C"])
-    grid = np.geomspace(runs["C"].min(), runs["C"].max(), 100)
-    inside, beyond = grid[grid <= largest * 1.001], grid[grid >= largest * 0.96]
-    how: Any = {"color": style.INK, "lw": 1.6, "zorder": 2.5}
-    axes.plot(inside, fit.optimal(inside)["loss"], label=f"{fit.law.name} law at its best N and D", **how)
-    if len(beyond) > 1 and beyond[-1] > largest * 1.01:
-        axes.plot(beyond, fit.optimal(beyond)["loss"], "--", label="the same beyond the fitted runs", **how)
+def overview(table: pd.DataFrame | Table, fit: Fit, isoflop: IsoFlop, trial: Trial | None = None) -> Figure:
+    """Draw every fitted run, the law at its best N and D, and a held-out run against its forecast.
+
+    The law has its interval as a band and is dashed beyond the fitted runs. The inset has the best size at
+    each compute: isoFLOP minima and the law.
+
+    Args:
+        table: Runs; those of role ``fit`` and ``holdout`` are drawn.
+        fit: A usable law in N and D.
+        isoflop: Minima of the same runs.
+        trial: The forecast of a held-out run, and its score where there is one.
+
+    Raises:
+        AnalysisError: The table has no runs to fit.
+    """
+    runs: Any = select(table, ("fit", "holdout"), convention=fit.convention)[0]
+    ends = [runs["C"].min(), runs["C"].max()]
+    losses = [*runs["L"]]
+    if trial is not None:
+        losses += [trial.forecast.interval["low"], trial.forecast.interval["high"]]
+        ends[1] = max(ends[1], trial.forecast.target["C"])
+    with style.look():
+        figure = style.canvas(4.3)
+        axes = figure.add_subplot()
+        shades = _runs(axes, runs[runs["role"] == "fit"])
+        _law(axes, fit, np.geomspace(ends[0], ends[1], 80), "loss")
+        measured = None if trial is None else _forecast(axes, trial)
+        style.log_x(axes, ends, style.power)
+        style.log_loss(axes, losses)
+        size, compute = style.NAMES[fit.convention]
+        axes.set(xlabel=compute, ylabel=style.loss(style.stated(table)))
+        entries = sorted(
+            zip(*axes.get_legend_handles_labels(), strict=True), key=lambda entry: entry[0] is measured
+        )
+        axes.legend(*zip(*entries, strict=True), loc="lower left")
+        shades.explain(figure, axes, size)
+        _sizes(axes.inset_axes((0.66, 0.63, 0.33, 0.35)), fit, isoflop, ends)
+        return style.finish(figure)
 
 
-SMOOTH = 60  # points a smoothed curve keeps
+def _law(axes: Axes, fit: Fit, c: np.ndarray, name: str) -> None:
+    """Draw the ``loss`` or size ``N`` at the best N and D of compute ``c``, dashed beyond the fitted runs."""
+    best, largest = fit.optimal(c), max(fit.data["C"])
+    side = "" if name == "loss" else f"{name}_"
+    how: Any = {"color": style.INK, "alpha": BAND, "lw": 0}
+    axes.fill_between(c, best[f"{side}low"], best[f"{side}high"], label=f"{fit.level:.0%} interval", **how)
+    inside, beyond = c <= largest * 1.001, c >= largest * 0.97
+    line: Any = {"color": style.INK, "lw": 1.6}
+    axes.plot(c[inside], best[name][inside], label=f"{fit.law.name} law, compute-optimal", **line)
+    if c[-1] > largest * 1.01:
+        axes.plot(c[beyond], best[name][beyond], "--", label="beyond the fitted runs", **line)
+
+
+def _forecast(axes: Axes, trial: Trial) -> Artist | None:
+    """Draw the forecast, and what was measured; return the latter."""
+    forecast, score = trial.forecast, trial.score
+    interval, value = forecast.interval, forecast.prediction
+    origin = "frozen before training" if trial.origin == "frozen" else trial.origin
+    axes.errorbar(
+        forecast.target["C"], value, [[value - interval["low"]], [interval["high"] - value]], fmt="D", ms=5,
+        mfc="white", color=style.INK, elinewidth=1.4, capsize=4, zorder=4,
+        label=f"forecast for N = {count(forecast.target['N'])}, {origin}",
+    )  # fmt: skip
+    if score is None:
+        return None
+    label = f"measured: forecast {100 * score.error:+.1f} %"
+    return axes.scatter(forecast.target["C"], score.loss, label=label, **style.OUTCOME)
+
+
+def _sizes(axes: Axes, fit: Fit, isoflop: IsoFlop, ends: list[float]) -> None:
+    _law(axes, fit, np.geomspace(ends[0], ends[1], 40), "N")
+    minima = [m for m in isoflop.minima if m.N is not None]
+    values = np.array([m.N for m in minima], float)
+    reach = np.exp(1.645 * np.array([m.se_log_N or 0.0 for m in minima]))
+    axes.errorbar(
+        [m.budget for m in minima], values, [values - values / reach, values * reach - values], fmt="o",
+        ms=3.5, color=style.ACCENT, elinewidth=1.0, zorder=4,
+    )  # fmt: skip
+    style.log_x(axes, ends, style.power)
+    axes.set_yscale("log")
+    best = fit.optimal(np.asarray(ends))
+    sizes = [best["N_low"].min(), best["N_high"].max(), *values]
+    style.span(axes, "y", [s for s in sizes if np.isfinite(s)], log=True, name="N")
+    axes.set_title("best N: law, isoFLOP minima", fontsize=7.5)
+    axes.tick_params(labelsize=7)
 
 
 def training_curves(

@@ -50,14 +50,14 @@ def curves_and_law(
         for name, colour in zip(names, palette, strict=True):
             rows = cast(Any, table[table[curve].astype(str) == name]).sort_values("step")
             step, measured = rows["step"].to_numpy(int), rows[loss].to_numpy(float)
-            line, drawn, here = lines[name]
+            line, drawn, at_steps = lines[name]
             how: dict[str, Any] = {"color": colour, "ls": (0, (4, 1.5)) if name in heldout else "-"}
             axes["loss"].plot(line, drawn, lw=1.2, zorder=3, **how)
             thin = np.unique(np.linspace(0, len(step) - 1, 60).astype(int))
             axes["loss"].plot(
                 step[thin], measured[thin], "o", ms=2.4, color=colour, alpha=0.45, mew=0, zorder=2
             )
-            axes["left"].plot(step, 100 * (measured / here - 1), lw=0.8, **how)
+            axes["left"].plot(step, 100 * (measured / at_steps - 1), lw=0.8, **how)
             axes["rate"].plot(np.arange(1, len(rates[name]) + 1), rates[name], lw=1.1, **how)
             seen.append(measured)
             handles.append(
@@ -86,8 +86,8 @@ def _lines(
     at = np.concatenate(places).astype(float), np.concatenate(steps).astype(float)
     problem = replace(fitted, law=law.on(rates, at)).problem
     params = np.array([[fitted.solution[name] for name in problem.names]])
-    found = problem.values(params, {"curve": at[0], "step": at[1]}, np.concatenate(groups))[0]
-    parts = np.split(found, np.cumsum(sizes)[:-1])
+    values = problem.values(params, {"curve": at[0], "step": at[1]}, np.concatenate(groups))[0]
+    parts = np.split(values, np.cumsum(sizes)[:-1])
     return {name: (steps[2 * i], parts[2 * i], parts[2 * i + 1]) for i, name in enumerate(rates)}
 
 

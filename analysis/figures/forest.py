@@ -1,23 +1,20 @@
-"""Intervals of what a fit found, a panel each scale, and profiles: how much worse the objective gets as one
+"""Intervals of a fit, a panel each scale, and profiles: how much worse the objective gets as one
 parameter is moved and all others follow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from textwrap import fill
 from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.figures.residuals import usable
-from analysis.fits.bootstrap import METHODS, replicate
 from analysis.fits.profile import Profile
 from analysis.fits.result import Fit
 from analysis.fits.summary import DERIVED, count, number
@@ -34,7 +31,6 @@ class Row:
     value: float
     low: float
     high: float
-    colour: Any = style.INK
 
     @property
     def text(self) -> str:
@@ -44,69 +40,37 @@ class Row:
         return f"{number(self.value)}  [{ends[0]}, {ends[1]}]"
 
 
-def intervals(fit: Fit, methods: Sequence[str] = (), *, replicates: int = 500, seed: int = 0) -> Figure:
+def intervals(fit: Fit) -> Figure:
     """Every parameter with its interval, parameters of groups together; a bound is an arrow, what is not
-    identified is said below. ``methods`` (``profile``, or of
-    :data:`analysis.fits.bootstrap.METHODS`): the same intervals by each of them, with so many
-    ``replicates``. Raises AnalysisError."""
+    identified is said below. Raises AnalysisError."""
     usable(fit)
-    unknown = [m for m in methods if m not in (*METHODS, "profile")]
-    if unknown:
-        raise AnalysisError(f"methods {', '.join(unknown)}: choose of {', '.join((*METHODS, 'profile'))}")
-    found = {fit.intervals.kind: fit.ci()} | {m: _again(fit, m, replicates, seed) for m in methods}
-    colours = style.colours(list(found)) if len(found) > 1 else {fit.intervals.kind: style.INK}
     strips: dict[str, list[Row]] = {}
-    for name in fit.identified:
-        for method, table in ((m, t) for m, t in found.items() if name in t.index):
-            value, low, high = (float(table.loc[name, c]) for c in ("estimate", "low", "high"))
-            if name not in fit.fixed and not np.isnan([value, low, high]).all():
-                row = Row(_named(name), value, low, high, colours[method])
-                strips.setdefault(name.partition("[")[0], []).append(row)
-    words = [f"{fit.level:.0%} intervals: {fit.intervals.method}"] if len(found) == 1 else []
+    for name, value, low, high in fit.ci()[["estimate", "low", "high"]].itertuples():
+        if name not in fit.fixed and not np.isnan([value, low, high]).all():
+            strips.setdefault(name.partition("[")[0], []).append(Row(_named(name), value, low, high))
+    words = [f"{fit.level:.0%} intervals: {fit.intervals.method}"]
     words += [f"fixed: {name} = {number(value)}" for name, value in fit.fixed.items()]
     words += _unknown(fit)
     with style.look():
         title = f"{style.typeset(fit.law.formula)}\n{len(fit.data['L'])} runs, {fit.level:.0%} intervals"
-        figure = forest(list(strips.values()), title, words)
-        if len(found) > 1:
-            handles = [Line2D([], [], color=colours[m], marker="o", ms=4, label=m) for m in found]
-            figure.legend(handles=handles, loc="outside right upper", title="method", alignment="left")
-        return figure
+        return forest(list(strips.values()), title, words)
 
 
-def multipliers(found: Multipliers) -> Figure:
+def multipliers(result: Multipliers) -> Figure:
     """How many times as much each group needs, with intervals; the reference is the line at 1. A row for
     each amount asked about, where that matters."""
-    drawn, words = [], [f"{found.level:.0%} intervals: {found.method}", *found.notes]
-    for row in cast(Any, found.frame).itertuples():
-        where = "" if found.constant else f", {found.of} = {style.label_of(found.of, row.at)(row.at)}"
+    drawn, words = [], [f"{result.level:.0%} intervals: {result.method}", *result.notes]
+    for row in cast(Any, result.frame).itertuples():
+        where = "" if result.constant else f", {result.of} = {style.label_of(result.of, row.at)(row.at)}"
         ends = [np.nan if np.isinf(v) else v for v in (row.multiplier, row.low, row.high)]
         if row.verdict == "no":
             words.append(f"not identified: {row.group}{where}: {row.reason}")
         else:
             drawn.append(Row(style.words(str(row.group)) + where, *ends))
-    held = "".join(f", {x} = {count(v)}" for x, v in found.held.items())
-    title = f"{found.of} needed for the loss of {style.words(found.reference)}, as a multiple of its own"
+    held = "".join(f", {x} = {count(v)}" for x, v in result.held.items())
+    title = f"{result.of} needed for the loss of {style.words(result.reference)}, as a multiple of its own"
     with style.look():
         return forest([drawn] if drawn else [], title + held, words, mark=1.0)
-
-
-def _again(fit: Fit, method: str, count: int, seed: int) -> Any:
-    """``Fit.ci`` by another method."""
-    if method == "profile":
-        known = [n for n, found in fit.identified.items() if found["verdict"] != "no"]
-        free = [n for n, is_free in zip(fit.problem.names, fit.problem.free, strict=True) if is_free]
-        bounds = {n: fit.profile(n, seed=seed) for n in known if n in free}
-        table = fit.ci().loc[list(bounds)]  # a and b are no parameters: they have no profile
-        for side in ("low", "high"):
-            ends = [np.nan if (e := getattr(p, side)) is None else e for p in bounds.values()]
-            table[side] = np.where((table["verdict"] == "yes") | table[side].notna(), ends, np.nan)
-        return table
-    found = replicate(fit.problem, fit._solved, np.array(fit.data["cluster"]), "cluster",
-                      method=method, count=count, seed=seed)  # fmt: skip
-    draws, kept = tuple(map(tuple, found.u.tolist())), replace(fit.intervals, degrees=found.degrees)
-    again = replace(fit, replicates=draws, intervals=kept)
-    return replace(again, intervals=replace(kept, params=again._intervals_at(fit.level))).ci()
 
 
 def _named(name: str) -> str:
@@ -118,9 +82,9 @@ def _named(name: str) -> str:
 
 def _unknown(fit: Fit) -> list[str]:
     reasons: dict[str, list[str]] = {}
-    for name, found in fit.identified.items():
-        if found["verdict"] == "no" and name not in fit.fixed:
-            reasons.setdefault(found["reason"], []).append(name)
+    for name, verdict in fit.identified.items():
+        if verdict["verdict"] == "no" and name not in fit.fixed:
+            reasons.setdefault(verdict["reason"], []).append(name)
     return [f"not identified: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
@@ -153,18 +117,16 @@ def _strip(axes: Axes, rows: Sequence[Row], mark: float | None) -> None:
     if mark is not None:
         axes.axvline(mark, color=style.MUTED, lw=1.0, ls="--", zorder=1)
     left, right = axes.get_xlim()
-    names: dict[str, list[int]] = {}
     for y, row in enumerate(rows):
-        names.setdefault(row.name, []).append(y)
         low, high = (edge if np.isnan(v) else v for v, edge in ((row.low, left), (row.high, right)))
-        axes.plot([low, high], [y, y], "-", color=row.colour, lw=1.3, solid_capstyle="butt", zorder=2)
+        axes.plot([low, high], [y, y], "-", color=style.INK, lw=1.3, solid_capstyle="butt", zorder=2)
         for v, edge, arrow in ((row.low, left, "<"), (row.high, right, ">")):
-            axes.plot(edge if np.isnan(v) else v, y, arrow if np.isnan(v) else "|", color=row.colour, ms=6,
+            axes.plot(edge if np.isnan(v) else v, y, arrow if np.isnan(v) else "|", color=style.INK, ms=6,
                       clip_on=False, zorder=3)  # fmt: skip
         if not np.isnan(row.value):
-            axes.plot(row.value, y, "o", color=row.colour, ms=5, mec="white", mew=0.5, zorder=4)
+            axes.plot(row.value, y, "o", color=style.INK, ms=5, mec="white", mew=0.5, zorder=4)
         axes.text(1.02, y, row.text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
-    axes.set_yticks([float(np.mean(at)) for at in names.values()], list(names))
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0, pad=8)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -19,7 +19,7 @@ LEAST = 3  # sizes below which a budget is no curve
 
 def isoflop_curves(isoflop: IsoFlop, fit: Fit | None = None) -> Figure:
     """Left: loss against size per budget, parabola, minimum (a star; none if it is not interior). Right: N*
-    against C with the style.power law through the minima, and the law's N* if ``fit`` has one."""
+    against C with the power law through the minima, and the law's N* if ``fit`` has one."""
     shown = [m for m in isoflop.minima if len(m.sizes) >= LEAST] or list(isoflop.minima)
     size, compute = style.NAMES[isoflop.convention]
     with style.look():
@@ -32,12 +32,10 @@ def isoflop_curves(isoflop: IsoFlop, fit: Fit | None = None) -> Figure:
             if len(m.sizes) >= LEAST:
                 grid = np.geomspace(m.sizes[0], m.sizes[-1], 100)
                 left.plot(grid, m.curve(grid), "-", lw=1.2, color=colour, zorder=2)
-            if m.N is not None:
-                left.plot(m.N, m.loss, "*", ms=10, color=style.ACCENT, mec="white", mew=0.6, zorder=4)
-        if any(m.N is not None for m in shown):
-            left.plot(
-                [], [], "*", ms=10, color=style.ACCENT, mec="white", mew=0.6, label="minimum of the parabola"
-            )
+        interior = [m for m in shown if m.N is not None]
+        if interior:
+            at, least = [m.N for m in interior], [m.loss for m in interior]
+            left.plot(at, least, ms=10, label="minimum of the parabola", **style.STAR)
             left.legend(loc="upper right")
         style.log_x(left, np.concatenate([m.sizes for m in shown]), count)
         style.log_loss(left, np.concatenate([m.losses for m in shown]))
@@ -62,20 +60,14 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) 
     errors = np.array([m.se_log_N or 0.0 for m in inside])
     reach = np.stack([best - best * np.exp(-errors), best * np.exp(errors) - best])
     axes.errorbar(budgets, best, reach, fmt="none", ecolor=style.INK, elinewidth=0.8, capsize=2, zorder=3)
-    for c, n in zip(budgets, best, strict=True):
-        axes.plot(c, n, "*", ms=11, color=style.ACCENT, mec="white", mew=0.6, zorder=4)
+    axes.plot(budgets, best, ms=11, **style.STAR)
     grid = np.geomspace(budgets.min() / 1.3, budgets.max() * 1.3, 50)
     values = [best - reach[0], best + reach[1]]
     if isoflop.size is not None:
         se = f" ± {isoflop.size.se:.2f}" if isoflop.size.se is not None else ""
-        axes.plot(
-            grid,
-            isoflop.size.at(grid),
-            color=style.INK,
-            lw=1.2,
-            label=rf"minima: $C^{{{isoflop.size.slope:.2f}}}${se}",
-        )
         values.append(isoflop.size.at(grid))
+        label = rf"minima: $C^{{{isoflop.size.slope:.2f}}}${se}"
+        axes.plot(grid, values[-1], color=style.INK, lw=1.2, label=label)
     if fit is not None and fit.usable and fit.optimum and fit.convention == isoflop.convention:
         best_of_law = fit.optimal(grid)["N"].to_numpy()
         a = fit.optimum.a
@@ -83,25 +75,22 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) 
         axes.plot(grid, best_of_law, "--", color=style.INK, lw=1.2, label=name)
         values.append(best_of_law)
     style.log_x(axes, grid, style.power, pad=0.02)
-    everything = np.concatenate(values)
-    axes.set_yscale("log")
-    axes.set_ylim(everything.min() / 1.15, everything.max() * 1.3)
-    style.numbers(axes.yaxis, axes.get_ylim(), count)
+    style.log_y(axes, np.concatenate(values), 1.15, 1.3)
     axes.legend(loc="upper left")
 
 
-def loss_envelope(found: Estimate, unit: str | None = None) -> Figure:
+def loss_envelope(estimate: Estimate, unit: str | None = None) -> Figure:
     """Left: loss against compute of every row (curves, where rows are checkpoints of runs), coloured by size,
     and the optima. Right: N* of the optima, and their power law with its interval. ``unit``: of the losses;
     None: as the estimate has it."""
-    c, n, loss = (np.array(found.data[x]) for x in "CNL")
-    best = {key: np.array([p[key] for p in found.points]) for key in ("budget", "N", "loss")}
-    size, compute = style.NAMES[found.convention]
+    c, n, loss = (np.array(estimate.data[x]) for x in "CNL")
+    best = {key: np.array([p[key] for p in estimate.points]) for key in ("budget", "N", "loss")}
+    size, compute = style.NAMES[estimate.convention]
     with style.look():
         figure = style.canvas(3.6)
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
         shades = style.Shades(np.unique(n.round(-int(np.log10(n.min())) + 2)))
-        runs = np.array(found.data["run"]) if "run" in found.data else None
+        runs = np.array(estimate.data["run"]) if "run" in estimate.data else None
         if runs is None:
             left.scatter(c, loss, s=7, c=shades.cmap(shades.norm(n)), lw=0, zorder=2)
         else:
@@ -109,33 +98,30 @@ def loss_envelope(found: Estimate, unit: str | None = None) -> Figure:
                 rows = np.flatnonzero(runs == run)
                 rows = rows[np.argsort(c[rows], kind="stable")]
                 left.plot(c[rows], loss[rows], lw=0.9, color=shades(float(n[rows[0]])), alpha=0.8, zorder=2)
-        dense = len(found.points) > 40
+        dense = len(estimate.points) > 40
         mark = {"color": style.ACCENT, "ms": 2.2 if dense else 9, "mec": "white", "mew": 0 if dense else 0.6}
         sign = "." if dense else "*"
-        left.plot(best["budget"], best["loss"], sign, zorder=4, label=f"optima ({found.kind})", **mark)
+        left.plot(best["budget"], best["loss"], sign, zorder=4, label=f"optima ({estimate.kind})", **mark)
         style.log_x(left, c, style.power)
         style.log_loss(left, loss[loss <= np.quantile(loss, 0.98)])
-        left.set(xlabel=compute, ylabel=style.loss(unit or found.unit))
+        left.set(xlabel=compute, ylabel=style.loss(unit or estimate.unit))
         left.set_title("Loss against compute")
         left.legend(loc="upper right", markerscale=2.5 if dense else 1)
         right.plot(best["budget"], best["N"], sign, zorder=4, **mark)
         right.set(xlabel=compute, ylabel=f"Best {size[0].lower()}{size[1:-2]} $N^*$")
         right.set_title("Best size")
-        if found.usable:
-            _power_law(right, found, best["budget"], best["N"])
+        if estimate.usable:
+            _power_law(right, estimate, best["budget"], best["N"])
         shades.explain(figure, [left, right], "N", count)
         return style.finish(figure)
 
 
-def _power_law(axes: Axes, found: Estimate, budgets: np.ndarray, sizes: np.ndarray) -> None:
+def _power_law(axes: Axes, estimate: Estimate, budgets: np.ndarray, sizes: np.ndarray) -> None:
     grid = np.geomspace(budgets.min() / 1.3, budgets.max() * 1.3, 50)
-    line, a = found.predict(grid).frame, found.params["a"]
+    line, a = estimate.predict(grid).frame, estimate.params["a"]
     name = rf"$C^{{{a:.2f}}}$" if a is not None else "exponent not identified"
     axes.plot(grid, line["N"], color=style.INK, lw=1.2, label=name)
     axes.fill_between(grid, line["N_low"], line["N_high"], color=style.MUTED, alpha=0.25, lw=0)
-    axes.set_yscale("log")
-    ends = np.array([min(sizes.min(), line["N"].min()) / 1.4, max(sizes.max(), line["N"].max()) * 1.6])
-    axes.set_ylim(*ends)
     style.log_x(axes, grid, style.power, pad=0.02)
-    style.numbers(axes.yaxis, ends, count)
-    axes.legend(loc="upper left", title=f"{found.level:.0%} interval" if found.replicates else None)
+    style.log_y(axes, [*sizes, *line["N"]], 1.4, 1.6)
+    axes.legend(loc="upper left", title=f"{estimate.level:.0%} interval" if estimate.replicates else None)

@@ -201,19 +201,11 @@ def _panel(
             top.fill_between(grid, curve["low"], curve["high"], alpha=0.15, lw=0, color=how["color"])
             shown = _moved(fit, held, line.rows, at, int(g))
             dots = [colour if by is None else shades(v) for v in at[by or x][line.rows]]
-            how = {"c": dots, "edgecolor": "white", "linewidth": 0.3, "zorder": 3}
-            top.scatter(near, shown, s=24, **how)
+            top.scatter(near, shown, c=dots, **style.DOTS)
             small.append((near, left[line.rows], dots))
             drawn += [shown, curve["loss"].to_numpy()]
     near, rest = (np.concatenate([s[i] for s in small]) for i in (0, 1))
-    how = {
-        "c": [c for s in small for c in s[2]],
-        "s": 16,
-        "edgecolor": "white",
-        "linewidth": 0.3,
-        "zorder": 3,
-    }
-    residual_panel(below, x, near, rest, sd, how)
+    residual_panel(below, x, near, rest, sd, [c for s in small for c in s[2]])
     style.span(below, "x", at[x], log=log_x, name=x)
     return drawn
 
@@ -224,7 +216,7 @@ def _moved(
     """What was measured in ``rows``, changed as the law changes from the inputs there to those held."""
     if not held:
         return np.array(fit.data["L"])[rows]
-    there = {c: np.full(len(rows), held[c]) if c in held else at[c][rows] for c in fit.law.inputs}
+    inputs = {c: np.full(len(rows), held[c]) if c in held else at[c][rows] for c in fit.law.inputs}
     params = np.array([[fit.solution[name] for name in fit.problem.names]])
     space = Loss(space=fit.setup.space)
-    return space.back(space.to(fit.problem.values(params, there, g)[0]) + fit.residuals[rows])
+    return space.back(space.to(fit.problem.values(params, inputs, g)[0]) + fit.residuals[rows])

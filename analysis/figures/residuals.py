@@ -35,7 +35,6 @@ def fit_and_residuals(fit: Fit) -> Figure:
         levels = values if len(np.unique(values)) <= style.MOST else levels
         shades = style.Shades(levels)
         colours = style.INK if alone else [shades(s) for s in levels]
-        dots: dict[str, Any] = {"s": 24, "c": colours, "edgecolor": "white", "linewidth": 0.3, "zorder": 3}
         top, both = axes["fit"], np.concatenate([measured, fitted])
         log = bool(both.min() > 0) and fit.setup.space == "log"
         style.span(top, "x", both, log=log, pad=0.03)
@@ -43,14 +42,14 @@ def fit_and_residuals(fit: Fit) -> Figure:
         top.plot(
             top.get_xlim(), top.get_xlim(), "-", color=style.MUTED, lw=1, zorder=1, label="measured = fitted"
         )
-        top.scatter(fitted, measured, **dots)
+        top.scatter(fitted, measured, c=colours, **style.DOTS)
         name = style.target(fit)
         name = f"{name[0].lower()}{name[1:]}" if fit.unit else name
         top.set(xlabel=f"Fitted {name}", ylabel=f"Measured {name}")
         top.set_title(f"{style.typeset(fit.law.formula)}\n{len(measured)} runs, residual s.d. {sd:.2g}{unit}")
         top.legend(loc="upper left")
         for x in against:
-            residual_panel(axes[x], x, np.array(fit.data[x]), left, sd, dots | {"s": 18})
+            residual_panel(axes[x], x, np.array(fit.data[x]), left, sd, colours)
             axes[x].set_xlabel(style.quantity(x, fit.convention))
         axes[against[0]].set_ylabel(f"Residual{f' ({unit.strip()})' if unit else ''}")
         if len(shades.levels) > 1 and not alone:
@@ -82,13 +81,11 @@ def leftovers(fit: Fit) -> tuple[np.ndarray, float, str]:
     return left, size * fit.noise.sd if own else float(np.sqrt(np.mean(left**2))), unit
 
 
-def residual_panel(
-    axes: Axes, name: str, x: np.ndarray, left: np.ndarray, sd: float, dots: dict[str, Any]
-) -> None:
+def residual_panel(axes: Axes, name: str, x: np.ndarray, left: np.ndarray, sd: float, dots: Any) -> None:
     """Residuals ``left`` against ``x``, column ``name``, with zero and a band of ``sd``."""
     axes.axhspan(-sd, sd, color=style.MUTED, alpha=0.15, lw=0, zorder=0)
     axes.axhline(0, color=style.INK, lw=0.8, zorder=1)
-    axes.scatter(x, left, **dots)
+    axes.scatter(x, left, c=dots, **style.DOTS | {"s": 16})
     style.span(axes, "x", x, log=style.logs(x), name=name)
     style.span(axes, "y", [*left, -sd, sd], log=False, pad=0.1)
     axes.yaxis.set_major_locator(MaxNLocator(5))

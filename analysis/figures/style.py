@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 INK = "#222222"
 MUTED = "#8a8a8a"
 ACCENT = "#c23b22"  # the outcome, the optimum: readable against viridis in grey and with colour blindness
+STAR: Any = {"marker": "*", "color": ACCENT, "mec": "white", "mew": 0.6, "lw": 0, "zorder": 4}  # an optimum
+DOTS: Any = {"s": 24, "edgecolor": "white", "linewidth": 0.3, "zorder": 3}  # of a scatter
+OUTCOME: Any = DOTS | {
+    "marker": "*",
+    "s": 110,
+    "color": ACCENT,
+    "zorder": 5,
+}  # of a held-out run
 MOST = 9  # sizes or budgets named in a legend; more get a colour bar
 WIDTH = 7.2  # inches, a two-column page
 WIDE = 4.0  # largest over smallest value, beyond which ticks are 1-2-5 or decades
@@ -112,22 +120,24 @@ def numbers(axis: Any, ends: Sequence[float] | np.ndarray, label: Any) -> None:
     axis.set_minor_locator(ticker.LogLocator(subs=range(2, 10), numticks=50))
 
 
-def log_x(axes: Axes, values: Sequence[float] | np.ndarray, label: Any, pad: float = 0.06) -> None:
+def log_x(axes: Axes, values: Any, label: Any, pad: float = 0.06) -> None:
     """A logarithmic x axis that spans ``values`` with some air."""
-    low, high = float(np.min(values)), float(np.max(values))
-    air = (high / low) ** pad if high > low else 1.2
-    axes.set_xlim(low / air, high * air)  # before the scale, which warns of limits that are one number
-    axes.set_xscale("log")
-    numbers(axes.xaxis, (low, high), label)
+    span(axes, "x", values, log=True, pad=pad)
+    numbers(axes.xaxis, (np.min(values), np.max(values)), label)
 
 
-def log_loss(axes: Axes, values: Sequence[float] | np.ndarray, pad: float = 0.06) -> None:
-    """A logarithmic loss axis with plain decimal ticks (loss spans far less than a decade)."""
-    low, high = float(np.min(values)), float(np.max(values))
-    air = (high / low) ** pad if high > low else 1.05
-    axes.set_ylim(low / air, high * air)
+def log_y(axes: Axes, values: Any, below: float, above: float, label: Any = count) -> None:
+    """A logarithmic y axis of sizes, from the least of ``values`` over ``below`` to ``above`` times the
+    largest."""
     axes.set_yscale("log")
-    plain(axes.yaxis, low / air, high * air)
+    axes.set_ylim(np.nanmin(values) / below, np.nanmax(values) * above)
+    numbers(axes.yaxis, axes.get_ylim(), label)
+
+
+def log_loss(axes: Axes, values: Any, pad: float = 0.06) -> None:
+    """A logarithmic loss axis with plain decimal ticks (loss spans far less than a decade)."""
+    span(axes, "y", values, log=True, pad=pad)
+    plain(axes.yaxis, *axes.get_ylim())
 
 
 def plain(axis: Any, low: float, high: float) -> None:
@@ -144,21 +154,18 @@ def span(
     axes: Axes, which: Literal["x", "y"], values: Any, *, log: bool, name: str = "", pad: float = 0.06
 ) -> None:
     """An axis of any quantity that spans ``values`` of column ``name`` with some air."""
-    low, high = float(np.min(values)), float(np.max(values))
-    axis, limits, scale = (
-        (axes.xaxis, axes.set_xlim, axes.set_xscale)
-        if which == "x"
-        else (axes.yaxis, axes.set_ylim, axes.set_yscale)
-    )
+    low, high, axis = float(np.min(values)), float(np.max(values)), getattr(axes, f"{which}axis")
     if log:
         air = (high / low) ** pad if high > low else 1.2
-        limits(low / air, high * air)
-        scale("log")
-        wide = high / low > WIDE
-        numbers(axis, (low, high), label_of(name, values)) if wide else plain(axis, low / air, high * air)
+        ends = low / air, high * air
+    else:
+        air = pad * (high - low) or 0.1 * abs(high) or 1.0
+        ends = low - air, high + air
+    axes.set(**{f"{which}lim": ends})  # before the scale, which warns of limits that are one number
+    if log:
+        axes.set(**{f"{which}scale": "log"})
+        numbers(axis, (low, high), label_of(name, values)) if high / low > WIDE else plain(axis, *ends)
         return
-    air = pad * (high - low) or 0.1 * abs(high) or 1.0
-    limits(low - air, high + air)
     axis.set_major_locator(ticker.MaxNLocator(6))
     if high >= 1e4:
         label = label_of(name, values)
@@ -211,7 +218,7 @@ NAMES = {
 
 
 def loss(unit: str | None) -> str:
-    """The label of a loss in ``unit``; None: nobody said which."""
+    """The label of a loss in ``unit``; None: the table does not state it."""
     return f"Loss ({unit or NOT_STATED})"
 
 

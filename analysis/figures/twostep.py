@@ -16,7 +16,6 @@ from analysis.figures import style
 from analysis.fits.cost import fitted
 
 BEYOND = 0.35  # of the range of losses, drawn on the side of better runs
-DOTS: Any = {"s": 26, "linewidth": 0.3, "edgecolor": "white", "zorder": 3}
 
 
 def accuracy_in_two_steps(two: TwoStep, held: pd.DataFrame | None = None) -> Figure:
@@ -37,7 +36,7 @@ def accuracy_in_two_steps(two: TwoStep, held: pd.DataFrame | None = None) -> Fig
         _link(left, two, colours, predicted, held)
         if {"N", "D"} <= set(data) and {*"NDC"} <= set(two.loss.data):
             flops = _flops(two, pd.DataFrame({x: data[x] for x in "ND"}))
-            right.scatter(flops, data["L"], c=colours, **DOTS)
+            right.scatter(flops, data["L"], c=colours, **style.DOTS)
             shown = [*flops, *([] if predicted is None else _flops(two, predicted))]
             _chain(right, two, shades)
             if predicted is not None:
@@ -64,9 +63,9 @@ def _link(axes: Axes, two: TwoStep, colours: list[Any], predicted: Any, held: An
     named = {"color": style.INK, "lw": 1.4, "zorder": 2}
     axes.plot(grid[inside], drawn["loss"][inside], label=f"link, {two.link.level:.0%} interval", **named)
     axes.plot(grid[~inside], drawn["loss"][~inside].clip(0, 1), "--", **named)
-    axes.scatter(seen, two.link.data["L"], c=colours, label="runs fitted", **DOTS)
+    axes.scatter(seen, two.link.data["L"], c=colours, label="runs fitted", **style.DOTS)
     if _measured(two, held) and two.columns[0] in held:
-        axes.scatter(held[two.columns[0]], held[two.columns[1]], label="runs held out", **_stars())
+        axes.scatter(held[two.columns[0]], held[two.columns[1]], label="runs held out", **style.OUTCOME)
     axes.invert_xaxis()
     axes.set(xlabel="Loss (better to the right)", ylabel="Accuracy")
     axes.set_title("Step 2: accuracy from loss")
@@ -105,19 +104,8 @@ def _predictions(axes: Axes, two: TwoStep, predicted: Any, held: Any, shades: st
     axes.scatter(flops, predicted["accuracy"], marker="D", s=26, facecolor="white",
                  edgecolor=ink, linewidth=1.2, zorder=4, label=level)  # fmt: skip
     if _measured(two, held):
-        axes.scatter(flops, held[two.columns[1]], label="measured", **_stars())
+        axes.scatter(flops, held[two.columns[1]], label="measured", **style.OUTCOME)
 
 
 def _measured(two: TwoStep, held: Any) -> bool:
     return held is not None and two.columns[1] in held
-
-
-def _stars() -> dict[str, Any]:
-    return {
-        "marker": "*",
-        "s": 75,
-        "color": style.ACCENT,
-        "edgecolor": "white",
-        "linewidth": 0.4,
-        "zorder": 5,
-    }

@@ -14,6 +14,7 @@ from analysis.fits.cost import Cost, Function
 from analysis.laws.law import Law
 from analysis.results import Interval
 from analysis.solve.problem import Problem
+from analysis.tables.cells import CELLS
 
 # objective -> the space of its residuals (``problem.Loss``)
 SPACES = {"huber": "log", "log-ls": "log", "raw-ls": "raw", "log1p-ls": "log1p"}
@@ -45,6 +46,8 @@ class FitOptions:
         roles: of the rows to fit.
         level: of intervals.
         where: a filter of rows (:mod:`analysis.tables.where`).
+        cells: of several hyperparameters at one N and D the best (``best``), or ``all`` rows; left out: as
+            the table was loaded, else the best (:mod:`analysis.tables.cells`).
         cost: what a run costs, for the optimum: a function that gives the FLOPs per token of sizes N (m,), or
             a cost of :mod:`analysis.fits.cost`. Left out: 6 N D where the convention says so, else counted
             from the shapes of the table (:mod:`analysis.fits.shapes`), else fitted to its compute.
@@ -67,6 +70,7 @@ class FitOptions:
     roles: Sequence[str] = ("fit",)
     level: float = 0.9
     where: str | None = None
+    cells: str | None = None
     cost: Cost | Function | None = None
     excluded: Sequence[Mapping[str, str]] = field(default=())
 
@@ -104,6 +108,8 @@ def _scalars(asked: FitOptions) -> Iterator[str]:
         yield f"delta = {delta!r} must be finite and positive; leave it out for 1.345 x residual scale"
     elif delta is not None and asked.objective != "huber":
         yield f"delta = {delta!r} belongs to objective 'huber', not {asked.objective!r}; leave one out"
+    if asked.cells not in (None, *CELLS):
+        yield f"cells = {asked.cells!r}: must be {' or '.join(CELLS)}"
     if not 0 < asked.level < 1:
         yield f"level = {asked.level!r} must lie between 0 and 1; 0.9 is usual"
     if isinstance(bootstrap, bool) or bootstrap < 0:

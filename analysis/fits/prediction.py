@@ -82,8 +82,8 @@ class Prediction:
     def __str__(self) -> str:
         shown = whole(self.frame)
         new = " and new run (new_low, new_high)" if "new_low" in self.frame else ""
-        head = f"{self.level:.0%} intervals: law (low, high){new}; {self.method}"
-        return "\n".join([head, shown, *(f"note: {note}" for note in self.notes)])
+        how = [f"{self.level:.0%} intervals: law (low, high){new}; {self.method}"] * ("low" in self.frame)
+        return "\n".join([*how, shown, *(f"note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>note: {note}</p>" for note in self.notes)

@@ -64,27 +64,27 @@ def profile(
     """
     i = problem.names.index(name)
     plain = problem.shift(solution.u, 1.0)
-    here = replace(problem, fixed={**problem.fixed, name: float(problem.parameters(plain)[i])})
+    pinned = replace(problem, fixed={**problem.fixed, name: float(problem.parameters(plain)[i])})
     degrees = max(len(problem.target) - int(problem.free.sum()), 1)
     threshold = 0.5 * float(stats.t.ppf(0.5 + level / 2, degrees)) ** 2 * noise_square(problem, solution.u)
     words = f"t({degrees})^2 x robust noise square"
-    start = here.shift(plain, -1.0)
+    start = pinned.shift(plain, -1.0)
     if simulations:
         rows = np.arange(len(problem.target)) if cluster is None else cluster
         draw = _draw(problem, solution.u, rows, "wild-cluster", simulations, np.random.default_rng(seed))
         free = minimise(problem, np.repeat(solution.u[None], simulations, 0), draw=draw, steps=100)[1]
-        held = minimise(here, np.repeat(start[None], simulations, 0), draw=draw, steps=100)[1]
+        held = minimise(pinned, np.repeat(start[None], simulations, 0), draw=draw, steps=100)[1]
         threshold = float(np.quantile(np.maximum(held - free, 0.0), level))
         words = f"{simulations} wild simulations, {int(rows.max()) + 1} clusters"
     at = _grid(problem, solution, i, plain[i])
     starts = np.repeat(start[None], len(at), 0)
     starts[:, i] = at
-    anew = linear_start(here, here.parameters(here.shift(starts, 1.0)), here.y, here.w)
-    both = [starts, np.array([here.coordinates(dict(zip(here.names, x, strict=True))) for x in anew])]
+    anew = linear_start(pinned, pinned.parameters(pinned.shift(starts, 1.0)), pinned.y, pinned.w)
+    both = [starts, np.array([pinned.coordinates(dict(zip(pinned.names, x, strict=True))) for x in anew])]
     both[1][:, i] = at
-    ends, heights = (np.array(x) for x in zip(*(minimise(here, s)[:2] for s in both), strict=True))
+    ends, heights = (np.array(x) for x in zip(*(minimise(pinned, s)[:2] for s in both), strict=True))
     least = np.argmin(heights, axis=0)
-    _, values = smoothed(here, i, at, ends[least, np.arange(len(at))], heights.min(0))
+    _, values = smoothed(pinned, i, at, ends[least, np.arange(len(at))], heights.min(0))
     best = min(solution.value, float(values.min()))
     natural = np.exp(at) if problem.in_log[i] else at
     low, high, whole = crossings(at, values - best - threshold)

@@ -160,10 +160,10 @@ class Fit(Result):
         degrees = self.intervals.degrees
         out = of_parameters(self.problem, u, self._draws, cluster, level=level, degrees=degrees)
         if self.optimum:
-            here = self._exponents(self._point, self.cost)
-            there = self._exponents(self._draws, self.cost.drawn(len(self.replicates)))
+            value = self._exponents(self._point, self.cost)
+            many = self._exponents(self._draws, self.cost.drawn(len(self.replicates)))
             for i, name in enumerate(("a", "b")):
-                low, high = intervals(here[i], there[i][:, None], level, self.intervals.degrees, log=False)
+                low, high = intervals(value[i], many[i][:, None], level, self.intervals.degrees, log=False)
                 out[name] = Interval(float(low[0]), float(high[0]))
         return out
 
@@ -183,6 +183,7 @@ class Fit(Result):
         leaves, at the fit's own ``cost`` or another (see :class:`analysis.fits.options.FitOptions`). Raises
         AnalysisError."""
         self._need("predict")
+        check_level(level)
         level = self.level if level is None else level
         asked: Any = inputs if rows is None else rows
         at, price = prediction.known(self, asked), self._cost(cost)
@@ -222,19 +223,19 @@ class Fit(Result):
         space = Loss(space=self.setup.space)
         fitted = space.back(space.to(losses) - residuals)
         sd = float(np.linalg.norm(losses - fitted) / np.sqrt(self.noise.degrees))
-        found = np.full((5, len(point)), np.nan)
+        bounds = np.full((5, len(point)), np.nan)
         for log, at in ((True, logs & ~plain), (False, plain | ~logs)):
             if not at.any():
                 continue
-            here, there = point[at], draws[:, at]
-            found[:2, at] = intervals(here, there, level, degrees, log=log)
-            deviations = np.log(there) - np.log(here) if log else there - here
-            found[2, at] = np.nan if plain[at].any() else np.sqrt(np.mean(deviations**2, axis=0))
+            best, many = point[at], draws[:, at]
+            bounds[:2, at] = intervals(best, many, level, degrees, log=log)
+            deviations = np.log(many) - np.log(best) if log else many - best
+            bounds[2, at] = np.nan if plain[at].any() else np.sqrt(np.mean(deviations**2, axis=0))
             run = sd if plain[at].any() else self.noise.sd
-            found[3:, at] = new_run(here, there, run, level, degrees, log=log)
-        out["low"], out["high"], out["se_log"] = found[:3]
+            bounds[3:, at] = new_run(best, many, run, level, degrees, log=log)
+        out["low"], out["high"], out["se_log"] = bounds[:3]
         # a new run varies more than the law does; what is unknown stays so
-        out["new_low"], out["new_high"] = np.minimum(found[3], found[0]), np.maximum(found[4], found[1])
+        out["new_low"], out["new_high"] = np.minimum(bounds[3], bounds[0]), np.maximum(bounds[4], bounds[1])
         return plain
 
     def optimal(
@@ -328,11 +329,6 @@ class Fit(Result):
         from analysis.fits.summary import fit_text
 
         return fit_text(self, dim=dim)
-
-    def _repr_html_(self) -> str:
-        from analysis.fits.summary import fit_html
-
-        return fit_html(self, self.law.formula)
 
     def _check_law(self) -> None:
         """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.options import FitOptions
@@ -16,11 +17,12 @@ from analysis.tables.checks import divide, positive
 from analysis.tables.columns import FORMULA
 from analysis.tables.expressions import nearest
 from analysis.tables.missing import missing
-from analysis.tables.runs import clusters, select, sources
+from analysis.tables.runs import clusters, one_a_cell, select, sources
 from analysis.tables.table import Table, about, frame_of, tell
 from analysis.tables.units import OURS, implausible, loss_unit
 
 RUNS = ("params", "tokens", "loss")
+CLEAR = 3.0  # standard errors by which a target must rise with N or D
 EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
 
 
@@ -62,7 +64,9 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
     wanted = "".join({"M": "ND"}.get(x, x) for x in inputs if x in ("N", "D", "C", "M"))
     wanted += "L" if target == "loss" and least == 0 else ""
     frame: Any
-    frame, excluded = select(table, options.roles, convention=convention, where=options.where, needs=wanted)
+    frame, excluded = select(
+        table, options.roles, convention=convention, where=options.where, needs=wanted, cells="all"
+    )
     columns = {"weights": weights, "groups": groups, "cluster": cluster, "target": target}
     needs = sources([*inputs, *(["L"] if target == "loss" else [])], convention)
     if problems := _absent(law, frame, given, needs, columns):
@@ -90,6 +94,10 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
         )
     frame, unusable = divide(frame, bad)
     excluded = [*excluded, *unusable]
+    if set(law.inputs) & set("NDCM"):  # others hold whatever a run was trained with
+        apart = [x for x in (*law.inputs, groups) if x is not None and x not in "NDCM"]
+        frame, worse = one_a_cell(frame, options.cells, apart, rising=rises(frame))
+        excluded = [*excluded, *worse]
     frame[numbers] = frame[numbers].astype(float)
     order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]
     frame = frame.sort_values(order, kind="stable")  # a table's order must not matter
@@ -131,6 +139,22 @@ def _absent(
         for option, x in options.items()
         if x is not None and x not in frame.columns and (option, x) != ("target", "loss")
     ]
+
+
+def rises(frame: Any) -> bool:
+    """Whether the target of these rows grows with N and D, as an accuracy does and no loss."""
+    logs = [np.log(_numbers(frame[x])) for x in "ND" if x in frame.columns and frame[x].nunique() > 1]
+    degrees = len(frame) - len(logs) - 1
+    if not logs or degrees < 1:
+        return False
+    x = np.column_stack([x - x.mean() for x in logs])
+    y = rankdata(_numbers(frame["L"]))
+    slopes, _, rank, _ = np.linalg.lstsq(x, y - y.mean(), rcond=None)
+    if rank < len(logs):  # D follows from N
+        return bool(np.corrcoef(rankdata(x[:, 0]), y)[0, 1] > CLEAR / np.sqrt(len(y)))
+    left = y - y.mean() - x @ slopes
+    errors = np.sqrt(np.diag(np.linalg.inv(x.T @ x)) * (left @ left) / degrees)
+    return bool((slopes > -errors).all() and (slopes > CLEAR * errors).any())
 
 
 def _numbers(column: Any) -> np.ndarray:

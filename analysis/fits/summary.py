@@ -1,9 +1,8 @@
-"""Fits as text and HTML: every estimate with its interval and verdict; what is not identified is marked."""
+"""Fits as text: every estimate with its interval and verdict; what is not identified is marked."""
 
 from __future__ import annotations
 
 from collections import Counter
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from analysis.results import Interval, Verdict
@@ -49,7 +48,7 @@ def fit_text(fit: Fit, *, dim: bool = False) -> str:
     if not law.terms:  # whose formula is its author's, not to be read off its terms
         about = {"parameters": "" if law.text else ", ".join(law.names), "source": law.source,
                  "assumes": law.assumptions}  # fmt: skip
-        lines += [f"  {what}: {said}" for what, said in about.items() if said]
+        lines += [f"  {what}: {text}" for what, text in about.items() if text]
     lines += [f"  status: {fit.status.code} - {fit.status.message}"]
     if fit.status.code != "ok":
         lines.append(f"  advice: {fit.status.advice}")
@@ -145,24 +144,3 @@ def left_out(fit: Any) -> list[str]:
     """How many rows were left out, by reason."""
     reasons = Counter(item["reason"] for item in fit.excluded)
     return [f"  left out: {n} row{'s' if n > 1 else ''}, {reason}" for reason, n in reasons.items()]
-
-
-def fit_html(fit: Any, formula: str) -> str:
-    """A result as HTML for a notebook: its status, a table of parameters, and the rest of the summary
-    folded."""
-    rows = ""
-    for name, (value, interval) in fit.estimates().items():
-        verdict = fit.identified[name]
-        unsure = verdict.verdict == "no"
-        estimate = f"{UNSURE} {number(value)}" if unsure else number(value)
-        cells = (name, estimate, interval_text(verdict, interval), verdict_text(verdict), verdict.reason)
-        style = ' style="opacity: 0.5"' if unsure else ""
-        rows += f"<tr{style}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-    head = "".join(
-        f"<th>{x}</th>" for x in ("", "estimate", f"{fit.level:.0%} interval", "verdict", "reason")
-    )
-    status = f"{fit.status.code}: {fit.status.message}"
-    return (
-        f"<p><b>{escape(formula)}</b><br>{escape(status)}</p><table><tr>{head}</tr>{rows}</table>"
-        f"<details><summary>summary</summary><pre>{escape(fit.summary())}</pre></details>"
-    )

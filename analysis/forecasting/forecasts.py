@@ -128,17 +128,17 @@ def identity(target: Mapping[str, Any], convention: str) -> dict[str, Any]:
     given = _given(target)
     asked = {x: given.get(x, given.get(columns[x], np.nan)) for x in columns}
     try:
-        found = {x: float(v) for x, v in asked.items()}
+        amounts = {x: float(v) for x, v in asked.items()}
     except (TypeError, ValueError):
         raise AnalysisError(f"target: N, D, C = {list(asked.values())}: must be one number each") from None
     if per_token is not None:
-        found["C"] = per_token * found["N"] * found["D"]
-    missing = [f"{x} ({columns[x]})" for x in columns if np.isnan(found[x])]
+        amounts["C"] = per_token * amounts["N"] * amounts["D"]
+    missing = [f"{x} ({columns[x]})" for x in columns if np.isnan(amounts[x])]
     if missing:
         raise AnalysisError(
             f"target: {', '.join(missing)} is missing; a forecast says of what it is and how far it reaches"
         )
-    return _rounded({name: given.get(name) for name in ("run_id", "label")} | found)
+    return _rounded({name: given.get(name) for name in ("run_id", "label")} | amounts)
 
 
 def _given(target: Any) -> dict[str, Any]:
@@ -294,10 +294,10 @@ def sensitivity(
     out = []
     for value in values:
         held = replace(problem, fixed={**problem.fixed, name: float(value)})
-        found = solve(held)
-        params = held.parameters(held.shift(found.u, 1.0))[None]
+        solved = solve(held)
+        params = held.parameters(held.shift(solved.u, 1.0))[None]
         prediction = float(held.values(params, at, group).item())
-        out.append({name: float(value), "prediction": prediction, "objective": found.value})
+        out.append({name: float(value), "prediction": prediction, "objective": solved.value})
     return out
 
 

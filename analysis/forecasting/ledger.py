@@ -65,10 +65,10 @@ def load(path: str | Path) -> Forecast:
         text = path.read_bytes()
     except OSError as error:
         raise AnalysisError(f"forecast {path}: cannot be read ({error.strerror})") from error
-    found = hashlib.sha256(text).hexdigest()[:16]
-    if found != path.stem:
+    digest = hashlib.sha256(text).hexdigest()[:16]
+    if digest != path.stem:
         raise AnalysisError(
-            f"forecast {path}: its text has hash {found}, not {path.stem}; it was changed after it was "
+            f"forecast {path}: its text has hash {digest}, not {path.stem}; it was changed after it was "
             "frozen. Restore the file or delete it"
         )
     data = json.loads(text)
@@ -96,12 +96,12 @@ def standing(folder: str | Path) -> list[tuple[Forecast, Origin]]:
     """Of each target the one forecast that counts, and its origin: a frozen one before one of hindsight, then
     one with a score, then the newest. Superseded ones count never. Raises AnalysisError."""
     folder = Path(folder)
-    found: list[tuple[Forecast, Origin]] = []
+    counted: list[tuple[Forecast, Origin]] = []
     for forecast in sorted(read(folder), key=lambda f: _weight(f, folder), reverse=True):
         state = status(forecast, folder)["state"]
-        if state != "superseded" and not any(forecast.is_of(other.target) for other, _ in found):
-            found.append((forecast, "hindsight" if state == "hindsight" else "frozen"))
-    return found
+        if state != "superseded" and not any(forecast.is_of(other.target) for other, _ in counted):
+            counted.append((forecast, "hindsight" if state == "hindsight" else "frozen"))
+    return counted
 
 
 def stands_for(target: Mapping[str, Any], folder: str | Path) -> bool:
@@ -110,9 +110,9 @@ def stands_for(target: Mapping[str, Any], folder: str | Path) -> bool:
 
 
 def _weight(forecast: Forecast, folder: Path) -> tuple[bool, bool, str]:
-    found = status(forecast, folder)
+    known = status(forecast, folder)
     scored = _side(folder, forecast.hash, "score").exists()
-    return found["state"] != "hindsight", scored, found.get("at", "")
+    return known["state"] != "hindsight", scored, known.get("at", "")
 
 
 def save_score(result: Score, folder: str | Path) -> Path:

@@ -204,9 +204,8 @@ def find(
     on = {name: on[name] for name in columns}
     _check(columns, on, by, method, window, span, tolerance, cluster)
     inputs = tuple(dict.fromkeys([*columns.values(), *(x for name in columns for x in on[name])]))
-    rows = prepare(
-        Law("basins", {"c": {x: x for x in inputs}}), table, FitOptions(target=loss, roles=roles, where=where)
-    )
+    asked = FitOptions(target=loss, roles=roles, where=where, cells="all")
+    rows = prepare(Law("basins", {"c": {x: x for x in inputs}}), table, asked)
     frame = rows.frame
     problems = [
         f"column {x!r} is missing; the cells are to be told apart by it" for x in by if x not in frame

@@ -56,7 +56,7 @@ def power_law(
         table = table.assign(weight=1 / np.maximum(se**2 + tau**2, 1e-12))
     fitted = fit(
         law, table, target=target, objective="log-ls", weights="weight" if "weight" in table else None,
-        cluster=cluster, bootstrap=bootstrap, level=level, seed=seed, excluded=excluded,
+        cluster=cluster, bootstrap=bootstrap, level=level, seed=seed, excluded=excluded, cells="all",
     )  # fmt: skip
     return fitted, tau
 

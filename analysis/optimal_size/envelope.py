@@ -74,7 +74,8 @@ class Curves:
         why = f"column {known[0]!r} has another value in every row" if known else why
         raise AnalysisError(
             f"an envelope needs checkpoints, and a column that says which are of one run: {why}; the table "
-            f"has {some(table.columns)}; name it, or use 'hull' for one row per run"
+            f"has {some(table.columns)}; name it, load the table with cells='all', or use 'hull' for one row "
+            "per run"
         )
 
     def sampler(self, frame: Any) -> Callable[[np.ndarray], tuple[np.ndarray, list[str]]]:

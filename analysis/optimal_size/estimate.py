@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits.intervals import intervals
 from analysis.fits.prediction import FAR, Prediction, check_level, claims
-from analysis.fits.summary import count, fit_html, left_out, parameters
+from analysis.fits.summary import count, left_out, parameters
 from analysis.results import Exponents, Interval, Intervals, Result, Status, Verdict
 from analysis.tables.runs import CONVENTIONS
 from analysis.tables.units import NOT_STATED, of_unit
@@ -163,9 +163,6 @@ class Estimate(Result):
             lines.append(f"  intervals: {self.level:.0%}, {self.intervals.method}")
         lines += left_out(self)
         return "\n".join([*lines, *(f"  note: {note}" for note in (*self.notes, self.bias))])
-
-    def _repr_html_(self) -> str:
-        return fit_html(self, f"{self.kind}: {self.formula}")
 
 
 def widths(solution: Mapping[str, float], draws: np.ndarray, level: Any, degrees: int) -> Ends:

@@ -28,7 +28,7 @@ from analysis.fits.fitting import fit
 from analysis.fits.options import LEAST
 from analysis.fits.rows import clustered, filled
 from analysis.laws.law import Law
-from analysis.laws.lookup import catalogue
+from analysis.laws.shipped import LAWS
 from analysis.optimal_size.envelope import BIAS as ENVELOPE_BIAS
 from analysis.optimal_size.envelope import Curves, checkpoints
 from analysis.optimal_size.estimate import Estimate
@@ -136,6 +136,7 @@ def estimate(
     convention: str = "total",
     roles: Sequence[str] = ("fit",),
     where: str | None = None,
+    cells: str | None = None,
     bootstrap: int = 500,
     level: float = 0.9,
     cluster: str | None = None,
@@ -159,7 +160,7 @@ def estimate(
         table, early = curves.read(table, cluster)
         left += early
     frame: Any
-    frame, others = select(table, roles, convention=convention, where=where)
+    frame, others = select(table, roles, convention=convention, where=where, cells=cells)
     column = cluster or ("run" if curves else None)
     if column is not None and column not in frame.columns:
         raise AnalysisError(f"column {column!r} is missing; name the column of what shares noise")
@@ -216,12 +217,9 @@ def _check(kind: str, bootstrap: Any, level: Any, noise: Any, curves: Any) -> No
 
 
 def _unknown(kind: Any) -> str:
-    name, own = (kind.name, "analysis.fit(law, table)") if isinstance(kind, Law) else (kind, None)
-    call = next((entry.call for entry in catalogue() if entry.name == name), own)
-    known = ", ".join(ESTIMATORS)
-    if call is None:
-        return f"estimator {name!r} is unknown; choose one of {known}"
-    return f"estimator {name!r} is not one of {known}; for it call {call}"
+    name = kind.name if isinstance(kind, Law) else kind
+    what = f"is a law, for analysis.fit({name!r}, table)" if name in LAWS or name != kind else "is unknown"
+    return f"estimator {name!r} {what}; choose one of {', '.join(ESTIMATORS)}"
 
 
 def _bootstrapped(sampler: Sampler, index: np.ndarray, by: str, count: int, seed: int) -> Optima:
@@ -297,4 +295,6 @@ def of_file(
     if kind == "envelope" and of_one and (Path(path) / "curves.parquet").is_file():
         options["curves"] = Curves(run=reading.pop("run", None), skip=reading.pop("after", None))
         return estimate(kind, checkpoints(path, **reading), **options)
+    if kind == "envelope":  # which lies along the curves of runs
+        reading["cells"] = "all"
     return estimate(kind, load(path, **reading), **options)

@@ -11,7 +11,10 @@ import numpy as np
 
 from analysis.errors import AnalysisError, Argument, Complaint, alternatives
 
-EMPTY = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "+nan", "null", "none"})  # folded
+# cells without a value, folded
+EMPTY = frozenset(
+    {"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "+nan", "null", "none", "-", "--", "–", "—"}
+)
 # columns that stay text, though their values may look like numbers
 TEXT = frozenset({"run_id", "job_id", "trunk_id", "eval_id", "label", "study", "flags", "git_commit"})
 DECIMAL = (".", ",")

@@ -20,8 +20,10 @@ from analysis.readers.wandb import WANDB_RUN, from_chart, from_halves, from_hist
 
 # the first that recognises a source reads it: binary formats, JSON of a known shape, any JSON, text
 READERS: tuple[Reader, ...] = (
-    COLUMNAR, EVENT_FILE, WANDB_RUN, REFUSED, TRAINER_STATE, LM_EVAL, DOCUMENT, JSON_LINES, MARKDOWN, TEXT
-)  # fmt: skip
+    *(COLUMNAR, EVENT_FILE, WANDB_RUN, REFUSED),
+    *(TRAINER_STATE, LM_EVAL, DOCUMENT, JSON_LINES),
+    *(MARKDOWN, TEXT),
+)
 # tables in a form of their own, whatever file they are in; None where it is another
 FORMS: tuple[Callable[[Reading], Reading | None], ...] = (from_objects, from_halves, from_chart)
 
@@ -51,4 +53,6 @@ def read(
         reading = from_history(reading, path.stem) or reading
     except RecursionError as error:
         raise source.refusal("is nested too deep", "write one flat object a run") from error
+    if not len(reading.frame.columns):
+        raise source.refusal("holds no rows", f"give a {KINDS} file")
     return reading if melt is None else melted(reading, melt, source.name)

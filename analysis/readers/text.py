@@ -79,6 +79,8 @@ def _delimited(source: Source, lines: Sequence[str], before: int, delimiter: str
 def _spaced(source: Source, lines: Sequence[str], before: int, _: str) -> Rows:
     """By any run of spaces, or, where names hold single ones, by two and more."""
     written = [(before + i, line.strip()) for i, line in enumerate(lines, 1) if line.strip()]
+    if not written:
+        return Rows([], [], "spaces")
     ways: dict[str, Callable[[str], list[str]]] = {
         "spaces": _words,
         "two spaces": re.compile(r"\s{2,}").split,

@@ -13,7 +13,9 @@ CHECKPOINT = "checkpoint-"  # the folders that Trainer makes in that of the run
 
 def _is_state(source: Source) -> bool:
     state = source.document
-    return isinstance(state, dict) and isinstance(state.get("log_history"), list)
+    if not isinstance(state, dict) or not isinstance(state.get("log_history"), list):
+        return False
+    return all(isinstance(entry, dict) for entry in state["log_history"])
 
 
 def _read(source: Source) -> Reading:

@@ -236,8 +236,10 @@ def sampled(
     rows = np.unique(np.concatenate(taken))
     part = problem.at(rows)
     start = None if start is None else part.shift(problem.shift(start, 1.0), -1.0)
-    found = solve(part, y=y[rows], w=w[rows], keep=keep, start=start)
-    ends = found.ends if start is not None else found.ends[np.argsort(found.end_values, kind="stable")[:keep]]
+    solved = solve(part, y=y[rows], w=w[rows], keep=keep, start=start)
+    ends = (
+        solved.ends if start is not None else solved.ends[np.argsort(solved.end_values, kind="stable")[:keep]]
+    )
     return problem.shift(part.shift(ends, 1.0), -1.0)
 
 
@@ -312,7 +314,7 @@ def _faces(
     face = replace(problem, fixed={**problem.fixed, **dict.fromkeys(names, 0.0)})
     start = problem.shift(u, 1.0)
     start[small] = ZERO
-    found, found_value, _ = minimise(face, face.shift(start, -1.0)[None], draw=own)
-    if found_value[0] > value * (1 + 1e-4) + 1e-20:
+    on_face, face_value, _ = minimise(face, face.shift(start, -1.0)[None], draw=own)
+    if face_value[0] > value * (1 + 1e-4) + 1e-20:
         return u, value, ()
-    return problem.shift(face.shift(found[0], 1.0), -1.0), float(found_value[0]), names
+    return problem.shift(face.shift(on_face[0], 1.0), -1.0), float(face_value[0]), names

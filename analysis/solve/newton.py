@@ -151,8 +151,10 @@ def _step(
     step = np.where(out & inside[:, None], MOST * np.clip(step, low, high), step)
     at = np.flatnonzero(out.any(1) & ~inside)
     if len(at):
-        there = (g[at], h[at], scale[at], damping[at])
-        step[at], gain[at] = _along(there, movable[at], weight[at], (low[at], high[at]), step[at], gain[at])
+        local_at = (g[at], h[at], scale[at], damping[at])
+        step[at], gain[at] = _along(
+            local_at, movable[at], weight[at], (low[at], high[at]), step[at], gain[at]
+        )
     longest = (np.abs(step) / reach).max(1, keepdims=True)
     return step / np.maximum(1.0, longest), gain
 

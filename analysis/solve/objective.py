@@ -217,7 +217,7 @@ def _compiled(
     heavy: bool,
 ) -> Any:
     """Objective, gradient, Hessian and scale of a batch, fitted values and Jacobian of its last chunk, in one
-    compiled program. Of the batch it computes the first chunks, as many as told."""
+    compiled program. Of the batch it computes the first chunks, as many as asked."""
     import jax
     import jax.numpy as jnp
 
@@ -232,14 +232,14 @@ def _compiled(
     def derivatives(
         u: Any, y: Any, w: Any, exact: Any, member: Any, place: Any, x: Any, delta: Any, *space: Any
     ) -> Any:
-        def here(v: Any) -> Any:
+        def values_at(v: Any) -> Any:
             return law(v, member, place, x, *space)
 
         def slopes(v: Any) -> Any:
-            slope, value = jax.jacfwd(lambda v: (here(v),) * 2, has_aux=True)(v)
+            slope, value = jax.jacfwd(lambda v: (values_at(v),) * 2, has_aux=True)(v)
             return slope, (slope, value)
 
-        def told(fitted: Any) -> tuple[Any, Any]:
+        def weighed(fitted: Any) -> tuple[Any, Any]:
             r = y - fitted
             return r, w * jnp.clip(r, -delta, delta)
 
@@ -247,7 +247,7 @@ def _compiled(
             Any
         ):  # one pass for value and derivatives: XLA would not see that three do the same work
             bent, (jacobian, fitted) = jax.jacfwd(slopes, has_aux=True)(u)
-            return fitted, jacobian, jnp.tensordot(told(fitted)[1], bent, 1)
+            return fitted, jacobian, jnp.tensordot(weighed(fitted)[1], bent, 1)
 
         def coarse() -> Any:
             jacobian, (_, fitted) = slopes(u)
@@ -255,13 +255,13 @@ def _compiled(
 
         if heavy:
             fitted, jacobian, curved = jax.lax.cond(exact, once, coarse)
-            r, weighted = told(fitted)
+            r, weighted = weighed(fitted)
         else:
-            fitted, jacobian = here(u), jax.jacfwd(here)(u)
-            r, weighted = told(fitted)
+            fitted, jacobian = values_at(u), jax.jacfwd(values_at)(u)
+            r, weighted = weighed(fitted)
             curved = jax.lax.cond(
                 exact,
-                lambda: jax.hessian(lambda v: weighted @ here(v))(u),
+                lambda: jax.hessian(lambda v: weighted @ values_at(v))(u),
                 lambda: jnp.zeros((len(u), len(u))),
             )
         inside = w * (jnp.abs(r) <= delta)
@@ -276,9 +276,9 @@ def _compiled(
 
         def step(i: Any, out: Any) -> Any:
             part = [jax.lax.dynamic_slice_in_dim(v, i * chunk, chunk) for v in whole]
-            found = batched(*part, *shared)
+            parts = batched(*part, *shared)
             put = jax.lax.dynamic_update_slice_in_dim
-            return [put(o, f, i * chunk, 0) for o, f in zip(out[:4], found[:4], strict=True)] + [*found[4:]]
+            return [put(o, f, i * chunk, 0) for o, f in zip(out[:4], parts[:4], strict=True)] + [*parts[4:]]
 
         shapes = jax.eval_shape(batched, *(v[:chunk] for v in whole), *shared)
         sizes = [(len(whole[0]), *s.shape[1:]) if i < 4 else s.shape for i, s in enumerate(shapes)]

@@ -184,8 +184,8 @@ class Problem:
     def model(self) -> Model:
         from analysis.solve.objective import Formula, PowerSum
 
-        found: Any = PowerSum(self) if self.law.terms else Formula(self)
-        return found
+        chosen: Any = PowerSum(self) if self.law.terms else Formula(self)
+        return chosen
 
     def shift(self, u: np.ndarray, sign: float) -> np.ndarray:
         """Coordinates from centred to plain inputs (sign +1), or back (sign -1)."""

@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.readers.numbers import proposal
 from analysis.tables.columns import FORMULA
+from analysis.tables.histories import history, last_rows
 from analysis.tables.missing import missing
 from analysis.tables.reading import numbers, places, shown
 from analysis.tables.states import STATUSES, translate, unknown
@@ -47,7 +48,7 @@ def check(
         problems.append(f"{name}: no rows; a fit needs runs")
     if problems:
         raise AnalysisError(problems)
-    frame = frame.copy()
+    frame = ends(frame.copy(), needs)
     problems += _unknown(frame, name)
     notes = [translate(frame)] if "status" in names and not problems else []
     ended = finished(frame)
@@ -73,6 +74,21 @@ def check(
     filled = [*filter(None, notes), *_fill(frame, {"params", "tokens"} <= set(needs))]
     tell(frame, read=(*about(frame).read, *filled), remarks=tuple(_remarks(frame, ~ended, runs)))
     return frame
+
+
+def ends(frame: pd.DataFrame, needs: Sequence[str]) -> pd.DataFrame:
+    """The last row of each run where rows are histories, unless all are asked for; the others are listed."""
+    of_runs = {"params", "tokens"} <= set(needs) and about(frame).run is None
+    found = history(frame) if of_runs else None
+    if found is None:
+        return frame
+    if about(frame).cells == "all":
+        tell(frame, run=found.run)
+        return frame
+    frame, reasons = last_rows(frame, found)
+    kept, excluded = divide(frame, reasons)
+    tell(kept, left_out=(*about(frame).left_out, *excluded))
+    return kept
 
 
 def checked(table: pd.DataFrame | Table) -> Table:

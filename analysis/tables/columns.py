@@ -120,7 +120,8 @@ def resolve(
     for ours in (c for c in ALIASES if c not in given):
         claimed = [c for c in candidates(ours, open_) if c not in mapping]
         named = [c for c in claimed if _holds(ours, frame[c])]
-        notes += [f"{c!r} is not taken as {ours}, which its cells are not" for c in claimed if c not in named]
+        odd = [c for c in claimed if c not in named and ours not in columns]
+        notes += [f"{c!r} is not taken as {ours}, which its cells are not" for c in odd]
         if ours in columns:
             if named and ours in formula:
                 notes.append(f"{ours} is the column of that name; {some(map(repr, named))} left as it is")

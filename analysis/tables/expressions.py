@@ -204,7 +204,7 @@ def _value(node: ast.expr, source: Source, frame: pd.DataFrame) -> Any:
         case ast.Name():
             return _numbers(source, source.token(node), frame)
         case ast.Constant() if source.token(node).kind == "number":
-            return float(source.token(node).text)
+            return np.float64(source.token(node).text)
         case ast.BinOp(left, ast.Mult(), right):
             return _value(left, source, frame) * _value(right, source, frame)
         case ast.BinOp(left, ast.Div(), right):

@@ -120,8 +120,9 @@ def unit(column: str, ours: str) -> tuple[str, str | None]:
     if ours in ("flops", "budget"):
         if (match := POWER_DAYS.search(name)) and (whole := FLOP.fullmatch(match["unit"])):
             return name[: match.start()] or "flops", _compute(whole)
-        if match := IN_NAME.search(name):
-            letter = SI.get(match["prefix"], match["prefix"].upper())
+        match = IN_NAME.search(name)
+        letter = SI.get(match["prefix"], match["prefix"].upper()) if match else ""
+        if match and (letter != "T" or match[0] != name):  # "tflops" alone is a speed
             return f"{name[: match.start('prefix')]}{name[match.start('flop') :]}", letter
     if (match := AT_END.search(column)) and match.start():
         word = match["unit"].lower()

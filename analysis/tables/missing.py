@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.errors import AnalysisError, Argument, Complaint, alternatives, some
 from analysis.tables.columns import ALIASES, candidates, file_names
 from analysis.tables.expressions import quantity, quoted
-from analysis.tables.headings import folded
+from analysis.tables.headings import PER_BYTE, folded, unit
 from analysis.tables.reading import numbers
 from analysis.tables.table import about, tell
 from analysis.tables.units import FACTOR, LEAST, MOST, TOKENS_PER_PARAM, unsized
@@ -42,7 +42,7 @@ SEARCHED = {
 # words of names that speak against it, anywhere and as their beginning
 OTHER = frozenset(
     {"per", "second", "sec", "s", "rate", "throughput", "ratio", "multiplier", "id", "name", "std", "stderr",
-     "se", "norm", "time", "frac", "fraction"}
+     "se", "norm", "time", "frac", "fraction", "word"}
 )  # fmt: skip
 NOT = {
     "params": ("embed", "head", "wte", "lm", "batch", "vocab", "data", "token", "scalar", "hidden",
@@ -156,7 +156,9 @@ def alike(ours: str, frame: pd.DataFrame) -> list[str]:
         name = folded(file)
         if column == ours or not re.search(SEARCHED.get(ours, ours), name):
             continue
-        if column not in ALSO.get(ours, ()) and (_against(ours, name) or _other(ours, file)):
+        if column not in ALSO.get(ours, ()) and (
+            _against(ours, PER_BYTE.sub("", name)) or _other(ours, file)
+        ):
             continue
         if list(frame.columns).count(column) == 1 and _plausible(ours, frame[column], frame):
             found.append(file)
@@ -164,7 +166,7 @@ def alike(ours: str, frame: pd.DataFrame) -> list[str]:
 
 
 def _against(ours: str, name: str) -> bool:
-    words = name.split("_")
+    words = re.sub(r"(^|_)(no|non|without)_?(embed|vocab|head)[a-z]*", "", name).split("_")
     return bool(OTHER & set(words)) or any(word.startswith(NOT.get(ours, ())) for word in words)
 
 
@@ -187,16 +189,25 @@ def _plausible(ours: str, series: Any, frame: pd.DataFrame) -> bool:
 
 def missing(ours: str, frame: pd.DataFrame) -> tuple[str | Argument, ...]:
     """How to say what ``ours`` is in a table that lacks it."""
-    columns = alike(ours, frame)
+    columns = sorted(alike(ours, frame), key=_second)
     options = [Argument("columns", {ours: text}) for text in (*columns, *ways(ours, frame))]
+    if not options and ours == "tokens" and {"steps", "sequences"} <= set(parts := _parts(frame)):
+        text = f"{parts['steps']} * {parts['sequences']} * LENGTH"
+        return "with the length of sequences, say ", Argument("columns", {ours: text})
     if not options:
         names = file_names(frame)
-        return (f"columns here: {some(names.get(c, c) for c in frame.columns)}",)
+        hint = f"columns here: {some(names.get(c, c) for c in frame.columns)}"
+        return (hint + ("; a number for all rows may stand in place of a column" if ours in WAYS else ""),)
     hint = "say which it is: ", *alternatives(options)
-    if ours == "loss" and any(re.search("bpb|bits_per_byte", folded(c)) for c in columns):
-        unit = Argument("units", {"loss": "bits/byte"})
-        hint = *hint, "; bits per byte are not nats per token: add ", unit, " with such a column"
+    if ours == "loss" and columns and unit(columns[0], "loss")[1] == "bits/byte":
+        stated = Argument("units", {"loss": "bits/byte"})
+        hint = *hint, "; bits per byte are not nats per token: add ", stated, " with such a column"
     return hint
+
+
+def _second(column: str) -> int:
+    """Of columns that may be the loss, those of the test set first, then others units, then of training."""
+    return 2 if "train" in folded(column).split("_") else int(unit(column, "loss")[1] is not None)
 
 
 def stated_quantities(given: Mapping[str, str | None], columns: Sequence[str]) -> dict[str, str]:

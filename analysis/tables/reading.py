@@ -59,12 +59,13 @@ def stacked(frames: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
     column = next(
         c for c in (SOURCE, "source_file") if not any(c in frame.columns for frame in frames.values())
     )
-    parts, notes = [], Counter[str]()
+    parts, notes, left_out = [], Counter[str](), []
     shared = os.path.commonpath([path.absolute().parent for path in frames])
     for path, frame in frames.items():
         notes.update(about(frame).read)
         part = frame.assign(**{column: str(path)})
         where = path.absolute().relative_to(shared)
+        left_out += [{**row, "row": f"{row['row']} of {where}"} for row in about(frame).left_out]
         part.index = pd.Index([f"{place} of {where}" for place in places(frame)], name=PLACE, dtype=object)
         parts.append(part)
     table = pd.concat(parts)
@@ -84,7 +85,8 @@ def stacked(frames: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
     columns = {source: ours for frame in frames.values() for source, ours in about(frame).columns.items()}
     headings = {ours: unit for frame in frames.values() for ours, unit in about(frame).headings.items()}
     read = (f"{len(frames)} tables, named in column {column!r}", *told)
-    tell(table, columns=columns, units=first.units, headings=headings, read=read)
+    tell(table, columns=columns, units=first.units, headings=headings, read=read,
+         left_out=tuple(left_out))  # fmt: skip
     return table
 
 

@@ -21,6 +21,7 @@ from analysis import files
 from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.readers.files import files as files_of
 from analysis.readers.numbers import NumberFormat
+from analysis.tables.cells import CELLS, best
 from analysis.tables.checks import (
     REQUIRED,
     check,
@@ -35,6 +36,7 @@ from analysis.tables.expressions import nearest
 from analysis.tables.missing import derive, stated_quantities
 from analysis.tables.reading import named, numbers, read, shown, stacked
 from analysis.tables.table import Table, about, tell
+from analysis.tables.totals import without_totals
 from analysis.tables.units import STATED, convert, implausible
 from analysis.tables.where import parse
 
@@ -59,6 +61,7 @@ def load(
     decimal: str = ".",
     thousands: str | None = None,
     melt: str | None = None,
+    cells: str | None = None,
 ) -> pd.DataFrame:
     """Read and check a table of runs.
 
@@ -71,7 +74,9 @@ def load(
     ``columns`` says which column is which, ``{"params": "N"}``, or that one is not to be used, ``{"flops":
     None}``. ``units`` says what a column is given in, ``{"params": "M", "loss": "bits"}``
     (:data:`analysis.tables.units.UNITS`, or "suffix" for "70M"). ``needs``: columns that must be there
-    (:func:`sources` of a law); others are not checked, and none of them is given another name.
+    (:func:`sources` of a law); others are not checked, and none of them is given another name. Of a history
+    (several rows a run) the last row with a loss is taken of each run. ``cells="all"`` keeps every row, here
+    and in what is fitted to the table (:mod:`analysis.tables.cells`).
     Fills ``flops`` as 6 params tokens (or ``tokens`` from it) and ``role`` as ``fit`` where missing.
 
     ``decimal`` and ``thousands`` are the signs of numbers in text, ``decimal=",", thousands="."``; ``melt``
@@ -82,18 +87,28 @@ def load(
     ``{row, reason}``; fits list them. Raises
     AnalysisError with every problem found, by file and line.
     """
+    if cells not in (None, *CELLS):
+        raise AnalysisError(f"cells = {cells!r}: must be {' or '.join(CELLS)}")
     columns = dict(columns or {})
     frames = read(path, NumberFormat(decimal, thousands), melt)
     problems: list[Complaint | str] = []
+    asked: list[tuple[int, Complaint]] = []  # by row of all tables
+    before = 0
     for file, frame in frames.items():
+        frame, questions = without_totals(frame, str(file))
+        asked += [(before + row, question) for row, question in questions.items()]
+        before += len(frame)
         frames[file], wrong = _ours(frame, columns, units or {}, str(file), needs)
         problems += wrong
     frame, name = stacked(frames), named(frames)
+    tell(frame, cells=cells)
+    places = frame.index
     unused = [ours for ours, source in columns.items() if source is None]
     try:
         frame = _left(frame, where, after, run, name)
     except AnalysisError as error:
         problems += error.problems
+    problems += [question for row, question in asked if places[row] in frame.index]
     frame = frame.drop(columns=[ours for ours in unused if ours in frame.columns])
     given = "flops" in frame.columns
     try:
@@ -217,6 +232,7 @@ def select(
     convention: str = "total",
     where: str | None = None,
     needs: str = "NDCL",
+    cells: str | None = None,
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """Rows to fit, with columns N, D, C, L added, and the rows left out as ``{row, reason}``: on loading, and
     here.
@@ -224,11 +240,12 @@ def select(
     Left out: rows that do not satisfy ``where`` (:mod:`analysis.tables.where`), roles not asked for, runs
     that did not end well, values that are not finite and positive. ``convention`` picks N and C, see
     ``CONVENTIONS``. ``needs``: which of N, D, C, L must be there; others are added where the table gives
-    them. Raises AnalysisError.
+    them. ``cells``: of several hyperparameters in a cell the best (``best``), or ``all`` rows; left out: as
+    the table was loaded, else the best. Raises AnalysisError.
     """
     if not isinstance(table, Table):
-        return _select(table, tuple(roles), convention, where, needs, checked=False)
-    asked = (tuple(roles), convention, where, needs)
+        return _select(table, tuple(roles), convention, where, needs, cells, checked=False)
+    asked = (tuple(roles), convention, where, needs, cells)
     if asked not in table.selected:
         table.selected[asked] = _select(table.frame, *asked, checked=where is None)
     kept, left_out = table.selected[asked]
@@ -241,6 +258,7 @@ def _select(
     convention: str,
     where: str | None,
     needs: str,
+    cells: str | None,
     *,
     checked: bool,
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
@@ -249,7 +267,6 @@ def _select(
     names = {"N": size, "D": "tokens", "C": "flops", "L": "loss"}
     given = {c: table[x] for x, c in names.items() if c not in table.columns and x in table.columns}
     frame: Any = _left(table.assign(**given), where, None, None, "table")
-    earlier = about(frame).left_out
     wanted = needed(frame, columns)
     strict = {"params", "tokens"} <= set(wanted)  # else what cannot be used is for the caller to name
     if strict and size not in frame.columns and size != "params":
@@ -258,6 +275,7 @@ def _select(
         )
     if not checked:
         frame = check(frame, needs=wanted if strict else ())
+    earlier = about(frame).left_out
     reasons = np.full(len(frame), "", object)
 
     def leave_out(rows: np.ndarray, why: Any) -> None:
@@ -283,7 +301,25 @@ def _select(
             frame[x] = frame[names[x]]
     kept, excluded = divide(frame, reasons)
     tell(kept, convention=convention)
-    return kept, [*map(dict, earlier), *excluded]
+    kept, worse = one_a_cell(kept, cells)
+    return kept, [*map(dict, earlier), *excluded, *worse]
+
+
+def one_a_cell(
+    frame: Any, cells: str | None, apart: Sequence[str] = (), *, rising: bool = False
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Of selected rows the best of each cell, and those left out, unless ``cells`` or the table says ``all``
+    or rows are checkpoints. ``apart``: columns that set cells apart beside N, D and the role; ``rising``: the
+    most is best."""
+    known = about(frame)
+    if (cells or known.cells) == "all" or known.run is not None or not {"N", "D", "L"} <= set(frame.columns):
+        return frame, []
+    usable = positive(frame[["N", "D", "L"]].to_numpy(float)).all(axis=1)
+    reasons, notes = np.full(len(frame), "", object), []
+    reasons[usable], notes = best(frame[usable], ["role", *apart], rising=rising)
+    kept, worse = divide(frame, reasons)
+    tell(kept, remarks=tuple(dict.fromkeys([*known.remarks, *notes])))
+    return kept, worse
 
 
 def after(
@@ -346,7 +382,7 @@ def seed_noise(table: pd.DataFrame | Table) -> dict[str, Any] | None:
 
     A cell is (params, tokens); it counts when at least one of its runs has role ``noise``.
     """
-    frame: Any = select(table, ("fit", "noise"))[0]
+    frame: Any = select(table, ("fit", "noise"), cells="all")[0]
     noise = frame[frame["role"] == "noise"].set_index(["params", "tokens"]).index.unique()
     frame = frame.set_index(["params", "tokens"])
     logs = np.log(frame.loc[frame.index.isin(noise), "L"]).groupby(level=["params", "tokens"])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import Argument, Complaint, Text, alternatives
+from analysis.errors import Argument, Complaint, Text, alternatives, some
 from analysis.tables.headings import UNITS, cell, factor
 from analysis.tables.reading import numbers, shown
 from analysis.tables.table import about, tell
@@ -25,10 +25,12 @@ READ = {"loss": "per cent read as 1/100"}
 LEAST, MOST = 1e3, {"params": 1e15, "params_body": 1e15, "tokens": 1e18, "unique_tokens": 1e18}
 COMPUTE = (1e9, 1e30)  # FLOPs; less is a millisecond's work
 TOKENS_PER_PARAM = (1e-3, 1e6)
+UNUSUAL = (0.1, 2e4)  # of which a note is made
 FACTOR = 100.0  # of flops to 6 N D: mixtures of experts, attention and other conventions stay within it
 LOSS = (0.75, 12.0)  # nats per token; ln of a 160,000-token vocabulary is 12
 # what runs usually have, to offer a unit that makes it so
 USUAL = {"params": (1e4, 1e13), "tokens": (1e6, 1e15), "flops": (1e13, 1e28)}
+RATIO = (1.0, 1e3)  # tokens per parameter, likewise
 OFFERED = ("1", "M", "B", "E", "PF-days", "Z", "P", "K", "T")
 
 
@@ -158,8 +160,9 @@ def implausible(
         problems = _apart(given, stated, name) or (_costs(given, stated, name) if given_flops else [])
     elif "flops" in columns and "flops" in frame.columns and "flops" not in stated:
         problems += unsized(frame[["flops"]], name) if given_flops else []
+    strange = _unusual(frame, stated) if {"params", "tokens"} <= set(columns) and not problems else []
     unusual, notes = ([], []) if "loss" in stated or "loss" not in columns else _loss(frame, name)
-    return problems + unusual, notes
+    return problems + unusual, [*strange, *notes]
 
 
 def _count(frame: Any, column: str, most: float, name: str) -> list[Complaint]:
@@ -171,52 +174,49 @@ def _count(frame: Any, column: str, most: float, name: str) -> list[Complaint]:
         mixed = (values > 1e6).any()
         what = ("others above 1e6: mixed units; write one",)
         if not mixed:
-            what = "in thousands, millions or billions? say ", *which
+            what = "in thousands, millions or billions? ", *which
         rows = f"{int(few.sum())} of {len(values)} rows ({shown(frame, few, values)})"
         problems.append(Complaint((f"column {column!r} is below {LEAST:g} in {rows}, ", *what), name))
     if many.any():
         message = f"column {column!r} is above {most:g} in {shown(frame, many, values)}"
-        problems.append(Complaint(message, name, ("correct it, or say ", *which)))
+        problems.append(Complaint(message, name, ("correct it, or ", *which)))
     return problems
 
 
 def _which(frame: Any, column: str) -> tuple[str | Argument, ...]:
-    """How to state the unit of a column: those that make it what runs usually have, and its heading's."""
-    headed = about(frame).headings.get(column)
-    offered = [*likely(frame, column), *([headed] if headed else [])]
-    ways = alternatives(Argument("units", {column: unit}) for unit in dict.fromkeys(offered))
-    return *(
-        ways or (f"its unit, of {', '.join(UNITS[column])}",)
-    ), "" if "1" in offered else " ('1' for plain numbers)"
+    """How to state the unit of a column: the one that makes it what runs usually have, where it is one."""
+    fitting = likely(frame, column)
+    if len(fitting) == 1:
+        return "say ", Argument("units", {column: fitting[0]}), " if that is so"
+    usual = f" ({some(fitting)} would make it usual)" if fitting else ""
+    return (
+        "state its unit by ",
+        Argument("units", {column: "UNIT"}),
+        f", of {', '.join(UNITS[column])}{usual}",
+    )
 
 
 def likely(frame: Any, column: str) -> list[str]:
-    """Units in which the cells have the size that runs usually have, alone and beside the other columns."""
+    """Units in which the cells have the size that runs usually have, alone and beside the other columns,
+    where those have it."""
     headed = about(frame).headings.get(column)
-    values = np.median(numbers(frame[column])[0]) / (factor(column, headed) or 1.0 if headed else 1.0)
-    least, most = USUAL.get(column, USUAL["params"])
-    sizes = {
+    size = np.nanmedian(numbers(frame[column])[0]) / (factor(column, headed) or 1.0 if headed else 1.0)
+    medians = {
         c: float(np.nanmedian(numbers(frame[c])[0])) for c in USUAL if c in frame.columns and c != column
     }
-    found = []
-    for unit in OFFERED:
-        scale = factor(column, unit) if unit in UNITS[column] else None
-        if scale is None or not least <= values * scale <= most:
+    known = {c: value for c, value in medians.items() if USUAL[c][0] <= value <= USUAL[c][1]}
+    least, most = USUAL.get(column, USUAL["params"])
+    fitting = []
+    for unit in (unit for unit in OFFERED if unit in UNITS[column]):
+        value = float(size * (factor(column, unit) or np.nan))
+        n, d, c = ({**known, column: value}.get(x, np.nan) for x in USUAL)
+        follows = d / n, c / (6 * n * n), 6 * d * d / c  # the latter two with 6 N D = C
+        per_param, cost = next((x for x in follows if not np.isnan(x)), np.nan), c / (6 * n * d)
+        if not least <= value <= most or per_param < RATIO[0] or per_param > RATIO[1]:
             continue
-        n, d, c = (sizes.get(x, np.nan) for x in USUAL)
-        value = values * scale
-        per_param = {"params": d / value, "tokens": value / n}.get(column, np.nan)
-        with np.errstate(all="ignore"):
-            of_rest = {
-                "params": c / (6 * value * d),
-                "tokens": c / (6 * n * value),
-                "flops": value / (6 * n * d),
-            }
-        ratio = of_rest.get(column, np.nan)
-        if per_param < 0.1 or per_param > 1e5 or ratio < 1 / FACTOR or ratio > FACTOR:
-            continue
-        found.append(unit)
-    return found
+        if not (cost < 1 / FACTOR or cost > FACTOR):
+            fitting.append(unit)
+    return fitting
 
 
 def unsized(frame: Any, name: str) -> list[Complaint]:
@@ -233,7 +233,7 @@ def unsized(frame: Any, name: str) -> list[Complaint]:
         of = {"flops": "FLOPs of a training run"}.get(column, f"the {column} of training runs")
         message = f"column {column!r} is {middle:.3g} (median), which cannot be {of}{but}"
         number = ", or a number such as 1e21" if column == "flops" else ""
-        hint = "say in which unit it is: ", *_which(frame, column), number
+        hint = *_which(frame, column), number
         problems.append(Complaint(message, name, hint))
     return problems
 
@@ -250,8 +250,26 @@ def _apart(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
     message = f"{middle:.3g} tokens per parameter (median) cannot be: 'params' or 'tokens' is in another unit"
     pairs = [{"params": u, "tokens": "1"} for u in likely(frame, "params")]
     pairs += [{"params": "1", "tokens": u} for u in likely(frame, "tokens")]
-    ways = alternatives(Argument("units", pair) for pair in [*pairs, {"params": "1", "tokens": "1"}])
-    return [Complaint(message, name, ("state both: ", *ways))]
+    if len(pairs) == 1:
+        hint = "state both: ", Argument("units", pairs[0]), " if that is so"
+    else:
+        hint = (
+            "state both by ",
+            Argument("units", {"params": "UNIT", "tokens": "UNIT"}),
+            ", '1' for plain numbers",
+        )
+    return [Complaint(message, name, hint)]
+
+
+def _unusual(frame: Any, stated: Sequence[str]) -> list[str]:
+    """A note on tokens per parameter that few runs have."""
+    if {"params", "tokens"} <= set(stated):
+        return []
+    with np.errstate(all="ignore"):
+        middle = np.nanmedian(frame["tokens"].to_numpy(float) / frame["params"].to_numpy(float))
+    if UNUSUAL[0] <= middle <= UNUSUAL[1]:
+        return []
+    return [f"{middle:.3g} tokens per parameter (median): if that is not so, state the units of both"]
 
 
 def _costs(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
@@ -262,15 +280,22 @@ def _costs(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
     usable = np.isfinite(ratio) & (ratio > 0)
     if "flops" in stated or not usable.any():
         return []
-    typical = float(np.median(ratio[usable]))
+    headings = about(frame).headings
+    typical = float(np.median(ratio[usable])) / (factor("flops", headings.get("flops", "1")) or 1.0)
     fits = [u for u, scale in UNITS["flops"].items() if scale and abs(np.log10(typical * scale)) < 0.7]
-    units = fits[:1] or ["1"] * bool(np.median(c[usable]) >= COMPUTE[0])
-    without = Argument("columns", {"flops": None})
-    how = (
-        "say ",
-        *alternatives([*(Argument("units", {"flops": u}) for u in units), without]),
-        " to take 6 N D",
-    )
+    options = [
+        {column: u}
+        for column in ("params", "tokens")
+        for u in likely(frame, column)
+        if u != "1" and column not in stated and column not in headings
+    ]
+    if "flops" not in headings or not options:  # headings are believed before columns that say nothing
+        options += [{"flops": u} for u in fits[:1]]
+    how = "say ", *alternatives([Argument("units", unit) for unit in options[:1]]), " if that is so, or "
+    if len(options) != 1:
+        units = {column: "UNIT" for option in options for column in option} or {"flops": "UNIT"}
+        how = "state in which unit they are by ", Argument("units", units), ", or "
+    how = *how, Argument("columns", {"flops": None}), " to take 6 N D"
     far = usable & ((ratio < 1 / FACTOR) | (ratio > FACTOR))
     values, spread = c[usable], ratio[usable].max() / ratio[usable].min()
     if len(values) > 1 and np.ptp(values) == 0 and spread > 10:

@@ -84,7 +84,7 @@ def others(table: pd.DataFrame, published: pd.DataFrame) -> Iterator[Verdict]:
 
 
 def verdicts(folder: Path) -> Iterator[Verdict | str]:
-    table = analysis.load(folder / "runs.csv")
+    table = analysis.load(folder / "runs.csv", cells="all")
     yield from hulls(table, pd.read_csv(folder / "published_approach1.csv").set_index("label")["coef"])
     fits = pd.read_csv(folder / "published_approach3.csv", dtype={"delta": str})
     fits = fits.set_index(["subset", "delta"])

@@ -44,7 +44,7 @@ def best(rows: pd.DataFrame) -> pd.DataFrame:
 
 def choices(runs: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, dict[str, object]]]:
     """What an analyst may well choose, one thing changed at a time -> rows, and arguments of the fit."""
-    ours, usual = best(finished(runs)), {"delta": 1e-3, "convention": "6nd"}
+    ours, usual = best(finished(runs)), {"delta": 1e-3, "convention": "6nd", "cells": "all"}
     sizes = sorted(ours["params"].unique())
     rates = finished(runs)
     checkpoints = best(runs[runs["portion_steps_elapsed"] >= 0.1])
@@ -58,7 +58,7 @@ def choices(runs: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, dict[str, objec
         "largest size left out": (ours[ours["params"] < sizes[-1]], usual),
         "Huber 1e-2": (ours, usual | {"delta": 1e-2}),
         "Huber 1e-4": (ours, usual | {"delta": 1e-4}),
-        "least squares of logs": (ours, {"convention": "6nd", "objective": "log-ls"}),
+        "least squares of logs": (ours, {"convention": "6nd", "objective": "log-ls", "cells": "all"}),
         "checkpoints beyond 10 %": (checkpoints, usual),
     }
 

@@ -157,7 +157,7 @@ def instance(name: str, pieces: list[Part], count: int) -> tuple[Verdict, float,
     """Ours against the peers, summed over the separate fits; the target score; how ours came about."""
     ours, theirs, agree, test = 0.0, dict.fromkeys(("trf", "L-BFGS-B"), 0.0), [], []
     for i, part in enumerate(pieces):
-        fit = analysis.fit(part.law, part.train, objective="raw-ls", bootstrap=0, **part.groups)
+        fit = analysis.fit(part.law, part.train, objective="raw-ls", bootstrap=0, cells="all", **part.groups)
         names = tuple(fit.solution)
         with np.errstate(all="ignore"), jax.enable_x64(True):
             found = np.array([fit.solution[n] for n in names])

@@ -30,7 +30,7 @@ BATCHES = {128: "sclaw_llama_iso2", 64: "sclaw_llama_iso1"}  # the sweep to leav
 
 
 def runs(folder: Path) -> pd.DataFrame:
-    table = analysis.load(folder / "runs.csv", where=TAKEN).query("val_step == steps")
+    table = analysis.load(folder / "runs.csv", where=TAKEN, cells="all").query("val_step == steps")
     return budgets(table)
 
 

@@ -53,8 +53,7 @@ def parsed(
     Raises:
         UserError: all that are of another form, or named twice.
     """
-    parts = [part for text in texts or () for part in COMMA.split(text)]
-    named = pairs(parts, option, example)
+    named = pairs([part for text in texts or () for part in split(text)], option, example)
     values = {name: read(text) for name, text in named.items()}
     problems = [
         Complaint(f"{option} {name}={named[name]}: must be {rule}", hint=f"such as {example}")
@@ -64,6 +63,11 @@ def parsed(
     if problems:
         raise UserError(*problems)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def split(text: str) -> list[str]:
+    """``A=1,B=2`` -> ``["A=1", "B=2"]``."""
+    return COMMA.split(text)
 
 
 def fixed_values(texts: Sequence[str] | None) -> dict[str, float]:

@@ -14,7 +14,7 @@ from scaling.cli import say
 from scaling.cli.options import Json
 
 if TYPE_CHECKING:
-    from analysis.laws.lookup import Entry
+    from analysis.catalogue import Entry
 
 HEADINGS = {
     "law": "LOSS OF A RUN  scaling fit TABLE --law NAME",
@@ -34,7 +34,7 @@ def laws(
     as_json: Json = False,
 ) -> None:
     """List the laws, and what a table lacks for each."""
-    from analysis.laws.lookup import catalogue, feeds
+    from analysis.catalogue import catalogue, feeds
     from analysis.optimal_size.estimators import ESTIMATORS
 
     entries = catalogue()

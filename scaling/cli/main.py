@@ -16,11 +16,13 @@ import typer
 from scaling import __version__
 from scaling.cli import fits, say
 from scaling.cli.arguments import as_option
+from scaling.cli.basins import basins
 from scaling.cli.compare import compare
 from scaling.cli.imports import import_
 from scaling.cli.laws import laws
 from scaling.cli.options import Json
 from scaling.cli.plots import plot
+from scaling.cli.predict import predict
 from scaling.errors import UserError
 
 app = typer.Typer(
@@ -207,6 +209,8 @@ app.command("import")(import_)
 app.command()(fits.fit)
 app.command()(compare)
 app.command()(laws)
+app.command()(predict)
+app.command()(basins)
 app.command()(plot)
 
 

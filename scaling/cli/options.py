@@ -59,6 +59,13 @@ class Reading(Options):
         str | None,
         typer.Option(metavar="COLUMN", help="a table of checkpoints: the column that names their run"),
     ] = None
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            help="best (default): the end of each run, of several learning rates or batches at one size and "
+            "token count the best; all: every row"
+        ),
+    ] = None
     column: Annotated[
         Texts, typer.Option(metavar="OURS=THEIRS", help="which column is which, as 'params=Model Size'")
     ] = None
@@ -174,7 +181,10 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
 def spelt(options: Mapping[str, Any]) -> list[str]:
     """Options as they were typed; those left out are None."""
     given = {key: value if isinstance(value, (list, tuple)) else [value] for key, value in options.items()}
-    pairs = [
-        (f"--{key}", str(value)) for key, values in given.items() for value in values if value is not None
+    return [
+        part
+        for key, values in given.items()
+        for value in values
+        if value is not None
+        for part in (f"--{key.replace('_', '-')}", str(value))
     ]
-    return [part for pair in pairs for part in pair]

@@ -28,9 +28,6 @@ def plot(
     profile: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="draw the profile of a parameter; repeatable")
     ] = None,
-    method: Annotated[
-        list[str] | None, typer.Option(help="of intervals, beside the default; may be repeated")
-    ] = None,
     reading: option.Reading,
     fitting: option.Fitting,
     out: Annotated[
@@ -46,11 +43,11 @@ def plot(
     from scaling.cli.tables import plot_law, plot_table
 
     if law is None:
-        refuse({"x": x, "by": by, "profile": profile, "method": method, **asdict(fitting)})
+        refuse({"x": x, "by": by, "profile": profile, **asdict(fitting)})
         drawn = plot_table(table, out, reading.arguments())
         more, about_fit = ["--law", "chinchilla", *reading.typed()], {}
     else:
-        drawing = {"x": x, "by": by, "profiles": profile or (), "methods": method or ()}
+        drawing = {"x": x, "by": by, "profiles": profile or ()}
         fitted, drawn = plot_law(table, law, out, reading.arguments(), drawing=drawing, **fitting.arguments())
         about_fit = {"law": law, "status": asdict(fitted.status)}
         more = ["--law", law, *reading.typed(), *fitting.typed(), *unclear(fitted, profile)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,12 +16,15 @@ from analysis.figures import Drawn, draw_law
 from analysis.findings import LAW
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
+from analysis.hyperparameters.basins import Basins
+from analysis.hyperparameters.basins import find as find_basins
 from analysis.laws.law import Law
-from analysis.laws.lookup import find
+from analysis.laws.lookup import find, require
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.estimators import ESTIMATORS, of_file
 from analysis.tables.runs import load
 from analysis.tables.runs import sources as columns_of
+from analysis.tables.table import about
 from scaling.errors import Complaint, UserError
 
 
@@ -76,7 +80,7 @@ def _load(sources: Sequence[Path], reading: Mapping[str, Any] | None, **more: An
 
 
 def fit_table(
-    sources: Sequence[Path], law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any
+    sources: Sequence[Path], law: str | Law = LAW, reading: Mapping[str, Any] | None = None, **options: Any
 ) -> Fit | Estimate:
     """Fit one law to a results folder or tables, or ask the estimator of that name; ``reading`` are arguments
     of :func:`analysis.load`, ``options`` those of :func:`analysis.fit`. The table must have the columns that
@@ -85,9 +89,9 @@ def fit_table(
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
     """
-    if law in ESTIMATORS:
+    if isinstance(law, str) and law in ESTIMATORS:
         return of_file(law, sources[0] if len(sources) == 1 else sources, reading, **options)
-    requested = find(law)
+    requested = require(law)
     return fit(requested, _table([requested], sources, reading, options), **options)
 
 
@@ -102,6 +106,33 @@ def compare_table(
     """
     requested = [find(law) for law in laws]
     return compare(requested, _table(requested, sources, reading, options), **{"bootstrap": 0, **options})
+
+
+def sweep_of(
+    sources: Sequence[Path], asked: Mapping[str, Any], reading: Mapping[str, Any] | None = None
+) -> Basins:
+    """Basins of a table: arguments of :func:`analysis.basins.find`, and of :func:`analysis.load`. Of learning
+    rate and batch, what is not asked for is tuned where the table has its column.
+
+    Raises:
+        AnalysisError: the request is bad, or the table cannot be read.
+        UserError: the table has neither.
+    """
+    needs = *asked.get("by", ("params", "tokens")), asked.get("loss", "loss")
+    frame = _load(sources, reading, needs=needs)
+    names = about(frame).columns
+    known = {name: names.get(x, x) if name in ("lr", "batch", "loss") else x for name, x in asked.items()}
+    tuned = {"lr": "learning_rate", "batch": "batch_tokens"}
+    absent: dict[str, Any] = {
+        x: None for x, column in tuned.items() if x not in known and column not in frame
+    }
+    if {*absent} == {*tuned}:
+        message = f"no column {' or '.join(tuned.values())}"
+        hint = "name what was swept, such as --lr 'max lr'"
+        raise UserError(Complaint(message, ", ".join(map(str, sources)), hint))
+    found = find_basins(frame, **known, **absent)
+    notes = tuple(f"no column {tuned[x]}: only the other is tuned" for x in absent)
+    return replace(found, notes=(*found.notes, *notes))
 
 
 def _table(

@@ -19,15 +19,13 @@ class ParameterCounts:
     embedding: int
     head: int
     body: int
-    by_role: dict[Role, int]
 
 
 @cache
 def count_parameters(shape: Shape) -> ParameterCounts:
     """Return the exact parameter counts of ``shape``, summed over the parameter table."""
-    by_role: dict[Role, int] = dict.fromkeys(ROLES, 0)
+    sizes = dict[Role, int].fromkeys(ROLES, 0)
     for parameter in parameter_table(shape).values():
-        by_role[parameter.role] += parameter.size
-    total = sum(by_role.values())
-    body = by_role["matrix"] + by_role["gain"] + by_role["bias"]
-    return ParameterCounts(total, by_role["embedding"], by_role["head"], body, by_role)
+        sizes[parameter.role] += parameter.size
+    embedding, head, total = sizes["embedding"], sizes["head"], sum(sizes.values())
+    return ParameterCounts(total, embedding, head, body=total - embedding - head)

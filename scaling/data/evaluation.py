@@ -7,6 +7,7 @@ predicted twice; the last window may be padded.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 
@@ -45,16 +46,10 @@ def allocate(documents: Sequence[int], context: int, eval_tokens: int) -> list[i
 
 def _level(capacity: Sequence[int], total: int) -> list[int]:
     """Split ``total`` over boxes of given ``capacity``, filled to one level; the first take the rest."""
-    low, high = 0, max(capacity)
-    while low < high:  # the highest level that does not exceed the total
-        level = (low + high + 1) // 2
-        if sum(min(c, level) for c in capacity) <= total:
-            low = level
-        else:
-            high = level - 1
-    used = [min(c, low) for c in capacity]
-    over = total - sum(used)
-    for i, c in enumerate(capacity):
-        if over and c > low:
-            used[i], over = used[i] + 1, over - 1
+    levels = range(max(capacity) + 1)
+    level = bisect_right(levels, total, key=lambda level: sum(min(c, level) for c in capacity)) - 1
+    used = [min(c, level) for c in capacity]
+    above = [i for i, c in enumerate(capacity) if c > level]
+    for i in above[: total - sum(used)]:
+        used[i] += 1
     return used

@@ -12,7 +12,6 @@ from scaling.plan.designs import Wanted, wanted_runs
 from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
 from scaling.plan.resolve import Resolver, shortest_horizons
 from scaling.run import short_hash
-from scaling.spec.check import check_study
 from scaling.spec.load import read_study
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
@@ -72,7 +71,7 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
     Raises:
         UserError: every problem, with places in the spec where the study was loaded from one.
     """
-    findings = check_study(study) + too_many(study)
+    findings = study.findings() + too_many(study)
     if findings:
         raise UserError(*study.source.problems(findings))
     wanted = wanted_runs(study, index.vocab_size)

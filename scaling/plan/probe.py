@@ -47,27 +47,9 @@ class ProbePoint:
 
 
 @dataclass(frozen=True)
-class _Cached:
-    """One file of the cache."""
-
-    device: str
-    point: ProbePoint
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What the measuring process prints: a point for each run asked about."""
-
-    device: str
-    results: tuple[ProbePoint, ...]
-
-
-_CACHED, _ANSWER = TypeAdapter(_Cached), TypeAdapter(_Answer)
-
-
-@dataclass(frozen=True)
 class Probe:
-    """Measurements by increasing FLOPs a step, on ``device``."""
+    """Measurements by increasing FLOPs a step, on ``device``. The measuring process prints one, and each file
+    of the cache holds one with a single point."""
 
     device: str
     points: tuple[ProbePoint, ...]
@@ -89,14 +71,17 @@ class Probe:
         return math.exp((1 - part) * math.log(values[right - 1]) + part * math.log(values[right]))
 
 
+_PROBE = TypeAdapter(Probe)
+
+
 def cached_probe(plan: Plan) -> Probe | None:
     """Return the probe of this plan if all its shapes have been measured on this machine, else None."""
-    known = [entry for run in probe_runs(plan) if (entry := _read(_cache_file(plan, run)))]
-    return _probe(known) if len(known) == len(probe_runs(plan)) else None
+    known = [_read(_cache_file(plan, run)) for run in probe_runs(plan)]
+    return _joined([probe for probe in known if probe]) if all(known) else None
 
 
 def measure_probe(plan: Plan, environment: Mapping[str, str] | None = None, *, again: bool = False) -> Probe:
-    """Return the probe of this plan; measures the shapes that are not in the cache (some seconds each).
+    """Return the probe of this plan; measure the shapes that are not in the cache (some seconds each).
 
     Args:
         plan: the plan.
@@ -107,17 +92,17 @@ def measure_probe(plan: Plan, environment: Mapping[str, str] | None = None, *, a
         ProbeFailed: the measuring process failed or answered nonsense.
     """
     files = {_cache_file(plan, run): run for run in probe_runs(plan)}
-    known = {file: entry for file in files if not again and (entry := _read(file))}
+    known = {file: probe for file in files if not again and (probe := _read(file))}
     missing = {file: run for file, run in files.items() if file not in known}
     if missing:
         answer = _ask([json.loads(canonical_json(run.run)) for run in missing.values()], plan, environment)
-        for file, point in zip(missing, answer.results, strict=True):
-            known[file] = _Cached(answer.device, point)
+        for file, point in zip(missing, answer.points, strict=True):
+            known[file] = Probe(answer.device, (point,))
             with contextlib.suppress(
                 OSError
             ):  # without a cache every plan measures again, which is only slow
-                write_json(file, {"machine": machine(), **_CACHED.dump_python(known[file])}, durable=False)
-    return _probe(list(known.values()))
+                write_json(file, {"machine": machine(), **_PROBE.dump_python(known[file])}, durable=False)
+    return _joined(list(known.values()))
 
 
 def probe_runs(plan: Plan) -> tuple[PlannedRun, ...]:
@@ -174,19 +159,19 @@ def _cache_file(plan: Plan, planned: PlannedRun) -> Path:
     return cache_dir() / "probes" / f"{key}.json"
 
 
-def _probe(entries: Sequence[_Cached]) -> Probe:
-    points = sorted((entry.point for entry in entries), key=lambda p: p.flops_per_step)
-    return Probe(entries[0].device, tuple(points))
+def _joined(probes: Sequence[Probe]) -> Probe:
+    points = sorted((point for probe in probes for point in probe.points), key=lambda p: p.flops_per_step)
+    return Probe(probes[0].device, tuple(points))
 
 
-def _read(file: Path) -> _Cached | None:
+def _read(file: Path) -> Probe | None:
     try:
-        return _CACHED.validate_json(file.read_bytes())
+        return _PROBE.validate_json(file.read_bytes())
     except (OSError, ValueError):
         return None  # absent or damaged: measure again
 
 
-def _ask(runs: list[dict[str, Any]], plan: Plan, environment: Mapping[str, str] | None) -> _Answer:
+def _ask(runs: list[dict[str, Any]], plan: Plan, environment: Mapping[str, str] | None) -> Probe:
     question = json.dumps({"runs": runs, "threads": plan.execution.threads})
     command = [sys.executable, "-m", "scaling.train.probe"]
     try:
@@ -205,9 +190,9 @@ def _ask(runs: list[dict[str, Any]], plan: Plan, environment: Mapping[str, str] 
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise ProbeFailed(f"the speed probe exited with code {done.returncode}: {last[0]}")
     try:
-        answer = _ANSWER.validate_json(done.stdout)
+        answer = _PROBE.validate_json(done.stdout)
     except ValueError as error:
         raise ProbeFailed(f"the speed probe answered nonsense: {error}") from None
-    if len(answer.results) != len(runs):
-        raise ProbeFailed(f"the speed probe answered {len(answer.results)} of {len(runs)} questions")
+    if len(answer.points) != len(runs):
+        raise ProbeFailed(f"the speed probe answered {len(answer.points)} of {len(runs)} questions")
     return answer

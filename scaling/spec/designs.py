@@ -97,25 +97,28 @@ def _product(family: Family, length: Length, amounts: Sequence[float], field: st
             yield Point(size, length, amount, path, path)
 
 
-MinSteps = Annotated[Count, Field(description="Leave out, and list, runs with fewer steps than this.")]
+class Crossed(Frozen):
+    """A design that crosses the sizes of a family with amounts of training."""
 
-
-class IsoFLOP(Frozen):
-    """Every size at every compute budget; tokens are solved from the exact FLOP count."""
-
-    kind: Literal["isoflop"]
-    budgets: Amounts
-    """FLOPs of a run as if trained alone: 3 x forward matmul FLOPs, causal attention, head included."""
-    min_steps: MinSteps = 1
-
-    def points(self, family: Family) -> Iterator[Point]:
-        return _product(family, "flops", self.budgets, "budgets")
+    min_steps: Count = 1
+    """Leave out, and list, runs with fewer steps than this."""
 
     def findings(self, family: Family | None) -> Iterator[Finding]:
         yield from ()
 
 
-class Grid(Frozen):
+class IsoFLOP(Crossed):
+    """Every size at every compute budget; tokens are solved from the exact FLOP count."""
+
+    kind: Literal["isoflop"]
+    budgets: Amounts
+    """FLOPs of a run as if trained alone: 3 x forward matmul FLOPs, causal attention, head included."""
+
+    def points(self, family: Family) -> Iterator[Point]:
+        return _product(family, "flops", self.budgets, "budgets")
+
+
+class Grid(Crossed):
     """Every size at every horizon: exactly one of tokens and steps."""
 
     kind: Literal["grid"]
@@ -123,7 +126,6 @@ class Grid(Frozen):
     """Horizons in training tokens."""
     steps: Counts | None = None
     """Horizons in optimizer steps."""
-    min_steps: MinSteps = 1
 
     def points(self, family: Family) -> Iterator[Point]:
         if self.tokens:
@@ -135,7 +137,7 @@ class Grid(Frozen):
             yield Finding(("design",), "needs exactly one of tokens and steps", "give the horizons once")
 
 
-class Ladder(Frozen):
+class Ladder(Crossed):
     """Every size at multiples of its own number of parameters."""
 
     kind: Literal["ladder"]
@@ -143,14 +145,10 @@ class Ladder(Frozen):
     """Training tokens per parameter."""
     of: Literal["total", "body"] = "total"
     """Which parameters: all, or those outside embedding and head."""
-    min_steps: MinSteps = 1
 
     def points(self, family: Family) -> Iterator[Point]:
         length = "per_total" if self.of == "total" else "per_body"
         return _product(family, length, self.multiples, "multiples")
-
-    def findings(self, family: Family | None) -> Iterator[Finding]:
-        yield from ()
 
 
 class RunList(Frozen):

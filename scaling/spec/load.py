@@ -12,9 +12,8 @@ from typing import Any, cast
 from pydantic import ValidationError, create_model
 
 from scaling.errors import Complaint, UserError
-from scaling.spec.check import check_sections
 from scaling.spec.explain import closest, explain, show
-from scaling.spec.models import Study
+from scaling.spec.models import Study, check_sections
 from scaling.spec.source import Finding, Mark, Path, Source, dotted_path, shorten
 from scaling.spec.text import LARGEST_BYTES, Tree, parse
 
@@ -34,6 +33,12 @@ class Checked:
     study: Study | None
     problems: tuple[Complaint, ...]
 
+    def clean(self) -> Study:
+        """Return the study; raises UserError with all problems, if there are any."""
+        if self.problems or self.study is None:
+            raise UserError(*self.problems)
+        return self.study
+
 
 def load_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Study:
     """Read the spec at ``path``, apply ``overrides`` such as ``recipe.batch_tokens=512``, check everything.
@@ -41,10 +46,7 @@ def load_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Study:
     Raises:
         UserError: every problem of the file and the overrides, in the order of the file.
     """
-    checked = read_study(path, overrides)
-    if checked.problems or checked.study is None:
-        raise UserError(*checked.problems)
-    return checked.study
+    return read_study(path, overrides).clean()
 
 
 def read_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Checked:
@@ -71,10 +73,7 @@ def study_from_dict(raw: Mapping[str, Any]) -> Study:
     Raises:
         UserError: every problem, with paths of field names.
     """
-    checked = check_study_dict(raw, Source())
-    if checked.problems or checked.study is None:
-        raise UserError(*checked.problems)
-    return checked.study
+    return check_study_dict(raw, Source()).clean()
 
 
 def check_study_dict(raw: Mapping[str, Any], source: Source) -> Checked:
@@ -144,7 +143,7 @@ def _read(path: FilePath) -> str:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except FileNotFoundError:
-        near = closest(path.name, [p.name for p in _siblings(path)])
+        near = closest(path.name, sorted(p.name for p in path.parent.glob("*.yaml")))
         hint = f"did you mean '{path.with_name(near)}'?" if near else "give the path of a spec (*.yaml)"
         raise UserError(Complaint("no such file", name, hint)) from None
     except IsADirectoryError:
@@ -160,13 +159,6 @@ def _read(path: FilePath) -> str:
         column = error.start - content.rfind(b"\n", 0, error.start)
         message = f"is not UTF-8 text: byte 0x{content[error.start]:02x}"
         raise UserError(Complaint(message, f"{name}:{line}:{column}", "save the file as UTF-8")) from None
-
-
-def _siblings(path: FilePath) -> list[FilePath]:
-    try:
-        return sorted(path.parent.glob("*.yaml"))
-    except OSError:
-        return []
 
 
 def _override(tree: Tree, text: str) -> list[Complaint]:

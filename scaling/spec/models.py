@@ -1,11 +1,12 @@
 """What a user writes. These models are the one source of truth: checks, defaults and JSON schema.
 
-They hold what a field alone can tell; what needs two sections is in :mod:`scaling.spec.check`, what needs
-FLOPs or data is in :mod:`scaling.plan`. Field docs become the descriptions of the JSON schema.
+They hold what a field alone can tell; what needs two sections is in :func:`check_sections`, what
+needs FLOPs or data in :mod:`scaling.plan`. Field docs become the descriptions of the JSON schema.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, StrictBool
@@ -19,7 +20,7 @@ from scaling.recipe.schedules import WrittenSchedule
 from scaling.spec.base import Seeds, Slug
 from scaling.spec.designs import Design, Holdout, Noise
 from scaling.spec.families import Family
-from scaling.spec.source import Source
+from scaling.spec.source import Finding, Source
 
 
 class Data(Frozen):
@@ -105,10 +106,39 @@ class Study(Frozen):
 
     _source: Source = PrivateAttr(default_factory=Source)
 
+    def findings(self) -> list[Finding]:
+        """Find what is wrong that one field alone cannot tell, but without FLOPs and data."""
+        return check_sections({name: getattr(self, name) for name in type(self).model_fields})
+
     @property
     def source(self) -> Source:
         """Where each field was written; empty for a study built in Python."""
         return self._source
+
+
+def check_sections(sections: Mapping[str, Any]) -> list[Finding]:
+    """Check the sections given, by name of the field of :class:`Study`."""
+    findings = list[Finding]()
+    data, family, recipe = sections.get("data"), sections.get("family"), sections.get("recipe")
+    if family is not None:
+        findings += family.findings()
+    if isinstance(data, Data) and isinstance(recipe, Recipe):
+        findings += _batch(data, recipe)
+    if sections.get("design") is not None:
+        findings += sections["design"].findings(family)
+    for i, cell in enumerate(sections.get("holdout") or ()):
+        findings += cell.findings(("holdout", i), family)
+    if sections.get("noise") is not None:
+        findings += sections["noise"].findings(("noise",), family)
+    return findings
+
+
+def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:
+    batch, context = recipe.batch_tokens, data.context
+    if batch % context:
+        near = f"{batch // context * context} or " if batch > context else ""
+        message = f"must be a multiple of data.context = {context}, is {batch}"
+        yield Finding(("recipe", "batch_tokens"), message, f"use {near}{(batch // context + 1) * context}")
 
 
 class _Schema(GenerateJsonSchema):

@@ -7,7 +7,7 @@ import os
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from scaling.errors import UserError
 from scaling.files import write_json
@@ -47,36 +47,12 @@ class Failure(Document):
     log_tail: tuple[str, ...] = ()
 
     @classmethod
-    def after(
-        cls,
-        previous: Failure | None,
-        job_dir: Path,
-        *,
-        run_id: str,
-        kind: Kind,
-        message: str,
-        step: int | None,
-        log_tail: list[str],
-    ) -> Self:
-        """Return the failure that follows ``previous``, the last one of the run.
-
-        Args:
-            previous: the last failure, None for the first.
-            job_dir: the folder of the job, for its checkpoints.
-            run_id: the run.
-            kind: the kind of failure.
-            message: what happened.
-            step: the last step known.
-            log_tail: the last lines of the log or traceback.
-        """
-        at, count = reached(job_dir, run_id), 0
-        if previous is not None and (previous.reached is None or at <= previous.reached):
-            count = previous.attempt
-        attempt = count + (kind not in OUTER_KINDS)
-        return cls(
-            kind=kind, message=message, step=step, run_id=run_id, attempt=attempt, reached=at,
-            log_tail=tuple(log_tail),
-        )  # fmt: skip
+    def after(cls, previous: Failure | None, job_dir: Path, **fields: Any) -> Self:
+        """Make the failure that follows ``previous``, the last one of the run; ``fields`` are the others."""
+        at = reached(job_dir, fields["run_id"])
+        further = previous and previous.reached is not None and at > previous.reached
+        count = previous.attempt if previous and not further else 0
+        return cls(attempt=count + (fields["kind"] not in OUTER_KINDS), reached=at, **fields)
 
     def gives_up(self, limit: int) -> bool:
         """Tell whether the run has failed so often in a row, by its own doing, that it is not retried."""
@@ -114,15 +90,10 @@ def write_failure(
         previous = read(Failure, folder / "error.json")
     except UserError:
         previous = None
-    failure = Failure.after(
-        previous, job_dir, run_id=folder.name, kind=kind or kind_of(error), message=message, step=step,
-        log_tail=tail,
-    )  # fmt: skip
-    try:
+    what = {"kind": kind or kind_of(error), "message": message, "step": step, "log_tail": tail}
+    failure = Failure.after(previous, job_dir, run_id=folder.name, **what)
+    with suppress(OSError):
         write_json(folder / "error.json", failure.to_json())
-    except OSError as refused:
-        with suppress(OSError):
-            print(f"error.json of {folder.name} could not be written: {refused}", flush=True)
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -27,8 +27,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from scaling.files import lock
 from scaling.store.process import Process
+from scaling.store.records import Document
 
 NAME = "lease"
 SIZE = 512  # bytes: a beat rewrites them in place
@@ -46,15 +49,26 @@ class LostLease(Exception):
     """Another process has taken the lease over: nothing more may be written."""
 
 
+class LeaseFile(Document):
+    """``lease``: who holds it, and the ``seconds`` for which its owner may stall."""
+
+    token: int
+    id: str
+    owner: Process
+    beat: int
+    seconds: float
+    released: bool
+
+
 @dataclass(frozen=True)
 class Seen:
-    """A lease file as read: ``mark`` changes with every beat. A file that cannot be read has no owner."""
+    """A lease file as read: ``mark`` changes with every beat. A damaged file has no owner."""
 
     mark: str
-    token: int
-    owner: Process | None
-    released: bool
-    seconds: float = 0.0  # for which its owner may stall
+    token: int = 0
+    owner: Process | None = None
+    released: bool = False
+    seconds: float = 0.0
 
     @property
     def free(self) -> bool:
@@ -73,15 +87,10 @@ def look(folder: Path) -> Seen | None:
 def _parse(content: bytes) -> Seen:
     mark = hashlib.sha256(content).hexdigest()[:16]
     try:
-        value = json.loads(content)
-    except ValueError:
-        value = None
-    value = value if isinstance(value, dict) else {}
-    token = value.get("token")
-    token = token if isinstance(token, int) else 0
-    seconds = value.get("seconds")
-    seconds = float(seconds) if isinstance(seconds, int | float) else 0.0
-    return Seen(mark, token, Process.of(value.get("owner")), bool(value.get("released")), seconds)
+        lease = LeaseFile.model_validate_json(content)
+    except ValidationError:
+        return Seen(mark)
+    return Seen(mark, lease.token, lease.owner, lease.released, lease.seconds)
 
 
 @dataclass
@@ -128,10 +137,9 @@ class Lease:
 
     def _is_mine(self, content: bytes) -> bool:
         try:
-            value = json.loads(content)
-        except ValueError:  # our own beat was read halfway
+            return LeaseFile.model_validate_json(content).id == self._identity
+        except ValidationError:  # our own beat was read halfway
             return os.stat(self.path).st_ino == os.fstat(self._descriptor).st_ino
-        return isinstance(value, dict) and value.get("id") == self._identity
 
     def beat(self) -> None:
         self._write(released=False)
@@ -244,8 +252,10 @@ def _left(folder: Path) -> list[int]:
 
 
 def _text(token: int, identity: str, beats: int, seconds: float, released: bool) -> bytes:
-    value = {"schema": 1, "token": token, "id": identity, "owner": vars(Process.here()), "beat": beats}
-    return json.dumps(value | {"seconds": seconds, "released": released}).ljust(SIZE - 1).encode() + b"\n"
+    lease = LeaseFile(
+        token=token, id=identity, owner=Process.here(), beat=beats, seconds=seconds, released=released
+    )
+    return json.dumps(lease.to_json()).ljust(SIZE - 1).encode() + b"\n"
 
 
 def _whose(seen: Seen) -> str:

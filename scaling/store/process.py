@@ -8,7 +8,6 @@ import socket
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -28,14 +27,6 @@ class Process:
     @staticmethod
     def here() -> Process:
         return Process(socket.gethostname(), _machine(), os.getpid(), _started(os.getpid()) or "")
-
-    @staticmethod
-    def of(values: Any) -> Process | None:
-        """Make one from plain values as :func:`vars` gives them; None when they are something else."""
-        kinds = {"host": str, "machine": str, "pid": int, "started": str}
-        if not isinstance(values, dict) or any(not isinstance(values.get(k), t) for k, t in kinds.items()):
-            return None
-        return Process(**{name: values[name] for name in kinds})
 
     @property
     def gone(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, PlainSerializer, StringConstraints, ValidationError, model_validator
 
+from scaling.counts.params import ParameterCounts
 from scaling.errors import Complaint, UserError
 from scaling.run import Frozen, Run, canonical_json, run_id
 
@@ -77,15 +78,6 @@ def read(model: type[D], path: Path, hint: str = "delete it to make it again") -
     return parse(model, content, str(path), hint)
 
 
-class ParameterTotals(Frozen):
-    """Numbers of parameters, as trained; ``total`` is the sum of the others."""
-
-    total: int
-    embedding: int
-    head: int
-    body: int
-
-
 class Result(Frozen):
     """The part of a record that is the same bit for bit however a run came to its end (on CPU).
 
@@ -105,7 +97,7 @@ class Result(Frozen):
     tokens: int
     unique_tokens: int
     epochs: float
-    params: ParameterTotals
+    params: ParameterCounts
     document_losses: dict[str, float] | None
     flags: tuple[str, ...] = ()
 

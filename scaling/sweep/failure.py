@@ -60,10 +60,8 @@ def record_failures(
     current = progress.run_id if progress and progress.run_id in before else next(iter(before))
     step = progress.step if progress and progress.run_id == current else None
     row = None if step else last_row(results.run_dir(current) / "metrics.jsonl")
-    failure = Failure.after(
-        results.error(current), job_dir, run_id=current, kind=kind, message=message,
-        step=row["step"] if row else step, log_tail=tail,
-    )  # fmt: skip
+    what = {"kind": kind, "message": message, "step": row["step"] if row else step, "log_tail": tail}
+    failure = Failure.after(results.error(current), job_dir, run_id=current, **what)
     if not owned:
         with suppress(OSError):  # a full disk: whoever watches is told all the same
             write_json(results.run_dir(current) / "error.json", failure.to_json())

@@ -81,8 +81,8 @@ class Presence:
 
     def others_here(self, results: ResultsFolder) -> bool:
         """Tell whether another driver of this folder lives on this machine."""
-        others = [note for path, note in _notes(results) if path != self.path and note is not None]
-        return any(note.process.machine == self.me.machine and not note.process.gone for note in others)
+        others = [note.process for note in drivers(results) if note.process != self.me]
+        return any(process.machine == self.me.machine for process in others)
 
 
 def drivers(results: ResultsFolder) -> list[DriverNote]:

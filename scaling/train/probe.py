@@ -50,11 +50,8 @@ def measure(run: Run) -> dict[str, Any]:
 def main() -> None:
     use_compilation_cache()
     request = json.load(sys.stdin)
-    results = [measure(Run.model_validate(run)) for run in request["runs"]]
-    environment = describe()
-    json.dump(
-        {"device": environment.device, "versions": environment.versions, "results": results}, sys.stdout
-    )
+    points = [measure(Run.model_validate(run)) for run in request["runs"]]
+    json.dump({"device": describe().device, "points": points}, sys.stdout)
 
 
 if __name__ == "__main__":

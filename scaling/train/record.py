@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from scaling.counts.params import count_parameters
-from scaling.counts.shape import ROLES, parameter_table
+from scaling.counts.params import ParameterCounts, count_parameters
+from scaling.counts.shape import parameter_table
 from scaling.data.index import DataIndex, coverage
 from scaling.model.roles import Params
 from scaling.run import Run
-from scaling.store.records import ParameterTotals, Result
+from scaling.store.records import Result
 from scaling.train.evaluate import Evaluation
 from scaling.train.loop import TrainState
 
@@ -57,12 +57,10 @@ def _divergence(state: TrainState) -> str:
     return f"loss or gradient not finite at step {step + 1}{before}"
 
 
-def _measured_counts(run: Run, params: Params) -> ParameterTotals:
-    """Count parameters, asserted role by role against the arrays that were trained."""
-    counts, table = count_parameters(run.shape), parameter_table(run.shape)
-    measured = dict.fromkeys(ROLES, 0)
-    for name, array in params.items():
-        measured[table[name].role] += math.prod(array.shape)
-    if measured != counts.by_role:
-        raise AssertionError(f"counted {counts.by_role} parameters, trained {measured}")
-    return ParameterTotals(total=counts.total, embedding=counts.embedding, head=counts.head, body=counts.body)
+def _measured_counts(run: Run, params: Params) -> ParameterCounts:
+    """Count parameters, asserted array by array against those that were trained."""
+    declared = {name: parameter.dims for name, parameter in parameter_table(run.shape).items()}
+    trained = {name: array.shape for name, array in params.items()}
+    if trained != declared:
+        raise AssertionError(f"declared {declared}, trained {trained}")
+    return count_parameters(run.shape)

@@ -12,7 +12,10 @@ def arguments(error: AnalysisError) -> dict[str, Any]:
     """Arguments of ``load`` as the refusal states them: of alternatives the first."""
     taken: dict[str, Any] = {}
     for problem in error.problems:
-        for part in (*_parts(problem.message), *_parts(problem.where), *_parts(problem.hint)):
+        parts = (*_parts(problem.message), *_parts(problem.where), *_parts(problem.hint))
+        for before, part in zip(("", *parts), parts, strict=False):
+            if str(before).endswith("or "):
+                continue
             if isinstance(part, Argument) and isinstance(part.value, dict):
                 taken[part.name] = {**part.value, **taken.get(part.name, {})}
             elif isinstance(part, Argument):

@@ -88,8 +88,6 @@ def test_bad_requests_are_told_all_at_once(three, study):
         figures.law(three, x="foo", by="C")
     with pytest.raises(AnalysisError, match="is x already"):
         figures.law(three, x="N", by="N")
-    with pytest.raises(AnalysisError, match="methods nope: choose of auto"):
-        figures.intervals(three, ["nope"])
     nothing = fit("chinchilla", study[study["width"] == 24])
     with pytest.raises(AnalysisError, match="distinct model size"):
         figures.law(nothing)
@@ -99,12 +97,12 @@ def test_intervals_show_bounds_as_arrows_and_no_number_of_what_is_not_identified
     few = fit("chinchilla", study[study["width"].isin([16, 24, 32, 48, 64])], bootstrap=100)
     verdicts = {name: found["verdict"] for name, found in few.identified.items()}
     assert {"one_sided", "no"} <= set(verdicts.values())
-    figure = figures.intervals(few, ["cr2"])
+    figure = figures.intervals(few)
     texts = [t.get_text() for a in figure.axes for t in a.texts]
     bounds = few.ci()
     arrows = sum(line.get_marker() in "<>" for a in figure.axes for line in a.lines)
-    assert arrows == 2 * sum(v == "one_sided" for v in verdicts.values())
-    assert len(texts) == 2 * sum(v != "no" for v in verdicts.values())
+    assert arrows == sum(v == "one_sided" for v in verdicts.values())
+    assert len(texts) == sum(v != "no" for v in verdicts.values())
     for name, verdict in verdicts.items():
         side = "high" if np.isnan(bounds.loc[name, "low"]) else "low"
         if verdict == "one_sided":

@@ -193,7 +193,7 @@ def test_the_overview_shows_law_forecast_and_outcome(parts, forecast, study):
     assert beyond[-1] > max(fitted.data["C"]) and beyond[0] >= 0.9 * max(fitted.data["C"])
     assert drawn["beyond the fitted runs"].get_ydata() == pytest.approx(fitted.optimal(beyond)["loss"])
     (star,) = (handle for label, handle in drawn.items() if label.startswith("measured"))
-    assert star.get_ydata() == [2.2] and star.get_xdata() == [forecast.target["C"]]
+    assert star.get_offsets().tolist() == [[forecast.target["C"], 2.2]]
     (bar,) = (handle for label, handle in drawn.items() if label.startswith("forecast for N = "))
     (ends,) = (segment[:, 1] for segment in bar[2][0].get_segments())
     assert ends == pytest.approx([forecast.interval["low"], forecast.interval["high"]])

@@ -27,8 +27,6 @@ def ship(folder: Path, texts: list[bytes], monkeypatch: pytest.MonkeyPatch) -> C
         archive="tiny.jsonl.xz",
         archive_sha256=sha256(packed).hexdigest(),
         text_sha256=sha256(text).hexdigest(),
-        documents=len(texts),
-        bytes=len(text),
     )
     monkeypatch.setattr(catalog, "CORPORA_FOLDER", folder)
     monkeypatch.setitem(CORPORA, "tiny", corpus)

@@ -64,9 +64,9 @@ def test_counts_are_those_of_the_arrays(variant):
     params, counts = init_params(shape, 0), count_parameters(shape)
     assert counts.total == sum(array.size for array in params.values())
     assert counts.total == counts.embedding + counts.head + counts.body
-    for role in counts.by_role:
+    for role, count in (("embedding", counts.embedding), ("head", counts.head)):
         named = [n for n, p in parameter_table(shape).items() if p.role == role]
-        assert counts.by_role[role] == sum(params[name].size for name in named)
+        assert count == sum(params[name].size for name in named)
     assert (counts.head == 0) == shape.tied
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import AnalysisError
+from analysis import AnalysisError, load
 from analysis.readers.files import files
 from analysis.readers.numbers import NumberFormat, proposal
 from analysis.readers.read import read
@@ -289,6 +289,17 @@ def test_a_bad_melt_is_refused(tmp_path, melt, says):
     path = write(tmp_path, "params,loss@2e8,note\n1e7,4.5,a\n")
     with pytest.raises(AnalysisError, match=says):
         read(path, melt=melt)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "# a\n# b\n", "[]", "{}", '{"columns": [], "data": []}', "7", '{"log_history": [1]}', '{"a":' * 5000,
+     '{"results": {"a": {"x": 1}}, "config": "x"}', ":W&B\u00e1", "| a |\n|---|"],
+)  # fmt: skip
+def test_what_holds_no_table_is_refused_or_has_no_columns_of_runs(tmp_path, content):
+    with pytest.raises(AnalysisError) as error:
+        load(write(tmp_path, content))
+    assert all(str(tmp_path) in str(problem) for problem in error.value.problems)
 
 
 def test_which_files_are_meant(tmp_path):

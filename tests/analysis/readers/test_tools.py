@@ -53,7 +53,11 @@ def results(name, params, accuracy, bits):
     return {
         "results": {
             "arc": {"alias": "arc", "acc,none": accuracy, "acc_stderr,none": "N/A"},
-            "wikitext": {"bits_per_byte,none": bits, "word_perplexity,none": 40.0},
+            "wikitext": {
+                "bits_per_byte,none": bits,
+                "byte_perplexity,none": 2**bits,
+                "word_perplexity,none": 40.0,
+            },
             "gsm8k": {"exact_match,strict-match": 0.1},
         },
         "configs": {"arc": {"task": "arc"}},
@@ -72,6 +76,7 @@ def test_results_of_the_harness_are_one_row_a_file(tmp_path):
             ["m1", 2e8, 0.5],
         ]
         assert {"wikitext/bits_per_byte", "gsm8k/exact_match,strict-match"} <= set(frame.columns)
+        assert "wikitext/byte_perplexity" not in frame
     with pytest.raises(AnalysisError, match=r"of lm-evaluation-harness\): column 'tokens' is missing"):
         load(tmp_path)
 

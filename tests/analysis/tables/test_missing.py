@@ -36,7 +36,6 @@ def refused(path, **options):
         ({"N": SIZES, "iters": 3, "steps": STEPS, "batch_size": 128, "seq_len": 2048},
          "steps * batch_size * seq_len"),
         ({"Model Size": SIZES, "Tokens/Param": TOKENS / SIZES}, "`Model Size` * `Tokens/Param`"),
-        ({"params": SIZES / 1e6, "token_multiplier": TOKENS / SIZES}, None),
         ({"params_m": SIZES / 1e6, "tpp": TOKENS / SIZES, "tokens_per_second": 2e5}, "params_m * tpp"),
         ({"tokens": TOKENS, "compute_budget": 6 * SIZES * TOKENS}, "compute_budget / (6 * tokens)"),
         ({"params": SIZES, "ExaFLOPs": 6e-18 * SIZES * TOKENS}, "ExaFLOPs / (6 * params)"),
@@ -44,13 +43,9 @@ def refused(path, **options):
 )  # fmt: skip
 def test_size_and_tokens_follow_from_other_columns(tmp_path, columns, formula):
     path = table(tmp_path, **columns, val_loss=LOSS)
-    if formula is None:  # in millions, which the table does not say
-        taken = arguments(refused(path))
-        frame = load(path, **taken)
-    else:
-        frame = load(path)
-        ours = "params" if "tokens" in columns else "tokens"
-        assert f"{ours} = {formula} in every row (no {ours} given)" in about(frame).notes
+    frame = load(path)
+    ours = "params" if "tokens" in columns else "tokens"
+    assert f"{ours} = {formula} in every row (no {ours} given)" in about(frame).notes
     np.testing.assert_allclose(frame["tokens"], TOKENS, rtol=1e-9)
     np.testing.assert_allclose(frame["params"], SIZES, rtol=1e-9)
     found = fit("chinchilla", frame, bootstrap=0).solution
@@ -109,6 +104,15 @@ def test_compute_in_an_unknown_unit_is_asked_about_before_tokens_follow_from_it(
     assert "'flops' is 1.15 (median), which cannot be FLOPs of a training run" in str(error)
     assert "'tokens'" not in str(error)
     np.testing.assert_allclose(load(tmp_path / "runs.csv", **arguments(error))["tokens"], TOKENS)
+
+
+def test_a_size_in_an_unknown_unit_is_asked_about_before_tokens_follow_from_it(tmp_path):
+    error = refused(table(tmp_path, params=SIZES / 1e6, token_multiplier=TOKENS / SIZES, loss=LOSS))
+    assert "'params' is 100 (median), which cannot be the params of training runs" in str(error)
+    assert "(M, B, K would make it usual)" in str(error) and "'tokens'" not in str(error)
+    np.testing.assert_allclose(load(tmp_path / "runs.csv", units={"params": "M"})["tokens"], TOKENS)
+    error = refused(table(tmp_path, params=SIZES, steps=STEPS, batch_size=256, loss=LOSS))
+    assert arguments(error) == {"columns": {"tokens": "steps * batch_size * LENGTH"}}
 
 
 def test_a_frame_that_was_not_loaded_gets_the_same_advice():

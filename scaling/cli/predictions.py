@@ -1,0 +1,226 @@
+"""What ``predict`` and ``optimal`` print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.fits.given import GivenLaw
+from analysis.fits.result import Fit
+from analysis.fits.summary import number
+from analysis.optimal_size.estimate import Estimate
+from analysis.optimal_size.saved import read_saved
+from analysis.results import plain
+from analysis.tables.runs import CONVENTIONS
+from analysis.tables.units import of_unit
+from scaling.cli.columns import columns
+from scaling.cli.options import spelt
+from scaling.cli.predictors import LAW, Asked, Predictor, points
+from scaling.cli.words import count
+from scaling.errors import Complaint, UserError
+
+ALONE = "law and noise alone"
+LABEL = f"{ALONE} (not calibrated by the outcomes of forecasts)"
+
+BEYOND = "the factors by which N, D, C or another input lie outside the fitted data"
+ORDER = ("C", "N", "D")  # of inputs; others come first
+RESULTS = (
+    *("loss", "low", "high", "new_low", "new_high", "se_log"),
+    *("a", "b", "extrapolation", "beyond", "unidentified"),
+)
+FORMATS = {"N": count, "D": count, "C": "{:.3g}".format}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Predictions of one kind: ``frame``, and how its intervals were made."""
+
+    heading: str
+    frame: pd.DataFrame
+    level: float
+    method: str
+    notes: tuple[str, ...]
+
+
+def predictions(
+    predictor: Predictor, at: Sequence[str] | None, flops: Sequence[float], level: float | None
+) -> list[Block]:
+    """The loss at the inputs asked for, then at the best sizes for each compute.
+
+    Raises:
+        AnalysisError: a bad level.
+        UserError: inputs of another form, or that the law does not have.
+    """
+    asked = points(at, predictor)
+    blocks = []
+    for keys in dict.fromkeys(tuple(sorted(point)) for point in asked):
+        rows = pd.DataFrame([point for point in asked if tuple(sorted(point)) == keys])
+        blocks.append(_block("at the inputs given", predictor, rows, level))
+    if flops:
+        _check_compute(predictor)
+        blocks.append(_block("at the best N and D for C", predictor, pd.DataFrame({"C": flops}), level))
+    return blocks
+
+
+def _check_compute(predictor: Predictor) -> None:
+    if isinstance(predictor, Estimate) or {*predictor.law.inputs} in ({"C"}, {"N", "D"}):
+        return
+    law = predictor.law
+    message = f"--compute: {law.name} depends on {', '.join(law.inputs)}, which C alone does not give"
+    raise UserError(Complaint(message, hint="ask with --at"))
+
+
+def _block(heading: str, predictor: Predictor, rows: pd.DataFrame, level: float | None) -> Block:
+    more: dict[str, Any] = {} if isinstance(predictor, GivenLaw) else {"level": level}
+    groups = predictor.setup if isinstance(predictor, Fit) else None
+    if groups is not None and groups.groups and groups.groups not in rows:
+        rows = rows.merge(pd.DataFrame({groups.groups: groups.labels}), how="cross")
+    found = predictor.predict(rows, **more)
+    frame = found.frame
+    if groups is not None and groups.groups:
+        frame.insert(0, groups.groups, rows[groups.groups].to_numpy())
+    return Block(heading, frame, found.level, found.method, found.notes)
+
+
+def prediction_text(predictor: Predictor, blocks: Sequence[Block], *, sizes: bool = False) -> str:
+    """A table for each block, with ``sizes`` the intervals of N* and D*; then what the intervals are."""
+    lines = about(predictor)
+    for block in blocks:
+        lines += [
+            "",
+            *([f"  {block.heading}"] if len(blocks) > 1 else []),
+            *_table(predictor, block.frame, sizes),
+        ]
+    last = blocks[-1]
+    lines.append("")
+    if "low" in last.frame:
+        lines += [f"  intervals: {last.level:.0%}, {LABEL}", f"  method: {last.method}"]
+    if "extrapolation" in last.frame:
+        lines.append(f"  beyond data: {BEYOND}")
+    notes = dict.fromkeys(note for block in blocks for note in block.notes)
+    notes |= {} if isinstance(predictor, GivenLaw) else dict.fromkeys(predictor.notes)
+    return "\n".join([*lines, *(f"  note: {note}" for note in notes)])
+
+
+def about(predictor: Predictor) -> list[str]:
+    """Law, convention and status."""
+    if isinstance(predictor, GivenLaw):
+        given = ", ".join(f"{name} = {value:g}" for name, value in predictor.params.items())
+        status = f"parameters given: {given}"
+    else:
+        status = f"status: {predictor.status.code} - {predictor.status.message}"
+    unit = None if isinstance(predictor, GivenLaw) else predictor.unit
+    loss = f"; {of_unit('L', unit)}" if unit else ""
+    return [": ".join(named(predictor)), f"  {CONVENTIONS[predictor.convention][2]}{loss}", f"  {status}"]
+
+
+def named(predictor: Predictor) -> tuple[str, str]:
+    """Name and formula."""
+    if isinstance(predictor, Estimate):
+        return predictor.kind, predictor.formula
+    return predictor.law.name, predictor.law.formula
+
+
+def _table(predictor: Predictor, frame: pd.DataFrame, sizes: bool) -> list[str]:
+    inputs = [x for x in frame if x not in RESULTS and not str(x).endswith(("_low", "_high"))]
+    shown: dict[str, list[str]] = {}
+    for name in sorted(inputs, key=lambda x: ORDER.index(x) if x in ORDER else -1):
+        if sizes and name in ("N", "D"):
+            shown[f"{name}*"] = _values(frame, str(name), count)
+            if f"{name}_low" in frame:
+                shown[f"of {name}*"] = _intervals(frame, f"{name}_", count)
+        else:
+            shown[str(name)] = _values(frame, str(name), FORMATS.get(str(name), _text))
+    if {"N", "D"} <= set(inputs):
+        shown["D/N"] = [f"{ratio:.3g}" for ratio in frame["D"] / frame["N"]]
+    shown["loss"] = _values(frame, "loss", number)
+    if "low" in frame:
+        shown["of the law"] = _intervals(frame, "", number)
+    if "new_low" in frame:
+        shown["of a new run"] = _intervals(frame, "new_", number)
+    if "extrapolation" in frame:
+        beyond = frame["beyond"] if "beyond" in frame else frame["extrapolation"].map("C {:.3g}x".format)
+        inside = frame["extrapolation"] <= 1
+        shown["beyond data"] = list(beyond.mask(inside, "-"))
+        shown["verdict"] = verdicts(predictor, frame)
+    rows = list(zip(*shown.values(), strict=True))
+    return [f"  {line}" for line in columns([*shown], rows, left=0).splitlines()]
+
+
+def verdicts(predictor: Predictor, frame: pd.DataFrame) -> list[str]:
+    """Of each row: ``identified``, or what it rests on that is not; empty for given parameters."""
+    match predictor:
+        case GivenLaw():
+            return [""] * len(frame)
+        case Estimate():
+            names = (name for name, verdict in predictor.identified.items() if verdict.verdict != "yes")
+            weak = [", ".join(names)] * len(frame)
+        case Fit():
+            weak = frame["unidentified"]
+    return [f"rests on {names}, not identified" if names else "identified" for names in weak]
+
+
+def _values(frame: pd.DataFrame, name: str, write: Any) -> list[str]:
+    return [write(value) for value in frame[name]]
+
+
+def _intervals(frame: pd.DataFrame, prefix: str, write: Any) -> list[str]:
+    ends = zip(frame[f"{prefix}low"], frame[f"{prefix}high"], strict=True)
+    return ["[" + ", ".join("open" if math.isnan(end) else write(end) for end in pair) + "]" for pair in ends]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def prediction_json(predictor: Predictor, blocks: Sequence[Block]) -> dict[str, Any]:
+    """The same for programs: a row has its inputs, ends of intervals and verdict."""
+    name, formula = named(predictor)
+    rows = [
+        {**row, "verdict": verdict}
+        for block in blocks
+        for row, verdict in zip(block.frame.to_dict("records"), verdicts(predictor, block.frame), strict=True)
+    ]
+    return {
+        "law": name,
+        "formula": formula,
+        "convention": predictor.convention,
+        "status": None if isinstance(predictor, GivenLaw) else plain(predictor.status),
+        "level": plain(blocks[-1].level),
+        "intervals": ALONE if "low" in blocks[-1].frame else None,
+        "method": blocks[-1].method,
+        "rows": plain(rows),
+        "notes": list(dict.fromkeys(note for block in blocks for note in block.notes)),
+    }
+
+
+def allots(predictor: Predictor) -> bool:
+    """Whether a best N and D at a compute can be claimed."""
+    if isinstance(predictor, GivenLaw):
+        return {*predictor.law.inputs} == {"N", "D"}
+    return predictor.optimum is not None and predictor.optimum.a is not None
+
+
+def reach(predictor: Predictor) -> str:
+    """``--compute`` of the two decades from the end of the data."""
+    largest = 1e21 if isinstance(predictor, GivenLaw) else max(predictor.data["C"])
+    decade = math.floor(math.log10(largest))
+    return f"1e{decade}:1e{decade + 2}"
+
+
+def plot_of(asked: Asked) -> list[str]:
+    """The command that draws what was fitted; of what is not fitted to a table, the list of laws."""
+    words = asked.words(intervals=False)
+    fitted = asked.sources and read_saved(asked.sources[0]) is None
+    return ["plot", *words, *([] if "--law" in words else ["--law", LAW])] if fitted else ["laws"]
+
+
+def hint_of(predictor: Predictor, asked: Asked, compute: Sequence[str] | None) -> list[str]:
+    """The command after ``predict``: the best sizes at the compute asked for."""
+    if not allots(predictor):
+        return plot_of(asked)
+    return ["optimal", *asked.words(), *spelt({"compute": compute or [reach(predictor)]})]
