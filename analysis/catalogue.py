@@ -9,9 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.errors import AnalysisError
 from analysis.laws.shipped import CURVE_LAWS, LAWS
-from analysis.readers.source import KINDS
 from analysis.tables.columns import FORMULA, adopt
 from analysis.tables.reading import read
 from analysis.tables.runs import sources
@@ -121,21 +119,16 @@ def catalogue() -> tuple[Entry, ...]:
 
 
 def feeds(path: str | Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Per entry of the catalogue the columns that this file (or results folder) lacks, none where it can be
+    """Per entry of the catalogue the columns that this file or folder lacks, none where it can be
     fed; and what there is to know of how its columns were read. A column without any value counts as not
     there. Whether rows and units are usable is for the fit to say. Raises AnalysisError."""
     path = Path(path)
-    files = [path / "runs.csv", path / "curves.parquet"] if path.is_dir() else [path]
-    present = [file for file in files if file.is_file()]
-    if not present:
-        raise AnalysisError(
-            f"table {files[0]}: no such file; give a results folder with runs.csv, or a {KINDS} file"
-        )
+    of_study = [file for file in (path / "runs.csv", path / "curves.parquet") if file.is_file()]
     runs: set[str] = set()
     curves: set[str] = set()
     notes: list[str] = []
-    for file in present:
-        frame, problems = adopt(read(file)[file], {}, str(file), FORMULA)
+    for file, table in read(of_study or path).items():
+        frame, problems = adopt(table, {}, str(file), FORMULA)
         columns = {str(c) for c in frame.columns if frame[c].notna().to_numpy().any()}
         notes += [*about(frame).notes, *map(str, problems)]
         curves |= (columns | {CURVES[c] for c in columns & set(CURVES)}) if "step" in columns else set()

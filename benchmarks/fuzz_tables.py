@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import analysis
 from benchmarks.wild_tables import Wild, clean, wild_table
-from tests.analysis.readers.advice import load_as_advised
+from tests.analysis.advice import load_as_advised
 
 SECONDS = 20
 UNITS = {"params": "1", "tokens": "1", "loss": "nats"}

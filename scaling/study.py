@@ -147,11 +147,11 @@ def run_study(
     text = study_text(study) if spec is None else spec
     opened = open_sweep(place, plan.to_json(), text, force=force, reevaluate=reevaluate, max_hours=max_hours)
     with opened as sweep:
-        course = _Course(sweep, place, plan, workers, watch or StderrReporter())
-        course.look_at_disk()
+        launch = _Launch(sweep, place, plan, workers, watch or StderrReporter())
+        launch.look_at_disk()
         if reevaluate:
-            course.reevaluate()
-        return course.run()
+            launch.reevaluate()
+        return launch.run()
 
 
 def study_text(study: Study | Plan) -> str:
@@ -164,7 +164,7 @@ def study_text(study: Study | Plan) -> str:
 
 
 @dataclass(frozen=True)
-class _Course:
+class _Launch:
     """One launch of a study. What is made of all records is made by one launch at a time."""
 
     sweep: Sweep

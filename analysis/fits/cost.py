@@ -2,9 +2,13 @@
 
 - :class:`Power`, kappa N^gamma: 6 N D by convention, and wherever a table's compute is exactly a power.
 - :class:`Known`: counted, by a function of N or from the shapes in the table (:mod:`analysis.fits.shapes`).
-- :class:`Curve`: fitted to the compute of a table. A transformer spends 6 N on its matrices, about N^(2/3)
-  or N^(1/2) on attention, and on the output head what grows as its width, N^(1/3) or N^(1/2), which a total N
-  counts twice or not at all. So the curve is a sum of these powers.
+- :class:`Curve`: fitted to the compute of a table. With B parameters outside embedding and head, a
+  Transformer spends 6 B per token on its matrices, about B^(2/3) or B^(1/2) on attention, and on the head
+  what grows as its width, B^(1/3) or B^(1/2), as does what a total N has in embedding and head. So the curve
+  is a sum of these powers. Of 180 simulated families (depth fixed, or growing with width; vocabularies of 256
+  to 128,000; contexts of 256 to 8,192; 8 sizes over a factor of 500) its error at 10x the largest size was
+  below 1.3 % in 90 %, and 90 % intervals held in 98 %; of a parabola in logs it was 8 % in the middle, of a
+  power 67 %.
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
-from typing import Literal, NamedTuple
+from itertools import combinations, product
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -28,12 +32,16 @@ KNOTS = 241  # at which a function is kept
 EXACT = 1e-4  # largest relative error of a power that is exact
 POWERS = np.array([1.0, 2 / 3, 1 / 2, 1 / 3])  # of N, in a curve
 SIX = 6.0  # FLOPs per parameter and token of matrices, which all else is small beside in the end
-FREE = 4.0  # by how much a curve with another coefficient of N must be better, in units of an AIC
+EACH = 3.0  # by how much a curve must be better for each coefficient, in units of an AIC (its 2 is of noise),
+FREE = 4.0  # and for another coefficient of N
+NEWTON = 6  # steps to log B, to the last digit
+# of parameters in embedding and head: how many there are for one outside, at the middle size, and by what
+# power of those outside they grow
+TABLES = ((0.0, 1 / 3), *product(np.geomspace(0.03, 100, 36).tolist(), (1 / 3, 1 / 2)))
 GOOD = 0.005  # relative error below which curves are not told apart
 DRAWS = 100
 SEED = 0
 ALIKE = 4  # digits of log N, in which runs are of one size
-CLIMB = np.linspace(0.0, np.log(BEYOND), 60)  # above the smallest size, where a curve must rise
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -152,40 +160,48 @@ class Known(Rate, Part):
 
 @dataclass(frozen=True)
 class Sums(Rate):
-    """C/D = N sum of ``weights`` (..., 4) x (N/N0)^(p - 1), p of ``POWERS``; below log N = ``low`` a power of
-    N that meets it. ``centre`` is log N0."""
+    """C/D = N0 sum of ``weights`` (..., 4) x B^p over ``POWERS`` p, where N/N0 = B + ``tables`` B^``power``:
+    the parameters outside embedding and head, and those in them. ``centre`` is log N0."""
 
     weights: np.ndarray
+    tables: np.ndarray
+    power: np.ndarray
     centre: float
-    low: float
+
+    @classmethod
+    def of(cls, row: Any, centre: float) -> Sums:
+        """Of weights, tables and power in one array (..., 6)."""
+        row = np.asarray(row, float)
+        return cls(row[..., :4], row[..., 4], row[..., 5], centre)
+
+    def body(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log B at log N = ``x``, and its slope there, by Newton's method."""
+        z = x - self.centre
+        with np.errstate(divide="ignore"):
+            extra = np.log(self.tables)
+        at, slope = np.minimum(z, (z - extra) / self.power), np.ones(())
+        for _ in range(NEWTON):
+            both = np.logaddexp(at, extra + self.power * at)
+            share = np.exp(at - both)
+            slope = share + self.power * (1 - share)
+            at = at - (both - z) / slope
+        return at, 1 / slope
 
     def log_rate(self, x: np.ndarray) -> np.ndarray:
-        inside = np.maximum(x, self.low)
-        value, slope = self._at(inside)
-        return value + slope * (x - inside)
+        at, _ = self.body(x)
+        return self.centre + np.log((self.weights * powers(at)).sum(-1))
 
     def slope(self, x: np.ndarray) -> np.ndarray:
-        return self._at(np.maximum(x, self.low))[1]
-
-    def _at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        terms = self.weights * powers(x - self.centre)
-        total = terms.sum(-1)
-        return x + np.log(total), terms @ POWERS / total
-
-    @property
-    def rises(self) -> bool:
-        """Whether C/D is positive and rises from the smallest size to ``BEYOND`` times it and more."""
-        with np.errstate(all="ignore"):
-            value, slope = self._at(self.low + CLIMB)
-        return bool(np.isfinite(value).all() and (slope > 0).all())
+        at, inner = self.body(x)
+        terms = self.weights * powers(at)
+        return inner * (terms @ POWERS) / terms.sum(-1)
 
 
 @dataclass(frozen=True)
 class Curve(Rate, Part):
-    """FLOPs per token fitted to the compute of a table, as of :class:`Sums`: ``coefficients`` at N0 = exp
-    (``centre``), and ``draws`` of them, which differ by the scatter of the table and by which powers are
-    taken. ``sizes``: of the table, beyond which it is extrapolated. ``misfit, kappa, gamma``: as of
-    :class:`Known`."""
+    """FLOPs per token fitted to the compute of a table, as of :class:`Sums`: ``coefficients`` (weights,
+    tables, power) at N0 = exp(``centre``), and ``draws`` of them. ``sizes``: of the table, beyond which it is
+    extrapolated. ``misfit, kappa, gamma``: as of :class:`Known`."""
 
     kappa: float
     gamma: float
@@ -203,16 +219,19 @@ class Curve(Rate, Part):
 
     @property
     def description(self) -> str:
-        scaled = np.array(self.coefficients) * np.exp((1 - POWERS) * self.centre)
-        names = ("N", "N^(2/3)", "N^(1/2)", "N^(1/3)")
+        *weights, tables, power = self.coefficients
+        name, extra = ("B", tables * np.exp((1 - power) * self.centre)) if tables else ("N", 0.0)
         terms = [
-            f"{'-' if c < 0 else '+'} {abs(c):.3g} {name}" for c, name in zip(scaled, names, strict=True) if c
+            f"{c * np.exp((1 - p) * self.centre):.3g} {name}{text}"
+            for c, p, text in zip(weights, POWERS, ("", "^(2/3)", "^(1/2)", "^(1/3)"), strict=True)
+            if c
         ]
-        return f"C/D = {' '.join(terms).removeprefix('+ ')}, fitted to the table"
+        body = f", N = B + {extra:.3g} B^({'1/2' if power == 0.5 else '1/3'})" if tables else ""
+        return f"C/D = {' + '.join(terms)}{body}, fitted to the table"
 
     @cached_property
     def _sums(self) -> Sums:
-        return Sums(np.array(self.coefficients), self.centre, np.log(self.sizes.low))
+        return Sums.of(self.coefficients, self.centre)
 
     def log_rate(self, x: np.ndarray) -> np.ndarray:
         return self._sums.log_rate(x)
@@ -222,16 +241,16 @@ class Curve(Rate, Part):
 
     def drawn(self, count: int) -> Rate:
         """``count`` curves (R, 1)."""
-        weights = np.array(self.draws)[np.arange(count) % len(self.draws)]
-        return Sums(weights[:, None], self.centre, self._sums.low)
+        rows = np.array(self.draws)[np.arange(count) % len(self.draws)]
+        return Sums.of(rows[:, None], self.centre)
 
 
 Cost = Power | Known | Curve
 
 
 def powers(x: np.ndarray) -> np.ndarray:
-    """(..., 4) of N/N0 = exp(x), each over N/N0."""
-    return np.exp(np.multiply.outer(x, POWERS - 1))
+    """(..., 4) of B = exp(x)."""
+    return np.exp(np.multiply.outer(x, POWERS))
 
 
 def nearest_power(n: np.ndarray, d: np.ndarray, c: np.ndarray) -> Power:
@@ -316,18 +335,19 @@ def tabulated(
 
 class _Candidate(NamedTuple):
     score: float
-    sums: Sums
-    free: list[int]  # which coefficients are fitted; that of N is SIX otherwise, others 0
+    row: np.ndarray  # of Sums
+    free: list[int]  # which weights are fitted; that of B is SIX otherwise, others are 0
     sd: float
 
 
 def _curve(power: Power, n: np.ndarray, d: np.ndarray, c: np.ndarray) -> Curve | None:
-    """Least squares of relative errors over every subset of the powers that fewer coefficients than sizes
-    allow. The best by AICc is taken; draws pick a subset by its Akaike weight and fit it to sizes whose C/D
-    scatter again about it."""
+    """Least squares of relative errors over every subset of the powers, and what embedding and head may have
+    of N; positive weights and fewer of them than sizes. The best is taken; draws pick one by its Akaike
+    weight and fit it again to sizes whose C/D scatter about it."""
     x, index = np.unique(np.log(n).round(ALIKE), return_inverse=True)
     y = np.bincount(index, np.log(c / d)) / np.bincount(index)
-    candidates = [found for free in _subsets(len(x)) if (found := _candidate(x, y, free)).sums.rises]
+    centre = float(x.mean())
+    candidates = list(_candidates(x, y, centre))
     if not candidates:
         return None
     scores = np.array([candidate.score for candidate in candidates])
@@ -335,39 +355,41 @@ def _curve(power: Power, n: np.ndarray, d: np.ndarray, c: np.ndarray) -> Curve |
     rng, draws = np.random.default_rng(SEED), []
     for i in rng.choice(len(candidates), DRAWS, p=weights / weights.sum()):
         one = candidates[i]
-        again = _solve(x, one.sums.log_rate(x) + one.sd * rng.normal(size=len(x)), one.free)
-        draws.append(tuple((again if again.rises else one.sums).weights.tolist()))
-    best = candidates[int(scores.argmin())].sums
-    sizes = Interval(float(n.min()), float(n.max()))
-    coefficients = tuple(best.weights.tolist())
-    return Curve(power.kappa, power.gamma, off(best, n, d, c), sizes, best.centre, coefficients, tuple(draws))
+        scattered = Sums.of(one.row, centre).log_rate(x) + one.sd * rng.normal(size=len(x))
+        again = _solve(x, scattered, centre, one.row, one.free)
+        draws.append(tuple((one.row if (again < 0).any() else again).tolist()))
+    row = candidates[int(scores.argmin())].row
+    sizes, misfit = Interval(float(n.min()), float(n.max())), off(Sums.of(row, centre), n, d, c)
+    return Curve(power.kappa, power.gamma, misfit, sizes, centre, tuple(row.tolist()), tuple(draws))
 
 
-def _subsets(sizes: int) -> Iterator[list[int]]:
-    """Sets of coefficients to fit to so many sizes."""
-    for many in range(len(POWERS)):
-        for lower in combinations(range(1, len(POWERS)), many):
-            for free in ([*lower], [0, *lower]):
-                if len(free) < sizes:
-                    yield free
+def _candidates(x: np.ndarray, y: np.ndarray, centre: float) -> Iterator[_Candidate]:
+    """Curves through log C/D = ``y`` at log N = ``x`` that have positive weights."""
+    for tables, power in TABLES:
+        empty = np.array([0.0] * len(POWERS) + [tables, power])
+        for many in range(len(POWERS)):
+            for lower in combinations(range(1, len(POWERS)), many):
+                for free in ([*lower], [0, *lower]):
+                    count = len(free) + (tables > 0)
+                    if count >= len(x):
+                        continue
+                    row = _solve(x, y, centre, empty, free)
+                    if (row < 0).any() or not row[:4].any():
+                        continue
+                    square = float(((Sums.of(row, centre).log_rate(x) - y) ** 2).sum())
+                    score = len(x) * np.log(square / len(x) + GOOD**2) + EACH * count
+                    score += FREE * (0 in free) + np.log(len(TABLES)) * (tables > 0)
+                    yield _Candidate(score, row, free, float(np.sqrt(square / (len(x) - count))))
 
 
-def _solve(x: np.ndarray, y: np.ndarray, free: list[int]) -> Sums:
-    centre = float(x.mean())
-    weights, terms = np.zeros(len(POWERS)), powers(x - centre) / np.exp(y - x)[:, None]
-    left = np.ones(len(x))
+def _solve(x: np.ndarray, y: np.ndarray, centre: float, row: np.ndarray, free: list[int]) -> np.ndarray:
+    """``row`` with the weights ``free`` that are nearest to log C/D = ``y``."""
+    found, sums = row.copy(), Sums.of(row, centre)
+    terms, left = powers(sums.body(x)[0]) / np.exp(y - centre)[:, None], np.ones(len(x))
+    found[: len(POWERS)] = 0
     if 0 not in free:
-        weights[0] = SIX
+        found[0] = SIX
         left = left - SIX * terms[:, 0]
-    weights[free] = np.linalg.lstsq(terms[:, free], left, rcond=None)[0]
-    return Sums(weights, centre, float(x[0]))
-
-
-def _candidate(x: np.ndarray, y: np.ndarray, free: list[int]) -> _Candidate:
-    sums, rows, count = _solve(x, y, free), len(x), len(free)
-    with np.errstate(all="ignore"):
-        square = float(((sums.log_rate(x) - y) ** 2).sum())
-    least = rows - count - 2
-    penalty = 2 * (count + 1) * (rows / least if least > 0 else rows) + FREE * (0 in free)
-    score = rows * np.log(square / rows + GOOD**2) + penalty
-    return _Candidate(score, sums, free, float(np.sqrt(square / (rows - count))))
+    if free:
+        found[free] = np.linalg.lstsq(terms[:, free], left, rcond=None)[0]
+    return found

@@ -51,7 +51,7 @@ def bounds(
     risen by more than noise explains.
 
     Noise is Student's t with ``degrees`` of freedom, at half the tail of another interval's end: the tables
-    whose fit lies on an edge are those that noise moved there. In 97 of 100 of them the bound of 95 % holds
+    whose fit lies on an edge are those that noise moved there. In 98 of 100 of them the bound of 95 % holds
     the truth, in 88 to 90 with the whole tail (``benchmarks/coverage.py --designs floor``).
     """
     best = float(minimise(problem, u[None], steps=0)[1][0])

@@ -163,8 +163,7 @@ class Fit(Result):
             value = self._exponents(self._point, self.cost)
             many = self._exponents(self._draws, self.cost.drawn(len(self.replicates)))
             for i, name in enumerate(("a", "b")):
-                low, high = intervals(value[i], many[i][:, None], level, self.intervals.degrees, log=False)
-                out[name] = Interval(float(low[0]), float(high[0]))
+                out[name] = interval(float(value[i][0]), many[i], level, degrees, log=False)
         return out
 
     def _exponents(self, u: np.ndarray, rate: Rate) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

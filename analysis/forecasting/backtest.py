@@ -3,7 +3,7 @@ one step earlier, known before the next run is paid for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from analysis.optimal_size.isoflop import budgets, minima
 from analysis.tables.checks import row_names
 from analysis.tables.runs import select
 from analysis.tables.table import Table
+
+LEVEL = 0.9  # of intervals, where there is no fit to say
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,12 @@ class BackTest:
     n_train: int
     extrapolation: float
     level: float
-    runs: tuple[dict[str, Any], ...]
-    bias: float | None
-    rms: float | None
-    inside: float | None
-    baseline: float | None
-    message: str
+    runs: tuple[dict[str, Any], ...] = ()
+    bias: float | None = None
+    rms: float | None = None
+    inside: float | None = None
+    baseline: float | None = None
+    message: str = ""
 
     @property
     def usable(self) -> bool:
@@ -61,7 +63,7 @@ def run(
     name = law if isinstance(law, str) else law.name
     frame: Any = select(table, options.get("roles", ("fit",)), convention=convention)[0]
     if not len(frame):
-        return _nothing(name, convention, None, 0, "no usable runs to fit")
+        return BackTest(name, convention, None, 0, 1.0, LEVEL, message="no usable runs to fit")
     budget = budgets(frame)
     largest = float(budget.max())
     if below is not None and not 0 < below <= largest:
@@ -71,11 +73,13 @@ def run(
     early = budget < (largest if below is None else below)
     train, test = frame[early], frame[budget == largest]
     if not len(train):
-        return _nothing(name, convention, largest, 0, "all runs share one budget")
+        return BackTest(name, convention, largest, 0, 1.0, LEVEL, message="all runs share one budget")
     fitted = fit(law, Table(train), convention=convention, **options)
-    reach = largest / float(budget[early].max())
+    tested = BackTest(
+        name, convention, largest, len(train), largest / float(budget[early].max()), fitted.level
+    )
     if not fitted.usable:
-        return _nothing(name, convention, largest, len(train), fitted.status.message, reach, fitted.level)
+        return replace(tested, message=fitted.status.message)
     predicted = fitted.predict(test).frame
     measured = test["L"].to_numpy(float)
     error = predicted["loss"].to_numpy() / measured - 1
@@ -93,10 +97,9 @@ def run(
         "inside": inside.tolist(),
     }
     runs = tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
-    return BackTest(
-        name, convention, largest, len(train), reach, fitted.level, runs,
-        bias=float(error.mean()), rms=float(np.sqrt(np.mean(error**2))), inside=float(inside.mean()),
-        baseline=_baseline(frame, early, convention), message="",
+    return replace(
+        tested, runs=runs, bias=float(error.mean()), rms=float(np.sqrt(np.mean(error**2))),
+        inside=float(inside.mean()), baseline=_baseline(frame, early, convention),
     )  # fmt: skip
 
 
@@ -105,15 +108,3 @@ def _baseline(frame: Any, early: np.ndarray, convention: str) -> float | None:
     last = minima(Table(frame), convention=convention, roles=roles).minima[-1]
     naive = minima(Table(frame[early]), convention=convention, roles=roles).baseline(last.budget)
     return None if naive is None or last.loss is None else naive / last.loss - 1
-
-
-def _nothing(
-    law: str,
-    convention: str,
-    budget: float | None,
-    n: int,
-    message: str,
-    reach: float = 1.0,
-    level: float = 0.9,
-) -> BackTest:
-    return BackTest(law, convention, budget, n, reach, level, (), None, None, None, None, message)

@@ -249,7 +249,7 @@ def _log_only(holds: bool, fit: Fit, reason: str) -> None:
 def _parts(
     fit: Fit, se_law: float, backtest: BackTest | None, extrapolation: float
 ) -> tuple[dict[str, float], str]:
-    """Components of the standard error of a new run's log loss, and how they were had."""
+    """Components of the standard error of a new run's log loss, and where they come from."""
     seeds = fit.noise.seeds.sd_log if fit.noise.seeds else 0.0
     parts = {"law": se_law, "run": max(fit.noise.sd, seeds)}
     source = "residual scale" if fit.noise.sd >= seeds else "repeated seeds"

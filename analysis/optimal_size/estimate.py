@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.fits.intervals import intervals
+from analysis.fits.intervals import interval, intervals
 from analysis.fits.prediction import FAR, Prediction, check_level, claims
 from analysis.fits.summary import count, left_out, parameters
 from analysis.results import Exponents, Interval, Intervals, Result, Status, Verdict
@@ -170,9 +170,7 @@ def widths(solution: Mapping[str, float], draws: np.ndarray, level: Any, degrees
     out = {}
     for i, (k, exponent, sign) in enumerate(LINES.values()):
         for name, many in ((exponent, sign * draws[:, 2 * i + 1]), (k, np.exp(draws[:, 2 * i]))):
-            here = np.array([solution[name]])
-            low, high = intervals(here, many[:, None], level, degrees, log=name == k)
-            out[name] = Interval(float(low[0]), float(high[0]))
+            out[name] = interval(solution[name], many, level, degrees, log=name == k)
     return out
 
 

@@ -26,6 +26,7 @@ def _read(source: Source) -> Reading:
     parent = source.path.resolve().parent
     below = parent.relative_to(source.folder.resolve()).as_posix() if source.folder else "."
     run: dict[str, Any] = {"run": parent.name if below == "." else below}
+    stated: dict[str, Any] = {}
     steps: dict[int, dict[str, Any]] = {}
     others: set[str] = set()
     for event in EventFileLoader(str(source.path)).Load():  # migrates older ways of writing scalars
@@ -36,7 +37,7 @@ def _read(source: Source) -> Reading:
                 row |= {"wall_time": event.wall_time, value.tag: make_ndarray(value.tensor).item()}
             elif plugin.plugin_name == "hparams":
                 given = HParamsPluginData.FromString(plugin.content).session_start_info.hparams
-                run |= {name: getattr(member, member.WhichOneof("kind")) for name, member in given.items()}
+                stated |= {name: getattr(member, member.WhichOneof("kind")) for name, member in given.items()}
             else:
                 others.add(value.tag)
     if not steps:
@@ -46,6 +47,8 @@ def _read(source: Source) -> Reading:
     notes = [f"{len(steps)} steps with scalars; column 'run' is the folder of the file"]
     if others:
         notes.append(f"tags that are no scalars left out: {some(sorted(others))}")
+    logged = {name for row in steps.values() for name in row}
+    run |= {name: value for name, value in stated.items() if name not in logged}
     frame = frame_of_objects([{**run, **row} for row in steps.values()])
     return Reading(frame, tuple(notes), "event file of TensorBoard")
 

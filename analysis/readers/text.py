@@ -70,7 +70,7 @@ def _delimited(source: Source, lines: Sequence[str], before: int, delimiter: str
                 rows.lines.append(start)
             start = before + reader.line_num + 1
     except csv.Error as error:
-        unclosed = "unexpected end" in str(error)
+        unclosed = sum(line.count('"') for line in lines[start - before - 1 :]) % 2
         what = f"line {start}: {'a quote is not closed' if unclosed else error}"
         raise source.refusal(what, "correct this line") from error
     return rows

@@ -141,7 +141,8 @@ def _read(source: Source) -> Reading:
                     run["state"] = "failed" if record.exit.exit_code else "finished"
     except (DecodeError, ValueError) as error:
         raise source.refusal(f"is a damaged run of W&B ({error})", "take its copy from the server") from error
-    beside = {**flat(config), **summary}
+    logged = {name for row in history for name in row}
+    beside = {name: value for name, value in {**flat(config), **summary}.items() if name not in logged}
     rows = [{**run, **beside, **row} for row in history] or [{**run, **beside}]
     frame = frame_of_objects(rows)
     frame = frame.drop(columns=[c for c in frame.columns if c.startswith("_wandb")])

@@ -40,7 +40,7 @@ def minimise(
     ``draw`` gives the responses and weights of some replicates, made only when their turn comes; left out,
     they are the problem's own. ``steps``: stragglers creep along a curved valley (E against A, alpha). A
     formula's way goes by Gauss-Newton steps; not ``exact``, it ends with them, and every second problem keeps
-    off the faces of the box: some are traps on the way, and some are the way. ``near``: starts lie beside
+    off the faces of the box: active bounds trap some starts and help others. ``near``: starts lie beside
     solutions of smooth objectives, with many rows; the last small step is not looked at again.
     """
     model = problem.model
@@ -65,7 +65,7 @@ def _all(
     inside = np.zeros(len(start), bool) if inside is None else inside
     u, value = np.array(start, float), np.full(len(start), np.inf)
     done, todo = np.zeros(len(start), bool), np.arange(len(start))
-    # a few stragglers would hold up every block: they wait, and go on together
+    # a few stragglers would hold up every block: they wait, and are resumed together
     stages = [min(FIRST, steps), steps - FIRST] if len(start) > size else [steps]
     for most in stages:
         for i in range(0, len(todo) if most >= 0 else 0, size):

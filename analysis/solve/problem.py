@@ -36,7 +36,7 @@ class Loss:
 
     @property
     def added(self) -> float:
-        """To what a logarithm is taken of."""
+        """Offset added before the log."""
         return 1.0 if self.space == "log1p" else 0.0
 
     def to(self, value: np.ndarray) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError, Argument, Complaint
+from analysis.errors import SHOWN, AnalysisError, Argument, Complaint
 from analysis.readers.numbers import proposal
 from analysis.tables.columns import FORMULA
 from analysis.tables.histories import history, last_rows
@@ -21,6 +22,7 @@ from analysis.tables.units import advice
 REQUIRED = ("params", "tokens", "loss")
 CHECKED = (*REQUIRED, "flops", "params_body", "unique_tokens", "budget")
 ROLES = ("fit", "holdout", "tuning", "noise")
+FEW = 0.5  # of the rows: more are a fault of the column, not of rows to leave out
 SAME = ("params", "params_body", "tokens", "unique_tokens", "flops", "loss", "seed", "trunk_id")
 
 
@@ -200,7 +202,16 @@ def _no_numbers(frame: Any, column: str, bad: np.ndarray, name: str, numeric: Se
     if proposal([str(first)]) is not None:  # of one file, all columns of which are written alike
         cells = [str(cell) for c in numeric if c in frame for cell in frame[c][numbers(frame[c])[1]]]
         hint = "to read the numbers of this file say ", *(proposal(cells) or ())
+    elif bad.mean() < FEW and (words := _words(frame[column], bad)):
+        others = " and ".join(f"{column} != {json.dumps(word)}" for word in words)
+        hint = "correct or remove these rows, or leave them out: ", Argument("where", others)
     return Complaint(f"column {column!r} is not a number in {rows} (first: {cell})", name, hint)
+
+
+def _words(cells: Any, bad: np.ndarray) -> list[str]:
+    """The texts in bad and infinite cells, such as ``diverged``; none where many differ or hold a digit."""
+    words = list(dict.fromkeys(map(str, cells[bad | np.isinf(numbers(cells)[0])])))
+    return words if len(words) <= SHOWN and not any(map(str.isdigit, "".join(words))) else []
 
 
 def _values(frame: Any, column: str, ended: np.ndarray, name: str, needs: Sequence[str]) -> list[Complaint]:
@@ -216,8 +227,14 @@ def _values(frame: Any, column: str, ended: np.ndarray, name: str, needs: Sequen
     hint = (
         "correct or remove these rows" + (", or mark them status = diverged" if column == "loss" else ""),
     )
-    if np.isnan(values[bad]).any():
-        hint = *hint, ", or leave them out: ", Argument("where", f"{column} != empty")
+    conditions = {
+        f"{column} != empty": np.isnan(values[bad]),
+        f"{column} > 0": values[bad] <= 0,
+        f"{column} < 1e300": values[bad] == np.inf,
+    }
+    usable = " and ".join(condition for condition, rows in conditions.items() if rows.any())
+    if usable and bad.mean() < FEW:
+        hint = *hint, ", or leave them out: ", Argument("where", usable)
     rows = shown(frame, bad, values)
     return [Complaint(f"column {column!r} must be finite and positive: {rows}", name, hint)]
 

@@ -22,8 +22,10 @@ def fit(
     as_json: option.Json = False,
 ) -> None:
     """Fit a law to a runs table."""
+    from scaling.cli.predictors import Asked, allots, reach
     from scaling.cli.tables import fit_table
 
+    asked = Asked(table, law, reading, fitting, intervals)
     options = fitting.arguments() | intervals.arguments()
     fitted = fit_table(table, law, reading.arguments(), **options)
     if as_json:
@@ -31,7 +33,9 @@ def fit(
         return None
     print(fitted.summary(dim=say.colours()))
     if not fitted.usable:
-        return say.next_command("laws", *table)
-    more = [*reading.typed(), *fitting.typed()]
-    say.next_command("plot", *table, *(("--law", law, *more) if more or law != "chinchilla" else ()))
+        say.next_command("laws", *table)
+    elif allots(fitted):
+        say.next_command("optimal", *asked.words(), "--compute", reach(fitted))
+    else:
+        say.next_command(*asked.plot())
     return None

@@ -22,7 +22,7 @@ from scaling.cli.imports import import_
 from scaling.cli.laws import laws
 from scaling.cli.options import Json
 from scaling.cli.plots import plot
-from scaling.cli.predict import predict
+from scaling.cli.predict import optimal, predict
 from scaling.errors import UserError
 
 app = typer.Typer(
@@ -210,6 +210,7 @@ app.command()(fits.fit)
 app.command()(compare)
 app.command()(laws)
 app.command()(predict)
+app.command()(optimal)
 app.command()(basins)
 app.command()(plot)
 

@@ -45,8 +45,8 @@ def predict(
     as_json: option.Json = False,
 ) -> None:
     """Predict the loss of runs, at sizes or at the best size for a compute."""
-    from scaling.cli.predictions import hint_of, prediction_json, prediction_text, predictions
-    from scaling.cli.predictors import AT, Asked, budgets
+    from scaling.cli.predictions import prediction_json, prediction_text, predictions
+    from scaling.cli.predictors import AT, Asked, allots, budgets, reach
 
     flops = budgets(compute)
     if not at and not flops:
@@ -57,5 +57,62 @@ def predict(
     if as_json:
         return say.data(prediction_json(predictor, blocks))
     print(prediction_text(predictor, blocks))
-    say.next_command(*hint_of(predictor, asked, compute))
+    if allots(predictor):
+        compute = compute or [reach(predictor)]
+        say.next_command("optimal", *asked.words(), *option.spelt({"compute": compute}))
+    elif asked.fits_a_table:
+        say.next_command(*asked.plot())
+    return None
+
+
+@grouped
+def optimal(
+    source: Sources = None,
+    *,
+    compute: Compute = None,
+    law: Law = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option(help="a study: also the nearest members of its family, at what these cost, as a spec"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="write that spec to a file, instead of printing it")
+    ] = None,
+    reading: option.Reading,
+    fitting: option.Fitting,
+    intervals: option.Intervals,
+    as_json: option.Json = False,
+) -> None:
+    """Say which N and D are best for a compute, and the loss there."""
+    from scaling.cli.predictions import optimal_block, prediction_json, prediction_text
+    from scaling.cli.predictors import Asked, budgets
+
+    flops = budgets(compute)
+    if not flops:
+        raise UserError(Complaint("no compute to spend", hint="give --compute 1e22, or 1e20:1e23"))
+    if out is not None and (spec is None or out.exists()):
+        hint = "give --spec study.yaml too" if spec is None else "name another"
+        what = "there is no spec to write" if spec is None else "exists already"
+        raise UserError(Complaint(f"--out {out}: {what}", hint=hint))
+    following = None
+    if spec is not None:
+        from scaling.cli.members import Following
+
+        following = Following.of(spec)
+    asked = Asked(source or (), law, reading, fitting, intervals)
+    predictor = asked.predictor()
+    block = optimal_block(predictor, flops, fitting.level, following.cost(predictor) if following else None)
+    members = following.members(predictor, block.frame) if following else None
+    if members and out:
+        members.write(out)
+    if as_json:
+        found = prediction_json(predictor, [block])
+        return say.data(found | (members.to_json() if members else {}))
+    print(prediction_text(predictor, [block], sizes=True))
+    if members is not None:
+        print("\n" + members.text(out))
+        again = ["optimal", *asked.words(), *option.spelt({"compute": compute, "spec": spec})]
+        say.next_command(*(["plan", out] if out else [*again, "--out", f"{members.study.study}.yaml"]))
+    elif asked.fits_a_table:
+        say.next_command(*asked.plot())
     return None

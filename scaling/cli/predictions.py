@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.fits.given import GivenLaw
 from analysis.fits.result import Fit
 from analysis.fits.summary import number
 from analysis.optimal_size.estimate import Estimate
-from analysis.optimal_size.saved import read_saved
 from analysis.results import plain
 from analysis.tables.runs import CONVENTIONS
 from analysis.tables.units import of_unit
 from scaling.cli.columns import columns
-from scaling.cli.options import spelt
-from scaling.cli.predictors import LAW, Asked, Predictor, points
+from scaling.cli.predictors import Predictor, points
 from scaling.cli.words import count
 from scaling.errors import Complaint, UserError
 
@@ -44,6 +43,7 @@ class Block:
     level: float
     method: str
     notes: tuple[str, ...]
+    cost: str = ""
 
 
 def predictions(
@@ -86,6 +86,32 @@ def _block(heading: str, predictor: Predictor, rows: pd.DataFrame, level: float 
     return Block(heading, frame, found.level, found.method, found.notes)
 
 
+def optimal_block(
+    predictor: Predictor, flops: Sequence[float], level: float | None, cost: Any = None
+) -> Block:
+    """N* and D* at each compute, of every group; ``cost``: FLOPs per token as a function of N, in place of
+    that of the fit.
+
+    Raises:
+        AnalysisError: a bad level, or a law that allots no compute.
+    """
+    match predictor:
+        case GivenLaw():
+            frame = predictor.optimal(flops)
+        case Estimate():
+            frame = predictor.optimal(flops, level=level)
+        case Fit():
+            labels = predictor.setup.labels if predictor.setup.groups else (None,)
+            parts = [predictor.optimal(np.array(flops), level=level, group=x, cost=cost) for x in labels]
+            frame = pd.concat(parts, ignore_index=True)
+            frame.attrs.update(parts[0].attrs)
+            if predictor.setup.groups:
+                frame.insert(0, predictor.setup.groups, [x for x in labels for _ in flops])
+    attrs = frame.attrs
+    price = "" if isinstance(predictor, Estimate) else attrs["cost"]
+    return Block("", frame, attrs["level"], attrs["method"], attrs["notes"], price)
+
+
 def prediction_text(predictor: Predictor, blocks: Sequence[Block], *, sizes: bool = False) -> str:
     """A table for each block, with ``sizes`` the intervals of N* and D*; then what the intervals are."""
     lines = about(predictor)
@@ -96,7 +122,7 @@ def prediction_text(predictor: Predictor, blocks: Sequence[Block], *, sizes: boo
             *_table(predictor, block.frame, sizes),
         ]
     last = blocks[-1]
-    lines.append("")
+    lines += ["", *([f"  cost: {last.cost}"] if last.cost else [])]
     if "low" in last.frame:
         lines += [f"  intervals: {last.level:.0%}, {LABEL}", f"  method: {last.method}"]
     if "extrapolation" in last.frame:
@@ -138,7 +164,7 @@ def _table(predictor: Predictor, frame: pd.DataFrame, sizes: bool) -> list[str]:
     if {"N", "D"} <= set(inputs):
         shown["D/N"] = [f"{ratio:.3g}" for ratio in frame["D"] / frame["N"]]
     shown["loss"] = _values(frame, "loss", number)
-    if "low" in frame:
+    if "low" in frame and not (sizes and "new_low" in frame):
         shown["of the law"] = _intervals(frame, "", number)
     if "new_low" in frame:
         shown["of a new run"] = _intervals(frame, "new_", number)
@@ -165,7 +191,7 @@ def verdicts(predictor: Predictor, frame: pd.DataFrame) -> list[str]:
 
 
 def _values(frame: pd.DataFrame, name: str, write: Any) -> list[str]:
-    return [write(value) for value in frame[name]]
+    return ["-" if value != value else write(value) for value in frame[name]]
 
 
 def _intervals(frame: pd.DataFrame, prefix: str, write: Any) -> list[str]:
@@ -193,34 +219,7 @@ def prediction_json(predictor: Predictor, blocks: Sequence[Block]) -> dict[str, 
         "level": plain(blocks[-1].level),
         "intervals": ALONE if "low" in blocks[-1].frame else None,
         "method": blocks[-1].method,
+        **({"cost": blocks[-1].cost} if blocks[-1].cost else {}),
         "rows": plain(rows),
         "notes": list(dict.fromkeys(note for block in blocks for note in block.notes)),
     }
-
-
-def allots(predictor: Predictor) -> bool:
-    """Whether a best N and D at a compute can be claimed."""
-    if isinstance(predictor, GivenLaw):
-        return {*predictor.law.inputs} == {"N", "D"}
-    return predictor.optimum is not None and predictor.optimum.a is not None
-
-
-def reach(predictor: Predictor) -> str:
-    """``--compute`` of the two decades from the end of the data."""
-    largest = 1e21 if isinstance(predictor, GivenLaw) else max(predictor.data["C"])
-    decade = math.floor(math.log10(largest))
-    return f"1e{decade}:1e{decade + 2}"
-
-
-def plot_of(asked: Asked) -> list[str]:
-    """The command that draws what was fitted; of what is not fitted to a table, the list of laws."""
-    words = asked.words(intervals=False)
-    fitted = asked.sources and read_saved(asked.sources[0]) is None
-    return ["plot", *words, *([] if "--law" in words else ["--law", LAW])] if fitted else ["laws"]
-
-
-def hint_of(predictor: Predictor, asked: Asked, compute: Sequence[str] | None) -> list[str]:
-    """The command after ``predict``: the best sizes at the compute asked for."""
-    if not allots(predictor):
-        return plot_of(asked)
-    return ["optimal", *asked.words(), *spelt({"compute": compute or [reach(predictor)]})]

@@ -43,6 +43,16 @@ class Asked:
         more = self.intervals.typed() if intervals else []
         return [*map(str, self.sources), *law, *self.reading.typed(), *self.fitting.typed(), *more]
 
+    @property
+    def fits_a_table(self) -> bool:
+        """Whether the sources are tables, not a saved fit."""
+        return bool(self.sources) and (len(self.sources) > 1 or read_saved(self.sources[0]) is None)
+
+    def plot(self) -> list[str]:
+        """The command that draws the fit to a table."""
+        words = self.words(intervals=False)
+        return ["plot", *words, *([] if "--law" in words else ["--law", LAW])]
+
     def predictor(self) -> Predictor:
         """Fit, read or take what predicts.
 
@@ -106,6 +116,20 @@ class Asked:
     def _refuse(self, options: dict[str, Any], why: str) -> None:
         if given := dict.fromkeys(spelt(options)[::2]):
             raise UserError(*(Complaint(f"{name}: {why}", hint="leave it out") for name in given))
+
+
+def allots(predictor: Predictor) -> bool:
+    """Whether a best N and D at a compute can be claimed."""
+    if isinstance(predictor, GivenLaw):
+        return {*predictor.law.inputs} == {"N", "D"}
+    return predictor.optimum is not None and predictor.optimum.a is not None
+
+
+def reach(predictor: Predictor) -> str:
+    """``--compute`` of the two decades from the end of the data."""
+    largest = 1e21 if isinstance(predictor, GivenLaw) else max(predictor.data["C"])
+    decade = math.floor(math.log10(largest))
+    return f"1e{decade}:1e{decade + 2}"
 
 
 def budgets(texts: Sequence[str] | None) -> list[float]:

@@ -1,4 +1,4 @@
-"""What an optimizer is told: its fields, with rules in them (a spec's) or only numbers (a run's).
+"""The fields of an optimizer, with rules in them (a spec's) or only numbers (a run's).
 
 To add one: a class here and its entry in :data:`OPTIMIZERS`; its optax transformation in
 ``scaling/train/optimizers.py``.

@@ -21,7 +21,7 @@ Size = int | str  # a width, a depth or the name of a shape: what a spec calls a
 
 
 class Heads(Frozen):
-    """What the sizes of one family have in common."""
+    """Fields shared by all sizes of a family."""
 
     kv_heads: Count | None = None
     """Key and value heads (grouped-query attention); a divisor of heads. Left out: as many as heads."""

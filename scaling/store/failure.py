@@ -97,7 +97,7 @@ def write_failure(
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether a write failed for want of space, quota or permitted file size; libraries wrap the
+    """Tell whether a write failed for lack of space, quota or permitted file size; libraries wrap the
     cause."""
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return True

@@ -115,7 +115,7 @@ class LeaseWatch:
 
 
 class Lease:
-    """A lease that this process holds. ``identity`` is told of its owner by other processes."""
+    """A lease that this process holds; ``identity`` is unique to it."""
 
     def __init__(self, folder: Path, token: int, descriptor: int, identity: str):
         self.folder, self.path, self.token = folder, folder / NAME, token

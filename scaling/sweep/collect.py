@@ -188,8 +188,11 @@ def _curve(run_id: str, metrics: Sequence[Row]) -> tuple[list[Row], int]:
 
 def _write_parquet(path: Path, points: Sequence[Row]) -> None:
     import pandas
+    import pyarrow
+    import pyarrow.parquet
 
     kinds = dict.fromkeys(CURVE_COLUMNS, "float64") | {"run_id": "str", "step": "Int64", "tokens": "Int64"}
     curves = pandas.DataFrame(points, columns=CURVE_COLUMNS).astype(kinds)
+    table = pyarrow.Table.from_pandas(curves, preserve_index=False).replace_schema_metadata()
     with aside(path) as other:
-        curves.to_parquet(other, index=False, compression="zstd")
+        pyarrow.parquet.write_table(table, other, compression="zstd")

@@ -134,7 +134,7 @@ class PlanMark:
             if self.seen == (stat.st_ino, stat.st_mtime_ns):
                 return False
             changed = load_plan(self.results).identity != self.identity
-        except (OSError, UserError):  # removed, or damaged: said elsewhere
+        except (OSError, UserError):  # removed, or damaged: reported elsewhere
             return False
         self.seen = None if changed else (stat.st_ino, stat.st_mtime_ns)
         return changed

@@ -63,7 +63,7 @@ def record_failures(
     what = {"kind": kind, "message": message, "step": row["step"] if row else step, "log_tail": tail}
     failure = Failure.after(results.error(current), job_dir, run_id=current, **what)
     if not owned:
-        with suppress(OSError):  # a full disk: whoever watches is told all the same
+        with suppress(OSError):  # a full disk: the event is sent all the same
             write_json(results.run_dir(current) / "error.json", failure.to_json())
     return {current: failure}
 

@@ -71,7 +71,7 @@ class Presence:
     def tell(self, **what: Any) -> None:
         """Write the file; ``what`` are the other fields of :class:`DriverNote`."""
         note = DriverNote(process=self.me, began=self.began, updated=datetime.now(UTC), **what)
-        if self.path.parent.is_dir():  # else the study was removed: it is not for us to bring it back
+        if self.path.parent.is_dir():  # else the study was removed: do not recreate it
             with suppress(OSError):
                 write_json(self.path, note.to_json(), durable=False)
 

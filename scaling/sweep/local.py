@@ -21,9 +21,9 @@ SHIM = Path(__file__).with_name("launch.py")
 class LocalExecutor:
     """Jobs as processes of this machine, each in a process group of its own, that die with their driver.
 
-    Two ropes hold a job: its standard input is a pipe that only the driver holds open (the job leaves at its
-    end), and on Linux the kernel kills it when the driver's thread is gone, even while it is stuck or
-    stopped. Start jobs from a thread that outlives them.
+    A job ends with its driver in two ways: its standard input is a pipe that only the driver holds open (the
+    job exits when it closes), and on Linux the kernel kills it when the driver's thread is gone, even while
+    it is stuck or stopped. Start jobs from a thread that outlives them.
     """
 
     def __init__(self, layout: Layout, command: Sequence[str]):

@@ -53,7 +53,8 @@ class Slot:
 class Layout:
     """Where jobs run: one slot per concurrent job.
 
-    ``threads`` are those of each job on CPU; ``forced`` says that the user named the device: jobs are told.
+    ``threads`` are those of each job on CPU; ``forced`` says that the user named the device; jobs are
+    started with it.
     """
 
     device: Device

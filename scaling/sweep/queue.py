@@ -139,7 +139,7 @@ class Queue:
             self.on_event(JobElsewhere(task.job.job_id, tuple(run.label for run in undone)))
 
     def visit(self) -> None:
-        """Look at the jobs of other drivers: what is done, and whether one has let go."""
+        """Look at the jobs of other drivers: what is done, and whether one was released."""
         now = time.monotonic()
         for job_id, job in list(self.elsewhere.items()):
             undone, (_, held) = self.undone(job.task), self.watch(job_id)

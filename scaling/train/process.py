@@ -21,7 +21,7 @@ class StopRequest:
 
 
 def die_with_driver() -> None:
-    """Exit at once when standard input, a pipe that the driver holds open, comes to its end."""
+    """Exit at once when standard input, a pipe that the driver holds open, is closed."""
     if not stat.S_ISFIFO(os.fstat(0).st_mode):
         return
 

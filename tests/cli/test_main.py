@@ -24,7 +24,20 @@ def refused(*arguments):
 def test_help_names_every_verb(module):
     done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
     text = done.stdout
-    for verb in ("plan", "run", "status", "logs", "collect", "import", "fit", "plot", "doctor"):
+    for verb in (
+        "plan",
+        "run",
+        "status",
+        "logs",
+        "collect",
+        "import",
+        "fit",
+        "predict",
+        "optimal",
+        "basins",
+        "plot",
+        "doctor",
+    ):
         assert f" {verb} " in text
 
 
@@ -109,7 +122,7 @@ def test_fit_finds_the_law_of_any_table(table):
     fitted = json.loads(call("fit", table, "--bootstrap", "0", "--json").stdout)
     assert fitted["params"]["alpha"] == pytest.approx(0.35, rel=1e-4)
     assert fitted["params"]["E"] == pytest.approx(1.5, rel=1e-4)
-    assert "next: scaling plot" in call("fit", table).stdout
+    assert "next: scaling optimal" in call("fit", table).stdout
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_more_data_before_the_held_out_run_make_a_new_forecast(tmp_path):
     table = tmp_path / "forecasts"
     with open_sweep(tmp_path, plan.to_json(), "study: s\n", command=FAKE) as sweep:
         whole.collect(tmp_path)
-        course = whole._Course(sweep, tmp_path, plan, None, Heard())
+        course = whole._Launch(sweep, tmp_path, plan, None, Heard())
         loaded = whole.load(tmp_path)
         course._freeze(found_by.analyse(loaded), plan.runs[-1:])
     (old,) = states(tmp_path)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError
-from tests.analysis.readers.advice import load_as_advised
+from tests.analysis.advice import load_as_advised
 
 N = np.repeat([12e6, 35e6, 110e6, 350e6], 3)
 D = N * np.tile([10.0, 20.0, 40.0], 4)

@@ -142,7 +142,8 @@ def offline(path, run, sizes=(1e7,), code=0, pad=0):
     records[0].run.run_id, records[0].run.display_name = run, f"name of {run}"
     items(records[0].run.config.update, {"n_params": sizes[0], "optim": {"lr": 1e-3}, "notes": "x" * pad})
     for step in (1, 2):
-        items(records[step].history.item, {"_step": step, "tokens": step * 1e8, "eval.loss": 4.0 - step})
+        logged = {"eval.loss": 4.0 - step} if step > 1 else {}  # the summary has its last value
+        items(records[step].history.item, {"_step": step, "tokens": step * 1e8, **logged})
     items(records[3].summary.update, {"best": 2.0, "eval.loss": 2.0})
     records[4].exit.exit_code = code
     raw = b":W&B\xe1\xbe\x00"
@@ -169,10 +170,11 @@ def test_runs_that_wandb_wrote_offline(tmp_path, pad):
     pytest.importorskip("wandb")
     for run, size in (("r1", 1e7), ("r2", 1e8)):
         offline(tmp_path / f"offline-run-{run}" / f"run-{run}.wandb", run, (size,), pad=pad)
-    frame = load(tmp_path, needs=("tokens",), columns={"status": None})
+    frame = load(tmp_path, needs=("tokens",))
     assert frame["run"].tolist() == ["r1", "r1", "r2", "r2"] and frame["best"].tolist() == [2.0] * 4
     assert frame["params"].tolist() == [1e7, 1e7, 1e8, 1e8] and frame["optim.lr"].tolist() == [1e-3] * 4
-    assert frame["loss"].tolist() == [3.0, 2.0, 3.0, 2.0]
+    assert frame["loss"].isna().tolist() == [True, False] * 2 and frame["status"].tolist() == ["ok"] * 4
+    assert load(tmp_path)[["tokens", "loss"]].to_numpy().tolist() == [[2e8, 2.0]] * 2
 
 
 def test_a_run_of_wandb_that_is_torn_is_read_as_far_as_it_goes(tmp_path):
@@ -187,12 +189,15 @@ def test_a_run_of_wandb_that_is_torn_is_read_as_far_as_it_goes(tmp_path):
     )
 
 
-def events(folder, params):
+def events(folder, params, **stated):
     from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore
     from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # pyright: ignore
     from tensorboard.summary.writer.event_file_writer import EventFileWriter  # pyright: ignore
 
     writer = EventFileWriter(str(folder))
+    if stated:
+        writer.add_event(Event(summary=hparams_pb(stated)))
     for step in (1, 2):
         tags = {"eval/loss": 4.0 - step} | ({"tokens": step * 1e8, "params": params} if params else {})
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in tags.items()]
@@ -203,12 +208,13 @@ def events(folder, params):
 
 def test_event_files_of_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
-    file = events(tmp_path / "runs" / "a", 1e7)
+    file = events(tmp_path / "runs" / "a", 1e7, lr=1e-3, tokens=5.0)
     events(tmp_path / "runs" / "b", 1e8)
     frame = read(file).frame
     assert frame[["run", "step", "eval/loss", "tokens", "params"]].to_numpy().tolist() == [
         ["a", 1, 3.0, 1e8, 1e7], ["a", 2, 2.0, 2e8, 1e7]
     ]  # fmt: skip
+    assert frame["lr"].tolist() == [1e-3] * 2
     folder = load(tmp_path, needs=("tokens", "loss"))
     assert folder["run"].tolist() == ["runs/a", "runs/a", "runs/b", "runs/b"]
 

@@ -12,6 +12,7 @@ from analysis.tables.checks import row_names
 from analysis.tables.runs import clusters, import_table, seed_noise
 from analysis.tables.table import about
 from benchmarks.fuzz_tables import attempt, mutants
+from tests.analysis.advice import load_as_advised
 
 ROWS = ((1e7, 2e8, 4.5), (1e8, 2e9, 3.4), (1e9, 2e10, 2.7))
 
@@ -443,3 +444,19 @@ def test_seed_noise_pools_the_cell_of_the_noise_runs():
     )  # fmt: skip
     assert seed_noise(frame) == {"sd_log": pytest.approx(0.02), "degrees": 2, "cells": 1}
     assert seed_noise(frame[frame["role"] == "fit"]) is None
+
+
+def test_rows_without_a_number_can_be_left_out_as_advised(tmp_path):
+    losses = [4.5, 3.4, 2.7, "diverged", "inf", "-", 2.5, 2.6, 2.2]
+    rows = [(1e7 * (i + 1), 2e8, loss) for i, loss in enumerate(losses)]
+    path = write(tmp_path, csv("params,tokens,loss", rows))
+    assert """where='loss != "diverged" and loss != "inf"'""" in refused(path)
+    table, refusals = load_as_advised(path)
+    assert table["loss"].tolist() == [4.5, 3.4, 2.7, 2.5, 2.6, 2.2] and refusals == 2
+    assert [row["row"] for row in about(table).left_out] == ["line 5", "line 6", "line 7"]
+    numeric = write(
+        tmp_path,
+        csv("params,tokens,loss", [(n, d, loss if loss != "diverged" else -1) for n, d, loss in rows]),
+    )
+    assert "where='loss != empty and loss > 0 and loss < 1e300'" in refused(numeric)
+    assert load_as_advised(numeric)[0]["loss"].tolist() == table["loss"].tolist()

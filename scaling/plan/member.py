@@ -1,0 +1,98 @@
+"""The next run of a study: the member of its family nearest to a size, trained for a compute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from scaling.counts.params import count_parameters
+from scaling.errors import Complaint, UserError
+from scaling.plan.designs import flops_per_step, nearest
+from scaling.spec.designs import Cell, RunList
+from scaling.spec.families import Family, Size
+from scaling.spec.models import Study
+
+LARGEST = 10**9  # of a dial
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Which N and C are meant: ``body`` leaves out embedding and head, ``six`` takes C = 6 N D for the FLOPs
+    of a run."""
+
+    body: bool = False
+    six: bool = False
+
+    def params(self, study: Study, size: Size, vocab_size: int) -> int:
+        """N of a size."""
+        counts = count_parameters(study.family.member(size).shape(vocab_size, study.data.context))
+        return counts.body if self.body else counts.total
+
+    def flops_per_step(self, study: Study, size: Size, vocab_size: int) -> int:
+        """C of one optimizer step."""
+        batch = study.recipe.batch_tokens
+        if self.six:
+            return 6 * self.params(study, size, vocab_size) * batch
+        return flops_per_step(study.family.member(size).shape(vocab_size, study.data.context), batch)
+
+
+def next_cells(
+    study: Study, asked: Iterable[tuple[float, float]], vocab_size: int, counting: Counting
+) -> list[Cell]:
+    """For each (N, C) asked for the nearest member of the family, and the whole steps nearest to C.
+
+    Raises:
+        UserError: C does not pay for one step.
+    """
+    cells, problems = list[Cell](), list[Complaint]()
+    for params, flops in asked:
+        size = nearest_size(study, params, vocab_size, counting)
+        unit = counting.flops_per_step(study, size, vocab_size)
+        steps = nearest(flops, unit)
+        if steps < 1:
+            name = study.family.label(size)
+            message = f"compute {flops:.3g} is less than one step of {name}, {unit:.3g} FLOPs"
+            problems.append(Complaint(message, hint="ask for more, or lower recipe.batch_tokens"))
+        else:
+            cells.append(Cell.model_validate({study.family.key: size, "steps": steps}))
+    if problems:
+        raise UserError(*problems)
+    return cells
+
+
+def next_study(study: Study, cells: Iterable[Cell]) -> Study:
+    """The study of these runs: data, recipe and rules are those of ``study``, and its first seed."""
+    design = RunList(kind="list", runs=tuple(dict.fromkeys(cells)))
+    changes = {"study": f"{study.study}-next", "design": design, "seeds": study.seeds[:1]}
+    return study.model_copy(update={**changes, "noise": None, "holdout": ()})
+
+
+def nearest_size(study: Study, params: float, vocab_size: int, counting: Counting) -> Size:
+    """The size of the family with N nearest to ``params``, as a ratio."""
+
+    def off(size: Size) -> float:
+        return abs(math.log(counting.params(study, size, vocab_size) / params))
+
+    return min(_candidates(study, params, vocab_size, counting), key=off)
+
+
+def _candidates(study: Study, params: float, vocab_size: int, counting: Counting) -> Iterator[Size]:
+    """The sizes of a list; of a dial all that its rules allow about the multiple of the step of its sizes
+    that is nearest to ``params``, listed or not."""
+    family: Family = study.family
+    numbers = [size for size in family.sizes if isinstance(size, int)]
+    if len(numbers) < len(family.sizes):
+        yield from family.sizes
+        return
+    step = math.gcd(*numbers)
+    low, high = 1, LARGEST // step
+    while low < high:
+        middle = (low + high) // 2
+        if counting.params(study, middle * step, vocab_size) < params:
+            low = middle + 1
+        else:
+            high = middle
+    for size in range(max(1, (low - 1) * step), (low + 1) * step + 1):
+        if not any(family.size_findings(size, ())):
+            yield size
