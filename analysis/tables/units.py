@@ -26,7 +26,7 @@ READ = {"loss": "per cent read as 1/100"}
 LEAST, MOST = 1e3, {"params": 1e15, "params_body": 1e15, "tokens": 1e18, "unique_tokens": 1e18}
 COMPUTE = (1e9, 1e30)  # FLOPs; less is a millisecond's work
 TOKENS_PER_PARAM = (1e-3, 1e6)
-UNUSUAL = (0.1, 2e4)  # of which a note is made
+UNUSUAL = {"parameters": (1e5, 1e13), "tokens per parameter": (0.1, 5e3)}  # else a note is made
 FACTOR = 100.0  # of flops to 6 N D: mixtures of experts, attention and other conventions stay within it
 LOSS = (0.75, 12.0)  # nats per token; ln of a 160,000-token vocabulary is 12
 # what runs usually have, to offer a unit that makes it so
@@ -263,14 +263,17 @@ def _apart(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
 
 
 def _unusual(frame: Any, stated: Sequence[str]) -> list[str]:
-    """A note on tokens per parameter that few runs have."""
+    """Notes on sizes, and on tokens per parameter, that few runs have."""
     if {"params", "tokens"} <= set(stated):
         return []
+    size, tokens = (frame[x].to_numpy(float) for x in ("params", "tokens"))
     with np.errstate(all="ignore"):
-        middle = np.nanmedian(frame["tokens"].to_numpy(float) / frame["params"].to_numpy(float))
-    if UNUSUAL[0] <= middle <= UNUSUAL[1]:
-        return []
-    return [f"{middle:.3g} tokens per parameter (median): if that is not so, state the units of both"]
+        middles = {"parameters": np.nanmedian(size), "tokens per parameter": np.nanmedian(tokens / size)}
+    return [
+        f"{middle:.3g} {what} (median): if that is not so, state the units of params and tokens"
+        for what, middle in middles.items()
+        if not UNUSUAL[what][0] <= middle <= UNUSUAL[what][1]
+    ]
 
 
 def _costs(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,7 +58,7 @@ class Search(option.Options):
 
     def arguments(self) -> dict[str, Any]:
         """The options given, as arguments of :func:`analysis.basins.find`."""
-        given = {name: value for name, value in asdict(self).items() if value is not None}
+        given = super().arguments()
         for name in {"by", "lr_on", "batch_on"} & {*given}:
             given[name] = tuple(part.strip() for part in given[name].split(","))
         return given | {name: None for name in ("lr", "batch") if given.get(name) == "none"}

@@ -36,6 +36,10 @@ class Options:
         """The options as they were typed."""
         return spelt(asdict(self))
 
+    def arguments(self) -> dict[str, Any]:
+        """The options given, as arguments of the analysis."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 @dataclass(frozen=True)
 class Reading(Options):
@@ -67,7 +71,11 @@ class Reading(Options):
         ),
     ] = None
     column: Annotated[
-        Texts, typer.Option(metavar="OURS=THEIRS", help="which column is which, as 'params=Model Size'")
+        Texts,
+        typer.Option(
+            metavar="OURS=THEIRS",
+            help="which column is which, 'params=Model Size', or a quantity: 'tokens=steps * batch_tokens'",
+        ),
     ] = None
     unit: Annotated[
         Texts,
@@ -133,7 +141,7 @@ class Fitting(Options):
 
     def arguments(self) -> dict[str, Any]:
         """The options given, as arguments of :func:`analysis.fit`."""
-        given = {name: value for name, value in asdict(self).items() if value is not None}
+        given = super().arguments()
         parsed = {"fixed": arguments.fixed_values, "bounds": arguments.bound_values}
         return {name: parsed[name](value) if name in parsed else value for name, value in given.items()}
 
@@ -146,10 +154,6 @@ class Intervals(Options):
         None
     )
     method: Annotated[str | None, typer.Option(metavar="METHOD", help=METHOD)] = None
-
-    def arguments(self) -> dict[str, Any]:
-        """The options given, as arguments of :func:`analysis.fit`."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def grouped(command: Callable[..., Any]) -> Callable[..., Any]:

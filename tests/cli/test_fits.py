@@ -239,3 +239,22 @@ def test_several_tables_from_the_command(tmp_path):
     assert table["source"].nunique() == 2 and table["params"].tolist() == [1e7] * 3 + [1e8] * 3
     other = call("import", tmp_path / "runs.csv", "--out", tmp_path / "d.csv", "--need", "tokens", "--json")
     assert json.loads(other.stdout)["table"] == str(tmp_path / "d.csv")
+
+
+def test_several_tables_are_one_with_a_group_each(tmp_path):
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e6, 1e8, 5), np.geomspace(1e8, 1e10, 5)))
+    loss = 1.7 + 400 / n**0.34 + 410 / d**0.28
+    for name, factor in (("web", 1.0), ("books", 1.1)):
+        noisy = factor * loss * np.exp(0.001 * np.random.default_rng(0).standard_normal(25))
+        pd.DataFrame({"params": n, "tokens": d, "loss": noisy}).to_csv(tmp_path / f"{name}.csv", index=False)
+    tables = [str(tmp_path / "web.csv"), str(tmp_path / "books.csv")]
+    typed = ["--groups", "source", "--bootstrap", "0"]
+    done = call("fit", *tables, *typed)
+    asked = shlex.split(done.stdout.splitlines()[-1].removeprefix("next: scaling "))
+    assert asked[:5] == ["optimal", *tables, *typed[:2]] and done.returncode == 0
+    found = json.loads(call("fit", *tables, *typed, "--json").stdout)["solution"]
+    ends = {name.partition("[")[0] for name in found if "[" in name}
+    assert ends == {"E", "A", "B"} and len(found) == 8
+    by_name = {name: value for name, value in found.items() if name.startswith("E[")}
+    web, books = (next(v for k, v in by_name.items() if part in k) for part in ("web", "books"))
+    assert books / web == pytest.approx(1.1, rel=0.02)
