@@ -148,17 +148,23 @@ class Rival(Part):
 
 @dataclass(frozen=True)
 class Setup(Part):
-    """Columns asked for, the parameters that each group has of its ``own``, ``bounds``, the ``labels`` of the
-    groups, the ``unit`` of the loss and the ``space`` of the residuals. Of a curve law alone: the
-    ``lowest_rate`` after the peaks and the ``highest_rate`` of the schedules, and the most ``updates``."""
+    """What a result was asked of: the columns ``target`` and ``cluster``, and the ``unit`` of the loss."""
 
-    target: str
-    weights: str | None
-    groups: str | None
-    own: tuple[str, ...]
-    cluster: str | None
-    labels: tuple[str, ...] = ()
+    target: str = "loss"
+    cluster: str | None = None
     unit: str | None = None
+
+
+@dataclass(frozen=True)
+class FitSetup(Setup):
+    """Other columns asked for, the parameters that each group has of its ``own``, ``bounds``, the ``labels``
+    of the groups, and the ``space`` of the residuals. Of a curve law alone: the ``lowest_rate`` after the
+    peaks and the ``highest_rate`` of the schedules, and the most ``updates``."""
+
+    weights: str | None = None
+    groups: str | None = None
+    own: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     bounds: dict[str, Interval] = field(default_factory=dict)
     space: str = "log"
     lowest_rate: float = np.nan
@@ -219,6 +225,33 @@ class Result:
     def from_json(cls, text: str) -> Self:
         """Read what :meth:`to_json` wrote. Raises AnalysisError as :meth:`from_dict` does."""
         return cls.from_dict(parsed(text, cls))
+
+
+@dataclass(frozen=True)
+class Estimated(Result):
+    """A result with parameters. ``params``: value where the verdict in ``identified`` is ``yes``, else None;
+    ``solution``: every value, empty where nothing could be had; ``data``: the rows used, as columns;
+    ``excluded``: those left out, as ``{row, reason}``; ``replicates``: draws behind the ``intervals``."""
+
+    convention: str
+    params: dict[str, float | None]
+    solution: dict[str, float]
+    status: Status
+    identified: dict[str, Verdict]
+    intervals: Intervals
+    excluded: tuple[dict[str, str], ...]
+    notes: tuple[str, ...]
+    data: dict[str, tuple[Any, ...]]
+    replicates: tuple[tuple[float, ...], ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything to predict with."""
+        return bool(self.solution)
+
+    @property
+    def level(self) -> float:
+        return self.intervals.level
 
 
 def parsed(text: str, kind: type[Result]) -> Any:

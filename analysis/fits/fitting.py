@@ -32,7 +32,7 @@ from analysis.fits.rows import Rows, prepare
 from analysis.laws.curve import CurveLaw, span
 from analysis.laws.law import Law
 from analysis.laws.lookup import require, require_curve_law
-from analysis.results import Interval, Intervals, Noise, Objective, Setup, Starts, Status, Verdict
+from analysis.results import FitSetup, Interval, Intervals, Noise, Objective, Starts, Status, Verdict
 from analysis.solve.multistart import Solution, on_edge, solve
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.checks import row_names
@@ -77,8 +77,8 @@ def fit(
             "a column of what shares noise, such as sizes or trunks"
         )
     own, bounds = tuple(asked.own or ()), {name: Interval(*v) for name, v in asked.named("bounds").items()}
-    setup = Setup(asked.target, asked.weights, asked.groups, own, asked.cluster, rows.labels, rows.unit,
-                  bounds, **seen)  # fmt: skip
+    setup = FitSetup(asked.target, asked.cluster, rows.unit, asked.weights, asked.groups, own, rows.labels,
+                     bounds, **seen)  # fmt: skip
     problem = Problem(
         law, rows.inputs, rows.target, Loss(space=asked.space), asked.named("fixed"), rows.weights, bounds,
         rows.group, rows.labels, own,
@@ -158,7 +158,7 @@ def _common(asked: FitOptions, problem: Problem, rows: Rows) -> dict[str, Any]:
 
 
 def _nothing(
-    asked: FitOptions, setup: Setup, problem: Problem, rows: Rows, reason: str, advice: str = ADVICE
+    asked: FitOptions, setup: FitSetup, problem: Problem, rows: Rows, reason: str, advice: str = ADVICE
 ) -> Fit:
     names = (*problem.names, *(("a", "b") if {"N", "D"} <= set(problem.law.inputs) else ()))
     return Fit(
@@ -199,7 +199,7 @@ def _data(rows: Rows, residuals: np.ndarray | None) -> dict[str, tuple[Any, ...]
 
 def _assemble(
     asked: FitOptions,
-    setup: Setup,
+    setup: FitSetup,
     problem: Problem,
     solution: Solution,
     replicates: Replicates,
@@ -245,6 +245,7 @@ def _assemble(
         notes=(
             *about(rows.frame).notes,
             *diagnostics.beware(asked, problem, solution),
+            *diagnostics.outliers(problem, solution, rows),
             *replicates.notes,
             *costs,
         ),

@@ -190,7 +190,9 @@ def factors(data: Mapping[str, Any], at: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(out, index=range(len(next(iter(at.values())))))
 
 
-def extrapolated(out: pd.DataFrame, far: pd.DataFrame) -> tuple[str, ...]:
+def extrapolated(
+    out: pd.DataFrame, far: pd.DataFrame, assumed: str = "the law holds there"
+) -> tuple[str, ...]:
     """Add the columns ``extrapolation`` and ``beyond`` of the ``factors`` to ``out``; a note where they are
     above ``NEAR``."""
     out["extrapolation"] = far.max(axis=1)
@@ -198,7 +200,7 @@ def extrapolated(out: pd.DataFrame, far: pd.DataFrame) -> tuple[str, ...]:
     out["beyond"] = [", ".join(f"{x} {v:.3g}x" for x, v in row.items() if v > 1) for row in rows]
     most = far.max().to_dict()
     reach = ", ".join(f"{x} by {v:.3g}x" for x, v in most.items() if v > NEAR)
-    return (f"beyond the data ({reach}): intervals assume that the law holds there",) if reach else ()
+    return (f"beyond the data ({reach}): intervals assume that {assumed}",) if reach else ()
 
 
 def with_compute(fit: Fit, at: Mapping[str, np.ndarray], cost: Cost | None) -> dict[str, np.ndarray]:

@@ -21,16 +21,13 @@ from analysis.fits.prediction import Prediction, WholeRows, check_level, claims
 from analysis.laws import lookup
 from analysis.laws.law import Law
 from analysis.results import (
+    Estimated,
+    FitSetup,
     Interval,
-    Intervals,
     Noise,
     Objective,
-    Result,
     Rival,
-    Setup,
     Starts,
-    Status,
-    Verdict,
     parsed,
 )
 from analysis.solve.problem import Loss, Problem
@@ -45,7 +42,7 @@ KEPT = 1e-4  # of the range of the losses: how near a law comes to the values it
 
 
 @dataclass(frozen=True)
-class Fit(Result):
+class Fit(Estimated):
     """What a table says about a law.
 
     ``params``: value where the verdict in ``identified`` is ``yes``, else None. ``solution``: every parameter
@@ -60,22 +57,12 @@ class Fit(Result):
     """
 
     law: Law
-    convention: str
-    params: dict[str, float | None]
-    solution: dict[str, float]
-    status: Status
-    identified: dict[str, Verdict]
-    intervals: Intervals
     objective: Objective
     starts: Starts
-    excluded: tuple[dict[str, str], ...]
     optimum: Optimum | None
     fixed: dict[str, float]
     noise: Noise
-    data: dict[str, tuple[Any, ...]]
-    notes: tuple[str, ...]
-    replicates: tuple[tuple[float, ...], ...]
-    setup: Setup
+    setup: FitSetup
     others: tuple[Rival, ...] = ()
 
     SCHEMA: ClassVar = 2
@@ -83,18 +70,9 @@ class Fit(Result):
     AGAIN: ClassVar = "fit the table again with this version"
 
     @property
-    def usable(self) -> bool:
-        """Whether there is a law to predict with."""
-        return bool(self.solution)
-
-    @property
     def residuals(self) -> np.ndarray:
         """log loss - log law, one per fitted row."""
         return np.array(self.data["residual"])
-
-    @property
-    def level(self) -> float:
-        return self.intervals.level
 
     @property
     def unit(self) -> str | None:

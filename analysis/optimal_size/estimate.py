@@ -1,28 +1,68 @@
-"""What an estimator says of a table, as a frozen result: power laws N*, D*, L* of C through its optima."""
+"""From optima to an estimate, a frozen result: power laws N*, D*, L* of C, three regressions on log C."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.fits.identification import bounded, coefficient
 from analysis.fits.intervals import interval, intervals
-from analysis.fits.prediction import FAR, Prediction, check_level, claims
+from analysis.fits.options import LEAST
+from analysis.fits.prediction import Prediction, check_level, claims, extrapolated, factors
 from analysis.fits.summary import count, left_out, parameters
-from analysis.results import Exponents, Interval, Intervals, Result, Status, Verdict
+from analysis.optimal_size.envelope import Curves
+from analysis.optimal_size.isoflop import lines
+from analysis.results import Estimated, Exponents, Interval, Intervals, Setup, Status, Verdict
 from analysis.tables.runs import CONVENTIONS
 from analysis.tables.units import NOT_STATED, of_unit
 
+NORMAL = 10**6  # degrees of freedom where replicates need no stretching
+MEETS = 0.005  # of a + b and 1
 LINES = {"N": ("k_N", "a", 1.0), "D": ("k_D", "b", 1.0), "loss": ("k_L", "c", -1.0)}  # sign of the exponent
 Ends = dict[str, Interval]
 
 
 @dataclass(frozen=True)
-class Estimate(Result):
+class EstimateSetup(Setup):
+    """What a run's loss scatters by between seeds, where that was said (``noise``), how ``curves`` were read,
+    the ``seed`` of the replicates, and the compute ``C0`` at which coefficients are sizes and a loss."""
+
+    noise: float | None = None
+    curves: Curves | None = None
+    seed: int = 0
+    C0: float = np.nan
+
+
+@dataclass(frozen=True)
+class Optima:
+    """Logs of C, N, D, L (B, 4); what is no optimum, and why; the spread of log N that weighs each (B,);
+    replicates of the lines (R, 6) at log C = ``centre``, their method in words and degrees of freedom;
+    ``doubt``: why their intervals do not hold."""
+
+    logs: np.ndarray
+    refused: Sequence[str]
+    spread: np.ndarray | None = None
+    centre: float = 0.0
+    draws: np.ndarray = field(default_factory=lambda: np.empty((0, 6)))
+    method: str = "none"
+    degrees: int = NORMAL
+    doubt: str = ""
+
+    @property
+    def points(self) -> tuple[dict[str, float], ...]:
+        names, columns = ["budget", "N", "D", "loss"], np.exp(self.logs)
+        if self.spread is not None:
+            names, columns = [*names, "spread"], np.column_stack([columns, self.spread])
+        return tuple(dict(zip(names, row, strict=True)) for row in columns.tolist())
+
+
+@dataclass(frozen=True)
+class Estimate(Estimated):
     """N* = k_N (C/C0)^a, D* = k_D (C/C0)^b, L* = k_L (C/C0)^-c, each by a regression of its own through
     ``points``. C0, in ``setup``, is a round compute amid them, for which coefficients are sizes and a loss.
 
@@ -35,19 +75,9 @@ class Estimate(Result):
     """
 
     kind: str
-    convention: str
-    params: dict[str, float | None]
-    solution: dict[str, float]
-    status: Status
-    identified: dict[str, Verdict]
-    intervals: Intervals
     points: tuple[dict[str, float], ...]
     bias: str
-    excluded: tuple[dict[str, str], ...]
-    notes: tuple[str, ...]
-    data: dict[str, tuple[Any, ...]]
-    replicates: tuple[tuple[float, ...], ...]
-    setup: dict[str, Any] = field(default_factory=dict)
+    setup: EstimateSetup
 
     SCHEMA: ClassVar = 1
     WHAT: ClassVar = "estimate"
@@ -65,21 +95,13 @@ class Estimate(Result):
         return {}
 
     @property
-    def usable(self) -> bool:
-        return bool(self.solution)
-
-    @property
-    def level(self) -> float:
-        return self.intervals.level
-
-    @property
     def unit(self) -> str:
         """The unit of the loss, which may be not stated."""
-        return self.setup.get("unit", NOT_STATED)  # not there in files of earlier versions
+        return self.setup.unit or NOT_STATED  # which files of earlier versions leave out
 
     @property
     def formula(self) -> str:
-        at = f", C0 = {self.setup['C0']:.4g} FLOPs" if self.usable else ""
+        at = f", C0 = {self.setup.C0:.4g} FLOPs" if self.usable else ""
         return f"N* = k_N (C/C0)^a, D* = k_D (C/C0)^b, L* = k_L (C/C0)^-c{at}"
 
     def estimates(self) -> dict[str, tuple[float, Interval]]:
@@ -111,7 +133,7 @@ class Estimate(Result):
         if not self.usable:
             raise AnalysisError(f"estimate by {self.kind!r} cannot predict: {self.status.message}")
         at, level = _compute(C), self.level if level is None else level
-        x, out, se = np.log(at / self.setup["C0"]), pd.DataFrame({"C": at}), np.full(len(at), np.nan)
+        x, out, se = np.log(at / self.setup.C0), pd.DataFrame({"C": at}), np.full(len(at), np.nan)
         for i, (name, (k, exponent, sign)) in enumerate(LINES.items()):
             point = self.solution[k] * np.exp(sign * self.solution[exponent] * x)
             low, high = se, se
@@ -122,19 +144,11 @@ class Estimate(Result):
             ends = ("low", "high") if name == "loss" else (f"{name}_low", f"{name}_high")
             out[[name, *ends]] = np.stack([point, low, high], axis=1)
         out["se_log"] = se
-        out["extrapolation"] = at / max(self.data["C"])
-        return Prediction(out, level, self.intervals.method, "log", self._beware(at))
-
-    def _beware(self, at: np.ndarray) -> tuple[str, ...]:
-        far, low = at.max() / max(self.data["C"]), min(self.data["C"]) / at.min()
-        notes = (
-            [] if far <= FAR else [f"{far:.3g}x beyond the data: intervals assume straight lines up to there"]
-        )
-        if low > FAR:
-            notes.append(f"{low:.3g}x below the data: intervals assume straight lines down to there")
+        far = factors(self.data, {x: out[x] for x in "NDC"})
+        notes = extrapolated(out, far, "straight lines reach that far")
         if at.max() > max(p["budget"] for p in self.points):
-            notes.append("a power law of the loss without a floor falls too fast beyond the optima")
-        return tuple(notes)
+            notes += ("a power law of the loss without a floor falls too fast beyond the optima",)
+        return Prediction(out, level, self.intervals.method, "log", notes)
 
     def optimal(self, flops: Any, *, level: float | None = None) -> pd.DataFrame:
         """The frame of :meth:`predict`; its ``attrs`` have method, level and notes. Raises AnalysisError."""
@@ -188,3 +202,94 @@ def _compute(asked: Any) -> np.ndarray:
             f"prediction at C = {asked!r}: give compute in FLOPs, finite and positive, as 1e21"
         )
     return at
+
+
+def centre_of(logs: np.ndarray) -> float:
+    """The middle log C of optima (B, 4), of a compute in two digits."""
+    return float(np.log(float(f"{np.exp(logs[:, 0].mean()):.2g}"))) if len(logs) else 0.0
+
+
+def enough(logs: np.ndarray) -> bool:
+    """Whether there is a line through optima (B, 4)."""
+    return len(np.unique(logs[:, 0])) > 1
+
+
+def assembled(
+    found: Optima, level: float, bootstrap: int, setup: EstimateSetup, notes: Sequence[str], **common: Any
+) -> Estimate:
+    """The result; ``common`` are fields that the optima do not decide."""
+    common |= {"points": found.points, "setup": setup, "notes": tuple(notes)}
+    none = Intervals("none", level, 1, {})
+    if not enough(found.logs):
+        optima = f"{len(found.logs)} optim{'um' if len(found.logs) == 1 else 'a'}"
+        why = f"{optima} from {len(common['data']['row'])} rows; exponents need two"
+        names = [name for k, exponent, _ in LINES.values() for name in (exponent, k)]
+        return Estimate(
+            **common, params={}, solution={}, status=_status("not_identified", why), intervals=none,
+            identified={name: Verdict("no", why) for name in names}, replicates=(),
+        )  # fmt: skip
+    solution = _values(lines(found.logs[:, 0] - found.centre, found.logs[None, :, 1:], found.spread)[0])
+    ends: Ends = {}
+    why = _doubt(found, level, bootstrap)
+    if not why:
+        ends = widths(solution, found.draws, level, found.degrees)
+        none = Intervals(found.method, level, found.degrees, ends)
+    identified = _verdicts(solution, ends, why)
+    weak = ", ".join(name for name, v in identified.items() if v.verdict != "yes")
+    total = solution["a"] + solution["b"]
+    if abs(total - 1) > MEETS:
+        text = f"a + b = {total:.3f}: N and D have regressions of their own, which need not make up C"
+        common["notes"] += (text,)
+    common["setup"] = replace(setup, C0=float(np.exp(found.centre)))
+    return Estimate(
+        **common,
+        params={n: v if identified[n].verdict == "yes" else None for n, v in solution.items()},
+        solution=solution,
+        status=_status("partly_identified" if weak else "ok", why or weak),
+        identified=identified,
+        intervals=replace(none, params={n: e for n, e in ends.items() if identified[n].verdict != "no"}),
+        replicates=() if why else tuple(map(tuple, found.draws.tolist())),
+    )
+
+
+def _doubt(found: Optima, level: float, bootstrap: int) -> str:
+    """Why there are no intervals, if so. Replicates that survive are a selection: more may be lost only than
+    the tail of the level leaves room for, as with multipliers."""
+    many = len(found.draws)
+    if bootstrap and len(np.unique(found.logs[:, 0])) < 3:
+        return "a line through two optima has no degrees of freedom; it takes three to see how they scatter"
+    if many < LEAST:
+        return f"{many} of {bootstrap} replicates gave exponents; an interval needs {LEAST}"
+    if (lost := 1 - many / bootstrap) > 0.5 * (1 - level):
+        return f"{lost:.0%} of the replicates gave no exponents: those that did are a selection"
+    return found.doubt
+
+
+def _status(code: str, why: str) -> Status:
+    message, advice = {
+        "ok": ("all parameters are identified", "compare estimators: where a bias is at work, they differ"),
+        "partly_identified": (
+            f"not determined to the stated width: {why}",
+            "add budgets over a wider range of compute, and sizes about each optimum",
+        ),
+        "not_identified": (why, "add budgets whose best size lies well inside the range of sizes"),
+    }[code]
+    return Status(code, message, advice)
+
+
+def _values(line: np.ndarray) -> dict[str, float]:
+    """Parameters of ``line`` (6,): log k and slope for N, D, loss."""
+    out = {}
+    for i, (k, exponent, sign) in enumerate(LINES.values()):
+        out |= {exponent: sign * float(line[2 * i + 1]), k: float(np.exp(line[2 * i]))}
+    return out
+
+
+def _verdicts(solution: Mapping[str, float], ends: Ends, none: str) -> dict[str, Verdict]:
+    out = {}
+    for name, value in solution.items():
+        if name not in ends:
+            out[name] = Verdict("no", none)
+        else:
+            out[name] = coefficient(*ends[name]) if name[0] == "k" else bounded(value, *ends[name], 1.0)
+    return out

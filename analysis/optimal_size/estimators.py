@@ -13,7 +13,7 @@ a bootstrap over clusters of rows calls that again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,8 @@ from analysis.laws.law import Law
 from analysis.laws.shipped import LAWS
 from analysis.optimal_size.envelope import BIAS as ENVELOPE_BIAS
 from analysis.optimal_size.envelope import Curves, checkpoints
-from analysis.optimal_size.estimate import Estimate
+from analysis.optimal_size.estimate import Estimate, EstimateSetup, Optima, assembled, centre_of, enough
 from analysis.optimal_size.isoflop import BIAS, Curve, budgets, lines, minimum, split
-from analysis.optimal_size.regressions import Optima, assembled, centre_of, enough
 from analysis.tables.checks import row_names
 from analysis.tables.expressions import nearest
 from analysis.tables.runs import load, select
@@ -177,13 +176,7 @@ def estimate(
     columns = {"row": row_names(frame), "cluster": index, **{x: frame[x] for x in "NDCL"}}
     if curves is not None:
         columns["run"] = frame["run"].astype(str)
-    setup = {
-        "cluster": cluster,
-        "noise": noise,
-        "curves": curves and asdict(curves),
-        "seed": seed,
-        "unit": loss_unit(frame),
-    }
+    setup = EstimateSetup("loss", cluster, loss_unit(frame), noise, curves, seed)
     return assembled(
         optima, level, bootstrap, setup, (*about(frame).notes, *optima.refused),
         kind=kind, convention=convention, excluded=(*left, *others, *empty), bias=BIASES[kind],

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError, Fit, fit
-from analysis.results import Interval, Noise, Part, Result, Setup, Verdict, plain, read
+from analysis.results import FitSetup, Interval, Noise, Part, Result, Verdict, plain, read
 
 
 @dataclass(frozen=True)
@@ -75,4 +75,4 @@ def test_fits_written_before_are_read(study):
     }
     assert Fit.from_json(json.dumps(data)).noise == Noise(0.1, 0.2, 3, space="raw")
     assert np.isnan(Fit.from_json(json.dumps(data | {"noise": {}})).noise.sd)
-    assert read(Setup, plain(found.setup)) == found.setup
+    assert read(FitSetup, plain(found.setup)) == found.setup
