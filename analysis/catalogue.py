@@ -11,9 +11,11 @@ from pathlib import Path
 
 from analysis.laws.shipped import CURVE_LAWS, LAWS
 from analysis.tables.columns import FORMULA, adopt
+from analysis.tables.missing import derive
 from analysis.tables.reading import read
 from analysis.tables.runs import sources
 from analysis.tables.table import about
+from analysis.tables.units import convert
 
 RUNS = ("params", "tokens", "flops", "loss")
 # what a file of curves calls the columns of a curve law
@@ -34,10 +36,9 @@ class Entry:
     call: str
 
     def lacks(self, columns: Collection[str]) -> tuple[str, ...]:
-        """The columns it needs that are not among these; one of N, D, C follows from the others."""
+        """The columns it needs that are not among these; C follows from N and D."""
         have = set(columns)
         have |= {"flops"} if {"params", "tokens"} <= have else set()
-        have |= {"tokens"} if {"params", "flops"} <= have else set()
         return tuple(column for column in self.needs if column not in have)
 
 
@@ -129,8 +130,10 @@ def feeds(path: str | Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     notes: list[str] = []
     for file, table in read(of_study or path).items():
         frame, problems = adopt(table, {}, str(file), FORMULA)
+        frame, _ = convert(frame, {}, str(file))
+        frame, underived = derive(frame, {}, (), str(file))
         columns = {str(c) for c in frame.columns if frame[c].notna().to_numpy().any()}
-        notes += [*about(frame).notes, *map(str, problems)]
+        notes += [*about(frame).notes, *map(str, problems + underived)]
         curves |= (columns | {CURVES[c] for c in columns & set(CURVES)}) if "step" in columns else set()
         runs |= columns if file.name != "curves.parquet" else set()
     return {

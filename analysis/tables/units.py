@@ -17,6 +17,7 @@ from analysis.tables.table import about, tell
 
 TOKEN, BYTE = "nats per token", "nats per byte"  # what a loss is in, once converted
 NOT_STATED = "unit not stated"
+UNKNOWN = "UNIT"  # in advice: a unit that only the user knows
 STATED = "units_stated"  # column of imported tables: units that were stated when importing, "|" between
 # columns that stand together only in tables which the harness wrote: their units are known, at any size
 OURS = frozenset({"run_id", "trunk_id", "eval_id", "flops_6n_total", "flops_6n_body", "flops_spent"})
@@ -25,7 +26,7 @@ READ = {"loss": "per cent read as 1/100"}
 LEAST, MOST = 1e3, {"params": 1e15, "params_body": 1e15, "tokens": 1e18, "unique_tokens": 1e18}
 COMPUTE = (1e9, 1e30)  # FLOPs; less is a millisecond's work
 TOKENS_PER_PARAM = (1e-3, 1e6)
-UNUSUAL = (0.1, 2e4)  # of which a note is made
+UNUSUAL = {"parameters": (1e5, 1e13), "tokens per parameter": (0.1, 5e3)}  # else a note is made
 FACTOR = 100.0  # of flops to 6 N D: mixtures of experts, attention and other conventions stay within it
 LOSS = (0.75, 12.0)  # nats per token; ln of a 160,000-token vocabulary is 12
 # what runs usually have, to offer a unit that makes it so
@@ -191,7 +192,7 @@ def _which(frame: Any, column: str) -> tuple[str | Argument, ...]:
     usual = f" ({some(fitting)} would make it usual)" if fitting else ""
     return (
         "state its unit by ",
-        Argument("units", {column: "UNIT"}),
+        Argument("units", {column: UNKNOWN}),
         f", of {', '.join(UNITS[column])}{usual}",
     )
 
@@ -255,21 +256,24 @@ def _apart(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
     else:
         hint = (
             "state both by ",
-            Argument("units", {"params": "UNIT", "tokens": "UNIT"}),
+            Argument("units", {"params": UNKNOWN, "tokens": UNKNOWN}),
             ", '1' for plain numbers",
         )
     return [Complaint(message, name, hint)]
 
 
 def _unusual(frame: Any, stated: Sequence[str]) -> list[str]:
-    """A note on tokens per parameter that few runs have."""
+    """Notes on sizes, and on tokens per parameter, that few runs have."""
     if {"params", "tokens"} <= set(stated):
         return []
+    size, tokens = (frame[x].to_numpy(float) for x in ("params", "tokens"))
     with np.errstate(all="ignore"):
-        middle = np.nanmedian(frame["tokens"].to_numpy(float) / frame["params"].to_numpy(float))
-    if UNUSUAL[0] <= middle <= UNUSUAL[1]:
-        return []
-    return [f"{middle:.3g} tokens per parameter (median): if that is not so, state the units of both"]
+        middles = {"parameters": np.nanmedian(size), "tokens per parameter": np.nanmedian(tokens / size)}
+    return [
+        f"{middle:.3g} {what} (median): if that is not so, state the units of params and tokens"
+        for what, middle in middles.items()
+        if not UNUSUAL[what][0] <= middle <= UNUSUAL[what][1]
+    ]
 
 
 def _costs(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
@@ -293,7 +297,7 @@ def _costs(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
         options += [{"flops": u} for u in fits[:1]]
     how = "say ", *alternatives([Argument("units", unit) for unit in options[:1]]), " if that is so, or "
     if len(options) != 1:
-        units = {column: "UNIT" for option in options for column in option} or {"flops": "UNIT"}
+        units = {column: UNKNOWN for option in options for column in option} or {"flops": UNKNOWN}
         how = "state in which unit they are by ", Argument("units", units), ", or "
     how = *how, Argument("columns", {"flops": None}), " to take 6 N D"
     far = usable & ((ratio < 1 / FACTOR) | (ratio > FACTOR))

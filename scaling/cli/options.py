@@ -71,7 +71,11 @@ class Reading(Options):
         ),
     ] = None
     column: Annotated[
-        Texts, typer.Option(metavar="OURS=THEIRS", help="which column is which, as 'params=Model Size'")
+        Texts,
+        typer.Option(
+            metavar="OURS=THEIRS",
+            help="which column is which, 'params=Model Size', or a quantity: 'tokens=steps * batch_tokens'",
+        ),
     ] = None
     unit: Annotated[
         Texts,

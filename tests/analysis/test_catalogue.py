@@ -42,6 +42,10 @@ def test_what_a_table_lacks(tmp_path):
     table.assign(loss=2.0).drop(columns="C").to_csv(tmp_path / "u.csv", index=False)
     lacks, _ = feeds(tmp_path / "u.csv")
     assert lacks["power-params"] == () and lacks["power"] == ("flops",) and lacks["tied"] == ("tokens",)
+    table.assign(loss=2.0, batch_tokens=2e5, steps=3e3).drop(columns="C").to_csv(
+        tmp_path / "w.csv", index=False
+    )
+    assert feeds(tmp_path / "w.csv")[0]["tied"] == feeds(tmp_path / "w.csv")[0]["power"] == ()
     with pytest.raises(AnalysisError, match="no such file"):
         feeds(tmp_path / "v.csv")
 

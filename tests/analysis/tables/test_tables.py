@@ -1,5 +1,6 @@
 import hashlib
 import json
+import random
 import time
 from collections import Counter
 
@@ -12,6 +13,8 @@ from analysis.tables.checks import row_names
 from analysis.tables.runs import clusters, import_table, seed_noise
 from analysis.tables.table import about
 from benchmarks.fuzz_tables import attempt, mutants
+from benchmarks.spell_tables import attempt as spelling
+from benchmarks.spell_tables import table as spelled
 from tests.analysis.advice import load_as_advised
 
 ROWS = ((1e7, 2e8, 4.5), (1e8, 2e9, 3.4), (1e9, 2e10, 2.7))
@@ -303,7 +306,7 @@ def test_mutated_tables_give_a_fit_or_a_message(tmp_path):
         found.append(attempt(write(tmp_path, raw)))
     assert [outcome.fault for outcome in found if outcome.fault] == []
     kinds = {outcome.kind.partition(":")[0] for outcome in found}
-    assert {"fit", "AnalysisError"} <= kinds
+    assert {"fit", "refused"} <= kinds
 
 
 def test_select_counts_every_row_it_leaves_out(study):
@@ -444,6 +447,16 @@ def test_seed_noise_pools_the_cell_of_the_noise_runs():
     )  # fmt: skip
     assert seed_noise(frame) == {"sd_log": pytest.approx(0.02), "degrees": 2, "cells": 1}
     assert seed_noise(frame[frame["role"] == "fit"]) is None
+
+
+def test_one_table_in_many_spellings_is_right_or_refused(tmp_path):
+    outcomes = Counter()
+    for seed in range(80):
+        columns, runs = spelled(random.Random(seed))
+        rows = zip(*(cells for _, cells in columns), strict=True)
+        outcomes[spelling(write(tmp_path, csv(",".join(name for name, _ in columns), rows)), runs)] += 1
+    assert not [outcome for outcome in outcomes if outcome.startswith("wrong")]
+    assert outcomes["right"] + outcomes["advised"] > 60 > 3 * outcomes["refused"]
 
 
 def test_rows_without_a_number_can_be_left_out_as_advised(tmp_path):
