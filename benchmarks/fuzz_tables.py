@@ -1,10 +1,16 @@
-"""Mutated tables through ``analysis.load`` and ``fit``: each gives a Fit or an AnalysisError.
+"""Mutated tables through ``analysis.load`` and ``fit``: a Fit or an AnalysisError each, and no wrong law.
 
-    python benchmarks/fuzz_tables.py [--count 1000] [--seed 0] [--keep fuzz-failures]
+    python benchmarks/fuzz_tables.py [--count 1000] [--wild 1000] [--seed 0] [--keep fuzz-failures]
 
-A table that is refused is tried again with its units stated, so that magnitudes nobody would believe reach
-the fit as well. Not allowed: any other exception, a warning, anything on stderr, more than 20 s. Tables that
-break this are kept as files; exit code 1 if there are any. The same seed makes the same tables.
+``--count`` tables are broken text. One that is refused is tried again with its units stated, so that
+magnitudes nobody would believe reach the fit as well. Not allowed: any other exception, a warning, anything
+on stderr, more than 20 s.
+
+``--wild`` tables are one clean table as people have it (``wild_tables.py``). What a refusal advises is
+followed to the letter, of alternatives any. Not allowed, besides the above: a fit with status ok, a parameter
+of which lies outside its interval of the clean table, and no note that names the cause.
+
+Tables that break this are kept as files; exit code 1 if there are any. The same seed makes the same tables.
 """
 
 from __future__ import annotations
@@ -22,12 +28,15 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import analysis
+from benchmarks.wild_tables import Wild, clean, wild_table
+from tests.analysis.advice import load_as_advised
 
 SECONDS = 20
 UNITS = {"params": "1", "tokens": "1", "loss": "nats"}
@@ -199,7 +208,7 @@ def _fit(file: Path) -> str:
     return f"{how}: {analysis.fit('chinchilla', frame, bootstrap=0).status.code}"
 
 
-def attempt(file: Path) -> Outcome:
+def attempt(file: Path, fit: Callable[[Path], str] = _fit) -> Outcome:
     """Load and fit one table; in the main thread, for the clock that stops what hangs."""
 
     def late(*_: object) -> None:
@@ -211,12 +220,12 @@ def attempt(file: Path) -> Outcome:
     with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stderr(stderr):
         warnings.simplefilter("always")
         try:
-            kind, fault = _fit(file), ""
+            kind, fault = fit(file), ""
         except analysis.AnalysisError as error:
-            kind, fault = (
-                "AnalysisError",
-                "" if error.problems and all(map(str, error.problems)) else "an empty message",
-            )
+            told = error.problems and all(map(str, error.problems))
+            kind, fault = "refused", "" if told else "an empty message"
+        except WrongLaw as error:
+            kind, fault = "wrong law", str(error)
         except Exception:  # what must not happen, and is to be kept
             kind, fault = "exception", traceback.format_exc()
         finally:
@@ -226,29 +235,88 @@ def attempt(file: Path) -> Outcome:
     return Outcome(kind if not fault else f"fault: {kind}", time.perf_counter() - start, fault)
 
 
+class WrongLaw(Exception):
+    """A fit that looks fine, with parameters that are not those of the clean table."""
+
+
+class Judge:
+    """What a wild table gives, against the intervals of the clean one."""
+
+    def __init__(self, folder: Path, rng: random.Random):
+        clean().to_csv(folder / "clean.csv", index=False)
+        self.rng, self.truth = rng, analysis.fit("chinchilla", analysis.load(folder / "clean.csv"))
+
+    def __call__(self, file: Path, wild: Wild) -> str:
+        frame, refusals = load_as_advised(file, self.rng.choice)
+        fit = analysis.fit("chinchilla", frame, bootstrap=0)
+        after = f", after {refusals} refusals" if refusals else ""
+        intervals = self.truth.intervals.params
+        off = {
+            name: value
+            for name in self.truth.law.names
+            if not intervals[name].low
+            <= (value := fit.solution.get(name, float("nan")))
+            <= intervals[name].high
+        }
+        if not off:
+            return "right" + after
+        if fit.status.code != "ok":
+            return "other law, not ok" + after
+        notes = " ".join(map(str, fit.notes)).lower()
+        if any(cause.lower() in notes for cause in wild.causes):
+            return "other law, cause named" + after
+        raise WrongLaw(f"{off} {after}\nnotes: {fit.notes}")
+
+
+@dataclass
+class Tally:
+    """Outcomes of many tables; those at fault are kept."""
+
+    keep: Path
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def add(self, outcome: Outcome, name: str, raw: bytes, about: str = "") -> None:
+        self.outcomes.append(outcome)
+        if outcome.fault:
+            self.keep.mkdir(parents=True, exist_ok=True)
+            (self.keep / name).write_bytes(raw)
+            print(f"{self.keep / name}: {outcome.kind} {about}\n{outcome.fault}", flush=True)
+
+    def print(self) -> None:
+        for kind, number in Counter(outcome.kind for outcome in self.outcomes).most_common():
+            slowest = max(outcome.seconds for outcome in self.outcomes if outcome.kind == kind)
+            print(f"{number:6} {kind:40} slowest {slowest:.2f} s")
+
+
+def judge_wild(count: int, seed: int, folder: Path, tally: Tally) -> None:
+    """``count`` wild tables, each judged against the clean one."""
+    rng, file = random.Random(seed), folder / "runs.csv"
+    judge = Judge(folder, rng)
+    for i in range(count):
+        wild, changes = wild_table(rng)
+        file.write_bytes(wild.text())
+        outcome = attempt(file, partial(judge, wild=wild))
+        tally.add(outcome, f"wild-{seed}-{i}.csv", file.read_bytes(), changes)
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--count", type=int, default=1000)
+    options.add_argument("--wild", type=int, default=1000)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="where failures are kept")
     asked = options.parse_args()
-    outcomes: list[Outcome] = []
-    cpu = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "runs.csv"
+    broken, wild, cpu = Tally(asked.keep), Tally(asked.keep), time.process_time()
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "runs.csv"
         for i, raw in enumerate(mutants(asked.count, asked.seed)):
             file.write_bytes(raw)
-            outcomes.append(attempt(file))
-            if outcomes[-1].fault:
-                asked.keep.mkdir(parents=True, exist_ok=True)
-                kept = asked.keep / f"table-{asked.seed}-{i}.csv"
-                kept.write_bytes(raw)
-                print(f"{kept}: {outcomes[-1].kind}\n{outcomes[-1].fault}", flush=True)
-    for kind, number in Counter(outcome.kind for outcome in outcomes).most_common():
-        slowest = max(outcome.seconds for outcome in outcomes if outcome.kind == kind)
-        print(f"{number:6} {kind:32} slowest {slowest:.2f} s")
-    print(f"{len(outcomes):6} tables, {time.process_time() - cpu:.1f} CPU s")
-    return int(any(outcome.fault for outcome in outcomes))
+            broken.add(attempt(file), f"table-{asked.seed}-{i}.csv", raw)
+        judge_wild(asked.wild, asked.seed, Path(name), wild)
+    for tally in (broken, wild):
+        tally.print()
+    print(f"{time.process_time() - cpu:.1f} CPU s")
+    return int(any(outcome.fault for tally in (broken, wild) for outcome in tally.outcomes))
 
 
 if __name__ == "__main__":

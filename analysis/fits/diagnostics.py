@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.errors import some
 from analysis.fits import identification
 from analysis.fits.covariance import indifference
 from analysis.fits.options import FitOptions
@@ -17,6 +18,7 @@ from analysis.results import Interval, Noise, Rival, SeedNoise
 from analysis.solve.multistart import Solution
 from analysis.solve.newton import minimise
 from analysis.solve.problem import Loss, Problem
+from analysis.tables.checks import row_names
 from analysis.tables.runs import seed_noise
 from analysis.tables.table import Table, frame_of
 
@@ -25,6 +27,9 @@ LEAST_DELTA = 1e-6  # for noise-free tables
 MAD = 1.4826
 FEW = 0.2  # of the starts that agree: with fewer the optimum may not be the best one
 SHUFFLES = 199  # of residuals between clusters
+FAR = 10.0  # robust standard deviations of residuals, beyond which a row is no noise
+LEAST_FAR = 0.003  # of a residual that is worth a note
+MANY = 0.1  # of the rows; where more are far, it is the law or the noise that has heavy tails
 SMALL = 0.2  # of the default delta, below which an objective is nearly that of absolute deviations
 
 
@@ -92,6 +97,17 @@ def beware(asked: FitOptions, problem: Problem, solution: Solution) -> list[str]
                 f"bounds {low:g} .. {high:g} of {name} replace its domain {ends[0]:g} .. {ends[1]:g}"
             )
     return notes
+
+
+def outliers(problem: Problem, solution: Solution, rows: Rows) -> tuple[str, ...]:
+    """A note of rows far from the law, as a slip in a cell leaves them."""
+    r = residuals(problem, solution.u)
+    far = np.flatnonzero(np.abs(r) > np.maximum(FAR * robust_sd(r, problem), LEAST_FAR))
+    if not 0 < len(far) <= MANY * len(r):
+        return ()
+    furthest, names = far[np.argsort(-np.abs(r[far]))], row_names(rows.frame)
+    shown = some(f"{names[i]} ({problem.loss.space} residual {r[i]:+.2g})" for i in furthest)
+    return (f"more than {FAR:g} robust standard deviations from the law: {shown}; check their cells",)
 
 
 def others(

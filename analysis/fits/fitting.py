@@ -255,6 +255,7 @@ def _assemble(
         notes=(
             *about(rows.frame).notes,
             *diagnostics.beware(asked, problem, solution),
+            *diagnostics.outliers(problem, solution, rows),
             *replicates.notes,
             *costs,
         ),

@@ -17,6 +17,7 @@ from analysis.tables.table import about, tell
 
 TOKEN, BYTE = "nats per token", "nats per byte"  # what a loss is in, once converted
 NOT_STATED = "unit not stated"
+UNKNOWN = "UNIT"  # in advice: a unit that only the user knows
 STATED = "units_stated"  # column of imported tables: units that were stated when importing, "|" between
 # columns that stand together only in tables which the harness wrote: their units are known, at any size
 OURS = frozenset({"run_id", "trunk_id", "eval_id", "flops_6n_total", "flops_6n_body", "flops_spent"})
@@ -191,7 +192,7 @@ def _which(frame: Any, column: str) -> tuple[str | Argument, ...]:
     usual = f" ({some(fitting)} would make it usual)" if fitting else ""
     return (
         "state its unit by ",
-        Argument("units", {column: "UNIT"}),
+        Argument("units", {column: UNKNOWN}),
         f", of {', '.join(UNITS[column])}{usual}",
     )
 
@@ -255,7 +256,7 @@ def _apart(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
     else:
         hint = (
             "state both by ",
-            Argument("units", {"params": "UNIT", "tokens": "UNIT"}),
+            Argument("units", {"params": UNKNOWN, "tokens": UNKNOWN}),
             ", '1' for plain numbers",
         )
     return [Complaint(message, name, hint)]
@@ -296,7 +297,7 @@ def _costs(frame: Any, stated: Sequence[str], name: str) -> list[Complaint]:
         options += [{"flops": u} for u in fits[:1]]
     how = "say ", *alternatives([Argument("units", unit) for unit in options[:1]]), " if that is so, or "
     if len(options) != 1:
-        units = {column: "UNIT" for option in options for column in option} or {"flops": "UNIT"}
+        units = {column: UNKNOWN for option in options for column in option} or {"flops": UNKNOWN}
         how = "state in which unit they are by ", Argument("units", units), ", or "
     how = *how, Argument("columns", {"flops": None}), " to take 6 N D"
     far = usable & ((ratio < 1 / FACTOR) | (ratio > FACTOR))

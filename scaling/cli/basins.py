@@ -80,7 +80,7 @@ def basins(
     reading: option.Reading,
     as_json: option.Json = False,
 ) -> None:
-    """Find the best learning rate and batch of each cell, and laws of both."""
+    """Find the best learning rates and batches."""
     from analysis.hyperparameters.optima import SHORT
     from analysis.results import plain
     from scaling.cli.predictors import inputs

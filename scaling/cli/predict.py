@@ -44,7 +44,7 @@ def predict(
     intervals: option.Intervals,
     as_json: option.Json = False,
 ) -> None:
-    """Predict the loss of runs, at sizes or at the best size for a compute."""
+    """Predict the loss of runs, with intervals."""
     from scaling.cli.predictions import prediction_json, prediction_text, predictions
     from scaling.cli.predictors import AT, Asked, allots, budgets, reach
 
@@ -83,7 +83,7 @@ def optimal(
     intervals: option.Intervals,
     as_json: option.Json = False,
 ) -> None:
-    """Say which N and D are best for a compute, and the loss there."""
+    """Say which N and D are best for a compute."""
     from scaling.cli.predictions import optimal_block, prediction_json, prediction_text
     from scaling.cli.predictors import Asked, budgets
 

@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
 
 from analysis import AnalysisError, load
 from analysis.errors import Argument
+from analysis.tables.units import UNKNOWN
 
 ROUNDS = 5
+Choose = Callable[[Sequence[Any]], Any]
+FIRST: Choose = itemgetter(0)
 
 
-def arguments(error: AnalysisError) -> dict[str, Any]:
-    """Arguments of ``load`` as the refusal states them: of alternatives the first."""
+def arguments(error: AnalysisError, choose: Choose = FIRST) -> dict[str, Any]:
+    """Arguments of ``load`` as the refusal states them: of alternatives the one that ``choose`` takes; none
+    where a unit is asked for that only the user knows."""
     taken: dict[str, Any] = {}
     for problem in error.problems:
         parts = (*_parts(problem.message), *_parts(problem.where), *_parts(problem.hint))
+        alternatives: list[list[Argument]] = []
         for before, part in zip(("", *parts), parts, strict=False):
-            if str(before).endswith("or "):
-                continue
-            if isinstance(part, Argument) and isinstance(part.value, dict):
-                taken[part.name] = {**part.value, **taken.get(part.name, {})}
-            elif isinstance(part, Argument):
-                taken.setdefault(part.name, part.value)
+            if isinstance(part, Argument) and not _is_open(part):
+                if str(before).endswith("or ") and alternatives:
+                    alternatives[-1].append(part)
+                else:
+                    alternatives.append([part])
+        for argument in map(choose, alternatives):
+            if isinstance(argument.value, dict):
+                taken[argument.name] = {**argument.value, **taken.get(argument.name, {})}
+            else:
+                taken.setdefault(argument.name, argument.value)
     return taken
+
+
+def _is_open(argument: Argument) -> bool:
+    return isinstance(argument.value, dict) and UNKNOWN in argument.value.values()
 
 
 def _parts(text: Any) -> tuple[Any, ...]:
     return text if isinstance(text, tuple) else (text,)
 
 
-def load_as_advised(path: Any, **options: Any) -> tuple[pd.DataFrame, int]:
+def load_as_advised(path: Any, choose: Choose = FIRST, **options: Any) -> tuple[pd.DataFrame, int]:
     """The table, loaded with all that refusals advise, and how many there were.
 
     Raises:
@@ -41,7 +56,7 @@ def load_as_advised(path: Any, **options: Any) -> tuple[pd.DataFrame, int]:
         try:
             return load(path, **options), refusals
         except AnalysisError as error:
-            merged = _added(options, arguments(error))
+            merged = _added(options, arguments(error, choose))
             if merged == options:
                 raise
             options = merged
