@@ -106,7 +106,11 @@ def sandwich(problem: Problem, u: np.ndarray, cluster: np.ndarray, kind: str) ->
 
 def design_effect(problem: Problem, u: np.ndarray, cluster: np.ndarray) -> float:
     """How many times the variance of independent runs that of clusters is, in the mean over directions; at
-    least 1."""
+    least 1, as where nothing is free or the law has no slope."""
+    with np.errstate(all="ignore"):
+        jacobian = problem.model.jacobian(u)[:, usable(problem, u)]
+        if not jacobian.size or not np.isfinite(jacobian.T @ jacobian).all():
+            return 1.0
     alone = np.linalg.pinv(hessian(problem, u), hermitian=True)
     return max(float(np.trace(alone @ sandwich(problem, u, cluster, "cr2"))) / len(alone), 1.0)
 

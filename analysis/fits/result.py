@@ -20,15 +20,18 @@ from analysis.fits.options import SPACES
 from analysis.fits.prediction import Prediction, WholeRows, check_level, claims
 from analysis.laws import lookup
 from analysis.laws.law import Law
-from analysis.results import (
+from analysis.results import (  # noqa: F401 - of inherited fields, for the reference
     Estimated,
     FitSetup,
     Interval,
+    Intervals,
     Noise,
     Objective,
     Rival,
     Split,
     Starts,
+    Status,
+    Verdict,
     parsed,
 )
 from analysis.solve.problem import Loss, Problem

@@ -17,7 +17,7 @@ from analysis.tables.checks import divide, positive
 from analysis.tables.columns import FORMULA
 from analysis.tables.expressions import nearest
 from analysis.tables.missing import missing
-from analysis.tables.runs import clusters, one_a_cell, select, sources
+from analysis.tables.runs import clusters, one_a_cell, select, sources, stated
 from analysis.tables.table import Table, about, frame_of, tell
 from analysis.tables.units import OURS, implausible, loss_unit
 
@@ -65,7 +65,12 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
     wanted += "L" if target == "loss" and least == 0 else ""
     frame: Any
     frame, excluded = select(
-        table, options.roles, convention=convention, where=options.where, needs=wanted, cells="all"
+        stated(table, options.cells),
+        options.roles,
+        convention=convention,
+        where=options.where,
+        needs=wanted,
+        cells="all",
     )
     columns = {"weights": weights, "groups": groups, "cluster": cluster, "target": target}
     needs = sources([*inputs, *(["L"] if target == "loss" else [])], convention)

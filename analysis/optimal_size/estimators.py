@@ -35,7 +35,7 @@ from analysis.optimal_size.estimate import Estimate, EstimateSetup, Optima, asse
 from analysis.optimal_size.isoflop import BIAS, Curve, budgets, lines, minimum, split
 from analysis.tables.checks import row_names
 from analysis.tables.expressions import nearest
-from analysis.tables.runs import load, select
+from analysis.tables.runs import load, select, stated
 from analysis.tables.table import about
 from analysis.tables.units import loss_unit
 
@@ -159,7 +159,7 @@ def estimate(
         table, early = curves.read(table, cluster)
         left += early
     frame: Any
-    frame, others = select(table, roles, convention=convention, where=where, cells=cells)
+    frame, others = select(stated(table, cells), roles, convention=convention, where=where, cells=cells)
     column = cluster or ("run" if curves else None)
     if column is not None and column not in frame.columns:
         raise AnalysisError(f"column {column!r} is missing; name the column of what shares noise")

@@ -305,6 +305,15 @@ def _select(
     return kept, [*map(dict, earlier), *excluded, *worse]
 
 
+def stated(table: pd.DataFrame | Table, cells: str | None) -> pd.DataFrame | Table:
+    """A table that was not read by us, with what its user says of its cells."""
+    if cells is None or isinstance(table, Table):
+        return table
+    frame = table.copy(deep=False)
+    tell(frame, cells=cells)
+    return frame
+
+
 def one_a_cell(
     frame: Any, cells: str | None, apart: Sequence[str] = (), *, rising: bool = False
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:

@@ -7,6 +7,7 @@ from scipy import stats
 
 from analysis import fit, load
 from analysis.fits.covariance import design_effect, noise_square
+from benchmarks.wild_tables import clean
 
 TRUTH = {"E": 1.0, "A": 14.0, "B": 22.0, "alpha": 0.12, "beta": 0.14}
 ON_FLOOR, CREEPING = 6, 10  # seeds: best fits with E = 0, and with E > 0 while replicates go to 0
@@ -59,3 +60,10 @@ def test_replicates_on_their_way_to_zero_reach_it():
 def test_floors_of_the_field_are_bounded_above_the_truth(field, seed):
     found = fit("chinchilla", load(field / "floor_at_zero" / f"seed{seed}.csv"), bootstrap=99)
     assert found.identified["E"].bound["upper"] > 1.0
+
+
+@pytest.mark.parametrize("law", ["kaplan", "bnsl-2"])
+def test_where_nothing_has_a_slope_the_text_is_still_printed(law):
+    table = clean()
+    table["accuracy"] = 1 - table["loss"] / 10
+    assert "at_bound" in str(fit(law, table, target="accuracy", bootstrap=0))

@@ -221,5 +221,7 @@ def test_published_hulls():
     table = pd.read_csv(Path(folder) / "gemstones" / "runs.csv")
     expected = json.loads((Path(folder) / "EXPECTED.json").read_text())["gemstones"]["approach1"]
     for subset, (a, b) in expected.items():
-        found = estimate("hull", table[table["subset"] == subset], cluster="run_name", bootstrap=0)
+        found = estimate(
+            "hull", table[table["subset"] == subset], cluster="run_name", bootstrap=0, cells="all"
+        )
         assert (found.solution["a"], found.solution["b"]) == pytest.approx((a, b), abs=6e-7)
