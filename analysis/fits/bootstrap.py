@@ -106,7 +106,7 @@ def replicate(
     agree = checked = 0
     if kind in ANALYTIC:
         if kind == "cr2":
-            degrees = max(int(satterthwaite(problem, solution.u, cluster).min()), 1)
+            degrees = int(np.clip(satterthwaite(problem, solution.u, cluster).min(), 1, n))
         ends = _linearised(problem, solution.u, cluster, kind, rng)
         words = f"{METHODS[kind]}, {units}, t({degrees})"
     else:

@@ -162,7 +162,7 @@ def rises(frame: Any, inputs: Sequence[str] = ("N", "D")) -> bool:
     if rank < len(logs):  # D follows from N
         return bool(np.corrcoef(rankdata(x[:, 0]), y)[0, 1] > CLEAR / np.sqrt(len(y)))
     left = y - y.mean() - x @ slopes
-    errors = np.sqrt(np.diag(np.linalg.inv(x.T @ x)) * (left @ left) / degrees)
+    errors = np.sqrt(np.diag(np.linalg.pinv(x.T @ x)) * (left @ left) / degrees)
     return bool((slopes > -errors).all() and (slopes > CLEAR * errors).any())
 
 

@@ -143,7 +143,7 @@ def _sized(
         return True
     with np.errstate(all="ignore"):
         ratio = values / numbers(frame[other])[0]
-    ratio = np.nanmedian(ratio if ours == "tokens" else 1 / ratio) if np.isfinite(ratio).any() else 1.0
+        ratio = np.nanmedian(ratio if ours == "tokens" else 1 / ratio) if np.isfinite(ratio).any() else 1.0
     return bool(ratios[0] < ratio < ratios[1])
 
 

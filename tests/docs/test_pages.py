@@ -64,19 +64,14 @@ def test_functions_that_a_page_names_are_there(page, base):
             body = getattr(found[0], "body", [])
 
 
-def test_commands_print_what_the_pages_show(tmp_path):
-    printed = {}
-    for page in consoles.PAGES:
-        (folder := tmp_path / page.replace("/", "-")).mkdir()
-        consoles.prepare(page, folder)
-        blocks = consoles.CONSOLE.findall((ROOT / page).read_text("utf-8"))
-        assert blocks
-        for block in blocks:
-            now = consoles.printed(block, folder, quick=True, known=printed)
-            wrong = consoles.differences(block, now)
-            assert not wrong, "\n".join(
-                [*wrong, "where that is right: python -m tests.docs.consoles --write"]
-            )
+@pytest.mark.parametrize("page", consoles.PAGES)
+def test_commands_print_what_the_pages_show(tmp_path, page):
+    consoles.prepare(page, tmp_path)
+    blocks, known = consoles.CONSOLE.findall((ROOT / page).read_text("utf-8")), {}
+    assert blocks
+    for block in blocks:
+        wrong = consoles.differences(block, consoles.printed(block, tmp_path, quick=True, known=known))
+        assert not wrong, "\n".join([*wrong, "where that is right: python -m tests.docs.consoles --write"])
 
 
 def test_differences_of_printed_text_are_seen():
