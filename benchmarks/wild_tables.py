@@ -101,7 +101,8 @@ def unsaid(rng: random.Random, wild: Wild) -> None:
 
 def suffixed(rng: random.Random, wild: Wild) -> None:
     """Cells such as 70M, all or a few."""
-    column = rng.choice([c for c in ("params", "tokens") if wild.has(c)] or [""])
+    plain = [c for c in ("params", "tokens") if wild.has(c) and "(" not in wild.heading.get(c, "")]
+    column = rng.choice(plain or [""])
     if column:
         some = rng.random() < 0.3
         wild.cells[column] = [

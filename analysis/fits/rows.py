@@ -43,6 +43,7 @@ class Rows:
     excluded: tuple[dict[str, str], ...]
 
 
+@np.errstate(all="ignore")  # of tables of any magnitude
 def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
     """Select and check. Rows with a value that is not a number, or not positive where a logarithm needs it,
     are excluded by name, and so are targets that the objective cannot use. Raises AnalysisError with every

@@ -26,6 +26,7 @@ FEW = 0.5  # of the rows: more are a fault of the column, not of rows to leave o
 SAME = ("params", "params_body", "tokens", "unique_tokens", "flops", "loss", "seed", "trunk_id")
 
 
+@np.errstate(all="ignore")  # of tables of any magnitude
 def check(
     frame: pd.DataFrame, name: str = "table", *, values: bool = False, needs: Sequence[str] = REQUIRED
 ) -> pd.DataFrame:

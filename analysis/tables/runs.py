@@ -49,6 +49,7 @@ CONVENTIONS: dict[str, tuple[str, float | None, str]] = {
 }
 
 
+@np.errstate(all="ignore")  # of tables of any magnitude
 def load(
     path: str | Path | Sequence[str | Path],
     *,

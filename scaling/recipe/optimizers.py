@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal
 from pydantic import Field, StrictBool, TypeAdapter
 from typing_extensions import TypeVar
 
-from scaling.recipe.quantities import Frozen, Positive, Real
+from scaling.recipe.quantities import Described, Positive, Real
 from scaling.recipe.rules import NumberOrRule, PowerRule, Scale, any_of
 
 Number = TypeVar("Number", default=float)  # NumberOrRule in a spec
@@ -20,7 +20,7 @@ Average = Annotated[Real, Field(ge=0, lt=1)]
 """Share that an exponential average keeps at each step."""
 
 
-class Optimizer(Frozen, Generic[Number]):
+class Optimizer(Described, Generic[Number]):
     """What all optimizers have. Weight decay is decoupled and acts on parameters of role ``matrix`` only:
     update = -rate x (direction + decay x weight).
     """

@@ -51,9 +51,9 @@ Fraction = Annotated[Real, Field(ge=0, le=1)]
 
 
 class Frozen(BaseModel):
-    """A model that never changes and has no fields but its own; field docs become schema descriptions."""
+    """A model that never changes and has no fields but its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
@@ -64,6 +64,12 @@ class Frozen(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Give ``AdamW[float]`` the docstring of ``AdamW``."""
         cls.__doc__ = cls.__doc__ or cls.__mro__[1].__doc__
+
+
+class Described(Frozen):
+    """A part of a spec: the docs of its fields become descriptions in the schema."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Discriminator, Field, Tag
 
-from scaling.recipe.quantities import Frozen, Positive, Real
+from scaling.recipe.quantities import Described, Positive, Real
 
 Scale = Literal["width", "depth", "params", "params_body", "tokens"]
 SMALLEST, LARGEST = 1e-12, 1e6  # values of a rule; others are a mistake in its exponent
 
 
-class PowerRule(Frozen):
+class PowerRule(Described):
     """value = coefficient x of^exponent."""
 
     kind: Literal["power"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 from pydantic import Field, TypeAdapter, model_validator
 from typing_extensions import TypeVar
 
-from scaling.recipe.quantities import Duration, Fraction, Frozen
+from scaling.recipe.quantities import Described, Duration, Fraction
 from scaling.recipe.rules import any_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def _written(text: str) -> Any:
     return Field(default=Duration.parse(text), validate_default=True)
 
 
-class Schedule(Frozen, Generic[Length]):
+class Schedule(Described, Generic[Length]):
     """What all schedules have: a linear warmup to the peak, and what comes after :meth:`decay_start`.
 
     Methods but :meth:`resolved` are those of a run's schedule, whose lengths are steps.

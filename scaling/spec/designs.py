@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from scaling.recipe.quantities import Count, Frozen, Positive, Whole
+from scaling.recipe.quantities import Count, Described, Positive, Whole
 from scaling.spec.base import Amounts, Counts, Seeds, Several, by_kind
 from scaling.spec.families import Family, Size
 from scaling.spec.source import Finding, Path
@@ -34,7 +34,7 @@ class Point:
     amount_path: Path
 
 
-class Cell(Frozen):
+class Cell(Described):
     """One size and how long to train it: exactly one of flops, tokens and steps."""
 
     width: Count | None = None
@@ -97,7 +97,7 @@ def _product(family: Family, length: Length, amounts: Sequence[float], field: st
             yield Point(size, length, amount, path, path)
 
 
-class Crossed(Frozen):
+class Crossed(Described):
     """A design that crosses the sizes of a family with amounts of training."""
 
     min_steps: Count = 1
@@ -151,7 +151,7 @@ class Ladder(Crossed):
         return _product(family, length, self.multiples, "multiples")
 
 
-class RunList(Frozen):
+class RunList(Described):
     """Exactly these runs, each with every seed of the study."""
 
     min_steps: ClassVar[int] = 1

@@ -13,14 +13,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StrictBool
 
 from scaling.counts.shape import Shape
-from scaling.recipe.quantities import Count, Frozen, Positive
+from scaling.recipe.quantities import Count, Described, Positive
 from scaling.spec.base import Counts, Several, Slug, by_kind
 from scaling.spec.source import Finding, Path
 
 Size = int | str  # a width, a depth or the name of a shape: what a spec calls a size by
 
 
-class Heads(Frozen):
+class Heads(Described):
     """Fields shared by all sizes of a family."""
 
     kv_heads: Count | None = None
@@ -158,7 +158,7 @@ class DepthDial(Dial):
         yield from _heads(self.width, self.head_dim, self.kv_heads, ("family", "width"))
 
 
-class Shapes(Frozen):
+class Shapes(Described):
     """An explicit list of sizes."""
 
     key: ClassVar[str] = "name"

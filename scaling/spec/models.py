@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
 from scaling.recipe.optimizers import WrittenOptimizer
-from scaling.recipe.quantities import Count, Duration, Frozen, Positive, Real
+from scaling.recipe.quantities import Count, Described, Duration, Positive, Real
 from scaling.recipe.rules import PowerRule
 from scaling.recipe.schedules import WrittenSchedule
 from scaling.spec.base import Seeds, Slug
@@ -23,7 +23,7 @@ from scaling.spec.families import Family
 from scaling.spec.source import Finding, Source
 
 
-class Data(Frozen):
+class Data(Described):
     """Which text, cut into which tokens, and what is held out of training for evaluation."""
 
     corpus: Slug
@@ -38,7 +38,7 @@ class Data(Frozen):
     """Tokens to evaluate on, at least; the held-out documents must have them."""
 
 
-class Recipe(Frozen):
+class Recipe(Described):
     """How every run is trained."""
 
     optimizer: WrittenOptimizer
@@ -60,7 +60,7 @@ def _auto_or_count(value: Any) -> Any:
     raise PydanticCustomError("spec", "must be auto or a whole number from 1 to 10000")
 
 
-class Execution(Frozen):
+class Execution(Described):
     """How the work is done. Nothing here changes a run's numbers or its id."""
 
     kind: Slug = "local"
@@ -87,7 +87,7 @@ class Execution(Frozen):
     """Consecutive failures without progress after which a run is not retried."""
 
 
-class Study(Frozen):
+class Study(Described):
     """A scaling-law study: a family of models, data, a recipe and a design of runs."""
 
     study: Slug
