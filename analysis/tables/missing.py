@@ -190,7 +190,9 @@ def _plausible(ours: str, series: Any, frame: pd.DataFrame) -> bool:
 def missing(ours: str, frame: pd.DataFrame) -> tuple[str | Argument, ...]:
     """How to say what ``ours`` is in a table that lacks it."""
     columns = sorted(alike(ours, frame), key=_second)
-    options = [Argument("columns", {ours: text}) for text in (*columns, *ways(ours, frame))]
+    counted = ours == "params" and "params_body" in columns  # better than what compute says of it
+    derived = () if counted else ways(ours, frame)
+    options = [Argument("columns", {ours: text}) for text in (*columns, *derived)]
     if not options and ours == "tokens" and {"steps", "sequences"} <= set(parts := _parts(frame)):
         text = f"{parts['steps']} * {parts['sequences']} * LENGTH"
         return "with the length of sequences, say ", Argument("columns", {ours: text})

@@ -139,3 +139,9 @@ def test_tokens_in_the_wild(field, name, truth):
     if name == "budget_json/isoflops.json":
         given = json.loads((field / name).read_text())
         assert frame["flops"].tolist() == [run["compute_budget"] for run in given]
+
+
+def test_a_count_without_embedding_is_offered_before_what_compute_says(tmp_path):
+    path = table(tmp_path, params_body=SIZES, tokens=TOKENS, flops=8 * SIZES * TOKENS, loss=LOSS)
+    assert "flops" not in str(error := refused(path))
+    assert arguments(error) == {"columns": {"params": "params_body"}}
