@@ -82,8 +82,8 @@ def load(
             (:data:`analysis.tables.units.UNITS`, or "suffix" for "70M").
         columns: which column is which, ``{"params": "N"}``, or None for one not to be used,
             ``{"flops": None}``.
-        needs: columns that must be there and keep their names (:func:`sources` of a law); others are not
-            checked.
+        needs: columns that must be there and keep their names (:func:`sources` of a law); unless params,
+            tokens and loss are among them, other columns are not checked.
         decimal: the decimal sign of numbers in text.
         thousands: the sign between groups of three digits, such as "." beside ``decimal=","``; None: there is
             none.
