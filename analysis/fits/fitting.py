@@ -22,6 +22,7 @@ from analysis.errors import AnalysisError
 from analysis.fits import ambiguity, diagnostics, identification
 from analysis.fits.allocation import Optimum, allocation, best_exponents, cost_of, drift
 from analysis.fits.bootstrap import MANY, Replicates, fewest, replicate
+from analysis.fits.cost import Cost, Function  # noqa: F401 - in the signature of `fit`, for the reference
 from analysis.fits.covariance import depends
 from analysis.fits.diagnostics import LEAST_DELTA, TUNING, residuals, robust_sd
 from analysis.fits.intervals import interval, of_parameters

@@ -43,8 +43,7 @@ class Model(Protocol):
             scaled: whether the Gauss-Newton diagonal is asked for; without it that result means nothing.
 
         Returns:
-            Objective (R,), gradient (R, P), Hessian (R, P, P) and the diagonal of its Gauss-Newton part, (R,
-            P).
+            Objective (R,), gradient (R, P), Hessian (R, P, P) and its Gauss-Newton part's diagonal (R, P).
         """
         ...
 

@@ -37,7 +37,15 @@ def test_a_constant_above_the_losses_is_named(table):
     bounded = fit("chinchilla", table, bounds={"E": (5, 6)}, bootstrap=0).status
     assert bounded["message"].startswith("E is bounded from below by 5")
     rising = fit("chinchilla", table.assign(loss=5 - table["loss"]), bootstrap=0).status
-    assert rising["message"] == "the loss does not fall with N, D"
+    assert rising["message"].startswith("'loss' rises with size and tokens")
+
+
+def test_a_loss_that_does_not_fall_is_named():
+    n, d = np.repeat([1e7, 1e8, 1e9, 1e10], 4), np.tile([1e9, 1e10, 1e11, 1e12], 4)
+    noise = np.random.default_rng(1).standard_normal(32)[16:]  # correlates with neither, by luck
+    loss = 3 + 0.0002 * np.log(n) + 0.01 * noise
+    status = fit("chinchilla", pd.DataFrame({"params": n, "tokens": d, "loss": loss}), bootstrap=0).status
+    assert status.message == "the loss does not fall with N, D"
 
 
 def test_size_or_tokens_follow_from_compute(table):
