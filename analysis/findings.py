@@ -106,10 +106,19 @@ def freeze(
     *,
     begun: Iterable[str] = (),
 ) -> list[Forecast]:
-    """Forecasts of ``targets``, kept in ``folder``; none where the law is not identified.
+    """Forecast planned runs and keep the forecasts in a folder.
 
-    ``begun``: run ids of targets whose training was begun: what is new about them is hindsight. Raises
-    AnalysisError.
+    Args:
+        analysis: what the fitted rows say.
+        targets: planned runs, each as :func:`analysis.forecasting.forecasts.freeze` takes it, with a run_id.
+        folder: where forecasts are kept.
+        begun: run ids of targets whose training was begun: what is new about them is hindsight.
+
+    Returns:
+        The forecasts; none where the law is not identified.
+
+    Raises:
+        AnalysisError: for a target that cannot be forecast, or a forecast that cannot be kept.
     """
     if not analysis.fit.usable:
         return []

@@ -14,8 +14,14 @@ from analysis.optimal_size.isoflop import IsoFlop, Line
 def study_summary(
     fit: Fit, isoflop: IsoFlop | None = None, backtest: BackTest | None = None, trials: Sequence[Trial] = ()
 ) -> str:
-    """The text that ends a study: law or what is not identified, isoFLOP exponents, back-test, and of each
-    held-out run the forecast with its sensitivity to the offset and its score."""
+    """Write the text that ends a study.
+
+    Args:
+        fit: the law, or what is not identified of it.
+        isoflop: minima and their exponents.
+        backtest: back-test of the law.
+        trials: of each held-out run the forecast, with its sensitivity to the offset, and its score.
+    """
     blocks = ["LAW (descriptive: it summarises these runs; outside them it is a guess)", fit.summary()]
     if isoflop is not None:
         blocks += ["", "ISOFLOP", *_isoflop(isoflop)]

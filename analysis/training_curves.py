@@ -34,10 +34,25 @@ def schedules(
     interpolate: bool = False,
     warmup: int | None = None,
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The rates (T,) of every update of every curve, from logged rows (``curve``, ``step``, ``rate``; those
-    without a rate are passed over), and notes. Where updates are missing nobody knows what changed: an
-    AnalysisError, unless ``interpolate`` joins logged ones by straight lines, and the first is reached
-    by a linear ``warmup`` of so many updates. Raises AnalysisError."""
+    """Read the learning rate of every update of every curve from logged rows.
+
+    Args:
+        curves: logged rows with columns ``curve``, ``step`` and ``rate``; those without a rate are passed
+            over.
+        curve: the column that names the curve.
+        rate: the column of learning rates.
+        interpolate: whether to join logged rates by straight lines where updates are missing, though nobody
+            knows what changed between them.
+        warmup: updates of the linear warmup from 0 to the first logged rate, needed where the first update is
+            not logged.
+
+    Returns:
+        The rates (T,) of each curve by its name, and notes.
+
+    Raises:
+        AnalysisError: for missing columns, steps that are not whole numbers from 1, and missing updates
+            unless they are interpolated.
+    """
     missing = [c for c in (curve, "step", rate) if c not in curves.columns]
     if missing:
         raise AnalysisError(f"columns {some(map(repr, missing))} are missing; here: {some(curves.columns)}")
@@ -74,8 +89,17 @@ def schedules(
 
 
 def standard(steps: int, *, peak: float, end: float = 0.0, warmup: int = 0) -> dict[str, np.ndarray]:
-    """Rates (``steps``,) of the usual schedules, from ``peak`` to ``end`` after ``warmup`` updates (linear):
-    cosine; linear; wsd: constant, then linear for the last fifth; constant."""
+    """Make the usual schedules: cosine; linear; wsd (constant, then linear for the last fifth); constant.
+
+    Args:
+        steps: updates T, warmup included.
+        peak: the rate after the warmup.
+        end: the last rate; constant stays at the peak.
+        warmup: updates of the linear warmup.
+
+    Returns:
+        The rates (T,) of each schedule by its name.
+    """
     past = np.arange(1, steps - warmup + 1) / (steps - warmup)
     shares = {
         "cosine": 0.5 * (1 - np.cos(np.pi * past)),

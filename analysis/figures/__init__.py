@@ -68,7 +68,17 @@ def draw_all(
     *,
     backtest: BackTest | None = None,
 ) -> Drawn:
-    """Draw what there is material for, as png. Files of the same name are replaced."""
+    """Draw every figure of a study that there is material for, as png. Files of the same name are replaced.
+
+    Args:
+        table: runs.
+        curves: logged rows of the runs; None: there are none.
+        fit: their fit.
+        isoflop: their minima per budget.
+        trial: the forecast of a held-out run; None: there is none.
+        folder: where to write.
+        backtest: back-test of the law, shown beside the forecast.
+    """
     fitted = len(select(table, convention=fit.convention)[0])
     none_fitted = "" if fitted else "no run to fit"
     has_curves = curves is not None and len(curves)
@@ -105,8 +115,21 @@ def draw_law(
     by: str | None = None,
     profiles: Sequence[str] = (),
 ) -> Drawn:
-    """Draw one fit of any law, as png: :func:`law` (``x``, ``by``), residuals, :func:`intervals`,
-    and of each parameter in ``profiles`` its own; of an estimate its optima alone. Raises AnalysisError."""
+    """Draw one fit of any law, or an estimate, as png.
+
+    Of a fit: :func:`law`, residuals, :func:`intervals` and profiles; of an estimate its optima alone.
+
+    Args:
+        fit: what to draw.
+        folder: where to write.
+        x: the input on the x axis of :func:`law`; left out: as it chooses.
+        by: the input that its colours show; left out: as it chooses.
+        profiles: parameters to draw a profile of, each in a figure of its own.
+
+    Raises:
+        AnalysisError: for ``x``, ``by`` or ``profiles`` of an estimate, or inputs and parameters that the fit
+            does not have.
+    """
     if isinstance(fit, Estimate):
         if x or by or profiles:
             raise AnalysisError(f"figures of estimator {fit.kind!r}: it has no law to draw over x or by, nor "

@@ -32,9 +32,23 @@ def curves_and_law(
     heldout: Sequence[str] = (),
     loss_name: str | None = None,
 ) -> Figure:
-    """Three panels over updates, a colour for each curve of ``table`` (``curve``, step, ``loss``): measured
-    dots and the law's line; residuals in percent; the learning rates. ``heldout``: curves that the fit has
-    not seen, dashed. Raises AnalysisError."""
+    """Draw curves under schedules and their law: three panels over updates, a colour for each curve.
+
+    Measured dots and the law's line; residuals in percent; the learning rates.
+
+    Args:
+        law: the curve law that was fitted.
+        fitted: its fit.
+        table: measured rows with columns ``curve``, step and ``loss``.
+        schedules: the learning rates of each curve, one an update, by its name.
+        curve: the column that names the curve.
+        loss: the column of losses.
+        heldout: curves that the fit has not seen, drawn dashed.
+        loss_name: label of the loss; left out: with the table's unit.
+
+    Raises:
+        AnalysisError: for a curve without a schedule, or a fit without a law to draw.
+    """
     names = list(dict.fromkeys(table[curve].astype(str)))
     unknown = [name for name in (*names, *heldout) if name not in schedules]
     if unknown or not fitted.usable:

@@ -91,8 +91,14 @@ def _unknown(fit: Fit) -> list[str]:
 def forest(
     strips: Sequence[Sequence[Row]], title: str, words: Sequence[str], mark: float | None = None
 ) -> Figure:
-    """A strip of rows with an axis of its own for each of ``strips``, and ``words`` below; with a
-    ``mark``, ratios beside a line there. Within :func:`style.look`."""
+    """Draw strips of rows, each strip with an axis of its own. Within :func:`style.look`.
+
+    Args:
+        strips: estimates with their intervals.
+        title: above the strips.
+        words: paragraphs below them.
+        mark: with it, rows are ratios, and a line is drawn there.
+    """
     text = "\n".join(fill(style.words(w), 118) for w in words)
     lines = text.count("\n") + 1
     figure = style.canvas(0.5 + 0.17 * lines + sum(0.42 + 0.19 * len(rows) for rows in strips))

@@ -82,7 +82,16 @@ def leftovers(fit: Fit) -> tuple[np.ndarray, float, str]:
 
 
 def residual_panel(axes: Axes, name: str, x: np.ndarray, left: np.ndarray, sd: float, dots: Any) -> None:
-    """Residuals ``left`` against ``x``, column ``name``, with zero and a band of ``sd``."""
+    """Draw residuals against an input, with zero and a band of one standard deviation.
+
+    Args:
+        axes: where to draw.
+        name: the column of ``x``.
+        x: the input (n,).
+        left: residuals (n,), as :func:`leftovers` gives them.
+        sd: their standard deviation, in the same unit.
+        dots: colour of all dots, or of each (n,).
+    """
     axes.axhspan(-sd, sd, color=style.MUTED, alpha=0.15, lw=0, zorder=0)
     axes.axhline(0, color=style.INK, lw=0.8, zorder=1)
     axes.scatter(x, left, c=dots, **style.DOTS | {"s": 16})

@@ -82,7 +82,14 @@ class Shades:
         return self.cmap(self.norm(value))
 
     def explain(self, figure: Figure, axes: Any, title: str, label: Any = count) -> None:
-        """A legend beside the axes for few levels, a colour bar for many."""
+        """Explain the colours beside the axes: by a legend for few levels, a colour bar for many.
+
+        Args:
+            figure: the figure of ``axes``.
+            axes: axes that the legend or bar stands beside, one or several.
+            title: what the colours show.
+            label: function from a level to its text.
+        """
         if len(self.levels) > MOST:
             bar = figure.colorbar(ScalarMappable(self.norm, self.cmap), ax=axes, pad=0.02, aspect=30)
             bar.set_label(title)
@@ -121,14 +128,28 @@ def numbers(axis: Any, ends: Sequence[float] | np.ndarray, label: Any) -> None:
 
 
 def log_x(axes: Axes, values: Any, label: Any, pad: float = 0.06) -> None:
-    """A logarithmic x axis that spans ``values`` with some air."""
+    """Make a logarithmic x axis.
+
+    Args:
+        axes: the axes to change.
+        values: the values to span.
+        label: function from a tick to its text.
+        pad: air at both ends, as a share of the span in logs.
+    """
     span(axes, "x", values, log=True, pad=pad)
     numbers(axes.xaxis, (np.min(values), np.max(values)), label)
 
 
 def log_y(axes: Axes, values: Any, below: float, above: float, label: Any = count) -> None:
-    """A logarithmic y axis of sizes, from the least of ``values`` over ``below`` to ``above`` times the
-    largest."""
+    """Make a logarithmic y axis of sizes.
+
+    Args:
+        axes: the axes to change.
+        values: the values to span; nan is passed over.
+        below: factor by which the axis reaches below the least value.
+        above: factor by which it reaches above the largest value.
+        label: function from a tick to its text.
+    """
     axes.set_yscale("log")
     axes.set_ylim(np.nanmin(values) / below, np.nanmax(values) * above)
     numbers(axes.yaxis, axes.get_ylim(), label)
@@ -153,7 +174,16 @@ def plain(axis: Any, low: float, high: float) -> None:
 def span(
     axes: Axes, which: Literal["x", "y"], values: Any, *, log: bool, name: str = "", pad: float = 0.06
 ) -> None:
-    """An axis of any quantity that spans ``values`` of column ``name`` with some air."""
+    """Make an axis of any quantity that spans values with some air.
+
+    Args:
+        axes: the axes to change.
+        which: x or y.
+        values: the values to span.
+        log: whether it is logarithmic.
+        name: the column of the values, which decides how ticks are written.
+        pad: air at both ends, as a share of the span.
+    """
     low, high, axis = float(np.min(values)), float(np.max(values)), getattr(axes, f"{which}axis")
     if log:
         air = (high / low) ** pad if high > low else 1.2

@@ -58,8 +58,21 @@ def run(
     convention: str = "total",
     **options: Any,
 ) -> BackTest:
-    """Fit the runs with C below ``below`` (FLOPs; default: all but the largest budget) and predict those of
-    the largest budget. ``options`` go to :func:`analysis.fit`. Raises AnalysisError."""
+    """Fit the runs below a budget and predict those of the largest one.
+
+    Args:
+        law: a name of ``LAWS``, ``file.py:NAME`` or a Law.
+        table: runs; those of one budget share column ``budget``, or nearly the same compute.
+        below: budget (FLOPs) below which runs are fitted; left out: all but the largest budget.
+        convention: which columns or formulas N and C are, a name of ``CONVENTIONS``.
+        options: go to :func:`analysis.fit`.
+
+    Returns:
+        The errors; where there was nothing to fit, no runs and a ``message``.
+
+    Raises:
+        AnalysisError: for ``below`` not between 0 and the largest budget, or a bad request or table.
+    """
     name = law if isinstance(law, str) else law.name
     frame: Any = select(table, options.get("roles", ("fit",)), convention=convention)[0]
     if not len(frame):

@@ -181,9 +181,22 @@ def freeze(
     offsets: Sequence[float] | None = None,
     level: float | None = None,
 ) -> Forecast:
-    """The forecast of ``target``, a planned run: run_id, label and the columns params, params_body, tokens,
-    flops (or N, D, C). ``offsets`` are values of E for the sensitivity (default: over its interval). Raises
-    AnalysisError, also when the target is in the fitted set, or the fit's errors are not of log loss."""
+    """Forecast the loss of a planned run, with all that the prediction rests on.
+
+    Args:
+        fit: a usable fit, of errors in log loss.
+        target: the planned run: run_id, label and the columns params, params_body, tokens, flops (or N, D,
+            C).
+        backtest: back-test of the law, whose error beyond run noise widens the interval; left out: it is not
+            widened.
+        isoflop: minima whose power law gives the naive baseline; left out: no baseline.
+        offsets: values of E for the sensitivity; left out: five over its interval.
+        level: of the interval; left out: that of the fit.
+
+    Raises:
+        AnalysisError: for a target that is in the fitted set or lacks N, D or C, a fit that cannot predict it
+            or whose errors are not of log loss, or fitted rows that lack N, D or C.
+    """
     _log_only(fit.setup.space == "log", fit, "its residuals are not of log loss")
     _recorded(fit)
     level = fit.level if level is None else level

@@ -191,14 +191,33 @@ def find(
     where: str | None = None,
     seed: int = 0,
 ) -> Basins:
-    """Optima of column ``loss`` over columns ``lr`` and ``batch`` (None: not tuned) in each cell, rows equal
-    in columns ``by``; then power laws of the optima in columns ``lr_on`` and ``batch_on``.
+    """Find the best learning rate and batch in each cell, and power laws through these optima.
 
-    ``method`` of ``METHODS``; ``window``: relative loss above the best up to which runs enter a quadratic
-    (None: all; at least two more than it has coefficients do); ``span``: the share of a cell's runs that a
-    local quadratic weighs. ``edges``: let optima at the end of a sweep, which are bounds, into the laws.
-    ``cluster``: column, one of ``by``, of cells that share noise (left out: none do). Intervals at ``level``
-    from ``bootstrap`` replicates. Raises AnalysisError."""
+    Args:
+        table: runs of a sweep.
+        lr: the column of learning rates; None: not tuned.
+        batch: the column of batches; None: not tuned.
+        by: columns that tell cells apart: rows equal in all of them are one cell.
+        lr_on: the inputs of the learning rate's law, columns out of ``by``.
+        batch_on: the inputs of the batch's law, columns out of ``by``.
+        loss: the column to minimise.
+        method: how the optimum of a cell is found, a name of ``METHODS``.
+        window: relative loss above the best up to which runs enter a quadratic (at least two more than it has
+            coefficients do); None: all.
+        span: the share of a cell's runs that a local quadratic weighs, above 0 and at most 1.
+        tolerance: relative excess loss at which a cell says by what factor each hyperparameter may be off.
+        edges: whether to let optima at the end of a sweep, which are bounds, into the laws.
+        cluster: the column, one of ``by``, of cells that share noise; left out: none do.
+        bootstrap: replicates of each law.
+        level: of the intervals.
+        roles: the roles to keep.
+        where: filter (:mod:`analysis.tables.where`).
+        seed: of the replicates.
+
+    Raises:
+        AnalysisError: for an option out of range, a missing column or one with gaps, no usable run, no column
+            that varies within a cell, or no cell whose optimum may enter a law.
+    """
     columns = {name: column for name, column in (("lr", lr), ("batch", batch)) if column is not None}
     on = {"lr": tuple(lr_on), "batch": tuple(batch_on)}
     on = {name: on[name] for name in columns}

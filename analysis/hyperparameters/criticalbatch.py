@@ -110,12 +110,29 @@ def find(
     where: str | None = None,
     excluded: Sequence[Mapping[str, str]] = (),
 ) -> CriticalBatch:
-    """Critical batch of each group of rows equal in columns ``by`` (the loss reached, a size; none: one
-    group) from columns ``batch`` and ``steps``, by least squares of log steps; with two groups or more its
-    power law in columns ``on`` (none: no law).
+    """Find the critical batch of each group of rows, by least squares of log steps.
 
-    ``run``: the column of runs that may serve several groups; ``cluster``: one of ``by``, of groups that
-    share noise. ``excluded``: rows left out before (:func:`steps_to_loss`). Raises AnalysisError."""
+    With two groups or more, find its power law too.
+
+    Args:
+        table: runs that reached a loss, a row for each run and group (:func:`steps_to_loss` makes them).
+        batch: the column of batches, whose unit the critical batch has.
+        steps: the column of steps that the run needed.
+        by: columns that tell groups apart (the loss reached, a size): rows equal in all of them are one
+            group; empty: all rows are one.
+        on: the inputs of the power law, columns out of ``by``; empty: no law.
+        run: the column of runs, which may serve several groups.
+        cluster: the column, one of ``by``, of groups that share noise; left out: none do.
+        bootstrap: replicates of each fit.
+        level: of the intervals.
+        seed: of the replicates.
+        where: filter (:mod:`analysis.tables.where`).
+        excluded: rows left out before, ``{row, reason}``, as :func:`steps_to_loss` gives them.
+
+    Raises:
+        AnalysisError: for a missing column, a group column with gaps, ``on`` or ``cluster`` that are not in
+            ``by``, a table without rows, or one that cannot be fitted.
+    """
     _check(table, {"batch": (batch,), "steps": (steps,), "by": by, "run": (run,)}, by, on, cluster)
 
     rows = table.assign(B=table[batch], _row=np.arange(len(table)))
@@ -208,13 +225,28 @@ def steps_to_loss(
     loss: str = "eval/loss",
     runs: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """When each run of ``curves`` (columns ``run, step, loss``) first reaches each of ``targets``: a table of
-    ``run, target_loss, steps`` joined with the rows of ``runs`` (its batch, size), and what is left out as
-    ``{row, reason}``.
+    """Find the step at which each run first reaches each target loss.
 
-    The lowest loss so far, interpolated linearly in steps, so that a noisy curve is crossed once, and the
-    earlier the noisier it is: smooth it before. A run that never
-    reaches a target, or starts below it, is left out of that target. Raises AnalysisError."""
+    The lowest loss so far is interpolated linearly in steps, so that a noisy curve is crossed once, and the
+    earlier the noisier it is: smooth it before. A run that never reaches a target, or starts below it, is
+    left out of that target.
+
+    Args:
+        curves: logged rows with columns ``run``, ``step`` and ``loss``.
+        targets: losses to reach, one or more.
+        run: the column that names the run.
+        step: the column of steps.
+        loss: the column of losses.
+        runs: rows to join, one a run (its batch, size).
+
+    Returns:
+        A table with columns ``run``, ``target_loss``, ``steps`` and those of ``runs``, and what is left out
+        as ``{row, reason}``.
+
+    Raises:
+        AnalysisError: for a missing column, targets that are not finite and positive, or runs of the curves
+            that do not have one row in ``runs``.
+    """
     problems = [f"curves: column {c!r} is missing; {nearest(c, list(curves.columns))}"
                 for c in (run, step, loss) if c not in curves.columns]  # fmt: skip
     asked: Any = pd.to_numeric(pd.Series(np.atleast_1d(np.asarray(targets, object))), errors="coerce")

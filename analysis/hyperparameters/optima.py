@@ -38,11 +38,28 @@ def power_law(
     level: float = 0.9,
     seed: int = 0,
 ) -> tuple[Fit, float]:
-    """``target`` = c / (product of input^exponent) through the rows of ``cells``, and tau; exponents divide,
-    as in every Law by terms, and are named ``e_input`` (:func:`powers` has the other sign). Column
-    ``target_se``, the standard error of log target, is optional: without it weights are equal and
-    tau is 0; where it is unknown, the largest stands in.
-    ``cluster``: the column of what shares noise. Raises AnalysisError."""
+    """Fit a power law, ``target`` = c / (product of input^exponent), through optima.
+
+    Exponents divide, as in every Law by terms, and are named ``e_input`` (:func:`powers` has the other sign).
+
+    Args:
+        target: the column of optima. Column ``target_se``, the standard error of its log, is optional:
+            without it weights are equal and tau is 0; where it is unknown, the largest stands in.
+        cells: a row per optimum.
+        inputs: columns that the law depends on.
+        source: where the form of the law is from.
+        excluded: cells left out before, ``{row, reason}``.
+        cluster: the column of what shares noise.
+        bootstrap: replicates.
+        level: of the intervals.
+        seed: of the replicates.
+
+    Returns:
+        The fit, and tau, the standard deviation of log optima about the law beyond their errors.
+
+    Raises:
+        AnalysisError: for a table that cannot be fitted.
+    """
     names = {x: f"e_{x}" for x in inputs}
     domains = {name: (-STEEP.get(x, POWER), STEEP.get(x, POWER)) for x, name in names.items()}
     law = Law(target, {"c": names}, source, domains)

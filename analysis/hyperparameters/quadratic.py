@@ -44,9 +44,17 @@ class Basin:
 def find(
     x: np.ndarray, y: np.ndarray, names: tuple[str, ...], method: str, window: float | None, span: float
 ) -> Basin:
-    """The minimum of log loss ``y`` (n,) over logs ``x`` (n, p) of hyperparameters ``names``, by ``method``
-    of ``METHODS``: a quadratic through the runs within ``window`` (relative) of the best, all if None; or one
-    around its own minimum, tricube weights over the nearest share ``span``."""
+    """Find the minimum of log loss over the logs of hyperparameters.
+
+    Args:
+        x: logs of the hyperparameters (n, p).
+        y: log losses (n,).
+        names: what the hyperparameters are called, p of them.
+        method: of ``METHODS``: a quadratic through the runs near the best; one around its own minimum, with
+            tricube weights; or the best run.
+        window: relative loss above the best up to which runs enter the quadratic; None: all.
+        span: the share of the runs, nearest to the minimum, that the local quadratic weighs.
+    """
     p = x.shape[1]
     least = 1 + p + p * (p + 1) // 2 + SPARE
     levels = {name: len(np.unique(np.round(x[:, i], 6))) for i, name in enumerate(names)}

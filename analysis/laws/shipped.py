@@ -106,12 +106,20 @@ def precision(*parts: str) -> Law:
 
 
 def bnsl(breaks: int, x: str = "C", within: tuple[float, float] | None = None, name: str = "") -> Law:
-    """The broken power law with this many ``breaks`` in the input ``x``: C, N, D or any column.
+    """Build a broken power law.
 
     c0 is the first slope, c_i by how much break i makes it steeper, d_i where it lies, f_i how gradual it is.
-    Beyond the first, d_i = d_(i-1) r_i with r_i > 1: breaks in another order are the same law. ``within``:
-    where the first may lie, best the range of the data; a column other than C, N, D needs it. Raises
-    AnalysisError.
+    Beyond the first, d_i = d_(i-1) r_i with r_i > 1: breaks in another order are the same law.
+
+    Args:
+        breaks: how many breaks.
+        x: the input: C, N, D or any column.
+        within: where the first break may lie, best the range of the data; a column other than C, N, D needs
+            it.
+        name: of the law; left out: from the number of breaks and the input, as ``bnsl-1-C``.
+
+    Raises:
+        AnalysisError: for too few or too many breaks, or without 0 < low < high of ``within``.
     """
     low, high = within or BREAKS.get(x, (0.0, 0.0))
     if isinstance(breaks, bool) or breaks not in range(1, MOST + 1):

@@ -180,7 +180,14 @@ class Estimate(Estimated):
 
 
 def widths(solution: Mapping[str, float], draws: np.ndarray, level: Any, degrees: int) -> Ends:
-    """Intervals of the parameters from ``draws`` (R, 6)."""
+    """Give the interval of each parameter.
+
+    Args:
+        solution: the parameters' values by name.
+        draws: replicates of the lines (R, 6), logs of k and slopes for N, D and the loss.
+        level: of the intervals.
+        degrees: degrees of freedom of the replicates.
+    """
     out = {}
     for i, (k, exponent, sign) in enumerate(LINES.values()):
         for name, many in ((exponent, sign * draws[:, 2 * i + 1]), (k, np.exp(draws[:, 2 * i]))):
@@ -217,7 +224,16 @@ def enough(logs: np.ndarray) -> bool:
 def assembled(
     found: Optima, level: float, bootstrap: int, setup: EstimateSetup, notes: Sequence[str], **common: Any
 ) -> Estimate:
-    """The result; ``common`` are fields that the optima do not decide."""
+    """Assemble the result from the optima.
+
+    Args:
+        found: the optima and the replicates of the lines through them.
+        level: of the intervals.
+        bootstrap: replicates asked for, of which some may have given no exponents.
+        setup: how the estimate was asked for; its ``C0`` is set here.
+        notes: what a reader must know, in sentences.
+        common: fields of :class:`Estimate` that the optima do not decide.
+    """
     common |= {"points": found.points, "setup": setup, "notes": tuple(notes)}
     none = Intervals("none", level, 1, {})
     if not enough(found.logs):

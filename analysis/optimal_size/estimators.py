@@ -144,14 +144,31 @@ def estimate(
     noise: float | None = None,
     curves: Curves | None = None,
 ) -> Estimate:
-    """Compute-optimal sizes by an estimator of ``ESTIMATORS``, with a bootstrap over clusters: column
-    ``cluster``, left out: trunk, else seed and size, else size; of an envelope the runs.
+    """Estimate compute-optimal sizes without a law of the loss, with a bootstrap over clusters of rows.
 
-    ``bootstrap``: replicates; with 0 there are no intervals, and nothing is claimed. ``excluded``: rows left
-    out before, to be listed with ours. ``curves``, for the envelope only: how curves are read. ``noise``, for
-    interpolation only: the standard deviation of a run's loss between seeds, in units of the loss. Replicates
-    are then tables with such noise on every loss; optima are medians of their minima, and the regression
-    weighs them by 1 / spread^2, as Porian et al. 2024 do. Raises AnalysisError."""
+    Args:
+        kind: an estimator of ``ESTIMATORS``.
+        table: runs; for the envelope checkpoints.
+        convention: which columns or formulas N and C are, a name of ``CONVENTIONS``.
+        roles: the roles to keep.
+        where: filter (:mod:`analysis.tables.where`).
+        cells: of several hyperparameters in a cell the best (``best``), or ``all`` rows; left out: as the
+            table was loaded, else the best.
+        bootstrap: replicates; with 0 there are no intervals, and nothing is claimed.
+        level: of the intervals, between 0 and 1.
+        cluster: the column of what shares noise; left out: trunk, else seed and size, else size; of an
+            envelope the runs.
+        seed: of the replicates.
+        excluded: rows left out before, ``{row, reason}``, to be listed with ours.
+        noise: for interpolation only: the standard deviation of a run's loss between seeds, in units of the
+            loss. Replicates are then tables with such noise on every loss; optima are medians of their
+            minima, and the regression weighs them by 1 / spread^2, as Porian et al. 2024 do.
+        curves: for the envelope only: how curves are read.
+
+    Raises:
+        AnalysisError: for an unknown estimator, an option out of range or of another estimator, a missing
+            column, or a table that fails its checks.
+    """
     _check(kind, bootstrap, level, noise, curves)
     left = [dict(row) for row in excluded]
     if kind == "envelope":

@@ -158,7 +158,15 @@ def split(budget: np.ndarray, logs: np.ndarray) -> list[Curve]:
 
 
 def minimum(budget: float, times: np.ndarray, x: np.ndarray, y: np.ndarray, d: np.ndarray) -> Minimum:
-    """The parabola through one curve."""
+    """Fit the parabola through one curve.
+
+    Args:
+        budget: compute of the curve (FLOPs).
+        times: runs of each size (m,).
+        x: log N (m,), rising.
+        y: log L (m,).
+        d: log D (m,).
+    """
     centre = float(x.mean())
     (c2, c1, c0), se = _parabola(x - centre, y) if len(x) > 2 else ((0.0, 0.0, float(y.mean())), None)
     best = -c1 / (2 * c2) if c2 > 0 else np.nan

@@ -30,12 +30,20 @@ SAME = ("params", "params_body", "tokens", "unique_tokens", "flops", "loss", "se
 def check(
     frame: pd.DataFrame, name: str = "table", *, values: bool = False, needs: Sequence[str] = REQUIRED
 ) -> pd.DataFrame:
-    """Return a copy with checked types and filled defaults (its notes list what was filled).
+    """Check the columns of a table and fill its defaults.
 
-    ``needs``: columns that must be there; where size and tokens are among them, ``flops`` is filled. With
-    ``values``, numbers of rows that did not diverge must also be finite and positive; otherwise
-    :func:`select` excludes such rows by name. Diverged and repeated rows are counted in the notes. Raises
-    AnalysisError.
+    Args:
+        frame: rows, columns under our names.
+        name: what messages call the table.
+        values: whether numbers of rows that did not diverge must also be finite and positive; otherwise
+            :func:`select` excludes such rows by name.
+        needs: columns that must be there; where size and tokens are among them, ``flops`` is filled.
+
+    Returns:
+        A copy with checked types, whose notes list what was filled and count diverged and repeated rows.
+
+    Raises:
+        AnalysisError: with every problem found.
     """
     names = list(frame.columns)
     needs = needed(frame, needs)

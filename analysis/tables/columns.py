@@ -91,11 +91,18 @@ def _is(name: str, known: Collection[str]) -> bool:
 def resolve(
     frame: pd.DataFrame, given: Mapping[str, str | None], name: str, needs: Sequence[str]
 ) -> tuple[dict[str, str], list[str], list[Complaint]]:
-    """Which column becomes which of ours: ``(file -> ours, notes, problems)``. A column whose cells are of
-    another kind than its name says keeps it.
+    """Find which column becomes which of ours.
 
-    ``given`` says so by hand, ``{"params": "N"}``; None: not to be had from this table. A column of the file
-    that is one of ``needs`` keeps its name.
+    A column whose cells are of another kind than its name says keeps it.
+
+    Args:
+        frame: the table as its file has it.
+        given: columns stated by hand, ``{"params": "N"}``; None: not to be had from this table.
+        name: what messages call the table.
+        needs: columns of the file that keep their names.
+
+    Returns:
+        ``(file -> ours, notes, problems)``
     """
     problems, columns = [], list(frame.columns)
     formula = FORMULA if {"params", "tokens"} <= set(needs) else needs
@@ -152,8 +159,17 @@ def _holds(ours: str, cells: Any) -> bool:
 def adopt(
     frame: pd.DataFrame, given: Mapping[str, str | None], name: str, needs: Sequence[str] = FORMULA
 ) -> tuple[pd.DataFrame, list[Complaint]]:
-    """The columns of a file under our names, and problems; what the headings say goes into its
-    :class:`About`."""
+    """Rename the columns of a file to ours; what the headings say goes into its :class:`About`.
+
+    Args:
+        frame: the table as its file has it.
+        given: columns stated by hand, ``{"params": "N"}``; None: not to be had from this table.
+        name: what messages call the table.
+        needs: columns of the file that keep their names.
+
+    Returns:
+        The renamed table, and problems.
+    """
     mapping, notes, problems = resolve(frame, given, name, needs)
     taken = [ours for source, ours in mapping.items() if ours != source and ours in frame.columns]
     if taken:

@@ -228,7 +228,17 @@ def _numbers(source: Source, token: Token, frame: pd.DataFrame) -> Any:
 
 
 def column(name: str, frame: pd.DataFrame, kind: str, problems: list[str]) -> pd.Series | None:
-    """A column by its name, or by the name that it had in the file."""
+    """Find a column by its name, or by the name that it had in the file.
+
+    Args:
+        name: the name as the user wrote it.
+        frame: the table.
+        kind: what the text it stands in is called, to begin a message with.
+        problems: gets a message where there is no such column, or several.
+
+    Returns:
+        The column, or None with a problem.
+    """
     known = name if name in frame.columns else about(frame).columns.get(name)
     if known not in frame.columns:
         problems.append(f"{kind}: no column {name!r}; {nearest(name, list(frame.columns))}")

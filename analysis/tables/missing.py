@@ -60,8 +60,19 @@ ALSO = {"loss": ("bits_per_byte", "train_loss"), "params": ("params_body",), "fl
 def derive(
     frame: pd.DataFrame, stated: Mapping[str, str], unused: Collection[str], name: str
 ) -> tuple[pd.DataFrame, list[Complaint]]:
-    """With the quantities ``stated``, ``{"tokens": "steps * batch_tokens"}``, and with size and tokens where
-    they are not given and follow from other columns in one way; and problems."""
+    """Add stated quantities, and size and tokens where they follow from other columns.
+
+    Size and tokens are added where they are not given and follow in one way only.
+
+    Args:
+        frame: the table, columns under our names.
+        stated: quantities by the column they make, ``{"tokens": "steps * batch_tokens"}``.
+        unused: columns that are not to be derived.
+        name: what messages call the table.
+
+    Returns:
+        The table with these columns, and problems.
+    """
     problems, notes, columns = list[Complaint](), list[str](), dict[str, np.ndarray]()
     for ours, text in stated.items():
         try:

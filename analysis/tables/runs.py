@@ -66,27 +66,38 @@ def load(
 ) -> pd.DataFrame:
     """Read and check a table of runs.
 
-    ``path`` is a file, a pattern such as ``runs/*.csv``, a results folder (its ``runs.csv``), a folder of
-    a tracker or trainer, or a list of these: several files are one table, in which column ``source`` has the
-    file of each row. What a file is, its content says (:data:`analysis.readers.read.READERS`).
+    Fill ``flops`` as 6 params tokens (or ``tokens`` from it) and ``role`` as ``fit`` where missing. Of a
+    history (several rows a run), keep the last row with a loss of each run.
 
-    ``where`` keeps the rows that satisfy it (:mod:`analysis.tables.where`). In a table of checkpoints, column
-    ``run`` says which rows are one run, and ``after=0.1`` leaves out the first tenth of its tokens.
-    ``columns`` says which column is which, ``{"params": "N"}``, or that one is not to be used, ``{"flops":
-    None}``. ``units`` says what a column is given in, ``{"params": "M", "loss": "bits"}``
-    (:data:`analysis.tables.units.UNITS`, or "suffix" for "70M"). ``needs``: columns that must be there
-    (:func:`sources` of a law); others are not checked, and none of them is given another name. Of a history
-    (several rows a run) the last row with a loss is taken of each run. ``cells="all"`` keeps every row, here
-    and in what is fitted to the table (:mod:`analysis.tables.cells`).
-    Fills ``flops`` as 6 params tokens (or ``tokens`` from it) and ``role`` as ``fit`` where missing.
+    Args:
+        path: a file, a pattern such as ``runs/*.csv``, a results folder (its ``runs.csv``), a folder of a
+            tracker or trainer, or a list of these: several files are one table, in which column ``source``
+            has the file of each row. What a file is, its content says
+            (:data:`analysis.readers.read.READERS`).
+        where: filter; keeps the rows that satisfy it (:mod:`analysis.tables.where`).
+        after: in a table of checkpoints, the fraction of each run's tokens to leave out at its beginning: 0.1
+            drops the first tenth, 0 nothing. Goes with ``run``.
+        run: the column that says which rows are one run.
+        units: unit of a column by its name, ``{"params": "M", "loss": "bits"}``
+            (:data:`analysis.tables.units.UNITS`, or "suffix" for "70M").
+        columns: which column is which, ``{"params": "N"}``, or None for one not to be used,
+            ``{"flops": None}``.
+        needs: columns that must be there and keep their names (:func:`sources` of a law); others are not
+            checked.
+        decimal: the decimal sign of numbers in text.
+        thousands: the sign between groups of three digits, such as "." beside ``decimal=","``; None: there is
+            none.
+        melt: makes columns rows, ``"loss=loss@{tokens}"`` (:func:`analysis.readers.melt.melted`).
+        cells: ``"all"`` keeps every row, here and in what is fitted to the table; left out: of several
+            hyperparameters in a cell the best is fitted (:mod:`analysis.tables.cells`).
 
-    ``decimal`` and ``thousands`` are the signs of numbers in text, ``decimal=",", thousands="."``; ``melt``
-    makes columns rows, ``"loss=loss@{tokens}"`` (:func:`analysis.readers.melt.melted`).
+    Returns:
+        A frame whose index, for a text file, is called ``line`` and has line numbers. Its ``attrs["table"]``
+        is an :class:`About`: ``notes`` say what was read as what and filled, ``left_out`` has the rows left
+        out, ``{row, reason}``; fits list them.
 
-    The index of a text file's frame, called ``line``, has line numbers; ``attrs["table"]`` is its
-    :class:`About`: ``notes`` say what was read as what and filled, ``left_out`` has the rows left out,
-    ``{row, reason}``; fits list them. Raises
-    AnalysisError with every problem found, by file and line.
+    Raises:
+        AnalysisError: with every problem found, by file and line.
     """
     if cells not in (None, *CELLS):
         raise AnalysisError(f"cells = {cells!r}: must be {' or '.join(CELLS)}")
@@ -235,14 +246,26 @@ def select(
     needs: str = "NDCL",
     cells: str | None = None,
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """Rows to fit, with columns N, D, C, L added, and the rows left out as ``{row, reason}``: on loading, and
-    here.
+    """Select the rows to fit, and add columns N, D, C, L.
 
-    Left out: rows that do not satisfy ``where`` (:mod:`analysis.tables.where`), roles not asked for, runs
-    that did not end well, values that are not finite and positive. ``convention`` picks N and C, see
-    ``CONVENTIONS``. ``needs``: which of N, D, C, L must be there; others are added where the table gives
-    them. ``cells``: of several hyperparameters in a cell the best (``best``), or ``all`` rows; left out: as
-    the table was loaded, else the best. Raises AnalysisError.
+    Left out are rows that do not satisfy ``where``, roles not asked for, runs that did not end well, and
+    values that are not finite and positive.
+
+    Args:
+        table: runs, checked or not.
+        roles: the roles to keep.
+        convention: which columns or formulas N and C are, a name of ``CONVENTIONS``.
+        where: filter (:mod:`analysis.tables.where`).
+        needs: which of N, D, C, L must be there; others are added where the table gives them.
+        cells: of several hyperparameters in a cell the best (``best``), or ``all`` rows; left out: as the
+            table was loaded, else the best.
+
+    Returns:
+        The rows kept, and those left out as ``{row, reason}``: on loading, and here.
+
+    Raises:
+        AnalysisError: for an unknown convention, a table that fails its checks, or a filter that cannot be
+            read or leaves nothing.
     """
     if not isinstance(table, Table):
         return _select(table, tuple(roles), convention, where, needs, cells, checked=False)
@@ -318,9 +341,17 @@ def stated(table: pd.DataFrame | Table, cells: str | None) -> pd.DataFrame | Tab
 def one_a_cell(
     frame: Any, cells: str | None, apart: Sequence[str] = (), *, rising: bool = False
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """Of selected rows the best of each cell, and those left out, unless ``cells`` or the table says ``all``
-    or rows are checkpoints. ``apart``: columns that set cells apart beside N, D and the role; ``rising``: the
-    most is best."""
+    """Keep the best of each cell, unless ``cells`` or the table says ``all``, or rows are checkpoints.
+
+    Args:
+        frame: selected rows, with columns N, D, L; without one of them all rows are kept.
+        cells: ``best``, ``all``, or None: as the table says.
+        apart: columns that set cells apart beside N, D and the role.
+        rising: whether L is better the larger it is.
+
+    Returns:
+        The rows kept, and those left out as ``{row, reason}``.
+    """
     known = about(frame)
     if (cells or known.cells) == "all" or known.run is not None or not {"N", "D", "L"} <= set(frame.columns):
         return frame, []
@@ -335,9 +366,23 @@ def one_a_cell(
 def after(
     table: pd.DataFrame, fraction: float, *, run: str, of: str = "tokens"
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """Checkpoints beyond ``fraction`` of their run (its warmup dropped), and those left out as ``{row,
-    reason}``, for ``fit(..., excluded=)``. Column ``run`` says which rows are one run; its largest ``of`` is
-    its length. :func:`load` does the same to a file. Raises AnalysisError."""
+    """Drop the beginning of each run (its warmup) from a table of checkpoints.
+
+    :func:`load` does the same to a file.
+
+    Args:
+        table: checkpoints.
+        fraction: the share of each run to drop, at least 0 and below 1.
+        run: the column that says which rows are one run.
+        of: the column that says how far a checkpoint is; its largest value in a run is the run's length.
+
+    Returns:
+        The checkpoints kept, and those left out as ``{row, reason}``, for ``fit(..., excluded=)``.
+
+    Raises:
+        AnalysisError: for a missing column, a fraction out of range, a row without a run, or values of ``of``
+            that are not finite and positive.
+    """
     reasons = _early(table, fraction, run, of, "table")
     bad = ~positive(numbers(table[of])[0])
     if bad.any():

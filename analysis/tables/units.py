@@ -150,7 +150,17 @@ def advice(column: str, text: str) -> Text:
 def implausible(
     frame: Any, name: str, columns: Sequence[str], *, given_flops: bool
 ) -> tuple[list[Complaint], list[str]]:
-    """Problems and notes of magnitudes of ``columns`` that speak for another unit; stated units pass."""
+    """Find magnitudes that speak for another unit than ours; stated units pass.
+
+    Args:
+        frame: usable rows, columns under our names.
+        name: what messages call the table.
+        columns: those to look at.
+        given_flops: whether the table gave ``flops``, rather than being filled with 6 params tokens.
+
+    Returns:
+        Problems, and notes.
+    """
     stated = tuple(about(frame).units or ())
     problems: list[Complaint] = []
     given = frame if given_flops else frame.drop(columns="flops", errors="ignore")
