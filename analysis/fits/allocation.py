@@ -66,8 +66,18 @@ def exponents(law: Law, u: np.ndarray, rate: Rate) -> tuple[np.ndarray, np.ndarr
 
 
 def best(problem: Problem, u: np.ndarray, rate: Rate, c: np.ndarray, group: Any = 0) -> np.ndarray:
-    """N* (R, m) of draws ``u`` (R, P) at compute ``c``, (m,) or (R, m); ``group``: an index, or (m,) of them.
-    nan where the best size lies more than ``BEYOND`` outside the table's."""
+    """Find N* at given compute, for every draw.
+
+    Args:
+        problem: the law on the table's rows.
+        u: draws (R, P), plain coordinates.
+        rate: FLOPs per token, one curve or (R, 1) of them.
+        c: compute, (m,) or (R, m).
+        group: index of the group, or (m,) of them.
+
+    Returns:
+        N* (R, m); nan where the best size lies more than ``BEYOND`` outside the table's.
+    """
     log_c, law = np.log(np.atleast_2d(np.asarray(c, float))), problem.law
     groups = np.broadcast_to(group, log_c.shape[1:])
     own = u[:, problem.position[groups]]
@@ -164,7 +174,14 @@ def cost_of(
 
 
 def drift(problem: Problem, u: np.ndarray, cost: Cost, c: np.ndarray) -> tuple[str, ...]:
-    """A note where the local exponents at the draw ``u`` (1, P) change over compute ``c`` (m,)."""
+    """Note where the local exponents change over compute.
+
+    Args:
+        problem: the law on the table's rows.
+        u: the draw (1, P), plain coordinates.
+        cost: what N and D cost.
+        c: compute (m,).
+    """
     a = local(problem, u, cost, c)[0][0]
     if not np.ptp(a) > DRIFT:
         return ()
@@ -173,14 +190,32 @@ def drift(problem: Problem, u: np.ndarray, cost: Cost, c: np.ndarray) -> tuple[s
 
 
 def values(problem: Problem, u: np.ndarray, inputs: dict[str, np.ndarray], group: Any = 0) -> np.ndarray:
-    """(R, m) the law at plain coordinates ``u`` (R, P): see :meth:`Problem.values`."""
+    """Evaluate the law at draws: (R, m), as :meth:`Problem.values`.
+
+    Args:
+        problem: the law on the table's rows.
+        u: draws (R, P), plain coordinates.
+        inputs: of the law by name, (m,) or (R, m) each.
+        group: index of the group, or (m,) of them.
+    """
     return problem.values(problem.parameters(u), inputs, group)
 
 
 def local(
     problem: Problem, u: np.ndarray, rate: Rate, c: np.ndarray, group: Any = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """a = d log N* / d log C and b = d log D* / d log C (R, m) at compute ``c`` (m,)."""
+    """Find the local exponents a = d log N* / d log C and b = d log D* / d log C.
+
+    Args:
+        problem: the law on the table's rows.
+        u: draws (R, P), plain coordinates.
+        rate: FLOPs per token, one curve or (R, 1) of them.
+        c: compute (m,).
+        group: index of the group, or (m,) of them.
+
+    Returns:
+        a and b, (R, m) each.
+    """
     sides = [np.asarray(c, float) * np.exp(sign * STEP) for sign in (-1, 1)]
     low, high = (best(problem, u, rate, side, group) for side in sides)
     a = np.log(high / low) / (2 * STEP)
@@ -191,8 +226,18 @@ def local(
 def best_exponents(
     problem: Problem, u: np.ndarray, rate: Rate, c: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(a, b, log G) of draws (R, P), without a closed form at compute ``c``; there the median stands for
-    draws that have no best size."""
+    """Find a, b and log G of N* = G C^a, D* ~ C^b, or local exponents where they have no closed form.
+
+    Args:
+        problem: the law on the table's rows.
+        u: draws (R, P), plain coordinates.
+        rate: FLOPs per token, one curve or (R, 1) of them.
+        c: compute at which local exponents are taken.
+
+    Returns:
+        (a, b, log G), (R,) each. Without a closed form log G is nan, and the median stands for draws that
+        have no best size.
+    """
     closed = exponents(problem.law, u[:, problem.position[0]], rate)
     if closed is not None:
         return closed

@@ -88,8 +88,18 @@ def replicate(
     seed: int = 0,
     check: int = CHECKED,
 ) -> Replicates:
-    """``count`` replicates of an optimum by a bootstrap of ``METHODS``; an analytic method, and ``auto`` with
-    ``count = 0``, takes what it needs. ``check`` of them are solved again from many starts."""
+    """Draw replicates of an optimum by a bootstrap, or from an analytic covariance.
+
+    Args:
+        problem: the law on its rows.
+        solution: its optimum.
+        cluster: index of each row's cluster (n,).
+        by: what clusters are, in words, as ``size``.
+        method: one of ``METHODS``.
+        count: number of replicates R; an analytic method, and ``auto`` with 0, takes what it needs.
+        seed: of the draws.
+        check: how many of the replicates are solved again from many starts.
+    """
     n, groups = len(problem.target), int(cluster.max()) + 1
     kind = method
     if method == "auto":
@@ -202,8 +212,19 @@ def solved(
     check: int,
     begin: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int, int]:
-    """Ends (R, P) from the optimum, or from ``begin``, and of the first few how many no other start improves
-    on."""
+    """Solve replicates from the optimum, and the first few of them from many other starts too.
+
+    Args:
+        problem: the law on its rows.
+        solution: its optimum.
+        count: number of replicates R.
+        draw: gives the responses and weights of replicates by index.
+        check: how many of them are solved again; fewer of a large table.
+        begin: starts (R, P), centred; left out: the optimum.
+
+    Returns:
+        Ends (R, P), centred; of those checked, how many no other start improves on; how many were checked.
+    """
     start = restart(problem, solution.u)
     large = len(problem.target) > LARGE
     begin = np.repeat(start[None], count, axis=0) if begin is None else begin

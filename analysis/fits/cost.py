@@ -266,7 +266,14 @@ def nearest_power(n: np.ndarray, d: np.ndarray, c: np.ndarray) -> Power:
 
 
 def off(rate: Rate, n: np.ndarray, d: np.ndarray, c: np.ndarray) -> float:
-    """The largest relative error at runs."""
+    """Give the largest relative error of a cost at runs.
+
+    Args:
+        rate: the cost.
+        n: sizes of the runs (n,).
+        d: their tokens.
+        c: their FLOPs.
+    """
     return float(np.max(np.abs(rate.flops(n, d) / c - 1)))
 
 
@@ -279,7 +286,19 @@ def fitted(n: np.ndarray, d: np.ndarray, c: np.ndarray) -> Cost:
 def counted(
     rate: Function, n: np.ndarray, d: np.ndarray, c: np.ndarray, source: str = "as given by a function of N"
 ) -> Known:
-    """FLOPs per token by a function of N (m,), beside the table's runs. Raises AnalysisError."""
+    """Take FLOPs per token from a function of N, beside the table's runs.
+
+    Args:
+        rate: gives the FLOPs per token of sizes N (m,).
+        n: sizes of the table's runs.
+        d: their tokens.
+        c: their FLOPs.
+        source: how the values were counted.
+
+    Raises:
+        AnalysisError: the function takes no array, or its values do not rise, or leave out a size of the
+            table.
+    """
     ends = n.min(), n.max()
     size = np.union1d(ends, np.geomspace(ends[0] / BEYOND, ends[1] * BEYOND, KNOTS))
     try:

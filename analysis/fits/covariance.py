@@ -95,7 +95,14 @@ def whitened(
 
 
 def sandwich(problem: Problem, u: np.ndarray, cluster: np.ndarray, kind: str) -> np.ndarray:
-    """Covariance (P, P) over clusters: ``kind`` of ``POWERS``."""
+    """Compute the covariance (P, P) over clusters.
+
+    Args:
+        problem: the law on its rows.
+        u: the optimum, every coordinate, centred.
+        cluster: index of each row's cluster (n,).
+        kind: one of ``POWERS``.
+    """
     half, parts, scores = whitened(problem, u, cluster)
     eigen, vectors = np.linalg.eigh(parts)
     gain = np.maximum(1 - eigen, LEAST) ** -POWERS[kind]

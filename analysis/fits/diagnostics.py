@@ -43,7 +43,18 @@ def robust_sd(r: np.ndarray, problem: Problem) -> float:
 
 
 def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame | Table) -> tuple[Noise, Any]:
-    """Residual scales, and the residuals to keep: logs for a raw objective too, if there are."""
+    """Measure the scales of the residuals.
+
+    Args:
+        problem: the law on its rows.
+        solution: its optimum.
+        rows: the rows fitted, with their clusters.
+        table: the table they are from, whose repeated seeds are measured too.
+
+    Returns:
+        The scales, and the residuals to keep (n,): in logs for a raw objective too, where losses and law are
+        positive.
+    """
     fitted = problem.model.fitted(solution.u[None])[0]
     r, values = problem.y - fitted, problem.loss.back(fitted)
     logs = problem.loss.raw and min(problem.target.min(), values.min()) > 0
@@ -113,7 +124,14 @@ def outliers(problem: Problem, solution: Solution, rows: Rows) -> tuple[str, ...
 def others(
     asked: FitOptions, problem: Problem, solution: Solution, bounds: Mapping[str, Interval]
 ) -> tuple[Rival, ...]:
-    """Parameters under the other objectives, solved from this optimum, where one leaves its interval."""
+    """Fit the other objectives from this optimum, and keep those under which a parameter leaves its interval.
+
+    Args:
+        asked: options of the fit.
+        problem: the law on its rows.
+        solution: its optimum.
+        bounds: interval per parameter.
+    """
     out = []
     middle = float(np.median(problem.target))
     unit = {"log": 1.0, "raw": middle, "log1p": middle / (1 + middle)}[problem.loss.space]  # of log residuals

@@ -47,12 +47,24 @@ def off_edge(problem: Problem, u: np.ndarray, at: np.ndarray) -> np.ndarray:
 def bounds(
     problem: Problem, u: np.ndarray, cluster: np.ndarray, *, level: float, degrees: int
 ) -> dict[str, Interval]:
-    """Intervals of the parameters that lie on an edge, from it to where the profile of the objective has
-    risen by more than noise explains.
+    """Bound the parameters that lie on an edge.
 
-    Noise is Student's t with ``degrees`` of freedom, at half the tail of another interval's end: the tables
-    whose fit lies on an edge are those that noise moved there. In 98 of 100 of them the bound of 95 % holds
-    the truth, in 88 to 90 with the whole tail (``benchmarks/coverage.py --designs floor``).
+    An interval goes from the edge to where the profile of the objective has risen by more than noise
+    explains.
+
+    Noise is Student's t, at half the tail of another interval's end: the tables whose fit lies on an edge
+    are those that noise moved there. In 98 of 100 of them the bound of 95 % holds the truth, in 88 to 90
+    with the whole tail (``benchmarks/coverage.py --designs floor``).
+
+    Args:
+        problem: the law on its rows.
+        u: the optimum (P,), centred.
+        cluster: index of each row's cluster (n,).
+        level: of the intervals, between 0 and 1.
+        degrees: degrees of freedom of Student's t.
+
+    Returns:
+        Intervals of the parameters on an edge, by full name; none for the coefficient of a power.
     """
     best = float(minimise(problem, u[None], steps=0)[1][0])
     reach = float(stats.t.ppf(1 - (1 - level) / 4, degrees)) ** 2
@@ -94,8 +106,18 @@ def _held(problem: Problem, u: np.ndarray, i: int, places: np.ndarray) -> tuple[
 def smoothed(
     held: Problem, i: int, at: np.ndarray, ends: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Optima with coordinate ``i`` held ``at`` ascending values, again from both neighbours: a search that
-    failed at one point is mended by those beside it."""
+    """Solve a profile's points again from both neighbours, which mends a search that failed at one of them.
+
+    Args:
+        held: the problem with the coordinate fixed where each start has it.
+        i: index of that coordinate.
+        at: its values (R,), ascending.
+        ends: optima found there (R, P).
+        values: their objectives (R,).
+
+    Returns:
+        The better optima (R, P) and their objectives (R,).
+    """
     count = len(ends)
     for _ in range(ROUNDS):
         starts = np.concatenate([ends[[0, *range(count - 1)]], ends[[*range(1, count), -1]]])

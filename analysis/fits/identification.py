@@ -93,7 +93,19 @@ def verdicts(
     ambiguous: Ambiguity,
     thin: Mapping[str, Thin] = MappingProxyType({}),
 ) -> dict[str, Verdict]:
-    """One verdict per parameter and derived quantity in ``intervals``; ``thin`` as of :func:`thinly`."""
+    """Judge every parameter and derived quantity that has an interval.
+
+    Args:
+        problem: the law on its rows.
+        solution: its optimum.
+        point: estimates by name.
+        intervals: of the quantities to judge, by name.
+        ambiguous: which parameters cannot be told apart, and why.
+        thin: what few clusters say too little of, as of :func:`thinly`.
+
+    Returns:
+        One verdict per name in ``intervals``.
+    """
     law, zero, out = problem.law, solution.zero, {}
     base = dict(zip(problem.names, problem.base, strict=True))
     gone = {base[c] for c in zero}
@@ -146,9 +158,21 @@ def least(law: Law, kind: str) -> float:
 
 
 def thinly(problem: Problem, solution: Solution, cluster: np.ndarray, by: str) -> dict[str, Thin]:
-    """What few clusters say too little of: quantities whose variance, computed from clusters, has fewer than
-    ``THIN`` degrees of freedom (Bell & McCaffrey 2002), and what a group of fewer than ``LONE`` of them has
-    of its own. A coefficient of a power sum and a, b follow their exponents."""
+    """Find what few clusters say too little of.
+
+    That is, quantities whose variance, computed from clusters, has fewer than ``THIN`` degrees of freedom
+    (Bell & McCaffrey 2002), and what a group of fewer than ``LONE`` of them has of its own. A coefficient of
+    a power sum and a, b follow their exponents.
+
+    Args:
+        problem: the law on its rows.
+        solution: its optimum.
+        cluster: index of each row's cluster (n,).
+        by: what clusters are, in words, as ``size``.
+
+    Returns:
+        By name, the reason and the share of the usual width that is asked for instead.
+    """
     free = np.flatnonzero(usable(problem, solution.u))
     degrees = dict(zip(free.tolist(), satterthwaite(problem, solution.u, cluster).tolist(), strict=True))
     law, number = problem.law, int(cluster.max()) + 1
@@ -207,7 +231,15 @@ def _one_end(problem: Problem, solution: Solution, name: str, low: float, high: 
 
 
 def bounded(value: float, low: float, high: float, ceiling: float, width: float = 0.0) -> Verdict:
-    """Of an exponent or offset: at most ``ceiling`` by nature; ``width``: a half-width always allowed."""
+    """Judge an exponent or offset by its interval.
+
+    Args:
+        value: the estimate.
+        low: lower end of its interval.
+        high: upper end.
+        ceiling: what it is at most by nature: an upper end below that is a bound.
+        width: a half-width always allowed.
+    """
     reach = max(NEAR * abs(value), width)
     if reach > 0 and low >= value - reach and high <= value + reach:
         share = max(high - value, value - low) / abs(value) if value else 0.0
@@ -221,7 +253,14 @@ def bounded(value: float, low: float, high: float, ceiling: float, width: float 
 
 
 def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: Ambiguity) -> Status:
-    """The worst finding decides the code."""
+    """Sum up a fit: the worst finding decides the code.
+
+    Args:
+        law: the law fitted.
+        solution: its optimum.
+        identified: verdict per parameter and derived quantity.
+        ambiguous: which parameters cannot be told apart, and why.
+    """
     weak = [name for name, v in identified.items() if v.verdict != "yes"]
     if not solution.converged:
         code, message = "not_converged", NOT_CONVERGED

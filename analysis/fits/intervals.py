@@ -14,8 +14,19 @@ from analysis.solve.problem import FLOOR, Problem
 def of_parameters(
     problem: Problem, u: np.ndarray, draws: np.ndarray, cluster: np.ndarray, *, level: float, degrees: int
 ) -> dict[str, Interval]:
-    """Of every parameter, from replicates ``draws`` (R, P) of its estimate, and of one on the edge of its
-    domain by its profile; ``u`` (P,) is the optimum, centred, and the draws plain coordinates."""
+    """Give the interval of every parameter: from replicates, and of one on the edge of its domain by profile.
+
+    Args:
+        problem: the law on its rows.
+        u: the optimum (P,), centred.
+        draws: its replicates (R, P), plain coordinates.
+        cluster: index of each row's cluster (n,).
+        level: of the intervals, between 0 and 1.
+        degrees: degrees of freedom of Student's t.
+
+    Returns:
+        Intervals in the parameters' own units, by full name.
+    """
     point, many, out = problem.parameters(problem.shift(u, 1.0)), problem.parameters(draws), {}
     for i, name in enumerate(problem.names):
         log = bool(problem.in_log[i] or (point[i] > 0 and problem.positive[i]))
@@ -34,7 +45,15 @@ def of_parameters(
 def interval(
     estimate: float, replicates: np.ndarray, level: float, degrees: int, *, log: bool = True
 ) -> Interval:
-    """Percentile interval about ``estimate``, deviations stretched by t(degrees)/z."""
+    """Give the percentile interval about an estimate, deviations stretched by t(degrees)/z.
+
+    Args:
+        estimate: the value.
+        replicates: of it (R,).
+        level: of the interval, between 0 and 1.
+        degrees: degrees of freedom of Student's t.
+        log: whether deviations are taken in logs, for what is positive.
+    """
     low, high = intervals(np.array([estimate]), replicates[:, None], level, degrees, log=log)
     return Interval(float(low[0]), float(high[0]))
 
@@ -42,7 +61,18 @@ def interval(
 def intervals(
     estimates: np.ndarray, replicates: np.ndarray, level: float, degrees: int, *, log: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds (m,) about ``estimates`` (m,) from ``replicates`` (R, m)."""
+    """Give percentile intervals about many estimates, deviations stretched by t(degrees)/z.
+
+    Args:
+        estimates: the values (m,).
+        replicates: of them (R, m).
+        level: of the intervals, between 0 and 1.
+        degrees: degrees of freedom of Student's t.
+        log: whether deviations are taken in logs; of an estimate of 0 the interval then begins at 0.
+
+    Returns:
+        Lower and upper bounds, (m,) each.
+    """
     tail = 0.5 * (1 - level)
     stretch = float(stats.t.ppf(1 - tail, degrees) / stats.norm.ppf(1 - tail))
     if not log:
@@ -64,8 +94,19 @@ def new_run(
     estimates: np.ndarray, replicates: np.ndarray, sd: float | np.ndarray, level: float, degrees: int, *,
     log: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Bounds (m,) of a new run's value: the law's ``estimates`` (m,) and ``replicates`` (R, m) of it, and the
-    standard deviation ``sd`` of a run about its law."""
+    """Give bounds of a new run's value, which varies about its law.
+
+    Args:
+        estimates: the law (m,).
+        replicates: of it (R, m).
+        sd: standard deviation of a run about its law, of the log where ``log``: one or (m,).
+        level: of the intervals, between 0 and 1.
+        degrees: degrees of freedom of Student's t.
+        log: whether deviations are taken in logs.
+
+    Returns:
+        Lower and upper bounds, (m,) each.
+    """
     with np.errstate(all="ignore"):
         deviations = np.log(replicates) - np.log(estimates) if log else replicates - estimates
     law = np.sqrt(np.mean(deviations**2, axis=0))

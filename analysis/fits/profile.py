@@ -56,11 +56,20 @@ def profile(
     simulations: int = 0,
     seed: int = 0,
 ) -> Profile:
-    """Profile of the objective over ``name``, a free parameter.
+    """Profile the objective over one free parameter, everything else solved again.
 
-    A Huber objective is no likelihood and clusters share noise: with ``simulations`` wild (by ``cluster``,
-    else by row) the threshold is the ``level`` quantile of what the objective falls when the parameter is
-    freed from the value that made the data. Without, it is that of t^2 times the robust noise square.
+    A Huber objective is no likelihood and clusters share noise: with simulations the threshold is the
+    ``level`` quantile of what the objective falls when the parameter is freed from the value that made the
+    data. Without, it is that of t^2 times the robust noise square.
+
+    Args:
+        problem: the law on its rows.
+        solution: its optimum.
+        name: the parameter, by its full name.
+        level: of the interval, between 0 and 1.
+        cluster: index of each row's cluster (n,); left out: every row is one of its own.
+        simulations: how many wild simulations calibrate the threshold; 0: none.
+        seed: of the simulations.
     """
     i = problem.names.index(name)
     plain = problem.shift(solution.u, 1.0)

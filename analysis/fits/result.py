@@ -160,10 +160,22 @@ class Fit(Estimated):
         cost: Cost | Function | None = None,
         **inputs: Any,
     ) -> Prediction:
-        """Loss at ``rows``: a table of runs, or the inputs that the law needs, as ``predict(N=1e9, D=2e10)``.
-        With C alone, at the N and D that are best for it; with C and one of them, at the other that C
-        leaves, at the fit's own ``cost`` or another (see :class:`analysis.fits.options.FitOptions`). Raises
-        AnalysisError."""
+        """Predict the loss of runs, with intervals.
+
+        At C alone, N and D are those that are best for it; at C and one of them, the other is what C leaves.
+
+        Args:
+            rows: a table of runs, or a mapping of the law's inputs (m,) by name, with the column of groups
+                where the fit has them; left out: the keyword ``inputs``.
+            level: of the intervals, between 0 and 1; left out: that of the fit.
+            cost: what N and D cost, where one of them follows from C: a function or a cost, as of
+                :class:`analysis.fits.options.FitOptions`. Left out: the fit's own.
+            **inputs: the same by keyword, as ``predict(N=1e9, D=2e10)``.
+
+        Raises:
+            AnalysisError: the fit is not usable, an input is missing, not a number or not positive, a group
+                was not fitted, or the level or cost is invalid.
+        """
         self._need("predict")
         check_level(level)
         level = self.level if level is None else level
@@ -228,12 +240,24 @@ class Fit(Estimated):
         group: str | None = None,
         cost: Cost | Function | None = None,
     ) -> pd.DataFrame:
-        """Compute-optimal N* and D* at ``flops`` with intervals, and the loss there with its own, where
-        C(N, D) is that of the fit (``fit.cost``) or another ``cost``: a function that gives the FLOPs per
-        token of sizes N (m,). The columns are those of :class:`analysis.fits.prediction.Prediction` asked at
-        C: C; N, N_low, N_high; D, D_low, D_high; a, b (local exponents); loss, low, high, new_low, new_high,
-        se_log; extrapolation, beyond; unidentified. ``attrs`` of the frame have method, level, cost (in
-        words) and notes. Raises AnalysisError."""
+        """Find the compute-optimal N* and D* at given compute, and the loss there, with intervals.
+
+        Args:
+            flops: compute C, one or (m,).
+            level: of the intervals, between 0 and 1; left out: that of the fit.
+            group: label of the group asked about, where the fit has groups.
+            cost: what N and D cost: a function that gives the FLOPs per token of sizes N (m,), or a cost.
+                Left out: that of the fit (``fit.cost``).
+
+        Returns:
+            A frame with the columns of :class:`analysis.fits.prediction.Prediction` asked at C: C; N, N_low,
+            N_high; D, D_low, D_high; a, b (local exponents); loss, low, high, new_low, new_high, se_log;
+            extrapolation, beyond; unidentified. Its ``attrs`` have method, level, cost (in words) and notes.
+
+        Raises:
+            AnalysisError: the fit is not usable, its law has no optimal allocation or lost a term to a
+                coefficient of 0, compute is not finite and positive, or the level, group or cost is invalid.
+        """
         self._need("say what is optimal")
         price = self._cost(cost) or self.cost
         more = {} if group is None else {str(self.setup.groups): group}
@@ -289,8 +313,17 @@ class Fit(Estimated):
     def profile(
         self, name: str, *, level: float | None = None, simulations: int = 199, seed: int = 0
     ) -> Profile:
-        """The objective over a free parameter, everything else solved again; ``simulations`` calibrate its
-        threshold (0: the robust noise square). Raises AnalysisError."""
+        """Profile the objective over a free parameter, everything else solved again.
+
+        Args:
+            name: the parameter.
+            level: of the interval, between 0 and 1; left out: that of the fit.
+            simulations: how many calibrate the threshold; 0: the robust noise square does.
+            seed: of the simulations.
+
+        Raises:
+            AnalysisError: the fit is not usable, or ``name`` is none of its free parameters.
+        """
         from analysis.fits.profile import profile
 
         self._need("be profiled")

@@ -36,8 +36,19 @@ AT = 1e-6  # of a domain's width: a coordinate this near to its end is at it
 
 
 def linear_start(problem: Problem, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Fill in the linear parameters of ``x`` (R, P) by bounded least squares on relative residuals (absolute
-    ones for a raw objective), for responses ``y`` and weights ``w`` (n,)."""
+    """Fill in the linear parameters of starts by bounded least squares.
+
+    Residuals are relative ones, absolute for a raw objective.
+
+    Args:
+        problem: the law on its rows.
+        x: parameters of the starts (R, P).
+        y: responses (n,).
+        w: weights (n,).
+
+    Returns:
+        Parameters (R, P).
+    """
     linear = [i for i, p in enumerate(problem.base) if p in problem.law.linear]
     free = [i for i in linear if problem.free[i]]
     if not free:
@@ -149,9 +160,18 @@ def solve(
     keep: int | None = None,
     start: np.ndarray | None = None,
 ) -> Solution:
-    """The global optimum of a problem, as far as many starts can tell: the best ``keep`` are polished. ``y``
-    (n,) and ``w`` (n,) replace its responses and weights; ``start`` (R, P), centred, the starts. Raises
-    AnalysisError for a law that is finite nowhere."""
+    """Find the global optimum of a problem, as far as many starts can tell.
+
+    Args:
+        problem: the law on its rows.
+        y: responses (n,), in the space of the residuals; left out: the problem's own.
+        w: weights (n,); left out: the problem's own.
+        keep: how many of the best starts are polished; left out: 16 for a power sum, 128 for a formula.
+        start: the starts (R, P), centred; left out: many over the domains.
+
+    Raises:
+        AnalysisError: the law is finite at none of the starts.
+    """
     y, w = problem.y if y is None else y, problem.w if w is None else w
 
     def own(_which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -228,7 +248,18 @@ def _kinked(problem: Problem, u: np.ndarray, own: Draw) -> bool:
 def sampled(
     problem: Problem, y: np.ndarray, w: np.ndarray, *, keep: int = FEW, start: np.ndarray | None = None
 ) -> np.ndarray:
-    """Ends (R, P) on ``SAMPLE`` of the rows, from ``start`` or from many: where to begin on all of them."""
+    """Solve on ``SAMPLE`` of the rows: where to begin on all of them.
+
+    Args:
+        problem: the law on all rows.
+        y: their responses (n,).
+        w: their weights (n,).
+        keep: how many of the best ends are kept where there is no ``start``.
+        start: starts (R, P), centred; left out: many over the domains.
+
+    Returns:
+        Ends (R, P), centred.
+    """
     mixed = np.random.default_rng(0).permutation(len(y))
     taken = [mixed[:SAMPLE]]
     if problem.group is not None:  # some rows of each, however few there are

@@ -35,13 +35,23 @@ def minimise(
     exact: bool = True,
     near: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Solve R problems from ``start`` (R, P), centred: solutions (R, P), objectives and converged (R,).
+    """Solve R problems together, each from a start of its own.
 
-    ``draw`` gives the responses and weights of some replicates, made only when their turn comes; left out,
-    they are the problem's own. ``steps``: stragglers creep along a curved valley (E against A, alpha). A
-    formula's way goes by Gauss-Newton steps; not ``exact``, it ends with them, and every second problem keeps
-    off the faces of the box: active bounds trap some starts and help others. ``near``: starts lie beside
-    solutions of smooth objectives, with many rows; the last small step is not looked at again.
+    A formula takes Gauss-Newton steps first, then exact ones.
+
+    Args:
+        problem: the law on its rows.
+        start: starts (R, P), centred.
+        draw: gives the responses and weights of some replicates, made only when their turn comes; left out:
+            the problem's own.
+        steps: at most; stragglers creep along a curved valley (E against A, alpha).
+        exact: whether a formula takes exact steps at all. If not, every second problem keeps off the faces
+            of the box: active bounds trap some starts and help others.
+        near: whether starts lie beside solutions of smooth objectives, with many rows; the last small step
+            is not looked at again.
+
+    Returns:
+        Solutions (R, P), centred, their objectives (R,) and whether each converged (R,).
     """
     model = problem.model
     if model.coarse is None:

@@ -34,8 +34,17 @@ class Model(Protocol):
         ...
 
     def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
-        """Objective (R,), gradient (R, P), Hessian (R, P, P), and, if ``scaled``, the diagonal of its
-        Gauss-Newton part (R, P)."""
+        """Compute the objectives of R problems and their derivatives.
+
+        Args:
+            u: coordinates (R, P), centred.
+            y: responses, (n,) or (R, n).
+            w: weights, (n,) or (R, n).
+            scaled: whether the Gauss-Newton diagonal is asked for; without it that result means nothing.
+
+        Returns:
+            Objective (R,), gradient (R, P), Hessian (R, P, P) and its Gauss-Newton part's diagonal (R, P).
+        """
         ...
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
@@ -83,6 +92,7 @@ class PowerSum:
         return self.loss.to(self._terms(u)[1])
 
     def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
+        """Compute what :meth:`Model.derivatives` says, in closed form."""
         # in buffers that are used again: new arrays of this size cost more than what is computed in them
         *shares, total, r, psi, q, mixed, both = self._buffers(len(u))
         for k, (columns, part, constant) in enumerate(
@@ -194,6 +204,7 @@ class Formula:
         return np.array([self._linear(x)[0] for x in u])
 
     def derivatives(self, u: np.ndarray, y: np.ndarray, w: np.ndarray, scaled: bool = True) -> Derivatives:
+        """Compute what :meth:`Model.derivatives` says, by jax; inf where it or a derivative is not finite."""
         value, gradient, hessian, scale, *_ = self._call(u, y, w)
         finite = np.isfinite(value) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
         # room for sums and products

@@ -24,9 +24,15 @@ def causal_attention(
 ) -> jax.Array:
     """Compute softmax(q k^T / sqrt(K)) v over the keys up to each query's position: (B, T, H, K).
 
-    H is a multiple of G; query head h reads key-value head h // (H / G) (arXiv:2305.13245). ``dense``
-    computes all T^2 pairs by plain einsums: the same numbers up to rounding, more work, any derivative.
     The default has a hand-written reverse rule and no forward mode.
+
+    Args:
+        q_BxTxHxK: queries.
+        k_BxTxGxK: keys. H is a multiple of G; query head h reads key-value head h // (H / G)
+            (arXiv:2305.13245).
+        v_BxTxGxK: values.
+        dense: whether all T^2 pairs are computed by plain einsums: the same numbers up to rounding, more
+            work, any derivative.
     """
     b, t, h, k = q_BxTxHxK.shape
     g = k_BxTxGxK.shape[2]

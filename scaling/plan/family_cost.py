@@ -18,9 +18,18 @@ MEMBERS = 300
 def flops_per_token(
     family: Family, vocab_size: int, context: int, *, body: bool = False
 ) -> Callable[[Any], np.ndarray] | None:
-    """House FLOPs (3 x forward) per token of sizes N: those of the members of the family, and between them
-    interpolated in logs; nan below the smallest. N is all parameters, or without embedding and head
-    (``body``). None for an explicit list of shapes, which follows no rule."""
+    """Give house FLOPs (3 x forward) per token as a function of N (m,).
+
+    Args:
+        family: whose members the FLOPs are of; between them they are interpolated in logs.
+        vocab_size: entries of the vocabulary.
+        context: tokens of a sequence.
+        body: whether N leaves out embedding and head; else it is all parameters.
+
+    Returns:
+        The function, nan below the smallest member; None for an explicit list of shapes, which follows no
+        rule.
+    """
     from scipy.interpolate import PchipInterpolator  # pyright: ignore[reportMissingTypeStubs]
 
     match family:

@@ -40,7 +40,13 @@ class Counting:
 def next_cells(
     study: Study, asked: Iterable[tuple[float, float]], vocab_size: int, counting: Counting
 ) -> list[Cell]:
-    """For each (N, C) asked for the nearest member of the family, and the whole steps nearest to C.
+    """Find for each (N, C) the nearest member of the family, and the whole steps nearest to C.
+
+    Args:
+        study: whose family, context and batch they are.
+        asked: pairs of N and C in FLOPs.
+        vocab_size: entries of the vocabulary.
+        counting: which N and C are meant.
 
     Raises:
         UserError: C does not pay for one step.
@@ -69,7 +75,14 @@ def next_study(study: Study, cells: Iterable[Cell]) -> Study:
 
 
 def nearest_size(study: Study, params: float, vocab_size: int, counting: Counting) -> Size:
-    """The size of the family with N nearest to ``params``, as a ratio."""
+    """Find the size of the family with N nearest to the one asked for, as a ratio.
+
+    Args:
+        study: whose family it is.
+        params: N asked for.
+        vocab_size: entries of the vocabulary.
+        counting: which N is meant.
+    """
 
     def off(size: Size) -> float:
         return abs(math.log(counting.params(study, size, vocab_size) / params))
