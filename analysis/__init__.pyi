@@ -10,6 +10,7 @@ from analysis.downstream import TwoStep as TwoStep
 from analysis.downstream import twostep as twostep
 from analysis.errors import AnalysisError as AnalysisError
 from analysis.fits.fitting import fit as fit
+from analysis.fits.given import GivenLaw as GivenLaw
 from analysis.fits.result import Fit as Fit
 from analysis.forecasting import backtest as backtest
 from analysis.forecasting import forecasts as forecasts
