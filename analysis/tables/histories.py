@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.errors import some
 from analysis.tables.headings import folded
 from analysis.tables.reading import numbers
 from analysis.tables.table import about, tell
@@ -24,6 +25,7 @@ STEPS = ("step", "global_step", "trainer_global_step", "iteration", "iter", "upd
          "train_step", "training_iteration", "current_step", "current_steps")  # fmt: skip
 LASTING = ("params", "params_body")  # the same in every row of a run
 COUNTED = ("tokens", "flops")  # what a row without them has reached, the row before it says
+STEADY = 0.9  # of the runs that must have one size
 MOST = 0.5  # of the runs that must have several rows, and rise in them
 SHORT = 0.98  # of a run's steps: a last loss before that is not of its end
 
@@ -57,10 +59,17 @@ def history(frame: Any) -> History | None:
 
 
 def _lasting(frame: Any, run: str) -> bool:
-    """Whether no run has two sizes."""
+    """Whether runs have one size, but for a few in which it may be a slip."""
+    runs = frame[run].nunique()
+    return len(_of_two_sizes(frame, run)) <= (1 - STEADY) * runs
+
+
+def _of_two_sizes(frame: Any, run: str) -> list[str]:
+    """Runs in which a size is not the same in every row."""
     labels = frame[run].to_numpy()
     sizes: list[Any] = [pd.Series(numbers(frame[c])[0]) for c in LASTING if c in frame.columns]
-    return all((size.groupby(labels).nunique() <= 1).all() for size in sizes)
+    several = [size.groupby(labels).nunique() > 1 for size in sizes]
+    return sorted({str(label) for odd in several for label in odd.index[odd]})
 
 
 def last_rows(frame: Any, found: History) -> tuple[pd.DataFrame, np.ndarray]:
@@ -87,6 +96,8 @@ def last_rows(frame: Any, found: History) -> tuple[pd.DataFrame, np.ndarray]:
     ]
     if gaps:
         notes.append(f"{', '.join(gaps)}: empty in some of these rows, taken from the row before in the run")
+    if odd := _of_two_sizes(frame, found.run):
+        notes.append(f"the size changes within {some(odd)}: that of the row taken counts; check these runs")
     if (share < SHORT).any():
         notes.append(
             f"{int((share < SHORT).sum())} of these runs have no loss at their end, but from "

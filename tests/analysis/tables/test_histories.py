@@ -57,6 +57,14 @@ def test_of_a_history_the_last_row_of_each_run_is_taken(saved, run, step):
     assert right(logged(run, step))  # a frame that was not loaded
 
 
+def test_a_slip_in_one_size_does_not_make_its_rows_runs(saved):
+    table = logged()
+    table.loc[2, "params"] *= 10
+    table = load(saved(table))
+    assert right(table)
+    assert any("the size changes within n1e+07-r10" in note for note in about(table).notes)
+
+
 def test_tokens_that_rise_make_a_history_of_a_column_of_runs(saved):
     assert right(load(saved(logged().drop(columns="_step"))))
 
