@@ -30,9 +30,9 @@ from analysis.optimal_size import estimators as estimators
 from analysis.optimal_size import isoflop as isoflop
 from analysis.optimal_size.estimate import Estimate as Estimate
 from analysis.optimal_size.estimators import estimate as estimate
+from analysis.tables.loading import import_table as import_table
+from analysis.tables.loading import load as load
 from analysis.tables.runs import after as after
-from analysis.tables.runs import import_table as import_table
-from analysis.tables.runs import load as load
 from analysis.tables.runs import select as select
 from analysis.training_curves import BestSchedule as BestSchedule
 from analysis.training_curves import best_schedule as best_schedule

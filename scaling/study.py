@@ -36,7 +36,7 @@ from analysis.errors import AnalysisError  # noqa: E402
 from analysis.findings import Analysis, Findings, analyse  # noqa: E402
 from analysis.fits.result import Fit  # noqa: E402
 from analysis.forecasting.forecasts import Forecast  # noqa: E402
-from analysis.tables.runs import load  # noqa: E402
+from analysis.tables.loading import load  # noqa: E402
 
 BEFORE_FORECAST = ("fit", "noise", "tuning")
 NAMED = 10  # runs without a record that a text names

@@ -26,7 +26,17 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def field() -> Path:
     """Tables in the wild, each with the value that is right for it."""
-    folder = os.environ.get("SCALING_FIELD_DATA")
+    return _folder("SCALING_FIELD_DATA")
+
+
+@pytest.fixture
+def published() -> Path:
+    """Runs that others published."""
+    return _folder("SCALING_PUBLISHED_DATA")
+
+
+def _folder(variable: str) -> Path:
+    folder = os.environ.get(variable)
     if folder is None:
-        pytest.skip("SCALING_FIELD_DATA is not set")
+        pytest.skip(f"{variable} is not set")
     return Path(folder)

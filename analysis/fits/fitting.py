@@ -22,7 +22,6 @@ from analysis.errors import AnalysisError
 from analysis.fits import ambiguity, diagnostics, identification
 from analysis.fits.allocation import Optimum, allocation, best_exponents, cost_of, drift
 from analysis.fits.bootstrap import MANY, Replicates, fewest, replicate
-from analysis.fits.cost import Cost, Function  # noqa: F401 - in the signature of `fit`, for the reference
 from analysis.fits.covariance import depends
 from analysis.fits.diagnostics import LEAST_DELTA, TUNING, residuals, robust_sd
 from analysis.fits.intervals import interval, of_parameters
@@ -113,7 +112,8 @@ def fit(
 def _signature() -> Signature:
     """That of :func:`fit` with every option by name, for editors and help."""
     own = [p for p in signature(fit).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
-    named = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in signature(FitOptions).parameters.values()]
+    options = signature(FitOptions, eval_str=True).parameters.values()
+    named = [option.replace(kind=Parameter.KEYWORD_ONLY) for option in options]
     return signature(fit).replace(parameters=[*own, *named])
 
 

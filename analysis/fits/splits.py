@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import f as f_distribution
 
 from analysis.errors import Argument
+from analysis.fits.diagnostics import MAD
 from analysis.results import Split
 from analysis.tables.cells import factors, joined, same_cells, set_apart
 from analysis.tables.expressions import quoted
@@ -27,7 +28,6 @@ LEVEL = 1e-4  # of the test, over all columns
 ROWS = 3  # of a value, to be tested
 CROSSED = 0.25  # of the rows that share a size with other values, to be compared there
 CLIPPED = 10.0  # robust standard deviations: beyond, a residual counts as if it were there
-MAD = 1.4826
 
 
 def splits(

@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, some
-from analysis.tables.runs import after, load
+from analysis.tables.loading import load
+from analysis.tables.runs import after
 from analysis.tables.table import about, tell
 
 BIAS = (

@@ -35,7 +35,8 @@ from analysis.optimal_size.estimate import Estimate, EstimateSetup, Optima, asse
 from analysis.optimal_size.isoflop import BIAS, Curve, budgets, lines, minimum, split
 from analysis.tables.checks import row_names
 from analysis.tables.expressions import nearest
-from analysis.tables.runs import load, select, stated
+from analysis.tables.loading import load
+from analysis.tables.runs import select, stated
 from analysis.tables.table import about
 from analysis.tables.units import loss_unit
 

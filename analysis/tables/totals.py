@@ -10,9 +10,11 @@ import pandas as pd
 from analysis.errors import Argument, Complaint
 from analysis.readers.numbers import TEXT
 from analysis.tables.checks import divide
+from analysis.tables.expressions import quoted
 from analysis.tables.headings import folded
 from analysis.tables.reading import numbers, shown
 from analysis.tables.table import about, tell
+from analysis.tables.where import literal
 
 # what a line below a table is called -> what stands in it
 CALLED = {
@@ -125,8 +127,7 @@ def _unnamed(numeric: dict[Any, np.ndarray], others: np.ndarray) -> str:
 
 def _ask(frame: Any, row: int, label: str, name: str) -> Complaint:
     column = next(c for c in frame.columns if str(frame[c].iloc[row]) == label)
-    quoted = f"`{column}`" if not str(column).isidentifier() else column
-    leave_out = Argument("where", f'{quoted} != "{label}"')
+    leave_out = Argument("where", f"{quoted(str(column))} != {literal(label)}")
     where = shown(frame, np.arange(len(frame)) == row)
     return Complaint(
         f"{where} is called {label!r}, but its numbers are not that of the other rows", name,

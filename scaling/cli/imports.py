@@ -30,7 +30,7 @@ def import_(
     as_json: option.Json = False,
 ) -> None:
     """Make a runs table of what other tools wrote."""
-    from analysis.tables.runs import import_table
+    from analysis.tables.loading import import_table
 
     needs = {"needs": tuple(need)} if need else {}
     notes = import_table(sources, out, **reading.arguments(), **needs)

@@ -65,7 +65,6 @@ class Following:
         """
         if np.isnan(frame["N"].to_numpy()).any():
             raise UserError(Complaint("no best size to train at this compute", hint="ask for another"))
-        counting = _counting(predictor)
         counting, asked = _counting(predictor), list(zip(frame["N"], frame["C"], strict=True))
         cells = next_cells(self.study, asked, self.index.vocab_size, counting)
         study, order = next_study(self.study, cells), list(dict.fromkeys(cells))

@@ -22,7 +22,7 @@ from analysis.laws.law import Law
 from analysis.laws.lookup import find, require
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.estimators import ESTIMATORS, of_file
-from analysis.tables.runs import load
+from analysis.tables.loading import load
 from analysis.tables.runs import sources as columns_of
 from analysis.tables.table import about
 from scaling.errors import Complaint, UserError

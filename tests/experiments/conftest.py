@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
@@ -17,14 +16,6 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "experiments" / "published"
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     monkeypatch.syspath_prepend(str(SCRIPTS))
     return import_module
-
-
-@pytest.fixture
-def published() -> Path:
-    folder = os.environ.get("SCALING_PUBLISHED_DATA")
-    if folder is None:
-        pytest.skip("SCALING_PUBLISHED_DATA is not set")
-    return Path(folder)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis import findings, ledger
-from analysis.tables.runs import load
+from analysis.tables.loading import load
 from scaling.plan.expand import plan_spec
 
 ROOT = Path(__file__).resolve().parents[2]

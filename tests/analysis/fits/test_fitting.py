@@ -1,8 +1,6 @@
 import json
-import os
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -35,12 +33,9 @@ def test_exact_data_give_back_the_law(objective):
     assert found.starts.agree > 1
 
 
-def test_published_optimum():
-    folder = os.environ.get("SCALING_PUBLISHED_DATA")
-    if folder is None:
-        pytest.skip("SCALING_PUBLISHED_DATA is not set")
-    table = pd.read_csv(Path(folder) / "chinchilla_epoch" / "runs.csv")
-    expected = json.loads((Path(folder) / "EXPECTED.json").read_text())["chinchilla_epoch"]["best_known"]
+def test_published_optimum(published):
+    table = pd.read_csv(published / "chinchilla_epoch" / "runs.csv")
+    expected = json.loads((published / "EXPECTED.json").read_text())["chinchilla_epoch"]["best_known"]
     found = fit("chinchilla", table[table["excluded_by_epoch"] == 0], delta=1e-3, bootstrap=100)
     assert found.objective.n == 240
     assert found.objective.value <= expected["objective"] * (1 + 1e-6)

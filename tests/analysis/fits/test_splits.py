@@ -1,8 +1,5 @@
 """Columns that split a table are named first; those that only class it are not."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,10 +96,7 @@ def test_columns_that_the_fit_takes_account_of_split_nothing():
 
 
 @pytest.mark.slow
-def test_configurations_and_subsets_of_published_tables_are_named():
-    if (folder := os.environ.get("SCALING_PUBLISHED_DATA")) is None:
-        pytest.skip("SCALING_PUBLISHED_DATA is not set")
-    published = Path(folder)
+def test_configurations_and_subsets_of_published_tables_are_named(published):
     found = fit("chinchilla", load(published / "porian" / "runs.csv"), bootstrap=0)
     assert {"warmup", "dataset"} <= set(found.splits[0].columns)
     found = fit("chinchilla", load(published / "gemstones" / "runs.csv", cells="all"), bootstrap=0)

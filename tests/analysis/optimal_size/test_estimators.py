@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -214,12 +212,9 @@ def test_of_a_file(exact, tmp_path):
     assert len(error.value.problems) == 2 and "delta = 0.001: an estimator has no law" in str(error.value)
 
 
-def test_published_hulls():
-    folder = os.environ.get("SCALING_PUBLISHED_DATA")
-    if folder is None:
-        pytest.skip("SCALING_PUBLISHED_DATA is not set")
-    table = pd.read_csv(Path(folder) / "gemstones" / "runs.csv")
-    expected = json.loads((Path(folder) / "EXPECTED.json").read_text())["gemstones"]["approach1"]
+def test_published_hulls(published):
+    table = pd.read_csv(published / "gemstones" / "runs.csv")
+    expected = json.loads((published / "EXPECTED.json").read_text())["gemstones"]["approach1"]
     for subset, (a, b) in expected.items():
         found = estimate(
             "hull", table[table["subset"] == subset], cluster="run_name", bootstrap=0, cells="all"

@@ -6,7 +6,8 @@ import pytest
 
 from analysis import AnalysisError, estimate, fit, load
 from analysis.tables.histories import History, history
-from analysis.tables.runs import import_table, select
+from analysis.tables.loading import import_table
+from analysis.tables.runs import select
 from analysis.tables.table import about
 
 TRUTH = {"E": 1.7, "A": 420.0, "B": 900.0, "alpha": 0.34, "beta": 0.30}

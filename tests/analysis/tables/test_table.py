@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis import findings, load
-from analysis.tables import checks, runs
+from analysis.tables import checks, loading, runs
 from analysis.tables.table import About, Table, about, tell
 
 
@@ -25,7 +25,7 @@ def counted(monkeypatch):
         calls[(id(frame), *asked)] += 1
         return chosen(frame, *asked, **options)
 
-    for module in (checks, runs):
+    for module in (checks, loading, runs):
         monkeypatch.setattr(module, "check", counting_check)
     monkeypatch.setattr(runs, "_select", counting_select)
     return calls
