@@ -1,0 +1,125 @@
+"""Documents, and what every corpus of documents can tell.
+
+Fields are checked without numpy; what reads files imports its libraries when it is called.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from scaling.errors import Complaint, UserError
+from scaling.recipe.quantities import Described
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document, whole.
+
+    ``name`` says where it is from (``notes/a.txt``, ``pages.jsonl:17``); ``content`` is text as UTF-8 (not
+    checked yet), or tokens of shape (n,) where the corpus is tokenised already; ``position`` is what
+    ``split: spread`` spreads held-out documents over, None for the place in the corpus.
+    """
+
+    name: str
+    content: bytes | np.ndarray
+    position: float | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process reads at a time: a file or a range of it, about 64 MB of input.
+
+    ``first`` and ``last`` bound the range in the unit that the kind of corpus counts in (bytes, row groups);
+    ``last`` is None for all that follows.
+    """
+
+    file: Path
+    name: str  # of the file as messages and documents say it: relative to the spec where it can be
+    first: int = 0
+    last: int | None = None
+
+
+@dataclass
+class Tally:
+    """What was met while reading documents that is not training text."""
+
+    counts: Counter[str] = field(default_factory=Counter)  # empty, invalid_utf8 (documents), nul (documents)
+
+
+class DocumentCorpus(Described):
+    """A corpus of documents in files: it says in which parts they are read, and reads one.
+
+    ``kind`` is the one field by which a spec chooses. Fields that say where the text lies (``files``) or how
+    it is called are :attr:`places`; all others change what the documents are, and are part of the identity.
+    """
+
+    kind: str
+    invalid: Literal["refuse", "replace"] = "refuse"
+    """Bytes that are not UTF-8, and NUL bytes: refuse them, or replace each by U+FFFD and count documents."""
+
+    def parts(self, folder: Path) -> tuple[Part, ...]:
+        """Return the parts in the order of the corpus; ``folder`` is what relative paths are relative to.
+
+        Cheap: it lists files and their sizes, and opens none (parquet: reads footers).
+
+        Raises:
+            UserError: nothing matches, or a file cannot be read; ``where`` is the field (``files``).
+        """
+        raise NotImplementedError
+
+    def read(self, part: Part) -> Iterator[Document]:
+        """Read the documents of one part, as they are.
+
+        Raises:
+            UserError: something in the file is not what this corpus expects; says file and place.
+        """
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides, besides the files' content, which documents there are."""
+        return self.model_dump(mode="json", exclude={"files"}, exclude_defaults=True) | {"kind": self.kind}
+
+    def documents(self, part: Part, tally: Tally) -> Iterator[Document]:
+        """Read the documents of one part that hold text, each valid UTF-8 without NUL (or tokens).
+
+        Raises:
+            UserError: text that is not UTF-8 where it is to be refused, and as :meth:`read`.
+        """
+        for document in self.read(part):
+            if not len(document.content):
+                tally.counts["empty"] += 1
+                continue
+            yield _valid(document, self.invalid, tally) if isinstance(document.content, bytes) else document
+
+
+def _valid(document: Document, invalid: str, tally: Tally) -> Document:
+    content = document.content
+    assert isinstance(content, bytes)
+    nul = content.find(b"\0")
+    try:
+        content.decode("utf-8")
+        if nul < 0:
+            return document
+        at, what, kind = nul, "a NUL byte", "nul"
+    except UnicodeDecodeError as error:
+        at, what, kind = error.start, f"byte 0x{content[error.start]:02x}, which is not UTF-8", "invalid_utf8"
+    if invalid == "refuse":
+        hint = "set data.corpus.invalid: replace, or mend the file"
+        raise UserError(Complaint(f"{what} at byte {at} of the document", document.name, hint))
+    tally.counts[kind] += 1
+    text = content.decode("utf-8", errors="replace").replace("\0", "�")
+    return Document(document.name, text.encode("utf-8"), document.position)
+
+
+def located(error: UserError, fields: Mapping[str, str]) -> UserError:
+    """Return the error with the field of a corpus (``files``) replaced by its path in the spec."""
+    return UserError(
+        *(Complaint(p.message, fields.get(p.where, p.where), p.hint, p.value) for p in error.problems)
+    )

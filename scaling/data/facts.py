@@ -1,0 +1,84 @@
+"""What a prepared store says of itself: ``index.json``, all that a plan needs of it. No numpy here.
+
+A store is a folder of the cache named by its fingerprint. ``train-00000.tokens`` ... are raw little-endian
+arrays of ``tokenizer.dtype``: the training documents in the order of the corpus, each after the separator;
+training reads them as one long array. ``train-00000.documents`` holds the place of each document's separator
+(of its first token where there is none) in its shard, uint64. ``eval.tokens`` holds the held-out documents
+likewise, in the order in which they are evaluated, and ``eval.bytes`` (uint32) the bytes of text that each
+of these tokens stands for, 0 for separators. ``index.json`` is written last: where it is, the store is whole.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from scaling.recipe.quantities import Frozen
+from scaling.tokenizers.base import TokenizerFacts
+
+INDEX = "index.json"
+MOST_HELD_OUT = 10_000  # documents listed in an index; the others of the held-out share are only counted
+
+
+class Shard(Frozen):
+    """One file of a store; ``documents`` that begin in it."""
+
+    name: str
+    tokens: int
+    documents: int
+    sha256: str
+
+
+class HeldOut(Frozen):
+    """A document held out whole. ``start`` is the place in ``eval.tokens`` of its separator, or of its first
+    token where documents have none; ``tokens`` counts its text; ``bytes`` are of its text, None where the
+    corpus came as tokens and nobody said how many bytes they stand for."""
+
+    name: str
+    bytes: int | None
+    start: int
+    tokens: int
+
+
+class Overlap(Frozen):
+    """What training and held-out text share. ``ngrams`` are 13-grams of words of the evaluated documents (of
+    tokens, where there is no text), ``shared_ngrams`` those that occur in the training text too."""
+
+    ngrams: int
+    shared_ngrams: int
+
+    @property
+    def share(self) -> float:
+        return self.shared_ngrams / self.ngrams if self.ngrams else 0.0
+
+
+class StoreFacts(Frozen):
+    """``index.json``.
+
+    ``corpus`` is the name of a shipped corpus, else its kind; ``content_sha256`` is of the documents of the
+    corpus. ``split`` is what decided which documents are held out, with ``share`` resolved. ``train_tokens``
+    count ``separators`` too; ``tally`` counts what was met and left out or mended (``empty``,
+    ``invalid_utf8``, ``nul``). ``bytes_per_token`` is of the training text; None where it is not known.
+    """
+
+    schema_version: Literal[2] = Field(default=2, alias="schema")
+    fingerprint: str
+    corpus: str
+    content_sha256: str
+    tokenizer: TokenizerFacts
+    split: dict[str, str | int | float]
+    documents: int
+    bytes: int | None
+    train_documents: int
+    train_tokens: int
+    separators: int
+    bytes_per_token: float | None
+    shards: tuple[Shard, ...]
+    evaluation: Shard | None
+    evaluation_bytes: Shard | None
+    held_out: tuple[HeldOut, ...]
+    held_out_documents: int
+    tally: dict[str, int]
+    overlap: Overlap | None
+    versions: dict[str, str]

@@ -1,0 +1,1 @@
+"""What a tokenizer is, as a spec writes it, and how it cuts text into tokens."""
