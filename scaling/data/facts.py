@@ -10,10 +10,13 @@ of these tokens stands for, 0 for separators. ``index.json`` is written last: wh
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from scaling.errors import Complaint, UserError
+from scaling.files import cache_dir
 from scaling.recipe.quantities import Frozen
 from scaling.tokenizers.base import TokenizerFacts
 
@@ -82,3 +85,27 @@ class StoreFacts(Frozen):
     tally: dict[str, int]
     overlap: Overlap | None
     versions: dict[str, str]
+
+
+def store_folder(fingerprint: str) -> Path:
+    return cache_dir() / "stores" / fingerprint
+
+
+def read_facts(fingerprint: str) -> StoreFacts:
+    """Read the index of a store.
+
+    Raises:
+        UserError: there is no such store on this machine, or its index is damaged.
+    """
+    path = store_folder(fingerprint) / INDEX
+    hint = "run `scaling data prepare SPEC` on this machine (SCALING_CACHE names the folder of stores)"
+    try:
+        return StoreFacts.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(
+            Complaint(f"the prepared data are not there: {error.strerror}", str(path), hint)
+        ) from None
+    except ValidationError as error:
+        raise UserError(
+            Complaint(f"is no index of prepared data: {error.errors()[0]['msg']}", str(path), hint)
+        ) from None
