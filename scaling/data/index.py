@@ -15,7 +15,6 @@ from typing import Any
 
 from scaling.data.catalog import CORPORA, TOKENIZERS, Corpus, Tokenizer
 from scaling.data.evaluation import allocate, predicted
-from scaling.data.facts import cache_dir
 from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir, lock
 
