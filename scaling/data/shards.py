@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -67,8 +66,8 @@ class TokenFile:
             joined[at + between : at + between + len(tokens)] = tokens
             at += between + len(tokens)
         self.tokens += at
-        self.sum.update(joined)
-        self.file.write(joined)
+        self.sum.update(joined.data)
+        self.file.write(joined.data)
 
     def shard(self) -> Shard:
         """Put what was written on the disk, and describe it."""
@@ -87,18 +86,14 @@ class Coding:
     tokenizer: TextTokenizer | None
     file: Path | None
 
-    def coder(self) -> Coder | None:
-        return _coder(self.tokenizer, self.file) if self.tokenizer is not None else None
-
-    def encode(self, contents: Sequence[Content]) -> Sequence[np.ndarray]:
-        coder = self.coder()
-        texts: Any = contents
-        return texts if coder is None else coder.encode(texts)
+    def open(self) -> Coder | None:
+        return self.tokenizer.open(self.file) if self.tokenizer is not None else None
 
 
-@cache
-def _coder(tokenizer: TextTokenizer, file: Path | None) -> Coder:
-    return tokenizer.open(file)
+def encode(coder: Coder | None, contents: Sequence[Content]) -> Sequence[np.ndarray]:
+    """Cut documents into tokens, unless they are tokens."""
+    given: Any = contents
+    return given if coder is None else coder.encode(given)
 
 
 @dataclass(frozen=True)
@@ -131,11 +126,15 @@ class Written(Frozen):
 
 
 def written_before(task: ShardTask) -> Written | None:
-    """Return what an earlier attempt wrote, if it is whole."""
+    """Return what an earlier attempt wrote, if its files are there."""
     try:
-        return Written.model_validate_json(task.result.read_bytes())
+        written = Written.model_validate_json(task.result.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
+    names = [task.result.with_name(written.shared)] if written.shared else []
+    if written.shard is not None:
+        names += [task.folder / name for name in (written.shard.name, documents_name(written.shard.name))]
+    return written if all(name.exists() for name in names) else None
 
 
 def write_shard(task: ShardTask) -> tuple[Group, Written]:
@@ -144,8 +143,8 @@ def write_shard(task: ShardTask) -> tuple[Group, Written]:
     Raises:
         UserError: a file is not what was surveyed, or a document holds tokens that it must not.
     """
-    path = task.folder / task.name
-    looked_for = _ngrams(task.ngrams) if task.ngrams is not None else None
+    path, coder = task.folder / task.name, task.coding.open()
+    looked_for = NGrams.of(np.load(task.ngrams)) if task.ngrams is not None else None
     shared = np.zeros(len(looked_for), bool) if looked_for is not None else None
     held_out = text_bytes = 0
     with TokenFile(path, task.coding.facts) as file:
@@ -153,7 +152,7 @@ def write_shard(task: ShardTask) -> tuple[Group, Written]:
             held_out += skipped
             if not contents:
                 continue
-            file.append(task.coding.encode(contents), names)
+            file.append(encode(coder, contents), names)
             text_bytes += sum(len(c) for c in contents if isinstance(c, bytes))
             if looked_for is not None and shared is not None:
                 shared |= looked_for.shared(ngrams(contents))
@@ -202,11 +201,6 @@ def ngrams(contents: Sequence[Content]) -> np.ndarray:
     return ngrams_of_text(*texts) if isinstance(contents[0], bytes) else ngrams_of_tokens(*texts)
 
 
-@cache
-def _ngrams(file: Path) -> NGrams:
-    return NGrams.of(np.load(file))
-
-
 def _write(path: Path, values: np.ndarray) -> None:
     with path.open("wb") as file:
         file.write(values.tobytes())
@@ -217,7 +211,7 @@ def write_evaluation(
     folder: Path, stored: Sequence[HeldOutText], coding: Coding
 ) -> tuple[tuple[HeldOut, ...], Shard, Shard | None]:
     """Write ``eval.tokens``, and ``eval.bytes`` where there is text; return what is in them."""
-    coder, separators = coding.coder(), int(coding.facts.separator is not None)
+    coder, separators = coding.open(), int(coding.facts.separator is not None)
     documents, widths = list[HeldOut](), list[np.ndarray]()
     with TokenFile(folder / EVAL_TOKENS, coding.facts) as file:
         for document in stored:
@@ -236,6 +230,6 @@ def write_evaluation(
         return tuple(documents), shard, None
     every = np.concatenate(widths)
     _write(folder / EVAL_BYTES, every)
-    digest = sha256(every).hexdigest()
+    digest = sha256(every.data).hexdigest()
     sizes = Shard(name=EVAL_BYTES, tokens=len(every), documents=len(documents), sha256=digest)
     return tuple(documents), shard, sizes

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,10 @@ class Exclusion:
     def holds(self, digest: bytes) -> bool:
         return hash_of(digest) < self.bound or digest in self.digests
 
+    def facts(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {"bound": self.bound, "digests": sorted(digest.hex() for digest in self.digests)}
+
 
 @dataclass(frozen=True)
 class HeldOutText:
@@ -58,7 +63,7 @@ class Split:
     stored: tuple[HeldOutText, ...]
 
 
-def candidates_of(found: Candidates, files: Sequence[Path]) -> list[tuple[Candidate, Content]]:
+def candidates_of(found: Candidates, files: Mapping[int, Path]) -> list[tuple[Candidate, Content]]:
     """Read the candidates of a surveyed corpus, in the order of their hashes."""
     ordered = [(place[0], candidate) for place, candidate, _ in found.ordered()]
     texts = dict[str, Content]()
@@ -89,7 +94,7 @@ def split_by_hash(
         documents, tokens, last = documents + 1, tokens + len(cut), candidate.hash
     bound = power_above(last) if wanted.share is None else int(wanted.share * HASHES)
     enough = documents >= wanted.documents and tokens >= wanted.tokens
-    if not enough or bound > HASHES // 2 and wanted.share is None:
+    if not enough or (bound > HASHES // 2 and wanted.share is None):
         raise UserError(_too_few(documents, tokens, wanted))
     stored = tuple(HeldOutText(c.name, content) for c, content in _storable(candidates) if c.hash < bound)
     return Split({"kind": "hash", "share": bound / HASHES}, Exclusion(bound=bound), stored)
