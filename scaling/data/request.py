@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import SerializeAsAny
 
 from scaling.corpora.base import DocumentCorpus, Part
-from scaling.data.facts import StoreFacts, cache_dir, read_facts
+from scaling.data.facts import StoreFacts, read_facts
 from scaling.errors import Complaint, UserError
+from scaling.files import cache_dir
 from scaling.recipe.quantities import Count, Fraction, Frozen
 from scaling.tokenizers.base import TextTokenizer
 
