@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling.data.facts import cache_dir
 from scaling.data.progress import Progress, Report
 from scaling.data.request import Request
-from scaling.files import clear_leftovers, lock, write_text
+from scaling.files import cache_dir, clear_leftovers, lock, write_text
 
 WAIT_SECONDS = 30 * 86400.0
 FORGOTTEN_SECONDS = 7 * 86400.0  # after which an attempt that nobody resumed is cleaned away

@@ -38,8 +38,8 @@ def read_documents(facts: StoreFacts) -> tuple[list[bytes], list[bytes]]:
         assert (tokens[starts] == facts.tokenizer.separator).all()
         training += [part[1:].tobytes().rstrip(b"\1") for part in np.split(tokens, starts[1:])]
     tokens = np.fromfile(facts.folder / "eval.tokens", dtype)
-    evaluation = [tokens[d.start + 1 : d.start + 1 + d.tokens].tobytes().rstrip(b"\1") for d in facts.held_out]
-    return training, evaluation
+    ends = [(d.start + 1, d.start + 1 + d.tokens) for d in facts.held_out]
+    return training, [tokens[first:last].tobytes().rstrip(b"\1") for first, last in ends]
 
 
 def test_every_document_is_trained_on_or_held_out(corpus: Path) -> None:
