@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scaling.corpora.kinds import AnyGeneratedCorpus
+from scaling.corpora.sources import AnyGenerated
 from scaling.corpora.quotas import BLOCK
 from scaling.recipe.quantities import Frozen
 
@@ -45,7 +45,7 @@ class GeneratedContent(Frozen):
     """A source that generates its tokens: ``tokens`` to evaluate on."""
 
     kind: Literal["generated"] = "generated"
-    corpus: AnyGeneratedCorpus
+    corpus: AnyGenerated
     tokens: int
     unique_tokens: int | None = None
 

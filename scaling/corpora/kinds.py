@@ -1,15 +1,22 @@
-"""The kinds of corpora of documents that there are."""
+"""All corpora that ``data.corpus`` can name: documents, mixtures of them, and generated sources."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from scaling.corpora.base import DocumentCorpus
-from scaling.corpora.jsonl import Jsonl
-from scaling.corpora.text import Text
+from scaling.corpora.documents import DOCUMENTS, AnyDocuments, by_name
+from scaling.corpora.mixture import Mixture
+from scaling.corpora.sources import GENERATED, AnyGenerated
+from scaling.recipe.quantities import Described
 
-AnyDocumentCorpus = Annotated[Text | Jsonl, Field(discriminator="kind")]
+AnyCorpus = AnyDocuments | Mixture | AnyGenerated
+CORPORA: dict[str, type[Described]] = {**DOCUMENTS, "mixture": Mixture, **GENERATED}
 
-CORPORA: dict[str, type[DocumentCorpus]] = {"text": Text, "jsonl": Jsonl}
+WrittenCorpus = Annotated[
+    Annotated[AnyCorpus, Field(discriminator="kind")],
+    BeforeValidator(by_name, json_schema_input_type=str | AnyCorpus),
+]
+"""As a spec writes it: a mapping with a kind, or the name of a shipped corpus."""
+

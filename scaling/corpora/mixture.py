@@ -33,6 +33,11 @@ class Mixture(Described):
         return sources
 
     @property
+    def tokenised(self) -> bool:
+        """Whether a source is tokens already, so that the mixture takes no tokenizer."""
+        return any(source.corpus.tokenised for source in self.sources.values())
+
+    @property
     def quotas(self) -> dict[str, int]:
         """Places of each source in a block of the mixture's order."""
         weights = {name: source.weight for name, source in self.sources.items()}

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from scaling.corpora.content import BLOCK, HELD_OUT, Content, EvalSet, GeneratedContent, StoredContent
-from scaling.corpora.generated import TRAINING_WINDOWS
+from scaling.corpora.generated import EVALUATION
 from scaling.data.evaluation import allocate, predicted
 from scaling.data.facts import HeldOut, StoreFacts, read_facts
 from scaling.errors import Complaint, UserError
@@ -219,7 +219,7 @@ def _generated(content: GeneratedContent, context: int) -> DataIndex:
         EvalDocument(f"windows-{a}", HELD_OUT, True, None, a, (b - a) * context, b - a, (b - a) * context)
         for a, b in zip(borders, borders[1:], strict=False)
     ]
-    used = _unique_windows(content.unique_tokens, context, BLOCK, TRAINING_WINDOWS)
+    used = _unique_windows(content.unique_tokens, context, BLOCK, EVALUATION)
     return DataIndex(
         content=content,
         context=context,
@@ -227,7 +227,7 @@ def _generated(content: GeneratedContent, context: int) -> DataIndex:
         tokenizer=corpus.facts(),
         fingerprint=short_hash(identity),
         eval_id=short_hash({"kind": "eval", "context": context, "tokens": content.tokens, "of": identity}),
-        sources=(IndexedSource(corpus.kind, None, BLOCK, TRAINING_WINDOWS, used),),
+        sources=(IndexedSource(corpus.kind, None, BLOCK, EVALUATION, used),),
         eval_documents=tuple(documents),
         floor=corpus.entropy(None),
     )

@@ -10,11 +10,12 @@ from typing import Literal
 from scaling.corpora.base import DocumentCorpus
 from scaling.corpora.content import HELD_OUT, Content, EvalSet, GeneratedContent, StoredContent, StoredSource
 from scaling.corpora.evaluation import Evaluation
-from scaling.corpora.kinds import AnyCorpus, brings_tokens
+from scaling.corpora.kinds import AnyCorpus
 from scaling.corpora.mixture import Mixture
 from scaling.corpora.quotas import BLOCK
 from scaling.corpora.shipped import Shipped
 from scaling.data.facts import StoreFacts
+from scaling.data.index import DataIndex, index_of
 from scaling.data.request import Request
 from scaling.errors import Complaint, UserError
 from scaling.tokenizers.base import TextTokenizer
@@ -33,6 +34,11 @@ class Wish:
     evaluation: Evaluation
     unique_tokens: int | None = None
     folder: Path = field(default_factory=Path)
+
+
+def resolve(wish: Wish, context: int, prepare: Prepare) -> DataIndex:
+    """Index the data of a spec; see :func:`content_of` and :func:`scaling.data.index.index_of`."""
+    return index_of(content_of(wish, prepare), context)
 
 
 def content_of(wish: Wish, prepare: Prepare) -> Content:
@@ -121,7 +127,7 @@ def _request(wish: Wish, corpus: DocumentCorpus, split: Split, tokenizer_of: str
     return Request(
         corpus=corpus,
         label=corpus.name if isinstance(corpus, Shipped) else corpus.kind,
-        tokenizer=None if brings_tokens(corpus) else wish.tokenizer or Bytes(),
+        tokenizer=None if corpus.tokenised else wish.tokenizer or Bytes(),
         tokenizer_of=tokenizer_of,
         split=split,
         share=evaluation.share,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.corpora.content import GeneratedContent, StoredContent
-from scaling.corpora.generated import TRAINING_WINDOWS, GeneratedCorpus
+from scaling.corpora.generated import GeneratedCorpus
 from scaling.data.evaluation import places
 from scaling.data.facts import Shard, StoreFacts, read_facts
 from scaling.data.gather import Text
@@ -174,14 +174,13 @@ class GeneratedTokens(Tokens):
         return subset(windows_of(seed, place, source.used), source.windows, source.used)
 
     def gather(self, starts: np.ndarray) -> np.ndarray:
-        return np.asarray(self.corpus.windows(starts.astype(np.uint64), self.index.context), np.int32)
+        return self.corpus.training_windows(starts, self.index.context)
 
     def eval_windows(self) -> EvalWindows:
         documents = self.index.eval_documents
         count = sum(document.windows_used for document in documents)
-        numbers = np.arange(count, dtype=np.uint64) + np.uint64(TRAINING_WINDOWS)
         return EvalWindows(
-            tokens=np.asarray(self.corpus.windows(numbers, self.index.context), np.int32),
+            tokens=self.corpus.evaluation_windows(count, self.index.context),
             weights=np.ones((count, self.index.context), np.float32),
             document=np.repeat(np.arange(len(documents)), [d.windows_used for d in documents]).astype(np.int32),
             bytes=None,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
 
-from scaling.data.index import DataIndex, index_of
+from scaling.data.index import DataIndex
 from scaling.data.prepare import prepare
 from scaling.data.facts import StoreFacts
 from scaling.data.request import Request, find
-from scaling.data.resolve import Prepare, Wish, content_of
+from scaling.data.resolve import Prepare, Wish, resolve
 from scaling.errors import Complaint, UserError
 from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
 from scaling.plan.designs import Wanted, wanted_runs
@@ -71,8 +71,7 @@ def resolve_data(study: Study, data: Prepare | None = None) -> DataIndex:
         UserError: data that cannot be read, are not prepared yet, or cannot serve this evaluation.
     """
     try:
-        content = content_of(wish_of(study), data or find_or_prepare_small)
-        return index_of(content, study.data.context)
+        return resolve(wish_of(study), study.data.context, data or find_or_prepare_small)
     except UserError as error:
         raise UserError(*(_located(study, problem) for problem in error.problems)) from None
 

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from scaling.corpora.base import DocumentCorpus
 from scaling.corpora.content import HELD_OUT
 from scaling.corpora.evaluation import Evaluation
-from scaling.corpora.kinds import WrittenCorpus, brings_tokens
+from scaling.corpora.kinds import WrittenCorpus
 from scaling.corpora.mixture import Mixture
 from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
@@ -177,7 +177,7 @@ def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
     if not isinstance(data.corpus, DocumentCorpus | Mixture) and (evaluation.sets or evaluation.split != "auto"):
         message = f"a {data.corpus.kind} source generates its own evaluation text"
         yield Finding(("evaluation",), message, "leave out sets and split")
-    if data.tokenizer is not None and brings_tokens(data.corpus):
+    if data.tokenizer is not None and data.corpus.tokenised:
         message = f"a {data.corpus.kind} corpus brings its own tokens"
         yield Finding(("data", "tokenizer"), message, "leave it out")
 
