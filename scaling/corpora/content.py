@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scaling.corpora.sources import AnyGenerated
 from scaling.corpora.quotas import BLOCK
+from scaling.corpora.sources import AnyGenerated
 from scaling.recipe.quantities import Frozen
 
 HELD_OUT = "held-out"  # the evaluation set that a corpus gives by its own split

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from scaling.corpora.content import HELD_OUT
-from scaling.corpora.kinds import WrittenCorpus
+from scaling.corpora.documents import WrittenDocuments
 from scaling.recipe.quantities import Count, Described, Fraction, Real, Slug
 
 
@@ -30,7 +30,7 @@ class Evaluation(Described):
     corpus (in memory). none: nothing; `target` names a set of its own. auto: spread for a shipped corpus."""
     share: Annotated[Literal["auto"] | Real, BeforeValidator(_auto_or_share)] = "auto"
     """Share of documents that `split: hash` holds out. auto: the smallest 2^-k that has enough."""
-    sets: Annotated[dict[Slug, WrittenCorpus], Field(max_length=100)] = {}
+    sets: dict[Slug, WrittenDocuments] = Field(default={}, max_length=100)
     """Evaluation texts of their own, by name: each gives a column loss/NAME."""
     target: Slug = HELD_OUT
     """The set whose loss is `loss`: held-out, or the name of one of `sets`."""

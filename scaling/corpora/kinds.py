@@ -19,4 +19,3 @@ WrittenCorpus = Annotated[
     BeforeValidator(by_name, json_schema_input_type=str | AnyCorpus),
 ]
 """As a spec writes it: a mapping with a kind, or the name of a shipped corpus."""
-

@@ -26,7 +26,7 @@ class ShippedText:
 
 SHIPPED = {
     "state-of-the-union": ShippedText(
-        Jsonl(files="state-of-the-union.jsonl.xz", text="text", name="name", position="year"),
+        Jsonl(files=("state-of-the-union.jsonl.xz",), text="text", name="name", position="year"),
         "805ccd2b2645318eb01caa3d4a0d374bee2544c1d5e48d2c66f8feaf7ae25790",
     ),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from scaling.corpora.content import BLOCK, HELD_OUT, Content, EvalSet, GeneratedContent, StoredContent
@@ -93,9 +94,7 @@ def coverage(tokens_seen: int, index: DataIndex) -> tuple[int, float]:
 
     In a mixture a source is repeated on its own; epochs are then of all sources together.
     """
-    seen = [
-        min(tokens_seen * source.quota // BLOCK, source.used * index.context) for source in index.sources
-    ]
+    seen = [min(tokens_seen * source.quota // BLOCK, source.used * index.context) for source in index.sources]
     return sum(seen), tokens_seen / (index.train_windows * index.context)
 
 
@@ -131,9 +130,7 @@ def _stored(content: StoredContent, context: int) -> DataIndex:
     )
 
 
-def _sources(
-    content: StoredContent, facts: dict[str, StoreFacts], context: int
-) -> tuple[IndexedSource, ...]:
+def _sources(content: StoredContent, facts: dict[str, StoreFacts], context: int) -> tuple[IndexedSource, ...]:
     indexed = list[IndexedSource]()
     for source in content.sources:
         of = facts[source.store]
@@ -172,7 +169,7 @@ def _evaluated(part: EvalSet, facts: dict[str, StoreFacts], context: int) -> Ite
     if tokens < part.tokens or len(chosen) < part.documents:
         field = "tokens" if tokens < part.tokens else "documents"
         message = (
-            f"{field} = {getattr(part, field)}: the {len(chosen)} documents of {part.name!r} have {tokens} tokens"
+            f"{field} = {getattr(part, field)}: {part.name!r} has {tokens} tokens in {len(chosen)} documents"
         )
         raise UserError(
             Complaint(message, f"evaluation.{field}", "evaluate less, or hold out more (documents, share)")
@@ -217,7 +214,7 @@ def _generated(content: GeneratedContent, context: int) -> DataIndex:
     borders = [i * windows // groups for i in range(groups + 1)]
     documents = [
         EvalDocument(f"windows-{a}", HELD_OUT, True, None, a, (b - a) * context, b - a, (b - a) * context)
-        for a, b in zip(borders, borders[1:], strict=False)
+        for a, b in pairwise(borders)
     ]
     used = _unique_windows(content.unique_tokens, context, BLOCK, EVALUATION)
     return DataIndex(

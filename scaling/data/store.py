@@ -10,12 +10,12 @@ import numpy as np
 
 from scaling.corpora.content import GeneratedContent, StoredContent
 from scaling.corpora.generated import GeneratedCorpus
+from scaling.data.check import check_files
 from scaling.data.evaluation import places
 from scaling.data.facts import Shard, StoreFacts, read_facts
 from scaling.data.gather import Text
 from scaling.data.index import DataIndex
 from scaling.data.order import mixture_at, sources_seen, subset, windows_of
-from scaling.data.verify import check_files
 
 CHECKED_BYTES = 1 << 30  # of a job's stores are hashed when it starts (about a second); sizes of all files
 
@@ -24,8 +24,8 @@ CHECKED_BYTES = 1 << 30  # of a job's stores are hashed when it starts (about a 
 class EvalWindows:
     """The fixed evaluation set of W windows.
 
-    ``tokens`` int32 (W, context + 1): columns [:-1] are inputs, [1:] targets. ``weights`` float32 (W, context):
-    1 where the target is text, 0 where it is padding. ``document`` int32 (W,): position in
+    ``tokens`` int32 (W, context + 1): columns [:-1] are inputs, [1:] targets. ``weights`` float32
+    (W, context): 1 where the target is text, 0 where it is padding. ``document`` int32 (W,): position in
     ``index.eval_documents``. ``bytes`` float64 (W,): bytes of text that the targets stand for; None where
     that is not known.
     """
@@ -182,7 +182,9 @@ class GeneratedTokens(Tokens):
         return EvalWindows(
             tokens=self.corpus.evaluation_windows(count, self.index.context),
             weights=np.ones((count, self.index.context), np.float32),
-            document=np.repeat(np.arange(len(documents)), [d.windows_used for d in documents]).astype(np.int32),
+            document=np.repeat(np.arange(len(documents)), [d.windows_used for d in documents]).astype(
+                np.int32
+            ),
             bytes=None,
         )
 
@@ -191,7 +193,7 @@ def open_tokens(index: DataIndex) -> Tokens:
     """Open the data of ``index``; its stores are checked up to :data:`CHECKED_BYTES`.
 
     Raises:
-        RuntimeError: a file is not what it was when the index was written.
+        UserError: a file is not what it was when the index was written.
     """
     match index.content:
         case GeneratedContent(corpus=corpus):

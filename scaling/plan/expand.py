@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
 
-from scaling.data.index import DataIndex
-from scaling.data.prepare import prepare
+from scaling.corpora.evaluation import Evaluation
 from scaling.data.facts import StoreFacts
+from scaling.data.index import DataIndex
 from scaling.data.request import Request, find
 from scaling.data.resolve import Prepare, Wish, resolve
 from scaling.errors import Complaint, UserError
@@ -20,7 +20,6 @@ from scaling.spec.load import read_study
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
 from scaling.store.records import PlanData
-
 
 PREPARED_AT_ONCE = 256e6  # bytes of input that a plan prepares without being asked: some seconds a core
 
@@ -79,7 +78,7 @@ def resolve_data(study: Study, data: Prepare | None = None) -> DataIndex:
 def wish_of(study: Study) -> Wish:
     """Return what a study says of its data."""
     data, folder = study.data, study.source.folder
-    return Wish(data.corpus, data.tokenizer, study.evaluated, data.unique_tokens, folder)
+    return Wish(data.corpus, data.tokenizer, study.evaluation, data.unique_tokens, folder)
 
 
 def find_or_prepare_small(request: Request) -> StoreFacts:
@@ -91,20 +90,20 @@ def find_or_prepare_small(request: Request) -> StoreFacts:
     facts = find(request)
     if facts is not None:
         return facts
-    size = request.input_bytes()
+    size = sum(part.file.stat().st_size for part in request.corpus.parts(request.folder))
     if size > PREPARED_AT_ONCE:
         message = f"{size / 1e6:,.0f} MB of text are not prepared yet"
         raise UserError(Complaint(message, "data.corpus", "run `scaling data prepare SPEC` first"))
+    from scaling.data.prepare import prepare  # numpy: only when there is work to do
+
     return prepare(request)
 
 
 def _located(study: Study, problem: Complaint) -> Complaint:
-    """Give a problem of ``data.corpus.files`` its line in the spec; ``eval_tokens`` may be its older name."""
+    """Give a problem of a field such as ``data.corpus.files`` its line in the spec."""
     section, _, field = problem.where.partition(".")
     if section not in ("data", "evaluation"):
         return problem
-    if section == "evaluation" and getattr(study.data, f"eval_{field}", None) is not None:
-        section, field = "data", f"eval_{field}"
     return study.source.problem(Finding((section, *field.split(".")), problem.message, problem.hint))
 
 
@@ -143,7 +142,7 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
     return Plan(
         study=study.study,
         spec_sha=short_hash({"kind": "study", **study.model_dump(mode="json", exclude={"execution"})}),
-        data=_plan_data(study, index),
+        data=plan_data(index, study.evaluation),
         runs=tuple(runs),
         jobs=jobs,
         excluded=tuple(_excluded(w) for w in wanted if w.steps < w.min_steps),
@@ -152,13 +151,14 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
     )
 
 
-def _plan_data(study: Study, index: DataIndex) -> PlanData:
+def plan_data(index: DataIndex, evaluation: Evaluation) -> PlanData:
+    """Return what a plan and its jobs keep of the data."""
     return PlanData(
         corpus=index.corpus,
         tokenizer=index.tokenizer.name,
         context=index.context,
-        eval_documents=study.evaluated.documents,
-        eval_tokens=study.evaluated.tokens,
+        eval_documents=evaluation.documents,
+        eval_tokens=evaluation.tokens,
         fingerprint=index.fingerprint,
         eval_id=index.eval_id,
         content=index.content,

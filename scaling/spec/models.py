@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, StrictBool
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    StrictBool,
+)
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -41,10 +46,6 @@ class Data(Described):
     unique_tokens: Count | None = None
     """Train on a fixed part of so many tokens, repeated as needed; smaller parts lie within larger ones.
     Left out: on all of them."""
-    eval_documents: Count | None = None
-    """Earlier name of evaluation.documents."""
-    eval_tokens: Count | None = None
-    """Earlier name of evaluation.tokens."""
 
 
 class Recipe(Described):
@@ -122,13 +123,6 @@ class Study(Described):
         return check_sections({name: getattr(self, name) for name in type(self).model_fields})
 
     @property
-    def evaluated(self) -> Evaluation:
-        """The evaluation, whether its numbers are written there or by their earlier names in ``data``."""
-        earlier = {"documents": self.data.eval_documents, "tokens": self.data.eval_tokens}
-        given = {name: value for name, value in earlier.items() if value is not None}
-        return self.evaluation.model_copy(update=given)
-
-    @property
     def source(self) -> Source:
         """Where each field was written; empty for a study built in Python."""
         return self._source
@@ -162,10 +156,6 @@ def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
-    for name in ("documents", "tokens"):
-        if getattr(data, f"eval_{name}") is not None and name in evaluation.model_fields_set:
-            message = f"given twice: data.eval_{name} is its earlier name"
-            yield Finding(("evaluation", name), message, "remove one of them")
     names = (HELD_OUT, *evaluation.sets)
     if HELD_OUT in evaluation.sets:
         yield Finding(("evaluation", "sets", HELD_OUT), "is the name of what is held out", "use another")
@@ -174,7 +164,9 @@ def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
     if evaluation.split == "none" and evaluation.target == HELD_OUT:
         hint = "name one of `sets` as target, or hold documents out"
         yield Finding(("evaluation", "target"), "nothing is held out with split: none", hint)
-    if not isinstance(data.corpus, DocumentCorpus | Mixture) and (evaluation.sets or evaluation.split != "auto"):
+    if not isinstance(data.corpus, DocumentCorpus | Mixture) and (
+        evaluation.sets or evaluation.split != "auto"
+    ):
         message = f"a {data.corpus.kind} source generates its own evaluation text"
         yield Finding(("evaluation",), message, "leave out sets and split")
     if data.tokenizer is not None and data.corpus.tokenised:

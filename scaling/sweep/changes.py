@@ -91,7 +91,9 @@ def require_final_checkpoints(results: ResultsFolder, runs: list[PlannedRun]) ->
         names = ", ".join(without[:SHOWN]) + (" ..." if len(without) > SHOWN else "")
         text = f"{len(without)} of {len(runs)} runs have no final checkpoint to evaluate again: {names}"
         hint = "they were trained without execution.keep_final: true, or with another share_trunk"
-        raise UserError(Complaint(text, "--reevaluate", f"{hint}; use a new study name, or change the evaluation back"))
+        raise UserError(
+            Complaint(text, "--reevaluate", f"{hint}; use a new study name, or change the evaluation back")
+        )
 
 
 def final_checkpoint(results: ResultsFolder, run: PlannedRun) -> Path:

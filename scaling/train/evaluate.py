@@ -53,9 +53,7 @@ def make_evaluator(program: Program, data: Tokens) -> Callable[[Params], Evaluat
     return evaluate
 
 
-def summarize(
-    nats_W: np.ndarray, evaluated: EvalWindows, documents: Sequence[EvalDocument]
-) -> Evaluation:
+def summarize(nats_W: np.ndarray, evaluated: EvalWindows, documents: Sequence[EvalDocument]) -> Evaluation:
     """Aggregate windows by document, and documents by set and over the target.
 
     The standard error is that of a ratio estimator (Cochran, 1977, 6.4).
