@@ -14,4 +14,9 @@ from scaling.corpora.tokens import Tokens
 
 AnyDocumentCorpus = Annotated[Text | Jsonl | Parquet | Tokens, Field(discriminator="kind")]
 
-CORPORA: dict[str, type[DocumentCorpus]] = {"text": Text, "jsonl": Jsonl, "parquet": Parquet, "tokens": Tokens}
+CORPORA: dict[str, type[DocumentCorpus]] = {
+    "text": Text,
+    "jsonl": Jsonl,
+    "parquet": Parquet,
+    "tokens": Tokens,
+}

@@ -88,7 +88,7 @@ class Tokens(DocumentCorpus):
         step = PART_BYTES // array.dtype.itemsize
         if isinstance(self.document, ByLength):
             step = max(1, step // self.document.tokens) * self.document.tokens
-        for first in range(0, array.count, step):
+        for first in range(0, max(1, array.count), step):
             yield Part(file.path, file.name, first, min(first + step, array.count))
 
     def read(self, part: Part) -> Iterator[Document]:
