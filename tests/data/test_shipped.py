@@ -1,7 +1,7 @@
 """The store of the shipped corpus, and with it the ids of runs on it, stay what they were.
 
-If it has to change, raise ``scaling.data.request.FORMAT`` (ids change, say so in CHANGELOG.md) and copy the new
-values from the index of the store.
+If it has to change, raise ``scaling.data.request.FORMAT`` (ids change, say so in CHANGELOG.md) and copy the
+new values from the index of the store.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from scaling.data.prepare import prepare
 from scaling.data.request import Request
 from tests.data.fakes import NullSeparated
 
-TOKENS_SHA256 = "f9bb13242744d89a405aaec9912c3cb1c81b13c2c05b00950ad4eec28aada465"  # training, then evaluation
+TOKENS_SHA256 = (
+    "f9bb13242744d89a405aaec9912c3cb1c81b13c2c05b00950ad4eec28aada465"  # training, then evaluation
+)
 HELD_OUT_YEARS = [
     *(1795, 1804, 1814, 1824, 1833, 1843, 1853, 1862, 1873, 1881, 1892, 1901),
     *(1909, 1921, 1930, 1939, 1948, 1958, 1968, 1978, 1987, 1997, 2007, 2016),
