@@ -58,6 +58,11 @@ class TextTokenizer(Described):
 
     kind: str
 
+    def files(self, folder: Path) -> tuple[Path, ...]:
+        """Return the files that the user gave, ``folder`` being what relative paths are relative to: where
+        one changes, a corpus is prepared anew."""
+        return ()
+
     def prepared(
         self, folder: Path, cache: Path, corpus_sha256: str, texts: Callable[[], Iterable[bytes]]
     ) -> Path | None:
