@@ -10,20 +10,20 @@ of these tokens stands for, 0 for separators. ``index.json`` is written last: wh
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from scaling.errors import Complaint, UserError
+from scaling.files import cache_dir
 from scaling.recipe.quantities import Frozen
 from scaling.tokenizers.base import TokenizerFacts
 
 INDEX = "index.json"
 # What is stored of the documents held out by hash, in the order of their hashes; the others are only counted.
 MOST_HELD_OUT = 10_000  # documents
-MOST_HELD_OUT_BYTES = 1 << 28  # of text, or of tokens of 4 bytes
+MOST_HELD_OUT_BYTES = 1 << 26  # of text, or of tokens of 4 bytes
 
 
 class Shard(Frozen):
@@ -95,16 +95,6 @@ class StoreFacts(Frozen):
     @property
     def folder(self) -> Path:
         return store_folder(self.fingerprint)
-
-
-def cache_dir() -> Path:
-    """Return ``$SCALING_CACHE``, else ``$XDG_CACHE_HOME/scaling-laws``, else ``~/.cache/scaling-laws``;
-    absolute."""
-    if given := os.environ.get("SCALING_CACHE"):
-        return Path(given).expanduser().absolute()
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base).absolute() / "scaling-laws"
-    return Path("~/.cache").expanduser().absolute() / "scaling-laws"
 
 
 def store_folder(fingerprint: str) -> Path:

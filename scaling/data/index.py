@@ -15,9 +15,8 @@ from typing import Any
 
 from scaling.data.catalog import CORPORA, TOKENIZERS, Corpus, Tokenizer
 from scaling.data.evaluation import allocate, predicted
-from scaling.data.facts import cache_dir
 from scaling.errors import Complaint, UserError
-from scaling.files import lock
+from scaling.files import cache_dir, lock
 
 # Raised when the same request would give other tokens or another split: it is part of fingerprints.
 FORMAT = 1

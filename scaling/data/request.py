@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import SerializeAsAny
 
 from scaling.corpora.base import DocumentCorpus, Part
-from scaling.data.facts import StoreFacts, cache_dir, read_facts
+from scaling.data.facts import StoreFacts, read_facts
 from scaling.errors import Complaint, UserError
+from scaling.files import cache_dir
 from scaling.recipe.quantities import Count, Fraction, Frozen
 from scaling.tokenizers.base import TextTokenizer
 
@@ -50,7 +51,7 @@ class Request(Frozen):
         """Hash the fields, whatever the files hold."""
         fields = self.model_dump(mode="json") | {"format": FORMAT}
         fields["corpus"] = {"kind": self.corpus.kind, "fields": fields["corpus"]}
-        return _hash(fields)
+        return short_hash(fields)
 
     def key(self, parts: tuple[Part, ...]) -> str:
         """Hash the fields, and path, size and time of change of every file.
@@ -60,7 +61,7 @@ class Request(Frozen):
         """
         given = self.tokenizer.files(self.folder) if self.tokenizer else ()
         files = dict.fromkeys([*given, *(part.file for part in parts)])
-        return _hash({"fields": self.fields_key(), "files": [_seen(file) for file in files]})
+        return short_hash({"fields": self.fields_key(), "files": [_seen(file) for file in files]})
 
 
 def find(request: Request) -> StoreFacts | None:
@@ -121,5 +122,6 @@ def _seen(file: Path) -> list[Any]:
     return [os.path.abspath(file), stat.st_size, stat.st_mtime_ns]
 
 
-def _hash(value: dict[str, Any]) -> str:
-    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:24]
+def short_hash(value: dict[str, Any]) -> str:
+    """Hash plain values: 12 hex digits."""
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
