@@ -23,7 +23,7 @@ from scaling.tokenizers.base import TokenizerFacts
 INDEX = "index.json"
 # What is stored of the documents held out by hash, in the order of their hashes; the others are only counted.
 MOST_HELD_OUT = 10_000  # documents
-MOST_HELD_OUT_BYTES = 1 << 28  # of text, or of tokens of 4 bytes
+MOST_HELD_OUT_BYTES = 1 << 26  # of text, or of tokens of 4 bytes
 
 
 class Shard(Frozen):

@@ -51,7 +51,7 @@ class Request(Frozen):
         """Hash the fields, whatever the files hold."""
         fields = self.model_dump(mode="json") | {"format": FORMAT}
         fields["corpus"] = {"kind": self.corpus.kind, "fields": fields["corpus"]}
-        return _hash(fields)
+        return short_hash(fields)
 
     def key(self, parts: tuple[Part, ...]) -> str:
         """Hash the fields, and path, size and time of change of every file.
@@ -61,7 +61,7 @@ class Request(Frozen):
         """
         given = self.tokenizer.files(self.folder) if self.tokenizer else ()
         files = dict.fromkeys([*given, *(part.file for part in parts)])
-        return _hash({"fields": self.fields_key(), "files": [_seen(file) for file in files]})
+        return short_hash({"fields": self.fields_key(), "files": [_seen(file) for file in files]})
 
 
 def find(request: Request) -> StoreFacts | None:
@@ -124,5 +124,6 @@ def _seen(file: Path) -> list[Any]:
     return [os.path.abspath(file), stat.st_size, stat.st_mtime_ns]
 
 
-def _hash(value: dict[str, Any]) -> str:
-    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:24]
+def short_hash(value: dict[str, Any]) -> str:
+    """Hash plain values: 12 hex digits."""
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
