@@ -8,16 +8,23 @@ from pydantic import BeforeValidator, Field
 
 from scaling.corpora.base import DocumentCorpus
 from scaling.corpora.jsonl import Jsonl
-from scaling.corpora.shipped import Shipped
+from scaling.corpora.parquet import Parquet
+from scaling.corpora.shipped import Shipped, known
 from scaling.corpora.text import Text
+from scaling.corpora.tokens import Tokens
 
-AnyDocuments = Shipped | Text | Jsonl
-DOCUMENTS: dict[str, type[DocumentCorpus]] = {"text": Text, "jsonl": Jsonl}
+AnyDocuments = Shipped | Text | Jsonl | Parquet | Tokens
+DOCUMENTS: dict[str, type[DocumentCorpus]] = {
+    "text": Text,
+    "jsonl": Jsonl,
+    "parquet": Parquet,
+    "tokens": Tokens,
+}
 
 
 def by_name(written: Any) -> Any:
     """Take a name alone for that of a shipped corpus."""
-    return {"kind": "shipped", "name": written} if isinstance(written, str) else written
+    return {"kind": "shipped", "name": known(written)} if isinstance(written, str) else written
 
 
 WrittenDocuments = Annotated[

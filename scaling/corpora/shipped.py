@@ -32,6 +32,15 @@ SHIPPED = {
 }
 
 
+def known(name: str) -> str:
+    """Return the name of a shipped corpus; raises PydanticCustomError for another."""
+    if name not in SHIPPED:
+        names = ", ".join(map(repr, SHIPPED))
+        text = "must be the name of a shipped corpus ({names}) or a mapping with the kind of a corpus"
+        raise PydanticCustomError("spec", text, {"names": names})
+    return name
+
+
 class Shipped(DocumentCorpus):
     """A corpus of the package. A spec writes its name alone."""
 
@@ -42,14 +51,7 @@ class Shipped(DocumentCorpus):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in SHIPPED:
-            known = ", ".join(SHIPPED)
-            raise PydanticCustomError(
-                "spec",
-                "must be {known}, the shipped corpus, or a mapping with the kind of a corpus",
-                {"known": known},
-            )
-        return name
+        return known(name)
 
     @model_serializer
     def _as_written(self) -> str:

@@ -36,7 +36,7 @@ class EvalWindows:
     bytes: np.ndarray | None
 
 
-class Tokens(ABC):
+class Windows(ABC):
     """The data of an index, at hand. A batch is a pure function of (seed, step)."""
 
     index: DataIndex
@@ -83,9 +83,9 @@ class Tokens(ABC):
         """Return what is evaluated."""
 
 
-class StoredTokens(Tokens):
-    """Tokens of stores, memory-mapped: many processes share one copy. ``text`` are the training tokens of all
-    sources, one after the other."""
+class StoredWindows(Windows):
+    """Windows of stores, memory-mapped: many processes share one copy. ``text`` are the training tokens of
+    all sources, one after the other."""
 
     def __init__(self, index: DataIndex):
         self.index = index
@@ -163,7 +163,7 @@ def _eval_windows(index: DataIndex, held_out: Mapping[str, _HeldOut]) -> EvalWin
     return EvalWindows(tokens, weights, number, None if np.isnan(size).any() else size)
 
 
-class GeneratedTokens(Tokens):
+class GeneratedWindows(Windows):
     """Windows of a source that generates them."""
 
     def __init__(self, index: DataIndex, corpus: GeneratedCorpus):
@@ -189,7 +189,7 @@ class GeneratedTokens(Tokens):
         )
 
 
-def open_tokens(index: DataIndex) -> Tokens:
+def open_windows(index: DataIndex) -> Windows:
     """Open the data of ``index``; its stores are checked up to :data:`CHECKED_BYTES`.
 
     Raises:
@@ -197,12 +197,12 @@ def open_tokens(index: DataIndex) -> Tokens:
     """
     match index.content:
         case GeneratedContent(corpus=corpus):
-            return GeneratedTokens(index, corpus)
+            return GeneratedWindows(index, corpus)
         case StoredContent():
             left = CHECKED_BYTES
             for name in dict.fromkeys(part.store for part in (*index.content.sources, *index.content.sets)):
                 left -= check_files(read_facts(name), left)
-            return StoredTokens(index)
+            return StoredWindows(index)
 
 
 def _map(facts: StoreFacts, shard: Shard, dtype: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from scaling.data.index import EvalDocument
-from scaling.data.store import EvalWindows, Tokens
+from scaling.data.store import EvalWindows, Windows
 from scaling.model.roles import Params
 from scaling.train.loop import Program
 
@@ -31,7 +31,7 @@ class Evaluation:
     set_losses: dict[str, float]
 
 
-def make_evaluator(program: Program, data: Tokens) -> Callable[[Params], Evaluation]:
+def make_evaluator(program: Program, data: Windows) -> Callable[[Params], Evaluation]:
     """Make a function of parameters; windows are padded to whole batches once, and compiled for once."""
     evaluated = data.eval_windows()
     windows, weights, count = evaluated.tokens, evaluated.weights, len(evaluated.tokens)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from scaling.counts.params import ParameterCounts, count_parameters
 from scaling.counts.shape import parameter_table
 from scaling.data.index import coverage
-from scaling.data.store import Tokens
+from scaling.data.store import Windows
 from scaling.model.roles import Params
 from scaling.run import Run
 from scaling.store.records import Result
@@ -17,7 +17,7 @@ from scaling.train.loop import TrainState
 
 
 def make_result(
-    run: Run, state: TrainState, data: Tokens, evaluate: Callable[[Params], Evaluation]
+    run: Run, state: TrainState, data: Windows, evaluate: Callable[[Params], Evaluation]
 ) -> Result:
     """Evaluate the final state of a run, where it has one, and count what was trained.
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from scaling.data.index import index_of
-from scaling.data.store import Tokens, open_tokens
+from scaling.data.store import Windows, open_windows
 from scaling.errors import Complaint, UserError
 from scaling.files import clear_leftovers, write_json
 from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
@@ -58,18 +58,18 @@ def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
 
 
 def _work(folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop: StopRequest) -> int:
-    tokens = load_data(job.data)
+    windows = load_data(job.data)
     run, environment = members[0].run, describe()
     program = make_program(Blueprint.of(run, job.execution.chunk_steps or auto_chunk_steps(run)))
     lease.check()
     seen = JobEnvironment(**environment.model_dump(), compile_seconds=program.compile_seconds)
     write_json(folder / "env.json", seen.to_json())
-    evaluator = cache(lambda: make_evaluator(program, tokens))  # compiled only where it is needed
+    evaluator = cache(lambda: make_evaluator(program, windows))  # compiled only where it is needed
     bench = Workbench(
         folder=folder,
         lease=lease,
         program=program,
-        tokens=tokens,
+        windows=windows,
         evaluate=lambda params: evaluator()(params),
         stop_asked=lambda: stop.asked,
         execution=job.execution,
@@ -100,7 +100,7 @@ def recorded(folder: Path, lease: Lease) -> bool:
     return False
 
 
-def load_data(data: PlanData) -> Tokens:
+def load_data(data: PlanData) -> Windows:
     """Return the data of a job: its stores are named by what is in them.
 
     Raises:
@@ -109,6 +109,6 @@ def load_data(data: PlanData) -> Tokens:
     if data.content is None:
         raise UserError(Complaint("planned by an earlier version", "job.json", "run the study again"))
     try:
-        return open_tokens(index_of(data.content, data.context))
+        return open_windows(index_of(data.content, data.context))
     except OSError as error:
         raise UserError(Complaint(f"the prepared data cannot be read: {error}", hint="run again")) from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaling.data.index import DataIndex
-from scaling.data.store import Tokens
+from scaling.data.store import Windows
 from scaling.files import write_json
 from scaling.model.roles import Params
 from scaling.run import Run
@@ -26,7 +26,7 @@ class Workbench:
     folder: Path
     lease: Lease
     program: Program
-    tokens: Tokens
+    windows: Windows
     evaluate: Callable[[Params], Evaluation]
     stop_asked: Callable[[], bool]
     execution: JobExecution
@@ -34,7 +34,7 @@ class Workbench:
 
     @property
     def index(self) -> DataIndex:
-        return self.tokens.index
+        return self.windows.index
 
     def run_folder(self, member: JobRun) -> Path:
         return self.folder.parent.parent / "runs" / member.run_id

@@ -7,7 +7,7 @@ import pytest
 from scaling.corpora.jsonl import Jsonl
 from scaling.data.index import DataIndex
 from scaling.data.order import windows_at
-from scaling.data.store import StoredTokens, open_tokens
+from scaling.data.store import StoredWindows, open_windows
 from scaling.errors import UserError
 from tests.data.made_up import index_for
 
@@ -15,24 +15,24 @@ CONTEXT = 48
 
 
 @pytest.fixture
-def store(tiny: Jsonl) -> StoredTokens:
+def store(tiny: Jsonl) -> StoredWindows:
     return stored(index_for(tiny, CONTEXT, documents=3, tokens=500))
 
 
-def stored(index: DataIndex) -> StoredTokens:
-    tokens = open_tokens(index)
-    assert isinstance(tokens, StoredTokens)
-    return tokens
+def stored(index: DataIndex) -> StoredWindows:
+    windows = open_windows(index)
+    assert isinstance(windows, StoredWindows)
+    return windows
 
 
-def split(store: StoredTokens, tiny: Jsonl) -> tuple[bytes, list[bytes]]:
+def split(store: StoredWindows, tiny: Jsonl) -> tuple[bytes, list[bytes]]:
     names = [d.name for d in store.index.eval_documents]
     documents = [(d.name, bytes(d.content)) for part in tiny.parts(Path()) for d in tiny.read(part)]
     train = b"".join(b"\0" + text for name, text in documents if name not in names)
     return train, [text for name, text in documents if name in names]
 
 
-def test_training_batches_are_windows_of_training_text_only(store: StoredTokens, tiny: Jsonl) -> None:
+def test_training_batches_are_windows_of_training_text_only(store: StoredWindows, tiny: Jsonl) -> None:
     train, _ = split(store, tiny)
     index = store.index
     assert (
@@ -56,7 +56,7 @@ def test_the_last_training_window_ends_within_training_text(tiny: Jsonl) -> None
     assert exact, "no case where a window more would end one token too late"
 
 
-def test_a_batch_is_a_function_of_seed_and_step(store: StoredTokens, tiny: Jsonl) -> None:
+def test_a_batch_is_a_function_of_seed_and_step(store: StoredWindows, tiny: Jsonl) -> None:
     many = store.train_batches(1, 0, 12, 4)
     for step in (0, 5, 11):
         assert (store.train_batches(1, step, 1, 4)[0] == many[step]).all()
@@ -64,7 +64,7 @@ def test_a_batch_is_a_function_of_seed_and_step(store: StoredTokens, tiny: Jsonl
     assert (many != store.train_batches(2, 0, 12, 4)).any()
 
 
-def test_evaluation_predicts_text_of_each_document_once(store: StoredTokens, tiny: Jsonl) -> None:
+def test_evaluation_predicts_text_of_each_document_once(store: StoredWindows, tiny: Jsonl) -> None:
     _, texts = split(store, tiny)
     evaluated = store.eval_windows()
     windows, weights, document = evaluated.tokens, evaluated.weights, evaluated.document
@@ -96,7 +96,7 @@ def test_padding_has_no_weight_and_everything_can_be_evaluated(tiny: Jsonl) -> N
     assert document.tolist() == [0, 1, 2] and weights.sum(axis=1).tolist() == [d.tokens for d in every]
 
 
-def test_a_changed_file_is_refused(store: StoredTokens) -> None:
+def test_a_changed_file_is_refused(store: StoredWindows) -> None:
     facts = store.index.sources[0].facts
     assert facts is not None
     path = facts.folder / facts.shards[0].name
@@ -104,4 +104,4 @@ def test_a_changed_file_is_refused(store: StoredTokens) -> None:
     for damaged in (sound + b"x", bytes([sound[0] ^ 1]) + sound[1:]):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=facts.shards[0].name):
-            open_tokens(store.index)
+            open_windows(store.index)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from scaling.corpora.evaluation import Evaluation
-from scaling.data.store import open_tokens
+from scaling.data.store import open_windows
 from scaling.plan.expand import plan_data
 from scaling.run import run_id, trunk_id
 from scaling.store.lease import acquire
@@ -86,7 +86,7 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         chunks += 1
         return stop_after is not None and chunks > stop_after
 
-    tokens = open_tokens(index)
+    windows = open_windows(index)
     members = members_of(r for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists())
     place = folder / "jobs" / trunk_id(runs[0])
     place.mkdir(parents=True, exist_ok=True)
@@ -95,8 +95,8 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         folder=place,
         lease=lease,
         program=program,
-        tokens=tokens,
-        evaluate=evaluate or make_evaluator(program, tokens),
+        windows=windows,
+        evaluate=evaluate or make_evaluator(program, windows),
         stop_asked=stop,
         execution=JobExecution.model_validate(EXECUTION | execution),
         environment=Environment(),

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from scaling.corpora.evaluation import Evaluation
-from scaling.data.store import open_tokens
+from scaling.data.store import open_windows
 from scaling.errors import UserError
 from scaling.plan.expand import plan_data
 from scaling.run import run_id, trunk_id
@@ -108,7 +108,7 @@ def test_whose_lease_is_gone_leaves_without_writing(runs, index, program, tmp_pa
     def take_over(params):
         os.rename(folder / "lease", folder / "lease.1.ab")
         taken.append(acquire(folder))
-        return make_evaluator(program, open_tokens(index))(params)
+        return make_evaluator(program, open_windows(index))(params)
 
     with pytest.raises(LostLease):
         train(tmp_path, runs[:2], index, program, evaluate=take_over)
@@ -145,7 +145,7 @@ def test_a_trunk_trained_again_has_rows_where_done_runs_left_it(runs, index, pro
 
 
 def test_a_second_record_is_never_written(undisturbed, runs, index, program, tmp_path):
-    real = make_evaluator(program, open_tokens(index))
+    real = make_evaluator(program, open_windows(index))
 
     def overtaken(params):
         (tmp_path / "runs" / run_id(runs[0]) / "record.json").write_text("first")
@@ -157,7 +157,7 @@ def test_a_second_record_is_never_written(undisturbed, runs, index, program, tmp
 
 
 def test_a_curve_that_is_removed_while_it_is_written_fails_the_run(runs, index, program, tmp_path):
-    real = make_evaluator(program, open_tokens(index))
+    real = make_evaluator(program, open_windows(index))
 
     def remove(params):
         (tmp_path / "runs" / run_id(runs[0]) / "metrics.jsonl").unlink()
@@ -287,8 +287,8 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
     bench = replace(
         job.bench,
         lease=lease,
-        tokens=open_tokens(other),
-        evaluate=make_evaluator(program, open_tokens(other)),
+        windows=open_windows(other),
+        evaluate=make_evaluator(program, open_windows(other)),
         stop_asked=lambda: False,
     )
     (tmp_path / "a" / "runs" / run_id(runs[0]) / "error.json").write_text("{}")
@@ -304,12 +304,12 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
         rows = [row["eval/loss"] for row in curve(tmp_path / "a", run) if "eval/loss" in row]
         assert rows == [wanted[run_id(run)]["loss"]]
     shutil.rmtree(job.folder / "checkpoints")
-    assert reevaluate(replace(bench, tokens=open_tokens(index)), members) == 1
+    assert reevaluate(replace(bench, windows=open_windows(index)), members) == 1
     assert results_of(tmp_path / "a", runs[:2]) == wanted  # nothing to evaluate: the record stays
     record = tmp_path / "a" / "runs" / run_id(runs[0]) / "record.json"
     record.write_text(record.read_text().replace(other.eval_id, "/../../../out"))
     with pytest.raises(UserError, match="eval_id"):
-        reevaluate(replace(bench, tokens=open_tokens(index)), members)
+        reevaluate(replace(bench, windows=open_windows(index)), members)
 
 
 def test_saves_after_damage_are_kept_though_later_ones_lie_there(runs, index, program, tmp_path):
