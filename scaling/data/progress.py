@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Step = Literal["waiting", "surveying", "training the tokenizer", "tokenising", "checking"]
+Step = Literal["waiting", "surveying", "training the tokenizer", "tokenising", "checking", "reading"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """``done`` of ``total`` bytes of files; ``seconds_left`` for this step, None while nothing is known.
-    ``waiting``: for another process that prepares the same."""
+    """``done`` of ``total`` bytes of files, or tokens of a store (``reading``); ``seconds_left`` for this
+    step, None while nothing is known. ``waiting``: for another process that prepares the same."""
 
     step: Step
     done: int = 0
