@@ -44,7 +44,7 @@ class Coder(Protocol):
         """Cut one text; return tokens (n,), and the bytes of ``text`` that each stands for, uint32 (n,).
 
         The bytes sum to ``len(text)``: what a tokenizer drops is counted with the token after it, or with the
-        last one.
+        last one. A text of which nothing is left has neither.
         """
         ...
 
@@ -58,6 +58,10 @@ class TextTokenizer(Described):
 
     kind: str
 
+    def files(self, folder: Path) -> tuple[Path, ...]:
+        """Return the files that the spec names: where one changes, so may tokens."""
+        return ()
+
     def prepared(
         self, folder: Path, cache: Path, corpus_sha256: str, texts: Callable[[], Iterable[bytes]]
     ) -> Path | None:
@@ -66,12 +70,13 @@ class TextTokenizer(Described):
 
         Args:
             folder: what relative paths are relative to.
-            cache: where trained tokenizers are kept, by corpus and fields.
+            cache: the cache folder; trained tokenizers are kept in its folder ``tokenizers``, by corpus and
+                fields.
             corpus_sha256: of the training documents.
             texts: gives the training documents in order; may be called once.
 
         Raises:
-            UserError: no such file, or not a tokenizer; ``where`` is the field.
+            UserError: no such file, or a corpus too small to train on; ``where`` is the field.
         """
         raise NotImplementedError
 
