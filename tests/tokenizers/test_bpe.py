@@ -105,6 +105,7 @@ def test_it_is_trained_on_the_first_bytes_of_the_text(tmp_path: Path) -> None:
 
     assert merges(1000, "aaab" * 3, "xyxyxyxy" * 9) == [["x", "y"]]
     assert merges(12, "aaab" * 3, "xyxyxyxy" * 9) == [["a", "a"]]
+    assert merges(5, "aa aa" + "xy" * 9, "xyxyxyxy" * 9) == [["a", "a"]]
     assert merges(5, "aa", "aa", "é") == [["a", "a"]], "half a character is no text"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,9 @@ def test_changed_text_is_counted_where_it_stood(coders) -> None:
     # NFC makes one character of e and its accent; what the accent leaves counts with the token after it.
     tokens, counts = coders["composed"].encode_with_bytes("e\u0301xy".encode())
     assert counts.tolist() == [1, 0, 3, 1]
+    # Three of one byte less and one of three more: the sum is as if nothing had changed.
+    tokens, counts = coders["composed"].encode_with_bytes("\u212b\u212b\u212b\u0958".encode())
+    assert counts[:6].reshape(3, 2).sum(1).tolist() == [3, 3, 3] and counts.sum() == 12
     # BERT drops the spaces: they count with the word after them, the last ones with the last word.
     tokens, counts = coders["bert"].encode_with_bytes(b"  the  cat ")
     assert len(tokens) == len(counts) and counts[0] >= 3 and counts.sum() == 11
@@ -100,12 +104,25 @@ def test_long_texts_are_cut_where_it_makes_no_difference(coders, text: str, piec
     assert np.array_equal(counted, whole[0]) and counts.sum() == len(text.encode())
 
 
-def test_only_tokenizers_that_allow_it_are_given_pieces(coders) -> None:
-    text = TEXTS[0].encode() * 3
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library, "PIECE", 5)
-        assert len(coders["gpt2"]._pieces(text)) > 10
-        assert [len(coders[kind]._pieces(text)) for kind in KINDS[1:]] == [1, 1, 1]
+def test_only_tokenizers_that_allow_it_are_given_pieces(bpe_file: Path) -> None:
+    gpt2 = json.loads(bpe_file.read_text("utf-8"))
+    words, (separator,) = gpt2["pre_tokenizer"], gpt2["added_tokens"]
+    assert library._can_be_cut(gpt2)
+    for other in (
+        {"normalizer": {"type": "NFC"}},
+        {"pre_tokenizer": None},
+        {"pre_tokenizer": {"type": "Metaspace"}},
+        {"pre_tokenizer": words | {"use_regex": False}},
+        {"pre_tokenizer": words | {"add_prefix_space": True}},
+        {"added_tokens": [separator, separator | {"content": "the cat", "special": False}]},
+    ):
+        assert not library._can_be_cut(gpt2 | other), other
+
+
+def test_the_library_is_given_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "PIECE", 4)
+    pieces = ["a", "bcd", "e", "fghijk", "l"]
+    assert list(library._batches(pieces)) == [["a", "bcd"], ["e"], ["fghijk"], ["l"]]
 
 
 def test_texts_agree_with_the_library_itself(files: dict[str, Path], coders) -> None:
