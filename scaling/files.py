@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the whole new one; locks among processes."""
+"""Writing files so that a reader sees the old one or the whole new one; locks among processes; the cache."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+
+def cache_dir() -> Path:
+    """Return ``$SCALING_CACHE``, else ``$XDG_CACHE_HOME/scaling-laws``, else ``~/.cache/scaling-laws``;
+    absolute."""
+    if given := os.environ.get("SCALING_CACHE"):
+        return Path(given).expanduser().absolute()
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base).absolute() / "scaling-laws"
+    return Path("~/.cache").expanduser().absolute() / "scaling-laws"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 from scaling import __version__
 from scaling.data.catalog import CORPORA
-from scaling.data.index import cache_dir
+from scaling.files import cache_dir
 from scaling.own_analysis import require_own_analysis
 from scaling.sweep.machine import find_device, has_glibc, layout, usable_cores
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-CORPORA_FOLDER = Path(__file__).parents[1] / "corpora" / "shipped"
+CORPORA_FOLDER = Path(__file__).parents[1] / "corpora" / "texts"
 
 
 @dataclass(frozen=True)

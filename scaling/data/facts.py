@@ -10,15 +10,20 @@ of these tokens stands for, 0 for separators. ``index.json`` is written last: wh
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from scaling.errors import Complaint, UserError
+from scaling.files import cache_dir
 from scaling.recipe.quantities import Frozen
 from scaling.tokenizers.base import TokenizerFacts
 
 INDEX = "index.json"
-MOST_HELD_OUT = 10_000  # documents listed in an index; the others of the held-out share are only counted
+# What is stored of the documents held out by hash, in the order of their hashes; the others are only counted.
+MOST_HELD_OUT = 10_000  # documents
+MOST_HELD_OUT_BYTES = 1 << 26  # of text, or of tokens of 4 bytes
 
 
 class Shard(Frozen):
@@ -60,6 +65,8 @@ class StoreFacts(Frozen):
     corpus. ``split`` is what decided which documents are held out, with ``share`` resolved. ``train_tokens``
     count ``separators`` too; ``tally`` counts what was met and left out or mended (``empty``,
     ``invalid_utf8``, ``nul``). ``bytes_per_token`` is of the training text; None where it is not known.
+    ``coder`` is the tokenizer as the spec has it, and ``coder_file`` the name of its file in the store; None
+    where the corpus came as tokens, or the tokenizer has no file.
     """
 
     schema_version: Literal[2] = Field(default=2, alias="schema")
@@ -81,4 +88,32 @@ class StoreFacts(Frozen):
     held_out_documents: int
     tally: dict[str, int]
     overlap: Overlap | None
+    coder: dict[str, Any] | None
+    coder_file: str | None
     versions: dict[str, str]
+
+    @property
+    def folder(self) -> Path:
+        return store_folder(self.fingerprint)
+
+
+def store_folder(fingerprint: str) -> Path:
+    """Return where the store of a fingerprint lies, or would."""
+    return cache_dir() / "data" / fingerprint
+
+
+def read_facts(fingerprint: str) -> StoreFacts:
+    """Read the index of a store.
+
+    Raises:
+        UserError: there is no such store, or its index cannot be read.
+    """
+    path = store_folder(fingerprint) / INDEX
+    hint = "prepare the corpus again: scaling data prepare SPEC"
+    try:
+        return StoreFacts.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(Complaint(f"no prepared store {fingerprint}", str(path), hint)) from None
+    except (ValidationError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not the index of a store"
+        raise UserError(Complaint(f"cannot read the index: {reason}", str(path), hint)) from error

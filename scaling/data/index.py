@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,7 +16,7 @@ from typing import Any
 from scaling.data.catalog import CORPORA, TOKENIZERS, Corpus, Tokenizer
 from scaling.data.evaluation import allocate, predicted
 from scaling.errors import Complaint, UserError
-from scaling.files import lock
+from scaling.files import cache_dir, lock
 
 # Raised when the same request would give other tokens or another split: it is part of fingerprints.
 FORMAT = 1
@@ -57,16 +56,6 @@ class DataIndex:
     eval_tokens_used: int
     bytes_per_token: float
     path: Path
-
-
-def cache_dir() -> Path:
-    """Return ``$SCALING_CACHE``, else ``$XDG_CACHE_HOME/scaling-laws``, else ``~/.cache/scaling-laws``;
-    absolute."""
-    if given := os.environ.get("SCALING_CACHE"):
-        return Path(given).expanduser().absolute()
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base).absolute() / "scaling-laws"
-    return Path("~/.cache").expanduser().absolute() / "scaling-laws"
 
 
 def resolve(corpus: str, tokenizer: str, context: int, eval_documents: int, eval_tokens: int) -> DataIndex:

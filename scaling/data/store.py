@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.data.evaluation import places
+from scaling.data.gather import Text
 from scaling.data.index import DataIndex
 from scaling.data.order import windows_at
 
@@ -30,10 +31,16 @@ class TokenStore:
             n_steps: how many.
             batch_sequences: sequences of a step.
         """
-        count, context = n_steps * batch_sequences, self.index.context
-        windows = windows_at(seed, first_step * batch_sequences, count, self.index.train_windows)
-        at = windows[:, None] * context + np.arange(context + 1)
-        return self.tokens[at].astype(np.int32).reshape(n_steps, batch_sequences, context + 1)
+        starts = self.train_starts(seed, first_step, n_steps, batch_sequences)
+        windows = Text([self.tokens]).windows(starts.ravel(), self.index.context + 1)
+        return windows.reshape(*starts.shape, -1)
+
+    def train_starts(self, seed: int, first_step: int, n_steps: int, batch_sequences: int) -> np.ndarray:
+        """Return the place in ``tokens`` where each window of these batches begins, int64 (n_steps,
+        batch_sequences)."""
+        first, count = first_step * batch_sequences, n_steps * batch_sequences
+        windows = windows_at(seed, first, count, self.index.train_windows)
+        return (windows * self.index.context).reshape(n_steps, batch_sequences)
 
     def eval_windows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the fixed evaluation set of W windows.

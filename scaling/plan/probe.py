@@ -22,8 +22,7 @@ from typing import Any
 from pydantic import NonNegativeFloat, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from scaling.data.index import cache_dir
-from scaling.files import write_json
+from scaling.files import cache_dir, write_json
 from scaling.plan.designs import flops_per_step
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.recipe.quantities import Positive

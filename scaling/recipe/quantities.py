@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    StringConstraints,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -48,6 +49,7 @@ Count = Annotated[Whole, Field(ge=1)]
 Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False)]
 Positive = Annotated[Real, Field(gt=0, le=1e30)]
 Fraction = Annotated[Real, Field(ge=0, le=1)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class Frozen(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import Discriminator, Field, Tag
 
@@ -50,3 +50,8 @@ NumberOrRule = Annotated[
 def any_of(*models: Any) -> Any:
     """Build the union of models told apart by ``kind``."""
     return Annotated[Union[models], Field(discriminator="kind")]  # noqa: UP007
+
+
+def by_kind(union: Any) -> dict[str, Any]:
+    """Return the models of a union by the one value of their ``kind``."""
+    return {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(union)}

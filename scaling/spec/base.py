@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from scaling.recipe.quantities import Count, Positive, Whole
-
-Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -27,8 +25,3 @@ Several = Field(min_length=1, max_length=1000)
 Counts = Annotated[tuple[Count, ...], Several, AfterValidator(_distinct)]
 Seeds = Annotated[tuple[Annotated[Whole, Field(ge=0, lt=2**32)], ...], Several, AfterValidator(_distinct)]
 Amounts = Annotated[tuple[Positive, ...], Several, AfterValidator(_distinct)]
-
-
-def by_kind(union: Any) -> dict[str, Any]:
-    """Return the models of a union by the one value of their ``kind``."""
-    return {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(union)}

@@ -13,7 +13,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from scaling.recipe.quantities import Count, Described, Positive, Whole
-from scaling.spec.base import Amounts, Counts, Seeds, Several, by_kind
+from scaling.recipe.rules import by_kind
+from scaling.spec.base import Amounts, Counts, Seeds, Several
 from scaling.spec.families import Family, Size
 from scaling.spec.source import Finding, Path
 

@@ -132,6 +132,8 @@ def _locate(loc: tuple[int | str, ...]) -> tuple[Path, list[Any]]:
             current = field.annotation if field else None
         elif get_origin(current) is tuple:
             current = get_args(current)[0]
+        elif get_origin(current) is dict:
+            current = get_args(current)[1]
         else:
             current = None
     return tuple(path), _members(current)

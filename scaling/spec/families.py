@@ -13,8 +13,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StrictBool
 
 from scaling.counts.shape import Shape
-from scaling.recipe.quantities import Count, Described, Positive
-from scaling.spec.base import Counts, Several, Slug, by_kind
+from scaling.recipe.quantities import Count, Described, Positive, Slug
+from scaling.recipe.rules import by_kind
+from scaling.spec.base import Counts, Several
 from scaling.spec.source import Finding, Path
 
 Size = int | str  # a width, a depth or the name of a shape: what a spec calls a size by

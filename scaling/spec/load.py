@@ -63,7 +63,9 @@ def read_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Checked:
     if not isinstance(raw, dict):
         raise UserError(Complaint(f"must be a mapping of names to values, is {show(raw)}", f"{name}:1:1"))
     problems = [problem for text in overrides for problem in _override(tree, text)]
-    checked = check_study_dict(cast(dict[str, Any], raw), Source(tree.keys, tree.values))
+    checked = check_study_dict(
+        cast(dict[str, Any], raw), Source(tree.keys, tree.values, FilePath(path).parent)
+    )
     return Checked(checked.study, (*checked.problems, *problems))
 
 

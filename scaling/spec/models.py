@@ -14,10 +14,10 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
 from scaling.recipe.optimizers import WrittenOptimizer
-from scaling.recipe.quantities import Count, Described, Duration, Positive, Real
+from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import PowerRule
 from scaling.recipe.schedules import WrittenSchedule
-from scaling.spec.base import Seeds, Slug
+from scaling.spec.base import Seeds
 from scaling.spec.designs import Design, Holdout, Noise
 from scaling.spec.families import Family
 from scaling.spec.source import Finding, Source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 
 from scaling.errors import Complaint
 
@@ -37,10 +38,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Source:
-    """Marks of names and values. All sources are equal, so that equal studies from two files are equal."""
+    """Marks of names and values, and the ``folder`` that relative paths are relative to. All sources are
+    equal, so that equal studies from two files are equal."""
 
     keys: Mapping[Path, Mark] = field(default_factory=dict[Path, Mark], compare=False)
     values: Mapping[Path, Mark] = field(default_factory=dict[Path, Mark], compare=False)
+    folder: FilePath = field(default=FilePath(), compare=False)
 
     def mark(self, finding: Finding) -> Mark | None:
         """Return the mark of the field, or else of the nearest field around it."""
@@ -67,7 +70,7 @@ class Source:
                     all_marks.setdefault(path, mark)
             return all_marks
 
-        return Source(grown(self.keys), grown(self.values))
+        return Source(grown(self.keys), grown(self.values), self.folder)
 
     def problem(self, finding: Finding) -> Complaint:
         mark, dotted = self.mark(finding), dotted_path(finding.path)

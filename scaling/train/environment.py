@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from scaling.data.index import cache_dir
+from scaling.files import cache_dir
 from scaling.store.records import Environment
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")

@@ -11,9 +11,10 @@ import pytest
 from scaling.data import index as index_module
 from scaling.data.build import build_store
 from scaling.data.catalog import CORPORA, TOKENIZERS, Corpus, read_documents
-from scaling.data.index import cache_dir, coverage, resolve
+from scaling.data.index import coverage, resolve
 from scaling.data.store import open_store
 from scaling.errors import UserError
+from scaling.files import cache_dir
 from tests.data.made_up import noise, ship
 
 REAL = ("state-of-the-union", "bytes", 64, 24, 131072)

@@ -10,8 +10,8 @@ from scaling.tokenizers.file import TokenizerFile
 from tests.tokenizers.conftest import DOCUMENTS, TEXTS
 
 
-def opened(file: Path, **fields: str):
-    tokenizer = TokenizerFile(path=file.name, **fields)
+def opened(file: Path, separator: str = "auto"):
+    tokenizer = TokenizerFile(path=file.name, separator=separator)
     return tokenizer.open(tokenizer.prepared(file.parent, Path("unused"), "unused", lambda: []))
 
 

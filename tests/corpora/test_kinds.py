@@ -1,0 +1,20 @@
+"""The union of corpora, as a spec chooses from it."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import TypeAdapter
+
+from scaling.corpora.kinds import CORPORA, AnyDocumentCorpus
+
+FIELDS: dict[str, dict[str, object]] = {"text": {"files": "*.txt"}, "jsonl": {"files": "*.jsonl"}}
+
+
+@pytest.mark.parametrize("kind", CORPORA)
+def test_a_corpus_is_chosen_by_kind(kind: str) -> None:
+    union = TypeAdapter(AnyDocumentCorpus)
+    corpus = union.validate_python({"kind": kind, **FIELDS[kind]})
+    assert type(corpus) is CORPORA[kind]
+    assert union.validate_python(corpus.model_dump(mode="json")) == corpus
+    assert corpus.identity()["kind"] == kind
+    assert "files" not in corpus.identity()
