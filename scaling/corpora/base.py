@@ -73,9 +73,9 @@ class DocumentCorpus(Described):
         """Return the files of the corpus, each as one part. It opens none: quick enough for every plan.
 
         Raises:
-            UserError: as :meth:`parts`.
+            UserError: nothing matches, or a file cannot be read; ``where`` is the field (``files``).
         """
-        raise NotImplementedError
+        return self.parts(folder)
 
     def parts(self, folder: Path) -> tuple[Part, ...]:
         """Return the parts in the order of the corpus; ``folder`` is what relative paths are relative to.

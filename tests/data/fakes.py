@@ -24,9 +24,6 @@ class Lines(DocumentCorpus):
     kind: Literal["lines"] = "lines"
     files: str
 
-    def inputs(self, folder: Path) -> tuple[Part, ...]:
-        return self.parts(folder)
-
     def parts(self, folder: Path) -> tuple[Part, ...]:
         found = sorted(folder.glob(self.files))
         if not found:
