@@ -14,11 +14,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from scaling.corpora.base import DocumentCorpus, Tally
+from scaling.data.candidates import Content, digest_of
 from scaling.data.facts import HeldOut, Shard
 from scaling.data.overlap import NGrams, ngrams_of_text, ngrams_of_tokens
 from scaling.data.request import documents_name
 from scaling.data.split import Exclusion, HeldOutText
-from scaling.data.survey import Content, Group, SurveyedPart, digest_of
+from scaling.data.survey import Group, SurveyedPart
 from scaling.errors import Complaint, UserError
 from scaling.files import sync, write_text
 from scaling.recipe.quantities import Frozen

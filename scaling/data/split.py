@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from scaling.corpora.base import Document
-from scaling.data.facts import MOST_HELD_OUT, MOST_HELD_OUT_BYTES
-from scaling.data.overlap import WINDOW, overlapping_documents
-from scaling.data.survey import (
+from scaling.data.candidates import (
     HASHES,
     Candidate,
     Candidates,
     Content,
     Wanted,
-    contents,
     digest_of,
     hash_of,
     power_above,
     raw,
 )
+from scaling.data.facts import MOST_HELD_OUT, MOST_HELD_OUT_BYTES
+from scaling.data.overlap import WINDOW, overlapping_documents
+from scaling.data.survey import contents
 from scaling.errors import Complaint, UserError
 from scaling.tokenizers.base import Coder
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scaling.data.candidates import digest_of, hash_of
 from scaling.data.facts import StoreFacts
 from scaling.data.prepare import prepare
 from scaling.data.request import documents_name, find
-from scaling.data.survey import digest_of, hash_of
 from tests.data.fakes import Pairs, request_for, write_lines
 
 
