@@ -10,13 +10,20 @@ from scaling.corpora.base import DocumentCorpus
 from scaling.corpora.generated import GeneratedCorpus
 from scaling.corpora.hierarchy import Hierarchy
 from scaling.corpora.jsonl import Jsonl
+from scaling.corpora.parquet import Parquet
 from scaling.corpora.santa_fe import SantaFe
 from scaling.corpora.text import Text
+from scaling.corpora.tokens import Tokens
 from scaling.corpora.zipf_markov import ZipfMarkov
 
-AnyDocumentCorpus = Annotated[Text | Jsonl, Field(discriminator="kind")]
+AnyDocumentCorpus = Annotated[Text | Jsonl | Parquet | Tokens, Field(discriminator="kind")]
 
-CORPORA: dict[str, type[DocumentCorpus]] = {"text": Text, "jsonl": Jsonl}
+CORPORA: dict[str, type[DocumentCorpus]] = {
+    "text": Text,
+    "jsonl": Jsonl,
+    "parquet": Parquet,
+    "tokens": Tokens,
+}
 
 AnyGeneratedCorpus = Annotated[SantaFe | Hierarchy | ZipfMarkov, Field(discriminator="kind")]
 

@@ -73,7 +73,9 @@ def find(request: Request) -> StoreFacts | None:
     Raises:
         UserError: no file matches, or one cannot be read; ``where`` is the field of the corpus.
     """
-    return find_by_key(request.key(request.corpus.parts(request.folder)))
+    if not request.corpus.is_here(request.folder):
+        return None
+    return find_by_key(request.key(request.corpus.inputs(request.folder)))
 
 
 def find_by_key(key: str) -> StoreFacts | None:

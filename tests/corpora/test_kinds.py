@@ -7,7 +7,17 @@ from pydantic import TypeAdapter
 
 from scaling.corpora.kinds import CORPORA, GENERATED, AnyDocumentCorpus, AnyGeneratedCorpus
 
-FIELDS: dict[str, dict[str, object]] = {"text": {"files": "*.txt"}, "jsonl": {"files": "*.jsonl"}}
+FIELDS: dict[str, dict[str, object]] = {
+    "text": {"files": "*.txt"},
+    "jsonl": {"files": "*.jsonl"},
+    "parquet": {"files": "*.parquet"},
+    "tokens": {
+        "files": "*.bin",
+        "tokenizer": "gpt2",
+        "vocab_size": 50257,
+        "document": {"separator": 50256},
+    },
+}
 
 
 @pytest.mark.parametrize("kind", CORPORA)
