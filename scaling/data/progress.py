@@ -15,8 +15,8 @@ Step = Literal[
 @dataclass(frozen=True)
 class Progress:
     """``done`` of ``total`` bytes of files, or of tokens where texts are compared or a store is read;
-    ``seconds_left`` for this step, None while nothing is known. ``waiting``: for another process that prepares the same; the
-    tokenizer may be trained while it is opened."""
+    ``seconds_left`` for this step, None while nothing is known. ``waiting``: for another process that
+    prepares the same; the tokenizer may be trained while it is opened."""
 
     step: Step
     done: int = 0
