@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from scaling.corpora.quotas import BLOCK
-from scaling.corpora.sources import AnyGenerated
+from scaling.corpora.sources import WrittenGenerated
 from scaling.recipe.quantities import Frozen
 
 HELD_OUT = "held-out"  # the evaluation set that a corpus gives by its own split
@@ -45,7 +45,7 @@ class GeneratedContent(Frozen):
     """A source that generates its tokens: ``tokens`` to evaluate on."""
 
     kind: Literal["generated"] = "generated"
-    corpus: AnyGenerated
+    corpus: WrittenGenerated
     tokens: int
     unique_tokens: int | None = None
 

@@ -72,7 +72,7 @@ class Bpe(TextTokenizer):
     def _file(self, cache: Path, corpus_sha256: str) -> Path:
         fields = {**self.model_dump(mode="json"), "corpus": corpus_sha256, "format": FORMAT}
         key = sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
-        return cache / "tokenizers" / f"{key}.json"
+        return cache / f"{key}.json"
 
     def _trained(self, texts: Iterable[bytes]) -> Tokenizer:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -6,6 +6,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from scaling.corpora.documents import DOCUMENTS, WrittenDocuments
+from scaling.corpora.sources import GENERATED, WrittenGenerated
 
 FIELDS: dict[str, dict[str, object]] = {
     "text": {"files": "*.txt"},
@@ -28,3 +29,11 @@ def test_a_corpus_is_chosen_by_kind(kind: str) -> None:
     assert union.validate_python(corpus.model_dump(mode="json")) == corpus
     assert corpus.identity()["kind"] == kind
     assert "files" not in corpus.identity()
+
+
+@pytest.mark.parametrize("kind", GENERATED)
+def test_a_generated_corpus_is_chosen_by_kind(kind: str) -> None:
+    union = TypeAdapter(WrittenGenerated)
+    corpus = union.validate_python({"kind": kind, "seed": 3})
+    assert type(corpus) is GENERATED[kind]
+    assert union.validate_python(corpus.identity()) == corpus
