@@ -35,7 +35,7 @@ class EvalSet(Frozen):
 class StoredContent(Frozen):
     """Prepared text. ``unique_tokens`` limits training to a fixed part of it, nested by size."""
 
-    kind: Literal["stored"] = "stored"
+    kind: Literal["stored"]
     sources: tuple[StoredSource, ...]
     sets: tuple[EvalSet, ...]
     unique_tokens: int | None = None
@@ -44,7 +44,7 @@ class StoredContent(Frozen):
 class GeneratedContent(Frozen):
     """A source that generates its tokens: ``tokens`` to evaluate on."""
 
-    kind: Literal["generated"] = "generated"
+    kind: Literal["generated"]
     corpus: WrittenGenerated
     tokens: int
     unique_tokens: int | None = None

@@ -58,12 +58,15 @@ def content_of(wish: Wish, prepare: Prepare) -> Content:
             return _stored(wish, (source,), (*sets, *_own_sets(wish, facts, prepare)))
         case generated:
             return GeneratedContent(
-                corpus=generated, tokens=wish.evaluation.tokens, unique_tokens=wish.unique_tokens
+                kind="generated",
+                corpus=generated,
+                tokens=wish.evaluation.tokens,
+                unique_tokens=wish.unique_tokens,
             )
 
 
 def _stored(wish: Wish, sources: tuple[StoredSource, ...], sets: tuple[EvalSet, ...]) -> StoredContent:
-    return StoredContent(sources=sources, sets=sets, unique_tokens=wish.unique_tokens)
+    return StoredContent(kind="stored", sources=sources, sets=sets, unique_tokens=wish.unique_tokens)
 
 
 def _mixture(wish: Wish, mixture: Mixture, prepare: Prepare) -> StoredContent:

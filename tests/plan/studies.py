@@ -31,7 +31,7 @@ BASE: dict[str, Any] = {
 
 def fake_index(train_windows: int = 1000, context: int = 64) -> DataIndex:
     return DataIndex(
-        content=StoredContent(sources=(), sets=()),
+        content=StoredContent(kind="stored", sources=(), sets=()),
         context=context,
         corpus="c",
         tokenizer=TokenizerFacts(name="bytes", vocab_size=256, separator=0, dtype="uint8"),
