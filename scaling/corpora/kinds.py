@@ -7,16 +7,18 @@ from typing import Annotated
 from pydantic import Field
 
 from scaling.corpora.base import DocumentCorpus
+from scaling.corpora.hf import HuggingFace
 from scaling.corpora.jsonl import Jsonl
 from scaling.corpora.parquet import Parquet
 from scaling.corpora.text import Text
 from scaling.corpora.tokens import Tokens
 
-AnyDocumentCorpus = Annotated[Text | Jsonl | Parquet | Tokens, Field(discriminator="kind")]
+AnyDocumentCorpus = Annotated[Text | Jsonl | Parquet | Tokens | HuggingFace, Field(discriminator="kind")]
 
 CORPORA: dict[str, type[DocumentCorpus]] = {
     "text": Text,
     "jsonl": Jsonl,
     "parquet": Parquet,
     "tokens": Tokens,
+    "hf": HuggingFace,
 }

@@ -17,6 +17,7 @@ FIELDS: dict[str, dict[str, object]] = {
         "vocab_size": 50257,
         "document": {"separator": 50256},
     },
+    "hf": {"path": "allenai/c4", "name": "en"},
 }
 
 
