@@ -94,7 +94,7 @@ def write_store(
         overlap=_overlap(looked_for, written, done),
         coder=request.tokenizer and request.tokenizer.model_dump(mode="json"),
         coder_file=coder_file,
-        versions=versions(),
+        versions=versions() | request.corpus.versions(request.folder),
     )
     return _move(folder, facts)
 
