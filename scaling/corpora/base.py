@@ -17,6 +17,8 @@ from scaling.recipe.quantities import Described
 if TYPE_CHECKING:
     import numpy as np
 
+    from scaling.tokenizers.base import TokenizerFacts
+
 
 @dataclass(frozen=True)
 class Document:
@@ -89,6 +91,14 @@ class DocumentCorpus(Described):
     def versions(self, folder: Path) -> dict[str, str]:
         """Return what a store should record of where the corpus is from, such as its revision."""
         return {}
+
+    def facts(self) -> TokenizerFacts:
+        """Return what a store says of the tokens, for a corpus that is tokens already."""
+        raise NotImplementedError
+
+    def known_width(self) -> float | None:
+        """Return the bytes of text that a token stands for on average, where a corpus of tokens says so."""
+        return None
 
     def read(self, part: Part) -> Iterator[Document]:
         """Read the documents of one part, as they are.

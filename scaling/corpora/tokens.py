@@ -74,6 +74,9 @@ class Tokens(DocumentCorpus):
             dtype=dtype_of(self.vocab_size),
         )
 
+    def known_width(self) -> float | None:
+        return self.bytes_per_token
+
     def inputs(self, folder: Path) -> tuple[Part, ...]:
         return tuple(file.part() for file in matching(self.files, folder))
 

@@ -37,7 +37,7 @@ from scaling.data.survey import Group, SurveyedCorpus, content_sha256, grouped, 
 from scaling.data.work import Work, alone
 from scaling.data.write import Contents, write_store
 from scaling.errors import Complaint, UserError
-from scaling.files import write_json
+from scaling.files import cache_dir, write_json
 from scaling.tokenizers.base import TokenizerFacts
 
 SMALL_CORPUS = 1 << 24  # bytes of files that are not worth starting processes for
@@ -52,15 +52,14 @@ def prepare(request: Request, processes: int = 1, report: Report = quiet) -> Sto
         UserError: the corpus, its tokenizer or the split cannot be had as requested.
         OSError: the store cannot be written.
     """
-    parts = request.corpus.parts(request.folder)
-    key = request.key(parts)
+    key = request.key()
     if (known := find_by_key(key)) is not None:
         return known
     with alone(key, report):
         if (known := find_by_key(key)) is not None:
             return known
         with Work.begin(request, key) as work:
-            groups = grouped(parts)
+            groups = grouped(request.corpus.parts(request.folder))
             if sum(group.size for group in groups) < SMALL_CORPUS:
                 processes = 1
             facts = _Preparation(request, groups, work, processes, report).store()
@@ -116,18 +115,18 @@ class _Preparation:
         """Open the tokenizer. One that is trained here sees no document that may be held out."""
         tokenizer = self.request.tokenizer
         if tokenizer is None:
-            raise NotImplementedError("a corpus of tokens")
+            return Coding(self._separated(self.request.corpus.facts()), None, None)
         if self.request.tokenizer_of is not None:
             other = read_facts(self.request.tokenizer_of)
             file = other.folder / other.coder_file if other.coder_file else None
         else:
-            self.report(Progress("training the tokenizer"))
+            self.report(Progress("opening the tokenizer"))
             exclusion = spread.exclusion if spread else Exclusion()
             if corpus.candidates is not None:
                 exclusion = Exclusion(bound=min(corpus.candidates.bound, HASHES // 2))
             file = tokenizer.prepared(
                 self.request.folder,
-                self.work.tokenizers,
+                cache_dir(),
                 short_hash({"content": content, "without": exclusion.facts()}),
                 lambda: training_texts(self._documents(), exclusion),
             )

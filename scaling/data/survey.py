@@ -32,7 +32,7 @@ from scaling.data.processes import shared_out
 from scaling.data.progress import Meter, Report
 from scaling.data.request import Request
 from scaling.data.work import Work
-from scaling.files import aside
+from scaling.files import aside, naming
 from scaling.recipe.quantities import Frozen
 
 GROUP_BYTES = 1 << 26  # of files, that a process reads at a time
@@ -120,7 +120,7 @@ def survey(task: SurveyTask) -> tuple[Group, Surveyed]:
         tally=dict(tally.counts),
         candidates=tuple(candidate for _, candidate, _ in kept),
     )
-    with aside(task.file) as draft, draft.open("wb") as file:
+    with aside(task.file) as draft, naming(draft), draft.open("wb") as file:
         file.write(surveyed.model_dump_json().encode() + b"\n" + digests)
         file.writelines(raw(content) for _, _, content in kept if content is not None)
     return task.group, surveyed

@@ -71,13 +71,6 @@ class Work:
         yield cls(folder)
         shutil.rmtree(folder)
 
-    @property
-    def tokenizers(self) -> Path:
-        """Where trained tokenizers are kept: they outlive the work."""
-        folder = cache_dir() / "tokenizers"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
     def survey(self, group: int) -> Path:
         return self.folder / f"survey-{group:05d}"
 

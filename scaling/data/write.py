@@ -84,7 +84,7 @@ def write_store(
         train_documents=documents,
         train_tokens=tokens,
         separators=separators,
-        bytes_per_token=size / (tokens - separators) if text and tokens else None,
+        bytes_per_token=size / (tokens - separators) if text and tokens else request.corpus.known_width(),
         shards=shards,
         evaluation=evaluation,
         evaluation_bytes=evaluation_bytes,

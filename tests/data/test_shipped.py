@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from scaling.corpora.jsonl import Jsonl
+from scaling.data.facts import Overlap
 from scaling.data.prepare import prepare
 from scaling.data.request import Request
 from tests.data.fakes import NullSeparated
@@ -36,7 +37,7 @@ class Shipped(Jsonl):
 
 def test_the_store_is_golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
-    corpus = Shipped(files="state-of-the-union.jsonl.xz", text="text", name="name", position="year")
+    corpus = Shipped(files=("state-of-the-union.jsonl.xz",), text="text", name="name", position="year")
     request = Request(
         corpus=corpus,
         label="state-of-the-union",
@@ -49,7 +50,7 @@ def test_the_store_is_golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [int(d.name[:4]) for d in facts.held_out] == HELD_OUT_YEARS
     files = [facts.folder / name for name in (*(s.name for s in facts.shards), "eval.tokens")]
     tokens = np.concatenate([np.fromfile(file, np.uint8) for file in files])
-    assert sha256(tokens).hexdigest() == TOKENS_SHA256
+    assert sha256(tokens.data).hexdigest() == TOKENS_SHA256
     assert facts.train_tokens == 9_780_299 and facts.documents == 233
     assert [d.start for d in facts.held_out][:2] == [0, facts.held_out[0].tokens + 1]
-    print(facts.overlap)
+    assert facts.overlap == Overlap(ngrams=166_632, shared_ngrams=86)
