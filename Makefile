@@ -4,6 +4,7 @@
 #   make test         set up, then the tests (PYTEST_ARGS="-k order" chooses, TESTS=tests/data too)
 #   make published    set up, then published fits beside ours (data: SCALING_PUBLISHED_DATA; docs/reference/published.md);
 #                     make published-gadre one of them, make -j2 -Otarget published two at a time
+#   make corpus       set up, then a corpus of 97 MB of English from packages (experiments/corpora; on Debian)
 #   make lint         ruff and pyright
 #   make docs         API reference from docstrings, into build/docs
 #   make images       draw the figures of docs/images again, from the committed results
@@ -49,7 +50,7 @@ requirement = -e '.$(if $(strip $(1)),[$(subst $(space),$(comma),$(strip $(1)))]
 
 .DELETE_ON_ERROR:
 PUBLISHED_ALL := $(PUBLISHED:%=published-%)
-.PHONY: quickstart test published $(PUBLISHED_ALL) lint docs images install dev lock
+.PHONY: quickstart test published $(PUBLISHED_ALL) corpus lint docs images install dev lock
 
 quickstart: install
 	$(VENV)/bin/scaling run experiments/quickstart.yaml
@@ -62,6 +63,9 @@ published: dev
 
 $(PUBLISHED_ALL): published-%: dev
 	@$(VENV)/bin/python experiments/published/$*.py
+
+corpus: install
+	@$(VENV)/bin/python experiments/corpora/english.py
 
 lint: dev
 	$(VENV)/bin/ruff format --check .

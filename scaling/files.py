@@ -71,6 +71,16 @@ def create_json(path: Path, value: Any) -> bool:
     return True
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError that names no file, as one of ``write`` does not, name this one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def sync(path: Path) -> None:
     """Wait until ``path``, a file or a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

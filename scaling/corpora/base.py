@@ -17,6 +17,8 @@ from scaling.recipe.quantities import Described
 if TYPE_CHECKING:
     import numpy as np
 
+    from scaling.tokenizers.base import TokenizerFacts
+
 
 @dataclass(frozen=True)
 class Document:
@@ -56,23 +58,47 @@ class Tally:
 class DocumentCorpus(Described):
     """A corpus of documents in files: it says in which parts they are read, and reads one.
 
-    ``kind`` is the one field by which a spec chooses. Fields that say where the text lies (``files``) or how
-    it is called are :attr:`places`; all others change what the documents are, and are part of the identity.
+    ``kind`` is the one field by which a spec chooses.
     """
 
     kind: str
     invalid: Literal["refuse", "replace"] = "refuse"
     """Bytes that are not UTF-8, and NUL bytes: refuse them, or replace each by U+FFFD and count documents."""
 
-    def parts(self, folder: Path) -> tuple[Part, ...]:
-        """Return the parts in the order of the corpus; ``folder`` is what relative paths are relative to.
+    def is_here(self, folder: Path) -> bool:
+        """Return whether the corpus is in files here; if not, :meth:`parts` and :meth:`inputs` fetch it."""
+        return True
 
-        Cheap: it lists files and their sizes, and opens none (parquet: reads footers).
+    def inputs(self, folder: Path) -> tuple[Part, ...]:
+        """Return the files of the corpus, each as one part. It opens none: quick enough for every plan.
 
         Raises:
             UserError: nothing matches, or a file cannot be read; ``where`` is the field (``files``).
         """
+        return self.parts(folder)
+
+    def parts(self, folder: Path) -> tuple[Part, ...]:
+        """Return the parts in the order of the corpus; ``folder`` is what relative paths are relative to.
+
+        Cheap: it lists files and their sizes, and reads no more of them than headers and footers.
+
+        Raises:
+            UserError: nothing matches, or a file cannot be read; ``where`` is the field (``files``), or a
+                file that is not what this corpus expects.
+        """
         raise NotImplementedError
+
+    def versions(self, folder: Path) -> dict[str, str]:
+        """Return what a store should record of where the corpus is from, such as its revision."""
+        return {}
+
+    def facts(self) -> TokenizerFacts:
+        """Return what a store says of the tokens, for a corpus that is tokens already."""
+        raise NotImplementedError
+
+    def known_width(self) -> float | None:
+        """Return the bytes of text that a token stands for on average, where a corpus of tokens says so."""
+        return None
 
     def read(self, part: Part) -> Iterator[Document]:
         """Read the documents of one part, as they are.

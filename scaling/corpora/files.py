@@ -42,6 +42,10 @@ class InputFile:
     name: str
     size: int
 
+    def part(self) -> Part:
+        """Return the whole file as one part."""
+        return Part(self.path, self.name)
+
     def parts(self, step: int = PART_BYTES) -> list[Part]:
         """Cut the file into ranges of ``step`` bytes, the last one open."""
         starts = range(0, max(1, self.size), step)

@@ -31,11 +31,14 @@ class Jsonl(DocumentCorpus):
     position: Text | None = None
     """Field with a number over which `split: spread` spreads held-out documents, such as a year."""
 
+    def inputs(self, folder: Path) -> tuple[Part, ...]:
+        return tuple(file.part() for file in matching(self.files, folder))
+
     def parts(self, folder: Path) -> tuple[Part, ...]:
         parts = list[Part]()
         for file in matching(self.files, folder):
             is_packed = file.path.suffix.lower() in streams.PACKED
-            parts += [Part(file.path, file.name)] if is_packed else file.parts()
+            parts += [file.part()] if is_packed else file.parts()
         return tuple(parts)
 
     def read(self, part: Part) -> Iterator[Document]:

@@ -37,11 +37,14 @@ class Text(DocumentCorpus):
     ] = "file"
     """What a document is: `file`, `line`, `paragraph` (between empty lines) or `{separator: "\\n\\n\\n"}`."""
 
+    def inputs(self, folder: Path) -> tuple[Part, ...]:
+        return tuple(file.part() for file in matching(self.files, folder))
+
     def parts(self, folder: Path) -> tuple[Part, ...]:
         parts = list[Part]()
         for file in matching(self.files, folder):
             is_one = self.document == "file" or file.path.suffix.lower() in streams.PACKED
-            parts += [Part(file.path, file.name)] if is_one else file.parts()
+            parts += [file.part()] if is_one else file.parts()
         return tuple(parts)
 
     def read(self, part: Part) -> Iterator[Document]:

@@ -12,6 +12,8 @@ from multiprocessing.connection import wait as wait_for_connection
 from threading import Thread
 from typing import Any, TypeVar
 
+from scaling.errors import Complaint, UserError
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -23,7 +25,7 @@ def shared_out(function: Callable[[Task], Result], tasks: Iterable[Task], proces
     processes end with this one, even if it is killed.
 
     Raises:
-        OSError: a process was killed. What ``function`` raises is raised here.
+        UserError: a process was killed. What ``function`` raises is raised here.
     """
     if processes == 1:
         yield from map(function, tasks)
@@ -41,10 +43,8 @@ def shared_out(function: Callable[[Task], Result], tasks: Iterable[Task], proces
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
         except BrokenProcessPool as error:
-            raise OSError(
-                "a process that prepares the corpus was killed, perhaps for want of memory: what is done is "
-                "kept; go on with fewer processes"
-            ) from error
+            message = "a process was killed, perhaps for want of memory; what is done is kept"
+            raise UserError(Complaint(message, hint="go on with fewer processes")) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import SerializeAsAny
+from pydantic import SerializeAsAny, ValidationError
 
-from scaling.corpora.base import DocumentCorpus, Part
-from scaling.data.facts import StoreFacts, read_facts
+from scaling.corpora.base import DocumentCorpus
+from scaling.data.facts import Overlap, StoreFacts, read_facts
 from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir
 from scaling.recipe.quantities import Count, Fraction, Frozen
@@ -53,14 +53,14 @@ class Request(Frozen):
         fields["corpus"] = {"kind": self.corpus.kind, "fields": fields["corpus"]}
         return short_hash(fields)
 
-    def key(self, parts: tuple[Part, ...]) -> str:
+    def key(self) -> str:
         """Hash the fields, and path, size and time of change of every file.
 
         Raises:
-            UserError: a file cannot be read.
+            UserError: no file matches, or one cannot be read; ``where`` is the field.
         """
         given = self.tokenizer.files(self.folder) if self.tokenizer else ()
-        files = dict.fromkeys([*given, *(part.file for part in parts)])
+        files = dict.fromkeys([*given, *(part.file for part in self.corpus.inputs(self.folder))])
         return short_hash({"fields": self.fields_key(), "files": [_seen(file) for file in files]})
 
 
@@ -73,7 +73,7 @@ def find(request: Request) -> StoreFacts | None:
     Raises:
         UserError: no file matches, or one cannot be read; ``where`` is the field of the corpus.
     """
-    return find_by_key(request.key(request.corpus.parts(request.folder)))
+    return find_by_key(request.key()) if request.corpus.is_here(request.folder) else None
 
 
 def find_by_key(key: str) -> StoreFacts | None:
@@ -84,6 +84,20 @@ def find_by_key(key: str) -> StoreFacts | None:
         return facts if not misfits(facts) else None
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
+
+
+def find_overlap(evaluated: StoreFacts, training: StoreFacts) -> Overlap | None:
+    """Return what the evaluated documents of one store share with the training text of another, if it was
+    measured."""
+    try:
+        return Overlap.model_validate_json(overlap_path(evaluated, training).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def overlap_path(evaluated: StoreFacts, training: StoreFacts) -> Path:
+    """Return the file that keeps the overlap of two stores."""
+    return cache_dir() / "data" / "overlaps" / f"{evaluated.fingerprint}-{training.fingerprint}.json"
 
 
 def answer_path(key: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +14,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from scaling.corpora.base import DocumentCorpus, Tally
+from scaling.data.candidates import Content, digest_of
 from scaling.data.facts import HeldOut, Shard
 from scaling.data.overlap import NGrams, ngrams_of_text, ngrams_of_tokens
 from scaling.data.request import documents_name
 from scaling.data.split import Exclusion, HeldOutText
-from scaling.data.survey import Content, Group, SurveyedPart, digest_of
+from scaling.data.survey import Group, SurveyedPart
 from scaling.errors import Complaint, UserError
-from scaling.files import sync, write_text
+from scaling.files import naming, sync, write_text
 from scaling.recipe.quantities import Frozen
 from scaling.tokenizers.base import Coder, TextTokenizer, TokenizerFacts
 
@@ -41,7 +42,8 @@ class TokenFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
-        self.file.close()
+        with naming(self.path):
+            self.file.close()
 
     def append(self, documents: Sequence[np.ndarray], names: Sequence[str]) -> None:
         """Write documents (n,), each after the separator if there is one.
@@ -67,12 +69,14 @@ class TokenFile:
             at += between + len(tokens)
         self.tokens += at
         self.sum.update(joined.data)
-        self.file.write(joined.data)
+        with naming(self.path):
+            self.file.write(joined.data)
 
     def shard(self) -> Shard:
         """Put what was written on the disk, and describe it."""
-        self.file.flush()
-        sync(self.path)
+        with naming(self.path):
+            self.file.flush()
+            sync(self.path)
         return Shard(
             name=self.path.name, tokens=self.tokens, documents=len(self.starts), sha256=self.sum.hexdigest()
         )
@@ -90,10 +94,21 @@ class Coding:
         return self.tokenizer.open(self.file) if self.tokenizer is not None else None
 
 
-def encode(coder: Coder | None, contents: Sequence[Content]) -> Sequence[np.ndarray]:
-    """Cut documents into tokens, unless they are tokens."""
+def encode(coder: Coder | None, contents: Sequence[Content], names: Sequence[str]) -> Sequence[np.ndarray]:
+    """Cut documents into tokens, unless they are tokens.
+
+    Raises:
+        UserError: one cannot be cut; ``where`` is its name.
+    """
     given: Any = contents
-    return given if coder is None else coder.encode(given)
+    if coder is None:
+        return given
+    try:
+        return coder.encode(given)
+    except UserError as error:
+        if len(contents) > 1:
+            return [encode(coder, [c], [name])[0] for c, name in zip(contents, names, strict=True)]
+        raise UserError(*(replace(problem, where=names[0]) for problem in error.problems)) from None
 
 
 @dataclass(frozen=True)
@@ -152,7 +167,7 @@ def write_shard(task: ShardTask) -> tuple[Group, Written]:
             held_out += skipped
             if not contents:
                 continue
-            file.append(encode(coder, contents), names)
+            file.append(encode(coder, contents, names), names)
             text_bytes += sum(len(c) for c in contents if isinstance(c, bytes))
             if looked_for is not None and shared is not None:
                 shared |= looked_for.shared(ngrams(contents))
@@ -202,9 +217,10 @@ def ngrams(contents: Sequence[Content]) -> np.ndarray:
 
 
 def _write(path: Path, values: np.ndarray) -> None:
-    with path.open("wb") as file:
-        file.write(values.tobytes())
-    sync(path)
+    with naming(path):
+        with path.open("wb") as file:
+            file.write(values.tobytes())
+        sync(path)
 
 
 def write_evaluation(

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from scaling.corpora.base import Document
-from scaling.data.facts import MOST_HELD_OUT, MOST_HELD_OUT_BYTES
-from scaling.data.overlap import WINDOW, overlapping_documents
-from scaling.data.survey import (
+from scaling.data.candidates import (
     HASHES,
     Candidate,
     Candidates,
     Content,
     Wanted,
-    contents,
     digest_of,
     hash_of,
     power_above,
     raw,
 )
+from scaling.data.facts import MOST_HELD_OUT, MOST_HELD_OUT_BYTES
+from scaling.data.overlap import WINDOW, overlapping_documents
+from scaling.data.survey import contents
 from scaling.errors import Complaint, UserError
 from scaling.tokenizers.base import Coder
 
@@ -87,23 +87,23 @@ def split_by_hash(
         UserError: there are not as many documents and tokens as wanted.
     """
     documents = tokens = last = 0
+    lacking = "documents"
     for candidate, content in candidates[:MOST_HELD_OUT]:
         if documents >= wanted.documents and tokens >= wanted.tokens:
             break
+        lacking = "documents" if documents < wanted.documents else "tokens"
         cut = coder.encode([content])[0] if coder and isinstance(content, bytes) else content
         documents, tokens, last = documents + 1, tokens + len(cut), candidate.hash
     bound = power_above(last) if wanted.share is None else int(wanted.share * HASHES)
     enough = documents >= wanted.documents and tokens >= wanted.tokens
     if not enough or (bound > HASHES // 2 and wanted.share is None):
-        raise UserError(_too_few(documents, tokens, wanted))
+        raise UserError(_too_few(lacking, documents, tokens, wanted))
     stored = tuple(HeldOutText(c.name, content) for c, content in _storable(candidates) if c.hash < bound)
     return Split({"kind": "hash", "share": bound / HASHES}, Exclusion(bound=bound), stored)
 
 
-def _too_few(documents: int, tokens: int, wanted: Wanted) -> Complaint:
-    field, value, found = ("tokens", wanted.tokens, tokens)
-    if documents < wanted.documents:
-        field, value, found = ("documents", wanted.documents, documents)
+def _too_few(field: str, documents: int, tokens: int, wanted: Wanted) -> Complaint:
+    value, found = (wanted.documents, documents) if field == "documents" else (wanted.tokens, tokens)
     if wanted.share is not None:
         message = f"{field} = {value}: share = {wanted.share} of this corpus holds out only {found}"
         return Complaint(message, f"evaluation.{field}", "ask for less, or hold out a larger share")

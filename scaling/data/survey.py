@@ -9,39 +9,33 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from hashlib import blake2b, sha256
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
 from scaling.corpora.base import DocumentCorpus, Part, Tally
-from scaling.data.facts import MOST_HELD_OUT, MOST_HELD_OUT_BYTES
-from scaling.files import aside
+from scaling.data.candidates import (
+    DIGEST_BYTES,
+    HASHES,
+    Candidate,
+    Candidates,
+    Content,
+    Wanted,
+    digest_of,
+    hash_of,
+    raw,
+)
+from scaling.data.processes import shared_out
+from scaling.data.progress import Meter, Report
+from scaling.data.request import Request
+from scaling.data.work import Work
+from scaling.files import aside, naming
 from scaling.recipe.quantities import Frozen
 
 GROUP_BYTES = 1 << 26  # of files, that a process reads at a time
-DIGEST_BYTES = 16
-HASHES = 1 << 64
-BYTES_PER_TOKEN = 16  # of text, at most: candidates are kept until they surely have the tokens asked for
-
-Content = bytes | np.ndarray
-
-
-def raw(content: Content) -> bytes:
-    """Return the bytes of a document: its text, or its tokens in 4 bytes each whatever their type was."""
-    return content if isinstance(content, bytes) else content.astype("<u4").tobytes()
-
-
-def digest_of(content: Content) -> bytes:
-    """Identify the content of a document."""
-    return blake2b(raw(content), digest_size=DIGEST_BYTES).digest()
-
-
-def hash_of(digest: bytes) -> int:
-    """Return the place of a document among all hashes, 0 to 2^64 - 1."""
-    return int.from_bytes(digest[:8], "big")
 
 
 @dataclass(frozen=True)
@@ -65,90 +59,6 @@ def grouped(parts: Sequence[Part]) -> list[Group]:
         held.append(part)
         size += sizes[part.file]
     return [*groups, Group(len(groups), tuple(held), size)] if held else groups
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """How much is to be held out by hash: ``share`` of all hashes, or as many as give enough where None."""
-
-    documents: int
-    tokens: int
-    share: float | None
-
-    def first_bound(self) -> int:
-        return HASHES if self.share is None else int(self.share * HASHES)
-
-
-class Candidate(Frozen):
-    """A document that may be held out: ``place`` is its number in its group, ``size`` of :func:`raw`."""
-
-    name: str
-    digest: str
-    place: int
-    size: int
-
-    @property
-    def hash(self) -> int:
-        return hash_of(bytes.fromhex(self.digest))
-
-    def least_tokens(self, text: bool) -> int:
-        return self.size // (BYTES_PER_TOKEN if text else 4)
-
-
-@dataclass
-class Candidates:
-    """The documents of least hash that are surely enough, each content once; :attr:`bound` falls as more is
-    seen. What is kept of a corpus does not depend on the order in which its parts are seen."""
-
-    wanted: Wanted
-    text: bool
-    bound: int
-    kept: dict[str, tuple[tuple[int, int], Candidate, Content | None]] = field(default_factory=dict)
-    bytes: int = 0
-    limit: int = 1 << 22
-
-    def add(self, group: int, candidate: Candidate, content: Content | None) -> None:
-        """Keep a candidate if its hash is below the bound; of equal ones the first in the corpus."""
-        if candidate.hash >= self.bound:
-            return
-        place, known = (group, candidate.place), self.kept.get(candidate.digest)
-        if known is not None and known[0] <= place:
-            return
-        self.bytes += candidate.size + 200 if known is None else 0
-        self.kept[candidate.digest] = (place, candidate, content)
-        if self.bytes > self.limit:
-            self.trim()
-            self.limit = max(2 * self.bytes, self.limit)
-
-    def trim(self) -> None:
-        """Drop what is beyond enough."""
-        ordered = sorted(self.kept.items())
-        documents = tokens = size = 0
-        for digest, (_, candidate, _) in ordered:
-            size += candidate.size
-            if documents == MOST_HELD_OUT or (documents and size > MOST_HELD_OUT_BYTES):
-                self.bound = min(self.bound, hash_of(bytes.fromhex(digest)))
-                break
-            documents, tokens = documents + 1, tokens + candidate.least_tokens(self.text)
-            if (
-                self.wanted.share is None
-                and documents >= self.wanted.documents
-                and tokens >= self.wanted.tokens
-            ):
-                self.bound = min(self.bound, power_above(candidate.hash))
-                break
-        self.kept = {digest: item for digest, item in ordered if item[1].hash < self.bound}
-        self.bytes = sum(item[1].size + 200 for item in self.kept.values())
-
-    def ordered(self) -> list[tuple[tuple[int, int], Candidate, Content | None]]:
-        """Return (group and place, candidate, content) in the order of hashes."""
-        self.trim()
-        return [item for _, item in sorted(self.kept.items())]
-
-
-def power_above(value: int) -> int:
-    """Return the smallest power of two above a hash."""
-    return 1 << value.bit_length()
 
 
 class SurveyedPart(Frozen):
@@ -210,7 +120,7 @@ def survey(task: SurveyTask) -> tuple[Group, Surveyed]:
         tally=dict(tally.counts),
         candidates=tuple(candidate for _, candidate, _ in kept),
     )
-    with aside(task.file) as draft, draft.open("wb") as file:
+    with aside(task.file) as draft, naming(draft), draft.open("wb") as file:
         file.write(surveyed.model_dump_json().encode() + b"\n" + digests)
         file.writelines(raw(content) for _, _, content in kept if content is not None)
     return task.group, surveyed
@@ -253,3 +163,86 @@ def contents(path: Path, wanted: set[str], text: bool) -> Iterator[tuple[str, Co
                 continue
             read = file.read(candidate.size)
             yield candidate.digest, read if text else np.frombuffer(read, "<u4")
+
+
+@dataclass(frozen=True)
+class SurveyedCorpus:
+    """What a survey found: in each group, and the candidates of all."""
+
+    groups: tuple[Group, ...]
+    surveyed: dict[int, Surveyed]
+    candidates: Candidates | None
+    files: dict[int, Path]
+
+    @property
+    def documents(self) -> int:
+        return sum(surveyed.documents for surveyed in self.surveyed.values())
+
+    @property
+    def bytes(self) -> int:
+        return sum(surveyed.bytes for surveyed in self.surveyed.values())
+
+    @property
+    def tally(self) -> dict[str, int]:
+        counts = sum((Counter(surveyed.tally) for surveyed in self.surveyed.values()), Counter[str]())
+        return dict(sorted(counts.items()))
+
+
+def survey_corpus(
+    request: Request, groups: Sequence[Group], work: Work, processes: int, report: Report
+) -> SurveyedCorpus:
+    """Survey all groups of a corpus that have not been surveyed.
+
+    Args:
+        request: what is wanted of the corpus.
+        groups: of its parts.
+        work: where the files of the survey go.
+        processes: how many share the work.
+        report: is told how far it is.
+
+    Raises:
+        UserError: as :func:`survey`.
+    """
+    wanted, text, surveyed = _wanted(request), request.tokenizer is not None, dict[int, Surveyed]()
+    candidates = Candidates(wanted, text, wanted.first_bound()) if wanted else None
+
+    def note(group: Group, found: Surveyed) -> None:
+        surveyed[group.number] = found.model_copy(update={"candidates": ()})
+        if candidates is not None:
+            for candidate in found.candidates:
+                candidates.add(group.number, candidate, None)
+            candidates.trim()
+
+    missing = list[Group]()
+    for group in groups:
+        before = read_survey(work.survey(group.number))
+        missing.append(group) if before is None else note(group, before)
+    total = sum(group.size for group in groups)
+    meter = Meter(report, "surveying", total, total - sum(group.size for group in missing))
+    tasks = (
+        SurveyTask(
+            corpus=request.corpus,
+            group=group,
+            text=text,
+            wanted=wanted,
+            bound=candidates.bound if candidates else HASHES,
+            file=work.survey(group.number),
+        )
+        for group in missing
+    )
+    for group, found in shared_out(survey, tasks, processes):
+        note(group, found)
+        meter.add(group.size)
+    files = {group.number: work.survey(group.number) for group in groups}
+    return SurveyedCorpus(tuple(groups), surveyed, candidates, files)
+
+
+def _wanted(request: Request) -> Wanted | None:
+    match request.split:
+        case "hash":
+            share = request.share
+            return Wanted(request.documents, request.tokens, None if share == "auto" else share)
+        case "all":
+            return Wanted(request.documents, request.tokens, 1.0)
+        case _:
+            return None

@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 
 from scaling.data.progress import Progress, Report
 from scaling.data.request import Request
@@ -15,6 +17,12 @@ from scaling.files import cache_dir, clear_leftovers, lock, write_text
 
 WAIT_SECONDS = 30 * 86400.0
 FORGOTTEN_SECONDS = 7 * 86400.0  # after which an attempt that nobody resumed is cleaned away
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that may decide how text is cut."""
+    packages = ("scaling-laws", "numpy", "tokenizers")
+    return {"python": python_version(), **{name: version(name) for name in packages}}
 
 
 def _locks() -> Path:
@@ -46,12 +54,15 @@ class Work:
 
     @classmethod
     @contextmanager
-    def begin(cls, request: Request, key: str, versions: dict[str, str]) -> Iterator[Work]:
+    def begin(cls, request: Request, key: str) -> Iterator[Work]:
         """Give the folder of a request under its lock; it is removed when the work is done, and kept for the
         next attempt when it fails."""
         folder = cache_dir() / "data" / "work" / f"{request.fields_key()}-{key}"
         _clear_others(folder, request.fields_key())
-        made_by, note = "\n".join(f"{name} {number}" for name, number in versions.items()), folder / "made-by"
+        made_by, note = (
+            "\n".join(f"{name} {number}" for name, number in versions().items()),
+            folder / "made-by",
+        )
         if folder.exists() and (not note.exists() or note.read_text("utf-8") != made_by):
             shutil.rmtree(folder)  # another version might have cut the text otherwise
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,13 +70,6 @@ class Work:
         clear_leftovers(folder)
         yield cls(folder)
         shutil.rmtree(folder)
-
-    @property
-    def tokenizers(self) -> Path:
-        """Where trained tokenizers are kept: they outlive the work."""
-        folder = cache_dir() / "tokenizers"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
 
     def survey(self, group: int) -> Path:
         return self.folder / f"survey-{group:05d}"

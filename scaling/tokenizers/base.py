@@ -44,7 +44,7 @@ class Coder(Protocol):
         """Cut one text; return tokens (n,), and the bytes of ``text`` that each stands for, uint32 (n,).
 
         The bytes sum to ``len(text)``: what a tokenizer drops is counted with the token after it, or with the
-        last one.
+        last one. A text of which nothing is left has neither.
         """
         ...
 
@@ -76,7 +76,7 @@ class TextTokenizer(Described):
             texts: gives the training documents in order; may be called once.
 
         Raises:
-            UserError: no such file, or not a tokenizer; ``where`` is the field.
+            UserError: no such file, or a corpus too small to train on; ``where`` is the field.
         """
         raise NotImplementedError
 

@@ -5,9 +5,19 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter
 
-from scaling.corpora.kinds import CORPORA, AnyDocumentCorpus
+from scaling.corpora.kinds import CORPORA, GENERATED, AnyDocumentCorpus, AnyGeneratedCorpus
 
-FIELDS: dict[str, dict[str, object]] = {"text": {"files": "*.txt"}, "jsonl": {"files": "*.jsonl"}}
+FIELDS: dict[str, dict[str, object]] = {
+    "text": {"files": "*.txt"},
+    "jsonl": {"files": "*.jsonl"},
+    "parquet": {"files": "*.parquet"},
+    "tokens": {
+        "files": "*.bin",
+        "tokenizer": "gpt2",
+        "vocab_size": 50257,
+        "document": {"separator": 50256},
+    },
+}
 
 
 @pytest.mark.parametrize("kind", CORPORA)
@@ -18,3 +28,11 @@ def test_a_corpus_is_chosen_by_kind(kind: str) -> None:
     assert union.validate_python(corpus.model_dump(mode="json")) == corpus
     assert corpus.identity()["kind"] == kind
     assert "files" not in corpus.identity()
+
+
+@pytest.mark.parametrize("kind", GENERATED)
+def test_a_generated_corpus_is_chosen_by_kind(kind: str) -> None:
+    union = TypeAdapter(AnyGeneratedCorpus)
+    corpus = union.validate_python({"kind": kind, "seed": 3})
+    assert type(corpus) is GENERATED[kind]
+    assert union.validate_python(corpus.identity()) == corpus

@@ -41,7 +41,7 @@ def file_of(folder: Path, content: bytes, name: str = "x") -> InputFile:
 )
 @example([b"ab", b"a", b"b", b"a", b"b"], 1, 2)
 @example([b"\n"] * 7, 2, 2)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_parts_give_the_documents_of_the_whole(reader: str, bits: list[bytes], step: int, chunk: int) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         file = file_of(Path(folder), b"".join(bits))

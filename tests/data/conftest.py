@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from scaling.data.catalog import Corpus
+from tests.data.fakes import write_lines
 from tests.data.made_up import noise, ship
 
 
@@ -13,3 +14,13 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
     """Twelve documents of 300 to 850 bytes of noise, and an empty cache folder."""
     monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
     return ship(tmp_path, [noise(i, 300 + 50 * i) for i in range(12)], monkeypatch)
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three files of a hundred lines, and an empty cache folder."""
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    write_lines(folder)
+    return folder

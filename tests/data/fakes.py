@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +34,39 @@ class Lines(DocumentCorpus):
         with part.file.open("rb") as file:
             for number, line in enumerate(file, 1):
                 yield Document(f"{part.name}:{number}", line.rstrip(b"\n"))
+
+
+class Stalling(Lines):
+    """Lines; it calls :meth:`opened` for every file, and stops before the second while a file is there."""
+
+    stall: str = "/nowhere"
+
+    def read(self, part: Part) -> Iterator[Document]:
+        if self.opened(part.name):
+            raise KeyboardInterrupt
+        while part.name == "1.txt" and Path(self.stall).exists():
+            time.sleep(0.01)
+        yield from super().read(part)
+
+    def opened(self, name: str) -> object:
+        """For tests to replace: whether to interrupt."""
+
+
+class Numbers(Lines):
+    """Every line is a document of tokens: numbers below 1,000."""
+
+    kind: Literal["numbers"] = "numbers"  # pyright: ignore
+
+    def read(self, part: Part) -> Iterator[Document]:
+        for document in super().read(part):
+            assert isinstance(document.content, bytes)
+            yield Document(document.name, np.array(document.content.split(), np.uint16))
+
+    def facts(self) -> TokenizerFacts:
+        return TokenizerFacts(name="numbers", vocab_size=1000, separator=999, dtype="uint16")
+
+    def known_width(self) -> float:
+        return 4.5
 
 
 class Pairs(TextTokenizer):
@@ -71,6 +105,33 @@ class PairCoder:
         return tokens.astype("<u2").tobytes().decode()
 
 
+class NullSeparated(TextTokenizer):
+    """Bytes, as they are."""
+
+    kind: Literal["bytes"] = "bytes"
+
+    def prepared(
+        self, folder: Path, cache: Path, corpus_sha256: str, texts: Callable[[], Iterable[bytes]]
+    ) -> None:
+        return None
+
+    def open(self, file: Path | None) -> Coder:
+        return ByteCoder()
+
+
+class ByteCoder:
+    facts = TokenizerFacts(name="bytes", vocab_size=256, separator=0, dtype="uint8")
+
+    def encode(self, texts: Sequence[bytes]) -> list[np.ndarray]:
+        return [np.frombuffer(text, np.uint8) for text in texts]
+
+    def encode_with_bytes(self, text: bytes) -> tuple[np.ndarray, np.ndarray]:
+        return self.encode([text])[0], np.ones(len(text), np.uint32)
+
+    def decode(self, tokens: np.ndarray) -> str:
+        return tokens.tobytes().decode()
+
+
 def write_lines(folder: Path, files: int = 3, lines: int = 100, seed: int = 0) -> None:
     """Write files of lines of made-up words, 100 to 400 bytes each."""
     for number in range(files):
@@ -83,13 +144,7 @@ def words(seed: int, count: int) -> bytes:
     return b" ".join(text[5 * i : 5 * i + 5] for i in range(count))
 
 
-def request_for(folder: Path, tokenizer: TextTokenizer, **fields: Any) -> Request:
+def request_for(folder: Path, tokenizer: TextTokenizer | None, **fields: Any) -> Request:
     """Ask for 5 documents and 500 tokens of all lines in ``folder``, held out by hash."""
-    corpus = fields.pop("corpus", Lines(files="*.txt"))
-    return Request(
-        corpus=corpus,
-        label=corpus.kind,
-        tokenizer=tokenizer,
-        folder=folder,
-        **{"documents": 5, "tokens": 500} | fields,
-    )
+    fields = {"corpus": Lines(files="*.txt"), "documents": 5, "tokens": 500} | fields
+    return Request(label=fields["corpus"].kind, tokenizer=tokenizer, folder=folder, **fields)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from scaling.data.candidates import digest_of, hash_of
 from scaling.data.facts import StoreFacts
 from scaling.data.prepare import prepare
 from scaling.data.request import documents_name, find
-from scaling.data.survey import digest_of, hash_of
-from tests.data.fakes import Pairs, request_for, write_lines
-
-
-@pytest.fixture
-def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three files of a hundred lines, and an empty cache folder."""
-    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    write_lines(folder)
-    return folder
+from scaling.errors import UserError
+from tests.data.fakes import NullSeparated, Numbers, Pairs, request_for, write_lines
 
 
 def lines_of(folder: Path) -> list[bytes]:
@@ -31,20 +24,25 @@ def lines_of(folder: Path) -> list[bytes]:
 def read_documents(facts: StoreFacts) -> tuple[list[bytes], list[bytes]]:
     """Return the (training, held-out) documents of a store as text."""
     dtype = np.dtype(facts.tokenizer.dtype)
-    training = list[bytes]()
+    tokens = np.fromfile(facts.folder / "eval.tokens", dtype)
+    ends = [(d.start + 1, d.start + 1 + d.tokens) for d in facts.held_out]
+    evaluation = [tokens[first:last].tobytes().rstrip(b"\1") for first, last in ends]
+    return read_documents_of_shards(facts), evaluation
+
+
+def read_documents_of_shards(facts: StoreFacts) -> list[bytes]:
+    dtype, training = np.dtype(facts.tokenizer.dtype), list[bytes]()
     for shard in facts.shards:
         tokens = np.fromfile(facts.folder / shard.name, dtype)
         starts = np.fromfile(facts.folder / documents_name(shard.name), "<u8")
         assert (tokens[starts] == facts.tokenizer.separator).all()
         training += [part[1:].tobytes().rstrip(b"\1") for part in np.split(tokens, starts[1:])]
-    tokens = np.fromfile(facts.folder / "eval.tokens", dtype)
-    ends = [(d.start + 1, d.start + 1 + d.tokens) for d in facts.held_out]
-    return training, [tokens[first:last].tobytes().rstrip(b"\1") for first, last in ends]
+    return training
 
 
-def test_every_document_is_trained_on_or_held_out(corpus: Path) -> None:
-    facts = prepare(request_for(corpus, Pairs()))
-    lines = lines_of(corpus)
+def test_every_document_is_trained_on_or_held_out(work: Path) -> None:
+    facts = prepare(request_for(work, Pairs()))
+    lines = lines_of(work)
     training, evaluation = read_documents(facts)
     share = facts.split["share"]
     assert isinstance(share, float)
@@ -59,12 +57,88 @@ def test_every_document_is_trained_on_or_held_out(corpus: Path) -> None:
     assert widths.sum() == sum(map(len, evaluation)) and (widths == 0).sum() == len(evaluation)
 
 
-def test_find_gives_what_was_prepared_until_a_file_changes(corpus: Path) -> None:
-    request = request_for(corpus, Pairs())
+def test_find_gives_what_was_prepared_until_a_file_changes(work: Path) -> None:
+    request = request_for(work, Pairs())
     assert find(request) is None
     facts = prepare(request)
     assert find(request) == facts == prepare(request)
-    (corpus / "3.txt").write_text("more text\n")
+    (work / "3.txt").write_text("more text\n")
     assert find(request) is None
     more = prepare(request)
     assert more.documents == 301 and more.fingerprint != facts.fingerprint
+
+
+def test_a_tokenizer_is_trained_without_what_is_held_out(work: Path) -> None:
+    facts = prepare(request_for(work, Pairs()))
+    assert facts.coder_file is not None
+    seen = json.loads((facts.folder / facts.coder_file).read_text())["seen"]
+    training, evaluation = read_documents(facts)
+    assert len(seen) >= 150 and set(seen) <= {sha256(text).hexdigest() for text in training}
+    assert facts.coder == {"kind": "pairs"} and not set(training) & set(evaluation)
+
+
+def test_an_evaluation_set_of_its_own(work: Path, tmp_path: Path) -> None:
+    training = prepare(request_for(work, Pairs(), split="none"))
+    assert training.held_out == () and training.evaluation is None and training.overlap is None
+    assert training.train_documents == 300 and read_documents_of_shards(training) == lines_of(work)
+    own = tmp_path / "own"
+    own.mkdir()
+    write_lines(own, files=1, lines=40, seed=1000)
+    (own / "twice.txt").write_bytes((own / "0.txt").read_bytes())
+    like = training.fingerprint
+    facts = prepare(request_for(own, Pairs(), split="all", tokenizer_of=like))
+    assert facts.tokenizer == training.tokenizer and facts.train_tokens == 0 and facts.shards == ()
+    assert facts.held_out_documents == 80 and len(facts.held_out) == 40
+    assert read_documents(facts)[1] == sorted(lines_of(own)[:40], key=digest_of)
+
+
+def test_a_corpus_of_tokens(work: Path) -> None:
+    for number, path in enumerate(sorted(work.iterdir())):
+        lines = [" ".join(str((number * 7 + i * j) % 999) for j in range(5 + i)) for i in range(100)]
+        path.write_text("\n".join(lines))
+    facts = prepare(request_for(work, None, corpus=Numbers(files="*.txt")))
+    assert facts.tokenizer.name == "numbers" and facts.bytes_per_token == 4.5
+    assert facts.bytes is None and facts.evaluation_bytes is None and facts.coder is None
+    hashes = {line: np.array(line.split(), "<u4") for line in lines_of(work)}
+    bound = float(facts.split["share"]) * 2**64
+    expected = [tokens for tokens in hashes.values() if hash_of(digest_of(tokens)) >= bound]
+    stored = np.fromfile(facts.folder / facts.shards[0].name, "<u2")
+    assert stored.tolist() == [token for tokens in expected for token in [999, *tokens]]
+    assert facts.overlap is not None and facts.overlap.ngrams > 0
+
+
+def test_tokens_beyond_the_vocabulary_or_that_separate(work: Path) -> None:
+    for token, message in [(1000, "token 1000: numbers has a vocabulary of 1000"), (999, "token 999, is in")]:
+        (work / "0.txt").write_text(f"1 2 3 {token}\n")
+        with pytest.raises(UserError, match=rf"0.txt:1: .*{message}"):
+            prepare(request_for(work, None, corpus=Numbers(files="0.txt"), split="none"))
+
+
+def test_without_separators(work: Path) -> None:
+    facts = prepare(request_for(work, NullSeparated(), split="none", separator="none"))
+    text = (facts.folder / facts.shards[0].name).read_bytes()
+    assert text == b"".join(lines_of(work)) and facts.separators == 0 and facts.tokenizer.separator is None
+    assert facts.bytes_per_token == 1.0
+
+
+def test_files_that_moved_have_the_same_store(work: Path) -> None:
+    facts = prepare(request_for(work, NullSeparated()))
+    before = (facts.folder / "index.json").stat().st_mtime_ns
+    text = b"".join(path.read_bytes() for path in sorted(work.iterdir()))
+    for path in work.iterdir():
+        path.unlink()
+    (work / "one.txt").write_bytes(text)
+    assert prepare(request_for(work, NullSeparated())).fingerprint == facts.fingerprint
+    assert (facts.folder / "index.json").stat().st_mtime_ns == before
+
+
+def test_overlap_of_training_and_evaluation_is_counted(work: Path) -> None:
+    clean = prepare(request_for(work, NullSeparated()))
+    assert clean.overlap is not None and clean.overlap.shared_ngrams == 0 and clean.overlap.ngrams > 50
+    texts = {name: path.read_bytes().splitlines() for path in work.iterdir() for name in [path.name]}
+    name, number = clean.held_out[0].name.split(":")
+    copied = b" ".join(texts[name][int(number) - 1].split()[:15])
+    (work / "9.txt").write_bytes(b"x y z " + copied + b" and so on\n")
+    assert prepare(request_for(work, NullSeparated())).overlap == clean.overlap.model_copy(
+        update={"shared_ngrams": 3}
+    )

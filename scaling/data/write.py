@@ -1,0 +1,161 @@
+"""A whole store: held-out documents, shards, what the two share, and last the index."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scaling.data.facts import INDEX, Overlap, StoreFacts, store_folder
+from scaling.data.processes import shared_out
+from scaling.data.progress import Meter, Report
+from scaling.data.request import Request
+from scaling.data.shards import (
+    Coding,
+    ShardTask,
+    Written,
+    ngrams,
+    write_evaluation,
+    write_shard,
+    written_before,
+)
+from scaling.data.split import Split
+from scaling.data.survey import SurveyedCorpus
+from scaling.data.work import Work, versions
+from scaling.files import sync, write_text
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that decides what a store holds."""
+
+    request: Request
+    corpus: SurveyedCorpus
+    content_sha256: str
+    coding: Coding
+    split: Split
+
+
+def write_store(
+    fingerprint: str, contents: Contents, work: Work, processes: int, report: Report
+) -> StoreFacts:
+    """Write a store, or what an earlier attempt left to be written, and put it in its place.
+
+    Args:
+        fingerprint: its name.
+        contents: what goes into it.
+        work: where it grows.
+        processes: how many share the work.
+        report: is told how far it is.
+
+    Raises:
+        UserError: a file changed since it was surveyed.
+        OSError: a file cannot be written.
+    """
+    request, corpus, coding, split = contents.request, contents.corpus, contents.coding, contents.split
+    folder, done = work.store(fingerprint), work.done(fingerprint)
+    coder_file = _copy_coder(coding.file, folder)
+    held_out, evaluation, evaluation_bytes = (), None, None
+    if split.stored:
+        held_out, evaluation, evaluation_bytes = write_evaluation(folder, split.stored, coding)
+    looked_for = None
+    if split.stored and request.split != "all":
+        looked_for = done / "ngrams.npy"
+        np.save(looked_for, np.unique(np.concatenate([ngrams([each.content]) for each in split.stored])))
+    written = list[Written]()
+    if request.split != "all":
+        written = _write_shards(_tasks(contents, looked_for, folder, done), processes, report)
+    shards = tuple(each.shard for each in written if each.shard is not None)
+    tokens, documents = sum(s.tokens for s in shards), sum(s.documents for s in shards)
+    separators = documents if coding.facts.separator is not None else 0
+    size, text = sum(each.bytes for each in written), request.tokenizer is not None
+    facts = StoreFacts(
+        schema=2,
+        fingerprint=fingerprint,
+        corpus=request.label,
+        content_sha256=contents.content_sha256,
+        tokenizer=coding.facts,
+        split=split.facts,
+        documents=corpus.documents,
+        bytes=corpus.bytes if text else None,
+        train_documents=documents,
+        train_tokens=tokens,
+        separators=separators,
+        bytes_per_token=size / (tokens - separators) if text and tokens else request.corpus.known_width(),
+        shards=shards,
+        evaluation=evaluation,
+        evaluation_bytes=evaluation_bytes,
+        held_out=held_out,
+        held_out_documents=corpus.documents - documents,
+        tally=corpus.tally,
+        overlap=_overlap(looked_for, written, done),
+        coder=request.tokenizer and request.tokenizer.model_dump(mode="json"),
+        coder_file=coder_file,
+        versions=versions() | request.corpus.versions(request.folder),
+    )
+    return _move(folder, facts)
+
+
+def _copy_coder(file: Path | None, folder: Path) -> str | None:
+    if file is None:
+        return None
+    name = f"tokenizer{file.suffix}"
+    shutil.copyfile(file, folder / name)
+    return name
+
+
+def _tasks(contents: Contents, looked_for: Path | None, folder: Path, done: Path) -> list[ShardTask]:
+    return [
+        ShardTask(
+            corpus=contents.request.corpus,
+            group=group,
+            surveyed=contents.corpus.surveyed[group.number].parts,
+            coding=contents.coding,
+            exclusion=contents.split.exclusion,
+            ngrams=looked_for,
+            folder=folder,
+            result=done / f"{group.number:05d}.json",
+        )
+        for group in contents.corpus.groups
+    ]
+
+
+def _write_shards(tasks: list[ShardTask], processes: int, report: Report) -> list[Written]:
+    """Write the shards that an earlier attempt did not; return them all, in order."""
+    before = {task.group.number: written_before(task) for task in tasks}
+    written = {number: each for number, each in before.items() if each is not None}
+    missing = [task for task in tasks if task.group.number not in written]
+    total = sum(task.group.size for task in tasks)
+    meter = Meter(report, "tokenising", total, total - sum(task.group.size for task in missing))
+    for group, each in shared_out(write_shard, missing, processes):
+        written[group.number] = each
+        meter.add(group.size)
+    return [written[task.group.number] for task in tasks]
+
+
+def _overlap(looked_for: Path | None, written: Iterable[Written], done: Path) -> Overlap | None:
+    """Join what the groups share with the evaluated documents."""
+    if looked_for is None:
+        return None
+    count = len(np.load(looked_for, mmap_mode="r"))
+    shared = np.zeros(-(-count // 8), np.uint8)
+    for each in written:
+        if each.shared is not None:
+            shared |= np.fromfile(done / each.shared, np.uint8)
+    return Overlap(ngrams=count, shared_ngrams=int(np.unpackbits(shared).sum()))
+
+
+def _move(folder: Path, facts: StoreFacts) -> StoreFacts:
+    """Complete a store by its index and put it where stores lie; one that is damaged makes room."""
+    write_text(folder / INDEX, facts.model_dump_json(by_alias=True, indent=1) + "\n")
+    place = store_folder(facts.fingerprint)
+    if place.exists():
+        broken = folder.with_name(f"{folder.name}-broken")
+        place.rename(broken)
+        shutil.rmtree(broken)
+    folder.rename(place)
+    sync(place.parent)
+    return facts
