@@ -7,18 +7,20 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from scaling.corpora.base import DocumentCorpus
+from scaling.corpora.hf import HuggingFace
 from scaling.corpora.jsonl import Jsonl
 from scaling.corpora.parquet import Parquet
 from scaling.corpora.shipped import Shipped, known
 from scaling.corpora.text import Text
 from scaling.corpora.tokens import Tokens
 
-AnyDocuments = Shipped | Text | Jsonl | Parquet | Tokens
+AnyDocuments = Shipped | Text | Jsonl | Parquet | Tokens | HuggingFace
 DOCUMENTS: dict[str, type[DocumentCorpus]] = {
     "text": Text,
     "jsonl": Jsonl,
     "parquet": Parquet,
     "tokens": Tokens,
+    "hf": HuggingFace,
 }
 
 

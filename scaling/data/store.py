@@ -40,6 +40,8 @@ class Windows(ABC):
     """The data of an index, at hand. A batch is a pure function of (seed, step)."""
 
     index: DataIndex
+    text: Text | None = None
+    """The training tokens as :meth:`train_starts` counts them; None where nothing is stored."""
 
     def train_batches(self, seed: int, first_step: int, n_steps: int, batch_sequences: int) -> np.ndarray:
         """Return the batches of ``n_steps`` steps, int32 (n_steps, batch_sequences, context + 1).
@@ -110,6 +112,7 @@ class StoredWindows(Windows):
         return self.firsts[number] + window * self.index.context
 
     def gather(self, starts: np.ndarray) -> np.ndarray:
+        assert self.text is not None
         return self.text.windows(starts, self.index.context + 1)
 
     def eval_windows(self) -> EvalWindows:
