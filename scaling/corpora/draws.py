@@ -22,7 +22,8 @@ Pair = tuple[Any, Any]  # two arrays of uint32 that broadcast against each other
 
 def pair(number: int, xp: Any = np) -> Pair:
     """Return the high and the low word of a 64-bit number, each of shape (1, 1)."""
-    return xp.full((1, 1), number >> 32, xp.uint32), xp.full((1, 1), number & (WORD - 1), xp.uint32)
+    high, low = (np.full((1, 1), word, np.uint32) for word in divmod(number, WORD))
+    return xp.asarray(high), xp.asarray(low)
 
 
 def words_of(indices: np.ndarray) -> np.ndarray:

