@@ -7,8 +7,8 @@
 The text is made of the sentences of the shipped corpus in random order. ``prepare``: tokens per CPU second,
 median of 3, beside a loop that reads the same lines and does nothing but cut them with the library
 ``tokenizers`` (for bytes: nothing at all) and write the tokens. ``memory``: the largest resident set of any
-process, limit 400 MB. ``plan``: CPU seconds to find a prepared store from its request, beyond those of reading a spec,
-limit 0.2 for 100 shards. Exit code 1 when a limit is passed.
+process, limit 400 MB. ``plan``: CPU seconds to find a prepared store from its request, beyond those of
+importing what reads a spec, limit 0.2 for 100 shards. Exit code 1 when a limit is passed.
 """
 
 from __future__ import annotations
