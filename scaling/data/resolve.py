@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +54,7 @@ def content_of(wish: Wish, prepare: Prepare) -> Content:
         case DocumentCorpus():
             facts = _store(wish, wish.corpus, "data.corpus", prepare)
             source = StoredSource(name=HELD_OUT, store=facts.fingerprint)
-            sets = () if wish.evaluation.split == "none" else (_held_out(wish, HELD_OUT, facts, BLOCK),)
+            sets = () if wish.evaluation.split == "none" else (_held_out(wish, HELD_OUT, facts),)
             return _stored(wish, (source,), (*sets, *_own_sets(wish, facts, prepare)))
         case generated:
             return GeneratedContent(
@@ -78,13 +78,20 @@ def _mixture(wish: Wish, mixture: Mixture, prepare: Prepare) -> StoredContent:
     for name in sorted(quotas, key=lambda name: name != heaviest):
         corpus = mixture.sources[name].corpus
         where = f"data.corpus.sources.{name}.corpus"
-        facts[name] = _store(wish, corpus, where, prepare, tokenizer_of)
+        facts[name] = _store(_share(wish, quotas[name]), corpus, where, prepare, tokenizer_of)
         tokenizer_of = tokenizer_of or facts[name].fingerprint
     _require_one_tokenizer(facts)
     sources = tuple(StoredSource(name=n, store=facts[n].fingerprint, quota=q) for n, q in quotas.items())
-    held_out = tuple(_held_out(wish, name, facts[name], quotas[name]) for name in quotas)
+    held_out = tuple(_held_out(_share(wish, quotas[name]), name, facts[name]) for name in quotas)
     sets = () if wish.evaluation.split == "none" else held_out
     return _stored(wish, sources, (*sets, *_own_sets(wish, facts[heaviest], prepare)))
+
+
+def _share(wish: Wish, quota: int) -> Wish:
+    """Return the wish of one source of a mixture: its share of what is evaluated."""
+    asked = wish.evaluation
+    numbers = {name: -(-getattr(asked, name) * quota // BLOCK) for name in ("documents", "tokens")}
+    return replace(wish, evaluation=asked.model_copy(update=numbers))
 
 
 def _require_one_tokenizer(facts: dict[str, StoreFacts]) -> None:
@@ -153,14 +160,14 @@ def _located(request: Request, where: str, prepare: Prepare) -> StoreFacts:
         raise UserError(*problems) from None
 
 
-def _held_out(wish: Wish, name: str, facts: StoreFacts, quota: int) -> EvalSet:
-    """Evaluate a source's own held-out text, with its share of the tokens."""
+def _held_out(wish: Wish, name: str, facts: StoreFacts) -> EvalSet:
+    """Evaluate a source's own held-out text."""
     evaluation = wish.evaluation
     return EvalSet(
         name=name,
         store=facts.fingerprint,
-        documents=evaluation.documents if quota == BLOCK else 1,
-        tokens=max(1, evaluation.tokens * quota // BLOCK),
+        documents=evaluation.documents,
+        tokens=evaluation.tokens,
         target=evaluation.target == HELD_OUT,
     )
 
