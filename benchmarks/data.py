@@ -181,6 +181,15 @@ def prepare(folder: Path) -> bool:
     return True
 
 
+def resident(pid: int) -> int:
+    """Return the most bytes that a process ever had in memory, 0 if it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line[:5] == "VmHWM"), 0)
+
+
 def memory(folder: Path, size: int) -> bool:
     import psutil
 
@@ -191,12 +200,8 @@ def memory(folder: Path, size: int) -> bool:
     command: list[Any] = [sys.executable, program, folder, "bpe", 2]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            sizes = list[int]()
-            for each in [process.pid, *(c.pid for c in psutil.Process(process.pid).children(recursive=True))]:
-                try:
-                    sizes.append(psutil.Process(each).memory_info().rss)
-                except psutil.Error:
-                    continue
+            tree = [process.pid, *(c.pid for c in psutil.Process(process.pid).children(recursive=True))]
+            sizes = [resident(pid) for pid in tree]
             worst, total = max(worst, *sizes, 0), max(total, sum(sizes))
             time.sleep(0.05)
     seconds = time.monotonic() - start
