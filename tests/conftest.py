@@ -13,6 +13,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Token stores and compiled programs are kept between test runs, apart from the user's own cache.
     cache = config.rootpath / ".pytest_cache" / "scaling-laws"
     os.environ["SCALING_CACHE"] = str(cache)
+    os.environ |= {"HF_HOME": str(cache / "huggingface"), "HF_HUB_OFFLINE": "1"}
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache / "xla")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"

@@ -41,6 +41,9 @@ class Jsonl(DocumentCorpus):
             parts += [file.part()] if is_packed else file.parts()
         return tuple(parts)
 
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | ({} if self.position is None else {"position": self.position})
+
     def read(self, part: Part) -> Iterator[Document]:
         for number, (at, line) in enumerate(streams.lines(part), 1):
             if line.isspace():

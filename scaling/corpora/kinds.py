@@ -8,6 +8,7 @@ from pydantic import Field
 
 from scaling.corpora.base import DocumentCorpus
 from scaling.corpora.generated import GeneratedCorpus
+from scaling.corpora.hf import HuggingFace
 from scaling.corpora.hierarchy import Hierarchy
 from scaling.corpora.jsonl import Jsonl
 from scaling.corpora.parquet import Parquet
@@ -16,13 +17,14 @@ from scaling.corpora.text import Text
 from scaling.corpora.tokens import Tokens
 from scaling.corpora.zipf_markov import ZipfMarkov
 
-AnyDocumentCorpus = Annotated[Text | Jsonl | Parquet | Tokens, Field(discriminator="kind")]
+AnyDocumentCorpus = Annotated[Text | Jsonl | Parquet | Tokens | HuggingFace, Field(discriminator="kind")]
 
 CORPORA: dict[str, type[DocumentCorpus]] = {
     "text": Text,
     "jsonl": Jsonl,
     "parquet": Parquet,
     "tokens": Tokens,
+    "hf": HuggingFace,
 }
 
 AnyGeneratedCorpus = Annotated[SantaFe | Hierarchy | ZipfMarkov, Field(discriminator="kind")]

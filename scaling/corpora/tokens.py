@@ -94,6 +94,10 @@ class Tokens(DocumentCorpus):
         for first in range(0, max(1, array.count), step):
             yield Part(file.path, file.name, first, min(first + step, array.count))
 
+    def identity(self) -> dict[str, Any]:
+        ratio = self.bytes_per_token
+        return super().identity() | ({} if ratio is None else {"bytes_per_token": ratio})
+
     def read(self, part: Part) -> Iterator[Document]:
         tokens = _Array.of(part, self.dtype).mapped(part.file)
         last = len(tokens) if part.last is None else part.last

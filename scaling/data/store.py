@@ -32,8 +32,12 @@ class TokenStore:
             batch_sequences: sequences of a step.
         """
         starts = self.train_starts(seed, first_step, n_steps, batch_sequences)
-        windows = Text([self.tokens]).windows(starts.ravel(), self.index.context + 1)
+        windows = self.text.windows(starts.ravel(), self.index.context + 1)
         return windows.reshape(*starts.shape, -1)
+
+    @property
+    def text(self) -> Text:
+        return Text([self.tokens])
 
     def train_starts(self, seed: int, first_step: int, n_steps: int, batch_sequences: int) -> np.ndarray:
         """Return the place in ``tokens`` where each window of these batches begins, int64 (n_steps,

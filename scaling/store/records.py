@@ -119,6 +119,7 @@ class Provenance(Environment):
     """How a run came to its result: times, work, device and versions; None where that is not known."""
 
     wall_seconds: float | None = None
+    input_wait_seconds: float | None = None
     tokens_per_second: float | None = None
     mfu: float | None = None
     cpu_seconds: float | None = None

@@ -56,7 +56,8 @@ COLUMNS = {
     **_of("run.optimizer", "learning_rate", "weight_decay"),
     **_of("run", "precision", "seed"),
     **_of("result", "loss", "loss_se_eval", "bits_per_byte", "eval_tokens", "train_loss"),
-    **_of("execution", "tokens_per_second", "mfu", "wall_seconds", "device", "git_commit"),
+    **_of("execution", "tokens_per_second", "mfu", "wall_seconds", "input_wait_seconds", "device"),
+    "git_commit": "execution.git_commit",
     "budget": "planned.budget",
 }
 CURVE_COLUMNS = (

@@ -10,9 +10,9 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from scaling.files import create_json, write_json
 from scaling.run import canonical_json
@@ -21,6 +21,7 @@ from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, Row, up_to
 from scaling.store.records import JobRun, Provenance, Record
 from scaling.train.checkpoint import Checkpoints
+from scaling.train.feed import Feed
 from scaling.train.loop import ChunkMetrics, TrainState, advance, copy_state
 from scaling.train.record import make_result
 from scaling.train.workbench import Workbench, now, row_at
@@ -32,6 +33,14 @@ class Stopped(Exception):
     """The job was asked to stop; its state is in a checkpoint."""
 
 
+class _Begun(NamedTuple):
+    """When this process began a run; its CPU seconds and its seconds of waiting for text until then."""
+
+    at: str
+    cpu: float
+    input_wait: float
+
+
 class TrunkTrainer:
     """One process's work on one trunk: ``members`` are the runs that have no record yet.
 
@@ -41,6 +50,7 @@ class TrunkTrainer:
 
     def __init__(self, bench: Workbench, members: Sequence[JobRun], branch_steps: Sequence[int]):
         self.bench, self.folder, self.lease, self.program = bench, bench.folder, bench.lease, bench.program
+        self.feed = Feed(bench.program, bench.store)
         self.members = sorted(members, key=lambda member: member.run.branch_step)
         self.branch_steps = branch_steps
         self.checkpoints = Checkpoints(self.folder / "checkpoints", self.lease.check)
@@ -81,7 +91,7 @@ class TrunkTrainer:
         return failed
 
     def _train(self, member: JobRun, is_last: bool) -> None:
-        run, began, cpu = member.run, now(), time.process_time()
+        run, begun = member.run, _Begun(now(), time.process_time(), self.feed.waited)
         self.lease.check()
         write_json(self.bench.run_folder(member) / "run.json", json.loads(canonical_json(run)))
         log = self.bench.curve(member)
@@ -106,7 +116,7 @@ class TrunkTrainer:
         if keep := self.bench.execution.keep_final:
             log.settle()
             self.checkpoints.save(member.run_id, run.steps, state)
-        self._record(member, state, log, began, cpu)
+        self._record(member, state, log, begun)
         if keep:
             self.checkpoints.keep_only(member.run_id, run.steps)
         else:
@@ -156,14 +166,10 @@ class TrunkTrainer:
         logged = _steps(rows)
         before = [row["wall_time"] for row in rows if row["step"] <= first]
         clock = time.monotonic() - (before[-1] if before else 0.0)
-        store = self.bench.store
-
-        def text(start: int, count: int) -> np.ndarray:
-            return store.train_batches(run.seed, start, count, run.batch_sequences)
-
+        chunks = self.feed.chunks(run.seed, first, last)
         pending: tuple[int, ChunkMetrics] | None = None
         step = first
-        for step, latest, metrics in advance(self.program, state, run, text, first, last):
+        for step, latest, metrics in advance(self.program, state, run, chunks):
             state = latest
             alive = pending is None or self._log(member, log, *pending, clock, logged)
             pending = step, metrics
@@ -229,8 +235,8 @@ class TrunkTrainer:
         per_step = member.run.flops_per_step
         self.bench.report(member, step, per_step * min(steps_done, total), per_step * total, self.loss)
 
-    def _record(self, member: JobRun, state: TrainState, log: CurveLog, began: str, cpu: float) -> None:
-        """Evaluate and write the record, last; ``cpu`` is the process time at which this run was begun."""
+    def _record(self, member: JobRun, state: TrainState, log: CurveLog, begun: _Begun) -> None:
+        """Evaluate and write the record, last."""
         run = member.run
         rows = log.rows()
         wall = rows[-1]["wall_time"] if rows else None
@@ -240,9 +246,10 @@ class TrunkTrainer:
         execution = Provenance(
             wall_seconds=wall,
             tokens_per_second=run.tokens / wall if wall and result.status == "ok" else None,
-            cpu_seconds=round(time.process_time() - cpu, 3),
+            input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
+            cpu_seconds=round(time.process_time() - begun.cpu, 3),
             flops_spent=member.flops_spent,
-            started=began,
+            started=begun.at,
             finished=now(),
             resumed=self.resumed,
             lease_token=self.lease.token,

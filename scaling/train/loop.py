@@ -8,7 +8,7 @@ where chunks begin and end does not change a bit of the result.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -58,7 +58,17 @@ class ChunkMetrics(NamedTuple):
 
 CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
 
-Chunk = Callable[[TrainState, np.ndarray, np.ndarray, Numbers, np.int32], tuple[TrainState, ChunkMetrics]]
+Windows = np.ndarray | jax.Array
+Chunk = Callable[[TrainState, Windows, np.ndarray, Numbers, np.int32], tuple[TrainState, ChunkMetrics]]
+
+
+class ChunkInput(NamedTuple):
+    """The text of ``live`` steps from ``step`` on: ``windows`` (C, B, T+1) int32, of which the first ``live``
+    count."""
+
+    step: int
+    live: int
+    windows: Windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,43 +216,35 @@ def auto_chunk_steps(run: Run) -> int:
     return 1 << max(0, min(8, steps.bit_length() - 1))
 
 
-def advance(
-    program: Program,
-    state: TrainState,
-    run: Run,
-    text: Callable[[int, int], np.ndarray],
-    first: int,
-    last: int,
-) -> Iterator[tuple[int, TrainState, ChunkMetrics]]:
-    """Train steps ``first .. last - 1``, yielding (steps done, state, metrics) after each chunk.
+def chunk_ends(first: int, last: int, size: int) -> Iterator[int]:
+    """Give the steps at which the chunks of steps ``first .. last - 1`` end: multiples of ``size`` counted
+    from step 0, so that the logged rows do not depend on where a run was resumed, and ``last``."""
+    yield from range((first // size + 1) * size, last, size)
+    if first < last:
+        yield last
 
-    Chunks end at multiples of the chunk length counted from step 0, so that the logged rows do not depend
-    on where a run was resumed (a trunk also ends one at each branch step). The next chunk is dispatched
-    before the metrics of the last are asked for; a yielded state that is to be kept must be copied before the
-    iterator is resumed (it is donated).
+
+def advance(
+    program: Program, state: TrainState, run: Run, chunks: Iterable[ChunkInput]
+) -> Iterator[tuple[int, TrainState, ChunkMetrics]]:
+    """Train chunk by chunk, yielding (steps done, state, metrics) after each.
+
+    The next chunk is dispatched before the metrics of the last are asked for; a yielded state that is to be
+    kept must be copied before the iterator is resumed (it is donated). (A trunk's chunks also end at each
+    branch step.)
 
     Args:
         program: compiled for the run.
-        state: after ``first`` steps.
+        state: after the steps before the first chunk.
         run: gives learning rates and the optimizer's numbers.
-        text: (first step, n) to the windows of n steps, (n, B, T+1).
-        first: steps done.
-        last: steps to be done.
+        chunks: the text, one chunk after another.
     """
-    size, step, numbers = program.blueprint.chunk_steps, first, numbers_of(run.optimizer)
-    while step < last:
-        end = min(last, (step // size + 1) * size)
-        live = end - step
-        windows, rates = text(step, live), run.learning_rates(step, live)
-        if live < size:
-            windows, rates = _padded(windows, size), _padded(rates, size)
+    size, numbers = program.blueprint.chunk_steps, numbers_of(run.optimizer)
+    for step, live, windows in chunks:
+        rates = np.zeros(size, np.float32)
+        rates[:live] = run.learning_rates(step, live)
         state, metrics = program.chunk(state, windows, rates, numbers, np.int32(live))
-        step = end
-        yield step, state, metrics
-
-
-def _padded(array: np.ndarray, size: int) -> np.ndarray:
-    return np.concatenate([array, np.zeros((size - len(array), *array.shape[1:]), array.dtype)])
+        yield step + live, state, metrics
 
 
 copy_state = partial(jax.tree.map, jnp.copy)

@@ -15,7 +15,7 @@ import numpy as np
 
 from scaling.run import Run
 from scaling.train.environment import describe, use_compilation_cache
-from scaling.train.loop import Blueprint, advance, auto_chunk_steps, make_program
+from scaling.train.loop import Blueprint, ChunkInput, advance, auto_chunk_steps, make_program
 
 MEASURED_SECONDS = 1.0
 
@@ -27,14 +27,11 @@ def measure(run: Run) -> dict[str, Any]:
     dims = (size, run.batch_sequences, run.shape.context + 1)
     windows = np.random.default_rng(0).integers(0, min(256, run.shape.vocab_size), dims, np.int32)
 
-    def text(_: int, count: int) -> np.ndarray:
-        return windows[:count]
-
     state, times = program.start(run.seed), list[float]()
     deadline = time.perf_counter() + MEASURED_SECONDS
     for first in range(0, 1000 * size, size):
         began = time.perf_counter()
-        for _, latest, metrics in advance(program, state, run, text, first, first + size):
+        for _, latest, metrics in advance(program, state, run, [ChunkInput(first, size, windows)]):
             state = latest
             jax.block_until_ready(metrics)
         times.append((time.perf_counter() - began) / size)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter
 
+from scaling.corpora.jsonl import Jsonl
 from scaling.corpora.kinds import CORPORA, GENERATED, AnyDocumentCorpus, AnyGeneratedCorpus
+from scaling.corpora.tokens import Tokens
 
 FIELDS: dict[str, dict[str, object]] = {
     "text": {"files": "*.txt"},
@@ -17,6 +19,7 @@ FIELDS: dict[str, dict[str, object]] = {
         "vocab_size": 50257,
         "document": {"separator": 50256},
     },
+    "hf": {"path": "allenai/c4", "name": "en"},
 }
 
 
@@ -26,8 +29,13 @@ def test_a_corpus_is_chosen_by_kind(kind: str) -> None:
     corpus = union.validate_python({"kind": kind, **FIELDS[kind]})
     assert type(corpus) is CORPORA[kind]
     assert union.validate_python(corpus.model_dump(mode="json")) == corpus
-    assert corpus.identity()["kind"] == kind
-    assert "files" not in corpus.identity()
+    assert corpus.identity() == {"kind": kind}
+
+
+def test_what_documents_do_not_tell_is_part_of_the_identity() -> None:
+    assert Jsonl(files=("a",), position="year").identity() == {"kind": "jsonl", "position": "year"}
+    tokens = Tokens.model_validate(FIELDS["tokens"] | {"bytes_per_token": 4.2})
+    assert tokens.identity() == {"kind": "tokens", "bytes_per_token": 4.2}
 
 
 @pytest.mark.parametrize("kind", GENERATED)

@@ -4,7 +4,7 @@ import pytest
 from scaling.data.gather import Text
 
 TOKENS = np.random.default_rng(0).integers(0, 60_000, 1000, np.uint16)
-STARTS = np.random.default_rng(1).integers(0, 1000 - 30, 300)
+STARTS = np.append(np.random.default_rng(1).integers(0, 1000 - 30, 300), [0, 500])
 
 
 @pytest.mark.parametrize(

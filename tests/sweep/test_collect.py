@@ -19,7 +19,7 @@ EXPECTED = (
     "depth width heads kv_heads context vocab_size tokenizer optimizer schedule warmup_tokens decay_tokens "
     "batch_tokens steps learning_rate weight_decay precision seed "
     "loss loss_se_eval bits_per_byte eval_tokens train_loss "
-    "tokens_per_second mfu wall_seconds device git_commit budget"
+    "tokens_per_second mfu wall_seconds input_wait_seconds device git_commit budget"
 )
 
 

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
 
 from scaling.model.roles import init_params
+from scaling.train.feed import Feed
 from scaling.train.loop import Blueprint, advance, make_program
 from tests.train.runs import TINY, make_run
 
@@ -20,6 +22,15 @@ WINDOWS = ((np.random.default_rng(7).integers(0, 64, (RUN.steps, 8, 1)) + np.ara
 )
 
 
+class Text(NamedTuple):
+    """The windows of every step, as a store."""
+
+    windows: np.ndarray
+
+    def train_batches(self, seed, first_step, n_steps, batch_sequences):
+        return self.windows[first_step : first_step + n_steps]
+
+
 @pytest.fixture(scope="module")
 def program():
     return make_program(Blueprint.of(RUN, 16))
@@ -28,12 +39,9 @@ def program():
 def train(program, stops, run=RUN, windows=WINDOWS):
     """Train to the last of ``stops``, beginning a new segment at each of the others."""
     state, metrics = program.start(run.seed), []
-
-    def text(first, count):
-        return windows[first : first + count]
-
+    feed = Feed(program, Text(windows))
     for first, last in zip([0, *stops], stops, strict=False):
-        for step, latest, values in advance(program, state, run, text, first, last):
+        for step, latest, values in advance(program, state, run, feed.chunks(run.seed, first, last)):
             state = latest
             metrics.append((step, jax.device_get(values)))
     return jax.device_get(state), metrics
@@ -97,8 +105,11 @@ SMOOTH = make_run(eps=1e-2)
 EIGHT = """
 import json, sys
 import jax, numpy as np
+from scaling.train.feed import Feed
 from scaling.train.loop import Blueprint, make_program
-from tests.train import test_loop
+from tests.train import test_feed, test_loop
+for way in test_feed.WAYS:
+    test_feed.check_text(way, 3, 20, batch=8)
 program = make_program(Blueprint.of(test_loop.RUN, 16))
 state, metrics = test_loop.train(program, [40], test_loop.SMOOTH)
 print(json.dumps({

@@ -1,0 +1,109 @@
+"""Training text on its way to the device: the windows of each chunk of steps, one chunk ahead.
+
+Where the whole text fits on a device beside the model, its tokens are put there once, and windows are
+gathered there from the places where they begin. Else they are gathered on the host: for a GPU or TPU by a
+thread, while the chunk before is trained. On CPU there is no thread. There the windows of a chunk are asked
+for after the chunk before has been dispatched too, and a thread would run on the same cores.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import Literal, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scaling.data.store import TokenStore
+from scaling.train.loop import ChunkInput, Program, Windows, chunk_ends
+from scaling.train.sharding import sharding
+
+RESIDENT_SHARE = 1 / 8  # of a device's memory that tokens may take
+MOST_RESIDENT = 2**31  # tokens: places on the device are int32
+
+X = TypeVar("X")
+Way = Literal["device", "thread", "host"]  # where windows are gathered; a thread does it on the host
+
+
+class Feed:
+    """Gives the chunks of a program their windows. ``waited`` are the seconds for which training has waited
+    for them so far."""
+
+    def __init__(self, program: Program, store: TokenStore, way: Way | None = None):
+        """Choose the ``way`` by the device of ``program`` and the size of the text where it is not given."""
+        self.store, self.blueprint = store, program.blueprint
+        self.data = sharding(program.mesh, None, "batch")
+        self.way = way or _best_way(program, store)
+        self.waited = 0.0
+        if self.way == "device":
+            self.tokens = jax.device_put(np.concatenate(store.text.shards), sharding(program.mesh))
+            length = self.blueprint.shape.context + 1
+            self.gather = jax.jit(partial(_gather, length=length), out_shardings=self.data)
+
+    def chunks(self, seed: int, first: int, last: int) -> Iterator[ChunkInput]:
+        """Give the windows of steps ``first .. last - 1``, chunk by chunk; nothing beyond them is gathered.
+
+        Raises:
+            Exception: of the store, at the chunk that it is about.
+        """
+        spans = [*pairwise((first, *chunk_ends(first, last, self.blueprint.chunk_steps)))]
+        calls = (partial(self._windows, seed, start, end - start) for start, end in spans)
+        windows = one_ahead(calls) if self.way == "thread" else (call() for call in calls)
+        for start, end in spans:
+            began = time.monotonic()
+            placed = next(windows)
+            self.waited += time.monotonic() - began
+            yield ChunkInput(start, end - start, placed)
+
+    def _windows(self, seed: int, step: int, live: int) -> Windows:
+        """Return the windows of ``live`` steps, padded to a chunk; from "host" the program places them."""
+        size, batch = self.blueprint.chunk_steps, self.blueprint.batch_sequences
+        if self.way == "device":
+            starts = self.store.train_starts(seed, step, live, batch).astype(np.int32)
+            return self.gather(self.tokens, jax.device_put(_padded(starts, size), self.data))
+        windows = _padded(self.store.train_batches(seed, step, live, batch), size)
+        return jax.device_put(windows, self.data) if self.way == "thread" else windows
+
+
+def one_ahead(calls: Iterable[Callable[[], X]]) -> Iterator[X]:
+    """Yield what each call returns; the next call runs in a thread meanwhile, which ends with the iterator.
+
+    An exception is raised where the value would have been yielded.
+    """
+    with ThreadPoolExecutor(1, "feed") as pool:
+        pending: Future[X] | None = None
+        for call in calls:
+            following = pool.submit(call)
+            if pending:
+                yield pending.result()
+            pending = following
+        if pending:
+            yield pending.result()
+
+
+def _best_way(program: Program, store: TokenStore) -> Way:
+    device = program.mesh.devices.flat[0]
+    if device.platform == "cpu":
+        return "host"
+    memory = (device.memory_stats() or {}).get("bytes_limit", 0)  # some devices do not tell
+    if not isinstance(store, TokenStore) or store.text.tokens >= MOST_RESIDENT:
+        return "thread"
+    size = sum(shard.nbytes for shard in store.text.shards)
+    return "device" if size <= memory * RESIDENT_SHARE else "thread"
+
+
+def _padded(array: np.ndarray, size: int) -> np.ndarray:
+    if len(array) == size:
+        return array
+    return np.concatenate([array, np.zeros((size - len(array), *array.shape[1:]), array.dtype)])
+
+
+def _gather(tokens: jax.Array, starts: jax.Array, length: int) -> jax.Array:
+    """Return the ``length`` tokens from each place in ``starts`` (C, B) on, int32 (C, B, length)."""
+    row = partial(jax.lax.dynamic_slice_in_dim, tokens, slice_size=length)
+    return jax.vmap(jax.vmap(row))(starts).astype(jnp.int32)
