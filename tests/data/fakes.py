@@ -105,33 +105,6 @@ class PairCoder:
         return tokens.astype("<u2").tobytes().decode()
 
 
-class NullSeparated(TextTokenizer):
-    """Bytes, as they are."""
-
-    kind: Literal["bytes"] = "bytes"
-
-    def prepared(
-        self, folder: Path, cache: Path, corpus_sha256: str, texts: Callable[[], Iterable[bytes]]
-    ) -> None:
-        return None
-
-    def open(self, file: Path | None) -> Coder:
-        return ByteCoder()
-
-
-class ByteCoder:
-    facts = TokenizerFacts(name="bytes", vocab_size=256, separator=0, dtype="uint8")
-
-    def encode(self, texts: Sequence[bytes]) -> list[np.ndarray]:
-        return [np.frombuffer(text, np.uint8) for text in texts]
-
-    def encode_with_bytes(self, text: bytes) -> tuple[np.ndarray, np.ndarray]:
-        return self.encode([text])[0], np.ones(len(text), np.uint32)
-
-    def decode(self, tokens: np.ndarray) -> str:
-        return tokens.tobytes().decode()
-
-
 def write_lines(folder: Path, files: int = 3, lines: int = 100, seed: int = 0) -> None:
     """Write files of lines of made-up words, 100 to 400 bytes each."""
     for number in range(files):

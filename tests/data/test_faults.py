@@ -25,7 +25,8 @@ from scaling.data.progress import Progress
 from scaling.data.request import Request, find
 from scaling.errors import UserError
 from scaling.files import cache_dir
-from tests.data.fakes import NullSeparated, Stalling, request_for, write_lines
+from scaling.tokenizers.byte import Bytes
+from tests.data.fakes import Stalling, request_for, write_lines
 
 
 def contents(facts: StoreFacts) -> dict[str, bytes]:
@@ -41,10 +42,10 @@ def ungrouped(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_failed_attempt_did_is_not_done_again(
     work: Path, ungrouped: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = contents(prepare(request_for(work, NullSeparated())))
+    whole = contents(prepare(request_for(work, Bytes())))
     for kept in (cache_dir() / "data").rglob("*"):
         kept.unlink() if kept.is_file() else None
-    request = request_for(work, NullSeparated(), corpus=Stalling(files="*.txt"))
+    request = request_for(work, Bytes(), corpus=Stalling(files="*.txt"))
     reads = list[str]()
     monkeypatch.setattr(Stalling, "opened", lambda self, name: reads.append(name) or len(reads) == 5)
     with pytest.raises(KeyboardInterrupt):
@@ -60,11 +61,12 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from scaling.data import prepare as module, survey
-from tests.data.fakes import NullSeparated, Stalling, request_for
+from scaling.tokenizers.byte import Bytes
+from tests.data.fakes import Stalling, request_for
 if __name__ == "__main__":
     survey.GROUP_BYTES, module.SMALL_CORPUS = 1, 1
     corpus = Stalling(files="*.txt", stall=sys.argv[2])
-    request = request_for(Path(sys.argv[1]), NullSeparated(), corpus=corpus)
+    request = request_for(Path(sys.argv[1]), Bytes(), corpus=corpus)
     print(module.prepare(request, processes=2).fingerprint)
 """
 
@@ -108,16 +110,16 @@ def test_after_a_kill_another_process_goes_on_and_its_children_are_gone(work: Pa
         wait_for("work/*/*-done/00000.json")
         assert first.stat().st_mtime_ns == surveyed and not stale.exists()
         fingerprints = {process.communicate()[0], other.communicate()[0]}
-    facts = prepare(request_for(work, NullSeparated(), corpus=Stalling(files="*.txt", stall=str(stall))))
+    facts = prepare(request_for(work, Bytes(), corpus=Stalling(files="*.txt", stall=str(stall))))
     assert fingerprints == {facts.fingerprint + "\n"}
     parallel = contents(facts)
     shutil.rmtree(cache_dir() / "data")
-    assert contents(prepare(request_for(work, NullSeparated()))) == parallel
+    assert contents(prepare(request_for(work, Bytes()))) == parallel
     assert not [*(cache_dir() / "data" / "work").iterdir()]
 
 
 def test_who_comes_second_waits_and_is_told(work: Path) -> None:
-    request, told = request_for(work, NullSeparated()), list[Progress]()
+    request, told = request_for(work, Bytes()), list[Progress]()
     first = work_module.alone(request.key(), told.append)
     with ThreadPoolExecutor(1) as pool:
         with first:
@@ -135,7 +137,7 @@ def test_who_comes_second_waits_and_is_told(work: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing_that_looks_whole(work: Path) -> None:
-    request = request_for(work, NullSeparated())
+    request = request_for(work, Bytes())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))  # the store has one file of 70 kB
     try:
@@ -157,7 +159,7 @@ def test_a_file_that_changes_while_it_is_read(work: Path, monkeypatch: pytest.Mo
                 file.write("one line more\n")
 
     monkeypatch.setattr(Stalling, "opened", grow)
-    request = request_for(work, NullSeparated(), corpus=Stalling(files="*.txt"))
+    request = request_for(work, Bytes(), corpus=Stalling(files="*.txt"))
     with pytest.raises(UserError, match=r"1\.txt: the file changed while it was being prepared"):
         prepare(request)
     assert find(request) is None
@@ -168,7 +170,7 @@ def test_a_file_that_changes_while_it_is_read(work: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("damage", ["shard", "places", "evaluation", "index", "answer"])
 def test_a_store_without_a_file_is_prepared_again(work: Path, damage: str) -> None:
-    request = request_for(work, NullSeparated())
+    request = request_for(work, Bytes())
     facts = prepare(request)
     sound = contents(facts)
     match damage:
@@ -189,30 +191,30 @@ def test_a_store_without_a_file_is_prepared_again(work: Path, damage: str) -> No
 def test_text_that_is_not_text(work: Path) -> None:
     (work / "1.txt").write_bytes(b"good\nb\xffd\n")
     with pytest.raises(UserError, match=r"1.txt:2: byte 0xff, which is not UTF-8 at byte 1"):
-        prepare(request_for(work, NullSeparated()))
+        prepare(request_for(work, Bytes()))
 
 
 def test_a_corpus_of_nothing(work: Path) -> None:
     for path in work.iterdir():
         path.write_bytes(b"\n\n")
     with pytest.raises(UserError, match="files: the corpus has no text"):
-        prepare(request_for(work, NullSeparated()))
+        prepare(request_for(work, Bytes()))
 
 
 def test_what_others_left_is_cleaned_away(work: Path) -> None:
-    prepare(request_for(work, NullSeparated()))
+    prepare(request_for(work, Bytes()))
     folder = cache_dir() / "data" / "work"
     for name, age in [("a-b", 0), ("c-d", 8)]:
         (folder / name).mkdir()
         then = time.time() - age * 86400
         os.utime(folder / name, (then, then))
     write_lines(work, files=1, seed=7)
-    prepare(request_for(work, NullSeparated()))
+    prepare(request_for(work, Bytes()))
     assert [path.name for path in folder.iterdir()] == ["a-b"]
 
 
 def test_a_request_is_of_its_fields_and_files(work: Path) -> None:
-    base = request_for(work, NullSeparated())
+    base = request_for(work, Bytes())
     others = [base.model_copy(update={"documents": 6}), base.model_copy(update={"separator": "none"})]
     keys = {request.key() for request in (base, *others)}
     assert len(keys) == 3 and Request.model_validate(base.model_copy()).key() in keys

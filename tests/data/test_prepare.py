@@ -14,7 +14,8 @@ from scaling.data.facts import StoreFacts
 from scaling.data.prepare import prepare
 from scaling.data.request import documents_name, find
 from scaling.errors import UserError
-from tests.data.fakes import NullSeparated, Numbers, Pairs, request_for, write_lines
+from scaling.tokenizers.byte import Bytes
+from tests.data.fakes import Numbers, Pairs, request_for, write_lines
 
 
 def lines_of(folder: Path) -> list[bytes]:
@@ -115,30 +116,30 @@ def test_tokens_beyond_the_vocabulary_or_that_separate(work: Path) -> None:
 
 
 def test_without_separators(work: Path) -> None:
-    facts = prepare(request_for(work, NullSeparated(), split="none", separator="none"))
+    facts = prepare(request_for(work, Bytes(), split="none", separator="none"))
     text = (facts.folder / facts.shards[0].name).read_bytes()
     assert text == b"".join(lines_of(work)) and facts.separators == 0 and facts.tokenizer.separator is None
     assert facts.bytes_per_token == 1.0
 
 
 def test_files_that_moved_have_the_same_store(work: Path) -> None:
-    facts = prepare(request_for(work, NullSeparated()))
+    facts = prepare(request_for(work, Bytes()))
     before = (facts.folder / "index.json").stat().st_mtime_ns
     text = b"".join(path.read_bytes() for path in sorted(work.iterdir()))
     for path in work.iterdir():
         path.unlink()
     (work / "one.txt").write_bytes(text)
-    assert prepare(request_for(work, NullSeparated())).fingerprint == facts.fingerprint
+    assert prepare(request_for(work, Bytes())).fingerprint == facts.fingerprint
     assert (facts.folder / "index.json").stat().st_mtime_ns == before
 
 
 def test_overlap_of_training_and_evaluation_is_counted(work: Path) -> None:
-    clean = prepare(request_for(work, NullSeparated()))
+    clean = prepare(request_for(work, Bytes()))
     assert clean.overlap is not None and clean.overlap.shared_ngrams == 0 and clean.overlap.ngrams > 50
     texts = {name: path.read_bytes().splitlines() for path in work.iterdir() for name in [path.name]}
     name, number = clean.held_out[0].name.split(":")
     copied = b" ".join(texts[name][int(number) - 1].split()[:15])
     (work / "9.txt").write_bytes(b"x y z " + copied + b" and so on\n")
-    assert prepare(request_for(work, NullSeparated())).overlap == clean.overlap.model_copy(
+    assert prepare(request_for(work, Bytes())).overlap == clean.overlap.model_copy(
         update={"shared_ngrams": 3}
     )

@@ -17,7 +17,7 @@ from scaling.corpora.jsonl import Jsonl
 from scaling.data.facts import Overlap
 from scaling.data.prepare import prepare
 from scaling.data.request import Request
-from tests.data.fakes import NullSeparated
+from scaling.tokenizers.byte import Bytes
 
 TOKENS_SHA256 = (
     "f9bb13242744d89a405aaec9912c3cb1c81b13c2c05b00950ad4eec28aada465"  # training, then evaluation
@@ -41,7 +41,7 @@ def test_the_store_is_golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     request = Request(
         corpus=corpus,
         label="state-of-the-union",
-        tokenizer=NullSeparated(),
+        tokenizer=Bytes(),
         split="spread",
         folder=Path(__file__).parents[2] / "scaling/corpora/texts",
     )

@@ -6,7 +6,8 @@ from scaling.corpora.base import Document
 from scaling.data.prepare import prepare
 from scaling.data.split import held_out
 from scaling.errors import UserError
-from tests.data.fakes import NullSeparated, request_for, write_lines
+from scaling.tokenizers.byte import Bytes
+from tests.data.fakes import request_for, write_lines
 from tests.data.made_up import noise
 
 
@@ -23,17 +24,17 @@ def test_spread_documents_are_spread_over_the_positions_and_free_of_shared_text(
 
 
 def test_more_files_leave_held_out_documents_held_out(work: Path) -> None:
-    before = prepare(request_for(work, NullSeparated(), share=0.125))
+    before = prepare(request_for(work, Bytes(), share=0.125))
     write_lines(work, files=5)
-    after = prepare(request_for(work, NullSeparated(), share=0.125))
+    after = prepare(request_for(work, Bytes(), share=0.125))
     old, new = {d.name for d in before.held_out}, {d.name for d in after.held_out}
     assert old < new and not {name for name in new - old if name < "3"}
 
 
 def test_a_document_that_occurs_twice_is_on_one_side(work: Path) -> None:
-    once = prepare(request_for(work, NullSeparated()))
+    once = prepare(request_for(work, Bytes()))
     (work / "9.txt").write_bytes((work / "0.txt").read_bytes())
-    twice = prepare(request_for(work, NullSeparated()))
+    twice = prepare(request_for(work, Bytes()))
     held_in_first = sum(d.name.startswith("0.txt") for d in once.held_out)
     assert held_in_first and twice.held_out == once.held_out
     assert twice.held_out_documents == once.held_out_documents + held_in_first
@@ -52,7 +53,7 @@ def test_a_document_that_occurs_twice_is_on_one_side(work: Path) -> None:
 )
 def test_what_cannot_be_held_out(work: Path, fields: dict[str, object], where: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        prepare(request_for(work, NullSeparated(), **fields))
+        prepare(request_for(work, Bytes(), **fields))
     assert [problem.where for problem in caught.value.problems] == [where]
     assert message in str(caught.value)
 
@@ -62,4 +63,4 @@ def test_spread_is_refused_where_it_would_take_too_much_memory(
 ) -> None:
     monkeypatch.setattr("scaling.data.prepare.MOST_SPREAD_BYTES", 10_000)
     with pytest.raises(UserError, match=r"split = spread: .* use split: hash"):
-        prepare(request_for(work, NullSeparated(), split="spread"))
+        prepare(request_for(work, Bytes(), split="spread"))

@@ -1,0 +1,102 @@
+"""What the evaluated documents of one store share with the training text of another.
+
+Evaluation sets have stores of their own, and a mixture has several: their texts are compared as the stores
+hold them, decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scaling.data.candidates import Content
+from scaling.data.facts import Overlap, Shard, StoreFacts
+from scaling.data.overlap import NGrams
+from scaling.data.processes import shared_out
+from scaling.data.progress import Meter, Report, quiet
+from scaling.data.request import documents_name, find_overlap, overlap_path
+from scaling.data.shards import BATCH_BYTES, EVAL_TOKENS, ngrams
+from scaling.files import write_json
+from scaling.tokenizers.base import Coder
+from scaling.tokenizers.kinds import TOKENIZERS
+
+
+def coder_of(facts: StoreFacts) -> Coder | None:
+    """Open the tokenizer of a store; None where the corpus came as tokens."""
+    if facts.coder is None:
+        return None
+    tokenizer = TOKENIZERS[facts.coder["kind"]].model_validate(facts.coder)
+    return tokenizer.open(facts.folder / facts.coder_file if facts.coder_file else None)
+
+
+def measure_overlap(
+    evaluated: StoreFacts, training: StoreFacts, processes: int = 1, report: Report = quiet
+) -> Overlap:
+    """Return what the evaluated documents of a store share with the training text of another; it is kept.
+
+    Args:
+        evaluated: the store with the evaluated documents.
+        training: the other one. Both are cut by the same tokenizer.
+        processes: how many share the work.
+        report: is told how far it is.
+    """
+    if (known := find_overlap(evaluated, training)) is not None:
+        return known
+    coder = coder_of(evaluated)
+    tokens = _tokens(evaluated, EVAL_TOKENS)
+    skipped = int(evaluated.tokenizer.separator is not None)
+    starts = [document.start + skipped for document in evaluated.held_out]
+    ends = [start + document.tokens for start, document in zip(starts, evaluated.held_out, strict=True)]
+    texts = [_decoded(coder, tokens[a:b]) for a, b in zip(starts, ends, strict=True)]
+    looked_for = np.unique(np.concatenate([ngrams([text]) for text in texts]))
+    shared = np.zeros(len(looked_for), bool)
+    meter = Meter(report, "comparing", sum(shard.tokens for shard in training.shards))
+    tasks = [_Task(training, shard, looked_for) for shard in training.shards]
+    for shard, found in shared_out(_shared, tasks, processes):
+        shared |= found
+        meter.add(shard.tokens)
+    overlap = Overlap(ngrams=len(looked_for), shared_ngrams=int(shared.sum()))
+    write_json(overlap_path(evaluated, training), overlap.model_dump(mode="json"))
+    return overlap
+
+
+@dataclass(frozen=True)
+class _Task:
+    training: StoreFacts
+    shard: Shard
+    looked_for: np.ndarray
+
+
+def _shared(task: _Task) -> tuple[Shard, np.ndarray]:
+    looked_for = NGrams.of(task.looked_for)
+    shared = np.zeros(len(looked_for), bool)
+    for texts in _batches(task.training, task.shard):
+        shared |= looked_for.shared(ngrams(texts))
+    return task.shard, shared
+
+
+def _batches(facts: StoreFacts, shard: Shard) -> Iterator[list[Content]]:
+    """Yield the documents of a shard, about ``BATCH_BYTES`` tokens at a time."""
+    coder, tokens = coder_of(facts), _tokens(facts, shard.name)
+    starts = np.fromfile(facts.folder / documents_name(shard.name), "<u8").tolist()
+    skipped, texts, size = int(facts.tokenizer.separator is not None), list[Content](), 0
+    for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
+        texts.append(_decoded(coder, tokens[start + skipped : end]))
+        size += end - start
+        if size >= BATCH_BYTES:
+            yield texts
+            texts, size = [], 0
+    if texts:
+        yield texts
+
+
+def _tokens(facts: StoreFacts, name: str) -> np.ndarray:
+    path: Path = facts.folder / name
+    return np.memmap(path, np.dtype(facts.tokenizer.dtype).newbyteorder("<"), mode="r")
+
+
+def _decoded(coder: Coder | None, tokens: np.ndarray) -> Content:
+    return tokens if coder is None else coder.decode(tokens).encode("utf-8")
