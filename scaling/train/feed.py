@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scaling.data.store import TokenStore
-from scaling.train.loop import ChunkInput, Program, Windows, chunk_ends
+from scaling.data.store import Windows
+from scaling.train.loop import ChunkInput, Program, WindowArray, chunk_ends
 from scaling.train.sharding import sharding
 
 RESIDENT_SHARE = 1 / 8  # of a device's memory that tokens may take
@@ -34,14 +34,15 @@ class Feed:
     """Gives the chunks of a program their windows. ``waited`` are the seconds for which training has waited
     for them so far."""
 
-    def __init__(self, program: Program, store: TokenStore, way: Way | None = None):
+    def __init__(self, program: Program, windows: Windows, way: Way | None = None):
         """Choose the ``way`` by the device of ``program`` and the size of the text where it is not given."""
-        self.store, self.blueprint = store, program.blueprint
+        self.windows, self.blueprint = windows, program.blueprint
         self.data = sharding(program.mesh, None, "batch")
-        self.way = way or _best_way(program, store)
+        self.way = way or _best_way(program, windows)
         self.waited = 0.0
         if self.way == "device":
-            self.tokens = jax.device_put(np.concatenate(store.text.shards), sharding(program.mesh))
+            assert windows.text is not None, "only stored text can be put on a device"
+            self.tokens = jax.device_put(np.concatenate(windows.text.shards), sharding(program.mesh))
             length = self.blueprint.shape.context + 1
             self.gather = jax.jit(partial(_gather, length=length), out_shardings=self.data)
 
@@ -60,13 +61,13 @@ class Feed:
             self.waited += time.monotonic() - began
             yield ChunkInput(start, end - start, placed)
 
-    def _windows(self, seed: int, step: int, live: int) -> Windows:
+    def _windows(self, seed: int, step: int, live: int) -> WindowArray:
         """Return the windows of ``live`` steps, padded to a chunk; from "host" the program places them."""
         size, batch = self.blueprint.chunk_steps, self.blueprint.batch_sequences
         if self.way == "device":
-            starts = self.store.train_starts(seed, step, live, batch).astype(np.int32)
+            starts = self.windows.train_starts(seed, step, live, batch).astype(np.int32)
             return self.gather(self.tokens, jax.device_put(_padded(starts, size), self.data))
-        windows = _padded(self.store.train_batches(seed, step, live, batch), size)
+        windows = _padded(self.windows.train_batches(seed, step, live, batch), size)
         return jax.device_put(windows, self.data) if self.way == "thread" else windows
 
 
@@ -86,14 +87,14 @@ def one_ahead(calls: Iterable[Callable[[], X]]) -> Iterator[X]:
             yield pending.result()
 
 
-def _best_way(program: Program, store: TokenStore) -> Way:
+def _best_way(program: Program, windows: Windows) -> Way:
     device = program.mesh.devices.flat[0]
     if device.platform == "cpu":
         return "host"
     memory = (device.memory_stats() or {}).get("bytes_limit", 0)  # some devices do not tell
-    if not isinstance(store, TokenStore) or store.text.tokens >= MOST_RESIDENT:
+    if windows.text is None or windows.text.tokens >= MOST_RESIDENT:
         return "thread"
-    size = sum(shard.nbytes for shard in store.text.shards)
+    size = sum(shard.nbytes for shard in windows.text.shards)
     return "device" if size <= memory * RESIDENT_SHARE else "thread"
 
 

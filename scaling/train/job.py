@@ -50,7 +50,7 @@ class TrunkTrainer:
 
     def __init__(self, bench: Workbench, members: Sequence[JobRun], branch_steps: Sequence[int]):
         self.bench, self.folder, self.lease, self.program = bench, bench.folder, bench.lease, bench.program
-        self.feed = Feed(bench.program, bench.store)
+        self.feed = Feed(bench.program, bench.windows)
         self.members = sorted(members, key=lambda member: member.run.branch_step)
         self.branch_steps = branch_steps
         self.checkpoints = Checkpoints(self.folder / "checkpoints", self.lease.check)
@@ -240,7 +240,7 @@ class TrunkTrainer:
         run = member.run
         rows = log.rows()
         wall = rows[-1]["wall_time"] if rows else None
-        result = make_result(run, state, self.bench.index, self.bench.evaluate)
+        result = make_result(run, state, self.bench.windows, self.bench.evaluate)
         if result.loss is not None:
             log.append({**row_at(run, run.steps), "eval/loss": result.loss})
         execution = Provenance(

@@ -58,8 +58,8 @@ class ChunkMetrics(NamedTuple):
 
 CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
 
-Windows = np.ndarray | jax.Array
-Chunk = Callable[[TrainState, Windows, np.ndarray, Numbers, np.int32], tuple[TrainState, ChunkMetrics]]
+WindowArray = np.ndarray | jax.Array
+Chunk = Callable[[TrainState, WindowArray, np.ndarray, Numbers, np.int32], tuple[TrainState, ChunkMetrics]]
 
 
 class ChunkInput(NamedTuple):
@@ -68,7 +68,7 @@ class ChunkInput(NamedTuple):
 
     step: int
     live: int
-    windows: Windows
+    windows: WindowArray
 
 
 @dataclass(frozen=True, kw_only=True)

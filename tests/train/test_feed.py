@@ -10,7 +10,6 @@ import pytest
 
 from scaling.data.gather import Text
 from scaling.data.order import windows_at
-from scaling.data.store import TokenStore
 from scaling.train.feed import Feed, _best_way, one_ahead
 from scaling.train.loop import Blueprint, advance
 from scaling.train.sharding import make_mesh
@@ -148,4 +147,4 @@ def test_waiting_for_text_is_counted():
 def test_tokens_are_kept_on_a_device_with_room(platform, memory, way):
     device = SimpleNamespace(platform=platform, memory_stats=lambda: memory)
     program = SimpleNamespace(mesh=SimpleNamespace(devices=np.array([device])))
-    assert _best_way(program, TokenStore(None, np.zeros(5000, np.uint8))) == way
+    assert _best_way(program, SimpleNamespace(text=Text([np.zeros(5000, np.uint8)]))) == way
