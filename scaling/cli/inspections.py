@@ -18,7 +18,7 @@ from scaling.data.inspect import (
     open_coder,
     window_text,
 )
-from scaling.data.store import StoredWindows, open_windows
+from scaling.data.store import open_windows
 
 SHOWN_WINDOWS = 4
 CONTEXT = 128  # of the windows shown of a store, which has none of its own
@@ -50,9 +50,9 @@ def batch_of_study(index: DataIndex) -> Batch:
     """Read the first windows of seed 0, and look for the scored ones in the training text."""
     data = open_windows(index)
     windows = data.train_batches(0, 0, 1, SHOWN_WINDOWS)[0]
-    if not isinstance(data, StoredWindows):
+    if data.text is None:
         return Batch(windows.tolist(), entropy=index.floor)
-    copied, whole = copied_windows(data)
+    copied, whole = copied_windows(data, data.text)
     facts = index.sources[0].facts
     assert facts is not None
     return Batch(_readable(facts, windows), copied, whole)

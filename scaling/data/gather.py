@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+
+SPARE_FILES = 256  # open files that a process has beside the shards it maps
+
+
+def map_tokens(paths: Sequence[Path], dtype: str) -> list[np.ndarray]:
+    """Map files of tokens. Each keeps a file open, so the limit on these is raised where it is too low.
+
+    Raises:
+        OSError: a file cannot be mapped.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = len(paths) + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+    kind = np.dtype(dtype).newbyteorder("<")
+    return [np.asarray(np.memmap(path, kind, mode="r")) for path in paths]
 
 
 class Text:
     """Arrays of tokens, memory-mapped perhaps, read as one long array; ``firsts`` are their places in it."""
 
     def __init__(self, shards: Sequence[np.ndarray]):
-        self.shards = tuple(shards)
+        self.shards = tuple(map(np.asarray, shards))  # no subclass: indexing is faster
         ends = np.cumsum([len(shard) for shard in self.shards])
         self.firsts = np.concatenate([[0], ends[:-1]])
         self.tokens = int(ends[-1])

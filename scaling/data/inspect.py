@@ -25,7 +25,7 @@ from scaling.tokenizers.base import Coder
 from scaling.tokenizers.kinds import TOKENIZERS
 
 if TYPE_CHECKING:
-    from scaling.data.store import StoredWindows
+    from scaling.data.store import Windows
 
 QUANTILES = {"min": 0.0, "p1": 0.01, "p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 MOST_VALUES = 1 << 20  # distinct ones that repetitions are counted of
@@ -160,13 +160,13 @@ def first_windows(facts: StoreFacts, context: int, count: int) -> np.ndarray:
     return text.windows(windows_at(0, 0, min(count, windows), max(1, windows)) * context, context + 1)
 
 
-def copied_windows(data: StoredWindows) -> tuple[int, int]:
-    """Return how many of the windows that are scored occur verbatim in the training text, and how many of
+def copied_windows(data: Windows, text: Text) -> tuple[int, int]:
+    """Return how many of the windows that are scored occur verbatim in the training ``text``, and how many of
     them are whole; those that are padded are not looked for."""
     evaluated = data.eval_windows()
     whole = evaluated.tokens[evaluated.weights.all(axis=1)]
     copied = np.zeros(len(whole), bool)
-    for shard in data.text.shards:
+    for shard in text.shards:
         copied |= windows_within(whole, shard)
     return int(copied.sum()), len(whole)
 

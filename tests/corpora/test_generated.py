@@ -1,5 +1,6 @@
 """What every generated corpus promises, for each kind."""
 
+import time
 from typing import Any
 
 import jax
@@ -120,3 +121,15 @@ def test_entropy_is_what_many_windows_cost(name: str, context: int) -> None:
 def test_entropy_of_long_contexts_nears_the_rate(name: str) -> None:
     source = corpus(name)
     assert source.entropy(20_000) == pytest.approx(source.entropy(), rel=2e-4)
+
+
+@pytest.mark.slow
+@each
+def test_windows_are_made_faster_than_any_model_trains(name: str) -> None:
+    """The smallest models of the reference studies train on 640,000 tokens a CPU second at most."""
+    source = corpus(name)
+    source.windows(np.arange(1000), 64)
+    began = time.process_time()
+    for i in range(20):
+        source.windows(np.arange(1000 * i, 1000 * (i + 1)), 64)
+    assert 20 * 1000 * 64 / (time.process_time() - began) > 6.4e6

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -27,3 +31,21 @@ def test_a_window_beyond_the_end_is_an_error() -> None:
     for shards in ([TOKENS], np.split(TOKENS, [990])):
         with pytest.raises(IndexError):
             Text(shards).windows(np.array([971]), 30)
+
+
+FEW_FILES = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+import numpy as np
+from scaling.data.gather import Text, map_tokens
+text = Text(map_tokens(sorted(Path(sys.argv[1]).iterdir()), "uint16"))
+print(text.tokens, *text.windows(np.array([295]), 4)[0])
+"""
+
+
+def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
+    for number in range(100):
+        np.full(3, number, "<u2").tofile(tmp_path / f"{number:03d}")
+    done = subprocess.run([sys.executable, "-c", FEW_FILES, str(tmp_path)], capture_output=True)
+    assert done.stdout == b"300 98 98 99 99\n", done.stderr
