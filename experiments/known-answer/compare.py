@@ -25,8 +25,8 @@ import analysis
 from analysis.figures import style
 from analysis.fits.result import Fit
 from scaling.corpora.generated import GeneratedCorpus
-from scaling.corpora.kinds import AnyGeneratedCorpus
 from scaling.corpora.santa_fe import SantaFe
+from scaling.corpora.sources import WrittenGenerated
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "known-answer"
 ENOUGH = 1e18  # tokens after which an ideal learner knows all that it can hold
@@ -44,7 +44,7 @@ class Study:
     @classmethod
     def load(cls, folder: Path) -> Study:
         data = YAML(typ="safe").load(folder / "study.yaml")["data"]
-        corpus = TypeAdapter(AnyGeneratedCorpus).validate_python(data["corpus"])
+        corpus = TypeAdapter(WrittenGenerated).validate_python(data["corpus"])
         return cls(corpus.kind, corpus, data["context"], analysis.load(folder / "runs.csv"))
 
     @cached_property

@@ -55,7 +55,8 @@ class IndexedSource:
 
 @dataclass(frozen=True)
 class DataIndex:
-    """The data of a study. ``floor`` is the true entropy rate in nats per token, where it is known."""
+    """The data of a study. ``floor`` is the true entropy of its windows in nats per token, where it
+    is known."""
 
     content: Content
     context: int
@@ -226,5 +227,5 @@ def _generated(content: GeneratedContent, context: int) -> DataIndex:
         eval_id=short_hash({"kind": "eval", "context": context, "tokens": content.tokens, "of": identity}),
         sources=(IndexedSource(corpus.kind, None, BLOCK, EVALUATION, used),),
         eval_documents=tuple(documents),
-        floor=corpus.entropy(None),
+        floor=corpus.entropy(context),
     )

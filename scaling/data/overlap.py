@@ -21,6 +21,7 @@ import numpy as np
 WINDOW = 128  # bytes: about 20 words, more than a formula of address, less than a paragraph
 NGRAM = 13  # words, or tokens where there is no text
 BASE = 0x9E3779B97F4A7C15  # odd, so that no unit's weight vanishes modulo 2^64
+PASS_BYTES = 1 << 25  # of text, whose hashes are sorted at a time
 BLOCK = 1 << 16  # bytes hashed at a time: what is made of them stays in the processor's cache
 _LETTER_BASE, _FACTOR, _SHIFT = 0xD1342543DE82EF95, np.uint64(0xBF58476D1CE4E5B9), np.uint64(32)
 
@@ -48,9 +49,24 @@ def _run_hashes(units: np.ndarray, length: int) -> np.ndarray:
 
 def overlapping_documents(texts: Sequence[bytes], window: int = WINDOW) -> set[int]:
     """Return the positions of texts that may share a run of ``window`` bytes with another text (by hash
-    alone)."""
-    hashes = [run_hashes(np.frombuffer(text, np.uint8), window) for text in texts]
-    owner = np.repeat(np.arange(len(texts)), [len(h) for h in hashes])
+    alone).
+
+    About ``PASS_BYTES`` of hashes are compared at a time, 50 bytes of memory for each.
+    """
+    passes, found = -(-sum(map(len, texts)) // PASS_BYTES), set[int]()
+    for number in range(passes):
+        found |= _in_several([_hashes_of_pass(text, window, number, passes) for text in texts])
+    return found
+
+
+def _hashes_of_pass(text: bytes, window: int, number: int, passes: int) -> np.ndarray:
+    hashes = run_hashes(np.frombuffer(text, np.uint8), window)
+    return hashes if passes == 1 else hashes[hashes % np.uint64(passes) == number]
+
+
+def _in_several(hashes: Sequence[np.ndarray]) -> set[int]:
+    """Return the positions of the arrays that have a value in common with another."""
+    owner = np.repeat(np.arange(len(hashes)), [len(own) for own in hashes])
     joined = np.concatenate(hashes)
     order = np.argsort(joined, kind="stable")
     ordered, owners = joined[order], owner[order]

@@ -13,7 +13,6 @@ parts. ``split: spread`` holds all documents, and is refused above 1 GB.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -21,7 +20,7 @@ from scaling.corpora.base import Document, Tally
 from scaling.data.candidates import HASHES, raw
 from scaling.data.facts import StoreFacts, read_facts
 from scaling.data.progress import Progress, Report, quiet
-from scaling.data.request import FORMAT, Request, answer_path, find_by_key, misfits, short_hash
+from scaling.data.request import FORMAT, Request, answer_path, find_by_key, short_hash, whole
 from scaling.data.shards import Coding
 from scaling.data.split import (
     MOST_SPREAD_BYTES,
@@ -86,9 +85,8 @@ class _Preparation:
         coding = self._coding(corpus, content, spread)
         split = spread or self._split(corpus, coding)
         fingerprint = self._fingerprint(content, coding.facts, split)
-        with suppress(UserError):
-            if not misfits(known := read_facts(fingerprint)):
-                return known
+        if (known := whole(fingerprint)) is not None:
+            return known
         contents = Contents(self.request, corpus, content, coding, split)
         return write_store(fingerprint, contents, self.work, self.processes, self.report)
 
@@ -141,7 +139,7 @@ class _Preparation:
         candidates = candidates_of(corpus.candidates, corpus.files)
         if self.request.split == "all":
             return all_held_out(candidates)
-        return split_by_hash(candidates, corpus.candidates.wanted, coding.open())
+        return split_by_hash(candidates, corpus.candidates, coding.open())
 
     def _fingerprint(self, content: str, tokenizer: TokenizerFacts, split: Split) -> str:
         """Cover all that decides the tokens and which of them are held out.

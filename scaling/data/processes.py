@@ -18,6 +18,10 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+class ProcessKilled(UserError):
+    """A process ended before its task was done."""
+
+
 def shared_out(function: Callable[[Task], Result], tasks: Iterable[Task], processes: int) -> Iterator[Result]:
     """Yield ``function(task)`` for each task, in the order in which they get ready.
 
@@ -25,7 +29,7 @@ def shared_out(function: Callable[[Task], Result], tasks: Iterable[Task], proces
     processes end with this one, even if it is killed.
 
     Raises:
-        UserError: a process was killed. What ``function`` raises is raised here.
+        ProcessKilled: a process was killed. What ``function`` raises is raised here.
     """
     if processes == 1:
         yield from map(function, tasks)
@@ -44,7 +48,7 @@ def shared_out(function: Callable[[Task], Result], tasks: Iterable[Task], proces
                 yield from (future.result() for future in done)
         except BrokenProcessPool as error:
             message = "a process was killed, perhaps for want of memory; what is done is kept"
-            raise UserError(Complaint(message, hint="go on with fewer processes")) from error
+            raise ProcessKilled(Complaint(message, hint="go on with fewer processes")) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

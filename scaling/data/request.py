@@ -77,21 +77,21 @@ def find(request: Request) -> StoreFacts | None:
 
 
 def find_by_key(key: str) -> StoreFacts | None:
-    """Return the store that answered the request of this key, if none of its files is missing or cut
-    short."""
-    facts = answered(key)
+    """Return the store that answered the request of this key, if it is there."""
     try:
-        return facts if facts is not None and not misfits(facts) else None
-    except OSError:
+        answer = json.loads(answer_path(key).read_bytes())
+        return whole(answer["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def answered(key: str) -> StoreFacts | None:
-    """Return what the store that answered the request of this key says of itself, whole or not."""
+def whole(fingerprint: str) -> StoreFacts | None:
+    """Return the store of a fingerprint if none of its files is missing or cut short."""
     try:
-        return read_facts(json.loads(answer_path(key).read_bytes())["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError, UserError):
+        facts = read_facts(fingerprint)
+    except UserError:
         return None
+    return None if misfits(facts) else facts
 
 
 def find_overlap(evaluated: StoreFacts, training: StoreFacts) -> Overlap | None:

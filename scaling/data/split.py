@@ -74,21 +74,22 @@ def candidates_of(found: Candidates, files: Mapping[int, Path]) -> list[tuple[Ca
 
 
 def split_by_hash(
-    candidates: Sequence[tuple[Candidate, Content]], wanted: Wanted, coder: Coder | None
+    candidates: Sequence[tuple[Candidate, Content]], found: Candidates, coder: Coder | None
 ) -> Split:
     """Hold out the documents of least hash: a share given, or the smallest 2^-k that gives enough.
 
     Args:
         candidates: in the order of hashes.
-        wanted: how much.
+        found: them as the survey found them, and how much is wanted.
         coder: cuts text; None for documents that are tokens.
 
     Raises:
         UserError: there are not as many documents and tokens as wanted.
     """
+    wanted, storable = found.wanted, _storable(candidates)
     documents = tokens = last = 0
     lacking = "documents"
-    for candidate, content in candidates[:MOST_HELD_OUT]:
+    for candidate, content in storable:
         if documents >= wanted.documents and tokens >= wanted.tokens:
             break
         lacking = "documents" if documents < wanted.documents else "tokens"
@@ -97,19 +98,22 @@ def split_by_hash(
     bound = power_above(last) if wanted.share is None else int(wanted.share * HASHES)
     enough = documents >= wanted.documents and tokens >= wanted.tokens
     if not enough or (bound > HASHES // 2 and wanted.share is None):
-        raise UserError(_too_few(lacking, documents, tokens, wanted))
-    stored = tuple(HeldOutText(c.name, content) for c, content in _storable(candidates) if c.hash < bound)
+        all_seen = found.bound == wanted.first_bound()
+        raise UserError(_too_few(lacking, documents, tokens, wanted, all_seen))
+    stored = tuple(HeldOutText(c.name, content) for c, content in storable if c.hash < bound)
     return Split({"kind": "hash", "share": bound / HASHES}, Exclusion(bound=bound), stored)
 
 
-def _too_few(field: str, documents: int, tokens: int, wanted: Wanted) -> Complaint:
+def _too_few(field: str, documents: int, tokens: int, wanted: Wanted, all_seen: bool) -> Complaint:
+    """Say what is lacking; ``all_seen``: all documents that may be held out were there to choose from."""
     value, found = (wanted.documents, documents) if field == "documents" else (wanted.tokens, tokens)
+    if not all_seen and found < value:
+        message = f"{field} = {value}: a store holds {documents} of these documents at most: {tokens} tokens"
+        return Complaint(message, f"evaluation.{field}", "ask for less")
     if wanted.share is not None:
         message = f"{field} = {value}: share = {wanted.share} of this corpus holds out only {found}"
         return Complaint(message, f"evaluation.{field}", "ask for less, or hold out a larger share")
     message = f"{field} = {value}: that would hold out more than half of this corpus"
-    if documents == MOST_HELD_OUT:
-        message = f"{field} = {value}: the first {MOST_HELD_OUT} documents held out have {tokens} tokens"
     hint = "ask for less, take a larger corpus, or give evaluation text of its own (sets, split: none)"
     return Complaint(message, f"evaluation.{field}", hint)
 

@@ -70,12 +70,13 @@ class SurveyedPart(Frozen):
 
 class Surveyed(Frozen):
     """What a group of parts holds; ``bytes`` of text, or of tokens in 4 bytes each. ``candidates`` lie in its
-    file in this order."""
+    file in this order: its documents with hashes below ``bound``, beyond which none is needed."""
 
     parts: tuple[SurveyedPart, ...]
     documents: int
     bytes: int
     tally: dict[str, int]
+    bound: int
     candidates: tuple[Candidate, ...]
 
 
@@ -118,6 +119,7 @@ def survey(task: SurveyTask) -> tuple[Group, Surveyed]:
         documents=len(digests) // DIGEST_BYTES,
         bytes=size,
         tally=dict(tally.counts),
+        bound=candidates.bound if candidates else 0,
         candidates=tuple(candidate for _, candidate, _ in kept),
     )
     with aside(task.file) as draft, naming(draft), draft.open("wb") as file:
@@ -209,6 +211,7 @@ def survey_corpus(
     def note(group: Group, found: Surveyed) -> None:
         surveyed[group.number] = found.model_copy(update={"candidates": ()})
         if candidates is not None:
+            candidates.bound = min(candidates.bound, found.bound)
             for candidate in found.candidates:
                 candidates.add(group.number, candidate, None)
             candidates.trim()

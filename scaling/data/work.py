@@ -11,8 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 
+from scaling.data.processes import ProcessKilled
 from scaling.data.progress import Progress, Report
 from scaling.data.request import Request
+from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir, clear_leftovers, lock, write_text
 
 WAIT_SECONDS = 30 * 86400.0
@@ -25,16 +27,27 @@ def versions() -> dict[str, str]:
     return {"python": python_version(), **{name: version(name) for name in packages}}
 
 
-def _locks() -> Path:
+def lock_path(name: str) -> Path:
+    """Return the file to lock for a request (by its key) or for a store (by its fingerprint).
+
+    Raises:
+        UserError: the cache cannot be written.
+    """
     folder = cache_dir() / "data" / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot keep prepared text in {folder.parent}: {error.strerror}"
+        raise UserError(
+            Complaint(message, "SCALING_CACHE", "set it to a folder that you can write")
+        ) from None
+    return folder / name
 
 
 @contextmanager
 def alone(key: str, report: Report) -> Iterator[None]:
     """Hold the lock of a request; wait while another process has it."""
-    path = _locks() / key
+    path = lock_path(key)
     with lock(path, 0.0) as held:
         if held:
             yield
@@ -42,7 +55,7 @@ def alone(key: str, report: Report) -> Iterator[None]:
     report(Progress("waiting"))
     with lock(path, WAIT_SECONDS) as held:
         if not held:
-            raise OSError(f"another process has held {path} for a month")
+            raise UserError(Complaint(f"another process has held {path} for a month", hint="end it"))
         yield
 
 
@@ -55,8 +68,8 @@ class Work:
     @classmethod
     @contextmanager
     def begin(cls, request: Request, key: str) -> Iterator[Work]:
-        """Give the folder of a request under its lock; it is removed when the work is done, and kept for the
-        next attempt when it fails."""
+        """Give the folder of a request under its lock. It is removed at the end, and kept for the next
+        attempt where that can go on: not after an error in what the user gave."""
         folder = cache_dir() / "data" / "work" / f"{request.fields_key()}-{key}"
         _clear_others(folder, request.fields_key())
         made_by, note = (
@@ -68,7 +81,13 @@ class Work:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(note, made_by)
         clear_leftovers(folder)
-        yield cls(folder)
+        try:
+            yield cls(folder)
+        except ProcessKilled:
+            raise
+        except UserError:
+            shutil.rmtree(folder)
+            raise
         shutil.rmtree(folder)
 
     def survey(self, group: int) -> Path:
@@ -96,6 +115,6 @@ def _clear_others(own: Path, fields: str) -> None:
     for folder in own.parent.iterdir():
         stale = time.time() - folder.stat().st_mtime > FORGOTTEN_SECONDS
         if folder != own and (stale or folder.name.startswith(f"{fields}-")):
-            with lock(_locks() / folder.name.rpartition("-")[2], 0.0) as held:
+            with lock(lock_path(folder.name.rpartition("-")[2]), 0.0) as held:
                 if held:
                     shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ import numpy as np
 from scaling.data.facts import INDEX, Overlap, StoreFacts, store_folder
 from scaling.data.processes import shared_out
 from scaling.data.progress import Meter, Report
-from scaling.data.request import Request
+from scaling.data.request import Request, whole
 from scaling.data.shards import (
     Coding,
     ShardTask,
@@ -24,8 +24,8 @@ from scaling.data.shards import (
 )
 from scaling.data.split import Split
 from scaling.data.survey import SurveyedCorpus
-from scaling.data.work import Work, versions
-from scaling.files import sync, write_text
+from scaling.data.work import WAIT_SECONDS, Work, lock_path, versions
+from scaling.files import lock, sync, write_text
 
 
 @dataclass(frozen=True)
@@ -149,13 +149,19 @@ def _overlap(looked_for: Path | None, written: Iterable[Written], done: Path) ->
 
 
 def _move(folder: Path, facts: StoreFacts) -> StoreFacts:
-    """Complete a store by its index and put it where stores lie; one that is damaged makes room."""
+    """Complete a store by its index and put it where stores lie.
+
+    One that is there already stays if it is whole: another request may have had the same answer meanwhile.
+    """
     write_text(folder / INDEX, facts.model_dump_json(by_alias=True, indent=1) + "\n")
     place = store_folder(facts.fingerprint)
-    if place.exists():
-        broken = folder.with_name(f"{folder.name}-broken")
-        place.rename(broken)
-        shutil.rmtree(broken)
-    folder.rename(place)
-    sync(place.parent)
+    with lock(lock_path(facts.fingerprint), WAIT_SECONDS):
+        if (known := whole(facts.fingerprint)) is not None:
+            return known
+        if place.exists():
+            broken = folder.with_name(f"{folder.name}-broken")
+            place.rename(broken)
+            shutil.rmtree(broken)
+        folder.rename(place)
+        sync(place.parent)
     return facts

@@ -85,7 +85,7 @@ class Result(Frozen):
     ``status`` is ``diverged`` where a training loss, a gradient or the evaluation was not finite; the losses
     are None then. Losses are in nats per token, ``document_losses`` by the name of the held-out document,
     ``set_losses`` by that of the evaluation set; ``loss`` is that of the target. ``loss_floor`` is the true
-    entropy rate of the source, ``source_tokens`` the training tokens of each source of a mixture and
+    entropy of the source's windows, ``source_tokens`` the training tokens of each source of a mixture and
     ``source_epochs`` how often it was gone through; None where there is no such thing.
     """
 

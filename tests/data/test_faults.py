@@ -23,6 +23,7 @@ from scaling.data.facts import StoreFacts
 from scaling.data.prepare import prepare
 from scaling.data.progress import Progress
 from scaling.data.request import Request, find
+from scaling.data.write import write_store
 from scaling.errors import UserError
 from scaling.files import cache_dir
 from scaling.tokenizers.byte import Bytes
@@ -194,11 +195,33 @@ def test_text_that_is_not_text(work: Path) -> None:
         prepare(request_for(work, Bytes()))
 
 
+def test_a_cache_that_cannot_be_written(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCALING_CACHE", str(work / "0.txt"))
+    with pytest.raises(UserError, match=r"SCALING_CACHE: cannot keep prepared text in .*: Not a directory"):
+        prepare(request_for(work, Bytes()))
+
+
+def test_two_requests_with_the_same_answer_at_once(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = request_for(work, Bytes()), request_for(work, Bytes(), documents=6)
+    answers = list[StoreFacts]()
+
+    def first_the_other(*arguments: object) -> StoreFacts:
+        monkeypatch.undo()
+        monkeypatch.setenv("SCALING_CACHE", str(work.parent / "cache"))
+        answers.append(prepare(two))
+        return write_store(*arguments)  # pyright: ignore
+
+    monkeypatch.setattr("scaling.data.prepare.write_store", first_the_other)
+    assert prepare(one) == answers[0] == find(one) == find(two)
+    assert not [*(cache_dir() / "data" / "work").iterdir()]
+
+
 def test_a_corpus_of_nothing(work: Path) -> None:
     for path in work.iterdir():
         path.write_bytes(b"\n\n")
     with pytest.raises(UserError, match="files: the corpus has no text"):
         prepare(request_for(work, Bytes()))
+    assert not [*(cache_dir() / "data" / "work").iterdir()]
 
 
 def test_what_others_left_is_cleaned_away(work: Path) -> None:

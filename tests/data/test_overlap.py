@@ -43,8 +43,12 @@ def test_hashes_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None
         overlap._tables.cache_clear()
 
 
+@pytest.mark.parametrize("pass_bytes", [100, 10**6])
 @pytest.mark.parametrize("length", [15, 16, 17])
-def test_a_planted_run_is_found_from_the_window_on(length: int) -> None:
+def test_a_planted_run_is_found_from_the_window_on(
+    length: int, pass_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlap, "PASS_BYTES", pass_bytes)
     run = noise(1, length)
     texts = [noise(2, 300), noise(3, 200) + run + noise(4, 9), run[::-1] + noise(5, 70), run + noise(6, 90)]
     assert overlapping_documents(texts, window=16) == ({1, 3} if length >= 16 else set())

@@ -58,6 +58,16 @@ def test_what_cannot_be_held_out(work: Path, fields: dict[str, object], where: s
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("share", ["auto", 0.3])
+def test_more_than_a_store_holds_is_refused(
+    work: Path, share: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scaling.data.split.MOST_HELD_OUT", 10)
+    monkeypatch.setattr("scaling.data.candidates.MOST_HELD_OUT", 10)
+    with pytest.raises(UserError, match=r"tokens = 9000: a store holds 10 of these documents at most"):
+        prepare(request_for(work, Bytes(), tokens=9000, share=share))
+
+
 def test_spread_is_refused_where_it_would_take_too_much_memory(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
