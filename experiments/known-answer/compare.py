@@ -24,6 +24,7 @@ from scipy.optimize import brentq
 import analysis
 from analysis.figures import style
 from analysis.fits.result import Fit
+from analysis.fits.summary import count
 from scaling.corpora.generated import GeneratedCorpus
 from scaling.corpora.santa_fe import SantaFe
 from scaling.corpora.sources import WrittenGenerated
@@ -65,31 +66,46 @@ class Study:
         return self.runs[self.runs["role"] == "fit"]
 
 
-def oracle_exponents(study: Study) -> dict[str, float]:
-    """Return the slopes of the oracle's excess where it is what the two terms of the law (told E) are in
-    these runs: against facts held, and against tokens. Empty for sources without an exact oracle."""
-    corpus, law = study.corpus, study.told.solution
+def ideal(study: Study) -> Any:
+    """Return the fitted runs as an ideal learner would have done them, a DataFrame.
+
+    ``facts`` that it holds and ``seen`` tokens are such that each alone costs it what the term of N, or of D,
+    in the law told E says; its ``loss`` is exact. None for sources without an exact oracle.
+    """
+    corpus, law, runs = study.corpus, study.told.solution, study.fitted.copy()
     if not isinstance(corpus, SantaFe) or not law:
-        return {}
+        return None
 
-    def of_facts(facts: float) -> float:
-        return corpus.oracle(ENOUGH, study.context, facts=facts) - study.entropy
+    def facts_for(excess: float) -> float:
+        return _inverse(lambda k: corpus.oracle(ENOUGH, study.context, k) - study.entropy, excess, 2.0**31)
 
-    def of_tokens(tokens: float) -> float:
-        return corpus.oracle(tokens, study.context) - study.entropy
+    def tokens_for(excess: float) -> float:
+        return _inverse(lambda d: corpus.oracle(d, study.context) - study.entropy, excess, ENOUGH)
 
-    terms: dict[str, tuple[Callable[[float], float], Any, float]] = {
-        "alpha": (of_facts, law["A"] * study.fitted["params"] ** -law["alpha"], 2.0**corpus.levels),
-        "beta": (of_tokens, law["B"] * study.fitted["tokens"] ** -law["beta"], ENOUGH),
+    runs["facts"] = [facts_for(excess) for excess in law["A"] * runs["params"] ** -law["alpha"]]
+    runs["seen"] = [tokens_for(excess) for excess in law["B"] * runs["tokens"] ** -law["beta"]]
+    pairs = zip(runs["seen"], runs["facts"], strict=True)
+    runs["loss"] = [corpus.oracle(seen, study.context, facts) for seen, facts in pairs]
+    return runs
+
+
+def _inverse(function: Callable[[float], float], value: float, most: float) -> float:
+    """Return where a falling function of a positive number has a value."""
+    root: Any = brentq(lambda x: function(np.exp(x)) - value, 0, np.log(most))
+    return float(np.exp(root))
+
+
+def oracle_exponents(study: Study, learner: Any) -> dict[str, float]:
+    """Return by which powers of facts held and of tokens seen the ideal learner's loss falls there."""
+    law, runs = study.told.solution, study.fitted
+
+    def slope(exponent: float, ours: Any, theirs: Any) -> float:
+        return float(exponent * np.log(ours.max() / ours.min()) / np.log(theirs.max() / theirs.min()))
+
+    return {
+        "alpha": slope(law["alpha"], runs["params"], learner["facts"]),
+        "beta": slope(law["beta"], runs["tokens"], learner["seen"]),
     }
-    slopes = {}
-    for name, (excess, seen, most) in terms.items():
-        ends = []
-        for wanted in (seen.max(), seen.min()):
-            root: Any = brentq(lambda x, y=wanted, f=excess: f(np.exp(x)) - y, 0, np.log(most))
-            ends.append(root)
-        slopes[name] = float(np.log(seen.max() / seen.min())) / (ends[1] - ends[0])
-    return slopes
 
 
 def report(studies: Sequence[Study]) -> str:
@@ -99,7 +115,8 @@ def report(studies: Sequence[Study]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for study in studies:
-        true = {"E": study.entropy} | oracle_exponents(study)
+        learner = ideal(study)
+        true = {"E": study.entropy} | ({} if learner is None else oracle_exponents(study, learner))
         for name in ("E", "alpha", "beta"):
             cells = [study.name, name, f"{true[name]:.4g}" if name in true else "-"]
             for fit in (study.free, study.told):
@@ -113,11 +130,16 @@ def report(studies: Sequence[Study]) -> str:
     lines.append("")
     for study in studies:
         least: Any = study.runs.loc[study.runs["loss"].idxmin()]
-        above, error = least["loss"] - study.entropy, least["loss_se_eval"]
-        off = study.free.solution["E"] / study.entropy - 1
-        lines.append(
-            f"{study.name}: E is off by {off:+.2%}; least loss {above:+.4f} +- {error:.4f} from the truth"
-        )
+        off, above = study.free.solution["E"] / study.entropy - 1, least["loss"] - study.entropy
+        windows = int(least["eval_tokens"]) // study.context
+        sample = study.corpus.nats(study.corpus.evaluation_windows(windows, study.context)).mean()
+        lines += [
+            f"- {study.name}: E is off by {off:+.2%}. The least loss is {above:.4f} above the entropy.",
+            f"  On the windows evaluated, who knows the law loses {sample - study.entropy:+.4f} from it.",
+        ]
+        if (learner := ideal(study)) is not None:
+            off = analysis.fit("chinchilla", learner).solution["E"] / study.entropy - 1
+            lines.append(f"  Fitted to the exact losses of a matched ideal learner, E is off by {off:+.2%}.")
     return "\n".join(lines)
 
 
@@ -125,13 +147,12 @@ def draw(studies: Sequence[Study]) -> Figure:
     """Draw loss above the true entropy against tokens, a line a size: the law told E, and the oracle."""
     with style.look():
         figure = style.canvas(3.4)
+        shades = style.Shades(studies[0].fitted["width"])
         for i, study in enumerate(studies):
             axes = figure.add_subplot(1, len(studies), i + 1)
-            shades = style.Shades(study.fitted["params"])
             tokens = np.geomspace(study.fitted["tokens"].min(), study.fitted["tokens"].max(), 40)
-            for size in shades.levels:
-                colour = shades(size)
-                rows = study.fitted[study.fitted["params"] == size].sort_values("tokens")
+            for width, rows in study.fitted.groupby("width"):
+                colour, size = shades(width), rows["params"].iloc[0]
                 axes.plot(rows["tokens"], rows["loss"] - study.entropy, "o", ms=4, color=colour)
                 law = study.told.solution
                 if law:
@@ -141,9 +162,10 @@ def draw(studies: Sequence[Study]) -> Figure:
                 ideal = [study.corpus.oracle(d, study.context) - study.entropy for d in tokens]
                 axes.plot(tokens, ideal, "--", color=style.INK, label="ideal learner")
                 axes.legend()
-            axes.set(xscale="log", yscale="log", title=study.name, xlabel="Training tokens D")
+            style.log_x(axes, study.fitted["tokens"], count)
+            axes.set(yscale="log", title=study.name, xlabel="Training tokens D")
             axes.set_ylabel("" if i else "Loss above the true entropy (nats)")
-            shades.explain(figure, axes, "Parameters N")
+        shades.explain(figure, figure.axes, "Width", count)
         return style.finish(figure)
 
 

@@ -36,20 +36,28 @@ def results(compare: ModuleType, tmp_path: Path) -> Path:
         {
             "run_id": [f"r{i}" for i in range(len(params))],
             "role": "fit",
+            "width": np.sqrt(params).round(),
             "params": params,
             "tokens": tokens,
             "loss": loss,
-            "loss_se_eval": 0.001,
+            "eval_tokens": 6400,
         }
     ).to_csv(tmp_path / "runs.csv", index=False)
     return tmp_path
 
 
+@pytest.mark.slow
 def test_fit_and_truth_stand_side_by_side(compare: ModuleType, results: Path) -> None:
     study = compare.Study.load(results)
     assert study.free.solution["E"] == pytest.approx(study.entropy, rel=2e-3)
     assert study.told.solution["alpha"] == pytest.approx(0.7, abs=0.02)
-    exponents = compare.oracle_exponents(study)
+    learner = compare.ideal(study)
+    excess, runs = learner["loss"] - study.entropy, study.fitted
+    terms = np.array(
+        [40 / runs["params"] ** 0.7, 3 / runs["tokens"] ** 0.3]
+    )  # who lacks both lacks the larger
+    assert (excess < terms.sum(axis=0) * 1.02).all() and (excess > terms.max(axis=0) * 0.98).all()
+    exponents = compare.oracle_exponents(study, learner)
     assert exponents["alpha"] == pytest.approx(0.5, abs=0.03)
     assert exponents["beta"] == pytest.approx(1 / 3, abs=0.03)
     rows = [
