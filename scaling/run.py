@@ -13,7 +13,7 @@ import math
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from scaling.counts.flops import Flops, training_flops
 from scaling.counts.shape import Shape
@@ -28,12 +28,14 @@ SEMANTICS = 1
 
 
 class Data(Frozen):
-    """Which tokens: ``fingerprint`` covers corpus bytes, tokenizer and the split of train and evaluation."""
+    """Which tokens: ``fingerprint`` covers the text, the tokenizer and the split of train and evaluation;
+    ``unique_tokens`` is the part of them that is repeated, None for all."""
 
     kind: Literal["corpus"] = "corpus"
     corpus: str
     tokenizer: str
     fingerprint: str
+    unique_tokens: int | None = Field(default=None, json_schema_extra={"neutral": None})
 
 
 class Run(Frozen):

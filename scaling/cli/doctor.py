@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling import __version__
-from scaling.data.catalog import CORPORA
+from scaling.corpora.shipped import SHIPPED
 from scaling.files import cache_dir
 from scaling.own_analysis import require_own_analysis
 from scaling.sweep.machine import find_device, has_glibc, layout, usable_cores
@@ -58,7 +58,7 @@ class Examination:
 def examine() -> Examination:
     """Every check, none of which imports jax."""
     checks = [_python(), *map(_library, LIBRARIES), _device(), _cache(), _analysis()]
-    checks.append(Check("corpora", ", ".join(sorted(CORPORA))))
+    checks.append(Check("corpora", ", ".join(sorted(SHIPPED))))
     return Examination(tuple(checks))
 
 

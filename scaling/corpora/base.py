@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from scaling.errors import Complaint, UserError
 from scaling.recipe.quantities import Described
@@ -60,6 +60,9 @@ class DocumentCorpus(Described):
 
     ``kind`` is the one field by which a spec chooses.
     """
+
+    tokenised: ClassVar[bool] = False
+    """Whether documents are tokens already, so that the corpus takes no tokenizer."""
 
     kind: str
     invalid: Literal["refuse", "replace"] = "refuse"

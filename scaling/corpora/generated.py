@@ -6,7 +6,7 @@ windows from 2^62 on, so that the two never meet however long a run is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -23,6 +23,8 @@ CHUNK = 1 << 15  # tokens that NumPy makes at a time: its arrays stay in the cac
 class GeneratedCorpus(Described):
     """A source whose entropy is known. The law (facts, rules, transitions) and its windows follow from the
     fields alone."""
+
+    tokenised: ClassVar[bool] = True
 
     kind: str
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0

@@ -1,34 +1,21 @@
-"""The kinds of corpora that there are: of documents, and generated."""
+"""All corpora that ``data.corpus`` can name: documents, mixtures of them, and generated sources."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from scaling.corpora.base import DocumentCorpus
-from scaling.corpora.generated import GeneratedCorpus
-from scaling.corpora.hierarchy import Hierarchy
-from scaling.corpora.jsonl import Jsonl
-from scaling.corpora.parquet import Parquet
-from scaling.corpora.santa_fe import SantaFe
-from scaling.corpora.text import Text
-from scaling.corpora.tokens import Tokens
-from scaling.corpora.zipf_markov import ZipfMarkov
+from scaling.corpora.documents import DOCUMENTS, AnyDocuments, by_name
+from scaling.corpora.mixture import Mixture
+from scaling.corpora.sources import GENERATED, AnyGenerated
+from scaling.recipe.quantities import Described
 
-AnyDocumentCorpus = Annotated[Text | Jsonl | Parquet | Tokens, Field(discriminator="kind")]
+AnyCorpus = AnyDocuments | Mixture | AnyGenerated
+CORPORA: dict[str, type[Described]] = {**DOCUMENTS, "mixture": Mixture, **GENERATED}
 
-CORPORA: dict[str, type[DocumentCorpus]] = {
-    "text": Text,
-    "jsonl": Jsonl,
-    "parquet": Parquet,
-    "tokens": Tokens,
-}
-
-AnyGeneratedCorpus = Annotated[SantaFe | Hierarchy | ZipfMarkov, Field(discriminator="kind")]
-
-GENERATED: dict[str, type[GeneratedCorpus]] = {
-    "santa-fe": SantaFe,
-    "hierarchy": Hierarchy,
-    "zipf-markov": ZipfMarkov,
-}
+WrittenCorpus = Annotated[
+    Annotated[AnyCorpus, Field(discriminator="kind")],
+    BeforeValidator(by_name, json_schema_input_type=str | AnyCorpus),
+]
+"""As a spec writes it: a mapping with a kind, or the name of a shipped corpus."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -47,6 +47,8 @@ def _form(value: Any) -> str:
 
 class Tokens(DocumentCorpus):
     """Files of tokens: raw `.bin` (nanoGPT), `.bin` with a header (llm.c, modded-nanogpt) and `.npy`."""
+
+    tokenised: ClassVar[bool] = True
 
     kind: Literal["tokens"] = "tokens"
     files: Patterns

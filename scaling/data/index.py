@@ -1,36 +1,40 @@
-"""What the data are: sizes, split and identity of a token store, which is built here if it is missing.
+"""What the data of a plan are: sizes, evaluation windows and identity, from the indexes of prepared stores.
 
-Answers without numpy once the store exists, so that plans and specs are cheap to check.
+Answers without numpy once the stores exist, so that plans and specs are cheap to check.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
-from scaling.data.catalog import CORPORA, TOKENIZERS, Corpus, Tokenizer
+from scaling.corpora.content import BLOCK, HELD_OUT, Content, EvalSet, GeneratedContent, StoredContent
+from scaling.corpora.generated import EVALUATION
 from scaling.data.evaluation import allocate, predicted
+from scaling.data.facts import HeldOut, StoreFacts, read_facts
 from scaling.errors import Complaint, UserError
-from scaling.files import cache_dir, lock
+from scaling.run import Data, short_hash
+from scaling.tokenizers.base import TokenizerFacts
 
-# Raised when the same request would give other tokens or another split: it is part of fingerprints.
-FORMAT = 1
-BUILD_SECONDS = 600.0  # to wait for another process that builds
+GENERATED_DOCUMENTS = 64  # groups of a generated source's evaluation windows, which give standard errors
 
 
 @dataclass(frozen=True)
 class EvalDocument:
-    """A document held out whole. ``start`` is the place of its separator in the store, in tokens;
-    ``tokens`` counts its text; ``windows_used`` of its windows predict ``tokens_used`` tokens."""
+    """A document held out whole, of the evaluation set ``set``.
+
+    ``start`` is the place of its first window: in the held-out tokens of ``store``, or among the evaluation
+    windows of a generated source, which has no store. ``tokens`` counts its text; ``windows_used`` of its
+    windows predict ``tokens_used`` tokens.
+    """
 
     name: str
-    year: int
-    bytes: int
+    set: str
+    target: bool
+    store: str | None
     start: int
     tokens: int
     windows_used: int
@@ -38,145 +42,189 @@ class EvalDocument:
 
 
 @dataclass(frozen=True)
-class DataIndex:
-    """A token store and its identity. ``train_tokens`` counts separators, ``train_windows`` are windows of
-    ``context`` predicted tokens, ``bytes_per_token`` is taken over the held-out documents."""
+class IndexedSource:
+    """What training reads: ``used`` of ``windows`` of context tokens, ``quota`` of each BLOCK of windows.
+    ``facts`` of its store; None for a generated source."""
 
-    corpus: str
-    tokenizer: str
+    name: str
+    facts: StoreFacts | None
+    quota: int
+    windows: int
+    used: int
+
+
+@dataclass(frozen=True)
+class DataIndex:
+    """The data of a study. ``floor`` is the true entropy rate in nats per token, where it is known."""
+
+    content: Content
     context: int
+    corpus: str
+    tokenizer: TokenizerFacts
     fingerprint: str
     eval_id: str
-    vocab_size: int
-    dtype: str
-    tokens: int
-    train_tokens: int
-    train_windows: int
+    sources: tuple[IndexedSource, ...]
     eval_documents: tuple[EvalDocument, ...]
-    eval_tokens_used: int
-    bytes_per_token: float
-    path: Path
+    floor: float | None = None
 
+    @property
+    def vocab_size(self) -> int:
+        return self.tokenizer.vocab_size
 
-def resolve(corpus: str, tokenizer: str, context: int, eval_documents: int, eval_tokens: int) -> DataIndex:
-    """Index a corpus; its token store is built if it is missing or damaged (some CPU seconds, once).
+    @cached_property
+    def train_windows(self) -> int:
+        """All windows of ``context`` predicted tokens that training draws from."""
+        return sum(source.used for source in self.sources)
 
-    Args:
-        corpus: its name.
-        tokenizer: its name.
-        context: tokens of a window, at least 1, as are the numbers below.
-        eval_documents: how many documents are held out whole.
-        eval_tokens: how many of their tokens are evaluated, or the few more that whole windows give.
+    @property
+    def eval_tokens_used(self) -> int:
+        return sum(document.tokens_used for document in self.eval_documents)
 
-    Raises:
-        UserError: unknown corpus or tokenizer, a size beyond what the corpus has, a cache folder that cannot
-            be written. ``where`` is the path in a spec (``data.corpus``).
-    """
-    if problems := [*_unknown("corpus", corpus, CORPORA), *_unknown("tokenizer", tokenizer, TOKENIZERS)]:
-        raise UserError(*problems)
-    source, coder = CORPORA[corpus], TOKENIZERS[tokenizer]
-    fingerprint = _fingerprint(source, coder, eval_documents)
-    stem = cache_dir() / "data" / f"{fingerprint}-{corpus}-{tokenizer}"
-    facts = _facts(stem, source, coder, eval_documents)
-    if context >= facts["train_tokens"]:
-        message = f"context = {context}: the training text has {facts['train_tokens']} tokens"
-        raise UserError(Complaint(message, where="data.context", hint="use a shorter context"))
-    documents = _evaluation(facts["eval_documents"], context, eval_tokens)
-    held_out = facts["eval_documents"]
-    return DataIndex(
-        corpus=corpus,
-        tokenizer=tokenizer,
-        context=context,
-        fingerprint=fingerprint,
-        eval_id=_hash(
-            {"kind": "eval", "fingerprint": fingerprint, "context": context, "eval_tokens": eval_tokens}
-        ),
-        vocab_size=coder.vocab_size,
-        dtype=coder.dtype,
-        tokens=facts["tokens"],
-        train_tokens=facts["train_tokens"],
-        train_windows=(facts["train_tokens"] - 1) // context,
-        eval_documents=documents,
-        eval_tokens_used=sum(document.tokens_used for document in documents),
-        bytes_per_token=sum(d["bytes"] for d in held_out) / sum(d["tokens"] for d in held_out),
-        path=stem.with_name(stem.name + ".tokens"),
-    )
+    @property
+    def run_data(self) -> Data:
+        """What identifies the data in a run."""
+        unique, tokenizer = self.content.unique_tokens, self.tokenizer.name
+        return Data(
+            corpus=self.corpus, tokenizer=tokenizer, fingerprint=self.fingerprint, unique_tokens=unique
+        )
 
 
 def coverage(tokens_seen: int, index: DataIndex) -> tuple[int, float]:
-    """Return (unique tokens, epochs) of a run that has predicted ``tokens_seen`` training tokens."""
-    epoch = index.train_windows * index.context
-    return min(tokens_seen, epoch), tokens_seen / epoch
+    """Return (unique tokens, epochs) of a run that has predicted ``tokens_seen`` training tokens.
+
+    In a mixture a source is repeated on its own; epochs are then of all sources together.
+    """
+    seen = [min(tokens_seen * source.quota // BLOCK, source.used * index.context) for source in index.sources]
+    return sum(seen), tokens_seen / (index.train_windows * index.context)
 
 
-def _unknown(field: str, value: str, known: Iterable[str]) -> list[Complaint]:
-    if value in known:
-        return []
-    close = difflib.get_close_matches(str(value), known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-    return [Complaint(f"{field} = {value!r}: no such {field}", where=f"data.{field}", hint=hint)]
+def index_of(content: Content, context: int) -> DataIndex:
+    """Index the data of a plan.
+
+    Raises:
+        UserError: a store is not there, its text is too short for the context, or there are fewer tokens than
+            are to be used or evaluated. ``where`` is the path in a spec (``data.context``).
+    """
+    match content:
+        case GeneratedContent():
+            return _generated(content, context)
+        case StoredContent():
+            return _stored(content, context)
 
 
-def _hash(value: dict[str, Any]) -> str:
-    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
-
-
-def _fingerprint(corpus: Corpus, tokenizer: Tokenizer, eval_documents: int) -> str:
-    """Cover which documents are held out through the rule (FORMAT) and their number: the rule is fixed."""
-    return _hash(
-        {
-            "kind": "corpus",
-            "format": FORMAT,
-            "text_sha256": corpus.text_sha256,
-            "tokenizer": tokenizer.name,
-            "eval_documents": eval_documents,
-        }
+def _stored(content: StoredContent, context: int) -> DataIndex:
+    names = {part.store for part in (*content.sources, *content.sets)}
+    facts = {name: read_facts(name) for name in sorted(names)}
+    first = facts[content.sources[0].store]
+    single = len(content.sources) == 1
+    documents = [document for part in content.sets for document in _evaluated(part, facts, context)]
+    return DataIndex(
+        content=content,
+        context=context,
+        corpus=first.corpus if single else "mixture",
+        tokenizer=first.tokenizer,
+        fingerprint=first.fingerprint if single else _mixture_fingerprint(content),
+        eval_id=_eval_id(content, facts, context),
+        sources=_sources(content, facts, context),
+        eval_documents=tuple(documents),
     )
 
 
-def _facts(stem: Path, corpus: Corpus, tokenizer: Tokenizer, eval_documents: int) -> dict[str, Any]:
-    """Return the facts beside a sound store, built first if need be."""
-    try:
-        if (facts := _sound(stem)) is not None:
-            return facts
-        from scaling.data.build import build_store  # numpy: only when there is work to do
-
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        with lock(
-            stem.with_name(stem.name + ".lock"), BUILD_SECONDS
-        ):  # saves work: renames keep readers safe
-            if (facts := _sound(stem)) is None:  # another process may have built it meanwhile
-                build_store(stem, corpus, tokenizer, eval_documents)
-                facts = _sound(stem)
-        if facts is None:
-            raise OSError("it is corrupt right after writing")
-        return facts
-    except OSError as error:
-        message = f"cannot keep the token store in {stem.parent}: {error.strerror or error}"
-        hint = "set SCALING_CACHE to a folder that you can write, on a sound disk"
-        raise UserError(Complaint(message, where="SCALING_CACHE", hint=hint)) from error
+def _sources(content: StoredContent, facts: dict[str, StoreFacts], context: int) -> tuple[IndexedSource, ...]:
+    indexed = list[IndexedSource]()
+    for source in content.sources:
+        of = facts[source.store]
+        windows = (of.train_tokens - 1) // context
+        if windows < 1:
+            message = f"context = {context}: the training text has {of.train_tokens} tokens"
+            raise UserError(Complaint(message, "data.context", "use a shorter context"))
+        used = _unique_windows(content.unique_tokens, context, source.quota, windows)
+        indexed.append(IndexedSource(source.name, of, source.quota, windows, used))
+    return tuple(indexed)
 
 
-def _sound(stem: Path) -> dict[str, Any] | None:
-    """Return the facts if the store is whole (its sha256 is checked: about 10 ms for 10 MB), else None."""
-    try:
-        facts = json.loads(stem.with_name(stem.name + ".json").read_bytes())
-        tokens = stem.with_name(stem.name + ".tokens").read_bytes()
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return None
-    whole = isinstance(facts, dict) and facts.get("tokens_sha256") == sha256(tokens).hexdigest()
-    return facts if whole else None
+def _unique_windows(unique_tokens: int | None, context: int, quota: int, windows: int) -> int:
+    if unique_tokens is None:
+        return windows
+    used = unique_tokens * quota // (BLOCK * context)
+    if 1 <= used <= windows:
+        return used
+    share = "" if quota == BLOCK else f" (share {quota / BLOCK:.2%} of a source)"
+    message = f"unique_tokens = {unique_tokens}{share}: the training text has {windows * context} tokens"
+    if not used:
+        message = f"unique_tokens = {unique_tokens}{share}: less than one sequence of {context} tokens"
+    raise UserError(Complaint(message, "data.unique_tokens", "choose between the two, or leave it out"))
 
 
-def _evaluation(documents: list[dict[str, Any]], context: int, eval_tokens: int) -> tuple[EvalDocument, ...]:
-    sizes = [document["tokens"] for document in documents]
-    if eval_tokens > sum(sizes):
-        message = f"eval_tokens = {eval_tokens}: the {len(sizes)} held-out documents have {sum(sizes)} tokens"
-        raise UserError(
-            Complaint(message, where="data.eval_tokens", hint="evaluate fewer tokens or raise eval_documents")
+def _evaluated(part: EvalSet, facts: dict[str, StoreFacts], context: int) -> Iterator[EvalDocument]:
+    """Take the first documents of a set that are enough, and spread its windows over them."""
+    of = facts[part.store]
+    unpredicted = int(of.tokenizer.separator is None)  # the first token, where nothing stands before it
+    chosen, tokens = list[HeldOut](), 0
+    for document in of.held_out:
+        if len(chosen) >= part.documents and tokens >= part.tokens:
+            break
+        chosen.append(document)
+        tokens += document.tokens - unpredicted
+    if tokens < part.tokens or len(chosen) < part.documents:
+        field = "tokens" if tokens < part.tokens else "documents"
+        message = (
+            f"{field} = {getattr(part, field)}: {part.name!r} has {tokens} tokens in {len(chosen)} documents"
         )
-    used = allocate(sizes, context, eval_tokens)
-    return tuple(
-        EvalDocument(**d, windows_used=k, tokens_used=predicted(d["tokens"], context, k))
-        for d, k in zip(documents, used, strict=True)
+        raise UserError(
+            Complaint(message, f"evaluation.{field}", "evaluate less, or hold out more (documents, share)")
+        )
+    used = allocate([document.tokens - unpredicted for document in chosen], context, part.tokens)
+    for document, windows in zip(chosen, used, strict=True):
+        yield EvalDocument(
+            name=document.name,
+            set=part.name,
+            target=part.target,
+            store=part.store,
+            start=document.start,
+            tokens=document.tokens - unpredicted,
+            windows_used=windows,
+            tokens_used=predicted(document.tokens - unpredicted, context, windows),
+        )
+
+
+def _mixture_fingerprint(content: StoredContent) -> str:
+    sources = [[source.name, source.store, source.quota] for source in content.sources]
+    return short_hash({"kind": "mixture", "sources": sources})
+
+
+def _eval_id(content: StoredContent, facts: dict[str, StoreFacts], context: int) -> str:
+    """Hash what is evaluated. One set that was spread over its corpus: by the size asked for, since the rest
+    is in its store's fingerprint."""
+    sets: Sequence[EvalSet] = content.sets
+    if len(sets) == 1 and facts[sets[0].store].split["kind"] == "spread":
+        tokens = sets[0].tokens
+        return short_hash(
+            {"kind": "eval", "fingerprint": sets[0].store, "context": context, "eval_tokens": tokens}
+        )
+    plain: list[dict[str, Any]] = [part.model_dump(mode="json") for part in sets]
+    return short_hash({"kind": "eval", "context": context, "sets": plain})
+
+
+def _generated(content: GeneratedContent, context: int) -> DataIndex:
+    corpus = content.corpus
+    identity = {"kind": "generated", **corpus.identity()}
+    windows = -(-content.tokens // context)
+    groups = min(GENERATED_DOCUMENTS, windows)
+    borders = [i * windows // groups for i in range(groups + 1)]
+    documents = [
+        EvalDocument(f"windows-{a}", HELD_OUT, True, None, a, (b - a) * context, b - a, (b - a) * context)
+        for a, b in pairwise(borders)
+    ]
+    used = _unique_windows(content.unique_tokens, context, BLOCK, EVALUATION)
+    return DataIndex(
+        content=content,
+        context=context,
+        corpus=corpus.kind,
+        tokenizer=corpus.facts(),
+        fingerprint=short_hash(identity),
+        eval_id=short_hash({"kind": "eval", "context": context, "tokens": content.tokens, "of": identity}),
+        sources=(IndexedSource(corpus.kind, None, BLOCK, EVALUATION, used),),
+        eval_documents=tuple(documents),
+        floor=corpus.entropy(None),
     )

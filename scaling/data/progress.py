@@ -7,14 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Step = Literal["waiting", "surveying", "opening the tokenizer", "tokenising", "comparing", "checking"]
+Step = Literal[
+    "waiting", "surveying", "opening the tokenizer", "tokenising", "comparing", "checking", "reading"
+]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """``done`` of ``total`` bytes of files, or of tokens where texts are compared; ``seconds_left`` for this
-    step, None while nothing is known. ``waiting``: for another process that prepares the same; the
-    tokenizer may be trained while it is opened."""
+    """``done`` of ``total`` bytes of files, or of tokens where texts are compared or a store is read;
+    ``seconds_left`` for this step, None while nothing is known. ``waiting``: for another process that
+    prepares the same; the tokenizer may be trained while it is opened."""
 
     step: Step
     done: int = 0

@@ -77,11 +77,19 @@ def find(request: Request) -> StoreFacts | None:
 
 
 def find_by_key(key: str) -> StoreFacts | None:
-    """Return the store that answered the request of this key, if it is there."""
+    """Return the store that answered the request of this key, if none of its files is missing or cut
+    short."""
+    facts = answered(key)
     try:
-        answer = json.loads(answer_path(key).read_bytes())
-        facts = read_facts(answer["fingerprint"])
-        return facts if not misfits(facts) else None
+        return facts if facts is not None and not misfits(facts) else None
+    except OSError:
+        return None
+
+
+def answered(key: str) -> StoreFacts | None:
+    """Return what the store that answered the request of this key says of itself, whole or not."""
+    try:
+        return read_facts(json.loads(answer_path(key).read_bytes())["fingerprint"])
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
 

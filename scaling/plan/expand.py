@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
 
-from scaling.data.index import DataIndex, resolve
+from scaling.corpora.evaluation import Evaluation
+from scaling.data.facts import StoreFacts
+from scaling.data.index import DataIndex
+from scaling.data.request import Request, find
+from scaling.data.resolve import Prepare, Wish, resolve
 from scaling.errors import Complaint, UserError
 from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
 from scaling.plan.designs import Wanted, wanted_runs
@@ -17,9 +21,18 @@ from scaling.spec.models import Study
 from scaling.spec.source import Finding
 from scaling.store.records import PlanData
 
+PREPARED_AT_ONCE = 256e6  # bytes of input that a plan prepares without being asked: some seconds a core
 
-def plan_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> tuple[Study, Plan]:
-    """Read, check and plan a spec file, building the token store if it is missing.
+
+def plan_spec(
+    path: str | FilePath, overrides: Sequence[str] = (), data: Prepare | None = None
+) -> tuple[Study, Plan]:
+    """Read, check and plan a spec file.
+
+    Args:
+        path: of the spec.
+        overrides: such as ``recipe.batch_tokens=512``.
+        data: finds or prepares the tokens; see :func:`resolve_data`.
 
     Raises:
         UserError: every problem of the spec and of the plan.
@@ -28,7 +41,7 @@ def plan_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> tuple[Stud
     problems, plan = list(checked.problems), None
     if checked.study is not None:
         try:
-            plan = plan_study(checked.study)
+            plan = plan_study(checked.study, data)
         except UserError as error:
             problems += [p for p in error.problems if p not in problems]
     if problems or checked.study is None or plan is None:
@@ -36,33 +49,62 @@ def plan_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> tuple[Stud
     return checked.study, plan
 
 
-def plan_study(study: Study) -> Plan:
-    """Plan a study, building the token store if it is missing.
+def plan_study(study: Study, data: Prepare | None = None) -> Plan:
+    """Plan a study; see :func:`resolve_data` for ``data``.
 
     Raises:
         UserError: every problem of study and data.
     """
-    return make_plan(study, resolve_data(study))
+    return make_plan(study, resolve_data(study, data))
 
 
-def resolve_data(study: Study) -> DataIndex:
+def resolve_data(study: Study, data: Prepare | None = None) -> DataIndex:
     """Index the study's data; problems are given the place in the spec.
 
+    Args:
+        study: names corpus, tokenizer and evaluation.
+        data: finds the store of a request, or prepares it; left out: prepares small corpora and refuses
+            larger ones.
+
     Raises:
-        UserError: unknown corpus or tokenizer, or data that cannot serve this evaluation.
+        UserError: data that cannot be read, are not prepared yet, or cannot serve this evaluation.
     """
-    data = study.data
     try:
-        return resolve(data.corpus, data.tokenizer, data.context, data.eval_documents, data.eval_tokens)
+        return resolve(wish_of(study), study.data.context, data or find_or_prepare_small)
     except UserError as error:
         raise UserError(*(_located(study, problem) for problem in error.problems)) from None
 
 
+def wish_of(study: Study) -> Wish:
+    """Return what a study says of its data."""
+    data, folder = study.data, study.source.folder
+    return Wish(data.corpus, data.tokenizer, study.evaluation, data.unique_tokens, folder)
+
+
+def find_or_prepare_small(request: Request) -> StoreFacts:
+    """Find a prepared store; prepare it where that takes seconds.
+
+    Raises:
+        UserError: the corpus is not prepared, and large.
+    """
+    facts = find(request)
+    if facts is not None:
+        return facts
+    size = sum(part.file.stat().st_size for part in request.corpus.parts(request.folder))
+    if size > PREPARED_AT_ONCE:
+        message = f"{size / 1e6:,.0f} MB of text are not prepared yet"
+        raise UserError(Complaint(message, "data.corpus", "run `scaling data prepare SPEC` first"))
+    from scaling.data.prepare import prepare  # numpy: only when there is work to do
+
+    return prepare(request)
+
+
 def _located(study: Study, problem: Complaint) -> Complaint:
+    """Give a problem of a field such as ``data.corpus.files`` its line in the spec."""
     section, _, field = problem.where.partition(".")
-    if section != "data":
+    if section not in ("data", "evaluation"):
         return problem
-    return study.source.problem(Finding((section, field), problem.message, problem.hint))
+    return study.source.problem(Finding((section, *field.split(".")), problem.message, problem.hint))
 
 
 def make_plan(study: Study, index: DataIndex) -> Plan:
@@ -100,12 +142,26 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
     return Plan(
         study=study.study,
         spec_sha=short_hash({"kind": "study", **study.model_dump(mode="json", exclude={"execution"})}),
-        data=PlanData(**dict(study.data), fingerprint=index.fingerprint, eval_id=index.eval_id),
+        data=plan_data(index, study.evaluation),
         runs=tuple(runs),
         jobs=jobs,
         excluded=tuple(_excluded(w) for w in wanted if w.steps < w.min_steps),
         notes=tuple(_notes(study, wanted, jobs)),
         execution=study.execution,
+    )
+
+
+def plan_data(index: DataIndex, evaluation: Evaluation) -> PlanData:
+    """Return what a plan and its jobs keep of the data."""
+    return PlanData(
+        corpus=index.corpus,
+        tokenizer=index.tokenizer.name,
+        context=index.context,
+        eval_documents=evaluation.documents,
+        eval_tokens=evaluation.tokens,
+        fingerprint=index.fingerprint,
+        eval_id=index.eval_id,
+        content=index.content,
     )
 
 

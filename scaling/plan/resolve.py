@@ -13,7 +13,7 @@ from scaling.plan.plan import PlannedRun, job_id
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scale
 from scaling.recipe.schedules import Schedule
-from scaling.run import Data, Run, run_id, trunk_id
+from scaling.run import Run, run_id, trunk_id
 from scaling.spec.models import Study
 
 
@@ -56,7 +56,7 @@ class Resolver:
         data, recipe = self.study.data, self.study.recipe
         run = Run(
             shape=wanted.shape,
-            data=Data(corpus=data.corpus, tokenizer=data.tokenizer, fingerprint=self.index.fingerprint),
+            data=self.index.run_data,
             optimizer=optimizer,
             schedule=self.schedule(wanted),
             batch_sequences=recipe.batch_tokens // data.context,

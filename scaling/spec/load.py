@@ -19,6 +19,10 @@ from scaling.spec.text import LARGEST_BYTES, Tree, parse
 
 # Explaining a mistake takes up to a millisecond, and nobody reads thousands.
 MOST_FINDINGS = 500
+EARLIER_NAMES: dict[tuple[str, str], tuple[str, str]] = {
+    ("data", "eval_documents"): ("evaluation", "documents"),
+    ("data", "eval_tokens"): ("evaluation", "tokens"),
+}
 _OVERRIDE_PART = re.compile(r"([^.\[\]=]+)((?:\[[0-9]{1,6}\])*)")
 
 
@@ -80,7 +84,9 @@ def study_from_dict(raw: Mapping[str, Any]) -> Study:
 
 def check_study_dict(raw: Mapping[str, Any], source: Source) -> Checked:
     """Check plain values whose places ``source`` knows."""
+    raw, source, twice = _by_present_names(raw, source)
     study, findings = _validate(raw)
+    findings += twice
     few = len(findings) <= MOST_FINDINGS
     if study is None and few and any(finding.at_key or finding.meant for finding in findings):
         # A misspelt name or kind hides what is below it: correct it and look again.
@@ -91,6 +97,28 @@ def check_study_dict(raw: Mapping[str, Any], source: Source) -> Checked:
     if study is not None:
         study._source = source  # pyright: ignore[reportPrivateUsage]
     return Checked(study, tuple(source.problems(findings)))
+
+
+def _by_present_names(
+    raw: Mapping[str, Any], source: Source
+) -> tuple[Mapping[str, Any], Source, list[Finding]]:
+    """Move what is written by its earlier name, and find what is written by both."""
+    moved, twice = list[tuple[Path, Path]](), list[Finding]()
+    copy = dict(raw)
+    for (section, name), (new_section, new_name) in EARLIER_NAMES.items():
+        old, new = copy.get(section), copy.get(new_section, {})
+        if not isinstance(old, dict) or name not in old or not isinstance(new, dict):
+            continue
+        old, new = dict(cast(dict[str, Any], old)), dict(cast(dict[str, Any], new))
+        value = old.pop(name)
+        if new_name in new:
+            message = f"is the earlier name of {new_section}.{new_name}, which is given too"
+            twice.append(Finding((section, name), message, "remove one of them", at_key=True))
+        else:
+            moved.append(((section, name), (new_section, new_name)))
+            new[new_name] = value
+        copy |= {section: old, new_section: new}
+    return copy, source.renamed(moved), twice
 
 
 def _validate(raw: Mapping[str, Any]) -> tuple[Study | None, list[Finding]]:

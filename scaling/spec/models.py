@@ -9,10 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, StrictBool
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    StrictBool,
+)
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticCustomError
 
+from scaling.corpora.base import DocumentCorpus
+from scaling.corpora.content import HELD_OUT
+from scaling.corpora.evaluation import Evaluation
+from scaling.corpora.kinds import WrittenCorpus
+from scaling.corpora.mixture import Mixture
 from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import PowerRule
@@ -21,21 +31,21 @@ from scaling.spec.base import Seeds
 from scaling.spec.designs import Design, Holdout, Noise
 from scaling.spec.families import Family
 from scaling.spec.source import Finding, Source
+from scaling.tokenizers.kinds import WrittenTokenizer
 
 
 class Data(Described):
-    """Which text, cut into which tokens, and what is held out of training for evaluation."""
+    """Which text, and how it is cut into tokens and sequences."""
 
-    corpus: Slug
-    """Name of a corpus."""
-    tokenizer: Slug = "bytes"
-    """`bytes`: every byte is a token."""
+    corpus: WrittenCorpus
+    """Name of a shipped corpus, or a mapping with the kind of a corpus: text, jsonl, parquet, ..."""
+    tokenizer: WrittenTokenizer | None = None
+    """`bytes`, or a mapping with the kind of a tokenizer: bpe, file, ... Left out: bytes, for text."""
     context: Count
     """Tokens of context of every training and evaluation sequence."""
-    eval_documents: Count = 24
-    """Documents held out of training, spread over the corpus; losses are kept per document."""
-    eval_tokens: Count = 131072
-    """Tokens to evaluate on, at least; the held-out documents must have them."""
+    unique_tokens: Count | None = None
+    """Train on a fixed part of so many tokens, repeated as needed; smaller parts lie within larger ones.
+    Left out: on all of them."""
 
 
 class Recipe(Described):
@@ -102,6 +112,8 @@ class Study(Described):
     """Repetitions of one cell (role noise); fits leave them out."""
     holdout: Annotated[tuple[Holdout, ...], Field(max_length=1000)] = ()
     """Runs to forecast (role holdout); fits leave them out."""
+    evaluation: Evaluation = Evaluation()
+    """What is held out of training, and which losses are measured."""
     execution: Execution = Execution()
 
     _source: Source = PrivateAttr(default_factory=Source)
@@ -124,6 +136,8 @@ def check_sections(sections: Mapping[str, Any]) -> list[Finding]:
         findings += family.findings()
     if isinstance(data, Data) and isinstance(recipe, Recipe):
         findings += _batch(data, recipe)
+    if isinstance(data, Data) and isinstance(sections.get("evaluation"), Evaluation):
+        findings += _evaluation(data, sections["evaluation"])
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
     for i, cell in enumerate(sections.get("holdout") or ()):
@@ -139,6 +153,25 @@ def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:
         near = f"{batch // context * context} or " if batch > context else ""
         message = f"must be a multiple of data.context = {context}, is {batch}"
         yield Finding(("recipe", "batch_tokens"), message, f"use {near}{(batch // context + 1) * context}")
+
+
+def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
+    names = (HELD_OUT, *evaluation.sets)
+    if HELD_OUT in evaluation.sets:
+        yield Finding(("evaluation", "sets", HELD_OUT), "is the name of what is held out", "use another")
+    if evaluation.target not in names:
+        yield Finding(("evaluation", "target"), f"is none of the sets {', '.join(names)}", "name one of them")
+    if evaluation.split == "none" and evaluation.target == HELD_OUT:
+        hint = "name one of `sets` as target, or hold documents out"
+        yield Finding(("evaluation", "target"), "nothing is held out with split: none", hint)
+    if not isinstance(data.corpus, DocumentCorpus | Mixture) and (
+        evaluation.sets or evaluation.split != "auto"
+    ):
+        message = f"a {data.corpus.kind} source generates its own evaluation text"
+        yield Finding(("evaluation",), message, "leave out sets and split")
+    if data.tokenizer is not None and data.corpus.tokenised:
+        message = f"a {data.corpus.kind} corpus brings its own tokens"
+        yield Finding(("data", "tokenizer"), message, "leave it out")
 
 
 class _Schema(GenerateJsonSchema):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, PlainSerializer, StringConstraints, ValidationError, model_validator
 
+from scaling.corpora.content import Content, StoredContent
 from scaling.counts.params import ParameterCounts
 from scaling.errors import Complaint, UserError
 from scaling.run import Frozen, Run, canonical_json, run_id
@@ -82,7 +83,10 @@ class Result(Frozen):
     """The part of a record that is the same bit for bit however a run came to its end (on CPU).
 
     ``status`` is ``diverged`` where a training loss, a gradient or the evaluation was not finite; the losses
-    are None then. Losses are in nats per token, ``document_losses`` by the name of the held-out document.
+    are None then. Losses are in nats per token, ``document_losses`` by the name of the held-out document,
+    ``set_losses`` by that of the evaluation set; ``loss`` is that of the target. ``loss_floor`` is the true
+    entropy rate of the source, ``source_tokens`` the training tokens of each source of a mixture and
+    ``source_epochs`` how often it was gone through; None where there is no such thing.
     """
 
     status: Literal["ok", "diverged"]
@@ -99,6 +103,10 @@ class Result(Frozen):
     epochs: float
     params: ParameterCounts
     document_losses: dict[str, float] | None
+    set_losses: dict[str, float] | None = None
+    loss_floor: float | None = None
+    source_tokens: dict[str, int] | None = None
+    source_epochs: dict[str, float] | None = None
     flags: tuple[str, ...] = ()
 
 
@@ -139,7 +147,8 @@ class Record(Document):
 
 
 class PlanData(Frozen):
-    """The data of all runs, and how they are evaluated."""
+    """The data of all runs, and how they are evaluated. ``content`` is what a job opens; plans of earlier
+    versions have none."""
 
     corpus: str
     tokenizer: str
@@ -148,6 +157,16 @@ class PlanData(Frozen):
     eval_tokens: int
     fingerprint: str
     eval_id: str
+    content: Content | None = None
+
+    @property
+    def evaluated_tokens(self) -> int:
+        """Tokens of all evaluation sets together."""
+        match self.content:
+            case StoredContent(sets=sets):
+                return sum(part.tokens for part in sets)
+            case _:
+                return self.eval_tokens
 
 
 class JobRun(Frozen):

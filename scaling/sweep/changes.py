@@ -63,14 +63,15 @@ def require_same_evaluation(results: ResultsFolder, old: Plan, new: Plan) -> Non
     others = evaluated_otherwise(results, new)
     if not others:
         return
-    fields = _differences(
-        {"eval_tokens": old.data.eval_tokens}, {"eval_tokens": new.data.eval_tokens}, "data."
+    before, after = (
+        {"tokens": plan.data.eval_tokens, "documents": plan.data.eval_documents} for plan in (old, new)
     )
+    fields = _differences(before, after, "evaluation.")
     kept = sum(final_checkpoint(results, run).is_dir() for run in others)
     what = "; ".join(fields) or f"it is now {new.data.eval_id}"
     hint = f"--reevaluate evaluates the kept final checkpoints again ({kept} of {len(others)} runs have one)"
     text = f"the evaluation has changed ({what}) and {len(others)} finished runs were evaluated otherwise"
-    raise UserError(Complaint(text, "data", f"{hint}; or change it back, or give the study a new name"))
+    raise UserError(Complaint(text, "evaluation", f"{hint}; or change it back, or give the study a new name"))
 
 
 def evaluated_otherwise(results: ResultsFolder, plan: Plan) -> list[PlannedRun]:
@@ -90,7 +91,9 @@ def require_final_checkpoints(results: ResultsFolder, runs: list[PlannedRun]) ->
         names = ", ".join(without[:SHOWN]) + (" ..." if len(without) > SHOWN else "")
         text = f"{len(without)} of {len(runs)} runs have no final checkpoint to evaluate again: {names}"
         hint = "they were trained without execution.keep_final: true, or with another share_trunk"
-        raise UserError(Complaint(text, "--reevaluate", f"{hint}; use a new study name, or change data back"))
+        raise UserError(
+            Complaint(text, "--reevaluate", f"{hint}; use a new study name, or change the evaluation back")
+        )
 
 
 def final_checkpoint(results: ResultsFolder, run: PlannedRun) -> Path:

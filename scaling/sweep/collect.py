@@ -65,6 +65,15 @@ CURVE_COLUMNS = (
 )
 
 
+def _named(recorded: _Recorded) -> Row:
+    """Return the columns that only some studies have: by evaluation set, by source, and the loss floor."""
+    result, named = recorded.result, Row()
+    families = {"loss": result.set_losses, "tokens": result.source_tokens, "epochs": result.source_epochs}
+    for family, values in families.items():
+        named |= {f"{family}/{name}": value for name, value in (values or {}).items()}
+    return named if result.loss_floor is None else named | {"loss_floor": result.loss_floor}
+
+
 class _Recorded:
     """A run with its record, as :data:`COLUMNS` reads it."""
 
@@ -140,9 +149,11 @@ def collect(folder: Path) -> Collected:
         points, twice = _curve(run.run_id, metrics.rows)
         curves += points
         torn, repeated = torn + metrics.skipped, repeated + twice
-    write_text(results.table, _csv(rows))
+    names = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
+    rows = [{name: row.get(name) for name in names} for row in rows]  # a diverged run has no loss/SET
+    write_text(results.table, _csv(names, rows))
     _write_parquet(results.curves, curves)
-    empty = {name: count for name in COLUMNS if (count := sum(row[name] is None for row in rows))}
+    empty = {name: count for name in names if (count := sum(row[name] is None for row in rows))}
     diverged = sum(row["status"] == "diverged" for row in rows)
     strays = tuple(sorted(results.recorded() - plan.by_id.keys()))
     return Collected(
@@ -158,15 +169,15 @@ def _record(results: ResultsFolder, run: PlannedRun) -> Record | None:
 
 
 def table_row(plan: Plan, planned: PlannedRun, record: Record) -> Row:
-    """Make one row of the runs table: every column, None where unknown."""
+    """Make one row of the runs table: every column, None where unknown, and those of this study alone."""
     recorded = _Recorded(plan, planned, record)
-    return {name: attrgetter(path)(recorded) for name, path in COLUMNS.items()}
+    return {name: attrgetter(path)(recorded) for name, path in COLUMNS.items()} | _named(recorded)
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _csv(names: Sequence[str], rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(names)
     # Whole numbers beyond 2^63 would be read back as text: they are written as floats.
     writer.writerows(
         [float(v) if isinstance(v, int) and abs(v) >= 2**63 else v for v in row.values()] for row in rows

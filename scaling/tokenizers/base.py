@@ -59,8 +59,7 @@ class TextTokenizer(Described):
     kind: str
 
     def files(self, folder: Path) -> tuple[Path, ...]:
-        """Return the files that the user gave, ``folder`` being what relative paths are relative to: where
-        one changes, a corpus is prepared anew."""
+        """Return the files that the spec names: where one changes, so may tokens."""
         return ()
 
     def prepared(
@@ -71,7 +70,8 @@ class TextTokenizer(Described):
 
         Args:
             folder: what relative paths are relative to.
-            cache: where trained tokenizers are kept, by corpus and fields.
+            cache: the cache folder; trained tokenizers are kept in its folder ``tokenizers``, by corpus and
+                fields.
             corpus_sha256: of the training documents.
             texts: gives the training documents in order; may be called once.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
-from scaling.data.store import TokenStore
+from scaling.data.index import EvalDocument
+from scaling.data.store import EvalWindows, Windows
 from scaling.model.roles import Params
 from scaling.train.loop import Program
 
@@ -18,18 +19,22 @@ BATCH_TOKENS = 8192  # per call of the compiled program: large enough to be effi
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``loss`` in nats per token over all evaluation tokens; ``loss_se`` its standard error over documents
-    (of the text, common to all runs: no weight for a fit)."""
+    """``loss`` in nats per token over the tokens of the target; ``loss_se`` its standard error over documents
+    (of the text, common to all runs: no weight for a fit). ``bits_per_byte`` is over the same windows, None
+    where their bytes are not known. ``document_losses`` are by name, ``set_losses`` by evaluation set."""
 
     loss: float
     loss_se: float | None
+    bits_per_byte: float | None
     tokens: int
-    document_losses: tuple[float, ...]
+    document_losses: dict[str, float]
+    set_losses: dict[str, float]
 
 
-def make_evaluator(program: Program, store: TokenStore) -> Callable[[Params], Evaluation]:
+def make_evaluator(program: Program, data: Windows) -> Callable[[Params], Evaluation]:
     """Make a function of parameters; windows are padded to whole batches once, and compiled for once."""
-    windows, weights, documents = store.eval_windows()
+    evaluated = data.eval_windows()
+    windows, weights, count = evaluated.tokens, evaluated.weights, len(evaluated.tokens)
     batch = max(1, BATCH_TOKENS // program.model.shape.context)
     batch = min(batch, len(windows))
     pad = -len(windows) % batch
@@ -42,20 +47,55 @@ def make_evaluator(program: Program, store: TokenStore) -> Callable[[Params], Ev
             sums(params, windows[i : i + batch], weights[i : i + batch])
             for i in range(0, len(windows), batch)
         ]
-        nats = np.concatenate([np.asarray(part, np.float64) for part in parts])[: len(documents)]
-        tokens = weights.sum(axis=1, dtype=np.float64)[: len(documents)]
-        return summarize(nats, tokens, documents)
+        nats = np.concatenate([np.asarray(part, np.float64) for part in parts])[:count]
+        return summarize(nats, evaluated, data.index.eval_documents)
 
     return evaluate
 
 
-def summarize(nats_W: np.ndarray, tokens_W: np.ndarray, documents_W: np.ndarray) -> Evaluation:
-    """Aggregate windows by document; the standard error is that of a ratio estimator (Cochran, 1977, 6.4)."""
-    tokens = np.bincount(documents_W, weights=tokens_W)
-    nats = np.bincount(documents_W, weights=nats_W)[tokens > 0]  # of the documents that are evaluated at all
-    tokens = tokens[tokens > 0]
-    total, count = float(tokens.sum()), len(tokens)
+def summarize(nats_W: np.ndarray, evaluated: EvalWindows, documents: Sequence[EvalDocument]) -> Evaluation:
+    """Aggregate windows by document, and documents by set and over the target.
+
+    The standard error is that of a ratio estimator (Cochran, 1977, 6.4).
+    """
+    count = len(documents)
+    tokens_D = np.bincount(evaluated.document, evaluated.weights.sum(axis=1, dtype=np.float64), count)
+    nats_D = np.bincount(evaluated.document, nats_W, count)
+    target = np.array([document.target for document in documents]) & (tokens_D > 0)
+    nats, tokens = nats_D[target], tokens_D[target]
+    total, used = float(tokens.sum()), len(tokens)
     loss = float(nats.sum()) / total
     spread = float(np.square(nats - loss * tokens).sum())
-    error = math.sqrt(spread * count / (count - 1)) / total if count > 1 else None
-    return Evaluation(loss, error, round(total), tuple(float(x) for x in nats / tokens))
+    bits = None
+    if evaluated.bytes is not None:
+        size = float(np.bincount(evaluated.document, evaluated.bytes, count)[target].sum())
+        bits = loss / math.log(2) / (size / total)
+    return Evaluation(
+        loss=loss,
+        loss_se=math.sqrt(spread * used / (used - 1)) / total if used > 1 else None,
+        bits_per_byte=bits,
+        tokens=round(total),
+        document_losses=_document_losses(documents, nats_D, tokens_D),
+        set_losses=_set_losses(documents, nats_D, tokens_D),
+    )
+
+
+def _document_losses(
+    documents: Sequence[EvalDocument], nats_D: np.ndarray, tokens_D: np.ndarray
+) -> dict[str, float]:
+    """Return losses by name; with the set in front of it where there are several sets."""
+    several = len({document.set for document in documents}) > 1
+    names = [f"{d.set}/{d.name}" if several else d.name for d in documents]
+    losses = zip(names, nats_D.tolist(), tokens_D.tolist(), strict=True)
+    return {name: nats / tokens for name, nats, tokens in losses if tokens}
+
+
+def _set_losses(
+    documents: Sequence[EvalDocument], nats_D: np.ndarray, tokens_D: np.ndarray
+) -> dict[str, float]:
+    """Return the loss of every set, where there are several."""
+    sets = np.array([document.set for document in documents])
+    names = list(dict.fromkeys(sets.tolist()))
+    if len(names) == 1:
+        return {}
+    return {name: float(nats_D[sets == name].sum() / tokens_D[sets == name].sum()) for name in names}

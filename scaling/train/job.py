@@ -156,10 +156,10 @@ class TrunkTrainer:
         logged = _steps(rows)
         before = [row["wall_time"] for row in rows if row["step"] <= first]
         clock = time.monotonic() - (before[-1] if before else 0.0)
-        store = self.bench.store
+        windows = self.bench.windows
 
         def text(start: int, count: int) -> np.ndarray:
-            return store.train_batches(run.seed, start, count, run.batch_sequences)
+            return windows.train_batches(run.seed, start, count, run.batch_sequences)
 
         pending: tuple[int, ChunkMetrics] | None = None
         step = first
@@ -234,7 +234,7 @@ class TrunkTrainer:
         run = member.run
         rows = log.rows()
         wall = rows[-1]["wall_time"] if rows else None
-        result = make_result(run, state, self.bench.index, self.bench.evaluate)
+        result = make_result(run, state, self.bench.windows, self.bench.evaluate)
         if result.loss is not None:
             log.append({**row_at(run, run.steps), "eval/loss": result.loss})
         execution = Provenance(

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from scaling.counts.params import ParameterCounts, count_parameters
 from scaling.counts.shape import parameter_table
-from scaling.data.index import DataIndex, coverage
+from scaling.data.index import coverage
+from scaling.data.store import Windows
 from scaling.model.roles import Params
 from scaling.run import Run
 from scaling.store.records import Result
@@ -16,28 +17,31 @@ from scaling.train.loop import TrainState
 
 
 def make_result(
-    run: Run, state: TrainState, index: DataIndex, evaluate: Callable[[Params], Evaluation]
+    run: Run, state: TrainState, data: Windows, evaluate: Callable[[Params], Evaluation]
 ) -> Result:
     """Evaluate the final state of a run, where it has one, and count what was trained.
 
     Args:
         run: the run.
         state: its state after the last step, or at the last good one.
-        index: the data, whose evaluation documents give the losses.
+        data: what it was trained on.
         evaluate: parameters to losses.
     """
+    index = data.index
     unique, epochs = coverage(run.tokens, index)
     reason = None if state.ok else _divergence(state)
     evaluation = evaluate(state.params) if state.ok else None
     if evaluation is not None and not math.isfinite(evaluation.loss):
         reason, evaluation = f"evaluation not finite after step {int(state.step)}", None
-    names = [document.name for document in index.eval_documents if document.windows_used]
+    seen = data.seen(run.seed, run.steps * run.batch_sequences)
+    used = {source.name: source.used for source in index.sources}
+    mixed = len(seen) > 1
     return Result(
         status="diverged" if reason else "ok",
         status_reason=reason,
         loss=evaluation.loss if evaluation else None,
         loss_se_eval=evaluation.loss_se if evaluation else None,
-        bits_per_byte=evaluation.loss / math.log(2) / index.bytes_per_token if evaluation else None,
+        bits_per_byte=evaluation.bits_per_byte if evaluation else None,
         eval_tokens=evaluation.tokens if evaluation else None,
         eval_id=index.eval_id,
         train_loss=float(state.smooth_loss) if evaluation else None,
@@ -46,7 +50,11 @@ def make_result(
         unique_tokens=unique,
         epochs=epochs,
         params=_measured_counts(run, state.params),
-        document_losses=dict(zip(names, evaluation.document_losses, strict=True)) if evaluation else None,
+        document_losses=evaluation.document_losses if evaluation else None,
+        set_losses=(evaluation.set_losses or None) if evaluation else None,
+        loss_floor=index.floor,
+        source_tokens={name: windows * index.context for name, windows in seen.items()} if mixed else None,
+        source_epochs={name: windows / used[name] for name, windows in seen.items()} if mixed else None,
     )
 
 

@@ -40,7 +40,7 @@ def reevaluate(bench: Workbench, members: Sequence[JobRun]) -> int:
             write_failure(folder, bench.folder, problem, None, "not_started")
             failed += 1
             continue
-        result = make_result(member.run, restored[1], bench.index, bench.evaluate)
+        result = make_result(member.run, restored[1], bench.windows, bench.evaluate)
         log = bench.curve(member)
         log.restart(log.rows(beyond_damage=True))
         if result.loss is not None:

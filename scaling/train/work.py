@@ -6,8 +6,8 @@ import os
 from functools import cache
 from pathlib import Path
 
-from scaling.data.index import DataIndex, resolve
-from scaling.data.store import TokenStore, open_store
+from scaling.data.index import index_of
+from scaling.data.store import Windows, open_windows
 from scaling.errors import Complaint, UserError
 from scaling.files import clear_leftovers, write_json
 from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
@@ -58,19 +58,18 @@ def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
 
 
 def _work(folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop: StopRequest) -> int:
-    index, store = load_data(job.data)
+    windows = load_data(job.data)
     run, environment = members[0].run, describe()
     program = make_program(Blueprint.of(run, job.execution.chunk_steps or auto_chunk_steps(run)))
     lease.check()
     seen = JobEnvironment(**environment.model_dump(), compile_seconds=program.compile_seconds)
     write_json(folder / "env.json", seen.to_json())
-    evaluator = cache(lambda: make_evaluator(program, store))  # compiled only where it is needed
+    evaluator = cache(lambda: make_evaluator(program, windows))  # compiled only where it is needed
     bench = Workbench(
         folder=folder,
         lease=lease,
         program=program,
-        store=store,
-        index=index,
+        windows=windows,
         evaluate=lambda params: evaluator()(params),
         stop_asked=lambda: stop.asked,
         execution=job.execution,
@@ -101,17 +100,15 @@ def recorded(folder: Path, lease: Lease) -> bool:
     return False
 
 
-def load_data(data: PlanData) -> tuple[DataIndex, TokenStore]:
-    """Return the data of a job, checked to be the data it was planned with.
+def load_data(data: PlanData) -> Windows:
+    """Return the data of a job: its stores are named by what is in them.
 
     Raises:
-        UserError: it is not, or it cannot be had.
+        UserError: a store is missing, damaged or cannot be read.
     """
-    index = resolve(**data.model_dump(exclude={"fingerprint", "eval_id"}))
-    if index.fingerprint != data.fingerprint:
-        message = f"data fingerprint is {index.fingerprint}, planned with {data.fingerprint}"
-        raise UserError(Complaint(message, hint="plan again with the data there is now"))
+    if data.content is None:
+        raise UserError(Complaint("planned by an earlier version", "job.json", "run the study again"))
     try:
-        return index, open_store(index)
-    except (OSError, RuntimeError) as error:
-        raise UserError(Complaint(f"the token store cannot be read: {error}", hint="run again")) from None
+        return open_windows(index_of(data.content, data.context))
+    except OSError as error:
+        raise UserError(Complaint(f"the prepared data cannot be read: {error}", hint="run again")) from None

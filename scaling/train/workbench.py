@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaling.data.index import DataIndex
-from scaling.data.store import TokenStore
+from scaling.data.store import Windows
 from scaling.files import write_json
 from scaling.model.roles import Params
 from scaling.run import Run
@@ -26,12 +26,15 @@ class Workbench:
     folder: Path
     lease: Lease
     program: Program
-    store: TokenStore
-    index: DataIndex
+    windows: Windows
     evaluate: Callable[[Params], Evaluation]
     stop_asked: Callable[[], bool]
     execution: JobExecution
     environment: Environment
+
+    @property
+    def index(self) -> DataIndex:
+        return self.windows.index
 
     def run_folder(self, member: JobRun) -> Path:
         return self.folder.parent.parent / "runs" / member.run_id

@@ -10,7 +10,6 @@ import pytest
 from scaling.corpora import files
 from scaling.corpora.base import Document, Tally
 from scaling.corpora.jsonl import Jsonl
-from scaling.data.catalog import CORPORA, CORPORA_FOLDER, read_documents
 from scaling.errors import UserError
 from tests.corpora.packed import PACKERS, complaint, contents, read, write
 
@@ -36,13 +35,6 @@ def test_dotted_fields_and_names(tmp_path: Path) -> None:
     )
     documents = read(Jsonl(files=("a.jsonl",), text="a.b", name="a.id"), tmp_path)
     assert [(d.name, d.content) for d in documents] == [("7", b"inner"), ("x?", b"literal")]
-
-
-def test_the_shipped_corpus_is_read_as_ever() -> None:
-    shipped = CORPORA["state-of-the-union"]
-    corpus = Jsonl(files=(shipped.archive,), name="name", position="year")
-    ours = [(d.name, d.position, d.content) for d in read(corpus, CORPORA_FOLDER)]
-    assert ours == [(d.name, d.year, d.text) for d in read_documents(shipped)]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter
 
-from scaling.corpora.kinds import CORPORA, GENERATED, AnyDocumentCorpus, AnyGeneratedCorpus
+from scaling.corpora.documents import DOCUMENTS, WrittenDocuments
+from scaling.corpora.sources import GENERATED, WrittenGenerated
 
 FIELDS: dict[str, dict[str, object]] = {
     "text": {"files": "*.txt"},
@@ -20,11 +21,11 @@ FIELDS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("kind", CORPORA)
+@pytest.mark.parametrize("kind", DOCUMENTS)
 def test_a_corpus_is_chosen_by_kind(kind: str) -> None:
-    union = TypeAdapter(AnyDocumentCorpus)
+    union = TypeAdapter(WrittenDocuments)
     corpus = union.validate_python({"kind": kind, **FIELDS[kind]})
-    assert type(corpus) is CORPORA[kind]
+    assert type(corpus) is DOCUMENTS[kind]
     assert union.validate_python(corpus.model_dump(mode="json")) == corpus
     assert corpus.identity()["kind"] == kind
     assert "files" not in corpus.identity()
@@ -32,7 +33,7 @@ def test_a_corpus_is_chosen_by_kind(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", GENERATED)
 def test_a_generated_corpus_is_chosen_by_kind(kind: str) -> None:
-    union = TypeAdapter(AnyGeneratedCorpus)
+    union = TypeAdapter(WrittenGenerated)
     corpus = union.validate_python({"kind": kind, "seed": 3})
     assert type(corpus) is GENERATED[kind]
     assert union.validate_python(corpus.identity()) == corpus

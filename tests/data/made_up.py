@@ -1,37 +1,45 @@
-"""Small corpora made up for tests."""
+"""Small corpora made up for tests, and their index."""
 
 from __future__ import annotations
 
 import json
-import lzma
 import random
-from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-import pytest
+from scaling.corpora.evaluation import Evaluation
+from scaling.corpora.jsonl import Jsonl
+from scaling.corpora.shipped import Shipped
+from scaling.data.index import DataIndex
+from scaling.data.prepare import prepare
+from scaling.data.resolve import Wish, resolve
 
-from scaling.data import catalog
-from scaling.data.catalog import CORPORA, Corpus
-
-
-def ship(folder: Path, texts: list[bytes], monkeypatch: pytest.MonkeyPatch) -> Corpus:
-    """Make ``texts`` the shipped corpus "tiny", one a year from 1900 on."""
-    lines = [
-        json.dumps({"name": f"d{i}", "year": 1900 + i, "text": text.decode()}) for i, text in enumerate(texts)
-    ]
-    packed = lzma.compress("\n".join(lines).encode())
-    (folder / "tiny.jsonl.xz").write_bytes(packed)
-    text = b"".join(texts)
-    corpus = Corpus(
-        name="tiny",
-        archive="tiny.jsonl.xz",
-        archive_sha256=sha256(packed).hexdigest(),
-        text_sha256=sha256(text).hexdigest(),
-    )
-    monkeypatch.setattr(catalog, "CORPORA_FOLDER", folder)
-    monkeypatch.setitem(CORPORA, "tiny", corpus)
-    return corpus
+SHIPPED = Shipped(name="state-of-the-union")
 
 
 def noise(seed: int, length: int) -> bytes:
     return bytes(random.Random(seed).choices(range(97, 123), k=length))
+
+
+def write_jsonl(path: Path, texts: list[bytes]) -> Jsonl:
+    """Write one document a line, dated by year from 1900 on."""
+    lines = [
+        json.dumps({"name": f"d{i}", "year": 1900 + i, "text": text.decode()}) for i, text in enumerate(texts)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return Jsonl(files=(str(path),), name="name", position="year")
+
+
+def shipped_index(context: int, documents: int = 24, tokens: int = 131072) -> DataIndex:
+    """Index the shipped corpus as bytes."""
+    return resolve(
+        Wish(SHIPPED, None, Evaluation(documents=documents, tokens=tokens), folder=Path()), context, prepare
+    )
+
+
+def index_for(
+    corpus: Any, context: int, tokenizer: Any = None, unique_tokens: int | None = None, **evaluation: Any
+) -> DataIndex:
+    """Index a corpus, prepared where it has to be; held out spread over it unless told otherwise."""
+    asked = Evaluation(**{"split": "spread"} | evaluation)
+    return resolve(Wish(corpus, tokenizer, asked, unique_tokens, Path()), context, prepare)

@@ -3,9 +3,8 @@ import re
 import numpy as np
 import pytest
 
+from scaling.corpora.base import Document
 from scaling.data import overlap
-from scaling.data.build import held_out
-from scaling.data.catalog import Document
 from scaling.data.overlap import (
     NGRAM,
     NGrams,
@@ -15,6 +14,7 @@ from scaling.data.overlap import (
     run_hashes,
     windows_within,
 )
+from scaling.data.split import held_out
 from tests.data.made_up import noise
 
 
@@ -65,7 +65,7 @@ def test_text_repeated_inside_one_document_is_no_overlap() -> None:
 def test_held_out_documents_are_spread_over_the_years_and_free_of_shared_text() -> None:
     texts = [noise(i, 400) for i in range(40)]
     texts[4] = texts[5] = noise(99, 400)  # the nearest to the first target year, and its twin
-    documents = [Document(f"d{i}", 1900 + i, text) for i, text in enumerate(texts)]
+    documents = [Document(f"d{i}", text, 1900 + i) for i, text in enumerate(texts)]
     assert held_out(documents, 4) == [6, 15, 24, 34]
 
 

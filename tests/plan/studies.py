@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from scaling.data.index import DataIndex
+from scaling.corpora.content import StoredContent
+from scaling.corpora.quotas import BLOCK
+from scaling.data.index import DataIndex, IndexedSource
 from scaling.plan.expand import make_plan
 from scaling.plan.plan import Plan
 from scaling.spec.load import study_from_dict
+from scaling.tokenizers.base import TokenizerFacts
 
 BASE: dict[str, Any] = {
     "study": "s",
-    "data": {"corpus": "c", "context": 64},
+    "data": {"corpus": "state-of-the-union", "context": 64},
     "family": {"kind": "width-dial", "depth": 2, "widths": [16, 32], "head_dim": 8},
     "recipe": {
         "optimizer": {
@@ -28,10 +30,16 @@ BASE: dict[str, Any] = {
 
 
 def fake_index(train_windows: int = 1000, context: int = 64) -> DataIndex:
-    facts = SimpleNamespace(
-        fingerprint="f" * 12, eval_id="e" * 12, vocab_size=256, context=context, train_windows=train_windows
+    return DataIndex(
+        content=StoredContent(kind="stored", sources=(), sets=()),
+        context=context,
+        corpus="c",
+        tokenizer=TokenizerFacts(name="bytes", vocab_size=256, separator=0, dtype="uint8"),
+        fingerprint="f" * 12,
+        eval_id="e" * 12,
+        sources=(IndexedSource("c", None, BLOCK, train_windows, train_windows),),
+        eval_documents=(),
     )
-    return cast(DataIndex, facts)
 
 
 def changed(**changes: Any) -> dict[str, Any]:

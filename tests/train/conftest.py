@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from scaling.data.index import resolve
 from scaling.recipe.schedules import WSD
 from scaling.train.environment import use_compilation_cache
 from scaling.train.loop import Blueprint, make_program
-from tests.train.jobs import DATA, train
+from tests.data.made_up import shipped_index
+from tests.train.jobs import SIZES, train
 from tests.train.runs import make_run
 
 
 @pytest.fixture(scope="session")
 def index():
-    return resolve(**DATA)
+    return shipped_index(**SIZES)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 
-from scaling.data.store import open_store
+from scaling.corpora.evaluation import Evaluation
+from scaling.data.store import open_windows
+from scaling.plan.expand import plan_data
 from scaling.run import run_id, trunk_id
 from scaling.store.lease import acquire
 from scaling.store.records import Environment, JobExecution, JobRun, JobSpec
@@ -15,7 +17,7 @@ from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.workbench import Workbench
 
-DATA = dict(corpus="state-of-the-union", tokenizer="bytes", context=32, eval_documents=24, eval_tokens=4096)
+SIZES = dict(context=32, documents=24, tokens=4096)
 
 
 EXECUTION = {"checkpoint_seconds": 1e9, "keep_final": False, "lease_seconds": 30.0, "threads": 1}
@@ -34,7 +36,7 @@ def write_job(results, runs, index, **execution):
             "job_id": folder.name,
             "task": "train",
             "branch_steps": [r.branch_step for r in runs],
-            "data": DATA | {"fingerprint": index.fingerprint, "eval_id": index.eval_id},
+            "data": plan_data(index, Evaluation(documents=24, tokens=4096)),
             "runs": members_of(runs),
             "execution": EXECUTION | {"chunk_steps": 8} | execution,
         }
@@ -84,7 +86,7 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         chunks += 1
         return stop_after is not None and chunks > stop_after
 
-    store = open_store(index)
+    windows = open_windows(index)
     members = members_of(r for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists())
     place = folder / "jobs" / trunk_id(runs[0])
     place.mkdir(parents=True, exist_ok=True)
@@ -93,9 +95,8 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         folder=place,
         lease=lease,
         program=program,
-        store=store,
-        index=index,
-        evaluate=evaluate or make_evaluator(program, store),
+        windows=windows,
+        evaluate=evaluate or make_evaluator(program, windows),
         stop_asked=stop,
         execution=JobExecution.model_validate(EXECUTION | execution),
         environment=Environment(),

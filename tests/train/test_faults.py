@@ -13,20 +13,22 @@ from types import SimpleNamespace
 
 import pytest
 
-from scaling.data.index import resolve
-from scaling.data.store import open_store
+from scaling.corpora.evaluation import Evaluation
+from scaling.data.store import open_windows
 from scaling.errors import UserError
+from scaling.plan.expand import plan_data
 from scaling.run import run_id, trunk_id
 from scaling.store import metrics as curves
 from scaling.store.failure import BUSY, LOST, STOPPED, Failure, kind_of
 from scaling.store.lease import LeaseWatch, LostLease, acquire
 from scaling.store.metrics import CurveLog, Vanished
-from scaling.store.records import JobSpec, PlanData, read
+from scaling.store.records import JobSpec, read
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import make_evaluator
 from scaling.train.reevaluate import reevaluate
 from scaling.train.work import load_data, recorded, work
-from tests.train.jobs import DATA, curve, finish, members_of, results_of, start, steps_of, train, write_job
+from tests.data.made_up import shipped_index
+from tests.train.jobs import SIZES, curve, finish, members_of, results_of, start, steps_of, train, write_job
 
 
 def damage(folder, line, how):
@@ -106,7 +108,7 @@ def test_whose_lease_is_gone_leaves_without_writing(runs, index, program, tmp_pa
     def take_over(params):
         os.rename(folder / "lease", folder / "lease.1.ab")
         taken.append(acquire(folder))
-        return make_evaluator(program, open_store(index))(params)
+        return make_evaluator(program, open_windows(index))(params)
 
     with pytest.raises(LostLease):
         train(tmp_path, runs[:2], index, program, evaluate=take_over)
@@ -143,7 +145,7 @@ def test_a_trunk_trained_again_has_rows_where_done_runs_left_it(runs, index, pro
 
 
 def test_a_second_record_is_never_written(undisturbed, runs, index, program, tmp_path):
-    real = make_evaluator(program, open_store(index))
+    real = make_evaluator(program, open_windows(index))
 
     def overtaken(params):
         (tmp_path / "runs" / run_id(runs[0]) / "record.json").write_text("first")
@@ -155,7 +157,7 @@ def test_a_second_record_is_never_written(undisturbed, runs, index, program, tmp
 
 
 def test_a_curve_that_is_removed_while_it_is_written_fails_the_run(runs, index, program, tmp_path):
-    real = make_evaluator(program, open_store(index))
+    real = make_evaluator(program, open_windows(index))
 
     def remove(params):
         (tmp_path / "runs" / run_id(runs[0]) / "metrics.jsonl").unlink()
@@ -245,9 +247,10 @@ def test_a_damaged_record_is_kept_beside(undisturbed, runs, tmp_path):
     assert recorded(place, lease)
 
 
-def test_data_that_is_not_what_was_planned_is_a_data_error(index):
-    with pytest.raises(UserError, match="planned with 000000000000"):
-        load_data(PlanData(**DATA, fingerprint="0" * 12, eval_id=index.eval_id))
+def test_data_that_are_not_there_are_a_data_error(index, monkeypatch, tmp_path):
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=f"no prepared store {index.fingerprint}"):
+        load_data(plan_data(index, Evaluation()))
 
 
 def test_exit_codes_of_a_held_and_of_a_lost_job(runs, index, tmp_path):
@@ -274,7 +277,7 @@ def test_exit_codes_of_a_held_and_of_a_lost_job(runs, index, tmp_path):
 def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluation(
     runs, index, program, tmp_path
 ):
-    other = resolve(**(DATA | {"eval_tokens": 8192}))
+    other = shipped_index(**(SIZES | {"tokens": 8192}))
     job = train(tmp_path / "a", runs[:2], index, program, keep_final=True)
     before = results_of(tmp_path / "a", runs[:2])
     train(tmp_path / "b", runs[:2], other, program)
@@ -284,8 +287,8 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
     bench = replace(
         job.bench,
         lease=lease,
-        index=other,
-        evaluate=make_evaluator(program, open_store(other)),
+        windows=open_windows(other),
+        evaluate=make_evaluator(program, open_windows(other)),
         stop_asked=lambda: False,
     )
     (tmp_path / "a" / "runs" / run_id(runs[0]) / "error.json").write_text("{}")
@@ -301,12 +304,12 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
         rows = [row["eval/loss"] for row in curve(tmp_path / "a", run) if "eval/loss" in row]
         assert rows == [wanted[run_id(run)]["loss"]]
     shutil.rmtree(job.folder / "checkpoints")
-    assert reevaluate(replace(bench, index=index), members) == 1
+    assert reevaluate(replace(bench, windows=open_windows(index)), members) == 1
     assert results_of(tmp_path / "a", runs[:2]) == wanted  # nothing to evaluate: the record stays
     record = tmp_path / "a" / "runs" / run_id(runs[0]) / "record.json"
     record.write_text(record.read_text().replace(other.eval_id, "/../../../out"))
     with pytest.raises(UserError, match="eval_id"):
-        reevaluate(replace(bench, index=index), members)
+        reevaluate(replace(bench, windows=open_windows(index)), members)
 
 
 def test_saves_after_damage_are_kept_though_later_ones_lie_there(runs, index, program, tmp_path):

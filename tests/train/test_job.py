@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from scaling.data.store import open_store
+from scaling.data.store import open_windows
 from scaling.recipe.optimizers import SGD, Lion
 from scaling.recipe.schedules import Constant
 from scaling.run import run_id
@@ -134,7 +134,7 @@ def test_final_states_are_kept_when_asked_for(undisturbed, runs, index, program,
 
 
 def test_a_failing_run_does_not_stop_the_others(undisturbed, runs, index, program, tmp_path):
-    real, calls = make_evaluator(program, open_store(index)), []
+    real, calls = make_evaluator(program, open_windows(index)), []
 
     def evaluate(params):
         calls.append(1)

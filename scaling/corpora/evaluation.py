@@ -1,0 +1,38 @@
+"""How text is held out of training and evaluated, as a spec writes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from scaling.corpora.content import HELD_OUT
+from scaling.corpora.documents import WrittenDocuments
+from scaling.recipe.quantities import Count, Described, Fraction, Real, Slug
+
+
+def _auto_or_share(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1):
+        return value
+    raise PydanticCustomError("spec", "must be auto or a fraction between 0 and 1")
+
+
+class Evaluation(Described):
+    """What is held out of training, and which losses are measured on it."""
+
+    documents: Count = 24
+    """Documents held out whole, at least; losses are kept per document. `split: spread`: just as many."""
+    tokens: Count = 131072
+    """Tokens to evaluate on, at least; the held-out documents must have them."""
+    split: Literal["auto", "hash", "spread", "none"] = "auto"
+    """hash: by hash of a document's content, so that adding files keeps the split. spread: evenly over the
+    corpus (in memory). none: nothing; `target` names a set of its own. auto: spread for a shipped corpus."""
+    share: Annotated[Literal["auto"] | Real, BeforeValidator(_auto_or_share)] = "auto"
+    """Share of documents that `split: hash` holds out. auto: the smallest 2^-k that has enough."""
+    sets: dict[Slug, WrittenDocuments] = Field(default={}, max_length=100)
+    """Evaluation texts of their own, by name: each gives a column loss/NAME."""
+    target: Slug = HELD_OUT
+    """The set whose loss is `loss`: held-out, or the name of one of `sets`."""
+    overlap: Fraction = 0.05
+    """Largest share of the evaluated 13-grams of words that may occur in the training text."""
