@@ -118,12 +118,12 @@ def report(studies: Sequence[Study]) -> str:
         learner = ideal(study)
         true = {"E": study.entropy} | ({} if learner is None else oracle_exponents(study, learner))
         for name in ("E", "alpha", "beta"):
-            cells = [study.name, name, f"{true[name]:.4g}" if name in true else "-"]
+            cells = [study.name, name, f"{true[name]:.4f}" if name in true else "-"]
             for fit in (study.free, study.told):
                 if name in fit.fixed:
                     continue
                 value, interval = fit.estimates()[name]
-                cells += [f"{value:.4g}", f"{interval.low:.4g} to {interval.high:.4g}"]
+                cells += [f"{value:.4f}", f"{interval.low:.4f} to {interval.high:.4f}"]
                 if fit is study.free:
                     cells.append(fit.identified[name].verdict)
             lines.append("| " + " | ".join(cells + ["-"] * (8 - len(cells))) + " |")

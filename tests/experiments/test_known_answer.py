@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "known-answer"
+REFERENCE = FOLDER.parents[1] / "results" / "reference" / "known-answer"
 CORPUS = "{kind: santa-fe, alpha: 0.5, noise: 0}"
 
 
@@ -64,7 +65,7 @@ def test_fit_and_truth_stand_side_by_side(compare: ModuleType, results: Path) ->
         line.split(" | ") for line in compare.report([study]).splitlines() if line.startswith("| santa-fe")
     ]
     assert [row[1] for row in rows] == ["E", "alpha", "beta"]
-    assert rows[0][2] == f"{study.entropy:.4g}" and rows[0][5] == "yes"
+    assert rows[0][2] == f"{study.entropy:.4f}" and rows[0][5] == "yes"
     low, high = map(float, rows[0][4].split(" to "))
     assert low < study.entropy < high
 
@@ -77,3 +78,12 @@ def test_the_figure_shows_each_size_and_the_ideal_learner(compare: ModuleType, r
     assert len(ideal) == 1 and len(axes[0].lines) == 2 * 5 + 1
     first = ideal[0].get_ydata()[0]
     assert first == pytest.approx(study.corpus.oracle(1e5, 64) - study.entropy)
+
+
+@pytest.mark.parametrize("folder", sorted(p.parent.name for p in REFERENCE.glob("*/runs.csv")))
+def test_no_run_lost_less_than_the_true_entropy(compare: ModuleType, folder: str) -> None:
+    """In the runs that are kept: less would be a leak of what is evaluated into what is trained on."""
+    study = compare.Study.load(REFERENCE / folder)
+    np.testing.assert_allclose(study.runs["loss_floor"], study.entropy, rtol=1e-12)
+    assert len(study.runs) == 44
+    assert (study.runs["loss"] > study.runs["loss_floor"] - 3 * study.runs["loss_se_eval"]).all()
