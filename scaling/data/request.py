@@ -33,7 +33,8 @@ class Request(Frozen):
     ``documents`` documents, spread evenly over the corpus; ``none`` nothing; ``all`` everything: the corpus
     is an evaluation set of its own.
 
-    ``folder`` is what relative paths are relative to.
+    ``against`` are fingerprints of stores: what their training text shares with what is held out here is to
+    be measured too (:func:`find_overlap`). ``folder`` is what relative paths are relative to.
     """
 
     corpus: SerializeAsAny[DocumentCorpus]
@@ -45,11 +46,12 @@ class Request(Frozen):
     documents: Count = 24
     tokens: Count = 131072
     separator: Literal["keep", "none"] = "keep"
+    against: tuple[str, ...] = ()
     folder: Path
 
     def fields_key(self) -> str:
         """Hash the fields, whatever the files hold."""
-        fields = self.model_dump(mode="json") | {"format": FORMAT}
+        fields = self.model_dump(mode="json", exclude={"against"}) | {"format": FORMAT}
         fields["corpus"] = {"kind": self.corpus.kind, "fields": fields["corpus"]}
         return short_hash(fields)
 
@@ -73,7 +75,10 @@ def find(request: Request) -> StoreFacts | None:
     Raises:
         UserError: no file matches, or one cannot be read; ``where`` is the field of the corpus.
     """
-    return find_by_key(request.key()) if request.corpus.is_here(request.folder) else None
+    facts = find_by_key(request.key()) if request.corpus.is_here(request.folder) else None
+    if facts is None or any(find_overlap(facts.fingerprint, other) is None for other in request.against):
+        return None
+    return facts
 
 
 def find_by_key(key: str) -> StoreFacts | None:
@@ -94,18 +99,18 @@ def whole(fingerprint: str) -> StoreFacts | None:
     return None if misfits(facts) else facts
 
 
-def find_overlap(evaluated: StoreFacts, training: StoreFacts) -> Overlap | None:
+def find_overlap(evaluated: str, training: str) -> Overlap | None:
     """Return what the evaluated documents of one store share with the training text of another, if it was
-    measured."""
+    measured; stores are given by their fingerprints."""
     try:
         return Overlap.model_validate_json(overlap_path(evaluated, training).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def overlap_path(evaluated: StoreFacts, training: StoreFacts) -> Path:
+def overlap_path(evaluated: str, training: str) -> Path:
     """Return the file that keeps the overlap of two stores."""
-    return cache_dir() / "data" / "overlaps" / f"{evaluated.fingerprint}-{training.fingerprint}.json"
+    return cache_dir() / "data" / "overlaps" / f"{evaluated}-{training}.json"
 
 
 def answer_path(key: str) -> Path:

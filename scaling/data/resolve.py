@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,9 +14,9 @@ from scaling.corpora.kinds import AnyCorpus
 from scaling.corpora.mixture import Mixture
 from scaling.corpora.quotas import BLOCK
 from scaling.corpora.shipped import Shipped
-from scaling.data.facts import StoreFacts
+from scaling.data.facts import Overlap, StoreFacts
 from scaling.data.index import DataIndex, index_of
-from scaling.data.request import Request
+from scaling.data.request import Request, find_overlap
 from scaling.errors import Complaint, UserError
 from scaling.tokenizers.base import TextTokenizer
 from scaling.tokenizers.kinds import Bytes
@@ -52,10 +52,11 @@ def content_of(wish: Wish, prepare: Prepare) -> Content:
         case Mixture():
             return _mixture(wish, wish.corpus, prepare)
         case DocumentCorpus():
-            facts = _store(wish, wish.corpus, "data.corpus", prepare)
+            request = _request(wish, wish.corpus, None, None)
+            facts = _store(wish, request, "data.corpus", prepare)
             source = StoredSource(name=HELD_OUT, store=facts.fingerprint)
             sets = () if wish.evaluation.split == "none" else (_held_out(wish, HELD_OUT, facts, BLOCK),)
-            return _stored(wish, (source,), (*sets, *_own_sets(wish, facts, prepare)))
+            return _stored(wish, (source,), (*sets, *_own_sets(wish, [facts], prepare)))
         case generated:
             return GeneratedContent(
                 kind="generated",
@@ -73,18 +74,24 @@ def _mixture(wish: Wish, mixture: Mixture, prepare: Prepare) -> StoredContent:
     """Prepare every source; a tokenizer that is trained is trained on the heaviest."""
     quotas = mixture.quotas
     heaviest = max(quotas, key=lambda name: quotas[name])
-    facts = dict[str, StoreFacts]()
+    requests, facts = dict[str, Request](), dict[str, StoreFacts]()
     tokenizer_of = None
     for name in sorted(quotas, key=lambda name: name != heaviest):
-        corpus = mixture.sources[name].corpus
-        where = f"data.corpus.sources.{name}.corpus"
-        facts[name] = _store(wish, corpus, where, prepare, tokenizer_of)
+        requests[name] = _request(wish, mixture.sources[name].corpus, None, tokenizer_of)
+        facts[name] = _store(wish, requests[name], _place(name), prepare)
         tokenizer_of = tokenizer_of or facts[name].fingerprint
     _require_one_tokenizer(facts)
     sources = tuple(StoredSource(name=n, store=facts[n].fingerprint, quota=q) for n, q in quotas.items())
     held_out = tuple(_held_out(wish, name, facts[name], quotas[name]) for name in quotas)
     sets = () if wish.evaluation.split == "none" else held_out
-    return _stored(wish, sources, (*sets, *_own_sets(wish, facts[heaviest], prepare)))
+    for name in quotas if sets else ():
+        others = [facts[other] for other in quotas if other != name]
+        _compared(wish, requests[name], _place(name), others, prepare)
+    return _stored(wish, sources, (*sets, *_own_sets(wish, [*facts.values()], prepare)))
+
+
+def _place(source: str) -> str:
+    return f"data.corpus.sources.{source}.corpus"
 
 
 def _require_one_tokenizer(facts: dict[str, StoreFacts]) -> None:
@@ -95,44 +102,62 @@ def _require_one_tokenizer(facts: dict[str, StoreFacts]) -> None:
         raise UserError(Complaint(message, "data.corpus", "give all of them the tokens of one tokenizer"))
 
 
-def _store(
-    wish: Wish, corpus: DocumentCorpus, where: str, prepare: Prepare, tokenizer_of: str | None = None
-) -> StoreFacts:
+def _store(wish: Wish, request: Request, where: str, prepare: Prepare) -> StoreFacts:
     """Find or make the store of training text, and refuse one that shares too much with what is evaluated.
 
     Args:
         wish: what the spec says.
-        corpus: the text, or one source of it.
+        request: of the text, all of it or one source.
         where: its path in the spec.
         prepare: finds or makes a store.
-        tokenizer_of: fingerprint of the store whose tokenizer is taken; None to make one for this corpus.
     """
-    evaluation = wish.evaluation
-    split: Split = evaluation.split if evaluation.split != "auto" else _usual_split(corpus)
-    request = _request(wish, corpus, split, tokenizer_of)
     facts = _located(request, where, prepare)
-    if facts.overlap is not None and facts.overlap.share > evaluation.overlap:
-        message = (
-            f"{facts.overlap.share:.1%} of the 13-grams of the held-out text occur in the training text too, "
-            f"more than evaluation.overlap = {evaluation.overlap:.1%}"
-        )
-        hint = "remove near-duplicates from the corpus, or allow more with evaluation.overlap"
-        raise UserError(Complaint(message, where, hint))
+    _require_little(facts.overlap, wish, where)
     return facts
 
 
-def _usual_split(corpus: DocumentCorpus) -> Split:
-    return "spread" if isinstance(corpus, Shipped) else "hash"
+def _compared(
+    wish: Wish, request: Request, where: str, training: Sequence[StoreFacts], prepare: Prepare
+) -> StoreFacts:
+    """Return the store of a request, and refuse one whose evaluated text others train on.
+
+    Args:
+        wish: what the spec says.
+        request: of the evaluated text.
+        where: its path in the spec.
+        training: the stores of training text that it was not held out of.
+        prepare: finds or makes a store.
+    """
+    against = tuple(facts.fingerprint for facts in training)
+    facts = _located(request.model_copy(update={"against": against}), where, prepare)
+    for fingerprint in against:
+        _require_little(find_overlap(facts.fingerprint, fingerprint), wish, where)
+    return facts
 
 
-def _request(wish: Wish, corpus: DocumentCorpus, split: Split, tokenizer_of: str | None) -> Request:
+def _require_little(overlap: Overlap | None, wish: Wish, where: str) -> None:
+    most = wish.evaluation.overlap
+    if overlap is not None and overlap.share > most:
+        message = (
+            f"{overlap.share:.1%} of the 13-grams of the evaluated text occur in the training text too, "
+            f"more than evaluation.overlap = {most:.1%}"
+        )
+        hint = "remove near-duplicates from the corpus, or allow more with evaluation.overlap"
+        raise UserError(Complaint(message, where, hint))
+
+
+def _request(
+    wish: Wish, corpus: DocumentCorpus, split: Literal["all"] | None, tokenizer_of: str | None
+) -> Request:
+    """Ask for a corpus; ``split`` None: as the spec says."""
     evaluation = wish.evaluation
+    usual: Split = "spread" if isinstance(corpus, Shipped) else "hash"
     return Request(
         corpus=corpus,
         label=corpus.name if isinstance(corpus, Shipped) else corpus.kind,
         tokenizer=None if corpus.tokenised else wish.tokenizer or Bytes(),
         tokenizer_of=tokenizer_of,
-        split=split,
+        split=split or (usual if evaluation.split == "auto" else evaluation.split),
         share=evaluation.share,
         documents=evaluation.documents,
         tokens=evaluation.tokens,
@@ -165,12 +190,13 @@ def _held_out(wish: Wish, name: str, facts: StoreFacts, quota: int) -> EvalSet:
     )
 
 
-def _own_sets(wish: Wish, training: StoreFacts, prepare: Prepare) -> tuple[EvalSet, ...]:
-    """Prepare evaluation texts of their own; each is evaluated as far as it goes."""
+def _own_sets(wish: Wish, training: Sequence[StoreFacts], prepare: Prepare) -> tuple[EvalSet, ...]:
+    """Prepare evaluation texts of their own, cut by the tokenizer of the first training text; each is
+    evaluated as far as it goes."""
     sets = list[EvalSet]()
     for name, corpus in wish.evaluation.sets.items():
-        request = _request(wish, corpus, "all", training.fingerprint)
-        facts = _located(request, f"evaluation.sets.{name}", prepare)
+        request = _request(wish, corpus, "all", training[0].fingerprint)
+        facts = _compared(wish, request, f"evaluation.sets.{name}", training, prepare)
         available = sum(document.tokens for document in facts.held_out)
         sets.append(
             EvalSet(
