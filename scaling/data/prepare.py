@@ -21,7 +21,6 @@ from scaling.data.candidates import HASHES, raw
 from scaling.data.facts import StoreFacts, read_facts
 from scaling.data.progress import Progress, Report, quiet
 from scaling.data.request import FORMAT, Request, answer_path, find_by_key, short_hash, whole
-from scaling.data.set_overlap import measure_overlap
 from scaling.data.shards import Coding
 from scaling.data.split import (
     MOST_SPREAD_BYTES,
@@ -52,13 +51,6 @@ def prepare(request: Request, processes: int = 1, report: Report = quiet) -> Sto
         UserError: the corpus, its tokenizer or the split cannot be had as requested.
         OSError: the store cannot be written.
     """
-    facts = _prepared(request, processes, report)
-    for fingerprint in request.against:
-        measure_overlap(facts, read_facts(fingerprint), processes, report)
-    return facts
-
-
-def _prepared(request: Request, processes: int, report: Report) -> StoreFacts:
     key = request.key()
     if (known := find_by_key(key)) is not None:
         return known

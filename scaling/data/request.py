@@ -33,8 +33,7 @@ class Request(Frozen):
     ``documents`` documents, spread evenly over the corpus; ``none`` nothing; ``all`` everything: the corpus
     is an evaluation set of its own.
 
-    ``against`` are fingerprints of stores: what their training text shares with what is held out here is to
-    be measured too (:func:`find_overlap`). ``folder`` is what relative paths are relative to.
+    ``folder`` is what relative paths are relative to.
     """
 
     corpus: SerializeAsAny[DocumentCorpus]
@@ -46,12 +45,11 @@ class Request(Frozen):
     documents: Count = 24
     tokens: Count = 131072
     separator: Literal["keep", "none"] = "keep"
-    against: tuple[str, ...] = ()
     folder: Path
 
     def fields_key(self) -> str:
         """Hash the fields, whatever the files hold."""
-        fields = self.model_dump(mode="json", exclude={"against"}) | {"format": FORMAT}
+        fields = self.model_dump(mode="json") | {"format": FORMAT}
         fields["corpus"] = {"kind": self.corpus.kind, "fields": fields["corpus"]}
         return short_hash(fields)
 
@@ -75,18 +73,21 @@ def find(request: Request) -> StoreFacts | None:
     Raises:
         UserError: no file matches, or one cannot be read; ``where`` is the field of the corpus.
     """
-    facts = find_by_key(request.key()) if request.corpus.is_here(request.folder) else None
-    if facts is None or any(find_overlap(facts.fingerprint, other) is None for other in request.against):
-        return None
-    return facts
+    return find_by_key(request.key()) if request.corpus.is_here(request.folder) else None
 
 
 def find_by_key(key: str) -> StoreFacts | None:
-    """Return the store that answered the request of this key, if it is there."""
+    """Return the store that answered the request of this key, if it is there and whole."""
+    facts = answered(key)
+    return None if facts is None or misfits(facts) else facts
+
+
+def answered(key: str) -> StoreFacts | None:
+    """Return the store that answered the request of this key, if it is there, whole or not."""
     try:
         answer = json.loads(answer_path(key).read_bytes())
-        return whole(answer["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_facts(answer["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
 
 
@@ -99,18 +100,18 @@ def whole(fingerprint: str) -> StoreFacts | None:
     return None if misfits(facts) else facts
 
 
-def find_overlap(evaluated: str, training: str) -> Overlap | None:
+def find_overlap(evaluated: StoreFacts, training: StoreFacts) -> Overlap | None:
     """Return what the evaluated documents of one store share with the training text of another, if it was
-    measured; stores are given by their fingerprints."""
+    measured."""
     try:
         return Overlap.model_validate_json(overlap_path(evaluated, training).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def overlap_path(evaluated: str, training: str) -> Path:
+def overlap_path(evaluated: StoreFacts, training: StoreFacts) -> Path:
     """Return the file that keeps the overlap of two stores."""
-    return cache_dir() / "data" / "overlaps" / f"{evaluated}-{training}.json"
+    return cache_dir() / "data" / "overlaps" / f"{evaluated.fingerprint}-{training.fingerprint}.json"
 
 
 def answer_path(key: str) -> Path:

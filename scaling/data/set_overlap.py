@@ -43,7 +43,7 @@ def measure_overlap(
         processes: how many share the work.
         report: is told how far it is.
     """
-    if (known := find_overlap(evaluated.fingerprint, training.fingerprint)) is not None:
+    if (known := find_overlap(evaluated, training)) is not None:
         return known
     text = training.coder is not None and evaluated.coder is not None
     coder = coder_of(evaluated) if text else None
@@ -60,7 +60,7 @@ def measure_overlap(
         shared |= found
         meter.add(shard.tokens)
     overlap = Overlap(ngrams=len(looked_for), shared_ngrams=int(shared.sum()))
-    write_json(overlap_path(evaluated.fingerprint, training.fingerprint), overlap.model_dump(mode="json"))
+    write_json(overlap_path(evaluated, training), overlap.model_dump(mode="json"))
     return overlap
 
 

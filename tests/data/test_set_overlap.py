@@ -5,7 +5,7 @@ import pytest
 from scaling.data import set_overlap
 from scaling.data.facts import Overlap
 from scaling.data.prepare import prepare
-from scaling.data.request import find, find_overlap
+from scaling.data.request import find_overlap
 from scaling.data.set_overlap import measure_overlap
 from scaling.tokenizers.bpe import Bpe
 from scaling.tokenizers.byte import Bytes
@@ -23,13 +23,10 @@ def test_what_a_set_shares_with_training_text(
     line = (work / "1.txt").read_bytes().splitlines()[50].split()
     copied = b" ".join(line[:20])  # eight 13-grams
     (own / "a.txt").write_bytes(words(5000, 30) + b"\n" + words(6000, 30) + b" " + copied)
-    request = request_for(own, tokenizer, split="all", tokenizer_of=training.fingerprint)
-    evaluated = prepare(request)
-    compared = request.model_copy(update={"against": (training.fingerprint,)})
-    assert find(request) == evaluated and find(compared) is None
-    assert prepare(compared) == evaluated == find(compared)
-    overlap = find_overlap(evaluated.fingerprint, training.fingerprint)
-    assert overlap == Overlap(ngrams=18 + 38, shared_ngrams=8)
+    evaluated = prepare(request_for(own, tokenizer, split="all", tokenizer_of=training.fingerprint))
+    assert find_overlap(evaluated, training) is None
+    overlap = measure_overlap(evaluated, training)
+    assert overlap == Overlap(ngrams=18 + 38, shared_ngrams=8) == find_overlap(evaluated, training)
 
 
 def test_tokens_are_compared_as_tokens(work: Path) -> None:
