@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from scaling.data.facts import StoreFacts
     from scaling.data.index import DataIndex
     from scaling.data.request import Request
+    from scaling.data.stores import Stores
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare, inspect and verify corpora.")
 
@@ -33,10 +33,10 @@ def prepare(
 ) -> None:
     """Cut a corpus into tokens on disk; resumes, and does nothing that was done before."""
     from scaling.cli.inspections import prepared_text
-    from scaling.data.prepare import prepare as prepare_store
+    from scaling.data.stores import Stores
 
     with metered() as report:
-        index = _index(spec, overrides, lambda request: prepare_store(request, _count(processes), report))
+        index = _index(spec, overrides, Stores(_count(processes), report=report))
     stores = _stores(index)
     if as_json:
         return say.data(
@@ -81,7 +81,7 @@ def verify(
     from scaling.data.verify import verify as verify_store
 
     if _is_spec(target):
-        folders = [facts.folder for facts in _stores(_index(Path(target), overrides, _prepared))]
+        folders = [facts.folder for facts in _stores(_index(Path(target), overrides, _as_prepared()))]
     else:
         folders = [Path(target) if Path(target).is_dir() else store_folder(target)]
     with metered() as report:
@@ -108,24 +108,28 @@ def _count(processes: int | None) -> int:
     return processes or len(usable_cores())
 
 
-def _index(
-    spec: Path, overrides: list[str] | None, find: Callable[[Request], StoreFacts] | None = None
-) -> DataIndex:
-    """The data of a spec; ``find`` finds or makes a store, left out: small ones are prepared."""
-    from scaling.plan.expand import resolve_data
+def _index(spec: Path, overrides: list[str] | None, stores: Stores | None = None) -> DataIndex:
+    """The data of a spec; stores left out: small ones are prepared."""
+    from scaling.plan.expand import SMALL, resolve_data
     from scaling.spec.load import load_study
 
-    return resolve_data(load_study(spec, overrides or ()), find)
+    return resolve_data(load_study(spec, overrides or ()), stores or SMALL)
 
 
-def _prepared(request: Request) -> StoreFacts:
-    """The store that a corpus was prepared to, whole or not."""
+def _as_prepared() -> Stores:
+    """The stores that corpora were prepared to, whole or not."""
     from scaling.data.request import answered
+    from scaling.data.stores import Stores
 
-    facts = answered(request.key())
-    if facts is None:
-        raise UserError(Complaint("is not prepared", "data.corpus", "run `scaling data prepare SPEC` first"))
-    return facts
+    class AsPrepared(Stores):
+        def store(self, request: Request) -> StoreFacts:
+            facts = answered(request.key())
+            if facts is None:
+                hint = "run `scaling data prepare SPEC` first"
+                raise UserError(Complaint("is not prepared", "data.corpus", hint))
+            return facts
+
+    return AsPrepared()
 
 
 def _store(name: str) -> StoreFacts:

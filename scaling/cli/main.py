@@ -112,14 +112,18 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train, fit, freeze the forecast and test it; resumes."""
+    from scaling.cli.meter import metered
     from scaling.cli.watch import watcher
+    from scaling.data.stores import Stores
     from scaling.plan.expand import plan_spec
     from scaling.study import StudyStopped, run_study
+    from scaling.sweep.machine import usable_cores
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # between phases they stop like Ctrl-C
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
-    study, planned = plan_spec(spec, overrides or [])
+    with metered() as report_data:
+        study, planned = plan_spec(spec, overrides or [], Stores(len(usable_cores()), report=report_data))
     folder = results or Path("results") / study.study
     try:
         with watcher() as watch:
