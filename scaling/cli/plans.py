@@ -97,12 +97,13 @@ def _data_lines(plan: Plan) -> Iterator[str]:
     for source in index.sources:
         facts = source.facts
         if facts is None:
-            yield f"generated as it is trained on; a loss of {index.floor:.4f} nats per token cannot be beaten"
+            yield f"generated; no model has a loss below {index.floor:.4f} nats per token, the true entropy"
             continue
         share = "" if source.quota == BLOCK else f"{source.name}, {source.quota / BLOCK:.1%} of D: "
         kept = f", {count(facts.separators)} separators of documents counted" if facts.separators else ""
         used = "" if source.used == source.windows else f", {count(source.used * index.context)} of them used"
-        yield f"{share}{count(facts.train_documents)} documents, {count(facts.train_tokens)} tokens{kept}{used}"
+        documents, tokens = count(facts.train_documents), count(facts.train_tokens)
+        yield f"{share}{documents} documents, {tokens} tokens{kept}{used}"
     if index.sources[0].facts is not None:
         sets = dict.fromkeys(document.set for document in index.eval_documents)
         for name in sets:
