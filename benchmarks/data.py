@@ -1,14 +1,17 @@
-"""Preparing a corpus: CPU time against the tokenizer alone, memory against its bound, plans of many shards.
+"""Preparing and reading a corpus: CPU time, memory, and plans of many shards, each beside a peer or a limit.
 
     python benchmarks/data.py prepare          # 64 MB of text: bytes and BPE
     python benchmarks/data.py memory           # 1 GB of text, two processes
     python benchmarks/data.py plan             # stores of 100 and 10,000 shards
+    python benchmarks/data.py read             # windows of 400 MB of tokens in eight shards
 
 The text is made of the sentences of the shipped corpus in random order. ``prepare``: tokens per CPU second,
 median of 3, beside a loop that reads the same lines and does nothing but cut them with the library
 ``tokenizers`` (for bytes: nothing at all) and write the tokens. ``memory``: the largest resident set of any
-process, limit 400 MB. ``plan``: CPU seconds to find a prepared store from its request, beyond those of
-importing what reads a spec, limit 0.2 for 100 shards. Exit code 1 when a limit is passed.
+process, limit 250 MB. ``plan``: CPU seconds to find a prepared store from its request, beyond those of
+importing what reads a spec, limit 0.2 for 100 shards. ``read``: order and gathering of windows, and a mixture
+of three sources, beside the same rows of one array whose places are known (the limit) and beside an index of
+every token. Exit code 1 when a limit is passed.
 """
 
 from __future__ import annotations
@@ -30,8 +33,10 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-MEMORY_LIMIT = 400e6  # bytes resident in any process
+MEMORY_LIMIT = 250e6  # bytes resident in any process
 PLAN_LIMIT = 0.2  # CPU seconds, 100 shards
+READ_LIMIT = 1 / 4  # of the speed at which numpy copies rows whose places are known
+READ_TOKENS = 200_000_000
 ROUNDS = 3
 
 PREPARE = """
@@ -128,9 +133,11 @@ def run(program: str, *arguments: object) -> tuple[float, list[str]]:
 
 
 def sentences() -> list[str]:
-    from scaling.data.catalog import CORPORA, read_documents
+    from scaling.corpora.shipped import Shipped
 
-    texts = (d.text.decode() for d in read_documents(CORPORA["state-of-the-union"]))
+    corpus = Shipped(name="state-of-the-union")
+    documents = (d for part in corpus.parts(Path()) for d in corpus.read(part))
+    texts = (d.content.decode() for d in documents if isinstance(d.content, bytes))
     return [sentence + ". " for text in texts for sentence in text.split(". ")]
 
 
@@ -185,14 +192,14 @@ def resident(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line[:5] == "VmHWM"), 0)
 
 
-def memory(folder: Path, size: int) -> bool:
+def memory(folder: Path, size: int, kind: str) -> bool:
     import psutil
 
     write_text(folder, size, files=8)
     start, worst, total = time.monotonic(), 0, 0
     program = folder / "program.py"
     program.write_text(PREPARE)
-    command: list[Any] = [sys.executable, program, folder, "bpe", 2]
+    command = [sys.executable, str(program), str(folder), kind, "2"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             tree = [process.pid, *(c.pid for c in psutil.Process(process.pid).children(recursive=True))]
@@ -201,8 +208,8 @@ def memory(folder: Path, size: int) -> bool:
             time.sleep(0.05)
     seconds = time.monotonic() - start
     print(
-        f"{size / 1e9:.2f} GB, BPE, 2 processes, {seconds:.0f} s: at most {worst / 1e6:.0f} MB in a process "
-        f"(limit {MEMORY_LIMIT / 1e6:.0f}), {total / 1e6:.0f} MB in all"
+        f"{size / 1e9:.2f} GB, {kind}, 2 processes, {seconds:.0f} s: at most {worst / 1e6:.0f} MB in a "
+        f"process (limit {MEMORY_LIMIT / 1e6:.0f}), {total / 1e6:.0f} MB in all"
     )
     return process.returncode == 0 and worst < MEMORY_LIMIT
 
@@ -224,10 +231,67 @@ def plan(folder: Path) -> bool:
     return passed
 
 
+def read(folder: Path) -> bool:
+    import numpy as np
+
+    from scaling.data.gather import map_tokens
+
+    size, generator = READ_TOKENS // 8, np.random.default_rng(0)
+    files = [folder / f"train-{number:05d}.tokens" for number in range(8)]
+    for file in files:
+        generator.integers(0, 4096, size, np.uint16).tofile(file)
+    passed = True
+    for context in (64, 1024):
+        rates = reading_rates(map_tokens(files, "uint16"), context)
+        print(f"context {context}, million tokens per CPU second: ", end="")
+        print(", ".join(f"{name} {rate / 1e6:.0f}" for name, rate in rates.items()), flush=True)
+        passed &= rates["ours"] > READ_LIMIT * rates["limit"]
+    return passed
+
+
+def reading_rates(shards: list[Any], context: int) -> dict[str, float]:
+    """Return tokens per CPU second, medians, of windows in the order of a run and by other ways."""
+    import numpy as np
+
+    from scaling.corpora.quotas import quotas
+    from scaling.data.gather import Text
+    from scaling.data.order import mixture_at, windows_at, windows_of
+
+    text, whole = Text(shards), np.concatenate(shards)
+    count, windows = 2**23 // context, (text.tokens - 1) // context
+    known = windows_at(0, 0, count, windows) * context
+
+    def limit() -> np.ndarray:
+        return np.lib.stride_tricks.sliding_window_view(whole, context + 1)[known].astype(np.int32)
+
+    def indices() -> np.ndarray:
+        return whole[known[:, None] + np.arange(context + 1)].astype(np.int32)
+
+    def ours() -> np.ndarray:
+        return text.windows(windows_at(0, 0, count, windows) * context, context + 1)
+
+    def mixture() -> np.ndarray:
+        shares, each = quotas({"a": 1.0, "b": 1.0, "c": 1.0}), windows // 3
+        source, place = mixture_at(0, np.arange(count, dtype=np.uint64), shares)
+        return text.windows((source * each + windows_of(0, place, each)) * context, context + 1)
+
+    assert (ours() == limit()).all() and (indices() == limit()).all()
+    rates = dict[str, float]()
+    for work in (limit, indices, ours, mixture):
+        seconds = list[float]()
+        for _ in range(2 * ROUNDS + 1):
+            before = time.process_time()
+            work()
+            seconds.append(time.process_time() - before)
+        rates[work.__name__] = count * context / statistics.median(seconds)
+    return rates
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=["prepare", "memory", "plan"])
+    parser.add_argument("what", choices=["prepare", "memory", "plan", "read"])
     parser.add_argument("--bytes", type=float, default=1e9, help="of text for `memory`")
+    parser.add_argument("--tokenizer", choices=["bytes", "bpe"], default="bpe", help="for `memory`")
     arguments = parser.parse_args()
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "tokenizers"))
     print(f"Python {python_version()}, {packages}", flush=True)
@@ -239,7 +303,9 @@ def main() -> int:
             case "prepare":
                 passed = prepare(corpus)
             case "memory":
-                passed = memory(corpus, int(arguments.bytes))
+                passed = memory(corpus, int(arguments.bytes), arguments.tokenizer)
+            case "read":
+                passed = read(corpus)
             case _:
                 passed = plan(corpus)
     return 0 if passed else 1

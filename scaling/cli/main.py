@@ -14,13 +14,13 @@ from typing import Annotated, Any
 import typer
 
 from scaling import __version__
-from scaling.cli import fits, say
+from scaling.cli import data, fits, say
 from scaling.cli.arguments import as_option
 from scaling.cli.basins import basins
 from scaling.cli.compare import compare
 from scaling.cli.imports import import_
 from scaling.cli.laws import laws
-from scaling.cli.options import Json
+from scaling.cli.options import Json, Overrides, Spec
 from scaling.cli.plots import plot
 from scaling.cli.predict import optimal, predict
 from scaling.errors import UserError
@@ -44,12 +44,7 @@ def options(
         raise typer.Exit
 
 
-Spec = Annotated[Path, typer.Argument(help="an experiment spec, such as experiments/quickstart.yaml")]
 Results = Annotated[Path, typer.Argument(help="the results folder of a study, such as results/quickstart")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="change a field of the spec; may be repeated"),
-]
 Folder = Annotated[Path | None, typer.Option("--results", help="results folder; left out: results/<study>")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="jobs at a time, instead of the spec's execution.workers")
@@ -117,14 +112,18 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train, fit, freeze the forecast and test it; resumes."""
+    from scaling.cli.meter import metered
     from scaling.cli.watch import watcher
+    from scaling.data.stores import Stores
     from scaling.plan.expand import plan_spec
     from scaling.study import StudyStopped, run_study
+    from scaling.sweep.machine import usable_cores
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # between phases they stop like Ctrl-C
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
-    study, planned = plan_spec(spec, overrides or [])
+    with metered() as report_data:
+        study, planned = plan_spec(spec, overrides or [], Stores(len(usable_cores()), report=report_data))
     folder = results or Path("results") / study.study
     try:
         with watcher() as watch:
@@ -205,6 +204,7 @@ def collect(results: Results, as_json: Json = False) -> None:
     return None
 
 
+app.add_typer(data.app, name="data")
 app.command("import")(import_)
 app.command()(fits.fit)
 app.command()(compare)

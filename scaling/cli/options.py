@@ -13,6 +13,10 @@ import typer
 from scaling.cli import arguments
 
 Texts = list[str] | None
+Spec = Annotated[Path, typer.Argument(help="an experiment spec, such as experiments/quickstart.yaml")]
+Overrides = Annotated[
+    Texts, typer.Option("--set", metavar="FIELD=VALUE", help="change a field of the spec; may be repeated")
+]
 TABLE = "a results folder, or any CSV of runs: params, tokens, loss"
 Table = Annotated[Path, typer.Argument(help=TABLE)]
 Tables = Annotated[

@@ -38,8 +38,8 @@ class Document:
 class Part:
     """What one process reads at a time: a file or a range of it, about 64 MB of input.
 
-    ``first`` and ``last`` bound the range in the unit that the kind of corpus counts in (bytes, row groups);
-    ``last`` is None for all that follows.
+    ``first`` and ``last`` bound the range in the unit that the kind of corpus counts in (bytes, row groups,
+    tokens); ``last`` is None for all that follows.
     """
 
     file: Path

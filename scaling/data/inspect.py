@@ -11,18 +11,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scaling.data.facts import Shard, StoreFacts
 from scaling.data.gather import Text
 from scaling.data.order import windows_at
-from scaling.data.overlap import ngrams_of_text, ngrams_of_tokens
+from scaling.data.overlap import ngrams_of_text, ngrams_of_tokens, windows_within
 from scaling.data.progress import Meter, Report, quiet
 from scaling.data.request import documents_name
 from scaling.tokenizers.base import Coder
 from scaling.tokenizers.kinds import TOKENIZERS
+
+if TYPE_CHECKING:
+    from scaling.data.store import Windows
 
 QUANTILES = {"min": 0.0, "p1": 0.01, "p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 MOST_VALUES = 1 << 20  # distinct ones that repetitions are counted of
@@ -155,6 +158,17 @@ def first_windows(facts: StoreFacts, context: int, count: int) -> np.ndarray:
     text = Text([_map(facts, shard) for shard in facts.shards])
     windows = (text.tokens - 1) // context
     return text.windows(windows_at(0, 0, min(count, windows), max(1, windows)) * context, context + 1)
+
+
+def copied_windows(data: Windows, text: Text) -> tuple[int, int]:
+    """Return how many of the windows that are scored occur verbatim in the training ``text``, and how many of
+    them are whole; those that are padded are not looked for."""
+    evaluated = data.eval_windows()
+    whole = evaluated.tokens[evaluated.weights.all(axis=1)]
+    copied = np.zeros(len(whole), bool)
+    for shard in text.shards:
+        copied |= windows_within(whole, shard)
+    return int(copied.sum()), len(whole)
 
 
 def window_text(tokens: np.ndarray, coder: Coder, separator: int | None) -> list[str]:

@@ -29,9 +29,9 @@ class Request(Frozen):
     this corpus.
 
     ``split``: ``hash`` holds out the documents whose hash lies in the first ``share`` of all hashes (auto:
-    the smallest 2^-k that gives ``documents`` documents and ``tokens`` tokens); ``spread`` holds out
-    ``documents`` documents, spread evenly over the corpus; ``none`` nothing; ``all`` everything: the corpus
-    is an evaluation set of its own.
+    the smallest of four significant bits that gives ``documents`` documents and ``tokens`` tokens);
+    ``spread`` holds out ``documents`` documents, spread evenly over the corpus; ``none`` nothing; ``all``
+    everything: the corpus is an evaluation set of its own.
 
     ``folder`` is what relative paths are relative to.
     """
@@ -77,11 +77,17 @@ def find(request: Request) -> StoreFacts | None:
 
 
 def find_by_key(key: str) -> StoreFacts | None:
-    """Return the store that answered the request of this key, if it is there."""
+    """Return the store that answered the request of this key, if it is there and whole."""
+    facts = answered(key)
+    return None if facts is None or misfits(facts) else facts
+
+
+def answered(key: str) -> StoreFacts | None:
+    """Return the store that answered the request of this key, if it is there, whole or not."""
     try:
         answer = json.loads(answer_path(key).read_bytes())
-        return whole(answer["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_facts(answer["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
 
 

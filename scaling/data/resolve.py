@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,14 +14,14 @@ from scaling.corpora.kinds import AnyCorpus
 from scaling.corpora.mixture import Mixture
 from scaling.corpora.quotas import BLOCK
 from scaling.corpora.shipped import Shipped
-from scaling.data.facts import StoreFacts
+from scaling.data.facts import Overlap, StoreFacts
 from scaling.data.index import DataIndex, index_of
 from scaling.data.request import Request
+from scaling.data.stores import Stores
 from scaling.errors import Complaint, UserError
 from scaling.tokenizers.base import TextTokenizer
 from scaling.tokenizers.kinds import Bytes
 
-Prepare = Callable[[Request], StoreFacts]
 Split = Literal["hash", "spread", "none", "all"]
 
 
@@ -32,30 +32,31 @@ class Wish:
     corpus: AnyCorpus
     tokenizer: TextTokenizer | None
     evaluation: Evaluation
+    separator: Literal["keep", "none"] = "keep"
     unique_tokens: int | None = None
     folder: Path = field(default_factory=Path)
 
 
-def resolve(wish: Wish, context: int, prepare: Prepare) -> DataIndex:
+def resolve(wish: Wish, context: int, stores: Stores) -> DataIndex:
     """Index the data of a spec; see :func:`content_of` and :func:`scaling.data.index.index_of`."""
-    return index_of(content_of(wish, prepare), context)
+    return index_of(content_of(wish, stores), context)
 
 
-def content_of(wish: Wish, prepare: Prepare) -> Content:
-    """Return the data in numbers; ``prepare`` finds the store of a request or makes it.
+def content_of(wish: Wish, stores: Stores) -> Content:
+    """Return the data in numbers; missing stores are prepared as ``stores`` says.
 
     Raises:
-        UserError: what ``prepare`` raises, and text shared by training and evaluation above what is allowed.
+        UserError: what the stores raise, and text shared by training and evaluation above what is allowed.
             ``where`` is the path in a spec.
     """
     match wish.corpus:
         case Mixture():
-            return _mixture(wish, wish.corpus, prepare)
+            return _mixture(wish, wish.corpus, stores)
         case DocumentCorpus():
-            facts = _store(wish, wish.corpus, "data.corpus", prepare)
+            facts = _store(wish, wish.corpus, "data.corpus", stores)
             source = StoredSource(name=HELD_OUT, store=facts.fingerprint)
-            sets = () if wish.evaluation.split == "none" else (_held_out(wish, HELD_OUT, facts, BLOCK),)
-            return _stored(wish, (source,), (*sets, *_own_sets(wish, facts, prepare)))
+            sets = () if wish.evaluation.split == "none" else (_held_out(wish, HELD_OUT, facts),)
+            return _stored(wish, (source,), (*sets, *_own_sets(wish, [facts], stores)))
         case generated:
             return GeneratedContent(
                 kind="generated",
@@ -69,7 +70,7 @@ def _stored(wish: Wish, sources: tuple[StoredSource, ...], sets: tuple[EvalSet, 
     return StoredContent(kind="stored", sources=sources, sets=sets, unique_tokens=wish.unique_tokens)
 
 
-def _mixture(wish: Wish, mixture: Mixture, prepare: Prepare) -> StoredContent:
+def _mixture(wish: Wish, mixture: Mixture, stores: Stores) -> StoredContent:
     """Prepare every source; a tokenizer that is trained is trained on the heaviest."""
     quotas = mixture.quotas
     heaviest = max(quotas, key=lambda name: quotas[name])
@@ -78,13 +79,25 @@ def _mixture(wish: Wish, mixture: Mixture, prepare: Prepare) -> StoredContent:
     for name in sorted(quotas, key=lambda name: name != heaviest):
         corpus = mixture.sources[name].corpus
         where = f"data.corpus.sources.{name}.corpus"
-        facts[name] = _store(wish, corpus, where, prepare, tokenizer_of)
+        facts[name] = _store(_share(wish, quotas[name]), corpus, where, stores, tokenizer_of)
         tokenizer_of = tokenizer_of or facts[name].fingerprint
     _require_one_tokenizer(facts)
+    if wish.evaluation.split != "none":
+        for name, evaluated in facts.items():
+            others = [other for other in facts.values() if other.fingerprint != evaluated.fingerprint]
+            what, where = f"the held-out text of {name}", f"data.corpus.sources.{name}"
+            _compare(wish, evaluated, others, (where, what), stores)
     sources = tuple(StoredSource(name=n, store=facts[n].fingerprint, quota=q) for n, q in quotas.items())
-    held_out = tuple(_held_out(wish, name, facts[name], quotas[name]) for name in quotas)
+    held_out = tuple(_held_out(_share(wish, quotas[name]), name, facts[name]) for name in quotas)
     sets = () if wish.evaluation.split == "none" else held_out
-    return _stored(wish, sources, (*sets, *_own_sets(wish, facts[heaviest], prepare)))
+    return _stored(wish, sources, (*sets, *_own_sets(wish, list(facts.values()), stores)))
+
+
+def _share(wish: Wish, quota: int) -> Wish:
+    """Return the wish of one source of a mixture: its share of what is evaluated."""
+    asked = wish.evaluation
+    numbers = {name: -(-getattr(asked, name) * quota // BLOCK) for name in ("documents", "tokens")}
+    return replace(wish, evaluation=asked.model_copy(update=numbers))
 
 
 def _require_one_tokenizer(facts: dict[str, StoreFacts]) -> None:
@@ -96,7 +109,7 @@ def _require_one_tokenizer(facts: dict[str, StoreFacts]) -> None:
 
 
 def _store(
-    wish: Wish, corpus: DocumentCorpus, where: str, prepare: Prepare, tokenizer_of: str | None = None
+    wish: Wish, corpus: DocumentCorpus, where: str, stores: Stores, tokenizer_of: str | None = None
 ) -> StoreFacts:
     """Find or make the store of training text, and refuse one that shares too much with what is evaluated.
 
@@ -104,21 +117,43 @@ def _store(
         wish: what the spec says.
         corpus: the text, or one source of it.
         where: its path in the spec.
-        prepare: finds or makes a store.
+        stores: finds or makes it.
         tokenizer_of: fingerprint of the store whose tokenizer is taken; None to make one for this corpus.
     """
     evaluation = wish.evaluation
     split: Split = evaluation.split if evaluation.split != "auto" else _usual_split(corpus)
     request = _request(wish, corpus, split, tokenizer_of)
-    facts = _located(request, where, prepare)
-    if facts.overlap is not None and facts.overlap.share > evaluation.overlap:
+    facts = _located(request, where, stores)
+    if facts.overlap is not None:
+        _require_little(facts.overlap, evaluation, where, "the held-out text")
+    return facts
+
+
+def _require_little(overlap: Overlap, evaluation: Evaluation, where: str, what: str) -> None:
+    """Refuse more shared text than the evaluation allows."""
+    if overlap.share > evaluation.overlap:
         message = (
-            f"{facts.overlap.share:.1%} of the 13-grams of the held-out text occur in the training text too, "
+            f"{overlap.share:.1%} of the 13-grams of {what} occur in the training text too, "
             f"more than evaluation.overlap = {evaluation.overlap:.1%}"
         )
-        hint = "remove near-duplicates from the corpus, or allow more with evaluation.overlap"
+        hint = "remove what is there twice, or allow more with evaluation.overlap"
         raise UserError(Complaint(message, where, hint))
-    return facts
+
+
+def _compare(
+    wish: Wish, evaluated: StoreFacts, training: Iterable[StoreFacts], named: tuple[str, str], stores: Stores
+) -> None:
+    """Refuse evaluation text that shares too much with one of several training texts.
+
+    Args:
+        wish: what the spec says.
+        evaluated: store with the evaluated documents.
+        training: the other stores.
+        named: the place of the evaluated text in the spec, and what messages call it.
+        stores: knows or measures what two stores share.
+    """
+    for store in training:
+        _require_little(stores.overlap(evaluated, store), wish.evaluation, *named)
 
 
 def _usual_split(corpus: DocumentCorpus) -> Split:
@@ -136,41 +171,45 @@ def _request(wish: Wish, corpus: DocumentCorpus, split: Split, tokenizer_of: str
         share=evaluation.share,
         documents=evaluation.documents,
         tokens=evaluation.tokens,
+        separator=wish.separator,
         folder=wish.folder,
     )
 
 
-def _located(request: Request, where: str, prepare: Prepare) -> StoreFacts:
-    """Prepare; problems of the corpus' own fields are given their place in the spec."""
+def _located(request: Request, where: str, stores: Stores) -> StoreFacts:
+    """Prepare; problems of the fields of corpus and tokenizer are given their place in the spec."""
     try:
-        return prepare(request)
+        return stores.store(request)
     except UserError as error:
-        fields = type(request.corpus).model_fields
+        fields = type(request.tokenizer).model_fields if request.tokenizer else ()
+        places = {field: f"data.tokenizer.{field}" for field in fields}
+        places |= {field: f"{where}.{field}" for field in type(request.corpus).model_fields}
         problems = [
-            Complaint(p.message, f"{where}.{p.where}", p.hint, p.value) if p.where in fields else p
+            Complaint(p.message, places.get(p.where.partition(".")[0], p.where), p.hint, p.value)
             for p in error.problems
         ]
         raise UserError(*problems) from None
 
 
-def _held_out(wish: Wish, name: str, facts: StoreFacts, quota: int) -> EvalSet:
-    """Evaluate a source's own held-out text, with its share of the tokens."""
+def _held_out(wish: Wish, name: str, facts: StoreFacts) -> EvalSet:
+    """Evaluate a source's own held-out text."""
     evaluation = wish.evaluation
     return EvalSet(
         name=name,
         store=facts.fingerprint,
-        documents=evaluation.documents if quota == BLOCK else 1,
-        tokens=max(1, evaluation.tokens * quota // BLOCK),
+        documents=evaluation.documents,
+        tokens=evaluation.tokens,
         target=evaluation.target == HELD_OUT,
     )
 
 
-def _own_sets(wish: Wish, training: StoreFacts, prepare: Prepare) -> tuple[EvalSet, ...]:
+def _own_sets(wish: Wish, training: Sequence[StoreFacts], stores: Stores) -> tuple[EvalSet, ...]:
     """Prepare evaluation texts of their own; each is evaluated as far as it goes."""
     sets = list[EvalSet]()
     for name, corpus in wish.evaluation.sets.items():
-        request = _request(wish, corpus, "all", training.fingerprint)
-        facts = _located(request, f"evaluation.sets.{name}", prepare)
+        request = _request(wish, corpus, "all", training[0].fingerprint)
+        facts = _located(request, f"evaluation.sets.{name}", stores)
+        _compare(wish, facts, training, (f"evaluation.sets.{name}", f"the evaluation set {name}"), stores)
         available = sum(document.tokens for document in facts.held_out)
         sets.append(
             EvalSet(

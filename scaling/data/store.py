@@ -13,7 +13,7 @@ from scaling.corpora.generated import GeneratedCorpus
 from scaling.data.check import check_files
 from scaling.data.evaluation import places
 from scaling.data.facts import Shard, StoreFacts, read_facts
-from scaling.data.gather import Text
+from scaling.data.gather import Text, map_tokens
 from scaling.data.index import DataIndex
 from scaling.data.order import mixture_at, sources_seen, subset, windows_of
 
@@ -92,7 +92,8 @@ class StoredWindows(Windows):
     def __init__(self, index: DataIndex):
         self.index = index
         stores = [source.facts for source in index.sources if source.facts is not None]
-        self.text = Text([_map(of, shard, of.tokenizer.dtype) for of in stores for shard in of.shards])
+        paths = [of.folder / shard.name for of in stores for shard in of.shards]
+        self.text = Text(map_tokens(paths, stores[0].tokenizer.dtype))
         self.firsts = np.cumsum([0, *(of.train_tokens for of in stores)])  # of each source
 
     def _starts(self, seed: int, place: np.ndarray) -> np.ndarray:
@@ -209,5 +210,4 @@ def open_windows(index: DataIndex) -> Windows:
 
 
 def _map(facts: StoreFacts, shard: Shard, dtype: str) -> np.ndarray:
-    kind = np.dtype(dtype).newbyteorder("<")
-    return np.memmap(facts.folder / shard.name, kind, mode="r")
+    return map_tokens([facts.folder / shard.name], dtype)[0]

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
 
 from scaling.corpora.evaluation import Evaluation
-from scaling.data.facts import StoreFacts
 from scaling.data.index import DataIndex
-from scaling.data.request import Request, find
-from scaling.data.resolve import Prepare, Wish, resolve
+from scaling.data.resolve import Wish, resolve
+from scaling.data.stores import Stores
 from scaling.errors import Complaint, UserError
 from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
 from scaling.plan.designs import Wanted, wanted_runs
@@ -21,18 +20,18 @@ from scaling.spec.models import Study
 from scaling.spec.source import Finding
 from scaling.store.records import PlanData
 
-PREPARED_AT_ONCE = 256e6  # bytes of input that a plan prepares without being asked: some seconds a core
+SMALL = Stores(most_bytes=256e6)  # what a plan prepares without being asked: some seconds
 
 
 def plan_spec(
-    path: str | FilePath, overrides: Sequence[str] = (), data: Prepare | None = None
+    path: str | FilePath, overrides: Sequence[str] = (), stores: Stores = SMALL
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
 
     Args:
         path: of the spec.
         overrides: such as ``recipe.batch_tokens=512``.
-        data: finds or prepares the tokens; see :func:`resolve_data`.
+        stores: finds or prepares the tokens.
 
     Raises:
         UserError: every problem of the spec and of the plan.
@@ -41,7 +40,7 @@ def plan_spec(
     problems, plan = list(checked.problems), None
     if checked.study is not None:
         try:
-            plan = plan_study(checked.study, data)
+            plan = plan_study(checked.study, stores)
         except UserError as error:
             problems += [p for p in error.problems if p not in problems]
     if problems or checked.study is None or plan is None:
@@ -49,28 +48,27 @@ def plan_spec(
     return checked.study, plan
 
 
-def plan_study(study: Study, data: Prepare | None = None) -> Plan:
-    """Plan a study; see :func:`resolve_data` for ``data``.
+def plan_study(study: Study, stores: Stores = SMALL) -> Plan:
+    """Plan a study on data that are found, or prepared, as ``stores`` says.
 
     Raises:
         UserError: every problem of study and data.
     """
-    return make_plan(study, resolve_data(study, data))
+    return make_plan(study, resolve_data(study, stores))
 
 
-def resolve_data(study: Study, data: Prepare | None = None) -> DataIndex:
+def resolve_data(study: Study, stores: Stores = SMALL) -> DataIndex:
     """Index the study's data; problems are given the place in the spec.
 
     Args:
         study: names corpus, tokenizer and evaluation.
-        data: finds the store of a request, or prepares it; left out: prepares small corpora and refuses
-            larger ones.
+        stores: finds what is prepared, and prepares the rest; left out: where that takes seconds.
 
     Raises:
         UserError: data that cannot be read, are not prepared yet, or cannot serve this evaluation.
     """
     try:
-        return resolve(wish_of(study), study.data.context, data or find_or_prepare_small)
+        return resolve(wish_of(study), study.data.context, stores)
     except UserError as error:
         raise UserError(*(_located(study, problem) for problem in error.problems)) from None
 
@@ -78,25 +76,7 @@ def resolve_data(study: Study, data: Prepare | None = None) -> DataIndex:
 def wish_of(study: Study) -> Wish:
     """Return what a study says of its data."""
     data, folder = study.data, study.source.folder
-    return Wish(data.corpus, data.tokenizer, study.evaluation, data.unique_tokens, folder)
-
-
-def find_or_prepare_small(request: Request) -> StoreFacts:
-    """Find a prepared store; prepare it where that takes seconds.
-
-    Raises:
-        UserError: the corpus is not prepared, and large.
-    """
-    facts = find(request)
-    if facts is not None:
-        return facts
-    size = sum(part.file.stat().st_size for part in request.corpus.parts(request.folder))
-    if size > PREPARED_AT_ONCE:
-        message = f"{size / 1e6:,.0f} MB of text are not prepared yet"
-        raise UserError(Complaint(message, "data.corpus", "run `scaling data prepare SPEC` first"))
-    from scaling.data.prepare import prepare  # numpy: only when there is work to do
-
-    return prepare(request)
+    return Wish(data.corpus, data.tokenizer, study.evaluation, data.separator, data.unique_tokens, folder)
 
 
 def _located(study: Study, problem: Complaint) -> Complaint:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -83,6 +83,7 @@ def test_numpy_files(dtype: str, tmp_path: Path) -> None:
     st.integers(1, 10),
     st.sampled_from([{"separator": END}, {"tokens": 1}, {"tokens": 7}]),
 )
+@example([6] * 20, 3, {"tokens": 7})
 @settings(deadline=None, max_examples=60)
 def test_parts_give_the_documents_of_the_whole(ids: list[int], step: int, document: dict[str, int]) -> None:
     with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:

@@ -11,8 +11,8 @@ from scaling.corpora.evaluation import Evaluation
 from scaling.corpora.jsonl import Jsonl
 from scaling.corpora.shipped import Shipped
 from scaling.data.index import DataIndex
-from scaling.data.prepare import prepare
 from scaling.data.resolve import Wish, resolve
+from scaling.data.stores import Stores
 
 SHIPPED = Shipped(name="state-of-the-union")
 
@@ -33,7 +33,7 @@ def write_jsonl(path: Path, texts: list[bytes]) -> Jsonl:
 def shipped_index(context: int, documents: int = 24, tokens: int = 131072) -> DataIndex:
     """Index the shipped corpus as bytes."""
     return resolve(
-        Wish(SHIPPED, None, Evaluation(documents=documents, tokens=tokens), folder=Path()), context, prepare
+        Wish(SHIPPED, None, Evaluation(documents=documents, tokens=tokens), folder=Path()), context, Stores()
     )
 
 
@@ -42,4 +42,4 @@ def index_for(
 ) -> DataIndex:
     """Index a corpus, prepared where it has to be; held out spread over it unless told otherwise."""
     asked = Evaluation(**{"split": "spread"} | evaluation)
-    return resolve(Wish(corpus, tokenizer, asked, unique_tokens, Path()), context, prepare)
+    return resolve(Wish(corpus, tokenizer, asked, unique_tokens=unique_tokens), context, Stores())

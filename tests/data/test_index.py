@@ -114,9 +114,9 @@ def test_a_warm_index_needs_no_numpy() -> None:
         import sys
         from scaling.corpora.evaluation import Evaluation
         from scaling.corpora.shipped import Shipped
-        from scaling.data.request import find
         from scaling.data.resolve import Wish, resolve
-        resolve(Wish(Shipped(name="state-of-the-union"), None, Evaluation()), 64, find)
+        from scaling.data.stores import Stores
+        resolve(Wish(Shipped(name="state-of-the-union"), None, Evaluation()), 64, Stores())
         print([m for m in ("numpy", "jax", "pandas") if m in sys.modules])
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

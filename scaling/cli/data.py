@@ -1,0 +1,157 @@
+"""``data prepare``, ``data inspect``, ``data verify``: parse and print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scaling.cli import say
+from scaling.cli.meter import metered
+from scaling.cli.options import Json, Overrides, Spec
+from scaling.errors import Complaint, UserError
+
+if TYPE_CHECKING:
+    from scaling.data.facts import StoreFacts
+    from scaling.data.index import DataIndex
+    from scaling.data.request import Request
+    from scaling.data.stores import Stores
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare, inspect and verify corpora.")
+
+SPEC_OR_STORE = "an experiment spec, or a prepared store: its folder, or its name (fingerprint)"
+SpecOrStore = Annotated[str, typer.Argument(metavar="SPEC|STORE", help=SPEC_OR_STORE)]
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="processes that share the work; left out: one a core")
+]
+
+
+@app.command()
+def prepare(
+    spec: Spec, overrides: Overrides = None, processes: Processes = None, as_json: Json = False
+) -> None:
+    """Cut a corpus into tokens on disk; resumes, and does nothing that was done before."""
+    from scaling.cli.inspections import prepared_text
+    from scaling.data.stores import Stores
+
+    with metered() as report:
+        index = _index(spec, overrides, Stores(_count(processes), report=report))
+    stores = _stores(index)
+    if as_json:
+        return say.data(
+            {"fingerprint": index.fingerprint, "stores": [_index_json(facts) for facts in stores]}
+        )
+    print(
+        "\n\n".join(map(prepared_text, stores)) or f"{index.corpus} generates its tokens: nothing to prepare"
+    )
+    changes = (part for text in overrides or [] for part in ("--set", text))
+    say.next_command("data", "inspect", spec, *changes)
+    return None
+
+
+@app.command()
+def inspect(target: SpecOrStore, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Say what is in a corpus: sizes, lengths, repetitions, scripts, overlap, a batch as text."""
+    from scaling.cli.inspections import batch_of_store, batch_of_study, inspection_text
+    from scaling.data.inspect import inspect_store
+
+    index = _index(Path(target), overrides) if _is_spec(target) else None
+    stores = _stores(index) if index is not None else [_store(target)]
+    with metered() as report:
+        reports = [inspect_store(facts, report) for facts in stores]
+        batch = batch_of_study(index) if index is not None else batch_of_store(stores[0])
+    if as_json:
+        return say.data({"stores": [found.to_json() for found in reports], **batch.to_json()})
+    print(inspection_text(reports, batch))
+    if index is not None:
+        changes = (part for text in overrides or [] for part in ("--set", text))
+        say.next_command("plan", target, *changes)
+    else:
+        say.next_command("data", "verify", target)
+    return None
+
+
+@app.command()
+def verify(
+    target: SpecOrStore, overrides: Overrides = None, processes: Processes = None, as_json: Json = False
+) -> None:
+    """Check every file of a prepared corpus against its sha256."""
+    from scaling.data.facts import store_folder
+    from scaling.data.verify import verify as verify_store
+
+    if _is_spec(target):
+        folders = [facts.folder for facts in _stores(_index(Path(target), overrides, _as_prepared()))]
+    else:
+        folders = [Path(target) if Path(target).is_dir() else store_folder(target)]
+    with metered() as report:
+        wrong = {folder: verify_store(folder, _count(processes), report) for folder in folders}
+    if as_json:
+        stores = [{"folder": str(f), "problems": [vars(c) for c in found]} for f, found in wrong.items()]
+        say.data({"whole": not any(wrong.values()), "stores": stores})
+    else:
+        for folder, found in wrong.items():
+            print(f"{folder}: whole" if not found else "\n".join(map(str, found)))
+        if not any(wrong.values()):
+            say.next_command("data", "inspect", target)
+    if any(wrong.values()):
+        raise typer.Exit(1)
+
+
+def _is_spec(target: str) -> bool:
+    return Path(target).suffix in (".yaml", ".yml") or Path(target).is_file()
+
+
+def _count(processes: int | None) -> int:
+    from scaling.sweep.machine import usable_cores
+
+    return processes or len(usable_cores())
+
+
+def _index(spec: Path, overrides: list[str] | None, stores: Stores | None = None) -> DataIndex:
+    """The data of a spec; stores left out: small ones are prepared."""
+    from scaling.plan.expand import SMALL, resolve_data
+    from scaling.spec.load import load_study
+
+    return resolve_data(load_study(spec, overrides or ()), stores or SMALL)
+
+
+def _as_prepared() -> Stores:
+    """The stores that corpora were prepared to, whole or not."""
+    from scaling.data.request import answered
+    from scaling.data.stores import Stores
+
+    class AsPrepared(Stores):
+        def store(self, request: Request) -> StoreFacts:
+            facts = answered(request.key())
+            if facts is None:
+                hint = "run `scaling data prepare SPEC` first"
+                raise UserError(Complaint("is not prepared", "data.corpus", hint))
+            return facts
+
+    return AsPrepared()
+
+
+def _store(name: str) -> StoreFacts:
+    from scaling.data.facts import read_facts, store_folder
+
+    folder = Path(name)
+    if not folder.is_dir():
+        return read_facts(name)
+    if folder.resolve() != store_folder(folder.resolve().name).resolve():
+        hint = f"set SCALING_CACHE to the folder that has it in data/, or give a store of {store_folder('')}"
+        raise UserError(Complaint("is no store of the cache in use", name, hint))
+    return read_facts(folder.resolve().name)
+
+
+def _stores(index: DataIndex) -> list[StoreFacts]:
+    """The stores of training text, then those that are evaluation sets alone; each once."""
+    from scaling.data.facts import read_facts
+
+    training = [source.facts.fingerprint for source in index.sources if source.facts is not None]
+    evaluated = [document.store for document in index.eval_documents if document.store is not None]
+    return [read_facts(name) for name in dict.fromkeys([*training, *evaluated])]
+
+
+def _index_json(facts: StoreFacts) -> dict[str, Any]:
+    return {"folder": str(facts.folder), **facts.model_dump(mode="json", by_alias=True)}

@@ -1,0 +1,47 @@
+"""Stores for what a spec says of its data: found, or prepared where they are missing. No numpy here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scaling.data.facts import Overlap, StoreFacts
+from scaling.data.progress import Report, quiet
+from scaling.data.request import Request, find, find_overlap
+from scaling.errors import Complaint, UserError
+
+
+@dataclass(frozen=True)
+class Stores:
+    """How missing stores are prepared: by so many ``processes``, and only where the files of the corpus have
+    at most ``most_bytes``; ``report`` is told how far it is."""
+
+    processes: int = 1
+    most_bytes: float = math.inf
+    report: Report = quiet
+
+    def store(self, request: Request) -> StoreFacts:
+        """Return the store of a request.
+
+        Raises:
+            UserError: the corpus cannot be had as requested, or is not prepared and too large.
+        """
+        facts = find(request)
+        if facts is not None:
+            return facts
+        size = sum(part.file.stat().st_size for part in request.corpus.inputs(request.folder))
+        if size > self.most_bytes:
+            message = f"{size / 1e6:,.0f} MB of text are not prepared yet"
+            raise UserError(Complaint(message, "data.corpus", "run `scaling data prepare SPEC` first"))
+        from scaling.data.prepare import prepare
+
+        return prepare(request, self.processes, self.report)
+
+    def overlap(self, evaluated: StoreFacts, training: StoreFacts) -> Overlap:
+        """Return what the evaluated documents of a store share with the training text of another one."""
+        known = find_overlap(evaluated, training)
+        if known is not None:
+            return known
+        from scaling.data.set_overlap import measure_overlap
+
+        return measure_overlap(evaluated, training, self.processes, self.report)

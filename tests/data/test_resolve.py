@@ -1,0 +1,175 @@
+"""What a spec says of data becomes stores, shares and evaluation sets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scaling.corpora.jsonl import Jsonl
+from scaling.corpora.mixture import Mixture
+from scaling.corpora.santa_fe import SantaFe
+from scaling.corpora.text import Text
+from scaling.data.index import coverage, index_of
+from scaling.data.store import StoredWindows, open_windows
+from scaling.errors import UserError
+from scaling.tokenizers.bpe import Bpe
+from tests.data.fakes import words
+from tests.data.made_up import index_for, noise
+
+CONTEXT = 16
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two corpora of lower-case and of upper-case noise, forty documents each, and an empty cache folder."""
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path / "cache"))
+    for number, name in enumerate(("low", "high")):
+        texts = [noise(100 * number + i, 400) for i in range(40)]
+        (tmp_path / name).mkdir()
+        for i, text in enumerate(texts):
+            (tmp_path / name / f"{i:02d}.txt").write_bytes(text.upper() if number else text)
+    return tmp_path
+
+
+def text_in(folder: Path) -> Text:
+    return Text(files=(str(folder / "*.txt"),))
+
+
+def mixture(folder: Path, low: float, high: float) -> Mixture:
+    sources = {
+        "low": {"corpus": {"kind": "text", "files": str(folder / "low/*.txt")}, "weight": low},
+        "high": {"corpus": {"kind": "text", "files": str(folder / "high/*.txt")}, "weight": high},
+    }
+    return Mixture.model_validate({"kind": "mixture", "sources": sources})
+
+
+HASHED: dict[str, Any] = {"split": "hash", "documents": 4, "tokens": 1200}
+
+
+def test_a_mixture_takes_its_weights_and_repeats_the_source_that_runs_out(folder: Path) -> None:
+    index = index_for(mixture(folder, 3, 1), CONTEXT, **HASHED)
+    windows = open_windows(index)
+    epoch = index.sources[0].windows
+    batches = windows.train_batches(7, 0, 3 * epoch, 2).reshape(6 * epoch, -1)
+    is_low = (batches >= ord("a")).any(axis=1)
+    seen = windows.seen(7, 6 * epoch)
+    assert seen == {"low": is_low.sum(), "high": (~is_low).sum()}
+    assert abs(is_low.mean() - 0.75) < 0.02
+    lows = batches[is_low]
+    first, second = (np.unique(lows[i * epoch : (i + 1) * epoch], axis=0) for i in range(2))
+    assert len(first) == epoch and np.array_equal(first, second)
+
+
+def test_a_mixture_evaluates_each_source_by_its_share(folder: Path) -> None:
+    index = index_for(mixture(folder, 3, 1), CONTEXT, **HASHED)
+    tokens = {
+        name: sum(d.tokens_used for d in index.eval_documents if d.set == name) for name in ("low", "high")
+    }
+    assert 900 <= tokens["low"] < 900 + CONTEXT * 5 and 300 <= tokens["high"] < 300 + CONTEXT * 3
+    assert all(document.target for document in index.eval_documents)
+    assert index.corpus == "mixture"
+    assert index.fingerprint != index_for(mixture(folder, 2, 1), CONTEXT, **HASHED).fingerprint
+
+
+def test_sources_of_a_mixture_share_a_tokenizer(folder: Path) -> None:
+    index = index_for(mixture(folder, 1, 2), CONTEXT, Bpe(kind="bpe", vocab_size=300), **HASHED)
+    digests = {source.facts.tokenizer.sha256 for source in index.sources if source.facts}
+    assert len(digests) == 1 and None not in digests
+
+
+def test_unique_tokens_are_nested_and_repeated(folder: Path) -> None:
+    def seen(unique: int | None) -> tuple[set[bytes], set[bytes]]:
+        index = index_for(text_in(folder / "low"), CONTEXT, unique_tokens=unique, **HASHED)
+        batches = open_windows(index).train_batches(1, 0, 2 * index.train_windows, 1)[:, 0]
+        epochs = np.split(batches, 2)
+        return {w.tobytes() for w in epochs[0]}, {w.tobytes() for w in epochs[1]}
+
+    small, again = seen(640)
+    larger, _ = seen(1600)
+    whole, _ = seen(None)
+    assert len(small) == 40 and small == again and small < larger < whole
+
+
+def test_unique_tokens_count_and_are_part_of_the_run(folder: Path) -> None:
+    index = index_for(text_in(folder / "low"), CONTEXT, unique_tokens=640, **HASHED)
+    assert coverage(1600, index) == (640, 2.5)
+    assert index.run_data.unique_tokens == 640
+    with pytest.raises(UserError, match="unique_tokens = 1000000") as caught:
+        index_for(text_in(folder / "low"), CONTEXT, unique_tokens=10**6, **HASHED)
+    assert caught.value.problems[0].where == "data.unique_tokens"
+
+
+def test_sets_of_their_own_can_be_the_target(folder: Path) -> None:
+    sets = {"upper": {"kind": "text", "files": str(folder / "high/*.txt")}}
+    index = index_for(text_in(folder / "low"), CONTEXT, sets=sets, target="upper", **HASHED)
+    assert {(d.set, d.target) for d in index.eval_documents} == {("held-out", False), ("upper", True)}
+    alone = {"split": "none", "documents": 4, "tokens": 1200, "sets": sets, "target": "upper"}
+    index = index_for(text_in(folder / "low"), CONTEXT, **alone)
+    assert {d.set for d in index.eval_documents} == {"upper"}
+    [source] = index.sources
+    assert source.facts is not None and source.facts.train_documents == 40
+
+
+def test_text_of_a_set_that_is_trained_on_is_refused_unless_allowed(folder: Path) -> None:
+    for i in range(6):
+        text = words(i, 60)
+        (folder / "low" / f"w{i}.txt").write_bytes(text)
+        (folder / f"copy{i}.txt").write_bytes(text)
+    sets = {"copies": {"kind": "text", "files": str(folder / "copy*.txt")}}
+    asked: dict[str, Any] = {"sets": sets, "split": "none", "documents": 6, "tokens": 500, "target": "copies"}
+    with pytest.raises(
+        UserError, match="13-grams of the evaluation set copies occur in the training"
+    ) as caught:
+        index_for(text_in(folder / "low"), CONTEXT, **asked)
+    assert caught.value.problems[0].where == "evaluation.sets.copies"
+    assert index_for(text_in(folder / "low"), CONTEXT, overlap=1.0, **asked).eval_documents
+
+
+def test_problems_of_a_corpus_have_the_place_in_the_spec(folder: Path) -> None:
+    broken = mixture(folder, 1, 1).model_dump(mode="json")
+    broken["sources"]["high"]["corpus"]["files"] = [str(folder / "none/*.txt")]
+    with pytest.raises(UserError) as caught:
+        index_for(Mixture.model_validate(broken), CONTEXT, **HASHED)
+    assert [p.where for p in caught.value.problems] == ["data.corpus.sources.high.corpus.files"]
+
+
+def test_a_generated_source_has_a_floor_and_windows_of_its_own_to_evaluate() -> None:
+    corpus = SantaFe(kind="santa-fe", levels=8, address_bits=4, value_bits=3)
+    index = index_for(corpus, CONTEXT, split="auto", tokens=4000)
+    windows = open_windows(index)
+    evaluated = windows.eval_windows()
+    assert len(evaluated.tokens) * CONTEXT == index.eval_tokens_used >= 4000
+    assert np.array_equal(evaluated.tokens, corpus.evaluation_windows(len(evaluated.tokens), CONTEXT))
+    assert index.floor is not None and index.floor == pytest.approx(corpus.entropy(CONTEXT))
+    trained = windows.train_batches(0, 0, 50, 4).reshape(200, -1)
+    assert not {w.tobytes() for w in trained} & {w.tobytes() for w in evaluated.tokens}
+    assert not np.array_equal(trained, windows.train_batches(1, 0, 50, 4).reshape(200, -1))
+    assert index_of(index.content, CONTEXT) == index
+
+
+def test_bytes_of_scored_windows_are_those_of_the_text(folder: Path) -> None:
+    index = index_for(text_in(folder / "low"), CONTEXT, Bpe(kind="bpe", vocab_size=300), **HASHED)
+    windows = open_windows(index)
+    assert isinstance(windows, StoredWindows)
+    evaluated = windows.eval_windows()
+    assert evaluated.bytes is not None
+    size = np.bincount(evaluated.document, evaluated.bytes)
+    for document, total in zip(index.eval_documents, size, strict=False):
+        if document.tokens_used == document.tokens:
+            assert total == 400, "all of a document is scored"
+    assert evaluated.bytes.sum() > 1.05 * evaluated.weights.sum(), "a token of a BPE has more than one byte"
+
+
+def test_a_corpus_is_what_its_documents_are(folder: Path) -> None:
+    """The same documents from other files, and by other means, are cut into the same tokens."""
+    texts = [(path.name, path.read_text()) for path in sorted((folder / "low").glob("*.txt"))]
+    lines = [json.dumps({"body": text, "file": name}) for name, text in texts]
+    (folder / "low.jsonl").write_text("\n".join(lines))
+    as_files = index_for(text_in(folder / "low"), CONTEXT, **HASHED)
+    as_lines = index_for(Jsonl(files=(str(folder / "low.jsonl"),), text="body"), CONTEXT, **HASHED)
+    first, second = (open_windows(i).train_batches(0, 0, 20, 2) for i in (as_files, as_lines))
+    assert np.array_equal(first, second)
