@@ -103,7 +103,10 @@ def _data_lines(plan: Plan) -> Iterator[str]:
         kept = f", {count(facts.separators)} separators of documents counted" if facts.separators else ""
         used = "" if source.used == source.windows else f", {count(source.used * index.context)} of them used"
         documents, tokens = count(facts.train_documents), count(facts.train_tokens)
-        yield f"{share}{documents} documents, {tokens} tokens{kept}{used}"
+        most = max(run.run.tokens for run in plan.runs) * source.quota / BLOCK
+        epochs = most / (source.used * index.context)
+        seen = f"; the longest run goes through them {epochs:.3g} times" if epochs > 1 else ""
+        yield f"{share}{documents} documents, {tokens} tokens{kept}{used}{seen}"
     if index.sources[0].facts is not None:
         sets = dict.fromkeys(document.set for document in index.eval_documents)
         for name in sets:
