@@ -7,7 +7,7 @@
 #   make corpus       set up, then a corpus of 97 MB of English from packages (experiments/corpora; on Debian)
 #   make lint         ruff and pyright
 #   make docs         API reference from docstrings, into build/docs
-#   make images       draw the figures of docs/images again, from the committed results
+#   make images       draw the figures of docs/images and of committed results again, from their tables
 #   make install      only set up (EXTRAS=cuda12 for a GPU)
 #   make lock         resolve constraints.txt again (LOCK_PYTHONS="python3.11 python3.12")
 #
@@ -77,6 +77,7 @@ docs: dev
 
 images: install
 	$(VENV)/bin/scaling plot results/reference/quickstart --out docs/images
+	$(VENV)/bin/python experiments/vocabulary/figure.py
 
 install: $(VENV)/.installed
 dev: $(VENV)/.installed-dev

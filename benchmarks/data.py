@@ -8,7 +8,7 @@
 The text is made of the sentences of the shipped corpus in random order. ``prepare``: tokens per CPU second,
 median of 3, beside a loop that reads the same lines and does nothing but cut them with the library
 ``tokenizers`` (for bytes: nothing at all) and write the tokens. ``memory``: the largest resident set of any
-process, limit 400 MB. ``plan``: CPU seconds to find a prepared store from its request, beyond those of
+process, limit 250 MB. ``plan``: CPU seconds to find a prepared store from its request, beyond those of
 importing what reads a spec, limit 0.2 for 100 shards. ``read``: order and gathering of windows, and a mixture
 of three sources, beside the same rows of one array whose places are known (the limit) and beside an index of
 every token. Exit code 1 when a limit is passed.
@@ -33,7 +33,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-MEMORY_LIMIT = 400e6  # bytes resident in any process
+MEMORY_LIMIT = 250e6  # bytes resident in any process
 PLAN_LIMIT = 0.2  # CPU seconds, 100 shards
 READ_LIMIT = 1 / 4  # of the speed at which numpy copies rows whose places are known
 READ_TOKENS = 200_000_000
@@ -133,9 +133,11 @@ def run(program: str, *arguments: object) -> tuple[float, list[str]]:
 
 
 def sentences() -> list[str]:
-    from scaling.data.catalog import CORPORA, read_documents
+    from scaling.corpora.shipped import Shipped
 
-    texts = (d.text.decode() for d in read_documents(CORPORA["state-of-the-union"]))
+    corpus = Shipped(name="state-of-the-union")
+    documents = (d for part in corpus.parts(Path()) for d in corpus.read(part))
+    texts = (d.content.decode() for d in documents if isinstance(d.content, bytes))
     return [sentence + ". " for text in texts for sentence in text.split(". ")]
 
 
@@ -190,14 +192,14 @@ def resident(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line[:5] == "VmHWM"), 0)
 
 
-def memory(folder: Path, size: int) -> bool:
+def memory(folder: Path, size: int, kind: str) -> bool:
     import psutil
 
     write_text(folder, size, files=8)
     start, worst, total = time.monotonic(), 0, 0
     program = folder / "program.py"
     program.write_text(PREPARE)
-    command: list[Any] = [sys.executable, program, folder, "bpe", 2]
+    command = [sys.executable, str(program), str(folder), kind, "2"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             tree = [process.pid, *(c.pid for c in psutil.Process(process.pid).children(recursive=True))]
@@ -206,8 +208,8 @@ def memory(folder: Path, size: int) -> bool:
             time.sleep(0.05)
     seconds = time.monotonic() - start
     print(
-        f"{size / 1e9:.2f} GB, BPE, 2 processes, {seconds:.0f} s: at most {worst / 1e6:.0f} MB in a process "
-        f"(limit {MEMORY_LIMIT / 1e6:.0f}), {total / 1e6:.0f} MB in all"
+        f"{size / 1e9:.2f} GB, {kind}, 2 processes, {seconds:.0f} s: at most {worst / 1e6:.0f} MB in a "
+        f"process (limit {MEMORY_LIMIT / 1e6:.0f}), {total / 1e6:.0f} MB in all"
     )
     return process.returncode == 0 and worst < MEMORY_LIMIT
 
@@ -289,6 +291,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", choices=["prepare", "memory", "plan", "read"])
     parser.add_argument("--bytes", type=float, default=1e9, help="of text for `memory`")
+    parser.add_argument("--tokenizer", choices=["bytes", "bpe"], default="bpe", help="for `memory`")
     arguments = parser.parse_args()
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "tokenizers"))
     print(f"Python {python_version()}, {packages}", flush=True)
@@ -300,7 +303,7 @@ def main() -> int:
             case "prepare":
                 passed = prepare(corpus)
             case "memory":
-                passed = memory(corpus, int(arguments.bytes))
+                passed = memory(corpus, int(arguments.bytes), arguments.tokenizer)
             case "read":
                 passed = read(corpus)
             case _:

@@ -52,11 +52,11 @@ class Vocabulary:
 
 def worth(vocabulary: Vocabulary, reference: Vocabulary, compute: float) -> float:
     """Return how many times ``compute`` the reference needs for what the vocabulary reaches with it, by the
-    laws; nan where the reference does not get there within a factor of 100."""
+    laws; inf where that is more than any of its runs had."""
     wanted = vocabulary.at_best(np.array([compute]))["loss"].iloc[0]
-    grid = compute * np.geomspace(0.01, 100, 400)
+    grid = np.geomspace(compute / 100, max(compute, reference.runs["flops"].max()), 400)
     reached = reference.at_best(grid)["loss"].to_numpy()
-    return float(np.interp(-wanted, -reached, grid / compute, left=np.nan, right=np.nan))
+    return float(np.interp(-wanted, -reached, grid / compute, right=np.inf))
 
 
 def draw(vocabularies: Sequence[Vocabulary]) -> Figure:
@@ -87,21 +87,31 @@ def draw(vocabularies: Sequence[Vocabulary]) -> Figure:
 
 
 def report(vocabularies: Sequence[Vocabulary]) -> str:
-    """Return the best run of each budget as a table of Markdown, and what a vocabulary is worth."""
-    lines = ["| tokenizer | C | width | N | bits per byte |", "| --- | --- | --- | --- | --- |"]
+    """Return the best run of each budget, and the held-out one, as a table of Markdown."""
+    reference = vocabularies[0]
+    lines = [
+        f"| tokenizer | C | width | N | bits per byte | C of {reference.name} for that, by the laws |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for v in vocabularies:
         runs: Any = pd.concat([v.best, v.runs[v.runs["role"] == "holdout"]])
         for run in runs.itertuples():
-            width = f"{run.width}, held out" if run.role == "holdout" else run.width
-            bits = f"{run.bits_per_byte:.3f}"
-            lines.append(f"| {v.name} | {run.flops:.2g} | {width} | {run.params:,.0f} | {bits} |")
-    reference = vocabularies[0]
-    for v in vocabularies[1:]:
-        if v.fit.usable and reference.fit.usable:
-            compute = float(v.best["flops"].max())
-            times = worth(v, reference, compute)
-            lines += ["", f"By the laws {reference.name} needs {times:.2f} times the compute to reach what"]
-            lines += [f"{v.name} reaches with {compute:.2g} FLOPs."]
+            width, more = f"{run.width}", "-"
+            if run.role == "holdout":
+                width += ", held out"
+            elif v is not reference and v.fit.usable and reference.fit.usable:
+                times = worth(v, reference, run.flops)
+                most = reference.runs["flops"].max() / run.flops
+                more = f"{times:.1f} x" if np.isfinite(times) else f"above {most:.0f} x"
+            cells = (
+                v.name,
+                f"{run.flops:.2g}",
+                width,
+                f"{run.params:,.0f}",
+                f"{run.bits_per_byte:.3f}",
+                more,
+            )
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

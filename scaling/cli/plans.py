@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from scaling.cli.columns import columns
 from scaling.cli.words import count, duration, flops, plural, size
+from scaling.corpora.quotas import BLOCK
+from scaling.data.index import index_of
 from scaling.errors import Complaint, UserError
 from scaling.plan.cost import Space, Time
 from scaling.plan.plan import Plan, PlannedRun
@@ -75,7 +77,8 @@ def plan_text(
     chosen = [COLUMNS[name] for name in names]
     rows = [[cell(run, spent[run.run_id]) for _, cell in chosen] for run in plan.runs]
     left = sum(1 for _ in itertools.takewhile(lambda name: name in ("run", "role"), names))
-    parts = [f"study {plan.study}: {plan.data.corpus}, {plan.data.tokenizer}, context {plan.data.context}"]
+    about = f"study {plan.study}: {plan.data.corpus}, {plan.data.tokenizer}, context {plan.data.context}"
+    parts = ["\n".join([about, *_data_lines(plan)])]
     parts.append(columns([heading for heading, _ in chosen], rows, left=left))
     if plan.excluded:
         left_out = columns(("left out", "why"), [(e.label, e.reason) for e in plan.excluded], left=2)
@@ -83,6 +86,34 @@ def plan_text(
     parts += [f"note: {note}" for note in plan.notes]
     parts.append(_totals(plan, time, probe, space, workers))
     return "\n\n".join(parts)
+
+
+def _data_lines(plan: Plan) -> Iterator[str]:
+    """Say of each source what is trained on, and what is evaluated."""
+    content = plan.data.content
+    if content is None:
+        return
+    index = index_of(content, plan.data.context)
+    for source in index.sources:
+        facts = source.facts
+        if facts is None:
+            yield f"generated; no model has a loss below {index.floor:.4f} nats per token, the true entropy"
+            continue
+        share = "" if source.quota == BLOCK else f"{source.name}, {source.quota / BLOCK:.1%} of D: "
+        kept = f", {count(facts.separators)} separators of documents counted" if facts.separators else ""
+        used = "" if source.used == source.windows else f", {count(source.used * index.context)} of them used"
+        documents, tokens = count(facts.train_documents), count(facts.train_tokens)
+        most = max(run.run.tokens for run in plan.runs) * source.quota / BLOCK
+        epochs = most / (source.used * index.context)
+        seen = f"; the longest run goes through them {epochs:.3g} times" if epochs > 1 else ""
+        yield f"{share}{documents} documents, {tokens} tokens{kept}{used}{seen}"
+    if index.sources[0].facts is not None:
+        sets = dict.fromkeys(document.set for document in index.eval_documents)
+        for name in sets:
+            of_set = [document for document in index.eval_documents if document.set == name]
+            tokens = sum(document.tokens_used for document in of_set)
+            target = "" if of_set[0].target else ", not part of loss"
+            yield f"evaluated: {name}, {count(tokens)} tokens of {plural(len(of_set), 'document')}{target}"
 
 
 def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, workers: int) -> str:

@@ -29,7 +29,7 @@ class Evaluation(Described):
     """hash: by hash of a document's content, so that adding files keeps the split. spread: evenly over the
     corpus (in memory). none: nothing; `target` names a set of its own. auto: spread for a shipped corpus."""
     share: Annotated[Literal["auto"] | Real, BeforeValidator(_auto_or_share)] = "auto"
-    """Share of documents that `split: hash` holds out. auto: the smallest 2^-k that has enough."""
+    """Share of documents that `split: hash` holds out. auto: the smallest, to four bits, that has enough."""
     sets: dict[Slug, WrittenDocuments] = Field(default={}, max_length=100)
     """Evaluation texts of their own, by name: each gives a column loss/NAME."""
     target: Slug = HELD_OUT

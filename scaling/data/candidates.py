@@ -100,7 +100,7 @@ class Candidates:
                 and documents >= self.wanted.documents
                 and tokens >= self.wanted.tokens
             ):
-                self.bound = min(self.bound, power_above(candidate.hash))
+                self.bound = min(self.bound, bound_above(candidate.hash))
                 break
         self.kept = {digest: item for digest, item in ordered if item[1].hash < self.bound}
         self.bytes = sum(item[1].size + 200 for item in self.kept.values())
@@ -111,6 +111,8 @@ class Candidates:
         return [item for _, item in sorted(self.kept.items())]
 
 
-def power_above(value: int) -> int:
-    """Return the smallest power of two above a hash."""
-    return 1 << value.bit_length()
+def bound_above(value: int) -> int:
+    """Return the smallest number of four significant bits above a hash: close to it, and seldom another one
+    when documents are added."""
+    step = 1 << max(0, value.bit_length() - 4)
+    return (value // step + 1) * step

@@ -93,6 +93,11 @@ class StoreFacts(Frozen):
     versions: dict[str, str]
 
     @property
+    def files(self) -> tuple[Shard, ...]:
+        """Every file that has a sum."""
+        return (*self.shards, *(s for s in (self.evaluation, self.evaluation_bytes) if s is not None))
+
+    @property
     def folder(self) -> Path:
         return store_folder(self.fingerprint)
 

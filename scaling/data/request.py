@@ -29,9 +29,9 @@ class Request(Frozen):
     this corpus.
 
     ``split``: ``hash`` holds out the documents whose hash lies in the first ``share`` of all hashes (auto:
-    the smallest 2^-k that gives ``documents`` documents and ``tokens`` tokens); ``spread`` holds out
-    ``documents`` documents, spread evenly over the corpus; ``none`` nothing; ``all`` everything: the corpus
-    is an evaluation set of its own.
+    the smallest of four significant bits that gives ``documents`` documents and ``tokens`` tokens);
+    ``spread`` holds out ``documents`` documents, spread evenly over the corpus; ``none`` nothing; ``all``
+    everything: the corpus is an evaluation set of its own.
 
     ``folder`` is what relative paths are relative to.
     """

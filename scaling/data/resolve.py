@@ -32,6 +32,7 @@ class Wish:
     corpus: AnyCorpus
     tokenizer: TextTokenizer | None
     evaluation: Evaluation
+    separator: Literal["keep", "none"] = "keep"
     unique_tokens: int | None = None
     folder: Path = field(default_factory=Path)
 
@@ -170,6 +171,7 @@ def _request(wish: Wish, corpus: DocumentCorpus, split: Split, tokenizer_of: str
         share=evaluation.share,
         documents=evaluation.documents,
         tokens=evaluation.tokens,
+        separator=wish.separator,
         folder=wish.folder,
     )
 

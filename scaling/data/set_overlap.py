@@ -39,13 +39,14 @@ def measure_overlap(
 
     Args:
         evaluated: the store with the evaluated documents.
-        training: the other one. Both are cut by the same tokenizer.
+        training: the other one. They are compared as text where both have text, else as tokens.
         processes: how many share the work.
         report: is told how far it is.
     """
     if (known := find_overlap(evaluated, training)) is not None:
         return known
-    coder = coder_of(evaluated)
+    text = training.coder is not None and evaluated.coder is not None
+    coder = coder_of(evaluated) if text else None
     tokens = _tokens(evaluated, EVAL_TOKENS)
     skipped = int(evaluated.tokenizer.separator is not None)
     starts = [document.start + skipped for document in evaluated.held_out]
@@ -54,7 +55,7 @@ def measure_overlap(
     looked_for = np.unique(np.concatenate([ngrams([text]) for text in texts]))
     shared = np.zeros(len(looked_for), bool)
     meter = Meter(report, "comparing", sum(shard.tokens for shard in training.shards))
-    tasks = [_Task(training, shard, looked_for) for shard in training.shards]
+    tasks = [_Task(training, shard, text, looked_for) for shard in training.shards]
     for shard, found in shared_out(_shared, tasks, processes):
         shared |= found
         meter.add(shard.tokens)
@@ -67,20 +68,22 @@ def measure_overlap(
 class _Task:
     training: StoreFacts
     shard: Shard
+    text: bool
     looked_for: np.ndarray
 
 
 def _shared(task: _Task) -> tuple[Shard, np.ndarray]:
     looked_for = NGrams.of(task.looked_for)
     shared = np.zeros(len(looked_for), bool)
-    for texts in _batches(task.training, task.shard):
+    for texts in _batches(task):
         shared |= looked_for.shared(ngrams(texts))
     return task.shard, shared
 
 
-def _batches(facts: StoreFacts, shard: Shard) -> Iterator[list[Content]]:
+def _batches(task: _Task) -> Iterator[list[Content]]:
     """Yield the documents of a shard, about ``BATCH_BYTES`` tokens at a time."""
-    coder, tokens = coder_of(facts), _tokens(facts, shard.name)
+    facts, shard = task.training, task.shard
+    coder, tokens = coder_of(facts) if task.text else None, _tokens(facts, shard.name)
     starts = np.fromfile(facts.folder / documents_name(shard.name), "<u8").tolist()
     skipped, texts, size = int(facts.tokenizer.separator is not None), list[Content](), 0
     for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):

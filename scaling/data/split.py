@@ -16,9 +16,9 @@ from scaling.data.candidates import (
     Candidates,
     Content,
     Wanted,
+    bound_above,
     digest_of,
     hash_of,
-    power_above,
     raw,
 )
 from scaling.data.facts import MOST_HELD_OUT, MOST_HELD_OUT_BYTES
@@ -76,7 +76,8 @@ def candidates_of(found: Candidates, files: Mapping[int, Path]) -> list[tuple[Ca
 def split_by_hash(
     candidates: Sequence[tuple[Candidate, Content]], found: Candidates, coder: Coder | None
 ) -> Split:
-    """Hold out the documents of least hash: a share given, or the smallest 2^-k that gives enough.
+    """Hold out the documents of least hash: a share given, or the smallest of four significant bits that
+    gives enough.
 
     Args:
         candidates: in the order of hashes.
@@ -95,7 +96,7 @@ def split_by_hash(
         lacking = "documents" if documents < wanted.documents else "tokens"
         cut = coder.encode([content])[0] if coder and isinstance(content, bytes) else content
         documents, tokens, last = documents + 1, tokens + len(cut), candidate.hash
-    bound = power_above(last) if wanted.share is None else int(wanted.share * HASHES)
+    bound = bound_above(last) if wanted.share is None else int(wanted.share * HASHES)
     enough = documents >= wanted.documents and tokens >= wanted.tokens
     if not enough or (bound > HASHES // 2 and wanted.share is None):
         all_seen = found.bound == wanted.first_bound()

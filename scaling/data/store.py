@@ -10,12 +10,12 @@ import numpy as np
 
 from scaling.corpora.content import GeneratedContent, StoredContent
 from scaling.corpora.generated import GeneratedCorpus
-from scaling.data.check import check_files
 from scaling.data.evaluation import places
 from scaling.data.facts import Shard, StoreFacts, read_facts
 from scaling.data.gather import Text, map_tokens
 from scaling.data.index import DataIndex
 from scaling.data.order import mixture_at, sources_seen, subset, windows_of
+from scaling.data.verify import check_files
 
 CHECKED_BYTES = 1 << 30  # of a job's stores are hashed when it starts (about a second); sizes of all files
 

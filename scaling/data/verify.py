@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from scaling.data.facts import INDEX, Shard, StoreFacts
 from scaling.data.processes import shared_out
 from scaling.data.progress import Meter, Report, quiet
-from scaling.data.request import documents_name, file_sizes
-from scaling.errors import Complaint
+from scaling.data.request import documents_name, file_sizes, misfits
+from scaling.errors import Complaint, UserError
 
 HINT = "remove the folder of the store; the next plan prepares it again"
 
@@ -35,12 +35,30 @@ def verify(folder: Path, processes: int = 1, report: Report = quiet) -> list[Com
         return [Complaint("it is not the index of a store", str(path), HINT)]
     wrong = list(_index(folder, facts))
     sizes = file_sizes(facts)
-    files = [*facts.shards, *(s for s in (facts.evaluation, facts.evaluation_bytes) if s is not None)]
-    meter = Meter(report, "checking", sum(sizes[shard.name] for shard in files))
-    for shard, found in shared_out(_file, [(folder, facts, shard) for shard in files], processes):
+    meter = Meter(report, "checking", sum(sizes[shard.name] for shard in facts.files))
+    for shard, found in shared_out(_file, [(folder, facts, shard) for shard in facts.files], processes):
         wrong += found
         meter.add(sizes[shard.name])
     return sorted(wrong, key=lambda complaint: complaint.where)
+
+
+def check_files(facts: StoreFacts, most_bytes: int) -> int:
+    """Check the sizes of all files of a store, and the sums of as many as ``most_bytes`` allow; return the
+    bytes that were summed. What a job does before it trains.
+
+    Raises:
+        UserError: a file is missing, not of its size or has other bytes; every such file is named.
+    """
+    sizes, summed = file_sizes(facts), 0
+    wrong = [Complaint("is missing or cut short", str(facts.folder / name), HINT) for name in misfits(facts)]
+    if not wrong:
+        for shard in facts.files:
+            if summed + sizes[shard.name] <= most_bytes:
+                summed += sizes[shard.name]
+                wrong += _digest(facts.folder / shard.name, shard.sha256)
+    if wrong:
+        raise UserError(*wrong)
+    return summed
 
 
 def _index(folder: Path, facts: StoreFacts) -> Iterator[Complaint]:

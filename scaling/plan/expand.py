@@ -76,7 +76,7 @@ def resolve_data(study: Study, stores: Stores = SMALL) -> DataIndex:
 def wish_of(study: Study) -> Wish:
     """Return what a study says of its data."""
     data, folder = study.data, study.source.folder
-    return Wish(data.corpus, data.tokenizer, study.evaluation, data.unique_tokens, folder)
+    return Wish(data.corpus, data.tokenizer, study.evaluation, data.separator, data.unique_tokens, folder)
 
 
 def _located(study: Study, problem: Complaint) -> Complaint:

@@ -43,6 +43,8 @@ class Data(Described):
     """`bytes`, or a mapping with the kind of a tokenizer: bpe, file, ... Left out: bytes, for text."""
     context: Count
     """Tokens of context of every training and evaluation sequence."""
+    separator: Literal["keep", "none"] = "keep"
+    """The token before every document: keep it (it is trained on and counted in D), or join documents."""
     unique_tokens: Count | None = None
     """Train on a fixed part of so many tokens, repeated as needed; smaller parts lie within larger ones.
     Left out: on all of them."""

@@ -42,4 +42,4 @@ def index_for(
 ) -> DataIndex:
     """Index a corpus, prepared where it has to be; held out spread over it unless told otherwise."""
     asked = Evaluation(**{"split": "spread"} | evaluation)
-    return resolve(Wish(corpus, tokenizer, asked, unique_tokens, Path()), context, Stores())
+    return resolve(Wish(corpus, tokenizer, asked, unique_tokens=unique_tokens), context, Stores())

@@ -72,6 +72,22 @@ if __name__ == "__main__":
 """
 
 
+def test_a_survey_cut_short_is_done_again(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = request_for(work, Bytes())
+    monkeypatch.setattr("scaling.data.prepare.content_sha256", lambda files: interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        prepare(request)
+    monkeypatch.undo()
+    monkeypatch.setenv("SCALING_CACHE", str(work.parent / "cache"))
+    survey_file = wait_for("work/*/survey-00000")
+    survey_file.write_bytes(survey_file.read_bytes()[:-1])
+    assert prepare(request).documents == 300
+
+
+def interrupt() -> str:
+    raise KeyboardInterrupt
+
+
 @contextmanager
 def preparing(work: Path, stall: Path) -> Iterator[subprocess.Popen[str]]:
     """Prepare in a process, with two of its own that stop at the second file while ``stall`` is there."""

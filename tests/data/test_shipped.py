@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from scaling.corpora.jsonl import Jsonl
+from scaling.corpora.shipped import Shipped
 from scaling.data.facts import Overlap
 from scaling.data.prepare import prepare
 from scaling.data.request import Request
@@ -28,22 +27,14 @@ HELD_OUT_YEARS = [
 ]
 
 
-class Shipped(Jsonl):
-    kind: Literal["shipped"] = "shipped"  # type: ignore
-
-    def identity(self) -> dict[str, Any]:
-        return {"text_sha256": "805ccd2b2645318eb01caa3d4a0d374bee2544c1d5e48d2c66f8feaf7ae25790"}
-
-
 def test_the_store_is_golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
-    corpus = Shipped(files=("state-of-the-union.jsonl.xz",), text="text", name="name", position="year")
     request = Request(
-        corpus=corpus,
+        corpus=Shipped(name="state-of-the-union"),
         label="state-of-the-union",
         tokenizer=Bytes(),
         split="spread",
-        folder=Path(__file__).parents[2] / "scaling/corpora/texts",
+        folder=tmp_path,
     )
     facts = prepare(request)
     assert facts.fingerprint == "47c9264346d3"

@@ -13,7 +13,7 @@ from tests.data.fakes import Pairs, request_for
         ("train-00000.tokens", b"abc", b"abd", "its content changed: the sha256 differs"),
         ("train-00000.tokens", b"a", b"", "by the index"),
         ("train-00000.documents", b"\x01", b"\x02", "the places of documents in it are not those"),
-        ("eval.tokens", b"ab", b"ba", "its content changed"),
+        ("eval.tokens", b"a", b"b", "its content changed"),
         ("eval.bytes", b"\x02", b"\x03", "its content changed"),
         ("tokenizer.json", b"seen", b"sean", "its content changed"),
         ("index.json", b'"train_tokens": ', b'"train_tokens": 1', "but the rest of it says"),

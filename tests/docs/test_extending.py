@@ -30,7 +30,16 @@ def tree(tmp_path):
 
 
 def test_every_part_has_a_section():
-    parts = ["A law", "A design", "A family", "An optimizer", "A schedule", "An executor", "A reader"]
+    parts = [
+        "A law",
+        "A design",
+        "A family",
+        "An optimizer",
+        "A schedule",
+        "An executor",
+        "A corpus",
+        "A reader",
+    ]
     assert [section.splitlines()[0] for section in SECTIONS] == parts
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import analysis
+from scaling.spec.load import load_study
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "vocabulary"
 
@@ -56,7 +57,27 @@ def test_what_a_vocabulary_is_worth(figure: ModuleType) -> None:
     )
     assert figure.worth(larger, bytes_, 1e11) == pytest.approx(0.9**-4, rel=0.02)
     assert figure.worth(bytes_, larger, 1e11) == pytest.approx(0.9**4, rel=0.02)
-    assert np.isnan(figure.worth(far, bytes_, 1e11)), "256 times is too far to say"
+    assert figure.worth(far, bytes_, 1e11) == np.inf, "256 times is more than any run had"
     text = figure.report([bytes_, larger])
-    assert text.count("| bpe-9 |") == 4 and "bytes needs 1.5" in text
+    assert text.count("| bpe-9 |") == 4 and "| 1.5 x |" in text and "| above 1 x |" in text
     assert len(figure.draw([bytes_, larger]).axes) == 1
+
+
+def test_the_studies_differ_in_what_they_say() -> None:
+    studies = [load_study(FOLDER / f"{name}.yaml") for name in ("bytes", "bpe-1k", "bpe-4k")]
+    fields = []
+    for study in studies:
+        written = study.model_dump(mode="json")
+        own = [written.pop("study"), written["data"].pop("tokenizer")]
+        own.append(written["recipe"]["optimizer"]["learning_rate"].pop("coefficient"))
+        own.append(written["evaluation"].pop("tokens"))
+        fields.append((own, written))
+    assert fields[0][1] == fields[1][1] == fields[2][1]
+    assert all(len({str(own[i]) for own, _ in fields}) > 1 for i in range(4))
+
+
+@pytest.mark.slow
+def test_the_reference_is_what_its_page_shows(figure: ModuleType) -> None:
+    page = (figure.REFERENCE / "README.md").read_text("utf-8")
+    shown = figure.report([figure.Vocabulary.load(figure.REFERENCE / name) for name in figure.NAMES])
+    assert shown in page
