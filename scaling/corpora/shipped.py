@@ -37,7 +37,7 @@ def known(name: str) -> str:
     if name not in SHIPPED:
         names = ", ".join(map(repr, SHIPPED))
         text = "must be the name of a shipped corpus ({names}) or a mapping with the kind of a corpus"
-        raise PydanticCustomError("spec", text, {"names": names})
+        raise PydanticCustomError("spec", text, {"names": names, "known": tuple(SHIPPED)})
     return name
 
 

@@ -54,7 +54,7 @@ def content_of(wish: Wish, stores: Stores) -> Content:
             return _mixture(wish, wish.corpus, stores)
         case DocumentCorpus():
             facts = _store(wish, wish.corpus, "data.corpus", stores)
-            source = StoredSource(name=HELD_OUT, store=facts.fingerprint)
+            source = StoredSource(name="training", store=facts.fingerprint)
             sets = () if wish.evaluation.split == "none" else (_held_out(wish, HELD_OUT, facts),)
             return _stored(wish, (source,), (*sets, *_own_sets(wish, [facts], stores)))
         case generated:
@@ -81,7 +81,7 @@ def _mixture(wish: Wish, mixture: Mixture, stores: Stores) -> StoredContent:
         where = f"data.corpus.sources.{name}.corpus"
         facts[name] = _store(_share(wish, quotas[name]), corpus, where, stores, tokenizer_of)
         tokenizer_of = tokenizer_of or facts[name].fingerprint
-    _require_one_tokenizer(facts)
+    _require_one_tokenizer(facts, "data.corpus")
     if wish.evaluation.split != "none":
         for name, evaluated in facts.items():
             others = [other for other in facts.values() if other.fingerprint != evaluated.fingerprint]
@@ -100,12 +100,13 @@ def _share(wish: Wish, quota: int) -> Wish:
     return replace(wish, evaluation=asked.model_copy(update=numbers))
 
 
-def _require_one_tokenizer(facts: dict[str, StoreFacts]) -> None:
+def _require_one_tokenizer(facts: dict[str, StoreFacts], where: str) -> None:
+    """Refuse texts that are cut by different tokenizers: their ids mean different things."""
     names = {(of.tokenizer.name, of.tokenizer.sha256, of.tokenizer.vocab_size) for of in facts.values()}
     if len(names) > 1:
         listed = ", ".join(f"{name}: {of.tokenizer.name}" for name, of in facts.items())
-        message = f"the sources have different tokenizers ({listed})"
-        raise UserError(Complaint(message, "data.corpus", "give all of them the tokens of one tokenizer"))
+        message = f"these texts have different tokenizers ({listed})"
+        raise UserError(Complaint(message, where, "give all of them the tokens of one tokenizer"))
 
 
 def _store(
@@ -209,8 +210,10 @@ def _own_sets(wish: Wish, training: Sequence[StoreFacts], stores: Stores) -> tup
     for name, corpus in wish.evaluation.sets.items():
         request = _request(wish, corpus, "all", training[0].fingerprint)
         facts = _located(request, f"evaluation.sets.{name}", stores)
+        _require_one_tokenizer({"training": training[0], name: facts}, f"evaluation.sets.{name}")
         _compare(wish, facts, training, (f"evaluation.sets.{name}", f"the evaluation set {name}"), stores)
-        available = sum(document.tokens for document in facts.held_out)
+        unpredicted = int(facts.tokenizer.separator is None)
+        available = sum(max(0, document.tokens - unpredicted) for document in facts.held_out)
         sets.append(
             EvalSet(
                 name=name,
