@@ -155,7 +155,10 @@ def _unique_windows(unique_tokens: int | None, context: int, quota: int, windows
     message = f"unique_tokens = {unique_tokens}{share}: the training text has {windows * context} tokens"
     if not used:
         message = f"unique_tokens = {unique_tokens}{share}: less than one sequence of {context} tokens"
-    raise UserError(Complaint(message, "data.unique_tokens", "choose between the two, or leave it out"))
+    hint = (
+        f"at most {windows * context * BLOCK // quota}, at least {context * BLOCK // quota}; or leave it out"
+    )
+    raise UserError(Complaint(message, "data.unique_tokens", hint))
 
 
 def _evaluated(part: EvalSet, facts: dict[str, StoreFacts], context: int) -> Iterator[EvalDocument]:

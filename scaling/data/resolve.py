@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -49,6 +49,7 @@ def content_of(wish: Wish, stores: Stores) -> Content:
         UserError: what the stores raise, and text shared by training and evaluation above what is allowed.
             ``where`` is the path in a spec.
     """
+    _require_files(wish)
     match wish.corpus:
         case Mixture():
             return _mixture(wish, wish.corpus, stores)
@@ -64,6 +65,35 @@ def content_of(wish: Wish, stores: Stores) -> Content:
                 tokens=wish.evaluation.tokens,
                 unique_tokens=wish.unique_tokens,
             )
+
+
+def _require_files(wish: Wish) -> None:
+    """Look for the files of every text before the first one is read."""
+    named = {f"evaluation.sets.{name}": corpus for name, corpus in wish.evaluation.sets.items()}
+    match wish.corpus:
+        case Mixture(sources=sources):
+            named |= {f"data.corpus.sources.{name}.corpus": s.corpus for name, s in sources.items()}
+        case DocumentCorpus() as corpus:
+            named["data.corpus"] = corpus
+        case _:
+            pass
+    problems = list[Complaint]()
+    for where, corpus in named.items():
+        try:
+            if corpus.is_here(wish.folder):
+                corpus.inputs(wish.folder)
+        except UserError as error:
+            problems += _placed(error, type(corpus).model_fields, where)
+    if problems:
+        raise UserError(*problems)
+
+
+def _placed(error: UserError, fields: Container[str], where: str) -> list[Complaint]:
+    """Put ``where`` before the fields that problems of a corpus are about."""
+    return [
+        Complaint(p.message, f"{where}.{p.where}", p.hint, p.value) if p.where in fields else p
+        for p in error.problems
+    ]
 
 
 def _stored(wish: Wish, sources: tuple[StoredSource, ...], sets: tuple[EvalSet, ...]) -> StoredContent:
