@@ -57,7 +57,8 @@ class Candidate(Frozen):
         return hash_of(bytes.fromhex(self.digest))
 
     def least_tokens(self, text: bool) -> int:
-        return self.size // (BYTES_PER_TOKEN if text else 4)
+        """Return how many tokens can surely be predicted; the first cannot where no separator precedes it."""
+        return max(0, self.size // (BYTES_PER_TOKEN if text else 4) - 1)
 
 
 @dataclass

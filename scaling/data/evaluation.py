@@ -7,7 +7,7 @@ predicted twice; the last window may be padded.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 
@@ -19,7 +19,7 @@ def places(windows: int, used: int) -> list[int]:
 def predicted(tokens: int, context: int, used: int) -> int:
     """Count the tokens that the ``used`` windows of a document of ``tokens`` text tokens predict."""
     windows = -(-tokens // context)
-    return sum(min(context, tokens - place * context) for place in places(windows, used))
+    return tokens if used == windows else used * context  # the last one, which may be short, comes last
 
 
 def allocate(documents: Sequence[int], context: int, eval_tokens: int) -> list[int]:
@@ -35,13 +35,14 @@ def allocate(documents: Sequence[int], context: int, eval_tokens: int) -> list[i
     if sum(documents) < eval_tokens:
         raise ValueError(f"{eval_tokens} evaluation tokens asked of {sum(documents)}")
     capacity = [-(-tokens // context) for tokens in documents]
-    wanted = -(-eval_tokens // context)
-    while True:
-        used = _level(capacity, min(wanted, sum(capacity)))
-        got = sum(predicted(n, context, k) for n, k in zip(documents, used, strict=True))
-        if got >= eval_tokens:
-            return used
-        wanted += -(-(eval_tokens - got) // context)
+
+    def reached(total: int) -> int:
+        used = _level(capacity, total)
+        return sum(predicted(n, context, k) for n, k in zip(documents, used, strict=True))
+
+    totals = range(sum(capacity) + 1)
+    least = bisect_left(totals, eval_tokens, lo=-(-eval_tokens // context), key=reached)
+    return _level(capacity, least)
 
 
 def _level(capacity: Sequence[int], total: int) -> list[int]:

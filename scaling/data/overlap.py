@@ -128,6 +128,8 @@ def windows_within(windows: np.ndarray, tokens: np.ndarray, block: int = 1 << 20
 
     About 100 million tokens a second, ``block`` of them at a time, so that ``tokens`` may be memory-mapped.
     """
+    if not len(windows):
+        return np.zeros(0, bool)
     length = windows.shape[1]
     own = np.concatenate([_runs_of_tokens(window, length) for window in windows])
     looked_for = NGrams.of(own)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from scaling.corpora.base import Document, Tally
-from scaling.data.candidates import HASHES, raw
+from scaling.data.candidates import raw
 from scaling.data.facts import StoreFacts, read_facts
 from scaling.data.progress import Progress, Report, quiet
 from scaling.data.request import FORMAT, Request, answer_path, find_by_key, short_hash, whole
@@ -31,6 +31,7 @@ from scaling.data.split import (
     split_by_hash,
     split_spread,
     training_texts,
+    untrained_bound,
 )
 from scaling.data.survey import Group, SurveyedCorpus, content_sha256, grouped, survey_corpus
 from scaling.data.work import Work, alone
@@ -121,7 +122,7 @@ class _Preparation:
             self.report(Progress("opening the tokenizer"))
             exclusion = spread.exclusion if spread else Exclusion()
             if corpus.candidates is not None:
-                exclusion = Exclusion(bound=min(corpus.candidates.bound, HASHES // 2))
+                exclusion = Exclusion(bound=untrained_bound(corpus.candidates))
             file = tokenizer.prepared(
                 self.request.folder,
                 cache_dir(),
@@ -139,7 +140,8 @@ class _Preparation:
         candidates = candidates_of(corpus.candidates, corpus.files)
         if self.request.split == "all":
             return all_held_out(candidates)
-        return split_by_hash(candidates, corpus.candidates, coding.open())
+        separated = coding.facts.separator is not None
+        return split_by_hash(candidates, corpus.candidates, coding.open(), separated)
 
     def _fingerprint(self, content: str, tokenizer: TokenizerFacts, split: Split) -> str:
         """Cover all that decides the tokens and which of them are held out.

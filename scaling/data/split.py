@@ -73,8 +73,19 @@ def candidates_of(found: Candidates, files: Mapping[int, Path]) -> list[tuple[Ca
     return [(candidate, texts[candidate.digest]) for _, candidate in ordered]
 
 
+def untrained_bound(found: Candidates) -> int:
+    """Return the bound of the hashes that a tokenizer is not trained on, before the split can be known.
+
+    It is the share where one is given. Else it is a power of two of 1/64 to 1/2 of all hashes, not below
+    that of the candidates: so coarse that a little more or less to evaluate seldom changes the tokenizer.
+    """
+    if found.wanted.share is not None:
+        return int(found.wanted.share * HASHES)
+    return min(max(1 << (found.bound - 1).bit_length(), HASHES // 64), HASHES // 2)
+
+
 def split_by_hash(
-    candidates: Sequence[tuple[Candidate, Content]], found: Candidates, coder: Coder | None
+    candidates: Sequence[tuple[Candidate, Content]], found: Candidates, coder: Coder | None, separated: bool
 ) -> Split:
     """Hold out the documents of least hash: a share given, or the smallest of four significant bits that
     gives enough.
@@ -83,6 +94,7 @@ def split_by_hash(
         candidates: in the order of hashes.
         found: them as the survey found them, and how much is wanted.
         coder: cuts text; None for documents that are tokens.
+        separated: whether a separator stands before each document; if not, its first token is not predicted.
 
     Raises:
         UserError: there are not as many documents and tokens as wanted.
@@ -95,7 +107,8 @@ def split_by_hash(
             break
         lacking = "documents" if documents < wanted.documents else "tokens"
         cut = coder.encode([content])[0] if coder and isinstance(content, bytes) else content
-        documents, tokens, last = documents + 1, tokens + len(cut), candidate.hash
+        documents, last = documents + 1, candidate.hash
+        tokens += max(0, len(cut) - (not separated))
     bound = bound_above(last) if wanted.share is None else int(wanted.share * HASHES)
     enough = documents >= wanted.documents and tokens >= wanted.tokens
     if not enough or (bound > HASHES // 2 and wanted.share is None):

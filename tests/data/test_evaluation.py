@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from scaling.data import evaluation
 from scaling.data.evaluation import allocate, places, predicted
 
 
@@ -34,6 +35,35 @@ def test_allocation_reaches_the_target_and_is_level() -> None:
         unfilled = [k for k, c in zip(used, capacity, strict=True) if k < c]
         assert all(k <= c for k, c in zip(used, capacity, strict=True))
         assert max(used) - min(unfilled, default=max(used)) <= 1
+
+
+def step_by_step(documents: list[int], context: int, target: int) -> list[int]:
+    """Allocate one step after the other, counting each window by its place."""
+    capacity, total = [-(-n // context) for n in documents], -(-target // context)
+    while True:
+        used = evaluation._level(capacity, total)
+        got = 0
+        for n, windows, k in zip(documents, capacity, used, strict=True):
+            got += sum(min(context, n - place * context) for place in places(windows, k))
+        if got >= target:
+            return used
+        total += -(-(target - got) // context)
+
+
+def test_allocation_takes_the_least_windows() -> None:
+    generator = random.Random(1)
+    for _ in range(400):
+        longest = generator.choice([3, 40, 400])
+        documents = [generator.randint(1, longest) for _ in range(generator.randint(1, 30))]
+        context = generator.choice([1, 2, 7, 64, 1000])
+        target = generator.choice([sum(documents), generator.randint(1, sum(documents))])
+        assert allocate(documents, context, target) == step_by_step(documents, context, target)
+
+
+def test_allocation_over_many_short_documents_takes_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, level = list[int](), evaluation._level
+    monkeypatch.setattr(evaluation, "_level", lambda c, total: steps.append(total) or level(c, total))
+    assert sum(allocate([40] * 3300, 1024, 131072)) == 3277 and len(steps) < 20
 
 
 def test_too_many_tokens_are_refused() -> None:

@@ -138,3 +138,7 @@ def test_windows_are_found_anywhere_in_the_tokens() -> None:
     for block in (1 << 20, 1_000, 7):
         assert windows_within(windows, tokens, block).tolist() == [True, True, True, False]
     assert windows_within(windows, tokens[:19]).tolist() == [False] * 4
+
+
+def test_no_windows_are_within_nothing() -> None:
+    assert windows_within(np.zeros((0, 20), np.int32), np.arange(100)).tolist() == []

@@ -78,6 +78,19 @@ def test_a_tokenizer_is_trained_without_what_is_held_out(work: Path) -> None:
     assert facts.coder == {"kind": "pairs"} and not set(training) & set(evaluation)
 
 
+def test_a_share_above_one_half_is_kept_from_the_tokenizer(work: Path) -> None:
+    facts = prepare(request_for(work, Pairs(), share=0.8))
+    assert facts.coder_file is not None
+    seen = json.loads((facts.folder / facts.coder_file).read_text())["seen"]
+    training, evaluation = read_documents(facts)
+    assert len(evaluation) > 200 and sorted(seen) == sorted(sha256(t).hexdigest() for t in training)
+
+
+def test_a_little_more_to_evaluate_keeps_the_tokenizer(work: Path) -> None:
+    stores = [prepare(request_for(work, Pairs(), tokens=tokens)) for tokens in (450, 500, 520)]
+    assert len({facts.tokenizer.sha256 for facts in stores}) == 1
+
+
 def test_an_evaluation_set_of_its_own(work: Path, tmp_path: Path) -> None:
     training = prepare(request_for(work, Pairs(), split="none"))
     assert training.held_out == () and training.evaluation is None and training.overlap is None

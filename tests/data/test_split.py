@@ -7,7 +7,7 @@ from scaling.data.prepare import prepare
 from scaling.data.split import held_out
 from scaling.errors import UserError
 from scaling.tokenizers.byte import Bytes
-from tests.data.fakes import request_for, write_lines
+from tests.data.fakes import Lines, request_for, write_lines
 from tests.data.made_up import noise
 
 
@@ -29,6 +29,13 @@ def test_more_files_leave_held_out_documents_held_out(work: Path) -> None:
     after = prepare(request_for(work, Bytes(), share=0.125))
     old, new = {d.name for d in before.held_out}, {d.name for d in after.held_out}
     assert old < new and not {name for name in new - old if name < "3"}
+
+
+def test_without_separators_first_tokens_do_not_count(work: Path) -> None:
+    (work / "0.txt").write_text("".join(f"{i:02}\n" for i in range(100)))
+    fields = {"corpus": Lines(files="0.txt"), "documents": 1, "tokens": 20, "separator": "none"}
+    facts = prepare(request_for(work, Bytes(), **fields))
+    assert sum(d.tokens - 1 for d in facts.held_out) >= 20
 
 
 def test_a_document_that_occurs_twice_is_on_one_side(work: Path) -> None:
