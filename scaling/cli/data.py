@@ -119,14 +119,14 @@ def _index(spec: Path, overrides: list[str] | None, stores: Stores | None = None
 def _as_prepared() -> Stores:
     """The stores that corpora were prepared to, whole or not."""
     from scaling.data.request import answered
-    from scaling.data.stores import Stores
+    from scaling.data.stores import Stores, not_prepared
 
     class AsPrepared(Stores):
         def store(self, request: Request) -> StoreFacts:
-            facts = answered(request.key())
+            here = request.corpus.is_here(request.folder)  # else the key would fetch it
+            facts = answered(request.key()) if here else None
             if facts is None:
-                hint = "run `scaling data prepare SPEC` first"
-                raise UserError(Complaint("is not prepared", "data.corpus", hint))
+                raise not_prepared("is not prepared")
             return facts
 
     return AsPrepared()

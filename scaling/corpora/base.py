@@ -6,7 +6,7 @@ Fields are checked without numpy; what reads files imports its libraries when it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -145,10 +145,3 @@ def _valid(document: Document, invalid: str, tally: Tally) -> Document:
     tally.counts[kind] += 1
     text = content.decode("utf-8", errors="replace").replace("\0", "�")
     return Document(document.name, text.encode("utf-8"), document.position)
-
-
-def located(error: UserError, fields: Mapping[str, str]) -> UserError:
-    """Return the error with the field of a corpus (``files``) replaced by its path in the spec."""
-    return UserError(
-        *(Complaint(p.message, fields.get(p.where, p.where), p.hint, p.value) for p in error.problems)
-    )

@@ -11,7 +11,8 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from scaling.corpora.base import Part
 from scaling.errors import Complaint, UserError
@@ -26,8 +27,15 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _without_nul(pattern: str) -> str:
+    if "\0" in pattern:
+        reason = "holds a NUL character, which is in the name of no file: remove \\0 from {pattern}"
+        raise PydanticCustomError("spec", reason, {"pattern": repr(pattern)})
+    return pattern
+
+
 Patterns = Annotated[
-    tuple[Text, ...],
+    tuple[Annotated[Text, AfterValidator(_without_nul)], ...],
     BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]),
     Field(min_length=1),
 ]

@@ -48,10 +48,15 @@ class Parquet(DocumentCorpus):
 
     def _column(self, groups: Any, file: str) -> int:
         """Return the place of the text among the columns of a file."""
-        columns = {groups.schema.column(i).path: i for i in range(groups.num_columns)}
+        every = {groups.schema.column(i).path: i for i in range(groups.num_columns)}
+        columns = {path: i for path, i in every.items() if not groups.schema.column(i).max_repetition_level}
         if self.text not in columns:
-            hint = choices(self.text, columns, "columns there")
-            raise UserError(Complaint(f"{file} has no column {self.text!r}", "text", hint))
+            if any(f"{path}.".startswith(f"{self.text}.") for path in every.keys() - columns.keys()):
+                message = f"column {self.text!r} of {file} has lists or maps in it, which are not text"
+            else:
+                message = f"{file} has no column {self.text!r}"
+            hint = choices(self.text, columns, "columns there") if columns else "name a file with text"
+            raise UserError(Complaint(message, "text", hint))
         column = groups.schema.column(columns[self.text])
         logical = column.logical_type.type
         if column.physical_type != "BYTE_ARRAY" or logical not in ("STRING", "NONE", "JSON", "ENUM"):

@@ -57,8 +57,8 @@ class SantaFe(GeneratedCorpus):
     """The fact of rank k has a frequency of about k^-(1 + alpha)."""
     value_bits: Annotated[Whole, Field(ge=1, le=10)] = 8
     """What is to be learnt of a fact."""
-    noise: Annotated[Real, Field(ge=0, lt=0.5)] = 0.02
-    """With what probability a bit of a value is shown wrong."""
+    noise: Annotated[Real, Field(ge=0, le=0.45)] = 0.02
+    """With what probability a bit of a value is shown wrong. Nearer 0.5 facts take too many looks."""
     address_bits: Annotated[Whole, Field(ge=1, le=12)] = 8
     """Bits of a fact's address in one token: more means shorter statements and a larger vocabulary."""
 
@@ -88,7 +88,12 @@ class SantaFe(GeneratedCorpus):
         ones = np.bitwise_count(np.arange(2**self.value_bits))
         flips = Table(self.noise**ones * (1 - self.noise) ** (self.value_bits - ones))
         leading = float(level % self.address_bits @ levels.probabilities)
-        return Law(levels, flips, levels.entropy + leading * LN2, _ignorance(self.noise))
+        return Law(levels, flips, levels.entropy + leading * LN2)
+
+    @cached_property
+    def _ignorance(self) -> np.ndarray:
+        """g(c) for c = 0, 1, ..., until a coin is as good as known; takes seconds at the highest noise."""
+        return _ignorance(self.noise)
 
     def entropy(self, context: int | None = None) -> float:
         law, shares = self._law, self._shares(context)
@@ -132,7 +137,7 @@ class SantaFe(GeneratedCorpus):
 
         law, values = self._law, self._shares(context).values
         level = np.arange(self.levels)
-        ignorance = law.ignorance
+        ignorance = self._ignorance
         excess = _mean_ignorance(ignorance, round(tokens * values), law.levels.probabilities / 2.0**level)
         known = np.clip((facts + 1 - 2.0**level) / 2.0**level, 0, 1)
         lost = law.levels.probabilities @ (known * excess + (1 - known) * ignorance[0])
@@ -199,13 +204,12 @@ class SantaFe(GeneratedCorpus):
 
 
 class Law(NamedTuple):
-    """What follows from the fields: distributions of levels and of flipped bits; the entropy of a first
-    token; and g(c) for c = 0, 1, ..., until a coin is as good as known."""
+    """What follows from the fields: distributions of levels and of flipped bits, and the entropy of a first
+    token."""
 
     levels: Table
     flips: Table
     first_entropy: float
-    ignorance: np.ndarray
 
 
 class Shares(NamedTuple):
@@ -225,6 +229,7 @@ def _delayed(series: np.ndarray, by: int) -> np.ndarray:
 def _ignorance(noise: float) -> np.ndarray:
     """Return g(c): how many nats more than h(noise) the next look at a coin costs after c looks."""
     import numpy as np
+    from scipy.special import expit
     from scipy.stats import binom
 
     if noise == 0:
@@ -235,7 +240,7 @@ def _ignorance(noise: float) -> np.ndarray:
         c = len(costs)
         right = np.arange(c + 1)
         odds = (2.0 * right - c) * (np.log1p(-noise) - np.log(noise))
-        says = noise + (1 - 2 * noise) / (1 + np.exp(-odds))  # P(next look shows the true side | looks)
+        says = noise + (1 - 2 * noise) * expit(odds)  # P(next look shows the true side | looks)
         true = binom.pmf(right, c, 1 - noise)
         costs.append(float(-(true * ((1 - noise) * np.log(says) + noise * np.log1p(-says))).sum() - known))
     return np.array(costs)

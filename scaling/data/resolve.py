@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel
 
 from scaling.corpora.base import DocumentCorpus
 from scaling.corpora.content import HELD_OUT, Content, EvalSet, GeneratedContent, StoredContent, StoredSource
@@ -177,18 +179,32 @@ def _request(wish: Wish, corpus: DocumentCorpus, split: Split, tokenizer_of: str
 
 
 def _located(request: Request, where: str, stores: Stores) -> StoreFacts:
-    """Prepare; problems of the fields of corpus and tokenizer are given their place in the spec."""
+    """Prepare; problems of the fields of the corpus are given their place in the spec."""
     try:
         return stores.store(request)
     except UserError as error:
-        fields = type(request.tokenizer).model_fields if request.tokenizer else ()
-        places = {field: f"data.tokenizer.{field}" for field in fields}
-        places |= {field: f"{where}.{field}" for field in type(request.corpus).model_fields}
-        problems = [
-            Complaint(p.message, places.get(p.where.partition(".")[0], p.where), p.hint, p.value)
-            for p in error.problems
-        ]
-        raise UserError(*problems) from None
+        corpus = type(request.corpus)
+        raise UserError(
+            *(
+                replace(problem, where=f"{where}.{problem.where}") if _has(corpus, problem.where) else problem
+                for problem in error.problems
+            )
+        ) from None
+
+
+def _has(model: type[BaseModel], path: str) -> bool:
+    """Return whether a path (``document.separator``) is one of fields, rather than a file, say."""
+    name, dot, rest = path.partition(".")
+    field = model.model_fields.get(name)
+    return field is not None and (not dot or any(_has(inner, rest) for inner in _models(field.annotation)))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models in the type of a field, which may be a union of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 def _held_out(wish: Wish, name: str, facts: StoreFacts) -> EvalSet:

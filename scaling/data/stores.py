@@ -11,6 +11,11 @@ from scaling.data.request import Request, find, find_overlap
 from scaling.errors import Complaint, UserError
 
 
+def not_prepared(message: str) -> UserError:
+    """Return the error of a corpus that has to be prepared first."""
+    return UserError(Complaint(message, "data.corpus", "run `scaling data prepare SPEC` first"))
+
+
 @dataclass(frozen=True)
 class Stores:
     """How missing stores are prepared: by so many ``processes``, and only where the files of the corpus have
@@ -29,10 +34,11 @@ class Stores:
         facts = find(request)
         if facts is not None:
             return facts
+        if math.isfinite(self.most_bytes) and not request.corpus.is_here(request.folder):
+            raise not_prepared("is not fetched yet")  # how large it is, only fetching it would tell
         size = sum(part.file.stat().st_size for part in request.corpus.inputs(request.folder))
         if size > self.most_bytes:
-            message = f"{size / 1e6:,.0f} MB of text are not prepared yet"
-            raise UserError(Complaint(message, "data.corpus", "run `scaling data prepare SPEC` first"))
+            raise not_prepared(f"{size / 1e6:,.0f} MB of text are not prepared yet")
         from scaling.data.prepare import prepare
 
         return prepare(request, self.processes, self.report)

@@ -76,7 +76,8 @@ class TextTokenizer(Described):
             texts: gives the training documents in order; may be called once.
 
         Raises:
-            UserError: no such file, or a corpus too small to train on; ``where`` is the field.
+            UserError: no such file, or a corpus too small to train on; ``where`` is
+                ``data.tokenizer.`` and the field.
         """
         raise NotImplementedError
 

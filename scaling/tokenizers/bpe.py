@@ -72,7 +72,7 @@ class Bpe(TextTokenizer):
     def _file(self, cache: Path, corpus_sha256: str) -> Path:
         fields = {**self.model_dump(mode="json"), "corpus": corpus_sha256, "format": FORMAT}
         key = sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]
-        return cache / f"{key}.json"
+        return cache / "tokenizers" / f"{key}.json"
 
     def _trained(self, texts: Iterable[bytes]) -> Tokenizer:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -92,7 +92,7 @@ class Bpe(TextTokenizer):
         if reached < self.vocab_size:
             message = f"the training text gives only {reached} tokens, not {self.vocab_size}"
             hint = f"set vocab_size to {reached} at most, or use more text"
-            raise UserError(Complaint(message, "vocab_size", hint))
+            raise UserError(Complaint(message, "data.tokenizer.vocab_size", hint))
         return tokenizer
 
 

@@ -54,11 +54,13 @@ def given_file(folder: Path, path: str) -> Path:
     """Return the file that a spec names.
 
     Raises:
-        UserError: there is none; ``where`` is ``path``.
+        UserError: there is none; ``where`` is ``data.tokenizer.path``.
     """
     file = folder / Path(path).expanduser()
     if not file.is_file():
-        raise UserError(Complaint(f"there is no file {file}", "path", "give a path relative to the spec"))
+        raise UserError(
+            Complaint(f"there is no file {file}", "data.tokenizer.path", "give a path relative to the spec")
+        )
     return file
 
 
@@ -84,12 +86,12 @@ def separator_among(tokens: Collection[str], special: Collection[str], asked: st
     if asked != "auto":
         if asked not in tokens:
             message = f"{file} has no token {asked!r}"
-            raise UserError(Complaint(message, "separator", _choices(special)))
+            raise UserError(Complaint(message, "data.tokenizer.separator", _choices(special)))
         return asked
     ends = [token for token in END_OF_TEXT if token in tokens]
     if len(ends) != 1:
         message = f"{file} has several tokens that end a text" if ends else f"no token of {file} ends a text"
-        raise UserError(Complaint(message, "separator", _choices(ends or special)))
+        raise UserError(Complaint(message, "data.tokenizer.separator", _choices(ends or special)))
     return ends[0]
 
 

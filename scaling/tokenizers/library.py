@@ -30,21 +30,22 @@ def load(file: Path, field: str) -> tuple[Tokenizer, str]:
     """Read a ``tokenizer.json``; return it without truncation and padding, and the sha256 of the file.
 
     Raises:
-        UserError: the file is missing or is not a tokenizer; ``where`` is ``field``.
+        UserError: the file is missing or is not a tokenizer; ``where`` is ``data.tokenizer.`` and ``field``.
     """
     from tokenizers import Tokenizer
 
+    where = f"data.tokenizer.{field}"
     # Prepare runs one process a core; threads within each would only get in each other's way.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         content = file.read_bytes()
         tokenizer = Tokenizer.from_str(content.decode("utf-8"))
     except OSError as error:
-        raise UserError(Complaint(f"cannot read {file}: {error.strerror}", field)) from None
+        raise UserError(Complaint(f"cannot read {file}: {error.strerror}", where)) from None
     except Exception as error:  # the library raises no class of its own
         message = f"{file} is not a tokenizer: {error}"
         hint = "give the tokenizer.json that the library 'tokenizers' writes"
-        raise UserError(Complaint(message, field, hint)) from None
+        raise UserError(Complaint(message, where, hint)) from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True  # "<|endoftext|>" in a text is text
@@ -133,7 +134,7 @@ class LibraryCoder:
         if separator is not None and (joined == separator).any():
             written = self._tokenizer.id_to_token(separator)
             message = f"the text holds {written!r}, which is to separate documents"
-            raise UserError(Complaint(message, "separator", "take another token, or 'none'"))
+            raise UserError(Complaint(message, "data.tokenizer.separator", "take another token, or 'none'"))
         return joined
 
     def _counts(self, piece: str, encoding: Any) -> np.ndarray:

@@ -39,15 +39,21 @@ class SentencePiece(TextTokenizer):
             from sentencepiece import SentencePieceProcessor
         except ImportError:
             hint = "pip install 'scaling-laws[sentencepiece]'"
-            raise UserError(Complaint("needs the extra 'sentencepiece'", "kind", hint)) from None
+            raise UserError(
+                Complaint("needs the extra 'sentencepiece'", "data.tokenizer.kind", hint)
+            ) from None
         try:
             content = file.read_bytes()
             model = SentencePieceProcessor(model_proto=content)
         except OSError as error:
-            raise UserError(Complaint(f"cannot read {file}: {error.strerror}", "path")) from None
+            raise UserError(
+                Complaint(f"cannot read {file}: {error.strerror}", "data.tokenizer.path")
+            ) from None
         except RuntimeError:
             hint = "give the .model file that sentencepiece writes"
-            raise UserError(Complaint(f"{file} is not a model of sentencepiece", "path", hint)) from None
+            raise UserError(
+                Complaint(f"{file} is not a model of sentencepiece", "data.tokenizer.path", hint)
+            ) from None
         digest = sha256(content).hexdigest()
         return SentencePieceCoder(model, name_of(self.path, digest), self._separator(model, file), digest)
 
@@ -58,10 +64,10 @@ class SentencePiece(TextTokenizer):
         if self.separator == "auto":
             if piece < 0:
                 message = f"{file} has no piece that ends a text"
-                raise UserError(Complaint(message, "separator", _choices(model)))
+                raise UserError(Complaint(message, "data.tokenizer.separator", _choices(model)))
         elif model.id_to_piece(piece) != self.separator:  # what is not known gives the id of <unk>
             message = f"{file} has no piece {self.separator!r}"
-            raise UserError(Complaint(message, "separator", _choices(model)))
+            raise UserError(Complaint(message, "data.tokenizer.separator", _choices(model)))
         return piece
 
 
@@ -100,5 +106,5 @@ class SentencePieceCoder:
         separator = self.facts.separator
         if separator is not None and (tokens == separator).any():
             message = f"the text holds {self._model.id_to_piece(separator)!r}, which is to separate documents"
-            raise UserError(Complaint(message, "separator", "take another piece, or 'none'"))
+            raise UserError(Complaint(message, "data.tokenizer.separator", "take another piece, or 'none'"))
         return tokens

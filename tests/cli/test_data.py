@@ -111,3 +111,13 @@ def test_a_source_that_generates_tokens_has_nothing_to_prepare(spec: Path) -> No
     done = call("data", "inspect", spec)
     assert done.returncode == 0 and "entropy rate" in done.stdout, done.stderr
     assert answer("data", "verify", spec)["stores"] == []
+
+
+def test_what_is_not_fetched_is_refused_before_it_is(spec: Path) -> None:
+    (spec.parent / "pages").mkdir()
+    (spec.parent / "pages" / "train.jsonl").write_text('{"text": "a text"}\n')
+    spec.write_text(SPEC.replace("{kind: text, files: notes/*.txt}", "{kind: hf, path: pages}"))
+    for command in (("data", "verify"), ("data", "inspect"), ("plan",)):
+        done = call(*command, spec)
+        assert done.returncode == 2 and "run `scaling data prepare SPEC` first" in done.stderr, done.stderr
+    assert not list(spec.parent.rglob("*.parquet"))

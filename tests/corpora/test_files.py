@@ -9,6 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from scaling.corpora.files import Patterns, matching
+from scaling.corpora.text import Text
 from scaling.errors import UserError
 from tests.corpora.packed import complaint, write
 
@@ -62,6 +63,13 @@ def test_what_is_no_file_is_refused(notes: Path, pattern: str, message: str, hin
     problem = complaint(caught.value)
     assert (problem.where, problem.message) == ("files", message)
     assert hint in problem.hint
+
+
+def test_a_pattern_with_a_nul_is_refused_as_a_field() -> None:
+    with pytest.raises(ValidationError, match="NUL") as caught:
+        Text(files=("a.txt", "b\0.txt"))
+    (problem,) = caught.value.errors()
+    assert problem["loc"] == ("files", 1) and r"'b\x00.txt'" in problem["msg"]
 
 
 def test_all_patterns_are_complained_of_at_once(notes: Path) -> None:

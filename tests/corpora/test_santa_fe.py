@@ -1,10 +1,12 @@
 from collections import defaultdict
 from itertools import product
-from math import log, prod
+from math import inf, log, prod
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from scaling.corpora import santa_fe
 from scaling.corpora.santa_fe import SantaFe
 
 Chances = defaultdict[tuple, float]
@@ -124,3 +126,19 @@ def test_noise_delays_but_does_not_hide() -> None:
     part = [(s.oracle(1e6, 64) - s.entropy(64)) / (s.oracle(0, 64) - s.entropy(64)) for s in (clear, noisy)]
     assert part[0] < part[1] < 0.5
     assert noisy.oracle(1e14, 64) == pytest.approx(noisy.entropy(64), abs=1e-3)
+
+
+def test_noise_is_bounded_and_only_the_oracle_asks_how_fast_it_is_learnt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(noise: float) -> np.ndarray:
+        raise AssertionError(f"takes seconds with noise = {noise}")
+
+    monkeypatch.setattr(santa_fe, "_ignorance", slow)
+    source = tiny(noise=0.45)
+    assert 0 < source.entropy(5) < inf
+    assert source.evaluation_windows(2, 5).shape == (2, 6)
+    with pytest.raises(AssertionError, match=r"noise = 0\.45"):
+        source.oracle(1e3, 5)
+    with pytest.raises(ValidationError, match="noise"):
+        tiny(noise=0.46)

@@ -8,15 +8,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
+from scaling.corpora.documents import AnyDocuments
+from scaling.corpora.evaluation import Evaluation
+from scaling.corpora.hf import HuggingFace
 from scaling.corpora.jsonl import Jsonl
 from scaling.corpora.mixture import Mixture
 from scaling.corpora.santa_fe import SantaFe
 from scaling.corpora.text import Text
+from scaling.data.facts import StoreFacts
 from scaling.data.index import coverage, index_of
+from scaling.data.resolve import Wish, resolve
 from scaling.data.store import StoredWindows, open_windows
-from scaling.errors import UserError
+from scaling.data.stores import Stores
+from scaling.errors import Complaint, UserError
 from scaling.tokenizers.bpe import Bpe
+from scaling.tokenizers.file import TokenizerFile
 from tests.data.fakes import words
 from tests.data.made_up import index_for, noise
 
@@ -135,6 +143,73 @@ def test_problems_of_a_corpus_have_the_place_in_the_spec(folder: Path) -> None:
     with pytest.raises(UserError) as caught:
         index_for(Mixture.model_validate(broken), CONTEXT, **HASHED)
     assert [p.where for p in caught.value.problems] == ["data.corpus.sources.high.corpus.files"]
+
+
+def test_the_place_in_a_file_is_kept_whatever_the_file_is_called(tmp_path: Path) -> None:
+    (tmp_path / "text.jsonl").write_text('{"text": "a"}\nno JSON\n')
+    wish = Wish(Jsonl(files=("*.jsonl",)), None, Evaluation(), folder=tmp_path)
+    with pytest.raises(UserError) as caught:
+        resolve(wish, CONTEXT, Stores())
+    assert [p.where for p in caught.value.problems] == ["text.jsonl:2"]
+
+
+TOKENS = {
+    "kind": "tokens",
+    "files": "x.bin",
+    "vocab_size": 9,
+    "tokenizer": "own",
+    "document": {"separator": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("raised", "where"),
+    [
+        ("files", "data.corpus.files"),
+        ("document.separator", "data.corpus.document.separator"),
+        ("document.tokens", "data.corpus.document.tokens"),
+        ("document.bin", "document.bin"),
+        ("document.separator.bin", "document.separator.bin"),
+        ("files.txt", "files.txt"),
+        ("files:2", "files:2"),
+        ("files/a.txt", "files/a.txt"),
+        ("evaluation.split", "evaluation.split"),
+        ("", ""),
+    ],
+)
+def test_only_paths_of_fields_are_given_a_place(
+    raised: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> StoreFacts:
+        raise UserError(Complaint("wrong", raised, "a hint", "a value"))
+
+    monkeypatch.setattr(Stores, "store", refuse)
+    wish = Wish(TypeAdapter(AnyDocuments).validate_python(TOKENS), None, Evaluation(), folder=tmp_path)
+    with pytest.raises(UserError) as caught:
+        resolve(wish, CONTEXT, Stores())
+    assert caught.value.problems == (Complaint("wrong", where, "a hint", "a value"),)
+
+
+def hub(folder: Path) -> HuggingFace:
+    """A local data set, not fetched yet."""
+    (folder / "pages").mkdir()
+    (folder / "pages" / "train.jsonl").write_text(json.dumps({"text": "a text"}) + "\n")
+    return HuggingFace(path="pages")
+
+
+def test_problems_of_a_tokenizer_are_not_taken_for_those_of_a_corpus(folder: Path) -> None:
+    wish = Wish(hub(folder), TokenizerFile(path="none.json"), Evaluation(), folder=folder)
+    with pytest.raises(UserError, match=r"none\.json") as caught:
+        resolve(wish, CONTEXT, Stores())
+    assert [p.where for p in caught.value.problems] == ["data.tokenizer.path"]
+
+
+def test_a_data_set_is_not_fetched_to_see_whether_it_is_small(folder: Path) -> None:
+    wish = Wish(hub(folder), None, Evaluation(), folder=folder)
+    with pytest.raises(UserError, match="not fetched yet") as caught:
+        resolve(wish, CONTEXT, Stores(most_bytes=1))
+    assert [p.where for p in caught.value.problems] == ["data.corpus"]
+    assert not (folder / "cache").exists()
 
 
 def test_a_generated_source_has_a_floor_and_windows_of_its_own_to_evaluate() -> None:

@@ -93,6 +93,7 @@ def test_the_cache_knows_corpus_and_fields(tmp_path: Path) -> None:
         return Bpe(**{"vocab_size": 260} | fields).prepared(tmp_path, tmp_path, corpus, lambda: DOCUMENTS)
 
     assert prepared("a") == prepared("a")
+    assert prepared("a").parent == tmp_path / "tokenizers"
     assert len({prepared("a"), prepared("b"), prepared("a", vocab_size=261), prepared("a", sample=300)}) == 4
 
 
@@ -113,7 +114,7 @@ def test_a_corpus_too_small_says_how_far_it_goes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gives only 258 tokens, not 4096") as raised:
         Bpe(vocab_size=4096).prepared(tmp_path, tmp_path, "corpus", lambda: [b"abab"])
     (problem,) = raised.value.problems
-    assert problem.where == "vocab_size" and "258" in problem.hint
+    assert problem.where == "data.tokenizer.vocab_size" and "258" in problem.hint
     assert not list(tmp_path.rglob("*.json"))
 
 

@@ -43,7 +43,7 @@ def test_the_separator_is_found_or_asked_for(files: dict[str, Path]) -> None:
         with pytest.raises(UserError, match=message) as raised:
             opened(files[name], separator=separator)
         (problem,) = raised.value.problems
-        assert problem.where == "separator" and problem.hint == f"set separator: {hint}"
+        assert problem.where == "data.tokenizer.separator" and problem.hint == f"set separator: {hint}"
 
 
 def test_text_that_holds_the_separator_is_refused(files: dict[str, Path]) -> None:
@@ -55,9 +55,9 @@ def test_text_that_holds_the_separator_is_refused(files: dict[str, Path]) -> Non
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no file") as raised:
         TokenizerFile(path="missing.json").prepared(tmp_path, tmp_path, "", lambda: [])
-    assert raised.value.problems[0].where == "path"
+    assert raised.value.problems[0].where == "data.tokenizer.path"
     for content in (b"{}", b"\xff", b"not JSON"):
         (tmp_path / "wrong.json").write_bytes(content)
         with pytest.raises(UserError, match=r"wrong\.json is not a tokenizer") as raised:
             TokenizerFile(path="wrong.json").open(tmp_path / "wrong.json")
-        assert raised.value.problems[0].where == "path"
+        assert raised.value.problems[0].where == "data.tokenizer.path"

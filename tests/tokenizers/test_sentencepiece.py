@@ -69,7 +69,8 @@ def test_the_separator(models: dict[str, Path]) -> None:
     ):
         with pytest.raises(UserError, match=message) as raised:
             opened(models[model], separator)
-        assert raised.value.problems[0].where == "separator" and "'<s>'" in raised.value.problems[0].hint
+        (problem,) = raised.value.problems
+        assert problem.where == "data.tokenizer.separator" and "'<s>'" in problem.hint
     (tokens,) = opened(models["whole"]).encode([b"</s>"])
     assert 2 not in tokens, "a separator written out is text"
     with pytest.raises(UserError, match="the text holds '<sep>'"):
@@ -80,7 +81,7 @@ def test_a_file_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "wrong.model").write_bytes(b"not a model")
     with pytest.raises(UserError, match="not a model of sentencepiece") as raised:
         opened(tmp_path / "wrong.model")
-    assert raised.value.problems[0].where == "path"
+    assert raised.value.problems[0].where == "data.tokenizer.path"
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(UserError, match="needs the extra 'sentencepiece'"):
         opened(tmp_path / "wrong.model")
