@@ -48,20 +48,25 @@ class Request(Frozen):
     folder: Path
 
     def fields_key(self) -> str:
-        """Hash the fields, whatever the files hold."""
-        fields = self.model_dump(mode="json") | {"format": FORMAT}
+        """Hash the fields and the folder, whatever the files hold."""
+        return short_hash(self._fields() | {"folder": os.path.abspath(self.folder)})
+
+    def _fields(self) -> dict[str, Any]:
+        fields = self.model_dump(mode="json", exclude={"folder"}) | {"format": FORMAT}
         fields["corpus"] = {"kind": self.corpus.kind, "fields": fields["corpus"]}
-        return short_hash(fields)
+        return fields
 
     def key(self) -> str:
-        """Hash the fields, and path, size and time of change of every file.
+        """Hash the fields, and absolute path, size and time of change of every file.
+
+        It is the same from every working directory.
 
         Raises:
             UserError: no file matches, or one cannot be read; ``where`` is the field.
         """
         given = self.tokenizer.files(self.folder) if self.tokenizer else ()
         files = dict.fromkeys([*given, *(part.file for part in self.corpus.inputs(self.folder))])
-        return short_hash({"fields": self.fields_key(), "files": [_seen(file) for file in files]})
+        return short_hash({"fields": self._fields(), "files": [_seen(file) for file in files]})
 
 
 def find(request: Request) -> StoreFacts | None:

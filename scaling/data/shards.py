@@ -132,11 +132,13 @@ class ShardTask:
 
 class Written(Frozen):
     """What became of a group: its shard, None if all is held out; ``bytes`` of training text (0 for tokens);
-    ``shared``: a file with one bit for each n-gram that was looked for."""
+    ``empty``: documents left out because they were cut into no tokens; ``shared``: a file with one bit for
+    each n-gram that was looked for."""
 
     shard: Shard | None
     bytes: int
     held_out: int
+    empty: int
     shared: str | None
 
 
@@ -161,13 +163,19 @@ def write_shard(task: ShardTask) -> tuple[Group, Written]:
     path, coder = task.folder / task.name, task.coding.open()
     looked_for = NGrams.of(np.load(task.ngrams)) if task.ngrams is not None else None
     shared = np.zeros(len(looked_for), bool) if looked_for is not None else None
-    held_out = text_bytes = 0
+    held_out = text_bytes = empty = 0
     with TokenFile(path, task.coding.facts) as file:
         for names, contents, skipped in _batches(task):
             held_out += skipped
             if not contents:
                 continue
-            file.append(encode(coder, contents, names), names)
+            encoded = encode(coder, contents, names)
+            kept = [i for i, tokens in enumerate(encoded) if len(tokens)]
+            empty += len(names) - len(kept)
+            if not kept:
+                continue
+            contents = [contents[i] for i in kept]
+            file.append([encoded[i] for i in kept], [names[i] for i in kept])
             text_bytes += sum(len(c) for c in contents if isinstance(c, bytes))
             if looked_for is not None and shared is not None:
                 shared |= looked_for.shared(ngrams(contents))
@@ -181,7 +189,9 @@ def write_shard(task: ShardTask) -> tuple[Group, Written]:
     if shared is not None:
         bits = task.result.with_suffix(".shared.npy")
         _write(bits, np.packbits(shared))
-    written = Written(shard=shard, bytes=text_bytes, held_out=held_out, shared=bits and bits.name)
+    written = Written(
+        shard=shard, bytes=text_bytes, held_out=held_out, empty=empty, shared=bits and bits.name
+    )
     write_text(task.result, written.model_dump_json())
     return task.group, written
 
@@ -226,7 +236,10 @@ def _write(path: Path, values: np.ndarray) -> None:
 def write_evaluation(
     folder: Path, stored: Sequence[HeldOutText], coding: Coding
 ) -> tuple[tuple[HeldOut, ...], Shard, Shard | None]:
-    """Write ``eval.tokens``, and ``eval.bytes`` where there is text; return what is in them."""
+    """Write ``eval.tokens``, and ``eval.bytes`` where there is text; return what is in them.
+
+    Documents that are cut into no tokens are left out.
+    """
     coder, separators = coding.open(), int(coding.facts.separator is not None)
     documents, widths = list[HeldOut](), list[np.ndarray]()
     with TokenFile(folder / EVAL_TOKENS, coding.facts) as file:
@@ -235,16 +248,19 @@ def write_evaluation(
             if isinstance(content, bytes):
                 assert coder is not None
                 tokens, width = coder.encode_with_bytes(content)
-                widths += [np.zeros(separators, "<u4"), width.astype("<u4")]
             else:
-                tokens = content
+                tokens, width = content, None
+            if not len(tokens):
+                continue
+            if width is not None:
+                widths += [np.zeros(separators, "<u4"), width.astype("<u4")]
             file.append([tokens], [document.name])
             size = len(content) if isinstance(content, bytes) else None
             documents.append(HeldOut(name=document.name, bytes=size, start=start, tokens=len(tokens)))
         shard = file.shard()
     if coder is None:
         return tuple(documents), shard, None
-    every = np.concatenate(widths)
+    every = np.concatenate([np.zeros(0, "<u4"), *widths])
     _write(folder / EVAL_BYTES, every)
     digest = sha256(every.data).hexdigest()
     sizes = Shard(name=EVAL_BYTES, tokens=len(every), documents=len(documents), sha256=digest)

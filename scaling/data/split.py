@@ -105,8 +105,10 @@ def split_by_hash(
     for candidate, content in storable:
         if documents >= wanted.documents and tokens >= wanted.tokens:
             break
-        lacking = "documents" if documents < wanted.documents else "tokens"
         cut = coder.encode([content])[0] if coder and isinstance(content, bytes) else content
+        if not len(cut):
+            continue
+        lacking = "documents" if documents < wanted.documents else "tokens"
         documents, last = documents + 1, candidate.hash
         tokens += max(0, len(cut) - (not separated))
     bound = bound_above(last) if wanted.share is None else int(wanted.share * HASHES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from scaling.data.shards import (
 from scaling.data.split import Split
 from scaling.data.survey import SurveyedCorpus
 from scaling.data.work import WAIT_SECONDS, Work, lock_path, versions
+from scaling.errors import Complaint, UserError
 from scaling.files import lock, sync, write_text
 
 
@@ -71,6 +73,9 @@ def write_store(
     shards = tuple(each.shard for each in written if each.shard is not None)
     tokens, documents = sum(s.tokens for s in shards), sum(s.documents for s in shards)
     separators = documents if coding.facts.separator is not None else 0
+    empty = sum(each.empty for each in written)
+    if not held_out if request.split == "all" else tokens == separators:
+        raise UserError(_no_tokens(corpus.documents, empty))
     size, text = sum(each.bytes for each in written), request.tokenizer is not None
     facts = StoreFacts(
         schema=2,
@@ -79,7 +84,7 @@ def write_store(
         content_sha256=contents.content_sha256,
         tokenizer=coding.facts,
         split=split.facts,
-        documents=corpus.documents,
+        documents=corpus.documents - empty,
         bytes=corpus.bytes if text else None,
         train_documents=documents,
         train_tokens=tokens,
@@ -89,14 +94,26 @@ def write_store(
         evaluation=evaluation,
         evaluation_bytes=evaluation_bytes,
         held_out=held_out,
-        held_out_documents=corpus.documents - documents,
-        tally=corpus.tally,
+        held_out_documents=corpus.documents - empty - documents,
+        tally=_tally(corpus.tally, empty),
         overlap=_overlap(looked_for, written, done),
         coder=request.tokenizer and request.tokenizer.model_dump(mode="json"),
         coder_file=coder_file,
         versions=versions() | request.corpus.versions(request.folder),
     )
     return _move(folder, facts)
+
+
+def _no_tokens(documents: int, empty: int) -> Complaint:
+    if empty:
+        message = f"no tokens are left to train on: {empty} of {documents} documents are cut into none"
+        return Complaint(message, "files", "take another tokenizer, or other text")
+    message = f"no tokens are left: the {documents} documents are held out, or are cut into none"
+    return Complaint(message, "files", "hold out less (evaluation.share), or take another tokenizer")
+
+
+def _tally(tally: dict[str, int], empty: int) -> dict[str, int]:
+    return dict(sorted((Counter(tally) + Counter(empty=empty)).items()))
 
 
 def _copy_coder(file: Path | None, folder: Path) -> str | None:

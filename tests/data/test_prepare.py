@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,9 +15,11 @@ from scaling.data.candidates import digest_of, hash_of
 from scaling.data.facts import StoreFacts
 from scaling.data.prepare import prepare
 from scaling.data.request import documents_name, find
+from scaling.data.verify import verify
 from scaling.errors import UserError
+from scaling.tokenizers.base import Coder
 from scaling.tokenizers.byte import Bytes
-from tests.data.fakes import Numbers, Pairs, request_for, write_lines
+from tests.data.fakes import Lines, Numbers, PairCoder, Pairs, request_for, write_lines
 
 
 def lines_of(folder: Path) -> list[bytes]:
@@ -78,6 +82,15 @@ def test_a_tokenizer_is_trained_without_what_is_held_out(work: Path) -> None:
     assert facts.coder == {"kind": "pairs"} and not set(training) & set(evaluation)
 
 
+def test_find_from_another_working_directory(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(work)
+    facts = prepare(request_for(Path(), Bytes()))
+    monkeypatch.chdir(work.parent)
+    relative, absolute = request_for(Path("corpus"), Bytes()), request_for(work, Bytes())
+    assert find(relative) == find(absolute) == facts
+    assert relative.fields_key() == absolute.fields_key()
+
+
 def test_a_share_above_one_half_is_kept_from_the_tokenizer(work: Path) -> None:
     facts = prepare(request_for(work, Pairs(), share=0.8))
     assert facts.coder_file is not None
@@ -133,6 +146,43 @@ def test_without_separators(work: Path) -> None:
     text = (facts.folder / facts.shards[0].name).read_bytes()
     assert text == b"".join(lines_of(work)) and facts.separators == 0 and facts.tokenizer.separator is None
     assert facts.bytes_per_token == 1.0
+
+
+class Letters(Pairs):
+    """Pairs; digits are cut into no tokens."""
+
+    kind: Literal["letters"] = "letters"  # pyright: ignore
+
+    def open(self, file: Path | None) -> Coder:
+        assert file is not None
+        return LetterCoder(sha256(file.read_bytes()).hexdigest())
+
+
+class LetterCoder(PairCoder):
+    def encode(self, texts: Sequence[bytes]) -> list[np.ndarray]:
+        return super().encode([text.translate(None, b"0123456789") for text in texts])
+
+    def encode_with_bytes(self, text: bytes) -> tuple[np.ndarray, np.ndarray]:
+        tokens = self.encode([text])[0]
+        return tokens, np.full(len(tokens), 2, np.uint32)
+
+
+@pytest.mark.parametrize("separator", ["keep", "none"])
+def test_documents_that_are_cut_into_no_tokens_are_left_out(work: Path, separator: str) -> None:
+    (work / "9.txt").write_text("".join(f"{i}\n" for i in range(50)))
+    facts = prepare(request_for(work, Letters(), separator=separator))
+    assert verify(facts.folder) == []
+    assert len(facts.held_out) >= 5 and all(document.tokens for document in facts.held_out)
+    assert 10 < facts.tally["empty"] <= 50 and facts.documents == 350 - facts.tally["empty"]
+
+
+@pytest.mark.parametrize("split", ["none", "all"])
+@pytest.mark.parametrize("separator", ["keep", "none"])
+def test_a_corpus_without_tokens_is_refused(work: Path, separator: str, split: str) -> None:
+    (work / "0.txt").write_text("1\n2\n")
+    fields = {"corpus": Lines(files="0.txt"), "separator": separator, "split": split}
+    with pytest.raises(UserError, match="no tokens are left"):
+        prepare(request_for(work, Letters(), **fields))
 
 
 def test_files_that_moved_have_the_same_store(work: Path) -> None:
