@@ -184,6 +184,7 @@ def test_only_paths_of_fields_are_given_a_place(
         raise UserError(Complaint("wrong", raised, "a hint", "a value"))
 
     monkeypatch.setattr(Stores, "store", refuse)
+    (tmp_path / "x.bin").write_bytes(bytes(1000))
     wish = Wish(TypeAdapter(AnyDocuments).validate_python(TOKENS), None, Evaluation(), folder=tmp_path)
     with pytest.raises(UserError) as caught:
         resolve(wish, CONTEXT, Stores())
