@@ -78,6 +78,7 @@ docs: dev
 images: install
 	$(VENV)/bin/scaling plot results/reference/quickstart --out docs/images
 	$(VENV)/bin/python experiments/vocabulary/figure.py
+	$(VENV)/bin/python experiments/known-answer/compare.py
 
 install: $(VENV)/.installed
 dev: $(VENV)/.installed-dev

@@ -9,7 +9,9 @@ from typing import Any
 from scaling.cli.columns import columns
 from scaling.cli.words import count, duration, flops, plural, size
 from scaling.corpora.quotas import BLOCK
-from scaling.data.index import index_of
+from scaling.data.facts import read_facts
+from scaling.data.index import DataIndex, index_of
+from scaling.data.request import find_overlap
 from scaling.errors import Complaint, UserError
 from scaling.plan.cost import Space, Time
 from scaling.plan.plan import Plan, PlannedRun
@@ -112,8 +114,25 @@ def _data_lines(plan: Plan) -> Iterator[str]:
         for name in sets:
             of_set = [document for document in index.eval_documents if document.set == name]
             tokens = sum(document.tokens_used for document in of_set)
-            target = "" if of_set[0].target else ", not part of loss"
-            yield f"evaluated: {name}, {count(tokens)} tokens of {plural(len(of_set), 'document')}{target}"
+            target = "" if of_set[0].target else "; not part of loss"
+            shared = _shared(index, of_set[0].store)
+            documents = plural(len(of_set), "document")
+            yield f"evaluated: {name}, {count(tokens)} tokens of {documents}{shared}{target}"
+
+
+def _shared(index: DataIndex, store: str | None) -> str:
+    """Say how much of an evaluation text occurs in the training text too, where that was measured."""
+    assert store is not None, "generated sources have no evaluation text"
+    evaluated, shares = read_facts(store), list[float]()
+    for source in index.sources:
+        training = source.facts
+        if training is None:
+            continue
+        same = training.fingerprint == store
+        overlap = training.overlap if same else find_overlap(evaluated, training)
+        if overlap is not None:
+            shares.append(overlap.share)
+    return f", {max(shares):.2%} of its 13-grams also in training text" if shares else ""
 
 
 def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, workers: int) -> str:

@@ -36,8 +36,15 @@ def known(name: str) -> str:
     """Return the name of a shipped corpus; raises PydanticCustomError for another."""
     if name not in SHIPPED:
         names = ", ".join(map(repr, SHIPPED))
-        text = "must be the name of a shipped corpus ({names}) or a mapping with the kind of a corpus"
-        raise PydanticCustomError("spec", text, {"names": names})
+        text = (
+            "must be the name of a shipped corpus ({names}) or a mapping with the kind of a corpus, "
+            "such as {example}"
+        )
+        raise PydanticCustomError(
+            "spec",
+            text,
+            {"names": names, "known": tuple(SHIPPED), "example": "{kind: text, files: 'notes/*.txt'}"},
+        )
     return name
 
 

@@ -5,6 +5,7 @@ Answers without numpy once the stores exist, so that plans and specs are cheap t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,7 +155,10 @@ def _unique_windows(unique_tokens: int | None, context: int, quota: int, windows
     message = f"unique_tokens = {unique_tokens}{share}: the training text has {windows * context} tokens"
     if not used:
         message = f"unique_tokens = {unique_tokens}{share}: less than one sequence of {context} tokens"
-    raise UserError(Complaint(message, "data.unique_tokens", "choose between the two, or leave it out"))
+    hint = (
+        f"at most {windows * context * BLOCK // quota}, at least {context * BLOCK // quota}; or leave it out"
+    )
+    raise UserError(Complaint(message, "data.unique_tokens", hint))
 
 
 def _evaluated(part: EvalSet, facts: dict[str, StoreFacts], context: int) -> Iterator[EvalDocument]:
@@ -166,7 +170,7 @@ def _evaluated(part: EvalSet, facts: dict[str, StoreFacts], context: int) -> Ite
         if len(chosen) >= part.documents and tokens >= part.tokens:
             break
         chosen.append(document)
-        tokens += document.tokens - unpredicted
+        tokens += max(0, document.tokens - unpredicted)
     if tokens < part.tokens or len(chosen) < part.documents:
         field = "tokens" if tokens < part.tokens else "documents"
         message = (
@@ -175,22 +179,33 @@ def _evaluated(part: EvalSet, facts: dict[str, StoreFacts], context: int) -> Ite
         raise UserError(
             Complaint(message, f"evaluation.{field}", "evaluate less, or hold out more (documents, share)")
         )
-    used = allocate([document.tokens - unpredicted for document in chosen], context, part.tokens)
-    for document, windows in zip(chosen, used, strict=True):
+    targets = [max(0, document.tokens - unpredicted) for document in chosen]
+    used = allocate(targets, context, part.tokens)
+    names = _distinct([document.name for document in chosen])
+    for name, document, tokens, windows in zip(names, chosen, targets, used, strict=True):
         yield EvalDocument(
-            name=document.name,
+            name=name,
             set=part.name,
             target=part.target,
             store=part.store,
             start=document.start,
-            tokens=document.tokens - unpredicted,
+            tokens=tokens,
             windows_used=windows,
-            tokens_used=predicted(document.tokens - unpredicted, context, windows),
+            tokens_used=predicted(tokens, context, windows),
         )
 
 
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Number the second and later ones of documents of one name: losses are kept by name."""
+    counts, distinct = Counter[str](), list[str]()
+    for name in names:
+        counts[name] += 1
+        distinct.append(name if counts[name] == 1 else f"{name} #{counts[name]}")
+    return distinct
+
+
 def _mixture_fingerprint(content: StoredContent) -> str:
-    sources = [[source.name, source.store, source.quota] for source in content.sources]
+    sources = [[source.store, source.quota] for source in content.sources]
     return short_hash({"kind": "mixture", "sources": sources})
 
 

@@ -51,12 +51,13 @@ def content_of(wish: Wish, stores: Stores) -> Content:
         UserError: what the stores raise, and text shared by training and evaluation above what is allowed.
             ``where`` is the path in a spec.
     """
+    _require_files(wish)
     match wish.corpus:
         case Mixture():
             return _mixture(wish, wish.corpus, stores)
         case DocumentCorpus():
             facts = _store(wish, wish.corpus, "data.corpus", stores)
-            source = StoredSource(name=HELD_OUT, store=facts.fingerprint)
+            source = StoredSource(name="training", store=facts.fingerprint)
             sets = () if wish.evaluation.split == "none" else (_held_out(wish, HELD_OUT, facts),)
             return _stored(wish, (source,), (*sets, *_own_sets(wish, [facts], stores)))
         case generated:
@@ -66,6 +67,27 @@ def content_of(wish: Wish, stores: Stores) -> Content:
                 tokens=wish.evaluation.tokens,
                 unique_tokens=wish.unique_tokens,
             )
+
+
+def _require_files(wish: Wish) -> None:
+    """Look for the files of every text before the first one is read."""
+    named = {f"evaluation.sets.{name}": corpus for name, corpus in wish.evaluation.sets.items()}
+    match wish.corpus:
+        case Mixture(sources=sources):
+            named |= {f"data.corpus.sources.{name}.corpus": s.corpus for name, s in sources.items()}
+        case DocumentCorpus() as corpus:
+            named["data.corpus"] = corpus
+        case _:
+            pass
+    problems = list[Complaint]()
+    for where, corpus in named.items():
+        try:
+            if corpus.is_here(wish.folder):
+                corpus.inputs(wish.folder)
+        except UserError as error:
+            problems += _placed(error, corpus, where)
+    if problems:
+        raise UserError(*problems)
 
 
 def _stored(wish: Wish, sources: tuple[StoredSource, ...], sets: tuple[EvalSet, ...]) -> StoredContent:
@@ -83,7 +105,7 @@ def _mixture(wish: Wish, mixture: Mixture, stores: Stores) -> StoredContent:
         where = f"data.corpus.sources.{name}.corpus"
         facts[name] = _store(_share(wish, quotas[name]), corpus, where, stores, tokenizer_of)
         tokenizer_of = tokenizer_of or facts[name].fingerprint
-    _require_one_tokenizer(facts)
+    _require_one_tokenizer(facts, "data.corpus")
     if wish.evaluation.split != "none":
         for name, evaluated in facts.items():
             others = [other for other in facts.values() if other.fingerprint != evaluated.fingerprint]
@@ -102,12 +124,13 @@ def _share(wish: Wish, quota: int) -> Wish:
     return replace(wish, evaluation=asked.model_copy(update=numbers))
 
 
-def _require_one_tokenizer(facts: dict[str, StoreFacts]) -> None:
+def _require_one_tokenizer(facts: dict[str, StoreFacts], where: str) -> None:
+    """Refuse texts that are cut by different tokenizers: their ids mean different things."""
     names = {(of.tokenizer.name, of.tokenizer.sha256, of.tokenizer.vocab_size) for of in facts.values()}
     if len(names) > 1:
         listed = ", ".join(f"{name}: {of.tokenizer.name}" for name, of in facts.items())
-        message = f"the sources have different tokenizers ({listed})"
-        raise UserError(Complaint(message, "data.corpus", "give all of them the tokens of one tokenizer"))
+        message = f"these texts have different tokenizers ({listed})"
+        raise UserError(Complaint(message, where, "give all of them the tokens of one tokenizer"))
 
 
 def _store(
@@ -183,13 +206,15 @@ def _located(request: Request, where: str, stores: Stores) -> StoreFacts:
     try:
         return stores.store(request)
     except UserError as error:
-        corpus = type(request.corpus)
-        raise UserError(
-            *(
-                replace(problem, where=f"{where}.{problem.where}") if _has(corpus, problem.where) else problem
-                for problem in error.problems
-            )
-        ) from None
+        raise UserError(*_placed(error, request.corpus, where)) from None
+
+
+def _placed(error: UserError, corpus: DocumentCorpus, where: str) -> list[Complaint]:
+    """Put ``where`` before the fields that problems of a corpus are about."""
+    return [
+        replace(problem, where=f"{where}.{problem.where}") if _has(type(corpus), problem.where) else problem
+        for problem in error.problems
+    ]
 
 
 def _has(model: type[BaseModel], path: str) -> bool:
@@ -225,8 +250,10 @@ def _own_sets(wish: Wish, training: Sequence[StoreFacts], stores: Stores) -> tup
     for name, corpus in wish.evaluation.sets.items():
         request = _request(wish, corpus, "all", training[0].fingerprint)
         facts = _located(request, f"evaluation.sets.{name}", stores)
+        _require_one_tokenizer({"training": training[0], name: facts}, f"evaluation.sets.{name}")
         _compare(wish, facts, training, (f"evaluation.sets.{name}", f"the evaluation set {name}"), stores)
-        available = sum(document.tokens for document in facts.held_out)
+        unpredicted = int(facts.tokenizer.separator is None)
+        available = sum(max(0, document.tokens - unpredicted) for document in facts.held_out)
         sets.append(
             EvalSet(
                 name=name,

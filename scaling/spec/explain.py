@@ -81,6 +81,9 @@ def _explain(path: Path, types: list[Any], detail: ErrorDetails) -> Finding:
         )
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return Finding(path, f"must be a mapping with {', '.join(_names(types))}" + got)
+    if "known" in context and isinstance(value, str):
+        guess = closest(value, context["known"])
+        return Finding(path, detail["msg"] + got, f"did you mean '{guess}'?" if guess else "", meant=guess)
     hint = "put it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
     return Finding(path, _TEXTS.get(kind, detail["msg"]) + got, hint)
 

@@ -157,8 +157,8 @@ def _corrected(
         for part in parents:
             node = node[part]
         if not finding.at_key:
-            if finding.meant is not None:
-                node[last] = finding.meant
+            if finding.meant is not None and isinstance(node, dict | list):
+                cast(Any, node)[last] = finding.meant
             continue
         value = node.pop(last)
         if finding.meant is not None and finding.meant not in node:

@@ -23,6 +23,7 @@ from scaling.corpora.content import HELD_OUT
 from scaling.corpora.evaluation import Evaluation
 from scaling.corpora.kinds import WrittenCorpus
 from scaling.corpora.mixture import Mixture
+from scaling.corpora.shipped import Shipped
 from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import PowerRule
@@ -161,16 +162,24 @@ def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
     names = (HELD_OUT, *evaluation.sets)
     if HELD_OUT in evaluation.sets:
         yield Finding(("evaluation", "sets", HELD_OUT), "is the name of what is held out", "use another")
+    sources = data.corpus.sources if isinstance(data.corpus, Mixture) else {}
+    for name in evaluation.sets.keys() & sources.keys():
+        yield Finding(("evaluation", "sets", name), "is the name of a source of the mixture", "use another")
     if evaluation.target not in names:
         yield Finding(("evaluation", "target"), f"is none of the sets {', '.join(names)}", "name one of them")
     if evaluation.split == "none" and evaluation.target == HELD_OUT:
         hint = "name one of `sets` as target, or hold documents out"
         yield Finding(("evaluation", "target"), "nothing is held out with split: none", hint)
-    if not isinstance(data.corpus, DocumentCorpus | Mixture) and (
-        evaluation.sets or evaluation.split != "auto"
-    ):
-        message = f"a {data.corpus.kind} source generates its own evaluation text"
-        yield Finding(("evaluation",), message, "leave out sets and split")
+    generated = not isinstance(data.corpus, DocumentCorpus | Mixture)
+    given = evaluation.model_fields_set - {"tokens", "target"}
+    for name in sorted(given if generated else ()):
+        if getattr(evaluation, name) != type(evaluation).model_fields[name].default:
+            message = f"does not apply: a {data.corpus.kind} source generates its own evaluation text"
+            yield Finding(("evaluation", name), message, "leave it out")
+    spread = evaluation.split == "spread" or (evaluation.split == "auto" and isinstance(data.corpus, Shipped))
+    if evaluation.share != "auto" and (spread or evaluation.split == "none"):
+        message = "applies to split: hash alone"
+        yield Finding(("evaluation", "share"), message, "set evaluation.split: hash, or leave it out")
     if data.tokenizer is not None and data.corpus.tokenised:
         message = f"a {data.corpus.kind} corpus brings its own tokens"
         yield Finding(("data", "tokenizer"), message, "leave it out")

@@ -132,7 +132,8 @@ class _Reader:
 
     def _require_plain(self, event: Any) -> None:
         if event.anchor is not None:
-            self._fail(event.start_mark, "anchors and aliases are not supported", "write the value out")
+            hint = "write the value out; put text that begins with * or & in quotes"
+            self._fail(event.start_mark, "anchors and aliases are not supported", hint)
         if event.tag is not None:
             self._fail(event.start_mark, f"tag {shorten(event.tag)} is not supported", "a spec is plain data")
 

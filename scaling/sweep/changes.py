@@ -44,6 +44,8 @@ def require_same_recipe(results: ResultsFolder, old: Plan, new: Plan, old_spec: 
     if not fields:
         before, after = (json.loads(canonical_json(planned.run)) for planned in changed[0])
         fields = _differences(before, after, f"{changed[0][1].label}: ")
+        if all("data.fingerprint" in field for field in fields):
+            fields = [f"the text, its split or its tokenizer: {field}" for field in fields]
     more = [f"and {len(fields) - SHOWN} more fields"] if len(fields) > SHOWN else []
     done = sum(results.run_state(run.run_id).finished for run, _ in changed)
     text = (

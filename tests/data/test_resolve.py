@@ -184,6 +184,7 @@ def test_only_paths_of_fields_are_given_a_place(
         raise UserError(Complaint("wrong", raised, "a hint", "a value"))
 
     monkeypatch.setattr(Stores, "store", refuse)
+    (tmp_path / "x.bin").write_bytes(bytes(1000))
     wish = Wish(TypeAdapter(AnyDocuments).validate_python(TOKENS), None, Evaluation(), folder=tmp_path)
     with pytest.raises(UserError) as caught:
         resolve(wish, CONTEXT, Stores())
@@ -248,3 +249,28 @@ def test_a_corpus_is_what_its_documents_are(folder: Path) -> None:
     as_lines = index_for(Jsonl(files=(str(folder / "low.jsonl"),), text="body"), CONTEXT, **HASHED)
     first, second = (open_windows(i).train_batches(0, 0, 20, 2) for i in (as_files, as_lines))
     assert np.array_equal(first, second)
+
+
+def test_a_set_is_cut_as_the_training_text_is(folder: Path) -> None:
+    np.random.default_rng(0).integers(0, 250, 9000).astype(np.uint16).tofile(folder / "set.bin")
+    tokens = {"kind": "tokens", "files": str(folder / "set.bin"), "tokenizer": "gpt2", "vocab_size": 50257}
+    sets = {"other": tokens | {"dtype": "uint16", "document": {"tokens": 500}}}
+    with pytest.raises(UserError, match="different tokenizers \\(training: bytes, other: gpt2\\)") as caught:
+        index_for(text_in(folder / "low"), CONTEXT, sets=sets, **HASHED)
+    assert caught.value.problems[0].where == "evaluation.sets.other"
+
+
+def test_documents_of_one_name_keep_their_losses_apart(folder: Path) -> None:
+    lines = [json.dumps({"text": noise(i, 400).decode(), "title": "Untitled"}) for i in range(40)]
+    (folder / "same.jsonl").write_text("\n".join(lines))
+    corpus = Jsonl(files=(str(folder / "same.jsonl"),), name="title")
+    names = [document.name for document in index_for(corpus, CONTEXT, **HASHED).eval_documents]
+    assert len(set(names)) == len(names) >= 4 and names[:2] == ["Untitled", "Untitled #2"]
+
+
+def test_names_of_sources_are_no_part_of_what_is_trained(folder: Path) -> None:
+    named = mixture(folder, 3, 1)
+    renamed = Mixture(kind="mixture", sources={f"{name}er": s for name, s in named.sources.items()})
+    first, second = (index_for(corpus, CONTEXT, **HASHED) for corpus in (named, renamed))
+    assert first.fingerprint == second.fingerprint
+    assert {document.set for document in second.eval_documents} == {"lower", "higher"}

@@ -13,6 +13,7 @@ import zstandard
 
 from scaling.data.index import index_of
 from scaling.data.store import open_windows
+from scaling.data.stores import Stores
 from scaling.plan.expand import plan_spec
 from scaling.study import run_study
 from scaling.tokenizers.bpe import Bpe
@@ -52,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_spec_is_planned_and_gives_windows(folder: Path, name: str) -> None:
-    _, plan = plan_spec(folder / f"{name}.yaml")
+    _, plan = plan_spec(folder / f"{name}.yaml", stores=Stores())
     assert plan.data.content is not None and plan.runs
     windows = open_windows(index_of(plan.data.content, plan.data.context))
     batches = windows.train_batches(0, 0, 3, 4)
@@ -66,7 +67,7 @@ def test_a_spec_is_planned_and_gives_windows(folder: Path, name: str) -> None:
 def test_a_spec_is_trained(folder: Path, name: str) -> None:
     design = "design={kind: grid, steps: [40]}"
     changes = [design, "family.widths=[8]", "recipe.schedule={kind: constant, warmup: 4 steps}"]
-    _, plan = plan_spec(folder / f"{name}.yaml", changes)
+    _, plan = plan_spec(folder / f"{name}.yaml", changes, Stores())
     run_study(plan, folder / "results", workers=1)
     [row] = pd.read_csv(folder / "results" / "runs.csv").to_dict("records")
     assert row["status"] == "ok" and 0 < row["loss"] < 12

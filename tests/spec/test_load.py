@@ -330,3 +330,11 @@ def test_no_value_makes_a_traceback(
         load_study(spec, [f"{path}={json.dumps(value)}"])
     except UserError as error:
         assert error.problems
+
+
+def test_a_misspelt_tokenizer_is_explained_in_either_form(spec: Path) -> None:
+    for written in ("byts", "{kind: byts}"):
+        spec.write_text(GOOD)
+        with pytest.raises(UserError) as caught:
+            load_study(spec, [f"data.tokenizer={written}"])
+        assert "did you mean 'bytes'?" in str(caught.value)

@@ -261,7 +261,7 @@ def test_a_changed_evaluation_is_refused_and_says_what_can_be_done(tmp_path: Pat
     with pytest.raises(UserError) as caught:
         open_tiny(tmp_path, changed).__enter__()
     text = str(caught.value)
-    assert "data.eval_tokens: 1000 -> 500" in text and "--reevaluate" in text
+    assert "evaluation.tokens: 1000 -> 500" in text and "--reevaluate" in text
     assert "0 of 2 runs have one" in text
     with pytest.raises(UserError, match="2 of 2 runs have no final checkpoint"):
         open_tiny(tmp_path, changed, reevaluate=True).__enter__()

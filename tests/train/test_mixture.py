@@ -17,7 +17,8 @@ from tests.train.jobs import results_of, train
 from tests.train.runs import TINY, make_run
 
 ALPHABETS = {"first": b"abcdefgh", "second": b"ijklmnop", "small": b"qrstuvwx"}
-WEIGHTS = {"first": 2.0, "second": 1.0, "small": 1.0}  # quotas 2048, 1024, 1024 of 4096
+WEIGHTS = {"first": 2.0, "second": 1.0, "small": 1.0}
+QUOTAS = (2048, 1024, 1024)
 EVALUATION = dict(split="hash", documents=4, tokens=2000)
 
 
@@ -54,11 +55,12 @@ def test_each_source_has_its_share_in_its_own_order(sources: dict[str, Jsonl]) -
     data, steps = open_windows(index), 2 * 4096
     windows = data.train_batches(3, 0, steps, 1)[:, 0]
     source = source_of(windows)
-    assert np.bincount(source[:4096]).tolist() == [2048, 1024, 1024]
+    assert np.bincount(source[:4096]).tolist() == list(QUOTAS)
     assert data.seen(3, 5000) == dict(zip(sources, np.bincount(source[:5000]).tolist(), strict=True))
     for number, corpus in enumerate(sources.values()):
         own = windows[source == number]
-        alone = open_windows(index_for(corpus, TINY.context, **EVALUATION))
+        share = {"documents": 4 * QUOTAS[number] // 4096, "tokens": -(-2000 * QUOTAS[number] // 4096)}
+        alone = open_windows(index_for(corpus, TINY.context, **EVALUATION | share))
         assert (own == alone.train_batches(3, 0, len(own), 1)[:, 0]).all()
     assert data.seen(3, 4096)["small"] > 2 * index.sources[2].used, "it was repeated"
 
