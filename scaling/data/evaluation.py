@@ -8,7 +8,7 @@ predicted twice; the last window may be padded.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def places(windows: int, used: int) -> list[int]:
@@ -20,6 +20,19 @@ def predicted(tokens: int, context: int, used: int) -> int:
     """Count the tokens that the ``used`` windows of a document of ``tokens`` text tokens predict."""
     windows = -(-tokens // context)
     return tokens if used == windows else used * context  # the last one, which may be short, comes last
+
+
+def evaluated(tokens: Iterable[int], least_documents: int, least_tokens: int) -> int:
+    """Count the first documents (given by the tokens that they predict) that are enough to be evaluated.
+
+    All of them, where they are too few.
+    """
+    documents = total = 0
+    for predictable in tokens:
+        if documents >= least_documents and total >= least_tokens:
+            break
+        documents, total = documents + 1, total + predictable
+    return documents
 
 
 def allocate(documents: Sequence[int], context: int, eval_tokens: int) -> list[int]:

@@ -48,10 +48,12 @@ class HeldOut(Frozen):
 
 class Overlap(Frozen):
     """What training and held-out text share. ``ngrams`` are 13-grams of words of the evaluated documents (of
-    tokens, where there is no text), ``shared_ngrams`` those that occur in the training text too."""
+    tokens, where there is no text), ``shared_ngrams`` those that occur in the training text too.
+    ``documents``: how many were compared, the first that are held out; None for all that are stored."""
 
     ngrams: int
     shared_ngrams: int
+    documents: int | None = None
 
     @property
     def share(self) -> float:

@@ -105,18 +105,24 @@ def whole(fingerprint: str) -> StoreFacts | None:
     return None if misfits(facts) else facts
 
 
-def find_overlap(evaluated: StoreFacts, training: StoreFacts) -> Overlap | None:
-    """Return what the evaluated documents of one store share with the training text of another, if it was
-    measured."""
+def find_overlap(evaluated: StoreFacts, training: StoreFacts, documents: int | None = None) -> Overlap | None:
+    """Return what the first held-out ``documents`` of one store (None: all) share with the training text of
+    another, or of the same one, if it was measured."""
+    stored = len(evaluated.held_out)
+    count = stored if documents is None else min(documents, stored)
+    own = evaluated.overlap if evaluated.fingerprint == training.fingerprint else None
+    if own is not None and count == (own.documents or stored):
+        return own
     try:
-        return Overlap.model_validate_json(overlap_path(evaluated, training).read_bytes())
+        return Overlap.model_validate_json(overlap_path(evaluated, training, count).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def overlap_path(evaluated: StoreFacts, training: StoreFacts) -> Path:
-    """Return the file that keeps the overlap of two stores."""
-    return cache_dir() / "data" / "overlaps" / f"{evaluated.fingerprint}-{training.fingerprint}.json"
+def overlap_path(evaluated: StoreFacts, training: StoreFacts, documents: int) -> Path:
+    """Return the file that keeps what so many documents of a store share with another."""
+    name = f"{evaluated.fingerprint}-{documents}-{training.fingerprint}.json"
+    return cache_dir() / "data" / "overlaps" / name
 
 
 def answer_path(key: str) -> Path:

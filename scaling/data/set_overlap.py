@@ -33,24 +33,30 @@ def coder_of(facts: StoreFacts) -> Coder | None:
 
 
 def measure_overlap(
-    evaluated: StoreFacts, training: StoreFacts, processes: int = 1, report: Report = quiet
+    evaluated: StoreFacts,
+    training: StoreFacts,
+    documents: int | None = None,
+    processes: int = 1,
+    report: Report = quiet,
 ) -> Overlap:
-    """Return what the evaluated documents of a store share with the training text of another; it is kept.
+    """Return what held-out documents of a store share with the training text of another; it is kept.
 
     Args:
-        evaluated: the store with the evaluated documents.
-        training: the other one. They are compared as text where both have text, else as tokens.
+        evaluated: the store with the held-out documents.
+        training: the other one, or the same. They are compared as text where both have text, else as tokens.
+        documents: how many are compared, the first of them; None for all that are stored.
         processes: how many share the work.
         report: is told how far it is.
     """
-    if (known := find_overlap(evaluated, training)) is not None:
+    if (known := find_overlap(evaluated, training, documents)) is not None:
         return known
     text = training.coder is not None and evaluated.coder is not None
     coder = coder_of(evaluated) if text else None
     tokens = _tokens(evaluated, EVAL_TOKENS)
     skipped = int(evaluated.tokenizer.separator is not None)
-    starts = [document.start + skipped for document in evaluated.held_out]
-    ends = [start + document.tokens for start, document in zip(starts, evaluated.held_out, strict=True)]
+    compared = evaluated.held_out[:documents]
+    starts = [document.start + skipped for document in compared]
+    ends = [start + document.tokens for start, document in zip(starts, compared, strict=True)]
     texts = [_decoded(coder, tokens[a:b]) for a, b in zip(starts, ends, strict=True)]
     looked_for = np.unique(np.concatenate([ngrams([text]) for text in texts]))
     shared = np.zeros(len(looked_for), bool)
@@ -59,8 +65,12 @@ def measure_overlap(
     for shard, found in shared_out(_shared, tasks, processes):
         shared |= found
         meter.add(shard.tokens)
-    overlap = Overlap(ngrams=len(looked_for), shared_ngrams=int(shared.sum()))
-    write_json(overlap_path(evaluated, training), overlap.model_dump(mode="json"))
+    overlap = Overlap(
+        ngrams=len(looked_for),
+        shared_ngrams=int(shared.sum()),
+        documents=None if compared == evaluated.held_out else len(compared),
+    )
+    write_json(overlap_path(evaluated, training, len(compared)), overlap.model_dump(mode="json"))
     return overlap
 
 

@@ -235,13 +235,14 @@ def _write(path: Path, values: np.ndarray) -> None:
 
 def write_evaluation(
     folder: Path, stored: Sequence[HeldOutText], coding: Coding
-) -> tuple[tuple[HeldOut, ...], Shard, Shard | None]:
-    """Write ``eval.tokens``, and ``eval.bytes`` where there is text; return what is in them.
+) -> tuple[tuple[HeldOut, ...], tuple[Content, ...], Shard, Shard | None]:
+    """Write ``eval.tokens``, and ``eval.bytes`` where there is text; return the documents
+    in them, the content of each, and the two files.
 
     Documents that are cut into no tokens are left out.
     """
     coder, separators = coding.open(), int(coding.facts.separator is not None)
-    documents, widths = list[HeldOut](), list[np.ndarray]()
+    documents, kept, widths = list[HeldOut](), list[Content](), list[np.ndarray]()
     with TokenFile(folder / EVAL_TOKENS, coding.facts) as file:
         for document in stored:
             start, content = file.tokens, document.content
@@ -255,13 +256,14 @@ def write_evaluation(
             if width is not None:
                 widths += [np.zeros(separators, "<u4"), width.astype("<u4")]
             file.append([tokens], [document.name])
+            kept.append(content)
             size = len(content) if isinstance(content, bytes) else None
             documents.append(HeldOut(name=document.name, bytes=size, start=start, tokens=len(tokens)))
         shard = file.shard()
     if coder is None:
-        return tuple(documents), shard, None
+        return tuple(documents), tuple(kept), shard, None
     every = np.concatenate([np.zeros(0, "<u4"), *widths])
     _write(folder / EVAL_BYTES, every)
     digest = sha256(every.data).hexdigest()
     sizes = Shard(name=EVAL_BYTES, tokens=len(every), documents=len(documents), sha256=digest)
-    return tuple(documents), shard, sizes
+    return tuple(documents), tuple(kept), shard, sizes

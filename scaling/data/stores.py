@@ -43,11 +43,12 @@ class Stores:
 
         return prepare(request, self.processes, self.report)
 
-    def overlap(self, evaluated: StoreFacts, training: StoreFacts) -> Overlap:
-        """Return what the evaluated documents of a store share with the training text of another one."""
-        known = find_overlap(evaluated, training)
+    def overlap(self, evaluated: StoreFacts, training: StoreFacts, documents: int | None = None) -> Overlap:
+        """Return what the first held-out ``documents`` of a store (None: all) share with the training text of
+        another one, or with its own."""
+        known = find_overlap(evaluated, training, documents)
         if known is not None:
             return known
         from scaling.data.set_overlap import measure_overlap
 
-        return measure_overlap(evaluated, training, self.processes, self.report)
+        return measure_overlap(evaluated, training, documents, self.processes, self.report)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from scaling.data.facts import INDEX, Overlap, StoreFacts, store_folder
+from scaling.data.evaluation import evaluated
+from scaling.data.facts import INDEX, HeldOut, Overlap, StoreFacts, store_folder
 from scaling.data.processes import shared_out
 from scaling.data.progress import Meter, Report
 from scaling.data.request import Request, whole
@@ -60,13 +61,16 @@ def write_store(
     request, corpus, coding, split = contents.request, contents.corpus, contents.coding, contents.split
     folder, done = work.store(fingerprint), work.done(fingerprint)
     coder_file = _copy_coder(coding.file, folder)
-    held_out, evaluation, evaluation_bytes = (), None, None
+    held_out, contents_held_out, evaluation, evaluation_bytes = (), (), None, None
     if split.stored:
-        held_out, evaluation, evaluation_bytes = write_evaluation(folder, split.stored, coding)
-    looked_for = None
-    if split.stored and request.split != "all":
+        held_out, contents_held_out, evaluation, evaluation_bytes = write_evaluation(
+            folder, split.stored, coding
+        )
+    looked_for, compared = None, _evaluated(request, held_out, coding)
+    if compared and request.split != "all":
         looked_for = done / "ngrams.npy"
-        np.save(looked_for, np.unique(np.concatenate([ngrams([each.content]) for each in split.stored])))
+        hashes = [ngrams([content]) for content in contents_held_out[:compared]]
+        np.save(looked_for, np.unique(np.concatenate(hashes)))
     written = list[Written]()
     if request.split != "all":
         written = _write_shards(_tasks(contents, looked_for, folder, done), processes, report)
@@ -96,12 +100,18 @@ def write_store(
         held_out=held_out,
         held_out_documents=corpus.documents - empty - documents,
         tally=_tally(corpus.tally, empty),
-        overlap=_overlap(looked_for, written, done),
+        overlap=_overlap(looked_for, compared if compared < len(held_out) else None, written, done),
         coder=request.tokenizer and request.tokenizer.model_dump(mode="json"),
         coder_file=coder_file,
         versions=versions() | request.corpus.versions(request.folder),
     )
     return _move(folder, facts)
+
+
+def _evaluated(request: Request, held_out: Sequence[HeldOut], coding: Coding) -> int:
+    """Count the held-out documents that the request evaluates: what training text is compared with."""
+    unpredicted = int(coding.facts.separator is None)
+    return evaluated((d.tokens - unpredicted for d in held_out), request.documents, request.tokens)
 
 
 def _no_tokens(documents: int, empty: int) -> Complaint:
@@ -153,7 +163,9 @@ def _write_shards(tasks: list[ShardTask], processes: int, report: Report) -> lis
     return [written[task.group.number] for task in tasks]
 
 
-def _overlap(looked_for: Path | None, written: Iterable[Written], done: Path) -> Overlap | None:
+def _overlap(
+    looked_for: Path | None, documents: int | None, written: Iterable[Written], done: Path
+) -> Overlap | None:
     """Join what the groups share with the evaluated documents."""
     if looked_for is None:
         return None
@@ -162,7 +174,7 @@ def _overlap(looked_for: Path | None, written: Iterable[Written], done: Path) ->
     for each in written:
         if each.shared is not None:
             shared |= np.fromfile(done / each.shared, np.uint8)
-    return Overlap(ngrams=count, shared_ngrams=int(np.unpackbits(shared).sum()))
+    return Overlap(ngrams=count, shared_ngrams=int(np.unpackbits(shared).sum()), documents=documents)
 
 
 def _move(folder: Path, facts: StoreFacts) -> StoreFacts:

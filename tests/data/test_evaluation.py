@@ -3,7 +3,7 @@ import random
 import pytest
 
 from scaling.data import evaluation
-from scaling.data.evaluation import allocate, places, predicted
+from scaling.data.evaluation import allocate, evaluated, places, predicted
 
 
 def test_places_are_distinct_evenly_spread_and_begin_at_the_beginning() -> None:
@@ -70,3 +70,9 @@ def test_too_many_tokens_are_refused() -> None:
     assert allocate([5, 6], 4, 11) == [2, 2]
     with pytest.raises(ValueError, match="12 evaluation tokens asked of 11"):
         allocate([5, 6], 4, 12)
+
+
+def test_the_first_documents_that_are_enough_are_evaluated() -> None:
+    assert evaluated([5, 6, 7, 8], 1, 11) == 2
+    assert evaluated([5, 6, 7, 8], 3, 11) == 3
+    assert evaluated([5, 6, 7, 8], 1, 100) == 4

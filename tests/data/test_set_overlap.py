@@ -7,6 +7,7 @@ from scaling.data.facts import Overlap
 from scaling.data.prepare import prepare
 from scaling.data.request import find_overlap
 from scaling.data.set_overlap import measure_overlap
+from scaling.data.stores import Stores
 from scaling.tokenizers.bpe import Bpe
 from scaling.tokenizers.byte import Bytes
 from tests.data.fakes import Numbers, request_for, words
@@ -27,6 +28,18 @@ def test_what_a_set_shares_with_training_text(
     assert find_overlap(evaluated, training) is None
     overlap = measure_overlap(evaluated, training)
     assert overlap == Overlap(ngrams=18 + 38, shared_ngrams=8) == find_overlap(evaluated, training)
+
+
+def test_only_documents_that_are_evaluated_are_compared(work: Path) -> None:
+    request = request_for(work, Bytes(), share=0.25, documents=5, tokens=10)
+    clean = prepare(request)
+    assert clean.overlap is not None and clean.overlap.documents == 5 < len(clean.held_out)
+    assert find_overlap(clean, clean, 5) == clean.overlap and find_overlap(clean, clean) is None
+    assert measure_overlap(clean, clean, 5) == clean.overlap
+    every, some = measure_overlap(clean, clean), measure_overlap(clean, clean, 2)
+    assert some.ngrams < clean.overlap.ngrams < every.ngrams and every.documents is None
+    assert (find_overlap(clean, clean), find_overlap(clean, clean, 2)) == (every, some)
+    assert Stores().overlap(clean, clean, 2) == some
 
 
 def test_tokens_are_compared_as_tokens(work: Path) -> None:
