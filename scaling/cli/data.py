@@ -35,8 +35,12 @@ def prepare(
     from scaling.cli.inspections import prepared_text
     from scaling.data.stores import Stores
 
-    with metered() as report:
-        index = _index(spec, overrides, Stores(_count(processes), report=report))
+    try:
+        with metered() as report:
+            index = _index(spec, overrides, Stores(_count(processes), report=report))
+    except KeyboardInterrupt:
+        say.note("interrupted; run the same command again: what is done is kept")
+        raise typer.Exit(130) from None
     stores = _stores(index)
     if as_json:
         return say.data(

@@ -26,8 +26,8 @@ WIDTH = 110
 SEPARATOR = " ‖ "
 UNUSUAL = {
     "empty": "empty documents, left out",
-    "invalid_utf8": "documents with bytes that are not UTF-8, mended",
-    "nul": "documents with NUL bytes, mended",
+    "invalid_utf8": "documents with bytes that are not UTF-8, replaced by U+FFFD",
+    "nul": "documents with NUL bytes, replaced by U+FFFD",
 }
 
 

@@ -140,7 +140,10 @@ def _valid(document: Document, invalid: str, tally: Tally) -> Document:
     except UnicodeDecodeError as error:
         at, what, kind = error.start, f"byte 0x{content[error.start]:02x}, which is not UTF-8", "invalid_utf8"
     if invalid == "refuse":
-        hint = "set data.corpus.invalid: replace, or mend the file"
+        hint = (
+            "convert it, such as by iconv -f LATIN1 -t UTF-8, or set data.corpus.invalid: replace, which "
+            "turns every such byte into U+FFFD"
+        )
         raise UserError(Complaint(f"{what} at byte {at} of the document", document.name, hint))
     tally.counts[kind] += 1
     text = content.decode("utf-8", errors="replace").replace("\0", "�")

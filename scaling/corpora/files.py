@@ -67,7 +67,7 @@ def matching(patterns: Sequence[str], folder: Path) -> list[InputFile]:
     """List the files that the patterns match, each once, sorted by name.
 
     Relative patterns start at ``folder``. ``**`` matches folders of any depth; names that begin with a dot
-    match only where they are written out.
+    match only where they are written out, and what a study of ours wrote is no text of a corpus.
 
     Raises:
         UserError: a pattern matches nothing, or something that is no readable file; ``where`` is ``files``.
@@ -88,7 +88,7 @@ def _matching(pattern: str, folder: Path) -> list[InputFile]:
     if os.path.lexists(folder / expanded) or not glob.has_magic(expanded):
         return [_file(expanded, folder)]
     matches = glob.glob(expanded, root_dir=folder, recursive=True)
-    files = [match for match in matches if not os.path.isdir(folder / match)]
+    files = [match for match in matches if not os.path.isdir(folder / match) and not _ours(match, folder)]
     if not files:
         if matches:
             message, hint = f"{pattern!r} matches folders only", f"write {pattern}/* for the files in them"
@@ -96,6 +96,11 @@ def _matching(pattern: str, folder: Path) -> list[InputFile]:
             message, hint = f"{pattern!r} matches no file", _nearby(expanded, folder)
         raise UserError(Complaint(message, "files", hint))
     return [_file(match, folder) for match in files]
+
+
+def _ours(match: str, folder: Path) -> bool:
+    """Return whether a match lies in the results of a study."""
+    return any((folder / parent / "plan.json").exists() for parent in Path(match).parents)
 
 
 def _file(written: str, folder: Path) -> InputFile:

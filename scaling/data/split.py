@@ -131,6 +131,9 @@ def _too_few(field: str, documents: int, tokens: int, wanted: Wanted, all_seen: 
         return Complaint(message, f"evaluation.{field}", "ask for less, or hold out a larger share")
     message = f"{field} = {value}: that would hold out more than half of this corpus"
     hint = "ask for less, take a larger corpus, or give evaluation text of its own (sets, split: none)"
+    if all_seen and documents < 10:
+        message += f", which is {documents} document{'s' if documents != 1 else ''}"
+        hint = "cut files into documents (document: paragraph or line, {separator: ...}), or ask for less"
     return Complaint(message, f"evaluation.{field}", hint)
 
 

@@ -106,3 +106,16 @@ def test_parts_cover_a_file_in_ranges(tmp_path: Path) -> None:
     assert [(p.first, p.last) for p in a.parts(4)] == [(0, 4), (4, 8), (8, None)]
     assert [(p.first, p.last) for p in a.parts(5)] == [(0, 5), (5, None)]
     assert [(p.first, p.last) for p in empty.parts(4)] == [(0, None)]
+
+
+def test_what_a_study_wrote_is_no_text(tmp_path: Path) -> None:
+    for name in (
+        "a.txt",
+        "results/s/plan.json",
+        "results/s/summary.txt",
+        "results/s/jobs/1/log.txt",
+        "b/c.txt",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("text")
+    assert [file.name for file in matching(("**/*.txt",), tmp_path)] == ["a.txt", "b/c.txt"]
