@@ -115,12 +115,12 @@ def _data_lines(plan: Plan) -> Iterator[str]:
             of_set = [document for document in index.eval_documents if document.set == name]
             tokens = sum(document.tokens_used for document in of_set)
             target = "" if of_set[0].target else "; not part of loss"
-            shared = _shared(index, of_set[0].store)
+            shared = _shared(index, of_set[0].store, len(of_set))
             documents = plural(len(of_set), "document")
             yield f"evaluated: {name}, {count(tokens)} tokens of {documents}{shared}{target}"
 
 
-def _shared(index: DataIndex, store: str | None) -> str:
+def _shared(index: DataIndex, store: str | None, documents: int) -> str:
     """Say how much of an evaluation text occurs in the training text too, where that was measured."""
     assert store is not None, "generated sources have no evaluation text"
     evaluated, shares = read_facts(store), list[float]()
@@ -128,8 +128,7 @@ def _shared(index: DataIndex, store: str | None) -> str:
         training = source.facts
         if training is None:
             continue
-        same = training.fingerprint == store
-        overlap = training.overlap if same else find_overlap(evaluated, training)
+        overlap = find_overlap(evaluated, training, documents)
         if overlap is not None:
             shares.append(overlap.share)
     return f", {max(shares):.2%} of its 13-grams also in training text" if shares else ""

@@ -99,6 +99,19 @@ class StoreFacts(Frozen):
         """Every file that has a sum."""
         return (*self.shards, *(s for s in (self.evaluation, self.evaluation_bytes) if s is not None))
 
+    def evaluated(self, documents: int, tokens: int) -> tuple[HeldOut, ...]:
+        """Return the first held-out documents, at least ``documents`` with at least ``tokens`` to predict; all
+        where there are fewer."""
+        count = predicted = 0
+        while count < len(self.held_out) and (count < documents or predicted < tokens):
+            predicted += self.targets(self.held_out[count])
+            count += 1
+        return self.held_out[:count]
+
+    def targets(self, document: HeldOut) -> int:
+        """Return how many tokens of a document are predicted: all after a separator, else all but the first."""
+        return max(0, document.tokens - (self.tokenizer.separator is None))
+
     @property
     def folder(self) -> Path:
         return store_folder(self.fingerprint)

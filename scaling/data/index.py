@@ -15,7 +15,7 @@ from typing import Any
 from scaling.corpora.content import BLOCK, HELD_OUT, Content, EvalSet, GeneratedContent, StoredContent
 from scaling.corpora.generated import EVALUATION
 from scaling.data.evaluation import allocate, predicted
-from scaling.data.facts import HeldOut, StoreFacts, read_facts
+from scaling.data.facts import StoreFacts, read_facts
 from scaling.errors import Complaint, UserError
 from scaling.run import Data, short_hash
 from scaling.tokenizers.base import TokenizerFacts
@@ -164,13 +164,9 @@ def _unique_windows(unique_tokens: int | None, context: int, quota: int, windows
 def _evaluated(part: EvalSet, facts: dict[str, StoreFacts], context: int) -> Iterator[EvalDocument]:
     """Take the first documents of a set that are enough, and spread its windows over them."""
     of = facts[part.store]
-    unpredicted = int(of.tokenizer.separator is None)  # the first token, where nothing stands before it
-    chosen, tokens = list[HeldOut](), 0
-    for document in of.held_out:
-        if len(chosen) >= part.documents and tokens >= part.tokens:
-            break
-        chosen.append(document)
-        tokens += max(0, document.tokens - unpredicted)
+    chosen = of.evaluated(part.documents, part.tokens)
+    targets = [of.targets(document) for document in chosen]
+    tokens = sum(targets)
     if tokens < part.tokens or len(chosen) < part.documents:
         field = "tokens" if tokens < part.tokens else "documents"
         message = (
@@ -179,7 +175,6 @@ def _evaluated(part: EvalSet, facts: dict[str, StoreFacts], context: int) -> Ite
         raise UserError(
             Complaint(message, f"evaluation.{field}", "evaluate less, or hold out more (documents, share)")
         )
-    targets = [max(0, document.tokens - unpredicted) for document in chosen]
     used = allocate(targets, context, part.tokens)
     names = _distinct([document.name for document in chosen])
     for name, document, tokens, windows in zip(names, chosen, targets, used, strict=True):

@@ -149,8 +149,8 @@ def _store(
     split: Split = evaluation.split if evaluation.split != "auto" else _usual_split(corpus)
     request = _request(wish, corpus, split, tokenizer_of)
     facts = _located(request, where, stores)
-    if facts.overlap is not None:
-        _require_little(facts.overlap, evaluation, where, "the held-out text")
+    if facts.held_out:
+        _compare(wish, facts, [facts], (where, "the held-out text"), stores)
     return facts
 
 
@@ -177,8 +177,10 @@ def _compare(
         named: the place of the evaluated text in the spec, and what messages call it.
         stores: knows or measures what two stores share.
     """
+    asked = wish.evaluation
+    documents = len(evaluated.evaluated(asked.documents, asked.tokens))
     for store in training:
-        _require_little(stores.overlap(evaluated, store), wish.evaluation, *named)
+        _require_little(stores.overlap(evaluated, store, documents), asked, *named)
 
 
 def _usual_split(corpus: DocumentCorpus) -> Split:
@@ -252,8 +254,7 @@ def _own_sets(wish: Wish, training: Sequence[StoreFacts], stores: Stores) -> tup
         facts = _located(request, f"evaluation.sets.{name}", stores)
         _require_one_tokenizer({"training": training[0], name: facts}, f"evaluation.sets.{name}")
         _compare(wish, facts, training, (f"evaluation.sets.{name}", f"the evaluation set {name}"), stores)
-        unpredicted = int(facts.tokenizer.separator is None)
-        available = sum(max(0, document.tokens - unpredicted) for document in facts.held_out)
+        available = sum(map(facts.targets, facts.held_out))
         sets.append(
             EvalSet(
                 name=name,
