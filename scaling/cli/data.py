@@ -81,13 +81,15 @@ def verify(
     target: SpecOrStore, overrides: Overrides = None, processes: Processes = None, as_json: Json = False
 ) -> None:
     """Check every file of a prepared corpus against its sha256."""
-    from scaling.data.facts import store_folder
+    from scaling.data.facts import read_facts, store_folder
     from scaling.data.verify import verify as verify_store
 
     if _is_spec(target):
         folders = [facts.folder for facts in _stores(_index(Path(target), overrides, _as_prepared()))]
     else:
         folders = [Path(target) if Path(target).is_dir() else store_folder(target)]
+        if not folders[0].is_dir():
+            read_facts(target)  # which says that there is none
     with metered() as report:
         wrong = {folder: verify_store(folder, _count(processes), report) for folder in folders}
     if as_json:
@@ -96,6 +98,8 @@ def verify(
     else:
         for folder, found in wrong.items():
             print(f"{folder}: whole" if not found else "\n".join(map(str, found)))
+        if not folders:
+            print("its tokens are generated: nothing to verify")
         if not any(wrong.values()):
             say.next_command("data", "inspect", target)
     if any(wrong.values()):

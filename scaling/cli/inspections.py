@@ -15,9 +15,9 @@ from scaling.data.inspect import (
     StoreReport,
     copied_windows,
     first_windows,
-    open_coder,
     window_text,
 )
+from scaling.data.shards import open_coder
 from scaling.data.store import open_windows
 
 SHOWN_WINDOWS = 4

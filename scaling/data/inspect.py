@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.data.facts import Shard, StoreFacts
-from scaling.data.gather import Text
+from scaling.data.gather import Text, map_tokens
 from scaling.data.order import windows_at
 from scaling.data.overlap import ngrams_of_text, ngrams_of_tokens, windows_within
 from scaling.data.progress import Meter, Report, quiet
 from scaling.data.request import documents_name
+from scaling.data.shards import open_coder
 from scaling.tokenizers.base import Coder
-from scaling.tokenizers.kinds import TOKENIZERS
 
 if TYPE_CHECKING:
     from scaling.data.store import Windows
@@ -112,7 +112,7 @@ def inspect_store(facts: StoreFacts, report: Report = quiet) -> StoreReport:
         OSError: a file of it cannot be read.
     """
     coder = open_coder(facts)
-    words = facts.tokenizer.name == "bytes"
+    words = facts.coder == {"kind": "bytes"}
     lengths, documents, ngrams = Counter[int](), Repeats(), Repeats()
     characters = Counter[str]()
     meter = Meter(report, "reading", sum(shard.tokens for shard in facts.shards))
@@ -140,22 +140,10 @@ def inspect_store(facts: StoreFacts, report: Report = quiet) -> StoreReport:
     )
 
 
-def open_coder(facts: StoreFacts) -> Coder | None:
-    """Open the tokenizer of a store; None where its tokens came without one.
-
-    Raises:
-        UserError: it cannot be opened.
-    """
-    if facts.coder is None:
-        return None
-    tokenizer = TOKENIZERS[facts.coder["kind"]].model_validate(facts.coder)
-    return tokenizer.open(facts.folder / facts.coder_file if facts.coder_file else None)
-
-
 def first_windows(facts: StoreFacts, context: int, count: int) -> np.ndarray:
     """Return the first windows that a run of seed 0 on one store trains on, int32 (n, context + 1): at most
     ``count``, as far as its text goes."""
-    text = Text([_map(facts, shard) for shard in facts.shards])
+    text = Text(map_tokens([facts.folder / shard.name for shard in facts.shards], facts.tokenizer.dtype))
     windows = (text.tokens - 1) // context
     return text.windows(windows_at(0, 0, min(count, windows), max(1, windows)) * context, context + 1)
 
@@ -210,14 +198,9 @@ def _script(character: str) -> str:
             return "blanks"
 
 
-def _map(facts: StoreFacts, shard: Shard) -> np.ndarray:
-    dtype = np.dtype(facts.tokenizer.dtype).newbyteorder("<")
-    return np.memmap(facts.folder / shard.name, dtype, mode="r")
-
-
 def _batches(facts: StoreFacts, shard: Shard) -> Iterator[Sequence[np.ndarray]]:
     """Yield the documents of a shard, without separators, about :data:`BATCH_TOKENS` at a time."""
-    tokens = _map(facts, shard)
+    [tokens] = map_tokens([facts.folder / shard.name], facts.tokenizer.dtype)
     starts = np.fromfile(facts.folder / documents_name(shard.name), "<u8").astype(np.int64)
     firsts, ends = starts + (facts.tokenizer.separator is not None), np.append(starts[1:], shard.tokens)
     borders = np.searchsorted(ends, np.arange(BATCH_TOKENS, shard.tokens, BATCH_TOKENS))

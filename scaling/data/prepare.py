@@ -20,7 +20,7 @@ from scaling.corpora.base import Document, Tally
 from scaling.data.candidates import raw
 from scaling.data.facts import StoreFacts, read_facts
 from scaling.data.progress import Progress, Report, quiet
-from scaling.data.request import FORMAT, Request, answer_path, find_by_key, short_hash, whole
+from scaling.data.request import FORMAT, Request, answer_path, find_by_key, whole
 from scaling.data.shards import Coding
 from scaling.data.split import (
     MOST_SPREAD_BYTES,
@@ -38,6 +38,7 @@ from scaling.data.work import Work, alone
 from scaling.data.write import Contents, write_store
 from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir, write_json
+from scaling.run import short_hash
 from scaling.tokenizers.base import TokenizerFacts
 
 SMALL_CORPUS = 1 << 24  # bytes of files that are not worth starting processes for

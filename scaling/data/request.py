@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from scaling.data.facts import Overlap, StoreFacts, read_facts
 from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir
 from scaling.recipe.quantities import Count, Fraction, Frozen
+from scaling.run import short_hash
 from scaling.tokenizers.base import TextTokenizer
 
 # Raised when the same request would give other tokens or another split: it is part of fingerprints.
@@ -159,8 +159,3 @@ def _seen(file: Path) -> list[Any]:
     except OSError as error:
         raise UserError(Complaint(f"cannot read {file}: {error.strerror}", "files")) from None
     return [os.path.abspath(file), stat.st_size, stat.st_mtime_ns]
-
-
-def short_hash(value: dict[str, Any]) -> str:
-    """Hash plain values: 12 hex digits."""
-    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from scaling.data.candidates import Content
 from scaling.data.facts import Overlap, Shard, StoreFacts
+from scaling.data.gather import map_tokens
 from scaling.data.overlap import NGrams
 from scaling.data.processes import shared_out
 from scaling.data.progress import Meter, Report, quiet
 from scaling.data.request import documents_name, find_overlap, overlap_path
-from scaling.data.shards import BATCH_BYTES, EVAL_TOKENS, ngrams
+from scaling.data.shards import BATCH_BYTES, EVAL_TOKENS, ngrams, open_coder
 from scaling.files import write_json
 from scaling.tokenizers.base import Coder
-from scaling.tokenizers.kinds import TOKENIZERS
-
-
-def coder_of(facts: StoreFacts) -> Coder | None:
-    """Open the tokenizer of a store; None where the corpus came as tokens."""
-    if facts.coder is None:
-        return None
-    tokenizer = TOKENIZERS[facts.coder["kind"]].model_validate(facts.coder)
-    return tokenizer.open(facts.folder / facts.coder_file if facts.coder_file else None)
 
 
 def measure_overlap(
@@ -51,8 +42,8 @@ def measure_overlap(
     if (known := find_overlap(evaluated, training, documents)) is not None:
         return known
     text = training.coder is not None and evaluated.coder is not None
-    coder = coder_of(evaluated) if text else None
-    tokens = _tokens(evaluated, EVAL_TOKENS)
+    coder = open_coder(evaluated) if text else None
+    [tokens] = map_tokens([evaluated.folder / EVAL_TOKENS], evaluated.tokenizer.dtype)
     skipped = int(evaluated.tokenizer.separator is not None)
     compared = evaluated.held_out[:documents]
     starts = [document.start + skipped for document in compared]
@@ -93,7 +84,8 @@ def _shared(task: _Task) -> tuple[Shard, np.ndarray]:
 def _batches(task: _Task) -> Iterator[list[Content]]:
     """Yield the documents of a shard, about ``BATCH_BYTES`` tokens at a time."""
     facts, shard = task.training, task.shard
-    coder, tokens = coder_of(facts) if task.text else None, _tokens(facts, shard.name)
+    coder = open_coder(facts) if task.text else None
+    [tokens] = map_tokens([facts.folder / shard.name], facts.tokenizer.dtype)
     starts = np.fromfile(facts.folder / documents_name(shard.name), "<u8").tolist()
     skipped, texts, size = int(facts.tokenizer.separator is not None), list[Content](), 0
     for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
@@ -104,11 +96,6 @@ def _batches(task: _Task) -> Iterator[list[Content]]:
             texts, size = [], 0
     if texts:
         yield texts
-
-
-def _tokens(facts: StoreFacts, name: str) -> np.ndarray:
-    path: Path = facts.folder / name
-    return np.memmap(path, np.dtype(facts.tokenizer.dtype).newbyteorder("<"), mode="r")
 
 
 def _decoded(coder: Coder | None, tokens: np.ndarray) -> Content:

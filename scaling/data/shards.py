@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from scaling.corpora.base import DocumentCorpus, Tally
 from scaling.data.candidates import Content, digest_of
-from scaling.data.facts import HeldOut, Shard
+from scaling.data.facts import HeldOut, Shard, StoreFacts
 from scaling.data.overlap import NGrams, ngrams_of_text, ngrams_of_tokens
 from scaling.data.request import documents_name
 from scaling.data.split import Exclusion, HeldOutText
@@ -24,6 +24,7 @@ from scaling.errors import Complaint, UserError
 from scaling.files import naming, sync, write_text
 from scaling.recipe.quantities import Frozen
 from scaling.tokenizers.base import Coder, TextTokenizer, TokenizerFacts
+from scaling.tokenizers.kinds import TOKENIZERS
 
 BATCH_BYTES = 1 << 20  # of text, tokenised at once
 EVAL_TOKENS, EVAL_BYTES = "eval.tokens", "eval.bytes"
@@ -92,6 +93,18 @@ class Coding:
 
     def open(self) -> Coder | None:
         return self.tokenizer.open(self.file) if self.tokenizer is not None else None
+
+
+def open_coder(facts: StoreFacts) -> Coder | None:
+    """Open the tokenizer of a store; None where its tokens came without one.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    if facts.coder is None:
+        return None
+    tokenizer = TOKENIZERS[facts.coder["kind"]].model_validate(facts.coder)
+    return tokenizer.open(facts.folder / facts.coder_file if facts.coder_file else None)
 
 
 def encode(coder: Coder | None, contents: Sequence[Content], names: Sequence[str]) -> Sequence[np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 from scaling.corpora.content import GeneratedContent, StoredContent
 from scaling.corpora.generated import GeneratedCorpus
 from scaling.data.evaluation import places
-from scaling.data.facts import Shard, StoreFacts, read_facts
+from scaling.data.facts import StoreFacts, read_facts
 from scaling.data.gather import Text, map_tokens
 from scaling.data.index import DataIndex
 from scaling.data.order import mixture_at, sources_seen, subset, windows_of
@@ -132,10 +132,11 @@ class _HeldOut:
     @classmethod
     def of(cls, facts: StoreFacts) -> _HeldOut:
         assert facts.evaluation is not None, "a set is made of a store with held-out documents"
-        tokens = _map(facts, facts.evaluation, facts.tokenizer.dtype)
+        [tokens] = map_tokens([facts.folder / facts.evaluation.name], facts.tokenizer.dtype)
         if facts.evaluation_bytes is None:
             return cls(tokens, facts.bytes_per_token)
-        return cls(tokens, _map(facts, facts.evaluation_bytes, "uint32"))
+        [sizes] = map_tokens([facts.folder / facts.evaluation_bytes.name], "uint32")
+        return cls(tokens, sizes)
 
 
 def _eval_windows(index: DataIndex, held_out: Mapping[str, _HeldOut]) -> EvalWindows:
@@ -207,7 +208,3 @@ def open_windows(index: DataIndex) -> Windows:
             for name in dict.fromkeys(part.store for part in (*index.content.sources, *index.content.sets)):
                 left -= check_files(read_facts(name), left)
             return StoredWindows(index)
-
-
-def _map(facts: StoreFacts, shard: Shard, dtype: str) -> np.ndarray:
-    return map_tokens([facts.folder / shard.name], dtype)[0]

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from scaling.data.facts import INDEX, Shard, StoreFacts
+from scaling.data.gather import map_tokens
 from scaling.data.processes import shared_out
 from scaling.data.progress import Meter, Report, quiet
 from scaling.data.request import documents_name, file_sizes, misfits
@@ -111,7 +112,7 @@ def _file(task: tuple[Path, StoreFacts, Shard]) -> tuple[Shard, list[Complaint]]
         return shard, wrong
     wrong += _digest(path, shard.sha256)
     if not wrong and shard in facts.shards:
-        tokens = np.memmap(path, np.dtype(facts.tokenizer.dtype).newbyteorder("<"), mode="r")
+        [tokens] = map_tokens([path], facts.tokenizer.dtype)
         starts = np.fromfile(folder / documents_name(shard.name), "<u8")
         if not _fits(tokens, starts, facts.tokenizer.separator):
             message = "the places of documents in it are not those of the shard"

@@ -91,8 +91,9 @@ def test_what_is_no_corpus_is_refused(spec: Path, command: str) -> None:
 def test_what_is_not_prepared_is_refused(spec: Path, tmp_path: Path) -> None:
     done = call("data", "verify", spec)
     assert done.returncode == 2 and "scaling data prepare" in done.stderr
-    done = call("data", "inspect", "0123456789ab")
-    assert done.returncode == 2 and "no prepared store 0123456789ab" in done.stderr
+    for command in ("inspect", "verify"):
+        done = call("data", command, "0123456789ab")
+        assert done.returncode == 2 and "no prepared store 0123456789ab" in done.stderr
     done = call("data", "inspect", tmp_path)
     assert done.returncode == 2 and "SCALING_CACHE" in done.stderr
 
@@ -106,11 +107,14 @@ def test_control_characters_of_a_corpus_do_not_reach_the_terminal(spec: Path) ->
 
 
 def test_a_source_that_generates_tokens_has_nothing_to_prepare(spec: Path) -> None:
-    spec.write_text(SPEC.replace("{kind: text, files: notes/*.txt}", "{kind: santa-fe}"))
+    spec.write_text(
+        SPEC.replace("{kind: text, files: notes/*.txt}", "{kind: santa-fe}").replace("documents: 4, ", "")
+    )
     assert "nothing to prepare" in call("data", "prepare", spec).stdout
     done = call("data", "inspect", spec)
     assert done.returncode == 0 and "entropy rate" in done.stdout, done.stderr
     assert answer("data", "verify", spec)["stores"] == []
+    assert "nothing to verify" in call("data", "verify", spec).stdout
 
 
 def test_what_is_not_fetched_is_refused_before_it_is(spec: Path) -> None:

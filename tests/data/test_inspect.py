@@ -15,13 +15,13 @@ from scaling.data.inspect import (
     Repeats,
     first_windows,
     inspect_store,
-    open_coder,
     quantiles,
     scripts,
     window_text,
 )
 from scaling.data.prepare import prepare
 from scaling.data.request import Request
+from scaling.data.shards import open_coder
 from scaling.tokenizers.bpe import Bpe
 from scaling.tokenizers.byte import Bytes
 from tests.data.fakes import words
@@ -114,3 +114,11 @@ def test_scripts_of_characters() -> None:
         {name: n / 14 for name, n in {"Latin": 3, "Han": 2, "blanks": 1, "digits": 1, "Kana": 1, "Hangul": 1,
          "Arabic": 1, "signs": 1, "other letters": 1, "Devanagari": 2}.items()}
     )  # fmt: skip
+
+
+def test_tokens_named_bytes_without_a_tokenizer_are_compared_as_tokens(folder: Path) -> None:
+    facts = store(folder, [words(i, 20) for i in range(9)])
+    tokens = facts.model_copy(update={"coder": None})
+    assert tokens.tokenizer.name == "bytes" and facts.coder == {"kind": "bytes"}
+    assert inspect_store(facts).ngrams_repeated.of == "13-grams of words"
+    assert inspect_store(tokens).ngrams_repeated.of == "13-grams of tokens"
