@@ -100,8 +100,8 @@ class StoreFacts(Frozen):
         return (*self.shards, *(s for s in (self.evaluation, self.evaluation_bytes) if s is not None))
 
     def evaluated(self, documents: int, tokens: int) -> tuple[HeldOut, ...]:
-        """Return the first held-out documents, at least ``documents`` with at least ``tokens`` to predict; all
-        where there are fewer."""
+        """Return the first held-out documents: at least ``documents``, with at least ``tokens`` to predict;
+        all where there are fewer."""
         count = predicted = 0
         while count < len(self.held_out) and (count < documents or predicted < tokens):
             predicted += self.targets(self.held_out[count])
@@ -109,7 +109,7 @@ class StoreFacts(Frozen):
         return self.held_out[:count]
 
     def targets(self, document: HeldOut) -> int:
-        """Return how many tokens of a document are predicted: all after a separator, else all but the first."""
+        """Return how many tokens of a document are predicted: all after a separator, else not the first."""
         return max(0, document.tokens - (self.tokenizer.separator is None))
 
     @property
