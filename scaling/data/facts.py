@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from scaling.data.evaluation import evaluated
 from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir
 from scaling.recipe.quantities import Frozen
@@ -102,11 +103,7 @@ class StoreFacts(Frozen):
     def evaluated(self, documents: int, tokens: int) -> tuple[HeldOut, ...]:
         """Return the first held-out documents: at least ``documents``, with at least ``tokens`` to predict;
         all where there are fewer."""
-        count = predicted = 0
-        while count < len(self.held_out) and (count < documents or predicted < tokens):
-            predicted += self.targets(self.held_out[count])
-            count += 1
-        return self.held_out[:count]
+        return self.held_out[: evaluated(map(self.targets, self.held_out), documents, tokens)]
 
     def targets(self, document: HeldOut) -> int:
         """Return how many tokens of a document are predicted: all after a separator, else not the first."""
