@@ -64,7 +64,13 @@ def test_functions_that_a_page_names_are_there(page, base):
             body = getattr(found[0], "body", [])
 
 
-@pytest.mark.parametrize("page", consoles.PAGES)
+LONGEST = ("docs/how-to/next_run.md",)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow) if page in LONGEST else page for page in consoles.PAGES],
+)
 def test_commands_print_what_the_pages_show(tmp_path, page):
     consoles.prepare(page, tmp_path)
     blocks, known = consoles.CONSOLE.findall((ROOT / page).read_text("utf-8")), {}

@@ -62,7 +62,7 @@ def test_floors_of_the_field_are_bounded_above_the_truth(field, seed):
     assert found.identified["E"].bound["upper"] > 1.0
 
 
-@pytest.mark.parametrize("law", ["kaplan", "bnsl-2"])
+@pytest.mark.parametrize("law", ["kaplan", pytest.param("bnsl-2", marks=pytest.mark.slow)])
 def test_where_nothing_has_a_slope_the_text_is_still_printed(law):
     table = clean()
     table["accuracy"] = 1 - table["loss"] / 10
