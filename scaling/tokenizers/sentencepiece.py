@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaling.errors import Complaint, UserError
-from scaling.tokenizers.base import Coder, TextTokenizer, TokenizerFacts, dtype_of
-from scaling.tokenizers.file import given_file, name_of
+from scaling.tokenizers.base import Coder, TokenizerFacts, dtype_of
+from scaling.tokenizers.given import GivenTokenizer, choices
 from scaling.tokenizers.spans import bytes_per_token
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class SentencePiece(TextTokenizer):
+class SentencePiece(GivenTokenizer):
     """A model of sentencepiece; it may change text (spaces, forms of characters)."""
 
     kind: Literal["sentencepiece"] = "sentencepiece"
-    path: str
-    """The model, relative to the spec."""
-    separator: str = "auto"
-    """Piece before every document. auto: the model's own end of a text; none: documents are joined."""
-
-    def files(self, folder: Path) -> tuple[Path, ...]:
-        return (given_file(folder, self.path),)
-
-    def prepared(
-        self, folder: Path, cache: Path, corpus_sha256: str, texts: Callable[[], Iterable[bytes]]
-    ) -> Path:
-        return given_file(folder, self.path)
 
     def open(self, file: Path | None) -> Coder:
         assert file is not None, "this tokenizer is a file: prepared() returns it"
@@ -55,7 +43,7 @@ class SentencePiece(TextTokenizer):
                 Complaint(f"{file} is not a model of sentencepiece", "data.tokenizer.path", hint)
             ) from None
         digest = sha256(content).hexdigest()
-        return SentencePieceCoder(model, name_of(self.path, digest), self._separator(model, file), digest)
+        return SentencePieceCoder(model, self.name(digest), self._separator(model, file), digest)
 
     def _separator(self, model: Any, file: Path) -> int | None:
         if self.separator == "none":
@@ -72,8 +60,7 @@ class SentencePiece(TextTokenizer):
 
 
 def _choices(model: Any) -> str:
-    control = [repr(model.id_to_piece(i)) for i in range(model.get_piece_size()) if model.is_control(i)]
-    return f"set separator: {', '.join([*control[:12], 'or none']) if control else 'none'}"
+    return choices([model.id_to_piece(i) for i in range(model.get_piece_size()) if model.is_control(i)])
 
 
 class SentencePieceCoder:
