@@ -41,7 +41,7 @@ def prepare(
     except KeyboardInterrupt:
         say.note("interrupted; run the same command again: what is done is kept")
         raise typer.Exit(130) from None
-    stores = _stores(index)
+    stores = list(index.stores.values())
     if as_json:
         return say.data(
             {"fingerprint": index.fingerprint, "stores": [_index_json(facts) for facts in stores]}
@@ -49,8 +49,7 @@ def prepare(
     print(
         "\n\n".join(map(prepared_text, stores)) or f"{index.corpus} generates its tokens: nothing to prepare"
     )
-    changes = (part for text in overrides or [] for part in ("--set", text))
-    say.next_command("data", "inspect", spec, *changes)
+    say.next_command("data", "inspect", spec, *say.set_again(overrides))
     return None
 
 
@@ -61,7 +60,7 @@ def inspect(target: SpecOrStore, overrides: Overrides = None, as_json: Json = Fa
     from scaling.data.inspect import inspect_store
 
     index = _index(Path(target), overrides) if _is_spec(target) else None
-    stores = _stores(index) if index is not None else [_store(target)]
+    stores = list(index.stores.values()) if index is not None else [_store(target)]
     with metered() as report:
         reports = [inspect_store(facts, report) for facts in stores]
         batch = batch_of_study(index) if index is not None else batch_of_store(stores[0])
@@ -69,8 +68,7 @@ def inspect(target: SpecOrStore, overrides: Overrides = None, as_json: Json = Fa
         return say.data({"stores": [found.to_json() for found in reports], **batch.to_json()})
     print(inspection_text(reports, batch))
     if index is not None:
-        changes = (part for text in overrides or [] for part in ("--set", text))
-        say.next_command("plan", target, *changes)
+        say.next_command("plan", target, *say.set_again(overrides))
     else:
         say.next_command("data", "verify", target)
     return None
@@ -85,7 +83,8 @@ def verify(
     from scaling.data.verify import verify as verify_store
 
     if _is_spec(target):
-        folders = [facts.folder for facts in _stores(_index(Path(target), overrides, _as_prepared()))]
+        index = _index(Path(target), overrides, _as_prepared())
+        folders = [facts.folder for facts in index.stores.values()]
     else:
         folders = [Path(target) if Path(target).is_dir() else store_folder(target)]
         if not folders[0].is_dir():
@@ -150,15 +149,6 @@ def _store(name: str) -> StoreFacts:
         hint = f"set SCALING_CACHE to the folder that has it in data/, or give a store of {store_folder('')}"
         raise UserError(Complaint("is no store of the cache in use", name, hint))
     return read_facts(folder.resolve().name)
-
-
-def _stores(index: DataIndex) -> list[StoreFacts]:
-    """The stores of training text, then those that are evaluation sets alone; each once."""
-    from scaling.data.facts import read_facts
-
-    training = [source.facts.fingerprint for source in index.sources if source.facts is not None]
-    evaluated = [document.store for document in index.eval_documents if document.store is not None]
-    return [read_facts(name) for name in dict.fromkeys([*training, *evaluated])]
 
 
 def _index_json(facts: StoreFacts) -> dict[str, Any]:

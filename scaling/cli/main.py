@@ -90,7 +90,7 @@ def plan(
     if as_json:
         return say.data(plan_json(planned, time, space))
     print(plan_text(planned, time, speed, space, slots, shown))
-    say.next_command("run", spec, *(part for text in overrides or [] for part in ("--set", text)))
+    say.next_command("run", spec, *say.set_again(overrides))
     return None
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from scaling.cli.columns import columns
 from scaling.cli.words import count, duration, flops, plural, size
 from scaling.corpora.quotas import BLOCK
-from scaling.data.facts import read_facts
 from scaling.data.index import DataIndex, index_of
 from scaling.data.request import find_overlap
 from scaling.errors import Complaint, UserError
@@ -123,7 +122,7 @@ def _data_lines(plan: Plan) -> Iterator[str]:
 def _shared(index: DataIndex, store: str | None, documents: int) -> str:
     """Say how much of an evaluation text occurs in the training text too, where that was measured."""
     assert store is not None, "generated sources have no evaluation text"
-    evaluated, shares = read_facts(store), list[float]()
+    evaluated, shares = index.stores[store], list[float]()
     for source in index.sources:
         training = source.facts
         if training is None:

@@ -25,3 +25,8 @@ def note(text: str) -> None:
 
 def next_command(*command: object) -> None:
     print(f"\nnext: {shlex.join(['scaling', *map(str, command)])}")
+
+
+def set_again(overrides: list[str] | None) -> list[str]:
+    """Return the ``--set`` options of a command, for the next one."""
+    return [part for text in overrides or [] for part in ("--set", text)]

@@ -6,7 +6,7 @@ Answers without numpy once the stores exist, so that plans and specs are cheap t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -56,8 +56,8 @@ class IndexedSource:
 
 @dataclass(frozen=True)
 class DataIndex:
-    """The data of a study. ``floor`` is the true entropy of its windows in nats per token, where it
-    is known."""
+    """The data of a study. ``stores`` by fingerprint: of training text, then those that are evaluation sets
+    alone. ``floor`` is the true entropy of its windows in nats per token, where it is known."""
 
     content: Content
     context: int
@@ -67,6 +67,7 @@ class DataIndex:
     eval_id: str
     sources: tuple[IndexedSource, ...]
     eval_documents: tuple[EvalDocument, ...]
+    stores: Mapping[str, StoreFacts]
     floor: float | None = None
 
     @property
@@ -115,8 +116,8 @@ def index_of(content: Content, context: int) -> DataIndex:
 
 
 def _stored(content: StoredContent, context: int) -> DataIndex:
-    names = {part.store for part in (*content.sources, *content.sets)}
-    facts = {name: read_facts(name) for name in sorted(names)}
+    names = dict.fromkeys(part.store for part in (*content.sources, *content.sets))
+    facts = {name: read_facts(name) for name in names}
     first = facts[content.sources[0].store]
     single = len(content.sources) == 1
     documents = [document for part in content.sets for document in _evaluated(part, facts, context)]
@@ -129,6 +130,7 @@ def _stored(content: StoredContent, context: int) -> DataIndex:
         eval_id=_eval_id(content, facts, context),
         sources=_sources(content, facts, context),
         eval_documents=tuple(documents),
+        stores=facts,
     )
 
 
@@ -237,5 +239,6 @@ def _generated(content: GeneratedContent, context: int) -> DataIndex:
         eval_id=short_hash({"kind": "eval", "context": context, "tokens": content.tokens, "of": identity}),
         sources=(IndexedSource(corpus.kind, None, BLOCK, EVALUATION, used),),
         eval_documents=tuple(documents),
+        stores={},
         floor=corpus.entropy(context),
     )

@@ -21,6 +21,9 @@ from scaling.tokenizers.base import TextTokenizer
 FORMAT = 2
 
 
+SplitKind = Literal["hash", "spread", "none", "all"]
+
+
 class Request(Frozen):
     """A corpus, how it is cut into tokens, and which of its documents are held out.
 
@@ -40,7 +43,7 @@ class Request(Frozen):
     label: str
     tokenizer: SerializeAsAny[TextTokenizer] | None
     tokenizer_of: str | None = None
-    split: Literal["hash", "spread", "none", "all"] = "hash"
+    split: SplitKind = "hash"
     share: Literal["auto"] | Fraction = "auto"
     documents: Count = 24
     tokens: Count = 131072

@@ -18,13 +18,11 @@ from scaling.corpora.quotas import BLOCK
 from scaling.corpora.shipped import Shipped
 from scaling.data.facts import Overlap, StoreFacts
 from scaling.data.index import DataIndex, index_of
-from scaling.data.request import Request
+from scaling.data.request import Request, SplitKind
 from scaling.data.stores import Stores
 from scaling.errors import Complaint, UserError
 from scaling.tokenizers.base import TextTokenizer
 from scaling.tokenizers.kinds import Bytes
-
-Split = Literal["hash", "spread", "none", "all"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def content_of(wish: Wish, stores: Stores) -> Content:
 
 
 def _require_files(wish: Wish) -> None:
-    """Look for the files of every text before the first one is read."""
+    """Look for the files of every text before the first of several is read."""
     named = {f"evaluation.sets.{name}": corpus for name, corpus in wish.evaluation.sets.items()}
     match wish.corpus:
         case Mixture(sources=sources):
@@ -80,7 +78,7 @@ def _require_files(wish: Wish) -> None:
         case _:
             pass
     problems = list[Complaint]()
-    for where, corpus in named.items():
+    for where, corpus in named.items() if len(named) > 1 else ():
         try:
             if corpus.is_here(wish.folder):
                 corpus.inputs(wish.folder)
@@ -146,7 +144,7 @@ def _store(
         tokenizer_of: fingerprint of the store whose tokenizer is taken; None to make one for this corpus.
     """
     evaluation = wish.evaluation
-    split: Split = evaluation.split if evaluation.split != "auto" else _usual_split(corpus)
+    split: SplitKind = evaluation.split if evaluation.split != "auto" else _usual_split(corpus)
     request = _request(wish, corpus, split, tokenizer_of)
     facts = _located(request, where, stores)
     if facts.held_out:
@@ -183,11 +181,11 @@ def _compare(
         _require_little(stores.overlap(evaluated, store, documents), asked, *named)
 
 
-def _usual_split(corpus: DocumentCorpus) -> Split:
+def _usual_split(corpus: DocumentCorpus) -> SplitKind:
     return "spread" if isinstance(corpus, Shipped) else "hash"
 
 
-def _request(wish: Wish, corpus: DocumentCorpus, split: Split, tokenizer_of: str | None) -> Request:
+def _request(wish: Wish, corpus: DocumentCorpus, split: SplitKind, tokenizer_of: str | None) -> Request:
     evaluation = wish.evaluation
     return Request(
         corpus=corpus,

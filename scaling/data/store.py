@@ -11,7 +11,7 @@ import numpy as np
 from scaling.corpora.content import GeneratedContent, StoredContent
 from scaling.corpora.generated import GeneratedCorpus
 from scaling.data.evaluation import places
-from scaling.data.facts import StoreFacts, read_facts
+from scaling.data.facts import StoreFacts
 from scaling.data.gather import Text, map_tokens
 from scaling.data.index import DataIndex
 from scaling.data.order import mixture_at, sources_seen, subset, windows_of
@@ -117,8 +117,8 @@ class StoredWindows(Windows):
         return self.text.windows(starts, self.index.context + 1)
 
     def eval_windows(self) -> EvalWindows:
-        names = dict.fromkeys(document.store for document in self.index.eval_documents)
-        held_out = {name: _HeldOut.of(read_facts(name)) for name in names if name is not None}
+        names = {document.store for document in self.index.eval_documents}
+        held_out = {name: _HeldOut.of(of) for name, of in self.index.stores.items() if name in names}
         return _eval_windows(self.index, held_out)
 
 
@@ -205,6 +205,6 @@ def open_windows(index: DataIndex) -> Windows:
             return GeneratedWindows(index, corpus)
         case StoredContent():
             left = CHECKED_BYTES
-            for name in dict.fromkeys(part.store for part in (*index.content.sources, *index.content.sets)):
-                left -= check_files(read_facts(name), left)
+            for facts in index.stores.values():
+                left -= check_files(facts, left)
             return StoredWindows(index)

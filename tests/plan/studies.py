@@ -39,6 +39,7 @@ def fake_index(train_windows: int = 1000, context: int = 64) -> DataIndex:
         eval_id="e" * 12,
         sources=(IndexedSource("c", None, BLOCK, train_windows, train_windows),),
         eval_documents=(),
+        stores={},
     )
 
 
