@@ -108,7 +108,7 @@ def _mixture(wish: Wish, mixture: Mixture, stores: Stores) -> StoredContent:
         for name, evaluated in facts.items():
             others = [other for other in facts.values() if other.fingerprint != evaluated.fingerprint]
             what, where = f"the held-out text of {name}", f"data.corpus.sources.{name}"
-            _compare(wish, evaluated, others, (where, what), stores)
+            _compare(_share(wish, quotas[name]), evaluated, others, (where, what), stores)
     sources = tuple(StoredSource(name=n, store=facts[n].fingerprint, quota=q) for n, q in quotas.items())
     held_out = tuple(_held_out(_share(wish, quotas[name]), name, facts[name]) for name in quotas)
     sets = () if wish.evaluation.split == "none" else held_out

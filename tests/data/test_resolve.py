@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,22 @@ def test_names_of_sources_are_no_part_of_what_is_trained(folder: Path) -> None:
     first, second = (index_for(corpus, CONTEXT, **HASHED) for corpus in (named, renamed))
     assert first.fingerprint == second.fingerprint
     assert {document.set for document in second.eval_documents} == {"lower", "higher"}
+
+
+def test_sources_of_a_mixture_are_compared_by_what_is_evaluated(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = dict[tuple[str, str], int | None]()
+    measure = Stores.overlap
+
+    def overlap(
+        self: Stores, evaluated: StoreFacts, training: StoreFacts, documents: int | None = None
+    ) -> Any:
+        compared[evaluated.fingerprint, training.fingerprint] = documents
+        return measure(self, evaluated, training, documents)
+
+    monkeypatch.setattr(Stores, "overlap", overlap)
+    index = index_for(mixture(folder, 3, 1), CONTEXT, share=0.4, **HASHED)
+    counts = Counter(document.store for document in index.eval_documents)
+    low, high = (source.facts.fingerprint for source in index.sources if source.facts)
+    assert compared == {(a, b): counts[a] for a in (low, high) for b in (low, high)}
