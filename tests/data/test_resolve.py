@@ -101,6 +101,9 @@ def test_unique_tokens_are_nested_and_repeated(folder: Path) -> None:
     larger, _ = seen(1600)
     whole, _ = seen(None)
     assert len(small) == 40 and small == again and small < larger < whole
+    windows = open_windows(index_for(text_in(folder / "low"), CONTEXT, **HASHED))
+    first = {window.tobytes() for window in windows.gather(np.arange(40) * CONTEXT)}
+    assert small & first < first, "a part is drawn from all of the text, not its beginning"
 
 
 def test_unique_tokens_count_and_are_part_of_the_run(folder: Path) -> None:
