@@ -9,6 +9,7 @@ from typing import Literal
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
+from scaling.plan.settings import Setting
 from scaling.spec.designs import Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
@@ -24,6 +25,7 @@ class Wanted:
 
     label: str
     role: Role
+    setting: Setting
     size: Size
     shape: Shape
     steps: int
@@ -33,19 +35,20 @@ class Wanted:
     min_steps: int = 1
 
 
-def wanted_runs(study: Study, vocab_size: int) -> list[Wanted]:
+def wanted_runs(study: Study, setting: Setting) -> list[Wanted]:
     """Return all trainings of the study in the order design, noise, holdout. Nothing is left out yet."""
-    family, design, noise = study.family, study.design, study.noise
+    family, design, noise = setting.family, study.design, study.noise
     shapes = dict[Size, Shape]()
 
     def training(role: Role, point: Point, seed: int, path: Path) -> Wanted:
         if point.size not in shapes:
-            shapes[point.size] = family.member(point.size).shape(vocab_size, study.data.context)
+            shapes[point.size] = setting.shape(point.size)
         shape = shapes[point.size]
-        steps = _steps(point, shape, study.recipe.batch_tokens)
+        steps = _steps(point, shape, setting.recipe.batch_tokens)
         return Wanted(
             label=f"{family.label(point.size)}-{compact(point.amount)}{UNITS[point.length]}-s{seed}",
             role=role,
+            setting=setting,
             size=point.size,
             shape=shape,
             steps=steps,

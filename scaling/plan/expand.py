@@ -14,6 +14,7 @@ from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule
 from scaling.plan.designs import Wanted, wanted_runs
 from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
 from scaling.plan.resolve import Resolver, shortest_horizons
+from scaling.plan.settings import Setting
 from scaling.run import short_hash
 from scaling.spec.load import read_study
 from scaling.spec.models import Study
@@ -96,13 +97,14 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
     findings = study.findings() + too_many(study)
     if findings:
         raise UserError(*study.source.problems(findings))
-    wanted = wanted_runs(study, index.vocab_size)
+    setting = Setting(study.data, index, study.family, study.recipe)
+    wanted = wanted_runs(study, setting)
     findings = too_small(wanted)
     if findings:
         raise UserError(*study.source.problems(findings))
     kept = [w for w in wanted if w.steps >= w.min_steps]
     findings = repeated(kept) + held_out_inside(kept)
-    resolved = Resolver(study, index, shortest_horizons(kept))
+    resolved = Resolver(study.execution.share_trunk, shortest_horizons(kept))
     findings += schedule_too_long(study, kept, resolved)
     if not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))

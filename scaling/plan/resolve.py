@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
-from scaling.data.index import DataIndex, coverage
+from scaling.data.index import coverage
 from scaling.plan.designs import Wanted
 from scaling.plan.plan import PlannedRun, job_id
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scale
 from scaling.recipe.schedules import Schedule
 from scaling.run import Run, run_id, trunk_id
-from scaling.spec.models import Study
 
 
 @dataclass(frozen=True)
@@ -24,14 +23,13 @@ class Resolver:
     ``shortest`` is the shortest fitted horizon of each shape, in steps.
     """
 
-    study: Study
-    index: DataIndex
+    share_trunk: bool
     shortest: dict[Shape, int]
 
     def schedule(self, wanted: Wanted) -> Schedule[int]:
         """Resolve the schedule. A warmup in percent is of the run's own horizon, except where runs of a shape
         share a trunk, which has one warmup: of the shortest. Held-out runs never share."""
-        recipe, warmup_horizon = self.study.recipe, wanted.steps
+        recipe, warmup_horizon = wanted.setting.recipe, wanted.steps
         if recipe.shares_trunk and wanted.role != "holdout":
             warmup_horizon = self.shortest.get(wanted.shape, wanted.steps)
         return recipe.schedule.resolved(wanted.steps, warmup_horizon, recipe.batch_tokens)
@@ -48,24 +46,25 @@ class Resolver:
             "depth": wanted.shape.depth,
             "params": counts.total,
             "params_body": counts.body,
-            "tokens": wanted.steps * self.study.recipe.batch_tokens,
+            "tokens": wanted.steps * wanted.setting.recipe.batch_tokens,
         }
-        return self.study.recipe.optimizer.resolved(scales)
+        return wanted.setting.recipe.optimizer.resolved(scales)
 
     def planned(self, wanted: Wanted, optimizer: Optimizer[float]) -> PlannedRun:
-        data, recipe = self.study.data, self.study.recipe
+        setting = wanted.setting
+        recipe, index = setting.recipe, setting.index
         run = Run(
             shape=wanted.shape,
-            data=self.index.run_data,
+            data=index.run_data,
             optimizer=optimizer,
             schedule=self.schedule(wanted),
-            batch_sequences=recipe.batch_tokens // data.context,
+            batch_sequences=recipe.batch_tokens // setting.data.context,
             steps=wanted.steps,
             precision=recipe.precision,
             seed=wanted.seed,
         )
-        unique, epochs = coverage(run.tokens, self.index)
-        share, name, trunk = self.study.execution.share_trunk, run_id(run), trunk_id(run)
+        unique, epochs = coverage(run.tokens, index)
+        share, name, trunk = self.share_trunk, run_id(run), trunk_id(run)
         return PlannedRun(
             run_id=name,
             label=wanted.label,
