@@ -28,6 +28,7 @@ from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import PowerRule
 from scaling.recipe.schedules import WrittenSchedule
+from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import Seeds
 from scaling.spec.designs import Design, Holdout, Noise
 from scaling.spec.families import Family
@@ -111,6 +112,10 @@ class Study(Described):
     design: Design
     seeds: Seeds = (0,)
     """Every fitted run is trained with each of these seeds."""
+    axes: tuple[Axis, ...] = ()
+    """Fields that take several values, in every variant."""
+    variants: dict[Slug, Variant] = {}
+    """Named sets of changes; the whole design is trained in each, and they are compared."""
     noise: Noise | None = None
     """Repetitions of one cell (role noise); fits leave them out."""
     holdout: Annotated[tuple[Holdout, ...], Field(max_length=1000)] = ()
