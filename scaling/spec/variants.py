@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from scaling.spec.axes import (
 )
 from scaling.spec.designs import Chosen, Point
 from scaling.spec.explain import closest
-from scaling.spec.models import Study, check_sections
+from scaling.spec.models import check_sections, chosen_cells
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, field_findings, located
 from scaling.spec.source import Finding, Path
 
@@ -87,18 +87,11 @@ def overrides(changes: Mapping[str, Any], place: Path) -> tuple[Override, ...]:
     return tuple(Override(field_of(name), v, (*place, name), (*place, name)) for name, v in changes.items())
 
 
-def cells(sections: Mapping[str, Any]) -> list[tuple[Chosen, Path]]:
-    """Return the cells of a study that may name values and a variant, with their places."""
-    noise = sections.get("noise")
-    held_out = [(cell, ("holdout", i)) for i, cell in enumerate(sections.get("holdout") or ())]
-    return [*([(noise, ("noise",))] if noise is not None else []), *held_out]
-
-
 def variation_findings(sections: Mapping[str, Any]) -> list[Finding]:
     """Find what is wrong with the axes, variants and values of cells; each value by itself, so that it takes
     no longer than the spec is long. ``sections`` are those of the study that are valid."""
     axes, variants = sections.get("axes") or (), sections.get("variants") or {}
-    chosen = cells(sections)
+    chosen = chosen_cells(sections)
     findings = [
         finding
         for cell, place in chosen
@@ -119,7 +112,7 @@ def changes_of(sections: Mapping[str, Any]) -> list[tuple[str, Path]]:
     for arm in arms(sections.get("axes") or (), sections.get("variants") or {}):
         named += [(".".join(map(str, o.field)), o.key) for o in arm.overrides]
         named += [(name, column[0].key) for placed in arm.axes for name, column in placed.columns.items()]
-    for cell, place in cells(sections):
+    for cell, place in chosen_cells(sections):
         named += [(name, (*place, "values", name)) for name in cell.values]
     return list(dict.fromkeys(named))
 
@@ -158,7 +151,7 @@ class _Check:
             for column in placed.columns.values():
                 for override in self._sound(column, bad):
                     yield from self._changed(changed, [override])
-        for cell, place in cells(self.study):
+        for cell, place in chosen_cells(self.study):
             if cell.variant in (None, self.arm.name):
                 yield from self._cell(cell, place, changed, bad)
 
