@@ -95,7 +95,7 @@ class Chosen(Cell):
 
     variant: Slug | None = None
     """The variant it is trained in. Left out: in each."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = Field(default_factory=dict)
     """Field path -> value, as in an axis; of every field that an axis without a role varies here."""
 
 

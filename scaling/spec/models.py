@@ -114,7 +114,7 @@ class Study(Described):
     """Every fitted run is trained with each of these: a number, or {init: 0, order: 1}."""
     axes: tuple[Axis, ...] = ()
     """Fields that take several values, in every variant."""
-    variants: dict[Slug, Variant] = {}
+    variants: dict[Slug, Variant] = Field(default_factory=dict)
     """Named sets of changes; the whole design is trained in each, and they are compared."""
     noise: Noise | None = None
     """Repetitions of one cell (role noise); fits leave them out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,8 @@ from scaling.spec.explain import closest
 from scaling.spec.models import check_sections, chosen_cells
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, field_findings, located
 from scaling.spec.source import Finding, Path
+
+MOST_POINTS = 20_000  # of a design that a cell of an axis is looked for in; larger ones are not planned
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,7 @@ def overrides(changes: Mapping[str, Any], place: Path) -> tuple[Override, ...]:
 def variation_findings(sections: Mapping[str, Any]) -> list[Finding]:
     """Find what is wrong with the axes, variants and values of cells; each value by itself, so that it takes
     no longer than the spec is long. ``sections`` are those of the study that are valid."""
-    axes, variants = sections.get("axes") or (), sections.get("variants") or {}
+    axes, variants = _axes(sections), _variants(sections)
     chosen = chosen_cells(sections)
     findings = [
         finding
@@ -109,7 +111,7 @@ def variation_findings(sections: Mapping[str, Any]) -> list[Finding]:
 def changes_of(sections: Mapping[str, Any]) -> list[tuple[str, Path]]:
     """Return all field paths that the axes, variants and cells of a study name, with their places."""
     named = list[tuple[str, Path]]()
-    for arm in arms(sections.get("axes") or (), sections.get("variants") or {}):
+    for arm in arms(_axes(sections), _variants(sections)):
         named += [(".".join(map(str, o.field)), o.key) for o in arm.overrides]
         named += [(name, column[0].key) for placed in arm.axes for name, column in placed.columns.items()]
     for cell, place in chosen_cells(sections):
@@ -131,21 +133,20 @@ class _Check:
         wrong += self._set_twice()
         yield from wrong
         bad = {finding.path for finding in wrong}
-        changed = yield from self._changed(self.sheet.base, self._sound(self.arm.overrides, bad))
-        if changed is None:
-            return
-        sections = {**self.study, **changed}
-        if self.arm.overrides:
-            before = {(f.path, f.message) for f in check_sections(dict(self.study), self.arm.name)}
-            for finding in check_sections(sections, self.arm.name):
-                if (finding.path, finding.message) not in before:
-                    yield located(finding, self.arm.overrides)
+        changed: dict[str, Any] | None = yield from self._changed(
+            self.sheet.base, self._sound(self.arm.overrides, bad)
+        )
+        axes = self.arm.axes
+        if changed is None:  # the axes of the study are looked at all the same
+            changed, axes = dict(self.sheet.base), [placed for placed in axes if placed.place[0] == "axes"]
+        sections: dict[str, Any] = {**self.study, **changed}
+        yield from self._of_variant(sections)
         family, design = sections.get("family"), sections.get("design")
         key = family.key if family is not None else None
-        points = list(design.points(family)) if family is not None and design is not None else []
-        for placed in self.arm.axes:
-            axis_wrong = list(axis_findings(placed, points, key))
-            yield from axis_wrong
+        all_points = design.points(family) if family is not None and design is not None else ()
+        points = list(itertools.islice(all_points, MOST_POINTS))
+        for placed in axes:
+            yield from axis_findings(placed, points, key)
             if (placed.axis.cross is None) == (placed.axis.zip is None):
                 continue
             for column in placed.columns.values():
@@ -154,6 +155,16 @@ class _Check:
         for cell, place in chosen_cells(self.study):
             if cell.variant in (None, self.arm.name):
                 yield from self._cell(cell, place, changed, bad)
+
+    def _of_variant(self, sections: Mapping[str, Any]) -> Iterator[Finding]:
+        """Find what is wrong with the variant's sections together, and with the cells that name it."""
+        named = {place for cell, place in chosen_cells(self.study) if cell.variant == self.arm.name}
+        before = check_sections(dict(self.study))
+        for finding in check_sections(sections, self.arm.name) if self.arm.name else ():
+            if any(finding.path[: len(place)] == place for place in named):
+                yield finding
+            elif self.arm.overrides and finding not in before:
+                yield located(finding, self.arm.overrides)
 
     def _set_twice(self) -> Iterator[Finding]:
         """Find changes of a variant that an axis takes back."""
@@ -164,9 +175,7 @@ class _Check:
                         message = f"an axis changes {'.'.join(map(str, field))} too, so this has no effect"
                         yield Finding(override.key, message, "keep one of them")
 
-    def _cell(
-        self, cell: Chosen, place: Path, changed: dict[str, Any], bad: set[Path]
-    ) -> Iterator[Finding]:
+    def _cell(self, cell: Chosen, place: Path, changed: dict[str, Any], bad: set[Path]) -> Iterator[Finding]:
         own = self._sound(overrides(cell.values, (*place, "values")), bad)
         yield from self._changed(changed, own)
         family = changed.get("family")
@@ -177,12 +186,14 @@ class _Check:
         left = [f for f in open_fields if not any(overlap(f, g) and len(g) <= len(f) for g in given)]
         if left:
             names = [".".join(map(str, field)) for field in left]
-            message = f"an axis varies {' and '.join(names)} here, and this cell does not say which value it takes"
+            message = (
+                f"an axis varies {' and '.join(names)} here, and this cell does not say which value it takes"
+            )
             yield Finding(place, message, f"add 'values: {{{', '.join(f'{name}: ...' for name in names)}}}'")
 
     def _changed(
         self, sections: Mapping[str, Any], changes: Sequence[Override]
-    ) -> Any:
+    ) -> Generator[Finding, None, dict[str, Any] | None]:
         """Yield what is wrong with changed sections, and return them: None where something is."""
         try:
             return self.sheet.changed(sections, changes)
@@ -199,6 +210,14 @@ def _unknown_variant(name: str, place: Path, known: list[str]) -> Iterator[Findi
     guess = closest(name, known)
     hint = f"did you mean '{guess}'?" if guess else f"known: {', '.join(known) or 'none'}"
     yield Finding(place, f"no variant is named '{name}'", hint)
+
+
+def _axes(sections: Mapping[str, Any]) -> tuple[Axis, ...]:
+    return sections.get("axes", ())
+
+
+def _variants(sections: Mapping[str, Any]) -> dict[str, Variant]:
+    return sections.get("variants", {})
 
 
 def _placed(axes: Sequence[Axis], place: Path) -> tuple[PlacedAxis, ...]:
