@@ -106,8 +106,9 @@ def located(finding: Finding, overrides: Sequence[Override]) -> Finding:
         return Finding(overrides[-1].place, message, hint)
     override = about[-1]
     below = finding.path[len(override.field) :]
-    if finding.at_key and not below and guess is not None:
-        hint = f"did you mean '{dotted_path((*finding.path[:-1], guess))}'?"
+    if finding.at_key and not below:
+        meant = f"did you mean '{dotted_path((*finding.path[:-1], guess))}'?" if guess else hint
+        return Finding(override.key, finding.message, meant)
     return Finding((*override.place, *below), finding.message, hint)
 
 
