@@ -10,6 +10,7 @@ from scaling.data.index import DataIndex
 from scaling.data.resolve import Wish, resolve
 from scaling.data.stores import Stores
 from scaling.errors import Complaint, UserError
+from scaling.plan.cadence import finer_than_chunks
 from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
 from scaling.plan.designs import Wanted, wanted_runs
 from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
@@ -118,6 +119,7 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
             break
         if not findings:
             runs.append(resolved.planned(w, optimizer))
+    findings += finer_than_chunks(study, runs)
     if findings:
         raise UserError(*study.source.problems(findings))
     jobs = make_jobs(runs)
@@ -130,6 +132,7 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
         excluded=tuple(_excluded(w) for w in wanted if w.steps < w.min_steps),
         notes=tuple(_notes(study, wanted, jobs)),
         execution=study.execution,
+        every=study.evaluation.every,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from scaling.corpora.evaluation import Every
 from scaling.counts.params import count_parameters
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
@@ -85,7 +86,8 @@ class Totals:
 
 
 class Plan(Document):
-    """Everything that will be trained. ``notes`` say in words what a reader should know about it."""
+    """Everything that will be trained. ``notes`` say in words what a reader should know about it;
+    ``every`` is how often runs are evaluated along the way."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
@@ -95,6 +97,7 @@ class Plan(Document):
     excluded: tuple[Excluded, ...] = ()
     notes: tuple[str, ...] = ()
     execution: Execution = Field(default_factory=Execution)
+    every: Every | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -118,7 +121,8 @@ class Plan(Document):
     @cached_property
     def identity(self) -> tuple[Any, ...]:
         """What drivers of one folder must agree on; execution may differ."""
-        return self.study, self.data.eval_id, tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+        runs = tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+        return self.study, self.data.eval_id, self.every, runs
 
     def with_roles(self, roles: Collection[str]) -> tuple[PlannedRun, ...]:
         return tuple(run for run in self.runs if run.role in roles)
