@@ -180,7 +180,7 @@ class TrunkTrainer:
         evaluated -= evaluated_steps(rows, self.eval_id)
         before = [row["wall_time"] for row in up_to(rows, first) if not is_evaluation(row)]
         clock = time.monotonic() - (before[-1] if before else 0.0)
-        chunks = self.feed.chunks(run.seed, first, last)
+        chunks = self.feed.chunks(run.order_seed, first, last)
         pending: tuple[int, ChunkMetrics] | None = None
         step = first
         for step, latest, metrics in advance(self.program, state, run, chunks):
