@@ -294,7 +294,7 @@ def test_mlp_width() -> None:
             "recipe.optimizer.learning_rate",
             "no learning rate",
         ),
-        ({"seeds": list(range(1000)), "family__widths": list(range(8, 808, 8))}, "design", "at most 20000"),
+        ({"seeds": list(range(1000)), "family__widths": list(range(8, 808, 8))}, "design", "at most 20,000"),
     ],
 )
 def test_what_a_plan_refuses(changes: dict[str, Any], where: str, message: str) -> None:
