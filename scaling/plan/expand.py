@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from scaling.data.index import DataIndex
 from scaling.data.stores import Stores
 from scaling.errors import UserError
+from scaling.plan.cadence import finer_than_chunks
 from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
@@ -106,6 +107,7 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
             runs.append(resolved.planned(w, optimizer))
     merged = merge(runs)
     findings += merged.findings
+    findings += finer_than_chunks(study, runs)
     if findings:
         raise UserError(*study.source.problems(findings))
     indexes = {id(w.setting.index): w.setting.index for w in kept}.values()
@@ -121,6 +123,7 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
         excluded=tuple(_excluded(w) for w in wanted if w.steps < w.min_steps),
         notes=(*_notes(study, wanted, jobs), *merged.notes),
         execution=study.execution,
+        every=study.evaluation.every,
     )
 
 
