@@ -5,6 +5,7 @@ from __future__ import annotations
 from scaling.counts.shape import Shape
 from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
+from scaling.recipe.written import RuleError
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
 
@@ -38,9 +39,9 @@ def too_small(wanted: list[Wanted]) -> list[Finding]:
 
 
 def repeated(kept: list[Wanted]) -> list[Finding]:
-    first, findings = dict[tuple[Shape, int, int], Wanted](), list[Finding]()
+    first, findings = dict[tuple[Shape, int, int, int], Wanted](), list[Finding]()
     for w in kept:
-        same = first.setdefault((w.shape, w.steps, w.seed), w)
+        same = first.setdefault((w.shape, w.steps, w.batch.tokens, w.seed), w)
         if same is w or ("holdout" in (w.role, same.role) and w.role != same.role):
             continue  # a fitted run held out has its own message
         hint = "seeds of noise must differ from the study's" if w.role == "noise" else "remove one of them"
@@ -52,15 +53,34 @@ def repeated(kept: list[Wanted]) -> list[Finding]:
 
 def held_out_inside(kept: list[Wanted]) -> list[Finding]:
     """Find held-out cells that are also trained before the forecast, with whatever seed."""
-    seen = {(w.shape, w.steps): w for w in kept if w.role != "holdout"}
+    seen = {(w.shape, w.steps, w.batch.tokens): w for w in kept if w.role != "holdout"}
     findings = list[Finding]()
     for w in kept:
-        inside = seen.get((w.shape, w.steps)) if w.role == "holdout" else None
+        inside = seen.get((w.shape, w.steps, w.batch.tokens)) if w.role == "holdout" else None
         if inside is not None:
             message = f"held-out run {w.label} is inside the fitted set: {inside.label} ({inside.role})"
             findings.append(
                 Finding(w.path, message, "hold out a size or a budget that is not trained before")
             )
+    return findings
+
+
+def broken_rules(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
+    """Find rules that give numbers their fields cannot have: one finding for each rule."""
+    broken = dict[tuple[str, ...], list[tuple[Wanted, RuleError]]]()
+    for w in kept:
+        for section, resolve in (("optimizer", resolved.optimizer), ("schedule", resolved.schedule)):
+            try:
+                resolve(w)
+            except RuleError as error:
+                section = "optimizer" if error.place == ("learning_rate",) else section
+                broken.setdefault((section, *error.place), []).append((w, error))
+    findings = list[Finding]()
+    for place, cases in broken.items():
+        w, error = cases[0]
+        runs = {other.label for other, _ in cases}
+        more = f" (and {len(runs) - 1} more runs)" if len(runs) > 1 else ""
+        findings.append(Finding(("recipe", *place), f"{error}, for {w.label}{more}", error.hint))
     return findings
 
 

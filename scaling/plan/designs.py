@@ -9,6 +9,7 @@ from typing import Literal
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
+from scaling.plan.scales import Batch, batch_of, tokens_asked
 from scaling.plan.settings import Setting
 from scaling.spec.designs import Point
 from scaling.spec.families import Size
@@ -29,14 +30,23 @@ class Wanted:
     size: Size
     shape: Shape
     steps: int
+    batch: Batch
     seed: int
     path: Path
     budget: float | None = None
     min_steps: int = 1
 
+    @property
+    def tokens(self) -> int:
+        return self.steps * self.batch.tokens
+
 
 def wanted_runs(study: Study, setting: Setting) -> list[Wanted]:
-    """Return all trainings of the study in the order design, noise, holdout. Nothing is left out yet."""
+    """Return all trainings of the study in the order design, noise, holdout. Nothing is left out yet.
+
+    Raises:
+        RuleError: the rule of the batch gives none.
+    """
     family, design, noise = setting.family, study.design, study.noise
     shapes = dict[Size, Shape]()
 
@@ -44,7 +54,8 @@ def wanted_runs(study: Study, setting: Setting) -> list[Wanted]:
         if point.size not in shapes:
             shapes[point.size] = setting.shape(point.size)
         shape = shapes[point.size]
-        steps = _steps(point, shape, setting.recipe.batch_tokens)
+        batch = batch_of(setting.recipe.batch_tokens, shape, tokens_asked(point, shape))
+        steps = _steps(point, shape, batch.tokens)
         return Wanted(
             label=f"{family.label(point.size)}-{compact(point.amount)}{UNITS[point.length]}-s{seed}",
             role=role,
@@ -52,6 +63,7 @@ def wanted_runs(study: Study, setting: Setting) -> list[Wanted]:
             size=point.size,
             shape=shape,
             steps=steps,
+            batch=batch,
             seed=seed,
             path=path if steps else point.amount_path,
             budget=point.amount if point.length == "flops" else None,

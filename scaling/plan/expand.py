@@ -10,11 +10,21 @@ from scaling.data.index import DataIndex
 from scaling.data.resolve import Wish, resolve
 from scaling.data.stores import Stores
 from scaling.errors import Complaint, UserError
-from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
+from scaling.plan.check import (
+    broken_rules,
+    held_out_inside,
+    nothing_left,
+    repeated,
+    schedule_too_long,
+    too_many,
+    too_small,
+)
 from scaling.plan.designs import Wanted, wanted_runs
-from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
+from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
 from scaling.plan.resolve import Resolver, shortest_horizons
+from scaling.plan.scales import WORTH_SAYING
 from scaling.plan.settings import Setting
+from scaling.recipe.written import RuleError
 from scaling.run import short_hash
 from scaling.spec.load import read_study
 from scaling.spec.models import Study
@@ -98,28 +108,24 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
     if findings:
         raise UserError(*study.source.problems(findings))
     setting = Setting(study.data, index, study.family, study.recipe)
-    wanted = wanted_runs(study, setting)
+    try:
+        wanted = wanted_runs(study, setting)
+    except RuleError as error:
+        finding = Finding(("recipe", *error.place), str(error), error.hint)
+        raise UserError(*study.source.problems([finding])) from None
     findings = too_small(wanted)
     if findings:
         raise UserError(*study.source.problems(findings))
     kept = [w for w in wanted if w.steps >= w.min_steps]
     findings = repeated(kept) + held_out_inside(kept)
     resolved = Resolver(study.execution.share_trunk, shortest_horizons(kept))
-    findings += schedule_too_long(study, kept, resolved)
+    broken = broken_rules(kept, resolved)
+    findings += broken or schedule_too_long(study, kept, resolved)
     if not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))
-    runs = list[PlannedRun]()
-    for w in kept:
-        try:
-            optimizer = resolved.optimizer(w)
-        except ValueError:
-            message = f"the rule gives no learning rate between 1e-12 and 1e6 for {w.label}"
-            findings.append(Finding(("recipe", "optimizer", "learning_rate"), message, "check its exponent"))
-            break
-        if not findings:
-            runs.append(resolved.planned(w, optimizer))
     if findings:
         raise UserError(*study.source.problems(findings))
+    runs = [resolved.planned(w) for w in kept]
     jobs = make_jobs(runs)
     return Plan(
         study=study.study,
@@ -154,12 +160,24 @@ def _excluded(w: Wanted) -> Excluded:
 def _too_few(wanted: list[Wanted]) -> Iterable[str]:
     """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs."""
     kept = [w for w in wanted if w.role == "fit" and w.steps >= w.min_steps]
-    sizes, horizons = {w.shape for w in kept}, {w.steps for w in kept}
+    sizes, horizons = {w.shape for w in kept}, {w.tokens for w in kept}
     if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
         yield (
             f"{len(kept)} fitted runs of {len(sizes)} sizes and {len(horizons)} horizons cannot fit "
             "Chinchilla's law (it takes 6, 3 and 3): nothing could be forecast, and held-out runs would stay "
             "untrained"
+        )
+
+
+def _moved_batches(wanted: list[Wanted]) -> Iterable[str]:
+    """Say where whole sequences are far from what the rule of the batch asks for."""
+    moved = [w for w in wanted if w.steps >= w.min_steps and w.batch.moved > WORTH_SAYING]
+    if moved:
+        worst = max(moved, key=lambda w: w.batch.moved)
+        batch, limit = worst.batch, f"{WORTH_SAYING - 1:.0%}"
+        yield (
+            f"whole sequences of {worst.shape.context} tokens move the batch of {len(moved)} runs by more "
+            f"than {limit}: {worst.label} has {batch.tokens} tokens where the rule gives {batch.asked:.5g}"
         )
 
 
@@ -170,12 +188,13 @@ def _notes(study: Study, wanted: list[Wanted], jobs: tuple[PlannedJob, ...]) -> 
     if amounts - used:
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
     yield from _too_few(wanted)
+    yield from _moved_batches(wanted)
     if not study.execution.share_trunk or any(len(job.run_ids) > 1 for job in jobs):
         return
     recipe = study.recipe
     if not recipe.schedule.shares_trunk:
         yield f"nothing is shared: a {recipe.schedule.kind} schedule depends on the horizon throughout"
     elif not recipe.shares_trunk:
-        yield "nothing is shared: the learning rate depends on the horizon"
+        yield f"nothing is shared: the rule of {' and that of '.join(recipe.of_horizon)} uses the horizon"
     else:
         yield "nothing is shared: no two runs differ only in horizon"
