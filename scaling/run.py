@@ -51,6 +51,13 @@ class Run(Frozen):
     steps: int
     precision: Literal["float32"] = "float32"
     seed: int
+    """Of the initial weights, and of the order of data unless ``order`` is another one."""
+    order: int | None = Field(default=None, json_schema_extra={"neutral": None})
+
+    @property
+    def order_seed(self) -> int:
+        """The seed of the order of data."""
+        return self.seed if self.order is None else self.order
 
     @property
     def batch_tokens(self) -> int:

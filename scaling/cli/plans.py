@@ -34,6 +34,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
     "weight_decay": ("weight decay", lambda run, _: f"{run.run.optimizer.weight_decay:.4g}"),
     "batch_tokens": ("batch tokens", lambda run, _: f"{run.run.batch_tokens:,}"),
     "seed": ("seed", lambda run, _: str(run.run.seed)),
+    "seed_order": ("order", lambda run, _: str(run.run.order_seed)),
     "run_id": ("run id", lambda run, _: run.run_id),
     "job_id": ("job id", lambda run, _: run.job_id),
 }

@@ -39,9 +39,9 @@ def too_small(wanted: list[Wanted]) -> list[Finding]:
 
 
 def repeated(kept: list[Wanted]) -> list[Finding]:
-    first, findings = dict[tuple[Shape, int, int, int], Wanted](), list[Finding]()
+    first, findings = dict[tuple[Shape, int, int, int, int | None], Wanted](), list[Finding]()
     for w in kept:
-        same = first.setdefault((w.shape, w.steps, w.batch.tokens, w.seed), w)
+        same = first.setdefault((w.shape, w.steps, w.batch.tokens, w.seed, w.order), w)
         if same is w or ("holdout" in (w.role, same.role) and w.role != same.role):
             continue  # a fitted run held out has its own message
         hint = "seeds of noise must differ from the study's" if w.role == "noise" else "remove one of them"

@@ -11,6 +11,8 @@ from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
 from scaling.plan.scales import Batch, batch_of, tokens_asked
 from scaling.plan.settings import Setting
+from scaling.run import short_hash
+from scaling.spec.base import SeedPair
 from scaling.spec.designs import Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
@@ -33,6 +35,7 @@ class Wanted:
     batch: Batch
     seed: int
     path: Path
+    order: int | None = None
     budget: float | None = None
     min_steps: int = 1
 
@@ -50,21 +53,23 @@ def wanted_runs(study: Study, setting: Setting) -> list[Wanted]:
     family, design, noise = setting.family, study.design, study.noise
     shapes = dict[Size, Shape]()
 
-    def training(role: Role, point: Point, seed: int, path: Path) -> Wanted:
+    def training(role: Role, point: Point, seed: int | SeedPair, path: Path) -> Wanted:
         if point.size not in shapes:
             shapes[point.size] = setting.shape(point.size)
         shape = shapes[point.size]
+        init, order = seeds_of(seed, shape)
         batch = batch_of(setting.recipe.batch_tokens, shape, tokens_asked(point, shape))
         steps = _steps(point, shape, batch.tokens)
         return Wanted(
-            label=f"{family.label(point.size)}-{compact(point.amount)}{UNITS[point.length]}-s{seed}",
+            label=f"{family.label(point.size)}-{compact(point.amount)}{UNITS[point.length]}-{seed_label(seed)}",
             role=role,
             setting=setting,
             size=point.size,
             shape=shape,
             steps=steps,
             batch=batch,
-            seed=seed,
+            seed=init,
+            order=order,
             path=path if steps else point.amount_path,
             budget=point.amount if point.length == "flops" else None,
             min_steps=design.min_steps if role == "fit" else 1,
@@ -80,6 +85,23 @@ def wanted_runs(study: Study, setting: Setting) -> list[Wanted]:
         ]
     cells = [(cell, cell.point(family, ("holdout", i))) for i, cell in enumerate(study.holdout)]
     return wanted + [training("holdout", point, cell.seed, point.path) for cell, point in cells]
+
+
+def seeds_of(seed: int | SeedPair, shape: Shape) -> tuple[int, int | None]:
+    """Return the seed of the initial weights and that of the order of data; None: the same one."""
+    if isinstance(seed, int):
+        return seed, None
+    init, order = seed.init, seed.order
+    if order == "by-size":
+        order = int(short_hash({"kind": "order", "init": init, "shape": shape})[:8], 16)
+    return init, None if order == init else order
+
+
+def seed_label(seed: int | SeedPair) -> str:
+    """Write a seed in a label: ``s0``, ``i0o1``, or ``i0osize`` where the order is by size."""
+    if isinstance(seed, int):
+        return f"s{seed}"
+    return f"i{seed.init}o{'size' if seed.order == 'by-size' else seed.order}"
 
 
 def _steps(point: Point, shape: Shape, batch_tokens: int) -> int:

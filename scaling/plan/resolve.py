@@ -69,6 +69,7 @@ class Resolver:
             steps=wanted.steps,
             precision=recipe.precision,
             seed=wanted.seed,
+            order=wanted.order,
         )
         unique, epochs = coverage(run.tokens, index)
         share, name, trunk = self.share_trunk, run_id(run), trunk_id(run)

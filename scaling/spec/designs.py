@@ -12,9 +12,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from scaling.recipe.quantities import Count, Described, Positive, Whole
+from scaling.recipe.quantities import Count, Described, Positive
 from scaling.recipe.rules import by_kind
-from scaling.spec.base import Amounts, Counts, Seeds, Several
+from scaling.spec.base import Amounts, Counts, Seed, Seeds, Several
 from scaling.spec.families import Family, Size
 from scaling.spec.source import Finding, Path
 
@@ -81,7 +81,7 @@ class Cell(Described):
 class Holdout(Cell):
     """A run that no fit sees: trained only after the forecast of it is frozen."""
 
-    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
 
 
 class Noise(Cell):

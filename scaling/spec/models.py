@@ -126,7 +126,7 @@ class Study(Described):
     recipe: Recipe
     design: Design
     seeds: Seeds = (0,)
-    """Every fitted run is trained with each of these seeds."""
+    """Every fitted run is trained with each of these: a number, or {init: 0, order: 1}."""
     noise: Noise | None = None
     """Repetitions of one cell (role noise); fits leave them out."""
     holdout: Annotated[tuple[Holdout, ...], Field(max_length=1000)] = ()

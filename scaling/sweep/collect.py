@@ -55,6 +55,7 @@ COLUMNS = {
     "steps": "result.steps",
     **_of("run.optimizer", "learning_rate", "weight_decay"),
     **_of("run", "precision", "seed"),
+    "seed_order": "run.order_seed",
     **_of("result", "loss", "loss_se_eval", "bits_per_byte", "eval_tokens", "train_loss"),
     **_of("execution", "tokens_per_second", "mfu", "wall_seconds", "input_wait_seconds", "device"),
     "git_commit": "execution.git_commit",

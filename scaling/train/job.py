@@ -166,7 +166,7 @@ class TrunkTrainer:
         logged = _steps(rows)
         before = [row["wall_time"] for row in rows if row["step"] <= first]
         clock = time.monotonic() - (before[-1] if before else 0.0)
-        chunks = self.feed.chunks(run.seed, first, last)
+        chunks = self.feed.chunks(run.order_seed, first, last)
         pending: tuple[int, ChunkMetrics] | None = None
         step = first
         for step, latest, metrics in advance(self.program, state, run, chunks):

@@ -33,7 +33,7 @@ def make_result(
     evaluation = evaluate(state.params) if state.ok else None
     if evaluation is not None and not math.isfinite(evaluation.loss):
         reason, evaluation = f"evaluation not finite after step {int(state.step)}", None
-    seen = data.seen(run.seed, run.steps * run.batch_sequences)
+    seen = data.seen(run.order_seed, run.steps * run.batch_sequences)
     used = {source.name: source.used for source in index.sources}
     mixed = len(seen) > 1
     return Result(

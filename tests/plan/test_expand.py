@@ -71,6 +71,32 @@ def test_frozen_run_ids() -> None:
     }
 
 
+def test_seeds_of_weights_and_of_the_order_of_data_apart() -> None:
+    pairs = [0, {"init": 0, "order": 1}, {"init": 1, "order": 0}, {"init": 0, "order": "by-size"}]
+    plan = plan_of(seeds=pairs, design={"kind": "grid", "steps": [500]}, recipe__batch_tokens=256)
+    by_size = [run.run.order for run in plan.runs if run.label.endswith("-i0osize")]
+    assert by_size == [3609651246, 1189863795], "an order is a promise, as an id is"
+    assert [(run.label, run.run.seed, run.run.order) for run in plan.runs[:4]] == [
+        ("w16-500st-s0", 0, None),
+        ("w16-500st-i0o1", 0, 1),
+        ("w16-500st-i1o0", 1, 0),
+        ("w16-500st-i0osize", 0, by_size[0]),
+    ]
+    assert len(plan.jobs) == 8, "other data is another trunk"
+    assert [plan.runs[i].run.order_seed for i in range(3)] == [0, 1, 0]
+    noise = {"width": 16, "steps": 500, "seeds": [{"init": 0, "order": 1}, 1]}
+    holdout = {"width": 64, "steps": 500, "seed": {"init": 3, "order": 4}}
+    others = plan_of(noise=noise, holdout=[holdout]).runs[-3:]
+    assert [run.label[-5:] for run in others] == ["-i0o1", "st-s1", "-i3o4"]
+    assert others[0].run_id == plan.runs[1].run_id
+
+
+def test_one_number_and_a_pair_of_it_are_one_run() -> None:
+    assert plan_of(seeds=[{"init": 7, "order": 7}]).runs[0].run_id == plan_of(seeds=[7]).runs[0].run_id
+    with pytest.raises(UserError, match="duplicate run: w16-500st-i7o7 is the same as w16-500st-s7"):
+        plan_of(seeds=[7, {"init": 7, "order": 7}])
+
+
 def test_identity_is_not_execution_or_spelling() -> None:
     ids = [run.run_id for run in plan_of().runs]
     assert ids == [run.run_id for run in plan_of(execution={"workers": 7, "share_trunk": False}).runs]

@@ -17,7 +17,7 @@ EXPECTED = (
     "params params_embedding params_head params_body tokens unique_tokens epochs "
     "flops flops_full_attention flops_6n_total flops_6n_body flops_spent "
     "depth width heads kv_heads context vocab_size tokenizer optimizer schedule warmup_tokens decay_tokens "
-    "batch_tokens steps learning_rate weight_decay precision seed "
+    "batch_tokens steps learning_rate weight_decay precision seed seed_order "
     "loss loss_se_eval bits_per_byte eval_tokens train_loss "
     "tokens_per_second mfu wall_seconds input_wait_seconds device git_commit budget"
 )
@@ -51,7 +51,8 @@ def test_columns_and_values(tmp_path: Path, plan: dict) -> None:
     assert (first["warmup_tokens"], first["decay_tokens"]) == (160, 320)
     assert (first["tokenizer"], first["optimizer"], first["schedule"]) == ("bytes", "adamw", "wsd")
     assert (first["unique_tokens"], first["epochs"], first["eval_id"]) == (1600, 0.5, "e" * 12)
-    assert (first["learning_rate"], first["seed"], first["loss"]) == (0.01, 0, 2.5)
+    assert (first["learning_rate"], first["loss"]) == (0.01, 2.5)
+    assert (first["seed"], first["seed_order"]) == (0, 0)
     assert second["status"] == "diverged" and second["status_reason"] == "loss not finite at step 7"
     assert pandas.isna(second["loss"]) and pandas.isna(second["budget"]) and pandas.isna(second["mfu"])
     assert done.empty["mfu"] == 2 and done.empty["loss"] == done.empty["budget"] == 1
