@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from scaling.counts.shape import Shape
+from typing import Any
+
 from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
+<<<<<<< HEAD
 from scaling.recipe.written import RuleError
 from scaling.spec.models import Study
+=======
+from scaling.plan.settings import Choices
+>>>>>>> main
 from scaling.spec.source import Finding
 
 MOST_RUNS = 20_000  # some CPU seconds of planning
 
 
-def too_many(study: Study) -> list[Finding]:
-    """Refuse a design with too many runs, counted before anything is expanded."""
-    count = sum(1 for _ in study.design.points(study.family)) * len(study.seeds)
-    if count <= MOST_RUNS:
-        return []
-    return [
-        Finding(("design",), f"asks for {count} runs, at most {MOST_RUNS} are planned", "split the study")
-    ]
+def too_many(choices: Choices) -> list[Finding]:
+    """Refuse a study with too many runs, counted before anything is expanded."""
+    study, count = choices.study, 0
+    for arm in choices.arms:
+        family = choices.sheet.changed(choices.sheet.base, arm.overrides)["family"]
+        for point in study.design.points(family):
+            count += arm.count(point, family.key) * len(study.seeds)
+            if count > MOST_RUNS:
+                message = f"asks for {count:,} runs or more, at most {MOST_RUNS:,} are planned"
+                place = ("axes",) if study.axes else ("variants",) if study.variants else ("design",)
+                return [Finding(place, message, "split the study")]
+    return []
 
 
 def too_small(wanted: list[Wanted]) -> list[Finding]:
@@ -39,10 +48,21 @@ def too_small(wanted: list[Wanted]) -> list[Finding]:
 
 
 def repeated(kept: list[Wanted]) -> list[Finding]:
+<<<<<<< HEAD
     first, findings = dict[tuple[Shape, int, int, int, int | None], Wanted](), list[Finding]()
     for w in kept:
         same = first.setdefault((w.shape, w.steps, w.batch.tokens, w.seed, w.order), w)
         if same is w or ("holdout" in (w.role, same.role) and w.role != same.role):
+=======
+    """Find runs that are asked for twice. A tuning run may be one of the design: it is compared with it."""
+    first, findings = dict[tuple[Any, ...], Wanted](), list[Finding]()
+    for w in kept:
+        key = (w.setting.variant, *w.setting.same, w.shape, w.steps, w.seed, w.order)
+        same = first.setdefault(key, w)
+        if same is w or "tuning" in (w.role, same.role):
+            continue
+        if "holdout" in (w.role, same.role) and w.role != same.role:
+>>>>>>> main
             continue  # a fitted run held out has its own message
         hint = "seeds of noise must differ from the study's" if w.role == "noise" else "remove one of them"
         findings.append(
@@ -53,10 +73,17 @@ def repeated(kept: list[Wanted]) -> list[Finding]:
 
 def held_out_inside(kept: list[Wanted]) -> list[Finding]:
     """Find held-out cells that are also trained before the forecast, with whatever seed."""
+<<<<<<< HEAD
     seen = {(w.shape, w.steps, w.batch.tokens): w for w in kept if w.role != "holdout"}
     findings = list[Finding]()
     for w in kept:
         inside = seen.get((w.shape, w.steps, w.batch.tokens)) if w.role == "holdout" else None
+=======
+    seen = {(*w.setting.same, w.shape, w.steps): w for w in kept if w.role != "holdout"}
+    findings = list[Finding]()
+    for w in kept:
+        inside = seen.get((*w.setting.same, w.shape, w.steps)) if w.role == "holdout" else None
+>>>>>>> main
         if inside is not None:
             message = f"held-out run {w.label} is inside the fitted set: {inside.label} ({inside.role})"
             findings.append(
@@ -65,6 +92,7 @@ def held_out_inside(kept: list[Wanted]) -> list[Finding]:
     return findings
 
 
+<<<<<<< HEAD
 def broken_rules(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
     """Find rules that give numbers their fields cannot have: one finding for each rule."""
     broken = dict[tuple[str, ...], list[tuple[Wanted, RuleError]]]()
@@ -89,16 +117,26 @@ def schedule_too_long(study: Study, kept: list[Wanted], resolved: Resolver) -> l
     short = [(w, steps) for w, steps in needed if steps > w.steps]
     if not short:
         return []
+=======
+def schedule_too_long(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
+    """Find schedules that do not fit into a run, once for each recipe: in the run where most is missing."""
+    groups = dict[int, list[tuple[Wanted, int]]]()
+    for w in kept:
+        steps = resolved.schedule(w).steps_needed()
+        if steps > w.steps:
+            groups.setdefault(id(w.setting.recipe), []).append((w, steps))
+    return [_too_long(short) for short in groups.values()]
+
+
+def _too_long(short: list[tuple[Wanted, int]]) -> Finding:
+>>>>>>> main
     w, steps = max(short, key=lambda item: item[1] - item[0].steps)
-    parts = list(study.recipe.schedule.lengths)
+    parts = list(w.setting.recipe.schedule.lengths)
     what = f"{' and '.join(parts)} {'take' if len(parts) > 1 else 'takes'}"
     more = f" (and {len(short) - 1} more runs)" if len(short) > 1 else ""
     message = f"{what} {steps} steps, but {w.label} has {w.steps}{more}"
-    return [
-        Finding(
-            ("recipe", "schedule"), message, "shorten them, or leave short runs out with design.min_steps"
-        )
-    ]
+    hint = "shorten them, or leave short runs out with design.min_steps"
+    return w.setting.choice.located(Finding(("recipe", "schedule"), message, hint))
 
 
 def nothing_left(wanted: list[Wanted]) -> Finding:

@@ -59,7 +59,7 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
         step_flops = flops_per_step(shape, runs[0].run.batch_tokens)
         speed = probe.seconds_per_flop(step_flops)
         # one evaluation a run, at the speed of training per FLOP
-        windows = plan.data.evaluated_tokens / shape.context
+        windows = plan.data_of(runs[0]).evaluated_tokens / shape.context
         train, evaluate = job.flops * speed, len(runs) * forward_matmul_flops(shape) * windows * speed
         compile_once = 0.0 if shape in compiled else probe.compile_seconds(step_flops)
         compiled.add(shape)  # the compilation cache serves later jobs of this shape

@@ -25,6 +25,7 @@ class PlannedRun(Frozen):
     """A run with its ids. ``job_id`` is the job that trains it, ``trunk_id`` what it may share.
 
     ``budget`` is the FLOPs that were asked for, where they were: what groups the runs of an isoFLOP curve.
+    ``values`` are columns of the table: of the fields on axes those that no other column shows.
     """
 
     run_id: Id
@@ -36,6 +37,8 @@ class PlannedRun(Frozen):
     unique_tokens: int
     epochs: float
     budget: float | None = None
+    variant: str | None = None
+    values: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def params(self) -> int:
@@ -85,11 +88,13 @@ class Totals:
 
 
 class Plan(Document):
-    """Everything that will be trained. ``notes`` say in words what a reader should know about it."""
+    """Everything that will be trained. ``notes`` say in words what a reader should know about it. ``data``
+    are those of the first run, ``other_data`` what axes and variants train on beside them."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
     data: PlanData
+    other_data: tuple[PlanData, ...] = ()
     runs: tuple[PlannedRun, ...]
     jobs: tuple[PlannedJob, ...]
     excluded: tuple[Excluded, ...] = ()
@@ -118,14 +123,27 @@ class Plan(Document):
     @cached_property
     def identity(self) -> tuple[Any, ...]:
         """What drivers of one folder must agree on; execution may differ."""
-        return self.study, self.data.eval_id, tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+        eval_ids = (self.data.eval_id, *(of.eval_id for of in self.other_data))
+        return self.study, eval_ids, tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+
+    @cached_property
+    def _data_by_key(self) -> dict[tuple[Any, ...], PlanData]:
+        return {of.key: of for of in (self.data, *self.other_data)}
+
+    def data_of(self, run: PlannedRun) -> PlanData:
+        """Return what a run is trained and evaluated on."""
+        if not self.other_data:
+            return self.data
+        data = run.run.data
+        return self._data_by_key[data.fingerprint, run.run.shape.context, data.unique_tokens]
 
     def with_roles(self, roles: Collection[str]) -> tuple[PlannedRun, ...]:
         return tuple(run for run in self.runs if run.role in roles)
 
     def evaluates(self, record: Record) -> bool:
         """Tell whether a record was evaluated as the plan asks."""
-        return record.result.eval_id == self.data.eval_id
+        run = self.by_id.get(record.run_id)
+        return record.result.eval_id == (self.data_of(run) if run else self.data).eval_id
 
     @cached_property
     def totals(self) -> Totals:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scaling.counts.shape import Shape
 from scaling.data.index import coverage
-from scaling.plan.designs import Wanted
+from scaling.plan.designs import Wanted, steps_of
 from scaling.plan.plan import PlannedRun, job_id
+<<<<<<< HEAD
 from scaling.plan.scales import horizon_scales, shape_scales
+=======
+from scaling.plan.settings import Setting
+>>>>>>> main
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scales
 from scaling.recipe.schedules import Schedule
 from scaling.run import Run, run_id, trunk_id
+from scaling.spec.designs import Design
 
 
 @dataclass(frozen=True)
 class Resolver:
     """Turn what is wanted into runs: rules into numbers, durations into steps.
 
-    ``shortest`` is the shortest fitted horizon of each shape, in steps.
+    A warmup in percent is of the shortest horizon that ``design`` has for a shape, in steps of the run's
+    recipe.
     """
 
     share_trunk: bool
-    shortest: dict[Shape, int]
+    design: Design
+    _shortest: dict[int, dict[Shape, int]] = field(default_factory=dict[int, dict[Shape, int]])
 
     def scales(self, wanted: Wanted) -> Scales:
         """Return the quantities of a run that rules may use.
@@ -45,11 +51,30 @@ class Resolver:
             RuleError: a rule gives a number that its field cannot have.
         """
         recipe, warmup_horizon = wanted.setting.recipe, wanted.steps
+<<<<<<< HEAD
         if recipe.shares_trunk and wanted.role != "holdout":
             warmup_horizon = self.shortest.get(wanted.shape, wanted.steps)
         return recipe.schedule.resolved(wanted.steps, warmup_horizon, self.scales(wanted))
 
     def optimizer(self, wanted: Wanted) -> Optimizer:
+=======
+        if recipe.shares_trunk and recipe.schedule.warmup.unit == "%" and wanted.role != "holdout":
+            warmup_horizon = self._horizons(wanted.setting).get(wanted.shape, wanted.steps)
+        return recipe.schedule.resolved(wanted.steps, warmup_horizon, recipe.batch_tokens)
+
+    def _horizons(self, setting: Setting) -> dict[Shape, int]:
+        """Return the shortest horizon of each shape that the design trains, in steps."""
+        if id(setting) not in self._shortest:
+            shortest = self._shortest[id(setting)] = dict[Shape, int]()
+            for point in self.design.points(setting.family):
+                shape = setting.shape(point.size)
+                steps = steps_of(point, shape, setting)
+                if steps >= self.design.min_steps:
+                    shortest[shape] = min(steps, shortest.get(shape, steps))
+        return self._shortest[id(setting)]
+
+    def optimizer(self, wanted: Wanted) -> Optimizer[float]:
+>>>>>>> main
         """Return the optimizer of a run.
 
         Raises:
@@ -83,13 +108,6 @@ class Resolver:
             unique_tokens=unique,
             epochs=epochs,
             budget=wanted.budget,
+            variant=setting.variant,
+            values=setting.values,
         )
-
-
-def shortest_horizons(kept: Iterable[Wanted]) -> dict[Shape, int]:
-    """Return the shortest fitted horizon of each shape that has one, in steps."""
-    shortest = dict[Shape, int]()
-    for w in kept:
-        if w.role == "fit":
-            shortest[w.shape] = min(w.steps, shortest.get(w.shape, w.steps))
-    return shortest

@@ -23,14 +23,15 @@ _TEXTS = {
 }
 
 
-def explain(error: ValidationError, most: int | None = None) -> list[Finding]:
-    """Make one finding per error (of the first ``most``); a misspelt name is not missing as well."""
+def explain(error: ValidationError, most: int | None = None, root: Any = Study) -> list[Finding]:
+    """Make one finding per error (of the first ``most``) of a spec, or of the part of one that ``root``
+    types; a misspelt name is not missing as well."""
     details = error.errors(include_url=False)[:most]
-    unknown = [_unknown(detail) for detail in details if detail["type"] == "extra_forbidden"]
+    unknown = [_unknown(detail, root) for detail in details if detail["type"] == "extra_forbidden"]
     meant = {(*finding.path[:-1], finding.meant) for finding in unknown}
     findings = list(unknown)
     for detail in details:
-        path, types = _locate(detail["loc"])
+        path, types = _locate(detail["loc"], root)
         kind = detail["type"]
         implied = (
             kind == "extra_forbidden"  # said above
@@ -42,8 +43,8 @@ def explain(error: ValidationError, most: int | None = None) -> list[Finding]:
     return findings
 
 
-def _unknown(detail: ErrorDetails) -> Finding:
-    path, types = _locate(detail["loc"][:-1])
+def _unknown(detail: ErrorDetails, root: Any) -> Finding:
+    path, types = _locate(detail["loc"][:-1], root)
     names = _names(types)
     name = str(detail["loc"][-1])
     guess = closest(name, names)
@@ -120,9 +121,9 @@ def show(value: Any) -> str:
     return shorten(repr(value), 60)
 
 
-def _locate(loc: tuple[int | str, ...]) -> tuple[Path, list[Any]]:
+def _locate(loc: tuple[int | str, ...], root: Any) -> tuple[Path, list[Any]]:
     """Strip the tags of unions from pydantic's location; return the types allowed there too."""
-    current: Any = Study
+    current: Any = root
     path: list[str | int] = []
     for part in loc:
         members = _members(current)

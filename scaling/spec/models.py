@@ -28,11 +28,15 @@ from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import OF_HORIZON, Rule
 from scaling.recipe.schedules import WrittenSchedule
+<<<<<<< HEAD
 from scaling.recipe.written import known_to, or_rule, powers_at, rules_in, scales_of
+=======
+from scaling.spec.axes import Axis, Variant
+>>>>>>> main
 from scaling.spec.base import Seeds
-from scaling.spec.designs import Design, Holdout, Noise
+from scaling.spec.designs import Chosen, Design, Holdout, Noise
 from scaling.spec.families import Family
-from scaling.spec.source import Finding, Source
+from scaling.spec.source import Finding, Path, Source
 from scaling.tokenizers.kinds import WrittenTokenizer
 
 
@@ -127,6 +131,10 @@ class Study(Described):
     design: Design
     seeds: Seeds = (0,)
     """Every fitted run is trained with each of these: a number, or {init: 0, order: 1}."""
+    axes: tuple[Axis, ...] = ()
+    """Fields that take several values, in every variant."""
+    variants: dict[Slug, Variant] = Field(default_factory=dict)
+    """Named sets of changes; the whole design is trained in each, and they are compared."""
     noise: Noise | None = None
     """Repetitions of one cell (role noise); fits leave them out."""
     holdout: Annotated[tuple[Holdout, ...], Field(max_length=1000)] = ()
@@ -147,8 +155,9 @@ class Study(Described):
         return self._source
 
 
-def check_sections(sections: Mapping[str, Any]) -> list[Finding]:
-    """Check the sections given, by name of the field of :class:`Study`."""
+def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> list[Finding]:
+    """Check the sections given, by name of the field of :class:`Study`; leave cells of other variants than
+    ``variant`` out."""
     findings = list[Finding]()
     data, family, recipe = sections.get("data"), sections.get("family"), sections.get("recipe")
     if family is not None:
@@ -161,11 +170,17 @@ def check_sections(sections: Mapping[str, Any]) -> list[Finding]:
         findings += _evaluation(data, sections["evaluation"])
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
-    for i, cell in enumerate(sections.get("holdout") or ()):
-        findings += cell.findings(("holdout", i), family)
-    if sections.get("noise") is not None:
-        findings += sections["noise"].findings(("noise",), family)
+    for cell, path in chosen_cells(sections):
+        if cell.variant in (None, variant):
+            findings += cell.findings(path, family)
     return findings
+
+
+def chosen_cells(sections: Mapping[str, Any]) -> list[tuple[Chosen, Path]]:
+    """Return the noise and held-out cells of a study, which may name values and a variant, with their
+    places."""
+    noise = [(sections["noise"], ("noise",))] if sections.get("noise") is not None else []
+    return [*((cell, ("holdout", i)) for i, cell in enumerate(sections.get("holdout") or ())), *noise]
 
 
 def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:

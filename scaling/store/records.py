@@ -161,6 +161,11 @@ class PlanData(Frozen):
     content: Content | None = None
 
     @property
+    def key(self) -> tuple[str, int, int | None]:
+        """What tells these data from others of the same plan: fingerprint, context, unique tokens."""
+        return self.fingerprint, self.context, self.content.unique_tokens if self.content else None
+
+    @property
     def evaluated_tokens(self) -> int:
         """Tokens of all evaluation sets together."""
         match self.content:

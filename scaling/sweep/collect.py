@@ -30,7 +30,7 @@ def _of(source: str, *names: str) -> dict[str, str]:
 COLUMNS = {
     **_of("planned", "run_id", "label"),
     "study": "plan.study",
-    "role": "planned.role",
+    **_of("planned", "role", "variant"),
     **_of("result", "status", "status_reason"),
     "flags": "flags",
     **_of("planned", "job_id", "trunk_id"),
@@ -68,8 +68,9 @@ CURVE_COLUMNS = (
 
 
 def _named(recorded: _Recorded) -> Row:
-    """Return the columns that only some studies have: by evaluation set, by source, and the loss floor."""
-    result, named = recorded.result, Row()
+    """Return the columns that only some studies have: fields on axes, by evaluation set, by source, and the
+    loss floor."""
+    result, named = recorded.result, Row(recorded.planned.values)
     families = {"loss": result.set_losses, "tokens": result.source_tokens, "epochs": result.source_epochs}
     for family, values in families.items():
         named |= {f"{family}/{name}": value for name, value in (values or {}).items()}
