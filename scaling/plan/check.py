@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
-<<<<<<< HEAD
-from scaling.recipe.written import RuleError
-from scaling.spec.models import Study
-=======
 from scaling.plan.settings import Choices
->>>>>>> main
+from scaling.recipe.written import RuleError
 from scaling.spec.source import Finding
 
 MOST_RUNS = 20_000  # some CPU seconds of planning
@@ -48,21 +45,14 @@ def too_small(wanted: list[Wanted]) -> list[Finding]:
 
 
 def repeated(kept: list[Wanted]) -> list[Finding]:
-<<<<<<< HEAD
-    first, findings = dict[tuple[Shape, int, int, int, int | None], Wanted](), list[Finding]()
-    for w in kept:
-        same = first.setdefault((w.shape, w.steps, w.batch.tokens, w.seed, w.order), w)
-        if same is w or ("holdout" in (w.role, same.role) and w.role != same.role):
-=======
     """Find runs that are asked for twice. A tuning run may be one of the design: it is compared with it."""
     first, findings = dict[tuple[Any, ...], Wanted](), list[Finding]()
     for w in kept:
-        key = (w.setting.variant, *w.setting.same, w.shape, w.steps, w.seed, w.order)
+        key = (w.setting.variant, *w.setting.same, w.shape, w.steps, w.batch.tokens, w.seed, w.order)
         same = first.setdefault(key, w)
         if same is w or "tuning" in (w.role, same.role):
             continue
         if "holdout" in (w.role, same.role) and w.role != same.role:
->>>>>>> main
             continue  # a fitted run held out has its own message
         hint = "seeds of noise must differ from the study's" if w.role == "noise" else "remove one of them"
         findings.append(
@@ -71,19 +61,16 @@ def repeated(kept: list[Wanted]) -> list[Finding]:
     return findings
 
 
+def _trained(w: Wanted) -> tuple[Any, ...]:
+    return (*w.setting.same, w.shape, w.steps, w.batch.tokens)
+
+
 def held_out_inside(kept: list[Wanted]) -> list[Finding]:
     """Find held-out cells that are also trained before the forecast, with whatever seed."""
-<<<<<<< HEAD
-    seen = {(w.shape, w.steps, w.batch.tokens): w for w in kept if w.role != "holdout"}
+    seen = {_trained(w): w for w in kept if w.role != "holdout"}
     findings = list[Finding]()
     for w in kept:
-        inside = seen.get((w.shape, w.steps, w.batch.tokens)) if w.role == "holdout" else None
-=======
-    seen = {(*w.setting.same, w.shape, w.steps): w for w in kept if w.role != "holdout"}
-    findings = list[Finding]()
-    for w in kept:
-        inside = seen.get((*w.setting.same, w.shape, w.steps)) if w.role == "holdout" else None
->>>>>>> main
+        inside = seen.get(_trained(w)) if w.role == "holdout" else None
         if inside is not None:
             message = f"held-out run {w.label} is inside the fitted set: {inside.label} ({inside.role})"
             findings.append(
@@ -92,32 +79,27 @@ def held_out_inside(kept: list[Wanted]) -> list[Finding]:
     return findings
 
 
-<<<<<<< HEAD
 def broken_rules(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
-    """Find rules that give numbers their fields cannot have: one finding for each rule."""
-    broken = dict[tuple[str, ...], list[tuple[Wanted, RuleError]]]()
+    """Find rules that give numbers their fields cannot have: one finding for each rule of each recipe."""
+    broken = dict[tuple[int | str, ...], list[tuple[Wanted, Finding]]]()
     for w in kept:
         for section, resolve in (("optimizer", resolved.optimizer), ("schedule", resolved.schedule)):
             try:
                 resolve(w)
             except RuleError as error:
                 section = "optimizer" if error.place == ("learning_rate",) else section
-                broken.setdefault((section, *error.place), []).append((w, error))
+                place = "recipe", section, *error.place
+                finding = Finding(place, f"{error}, for {w.label}", error.hint)
+                broken.setdefault((id(w.setting.recipe), *place), []).append((w, finding))
     findings = list[Finding]()
-    for place, cases in broken.items():
-        w, error = cases[0]
-        runs = {other.label for other, _ in cases}
-        more = f" (and {len(runs) - 1} more runs)" if len(runs) > 1 else ""
-        findings.append(Finding(("recipe", *place), f"{error}, for {w.label}{more}", error.hint))
+    for cases in broken.values():
+        w, finding = cases[0]
+        others = len({other.label for other, _ in cases}) - 1
+        more = f" (and {others} more runs)" if others else ""
+        findings.append(w.setting.choice.located(replace(finding, message=finding.message + more)))
     return findings
 
 
-def schedule_too_long(study: Study, kept: list[Wanted], resolved: Resolver) -> list[Finding]:
-    needed = [(w, resolved.schedule(w).steps_needed()) for w in kept]
-    short = [(w, steps) for w, steps in needed if steps > w.steps]
-    if not short:
-        return []
-=======
 def schedule_too_long(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
     """Find schedules that do not fit into a run, once for each recipe: in the run where most is missing."""
     groups = dict[int, list[tuple[Wanted, int]]]()
@@ -129,7 +111,6 @@ def schedule_too_long(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
 
 
 def _too_long(short: list[tuple[Wanted, int]]) -> Finding:
->>>>>>> main
     w, steps = max(short, key=lambda item: item[1] - item[0].steps)
     parts = list(w.setting.recipe.schedule.lengths)
     what = f"{' and '.join(parts)} {'take' if len(parts) > 1 else 'takes'}"

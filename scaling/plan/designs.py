@@ -10,18 +10,16 @@ from typing import Literal
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
-<<<<<<< HEAD
+from scaling.errors import UserError
 from scaling.plan.scales import Batch, batch_of, tokens_asked
-from scaling.plan.settings import Setting
-=======
 from scaling.plan.settings import Choice, Choices, Setting
->>>>>>> main
+from scaling.recipe.written import RuleError
 from scaling.run import short_hash
 from scaling.spec.base import SeedPair
 from scaling.spec.designs import Chosen, Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
-from scaling.spec.source import Path
+from scaling.spec.source import Finding, Path
 from scaling.spec.variants import Arm, overrides
 
 Role = Literal["fit", "holdout", "tuning", "noise"]
@@ -61,37 +59,6 @@ class Wanted:
         return self.steps * self.batch.tokens
 
 
-<<<<<<< HEAD
-def wanted_runs(study: Study, setting: Setting) -> list[Wanted]:
-    """Return all trainings of the study in the order design, noise, holdout. Nothing is left out yet.
-
-    Raises:
-        RuleError: the rule of the batch gives none.
-    """
-    family, design, noise = setting.family, study.design, study.noise
-    shapes = dict[Size, Shape]()
-
-    def training(role: Role, point: Point, seed: int | SeedPair, path: Path) -> Wanted:
-        if point.size not in shapes:
-            shapes[point.size] = setting.shape(point.size)
-        shape = shapes[point.size]
-        init, order = seeds_of(seed, shape)
-        batch = batch_of(setting.recipe.batch_tokens, shape, tokens_asked(point, shape))
-        steps = _steps(point, shape, batch.tokens)
-        return Wanted(
-            label=f"{family.label(point.size)}-{compact(point.amount)}{UNITS[point.length]}-{seed_label(seed)}",
-            role=role,
-            setting=setting,
-            size=point.size,
-            shape=shape,
-            steps=steps,
-            batch=batch,
-            seed=init,
-            order=order,
-            path=path if steps else point.amount_path,
-            budget=point.amount if point.length == "flops" else None,
-            min_steps=design.min_steps if role == "fit" else 1,
-=======
 def asked_runs(study: Study, choices: Choices) -> list[Asked]:
     """Return all trainings of the study: design and tuning of each variant, noise, holdout.
 
@@ -143,7 +110,11 @@ def _cell_choices(cell: Chosen, path: Path, choices: Choices) -> Iterator[Choice
 def wanted_runs(
     study: Study, asked: Iterable[Asked], setting_of: Callable[[Choice], Setting]
 ) -> list[Wanted]:
-    """Return what is asked for with lengths in steps. Nothing is left out yet."""
+    """Return what is asked for with lengths in steps. Nothing is left out yet.
+
+    Raises:
+        UserError: the rule of the batch gives none.
+    """
     shapes = dict[tuple[int, Size], Shape]()
     wanted = list[Wanted]()
     for one in asked:
@@ -153,7 +124,12 @@ def wanted_runs(
             shapes[key] = setting.shape(point.size)
         shape = shapes[key]
         init, order = seeds_of(one.seed, shape)
-        steps = steps_of(point, shape, setting)
+        try:
+            batch = batch_for(point, shape, setting)
+        except RuleError as error:
+            finding = Finding(("recipe", *error.place), f"{error} ({_label(one)})", error.hint)
+            raise UserError(*study.source.problems([one.choice.located(finding)])) from None
+        steps = steps_of(point, shape, batch.tokens)
         wanted.append(
             Wanted(
                 label=_label(one),
@@ -162,13 +138,13 @@ def wanted_runs(
                 size=point.size,
                 shape=shape,
                 steps=steps,
+                batch=batch,
                 seed=init,
                 order=order,
                 path=one.path if steps else point.amount_path,
                 budget=point.amount if point.length == "flops" else None,
                 min_steps=study.design.min_steps if one.role in ("fit", "tuning") else 1,
             )
->>>>>>> main
         )
     return wanted
 
@@ -198,9 +174,13 @@ def seed_label(seed: int | SeedPair) -> str:
     return f"i{seed.init}o{'size' if seed.order == 'by-size' else seed.order}"
 
 
-def steps_of(point: Point, shape: Shape, setting: Setting) -> int:
+def batch_for(point: Point, shape: Shape, setting: Setting) -> Batch:
+    """Return the batch of a run of ``point``; raises RuleError where its rule gives none."""
+    return batch_of(setting.recipe.batch_tokens, shape, tokens_asked(point, shape))
+
+
+def steps_of(point: Point, shape: Shape, batch_tokens: int) -> int:
     """Return the length of ``point`` in steps, to the nearest whole number."""
-    batch_tokens = setting.recipe.batch_tokens
     match point.length:
         case "flops":
             return nearest(point.amount, flops_per_step(shape, batch_tokens))

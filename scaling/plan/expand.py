@@ -7,8 +7,7 @@ from pathlib import Path as FilePath
 
 from scaling.data.index import DataIndex
 from scaling.data.stores import Stores
-<<<<<<< HEAD
-from scaling.errors import Complaint, UserError
+from scaling.errors import UserError
 from scaling.plan.check import (
     broken_rules,
     held_out_inside,
@@ -18,26 +17,16 @@ from scaling.plan.check import (
     too_many,
     too_small,
 )
-from scaling.plan.designs import Wanted, wanted_runs
-from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
-from scaling.plan.resolve import Resolver, shortest_horizons
-from scaling.plan.scales import WORTH_SAYING
-from scaling.plan.settings import Setting
-from scaling.recipe.written import RuleError
-=======
-from scaling.errors import UserError
-from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
 from scaling.plan.merge import merge
-from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
+from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
 from scaling.plan.resolve import Resolver
+from scaling.plan.scales import WORTH_SAYING
 from scaling.plan.settings import Choices, settings_of
->>>>>>> main
 from scaling.run import short_hash
 from scaling.spec.load import read_study
 from scaling.spec.models import Data, Recipe, Study
-from scaling.spec.source import Finding
 from scaling.spec.variants import variation_findings
 
 
@@ -97,63 +86,28 @@ def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> P
     Raises:
         UserError: every problem, with places in the spec where the study was loaded from one.
     """
-<<<<<<< HEAD
-    findings = study.findings() + too_many(study)
-    if findings:
-        raise UserError(*study.source.problems(findings))
-    setting = Setting(study.data, index, study.family, study.recipe)
-    try:
-        wanted = wanted_runs(study, setting)
-    except RuleError as error:
-        finding = Finding(("recipe", *error.place), str(error), error.hint)
-        raise UserError(*study.source.problems([finding])) from None
-=======
     asked = _ask(study)
     return _plan(study, asked, (lambda _: index) if isinstance(index, DataIndex) else index)
 
 
 def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataIndex]) -> Plan:
     wanted = wanted_runs(study, asked, settings_of(index_of))
->>>>>>> main
     findings = too_small(wanted)
     if findings:
         raise UserError(*study.source.problems(findings))
     kept = [w for w in wanted if w.steps >= w.min_steps]
     findings = repeated(kept) + held_out_inside(kept)
-<<<<<<< HEAD
-    resolved = Resolver(study.execution.share_trunk, shortest_horizons(kept))
-    broken = broken_rules(kept, resolved)
-    findings += broken or schedule_too_long(study, kept, resolved)
-    if not any(w.role == "fit" for w in kept):
-        findings.append(nothing_left(wanted))
-    if findings:
-        raise UserError(*study.source.problems(findings))
-    runs = [resolved.planned(w) for w in kept]
-    jobs = make_jobs(runs)
-=======
     resolved = Resolver(study.execution.share_trunk, study.design)
-    findings += schedule_too_long(kept, resolved)
+    findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
     if not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))
-    runs = list[PlannedRun]()
-    for w in kept:
-        try:
-            optimizer = resolved.optimizer(w)
-        except ValueError:
-            message = f"the rule gives no learning rate between 1e-12 and 1e6 for {w.label}"
-            finding = Finding(("recipe", "optimizer", "learning_rate"), message, "check its exponent")
-            findings.append(w.setting.choice.located(finding))
-            break
-        if not findings:
-            runs.append(resolved.planned(w, optimizer))
-    merged = merge(runs)
+    merged = merge([] if findings else [resolved.planned(w) for w in kept])
     findings += merged.findings
     if findings:
         raise UserError(*study.source.problems(findings))
     indexes = {id(w.setting.index): w.setting.index for w in kept}.values()
     data = tuple({of.key: of for of in (plan_data(index, study.evaluation) for index in indexes)}.values())
     jobs = make_jobs(merged.runs)
->>>>>>> main
     return Plan(
         study=study.study,
         spec_sha=short_hash({"kind": "study", **study.model_dump(mode="json", exclude={"execution"})}),
@@ -171,20 +125,23 @@ def _excluded(w: Wanted) -> Excluded:
     return Excluded(label=w.label, reason=f"{w.steps} steps, fewer than min_steps = {w.min_steps}")
 
 
-<<<<<<< HEAD
-def _too_few(wanted: list[Wanted]) -> Iterable[str]:
-    """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs."""
-    kept = [w for w in wanted if w.role == "fit" and w.steps >= w.min_steps]
-    sizes, horizons = {w.shape for w in kept}, {w.tokens for w in kept}
-    if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
-        yield (
-            f"{len(kept)} fitted runs of {len(sizes)} sizes and {len(horizons)} horizons cannot fit "
-            "Chinchilla's law (it takes 6, 3 and 3): nothing could be forecast, and held-out runs would stay "
-            "untrained"
-        )
+def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs of a variant."""
+    for variant in dict.fromkeys(w.setting.variant for w in wanted):
+        kept = [
+            w for w in wanted if w.role == "fit" and w.steps >= w.min_steps and w.setting.variant == variant
+        ]
+        sizes, horizons = {w.shape for w in kept}, {w.tokens for w in kept}
+        if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
+            of = f"{variant}: " if variant else ""
+            yield (
+                f"{of}{len(kept)} fitted runs of {len(sizes)} sizes and {len(horizons)} horizons cannot fit "
+                "Chinchilla's law (it takes 6, 3 and 3): nothing could be forecast, and held-out runs would "
+                "stay untrained"
+            )
 
 
-def _moved_batches(wanted: list[Wanted]) -> Iterable[str]:
+def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:
     """Say where whole sequences are far from what the rule of the batch asks for."""
     moved = [w for w in wanted if w.steps >= w.min_steps and w.batch.moved > WORTH_SAYING]
     if moved:
@@ -196,44 +153,14 @@ def _moved_batches(wanted: list[Wanted]) -> Iterable[str]:
         )
 
 
-def _notes(study: Study, wanted: list[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterable[str]:
-=======
-def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
-    """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs of a variant."""
-    for variant in dict.fromkeys(w.setting.variant for w in wanted):
-        kept = [
-            w for w in wanted if w.role == "fit" and w.steps >= w.min_steps and w.setting.variant == variant
-        ]
-        sizes, horizons = {w.shape for w in kept}, {w.steps for w in kept}
-        if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
-            of = f"{variant}: " if variant else ""
-            yield (
-                f"{of}{len(kept)} fitted runs of {len(sizes)} sizes and {len(horizons)} horizons cannot fit "
-                "Chinchilla's law (it takes 6, 3 and 3): nothing could be forecast, and held-out runs would "
-                "stay untrained"
-            )
-
-
 def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
->>>>>>> main
     """Say what a reader of the plan should know although it is no error."""
     amounts = {w.path for w in wanted if w.role == "fit"}
     used = {w.path for w in wanted if w.role == "fit" and w.steps >= w.min_steps}
     if amounts - used:
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
     yield from _too_few(wanted)
-<<<<<<< HEAD
     yield from _moved_batches(wanted)
-    if not study.execution.share_trunk or any(len(job.run_ids) > 1 for job in jobs):
-        return
-    recipe = study.recipe
-    if not recipe.schedule.shares_trunk:
-        yield f"nothing is shared: a {recipe.schedule.kind} schedule depends on the horizon throughout"
-    elif not recipe.shares_trunk:
-        yield f"nothing is shared: the rule of {' and that of '.join(recipe.of_horizon)} uses the horizon"
-    else:
-        yield "nothing is shared: no two runs differ only in horizon"
-=======
     if study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
         yield f"nothing is shared: {_why_not_shared([w.setting.recipe for w in wanted])}"
 
@@ -242,7 +169,7 @@ def _why_not_shared(recipes: Iterable[Recipe]) -> str:
     distinct = list({id(recipe): recipe for recipe in recipes}.values())
     if any(recipe.shares_trunk for recipe in distinct):
         return "no two runs differ only in horizon"
-    if any(recipe.schedule.shares_trunk for recipe in distinct):
-        return "the learning rate depends on the horizon"
+    fields = {place for recipe in distinct if recipe.schedule.shares_trunk for place in recipe.of_horizon}
+    if fields:
+        return f"the rule of {' and that of '.join(sorted(fields))} uses the horizon"
     return f"a {distinct[0].schedule.kind} schedule depends on the horizon throughout"
->>>>>>> main

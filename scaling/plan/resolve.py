@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 
 from scaling.counts.shape import Shape
 from scaling.data.index import coverage
-from scaling.plan.designs import Wanted, steps_of
+from scaling.plan.designs import Wanted, batch_for, steps_of
 from scaling.plan.plan import PlannedRun, job_id
-<<<<<<< HEAD
 from scaling.plan.scales import horizon_scales, shape_scales
-=======
 from scaling.plan.settings import Setting
->>>>>>> main
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scales
 from scaling.recipe.schedules import Schedule
@@ -51,16 +48,9 @@ class Resolver:
             RuleError: a rule gives a number that its field cannot have.
         """
         recipe, warmup_horizon = wanted.setting.recipe, wanted.steps
-<<<<<<< HEAD
-        if recipe.shares_trunk and wanted.role != "holdout":
-            warmup_horizon = self.shortest.get(wanted.shape, wanted.steps)
-        return recipe.schedule.resolved(wanted.steps, warmup_horizon, self.scales(wanted))
-
-    def optimizer(self, wanted: Wanted) -> Optimizer:
-=======
         if recipe.shares_trunk and recipe.schedule.warmup.unit == "%" and wanted.role != "holdout":
             warmup_horizon = self._horizons(wanted.setting).get(wanted.shape, wanted.steps)
-        return recipe.schedule.resolved(wanted.steps, warmup_horizon, recipe.batch_tokens)
+        return recipe.schedule.resolved(wanted.steps, warmup_horizon, self.scales(wanted))
 
     def _horizons(self, setting: Setting) -> dict[Shape, int]:
         """Return the shortest horizon of each shape that the design trains, in steps."""
@@ -68,13 +58,12 @@ class Resolver:
             shortest = self._shortest[id(setting)] = dict[Shape, int]()
             for point in self.design.points(setting.family):
                 shape = setting.shape(point.size)
-                steps = steps_of(point, shape, setting)
+                steps = steps_of(point, shape, batch_for(point, shape, setting).tokens)
                 if steps >= self.design.min_steps:
                     shortest[shape] = min(steps, shortest.get(shape, steps))
         return self._shortest[id(setting)]
 
-    def optimizer(self, wanted: Wanted) -> Optimizer[float]:
->>>>>>> main
+    def optimizer(self, wanted: Wanted) -> Optimizer:
         """Return the optimizer of a run.
 
         Raises:

@@ -28,11 +28,8 @@ from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import OF_HORIZON, Rule
 from scaling.recipe.schedules import WrittenSchedule
-<<<<<<< HEAD
 from scaling.recipe.written import known_to, or_rule, powers_at, rules_in, scales_of
-=======
 from scaling.spec.axes import Axis, Variant
->>>>>>> main
 from scaling.spec.base import Seeds
 from scaling.spec.designs import Chosen, Design, Holdout, Noise
 from scaling.spec.families import Family
