@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from scaling.data.index import DataIndex
 from scaling.data.stores import Stores
 from scaling.errors import UserError
+from scaling.plan.cadence import finer_than_chunks
 from scaling.plan.check import (
     broken_rules,
     held_out_inside,
@@ -103,6 +104,7 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
         findings.append(nothing_left(wanted))
     merged = merge([] if findings else [resolved.planned(w) for w in kept])
     findings += merged.findings
+    findings += finer_than_chunks(study, runs)
     if findings:
         raise UserError(*study.source.problems(findings))
     indexes = {id(w.setting.index): w.setting.index for w in kept}.values()
@@ -118,6 +120,7 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
         excluded=tuple(_excluded(w) for w in wanted if w.steps < w.min_steps),
         notes=(*_notes(study, wanted, jobs), *merged.notes),
         execution=study.execution,
+        every=study.evaluation.every,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from scaling.corpora.evaluation import Every
 from scaling.counts.params import count_parameters
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
@@ -89,7 +90,8 @@ class Totals:
 
 class Plan(Document):
     """Everything that will be trained. ``notes`` say in words what a reader should know about it. ``data``
-    are those of the first run, ``other_data`` what axes and variants train on beside them."""
+    are those of the first run, ``other_data`` what axes and variants train on beside them; ``every`` is how
+    often runs are evaluated along the way."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
@@ -100,6 +102,7 @@ class Plan(Document):
     excluded: tuple[Excluded, ...] = ()
     notes: tuple[str, ...] = ()
     execution: Execution = Field(default_factory=Execution)
+    every: Every | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -124,7 +127,8 @@ class Plan(Document):
     def identity(self) -> tuple[Any, ...]:
         """What drivers of one folder must agree on; execution may differ."""
         eval_ids = (self.data.eval_id, *(of.eval_id for of in self.other_data))
-        return self.study, eval_ids, tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+        runs = tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+        return self.study, eval_ids, self.every, runs
 
     @cached_property
     def _data_by_key(self) -> dict[tuple[Any, ...], PlanData]:

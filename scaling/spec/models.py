@@ -214,7 +214,7 @@ def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
         hint = "name one of `sets` as target, or hold documents out"
         yield Finding(("evaluation", "target"), "nothing is held out with split: none", hint)
     generated = not isinstance(data.corpus, DocumentCorpus | Mixture)
-    given = evaluation.model_fields_set - {"tokens", "documents", "target"}
+    given = evaluation.model_fields_set - {"tokens", "documents", "target", "every"}
     for name in sorted(given if generated else ()):
         if getattr(evaluation, name) != type(evaluation).model_fields[name].default:
             message = f"does not apply: a {data.corpus.kind} source generates its own evaluation text"

@@ -176,12 +176,16 @@ class PlanData(Frozen):
 
 
 class JobRun(Frozen):
-    """A run that a job is asked to train; its id, which names a folder, is that of its content."""
+    """A run that a job is asked to train; its id, which names a folder, is that of its content.
+
+    ``evaluate_at`` are steps before its end; None: that was not asked for.
+    """
 
     run_id: Id
     label: str
     run: CanonicalRun
     flops_spent: int
+    evaluate_at: tuple[int, ...] | None = None
 
     @model_validator(mode="after")
     def _named_by_content(self) -> Self:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from scaling.plan.cadence import evaluated_at
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
@@ -199,10 +200,17 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
         task=work,
         data=plan.data_of(task.runs[0]),
         branch_steps=tuple(sorted({plan.by_id[run_id].run.branch_step for run_id in task.job.run_ids})),
-        runs=tuple(
-            JobRun(run_id=r.run_id, label=r.label, run=r.run, flops_spent=spent[r.run_id]) for r in runs
-        ),
+        runs=tuple(_job_run(plan, run, spent[run.run_id]) for run in runs),
         execution=JobExecution(**execution),
+    )
+
+
+def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun:
+    """Say what is asked of one run; what is not asked for is not written."""
+    steps = evaluated_at(plan, planned.run)
+    asked = {} if steps is None else {"evaluate_at": steps}
+    return JobRun(
+        run_id=planned.run_id, label=planned.label, run=planned.run, flops_spent=flops_spent, **asked
     )
 
 

@@ -96,6 +96,17 @@ def test_curves(tmp_path: Path, plan: dict) -> None:
     assert len(curves) == 5
 
 
+def test_curves_have_a_column_for_each_loss_along_the_way(tmp_path: Path, plan: dict) -> None:
+    metrics = ResultsFolder(tmp_path).run_dir(plan["runs"][0]["run_id"]) / "metrics.jsonl"
+    with open(metrics, "a") as file:
+        file.write('{"step": 1, "eval_id": "eeeeeeeeeeee", "eval/loss": 2.5, "eval/loss/code": 2.25}\n')
+    curves = pandas.read_parquet(collect(tmp_path).curves)
+    assert list(curves.columns)[-2:] == ["eval/loss", "eval/loss/code"]
+    first = curves[curves.run_id == plan["runs"][0]["run_id"]].iloc[0]
+    assert (first["step"], first["eval/loss"], first["eval/loss/code"]) == (1, 2.5, 2.25)
+    assert first["train/loss"] > 0
+
+
 def test_two_collects_are_byte_identical(tmp_path: Path, plan: dict) -> None:
     done = collect(tmp_path)
     before = done.table.read_bytes(), done.curves.read_bytes()
