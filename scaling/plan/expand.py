@@ -104,7 +104,7 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
         findings.append(nothing_left(wanted))
     merged = merge([] if findings else [resolved.planned(w) for w in kept])
     findings += merged.findings
-    findings += finer_than_chunks(study, runs)
+    findings += finer_than_chunks(study, merged.runs)
     if findings:
         raise UserError(*study.source.problems(findings))
     indexes = {id(w.setting.index): w.setting.index for w in kept}.values()
