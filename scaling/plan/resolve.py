@@ -98,5 +98,6 @@ class Resolver:
             epochs=epochs,
             budget=wanted.budget,
             variant=setting.variant,
-            values=setting.values,
+            # a rule, as what it gives
+            values=setting.values | {name: value for name, value in run.optimizer if name in setting.values},
         )
