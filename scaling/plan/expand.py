@@ -15,6 +15,7 @@ from scaling.plan.designs import Wanted, wanted_runs
 from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
 from scaling.plan.resolve import Resolver, shortest_horizons
 from scaling.plan.settings import Setting
+from scaling.plan.starts import Starts
 from scaling.run import short_hash
 from scaling.spec.load import read_study
 from scaling.spec.models import Study
@@ -103,8 +104,9 @@ def make_plan(study: Study, index: DataIndex) -> Plan:
     if findings:
         raise UserError(*study.source.problems(findings))
     kept = [w for w in wanted if w.steps >= w.min_steps]
-    findings = repeated(kept) + held_out_inside(kept)
-    resolved = Resolver(study.execution.share_trunk, shortest_horizons(kept))
+    starts = Starts(study.source.folder)
+    findings = repeated(kept) + held_out_inside(kept) + starts.findings(kept)
+    resolved = Resolver(study.execution.share_trunk, shortest_horizons(kept), starts)
     findings += schedule_too_long(study, kept, resolved)
     if not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))

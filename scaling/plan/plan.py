@@ -25,6 +25,7 @@ class PlannedRun(Frozen):
     """A run with its ids. ``job_id`` is the job that trains it, ``trunk_id`` what it may share.
 
     ``budget`` is the FLOPs that were asked for, where they were: what groups the runs of an isoFLOP curve.
+    ``start`` is where the weights lie that ``run.init_from`` names.
     """
 
     run_id: Id
@@ -36,6 +37,7 @@ class PlannedRun(Frozen):
     unique_tokens: int
     epochs: float
     budget: float | None = None
+    start: str | None = None
 
     @property
     def params(self) -> int:
@@ -119,6 +121,19 @@ class Plan(Document):
     def identity(self) -> tuple[Any, ...]:
         """What drivers of one folder must agree on; execution may differ."""
         return self.study, self.data.eval_id, tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+
+    def named(self, name: str) -> PlannedRun:
+        """Return the run with this label or id, or whose id alone begins so.
+
+        Raises:
+            UserError: none has that name, or several.
+        """
+        exact = [run for run in self.runs if name in (run.run_id, run.label)]
+        runs = exact or [run for run in self.runs if name and run.run_id.startswith(name)]
+        if len(runs) != 1:
+            problem = f"names {len(runs)} runs" if runs else "names no run of this study"
+            raise UserError(Complaint(f"{name!r} {problem}", hint="`scaling status` lists ids and labels"))
+        return runs[0]
 
     def with_roles(self, roles: Collection[str]) -> tuple[PlannedRun, ...]:
         return tuple(run for run in self.runs if run.role in roles)

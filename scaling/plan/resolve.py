@@ -10,6 +10,7 @@ from scaling.counts.shape import Shape
 from scaling.data.index import coverage
 from scaling.plan.designs import Wanted
 from scaling.plan.plan import PlannedRun, job_id
+from scaling.plan.starts import Starts
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scale
 from scaling.recipe.schedules import Schedule
@@ -25,6 +26,7 @@ class Resolver:
 
     share_trunk: bool
     shortest: dict[Shape, int]
+    starts: Starts
 
     def schedule(self, wanted: Wanted) -> Schedule[int]:
         """Resolve the schedule. A warmup in percent is of the run's own horizon, except where runs of a shape
@@ -53,6 +55,7 @@ class Resolver:
     def planned(self, wanted: Wanted, optimizer: Optimizer[float]) -> PlannedRun:
         setting = wanted.setting
         recipe, index = setting.recipe, setting.index
+        start = self.starts.of(recipe.init_from)
         run = Run(
             shape=wanted.shape,
             data=index.run_data,
@@ -63,6 +66,7 @@ class Resolver:
             precision=recipe.precision,
             seed=wanted.seed,
             order=wanted.order,
+            init_from=start.identity if start else None,
         )
         unique, epochs = coverage(run.tokens, index)
         share, name, trunk = self.share_trunk, run_id(run), trunk_id(run)
@@ -76,6 +80,7 @@ class Resolver:
             unique_tokens=unique,
             epochs=epochs,
             budget=wanted.budget,
+            start=str(start.path) if start else None,
         )
 
 

@@ -59,6 +59,9 @@ class Recipe(Described):
     batch_tokens: Count
     """Tokens a step; a multiple of data.context."""
     precision: Literal["float32"] = "float32"
+    init_from: Annotated[str, Field(min_length=1)] | None = None
+    """Start from these weights instead of random ones: a .safetensors file, by its path relative to the spec,
+    or the run_id of a run in `results/` whose final checkpoint was kept."""
 
     @property
     def shares_trunk(self) -> bool:

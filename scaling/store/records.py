@@ -171,12 +171,14 @@ class PlanData(Frozen):
 
 
 class JobRun(Frozen):
-    """A run that a job is asked to train; its id, which names a folder, is that of its content."""
+    """A run that a job is asked to train; its id, which names a folder, is that of its content. ``start`` is
+    where the weights lie that ``run.init_from`` names: a file, or a checkpoint."""
 
     run_id: Id
     label: str
     run: CanonicalRun
     flops_spent: int
+    start: str | None = None
 
     @model_validator(mode="after")
     def _named_by_content(self) -> Self:

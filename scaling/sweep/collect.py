@@ -68,8 +68,10 @@ CURVE_COLUMNS = (
 
 
 def _named(recorded: _Recorded) -> Row:
-    """Return the columns that only some studies have: by evaluation set, by source, and the loss floor."""
+    """Return the columns that only some studies have: by evaluation set and source, initial weights, loss floor."""
     result, named = recorded.result, Row()
+    if recorded.run.init_from is not None:
+        named["init_from"] = recorded.run.init_from
     families = {"loss": result.set_losses, "tokens": result.source_tokens, "epochs": result.source_epochs}
     for family, values in families.items():
         named |= {f"{family}/{name}": value for name, value in (values or {}).items()}

@@ -200,7 +200,8 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
         data=plan.data,
         branch_steps=tuple(sorted({plan.by_id[run_id].run.branch_step for run_id in task.job.run_ids})),
         runs=tuple(
-            JobRun(run_id=r.run_id, label=r.label, run=r.run, flops_spent=spent[r.run_id]) for r in runs
+            JobRun(run_id=r.run_id, label=r.label, run=r.run, flops_spent=spent[r.run_id], start=r.start)
+            for r in runs
         ),
         execution=JobExecution(**execution),
     )

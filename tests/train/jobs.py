@@ -23,8 +23,8 @@ SIZES = dict(context=32, documents=24, tokens=4096)
 EXECUTION = {"checkpoint_seconds": 1e9, "keep_final": False, "lease_seconds": 30.0, "threads": 1}
 
 
-def members_of(runs):
-    return [JobRun(run_id=run_id(r), label="x", run=r, flops_spent=1) for r in runs]
+def members_of(runs, start=None):
+    return [JobRun(run_id=run_id(r), label="x", run=r, flops_spent=1, start=start) for r in runs]
 
 
 def write_job(results, runs, index, **execution):
@@ -74,7 +74,7 @@ def curve(results, run):
     return [json.loads(line) for line in lines]
 
 
-def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **execution):
+def train(folder, runs, index, program, *, stop_after=None, evaluate=None, start=None, **execution):
     """The job of these runs in this process, without those that have a record; returns the Job.
 
     It is asked to stop after ``stop_after`` chunks. The lease is given back whatever happens.
@@ -87,7 +87,8 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         return stop_after is not None and chunks > stop_after
 
     windows = open_windows(index)
-    members = members_of(r for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists())
+    undone = [r for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists()]
+    members = members_of(undone, start and str(start))
     place = folder / "jobs" / trunk_id(runs[0])
     place.mkdir(parents=True, exist_ok=True)
     lease = acquire(place)
