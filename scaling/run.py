@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SEMANTICS = 1
+CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
 
 
 class Data(Frozen):
@@ -91,6 +92,12 @@ class Run(Frozen):
     def learning_rates(self, first: int, count: int) -> np.ndarray:
         """Return the rates of steps ``first .. first + count - 1`` (0-based), float32 of shape (count,)."""
         return self.schedule.rates(self.optimizer.learning_rate, self.steps, first, count)
+
+
+def auto_chunk_steps(run: Run) -> int:
+    """Return the steps of one compiled call: a power of two between 1 and 256, near :data:`CHUNK_FLOPS`."""
+    steps = round(CHUNK_FLOPS / run.flops_per_step)
+    return 1 << max(0, min(8, steps.bit_length() - 1))
 
 
 def canonical_json(value: BaseModel | dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from scaling.corpora.quotas import BLOCK
 from scaling.data.index import DataIndex, index_of
 from scaling.data.request import find_overlap
 from scaling.errors import Complaint, UserError
+from scaling.plan.cadence import evaluations
 from scaling.plan.cost import Space, Time
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
@@ -162,6 +163,10 @@ def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, wo
             f"compiling {duration(time.compile_seconds)}, evaluation {duration(time.evaluation_seconds)}, "
             f"starting {duration(time.start_seconds)} of work)"
         )
+    if plan.every is not None:
+        number = sum(evaluations(plan, job) for job in plan.jobs)
+        share = f", {time.evaluation_share:.0%} of the work" if time else ""
+        lines.append(f"evaluated along the way ({plan.every}): {plural(number, 'evaluation')}{share}")
     return "\n".join(lines)
 
 

@@ -51,25 +51,27 @@ class Starts:
         seen, findings = set[tuple[str, Shape]](), list[Finding]()
         for w in kept:
             init_from = w.setting.recipe.init_from
-            if init_from is None or (init_from, w.shape) in seen:
-                continue
-            seen.add((init_from, w.shape))
-            try:
-                start = self.of(init_from)
-            except UserError as error:
-                problems = [(f"{p.where}: {p.message}".removeprefix(": "), p.hint) for p in error.problems]
-                findings += [
-                    f for f in (Finding(FIELD, *problem) for problem in problems) if f not in findings
-                ]
-                continue
-            assert start is not None
-            wrong = list(misfits(start.dims, w.shape))
-            if wrong:
-                more = f" (and {len(wrong) - NAMED} more arrays)" if len(wrong) > NAMED else ""
-                message = f"does not fit {w.label}: {'; '.join(wrong[:NAMED])}{more}"
-                hint = "start from a run of the same shape, or plan only sizes that have it"
-                findings.append(Finding(FIELD, message, hint))
+            if init_from is not None and (init_from, w.shape) not in seen:
+                seen.add((init_from, w.shape))
+                found = [w.setting.choice.located(finding) for finding in self._wrong(init_from, w)]
+                findings += [finding for finding in found if finding not in findings]
         return findings
+
+    def _wrong(self, init_from: str, w: Wanted) -> Iterator[Finding]:
+        try:
+            start = self.of(init_from)
+        except UserError as error:
+            for problem in error.problems:
+                message = f"{problem.where}: {problem.message}".removeprefix(": ")
+                yield Finding(FIELD, message, problem.hint)
+            return
+        assert start is not None
+        wrong = list(misfits(start.dims, w.shape))
+        if wrong:
+            more = f" (and {len(wrong) - NAMED} more arrays)" if len(wrong) > NAMED else ""
+            message = f"does not fit {w.label}: {'; '.join(wrong[:NAMED])}{more}"
+            hint = "start from a run of the same shape, or plan only sizes that have it"
+            yield Finding(FIELD, message, hint)
 
     def _of_file(self, text: str) -> Start:
         path = Path(text).expanduser()

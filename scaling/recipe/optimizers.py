@@ -1,4 +1,4 @@
-"""The fields of an optimizer, with rules in them (a spec's) or only numbers (a run's).
+"""The fields of an optimizer, as a run has them; in a spec each number may be a rule.
 
 To add one: a class here and its entry in :data:`OPTIMIZERS`; its optax transformation in
 ``scaling/train/optimizers.py``.
@@ -6,21 +6,19 @@ To add one: a class here and its entry in :data:`OPTIMIZERS`; its optax transfor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, TypeAdapter
-from typing_extensions import TypeVar
 
 from scaling.recipe.quantities import Described, Positive, Real
-from scaling.recipe.rules import NumberOrRule, PowerRule, Scale, any_of
+from scaling.recipe.rules import Rule, Scales, any_of
+from scaling.recipe.written import checked, number, with_numbers, with_rules
 
-Number = TypeVar("Number", default=float)  # NumberOrRule in a spec
 Average = Annotated[Real, Field(ge=0, lt=1)]
 """Share that an exponential average keeps at each step."""
 
 
-class Optimizer(Described, Generic[Number]):
+class Optimizer(Described):
     """What all optimizers have. Weight decay is decoupled and acts on parameters of role ``matrix`` only:
     update = -rate x (direction + decay x weight).
     """
@@ -29,21 +27,29 @@ class Optimizer(Described, Generic[Number]):
     """Arrays of the size of the parameters that the optimizer keeps."""
 
     kind: str
-    learning_rate: Number
+    learning_rate: Positive
     """Peak rate: a number, or a rule such as {kind: power, of: width, coefficient: 0.2, exponent: -1}."""
     weight_decay: Annotated[Real, Field(ge=0)] = 0.1
     """Multiplies the learning rate."""
     clip_norm: Positive = 1.0
     """Gradients with a larger global norm are scaled down to it."""
 
-    def resolved(self, scales: Mapping[Scale, int]) -> Optimizer:
-        """Return the run's optimizer: rules made numbers.
+    def peak(self, scales: Scales) -> float:
+        """Return the learning rate of a run with these quantities.
 
         Raises:
-            ValueError: a rule gives a number that is out of all bounds.
+            RuleError: its rule gives none that is plausible.
         """
-        fields = {name: v.value(scales) if isinstance(v, PowerRule) else v for name, v in self}
-        return _RUN_OPTIMIZER.validate_python(fields)
+        rate: float | Rule = self.learning_rate
+        return number(rate, scales, ("learning_rate",)) if isinstance(rate, Rule) else rate
+
+    def resolved(self, scales: Scales) -> Optimizer:
+        """Return the run's optimizer: rules made numbers, that of the learning rate first.
+
+        Raises:
+            RuleError: a rule gives a number that its field cannot have.
+        """
+        return checked(_RUN_OPTIMIZER, with_numbers(self, {**scales, "learning_rate": self.peak(scales)}))
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -56,7 +62,7 @@ class Optimizer(Described, Generic[Number]):
         return tuple((name, value) for name, value in self if not isinstance(value, float))
 
 
-class AdamW(Optimizer[Number], Generic[Number]):
+class AdamW(Optimizer):
     """AdamW (arXiv:1711.05101); weight decay acts on matrices only."""
 
     moments = 2
@@ -67,7 +73,7 @@ class AdamW(Optimizer[Number], Generic[Number]):
     eps: Positive = 1e-8
 
 
-class Lion(Optimizer[Number], Generic[Number]):
+class Lion(Optimizer):
     """Lion (arXiv:2302.06675): the sign of an average. Its rate is a third to a tenth of AdamW's, its weight
     decay that much larger; weight decay acts on matrices only."""
 
@@ -82,7 +88,7 @@ class Lion(Optimizer[Number], Generic[Number]):
     """Of the average that is kept."""
 
 
-class SGD(Optimizer[Number], Generic[Number]):
+class SGD(Optimizer):
     """Gradient descent with momentum; weight decay acts on matrices only."""
 
     moments = 1
@@ -96,13 +102,15 @@ class SGD(Optimizer[Number], Generic[Number]):
     """Look ahead along the momentum (Sutskever et al., 2013)."""
 
 
-OPTIMIZERS: dict[str, type[Optimizer[Any]]] = {"adamw": AdamW, "lion": Lion, "sgd": SGD}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "lion": Lion, "sgd": SGD}
+
+WRITTEN_OPTIMIZERS = {kind: with_rules(model) for kind, model in OPTIMIZERS.items()}
 
 if TYPE_CHECKING:
-    WrittenOptimizer = Optimizer[NumberOrRule]
-    RunOptimizer = Optimizer[float]
+    WrittenOptimizer = Optimizer
+    RunOptimizer = Optimizer
 else:
-    WrittenOptimizer = any_of(*(model[NumberOrRule] for model in OPTIMIZERS.values()))
+    WrittenOptimizer = any_of(*WRITTEN_OPTIMIZERS.values())
     RunOptimizer = any_of(*OPTIMIZERS.values())
 
 _RUN_OPTIMIZER: TypeAdapter[Optimizer] = TypeAdapter(RunOptimizer)

@@ -56,8 +56,6 @@ class ChunkMetrics(NamedTuple):
     step: Array
 
 
-CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
-
 WindowArray = np.ndarray | jax.Array
 Chunk = Callable[[TrainState, WindowArray, np.ndarray, Numbers, np.int32], tuple[TrainState, ChunkMetrics]]
 
@@ -210,12 +208,6 @@ def _compile(lowered: jax.stages.Lowered) -> Any:
         return lowered.compile(compiler_options={"xla_cpu_experimental_ynn_fusion_type": ""})
     except jax.errors.JaxRuntimeError:  # an XLA that does not know the option
         return lowered.compile()
-
-
-def auto_chunk_steps(run: Run) -> int:
-    """Return a power of two between 1 and 256, near :data:`CHUNK_FLOPS` a chunk."""
-    steps = round(CHUNK_FLOPS / run.flops_per_step)
-    return 1 << max(0, min(8, steps.bit_length() - 1))
 
 
 def chunk_ends(first: int, last: int, size: int) -> Iterator[int]:

@@ -5,8 +5,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW
-from scaling.recipe.rules import NumberOrRule
+from scaling.recipe.optimizers import OPTIMIZERS, SGD, WRITTEN_OPTIMIZERS, AdamW
+from scaling.recipe.written import RuleError
 from scaling.run import Run, canonical_json, run_id
 from tests.plan.studies import plan_of
 from tests.train.runs import make_run
@@ -15,17 +15,17 @@ RULE = {"kind": "power", "of": "width", "coefficient": 0.2, "exponent": -1}
 
 
 def test_rules_become_numbers():
-    written = AdamW[NumberOrRule](kind="adamw", learning_rate=RULE)
+    written = WRITTEN_OPTIMIZERS["adamw"](kind="adamw", learning_rate=RULE)
     run = written.resolved({"width": 64})
     assert type(run) is AdamW and run.learning_rate == 0.003125
     assert run == AdamW(kind="adamw", learning_rate=0.003125)
-    assert AdamW[NumberOrRule](kind="adamw", learning_rate=1e-30).resolved({}).learning_rate == 1e-30
+    assert WRITTEN_OPTIMIZERS["adamw"](kind="adamw", learning_rate=1e-30).resolved({}).learning_rate == 1e-30
 
 
 @pytest.mark.parametrize("exponent", [-9, 9, -10.0])
 def test_absurd_rules_give_no_number(exponent):
-    written = AdamW[NumberOrRule](kind="adamw", learning_rate=RULE | {"exponent": exponent})
-    with pytest.raises(ValueError, match="the rule gives"):
+    written = WRITTEN_OPTIMIZERS["adamw"](kind="adamw", learning_rate=RULE | {"exponent": exponent})
+    with pytest.raises(RuleError, match="the rule gives"):
         written.resolved({"width": 10**12})
 
 

@@ -13,7 +13,7 @@ from tests.sweep.plans import behave, by_label, make_plan, open_tiny
 
 # DESIGN's columns, in its order; the contract with every reader of the table
 EXPECTED = (
-    "run_id label study role status status_reason flags job_id trunk_id eval_id "
+    "run_id label study role variant status status_reason flags job_id trunk_id eval_id "
     "params params_embedding params_head params_body tokens unique_tokens epochs "
     "flops flops_full_attention flops_6n_total flops_6n_body flops_spent "
     "depth width heads kv_heads context vocab_size tokenizer optimizer schedule warmup_tokens decay_tokens "
@@ -94,6 +94,17 @@ def test_curves(tmp_path: Path, plan: dict) -> None:
     assert list(first.step) == [1, 2, 5] and list(first["eval/loss"].isna()) == [True, False, True]
     assert first["train/loss"].iloc[1] == 2.8 and pandas.isna(first["train/loss"].iloc[2])
     assert len(curves) == 5
+
+
+def test_curves_have_a_column_for_each_loss_along_the_way(tmp_path: Path, plan: dict) -> None:
+    metrics = ResultsFolder(tmp_path).run_dir(plan["runs"][0]["run_id"]) / "metrics.jsonl"
+    with open(metrics, "a") as file:
+        file.write('{"step": 1, "eval_id": "eeeeeeeeeeee", "eval/loss": 2.5, "eval/loss/code": 2.25}\n')
+    curves = pandas.read_parquet(collect(tmp_path).curves)
+    assert list(curves.columns)[-2:] == ["eval/loss", "eval/loss/code"]
+    first = curves[curves.run_id == plan["runs"][0]["run_id"]].iloc[0]
+    assert (first["step"], first["eval/loss"], first["eval/loss/code"]) == (1, 2.5, 2.25)
+    assert first["train/loss"] > 0
 
 
 def test_two_collects_are_byte_identical(tmp_path: Path, plan: dict) -> None:

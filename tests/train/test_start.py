@@ -42,7 +42,7 @@ def test_a_run_starts_from_the_final_weights_of_another(index, runs, program, tm
         steps=8, learning_rate=1e-9, schedule=Constant(kind="constant", warmup=1), batch_sequences=2
     )
     still = still.model_copy(update={"init_from": identity(weights)})
-    train(tmp_path, [still], index, program, start=path)
+    train(tmp_path, [still], index, program, asked=lambda run: {"start": str(path)})
     losses = [result["loss"] for result in results_of(tmp_path, [run, still]).values()]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
