@@ -55,7 +55,8 @@ class Names:
     def _part(self, override: Override) -> str:
         text = self.texts[override.field, canonical(override.value)]
         named = isinstance(override.value, dict) or (isinstance(override.value, str) and text[:1].isalpha())
-        return text if named else f"{_short(override.field)}{text}"
+        name = _short(override.field)
+        return text if named else f"{name}={text}" if name[-1].isdigit() else f"{name}{text}"
 
 
 def names_of(changes: Iterable[Override]) -> Names:
@@ -84,7 +85,7 @@ def _columns(
         )
         if dotted not in STANDING and not of_kinds:
             name = _column(field)
-            columns[field] = dotted if name in columns.values() else name
+            columns[field] = dotted if dotted in KIND_STANDING or name in columns.values() else name
     return columns
 
 
