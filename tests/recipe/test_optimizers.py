@@ -45,7 +45,10 @@ def test_rates_by_role_are_numbers_that_differ_from_the_rate():
     written = WRITTEN_OPTIMIZERS["sgd"](kind="sgd", learning_rate=RULE, learning_rates=rates)
     run = written.resolved({"width": 64})
     assert run.learning_rates == RoleRates(embedding=0.009375), "gains have the rate of all"
-    assert run.numbers["learning_rates.embedding"] == pytest.approx(3) and "learning_rates.gain" not in run.numbers
+    assert (
+        run.numbers["learning_rates.embedding"] == pytest.approx(3)
+        and "learning_rates.gain" not in run.numbers
+    )
     assert dict(run.structure)["roles"] == ("embedding",)
     plain = written.model_copy(update={"learning_rates": None}).resolved({"width": 64})
     same = written.model_copy(update={"learning_rates": RoleRates(gain=0.003125)}).resolved({"width": 64})
