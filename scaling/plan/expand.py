@@ -13,6 +13,7 @@ from scaling.plan.check import (
     broken_rules,
     held_out_inside,
     nothing_left,
+    rates_of_nothing,
     repeated,
     schedule_too_long,
     too_many,
@@ -99,7 +100,7 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
         raise UserError(*study.source.problems(findings))
     kept = [w for w in wanted if w.steps >= w.min_steps]
     starts = Starts(study.source.folder)
-    findings = repeated(kept) + held_out_inside(kept) + starts.findings(kept)
+    findings = repeated(kept) + held_out_inside(kept) + rates_of_nothing(kept) + starts.findings(kept)
     resolved = Resolver(study.execution.share_trunk, study.design, starts)
     findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
     if not any(w.role == "fit" for w in kept):
