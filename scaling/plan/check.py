@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from scaling.counts.params import count_parameters
 from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
@@ -98,6 +99,19 @@ def broken_rules(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
         more = f" (and {others} more runs)" if others else ""
         findings.append(w.setting.choice.located(replace(finding, message=finding.message + more)))
     return findings
+
+
+def rates_of_nothing(kept: list[Wanted]) -> list[Finding]:
+    """Find rates of a role that no parameter of a run has, once for each recipe."""
+    findings = dict[int, Finding]()
+    for w in kept:
+        rates = w.setting.recipe.optimizer.learning_rates
+        if rates is not None and rates.head is not None and count_parameters(w.shape).head == 0:
+            message = f"{w.label} has no head of its own: it is tied to the embedding"
+            place = ("recipe", "optimizer", "learning_rates", "head")
+            finding = w.setting.choice.located(Finding(place, message, "leave it out"))
+            findings.setdefault(id(w.setting.recipe), finding)
+    return list(findings.values())
 
 
 def schedule_too_long(kept: list[Wanted], resolved: Resolver) -> list[Finding]:

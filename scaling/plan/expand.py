@@ -13,6 +13,7 @@ from scaling.plan.check import (
     broken_rules,
     held_out_inside,
     nothing_left,
+    rates_of_nothing,
     repeated,
     schedule_too_long,
     too_many,
@@ -26,6 +27,7 @@ from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
 from scaling.plan.resolve import Resolver
 from scaling.plan.scales import WORTH_SAYING
 from scaling.plan.settings import Choices, settings_of
+from scaling.plan.starts import Starts
 from scaling.run import short_hash
 from scaling.spec.load import read_study
 from scaling.spec.models import Data, Recipe, Study
@@ -98,8 +100,9 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
     if findings:
         raise UserError(*study.source.problems(findings))
     kept = [w for w in wanted if w.steps >= w.min_steps]
-    findings = repeated(kept) + held_out_inside(kept)
-    resolved = Resolver(study.execution.share_trunk, study.design)
+    starts = Starts(study.source.folder)
+    findings = repeated(kept) + held_out_inside(kept) + rates_of_nothing(kept) + starts.findings(kept)
+    resolved = Resolver(study.execution.share_trunk, study.design, starts)
     findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
     if not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))

@@ -10,6 +10,7 @@ from scaling.plan.designs import Wanted, batch_for, steps_of
 from scaling.plan.plan import PlannedRun, job_id
 from scaling.plan.scales import horizon_scales, shape_scales
 from scaling.plan.settings import Setting
+from scaling.plan.starts import Starts
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scales
 from scaling.recipe.schedules import Schedule
@@ -27,6 +28,7 @@ class Resolver:
 
     share_trunk: bool
     design: Design
+    starts: Starts
     _shortest: dict[int, dict[Shape, int]] = field(default_factory=dict[int, dict[Shape, int]])
 
     def scales(self, wanted: Wanted) -> Scales:
@@ -74,6 +76,7 @@ class Resolver:
     def planned(self, wanted: Wanted) -> PlannedRun:
         setting = wanted.setting
         recipe, index = setting.recipe, setting.index
+        start = self.starts.of(recipe.init_from)
         run = Run(
             shape=wanted.shape,
             data=index.run_data,
@@ -84,6 +87,7 @@ class Resolver:
             precision=recipe.precision,
             seed=wanted.seed,
             order=wanted.order,
+            init_from=start.identity if start else None,
         )
         unique, epochs = coverage(run.tokens, index)
         share, name, trunk = self.share_trunk, run_id(run), trunk_id(run)
@@ -97,6 +101,7 @@ class Resolver:
             unique_tokens=unique,
             epochs=epochs,
             budget=wanted.budget,
+            start=str(start.path) if start else None,
             variant=setting.variant,
             # a rule, as what it gives
             values=setting.values | {name: value for name, value in run.optimizer if name in setting.values},

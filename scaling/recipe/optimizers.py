@@ -18,6 +18,21 @@ Average = Annotated[Real, Field(ge=0, lt=1)]
 """Share that an exponential average keeps at each step."""
 
 
+class RoleRates(Described):
+    """Peak learning rates by what a parameter is; left out: the optimizer's `learning_rate`."""
+
+    embedding: Positive | None = Field(default=None, json_schema_extra={"neutral": None})
+    head: Positive | None = Field(default=None, json_schema_extra={"neutral": None})
+    gain: Positive | None = Field(default=None, json_schema_extra={"neutral": None})
+    """Of gains, and of biases."""
+    matrix: Positive | None = Field(default=None, json_schema_extra={"neutral": None})
+
+    @property
+    def given(self) -> dict[str, float]:
+        """The rates that are not left out."""
+        return {role: rate for role, rate in self if rate is not None}
+
+
 class Optimizer(Described):
     """What all optimizers have. Weight decay is decoupled and acts on parameters of role ``matrix`` only:
     update = -rate x (direction + decay x weight).
@@ -33,6 +48,8 @@ class Optimizer(Described):
     """Multiplies the learning rate."""
     clip_norm: Positive = 1.0
     """Gradients with a larger global norm are scaled down to it."""
+    learning_rates: RoleRates | None = Field(default=None, json_schema_extra={"neutral": None})
+    """Peak rates of embedding, head, gain or matrix parameters, where they differ from `learning_rate`."""
 
     def peak(self, scales: Scales) -> float:
         """Return the learning rate of a run with these quantities.
@@ -49,17 +66,35 @@ class Optimizer(Described):
         Raises:
             RuleError: a rule gives a number that its field cannot have.
         """
-        return checked(_RUN_OPTIMIZER, with_numbers(self, {**scales, "learning_rate": self.peak(scales)}))
+        rate = self.peak(scales)
+        fields = with_numbers(self, {**scales, "learning_rate": rate})
+        if self.learning_rates is not None:
+            rates: dict[str, float | None] = fields["learning_rates"]
+            differing = {role: value for role, value in rates.items() if value not in (None, rate)}
+            fields["learning_rates"] = differing or None
+        return checked(_RUN_OPTIMIZER, fields)
 
     @property
     def numbers(self) -> dict[str, float]:
-        """All numbers but the learning rate: what may differ between runs of one compiled program."""
-        return {name: value for name, value in self if isinstance(value, float) and name != "learning_rate"}
+        """All numbers but the learning rate: what may differ between runs of one compiled program. For each
+        role that has a rate of its own, the ratio of that to the learning rate, by :func:`ratio_name`."""
+        plain = {name: value for name, value in self if isinstance(value, float) and name != "learning_rate"}
+        rates = {} if self.learning_rates is None else self.learning_rates.given
+        return plain | {ratio_name(role): rate / self.learning_rate for role, rate in rates.items()}
 
     @property
     def structure(self) -> tuple[tuple[str, Any], ...]:
-        """What decides the program itself: the kind, switches and counts."""
-        return tuple((name, value) for name, value in self if not isinstance(value, float))
+        """What decides the program itself: the kind, switches and counts, and the roles that have a rate of
+        their own."""
+        static = {name: value for name, value in self if not isinstance(value, float)}
+        rates = static.pop("learning_rates")
+        roles = {} if rates is None else {"roles": tuple(rates.given)}
+        return tuple((static | roles).items())
+
+
+def ratio_name(role: str) -> str:
+    """Return the name of a role's rate over the learning rate among the numbers of a program."""
+    return f"learning_rates.{role}"
 
 
 class AdamW(Optimizer):

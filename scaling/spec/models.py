@@ -68,6 +68,9 @@ class Recipe(Described):
     batch_tokens: BatchOrRule
     """Tokens a step; a multiple of data.context. Of a rule: the nearest multiple."""
     precision: Literal["float32"] = "float32"
+    init_from: Annotated[str, Field(min_length=1)] | None = None
+    """Start from these weights instead of random ones: a .safetensors file, by its path relative to the spec,
+    or the run_id of a run in `results/` whose final checkpoint was kept."""
 
     @property
     def of_horizon(self) -> tuple[str, ...]:

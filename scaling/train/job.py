@@ -33,6 +33,7 @@ from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
 from scaling.train.loop import ChunkMetrics, TrainState, advance, copy_state
 from scaling.train.record import final_row, make_result
+from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
 
 TRUNK = "trunk"
@@ -143,7 +144,7 @@ class TrunkTrainer:
             self.trunk = self.checkpoints.restore(TRUNK, self.program.abstract, usable)
             self.resumed += self.trunk is not None
             if self.trunk is None:
-                self.trunk = 0, self.program.start(member.run.seed)
+                self.trunk = 0, self.program.start(start_of(member))
             self.steps_done += self.trunk[0]
             self.trunk_log.restart(rows)  # without a torn row; whole ones stay true
         step, state = self.trunk

@@ -98,7 +98,7 @@ class Program:
     model: Model
     mesh: Mesh
     chunk: Chunk  # (state, windows (C, B, T+1), rates (C,), numbers, live steps) -> (state, metrics)
-    start: Callable[[int], TrainState]  # seed -> the state before the first step
+    start: Callable[[int | Params], TrainState]  # seed, or weights -> the state before the first step
     abstract: TrainState  # shapes, types and shardings of a state
     compile_seconds: float  # of CPU time
 
@@ -188,10 +188,12 @@ def make_program(blueprint: Blueprint) -> Program:
     )
 
 
-def _start(blueprint: Blueprint, shardings: TrainState, seed: int) -> TrainState:
-    """Make the state before the first step: parameters drawn on the host, moments made where they live."""
+def _start(blueprint: Blueprint, shardings: TrainState, given: int | Params) -> TrainState:
+    """Make the state before the first step: parameters given, or drawn on the host from a seed; moments made
+    where they live."""
     shape = blueprint.shape
-    params = jax.device_put(init_params(shape, seed), shardings.params)
+    params = init_params(shape, given) if isinstance(given, int) else dict(given)
+    params = jax.device_put(params, shardings.params)
     init = jax.jit(partial(initial_moments, shape, blueprint.optimizer), out_shardings=shardings.moments)
     scalars = (np.zeros((), np.int32), np.array(True), np.zeros((), np.float32))
     return TrainState(params, init(params), *jax.device_put(scalars, shardings[2:]))

@@ -77,6 +77,11 @@ def test_rounding_that_moves_a_batch_far_is_said():
             "recipe.optimizer.learning_rate.of",
             "circular",
         ),
+        (
+            {"recipe__optimizer__learning_rates": {"head": 0.1}, "family__tied": True},
+            "recipe.optimizer.learning_rates.head",
+            "w16-500st-s0 has no head of its own",
+        ),
         ({"recipe__optimizer__b2": {"kind": "step-law"}}, "recipe.optimizer.b2.kind", "nothing to say of b2"),
         (
             {"recipe__batch_tokens": BY_SIZE | {"of": {"params": 9}}},
