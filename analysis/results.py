@@ -102,13 +102,31 @@ class Objective(Part):
 
 
 @dataclass(frozen=True)
-class SeedNoise(Part):
-    """Standard deviation of log loss over runs of one cell that differ by seed alone, pooled over ``cells``
-    with ``degrees`` of freedom."""
+class Repeats(Part):
+    """Standard deviation of log loss within ``cells`` of runs that differ by a seed alone, pooled with
+    ``degrees`` of freedom."""
 
     sd_log: float
     degrees: int
     cells: int
+
+
+@dataclass(frozen=True)
+class SeedNoise(Repeats):
+    """Of runs that differ by their seeds; ``apart``: by that of the initial weights alone (``init``) and by
+    that of the order of data alone (``order``), where both were repeated."""
+
+    apart: dict[str, Repeats] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields; ``apart`` where there is some."""
+        names = [f.name for f in fields(self)]
+        return {name: plain(getattr(self, name)) for name in (names if self.apart else names[:-1])}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote."""
+        return _fields(cls, data)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from scaling.data.index import DataIndex
-from scaling.plan.expand import plan_study, resolve_data
+from scaling.plan.data import resolve_data
+from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.run import canonical_json
 from scaling.spec.load import load_study

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SEMANTICS = 1
+CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
 
 
 class Data(Frozen):
@@ -51,6 +52,17 @@ class Run(Frozen):
     steps: int
     precision: Literal["float32"] = "float32"
     seed: int
+    """Of the initial weights, and of the order of data unless ``order`` is another one."""
+    order: int | None = Field(default=None, json_schema_extra={"neutral": None})
+
+    init_from: str | None = Field(default=None, json_schema_extra={"neutral": None})
+    """Initial weights instead of those that ``seed`` draws: another run's by its id, or the ``sha256:...`` of
+    :func:`scaling.store.weights.identity`."""
+
+    @property
+    def order_seed(self) -> int:
+        """The seed of the order of data."""
+        return self.seed if self.order is None else self.order
 
     @property
     def batch_tokens(self) -> int:
@@ -80,6 +92,12 @@ class Run(Frozen):
     def learning_rates(self, first: int, count: int) -> np.ndarray:
         """Return the rates of steps ``first .. first + count - 1`` (0-based), float32 of shape (count,)."""
         return self.schedule.rates(self.optimizer.learning_rate, self.steps, first, count)
+
+
+def auto_chunk_steps(run: Run) -> int:
+    """Return the steps of one compiled call: a power of two between 1 and 256, near :data:`CHUNK_FLOPS`."""
+    steps = round(CHUNK_FLOPS / run.flops_per_step)
+    return 1 << max(0, min(8, steps.bit_length() - 1))
 
 
 def canonical_json(value: BaseModel | dict[str, Any]) -> str:

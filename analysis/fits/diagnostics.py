@@ -68,7 +68,7 @@ def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame 
         sd=float(np.sqrt(left @ left / degrees)),
         robust_sd=robust_sd(left, problem),
         degrees=degrees,
-        seeds=SeedNoise(**seeds) if seeds else None,
+        seeds=SeedNoise.from_dict(seeds) if seeds else None,
         clusters_alike_p=cluster_test(r, rows.cluster) if len(r) < 20_000 else None,
         space=space,
     )

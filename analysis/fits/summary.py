@@ -143,7 +143,14 @@ def _noise(fit: Fit) -> str:
     if log and p is not None and p <= 0.05:
         text += f"; runs of one cluster are alike (permutation p = {p:.2g})"
     seeds = fit.noise.seeds
-    return text + (f"; repeated seeds differ by {seeds.sd_log:.2%} ({seeds.degrees} d.f.)" if seeds else "")
+    if seeds is None:
+        return text
+    words = {"init": "initial weights", "order": "order of data"}
+    apart = [
+        f", {words[what]} alone by {part.sd_log:.2%} ({part.degrees} d.f.)"
+        for what, part in seeds.apart.items()
+    ]
+    return f"{text}; repeated seeds differ by {seeds.sd_log:.2%} ({seeds.degrees} d.f.){''.join(apart)}"
 
 
 def left_out(fit: Any) -> list[str]:

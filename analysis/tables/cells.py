@@ -25,8 +25,8 @@ MEASURED = frozenset(("loss", "acc", "accuracy", "time", "second", "seconds", "s
                       "error", "ppl", "perplexity", "grad", "norm"))  # fmt: skip
 # what names a run or how it went, and says nothing of what was trained
 NAMED = frozenset(("run_id", "run", "run_name", "name", "id", "label", "job_id", "trunk_id", "eval_id",
-                   "role", "status", "status_reason", "flags", "seed", "git_commit", "device", "budget",
-                   "created_at", "date", "host", "hostname", "user", "notes"))  # fmt: skip
+                   "role", "status", "status_reason", "flags", "seed", "seed_order", "git_commit", "device",
+                   "budget", "created_at", "date", "host", "hostname", "user", "notes"))  # fmt: skip
 SHAPE = ("depth", "width", "heads", "kv_heads", "context", "vocab_size", "unique_tokens")
 COUNTS = ("params", "params_body", "params_embedding", "params_head", "tokens", "epochs", "flops", "steps",
           "loss")  # fmt: skip

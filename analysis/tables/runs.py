@@ -279,19 +279,29 @@ def clusters(frame: Any) -> tuple[np.ndarray, str]:
 def seed_noise(table: pd.DataFrame | Table) -> dict[str, Any] | None:
     """Pooled standard deviation of log loss over runs of one cell that differ only by seed, or None.
 
-    A cell is (params, tokens); it counts when at least one of its runs has role ``noise``.
+    A cell is (params, tokens); it counts when at least one of its runs has role ``noise``. ``apart``: the
+    same over runs that differ by the seed of the initial weights alone (``init``) and by that of the order of
+    data alone (``order``), where there are some of both.
     """
     frame: Any = select(table, ("fit", "noise"), cells="all")[0]
-    noise = frame[frame["role"] == "noise"].set_index(["params", "tokens"]).index.unique()
-    frame = frame.set_index(["params", "tokens"])
-    logs = np.log(frame.loc[frame.index.isin(noise), "L"]).groupby(level=["params", "tokens"])
+    cell = ["params", "tokens"]
+    noisy = frame.loc[frame["role"] == "noise", cell].drop_duplicates()
+    frame = frame.merge(noisy, on=cell)
+    pooled = _pooled(frame, cell)
+    if pooled is None or not {"seed", "seed_order"} <= set(frame.columns):
+        return pooled
+    frame = frame.drop_duplicates([*cell, "seed", "seed_order"])  # a run trained twice differs by neither
+    init, order = _pooled(frame, [*cell, "seed_order"]), _pooled(frame, [*cell, "seed"])
+    return pooled | {"apart": {"init": init, "order": order}} if init and order else pooled
+
+
+def _pooled(frame: Any, by: list[str]) -> dict[str, Any] | None:
+    """Pooled standard deviation of log loss within groups of rows that agree in the columns ``by``."""
+    logs = np.log(frame["L"]).groupby([frame[name] for name in by])
     size, squares = logs.size(), logs.var(ddof=0)
     size, squares = size[size > 1], squares[size > 1]
     degrees = int((size - 1).sum())
     if not degrees:
         return None
-    return {
-        "sd_log": float(np.sqrt((squares * size).sum() / degrees)),
-        "degrees": degrees,
-        "cells": len(size),
-    }
+    sd = float(np.sqrt((squares * size).sum() / degrees))
+    return {"sd_log": sd, "degrees": degrees, "cells": len(size)}

@@ -117,7 +117,7 @@ def _count(processes: int | None) -> int:
 
 def _index(spec: Path, overrides: list[str] | None, stores: Stores | None = None) -> DataIndex:
     """The data of a spec; stores left out: small ones are prepared."""
-    from scaling.plan.expand import SMALL, resolve_data
+    from scaling.plan.data import SMALL, resolve_data
     from scaling.spec.load import load_study
 
     return resolve_data(load_study(spec, overrides or ()), stores or SMALL)

@@ -19,7 +19,8 @@ from scaling.cli.predictors import Predictor
 from scaling.cli.words import count
 from scaling.data.index import DataIndex
 from scaling.errors import Complaint, UserError
-from scaling.plan.expand import make_plan, resolve_data
+from scaling.plan.data import resolve_data
+from scaling.plan.expand import make_plan
 from scaling.plan.family_cost import flops_per_token
 from scaling.plan.member import Counting, next_cells, next_study
 from scaling.plan.plan import PlannedRun

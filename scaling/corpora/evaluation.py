@@ -4,18 +4,41 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from scaling.corpora.content import HELD_OUT
 from scaling.corpora.documents import WrittenDocuments
-from scaling.recipe.quantities import Count, Described, Fraction, Real, Slug
+from scaling.recipe.quantities import Count, Described, Duration, Fraction, Real, Slug, Whole
 
 
 def _auto_or_share(value: Any) -> Any:
     if value == "auto" or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1):
         return value
     raise PydanticCustomError("spec", "must be auto or a fraction between 0 and 1")
+
+
+class LogSpaced(Described):
+    """So many evaluations of a run, evenly in the logarithm of its steps."""
+
+    log: Annotated[Whole, Field(ge=2, le=10_000)]
+    """About how many, the end included; from the first chunk of steps on."""
+
+    def __str__(self) -> str:
+        return f"{{log: {self.log}}}"
+
+
+def _some(value: Duration | LogSpaced) -> Duration | LogSpaced:
+    if isinstance(value, Duration) and value.value <= 0:
+        raise PydanticCustomError("spec", "must be more than 0")
+    return value
+
+
+Every = Annotated[
+    Annotated[Duration, Tag("duration")] | Annotated[LogSpaced, Tag("log")],
+    Discriminator(lambda value: "log" if isinstance(value, dict | LogSpaced) else "duration"),
+    AfterValidator(_some),
+]
 
 
 class Evaluation(Described):
@@ -36,3 +59,6 @@ class Evaluation(Described):
     """The set whose loss is `loss`: held-out, or the name of one of `sets`."""
     overlap: Fraction = 0.05
     """Largest share of the evaluated 13-grams of words that may occur in the training text."""
+    every: Every | None = None
+    """Evaluate along the way too: `5 %` of a run's own horizon, `1000 steps`, `1e6 tokens` or `{log: 10}`, at
+    the nearest ends of chunks of steps. Left out: at the end alone."""

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from scaling.counts.shape import Shape
+from dataclasses import replace
+from typing import Any
+
+from scaling.counts.params import count_parameters
 from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
-from scaling.spec.models import Study
+from scaling.plan.settings import Choices
+from scaling.recipe.written import RuleError
 from scaling.spec.source import Finding
 
 MOST_RUNS = 20_000  # some CPU seconds of planning
 
 
-def too_many(study: Study) -> list[Finding]:
-    """Refuse a design with too many runs, counted before anything is expanded."""
-    count = sum(1 for _ in study.design.points(study.family)) * len(study.seeds)
-    if count <= MOST_RUNS:
-        return []
-    return [
-        Finding(("design",), f"asks for {count} runs, at most {MOST_RUNS} are planned", "split the study")
-    ]
+def too_many(choices: Choices) -> list[Finding]:
+    """Refuse a study with too many runs, counted before anything is expanded."""
+    study, count = choices.study, 0
+    for arm in choices.arms:
+        family = choices.sheet.changed(choices.sheet.base, arm.overrides)["family"]
+        for point in study.design.points(family):
+            count += arm.count(point, family.key) * len(study.seeds)
+            if count > MOST_RUNS:
+                message = f"asks for {count:,} runs or more, at most {MOST_RUNS:,} are planned"
+                place = ("axes",) if study.axes else ("variants",) if study.variants else ("design",)
+                return [Finding(place, message, "split the study")]
+    return []
 
 
 def too_small(wanted: list[Wanted]) -> list[Finding]:
@@ -38,10 +46,14 @@ def too_small(wanted: list[Wanted]) -> list[Finding]:
 
 
 def repeated(kept: list[Wanted]) -> list[Finding]:
-    first, findings = dict[tuple[Shape, int, int], Wanted](), list[Finding]()
+    """Find runs that are asked for twice. A tuning run may be one of the design: it is compared with it."""
+    first, findings = dict[tuple[Any, ...], Wanted](), list[Finding]()
     for w in kept:
-        same = first.setdefault((w.shape, w.steps, w.seed), w)
-        if same is w or ("holdout" in (w.role, same.role) and w.role != same.role):
+        key = (w.setting.variant, *w.setting.same, w.shape, w.steps, w.batch.tokens, w.seed, w.order)
+        same = first.setdefault(key, w)
+        if same is w or "tuning" in (w.role, same.role):
+            continue
+        if "holdout" in (w.role, same.role) and w.role != same.role:
             continue  # a fitted run held out has its own message
         hint = "seeds of noise must differ from the study's" if w.role == "noise" else "remove one of them"
         findings.append(
@@ -50,12 +62,16 @@ def repeated(kept: list[Wanted]) -> list[Finding]:
     return findings
 
 
+def _trained(w: Wanted) -> tuple[Any, ...]:
+    return (*w.setting.same, w.shape, w.steps, w.batch.tokens)
+
+
 def held_out_inside(kept: list[Wanted]) -> list[Finding]:
     """Find held-out cells that are also trained before the forecast, with whatever seed."""
-    seen = {(w.shape, w.steps): w for w in kept if w.role != "holdout"}
+    seen = {_trained(w): w for w in kept if w.role != "holdout"}
     findings = list[Finding]()
     for w in kept:
-        inside = seen.get((w.shape, w.steps)) if w.role == "holdout" else None
+        inside = seen.get(_trained(w)) if w.role == "holdout" else None
         if inside is not None:
             message = f"held-out run {w.label} is inside the fitted set: {inside.label} ({inside.role})"
             findings.append(
@@ -64,21 +80,58 @@ def held_out_inside(kept: list[Wanted]) -> list[Finding]:
     return findings
 
 
-def schedule_too_long(study: Study, kept: list[Wanted], resolved: Resolver) -> list[Finding]:
-    needed = [(w, resolved.schedule(w).steps_needed()) for w in kept]
-    short = [(w, steps) for w, steps in needed if steps > w.steps]
-    if not short:
-        return []
+def broken_rules(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
+    """Find rules that give numbers their fields cannot have: one finding for each rule of each recipe."""
+    broken = dict[tuple[int | str, ...], list[tuple[Wanted, Finding]]]()
+    for w in kept:
+        for section, resolve in (("optimizer", resolved.optimizer), ("schedule", resolved.schedule)):
+            try:
+                resolve(w)
+            except RuleError as error:
+                section = "optimizer" if error.place == ("learning_rate",) else section
+                place = "recipe", section, *error.place
+                finding = Finding(place, f"{error}, for {w.label}", error.hint)
+                broken.setdefault((id(w.setting.recipe), *place), []).append((w, finding))
+    findings = list[Finding]()
+    for cases in broken.values():
+        w, finding = cases[0]
+        others = len({other.label for other, _ in cases}) - 1
+        more = f" (and {others} more runs)" if others else ""
+        findings.append(w.setting.choice.located(replace(finding, message=finding.message + more)))
+    return findings
+
+
+def rates_of_nothing(kept: list[Wanted]) -> list[Finding]:
+    """Find rates of a role that no parameter of a run has, once for each recipe."""
+    findings = dict[int, Finding]()
+    for w in kept:
+        rates = w.setting.recipe.optimizer.learning_rates
+        if rates is not None and rates.head is not None and count_parameters(w.shape).head == 0:
+            message = f"{w.label} has no head of its own: it is tied to the embedding"
+            place = ("recipe", "optimizer", "learning_rates", "head")
+            finding = w.setting.choice.located(Finding(place, message, "leave it out"))
+            findings.setdefault(id(w.setting.recipe), finding)
+    return list(findings.values())
+
+
+def schedule_too_long(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
+    """Find schedules that do not fit into a run, once for each recipe: in the run where most is missing."""
+    groups = dict[int, list[tuple[Wanted, int]]]()
+    for w in kept:
+        steps = resolved.schedule(w).steps_needed()
+        if steps > w.steps:
+            groups.setdefault(id(w.setting.recipe), []).append((w, steps))
+    return [_too_long(short) for short in groups.values()]
+
+
+def _too_long(short: list[tuple[Wanted, int]]) -> Finding:
     w, steps = max(short, key=lambda item: item[1] - item[0].steps)
-    parts = list(study.recipe.schedule.lengths)
+    parts = list(w.setting.recipe.schedule.lengths)
     what = f"{' and '.join(parts)} {'take' if len(parts) > 1 else 'takes'}"
     more = f" (and {len(short) - 1} more runs)" if len(short) > 1 else ""
     message = f"{what} {steps} steps, but {w.label} has {w.steps}{more}"
-    return [
-        Finding(
-            ("recipe", "schedule"), message, "shorten them, or leave short runs out with design.min_steps"
-        )
-    ]
+    hint = "shorten them, or leave short runs out with design.min_steps"
+    return w.setting.choice.located(Finding(("recipe", "schedule"), message, hint))
 
 
 def nothing_left(wanted: list[Wanted]) -> Finding:

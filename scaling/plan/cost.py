@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.shape import Shape
+from scaling.plan.cadence import evaluations
 from scaling.plan.designs import flops_per_step
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
@@ -34,6 +35,12 @@ class Time:
     wall_seconds: float
     holdout_wall_seconds: float
 
+    @property
+    def evaluation_share(self) -> float:
+        """Return the part of all work that is evaluation."""
+        work = self.training_seconds + self.evaluation_seconds + self.compile_seconds + self.start_seconds
+        return self.evaluation_seconds / work
+
 
 @dataclass(frozen=True)
 class Space:
@@ -58,9 +65,9 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
         shape = runs[0].run.shape
         step_flops = flops_per_step(shape, runs[0].run.batch_tokens)
         speed = probe.seconds_per_flop(step_flops)
-        # one evaluation a run, at the speed of training per FLOP
-        windows = plan.data.evaluated_tokens / shape.context
-        train, evaluate = job.flops * speed, len(runs) * forward_matmul_flops(shape) * windows * speed
+        # at the speed of training per FLOP
+        windows, times = plan.data_of(runs[0]).evaluated_tokens / shape.context, evaluations(plan, job)
+        train, evaluate = job.flops * speed, times * forward_matmul_flops(shape) * windows * speed
         compile_once = 0.0 if shape in compiled else probe.compile_seconds(step_flops)
         compiled.add(shape)  # the compilation cache serves later jobs of this shape
         training, evaluation, compiling = training + train, evaluation + evaluate, compiling + compile_once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -9,14 +10,31 @@ from typing import Literal
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
-from scaling.plan.settings import Setting
-from scaling.spec.designs import Point
+from scaling.errors import UserError
+from scaling.plan.scales import Batch, batch_of, tokens_asked
+from scaling.plan.settings import Choice, Choices, Setting
+from scaling.recipe.written import RuleError
+from scaling.run import short_hash
+from scaling.spec.base import SeedPair
+from scaling.spec.designs import Chosen, Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
-from scaling.spec.source import Path
+from scaling.spec.source import Finding, Path
+from scaling.spec.variants import Arm, overrides
 
 Role = Literal["fit", "holdout", "tuning", "noise"]
 UNITS = {"flops": "", "tokens": "tok", "steps": "st", "per_total": "x", "per_body": "x"}  # in labels
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One training as a spec asks for it at ``path``, its length as it is written there."""
+
+    role: Role
+    choice: Choice
+    point: Point
+    seed: int | SeedPair
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -29,48 +47,139 @@ class Wanted:
     size: Size
     shape: Shape
     steps: int
+    batch: Batch
     seed: int
     path: Path
+    order: int | None = None
     budget: float | None = None
     min_steps: int = 1
 
+    @property
+    def tokens(self) -> int:
+        return self.steps * self.batch.tokens
 
-def wanted_runs(study: Study, setting: Setting) -> list[Wanted]:
-    """Return all trainings of the study in the order design, noise, holdout. Nothing is left out yet."""
-    family, design, noise = setting.family, study.design, study.noise
-    shapes = dict[Size, Shape]()
 
-    def training(role: Role, point: Point, seed: int, path: Path) -> Wanted:
-        if point.size not in shapes:
-            shapes[point.size] = setting.shape(point.size)
-        shape = shapes[point.size]
-        steps = _steps(point, shape, setting.recipe.batch_tokens)
-        return Wanted(
-            label=f"{family.label(point.size)}-{compact(point.amount)}{UNITS[point.length]}-s{seed}",
-            role=role,
-            setting=setting,
-            size=point.size,
-            shape=shape,
-            steps=steps,
-            seed=seed,
-            path=path if steps else point.amount_path,
-            budget=point.amount if point.length == "flops" else None,
-            min_steps=design.min_steps if role == "fit" else 1,
+def asked_runs(study: Study, choices: Choices) -> list[Asked]:
+    """Return all trainings of the study: design and tuning of each variant, noise, holdout.
+
+    Those whose sections are not valid are left out: ``choices`` has the findings.
+    """
+    asked = list[Asked]()
+    for arm in choices.arms:
+        asked += _asked_of_design(study, choices, arm)
+    noise = [] if study.noise is None else [(study.noise, ("noise",))]
+    for cell, path in noise:
+        for choice in _cell_choices(cell, path, choices):
+            point = cell.point(choice.family, path)
+            asked += [
+                Asked("noise", choice, point, seed, (*path, "seeds", i)) for i, seed in enumerate(cell.seeds)
+            ]
+    for i, cell in enumerate(study.holdout):
+        for choice in _cell_choices(cell, ("holdout", i), choices):
+            point = cell.point(choice.family, ("holdout", i))
+            asked.append(Asked("holdout", choice, point, cell.seed, point.path))
+    return asked
+
+
+def _asked_of_design(study: Study, choices: Choices, arm: Arm) -> Iterator[Asked]:
+    plain, beside = choices.of(arm), list[Asked]()
+    if plain is None:
+        return
+    family = plain.family
+    for point in study.design.points(family):
+        for chosen in arm.fit_choices(point, family.key):
+            choice = choices.of(arm, chosen)
+            if choice is not None:
+                yield from (Asked("fit", choice, point, seed, point.path) for seed in study.seeds)
+            for more in arm.tuning_choices(point, family.key):
+                tuned = choices.of(arm, (*chosen, *more))
+                if tuned is not None:
+                    beside += [Asked("tuning", tuned, point, seed, point.path) for seed in study.seeds]
+    yield from beside
+
+
+def _cell_choices(cell: Chosen, path: Path, choices: Choices) -> Iterator[Choice]:
+    """Yield how a noise or held-out cell is trained: in its variant, or in each."""
+    chosen = overrides(cell.values, (*path, "values"))
+    for arm in choices.arms:
+        choice = choices.of(arm, chosen) if cell.variant in (None, arm.name) else None
+        if choice is not None:
+            yield choice
+
+
+def wanted_runs(
+    study: Study, asked: Iterable[Asked], setting_of: Callable[[Choice], Setting]
+) -> list[Wanted]:
+    """Return what is asked for with lengths in steps. Nothing is left out yet.
+
+    Raises:
+        UserError: the rule of the batch gives none.
+    """
+    shapes = dict[tuple[int, Size], Shape]()
+    wanted = list[Wanted]()
+    for one in asked:
+        setting, point = setting_of(one.choice), one.point
+        key = id(setting), point.size
+        if key not in shapes:
+            shapes[key] = setting.shape(point.size)
+        shape = shapes[key]
+        init, order = seeds_of(one.seed, shape)
+        try:
+            batch = batch_for(point, shape, setting)
+        except RuleError as error:
+            finding = Finding(("recipe", *error.place), f"{error} ({_label(one)})", error.hint)
+            raise UserError(*study.source.problems([one.choice.located(finding)])) from None
+        steps = steps_of(point, shape, batch.tokens)
+        wanted.append(
+            Wanted(
+                label=_label(one),
+                role=one.role,
+                setting=setting,
+                size=point.size,
+                shape=shape,
+                steps=steps,
+                batch=batch,
+                seed=init,
+                order=order,
+                path=one.path if steps else point.amount_path,
+                budget=point.amount if point.length == "flops" else None,
+                min_steps=study.design.min_steps if one.role in ("fit", "tuning") else 1,
+            )
         )
-
-    wanted = [
-        training("fit", point, seed, point.path) for point in design.points(family) for seed in study.seeds
-    ]
-    if noise is not None:
-        point = noise.point(family, ("noise",))
-        wanted += [
-            training("noise", point, seed, ("noise", "seeds", i)) for i, seed in enumerate(noise.seeds)
-        ]
-    cells = [(cell, cell.point(family, ("holdout", i))) for i, cell in enumerate(study.holdout)]
-    return wanted + [training("holdout", point, cell.seed, point.path) for cell, point in cells]
+    return wanted
 
 
-def _steps(point: Point, shape: Shape, batch_tokens: int) -> int:
+def _label(asked: Asked) -> str:
+    """Write ``VARIANT/SIZE-AMOUNT-VALUES-SEED``, without the parts that a study does not have."""
+    choice, point = asked.choice, asked.point
+    amount = f"{compact(point.amount)}{UNITS[point.length]}"
+    parts = [choice.family.label(point.size), amount, choice.label, seed_label(asked.seed)]
+    return (f"{choice.variant}/" if choice.variant else "") + "-".join(filter(None, parts))
+
+
+def seeds_of(seed: int | SeedPair, shape: Shape) -> tuple[int, int | None]:
+    """Return the seed of the initial weights and that of the order of data; None: the same one."""
+    if isinstance(seed, int):
+        return seed, None
+    init, order = seed.init, seed.order
+    if order == "by-size":
+        order = int(short_hash({"kind": "order", "init": init, "shape": shape})[:8], 16)
+    return init, None if order == init else order
+
+
+def seed_label(seed: int | SeedPair) -> str:
+    """Write a seed in a label: ``s0``, ``i0o1``, or ``i0osize`` where the order is by size."""
+    if isinstance(seed, int):
+        return f"s{seed}"
+    return f"i{seed.init}o{'size' if seed.order == 'by-size' else seed.order}"
+
+
+def batch_for(point: Point, shape: Shape, setting: Setting) -> Batch:
+    """Return the batch of a run of ``point``; raises RuleError where its rule gives none."""
+    return batch_of(setting.recipe.batch_tokens, shape, tokens_asked(point, shape))
+
+
+def steps_of(point: Point, shape: Shape, batch_tokens: int) -> int:
     """Return the length of ``point`` in steps, to the nearest whole number."""
     match point.length:
         case "flops":

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path as FilePath
 
-from scaling.corpora.evaluation import Evaluation
 from scaling.data.index import DataIndex
-from scaling.data.resolve import Wish, resolve
 from scaling.data.stores import Stores
-from scaling.errors import Complaint, UserError
-from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
-from scaling.plan.designs import Wanted, wanted_runs
-from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
-from scaling.plan.resolve import Resolver, shortest_horizons
-from scaling.plan.settings import Setting
+from scaling.errors import UserError
+from scaling.plan.cadence import finer_than_chunks
+from scaling.plan.check import (
+    broken_rules,
+    held_out_inside,
+    nothing_left,
+    rates_of_nothing,
+    repeated,
+    schedule_too_long,
+    too_many,
+    too_small,
+)
+from scaling.plan.data import SMALL, index_all, plan_data
+from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
+from scaling.plan.labels import axis_texts
+from scaling.plan.merge import merge
+from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
+from scaling.plan.resolve import Resolver
+from scaling.plan.scales import WORTH_SAYING
+from scaling.plan.settings import Choices, settings_of
+from scaling.plan.starts import Starts
 from scaling.run import short_hash
 from scaling.spec.load import read_study
-from scaling.spec.models import Study
-from scaling.spec.source import Finding
-from scaling.store.records import PlanData
-
-SMALL = Stores(most_bytes=256e6)  # what a plan prepares without being asked: some seconds
+from scaling.spec.models import Data, Recipe, Study
+from scaling.spec.variants import variation_findings
 
 
 def plan_spec(
@@ -55,95 +65,67 @@ def plan_study(study: Study, stores: Stores = SMALL) -> Plan:
     Raises:
         UserError: every problem of study and data.
     """
-    return make_plan(study, resolve_data(study, stores))
+    asked, indexes = _ask(study), dict[int, DataIndex]()
+    for choice, index in index_all(study, asked, stores):
+        indexes[id(choice.data)] = index
+    return _plan(study, asked, lambda data: indexes[id(data)])
 
 
-def resolve_data(study: Study, stores: Stores = SMALL) -> DataIndex:
-    """Index the study's data; problems are given the place in the spec.
-
-    Args:
-        study: names corpus, tokenizer and evaluation.
-        stores: finds what is prepared, and prepares the rest; left out: where that takes seconds.
-
-    Raises:
-        UserError: data that cannot be read, are not prepared yet, or cannot serve this evaluation.
-    """
-    try:
-        return resolve(wish_of(study), study.data.context, stores)
-    except UserError as error:
-        raise UserError(*(_located(study, problem) for problem in error.problems)) from None
+def _ask(study: Study) -> list[Asked]:
+    """Return what a study asks for; raises UserError with all that is wrong with it."""
+    findings = study.findings() + variation_findings(dict(study))
+    choices = Choices(study)
+    findings = findings or too_many(choices)
+    asked = [] if findings else asked_runs(study, choices)
+    findings = findings or list(dict.fromkeys(choices.findings))
+    if findings:
+        raise UserError(*study.source.problems(findings))
+    return asked
 
 
-def wish_of(study: Study) -> Wish:
-    """Return what a study says of its data."""
-    data, folder = study.data, study.source.folder
-    return Wish(data.corpus, data.tokenizer, study.evaluation, data.separator, data.unique_tokens, folder)
-
-
-def _located(study: Study, problem: Complaint) -> Complaint:
-    """Give a problem of a field such as ``data.corpus.files`` its line in the spec."""
-    section, _, field = problem.where.partition(".")
-    if section not in ("data", "evaluation"):
-        return problem
-    return study.source.problem(Finding((section, *field.split(".")), problem.message, problem.hint))
-
-
-def make_plan(study: Study, index: DataIndex) -> Plan:
-    """Expand ``study`` on the data of ``index`` into runs and jobs. A pure function.
+def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> Plan:
+    """Expand ``study`` into runs and jobs, on the data of ``index``, or of that of each section ``data``. A
+    pure function.
 
     Raises:
         UserError: every problem, with places in the spec where the study was loaded from one.
     """
-    findings = study.findings() + too_many(study)
-    if findings:
-        raise UserError(*study.source.problems(findings))
-    setting = Setting(study.data, index, study.family, study.recipe)
-    wanted = wanted_runs(study, setting)
+    asked = _ask(study)
+    return _plan(study, asked, (lambda _: index) if isinstance(index, DataIndex) else index)
+
+
+def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataIndex]) -> Plan:
+    wanted = wanted_runs(study, asked, settings_of(index_of))
     findings = too_small(wanted)
     if findings:
         raise UserError(*study.source.problems(findings))
     kept = [w for w in wanted if w.steps >= w.min_steps]
-    findings = repeated(kept) + held_out_inside(kept)
-    resolved = Resolver(study.execution.share_trunk, shortest_horizons(kept))
-    findings += schedule_too_long(study, kept, resolved)
+    starts = Starts(study.source.folder)
+    findings = repeated(kept) + held_out_inside(kept) + rates_of_nothing(kept) + starts.findings(kept)
+    resolved = Resolver(study.execution.share_trunk, study.design, starts)
+    findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
     if not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))
-    runs = list[PlannedRun]()
-    for w in kept:
-        try:
-            optimizer = resolved.optimizer(w)
-        except ValueError:
-            message = f"the rule gives no learning rate between 1e-12 and 1e6 for {w.label}"
-            findings.append(Finding(("recipe", "optimizer", "learning_rate"), message, "check its exponent"))
-            break
-        if not findings:
-            runs.append(resolved.planned(w, optimizer))
+    merged = merge([] if findings else [resolved.planned(w) for w in kept])
+    findings += merged.findings
+    findings += finer_than_chunks(study, merged.runs)
     if findings:
         raise UserError(*study.source.problems(findings))
-    jobs = make_jobs(runs)
+    indexes = {id(w.setting.index): w.setting.index for w in kept}.values()
+    data = tuple({of.key: of for of in (plan_data(index, study.evaluation) for index in indexes)}.values())
+    jobs = make_jobs(merged.runs)
     return Plan(
         study=study.study,
         spec_sha=short_hash({"kind": "study", **study.model_dump(mode="json", exclude={"execution"})}),
-        data=plan_data(index, study.evaluation),
-        runs=tuple(runs),
+        data=data[0],
+        other_data=data[1:],
+        axes=tuple(axis_texts(study)),
+        runs=merged.runs,
         jobs=jobs,
         excluded=tuple(_excluded(w) for w in wanted if w.steps < w.min_steps),
-        notes=tuple(_notes(study, wanted, jobs)),
+        notes=(*_notes(study, wanted, jobs), *merged.notes),
         execution=study.execution,
-    )
-
-
-def plan_data(index: DataIndex, evaluation: Evaluation) -> PlanData:
-    """Return what a plan and its jobs keep of the data."""
-    return PlanData(
-        corpus=index.corpus,
-        tokenizer=index.tokenizer.name,
-        context=index.context,
-        eval_documents=evaluation.documents,
-        eval_tokens=evaluation.tokens,
-        fingerprint=index.fingerprint,
-        eval_id=index.eval_id,
-        content=index.content,
+        every=study.evaluation.every,
     )
 
 
@@ -151,31 +133,51 @@ def _excluded(w: Wanted) -> Excluded:
     return Excluded(label=w.label, reason=f"{w.steps} steps, fewer than min_steps = {w.min_steps}")
 
 
-def _too_few(wanted: list[Wanted]) -> Iterable[str]:
-    """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs."""
-    kept = [w for w in wanted if w.role == "fit" and w.steps >= w.min_steps]
-    sizes, horizons = {w.shape for w in kept}, {w.steps for w in kept}
-    if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
+def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs of a variant."""
+    for variant in dict.fromkeys(w.setting.variant for w in wanted):
+        kept = [
+            w for w in wanted if w.role == "fit" and w.steps >= w.min_steps and w.setting.variant == variant
+        ]
+        sizes, horizons = {w.shape for w in kept}, {w.tokens for w in kept}
+        if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
+            of = f"{variant}: " if variant else ""
+            yield (
+                f"{of}{len(kept)} fitted runs of {len(sizes)} sizes and {len(horizons)} horizons cannot fit "
+                "Chinchilla's law (it takes 6, 3 and 3): nothing could be forecast, and held-out runs would "
+                "stay untrained"
+            )
+
+
+def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Say where whole sequences are far from what the rule of the batch asks for."""
+    moved = [w for w in wanted if w.steps >= w.min_steps and w.batch.moved > WORTH_SAYING]
+    if moved:
+        worst = max(moved, key=lambda w: w.batch.moved)
+        batch, limit = worst.batch, f"{WORTH_SAYING - 1:.0%}"
         yield (
-            f"{len(kept)} fitted runs of {len(sizes)} sizes and {len(horizons)} horizons cannot fit "
-            "Chinchilla's law (it takes 6, 3 and 3): nothing could be forecast, and held-out runs would stay "
-            "untrained"
+            f"whole sequences of {worst.shape.context} tokens move the batch of {len(moved)} runs by more "
+            f"than {limit}: {worst.label} has {batch.tokens} tokens where the rule gives {batch.asked:.5g}"
         )
 
 
-def _notes(study: Study, wanted: list[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterable[str]:
+def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
     """Say what a reader of the plan should know although it is no error."""
     amounts = {w.path for w in wanted if w.role == "fit"}
     used = {w.path for w in wanted if w.role == "fit" and w.steps >= w.min_steps}
     if amounts - used:
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
     yield from _too_few(wanted)
-    if not study.execution.share_trunk or any(len(job.run_ids) > 1 for job in jobs):
-        return
-    recipe = study.recipe
-    if not recipe.schedule.shares_trunk:
-        yield f"nothing is shared: a {recipe.schedule.kind} schedule depends on the horizon throughout"
-    elif not recipe.shares_trunk:
-        yield "nothing is shared: the learning rate depends on the horizon"
-    else:
-        yield "nothing is shared: no two runs differ only in horizon"
+    yield from _moved_batches(wanted)
+    if study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
+        yield f"nothing is shared: {_why_not_shared([w.setting.recipe for w in wanted])}"
+
+
+def _why_not_shared(recipes: Iterable[Recipe]) -> str:
+    distinct = list({id(recipe): recipe for recipe in recipes}.values())
+    if any(recipe.shares_trunk for recipe in distinct):
+        return "no two runs differ only in horizon"
+    fields = {place for recipe in distinct if recipe.schedule.shares_trunk for place in recipe.of_horizon}
+    if fields:
+        return f"the rule of {' and that of '.join(sorted(fields))} uses the horizon"
+    return f"a {distinct[0].schedule.kind} schedule depends on the horizon throughout"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from scaling.corpora.evaluation import Every
 from scaling.counts.params import count_parameters
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
@@ -25,6 +26,8 @@ class PlannedRun(Frozen):
     """A run with its ids. ``job_id`` is the job that trains it, ``trunk_id`` what it may share.
 
     ``budget`` is the FLOPs that were asked for, where they were: what groups the runs of an isoFLOP curve.
+    ``start`` is where the weights lie that ``run.init_from`` names.
+    ``values`` are columns of the table: of the fields on axes those that no other column shows.
     """
 
     run_id: Id
@@ -36,6 +39,9 @@ class PlannedRun(Frozen):
     unique_tokens: int
     epochs: float
     budget: float | None = None
+    start: str | None = None
+    variant: str | None = None
+    values: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def params(self) -> int:
@@ -85,16 +91,21 @@ class Totals:
 
 
 class Plan(Document):
-    """Everything that will be trained. ``notes`` say in words what a reader should know about it."""
+    """Everything that will be trained. ``notes`` say in words what a reader should know about it. ``data``
+    are those of the first run, ``other_data`` what axes and variants train on beside them; ``every`` is how
+    often runs are evaluated along the way, ``axes`` are the axes in words."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
     data: PlanData
+    other_data: tuple[PlanData, ...] = ()
+    axes: tuple[str, ...] = ()
     runs: tuple[PlannedRun, ...]
     jobs: tuple[PlannedJob, ...]
     excluded: tuple[Excluded, ...] = ()
     notes: tuple[str, ...] = ()
     execution: Execution = Field(default_factory=Execution)
+    every: Every | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -118,14 +129,41 @@ class Plan(Document):
     @cached_property
     def identity(self) -> tuple[Any, ...]:
         """What drivers of one folder must agree on; execution may differ."""
-        return self.study, self.data.eval_id, tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+        eval_ids = (self.data.eval_id, *(of.eval_id for of in self.other_data))
+        runs = tuple((run.run_id, run.job_id, run.role) for run in self.runs)
+        return self.study, eval_ids, self.every, runs
+
+    @cached_property
+    def _data_by_key(self) -> dict[tuple[Any, ...], PlanData]:
+        return {of.key: of for of in (self.data, *self.other_data)}
+
+    def data_of(self, run: PlannedRun) -> PlanData:
+        """Return what a run is trained and evaluated on."""
+        if not self.other_data:
+            return self.data
+        data = run.run.data
+        return self._data_by_key[data.fingerprint, run.run.shape.context, data.unique_tokens]
+
+    def named(self, name: str) -> PlannedRun:
+        """Return the run with this label or id, or whose id alone begins so.
+
+        Raises:
+            UserError: none has that name, or several.
+        """
+        exact = [run for run in self.runs if name in (run.run_id, run.label)]
+        runs = exact or [run for run in self.runs if name and run.run_id.startswith(name)]
+        if len(runs) != 1:
+            problem = f"names {len(runs)} runs" if runs else "names no run of this study"
+            raise UserError(Complaint(f"{name!r} {problem}", hint="`scaling status` lists ids and labels"))
+        return runs[0]
 
     def with_roles(self, roles: Collection[str]) -> tuple[PlannedRun, ...]:
         return tuple(run for run in self.runs if run.role in roles)
 
     def evaluates(self, record: Record) -> bool:
         """Tell whether a record was evaluated as the plan asks."""
-        return record.result.eval_id == self.data.eval_id
+        run = self.by_id.get(record.run_id)
+        return record.result.eval_id == (self.data_of(run) if run else self.data).eval_id
 
     @cached_property
     def totals(self) -> Totals:

@@ -2,23 +2,150 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from scaling.counts.shape import Shape
 from scaling.data.index import DataIndex
+from scaling.plan.labels import Names, names_of
+from scaling.spec.axes import Override
 from scaling.spec.families import Family, Size
-from scaling.spec.models import Data, Recipe
+from scaling.spec.models import Data, Recipe, Study, check_sections, chosen_cells
+from scaling.spec.overrides import SECTIONS, Sheet, Unfit, located
+from scaling.spec.source import Finding
+from scaling.spec.variants import Arm, arms, overrides
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The sections of a study after ``changes``: those of its variant, and what axes or a cell choose. Equal
+    sections of one study are one object. ``values`` are the columns that show what was chosen."""
+
+    variant: str | None
+    data: Data
+    family: Family
+    recipe: Recipe
+    changes: tuple[Override, ...] = ()
+    label: str = ""
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def located(self, finding: Finding) -> Finding:
+        """Move a finding about a changed field to where it was changed."""
+        root = finding.path[0] if finding.path else None
+        changed = any(override.field[0] == root for override in self.changes)
+        return located(finding, self.changes) if changed else finding
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """One choice of data, family and recipe; many runs have the same."""
+    """One choice of data, family and recipe, with the index of the data; many runs have the same."""
 
     data: Data
     index: DataIndex
     family: Family
     recipe: Recipe
+    choice: Choice
+
+    @property
+    def variant(self) -> str | None:
+        return self.choice.variant
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return self.choice.values
+
+    @property
+    def same(self) -> tuple[int, int]:
+        """Equal for settings of one study that train the same shape in the same way."""
+        return id(self.data), id(self.recipe)
 
     def shape(self, size: Size) -> Shape:
         """Spell out a size of the family."""
         return self.family.member(size).shape(self.index.vocab_size, self.data.context)
+
+
+@dataclass
+class Choices:
+    """Make the choices of a study. What is wrong with any of them is added to ``findings``."""
+
+    study: Study
+    findings: list[Finding] = field(default_factory=list[Finding])
+    _made: dict[tuple[int, tuple[int, ...]], tuple[Choice | None, tuple[Override, ...]]] = field(
+        default_factory=dict[tuple[int, tuple[int, ...]], "tuple[Choice | None, tuple[Override, ...]]"]
+    )
+    _checked: set[tuple[int, ...]] = field(default_factory=set[tuple[int, ...]])
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        return arms(self.study.axes, self.study.variants)
+
+    @cached_property
+    def sheet(self) -> Sheet:
+        return Sheet({name: getattr(self.study, name) for name in SECTIONS})
+
+    @cached_property
+    def names(self) -> Names:
+        return names_of(self._all_changes())
+
+    def _all_changes(self) -> Iterator[Override]:
+        for arm in self.arms:
+            for placed in arm.axes:
+                yield from itertools.chain(*placed.columns.values())
+        for cell, place in chosen_cells(dict(self.study)):
+            yield from overrides(cell.values, (*place, "values"))
+
+    def of(self, arm: Arm, chosen: tuple[Override, ...] = ()) -> Choice | None:
+        """Return what a variant and the changes ``chosen`` make of the study; None where it is not valid."""
+        key = id(arm), tuple(map(id, chosen))
+        if key not in self._made:
+            self._made[key] = self._make(arm, chosen), chosen  # kept, so that its id stays its own
+        return self._made[key][0]
+
+    def _make(self, arm: Arm, chosen: tuple[Override, ...]) -> Choice | None:
+        changes = (*arm.overrides, *chosen)
+        try:
+            sections = self.sheet.changed(self.sheet.base, changes)
+        except Unfit as error:
+            self.findings += error.findings
+            return None
+        objects = tuple(map(id, sections.values()))
+        if changes and objects not in self._checked:
+            self._checked.add(objects)
+            self._check(arm, sections, changes, bool(chosen))
+        given = {override.field: override.value for override in chosen}
+        values = {
+            column: self.names.cell(
+                path,
+                given[path] if path in given else self.sheet.value(sections[str(path[0])], path[1:]),
+            )
+            for path, column in self.names.columns.items()
+        }
+        return Choice(arm.name, **sections, changes=changes, label=self.names.label(chosen), values=values)
+
+    def _check(
+        self, arm: Arm, sections: dict[str, Any], changes: tuple[Override, ...], on_axes: bool
+    ) -> None:
+        before = self.sheet.changed(self.sheet.base, arm.overrides)
+        found = check_sections({**dict(self.study), **sections}, arm.name)
+        self.findings += [located(finding, changes) for finding in found]
+        old, new = before["family"], sections["family"]
+        if on_axes and (old.key, old.sizes) != (new.key, new.sizes):
+            override = next(o for o in reversed(changes) if o.field[0] == "family")
+            message = "changes the sizes of the family, which the design is made of"
+            self.findings.append(Finding(override.place, message, "make it a variant"))
+
+
+def settings_of(index_of: Callable[[Data], DataIndex]) -> Callable[[Choice], Setting]:
+    """Return a function that gives each choice its one setting."""
+    settings = dict[int, Setting]()
+
+    def setting(choice: Choice) -> Setting:
+        if id(choice) not in settings:
+            data = choice.data
+            settings[id(choice)] = Setting(data, index_of(data), choice.family, choice.recipe, choice)
+        return settings[id(choice)]
+
+    return setting

@@ -2,26 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from scaling.recipe.quantities import Count, Positive, Whole
+from scaling.recipe.quantities import Count, Described, Positive, Whole
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    twice = sorted({v for v in values if values.count(v) > 1}) if len(values) <= 1000 else []
+    twice = dict.fromkeys(v for v in values if values.count(v) > 1) if len(values) <= 1000 else {}
     if twice:
         raise PydanticCustomError(
             "spec",
             "must not repeat a value: {values} more than once",
-            {"values": ", ".join(f"{v:g}" for v in twice)},
+            {"values": ", ".join(str(v) if isinstance(v, SeedPair) else f"{v:g}" for v in twice)},
         )
     return values
 
 
+def _order(value: Any) -> Any:
+    if value == "by-size":
+        return value
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value < SEEDS
+        and value == int(value)
+    ):
+        return int(value)
+    raise PydanticCustomError("spec", "must be by-size or a whole number from 0 to 2^32 - 1")
+
+
+def _form(value: Any) -> str:
+    return "apart" if isinstance(value, dict | SeedPair) else "number"
+
+
+SEEDS = 2**32
+SeedNumber = Annotated[Whole, Field(ge=0, lt=SEEDS)]
+
+
+class SeedPair(Described):
+    """One seed of the initial weights and one of the order of data, where a single number is both."""
+
+    init: SeedNumber
+    """Of the initial weights."""
+    order: Annotated[Literal["by-size"] | int, BeforeValidator(_order)]
+    """Of the order of data. by-size: another one for each shape, derived from init and shape."""
+
+    def __str__(self) -> str:
+        return f"{{init: {self.init}, order: {self.order}}}"
+
+
+Seed = Annotated[
+    Annotated[SeedNumber, Tag("number")] | Annotated[SeedPair, Tag("apart")], Discriminator(_form)
+]
 Several = Field(min_length=1, max_length=1000)
 Counts = Annotated[tuple[Count, ...], Several, AfterValidator(_distinct)]
-Seeds = Annotated[tuple[Annotated[Whole, Field(ge=0, lt=2**32)], ...], Several, AfterValidator(_distinct)]
+Seeds = Annotated[tuple[Seed, ...], Several, AfterValidator(_distinct)]
 Amounts = Annotated[tuple[Positive, ...], Several, AfterValidator(_distinct)]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from scaling.recipe.quantities import Count, Described, Positive, Whole
+from scaling.recipe.quantities import Count, Described, Positive, Slug
 from scaling.recipe.rules import by_kind
-from scaling.spec.base import Amounts, Counts, Seeds, Several
+from scaling.spec.base import Amounts, Counts, Seed, Seeds, Several
 from scaling.spec.families import Family, Size
 from scaling.spec.source import Finding, Path
 
@@ -35,8 +35,8 @@ class Point:
     amount_path: Path
 
 
-class Cell(Described):
-    """One size and how long to train it: exactly one of flops, tokens and steps."""
+class Part(Described):
+    """Some cells: those of one size, of one length, or of both."""
 
     width: Count | None = None
     """The size, for a width-dial; any width, listed in the family or not."""
@@ -50,6 +50,18 @@ class Cell(Described):
     """Training tokens; nearest whole step."""
     steps: Count | None = None
     """Optimizer steps."""
+
+    def has(self, point: Point, key: str) -> bool:
+        """Tell whether ``point``, of a family that names its sizes by ``key``, is one of these cells."""
+        size = getattr(self, key)
+        if size is not None and size != point.size:
+            return False
+        asked = [(name, getattr(self, name)) for name in LENGTHS if getattr(self, name) is not None]
+        return all((name, amount) == (point.length, point.amount) for name, amount in asked)
+
+
+class Cell(Part):
+    """One size and how long to train it: exactly one of flops, tokens and steps."""
 
     def point(self, family: Family, path: Path) -> Point:
         """Return the point of this cell, which :meth:`findings` has passed, in ``family``."""
@@ -78,13 +90,22 @@ class Cell(Described):
             yield Finding(path, "names no size", f"add '{key}: ...'")
 
 
-class Holdout(Cell):
+class Chosen(Cell):
+    """A cell of a study that may have axes and variants."""
+
+    variant: Slug | None = None
+    """The variant it is trained in. Left out: in each."""
+    values: dict[str, Any] = Field(default_factory=dict)
+    """Field path -> value, as in an axis; of every field that an axis without a role varies here."""
+
+
+class Holdout(Chosen):
     """A run that no fit sees: trained only after the forecast of it is frozen."""
 
-    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
 
 
-class Noise(Cell):
+class Noise(Chosen):
     """Repetitions of one cell with seeds of their own, to measure the noise between seeds."""
 
     seeds: Seeds

@@ -16,6 +16,7 @@ from scaling.spec.explain import closest, explain, show
 from scaling.spec.models import Study, check_sections
 from scaling.spec.source import Finding, Mark, Path, Source, dotted_path, shorten
 from scaling.spec.text import LARGEST_BYTES, Tree, parse
+from scaling.spec.variants import variation_findings
 
 # Explaining a mistake takes up to a millisecond, and nobody reads thousands.
 MOST_FINDINGS = 500
@@ -128,8 +129,9 @@ def _validate(raw: Mapping[str, Any]) -> tuple[Study | None, list[Finding]]:
         if error.error_count() > MOST_FINDINGS:
             message = f"{error.error_count()} mistakes; the first {MOST_FINDINGS} are listed"
             return None, [*explain(error, MOST_FINDINGS), Finding((), message, "is this a spec?")]
-        return None, explain(error) + check_sections(_valid_sections(raw))
-    return study, check_sections(dict(study))
+        valid = _valid_sections(raw)
+        return None, explain(error) + check_sections(valid) + variation_findings(valid)
+    return study, check_sections(dict(study)) + variation_findings(dict(study))
 
 
 def _valid_sections(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ needs FLOPs or data in :mod:`scaling.plan`. Field docs become the descriptions o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -26,12 +26,14 @@ from scaling.corpora.mixture import Mixture
 from scaling.corpora.shipped import Shipped
 from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
-from scaling.recipe.rules import PowerRule
+from scaling.recipe.rules import OF_HORIZON, Rule
 from scaling.recipe.schedules import WrittenSchedule
+from scaling.recipe.written import known_to, or_rule, powers_at, rules_in, scales_of
+from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import Seeds
-from scaling.spec.designs import Design, Holdout, Noise
+from scaling.spec.designs import Chosen, Design, Holdout, Noise
 from scaling.spec.families import Family
-from scaling.spec.source import Finding, Source
+from scaling.spec.source import Finding, Path, Source
 from scaling.tokenizers.kinds import WrittenTokenizer
 
 
@@ -51,20 +53,38 @@ class Data(Described):
     Left out: on all of them."""
 
 
+if TYPE_CHECKING:
+    BatchOrRule = int | Rule
+else:
+    BatchOrRule = or_rule(Count)
+DECAY_ONLY = (("schedule", "decay"), ("schedule", "final_fraction"))
+
+
 class Recipe(Described):
     """How every run is trained."""
 
     optimizer: WrittenOptimizer
     schedule: WrittenSchedule
-    batch_tokens: Count
-    """Tokens a step; a multiple of data.context."""
+    batch_tokens: BatchOrRule
+    """Tokens a step; a multiple of data.context. Of a rule: the nearest multiple."""
     precision: Literal["float32"] = "float32"
+    init_from: Annotated[str, Field(min_length=1)] | None = None
+    """Start from these weights instead of random ones: a .safetensors file, by its path relative to the spec,
+    or the run_id of a run in `results/` whose final checkpoint was kept."""
+
+    @property
+    def of_horizon(self) -> tuple[str, ...]:
+        """The fields, but those of the decay alone, whose rules depend on the horizon."""
+        return tuple(
+            ".".join(place)
+            for place, rule in rules_in(self)
+            if place not in DECAY_ONLY and OF_HORIZON & scales_of(place, rule)
+        )
 
     @property
     def shares_trunk(self) -> bool:
         """Whether runs that differ only in horizon are the same training up to their decay."""
-        rate = self.optimizer.learning_rate
-        return self.schedule.shares_trunk and not (isinstance(rate, PowerRule) and rate.of == "tokens")
+        return self.schedule.shares_trunk and not self.of_horizon
 
 
 def _auto_or_count(value: Any) -> Any:
@@ -110,7 +130,11 @@ class Study(Described):
     recipe: Recipe
     design: Design
     seeds: Seeds = (0,)
-    """Every fitted run is trained with each of these seeds."""
+    """Every fitted run is trained with each of these: a number, or {init: 0, order: 1}."""
+    axes: tuple[Axis, ...] = ()
+    """Fields that take several values, in every variant."""
+    variants: dict[Slug, Variant] = Field(default_factory=dict)
+    """Named sets of changes; the whole design is trained in each, and they are compared."""
     noise: Noise | None = None
     """Repetitions of one cell (role noise); fits leave them out."""
     holdout: Annotated[tuple[Holdout, ...], Field(max_length=1000)] = ()
@@ -131,31 +155,53 @@ class Study(Described):
         return self._source
 
 
-def check_sections(sections: Mapping[str, Any]) -> list[Finding]:
-    """Check the sections given, by name of the field of :class:`Study`."""
+def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> list[Finding]:
+    """Check the sections given, by name of the field of :class:`Study`; leave cells of other variants than
+    ``variant`` out."""
     findings = list[Finding]()
     data, family, recipe = sections.get("data"), sections.get("family"), sections.get("recipe")
     if family is not None:
         findings += family.findings()
+    if isinstance(recipe, Recipe):
+        findings += _rules(recipe)
     if isinstance(data, Data) and isinstance(recipe, Recipe):
         findings += _batch(data, recipe)
     if isinstance(data, Data) and isinstance(sections.get("evaluation"), Evaluation):
         findings += _evaluation(data, sections["evaluation"])
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
-    for i, cell in enumerate(sections.get("holdout") or ()):
-        findings += cell.findings(("holdout", i), family)
-    if sections.get("noise") is not None:
-        findings += sections["noise"].findings(("noise",), family)
+    for cell, path in chosen_cells(sections):
+        if cell.variant in (None, variant):
+            findings += cell.findings(path, family)
     return findings
+
+
+def chosen_cells(sections: Mapping[str, Any]) -> list[tuple[Chosen, Path]]:
+    """Return the noise and held-out cells of a study, which may name values and a variant, with their
+    places."""
+    noise = [(sections["noise"], ("noise",))] if sections.get("noise") is not None else []
+    return [*((cell, ("holdout", i)) for i, cell in enumerate(sections.get("holdout") or ())), *noise]
 
 
 def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:
     batch, context = recipe.batch_tokens, data.context
-    if batch % context:
+    if isinstance(batch, int) and batch % context:
         near = f"{batch // context * context} or " if batch > context else ""
         message = f"must be a multiple of data.context = {context}, is {batch}"
         yield Finding(("recipe", "batch_tokens"), message, f"use {near}{(batch // context + 1) * context}")
+
+
+def _rules(recipe: Recipe) -> Iterator[Finding]:
+    """Find rules that say nothing of their field, or use what follows from it."""
+    for place, rule in rules_in(recipe):
+        if powers_at(place, rule) is None:
+            hint = f"it has rules for {' and '.join(rule.targets())}"
+            message = f"a {rule.kind} rule has nothing to say of {place[-1]}"
+            yield Finding(("recipe", *place, "kind"), message, hint)
+        known = known_to(place)
+        for scale in sorted(scales_of(place, rule) - {*known}):
+            message = f"circular: {scale} is not known before {place[-1]} is"
+            yield Finding(("recipe", *place, "of"), message, f"use {', '.join(known)}")
 
 
 def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
@@ -171,7 +217,7 @@ def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
         hint = "name one of `sets` as target, or hold documents out"
         yield Finding(("evaluation", "target"), "nothing is held out with split: none", hint)
     generated = not isinstance(data.corpus, DocumentCorpus | Mixture)
-    given = evaluation.model_fields_set - {"tokens", "documents", "target"}
+    given = evaluation.model_fields_set - {"tokens", "documents", "target", "every"}
     for name in sorted(given if generated else ()):
         if getattr(evaluation, name) != type(evaluation).model_fields[name].default:
             message = f"does not apply: a {data.corpus.kind} source generates its own evaluation text"

@@ -30,17 +30,17 @@ class CurveLog:
     def __init__(self, path: Path, guard: Callable[[], None]):
         self.path, self.guard = path, guard
         self._descriptor: int | None = None
+        self._last: tuple[int, bool] = (0, False)
 
     def rows(self, *, beyond_damage: bool = False) -> list[Row]:
-        """Return the whole training rows; to resume from, what follows a damaged row is not trusted. An
-        evaluation row belongs to a run that was being recorded: it is made again."""
+        """Return the whole rows; to resume from, what follows a damaged row is not trusted."""
         try:
             rows = [_row(line) for line in self.path.read_bytes().split(b"\n")[:-1]]
         except (FileNotFoundError, NotADirectoryError):
             return []
         if None in rows and not beyond_damage:
             rows = rows[: rows.index(None)]
-        return [row for row in rows if row and "eval/loss" not in row]
+        return [row for row in rows if row]
 
     def restart(self, rows: list[Row]) -> None:
         """Replace the file by these rows, and hold it."""
@@ -58,6 +58,21 @@ class CurveLog:
             aside.unlink(missing_ok=True)
             raise
         self._descriptor = descriptor
+        self._last = max(map(_place, rows), default=(0, False))
+
+    def put(self, row: Row) -> None:
+        """Append a row; where an earlier launch went further, insert it in order of steps, in place of one of
+        its step and kind.
+
+        Raises:
+            Vanished: the file held is no longer the one in place.
+        """
+        if _place(row) > self._last:
+            self.append(row)
+            return
+        self._require_in_place()
+        others = [other for other in self.rows() if _place(other) != _place(row)]
+        self.restart(sorted([*others, row], key=_place))
 
     def append(self, row: Row) -> None:
         """Raises Vanished when the file held is no longer the one in place."""
@@ -65,6 +80,7 @@ class CurveLog:
         self.guard()
         assert self._descriptor is not None
         _write(self._descriptor, [row])
+        self._last = _place(row)
 
     def settle(self) -> None:
         """Wait until all rows are on the disk: a checkpoint after them must not outlive them."""
@@ -88,6 +104,15 @@ class CurveLog:
         if not same:
             self.guard()  # a successor's file is no damage
             raise Vanished(f"{self.path.name} was removed or replaced by somebody else while it was written")
+
+
+def is_evaluation(row: Row) -> bool:
+    return "eval/loss" in row
+
+
+def _place(row: Row) -> tuple[int, bool]:
+    """Order rows: by step, an evaluation after the training before it."""
+    return row["step"], is_evaluation(row)
 
 
 def _write(descriptor: int, rows: list[Row]) -> None:

@@ -161,6 +161,11 @@ class PlanData(Frozen):
     content: Content | None = None
 
     @property
+    def key(self) -> tuple[str, int, int | None]:
+        """What tells these data from others of the same plan: fingerprint, context, unique tokens."""
+        return self.fingerprint, self.context, self.content.unique_tokens if self.content else None
+
+    @property
     def evaluated_tokens(self) -> int:
         """Tokens of all evaluation sets together."""
         match self.content:
@@ -171,12 +176,18 @@ class PlanData(Frozen):
 
 
 class JobRun(Frozen):
-    """A run that a job is asked to train; its id, which names a folder, is that of its content."""
+    """A run that a job is asked to train; its id, which names a folder, is that of its content.
+
+    ``start`` is where the weights lie that ``run.init_from`` names: a file, or a checkpoint. ``evaluate_at``
+    are steps before its end; None: that was not asked for.
+    """
 
     run_id: Id
     label: str
     run: CanonicalRun
     flops_spent: int
+    start: str | None = None
+    evaluate_at: tuple[int, ...] | None = None
 
     @model_validator(mode="after")
     def _named_by_content(self) -> Self:

@@ -30,7 +30,7 @@ def _of(source: str, *names: str) -> dict[str, str]:
 COLUMNS = {
     **_of("planned", "run_id", "label"),
     "study": "plan.study",
-    "role": "planned.role",
+    **_of("planned", "role", "variant"),
     **_of("result", "status", "status_reason"),
     "flags": "flags",
     **_of("planned", "job_id", "trunk_id"),
@@ -55,6 +55,7 @@ COLUMNS = {
     "steps": "result.steps",
     **_of("run.optimizer", "learning_rate", "weight_decay"),
     **_of("run", "precision", "seed"),
+    "seed_order": "run.order_seed",
     **_of("result", "loss", "loss_se_eval", "bits_per_byte", "eval_tokens", "train_loss"),
     **_of("execution", "tokens_per_second", "mfu", "wall_seconds", "input_wait_seconds", "device"),
     "git_commit": "execution.git_commit",
@@ -67,8 +68,11 @@ CURVE_COLUMNS = (
 
 
 def _named(recorded: _Recorded) -> Row:
-    """Return the columns that only some studies have: by evaluation set, by source, and the loss floor."""
-    result, named = recorded.result, Row()
+    """Return the columns that only some studies have: fields on axes, by evaluation set, by source, initial
+    weights, and the loss floor."""
+    result, named = recorded.result, Row(recorded.planned.values)
+    if recorded.run.init_from is not None:
+        named["init_from"] = recorded.run.init_from
     families = {"loss": result.set_losses, "tokens": result.source_tokens, "epochs": result.source_epochs}
     for family, values in families.items():
         named |= {f"{family}/{name}": value for name, value in (values or {}).items()}
@@ -204,7 +208,9 @@ def _write_parquet(path: Path, points: Sequence[Row]) -> None:
     import pyarrow.parquet
 
     kinds = dict.fromkeys(CURVE_COLUMNS, "float64") | {"run_id": "str", "step": "Int64", "tokens": "Int64"}
-    curves = pandas.DataFrame(points, columns=CURVE_COLUMNS).astype(kinds)
+    names = {name for point in points for name in point if name.startswith("eval/")}
+    kinds |= dict.fromkeys(sorted(names - kinds.keys()), "float64")  # of a set
+    curves = pandas.DataFrame(points, columns=list(kinds)).astype(kinds)
     table = pyarrow.Table.from_pandas(curves, preserve_index=False).replace_schema_metadata()
     with aside(path) as other:
         pyarrow.parquet.write_table(table, other, compression="zstd")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from scaling.plan.cadence import evaluated_at
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
@@ -197,12 +199,19 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
         study=plan.study,
         job_id=task.job.job_id,
         task=work,
-        data=plan.data,
+        data=plan.data_of(task.runs[0]),
         branch_steps=tuple(sorted({plan.by_id[run_id].run.branch_step for run_id in task.job.run_ids})),
-        runs=tuple(
-            JobRun(run_id=r.run_id, label=r.label, run=r.run, flops_spent=spent[r.run_id]) for r in runs
-        ),
+        runs=tuple(_job_run(plan, run, spent[run.run_id]) for run in runs),
         execution=JobExecution(**execution),
+    )
+
+
+def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun:
+    """Say what is asked of one run; what is not asked for is not written."""
+    asked: dict[str, Any] = {"evaluate_at": evaluated_at(plan, planned.run), "start": planned.start}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    return JobRun(
+        run_id=planned.run_id, label=planned.label, run=planned.run, flops_spent=flops_spent, **asked
     )
 
 

@@ -18,12 +18,22 @@ from scaling.files import create_json, write_json
 from scaling.run import canonical_json
 from scaling.store.failure import is_disk_full, write_failure
 from scaling.store.lease import LostLease
-from scaling.store.metrics import CurveLog, Row, up_to
+from scaling.store.metrics import CurveLog, is_evaluation, up_to
 from scaling.store.records import JobRun, Provenance, Record
+from scaling.train.cadence import (
+    after_trunk,
+    evaluated_steps,
+    evaluation_row,
+    on_trunk,
+    own_rows,
+    trained_steps,
+    whole_steps,
+)
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
 from scaling.train.loop import ChunkMetrics, TrainState, advance, copy_state
-from scaling.train.record import make_result
+from scaling.train.record import final_row, make_result
+from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
 
 TRUNK = "trunk"
@@ -52,7 +62,8 @@ class TrunkTrainer:
         self.bench, self.folder, self.lease, self.program = bench, bench.folder, bench.lease, bench.program
         self.feed = Feed(bench.program, bench.windows)
         self.members = sorted(members, key=lambda member: member.run.branch_step)
-        self.branch_steps = branch_steps
+        self.waiting = self.members  # not ended yet
+        self.branch_steps, self.eval_id = branch_steps, bench.index.eval_id
         self.checkpoints = Checkpoints(self.folder / "checkpoints", self.lease.check)
         self.trunk_log = CurveLog(self.folder / "trunk.jsonl", self.lease.check)
         self.trunk: tuple[int, TrainState] | None = None
@@ -75,7 +86,7 @@ class TrunkTrainer:
         """
         failed = 0
         for position, member in enumerate(self.members):
-            self.step = None
+            self.step, self.waiting = None, self.members[position:]
             try:
                 self._train(member, is_last=position == len(self.members) - 1)
             except (Stopped, LostLease, KeyboardInterrupt):
@@ -95,8 +106,9 @@ class TrunkTrainer:
         self.lease.check()
         write_json(self.bench.run_folder(member) / "run.json", json.loads(canonical_json(run)))
         log = self.bench.curve(member)
-        rows = log.rows()
-        restored = self.checkpoints.restore(member.run_id, self.program.abstract, _steps(rows))
+        rows = own_rows(log.rows(), member, self.eval_id)
+        usable = whole_steps(rows, member.evaluate_at or (), self.eval_id)
+        restored = self.checkpoints.restore(member.run_id, self.program.abstract, usable)
         if restored:
             step, state = restored
             self.resumed += 1
@@ -106,7 +118,7 @@ class TrunkTrainer:
             self.on_trunk = True
             step, state = self._reach(member)
             self.on_trunk = False
-            log.restart(up_to(self.trunk_log.rows(), step))
+            log.restart(own_rows(up_to(self.trunk_log.rows(), step), member, self.eval_id))
             if is_last:  # a longer run, asked for later, resumes from here
                 self._save_trunk()
                 self.trunk = None
@@ -128,10 +140,11 @@ class TrunkTrainer:
         goal = member.run.branch_step
         if self.trunk is None or self.trunk[0] > goal:
             rows = self.trunk_log.rows()
-            self.trunk = self.checkpoints.restore(TRUNK, self.program.abstract, _steps(up_to(rows, goal)))
+            usable = whole_steps(up_to(rows, goal), on_trunk(self.waiting), self.eval_id)
+            self.trunk = self.checkpoints.restore(TRUNK, self.program.abstract, usable)
             self.resumed += self.trunk is not None
             if self.trunk is None:
-                self.trunk = 0, self.program.start(member.run.seed)
+                self.trunk = 0, self.program.start(start_of(member))
             self.steps_done += self.trunk[0]
             self.trunk_log.restart(rows)  # without a torn row; whole ones stay true
         step, state = self.trunk
@@ -163,10 +176,12 @@ class TrunkTrainer:
         if not state.ok:
             return state
         rows = log.rows()
-        logged = _steps(rows)
-        before = [row["wall_time"] for row in rows if row["step"] <= first]
+        logged = trained_steps(rows)
+        evaluated = on_trunk(self.waiting) if line == TRUNK else after_trunk(member)
+        evaluated -= evaluated_steps(rows, self.eval_id)
+        before = [row["wall_time"] for row in up_to(rows, first) if not is_evaluation(row)]
         clock = time.monotonic() - (before[-1] if before else 0.0)
-        chunks = self.feed.chunks(run.seed, first, last)
+        chunks = self.feed.chunks(run.order_seed, first, last)
         pending: tuple[int, ChunkMetrics] | None = None
         step = first
         for step, latest, metrics in advance(self.program, state, run, chunks):
@@ -174,11 +189,15 @@ class TrunkTrainer:
             alive = pending is None or self._log(member, log, *pending, clock, logged)
             pending = step, metrics
             due = time.monotonic() - self.last_saved > self.bench.execution.checkpoint_seconds
-            if alive and (due or self.bench.stop_asked()):
+            stop = self.bench.stop_asked()
+            if alive and (due or stop or step in evaluated):
                 alive = self._log(member, log, *pending, clock, logged)
                 pending = None
-                self._save(line, step, state, log)
-                if self.bench.stop_asked():
+                if alive and step in evaluated:
+                    clock += self._evaluate(member, state, step, log)
+                if due or stop:
+                    self._save(line, step, state, log)
+                if stop:
                     raise Stopped
             if not alive:
                 return state
@@ -188,6 +207,12 @@ class TrunkTrainer:
             self._log(member, log, *pending, clock, logged)
         self.steps_done += last - first
         return state
+
+    def _evaluate(self, member: JobRun, state: TrainState, step: int, log: CurveLog) -> float:
+        """Evaluate along the way; returns the seconds it took, which are none of training."""
+        began = time.monotonic()
+        log.put(evaluation_row(member.run, step, self.eval_id, self.bench.evaluate(state.params)))
+        return time.monotonic() - began
 
     def _save(self, line: str, step: int, state: TrainState, log: CurveLog) -> None:
         """Checkpoint a line; of a branch, the trunk that waits beside it too."""
@@ -222,10 +247,7 @@ class TrunkTrainer:
                 "train/grad_norm": norm if math.isfinite(norm) else None,
                 "train/learning_rate": float(run.learning_rates(step - 1, 1)[0]),
             }
-            if step > max(logged, default=0):
-                log.append(row)
-            else:  # an earlier launch went further on another grid of chunks
-                log.restart(sorted([*log.rows(), row], key=lambda row: row["step"]))
+            log.put(row)  # among others, where an earlier launch went further on another grid of chunks
         return bool(values.ok)
 
     def _progress(self, member: JobRun, step: int, steps_done: int) -> None:
@@ -238,11 +260,11 @@ class TrunkTrainer:
     def _record(self, member: JobRun, state: TrainState, log: CurveLog, begun: _Begun) -> None:
         """Evaluate and write the record, last."""
         run = member.run
-        rows = log.rows()
-        wall = rows[-1]["wall_time"] if rows else None
+        times = [row["wall_time"] for row in log.rows() if not is_evaluation(row)]
+        wall = times[-1] if times else None
         result = make_result(run, state, self.bench.windows, self.bench.evaluate)
         if result.loss is not None:
-            log.append({**row_at(run, run.steps), "eval/loss": result.loss})
+            log.append(final_row(member, result))
         execution = Provenance(
             wall_seconds=wall,
             tokens_per_second=run.tokens / wall if wall and result.status == "ok" else None,
@@ -264,7 +286,3 @@ class TrunkTrainer:
             raise LostLease(f"run {member.run_id} was recorded by another process")
         (folder / "error.json").unlink(missing_ok=True)
         print(f"{now()} {member.run_id} {result.status} loss {result.loss}", flush=True)
-
-
-def _steps(rows: list[Row]) -> set[int]:
-    return {row["step"] for row in rows}

@@ -56,8 +56,6 @@ class ChunkMetrics(NamedTuple):
     step: Array
 
 
-CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
-
 WindowArray = np.ndarray | jax.Array
 Chunk = Callable[[TrainState, WindowArray, np.ndarray, Numbers, np.int32], tuple[TrainState, ChunkMetrics]]
 
@@ -100,7 +98,7 @@ class Program:
     model: Model
     mesh: Mesh
     chunk: Chunk  # (state, windows (C, B, T+1), rates (C,), numbers, live steps) -> (state, metrics)
-    start: Callable[[int], TrainState]  # seed -> the state before the first step
+    start: Callable[[int | Params], TrainState]  # seed, or weights -> the state before the first step
     abstract: TrainState  # shapes, types and shardings of a state
     compile_seconds: float  # of CPU time
 
@@ -190,10 +188,12 @@ def make_program(blueprint: Blueprint) -> Program:
     )
 
 
-def _start(blueprint: Blueprint, shardings: TrainState, seed: int) -> TrainState:
-    """Make the state before the first step: parameters drawn on the host, moments made where they live."""
+def _start(blueprint: Blueprint, shardings: TrainState, given: int | Params) -> TrainState:
+    """Make the state before the first step: parameters given, or drawn on the host from a seed; moments made
+    where they live."""
     shape = blueprint.shape
-    params = jax.device_put(init_params(shape, seed), shardings.params)
+    params = init_params(shape, given) if isinstance(given, int) else dict(given)
+    params = jax.device_put(params, shardings.params)
     init = jax.jit(partial(initial_moments, shape, blueprint.optimizer), out_shardings=shardings.moments)
     scalars = (np.zeros((), np.int32), np.array(True), np.zeros((), np.float32))
     return TrainState(params, init(params), *jax.device_put(scalars, shardings[2:]))
@@ -208,12 +208,6 @@ def _compile(lowered: jax.stages.Lowered) -> Any:
         return lowered.compile(compiler_options={"xla_cpu_experimental_ynn_fusion_type": ""})
     except jax.errors.JaxRuntimeError:  # an XLA that does not know the option
         return lowered.compile()
-
-
-def auto_chunk_steps(run: Run) -> int:
-    """Return a power of two between 1 and 256, near :data:`CHUNK_FLOPS` a chunk."""
-    steps = round(CHUNK_FLOPS / run.flops_per_step)
-    return 1 << max(0, min(8, steps.bit_length() - 1))
 
 
 def chunk_ends(first: int, last: int, size: int) -> Iterator[int]:

@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from scaling.run import Run
+from scaling.run import Run, auto_chunk_steps
 from scaling.train.environment import describe, use_compilation_cache
-from scaling.train.loop import Blueprint, ChunkInput, advance, auto_chunk_steps, make_program
+from scaling.train.loop import Blueprint, ChunkInput, advance, make_program
 
 MEASURED_SECONDS = 1.0
 

@@ -11,9 +11,11 @@ from scaling.data.index import coverage
 from scaling.data.store import Windows
 from scaling.model.roles import Params
 from scaling.run import Run
-from scaling.store.records import Result
+from scaling.store.metrics import Row
+from scaling.store.records import JobRun, Result
 from scaling.train.evaluate import Evaluation
 from scaling.train.loop import TrainState
+from scaling.train.workbench import row_at
 
 
 def make_result(
@@ -33,7 +35,7 @@ def make_result(
     evaluation = evaluate(state.params) if state.ok else None
     if evaluation is not None and not math.isfinite(evaluation.loss):
         reason, evaluation = f"evaluation not finite after step {int(state.step)}", None
-    seen = data.seen(run.seed, run.steps * run.batch_sequences)
+    seen = data.seen(run.order_seed, run.steps * run.batch_sequences)
     used = {source.name: source.used for source in index.sources}
     mixed = len(seen) > 1
     return Result(
@@ -56,6 +58,13 @@ def make_result(
         source_tokens={name: windows * index.context for name, windows in seen.items()} if mixed else None,
         source_epochs={name: windows / used[name] for name, windows in seen.items()} if mixed else None,
     )
+
+
+def final_row(member: JobRun, result: Result) -> Row:
+    """Return the row of the evaluation that a run ends with."""
+    row: Row = {**row_at(member.run, member.run.steps), "eval/loss": result.loss}
+    sets = (result.set_losses or {}) if member.evaluate_at is not None else {}
+    return row | {f"eval/loss/{name}": loss for name, loss in sets.items()}
 
 
 def _divergence(state: TrainState) -> str:

@@ -8,9 +8,10 @@ from scaling.errors import Complaint, UserError
 from scaling.files import write_json
 from scaling.store.failure import STOPPED, write_failure
 from scaling.store.records import JobRun, Record, read
+from scaling.train.cadence import own_rows
 from scaling.train.checkpoint import Checkpoints
-from scaling.train.record import make_result
-from scaling.train.workbench import Workbench, now, row_at
+from scaling.train.record import final_row, make_result
+from scaling.train.workbench import Workbench, now
 
 
 def reevaluate(bench: Workbench, members: Sequence[JobRun]) -> int:
@@ -42,9 +43,9 @@ def reevaluate(bench: Workbench, members: Sequence[JobRun]) -> int:
             continue
         result = make_result(member.run, restored[1], bench.windows, bench.evaluate)
         log = bench.curve(member)
-        log.restart(log.rows(beyond_damage=True))
+        log.restart(own_rows(log.rows(beyond_damage=True), member, result.eval_id))
         if result.loss is not None:
-            log.append({**row_at(member.run, member.run.steps), "eval/loss": result.loss})
+            log.append(final_row(member, result))
         log.settle()
         log.close()
         bench.lease.check()

@@ -10,13 +10,14 @@ from scaling.data.index import index_of
 from scaling.data.store import Windows, open_windows
 from scaling.errors import Complaint, UserError
 from scaling.files import clear_leftovers, write_json
+from scaling.run import auto_chunk_steps
 from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
 from scaling.store.lease import Lease, LostLease
 from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Record, read
 from scaling.train.environment import describe, use_compilation_cache
 from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Stopped, TrunkTrainer
-from scaling.train.loop import Blueprint, auto_chunk_steps, make_program
+from scaling.train.loop import Blueprint, make_program
 from scaling.train.process import StopRequest
 from scaling.train.reevaluate import reevaluate
 from scaling.train.workbench import Workbench

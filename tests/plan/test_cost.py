@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from scaling.plan import probe as module
+from scaling.plan.cadence import evaluations
 from scaling.plan.cost import CHECKPOINT_FILES_BYTES, PROCESS_SECONDS, estimate_space, estimate_time, makespan
 from scaling.plan.designs import flops_per_step
 from scaling.plan.probe import Probe, ProbeFailed, ProbePoint, cached_probe, measure_probe, probe_runs
@@ -42,6 +43,21 @@ def test_time_adds_up() -> None:
     job = plan.jobs[-1]  # the held-out one
     assert time.holdout_wall_seconds > job.flops / 1e9, "held-out runs wait for the forecast"
     assert time.holdout_wall_seconds < time.wall_seconds < alone.wall_seconds
+
+
+def test_evaluation_along_the_way_is_counted_once_on_a_trunk() -> None:
+    """Of each size: 100 .. 800 on one trunk, to which the shorter run (400 on its own, of 500) adds none;
+    then 900 on the branch of the longer, and the two ends."""
+    chunks = {"chunk_steps": 4}
+    plan = plan_of(evaluation={"every": "100 steps"}, execution=chunks)
+    assert [run.run.branch_step for run in plan.runs] == [400, 800, 400, 800]
+    assert [evaluations(plan, job) for job in plan.jobs] == [8 + 1 + 2] * 2
+    assert [evaluations(plan_of(), job) for job in plan_of().jobs] == [2, 2]
+    before, after = (estimate_time(p, FLAT, workers=1) for p in (plan_of(execution=chunks), plan))
+    assert after.evaluation_seconds == pytest.approx(before.evaluation_seconds * 11 / 2)
+    assert after.training_seconds == before.training_seconds
+    work = after.wall_seconds
+    assert after.evaluation_share == pytest.approx(after.evaluation_seconds / work)
 
 
 def test_space() -> None:

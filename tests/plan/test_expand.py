@@ -17,7 +17,7 @@ from scaling.recipe.schedules import WSD, Cosine
 from scaling.run import canonical_json, run_id
 from scaling.spec.families import NamedShape
 from scaling.spec.load import load_study
-from tests.plan.studies import fake_index, plan_of
+from tests.plan.studies import fake_index, fake_index_of, plan_of
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 RULE = {"kind": "power", "coefficient": 0.2, "exponent": -1}
@@ -25,9 +25,10 @@ RULE = {"kind": "power", "coefficient": 0.2, "exponent": -1}
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
 def test_every_experiment_expands(path: Path) -> None:
-    plan = make_plan(load_study(path), fake_index(150_000))
+    plan = make_plan(load_study(path), fake_index_of)
     assert plan.totals.by_role["fit"] >= 10
-    assert plan.totals.by_role["holdout"] == 1
+    forecasts = {"variants": 2, "repetition": 0}  # one for each variant; none of repeated text
+    assert plan.totals.by_role.get("holdout", 0) == forecasts.get(path.stem, 1)
     assert len({run.label for run in plan.runs}) == len(plan.runs)
 
 
@@ -69,6 +70,32 @@ def test_frozen_run_ids() -> None:
         "shapes": "d6911b1174a3",
         "isoflop": "2fe15954875a",
     }
+
+
+def test_seeds_of_weights_and_of_the_order_of_data_apart() -> None:
+    pairs = [0, {"init": 0, "order": 1}, {"init": 1, "order": 0}, {"init": 0, "order": "by-size"}]
+    plan = plan_of(seeds=pairs, design={"kind": "grid", "steps": [500]}, recipe__batch_tokens=256)
+    by_size = [run.run.order for run in plan.runs if run.label.endswith("-i0osize")]
+    assert by_size == [3609651246, 1189863795], "an order is a promise, as an id is"
+    assert [(run.label, run.run.seed, run.run.order) for run in plan.runs[:4]] == [
+        ("w16-500st-s0", 0, None),
+        ("w16-500st-i0o1", 0, 1),
+        ("w16-500st-i1o0", 1, 0),
+        ("w16-500st-i0osize", 0, by_size[0]),
+    ]
+    assert len(plan.jobs) == 8, "other data is another trunk"
+    assert [plan.runs[i].run.order_seed for i in range(3)] == [0, 1, 0]
+    noise = {"width": 16, "steps": 500, "seeds": [{"init": 0, "order": 1}, 1]}
+    holdout = {"width": 64, "steps": 500, "seed": {"init": 3, "order": 4}}
+    others = plan_of(noise=noise, holdout=[holdout]).runs[-3:]
+    assert [run.label[-5:] for run in others] == ["-i0o1", "st-s1", "-i3o4"]
+    assert others[0].run_id == plan.runs[1].run_id
+
+
+def test_one_number_and_a_pair_of_it_are_one_run() -> None:
+    assert plan_of(seeds=[{"init": 7, "order": 7}]).runs[0].run_id == plan_of(seeds=[7]).runs[0].run_id
+    with pytest.raises(UserError, match="duplicate run: w16-500st-i7o7 is the same as w16-500st-s7"):
+        plan_of(seeds=[7, {"init": 7, "order": 7}])
 
 
 def test_identity_is_not_execution_or_spelling() -> None:
@@ -266,9 +293,9 @@ def test_mlp_width() -> None:
         (
             {"recipe__optimizer__learning_rate": RULE | {"of": "params", "exponent": 9}},
             "recipe.optimizer.learning_rate",
-            "no learning rate",
+            "the rule gives 4.57719e+36, not between 1e-12 and 1e+06, for w16-500st-s0 (and 3 more runs)",
         ),
-        ({"seeds": list(range(1000)), "family__widths": list(range(8, 808, 8))}, "design", "at most 20000"),
+        ({"seeds": list(range(1000)), "family__widths": list(range(8, 808, 8))}, "design", "at most 20,000"),
     ],
 )
 def test_what_a_plan_refuses(changes: dict[str, Any], where: str, message: str) -> None:

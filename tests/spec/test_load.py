@@ -94,6 +94,12 @@ SPOILT = [
     ("share_trunk: true", "share_trunk: 1", "11:38", "share_trunk: must be true or false, is 1", ""),
     ("workers: 2", "workers: all", "11:22", "workers: must be auto or a whole number from 1", ""),
     ("seeds: [0]", "seeds: [-1]", "9:9", "seeds[0]: must be >= 0, is -1", ""),
+    ("[0]", "[{init: 0}]", "9:9", "seeds[0].order: required, but not given", "add 'order: ...'"),
+    ("[0]", "[{init: 0, ordre: 1}]", "9:19", "unknown name 'ordre'", "did you mean 'order'?"),
+    ("[0]", "[{init: -1, order: 1}]", "9:16", "seeds[0].init: must be >= 0, is -1", ""),
+    ("[0]", "[{init: 0, order: by-sise}]", "9:26", "[0].order: must be by-size or a whole number from 0", ""),
+    ("[0]", "[{init: 0, order: 4294967296}]", "9:26", "order: must be by-size or a whole number from 0", ""),
+    ("[0]", "[{init: 0, order: 1}, {init: 0, order: 1}]", "9:8", "a value: {init: 0, order: 1} more", ""),
     ("study: small\n", "", "1:1", "study: required, but not given", "add 'study: ...'"),
     ("  batch_tokens: 256\n", "", "4:1", "recipe.batch_tokens: required, but not given", "add 'batch_tokens"),
     (RECIPE, "\n", "4:1", "recipe: must be a mapping with optimizer", ""),
@@ -263,6 +269,10 @@ def test_overrides_are_checked_like_the_file(spec: Path) -> None:
         ("seeds=[1", "broken YAML"),
         ("seeds=!!python/name:os.system x", "tag "),
         ("recipe.optimizer.learning_rate.of=depht", "must be width, depth"),
+        ("recipe.optimizer.b2={kind: power, coefficient: 1, of: {depht: 1}}", "b2.of.depht: must be width"),
+        ("recipe.optimizer.b2={kind: power, coefficient: 1, of: width}", "b2: needs an exponent where `of`"),
+        ("recipe.batch_tokens={kind: step-lwa}", "batch_tokens.kind: must be power, step-law"),
+        ("recipe.schedule.warmup={kind: power, coefficient: 1, of: {depth: 1}}", "warmup.unit: required"),
     ],
 )
 def test_bad_overrides(spec: Path, override: str, message: str) -> None:

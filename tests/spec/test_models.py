@@ -7,16 +7,16 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from scaling.recipe import optimizers, rules, schedules
+from scaling.recipe import optimizers, published, rules, schedules
 from scaling.recipe.quantities import Count, Duration, Frozen, Real
-from scaling.spec import designs, families, models
+from scaling.spec import axes, designs, families, models
 from scaling.spec.models import json_schema
 
 
 def specs() -> list[type[BaseModel]]:
     found = {
         m
-        for room in (optimizers, rules, schedules, designs, families, models)
+        for room in (optimizers, published, rules, schedules, axes, designs, families, models)
         for m in vars(room).values()
         if isinstance(m, type)
     }
@@ -26,7 +26,8 @@ def specs() -> list[type[BaseModel]]:
 @pytest.mark.parametrize("model", specs())
 def test_models_are_strict_frozen_and_made_of_values(model: type[BaseModel]) -> None:
     assert model.model_config.get("frozen")
-    assert model.model_config.get("extra") == "forbid"
+    # names in a variant are field paths, checked where they are applied
+    assert model.model_config.get("extra") == ("allow" if model is axes.Variant else "forbid")
     assert "list[" not in str([field.annotation for field in model.model_fields.values()])
 
 
@@ -36,7 +37,8 @@ def test_the_schema_is_json_and_describes_every_choice() -> None:
     assert schema["additionalProperties"] is False
     assert set(schema["required"]) == {"study", "data", "family", "recipe", "design"}
     warmup = schema["$defs"]["WSD"]["properties"]["warmup"]
-    assert warmup["type"] == "string"
+    duration, rule = warmup["oneOf"]
+    assert duration["type"] == "string" and rule == {"$ref": "#/$defs/DurationRule"}
     assert warmup["default"] == "80 steps"
     assert warmup["description"]
     names = {ref.rpartition("/")[2] for ref in _references(schema)}

@@ -13,11 +13,11 @@ from tests.sweep.plans import behave, by_label, make_plan, open_tiny
 
 # DESIGN's columns, in its order; the contract with every reader of the table
 EXPECTED = (
-    "run_id label study role status status_reason flags job_id trunk_id eval_id "
+    "run_id label study role variant status status_reason flags job_id trunk_id eval_id "
     "params params_embedding params_head params_body tokens unique_tokens epochs "
     "flops flops_full_attention flops_6n_total flops_6n_body flops_spent "
     "depth width heads kv_heads context vocab_size tokenizer optimizer schedule warmup_tokens decay_tokens "
-    "batch_tokens steps learning_rate weight_decay precision seed "
+    "batch_tokens steps learning_rate weight_decay precision seed seed_order "
     "loss loss_se_eval bits_per_byte eval_tokens train_loss "
     "tokens_per_second mfu wall_seconds input_wait_seconds device git_commit budget"
 )
@@ -51,7 +51,8 @@ def test_columns_and_values(tmp_path: Path, plan: dict) -> None:
     assert (first["warmup_tokens"], first["decay_tokens"]) == (160, 320)
     assert (first["tokenizer"], first["optimizer"], first["schedule"]) == ("bytes", "adamw", "wsd")
     assert (first["unique_tokens"], first["epochs"], first["eval_id"]) == (1600, 0.5, "e" * 12)
-    assert (first["learning_rate"], first["seed"], first["loss"]) == (0.01, 0, 2.5)
+    assert (first["learning_rate"], first["loss"]) == (0.01, 2.5)
+    assert (first["seed"], first["seed_order"]) == (0, 0)
     assert second["status"] == "diverged" and second["status_reason"] == "loss not finite at step 7"
     assert pandas.isna(second["loss"]) and pandas.isna(second["budget"]) and pandas.isna(second["mfu"])
     assert done.empty["mfu"] == 2 and done.empty["loss"] == done.empty["budget"] == 1
@@ -93,6 +94,17 @@ def test_curves(tmp_path: Path, plan: dict) -> None:
     assert list(first.step) == [1, 2, 5] and list(first["eval/loss"].isna()) == [True, False, True]
     assert first["train/loss"].iloc[1] == 2.8 and pandas.isna(first["train/loss"].iloc[2])
     assert len(curves) == 5
+
+
+def test_curves_have_a_column_for_each_loss_along_the_way(tmp_path: Path, plan: dict) -> None:
+    metrics = ResultsFolder(tmp_path).run_dir(plan["runs"][0]["run_id"]) / "metrics.jsonl"
+    with open(metrics, "a") as file:
+        file.write('{"step": 1, "eval_id": "eeeeeeeeeeee", "eval/loss": 2.5, "eval/loss/code": 2.25}\n')
+    curves = pandas.read_parquet(collect(tmp_path).curves)
+    assert list(curves.columns)[-2:] == ["eval/loss", "eval/loss/code"]
+    first = curves[curves.run_id == plan["runs"][0]["run_id"]].iloc[0]
+    assert (first["step"], first["eval/loss"], first["eval/loss/code"]) == (1, 2.5, 2.25)
+    assert first["train/loss"] > 0
 
 
 def test_two_collects_are_byte_identical(tmp_path: Path, plan: dict) -> None:

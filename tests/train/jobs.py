@@ -23,8 +23,8 @@ SIZES = dict(context=32, documents=24, tokens=4096)
 EXECUTION = {"checkpoint_seconds": 1e9, "keep_final": False, "lease_seconds": 30.0, "threads": 1}
 
 
-def members_of(runs):
-    return [JobRun(run_id=run_id(r), label="x", run=r, flops_spent=1) for r in runs]
+def members_of(runs, asked=lambda run: {}):
+    return [JobRun(run_id=run_id(r), label="x", run=r, flops_spent=1, **asked(r)) for r in runs]
 
 
 def write_job(results, runs, index, **execution):
@@ -74,8 +74,9 @@ def curve(results, run):
     return [json.loads(line) for line in lines]
 
 
-def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **execution):
+def train(folder, runs, index, program, *, stop_after=None, evaluate=None, asked=lambda run: {}, **execution):
     """The job of these runs in this process, without those that have a record; returns the Job.
+    ``asked`` of a run: fields of its JobRun.
 
     It is asked to stop after ``stop_after`` chunks. The lease is given back whatever happens.
     """
@@ -87,7 +88,8 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
         return stop_after is not None and chunks > stop_after
 
     windows = open_windows(index)
-    members = members_of(r for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists())
+    left = [r for r in runs if not (folder / "runs" / run_id(r) / "record.json").exists()]
+    members = members_of(left, asked)
     place = folder / "jobs" / trunk_id(runs[0])
     place.mkdir(parents=True, exist_ok=True)
     lease = acquire(place)
@@ -108,6 +110,12 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, **exe
     finally:
         lease.release()
     return job
+
+
+def timeless(results, run, *, training=True):
+    """The curve without times; or its evaluations alone."""
+    rows = [{k: v for k, v in row.items() if k != "wall_time"} for row in curve(results, run)]
+    return [row for row in rows if training or "eval/loss" in row]
 
 
 def steps_of(results, run):

@@ -15,7 +15,7 @@ from scaling.recipe.optimizers import SGD, Lion
 from scaling.recipe.schedules import Constant
 from scaling.run import run_id
 from scaling.train.evaluate import make_evaluator
-from scaling.train.loop import Blueprint, make_program
+from scaling.train.loop import Blueprint, ChunkInput, advance, make_program
 from tests.train.jobs import curve, finish, results_of, start, steps_of, train, write_job
 from tests.train.runs import make_run
 
@@ -39,6 +39,17 @@ def test_branched_equals_alone(undisturbed, runs, index, program, tmp_path):
             results_of(tmp_path / run_id(run), [run])[run_id(run)]
             == results_of(undisturbed, runs)[run_id(run)]
         )
+
+
+def test_the_seed_of_the_order_is_that_of_the_data_and_no_other(index, program, tmp_path):
+    run = make_run(steps=8, schedule=Constant(kind="constant", warmup=1), batch_sequences=2)
+    run = run.model_copy(update={"order": 1})
+    train(tmp_path, [run], index, program)
+    windows = open_windows(index)
+    chunk = ChunkInput(0, 8, windows.train_batches(1, 0, 8, 2))
+    ((_, state, _),) = advance(program, program.start(0), run, [chunk])
+    loss = make_evaluator(program, windows)(state.params).loss
+    assert results_of(tmp_path, [run])[run_id(run)]["loss"] == loss
 
 
 def test_killed_and_resumed_equals_undisturbed(undisturbed, runs, index, tmp_path):

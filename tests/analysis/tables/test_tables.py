@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis import AnalysisError, after, fit, load, select
+from analysis.results import Repeats, SeedNoise
 from analysis.tables.checks import row_names
 from analysis.tables.loading import import_table
 from analysis.tables.runs import clusters, seed_noise
@@ -448,6 +449,23 @@ def test_seed_noise_pools_the_cell_of_the_noise_runs():
     )  # fmt: skip
     assert seed_noise(frame) == {"sd_log": pytest.approx(0.02), "degrees": 2, "cells": 1}
     assert seed_noise(frame[frame["role"] == "fit"]) is None
+
+
+def test_seed_noise_is_split_where_weights_and_order_are_repeated_apart():
+    logs = [0.01, 0.03, 0.07, 0.5]  # one weights, two orders; two weights, one order; neither
+    frame = pd.DataFrame(
+        {"params": 10.0, "tokens": 100.0, "loss": np.exp(logs), "role": ["fit"] + ["noise"] * 3,
+         "seed": [0, 0, 1, 2], "seed_order": [0, 1, 1, 2]}
+    )  # fmt: skip
+    noise = SeedNoise.from_dict(seed_noise(frame) or {})
+    assert noise.apart == {
+        "order": Repeats(pytest.approx(0.02 / 2**0.5), 1, 1),
+        "init": Repeats(pytest.approx(0.04 / 2**0.5), 1, 1),
+    }
+    assert SeedNoise.from_dict(noise.to_dict()) == noise
+    assert noise.sd_log == pytest.approx(np.std(logs, ddof=1)) and noise.degrees == 3
+    alike = SeedNoise.from_dict(seed_noise(frame.assign(seed_order=frame["seed"])) or {})
+    assert not alike.apart and "apart" not in alike.to_dict()
 
 
 def test_one_table_in_many_spellings_is_right_or_refused(tmp_path):

@@ -1,0 +1,92 @@
+"""Where a run is evaluated along the way: steps at which chunks end, so that training does not change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scaling.corpora.evaluation import Every, LogSpaced
+from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.run import Run, auto_chunk_steps
+from scaling.spec.models import Execution, Study
+from scaling.spec.source import Finding, Path
+
+
+def chunk_of(run: Run, execution: Execution) -> int:
+    """Return the steps of one compiled call."""
+    return execution.chunk_steps or auto_chunk_steps(run)
+
+
+def evaluation_steps(every: Every, run: Run, chunk: int) -> tuple[int, ...]:
+    """Return the steps before its end at which ``run`` is evaluated: multiples of ``chunk``."""
+    match every:
+        case LogSpaced(log=count):
+            exact = [chunk * (run.steps / chunk) ** (i / (count - 1)) for i in range(count - 1)]
+        case _:
+            gap = every.in_steps(run.steps, run.batch_tokens)
+            exact = range(gap, run.steps, gap)
+    return on_grid(exact, chunk, run.steps)
+
+
+def on_grid(exact: Sequence[float], chunk: int, end: int) -> tuple[int, ...]:
+    """Return the nearest multiples of ``chunk`` between 0 and ``end``, once each."""
+    rounded = {int(step / chunk + 0.5) * chunk for step in exact}
+    return tuple(sorted(step for step in rounded if 0 < step < end))
+
+
+def evaluated_at(plan: Plan, run: Run) -> tuple[int, ...] | None:
+    """Return the steps along the way at which a run of a plan is evaluated; None: that was not asked for."""
+    if plan.every is None:
+        return None
+    return evaluation_steps(plan.every, run, chunk_of(run, plan.execution))
+
+
+def evaluations(plan: Plan, job: PlannedJob) -> int:
+    """Count the evaluations of a job: on its trunk (once a step), on branches, and at the end of each run."""
+    runs = [plan.by_id[run_id].run for run_id in job.run_ids]
+    at = [(run, evaluated_at(plan, run) or ()) for run in runs]
+    trunk = {step for run, steps in at for step in steps if step <= run.branch_step}
+    return len(trunk) + len(runs) + sum(step > run.branch_step for run, steps in at for step in steps)
+
+
+def finer_than_chunks(study: Study, runs: Sequence[PlannedRun]) -> list[Finding]:
+    """Find what asks for a run's state more often than at the ends of its chunks."""
+    every, findings = study.evaluation.every, list[Finding]()
+    if every is not None:
+        gaps = [_gap(every, planned.run) for planned in runs]
+        findings += _finer(study.execution, ("evaluation", "every"), "evaluations", runs, gaps)
+    return findings
+
+
+def _gap(every: Every, run: Run) -> int:
+    """Return the steps from one evaluation to the next; spaced by the logarithm, on average."""
+    match every:
+        case LogSpaced(log=count):
+            return run.steps // count
+        case _:
+            return every.in_steps(run.steps, run.batch_tokens)
+
+
+def _finer(
+    execution: Execution, path: Path, what: str, runs: Sequence[PlannedRun], gaps: Sequence[int]
+) -> list[Finding]:
+    """Find gaps smaller than a chunk.
+
+    Args:
+        execution: has the size of a chunk, if it was given.
+        path: of the field that asks for them.
+        what: is asked for so often.
+        runs: all runs.
+        gaps: of each run, in steps.
+    """
+    chunks = [chunk_of(planned.run, execution) for planned in runs]
+    short = [i for i in range(len(runs)) if gaps[i] < chunks[i]]
+    if not short:
+        return []
+    worst = max(short, key=lambda i: chunks[i] / max(gaps[i], 1))
+    more = f" (and in {len(short) - 1} more runs)" if len(short) > 1 else ""
+    message = (
+        f"{what} of {runs[worst].label} every {gaps[worst]} steps: finer than its chunk of {chunks[worst]}"
+    )
+    least = min(gaps)
+    finer = f"set execution.chunk_steps: {1 << (least.bit_length() - 1)} or less, or " if least else ""
+    return [Finding(path, message + more, f"{finer}ask for fewer")]
