@@ -137,7 +137,7 @@ def analyse(table: pd.DataFrame | Table, target: float | None = None) -> Analysi
 
 def _by_variant(table: Table) -> dict[str | None, Table]:
     """The rows of each variant, the reference first; of a table without variants, all."""
-    frame = table.frame
+    frame: Any = table.frame
     return {name: Table(frame[frame[COLUMN] == name]) for name in variants_of(table)} or {None: table}
 
 

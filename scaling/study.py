@@ -278,6 +278,7 @@ def _target(run: PlannedRun) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "label": run.label,
+        "variant": run.variant,
         "params": run.params,
         "params_body": run.params_body,
         "tokens": run.run.tokens,

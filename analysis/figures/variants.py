@@ -17,7 +17,6 @@ from analysis.tables.table import Table
 from analysis.variants.comparison import COLUMN, Variants
 from analysis.variants.contrast import Worth
 
-
 BELOW = 0.2  # of the space between rows, where the same with other exponents is drawn
 
 

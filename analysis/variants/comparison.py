@@ -49,7 +49,7 @@ def names(table: pd.DataFrame | Table) -> tuple[str, ...]:
     frame = frame_of(table)
     if COLUMN not in frame.columns:
         return ()
-    empty = frame[COLUMN].isna()
+    empty = frame[COLUMN].isna().to_numpy(bool)
     found = tuple(map(str, frame.loc[~empty, COLUMN].unique()))
     if found and empty.any():
         raise AnalysisError(
