@@ -21,6 +21,7 @@ from scaling.plan.check import (
 )
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
+from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
 from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
 from scaling.plan.resolve import Resolver
@@ -118,6 +119,7 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
         spec_sha=short_hash({"kind": "study", **study.model_dump(mode="json", exclude={"execution"})}),
         data=data[0],
         other_data=data[1:],
+        axes=tuple(axis_texts(study)),
         runs=merged.runs,
         jobs=jobs,
         excluded=tuple(_excluded(w) for w in wanted if w.steps < w.min_steps),

@@ -80,10 +80,11 @@ def next_cells(
 
 
 def next_study(study: Study, cells: Iterable[Cell]) -> Study:
-    """The study of these runs: data, recipe and rules are those of ``study``, and its first seed."""
+    """The study of these runs, without axes and variants: data, recipe and rules are those of ``study``, and
+    its first seed."""
     design = RunList(kind="list", runs=tuple(dict.fromkeys(cells)))
     changes = {"study": f"{study.study}-next", "design": design, "seeds": study.seeds[:1]}
-    return study.model_copy(update={**changes, "noise": None, "holdout": ()})
+    return study.model_copy(update={**changes, "noise": None, "holdout": (), "axes": (), "variants": {}})
 
 
 def nearest_size(study: Study, params: float, vocab_size: int, counting: Counting) -> Size:

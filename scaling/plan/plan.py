@@ -95,12 +95,13 @@ class Totals:
 class Plan(Document):
     """Everything that will be trained. ``notes`` say in words what a reader should know about it. ``data``
     are those of the first run, ``other_data`` what axes and variants train on beside them; ``every`` is how
-    often runs are evaluated along the way."""
+    often runs are evaluated along the way, ``axes`` are the axes in words."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
     data: PlanData
     other_data: tuple[PlanData, ...] = ()
+    axes: tuple[str, ...] = ()
     runs: tuple[PlannedRun, ...]
     jobs: tuple[PlannedJob, ...]
     excluded: tuple[Excluded, ...] = ()

@@ -105,5 +105,6 @@ class Resolver:
             start=str(start.path) if start else None,
             variant=setting.variant,
             rules=tuned_in(recipe),
-            values=setting.values,
+            # a rule, as what it gives
+            values=setting.values | {name: value for name, value in run.optimizer if name in setting.values},
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scaling.corpora.content import StoredContent
+from scaling.data.index import DataIndex
 from scaling.errors import UserError
 from scaling.plan.expand import make_plan
 from scaling.plan.labels import value_text
@@ -18,7 +18,7 @@ from scaling.plan.plan import Plan
 from scaling.spec.load import load_study, study_from_dict
 from scaling.spec.models import Data
 from scaling.study import study_text
-from tests.plan.studies import changed, fake_index, plan_of
+from tests.plan.studies import changed, fake_index, fake_index_of, plan_of
 
 RATE, BATCH, B2 = "recipe.optimizer.learning_rate", "recipe.batch_tokens", "recipe.optimizer.b2"
 LION = {"recipe.optimizer": {"kind": "lion", "learning_rate": 0.001}}
@@ -159,13 +159,12 @@ def test_a_plan_of_a_million_is_refused_before_it_is_made() -> None:
 
 
 def test_data_on_an_axis_are_indexed_each_by_itself_and_reach_their_jobs() -> None:
-    def index(data: Data) -> Any:
-        content = StoredContent(kind="stored", sources=(), sets=(), unique_tokens=data.unique_tokens)
-        return replace(fake_index(), content=content, eval_id=f"{data.unique_tokens or 0:012}")
+    def index(data: Data) -> DataIndex:
+        return replace(fake_index_of(data), eval_id=f"{data.unique_tokens or 0:012}")
 
     study = study_from_dict(changed(axes=[{"cross": {"data.unique_tokens": [6400, 12800, None]}}]))
     plan = make_plan(study, index)
-    assert labels(plan)[:3] == ["w16-500st-u6400-s0", "w16-500st-u1.28e4-s0", "w16-500st-unone-s0"]
+    assert labels(plan)[:3] == ["w16-500st-u6400-s0", "w16-500st-u1.28e4-s0", "w16-500st-u=default-s0"]
     assert [run.run.data.unique_tokens for run in plan.runs[:3]] == [6400, 12800, None]
     assert [plan.data_of(run).eval_id for run in plan.runs[:3]] == ["000000006400", "000000012800", "0" * 12]
     assert len(plan.other_data) == 2
