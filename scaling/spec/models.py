@@ -7,6 +7,7 @@ needs FLOPs or data in :mod:`scaling.plan`. Field docs become the descriptions o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -72,7 +73,7 @@ class Recipe(Described):
     """Start from these weights instead of random ones: a .safetensors file, by its path relative to the spec,
     or the run_id of a run in `results/` whose final checkpoint was kept."""
 
-    @property
+    @cached_property
     def of_horizon(self) -> tuple[str, ...]:
         """The fields, but those of the decay alone, whose rules depend on the horizon."""
         return tuple(
