@@ -24,13 +24,15 @@ class Resolver:
     """Turn what is wanted into runs: rules into numbers, durations into steps.
 
     A warmup in percent is of the shortest horizon that ``design`` has for a shape, in steps of the run's
-    recipe.
+    recipe. What is wanted is resolved once, and must outlive this.
     """
 
     share_trunk: bool
     design: Design
     starts: Starts
     _shortest: dict[int, dict[Shape, int]] = field(default_factory=dict[int, dict[Shape, int]])
+    _schedules: dict[int, Schedule[int]] = field(default_factory=dict[int, "Schedule[int]"])
+    _optimizers: dict[int, Optimizer] = field(default_factory=dict[int, Optimizer])
 
     def scales(self, wanted: Wanted) -> Scales:
         """Return the quantities of a run that rules may use.
@@ -50,6 +52,11 @@ class Resolver:
         Raises:
             RuleError: a rule gives a number that its field cannot have.
         """
+        if id(wanted) not in self._schedules:
+            self._schedules[id(wanted)] = self._schedule(wanted)
+        return self._schedules[id(wanted)]
+
+    def _schedule(self, wanted: Wanted) -> Schedule[int]:
         recipe, warmup_horizon = wanted.setting.recipe, wanted.steps
         if recipe.shares_trunk and recipe.schedule.warmup.unit == "%" and wanted.role != "holdout":
             warmup_horizon = self._horizons(wanted.setting).get(wanted.shape, wanted.steps)
@@ -72,7 +79,10 @@ class Resolver:
         Raises:
             RuleError: a rule gives a number that its field cannot have.
         """
-        return wanted.setting.recipe.optimizer.resolved(self.scales(wanted))
+        if id(wanted) not in self._optimizers:
+            resolved = wanted.setting.recipe.optimizer.resolved(self.scales(wanted))
+            self._optimizers[id(wanted)] = resolved
+        return self._optimizers[id(wanted)]
 
     def planned(self, wanted: Wanted) -> PlannedRun:
         setting = wanted.setting
