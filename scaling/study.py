@@ -22,6 +22,7 @@ from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
+from scaling.plan.tuned import with_hashes
 from scaling.spec.models import Study
 from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
@@ -167,7 +168,8 @@ def study_text(study: Study | Plan) -> str:
     if isinstance(study, Plan):
         return "# planned in Python: plan.json has every run\n"
     text = io.StringIO()
-    YAML().dump(study.model_dump(mode="json", exclude_none=True), text)
+    spec = study.model_dump(mode="json", exclude_none=True)
+    YAML().dump(with_hashes(spec, study.source.folder), text)
     return text.getvalue()
 
 
