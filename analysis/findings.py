@@ -129,10 +129,7 @@ def analyse(table: pd.DataFrame | Table, target: float | None = None) -> Analysi
     }
     if None in rows:
         return Analysis(described)
-    costs = {str(name): one.fit.cost for name, one in described.items() if one.fit.optimum}
-    held_out: Any = table.frame.loc[table.frame["role"] == "holdout", "flops"]
-    target = held_out.max() if target is None and len(held_out) else target
-    return Analysis(described, compare_variants(table, law=LAW, target=target, costs=costs))
+    return Analysis(described, compare_variants(table, law=LAW, target=target))
 
 
 def _by_variant(table: Table) -> dict[str | None, Table]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.fits.cost import Cost
+from analysis.fits.allocation import cost_of
 from analysis.results import Result
+from analysis.tables.reading import numbers
 from analysis.tables.runs import one_a_cell, select
 from analysis.tables.table import Table, frame_of
 from analysis.variants.contrast import LAW, Contrast, contrast
 from analysis.variants.text import contrast_lines
 
 COLUMN = "variant"
+SIZES = 3  # of a variant at least, that say what N and D cost in it
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,6 @@ def compare_variants(
     table: pd.DataFrame | Table,
     *,
     target: float | None = None,
-    costs: Mapping[str, Cost] | None = None,
     law: str = LAW,
     level: float = 0.9,
     **options: Any,
@@ -72,8 +73,7 @@ def compare_variants(
 
     Args:
         table: runs with a column ``variant``.
-        target: compute of the held-out run; None: there is none.
-        costs: what N and D cost in each variant; left out: what they cost in all together.
+        target: compute of the held-out run; left out: the largest of the table's.
         law: in N and D, fitted to the variants.
         level: of intervals.
         options: others of :func:`analysis.fit`.
@@ -84,11 +84,27 @@ def compare_variants(
     reference, *others = names(table) or (None,)
     if reference is None:
         raise AnalysisError(f"column {COLUMN!r}: a comparison needs two variants or more")
+    if target is None:
+        target = _held_out(table)
     chosen = {name: options[name] for name in ("roles", "convention", "where") if name in options}
     frame, _ = select(table, **chosen, cells="all")
     frame, _ = one_a_cell(frame, options.get("cells"), [COLUMN])
+    costs = {}
+    for name, rows in frame.groupby(COLUMN):
+        if rows["N"].nunique() >= SIZES:
+            costs[str(name)] = cost_of(rows, options.get("convention", "total"), options.get("cost"))[0]
     found = tuple(
         contrast(frame, COLUMN, reference, other, law=law, costs=costs, target=target, level=level, **options)
         for other in others
     )
     return Variants(reference, law, level, found)
+
+
+def _held_out(table: pd.DataFrame | Table) -> float | None:
+    """The largest compute of a held-out run; None where there is none, or its compute is not known."""
+    frame: Any = frame_of(table)
+    if not {"role", "flops"} <= set(frame.columns):
+        return None
+    flops = numbers(frame.loc[frame["role"] == "holdout", "flops"])[0]
+    flops = flops[np.isfinite(flops)]
+    return float(flops.max()) if len(flops) else None

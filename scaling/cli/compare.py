@@ -1,4 +1,5 @@
-"""``compare``: laws against one another, on runs that each was not fitted to."""
+"""``compare``: laws against one another on runs that each was not fitted to; or studies and variants, against
+the first of them."""
 
 from __future__ import annotations
 
@@ -18,21 +19,27 @@ def compare(
     *,
     law: Annotated[
         list[str] | None,
-        typer.Option(metavar="LAW", help="a law that `scaling laws` lists, or file.py:NAME; twice or more"),
+        typer.Option(
+            metavar="LAW",
+            help="a law that `scaling laws` lists, or file.py:NAME; twice or more. Left out: studies are "
+            "compared, one a table, or the variants of one",
+        ),
     ] = None,
     reading: option.Reading,
     fitting: option.Fitting,
     folds: Annotated[int, typer.Option(help="groups of clusters that are left out in turn")] = 10,
     as_json: option.Json = False,
 ) -> None:
-    """Compare laws on runs that they were not fitted to."""
-    from scaling.cli.tables import compare_table
+    """Compare laws on runs that they were not fitted to; or studies and variants: what is each worth?"""
+    from scaling.cli.tables import compare_studies, compare_table
 
-    if not law or len(law) < 2:
+    if not law:
+        found = compare_studies(table, reading.arguments(), **fitting.arguments())
+        print(found.to_json() if as_json else found.summary())
+        return
+    if len(law) < 2:
         hint = "such as --law chinchilla --law tied; `scaling laws TABLE` lists those that a table can feed"
-        raise UserError(
-            Complaint(f"--law: {len(law or ())} given, a comparison needs two or more", hint=hint)
-        )
+        raise UserError(Complaint("--law: 1 given, a comparison needs two or more", hint=hint))
     options = {"folds": folds, **fitting.arguments()}
     comparison = compare_table(table, law, reading.arguments(), **options)
     if as_json:

@@ -25,6 +25,8 @@ from analysis.optimal_size.estimators import ESTIMATORS, of_file
 from analysis.tables.loading import load
 from analysis.tables.runs import sources as columns_of
 from analysis.tables.table import about
+from analysis.variants.comparison import Variants, compare_variants
+from analysis.variants.comparison import names as variants_of
 from scaling.errors import Complaint, UserError
 
 
@@ -106,6 +108,41 @@ def compare_table(
     """
     requested = [find(law) for law in laws]
     return compare(requested, _table(requested, sources, reading, options), **{"bootstrap": 0, **options})
+
+
+def compare_studies(
+    sources: Sequence[Path], reading: Mapping[str, Any] | None = None, **options: Any
+) -> Variants:
+    """Compare the variants of one table; or several tables, each a variant by the name of its study, with the
+    first of them. Arguments of :func:`analysis.load` and :func:`analysis.fit`.
+
+    Raises:
+        AnalysisError: the request is bad, or a table cannot be read.
+        UserError: there is nothing to compare, or an option is of another comparison.
+    """
+    if unfit := [f"--{name}" for name in ("groups", "cluster", "fixed", "target") if name in options]:
+        message = f"{', '.join(unfit)}: not of a comparison of studies"
+        raise UserError(Complaint(message, hint="leave it out, or compare laws: --law LAW --law LAW"))
+    if len(sources) > 1:
+        tables: list[Any] = [_load([source], reading) for source in sources]
+        named = [_study(table) for table in tables]
+        if None in named or len(set(named)) < len(named):
+            named = list(map(str, sources))
+        for table, name in zip(tables, named, strict=True):
+            own = table["variant"] if variants_of(table) else [""] * len(table)
+            table["variant"] = [f"{name} {variant}".strip() for variant in own]
+        return compare_variants(pd.concat(tables, ignore_index=True), **options)
+    table = _load(sources, reading)
+    if not variants_of(table):
+        hint = "name a second study, or two laws: --law chinchilla --law tied"
+        raise UserError(Complaint("one study without variants: nothing to compare", str(sources[0]), hint))
+    return compare_variants(table, **options)
+
+
+def _study(table: Any) -> str | None:
+    """The one study that the runs of a table are of; None where it does not say."""
+    studies = table["study"].dropna().unique() if "study" in table.columns else ()
+    return str(studies[0]) if len(studies) == 1 else None
 
 
 def sweep_of(

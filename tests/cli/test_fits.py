@@ -189,6 +189,23 @@ def test_laws_are_compared_on_runs_they_have_not_seen(tmp_path):
     assert refused.returncode == 2 and "--law: 1 given, a comparison needs two or more" in refused.stderr
 
 
+def test_studies_are_compared_without_a_law(tmp_path):
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 4)))
+    noise = np.exp(0.002 * np.random.default_rng(0).standard_normal(20))
+    tables = []
+    for name, worth in (("old", 1.0), ("new", 1.5)):
+        loss = 1.7 + 400 * (worth**0.5 / n) ** 0.34 + 4000 * (worth**0.5 / d) ** 0.45
+        tables.append(tmp_path / f"{name}.csv")
+        frame = pd.DataFrame({"params": n, "tokens": d, "loss": loss * noise, "study": name})
+        frame.to_csv(tables[-1], index=False)
+    (found,) = json.loads(call("compare", *tables, "--json").stdout)["contrasts"]
+    assert (found["reference"], found["variant"], found["difference"]["pairs"]) == ("old", "new", 20)
+    low, high = found["worth"][0]["ends"]
+    assert low < 1.5 < high
+    refused = call("compare", tables[0])
+    assert refused.returncode == 2 and "nothing to compare" in refused.stderr
+
+
 def test_the_next_command_has_the_options_that_were_typed(tmp_path):
     table = str(tmp_path / "t.csv")
     d = np.geomspace(1e8, 1e11, 8)
