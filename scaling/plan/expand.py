@@ -124,6 +124,7 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
         notes=(*_notes(study, wanted, jobs), *merged.notes),
         execution=study.execution,
         every=study.evaluation.every,
+        averages=study.evaluation.averages,
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from scaling.plan.cadence import evaluated_at
+from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
@@ -207,8 +208,11 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
 
 def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun:
     """Say what is asked of one run; what is not asked for is not written."""
-    steps = evaluated_at(plan, planned.run)
-    asked = {} if steps is None else {"evaluate_at": steps}
+    asked = dict[str, Any]()
+    if plan.every is not None:
+        asked["evaluate_at"] = evaluated_at(plan, planned.run)
+    if plan.averages:
+        asked["averages"] = averages_of(plan, planned.run)
     return JobRun(
         run_id=planned.run_id, label=planned.label, run=planned.run, flops_spent=flops_spent, **asked
     )

@@ -37,13 +37,15 @@ from scaling.train.sharding import make_mesh, parameter_shardings, sharding
 class TrainState(NamedTuple):
     """All that a run carries from step to step. ``ok`` False: a loss or gradient was not finite at
     ``step``, and the state is frozen since. ``smooth_loss`` is the training loss averaged
-    exponentially over about the last 100 steps."""
+    exponentially over about the last 100 steps. ``emas``: averages of the weights from zero, one for each
+    of the blueprint's decays."""
 
     params: Params
     moments: optax.OptState
     step: Array
     ok: Array
     smooth_loss: Array
+    emas: tuple[Params, ...] = ()
 
 
 class ChunkMetrics(NamedTuple):
@@ -78,15 +80,17 @@ class Blueprint:
     precision: str
     batch_sequences: int
     chunk_steps: int
+    ema_decays: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, run: Run, chunk_steps: int) -> Blueprint:
+    def of(cls, run: Run, chunk_steps: int, ema_decays: tuple[float, ...] = ()) -> Blueprint:
         return cls(
             shape=run.shape,
             optimizer=run.optimizer.structure,
             precision=run.precision,
             batch_sequences=run.batch_sequences,
             chunk_steps=chunk_steps,
+            ema_decays=ema_decays,
         )
 
 
@@ -104,7 +108,11 @@ class Program:
 
 
 def train_step(
-    model: Model, optimizer: optax.GradientTransformation, state: TrainState, window_BxT1: jax.Array
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    window_BxT1: jax.Array,
+    ema_decays: tuple[float, ...] = (),
 ) -> tuple[TrainState, jax.Array, jax.Array]:
     """Take one step: (state, loss in nats per token, gradient norm before clipping).
 
@@ -113,21 +121,28 @@ def train_step(
         optimizer: of this step, its rate included.
         state: before the step.
         window_BxT1: tokens; the first T are inputs, the last T targets.
+        ema_decays: of the averages of the weights.
     """
     loss, grads = jax.value_and_grad(model.loss)(state.params, window_BxT1)
     grad_norm = optax.tree.norm(grads)
     updates, moments = optimizer.update(grads, state.moments, state.params)
     weight = jnp.maximum(1.0 / (state.step + 1), 0.01)
+    params = cast(Params, optax.apply_updates(cast(Any, state.params), updates))
     new = TrainState(
-        params=cast(Params, optax.apply_updates(cast(Any, state.params), updates)),
+        params=params,
         moments=moments,
         step=state.step + 1,
         ok=state.ok,
         smooth_loss=state.smooth_loss + weight * (loss - state.smooth_loss),
+        emas=tuple(_ema(ema, params, decay) for ema, decay in zip(state.emas, ema_decays, strict=True)),
     )
     ok = state.ok & jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     kept = jax.tree.map(lambda after, before: jnp.where(ok, after, before), new, state)
     return kept._replace(ok=ok), loss, grad_norm
+
+
+def _ema(ema: Params, params: Params, decay: float) -> Params:
+    return jax.tree.map(lambda average, now: decay * average + (1 - decay) * now, ema, params)
 
 
 def abstract_state(blueprint: Blueprint) -> TrainState:
@@ -135,7 +150,7 @@ def abstract_state(blueprint: Blueprint) -> TrainState:
     params = abstract_params(blueprint.shape)
     moments = jax.eval_shape(partial(initial_moments, blueprint.shape, blueprint.optimizer), params)
     step, ok, smooth_loss = (jax.ShapeDtypeStruct((), kind) for kind in (np.int32, np.bool_, np.float32))
-    return TrainState(params, moments, step, ok, smooth_loss)
+    return TrainState(params, moments, step, ok, smooth_loss, (params,) * len(blueprint.ema_decays))
 
 
 def make_program(blueprint: Blueprint) -> Program:
@@ -150,7 +165,7 @@ def make_program(blueprint: Blueprint) -> Program:
         def body(i: jax.Array, carry: tuple[TrainState, jax.Array, jax.Array]):
             state, loss_sum, norm_max = carry
             optimizer = make_optimizer(shape, blueprint.optimizer, numbers, rates[i])
-            state, loss, norm = train_step(model, optimizer, state, windows[i])
+            state, loss, norm = train_step(model, optimizer, state, windows[i], blueprint.ema_decays)
             return state, loss_sum + loss, jnp.maximum(norm_max, norm)
 
         zero = jnp.zeros((), jnp.float32)
@@ -160,7 +175,8 @@ def make_program(blueprint: Blueprint) -> Program:
     everywhere, data = sharding(mesh), sharding(mesh, None, "batch")
     abstract = abstract_state(blueprint)
     states = jax.tree.map(lambda _: everywhere, abstract)
-    states = states._replace(params=parameter_shardings(mesh, shape))
+    weights = parameter_shardings(mesh, shape)
+    states = states._replace(params=weights, emas=(weights,) * len(blueprint.ema_decays))
     jitted = jax.jit(
         chunk,
         in_shardings=(states, data, everywhere, everywhere, everywhere),
@@ -194,7 +210,10 @@ def _start(blueprint: Blueprint, shardings: TrainState, seed: int) -> TrainState
     params = jax.device_put(init_params(shape, seed), shardings.params)
     init = jax.jit(partial(initial_moments, shape, blueprint.optimizer), out_shardings=shardings.moments)
     scalars = (np.zeros((), np.int32), np.array(True), np.zeros((), np.float32))
-    return TrainState(params, init(params), *jax.device_put(scalars, shardings[2:]))
+    zeros = jax.jit(partial(jax.tree.map, jnp.zeros_like), out_shardings=shardings.params)
+    emas = tuple(zeros(params) for _ in blueprint.ema_decays)
+    step, ok, smooth_loss = jax.device_put(scalars, shardings[2:5])
+    return TrainState(params, init(params), step, ok, smooth_loss, emas)
 
 
 def _compile(lowered: jax.stages.Lowered) -> Any:
