@@ -55,6 +55,10 @@ class Run(Frozen):
     """Of the initial weights, and of the order of data unless ``order`` is another one."""
     order: int | None = Field(default=None, json_schema_extra={"neutral": None})
 
+    init_from: str | None = Field(default=None, json_schema_extra={"neutral": None})
+    """Initial weights instead of those that ``seed`` draws: another run's by its id, or the ``sha256:...`` of
+    :func:`scaling.store.weights.identity`."""
+
     @property
     def order_seed(self) -> int:
         """The seed of the order of data."""

@@ -18,9 +18,10 @@ from scaling.cli import data, fits, say
 from scaling.cli.arguments import as_option
 from scaling.cli.basins import basins
 from scaling.cli.compare import compare
+from scaling.cli.export import export
 from scaling.cli.imports import import_
 from scaling.cli.laws import laws
-from scaling.cli.options import Json, Overrides, Spec
+from scaling.cli.options import Json, Overrides, Results, Spec
 from scaling.cli.plots import plot
 from scaling.cli.predict import optimal, predict
 from scaling.errors import UserError
@@ -44,7 +45,6 @@ def options(
         raise typer.Exit
 
 
-Results = Annotated[Path, typer.Argument(help="the results folder of a study, such as results/quickstart")]
 Folder = Annotated[Path | None, typer.Option("--results", help="results folder; left out: results/<study>")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="jobs at a time, instead of the spec's execution.workers")
@@ -213,6 +213,7 @@ app.command()(predict)
 app.command()(optimal)
 app.command()(basins)
 app.command()(plot)
+app.command()(export)
 
 
 @app.command()

@@ -13,6 +13,7 @@ import typer
 from scaling.cli import arguments
 
 Texts = list[str] | None
+Results = Annotated[Path, typer.Argument(help="the results folder of a study, such as results/quickstart")]
 Spec = Annotated[Path, typer.Argument(help="an experiment spec, such as experiments/quickstart.yaml")]
 Overrides = Annotated[
     Texts, typer.Option("--set", metavar="FIELD=VALUE", help="change a field of the spec; may be repeated")

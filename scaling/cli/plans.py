@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,11 +17,13 @@ from scaling.plan.cadence import evaluations
 from scaling.plan.cost import Space, Time
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
+from scaling.store.records import PlanData
 
 Cell = Callable[[PlannedRun, int], str]  # of a run and the FLOPs spent on it
 COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
     "run": ("run", lambda run, _: run.label),
     "role": ("role", lambda run, _: run.role),
+    "variant": ("variant", lambda run, _: run.variant or "-"),
     "params_body": ("N body", lambda run, _: count(run.params_body)),
     "params": ("N", lambda run, _: count(run.params)),
     "tokens": ("D", lambda run, _: count(run.run.tokens)),
@@ -39,7 +42,11 @@ COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
     "run_id": ("run id", lambda run, _: run.run_id),
     "job_id": ("job id", lambda run, _: run.job_id),
 }
-DEFAULT_COLUMNS = tuple(COLUMNS)[: tuple(COLUMNS).index("flops_spent") + 1]
+LEFT = ("run", "role", "variant")  # aligned left
+# the label begins with the variant
+DEFAULT_COLUMNS = tuple(
+    n for n in tuple(COLUMNS)[: tuple(COLUMNS).index("flops_spent") + 1] if n != "variant"
+)
 
 
 def chosen_columns(text: str | None) -> tuple[str, ...]:
@@ -79,9 +86,9 @@ def plan_text(
     spent = {run_id: work for job in plan.jobs for run_id, work in job.flops_spent.items()}
     chosen = [COLUMNS[name] for name in names]
     rows = [[cell(run, spent[run.run_id]) for _, cell in chosen] for run in plan.runs]
-    left = sum(1 for _ in itertools.takewhile(lambda name: name in ("run", "role"), names))
-    about = f"study {plan.study}: {plan.data.corpus}, {plan.data.tokenizer}, context {plan.data.context}"
-    parts = ["\n".join([about, *_data_lines(plan)])]
+    left = sum(1 for _ in itertools.takewhile(lambda name: name in LEFT, names))
+    varied = [f"axis {text}" for text in plan.axes]
+    parts = ["\n".join([*_about(plan), *varied, *_variant_lines(plan)])]
     parts.append(columns([heading for heading, _ in chosen], rows, left=left))
     if plan.excluded:
         left_out = columns(("left out", "why"), [(e.label, e.reason) for e in plan.excluded], left=2)
@@ -91,12 +98,35 @@ def plan_text(
     return "\n\n".join(parts)
 
 
-def _data_lines(plan: Plan) -> Iterator[str]:
+def _about(plan: Plan) -> Iterator[str]:
+    """Say what is trained on, and what is evaluated, of all data of a plan; the same line once."""
+    lines = list[str]()
+    for data in (plan.data, *plan.other_data):
+        runs = [run for run in plan.runs if plan.data_of(run) is data]
+        lines.append(f"study {plan.study}: {data.corpus}, {data.tokenizer}, context {data.context}")
+        lines += _data_lines(data, runs)
+    yield from dict.fromkeys(lines)
+
+
+def _variant_lines(plan: Plan) -> Iterator[str]:
+    """Say of each variant how many runs are its own, and what they take."""
+    spent = {run_id: work for job in plan.jobs for run_id, work in job.flops_spent.items()}
+    for variant in dict.fromkeys(run.variant for run in plan.runs if run.variant is not None):
+        runs = [run for run in plan.runs if run.variant == variant]
+        roles = ", ".join(f"{number} {role}" for role, number in Counter(run.role for run in runs).items())
+        params = [run.params for run in runs]
+        yield (
+            f"variant {variant}: {plural(len(runs), 'run')} ({roles}), N {count(min(params))} to "
+            f"{count(max(params))}, {flops(sum(spent[run.run_id] for run in runs))} as planned"
+        )
+
+
+def _data_lines(data: PlanData, runs: Sequence[PlannedRun]) -> Iterator[str]:
     """Say of each source what is trained on, and what is evaluated."""
-    content = plan.data.content
+    content = data.content
     if content is None:
         return
-    index = index_of(content, plan.data.context)
+    index = index_of(content, data.context)
     for source in index.sources:
         facts = source.facts
         if facts is None:
@@ -106,7 +136,7 @@ def _data_lines(plan: Plan) -> Iterator[str]:
         kept = f", {count(facts.separators)} separators of documents counted" if facts.separators else ""
         used = "" if source.used == source.windows else f", {count(source.used * index.context)} of them used"
         documents, tokens = count(facts.train_documents), count(facts.train_tokens)
-        most = max(run.run.tokens for run in plan.runs) * source.quota / BLOCK
+        most = max(run.run.tokens for run in runs) * source.quota / BLOCK
         epochs = most / (source.used * index.context)
         seen = f"; the longest run goes through them {epochs:.3g} times" if epochs > 1 else ""
         yield f"{share}{documents} documents, {tokens} tokens{kept}{used}{seen}"

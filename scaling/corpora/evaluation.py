@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
@@ -17,6 +17,9 @@ def _auto_or_share(value: Any) -> Any:
     if value == "auto" or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1):
         return value
     raise PydanticCustomError("spec", "must be auto or a fraction between 0 and 1")
+
+
+SNAPSHOTS = 10  # of a merge: its name says how many where there are others
 
 
 class LogSpaced(Described):
@@ -61,19 +64,20 @@ class Merge(Described):
     kind: Literal["merge"]
     span: Annotated[Duration, AfterValidator(_some)]
     """The last part of the run: `20 %` of its own horizon, `1000 steps` or `1e6 tokens`."""
-    snapshots: Annotated[Whole, Field(ge=2, le=1000)] = 10
+    snapshots: Annotated[Whole, Field(ge=2, le=1000)] = SNAPSHOTS
     """How many: one at the end of each of as many equal parts of the span."""
 
     @property
     def name(self) -> str:
         unit = "" if self.span.unit == "%" else self.span.unit
-        number = (
-            "" if self.snapshots == type(self).model_fields["snapshots"].default else f"x{self.snapshots}"
-        )
+        number = "" if self.snapshots == SNAPSHOTS else f"x{self.snapshots}"
         return f"merge{self.span.value:.12g}{unit}{number}"
 
 
-WrittenAverage = any_of(EMA, Merge)
+if TYPE_CHECKING:
+    WrittenAverage = EMA | Merge
+else:
+    WrittenAverage = any_of(EMA, Merge)
 
 
 class Evaluation(Described):

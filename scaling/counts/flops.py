@@ -28,15 +28,15 @@ class Flops:
     six_n_body: int
 
 
-def forward_matmul_flops(shape: Shape, *, causal: bool = True) -> int:
+def forward_matmul_flops(shape: Shape, *, causal: bool = True, head: bool = True) -> int:
     """Return the forward matmul FLOPs of one sequence of ``shape.context`` tokens."""
     t, d, h, k = shape.context, shape.width, shape.heads, shape.head_dim
     pairs = t * (t + 1) // 2 if causal else t * t
     projections = 2 * t * d * k * (2 * h + 2 * shape.kv_heads)
     attention = 2 * (2 * pairs * h * k)
     mlp = 2 * t * d * shape.mlp_width * (3 if shape.mlp == "swiglu" else 2)
-    head = 2 * t * d * shape.vocab_size
-    return shape.depth * (projections + attention + mlp) + head
+    logits = 2 * t * d * shape.vocab_size
+    return shape.depth * (projections + attention + mlp) + (logits if head else 0)
 
 
 def training_flops(shape: Shape, sequences: int) -> Flops:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from scaling.counts.params import count_parameters
 from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
+from scaling.recipe.written import RuleError
 from scaling.spec.source import Finding
 
 MOST_RUNS = 20_000  # some CPU seconds of planning
@@ -46,7 +49,7 @@ def repeated(kept: list[Wanted]) -> list[Finding]:
     """Find runs that are asked for twice. A tuning run may be one of the design: it is compared with it."""
     first, findings = dict[tuple[Any, ...], Wanted](), list[Finding]()
     for w in kept:
-        key = (w.setting.variant, *w.setting.same, w.shape, w.steps, w.seed, w.order)
+        key = (w.setting.variant, *w.setting.same, w.shape, w.steps, w.batch.tokens, w.seed, w.order)
         same = first.setdefault(key, w)
         if same is w or "tuning" in (w.role, same.role):
             continue
@@ -59,18 +62,56 @@ def repeated(kept: list[Wanted]) -> list[Finding]:
     return findings
 
 
+def _trained(w: Wanted) -> tuple[Any, ...]:
+    return (*w.setting.same, w.shape, w.steps, w.batch.tokens)
+
+
 def held_out_inside(kept: list[Wanted]) -> list[Finding]:
     """Find held-out cells that are also trained before the forecast, with whatever seed."""
-    seen = {(*w.setting.same, w.shape, w.steps): w for w in kept if w.role != "holdout"}
+    seen = {_trained(w): w for w in kept if w.role != "holdout"}
     findings = list[Finding]()
     for w in kept:
-        inside = seen.get((*w.setting.same, w.shape, w.steps)) if w.role == "holdout" else None
+        inside = seen.get(_trained(w)) if w.role == "holdout" else None
         if inside is not None:
             message = f"held-out run {w.label} is inside the fitted set: {inside.label} ({inside.role})"
             findings.append(
                 Finding(w.path, message, "hold out a size or a budget that is not trained before")
             )
     return findings
+
+
+def broken_rules(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
+    """Find rules that give numbers their fields cannot have: one finding for each rule of each recipe."""
+    broken = dict[tuple[int | str, ...], list[tuple[Wanted, Finding]]]()
+    for w in kept:
+        for section, resolve in (("optimizer", resolved.optimizer), ("schedule", resolved.schedule)):
+            try:
+                resolve(w)
+            except RuleError as error:
+                section = "optimizer" if error.place == ("learning_rate",) else section
+                place = "recipe", section, *error.place
+                finding = Finding(place, f"{error}, for {w.label}", error.hint)
+                broken.setdefault((id(w.setting.recipe), *place), []).append((w, finding))
+    findings = list[Finding]()
+    for cases in broken.values():
+        w, finding = cases[0]
+        others = len({other.label for other, _ in cases}) - 1
+        more = f" (and {others} more runs)" if others else ""
+        findings.append(w.setting.choice.located(replace(finding, message=finding.message + more)))
+    return findings
+
+
+def rates_of_nothing(kept: list[Wanted]) -> list[Finding]:
+    """Find rates of a role that no parameter of a run has, once for each recipe."""
+    findings = dict[int, Finding]()
+    for w in kept:
+        rates = w.setting.recipe.optimizer.learning_rates
+        if rates is not None and rates.head is not None and count_parameters(w.shape).head == 0:
+            message = f"{w.label} has no head of its own: it is tied to the embedding"
+            place = ("recipe", "optimizer", "learning_rates", "head")
+            finding = w.setting.choice.located(Finding(place, message, "leave it out"))
+            findings.setdefault(id(w.setting.recipe), finding)
+    return list(findings.values())
 
 
 def schedule_too_long(kept: list[Wanted], resolved: Resolver) -> list[Finding]:

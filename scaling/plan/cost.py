@@ -46,8 +46,8 @@ class Time:
 @dataclass(frozen=True)
 class Space:
     """``memory_bytes`` of the arrays of the largest process: ``state_bytes`` (weights, moments, gradients,
-    averages, exact) and activations (a rough estimate). Checkpoints take at most ``checkpoint_bytes`` of disk at any
-    moment, and ``kept_bytes`` when all is done: trunks, and final states if they are kept."""
+    averages, exact) and activations (a rough estimate). Checkpoints take at most ``checkpoint_bytes`` of disk
+    at any moment, and ``kept_bytes`` when all is done: trunks, and final states if they are kept."""
 
     memory_bytes: int
     state_bytes: int

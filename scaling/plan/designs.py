@@ -10,13 +10,16 @@ from typing import Literal
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
+from scaling.errors import UserError
+from scaling.plan.scales import Batch, batch_of, tokens_asked
 from scaling.plan.settings import Choice, Choices, Setting
+from scaling.recipe.written import RuleError
 from scaling.run import short_hash
 from scaling.spec.base import SeedPair
 from scaling.spec.designs import Chosen, Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
-from scaling.spec.source import Path
+from scaling.spec.source import Finding, Path
 from scaling.spec.variants import Arm, overrides
 
 Role = Literal["fit", "holdout", "tuning", "noise"]
@@ -44,11 +47,16 @@ class Wanted:
     size: Size
     shape: Shape
     steps: int
+    batch: Batch
     seed: int
     path: Path
     order: int | None = None
     budget: float | None = None
     min_steps: int = 1
+
+    @property
+    def tokens(self) -> int:
+        return self.steps * self.batch.tokens
 
 
 def asked_runs(study: Study, choices: Choices) -> list[Asked]:
@@ -102,7 +110,11 @@ def _cell_choices(cell: Chosen, path: Path, choices: Choices) -> Iterator[Choice
 def wanted_runs(
     study: Study, asked: Iterable[Asked], setting_of: Callable[[Choice], Setting]
 ) -> list[Wanted]:
-    """Return what is asked for with lengths in steps. Nothing is left out yet."""
+    """Return what is asked for with lengths in steps. Nothing is left out yet.
+
+    Raises:
+        UserError: the rule of the batch gives none.
+    """
     shapes = dict[tuple[int, Size], Shape]()
     wanted = list[Wanted]()
     for one in asked:
@@ -112,7 +124,12 @@ def wanted_runs(
             shapes[key] = setting.shape(point.size)
         shape = shapes[key]
         init, order = seeds_of(one.seed, shape)
-        steps = steps_of(point, shape, setting)
+        try:
+            batch = batch_for(point, shape, setting)
+        except RuleError as error:
+            finding = Finding(("recipe", *error.place), f"{error} ({_label(one)})", error.hint)
+            raise UserError(*study.source.problems([one.choice.located(finding)])) from None
+        steps = steps_of(point, shape, batch.tokens)
         wanted.append(
             Wanted(
                 label=_label(one),
@@ -121,6 +138,7 @@ def wanted_runs(
                 size=point.size,
                 shape=shape,
                 steps=steps,
+                batch=batch,
                 seed=init,
                 order=order,
                 path=one.path if steps else point.amount_path,
@@ -156,9 +174,13 @@ def seed_label(seed: int | SeedPair) -> str:
     return f"i{seed.init}o{'size' if seed.order == 'by-size' else seed.order}"
 
 
-def steps_of(point: Point, shape: Shape, setting: Setting) -> int:
+def batch_for(point: Point, shape: Shape, setting: Setting) -> Batch:
+    """Return the batch of a run of ``point``; raises RuleError where its rule gives none."""
+    return batch_of(setting.recipe.batch_tokens, shape, tokens_asked(point, shape))
+
+
+def steps_of(point: Point, shape: Shape, batch_tokens: int) -> int:
     """Return the length of ``point`` in steps, to the nearest whole number."""
-    batch_tokens = setting.recipe.batch_tokens
     match point.length:
         case "flops":
             return nearest(point.amount, flops_per_step(shape, batch_tokens))

@@ -9,17 +9,28 @@ from scaling.data.index import DataIndex
 from scaling.data.stores import Stores
 from scaling.errors import UserError
 from scaling.plan.cadence import finer_than_chunks
-from scaling.plan.check import held_out_inside, nothing_left, repeated, schedule_too_long, too_many, too_small
+from scaling.plan.check import (
+    broken_rules,
+    held_out_inside,
+    nothing_left,
+    rates_of_nothing,
+    repeated,
+    schedule_too_long,
+    too_many,
+    too_small,
+)
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
+from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
-from scaling.plan.plan import Excluded, Plan, PlannedJob, PlannedRun, make_jobs
+from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
 from scaling.plan.resolve import Resolver
+from scaling.plan.scales import WORTH_SAYING
 from scaling.plan.settings import Choices, settings_of
+from scaling.plan.starts import Starts
 from scaling.run import short_hash
 from scaling.spec.load import read_study
 from scaling.spec.models import Data, Recipe, Study
-from scaling.spec.source import Finding
 from scaling.spec.variants import variation_findings
 
 
@@ -89,25 +100,15 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
     if findings:
         raise UserError(*study.source.problems(findings))
     kept = [w for w in wanted if w.steps >= w.min_steps]
-    findings = repeated(kept) + held_out_inside(kept)
-    resolved = Resolver(study.execution.share_trunk, study.design)
-    findings += schedule_too_long(kept, resolved)
+    starts = Starts(study.source.folder)
+    findings = repeated(kept) + held_out_inside(kept) + rates_of_nothing(kept) + starts.findings(kept)
+    resolved = Resolver(study.execution.share_trunk, study.design, starts)
+    findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
     if not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))
-    runs = list[PlannedRun]()
-    for w in kept:
-        try:
-            optimizer = resolved.optimizer(w)
-        except ValueError:
-            message = f"the rule gives no learning rate between 1e-12 and 1e6 for {w.label}"
-            finding = Finding(("recipe", "optimizer", "learning_rate"), message, "check its exponent")
-            findings.append(w.setting.choice.located(finding))
-            break
-        if not findings:
-            runs.append(resolved.planned(w, optimizer))
-    merged = merge(runs)
+    merged = merge([] if findings else [resolved.planned(w) for w in kept])
     findings += merged.findings
-    findings += finer_than_chunks(study, runs)
+    findings += finer_than_chunks(study, merged.runs)
     if findings:
         raise UserError(*study.source.problems(findings))
     indexes = {id(w.setting.index): w.setting.index for w in kept}.values()
@@ -118,6 +119,7 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
         spec_sha=short_hash({"kind": "study", **study.model_dump(mode="json", exclude={"execution"})}),
         data=data[0],
         other_data=data[1:],
+        axes=tuple(axis_texts(study)),
         runs=merged.runs,
         jobs=jobs,
         excluded=tuple(_excluded(w) for w in wanted if w.steps < w.min_steps),
@@ -138,7 +140,7 @@ def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
         kept = [
             w for w in wanted if w.role == "fit" and w.steps >= w.min_steps and w.setting.variant == variant
         ]
-        sizes, horizons = {w.shape for w in kept}, {w.steps for w in kept}
+        sizes, horizons = {w.shape for w in kept}, {w.tokens for w in kept}
         if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
             of = f"{variant}: " if variant else ""
             yield (
@@ -148,6 +150,18 @@ def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
             )
 
 
+def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Say where whole sequences are far from what the rule of the batch asks for."""
+    moved = [w for w in wanted if w.steps >= w.min_steps and w.batch.moved > WORTH_SAYING]
+    if moved:
+        worst = max(moved, key=lambda w: w.batch.moved)
+        batch, limit = worst.batch, f"{WORTH_SAYING - 1:.0%}"
+        yield (
+            f"whole sequences of {worst.shape.context} tokens move the batch of {len(moved)} runs by more "
+            f"than {limit}: {worst.label} has {batch.tokens} tokens where the rule gives {batch.asked:.5g}"
+        )
+
+
 def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
     """Say what a reader of the plan should know although it is no error."""
     amounts = {w.path for w in wanted if w.role == "fit"}
@@ -155,6 +169,7 @@ def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...])
     if amounts - used:
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
     yield from _too_few(wanted)
+    yield from _moved_batches(wanted)
     if study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
         yield f"nothing is shared: {_why_not_shared([w.setting.recipe for w in wanted])}"
 
@@ -163,6 +178,7 @@ def _why_not_shared(recipes: Iterable[Recipe]) -> str:
     distinct = list({id(recipe): recipe for recipe in recipes}.values())
     if any(recipe.shares_trunk for recipe in distinct):
         return "no two runs differ only in horizon"
-    if any(recipe.schedule.shares_trunk for recipe in distinct):
-        return "the learning rate depends on the horizon"
+    fields = {place for recipe in distinct if recipe.schedule.shares_trunk for place in recipe.of_horizon}
+    if fields:
+        return f"the rule of {' and that of '.join(sorted(fields))} uses the horizon"
     return f"a {distinct[0].schedule.kind} schedule depends on the horizon throughout"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from scaling.spec.axes import Override, canonical
+from scaling.spec.axes import Axis, Override, canonical
+from scaling.spec.models import Study
 from scaling.spec.source import Path
 
 SHORT = {
@@ -32,6 +33,7 @@ STANDING = {
     "family.width",
     "family.kv_heads",
 }
+SHOWN = 10  # values of an axis that a line names
 KIND_STANDING = {"recipe.optimizer", "recipe.schedule"}  # where the kinds of the values differ
 
 
@@ -55,7 +57,10 @@ class Names:
     def _part(self, override: Override) -> str:
         text = self.texts[override.field, canonical(override.value)]
         named = isinstance(override.value, dict) or (isinstance(override.value, str) and text[:1].isalpha())
-        return text if named else f"{_short(override.field)}{text}"
+        name = _short(override.field)
+        if override.value is None:
+            return f"{name}=default"
+        return text if named else f"{name}={text}" if name[-1].isdigit() else f"{name}{text}"
 
 
 def names_of(changes: Iterable[Override]) -> Names:
@@ -84,7 +89,7 @@ def _columns(
         )
         if dotted not in STANDING and not of_kinds:
             name = _column(field)
-            columns[field] = dotted if name in columns.values() else name
+            columns[field] = dotted if dotted in KIND_STANDING or name in columns.values() else name
     return columns
 
 
@@ -122,3 +127,28 @@ def _number(value: float) -> str:
         return plain
     digits, exponent = f"{value:.11e}".split("e")
     return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def axis_texts(study: Study) -> Iterator[str]:
+    """Say of each axis of a study what takes which values, and where."""
+    for axis in study.axes:
+        yield _axis_text(axis)
+    for name, variant in study.variants.items():
+        for axis in variant.axes:
+            yield f"{_axis_text(axis)}, in variant {name}"
+
+
+def _axis_text(axis: Axis) -> str:
+    fields = [f"{name}: {_listed(values)}" for name, values in axis.fields.items()]
+    cells = [
+        " ".join(f"{name} {value_text(value)}" for name, value in part.model_dump(exclude_none=True).items())
+        for part in axis.at
+    ]
+    at = f", at {' or '.join(cells)}" if cells else ""
+    together = " x " if axis.cross else " with "
+    return together.join(fields) + at + (f" ({axis.role})" if axis.role else "")
+
+
+def _listed(values: Sequence[Any]) -> str:
+    shown = ", ".join(map(value_text, values[:SHOWN]))
+    return shown if len(values) <= SHOWN else f"{shown}, ... ({len(values)} values)"

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from scaling.counts.params import count_parameters
+from scaling.counts.shape import Shape
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import flops_per_step, nearest
+from scaling.plan.scales import batch_of
+from scaling.recipe.rules import Rule
 from scaling.spec.designs import Cell, RunList
 from scaling.spec.families import Family, Size
 from scaling.spec.models import Study
@@ -24,17 +27,14 @@ class Counting:
     body: bool = False
     six: bool = False
 
-    def params(self, study: Study, size: Size, vocab_size: int) -> int:
-        """N of a size."""
-        counts = count_parameters(study.family.member(size).shape(vocab_size, study.data.context))
+    def params(self, shape: Shape) -> int:
+        """N of a shape."""
+        counts = count_parameters(shape)
         return counts.body if self.body else counts.total
 
-    def flops_per_step(self, study: Study, size: Size, vocab_size: int) -> int:
-        """C of one optimizer step."""
-        batch = study.recipe.batch_tokens
-        if self.six:
-            return 6 * self.params(study, size, vocab_size) * batch
-        return flops_per_step(study.family.member(size).shape(vocab_size, study.data.context), batch)
+    def flops(self, shape: Shape, tokens: int) -> int:
+        """C of training on ``tokens``, whole sequences."""
+        return 6 * self.params(shape) * tokens if self.six else flops_per_step(shape, tokens)
 
 
 def next_cells(
@@ -54,24 +54,29 @@ def next_cells(
     cells, problems = list[Cell](), list[Complaint]()
     for params, flops in asked:
         size = nearest_size(study, params, vocab_size, counting)
-        unit = counting.flops_per_step(study, size, vocab_size)
+        shape = _shape(study, size, vocab_size)
+        batch, context = study.recipe.batch_tokens, shape.context
+        tokens = batch_of(batch, shape, flops * context / counting.flops(shape, context)).tokens
+        unit = counting.flops(shape, tokens)
         steps = nearest(flops, unit)
         if steps < 1:
             name = study.family.label(size)
             message = f"compute {flops:.3g} is less than one step of {name}, {unit:.3g} FLOPs"
             problems.append(Complaint(message, hint="ask for more, or lower recipe.batch_tokens"))
         else:
-            cells.append(Cell.model_validate({study.family.key: size, "steps": steps}))
+            length = {"tokens": steps * tokens} if isinstance(batch, Rule) else {"steps": steps}
+            cells.append(Cell.model_validate({study.family.key: size, **length}))
     if problems:
         raise UserError(*problems)
     return cells
 
 
 def next_study(study: Study, cells: Iterable[Cell]) -> Study:
-    """The study of these runs: data, recipe and rules are those of ``study``, and its first seed."""
+    """The study of these runs, without axes and variants: data, recipe and rules are those of ``study``, and
+    its first seed."""
     design = RunList(kind="list", runs=tuple(dict.fromkeys(cells)))
     changes = {"study": f"{study.study}-next", "design": design, "seeds": study.seeds[:1]}
-    return study.model_copy(update={**changes, "noise": None, "holdout": ()})
+    return study.model_copy(update={**changes, "noise": None, "holdout": (), "axes": (), "variants": {}})
 
 
 def nearest_size(study: Study, params: float, vocab_size: int, counting: Counting) -> Size:
@@ -85,9 +90,13 @@ def nearest_size(study: Study, params: float, vocab_size: int, counting: Countin
     """
 
     def off(size: Size) -> float:
-        return abs(math.log(counting.params(study, size, vocab_size) / params))
+        return abs(math.log(counting.params(_shape(study, size, vocab_size)) / params))
 
     return min(_candidates(study, params, vocab_size, counting), key=off)
+
+
+def _shape(study: Study, size: Size, vocab_size: int) -> Shape:
+    return study.family.member(size).shape(vocab_size, study.data.context)
 
 
 def _candidates(study: Study, params: float, vocab_size: int, counting: Counting) -> Iterator[Size]:
@@ -102,7 +111,7 @@ def _candidates(study: Study, params: float, vocab_size: int, counting: Counting
     low, high = 1, LARGEST // step
     while low < high:
         middle = (low + high) // 2
-        if counting.params(study, middle * step, vocab_size) < params:
+        if counting.params(_shape(study, middle * step, vocab_size)) < params:
             low = middle + 1
         else:
             high = middle

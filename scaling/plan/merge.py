@@ -37,7 +37,15 @@ def merge(runs: Sequence[PlannedRun]) -> Merged:
         if run.variant is not None:
             of_variant.setdefault(run.variant, set()).add(run.run_id)
     findings += _same_variants(of_variant)
-    return Merged(tuple(_labelled(list(best.values()))), tuple(findings), tuple(_shared(of_variant)))
+    notes = [*_once(runs), *_shared(of_variant)]
+    return Merged(tuple(_labelled(list(best.values()))), tuple(findings), tuple(notes))
+
+
+def _once(runs: Sequence[PlannedRun]) -> Iterator[str]:
+    """Say how many runs of one variant are asked for again by its axes."""
+    again = len(runs) - len({(run.variant, run.run_id) for run in runs})
+    if again:
+        yield f"{again} of {len(runs)} runs asked for are the same as others: each is trained once"
 
 
 def _same_variants(of_variant: dict[str, set[str]]) -> Iterator[Finding]:

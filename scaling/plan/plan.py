@@ -26,6 +26,7 @@ class PlannedRun(Frozen):
     """A run with its ids. ``job_id`` is the job that trains it, ``trunk_id`` what it may share.
 
     ``budget`` is the FLOPs that were asked for, where they were: what groups the runs of an isoFLOP curve.
+    ``start`` is where the weights lie that ``run.init_from`` names.
     ``values`` are columns of the table: of the fields on axes those that no other column shows.
     """
 
@@ -38,6 +39,7 @@ class PlannedRun(Frozen):
     unique_tokens: int
     epochs: float
     budget: float | None = None
+    start: str | None = None
     variant: str | None = None
     values: dict[str, Any] = Field(default_factory=dict)
 
@@ -91,12 +93,14 @@ class Totals:
 class Plan(Document):
     """Everything that will be trained. ``notes`` say in words what a reader should know about it. ``data``
     are those of the first run, ``other_data`` what axes and variants train on beside them; ``every`` is how
-    often runs are evaluated along the way, ``averages`` of their weights beside them."""
+    often runs are evaluated along the way, ``averages`` of their weights beside them, ``axes`` are the axes
+    in words."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
     data: PlanData
     other_data: tuple[PlanData, ...] = ()
+    axes: tuple[str, ...] = ()
     runs: tuple[PlannedRun, ...]
     jobs: tuple[PlannedJob, ...]
     excluded: tuple[Excluded, ...] = ()
@@ -141,6 +145,19 @@ class Plan(Document):
             return self.data
         data = run.run.data
         return self._data_by_key[data.fingerprint, run.run.shape.context, data.unique_tokens]
+
+    def named(self, name: str) -> PlannedRun:
+        """Return the run with this label or id, or whose id alone begins so.
+
+        Raises:
+            UserError: none has that name, or several.
+        """
+        exact = [run for run in self.runs if name in (run.run_id, run.label)]
+        runs = exact or [run for run in self.runs if name and run.run_id.startswith(name)]
+        if len(runs) != 1:
+            problem = f"names {len(runs)} runs" if runs else "names no run of this study"
+            raise UserError(Complaint(f"{name!r} {problem}", hint="`scaling status` lists ids and labels"))
+        return runs[0]
 
     def with_roles(self, roles: Collection[str]) -> tuple[PlannedRun, ...]:
         return tuple(run for run in self.runs if run.role in roles)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
 from scaling.data.index import coverage
-from scaling.plan.designs import Wanted, steps_of
+from scaling.plan.designs import Wanted, batch_for, steps_of
 from scaling.plan.plan import PlannedRun, job_id
+from scaling.plan.scales import horizon_scales, shape_scales
 from scaling.plan.settings import Setting
+from scaling.plan.starts import Starts
 from scaling.recipe.optimizers import Optimizer
-from scaling.recipe.rules import Scale
+from scaling.recipe.rules import Scales
 from scaling.recipe.schedules import Schedule
 from scaling.run import Run, run_id, trunk_id
 from scaling.spec.designs import Design
@@ -27,15 +28,31 @@ class Resolver:
 
     share_trunk: bool
     design: Design
+    starts: Starts
     _shortest: dict[int, dict[Shape, int]] = field(default_factory=dict[int, dict[Shape, int]])
+
+    def scales(self, wanted: Wanted) -> Scales:
+        """Return the quantities of a run that rules may use.
+
+        Raises:
+            RuleError: the rule of the learning rate gives none.
+        """
+        scales = shape_scales(wanted.shape) | horizon_scales(wanted.shape, wanted.tokens)
+        scales["batch_tokens"] = wanted.batch.tokens
+        scales["learning_rate"] = wanted.setting.recipe.optimizer.peak(scales)
+        return scales
 
     def schedule(self, wanted: Wanted) -> Schedule[int]:
         """Resolve the schedule. A warmup in percent is of the run's own horizon, except where runs of a shape
-        share a trunk, which has one warmup: of the shortest. Held-out runs never share."""
+        share a trunk, which has one warmup: of the shortest. Held-out runs never share.
+
+        Raises:
+            RuleError: a rule gives a number that its field cannot have.
+        """
         recipe, warmup_horizon = wanted.setting.recipe, wanted.steps
         if recipe.shares_trunk and recipe.schedule.warmup.unit == "%" and wanted.role != "holdout":
             warmup_horizon = self._horizons(wanted.setting).get(wanted.shape, wanted.steps)
-        return recipe.schedule.resolved(wanted.steps, warmup_horizon, recipe.batch_tokens)
+        return recipe.schedule.resolved(wanted.steps, warmup_horizon, self.scales(wanted))
 
     def _horizons(self, setting: Setting) -> dict[Shape, int]:
         """Return the shortest horizon of each shape that the design trains, in steps."""
@@ -43,40 +60,34 @@ class Resolver:
             shortest = self._shortest[id(setting)] = dict[Shape, int]()
             for point in self.design.points(setting.family):
                 shape = setting.shape(point.size)
-                steps = steps_of(point, shape, setting)
+                steps = steps_of(point, shape, batch_for(point, shape, setting).tokens)
                 if steps >= self.design.min_steps:
                     shortest[shape] = min(steps, shortest.get(shape, steps))
         return self._shortest[id(setting)]
 
-    def optimizer(self, wanted: Wanted) -> Optimizer[float]:
+    def optimizer(self, wanted: Wanted) -> Optimizer:
         """Return the optimizer of a run.
 
         Raises:
-            ValueError: its rule gives no plausible number.
+            RuleError: a rule gives a number that its field cannot have.
         """
-        counts = count_parameters(wanted.shape)
-        scales: dict[Scale, int] = {
-            "width": wanted.shape.width,
-            "depth": wanted.shape.depth,
-            "params": counts.total,
-            "params_body": counts.body,
-            "tokens": wanted.steps * wanted.setting.recipe.batch_tokens,
-        }
-        return wanted.setting.recipe.optimizer.resolved(scales)
+        return wanted.setting.recipe.optimizer.resolved(self.scales(wanted))
 
-    def planned(self, wanted: Wanted, optimizer: Optimizer[float]) -> PlannedRun:
+    def planned(self, wanted: Wanted) -> PlannedRun:
         setting = wanted.setting
         recipe, index = setting.recipe, setting.index
+        start = self.starts.of(recipe.init_from)
         run = Run(
             shape=wanted.shape,
             data=index.run_data,
-            optimizer=optimizer,
+            optimizer=self.optimizer(wanted),
             schedule=self.schedule(wanted),
-            batch_sequences=recipe.batch_tokens // setting.data.context,
+            batch_sequences=wanted.batch.tokens // setting.data.context,
             steps=wanted.steps,
             precision=recipe.precision,
             seed=wanted.seed,
             order=wanted.order,
+            init_from=start.identity if start else None,
         )
         unique, epochs = coverage(run.tokens, index)
         share, name, trunk = self.share_trunk, run_id(run), trunk_id(run)
@@ -90,6 +101,8 @@ class Resolver:
             unique_tokens=unique,
             epochs=epochs,
             budget=wanted.budget,
+            start=str(start.path) if start else None,
             variant=setting.variant,
-            values=setting.values,
+            # a rule, as what it gives
+            values=setting.values | {name: value for name, value in run.optimizer if name in setting.values},
         )

@@ -115,8 +115,12 @@ class Choices:
         if changes and objects not in self._checked:
             self._checked.add(objects)
             self._check(arm, sections, changes, bool(chosen))
+        given = {override.field: override.value for override in chosen}
         values = {
-            column: self.names.cell(path, self.sheet.value(sections[str(path[0])], path[1:]))
+            column: self.names.cell(
+                path,
+                given[path] if path in given else self.sheet.value(sections[str(path[0])], path[1:]),
+            )
             for path, column in self.names.columns.items()
         }
         return Choice(arm.name, **sections, changes=changes, label=self.names.label(chosen), values=values)

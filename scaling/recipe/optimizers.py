@@ -1,4 +1,4 @@
-"""The fields of an optimizer, with rules in them (a spec's) or only numbers (a run's).
+"""The fields of an optimizer, as a run has them; in a spec each number may be a rule.
 
 To add one: a class here and its entry in :data:`OPTIMIZERS`; its optax transformation in
 ``scaling/train/optimizers.py``.
@@ -6,21 +6,34 @@ To add one: a class here and its entry in :data:`OPTIMIZERS`; its optax transfor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, TypeAdapter
-from typing_extensions import TypeVar
 
 from scaling.recipe.quantities import Described, Positive, Real
-from scaling.recipe.rules import NumberOrRule, PowerRule, Scale, any_of
+from scaling.recipe.rules import Rule, Scales, any_of
+from scaling.recipe.written import checked, number, with_numbers, with_rules
 
-Number = TypeVar("Number", default=float)  # NumberOrRule in a spec
 Average = Annotated[Real, Field(ge=0, lt=1)]
 """Share that an exponential average keeps at each step."""
 
 
-class Optimizer(Described, Generic[Number]):
+class RoleRates(Described):
+    """Peak learning rates by what a parameter is; left out: the optimizer's `learning_rate`."""
+
+    embedding: Positive | None = Field(default=None, json_schema_extra={"neutral": None})
+    head: Positive | None = Field(default=None, json_schema_extra={"neutral": None})
+    gain: Positive | None = Field(default=None, json_schema_extra={"neutral": None})
+    """Of gains, and of biases."""
+    matrix: Positive | None = Field(default=None, json_schema_extra={"neutral": None})
+
+    @property
+    def given(self) -> dict[str, float]:
+        """The rates that are not left out."""
+        return {role: rate for role, rate in self if rate is not None}
+
+
+class Optimizer(Described):
     """What all optimizers have. Weight decay is decoupled and acts on parameters of role ``matrix`` only:
     update = -rate x (direction + decay x weight).
     """
@@ -29,34 +42,62 @@ class Optimizer(Described, Generic[Number]):
     """Arrays of the size of the parameters that the optimizer keeps."""
 
     kind: str
-    learning_rate: Number
+    learning_rate: Positive
     """Peak rate: a number, or a rule such as {kind: power, of: width, coefficient: 0.2, exponent: -1}."""
     weight_decay: Annotated[Real, Field(ge=0)] = 0.1
     """Multiplies the learning rate."""
     clip_norm: Positive = 1.0
     """Gradients with a larger global norm are scaled down to it."""
+    learning_rates: RoleRates | None = Field(default=None, json_schema_extra={"neutral": None})
+    """Peak rates of embedding, head, gain or matrix parameters, where they differ from `learning_rate`."""
 
-    def resolved(self, scales: Mapping[Scale, int]) -> Optimizer:
-        """Return the run's optimizer: rules made numbers.
+    def peak(self, scales: Scales) -> float:
+        """Return the learning rate of a run with these quantities.
 
         Raises:
-            ValueError: a rule gives a number that is out of all bounds.
+            RuleError: its rule gives none that is plausible.
         """
-        fields = {name: v.value(scales) if isinstance(v, PowerRule) else v for name, v in self}
-        return _RUN_OPTIMIZER.validate_python(fields)
+        rate: float | Rule = self.learning_rate
+        return number(rate, scales, ("learning_rate",)) if isinstance(rate, Rule) else rate
+
+    def resolved(self, scales: Scales) -> Optimizer:
+        """Return the run's optimizer: rules made numbers, that of the learning rate first.
+
+        Raises:
+            RuleError: a rule gives a number that its field cannot have.
+        """
+        rate = self.peak(scales)
+        fields = with_numbers(self, {**scales, "learning_rate": rate})
+        if self.learning_rates is not None:
+            rates: dict[str, float | None] = fields["learning_rates"]
+            differing = {role: value for role, value in rates.items() if value not in (None, rate)}
+            fields["learning_rates"] = differing or None
+        return checked(_RUN_OPTIMIZER, fields)
 
     @property
     def numbers(self) -> dict[str, float]:
-        """All numbers but the learning rate: what may differ between runs of one compiled program."""
-        return {name: value for name, value in self if isinstance(value, float) and name != "learning_rate"}
+        """All numbers but the learning rate: what may differ between runs of one compiled program. For each
+        role that has a rate of its own, the ratio of that to the learning rate, by :func:`ratio_name`."""
+        plain = {name: value for name, value in self if isinstance(value, float) and name != "learning_rate"}
+        rates = {} if self.learning_rates is None else self.learning_rates.given
+        return plain | {ratio_name(role): rate / self.learning_rate for role, rate in rates.items()}
 
     @property
     def structure(self) -> tuple[tuple[str, Any], ...]:
-        """What decides the program itself: the kind, switches and counts."""
-        return tuple((name, value) for name, value in self if not isinstance(value, float))
+        """What decides the program itself: the kind, switches and counts, and the roles that have a rate of
+        their own."""
+        static = {name: value for name, value in self if not isinstance(value, float)}
+        rates = static.pop("learning_rates")
+        roles = {} if rates is None else {"roles": tuple(rates.given)}
+        return tuple((static | roles).items())
 
 
-class AdamW(Optimizer[Number], Generic[Number]):
+def ratio_name(role: str) -> str:
+    """Return the name of a role's rate over the learning rate among the numbers of a program."""
+    return f"learning_rates.{role}"
+
+
+class AdamW(Optimizer):
     """AdamW (arXiv:1711.05101); weight decay acts on matrices only."""
 
     moments = 2
@@ -67,7 +108,7 @@ class AdamW(Optimizer[Number], Generic[Number]):
     eps: Positive = 1e-8
 
 
-class Lion(Optimizer[Number], Generic[Number]):
+class Lion(Optimizer):
     """Lion (arXiv:2302.06675): the sign of an average. Its rate is a third to a tenth of AdamW's, its weight
     decay that much larger; weight decay acts on matrices only."""
 
@@ -82,7 +123,7 @@ class Lion(Optimizer[Number], Generic[Number]):
     """Of the average that is kept."""
 
 
-class SGD(Optimizer[Number], Generic[Number]):
+class SGD(Optimizer):
     """Gradient descent with momentum; weight decay acts on matrices only."""
 
     moments = 1
@@ -96,13 +137,15 @@ class SGD(Optimizer[Number], Generic[Number]):
     """Look ahead along the momentum (Sutskever et al., 2013)."""
 
 
-OPTIMIZERS: dict[str, type[Optimizer[Any]]] = {"adamw": AdamW, "lion": Lion, "sgd": SGD}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "lion": Lion, "sgd": SGD}
+
+WRITTEN_OPTIMIZERS = {kind: with_rules(model) for kind, model in OPTIMIZERS.items()}
 
 if TYPE_CHECKING:
-    WrittenOptimizer = Optimizer[NumberOrRule]
-    RunOptimizer = Optimizer[float]
+    WrittenOptimizer = Optimizer
+    RunOptimizer = Optimizer
 else:
-    WrittenOptimizer = any_of(*(model[NumberOrRule] for model in OPTIMIZERS.values()))
+    WrittenOptimizer = any_of(*WRITTEN_OPTIMIZERS.values())
     RunOptimizer = any_of(*OPTIMIZERS.values())
 
 _RUN_OPTIMIZER: TypeAdapter[Optimizer] = TypeAdapter(RunOptimizer)

@@ -19,12 +19,28 @@ from pydantic import (
     GetJsonSchemaHandler,
     StringConstraints,
 )
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 LARGEST_COUNT = 10**15
 
 Unit = Literal["steps", "tokens", "%"]
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+\.)\s*(steps?|tokens?|%)\s*", re.ASCII)
+
+
+_COMPARISONS = {
+    "greater_than": ("gt", "must be > {}"),
+    "greater_than_equal": ("ge", "must be >= {}"),
+    "less_than": ("lt", "must be < {}"),
+    "less_than_equal": ("le", "must be <= {}"),
+}
+
+
+def bound_text(detail: ErrorDetails) -> str | None:
+    """Return the bound that an error of pydantic is about, in words; None where it is about none."""
+    if detail["type"] not in _COMPARISONS:
+        return None
+    key, text = _COMPARISONS[detail["type"]]
+    return text.format(f"{detail.get('ctx', {})[key]:g}")
 
 
 def _whole(value: Any) -> Any:
@@ -103,7 +119,7 @@ class Duration:
             )
         return cls(value, unit)
 
-    def in_steps(self, horizon: int, batch_tokens: int) -> int:
+    def in_steps(self, horizon: int, batch_tokens: float) -> int:
         """Round to whole steps, at least 1 unless the duration is 0; percent are of ``horizon``."""
         match self.unit:
             case "steps":

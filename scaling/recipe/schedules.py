@@ -5,13 +5,14 @@ To add one: a class here and its entry in :data:`SCHEDULES`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, get_origin
 
 from pydantic import Field, TypeAdapter, model_validator
 from typing_extensions import TypeVar
 
 from scaling.recipe.quantities import Described, Duration, Fraction
-from scaling.recipe.rules import any_of
+from scaling.recipe.rules import Scales, any_of
+from scaling.recipe.written import DurationOrRule, checked, with_numbers, with_rules
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,8 @@ class Schedule(Described, Generic[Length]):
     @classmethod
     def _from_run(cls, value: Any) -> Any:
         """Take the names of a run's JSON where lengths are steps."""
-        if not isinstance(value, dict) or cls.model_fields["warmup"].annotation is Duration:
+        in_spec = get_origin(cls.model_fields["warmup"].annotation) is not None  # a duration or a rule
+        if not isinstance(value, dict) or in_spec:
             return value
         names = {in_run: name for name, in_run in cls.lengths.items()}
         return {names.get(name, name): item for name, item in value.items()}
@@ -53,19 +55,22 @@ class Schedule(Described, Generic[Length]):
         """Return the fields by their names in the JSON of a run."""
         return {self.lengths.get(name, name): value for name, value in self}
 
-    def resolved(self, steps: int, warmup_horizon: int, batch_tokens: int) -> Schedule:
+    def resolved(self, steps: int, warmup_horizon: int, scales: Scales) -> Schedule:
         """Return the run's schedule: durations made steps.
 
         Args:
             steps: the run's horizon.
             warmup_horizon: the horizon that a warmup in percent refers to.
-            batch_tokens: tokens of a step.
+            scales: quantities of the run, its tokens of a step among them.
+
+        Raises:
+            RuleError: a rule gives a number that its field cannot have.
         """
-        fields = dict(self)
+        fields = with_numbers(self, scales)
         for name in self.lengths:
             horizon = warmup_horizon if name == "warmup" else steps
-            fields[name] = fields[name].in_steps(horizon, batch_tokens)
-        return _RUN_SCHEDULE.validate_python(fields)
+            fields[name] = fields[name].in_steps(horizon, scales["batch_tokens"])
+        return checked(_RUN_SCHEDULE, fields)
 
     def steps_needed(self: Schedule) -> int:
         """Return the steps of the shortest horizon that has room for warmup and decay."""
@@ -196,11 +201,14 @@ SCHEDULES: dict[str, type[Schedule[Any]]] = {
     "constant": Constant,
 }
 
+_GENERIC: dict[str, Any] = {**SCHEDULES}
+WRITTEN_SCHEDULES = {kind: with_rules(model[DurationOrRule]) for kind, model in _GENERIC.items()}
+
 if TYPE_CHECKING:
     WrittenSchedule = Schedule[Duration]
     RunSchedule = Schedule
 else:
-    WrittenSchedule = any_of(*(model[Duration] for model in SCHEDULES.values()))
+    WrittenSchedule = any_of(*WRITTEN_SCHEDULES.values())
     RunSchedule = any_of(*SCHEDULES.values())
 
 _RUN_SCHEDULE: TypeAdapter[Schedule] = TypeAdapter(RunSchedule)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import difflib
 import types
+from dataclasses import replace
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from scaling.recipe.quantities import bound_text
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path, shorten
 
-_COMPARISONS = {
-    "greater_than": ("gt", "must be > {}"),
-    "greater_than_equal": ("ge", "must be >= {}"),
-    "less_than": ("lt", "must be < {}"),
-    "less_than_equal": ("le", "must be <= {}"),
-}
 _TEXTS = {
     "string_type": "must be text",
     "string_pattern_mismatch": "must be 1-64 letters, digits, '.', '_', '-', starting with a letter or digit",
@@ -66,15 +62,20 @@ def closest(name: str, names: tuple[str, ...] | list[str]) -> str | None:
 def _explain(path: Path, types: list[Any], detail: ErrorDetails) -> Finding:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail.get("input")
     got = f", is {show(value)}"
+    if path[-1:] == ("[key]",):  # a name in a mapping of names to values
+        finding = _explain(path[:-1], types, detail)
+        return replace(finding, at_key=True)
+    if kind == "fields":  # that do not go together
+        return Finding(path, detail["msg"])
     if kind == "missing":
         return Finding(path, "required, but not given", f"add '{path[-1]}: ...'")
     if kind == "union_tag_not_found":
         return Finding(path, f"needs a 'kind' of {_or([_tag(t) for t in types])}", "add 'kind: ...'")
     if kind in ("union_tag_invalid", "literal_error"):
         return _choice((*path, "kind") if kind == "union_tag_invalid" else path, detail)
-    if kind in _COMPARISONS:
-        key, text = _COMPARISONS[kind]
-        return Finding(path, text.format(f"{context[key]:g}") + got)
+    bound = bound_text(detail)
+    if bound is not None:
+        return Finding(path, bound + got)
     if kind in ("too_short", "too_long"):
         short = kind == "too_short"
         return Finding(

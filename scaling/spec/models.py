@@ -7,7 +7,7 @@ needs FLOPs or data in :mod:`scaling.plan`. Field docs become the descriptions o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -26,8 +26,9 @@ from scaling.corpora.mixture import Mixture
 from scaling.corpora.shipped import Shipped
 from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
-from scaling.recipe.rules import PowerRule
+from scaling.recipe.rules import OF_HORIZON, Rule
 from scaling.recipe.schedules import WrittenSchedule
+from scaling.recipe.written import known_to, or_rule, powers_at, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import Seeds
 from scaling.spec.designs import Chosen, Design, Holdout, Noise
@@ -52,20 +53,38 @@ class Data(Described):
     Left out: on all of them."""
 
 
+if TYPE_CHECKING:
+    BatchOrRule = int | Rule
+else:
+    BatchOrRule = or_rule(Count)
+DECAY_ONLY = (("schedule", "decay"), ("schedule", "final_fraction"))
+
+
 class Recipe(Described):
     """How every run is trained."""
 
     optimizer: WrittenOptimizer
     schedule: WrittenSchedule
-    batch_tokens: Count
-    """Tokens a step; a multiple of data.context."""
+    batch_tokens: BatchOrRule
+    """Tokens a step; a multiple of data.context. Of a rule: the nearest multiple."""
     precision: Literal["float32"] = "float32"
+    init_from: Annotated[str, Field(min_length=1)] | None = None
+    """Start from these weights instead of random ones: a .safetensors file, by its path relative to the spec,
+    or the run_id of a run in `results/` whose final checkpoint was kept."""
+
+    @property
+    def of_horizon(self) -> tuple[str, ...]:
+        """The fields, but those of the decay alone, whose rules depend on the horizon."""
+        return tuple(
+            ".".join(place)
+            for place, rule in rules_in(self)
+            if place not in DECAY_ONLY and OF_HORIZON & scales_of(place, rule)
+        )
 
     @property
     def shares_trunk(self) -> bool:
         """Whether runs that differ only in horizon are the same training up to their decay."""
-        rate = self.optimizer.learning_rate
-        return self.schedule.shares_trunk and not (isinstance(rate, PowerRule) and rate.of == "tokens")
+        return self.schedule.shares_trunk and not self.of_horizon
 
 
 def _auto_or_count(value: Any) -> Any:
@@ -143,6 +162,8 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
     data, family, recipe = sections.get("data"), sections.get("family"), sections.get("recipe")
     if family is not None:
         findings += family.findings()
+    if isinstance(recipe, Recipe):
+        findings += _rules(recipe)
     if isinstance(data, Data) and isinstance(recipe, Recipe):
         findings += _batch(data, recipe)
     if isinstance(data, Data) and isinstance(sections.get("evaluation"), Evaluation):
@@ -166,7 +187,7 @@ def chosen_cells(sections: Mapping[str, Any]) -> list[tuple[Chosen, Path]]:
 
 def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:
     batch, context = recipe.batch_tokens, data.context
-    if batch % context:
+    if isinstance(batch, int) and batch % context:
         near = f"{batch // context * context} or " if batch > context else ""
         message = f"must be a multiple of data.context = {context}, is {batch}"
         yield Finding(("recipe", "batch_tokens"), message, f"use {near}{(batch // context + 1) * context}")
@@ -177,6 +198,19 @@ def _averages(evaluation: Evaluation) -> Iterator[Finding]:
     for i, name in enumerate(names):
         if name in names[:i]:
             yield Finding(("evaluation", "averages", i), f"{name} is asked for twice", "remove one of them")
+
+
+def _rules(recipe: Recipe) -> Iterator[Finding]:
+    """Find rules that say nothing of their field, or use what follows from it."""
+    for place, rule in rules_in(recipe):
+        if powers_at(place, rule) is None:
+            hint = f"it has rules for {' and '.join(rule.targets())}"
+            message = f"a {rule.kind} rule has nothing to say of {place[-1]}"
+            yield Finding(("recipe", *place, "kind"), message, hint)
+        known = known_to(place)
+        for scale in sorted(scales_of(place, rule) - {*known}):
+            message = f"circular: {scale} is not known before {place[-1]} is"
+            yield Finding(("recipe", *place, "of"), message, f"use {', '.join(known)}")
 
 
 def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from scaling.errors import Complaint, UserError
+from scaling.run import Run
+from scaling.run import run_id as id_of
 from scaling.store.failure import Failure
 from scaling.store.records import ID_PATTERN, Record, read
 
+MANIFEST = "manifest.json"  # of a whole checkpoint
 State = Literal["done", "diverged", "running", "failed", "half-done", "pending"]
 ID = re.compile(ID_PATTERN)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -73,6 +78,29 @@ class ResultsFolder:
         if record is not None and record.run_id != run_id:
             raise UserError(Complaint(f"is not a record of run {run_id}", str(path), hint))
         return record
+
+    def run(self, run_id: str) -> Run | None:
+        """Return what a run is, by its folder; None where it has not been begun.
+
+        Raises:
+            UserError: its run.json is damaged or that of another run.
+        """
+        path, hint = self.run_dir(run_id) / "run.json", "delete it, and run the study again"
+        try:
+            run = Run.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValidationError) as error:
+            raise UserError(Complaint(f"cannot be read: {error}", str(path), hint)) from None
+        if id_of(run) != run_id:
+            raise UserError(Complaint(f"is not run {run_id}", str(path), hint))
+        return run
+
+    def final_checkpoint(self, run_id: str, steps: int) -> Path | None:
+        """Return the checkpoint of the last step of a run, in whichever job it was trained; None where none
+        was kept."""
+        place = f"*/checkpoints/{_checked(run_id, 'run_id')}/{steps}/{MANIFEST}"
+        return next((path.parent.absolute() for path in sorted((self.path / "jobs").glob(place))), None)
 
     def error(self, run_id: str) -> Failure | None:
         """Return the run's last failure; one of kind ``unknown`` when the file is damaged."""

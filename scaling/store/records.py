@@ -196,14 +196,16 @@ class RunMerge(Frozen):
 class JobRun(Frozen):
     """A run that a job is asked to train; its id, which names a folder, is that of its content.
 
-    ``evaluate_at`` are steps before its end; None: that was not asked for. Exponential averages are the same
-    for all runs of a job.
+    ``start`` is where the weights lie that ``run.init_from`` names: a file, or a checkpoint. ``evaluate_at``
+    are steps before its end; None: that was not asked for. Exponential averages are the same for all runs of
+    a job.
     """
 
     run_id: Id
     label: str
     run: CanonicalRun
     flops_spent: int
+    start: str | None = None
     evaluate_at: tuple[int, ...] | None = None
     averages: tuple[Annotated[RunEMA | RunMerge, Field(discriminator="kind")], ...] = ()
 

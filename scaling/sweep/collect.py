@@ -69,8 +69,10 @@ CURVE_COLUMNS = (
 
 def _named(recorded: _Recorded) -> Row:
     """Return the columns that only some studies have: fields on axes, by evaluation set, by source, by
-    average of weights, and the loss floor."""
+    average of weights, initial weights, and the loss floor."""
     result, named = recorded.result, Row(recorded.planned.values)
+    if recorded.run.init_from is not None:
+        named["init_from"] = recorded.run.init_from
     families = {"loss": result.set_losses, "tokens": result.source_tokens, "epochs": result.source_epochs}
     for family, values in families.items():
         named |= {f"{family}/{name}": value for name, value in (values or {}).items()}

@@ -83,7 +83,7 @@ def along_the_way(member: JobRun, state: TrainState) -> Iterator[tuple[str, Para
     """Give the averages of a run that stand at every step, by name."""
     names = [average.name for average in member.averages if isinstance(average, RunEMA)]
     for name, ema, decay in zip(names, state.emas, decays_of([member]), strict=True):
-        yield name, _debiased(ema, decay, int(state.step))
+        yield name, _debiased(ema, decay, state)
 
 
 def at_the_end(member: JobRun, carried: Carried, kept: Averages) -> Iterator[tuple[str, Params]]:
@@ -98,7 +98,7 @@ def at_the_end(member: JobRun, carried: Carried, kept: Averages) -> Iterator[tup
         match average:
             case RunEMA(decay=decay) if decay in kept.decays:
                 ema = carried.state.emas[kept.decays.index(decay)]
-                yield average.name, _debiased(ema, decay, int(carried.state.step))
+                yield average.name, _debiased(ema, decay, carried.state)
             case RunMerge() if _key(member, average) in kept.merges:
                 yield average.name, _scaled(carried.sums[_key(member, average)], 1 / len(average.steps))
             case _:
@@ -114,12 +114,14 @@ def _key(member: JobRun, average: RunMerge) -> str:
     return f"{member.run_id}/{average.name}"
 
 
-def _debiased(ema: Params, decay: float, steps: int) -> Params:
-    """Divide by the weights that an average from zero has after so many steps (Kingma & Ba, arXiv:1412.6980,
-    section 3)."""
-    return _scaled(ema, 1 / (1 - decay**steps))
+def _debiased(ema: Params, decay: float, state: TrainState) -> Params:
+    """Take the last weights into an average, and divide by the weights that one from zero has after so many
+    steps (Kingma & Ba, arXiv:1412.6980, section 3)."""
+    factor = 1 / (1 - decay ** int(state.step))
+    return _mixed(ema, state.params, decay * factor, (1 - decay) * factor)
 
 
 _copy = partial(jax.tree.map, jnp.copy)
 _sum = jax.jit(partial(jax.tree.map, jnp.add))
 _scaled = jax.jit(lambda params, factor: jax.tree.map(lambda array: array * factor, params))
+_mixed = jax.jit(lambda one, other, a, b: jax.tree.map(lambda x, y: a * x + b * y, one, other))

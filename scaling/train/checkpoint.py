@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from pydantic import Field
 
-from scaling.errors import UserError
+from scaling.counts.shape import Shape, parameter_table
+from scaling.errors import Complaint, UserError
 from scaling.files import sync, write_json
 from scaling.model.roles import Params
 from scaling.recipe.quantities import Frozen
+from scaling.store.folder import MANIFEST
 from scaling.store.records import Document, read
 from scaling.train.averages import Averages, Carried
 from scaling.train.loop import TrainState
@@ -94,7 +97,7 @@ class Checkpoints:
                 sync(path)
             asked = {"decays": averages.decays, "merges": averages.merges}
             manifest = Manifest(files=_sums(aside), **{name: some for name, some in asked.items() if some})
-            write_json(aside / "manifest.json", manifest.to_json())
+            write_json(aside / MANIFEST, manifest.to_json())
             self.guard()
             if place.exists():  # a damaged one of the same step
                 shutil.rmtree(place)
@@ -186,6 +189,21 @@ def _carried(tree: dict[str, Any], kept: Averages, wanted: Averages) -> Carried:
     return Carried(state, {key: total for key, total in by_key.items() if key in wanted.merges})
 
 
+def weights_of(place: Path, shape: Shape) -> dict[str, np.ndarray]:
+    """Return the parameters in a checkpoint, on the host; nothing else of it is read into memory.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if damage := _damage(place):
+        raise UserError(Complaint(f"damaged checkpoint: {damage}", str(place), "train the run again"))
+    item = {"params": dict.fromkeys(parameter_table(shape), 0)}
+    kinds = {"params": {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in item["params"]}}
+    args = ocp.args.PyTreeRestore(item=item, restore_args=kinds, partial_restore=True)
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
+        return orbax.restore(place / "state", args=args)["params"]
+
+
 def _require_room(folder: Path, tree: dict[str, Any]) -> None:
     arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
     need, free = int(SPARE * arrays) + SPARE_BYTES, shutil.disk_usage(folder).free
@@ -195,7 +213,7 @@ def _require_room(folder: Path, tree: dict[str, Any]) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
 
 
 def _sums(folder: Path) -> dict[str, FileSum]:
@@ -210,7 +228,7 @@ def _sums(folder: Path) -> dict[str, FileSum]:
 def _damage(folder: Path) -> str | None:
     """Say how the files of a checkpoint are not what was written; None where they are."""
     try:
-        manifest, present = read(Manifest, folder / "manifest.json"), _sums(folder)
+        manifest, present = read(Manifest, folder / MANIFEST), _sums(folder)
     except (UserError, OSError) as error:
         return str(error)
     if manifest is None:

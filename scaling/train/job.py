@@ -26,6 +26,7 @@ from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
 from scaling.train.loop import ChunkMetrics, advance, copy_state
 from scaling.train.record import final_row, make_result
+from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
 
 TRUNK = "trunk"
@@ -137,7 +138,7 @@ class TrunkTrainer:
             self.trunk = self.checkpoints.restore(TRUNK, self.program.abstract, usable, averages)
             self.resumed += self.trunk is not None
             if self.trunk is None:
-                self.trunk = 0, Carried(self.program.start(member.run.seed), {})
+                self.trunk = 0, Carried(self.program.start(start_of(member)), {})
             self.steps_done += self.trunk[0]
             self.trunk_log.restart(rows)  # without a torn row; whole ones stay true
         step, carried = self.trunk

@@ -37,8 +37,9 @@ from scaling.train.sharding import make_mesh, parameter_shardings, sharding
 class TrainState(NamedTuple):
     """All that a run carries from step to step. ``ok`` False: a loss or gradient was not finite at
     ``step``, and the state is frozen since. ``smooth_loss`` is the training loss averaged
-    exponentially over about the last 100 steps. ``emas``: averages of the weights from zero, one for each
-    of the blueprint's decays."""
+    exponentially over about the last 100 steps. ``emas``, one for each of the
+    blueprint's decays, are averages from zero of the weights after each step before the last: lagging, they
+    take no part in the computation of a step, whose numbers they would change."""
 
     params: Params
     moments: optax.OptState
@@ -102,7 +103,7 @@ class Program:
     model: Model
     mesh: Mesh
     chunk: Chunk  # (state, windows (C, B, T+1), rates (C,), numbers, live steps) -> (state, metrics)
-    start: Callable[[int], TrainState]  # seed -> the state before the first step
+    start: Callable[[int | Params], TrainState]  # seed, or weights -> the state before the first step
     abstract: TrainState  # shapes, types and shardings of a state
     compile_seconds: float  # of CPU time
 
@@ -112,7 +113,6 @@ def train_step(
     optimizer: optax.GradientTransformation,
     state: TrainState,
     window_BxT1: jax.Array,
-    ema_decays: tuple[float, ...] = (),
 ) -> tuple[TrainState, jax.Array, jax.Array]:
     """Take one step: (state, loss in nats per token, gradient norm before clipping).
 
@@ -121,28 +121,27 @@ def train_step(
         optimizer: of this step, its rate included.
         state: before the step.
         window_BxT1: tokens; the first T are inputs, the last T targets.
-        ema_decays: of the averages of the weights.
     """
     loss, grads = jax.value_and_grad(model.loss)(state.params, window_BxT1)
     grad_norm = optax.tree.norm(grads)
     updates, moments = optimizer.update(grads, state.moments, state.params)
     weight = jnp.maximum(1.0 / (state.step + 1), 0.01)
-    params = cast(Params, optax.apply_updates(cast(Any, state.params), updates))
     new = TrainState(
-        params=params,
+        params=cast(Params, optax.apply_updates(cast(Any, state.params), updates)),
         moments=moments,
         step=state.step + 1,
         ok=state.ok,
         smooth_loss=state.smooth_loss + weight * (loss - state.smooth_loss),
-        emas=tuple(_ema(ema, params, decay) for ema, decay in zip(state.emas, ema_decays, strict=True)),
     )
     ok = state.ok & jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     kept = jax.tree.map(lambda after, before: jnp.where(ok, after, before), new, state)
     return kept._replace(ok=ok), loss, grad_norm
 
 
-def _ema(ema: Params, params: Params, decay: float) -> Params:
-    return jax.tree.map(lambda average, now: decay * average + (1 - decay) * now, ema, params)
+def _ema(state: TrainState, ema: Params, decay: float) -> Params:
+    """Take the weights into an average; those before the first step do not count."""
+    new = jax.tree.map(lambda average, now: decay * average + (1 - decay) * now, ema, state.params)
+    return jax.tree.map(lambda after, before: jnp.where(state.step > 0, after, before), new, ema)
 
 
 def abstract_state(blueprint: Blueprint) -> TrainState:
@@ -165,8 +164,10 @@ def make_program(blueprint: Blueprint) -> Program:
         def body(i: jax.Array, carry: tuple[TrainState, jax.Array, jax.Array]):
             state, loss_sum, norm_max = carry
             optimizer = make_optimizer(shape, blueprint.optimizer, numbers, rates[i])
-            state, loss, norm = train_step(model, optimizer, state, windows[i], blueprint.ema_decays)
-            return state, loss_sum + loss, jnp.maximum(norm_max, norm)
+            decays = zip(state.emas, blueprint.ema_decays, strict=True)
+            emas = tuple(_ema(state, ema, decay) for ema, decay in decays)
+            state, loss, norm = train_step(model, optimizer, state._replace(emas=()), windows[i])
+            return state._replace(emas=emas), loss_sum + loss, jnp.maximum(norm_max, norm)
 
         zero = jnp.zeros((), jnp.float32)
         state, loss_sum, norm_max = jax.lax.fori_loop(0, live, body, (state, zero, zero))
@@ -204,10 +205,12 @@ def make_program(blueprint: Blueprint) -> Program:
     )
 
 
-def _start(blueprint: Blueprint, shardings: TrainState, seed: int) -> TrainState:
-    """Make the state before the first step: parameters drawn on the host, moments made where they live."""
+def _start(blueprint: Blueprint, shardings: TrainState, given: int | Params) -> TrainState:
+    """Make the state before the first step: parameters given, or drawn on the host from a seed; moments made
+    where they live."""
     shape = blueprint.shape
-    params = jax.device_put(init_params(shape, seed), shardings.params)
+    params = init_params(shape, given) if isinstance(given, int) else dict(given)
+    params = jax.device_put(params, shardings.params)
     init = jax.jit(partial(initial_moments, shape, blueprint.optimizer), out_shardings=shardings.moments)
     scalars = (np.zeros((), np.int32), np.array(True), np.zeros((), np.float32))
     zeros = jax.jit(partial(jax.tree.map, jnp.zeros_like), out_shardings=shardings.params)

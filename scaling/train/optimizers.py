@@ -11,24 +11,24 @@ from typing import Any, cast
 import numpy as np
 import optax
 
-from scaling.counts.shape import Shape
+from scaling.counts.shape import Shape, parameter_table
 from scaling.model.roles import Array, Params, decay_mask
-from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW, Lion, Optimizer
+from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW, Lion, Optimizer, ratio_name
 
 Structure = tuple[tuple[str, Any], ...]
 Numbers = Mapping[str, Array]
 
 
-def _adamw(optimizer: AdamW[Any]) -> optax.GradientTransformation:
+def _adamw(optimizer: AdamW) -> optax.GradientTransformation:
     """Return Adam (arXiv:1412.6980)."""
     return optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2, eps=optimizer.eps)
 
 
-def _lion(optimizer: Lion[Any]) -> optax.GradientTransformation:
+def _lion(optimizer: Lion) -> optax.GradientTransformation:
     return optax.scale_by_lion(b1=optimizer.b1, b2=optimizer.b2)
 
 
-def _sgd(optimizer: SGD[Any]) -> optax.GradientTransformation:
+def _sgd(optimizer: SGD) -> optax.GradientTransformation:
     return optax.trace(decay=optimizer.momentum, nesterov=optimizer.nesterov)
 
 
@@ -40,7 +40,7 @@ DIRECTIONS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
 """Kind -> gradients to a direction; clipping, weight decay and the rate are those of all."""
 
 
-def numbers_of(optimizer: Optimizer[float]) -> dict[str, np.float32]:
+def numbers_of(optimizer: Optimizer) -> dict[str, np.float32]:
     """Return the numbers of a run's optimizer as a compiled program takes them."""
     return {name: np.float32(value) for name, value in optimizer.numbers.items()}
 
@@ -48,7 +48,8 @@ def numbers_of(optimizer: Optimizer[float]) -> dict[str, np.float32]:
 def make_optimizer(
     shape: Shape, structure: Structure, numbers: Numbers, learning_rate: Array
 ) -> optax.GradientTransformation:
-    """Clip by global norm, take the optimizer's direction, decay matrices (decoupled, arXiv:1711.05101).
+    """Clip by global norm, take the optimizer's direction, decay matrices (decoupled, arXiv:1711.05101), all
+    at the rate of the step, or where a role has a rate of its own, at that.
 
     Args:
         shape: whose parameter table says what a matrix is.
@@ -57,20 +58,37 @@ def make_optimizer(
         learning_rate: of this step.
     """
     fields = dict(structure)
+    roles = fields.pop("roles", ())
     optimizer = OPTIMIZERS[fields["kind"]].model_construct(**fields, **numbers)
     return optax.chain(
         optax.clip_by_global_norm(optimizer.clip_norm),
         DIRECTIONS[optimizer.kind](optimizer),
         optax.add_decayed_weights(optimizer.weight_decay, mask=decay_mask(shape)),
+        *([_scale_by_role(shape, {role: numbers[ratio_name(role)] for role in roles})] if roles else []),
         optax.scale_by_learning_rate(learning_rate),
     )
+
+
+def _scale_by_role(shape: Shape, ratios: Mapping[str, Array]) -> optax.GradientTransformation:
+    """Multiply updates by the rate of the parameter's role over the learning rate; biases are with gains."""
+    roles = {name: "gain" if p.role == "bias" else p.role for name, p in parameter_table(shape).items()}
+
+    def scale(updates: Any, params: Any = None) -> Any:
+        return {
+            name: update * ratios[roles[name]] if roles[name] in ratios else update
+            for name, update in updates.items()
+        }
+
+    return optax.stateless(scale)
 
 
 def number_names(structure: Structure) -> list[str]:
     """Return the names of the numbers of an optimizer of this structure."""
     static = dict(structure)
-    names = OPTIMIZERS[static["kind"]].model_fields
-    return [name for name in names if name not in static and name != "learning_rate"]
+    roles = [ratio_name(role) for role in static.get("roles", ())]
+    fields = OPTIMIZERS[static["kind"]].model_fields
+    others = {*static, "learning_rate", "learning_rates"}
+    return [name for name in fields if name not in others] + roles
 
 
 def initial_moments(shape: Shape, structure: Structure, params: Params) -> optax.OptState:

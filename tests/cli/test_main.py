@@ -36,6 +36,7 @@ def test_help_names_every_verb(module):
         "optimal",
         "basins",
         "plot",
+        "export",
         "doctor",
     ):
         assert f" {verb} " in text

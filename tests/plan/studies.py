@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from scaling.corpora.content import StoredContent
@@ -11,6 +12,7 @@ from scaling.data.index import DataIndex, IndexedSource
 from scaling.plan.expand import make_plan
 from scaling.plan.plan import Plan
 from scaling.spec.load import study_from_dict
+from scaling.spec.models import Data
 from scaling.tokenizers.base import TokenizerFacts
 
 BASE: dict[str, Any] = {
@@ -41,6 +43,12 @@ def fake_index(train_windows: int = 1000, context: int = 64) -> DataIndex:
         eval_documents=(),
         stores={},
     )
+
+
+def fake_index_of(data: Data) -> DataIndex:
+    """An index for each section ``data``, as big as the shipped corpus."""
+    content = StoredContent(kind="stored", sources=(), sets=(), unique_tokens=data.unique_tokens)
+    return replace(fake_index(150_000, data.context), content=content)
 
 
 def changed(**changes: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from scaling.plan.expand import make_plan
 from scaling.plan.member import Counting, nearest_size, next_cells, next_study
 from scaling.spec.families import Family
 from scaling.spec.load import load_study
+from scaling.spec.models import Recipe
 from tests.plan.studies import fake_index
 
 VOCAB = 256
@@ -44,7 +45,7 @@ SHAPES = {
 )
 def test_no_allowed_size_is_nearer(family, sizes, body):
     one, counting = study(**family), Counting(body=body)
-    params = {size: counting.params(one, size, VOCAB) for size in sizes}
+    params = {size: counting.params(one.family.member(size).shape(VOCAB, one.data.context)) for size in sizes}
     for asked in (1e3, 3e4, 5e4, 123456, 1e6):
         best = min(sizes, key=lambda size: max(params[size] / asked, asked / params[size]))
         assert params[nearest_size(one, asked, VOCAB, counting)] == params[best]
@@ -63,6 +64,16 @@ def test_the_run_costs_what_was_asked(counting):
         cost = 6 * n * run.run.tokens if counting.six else run.flops
         assert cost == pytest.approx(flops, rel=1e-3)
         assert run.run.optimizer.learning_rate == pytest.approx(0.2 / run.run.shape.width)
+
+
+def test_a_batch_that_follows_the_horizon_is_that_of_the_cell():
+    recipe = QUICKSTART.model_dump(mode="json")["recipe"] | {"batch_tokens": {"kind": "step-law"}}
+    ruled = QUICKSTART.model_copy(update={"recipe": TypeAdapter(Recipe).validate_python(recipe)})
+    index = fake_index(150_000_000)
+    cells = next_cells(ruled, [(1e5, 1e14)], index.vocab_size, Counting())
+    (run,) = make_plan(next_study(ruled, cells), index).runs
+    assert run.flops == pytest.approx(1e14, rel=1e-3)
+    assert run.run.batch_tokens == pytest.approx(0.58 * run.run.tokens**0.571, abs=32)
 
 
 def test_a_compute_below_one_step_is_refused():

@@ -5,8 +5,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW
-from scaling.recipe.rules import NumberOrRule
+from scaling.recipe.optimizers import OPTIMIZERS, SGD, WRITTEN_OPTIMIZERS, AdamW, RoleRates
+from scaling.recipe.written import RuleError
 from scaling.run import Run, canonical_json, run_id
 from tests.plan.studies import plan_of
 from tests.train.runs import make_run
@@ -15,17 +15,17 @@ RULE = {"kind": "power", "of": "width", "coefficient": 0.2, "exponent": -1}
 
 
 def test_rules_become_numbers():
-    written = AdamW[NumberOrRule](kind="adamw", learning_rate=RULE)
+    written = WRITTEN_OPTIMIZERS["adamw"](kind="adamw", learning_rate=RULE)
     run = written.resolved({"width": 64})
     assert type(run) is AdamW and run.learning_rate == 0.003125
     assert run == AdamW(kind="adamw", learning_rate=0.003125)
-    assert AdamW[NumberOrRule](kind="adamw", learning_rate=1e-30).resolved({}).learning_rate == 1e-30
+    assert WRITTEN_OPTIMIZERS["adamw"](kind="adamw", learning_rate=1e-30).resolved({}).learning_rate == 1e-30
 
 
 @pytest.mark.parametrize("exponent", [-9, 9, -10.0])
 def test_absurd_rules_give_no_number(exponent):
-    written = AdamW[NumberOrRule](kind="adamw", learning_rate=RULE | {"exponent": exponent})
-    with pytest.raises(ValueError, match="the rule gives"):
+    written = WRITTEN_OPTIMIZERS["adamw"](kind="adamw", learning_rate=RULE | {"exponent": exponent})
+    with pytest.raises(RuleError, match="the rule gives"):
         written.resolved({"width": 10**12})
 
 
@@ -38,6 +38,23 @@ def test_numbers_and_structure_share_the_fields():
     sgd = SGD(kind="sgd", learning_rate=0.1, nesterov=True)
     assert sgd.numbers == {"weight_decay": 0.0, "clip_norm": 1.0, "momentum": 0.9}
     assert dict(sgd.structure) == {"kind": "sgd", "nesterov": True}
+
+
+def test_rates_by_role_are_numbers_that_differ_from_the_rate():
+    rates = {"embedding": {"kind": "power", "of": {"learning_rate": 1}, "coefficient": 3}, "gain": 0.003125}
+    written = WRITTEN_OPTIMIZERS["sgd"](kind="sgd", learning_rate=RULE, learning_rates=rates)
+    run = written.resolved({"width": 64})
+    assert run.learning_rates == RoleRates(embedding=0.009375), "gains have the rate of all"
+    assert (
+        run.numbers["learning_rates.embedding"] == pytest.approx(3)
+        and "learning_rates.gain" not in run.numbers
+    )
+    assert dict(run.structure)["roles"] == ("embedding",)
+    plain = written.model_copy(update={"learning_rates": None}).resolved({"width": 64})
+    same = written.model_copy(update={"learning_rates": RoleRates(gain=0.003125)}).resolved({"width": 64})
+    assert run_id(make_run(optimizer=plain)) == run_id(make_run(optimizer=same))
+    assert run_id(make_run(optimizer=plain)) != run_id(make_run(optimizer=run))
+    assert Run.model_validate(json.loads(canonical_json(make_run(optimizer=run)))).optimizer == run
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)

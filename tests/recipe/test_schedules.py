@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from scaling.recipe.quantities import Duration
-from scaling.recipe.schedules import SCHEDULES, WSD, Constant, Cosine, Linear
+from scaling.recipe.schedules import SCHEDULES, WRITTEN_SCHEDULES, WSD, Constant, Cosine, Linear
 from tests.train.runs import make_run
 
 PEAK = 0.01
@@ -46,8 +45,8 @@ def test_any_slice_is_the_slice_of_the_whole():
 
 @pytest.mark.parametrize("kind", SCHEDULES)
 def test_written_schedules_become_steps(kind):
-    written = SCHEDULES[kind][Duration](kind=kind, warmup="10 %")
-    run = written.resolved(steps=1000, warmup_horizon=200, batch_tokens=64)
+    written = WRITTEN_SCHEDULES[kind](kind=kind, warmup="10 %")
+    run = written.resolved(steps=1000, warmup_horizon=200, scales={"batch_tokens": 64})
     assert run.warmup == 20
     assert run.json_fields()["warmup_steps"] == 20
     assert type(run).model_validate(run.json_fields()) == run
@@ -57,6 +56,6 @@ def test_written_schedules_become_steps(kind):
 
 def test_names_of_a_run_are_no_names_of_a_spec():
     with pytest.raises(ValidationError, match="warmup_steps"):
-        WSD[Duration].model_validate({"kind": "wsd", "warmup_steps": "10 steps"})
+        WRITTEN_SCHEDULES["wsd"].model_validate({"kind": "wsd", "warmup_steps": "10 steps"})
     with pytest.raises(ValidationError, match="warmup"):
         WSD(kind="wsd", decay=5)  # a run has no defaults in steps

@@ -269,6 +269,10 @@ def test_overrides_are_checked_like_the_file(spec: Path) -> None:
         ("seeds=[1", "broken YAML"),
         ("seeds=!!python/name:os.system x", "tag "),
         ("recipe.optimizer.learning_rate.of=depht", "must be width, depth"),
+        ("recipe.optimizer.b2={kind: power, coefficient: 1, of: {depht: 1}}", "b2.of.depht: must be width"),
+        ("recipe.optimizer.b2={kind: power, coefficient: 1, of: width}", "b2: needs an exponent where `of`"),
+        ("recipe.batch_tokens={kind: step-lwa}", "batch_tokens.kind: must be power, step-law"),
+        ("recipe.schedule.warmup={kind: power, coefficient: 1, of: {depth: 1}}", "warmup.unit: required"),
     ],
 )
 def test_bad_overrides(spec: Path, override: str, message: str) -> None:

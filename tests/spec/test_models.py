@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from scaling.recipe import optimizers, rules, schedules
+from scaling.recipe import optimizers, published, rules, schedules
 from scaling.recipe.quantities import Count, Duration, Frozen, Real
 from scaling.spec import axes, designs, families, models
 from scaling.spec.models import json_schema
@@ -16,7 +16,7 @@ from scaling.spec.models import json_schema
 def specs() -> list[type[BaseModel]]:
     found = {
         m
-        for room in (optimizers, rules, schedules, axes, designs, families, models)
+        for room in (optimizers, published, rules, schedules, axes, designs, families, models)
         for m in vars(room).values()
         if isinstance(m, type)
     }
@@ -37,7 +37,8 @@ def test_the_schema_is_json_and_describes_every_choice() -> None:
     assert schema["additionalProperties"] is False
     assert set(schema["required"]) == {"study", "data", "family", "recipe", "design"}
     warmup = schema["$defs"]["WSD"]["properties"]["warmup"]
-    assert warmup["type"] == "string"
+    duration, rule = warmup["oneOf"]
+    assert duration["type"] == "string" and rule == {"$ref": "#/$defs/DurationRule"}
     assert warmup["default"] == "80 steps"
     assert warmup["description"]
     names = {ref.rpartition("/")[2] for ref in _references(schema)}

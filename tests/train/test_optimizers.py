@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from scaling.counts.params import count_parameters
-from scaling.counts.shape import Shape
+from scaling.counts.shape import Shape, parameter_table
 from scaling.model.roles import abstract_params, init_params
-from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW, Lion
+from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW, Lion, RoleRates
 from scaling.train.loop import Blueprint, abstract_state
 from scaling.train.optimizers import DIRECTIONS, make_optimizer, numbers_of
 from tests.train.runs import TINY, make_run
@@ -72,6 +72,70 @@ def test_steps_are_those_of_optax_used_directly(case):
         other = optax.apply_updates(other, updates)
     for name in params:
         np.testing.assert_allclose(params[name], other[name], rtol=2e-6, atol=2e-8, err_msg=name)
+
+
+RATES = {"embedding": 0.02, "head": 0.005, "gain": 0.1, "matrix": 0.003}
+
+
+@pytest.mark.parametrize("roles", [tuple(RATES), ("matrix",), ("embedding", "gain")])
+def test_each_role_is_stepped_at_its_rate(roles):
+    """As several optimizers of optax, each with the rate of its role; weight decay at the matrices' rate."""
+    rates = {role: RATES[role] for role in roles}
+    optimizer = AdamW(kind="adamw", learning_rate=RATE, weight_decay=0.3, learning_rates=RoleRates(**rates))
+    role_of = {name: parameter.role for name, parameter in parameter_table(TINY).items()}
+    direct = optax.multi_transform(
+        {
+            role: optax.adamw(rates.get(role, RATE), b2=0.95, weight_decay=0.3 if role == "matrix" else 0)
+            for role in RATES
+        },
+        role_of,
+    )
+    chance = np.random.default_rng(0)
+    params = other = init_params(TINY, 0)
+    moments, theirs = moments_of(optimizer, params), direct.init(other)
+    step = step_of(optimizer)
+    for _ in range(3):
+        grads = {name: (1e-3 * chance.normal(size=a.shape)).astype(np.float32) for name, a in params.items()}
+        params, moments = step(grads, moments, params)
+        updates, theirs = direct.update(grads, theirs, other)
+        other = optax.apply_updates(other, updates)
+    for name in params:
+        np.testing.assert_allclose(params[name], other[name], rtol=2e-6, atol=2e-8, err_msg=name)
+
+
+def test_without_rates_by_role_the_program_is_the_old_one():
+    """Not one instruction more; with them, other numbers of the same roles share a program."""
+
+    def lowered(make):
+        def step(numbers, rate, grads, moments, params):
+            updates, moments = make(numbers, rate).update(grads, moments, params)
+            return optax.apply_updates(params, updates), moments
+
+        start = init_params(TINY, 0)
+        numbers, rate = numbers_of(plain), np.float32(RATE)
+        moments = make(numbers, rate).init(start)
+        return jax.jit(step).lower(numbers, rate, start, moments, start).as_text()
+
+    def by_hand(numbers, rate):
+        return optax.chain(
+            optax.clip_by_global_norm(numbers["clip_norm"]),
+            optax.scale_by_adam(b1=numbers["b1"], b2=numbers["b2"], eps=numbers["eps"]),
+            optax.add_decayed_weights(numbers["weight_decay"], mask=MASK),
+            optax.scale_by_learning_rate(rate),
+        )
+
+    def ours(numbers, rate):
+        return make_optimizer(TINY, plain.structure, numbers, rate)
+
+    def blueprint(**rates):
+        return Blueprint.of(
+            make_run(optimizer=AdamW(kind="adamw", learning_rate=RATE, learning_rates=RoleRates(**rates))), 8
+        )
+
+    plain = AdamW(kind="adamw", learning_rate=RATE)
+    assert lowered(ours) == lowered(by_hand)
+    assert blueprint(gain=0.1) == blueprint(gain=0.2) != blueprint(head=0.1)
+    assert dict(plain.structure) == {"kind": "adamw"}
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
