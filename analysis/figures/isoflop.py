@@ -76,7 +76,8 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) 
         values.append(best_of_law)
     style.log_x(axes, grid, style.power, pad=0.02)
     style.log_y(axes, np.concatenate(values), 1.15, 1.3)
-    axes.legend(loc="upper left")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left")
 
 
 def loss_envelope(estimate: Estimate, unit: str | None = None) -> Figure:

@@ -17,6 +17,7 @@ from scaling import __version__
 from scaling.cli import data, fits, say
 from scaling.cli.arguments import as_option
 from scaling.cli.basins import basins
+from scaling.cli.clean import clean
 from scaling.cli.compare import compare
 from scaling.cli.export import export
 from scaling.cli.imports import import_
@@ -214,6 +215,7 @@ app.command()(optimal)
 app.command()(basins)
 app.command()(plot)
 app.command()(export)
+app.command()(clean)
 
 
 @app.command()

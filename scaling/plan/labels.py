@@ -55,12 +55,13 @@ class Names:
         return value
 
     def _part(self, override: Override) -> str:
-        text = self.texts[override.field, canonical(override.value)]
-        named = isinstance(override.value, dict) or (isinstance(override.value, str) and text[:1].isalpha())
-        name = _short(override.field)
-        if override.value is None:
+        value: Any = override.value
+        name, text = _short(override.field), self.texts[override.field, canonical(value)]
+        if value is None:
             return f"{name}=default"
-        return text if named else f"{name}={text}" if name[-1].isdigit() else f"{name}{text}"
+        if isinstance(value, dict) or (isinstance(value, str) and text[:1].isalpha()):
+            return text
+        return f"{name}={text}" if name[-1].isdigit() else f"{name}{text}"
 
 
 def names_of(changes: Iterable[Override]) -> Names:

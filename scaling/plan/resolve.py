@@ -11,6 +11,7 @@ from scaling.plan.plan import PlannedRun, job_id
 from scaling.plan.scales import horizon_scales, shape_scales
 from scaling.plan.settings import Setting
 from scaling.plan.starts import Starts
+from scaling.plan.tuned import tuned_in
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scales
 from scaling.recipe.schedules import Schedule
@@ -23,13 +24,15 @@ class Resolver:
     """Turn what is wanted into runs: rules into numbers, durations into steps.
 
     A warmup in percent is of the shortest horizon that ``design`` has for a shape, in steps of the run's
-    recipe.
+    recipe. What is wanted is resolved once, and must outlive this.
     """
 
     share_trunk: bool
     design: Design
     starts: Starts
     _shortest: dict[int, dict[Shape, int]] = field(default_factory=dict[int, dict[Shape, int]])
+    _schedules: dict[int, Schedule[int]] = field(default_factory=dict[int, "Schedule[int]"])
+    _optimizers: dict[int, Optimizer] = field(default_factory=dict[int, Optimizer])
 
     def scales(self, wanted: Wanted) -> Scales:
         """Return the quantities of a run that rules may use.
@@ -49,6 +52,11 @@ class Resolver:
         Raises:
             RuleError: a rule gives a number that its field cannot have.
         """
+        if id(wanted) not in self._schedules:
+            self._schedules[id(wanted)] = self._schedule(wanted)
+        return self._schedules[id(wanted)]
+
+    def _schedule(self, wanted: Wanted) -> Schedule[int]:
         recipe, warmup_horizon = wanted.setting.recipe, wanted.steps
         if recipe.shares_trunk and recipe.schedule.warmup.unit == "%" and wanted.role != "holdout":
             warmup_horizon = self._horizons(wanted.setting).get(wanted.shape, wanted.steps)
@@ -71,7 +79,10 @@ class Resolver:
         Raises:
             RuleError: a rule gives a number that its field cannot have.
         """
-        return wanted.setting.recipe.optimizer.resolved(self.scales(wanted))
+        if id(wanted) not in self._optimizers:
+            resolved = wanted.setting.recipe.optimizer.resolved(self.scales(wanted))
+            self._optimizers[id(wanted)] = resolved
+        return self._optimizers[id(wanted)]
 
     def planned(self, wanted: Wanted) -> PlannedRun:
         setting = wanted.setting
@@ -103,6 +114,7 @@ class Resolver:
             budget=wanted.budget,
             start=str(start.path) if start else None,
             variant=setting.variant,
+            rules=tuned_in(recipe),
             # a rule, as what it gives
             values=setting.values | {name: value for name, value in run.optimizer if name in setting.values},
         )

@@ -20,6 +20,7 @@ from scaling.run import run_id as id_of
 from scaling.store.failure import Failure
 from scaling.store.records import ID_PATTERN, Record, read
 
+TRUNK = "trunk"  # among the checkpoints of a job, beside those of its runs
 MANIFEST = "manifest.json"  # of a whole checkpoint
 State = Literal["done", "diverged", "running", "failed", "half-done", "pending"]
 ID = re.compile(ID_PATTERN)

@@ -92,7 +92,9 @@ def require_final_checkpoints(results: ResultsFolder, runs: list[PlannedRun]) ->
     if without:
         names = ", ".join(without[:SHOWN]) + (" ..." if len(without) > SHOWN else "")
         text = f"{len(without)} of {len(runs)} runs have no final checkpoint to evaluate again: {names}"
-        hint = "they were trained without execution.keep_final: true, or with another share_trunk"
+        hint = (
+            "they were trained without execution.keep_final: true, another share_trunk, or cleaned with --all"
+        )
         raise UserError(
             Complaint(text, "--reevaluate", f"{hint}; use a new study name, or change the evaluation back")
         )

@@ -17,6 +17,7 @@ import jax
 from scaling.files import create_json, write_json
 from scaling.run import canonical_json
 from scaling.store.failure import is_disk_full, write_failure
+from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
 from scaling.store.records import JobRun, Provenance, Record
@@ -28,8 +29,6 @@ from scaling.train.loop import ChunkMetrics, advance, copy_state
 from scaling.train.record import final_row, make_result
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
-
-TRUNK = "trunk"
 
 
 class Stopped(Exception):
@@ -275,6 +274,7 @@ class TrunkTrainer:
             finished=now(),
             resumed=self.resumed,
             lease_token=self.lease.token,
+            **({"rules": member.rules} if member.rules else {}),
             **self.bench.environment.model_dump(exclude_unset=True),
         )
         log.settle()

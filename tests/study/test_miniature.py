@@ -4,6 +4,7 @@ Only the first call is a process of its own, and those of the jobs."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,28 @@ def test_relaunched_it_trains_nothing_and_says_the_same(study):
     assert {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/record.json")} == before
     assert again.stdout == first.stdout
     assert len(list((folder / "forecasts").glob("*.score.json"))) == 1
+
+
+@pytest.mark.slow
+def test_cleaned_it_says_and_draws_the_same(study, tmp_path):
+    folder, first = study
+    copy = tmp_path / "miniature"
+    shutil.copytree(folder, copy)
+    kept = {
+        path.relative_to(copy): path.read_bytes()
+        for path in copy.rglob("*.json*")
+        if "jobs" not in path.parts
+    }
+    scaling("clean", copy, "--all", "--yes")
+    assert not list(copy.glob("jobs/*/checkpoints/*"))
+    assert scaling("run", SPEC, "--results", copy).stdout.replace(str(copy), str(folder)) == first.stdout
+    for name, content in kept.items():
+        assert (copy / name).read_bytes() == content, name
+    for name in ("runs.csv", "curves.parquet", "summary.txt"):
+        assert (copy / name).read_bytes() == (folder / name).read_bytes()
+    assert scaling("plot", copy).returncode == 0
+    longer = ["--set", "design.budgets=[5e8, 1e9, 2e9, 3e9]"]
+    assert "w24-3e9-s0" in scaling("run", SPEC, "--results", copy, *longer).stderr
 
 
 def test_shared_work_is_counted(study):
