@@ -20,24 +20,66 @@ from analysis.optimal_size import isoflop
 from analysis.tables import runs as tables
 from analysis.tables.checks import checked, row_names
 from analysis.tables.table import Table
+from analysis.variants.comparison import COLUMN, Variants, compare_variants
+from analysis.variants.comparison import names as variants_of
+from analysis.variants.contrast import LAW
 
-LAW = "chinchilla"
+__all__ = [
+    "LAW",
+    "Analysis",
+    "Described",
+    "Findings",
+    "analyse",
+    "draw",
+    "examine",
+    "freeze",
+    "score",
+    "write",
+]
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """What the fitted rows of a table say. Held-out rows have no part in it but to be named as left out."""
+class Described:
+    """What the fitted rows of one variant say. Held-out rows have no part in it but to be named as left
+    out."""
 
     fit: Fit
     isoflop: isoflop.IsoFlop
     backtest: backtest.BackTest
 
-    def on(self, table: pd.DataFrame | Table) -> Analysis:
+    def on(self, table: pd.DataFrame | Table) -> Described:
         """The same of ``table``, which has the same rows but for held-out ones."""
         excluded = tuple(tables.select(table, convention=self.fit.convention)[1])
         return replace(
             self, fit=replace(self.fit, excluded=excluded), isoflop=replace(self.isoflop, excluded=excluded)
         )
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """``described``: each variant by its name, the reference first; of a table without variants the whole,
+    by None. ``variants``: the others compared with the reference; None: there are none."""
+
+    described: dict[str | None, Described]
+    variants: Variants | None = None
+
+    @property
+    def first(self) -> Described:
+        """The whole table, or the reference."""
+        return next(iter(self.described.values()))
+
+    @property
+    def fit(self) -> Fit:
+        return self.first.fit
+
+    def of(self, run: Mapping[str, Any]) -> Described | None:
+        """What there is on the variant of a run; None where no run of it is in the table."""
+        return self.described.get(_known(run, COLUMN) if self.variants else None)
+
+    def on(self, table: pd.DataFrame | Table) -> Analysis:
+        """The same of ``table``, which has the same rows but for held-out ones."""
+        rows = _by_variant(checked(table))
+        return replace(self, described={name: one.on(rows[name]) for name, one in self.described.items()})
 
 
 @dataclass(frozen=True)
@@ -54,17 +96,49 @@ class Findings:
     def fit(self) -> Fit:
         return self.analysis.fit
 
+    def trials_of(self, variant: str | None) -> tuple[Trial, ...]:
+        """Those of one variant; of a table without variants, all."""
+        return tuple(trial for trial in self.trials if trial.forecast.target.get(COLUMN) == variant)
+
     @property
     def text(self) -> str:
-        parts = self.analysis
-        summary = report.study_summary(parts.fit, parts.isoflop, parts.backtest, self.trials)
-        return "\n\n".join((summary, *self.notes))
+        variants, parts = self.analysis.variants, []
+        for name, one in self.analysis.described.items():
+            trials = self.trials_of(name) if variants else self.trials
+            summary = report.study_summary(one.fit, one.isoflop, one.backtest, trials)
+            parts.append(f"VARIANT {name}\n\n{summary}" if variants else summary)
+        return "\n\n".join((*parts, *([variants.summary()] if variants else []), *self.notes))
 
 
-def analyse(table: pd.DataFrame | Table) -> Analysis:
-    """The default analysis of a table. Deterministic. Raises AnalysisError."""
+def analyse(table: pd.DataFrame | Table, target: float | None = None) -> Analysis:
+    """The default analysis of a table; of variants, each and their comparison. Deterministic.
+
+    Args:
+        table: runs.
+        target: compute of the largest held-out run, which variants are compared at too; left out: that of the
+            table's.
+
+    Raises:
+        AnalysisError: the table cannot be analysed.
+    """
     table = checked(table)
-    return Analysis(fit(LAW, table), isoflop.minima(table), backtest.run(LAW, table))
+    rows = _by_variant(table)
+    described = {
+        name: Described(fit(LAW, part), isoflop.minima(part), backtest.run(LAW, part))
+        for name, part in rows.items()
+    }
+    if None in rows:
+        return Analysis(described)
+    costs = {str(name): one.fit.cost for name, one in described.items() if one.fit.optimum}
+    held_out: Any = table.frame.loc[table.frame["role"] == "holdout", "flops"]
+    target = held_out.max() if target is None and len(held_out) else target
+    return Analysis(described, compare_variants(table, law=LAW, target=target, costs=costs))
+
+
+def _by_variant(table: Table) -> dict[str | None, Table]:
+    """The rows of each variant, the reference first; of a table without variants, all."""
+    frame: Any = table.frame
+    return {name: Table(frame[frame[COLUMN] == name]) for name in variants_of(table)} or {None: table}
 
 
 def examine(table: pd.DataFrame | Table, folder: str | Path, analysis: Analysis | None = None) -> Findings:
@@ -78,9 +152,9 @@ def examine(table: pd.DataFrame | Table, folder: str | Path, analysis: Analysis 
     analysis = analysis or analyse(table)
     standing, trials, without = ledger.standing(folder), [], []
     for row in _held_out(table):
-        pair = _take(standing, row)
-        if pair is None and analysis.fit.usable:
-            pair = _freeze(analysis, row), "recomputed"
+        pair, described = _take(standing, row), analysis.of(row)
+        if pair is None and described is not None and described.fit.usable:
+            pair = _freeze(described, row), "recomputed"
         if pair is None:
             name = _known(row, "label") or _known(row, "run_id") or "a run"
             outcome = _failure(row) or f"measured {row['loss']:.4f}"
@@ -110,22 +184,22 @@ def freeze(
 
     Args:
         analysis: what the fitted rows say.
-        targets: planned runs, each as :func:`analysis.forecasting.forecasts.freeze` takes it, with a run_id.
+        targets: planned runs, each as :func:`analysis.forecasting.forecasts.freeze` takes it, with a run_id
+            and its variant, if it is of one.
         folder: where forecasts are kept.
         begun: run ids of targets whose training was begun: what is new about them is hindsight.
 
     Returns:
-        The forecasts; none where the law is not identified.
+        The forecasts; none where the law, that of the target's variant, is not identified.
 
     Raises:
         AnalysisError: for a target that cannot be forecast, or a forecast that cannot be kept.
     """
-    if not analysis.fit.usable:
-        return []
     known = set(begun)
     return [
-        ledger.save(_freeze(analysis, target), folder, outcome_known=target["run_id"] in known)
+        ledger.save(_freeze(described, target), folder, outcome_known=target["run_id"] in known)
         for target in targets
+        if (described := analysis.of(target)) is not None and described.fit.usable
     ]
 
 
@@ -141,8 +215,8 @@ def score(table: pd.DataFrame | Table, folder: str | Path) -> None:
             ledger.save_score(result, folder)
 
 
-def _freeze(analysis: Analysis, target: Mapping[str, Any]) -> Forecast:
-    return forecasts.freeze(analysis.fit, target, backtest=analysis.backtest, isoflop=analysis.isoflop)
+def _freeze(described: Described, target: Mapping[str, Any]) -> Forecast:
+    return forecasts.freeze(described.fit, target, backtest=described.backtest, isoflop=described.isoflop)
 
 
 def _held_out(table: Table) -> list[dict[str, Any]]:
@@ -180,19 +254,35 @@ def _known(row: Mapping[str, Any], column: str) -> str | None:
 
 
 def write(findings: Findings, source: Path, folder: Path) -> tuple[Path, ...]:
-    """Write fit, summary and figures of ``source`` under ``folder``; returns their paths."""
-    law, summary = folder / "fits" / f"{findings.fit.law.name}.json", folder / "summary.txt"
-    law.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(law, findings.fit.to_json())
-    write_whole(summary, findings.text + "\n")
-    return (law, summary, *draw(findings, source, folder / "figures").paths)
+    """Write fits, summary and figures of ``source`` under ``folder``; returns their paths."""
+    fits, summary, texts = folder / "fits", folder / "summary.txt", {}
+    for name, one in findings.analysis.described.items():
+        place = fits if name is None else fits / name
+        texts[place / f"{one.fit.law.name}.json"] = one.fit.to_json()
+    if findings.analysis.variants is not None:
+        texts[fits / "variants.json"] = findings.analysis.variants.to_json()
+    for path, text in {**texts, summary: findings.text + "\n"}.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+    return (*texts, summary, *draw(findings, source, folder / "figures").paths)
 
 
 def draw(findings: Findings, source: Path, out: Path) -> figures.Drawn:
-    """Every figure that the findings and the curves beside their table can feed."""
+    """Every figure that the findings and the curves beside their table can feed; those of each variant in a
+    folder of its own, beside that of their comparison."""
     file = (source if source.is_dir() else source.parent) / "curves.parquet"
     curves = pd.read_parquet(file) if file.exists() else None
-    parts, first = findings.analysis, findings.trials[0] if findings.trials else None
-    return figures.draw_all(
-        findings.table, curves, parts.fit, parts.isoflop, first, out, backtest=parts.backtest
-    )
+    analysis, rows = findings.analysis, _by_variant(findings.table)
+    drawn = []
+    for name, one in analysis.described.items():
+        trials = findings.trials_of(name) if analysis.variants else findings.trials
+        first = trials[0] if trials else None
+        place = out if name is None else out / name
+        drawn.append(
+            figures.draw_all(rows[name], curves, one.fit, one.isoflop, first, place, backtest=one.backtest)
+        )
+    if analysis.variants is not None:
+        fits = {str(name): one.fit for name, one in analysis.described.items()}
+        drawn.append(figures.draw_variants(findings.table, fits, analysis.variants, out))
+    skipped = {name: why for part in drawn for name, why in part.skipped.items()}
+    return figures.Drawn(tuple(path for part in drawn for path in part.paths), skipped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fits import allocation
+from analysis.fits.cost import Cost
 from analysis.fits.identification import DECADE, LONE
 from analysis.fits.intervals import intervals
 from analysis.fits.prediction import FAR
@@ -19,7 +20,8 @@ from analysis.fits.summary import count, number
 from analysis.results import Result
 
 SPAN = 1e9  # times as much, or as little, beyond which a loss counts as never reached
-HALVINGS = 60  # of the interval of log x that holds the answer
+STEPS = 40  # of Ridders' method at most
+EXACT = 1e-12  # last step in log x, of an answer
 NEVER = 1e300  # stands for infinity where logarithms are taken
 SAME = 1e-6  # relative change over a decade below which a multiplier counts as constant
 
@@ -68,6 +70,7 @@ def multiplier(
     of: str | None = None,
     held: Mapping[str, float] | None = None,
     level: float | None = None,
+    costs: Mapping[str, Cost] | None = None,
 ) -> Multipliers:
     """Find m with L_group(m x) = L_reference(x) for every group. Its inverse is the compute-equivalent gain
     of the group over the reference, at the compute m x (Davidson et al. 2023, arXiv:2312.07413, who take
@@ -86,6 +89,7 @@ def multiplier(
             (Hoffmann et al. 2022, arXiv:2203.15556, eq. 4). Left out: C where the law allots it.
         held: the other inputs; left out: at their median.
         level: of the intervals; left out: that of the fit.
+        costs: what N and D cost in each group, such as architectures; left out: in all that of the fit.
 
     Raises:
         AnalysisError: for a fit without groups, or inputs and groups that it does not have.
@@ -97,12 +101,13 @@ def multiplier(
     r, group, cluster = labels.index(reference), np.array(fit.data["group"]), np.array(fit.data["cluster"])
     lone = {label for g, label in enumerate(labels) if len(np.unique(cluster[group == g])) < LONE}
     x = _at(fit, of, held, at)
+    sides = [_Side(fit, g, of, held, (costs or {}).get(label)) for g, label in enumerate(labels)]
     rows, notes, constant = [], [], True
     for g in (g for g in range(len(labels)) if g != r):
         for value in x:
-            loss, needed = _solve(fit, fit._point, r, g, of, held, value)
-            _, draws = _solve(fit, fit._draws, r, g, of, held, value)
-            _, further = _solve(fit, fit._point, r, g, of, held, 10 * value)
+            loss, needed = _solve(fit._point, sides[r], sides[g], value)
+            _, draws = _solve(fit._draws, sides[r], sides[g], value)
+            _, further = _solve(fit._point, sides[r], sides[g], 10 * value)
             constant &= bool(np.isfinite(needed[0]) and np.isclose(needed[0], further[0], rtol=SAME))
             judged = _judge(fit, float(needed[0]), draws, level)
             if alone := {labels[g], reference} & lone:
@@ -159,42 +164,83 @@ def _at(fit: Fit, of: str, held: Mapping[str, float], at: float | Sequence[float
     return asked.tolist()
 
 
-def _solve(
-    fit: Fit, u: np.ndarray, r: int, g: int, of: str, held: Mapping[str, float], x: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The reference's loss (R,) at ``x`` and the group's multiplier (R,), of draws ``u`` (R, P)."""
-    target = _loss(fit, u, r, of, held, np.full(len(u), x))
+@dataclass(frozen=True)
+class _Side:
+    """One group of a fit: its loss at amounts of ``of``, other inputs ``held``; ``cost`` None: that of the
+    fit."""
+
+    fit: Fit
+    group: int
+    of: str
+    held: Mapping[str, float]
+    cost: Cost | None
+
+    def loss(self, u: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """(R,) the law with ``x`` (R,), a draw each."""
+        problem, law = self.fit.problem, self.fit.law
+        position = problem.position[self.group]
+        params = dict(zip(law.names, problem.parameters(u)[:, position].T, strict=True))
+        with np.errstate(all="ignore"):
+            if self.of in law.inputs:
+                return law.values(
+                    params, {self.of: x, **{c: np.full(len(x), v) for c, v in self.held.items()}}
+                )
+            cost = self.cost or self.fit.cost
+            n = allocation.best(problem, u, cost, x[:, None], self.group)[:, 0]
+            return law.values(params, {"N": n, "D": cost.tokens(n, x)})
+
+
+def _solve(u: np.ndarray, reference: _Side, other: _Side, x: float) -> tuple[np.ndarray, np.ndarray]:
+    """The reference's loss (R,) at ``x`` and the other group's multiplier (R,), of draws ``u`` (R, P)."""
+    target = reference.loss(u, np.full(len(u), x))
 
     def short(log: np.ndarray) -> np.ndarray:  # how much the group still lacks, falling
-        return _loss(fit, u, g, of, held, x * np.exp(log)) - target
+        return other.loss(u, x * np.exp(log)) - target
 
     reach, first, last = (np.full(len(u), np.nan) for _ in range(3))
     for span in (SPAN, SPAN ** (2 / 3), SPAN ** (1 / 3)):  # a law may have no best N very far away
         ends = [short(np.full(len(u), sign * np.log(span))) for sign in (-1, 1)]
         new = np.isnan(reach) & np.isfinite(ends[0] + ends[1])
         reach[new], first[new], last[new] = np.log(span), ends[0][new], ends[1][new]
-    low, high, sign = -reach, reach, np.sign(first - last)  # negative: a target that rises, as an accuracy
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        lacks = sign * short(middle) > 0
-        low, high = np.where(lacks, middle, low), np.where(lacks, high, middle)
-    multipliers = np.exp(0.5 * (low + high))
+        if not np.isnan(reach).any():
+            break
+    sign = np.sign(first - last)  # negative: a target that rises, as an accuracy
+    multipliers = np.exp(_crossing(short, reach, first, last))
     far = reach == np.log(SPAN)
     multipliers[sign * last > 0] = np.where(far, np.inf, np.nan)[sign * last > 0]
     multipliers[sign * first < 0] = np.where(far, 0.0, np.nan)[sign * first < 0]
     return target, np.where(sign != 0, multipliers, np.nan)
 
 
-def _loss(fit: Fit, u: np.ndarray, g: int, of: str, held: Mapping[str, float], x: np.ndarray) -> np.ndarray:
-    """(R,) the law of group ``g`` with ``x`` (R,) of ``of``, a draw each."""
-    problem, law = fit.problem, fit.law
-    position = problem.position[g]
-    params = dict(zip(law.names, problem.parameters(u)[:, position].T, strict=True))
-    with np.errstate(all="ignore"):
-        if of in law.inputs:
-            return law.values(params, {of: x, **{c: np.full(len(x), v) for c, v in held.items()}})
-        n = allocation.best(problem, u, fit.cost, x[:, None], g)[:, 0]
-        return law.values(params, {"N": n, "D": fit.cost.tokens(n, x)})
+def _crossing(
+    short: Callable[[np.ndarray], np.ndarray], reach: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> np.ndarray:
+    """Where a monotonic function crosses 0, by Ridders' method.
+
+    Args:
+        short: the function, of (R,).
+        reach: its argument is searched between - and + this (R,).
+        first: its values (R,) at the one end.
+        last: its values (R,) at the other.
+    """
+    low, high, below, above = -reach, reach, first, last
+    found = np.full(len(reach), np.inf)
+    for _ in range(STEPS):
+        middle = 0.5 * (low + high)
+        value = short(middle)
+        with np.errstate(all="ignore"):
+            bend = value / np.sqrt(value**2 - below * above) * np.sign(below - above)
+        x = np.clip(middle + (middle - low) * np.nan_to_num(bend), low, high)
+        at = short(x)
+        for point, height in ((middle, value), (x, at)):
+            before = (np.sign(height) == np.sign(below)) & (point >= low)
+            after = ~before & (point <= high)
+            low, below = np.where(before, point, low), np.where(before, height, below)
+            high, above = np.where(after, point, high), np.where(after, height, above)
+        if np.nanmax(np.abs(x - found), initial=0.0) < EXACT:
+            break
+        found = x
+    return found
 
 
 def _judge(fit: Fit, point: float, draws: np.ndarray, level: float) -> dict[str, Any]:

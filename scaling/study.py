@@ -22,6 +22,7 @@ from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
+from scaling.plan.tuned import with_hashes
 from scaling.spec.models import Study
 from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
@@ -34,7 +35,6 @@ require_own_analysis()
 from analysis import findings, ledger  # noqa: E402
 from analysis.errors import AnalysisError  # noqa: E402
 from analysis.findings import Analysis, Findings, analyse  # noqa: E402
-from analysis.fits.result import Fit  # noqa: E402
 from analysis.forecasting.forecasts import Forecast  # noqa: E402
 from analysis.tables.loading import load  # noqa: E402
 
@@ -103,9 +103,18 @@ class StudyReport:
                 }
                 for trial in self.findings.trials
             ],
+            **self._variants(),
             "notes": list(self.findings.notes),
             "files": [str(path) for path in self.files],
         }
+
+    def _variants(self) -> dict[str, Any]:
+        """The laws of all variants and their comparison; nothing for a study without."""
+        analysis = self.findings.analysis
+        if analysis.variants is None:
+            return {}
+        laws = {str(name): one.fit.to_dict() for name, one in analysis.described.items()}
+        return {"laws": laws, "variants": analysis.variants.to_dict()}
 
 
 def run_study(
@@ -159,7 +168,8 @@ def study_text(study: Study | Plan) -> str:
     if isinstance(study, Plan):
         return "# planned in Python: plan.json has every run\n"
     text = io.StringIO()
-    YAML().dump(study.model_dump(mode="json", exclude_none=True), text)
+    spec = study.model_dump(mode="json", exclude_none=True)
+    YAML().dump(with_hashes(spec, study.source.folder), text)
     return text.getvalue()
 
 
@@ -208,11 +218,11 @@ class _Launch:
         table = load(self.folder)
         held_out = [run for run in self.plan.runs if run.role == "holdout"]
         findings.score(table, self.forecasts)  # before anything new is frozen
-        analysis = analyse(table)
+        analysis = analyse(table, max((run.flops for run in held_out), default=None))
         self._freeze(analysis, held_out)
         waiting = [run for run in held_out if not self.sweep.results.run_state(run.run_id).finished]
         ready = all(ledger.stands_for(_target(run), self.forecasts) for run in waiting)
-        refusal = [] if ready else [_not_trained(waiting, analysis.fit, self.folder)]
+        refusal = [] if ready else [_not_trained(waiting, analysis, self.folder)]
         for text in refusal:
             self.watch.say(text)
         # what is known now is written now: the held-out runs may fail or be stopped
@@ -270,6 +280,7 @@ def _target(run: PlannedRun) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "label": run.label,
+        "variant": run.variant,
         "params": run.params,
         "params_body": run.params_body,
         "tokens": run.run.tokens,
@@ -285,8 +296,10 @@ def _frozen(forecast: Forecast, state: str) -> str:
     return f"forecast {forecast.hash} {how}: {name} will have loss {forecast.prediction:.4f} ({interval})"
 
 
-def _not_trained(waiting: Sequence[PlannedRun], law: Fit, folder: Path) -> str:
-    names, status = ", ".join(run.label for run in waiting), law.status
+def _not_trained(waiting: Sequence[PlannedRun], analysis: Analysis, folder: Path) -> str:
+    names = ", ".join(run.label for run in waiting)
+    laws = [one.fit for one in map(analysis.of, map(_target, waiting)) if one is not None]
+    status = next((law for law in laws if not law.usable), analysis.fit).status
     return (
         f"HELD OUT\n  not trained: {names}: there is no forecast to test, as the law is not identified "
         f"({status.message})\n  next: {status.advice}, and run the same command again; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -21,6 +21,7 @@ from analysis.figures.outcome import forecast_and_outcome
 from analysis.figures.residuals import fit_and_residuals
 from analysis.figures.style import stated
 from analysis.figures.twostep import accuracy_in_two_steps
+from analysis.figures.variants import variants
 from analysis.fits.result import Fit
 from analysis.forecasting.backtest import BackTest
 from analysis.forecasting.forecasts import Trial
@@ -28,6 +29,7 @@ from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.isoflop import IsoFlop
 from analysis.tables.runs import select
 from analysis.tables.table import Table
+from analysis.variants.comparison import Variants
 
 __all__ = [
     "Drawn",
@@ -46,6 +48,7 @@ __all__ = [
     "overview",
     "profile",
     "training_curves",
+    "variants",
 ]
 DPI = 150
 
@@ -105,6 +108,20 @@ def draw_all(
     drawn = {name: draw() for name, (why_not, draw) in figures.items() if not why_not}
     skipped = {name: why_not for name, (why_not, _) in figures.items() if why_not}
     return Drawn(_saved(drawn, folder), skipped)
+
+
+def draw_variants(
+    table: pd.DataFrame | Table, fits: Mapping[str, Fit], found: Variants, folder: str | Path
+) -> Drawn:
+    """Draw the comparison of variants as png.
+
+    Args:
+        table: runs of all.
+        fits: the law of each.
+        found: their comparison.
+        folder: where to write.
+    """
+    return Drawn(_saved({"variants": variants(table, fits, found)}, folder), {})
 
 
 def draw_law(

@@ -87,6 +87,7 @@ def replicate(
     count: int = 500,
     seed: int = 0,
     check: int = CHECKED,
+    pair: np.ndarray | None = None,
 ) -> Replicates:
     """Draw replicates of an optimum by a bootstrap, or from an analytic covariance.
 
@@ -99,6 +100,7 @@ def replicate(
         count: number of replicates R; an analytic method, and ``auto`` with 0, takes what it needs.
         seed: of the draws.
         check: how many of the replicates are solved again from many starts.
+        pair: index of each row's pair (n,), where runs of several groups share noise.
     """
     n, groups = len(problem.target), int(cluster.max()) + 1
     kind = method
@@ -130,8 +132,11 @@ def replicate(
         ends, agree, checked = solved(problem, solution, count, draw, check, begin)
         words = f"{METHODS[kind]} ({count} replicates, {units}), percentile, t({degrees})/z"
         if kind == EDGED != method:
-            ends = _no_narrower(problem, solution.u, ends, rng)
-            words += ", no narrower than independent runs"
+            least = (
+                hessian(problem, solution.u) if pair is None else sandwich(problem, solution.u, pair, "cr2")
+            )
+            ends = _no_narrower(problem, solution.u, ends, least, rng)
+            words += f", no narrower than independent {'runs' if pair is None else 'pairs of runs'}"
     few = (
         f"{groups} clusters by {by}: with fewer than {FEW}, interval widths are unreliable, and what is "
         "barely identified often has too narrow an interval"
@@ -187,11 +192,14 @@ def _one_step(problem: Problem, u: np.ndarray, cluster: np.ndarray, times: np.nd
     return np.clip(begin, *problem.limits)
 
 
-def _no_narrower(problem: Problem, u: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draws spread at least as if runs were independent, in every direction: a few clusters whose residuals
-    happen to cancel would else look precise (Angrist & Pischke 2009, section 8.2.3: take the larger)."""
+def _no_narrower(
+    problem: Problem, u: np.ndarray, ends: np.ndarray, least: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws spread at least by ``least``, the covariance (P, P) of independent runs, in every direction: a
+    few clusters whose residuals happen to cancel would else look precise (Angrist & Pischke 2009, section
+    8.2.3: take the larger)."""
     free = usable(problem, u)
-    size, along = np.linalg.eigh(hessian(problem, u))
+    size, along = np.linalg.eigh(least)
     straight = (size > 1e-14 * size.max(initial=0.0)) & (size < STRAIGHT**2)  # a flat valley bends
     along, length = along[:, straight], np.sqrt(size[straight])
     seen = (ends - u)[:, free] @ (along / length)

@@ -104,8 +104,9 @@ def fit(
         return nothing(f"a constant fits as well at the noise level: {what}")
     method = "auto" if asked.method == "profile" else asked.method
     replicates = replicate(
-        problem, solution, rows.cluster, rows.by, method=method, count=asked.bootstrap, seed=asked.seed
-    )
+        problem, solution, rows.cluster, rows.by, method=method, count=asked.bootstrap, seed=asked.seed,
+        pair=rows.pair,
+    )  # fmt: skip
     return _assemble(asked, setup, problem, solution, replicates, rows, table)
 
 

@@ -41,6 +41,8 @@ class FitOptions:
         groups: a column of data sets fitted together.
         own: parameters that have a value for each group, ``A[name]``; left out: the linear ones.
         cluster: a column of what shares noise; left out: trunk, else seed and size, else size.
+        pairs: a column of runs, one of each group, that share noise: the same cell, seed and order of data.
+            Clusters that have a pair in common are one.
         seed: of the replicates.
         convention: which N and C (``tables.runs.CONVENTIONS``).
         roles: of the rows to fit.
@@ -65,6 +67,7 @@ class FitOptions:
     groups: str | None = None
     own: Sequence[str] | None = None
     cluster: str | None = None
+    pairs: str | None = None
     seed: int = 0
     convention: str = "total"
     roles: Sequence[str] = ("fit",)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 
 from analysis.errors import AnalysisError, Argument, Complaint
@@ -29,7 +31,8 @@ EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
 @dataclass(frozen=True)
 class Rows:
     """``frame``: rows kept, sorted, with columns N, D, C, L where known; ``inputs`` and ``target`` (n,);
-    ``cluster`` index per row and what it is ``by``; ``unit`` of the loss."""
+    ``cluster`` index per row and what it is ``by``; ``pair`` index per row, where runs of several groups
+    share noise; ``unit`` of the loss."""
 
     frame: Any
     inputs: dict[str, np.ndarray]
@@ -39,6 +42,7 @@ class Rows:
     labels: tuple[str, ...]
     cluster: np.ndarray
     by: str
+    pair: np.ndarray | None
     unit: str | None
     excluded: tuple[dict[str, str], ...]
 
@@ -57,8 +61,9 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
         return name if name in given.columns else of_file.get(name, name)
 
     target = column(options.target)
-    weights, groups, cluster = (
-        None if name is None else column(name) for name in (options.weights, options.groups, options.cluster)
+    weights, groups, cluster, pairs = (
+        None if name is None else column(name)
+        for name in (options.weights, options.groups, options.cluster, options.pairs)
     )
     convention, least = options.convention, options.above
     inputs = [x for x in law.inputs if x != "M" or "M" not in given.columns]
@@ -73,7 +78,7 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
         needs=wanted,
         cells="all",
     )
-    columns = {"weights": weights, "groups": groups, "cluster": cluster, "target": target}
+    columns = {"weights": weights, "groups": groups, "cluster": cluster, "pairs": pairs, "target": target}
     needs = sources([*inputs, *(["L"] if target == "loss" else [])], convention)
     if problems := _absent(law, frame, given, needs, columns):
         raise AnalysisError(problems)
@@ -90,7 +95,7 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
     weighed = [weights] if weights else []
     numbers: list[str] = list(dict.fromkeys([*law.inputs, "L", *weighed]))
     above |= dict.fromkeys(weighed, 0.0)
-    labelled = [x for x in (groups, cluster) if x is not None]
+    labelled = [x for x in (groups, cluster, pairs) if x is not None]
     bad = _bad(frame, numbers, above, labelled, {"L": "L" if target == "loss" else target})
     asked = [*([] if "L" in wanted else [target]), *weighed]
     useless = [x for x in asked if len(frame) and not np.isfinite(_numbers(frame[x])).any()]
@@ -112,6 +117,9 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
     if codes is not None:  # runs of two data sets share no noise
         index = pd.factorize(codes.astype(np.int64) * (index.max(initial=0) + 1) + index)[0]
         by = f"{by} within {groups}"
+    pair = pd.factorize(frame[pairs])[0] if pairs else None
+    if pair is not None:
+        index, by = joint(index, pair), f"{by.removesuffix(f' within {groups}')}, of all {groups}"
     return Rows(
         frame=frame,
         inputs={x: frame[x].to_numpy(float) for x in law.inputs},
@@ -121,6 +129,7 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
         labels=tuple(map(str, labels)),
         cluster=index,
         by=by,
+        pair=pair,
         unit=loss_unit(given) if target == "loss" else None,
         excluded=(*({**row} for row in options.excluded), *excluded),
     )
@@ -217,3 +226,11 @@ def clustered(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
     if (run := about(frame).run) is not None:  # rows are checkpoints
         return pd.factorize(frame[run])[0], run
     return np.arange(len(frame)), "run"
+
+
+def joint(cluster: np.ndarray, pair: np.ndarray) -> np.ndarray:
+    """Cluster index per row (n,), clusters that have a pair in common made one."""
+    begin = int(cluster.max(initial=-1)) + 1  # of the pairs, which are nodes of the graph beside the clusters
+    nodes = begin + int(pair.max(initial=-1)) + 1
+    edges = coo_array((np.ones(len(pair)), (cluster, begin + pair)), shape=(nodes, nodes))
+    return connected_components(edges, directed=False)[1][cluster]

@@ -32,11 +32,11 @@ SAME_DELTA = 1e-6  # relative: Huber's delta comes from the residuals, which dep
 class Forecast:
     """The loss of a run before it is trained, with all that the prediction rests on.
 
-    ``target``: run_id, label, N, D, C. ``training``: row, N, D, C, loss of every fitted run, sorted by row.
-    ``prediction`` in nats per token; ``interval {kind, level, low, high, method}`` is for a new run;
-    ``se_log``: its standard error in log loss; ``parts``: its components (law, run, backtest).
-    ``baseline``: the naive forecast (isoFLOP minima extrapolated), or None. ``sensitivity``: predictions with
-    the offset held at other values. ``extrapolation``: target C over the largest C fitted.
+    ``target``: run_id, label, variant (where there are several), N, D, C. ``training``: row, N, D, C, loss of
+    every fitted run, sorted by row. ``prediction`` in nats per token; ``interval {kind, level, low, high,
+    method}`` is for a new run; ``se_log``: its standard error in log loss; ``parts``: its components (law,
+    run, backtest). ``baseline``: the naive forecast (isoFLOP minima extrapolated), or None. ``sensitivity``:
+    predictions with the offset held at other values. ``extrapolation``: target C over the largest C fitted.
     """
 
     law: dict[str, Any]
@@ -83,7 +83,7 @@ class Forecast:
         other = identity(target, self.convention)
         if self.target["run_id"] is not None and other["run_id"] is not None:
             return self.target["run_id"] == other["run_id"]
-        return all(self.target[name] == other[name] for name in ("label", "N", "D", "C"))
+        return all(self.target.get(name) == other.get(name) for name in ("label", "variant", "N", "D", "C"))
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ class Trial:
 
 
 def identity(target: Mapping[str, Any], convention: str) -> dict[str, Any]:
-    """run_id and label (None where unknown) and N, D, C of a run, in frozen digits. Raises AnalysisError."""
+    """run_id and label (None where unknown), the variant where there is one, and N, D, C of a run, in frozen
+    digits. Raises AnalysisError."""
     size, per_token, _ = CONVENTIONS[convention]
     columns = {"N": size, "D": "tokens", "C": "flops"}
     given = _given(target)
@@ -138,7 +139,9 @@ def identity(target: Mapping[str, Any], convention: str) -> dict[str, Any]:
         raise AnalysisError(
             f"target: {', '.join(missing)} is missing; a forecast says of what it is and how far it reaches"
         )
-    return _rounded({name: given.get(name) for name in ("run_id", "label")} | amounts)
+    names = {name: given.get(name) for name in ("run_id", "label")}
+    names |= {name: given[name] for name in ("variant",) if name in given}
+    return _rounded(names | amounts)
 
 
 def _given(target: Any) -> dict[str, Any]:
@@ -185,8 +188,8 @@ def freeze(
 
     Args:
         fit: a usable fit, of errors in log loss.
-        target: the planned run: run_id, label and the columns params, params_body, tokens, flops (or N, D,
-            C).
+        target: the planned run: run_id, label, variant and the columns params, params_body, tokens, flops (or
+            N, D, C).
         backtest: back-test of the law, whose error beyond run noise widens the interval; left out: it is not
             widened.
         isoflop: minima whose power law gives the naive baseline; left out: no baseline.

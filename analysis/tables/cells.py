@@ -76,7 +76,7 @@ def set_apart(frame: Any) -> list[str]:
 def same_cells(frame: Any) -> np.ndarray:
     """Codes of rows of one N and D, as far as the frame has them."""
     n, d = (frame[x].to_numpy(float) if x in frame.columns else np.ones(len(frame)) for x in "ND")
-    return _near(n, d, np.zeros(len(frame), int))
+    return near(n, d, np.zeros(len(frame), int))
 
 
 def best(frame: Any, apart: Sequence[str] = (), *, rising: bool = False) -> tuple[np.ndarray, list[str]]:
@@ -93,7 +93,7 @@ def best(frame: Any, apart: Sequence[str] = (), *, rising: bool = False) -> tupl
     if not len(frame):
         return nothing, []
     cell = _joined(frame, [*apart, *(c for c in SHAPE if c in numeric and c not in apart)])
-    cell = _near(frame["N"].to_numpy(float), frame["D"].to_numpy(float), cell)
+    cell = near(frame["N"].to_numpy(float), frame["D"].to_numpy(float), cell)
     swept = [c for c in swept if _varies(cell, _codes(frame[c]))]
     setting = _joined(frame, swept)
     names = []
@@ -185,7 +185,7 @@ def _edges(frame: Any, swept: Sequence[str], cell: np.ndarray, chosen: np.ndarra
     return found
 
 
-def _near(n: np.ndarray, d: np.ndarray, apart: np.ndarray) -> np.ndarray:
+def near(n: np.ndarray, d: np.ndarray, apart: np.ndarray) -> np.ndarray:
     """Codes of rows with one N, one code of ``apart`` and a D within ``SAME_TOKENS``."""
     same = _pairs(pd.factorize(n)[0], apart)
     out, code, begin, last = np.zeros(len(n), int), -1, 0.0, -1

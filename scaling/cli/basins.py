@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,8 @@ from scaling.cli import say
 from scaling.cli.columns import columns
 from scaling.cli.options import grouped
 from scaling.cli.words import count, typed
+from scaling.errors import Complaint, UserError
+from scaling.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +81,10 @@ def basins(
         typer.Option("--edges", help="let optima at the end of a sweep, which are bounds, into laws"),
     ] = False,
     reading: option.Reading,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="write the laws for rules of a spec: {kind: tuned, file: FILE}"),
+    ] = None,
     as_json: option.Json = False,
 ) -> None:
     """Find the best learning rates and batches."""
@@ -90,6 +97,8 @@ def basins(
     known = dict.fromkeys(x for law in found.laws.values() for x in law.law.inputs)
     points = inputs(at, {SHORT.get(x, x): x for x in known}, " and ".join(f"{x}*" for x in found.laws))
     optima = [found.predict(level=search.level, **point) for point in points]
+    if out is not None:
+        _write(out, found)
     if as_json:
         rows = [row for frame in optima for row in frame.to_dict("records")]
         return say.data({**found.to_dict(), **({"at": plain(rows)} if at else {})})
@@ -101,6 +110,20 @@ def basins(
         far = ",".join(f"{x}={typed(10 * float(found.cells[x].to_numpy().max()))}" for x in known)
         say.next_command("basins", *words, "--at", far)
     return None
+
+
+def _write(out: Path, found: Basins) -> None:
+    """Write the basins to a file; a folder that is not there is made.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        write_text(out, found.to_json() + "\n")
+    except OSError as error:
+        message = f"--out {out}: cannot be written ({error.strerror or error})"
+        raise UserError(Complaint(message, hint="name a file in a folder that can be written to")) from None
+    say.note(f"laws written; in a recipe: {{kind: tuned, file: {out}}}")
 
 
 def cells_text(found: Basins) -> str:

@@ -188,5 +188,5 @@ def _why_not_shared(recipes: Iterable[Recipe]) -> str:
         return "no two runs differ only in horizon"
     fields = {place for recipe in distinct if recipe.schedule.shares_trunk for place in recipe.of_horizon}
     if fields:
-        return f"the rule of {' and that of '.join(sorted(fields))} uses the horizon"
+        return f"the horizon decides {', '.join(sorted(fields))}"
     return f"a {distinct[0].schedule.kind} schedule depends on the horizon throughout"

@@ -11,10 +11,13 @@ from scaling.counts.shape import Shape
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import flops_per_step, nearest
 from scaling.plan.scales import batch_of
+from scaling.plan.tuned import settled
 from scaling.recipe.rules import Rule
+from scaling.recipe.written import RuleError
 from scaling.spec.designs import Cell, RunList
 from scaling.spec.families import Family, Size
 from scaling.spec.models import Study
+from scaling.spec.source import Finding
 
 LARGEST = 10**9  # of a dial
 
@@ -49,13 +52,18 @@ def next_cells(
         counting: which N and C are meant.
 
     Raises:
-        UserError: C does not pay for one step.
+        UserError: C does not pay for one step, or a tuned rule cannot be read.
     """
     cells, problems = list[Cell](), list[Complaint]()
+    try:
+        batch = settled(study.recipe, study.source.folder).batch_tokens
+    except RuleError as error:
+        finding = Finding(("recipe", *error.place), str(error), error.hint)
+        raise UserError(study.source.problem(finding)) from None
     for params, flops in asked:
         size = nearest_size(study, params, vocab_size, counting)
         shape = _shape(study, size, vocab_size)
-        batch, context = study.recipe.batch_tokens, shape.context
+        context = shape.context
         tokens = batch_of(batch, shape, flops * context / counting.flops(shape, context)).tokens
         unit = counting.flops(shape, tokens)
         steps = nearest(flops, unit)

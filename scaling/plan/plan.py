@@ -27,7 +27,8 @@ class PlannedRun(Frozen):
 
     ``budget`` is the FLOPs that were asked for, where they were: what groups the runs of an isoFLOP curve.
     ``start`` is where the weights lie that ``run.init_from`` names.
-    ``values`` are columns of the table: of the fields on axes those that no other column shows.
+    ``values`` are columns of the table: of the fields on axes those that no other column shows. ``rules`` are
+    the tuned rules by the field they stand in: file and hash.
     """
 
     run_id: Id
@@ -42,6 +43,7 @@ class PlannedRun(Frozen):
     start: str | None = None
     variant: str | None = None
     values: dict[str, Any] = Field(default_factory=dict)
+    rules: dict[str, str] | None = None
 
     @property
     def params(self) -> int:

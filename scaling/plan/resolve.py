@@ -11,6 +11,7 @@ from scaling.plan.plan import PlannedRun, job_id
 from scaling.plan.scales import horizon_scales, shape_scales
 from scaling.plan.settings import Setting
 from scaling.plan.starts import Starts
+from scaling.plan.tuned import tuned_in
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scales
 from scaling.recipe.schedules import Schedule
@@ -113,6 +114,7 @@ class Resolver:
             budget=wanted.budget,
             start=str(start.path) if start else None,
             variant=setting.variant,
+            rules=tuned_in(recipe),
             # a rule, as what it gives
             values=setting.values | {name: value for name, value in run.optimizer if name in setting.values},
         )

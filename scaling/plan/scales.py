@@ -9,7 +9,7 @@ from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
 from scaling.recipe.quantities import LARGEST_COUNT
 from scaling.recipe.rules import OF_HORIZON, Rule, Scale
-from scaling.recipe.written import RuleError, number, powers_at
+from scaling.recipe.written import RuleError, number, scales_of
 from scaling.spec.designs import Point
 
 WORTH_SAYING = 1.1  # a batch that is moved by more than this ratio
@@ -77,12 +77,12 @@ def batch_of(written: int | Rule, shape: Shape, tokens: float | None) -> Batch:
     """
     if not isinstance(written, Rule):
         return Batch(written, written)
-    powers = powers_at(("batch_tokens",), written)
     scales = shape_scales(shape)
+    of_horizon = OF_HORIZON & scales_of(("batch_tokens",), written)
     if tokens is not None:
         scales |= horizon_scales(shape, tokens)
-    elif powers is not None and OF_HORIZON & powers.exponents.keys():
-        used = ", ".join(sorted(OF_HORIZON & powers.exponents.keys()))
+    elif of_horizon:
+        used = ", ".join(sorted(of_horizon))
         message = (
             f"circular: the batch follows from {used}, which follow from the batch where steps are given"
         )

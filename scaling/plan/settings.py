@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from scaling.counts.shape import Shape
 from scaling.data.index import DataIndex
 from scaling.plan.labels import Names, names_of
+from scaling.plan.tuned import settled
+from scaling.recipe.written import RuleError
 from scaling.spec.axes import Override
 from scaling.spec.families import Family, Size
-from scaling.spec.models import Data, Recipe, Study, check_sections, chosen_cells
+from scaling.spec.models import Data, Recipe, Study, check_sections, chosen_cells, rule_findings
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, located
 from scaling.spec.source import Finding
 from scaling.spec.variants import Arm, arms, overrides
@@ -76,6 +78,7 @@ class Choices:
     _made: dict[tuple[int, tuple[int, ...]], tuple[Choice | None, tuple[Override, ...]]] = field(
         default_factory=dict[tuple[int, tuple[int, ...]], "tuple[Choice | None, tuple[Override, ...]]"]
     )
+    _recipes: dict[int, Recipe | None] = field(default_factory=dict[int, "Recipe | None"])
     _checked: set[tuple[int, ...]] = field(default_factory=set[tuple[int, ...]])
 
     @cached_property
@@ -123,7 +126,23 @@ class Choices:
             )
             for path, column in self.names.columns.items()
         }
-        return Choice(arm.name, **sections, changes=changes, label=self.names.label(chosen), values=values)
+        choice = Choice(arm.name, **sections, changes=changes, label=self.names.label(chosen), values=values)
+        recipe = self._settled(choice)
+        return None if recipe is None else replace(choice, recipe=recipe)
+
+    def _settled(self, choice: Choice) -> Recipe | None:
+        """Return the recipe with its tuned rules read, the same object for the same recipe; None where they
+        are not right."""
+        key, folder = id(choice.recipe), self.study.source.folder
+        if key not in self._recipes:
+            try:
+                recipe: Recipe | None = settled(choice.recipe, folder)
+                wrong = list(rule_findings(recipe)) if recipe is not choice.recipe else []
+            except RuleError as error:
+                recipe, wrong = None, [Finding(("recipe", *error.place), str(error), error.hint)]
+            self.findings += [choice.located(finding) for finding in wrong]
+            self._recipes[key] = None if wrong else recipe
+        return self._recipes[key]
 
     def _check(
         self, arm: Arm, sections: dict[str, Any], changes: tuple[Override, ...], on_axes: bool

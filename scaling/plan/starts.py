@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,7 @@ class Starts:
             yield Finding(FIELD, message, hint)
 
     def _of_file(self, text: str) -> Start:
-        path = Path(text).expanduser()
+        path = Path(os.path.expanduser(text))  # never raises, unlike that of a Path
         if self.folder is not None and not path.is_absolute():
             path = self.folder / path
         dims = dims_of(path)

@@ -1,6 +1,6 @@
 """Published rules, by name. Units are ours: tokens, FLOPs, parameters.
 
-To add one: a class here with its powers by field, and its name in :data:`PUBLISHED`.
+To add one: a class here with its powers by field, and its place in :data:`PUBLISHED`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from scaling.recipe.quantities import Positive
-from scaling.recipe.rules import Powers, Rule
+from scaling.recipe.rules import Exponent, Powers, Rule, Scale
+
+SEQUENCE = 2048  # tokens of a sequence of Power Lines, whose batches are in sequences
+
+
+def decay_of_timescale(coefficient: float, exponent: float) -> Powers:
+    """Return weight decay = B / (tau x rate x D) for a time scale tau = coefficient x (D/N)^exponent."""
+    exponents: dict[Scale, float] = {"batch_tokens": 1.0, "learning_rate": -1.0, "tokens": -1.0}
+    exponents["tokens_per_param"] = -exponent
+    return Powers(1 / coefficient, exponents)
 
 
 class Published(Rule):
@@ -17,8 +26,8 @@ class Published(Rule):
 
     by_target: ClassVar[Mapping[str, Powers]]
 
-    def powers(self, target: str) -> Powers | None:
-        return self.by_target.get(target)
+    def powers(self, target: str) -> Powers:
+        return self.by_target[target]
 
     def targets(self) -> tuple[str, ...]:
         return tuple(self.by_target)
@@ -45,8 +54,36 @@ class DeepSeek(Published):
     }
 
 
+class PowerLines(Published):
+    """Power Lines (arXiv:2505.13738): batch 0.0306 D^0.383 sequences of 2048 tokens; weight decay by the time
+    scale 1.084 (D/N)^-0.527, as `timescale`."""
+
+    kind: Literal["power-lines"]
+    by_target: ClassVar[Mapping[str, Powers]] = {
+        "batch_tokens": Powers(0.0306 * SEQUENCE, {"tokens": 0.383}),
+        "weight_decay": decay_of_timescale(1.084, -0.527),
+    }
+
+
+class TimeScale(Rule):
+    """Weight decay B / (tau rate D) for a time scale of AdamW tau = coefficient x (D/N)^exponent, in passes
+    over the D tokens of the run (arXiv:2405.13698, constant; arXiv:2505.13738, a power of D/N)."""
+
+    kind: Literal["timescale"]
+    coefficient: Positive = 1.084
+    """tau where D/N = 1."""
+    exponent: Exponent = -0.527
+    """0 for a constant time scale."""
+
+    def powers(self, target: str) -> Powers:
+        return decay_of_timescale(self.coefficient, self.exponent)
+
+    def targets(self) -> tuple[str, ...]:
+        return ("weight_decay",)
+
+
 class SqrtBatch(Rule):
-    """Square-root scaling (arXiv:1404.5997, section 5): rate coefficient x sqrt(batch_tokens / reference)."""
+    """Square-root scaling (arXiv:2205.10287, for Adam): rate coefficient x sqrt(batch_tokens / reference)."""
 
     kind: Literal["sqrt-batch"]
     coefficient: Positive
@@ -54,13 +91,11 @@ class SqrtBatch(Rule):
     reference: Positive
     """Tokens of the batch at which the coefficient holds."""
 
-    def powers(self, target: str) -> Powers | None:
-        if target != "learning_rate":
-            return None
+    def powers(self, target: str) -> Powers:
         return Powers(self.coefficient * self.reference**-0.5, {"batch_tokens": 0.5})
 
     def targets(self) -> tuple[str, ...]:
         return ("learning_rate",)
 
 
-PUBLISHED: tuple[type[Any], ...] = (StepLaw, DeepSeek, SqrtBatch)
+PUBLISHED: tuple[type[Any], ...] = (StepLaw, DeepSeek, PowerLines, TimeScale, SqrtBatch)

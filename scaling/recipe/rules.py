@@ -50,13 +50,17 @@ class Rule(Described):
 
     kind: str
 
-    def powers(self, target: str) -> Powers | None:
-        """Return the rule of the field ``target``, such as ``learning_rate``; None where it has none."""
+    def powers(self, target: str) -> Powers:
+        """Return the rule of the field ``target``, one of :meth:`targets`."""
         raise NotImplementedError
 
     def targets(self) -> tuple[str, ...]:
         """Return the fields that it has rules for; empty where that is any."""
         return ()
+
+    def uses(self, target: str) -> frozenset[Scale]:
+        """Return the quantities that the field ``target`` follows from."""
+        return frozenset(self.powers(target).exponents)
 
 
 def _powers_or_name(value: Any) -> str:

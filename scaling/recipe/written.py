@@ -14,12 +14,13 @@ from pydantic.fields import FieldInfo
 
 from scaling.recipe.published import PUBLISHED
 from scaling.recipe.quantities import Duration, bound_text
-from scaling.recipe.rules import SCALES, DurationRule, PowerRule, Powers, Rule, Scale, Scales, any_of
+from scaling.recipe.rules import SCALES, DurationRule, PowerRule, Rule, Scale, Scales, any_of
+from scaling.recipe.tuned import Tuned
 
 M = TypeVar("M", bound=BaseModel)
 Place = tuple[str, ...]
 SMALLEST, LARGEST = 1e-12, 1e6  # values of a rule; others are a mistake in its exponent
-AnyRule = any_of(PowerRule, *PUBLISHED)
+AnyRule = any_of(PowerRule, *PUBLISHED, Tuned)
 
 
 class RuleError(ValueError):
@@ -89,15 +90,20 @@ def rules_in(model: BaseModel, place: Place = ()) -> Iterator[tuple[Place, Rule]
             yield from rules_in(value, (*place, name))
 
 
-def powers_at(place: Place, rule: Rule) -> Powers | None:
-    """Return what a rule says of the field at a place; None where it has nothing to say of it."""
-    return rule.powers("learning_rate" if "learning_rates" in place else place[-1])
+def target_of(place: Place) -> str:
+    """Return what a rule at a place of the recipe is about: the name of the field; of a role's learning
+    rate, ``learning_rate``."""
+    return "learning_rate" if "learning_rates" in place else place[-1]
+
+
+def fits(place: Place, rule: Rule) -> bool:
+    """Tell whether a rule says anything of the field at a place."""
+    return not rule.targets() or target_of(place) in rule.targets()
 
 
 def scales_of(place: Place, rule: Rule) -> frozenset[Scale]:
-    """Return the quantities that the field at a place follows from."""
-    powers = powers_at(place, rule)
-    return frozenset(powers.exponents) if powers is not None else frozenset()
+    """Return the quantities that the field at a place follows from; none where the rule does not fit it."""
+    return rule.uses(target_of(place)) if fits(place, rule) else frozenset()
 
 
 def known_to(place: Place) -> tuple[Scale, ...]:
@@ -128,7 +134,7 @@ def with_numbers(model: BaseModel, scales: Scales, place: Place = ()) -> dict[st
 
 
 def number(rule: Rule, scales: Scales, place: Place, largest: float = LARGEST) -> float:
-    """Evaluate a rule that :func:`powers_at` knows at ``place``.
+    """Evaluate a rule that :func:`fits` its place.
 
     Args:
         rule: of the field.
@@ -139,10 +145,7 @@ def number(rule: Rule, scales: Scales, place: Place, largest: float = LARGEST) -
     Raises:
         RuleError: the value is not between 1e-12 and ``largest``.
     """
-    powers = powers_at(place, rule)
-    if powers is None:
-        raise RuleError(place, f"a {rule.kind} rule has nothing to say of {place[-1]}")
-    value = powers.at(scales)
+    value = rule.powers(target_of(place)).at(scales)
     if not SMALLEST <= value <= largest:
         raise RuleError(place, f"the rule gives {value:g}, not between {SMALLEST:g} and {largest:g}")
     return value

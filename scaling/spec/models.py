@@ -29,7 +29,7 @@ from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import OF_HORIZON, Rule
 from scaling.recipe.schedules import WrittenSchedule
-from scaling.recipe.written import known_to, or_rule, powers_at, rules_in, scales_of
+from scaling.recipe.written import fits, known_to, or_rule, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import Seeds
 from scaling.spec.designs import Chosen, Design, Holdout, Noise
@@ -164,7 +164,7 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
     if family is not None:
         findings += family.findings()
     if isinstance(recipe, Recipe):
-        findings += _rules(recipe)
+        findings += rule_findings(recipe)
     if isinstance(data, Data) and isinstance(recipe, Recipe):
         findings += _batch(data, recipe)
     if isinstance(data, Data) and isinstance(sections.get("evaluation"), Evaluation):
@@ -192,10 +192,10 @@ def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:
         yield Finding(("recipe", "batch_tokens"), message, f"use {near}{(batch // context + 1) * context}")
 
 
-def _rules(recipe: Recipe) -> Iterator[Finding]:
+def rule_findings(recipe: Recipe) -> Iterator[Finding]:
     """Find rules that say nothing of their field, or use what follows from it."""
     for place, rule in rules_in(recipe):
-        if powers_at(place, rule) is None:
+        if not fits(place, rule):
             hint = f"it has rules for {' and '.join(rule.targets())}"
             message = f"a {rule.kind} rule has nothing to say of {place[-1]}"
             yield Finding(("recipe", *place, "kind"), message, hint)

@@ -124,7 +124,10 @@ class Environment(Frozen):
 
 
 class Provenance(Environment):
-    """How a run came to its result: times, work, device and versions; None where that is not known."""
+    """How a run came to its result: times, work, device and versions; None where that is not known.
+
+    ``rules`` are the tuned rules of its recipe by field: file and hash.
+    """
 
     wall_seconds: float | None = None
     input_wait_seconds: float | None = None
@@ -137,6 +140,7 @@ class Provenance(Environment):
     resumed: int | None = None
     lease_token: int | None = None
     reevaluated: str | None = None
+    rules: dict[str, str] | None = None
 
 
 class Record(Document):
@@ -188,6 +192,7 @@ class JobRun(Frozen):
     flops_spent: int
     start: str | None = None
     evaluate_at: tuple[int, ...] | None = None
+    rules: dict[str, str] | None = None
 
     @model_validator(mode="after")
     def _named_by_content(self) -> Self:

@@ -208,7 +208,11 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
 
 def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun:
     """Say what is asked of one run; what is not asked for is not written."""
-    asked: dict[str, Any] = {"evaluate_at": evaluated_at(plan, planned.run), "start": planned.start}
+    asked: dict[str, Any] = {
+        "evaluate_at": evaluated_at(plan, planned.run),
+        "start": planned.start,
+        "rules": planned.rules,
+    }
     asked = {name: value for name, value in asked.items() if value is not None}
     return JobRun(
         run_id=planned.run_id, label=planned.label, run=planned.run, flops_spent=flops_spent, **asked

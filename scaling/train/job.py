@@ -274,6 +274,7 @@ class TrunkTrainer:
             finished=now(),
             resumed=self.resumed,
             lease_token=self.lease.token,
+            **({"rules": member.rules} if member.rules else {}),
             **self.bench.environment.model_dump(exclude_unset=True),
         )
         log.settle()

@@ -116,7 +116,8 @@ def test_a_table_without_usable_runs_is_an_answer(tmp_path, study, what):
         table = study.copy()
         table.loc[fitted, ["status", "loss"]] = ["diverged", np.nan]
     found = findings.examine(table, tmp_path / "forecasts")
-    assert not found.fit.usable and not found.analysis.isoflop.minima and not found.analysis.backtest.usable
+    assert not found.fit.usable and not found.analysis.first.isoflop.minima
+    assert not found.analysis.first.backtest.usable
     assert found.text.count("no usable runs") >= 3 and "^0." not in found.text
     assert "no forecast, as the law is not identified" in found.text
     paths = findings.write(found, tmp_path, tmp_path)

@@ -2,12 +2,18 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from scaling.plan.tuned import settled
+from scaling.spec.load import load_study
+from scaling.spec.models import Recipe
 from tests.cli.call import call
+
+QUICKSTART = load_study(Path(__file__).parents[2] / "experiments" / "quickstart.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +46,19 @@ def test_optima_laws_and_the_optimum_elsewhere(table):
     assert len({len(line) for line in text[head : head + 10]}) == 1
     assert text[head].split().count("off") == 2 and "interior" in text[head + 1]
     assert "  at params = 10B, tokens = 100B" in text and "beyond the cells" in text[-1]
+
+
+def test_laws_are_written_for_the_rules_of_a_study(table, tmp_path):
+    out = tmp_path / "made" / "basins.json"
+    done = call("basins", table, "--bootstrap", "20", "--lr-on", "params", "--out", out)
+    assert done.returncode == 0 and f"{{kind: tuned, file: {out}}}" in done.stderr
+    recipe = QUICKSTART.recipe.model_dump(mode="json")
+    recipe["optimizer"]["learning_rate"] = {"kind": "tuned", "file": str(out)}
+    recipe = settled(Recipe.model_validate(recipe), tmp_path)
+    assert recipe.optimizer.peak({"params": 1e6}) == pytest.approx(2 * 1e6**-0.4, rel=0.02)
+    assert recipe.shares_trunk
+    done = call("basins", table, "--bootstrap", "20", "--out", tmp_path)
+    assert done.returncode == 2 and f"--out {tmp_path}: cannot be written" in done.stderr
 
 
 def test_only_the_learning_rate_where_there_is_no_batch(table):

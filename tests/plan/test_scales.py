@@ -40,7 +40,7 @@ def test_a_batch_by_size_is_whole_sequences_and_shares_trunks():
 def test_a_batch_by_horizon_is_of_the_tokens_asked_for(design):
     plan = plan_of(recipe__batch_tokens=BY_TOKENS, design=design)
     assert len(plan.jobs) == len(plan.runs), "nothing is shared"
-    assert any("batch_tokens uses the horizon" in note for note in plan.notes)
+    assert any("the horizon decides batch_tokens" in note for note in plan.notes)
     for run in plan.runs:
         assert run.run.batch_tokens == pytest.approx(0.5 * run.run.tokens**0.5, abs=34)
 

@@ -74,6 +74,7 @@ def test_weights_that_do_not_fit_are_named_with_the_run(tmp_path: Path, planned:
     save(tmp_path / "w", weights | {"more": weights["final_norm/gain"]}, planned.run)
     fit = "does not fit w16-500st-s0: head/kernel is missing; more is not an array of this model"
     assert wrong(str(tmp_path / "w")) == fit
+    assert wrong("~nobody-of-this-name/w").endswith("/w: no such file")
 
 
 def test_a_run_is_found_by_its_id_where_its_final_checkpoint_was_kept(

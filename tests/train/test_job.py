@@ -11,7 +11,7 @@ import time
 import pytest
 
 from scaling.data.store import open_windows
-from scaling.recipe.optimizers import SGD, Lion
+from scaling.recipe.optimizers import SGD, Lion, RoleRates
 from scaling.recipe.schedules import Constant
 from scaling.run import run_id
 from scaling.train.evaluate import make_evaluator
@@ -44,7 +44,10 @@ def test_branched_equals_alone(undisturbed, runs, index, program, tmp_path):
 def test_the_seed_of_the_order_is_that_of_the_data_and_no_other(index, program, tmp_path):
     run = make_run(steps=8, schedule=Constant(kind="constant", warmup=1), batch_sequences=2)
     run = run.model_copy(update={"order": 1})
-    train(tmp_path, [run], index, program)
+    rules = {"recipe.batch_tokens": "tuned basins.json sha256:0"}
+    train(tmp_path, [run], index, program, asked=lambda run: {"rules": rules})
+    record = json.loads((tmp_path / "runs" / run_id(run) / "record.json").read_text())
+    assert record["execution"]["rules"] == rules
     windows = open_windows(index)
     chunk = ChunkInput(0, 8, windows.train_batches(1, 0, 8, 2))
     ((_, state, _),) = advance(program, program.start(0), run, [chunk])
@@ -112,7 +115,7 @@ def test_stopped_in_a_branch_it_keeps_the_trunk_too(undisturbed, runs, index, pr
     "optimizer",
     [
         Lion(kind="lion", learning_rate=0.002),
-        SGD(kind="sgd", learning_rate=0.1, nesterov=True),
+        SGD(kind="sgd", learning_rate=0.1, nesterov=True, learning_rates=RoleRates(gain=0.03, head=0.2)),
     ],
     ids=lambda optimizer: optimizer.kind,
 )

@@ -80,10 +80,12 @@ def test_a_run_is_recorded_and_resumed(sources: dict[str, Jsonl], program, tmp_p
     index = mixture(sources)
     schedule = WSD(kind="wsd", warmup=10, decay=20)
     run = make_run(steps=61, schedule=schedule, fingerprint=index.fingerprint, batch_sequences=2)
+    run = run.model_copy(update={"order": 5})
     train(tmp_path / "whole", [run], index, program)
     result = results_of(tmp_path / "whole", [run])[run_id(run)]
     assert result["status"] == "ok" and result["loss"] < 4
-    seen = open_windows(index).seen(run.seed, 122)
+    seen, other = (open_windows(index).seen(seed, 122) for seed in (5, run.seed))
+    assert seen != other
     assert result["source_tokens"] == {name: 32 * windows for name, windows in seen.items()}
     assert sum(result["source_tokens"].values()) == run.tokens
     epochs = {source.name: seen[source.name] / source.used for source in index.sources}

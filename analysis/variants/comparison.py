@@ -1,0 +1,94 @@
+"""All variants of a table against the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.fits.cost import Cost
+from analysis.results import Result
+from analysis.tables.runs import one_a_cell, select
+from analysis.tables.table import Table, frame_of
+from analysis.variants.contrast import LAW, Contrast, contrast
+from analysis.variants.text import contrast_lines
+
+COLUMN = "variant"
+
+
+@dataclass(frozen=True)
+class Variants(Result):
+    """``contrasts`` of every other variant with the ``reference``, by ``law``, intervals at ``level``."""
+
+    reference: str
+    law: str
+    level: float
+    contrasts: tuple[Contrast, ...]
+    notes: tuple[str, ...] = ()
+
+    SCHEMA: ClassVar = 1
+    WHAT: ClassVar = "comparison of variants"
+    AGAIN: ClassVar = "compare them again with this version"
+
+    def summary(self) -> str:
+        """Every contrast as text for a terminal."""
+        head = f"VARIANTS ({self.level:.0%} intervals; law {self.law}; {self.reference} is the reference)"
+        lines = [line for found in self.contrasts for line in contrast_lines(found)]
+        return "\n".join([head, *lines, *(f"  note: {note}" for note in self.notes)])
+
+
+def names(table: pd.DataFrame | Table) -> tuple[str, ...]:
+    """The variants of a table, the reference first; none where it has fewer than two.
+
+    Raises:
+        AnalysisError: some rows name a variant and others do not.
+    """
+    frame = frame_of(table)
+    if COLUMN not in frame.columns:
+        return ()
+    empty = frame[COLUMN].isna().to_numpy(bool)
+    found = tuple(map(str, frame.loc[~empty, COLUMN].unique()))
+    if found and empty.any():
+        raise AnalysisError(
+            f"column {COLUMN!r}: is empty in {int(empty.sum())} rows and names {', '.join(found)} in others; "
+            "name the variant of every run, or leave the others out"
+        )
+    return found if len(found) > 1 else ()
+
+
+def compare_variants(
+    table: pd.DataFrame | Table,
+    *,
+    target: float | None = None,
+    costs: Mapping[str, Cost] | None = None,
+    law: str = LAW,
+    level: float = 0.9,
+    **options: Any,
+) -> Variants:
+    """Compare the variants of a table with the first of them.
+
+    Args:
+        table: runs with a column ``variant``.
+        target: compute of the held-out run; None: there is none.
+        costs: what N and D cost in each variant; left out: what they cost in all together.
+        law: in N and D, fitted to the variants.
+        level: of intervals.
+        options: others of :func:`analysis.fit`.
+
+    Raises:
+        AnalysisError: fewer than two variants, or a bad request or table.
+    """
+    reference, *others = names(table) or (None,)
+    if reference is None:
+        raise AnalysisError(f"column {COLUMN!r}: a comparison needs two variants or more")
+    chosen = {name: options[name] for name in ("roles", "convention", "where") if name in options}
+    frame, _ = select(table, **chosen, cells="all")
+    frame, _ = one_a_cell(frame, options.get("cells"), [COLUMN])
+    found = tuple(
+        contrast(frame, COLUMN, reference, other, law=law, costs=costs, target=target, level=level, **options)
+        for other in others
+    )
+    return Variants(reference, law, level, found)

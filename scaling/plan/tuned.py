@@ -1,0 +1,124 @@
+"""Files of tuned rules: found, hashed, and read as much as a rule needs of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from scaling.recipe.rules import SCALES, Scale
+from scaling.recipe.tuned import LAWS, Tuned, TunedLaw
+from scaling.recipe.written import Place, RuleError, rules_in, target_of
+from scaling.spec.models import Recipe
+from scaling.spec.source import dotted_path
+
+HINT = "give the file that `scaling basins --out FILE` wrote"
+
+
+class _Status(BaseModel):
+    code: str
+    message: str
+
+
+class _Formula(BaseModel):
+    terms: dict[str, dict[str, str]]
+
+
+class _Fit(BaseModel):
+    """A power law c / (product of input^exponent); the formula names the exponent of each input."""
+
+    law: _Formula
+    solution: dict[str, float]
+    status: _Status
+
+
+class _Basins(BaseModel):
+    columns: dict[str, str]
+    laws: dict[str, _Fit]
+
+
+def settled(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe with the laws of its tuned rules.
+
+    Args:
+        recipe: of a study, or of a variant of it.
+        folder: of the spec, which paths are relative to.
+
+    Raises:
+        RuleError: a file cannot be read, is another than asked for, or has no such law.
+    """
+    for place, rule in rules_in(recipe):
+        if isinstance(rule, Tuned) and not isinstance(rule, TunedLaw):
+            recipe = _replaced(recipe, place, _law(rule, place, folder))
+    return recipe
+
+
+def tuned_in(recipe: Recipe) -> dict[str, str] | None:
+    """Return where a recipe has tuned rules, and what they are; None where it has none."""
+    found = {
+        dotted_path(("recipe", *place)): str(rule)
+        for place, rule in rules_in(recipe)
+        if isinstance(rule, TunedLaw)
+    }
+    return found or None
+
+
+def with_hashes(raw: Any, folder: Path) -> Any:
+    """Copy the plain values of a spec, with the sha256 of every tuned file filled in."""
+    if isinstance(raw, Mapping):
+        items = cast(Mapping[str, Any], raw)
+        copy = {name: with_hashes(value, folder) for name, value in items.items()}
+        if copy.get("kind") == "tuned" and isinstance(copy.get("file"), str):
+            copy["sha256"] = hashlib.sha256(_content(copy["file"], ("file",), folder)).hexdigest()
+        return copy
+    if isinstance(raw, Sequence) and not isinstance(raw, str):
+        return [with_hashes(value, folder) for value in cast(Sequence[Any], raw)]
+    return raw
+
+
+def _replaced(model: Any, place: Place, rule: TunedLaw) -> Any:
+    name, *below = place
+    value = _replaced(getattr(model, name), tuple(below), rule) if below else rule
+    return model.model_copy(update={name: value})
+
+
+def _content(file: str, place: Place, folder: Path) -> bytes:
+    """Read a file relative to the spec, or else to the working directory."""
+    path = next((path for path in (folder / file, Path(file)) if path.is_file()), None)
+    if path is None:
+        raise RuleError(place, f"no such file: {file}", HINT)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RuleError(place, f"{file} cannot be read: {error.strerror}", HINT) from None
+
+
+def _law(rule: Tuned, place: Place, folder: Path) -> TunedLaw:
+    at, target = (*place, "file"), target_of(place)
+    name = LAWS[target]
+    content = _content(rule.file, at, folder)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if rule.sha256 not in (None, sha256):
+        hint = f"if that is meant, write sha256: {sha256}, or leave it out"
+        raise RuleError((*place, "sha256"), f"{rule.file} is another file: its sha256 is {sha256}", hint)
+    try:
+        basins = _Basins.model_validate_json(content)
+    except ValidationError:
+        raise RuleError(at, f"{rule.file} holds no basins", HINT) from None
+    fit = basins.laws.get(name)
+    if fit is None or basins.columns.get(name) != target:
+        raise RuleError(at, f"{rule.file} has no law of {target}", f"find basins of a sweep of {target}")
+    if fit.status.code != "ok":
+        message = f"the law of {target} in {rule.file} is {fit.status.code}: {fit.status.message}"
+        raise RuleError(at, message, "sweep more cells, or more values in each")
+    ((coefficient, exponents),) = fit.law.terms.items()
+    foreign = [column for column in exponents if column not in SCALES]
+    if foreign:
+        message = f"the law of {target} in {rule.file} is one of {', '.join(foreign)}"
+        raise RuleError(at, message, f"a rule uses {', '.join(SCALES)}")
+    powers = {cast(Scale, column): -fit.solution[power] for column, power in exponents.items()}
+    written = {"kind": "tuned", "file": rule.file, "sha256": sha256}
+    return TunedLaw.model_validate(written | {"coefficient": fit.solution[coefficient], "exponents": powers})

@@ -1,0 +1,56 @@
+"""All variants of a table at once."""
+
+import pandas as pd
+import pytest
+
+from analysis import AnalysisError, figures, fit
+from analysis.variants.comparison import Variants, compare_variants, names
+
+
+@pytest.fixture(scope="module")
+def table(studied):
+    table = studied(7, worth=1.3)
+    third = table[table["variant"] == "base"].assign(variant="third")
+    third = third.assign(run_id=third["run_id"] + "t", trunk_id=third["trunk_id"] + "t")
+    return pd.concat([table, third], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def found(table):
+    return compare_variants(table, bootstrap=60)
+
+
+def test_every_other_variant_is_held_against_the_first(found):
+    assert found.reference == "base" and [c.variant for c in found.contrasts] == ["new", "third"]
+    assert [c.code for c in found.contrasts] == ["needs_more", "no_difference"]
+    again = Variants.from_json(found.to_json())
+    assert again == found and str(again) == str(found)
+    assert str(found).startswith("VARIANTS (90% intervals") and str(found).count("verdict: ") == 2
+
+
+def test_a_learning_rate_is_the_best_of_each_variant(studied):
+    table = studied(8, worth=1.3).assign(learning_rate=0.01)
+    poor = table.assign(learning_rate=0.02, loss=1.2 * table["loss"], run_id=table["run_id"] + "p")
+    both = pd.concat([table, poor], ignore_index=True)
+    one, two = (compare_variants(t, bootstrap=60).contrasts[0] for t in (table, both))
+    assert one.difference == two.difference and one.worth == two.worth
+
+
+def test_names_are_in_the_order_of_the_table_and_all_or_none(table):
+    assert names(table) == ("base", "new", "third")
+    assert names(table.assign(variant=None)) == names(table.drop(columns="variant")) == ()
+    assert names(table[table["variant"] == "new"]) == ()
+    with pytest.raises(AnalysisError, match="'variant': is empty in 28 rows and names new, third"):
+        names(table.assign(variant=table["variant"].where(table["variant"] != "base")))
+    with pytest.raises(AnalysisError, match="two variants or more"):
+        compare_variants(table[table["variant"] == "new"])
+
+
+def test_the_figure_has_a_law_and_a_row_for_each(table, found):
+    fits = {name: fit("chinchilla", table[table["variant"] == name], bootstrap=0) for name in names(table)}
+    left, right = figures.variants(table, fits, found).axes
+    assert left.get_legend_handles_labels()[1] == ["base", "new", "third"]
+    assert sum(len(line.get_xdata()) == 40 for line in left.lines) == 3
+    values = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o"]
+    expected = {worth.multiplier for c in found.contrasts for worth in (*c.worth, *c.own_worth)}
+    assert {float(v) for v in values} == expected
