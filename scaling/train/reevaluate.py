@@ -8,7 +8,8 @@ from scaling.errors import Complaint, UserError
 from scaling.files import write_json
 from scaling.store.failure import STOPPED, write_failure
 from scaling.store.records import JobRun, Record, read
-from scaling.train.cadence import own_rows
+from scaling.train.averages import Averages, at_the_end
+from scaling.train.cadence import Cadence
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.record import final_row, make_result
 from scaling.train.workbench import Workbench, now
@@ -23,7 +24,7 @@ def reevaluate(bench: Workbench, members: Sequence[JobRun]) -> int:
     Raises:
         LostLease: another process works on this job now.
     """
-    failed = 0
+    failed, cadence = 0, Cadence.of(members, bench.index.eval_id)
     checkpoints = Checkpoints(bench.folder / "checkpoints", bench.lease.check)
     for done, member in enumerate(members):
         if bench.stop_asked():
@@ -33,7 +34,8 @@ def reevaluate(bench: Workbench, members: Sequence[JobRun]) -> int:
         record = read(Record, folder / "record.json", "delete it to train the run again")
         if record is None or record.result.eval_id == bench.index.eval_id:
             continue
-        restored = checkpoints.restore(member.run_id, bench.program.abstract, {member.run.steps})
+        kept = Averages.of([member]).among(checkpoints.averages(member.run_id, member.run.steps))
+        restored = checkpoints.restore(member.run_id, bench.program.abstract, {member.run.steps}, kept)
         if restored is None:
             bench.lease.check()
             hint = "to train the run again, delete its record"
@@ -41,9 +43,10 @@ def reevaluate(bench: Workbench, members: Sequence[JobRun]) -> int:
             write_failure(folder, bench.folder, problem, None, "not_started")
             failed += 1
             continue
-        result = make_result(member.run, restored[1], bench.windows, bench.evaluate)
+        averages = at_the_end(member, restored[1], kept) if member.averages else None
+        result = make_result(member.run, restored[1].state, bench.windows, bench.evaluate, averages)
         log = bench.curve(member)
-        log.restart(own_rows(log.rows(beyond_damage=True), member, result.eval_id))
+        log.restart(cadence.own_rows(log.rows(beyond_damage=True), member))
         if result.loss is not None:
             log.append(final_row(member, result))
         log.settle()

@@ -14,6 +14,7 @@ from scaling.model.roles import init_params
 from scaling.plan.plan import PlannedRun
 from scaling.store.folder import ResultsFolder
 from scaling.store.weights import identity, identity_of
+from scaling.train.averages import Averages, Carried
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.loop import Blueprint, abstract_state
 from tests.cli.call import call
@@ -38,7 +39,8 @@ def keep(results: ResultsFolder, run: PlannedRun) -> str:
     state = jax.tree.map(lambda a: jnp.ones(a.shape, a.dtype), abstract_state(Blueprint.of(run.run, 8)))
     weights = init_params(run.run.shape, 7)
     checkpoints = Checkpoints(results.job_dir(run.job_id) / "checkpoints", lambda: None)
-    checkpoints.save(run.run_id, run.run.steps, state._replace(params=jax.tree.map(jnp.asarray, weights)))
+    carried = Carried(state._replace(params=jax.tree.map(jnp.asarray, weights)), {})
+    checkpoints.save(run.run_id, run.run.steps, carried, Averages())
     return identity(weights)
 
 

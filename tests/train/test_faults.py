@@ -23,6 +23,7 @@ from scaling.store.failure import BUSY, LOST, STOPPED, Failure, kind_of
 from scaling.store.lease import LeaseWatch, LostLease, acquire
 from scaling.store.metrics import CurveLog, Vanished
 from scaling.store.records import JobSpec, read
+from scaling.train.averages import Averages, Carried
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import make_evaluator
 from scaling.train.reevaluate import reevaluate
@@ -314,17 +315,17 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
 
 def test_saves_after_damage_are_kept_though_later_ones_lie_there(runs, index, program, tmp_path):
     """A trunk that starts anew below checkpoints that are no good, or no use."""
-    state = program.start(0)
+    state = Carried(program.start(0), {})
     checkpoints = Checkpoints(tmp_path, lambda: None, lambda text: None)
     for step in (800, 900):
-        checkpoints.save("trunk", step, state)
+        checkpoints.save("trunk", step, state, Averages())
     (tmp_path / "trunk" / "900" / "manifest.json").unlink()
-    checkpoints.save("trunk", 100, state)
+    checkpoints.save("trunk", 100, state, Averages())
     assert checkpoints.steps("trunk") == [100, 800]  # the damaged one is gone, the whole one may serve yet
     for step in (200, 300):
-        checkpoints.save("trunk", step, state)
+        checkpoints.save("trunk", step, state, Averages())
     assert checkpoints.steps("trunk") == [200, 300, 800]
-    found = checkpoints.restore("trunk", program.abstract, {100, 200, 300})
+    found = checkpoints.restore("trunk", program.abstract, {100, 200, 300}, Averages())
     assert found is not None and found[0] == 300
 
 
