@@ -243,7 +243,7 @@ def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
 
 class _Schema(GenerateJsonSchema):
     def normalize_name(self, name: str) -> str:
-        return super().normalize_name(name.partition("[")[0])  # AdamW, not all that stands for its rate
+        return super().normalize_name(name.partition("[")[0])  # WSD, not all that stands for its lengths
 
     def encode_default(self, dft: Any) -> Any:
         return str(dft) if isinstance(dft, Duration) else super().encode_default(dft)

@@ -109,8 +109,9 @@ def test_rules_that_are_refused(changes, where, message):
 
 def test_a_decay_by_rule_keeps_trunks_shared_and_a_warmup_by_horizon_does_not():
     rule = {"kind": "power", "coefficient": 0.1, "of": {"tokens": 1}, "unit": "tokens"}
-    plan = plan_of(recipe__schedule__decay=rule)
+    plan = plan_of(recipe__schedule={"kind": "wsd", "warmup": "8 %", "decay": rule})
     assert len(plan.jobs) == 2
+    assert [run.run.schedule.warmup for run in plan.runs] == [40, 40, 40, 40], "of the shortest horizon"
     assert [run.run.schedule.decay for run in plan.runs] == [50, 100, 50, 100]
     plan = plan_of(recipe__schedule__warmup=rule)
     assert len(plan.jobs) == 4
