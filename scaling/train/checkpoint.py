@@ -26,8 +26,8 @@ from scaling.files import sync, write_json
 from scaling.model.roles import Params
 from scaling.recipe.quantities import Frozen
 from scaling.store.folder import MANIFEST
-from scaling.store.records import Document, read
-from scaling.train.averages import Averages, Carried
+from scaling.store.records import Document, JobRun, read
+from scaling.train.averages import Averages, Carried, at_the_end
 from scaling.train.loop import TrainState
 
 KEPT = 2
@@ -197,11 +197,34 @@ def weights_of(place: Path, shape: Shape) -> dict[str, np.ndarray]:
     """
     if damage := _damage(place):
         raise UserError(Complaint(f"damaged checkpoint: {damage}", str(place), "train the run again"))
-    item = {"params": dict.fromkeys(parameter_table(shape), 0)}
-    kinds = {"params": {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in item["params"]}}
+    return _on_host(place, shape, Averages())["params"]
+
+
+def averages_in(place: Path, member: JobRun) -> dict[str, Params]:
+    """Return the averages of a run's weights that its final checkpoint has, by name.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if damage := _damage(place):
+        raise UserError(Complaint(f"damaged checkpoint: {damage}", str(place), "train the run again"))
+    manifest = read(Manifest, place / MANIFEST)
+    kept = manifest.averages if manifest else Averages()
+    tree = _on_host(place, member.run.shape, kept)
+    tree |= {"moments": (), "step": member.run.steps, "ok": True, "smooth_loss": 0.0}
+    return dict(at_the_end(member, _carried(tree, kept, kept), kept))
+
+
+def _on_host(place: Path, shape: Shape, averages: Averages) -> dict[str, Any]:
+    """Read weights and ``averages`` of them, and nothing else, as they lie in :func:`_tree`."""
+    names = dict.fromkeys(parameter_table(shape), 0)
+    item: dict[str, Any] = {"params": names}
+    for part, count in (("emas", len(averages.decays)), ("sums", len(averages.merges))):
+        item |= {part: {str(i): names for i in range(count)}} if count else {}
+    kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
     args = ocp.args.PyTreeRestore(item=item, restore_args=kinds, partial_restore=True)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
-        return orbax.restore(place / "state", args=args)["params"]
+        return orbax.restore(place / "state", args=args)
 
 
 def _require_room(folder: Path, tree: dict[str, Any]) -> None:
