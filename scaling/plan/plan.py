@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from scaling.corpora.evaluation import Every, WrittenAverage
 from scaling.counts.params import count_parameters
+from scaling.data.index import adds_to, index_of
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
@@ -168,6 +169,13 @@ class Plan(Document):
         """Tell whether a record was evaluated as the plan asks."""
         run = self.by_id.get(record.run_id)
         return record.result.eval_id == (self.data_of(run) if run else self.data).eval_id
+
+    def adds_to(self, run: PlannedRun, record: Record) -> bool:
+        """Tell whether the plan only adds evaluation sets to those of a record."""
+        data, result = self.data_of(run), record.result
+        if data.content is None:
+            return False
+        return adds_to(index_of(data.content, data.context), result.eval_id, result.set_losses or ())
 
     @cached_property
     def totals(self) -> Totals:

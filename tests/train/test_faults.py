@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from scaling.corpora.evaluation import Evaluation
+from scaling.data.index import adds_to, index_of
 from scaling.data.store import open_windows
 from scaling.errors import UserError
 from scaling.plan.expand import plan_data
@@ -22,7 +23,7 @@ from scaling.store import metrics as curves
 from scaling.store.failure import BUSY, LOST, STOPPED, Failure, kind_of
 from scaling.store.lease import LeaseWatch, LostLease, acquire
 from scaling.store.metrics import CurveLog, Vanished
-from scaling.store.records import JobSpec, read
+from scaling.store.records import JobSpec, RunMerge, read
 from scaling.train.averages import Averages, Carried
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import make_evaluator
@@ -339,3 +340,34 @@ def test_a_program_that_does_not_fit_is_out_of_memory(runs, index, tmp_path, mon
     assert work(folder, job, lease, SimpleNamespace(asked=False)) == 1
     error = json.loads((tmp_path / "runs" / run_id(runs[0]) / "error.json").read_text())
     assert error["kind"] == "out_of_memory" and error["attempt"] == 1
+
+
+def test_a_set_added_to_finished_runs_leaves_what_was_there(runs, index, program, tmp_path):
+    asked = {"evaluate_at": (16, 32), "averages": (RunMerge(name="merge20x2", steps=(48, 60)),)}
+    job = train(tmp_path, runs[:1], index, program, keep_final=True, asked=lambda run: asked)
+    before, rows = results_of(tmp_path, runs[:1])[run_id(runs[0])], curve(tmp_path, runs[0])
+    (first,) = index.content.sets
+    added = first.model_copy(update={"name": "few", "documents": 3, "tokens": 1024, "target": False})
+    wider = index_of(index.content.model_copy(update={"sets": (first, added)}), index.context)
+    assert adds_to(wider, index.eval_id, ()) and not adds_to(index, wider.eval_id, ("held-out", "few"))
+    bench = replace(
+        job.bench,
+        lease=acquire(job.folder),
+        windows=open_windows(wider),
+        evaluate=make_evaluator(program, open_windows(wider)),
+        stop_asked=lambda: False,
+    )
+    assert reevaluate(bench, members_of(runs[:1], lambda run: asked)) == 0
+    after = results_of(tmp_path, runs[:1])[run_id(runs[0])]
+    new = {
+        "eval_id": wider.eval_id,
+        "set_losses": after["set_losses"],
+        "document_losses": after["document_losses"],
+    }
+    assert after == before | new and before["average_losses"]
+    assert [*after["set_losses"]] == ["held-out", "few"] and len(after["document_losses"]) == 27
+    assert after["set_losses"]["held-out"] == pytest.approx(before["loss"], rel=1e-6)
+    now = curve(tmp_path, runs[0])
+    assert now[:-1] == rows[:-1] and now[-1] == rows[-1] | {
+        f"eval/loss/{name}": loss for name, loss in after["set_losses"].items()
+    }
