@@ -78,7 +78,7 @@ def _worth(axes: Axes, found: Variants, colour: Mapping[str, Any]) -> None:
         f"{style.words(name)}\n{'target, ' if w.target else ''}C = {style.power(w.at)}" for name, w in rows
     ]
     axes.set_yticks(range(len(rows)), names)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)  # no row where no law could be fitted
     axes.tick_params(axis="y", length=0)
     reference = style.words(found.reference)
     axes.set_xlabel(f"Compute for the loss of {reference} (multiple)")

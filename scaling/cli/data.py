@@ -37,11 +37,14 @@ def prepare(
 
     try:
         with metered() as report:
-            index = _index(spec, overrides, Stores(_count(processes), report=report))
+            indexes = _indexes(spec, overrides, Stores(_count(processes), report=report))
     except KeyboardInterrupt:
         say.note("interrupted; run the same command again: what is done is kept")
         raise typer.Exit(130) from None
-    stores = list(index.stores.values())
+    index, stores = (
+        indexes[0],
+        list({key: of for index in indexes for key, of in index.stores.items()}.values()),
+    )
     if as_json:
         return say.data(
             {"fingerprint": index.fingerprint, "stores": [_index_json(facts) for facts in stores]}
@@ -121,6 +124,14 @@ def _index(spec: Path, overrides: list[str] | None, stores: Stores | None = None
     from scaling.spec.load import load_study
 
     return resolve_data(load_study(spec, overrides or ()), stores or SMALL)
+
+
+def _indexes(spec: Path, overrides: list[str] | None, stores: Stores) -> list[DataIndex]:
+    """All data that the axes and variants of a spec ask for."""
+    from scaling.plan.expand import resolve_all_data
+    from scaling.spec.load import load_study
+
+    return resolve_all_data(load_study(spec, overrides or ()), stores)
 
 
 def _as_prepared() -> Stores:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scaling.cli import say
 from scaling.cli.options import Json, Results
 from scaling.errors import Complaint, UserError
+
+if TYPE_CHECKING:
+    from scaling.plan.plan import Plan, PlannedRun
 
 
 def export(
@@ -19,6 +22,9 @@ def export(
     weights: Annotated[
         Path, typer.Option(metavar="FILE", help="write its final weights here, as safetensors")
     ],
+    average: Annotated[
+        str | None, typer.Option(metavar="NAME", help="an average of the weights instead, such as merge20")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the final weights of a run to a file."""
@@ -27,7 +33,8 @@ def export(
     from scaling.store.weights import identity, save
 
     folder = ResultsFolder(results)
-    planned = load_plan(folder).named(run)
+    plan = load_plan(folder)
+    planned = plan.named(run)
     record, place = folder.record(planned.run_id), folder.final_checkpoint(planned.run_id, planned.run.steps)
     if record is not None and record.result.status == "diverged":
         raise UserError(Complaint(f"{planned.label} has diverged: it has no final weights", str(results)))
@@ -38,10 +45,34 @@ def export(
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # nothing is computed
     from scaling.train.checkpoint import weights_of
 
-    arrays = weights_of(place, planned.run.shape)
-    save(weights, arrays, planned.run)
+    arrays = _average(plan, planned, place, average) if average else weights_of(place, planned.run.shape)
+    save(weights, arrays, planned.run, **({"average": average} if average else {}))
     hashed = identity(arrays)
     if as_json:
         return say.data({"file": str(weights), "run_id": planned.run_id, "identity": hashed})
     print(f"{weights}: {sum(a.size for a in arrays.values()):,} parameters of {planned.label}, {hashed[:19]}")
     return None
+
+
+def _average(plan: Plan, planned: PlannedRun, place: Path, name: str) -> dict[str, Any]:
+    """Return an average of a run's final weights by its name, as in the column ``loss@NAME``."""
+    import numpy as np
+
+    from scaling.plan.cadence import averages_of
+    from scaling.store.records import JobRun
+    from scaling.train.checkpoint import averages_in
+
+    member = JobRun(
+        run_id=planned.run_id,
+        label=planned.label,
+        run=planned.run,
+        flops_spent=0,
+        averages=averages_of(plan, planned.run),
+    )
+    kept = averages_in(place, member)
+    if name not in kept:
+        has = (
+            f"it has {', '.join(kept)}" if kept else "it has none: they are asked for in evaluation.averages"
+        )
+        raise UserError(Complaint(f"{planned.label} has no average {name!r}", "--average", has))
+    return {array: np.asarray(values) for array, values in kept[name].items()}

@@ -6,7 +6,7 @@ Answers without numpy once the stores exist, so that plans and specs are cheap t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -217,6 +217,18 @@ def _eval_id(content: StoredContent, facts: dict[str, StoreFacts], context: int)
         )
     plain: list[dict[str, Any]] = [part.model_dump(mode="json") for part in sets]
     return short_hash({"kind": "eval", "context": context, "sets": plain})
+
+
+def adds_to(index: DataIndex, eval_id: str, sets: Collection[str]) -> bool:
+    """Tell whether what is evaluated only adds sets to the evaluation ``eval_id``, which had these ``sets``
+    (none named: one)."""
+    content = index.content
+    if not isinstance(content, StoredContent) or eval_id == index.eval_id:
+        return False
+    named = [tuple(part for part in content.sets if part.name in sets)] if sets else []
+    choices = named or [(part,) for part in content.sets]
+    earlier = (content.model_copy(update={"sets": some}) for some in choices if some)
+    return any(_eval_id(some, dict(index.stores), index.context) == eval_id for some in earlier)
 
 
 def _generated(content: GeneratedContent, context: int) -> DataIndex:

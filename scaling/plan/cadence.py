@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scaling.corpora.evaluation import Every, LogSpaced
+from scaling.corpora.evaluation import EMA, Every, LogSpaced, Merge
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.run import Run, auto_chunk_steps
 from scaling.spec.models import Execution, Study
 from scaling.spec.source import Finding, Path
+from scaling.store.records import RunEMA, RunMerge
 
 
 def chunk_of(run: Run, execution: Execution) -> int:
@@ -41,19 +42,68 @@ def evaluated_at(plan: Plan, run: Run) -> tuple[int, ...] | None:
 
 
 def evaluations(plan: Plan, job: PlannedJob) -> int:
-    """Count the evaluations of a job: on its trunk (once a step), on branches, and at the end of each run."""
+    """Count the evaluations of a job: on its trunk (once a step), on branches, and at the end of each run.
+    Each is of the weights and of their exponential averages, at the end of merges too."""
     runs = [plan.by_id[run_id].run for run_id in job.run_ids]
     at = [(run, evaluated_at(plan, run) or ()) for run in runs]
     trunk = {step for run, steps in at for step in steps if step <= run.branch_step}
-    return len(trunk) + len(runs) + sum(step > run.branch_step for run, steps in at for step in steps)
+    emas = sum(isinstance(average, EMA) for average in plan.averages)
+    along = len(trunk) + sum(step > run.branch_step for run, steps in at for step in steps)
+    return along * (1 + emas) + len(runs) * (1 + len(plan.averages))
+
+
+def merged_at(merge: Merge, run: Run, chunk: int) -> tuple[int, ...]:
+    """Return the steps after which a merge takes its snapshots, the end of ``run`` the last of them."""
+    span = merge.span.in_steps(run.steps, run.batch_tokens)
+    exact = [run.steps - span * k / merge.snapshots for k in range(1, merge.snapshots)]
+    return *on_grid(exact, chunk, run.steps), run.steps
+
+
+def averages_of(plan: Plan, run: Run) -> tuple[RunEMA | RunMerge, ...]:
+    """Return the averages of a run's weights that are evaluated."""
+    resolved, chunk = list[RunEMA | RunMerge](), chunk_of(run, plan.execution)
+    for average in plan.averages:
+        match average:
+            case EMA():
+                resolved.append(RunEMA(kind="ema", name=average.name, decay=average.decay))
+            case Merge():
+                steps = merged_at(average, run, chunk)
+                resolved.append(RunMerge(kind="merge", name=average.name, steps=steps))
+    return tuple(resolved)
+
+
+def open_merges(plan: Plan, job: PlannedJob) -> int:
+    """Count the sums of snapshots that a job holds at most at a time, beside its weights: on the trunk, those
+    of all runs whose windows are open; on a branch, one for each merge more."""
+    runs = [plan.by_id[run_id].run for run_id in job.run_ids]
+    windows = [
+        (average.steps[0], run.branch_step)
+        for run in runs
+        for average in averages_of(plan, run)
+        if isinstance(average, RunMerge)
+    ]
+    at = [sum(first <= start <= end for first, end in windows) for start, _ in windows]
+    branching = sum(isinstance(average, Merge) for average in plan.averages)
+    return max(at, default=0) + branching * any(run.steps > run.branch_step for run in runs)
 
 
 def finer_than_chunks(study: Study, runs: Sequence[PlannedRun]) -> list[Finding]:
-    """Find what asks for a run's state more often than at the ends of its chunks."""
-    every, findings = study.evaluation.every, list[Finding]()
-    if every is not None:
-        gaps = [_gap(every, planned.run) for planned in runs]
+    """Find what asks for a run's state more often than at the ends of its chunks, or before its start."""
+    evaluation, findings = study.evaluation, list[Finding]()
+    if evaluation.every is not None:
+        gaps = [_gap(evaluation.every, planned.run) for planned in runs]
         findings += _finer(study.execution, ("evaluation", "every"), "evaluations", runs, gaps)
+    for i, average in enumerate(evaluation.averages):
+        if not isinstance(average, Merge):
+            continue
+        path: Path = ("evaluation", "averages", i, "span")
+        spans = [average.span.in_steps(p.run.steps, p.run.batch_tokens) for p in runs]
+        gaps = [span // average.snapshots for span in spans]
+        findings += _finer(study.execution, path, "snapshots", runs, gaps)
+        long = [p for p, span in zip(runs, spans, strict=True) if span > p.run.steps]
+        if long:
+            message = f"is {average.span}, more than the {long[0].run.steps} steps of {long[0].label}"
+            findings.append(Finding(path, message, "give it in percent, or leave short runs out"))
     return findings
 
 

@@ -6,9 +6,10 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.shape import Shape
-from scaling.plan.cadence import evaluations
+from scaling.plan.cadence import evaluations, open_merges
 from scaling.plan.designs import flops_per_step
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
@@ -45,8 +46,8 @@ class Time:
 @dataclass(frozen=True)
 class Space:
     """``memory_bytes`` of the arrays of the largest process: ``state_bytes`` (weights, moments, gradients,
-    exact) and activations (a rough estimate). Checkpoints take at most ``checkpoint_bytes`` of disk at any
-    moment, and ``kept_bytes`` when all is done: trunks, and final states if they are kept."""
+    averages, exact) and activations (a rough estimate). Checkpoints take at most ``checkpoint_bytes`` of disk
+    at any moment, and ``kept_bytes`` when all is done: trunks, and final states if they are kept."""
 
     memory_bytes: int
     state_bytes: int
@@ -86,12 +87,15 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
 
 def estimate_space(plan: Plan, workers: int) -> Space:
     """Estimate the memory of one process, and the disk of the checkpoints of ``workers`` active processes."""
-    states = [(FLOAT_BYTES * (2 + run.run.optimizer.moments) * run.params, run) for run in plan.runs]
+    emas = sum(isinstance(average, EMA) for average in plan.averages)
+    first = [(plan.by_id[job.run_ids[0]], emas + open_merges(plan, job)) for job in plan.jobs]
+    states = [(FLOAT_BYTES * (2 + run.run.optimizer.moments + more) * run.params, run) for run, more in first]
     memory = max(state + _activation_bytes(run.run.shape, run.run.batch_tokens) for state, run in states)
-    first = [plan.by_id[job.run_ids[0]] for job in plan.jobs]
-    sizes = sorted((KEPT_CHECKPOINTS * _checkpoint_bytes(run) for run in first), reverse=True)
-    kept = sum(KEPT_CHECKPOINTS * _checkpoint_bytes(run) for run in first if run.run.branch_step)
-    kept += sum(map(_checkpoint_bytes, plan.runs)) if plan.execution.keep_final else 0
+    checkpoints = [(KEPT_CHECKPOINTS * _checkpoint_bytes(run, more), run) for run, more in first]
+    sizes = sorted((size for size, _ in checkpoints), reverse=True)
+    kept = sum(size for size, run in checkpoints if run.run.branch_step)
+    final = (_checkpoint_bytes(run, len(plan.averages)) for run in plan.runs)
+    kept += sum(final) if plan.execution.keep_final else 0
     # each writes a third of a line before the oldest of the two goes, and stands aside one of its trunk
     at_work = sum(sizes[: max(1, workers)]) * 3 // 2
     return Space(memory, max(state for state, _ in states), kept + at_work, kept)
@@ -109,9 +113,9 @@ def makespan(seconds: Iterable[float], workers: int, busy: Sequence[float] = ())
     return max(free)
 
 
-def _checkpoint_bytes(planned: PlannedRun) -> int:
-    """Estimate weights and moments, and what is written beside them."""
-    arrays = 1 + planned.run.optimizer.moments
+def _checkpoint_bytes(planned: PlannedRun, averages: int) -> int:
+    """Estimate weights, moments and averages, and what is written beside them."""
+    arrays = 1 + planned.run.optimizer.moments + averages
     return arrays * FLOAT_BYTES * planned.params + CHECKPOINT_FILES_BYTES
 
 

@@ -71,6 +71,15 @@ def plan_study(study: Study, stores: Stores = SMALL) -> Plan:
     return _plan(study, asked, lambda data: indexes[id(data)])
 
 
+def resolve_all_data(study: Study, stores: Stores = SMALL) -> list[DataIndex]:
+    """Index all data that axes and variants of a study ask for.
+
+    Raises:
+        UserError: every problem of study and data.
+    """
+    return [index for _, index in index_all(study, _ask(study), stores)]
+
+
 def _ask(study: Study) -> list[Asked]:
     """Return what a study asks for; raises UserError with all that is wrong with it."""
     findings = study.findings() + variation_findings(dict(study))
@@ -126,6 +135,7 @@ def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataI
         notes=(*_notes(study, wanted, jobs), *merged.notes),
         execution=study.execution,
         every=study.evaluation.every,
+        averages=study.evaluation.averages,
     )
 
 
@@ -179,5 +189,5 @@ def _why_not_shared(recipes: Iterable[Recipe]) -> str:
         return "no two runs differ only in horizon"
     fields = {place for recipe in distinct if recipe.schedule.shares_trunk for place in recipe.of_horizon}
     if fields:
-        return f"the rule of {' and that of '.join(sorted(fields))} uses the horizon"
+        return f"the horizon decides {', '.join(sorted(fields))}"
     return f"a {distinct[0].schedule.kind} schedule depends on the horizon throughout"

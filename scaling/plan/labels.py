@@ -19,6 +19,8 @@ SHORT = {
     "context": "ctx",
     "clip_norm": "clip",
     "mlp_ratio": "mlp",
+    "coefficient": "c",
+    "exponent": "exp",
 }
 # Fields that a column of every table shows.
 STANDING = {

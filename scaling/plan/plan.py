@@ -9,8 +9,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from scaling.corpora.evaluation import Every
+from scaling.corpora.evaluation import Every, WrittenAverage
 from scaling.counts.params import count_parameters
+from scaling.data.index import adds_to, index_of
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
@@ -95,7 +96,8 @@ class Totals:
 class Plan(Document):
     """Everything that will be trained. ``notes`` say in words what a reader should know about it. ``data``
     are those of the first run, ``other_data`` what axes and variants train on beside them; ``every`` is how
-    often runs are evaluated along the way, ``axes`` are the axes in words."""
+    often runs are evaluated along the way, ``averages`` of their weights beside them, ``axes`` are the axes
+    in words."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
@@ -108,6 +110,7 @@ class Plan(Document):
     notes: tuple[str, ...] = ()
     execution: Execution = Field(default_factory=Execution)
     every: Every | None = None
+    averages: tuple[WrittenAverage, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -133,7 +136,7 @@ class Plan(Document):
         """What drivers of one folder must agree on; execution may differ."""
         eval_ids = (self.data.eval_id, *(of.eval_id for of in self.other_data))
         runs = tuple((run.run_id, run.job_id, run.role) for run in self.runs)
-        return self.study, eval_ids, self.every, runs
+        return self.study, eval_ids, self.every, self.averages, runs
 
     @cached_property
     def _data_by_key(self) -> dict[tuple[Any, ...], PlanData]:
@@ -166,6 +169,13 @@ class Plan(Document):
         """Tell whether a record was evaluated as the plan asks."""
         run = self.by_id.get(record.run_id)
         return record.result.eval_id == (self.data_of(run) if run else self.data).eval_id
+
+    def adds_to(self, run: PlannedRun, record: Record) -> bool:
+        """Tell whether the plan only adds evaluation sets to those of a record."""
+        data, result = self.data_of(run), record.result
+        if data.content is None:
+            return False
+        return adds_to(index_of(data.content, data.context), result.eval_id, result.set_losses or ())
 
     @cached_property
     def totals(self) -> Totals:

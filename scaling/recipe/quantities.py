@@ -75,12 +75,12 @@ class Frozen(BaseModel):
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
-        """Name ``AdamW[float]`` plainly ``AdamW``: in a schema there is one of each."""
+        """Name ``WSD[DurationOrRule]`` plainly ``WSD``: in a schema there is one of each."""
         return cls.__name__
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Give ``AdamW[float]`` the docstring of ``AdamW``."""
+        """Give ``WSD[DurationOrRule]``, and what is derived from it, the docstring of ``WSD``."""
         cls.__doc__ = cls.__doc__ or cls.__mro__[1].__doc__
 
 

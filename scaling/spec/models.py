@@ -169,6 +169,8 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += _batch(data, recipe)
     if isinstance(data, Data) and isinstance(sections.get("evaluation"), Evaluation):
         findings += _evaluation(data, sections["evaluation"])
+    if isinstance(sections.get("evaluation"), Evaluation):
+        findings += _averages(sections["evaluation"])
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
     for cell, path in chosen_cells(sections):
@@ -190,6 +192,13 @@ def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:
         near = f"{batch // context * context} or " if batch > context else ""
         message = f"must be a multiple of data.context = {context}, is {batch}"
         yield Finding(("recipe", "batch_tokens"), message, f"use {near}{(batch // context + 1) * context}")
+
+
+def _averages(evaluation: Evaluation) -> Iterator[Finding]:
+    names = [average.name for average in evaluation.averages]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            yield Finding(("evaluation", "averages", i), f"{name} is asked for twice", "remove one of them")
 
 
 def rule_findings(recipe: Recipe) -> Iterator[Finding]:
@@ -218,7 +227,7 @@ def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
         hint = "name one of `sets` as target, or hold documents out"
         yield Finding(("evaluation", "target"), "nothing is held out with split: none", hint)
     generated = not isinstance(data.corpus, DocumentCorpus | Mixture)
-    given = evaluation.model_fields_set - {"tokens", "documents", "target", "every"}
+    given = evaluation.model_fields_set - {"tokens", "documents", "target", "every", "averages"}
     for name in sorted(given if generated else ()):
         if getattr(evaluation, name) != type(evaluation).model_fields[name].default:
             message = f"does not apply: a {data.corpus.kind} source generates its own evaluation text"
@@ -234,7 +243,7 @@ def _evaluation(data: Data, evaluation: Evaluation) -> Iterator[Finding]:
 
 class _Schema(GenerateJsonSchema):
     def normalize_name(self, name: str) -> str:
-        return super().normalize_name(name.partition("[")[0])  # AdamW, not all that stands for its rate
+        return super().normalize_name(name.partition("[")[0])  # WSD, not all that stands for its lengths
 
     def encode_default(self, dft: Any) -> Any:
         return str(dft) if isinstance(dft, Duration) else super().encode_default(dft)

@@ -84,9 +84,10 @@ class Result(Frozen):
 
     ``status`` is ``diverged`` where a training loss, a gradient or the evaluation was not finite; the losses
     are None then. Losses are in nats per token, ``document_losses`` by the name of the held-out document,
-    ``set_losses`` by that of the evaluation set; ``loss`` is that of the target. ``loss_floor`` is the true
-    entropy of the source's windows, ``source_tokens`` the training tokens of each source of a mixture and
-    ``source_epochs`` how often it was gone through; None where there is no such thing.
+    ``set_losses`` by that of the evaluation set, ``average_losses`` by that of an average of the weights;
+    ``loss`` is that of the target. ``loss_floor`` is the true entropy of the source's windows,
+    ``source_tokens`` the training tokens of each source of a mixture and ``source_epochs`` how often it was
+    gone through; None where there is no such thing.
     """
 
     status: Literal["ok", "diverged"]
@@ -107,6 +108,7 @@ class Result(Frozen):
     loss_floor: float | None = None
     source_tokens: dict[str, int] | None = None
     source_epochs: dict[str, float] | None = None
+    average_losses: dict[str, float] | None = None
     flags: tuple[str, ...] = ()
 
 
@@ -179,11 +181,28 @@ class PlanData(Frozen):
                 return self.eval_tokens
 
 
+class RunEMA(Frozen):
+    """An exponential average of weights over all steps, debiased."""
+
+    kind: Literal["ema"] = "ema"
+    name: str
+    decay: float
+
+
+class RunMerge(Frozen):
+    """The mean of the weights after each of ``steps``, the last of which is the run's end."""
+
+    kind: Literal["merge"] = "merge"
+    name: str
+    steps: tuple[int, ...]
+
+
 class JobRun(Frozen):
     """A run that a job is asked to train; its id, which names a folder, is that of its content.
 
     ``start`` is where the weights lie that ``run.init_from`` names: a file, or a checkpoint. ``evaluate_at``
-    are steps before its end; None: that was not asked for.
+    are steps before its end; None: that was not asked for. Exponential averages are the same for all runs of
+    a job.
     """
 
     run_id: Id
@@ -192,6 +211,7 @@ class JobRun(Frozen):
     flops_spent: int
     start: str | None = None
     evaluate_at: tuple[int, ...] | None = None
+    averages: tuple[Annotated[RunEMA | RunMerge, Field(discriminator="kind")], ...] = ()
     rules: dict[str, str] | None = None
 
     @model_validator(mode="after")

@@ -11,13 +11,14 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from scaling.errors import Complaint, UserError
 from scaling.files import aside
 from scaling.run import Run, canonical_json, run_id
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SUFFIX = ".safetensors"
 HINT = "give a file that `scaling export RESULTS RUN --weights FILE` wrote"
@@ -26,6 +27,7 @@ Dims = dict[str, tuple[int, ...]]
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], run: Run, **more: str) -> None:
     """Write the weights of a run; ``more`` are other entries of the header."""
+    import numpy as np
     from safetensors.numpy import save_file
 
     run_json = canonical_json(run)
@@ -71,6 +73,8 @@ def identity_of(path: Path) -> str:
 
 
 def _digest(arrays: Iterator[tuple[str, np.ndarray]]) -> str:
+    import numpy as np
+
     digest = hashlib.sha256()
     for name, array in arrays:
         digest.update(json.dumps([name, list(array.shape), "float32"]).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,12 @@ def evaluated_otherwise(results: ResultsFolder, plan: Plan) -> list[PlannedRun]:
         if record and not plan.evaluates(record):
             others.append(run)
     return others
+
+
+def changes_losses(plan: Plan, results: ResultsFolder, runs: Sequence[PlannedRun]) -> bool:
+    """Tell whether the plan's evaluation does more to these runs than to add sets to what was evaluated."""
+    records = [(run, results.run_state(run.run_id).record) for run in runs]
+    return any(record is not None and not plan.adds_to(run, record) for run, record in records)
 
 
 def require_final_checkpoints(results: ResultsFolder, runs: list[PlannedRun]) -> None:

@@ -68,14 +68,15 @@ CURVE_COLUMNS = (
 
 
 def _named(recorded: _Recorded) -> Row:
-    """Return the columns that only some studies have: fields on axes, by evaluation set, by source, initial
-    weights, and the loss floor."""
+    """Return the columns that only some studies have: fields on axes, by evaluation set, by source, by
+    average of weights, initial weights, and the loss floor."""
     result, named = recorded.result, Row(recorded.planned.values)
     if recorded.run.init_from is not None:
         named["init_from"] = recorded.run.init_from
     families = {"loss": result.set_losses, "tokens": result.source_tokens, "epochs": result.source_epochs}
     for family, values in families.items():
         named |= {f"{family}/{name}": value for name, value in (values or {}).items()}
+    named |= {f"loss@{name}": value for name, value in (result.average_losses or {}).items()}
     return named if result.loss_floor is None else named | {"loss_floor": result.loss_floor}
 
 
@@ -209,7 +210,7 @@ def _write_parquet(path: Path, points: Sequence[Row]) -> None:
 
     kinds = dict.fromkeys(CURVE_COLUMNS, "float64") | {"run_id": "str", "step": "Int64", "tokens": "Int64"}
     names = {name for point in points for name in point if name.startswith("eval/")}
-    kinds |= dict.fromkeys(sorted(names - kinds.keys()), "float64")  # of a set
+    kinds |= dict.fromkeys(sorted(names - kinds.keys()), "float64")  # of a set or an average
     curves = pandas.DataFrame(points, columns=list(kinds)).astype(kinds)
     table = pyarrow.Table.from_pandas(curves, preserve_index=False).replace_schema_metadata()
     with aside(path) as other:

@@ -25,6 +25,7 @@ from scaling.files import write_json, write_text
 from scaling.plan.plan import Plan, load_plan
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.changes import (
+    changes_losses,
     evaluated_otherwise,
     require_final_checkpoints,
     require_same_evaluation,
@@ -92,7 +93,7 @@ class Sweep:
     ) -> Outcome:
         """Evaluate the kept final checkpoints of all runs whose record is of another evaluation."""
         others = evaluated_otherwise(self.results, self.plan)
-        if others:
+        if changes_losses(self.plan, self.results, others):
             set_forecasts_aside(self.results, "of-another-evaluation")
         roles = tuple(sorted({run.role for run in others}))
         return self._run(Phase(roles, tuple(others), "reevaluate", retries=0), on_event, workers)

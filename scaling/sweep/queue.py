@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaling.plan.cadence import evaluated_at
+from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
@@ -212,6 +212,7 @@ def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun:
         "evaluate_at": evaluated_at(plan, planned.run),
         "start": planned.start,
         "rules": planned.rules,
+        "averages": averages_of(plan, planned.run) or None,
     }
     asked = {name: value for name, value in asked.items() if value is not None}
     return JobRun(

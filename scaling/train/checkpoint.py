@@ -11,19 +11,23 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from pydantic import Field
 
 from scaling.counts.shape import Shape, parameter_table
 from scaling.errors import Complaint, UserError
 from scaling.files import sync, write_json
+from scaling.model.roles import Params
 from scaling.recipe.quantities import Frozen
 from scaling.store.folder import MANIFEST
-from scaling.store.records import Document, read
+from scaling.store.records import Document, JobRun, read
+from scaling.train.averages import Averages, Carried, at_the_end
 from scaling.train.loop import TrainState
 
 KEPT = 2
@@ -39,9 +43,16 @@ class FileSum(Frozen):
 
 
 class Manifest(Document):
-    """``manifest.json``: size and sha256 of every other file of a checkpoint, by its name."""
+    """``manifest.json``: size and sha256 of every other file of a checkpoint, by its name; the decays of its
+    exponential averages, and the snapshots in each of its merges."""
 
     files: dict[str, FileSum]
+    decays: tuple[float, ...] = ()
+    merges: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+
+    @property
+    def averages(self) -> Averages:
+        return Averages(self.decays, self.merges)
 
 
 class Checkpoints:
@@ -56,26 +67,37 @@ class Checkpoints:
         for left in self.folder.glob("*/.*.tmp"):  # of a process killed while it saved
             shutil.rmtree(left, ignore_errors=True)
 
-    def save(self, line: str, step: int, state: TrainState) -> None:
+    def save(self, line: str, step: int, carried: Carried, averages: Averages) -> None:
         """Nothing happens where that step is saved whole: equal steps of a line are equal states.
+
+        Args:
+            line: ``trunk`` or a run id.
+            step: steps done.
+            carried: the state after them, with sums of snapshots.
+            averages: that it has.
 
         Raises:
             OSError: ENOSPC when there is less room than the state needs, seen before anything is written.
         """
-        place = self.folder / line / str(step)
-        if _damage(place) is None:
+        place, averages = self.folder / line / str(step), averages.by(step)
+        if not carried.state.ok:  # no snapshots are taken of a diverged run
+            averages = Averages(averages.decays)
+        if _damage(place) is None and averages.within(self.averages(line, step)):
             return
         self.guard()
         place.parent.mkdir(parents=True, exist_ok=True)
-        _require_room(place.parent, state)
+        tree = _tree(carried.state, [carried.sums[key] for key in averages.merges])
+        _require_room(place.parent, tree)
         aside = place.with_name(f".{step}.{uuid.uuid4().hex}.tmp")
         try:
             aside.mkdir()
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as orbax:
-                orbax.save(aside / "state", args=ocp.args.StandardSave(state._asdict()))
+                orbax.save(aside / "state", args=ocp.args.StandardSave(tree))
             for path in _files(aside):
                 sync(path)
-            write_json(aside / MANIFEST, Manifest(files=_sums(aside)).to_json())
+            asked = {"decays": averages.decays, "merges": averages.merges}
+            manifest = Manifest(files=_sums(aside), **{name: some for name, some in asked.items() if some})
+            write_json(aside / MANIFEST, manifest.to_json())
             self.guard()
             if place.exists():  # a damaged one of the same step
                 shutil.rmtree(place)
@@ -102,11 +124,25 @@ class Checkpoints:
             return []
         return sorted(int(name) for name in names if name.isdecimal())
 
+    def averages(self, line: str, step: int) -> Averages:
+        """Return what a checkpoint averages; nothing, where there is no whole one."""
+        try:
+            manifest = read(Manifest, self.folder / line / str(step) / "manifest.json")
+        except UserError:
+            manifest = None
+        return manifest.averages if manifest else Averages()
+
     def restore(
-        self, line: str, abstract: TrainState, among: Collection[int]
-    ) -> tuple[int, TrainState] | None:
-        """Return the newest whole (step, state) of a line at a step in ``among``, with the shapes and
-        shardings of ``abstract``; None: there is none. Says what it passes over."""
+        self, line: str, abstract: TrainState, among: Collection[int], averages: Averages
+    ) -> tuple[int, Carried] | None:
+        """Return the newest whole (step, state) of a line; None: there is none. Says what it passes over.
+
+        Args:
+            line: ``trunk`` or a run id.
+            abstract: shapes and shardings of a state.
+            among: steps that will do.
+            averages: that it must have; others are left out.
+        """
         for step in reversed(self.steps(line)):
             place = self.folder / line / str(step)
             if step not in among:
@@ -115,9 +151,15 @@ class Checkpoints:
             if damage := _damage(place):
                 self.say(f"checkpoint {line}/{step} passed over: {damage}")
                 continue
+            kept = self.averages(line, step)
+            if not averages.by(step).within(kept):
+                self.say(f"checkpoint {line}/{step} passed over: it has other averages of the weights")
+                continue
+            described = abstract._replace(emas=(abstract.params,) * len(kept.decays))
+            tree = _tree(described, [abstract.params] * len(kept.merges))
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as orbax:
-                restored = orbax.restore(place / "state", args=ocp.args.StandardRestore(abstract._asdict()))
-            return step, TrainState(**restored)
+                restored = orbax.restore(place / "state", args=ocp.args.StandardRestore(tree))
+            return step, _carried(restored, kept, averages)
         return None
 
     def keep_only(self, line: str, step: int) -> None:
@@ -132,6 +174,21 @@ class Checkpoints:
         shutil.rmtree(self.folder / line, ignore_errors=True)
 
 
+def _tree(state: TrainState, sums: Sequence[Params]) -> dict[str, Any]:
+    """Return what is written: the fields of a state, and where there are any, averages by their places."""
+    tree = state._asdict()
+    parts = {"emas": tree.pop("emas"), "sums": sums}
+    return tree | {name: {str(i): p for i, p in enumerate(part)} for name, part in parts.items() if part}
+
+
+def _carried(tree: dict[str, Any], kept: Averages, wanted: Averages) -> Carried:
+    """Invert :func:`_tree`; averages that are not wanted are left out."""
+    emas, sums = tree.pop("emas", {}), tree.pop("sums", {})
+    state = TrainState(**tree, emas=tuple(emas[str(kept.decays.index(decay))] for decay in wanted.decays))
+    by_key = {key: sums[str(i)] for i, key in enumerate(kept.merges)}
+    return Carried(state, {key: total for key, total in by_key.items() if key in wanted.merges})
+
+
 def weights_of(place: Path, shape: Shape) -> dict[str, np.ndarray]:
     """Return the parameters in a checkpoint, on the host; nothing else of it is read into memory.
 
@@ -140,15 +197,38 @@ def weights_of(place: Path, shape: Shape) -> dict[str, np.ndarray]:
     """
     if damage := _damage(place):
         raise UserError(Complaint(f"damaged checkpoint: {damage}", str(place), "train the run again"))
-    item = {"params": dict.fromkeys(parameter_table(shape), 0)}
-    kinds = {"params": {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in item["params"]}}
+    return _on_host(place, shape, Averages())["params"]
+
+
+def averages_in(place: Path, member: JobRun) -> dict[str, Params]:
+    """Return the averages of a run's weights that its final checkpoint has, by name.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if damage := _damage(place):
+        raise UserError(Complaint(f"damaged checkpoint: {damage}", str(place), "train the run again"))
+    manifest = read(Manifest, place / MANIFEST)
+    kept = manifest.averages if manifest else Averages()
+    tree = _on_host(place, member.run.shape, kept)
+    tree |= {"moments": (), "step": member.run.steps, "ok": True, "smooth_loss": 0.0}
+    return dict(at_the_end(member, _carried(tree, kept, kept), kept))
+
+
+def _on_host(place: Path, shape: Shape, averages: Averages) -> dict[str, Any]:
+    """Read weights and ``averages`` of them, and nothing else, as they lie in :func:`_tree`."""
+    names = dict.fromkeys(parameter_table(shape), 0)
+    item: dict[str, Any] = {"params": names}
+    for part, count in (("emas", len(averages.decays)), ("sums", len(averages.merges))):
+        item |= {part: {str(i): names for i in range(count)}} if count else {}
+    kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
     args = ocp.args.PyTreeRestore(item=item, restore_args=kinds, partial_restore=True)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
-        return orbax.restore(place / "state", args=args)["params"]
+        return orbax.restore(place / "state", args=args)
 
 
-def _require_room(folder: Path, state: TrainState) -> None:
-    arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+def _require_room(folder: Path, tree: dict[str, Any]) -> None:
+    arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
     need, free = int(SPARE * arrays) + SPARE_BYTES, shutil.disk_usage(folder).free
     if free < need:
         text = f"No space left on device: a checkpoint needs {need:,} bytes and {free:,} are free"

@@ -21,18 +21,11 @@ from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
 from scaling.store.records import JobRun, Provenance, Record
-from scaling.train.cadence import (
-    after_trunk,
-    evaluated_steps,
-    evaluation_row,
-    on_trunk,
-    own_rows,
-    trained_steps,
-    whole_steps,
-)
+from scaling.train.averages import Averages, Carried, along_the_way, at_the_end
+from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
-from scaling.train.loop import ChunkMetrics, TrainState, advance, copy_state
+from scaling.train.loop import ChunkMetrics, advance, copy_state
 from scaling.train.record import final_row, make_result
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
@@ -62,10 +55,11 @@ class TrunkTrainer:
         self.feed = Feed(bench.program, bench.windows)
         self.members = sorted(members, key=lambda member: member.run.branch_step)
         self.waiting = self.members  # not ended yet
-        self.branch_steps, self.eval_id = branch_steps, bench.index.eval_id
+        self.branch_steps = branch_steps
+        self.cadence = Cadence.of(members, bench.index.eval_id)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", self.lease.check)
         self.trunk_log = CurveLog(self.folder / "trunk.jsonl", self.lease.check)
-        self.trunk: tuple[int, TrainState] | None = None
+        self.trunk: tuple[int, Carried] | None = None
         self.on_trunk = False
         self.disk_full = False
         self.last_saved = time.monotonic()
@@ -105,86 +99,88 @@ class TrunkTrainer:
         self.lease.check()
         write_json(self.bench.run_folder(member) / "run.json", json.loads(canonical_json(run)))
         log = self.bench.curve(member)
-        rows = own_rows(log.rows(), member, self.eval_id)
-        usable = whole_steps(rows, member.evaluate_at or (), self.eval_id)
-        restored = self.checkpoints.restore(member.run_id, self.program.abstract, usable)
+        rows, averages = self.cadence.own_rows(log.rows(), member), Averages.of([member])
+        usable = self.cadence.whole_steps(rows, member.evaluate_at or ())
+        restored = self.checkpoints.restore(member.run_id, self.program.abstract, usable, averages)
         if restored:
-            step, state = restored
+            step, carried = restored
             self.resumed += 1
             self.steps_done += step - run.branch_step
             log.restart(up_to(rows, step))
         else:
             self.on_trunk = True
-            step, state = self._reach(member)
+            step, carried = self._reach(member)
             self.on_trunk = False
-            log.restart(own_rows(up_to(self.trunk_log.rows(), step), member, self.eval_id))
+            log.restart(self.cadence.own_rows(up_to(self.trunk_log.rows(), step), member))
             if is_last:  # a longer run, asked for later, resumes from here
                 self._save_trunk()
                 self.trunk = None
             else:
-                state = copy_state(state)
-        state = self._advance(member, member.run_id, state, step, run.steps, log)
+                carried = carried._replace(state=copy_state(carried.state))
+        carried = self._advance(member, member.run_id, carried, step, run.steps, log)
         if keep := self.bench.execution.keep_final:
             log.settle()
-            self.checkpoints.save(member.run_id, run.steps, state)
-        self._record(member, state, log, begun)
+            self.checkpoints.save(member.run_id, run.steps, carried, averages)
+        self._record(member, carried, log, begun)
         if keep:
             self.checkpoints.keep_only(member.run_id, run.steps)
         else:
             self.checkpoints.drop(member.run_id)
 
-    def _reach(self, member: JobRun) -> tuple[int, TrainState]:
+    def _reach(self, member: JobRun) -> tuple[int, Carried]:
         """Bring the trunk to the member's branch step, from memory, the newest usable checkpoint, or the
         start."""
-        goal = member.run.branch_step
+        goal, averages = member.run.branch_step, Averages.of(self.waiting)
         if self.trunk is None or self.trunk[0] > goal:
             rows = self.trunk_log.rows()
-            usable = whole_steps(up_to(rows, goal), on_trunk(self.waiting), self.eval_id)
-            self.trunk = self.checkpoints.restore(TRUNK, self.program.abstract, usable)
+            usable = self.cadence.whole_steps(up_to(rows, goal), on_trunk(self.waiting))
+            self.trunk = self.checkpoints.restore(TRUNK, self.program.abstract, usable, averages)
             self.resumed += self.trunk is not None
             if self.trunk is None:
-                self.trunk = 0, self.program.start(start_of(member))
+                self.trunk = 0, Carried(self.program.start(start_of(member)), {})
             self.steps_done += self.trunk[0]
             self.trunk_log.restart(rows)  # without a torn row; whole ones stay true
-        step, state = self.trunk
+        step, carried = self.trunk
+        carried = carried._replace(sums=averages.own(carried.sums))  # without those of runs that have ended
         for stop in sorted(stop for stop in self.branch_steps if step < stop <= goal):
-            state = self._advance(member, TRUNK, state, step, stop, self.trunk_log)
+            carried = self._advance(member, TRUNK, carried, step, stop, self.trunk_log)
             step = stop
-        self.trunk = goal, state
-        return goal, state
+        self.trunk = goal, carried
+        return goal, carried
 
     def _save_trunk(self) -> None:
         if self.trunk is not None and self.trunk[0] > 0:
             self.trunk_log.settle()
-            self.checkpoints.save(TRUNK, *self.trunk)
+            self.checkpoints.save(TRUNK, *self.trunk, Averages.of(self.waiting))
 
     def _advance(
-        self, member: JobRun, line: str, state: TrainState, first: int, last: int, log: CurveLog
-    ) -> TrainState:
+        self, member: JobRun, line: str, carried: Carried, first: int, last: int, log: CurveLog
+    ) -> Carried:
         """Train steps ``first`` to ``last`` of a line; a chunk's metrics are read while the next one runs.
 
         Args:
             member: whose recipe it is.
             line: ``trunk`` or the run's id.
-            state: after ``first`` steps.
+            carried: after ``first`` steps.
             first: steps done.
             last: steps to be done.
             log: the curve of the line.
         """
         run = member.run
-        if not state.ok:
-            return state
+        if not carried.state.ok:
+            return carried
         rows = log.rows()
         logged = trained_steps(rows)
         evaluated = on_trunk(self.waiting) if line == TRUNK else after_trunk(member)
-        evaluated -= evaluated_steps(rows, self.eval_id)
+        evaluated -= self.cadence.evaluated_steps(rows)
+        averages = Averages.of(self.waiting if line == TRUNK else [member])
         before = [row["wall_time"] for row in up_to(rows, first) if not is_evaluation(row)]
         clock = time.monotonic() - (before[-1] if before else 0.0)
         chunks = self.feed.chunks(run.order_seed, first, last)
         pending: tuple[int, ChunkMetrics] | None = None
         step = first
-        for step, latest, metrics in advance(self.program, state, run, chunks):
-            state = latest
+        for step, state, metrics in advance(self.program, carried.state, run, chunks):
+            carried = averages.snapshot(step, Carried(state, carried.sums))
             alive = pending is None or self._log(member, log, *pending, clock, logged)
             pending = step, metrics
             due = time.monotonic() - self.last_saved > self.bench.execution.checkpoint_seconds
@@ -193,32 +189,35 @@ class TrunkTrainer:
                 alive = self._log(member, log, *pending, clock, logged)
                 pending = None
                 if alive and step in evaluated:
-                    clock += self._evaluate(member, state, step, log)
+                    clock += self._evaluate(member, carried, step, log)
                 if due or stop:
-                    self._save(line, step, state, log)
+                    self._save(line, step, carried, log)
                 if stop:
                     raise Stopped
             if not alive:
-                return state
+                return carried
             if time.monotonic() - self.last_progress > 1.0:
                 self._progress(member, step, self.steps_done + step - first)
         if pending:
             self._log(member, log, *pending, clock, logged)
         self.steps_done += last - first
-        return state
+        return carried
 
-    def _evaluate(self, member: JobRun, state: TrainState, step: int, log: CurveLog) -> float:
+    def _evaluate(self, member: JobRun, carried: Carried, step: int, log: CurveLog) -> float:
         """Evaluate along the way; returns the seconds it took, which are none of training."""
         began = time.monotonic()
-        log.put(evaluation_row(member.run, step, self.eval_id, self.bench.evaluate(state.params)))
+        state, evaluate = carried.state, self.bench.evaluate
+        averages = {name: evaluate(params).loss for name, params in along_the_way(member, state)}
+        log.put(self.cadence.row(member.run, step, evaluate(state.params), averages))
         return time.monotonic() - began
 
-    def _save(self, line: str, step: int, state: TrainState, log: CurveLog) -> None:
+    def _save(self, line: str, step: int, carried: Carried, log: CurveLog) -> None:
         """Checkpoint a line; of a branch, the trunk that waits beside it too."""
         if line != TRUNK:
             self._save_trunk()
         log.settle()
-        self.checkpoints.save(line, step, state)
+        averaged = self.waiting if line == TRUNK else self.waiting[:1]
+        self.checkpoints.save(line, step, carried, Averages.of(averaged))
         self.last_saved = time.monotonic()
 
     def _log(
@@ -256,12 +255,13 @@ class TrunkTrainer:
         per_step = member.run.flops_per_step
         self.bench.report(member, step, per_step * min(steps_done, total), per_step * total, self.loss)
 
-    def _record(self, member: JobRun, state: TrainState, log: CurveLog, begun: _Begun) -> None:
+    def _record(self, member: JobRun, carried: Carried, log: CurveLog, begun: _Begun) -> None:
         """Evaluate and write the record, last."""
         run = member.run
         times = [row["wall_time"] for row in log.rows() if not is_evaluation(row)]
         wall = times[-1] if times else None
-        result = make_result(run, state, self.bench.windows, self.bench.evaluate)
+        averages = at_the_end(member, carried, Averages.of([member])) if member.averages else None
+        result = make_result(run, carried.state, self.bench.windows, self.bench.evaluate, averages)
         if result.loss is not None:
             log.append(final_row(member, result))
         execution = Provenance(

@@ -37,13 +37,16 @@ from scaling.train.sharding import make_mesh, parameter_shardings, sharding
 class TrainState(NamedTuple):
     """All that a run carries from step to step. ``ok`` False: a loss or gradient was not finite at
     ``step``, and the state is frozen since. ``smooth_loss`` is the training loss averaged
-    exponentially over about the last 100 steps."""
+    exponentially over about the last 100 steps. ``emas``, one for each of the
+    blueprint's decays, are averages from zero of the weights after each step before the last: lagging, they
+    take no part in the computation of a step, whose numbers they would change."""
 
     params: Params
     moments: optax.OptState
     step: Array
     ok: Array
     smooth_loss: Array
+    emas: tuple[Params, ...] = ()
 
 
 class ChunkMetrics(NamedTuple):
@@ -78,15 +81,17 @@ class Blueprint:
     precision: str
     batch_sequences: int
     chunk_steps: int
+    ema_decays: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, run: Run, chunk_steps: int) -> Blueprint:
+    def of(cls, run: Run, chunk_steps: int, ema_decays: tuple[float, ...] = ()) -> Blueprint:
         return cls(
             shape=run.shape,
             optimizer=run.optimizer.structure,
             precision=run.precision,
             batch_sequences=run.batch_sequences,
             chunk_steps=chunk_steps,
+            ema_decays=ema_decays,
         )
 
 
@@ -104,7 +109,10 @@ class Program:
 
 
 def train_step(
-    model: Model, optimizer: optax.GradientTransformation, state: TrainState, window_BxT1: jax.Array
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    window_BxT1: jax.Array,
 ) -> tuple[TrainState, jax.Array, jax.Array]:
     """Take one step: (state, loss in nats per token, gradient norm before clipping).
 
@@ -130,12 +138,18 @@ def train_step(
     return kept._replace(ok=ok), loss, grad_norm
 
 
+def _ema(state: TrainState, ema: Params, decay: float) -> Params:
+    """Take the weights into an average; those before the first step do not count."""
+    new = jax.tree.map(lambda average, now: decay * average + (1 - decay) * now, ema, state.params)
+    return jax.tree.map(lambda after, before: jnp.where(state.step > 0, after, before), new, ema)
+
+
 def abstract_state(blueprint: Blueprint) -> TrainState:
     """Describe a state: no array is made, whatever the shape."""
     params = abstract_params(blueprint.shape)
     moments = jax.eval_shape(partial(initial_moments, blueprint.shape, blueprint.optimizer), params)
     step, ok, smooth_loss = (jax.ShapeDtypeStruct((), kind) for kind in (np.int32, np.bool_, np.float32))
-    return TrainState(params, moments, step, ok, smooth_loss)
+    return TrainState(params, moments, step, ok, smooth_loss, (params,) * len(blueprint.ema_decays))
 
 
 def make_program(blueprint: Blueprint) -> Program:
@@ -150,8 +164,10 @@ def make_program(blueprint: Blueprint) -> Program:
         def body(i: jax.Array, carry: tuple[TrainState, jax.Array, jax.Array]):
             state, loss_sum, norm_max = carry
             optimizer = make_optimizer(shape, blueprint.optimizer, numbers, rates[i])
-            state, loss, norm = train_step(model, optimizer, state, windows[i])
-            return state, loss_sum + loss, jnp.maximum(norm_max, norm)
+            decays = zip(state.emas, blueprint.ema_decays, strict=True)
+            emas = tuple(_ema(state, ema, decay) for ema, decay in decays)
+            state, loss, norm = train_step(model, optimizer, state._replace(emas=()), windows[i])
+            return state._replace(emas=emas), loss_sum + loss, jnp.maximum(norm_max, norm)
 
         zero = jnp.zeros((), jnp.float32)
         state, loss_sum, norm_max = jax.lax.fori_loop(0, live, body, (state, zero, zero))
@@ -160,7 +176,8 @@ def make_program(blueprint: Blueprint) -> Program:
     everywhere, data = sharding(mesh), sharding(mesh, None, "batch")
     abstract = abstract_state(blueprint)
     states = jax.tree.map(lambda _: everywhere, abstract)
-    states = states._replace(params=parameter_shardings(mesh, shape))
+    weights = parameter_shardings(mesh, shape)
+    states = states._replace(params=weights, emas=(weights,) * len(blueprint.ema_decays))
     jitted = jax.jit(
         chunk,
         in_shardings=(states, data, everywhere, everywhere, everywhere),
@@ -196,7 +213,10 @@ def _start(blueprint: Blueprint, shardings: TrainState, given: int | Params) -> 
     params = jax.device_put(params, shardings.params)
     init = jax.jit(partial(initial_moments, shape, blueprint.optimizer), out_shardings=shardings.moments)
     scalars = (np.zeros((), np.int32), np.array(True), np.zeros((), np.float32))
-    return TrainState(params, init(params), *jax.device_put(scalars, shardings[2:]))
+    zeros = jax.jit(partial(jax.tree.map, jnp.zeros_like), out_shardings=shardings.params)
+    emas = tuple(zeros(params) for _ in blueprint.ema_decays)
+    step, ok, smooth_loss = jax.device_put(scalars, shardings[2:5])
+    return TrainState(params, init(params), step, ok, smooth_loss, emas)
 
 
 def _compile(lowered: jax.stages.Lowered) -> Any:

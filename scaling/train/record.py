@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from scaling.counts.params import ParameterCounts, count_parameters
 from scaling.counts.shape import parameter_table
@@ -19,7 +19,11 @@ from scaling.train.workbench import row_at
 
 
 def make_result(
-    run: Run, state: TrainState, data: Windows, evaluate: Callable[[Params], Evaluation]
+    run: Run,
+    state: TrainState,
+    data: Windows,
+    evaluate: Callable[[Params], Evaluation],
+    averages: Iterable[tuple[str, Params]] | None = None,
 ) -> Result:
     """Evaluate the final state of a run, where it has one, and count what was trained.
 
@@ -28,6 +32,7 @@ def make_result(
         state: its state after the last step, or at the last good one.
         data: what it was trained on.
         evaluate: parameters to losses.
+        averages: of its weights, by name, where that is asked for.
     """
     index = data.index
     unique, epochs = coverage(run.tokens, index)
@@ -38,7 +43,7 @@ def make_result(
     seen = data.seen(run.order_seed, run.steps * run.batch_sequences)
     used = {source.name: source.used for source in index.sources}
     mixed = len(seen) > 1
-    return Result(
+    result = Result(
         status="diverged" if reason else "ok",
         status_reason=reason,
         loss=evaluation.loss if evaluation else None,
@@ -58,13 +63,26 @@ def make_result(
         source_tokens={name: windows * index.context for name, windows in seen.items()} if mixed else None,
         source_epochs={name: windows / used[name] for name, windows in seen.items()} if mixed else None,
     )
+    if averages is None:
+        return result
+    losses = _finite_losses(averages, evaluate) if evaluation else None
+    return result.model_copy(update={"average_losses": losses})
+
+
+def _finite_losses(
+    averages: Iterable[tuple[str, Params]], evaluate: Callable[[Params], Evaluation]
+) -> dict[str, float]:
+    """Return the losses of averages that are finite."""
+    losses = ((name, evaluate(params).loss) for name, params in averages)
+    return {name: loss for name, loss in losses if math.isfinite(loss)}
 
 
 def final_row(member: JobRun, result: Result) -> Row:
     """Return the row of the evaluation that a run ends with."""
     row: Row = {**row_at(member.run, member.run.steps), "eval/loss": result.loss}
     sets = (result.set_losses or {}) if member.evaluate_at is not None else {}
-    return row | {f"eval/loss/{name}": loss for name, loss in sets.items()}
+    row |= {f"eval/loss/{name}": loss for name, loss in sets.items()}
+    return row | {f"eval/loss@{name}": loss for name, loss in (result.average_losses or {}).items()}
 
 
 def _divergence(state: TrainState) -> str:

@@ -14,6 +14,7 @@ from scaling.run import auto_chunk_steps
 from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
 from scaling.store.lease import Lease, LostLease
 from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Record, read
+from scaling.train.averages import decays_of
 from scaling.train.environment import describe, use_compilation_cache
 from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Stopped, TrunkTrainer
@@ -61,7 +62,9 @@ def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
 def _work(folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop: StopRequest) -> int:
     windows = load_data(job.data)
     run, environment = members[0].run, describe()
-    program = make_program(Blueprint.of(run, job.execution.chunk_steps or auto_chunk_steps(run)))
+    program = make_program(
+        Blueprint.of(run, job.execution.chunk_steps or auto_chunk_steps(run), decays_of(members))
+    )
     lease.check()
     seen = JobEnvironment(**environment.model_dump(), compile_seconds=program.compile_seconds)
     write_json(folder / "env.json", seen.to_json())

@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/tutorials/fit_your_runs.md", "docs/how-to/next_run.md")
+PAGES = ("README.md", "docs/tutorials/fit_your_runs.md", "docs/how-to/next_run.md", "docs/how-to/vary.md")
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^```\w+\n(# ([\w./]+\.\w+)\b.*?\n.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[+-]?\d+)?")

@@ -200,3 +200,23 @@ def test_labels_differ_although_two_values_are_of_one_kind() -> None:
         {"recipe.optimizer": "adamw"},
         {"recipe.optimizer": "adamw.2"},
     ]
+
+
+def test_two_tuning_axes_may_sweep_one_field_at_cells_of_their_own() -> None:
+    axes = [
+        {"cross": {RATE: [rate]}, "at": [{"width": 8 * i}], "role": "tuning"}
+        for i, rate in ((2, 0.1), (4, 0.2))
+    ]
+    tuned = labels(plan_of(design__steps=[500], axes=axes), "tuning")
+    assert tuned == ["w16-500st-lr0.1-s0", "w32-500st-lr0.2-s0"]
+    fitted = [axis | {"role": None} for axis in axes]
+    assert f"changes the same as '{RATE}'" in " ".join(refused(axes=fitted).values())
+
+
+def test_a_run_that_one_variant_tunes_and_another_fits_is_fitted() -> None:
+    tuned = {"axes": [{"cross": {BATCH: [512]}, "role": "tuning"}]}
+    plan = plan_of(design__steps=[500], family__widths=[16], variants={"a": tuned, "b": {BATCH: 512}})
+    assert [(run.label, run.role) for run in plan.runs] == [
+        ("a/w16-500st-s0", "fit"),
+        ("b/w16-500st-s0", "fit"),
+    ]

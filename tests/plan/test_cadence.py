@@ -7,11 +7,13 @@ import pytest
 
 from scaling.corpora.evaluation import LogSpaced
 from scaling.errors import UserError
-from scaling.plan.cadence import evaluated_at, evaluation_steps
+from scaling.plan.cadence import averages_of, evaluated_at, evaluation_steps, evaluations, open_merges
+from scaling.plan.cost import estimate_space
 from scaling.plan.expand import make_plan
 from scaling.plan.plan import Plan
 from scaling.recipe.quantities import Duration
 from scaling.spec.load import load_study
+from scaling.store.records import RunMerge
 from tests.plan.studies import fake_index, plan_of
 
 
@@ -88,3 +90,63 @@ def test_what_is_no_cadence(tmp_path: Any, every: str) -> None:
 
 def test_duration_of_a_study_in_python() -> None:
     assert evaluation_steps(Duration.parse("8 steps"), plan_of().runs[0].run, 8)[:2] == (8, 16)
+
+
+AVERAGES = [
+    {"kind": "ema", "decay": 0.999},
+    {"kind": "merge", "span": "20 %"},
+    {"kind": "merge", "span": "80 steps", "snapshots": 4},
+]
+
+
+def test_averages_have_names_and_snapshots_at_ends_of_chunks() -> None:
+    plan = plan_of(evaluation={"averages": AVERAGES}, execution={"chunk_steps": 8})
+    assert Plan.from_json(plan.to_json()) == plan
+    run = plan.runs[0].run
+    ema, merge, other = averages_of(plan, run)
+    assert (ema.name, merge.name, other.name) == ("ema0.999", "merge20", "merge80stepsx4")
+    assert isinstance(merge, RunMerge) and isinstance(other, RunMerge)
+    assert run.steps == 500 and merge.steps == (408, 424, 432, 440, 448, 464, 472, 480, 488, 500)
+    assert other.steps == (440, 464, 480, 500)  # 440, 460, 480, 500
+    assert [r.run_id for r in plan.runs] == [r.run_id for r in plan_of().runs]
+    assert plan.data.eval_id == plan_of().data.eval_id
+
+
+def test_open_windows_are_counted_by_trunk() -> None:
+    constant = {"kind": "constant", "warmup": "80 steps"}
+    of = {
+        "recipe__schedule": constant,
+        "design": {"kind": "grid", "steps": [800, 1000, 3000]},
+        "execution": {"chunk_steps": 4},
+    }
+    plan = plan_of(evaluation={"averages": [AVERAGES[1]]}, **of)  # 640-800, 800-1000, 2400-3000 or so
+    assert [open_merges(plan, job) for job in plan.jobs] == [1, 1]
+    wide = plan_of(evaluation={"averages": [AVERAGES[0], {"kind": "merge", "span": "40 %"}]}, **of)
+    assert [open_merges(wide, job) for job in wide.jobs] == [2, 2]
+    assert [open_merges(plan_of(), job) for job in plan_of().jobs] == [0, 0]
+    before, after = estimate_space(plan_of(**of), 1), estimate_space(wide, 1)
+    largest = max(run.params for run in wide.runs)
+    assert after.state_bytes - before.state_bytes == 4 * 3 * largest
+    params = sum(wide.by_id[job.run_ids[0]].params for job in wide.jobs)
+    assert after.kept_bytes - before.kept_bytes == 2 * 4 * 3 * params
+    assert [evaluations(wide, job) for job in wide.jobs] == [9, 9]
+
+
+@pytest.mark.parametrize(
+    ("averages", "what"),
+    [
+        ("[{kind: merge, span: 20 %}]", "snapshots of .* every 10 steps: finer than its chunk of 64"),
+        ("[{kind: merge, span: 600 steps, snapshots: 2}]", "more than the 500 steps"),
+        ("[{kind: ema, decay: 1}]", "must be < 1"),
+        ("[{kind: merge, span: 0 %}]", "must be more than 0"),
+        ("[{kind: mean}]", "must be ema or merge|must be 'ema' or 'merge'|ema.*merge"),
+        ("[{kind: ema, decay: 0.9}, {kind: ema, decay: 0.90}]", "ema0.9 is asked for twice"),
+    ],
+)
+def test_averages_that_cannot_be(tmp_path: Any, averages: str, what: str) -> None:
+    spec = tmp_path / "a.yaml"
+    text = SPEC.format(every="50 %").replace("every: 50 %", f"averages: {averages}")
+    spec.write_text(text)
+    with pytest.raises(UserError, match=what) as caught:
+        plan_of_file(spec)
+    assert all(problem.where.startswith(f"{spec}:7:") for problem in caught.value.problems), str(caught.value)

@@ -48,7 +48,7 @@ def test_schedules_and_rules_that_depend_on_the_horizon_share_nothing_and_say_so
     cosine = shared(recipe__schedule={"kind": "cosine"})
     rule = {"kind": "power", "of": "tokens", "coefficient": 1, "exponent": -0.5}
     by_tokens = shared(recipe__optimizer__learning_rate=rule)
-    for plan, word in ((cosine, "cosine"), (by_tokens, "rule of optimizer.learning_rate")):
+    for plan, word in ((cosine, "cosine"), (by_tokens, "the horizon decides optimizer.learning_rate")):
         assert len(plan.jobs) == 6
         assert plan.totals.saved == 0
         assert word in plan.notes[-1]

@@ -40,7 +40,7 @@ def test_a_batch_by_size_is_whole_sequences_and_shares_trunks():
 def test_a_batch_by_horizon_is_of_the_tokens_asked_for(design):
     plan = plan_of(recipe__batch_tokens=BY_TOKENS, design=design)
     assert len(plan.jobs) == len(plan.runs), "nothing is shared"
-    assert any("batch_tokens uses the horizon" in note for note in plan.notes)
+    assert any("the horizon decides batch_tokens" in note for note in plan.notes)
     for run in plan.runs:
         assert run.run.batch_tokens == pytest.approx(0.5 * run.run.tokens**0.5, abs=34)
 
@@ -109,8 +109,9 @@ def test_rules_that_are_refused(changes, where, message):
 
 def test_a_decay_by_rule_keeps_trunks_shared_and_a_warmup_by_horizon_does_not():
     rule = {"kind": "power", "coefficient": 0.1, "of": {"tokens": 1}, "unit": "tokens"}
-    plan = plan_of(recipe__schedule__decay=rule)
+    plan = plan_of(recipe__schedule={"kind": "wsd", "warmup": "8 %", "decay": rule})
     assert len(plan.jobs) == 2
+    assert [run.run.schedule.warmup for run in plan.runs] == [40, 40, 40, 40], "of the shortest horizon"
     assert [run.run.schedule.decay for run in plan.runs] == [50, 100, 50, 100]
     plan = plan_of(recipe__schedule__warmup=rule)
     assert len(plan.jobs) == 4

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from scaling.recipe import optimizers, published, rules, schedules
+from scaling.recipe import optimizers, published, rules, schedules, tuned
 from scaling.recipe.quantities import Count, Duration, Frozen, Real
 from scaling.spec import axes, designs, families, models
 from scaling.spec.models import json_schema
@@ -16,7 +16,7 @@ from scaling.spec.models import json_schema
 def specs() -> list[type[BaseModel]]:
     found = {
         m
-        for room in (optimizers, published, rules, schedules, axes, designs, families, models)
+        for room in (optimizers, published, rules, schedules, tuned, axes, designs, families, models)
         for m in vars(room).values()
         if isinstance(m, type)
     }

@@ -45,9 +45,9 @@ def test_files_of_schema_1_are_read_and_written_as_they_were(name: str, model: t
     if name == "plan":  # added later
         written["execution"] = {"kind": "local", **written["execution"]}
         written["data"] = {**written["data"], "content": None}
-        added = {"start": None, "variant": None, "values": {}}
+        added = {"start": None, "variant": None, "values": {}, "rules": None}
         written["runs"] = [run | added for run in written["runs"]]
-        written |= {"every": None, "other_data": []}
+        written |= {"every": None, "averages": [], "other_data": [], "axes": []}
     assert document.to_json() == written
 
 

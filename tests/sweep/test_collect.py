@@ -115,6 +115,16 @@ def test_two_collects_are_byte_identical(tmp_path: Path, plan: dict) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_losses_of_averages_have_columns(tmp_path: Path, plan: dict) -> None:
+    path = ResultsFolder(tmp_path).run_dir(by_label(plan, "w8-s50")["run_id"]) / "record.json"
+    record = json.loads(path.read_text())
+    record["result"]["average_losses"] = {"ema0.999": 2.25, "merge20": 2.0}
+    path.write_text(json.dumps(record))
+    table = pandas.read_csv(collect(tmp_path).table)
+    assert (table["loss@ema0.999"].iloc[0], table["loss@merge20"].iloc[0]) == (2.25, 2.0)
+    assert table["loss@merge20"].isna().sum() == 1
+
+
 def test_large_counts_stay_numbers(tmp_path: Path, plan: dict) -> None:
     path = ResultsFolder(tmp_path).run_dir(by_label(plan, "w8-s50")["run_id"]) / "record.json"
     record = json.loads(path.read_text())

@@ -9,7 +9,7 @@ import pytest
 from scaling.data.store import open_windows
 from scaling.run import run_id
 from scaling.store.metrics import CurveLog
-from scaling.train.cadence import whole_steps
+from scaling.train.cadence import Cadence
 from scaling.train.evaluate import make_evaluator
 from tests.train.jobs import curve, results_of, timeless, train
 
@@ -115,10 +115,10 @@ def test_where_training_may_resume():
     rows = [{"step": s, "train/loss": 1.0} for s in (8, 16, 24)] + [
         {"step": 16, "eval/loss": 1.0, "eval_id": "a"}
     ]
-    assert whole_steps(rows, {16}, "a") == {8, 16, 24}
-    assert whole_steps(rows, {16, 24}, "a") == {8, 16}
-    assert whole_steps(rows, {8, 16}, "a") == set()
-    assert whole_steps(rows, {16}, "b") == {8}
+    assert Cadence("a", frozenset()).whole_steps(rows, {16}) == {8, 16, 24}
+    assert Cadence("a", frozenset()).whole_steps(rows, {16, 24}) == {8, 16}
+    assert Cadence("a", frozenset()).whole_steps(rows, {8, 16}) == set()
+    assert Cadence("b", frozenset()).whole_steps(rows, {16}) == {8}
 
 
 def test_a_row_is_put_where_it_belongs(tmp_path):

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from scaling.corpora.evaluation import Evaluation
+from scaling.data.index import adds_to, index_of
 from scaling.data.store import open_windows
 from scaling.errors import UserError
 from scaling.plan.expand import plan_data
@@ -22,7 +23,8 @@ from scaling.store import metrics as curves
 from scaling.store.failure import BUSY, LOST, STOPPED, Failure, kind_of
 from scaling.store.lease import LeaseWatch, LostLease, acquire
 from scaling.store.metrics import CurveLog, Vanished
-from scaling.store.records import JobSpec, read
+from scaling.store.records import JobSpec, RunMerge, read
+from scaling.train.averages import Averages, Carried
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import make_evaluator
 from scaling.train.reevaluate import reevaluate
@@ -314,17 +316,17 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
 
 def test_saves_after_damage_are_kept_though_later_ones_lie_there(runs, index, program, tmp_path):
     """A trunk that starts anew below checkpoints that are no good, or no use."""
-    state = program.start(0)
+    state = Carried(program.start(0), {})
     checkpoints = Checkpoints(tmp_path, lambda: None, lambda text: None)
     for step in (800, 900):
-        checkpoints.save("trunk", step, state)
+        checkpoints.save("trunk", step, state, Averages())
     (tmp_path / "trunk" / "900" / "manifest.json").unlink()
-    checkpoints.save("trunk", 100, state)
+    checkpoints.save("trunk", 100, state, Averages())
     assert checkpoints.steps("trunk") == [100, 800]  # the damaged one is gone, the whole one may serve yet
     for step in (200, 300):
-        checkpoints.save("trunk", step, state)
+        checkpoints.save("trunk", step, state, Averages())
     assert checkpoints.steps("trunk") == [200, 300, 800]
-    found = checkpoints.restore("trunk", program.abstract, {100, 200, 300})
+    found = checkpoints.restore("trunk", program.abstract, {100, 200, 300}, Averages())
     assert found is not None and found[0] == 300
 
 
@@ -338,3 +340,34 @@ def test_a_program_that_does_not_fit_is_out_of_memory(runs, index, tmp_path, mon
     assert work(folder, job, lease, SimpleNamespace(asked=False)) == 1
     error = json.loads((tmp_path / "runs" / run_id(runs[0]) / "error.json").read_text())
     assert error["kind"] == "out_of_memory" and error["attempt"] == 1
+
+
+def test_a_set_added_to_finished_runs_leaves_what_was_there(runs, index, program, tmp_path):
+    asked = {"evaluate_at": (16, 32), "averages": (RunMerge(name="merge20x2", steps=(48, 60)),)}
+    job = train(tmp_path, runs[:1], index, program, keep_final=True, asked=lambda run: asked)
+    before, rows = results_of(tmp_path, runs[:1])[run_id(runs[0])], curve(tmp_path, runs[0])
+    (first,) = index.content.sets
+    added = first.model_copy(update={"name": "few", "documents": 3, "tokens": 1024, "target": False})
+    wider = index_of(index.content.model_copy(update={"sets": (first, added)}), index.context)
+    assert adds_to(wider, index.eval_id, ()) and not adds_to(index, wider.eval_id, ("held-out", "few"))
+    bench = replace(
+        job.bench,
+        lease=acquire(job.folder),
+        windows=open_windows(wider),
+        evaluate=make_evaluator(program, open_windows(wider)),
+        stop_asked=lambda: False,
+    )
+    assert reevaluate(bench, members_of(runs[:1], lambda run: asked)) == 0
+    after = results_of(tmp_path, runs[:1])[run_id(runs[0])]
+    new = {
+        "eval_id": wider.eval_id,
+        "set_losses": after["set_losses"],
+        "document_losses": after["document_losses"],
+    }
+    assert after == before | new and before["average_losses"]
+    assert [*after["set_losses"]] == ["held-out", "few"] and len(after["document_losses"]) == 27
+    assert after["set_losses"]["held-out"] == pytest.approx(before["loss"], rel=1e-6)
+    now = curve(tmp_path, runs[0])
+    assert now[:-1] == rows[:-1] and now[-1] == rows[-1] | {
+        f"eval/loss/{name}": loss for name, loss in after["set_losses"].items()
+    }
