@@ -91,7 +91,7 @@ def compare_variants(
     frame, _ = one_a_cell(frame, options.get("cells"), [COLUMN])
     costs = {}
     for name, rows in frame.groupby(COLUMN):
-        if rows["N"].nunique() >= SIZES:
+        if len(np.unique(rows["N"].to_numpy(float))) >= SIZES:
             costs[str(name)] = cost_of(rows, options.get("convention", "total"), options.get("cost"))[0]
     found = tuple(
         contrast(frame, COLUMN, reference, other, law=law, costs=costs, target=target, level=level, **options)
