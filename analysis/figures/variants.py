@@ -81,8 +81,8 @@ def _worth(axes: Axes, found: Variants, colour: Mapping[str, Any]) -> None:
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)  # no row where no law could be fitted
     axes.tick_params(axis="y", length=0)
     reference = style.words(found.reference)
-    axes.set_xlabel(f"Compute for the loss of {reference} (multiple)")
-    axes.set_title(f"{found.level:.0%} intervals; grey: exponents of its own")
+    axes.set_xlabel(f"Compute for the loss of {reference},\nas a multiple of its own")
+    axes.set_title(f"{found.level:.0%} intervals\n(grey: own exponents)")
 
 
 def _row(axes: Axes, y: float, worth: Worth, colour: Any, edges: tuple[float, float]) -> None:
