@@ -43,7 +43,9 @@ def test_the_quickstart_is_the_study_that_was_promised() -> None:
     for run in holdout:
         assert run.flops == pytest.approx(3 * max(r.flops for r in fit), rel=1e-3)
     orders = {(run.run.shape, run.run.order) for run in fit}
-    assert len(orders) == len({order for _, order in orders}) == 10, "no two trunks share an order of the text"
+    assert len(orders) == len({order for _, order in orders}) == 10, (
+        "no two trunks share an order of the text"
+    )
     assert min(run.params_body / run.params for run in fit) > 0.5
 
 
