@@ -220,3 +220,14 @@ def test_a_run_that_one_variant_tunes_and_another_fits_is_fitted() -> None:
         ("a/w16-500st-s0", "fit"),
         ("b/w16-500st-s0", "fit"),
     ]
+
+
+def test_rates_by_role_on_an_axis() -> None:
+    rates = "recipe.optimizer.learning_rates"
+    plan = plan_of(axes=[{"cross": {f"{rates}.embedding": [0.05, 0.1]}}])
+    assert all(run.values == {} for run in plan.runs), "they have columns of their own"
+    whole = plan_of(axes=[{"cross": {rates: [{"embedding": 0.05}, {"gain": 0.05}]}}])
+    assert {json.dumps(run.values) for run in whole.runs} == {
+        '{"learning_rates": "mapping"}',
+        '{"learning_rates": "mapping.2"}',
+    }
