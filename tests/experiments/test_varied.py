@@ -46,6 +46,24 @@ def test_repetition_trains_on_nested_parts_of_one_text_and_evaluates_alike() -> 
     assert max(run.epochs for run in plan.runs) == pytest.approx(31.25, rel=0.01)
 
 
+def test_the_sweep_tunes_beside_its_design_and_its_rule_trains_another_study() -> None:
+    _, sweep = plan_spec(SPECS / "learning-rate" / "sweep.yaml")
+    assert sweep.totals.by_role == {"fit": 6, "tuning": 114}
+    _, study = plan_spec(SPECS / "learning-rate" / "study.yaml")
+    tuned = [run for run in study.runs if run.variant == "tuned"]
+    for run in tuned:
+        assert run.rules is not None and "basins.json sha256:" in run.rules["recipe.optimizer.learning_rate"]
+        at = (run.params / 1e5) ** -0.531 * (run.run.batch_tokens / 128) ** 0.482
+        assert run.run.optimizer.learning_rate == pytest.approx(0.00386 * at, rel=0.01)
+    assert all(run.rules is None for run in study.runs if run.variant == "one-batch")
+
+
+def test_constant_rates_are_points_of_the_trunks_of_decayed_ones() -> None:
+    _, plan = plan_spec(SPECS / "merged.yaml")
+    assert len(plan.jobs) == 6 and plan.totals.saved > 0.6
+    assert {run.run.schedule.kind for run in plan.runs if run.variant == "constant"} == {"constant"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["variants", "repetition"])
 def test_small_ones_are_trained(tmp_path: Path, name: str) -> None:
