@@ -114,7 +114,9 @@ def test_variants_that_share_some_runs_say_so_and_those_that_share_all_are_refus
     plan = plan_of(variants={"a": {}, "b": {"family.widths": [32, 48]}}, design__steps=[500])
     assert labels(plan) == ["a/w16-500st-s0", "a/w32-500st-s0", "b/w48-500st-s0"]
     assert "1 of 2 runs of variant b are those of a too" in " ".join(plan.notes)
-    problems = refused(variants={"a": {}, "b": {B2: 0.95}})
+    assert refused(variants={"a": {}, "b": {B2: 0.95}}) == {"variants.b": "differs in nothing from a"}
+    constant = {"kind": "power", "of": "width", "coefficient": 0.95, "exponent": 0}
+    problems = refused(variants={"a": {}, "b": {B2: constant}})
     assert problems == {"variants.b": "differs in nothing from a: all 4 runs are the same"}
 
 
