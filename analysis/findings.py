@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -254,7 +255,7 @@ def write(findings: Findings, source: Path, folder: Path) -> tuple[Path, ...]:
     """Write fits, summary and figures of ``source`` under ``folder``; returns their paths."""
     fits, summary, texts = folder / "fits", folder / "summary.txt", {}
     for name, one in findings.analysis.described.items():
-        place = fits if name is None else fits / name
+        place = _place(fits, name)
         texts[place / f"{one.fit.law.name}.json"] = one.fit.to_json()
     if findings.analysis.variants is not None:
         texts[fits / "variants.json"] = findings.analysis.variants.to_json()
@@ -262,6 +263,11 @@ def write(findings: Findings, source: Path, folder: Path) -> tuple[Path, ...]:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     return (*texts, summary, *draw(findings, source, folder / "figures").paths)
+
+
+def _place(folder: Path, variant: str | None) -> Path:
+    """Where files of a variant go; those of a table without variants go into the folder itself."""
+    return folder if variant is None else folder / quote(variant, safe=" ()").replace("..", "%2E%2E")
 
 
 def draw(findings: Findings, source: Path, out: Path) -> figures.Drawn:
@@ -274,7 +280,7 @@ def draw(findings: Findings, source: Path, out: Path) -> figures.Drawn:
     for name, one in analysis.described.items():
         trials = findings.trials_of(name) if analysis.variants else findings.trials
         first = trials[0] if trials else None
-        place = out if name is None else out / name
+        place = _place(out, name)
         drawn.append(
             figures.draw_all(rows[name], curves, one.fit, one.isoflop, first, place, backtest=one.backtest)
         )

@@ -94,9 +94,9 @@ class Run(Frozen):
         return self.schedule.rates(self.optimizer.learning_rate, self.steps, first, count)
 
 
-def auto_chunk_steps(run: Run) -> int:
+def auto_chunk_steps(flops_per_step: int) -> int:
     """Return the steps of one compiled call: a power of two between 1 and 256, near :data:`CHUNK_FLOPS`."""
-    steps = round(CHUNK_FLOPS / run.flops_per_step)
+    steps = round(CHUNK_FLOPS / flops_per_step)
     return 1 << max(0, min(8, steps.bit_length() - 1))
 
 

@@ -28,6 +28,9 @@ NAMED = frozenset(("run_id", "run", "run_name", "name", "id", "label", "job_id",
                    "role", "status", "status_reason", "flags", "seed", "seed_order", "git_commit", "device",
                    "budget", "created_at", "date", "host", "hostname", "user", "notes"))  # fmt: skip
 SHAPE = ("depth", "width", "heads", "kv_heads", "context", "vocab_size", "unique_tokens")
+# hyperparameters whose names do not say so, and other fields of numbers that a study may vary
+OURS = frozenset(("b1", "b2", "clip_norm", "final_fraction"))
+VARIED = ("z_loss", "mlp_ratio", "head_dim")
 COUNTS = ("params", "params_body", "params_embedding", "params_head", "tokens", "epochs", "flops", "steps",
           "loss")  # fmt: skip
 FEW = 40  # values of a column that sets groups of runs apart
@@ -37,7 +40,7 @@ DRAWS = 400  # of noisy losses
 def tuned(column: str) -> bool:
     """Whether a column is a hyperparameter by its name."""
     words = set(folded(column).split("_"))
-    return bool(words & TUNED) and not words & MEASURED
+    return column in OURS or (bool(words & TUNED) and not words & MEASURED)
 
 
 def factors(frame: Any) -> list[str]:
@@ -77,6 +80,14 @@ def same_cells(frame: Any) -> np.ndarray:
     """Codes of rows of one N and D, as far as the frame has them."""
     n, d = (frame[x].to_numpy(float) if x in frame.columns else np.ones(len(frame)) for x in "ND")
     return near(n, d, np.zeros(len(frame), int))
+
+
+def same_settings(frame: Any) -> np.ndarray:
+    """Codes of rows of one size and token count that are alike in all that was chosen but seeds."""
+    numeric = [c for c in map(str, frame.columns) if pd.api.types.is_numeric_dtype(frame[c].dtype)]
+    chosen = [c for c in numeric if c in SHAPE or c in VARIED or tuned(c)]
+    words = [c for c in map(str, frame.columns) if c == "variant" or c in factors(frame)]
+    return _joined(frame, ["params", "tokens", *chosen, *words])
 
 
 def best(frame: Any, apart: Sequence[str] = (), *, rising: bool = False) -> tuple[np.ndarray, list[str]]:

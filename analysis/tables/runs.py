@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, Argument, Complaint
-from analysis.tables.cells import best
+from analysis.tables.cells import best, same_settings
 from analysis.tables.checks import (
     check,
     divide,
@@ -279,14 +279,14 @@ def clusters(frame: Any) -> tuple[np.ndarray, str]:
 def seed_noise(table: pd.DataFrame | Table) -> dict[str, Any] | None:
     """Pooled standard deviation of log loss over runs of one cell that differ only by seed, or None.
 
-    A cell is (params, tokens); it counts when at least one of its runs has role ``noise``. ``apart``: the
-    same over runs that differ by the seed of the initial weights alone (``init``) and by that of the order of
-    data alone (``order``), where there are some of both.
+    A cell is size, tokens and all that was chosen (variant, learning rate, batch, context, ...); it counts
+    when at least one of its runs has role ``noise``. ``apart``: the same over runs that differ by the seed of
+    the initial weights alone (``init``) and by that of the order of data alone (``order``), where there are
+    some of both.
     """
     frame: Any = select(table, ("fit", "noise"), cells="all")[0]
-    cell = ["params", "tokens"]
-    noisy = frame.loc[frame["role"] == "noise", cell].drop_duplicates()
-    frame = frame.merge(noisy, on=cell)
+    frame, cell = frame.assign(cell=same_settings(frame)), ["cell"]
+    frame = frame[frame["cell"].isin(frame.loc[frame["role"] == "noise", "cell"])]
     pooled = _pooled(frame, cell)
     if pooled is None or not {"seed", "seed_order"} <= set(frame.columns):
         return pooled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,9 +12,11 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits.allocation import cost_of
 from analysis.results import Result
+from analysis.tables.checks import finished
 from analysis.tables.reading import numbers
-from analysis.tables.runs import one_a_cell, select
+from analysis.tables.runs import filtered, one_a_cell, select
 from analysis.tables.table import Table, frame_of
+from analysis.tables.units import loss_unit
 from analysis.variants.contrast import LAW, Contrast, contrast
 from analysis.variants.text import contrast_lines
 
@@ -93,11 +96,63 @@ def compare_variants(
     for name, rows in frame.groupby(COLUMN):
         if len(np.unique(rows["N"].to_numpy(float))) >= SIZES:
             costs[str(name)] = cost_of(rows, options.get("convention", "total"), options.get("cost"))[0]
-    found = tuple(
-        contrast(frame, COLUMN, reference, other, law=law, costs=costs, target=target, level=level, **options)
-        for other in others
-    )
-    return Variants(reference, law, level, found)
+    per_token = "byte" not in loss_unit(frame_of(table))
+    found = []
+    for other in others:
+        if per_token and (unlike := _unlike(frame, reference, other)):
+            found.append(Contrast(other, reference, None, unlike=unlike))
+            continue
+        found.append(
+            contrast(
+                frame, COLUMN, reference, other, law=law, costs=costs, target=target, level=level, **options
+            )
+        )
+    notes = (*_unfinished(table, chosen), *_elsewhere(frame, reference, others))
+    return Variants(reference, law, level, tuple(found), notes)
+
+
+def _values(frame: Any, column: str, variant: str) -> list[str]:
+    """What stands in a column of a variant's runs, sorted; nothing where the table has no such column."""
+    if column not in frame.columns:
+        return []
+    return sorted(map(str, frame.loc[frame[COLUMN] == variant, column].dropna().unique()))
+
+
+def _unlike(frame: Any, reference: str, other: str) -> str:
+    """Why a loss per token of the one says nothing of the other; empty where it does."""
+    for column in ("tokenizer", "vocab_size"):
+        one, two = (_values(frame, column, name) for name in (reference, other))
+        if one and two and one != two:
+            return (
+                f"{column} is {', '.join(one)} in {reference} and {', '.join(two)} in {other}: losses "
+                "per token are of other tokens then; bits_per_byte can be compared"
+            )
+    return ""
+
+
+def _elsewhere(frame: Any, reference: str, others: Sequence[str]) -> list[str]:
+    """Which variants were evaluated on something else than the reference."""
+    text = _values(frame, "eval_id", reference)
+    return [
+        f"{name}: evaluated on another text than {reference}, or one cut in another way (eval_id): "
+        "differences are of that too"
+        for name in others
+        if text and _values(frame, "eval_id", name) not in ([], text)
+    ]
+
+
+def _unfinished(table: pd.DataFrame | Table, chosen: Mapping[str, Any]) -> list[str]:
+    """How many runs of each variant have no loss: what is said of it is of those that have one."""
+    frame: Any = filtered(frame_of(table), chosen.get("where"), None, None, "table")
+    if "role" in frame.columns:
+        frame = frame[frame["role"].fillna("fit").isin(chosen.get("roles", ("fit",)))]
+    lost = frame[~finished(frame)].groupby(COLUMN, sort=False).size()
+    total = frame.groupby(COLUMN).size()
+    return [
+        f"{name}: {count} of {total[name]} runs did not end well; what is said of it is of the others, which "
+        "may be the lucky ones"
+        for name, count in lost.items()
+    ]
 
 
 def _held_out(table: pd.DataFrame | Table) -> float | None:

@@ -73,7 +73,8 @@ class Contrast(Part):
 
     ``difference`` of paired runs; ``test`` of shared exponents; ``worth`` at the largest compute that both
     have runs of, and at the target; ``own_worth``: the same with exponents of their own, where shared ones
-    were not rejected; ``alike``: correlation of the residuals of a pair; ``speed``, or why there is none.
+    were not rejected; ``alike``: correlation of the residuals of a pair; ``speed``, or why there is none;
+    ``unlike``: why their losses cannot be compared at all; ``notes`` on what the worth supposes.
     """
 
     variant: str
@@ -86,6 +87,8 @@ class Contrast(Part):
     speed: Speed | None = None
     no_speed: str = ""
     reason: str = ""
+    unlike: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def said(self) -> Worth | None:
@@ -148,12 +151,13 @@ def contrast(
     own = fit(law, table, own=each, **options)
     places = {_most(matched.frame, column): False}
     places |= {} if target is None else {float(target): True}
-    by_one, by_own = (
+    (by_one, of_one), (by_own, of_own) = (
         _worth(f, reference, places, kind, costs or {}) for f, kind in ((one, "shared"), (own, "own"))
     )
     found = replace(
         found, test=test, alike=_alike(one, matched, column), worth=by_one if test.shared else by_own,
-        own_worth=by_own if test.shared else (),
+        own_worth=by_own if test.shared else (), notes=of_one if test.shared else of_own,
+        reason="" if test.shared or own.usable else own.status.message,
     )  # fmt: skip
     speed, why = _speed(matched, column, found, level)
     return replace(found, speed=speed, no_speed=why)
@@ -166,15 +170,17 @@ def _most(frame: Any, column: str) -> float:
 
 def _worth(
     fitted: Fit, reference: str, places: Mapping[float, bool], kind: Any, costs: Mapping[str, Cost]
-) -> tuple[Worth, ...]:
+) -> tuple[tuple[Worth, ...], tuple[str, ...]]:
+    """The worth at every place, and notes on it."""
     if not fitted.usable:
-        return ()
-    found: Any = multiplier(fitted, reference, list(places), of="C", costs=costs).frame
+        return (), ()
+    found = multiplier(fitted, reference, list(places), of="C", costs=costs)
+    rows: Any = found.frame
     return tuple(
         Worth(row.at, row.loss, row.multiplier, Interval(row.low, row.high), row.verdict, row.reason, kind,
               places[row.at])
-        for row in found.itertuples()
-    )  # fmt: skip
+        for row in rows.itertuples()
+    ), found.notes  # fmt: skip
 
 
 def _alike(fitted: Fit, matched: Matched, column: str) -> float | None:

@@ -4,6 +4,7 @@ have in common falls out of their differences: these come before any law."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from analysis.tables.cells import near
 # what runs of one cell have in common, the preferred first: a variant may change what a size costs, or is
 SHAPES = (("params",), ("depth", "width"), ("width",), ("depth",))
 AMOUNTS = {"flops": "C", "tokens": "D"}
+DATA = ("unique_tokens", "context")  # that an axis may vary, in which case a pair has the same of it
 SEEDS = ("seed", "seed_order")
 PAIR = "pair"  # the column of pairs that a frame is given
 
@@ -64,17 +66,18 @@ def match(frame: Any, column: str, reference: str, other: str) -> Matched:
     """
     frame = frame[frame[column].isin([reference, other])]
     seeds = [x for x in SEEDS if x in frame.columns and frame[x].notna().all()]
+    varied = [x for x in DATA if x in frame.columns and frame[x].notna().all() and frame[x].nunique() > 1]
     best = Matched(frame.assign(**{PAIR: np.arange(len(frame))}), (), 0)
-    for shape in SHAPES:
+    ways = product(SHAPES, ([], varied) if varied else ([],), AMOUNTS.items())
+    for shape, data, (amount, letter) in ways:
         if not set(shape) <= set(frame.columns) or not frame[list(shape)].notna().all(axis=None):
             continue
-        apart = frame.groupby([*shape, *seeds]).ngroup().to_numpy()
-        for amount, letter in AMOUNTS.items():
-            code = near(np.ones(len(frame)), frame[letter].to_numpy(float), apart)
-            variants: Any = pd.Series(frame[column].to_numpy()).groupby(code).nunique()
-            count = int((variants == 2).sum())
-            if count > best.count:
-                best = Matched(frame.assign(**{PAIR: code}), (*shape, amount, *seeds), count)
+        apart = frame.groupby([*shape, *data, *seeds]).ngroup().to_numpy()
+        code = near(np.ones(len(frame)), frame[letter].to_numpy(float), apart)
+        variants: Any = pd.Series(frame[column].to_numpy()).groupby(code).nunique()
+        count = int((variants == 2).sum())
+        if count > best.count:
+            best = Matched(frame.assign(**{PAIR: code}), (*shape, amount, *data, *seeds), count)
     return best
 
 

@@ -15,8 +15,8 @@ def contrast_lines(found: Contrast) -> list[str]:
     """Everything that is known of one variant, the verdict last."""
     lines = [f"  {found.variant} against {found.reference}"]
     if found.difference is not None:
-        lines += _paired(found.difference)
-    else:
+        lines += paired_lines(found.difference)
+    elif not found.unlike:
         lines.append("    no two pairs of runs of the same cell and seed")
     if found.test is not None:
         lines.append(f"    {_exponents(found)}")
@@ -32,7 +32,7 @@ def contrast_lines(found: Contrast) -> list[str]:
         )
     elif found.no_speed and not found.reason:
         lines.append(f"    no effective speedup: {found.no_speed}")
-    return [*lines, f"    verdict: {verdict(found)}"]
+    return [*lines, f"    verdict: {verdict(found)}", *(f"    note: {note}" for note in found.notes)]
 
 
 def verdict(found: Contrast) -> str:
@@ -48,17 +48,18 @@ def verdict(found: Contrast) -> str:
             loss, paired = "", found.difference
             if paired is not None and "flops" in paired.alike:
                 loss = f", {percent(paired.within)} of loss at equal compute"
-            return f"no difference within {percent(said.within)} of compute{loss}{_where(said)}"
+            return f"no difference within {percent(said.within)} of compute{_where(said)}{loss}"
         case _:
-            reason = found.reason or (_multiple(found.worth[-1]) if found.worth else "nothing to go by")
-            return f"not identified: {reason}"
+            worth = _multiple(found.worth[-1]) if found.worth else "nothing to go by"
+            return f"not identified: {found.unlike or found.reason or worth}"
 
 
 def _where(said: Worth) -> str:
     return " (at the target)" if said.target else f" (at C = {said.at:.3g})"
 
 
-def _paired(apart: Difference) -> list[str]:
+def paired_lines(apart: Difference) -> list[str]:
+    """The paired difference, and what it does over compute."""
     words = [EQUAL.get(name, name) for name in apart.alike]
     alike = ", ".join(words[:-1]) + f" and {words[-1]}" if len(words) > 1 else words[0]
     low, high = (_change(end) for end in apart.ends)
@@ -68,12 +69,20 @@ def _paired(apart: Difference) -> list[str]:
     ]
     if apart.slope is not None and apart.slope_ends is not None:
         low, high = apart.slope_ends
-        what = "grows" if low > 0 else "falls" if high < 0 else "no trend told apart from 0"
+        what = _trend(apart) if low > 0 or high < 0 else "no trend told apart from 0"
         lines.append(
             f"    with ten times the compute the difference changes by {_change(apart.slope)} "
             f"[{_change(low)}, {_change(high)}]: {what}"
         )
     return lines
+
+
+def _trend(apart: Difference) -> str:
+    """What a trend does to the difference."""
+    rises = (apart.slope or 0.0) > 0
+    if apart.ends.low <= 0 <= apart.ends.high:
+        return "it rises" if rises else "it falls"
+    return "it grows" if rises == (apart.mean > 0) else "it shrinks"
 
 
 def _exponents(found: Contrast) -> str:

@@ -35,7 +35,13 @@ def compare(
 
     if not law:
         found = compare_studies(table, reading.arguments(), **fitting.arguments())
-        print(found.to_json() if as_json else found.summary())
+        if as_json:
+            print(found.to_json())
+            return
+        print(found.summary())
+        several = len(table) > 1
+        command = ["fit", *table, "--groups", "source"] if several else ["plot", *table]
+        say.next_command(*command, *reading.typed(), *(fitting.typed() if several else ()))
         return
     if len(law) < 2:
         hint = "such as --law chinchilla --law tied; `scaling laws TABLE` lists those that a table can feed"

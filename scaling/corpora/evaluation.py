@@ -38,8 +38,14 @@ def _some(value: Duration | LogSpaced) -> Duration | LogSpaced:
     return value
 
 
+def _apart(value: Any) -> Any:
+    if isinstance(value, str | Duration):
+        return value
+    raise PydanticCustomError("spec", "must be '5 %', '1000 steps', '1e6 tokens' or {log: 10}")
+
+
 Every = Annotated[
-    Annotated[Duration, Tag("duration")] | Annotated[LogSpaced, Tag("log")],
+    Annotated[Duration, BeforeValidator(_apart), Tag("duration")] | Annotated[LogSpaced, Tag("log")],
     Discriminator(lambda value: "log" if isinstance(value, dict | LogSpaced) else "duration"),
     AfterValidator(_some),
 ]

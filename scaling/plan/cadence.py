@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scaling.corpora.evaluation import EMA, Every, LogSpaced, Merge
-from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.plan.designs import Wanted, flops_per_step
+from scaling.plan.plan import Plan, PlannedJob
 from scaling.run import Run, auto_chunk_steps
 from scaling.spec.models import Execution, Study
 from scaling.spec.source import Finding, Path
@@ -14,7 +15,7 @@ from scaling.store.records import RunEMA, RunMerge
 
 def chunk_of(run: Run, execution: Execution) -> int:
     """Return the steps of one compiled call."""
-    return execution.chunk_steps or auto_chunk_steps(run)
+    return execution.chunk_steps or auto_chunk_steps(run.flops_per_step)
 
 
 def evaluation_steps(every: Every, run: Run, chunk: int) -> tuple[int, ...]:
@@ -87,37 +88,37 @@ def open_merges(plan: Plan, job: PlannedJob) -> int:
     return max(at, default=0) + branching * any(run.steps > run.branch_step for run in runs)
 
 
-def finer_than_chunks(study: Study, runs: Sequence[PlannedRun]) -> list[Finding]:
+def finer_than_chunks(study: Study, kept: Sequence[Wanted]) -> list[Finding]:
     """Find what asks for a run's state more often than at the ends of its chunks, or before its start."""
     evaluation, findings = study.evaluation, list[Finding]()
     if evaluation.every is not None:
-        gaps = [_gap(evaluation.every, planned.run) for planned in runs]
-        findings += _finer(study.execution, ("evaluation", "every"), "evaluations", runs, gaps)
+        gaps = [_gap(evaluation.every, w) for w in kept]
+        findings += _finer(study.execution, ("evaluation", "every"), "evaluations", kept, gaps)
     for i, average in enumerate(evaluation.averages):
         if not isinstance(average, Merge):
             continue
         path: Path = ("evaluation", "averages", i, "span")
-        spans = [average.span.in_steps(p.run.steps, p.run.batch_tokens) for p in runs]
+        spans = [average.span.in_steps(w.steps, w.batch.tokens) for w in kept]
         gaps = [span // average.snapshots for span in spans]
-        findings += _finer(study.execution, path, "snapshots", runs, gaps)
-        long = [p for p, span in zip(runs, spans, strict=True) if span > p.run.steps]
+        findings += _finer(study.execution, path, "snapshots", kept, gaps)
+        long = [w for w, span in zip(kept, spans, strict=True) if span > w.steps]
         if long:
-            message = f"is {average.span}, more than the {long[0].run.steps} steps of {long[0].label}"
+            message = f"is {average.span}, more than the {long[0].steps} steps of {long[0].label}"
             findings.append(Finding(path, message, "give it in percent, or leave short runs out"))
     return findings
 
 
-def _gap(every: Every, run: Run) -> int:
+def _gap(every: Every, wanted: Wanted) -> int:
     """Return the steps from one evaluation to the next; spaced by the logarithm, on average."""
     match every:
         case LogSpaced(log=count):
-            return run.steps // count
+            return wanted.steps // count
         case _:
-            return every.in_steps(run.steps, run.batch_tokens)
+            return every.in_steps(wanted.steps, wanted.batch.tokens)
 
 
 def _finer(
-    execution: Execution, path: Path, what: str, runs: Sequence[PlannedRun], gaps: Sequence[int]
+    execution: Execution, path: Path, what: str, kept: Sequence[Wanted], gaps: Sequence[int]
 ) -> list[Finding]:
     """Find gaps smaller than a chunk.
 
@@ -125,17 +126,19 @@ def _finer(
         execution: has the size of a chunk, if it was given.
         path: of the field that asks for them.
         what: is asked for so often.
-        runs: all runs.
+        kept: all runs.
         gaps: of each run, in steps.
     """
-    chunks = [chunk_of(planned.run, execution) for planned in runs]
-    short = [i for i in range(len(runs)) if gaps[i] < chunks[i]]
+    chunks = [
+        execution.chunk_steps or auto_chunk_steps(flops_per_step(w.shape, w.batch.tokens)) for w in kept
+    ]
+    short = [i for i in range(len(kept)) if gaps[i] < chunks[i]]
     if not short:
         return []
     worst = max(short, key=lambda i: chunks[i] / max(gaps[i], 1))
     more = f" (and in {len(short) - 1} more runs)" if len(short) > 1 else ""
     message = (
-        f"{what} of {runs[worst].label} every {gaps[worst]} steps: finer than its chunk of {chunks[worst]}"
+        f"{what} of {kept[worst].label} every {gaps[worst]} steps: finer than its chunk of {chunks[worst]}"
     )
     least = min(gaps)
     finer = f"set execution.chunk_steps: {1 << (least.bit_length() - 1)} or less, or " if least else ""

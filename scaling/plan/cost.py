@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
@@ -58,7 +59,7 @@ class Space:
 def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
     """Estimate the time on ``workers`` processes that take the longest job left; held-out jobs wait for all
     others."""
-    compiled = set[Shape]()
+    compiled = set[tuple[Any, ...]]()
     training = evaluation = compiling = 0.0
     early, late = list[float](), list[float]()
     for job in plan.jobs:
@@ -69,8 +70,9 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
         # at the speed of training per FLOP
         windows, times = plan.data_of(runs[0]).evaluated_tokens / shape.context, evaluations(plan, job)
         train, evaluate = job.flops * speed, times * forward_matmul_flops(shape) * windows * speed
-        compile_once = 0.0 if shape in compiled else probe.compile_seconds(step_flops)
-        compiled.add(shape)  # the compilation cache serves later jobs of this shape
+        program = shape, runs[0].run.batch_sequences, runs[0].run.optimizer.structure
+        compile_once = 0.0 if program in compiled else probe.compile_seconds(step_flops)
+        compiled.add(program)  # the compilation cache serves later jobs of the same program
         training, evaluation, compiling = training + train, evaluation + evaluate, compiling + compile_once
         target = late if runs[0].role == "holdout" else early
         target.append(train + evaluate + compile_once + PROCESS_SECONDS)

@@ -10,7 +10,6 @@ from typing import Literal
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
-from scaling.errors import UserError
 from scaling.plan.scales import Batch, batch_of, tokens_asked
 from scaling.plan.settings import Choice, Choices, Setting
 from scaling.recipe.written import RuleError
@@ -109,14 +108,12 @@ def _cell_choices(cell: Chosen, path: Path, choices: Choices) -> Iterator[Choice
 
 def wanted_runs(
     study: Study, asked: Iterable[Asked], setting_of: Callable[[Choice], Setting]
-) -> list[Wanted]:
-    """Return what is asked for with lengths in steps. Nothing is left out yet.
-
-    Raises:
-        UserError: the rule of the batch gives none.
+) -> tuple[list[Wanted], list[Finding]]:
+    """Return what is asked for with lengths in steps, but where the rule of the batch gives none; and one
+    finding for each such rule. Nothing else is left out yet.
     """
     shapes = dict[tuple[int, Size], Shape]()
-    wanted = list[Wanted]()
+    wanted, broken = list[Wanted](), dict[int, Finding]()
     for one in asked:
         setting, point = setting_of(one.choice), one.point
         key = id(setting), point.size
@@ -128,7 +125,8 @@ def wanted_runs(
             batch = batch_for(point, shape, setting)
         except RuleError as error:
             finding = Finding(("recipe", *error.place), f"{error} ({_label(one)})", error.hint)
-            raise UserError(*study.source.problems([one.choice.located(finding)])) from None
+            broken.setdefault(id(setting.recipe), one.choice.located(finding))
+            continue
         steps = steps_of(point, shape, batch.tokens)
         wanted.append(
             Wanted(
@@ -146,7 +144,7 @@ def wanted_runs(
                 min_steps=study.design.min_steps if one.role in ("fit", "tuning") else 1,
             )
         )
-    return wanted
+    return wanted, list(broken.values())
 
 
 def _label(asked: Asked) -> str:

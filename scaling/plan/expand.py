@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path as FilePath
 
@@ -10,6 +11,7 @@ from scaling.data.stores import Stores
 from scaling.errors import UserError
 from scaling.plan.cadence import finer_than_chunks
 from scaling.plan.check import (
+    MOST_RUNS,
     broken_rules,
     held_out_inside,
     nothing_left,
@@ -26,12 +28,19 @@ from scaling.plan.merge import merge
 from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
 from scaling.plan.resolve import Resolver
 from scaling.plan.scales import WORTH_SAYING
-from scaling.plan.settings import Choices, settings_of
+from scaling.plan.settings import Choice, Choices, settings_of
 from scaling.plan.starts import Starts
+from scaling.plan.tuned import settled
+from scaling.recipe.tuned import Tuned, TunedLaw
 from scaling.run import short_hash
 from scaling.spec.load import read_study
 from scaling.spec.models import Data, Recipe, Study
+from scaling.spec.source import Finding, Path
 from scaling.spec.variants import variation_findings
+
+# Where findings leave the lengths of the design's own runs as they are.
+VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("noise",), ("holdout",))
+WITHOUT_LENGTHS: tuple[Path, ...] = (("recipe", "optimizer"), ("recipe", "schedule"), ("recipe", "init_from"))
 
 
 def plan_spec(
@@ -53,7 +62,7 @@ def plan_spec(
         try:
             plan = plan_study(checked.study, stores)
         except UserError as error:
-            problems += [p for p in error.problems if p not in problems]
+            problems = [p for p in problems if p not in error.problems] + list(error.problems)
     if problems or checked.study is None or plan is None:
         raise UserError(*problems)
     return checked.study, plan
@@ -65,10 +74,13 @@ def plan_study(study: Study, stores: Stores = SMALL) -> Plan:
     Raises:
         UserError: every problem of study and data.
     """
-    asked, indexes = _ask(study), dict[int, DataIndex]()
-    for choice, index in index_all(study, asked, stores):
-        indexes[id(choice.data)] = index
-    return _plan(study, asked, lambda data: indexes[id(data)])
+    (asked, findings), indexes = _ask(study), dict[int, DataIndex]()
+    try:
+        for choice, index in index_all(study, asked, stores):
+            indexes[id(choice.data)] = index
+    except UserError as error:
+        raise UserError(*study.source.problems(findings), *error.problems) from None
+    return _plan(study, asked, lambda data: indexes[id(data)], findings)
 
 
 def resolve_all_data(study: Study, stores: Stores = SMALL) -> list[DataIndex]:
@@ -77,19 +89,39 @@ def resolve_all_data(study: Study, stores: Stores = SMALL) -> list[DataIndex]:
     Raises:
         UserError: every problem of study and data.
     """
-    return [index for _, index in index_all(study, _ask(study), stores)]
-
-
-def _ask(study: Study) -> list[Asked]:
-    """Return what a study asks for; raises UserError with all that is wrong with it."""
-    findings = study.findings() + variation_findings(dict(study))
-    choices = Choices(study)
-    findings = findings or too_many(choices)
-    asked = [] if findings else asked_runs(study, choices)
-    findings = findings or list(dict.fromkeys(choices.findings))
+    asked, findings = _ask(study)
     if findings:
         raise UserError(*study.source.problems(findings))
-    return asked
+    return [index for _, index in index_all(study, asked, stores)]
+
+
+def _ask(study: Study) -> tuple[list[Asked], list[Finding]]:
+    """Return what a study asks for, and what is wrong with it: then, the part that is clear all the same."""
+    findings, choices, asked = (
+        study.findings() + variation_findings(dict(study)),
+        Choices(study),
+        list[Asked](),
+    )
+    if not findings:
+        findings = too_many(choices)
+        if findings:
+            return asked, findings
+        asked = asked_runs(study, choices)
+    if findings or choices.findings:
+        choices.read_files()
+        findings = list(dict.fromkeys((*findings, *choices.findings)))
+        asked = list(_clear_part(study, findings))
+    return asked, findings
+
+
+def _clear_part(study: Study, findings: Iterable[Finding]) -> Iterator[Asked]:
+    """Yield the runs of the plain design where findings leave their lengths as they are."""
+    recipe, _ = settled(study.recipe, study.source.folder)
+    clear = all(f.path[:1] in VARIATION or f.path[:2] in WITHOUT_LENGTHS for f in findings)
+    if clear and (isinstance(recipe.batch_tokens, TunedLaw) or not isinstance(recipe.batch_tokens, Tuned)):
+        choice = Choice(None, study.data, study.family, recipe)
+        for point in itertools.islice(study.design.points(study.family), MOST_RUNS):
+            yield Asked("fit", choice, point, study.seeds[0], point.path)
 
 
 def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> Plan:
@@ -99,25 +131,38 @@ def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> P
     Raises:
         UserError: every problem, with places in the spec where the study was loaded from one.
     """
-    asked = _ask(study)
-    return _plan(study, asked, (lambda _: index) if isinstance(index, DataIndex) else index)
+    asked, findings = _ask(study)
+    return _plan(study, asked, (lambda _: index) if isinstance(index, DataIndex) else index, findings)
 
 
-def _plan(study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataIndex]) -> Plan:
-    wanted = wanted_runs(study, asked, settings_of(index_of))
-    findings = too_small(wanted)
-    if findings:
-        raise UserError(*study.source.problems(findings))
+def _plan(
+    study: Study, asked: Sequence[Asked], index_of: Callable[[Data], DataIndex], known: Sequence[Finding]
+) -> Plan:
+    """Expand what is asked for.
+
+    Args:
+        study: asks for it.
+        asked: what is clear of it, where something is wrong.
+        index_of: gives the data.
+        known: what is wrong.
+
+    Raises:
+        UserError: all that is wrong.
+    """
+    wanted, broken = wanted_runs(study, asked, settings_of(index_of))
     kept = [w for w in wanted if w.steps >= w.min_steps]
+    small, finer = too_small(wanted), finer_than_chunks(study, kept)
+    if known or small:
+        raise UserError(*study.source.problems([*known, *broken, *small, *finer]))
     starts = Starts(study.source.folder)
-    findings = repeated(kept) + held_out_inside(kept) + rates_of_nothing(kept) + starts.findings(kept)
+    findings = broken + finer + repeated(kept) + held_out_inside(kept)
+    findings += rates_of_nothing(kept) + starts.findings(kept)
     resolved = Resolver(study.execution.share_trunk, study.design, starts)
     findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
-    if not any(w.role == "fit" for w in kept):
+    if not broken and not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))
     merged = merge([] if findings else [resolved.planned(w) for w in kept])
     findings += merged.findings
-    findings += finer_than_chunks(study, merged.runs)
     if findings:
         raise UserError(*study.source.problems(findings))
     indexes = {id(w.setting.index): w.setting.index for w in kept}.values()

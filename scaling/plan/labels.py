@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from scaling.recipe.optimizers import RoleRates
 from scaling.spec.axes import Axis, Override, canonical
 from scaling.spec.models import Study
 from scaling.spec.source import Path
@@ -22,10 +23,11 @@ SHORT = {
     "coefficient": "c",
     "exponent": "exp",
 }
-# Fields that a column of every table shows.
+# Fields that a column of every table shows, or a column of their own wherever they are set.
 STANDING = {
     "recipe.optimizer.learning_rate",
     "recipe.optimizer.weight_decay",
+    *(f"recipe.optimizer.learning_rates.{role}" for role in RoleRates.model_fields),
     "recipe.batch_tokens",
     "recipe.precision",
     "data.context",

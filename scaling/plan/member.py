@@ -13,7 +13,6 @@ from scaling.plan.designs import flops_per_step, nearest
 from scaling.plan.scales import batch_of
 from scaling.plan.tuned import settled
 from scaling.recipe.rules import Rule
-from scaling.recipe.written import RuleError
 from scaling.spec.designs import Cell, RunList
 from scaling.spec.families import Family, Size
 from scaling.spec.models import Study
@@ -55,11 +54,11 @@ def next_cells(
         UserError: C does not pay for one step, or a tuned rule cannot be read.
     """
     cells, problems = list[Cell](), list[Complaint]()
-    try:
-        batch = settled(study.recipe, study.source.folder).batch_tokens
-    except RuleError as error:
-        finding = Finding(("recipe", *error.place), str(error), error.hint)
-        raise UserError(study.source.problem(finding)) from None
+    recipe, wrong = settled(study.recipe, study.source.folder)
+    if wrong:
+        findings = [Finding(("recipe", *error.place), str(error), error.hint) for error in wrong]
+        raise UserError(*study.source.problems(findings))
+    batch = recipe.batch_tokens
     for params, flops in asked:
         size = nearest_size(study, params, vocab_size, counting)
         shape = _shape(study, size, vocab_size)

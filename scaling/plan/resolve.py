@@ -116,5 +116,6 @@ class Resolver:
             variant=setting.variant,
             rules=tuned_in(recipe),
             # a rule, as what it gives
-            values=setting.values | {name: value for name, value in run.optimizer if name in setting.values},
+            values=setting.values
+            | {name: x for name, x in run.optimizer.numbers.items() if name in setting.values},
         )

@@ -12,8 +12,7 @@ from scaling.counts.shape import Shape
 from scaling.data.index import DataIndex
 from scaling.plan.labels import Names, names_of
 from scaling.plan.tuned import settled
-from scaling.recipe.written import RuleError
-from scaling.spec.axes import Override
+from scaling.spec.axes import Override, overlap
 from scaling.spec.families import Family, Size
 from scaling.spec.models import Data, Recipe, Study, check_sections, chosen_cells, rule_findings
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, located
@@ -130,17 +129,32 @@ class Choices:
         recipe = self._settled(choice)
         return None if recipe is None else replace(choice, recipe=recipe)
 
+    def read_files(self) -> None:
+        """Read the files of tuned rules, whatever else is wrong with the study: of each variant, with each
+        value on an axis by itself."""
+        for arm in self.arms:
+            columns = (
+                column for placed in arm.axes if placed.axis.fields for column in placed.columns.values()
+            )
+            for changes in ((), *((override,) for column in columns for override in column)):
+                try:
+                    sections = self.sheet.changed(self.sheet.base, (*arm.overrides, *changes))
+                except Unfit:
+                    continue  # said elsewhere
+                self._settled(Choice(arm.name, **sections, changes=(*arm.overrides, *changes)))
+
     def _settled(self, choice: Choice) -> Recipe | None:
         """Return the recipe with its tuned rules read, the same object for the same recipe; None where they
         are not right."""
-        key, folder = id(choice.recipe), self.study.source.folder
+        key = id(choice.recipe)
         if key not in self._recipes:
-            try:
-                recipe: Recipe | None = settled(choice.recipe, folder)
-                wrong = list(rule_findings(recipe)) if recipe is not choice.recipe else []
-            except RuleError as error:
-                recipe, wrong = None, [Finding(("recipe", *error.place), str(error), error.hint)]
-            self.findings += [choice.located(finding) for finding in wrong]
+            recipe, unread = settled(choice.recipe, self.study.source.folder)
+            wrong = [Finding(("recipe", *error.place), str(error), error.hint) for error in unread]
+            wrong += rule_findings(recipe) if recipe is not choice.recipe else []
+            changed = [override.field for override in choice.changes]
+            for finding in wrong:
+                is_changed = any(overlap(field, finding.path) for field in changed)
+                self.findings.append(choice.located(finding) if is_changed else finding)
             self._recipes[key] = None if wrong else recipe
         return self._recipes[key]
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from scaling.recipe.rules import SCALES, Scale
 from scaling.recipe.tuned import LAWS, Tuned, TunedLaw
-from scaling.recipe.written import Place, RuleError, rules_in, target_of
+from scaling.recipe.written import Place, RuleError, fits, rules_in, target_of
 from scaling.spec.models import Recipe
 from scaling.spec.source import dotted_path
 
@@ -40,20 +40,22 @@ class _Basins(BaseModel):
     laws: dict[str, _Fit]
 
 
-def settled(recipe: Recipe, folder: Path) -> Recipe:
-    """Return the recipe with the laws of its tuned rules.
+def settled(recipe: Recipe, folder: Path) -> tuple[Recipe, list[RuleError]]:
+    """Return the recipe with the laws of its tuned rules; and of those that stay without one, why: a file
+    cannot be read, is another than asked for, or has no such law.
 
     Args:
         recipe: of a study, or of a variant of it.
         folder: of the spec, which paths are relative to.
-
-    Raises:
-        RuleError: a file cannot be read, is another than asked for, or has no such law.
     """
+    wrong = list[RuleError]()
     for place, rule in rules_in(recipe):
-        if isinstance(rule, Tuned) and not isinstance(rule, TunedLaw):
-            recipe = _replaced(recipe, place, _law(rule, place, folder))
-    return recipe
+        if isinstance(rule, Tuned) and not isinstance(rule, TunedLaw) and fits(place, rule):
+            try:
+                recipe = _replaced(recipe, place, _law(rule, place, folder))
+            except RuleError as error:
+                wrong.append(error)
+    return recipe, wrong
 
 
 def tuned_in(recipe: Recipe) -> dict[str, str] | None:

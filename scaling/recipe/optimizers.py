@@ -61,7 +61,8 @@ class Optimizer(Described):
         return number(rate, scales, ("learning_rate",)) if isinstance(rate, Rule) else rate
 
     def resolved(self, scales: Scales) -> Optimizer:
-        """Return the run's optimizer: rules made numbers, that of the learning rate first.
+        """Return the run's optimizer: rules made numbers, that of the learning rate first. A rule of the
+        weight decay goes by the rate of matrices, the only parameters that decay.
 
         Raises:
             RuleError: a rule gives a number that its field cannot have.
@@ -70,6 +71,10 @@ class Optimizer(Described):
         fields = with_numbers(self, {**scales, "learning_rate": rate})
         if self.learning_rates is not None:
             rates: dict[str, float | None] = fields["learning_rates"]
+            decay: float | Rule = self.weight_decay
+            if isinstance(decay, Rule) and rates["matrix"] is not None:
+                of_matrices: Scales = {**scales, "learning_rate": rates["matrix"]}
+                fields["weight_decay"] = number(decay, of_matrices, ("weight_decay",))
             differing = {role: value for role, value in rates.items() if value not in (None, rate)}
             fields["learning_rates"] = differing or None
         return checked(_RUN_OPTIMIZER, fields)

@@ -65,7 +65,9 @@ Count = Annotated[Whole, Field(ge=1)]
 Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False)]
 Positive = Annotated[Real, Field(gt=0, le=1e30)]
 Fraction = Annotated[Real, Field(ge=0, le=1)]
-Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Slug = Annotated[str, StringConstraints(pattern=SLUG)]
+SHA256 = "^[0-9a-f]{64}$"
 
 
 class Frozen(BaseModel):

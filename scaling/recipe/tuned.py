@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from scaling.recipe.quantities import SHA256
 from scaling.recipe.rules import Powers, Rule, Scale
 
 LAWS = {"learning_rate": "lr", "batch_tokens": "batch"}
@@ -18,7 +19,7 @@ class Tuned(Rule):
     kind: Literal["tuned"]
     file: Annotated[str, Field(min_length=1, max_length=4096)]
     """What `scaling basins --out` wrote; relative to the spec, or else to where the command is run."""
-    sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=SHA256)] | None = None
     """Of the file; left out: whatever it is, which is recorded."""
 
     def targets(self) -> tuple[str, ...]:

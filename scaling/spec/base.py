@@ -10,11 +10,17 @@ from pydantic_core import PydanticCustomError
 from scaling.recipe.quantities import Count, Described, Positive, Whole
 
 
+def _plain(value: Any) -> Any:
+    """Write a seed of both as the number that it is equal to."""
+    return value.init if isinstance(value, SeedPair) and value.init == value.order else value
+
+
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    twice = dict.fromkeys(v for v in values if values.count(v) > 1) if len(values) <= 1000 else {}
+    plain = [_plain(value) for value in values] if len(values) <= 1000 else []
+    twice = dict.fromkeys(v for v in plain if plain.count(v) > 1)
     if twice:
         raise PydanticCustomError(
-            "spec",
+            "fields",
             "must not repeat a value: {values} more than once",
             {"values": ", ".join(str(v) if isinstance(v, SeedPair) else f"{v:g}" for v in twice)},
         )

@@ -10,16 +10,19 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from scaling.recipe.quantities import bound_text
+from scaling.recipe.quantities import SHA256, SLUG, bound_text
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path, shorten
 
 _TEXTS = {
     "string_type": "must be text",
-    "string_pattern_mismatch": "must be 1-64 letters, digits, '.', '_', '-', starting with a letter or digit",
     "bool_type": "must be true or false",
     "tuple_type": "must be a list, such as [1, 2]",
     "finite_number": "must be a finite number",
+}
+_PATTERNS = {
+    SLUG: "must be 1-64 letters, digits, '.', '_', '-', starting with a letter or digit",
+    SHA256: "must be 64 hexadecimal digits, lower case",
 }
 
 
@@ -82,10 +85,12 @@ def _explain(path: Path, types: list[Any], detail: ErrorDetails) -> Finding:
             path, "must not be empty" if short else f"must have at most {context['max_length']} items"
         )
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return Finding(path, f"must be a mapping with {', '.join(_names(types))}" + got)
+        return Finding(path, f"must be a mapping{_content(types)}" + got)
     if "known" in context and isinstance(value, str):
         guess = closest(value, context["known"])
         return Finding(path, detail["msg"] + got, f"did you mean '{guess}'?" if guess else "", meant=guess)
+    if kind == "string_pattern_mismatch":
+        return Finding(path, _PATTERNS[context["pattern"]] + got)
     hint = "put it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
     return Finding(path, _TEXTS.get(kind, detail["msg"]) + got, hint)
 
@@ -151,6 +156,17 @@ def _names(types: list[Any]) -> tuple[str, ...]:
             return tuple(model.model_fields)
         case _:
             return ("kind",)
+
+
+def _content(types: list[Any]) -> str:
+    """Say what a mapping of one of ``types`` holds."""
+    match types:
+        case [one] if get_origin(one) is dict:
+            listed = get_origin(next(iter(_members(get_args(one)[1])), None)) is tuple
+            return f", such as {{NAME: {'[1, 2]' if listed else '...'}}}"
+        case [type() as model] if issubclass(model, BaseModel) and model.model_config.get("extra") == "allow":
+            return " of field paths to values, such as {recipe.batch_tokens: 256}"
+    return f" with {', '.join(_names(types))}"
 
 
 def _members(annotation: Any) -> list[Any]:

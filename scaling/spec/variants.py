@@ -14,6 +14,7 @@ from scaling.spec.axes import (
     PlacedAxis,
     Variant,
     axis_findings,
+    canonical,
     field_of,
     overlap,
     overlapping,
@@ -105,7 +106,26 @@ def variation_findings(sections: Mapping[str, Any]) -> list[Finding]:
     sheet = Sheet({name: sections[name] for name in SECTIONS if name in sections})
     for arm in arms(axes, variants):
         findings += _Check(sections, sheet, arm).findings()
+    findings += _same_variants(sheet, variants)
     return list(dict.fromkeys(findings))
+
+
+def _same_variants(sheet: Sheet, variants: Mapping[str, Variant]) -> Iterator[Finding]:
+    """Find variants that are one of those before under another name."""
+    first = dict[tuple[Any, ...], str]()
+    for name, variant in variants.items():
+        changes = overrides(variant.changes, ("variants", name))
+        try:
+            sections = sheet.changed(sheet.base, changes)
+        except Unfit:
+            continue  # said elsewhere
+        if not all(override.field[0] in sections for override in changes):
+            continue
+        axes = canonical([axis.model_dump(mode="json") for axis in variant.axes])
+        other = first.setdefault((*map(id, sections.values()), axes), name)
+        if other != name:
+            message = f"differs in nothing from {other}"
+            yield Finding(("variants", name), message, "change something in one of them, or remove it")
 
 
 def changes_of(sections: Mapping[str, Any]) -> list[tuple[str, Path]]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from scaling.errors import UserError
 from scaling.files import aside, write_text
@@ -61,6 +62,7 @@ COLUMNS = {
     "git_commit": "execution.git_commit",
     "budget": "planned.budget",
 }
+RATE_OF = "learning_rate/"  # of a role: embedding, head, gain, matrix
 CURVE_COLUMNS = (
     *("run_id", "step", "tokens", "flops", "wall_time", "train/loss", "train/grad_norm"),
     *("train/learning_rate", "eval/loss"),
@@ -68,9 +70,11 @@ CURVE_COLUMNS = (
 
 
 def _named(recorded: _Recorded) -> Row:
-    """Return the columns that only some studies have: fields on axes, by evaluation set, by source, by
-    average of weights, initial weights, and the loss floor."""
+    """Return the columns that only some studies have: fields on axes, rates by role, by evaluation set, by
+    source, by average of weights, initial weights, and the loss floor."""
     result, named = recorded.result, Row(recorded.planned.values)
+    rates = recorded.run.optimizer.learning_rates
+    named |= {f"{RATE_OF}{role}": rate for role, rate in (rates.given if rates else {}).items()}
     if recorded.run.init_from is not None:
         named["init_from"] = recorded.run.init_from
     families = {"loss": result.set_losses, "tokens": result.source_tokens, "epochs": result.source_epochs}
@@ -156,7 +160,7 @@ def collect(folder: Path) -> Collected:
         curves += points
         torn, repeated = torn + metrics.skipped, repeated + twice
     names = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
-    rows = [{name: row.get(name) for name in names} for row in rows]  # a diverged run has no loss/SET
+    rows = [{name: _cell(row, name) for name in names} for row in rows]
     write_text(results.table, _csv(names, rows))
     _write_parquet(results.curves, curves)
     empty = {name: count for name in names if (count := sum(row[name] is None for row in rows))}
@@ -165,6 +169,12 @@ def collect(folder: Path) -> Collected:
     return Collected(
         results.table, results.curves, len(rows), diverged, tuple(missing), strays, torn, repeated, empty
     )
+
+
+def _cell(row: Row, name: str) -> Any:
+    """Return a value of a row, None where it has none (a diverged run has no loss/SET); a role without a rate
+    of its own has the learning rate."""
+    return row.get(name, row["learning_rate"] if name.startswith(RATE_OF) else None)
 
 
 def _record(results: ResultsFolder, run: PlannedRun) -> Record | None:

@@ -22,7 +22,7 @@ MEASURED_SECONDS = 1.0
 
 def measure(run: Run) -> dict[str, Any]:
     """Measure the median seconds of a step over whole chunks, on random tokens."""
-    program = make_program(Blueprint.of(run, auto_chunk_steps(run)))
+    program = make_program(Blueprint.of(run, auto_chunk_steps(run.flops_per_step)))
     size = program.blueprint.chunk_steps
     dims = (size, run.batch_sequences, run.shape.context + 1)
     windows = np.random.default_rng(0).integers(0, min(256, run.shape.vocab_size), dims, np.int32)

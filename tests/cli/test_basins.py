@@ -54,7 +54,7 @@ def test_laws_are_written_for_the_rules_of_a_study(table, tmp_path):
     assert done.returncode == 0 and f"{{kind: tuned, file: {out}}}" in done.stderr
     recipe = QUICKSTART.recipe.model_dump(mode="json")
     recipe["optimizer"]["learning_rate"] = {"kind": "tuned", "file": str(out)}
-    recipe = settled(Recipe.model_validate(recipe), tmp_path)
+    recipe, _ = settled(Recipe.model_validate(recipe), tmp_path)
     assert recipe.optimizer.peak({"params": 1e6}) == pytest.approx(2 * 1e6**-0.4, rel=0.02)
     assert recipe.shares_trunk
     done = call("basins", table, "--bootstrap", "20", "--out", tmp_path)

@@ -1,5 +1,6 @@
 """Options of ``fit``, and messages in their words."""
 
+import functools
 import json
 import re
 import shlex
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.errors import Argument
+from analysis.variants.comparison import compare_variants
 from scaling.cli.arguments import as_option, bound_values, fixed_values, pairs
 from scaling.cli.options import Reading
 from scaling.errors import UserError
@@ -189,7 +191,7 @@ def test_laws_are_compared_on_runs_they_have_not_seen(tmp_path):
     assert refused.returncode == 2 and "--law: 1 given, a comparison needs two or more" in refused.stderr
 
 
-def test_studies_are_compared_without_a_law(tmp_path):
+def test_studies_are_compared_without_a_law(tmp_path, monkeypatch):
     n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 4)))
     noise = np.exp(0.002 * np.random.default_rng(0).standard_normal(20))
     tables = []
@@ -202,6 +204,14 @@ def test_studies_are_compared_without_a_law(tmp_path):
     assert (found["reference"], found["variant"], found["difference"]["pairs"]) == ("old", "new", 20)
     low, high = found["worth"][0]["ends"]
     assert low < 1.5 < high
+    monkeypatch.setattr(
+        "scaling.cli.tables.compare_variants", functools.partial(compare_variants, bootstrap=20)
+    )
+    said = call("compare", *tables, "--level", "0.8").stdout
+    again = shlex.split(said.splitlines()[-1].removeprefix("next: scaling "))
+    assert again == ["fit", *map(str, tables), "--groups", "source", "--level", "0.8"]
+    grouped = call(*again, "--bootstrap", "0")
+    assert grouped.returncode == 0 and "status: ok" in grouped.stdout
     refused = call("compare", tables[0])
     assert refused.returncode == 2 and "nothing to compare" in refused.stderr
 

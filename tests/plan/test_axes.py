@@ -114,7 +114,9 @@ def test_variants_that_share_some_runs_say_so_and_those_that_share_all_are_refus
     plan = plan_of(variants={"a": {}, "b": {"family.widths": [32, 48]}}, design__steps=[500])
     assert labels(plan) == ["a/w16-500st-s0", "a/w32-500st-s0", "b/w48-500st-s0"]
     assert "1 of 2 runs of variant b are those of a too" in " ".join(plan.notes)
-    problems = refused(variants={"a": {}, "b": {B2: 0.95}})
+    assert refused(variants={"a": {}, "b": {B2: 0.95}}) == {"variants.b": "differs in nothing from a"}
+    constant = {"kind": "power", "of": "width", "coefficient": 0.95, "exponent": 0}
+    problems = refused(variants={"a": {}, "b": {B2: constant}})
     assert problems == {"variants.b": "differs in nothing from a: all 4 runs are the same"}
 
 
@@ -220,3 +222,14 @@ def test_a_run_that_one_variant_tunes_and_another_fits_is_fitted() -> None:
         ("a/w16-500st-s0", "fit"),
         ("b/w16-500st-s0", "fit"),
     ]
+
+
+def test_rates_by_role_on_an_axis() -> None:
+    rates = "recipe.optimizer.learning_rates"
+    plan = plan_of(axes=[{"cross": {f"{rates}.embedding": [0.05, 0.1]}}])
+    assert all(run.values == {} for run in plan.runs), "they have columns of their own"
+    whole = plan_of(axes=[{"cross": {rates: [{"embedding": 0.05}, {"gain": 0.05}]}}])
+    assert {json.dumps(run.values) for run in whole.runs} == {
+        '{"learning_rates": "mapping"}',
+        '{"learning_rates": "mapping.2"}',
+    }

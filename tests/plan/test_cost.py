@@ -142,3 +142,9 @@ def test_a_failed_probe_says_why(
     monkeypatch.setattr(module.subprocess, "run", Answers(**answer))
     with pytest.raises(ProbeFailed, match=message):
         measure_probe(plan_of())
+
+
+def test_each_batch_is_a_program_of_its_own() -> None:
+    once = estimate_time(plan_of(), FLAT, workers=1).compile_seconds
+    axes = [{"cross": {"recipe.batch_tokens": [256, 512]}}]
+    assert estimate_time(plan_of(axes=axes), FLAT, workers=1).compile_seconds == pytest.approx(2 * once)

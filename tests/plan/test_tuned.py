@@ -136,3 +136,41 @@ def test_jobs_carry_the_rules(file: Path) -> None:
     job, run = plan.jobs[0], plan.by_id[plan.jobs[0].run_ids[0]]
     (member,) = job_spec(plan, Task(job, (run,), 1), (run,), "train").runs
     assert "rules" not in member.model_fields_set
+
+
+def test_files_of_all_fields_variants_and_axes_are_looked_at(file: Path) -> None:
+    rate, batch = "recipe.optimizer.learning_rate", "recipe.batch_tokens"
+    missing, other = rule(file="no.json"), rule(sha256="0" * 64)
+    changes = {
+        RATE: other,
+        "recipe__batch_tokens": missing,
+        "design": TOKENS,
+        "variants": {"a": {}, "b": {rate: missing}},
+        "axes": [{"cross": {batch: [256, other]}, "role": "tuning"}],
+    }
+    with pytest.raises(UserError) as caught:
+        plan_of(**changes)
+    assert {problem.where for problem in caught.value.problems} == {
+        f"{rate}.sha256",
+        f"{batch}.file",
+        f"variants.b.{rate}.file",
+        f"axes[0].cross.{batch}[1].sha256",
+    }
+
+
+def test_hashes_of_variants_and_cells_reach_study_yaml_and_records(file: Path) -> None:
+    rate, batch = "recipe.optimizer.learning_rate", "recipe.batch_tokens"
+    changes = {
+        "design": TOKENS,
+        "variants": {"a": {}, "b": {rate: rule()}},
+        "axes": [{"cross": {batch: [256, rule()]}}],
+        "holdout": [{"width": 64, "tokens": 1e6, "values": {batch: rule()}}],
+    }
+    study = study_from_dict(changed(**changes))
+    sha = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert study_text(study).count(f"sha256: {sha}") == 3
+    said = f"tuned basins.json sha256:{sha}"
+    for run in make_plan(study, fake_index()).runs:
+        rules = {rate} if run.variant == "b" else set()
+        rules |= {batch} if run.role == "holdout" or run.values or "tuned" in run.label else set()
+        assert run.rules == (dict.fromkeys(rules, said) or None), run.label

@@ -70,3 +70,13 @@ def test_a_run_comes_back_from_its_json_with_its_id(kind):
 def test_the_id_of_an_adamw_run_is_that_of_before():
     """Golden: raise SEMANTICS in scaling/run.py when it must change."""
     assert run_id(make_run()) == "05e08ac0b491"
+
+
+def test_a_rule_of_the_decay_goes_by_the_rate_of_what_decays():
+    decay = {"kind": "timescale", "coefficient": 0.5, "exponent": 0}
+    scales = {"width": 64, "batch_tokens": 256, "tokens": 1e6, "tokens_per_param": 20}
+    written = WRITTEN_OPTIMIZERS["adamw"](kind="adamw", learning_rate=0.01, weight_decay=decay)
+    assert written.resolved(scales).weight_decay == pytest.approx(256 / (0.5 * 0.01 * 1e6))
+    rates = {"embedding": 0.1, "matrix": 0.002}
+    by_role = WRITTEN_OPTIMIZERS["adamw"](**(dict(written) | {"learning_rates": rates}))
+    assert by_role.resolved(scales).weight_decay == pytest.approx(256 / (0.5 * 0.002 * 1e6))

@@ -96,6 +96,17 @@ SPOILT = [
     ("seeds: [0]", "seeds: [-1]", "9:9", "seeds[0]: must be >= 0, is -1", ""),
     ("[0]", "[{init: 0}]", "9:9", "seeds[0].order: required, but not given", "add 'order: ...'"),
     ("[0]", "[{init: 0, ordre: 1}]", "9:19", "unknown name 'ordre'", "did you mean 'order'?"),
+    ("[0]", "[2, {init: 2, order: 2}]", "9:8", "seeds: must not repeat a value: 2 more than once", ""),
+    ("seeds: [0]", "axes: [{zip: [1]}]", "9:14", "axes[0].zip: must be a mapping, such as {NAME: [1,", ""),
+    ("seeds: [0]", "variants: [a]", "9:11", "variants: must be a mapping, such as {NAME: ...}", ""),
+    (
+        "seeds: [0]", "variants: {a: 3}", "9:15",
+        "variants.a: must be a mapping of field paths to values, such as {recipe.batch_tokens: 256}", "",
+    ),
+    (
+        "seeds: [0]", "evaluation: {every: 5}", "9:21",
+        "evaluation.every: must be '5 %', '1000 steps', '1e6 tokens' or {log: 10}, is 5", "",
+    ),
     ("[0]", "[{init: -1, order: 1}]", "9:16", "seeds[0].init: must be >= 0, is -1", ""),
     ("[0]", "[{init: 0, order: by-sise}]", "9:26", "[0].order: must be by-size or a whole number from 0", ""),
     ("[0]", "[{init: 0, order: 4294967296}]", "9:26", "order: must be by-size or a whole number from 0", ""),

@@ -37,6 +37,12 @@ def test_its_fit_follows_from_its_table(table):
     }
 
 
+def test_a_study_without_variants_says_what_it_said_before_there_were_any():
+    before = REFERENCE.parent / "vocabulary" / "bytes"
+    found = findings.examine(load(before), before / "forecasts")
+    assert found.text + "\n" == (before / "summary.txt").read_text()
+
+
 def test_its_forecast_is_genuine_and_within_five_per_cent(table):
     ((forecast, origin),) = ledger.standing(REFERENCE / "forecasts")
     assert origin == "frozen"

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from scaling.counts.shape import Shape
-from scaling.recipe.optimizers import AdamW
+from scaling.recipe.optimizers import AdamW, RoleRates
 from scaling.recipe.schedules import WSD
 from scaling.run import Data, Run, canonical_json, run_id, trunk_id
 from scaling.sweep.driver import Sweep, open_sweep
@@ -20,11 +21,12 @@ from scaling.sweep.driver import Sweep, open_sweep
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
 
 
-def make_run(width: int, steps: int, rate: float = 0.01) -> Run:
+def make_run(width: int, steps: int, rate: float = 0.01, embedding: float | None = None) -> Run:
     shape = Shape(
         depth=1, width=width, heads=1, kv_heads=1, head_dim=8, mlp_width=16, vocab_size=256, context=8
     )
-    optimizer = AdamW(kind="adamw", learning_rate=rate)
+    rates = RoleRates(embedding=embedding) if embedding else None
+    optimizer = AdamW(kind="adamw", learning_rate=rate, learning_rates=rates)
     schedule = WSD(kind="wsd", warmup=5, decay=steps // 5)
     data = Data(corpus="c", tokenizer="bytes", fingerprint="f" * 12)
     return Run(
@@ -43,13 +45,14 @@ def make_plan(
     holdout: Iterable[tuple[int, int]] = (),
     rate: float = 0.01,
     data: Mapping[str, Any] | None = None,
+    embedding: Mapping[int, float] = MappingProxyType({}),
     **execution: Any,
 ) -> dict[str, Any]:
     """A plan of (width, steps) cells; equal widths share a job. Labels are ``w8-s100``."""
     runs, jobs = [], dict[str, list[Run]]()
     for role, some in (("fit", cells), ("holdout", holdout)):
         for width, steps in some:
-            run = make_run(width, steps, rate)
+            run = make_run(width, steps, rate, embedding.get(width))
             jobs.setdefault(trunk_id(run), []).append(run)
             runs.append(
                 {

@@ -142,3 +142,12 @@ def test_large_counts_stay_numbers(tmp_path: Path, plan: dict) -> None:
     record["execution"]["flops_spent"] = 10**24
     path.write_text(json.dumps(record))
     assert pandas.read_csv(collect(tmp_path).table)["flops_spent"].iloc[0] == 1e24
+
+
+def test_rates_of_roles_have_columns_where_one_is_set(tmp_path: Path) -> None:
+    plan = make_plan([(8, 50), (16, 50)], rate=0.01, embedding={16: 0.05})
+    with open_tiny(tmp_path, plan) as sweep:
+        sweep.run_jobs({"fit"})
+    table = pandas.read_csv(collect(tmp_path).table)
+    assert list(table["learning_rate/embedding"]) == [0.01, 0.05], "left out, it is the learning rate"
+    assert not {"learning_rate/head", "learning_rate/matrix"} & {*table.columns}

@@ -190,7 +190,7 @@ def test_a_diverged_trunk_ends_all_its_runs(index, program, tmp_path, checkpoint
 
 def test_an_evaluation_that_is_not_finite_is_divergence(index, program, tmp_path):
     run = make_run(
-        learning_rate=3e38, fingerprint=index.fingerprint, batch_sequences=2, steps=1,
+        learning_rate=1e30, fingerprint=index.fingerprint, batch_sequences=2, steps=1,
         schedule=Constant(kind="constant", warmup=0),
     )  # fmt: skip
     train(tmp_path, [run], index, program)

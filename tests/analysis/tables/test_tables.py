@@ -451,6 +451,20 @@ def test_seed_noise_pools_the_cell_of_the_noise_runs():
     assert seed_noise(frame[frame["role"] == "fit"]) is None
 
 
+@pytest.mark.parametrize("column", ["variant", "learning_rate", "b2", "unique_tokens", "z_loss", "qk_norm"])
+def test_seed_noise_is_within_what_was_chosen(column):
+    values = (
+        ["swiglu", "gelu"] if column == "variant" else [True, False] if column == "qk_norm" else [0.1, 0.2]
+    )
+    frame = pd.DataFrame(
+        {"params": 10.0, "tokens": 100.0, "loss": np.exp([0.01, 0.03, 1.01, 1.03, 2.0, 2.5]),
+         "seed": [0, 1] * 3, "role": ["fit", "noise"] * 2 + ["fit"] * 2,
+         column: [values[0]] * 2 + [values[1]] * 2 + [None] * 2}
+    )  # fmt: skip
+    frame.loc[4:, "tokens"] = 200.0
+    assert seed_noise(frame) == {"sd_log": pytest.approx(0.02 / 2**0.5), "degrees": 2, "cells": 2}
+
+
 def test_seed_noise_is_split_where_weights_and_order_are_repeated_apart():
     logs = [0.01, 0.03, 0.07, 0.5]  # one weights, two orders; two weights, one order; neither
     frame = pd.DataFrame(

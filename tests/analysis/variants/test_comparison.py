@@ -1,10 +1,15 @@
 """All variants of a table at once."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import AnalysisError, figures, fit
+from analysis.tables.table import tell
+from analysis.tables.units import BYTE
+from analysis.variants import comparison
 from analysis.variants.comparison import Variants, compare_variants, names
+from analysis.variants.contrast import Contrast
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +31,27 @@ def test_every_other_variant_is_held_against_the_first(found):
     again = Variants.from_json(found.to_json())
     assert again == found and str(again) == str(found)
     assert str(found).startswith("VARIANTS (90% intervals") and str(found).count("verdict: ") == 2
+
+
+def test_what_a_comparison_leaves_out_or_mixes_is_said(table, monkeypatch):
+    monkeypatch.setattr(comparison, "contrast", lambda frame, column, reference, other, **_: Contrast(
+        other, reference, None))  # fmt: skip
+    lost = (table["variant"] == "new") & (table["width"] == 120)
+    cut = table.assign(
+        status=np.where(lost, "diverged", "ok"), loss=table["loss"].where(~lost),
+        eval_id=np.where(table["variant"] == "third", "b", "a"),
+    )  # fmt: skip
+    found = compare_variants(cut)
+    assert "new: 4 of 28 runs did not end well" in found.notes[0]
+    assert "third: evaluated on another text than base" in found.notes[1] and len(found.notes) == 2
+    assert all(f"  note: {note}" in str(found) for note in found.notes)
+    assert not compare_variants(cut, where="width < 100").notes[0].startswith("new")
+    other = table.assign(vocab_size=np.where(table["variant"] == "new", 1024, 256))
+    new, third = compare_variants(other).contrasts
+    assert new.code == "not_identified" and "vocab_size is 256 in base and 1024 in new" in new.unlike
+    assert not third.unlike and new.unlike in str(compare_variants(other))
+    tell(other, units={"loss": BYTE})
+    assert not compare_variants(other).contrasts[0].unlike
 
 
 def test_a_learning_rate_is_the_best_of_each_variant(studied):

@@ -6,6 +6,7 @@ import pytest
 
 from analysis.tables.runs import select
 from analysis.variants.pairing import PAIR, difference, match, regression
+from analysis.variants.text import paired_lines
 
 
 def chosen(table):
@@ -45,6 +46,32 @@ def test_an_architecture_is_paired_by_shape_and_equal_compute(studied):
     table.loc[new, "flops"] *= 1.3
     table["tokens"] = np.tile([1e6, 2e6, 4e6, 8e6], 14)
     assert apart(table)[0].alike == ("depth", "width", "tokens", "seed")
+
+
+def test_what_an_axis_varies_in_a_cell_is_alike_in_a_pair(studied):
+    table = studied(noise=0.0, shared=0.0)
+    part = table.assign(unique_tokens=1e5, loss=1.1 * table["loss"], run_id=table["run_id"] + "p")
+    both = pd.concat([table.assign(unique_tokens=9e9), part], ignore_index=True)
+    both = both[~((both["variant"] == "new") & (both["unique_tokens"] == 1e5) & (both["width"] < 40))]
+    matched, found = apart(both)
+    assert matched.count == 28 + 16 and "unique_tokens" in matched.alike
+    assert found.sd < 1e-12 and found.mean == pytest.approx(0.0, abs=1e-12)
+    other = table.assign(unique_tokens=np.where(table["variant"] == "new", 1e5, 9e9))
+    assert apart(other)[0].count == 28 and "unique_tokens" not in apart(other)[0].alike
+
+
+@pytest.mark.parametrize(
+    ("level", "slope", "word"),
+    [(0.05, 0.01, "grows"), (0.05, -0.01, "shrinks"), (-0.05, 0.01, "shrinks"), (-0.05, -0.01, "grows"),
+     (0.0, 0.01, "rises"), (0.0, -0.01, "falls")],
+)  # fmt: skip
+def test_a_trend_is_told_by_what_it_does_to_the_difference(studied, level, slope, word):
+    table = studied(1, noise=0.0005)
+    decades = np.log10(table["flops"] / 2.83e11)
+    table["loss"] *= np.exp(np.where(table["variant"] == "new", level + slope * decades, 0.0))
+    _, found = apart(table)
+    (trend,) = [line for line in paired_lines(found) if "ten times the compute" in line]
+    assert trend.endswith(f": it {word}")
 
 
 def test_other_seeds_make_no_pair_and_none_is_no_difference(studied):

@@ -1,0 +1,86 @@
+"""Everything that is wrong with a spec is said at once, each with its line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scaling.data.index import DataIndex
+from scaling.errors import UserError
+from scaling.plan.expand import plan_spec
+from scaling.spec.models import Study
+from tests.plan.studies import fake_index
+
+SPEC = """study: s
+data: {corpus: state-of-the-union, context: 64}
+family: {kind: width-dial, depth: 2, widths: [16, 32], head_dim: 8}
+recipe:
+  optimizer:
+    kind: adamw
+    learning_rate: {kind: power, coefficient: 0.1, of: {learning_rate: 1}}
+    b2: {kind: tuned, file: basins.json}
+    learning_rates:
+      head: {kind: tuned, file: basins.json, sha256: "%s"}
+  schedule: {kind: wsd}
+  batch_tokens: 256
+design: {kind: grid, steps: [500, 1000]}
+axes:
+  - cross: {recipe.optimizr.b1: [0.8, 0.9]}
+  - cross: {execution.threads: [1, 2]}
+variants:
+  a: {}
+  b: {}
+evaluation: {tokens: 4096, every: 1 step}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("scaling.plan.expand.index_all", _indexes)
+    (tmp_path / "basins.json").write_text(json.dumps({}))
+    return tmp_path / "a.yaml"
+
+
+def _indexes(_: Study, asked: list, __: object) -> list[tuple[object, DataIndex]]:
+    return [(one.choice, fake_index()) for one in asked]
+
+
+def test_of_the_spec_its_files_and_its_plan(spec: Path) -> None:
+    spec.write_text(SPEC % ("0" * 64))
+    with pytest.raises(UserError) as caught:
+        plan_spec(spec)
+    lines = [int(problem.where.split(":")[1]) for problem in caught.value.problems]
+    said = dict(zip(lines, map(str, caught.value.problems), strict=True))
+    assert lines == [7, 8, 10, 15, 16, 19, 20], "\n".join(said.values())
+    assert "circular: learning_rate is not known" in said[7]
+    assert "nothing to say of b2" in said[8]
+    assert "another file" in said[10]
+    assert "optimizr" in said[15] and "execution" in said[16]
+    assert "differs in nothing from a" in said[19]
+    assert "finer than its chunk" in said[20]
+
+
+BATCH = """study: s
+data: {corpus: state-of-the-union, context: 64}
+family: {kind: width-dial, depth: 2, widths: [16, 32], head_dim: 8}
+recipe:
+  optimizer: {kind: adamw, learning_rate: 0.01}
+  schedule: {kind: wsd}
+  batch_tokens: 256
+design: {kind: grid, steps: [500, 1000]}
+variants:
+  a: {recipe.batch_tokens: {kind: step-law}}
+  b: {recipe.batch_tokens: {kind: power, coefficient: 1, of: {tokens: 0.5}}}
+  c: {}
+evaluation: {tokens: 4096, every: 1 step}
+"""
+
+
+def test_every_batch_that_is_circular(spec: Path) -> None:
+    spec.write_text(BATCH)
+    with pytest.raises(UserError) as caught:
+        plan_spec(spec)
+    assert [problem.where.split(":")[1] for problem in caught.value.problems] == ["10", "11", "13"]
+    assert sum("circular: the batch follows from tokens" in str(p) for p in caught.value.problems) == 2
