@@ -79,6 +79,9 @@ images: install
 	$(VENV)/bin/scaling plot results/reference/quickstart --out docs/images
 	$(VENV)/bin/python experiments/vocabulary/figure.py
 	$(VENV)/bin/python experiments/known-answer/compare.py
+	$(VENV)/bin/python experiments/merged.py
+	$(VENV)/bin/scaling basins results/reference/learning-rate --batch none --by params,tokens,batch_tokens \
+	  --lr-on params,batch_tokens --window 0.03 --plot results/reference/learning-rate
 
 install: $(VENV)/.installed
 dev: $(VENV)/.installed-dev

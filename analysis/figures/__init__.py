@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.errors import AnalysisError
+from analysis.figures.basins import basins_over, hyperparameter_laws
 from analysis.figures.compute import loss_against_compute, overview, training_curves
 from analysis.figures.curves import curves_and_law
 from analysis.figures.forest import intervals, multipliers, profile
@@ -25,6 +26,7 @@ from analysis.figures.variants import variants
 from analysis.fits.result import Fit
 from analysis.forecasting.backtest import BackTest
 from analysis.forecasting.forecasts import Trial
+from analysis.hyperparameters.basins import Basins
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.isoflop import IsoFlop
 from analysis.tables.runs import select
@@ -162,6 +164,12 @@ def draw_law(
         **{f"profile_{quote(n, safe='[]')}": profile(fit.profile(n)) for n in dict.fromkeys(profiles)},
     }
     return Drawn(_saved(figures, folder), {})
+
+
+def draw_basins(basins: Basins, folder: str | Path) -> Drawn:
+    """Draw the basins of each hyperparameter, and the laws through their optima, as png."""
+    figures = {f"basins_{name}": basins_over(basins, name) for name in basins.columns}
+    return Drawn(_saved({**figures, "basins_laws": hyperparameter_laws(basins)}, folder), {})
 
 
 def _saved(figures: dict[str, Figure], folder: str | Path) -> tuple[Path, ...]:

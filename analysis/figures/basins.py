@@ -17,9 +17,11 @@ from analysis.hyperparameters.basins import Basins
 from analysis.hyperparameters.criticalbatch import CRITICAL, CriticalBatch
 from analysis.hyperparameters.optima import SHORT
 
+COUNTED = ("params", "tokens", "batch", "batch_tokens", CRITICAL)
 ACROSS = 6  # cells a row
 SHOWN = 0.04  # relative loss above the best, up to which runs are drawn
 NAMES = {"lr": "Learning rate", "batch": "Batch", CRITICAL: "Critical batch", "params": "Parameters N",
+         "batch_tokens": "Batch B (tokens)",
          "tokens": "Training tokens D", "target_loss": "Loss reached"}  # fmt: skip
 LETTERS = {"lr": r"\eta^*", "batch": "B^*", CRITICAL: r"B_\mathrm{crit}"}
 
@@ -42,7 +44,8 @@ def basins_over(basins: Basins, tuned: str = "lr") -> Figure:
         _ticks(grid, len(basins.cells))
         style.log_x(grid[0, 0], basins.runs[tuned].to_numpy(), style.power)
         grid[0, 0].xaxis.set_major_locator(ticker.LogLocator())
-        grid[0, 0].set_ylim(-0.06 * 100 * SHOWN, 100 * SHOWN)
+        lowest = 100 * float((basins.cells["loss"] / basins.cells["best"] - 1).min())
+        grid[0, 0].set_ylim(min(-6 * SHOWN, 1.3 * lowest), 100 * SHOWN)
         figure.supxlabel(NAMES[tuned], fontsize=9.5)
         figure.supylabel("Loss above the best run (%)", fontsize=9.5)
         if shades is not None and other is not None:
@@ -175,4 +178,4 @@ def _hyperbolas(axes: Axes, batches: CriticalBatch, colours: list[Any]) -> None:
 
 
 def _form(column: str) -> Any:
-    return count if column in ("params", "tokens", "batch", CRITICAL) else "{:g}".format
+    return count if column in COUNTED else "{:g}".format

@@ -17,6 +17,7 @@ from analysis.fits.result import Fit
 from analysis.fits.summary import count
 from analysis.forecasting.forecasts import Trial
 from analysis.optimal_size.isoflop import IsoFlop, frontier
+from analysis.tables.cells import near
 from analysis.tables.runs import select
 from analysis.tables.table import Table
 
@@ -62,11 +63,15 @@ def loss_against_compute(
 
 
 def _runs(axes: Axes, fitted: Any) -> style.Shades:
-    """Draw the fitted runs, joined per size, digitised ones of which repeat within 1 %."""
+    """Draw the fitted runs; the means of those alike (other seeds) are joined per size. Sizes and compute
+    repeat within 1 %."""
     sizes = fitted["N"].round(-int(np.floor(np.log10(fitted["N"].min()))) + 2)
     shades = style.Shades(sizes)
     for size, rows in fitted.sort_values("C").groupby(sizes):
-        axes.plot(rows["C"], rows["L"], "o-", color=shades(size), lw=0.9, ms=4.5, mec="white", mew=0.4)
+        alike = near(np.zeros(len(rows)), rows["C"].to_numpy(float), np.zeros(len(rows), int))
+        mean = np.exp(np.log(rows[["C", "L"]]).groupby(alike).mean())
+        axes.plot(mean["C"], mean["L"], color=shades(size), lw=0.9)
+        axes.plot(rows["C"], rows["L"], "o", color=shades(size), ms=4.5, mec="white", mew=0.4)
     return shades
 
 
@@ -152,7 +157,7 @@ def _sizes(axes: Axes, fit: Fit, isoflop: IsoFlop, ends: list[float]) -> None:
     axes.set_yscale("log")
     best = fit.optimal(np.asarray(ends))
     sizes = [best["N_low"].min(), best["N_high"].max(), *values]
-    style.span(axes, "y", [s for s in sizes if np.isfinite(s)], log=True, name="N")
+    style.log_y(axes, np.array([s for s in sizes if np.isfinite(s)]), 1.1, 1.1, count)
     axes.set_title("best N: law, isoFLOP minima", fontsize=7.5)
     axes.tick_params(labelsize=7)
 

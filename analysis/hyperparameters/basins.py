@@ -27,8 +27,10 @@ from analysis.hyperparameters.optima import empty_cells, formula, left_behind, n
 from analysis.hyperparameters.quadratic import METHODS
 from analysis.laws.law import Law
 from analysis.results import Result, Status
+from analysis.tables.cells import joined, near, tuned
 from analysis.tables.table import about
 
+TOKENS = "tokens"
 SOURCE = "Li et al. 2025, arXiv:2503.04715"
 SELECTED = (
     "cells have their optimum at an end of the sweep, a bound, and are left out; where optima drift towards "
@@ -197,7 +199,7 @@ def find(
         table: runs of a sweep.
         lr: the column of learning rates; None: not tuned.
         batch: the column of batches; None: not tuned.
-        by: columns that tell cells apart: rows equal in all of them are one cell.
+        by: columns that tell cells apart: rows equal in all of them are one cell, tokens to 1 %.
         lr_on: the inputs of the learning rate's law, columns out of ``by``.
         batch_on: the inputs of the batch's law, columns out of ``by``.
         loss: the column to minimise.
@@ -235,6 +237,8 @@ def find(
         raise AnalysisError(
             f"table: no usable runs of {len(table)}; {Counter(r['reason'] for r in rows.excluded)}"
         )
+    if TOKENS in by:
+        frame = frame.assign(**{TOKENS: _levels(frame, by)})
     columns, held = _swept(frame, columns, by)
     cells, runs, hessians = _cells(frame, columns, tuple(by), loss, method, window, span, tolerance)
     interior = cells["verdict"] == "interior"
@@ -281,6 +285,14 @@ def _check(
         problems.append(f"cluster = {cluster!r}: name one of by = {tuple(by)!r}")
     if problems:
         raise AnalysisError(problems)
+
+
+def _levels(frame: Any, by: Sequence[str]) -> np.ndarray:
+    """The tokens of each cell: batches of several sizes end a little apart, and their mean stands for all."""
+    others = [x for x in by if x != TOKENS and not tuned(x)]
+    tokens, (other, _) = frame[TOKENS].to_numpy(float), joined(frame, others)
+    cell = near(other, tokens, np.zeros(len(frame), int))
+    return (np.bincount(cell, tokens) / np.bincount(cell))[cell]
 
 
 def _swept(

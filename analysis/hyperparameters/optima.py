@@ -20,7 +20,7 @@ from analysis.fits.result import Fit
 from analysis.fits.summary import count, number
 from analysis.laws.law import Law
 
-SHORT = {"params": "N", "tokens": "D", "flops": "C", "target_loss": "L"}
+SHORT = {"params": "N", "tokens": "D", "batch_tokens": "B", "flops": "C", "target_loss": "L"}
 LONG = {short: column for column, short in SHORT.items()}
 STEEP = {"target_loss": 12.0}  # largest power: a loss varies little, so that powers of it are large
 POWER = 2.0

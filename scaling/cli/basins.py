@@ -85,6 +85,9 @@ def basins(
         Path | None,
         typer.Option(metavar="FILE", help="write the laws for rules of a spec: {kind: tuned, file: FILE}"),
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="draw the basins, and the laws of their optima")
+    ] = None,
     as_json: option.Json = False,
 ) -> None:
     """Find the best learning rates and batches."""
@@ -99,6 +102,8 @@ def basins(
     optima = [found.predict(level=search.level, **point) for point in points]
     if out is not None:
         _write(out, found)
+    if plot is not None:
+        _draw(plot, found)
     if as_json:
         rows = [row for frame in optima for row in frame.to_dict("records")]
         return say.data({**found.to_dict(), **({"at": plain(rows)} if at else {})})
@@ -124,6 +129,23 @@ def _write(out: Path, found: Basins) -> None:
         message = f"--out {out}: cannot be written ({error.strerror or error})"
         raise UserError(Complaint(message, hint="name a file in a folder that can be written to")) from None
     say.note(f"laws written; in a recipe: {{kind: tuned, file: {out}}}")
+
+
+def _draw(folder: Path, found: Basins) -> None:
+    """Write the figures to a folder, which is made where it is not there.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    from analysis.figures import draw_basins
+
+    try:
+        drawn = draw_basins(found, folder)
+    except OSError as error:
+        message = f"--plot {folder}: cannot be written ({error.strerror or error})"
+        raise UserError(Complaint(message, hint="name a folder that can be written to")) from None
+    for path in drawn.paths:
+        say.note(f"drawn: {path}")
 
 
 def cells_text(found: Basins) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,23 +71,42 @@ class Following:
         cells = next_cells(self.study, asked, self.index.vocab_size, counting)
         study, order = next_study(self.study, cells), list(dict.fromkeys(cells))
         runs = make_plan(study, self.index).runs
-        return Members(self.spec, study, tuple(runs[order.index(cell)] for cell in cells), frame, counting)
+        nearest = tuple(runs[order.index(cell)] for cell in cells)
+        return Members(self.spec, study, nearest, frame, counting, tuple(self._left_out()))
+
+    def _left_out(self) -> Iterator[str]:
+        """Say what of the study the next one does not have."""
+        if self.study.axes:
+            fields = ", ".join(name for axis in self.study.axes for name in axis.fields)
+            yield f"its axes ({fields})"
+        if self.study.variants:
+            yield f"its variants ({', '.join(self.study.variants)})"
 
 
 @dataclass(frozen=True)
 class Members:
-    """The next ``study`` and its ``runs``, one for each row of ``frame``."""
+    """The next ``study`` and its ``runs``, one for each row of ``frame``; ``left_out`` is what the study
+    before it had that this one has not."""
 
     spec: Path
     study: Study
     runs: tuple[PlannedRun, ...]
     frame: pd.DataFrame
     counting: Counting
+    left_out: tuple[str, ...]
+
+    @property
+    def plain(self) -> str | None:
+        """What recipe is trained, where that is a question."""
+        if not self.left_out:
+            return None
+        return f"of the sections of {self.spec} as they stand, without {' and '.join(self.left_out)}"
 
     def yaml(self) -> str:
         """The spec of the study."""
         text = io.StringIO()
         text.write(f"# nearest to the optimum at C = {', '.join(f'{c:g}' for c in self.frame['C'])}\n")
+        text.write(f"# {self.plain}\n" if self.plain else "")
         dumper = YAML()
         dumper.default_flow_style = None
         dumper.dump(
@@ -125,7 +145,7 @@ class Members:
 
     def to_json(self) -> dict[str, Any]:
         """The runs, and the spec as text."""
-        return {"members": self.rows(), "spec": self.yaml()}
+        return {"members": self.rows(), "spec": self.yaml(), "left_out": list(self.left_out)}
 
     def text(self, out: Path | None) -> str:
         """The runs beside what was asked for; then the spec, or where it was written."""
@@ -141,6 +161,7 @@ class Members:
         ]
         table = "\n".join(f"  {line}" for line in columns(header, rows).splitlines())
         head = f"  nearest members of the {self.study.family.kind} of {self.spec}, trained for C"
+        head += f",\n  {self.plain}" if self.plain else ""
         return f"{head}\n{table}\n\n" + (f"{out}" if out else self.yaml().rstrip())
 
 

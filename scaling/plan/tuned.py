@@ -15,12 +15,17 @@ from scaling.recipe.written import Place, RuleError, fits, rules_in, target_of
 from scaling.spec.models import Recipe
 from scaling.spec.source import dotted_path
 
+USABLE = ("ok", "partly_identified")
 HINT = "give the file that `scaling basins --out FILE` wrote"
 
 
 class _Status(BaseModel):
     code: str
     message: str
+
+
+class _Identified(BaseModel):
+    verdict: str
 
 
 class _Formula(BaseModel):
@@ -33,6 +38,7 @@ class _Fit(BaseModel):
     law: _Formula
     solution: dict[str, float]
     status: _Status
+    identified: dict[str, _Identified]
 
 
 class _Basins(BaseModel):
@@ -113,10 +119,14 @@ def _law(rule: Tuned, place: Place, folder: Path) -> TunedLaw:
     fit = basins.laws.get(name)
     if fit is None or basins.columns.get(name) != target:
         raise RuleError(at, f"{rule.file} has no law of {target}", f"find basins of a sweep of {target}")
-    if fit.status.code != "ok":
-        message = f"the law of {target} in {rule.file} is {fit.status.code}: {fit.status.message}"
-        raise RuleError(at, message, "sweep more cells, or more values in each")
     ((coefficient, exponents),) = fit.law.terms.items()
+    # the coefficient is the value at inputs of 1, far outside of any sweep: its own interval does not matter
+    loose = [column for column, power in exponents.items() if fit.identified[power].verdict != "yes"]
+    if fit.status.code not in USABLE or loose:
+        what = f"its exponents of {', '.join(loose)} are not identified; " if loose else ""
+        message = f"the law of {target} in {rule.file} is {fit.status.code}: {what}{fit.status.message}"
+        hint = "sweep more cells, or more values in each, or fit a law of fewer inputs (--lr-on, --batch-on)"
+        raise RuleError(at, message, hint)
     foreign = [column for column in exponents if column not in SCALES]
     if foreign:
         message = f"the law of {target} in {rule.file} is one of {', '.join(foreign)}"

@@ -63,7 +63,21 @@ def test_the_nearest_members_are_a_spec_that_plans(tmp_path):
         assert run["label"] == member["run"] and run["run"]["steps"] == member["steps"]
         assert member["C"] == pytest.approx(row["C"], rel=1e-3) and member["C_asked"] == row["C"]
         assert member["N"] == pytest.approx(row["N"], rel=0.25) and member["N_asked"] == row["N"]
-        assert member["learning_rate"] == pytest.approx(0.2 / run["run"]["shape"]["width"])
+        batch = run["run"]["batch_sequences"] * run["run"]["shape"]["context"]
+        assert member["learning_rate"] == pytest.approx(0.0125 * batch**0.5 / run["run"]["shape"]["width"])
+
+
+def test_axes_and_variants_are_left_out_and_that_is_said(tmp_path):
+    spec = tmp_path / "varied.yaml"
+    text = QUICKSTART.read_text() + "\naxes: [{cross: {recipe.optimizer.b2: [0.9]}, role: tuning}]\n"
+    spec.write_text(text + "variants: {plain: {}, gelu: {family.mlp: gelu}}\n")
+    asked = ("optimal", RESULTS, "--bootstrap", "0", "--compute", "1e12", "--spec", spec)
+    said = "without its axes (recipe.optimizer.b2) and its variants (plain, gelu)"
+    assert said in call(*asked).stdout and said not in call(*asked[:-1], QUICKSTART).stdout
+    out = tmp_path / "next.yaml"
+    call(*asked, "--out", out)
+    following = load_study(out)
+    assert said in out.read_text() and not (following.axes or following.variants)
 
 
 def test_groups_have_a_row_each(folder):

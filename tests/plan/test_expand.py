@@ -27,23 +27,26 @@ RULE = {"kind": "power", "coefficient": 0.2, "exponent": -1}
 def test_every_experiment_expands(path: Path) -> None:
     plan = make_plan(load_study(path), fake_index_of)
     assert plan.totals.by_role["fit"] >= 10
-    forecasts = {"variants": 2, "repetition": 0}  # one for each variant; none of repeated text
+    # one for each seed or variant; none of repeated text, nor of rates that do not decay
+    forecasts = {"quickstart": 2, "variants": 2, "repetition": 0, "merged": 0}
     assert plan.totals.by_role.get("holdout", 0) == forecasts.get(path.stem, 1)
     assert len({run.label for run in plan.runs}) == len(plan.runs)
 
 
 def test_the_quickstart_is_the_study_that_was_promised() -> None:
     path = next(p for p in EXPERIMENTS if p.stem == "quickstart")
-    study = load_study(path)
-    plan = make_plan(study, fake_index(150_000))
-    fit = [run for run in plan.runs if run.role == "fit"]
-    assert len(fit) >= 24
-    assert max(r.params_body for r in fit) / min(r.params_body for r in fit) > 50
-    assert len({r.run.shape for r in fit}) in (6, 7)
-    (holdout,) = (run for run in plan.runs if run.role == "holdout")
-    assert holdout.flops == pytest.approx(3 * max(r.flops for r in fit), rel=1e-3)
-    assert sum(run.role == "noise" for run in plan.runs) >= 3
-    assert plan.totals.saved > 0.3
+    plan = make_plan(load_study(path), fake_index(150_000))
+    fit, holdout = ([run for run in plan.runs if run.role == role] for role in ("fit", "holdout"))
+    assert len(fit) >= 24 and not plan.excluded
+    shapes = {run.run.shape for run in fit}
+    assert len(shapes) == 5 and not shapes & {run.run.shape for run in holdout}
+    for run in holdout:
+        assert run.flops == pytest.approx(3 * max(r.flops for r in fit), rel=1e-3)
+    orders = {(run.run.shape, run.run.order) for run in fit}
+    assert len(orders) == len({order for _, order in orders}) == 10, (
+        "no two trunks share an order of the text"
+    )
+    assert min(run.params_body / run.params for run in fit) > 0.5
 
 
 def test_frozen_run_ids() -> None:

@@ -63,7 +63,8 @@ def test_the_run_costs_what_was_asked(counting):
         assert n == pytest.approx(params, rel=0.15)
         cost = 6 * n * run.run.tokens if counting.six else run.flops
         assert cost == pytest.approx(flops, rel=1e-3)
-        assert run.run.optimizer.learning_rate == pytest.approx(0.2 / run.run.shape.width)
+        rate = 0.0125 * run.run.batch_tokens**0.5 / run.run.shape.width
+        assert run.run.optimizer.learning_rate == pytest.approx(rate)
 
 
 def test_a_batch_that_follows_the_horizon_is_that_of_the_cell():

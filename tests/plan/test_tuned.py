@@ -28,6 +28,7 @@ def fit(target: str, c: float, **exponents: float) -> dict[str, Any]:
         "law": {"name": target, "terms": {"c": {x: f"e_{x}" for x in exponents}}},
         "solution": {"c": c} | {f"e_{x}": exponent for x, exponent in exponents.items()},
         "status": {"code": "ok", "message": "fine"},
+        "identified": {name: {"verdict": "yes"} for name in ("c", *(f"e_{x}" for x in exponents))},
     }
 
 
@@ -136,6 +137,19 @@ def test_jobs_carry_the_rules(file: Path) -> None:
     job, run = plan.jobs[0], plan.by_id[plan.jobs[0].run_ids[0]]
     (member,) = job_spec(plan, Task(job, (run,), 1), (run,), "train").runs
     assert "rules" not in member.model_fields_set
+
+
+def test_exponents_must_be_identified_and_the_coefficient_need_not(file: Path) -> None:
+    """It is the value at inputs of 1, far from any sweep."""
+    partly = {"status": {"code": "partly_identified", "message": "not determined to the stated width"}}
+    law = fit("lr", 2.0, params=0.4) | partly
+    law["identified"]["c"] = {"verdict": "no"}
+    file.write_text(json.dumps(BASINS | {"laws": {"lr": law}}))
+    assert plan_of(**{RATE: rule()}).runs
+    law["identified"]["e_params"] = {"verdict": "one_sided"}
+    file.write_text(json.dumps(BASINS | {"laws": {"lr": law}}))
+    with pytest.raises(UserError, match="its exponents of params are not identified"):
+        plan_of(**{RATE: rule()})
 
 
 def test_files_of_all_fields_variants_and_axes_are_looked_at(file: Path) -> None:

@@ -110,7 +110,7 @@ def states(folder):
 
 def test_fitted_then_frozen_then_trained_then_scored(tmp_path, monkeypatch):
     analyses = []
-    monkeypatch.setattr(whole, "analyse", lambda table: analyses.append(1) or found_by.analyse(table))
+    monkeypatch.setattr(whole, "analyse", lambda *given: analyses.append(1) or found_by.analyse(*given))
     plan, heard = plan_of(), Heard()
     records(plan, tmp_path)
     report = run_study(plan, tmp_path, spec="study: s\n", workers=1, watch=heard)
@@ -122,6 +122,23 @@ def test_fitted_then_frozen_then_trained_then_scored(tmp_path, monkeypatch):
     fitted = found_by.fit("chinchilla", whole.load(tmp_path))
     assert (tmp_path / "fits" / "chinchilla.json").read_text() == fitted.to_json()
     assert run_study(plan, tmp_path, watch=heard).text == report.text
+
+
+def test_each_variant_has_its_own_forecast_and_they_are_compared(tmp_path, monkeypatch):
+    compare = functools.partial(found_by.compare_variants, bootstrap=20)
+    monkeypatch.setattr(found_by, "compare_variants", compare)
+    plan, heard = plan_of(variants={"swiglu": {}, "gelu": {"family.mlp": "gelu"}}), Heard()
+    records(plan, tmp_path)
+    report = run_study(plan, tmp_path, workers=1, watch=heard)
+    assert sorted(trained(tmp_path)) == [f"gelu/{HELD_OUT}", f"swiglu/{HELD_OUT}"]
+    assert list(states(tmp_path).values()) == [("open", True)] * 2
+    targets = [forecast["forecast"]["target"] for forecast in report.to_json()["forecasts"]]
+    assert [target["variant"] for target in targets] == ["swiglu", "gelu"]
+    assert list(report.to_json()["laws"]) == ["swiglu", "gelu"]
+    (contrast,) = report.to_json()["variants"]["contrasts"]
+    assert contrast["difference"]["pairs"] == 12 and contrast["worth"][-1]["target"]
+    assert contrast["worth"][-1]["at"] == max(run.flops for run in plan.runs if run.role == "holdout")
+    assert (tmp_path / "fits" / "gelu" / "chinchilla.json").exists() and report.text.count("OUTCOME") == 2
 
 
 @pytest.mark.parametrize("crash", ["after the record", "while it is trained"])

@@ -146,8 +146,14 @@ def test_a_job_without_progress_is_killed_and_says_timeout(tmp_path: Path) -> No
 def test_max_hours_stops_like_an_interrupt(tmp_path: Path) -> None:
     behave(tmp_path, w8_s50="hang")
     plan = make_plan(CELLS[:2])
+
+    def wait_for_training(event: Event) -> None:
+        """Let the time run out while jobs are at work, however slowly they start."""
+        if isinstance(event, JobStarted):
+            wait_until(lambda: {*event.labels} <= {*trained(tmp_path)}, seconds=60)
+
     with open_tiny(tmp_path, plan, max_hours=1.5 / 3600) as sweep:
-        outcome = sweep.run_jobs({"fit"})
+        outcome = sweep.run_jobs({"fit"}, on_event=wait_for_training)
     assert (outcome.exit_code, outcome.interrupted) == (130, "--max-hours")
     assert outcome.resume and list(tmp_path.glob("jobs/*/checkpoint"))  # it was asked, not killed
     behave(tmp_path)

@@ -55,6 +55,15 @@ def found(exact) -> basins.Basins:
     return basins.find(exact, window=0.02, bootstrap=100)
 
 
+def test_horizons_in_whole_steps_are_one_cell(exact, found):
+    """Training ends at a whole step, and so a little apart for batches of several sizes."""
+    batch = exact["batch_tokens"]
+    whole = exact.assign(tokens=(exact["tokens"] // batch + 1) * batch)
+    cells = basins.find(whole, window=0.02, bootstrap=0).cells
+    assert list(cells["runs"]) == list(found.cells["runs"])
+    assert cells["lr"].to_numpy() == pytest.approx(found.cells["lr"].to_numpy())
+
+
 @pytest.mark.parametrize("method", ["quadratic", "local"])
 def test_optima_of_quadratic_basins_are_exact(exact, method):
     cells = basins.find(exact, method=method, bootstrap=0).cells

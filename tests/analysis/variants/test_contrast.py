@@ -40,7 +40,7 @@ def test_the_effective_speedup_is_of_time(found, worse):
     assert speed.seconds == pytest.approx(1 / 0.8) and speed.pairs == 28 and speed.device == "cpu"
     assert speed.speedup == pytest.approx(0.8 / found.said.multiplier)
     assert speed.ends.low < 0.8 / 1.3 < speed.ends.high
-    mixed = contrasted(worse.assign(device=np.where(worse["width"] > 50, "H200", "cpu")))
+    mixed = contrasted(worse.assign(device=np.where(worse["width"] > 50, "H200", "cpu")), bootstrap=20)
     assert mixed.speed is None and "several devices: H200, cpu" in mixed.no_speed
     assert "H200" in "\n".join(contrast_lines(mixed))
 
