@@ -128,7 +128,14 @@ def _write(out: Path, found: Basins) -> None:
     except OSError as error:
         message = f"--out {out}: cannot be written ({error.strerror or error})"
         raise UserError(Complaint(message, hint="name a file in a folder that can be written to")) from None
-    say.note(f"laws written; in a recipe: {{kind: tuned, file: {out}}}")
+    weak = [name for name, law in found.laws.items() if law.status.code != "ok"]
+    if weak:
+        say.note(
+            f"written: {out}; no recipe takes its law of {' and '.join(weak)}, not identified: sweep at "
+            "more sizes and lengths, or fit fewer inputs, such as --lr-on params"
+        )
+    if len(weak) < len(found.laws):
+        say.note(f"laws written; in a recipe: {{kind: tuned, file: {out}}}")
 
 
 def _draw(folder: Path, found: Basins) -> None:

@@ -10,6 +10,8 @@ from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
 from scaling.recipe.written import RuleError
+from scaling.spec.designs import Noise
+from scaling.spec.models import chosen_cells
 from scaling.spec.source import Finding
 
 MOST_RUNS = 20_000  # some CPU seconds of planning
@@ -19,6 +21,8 @@ def too_many(choices: Choices) -> list[Finding]:
     """Refuse a study with too many runs, counted before anything is expanded."""
     study, count = choices.study, 0
     for arm in choices.arms:
+        of_arm = [cell for cell, _ in chosen_cells(dict(study)) if cell.variant in (None, arm.name)]
+        count += sum(len(cell.seeds) if isinstance(cell, Noise) else 1 for cell in of_arm)
         family = choices.sheet.changed(choices.sheet.base, arm.overrides)["family"]
         for point in study.design.points(family):
             count += arm.count(point, family.key) * len(study.seeds)

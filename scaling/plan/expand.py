@@ -76,10 +76,13 @@ def plan_study(study: Study, stores: Stores = SMALL) -> Plan:
     """
     (asked, findings), indexes = _ask(study), dict[int, DataIndex]()
     try:
-        for choice, index in index_all(study, asked, stores):
+        # nothing large is prepared for a study that will not run
+        for choice, index in index_all(study, asked, SMALL if findings else stores):
             indexes[id(choice.data)] = index
-    except UserError as error:
-        raise UserError(*study.source.problems(findings), *error.problems) from None
+    except UserError:
+        if not findings:
+            raise
+        asked = []
     return _plan(study, asked, lambda data: indexes[id(data)], findings)
 
 

@@ -155,5 +155,5 @@ def _axis_text(axis: Axis) -> str:
 
 
 def _listed(values: Sequence[Any]) -> str:
-    shown = ", ".join(map(value_text, values[:SHOWN]))
+    shown = ", ".join("default" if value is None else value_text(value) for value in values[:SHOWN])
     return shown if len(values) <= SHOWN else f"{shown}, ... ({len(values)} values)"

@@ -61,6 +61,15 @@ def test_laws_are_written_for_the_rules_of_a_study(table, tmp_path):
     assert done.returncode == 2 and f"--out {tmp_path}: cannot be written" in done.stderr
 
 
+def test_a_law_that_no_recipe_takes_is_written_with_what_it_lacks(table, tmp_path):
+    runs = pd.read_csv(table)
+    runs[runs["tokens"] == 1e9].to_csv(tmp_path / "one.csv", index=False)
+    done = call(
+        "basins", tmp_path / "one.csv", "--batch", "none", "--bootstrap", "0", "--out", tmp_path / "lr.json"
+    )
+    assert "no recipe takes its law of lr" in done.stderr and "kind: tuned" not in done.stderr
+
+
 def test_only_the_learning_rate_where_there_is_no_batch(table):
     runs = pd.read_csv(table)
     one = runs[runs["batch_tokens"] == runs.groupby("tokens")["batch_tokens"].transform("median")]

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from scaling.data.index import DataIndex
-from scaling.errors import UserError
+from scaling.data.stores import Stores
+from scaling.errors import Complaint, UserError
+from scaling.plan.data import SMALL
 from scaling.plan.expand import plan_spec
 from scaling.spec.models import Study
 from tests.plan.studies import fake_index
@@ -43,14 +45,15 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "a.yaml"
 
 
-def _indexes(_: Study, asked: list, __: object) -> list[tuple[object, DataIndex]]:
+def _indexes(_: Study, asked: list, stores: Stores) -> list[tuple[object, DataIndex]]:
+    assert stores is SMALL, "a study that will not run has no large data prepared"
     return [(one.choice, fake_index()) for one in asked]
 
 
 def test_of_the_spec_its_files_and_its_plan(spec: Path) -> None:
     spec.write_text(SPEC % ("0" * 64))
     with pytest.raises(UserError) as caught:
-        plan_spec(spec)
+        plan_spec(spec, stores=Stores())
     lines = [int(problem.where.split(":")[1]) for problem in caught.value.problems]
     said = dict(zip(lines, map(str, caught.value.problems), strict=True))
     assert lines == [7, 8, 10, 15, 16, 19, 20], "\n".join(said.values())
@@ -84,3 +87,21 @@ def test_every_batch_that_is_circular(spec: Path) -> None:
         plan_spec(spec)
     assert [problem.where.split(":")[1] for problem in caught.value.problems] == ["10", "11", "13"]
     assert sum("circular: the batch follows from tokens" in str(p) for p in caught.value.problems) == 2
+
+
+def test_data_that_are_not_there_hide_no_mistake(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise UserError(Complaint("is not prepared"))
+
+    monkeypatch.setattr("scaling.plan.expand.index_all", none)
+    spec.write_text(SPEC % ("0" * 64))
+    with pytest.raises(UserError) as caught:
+        plan_spec(spec)
+    assert [problem.where.split(":")[1] for problem in caught.value.problems] == [
+        "7",
+        "8",
+        "10",
+        "15",
+        "16",
+        "19",
+    ]

@@ -233,3 +233,13 @@ def test_rates_by_role_on_an_axis() -> None:
         '{"learning_rates": "mapping"}',
         '{"learning_rates": "mapping.2"}',
     }
+
+
+def test_cells_count_in_every_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scaling.plan.check.MOST_RUNS", 50)
+    variants = {f"v{i}": {B2: 0.9 + i / 1000} for i in range(6)}
+    holdout = [{"width": 8 * i, "steps": 900} for i in range(8, 18)]
+    noise = {"width": 16, "steps": 700, "seeds": [1, 2, 3, 4, 5]}
+    assert len(plan_of(variants=variants).runs) == 24
+    for cells in ({"holdout": holdout}, {"noise": noise}):
+        assert "at most 50 are planned" in refused(variants=variants, **cells)["variants"]
