@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import pandas
@@ -23,14 +25,23 @@ EXPECTED = (
 )
 
 
-@pytest.fixture
-def plan(tmp_path: Path) -> dict:
-    behave(tmp_path, w16_s50="diverge", w24_s50="crash")
+@pytest.fixture(scope="module")
+def done_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    folder = tmp_path_factory.mktemp("done_once")
+    behave(folder, w16_s50="diverge", w24_s50="crash")
     plan = make_plan([(8, 50), (16, 50), (24, 50)], holdout=[(8, 200)])
     plan["runs"][0]["budget"] = 1e9
-    with open_tiny(tmp_path, plan) as sweep:
+    with open_tiny(folder, plan) as sweep:
         sweep.run_jobs({"fit"}, retries=0)
-    return plan
+    return folder, plan
+
+
+@pytest.fixture
+def plan(tmp_path: Path, done_once: tuple[Path, dict]) -> dict:
+    """The plan; its study is copied to ``tmp_path``."""
+    folder, plan = done_once
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return deepcopy(plan)
 
 
 def test_columns_and_values(tmp_path: Path, plan: dict) -> None:

@@ -75,6 +75,7 @@ def test_a_full_disk_that_the_log_does_not_tell_of_is_one(tmp_path: Path) -> Non
     assert error and error.kind == "disk_full" and error.attempt == 0
 
 
+@pytest.mark.parametrize("kind", ["local", pytest.param("detached", marks=pytest.mark.slow)], indirect=True)
 def test_failures_are_recorded_retried_and_stop_nobody(tmp_path: Path, kind: str) -> None:
     behave(
         tmp_path, w8_s50="crash", w16_s50="kill", w24_s50="own error", w32_s50="crash once", w40_s50="leave"

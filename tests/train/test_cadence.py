@@ -53,7 +53,7 @@ def test_the_loss_along_the_way_is_that_of_a_run_that_ends_there(evaluated, runs
     assert there["eval/loss"] == results_of(tmp_path, [run])[run_id(run)]["loss"]
 
 
-@pytest.mark.parametrize("stop_after", [2, 7, 16, 31])
+@pytest.mark.parametrize("stop_after", [7, 16])
 def test_stopped_and_resumed_it_has_the_same_curves(evaluated, runs, index, program, tmp_path, stop_after):
     train(tmp_path, runs, index, program, asked=every, stop_after=stop_after)
     train(tmp_path, runs, index, program, asked=every)

@@ -89,7 +89,7 @@ def test_first_step_is_adamw_by_hand(program):
 
 
 def test_non_finite_loss_freezes_the_state(program):
-    run = make_run(learning_rate=float(np.finfo(np.float32).max))
+    run = make_run(learning_rate=1e30)
     state, metrics = train(program, [40], run)
     assert not state.ok and 0 < state.step < 40
     before, _ = train(program, [int(state.step)], run)
