@@ -44,7 +44,7 @@ def basins_over(basins: Basins, tuned: str = "lr") -> Figure:
         _ticks(grid, len(basins.cells))
         style.log_x(grid[0, 0], basins.runs[tuned].to_numpy(), style.power)
         grid[0, 0].xaxis.set_major_locator(ticker.LogLocator())
-        lowest = 100 * float((basins.cells["loss"] / basins.cells["best"] - 1).min())
+        lowest = 100 * np.nanmin((basins.cells["loss"] / basins.cells["best"]).to_numpy(float) - 1)
         grid[0, 0].set_ylim(min(-6 * SHOWN, 1.3 * lowest), 100 * SHOWN)
         figure.supxlabel(NAMES[tuned], fontsize=9.5)
         figure.supylabel("Loss above the best run (%)", fontsize=9.5)

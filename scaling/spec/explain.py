@@ -166,7 +166,8 @@ def _content(types: list[Any]) -> str:
             return f", such as {{NAME: {'[1, 2]' if listed else '...'}}}"
         case [type() as model] if issubclass(model, BaseModel) and model.model_config.get("extra") == "allow":
             return " of field paths to values, such as {recipe.batch_tokens: 256}"
-    return f" with {', '.join(_names(types))}"
+        case _:
+            return f" with {', '.join(_names(types))}"
 
 
 def _members(annotation: Any) -> list[Any]:
