@@ -40,6 +40,8 @@ def variants(table: pd.DataFrame | Table, fits: Mapping[str, Fit], found: Varian
         style.log_x(left, runs["C"], style.power)
         style.log_loss(left, runs["L"])
         left.set(xlabel=style.NAMES[convention][1], ylabel=style.loss(style.stated(table)))
+        if (runs["role"] == "holdout").any():
+            left.scatter([], [], label="held out", **{**style.OUTCOME, "color": style.INK})
         left.legend(loc="best")
         _worth(right, found, colour)
         return style.finish(figure)
@@ -82,7 +84,7 @@ def _worth(axes: Axes, found: Variants, colour: Mapping[str, Any]) -> None:
     axes.tick_params(axis="y", length=0)
     reference = style.words(found.reference)
     axes.set_xlabel(f"Compute for the loss of {reference},\nas a multiple of its own")
-    axes.set_title(f"{found.level:.0%} intervals\n(grey: own exponents)")
+    axes.set_title(f"{found.level:.0%} intervals" + ("\n(grey: own exponents)" if own else ""))
 
 
 def _row(axes: Axes, y: float, worth: Worth, colour: Any, edges: tuple[float, float]) -> None:

@@ -147,7 +147,10 @@ def run(
     if as_json:
         return say.data(report.to_json())
     print(report.text)
-    say.next_command("fit", folder, "--convention", "body")
+    if "tuning" in planned.totals.by_role:
+        say.next_command("basins", folder)
+    else:
+        say.next_command("fit", folder, "--convention", "body")
     return None
 
 
