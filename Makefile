@@ -80,6 +80,8 @@ images: install
 	$(VENV)/bin/python experiments/vocabulary/figure.py
 	$(VENV)/bin/python experiments/known-answer/compare.py
 	$(VENV)/bin/python experiments/merged.py
+	$(VENV)/bin/scaling plot results/reference/merged --out build/merged && \
+	  cp build/merged/variants.png results/reference/merged
 	$(VENV)/bin/scaling basins results/reference/learning-rate --batch none --by params,tokens,batch_tokens \
 	  --lr-on params,batch_tokens --window 0.03 --plot results/reference/learning-rate
 

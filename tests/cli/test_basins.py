@@ -52,7 +52,7 @@ def test_laws_are_written_for_the_rules_of_a_study(table, tmp_path):
     out = tmp_path / "made" / "basins.json"
     done = call("basins", table, "--bootstrap", "20", "--lr-on", "params", "--out", out)
     assert done.returncode == 0 and f"{{kind: tuned, file: {out}}}" in done.stderr
-    recipe = QUICKSTART.recipe.model_dump(mode="json")
+    recipe = QUICKSTART.recipe.model_dump(mode="json") | {"batch_tokens": 128}
     recipe["optimizer"]["learning_rate"] = {"kind": "tuned", "file": str(out)}
     recipe, _ = settled(Recipe.model_validate(recipe), tmp_path)
     assert recipe.optimizer.peak({"params": 1e6}) == pytest.approx(2 * 1e6**-0.4, rel=0.02)

@@ -97,7 +97,7 @@ def test_seeds_of_weights_and_of_the_order_of_data_apart() -> None:
 
 def test_one_number_and_a_pair_of_it_are_one_run() -> None:
     assert plan_of(seeds=[{"init": 7, "order": 7}]).runs[0].run_id == plan_of(seeds=[7]).runs[0].run_id
-    with pytest.raises(UserError, match="duplicate run: w16-500st-i7o7 is the same as w16-500st-s7"):
+    with pytest.raises(UserError, match="seeds: must not repeat a value: 7 more than once"):
         plan_of(seeds=[7, {"init": 7, "order": 7}])
 
 

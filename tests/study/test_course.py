@@ -158,7 +158,7 @@ def test_more_data_after_the_outcome_leave_the_forecast_as_it_was(tmp_path, monk
     records(more, tmp_path)
     before = []
     monkeypatch.setattr(
-        whole, "analyse", lambda table: before.append(states(tmp_path)) or found_by.analyse(table)
+        whole, "analyse", lambda *given: before.append(states(tmp_path)) or found_by.analyse(*given)
     )
     heard = Heard()
     report = run_study(more, tmp_path, watch=heard)
