@@ -68,6 +68,7 @@ def compare_variants(
     table: pd.DataFrame | Table,
     *,
     target: float | None = None,
+    losses: Sequence[float] = (),
     law: str = LAW,
     level: float = 0.9,
     **options: Any,
@@ -77,6 +78,7 @@ def compare_variants(
     Args:
         table: runs with a column ``variant``.
         target: compute of the held-out run; left out: the largest of the table's.
+        losses: of the reference, at which multipliers are asked for too.
         law: in N and D, fitted to the variants.
         level: of intervals.
         options: others of :func:`analysis.fit`.
@@ -104,7 +106,16 @@ def compare_variants(
             continue
         found.append(
             contrast(
-                frame, COLUMN, reference, other, law=law, costs=costs, target=target, level=level, **options
+                frame,
+                COLUMN,
+                reference,
+                other,
+                law=law,
+                costs=costs,
+                target=target,
+                losses=losses,
+                level=level,
+                **options,
             )
         )
     notes = (*_unfinished(table, chosen), *_elsewhere(frame, reference, others))

@@ -3,14 +3,16 @@ is that."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.optimize import brentq
 
+from analysis.errors import AnalysisError
 from analysis.fits.cost import Cost
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
@@ -24,6 +26,7 @@ from analysis.variants.pairing import PAIR, Difference, Matched, difference, mat
 
 LAW = "chinchilla"
 REPLICATES = 300
+REACH = 100  # times the compute of the runs, within which a loss is looked for
 MOST = 1.0  # x of "no difference within x": beyond a factor of two nothing is said
 SPEED, DEVICE = "tokens_per_second", "device"
 
@@ -117,6 +120,7 @@ def contrast(
     law: str | Law = LAW,
     costs: Mapping[str, Cost] | None = None,
     target: float | None = None,
+    losses: Sequence[float] = (),
     level: float = 0.9,
     **options: Any,
 ) -> Contrast:
@@ -130,6 +134,7 @@ def contrast(
         law: fitted to both, in N and D.
         costs: what N and D cost in each variant; left out: what they cost in both together.
         target: compute of the held-out run; None: there is none.
+        losses: of the reference, at which the multiplier is asked for too.
         level: of intervals.
         options: others of :func:`analysis.fit`.
 
@@ -149,7 +154,9 @@ def contrast(
     each = [name for name in law.names if name != law.offset]
     test = shared(one, each)
     own = fit(law, table, own=each, **options)
-    places = {_most(matched.frame, column): False}
+    decided, price = own if own.usable and not test.shared else one, (costs or {}).get(reference)
+    places = {compute_for(decided, reference, loss, price): False for loss in losses}
+    places |= {_most(matched.frame, column): False}
     places |= {} if target is None else {float(target): True}
     (by_one, of_one), (by_own, of_own) = (
         _worth(f, reference, places, kind, costs or {}) for f, kind in ((one, "shared"), (own, "own"))
@@ -161,6 +168,33 @@ def contrast(
     )  # fmt: skip
     speed, why = _speed(matched, column, found, level)
     return replace(found, speed=speed, no_speed=why)
+
+
+def compute_for(fitted: Fit, group: str, loss: float, cost: Cost | None = None) -> float:
+    """Find the compute with which the law of a group reaches a loss, at its best N and D.
+
+    Args:
+        fitted: with groups.
+        group: label of the group.
+        loss: asked for.
+        cost: of the group; left out: that of the fit.
+
+    Raises:
+        AnalysisError: the law reaches it nowhere within ``REACH`` times the compute of the runs.
+    """
+
+    def excess(log_c: float) -> float:
+        best = fitted.optimal(np.exp(log_c), group=group, cost=cost)
+        return float(np.log(best["loss"].iloc[0] / loss))
+
+    runs = np.array(fitted.data["C"])
+    ends = np.log([runs.min() / REACH, runs.max() * REACH])
+    worst, best = (loss * np.exp(excess(end)) for end in ends)
+    if not best < loss < worst:
+        message = f"loss {loss:g} is not reached by {group}, whose law goes from {worst:.4g} to {best:.4g}"
+        raise AnalysisError(f"{message} within {REACH:g} times the compute of its runs; ask for one between")
+    root: Any = brentq(excess, *ends, xtol=1e-6)
+    return float(np.exp(root))
 
 
 def _most(frame: Any, column: str) -> float:

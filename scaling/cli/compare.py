@@ -25,6 +25,12 @@ def compare(
             "compared, one a table, or the variants of one",
         ),
     ] = None,
+    at_loss: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="LOSS", help="of studies: the multiple of compute for this loss, too; repeatable"
+        ),
+    ] = None,
     reading: option.Reading,
     fitting: option.Fitting,
     folds: Annotated[int, typer.Option(help="groups of clusters that are left out in turn")] = 10,
@@ -34,7 +40,7 @@ def compare(
     from scaling.cli.tables import compare_studies, compare_table
 
     if not law:
-        found = compare_studies(table, reading.arguments(), **fitting.arguments())
+        found = compare_studies(table, reading.arguments(), losses=at_loss or (), **fitting.arguments())
         if as_json:
             print(found.to_json())
             return
@@ -43,6 +49,8 @@ def compare(
         command = ["fit", *table, "--groups", "source"] if several else ["plot", *table]
         say.next_command(*command, *reading.typed(), *(fitting.typed() if several else ()))
         return
+    if at_loss:
+        raise UserError(Complaint("--at-loss: is of studies and variants", hint="leave it out, or --law"))
     if len(law) < 2:
         hint = "such as --law chinchilla --law tied; `scaling laws TABLE` lists those that a table can feed"
         raise UserError(Complaint("--law: 1 given, a comparison needs two or more", hint=hint))

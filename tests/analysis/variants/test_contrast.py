@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analysis.errors import AnalysisError
 from analysis.tables.runs import select
 from analysis.variants.contrast import contrast
 from analysis.variants.text import contrast_lines, verdict
@@ -65,3 +66,12 @@ def test_too_few_runs_identify_nothing_and_the_pairs_still_speak(studied):
     few = contrasted(table[table["width"] == 32])
     assert few.code == "not_identified" and not few.worth and few.difference.mean > 0
     assert verdict(few).startswith("not identified: ") and few.reason in verdict(few)
+
+
+def test_a_loss_may_be_chosen(found, worse):
+    chosen = found.worth[1]
+    asked = contrasted(worse, target=None, losses=[chosen.loss], bootstrap=20).worth[0]
+    assert asked.at == pytest.approx(2.4e12, rel=1e-3) and asked.loss == pytest.approx(chosen.loss)
+    assert asked.multiplier == pytest.approx(chosen.multiplier, rel=1e-3)
+    with pytest.raises(AnalysisError, match=r"loss 0\.1 is not reached by base, whose law goes from"):
+        contrasted(worse, losses=[0.1], bootstrap=0)
