@@ -104,8 +104,9 @@ def variation_findings(sections: Mapping[str, Any]) -> list[Finding]:
     if not axes and not variants and not any(cell.values for cell, _ in chosen):
         return findings
     sheet = Sheet({name: sections[name] for name in SECTIONS if name in sections})
+    names, before = list(field_findings(changes_of(sections))), check_sections(sections)
     for arm in arms(axes, variants):
-        findings += _Check(sections, sheet, arm).findings()
+        findings += _Check(sections, sheet, arm, names, before).findings()
     findings += _same_variants(sheet, variants)
     return list(dict.fromkeys(findings))
 
@@ -141,14 +142,17 @@ def changes_of(sections: Mapping[str, Any]) -> list[tuple[str, Path]]:
 
 @dataclass(frozen=True)
 class _Check:
-    """The checks of one arm."""
+    """The checks of one arm. Of the whole study are ``names``, what is wrong with field paths, and
+    ``before``, what is wrong with its sections as they are written."""
 
     study: Mapping[str, Any]
     sheet: Sheet
     arm: Arm
+    names: Sequence[Finding]
+    before: Sequence[Finding]
 
     def findings(self) -> Iterator[Finding]:
-        wrong = list(field_findings(changes_of(self.study)))
+        wrong = list(self.names)
         wrong += overlapping(self.arm.axes)
         wrong += self._set_twice()
         yield from wrong
@@ -179,11 +183,10 @@ class _Check:
     def _of_variant(self, sections: Mapping[str, Any]) -> Iterator[Finding]:
         """Find what is wrong with the variant's sections together, and with the cells that name it."""
         named = {place for cell, place in chosen_cells(self.study) if cell.variant == self.arm.name}
-        before = check_sections(dict(self.study))
         for finding in check_sections(sections, self.arm.name) if self.arm.name else ():
             if any(finding.path[: len(place)] == place for place in named):
                 yield finding
-            elif self.arm.overrides and finding not in before:
+            elif self.arm.overrides and finding not in self.before:
                 yield located(finding, self.arm.overrides)
 
     def _set_twice(self) -> Iterator[Finding]:
