@@ -126,8 +126,7 @@ def _write(out: Path, found: Basins) -> None:
     try:
         write_text(out, found.to_json() + "\n")
     except OSError as error:
-        message = f"--out {out}: cannot be written ({error.strerror or error})"
-        raise UserError(Complaint(message, hint="name a file in a folder that can be written to")) from None
+        raise _unwritable(f"--out {out}", error, "a file in a folder") from None
     weak = [name for name, law in found.laws.items() if law.status.code != "ok"]
     if weak:
         say.note(
@@ -149,10 +148,14 @@ def _draw(folder: Path, found: Basins) -> None:
     try:
         drawn = draw_basins(found, folder)
     except OSError as error:
-        message = f"--plot {folder}: cannot be written ({error.strerror or error})"
-        raise UserError(Complaint(message, hint="name a folder that can be written to")) from None
+        raise _unwritable(f"--plot {folder}", error, "a folder") from None
     for path in drawn.paths:
         say.note(f"drawn: {path}")
+
+
+def _unwritable(option: str, error: OSError, what: str) -> UserError:
+    message = f"{option}: cannot be written ({error.strerror or error})"
+    return UserError(Complaint(message, hint=f"name {what} that can be written to"))
 
 
 def cells_text(found: Basins) -> str:

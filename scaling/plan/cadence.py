@@ -13,9 +13,9 @@ from scaling.spec.source import Finding, Path
 from scaling.store.records import RunEMA, RunMerge
 
 
-def chunk_of(run: Run, execution: Execution) -> int:
+def chunk_of(flops_per_step: int, execution: Execution) -> int:
     """Return the steps of one compiled call."""
-    return execution.chunk_steps or auto_chunk_steps(run.flops_per_step)
+    return execution.chunk_steps or auto_chunk_steps(flops_per_step)
 
 
 def evaluation_steps(every: Every, run: Run, chunk: int) -> tuple[int, ...]:
@@ -39,7 +39,7 @@ def evaluated_at(plan: Plan, run: Run) -> tuple[int, ...] | None:
     """Return the steps along the way at which a run of a plan is evaluated; None: that was not asked for."""
     if plan.every is None:
         return None
-    return evaluation_steps(plan.every, run, chunk_of(run, plan.execution))
+    return evaluation_steps(plan.every, run, chunk_of(run.flops_per_step, plan.execution))
 
 
 def evaluations(plan: Plan, job: PlannedJob) -> int:
@@ -62,7 +62,7 @@ def merged_at(merge: Merge, run: Run, chunk: int) -> tuple[int, ...]:
 
 def averages_of(plan: Plan, run: Run) -> tuple[RunEMA | RunMerge, ...]:
     """Return the averages of a run's weights that are evaluated."""
-    resolved, chunk = list[RunEMA | RunMerge](), chunk_of(run, plan.execution)
+    resolved, chunk = list[RunEMA | RunMerge](), chunk_of(run.flops_per_step, plan.execution)
     for average in plan.averages:
         match average:
             case EMA():
@@ -129,9 +129,7 @@ def _finer(
         kept: all runs.
         gaps: of each run, in steps.
     """
-    chunks = [
-        execution.chunk_steps or auto_chunk_steps(flops_per_step(w.shape, w.batch.tokens)) for w in kept
-    ]
+    chunks = [chunk_of(flops_per_step(w.shape, w.batch.tokens), execution) for w in kept]
     short = [i for i in range(len(kept)) if gaps[i] < chunks[i]]
     if not short:
         return []

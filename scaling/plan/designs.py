@@ -8,8 +8,8 @@ from functools import cache
 from typing import Literal
 
 from scaling.counts.flops import forward_matmul_flops
-from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape
+from scaling.plan.labels import power_of_ten
 from scaling.plan.scales import Batch, batch_of, tokens_asked
 from scaling.plan.settings import Choice, Choices, Setting
 from scaling.recipe.written import RuleError
@@ -179,17 +179,10 @@ def batch_for(point: Point, shape: Shape, setting: Setting) -> Batch:
 
 def steps_of(point: Point, shape: Shape, batch_tokens: int) -> int:
     """Return the length of ``point`` in steps, to the nearest whole number."""
-    match point.length:
-        case "flops":
-            return nearest(point.amount, flops_per_step(shape, batch_tokens))
-        case "tokens":
-            return nearest(point.amount, batch_tokens)
-        case "steps":
-            return int(point.amount)
-        case "per_total":
-            return nearest(point.amount * count_parameters(shape).total, batch_tokens)
-        case "per_body":
-            return nearest(point.amount * count_parameters(shape).body, batch_tokens)
+    if point.length == "flops":  # exactly, as FLOPs of a step are whole
+        return nearest(point.amount, flops_per_step(shape, batch_tokens))
+    tokens = tokens_asked(point, shape)
+    return int(point.amount) if tokens is None else nearest(tokens, batch_tokens)
 
 
 @cache
@@ -206,7 +199,4 @@ def nearest(amount: float, unit: int) -> int:
 
 def compact(amount: float) -> str:
     """Write 400000000000.0 as ``4e11``; others as, ``2.4e12``, ``900``."""
-    if amount < 10_000:
-        return f"{amount:.12g}"
-    digits, exponent = f"{amount:.11e}".split("e")
-    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{amount:.12g}" if amount < 10_000 else power_of_ten(amount)

@@ -127,9 +127,11 @@ def value_text(value: Any) -> str:
 
 def _number(value: float) -> str:
     """Write a number in twelve digits, with a power of ten where that is shorter to read."""
-    plain = f"{value:.12g}"
-    if value == 0 or 0.01 <= abs(value) < 10_000:
-        return plain
+    return f"{value:.12g}" if value == 0 or 0.01 <= abs(value) < 10_000 else power_of_ten(value)
+
+
+def power_of_ten(value: float) -> str:
+    """Write a number in up to twelve digits with a power of ten: ``4e11``, ``2.4e-3``."""
     digits, exponent = f"{value:.11e}".split("e")
     return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
 

@@ -16,7 +16,6 @@ from scaling.recipe.rules import Rule
 from scaling.spec.designs import Cell, RunList
 from scaling.spec.families import Family, Size
 from scaling.spec.models import Study
-from scaling.spec.source import Finding
 
 LARGEST = 10**9  # of a dial
 
@@ -56,8 +55,7 @@ def next_cells(
     cells, problems = list[Cell](), list[Complaint]()
     recipe, wrong = settled(study.recipe, study.source.folder)
     if wrong:
-        findings = [Finding(("recipe", *error.place), str(error), error.hint) for error in wrong]
-        raise UserError(*study.source.problems(findings))
+        raise UserError(*study.source.problems(wrong))
     batch = recipe.batch_tokens
     for params, flops in asked:
         size = nearest_size(study, params, vocab_size, counting)

@@ -11,7 +11,6 @@ from scaling.plan.plan import PlannedRun, job_id
 from scaling.plan.scales import horizon_scales, shape_scales
 from scaling.plan.settings import Setting
 from scaling.plan.starts import Starts
-from scaling.plan.tuned import tuned_in
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.rules import Scales
 from scaling.recipe.schedules import Schedule
@@ -114,7 +113,7 @@ class Resolver:
             budget=wanted.budget,
             start=str(start.path) if start else None,
             variant=setting.variant,
-            rules=tuned_in(recipe),
+            rules=setting.rules,
             # a rule, as what it gives
             values=setting.values
             | {name: x for name, x in run.optimizer.numbers.items() if name in setting.values},

@@ -11,7 +11,7 @@ from typing import Any
 from scaling.counts.shape import Shape
 from scaling.data.index import DataIndex
 from scaling.plan.labels import Names, names_of
-from scaling.plan.tuned import settled
+from scaling.plan.tuned import settled, tuned_in
 from scaling.spec.axes import Override, overlap
 from scaling.spec.families import Family, Size
 from scaling.spec.models import Data, Recipe, Study, check_sections, chosen_cells, rule_findings
@@ -57,6 +57,11 @@ class Setting:
     @property
     def values(self) -> dict[str, Any]:
         return self.choice.values
+
+    @cached_property
+    def rules(self) -> dict[str, str] | None:
+        """Where the recipe has tuned rules, and what they are; None where it has none."""
+        return tuned_in(self.recipe)
 
     @property
     def same(self) -> tuple[int, int]:
@@ -148,8 +153,7 @@ class Choices:
         are not right."""
         key = id(choice.recipe)
         if key not in self._recipes:
-            recipe, unread = settled(choice.recipe, self.study.source.folder)
-            wrong = [Finding(("recipe", *error.place), str(error), error.hint) for error in unread]
+            recipe, wrong = settled(choice.recipe, self.study.source.folder)
             wrong += rule_findings(recipe) if recipe is not choice.recipe else []
             changed = [override.field for override in choice.changes]
             for finding in wrong:

@@ -13,7 +13,7 @@ from scaling.recipe.rules import SCALES, Scale
 from scaling.recipe.tuned import LAWS, Tuned, TunedLaw
 from scaling.recipe.written import Place, RuleError, fits, rules_in, target_of
 from scaling.spec.models import Recipe
-from scaling.spec.source import dotted_path
+from scaling.spec.source import Finding, dotted_path
 
 USABLE = ("ok", "partly_identified")
 HINT = "give the file that `scaling basins --out FILE` wrote"
@@ -46,7 +46,7 @@ class _Basins(BaseModel):
     laws: dict[str, _Fit]
 
 
-def settled(recipe: Recipe, folder: Path) -> tuple[Recipe, list[RuleError]]:
+def settled(recipe: Recipe, folder: Path) -> tuple[Recipe, list[Finding]]:
     """Return the recipe with the laws of its tuned rules; and of those that stay without one, why: a file
     cannot be read, is another than asked for, or has no such law.
 
@@ -54,13 +54,13 @@ def settled(recipe: Recipe, folder: Path) -> tuple[Recipe, list[RuleError]]:
         recipe: of a study, or of a variant of it.
         folder: of the spec, which paths are relative to.
     """
-    wrong = list[RuleError]()
+    wrong = list[Finding]()
     for place, rule in rules_in(recipe):
         if isinstance(rule, Tuned) and not isinstance(rule, TunedLaw) and fits(place, rule):
             try:
                 recipe = _replaced(recipe, place, _law(rule, place, folder))
             except RuleError as error:
-                wrong.append(error)
+                wrong.append(Finding(("recipe", *error.place), str(error), error.hint))
     return recipe, wrong
 
 

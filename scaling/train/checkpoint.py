@@ -127,10 +127,9 @@ class Checkpoints:
     def averages(self, line: str, step: int) -> Averages:
         """Return what a checkpoint averages; nothing, where there is no whole one."""
         try:
-            manifest = read(Manifest, self.folder / line / str(step) / "manifest.json")
+            return _averages_at(self.folder / line / str(step))
         except UserError:
-            manifest = None
-        return manifest.averages if manifest else Averages()
+            return Averages()
 
     def restore(
         self, line: str, abstract: TrainState, among: Collection[int], averages: Averages
@@ -195,8 +194,7 @@ def weights_of(place: Path, shape: Shape) -> dict[str, np.ndarray]:
     Raises:
         UserError: it is damaged.
     """
-    if damage := _damage(place):
-        raise UserError(Complaint(f"damaged checkpoint: {damage}", str(place), "train the run again"))
+    _require_whole(place)
     return _on_host(place, shape, Averages())["params"]
 
 
@@ -206,13 +204,21 @@ def averages_in(place: Path, member: JobRun) -> dict[str, Params]:
     Raises:
         UserError: it is damaged.
     """
-    if damage := _damage(place):
-        raise UserError(Complaint(f"damaged checkpoint: {damage}", str(place), "train the run again"))
-    manifest = read(Manifest, place / MANIFEST)
-    kept = manifest.averages if manifest else Averages()
+    _require_whole(place)
+    kept = _averages_at(place)
     tree = _on_host(place, member.run.shape, kept)
     tree |= {"moments": (), "step": member.run.steps, "ok": True, "smooth_loss": 0.0}
     return dict(at_the_end(member, _carried(tree, kept, kept), kept))
+
+
+def _averages_at(place: Path) -> Averages:
+    manifest = read(Manifest, place / MANIFEST)
+    return manifest.averages if manifest else Averages()
+
+
+def _require_whole(place: Path) -> None:
+    if damage := _damage(place):
+        raise UserError(Complaint(f"damaged checkpoint: {damage}", str(place), "train the run again"))
 
 
 def _on_host(place: Path, shape: Shape, averages: Averages) -> dict[str, Any]:

@@ -15,6 +15,18 @@ from scaling.spec.load import study_from_dict
 from scaling.spec.models import Data
 from scaling.tokenizers.base import TokenizerFacts
 
+PLAIN = """\
+study: s
+data: {corpus: state-of-the-union, context: 64}
+family: {kind: width-dial, depth: 2, widths: [16, 32], head_dim: 8}
+recipe:
+  optimizer: {kind: adamw, learning_rate: 0.01}
+  schedule: {kind: wsd}
+  batch_tokens: 256
+design: {kind: grid, steps: [500, 1000]}
+"""
+"""The text of a spec of a few lines."""
+
 BASE: dict[str, Any] = {
     "study": "s",
     "data": {"corpus": "state-of-the-union", "context": 64},

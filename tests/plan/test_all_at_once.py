@@ -13,7 +13,7 @@ from scaling.errors import Complaint, UserError
 from scaling.plan.data import SMALL
 from scaling.plan.expand import plan_spec
 from scaling.spec.models import Study
-from tests.plan.studies import fake_index
+from tests.plan.studies import PLAIN, fake_index
 
 SPEC = """study: s
 data: {corpus: state-of-the-union, context: 64}
@@ -65,20 +65,16 @@ def test_of_the_spec_its_files_and_its_plan(spec: Path) -> None:
     assert "finer than its chunk" in said[20]
 
 
-BATCH = """study: s
-data: {corpus: state-of-the-union, context: 64}
-family: {kind: width-dial, depth: 2, widths: [16, 32], head_dim: 8}
-recipe:
-  optimizer: {kind: adamw, learning_rate: 0.01}
-  schedule: {kind: wsd}
-  batch_tokens: 256
-design: {kind: grid, steps: [500, 1000]}
+BATCH = (
+    PLAIN
+    + """\
 variants:
   a: {recipe.batch_tokens: {kind: step-law}}
   b: {recipe.batch_tokens: {kind: power, coefficient: 1, of: {tokens: 0.5}}}
   c: {}
 evaluation: {tokens: 4096, every: 1 step}
 """
+)
 
 
 def test_every_batch_that_is_circular(spec: Path) -> None:

@@ -11,20 +11,10 @@ from scaling.spec.load import read_study, study_from_dict
 from scaling.spec.models import Data, Recipe
 from scaling.spec.overrides import Sheet, Unfit
 from scaling.spec.variants import overrides
-
-SPEC = """\
-study: s
-data: {corpus: state-of-the-union, context: 64}
-family: {kind: width-dial, depth: 2, widths: [16, 32], head_dim: 8}
-recipe:
-  optimizer: {kind: adamw, learning_rate: 0.01}
-  schedule: {kind: wsd}
-  batch_tokens: 256
-design: {kind: grid, steps: [500, 1000]}
-"""
+from tests.plan.studies import PLAIN
 
 
-def problems(tmp_path: Path, text: str, spec: str = SPEC) -> list[str]:
+def problems(tmp_path: Path, text: str, spec: str = PLAIN) -> list[str]:
     """``line: message`` of each problem."""
     path = tmp_path / "s.yaml"
     path.write_text(spec + text)
@@ -68,7 +58,7 @@ holdout: [{width: 64, steps: 1000, variant: wid}]
 
 
 def test_mistakes_of_the_rest_of_the_spec_hide_none_of_them(tmp_path: Path) -> None:
-    spec = SPEC.replace("adamw", "adamw, b3: 1").replace("500", "x")
+    spec = PLAIN.replace("adamw", "adamw, b3: 1").replace("500", "x")
     text = "axes: [{cross: {family.depth: [0]}}, {cross: {design.steps: [1]}}]\n"
     found = problems(tmp_path, text, spec)
     assert [line.partition(":")[0] for line in found] == ["5", "8", "9", "9"]
