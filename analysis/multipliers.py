@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import elementwise
 
 from analysis.errors import AnalysisError
 from analysis.fits import allocation
@@ -20,8 +21,7 @@ from analysis.fits.summary import count, number
 from analysis.results import Result
 
 SPAN = 1e9  # times as much, or as little, beyond which a loss counts as never reached
-STEPS = 40  # of Ridders' method at most
-EXACT = 1e-12  # last step in log x, of an answer
+EXACT = 1e-12  # in log x, of an answer
 NEVER = 1e300  # stands for infinity where logarithms are taken
 SAME = 1e-6  # relative change over a decade below which a multiplier counts as constant
 
@@ -194,53 +194,24 @@ def _solve(u: np.ndarray, reference: _Side, other: _Side, x: float) -> tuple[np.
     """The reference's loss (R,) at ``x`` and the other group's multiplier (R,), of draws ``u`` (R, P)."""
     target = reference.loss(u, np.full(len(u), x))
 
-    def short(log: np.ndarray) -> np.ndarray:  # how much the group still lacks, falling
-        return other.loss(u, x * np.exp(log)) - target
+    def short(log: np.ndarray, rows: np.ndarray) -> np.ndarray:  # what the group still lacks, falling
+        return other.loss(u[rows], x * np.exp(log)) - target[rows]
 
+    every = np.arange(len(u))
     reach, first, last = (np.full(len(u), np.nan) for _ in range(3))
     for span in (SPAN, SPAN ** (2 / 3), SPAN ** (1 / 3)):  # a law may have no best N very far away
-        ends = [short(np.full(len(u), sign * np.log(span))) for sign in (-1, 1)]
+        ends = [short(np.full(len(u), sign * np.log(span)), every) for sign in (-1, 1)]
         new = np.isnan(reach) & np.isfinite(ends[0] + ends[1])
         reach[new], first[new], last[new] = np.log(span), ends[0][new], ends[1][new]
         if not np.isnan(reach).any():
             break
     sign = np.sign(first - last)  # negative: a target that rises, as an accuracy
-    multipliers = np.exp(_crossing(short, reach, first, last))
+    found = elementwise.find_root(short, (-reach, reach), args=(every,), tolerances={"xatol": EXACT})
+    multipliers = np.exp(found.x)
     far = reach == np.log(SPAN)
     multipliers[sign * last > 0] = np.where(far, np.inf, np.nan)[sign * last > 0]
     multipliers[sign * first < 0] = np.where(far, 0.0, np.nan)[sign * first < 0]
     return target, np.where(sign != 0, multipliers, np.nan)
-
-
-def _crossing(
-    short: Callable[[np.ndarray], np.ndarray], reach: np.ndarray, first: np.ndarray, last: np.ndarray
-) -> np.ndarray:
-    """Where a monotonic function crosses 0, by Ridders' method.
-
-    Args:
-        short: the function, of (R,).
-        reach: its argument is searched between - and + this (R,).
-        first: its values (R,) at the one end.
-        last: its values (R,) at the other.
-    """
-    low, high, below, above = -reach, reach, first, last
-    found = np.full(len(reach), np.inf)
-    for _ in range(STEPS):
-        middle = 0.5 * (low + high)
-        value = short(middle)
-        with np.errstate(all="ignore"):
-            bend = value / np.sqrt(value**2 - below * above) * np.sign(below - above)
-        x = np.clip(middle + (middle - low) * np.nan_to_num(bend), low, high)
-        at = short(x)
-        for point, height in ((middle, value), (x, at)):
-            before = (np.sign(height) == np.sign(below)) & (point >= low)
-            after = ~before & (point <= high)
-            low, below = np.where(before, point, low), np.where(before, height, below)
-            high, above = np.where(after, point, high), np.where(after, height, above)
-        if np.nanmax(np.abs(x - found), initial=0.0) < EXACT:
-            break
-        found = x
-    return found
 
 
 def _judge(fit: Fit, point: float, draws: np.ndarray, level: float) -> dict[str, Any]:

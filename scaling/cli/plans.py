@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from scaling.cli.columns import columns
@@ -88,7 +88,7 @@ def plan_text(
     rows = [[cell(run, spent[run.run_id]) for _, cell in chosen] for run in plan.runs]
     left = sum(1 for _ in itertools.takewhile(lambda name: name in LEFT, names))
     varied = [f"axis {text}" for text in plan.axes]
-    parts = ["\n".join([*_about(plan), *varied, *_variant_lines(plan)])]
+    parts = ["\n".join([*_about(plan), *varied, *_variant_lines(plan, spent)])]
     parts.append(columns([heading for heading, _ in chosen], rows, left=left))
     if plan.excluded:
         left_out = columns(("left out", "why"), [(e.label, e.reason) for e in plan.excluded], left=2)
@@ -108,9 +108,8 @@ def _about(plan: Plan) -> Iterator[str]:
     yield from dict.fromkeys(lines)
 
 
-def _variant_lines(plan: Plan) -> Iterator[str]:
-    """Say of each variant how many runs are its own, and what they take."""
-    spent = {run_id: work for job in plan.jobs for run_id, work in job.flops_spent.items()}
+def _variant_lines(plan: Plan, spent: Mapping[str, int]) -> Iterator[str]:
+    """Say of each variant how many runs are its own, and what they take: FLOPs ``spent`` by run."""
     for variant in dict.fromkeys(run.variant for run in plan.runs if run.variant is not None):
         runs = [run for run in plan.runs if run.variant == variant]
         roles = ", ".join(f"{number} {role}" for role, number in Counter(run.role for run in runs).items())
