@@ -13,20 +13,30 @@ over an axis that is not the last vectorises, and no matmul then asks for a tran
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
+
+from scaling.model.products import Products
 
 SMALLEST_BLOCK, MOST_BLOCKS = 64, 8
 
 
 def causal_attention(
-    q_BxTxHxK: jax.Array, k_BxTxGxK: jax.Array, v_BxTxGxK: jax.Array, *, dense: bool = False
+    products: Products,
+    q_BxTxHxK: jax.Array,
+    k_BxTxGxK: jax.Array,
+    v_BxTxGxK: jax.Array,
+    *,
+    dense: bool = False,
 ) -> jax.Array:
     """Compute softmax(q k^T / sqrt(K)) v over the keys up to each query's position: (B, T, H, K).
 
     The default has a hand-written reverse rule and no forward mode.
 
     Args:
+        products: how matrices are multiplied.
         q_BxTxHxK: queries.
         k_BxTxGxK: keys. H is a multiple of G; query head h reads key-value head h // (H / G)
             (arXiv:2305.13245).
@@ -39,7 +49,7 @@ def causal_attention(
     q_BxGxKxRxT = (q_BxTxHxK * k**-0.5).reshape(b, t, g, h // g, k).transpose(0, 2, 4, 3, 1)
     k_BxGxTxK, v_BxGxTxK = (x.transpose(0, 2, 1, 3) for x in (k_BxTxGxK, v_BxTxGxK))
     attend = _dense if dense else _blocked
-    out_BxGxKxRxT = attend(q_BxGxKxRxT, k_BxGxTxK, v_BxGxTxK)
+    out_BxGxKxRxT = attend(products, q_BxGxKxRxT, k_BxGxTxK, v_BxGxTxK)
     return out_BxGxKxRxT.transpose(0, 4, 1, 3, 2).reshape(b, t, h, k)
 
 
@@ -54,45 +64,53 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, length)) for start in range(0, length, size)]
 
 
-def _scores(q_BxGxKxRxQ: jax.Array, k_BxGxSxK: jax.Array) -> jax.Array:
+def _scores(products: Products, q_BxGxKxRxQ: jax.Array, k_BxGxSxK: jax.Array) -> jax.Array:
     """Score the last Q of S positions against all S: (B, G, S, R, Q), masked by -inf."""
     s, q = k_BxGxSxK.shape[2], q_BxGxKxRxQ.shape[4]
-    scores_BxGxSxRxQ = jnp.einsum("bgsk,bgkrq->bgsrq", k_BxGxSxK, q_BxGxKxRxQ)
+    scores_BxGxSxRxQ = products.einsum("bgsk,bgkrq->bgsrq", k_BxGxSxK, q_BxGxKxRxQ)
     visible_SxQ = jnp.arange(s)[:, None] <= jnp.arange(s - q, s)[None, :]
     return jnp.where(visible_SxQ[:, None, :], scores_BxGxSxRxQ, -jnp.inf)
 
 
-def _mix(weights_BxGxSxRxQ: jax.Array, v_BxGxSxK: jax.Array) -> jax.Array:
-    return jnp.einsum("bgsk,bgsrq->bgkrq", v_BxGxSxK, weights_BxGxSxRxQ)
+def _mix(products: Products, weights_BxGxSxRxQ: jax.Array, v_BxGxSxK: jax.Array) -> jax.Array:
+    return products.einsum("bgsk,bgsrq->bgkrq", v_BxGxSxK, weights_BxGxSxRxQ)
 
 
-def _unmix(weights_BxGxSxRxQ: jax.Array, out_BxGxKxRxQ: jax.Array) -> jax.Array:
-    return jnp.einsum("bgsrq,bgkrq->bgsk", weights_BxGxSxRxQ, out_BxGxKxRxQ)
+def _unmix(products: Products, weights_BxGxSxRxQ: jax.Array, out_BxGxKxRxQ: jax.Array) -> jax.Array:
+    return products.einsum("bgsrq,bgkrq->bgsk", weights_BxGxSxRxQ, out_BxGxKxRxQ)
 
 
-def _dense(q_BxGxKxRxT: jax.Array, k_BxGxTxK: jax.Array, v_BxGxTxK: jax.Array) -> jax.Array:
-    return _mix(jax.nn.softmax(_scores(q_BxGxKxRxT, k_BxGxTxK), axis=2), v_BxGxTxK)
+def _dense(
+    products: Products, q_BxGxKxRxT: jax.Array, k_BxGxTxK: jax.Array, v_BxGxTxK: jax.Array
+) -> jax.Array:
+    weights_BxGxTxRxT = jax.nn.softmax(_scores(products, q_BxGxKxRxT, k_BxGxTxK), axis=2)
+    return _mix(products, weights_BxGxTxRxT, v_BxGxTxK)
 
 
-@jax.custom_vjp
-def _blocked(q_BxGxKxRxT: jax.Array, k_BxGxTxK: jax.Array, v_BxGxTxK: jax.Array) -> jax.Array:
-    return _forward(q_BxGxKxRxT, k_BxGxTxK, v_BxGxTxK)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _blocked(
+    products: Products, q_BxGxKxRxT: jax.Array, k_BxGxTxK: jax.Array, v_BxGxTxK: jax.Array
+) -> jax.Array:
+    return _forward(products, q_BxGxKxRxT, k_BxGxTxK, v_BxGxTxK)[0]
 
 
-def _forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, tuple]:
+def _forward(products: Products, q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, tuple]:
+    q, k, v = products.rounded(q, k, v)
     outs, normalisers = [], []
     for start, end in _blocks(q.shape[4]):
-        scores_BxGxSxRxQ = _scores(q[..., start:end], k[:, :, :end])
+        scores_BxGxSxRxQ = _scores(products, q[..., start:end], k[:, :, :end])
         top = jnp.max(scores_BxGxSxRxQ, axis=2, keepdims=True)
         weights_BxGxSxRxQ = jnp.exp(scores_BxGxSxRxQ - top)
         total = jnp.sum(weights_BxGxSxRxQ, axis=2, keepdims=True)
-        outs.append(_mix(weights_BxGxSxRxQ, v[:, :, :end]) / total)
+        outs.append(_mix(products, weights_BxGxSxRxQ, v[:, :, :end]) / total)
         normalisers.append(top + jnp.log(total))
     out_BxGxKxRxT = jnp.concatenate(outs, axis=4)
     return out_BxGxKxRxT, (q, k, v, out_BxGxKxRxT, normalisers)
 
 
-def _backward(residuals: tuple, grad_BxGxKxRxT: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _backward(
+    products: Products, residuals: tuple, grad_BxGxKxRxT: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     q, k, v, out, normalisers = residuals
     # the sum over keys of weight x d(weight) equals that over channels of out x d(out)
     mean_BxGx1xRxT = jnp.sum(grad_BxGxKxRxT * out, axis=2, keepdims=True)
@@ -102,12 +120,12 @@ def _backward(residuals: tuple, grad_BxGxKxRxT: jax.Array) -> tuple[jax.Array, j
     dvs: list[list[jax.Array]] = [[] for _ in blocks]
     for (start, end), normaliser in zip(blocks, normalisers, strict=True):
         q_block, grad, keys = q[..., start:end], grad_BxGxKxRxT[..., start:end], k[:, :, :end]
-        weights_BxGxSxRxQ = jnp.exp(_scores(q_block, keys) - normaliser)
-        dweights_BxGxSxRxQ = jnp.einsum("bgsk,bgkrq->bgsrq", v[:, :, :end], grad)
+        weights_BxGxSxRxQ = jnp.exp(_scores(products, q_block, keys) - normaliser)
+        dweights_BxGxSxRxQ = products.einsum("bgsk,bgkrq->bgsrq", v[:, :, :end], grad)
         dscores_BxGxSxRxQ = weights_BxGxSxRxQ * (dweights_BxGxSxRxQ - mean_BxGx1xRxT[..., start:end])
-        dqs.append(_mix(dscores_BxGxSxRxQ, keys))
-        dk_BxGxSxK = _unmix(dscores_BxGxSxRxQ, q_block)
-        dv_BxGxSxK = _unmix(weights_BxGxSxRxQ, grad)
+        dqs.append(_mix(products, dscores_BxGxSxRxQ, keys))
+        dk_BxGxSxK = _unmix(products, dscores_BxGxSxRxQ, q_block)
+        dv_BxGxSxK = _unmix(products, weights_BxGxSxRxQ, grad)
         for i, (first, last) in enumerate(blocks):
             if last <= end:
                 dks[i].append(dk_BxGxSxK[:, :, first:last])

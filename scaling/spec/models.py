@@ -25,7 +25,9 @@ from scaling.corpora.evaluation import Evaluation
 from scaling.corpora.kinds import WrittenCorpus
 from scaling.corpora.mixture import Mixture
 from scaling.corpora.shipped import Shipped
+from scaling.recipe.auxiliary import Auxiliary
 from scaling.recipe.optimizers import WrittenOptimizer
+from scaling.recipe.precision import Precision
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import OF_HORIZON, Rule
 from scaling.recipe.schedules import WrittenSchedule
@@ -68,7 +70,11 @@ class Recipe(Described):
     schedule: WrittenSchedule
     batch_tokens: BatchOrRule
     """Tokens a step; a multiple of data.context. Of a rule: the nearest multiple."""
-    precision: Literal["float32"] = "float32"
+    precision: Precision = "float32"
+    """Of matrix products. float32; tf32: factors rounded to 10 bits, on NVIDIA GPUs from Ampere on; bfloat16:
+    factors rounded to 7 bits. Sums, weights, optimizer state, norms, softmax and loss are float32."""
+    auxiliary: Auxiliary | None = None
+    """Losses beside the cross-entropy, by their weights."""
     init_from: Annotated[str, Field(min_length=1)] | None = None
     """Start from these weights instead of random ones: a .safetensors file, by its path relative to the spec,
     or the run_id of a run in `results/` whose final checkpoint was kept."""

@@ -10,9 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.model.attention import block_size, causal_attention
+from scaling.model.attention import block_size
+from scaling.model.attention import causal_attention as attention_in
+from scaling.model.products import PRODUCTS
 
 B, K = 2, 8
+
+causal_attention = partial(attention_in, PRODUCTS["float32"])
 
 
 def draw(t: int, h: int, g: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
