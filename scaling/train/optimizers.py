@@ -70,8 +70,10 @@ def make_optimizer(
 
 
 def _scale_by_role(shape: Shape, ratios: Mapping[str, Array]) -> optax.GradientTransformation:
-    """Multiply updates by the rate of the parameter's role over the learning rate; biases are with gains."""
-    roles = {name: "gain" if p.role == "bias" else p.role for name, p in parameter_table(shape).items()}
+    """Multiply updates by the rate of the parameter's role over the learning rate; biases are with gains,
+    routers with matrices."""
+    rated_as = {"bias": "gain", "router": "matrix"}
+    roles = {name: rated_as.get(p.role, p.role) for name, p in parameter_table(shape).items()}
 
     def scale(updates: Any, params: Any = None) -> Any:
         return {
