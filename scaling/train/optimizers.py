@@ -95,8 +95,10 @@ def _parametrized(
 
 
 def _scale_by_role(shape: Shape, ratios: Mapping[str, Array]) -> optax.GradientTransformation:
-    """Multiply updates by the rate of the parameter's role over the learning rate; biases are with gains."""
-    roles = {name: "gain" if p.role == "bias" else p.role for name, p in parameter_table(shape).items()}
+    """Multiply updates by the rate of the parameter's role over the learning rate; biases are with gains,
+    routers with matrices."""
+    rated_as = {"bias": "gain", "router": "matrix"}
+    roles = {name: rated_as.get(p.role, p.role) for name, p in parameter_table(shape).items()}
 
     def scale(updates: Any, params: Any = None) -> Any:
         return {
