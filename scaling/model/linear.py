@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import jax
 
 from scaling.model.products import Products
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def linear(products: Products, x_NxI: jax.Array, w_IxO: jax.Array) -> jax.Array:
     """Multiply x w: (N, O). Its reverse rule computes the same sums in another layout; there is no forward
     mode."""
+    return cast(jax.Array, _linear(products, x_NxI, w_IxO))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _linear(products: Products, x_NxI: jax.Array, w_IxO: jax.Array) -> jax.Array:
     return products.einsum("ni,io->no", x_NxI, w_IxO)
 
 
@@ -36,4 +41,4 @@ def _backward(
     return products.einsum("no,io->ni", grad_NxO, w_IxO), dw_IxO
 
 
-linear.defvjp(_forward, _backward)
+_linear.defvjp(_forward, _backward)

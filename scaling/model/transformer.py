@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx, traverse_util
 
 from scaling.counts.shape import Shape, parameter_table
-from scaling.model.attention import causal_attention
+from scaling.model.attention import Rule, causal_attention
 from scaling.model.linear import linear
 from scaling.model.products import PRODUCTS, Products
 from scaling.model.roles import Params
@@ -87,8 +87,9 @@ class Block(nnx.Module):
     def __call__(self, x_BxTxD: jax.Array, dense: bool) -> jax.Array:
         normed = self.attention_norm(x_BxTxD)
         query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed, self.query, self.key, self.value)
+        rule = Rule(products=self.products)
         mixed = causal_attention(
-            self.products, rotate(query_BxTxHxK), rotate(key_BxTxGxK), value_BxTxGxK, dense=dense
+            rotate(query_BxTxHxK), rotate(key_BxTxGxK), value_BxTxGxK, rule=rule, dense=dense
         )
         x_BxTxD = x_BxTxD + self.output(mixed, contract=2)
         normed = self.mlp_norm(x_BxTxD)
