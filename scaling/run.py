@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 from scaling.counts.flops import Flops, training_flops
 from scaling.counts.shape import Experts, Shape
 from scaling.recipe.optimizers import RunOptimizer
+from scaling.recipe.parametrization import Parametrization
 from scaling.recipe.quantities import Frozen
 from scaling.recipe.schedules import RunSchedule, Schedule
 
@@ -51,6 +52,8 @@ class Run(Frozen):
     batch_sequences: int
     steps: int
     precision: Literal["float32"] = "float32"
+    parametrization: Parametrization | None = Field(default=None, json_schema_extra={"neutral": None})
+    """None: the standard one."""
     seed: int
     """Of the initial weights, and of the order of data unless ``order`` is another one."""
     order: int | None = Field(default=None, json_schema_extra={"neutral": None})

@@ -20,7 +20,9 @@ from flax import nnx, traverse_util
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import causal_attention
 from scaling.model.linear import linear
+from scaling.model.parametrization import Forward
 from scaling.model.roles import Params
+from scaling.recipe.parametrization import Parametrization
 
 
 class Gain(nnx.Module):
@@ -56,6 +58,11 @@ def together(x_BxTxD: jax.Array, *kernels: Kernel) -> list[jax.Array]:
     return jnp.split(out.reshape(*x_BxTxD.shape[:2], *joined.shape[1:]), ends[:-1], axis=2)
 
 
+def times(multiplier: float, x: jax.Array) -> jax.Array:
+    """Multiply; by 1, no operation."""
+    return x if multiplier == 1 else x * multiplier
+
+
 class Table(nnx.Module):
     """Token embeddings."""
 
@@ -66,8 +73,8 @@ class Table(nnx.Module):
 class Block(nnx.Module):
     """Pre-norm attention and MLP. Built with a leading layer axis, called on one layer's slice."""
 
-    def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]]):
-        self.mlp = shape.mlp
+    def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]], forward: Forward):
+        self.mlp, self.forward = shape.mlp, forward
         self.attention_norm = Gain(dims["blocks/attention_norm/gain"])
         self.query = Kernel(dims["blocks/query/kernel"])
         self.key = Kernel(dims["blocks/key/kernel"])
@@ -82,24 +89,26 @@ class Block(nnx.Module):
     def __call__(self, x_BxTxD: jax.Array, dense: bool) -> jax.Array:
         normed = self.attention_norm(x_BxTxD)
         query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed, self.query, self.key, self.value)
-        mixed = causal_attention(rotate(query_BxTxHxK), rotate(key_BxTxGxK), value_BxTxGxK, dense=dense)
-        x_BxTxD = x_BxTxD + self.output(mixed, contract=2)
+        scale, query_BxTxHxK, key_BxTxGxK = self.forward.scores, rotate(query_BxTxHxK), rotate(key_BxTxGxK)
+        mixed = causal_attention(query_BxTxHxK, key_BxTxGxK, value_BxTxGxK, scale=scale, dense=dense)
+        x_BxTxD = x_BxTxD + times(self.forward.branch, self.output(mixed, contract=2))
         normed = self.mlp_norm(x_BxTxD)
         if self.mlp == "swiglu":  # Shazeer, arXiv:2002.05202
             gate_BxTxF, up_BxTxF = together(normed, self.gate, self.up)
             hidden_BxTxF = jax.nn.silu(gate_BxTxF) * up_BxTxF
         else:  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
             hidden_BxTxF = jax.nn.gelu(self.up(normed), approximate=True)
-        return x_BxTxD + self.down(hidden_BxTxF)
+        return x_BxTxD + times(self.forward.branch, self.down(hidden_BxTxF))
 
 
 class Transformer(nnx.Module):
     """Tokens to hidden states to logits; the parameters of all blocks are stacked and scanned."""
 
-    def __init__(self, shape: Shape):
+    def __init__(self, shape: Shape, forward: Forward):
+        self.forward = forward
         dims = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
         self.embedding = Table(dims["embedding/table"])
-        self.blocks = Block(shape, dims)
+        self.blocks = Block(shape, dims, forward)
         self.final_norm = Gain(dims["final_norm/gain"])
         self.head = None if shape.tied else Kernel(dims["head/kernel"])
 
@@ -115,6 +124,7 @@ class Transformer(nnx.Module):
         return self.final_norm(x_BxTxD)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
+        hidden_BxTxD = times(self.forward.logits, hidden_BxTxD)
         return hidden_BxTxD @ self.embedding.table[...].T if self.head is None else self.head(hidden_BxTxD)
 
 
@@ -153,16 +163,27 @@ class Model:
         return self.token_losses(params, window_BxT1).mean()
 
 
-def make_model(shape: Shape, *, dense: bool = False, unroll: int | bool | None = None) -> Model:
+def make_model(
+    shape: Shape,
+    *,
+    parametrization: Parametrization | None = None,
+    dense: bool = False,
+    unroll: int | bool | None = None,
+) -> Model:
     """Return the model of ``shape``: modules are split once; what is left is a plain pytree and pure
     functions.
 
-    ``dense`` computes attention over all T^2 pairs (to check FLOP counts against the compiler), ``unroll``
-    is that of the scan over layers (None: all layers up to :data:`UNROLLED`, else 1).
+    Args:
+        shape: of the model.
+        parametrization: scales attention scores, branches and logits; None: the standard one.
+        dense: whether attention computes all T^2 pairs (to check FLOP counts against the compiler).
+        unroll: of the scan over layers; None: all layers up to :data:`UNROLLED`, else 1.
     """
     if unroll is None:
         unroll = shape.depth <= UNROLLED
-    definition, state = nnx.split(nnx.eval_shape(partial(Transformer, shape)))
+    definition, state = nnx.split(
+        nnx.eval_shape(partial(Transformer, shape, Forward.of(shape, parametrization)))
+    )
     flat: dict[str, Any] = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="/")
     declared = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
     built = {name: leaf.shape for name, leaf in flat.items()}

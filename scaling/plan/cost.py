@@ -70,7 +70,8 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
         # at the speed of training per FLOP
         windows, times = plan.data_of(runs[0]).evaluated_tokens / shape.context, evaluations(plan, job)
         train, evaluate = job.flops * speed, times * forward_matmul_flops(shape) * windows * speed
-        program = shape, runs[0].run.batch_sequences, runs[0].run.optimizer.structure
+        run = runs[0].run
+        program = shape, run.batch_sequences, run.optimizer.structure, run.parametrization
         compile_once = 0.0 if program in compiled else probe.compile_seconds(step_flops)
         compiled.add(program)  # the compilation cache serves later jobs of the same program
         training, evaluation, compiling = training + train, evaluation + evaluate, compiling + compile_once

@@ -12,6 +12,7 @@ from scaling.plan.scales import horizon_scales, shape_scales
 from scaling.plan.settings import Setting
 from scaling.plan.starts import Starts
 from scaling.recipe.optimizers import Optimizer
+from scaling.recipe.parametrization import resolved
 from scaling.recipe.rules import Scales
 from scaling.recipe.schedules import Schedule
 from scaling.run import Run, run_id, trunk_id
@@ -95,6 +96,7 @@ class Resolver:
             batch_sequences=wanted.batch.tokens // setting.data.context,
             steps=wanted.steps,
             precision=recipe.precision,
+            parametrization=resolved(recipe.parametrization, wanted.shape.head_dim),
             seed=wanted.seed,
             order=wanted.order,
             init_from=start.identity if start else None,

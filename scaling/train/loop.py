@@ -22,6 +22,7 @@ from jax.sharding import Mesh
 from scaling.counts.shape import Shape
 from scaling.model.roles import Array, Params, abstract_params, init_params
 from scaling.model.transformer import Model, make_model
+from scaling.recipe.parametrization import Parametrization
 from scaling.run import Run
 from scaling.train.optimizers import (
     Numbers,
@@ -79,6 +80,7 @@ class Blueprint:
     shape: Shape
     optimizer: Structure
     precision: str
+    parametrization: Parametrization | None = None
     batch_sequences: int
     chunk_steps: int
     ema_decays: tuple[float, ...] = ()
@@ -89,6 +91,7 @@ class Blueprint:
             shape=run.shape,
             optimizer=run.optimizer.structure,
             precision=run.precision,
+            parametrization=run.parametrization,
             batch_sequences=run.batch_sequences,
             chunk_steps=chunk_steps,
             ema_decays=ema_decays,
@@ -156,14 +159,17 @@ def make_program(blueprint: Blueprint) -> Program:
     """Build and compile the program of a blueprint on all local devices."""
     began = time.process_time()
     shape, size, batch = blueprint.shape, blueprint.chunk_steps, blueprint.batch_sequences
-    model, mesh = make_model(shape), make_mesh(batch)
+    model = make_model(shape, parametrization=blueprint.parametrization)
+    mesh = make_mesh(batch)
 
     def chunk(
         state: TrainState, windows: jax.Array, rates: jax.Array, numbers: Numbers, live: int
     ) -> tuple[TrainState, ChunkMetrics]:
         def body(i: jax.Array, carry: tuple[TrainState, jax.Array, jax.Array]):
             state, loss_sum, norm_max = carry
-            optimizer = make_optimizer(shape, blueprint.optimizer, numbers, rates[i])
+            optimizer = make_optimizer(
+                shape, blueprint.optimizer, numbers, rates[i], blueprint.parametrization
+            )
             decays = zip(state.emas, blueprint.ema_decays, strict=True)
             emas = tuple(_ema(state, ema, decay) for ema, decay in decays)
             state, loss, norm = train_step(model, optimizer, state._replace(emas=()), windows[i])
@@ -209,8 +215,9 @@ def _start(blueprint: Blueprint, shardings: TrainState, given: int | Params) -> 
     """Make the state before the first step: parameters given, or drawn on the host from a seed; moments made
     where they live."""
     shape = blueprint.shape
-    params = init_params(shape, given) if isinstance(given, int) else dict(given)
-    params = jax.device_put(params, shardings.params)
+    if isinstance(given, int):
+        given = init_params(shape, given, blueprint.parametrization)
+    params = jax.device_put(dict(given), shardings.params)
     init = jax.jit(partial(initial_moments, shape, blueprint.optimizer), out_shardings=shardings.moments)
     scalars = (np.zeros((), np.int32), np.array(True), np.zeros((), np.float32))
     zeros = jax.jit(partial(jax.tree.map, jnp.zeros_like), out_shardings=shardings.params)
