@@ -19,6 +19,7 @@ from scaling.counts.flops import Flops, training_flops
 from scaling.counts.shape import Experts, Shape
 from scaling.recipe.auxiliary import Auxiliary
 from scaling.recipe.optimizers import RunOptimizer
+from scaling.recipe.parametrization import Parametrization
 from scaling.recipe.precision import Precision
 from scaling.recipe.quantities import Frozen
 from scaling.recipe.schedules import RunSchedule, Schedule
@@ -49,6 +50,7 @@ class Fixed:
     shape: Shape
     optimizer: tuple[tuple[str, Any], ...]
     precision: Precision
+    parametrization: Parametrization | None = None
     auxiliary: Auxiliary | None = None
     batch_sequences: int
 
@@ -65,6 +67,8 @@ class Run(Frozen):
     batch_sequences: int
     steps: int
     precision: Precision = "float32"
+    parametrization: Parametrization | None = Field(default=None, json_schema_extra={"neutral": None})
+    """None: the standard one."""
     auxiliary: Auxiliary | None = Field(default=None, json_schema_extra={"neutral": None})
     """Losses beside the cross-entropy; None where there are none."""
     seed: int
@@ -81,6 +85,7 @@ class Run(Frozen):
             shape=self.shape,
             optimizer=self.optimizer.structure,
             precision=self.precision,
+            parametrization=self.parametrization,
             auxiliary=self.auxiliary,
             batch_sequences=self.batch_sequences,
         )

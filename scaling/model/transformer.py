@@ -20,9 +20,11 @@ from flax import nnx, traverse_util
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import Rule, causal_attention
 from scaling.model.linear import linear
+from scaling.model.parametrization import Forward
 from scaling.model.products import PRODUCTS, Products
 from scaling.model.roles import Params
 from scaling.recipe.auxiliary import Auxiliary
+from scaling.recipe.parametrization import Parametrization
 from scaling.recipe.precision import Precision
 
 
@@ -61,6 +63,11 @@ def together(x_BxTxD: jax.Array, *kernels: Kernel) -> list[jax.Array]:
     return jnp.split(out.reshape(*x_BxTxD.shape[:2], *joined.shape[1:]), ends[:-1], axis=2)
 
 
+def times(multiplier: float, x: jax.Array) -> jax.Array:
+    """Multiply; by 1, no operation."""
+    return x if multiplier == 1 else x * multiplier
+
+
 class Table(nnx.Module):
     """Token embeddings."""
 
@@ -71,8 +78,8 @@ class Table(nnx.Module):
 class Block(nnx.Module):
     """Pre-norm attention and MLP. Built with a leading layer axis, called on one layer's slice."""
 
-    def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]], products: Products):
-        self.mlp, self.products = shape.mlp, products
+    def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]], forward: Forward, products: Products):
+        self.mlp, self.forward, self.products = shape.mlp, forward, products
         self.attention_norm = Gain(dims["blocks/attention_norm/gain"])
         self.query = Kernel(dims["blocks/query/kernel"], products)
         self.key = Kernel(dims["blocks/key/kernel"], products)
@@ -88,27 +95,28 @@ class Block(nnx.Module):
         normed = self.attention_norm(x_BxTxD)
         query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed, self.query, self.key, self.value)
         rule = Rule(products=self.products)
+        scale, query_BxTxHxK, key_BxTxGxK = self.forward.scores, rotate(query_BxTxHxK), rotate(key_BxTxGxK)
         mixed = causal_attention(
-            rotate(query_BxTxHxK), rotate(key_BxTxGxK), value_BxTxGxK, rule=rule, dense=dense
+            query_BxTxHxK, key_BxTxGxK, value_BxTxGxK, rule=rule, scale=scale, dense=dense
         )
-        x_BxTxD = x_BxTxD + self.output(mixed, contract=2)
+        x_BxTxD = x_BxTxD + times(self.forward.branch, self.output(mixed, contract=2))
         normed = self.mlp_norm(x_BxTxD)
         if self.mlp == "swiglu":  # Shazeer, arXiv:2002.05202
             gate_BxTxF, up_BxTxF = together(normed, self.gate, self.up)
             hidden_BxTxF = jax.nn.silu(gate_BxTxF) * up_BxTxF
         else:  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
             hidden_BxTxF = jax.nn.gelu(self.up(normed), approximate=True)
-        return x_BxTxD + self.down(hidden_BxTxF)
+        return x_BxTxD + times(self.forward.branch, self.down(hidden_BxTxF))
 
 
 class Transformer(nnx.Module):
     """Tokens to hidden states to logits; the parameters of all blocks are stacked and scanned."""
 
-    def __init__(self, shape: Shape, products: Products):
-        self.products = products
+    def __init__(self, shape: Shape, forward: Forward, products: Products):
+        self.forward, self.products = forward, products
         dims = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
         self.embedding = Table(dims["embedding/table"])
-        self.blocks = Block(shape, dims, products)
+        self.blocks = Block(shape, dims, forward, products)
         self.final_norm = Gain(dims["final_norm/gain"])
         self.head = None if shape.tied else Kernel(dims["head/kernel"], products)
 
@@ -124,6 +132,7 @@ class Transformer(nnx.Module):
         return self.final_norm(x_BxTxD)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
+        hidden_BxTxD = times(self.forward.logits, hidden_BxTxD)
         if self.head is None:
             return self.products.einsum("btd,vd->btv", hidden_BxTxD, self.embedding.table[...])
         return self.head(hidden_BxTxD)
@@ -179,6 +188,7 @@ class Model:
 def make_model(
     shape: Shape,
     *,
+    parametrization: Parametrization | None = None,
     precision: Precision = "float32",
     auxiliary: Auxiliary | None = None,
     dense: bool = False,
@@ -189,6 +199,7 @@ def make_model(
 
     Args:
         shape: of the model.
+        parametrization: scales attention scores, branches and logits; None: the standard one.
         precision: in which matrices are multiplied; all else is float32.
         auxiliary: losses beside the cross-entropy.
         dense: whether attention computes all T^2 pairs (to check FLOP counts against the compiler).
@@ -196,8 +207,8 @@ def make_model(
     """
     if unroll is None:
         unroll = shape.depth <= UNROLLED
-    products = PRODUCTS[precision]
-    definition, state = nnx.split(nnx.eval_shape(partial(Transformer, shape, products)))
+    products, forward = PRODUCTS[precision], Forward.of(shape, parametrization)
+    definition, state = nnx.split(nnx.eval_shape(partial(Transformer, shape, forward, products)))
     flat: dict[str, Any] = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="/")
     declared = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
     built = {name: leaf.shape for name, leaf in flat.items()}

@@ -13,6 +13,7 @@ from scaling.plan.settings import Setting
 from scaling.plan.starts import Starts
 from scaling.recipe.auxiliary import resolved_auxiliary
 from scaling.recipe.optimizers import Optimizer
+from scaling.recipe.parametrization import resolved
 from scaling.recipe.rules import Scales
 from scaling.recipe.schedules import Schedule
 from scaling.run import Run, run_id, trunk_id
@@ -96,6 +97,7 @@ class Resolver:
             batch_sequences=wanted.batch.tokens // setting.data.context,
             steps=wanted.steps,
             precision=recipe.precision,
+            parametrization=resolved(recipe.parametrization, wanted.shape.head_dim),
             auxiliary=resolved_auxiliary(recipe.auxiliary, experts=False),
             seed=wanted.seed,
             order=wanted.order,

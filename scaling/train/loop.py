@@ -144,7 +144,12 @@ def make_program(blueprint: Blueprint) -> Program:
     """Build and compile the program of a blueprint on all local devices."""
     began = time.process_time()
     shape, size, batch = blueprint.shape, blueprint.chunk_steps, blueprint.batch_sequences
-    model = make_model(shape, precision=blueprint.precision, auxiliary=blueprint.auxiliary)
+    model = make_model(
+        shape,
+        precision=blueprint.precision,
+        parametrization=blueprint.parametrization,
+        auxiliary=blueprint.auxiliary,
+    )
     mesh = make_mesh(batch)
 
     def chunk(
@@ -152,7 +157,9 @@ def make_program(blueprint: Blueprint) -> Program:
     ) -> tuple[TrainState, ChunkMetrics]:
         def body(i: jax.Array, carry: tuple[TrainState, jax.Array, jax.Array]):
             state, loss_sum, norm_max = carry
-            optimizer = make_optimizer(shape, blueprint.optimizer, numbers, rates[i])
+            optimizer = make_optimizer(
+                shape, blueprint.optimizer, numbers, rates[i], blueprint.parametrization
+            )
             decays = zip(state.emas, blueprint.ema_decays, strict=True)
             emas = tuple(_ema(state, ema, decay) for ema, decay in decays)
             state, loss, norm = train_step(model, optimizer, state._replace(emas=()), windows[i])
@@ -198,8 +205,9 @@ def _start(blueprint: Blueprint, shardings: TrainState, given: int | Params) -> 
     """Make the state before the first step: parameters given, or drawn on the host from a seed; moments made
     where they live."""
     shape = blueprint.shape
-    params = init_params(shape, given) if isinstance(given, int) else dict(given)
-    params = jax.device_put(params, shardings.params)
+    if isinstance(given, int):
+        given = init_params(shape, given, blueprint.parametrization)
+    params = jax.device_put(dict(given), shardings.params)
     init = jax.jit(partial(initial_moments, shape, blueprint.optimizer), out_shardings=shardings.moments)
     scalars = (np.zeros((), np.int32), np.array(True), np.zeros((), np.float32))
     zeros = jax.jit(partial(jax.tree.map, jnp.zeros_like), out_shardings=shardings.params)
