@@ -16,8 +16,8 @@ MUP = MuP(kind="mup", base_width=16)
 COMPLETEP = CompleteP(kind="completep", base_width=16, base_depth=2)
 ADAMW = AdamW(kind="adamw", learning_rate=0.01)
 
-# Dey et al., arXiv:2505.01618, table 1, at alpha = 1: row -> exponents of m_N and m_L, in the columns of muP and
-# of alpha. The first is of the variance. Its unembedding may have any initial variance; ours is 0.
+# Dey et al., arXiv:2505.01618, table 1, at alpha = 1: row -> exponents of m_N and m_L, in the columns of muP
+# and of alpha. Its unembedding may have any initial variance that is the same at all sizes; ours is 0.
 TABLE_1 = {
     "Embed Init. Var.": ((0, 0), (0, 0)),
     "Hidden Init. Var.": ((-1, 0), (-1, 0)),
@@ -31,26 +31,33 @@ def with_options(shape: Shape, **options) -> Shape:
     return Shape(**vars(shape) | options)
 
 
-def std_ratio(name: str, parametrization, **options) -> float:
-    size, base = with_options(SIZE, **options), with_options(BASE, **options)
+def std_ratio(name: str, parametrization, size: Shape = SIZE, **options) -> float:
+    size, base = with_options(size, **options), with_options(BASE, **options)
     one, other = parameter_table(size)[name], parameter_table(base)[name]
     return initial_std(one, size, parametrization) / initial_std(other, base, parametrization)
 
 
-@pytest.mark.parametrize("column, parametrization", enumerate([MUP, COMPLETEP]))
+@pytest.mark.parametrize("column, parametrization", [(0, MUP), (1, COMPLETEP)])
 @pytest.mark.parametrize("row", TABLE_1)
 def test_table_1_of_completep_in_the_model(row, column, parametrization):
-    forward, forward_at_base = Forward.of(SIZE, parametrization), Forward.of(BASE, parametrization)
-    hidden = ["query", "key", "value", "up", "gate"]
-    if parametrization is COMPLETEP:  # muP leaves depth to the standard parametrization
-        hidden += ["output", "down"]
+    # muP leaves depth to the standard parametrization
+    size = SIZE if parametrization is COMPLETEP else with_options(SIZE, depth=BASE.depth)
+    forward, forward_at_base = Forward.of(size, parametrization), Forward.of(BASE, parametrization)
+    embeddings = [
+        std_ratio("embedding/table", parametrization, size),
+        std_ratio("embedding/table", parametrization, size, tied=True),
+    ]
+    hidden = [
+        std_ratio(name, parametrization, size)
+        for name, parameter in parameter_table(size).items()
+        if parameter.role == "matrix"
+    ]
     ours = {
-        "Embed Init. Var.": [std_ratio("embedding/table", parametrization) ** 2]
-        + [std_ratio("embedding/table", parametrization, tied=True) ** 2],
-        "Hidden Init. Var.": [std_ratio(f"blocks/{name}/kernel", parametrization) ** 2 for name in hidden],
-        "MHA Residual": [forward.branch / forward_at_base.branch],
-        "MLP Residual": [forward.branch / forward_at_base.branch],
-        "Unembed Fwd.": [forward.logits / forward_at_base.logits],
+        "Embed Init. Var.": np.square(embeddings),
+        "Hidden Init. Var.": np.square(hidden),
+        "MHA Residual": forward.branch / forward_at_base.branch,
+        "MLP Residual": forward.branch / forward_at_base.branch,
+        "Unembed Fwd.": forward.logits / forward_at_base.logits,
     }
     width, depth = TABLE_1[row][column]
     np.testing.assert_allclose(ours[row], float(M_N) ** width * float(M_L) ** depth, rtol=1e-12)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from scaling.counts.shape import Experts, Shape, parameter_table
+from scaling.model.parametrization import multipliers
 from scaling.model.roles import init_params
-from scaling.recipe.optimizers import SGD, AdamW
+from scaling.recipe.optimizers import SGD, AdamW, Muon
 from scaling.recipe.parametrization import CompleteP, MuP
 from scaling.train.optimizers import initial_moments, make_optimizer, numbers_of
 
@@ -79,7 +80,7 @@ def filled(params, number: float) -> dict[str, np.ndarray]:
 
 
 def test_every_parameter_is_in_a_group():
-    assert sorted(sum(GROUPS.values(), [])) == sorted(parameter_table(SIZE))
+    assert sorted(name for group in GROUPS.values() for name in group) == sorted(parameter_table(SIZE))
     assert GROUPS.keys() == RATES.keys() == EPSILONS.keys()
 
 
@@ -110,8 +111,8 @@ def test_decay_of_hidden_matrices(adamw):
         np.testing.assert_allclose(decay[name], -expected * params[name], rtol=1e-5, err_msg=name)
 
 
-# Yang et al., table 8, row SGD LR, as powers of m_N; depth by Bordelon et al., arXiv:2405.15712: gradients of
-# blocks fall as m_L^-1, so that rates grow as m_L.
+# Yang et al., table 8, row SGD LR. Gradients of blocks have the m_L^-1 of their branch (rows MHA and MLP
+# Residual of table 1), so that their rates grow as m_L.
 SGD_RATES = {"Embed": (1, 0), "Pre-LN": (1, 1), "Hidden": (0, 1), "Final-LN": (1, 0), "Unembed": (1, 0)}
 SGD_RATES |= {"Router": (-1, 1)}  # table 3
 
@@ -124,3 +125,14 @@ def test_rates_of_sgd(parametrization):
         for name in GROUPS[group]:
             rate = value(exponents, parametrization)
             np.testing.assert_allclose(-steps[name] / RATE, rate, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("scale, size", [("rms", lambda d: 0.2 * d**0.5), ("spectral", lambda d: 1.0)])
+def test_steps_of_muon_have_one_spectral_norm_at_all_widths(scale, size):
+    """Yang et al., arXiv:2310.17813, condition 1: sqrt(outputs / inputs), of a square matrix 1. Before the
+    rate all singular values of Muon's are ``size(width)``."""
+    muon = Muon(kind="muon", learning_rate=RATE, scale=scale)
+    rate = multipliers(SIZE, COMPLETEP, muon)["blocks/query/kernel"].rate
+    assert rate * size(SIZE.width) == pytest.approx(size(COMPLETEP.base_width))
+    assert multipliers(SIZE, COMPLETEP, muon)["head/kernel"].rate == 1.0, "trained by Adam"
+    assert multipliers(SIZE, COMPLETEP, muon)["blocks/router/kernel"].rate == 1 / M_N, "trained by Adam"
