@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "parallel": {"parallel": True},
     "scaled-embedding": {"scaled_embedding": True},
     "scaled-tied": {"scaled_embedding": True, "tied": True},
+    "scaled-learned": {"scaled_embedding": True, "positions": "learned"},
     "learned-documents": {"positions": "learned", "separator": 0},
     "gemma-like": {
         "qk_norm": True, "attention_softcap": 3.0, "logit_softcap": 4.0, "window": 24, "full_every": 2,

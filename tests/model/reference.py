@@ -22,10 +22,10 @@ def logits(shape: Shape, params: dict[str, Tensor], tokens_BxT: Tensor) -> Tenso
     """Return the logits of the next token at each position: (B, T, V)."""
     documents, places = documents_and_places(shape, tokens_BxT)
     x = params["embedding/table"][tokens_BxT]
-    if shape.scaled_embedding:
-        x = x * math.sqrt(shape.width)
     if shape.positions == "learned":
         x = x + params["positions/table"][places]
+    if shape.scaled_embedding:
+        x = x * math.sqrt(shape.width)
     for layer in range(shape.depth):
         start = "blocks/"
         block = {n.removeprefix(start): p[layer] for n, p in params.items() if n.startswith(start)}
