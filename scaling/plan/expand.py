@@ -15,7 +15,7 @@ from scaling.plan.check import (
     broken_rules,
     held_out_inside,
     nothing_left,
-    rates_of_nothing,
+    optimizers_of_nothing,
     repeated,
     schedule_too_long,
     too_many,
@@ -160,7 +160,7 @@ def _plan(
         raise UserError(*study.source.problems([*known, *broken, *small, *finer]))
     starts = Starts(study.source.folder)
     findings = broken + finer + repeated(kept) + held_out_inside(kept)
-    findings += rates_of_nothing(kept) + starts.findings(kept)
+    findings += optimizers_of_nothing(kept) + starts.findings(kept)
     resolved = Resolver(study.execution.share_trunk, study.design, starts)
     findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
     if not broken and not any(w.role == "fit" for w in kept):
