@@ -25,10 +25,10 @@ from scaling.corpora.evaluation import Evaluation
 from scaling.corpora.kinds import WrittenCorpus
 from scaling.corpora.mixture import Mixture
 from scaling.corpora.shipped import Shipped
-from scaling.recipe.auxiliary import Auxiliary
+from scaling.recipe.auxiliary import ROUTER_LOSSES, Auxiliary
 from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.parametrization import WrittenParametrization
-from scaling.recipe.precision import Precision
+from scaling.recipe.precision import Precision, unmet
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import OF_HORIZON, Rule
 from scaling.recipe.schedules import WrittenSchedule
@@ -175,6 +175,8 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += family.findings()
     if isinstance(recipe, Recipe):
         findings += rule_findings(recipe)
+    if family is not None and isinstance(recipe, Recipe):
+        findings += _router_losses(family, recipe)
     if isinstance(family, Shapes) and isinstance(recipe, Recipe):
         findings += _heads_of_base(family, recipe)
     if isinstance(data, Data) and isinstance(recipe, Recipe):
@@ -187,6 +189,8 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += _averages(sections["evaluation"])
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
+    if isinstance(recipe, Recipe) and isinstance(sections.get("execution"), Execution):
+        findings += _device(recipe, sections["execution"])
     for cell, path in chosen_cells(sections):
         if cell.variant in (None, variant):
             findings += cell.findings(path, family)
@@ -223,6 +227,22 @@ def _heads_of_base(family: Shapes, recipe: Recipe) -> Iterator[Finding]:
         message = f"needs base_head_dim: heads of the family have {listed} channels"
         hint = f"add 'base_head_dim: {min(head_dims)}', as at the size where the recipe was tuned"
         yield Finding(("recipe", "parametrization"), message, hint)
+
+
+def _router_losses(family: Family, recipe: Recipe) -> Iterator[Finding]:
+    sizes = family.shapes if isinstance(family, Shapes) else (family,)
+    given = () if any(size.experts for size in sizes) else ROUTER_LOSSES
+    for name in given:
+        if recipe.auxiliary is not None and getattr(recipe.auxiliary, name):
+            message = "is about a router, and the family has no experts"
+            yield Finding(("recipe", "auxiliary", name), message, "leave it out, or give family.experts")
+
+
+def _device(recipe: Recipe, execution: Execution) -> Iterator[Finding]:
+    needed = None if execution.device == "auto" else unmet(recipe.precision, execution.device)
+    if needed:
+        message = f"{needed}, and execution.device = {execution.device}"
+        yield Finding(("recipe", "precision"), message, "use float32 or bfloat16, or execution.device: gpu")
 
 
 def _averages(evaluation: Evaluation) -> Iterator[Finding]:
