@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
@@ -14,6 +13,7 @@ from scaling.plan.cadence import evaluations, open_merges
 from scaling.plan.designs import flops_per_step
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
+from scaling.run import Fixed
 
 # Starting Python, importing the training stack and opening the data, per process, on a laptop core.
 PROCESS_SECONDS = 3.0
@@ -59,7 +59,7 @@ class Space:
 def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
     """Estimate the time on ``workers`` processes that take the longest job left; held-out jobs wait for all
     others."""
-    compiled = set[tuple[Any, ...]]()
+    compiled = set[Fixed]()
     training = evaluation = compiling = 0.0
     early, late = list[float](), list[float]()
     for job in plan.jobs:
@@ -70,7 +70,7 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
         # at the speed of training per FLOP
         windows, times = plan.data_of(runs[0]).evaluated_tokens / shape.context, evaluations(plan, job)
         train, evaluate = job.flops * speed, times * forward_matmul_flops(shape) * windows * speed
-        program = shape, runs[0].run.batch_sequences, runs[0].run.optimizer.structure
+        program = runs[0].run.fixed
         compile_once = 0.0 if program in compiled else probe.compile_seconds(step_flops)
         compiled.add(program)  # the compilation cache serves later jobs of the same program
         training, evaluation, compiling = training + train, evaluation + evaluate, compiling + compile_once
@@ -91,7 +91,8 @@ def estimate_space(plan: Plan, workers: int) -> Space:
     """Estimate the memory of one process, and the disk of the checkpoints of ``workers`` active processes."""
     emas = sum(isinstance(average, EMA) for average in plan.averages)
     first = [(plan.by_id[job.run_ids[0]], emas + open_merges(plan, job)) for job in plan.jobs]
-    states = [(FLOAT_BYTES * (2 + run.run.optimizer.moments + more) * run.params, run) for run, more in first]
+    # with gradients
+    states = [(FLOAT_BYTES * (_numbers(run, more) + run.params), run) for run, more in first]
     memory = max(state + _activation_bytes(run.run.shape, run.run.batch_tokens) for state, run in states)
     checkpoints = [(KEPT_CHECKPOINTS * _checkpoint_bytes(run, more), run) for run, more in first]
     sizes = sorted((size for size, _ in checkpoints), reverse=True)
@@ -115,10 +116,14 @@ def makespan(seconds: Iterable[float], workers: int, busy: Sequence[float] = ())
     return max(free)
 
 
+def _numbers(planned: PlannedRun, averages: int) -> int:
+    """Count weights, averages of them, and moments."""
+    return (1 + averages) * planned.params + planned.run.optimizer.moments(planned.run.shape)
+
+
 def _checkpoint_bytes(planned: PlannedRun, averages: int) -> int:
-    """Estimate weights, moments and averages, and what is written beside them."""
-    arrays = 1 + planned.run.optimizer.moments + averages
-    return arrays * FLOAT_BYTES * planned.params + CHECKPOINT_FILES_BYTES
+    """Estimate what a checkpoint takes: numbers, and what is written beside them."""
+    return FLOAT_BYTES * _numbers(planned, averages) + CHECKPOINT_FILES_BYTES
 
 
 def _activation_bytes(shape: Shape, batch_tokens: int) -> int:

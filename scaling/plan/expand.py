@@ -14,8 +14,9 @@ from scaling.plan.check import (
     MOST_RUNS,
     broken_rules,
     held_out_inside,
+    masks_of_no_documents,
     nothing_left,
-    rates_of_nothing,
+    optimizers_of_nothing,
     repeated,
     schedule_too_long,
     too_many,
@@ -32,6 +33,7 @@ from scaling.plan.settings import Choice, Choices, settings_of
 from scaling.plan.starts import Starts
 from scaling.plan.tuned import settled
 from scaling.recipe.tuned import Tuned, TunedLaw
+from scaling.recipe.written import rules_in, scales_of, target_of
 from scaling.run import short_hash
 from scaling.spec.load import read_study
 from scaling.spec.models import Data, Recipe, Study
@@ -159,7 +161,7 @@ def _plan(
         raise UserError(*study.source.problems([*known, *broken, *small, *finer]))
     starts = Starts(study.source.folder)
     findings = broken + finer + repeated(kept) + held_out_inside(kept)
-    findings += rates_of_nothing(kept) + starts.findings(kept)
+    findings += optimizers_of_nothing(kept) + masks_of_no_documents(kept) + starts.findings(kept)
     resolved = Resolver(study.execution.share_trunk, study.design, starts)
     findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
     if not broken and not any(w.role == "fit" for w in kept):
@@ -219,6 +221,29 @@ def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:
         )
 
 
+def _scaled_twice(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Warn where a rule scales a learning rate that the parametrization scales too."""
+    recipes = {id(w.setting.recipe): w.setting.recipe for w in wanted}.values()
+    for recipe in recipes:
+        for place, rule in rules_in(recipe):
+            twice = target_of(place) == "learning_rate" and "width" in scales_of(place, rule)
+            if twice and recipe.parametrization != "standard":
+                yield (
+                    f"recipe.{'.'.join(place)} follows the width by its rule, and in matrices by "
+                    f"{recipe.parametrization.kind} besides"
+                )
+
+
+def _windows(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Say where a window takes nothing away, or no layer is free of it although some were to be."""
+    for w in wanted:
+        member, context, depth = w.setting.family.member(w.size), w.shape.context, w.shape.depth
+        if member.window is not None and member.window >= context:
+            yield f"a window of {member.window} keys in a context of {context} is none: every layer sees all"
+        elif member.full_every is not None and member.full_every > depth:
+            yield f"full_every: {member.full_every} frees no layer of a model of {depth} from the window"
+
+
 def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
     """Say what a reader of the plan should know although it is no error."""
     amounts = {w.path for w in wanted if w.role == "fit"}
@@ -227,6 +252,7 @@ def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...])
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
     yield from _too_few(wanted)
     yield from _moved_batches(wanted)
+    yield from dict.fromkeys((*_scaled_twice(wanted), *_windows(wanted)))
     if study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
         yield f"nothing is shared: {_why_not_shared([w.setting.recipe for w in wanted])}"
 

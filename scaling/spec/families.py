@@ -105,7 +105,7 @@ class NamedShape(Architecture):
         same = {name: getattr(self, name) for name in _SAME}
         return Shape(
             kv_heads=self.kv_heads or self.heads,
-            head_dim=self.head_dim or self.width // self.heads,
+            head_dim=self.head_channels,
             mlp_width=self.hidden_width,
             vocab_size=vocab_size,
             context=context,
@@ -115,6 +115,10 @@ class NamedShape(Architecture):
             experts=shapes.Experts(**self.experts.model_dump()) if self.experts else None,
             **same,
         )
+
+    @property
+    def head_channels(self) -> int:
+        return self.head_dim or self.width // self.heads
 
     @property
     def hidden_width(self) -> int:
@@ -189,6 +193,10 @@ class Dial(Architecture):
             name="size", depth=depth, width=width, heads=heads, head_dim=self.head_dim, **common
         )
 
+    def architectures(self) -> Iterator[tuple[Path, Architecture]]:
+        """Yield what sizes have in common, with its place in the spec."""
+        yield ("family",), self
+
     def findings(self) -> Iterator[Finding]:
         yield from _head_dim(self.head_dim, ("family", "head_dim"))
         for i, size in enumerate(self.sizes):
@@ -250,6 +258,10 @@ class Shapes(Described):
 
     def member(self, size: Size) -> NamedShape:
         return next(shape for shape in self.shapes if shape.name == size)
+
+    def architectures(self) -> Iterator[tuple[Path, Architecture]]:
+        for i, shape in enumerate(self.shapes):
+            yield ("family", "shapes", i), shape
 
     def findings(self) -> Iterator[Finding]:
         names = set[str]()
