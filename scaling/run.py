@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import BaseModel, Field
 
 from scaling.counts.flops import Flops, training_flops
-from scaling.counts.shape import Shape
+from scaling.counts.shape import Experts, Shape
 from scaling.recipe.optimizers import RunOptimizer
 from scaling.recipe.quantities import Frozen
 from scaling.recipe.schedules import RunSchedule, Schedule
@@ -123,9 +123,9 @@ def _plain(value: Any) -> Any:
                 continue
             out[name] = _plain(item)
         return out
-    if isinstance(value, Shape):
+    if isinstance(value, Shape | Experts):
         neutral = {f.name: f.metadata["neutral"] for f in fields(value) if "neutral" in f.metadata}
-        return {k: v for k, v in vars(value).items() if k not in neutral or v != neutral[k]}
+        return {k: _plain(v) for k, v in vars(value).items() if k not in neutral or v != neutral[k]}
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in cast(dict[str, Any], value).items()}
     if isinstance(value, list | tuple):

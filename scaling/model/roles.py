@@ -21,7 +21,8 @@ def init_params(shape: Shape, seed: int) -> dict[str, np.ndarray]:
     """Draw the initial float32 parameters on the host, one array per row of the table.
 
     Matrices: normal with variance 1 / fan_in, those that write into the residual stream divided by a
-    further 2 x depth (GPT-2); embedding: unit normal (1 / width when tied); head: 0, so that the first
+    further 2 x depth (GPT-2); embedding: unit normal (variance 1 / width when
+    tied or scaled); head: 0, so that the first
     loss is log(vocabulary); gains: 1. Every array has a random stream of its own, keyed by seed and name
     (Philox, whose raw bits are fixed by its definition): the values depend on no device, no device count and
     no library version, and adding a parameter leaves the others as they were.
@@ -36,8 +37,8 @@ def _init(name: str, parameter: Parameter, shape: Shape, seed: int) -> np.ndarra
         case "bias" | "head":
             return np.zeros(parameter.dims, np.float32)
         case "embedding":
-            std = shape.width**-0.5 if shape.tied else 1.0
-        case "matrix":
+            std = shape.width**-0.5 if shape.tied or shape.scaled_embedding else 1.0
+        case "matrix" | "router":
             std = parameter.fan_in**-0.5
             if parameter.residual:
                 std *= (2 * shape.depth) ** -0.5
@@ -56,5 +57,7 @@ def abstract_params(shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def decay_mask(shape: Shape) -> dict[str, bool]:
-    """Tell which parameters weight decay applies to: role ``matrix`` alone."""
-    return {name: parameter.role == "matrix" for name, parameter in parameter_table(shape).items()}
+    """Tell which parameters weight decay applies to: roles ``matrix`` and ``router``."""
+    return {
+        name: parameter.role in ("matrix", "router") for name, parameter in parameter_table(shape).items()
+    }

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from scaling.corpora.evaluation import Every, WrittenAverage
-from scaling.counts.params import count_parameters
+from scaling.counts.params import active_parameters, count_parameters
 from scaling.data.index import adds_to, index_of
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
@@ -50,6 +50,10 @@ class PlannedRun(Frozen):
     def params(self) -> int:
         """All parameters, embedding and head included."""
         return count_parameters(self.run.shape).total
+
+    @property
+    def params_active(self) -> int:
+        return active_parameters(self.run.shape).total
 
     @property
     def params_body(self) -> int:

@@ -70,7 +70,10 @@ class Setting:
 
     def shape(self, size: Size) -> Shape:
         """Spell out a size of the family."""
-        return self.family.member(size).shape(self.index.vocab_size, self.data.context)
+        tokenizer = self.index.tokenizer
+        return self.family.member(size).shape(
+            tokenizer.vocab_size, self.data.context, separator=tokenizer.separator
+        )
 
 
 @dataclass

@@ -18,6 +18,12 @@ Average = Annotated[Real, Field(ge=0, lt=1)]
 """Share that an exponential average keeps at each step."""
 
 
+Updates = Literal["entrywise", "relative", "orthogonal", "spectral"]
+"""What updates of matrices are like before the rate. entrywise: each entry is about 1, or as its gradient;
+relative: about as large as the weights; orthogonal: of equal singular values and with entries about 1;
+spectral: of singular values about sqrt(outputs / inputs)."""
+
+
 class RoleRates(Described):
     """Peak learning rates by what a parameter is; left out: the optimizer's `learning_rate`."""
 
@@ -50,6 +56,11 @@ class Optimizer(Described):
     """Gradients with a larger global norm are scaled down to it."""
     learning_rates: RoleRates | None = Field(default=None, json_schema_extra={"neutral": None})
     """Peak rates of embedding, head, gain or matrix parameters, where they differ from `learning_rate`."""
+
+    @property
+    def updates(self) -> Updates:
+        """What updates of matrices are like, by which a parametrization scales their rate."""
+        return "entrywise"
 
     def peak(self, scales: Scales) -> float:
         """Return the learning rate of a run with these quantities.

@@ -12,8 +12,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool
 
+from scaling.counts import shape as shapes
 from scaling.counts.shape import Shape
-from scaling.recipe.quantities import Count, Described, Positive, Slug
+from scaling.recipe.quantities import Count, Described, Positive, Slug, Whole
 from scaling.recipe.rules import by_kind
 from scaling.spec.base import Counts, Several
 from scaling.spec.source import Finding, Path
@@ -21,20 +22,63 @@ from scaling.spec.source import Finding, Path
 Size = int | str  # a width, a depth or the name of a shape: what a spec calls a size by
 
 
-class Heads(Described):
+class Experts(Described):
+    """A mixture of experts in place of the MLP of every layer."""
+
+    count: Count
+    """Experts that a router chooses among, in each layer."""
+    active: Count
+    """Experts that each token goes to."""
+    shared: Annotated[Whole, Field(ge=0)] = 0
+    """Experts that every token goes to, besides."""
+    granularity: Count = 1
+    """The hidden width of the MLP over that of an expert; a token uses as much as in the dense model where
+    active + shared is as large."""
+
+    def findings(self, mlp_width: int, path: Path) -> Iterator[Finding]:
+        if self.active > self.count:
+            message = f"must be at most count = {self.count}, is {self.active}"
+            yield Finding((*path, "active"), message, "a token goes to each expert once")
+        if mlp_width % self.granularity:
+            message = f"{self.granularity} does not divide the hidden width of the MLP, {mlp_width}"
+            hint = "choose another granularity, or mlp_ratio or mlp_width so that it does"
+            yield Finding((*path, "granularity"), message, hint)
+
+
+class Architecture(Described):
     """Fields shared by all sizes of a family."""
 
     kv_heads: Count | None = None
     """Key and value heads (grouped-query attention); a divisor of heads. Left out: as many as heads."""
-    mlp: Literal["swiglu", "gelu"] = "swiglu"
-    """Kind of MLP."""
+    mlp: Literal["swiglu", "gelu", "relu2"] = "swiglu"
+    """Kind of MLP; relu2 is the squared ReLU."""
     mlp_ratio: Positive | None = None
-    """Hidden width of the MLP over width, to the nearest multiple of 8. Left out: 8/3 (swiglu), 4 (gelu)."""
+    """Hidden width of the MLP over width, to the nearest multiple of 8. Left out: 8/3 (swiglu), else 4."""
     tied: StrictBool = False
     """Use the embedding table as output head."""
+    qk_norm: StrictBool = False
+    """Norm queries and keys over the channels of each head."""
+    attention_softcap: Positive | None = None
+    """Keep attention scores within this, by cap x tanh(score / cap)."""
+    logit_softcap: Positive | None = None
+    """Keep logits within this, by cap x tanh(logit / cap)."""
+    positions: Literal["rotary", "learned", "none"] = "rotary"
+    """How attention knows positions: rotary, a learned table added to the embeddings, or not at all."""
+    window: Count | None = None
+    """Keys that each query sees, its own included. Left out: all before it."""
+    full_every: Annotated[Count, Field(ge=2)] | None = None
+    """Every so-many-th layer sees all keys in spite of the window."""
+    document_mask: StrictBool = False
+    """Keep attention within a document."""
+    parallel: StrictBool = False
+    """Attention and MLP of a layer read the same normed input, side by side."""
+    scaled_embedding: StrictBool = False
+    """Multiply embeddings by sqrt(width), from a table drawn that much smaller."""
+    experts: Experts | None = None
+    """A mixture of experts in place of the MLP. Left out: none."""
 
 
-class NamedShape(Heads):
+class NamedShape(Architecture):
     """One explicit size."""
 
     name: Slug
@@ -49,28 +93,39 @@ class NamedShape(Heads):
     in_design: StrictBool = True
     """false: trained only where holdout, noise or a listed run names it."""
 
-    def shape(self, vocab_size: int, context: int) -> Shape:
-        """Return the shape of this size, which :meth:`findings` has passed."""
+    def shape(self, vocab_size: int, context: int, separator: int | None = None) -> Shape:
+        """Spell out this size, which :meth:`findings` has passed.
+
+        Args:
+            vocab_size: entries of the vocabulary.
+            context: tokens of a sequence; a window that is not smaller is none.
+            separator: token before every document.
+        """
+        window = self.window if self.window is not None and self.window < context else None
+        same = {name: getattr(self, name) for name in _SAME}
         return Shape(
-            depth=self.depth,
-            width=self.width,
-            heads=self.heads,
             kv_heads=self.kv_heads or self.heads,
             head_dim=self.head_dim or self.width // self.heads,
-            mlp_width=self.mlp_width or self._default_mlp_width(),
-            mlp=self.mlp,
+            mlp_width=self.hidden_width,
             vocab_size=vocab_size,
             context=context,
-            tied=self.tied,
+            window=window,
+            full_every=self.full_every if window else None,
+            separator=separator if self.document_mask else None,
+            experts=shapes.Experts(**self.experts.model_dump()) if self.experts else None,
+            **same,
         )
 
-    def _default_mlp_width(self) -> int:
-        """Return the nearest multiple of 8, at least 8, to ratio x width; by default 8/3 (swiglu) or 4 (gelu)
-        x width.
+    @property
+    def hidden_width(self) -> int:
+        """Hidden width of the MLP: the one given, or the nearest multiple of 8, at least 8, to ratio x width;
+        by default 8/3 (swiglu) or 4 (others) x width.
 
         8/3 gives the three matrices of a gated MLP the parameters of the two of a plain one
         (arXiv:2002.05202).
         """
+        if self.mlp_width is not None:
+            return self.mlp_width
         if self.mlp_ratio is not None:
             exact = self.mlp_ratio * self.width
         else:
@@ -88,9 +143,28 @@ class NamedShape(Heads):
             yield Finding((*path, "width"), message, "rotary positions pair its channels: make it even")
         if self.kv_heads is not None and self.heads % self.kv_heads:
             yield Finding((*path, "kv_heads"), f"{self.kv_heads} does not divide heads = {self.heads}")
+        yield from self.option_findings(path)
+
+    def option_findings(self, path: Path) -> Iterator[Finding]:
+        """Find options that do not go together, or not with this size."""
+        if self.full_every is not None and self.window is None:
+            yield Finding(
+                (*path, "full_every"), "says which layers have no window, and there is none", "give window"
+            )
+        if self.experts is not None:
+            yield from self.experts.findings(self.hidden_width, (*path, "experts"))
 
 
-class Dial(Heads):
+# fields of a size that are fields of its shape
+_SAME = tuple(
+    name
+    for name in Shape.__dataclass_fields__
+    if name in NamedShape.model_fields
+    and name not in ("kv_heads", "head_dim", "mlp_width", "window", "full_every", "experts")
+)
+
+
+class Dial(Architecture):
     """Sizes along one dial, at fixed ``head_dim``: the number of heads is width / head_dim."""
 
     key: ClassVar[str]
@@ -109,7 +183,7 @@ class Dial(Heads):
 
     def member(self, size: Size) -> NamedShape:
         depth, width = self.depth_and_width(int(size))
-        common = {name: getattr(self, name) for name in Heads.model_fields}
+        common = {name: getattr(self, name) for name in Architecture.model_fields}
         heads = width // self.head_dim
         return NamedShape(
             name="size", depth=depth, width=width, heads=heads, head_dim=self.head_dim, **common
@@ -121,7 +195,7 @@ class Dial(Heads):
             yield from self.size_findings(size, ("family", f"{self.key}s", i))
 
     def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
-        yield from ()
+        yield from self.member(size).option_findings(("family",))
 
 
 class WidthDial(Dial):
@@ -138,7 +212,8 @@ class WidthDial(Dial):
         return self.depth, size
 
     def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
-        yield from _heads(int(size), self.head_dim, self.kv_heads, path)
+        wrong = [*_heads(int(size), self.head_dim, self.kv_heads, path)]
+        yield from wrong or super().size_findings(size, path)
 
 
 class DepthDial(Dial):

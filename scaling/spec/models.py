@@ -176,7 +176,7 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
     for cell, path in chosen_cells(sections):
         if cell.variant in (None, variant):
             findings += cell.findings(path, family)
-    return findings
+    return list(dict.fromkeys(findings))  # what is wrong at every size is said once
 
 
 def chosen_cells(sections: Mapping[str, Any]) -> list[tuple[Chosen, Path]]:

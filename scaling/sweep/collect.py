@@ -40,6 +40,7 @@ COLUMNS = {
     "params_embedding": "result.params.embedding",
     "params_head": "result.params.head",
     "params_body": "result.params.body",
+    "params_active": "planned.params_active",
     **_of("result", "tokens", "unique_tokens", "epochs"),
     "flops": "flops.flops",
     "flops_full_attention": "flops.full_attention",

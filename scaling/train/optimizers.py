@@ -12,8 +12,10 @@ import numpy as np
 import optax
 
 from scaling.counts.shape import Shape, parameter_table
+from scaling.model.parametrization import Multipliers, multipliers
 from scaling.model.roles import Array, Params, decay_mask
 from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW, Lion, Optimizer, ratio_name
+from scaling.recipe.parametrization import Parametrization
 
 Structure = tuple[tuple[str, Any], ...]
 Numbers = Mapping[str, Array]
@@ -46,7 +48,11 @@ def numbers_of(optimizer: Optimizer) -> dict[str, np.float32]:
 
 
 def make_optimizer(
-    shape: Shape, structure: Structure, numbers: Numbers, learning_rate: Array
+    shape: Shape,
+    structure: Structure,
+    numbers: Numbers,
+    learning_rate: Array,
+    parametrization: Parametrization | None = None,
 ) -> optax.GradientTransformation:
     """Clip by global norm, take the optimizer's direction, decay matrices (decoupled, arXiv:1711.05101), all
     at the rate of the step, or where a role has a rate of its own, at that.
@@ -56,22 +62,43 @@ def make_optimizer(
         structure: of the optimizer, static.
         numbers: of the optimizer, by name; arrays or tracers.
         learning_rate: of this step.
+        parametrization: scales gradients and rates by parameter; no part of the optimizer's state.
     """
     fields = dict(structure)
     roles = fields.pop("roles", ())
     optimizer = OPTIMIZERS[fields["kind"]].model_construct(**fields, **numbers)
+    direction = DIRECTIONS[optimizer.kind](optimizer)
+    if parametrization is not None:
+        direction = _parametrized(direction, multipliers(shape, parametrization, optimizer))
     return optax.chain(
         optax.clip_by_global_norm(optimizer.clip_norm),
-        DIRECTIONS[optimizer.kind](optimizer),
+        direction,
         optax.add_decayed_weights(optimizer.weight_decay, mask=decay_mask(shape)),
         *([_scale_by_role(shape, {role: numbers[ratio_name(role)] for role in roles})] if roles else []),
         optax.scale_by_learning_rate(learning_rate),
     )
 
 
+def _parametrized(
+    direction: optax.GradientTransformation, table: Mapping[str, Multipliers]
+) -> optax.GradientTransformation:
+    """Divide gradients by their expected size, which multiplies Adam's epsilon by it, and multiply updates by
+    the rates of their parameters. Weight decay comes after."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        scaled: Any = {name: grad / table[name].gradient for name, grad in updates.items()}
+        directions, state = direction.update(scaled, state, params)
+        steps: Any = directions
+        return {name: step * table[name].rate for name, step in steps.items()}, state
+
+    return optax.GradientTransformation(direction.init, update)
+
+
 def _scale_by_role(shape: Shape, ratios: Mapping[str, Array]) -> optax.GradientTransformation:
-    """Multiply updates by the rate of the parameter's role over the learning rate; biases are with gains."""
-    roles = {name: "gain" if p.role == "bias" else p.role for name, p in parameter_table(shape).items()}
+    """Multiply updates by the rate of the parameter's role over the learning rate; biases are with gains,
+    routers with matrices."""
+    rated_as = {"bias": "gain", "router": "matrix"}
+    roles = {name: rated_as.get(p.role, p.role) for name, p in parameter_table(shape).items()}
 
     def scale(updates: Any, params: Any = None) -> Any:
         return {

@@ -16,6 +16,8 @@ RULES: dict[str, str | None] = {
     "kv_heads": None,
     "head_dim": None,
     "mlp": None,
+    "expert": None,
+    "position": None,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.model.attention import block_size, causal_attention
+from scaling.model.attention import Rule, block_size, causal_attention, spans
 
 B, K = 2, 8
+PLAIN = Rule()
+RULES = {
+    "window": Rule(window=70),
+    "narrow window": Rule(window=3),
+    "softcap": Rule(softcap=2.0),
+    "documents": PLAIN,
+    "all": Rule(window=40, softcap=3.0),
+}
 
 
 def draw(t: int, h: int, g: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -22,15 +31,32 @@ def draw(t: int, h: int, g: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.A
     return q * 2, k * 2, v, cotangent  # x 2: far from uniform weights
 
 
-def reference(q: jax.Array, k: jax.Array, v: jax.Array) -> np.ndarray:
+def reference(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    *,
+    rule: Rule = PLAIN,
+    documents: np.ndarray | None = None,
+    scale: float = K**-0.5,
+) -> np.ndarray:
     """One query at a time in float64, straight from the definition."""
     q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
     out, group = np.zeros_like(q), q.shape[2] // k.shape[2]
     for b, t, h in np.ndindex(q.shape[:3]):
-        keys, values = k[b, : t + 1, h // group], v[b, : t + 1, h // group]
-        weights = np.exp(keys @ q[b, t, h] / np.sqrt(q.shape[-1]))
-        out[b, t, h] = weights @ values / weights.sum()
+        seen = [s for s in range(t + 1) if rule.window is None or s > t - rule.window]
+        if documents is not None:
+            seen = [s for s in seen if documents[b, s] == documents[b, t]]
+        scores = scale * k[b, seen, h // group] @ q[b, t, h]
+        if rule.softcap is not None:
+            scores = rule.softcap * np.tanh(scores / rule.softcap)
+        weights = np.exp(scores)
+        out[b, t, h] = weights @ v[b, seen, h // group] / weights.sum()
     return out
+
+
+def slow_but(name: str, names: Iterable[str]) -> list[Any]:
+    return [n if n == name else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
 def cases(*shapes: tuple[int, int, int]) -> list[Any]:
@@ -49,19 +75,60 @@ def test_equals_the_definition(t: int, h: int, g: int, dense: bool) -> None:
     np.testing.assert_allclose(out, reference(q, k, v), rtol=1e-5, atol=1e-5)
 
 
+def of_documents(name: str, t: int) -> jax.Array | None:
+    """Documents that begin at other places in each sequence, one of them at the last token."""
+    if name not in ("documents", "all"):
+        return None
+    places = np.arange(t)
+    return jnp.asarray([np.digitize(places, [30, 100]), places == t - 1], jnp.int32)
+
+
+@pytest.mark.parametrize("dense", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", slow_but("all", RULES))
+def test_each_rule_equals_its_definition(name: str, dense: bool) -> None:
+    (q, k, v, _), rule, documents = draw(150, 4, 2), RULES[name], of_documents(name, 150)
+    attend = partial(causal_attention, rule=rule, documents_BxT=documents, scale=0.3, dense=dense)
+    expected = reference(q, k, v, rule=rule, documents=documents, scale=0.3)
+    np.testing.assert_allclose(jax.jit(attend)(q, k, v), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", slow_but("all", {"plain": PLAIN} | RULES))
 @pytest.mark.parametrize(("t", "h", "g"), [pytest.param(64, 2, 2, marks=pytest.mark.slow), (150, 4, 2)])
-def test_gradient_equals_that_of_dense_attention(t: int, h: int, g: int) -> None:
+def test_gradient_equals_that_of_dense_attention(t: int, h: int, g: int, name: str) -> None:
     q, k, v, cotangent = draw(t, h, g)
+    rule, documents = RULES.get(name, PLAIN), of_documents(name, t)
 
     def gradient(dense: bool) -> tuple[jax.Array, ...]:
         def scalar(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-            return jnp.vdot(causal_attention(q, k, v, dense=dense), cotangent)
+            out = causal_attention(q, k, v, rule=rule, documents_BxT=documents, dense=dense)
+            return jnp.vdot(out, cotangent)
 
         return jax.jit(jax.grad(scalar, argnums=(0, 1, 2)))(q, k, v)
 
     for blocked, dense in zip(gradient(False), gradient(True), strict=True):
         error = jnp.linalg.norm(blocked - dense) / jnp.linalg.norm(dense)
         assert error < 2e-6
+
+
+@pytest.mark.parametrize("dense", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_no_gradient_from_what_a_query_does_not_see(dense: bool) -> None:
+    q, k, v, cotangent = draw(150, 2, 1)
+    documents = of_documents("all", 150)
+
+    @jax.jit
+    def gradient(position: int) -> tuple[jax.Array, ...]:
+        def at(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+            out = causal_attention(q, k, v, rule=Rule(window=66), documents_BxT=documents, dense=dense)
+            return jnp.vdot(out[:, position], cotangent[:, position])
+
+        return jax.grad(at, argnums=(0, 1, 2))(q, k, v)
+
+    for position, firsts in ((20, (0, 0)), (64, (30, 0)), (127, (100, 62)), (149, (100, 149))):
+        _, dk, dv = map(np.asarray, gradient(position))
+        for b, first in enumerate(firsts):
+            unseen = [s for s in range(150) if not first <= s <= position]
+            assert not dk[b, unseen].any() and not dv[b, unseen].any()
+            assert dv[b, first : position + 1].any(axis=(1, 2)).all()
 
 
 @pytest.mark.parametrize("dense", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -100,3 +167,18 @@ def test_large_scores_stay_finite() -> None:
 
 def test_few_blocks_and_none_small() -> None:
     assert [block_size(t) for t in (5, 64, 256, 512, 4096)] == [64, 64, 64, 64, 512]
+
+
+def test_a_window_leaves_out_blocks_of_keys() -> None:
+    def pairs(length: int, window: int | None = None) -> int:
+        return sum((end - start) * (end - first) for first, start, end in spans(length, window))
+
+    assert spans(200) == [(0, 0, 64), (0, 64, 128), (0, 128, 192), (0, 192, 200)]
+    assert spans(200, 65) == [(0, 0, 64), (0, 64, 128), (64, 128, 192), (128, 192, 200)]
+    assert spans(200, 66)[2:] == [(0, 128, 192), (64, 192, 200)]
+    assert spans(512, 512) == spans(512)
+    q, k, v, _ = (jax.ShapeDtypeStruct((B, 512, 2, 32), jnp.float32) for _ in range(4))
+    for window in (None, 64):
+        attend = jax.jit(partial(causal_attention, rule=Rule(window=window)))
+        cost = attend.lower(q, k, v).compile().cost_analysis()
+        assert 1 <= cost["flops"] / (2 * 2 * B * 2 * 32 * pairs(512, window)) < 1.15
