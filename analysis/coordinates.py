@@ -89,8 +89,8 @@ def check(table: pd.DataFrame, *, over: Over = "width", level: float = 0.9) -> C
     grows or shrinks where its whole interval is beyond 0.05.
 
     Args:
-        table: a row for each model, step and place, with the columns :data:`COLUMNS`: layers count from 0,
-            empty outside of layers; ``size`` is the root mean square of an activation on one batch,
+        table: a row for each model, step and place, with the columns :data:`COLUMNS`: layers count from 0;
+            ``size`` is the root mean square of an activation on one batch,
             ``change`` that of its difference to step 0; both are empty once a run has diverged.
         over: width or depth; models differ in that alone.
         level: of intervals.
@@ -117,7 +117,9 @@ def placed(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     layers = {"first": 0 * depth, "middle": (depth - 1) // 2, "last": depth - 1}
     for place, names in PLACES.items():
         here = table["place"] == place
-        distinct = {tuple(layers[name]): name for name in sorted(names, key=("middle", "first", "last").index)}
+        distinct = {
+            tuple(layers[name]): name for name in sorted(names, key=("middle", "first", "last").index)
+        }
         for name in names:
             if name in distinct.values():
                 rows[f"{name} {place}"] = table[here & (table["layer"] == layers[name])]

@@ -16,18 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx, traverse_util
+from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import causal_attention
 from scaling.model.linear import linear
 from scaling.model.roles import Params
-
-
-Tap = Callable[[str, jax.Array], None]  # is shown an activation, by the place where it stands
-
-
-def no_tap(place: str, activation: jax.Array) -> None:
-    """Look at nothing."""
 
 
 class Gain(nnx.Module):
@@ -86,24 +80,19 @@ class Block(nnx.Module):
         if shape.mlp == "swiglu":
             self.gate = Kernel(dims["blocks/gate/kernel"])
 
-    def __call__(self, x_BxTxD: jax.Array, dense: bool, tap: Tap) -> jax.Array:
+    def __call__(self, x_BxTxD: jax.Array, dense: bool) -> jax.Array:
         normed = self.attention_norm(x_BxTxD)
         query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed, self.query, self.key, self.value)
         mixed = causal_attention(rotate(query_BxTxHxK), rotate(key_BxTxGxK), value_BxTxGxK, dense=dense)
-        attention_BxTxD = self.output(mixed, contract=2)
-        tap("attention", attention_BxTxD)
-        x_BxTxD = x_BxTxD + attention_BxTxD
+        x_BxTxD = x_BxTxD + checkpoint_name(self.output(mixed, contract=2), "attention")
         normed = self.mlp_norm(x_BxTxD)
         if self.mlp == "swiglu":  # Shazeer, arXiv:2002.05202
             gate_BxTxF, up_BxTxF = together(normed, self.gate, self.up)
             hidden_BxTxF = jax.nn.silu(gate_BxTxF) * up_BxTxF
         else:  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
             hidden_BxTxF = jax.nn.gelu(self.up(normed), approximate=True)
-        mlp_BxTxD = self.down(hidden_BxTxF)
-        tap("mlp", mlp_BxTxD)
-        x_BxTxD = x_BxTxD + mlp_BxTxD
-        tap("residual", x_BxTxD)
-        return x_BxTxD
+        x_BxTxD = x_BxTxD + checkpoint_name(self.down(hidden_BxTxF), "mlp")
+        return checkpoint_name(x_BxTxD, "residual")
 
 
 class Transformer(nnx.Module):
@@ -116,21 +105,17 @@ class Transformer(nnx.Module):
         self.final_norm = Gain(dims["final_norm/gain"])
         self.head = None if shape.tied else Kernel(dims["head/kernel"])
 
-    def hidden(self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool, tap: Tap = no_tap) -> jax.Array:
-        """Compute what the head reads, normed: (B, T, D). ``tap`` is shown activations, those of all layers
-        stacked: (L, B, T, D)."""
-        embedded_BxTxD = self.embedding.table[...][tokens_BxT]
-        tap("embedding", embedded_BxTxD)
+    def hidden(self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool) -> jax.Array:
+        """Compute what the head reads, normed: (B, T, D)."""
+        table_VxD = self.embedding.table[...]
         definition, layers = nnx.split(self.blocks)
 
-        def layer(x_BxTxD: jax.Array, slice_: nnx.State) -> tuple[jax.Array, dict[str, jax.Array]]:
-            tapped: dict[str, jax.Array] = {}
-            seen = no_tap if tap is no_tap else tapped.__setitem__
-            return nnx.merge(definition, slice_)(x_BxTxD, dense, seen), tapped
+        def layer(x_BxTxD: jax.Array, slice_: nnx.State) -> tuple[jax.Array, None]:
+            return nnx.merge(definition, slice_)(x_BxTxD, dense), None
 
-        x_BxTxD, tapped = jax.lax.scan(layer, embedded_BxTxD, layers, unroll=unroll)
-        for place, activation_LxBxTxD in tapped.items():
-            tap(place, activation_LxBxTxD)
+        x_BxTxD, _ = jax.lax.scan(
+            layer, checkpoint_name(table_VxD[tokens_BxT], "embedding"), layers, unroll=unroll
+        )
         return self.final_norm(x_BxTxD)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
@@ -156,9 +141,6 @@ class Model:
     shape: Shape
     hidden: Callable[[Params, jax.Array], jax.Array]  # (params, tokens_BxT) -> hidden_BxTxD
     head: Callable[[Params, jax.Array], jax.Array]  # (params, hidden_BxTxD) -> logits_BxTxV
-    places: Callable[[Params, jax.Array], dict[str, jax.Array]]
-    """(params, tokens_BxT) -> activations by place: embedding and logits; attention, mlp and residual of every
-    layer, stacked."""
 
     def logits(self, params: Params, tokens_BxT: jax.Array) -> jax.Array:
         """Compute the logits of the next token at each position: (B, T, V)."""
@@ -194,14 +176,8 @@ def make_model(shape: Shape, *, dense: bool = False, unroll: int | bool | None =
     def module(params: Params) -> Transformer:
         return nnx.merge(definition, nnx.State(traverse_util.unflatten_dict(params, sep="/")))
 
-    def places(params: Params, tokens_BxT: jax.Array) -> dict[str, jax.Array]:
-        tapped: dict[str, jax.Array] = {}
-        hidden = module(params).hidden(tokens_BxT, dense=dense, unroll=unroll, tap=tapped.__setitem__)
-        return tapped | {"logits": module(params).logits(hidden)}
-
     return Model(
         shape,
         hidden=lambda params, tokens_BxT: module(params).hidden(tokens_BxT, dense=dense, unroll=unroll),
         head=lambda params, hidden_BxTxD: module(params).logits(hidden_BxTxD),
-        places=places,
     )

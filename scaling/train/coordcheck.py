@@ -10,14 +10,14 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from scaling.data.store import Windows
+from scaling.model.places import activations
 from scaling.model.roles import Params
 from scaling.run import Run
 from scaling.store.records import PlanData
@@ -35,14 +35,14 @@ def measure(run: Run, windows: Windows) -> list[Row]:
     """Train all steps of a run and measure activations before the first and after each.
 
     They are those of one batch, the next after the last step. A row has ``step``, ``place``, ``layer`` (from
-    0; None outside of layers), ``size`` (root mean square over tokens and channels) and ``change`` (that of
-    the difference to initialisation), both None where they are not finite any more.
+    0; 0 outside of layers), ``size`` (root mean square over tokens and channels) and ``change`` (that of the
+    difference to initialisation), both None where they are not finite any more.
     """
-    program, activations, sizes = _compiled(Blueprint.of(run, chunk_steps=1))
+    program, places, sizes = _compiled(Blueprint.of(run, chunk_steps=1))
     batches = windows.train_batches(run.order_seed, 0, run.steps + 1, run.batch_sequences)
     looked_at = batches[-1, : max(1, LOOKED_AT // run.shape.context), :-1]
     state = program.start(run.seed)
-    initial = activations(state.params, looked_at)
+    initial = places(state.params, looked_at)
     rows = [*_rows(0, sizes(state.params, initial, looked_at), finite=True)]
     chunks = (ChunkInput(step, 1, batches[step : step + 1]) for step in range(run.steps))
     for step, latest, metrics in advance(program, state, run, chunks):
@@ -53,12 +53,14 @@ def measure(run: Run, windows: Windows) -> list[Row]:
 @lru_cache(maxsize=1)  # cells of one shape follow one another
 def _compiled(blueprint: Blueprint) -> tuple[Program, Callable[..., Places], Callable[..., Any]]:
     program = make_program(blueprint)
+    places = partial(activations, program.model)
 
-    def sizes(params: Params, initial: Places, tokens_BxT: jax.Array) -> dict[str, tuple[jax.Array, jax.Array]]:
-        now = program.model.places(params, tokens_BxT)
-        return {place: (_rms(x), _rms(x - initial[place])) for place, x in now.items()}
+    def sizes(
+        params: Params, initial: Places, tokens_BxT: jax.Array
+    ) -> dict[str, tuple[jax.Array, jax.Array]]:
+        return {place: (_rms(x), _rms(x - initial[place])) for place, x in places(params, tokens_BxT).items()}
 
-    return program, jax.jit(program.model.places), jax.jit(sizes)
+    return program, jax.jit(places), jax.jit(sizes)
 
 
 def _rms(activation: jax.Array) -> jax.Array:
@@ -69,15 +71,9 @@ def _rms(activation: jax.Array) -> jax.Array:
 def _rows(step: int, sizes: Any, *, finite: bool) -> Iterator[Row]:
     """Make the rows of a step."""
     for place, (size, change) in jax.device_get(sizes).items():
-        for layer, pair in enumerate(zip(np.atleast_1d(size), np.atleast_1d(change), strict=True)):
+        for layer, pair in enumerate(zip(size, change, strict=True)):
             known = [float(x) if finite and math.isfinite(x) else None for x in pair]
-            yield {
-                "step": step,
-                "place": place,
-                "layer": layer if size.ndim else None,
-                "size": known[0],
-                "change": known[1],
-            }
+            yield {"step": step, "place": place, "layer": layer, "size": known[0], "change": known[1]}
 
 
 def main() -> None:
