@@ -21,15 +21,7 @@ from analysis.results import Part, Result, Status
 FLAT = 0.05  # exponents below this are flat
 NEAR = 0.25  # and their interval must be: half way to 1/2, the smallest exponent of a wrong multiplier
 COLUMNS = ("variant", "seed", "width", "depth", "step", "place", "layer", "size", "change")
-# Place -> the layers at which it is compared, by how deep they stand. The residual stream is not compared
-# after the first layer, which is another share of the depth in each model.
-PLACES: dict[str, tuple[str, ...]] = {
-    "embedding": (),
-    "attention": ("first", "middle", "last"),
-    "mlp": ("first", "middle", "last"),
-    "residual": ("middle", "last"),
-    "logits": (),
-}
+PLACES = ("embedding", "attention", "mlp", "residual", "logits")
 # Verdict of an exponent -> how many have it, in words.
 VERDICTS = {"flat": "flat", "grows": "growing", "shrinks": "shrinking", "unclear": "unclear",
             "zero": "of what is zero", "diverged": "of what diverged"}  # fmt: skip
@@ -110,28 +102,44 @@ def check(table: pd.DataFrame, *, over: Over = "width", level: float = 0.9) -> C
     return Coordinates(over, level, exponents, statuses, table.reset_index(drop=True))
 
 
-def placed(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each place that models of different depth have in common: ``last mlp``, ``logits``. A layer
-    that is both is called first or last rather than middle, and last rather than first."""
+def placed(table: pd.DataFrame, over: Over) -> dict[str, pd.DataFrame]:
+    """The rows of each place that all models have, by its name: ``last mlp``, ``logits``.
+
+    Over width: the first, middle and last layer, one that is two of these by the later name. Over depth no
+    single layer reads the same share of the residual stream in every model: attention and MLP are taken
+    together over all layers, the stream half way and at the end.
+    """
     rows, depth = dict[str, pd.DataFrame](), table["depth"]
     layers = {"first": 0 * depth, "middle": (depth - 1) // 2, "last": depth - 1}
-    for place, names in PLACES.items():
-        here = table["place"] == place
-        distinct = {
-            tuple(layers[name]): name for name in sorted(names, key=("middle", "first", "last").index)
-        }
-        for name in names:
-            if name in distinct.values():
-                rows[f"{name} {place}"] = table[here & (table["layer"] == layers[name])]
-        if not names:
-            rows[place] = table[here]
+    standing = {name: table["layer"] == layer for name, layer in layers.items()}
+    distinct = {tuple(layers[name]): name for name in ("middle", "first", "last")}
+    for place in PLACES:
+        at_place = table["place"] == place
+        if place in ("embedding", "logits"):
+            rows[place] = table[at_place]
+        elif over == "depth" and place != "residual":
+            rows[f"{place}, all layers"] = _over_layers(table[at_place])
+        else:
+            names = distinct.values() if over == "width" else ("middle", "last")
+            for name in (name for name in layers if name in names):
+                rows[f"{name} {place}"] = table[at_place & standing[name]]
     return {name: of_place for name, of_place in rows.items() if len(of_place)}
+
+
+def _over_layers(rows: pd.DataFrame) -> pd.DataFrame:
+    """The root mean square over layers, in place of them."""
+    of_model = ["variant", "seed", "width", "depth", "step", "place"]
+    squares = rows.assign(size=rows["size"] ** 2, change=rows["change"] ** 2).groupby(
+        of_model, as_index=False
+    )
+    means = squares[["size", "change"]].agg(lambda x: x.mean(skipna=False))
+    return means.assign(size=means["size"] ** 0.5, change=means["change"] ** 0.5)
 
 
 def _exponents(table: pd.DataFrame, over: Over, level: float) -> Iterator[Exponent]:
     last = table["step"].max()
     for variant, of_variant in table.groupby("variant", sort=False):
-        for place, rows in placed(of_variant).items():
+        for place, rows in placed(of_variant, over).items():
             ends = {"start": (0, "size"), "end": (last, "size"), "change": (last, "change")}
             for measure, (step, column) in ends.items():
                 at = rows[rows["step"] == step]

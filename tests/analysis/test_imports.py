@@ -36,7 +36,7 @@ print(json.dumps(dict(alone=alone, usual=usual, all=top(), before=before, after=
 PUBLIC = [
     "AnalysisError", "BestSchedule", "CURVE_LAWS", "Comparison", "CurveLaw", "Estimate", "Fit", "GivenLaw",
     "LAWS", "Law", "Multipliers", "TwoStep", "after", "backtest", "basins", "best_schedule", "bnsl",
-    "compare", "criticalbatch", "envelope", "estimate", "estimators", "figures", "findings", "fit",
+    "compare", "coordinates", "criticalbatch", "envelope", "estimate", "estimators", "figures", "findings", "fit",
     "forecasts", "import_table", "isoflop", "ledger", "load", "multiplier", "precision", "report",
     "schedules", "select", "twostep",
 ]
