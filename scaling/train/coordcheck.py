@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from scaling.data.store import Windows
-from scaling.model.places import activations
+from scaling.model.activations import activations
 from scaling.model.roles import Params
 from scaling.run import Run
 from scaling.store.records import PlanData

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scaling.counts.shape import Shape
-from scaling.model.places import PLACES, activations
+from scaling.model.activations import PLACES, activations
 from scaling.model.roles import init_params
 from scaling.model.transformer import make_model
 
