@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,15 @@ NEAR = 0.25  # and their interval must be: half way to 1/2, the smallest exponen
 COLUMNS = ("variant", "seed", "width", "depth", "step", "place", "layer", "size", "change")
 PLACES = ("embedding", "attention", "mlp", "residual", "logits")
 # Verdict of an exponent -> how many have it, in words.
-VERDICTS = {"flat": "flat", "grows": "growing", "shrinks": "shrinking", "unclear": "unclear",
-            "zero": "of what is zero", "diverged": "of what diverged"}  # fmt: skip
+VERDICTS = {
+    "flat": "flat",
+    "grows": "growing",
+    "shrinks": "shrinking",
+    "unclear": "unclear",
+    "bounded": "shrinking towards the embeddings alone",  # the stream over depth: it begins as embeddings
+    "zero": "of what is zero",
+    "diverged": "of what diverged",
+}
 MEASURES = {"start": "at initialisation", "end": "after the last step", "change": "change since then"}
 Over = Literal["width", "depth"]
 
@@ -32,8 +39,7 @@ Over = Literal["width", "depth"]
 @dataclass(frozen=True)
 class Exponent(Part):
     """Of one ``measure`` (start, end, change) at one place: size ~ over^``exponent``, with both ends of its
-    interval. ``verdict``: flat, grows, shrinks, unclear, zero (of all sizes: there is nothing to compare) or
-    diverged."""
+    interval. ``verdict``: one of :data:`VERDICTS`."""
 
     variant: str
     place: str
@@ -62,7 +68,7 @@ class Coordinates(Result):
     @property
     def steps(self) -> int:
         """Steps trained."""
-        return int(self.data["step"].max())
+        return int(self.data["step"].to_numpy().max())
 
     def of(self, variant: str) -> tuple[Exponent, ...]:
         """The exponents of a variant."""
@@ -94,15 +100,16 @@ def check(table: pd.DataFrame, *, over: Over = "width", level: float = 0.9) -> C
     if missing:
         raise AnalysisError(f"coordinate check: no column {', '.join(missing)}; give what "
                             "`scaling coordcheck --json` writes")  # fmt: skip
-    if table[over].nunique() < 2:
-        raise AnalysisError(f"coordinate check: {table[over].nunique()} {over}s; measure at two or more")
+    sizes = table[over].to_numpy()
+    if not (sizes != sizes[:1]).any():
+        raise AnalysisError(f"coordinate check: {min(len(sizes), 1)} {over}; measure at two or more")
     exponents = tuple(_exponents(table, over, level))
     names = dict.fromkeys(found.variant for found in exponents)
     statuses = {name: _status([e for e in exponents if e.variant == name], over) for name in names}
     return Coordinates(over, level, exponents, statuses, table.reset_index(drop=True))
 
 
-def placed(table: pd.DataFrame, over: Over) -> dict[str, pd.DataFrame]:
+def placed(table: Any, over: Over) -> dict[str, pd.DataFrame]:
     """The rows of each place that all models have, by its name: ``last mlp``, ``logits``.
 
     Over width: the first, middle and last layer, one that is two of these by the later name. Over depth no
@@ -126,7 +133,7 @@ def placed(table: pd.DataFrame, over: Over) -> dict[str, pd.DataFrame]:
     return {name: of_place for name, of_place in rows.items() if len(of_place)}
 
 
-def _over_layers(rows: pd.DataFrame) -> pd.DataFrame:
+def _over_layers(rows: Any) -> pd.DataFrame:
     """The root mean square over layers, in place of them."""
     of_model = ["variant", "seed", "width", "depth", "step", "place"]
     squares = rows.assign(size=rows["size"] ** 2, change=rows["change"] ** 2).groupby(
@@ -136,17 +143,19 @@ def _over_layers(rows: pd.DataFrame) -> pd.DataFrame:
     return means.assign(size=means["size"] ** 0.5, change=means["change"] ** 0.5)
 
 
-def _exponents(table: pd.DataFrame, over: Over, level: float) -> Iterator[Exponent]:
+def _exponents(table: Any, over: Over, level: float) -> Iterator[Exponent]:
     last = table["step"].max()
     for variant, of_variant in table.groupby("variant", sort=False):
         for place, rows in placed(of_variant, over).items():
             ends = {"start": (0, "size"), "end": (last, "size"), "change": (last, "change")}
             for measure, (step, column) in ends.items():
-                at = rows[rows["step"] == step]
-                yield Exponent(str(variant), place, measure, *_exponent(at, over, column, level))
+                exponent, low, high, verdict = _exponent(rows[rows["step"] == step], over, column, level)
+                if (over, measure) == ("depth", "start") and "residual" in place and exponent < 0:
+                    verdict = verdict if verdict == "flat" else "bounded"
+                yield Exponent(str(variant), place, measure, exponent, low, high, verdict)
 
 
-def _exponent(rows: pd.DataFrame, over: Over, column: str, level: float) -> tuple[float, float, float, str]:
+def _exponent(rows: Any, over: Over, column: str, level: float) -> tuple[float, float, float, str]:
     size = rows[column].to_numpy(float)
     if not np.isfinite(size).all():
         return np.nan, np.nan, np.nan, "diverged"
@@ -189,7 +198,7 @@ def _status(exponents: list[Exponent], over: Over) -> Status:
 
 
 def _text(found: Coordinates, variant: str) -> str:
-    status, data = found.statuses[variant], found.data[found.data["variant"] == variant]
+    status, data = found.statuses[variant], cast(Any, found.data[found.data["variant"] == variant])
     sizes = ", ".join(str(size) for size in sorted(data[found.over].unique()))
     other = "depth" if found.over == "width" else "width"
     head = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib import ticker
@@ -13,46 +14,57 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-import matplotlib as mpl
-
 from analysis.coordinates import FLAT, MEASURES, Coordinates, Exponent, placed
 from analysis.figures import style
 
-LABELS = {"size": "Size (rms)", "change": "Change"}
+LABELS = {"size": "Size (rms)", "change": "Change (rms)"}
+HEIGHT = 1.1  # of a row of panels, inches
+SPAN = 300  # below the largest, lines are not drawn
+LEAST = 2.0  # decades that a panel spans
 SHADES = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.86, 256)))
-APART = 0.22  # of a row, between variants
+ROOM = 0.3  # that an axis of exponents has at least, to both sides
+APART = 0.3  # of a row, between variants
 
 
 def coordinates(found: Coordinates) -> Figure:
-    """Top: size of activations, and of their change since initialisation, against width (of the last
-    layer) or depth, a line for each step (geometric mean of seeds, which are dots at the last step), rows for each
-    variant. Below: exponents of all places with intervals; the band is what counts as flat."""
-    variants = list(found.statuses)
-    rows = [(variant, column) for variant in variants for column in LABELS]
-    places = _columns(placed(found.data, found.over))
+    """Top: sizes of activations against width (of the last layer) or depth, a line for each step (geometric
+    mean of seeds, which are dots at the last step). Below: exponents of all places with intervals; the band
+    is what counts as flat."""
+    rows = [(variant, column) for variant in found.statuses for column in LABELS]
+    heights = (HEIGHT * len(rows) + 0.3, 0.7 + 0.17 * len(_places(found)))
     with style.look():
-        figure = style.canvas(1.15 * len(rows) + 0.7 + 0.19 * len(_places(found)))
-        top, bottom = figure.subfigures(
-            2, 1, height_ratios=(1.15 * len(rows) + 0.2, 0.5 + 0.19 * len(_places(found)))
-        )
-        grid = top.subplots(len(rows), len(places), sharex=True, sharey="row", squeeze=False)
-        for (variant, column), axes in zip(rows, grid, strict=True):
-            of_variant = found.data[found.data["variant"] == variant]
-            at = placed(of_variant, found.over)
-            for ax, place in zip(axes, places, strict=True):
-                _lines(ax, at[place], found.over, column)
-            axes[0].set_ylabel(f"{style.words(variant)}\n{LABELS[column]}")
-        for ax, place in zip(grid[0], places, strict=True):
-            ax.set_title(place.capitalize())
-        _sizes(grid, found)
-        top.supxlabel(found.over.capitalize(), fontsize=9.5)
-        bar = top.colorbar(
-            ScalarMappable(Normalize(0, found.steps), SHADES), ax=grid.ravel().tolist(), pad=0.02, aspect=30
-        )
-        bar.set_label("Step")
-        bar.outline.set_visible(False)
+        figure = style.canvas(sum(heights))
+        halves: Any = figure.subfigures(2, 1, height_ratios=heights)
+        top, bottom = halves
+        _grid(top, found, rows)
         _exponents(bottom, found)
         return style.finish(figure)
+
+
+def _grid(figure: Any, found: Coordinates, rows: Sequence[tuple[str, str]]) -> None:
+    """Draw a row of panels for each variant and column, a panel for each place."""
+    at: Any = {v: placed(found.data[found.data["variant"] == v], found.over) for v in found.statuses}
+    places = _columns(placed(found.data, found.over))
+    grid = figure.subplots(len(rows), len(places), sharex=True, squeeze=False)
+    for (variant, column), panels in zip(rows, grid, strict=True):
+        for axes, place in zip(panels, places, strict=True):
+            _lines(axes, at[variant][place], found.over, column)
+        _equal_spans(panels)
+        panels[0].set_ylabel(f"{style.words(variant)}\n{LABELS[column]}")
+    for axes, place in zip(grid[0], places, strict=True):
+        axes.set_title(_named(place).replace(", ", ",\n"))
+    _sizes(grid, found)
+    figure.supxlabel(found.over.capitalize(), fontsize=9.5)
+    shades = ScalarMappable(Normalize(0, found.steps), SHADES)
+    bar = figure.colorbar(shades, ax=grid.ravel().tolist(), pad=0.02, aspect=30)
+    bar.set_label("Step")
+    bar.outline.set_visible(False)
+    bar.ax.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+
+
+def _named(place: str) -> str:
+    words = place.replace("mlp", "MLP")
+    return words[0].upper() + words[1:]
 
 
 def _columns(at: dict[str, pd.DataFrame]) -> list[str]:
@@ -64,31 +76,41 @@ def _places(found: Coordinates) -> list[str]:
     return list(dict.fromkeys(exponent.place for exponent in found.exponents))
 
 
-def _lines(axes: Axes, rows: pd.DataFrame, over: str, column: str) -> None:
-    last = rows["step"].max()
+def _lines(axes: Axes, rows: Any, over: str, column: str) -> None:
+    """Draw a line a step; none where a size is 0 or not finite, nor for steps far below the largest: the
+    first changes may be of weight decay alone."""
+    last, top = rows["step"].max(), rows[column].max()
+    axes.set_yscale("log")
     for step, of_step in rows.groupby("step"):
-        positive = of_step[of_step[column] > 0]
-        if len(positive) < len(of_step):
-            continue  # zero, or not finite
-        means = np.exp(np.log(positive[column]).groupby(positive[over]).mean())
+        if not (of_step[column] > 0).all() or of_step[column].max() < top / SPAN:
+            continue
+        means = np.exp(np.log(of_step[column]).groupby(of_step[over]).mean())
         colour = SHADES(float(step) / last)
         axes.plot(means.index, means, color=colour, lw=1.1, zorder=2)
         if step == last:
             axes.plot(
-                positive[over], positive[column], "o", ms=2.5, color=colour, mec="white", mew=0.2, zorder=3
+                of_step[over], of_step[column], "o", ms=2.5, color=colour, mec="white", mew=0.2, zorder=3
             )
+
+
+def _equal_spans(panels: Sequence[Axes]) -> None:
+    """Let all panels of a row span as many decades, each around its own lines: slopes look alike."""
+    ends = np.log10([axes.get_ylim() for axes in panels])
+    half = max(np.ptp(ends, axis=1).max() / 2, LEAST / 2)
+    for axes, middle in zip(panels, ends.mean(axis=1), strict=True):
+        axes.set_ylim(10 ** (middle - half), 10 ** (middle + half))
 
 
 def _sizes(grid: Any, found: Coordinates) -> None:
     sizes = sorted(found.data[found.over].unique())
     for axes in grid.flat:
-        axes.set(xscale="log", yscale="log", xlim=(sizes[0] / 1.2, sizes[-1] * 1.2))
+        axes.set(xscale="log", xlim=(sizes[0] / 1.2, sizes[-1] * 1.2))
         axes.xaxis.set_major_locator(ticker.FixedLocator(sizes))
         axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
         axes.xaxis.set_minor_locator(ticker.NullLocator())
-        axes.tick_params(axis="x", labelsize=7)
-        axes.yaxis.set_major_locator(ticker.LogLocator(numticks=5))
+        axes.yaxis.set_major_locator(ticker.LogLocator(numticks=4))
         axes.yaxis.set_minor_locator(ticker.NullLocator())
+        axes.tick_params(labelsize=7, pad=2)
 
 
 def _exponents(figure: Any, found: Coordinates) -> None:
@@ -105,7 +127,9 @@ def _exponents(figure: Any, found: Coordinates) -> None:
         axes.set_title(title.capitalize())
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
-    panels[0].set_yticks(range(len(places)), [place.capitalize() for place in places])
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(low, -ROOM), max(high, ROOM))
+    panels[0].set_yticks(range(len(places)), [_named(place) for place in places])
     panels[0].set_ylim(len(places) - 0.5, -0.5)
     figure.supxlabel(f"Exponent of {found.over}, {found.level:.0%} intervals (band: flat)", fontsize=9.5)
     if len(variants) > 1:
@@ -116,7 +140,7 @@ def _exponents(figure: Any, found: Coordinates) -> None:
 
 def _exponent(axes: Axes, y: float, exponent: Exponent, colour: Any) -> None:
     if np.isnan(exponent.exponent):
-        axes.text(0, y, exponent.verdict, va="center", ha="center", fontsize=7, color=style.MUTED)
+        axes.text(0, y, exponent.verdict, va="center", ha="center", fontsize=5.5, color=style.MUTED)
         return
     if not np.isnan(exponent.low):
         axes.plot(

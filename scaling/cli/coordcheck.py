@@ -50,7 +50,7 @@ def coordcheck(
     study = load_study(spec, overrides or [])
     families = families_to_check(study.family, _sizes(widths, "--widths"), _sizes(depths, "--depths"))
     cells = cells_of(study, families, seeds, steps)
-    table = _measured(cells, study.execution.device, study.execution.threads)
+    table: Any = _measured(cells, study.execution.device, study.execution.threads)
     found = [check(table[table["over"] == over], over=over, level=level) for over in families]
     drawn = _drawn(found, out)
     if as_json:

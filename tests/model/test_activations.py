@@ -18,7 +18,7 @@ SHAPE = Shape(
 def test_places_are_the_terms_of_the_forward_pass(unroll):
     params = init_params(SHAPE, 0)
     params["head/kernel"] = np.random.default_rng(0).normal(size=(16, 64)).astype(np.float32)
-    tokens = np.random.default_rng(1).integers(0, 64, (2, 16))
+    tokens = jax.numpy.asarray(np.random.default_rng(1).integers(0, 64, (2, 16)))
     model = make_model(SHAPE, unroll=unroll)
     seen = jax.device_get(jax.jit(lambda params: activations(model, params, tokens))(params))
     assert {*seen} == {*PLACES} and seen["mlp"].shape == (3, 2, 16, 16)
