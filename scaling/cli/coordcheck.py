@@ -105,16 +105,13 @@ def _measured(cells: list[Cell], device: Any, threads: int) -> pd.DataFrame:
     where = layout(1, device, max(threads, len(usable_cores())))
     environment = launch_environment(os.environ, where, glibc=has_glibc())
     say.note(f"training {plural(len(cells), 'model')} for {plural(cells[0].run.steps, 'step')} each ...")
-    rows, began = list[dict[str, Any]](), time.monotonic()
-    last = began
-    total = sum(cell.run.flops_per_step for cell in cells)
-    done = 0
+    rows = list[dict[str, Any]]()
+    began = last = time.monotonic()
     for number, (cell, of_cell) in enumerate(zip(cells, measure(cells, environment), strict=True), 1):
         rows += [{"over": cell.over, **row} for row in of_cell]
-        done += cell.run.flops_per_step
         now = time.monotonic()
         if now - last > HEARTBEAT_SECONDS and number < len(cells):
-            left = duration((now - began) * (total - done) / done)
+            left = duration((now - began) * (len(cells) - number) / number)
             say.note(f"{number} of {plural(len(cells), 'model')}, about {left} left")
             last = now
     return pd.DataFrame(rows)
