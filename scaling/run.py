@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel, Field
 
 from scaling.counts.flops import Flops, training_flops
 from scaling.counts.shape import Experts, Shape
+from scaling.recipe.auxiliary import Auxiliary
 from scaling.recipe.optimizers import RunOptimizer
+from scaling.recipe.parametrization import Parametrization
+from scaling.recipe.precision import Precision
 from scaling.recipe.quantities import Frozen
 from scaling.recipe.schedules import RunSchedule, Schedule
 
@@ -39,6 +42,19 @@ class Data(Frozen):
     unique_tokens: int | None = Field(default=None, json_schema_extra={"neutral": None})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """What of a run its compiled program depends on, and so its speed; the rest are the program's
+    arguments."""
+
+    shape: Shape
+    optimizer: tuple[tuple[str, Any], ...]
+    precision: Precision
+    parametrization: Parametrization | None = None
+    auxiliary: Auxiliary | None = None
+    batch_sequences: int
+
+
 class Run(Frozen):
     """One training, fully resolved: no rules, no ``auto`` left."""
 
@@ -50,7 +66,11 @@ class Run(Frozen):
     schedule: RunSchedule
     batch_sequences: int
     steps: int
-    precision: Literal["float32"] = "float32"
+    precision: Precision = "float32"
+    parametrization: Parametrization | None = Field(default=None, json_schema_extra={"neutral": None})
+    """None: the standard one."""
+    auxiliary: Auxiliary | None = Field(default=None, json_schema_extra={"neutral": None})
+    """Losses beside the cross-entropy; None where there are none."""
     seed: int
     """Of the initial weights, and of the order of data unless ``order`` is another one."""
     order: int | None = Field(default=None, json_schema_extra={"neutral": None})
@@ -58,6 +78,17 @@ class Run(Frozen):
     init_from: str | None = Field(default=None, json_schema_extra={"neutral": None})
     """Initial weights instead of those that ``seed`` draws: another run's by its id, or the ``sha256:...`` of
     :func:`scaling.store.weights.identity`."""
+
+    @property
+    def fixed(self) -> Fixed:
+        return Fixed(
+            shape=self.shape,
+            optimizer=self.optimizer.structure,
+            precision=self.precision,
+            parametrization=self.parametrization,
+            auxiliary=self.auxiliary,
+            batch_sequences=self.batch_sequences,
+        )
 
     @property
     def order_seed(self) -> int:

@@ -88,7 +88,8 @@ def plan_text(
     rows = [[cell(run, spent[run.run_id]) for _, cell in chosen] for run in plan.runs]
     left = sum(1 for _ in itertools.takewhile(lambda name: name in LEFT, names))
     varied = [f"axis {text}" for text in plan.axes]
-    parts = ["\n".join([*_about(plan), *varied, *_variant_lines(plan, spent)])]
+    about = [*_about(plan), *_parametrization_lines(plan), *varied, *_variant_lines(plan, spent)]
+    parts = ["\n".join(about)]
     parts.append(columns([heading for heading, _ in chosen], rows, left=left))
     if plan.excluded:
         left_out = columns(("left out", "why"), [(e.label, e.reason) for e in plan.excluded], left=2)
@@ -106,6 +107,13 @@ def _about(plan: Plan) -> Iterator[str]:
         lines.append(f"study {plan.study}: {data.corpus}, {data.tokenizer}, context {data.context}")
         lines += _data_lines(data, runs)
     yield from dict.fromkeys(lines)
+
+
+def _parametrization_lines(plan: Plan) -> Iterator[str]:
+    """Say which parametrizations runs have, where one is not the standard one."""
+    texts = Counter(str(run.run.parametrization or "standard") for run in plan.runs)
+    for text, runs in texts.items() if texts.keys() != {"standard"} else ():
+        yield f"parametrization {text}: {plural(runs, 'run')}"
 
 
 def _variant_lines(plan: Plan, spent: Mapping[str, int]) -> Iterator[str]:

@@ -19,6 +19,8 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
+from scaling.model.products import PRODUCTS, Products
+
 SMALLEST_BLOCK, MOST_BLOCKS = 64, 8
 
 
@@ -29,6 +31,7 @@ class Rule(NamedTuple):
     """Keys that it sees, its own among them (Beltagy et al., arXiv:2004.05150); None: all up to its own."""
     softcap: float | None = None
     """Scores s become softcap x tanh(s / softcap) (Gemma 2, arXiv:2408.00118)."""
+    products: Products = PRODUCTS["float32"]
 
 
 def causal_attention(
@@ -94,7 +97,7 @@ def spans(length: int, window: int | None = None) -> list[Span]:
 
 def _scores(rule: Rule, q_BxGxKxRxQ: jax.Array, k_BxGxSxK: jax.Array) -> jax.Array:
     """Score Q queries against S keys: (B, G, S, R, Q)."""
-    scores_BxGxSxRxQ = jnp.einsum("bgsk,bgkrq->bgsrq", k_BxGxSxK, q_BxGxKxRxQ)
+    scores_BxGxSxRxQ = rule.products.einsum("bgsk,bgkrq->bgsrq", k_BxGxSxK, q_BxGxKxRxQ)
     if rule.softcap is None:
         return scores_BxGxSxRxQ
     return rule.softcap * jnp.tanh(scores_BxGxSxRxQ / rule.softcap)
@@ -114,16 +117,16 @@ def _masked(rule: Rule, scores_BxGxSxRxQ: jax.Array, documents_BxS: jax.Array | 
     return jnp.where(visible, scores_BxGxSxRxQ, -jnp.inf)
 
 
-def _mix(weights_BxGxSxRxQ: jax.Array, v_BxGxSxK: jax.Array) -> jax.Array:
-    return jnp.einsum("bgsk,bgsrq->bgkrq", v_BxGxSxK, weights_BxGxSxRxQ)
+def _mix(rule: Rule, weights_BxGxSxRxQ: jax.Array, v_BxGxSxK: jax.Array) -> jax.Array:
+    return rule.products.einsum("bgsk,bgsrq->bgkrq", v_BxGxSxK, weights_BxGxSxRxQ)
 
 
-def _unmix(weights_BxGxSxRxQ: jax.Array, out_BxGxKxRxQ: jax.Array) -> jax.Array:
-    return jnp.einsum("bgsrq,bgkrq->bgsk", weights_BxGxSxRxQ, out_BxGxKxRxQ)
+def _unmix(rule: Rule, weights_BxGxSxRxQ: jax.Array, out_BxGxKxRxQ: jax.Array) -> jax.Array:
+    return rule.products.einsum("bgsrq,bgkrq->bgsk", weights_BxGxSxRxQ, out_BxGxKxRxQ)
 
 
 def _dense(rule: Rule, q: jax.Array, k: jax.Array, v: jax.Array, documents: jax.Array | None) -> jax.Array:
-    return _mix(jax.nn.softmax(_masked(rule, _scores(rule, q, k), documents), axis=2), v)
+    return _mix(rule, jax.nn.softmax(_masked(rule, _scores(rule, q, k), documents), axis=2), v)
 
 
 def _part(documents_BxT: jax.Array | None, span: Span) -> jax.Array | None:
@@ -138,6 +141,7 @@ def _blocked(rule: Rule, q: jax.Array, k: jax.Array, v: jax.Array, documents: ja
 def _forward(
     rule: Rule, q: jax.Array, k: jax.Array, v: jax.Array, documents: jax.Array | None
 ) -> tuple[jax.Array, tuple]:
+    q, k, v = rule.products.rounded(q, k, v)
     outs, normalisers = [], []
     for span in spans(q.shape[4], rule.window):
         first, start, end = span
@@ -146,7 +150,7 @@ def _forward(
         top = jnp.max(scores_BxGxSxRxQ, axis=2, keepdims=True)
         weights_BxGxSxRxQ = jnp.exp(scores_BxGxSxRxQ - top)
         total = jnp.sum(weights_BxGxSxRxQ, axis=2, keepdims=True)
-        outs.append(_mix(weights_BxGxSxRxQ, v[:, :, first:end]) / total)
+        outs.append(_mix(rule, weights_BxGxSxRxQ, v[:, :, first:end]) / total)
         normalisers.append(top + jnp.log(total))
     out_BxGxKxRxT = jnp.concatenate(outs, axis=4)
     return out_BxGxKxRxT, (q, k, v, documents, out_BxGxKxRxT, normalisers)
@@ -167,13 +171,13 @@ def _backward(
         q_block, grad, keys = q[..., start:end], grad_BxGxKxRxT[..., start:end], k[:, :, first:end]
         scores_BxGxSxRxQ = _scores(rule, q_block, keys)
         weights_BxGxSxRxQ = jnp.exp(_masked(rule, scores_BxGxSxRxQ, _part(documents, span)) - normaliser)
-        dweights_BxGxSxRxQ = jnp.einsum("bgsk,bgkrq->bgsrq", v[:, :, first:end], grad)
+        dweights_BxGxSxRxQ = rule.products.einsum("bgsk,bgkrq->bgsrq", v[:, :, first:end], grad)
         dscores_BxGxSxRxQ = weights_BxGxSxRxQ * (dweights_BxGxSxRxQ - mean_BxGx1xRxT[..., start:end])
         if rule.softcap is not None:
             dscores_BxGxSxRxQ *= 1 - jnp.square(scores_BxGxSxRxQ / rule.softcap)
-        dqs.append(_mix(dscores_BxGxSxRxQ, keys))
-        dk_BxGxSxK = _unmix(dscores_BxGxSxRxQ, q_block)
-        dv_BxGxSxK = _unmix(weights_BxGxSxRxQ, grad)
+        dqs.append(_mix(rule, dscores_BxGxSxRxQ, keys))
+        dk_BxGxSxK = _unmix(rule, dscores_BxGxSxRxQ, q_block)
+        dv_BxGxSxK = _unmix(rule, weights_BxGxSxRxQ, grad)
         for i, (_, low, high) in enumerate(blocks):
             if first <= low and high <= end:
                 dks[i].append(dk_BxGxSxK[:, :, low - first : high - first])

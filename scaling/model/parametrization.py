@@ -145,3 +145,22 @@ class Forward:
             logits=LOGITS.at(shape, base),
             embedding=base.width**0.5,
         )
+
+
+def initial_std(parameter: Parameter, shape: Shape, parametrization: Parametrization | None) -> float:
+    """Return the standard deviation that a random parameter is drawn with.
+
+    Matrices: 1 / sqrt(fan_in), those that write into the residual stream over a further sqrt(2 x depth)
+    (GPT-2); embedding: 1, or 1 / sqrt(width) when tied or scaled. Where these depend on width or depth other
+    than by the fan-in, they are the base's.
+    """
+    base = Base.of(shape, parametrization)
+    match parameter.role:
+        case "embedding":
+            return base.width**-0.5 if shape.tied or shape.scaled_embedding else 1.0
+        case "router":
+            return parameter.fan_in**-0.5 * ROUTER_STD.at(shape, base)
+        case "matrix":
+            return parameter.fan_in**-0.5 * ((2 * base.depth) ** -0.5 if parameter.residual else 1.0)
+        case "gain" | "bias" | "head":
+            return 0.0

@@ -11,37 +11,36 @@ import numpy as np
 from scipy.special import ndtri
 
 from scaling.counts.shape import Parameter, Shape, parameter_table
+from scaling.model.parametrization import initial_std
+from scaling.recipe.parametrization import Parametrization
 
 # On the host before the first step, on devices from then on.
 Array = Any
 Params = Mapping[str, Array]
 
 
-def init_params(shape: Shape, seed: int) -> dict[str, np.ndarray]:
+def init_params(
+    shape: Shape, seed: int, parametrization: Parametrization | None = None
+) -> dict[str, np.ndarray]:
     """Draw the initial float32 parameters on the host, one array per row of the table.
 
-    Matrices: normal with variance 1 / fan_in, those that write into the residual stream divided by a
-    further 2 x depth (GPT-2); embedding: unit normal (variance 1 / width when
-    tied or scaled); head: 0, so that the first
-    loss is log(vocabulary); gains: 1. Every array has a random stream of its own, keyed by seed and name
+    Matrices, routers and embeddings: normal, by :func:`initial_std`; head: 0, so that the first loss is
+    log(vocabulary); gains: 1. Every array has a random stream of its own, keyed by seed and name
     (Philox, whose raw bits are fixed by its definition): the values depend on no device, no device count and
     no library version, and adding a parameter leaves the others as they were.
     """
-    return {name: _init(name, parameter, shape, seed) for name, parameter in parameter_table(shape).items()}
+    table = parameter_table(shape)
+    return {
+        name: _init(name, parameter, seed, initial_std(parameter, shape, parametrization))
+        for name, parameter in table.items()
+    }
 
 
-def _init(name: str, parameter: Parameter, shape: Shape, seed: int) -> np.ndarray:
-    match parameter.role:
-        case "gain":
-            return np.ones(parameter.dims, np.float32)
-        case "bias" | "head":
-            return np.zeros(parameter.dims, np.float32)
-        case "embedding":
-            std = shape.width**-0.5 if shape.tied or shape.scaled_embedding else 1.0
-        case "matrix" | "router":
-            std = parameter.fan_in**-0.5
-            if parameter.residual:
-                std *= (2 * shape.depth) ** -0.5
+def _init(name: str, parameter: Parameter, seed: int, std: float) -> np.ndarray:
+    if parameter.role == "gain":
+        return np.ones(parameter.dims, np.float32)
+    if std == 0:
+        return np.zeros(parameter.dims, np.float32)
     return (std * _normal(name, seed, parameter.size)).astype(np.float32).reshape(parameter.dims)
 
 

@@ -18,9 +18,14 @@ import numpy as np
 from flax import nnx, traverse_util
 
 from scaling.counts.shape import Shape, parameter_table
-from scaling.model.attention import causal_attention
+from scaling.model.attention import Rule, causal_attention
 from scaling.model.linear import linear
+from scaling.model.parametrization import Forward
+from scaling.model.products import PRODUCTS, Products
 from scaling.model.roles import Params
+from scaling.recipe.auxiliary import Auxiliary
+from scaling.recipe.parametrization import Parametrization
+from scaling.recipe.precision import Precision
 
 
 class Gain(nnx.Module):
@@ -37,13 +42,14 @@ class Gain(nnx.Module):
 class Kernel(nnx.Module):
     """A matrix whose leading axes are contracted with the input's trailing ones."""
 
-    def __init__(self, dims: tuple[int, ...]):
+    def __init__(self, dims: tuple[int, ...], products: Products):
+        self.products = products
         self.kernel = nnx.Param(jnp.zeros(dims))
 
     def __call__(self, x: jax.Array, contract: int = 1) -> jax.Array:
         kernel = self.kernel[...]
         flat = x.reshape(-1, math.prod(kernel.shape[:contract]))
-        out = linear(flat, kernel.reshape(flat.shape[1], -1))
+        out = linear(self.products, flat, kernel.reshape(flat.shape[1], -1))
         return out.reshape(*x.shape[: x.ndim - contract], *kernel.shape[contract:])
 
 
@@ -51,9 +57,15 @@ def together(x_BxTxD: jax.Array, *kernels: Kernel) -> list[jax.Array]:
     """Multiply one input by several kernels as one product: fewer and larger matmuls. They differ in their
     second axis alone; so do the results in their third."""
     joined = jnp.concatenate([kernel.kernel[...] for kernel in kernels], axis=1)
-    out = linear(x_BxTxD.reshape(-1, joined.shape[0]), joined.reshape(joined.shape[0], -1))
+    flat = x_BxTxD.reshape(-1, joined.shape[0])
+    out = linear(kernels[0].products, flat, joined.reshape(joined.shape[0], -1))
     ends = np.cumsum([kernel.kernel.shape[1] for kernel in kernels])
     return jnp.split(out.reshape(*x_BxTxD.shape[:2], *joined.shape[1:]), ends[:-1], axis=2)
+
+
+def times(multiplier: float, x: jax.Array) -> jax.Array:
+    """Multiply; by 1, no operation."""
+    return x if multiplier == 1 else x * multiplier
 
 
 class Table(nnx.Module):
@@ -66,42 +78,47 @@ class Table(nnx.Module):
 class Block(nnx.Module):
     """Pre-norm attention and MLP. Built with a leading layer axis, called on one layer's slice."""
 
-    def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]]):
-        self.mlp = shape.mlp
+    def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]], forward: Forward, products: Products):
+        self.mlp, self.forward, self.products = shape.mlp, forward, products
         self.attention_norm = Gain(dims["blocks/attention_norm/gain"])
-        self.query = Kernel(dims["blocks/query/kernel"])
-        self.key = Kernel(dims["blocks/key/kernel"])
-        self.value = Kernel(dims["blocks/value/kernel"])
-        self.output = Kernel(dims["blocks/output/kernel"])
+        self.query = Kernel(dims["blocks/query/kernel"], products)
+        self.key = Kernel(dims["blocks/key/kernel"], products)
+        self.value = Kernel(dims["blocks/value/kernel"], products)
+        self.output = Kernel(dims["blocks/output/kernel"], products)
         self.mlp_norm = Gain(dims["blocks/mlp_norm/gain"])
-        self.up = Kernel(dims["blocks/up/kernel"])
-        self.down = Kernel(dims["blocks/down/kernel"])
+        self.up = Kernel(dims["blocks/up/kernel"], products)
+        self.down = Kernel(dims["blocks/down/kernel"], products)
         if shape.mlp == "swiglu":
-            self.gate = Kernel(dims["blocks/gate/kernel"])
+            self.gate = Kernel(dims["blocks/gate/kernel"], products)
 
     def __call__(self, x_BxTxD: jax.Array, dense: bool) -> jax.Array:
         normed = self.attention_norm(x_BxTxD)
         query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed, self.query, self.key, self.value)
-        mixed = causal_attention(rotate(query_BxTxHxK), rotate(key_BxTxGxK), value_BxTxGxK, dense=dense)
-        x_BxTxD = x_BxTxD + self.output(mixed, contract=2)
+        rule = Rule(products=self.products)
+        scale, query_BxTxHxK, key_BxTxGxK = self.forward.scores, rotate(query_BxTxHxK), rotate(key_BxTxGxK)
+        mixed = causal_attention(
+            query_BxTxHxK, key_BxTxGxK, value_BxTxGxK, rule=rule, scale=scale, dense=dense
+        )
+        x_BxTxD = x_BxTxD + times(self.forward.branch, self.output(mixed, contract=2))
         normed = self.mlp_norm(x_BxTxD)
         if self.mlp == "swiglu":  # Shazeer, arXiv:2002.05202
             gate_BxTxF, up_BxTxF = together(normed, self.gate, self.up)
             hidden_BxTxF = jax.nn.silu(gate_BxTxF) * up_BxTxF
         else:  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
             hidden_BxTxF = jax.nn.gelu(self.up(normed), approximate=True)
-        return x_BxTxD + self.down(hidden_BxTxF)
+        return x_BxTxD + times(self.forward.branch, self.down(hidden_BxTxF))
 
 
 class Transformer(nnx.Module):
     """Tokens to hidden states to logits; the parameters of all blocks are stacked and scanned."""
 
-    def __init__(self, shape: Shape):
+    def __init__(self, shape: Shape, forward: Forward, products: Products):
+        self.forward, self.products = forward, products
         dims = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
         self.embedding = Table(dims["embedding/table"])
-        self.blocks = Block(shape, dims)
+        self.blocks = Block(shape, dims, forward, products)
         self.final_norm = Gain(dims["final_norm/gain"])
-        self.head = None if shape.tied else Kernel(dims["head/kernel"])
+        self.head = None if shape.tied else Kernel(dims["head/kernel"], products)
 
     def hidden(self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool) -> jax.Array:
         """Compute what the head reads, normed: (B, T, D)."""
@@ -115,7 +132,10 @@ class Transformer(nnx.Module):
         return self.final_norm(x_BxTxD)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
-        return hidden_BxTxD @ self.embedding.table[...].T if self.head is None else self.head(hidden_BxTxD)
+        hidden_BxTxD = times(self.forward.logits, hidden_BxTxD)
+        if self.head is None:
+            return self.products.einsum("btd,vd->btv", hidden_BxTxD, self.embedding.table[...])
+        return self.head(hidden_BxTxD)
 
 
 def rotate(x_BxTxHxK: jax.Array) -> jax.Array:
@@ -137,6 +157,8 @@ class Model:
     shape: Shape
     hidden: Callable[[Params, jax.Array], jax.Array]  # (params, tokens_BxT) -> hidden_BxTxD
     head: Callable[[Params, jax.Array], jax.Array]  # (params, hidden_BxTxD) -> logits_BxTxV
+    products: Products
+    auxiliary: Auxiliary | None = None
 
     def logits(self, params: Params, tokens_BxT: jax.Array) -> jax.Array:
         """Compute the logits of the next token at each position: (B, T, V)."""
@@ -144,25 +166,49 @@ class Model:
 
     def token_losses(self, params: Params, window_BxT1: jax.Array) -> jax.Array:
         """Compute the cross-entropy in nats of tokens 1..T of each window given those before: (B, T)."""
+        return self._token_losses(params, window_BxT1)[0]
+
+    def _token_losses(self, params: Params, window_BxT1: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Compute the cross-entropy, and the log of the softmax's normaliser: (B, T) each."""
         logits = self.logits(params, window_BxT1[:, :-1])
         target = jnp.take_along_axis(logits, window_BxT1[:, 1:, None], axis=-1)[..., 0]
-        return jax.nn.logsumexp(logits, axis=-1) - target
+        log_z_BxT = jax.nn.logsumexp(logits, axis=-1)
+        return log_z_BxT - target, log_z_BxT
 
-    def loss(self, params: Params, window_BxT1: jax.Array) -> jax.Array:
-        """Compute the training loss: mean nats per token."""
-        return self.token_losses(params, window_BxT1).mean()
+    def objective(self, params: Params, window_BxT1: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Compute what training descends on, and the cross-entropy in mean nats per token, which is a part of
+        it."""
+        losses_BxT, log_z_BxT = self._token_losses(params, window_BxT1)
+        loss = losses_BxT.mean()
+        if self.auxiliary is None or self.auxiliary.z_loss is None:
+            return loss, loss
+        return loss + self.auxiliary.z_loss * jnp.square(log_z_BxT).mean(), loss
 
 
-def make_model(shape: Shape, *, dense: bool = False, unroll: int | bool | None = None) -> Model:
+def make_model(
+    shape: Shape,
+    *,
+    parametrization: Parametrization | None = None,
+    precision: Precision = "float32",
+    auxiliary: Auxiliary | None = None,
+    dense: bool = False,
+    unroll: int | bool | None = None,
+) -> Model:
     """Return the model of ``shape``: modules are split once; what is left is a plain pytree and pure
     functions.
 
-    ``dense`` computes attention over all T^2 pairs (to check FLOP counts against the compiler), ``unroll``
-    is that of the scan over layers (None: all layers up to :data:`UNROLLED`, else 1).
+    Args:
+        shape: of the model.
+        parametrization: scales attention scores, branches and logits; None: the standard one.
+        precision: in which matrices are multiplied; all else is float32.
+        auxiliary: losses beside the cross-entropy.
+        dense: whether attention computes all T^2 pairs (to check FLOP counts against the compiler).
+        unroll: of the scan over layers; None: all layers up to :data:`UNROLLED`, else 1.
     """
     if unroll is None:
         unroll = shape.depth <= UNROLLED
-    definition, state = nnx.split(nnx.eval_shape(partial(Transformer, shape)))
+    products, forward = PRODUCTS[precision], Forward.of(shape, parametrization)
+    definition, state = nnx.split(nnx.eval_shape(partial(Transformer, shape, forward, products)))
     flat: dict[str, Any] = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="/")
     declared = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
     built = {name: leaf.shape for name, leaf in flat.items()}
@@ -176,4 +222,6 @@ def make_model(shape: Shape, *, dense: bool = False, unroll: int | bool | None =
         shape,
         hidden=lambda params, tokens_BxT: module(params).hidden(tokens_BxT, dense=dense, unroll=unroll),
         head=lambda params, hidden_BxTxD: module(params).logits(hidden_BxTxD),
+        products=products,
+        auxiliary=auxiliary,
     )

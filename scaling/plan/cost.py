@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
@@ -14,6 +13,7 @@ from scaling.plan.cadence import evaluations, open_merges
 from scaling.plan.designs import flops_per_step
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
+from scaling.run import Fixed
 
 # Starting Python, importing the training stack and opening the data, per process, on a laptop core.
 PROCESS_SECONDS = 3.0
@@ -59,7 +59,7 @@ class Space:
 def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
     """Estimate the time on ``workers`` processes that take the longest job left; held-out jobs wait for all
     others."""
-    compiled = set[tuple[Any, ...]]()
+    compiled = set[Fixed]()
     training = evaluation = compiling = 0.0
     early, late = list[float](), list[float]()
     for job in plan.jobs:
@@ -70,7 +70,7 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
         # at the speed of training per FLOP
         windows, times = plan.data_of(runs[0]).evaluated_tokens / shape.context, evaluations(plan, job)
         train, evaluate = job.flops * speed, times * forward_matmul_flops(shape) * windows * speed
-        program = shape, runs[0].run.batch_sequences, runs[0].run.optimizer.structure
+        program = runs[0].run.fixed
         compile_once = 0.0 if program in compiled else probe.compile_seconds(step_flops)
         compiled.add(program)  # the compilation cache serves later jobs of the same program
         training, evaluation, compiling = training + train, evaluation + evaluate, compiling + compile_once

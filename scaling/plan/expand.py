@@ -32,6 +32,7 @@ from scaling.plan.settings import Choice, Choices, settings_of
 from scaling.plan.starts import Starts
 from scaling.plan.tuned import settled
 from scaling.recipe.tuned import Tuned, TunedLaw
+from scaling.recipe.written import rules_in, scales_of, target_of
 from scaling.run import short_hash
 from scaling.spec.load import read_study
 from scaling.spec.models import Data, Recipe, Study
@@ -219,6 +220,19 @@ def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:
         )
 
 
+def _scaled_twice(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Warn where a rule scales a learning rate that the parametrization scales too."""
+    recipes = {id(w.setting.recipe): w.setting.recipe for w in wanted}.values()
+    for recipe in recipes:
+        for place, rule in rules_in(recipe):
+            twice = target_of(place) == "learning_rate" and "width" in scales_of(place, rule)
+            if twice and recipe.parametrization != "standard":
+                yield (
+                    f"recipe.{'.'.join(place)} follows the width by its rule, and in matrices by "
+                    f"{recipe.parametrization.kind} besides"
+                )
+
+
 def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
     """Say what a reader of the plan should know although it is no error."""
     amounts = {w.path for w in wanted if w.role == "fit"}
@@ -227,6 +241,7 @@ def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...])
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
     yield from _too_few(wanted)
     yield from _moved_batches(wanted)
+    yield from dict.fromkeys(_scaled_twice(wanted))
     if study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
         yield f"nothing is shared: {_why_not_shared([w.setting.recipe for w in wanted])}"
 

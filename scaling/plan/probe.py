@@ -147,10 +147,7 @@ def _cache_file(plan: Plan, planned: PlannedRun) -> Path:
         {
             "kind": "probe",
             "machine": machine(),
-            "shape": dict(vars(run.shape)),
-            "batch_sequences": run.batch_sequences,
-            "optimizer": run.optimizer.kind,
-            "precision": run.precision,
+            "fixed": vars(run.fixed),
             "threads": plan.execution.threads,
             "device": plan.execution.device,
         }

@@ -11,7 +11,9 @@ from scaling.plan.plan import PlannedRun, job_id
 from scaling.plan.scales import horizon_scales, shape_scales
 from scaling.plan.settings import Setting
 from scaling.plan.starts import Starts
+from scaling.recipe.auxiliary import resolved_auxiliary
 from scaling.recipe.optimizers import Optimizer
+from scaling.recipe.parametrization import resolved
 from scaling.recipe.rules import Scales
 from scaling.recipe.schedules import Schedule
 from scaling.run import Run, run_id, trunk_id
@@ -95,6 +97,8 @@ class Resolver:
             batch_sequences=wanted.batch.tokens // setting.data.context,
             steps=wanted.steps,
             precision=recipe.precision,
+            parametrization=resolved(recipe.parametrization, wanted.shape.head_dim),
+            auxiliary=resolved_auxiliary(recipe.auxiliary, experts=False),
             seed=wanted.seed,
             order=wanted.order,
             init_from=start.identity if start else None,

@@ -25,6 +25,9 @@ class MuP(Described):
     """Channels of a head at the base: attention scores are q k sqrt(base_head_dim) / head_dim. Left out: the
     same at every size."""
 
+    def __str__(self) -> str:
+        return f"{self.kind}, base width {self.base_width}{_heads(self)}"
+
 
 class CompleteP(Described):
     """CompleteP (Dey et al., arXiv:2505.01618), alpha = 1: as mup, and from `base_depth` to every depth."""
@@ -38,16 +41,22 @@ class CompleteP(Described):
     """Channels of a head at the base: attention scores are q k sqrt(base_head_dim) / head_dim. Left out: the
     same at every size."""
 
+    def __str__(self) -> str:
+        return f"{self.kind}, base width {self.base_width}, base depth {self.base_depth}{_heads(self)}"
 
-Based = MuP | CompleteP
+
+def _heads(parametrization: MuP | CompleteP) -> str:
+    channels = parametrization.base_head_dim
+    return "" if channels is None else f", base head_dim {channels}"
 
 
 def _with_base(value: Any) -> Any:
-    needs = {"mup": "base_width: 64", "completep": "base_width: 64, base_depth: 4"}
-    if isinstance(value, str) and value in needs:
-        raise PydanticCustomError(
-            "spec", "needs its base, such as {{kind: {kind}, {base}}}", {"kind": value, "base": needs[value]}
-        )
+    bases = {"mup": "base_width: 64", "completep": "base_width: 64, base_depth: 4"}
+    if isinstance(value, str) and value in bases:
+        message = "needs its base: write {mapping}"
+        raise PydanticCustomError("spec", message, {"mapping": f"{{kind: {value}, {bases[value]}}}"})
+    if value != "standard" and not isinstance(value, dict | MuP | CompleteP):
+        raise PydanticCustomError("spec", "must be standard, or a mapping with a kind: mup or completep")
     return value
 
 
@@ -73,3 +82,13 @@ else:
         Discriminator(_tag),
         BeforeValidator(_with_base, json_schema_input_type=Literal["standard"] | MuP | CompleteP),
     ]
+
+
+def resolved(written: WrittenParametrization, head_dim: int) -> Parametrization | None:
+    """Return the parametrization of a run, None for the standard one; a base with heads like the run's own is
+    the same as none given, and leaves the id the same."""
+    if isinstance(written, str):
+        return None
+    return (
+        written.model_copy(update={"base_head_dim": None}) if written.base_head_dim == head_dim else written
+    )

@@ -105,7 +105,7 @@ class NamedShape(Architecture):
         same = {name: getattr(self, name) for name in _SAME}
         return Shape(
             kv_heads=self.kv_heads or self.heads,
-            head_dim=self.head_dim or self.width // self.heads,
+            head_dim=self.head_channels,
             mlp_width=self.hidden_width,
             vocab_size=vocab_size,
             context=context,
@@ -115,6 +115,10 @@ class NamedShape(Architecture):
             experts=shapes.Experts(**self.experts.model_dump()) if self.experts else None,
             **same,
         )
+
+    @property
+    def head_channels(self) -> int:
+        return self.head_dim or self.width // self.heads
 
     @property
     def hidden_width(self) -> int:

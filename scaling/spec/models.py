@@ -25,7 +25,10 @@ from scaling.corpora.evaluation import Evaluation
 from scaling.corpora.kinds import WrittenCorpus
 from scaling.corpora.mixture import Mixture
 from scaling.corpora.shipped import Shipped
+from scaling.recipe.auxiliary import Auxiliary
 from scaling.recipe.optimizers import WrittenOptimizer
+from scaling.recipe.parametrization import WrittenParametrization
+from scaling.recipe.precision import Precision
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import OF_HORIZON, Rule
 from scaling.recipe.schedules import WrittenSchedule
@@ -33,7 +36,7 @@ from scaling.recipe.written import fits, known_to, or_rule, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import Seeds
 from scaling.spec.designs import Chosen, Design, Holdout, Noise
-from scaling.spec.families import Family
+from scaling.spec.families import Family, Shapes
 from scaling.spec.source import Finding, Path, Source
 from scaling.tokenizers.kinds import WrittenTokenizer
 
@@ -68,7 +71,14 @@ class Recipe(Described):
     schedule: WrittenSchedule
     batch_tokens: BatchOrRule
     """Tokens a step; a multiple of data.context. Of a rule: the nearest multiple."""
-    precision: Literal["float32"] = "float32"
+    precision: Precision = "float32"
+    """Of matrix products. float32; tf32: factors rounded to 10 bits, on NVIDIA GPUs from Ampere on; bfloat16:
+    factors rounded to 7 bits. Sums, weights, optimizer state, norms, softmax and loss are float32."""
+    parametrization: WrittenParametrization = "standard"
+    """How rates and initial weights go with the size: standard, or {kind: mup, base_width: 64}, or {kind:
+    completep, base_width: 64, base_depth: 4}."""
+    auxiliary: Auxiliary | None = None
+    """Losses beside the cross-entropy, by their weights."""
     init_from: Annotated[str, Field(min_length=1)] | None = None
     """Start from these weights instead of random ones: a .safetensors file, by its path relative to the spec,
     or the run_id of a run in `results/` whose final checkpoint was kept."""
@@ -165,6 +175,8 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += family.findings()
     if isinstance(recipe, Recipe):
         findings += rule_findings(recipe)
+    if isinstance(family, Shapes) and isinstance(recipe, Recipe):
+        findings += _heads_of_base(family, recipe)
     if isinstance(data, Data) and isinstance(recipe, Recipe):
         findings += _batch(data, recipe)
     if isinstance(data, Data) and isinstance(sections.get("evaluation"), Evaluation):
@@ -192,6 +204,16 @@ def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:
         near = f"{batch // context * context} or " if batch > context else ""
         message = f"must be a multiple of data.context = {context}, is {batch}"
         yield Finding(("recipe", "batch_tokens"), message, f"use {near}{(batch // context + 1) * context}")
+
+
+def _heads_of_base(family: Shapes, recipe: Recipe) -> Iterator[Finding]:
+    """Find a parametrization that does not say which of several sizes of heads the base has."""
+    written, head_dims = recipe.parametrization, {shape.head_channels for shape in family.shapes}
+    if written != "standard" and written.base_head_dim is None and len(head_dims) > 1:
+        listed = " and ".join(map(str, sorted(head_dims)))
+        message = f"needs base_head_dim: heads of the family have {listed} channels"
+        hint = f"add 'base_head_dim: {min(head_dims)}', as at the size where the recipe was tuned"
+        yield Finding(("recipe", "parametrization"), message, hint)
 
 
 def _averages(evaluation: Evaluation) -> Iterator[Finding]:

@@ -19,13 +19,11 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from scaling.counts.shape import Shape
 from scaling.model.roles import Array, Params, abstract_params, init_params
 from scaling.model.transformer import Model, make_model
-from scaling.run import Run
+from scaling.run import Fixed, Run
 from scaling.train.optimizers import (
     Numbers,
-    Structure,
     initial_moments,
     make_optimizer,
     number_names,
@@ -73,26 +71,15 @@ class ChunkInput(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blueprint:
-    """All that a compiled program depends on; what else a run has are arguments of the program."""
+class Blueprint(Fixed):
+    """All that a compiled program depends on."""
 
-    shape: Shape
-    optimizer: Structure
-    precision: str
-    batch_sequences: int
     chunk_steps: int
     ema_decays: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, run: Run, chunk_steps: int, ema_decays: tuple[float, ...] = ()) -> Blueprint:
-        return cls(
-            shape=run.shape,
-            optimizer=run.optimizer.structure,
-            precision=run.precision,
-            batch_sequences=run.batch_sequences,
-            chunk_steps=chunk_steps,
-            ema_decays=ema_decays,
-        )
+        return cls(**vars(run.fixed), chunk_steps=chunk_steps, ema_decays=ema_decays)
 
 
 @dataclass(frozen=True)
@@ -122,9 +109,10 @@ def train_step(
         state: before the step.
         window_BxT1: tokens; the first T are inputs, the last T targets.
     """
-    loss, grads = jax.value_and_grad(model.loss)(state.params, window_BxT1)
+    (_, loss), grads = jax.value_and_grad(model.objective, has_aux=True)(state.params, window_BxT1)
     grad_norm = optax.tree.norm(grads)
-    updates, moments = optimizer.update(grads, state.moments, state.params)
+    with jax.default_matmul_precision(model.products.algorithm):
+        updates, moments = optimizer.update(grads, state.moments, state.params)
     weight = jnp.maximum(1.0 / (state.step + 1), 0.01)
     new = TrainState(
         params=cast(Params, optax.apply_updates(cast(Any, state.params), updates)),
@@ -156,14 +144,22 @@ def make_program(blueprint: Blueprint) -> Program:
     """Build and compile the program of a blueprint on all local devices."""
     began = time.process_time()
     shape, size, batch = blueprint.shape, blueprint.chunk_steps, blueprint.batch_sequences
-    model, mesh = make_model(shape), make_mesh(batch)
+    model = make_model(
+        shape,
+        precision=blueprint.precision,
+        parametrization=blueprint.parametrization,
+        auxiliary=blueprint.auxiliary,
+    )
+    mesh = make_mesh(batch)
 
     def chunk(
         state: TrainState, windows: jax.Array, rates: jax.Array, numbers: Numbers, live: int
     ) -> tuple[TrainState, ChunkMetrics]:
         def body(i: jax.Array, carry: tuple[TrainState, jax.Array, jax.Array]):
             state, loss_sum, norm_max = carry
-            optimizer = make_optimizer(shape, blueprint.optimizer, numbers, rates[i])
+            optimizer = make_optimizer(
+                shape, blueprint.optimizer, numbers, rates[i], blueprint.parametrization
+            )
             decays = zip(state.emas, blueprint.ema_decays, strict=True)
             emas = tuple(_ema(state, ema, decay) for ema, decay in decays)
             state, loss, norm = train_step(model, optimizer, state._replace(emas=()), windows[i])
@@ -209,8 +205,9 @@ def _start(blueprint: Blueprint, shardings: TrainState, given: int | Params) -> 
     """Make the state before the first step: parameters given, or drawn on the host from a seed; moments made
     where they live."""
     shape = blueprint.shape
-    params = init_params(shape, given) if isinstance(given, int) else dict(given)
-    params = jax.device_put(params, shardings.params)
+    if isinstance(given, int):
+        given = init_params(shape, given, blueprint.parametrization)
+    params = jax.device_put(dict(given), shardings.params)
     init = jax.jit(partial(initial_moments, shape, blueprint.optimizer), out_shardings=shardings.moments)
     scalars = (np.zeros((), np.int32), np.array(True), np.zeros((), np.float32))
     zeros = jax.jit(partial(jax.tree.map, jnp.zeros_like), out_shardings=shardings.params)
