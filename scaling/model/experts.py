@@ -37,6 +37,11 @@ class Balance(NamedTuple):
     router_z: jax.Array
     load: jax.Array
 
+    @classmethod
+    def none(cls) -> Balance:
+        """Return what sums over layers start from."""
+        return cls(*[jnp.zeros(())] * 3)
+
 
 class Routes(NamedTuple):
     """Where each token goes, best expert first, and the weights of what comes back: probabilities over all

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from flax import nnx, traverse_util
 
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import Rule, causal_attention
+from scaling.model.experts import Balance, route, through_experts
 from scaling.model.linear import linear
 from scaling.model.parametrization import Forward
 from scaling.model.products import PRODUCTS, Products
@@ -79,19 +80,30 @@ class Block(nnx.Module):
     """Pre-norm attention and MLP. Built with a leading layer axis, called on one layer's slice."""
 
     def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]], forward: Forward, products: Products):
-        self.mlp, self.forward, self.products = shape.mlp, forward, products
+        self.mlp_kind, self.experts = shape.mlp, shape.experts
+        self.forward, self.products = forward, products
         self.attention_norm = Gain(dims["blocks/attention_norm/gain"])
         self.query = Kernel(dims["blocks/query/kernel"], products)
         self.key = Kernel(dims["blocks/key/kernel"], products)
         self.value = Kernel(dims["blocks/value/kernel"], products)
         self.output = Kernel(dims["blocks/output/kernel"], products)
         self.mlp_norm = Gain(dims["blocks/mlp_norm/gain"])
-        self.up = Kernel(dims["blocks/up/kernel"], products)
-        self.down = Kernel(dims["blocks/down/kernel"], products)
-        if shape.mlp == "swiglu":
-            self.gate = Kernel(dims["blocks/gate/kernel"], products)
+        gated = shape.mlp == "swiglu"
+        if shape.dense_width:
+            self.up = Kernel(dims["blocks/up/kernel"], products)
+            self.down = Kernel(dims["blocks/down/kernel"], products)
+            if gated:
+                self.gate = Kernel(dims["blocks/gate/kernel"], products)
+        if shape.experts:
+            self.router = Kernel(dims["blocks/router/kernel"], products)
+            self.experts_up = Kernel(dims["blocks/experts_up/kernel"], products)
+            self.experts_down = Kernel(dims["blocks/experts_down/kernel"], products)
+            if gated:
+                self.experts_gate = Kernel(dims["blocks/experts_gate/kernel"], products)
 
-    def __call__(self, x_BxTxD: jax.Array, dense: bool) -> jax.Array:
+    def __call__(
+        self, x_BxTxD: jax.Array, balance: Balance | None, dense: bool
+    ) -> tuple[jax.Array, Balance | None]:
         normed = self.attention_norm(x_BxTxD)
         query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed, self.query, self.key, self.value)
         rule = Rule(products=self.products)
@@ -100,36 +112,78 @@ class Block(nnx.Module):
             query_BxTxHxK, key_BxTxGxK, value_BxTxGxK, rule=rule, scale=scale, dense=dense
         )
         x_BxTxD = x_BxTxD + times(self.forward.branch, self.output(mixed, contract=2))
-        normed = self.mlp_norm(x_BxTxD)
-        if self.mlp == "swiglu":  # Shazeer, arXiv:2002.05202
-            gate_BxTxF, up_BxTxF = together(normed, self.gate, self.up)
-            hidden_BxTxF = jax.nn.silu(gate_BxTxF) * up_BxTxF
-        else:  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
-            hidden_BxTxF = jax.nn.gelu(self.up(normed), approximate=True)
-        return x_BxTxD + times(self.forward.branch, self.down(hidden_BxTxF))
+        out_BxTxD, balance = self.channels(self.mlp_norm(x_BxTxD), balance, dense)
+        return x_BxTxD + times(self.forward.branch, out_BxTxD), balance
+
+    def channels(
+        self, normed_BxTxD: jax.Array, balance: Balance | None, dense: bool
+    ) -> tuple[jax.Array, Balance | None]:
+        """Apply what mixes channels: the MLP, or the experts, whose balance is added to that of the layers
+        before."""
+        if self.experts is None or balance is None:
+            return self.mlp(normed_BxTxD), balance
+        out_BxTxD, more = self.routed(normed_BxTxD, self.experts.active, dense)
+        if self.experts.shared:
+            out_BxTxD += self.mlp(normed_BxTxD)
+        return out_BxTxD, jax.tree.map(jnp.add, balance, more)
+
+    def mlp(self, normed_BxTxD: jax.Array) -> jax.Array:
+        if self.mlp_kind == "swiglu":
+            projected = together(normed_BxTxD, self.gate, self.up)
+        else:
+            projected = [self.up(normed_BxTxD)]
+        return self.down(activate(self.mlp_kind, *projected))
+
+    def routed(self, normed_BxTxD: jax.Array, active: int, dense: bool) -> tuple[jax.Array, Balance]:
+        x_NxD = normed_BxTxD.reshape(-1, normed_BxTxD.shape[2])
+        routes, balance = route(x_NxD, self.router.kernel[...], active)
+        first = [self.experts_gate, self.experts_up] if self.mlp_kind == "swiglu" else [self.experts_up]
+        up_ExDxH = jnp.concatenate([kernel.kernel[...] for kernel in first], axis=2)
+
+        def activation(projected: jax.Array) -> jax.Array:
+            return activate(self.mlp_kind, *jnp.split(projected, len(first), axis=-1))
+
+        matrices = up_ExDxH, self.experts_down.kernel[...]
+        out_NxD = through_experts(self.products, routes, x_NxD, matrices, activation, dense=dense)
+        return out_NxD.reshape(normed_BxTxD.shape), balance
+
+
+def activate(mlp: str, *projected: jax.Array) -> jax.Array:
+    """Compute the hidden channels of an MLP from its first product, or its first two."""
+    match mlp:
+        case "swiglu":  # Shazeer, arXiv:2002.05202
+            gate, up = projected
+            return jax.nn.silu(gate) * up
+        case "relu2":  # So et al., arXiv:2109.08668
+            return jnp.square(jax.nn.relu(*projected))
+        case _:  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
+            return jax.nn.gelu(*projected, approximate=True)
 
 
 class Transformer(nnx.Module):
     """Tokens to hidden states to logits; the parameters of all blocks are stacked and scanned."""
 
     def __init__(self, shape: Shape, forward: Forward, products: Products):
-        self.forward, self.products = forward, products
+        self.shape, self.forward, self.products = shape, forward, products
         dims = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
         self.embedding = Table(dims["embedding/table"])
         self.blocks = Block(shape, dims, forward, products)
         self.final_norm = Gain(dims["final_norm/gain"])
         self.head = None if shape.tied else Kernel(dims["head/kernel"], products)
 
-    def hidden(self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool) -> jax.Array:
-        """Compute what the head reads, normed: (B, T, D)."""
+    def hidden(
+        self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool
+    ) -> tuple[jax.Array, Balance | None]:
+        """Compute what the head reads, normed: (B, T, D), and the mean balance of the layers' experts."""
         table_VxD = self.embedding.table[...]
         definition, layers = nnx.split(self.blocks)
 
-        def layer(x_BxTxD: jax.Array, slice_: nnx.State) -> tuple[jax.Array, None]:
-            return nnx.merge(definition, slice_)(x_BxTxD, dense), None
+        def layer(carry: tuple[jax.Array, Balance | None], slice_: nnx.State):
+            return nnx.merge(definition, slice_)(*carry, dense), None
 
-        x_BxTxD, _ = jax.lax.scan(layer, table_VxD[tokens_BxT], layers, unroll=unroll)
-        return self.final_norm(x_BxTxD)
+        start = table_VxD[tokens_BxT], Balance.none() if self.shape.experts else None
+        (x_BxTxD, balance), _ = jax.lax.scan(layer, start, layers, unroll=unroll)
+        return self.final_norm(x_BxTxD), jax.tree.map(lambda total: total / self.shape.depth, balance)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
         hidden_BxTxD = times(self.forward.logits, hidden_BxTxD)
@@ -155,10 +209,15 @@ class Model:
     """Pure functions of a flat parameter dict."""
 
     shape: Shape
-    hidden: Callable[[Params, jax.Array], jax.Array]  # (params, tokens_BxT) -> hidden_BxTxD
+    trunk: Callable[[Params, jax.Array], tuple[jax.Array, Balance | None]]
+    """(params, tokens_BxT) -> hidden_BxTxD, mean balance of the layers' experts"""
     head: Callable[[Params, jax.Array], jax.Array]  # (params, hidden_BxTxD) -> logits_BxTxV
     products: Products
     auxiliary: Auxiliary | None = None
+
+    def hidden(self, params: Params, tokens_BxT: jax.Array) -> jax.Array:
+        """Compute what the head reads, normed: (B, T, D)."""
+        return self.trunk(params, tokens_BxT)[0]
 
     def logits(self, params: Params, tokens_BxT: jax.Array) -> jax.Array:
         """Compute the logits of the next token at each position: (B, T, V)."""
@@ -166,23 +225,38 @@ class Model:
 
     def token_losses(self, params: Params, window_BxT1: jax.Array) -> jax.Array:
         """Compute the cross-entropy in nats of tokens 1..T of each window given those before: (B, T)."""
-        return self._token_losses(params, window_BxT1)[0]
+        return _cross_entropy(self.logits(params, window_BxT1[:, :-1]), window_BxT1)[0]
 
-    def _token_losses(self, params: Params, window_BxT1: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Compute the cross-entropy, and the log of the softmax's normaliser: (B, T) each."""
-        logits = self.logits(params, window_BxT1[:, :-1])
-        target = jnp.take_along_axis(logits, window_BxT1[:, 1:, None], axis=-1)[..., 0]
-        log_z_BxT = jax.nn.logsumexp(logits, axis=-1)
-        return log_z_BxT - target, log_z_BxT
+    def objective(self, params: Params, window_BxT1: jax.Array) -> tuple[jax.Array, Trained]:
+        """Compute what training descends on, and what is logged of it."""
+        hidden_BxTxD, balance = self.trunk(params, window_BxT1[:, :-1])
+        losses_BxT, log_z_BxT = _cross_entropy(self.head(params, hidden_BxTxD), window_BxT1)
+        total = loss = losses_BxT.mean()
+        weights = self.auxiliary or Auxiliary()
+        if weights.z_loss is not None:
+            total += weights.z_loss * jnp.square(log_z_BxT).mean()
+        if balance is None:
+            return total, Trained(loss)
+        if weights.load_balance is not None:
+            total += weights.load_balance * balance.load_balance
+        if weights.router_z_loss is not None:
+            total += weights.router_z_loss * balance.router_z
+        return total, Trained(loss, balance.load)
 
-    def objective(self, params: Params, window_BxT1: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Compute what training descends on, and the cross-entropy in mean nats per token, which is a part of
-        it."""
-        losses_BxT, log_z_BxT = self._token_losses(params, window_BxT1)
-        loss = losses_BxT.mean()
-        if self.auxiliary is None or self.auxiliary.z_loss is None:
-            return loss, loss
-        return loss + self.auxiliary.z_loss * jnp.square(log_z_BxT).mean(), loss
+
+class Trained(NamedTuple):
+    """What is logged of a step: the cross-entropy in mean nats per token, and how many tokens the busiest
+    expert has over the mean (that averaged over layers; None without experts)."""
+
+    loss: jax.Array
+    expert_load: jax.Array | None = None
+
+
+def _cross_entropy(logits_BxTxV: jax.Array, window_BxT1: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Compute the cross-entropy, and the log of the softmax's normaliser: (B, T) each."""
+    target = jnp.take_along_axis(logits_BxTxV, window_BxT1[:, 1:, None], axis=-1)[..., 0]
+    log_z_BxT = jax.nn.logsumexp(logits_BxTxV, axis=-1)
+    return log_z_BxT - target, log_z_BxT
 
 
 def make_model(
@@ -202,7 +276,8 @@ def make_model(
         parametrization: scales attention scores, branches and logits; None: the standard one.
         precision: in which matrices are multiplied; all else is float32.
         auxiliary: losses beside the cross-entropy.
-        dense: whether attention computes all T^2 pairs (to check FLOP counts against the compiler).
+        dense: whether attention computes all T^2 pairs and every expert all tokens (to check FLOP counts
+            against the compiler).
         unroll: of the scan over layers; None: all layers up to :data:`UNROLLED`, else 1.
     """
     if unroll is None:
@@ -220,7 +295,7 @@ def make_model(
 
     return Model(
         shape,
-        hidden=lambda params, tokens_BxT: module(params).hidden(tokens_BxT, dense=dense, unroll=unroll),
+        trunk=lambda params, tokens_BxT: module(params).hidden(tokens_BxT, dense=dense, unroll=unroll),
         head=lambda params, hidden_BxTxD: module(params).logits(hidden_BxTxD),
         products=products,
         auxiliary=auxiliary,
