@@ -70,24 +70,29 @@ def times(multiplier: float, x: jax.Array) -> jax.Array:
 
 
 class Table(nnx.Module):
-    """Token embeddings."""
+    """Embeddings of tokens or of places."""
 
     def __init__(self, dims: tuple[int, ...]):
         self.table = nnx.Param(jnp.zeros(dims))
+
+
+class Residual(NamedTuple):
+    """What goes from layer to layer: the residual stream, and the sums of the balance of experts, if any."""
+
+    x_BxTxD: jax.Array
+    balance: Balance | None
 
 
 class Block(nnx.Module):
     """Pre-norm attention and MLP. Built with a leading layer axis, called on one layer's slice."""
 
     def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]], forward: Forward, products: Products):
-        self.mlp_kind, self.experts = shape.mlp, shape.experts
-        self.forward, self.products = forward, products
+        self.shape, self.forward, self.products = shape, forward, products
         self.attention_norm = Gain(dims["blocks/attention_norm/gain"])
         self.query = Kernel(dims["blocks/query/kernel"], products)
         self.key = Kernel(dims["blocks/key/kernel"], products)
         self.value = Kernel(dims["blocks/value/kernel"], products)
         self.output = Kernel(dims["blocks/output/kernel"], products)
-        self.mlp_norm = Gain(dims["blocks/mlp_norm/gain"])
         gated = shape.mlp == "swiglu"
         if shape.dense_width:
             self.up = Kernel(dims["blocks/up/kernel"], products)
@@ -100,48 +105,63 @@ class Block(nnx.Module):
             self.experts_down = Kernel(dims["blocks/experts_down/kernel"], products)
             if gated:
                 self.experts_gate = Kernel(dims["blocks/experts_gate/kernel"], products)
+        if shape.qk_norm:
+            self.query_norm = Gain(dims["blocks/query_norm/gain"])
+            self.key_norm = Gain(dims["blocks/key_norm/gain"])
+        if not shape.parallel:
+            self.mlp_norm = Gain(dims["blocks/mlp_norm/gain"])
 
     def __call__(
-        self, x_BxTxD: jax.Array, balance: Balance | None, dense: bool
-    ) -> tuple[jax.Array, Balance | None]:
+        self, residual: Residual, window: int | None, documents_BxT: jax.Array | None, dense: bool
+    ) -> Residual:
+        x_BxTxD, balance = residual
         normed = self.attention_norm(x_BxTxD)
-        query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed, self.query, self.key, self.value)
-        rule = Rule(products=self.products)
-        scale, query_BxTxHxK, key_BxTxGxK = self.forward.scores, rotate(query_BxTxHxK), rotate(key_BxTxGxK)
-        mixed = causal_attention(
-            query_BxTxHxK, key_BxTxGxK, value_BxTxGxK, rule=rule, scale=scale, dense=dense
-        )
-        x_BxTxD = x_BxTxD + times(self.forward.branch, self.output(mixed, contract=2))
-        out_BxTxD, balance = self.channels(self.mlp_norm(x_BxTxD), balance, dense)
-        return x_BxTxD + times(self.forward.branch, out_BxTxD), balance
+        attended = self.attention(normed, window, documents_BxT, dense)
+        attended = x_BxTxD + times(self.forward.branch, attended)
+        hidden, more = self.channels(normed if self.shape.parallel else self.mlp_norm(attended), dense)
+        return Residual(attended + times(self.forward.branch, hidden), jax.tree.map(jnp.add, balance, more))
 
-    def channels(
-        self, normed_BxTxD: jax.Array, balance: Balance | None, dense: bool
-    ) -> tuple[jax.Array, Balance | None]:
-        """Apply what mixes channels: the MLP, or the experts, whose balance is added to that of the layers
-        before."""
-        if self.experts is None or balance is None:
-            return self.mlp(normed_BxTxD), balance
-        out_BxTxD, more = self.routed(normed_BxTxD, self.experts.active, dense)
-        if self.experts.shared:
-            out_BxTxD += self.mlp(normed_BxTxD)
-        return out_BxTxD, jax.tree.map(jnp.add, balance, more)
+    def attention(
+        self, normed_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None, dense: bool
+    ) -> jax.Array:
+        query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed_BxTxD, self.query, self.key, self.value)
+        if self.shape.qk_norm:
+            query_BxTxHxK, key_BxTxGxK = self.query_norm(query_BxTxHxK), self.key_norm(key_BxTxGxK)
+        if self.shape.positions == "rotary":
+            query_BxTxHxK, key_BxTxGxK = rotate(query_BxTxHxK), rotate(key_BxTxGxK)
+        mixed = causal_attention(
+            query_BxTxHxK,
+            key_BxTxGxK,
+            value_BxTxGxK,
+            rule=Rule(window, self.shape.attention_softcap, self.products),
+            documents_BxT=documents_BxT,
+            scale=self.forward.scores,
+            dense=dense,
+        )
+        return self.output(mixed, contract=2)
+
+    def channels(self, normed_BxTxD: jax.Array, dense: bool) -> tuple[jax.Array, Balance | None]:
+        """Apply what mixes channels: the MLP, experts or both."""
+        if self.shape.experts is None:
+            return self.mlp(normed_BxTxD), None
+        out_BxTxD, balance = self.routed(normed_BxTxD, self.shape.experts.active, dense)
+        return out_BxTxD + self.mlp(normed_BxTxD) if self.shape.experts.shared else out_BxTxD, balance
 
     def mlp(self, normed_BxTxD: jax.Array) -> jax.Array:
-        if self.mlp_kind == "swiglu":
+        if self.shape.mlp == "swiglu":
             projected = together(normed_BxTxD, self.gate, self.up)
         else:
             projected = [self.up(normed_BxTxD)]
-        return self.down(activate(self.mlp_kind, *projected))
+        return self.down(activate(self.shape.mlp, *projected))
 
     def routed(self, normed_BxTxD: jax.Array, active: int, dense: bool) -> tuple[jax.Array, Balance]:
         x_NxD = normed_BxTxD.reshape(-1, normed_BxTxD.shape[2])
         routes, balance = route(x_NxD, self.router.kernel[...], active)
-        first = [self.experts_gate, self.experts_up] if self.mlp_kind == "swiglu" else [self.experts_up]
+        first = [self.experts_gate, self.experts_up] if self.shape.mlp == "swiglu" else [self.experts_up]
         up_ExDxH = jnp.concatenate([kernel.kernel[...] for kernel in first], axis=2)
 
         def activation(projected: jax.Array) -> jax.Array:
-            return activate(self.mlp_kind, *jnp.split(projected, len(first), axis=-1))
+            return activate(self.shape.mlp, *jnp.split(projected, len(first), axis=-1))
 
         matrices = up_ExDxH, self.experts_down.kernel[...]
         out_NxD = through_experts(self.products, routes, x_NxD, matrices, activation, dense=dense)
@@ -167,29 +187,87 @@ class Transformer(nnx.Module):
         self.shape, self.forward, self.products = shape, forward, products
         dims = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
         self.embedding = Table(dims["embedding/table"])
+        self.positions = Table(dims["positions/table"]) if shape.positions == "learned" else None
         self.blocks = Block(shape, dims, forward, products)
         self.final_norm = Gain(dims["final_norm/gain"])
         self.head = None if shape.tied else Kernel(dims["head/kernel"], products)
+
+    def embed(self, tokens_BxT: jax.Array) -> jax.Array:
+        """Look tokens up, and their places where those are learned: (B, T, D)."""
+        x_BxTxD = self.embedding.table[...][tokens_BxT]
+        if self.positions is not None:
+            x_BxTxD = x_BxTxD + self.positions.table[...][places(self.shape, tokens_BxT)]
+        return times(self.forward.embedding, x_BxTxD) if self.shape.scaled_embedding else x_BxTxD
 
     def hidden(
         self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool
     ) -> tuple[jax.Array, Balance | None]:
         """Compute what the head reads, normed: (B, T, D), and the mean balance of the layers' experts."""
-        table_VxD = self.embedding.table[...]
         definition, layers = nnx.split(self.blocks)
+        documents_BxT = None
+        if self.shape.separator is not None:
+            documents_BxT = jnp.cumsum(tokens_BxT == self.shape.separator, axis=1)
 
-        def layer(carry: tuple[jax.Array, Balance | None], slice_: nnx.State):
-            return nnx.merge(definition, slice_)(*carry, dense), None
+        def layer(residual: Residual, slice_: nnx.State, window: int | None) -> Residual:
+            return nnx.merge(definition, slice_)(residual, window, documents_BxT, dense)
 
-        start = table_VxD[tokens_BxT], Balance.none() if self.shape.experts else None
-        (x_BxTxD, balance), _ = jax.lax.scan(layer, start, layers, unroll=unroll)
+        start = Residual(self.embed(tokens_BxT), Balance.none() if self.shape.experts else None)
+        x_BxTxD, balance = through(layer, start, layers, self.shape, unroll)
         return self.final_norm(x_BxTxD), jax.tree.map(lambda total: total / self.shape.depth, balance)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
         hidden_BxTxD = times(self.forward.logits, hidden_BxTxD)
         if self.head is None:
-            return self.products.einsum("btd,vd->btv", hidden_BxTxD, self.embedding.table[...])
-        return self.head(hidden_BxTxD)
+            logits_BxTxV = self.products.einsum("btd,vd->btv", hidden_BxTxD, self.embedding.table[...])
+        else:
+            logits_BxTxV = self.head(hidden_BxTxD)
+        if self.shape.logit_softcap is None:
+            return logits_BxTxV
+        return self.shape.logit_softcap * jnp.tanh(logits_BxTxV / self.shape.logit_softcap)
+
+
+def places(shape: Shape, tokens_BxT: jax.Array) -> jax.Array:
+    """Return each token's place in its sequence, or in its document where those are told apart: (B, T)."""
+    place_T = jnp.arange(tokens_BxT.shape[1])
+    if shape.separator is None:
+        return jnp.broadcast_to(place_T, tokens_BxT.shape)
+    starts_BxT = jnp.where(tokens_BxT == shape.separator, place_T, 0)
+    return place_T - jax.lax.cummax(starts_BxT, axis=1)
+
+
+def through(
+    layer: Callable[[Residual, Any, int | None], Residual],
+    residual: Residual,
+    layers: Any,
+    shape: Shape,
+    unroll: int | bool,
+) -> Residual:
+    """Apply all layers: a scan over cycles, after which windows repeat; what is left of a cycle follows.
+
+    Args:
+        layer: of the residual stream, a layer's parameters and its window.
+        residual: what the first layer reads.
+        layers: parameters of all layers, stacked.
+        shape: its ``windows`` are those of the layers.
+        unroll: of the scan.
+    """
+    length = shape.full_every or 1
+    cycles = shape.depth // length
+
+    def cycle(residual: Residual, slices: Any) -> tuple[Residual, None]:
+        for i in range(length):
+            slice_ = slices if length == 1 else jax.tree.map(lambda leaf, i=i: leaf[i], slices)
+            residual = layer(residual, slice_, shape.windows[i])
+        return residual, None
+
+    def in_cycles(leaf: jax.Array) -> jax.Array:
+        return leaf[: cycles * length].reshape(cycles, length, *leaf.shape[1:])
+
+    stacked = layers if length == 1 else jax.tree.map(in_cycles, layers)
+    residual, _ = jax.lax.scan(cycle, residual, stacked, unroll=unroll)
+    for i in range(cycles * length, shape.depth):
+        residual = layer(residual, jax.tree.map(lambda leaf, i=i: leaf[i], layers), shape.windows[i])
+    return residual
 
 
 def rotate(x_BxTxHxK: jax.Array) -> jax.Array:

@@ -9,10 +9,11 @@ from scaling.counts.params import count_parameters
 from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
+from scaling.recipe.optimizers import Muon
 from scaling.recipe.written import RuleError
 from scaling.spec.designs import Noise
 from scaling.spec.models import chosen_cells
-from scaling.spec.source import Finding
+from scaling.spec.source import Finding, Path
 
 MOST_RUNS = 20_000  # some CPU seconds of planning
 
@@ -105,16 +106,34 @@ def broken_rules(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
     return findings
 
 
-def rates_of_nothing(kept: list[Wanted]) -> list[Finding]:
-    """Find rates of a role that no parameter of a run has, once for each recipe."""
-    findings = dict[int, Finding]()
+def optimizers_of_nothing(kept: list[Wanted]) -> list[Finding]:
+    """Find optimizers made for parameters that a run does not have, once for each recipe."""
+    findings = dict[tuple[int, Path], Finding]()
     for w in kept:
-        rates = w.setting.recipe.optimizer.learning_rates
+        optimizer, place = w.setting.recipe.optimizer, ("recipe", "optimizer")
+        rates, wrong = optimizer.learning_rates, list[Finding]()
         if rates is not None and rates.head is not None and count_parameters(w.shape).head == 0:
             message = f"{w.label} has no head of its own: it is tied to the embedding"
-            place = ("recipe", "optimizer", "learning_rates", "head")
-            finding = w.setting.choice.located(Finding(place, message, "leave it out"))
-            findings.setdefault(id(w.setting.recipe), finding)
+            wrong.append(Finding((*place, "learning_rates", "head"), message, "leave it out"))
+        if isinstance(optimizer, Muon) and w.shape.width == 1:
+            message = f"muon needs matrices, and those of {w.label} have one row or one column"
+            wrong.append(Finding((*place, "kind"), message, "take adamw, or a width above 1"))
+        for finding in wrong:
+            findings.setdefault((id(w.setting.recipe), finding.path), w.setting.choice.located(finding))
+    return list(findings.values())
+
+
+def masks_of_no_documents(kept: list[Wanted]) -> list[Finding]:
+    """Find masks of documents where tokens do not say where one begins, once for each family."""
+    findings = dict[tuple[int, Path], Finding]()
+    for w in kept:
+        tokenizer = w.setting.index.tokenizer
+        for path, architecture in w.setting.family.architectures():
+            if architecture.document_mask and tokenizer.separator is None:
+                message = f"cannot tell documents apart: the tokens of {tokenizer.name} have no separator"
+                hint = "leave it out, or take a tokenizer with a separator"
+                finding = w.setting.choice.located(Finding((*path, "document_mask"), message, hint))
+                findings.setdefault((id(w.setting.family), path), finding)
     return list(findings.values())
 
 

@@ -91,7 +91,8 @@ def estimate_space(plan: Plan, workers: int) -> Space:
     """Estimate the memory of one process, and the disk of the checkpoints of ``workers`` active processes."""
     emas = sum(isinstance(average, EMA) for average in plan.averages)
     first = [(plan.by_id[job.run_ids[0]], emas + open_merges(plan, job)) for job in plan.jobs]
-    states = [(FLOAT_BYTES * (2 + run.run.optimizer.moments + more) * run.params, run) for run, more in first]
+    # with gradients
+    states = [(FLOAT_BYTES * (_numbers(run, more) + run.params), run) for run, more in first]
     memory = max(state + _activation_bytes(run.run.shape, run.run.batch_tokens) for state, run in states)
     checkpoints = [(KEPT_CHECKPOINTS * _checkpoint_bytes(run, more), run) for run, more in first]
     sizes = sorted((size for size, _ in checkpoints), reverse=True)
@@ -115,10 +116,14 @@ def makespan(seconds: Iterable[float], workers: int, busy: Sequence[float] = ())
     return max(free)
 
 
+def _numbers(planned: PlannedRun, averages: int) -> int:
+    """Count weights, averages of them, and moments."""
+    return (1 + averages) * planned.params + planned.run.optimizer.moments(planned.run.shape)
+
+
 def _checkpoint_bytes(planned: PlannedRun, averages: int) -> int:
-    """Estimate weights, moments and averages, and what is written beside them."""
-    arrays = 1 + planned.run.optimizer.moments + averages
-    return arrays * FLOAT_BYTES * planned.params + CHECKPOINT_FILES_BYTES
+    """Estimate what a checkpoint takes: numbers, and what is written beside them."""
+    return FLOAT_BYTES * _numbers(planned, averages) + CHECKPOINT_FILES_BYTES
 
 
 def _activation_bytes(shape: Shape, batch_tokens: int) -> int:

@@ -1,18 +1,20 @@
 """The fields of an optimizer, as a run has them; in a spec each number may be a rule.
 
-To add one: a class here and its entry in :data:`OPTIMIZERS`; its optax transformation in
-``scaling/train/optimizers.py``.
+To add one: a class here with the floats it keeps of an array, and its entry in :data:`OPTIMIZERS`; its optax
+transformation in ``scaling/train/optimizers.py``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, TypeAdapter
 
-from scaling.recipe.quantities import Described, Positive, Real
+from scaling.counts.shape import Parameter, Shape, parameter_table
+from scaling.recipe.published import PUBLISHED
+from scaling.recipe.quantities import Count, Described, Positive, Real
 from scaling.recipe.rules import Rule, Scales, any_of
-from scaling.recipe.written import checked, number, with_numbers, with_rules
+from scaling.recipe.written import RuleError, checked, number, with_numbers, with_rules
 
 Average = Annotated[Real, Field(ge=0, lt=1)]
 """Share that an exponential average keeps at each step."""
@@ -40,18 +42,18 @@ class RoleRates(Described):
 
 
 class Optimizer(Described):
-    """What all optimizers have. Weight decay is decoupled and acts on parameters of role ``matrix`` only:
+    """What all optimizers have. Weight decay is decoupled and acts on matrices, those of routers too, only:
     update = -rate x (direction + decay x weight).
     """
-
-    moments: ClassVar[int]
-    """Arrays of the size of the parameters that the optimizer keeps."""
 
     kind: str
     learning_rate: Positive
     """Peak rate: a number, or a rule such as {kind: power, of: width, coefficient: 0.2, exponent: -1}."""
     weight_decay: Annotated[Real, Field(ge=0)] = 0.1
-    """Multiplies the learning rate."""
+    """Share of a weight that a step takes off it, before it is multiplied as `decay` says."""
+    decay: Literal["rate", "independent"] = Field(default="rate", json_schema_extra={"neutral": "rate"})
+    """What `weight_decay` is multiplied by: the learning rate of the step (`rate`), or that over its peak
+    (`independent`), so that decay does not change with the peak (arXiv:2309.14322)."""
     clip_norm: Positive = 1.0
     """Gradients with a larger global norm are scaled down to it."""
     learning_rates: RoleRates | None = Field(default=None, json_schema_extra={"neutral": None})
@@ -71,6 +73,14 @@ class Optimizer(Described):
         rate: float | Rule = self.learning_rate
         return number(rate, scales, ("learning_rate",)) if isinstance(rate, Rule) else rate
 
+    def kept(self, parameter: Parameter) -> int:
+        """Return the numbers that are kept of an array between steps."""
+        raise NotImplementedError
+
+    def moments(self, shape: Shape) -> int:
+        """Return the numbers that are kept between steps, but for counters and constants."""
+        return sum(self.kept(parameter) for parameter in parameter_table(shape).values())
+
     def resolved(self, scales: Scales) -> Optimizer:
         """Return the run's optimizer: rules made numbers, that of the learning rate first. A rule of the
         weight decay goes by the rate of matrices, the only parameters that decay.
@@ -78,11 +88,14 @@ class Optimizer(Described):
         Raises:
             RuleError: a rule gives a number that its field cannot have.
         """
+        decay: Any = self.weight_decay
+        if self.decay == "independent" and isinstance(decay, PUBLISHED):
+            message = f"{decay.kind} is of a decay that multiplies the learning rate"
+            raise RuleError(("weight_decay",), message, "leave out decay: independent, or write a power")
         rate = self.peak(scales)
         fields = with_numbers(self, {**scales, "learning_rate": rate})
         if self.learning_rates is not None:
             rates: dict[str, float | None] = fields["learning_rates"]
-            decay: float | Rule = self.weight_decay
             if isinstance(decay, Rule) and rates["matrix"] is not None:
                 of_matrices: Scales = {**scales, "learning_rate": rates["matrix"]}
                 fields["weight_decay"] = number(decay, of_matrices, ("weight_decay",))
@@ -92,10 +105,13 @@ class Optimizer(Described):
 
     @property
     def numbers(self) -> dict[str, float]:
-        """All numbers but the learning rate: what may differ between runs of one compiled program. For each
-        role that has a rate of its own, the ratio of that to the learning rate, by :func:`ratio_name`."""
+        """All numbers but the learning rate: what may differ between runs of one compiled program. Weight
+        decay as it multiplies the rate; for each role that has a rate of its own, the ratio of that to the
+        learning rate, by :func:`ratio_name`."""
         plain = {name: value for name, value in self if isinstance(value, float) and name != "learning_rate"}
         rates = {} if self.learning_rates is None else self.learning_rates.given
+        if self.decay == "independent":  # programs multiply by the rate of the step
+            plain["weight_decay"] /= rates.get("matrix", self.learning_rate)
         return plain | {ratio_name(role): rate / self.learning_rate for role, rate in rates.items()}
 
     @property
@@ -104,6 +120,8 @@ class Optimizer(Described):
         their own."""
         static = {name: value for name, value in self if not isinstance(value, float)}
         rates = static.pop("learning_rates")
+        if self.decay == "rate":
+            del static["decay"]
         roles = {} if rates is None else {"roles": tuple(rates.given)}
         return tuple((static | roles).items())
 
@@ -116,44 +134,77 @@ def ratio_name(role: str) -> str:
 class AdamW(Optimizer):
     """AdamW (arXiv:1711.05101); weight decay acts on matrices only."""
 
-    moments = 2
-
     kind: Literal["adamw"]
     b1: Average = 0.9
     b2: Average = 0.95
     eps: Positive = 1e-8
+
+    def kept(self, parameter: Parameter) -> int:
+        return 2 * parameter.size
+
+
+class Muon(Optimizer):
+    """Muon (Jordan et al., 2024): the momentum of each matrix made orthogonal by Newton-Schulz iterations.
+    Embeddings, head, routers, gains and biases are trained by Adam: give them rates of their own where
+    `scale` is spectral."""
+
+    kind: Literal["muon"]
+    momentum: Average = 0.95
+    """Share of the average of gradients that is kept at each step."""
+    nesterov: StrictBool = True
+    """Look ahead along the momentum."""
+    ns_steps: Count = 5
+    """Newton-Schulz iterations."""
+    scale: Literal["rms", "spectral"] = "rms"
+    """Size of a matrix's step: root mean square 0.2, as Adam's, so that its rates and decay serve
+    (arXiv:2502.16982, equation 4), or spectral norm sqrt(max(1, outputs / inputs)) (Jordan's own)."""
+    b1: Average = 0.9
+    """Of Adam."""
+    b2: Average = 0.95
+    """Of Adam."""
+    eps: Positive = 1e-8
+    """Of Adam; also added to the norm that a matrix is divided by before it is made orthogonal."""
+
+    @property
+    def updates(self) -> Updates:
+        return "orthogonal" if self.scale == "rms" else "spectral"
+
+    def kept(self, parameter: Parameter) -> int:
+        return parameter.size if parameter.role == "matrix" else 2 * parameter.size
 
 
 class Lion(Optimizer):
     """Lion (arXiv:2302.06675): the sign of an average. Its rate is a third to a tenth of AdamW's, its weight
     decay that much larger; weight decay acts on matrices only."""
 
-    moments = 1
-
     kind: Literal["lion"]
     weight_decay: Annotated[Real, Field(ge=0)] = 1.0
-    """Multiplies the learning rate."""
+    """Share of a weight that a step takes off it, before it is multiplied as `decay` says."""
     b1: Average = 0.9
     """Of the average whose sign is the step."""
     b2: Average = 0.99
     """Of the average that is kept."""
 
+    def kept(self, parameter: Parameter) -> int:
+        return parameter.size
+
 
 class SGD(Optimizer):
     """Gradient descent with momentum; weight decay acts on matrices only."""
 
-    moments = 1
-
     kind: Literal["sgd"]
     weight_decay: Annotated[Real, Field(ge=0)] = 0.0
-    """Multiplies the learning rate."""
+    """Share of a weight that a step takes off it, before it is multiplied as `decay` says."""
     momentum: Average = 0.9
     """Share of the sum of gradients that is kept at each step."""
     nesterov: StrictBool = False
     """Look ahead along the momentum (Sutskever et al., 2013)."""
 
+    def kept(self, parameter: Parameter) -> int:
+        return parameter.size
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "lion": Lion, "sgd": SGD}
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "muon": Muon, "lion": Lion, "sgd": SGD}
 
 WRITTEN_OPTIMIZERS = {kind: with_rules(model) for kind, model in OPTIMIZERS.items()}
 

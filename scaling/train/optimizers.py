@@ -1,6 +1,7 @@
 """What an optimizer does: optax transformations of the optimizers of :mod:`scaling.recipe.optimizers`.
 
-A builder takes the optimizer with arrays for its numbers: runtime arguments of the compiled program.
+A builder takes the optimizer with arrays for its numbers, runtime arguments of the compiled program, and the
+parameter table, which says what is a matrix.
 """
 
 from __future__ import annotations
@@ -8,34 +9,94 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import jax
 import numpy as np
 import optax
 
-from scaling.counts.shape import Shape, parameter_table
+from scaling.counts.shape import Parameter, Shape, parameter_table
 from scaling.model.parametrization import Multipliers, multipliers
 from scaling.model.roles import Array, Params, decay_mask
-from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW, Lion, Optimizer, ratio_name
+from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW, Lion, Muon, Optimizer, ratio_name
 from scaling.recipe.parametrization import Parametrization
 
 Structure = tuple[tuple[str, Any], ...]
 Numbers = Mapping[str, Array]
+Table = Mapping[str, Parameter]
+
+ADAM_RMS = 0.2  # of an update of Adam, about (arXiv:2502.16982, 2.2)
 
 
-def _adamw(optimizer: AdamW) -> optax.GradientTransformation:
+def _adamw(optimizer: AdamW, table: Table) -> optax.GradientTransformation:
     """Return Adam (arXiv:1412.6980)."""
     return optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2, eps=optimizer.eps)
 
 
-def _lion(optimizer: Lion) -> optax.GradientTransformation:
+def _muon(optimizer: Muon, table: Table) -> optax.GradientTransformation:
+    """Return Muon for arrays of role ``matrix``, each matrix of a stack by itself; Adam for all others."""
+    kinds = {name: "muon" if parameter.role == "matrix" else "adam" for name, parameter in table.items()}
+    axes = {
+        name: _matrix_axes(table[name]) if kind == "muon" else optax.MaskedNode()
+        for name, kind in kinds.items()
+    }
+    orthogonal = optax.contrib.scale_by_muon(
+        ns_steps=optimizer.ns_steps,
+        beta=optimizer.momentum,
+        eps=optimizer.eps,
+        nesterov=optimizer.nesterov,
+        weight_dimension_numbers=axes,
+    )
+    sizes = {name: _muon_size(table[name], optimizer.scale) for name, kind in kinds.items() if kind == "muon"}
+    matrices = optax.chain(orthogonal, scale_each(sizes))
+    adam = optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2, eps=optimizer.eps)
+    return _in_full_precision(optax.partition({"muon": matrices, "adam": adam}, kinds))
+
+
+def _matrix_axes(parameter: Parameter) -> optax.contrib.MuonDimensionNumbers:
+    """Say which axes of an array of matrices are inputs and which are outputs; the others are stacked."""
+    first, ndim = parameter.stacked, len(parameter.dims)
+    outputs = first + parameter.inputs
+    return optax.contrib.MuonDimensionNumbers(tuple(range(first, outputs)), tuple(range(outputs, ndim)))
+
+
+def _muon_size(parameter: Parameter, scale: str) -> float:
+    """Return what an orthogonal matrix, whose root mean square is 1 / sqrt(the larger of inputs and outputs),
+    is multiplied by."""
+    inputs, outputs = parameter.fan_in, parameter.fan_out
+    return ADAM_RMS * max(inputs, outputs) ** 0.5 if scale == "rms" else max(1.0, outputs / inputs) ** 0.5
+
+
+def scale_each(factors: Mapping[str, Array]) -> optax.GradientTransformation:
+    """Multiply the updates of the parameters named; others are left as they are."""
+
+    def scale(updates: Any, params: Any = None) -> Any:
+        return {
+            name: update * factors[name] if name in factors else update for name, update in updates.items()
+        }
+
+    return optax.stateless(scale)
+
+
+def _in_full_precision(transformation: Any) -> optax.GradientTransformation:
+    """Do the matrix products of a transformation in float32 everywhere, whatever the precision of the run."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return transformation.update(updates, state, params)
+
+    return optax.GradientTransformation(transformation.init, update)
+
+
+def _lion(optimizer: Lion, table: Table) -> optax.GradientTransformation:
     return optax.scale_by_lion(b1=optimizer.b1, b2=optimizer.b2)
 
 
-def _sgd(optimizer: SGD) -> optax.GradientTransformation:
+def _sgd(optimizer: SGD, table: Table) -> optax.GradientTransformation:
     return optax.trace(decay=optimizer.momentum, nesterov=optimizer.nesterov)
 
 
-DIRECTIONS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
+DIRECTIONS: dict[str, Callable[[Any, Table], optax.GradientTransformation]] = {
     "adamw": _adamw,
+    "muon": _muon,
     "lion": _lion,
     "sgd": _sgd,
 }
@@ -67,14 +128,16 @@ def make_optimizer(
     fields = dict(structure)
     roles = fields.pop("roles", ())
     optimizer = OPTIMIZERS[fields["kind"]].model_construct(**fields, **numbers)
-    direction = DIRECTIONS[optimizer.kind](optimizer)
+    table = parameter_table(shape)
+    ratios = _by_role(table, {role: numbers[ratio_name(role)] for role in roles})
+    direction = DIRECTIONS[optimizer.kind](optimizer, table)
     if parametrization is not None:
         direction = _parametrized(direction, multipliers(shape, parametrization, optimizer))
     return optax.chain(
         optax.clip_by_global_norm(optimizer.clip_norm),
         direction,
         optax.add_decayed_weights(optimizer.weight_decay, mask=decay_mask(shape)),
-        *([_scale_by_role(shape, {role: numbers[ratio_name(role)] for role in roles})] if roles else []),
+        *([scale_each(ratios)] if ratios else []),
         optax.scale_by_learning_rate(learning_rate),
     )
 
@@ -94,19 +157,11 @@ def _parametrized(
     return optax.GradientTransformation(direction.init, update)
 
 
-def _scale_by_role(shape: Shape, ratios: Mapping[str, Array]) -> optax.GradientTransformation:
-    """Multiply updates by the rate of the parameter's role over the learning rate; biases are with gains,
-    routers with matrices."""
+def _by_role(table: Table, ratios: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the ratio of each parameter whose role has one; biases are with gains, routers with matrices."""
     rated_as = {"bias": "gain", "router": "matrix"}
-    roles = {name: rated_as.get(p.role, p.role) for name, p in parameter_table(shape).items()}
-
-    def scale(updates: Any, params: Any = None) -> Any:
-        return {
-            name: update * ratios[roles[name]] if roles[name] in ratios else update
-            for name, update in updates.items()
-        }
-
-    return optax.stateless(scale)
+    roles = {name: rated_as.get(parameter.role, parameter.role) for name, parameter in table.items()}
+    return {name: ratios[role] for name, role in roles.items() if role in ratios}
 
 
 def number_names(structure: Structure) -> list[str]:

@@ -74,6 +74,9 @@ def test_space() -> None:
     assert space.kept_bytes - estimate_space(lion, 2).kept_bytes == 8 * sum(
         plan.by_id[job.run_ids[0]].params for job in plan.jobs
     )
+    muon = plan_of(recipe__optimizer={"kind": "muon", "learning_rate": 0.001})  # one of matrices
+    matrices = 2 * (4 * 32 * 32 + 3 * 32 * 88)
+    assert estimate_space(muon, 2).state_bytes == 16 * largest - 4 * matrices
     final = estimate_space(plan_of(execution={"keep_final": True}), 2)
     assert final.kept_bytes - space.kept_bytes == sum(
         12 * run.params + CHECKPOINT_FILES_BYTES for run in plan.runs

@@ -11,6 +11,8 @@ from tests.train.runs import TINY
 
 BY_SIZE = {"kind": "power", "coefficient": 3.2, "of": {"params": 0.5}}
 BY_TOKENS = {"kind": "power", "coefficient": 0.5, "of": {"tokens": 0.5}}
+TIMESCALE = {"kind": "timescale"}
+NARROW = {"name": "a", "depth": 1, "width": 1, "heads": 1, "head_dim": 2}
 GRID = {"kind": "grid", "tokens": [1e6, 4e6]}
 
 
@@ -81,6 +83,19 @@ def test_rounding_that_moves_a_batch_far_is_said():
             {"recipe__optimizer__learning_rates": {"head": 0.1}, "family__tied": True},
             "recipe.optimizer.learning_rates.head",
             "w16-500st-s0 has no head of its own",
+        ),
+        (
+            {
+                "recipe__optimizer__kind": "muon",
+                "family": {"kind": "shapes", "shapes": [NARROW, NARROW | {"name": "b", "width": 2}]},
+            },
+            "recipe.optimizer.kind",
+            "muon needs matrices, and those of a-500st-s0 have one row or one column",
+        ),
+        (
+            {"recipe__optimizer__decay": "independent", "recipe__optimizer__weight_decay": TIMESCALE},
+            "recipe.optimizer.weight_decay",
+            "timescale is of a decay that multiplies the learning rate, for w16-500st-s0 (and 3 more runs)",
         ),
         ({"recipe__optimizer__b2": {"kind": "step-law"}}, "recipe.optimizer.b2.kind", "nothing to say of b2"),
         (
