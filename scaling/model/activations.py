@@ -51,7 +51,7 @@ def _evaluate(
             case "name":
                 results = given
                 named.append((parameters["name"], *given))
-            case "scan":
+            case "scan" if _has_names(parameters["jaxpr"].jaxpr):
                 results = _scan(parameters, given, named)
             case "jit" | "custom_jvp_call" | "custom_vjp_call" as kind:
                 inner = parameters["jaxpr" if kind == "jit" else "call_jaxpr"]
@@ -61,6 +61,10 @@ def _evaluate(
                 results = results if equation.primitive.multiple_results else [results]
         values.update(zip(equation.outvars, results, strict=True))
     return [v.val if isinstance(v, Literal) else values[v] for v in jaxpr.outvars]
+
+
+def _has_names(jaxpr: Jaxpr) -> bool:
+    return any(equation.primitive.name == "name" for equation in jaxpr.eqns)
 
 
 def _scan(parameters: dict[str, Any], given: list[Any], named: list[tuple[str, jax.Array]]) -> Iterator[Any]:
