@@ -68,6 +68,7 @@ def plan(
     """Say what a spec would train, and its cost."""
     from scaling.cli.plans import chosen_columns, plan_json, plan_text
     from scaling.plan.cost import estimate_space, estimate_time
+    from scaling.plan.device import device_notes, require_precision
     from scaling.plan.expand import plan_spec
     from scaling.plan.probe import ProbeFailed, cached_probe, measure_probe
     from scaling.sweep.machine import has_glibc, launch_environment, layout
@@ -77,6 +78,9 @@ def plan(
     if resolved:
         return say.data(study.model_dump(mode="json"))
     where = layout(workers or planned.execution.workers, planned.execution.device, planned.execution.threads)
+    require_precision(planned.runs, where.device)
+    notes = (*planned.notes, *device_notes(planned.runs, where.device))
+    planned = planned.model_copy(update={"notes": notes})
     speed = cached_probe(planned)
     if speed is None and probe:
         say.note("measuring the speed of a training step on this machine, once (--no-probe skips it) ...")

@@ -69,7 +69,7 @@ def times(multiplier: float, x: jax.Array) -> jax.Array:
 
 
 class Table(nnx.Module):
-    """Token embeddings."""
+    """Embeddings of tokens or of places."""
 
     def __init__(self, dims: tuple[int, ...]):
         self.table = nnx.Param(jnp.zeros(dims))
@@ -79,63 +79,147 @@ class Block(nnx.Module):
     """Pre-norm attention and MLP. Built with a leading layer axis, called on one layer's slice."""
 
     def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]], forward: Forward, products: Products):
-        self.mlp, self.forward, self.products = shape.mlp, forward, products
+        self.shape, self.forward, self.products = shape, forward, products
         self.attention_norm = Gain(dims["blocks/attention_norm/gain"])
         self.query = Kernel(dims["blocks/query/kernel"], products)
         self.key = Kernel(dims["blocks/key/kernel"], products)
         self.value = Kernel(dims["blocks/value/kernel"], products)
         self.output = Kernel(dims["blocks/output/kernel"], products)
-        self.mlp_norm = Gain(dims["blocks/mlp_norm/gain"])
         self.up = Kernel(dims["blocks/up/kernel"], products)
         self.down = Kernel(dims["blocks/down/kernel"], products)
         if shape.mlp == "swiglu":
             self.gate = Kernel(dims["blocks/gate/kernel"], products)
+        if shape.qk_norm:
+            self.query_norm = Gain(dims["blocks/query_norm/gain"])
+            self.key_norm = Gain(dims["blocks/key_norm/gain"])
+        if not shape.parallel:
+            self.mlp_norm = Gain(dims["blocks/mlp_norm/gain"])
 
-    def __call__(self, x_BxTxD: jax.Array, dense: bool) -> jax.Array:
+    def __call__(
+        self, x_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None, dense: bool
+    ) -> jax.Array:
         normed = self.attention_norm(x_BxTxD)
-        query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed, self.query, self.key, self.value)
-        rule = Rule(products=self.products)
-        scale, query_BxTxHxK, key_BxTxGxK = self.forward.scores, rotate(query_BxTxHxK), rotate(key_BxTxGxK)
+        attended = self.attention(normed, window, documents_BxT, dense)
+        attended = x_BxTxD + times(self.forward.branch, attended)
+        hidden = self.mlp(normed if self.shape.parallel else self.mlp_norm(attended))
+        return attended + times(self.forward.branch, hidden)
+
+    def attention(
+        self, normed_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None, dense: bool
+    ) -> jax.Array:
+        query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed_BxTxD, self.query, self.key, self.value)
+        if self.shape.qk_norm:
+            query_BxTxHxK, key_BxTxGxK = self.query_norm(query_BxTxHxK), self.key_norm(key_BxTxGxK)
+        if self.shape.positions == "rotary":
+            query_BxTxHxK, key_BxTxGxK = rotate(query_BxTxHxK), rotate(key_BxTxGxK)
         mixed = causal_attention(
-            query_BxTxHxK, key_BxTxGxK, value_BxTxGxK, rule=rule, scale=scale, dense=dense
+            query_BxTxHxK,
+            key_BxTxGxK,
+            value_BxTxGxK,
+            rule=Rule(window, self.shape.attention_softcap, self.products),
+            documents_BxT=documents_BxT,
+            scale=self.forward.scores,
+            dense=dense,
         )
-        x_BxTxD = x_BxTxD + times(self.forward.branch, self.output(mixed, contract=2))
-        normed = self.mlp_norm(x_BxTxD)
-        if self.mlp == "swiglu":  # Shazeer, arXiv:2002.05202
-            gate_BxTxF, up_BxTxF = together(normed, self.gate, self.up)
-            hidden_BxTxF = jax.nn.silu(gate_BxTxF) * up_BxTxF
-        else:  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
-            hidden_BxTxF = jax.nn.gelu(self.up(normed), approximate=True)
-        return x_BxTxD + times(self.forward.branch, self.down(hidden_BxTxF))
+        return self.output(mixed, contract=2)
+
+    def mlp(self, normed_BxTxD: jax.Array) -> jax.Array:
+        match self.shape.mlp:
+            case "swiglu":  # Shazeer, arXiv:2002.05202
+                gate_BxTxF, up_BxTxF = together(normed_BxTxD, self.gate, self.up)
+                hidden_BxTxF = jax.nn.silu(gate_BxTxF) * up_BxTxF
+            case "gelu":  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
+                hidden_BxTxF = jax.nn.gelu(self.up(normed_BxTxD), approximate=True)
+            case "relu2":  # So et al., arXiv:2109.08668
+                hidden_BxTxF = jnp.square(jax.nn.relu(self.up(normed_BxTxD)))
+        return self.down(hidden_BxTxF)
 
 
 class Transformer(nnx.Module):
     """Tokens to hidden states to logits; the parameters of all blocks are stacked and scanned."""
 
     def __init__(self, shape: Shape, forward: Forward, products: Products):
-        self.forward, self.products = forward, products
+        self.shape, self.forward, self.products = shape, forward, products
         dims = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
         self.embedding = Table(dims["embedding/table"])
+        self.positions = Table(dims["positions/table"]) if shape.positions == "learned" else None
         self.blocks = Block(shape, dims, forward, products)
         self.final_norm = Gain(dims["final_norm/gain"])
         self.head = None if shape.tied else Kernel(dims["head/kernel"], products)
 
+    def embed(self, tokens_BxT: jax.Array) -> jax.Array:
+        """Look tokens up, and their places where those are learned: (B, T, D)."""
+        x_BxTxD = self.embedding.table[...][tokens_BxT]
+        if self.positions is not None:
+            x_BxTxD = x_BxTxD + self.positions.table[...][places(self.shape, tokens_BxT)]
+        return times(self.forward.embedding, x_BxTxD) if self.shape.scaled_embedding else x_BxTxD
+
     def hidden(self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool) -> jax.Array:
         """Compute what the head reads, normed: (B, T, D)."""
-        table_VxD = self.embedding.table[...]
         definition, layers = nnx.split(self.blocks)
+        documents_BxT = None
+        if self.shape.separator is not None:
+            documents_BxT = jnp.cumsum(tokens_BxT == self.shape.separator, axis=1)
 
-        def layer(x_BxTxD: jax.Array, slice_: nnx.State) -> tuple[jax.Array, None]:
-            return nnx.merge(definition, slice_)(x_BxTxD, dense), None
+        def layer(x_BxTxD: jax.Array, slice_: nnx.State, window: int | None) -> jax.Array:
+            return nnx.merge(definition, slice_)(x_BxTxD, window, documents_BxT, dense)
 
-        x_BxTxD, _ = jax.lax.scan(layer, table_VxD[tokens_BxT], layers, unroll=unroll)
+        x_BxTxD = through(layer, self.embed(tokens_BxT), layers, self.shape, unroll)
         return self.final_norm(x_BxTxD)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
         hidden_BxTxD = times(self.forward.logits, hidden_BxTxD)
         if self.head is None:
-            return self.products.einsum("btd,vd->btv", hidden_BxTxD, self.embedding.table[...])
-        return self.head(hidden_BxTxD)
+            logits_BxTxV = self.products.einsum("btd,vd->btv", hidden_BxTxD, self.embedding.table[...])
+        else:
+            logits_BxTxV = self.head(hidden_BxTxD)
+        if self.shape.logit_softcap is None:
+            return logits_BxTxV
+        return self.shape.logit_softcap * jnp.tanh(logits_BxTxV / self.shape.logit_softcap)
+
+
+def places(shape: Shape, tokens_BxT: jax.Array) -> jax.Array:
+    """Return each token's place in its sequence, or in its document where those are told apart: (B, T)."""
+    place_T = jnp.arange(tokens_BxT.shape[1])
+    if shape.separator is None:
+        return jnp.broadcast_to(place_T, tokens_BxT.shape)
+    starts_BxT = jnp.where(tokens_BxT == shape.separator, place_T, 0)
+    return place_T - jax.lax.cummax(starts_BxT, axis=1)
+
+
+def through(
+    layer: Callable[[jax.Array, Any, int | None], jax.Array],
+    x_BxTxD: jax.Array,
+    layers: Any,
+    shape: Shape,
+    unroll: int | bool,
+) -> jax.Array:
+    """Apply all layers: a scan over cycles, after which windows repeat; what is left of a cycle follows.
+
+    Args:
+        layer: of the residual stream, a layer's parameters and its window.
+        x_BxTxD: the residual stream.
+        layers: parameters of all layers, stacked.
+        shape: its ``windows`` are those of the layers.
+        unroll: of the scan.
+    """
+    length = shape.full_every or 1
+    cycles = shape.depth // length
+
+    def cycle(x_BxTxD: jax.Array, slices: Any) -> tuple[jax.Array, None]:
+        for i in range(length):
+            slice_ = slices if length == 1 else jax.tree.map(lambda leaf, i=i: leaf[i], slices)
+            x_BxTxD = layer(x_BxTxD, slice_, shape.windows[i])
+        return x_BxTxD, None
+
+    def in_cycles(leaf: jax.Array) -> jax.Array:
+        return leaf[: cycles * length].reshape(cycles, length, *leaf.shape[1:])
+
+    stacked = layers if length == 1 else jax.tree.map(in_cycles, layers)
+    x_BxTxD, _ = jax.lax.scan(cycle, x_BxTxD, stacked, unroll=unroll)
+    for i in range(cycles * length, shape.depth):
+        x_BxTxD = layer(x_BxTxD, jax.tree.map(lambda leaf, i=i: leaf[i], layers), shape.windows[i])
+    return x_BxTxD
 
 
 def rotate(x_BxTxHxK: jax.Array) -> jax.Array:

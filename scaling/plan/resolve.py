@@ -98,7 +98,7 @@ class Resolver:
             steps=wanted.steps,
             precision=recipe.precision,
             parametrization=resolved(recipe.parametrization, wanted.shape.head_dim),
-            auxiliary=resolved_auxiliary(recipe.auxiliary, experts=False),
+            auxiliary=resolved_auxiliary(recipe.auxiliary, experts=wanted.shape.experts is not None),
             seed=wanted.seed,
             order=wanted.order,
             init_from=start.identity if start else None,

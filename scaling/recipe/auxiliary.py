@@ -26,14 +26,17 @@ class Auxiliary(Described):
     none."""
 
 
+ROUTER_LOSSES = ("load_balance", "router_z_loss")
 LOAD_BALANCE = 0.01  # Switch, arXiv:2101.03961, section 2.2
 
 
 def resolved_auxiliary(written: Auxiliary | None, *, experts: bool) -> Auxiliary | None:
     """Return the auxiliary losses of a run, those of weight 0 left out; None where none is left. A run with
-    ``experts`` balances their load unless told otherwise."""
-    weights = {} if written is None else dict(written)
-    if experts and weights.get("load_balance") is None:
+    ``experts`` balances their load unless told otherwise; of one without, router losses are left out."""
+    weights = dict(written or Auxiliary())
+    if not experts:
+        weights |= dict.fromkeys(ROUTER_LOSSES)
+    elif weights["load_balance"] is None:
         weights["load_balance"] = LOAD_BALANCE
     used = {name: weight for name, weight in weights.items() if weight}
     return Auxiliary(**used) if used else None

@@ -25,10 +25,10 @@ from scaling.corpora.evaluation import Evaluation
 from scaling.corpora.kinds import WrittenCorpus
 from scaling.corpora.mixture import Mixture
 from scaling.corpora.shipped import Shipped
-from scaling.recipe.auxiliary import Auxiliary
+from scaling.recipe.auxiliary import ROUTER_LOSSES, Auxiliary
 from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.parametrization import WrittenParametrization
-from scaling.recipe.precision import Precision
+from scaling.recipe.precision import Precision, unmet
 from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
 from scaling.recipe.rules import OF_HORIZON, Rule
 from scaling.recipe.schedules import WrittenSchedule
@@ -175,16 +175,22 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += family.findings()
     if isinstance(recipe, Recipe):
         findings += rule_findings(recipe)
+    if family is not None and isinstance(recipe, Recipe):
+        findings += _router_losses(family, recipe)
     if isinstance(family, Shapes) and isinstance(recipe, Recipe):
         findings += _heads_of_base(family, recipe)
     if isinstance(data, Data) and isinstance(recipe, Recipe):
         findings += _batch(data, recipe)
+    if isinstance(data, Data) and family is not None:
+        findings += _document_masks(data, family)
     if isinstance(data, Data) and isinstance(sections.get("evaluation"), Evaluation):
         findings += _evaluation(data, sections["evaluation"])
     if isinstance(sections.get("evaluation"), Evaluation):
         findings += _averages(sections["evaluation"])
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
+    if isinstance(recipe, Recipe) and isinstance(sections.get("execution"), Execution):
+        findings += _device(recipe, sections["execution"])
     for cell, path in chosen_cells(sections):
         if cell.variant in (None, variant):
             findings += cell.findings(path, family)
@@ -206,6 +212,13 @@ def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:
         yield Finding(("recipe", "batch_tokens"), message, f"use {near}{(batch // context + 1) * context}")
 
 
+def _document_masks(data: Data, family: Family) -> Iterator[Finding]:
+    for path, architecture in family.architectures() if data.separator == "none" else ():
+        if architecture.document_mask:
+            message = "cannot tell documents apart: data.separator is none"
+            yield Finding((*path, "document_mask"), message, "set data.separator: keep, or leave it out")
+
+
 def _heads_of_base(family: Shapes, recipe: Recipe) -> Iterator[Finding]:
     """Find a parametrization that does not say which of several sizes of heads the base has."""
     written, head_dims = recipe.parametrization, {shape.head_channels for shape in family.shapes}
@@ -214,6 +227,22 @@ def _heads_of_base(family: Shapes, recipe: Recipe) -> Iterator[Finding]:
         message = f"needs base_head_dim: heads of the family have {listed} channels"
         hint = f"add 'base_head_dim: {min(head_dims)}', as at the size where the recipe was tuned"
         yield Finding(("recipe", "parametrization"), message, hint)
+
+
+def _router_losses(family: Family, recipe: Recipe) -> Iterator[Finding]:
+    sizes = family.shapes if isinstance(family, Shapes) else (family,)
+    given = () if any(size.experts for size in sizes) else ROUTER_LOSSES
+    for name in given:
+        if recipe.auxiliary is not None and getattr(recipe.auxiliary, name):
+            message = "is about a router, and the family has no experts"
+            yield Finding(("recipe", "auxiliary", name), message, "leave it out, or give family.experts")
+
+
+def _device(recipe: Recipe, execution: Execution) -> Iterator[Finding]:
+    needed = None if execution.device == "auto" else unmet(recipe.precision, execution.device)
+    if needed:
+        message = f"{needed}, and execution.device = {execution.device}"
+        yield Finding(("recipe", "precision"), message, "use float32 or bfloat16, or execution.device: gpu")
 
 
 def _averages(evaluation: Evaluation) -> Iterator[Finding]:

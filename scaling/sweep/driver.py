@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json, write_text
+from scaling.plan.device import require_precision
 from scaling.plan.plan import Plan, load_plan
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.changes import (
@@ -102,6 +103,7 @@ class Sweep:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
         alone = not self.presence.others_here(self.results)
         executor = make_executor(execution, self.command, alone=alone)
+        require_precision(phase.chosen, executor.device)
         queue = Queue(self.results, self.plan, phase, on_event)
         return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
 

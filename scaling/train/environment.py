@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import jax
 
+from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir
+from scaling.recipe.precision import Precision, unmet
 from scaling.store.records import Environment
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -36,6 +39,16 @@ def describe() -> Environment:
         xla_flags=os.environ.get("XLA_FLAGS", ""),
         cpu_affinity=tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None,
     )
+
+
+def require_precision(precision: Precision) -> None:
+    """Raises UserError: the device cannot multiply matrices so."""
+    device = jax.local_devices()[0]
+    nvidia = device.platform == "gpu" and re.fullmatch(r"\d+\.\d+", device.compute_capability)
+    needed = unmet(precision, device.platform, float(nvidia[0]) if nvidia else None)
+    if needed:
+        message = f"recipe.precision: {needed}, and this is a {device.device_kind}"
+        raise UserError(Complaint(message, hint="train on another device, or use another precision"))
 
 
 def _git_commit() -> str | None:

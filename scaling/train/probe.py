@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from scaling.run import Run, auto_chunk_steps
-from scaling.train.environment import describe, use_compilation_cache
+from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.loop import Blueprint, ChunkInput, advance, make_program
 
 MEASURED_SECONDS = 1.0
@@ -22,6 +22,7 @@ MEASURED_SECONDS = 1.0
 
 def measure(run: Run) -> dict[str, Any]:
     """Measure the median seconds of a step over whole chunks, on random tokens."""
+    require_precision(run.precision)
     program = make_program(Blueprint.of(run, auto_chunk_steps(run.flops_per_step)))
     size = program.blueprint.chunk_steps
     dims = (size, run.batch_sequences, run.shape.context + 1)

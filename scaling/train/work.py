@@ -15,7 +15,7 @@ from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
 from scaling.store.lease import Lease, LostLease
 from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Record, read
 from scaling.train.averages import decays_of
-from scaling.train.environment import describe, use_compilation_cache
+from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.loop import Blueprint, make_program
@@ -62,6 +62,7 @@ def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
 def _work(folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop: StopRequest) -> int:
     windows = load_data(job.data)
     run, environment = members[0].run, describe()
+    require_precision(run.precision)
     program = make_program(
         Blueprint.of(
             run, job.execution.chunk_steps or auto_chunk_steps(run.flops_per_step), decays_of(members)

@@ -1,0 +1,28 @@
+"""What a plan asks of the device that its jobs will run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from scaling.errors import Complaint, UserError
+from scaling.plan.plan import PlannedRun
+from scaling.recipe.precision import unmet
+
+
+def require_precision(runs: Sequence[PlannedRun], device: str) -> None:
+    """Raises UserError: ``device`` cannot multiply in the precision of a run."""
+    problems = dict[str, Complaint]()
+    for run in runs:
+        if needed := unmet(run.run.precision, device):
+            message = f"recipe.precision, of {run.label}: {needed}, and jobs would train on the {device}"
+            hint = "train on a GPU, or use float32 or bfloat16"
+            problems.setdefault(run.run.precision, Complaint(message, hint=hint))
+    if problems:
+        raise UserError(*problems.values())
+
+
+def device_notes(runs: Sequence[PlannedRun], device: str) -> Iterator[str]:
+    """Say what a reader of the plan should know of its runs on ``device``."""
+    rounded = sum(run.run.precision == "bfloat16" for run in runs)
+    if rounded and device == "cpu":
+        yield f"bfloat16 is slower than float32 on a CPU ({rounded} of {len(runs)} runs): for a GPU or a TPU"
