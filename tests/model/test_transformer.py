@@ -75,7 +75,7 @@ def test_hidden_states_logits_and_loss_are_of_one_model():
     logits = model.logits(params, window[:, :-1])
     np.testing.assert_array_equal(model.head(params, hidden), logits)
     expected = -jnp.take_along_axis(jax.nn.log_softmax(logits), window[:, 1:, None], -1).mean()
-    assert model.objective(params, window)[1] == pytest.approx(float(expected), rel=1e-5)
+    assert model.objective(params, window)[1].loss == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_decay_touches_matrices_alone():
