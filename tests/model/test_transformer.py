@@ -34,7 +34,7 @@ def seen_through(shape, tokens):
 @pytest.mark.parametrize("option", some("gemma-like"))
 def test_a_position_sees_what_its_rules_let_it_see(option):
     shape = shape_of(option, vocab_size=128)
-    model, params = make_model(shape), random_params(shape)
+    model, params = make_model(shape), jax.device_put(random_params(shape))
     tokens = np.arange(96) + 3  # all distinct: a row of the embedding belongs to one position
     tokens[40] = 0
     direction = np.random.default_rng(0).normal(size=shape.width)
@@ -91,8 +91,10 @@ def wide(option):
 
 
 def uncut(shape):
-    """The shape whose FLOPs with all pairs are those of dense attention, which masks what it has computed."""
-    return replace(shape, window=None, full_every=None)
+    """The shape whose FLOPs with all pairs are those of the dense program, which masks what it has computed,
+    and sends every token to every expert."""
+    experts = replace(shape.experts, active=shape.experts.count) if shape.experts else None
+    return replace(shape, window=None, full_every=None, experts=experts)
 
 
 @pytest.mark.parametrize("option", some("palm-like"))
