@@ -112,6 +112,12 @@ class Shape:
             )
 
     @property
+    def sparsity(self) -> float:
+        """Return the share of experts, shared ones included, that a token does not go to; 0 without any."""
+        e = self.experts
+        return (e.count - e.active) / (e.count + e.shared) if e else 0.0
+
+    @property
     def mlp_matrices(self) -> int:
         """Matrices of one MLP: of an expert, or of the dense model."""
         return 3 if self.mlp == "swiglu" else 2
@@ -165,6 +171,15 @@ class Parameter:
     def stacked(self) -> int:
         """Leading axes that count arrays."""
         return next((i for i, axis in enumerate(self.axes) if axis not in STACKED), len(self.axes))
+
+    @property
+    def flat(self) -> tuple[int, ...]:
+        """Dims with an axis each for the arrays stacked and, of one of them, for inputs and outputs; a
+        look-up's inputs are its rows, a vector has one."""
+        stack, single = self.dims[: self.stacked], self.dims[self.stacked :]
+        split = self.inputs or 1
+        parts = (single[:split], single[split:]) if len(single) > 1 else (single,)
+        return (math.prod(stack), *(math.prod(part) for part in parts))
 
     @property
     def fan_in(self) -> int:
