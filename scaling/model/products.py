@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,13 +26,45 @@ class Products:
         return tuple(array.astype(self.factors) for array in arrays)
 
     def einsum(self, subscripts: str, one: jax.Array, other: jax.Array) -> jax.Array:
-        """Multiply and sum as :func:`jax.numpy.einsum` does."""
-        return jnp.einsum(
-            subscripts,
-            *self.rounded(one, other),
-            precision=self.algorithm,
-            preferred_element_type=jnp.float32,
-        )
+        """Multiply and sum as :func:`jax.numpy.einsum` does; each index is in two of the three arrays, or in
+        all. Gradients, where they are asked for of float32 arrays, are products of the same kind."""
+        if self.factors == jnp.float32:
+            return _einsum(self, subscripts, one, other)
+        return cast(jax.Array, _einsum_of_rounded(self, subscripts, one, other))
+
+
+def _einsum(products: Products, subscripts: str, one: jax.Array, other: jax.Array) -> jax.Array:
+    return jnp.einsum(
+        subscripts,
+        *products.rounded(one, other),
+        precision=products.algorithm,
+        preferred_element_type=jnp.float32,
+    )
+
+
+# jax's own rule would multiply a rounded factor with a gradient that is not rounded.
+_einsum_of_rounded = partial(jax.custom_vjp, nondiff_argnums=(0, 1))(_einsum)
+
+
+def _forward(
+    products: Products, subscripts: str, one: jax.Array, other: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    factors = products.rounded(one, other)
+    return _einsum(products, subscripts, *factors), factors
+
+
+def _backward(
+    products: Products, subscripts: str, factors: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    inputs, out = subscripts.split("->")
+    first, second = inputs.split(",")
+    return (
+        _einsum(products, f"{out},{second}->{first}", grad, factors[1]),
+        _einsum(products, f"{out},{first}->{second}", grad, factors[0]),
+    )
+
+
+_einsum_of_rounded.defvjp(_forward, _backward)
 
 
 PRODUCTS: dict[Precision, Products] = {

@@ -241,7 +241,6 @@ class Model:
     shape: Shape
     hidden: Callable[[Params, jax.Array], jax.Array]  # (params, tokens_BxT) -> hidden_BxTxD
     head: Callable[[Params, jax.Array], jax.Array]  # (params, hidden_BxTxD) -> logits_BxTxV
-    products: Products
     auxiliary: Auxiliary | None = None
 
     def logits(self, params: Params, tokens_BxT: jax.Array) -> jax.Array:
@@ -306,6 +305,5 @@ def make_model(
         shape,
         hidden=lambda params, tokens_BxT: module(params).hidden(tokens_BxT, dense=dense, unroll=unroll),
         head=lambda params, hidden_BxTxD: module(params).logits(hidden_BxTxD),
-        products=products,
         auxiliary=auxiliary,
     )

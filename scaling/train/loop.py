@@ -111,8 +111,7 @@ def train_step(
     """
     (_, loss), grads = jax.value_and_grad(model.objective, has_aux=True)(state.params, window_BxT1)
     grad_norm = optax.tree.norm(grads)
-    with jax.default_matmul_precision(model.products.algorithm):
-        updates, moments = optimizer.update(grads, state.moments, state.params)
+    updates, moments = optimizer.update(grads, state.moments, state.params)
     weight = jnp.maximum(1.0 / (state.step + 1), 0.01)
     new = TrainState(
         params=cast(Params, optax.apply_updates(cast(Any, state.params), updates)),
