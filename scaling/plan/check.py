@@ -123,6 +123,20 @@ def optimizers_of_nothing(kept: list[Wanted]) -> list[Finding]:
     return list(findings.values())
 
 
+def masks_of_no_documents(kept: list[Wanted]) -> list[Finding]:
+    """Find masks of documents where tokens do not say where one begins, once for each family."""
+    findings = dict[tuple[int, Path], Finding]()
+    for w in kept:
+        tokenizer = w.setting.index.tokenizer
+        for path, architecture in w.setting.family.architectures():
+            if architecture.document_mask and tokenizer.separator is None:
+                message = f"cannot tell documents apart: the tokens of {tokenizer.name} have no separator"
+                hint = "leave it out, or take a tokenizer with a separator"
+                finding = w.setting.choice.located(Finding((*path, "document_mask"), message, hint))
+                findings.setdefault((id(w.setting.family), path), finding)
+    return list(findings.values())
+
+
 def schedule_too_long(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
     """Find schedules that do not fit into a run, once for each recipe: in the run where most is missing."""
     groups = dict[int, list[tuple[Wanted, int]]]()

@@ -14,6 +14,7 @@ from scaling.plan.check import (
     MOST_RUNS,
     broken_rules,
     held_out_inside,
+    masks_of_no_documents,
     nothing_left,
     optimizers_of_nothing,
     repeated,
@@ -160,7 +161,7 @@ def _plan(
         raise UserError(*study.source.problems([*known, *broken, *small, *finer]))
     starts = Starts(study.source.folder)
     findings = broken + finer + repeated(kept) + held_out_inside(kept)
-    findings += optimizers_of_nothing(kept) + starts.findings(kept)
+    findings += optimizers_of_nothing(kept) + masks_of_no_documents(kept) + starts.findings(kept)
     resolved = Resolver(study.execution.share_trunk, study.design, starts)
     findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
     if not broken and not any(w.role == "fit" for w in kept):
@@ -233,6 +234,16 @@ def _scaled_twice(wanted: Sequence[Wanted]) -> Iterator[str]:
                 )
 
 
+def _windows(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Say where a window takes nothing away, or no layer is free of it although some were to be."""
+    for w in wanted:
+        member, context, depth = w.setting.family.member(w.size), w.shape.context, w.shape.depth
+        if member.window is not None and member.window >= context:
+            yield f"a window of {member.window} keys in a context of {context} is none: every layer sees all"
+        elif member.full_every is not None and member.full_every > depth:
+            yield f"full_every: {member.full_every} frees no layer of a model of {depth} from the window"
+
+
 def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
     """Say what a reader of the plan should know although it is no error."""
     amounts = {w.path for w in wanted if w.role == "fit"}
@@ -241,7 +252,7 @@ def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...])
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
     yield from _too_few(wanted)
     yield from _moved_batches(wanted)
-    yield from dict.fromkeys(_scaled_twice(wanted))
+    yield from dict.fromkeys((*_scaled_twice(wanted), *_windows(wanted)))
     if study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
         yield f"nothing is shared: {_why_not_shared([w.setting.recipe for w in wanted])}"
 

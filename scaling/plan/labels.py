@@ -38,7 +38,11 @@ STANDING = {
     "family.kv_heads",
 }
 SHOWN = 10  # values of an axis that a line names
-KIND_STANDING = {"recipe.optimizer", "recipe.schedule"}  # where the kinds of the values differ
+KIND_STANDING = {
+    "recipe.optimizer",
+    "recipe.schedule",
+    "recipe.parametrization",
+}  # where the kinds of the values differ
 
 
 @dataclass(frozen=True)

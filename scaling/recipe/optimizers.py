@@ -120,8 +120,7 @@ class Optimizer(Described):
         their own."""
         static = {name: value for name, value in self if not isinstance(value, float)}
         rates = static.pop("learning_rates")
-        if self.decay == "rate":
-            del static["decay"]
+        del static["decay"]  # told by the number of weight decay
         roles = {} if rates is None else {"roles": tuple(rates.given)}
         return tuple((static | roles).items())
 

@@ -193,6 +193,10 @@ class Dial(Architecture):
             name="size", depth=depth, width=width, heads=heads, head_dim=self.head_dim, **common
         )
 
+    def architectures(self) -> Iterator[tuple[Path, Architecture]]:
+        """Yield what sizes have in common, with its place in the spec."""
+        yield ("family",), self
+
     def findings(self) -> Iterator[Finding]:
         yield from _head_dim(self.head_dim, ("family", "head_dim"))
         for i, size in enumerate(self.sizes):
@@ -254,6 +258,10 @@ class Shapes(Described):
 
     def member(self, size: Size) -> NamedShape:
         return next(shape for shape in self.shapes if shape.name == size)
+
+    def architectures(self) -> Iterator[tuple[Path, Architecture]]:
+        for i, shape in enumerate(self.shapes):
+            yield ("family", "shapes", i), shape
 
     def findings(self) -> Iterator[Finding]:
         names = set[str]()

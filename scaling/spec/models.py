@@ -181,6 +181,8 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += _heads_of_base(family, recipe)
     if isinstance(data, Data) and isinstance(recipe, Recipe):
         findings += _batch(data, recipe)
+    if isinstance(data, Data) and family is not None:
+        findings += _document_masks(data, family)
     if isinstance(data, Data) and isinstance(sections.get("evaluation"), Evaluation):
         findings += _evaluation(data, sections["evaluation"])
     if isinstance(sections.get("evaluation"), Evaluation):
@@ -208,6 +210,13 @@ def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:
         near = f"{batch // context * context} or " if batch > context else ""
         message = f"must be a multiple of data.context = {context}, is {batch}"
         yield Finding(("recipe", "batch_tokens"), message, f"use {near}{(batch // context + 1) * context}")
+
+
+def _document_masks(data: Data, family: Family) -> Iterator[Finding]:
+    for path, architecture in family.architectures() if data.separator == "none" else ():
+        if architecture.document_mask:
+            message = "cannot tell documents apart: data.separator is none"
+            yield Finding((*path, "document_mask"), message, "set data.separator: keep, or leave it out")
 
 
 def _heads_of_base(family: Shapes, recipe: Recipe) -> Iterator[Finding]:

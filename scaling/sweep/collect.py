@@ -56,7 +56,9 @@ COLUMNS = {
     "batch_tokens": "run.batch_tokens",
     "steps": "result.steps",
     **_of("run.optimizer", "learning_rate", "weight_decay"),
-    **_of("run", "precision", "seed"),
+    "precision": "run.precision",
+    "parametrization": "parametrization",
+    "seed": "run.seed",
     "seed_order": "run.order_seed",
     **_of("result", "loss", "loss_se_eval", "bits_per_byte", "eval_tokens", "train_loss"),
     **_of("execution", "tokens_per_second", "mfu", "wall_seconds", "input_wait_seconds", "device"),
@@ -92,6 +94,8 @@ class _Recorded:
         self.plan, self.planned, self.run, self.flops = plan, planned, planned.run, planned.run.flops()
         self.result, self.execution = record.result, record.execution
         self.flags = "|".join(record.result.flags) or None
+        parametrization = planned.run.parametrization
+        self.parametrization = parametrization.kind if parametrization else "standard"
         self.warmup_tokens = self.run.schedule.warmup * self.run.batch_tokens
         self.decay_tokens = self.run.decay_steps * self.run.batch_tokens
 

@@ -169,7 +169,7 @@ def number_names(structure: Structure) -> list[str]:
     static = dict(structure)
     roles = [ratio_name(role) for role in static.get("roles", ())]
     fields = OPTIMIZERS[static["kind"]].model_fields
-    others = {*static, "learning_rate", "learning_rates"}
+    others = {*static, "learning_rate", "learning_rates", "decay"}
     return [name for name in fields if name not in others] + roles
 
 

@@ -113,6 +113,14 @@ SPOILT = [
     ("[0]", "[{init: 0, order: 1}, {init: 0, order: 1}]", "9:8", "a value: {init: 0, order: 1} more", ""),
     ("study: small\n", "", "1:1", "study: required, but not given", "add 'study: ...'"),
     ("  batch_tokens: 256\n", "", "4:1", "recipe.batch_tokens: required, but not given", "add 'batch_tokens"),
+    (
+        "256\n", "256\n  parametrization: mup\n", "8:20",
+        "recipe.parametrization: needs its base: write {kind: mup, base_width: 64}", "",
+    ),
+    (
+        "256\n", "256\n  parametrization: {kind: completep, base_width: 16}\n", "8:3",
+        "recipe.parametrization.base_depth: required, but not given", "add 'base_depth: ...'",
+    ),
     (RECIPE, "\n", "4:1", "recipe: must be a mapping with optimizer", ""),
     ("seeds: [0]", "seeds: [0]\nseeds: [1]", "10:1", "seeds: given twice, first on line 9", "keep one"),
     ("seeds: [0]", "seeds: [0", "10:8", "broken YAML: ", ""),

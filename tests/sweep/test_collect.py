@@ -19,7 +19,7 @@ EXPECTED = (
     "params params_embedding params_head params_body params_active tokens unique_tokens epochs "
     "flops flops_full_attention flops_6n_total flops_6n_body flops_spent "
     "depth width heads kv_heads context vocab_size tokenizer optimizer schedule warmup_tokens decay_tokens "
-    "batch_tokens steps learning_rate weight_decay precision seed seed_order "
+    "batch_tokens steps learning_rate weight_decay precision parametrization seed seed_order "
     "loss loss_se_eval bits_per_byte eval_tokens train_loss "
     "tokens_per_second mfu wall_seconds input_wait_seconds device git_commit budget"
 )
