@@ -33,6 +33,8 @@ PLATFORMS: dict[Precision, tuple[str, ...]] = {
     "tf32": ("cuda",),
     "bfloat16": ("cpu", "cuda", "tpu"),
 }
+# XLA multiplies only some shapes in bfloat16 on a CPU: there the rounded factors are float32.
+ON_CPU = IN_PROGRAM | {"bfloat16": HIGHEST}
 CASES = [(precision, platform) for precision, platforms in PLATFORMS.items() for platform in platforms]
 ALGORITHM = (
     r"algorithm = <lhs_precision_type = (\w+), rhs_precision_type = (\w+), accumulation_type = (\w+), "
@@ -66,7 +68,8 @@ def test_every_product_of_loss_and_gradients_says_its_precision(precision: Preci
     for dense in (False, True):
         model = make_model(shape, precision=precision, dense=dense)
         program = jax.value_and_grad(model.objective, has_aux=True)
-        assert products_of(program, platform, *arguments) == {IN_PROGRAM[precision]}
+        expected = (ON_CPU if platform == "cpu" else IN_PROGRAM)[precision]
+        assert products_of(program, platform, *arguments) == {expected}
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
