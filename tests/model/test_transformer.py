@@ -35,7 +35,7 @@ def seen_through(shape, tokens):
 @pytest.mark.parametrize("option", some("gemma-like"))
 def test_a_position_sees_what_its_rules_let_it_see(option):
     shape = shape_of(option, vocab_size=128)
-    model, params = make_model(shape), random_params(shape)
+    model, params = make_model(shape), jax.device_put(random_params(shape))
     tokens = np.arange(96) + 3  # all distinct: a row of the embedding belongs to one position
     tokens[40] = 0
     direction = np.random.default_rng(0).normal(size=shape.width)
@@ -76,12 +76,13 @@ def test_hidden_states_logits_and_loss_are_of_one_model():
     logits = model.logits(params, window[:, :-1])
     np.testing.assert_array_equal(model.head(params, hidden), logits)
     expected = -jnp.take_along_axis(jax.nn.log_softmax(logits), window[:, 1:, None], -1).mean()
-    objective, loss = model.objective(params, window)
-    assert objective is loss and loss == pytest.approx(float(expected), rel=1e-5)
+    objective, trained = model.objective(params, window)
+    assert objective is trained.loss and trained.loss == pytest.approx(float(expected), rel=1e-5)
     stabilised = make_model(shape, auxiliary=Auxiliary(z_loss=0.01))
     objective, same = stabilised.objective(params, window)  # arXiv:2204.02311, section 5
     log_z = jax.nn.logsumexp(logits, axis=-1)
-    assert same == loss and objective == pytest.approx(float(loss + 0.01 * jnp.mean(log_z**2)), rel=1e-5)
+    assert same.loss == trained.loss
+    assert objective == pytest.approx(float(trained.loss + 0.01 * jnp.mean(log_z**2)), rel=1e-5)
 
 
 def test_decay_touches_matrices_alone():
@@ -97,8 +98,10 @@ def wide(option):
 
 
 def uncut(shape):
-    """The shape whose FLOPs with all pairs are those of dense attention, which masks what it has computed."""
-    return replace(shape, window=None, full_every=None)
+    """The shape whose FLOPs with all pairs are those of the dense program, which masks what it has computed,
+    and sends every token to every expert."""
+    experts = replace(shape.experts, active=shape.experts.count) if shape.experts else None
+    return replace(shape, window=None, full_every=None, experts=experts)
 
 
 @pytest.mark.parametrize("option", some("palm-like"))

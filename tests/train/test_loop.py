@@ -101,8 +101,8 @@ def test_auxiliary_losses_are_trained_on_and_not_logged():
         params = {name: jnp.asarray(array) for name, array in init_params(TINY, 0).items()}
         params["head/kernel"] += params["embedding/table"].T / 8
         state = TrainState(params, update.init(params), jnp.int32(0), jnp.array(True), jnp.float32(0))
-        new, loss, _ = jax.jit(partial(train_step, model, update))(state, WINDOWS[0])
-        return new, loss
+        new, trained, _ = jax.jit(partial(train_step, model, update))(state, WINDOWS[0])
+        return new, trained.loss
 
     (plain, loss), (other, logged) = step(None), step(Auxiliary(z_loss=0.5))
     np.testing.assert_allclose([loss, plain.smooth_loss, other.smooth_loss], logged, rtol=1e-6)
