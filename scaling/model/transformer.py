@@ -129,7 +129,6 @@ class Model:
     trunk: Callable[[Params, jax.Array], tuple[jax.Array, Balance | None]]
     """(params, tokens_BxT) -> hidden_BxTxD, mean balance of the layers' experts"""
     head: Callable[[Params, jax.Array], jax.Array]  # (params, hidden_BxTxD) -> logits_BxTxV
-    products: Products
     auxiliary: Auxiliary | None = None
 
     def hidden(self, params: Params, tokens_BxT: jax.Array) -> jax.Array:
@@ -214,6 +213,5 @@ def make_model(
         shape,
         trunk=lambda params, tokens_BxT: module(params).hidden(tokens_BxT, dense=dense, unroll=unroll),
         head=lambda params, hidden_BxTxD: module(params).logits(hidden_BxTxD),
-        products=products,
         auxiliary=auxiliary,
     )
