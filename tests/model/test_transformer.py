@@ -12,6 +12,7 @@ from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.roles import decay_mask, init_params
 from scaling.model.transformer import make_model
+from scaling.recipe.auxiliary import Auxiliary
 from tests.model.options import OPTIONS, SMALL, random_params, shape_of, windows
 
 
@@ -75,7 +76,13 @@ def test_hidden_states_logits_and_loss_are_of_one_model():
     logits = model.logits(params, window[:, :-1])
     np.testing.assert_array_equal(model.head(params, hidden), logits)
     expected = -jnp.take_along_axis(jax.nn.log_softmax(logits), window[:, 1:, None], -1).mean()
-    assert model.objective(params, window)[1].loss == pytest.approx(float(expected), rel=1e-5)
+    objective, trained = model.objective(params, window)
+    assert objective is trained.loss and trained.loss == pytest.approx(float(expected), rel=1e-5)
+    stabilised = make_model(shape, auxiliary=Auxiliary(z_loss=0.01))
+    objective, same = stabilised.objective(params, window)  # arXiv:2204.02311, section 5
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    assert same.loss == trained.loss
+    assert objective == pytest.approx(float(trained.loss + 0.01 * jnp.mean(log_z**2)), rel=1e-5)
 
 
 def test_decay_touches_matrices_alone():
