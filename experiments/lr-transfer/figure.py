@@ -67,9 +67,10 @@ def draw(runs: Any, found: dict[str, Basins], size: str) -> Figure:
         for variant, basins in found.items():
             _law(last, basins, size, colours[variant], variant)
         style.log_x(last, runs[size], "{:g}".format)
-        style.log_y(last, runs["learning_rate"], 1.0, 1.0, "{:g}".format)
+        style.log_y(last, runs["learning_rate"], 2.5, 1.0, "{:g}".format)
         last.set(xlabel=size.capitalize(), ylabel=r"Best learning rate $\eta^*$")
-        last.legend(fontsize=7.5)
+        title = f"Exponent, {next(iter(found.values())).lr.level:.0%}"
+        last.legend(loc="lower left", fontsize=7.5, title=title, handlelength=1.2)
         return style.finish(figure)
 
 
@@ -95,7 +96,7 @@ def _law(axes: Axes, basins: Any, size: str, colour: Any, variant: str) -> None:
     law, (power, low, high) = basins.lr, exponent(basins, size)
     line = np.geomspace(basins.cells[size].min(), basins.cells[size].max(), 50)
     drawn = law.predict({size: line}).frame
-    label = rf"{variant}: {size}$^{{{power:.2f}}}$ [{low:.2f}, {high:.2f}]"
+    label = f"{variant} {power:.2f} [{low:.2f}, {high:.2f}]"
     axes.plot(line, drawn["loss"], color=colour, lw=1.2, label=label)
     axes.fill_between(line, drawn["low"], drawn["high"], color=colour, alpha=0.15, lw=0)
 
