@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from flax import nnx, traverse_util
 
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import Rule, causal_attention
+from scaling.model.experts import Balance, route, through_experts
 from scaling.model.linear import linear
 from scaling.model.parametrization import Forward
 from scaling.model.products import PRODUCTS, Products
@@ -75,6 +76,13 @@ class Table(nnx.Module):
         self.table = nnx.Param(jnp.zeros(dims))
 
 
+class Residual(NamedTuple):
+    """What goes from layer to layer: the residual stream, and the sums of the balance of experts, if any."""
+
+    x_BxTxD: jax.Array
+    balance: Balance | None
+
+
 class Block(nnx.Module):
     """Pre-norm attention and MLP. Built with a leading layer axis, called on one layer's slice."""
 
@@ -85,10 +93,18 @@ class Block(nnx.Module):
         self.key = Kernel(dims["blocks/key/kernel"], products)
         self.value = Kernel(dims["blocks/value/kernel"], products)
         self.output = Kernel(dims["blocks/output/kernel"], products)
-        self.up = Kernel(dims["blocks/up/kernel"], products)
-        self.down = Kernel(dims["blocks/down/kernel"], products)
-        if shape.mlp == "swiglu":
-            self.gate = Kernel(dims["blocks/gate/kernel"], products)
+        gated = shape.mlp == "swiglu"
+        if shape.dense_width:
+            self.up = Kernel(dims["blocks/up/kernel"], products)
+            self.down = Kernel(dims["blocks/down/kernel"], products)
+            if gated:
+                self.gate = Kernel(dims["blocks/gate/kernel"], products)
+        if shape.experts:
+            self.router = Kernel(dims["blocks/router/kernel"], products)
+            self.experts_up = Kernel(dims["blocks/experts_up/kernel"], products)
+            self.experts_down = Kernel(dims["blocks/experts_down/kernel"], products)
+            if gated:
+                self.experts_gate = Kernel(dims["blocks/experts_gate/kernel"], products)
         if shape.qk_norm:
             self.query_norm = Gain(dims["blocks/query_norm/gain"])
             self.key_norm = Gain(dims["blocks/key_norm/gain"])
@@ -96,13 +112,14 @@ class Block(nnx.Module):
             self.mlp_norm = Gain(dims["blocks/mlp_norm/gain"])
 
     def __call__(
-        self, x_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None, dense: bool
-    ) -> jax.Array:
+        self, residual: Residual, window: int | None, documents_BxT: jax.Array | None, dense: bool
+    ) -> Residual:
+        x_BxTxD, balance = residual
         normed = self.attention_norm(x_BxTxD)
         attended = self.attention(normed, window, documents_BxT, dense)
         attended = x_BxTxD + times(self.forward.branch, attended)
-        hidden = self.mlp(normed if self.shape.parallel else self.mlp_norm(attended))
-        return attended + times(self.forward.branch, hidden)
+        hidden, more = self.channels(normed if self.shape.parallel else self.mlp_norm(attended), dense)
+        return Residual(attended + times(self.forward.branch, hidden), jax.tree.map(jnp.add, balance, more))
 
     def attention(
         self, normed_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None, dense: bool
@@ -123,16 +140,44 @@ class Block(nnx.Module):
         )
         return self.output(mixed, contract=2)
 
+    def channels(self, normed_BxTxD: jax.Array, dense: bool) -> tuple[jax.Array, Balance | None]:
+        """Apply what mixes channels: the MLP, experts or both."""
+        if self.shape.experts is None:
+            return self.mlp(normed_BxTxD), None
+        out_BxTxD, balance = self.routed(normed_BxTxD, self.shape.experts.active, dense)
+        return out_BxTxD + self.mlp(normed_BxTxD) if self.shape.experts.shared else out_BxTxD, balance
+
     def mlp(self, normed_BxTxD: jax.Array) -> jax.Array:
-        match self.shape.mlp:
-            case "swiglu":  # Shazeer, arXiv:2002.05202
-                gate_BxTxF, up_BxTxF = together(normed_BxTxD, self.gate, self.up)
-                hidden_BxTxF = jax.nn.silu(gate_BxTxF) * up_BxTxF
-            case "gelu":  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
-                hidden_BxTxF = jax.nn.gelu(self.up(normed_BxTxD), approximate=True)
-            case "relu2":  # So et al., arXiv:2109.08668
-                hidden_BxTxF = jnp.square(jax.nn.relu(self.up(normed_BxTxD)))
-        return self.down(hidden_BxTxF)
+        if self.shape.mlp == "swiglu":
+            projected = together(normed_BxTxD, self.gate, self.up)
+        else:
+            projected = [self.up(normed_BxTxD)]
+        return self.down(activate(self.shape.mlp, *projected))
+
+    def routed(self, normed_BxTxD: jax.Array, active: int, dense: bool) -> tuple[jax.Array, Balance]:
+        x_NxD = normed_BxTxD.reshape(-1, normed_BxTxD.shape[2])
+        routes, balance = route(x_NxD, self.router.kernel[...], active)
+        first = [self.experts_gate, self.experts_up] if self.shape.mlp == "swiglu" else [self.experts_up]
+        up_ExDxH = jnp.concatenate([kernel.kernel[...] for kernel in first], axis=2)
+
+        def activation(projected: jax.Array) -> jax.Array:
+            return activate(self.shape.mlp, *jnp.split(projected, len(first), axis=-1))
+
+        matrices = up_ExDxH, self.experts_down.kernel[...]
+        out_NxD = through_experts(self.products, routes, x_NxD, matrices, activation, dense=dense)
+        return out_NxD.reshape(normed_BxTxD.shape), balance
+
+
+def activate(mlp: str, *projected: jax.Array) -> jax.Array:
+    """Compute the hidden channels of an MLP from its first product, or its first two."""
+    match mlp:
+        case "swiglu":  # Shazeer, arXiv:2002.05202
+            gate, up = projected
+            return jax.nn.silu(gate) * up
+        case "relu2":  # So et al., arXiv:2109.08668
+            return jnp.square(jax.nn.relu(*projected))
+        case _:  # by its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)
+            return jax.nn.gelu(*projected, approximate=True)
 
 
 class Transformer(nnx.Module):
@@ -154,18 +199,21 @@ class Transformer(nnx.Module):
             x_BxTxD = x_BxTxD + self.positions.table[...][places(self.shape, tokens_BxT)]
         return times(self.forward.embedding, x_BxTxD) if self.shape.scaled_embedding else x_BxTxD
 
-    def hidden(self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool) -> jax.Array:
-        """Compute what the head reads, normed: (B, T, D)."""
+    def hidden(
+        self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool
+    ) -> tuple[jax.Array, Balance | None]:
+        """Compute what the head reads, normed: (B, T, D), and the mean balance of the layers' experts."""
         definition, layers = nnx.split(self.blocks)
         documents_BxT = None
         if self.shape.separator is not None:
             documents_BxT = jnp.cumsum(tokens_BxT == self.shape.separator, axis=1)
 
-        def layer(x_BxTxD: jax.Array, slice_: nnx.State, window: int | None) -> jax.Array:
-            return nnx.merge(definition, slice_)(x_BxTxD, window, documents_BxT, dense)
+        def layer(residual: Residual, slice_: nnx.State, window: int | None) -> Residual:
+            return nnx.merge(definition, slice_)(residual, window, documents_BxT, dense)
 
-        x_BxTxD = through(layer, self.embed(tokens_BxT), layers, self.shape, unroll)
-        return self.final_norm(x_BxTxD)
+        start = Residual(self.embed(tokens_BxT), Balance.none() if self.shape.experts else None)
+        x_BxTxD, balance = through(layer, start, layers, self.shape, unroll)
+        return self.final_norm(x_BxTxD), jax.tree.map(lambda total: total / self.shape.depth, balance)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
         hidden_BxTxD = times(self.forward.logits, hidden_BxTxD)
@@ -188,17 +236,17 @@ def places(shape: Shape, tokens_BxT: jax.Array) -> jax.Array:
 
 
 def through(
-    layer: Callable[[jax.Array, Any, int | None], jax.Array],
-    x_BxTxD: jax.Array,
+    layer: Callable[[Residual, Any, int | None], Residual],
+    residual: Residual,
     layers: Any,
     shape: Shape,
     unroll: int | bool,
-) -> jax.Array:
+) -> Residual:
     """Apply all layers: a scan over cycles, after which windows repeat; what is left of a cycle follows.
 
     Args:
         layer: of the residual stream, a layer's parameters and its window.
-        x_BxTxD: the residual stream.
+        residual: what the first layer reads.
         layers: parameters of all layers, stacked.
         shape: its ``windows`` are those of the layers.
         unroll: of the scan.
@@ -206,20 +254,20 @@ def through(
     length = shape.full_every or 1
     cycles = shape.depth // length
 
-    def cycle(x_BxTxD: jax.Array, slices: Any) -> tuple[jax.Array, None]:
+    def cycle(residual: Residual, slices: Any) -> tuple[Residual, None]:
         for i in range(length):
             slice_ = slices if length == 1 else jax.tree.map(lambda leaf, i=i: leaf[i], slices)
-            x_BxTxD = layer(x_BxTxD, slice_, shape.windows[i])
-        return x_BxTxD, None
+            residual = layer(residual, slice_, shape.windows[i])
+        return residual, None
 
     def in_cycles(leaf: jax.Array) -> jax.Array:
         return leaf[: cycles * length].reshape(cycles, length, *leaf.shape[1:])
 
     stacked = layers if length == 1 else jax.tree.map(in_cycles, layers)
-    x_BxTxD, _ = jax.lax.scan(cycle, x_BxTxD, stacked, unroll=unroll)
+    residual, _ = jax.lax.scan(cycle, residual, stacked, unroll=unroll)
     for i in range(cycles * length, shape.depth):
-        x_BxTxD = layer(x_BxTxD, jax.tree.map(lambda leaf, i=i: leaf[i], layers), shape.windows[i])
-    return x_BxTxD
+        residual = layer(residual, jax.tree.map(lambda leaf, i=i: leaf[i], layers), shape.windows[i])
+    return residual
 
 
 def rotate(x_BxTxHxK: jax.Array) -> jax.Array:
@@ -239,10 +287,15 @@ class Model:
     """Pure functions of a flat parameter dict."""
 
     shape: Shape
-    hidden: Callable[[Params, jax.Array], jax.Array]  # (params, tokens_BxT) -> hidden_BxTxD
+    trunk: Callable[[Params, jax.Array], tuple[jax.Array, Balance | None]]
+    """(params, tokens_BxT) -> hidden_BxTxD, mean balance of the layers' experts"""
     head: Callable[[Params, jax.Array], jax.Array]  # (params, hidden_BxTxD) -> logits_BxTxV
     products: Products
     auxiliary: Auxiliary | None = None
+
+    def hidden(self, params: Params, tokens_BxT: jax.Array) -> jax.Array:
+        """Compute what the head reads, normed: (B, T, D)."""
+        return self.trunk(params, tokens_BxT)[0]
 
     def logits(self, params: Params, tokens_BxT: jax.Array) -> jax.Array:
         """Compute the logits of the next token at each position: (B, T, V)."""
@@ -250,23 +303,38 @@ class Model:
 
     def token_losses(self, params: Params, window_BxT1: jax.Array) -> jax.Array:
         """Compute the cross-entropy in nats of tokens 1..T of each window given those before: (B, T)."""
-        return self._token_losses(params, window_BxT1)[0]
+        return _cross_entropy(self.logits(params, window_BxT1[:, :-1]), window_BxT1)[0]
 
-    def _token_losses(self, params: Params, window_BxT1: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Compute the cross-entropy, and the log of the softmax's normaliser: (B, T) each."""
-        logits = self.logits(params, window_BxT1[:, :-1])
-        target = jnp.take_along_axis(logits, window_BxT1[:, 1:, None], axis=-1)[..., 0]
-        log_z_BxT = jax.nn.logsumexp(logits, axis=-1)
-        return log_z_BxT - target, log_z_BxT
+    def objective(self, params: Params, window_BxT1: jax.Array) -> tuple[jax.Array, Trained]:
+        """Compute what training descends on, and what is logged of it."""
+        hidden_BxTxD, balance = self.trunk(params, window_BxT1[:, :-1])
+        losses_BxT, log_z_BxT = _cross_entropy(self.head(params, hidden_BxTxD), window_BxT1)
+        total = loss = losses_BxT.mean()
+        weights = self.auxiliary or Auxiliary()
+        if weights.z_loss is not None:
+            total += weights.z_loss * jnp.square(log_z_BxT).mean()
+        if balance is None:
+            return total, Trained(loss)
+        if weights.load_balance is not None:
+            total += weights.load_balance * balance.load_balance
+        if weights.router_z_loss is not None:
+            total += weights.router_z_loss * balance.router_z
+        return total, Trained(loss, balance.load)
 
-    def objective(self, params: Params, window_BxT1: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Compute what training descends on, and the cross-entropy in mean nats per token, which is a part of
-        it."""
-        losses_BxT, log_z_BxT = self._token_losses(params, window_BxT1)
-        loss = losses_BxT.mean()
-        if self.auxiliary is None or self.auxiliary.z_loss is None:
-            return loss, loss
-        return loss + self.auxiliary.z_loss * jnp.square(log_z_BxT).mean(), loss
+
+class Trained(NamedTuple):
+    """What is logged of a step: the cross-entropy in mean nats per token, and how many tokens the busiest
+    expert has over the mean (that averaged over layers; None without experts)."""
+
+    loss: jax.Array
+    expert_load: jax.Array | None = None
+
+
+def _cross_entropy(logits_BxTxV: jax.Array, window_BxT1: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Compute the cross-entropy, and the log of the softmax's normaliser: (B, T) each."""
+    target = jnp.take_along_axis(logits_BxTxV, window_BxT1[:, 1:, None], axis=-1)[..., 0]
+    log_z_BxT = jax.nn.logsumexp(logits_BxTxV, axis=-1)
+    return log_z_BxT - target, log_z_BxT
 
 
 def make_model(
@@ -286,7 +354,8 @@ def make_model(
         parametrization: scales attention scores, branches and logits; None: the standard one.
         precision: in which matrices are multiplied; all else is float32.
         auxiliary: losses beside the cross-entropy.
-        dense: whether attention computes all T^2 pairs (to check FLOP counts against the compiler).
+        dense: whether attention computes all T^2 pairs and every expert all tokens (to check FLOP counts
+            against the compiler).
         unroll: of the scan over layers; None: all layers up to :data:`UNROLLED`, else 1.
     """
     if unroll is None:
@@ -304,7 +373,7 @@ def make_model(
 
     return Model(
         shape,
-        hidden=lambda params, tokens_BxT: module(params).hidden(tokens_BxT, dense=dense, unroll=unroll),
+        trunk=lambda params, tokens_BxT: module(params).hidden(tokens_BxT, dense=dense, unroll=unroll),
         head=lambda params, hidden_BxTxD: module(params).logits(hidden_BxTxD),
         products=products,
         auxiliary=auxiliary,

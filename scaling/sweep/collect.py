@@ -224,8 +224,8 @@ def _write_parquet(path: Path, points: Sequence[Row]) -> None:
     import pyarrow.parquet
 
     kinds = dict.fromkeys(CURVE_COLUMNS, "float64") | {"run_id": "str", "step": "Int64", "tokens": "Int64"}
-    names = {name for point in points for name in point if name.startswith("eval/")}
-    kinds |= dict.fromkeys(sorted(names - kinds.keys()), "float64")  # of a set or an average
+    names = {name for point in points for name in point if "/" in name}
+    kinds |= dict.fromkeys(sorted(names - kinds.keys()), "float64")  # of a set, an average or experts
     curves = pandas.DataFrame(points, columns=list(kinds)).astype(kinds)
     table = pyarrow.Table.from_pandas(curves, preserve_index=False).replace_schema_metadata()
     with aside(path) as other:

@@ -245,6 +245,8 @@ class TrunkTrainer:
                 "train/grad_norm": norm if math.isfinite(norm) else None,
                 "train/learning_rate": float(run.learning_rates(step - 1, 1)[0]),
             }
+            if values.expert_load is not None:
+                row["train/expert_load"] = float(values.expert_load)
             log.put(row)  # among others, where an earlier launch went further on another grid of chunks
         return bool(values.ok)
 

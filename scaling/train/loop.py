@@ -20,7 +20,7 @@ import optax
 from jax.sharding import Mesh
 
 from scaling.model.roles import Array, Params, abstract_params, init_params
-from scaling.model.transformer import Model, make_model
+from scaling.model.transformer import Model, Trained, make_model
 from scaling.run import Fixed, Run
 from scaling.train.optimizers import (
     Numbers,
@@ -48,13 +48,15 @@ class TrainState(NamedTuple):
 
 
 class ChunkMetrics(NamedTuple):
-    """Of the live steps: mean loss (nats per token) and largest gradient norm before clipping; ``ok`` and
-    ``step`` of the state after them, readable while the next chunk runs on the state itself."""
+    """Of the live steps: mean loss (nats per token), largest gradient norm before clipping and mean load of
+    the busiest expert; ``ok`` and ``step`` of the state after them, readable while the next chunk runs on the
+    state itself."""
 
     loss: Array
     grad_norm: Array
     ok: Array
     step: Array
+    expert_load: Array | None
 
 
 WindowArray = np.ndarray | jax.Array
@@ -100,8 +102,8 @@ def train_step(
     optimizer: optax.GradientTransformation,
     state: TrainState,
     window_BxT1: jax.Array,
-) -> tuple[TrainState, jax.Array, jax.Array]:
-    """Take one step: (state, loss in nats per token, gradient norm before clipping).
+) -> tuple[TrainState, Trained, jax.Array]:
+    """Take one step: (state, what is logged of it, gradient norm before clipping).
 
     Args:
         model: gives the loss.
@@ -109,11 +111,11 @@ def train_step(
         state: before the step.
         window_BxT1: tokens; the first T are inputs, the last T targets.
     """
-    (_, loss), grads = jax.value_and_grad(model.objective, has_aux=True)(state.params, window_BxT1)
+    (_, trained), grads = jax.value_and_grad(model.objective, has_aux=True)(state.params, window_BxT1)
     grad_norm = optax.tree.norm(grads)
     with jax.default_matmul_precision(model.products.algorithm):
         updates, moments = optimizer.update(grads, state.moments, state.params)
-    weight = jnp.maximum(1.0 / (state.step + 1), 0.01)
+    loss, weight = trained.loss, jnp.maximum(1.0 / (state.step + 1), 0.01)
     new = TrainState(
         params=cast(Params, optax.apply_updates(cast(Any, state.params), updates)),
         moments=moments,
@@ -123,7 +125,7 @@ def train_step(
     )
     ok = state.ok & jnp.isfinite(loss) & jnp.isfinite(grad_norm)
     kept = jax.tree.map(lambda after, before: jnp.where(ok, after, before), new, state)
-    return kept._replace(ok=ok), loss, grad_norm
+    return kept._replace(ok=ok), trained, grad_norm
 
 
 def _ema(state: TrainState, ema: Params, decay: float) -> Params:
@@ -155,19 +157,22 @@ def make_program(blueprint: Blueprint) -> Program:
     def chunk(
         state: TrainState, windows: jax.Array, rates: jax.Array, numbers: Numbers, live: int
     ) -> tuple[TrainState, ChunkMetrics]:
-        def body(i: jax.Array, carry: tuple[TrainState, jax.Array, jax.Array]):
-            state, loss_sum, norm_max = carry
+        def body(i: jax.Array, carry: tuple[TrainState, Trained, jax.Array]):
+            state, total, norm_max = carry
             optimizer = make_optimizer(
                 shape, blueprint.optimizer, numbers, rates[i], blueprint.parametrization
             )
             decays = zip(state.emas, blueprint.ema_decays, strict=True)
             emas = tuple(_ema(state, ema, decay) for ema, decay in decays)
-            state, loss, norm = train_step(model, optimizer, state._replace(emas=()), windows[i])
-            return state._replace(emas=emas), loss_sum + loss, jnp.maximum(norm_max, norm)
+            state, trained, norm = train_step(model, optimizer, state._replace(emas=()), windows[i])
+            total = jax.tree.map(jnp.add, total, trained)
+            return state._replace(emas=emas), total, jnp.maximum(norm_max, norm)
 
         zero = jnp.zeros((), jnp.float32)
-        state, loss_sum, norm_max = jax.lax.fori_loop(0, live, body, (state, zero, zero))
-        return state, ChunkMetrics(loss_sum / live, norm_max, state.ok, state.step)
+        total = Trained(zero, zero if shape.experts else None)
+        state, total, norm_max = jax.lax.fori_loop(0, live, body, (state, total, zero))
+        loss, load = jax.tree.map(lambda sums: sums / live, total)
+        return state, ChunkMetrics(loss, norm_max, state.ok, state.step, load)
 
     everywhere, data = sharding(mesh), sharding(mesh, None, "batch")
     abstract = abstract_state(blueprint)

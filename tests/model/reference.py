@@ -12,10 +12,12 @@ from torch import Tensor
 from scaling.counts.shape import Shape
 
 
-def token_losses(shape: Shape, params: dict[str, Tensor], window_BxT1: Tensor) -> Tensor:
-    """Return the cross-entropy in nats of tokens 1..T given those before: (B, T)."""
+def objective(shape: Shape, params: dict[str, Tensor], window_BxT1: Tensor, z_loss: float = 0.0) -> Tensor:
+    """Return the mean cross-entropy of tokens 1..T given those before, with the z-loss (PaLM,
+    arXiv:2204.02311, section 5)."""
     logits_BxTxV = logits(shape, params, window_BxT1[:, :-1])
-    return F.cross_entropy(logits_BxTxV.transpose(1, 2), window_BxT1[:, 1:], reduction="none")
+    loss = F.cross_entropy(logits_BxTxV.flatten(0, 1), window_BxT1[:, 1:].flatten())
+    return loss + z_loss * logits_BxTxV.exp().sum(-1).log().square().mean()
 
 
 def logits(shape: Shape, params: dict[str, Tensor], tokens_BxT: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def seen_through(shape, tokens):
 @pytest.mark.parametrize("option", some("gemma-like"))
 def test_a_position_sees_what_its_rules_let_it_see(option):
     shape = shape_of(option, vocab_size=128)
-    model, params = make_model(shape), random_params(shape)
+    model, params = make_model(shape), jax.device_put(random_params(shape))
     tokens = np.arange(96) + 3  # all distinct: a row of the embedding belongs to one position
     tokens[40] = 0
     direction = np.random.default_rng(0).normal(size=shape.width)
@@ -75,7 +75,7 @@ def test_hidden_states_logits_and_loss_are_of_one_model():
     logits = model.logits(params, window[:, :-1])
     np.testing.assert_array_equal(model.head(params, hidden), logits)
     expected = -jnp.take_along_axis(jax.nn.log_softmax(logits), window[:, 1:, None], -1).mean()
-    assert model.objective(params, window)[1] == pytest.approx(float(expected), rel=1e-5)
+    assert model.objective(params, window)[1].loss == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_decay_touches_matrices_alone():
