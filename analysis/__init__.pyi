@@ -1,5 +1,6 @@
 """The public names of ``analysis``, each listed once; ``__init__.py`` reads this file, as editors do."""
 
+from analysis import coordinates as coordinates
 from analysis import figures as figures
 from analysis import findings as findings
 from analysis import report as report

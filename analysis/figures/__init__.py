@@ -11,9 +11,11 @@ from urllib.parse import quote
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.coordinates import Coordinates
 from analysis.errors import AnalysisError
 from analysis.figures.basins import basins_over, hyperparameter_laws
 from analysis.figures.compute import loss_against_compute, overview, training_curves
+from analysis.figures.coordinates import coordinates
 from analysis.figures.curves import curves_and_law
 from analysis.figures.forest import intervals, multipliers, profile
 from analysis.figures.isoflop import isoflop_curves, loss_envelope
@@ -36,6 +38,7 @@ from analysis.variants.comparison import Variants
 __all__ = [
     "Drawn",
     "accuracy_in_two_steps",
+    "coordinates",
     "curves_and_law",
     "draw_all",
     "draw_law",
@@ -170,6 +173,12 @@ def draw_basins(basins: Basins, folder: str | Path) -> Drawn:
     """Draw the basins of each hyperparameter, and the laws through their optima, as png."""
     figures = {f"basins_{name}": basins_over(basins, name) for name in basins.columns}
     return Drawn(_saved({**figures, "basins_laws": hyperparameter_laws(basins)}, folder), {})
+
+
+def draw_coordinates(found: Sequence[Coordinates], folder: str | Path) -> Drawn:
+    """Draw coordinate checks as png: ``coordcheck.png``, or of several ``coordcheck_width.png`` and so on."""
+    names = ["coordcheck"] if len(found) == 1 else [f"coordcheck_{one.over}" for one in found]
+    return Drawn(_saved({name: coordinates(one) for name, one in zip(names, found, strict=True)}, folder), {})
 
 
 def _saved(figures: dict[str, Figure], folder: str | Path) -> tuple[Path, ...]:

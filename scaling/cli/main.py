@@ -19,6 +19,7 @@ from scaling.cli.arguments import as_option
 from scaling.cli.basins import basins
 from scaling.cli.clean import clean
 from scaling.cli.compare import compare
+from scaling.cli.coordcheck import coordcheck
 from scaling.cli.export import export
 from scaling.cli.imports import import_
 from scaling.cli.laws import laws
@@ -223,6 +224,7 @@ app.command()(basins)
 app.command()(plot)
 app.command()(export)
 app.command()(clean)
+app.command()(coordcheck)
 
 
 @app.command()

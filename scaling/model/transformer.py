@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx, traverse_util
+from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import Rule, causal_attention
@@ -117,9 +118,10 @@ class Block(nnx.Module):
         x_BxTxD, balance = residual
         normed = self.attention_norm(x_BxTxD)
         attended = self.attention(normed, window, documents_BxT, dense)
-        attended = x_BxTxD + times(self.forward.branch, attended)
+        attended = x_BxTxD + times(self.forward.branch, checkpoint_name(attended, "attention"))
         hidden, more = self.channels(normed if self.shape.parallel else self.mlp_norm(attended), dense)
-        return Residual(attended + times(self.forward.branch, hidden), jax.tree.map(jnp.add, balance, more))
+        x_BxTxD = attended + times(self.forward.branch, checkpoint_name(hidden, "mlp"))
+        return Residual(checkpoint_name(x_BxTxD, "residual"), jax.tree.map(jnp.add, balance, more))
 
     def attention(
         self, normed_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None, dense: bool
@@ -211,7 +213,8 @@ class Transformer(nnx.Module):
         def layer(residual: Residual, slice_: nnx.State, window: int | None) -> Residual:
             return nnx.merge(definition, slice_)(residual, window, documents_BxT, dense)
 
-        start = Residual(self.embed(tokens_BxT), Balance.none() if self.shape.experts else None)
+        embedded = checkpoint_name(self.embed(tokens_BxT), "embedding")
+        start = Residual(embedded, Balance.none() if self.shape.experts else None)
         x_BxTxD, balance = through(layer, start, layers, self.shape, unroll)
         return self.final_norm(x_BxTxD), jax.tree.map(lambda total: total / self.shape.depth, balance)
 

@@ -34,11 +34,11 @@ print(json.dumps(dict(alone=alone, usual=usual, all=top(), before=before, after=
 
 # fmt: off
 PUBLIC = [
-    "AnalysisError", "BestSchedule", "CURVE_LAWS", "Comparison", "CurveLaw", "Estimate", "Fit", "GivenLaw",
-    "LAWS", "Law", "Multipliers", "TwoStep", "after", "backtest", "basins", "best_schedule", "bnsl",
-    "compare", "criticalbatch", "envelope", "estimate", "estimators", "figures", "findings", "fit",
-    "forecasts", "import_table", "isoflop", "ledger", "load", "multiplier", "precision", "report",
-    "schedules", "select", "twostep",
+    "AnalysisError", "BestSchedule", "CURVE_LAWS", "Comparison", "CurveLaw", "Estimate", "Fit",
+    "GivenLaw", "LAWS", "Law", "Multipliers", "TwoStep", "after", "backtest", "basins", "best_schedule",
+    "bnsl", "compare", "coordinates", "criticalbatch", "envelope", "estimate", "estimators", "figures",
+    "findings", "fit", "forecasts", "import_table", "isoflop", "ledger", "load", "multiplier",
+    "precision", "report", "schedules", "select", "twostep",
 ]
 # fmt: on
 

@@ -1,0 +1,149 @@
+"""Coordinate checks: sizes of activations against width or depth by step, and their exponents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+
+from analysis.coordinates import FLAT, MEASURES, Coordinates, Exponent, placed
+from analysis.figures import style
+
+LABELS = {"size": "Size (rms)", "change": "Change (rms)"}
+HEIGHT = 1.1  # of a row of panels, inches
+SPAN = 300  # below the largest, lines are not drawn
+LEAST = 2.0  # decades that a panel spans
+SHADES = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.86, 256)))
+ROOM = 0.3  # that an axis of exponents has at least, to both sides
+APART = 0.3  # of a row, between variants
+
+
+def coordinates(found: Coordinates) -> Figure:
+    """Top: sizes of activations against width (of the last layer) or depth, a line for each step (geometric
+    mean of seeds, which are dots at the last step). Below: exponents of all places with intervals; the band
+    is what counts as flat."""
+    rows = [(variant, column) for variant in found.statuses for column in LABELS]
+    heights = (HEIGHT * len(rows) + 0.3, 0.7 + 0.17 * len(_places(found)))
+    with style.look():
+        figure = style.canvas(sum(heights))
+        halves: Any = figure.subfigures(2, 1, height_ratios=heights)
+        top, bottom = halves
+        _grid(top, found, rows)
+        _exponents(bottom, found)
+        return style.finish(figure)
+
+
+def _grid(figure: Any, found: Coordinates, rows: Sequence[tuple[str, str]]) -> None:
+    """Draw a row of panels for each variant and column, a panel for each place."""
+    at: Any = {v: placed(found.data[found.data["variant"] == v], found.over) for v in found.statuses}
+    places = _columns(placed(found.data, found.over))
+    grid = figure.subplots(len(rows), len(places), sharex=True, squeeze=False)
+    for (variant, column), panels in zip(rows, grid, strict=True):
+        for axes, place in zip(panels, places, strict=True):
+            _lines(axes, at[variant][place], found.over, column)
+        _equal_spans(panels)
+        panels[0].set_ylabel(f"{style.words(variant)}\n{LABELS[column]}")
+    for axes, place in zip(grid[0], places, strict=True):
+        axes.set_title(_named(place).replace(", ", ",\n"))
+    _sizes(grid, found)
+    figure.supxlabel(found.over.capitalize(), fontsize=9.5)
+    shades = ScalarMappable(Normalize(0, found.steps), SHADES)
+    bar = figure.colorbar(shades, ax=grid.ravel().tolist(), pad=0.02, aspect=30)
+    bar.set_label("Step")
+    bar.outline.set_visible(False)
+    bar.ax.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+
+
+def _named(place: str) -> str:
+    words = place.replace("mlp", "MLP")
+    return words[0].upper() + words[1:]
+
+
+def _columns(at: dict[str, pd.DataFrame]) -> list[str]:
+    """The places drawn: of layers, the last, or all together."""
+    return [place for place in at if not place.startswith(("first ", "middle "))]
+
+
+def _places(found: Coordinates) -> list[str]:
+    return list(dict.fromkeys(exponent.place for exponent in found.exponents))
+
+
+def _lines(axes: Axes, rows: Any, over: str, column: str) -> None:
+    """Draw a line a step; none where a size is 0 or not finite, nor for steps far below the largest: the
+    first changes may be of weight decay alone."""
+    last, top = rows["step"].max(), rows[column].max()
+    axes.set_yscale("log")
+    for step, of_step in rows.groupby("step"):
+        if not (of_step[column] > 0).all() or of_step[column].max() < top / SPAN:
+            continue
+        means = np.exp(np.log(of_step[column]).groupby(of_step[over]).mean())
+        colour = SHADES(float(step) / last)
+        axes.plot(means.index, means, color=colour, lw=1.1, zorder=2)
+        if step == last:
+            axes.plot(
+                of_step[over], of_step[column], "o", ms=2.5, color=colour, mec="white", mew=0.2, zorder=3
+            )
+
+
+def _equal_spans(panels: Sequence[Axes]) -> None:
+    """Let all panels of a row span as many decades, each around its own lines: slopes look alike."""
+    ends = np.log10([axes.get_ylim() for axes in panels])
+    half = max(np.ptp(ends, axis=1).max() / 2, LEAST / 2)
+    for axes, middle in zip(panels, ends.mean(axis=1), strict=True):
+        axes.set_ylim(10 ** (middle - half), 10 ** (middle + half))
+
+
+def _sizes(grid: Any, found: Coordinates) -> None:
+    sizes = sorted(found.data[found.over].unique())
+    for axes in grid.flat:
+        axes.set(xscale="log", xlim=(sizes[0] / 1.2, sizes[-1] * 1.2))
+        axes.xaxis.set_major_locator(ticker.FixedLocator(sizes))
+        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+        axes.yaxis.set_major_locator(ticker.LogLocator(numticks=4))
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
+        axes.tick_params(labelsize=7, pad=2)
+
+
+def _exponents(figure: Any, found: Coordinates) -> None:
+    places, variants = _places(found), list(found.statuses)
+    colour = dict(zip(variants, [style.INK], strict=True)) if len(variants) == 1 else style.colours(variants)
+    panels = figure.subplots(1, len(MEASURES), sharey=True)
+    for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+        axes.axvspan(-FLAT, FLAT, color=style.MUTED, alpha=0.25, lw=0, zorder=0)
+        axes.axvline(0, color=style.MUTED, lw=0.8, zorder=1)
+        for exponent in found.exponents:
+            if exponent.measure == measure:
+                offset = APART * (variants.index(exponent.variant) - (len(variants) - 1) / 2)
+                _exponent(axes, places.index(exponent.place) + offset, exponent, colour[exponent.variant])
+        axes.set_title(title.capitalize())
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(low, -ROOM), max(high, ROOM))
+    panels[0].set_yticks(range(len(places)), [_named(place) for place in places])
+    panels[0].set_ylim(len(places) - 0.5, -0.5)
+    figure.supxlabel(f"Exponent of {found.over}, {found.level:.0%} intervals (band: flat)", fontsize=9.5)
+    if len(variants) > 1:
+        for name in variants:
+            panels[-1].plot([], [], "o-", ms=4, color=colour[name], label=style.words(name))
+        figure.legend(loc="outside right upper")
+
+
+def _exponent(axes: Axes, y: float, exponent: Exponent, colour: Any) -> None:
+    if np.isnan(exponent.exponent):
+        axes.text(0, y, exponent.verdict, va="center", ha="center", fontsize=5.5, color=style.MUTED)
+        return
+    if not np.isnan(exponent.low):
+        axes.plot(
+            [exponent.low, exponent.high], [y, y], color=colour, lw=1.2, solid_capstyle="butt", zorder=2
+        )
+    axes.plot(exponent.exponent, y, "o", ms=4, color=colour, mec="white", mew=0.4, zorder=3)

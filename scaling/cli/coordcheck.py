@@ -1,0 +1,134 @@
+"""``coordcheck``: whether sizes of activations depend on width or depth."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scaling.cli import options as option
+from scaling.cli import say
+from scaling.cli.words import duration, plural
+from scaling.errors import Complaint, UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.coordinates import Coordinates
+    from scaling.plan.coordcheck import Cell
+
+HEARTBEAT_SECONDS = 15.0
+Sizes = typer.Option(metavar="LIST", help="sizes instead of the family's, such as 32,64,128")
+
+
+def coordcheck(
+    spec: option.Spec,
+    overrides: option.Overrides = None,
+    widths: Annotated[str | None, Sizes] = None,
+    depths: Annotated[str | None, Sizes] = None,
+    steps: Annotated[int, typer.Option(min=1, max=10_000, help="steps to train")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="seeds of each model")] = 3,
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="of intervals")] = 0.9,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="draw coordcheck.png into this folder")
+    ] = None,
+    as_json: option.Json = False,
+) -> None:
+    """Check that activations keep their size over widths or depths.
+
+    Each variant is trained for a few steps at each size, its learning rate constant at the peak: a warmup
+    would hide what it checks. Exit code 1: sizes grow or shrink under a parametrization that is not the
+    standard one, or a run of it diverged.
+    """
+    from analysis.coordinates import check
+    from scaling.plan.coordcheck import cells_of, families_to_check
+    from scaling.spec.load import load_study
+
+    study = load_study(spec, overrides or [])
+    families = families_to_check(study.family, _sizes(widths, "--widths"), _sizes(depths, "--depths"))
+    cells = cells_of(study, families, seeds, steps)
+    table: Any = _measured(cells, study.execution.device, study.execution.threads)
+    found = [check(table[table["over"] == over], over=over, level=level) for over in families]
+    drawn = _drawn(found, out)
+    if as_json:
+        say.data({"checks": [one.to_dict() for one in found], "figures": list(map(str, drawn))})
+    else:
+        print("\n\n".join(one.summary() for one in found))
+        for path in drawn:
+            say.note(f"drawn: {path}")
+    parametrized = {cell.variant for cell in cells if cell.is_parametrized}
+    codes = {(name, status.code) for one in found for name, status in one.statuses.items()}
+    failed = {name for name, code in codes if code in ("not_flat", "diverged")} & parametrized
+    if not as_json:
+        again = [
+            part
+            for name, text in (("--widths", widths), ("--depths", depths))
+            if text
+            for part in (name, text)
+        ]
+        if {"unclear"} & {code for _, code in codes}:
+            say.next_command("coordcheck", spec, *say.set_again(overrides), *again, "--seeds", 2 * seeds + 1)
+        elif not failed:
+            say.next_command("run", spec, *say.set_again(overrides))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _sizes(text: str | None, name: str) -> tuple[int, ...] | None:
+    """Read whole numbers between commas.
+
+    Raises:
+        UserError: they are other ones, or one stands there twice.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not part.isdecimal() or int(part) < 1]
+    problems = [Complaint(f"{part!r} is no size", name, f"such as {name} 32,64,128") for part in wrong]
+    if len({*parts}) < len(parts):
+        problems.append(Complaint("names a size twice", name, "name each once"))
+    if problems:
+        raise UserError(*problems)
+    return tuple(sorted(map(int, parts)))
+
+
+def _measured(cells: list[Cell], device: Any, threads: int) -> pd.DataFrame:
+    """Measure all cells by one process with all cores, saying how far it is."""
+    import pandas as pd
+
+    from scaling.plan.coordcheck import measure
+    from scaling.sweep.machine import has_glibc, launch_environment, layout, usable_cores
+
+    where = layout(1, device, max(threads, len(usable_cores())))
+    environment = launch_environment(os.environ, where, glibc=has_glibc())
+    say.note(f"training {plural(len(cells), 'model')} for {plural(cells[0].run.steps, 'step')} each ...")
+    rows = list[dict[str, Any]]()
+    began = last = time.monotonic()
+    for number, (cell, of_cell) in enumerate(zip(cells, measure(cells, environment), strict=True), 1):
+        rows += [{"over": cell.over, **row} for row in of_cell]
+        now = time.monotonic()
+        if now - last > HEARTBEAT_SECONDS and number < len(cells):
+            left = duration((now - began) * (len(cells) - number) / number)
+            say.note(f"{number} of {plural(len(cells), 'model')}, about {left} left")
+            last = now
+    return pd.DataFrame(rows)
+
+
+def _drawn(found: list[Coordinates], folder: Path | None) -> tuple[Path, ...]:
+    """Write the figures, where a folder is given.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    if folder is None:
+        return ()
+    from analysis.figures import draw_coordinates
+
+    try:
+        return draw_coordinates(found, folder).paths
+    except OSError as error:
+        message = f"--out {folder}: cannot be written ({error.strerror or error})"
+        raise UserError(Complaint(message, hint="name a folder that can be written to")) from None
