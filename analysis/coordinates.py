@@ -84,7 +84,8 @@ def check(table: pd.DataFrame, *, over: Over = "width", level: float = 0.9) -> C
 
     Seeds have intercepts of their own; intervals are of Student's t over the residuals of all models, so that
     curvature widens them. An exponent is flat where it is below 0.05 and its interval within 0.25 of 0; it
-    grows or shrinks where its whole interval is beyond 0.05.
+    grows or shrinks where all of its interval is beyond 0.05, taken so wide that at ``level`` no exponent of
+    a variant is said to by chance (Bonferroni).
 
     Args:
         table: a row for each model, step and place, with the columns :data:`COLUMNS`: layers count from 0;
@@ -146,16 +147,30 @@ def _over_layers(rows: Any) -> pd.DataFrame:
 def _exponents(table: Any, over: Over, level: float) -> Iterator[Exponent]:
     last = table["step"].max()
     for variant, of_variant in table.groupby("variant", sort=False):
-        for place, rows in placed(of_variant, over).items():
+        by_place = placed(of_variant, over)
+        for place, rows in by_place.items():
             ends = {"start": (0, "size"), "end": (last, "size"), "change": (last, "change")}
             for measure, (step, column) in ends.items():
-                exponent, low, high, verdict = _exponent(rows[rows["step"] == step], over, column, level)
+                exponent, low, high, verdict = _exponent(
+                    rows[rows["step"] == step], over, column, level, len(MEASURES) * len(by_place)
+                )
                 if (over, measure) == ("depth", "start") and "residual" in place and exponent < 0:
                     verdict = verdict if verdict == "flat" else "bounded"
                 yield Exponent(str(variant), place, measure, exponent, low, high, verdict)
 
 
-def _exponent(rows: Any, over: Over, column: str, level: float) -> tuple[float, float, float, str]:
+def _exponent(
+    rows: Any, over: Over, column: str, level: float, together: int
+) -> tuple[float, float, float, str]:
+    """Return an exponent, both ends of its interval, and the verdict.
+
+    Args:
+        rows: of one place and step.
+        over: width or depth.
+        column: size or change.
+        level: of the interval.
+        together: exponents of which none is to be said to grow or shrink by chance.
+    """
     size = rows[column].to_numpy(float)
     if not np.isfinite(size).all():
         return np.nan, np.nan, np.nan, "diverged"
@@ -171,16 +186,14 @@ def _exponent(rows: Any, over: Over, column: str, level: float) -> tuple[float, 
     if degrees < 1:
         return slope, np.nan, np.nan, "unclear"
     error = np.sqrt(np.sum((y - slope * x) ** 2) / degrees / (x @ x))
-    half = float(stats.t.ppf((1 + level) / 2, degrees) * error)
-    return slope, slope - half, slope + half, _verdict(slope, slope - half, slope + half)
+    half, wide = (error * stats.t.ppf(1 - (1 - level) / 2 / n, degrees) for n in (1, together))
+    return slope, slope - float(half), slope + float(half), _verdict(slope, float(half), float(wide))
 
 
-def _verdict(slope: float, low: float, high: float) -> str:
-    if low > FLAT:
-        return "grows"
-    if high < -FLAT:
-        return "shrinks"
-    return "flat" if abs(slope) < FLAT and max(-low, high) < NEAR else "unclear"
+def _verdict(slope: float, half: float, wide: float) -> str:
+    if abs(slope) - wide > FLAT:
+        return "grows" if slope > 0 else "shrinks"
+    return "flat" if abs(slope) < FLAT and abs(slope) + half < NEAR else "unclear"
 
 
 def _status(exponents: list[Exponent], over: Over) -> Status:

@@ -2,7 +2,8 @@
 (``Law.source``) and what it assumes (``Law.assumptions``).
 
 Inputs: N parameters, D tokens seen, C FLOPs, M = D / N, and columns of a table: ``unique_tokens`` of the
-corpus, ``weight_bits``, ``activation_bits`` and ``cache_bits``. ``bnsl`` and ``precision`` make more of their
+corpus, ``weight_bits``, ``activation_bits`` and ``cache_bits``, and ``sparsity``, the share of a mixture's
+experts that a token does not go to (0: dense). ``bnsl`` and ``precision`` make more of their
 kind.
 """
 
@@ -74,6 +75,15 @@ def _farseer(N: Any, D: Any, **p: Any) -> Any:
     slope = exp(p["a1"] * N ** p["alpha"] + p["b1"])
     with_data = p["a2"] * N ** p["beta"] + p["b2"] - slope * jnp.log(D)
     return exp(p["a3"] * N ** p["gamma"] + p["b3"]) + exp(with_data)
+
+
+def _sparsity(N: Any, D: Any, sparsity: Any, **p: Any) -> Any:
+    import jax.numpy as jnp
+
+    spread = -jnp.log1p(-sparsity)  # log of experts for each one that a token goes to
+    size = p["delta"] * spread + (p["alpha"] - p.get("gamma", 0.0) * spread) * jnp.log(N)
+    data = p.get("omega", 0.0) * spread + (p["beta"] - p.get("zeta", 0.0) * spread) * jnp.log(D)
+    return p["E"] + p["A"] * jnp.exp(-size) + p["B"] * jnp.exp(-data)
 
 
 def precision(*parts: str) -> Law:
@@ -217,6 +227,22 @@ def _laws() -> Iterator[Law]:
                  "beta": (-0.6, -0.01), "a3": (-10, 1), "b3": (-3, 10), "gamma": (0.01, 0.5)},
         text="L = exp(a3 n^gamma + b3) + exp(a2 n^beta + b2) D^(-exp(a1 n^alpha + b1)), n = N / 1e9",
         assumptions="the slope in data depends on size; no floor but what size leaves",
+    )  # fmt: skip
+    joint = "Ludziejewski et al. 2025, arXiv:2502.05172, their joint law of the number of experts itself"
+    sizes, experts = {"E": ANY, "A": LARGE, "B": LARGE, **exponents}, "X = 1 / (1 - sparsity)"
+    yield Law(
+        "sparsity", source=f"{joint}, gamma = omega = zeta = 0", function=_sparsity,
+        inputs=("N", "D", "sparsity"), linear=("E", "A", "B"), domains={**sizes, "delta": (-2.0, 2.0)},
+        text=f"L = E + A / (X^delta N^alpha) + B / D^beta, {experts}",
+        assumptions="N of convention active; experts are worth one factor of size at every size and length",
+    )  # fmt: skip
+    yield Law(
+        "sparsity-joint", source=joint, function=_sparsity, inputs=("N", "D", "sparsity"),
+        linear=("E", "A", "B"),
+        domains={**sizes, "delta": (-2.0, 2.0), "omega": (-2.0, 2.0), "gamma": (-0.3, 0.3),
+                 "zeta": (-0.3, 0.3)},
+        text="L = E + A / (X^delta N^(alpha - gamma ln X)) + B / (X^omega D^(beta - zeta ln X)), " + experts,
+        assumptions="N of convention active; all experts are of one granularity",
     )  # fmt: skip
     yield precision()
     yield precision("weights")

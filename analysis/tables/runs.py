@@ -28,6 +28,7 @@ from analysis.tables.where import parse
 CONVENTIONS: dict[str, tuple[str, float | None, str]] = {
     "total": ("params", None, "N = all parameters, C = flops"),
     "body": ("params_body", None, "N = parameters without embedding and head, C = flops"),
+    "active": ("params_active", None, "N = parameters that a token uses, C = flops"),
     "6nd": ("params", 6.0, "N = all parameters, C = 6 N D"),
     "kaplan": ("params_body", 6.0, "N = parameters without embedding and head, C = 6 N D"),
 }

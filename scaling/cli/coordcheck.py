@@ -44,13 +44,17 @@ def coordcheck(
     standard one, or a run of it diverged.
     """
     from analysis.coordinates import check
-    from scaling.plan.coordcheck import cells_of, families_to_check
+    from scaling.plan.coordcheck import CoordcheckFailed, cells_of, families_to_check
     from scaling.spec.load import load_study
 
     study = load_study(spec, overrides or [])
     families = families_to_check(study.family, _sizes(widths, "--widths"), _sizes(depths, "--depths"))
     cells = cells_of(study, families, seeds, steps)
-    table: Any = _measured(cells, study.execution.device, study.execution.threads)
+    try:
+        table: Any = _measured(cells, study.execution.device, study.execution.threads)
+    except CoordcheckFailed as error:
+        say.note(str(error))
+        raise typer.Exit(1) from None
     found = [check(table[table["over"] == over], over=over, level=level) for over in families]
     drawn = _drawn(found, out)
     if as_json:

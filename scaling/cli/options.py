@@ -118,7 +118,7 @@ class Fitting(Options):
     """Say how a law is fitted."""
 
     convention: Annotated[
-        str | None, typer.Option(help="which N and C: total (default), body, 6nd, kaplan")
+        str | None, typer.Option(help="which N and C: total (default), body, active, 6nd, kaplan")
     ] = None
     objective: Annotated[
         str | None,

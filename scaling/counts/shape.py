@@ -112,6 +112,12 @@ class Shape:
             )
 
     @property
+    def sparsity(self) -> float:
+        """Return the share of experts, shared ones included, that a token does not go to; 0 without any."""
+        e = self.experts
+        return (e.count - e.active) / (e.count + e.shared) if e else 0.0
+
+    @property
     def mlp_matrices(self) -> int:
         """Matrices of one MLP: of an expert, or of the dense model."""
         return 3 if self.mlp == "swiglu" else 2

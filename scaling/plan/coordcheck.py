@@ -5,6 +5,7 @@ The measuring is done by ``python -m scaling.train.coordcheck``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -153,18 +154,22 @@ def measure(cells: Sequence[Cell], environment: Mapping[str, str] | None) -> Ite
     ]
     command = [sys.executable, "-m", "scaling.train.coordcheck"]
     pipe = subprocess.PIPE
+    measured = 0
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
         assert process.stdin is not None and process.stdout is not None
         try:
-            json.dump({"cells": question}, process.stdin)
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it has ended: its exit code says more
+                json.dump({"cells": question}, process.stdin)
+                process.stdin.close()
             for cell, line in zip(cells, process.stdout, strict=False):
                 yield list(cell.rows(json.loads(line)["rows"]))
-        except (BrokenPipeError, ValueError, KeyError) as error:
+                measured += 1
+        except (ValueError, KeyError, TypeError) as error:
             process.kill()
             raise CoordcheckFailed(f"the measuring process answered nonsense: {error}") from None
         except BaseException:
             process.kill()
             raise
-    if process.returncode:
-        raise CoordcheckFailed(f"the measuring process exited with code {process.returncode}")
+    if process.returncode or measured < len(cells):
+        ended = f"ended with code {process.returncode} after {measured} of {len(cells)} models"
+        raise CoordcheckFailed(f"the measuring process {ended}")

@@ -131,5 +131,7 @@ def _activation_bytes(shape: Shape, batch_tokens: int) -> int:
     logits."""
     heads = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
     scores = 2 * shape.heads * min(shape.context, 1024)
-    layer = 4 * shape.width + heads + scores + 4 * shape.mlp_width
+    copies, hidden = (shape.experts.active, shape.expert_width) if shape.experts else (0, 0)
+    mlp = 4 * shape.dense_width + copies * (2 * shape.width + 4 * hidden)
+    layer = 4 * shape.width + heads + scores + mlp
     return FLOAT_BYTES * batch_tokens * (shape.depth * layer + 3 * shape.vocab_size)

@@ -41,6 +41,7 @@ COLUMNS = {
     "params_head": "result.params.head",
     "params_body": "result.params.body",
     "params_active": "planned.params_active",
+    "sparsity": "run.shape.sparsity",
     **_of("result", "tokens", "unique_tokens", "epochs"),
     "flops": "flops.flops",
     "flops_full_attention": "flops.full_attention",
@@ -73,11 +74,14 @@ CURVE_COLUMNS = (
 
 
 def _named(recorded: _Recorded) -> Row:
-    """Return the columns that only some studies have: fields on axes, rates by role, by evaluation set, by
-    source, by average of weights, initial weights, and the loss floor."""
+    """Return the columns that only some studies have: fields on axes, rates by role, experts, by evaluation
+    set, by source, by average of weights, initial weights, and the loss floor."""
     result, named = recorded.result, Row(recorded.planned.values)
     rates = recorded.run.optimizer.learning_rates
     named |= {f"{RATE_OF}{role}": rate for role, rate in (rates.given if rates else {}).items()}
+    if experts := recorded.run.shape.experts:
+        named |= {"experts": experts.count, "experts_active": experts.active}
+        named |= {"experts_shared": experts.shared, "experts_granularity": experts.granularity}
     if recorded.run.init_from is not None:
         named["init_from"] = recorded.run.init_from
     families = {"loss": result.set_losses, "tokens": result.source_tokens, "epochs": result.source_epochs}

@@ -1,5 +1,7 @@
 """Coordinate checks: exponents of sizes that are known, and what is said of them."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,7 +99,7 @@ def test_text_json_and_figure_hold_all_variants():
     assert "standard: not_flat" in text and "3 seeds, 2 steps" in text
     assert coordinates.Coordinates.from_json(found.to_json()).summary() == text
     figure = figures.coordinates(found)
-    exponents = [axes for half in figure.subfigs for axes in half.axes][-3:]
+    exponents: Any = [axes for half in figure.subfigs for axes in half.axes][-3:]
     labels = [label.get_text() for label in exponents[0].get_yticklabels()]
     dots = [line.get_xdata()[0] for line in exponents[1].lines if line.get_marker() == "o"]
     ends = [e.exponent for e in found.exponents if e.measure == "end"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.counts.shape import Shape, parameter_table
+from scaling.counts.shape import Experts, Shape, parameter_table
 from scaling.model.roles import init_params
 
 SMALL: dict[str, Any] = dict(
@@ -35,6 +35,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "qk_norm": True, "attention_softcap": 3.0, "logit_softcap": 4.0, "window": 24, "full_every": 2,
         "scaled_embedding": True, "tied": True, "separator": 0,
     },
+    "experts": {"experts": Experts(count=5, active=2)},
+    "shared-experts": {"experts": Experts(count=4, active=1, shared=2, granularity=4), "mlp": "gelu"},
+    "experts-parallel": {"experts": Experts(count=3, active=3, granularity=2), "parallel": True},
     "palm-like": {"parallel": True, "kv_heads": 1, "positions": "learned", "mlp": "relu2", "window": 40},
 }  # fmt: skip
 

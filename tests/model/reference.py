@@ -35,10 +35,10 @@ def logits(shape: Shape, params: dict[str, Tensor], tokens_BxT: Tensor) -> Tenso
         mask = visible(documents, None if sees_all else shape.window)
         normed = norm(x, block["attention_norm/gain"])
         if shape.parallel:
-            x = x + attention(shape, block, normed, mask) + mlp(shape, block, normed)
+            x = x + attention(shape, block, normed, mask) + channels(shape, block, normed)
         else:
             x = x + attention(shape, block, normed, mask)
-            x = x + mlp(shape, block, norm(x, block["mlp_norm/gain"]))
+            x = x + channels(shape, block, norm(x, block["mlp_norm/gain"]))
     x = norm(x, params["final_norm/gain"])
     out = x @ (params["embedding/table"].T if shape.tied else params["head/kernel"])
     return capped(out, shape.logit_softcap)
@@ -78,16 +78,33 @@ def attention(shape: Shape, block: dict[str, Tensor], x: Tensor, mask: Tensor) -
     return torch.einsum("bhtk,hkd->btd", weights @ value, block["output/kernel"])
 
 
-def mlp(shape: Shape, block: dict[str, Tensor], x: Tensor) -> Tensor:
-    up = x @ block["up/kernel"]
+def channels(shape: Shape, block: dict[str, Tensor], x: Tensor) -> Tensor:
+    if shape.experts is None:
+        return mlp(shape, x, block["up/kernel"], block.get("gate/kernel"), block["down/kernel"])
+    out = torch.zeros_like(x)
+    if shape.experts.shared:
+        out = mlp(shape, x, block["up/kernel"], block.get("gate/kernel"), block["down/kernel"])
+    probabilities = (x @ block["router/kernel"]).softmax(dim=-1)
+    gates = block.get("experts_gate/kernel")
+    for b in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            for expert in probabilities[b, t].topk(shape.experts.active).indices.tolist():
+                gate = None if gates is None else gates[expert]
+                up, down = block["experts_up/kernel"][expert], block["experts_down/kernel"][expert]
+                out[b, t] += probabilities[b, t, expert] * mlp(shape, x[b, t], up, gate, down)
+    return out
+
+
+def mlp(shape: Shape, x: Tensor, up: Tensor, gate: Tensor | None, down: Tensor) -> Tensor:
     match shape.mlp:
         case "swiglu":
-            hidden = F.silu(x @ block["gate/kernel"]) * up
+            assert gate is not None
+            hidden = F.silu(x @ gate) * (x @ up)
         case "gelu":
-            hidden = F.gelu(up, approximate="tanh")
+            hidden = F.gelu(x @ up, approximate="tanh")
         case "relu2":
-            hidden = F.relu(up) ** 2
-    return hidden @ block["down/kernel"]
+            hidden = F.relu(x @ up) ** 2
+    return hidden @ down
 
 
 def norm(x: Tensor, gain: Tensor) -> Tensor:

@@ -91,8 +91,10 @@ def wide(option):
 
 
 def uncut(shape):
-    """The shape whose FLOPs with all pairs are those of dense attention, which masks what it has computed."""
-    return replace(shape, window=None, full_every=None)
+    """The shape whose FLOPs with all pairs are those of the dense program, which masks what it has computed,
+    and sends every token to every expert."""
+    experts = replace(shape.experts, active=shape.experts.count) if shape.experts else None
+    return replace(shape, window=None, full_every=None, experts=experts)
 
 
 @pytest.mark.parametrize("option", some("palm-like"))

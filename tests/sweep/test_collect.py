@@ -16,7 +16,7 @@ from tests.sweep.plans import behave, by_label, make_plan, open_tiny
 # DESIGN's columns, in its order; the contract with every reader of the table
 EXPECTED = (
     "run_id label study role variant status status_reason flags job_id trunk_id eval_id "
-    "params params_embedding params_head params_body params_active tokens unique_tokens epochs "
+    "params params_embedding params_head params_body params_active sparsity tokens unique_tokens epochs "
     "flops flops_full_attention flops_6n_total flops_6n_body flops_spent "
     "depth width heads kv_heads context vocab_size tokenizer optimizer schedule warmup_tokens decay_tokens "
     "batch_tokens steps learning_rate weight_decay precision parametrization seed seed_order "

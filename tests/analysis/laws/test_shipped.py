@@ -11,7 +11,8 @@ N, D = (x.ravel() for x in np.meshgrid(np.geomspace(3e7, 3e9, 6), np.geomspace(1
 U = D / np.tile([1.0, 4.0, 20.0, 100.0], 9)
 BITS = {"weight_bits": np.tile([3.0, 4, 8], 12), "activation_bits": np.repeat([3.0, 6, 12], 12),
         "cache_bits": np.tile([3.0, 3, 5, 12], 9)}  # fmt: skip
-INPUTS = {"N": N, "D": D, "C": 6 * N * D, "M": D / N, "unique_tokens": U, **BITS}
+SPARSITY = np.tile([0.0, 3 / 4, 7 / 8, 15 / 16], 9)
+INPUTS = {"N": N, "D": D, "C": 6 * N * D, "M": D / N, "unique_tokens": U, "sparsity": SPARSITY, **BITS}
 TRUTH = {
     "over-training": {"E": 1.7, "A": 140.0, "B": 190.0, "eta": 0.12},
     "data-constrained": {"E": 1.87, "A": 521.0, "B": 1488.0, "alpha": 0.35, "beta": 0.34, "RN": 5.3,
@@ -24,6 +25,9 @@ TRUTH = {
     "precision": {"E": 2.76, "A": 4300.0, "B": 18000.0, "alpha": 0.5, "beta": 0.51, "gw": 2.7, "ga": 2.2,
                   "gkv": 0.96},
     "precision-weights": {"E": 2.76, "A": 4300.0, "B": 18000.0, "alpha": 0.5, "beta": 0.51, "gw": 2.7},
+    "sparsity": {"E": 1.8, "A": 400.0, "B": 900.0, "alpha": 0.33, "beta": 0.3, "delta": 0.15},
+    "sparsity-joint": {"E": 1.8, "A": 400.0, "B": 900.0, "alpha": 0.33, "beta": 0.3, "delta": 0.4,
+                       "gamma": 0.02, "omega": -0.1, "zeta": -0.01},
     "bnsl-1": {"a": 0.4, "b": 300.0, "c0": 0.11, "c1": 0.2, "d1": 1e19, "f1": 0.3},
     "bnsl-2": {"a": 0.4, "b": 300.0, "c0": 0.11, "c1": 0.5, "d1": 1e18, "f1": 0.1, "c2": -0.4, "r2": 300.0,
                "f2": 0.2},
@@ -55,6 +59,12 @@ def formula(name, p):
         return floor + np.exp(p["a2"] * n ** p["beta"] + p["b2"]) * D ** -np.exp(
             p["a1"] * n ** p["alpha"] + p["b1"]
         )
+    if name.startswith("sparsity"):
+        x = 1 / (1 - INPUTS["sparsity"])
+        on = {"gamma": 0.0, "omega": 0.0, "zeta": 0.0} | p
+        size = N ** (-p["alpha"] + on["gamma"] * np.log(x))
+        data = D ** (-p["beta"] + on["zeta"] * np.log(x))
+        return p["E"] + p["A"] * x ** -p["delta"] * size + p["B"] * x ** -on["omega"] * data
     if name.startswith("precision"):
         size = N
         for gamma, bits in zip(("gw", "ga", "gkv"), BITS.values(), strict=True):
@@ -85,9 +95,8 @@ def test_every_law_says_where_it_comes_from():
 def table(name, noise=0.0):
     loss = LAWS[name].values(TRUTH[name], INPUTS)
     noise = np.exp(noise * np.random.default_rng(0).standard_normal(len(loss)))
-    return pd.DataFrame(
-        {"params": N, "tokens": D, "flops": 6 * N * D, "unique_tokens": U, **BITS, "loss": loss * noise}
-    )
+    columns = {"params": N, "tokens": D, "flops": 6 * N * D, "unique_tokens": U, "sparsity": SPARSITY}
+    return pd.DataFrame({**columns, **BITS, "loss": loss * noise})
 
 
 def test_over_training_is_tied_in_other_words():

@@ -427,6 +427,8 @@ def test_the_unit_of_a_loss_survives_an_import(tmp_path):
 def test_convention_picks_size_and_compute(study):
     kept, _ = select(study, convention="kaplan")
     np.testing.assert_allclose(kept["C"], 6 * kept["params_body"] * kept["tokens"])
+    mixture = study.assign(params_active=study["params"] / 2)
+    np.testing.assert_allclose(select(mixture, convention="active")[0]["N"] * 2, kept["params"])
     with pytest.raises(AnalysisError, match="needs column 'params_body'"):
         select(study.drop(columns="params_body"), convention="body")
     with pytest.raises(AnalysisError, match="'ours' is unknown"):
