@@ -20,7 +20,7 @@ import analysis
 from analysis.figures import style
 from analysis.hyperparameters.basins import Basins, find
 
-REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "lr-transfer"
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "lr-transfer"
 # relative loss above the best that a quadratic sees: about five rates of a grid of factors of 2
 WINDOW = 0.05
 

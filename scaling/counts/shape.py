@@ -173,6 +173,15 @@ class Parameter:
         return next((i for i, axis in enumerate(self.axes) if axis not in STACKED), len(self.axes))
 
     @property
+    def flat(self) -> tuple[int, ...]:
+        """Dims with an axis each for the arrays stacked and, of one of them, for inputs and outputs; a
+        look-up's inputs are its rows, a vector has one."""
+        stack, single = self.dims[: self.stacked], self.dims[self.stacked :]
+        split = self.inputs or 1
+        parts = (single[:split], single[split:]) if len(single) > 1 else (single,)
+        return (math.prod(stack), *(math.prod(part) for part in parts))
+
+    @property
     def fan_in(self) -> int:
         """Inputs summed into one output; 1 for gains and look-ups."""
         return math.prod(self.dims[self.stacked : self.stacked + self.inputs])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax.lax import DotAlgorithmPreset
 
 from scaling.recipe.precision import Precision
+
+BFLOAT16 = jnp.finfo(jnp.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -22,16 +25,64 @@ class Products:
 
     def rounded(self, *arrays: jax.Array) -> tuple[jax.Array, ...]:
         """Return arrays as the products take them: what a backward pass should keep."""
-        return tuple(array.astype(self.factors) for array in arrays)
+        return arrays if self.factors == jnp.float32 else tuple(map(_in_bfloat16, arrays))
 
     def einsum(self, subscripts: str, one: jax.Array, other: jax.Array) -> jax.Array:
-        """Multiply and sum as :func:`jax.numpy.einsum` does."""
-        return jnp.einsum(
-            subscripts,
-            *self.rounded(one, other),
-            precision=self.algorithm,
-            preferred_element_type=jnp.float32,
-        )
+        """Multiply and sum as :func:`jax.numpy.einsum` does; each index is in two of the three arrays, or in
+        all. Gradients, where they are asked for of float32 arrays, are products of the same kind."""
+        if self.factors == jnp.float32:
+            return _einsum(self.algorithm, subscripts, one, other)
+        return cast(jax.Array, _einsum_of_rounded(self, subscripts, one, other))
+
+
+def _in_bfloat16(array: jax.Array) -> jax.Array:
+    """Round, in a way that XLA does not take back where the array becomes float32 again."""
+    if array.dtype == jnp.bfloat16:
+        return array
+    return jax.lax.reduce_precision(array, BFLOAT16.nexp, BFLOAT16.nmant).astype(jnp.bfloat16)
+
+
+def _einsum(algorithm: str, subscripts: str, one: jax.Array, other: jax.Array) -> jax.Array:
+    return jnp.einsum(subscripts, one, other, precision=algorithm, preferred_element_type=jnp.float32)
+
+
+def _of_factors(products: Products, subscripts: str, one: jax.Array, other: jax.Array) -> jax.Array:
+    """Multiply factors in bfloat16; on a CPU, of which XLA multiplies only some shapes so, the same factors
+    in float32, where their products are exact."""
+
+    def on_cpu(one: jax.Array, other: jax.Array) -> jax.Array:
+        return _einsum("highest", subscripts, one.astype(jnp.float32), other.astype(jnp.float32))
+
+    elsewhere = partial(_einsum, products.algorithm, subscripts)
+    return jax.lax.platform_dependent(one, other, cpu=on_cpu, default=elsewhere)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _einsum_of_rounded(products: Products, subscripts: str, one: jax.Array, other: jax.Array) -> jax.Array:
+    return _of_factors(products, subscripts, *products.rounded(one, other))
+
+
+def _forward(
+    products: Products, subscripts: str, one: jax.Array, other: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    factors = products.rounded(one, other)
+    return _of_factors(products, subscripts, *factors), factors
+
+
+def _backward(
+    products: Products, subscripts: str, factors: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Round the gradient too, which jax's own rule would not."""
+    (rounded,) = products.rounded(grad)
+    inputs, out = subscripts.split("->")
+    first, second = inputs.split(",")
+    return (
+        _of_factors(products, f"{out},{second}->{first}", rounded, factors[1]),
+        _of_factors(products, f"{out},{first}->{second}", rounded, factors[0]),
+    )
+
+
+_einsum_of_rounded.defvjp(_forward, _backward)
 
 
 PRODUCTS: dict[Precision, Products] = {

@@ -25,4 +25,4 @@ def device_notes(runs: Sequence[PlannedRun], device: str) -> Iterator[str]:
     """Say what a reader of the plan should know of its runs on ``device``."""
     rounded = sum(run.run.precision == "bfloat16" for run in runs)
     if rounded and device == "cpu":
-        yield f"bfloat16 is slower than float32 on a CPU ({rounded} of {len(runs)} runs): for a GPU or a TPU"
+        yield f"bfloat16 is rounding alone on a CPU, slower than float32 ({rounded} of {len(runs)} runs)"

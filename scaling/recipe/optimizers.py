@@ -188,6 +188,50 @@ class Lion(Optimizer):
         return parameter.size
 
 
+class Adafactor(Optimizer):
+    """Adafactor (arXiv:1804.04235): Adam with the averages of squares of a matrix kept as those of its rows
+    and of its columns, and no first moment. Each matrix of a stack by itself; embedding and head are matrices
+    too. The rate is of what momentum averages, where optax's momentum averages what the rate has scaled."""
+
+    kind: Literal["adafactor"]
+    decay_rate: Annotated[Real, Field(gt=0, le=1)] = 0.8
+    """Step t keeps 1 - t^-decay_rate of the averages of squares."""
+    eps: Positive = 1e-30
+    """Added to squares."""
+    clipping_threshold: Positive = 1.0
+    """Updates of an array with a larger root mean square are scaled down to it."""
+    parameter_scale: StrictBool = True
+    """Multiply updates of an array by the root mean square of its weights, at least 0.001: the learning rate
+    is relative."""
+    momentum: Average = 0.0
+    """Share of the average of updates that is kept at each step; 0: no average, and no memory for it."""
+    smallest_factored: Count = 2
+    """Matrices with fewer rows or columns keep the averages of all their squares. A number amid the widths of
+    a family (optax's 128) would give its sizes different optimizers."""
+
+    @property
+    def updates(self) -> Updates:
+        return "relative" if self.parameter_scale else "entrywise"
+
+    def kept(self, parameter: Parameter) -> int:
+        arrays, *sizes = parameter.flat
+        momentum = parameter.size if self.momentum else 0
+        # and optax's empty places, of one number each
+        if len(sizes) == 2 and min(sizes) >= self.smallest_factored:
+            return momentum + arrays * (sum(sizes) + 1)
+        return momentum + parameter.size + 2 * arrays
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """As of all; momentum only where there is one."""
+        return {name: value for name, value in super().numbers.items() if name != "momentum" or value}
+
+    @property
+    def structure(self) -> tuple[tuple[str, Any], ...]:
+        """As of all; momentum None where there is none."""
+        return super().structure + (() if self.momentum else (("momentum", None),))
+
+
 class SGD(Optimizer):
     """Gradient descent with momentum; weight decay acts on matrices only."""
 
@@ -203,7 +247,13 @@ class SGD(Optimizer):
         return parameter.size
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "muon": Muon, "lion": Lion, "sgd": SGD}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "adamw": AdamW,
+    "muon": Muon,
+    "lion": Lion,
+    "adafactor": Adafactor,
+    "sgd": SGD,
+}
 
 WRITTEN_OPTIMIZERS = {kind: with_rules(model) for kind, model in OPTIMIZERS.items()}
 

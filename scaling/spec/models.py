@@ -72,8 +72,8 @@ class Recipe(Described):
     batch_tokens: BatchOrRule
     """Tokens a step; a multiple of data.context. Of a rule: the nearest multiple."""
     precision: Precision = "float32"
-    """Of matrix products. float32; tf32: factors rounded to 10 bits, on NVIDIA GPUs from Ampere on; bfloat16:
-    factors rounded to 7 bits. Sums, weights, optimizer state, norms, softmax and loss are float32."""
+    """Of matrix products. tf32: factors rounded to 11 significant bits, on GPUs; bfloat16: to 8. Sums,
+    weights, optimizer state, norms, softmax and loss are float32."""
     parametrization: WrittenParametrization = "standard"
     """How rates and initial weights go with the size: standard, or {kind: mup, base_width: 64}, or {kind:
     completep, base_width: 64, base_depth: 4}."""

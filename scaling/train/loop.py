@@ -113,8 +113,7 @@ def train_step(
     """
     (_, trained), grads = jax.value_and_grad(model.objective, has_aux=True)(state.params, window_BxT1)
     grad_norm = optax.tree.norm(grads)
-    with jax.default_matmul_precision(model.products.algorithm):
-        updates, moments = optimizer.update(grads, state.moments, state.params)
+    updates, moments = optimizer.update(grads, state.moments, state.params)
     loss, weight = trained.loss, jnp.maximum(1.0 / (state.step + 1), 0.01)
     new = TrainState(
         params=cast(Params, optax.apply_updates(cast(Any, state.params), updates)),

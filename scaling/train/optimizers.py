@@ -16,7 +16,7 @@ import optax
 from scaling.counts.shape import Parameter, Shape, parameter_table
 from scaling.model.parametrization import Multipliers, multipliers
 from scaling.model.roles import Array, Params, decay_mask
-from scaling.recipe.optimizers import OPTIMIZERS, SGD, AdamW, Lion, Muon, Optimizer, ratio_name
+from scaling.recipe.optimizers import OPTIMIZERS, SGD, Adafactor, AdamW, Lion, Muon, Optimizer, ratio_name
 from scaling.recipe.parametrization import Parametrization
 
 Structure = tuple[tuple[str, Any], ...]
@@ -90,6 +90,51 @@ def _lion(optimizer: Lion, table: Table) -> optax.GradientTransformation:
     return optax.scale_by_lion(b1=optimizer.b1, b2=optimizer.b2)
 
 
+def _adafactor(optimizer: Adafactor, table: Table) -> optax.GradientTransformation:
+    """Return Adafactor as optax chains it, the learning rate and decay left to the end."""
+    parts = [
+        optax.scale_by_factored_rms(
+            decay_rate=optimizer.decay_rate,
+            min_dim_size_to_factor=optimizer.smallest_factored,
+            epsilon=optimizer.eps,
+        ),
+        optax.clip_by_block_rms(optimizer.clipping_threshold),
+    ]
+    if optimizer.parameter_scale:
+        parts.append(optax.scale_by_param_block_rms())
+    if optimizer.momentum is not None:  # a number, of whatever value
+        parts.append(optax.ema(optimizer.momentum, debias=False))
+    return _array_by_array(optax.chain(*parts), table)
+
+
+def _array_by_array(single: optax.GradientTransformation, table: Table) -> optax.GradientTransformation:
+    """Apply a transformation to each array of a stack by itself: matrices as such, with two axes. Numbers of
+    its state that are no arrays are shared by the stack."""
+
+    def stacked(name: str, array: Any) -> tuple[Any, Any]:
+        flat = array.reshape(table[name].flat)
+        state = jax.eval_shape(single.init, jax.ShapeDtypeStruct(flat.shape[1:], flat.dtype))
+        return flat, jax.tree.map(lambda leaf: 0 if leaf.ndim else None, state)
+
+    def init(params: Any) -> Any:
+        states = dict[str, Any]()
+        for name, array in params.items():
+            flat, axes = stacked(name, array)
+            states[name] = jax.vmap(single.init, out_axes=axes)(flat)
+        return states
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        new, states = dict[str, Any](), dict[str, Any]()
+        for name, array in updates.items():
+            flat, axes = stacked(name, array)
+            of_stack: Any = jax.vmap(single.update, in_axes=(0, axes, 0), out_axes=(0, axes))
+            flat, states[name] = of_stack(flat, state[name], params[name].reshape(flat.shape))
+            new[name] = flat.reshape(array.shape)
+        return new, states
+
+    return optax.GradientTransformation(init, update)
+
+
 def _sgd(optimizer: SGD, table: Table) -> optax.GradientTransformation:
     return optax.trace(decay=optimizer.momentum, nesterov=optimizer.nesterov)
 
@@ -98,6 +143,7 @@ DIRECTIONS: dict[str, Callable[[Any, Table], optax.GradientTransformation]] = {
     "adamw": _adamw,
     "muon": _muon,
     "lion": _lion,
+    "adafactor": _adafactor,
     "sgd": _sgd,
 }
 """Kind -> gradients to a direction; clipping, weight decay and the rate are those of all."""

@@ -10,9 +10,11 @@ import pytest
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape, parameter_table
+from scaling.model.blocks import Residual
 from scaling.model.roles import decay_mask, init_params
-from scaling.model.transformer import make_model
-from tests.model.options import OPTIONS, SMALL, random_params, shape_of, windows
+from scaling.model.transformer import make_model, through
+from scaling.recipe.auxiliary import Auxiliary
+from tests.model.options import OPTIONS, SMALL, random_params, shape_of
 
 
 def some(chosen, names=OPTIONS):
@@ -75,7 +77,13 @@ def test_hidden_states_logits_and_loss_are_of_one_model():
     logits = model.logits(params, window[:, :-1])
     np.testing.assert_array_equal(model.head(params, hidden), logits)
     expected = -jnp.take_along_axis(jax.nn.log_softmax(logits), window[:, 1:, None], -1).mean()
-    assert model.objective(params, window)[1].loss == pytest.approx(float(expected), rel=1e-5)
+    objective, trained = model.objective(params, window)
+    assert objective is trained.loss and trained.loss == pytest.approx(float(expected), rel=1e-5)
+    stabilised = make_model(shape, auxiliary=Auxiliary(z_loss=0.01))
+    objective, same = stabilised.objective(params, window)  # arXiv:2204.02311, section 5
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    assert same.loss == trained.loss
+    assert objective == pytest.approx(float(trained.loss + 0.01 * jnp.mean(log_z**2)), rel=1e-5)
 
 
 def test_decay_touches_matrices_alone():
@@ -141,16 +149,19 @@ def test_a_window_takes_work_from_the_step():
     assert counted < cut < 0.65 * whole and counted < 0.65 * counted_whole
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("full_every", [2, 3, 4, 9])
-def test_windows_come_to_their_layers_however_layers_are_scanned(full_every):
-    shape = shape_of("window", depth=9, full_every=full_every)
-    params, window = random_params(shape), windows(shape)
-    losses = [
-        jax.jit(make_model(shape, dense=dense, unroll=unroll).token_losses)(params, window)
-        for dense, unroll in ((False, 1), (True, True))
-    ]
-    np.testing.assert_allclose(*losses, rtol=2e-5)
+@pytest.mark.parametrize("unroll", [1, True])
+@pytest.mark.parametrize("full_every", [None, 2, 3, 4, 7])
+def test_every_layer_has_its_window(full_every, unroll):
+    """Layers write theirs as a digit each, 9 where they see all."""
+    shape = shape_of("window", depth=6, window=5, full_every=full_every)
+
+    def layer(residual, digit, window):
+        return residual._replace(x_BxTxD=residual.x_BxTxD + digit * (window or 9))
+
+    written = through(layer, Residual(jnp.zeros(()), None), 10.0 ** jnp.arange(6), shape, unroll).x_BxTxD
+    layers = range(1, 7)
+    sees_all = [full_every is not None and layer % full_every == 0 for layer in layers]
+    assert f"{int(written)}"[::-1] == "".join("9" if free else "5" for free in sees_all)
 
 
 SQUARE = dict(depth=2, kv_heads=4, mlp_width=88)

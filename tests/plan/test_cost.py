@@ -134,6 +134,26 @@ def test_probes_are_cached_by_shape_and_machine(cache: Path, monkeypatch: pytest
     assert cached_probe(plan) is None
 
 
+@pytest.mark.usefixtures("cache")
+def test_what_changes_the_program_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.subprocess, "run", Answers())
+    adam = {"kind": "adamw", "learning_rate": 0.01}
+    measure_probe(plan_of(recipe__optimizer=adam))
+    numbers = {"b2": 0.99, "weight_decay": 0.2, "learning_rate": 0.02}
+    assert cached_probe(plan_of(recipe__optimizer=adam | numbers)) is not None
+    others = [
+        {"recipe__optimizer": adam | {"learning_rates": {"head": 0.001}}},
+        {"recipe__optimizer": {"kind": "sgd", "learning_rate": 0.01}},
+        {"recipe__precision": "bfloat16"},
+        {"recipe__auxiliary": {"z_loss": 1e-4}},
+        {"recipe__parametrization": {"kind": "mup", "base_width": 16}},
+        {"recipe__batch_tokens": 512},
+        {"execution": {"threads": 2}},
+    ]
+    for change in others:
+        assert cached_probe(plan_of(**{"recipe__optimizer": adam} | change)) is None, change
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [({"code": 1}, "code 1: b"), ({"out": "{}"}, "nonsense"), ({"out": "hello"}, "nonsense")],

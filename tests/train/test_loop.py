@@ -4,15 +4,21 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from scaling.model.roles import init_params
+from scaling.model.transformer import make_model
+from scaling.recipe.auxiliary import Auxiliary
+from scaling.recipe.optimizers import SGD
 from scaling.train.feed import Feed
-from scaling.train.loop import Blueprint, advance, make_program
+from scaling.train.loop import Blueprint, TrainState, advance, make_program, train_step
+from scaling.train.optimizers import make_optimizer, numbers_of
 from tests.train.runs import TINY, make_run
 
 RUN = make_run()
@@ -86,6 +92,25 @@ def test_first_step_is_adamw_by_hand(program):
     )
     np.testing.assert_array_equal(state.params["final_norm/gain"], start["final_norm/gain"])
     np.testing.assert_array_equal(state.params["embedding/table"], start["embedding/table"])
+
+
+def test_auxiliary_losses_are_trained_on_and_not_logged():
+    def step(auxiliary):
+        model = make_model(TINY, auxiliary=auxiliary)
+        update = make_optimizer(TINY, PLAIN.structure, numbers_of(PLAIN), 0.1)
+        params = {name: jnp.asarray(array) for name, array in init_params(TINY, 0).items()}
+        params["head/kernel"] += params["embedding/table"].T / 8
+        state = TrainState(params, update.init(params), jnp.int32(0), jnp.array(True), jnp.float32(0))
+        new, trained, _ = jax.jit(partial(train_step, model, update))(state, WINDOWS[0])
+        return new, trained.loss
+
+    (plain, loss), (other, logged) = step(None), step(Auxiliary(z_loss=0.5))
+    np.testing.assert_allclose([loss, plain.smooth_loss, other.smooth_loss], logged, rtol=1e-6)
+    before, after = plain.params["head/kernel"], other.params["head/kernel"]
+    assert np.linalg.norm(after - before) > 1e-3
+
+
+PLAIN = SGD(kind="sgd", learning_rate=0.1)
 
 
 def test_non_finite_loss_freezes_the_state(program):

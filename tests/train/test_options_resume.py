@@ -12,7 +12,7 @@ import pytest
 
 from scaling.counts.shape import Shape
 from scaling.recipe.auxiliary import Auxiliary
-from scaling.recipe.optimizers import SGD, Lion, Muon
+from scaling.recipe.optimizers import SGD, Adafactor, Lion, Muon
 from scaling.recipe.parametrization import CompleteP, MuP
 from scaling.run import Run, run_id
 from scaling.train.averages import Averages, Carried
@@ -30,6 +30,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": SGD(kind="sgd", learning_rate=0.1, nesterov=True)},
     "muon": {"optimizer": Muon(kind="muon", learning_rate=0.01)},
     "muon-spectral": {"optimizer": Muon(kind="muon", learning_rate=0.01, scale="spectral", nesterov=False)},
+    "adafactor": {"optimizer": Adafactor(kind="adafactor", learning_rate=0.01)},
+    "adafactor-momentum": {"optimizer": Adafactor(kind="adafactor", learning_rate=0.01, momentum=0.9)},
     "independent-decay": {"optimizer": PLAIN.optimizer.model_copy(update={"decay": "independent"})},
     "mup": {"parametrization": MuP(kind="mup", base_width=8)},
     "completep": {"parametrization": CompleteP(kind="completep", base_width=8, base_depth=2)},
