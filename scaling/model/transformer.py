@@ -98,7 +98,8 @@ def through(
         shape: its ``windows`` are those of the layers.
         unroll: of the scan.
     """
-    length = shape.full_every or 1
+    every = shape.full_every or 1
+    length = every if every <= shape.depth else 1  # no layer of so few is free of the window
     cycles = shape.depth // length
 
     def cycle(residual: Residual, slices: Any) -> tuple[Residual, None]:

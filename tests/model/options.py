@@ -43,7 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def shape_of(option: str, **sizes: Any) -> Shape:
-    return Shape(**SMALL | sizes | OPTIONS[option])
+    return Shape(**SMALL | OPTIONS[option] | sizes)
 
 
 def random_params(shape: Shape) -> dict[str, np.ndarray]:

