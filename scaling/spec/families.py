@@ -35,13 +35,19 @@ class Experts(Described):
     """The hidden width of the MLP over that of an expert; a token uses as much as in the dense model where
     active + shared is as large."""
 
-    def findings(self, mlp_width: int, path: Path) -> Iterator[Finding]:
+    def findings(self, width: int, mlp_width: int, path: Path) -> Iterator[Finding]:
         if self.active > self.count:
             message = f"must be at most count = {self.count}, is {self.active}"
             yield Finding((*path, "active"), message, "a token goes to each expert once")
         if mlp_width % self.granularity:
-            message = f"{self.granularity} does not divide the hidden width of the MLP, {mlp_width}"
-            hint = "choose another granularity, or mlp_ratio or mlp_width so that it does"
+            near = [n for n in range(1, mlp_width + 1) if mlp_width % n == 0]
+            below = max(n for n in near if n <= self.granularity)
+            above = [n for n in near if n > self.granularity][:1]
+            message = (
+                f"{self.granularity} does not divide {mlp_width}, the hidden width of the MLP at width "
+                f"{width}"
+            )
+            hint = f"use {' or '.join(map(str, [below, *above]))}, or another mlp_ratio or mlp_width"
             yield Finding((*path, "granularity"), message, hint)
 
 
@@ -156,7 +162,7 @@ class NamedShape(Architecture):
                 (*path, "full_every"), "says which layers have no window, and there is none", "give window"
             )
         if self.experts is not None:
-            yield from self.experts.findings(self.hidden_width, (*path, "experts"))
+            yield from self.experts.findings(self.width, self.hidden_width, (*path, "experts"))
 
 
 # fields of a size that are fields of its shape
