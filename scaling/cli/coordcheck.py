@@ -103,13 +103,19 @@ def _sizes(text: str | None, name: str) -> tuple[int, ...] | None:
 
 
 def _measured(cells: list[Cell], device: Any, threads: int) -> pd.DataFrame:
-    """Measure all cells by one process with all cores, saying how far it is."""
+    """Measure all cells by one process with all cores, saying how far it is.
+
+    Raises:
+        UserError: the device cannot multiply in the precision of a cell.
+    """
     import pandas as pd
 
     from scaling.plan.coordcheck import measure
+    from scaling.plan.device import require_precision
     from scaling.sweep.machine import has_glibc, launch_environment, layout, usable_cores
 
     where = layout(1, device, max(threads, len(usable_cores())))
+    require_precision(cells, where.device)
     environment = launch_environment(os.environ, where, glibc=has_glibc())
     say.note(f"training {plural(len(cells), 'model')} for {plural(cells[0].run.steps, 'step')} each ...")
     rows = list[dict[str, Any]]()

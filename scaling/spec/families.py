@@ -209,7 +209,10 @@ class Dial(Architecture):
             yield from self.size_findings(size, ("family", f"{self.key}s", i))
 
     def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
-        yield from self.member(size).option_findings(("family",))
+        width = self.depth_and_width(int(size))[1]
+        place = path if self.key == "width" else ("family", "width")
+        wrong = [*_heads(width, self.head_dim, self.kv_heads, place)]
+        yield from wrong or self.member(size).option_findings(("family",))
 
 
 class WidthDial(Dial):
@@ -225,10 +228,6 @@ class WidthDial(Dial):
     def depth_and_width(self, size: int) -> tuple[int, int]:
         return self.depth, size
 
-    def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
-        wrong = [*_heads(int(size), self.head_dim, self.kv_heads, path)]
-        yield from wrong or super().size_findings(size, path)
-
 
 class DepthDial(Dial):
     """One dial: depth, at fixed width."""
@@ -242,10 +241,6 @@ class DepthDial(Dial):
 
     def depth_and_width(self, size: int) -> tuple[int, int]:
         return size, self.width
-
-    def findings(self) -> Iterator[Finding]:
-        yield from super().findings()
-        yield from _heads(self.width, self.head_dim, self.kv_heads, ("family", "width"))
 
 
 class Shapes(Described):

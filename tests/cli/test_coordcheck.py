@@ -72,3 +72,9 @@ def test_a_parametrization_that_is_not_flat_fails_the_check(spec, exponents):
 def test_mistakes_end_with_a_message_and_exit_code_2(spec, exponents, arguments, says):
     done = call("coordcheck", spec, *arguments)
     assert done.returncode == 2 and says in done.stderr and not done.stdout, done.stderr
+
+
+def test_a_precision_that_the_device_lacks(spec, exponents):
+    done = call("coordcheck", spec, "--set", "recipe.precision=tf32")
+    assert done.returncode == 2
+    assert "recipe.precision, of plain of width 16: tf32 takes a GPU" in done.stderr
