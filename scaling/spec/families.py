@@ -21,6 +21,8 @@ from scaling.spec.source import Finding, Path
 
 Size = int | str  # a width, a depth or the name of a shape: what a spec calls a size by
 
+NEAR = 1000  # numbers around a granularity that are tried in its place
+
 
 class Experts(Described):
     """A mixture of experts in place of the MLP of every layer."""
@@ -40,14 +42,15 @@ class Experts(Described):
             message = f"must be at most count = {self.count}, is {self.active}"
             yield Finding((*path, "active"), message, "a token goes to each expert once")
         if mlp_width % self.granularity:
-            near = [n for n in range(1, mlp_width + 1) if mlp_width % n == 0]
-            below = max(n for n in near if n <= self.granularity)
-            above = [n for n in near if n > self.granularity][:1]
+            start = min(self.granularity, mlp_width)
+            near = range(max(1, start - NEAR), start + NEAR)
+            divisors = [n for n in near if mlp_width % n == 0]
+            close = [*[n for n in divisors if n <= start][-1:], *[n for n in divisors if n > start][:1]]
             message = (
                 f"{self.granularity} does not divide {mlp_width}, the hidden width of the MLP at width "
                 f"{width}"
             )
-            hint = f"use {' or '.join(map(str, [below, *above]))}, or another mlp_ratio or mlp_width"
+            hint = f"use {' or '.join(map(str, close or [1]))}, or another mlp_ratio or mlp_width"
             yield Finding((*path, "granularity"), message, hint)
 
 

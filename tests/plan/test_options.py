@@ -10,6 +10,7 @@ import pytest
 from scaling.errors import UserError
 from scaling.plan.expand import make_plan
 from scaling.run import run_id
+from scaling.spec.families import Experts
 from scaling.spec.load import load_study, study_from_dict
 from tests.plan.studies import changed, fake_index, plan_of
 
@@ -145,3 +146,11 @@ def test_every_option_has_ids_of_its_own() -> None:
     ids = [run_id(plan_of(**option).runs[0].run) for option in options]
     ids.append(run_id(plan_of(family__window=16, family__full_every=2).runs[0].run))
     assert len(set(ids)) == len(OPTIONS) + 2
+
+
+def test_a_granularity_in_place_of_a_wrong_one_is_looked_for_nearby() -> None:
+    experts = Experts(count=2, active=1, granularity=10**15)
+    (finding,) = experts.findings(16, 10**15 - 1, ("family", "experts"))
+    assert finding.hint.startswith(f"use {10**15 - 1},")
+    (finding,) = Experts(count=2, active=1, granularity=3).findings(16, 40, ("family", "experts"))
+    assert finding.hint.startswith("use 2 or 4,")
