@@ -84,6 +84,10 @@ images: install
 	  cp build/merged/variants.png results/reference/merged
 	$(VENV)/bin/scaling basins results/reference/learning-rate --batch none --by params,tokens,batch_tokens \
 	  --lr-on params,batch_tokens --window 0.03 --plot results/reference/learning-rate
+	$(VENV)/bin/python experiments/lr-transfer/figure.py
+	for study in muon architecture experts; do \
+	  $(VENV)/bin/scaling plot results/reference/$$study --out build/$$study && \
+	  cp build/$$study/variants.png results/reference/$$study || exit 1; done
 
 install: $(VENV)/.installed
 dev: $(VENV)/.installed-dev

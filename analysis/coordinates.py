@@ -214,8 +214,9 @@ def _text(found: Coordinates, variant: str) -> str:
     status, data = found.statuses[variant], cast(Any, found.data[found.data["variant"] == variant])
     sizes = ", ".join(str(size) for size in sorted(data[found.over].unique()))
     other = "depth" if found.over == "width" else "width"
+    verdict = status.code.replace("_", " ")
     head = [
-        f"{variant}: {status.code} over {found.over} {sizes}, at {other} {data[other].iloc[0]}",
+        f"{variant}: {verdict} over {found.over} {sizes}, at {other} {data[other].iloc[0]}",
         f"  exponents of {found.over} with {found.level:.0%} intervals; {data['seed'].nunique()} seeds, "
         f"{found.steps} steps",
     ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scaling.plan.coordcheck import Cell
 
 HEARTBEAT_SECONDS = 15.0
+STEPS, LEVEL = 10, 0.9
 Sizes = typer.Option(metavar="LIST", help="sizes instead of the family's, such as 32,64,128")
 
 
@@ -29,9 +30,9 @@ def coordcheck(
     overrides: option.Overrides = None,
     widths: Annotated[str | None, Sizes] = None,
     depths: Annotated[str | None, Sizes] = None,
-    steps: Annotated[int, typer.Option(min=1, max=10_000, help="steps to train")] = 10,
+    steps: Annotated[int, typer.Option(min=1, max=10_000, help="steps to train")] = STEPS,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="seeds of each model")] = 3,
-    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="of intervals")] = 0.9,
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="of intervals")] = LEVEL,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="draw coordcheck.png into this folder")
     ] = None,
@@ -67,12 +68,14 @@ def coordcheck(
     codes = {(name, status.code) for one in found for name, status in one.statuses.items()}
     failed = {name for name, code in codes if code in ("not_flat", "diverged")} & parametrized
     if not as_json:
-        again = [
-            part
-            for name, text in (("--widths", widths), ("--depths", depths))
-            if text
-            for part in (name, text)
-        ]
+        given = {
+            "--widths": widths,
+            "--depths": depths,
+            "--steps": None if steps == STEPS else steps,
+            "--level": None if level == LEVEL else level,
+            "--out": out,
+        }
+        again = [part for name, value in given.items() if value is not None for part in (name, value)]
         if {"unclear"} & {code for _, code in codes}:
             say.next_command("coordcheck", spec, *say.set_again(overrides), *again, "--seeds", 2 * seeds + 1)
         elif not failed:
@@ -100,13 +103,19 @@ def _sizes(text: str | None, name: str) -> tuple[int, ...] | None:
 
 
 def _measured(cells: list[Cell], device: Any, threads: int) -> pd.DataFrame:
-    """Measure all cells by one process with all cores, saying how far it is."""
+    """Measure all cells by one process with all cores, saying how far it is.
+
+    Raises:
+        UserError: the device cannot multiply in the precision of a cell.
+    """
     import pandas as pd
 
     from scaling.plan.coordcheck import measure
+    from scaling.plan.device import require_precision
     from scaling.sweep.machine import has_glibc, launch_environment, layout, usable_cores
 
     where = layout(1, device, max(threads, len(usable_cores())))
+    require_precision(cells, where.device)
     environment = launch_environment(os.environ, where, glibc=has_glibc())
     say.note(f"training {plural(len(cells), 'model')} for {plural(cells[0].run.steps, 'step')} each ...")
     rows = list[dict[str, Any]]()

@@ -26,6 +26,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
     "variant": ("variant", lambda run, _: run.variant or "-"),
     "params_body": ("N body", lambda run, _: count(run.params_body)),
     "params": ("N", lambda run, _: count(run.params)),
+    "params_active": ("N active", lambda run, _: count(run.params_active)),
     "tokens": ("D", lambda run, _: count(run.run.tokens)),
     "tokens_per_param": ("D/N", lambda run, _: f"{run.run.tokens / run.params:.3g}"),
     "epochs": ("epochs", lambda run, _: f"{run.epochs:.2f}"),
@@ -43,20 +44,16 @@ COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
     "job_id": ("job id", lambda run, _: run.job_id),
 }
 LEFT = ("run", "role", "variant")  # aligned left
-# the label begins with the variant
-DEFAULT_COLUMNS = tuple(
-    n for n in tuple(COLUMNS)[: tuple(COLUMNS).index("flops_spent") + 1] if n != "variant"
-)
 
 
-def chosen_columns(text: str | None) -> tuple[str, ...]:
+def chosen_columns(text: str | None) -> tuple[str, ...] | None:
     """Parse the names of ``--columns``; ``all`` is every column.
 
     Raises:
         UserError: there is no column of a name.
     """
     if text is None:
-        return DEFAULT_COLUMNS
+        return None
     names = tuple(COLUMNS) if text.strip() == "all" else tuple(name.strip() for name in text.split(","))
     unknown = [name for name in names if name not in COLUMNS]
     if unknown:
@@ -65,13 +62,20 @@ def chosen_columns(text: str | None) -> tuple[str, ...]:
     return names
 
 
+def _default_columns(plan: Plan) -> tuple[str, ...]:
+    """Return the columns up to FLOPs; labels begin with the variant, and N active is N without experts."""
+    left_out = {"variant"} if _has_experts(plan.runs) else {"variant", "params_active"}
+    names = tuple(COLUMNS)
+    return tuple(name for name in names[: names.index("flops_spent") + 1] if name not in left_out)
+
+
 def plan_text(
     plan: Plan,
     time: Time | None,
     probe: Probe | None,
     space: Space,
     workers: int,
-    names: Sequence[str] = DEFAULT_COLUMNS,
+    names: Sequence[str] | None = None,
 ) -> str:
     """Say every run, what is left out and why, and totals.
 
@@ -81,20 +85,22 @@ def plan_text(
         probe: the measured speed it was estimated by.
         space: memory and disk.
         workers: jobs at a time.
-        names: the columns of :data:`COLUMNS` to print.
+        names: the columns of :data:`COLUMNS` to print; the usual ones where None.
     """
+    names = names or _default_columns(plan)
     spent = {run_id: work for job in plan.jobs for run_id, work in job.flops_spent.items()}
     chosen = [COLUMNS[name] for name in names]
     rows = [[cell(run, spent[run.run_id]) for _, cell in chosen] for run in plan.runs]
     left = sum(1 for _ in itertools.takewhile(lambda name: name in LEFT, names))
     varied = [f"axis {text}" for text in plan.axes]
-    about = [*_about(plan), *_parametrization_lines(plan), *varied, *_variant_lines(plan, spent)]
+    about = [*_about(plan), *_recipe_lines(plan), *varied, *_variant_lines(plan, spent)]
     parts = ["\n".join(about)]
     parts.append(columns([heading for heading, _ in chosen], rows, left=left))
     if plan.excluded:
         left_out = columns(("left out", "why"), [(e.label, e.reason) for e in plan.excluded], left=2)
         parts.append(left_out)
-    parts += [f"note: {note}" for note in plan.notes]
+    if plan.notes:
+        parts.append("\n".join(f"note: {note}" for note in plan.notes))
     parts.append(_totals(plan, time, probe, space, workers))
     return "\n\n".join(parts)
 
@@ -109,11 +115,28 @@ def _about(plan: Plan) -> Iterator[str]:
     yield from dict.fromkeys(lines)
 
 
-def _parametrization_lines(plan: Plan) -> Iterator[str]:
-    """Say which parametrizations runs have, where one is not the standard one."""
-    texts = Counter(str(run.run.parametrization or "standard") for run in plan.runs)
-    for text, runs in texts.items() if texts.keys() != {"standard"} else ():
-        yield f"parametrization {text}: {plural(runs, 'run')}"
+def _recipe_lines(plan: Plan) -> Iterator[str]:
+    """Say which parametrizations and precisions runs have, where one is not the usual one."""
+    of_runs = {
+        "parametrization": ("standard", [str(run.run.parametrization or "standard") for run in plan.runs]),
+        "precision": ("float32", [run.run.precision for run in plan.runs]),
+    }
+    for name, (usual, texts) in of_runs.items():
+        for text, runs in Counter(texts).items() if {*texts} != {usual} else ():
+            yield f"{name} {text}: {plural(runs, 'run')}"
+
+
+def _has_experts(runs: Sequence[PlannedRun]) -> bool:
+    return any(run.run.shape.experts for run in runs)
+
+
+def _params_text(runs: Sequence[PlannedRun], *, ratio: bool = False) -> str:
+    """Say how large models are, with the ``ratio`` of the largest to the smallest, and how much of them a
+    token uses."""
+    params, active = [run.params for run in runs], [run.params_active for run in runs]
+    times = f" ({max(params) / min(params):.0f}x)" if ratio else ""
+    used = f", {count(min(active))} to {count(max(active))} active" if _has_experts(runs) else ""
+    return f"N {count(min(params))} to {count(max(params))}{times}{used}"
 
 
 def _variant_lines(plan: Plan, spent: Mapping[str, int]) -> Iterator[str]:
@@ -121,10 +144,9 @@ def _variant_lines(plan: Plan, spent: Mapping[str, int]) -> Iterator[str]:
     for variant in dict.fromkeys(run.variant for run in plan.runs if run.variant is not None):
         runs = [run for run in plan.runs if run.variant == variant]
         roles = ", ".join(f"{number} {role}" for role, number in Counter(run.role for run in runs).items())
-        params = [run.params for run in runs]
         yield (
-            f"variant {variant}: {plural(len(runs), 'run')} ({roles}), N {count(min(params))} to "
-            f"{count(max(params))}, {flops(sum(spent[run.run_id] for run in runs))} as planned"
+            f"variant {variant}: {plural(len(runs), 'run')} ({roles}), {_params_text(runs)}, "
+            f"{flops(sum(spent[run.run_id] for run in runs))} as planned"
         )
 
 
@@ -175,11 +197,11 @@ def _shared(index: DataIndex, store: str | None, documents: int) -> str:
 def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, workers: int) -> str:
     totals = plan.totals
     roles = ", ".join(f"{number} {role}" for role, number in totals.by_role.items())
-    params = [run.params for run in plan.runs if run.role == "fit"]
+    fitted = [run for run in plan.runs if run.role == "fit"]
     final = ", and the final one of every run" if plan.execution.keep_final else ""
     lines = [
         f"{plural(totals.runs, 'run')} ({roles}) in {plural(totals.jobs, 'job')}; "
-        f"N {count(min(params))} to {count(max(params))} ({max(params) / min(params):.0f}x)",
+        + _params_text(fitted, ratio=True),
         f"{flops(totals.flops)} if each were trained alone, {flops(totals.flops_spent)} as planned: "
         f"sharing trunks saves {totals.saved:.0%}",
         f"{count(totals.tokens)} tokens ({sum(r.epochs for r in plan.runs):.3g} epochs) in "

@@ -41,6 +41,10 @@ class Cell:
     data: PlanData
 
     @property
+    def label(self) -> str:
+        return f"{self.variant} of {self.over} {getattr(self.run.shape, self.over)}"
+
+    @property
     def is_parametrized(self) -> bool:
         return self.run.parametrization is not None
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from scaling.errors import Complaint, UserError
 from scaling.plan.plan import PlannedRun
 from scaling.recipe.precision import unmet
+from scaling.run import Run
 
 
-def require_precision(runs: Sequence[PlannedRun], device: str) -> None:
+class Labelled(Protocol):
+    """What is to be trained, with its name for people."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def run(self) -> Run: ...
+
+
+def require_precision(runs: Sequence[Labelled], device: str) -> None:
     """Raises UserError: ``device`` cannot multiply in the precision of a run."""
     problems = dict[str, Complaint]()
     for run in runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path as FilePath
 
@@ -195,18 +196,20 @@ def _excluded(w: Wanted) -> Excluded:
 
 def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
     """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs of a variant."""
+    variants = dict[tuple[int, int, int], list[str]]()
     for variant in dict.fromkeys(w.setting.variant for w in wanted):
         kept = [
             w for w in wanted if w.role == "fit" and w.steps >= w.min_steps and w.setting.variant == variant
         ]
         sizes, horizons = {w.shape for w in kept}, {w.tokens for w in kept}
         if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
-            of = f"{variant}: " if variant else ""
-            yield (
-                f"{of}{len(kept)} fitted runs of {len(sizes)} sizes and {len(horizons)} horizons cannot fit "
-                "Chinchilla's law (it takes 6, 3 and 3): nothing could be forecast, and held-out runs would "
-                "stay untrained"
-            )
+            variants.setdefault((len(kept), len(sizes), len(horizons)), []).append(variant or "")
+    for (runs, sizes, horizons), names in variants.items():
+        of = f"{', '.join(names)}: " if any(names) else ""
+        yield (
+            f"{of}{runs} fitted runs of {sizes} sizes and {horizons} horizons cannot fit Chinchilla's law "
+            "(it takes 6, 3 and 3): nothing could be forecast, and held-out runs would stay untrained"
+        )
 
 
 def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:
@@ -236,12 +239,16 @@ def _scaled_twice(wanted: Sequence[Wanted]) -> Iterator[str]:
 
 def _windows(wanted: Sequence[Wanted]) -> Iterator[str]:
     """Say where a window takes nothing away, or no layer is free of it although some were to be."""
+    runs = Counter[str]()
     for w in wanted:
         member, context, depth = w.setting.family.member(w.size), w.shape.context, w.shape.depth
         if member.window is not None and member.window >= context:
-            yield f"a window of {member.window} keys in a context of {context} is none: every layer sees all"
+            text = f"a window of {member.window} keys in a context of {context} is none: every layer sees all"
+            runs[text] += 1
         elif member.full_every is not None and member.full_every > depth:
-            yield f"full_every: {member.full_every} frees no layer of a model of {depth} from the window"
+            runs[f"full_every: {member.full_every} frees no layer of a model of {depth} from the window"] += 1
+    for text, number in runs.items():
+        yield text if number == len(wanted) else f"{text} ({number} of {len(wanted)} runs)"
 
 
 def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
@@ -252,7 +259,8 @@ def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...])
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
     yield from _too_few(wanted)
     yield from _moved_batches(wanted)
-    yield from dict.fromkeys((*_scaled_twice(wanted), *_windows(wanted)))
+    yield from dict.fromkeys(_scaled_twice(wanted))
+    yield from _windows(wanted)
     if study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
         yield f"nothing is shared: {_why_not_shared([w.setting.recipe for w in wanted])}"
 

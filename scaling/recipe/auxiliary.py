@@ -19,11 +19,11 @@ class Auxiliary(Described):
     """Of the squared log of the softmax's normaliser, mean over tokens: 1e-4 in PaLM (arXiv:2204.02311,
     section 5), which keeps logits from drifting. Left out: none."""
     load_balance: Weight | None = Field(default=None, json_schema_extra={"neutral": None})
-    """Of the loss that spreads tokens over experts (Switch, arXiv:2101.03961, equations 4 to 6). Left out:
-    0.01 where the family has experts."""
+    """Of the loss that spreads tokens over experts (Switch, arXiv:2101.03961, equations 4 to 6), mean over
+    layers. Left out: 0.01 where the family has experts."""
     router_z_loss: Weight | None = Field(default=None, json_schema_extra={"neutral": None})
-    """Of the squared log of the router's normaliser: 1e-3 in ST-MoE (arXiv:2202.08906, equation 5). Left out:
-    none."""
+    """Of the squared log of the router's normaliser: 1e-3 in ST-MoE (arXiv:2202.08906, equation 5), mean over
+    layers. Left out: none."""
 
 
 ROUTER_LOSSES = ("load_balance", "router_z_loss")

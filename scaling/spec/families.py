@@ -21,6 +21,8 @@ from scaling.spec.source import Finding, Path
 
 Size = int | str  # a width, a depth or the name of a shape: what a spec calls a size by
 
+NEAR = 1000  # numbers around a granularity that are tried in its place
+
 
 class Experts(Described):
     """A mixture of experts in place of the MLP of every layer."""
@@ -35,13 +37,20 @@ class Experts(Described):
     """The hidden width of the MLP over that of an expert; a token uses as much as in the dense model where
     active + shared is as large."""
 
-    def findings(self, mlp_width: int, path: Path) -> Iterator[Finding]:
+    def findings(self, width: int, mlp_width: int, path: Path) -> Iterator[Finding]:
         if self.active > self.count:
             message = f"must be at most count = {self.count}, is {self.active}"
             yield Finding((*path, "active"), message, "a token goes to each expert once")
         if mlp_width % self.granularity:
-            message = f"{self.granularity} does not divide the hidden width of the MLP, {mlp_width}"
-            hint = "choose another granularity, or mlp_ratio or mlp_width so that it does"
+            start = min(self.granularity, mlp_width)
+            near = range(max(1, start - NEAR), start + NEAR)
+            divisors = [n for n in near if mlp_width % n == 0]
+            close = [*[n for n in divisors if n <= start][-1:], *[n for n in divisors if n > start][:1]]
+            message = (
+                f"{self.granularity} does not divide {mlp_width}, the hidden width of the MLP at width "
+                f"{width}"
+            )
+            hint = f"use {' or '.join(map(str, close or [1]))}, or another mlp_ratio or mlp_width"
             yield Finding((*path, "granularity"), message, hint)
 
 
@@ -156,7 +165,7 @@ class NamedShape(Architecture):
                 (*path, "full_every"), "says which layers have no window, and there is none", "give window"
             )
         if self.experts is not None:
-            yield from self.experts.findings(self.hidden_width, (*path, "experts"))
+            yield from self.experts.findings(self.width, self.hidden_width, (*path, "experts"))
 
 
 # fields of a size that are fields of its shape
@@ -203,7 +212,10 @@ class Dial(Architecture):
             yield from self.size_findings(size, ("family", f"{self.key}s", i))
 
     def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
-        yield from self.member(size).option_findings(("family",))
+        width = self.depth_and_width(int(size))[1]
+        place = path if self.key == "width" else ("family", "width")
+        wrong = [*_heads(width, self.head_dim, self.kv_heads, place)]
+        yield from wrong or self.member(size).option_findings(("family",))
 
 
 class WidthDial(Dial):
@@ -219,10 +231,6 @@ class WidthDial(Dial):
     def depth_and_width(self, size: int) -> tuple[int, int]:
         return self.depth, size
 
-    def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
-        wrong = [*_heads(int(size), self.head_dim, self.kv_heads, path)]
-        yield from wrong or super().size_findings(size, path)
-
 
 class DepthDial(Dial):
     """One dial: depth, at fixed width."""
@@ -236,10 +244,6 @@ class DepthDial(Dial):
 
     def depth_and_width(self, size: int) -> tuple[int, int]:
         return size, self.width
-
-    def findings(self) -> Iterator[Finding]:
-        yield from super().findings()
-        yield from _heads(self.width, self.head_dim, self.kv_heads, ("family", "width"))
 
 
 class Shapes(Described):

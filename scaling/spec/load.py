@@ -24,6 +24,16 @@ EARLIER_NAMES: dict[tuple[str, str], tuple[str, str]] = {
     ("data", "eval_documents"): ("evaluation", "documents"),
     ("data", "eval_tokens"): ("evaluation", "tokens"),
 }
+# Fields that no other field of the spec is checked against where they are left out.
+INDEPENDENT: set[Path] = {
+    *(("recipe", name) for name in ("precision", "parametrization", "auxiliary", "init_from")),
+    *(("family", name) for name in ("tied", "qk_norm", "attention_softcap", "logit_softcap", "positions")),
+    *(("family", name) for name in ("document_mask", "parallel", "scaled_embedding")),
+}
+OPTIONAL_BELOW: set[Path] = {
+    ("recipe", "optimizer"),
+    ("recipe", "schedule"),
+}  # so is what is optional in these
 _OVERRIDE_PART = re.compile(r"([^.\[\]=]+)((?:\[[0-9]{1,6}\])*)")
 
 
@@ -129,8 +139,9 @@ def _validate(raw: Mapping[str, Any]) -> tuple[Study | None, list[Finding]]:
         if error.error_count() > MOST_FINDINGS:
             message = f"{error.error_count()} mistakes; the first {MOST_FINDINGS} are listed"
             return None, [*explain(error, MOST_FINDINGS), Finding((), message, "is this a spec?")]
-        valid = _valid_sections(raw)
-        return None, explain(error) + check_sections(valid) + variation_findings(valid)
+        findings, valid = explain(error), _valid_sections(raw)
+        more = _valid_sections(_without(raw, findings))
+        return None, findings + check_sections(more | valid) + variation_findings(valid)
     return study, check_sections(dict(study)) + variation_findings(dict(study))
 
 
@@ -145,6 +156,23 @@ def _valid_sections(raw: Mapping[str, Any]) -> dict[str, Any]:
             except ValidationError:
                 continue  # explained with the whole study
     return valid
+
+
+def _without(raw: Mapping[str, Any], findings: Sequence[Finding]) -> dict[str, Any]:
+    """Copy, without the wrong fields that no check of another field misses: what else is wrong with their
+    section is found too."""
+    copy = deepcopy(dict(raw))
+    for finding in findings:
+        if len(finding.path) < 2:
+            continue
+        size = 3 if finding.path[:2] in OPTIONAL_BELOW else 2
+        *parents, last = finding.path[:size]
+        node: Any = copy
+        for part in parents:
+            node = cast(dict[Any, Any], node).get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict) and (size == 3 or finding.path[:2] in INDEPENDENT):
+            cast(dict[Any, Any], node).pop(last, None)
+    return copy
 
 
 def _corrected(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -105,10 +105,23 @@ def variation_findings(sections: Mapping[str, Any]) -> list[Finding]:
         return findings
     sheet = Sheet({name: sections[name] for name in SECTIONS if name in sections})
     names, before = list(field_findings(changes_of(sections))), check_sections(sections)
-    for arm in arms(axes, variants):
-        findings += _Check(sections, sheet, arm, names, before).findings()
+    of_arms = {
+        arm.name: list(dict.fromkeys(_Check(sections, sheet, arm, names, before).findings()))
+        for arm in arms(axes, variants)
+    }
+    findings += _with_variants(of_arms)
     findings += _same_variants(sheet, variants)
     return list(dict.fromkeys(findings))
+
+
+def _with_variants(of_arms: Mapping[str | None, list[Finding]]) -> Iterator[Finding]:
+    """Yield the findings of all arms; of those about axes of the study that not all arms have, say in which
+    variant they hold."""
+    of_all = set(next(iter(of_arms.values()))).intersection(*of_arms.values())
+    for name, findings in of_arms.items():
+        for finding in findings:
+            own = finding.path[:1] == ("axes",) and finding not in of_all
+            yield replace(finding, message=f"in variant {name}: {finding.message}") if own else finding
 
 
 def _same_variants(sheet: Sheet, variants: Mapping[str, Variant]) -> Iterator[Finding]:

@@ -103,7 +103,8 @@ class Sweep:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
         alone = not self.presence.others_here(self.results)
         executor = make_executor(execution, self.command, alone=alone)
-        require_precision(phase.chosen, executor.device)
+        done = self.results.recorded() if phase.work == "train" else set[str]()
+        require_precision([run for run in phase.chosen if run.run_id not in done], executor.device)
         queue = Queue(self.results, self.plan, phase, on_event)
         return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
 

@@ -96,7 +96,7 @@ def test_text_json_and_figure_hold_all_variants():
     found = coordinates.check(both)
     text = found.summary()
     assert text.startswith("mup: flat over width 32, 64, 128, 256, at depth 2")
-    assert "standard: not_flat" in text and "3 seeds, 2 steps" in text
+    assert "standard: not flat" in text and "3 seeds, 2 steps" in text
     assert coordinates.Coordinates.from_json(found.to_json()).summary() == text
     figure = figures.coordinates(found)
     exponents: Any = [axes for half in figure.subfigs for axes in half.axes][-3:]

@@ -44,7 +44,7 @@ def exponents(monkeypatch):
 def test_a_flat_parametrization_passes_whatever_the_standard_one_does(spec, exponents, tmp_path):
     done = call("coordcheck", spec, "--out", tmp_path / "drawn", "--steps", 3)
     assert done.returncode == 0, done.stderr
-    assert "plain: not_flat over width 16, 32, at depth 2" in done.stdout and "mup: flat" in done.stdout
+    assert "plain: not flat over width 16, 32, at depth 2" in done.stdout and "mup: flat" in done.stdout
     assert (tmp_path / "drawn" / "coordcheck.png").stat().st_size > 10_000
     assert "training 12 models for 3 steps each" in done.stderr
     assert done.stdout.endswith(f"next: scaling run {spec}\n")
@@ -72,3 +72,9 @@ def test_a_parametrization_that_is_not_flat_fails_the_check(spec, exponents):
 def test_mistakes_end_with_a_message_and_exit_code_2(spec, exponents, arguments, says):
     done = call("coordcheck", spec, *arguments)
     assert done.returncode == 2 and says in done.stderr and not done.stdout, done.stderr
+
+
+def test_a_precision_that_the_device_lacks(spec, exponents):
+    done = call("coordcheck", spec, "--set", "recipe.precision=tf32")
+    assert done.returncode == 2
+    assert "recipe.precision, of plain of width 16: tf32 takes a GPU" in done.stderr

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from scaling.cli.plans import plan_text
+from scaling.cli.words import count
 from scaling.errors import UserError
 from scaling.plan.cost import estimate_space
 from scaling.plan.plan import Plan
@@ -65,6 +66,19 @@ def test_a_plan_says_which_parametrizations_runs_have():
 
     assert "parametrization" not in text(plan_of())
     assert "parametrization completep, base width 16, base depth 1: 4 runs" in text(planned(COMPLETEP))
+    assert "precision bfloat16: 4 runs" in text(plan_of(recipe__precision="bfloat16"))
+
+
+def test_a_plan_says_how_much_of_a_model_a_token_uses():
+    def text(plan: Plan) -> str:
+        plan = plan.model_copy(update={"data": plan.data.model_copy(update={"content": None})})
+        return plan_text(plan, None, None, estimate_space(plan, 1), 1)
+
+    assert "N active" not in text(plan_of())
+    plan = plan_of(family__experts={"count": 4, "active": 1})
+    shown = text(plan)
+    assert "N active" in shown and f"{count(max(run.params_active for run in plan.runs))} active" in shown
+    assert max(run.params_active for run in plan.runs) < max(run.params for run in plan.runs)
 
 
 def test_a_rate_that_follows_the_width_twice_is_noted():

@@ -367,3 +367,12 @@ def test_a_misspelt_tokenizer_is_explained_in_either_form(spec: Path) -> None:
         with pytest.raises(UserError) as caught:
             load_study(spec, [f"data.tokenizer={written}"])
         assert "did you mean 'bytes'?" in str(caught.value)
+
+
+@pytest.mark.parametrize("width", [8, 24])
+def test_a_depth_dial_of_a_width_without_whole_heads(spec: Path, width: int) -> None:
+    family = f"family: {{kind: depth-dial, width: {width}, depths: [2, 4], head_dim: 16}}"
+    text = "\n".join(family if line.startswith("family:") else line for line in GOOD.splitlines())
+    text = text.replace("width: 80", "depth: 3")
+    said = [str(p) for p in problems(spec, text) if "head_dim = 16" in str(p)]
+    assert len(said) == 1 and f"3:35: family.width: width {width} is not divisible" in said[0]

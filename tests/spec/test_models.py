@@ -7,19 +7,19 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from scaling.recipe import optimizers, published, rules, schedules, tuned
+from scaling.recipe import auxiliary, optimizers, parametrization, published, rules, schedules, tuned
 from scaling.recipe.quantities import Count, Duration, Frozen, Real
 from scaling.spec import axes, designs, families, models
 from scaling.spec.models import json_schema
 
+ROOMS = (
+    *(auxiliary, optimizers, parametrization, published, rules, schedules, tuned),
+    *(axes, designs, families, models),
+)
+
 
 def specs() -> list[type[BaseModel]]:
-    found = {
-        m
-        for room in (optimizers, published, rules, schedules, tuned, axes, designs, families, models)
-        for m in vars(room).values()
-        if isinstance(m, type)
-    }
+    found = {m for room in ROOMS for m in vars(room).values() if isinstance(m, type)}
     return sorted((m for m in found if issubclass(m, Frozen)), key=lambda m: m.__name__)
 
 

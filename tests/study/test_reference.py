@@ -25,12 +25,18 @@ def table():
         ("quickstart.yaml", "quickstart"),
         ("learning-rate/sweep.yaml", "learning-rate"),
         ("merged.yaml", "merged"),
+        ("lr-transfer/width.yaml", "lr-transfer/width"),
+        ("lr-transfer/depth.yaml", "lr-transfer/depth"),
+        ("muon/tuning.yaml", "muon/tuning"),
+        ("muon/study.yaml", "muon"),
+        ("architecture.yaml", "architecture"),
+        ("experts.yaml", "experts"),
     ],
 )
 def test_runs_are_those_of_the_spec(spec, results):
     """Fails when the spec, a default or an id changes: then run the study again and commit its results."""
     _, plan = plan_spec(ROOT / "experiments" / spec)
-    rows = load(REFERENCE.with_name(results)).to_dict(orient="records")
+    rows = load(REFERENCE.parent / results).to_dict(orient="records")
     assert [row["run_id"] for row in rows] == [run.run_id for run in plan.runs]
     for row, run in zip(rows, plan.runs, strict=True):
         assert (row["params"], row["flops"]) == (run.params, run.flops)

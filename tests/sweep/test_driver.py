@@ -245,3 +245,14 @@ def test_ids_cannot_leave_the_folder(tmp_path: Path) -> None:
             ResultsFolder(tmp_path).run_dir(name)
         with pytest.raises(UserError, match="12 hex digits"):
             ResultsFolder(tmp_path).job_dir(name)
+
+
+def test_only_runs_that_are_left_need_a_device_of_their_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, asked = make_plan(CELLS), list[int]()
+    monkeypatch.setattr("scaling.sweep.driver.require_precision", lambda runs, _: asked.append(len(runs)))
+    with open_tiny(tmp_path, plan) as sweep:
+        sweep.run_jobs({"fit"})
+        sweep.run_jobs({"fit"})
+    assert asked == [len(CELLS), 0]
