@@ -27,8 +27,9 @@ RULE = {"kind": "power", "coefficient": 0.2, "exponent": -1}
 def test_every_experiment_expands(path: Path) -> None:
     plan = make_plan(load_study(path), fake_index_of)
     assert plan.totals.by_role["fit"] >= 10
-    # one for each seed or variant; none of repeated text, nor of rates that do not decay
-    forecasts = {"quickstart": 2, "variants": 2, "repetition": 0, "merged": 0}
+    # one for each seed or variant; none where variants are compared on a grid alone
+    grids = dict.fromkeys(("repetition", "merged", "architecture", "experts"), 0)
+    forecasts = {"quickstart": 2, "variants": 2, **grids}
     assert plan.totals.by_role.get("holdout", 0) == forecasts.get(path.stem, 1)
     assert len({run.label for run in plan.runs}) == len(plan.runs)
 
