@@ -52,7 +52,7 @@ def _evaluate(
                 results = given
                 named.append((parameters["name"], *given))
             case "scan" if _has_names(parameters["jaxpr"].jaxpr):
-                results = _scan(parameters, given, named)
+                results = _scan(equation, given, named)
             case "jit" | "custom_jvp_call" | "custom_vjp_call" as kind:
                 inner = parameters["jaxpr" if kind == "jit" else "call_jaxpr"]
                 results = _evaluate(inner.jaxpr, inner.consts, given, named)
@@ -67,12 +67,18 @@ def _has_names(jaxpr: Jaxpr) -> bool:
     return any(equation.primitive.name == "name" for equation in jaxpr.eqns)
 
 
-def _scan(parameters: dict[str, Any], given: list[Any], named: list[tuple[str, jax.Array]]) -> Iterator[Any]:
-    """Take the steps of a scan one after the other."""
-    body, first = parameters["jaxpr"], parameters["num_consts"]
-    constants, carry = given[:first], given[first : first + parameters["num_carry"]]
+def _scan(equation: Any, given: list[Any], named: list[tuple[str, jax.Array]]) -> Iterator[Any]:
+    """Take the steps of a scan one after the other. What its body takes or gives in the shape that it has
+    outside is constant or carried; all else is stacked over steps."""
+    body, length = equation.params["jaxpr"], equation.params["length"]
+    kept = sum(v.aval.shape == inner.shape for v, inner in zip(equation.invars, body.in_avals, strict=True))
+    carried = sum(
+        v.aval.shape == inner.shape for v, inner in zip(equation.outvars, body.out_avals, strict=True)
+    )
+    first = kept - carried
+    constants, carry = given[:first], given[first:kept]
     inputs, outputs = given[first + len(carry) :], list[list[Any]]()
-    for i in range(parameters["length"]):
+    for i in range(length):
         arguments = [*constants, *carry, *(x[i] for x in inputs)]
         results = _evaluate(body.jaxpr, body.consts, arguments, named)
         carry = results[: len(carry)]
