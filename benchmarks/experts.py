@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scaling.model import experts
-from scaling.model.experts import Routes, route, through_experts
+from scaling.model.experts import MLPs, Routes, route, through_experts
 from scaling.model.products import PRODUCTS
 
 PRODUCT = PRODUCTS["float32"]
@@ -42,7 +42,7 @@ def gated(projected: jax.Array) -> jax.Array:
 def layers(active: int) -> dict[str, Layer]:
     def ours(x: jax.Array, router: jax.Array, up: jax.Array, down: jax.Array, dense: bool = False):
         routes, _ = route(x, router, active)
-        return through_experts(PRODUCT, routes, x, (up, down), gated, dense=dense)
+        return through_experts(MLPs(PRODUCT, up, down, gated), routes, x, dense=dense)
 
     def everything(x: jax.Array, router: jax.Array, up: jax.Array, down: jax.Array):
         return ours(x, router, up, down, dense=True)

@@ -91,6 +91,10 @@ class Run(Frozen):
         )
 
     @property
+    def parametrization_kind(self) -> str:
+        return self.parametrization.kind if self.parametrization else "standard"
+
+    @property
     def order_seed(self) -> int:
         """The seed of the order of data."""
         return self.seed if self.order is None else self.order

@@ -13,7 +13,6 @@ from scaling.cli import say
 from scaling.cli.columns import columns
 from scaling.cli.options import grouped
 from scaling.cli.words import count, typed
-from scaling.errors import Complaint, UserError
 from scaling.files import write_text
 
 if TYPE_CHECKING:
@@ -126,7 +125,9 @@ def _write(out: Path, found: Basins) -> None:
     try:
         write_text(out, found.to_json() + "\n")
     except OSError as error:
-        raise _unwritable(f"--out {out}", error, "a file in a folder") from None
+        raise say.unwritable(
+            f"--out {out}", error, "name a file in a folder that can be written to"
+        ) from None
     weak = [name for name, law in found.laws.items() if law.status.code != "ok"]
     if weak:
         say.note(
@@ -148,14 +149,9 @@ def _draw(folder: Path, found: Basins) -> None:
     try:
         drawn = draw_basins(found, folder)
     except OSError as error:
-        raise _unwritable(f"--plot {folder}", error, "a folder") from None
+        raise say.unwritable(f"--plot {folder}", error, "name a folder that can be written to") from None
     for path in drawn.paths:
         say.note(f"drawn: {path}")
-
-
-def _unwritable(option: str, error: OSError, what: str) -> UserError:
-    message = f"{option}: cannot be written ({error.strerror or error})"
-    return UserError(Complaint(message, hint=f"name {what} that can be written to"))
 
 
 def cells_text(found: Basins) -> str:

@@ -143,5 +143,4 @@ def _drawn(found: list[Coordinates], folder: Path | None) -> tuple[Path, ...]:
     try:
         return draw_coordinates(found, folder).paths
     except OSError as error:
-        message = f"--out {folder}: cannot be written ({error.strerror or error})"
-        raise UserError(Complaint(message, hint="name a folder that can be written to")) from None
+        raise say.unwritable(f"--out {folder}", error, "name a folder that can be written to") from None

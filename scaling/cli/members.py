@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from analysis.fits.cost import Known, counted
 from analysis.fits.result import Fit
 from analysis.tables.runs import CONVENTIONS
+from scaling.cli import say
 from scaling.cli.columns import columns
 from scaling.cli.predictors import Predictor
 from scaling.cli.words import count
@@ -125,8 +126,7 @@ class Members:
             with out.open("x", encoding="utf-8") as file:
                 file.write(self.yaml())
         except OSError as error:
-            message = f"--out {out}: cannot be written ({error.strerror or error})"
-            raise UserError(Complaint(message, hint="name a file in a folder that exists")) from None
+            raise say.unwritable(f"--out {out}", error, "name a file in a folder that exists") from None
 
     def rows(self) -> list[dict[str, Any]]:
         """What each run has, and what was asked for."""

@@ -8,6 +8,8 @@ import shlex
 import sys
 from typing import Any
 
+from scaling.errors import Complaint, UserError
+
 
 def data(value: Any) -> None:
     """One JSON object."""
@@ -30,3 +32,8 @@ def next_command(*command: object) -> None:
 def set_again(overrides: list[str] | None) -> list[str]:
     """Return the ``--set`` options of a command, for the next one."""
     return [part for text in overrides or [] for part in ("--set", text)]
+
+
+def unwritable(option: str, error: OSError, hint: str) -> UserError:
+    """Return the error of an ``option`` that names what cannot be written."""
+    return UserError(Complaint(f"{option}: cannot be written ({error.strerror or error})", hint=hint))

@@ -77,11 +77,11 @@ def _scan(equation: Any, given: list[Any], named: list[tuple[str, jax.Array]]) -
     )
     first = kept - carried
     constants, carry = given[:first], given[first:kept]
-    inputs, outputs = given[first + len(carry) :], list[list[Any]]()
+    inputs, outputs = given[kept:], list[list[Any]]()
     for i in range(length):
         arguments = [*constants, *carry, *(x[i] for x in inputs)]
         results = _evaluate(body.jaxpr, body.consts, arguments, named)
-        carry = results[: len(carry)]
-        outputs.append(results[len(carry) :])
+        carry = results[:carried]
+        outputs.append(results[carried:])
     yield from carry
     yield from map(jnp.stack, zip(*outputs, strict=True))

@@ -17,7 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.shape import Shape
 from scaling.model.attention import Rule, causal_attention
-from scaling.model.experts import Balance, route, through_experts
+from scaling.model.experts import Balance, MLPs, route, through_experts
 from scaling.model.linear import linear
 from scaling.model.parametrization import Forward
 from scaling.model.products import Products
@@ -158,8 +158,8 @@ class Block(nnx.Module):
         def activation(projected: jax.Array) -> jax.Array:
             return activate(self.shape.mlp, *jnp.split(projected, len(first), axis=-1))
 
-        matrices = up_ExDxH, self.experts_down.kernel[...]
-        out_NxD = through_experts(self.products, routes, x_NxD, matrices, activation, dense=dense)
+        mlps = MLPs(self.products, up_ExDxH, self.experts_down.kernel[...], activation)
+        out_NxD = through_experts(mlps, routes, x_NxD, dense=dense)
         return out_NxD.reshape(normed_BxTxD.shape), balance
 
 

@@ -70,38 +70,31 @@ def route(x_NxD: jax.Array, router_DxE: jax.Array, active: int) -> tuple[Routes,
     return Routes(expert_NxA, weight_NxA), balance
 
 
-def through_experts(
-    products: Products,
-    routes: Routes,
-    x_NxD: jax.Array,
-    matrices: tuple[jax.Array, jax.Array],
-    activation: Callable[[jax.Array], jax.Array],
-    *,
-    dense: bool = False,
-) -> jax.Array:
+class MLPs(NamedTuple):
+    """The MLPs of all experts: how matrices are multiplied, the matrices, and the activation between them,
+    from H channels to F."""
+
+    products: Products
+    up_ExDxH: jax.Array
+    down_ExFxD: jax.Array
+    activation: Callable[[jax.Array], jax.Array]
+
+
+def through_experts(mlps: MLPs, routes: Routes, x_NxD: jax.Array, *, dense: bool = False) -> jax.Array:
     """Send each token through its experts and add what comes back, weighted: (N, D).
 
     Args:
-        products: how matrices are multiplied.
+        mlps: of all experts.
         routes: of each token.
         x_NxD: tokens.
-        matrices: of all experts, (E, D, H) and (E, F, D).
-        activation: from the H channels of the first product to the F of the second.
         dense: whether every expert is computed on all tokens, by plain einsums: the same numbers up to
             rounding, more work, any derivative.
     """
-    through = _through_all if dense else _through_chosen
-    return through(products, routes, x_NxD, matrices, activation)
+    return (_through_all if dense else _through_chosen)(mlps, routes, x_NxD)
 
 
-def _through_all(
-    products: Products,
-    routes: Routes,
-    x_NxD: jax.Array,
-    matrices: tuple[jax.Array, jax.Array],
-    activation: Callable[[jax.Array], jax.Array],
-) -> jax.Array:
-    up_ExDxH, down_ExFxD = matrices
+def _through_all(mlps: MLPs, routes: Routes, x_NxD: jax.Array) -> jax.Array:
+    products, up_ExDxH, down_ExFxD, activation = mlps
     hidden_ExNxF = activation(products.einsum("nd,edh->enh", x_NxD, up_ExDxH))
     out_ExNxD = products.einsum("enf,efd->end", hidden_ExNxF, down_ExFxD)
     expert_Ex1x1 = jnp.arange(up_ExDxH.shape[0])[:, None, None]
@@ -109,14 +102,8 @@ def _through_all(
     return jnp.sum(out_ExNxD * weight_ExN[:, :, None], axis=0)
 
 
-def _through_chosen(
-    products: Products,
-    routes: Routes,
-    x_NxD: jax.Array,
-    matrices: tuple[jax.Array, jax.Array],
-    activation: Callable[[jax.Array], jax.Array],
-) -> jax.Array:
-    up_ExDxH, down_ExFxD = matrices
+def _through_chosen(mlps: MLPs, routes: Routes, x_NxD: jax.Array) -> jax.Array:
+    products, up_ExDxH, down_ExFxD, activation = mlps
     n, active = routes.expert_NxA.shape
     expert_M = routes.expert_NxA.reshape(-1)
     order_M = jnp.argsort(expert_M, stable=True)

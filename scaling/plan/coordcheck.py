@@ -136,10 +136,10 @@ def cells_of(
         one = study.model_copy(update={**same, "family": family, "noise": None, "holdout": ()})
         plan = plan_study(one, stores)
         for planned in plan.runs:
-            kind = planned.run.parametrization.kind if planned.run.parametrization else "standard"
+            name = planned.variant or planned.run.parametrization_kind
             for seed in range(seeds):
                 run = planned.run.model_copy(update={**changed, "seed": seed})
-                cells.append(Cell(over, planned.variant or kind, run, plan.data_of(planned)))
+                cells.append(Cell(over, name, run, plan.data_of(planned)))
     return sorted(cells, key=lambda cell: cell.run.flops_per_step)  # one shape after another: compiled once
 
 

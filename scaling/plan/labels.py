@@ -38,11 +38,8 @@ STANDING = {
     "family.kv_heads",
 }
 SHOWN = 10  # values of an axis that a line names
-KIND_STANDING = {
-    "recipe.optimizer",
-    "recipe.schedule",
-    "recipe.parametrization",
-}  # where the kinds of the values differ
+# where the kinds of the values differ
+KIND_STANDING = {"recipe.optimizer", "recipe.schedule", "recipe.parametrization"}
 
 
 @dataclass(frozen=True)

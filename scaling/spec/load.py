@@ -30,10 +30,8 @@ INDEPENDENT: set[Path] = {
     *(("family", name) for name in ("tied", "qk_norm", "attention_softcap", "logit_softcap", "positions")),
     *(("family", name) for name in ("document_mask", "parallel", "scaled_embedding")),
 }
-OPTIONAL_BELOW: set[Path] = {
-    ("recipe", "optimizer"),
-    ("recipe", "schedule"),
-}  # so is what is optional in these
+# What is optional in these is so too.
+OPTIONAL_BELOW: set[Path] = {("recipe", "optimizer"), ("recipe", "schedule")}
 _OVERRIDE_PART = re.compile(r"([^.\[\]=]+)((?:\[[0-9]{1,6}\])*)")
 
 

@@ -230,9 +230,8 @@ def _heads_of_base(family: Shapes, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _router_losses(family: Family, recipe: Recipe) -> Iterator[Finding]:
-    sizes = family.shapes if isinstance(family, Shapes) else (family,)
-    given = () if any(size.experts for size in sizes) else ROUTER_LOSSES
-    for name in given:
+    routed = any(architecture.experts for _, architecture in family.architectures())
+    for name in () if routed else ROUTER_LOSSES:
         if recipe.auxiliary is not None and getattr(recipe.auxiliary, name):
             message = "is about a router, and the family has no experts"
             yield Finding(("recipe", "auxiliary", name), message, "leave it out, or give family.experts")

@@ -60,8 +60,8 @@ class Failure(Document):
 
 
 def kind_of(error: BaseException) -> Kind:
-    """Classify an exception; in a training process only its data and its device can
-    cause a UserError."""
+    """Classify an exception; in a training process only its data and its device can cause a
+    UserError."""
     if is_disk_full(error):
         return "disk_full"
     if isinstance(error, MemoryError) or is_exhausted(str(error)):

@@ -58,7 +58,7 @@ COLUMNS = {
     "steps": "result.steps",
     **_of("run.optimizer", "learning_rate", "weight_decay"),
     "precision": "run.precision",
-    "parametrization": "parametrization",
+    "parametrization": "run.parametrization_kind",
     "seed": "run.seed",
     "seed_order": "run.order_seed",
     **_of("result", "loss", "loss_se_eval", "bits_per_byte", "eval_tokens", "train_loss"),
@@ -98,8 +98,6 @@ class _Recorded:
         self.plan, self.planned, self.run, self.flops = plan, planned, planned.run, planned.run.flops()
         self.result, self.execution = record.result, record.execution
         self.flags = "|".join(record.result.flags) or None
-        parametrization = planned.run.parametrization
-        self.parametrization = parametrization.kind if parametrization else "standard"
         self.warmup_tokens = self.run.schedule.warmup * self.run.batch_tokens
         self.decay_tokens = self.run.decay_steps * self.run.batch_tokens
 

@@ -25,9 +25,8 @@ from scaling.train.environment import use_compilation_cache
 from scaling.train.loop import Blueprint, ChunkInput, Program, advance, make_program
 from scaling.train.work import load_data
 
-LOOKED_AT = (
-    512  # tokens of the batch that activations are measured on: seeds differ by much more than batches do
-)
+# Tokens of the batch that activations are measured on: seeds differ by much more than batches do.
+LOOKED_AT = 512
 
 Places = dict[str, jax.Array]
 Row = dict[str, Any]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaling.model import experts
-from scaling.model.experts import BLOCK, Routes, grouped, route, through_experts
+from scaling.model.experts import BLOCK, MLPs, Routes, grouped, route, through_experts
 from scaling.model.products import PRODUCTS
 
 PRODUCT = PRODUCTS["float32"]
@@ -82,7 +82,7 @@ def test_chosen_experts_give_what_all_give_weighted():
             return jax.nn.silu(h[..., :6]) * h[..., 6:]
 
         routes, balance = route(x, router, 3)
-        out = through_experts(PRODUCT, routes, x, (up, down), activation, dense=dense)
+        out = through_experts(MLPs(PRODUCT, up, down, activation), routes, x, dense=dense)
         return (out * weight).sum() + balance.load_balance + balance.router_z
 
     both = jax.jit(jax.value_and_grad(loss, argnums=range(4)), static_argnums=4)
@@ -94,5 +94,5 @@ def test_chosen_experts_give_what_all_give_weighted():
 def test_no_token_is_dropped_however_uneven():
     x, up, down = normal(300, 4), normal(3, 4, 5), normal(3, 5, 4)
     routes = Routes(jnp.full((300, 1), 2), jnp.ones((300, 1)))
-    out = through_experts(PRODUCT, routes, x, (up, down), jax.nn.relu)
+    out = through_experts(MLPs(PRODUCT, up, down, jax.nn.relu), routes, x)
     np.testing.assert_allclose(out, jax.nn.relu(x @ up[2]) @ down[2], rtol=1e-4, atol=1e-5)
