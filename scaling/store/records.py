@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, PlainSerializer, StringConstraints, ValidationError, model_validator
 
 from scaling.corpora.content import Content, StoredContent
+from scaling.counts.lowering import Lowering
 from scaling.counts.params import ParameterCounts
 from scaling.errors import Complaint, UserError
 from scaling.run import Frozen, Run, canonical_json, run_id
@@ -128,13 +129,18 @@ class Environment(Frozen):
 class Provenance(Environment):
     """How a run came to its result: times, work, device and versions; None where that is not known.
 
-    ``rules`` are the tuned rules of its recipe by field: file and hash.
+    ``mfu`` is the run's own share of the peak of the devices it was trained on (Chowdhery et al.,
+    arXiv:2204.02311, appendix B), ``peak_memory_bytes`` that of the fullest of them. ``rules`` are the tuned
+    rules of its recipe by field: file and hash.
     """
 
     wall_seconds: float | None = None
     input_wait_seconds: float | None = None
     tokens_per_second: float | None = None
     mfu: float | None = None
+    compile_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    lowering: Lowering | None = None
     cpu_seconds: float | None = None
     flops_spent: int | None = None
     started: str | None = None
@@ -229,6 +235,7 @@ class JobExecution(Frozen):
     keep_final: bool
     lease_seconds: float
     threads: int
+    lowering: Lowering = Lowering()
 
 
 class JobSpec(Document):

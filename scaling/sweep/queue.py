@@ -192,7 +192,8 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
         work: to train them or to evaluate them again.
     """
     given, spent = plan.execution, task.job.flops_spent
-    execution = {name: getattr(given, name) for name in JobExecution.model_fields}
+    names = JobExecution.model_fields.keys() & type(given).model_fields.keys()
+    execution = {name: getattr(given, name) for name in names}
     if given.chunk_steps is None:
         del execution["chunk_steps"]
     return JobSpec(

@@ -19,6 +19,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from scaling.counts.lowering import Lowering
 from scaling.model.roles import Array, Params, abstract_params, init_params
 from scaling.model.transformer import Model, Trained, make_model
 from scaling.run import Fixed, Run
@@ -78,10 +79,17 @@ class Blueprint(Fixed):
 
     chunk_steps: int
     ema_decays: tuple[float, ...] = ()
+    lowering: Lowering = Lowering()  # noqa: RUF009 (frozen)
 
     @classmethod
-    def of(cls, run: Run, chunk_steps: int, ema_decays: tuple[float, ...] = ()) -> Blueprint:
-        return cls(**vars(run.fixed), chunk_steps=chunk_steps, ema_decays=ema_decays)
+    def of(
+        cls,
+        run: Run,
+        chunk_steps: int,
+        ema_decays: tuple[float, ...] = (),
+        lowering: Lowering = Lowering(),  # noqa: B008 (frozen)
+    ) -> Blueprint:
+        return cls(**vars(run.fixed), chunk_steps=chunk_steps, ema_decays=ema_decays, lowering=lowering)
 
 
 @dataclass(frozen=True)

@@ -63,10 +63,9 @@ def _work(folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop:
     windows = load_data(job.data)
     run, environment = members[0].run, describe()
     require_precision(run.precision)
+    chunk_steps = job.execution.chunk_steps or auto_chunk_steps(run.flops_per_step)
     program = make_program(
-        Blueprint.of(
-            run, job.execution.chunk_steps or auto_chunk_steps(run.flops_per_step), decays_of(members)
-        )
+        Blueprint.of(run, chunk_steps, decays_of(members), lowering=job.execution.lowering)
     )
     lease.check()
     seen = JobEnvironment(**environment.model_dump(), compile_seconds=program.compile_seconds)
