@@ -36,7 +36,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.trainers import CONTESTANTS, GEMM, Case  # noqa: E402
+from benchmarks.trainers import CONTESTANTS, GEMM, Case, step_flops  # noqa: E402
 
 CASES = {
     "w16": Case(depth=2, width=16, heads=2, context=64, batch=4, call=64),
@@ -111,9 +111,9 @@ def compete(size: str, contestants: list[Contestant], rounds: int) -> dict[str, 
             contestant.take_turn()
     by_name = {c.name: c for c in contestants}
     mine, peak = by_name["ours"], 2 * GEMM**3 / statistics.median(by_name["gemm"].seconds) / 1e9
-    tokens, flops = CASES[size].tokens, mine.facts["step_flops"]
+    tokens, flops = CASES[size].tokens, step_flops(CASES[size])
     print(f"\n{size}: GEMM peak {peak:.1f} GFLOP per CPU second; medians [range] of {rounds} rounds")
-    print("contestant    | parameters | tokens per CPU second | of peak | ours is faster by")
+    print("contestant    | tokens per CPU second | of peak | ours is faster by")
     ratios = dict[str, float]()
     for c in contestants:
         if c.name == "gemm":
@@ -124,7 +124,7 @@ def compete(size: str, contestants: list[Contestant], rounds: int) -> dict[str, 
         span = f"[{tokens / max(c.seconds):,.0f}-{tokens / min(c.seconds):,.0f}]"
         faster = "" if c is mine else f"{ratios[c.name]:.2f}x [{min(each):.2f}-{max(each):.2f}]"
         print(
-            f"{c.name:13} | {c.facts['parameters']:10,} | {tokens / median:9,.0f} {span:19} | "
+            f"{c.name:13} | {tokens / median:9,.0f} {span:19} | "
             f"{flops / median / 1e9 / peak:4.0%} | {faster}",
             flush=True,
         )

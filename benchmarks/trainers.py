@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from scaling.counts.lowering import Lowering
+    from scaling.counts.shape import Shape
 
 RATE, GEMM = 1e-3, 2048
 
@@ -17,8 +21,8 @@ RATE, GEMM = 1e-3, 2048
 class Case:
     """A decoder with a GELU MLP of 4 x width and one table for embedding and head, AdamW, and its batch.
 
-    ``call`` is the most steps that one call of a compiled program takes. Products are in ``precision``;
-    ``attention`` and ``remat`` are what only some devices and sizes need.
+    ``call`` is the most steps that one call of a compiled program takes. ``lowering`` is for ours
+    alone; None: that of one CPU device.
     """
 
     depth: int
@@ -30,8 +34,7 @@ class Case:
     call: int = 16
     device: str = "cpu"
     precision: str = "float32"
-    attention: str = "blocked"
-    remat: str = "none"
+    lowering: Lowering | None = None
 
     @property
     def tokens(self) -> int:
@@ -40,7 +43,7 @@ class Case:
 
 
 class Trainer(NamedTuple):
-    """``train`` takes so many steps and waits for them; ``facts`` are versions, parameters and the like."""
+    """``train`` takes so many steps and waits for them; ``facts`` are versions of its libraries."""
 
     train: Callable[[int], None]
     facts: dict[str, Any]
@@ -51,13 +54,11 @@ def ours(case: Case) -> Trainer:
     import jax
     import numpy as np
 
-    from scaling.counts.flops import training_flops
-    from scaling.counts.params import count_parameters
     from scaling.recipe.optimizers import AdamW
     from scaling.train.optimizers import numbers_of
 
     optimizer = AdamW(kind="adamw", learning_rate=RATE)
-    shape, program = _our_program(case, optimizer.structure)
+    program = _our_program(case, optimizer.structure)
     windows = _windows(case, case.call)
     rates, numbers = np.full(case.call, RATE, np.float32), numbers_of(optimizer)
     state = program.start(0)
@@ -69,18 +70,15 @@ def ours(case: Case) -> Trainer:
             state, metrics = program.chunk(state, windows, rates, numbers, live)
         jax.block_until_ready((state, metrics))
 
-    facts = {
-        "parameters": count_parameters(shape).total,
-        "step_flops": training_flops(shape, case.batch).flops,
-    }
+    facts = {"device": jax.local_devices()[0].device_kind}
     return Trainer(train, facts | _versions("jax", "flax", "optax"))
 
 
-def _our_program(case: Case, optimizer: Any) -> tuple[Any, Any]:
+def shape_of(case: Case) -> Shape:
+    """Describe the model to this package, which needs no jax for it."""
     from scaling.counts.shape import Shape
-    from scaling.train.loop import Blueprint, make_program
 
-    shape = Shape(
+    return Shape(
         depth=case.depth,
         width=case.width,
         heads=case.heads,
@@ -92,14 +90,30 @@ def _our_program(case: Case, optimizer: Any) -> tuple[Any, Any]:
         context=case.context,
         tied=True,
     )
-    blueprint = Blueprint(
-        shape=shape,
-        optimizer=optimizer,
-        precision=case.precision,
-        batch_sequences=case.batch,
-        chunk_steps=case.call,
-    )
-    return shape, make_program(blueprint)
+
+
+def parameters(case: Case) -> int:
+    from scaling.counts.params import count_parameters
+
+    return count_parameters(shape_of(case)).total
+
+
+def step_flops(case: Case) -> int:
+    from scaling.counts.flops import training_flops
+
+    return training_flops(shape_of(case), case.batch).flops
+
+
+def _our_program(case: Case, optimizer: Any) -> Any:
+    try:
+        from scaling.train.program import Blueprint, make_program
+    except ModuleNotFoundError:  # of an older checkout: train_step.py --before
+        from scaling.train.loop import Blueprint, make_program
+
+    fixed = {"shape": shape_of(case), "optimizer": optimizer, "precision": case.precision}
+    if case.lowering:
+        fixed["lowering"] = case.lowering
+    return make_program(Blueprint(**fixed, batch_sequences=case.batch, chunk_steps=case.call))
 
 
 def torch_eager(case: Case) -> Trainer:
@@ -174,7 +188,8 @@ def _torch(case: Case, *, compiled: bool) -> Trainer:
         if device == "cuda":
             torch.cuda.synchronize()
 
-    return Trainer(train, {"parameters": sum(p.numel() for p in model.parameters())} | _versions("torch"))
+    name = torch.cuda.get_device_name() if device == "cuda" else device
+    return Trainer(train, {"device": name} | _versions("torch"))
 
 
 class Config(dict):
@@ -205,7 +220,6 @@ def nanodo(case: Case) -> Trainer:
     )  # fmt: skip
     windows = _windows(case, case.call)
     params = jax.jit(module.init)(jax.random.PRNGKey(0), windows[0, :, :-1])["params"]
-    count = sum(x.size for x in jax.tree.leaves(params))
     state = params, tx.init(params)
 
     def train_step(state, window):
@@ -226,7 +240,7 @@ def nanodo(case: Case) -> Trainer:
             state, value = step(state, windows[number % case.call])
         jax.block_until_ready((state, value))
 
-    return Trainer(train, {"parameters": count} | _versions("jax", "flax", "optax"))
+    return Trainer(train, _versions("jax", "flax", "optax"))
 
 
 def gemm(_: Case) -> Trainer:
@@ -241,7 +255,7 @@ def gemm(_: Case) -> Trainer:
         for _ in range(steps):
             multiply(a).block_until_ready()
 
-    return Trainer(train, {"parameters": 0} | _versions("jax"))
+    return Trainer(train, _versions("jax"))
 
 
 CONTESTANTS: dict[str, Callable[[Case], Trainer]] = {
