@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from scaling.spec.models import Execution
+from scaling.spec.execution import Execution
 from scaling.sweep.executor import StartedJob, log_header, write_launch
 from scaling.sweep.machine import Layout, has_glibc, launch_environment, layout
 
