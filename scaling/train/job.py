@@ -23,7 +23,7 @@ from scaling.train.averages import Averages, Carried, Sums, along_the_way, at_th
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
-from scaling.train.lanes import Asked, Fetch, Lane, OneLane, Work
+from scaling.train.lanes import Asked, Fetch, Lane, Work, finish_alone
 from scaling.train.loop import copy_state
 from scaling.train.record import final_row, make_result
 from scaling.train.start import start_of
@@ -70,8 +70,7 @@ class TrunkTrainer:
 
     def run(self) -> int:
         """Do the :meth:`work` alone in this process."""
-        lane = OneLane(self.program)
-        return lane.finish(self.work(lane))
+        return finish_alone(self.program, self.work)
 
     def work(self, lane: Lane) -> Work:
         """Train every member in ``lane``; returns how many failed. A failed branch does not stop the others;
