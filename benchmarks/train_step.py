@@ -5,7 +5,7 @@
 Sizes: 0.85M parameters (4 layers, width 128, 4 heads) and 10.8M (6 layers, width 384, 6 heads), a GELU MLP
 of 4 x width, vocabulary 256, batch 8 x 256, float32, AdamW. Every contestant does the same matmuls.
 
-* ours: ``scaling.train.loop.make_program``, the very program that jobs run, clipping and metrics included;
+* ours: ``scaling.train.program.make_program``, the very program that jobs run, clipping and metrics included;
 * torch: a nanoGPT-style step written here: eager, scaled_dot_product_attention, fused AdamW, clipping;
 * nanodo: google-deepmind/nanodo's own model and optimizer from a checkout, float32, its loss, donated state,
   without its metrics and data loading. Not clipped, as by its default;
@@ -55,8 +55,8 @@ def ours(size: str) -> tuple[Round, dict[str, Any]]:
     from scaling.counts.params import count_parameters
     from scaling.counts.shape import Shape
     from scaling.recipe.optimizers import AdamW
-    from scaling.train.loop import Blueprint, make_program
     from scaling.train.optimizers import numbers_of
+    from scaling.train.program import Blueprint, make_program
 
     layers, width, heads = SIZES[size]
     shape = Shape(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from scaling.files import create_json, write_json
 from scaling.run import canonical_json
-from scaling.store.failure import is_disk_full, write_failure
+from scaling.store.failure import is_disk_full, is_exhausted, write_failure
 from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
@@ -23,8 +23,10 @@ from scaling.train.averages import Averages, Carried, Sums, along_the_way, at_th
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
-from scaling.train.lanes import Asked, Fetch, Lane, Work, finish_alone
+from scaling.train.lanes import Fetch, Lane, Work, finish_alone
 from scaling.train.loop import copy_state
+from scaling.train.pack import Asked
+from scaling.train.process import PackFailed
 from scaling.train.record import final_row, make_result
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
@@ -49,9 +51,15 @@ class TrunkTrainer:
     curves do not depend on what earlier launches did.
     """
 
-    def __init__(self, bench: Workbench, members: Sequence[JobRun], branch_steps: Sequence[int]):
+    def __init__(
+        self,
+        bench: Workbench,
+        members: Sequence[JobRun],
+        branch_steps: Sequence[int],
+        feed: Feed | None = None,
+    ):
         self.bench, self.folder, self.lease, self.program = bench, bench.folder, bench.lease, bench.program
-        self.feed = Feed(bench.program, bench.windows)
+        self.feed = feed or Feed(bench.program, bench.windows)
         self.members = sorted(members, key=lambda member: member.run.branch_step)
         self.waiting = self.members  # not ended yet
         self.branch_steps = branch_steps
@@ -85,9 +93,11 @@ class TrunkTrainer:
             self.step, self.waiting = None, self.members[position:]
             try:
                 yield from self._train(member, is_last=position == len(self.members) - 1)
-            except (Stopped, LostLease, KeyboardInterrupt):
+            except (Stopped, LostLease, KeyboardInterrupt, PackFailed):
                 raise
             except Exception as error:
+                if lane.pack is not None and is_exhausted(str(error)):
+                    raise PackFailed from error
                 failed += 1
                 self.lease.check()
                 write_failure(self.bench.run_folder(member), self.folder, error, self.step)
@@ -279,7 +289,7 @@ class TrunkTrainer:
             wall_seconds=wall,
             tokens_per_second=run.tokens / wall if wall and result.status == "ok" else None,
             input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
-            cpu_seconds=round(time.process_time() - begun.cpu, 3),
+            cpu_seconds=None if self.lane.width > 1 else round(time.process_time() - begun.cpu, 3),
             flops_spent=member.flops_spent,
             started=begun.at,
             finished=now(),

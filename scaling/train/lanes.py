@@ -8,6 +8,7 @@ alone is trained by the program itself, so that its numbers are those of a proce
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from functools import lru_cache, partial
 
@@ -47,9 +48,9 @@ class Lane:
 
 
 class Lanes:
-    """The lanes of one program, ``most`` of them. The pack is as wide as its lanes need."""
+    """The lanes of one program, at most ``most``. The pack is as wide as its lanes need."""
 
-    def __init__(self, program: Program, most: int = 1):
+    def __init__(self, program: Program, most: float = math.inf):
         self.program, self.most = program, most
         self.lanes: list[Lane] = []
         self.pack: Pack | None = None

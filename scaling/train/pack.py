@@ -114,9 +114,9 @@ class Pack:
             rates[place, : chunk.live] = run.learning_rates(chunk.step, chunk.live)
             for name, value in numbers_of(run.optimizer).items():
                 numbers[name][place] = value
-        windows = [asked.get(place, some).chunk.windows for place in range(self.width)]
-        stack = np.stack if isinstance(windows[0], np.ndarray) else self._stack
-        stacked: Any = stack(windows) if stack is np.stack else stack(*windows)
+        windows: list[Any] = [asked.get(place, some).chunk.windows for place in range(self.width)]
+        on_host = isinstance(windows[0], np.ndarray)
+        stacked = np.stack(windows) if on_host else self._stack(*windows)
         self.states, metrics = self.chunk(self.states, stacked, rates, numbers, live)
         return PackMetrics(metrics)
 

@@ -14,7 +14,7 @@ from scaling.run import Run
 from scaling.store.metrics import Row
 from scaling.store.records import JobRun, Result
 from scaling.train.evaluate import Evaluation
-from scaling.train.loop import TrainState
+from scaling.train.step import TrainState
 from scaling.train.workbench import row_at
 
 
