@@ -39,7 +39,7 @@ class Placement:
         return function
 
     def summed(self, x: jax.Array, axis: str) -> jax.Array:
-        """Sum, inside a function of :meth:`each_device`, over the devices that a logical axis is split over."""
+        """Sum, inside a function of :meth:`each_device`, over devices that a logical axis is split over."""
         return x
 
 

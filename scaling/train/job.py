@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from scaling.files import create_json, write_json
@@ -18,7 +19,7 @@ from scaling.store.failure import is_disk_full, is_exhausted, write_failure
 from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
-from scaling.store.records import JobRun, Provenance, Record
+from scaling.store.records import JobRun, Record
 from scaling.train.averages import Averages, Carried, Sums, along_the_way, at_the_end
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
 from scaling.train.checkpoint import Checkpoints
@@ -27,7 +28,7 @@ from scaling.train.lanes import Fetch, Lane, Work, finish_alone
 from scaling.train.loop import copy_state
 from scaling.train.pack import Asked
 from scaling.train.process import PackFailed
-from scaling.train.record import final_row, make_result
+from scaling.train.record import final_row, make_result, provenance
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
 
@@ -285,9 +286,10 @@ class TrunkTrainer:
         result = make_result(run, carried.state, self.bench.windows, self.bench.evaluate, averages)
         if result.loss is not None:
             log.append(final_row(member, result))
-        execution = Provenance(
+        known = provenance(self.bench, run, wall if result.status == "ok" else None)
+        seen = dict(
+            lowering=replace(self.program.blueprint.lowering, pack=self.lane.width),
             wall_seconds=wall,
-            tokens_per_second=run.tokens / wall if wall and result.status == "ok" else None,
             input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
             cpu_seconds=None if self.lane.width > 1 else round(time.process_time() - begun.cpu, 3),
             flops_spent=member.flops_spent,
@@ -296,8 +298,8 @@ class TrunkTrainer:
             resumed=self.resumed,
             lease_token=self.lease.token,
             **({"rules": member.rules} if member.rules else {}),
-            **self.bench.environment.model_dump(exclude_unset=True),
         )
+        execution = known.model_copy(update=seen)
         log.settle()
         log.close()
         self.lease.check()
