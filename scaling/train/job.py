@@ -20,13 +20,13 @@ from scaling.store.failure import is_disk_full, write_failure
 from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
-from scaling.store.records import JobRun, Provenance, Record
+from scaling.store.records import JobRun, Record
 from scaling.train.averages import Averages, Carried, along_the_way, at_the_end
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
 from scaling.train.loop import ChunkMetrics, advance, copy_state
-from scaling.train.record import final_row, make_result
+from scaling.train.record import final_row, make_result, provenance
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
 
@@ -266,9 +266,9 @@ class TrunkTrainer:
         result = make_result(run, carried.state, self.bench.windows, self.bench.evaluate, averages)
         if result.loss is not None:
             log.append(final_row(member, result))
-        execution = Provenance(
+        known = provenance(self.bench, run, wall if result.status == "ok" else None)
+        seen = dict(
             wall_seconds=wall,
-            tokens_per_second=run.tokens / wall if wall and result.status == "ok" else None,
             input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
             cpu_seconds=round(time.process_time() - begun.cpu, 3),
             flops_spent=member.flops_spent,
@@ -277,8 +277,8 @@ class TrunkTrainer:
             resumed=self.resumed,
             lease_token=self.lease.token,
             **({"rules": member.rules} if member.rules else {}),
-            **self.bench.environment.model_dump(exclude_unset=True),
         )
+        execution = known.model_copy(update=seen)
         log.settle()
         log.close()
         self.lease.check()
