@@ -14,9 +14,9 @@ from scaling.counts.lowering import Kernel
 from scaling.model.attention_rule import Rule
 from scaling.model.blocked_attention import plain_attention
 from scaling.model.flash_attention import flash_attention
-from scaling.model.placement import ONE_DEVICE, Placement
+from scaling.model.placement import Placement
 
-AttentionKernel = Kernel | Literal["dense"]
+AnyKernel = Kernel | Literal["dense"]
 
 
 def causal_attention(
@@ -27,8 +27,8 @@ def causal_attention(
     rule: Rule = Rule(),  # noqa: B008 (a tuple)
     documents_BxT: jax.Array | None = None,
     scale: float | None = None,
-    kernel: AttentionKernel = "blocked",
-    place: Placement = ONE_DEVICE,
+    kernel: AnyKernel = "blocked",
+    place: Placement = Placement(),  # noqa: B008 (without state)
 ) -> jax.Array:
     """Compute softmax(scale q k^T) v over the keys that each query sees: (B, T, H, K).
 

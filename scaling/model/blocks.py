@@ -16,7 +16,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.shape import Shape
-from scaling.model.attention import AttentionKernel, causal_attention
+from scaling.model.attention import AnyKernel, causal_attention
 from scaling.model.attention_rule import Rule
 from scaling.model.experts import Balance, MLPs, Routes, route, through_experts
 from scaling.model.linear import linear
@@ -95,10 +95,8 @@ class Block(nnx.Module):
         forward: Forward,
         products: Products,
         place: Placement,
-        kernel: AttentionKernel,
     ):
         self.shape, self.forward, self.products, self.place = shape, forward, products, place
-        self.kernel: AttentionKernel = kernel
         self.attention_norm = Gain(dims["blocks/attention_norm/gain"])
         self.query = Kernel(dims["blocks/query/kernel"], products)
         self.key = Kernel(dims["blocks/key/kernel"], products)
@@ -122,19 +120,23 @@ class Block(nnx.Module):
         if not shape.parallel:
             self.mlp_norm = Gain(dims["blocks/mlp_norm/gain"])
 
-    def __call__(self, residual: Residual, window: int | None, documents_BxT: jax.Array | None) -> Residual:
+    def __call__(
+        self, residual: Residual, window: int | None, documents_BxT: jax.Array | None, kernel: AnyKernel
+    ) -> Residual:
         x_BxTxD, balance = residual
         normed = self.attention_norm(x_BxTxD)
-        attended = self.attention(normed, window, documents_BxT)
+        attended = self.attention(normed, window, documents_BxT, kernel)
         attended = x_BxTxD + times(self.forward.branch, checkpoint_name(attended, "attention"))
         attended = self.place(attended, "batch", None, None)
-        hidden, more = self.channels(normed if self.shape.parallel else self.mlp_norm(attended))
+        hidden, more = self.channels(
+            normed if self.shape.parallel else self.mlp_norm(attended), dense=kernel == "dense"
+        )
         x_BxTxD = attended + times(self.forward.branch, checkpoint_name(hidden, "mlp"))
         x_BxTxD = self.place(x_BxTxD, "batch", None, None)
         return Residual(checkpoint_name(x_BxTxD, "residual"), jax.tree.map(jnp.add, balance, more))
 
     def attention(
-        self, normed_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None
+        self, normed_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None, kernel: AnyKernel
     ) -> jax.Array:
         query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = self.heads(normed_BxTxD)
         if self.shape.qk_norm:
@@ -148,7 +150,7 @@ class Block(nnx.Module):
             rule=Rule(window, self.shape.attention_softcap, self.products),
             documents_BxT=documents_BxT,
             scale=self.forward.scores,
-            kernel=self.kernel,
+            kernel=kernel,
             place=self.place,
         )
         return self.output(self.place(mixed, "batch", None, "heads", None), contract=2)
@@ -166,11 +168,11 @@ class Block(nnx.Module):
         key_BxTxGxK, value_BxTxGxK = (self.place(x, "batch", None, axis, None) for x in others)
         return self.place(query_BxTxHxK, "batch", None, "heads", None), key_BxTxGxK, value_BxTxGxK
 
-    def channels(self, normed_BxTxD: jax.Array) -> tuple[jax.Array, Balance | None]:
+    def channels(self, normed_BxTxD: jax.Array, *, dense: bool) -> tuple[jax.Array, Balance | None]:
         """Apply what mixes channels: the MLP, experts or both."""
         if self.shape.experts is None:
             return self.mlp(normed_BxTxD), None
-        out_BxTxD, balance = self.routed(normed_BxTxD, self.shape.experts.active)
+        out_BxTxD, balance = self.routed(normed_BxTxD, self.shape.experts.active, dense)
         return out_BxTxD + self.mlp(normed_BxTxD) if self.shape.experts.shared else out_BxTxD, balance
 
     def mlp(self, normed_BxTxD: jax.Array) -> jax.Array:
@@ -181,7 +183,7 @@ class Block(nnx.Module):
         projected = [self.place(x_BxTxF, "batch", None, "mlp") for x_BxTxF in projected]
         return self.down(activate(self.shape.mlp, *projected))
 
-    def routed(self, normed_BxTxD: jax.Array, active: int) -> tuple[jax.Array, Balance]:
+    def routed(self, normed_BxTxD: jax.Array, active: int, dense: bool) -> tuple[jax.Array, Balance]:
         """Send tokens through their experts: each device its own, through its part of every expert."""
         x_NxD = normed_BxTxD.reshape(-1, normed_BxTxD.shape[2])
         routes, balance = route(x_NxD, self.router.kernel[...], active)
@@ -192,7 +194,7 @@ class Block(nnx.Module):
 
         def through(x_NxD: jax.Array, expert: jax.Array, weight: jax.Array, down: jax.Array, *up: jax.Array):
             mlps = MLPs(self.products, jnp.concatenate(up, axis=2), down, activation)
-            out_NxD = through_experts(mlps, Routes(expert, weight), x_NxD, dense=self.kernel == "dense")
+            out_NxD = through_experts(mlps, Routes(expert, weight), x_NxD, dense=dense)
             return self.place.summed(out_NxD, "mlp")
 
         rows, kernels = ("batch", None), [kernel.kernel[...] for kernel in first]

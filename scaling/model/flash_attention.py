@@ -65,8 +65,7 @@ def flash_attention(
         interpret: whether splash attention is interpreted, step by step, on any device.
     """
     q_BxTxHxK, k_BxTxGxK, v_BxTxGxK = rule.products.rounded(scaled_BxTxHxK, k_BxTxGxK, v_BxTxGxK)
-    shared = "heads" if k_BxTxGxK.shape[2] == q_BxTxHxK.shape[2] else "kv_heads"
-    queries, keys = ("batch", None, "heads", None), ("batch", None, shared, None)
+    queries, keys = ("batch", None, "heads", None), ("batch", None, "kv_heads", None)
     if kernel == "cudnn":
         attend = place.each_device(partial(_cudnn, rule.window), (queries, keys, keys), queries)
         return checkpoint_name(attend(q_BxTxHxK, k_BxTxGxK, v_BxTxGxK), KEPT)

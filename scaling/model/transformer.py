@@ -17,7 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.lowering import Lowering, Remat
 from scaling.counts.shape import Shape, parameter_table
-from scaling.model.attention import AttentionKernel
+from scaling.model.attention import AnyKernel
 from scaling.model.attention_rule import KEPT
 from scaling.model.blocks import Block, Gain, Kernel, Residual, Table, multiply, times
 from scaling.model.experts import Balance
@@ -33,19 +33,12 @@ from scaling.recipe.precision import Precision
 class Transformer(nnx.Module):
     """Tokens to hidden states to logits; the parameters of all blocks are stacked and scanned."""
 
-    def __init__(
-        self,
-        shape: Shape,
-        forward: Forward,
-        products: Products,
-        place: Placement,
-        kernel: AttentionKernel,
-    ):
+    def __init__(self, shape: Shape, forward: Forward, products: Products, place: Placement):
         self.shape, self.forward, self.products, self.place = shape, forward, products, place
         dims = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
         self.embedding = Table(dims["embedding/table"])
         self.positions = Table(dims["positions/table"]) if shape.positions == "learned" else None
-        self.blocks = Block(shape, dims, forward, products, place, kernel)
+        self.blocks = Block(shape, dims, forward, products, place)
         self.final_norm = Gain(dims["final_norm/gain"])
         self.head = None if shape.tied else Kernel(dims["head/kernel"], products)
 
@@ -59,7 +52,7 @@ class Transformer(nnx.Module):
         return self.place(x_BxTxD, "batch", None, None)
 
     def hidden(
-        self, tokens_BxT: jax.Array, *, unroll: int | bool, remat: Remat
+        self, tokens_BxT: jax.Array, *, kernel: AnyKernel, unroll: int | bool, remat: Remat
     ) -> tuple[jax.Array, Balance | None]:
         """Compute what the head reads, normed: (B, T, D), and the mean balance of the layers' experts."""
         definition, layers = nnx.split(self.blocks)
@@ -71,7 +64,7 @@ class Transformer(nnx.Module):
             flat: Any = traverse_util.flatten_dict(nnx.to_pure_dict(slice_), sep="/")
             whole = {name: self.place.weight(f"blocks/{name}", leaf) for name, leaf in flat.items()}
             block = nnx.merge(definition, nnx.State(traverse_util.unflatten_dict(whole, sep="/")))
-            return block(residual, window, documents_BxT)
+            return block(residual, window, documents_BxT, kernel)
 
         embedded = checkpoint_name(self.embed(tokens_BxT), "embedding")
         start = Residual(embedded, Balance.none() if self.shape.experts else None)
@@ -257,7 +250,7 @@ def make_model(
         parametrization: scales attention scores, branches and logits; None: the standard one.
         precision: in which matrices are multiplied; all else is float32.
         auxiliary: losses beside the cross-entropy.
-        lowering: the kernel of attention, what is computed again, and how many logits are held at a time.
+        lowering: the kernel of attention, what is computed again, how many logits are held at a time.
         place: puts arrays on the devices of a mesh.
         dense: whether attention computes all T^2 pairs and every expert all tokens (to check FLOP counts
             against the compiler).
@@ -267,9 +260,7 @@ def make_model(
     if unroll is None:
         unroll = shape.depth <= UNROLLED and lowering.remat == "none"
     products, forward = PRODUCTS[precision], Forward.of(shape, parametrization)
-    kernel: AttentionKernel = "dense" if dense else lowering.attention
-    built_from = partial(Transformer, shape, forward, products, place, kernel)
-    definition, state = nnx.split(nnx.eval_shape(built_from))
+    definition, state = nnx.split(nnx.eval_shape(partial(Transformer, shape, forward, products, place)))
     flat: dict[str, Any] = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="/")
     declared = {name: parameter.dims for name, parameter in parameter_table(shape).items()}
     built = {name: leaf.shape for name, leaf in flat.items()}
@@ -280,7 +271,8 @@ def make_model(
         return nnx.merge(definition, nnx.State(traverse_util.unflatten_dict(params, sep="/")))
 
     def trunk(params: Params, tokens_BxT: jax.Array) -> tuple[jax.Array, Balance | None]:
-        return module(params).hidden(tokens_BxT, unroll=unroll, remat=lowering.remat)
+        kernel = "dense" if dense else lowering.attention
+        return module(params).hidden(tokens_BxT, kernel=kernel, unroll=unroll, remat=lowering.remat)
 
     def head(params: Params, hidden_BxTxD: jax.Array) -> jax.Array:
         transformer = module(params)

@@ -16,11 +16,11 @@ from scaling.model import flash_attention as module
 from scaling.model.attention import causal_attention
 from scaling.model.attention_rule import Rule
 from scaling.model.flash_attention import flash_attention, unmet
-from scaling.model.placement import ONE_DEVICE, Axes, Placement
+from scaling.model.placement import Axes, Placement
 from scaling.model.products import PRODUCTS
 from tests.model.options import shape_of
 
-PLACE = ONE_DEVICE
+PLACE = Placement()
 BFLOAT16 = PRODUCTS["bfloat16"]
 
 
@@ -75,11 +75,11 @@ class Cut(Placement):
     def parts(self, axis: str) -> int:
         return 2 if axis in ("heads", "kv_heads") else 1
 
-    def each_device(self, function: Any, inputs: Any, output: Axes) -> Any:
+    def each_device(self, function: Any, axes: Any, out: Axes) -> Any:
         def call(*arrays: jax.Array) -> jax.Array:
             parts = [
                 [x for x in jnp.split(array, self.parts(names[2]), axis=2)]
-                for array, names in zip(arrays, inputs, strict=True)
+                for array, names in zip(arrays, axes, strict=True)
             ]
             self.seen += [[x.shape for x in own] for own in zip(*parts, strict=True)]
             return jnp.concatenate([function(*own) for own in zip(*parts, strict=True)], axis=2)
