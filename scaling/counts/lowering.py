@@ -54,6 +54,11 @@ class MeshSizes:
         return " x ".join(f"{axis.name} {getattr(self, axis.name)}" for axis in fields(self))
 
 
+def data_parallel(batch_sequences: int, devices: int) -> MeshSizes:
+    """Return the mesh of as many devices as can have equal parts of a batch, each with all parameters."""
+    return MeshSizes(data=max(n for n in range(1, devices + 1) if batch_sequences % n == 0))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lowering:
     """How the program of a job is lowered.

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from scaling.model.roles import Params
 from scaling.store.records import JobRun, RunEMA, RunMerge
-from scaling.train.loop import TrainState
+from scaling.train.step import TrainState
 
 Sums = Mapping[str, Params]  # by "RUN_ID/NAME" of a merge
 
@@ -61,6 +61,10 @@ class Averages:
     def within(self, others: Averages) -> bool:
         """Tell whether ``others`` have all of these."""
         return self.among(others) == self
+
+    def is_due(self, step: int) -> bool:
+        """Tell whether a snapshot is due after ``step``."""
+        return any(step in steps for steps in self.merges.values())
 
     def snapshot(self, step: int, carried: Carried) -> Carried:
         """Take the snapshots that are due after ``step``."""

@@ -1,0 +1,33 @@
+"""What a model asks of the devices that it is computed on, by the logical axes of its arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+
+Axes = tuple[str | None, ...]
+
+
+class Placement:
+    """One device, which has all of every array. A mesh says otherwise."""
+
+    def __call__(self, x: jax.Array, *axes: str | None) -> jax.Array:
+        """Return ``x`` laid out by its logical axes (None: one that is never cut)."""
+        return x
+
+    def parts(self, axis: str) -> int:
+        """Return how many parts a logical axis is cut into."""
+        return 1
+
+    def each_device(
+        self, function: Callable[..., jax.Array], axes: Sequence[Axes], out: Axes
+    ) -> Callable[..., jax.Array]:
+        """Return a function of whole arrays that calls ``function`` on each device's own parts.
+
+        Args:
+            function: of parts; what it does between devices is its own affair.
+            axes: logical axes of each of its arguments.
+            out: logical axes of its result.
+        """
+        return function
