@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
-
-import jax
 
 from scaling.files import create_json, write_json
 from scaling.run import canonical_json
@@ -21,11 +19,12 @@ from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
 from scaling.store.records import JobRun, Provenance, Record
-from scaling.train.averages import Averages, Carried, along_the_way, at_the_end
+from scaling.train.averages import Averages, Carried, Sums, along_the_way, at_the_end
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
-from scaling.train.loop import ChunkMetrics, advance, copy_state
+from scaling.train.lanes import Asked, Fetch, Lane, OneLane, Work
+from scaling.train.loop import copy_state
 from scaling.train.record import final_row, make_result
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
@@ -70,18 +69,23 @@ class TrunkTrainer:
         self.steps_done = 0  # of all this job's branches and trunk, for progress alone
 
     def run(self) -> int:
-        """Train every member; returns how many failed. A failed branch does not stop the others; a failed
-        trunk and a full disk do.
+        """Do the :meth:`work` alone in this process."""
+        lane = OneLane(self.program)
+        return lane.finish(self.work(lane))
+
+    def work(self, lane: Lane) -> Work:
+        """Train every member in ``lane``; returns how many failed. A failed branch does not stop the others;
+        a failed trunk and a full disk do.
 
         Raises:
             Stopped: asked to stop; what was done is in a checkpoint.
             LostLease: another process works on this job now.
         """
-        failed = 0
+        self.lane, failed = lane, 0
         for position, member in enumerate(self.members):
             self.step, self.waiting = None, self.members[position:]
             try:
-                self._train(member, is_last=position == len(self.members) - 1)
+                yield from self._train(member, is_last=position == len(self.members) - 1)
             except (Stopped, LostLease, KeyboardInterrupt):
                 raise
             except Exception as error:
@@ -94,7 +98,7 @@ class TrunkTrainer:
                 self.trunk = None
         return failed
 
-    def _train(self, member: JobRun, is_last: bool) -> None:
+    def _train(self, member: JobRun, is_last: bool) -> Generator[Asked, Fetch, None]:
         run, begun = member.run, _Begun(now(), time.process_time(), self.feed.waited)
         self.lease.check()
         write_json(self.bench.run_folder(member) / "run.json", json.loads(canonical_json(run)))
@@ -109,7 +113,7 @@ class TrunkTrainer:
             log.restart(up_to(rows, step))
         else:
             self.on_trunk = True
-            step, carried = self._reach(member)
+            step, carried = yield from self._reach(member)
             self.on_trunk = False
             log.restart(self.cadence.own_rows(up_to(self.trunk_log.rows(), step), member))
             if is_last:  # a longer run, asked for later, resumes from here
@@ -117,7 +121,7 @@ class TrunkTrainer:
                 self.trunk = None
             else:
                 carried = carried._replace(state=copy_state(carried.state))
-        carried = self._advance(member, member.run_id, carried, step, run.steps, log)
+        carried = yield from self._advance(member, member.run_id, carried, step, run.steps, log)
         if keep := self.bench.execution.keep_final:
             log.settle()
             self.checkpoints.save(member.run_id, run.steps, carried, averages)
@@ -127,7 +131,7 @@ class TrunkTrainer:
         else:
             self.checkpoints.drop(member.run_id)
 
-    def _reach(self, member: JobRun) -> tuple[int, Carried]:
+    def _reach(self, member: JobRun) -> Generator[Asked, Fetch, tuple[int, Carried]]:
         """Bring the trunk to the member's branch step, from memory, the newest usable checkpoint, or the
         start."""
         goal, averages = member.run.branch_step, Averages.of(self.waiting)
@@ -143,7 +147,7 @@ class TrunkTrainer:
         step, carried = self.trunk
         carried = carried._replace(sums=averages.own(carried.sums))  # without those of runs that have ended
         for stop in sorted(stop for stop in self.branch_steps if step < stop <= goal):
-            carried = self._advance(member, TRUNK, carried, step, stop, self.trunk_log)
+            carried = yield from self._advance(member, TRUNK, carried, step, stop, self.trunk_log)
             step = stop
         self.trunk = goal, carried
         return goal, carried
@@ -155,7 +159,7 @@ class TrunkTrainer:
 
     def _advance(
         self, member: JobRun, line: str, carried: Carried, first: int, last: int, log: CurveLog
-    ) -> Carried:
+    ) -> Generator[Asked, Fetch, Carried]:
         """Train steps ``first`` to ``last`` of a line; a chunk's metrics are read while the next one runs.
 
         Args:
@@ -176,37 +180,43 @@ class TrunkTrainer:
         averages = Averages.of(self.waiting if line == TRUNK else [member])
         before = [row["wall_time"] for row in up_to(rows, first) if not is_evaluation(row)]
         clock = time.monotonic() - (before[-1] if before else 0.0)
-        chunks = self.feed.chunks(run.order_seed, first, last)
-        pending: tuple[int, ChunkMetrics] | None = None
+        self.lane.put(carried.state)
+        pending: tuple[int, Fetch] | None = None
         step = first
-        for step, state, metrics in advance(self.program, carried.state, run, chunks):
-            carried = averages.snapshot(step, Carried(state, carried.sums))
+        for chunk in self.feed.chunks(run.order_seed, first, last):
+            fetch = yield Asked(run, chunk)
+            step = chunk.step + chunk.live
+            if averages.is_due(step):
+                carried = averages.snapshot(step, self._carried(carried.sums))
             alive = pending is None or self._log(member, log, *pending, clock, logged)
-            pending = step, metrics
+            pending = step, fetch
             due = time.monotonic() - self.last_saved > self.bench.execution.checkpoint_seconds
             stop = self.bench.stop_asked()
             if alive and (due or stop or step in evaluated):
                 alive = self._log(member, log, *pending, clock, logged)
                 pending = None
                 if alive and step in evaluated:
-                    clock += self._evaluate(member, carried, step, log)
+                    clock += self._evaluate(member, step, log)
                 if due or stop:
-                    self._save(line, step, carried, log)
+                    self._save(line, step, self._carried(carried.sums), log)
                 if stop:
                     raise Stopped
             if not alive:
-                return carried
+                return self._carried(carried.sums)
             if time.monotonic() - self.last_progress > 1.0:
                 self._progress(member, step, self.steps_done + step - first)
         if pending:
             self._log(member, log, *pending, clock, logged)
         self.steps_done += last - first
-        return carried
+        return self._carried(carried.sums)
 
-    def _evaluate(self, member: JobRun, carried: Carried, step: int, log: CurveLog) -> float:
+    def _carried(self, sums: Sums) -> Carried:
+        return Carried(self.lane.take(), sums)
+
+    def _evaluate(self, member: JobRun, step: int, log: CurveLog) -> float:
         """Evaluate along the way; returns the seconds it took, which are none of training."""
         began = time.monotonic()
-        state, evaluate = carried.state, self.bench.evaluate
+        state, evaluate = self.lane.take(), self.bench.evaluate
         averages = {name: evaluate(params).loss for name, params in along_the_way(member, state)}
         log.put(self.cadence.row(member.run, step, evaluate(state.params), averages))
         return time.monotonic() - began
@@ -221,7 +231,7 @@ class TrunkTrainer:
         self.last_saved = time.monotonic()
 
     def _log(
-        self, member: JobRun, log: CurveLog, step: int, metrics: ChunkMetrics, clock: float, logged: set[int]
+        self, member: JobRun, log: CurveLog, step: int, fetch: Fetch, clock: float, logged: set[int]
     ) -> bool:
         """Log a row unless an earlier launch did; return False where the run has diverged.
 
@@ -229,11 +239,11 @@ class TrunkTrainer:
             member: whose recipe it is.
             log: the curve of the line.
             step: steps done.
-            metrics: of the chunk before it.
+            fetch: gives the metrics of the chunk before it.
             clock: when its training loop began.
             logged: steps whose rows are in the curve.
         """
-        run, values = member.run, jax.device_get(metrics)
+        run, values = member.run, fetch()
         loss, norm = float(values.loss), float(values.grad_norm)
         self.loss = loss if math.isfinite(loss) else None
         self.step = step

@@ -1,0 +1,74 @@
+"""How a program is lowered: over which mesh, in what pieces, by which kernels. Nothing here changes a number
+beyond rounding, and nothing here is part of a run's identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+Remat = Literal["none", "block", "full"]
+Kernel = Literal["blocked", "cudnn", "splash"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshSizes:
+    """Devices along each axis of the mesh.
+
+    Attributes:
+        run: devices that train different runs of a pack; nothing goes between them.
+        data: devices that share the sequences of a batch, each with all parameters.
+        fsdp: devices that share the sequences of a batch, each with its part of every parameter, gathered
+            where it is used (ZeRO-3, Rajbhandari et al., arXiv:1910.02054).
+        tensor: devices that share each matrix (Megatron, Shoeybi et al., arXiv:1909.08053).
+    """
+
+    run: int = 1
+    data: int = 1
+    fsdp: int = 1
+    tensor: int = 1
+
+    def __post_init__(self) -> None:
+        _positive(self)
+
+    @property
+    def devices(self) -> int:
+        return self.run * self.data * self.fsdp * self.tensor
+
+    @property
+    def batch_parts(self) -> int:
+        """Parts that the sequences of a batch are cut into."""
+        return self.data * self.fsdp
+
+    def __str__(self) -> str:
+        return " x ".join(f"{axis.name} {getattr(self, axis.name)}" for axis in fields(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowering:
+    """How the program of a job is lowered.
+
+    Attributes:
+        mesh: None: as many devices as the batch can be shared among, all along ``data``.
+        micro_batches: equal parts of a batch that a step goes through one after the other, summing gradients.
+        remat: what the backward pass computes again. ``none``: nothing; ``block``: of each layer all but its
+            input and what its attention gave; ``full``: all but its input.
+        logit_chunks: equal parts of each sequence whose logits are held at a time.
+        attention: the kernel; ``blocked`` runs everywhere.
+        pack: runs that train side by side in the program.
+    """
+
+    mesh: MeshSizes | None = None
+    micro_batches: int = 1
+    remat: Remat = "none"
+    logit_chunks: int = 1
+    attention: Kernel = "blocked"
+    pack: int = 1
+
+    def __post_init__(self) -> None:
+        _positive(self)
+
+
+def _positive(sizes: MeshSizes | Lowering) -> None:
+    for name, value in vars(sizes).items():
+        if isinstance(value, bool) or (isinstance(value, int) and value < 1):
+            raise ValueError(f"{name} = {value}: must be at least 1")
