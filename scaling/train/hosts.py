@@ -1,20 +1,104 @@
-"""The hosts that train one job together: the first one decides and writes, the others follow."""
+"""The hosts that train one job together, by jax.distributed: the first one decides and writes, the others
+follow.
+
+Every host runs the same flow. What may differ from one to another (clocks, signals, files) is asked of the
+first host by :meth:`Hosts.agree`. Answers pass through the key-value store of jax's coordination service,
+which no device waits for. That service has a process of its own beside the first host's, so that the others
+outlive it and can say what happened: without it they are aborted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from scaling.errors import Complaint, UserError
+from scaling.store.failure import is_exhausted
+from scaling.train.process import StopRequest
+from scaling.train.roll_call import RollCall
+
+ADDRESS, COUNT, NUMBER = "SCALING_COORDINATOR", "SCALING_HOSTS", "SCALING_HOST"
+HINT = "set it to HOST:PORT of the first host, SCALING_HOSTS to their number and SCALING_HOST to 0, 1, ..."
+JOIN_SECONDS = 300  # for which a host waits for the others when it starts
+FOREVER_MS = 10**9  # a host that waits for an answer is ended by the roll call
+KEPT_ANSWERS = 1000  # in the store: no host is so far behind
 
 X = TypeVar("X")
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where this process stands among those of a job, and where they meet."""
+
+    address: str
+    count: int
+    number: int
+    devices: tuple[int, ...] | None = None  # of the machine, that are this process's
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Place | None:
+        """Read the environment; None: the process is alone.
+
+        Raises:
+            UserError: it says something that is no such place.
+        """
+        address = environment.get(ADDRESS, "")
+        if not address:
+            return None
+        if address == "auto":
+            return _detected()
+        if not address.rpartition(":")[2].isdecimal() or ":" not in address:
+            raise UserError(Complaint(f"{address!r} is no HOST:PORT", ADDRESS, HINT))
+        count, number = _whole(environment, COUNT), _whole(environment, NUMBER)
+        if not number < count:
+            message = f"{number} is not below {COUNT} = {count}: hosts are counted from 0"
+            raise UserError(Complaint(message, NUMBER, HINT))
+        return cls(address, count, number)
+
+    @property
+    def port(self) -> str:
+        return self.address.rpartition(":")[2]
+
+
+def _whole(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name, "")
+    if not text.isdecimal():
+        raise UserError(Complaint(f"{text!r} is no whole number", name, HINT))
+    return int(text)
+
+
+def _detected() -> Place | None:
+    """Ask jax, which knows Slurm, Open MPI, Kubernetes and the hosts of a TPU; None: one process only."""
+    from jax._src.clusters import ClusterEnv
+
+    unknown = (None,) * 5
+    address, count, number, devices = ClusterEnv.auto_detect_unset_distributed_params(*unknown, JOIN_SECONDS)
+    if address is None or count is None or number is None:
+        raise UserError(Complaint("'auto': jax sees no cluster here", ADDRESS, HINT))
+    return Place(address, count, number, tuple(devices) if devices else None) if count > 1 else None
+
+
+@dataclass
 class Hosts:
-    """This process, ``number`` of ``count``."""
+    """This process, ``number`` of ``count``; alone where there is no ``client`` of a coordination service."""
 
     number: int = 0
     count: int = 1
+    client: Any = None
+    roll_call: RollCall | None = None
+    service: subprocess.Popen[bytes] | None = None
+    at_end: list[Callable[[], None]] = field(default_factory=list)
+    _turn: int = 0
 
     @property
     def leads(self) -> bool:
@@ -22,7 +106,109 @@ class Hosts:
 
     def agree(self, decide: Callable[[], X]) -> X:
         """Return on every host what ``decide`` returns on the first one; all call this in the same order."""
-        return decide()
+        if self.client is None:
+            return decide()
+        self._turn += 1
+        key = f"answer/{self._turn}"
+        if not self.leads:
+            return pickle.loads(self.client.blocking_key_value_get_bytes(key, FOREVER_MS))
+        answer = decide()
+        self.client.key_value_set_bytes(key, pickle.dumps(answer))
+        if self._turn > KEPT_ANSWERS:
+            self.client.key_value_delete(f"answer/{self._turn - KEPT_ANSWERS}")
+        return answer
+
+    def stop_asked(self, stop: StopRequest) -> bool:
+        """Tell whether any host was asked to stop; the same on all."""
+        call = self.roll_call
+        return self.agree(lambda: stop.asked or (call is not None and call.stop_asked))
+
+    def copy_of(self, folder: Path, names: Callable[[], list[Path]]) -> Path:
+        """Return where this host works: the first one in ``folder``, the others in a folder that nobody reads,
+        which begins with the same files.
+
+        Args:
+            folder: of a job.
+            names: gives those files, below the folder of results; asked for on the first host.
+        """
+        if self.client is None:
+            return folder
+        results = folder.parent.parent
+        files = self.agree(
+            lambda: {str(path.relative_to(results)): path.read_bytes() for path in names() if path.is_file()}
+        )
+        if self.leads:
+            return folder
+        desk = Path(tempfile.mkdtemp(prefix="scaling-host-"))
+        self.at_end.append(lambda: shutil.rmtree(desk, ignore_errors=True))
+        for name, content in files.items():
+            (desk / name).parent.mkdir(parents=True, exist_ok=True)
+            (desk / name).write_bytes(content)
+        own = desk / folder.relative_to(results)
+        own.mkdir(parents=True, exist_ok=True)
+        return own
+
+    def hold(self, error: Exception) -> None:
+        """Wait until it is known whether another host is gone, of which ``error`` may be what is seen here;
+        this process ends then."""
+        own = isinstance(error, OSError | UserError | MemoryError) or is_exhausted(str(error))
+        if self.roll_call is not None and not own:
+            time.sleep(self.roll_call.seconds + 3)
+
+    def leave(self, status: int, why: str = "") -> None:
+        """End this process where it is one of several; the others end too, unless ``status`` is 0."""
+        if self.client is not None:
+            self._end(status, why)
+
+    def _end(self, status: int, why: str) -> NoReturn:
+        assert self.roll_call is not None
+        self.roll_call.part(status, why, patience=10.0)
+        for step in self.at_end:
+            with suppress(Exception):
+                step()
+        if self.service is not None and status == 0:
+            self.service.kill()
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)  # what is left of the collectives would wait for the others
 
 
 ALONE = Hosts()
+
+
+def join(place: Place | None, seconds: float, stop: StopRequest) -> Hosts:
+    """Meet the other hosts of a job; before anything else is asked of jax.
+
+    Args:
+        place: of this process; None: alone.
+        seconds: after which a silent host counts as lost.
+        stop: asked of this process by a signal.
+    """
+    if place is None:
+        return ALONE
+    import jax
+    from jax._src import distributed
+
+    service = _serve(place, seconds) if place.number == 0 else None
+    jax.config.update("jax_enable_preemption_service", False)
+    jax.distributed.initialize(
+        place.address,
+        place.count,
+        place.number,
+        local_device_ids=place.devices,
+        cluster_detection_method="deactivate",
+        initialization_timeout=JOIN_SECONDS,
+        heartbeat_timeout_seconds=int(4 * seconds) + 60,  # the roll call is first, and says more
+        coordinator_bind_address="127.0.0.1:0",  # not used: the service has a process of its own
+    )
+    client = distributed.global_state.client
+    hosts = Hosts(place.number, place.count, client, service=service)
+    hosts.roll_call = RollCall(client, place.number, place.count, seconds, stop, hosts.at_end)
+    hosts.roll_call.begin()
+    return hosts
+
+
+def _serve(place: Place, seconds: float) -> subprocess.Popen[bytes]:
+    """Start the coordination service; it ends some time after this process, however that ends."""
+    argv = [sys.executable, "-m", "scaling.train.coordinator", place.port, str(place.count), str(seconds)]
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)

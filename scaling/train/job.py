@@ -81,6 +81,12 @@ class TrunkTrainer:
             Stopped: asked to stop; what was done is in a checkpoint.
             LostLease: another process works on this job now.
         """
+        try:
+            return (yield from self._work(lane))
+        finally:
+            self.checkpoints.wait()  # nothing may be committed when the lease is given back
+
+    def _work(self, lane: Lane) -> Work:
         self.lane, failed = lane, 0
         for position, member in enumerate(self.members):
             self.step, self.waiting = None, self.members[position:]
@@ -96,6 +102,7 @@ class TrunkTrainer:
                 if self.on_trunk or self.disk_full:
                     break
                 self.trunk = None
+        self.checkpoints.settle()
         return failed
 
     def _train(self, member: JobRun, is_last: bool) -> Generator[Asked, Fetch, None]:
@@ -125,6 +132,7 @@ class TrunkTrainer:
         if keep := self.bench.execution.keep_final:
             log.settle()
             self.checkpoints.save(member.run_id, run.steps, carried, averages)
+        self.checkpoints.settle()  # a run is recorded when all that it leaves behind is in place
         self._record(member, carried, log, begun)
         if keep:
             self.checkpoints.keep_only(member.run_id, run.steps)
@@ -200,6 +208,7 @@ class TrunkTrainer:
                 if due or stop:
                     self._save(line, step, self._carried(carried.sums), log)
                 if stop:
+                    self.checkpoints.settle()
                     raise Stopped
             if not alive:
                 return self._carried(carried.sums)

@@ -1,0 +1,116 @@
+"""Every host of a job says twice a second that it is there; whoever misses one says so, and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from scaling.store.failure import LOST_HOST
+from scaling.train.process import StopRequest
+
+EVERY = 0.5  # seconds
+PARTING = 3.0  # seconds for which a process may still end by itself when another one has
+
+
+@dataclass
+class Heard:
+    """What was last heard of a host, and for how long nothing else was: in seconds in which this process
+    listened, since it may have been stopped meanwhile."""
+
+    name: str = ""
+    beat: int = -1
+    silent: float = 0.0
+    stop: bool = False
+    left: int | None = None
+    why: str = ""
+
+
+@dataclass
+class RollCall:
+    """``client`` is that of a coordination service. A host is lost when nothing was heard of it for
+    ``seconds``. ``at_end`` is done before this process ends because of another."""
+
+    client: Any
+    number: int
+    count: int
+    seconds: float
+    stop: StopRequest
+    at_end: Sequence[Callable[[], None]]
+    heard: dict[int, Heard] = field(default_factory=dict)
+    _own: Heard = field(default_factory=Heard)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> None:
+        self.heard = {n: Heard() for n in range(self.count) if n != self.number}
+        self._own.name = f"{socket.gethostname()}, process {os.getpid()}"
+        for loop in (self._talk, self._judge):  # talking may hang
+            threading.Thread(target=loop, daemon=True, name="roll-call").start()
+
+    @property
+    def stop_asked(self) -> bool:
+        return any(host.stop for host in self.heard.values())
+
+    def part(self, status: int, why: str, patience: float) -> None:
+        """Say that this process ends; when all is well, wait a while until all do."""
+        self._own.left, self._own.why = status, why
+        deadline = time.monotonic() + (patience if status == 0 else 2 * EVERY)
+        with suppress(Exception):
+            self._say()
+        while time.monotonic() < deadline and any(host.left is None for host in self.heard.values()):
+            time.sleep(EVERY / 5)
+
+    def _say(self) -> None:
+        own = self._own
+        with self._lock:
+            own.beat += 1
+            content = {"name": own.name, "beat": own.beat, "stop": self.stop.asked}
+            content |= {"left": own.left, "why": own.why}
+            self.client.key_value_set(f"host/{self.number}", json.dumps(content), allow_overwrite=True)
+
+    def _talk(self) -> None:
+        while True:
+            with suppress(Exception):  # of a service that does not answer: silence
+                self._say()
+                for key, text in self.client.key_value_dir_get("host/"):
+                    number, now = int(key.rpartition("/")[2]), json.loads(text)
+                    if number != self.number and now["beat"] != self.heard[number].beat:
+                        self.heard[number] = Heard(**now)
+            time.sleep(EVERY)
+
+    def _judge(self) -> None:
+        while True:
+            time.sleep(EVERY)
+            for number, host in list(self.heard.items()):
+                host.silent += EVERY
+                if host.left is not None and (host.left or self._own.left is None):
+                    self._follow(number, host)
+                elif host.left is None and host.silent > self.seconds:
+                    said = f"has not been heard of for {self.seconds:.0f} s"
+                    self._end(LOST_HOST, f"host {self._named(number, host)} {said}")
+
+    def _follow(self, number: int, host: Heard) -> None:
+        """End as the other host did, unless this process does so by itself."""
+        assert host.left is not None
+        time.sleep(PARTING)
+        if host.left:
+            self._end(host.left, f"host {self._named(number, host)} ended with status {host.left}: {host.why}")
+
+    def _named(self, number: int, host: Heard) -> str:
+        return f"{number} of {self.count}" + (f" ({host.name})" if host.name else "")
+
+    def _end(self, status: int, why: str) -> None:
+        for step in self.at_end:
+            with suppress(Exception):
+                step()
+        with suppress(OSError):
+            print(f"{why}; left: a relaunch of all hosts resumes from the checkpoint", flush=True)
+            sys.stdout.flush()
+        os._exit(status)
