@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from analysis.coordinates import Coordinates
     from scaling.plan.coordcheck import Cell
+    from scaling.spec.execution import Execution
 
 HEARTBEAT_SECONDS = 15.0
 STEPS, LEVEL = 10, 0.9
@@ -52,7 +53,7 @@ def coordcheck(
     families = families_to_check(study.family, _sizes(widths, "--widths"), _sizes(depths, "--depths"))
     cells = cells_of(study, families, seeds, steps)
     try:
-        table: Any = _measured(cells, study.execution.device, study.execution.threads)
+        table: Any = _measured(cells, study.execution)
     except CoordcheckFailed as error:
         say.note(str(error))
         raise typer.Exit(1) from None
@@ -102,7 +103,7 @@ def _sizes(text: str | None, name: str) -> tuple[int, ...] | None:
     return tuple(sorted(map(int, parts)))
 
 
-def _measured(cells: list[Cell], device: Any, threads: int) -> pd.DataFrame:
+def _measured(cells: list[Cell], execution: Execution) -> pd.DataFrame:
     """Measure all cells by one process with all cores, saying how far it is.
 
     Raises:
@@ -112,9 +113,11 @@ def _measured(cells: list[Cell], device: Any, threads: int) -> pd.DataFrame:
 
     from scaling.plan.coordcheck import measure
     from scaling.plan.device import require_precision
+    from scaling.spec.execution import Execution
     from scaling.sweep.machine import has_glibc, launch_environment, layout, usable_cores
 
-    where = layout(1, device, max(threads, len(usable_cores())))
+    threads = max(execution.threads, len(usable_cores()))
+    where = layout(Execution(device=execution.device, workers=1, threads=threads))
     require_precision(cells, where.device)
     environment = launch_environment(os.environ, where, glibc=has_glibc())
     say.note(f"training {plural(len(cells), 'model')} for {plural(cells[0].run.steps, 'step')} each ...")

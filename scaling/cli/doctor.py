@@ -15,6 +15,7 @@ from scaling import __version__
 from scaling.corpora.shipped import SHIPPED
 from scaling.files import cache_dir
 from scaling.own_analysis import require_own_analysis
+from scaling.spec.execution import Execution
 from scaling.sweep.machine import find_device, has_glibc, layout, usable_cores
 
 LIBRARIES = (
@@ -77,7 +78,7 @@ def _library(name: str) -> Check:
 
 def _device() -> Check:
     device = find_device(os.environ)
-    slots = layout("auto", "auto").slots
+    slots = layout(Execution()).slots
     how = "pinned to a core each" if all(slot.cores for slot in slots) else "not pinned"
     malloc = ", huge pages for malloc" if has_glibc() else ""
     return Check(

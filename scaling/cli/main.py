@@ -78,7 +78,8 @@ def plan(
     study, planned = plan_spec(spec, overrides or [])
     if resolved:
         return say.data(study.model_dump(mode="json"))
-    where = layout(workers or planned.execution.workers, planned.execution.device, planned.execution.threads)
+    asked = planned.execution.model_copy(update={"workers": workers} if workers else {})
+    where = layout(asked)
     require_precision(planned.runs, where.device)
     notes = (*planned.notes, *device_notes(planned.runs, where.device))
     planned = planned.model_copy(update={"notes": notes})
@@ -86,7 +87,7 @@ def plan(
     if speed is None and probe:
         say.note("measuring the speed of a training step on this machine, once (--no-probe skips it) ...")
         try:
-            environment = launch_environment(os.environ, where, glibc=has_glibc())
+            environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
             speed = measure_probe(planned, environment)
         except ProbeFailed as error:
             say.note(f"no time estimate: {error}")

@@ -3,11 +3,22 @@ beyond rounding, and nothing here is part of a run's identity."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from scaling.counts.shape import Shape, parameter_table
+
 Remat = Literal["none", "block", "full"]
 Kernel = Literal["blocked", "cudnn", "splash"]
+# Axes of parameters that an axis of the mesh cuts, and what they are in words. Heads of keys and values are
+# repeated on every device where they cannot be cut.
+CUT = {
+    "embed": ("fsdp", "channels of the residual stream"),
+    "heads": ("tensor", "heads"),
+    "mlp": ("tensor", "channels of the MLP"),
+    "vocab": ("tensor", "entries of the vocabulary"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,11 @@ class MeshSizes:
         return " x ".join(f"{axis.name} {getattr(self, axis.name)}" for axis in fields(self))
 
 
+def data_parallel(batch_sequences: int, devices: int) -> MeshSizes:
+    """Return the mesh of as many devices as can have equal parts of a batch, each with all parameters."""
+    return MeshSizes(data=max(n for n in range(1, devices + 1) if batch_sequences % n == 0))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lowering:
     """How the program of a job is lowered.
@@ -66,6 +82,15 @@ class Lowering:
 
     def __post_init__(self) -> None:
         _positive(self)
+
+
+def uncut(shape: Shape, mesh: MeshSizes) -> Iterator[tuple[str, str, int]]:
+    """Yield what of a model ``mesh`` does not cut into equal parts: the axis of the mesh, what it is, and how
+    many of it there are."""
+    for parameter in parameter_table(shape).values():
+        for axis, size in zip(parameter.axes, parameter.dims, strict=True):
+            if axis in CUT and size % getattr(mesh, CUT[axis][0]):
+                yield (*CUT[axis], size)
 
 
 def _positive(sizes: MeshSizes | Lowering) -> None:

@@ -8,7 +8,8 @@ from scaling.corpora.evaluation import EMA, Every, LogSpaced, Merge
 from scaling.plan.designs import Wanted, flops_per_step
 from scaling.plan.plan import Plan, PlannedJob
 from scaling.run import Run, auto_chunk_steps
-from scaling.spec.models import Execution, Study
+from scaling.spec.execution import Execution
+from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path
 from scaling.store.records import RunEMA, RunMerge
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from scaling.counts.lowering import MeshSizes, uncut
 from scaling.counts.params import count_parameters
+from scaling.counts.shape import Shape
 from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
 from scaling.recipe.optimizers import Muon
 from scaling.recipe.written import RuleError
 from scaling.spec.designs import Noise
+from scaling.spec.execution import Execution
 from scaling.spec.models import chosen_cells
 from scaling.spec.source import Finding, Path
 
@@ -155,6 +159,46 @@ def _too_long(short: list[tuple[Wanted, int]]) -> Finding:
     message = f"{what} {steps} steps, but {w.label} has {w.steps}{more}"
     hint = "shorten them, or leave short runs out with design.min_steps"
     return w.setting.choice.located(Finding(("recipe", "schedule"), message, hint))
+
+
+def undivided(execution: Execution, kept: list[Wanted]) -> list[Finding]:
+    """Find what the mesh or the micro-batch of a spec does not divide, each once: in the first run of it."""
+    mesh = execution.mesh.sizes if execution.mesh else MeshSizes()
+    findings, seen = dict[tuple[Path, str], Finding](), set[tuple[Shape, int]]()
+    for w in kept:
+        sequences = w.batch.tokens // w.shape.context
+        if (w.shape, sequences) in seen:
+            continue
+        seen.add((w.shape, sequences))
+        for axis, what, size in uncut(w.shape, mesh):
+            parts, place = getattr(mesh, axis), ("execution", "mesh", axis)
+            message = f"{parts} devices cannot share {size:,} {what} equally, of {w.label}"
+            finding = Finding(place, message, f"use {_near_divisors(size, parts)}")
+            findings.setdefault((place, what), finding)
+        for finding in _pieces(execution, mesh.batch_parts, sequences, w.label):
+            findings.setdefault((finding.path, ""), finding)
+    return list(findings.values())
+
+
+def _pieces(execution: Execution, parts: int, batch: int, label: str) -> Iterator[Finding]:
+    """Find a batch of sequences, or a micro-batch of it, that is not cut into equal parts."""
+    micro, place = execution.micro_batch, ("execution", "micro_batch")
+    piece = batch if micro == "auto" else min(micro, batch)
+    if batch % piece:
+        message = f"{piece} sequences do not divide the batch of {batch} of {label}"
+        yield Finding(place, message, f"use {_near_divisors(batch, piece)}")
+    elif piece % parts:
+        whole = f"{piece} sequences" if piece == batch else f"{piece} of {batch} sequences at a time"
+        message = f"data x fsdp = {parts} devices cannot share {whole} equally, of {label}"
+        hint = f"use {_near_divisors(piece, parts)} devices, or another batch"
+        yield Finding(("execution", "mesh") if piece == batch else place, message, hint)
+
+
+def _near_divisors(whole: int, part: int) -> str:
+    """Name the divisors of ``whole`` on both sides of ``part``, which is none."""
+    divisors = [n for n in range(1, min(whole, 2 * part) + 1) if whole % n == 0] + [whole]
+    near = [max(n for n in divisors if n < part), min((n for n in divisors if n > part), default=0)]
+    return " or ".join(str(n) for n in near if n)
 
 
 def nothing_left(wanted: list[Wanted]) -> Finding:

@@ -22,6 +22,7 @@ from scaling.plan.check import (
     schedule_too_long,
     too_many,
     too_small,
+    undivided,
 )
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
@@ -163,6 +164,7 @@ def _plan(
     starts = Starts(study.source.folder)
     findings = broken + finer + repeated(kept) + held_out_inside(kept)
     findings += optimizers_of_nothing(kept) + masks_of_no_documents(kept) + starts.findings(kept)
+    findings += undivided(study.execution, kept)
     resolved = Resolver(study.execution.share_trunk, study.design, starts)
     findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
     if not broken and not any(w.role == "fit" for w in kept):

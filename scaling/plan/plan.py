@@ -16,7 +16,7 @@ from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
 from scaling.run import short_hash
-from scaling.spec.models import Execution
+from scaling.spec.execution import Execution
 from scaling.store.folder import NAME, ResultsFolder
 from scaling.store.records import CanonicalRun, Document, Id, PlanData, Record, parse, read
 

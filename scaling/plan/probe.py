@@ -9,13 +9,9 @@ import bisect
 import contextlib
 import json
 import math
-import os
-import platform
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +22,9 @@ from scaling.files import cache_dir, write_json
 from scaling.plan.designs import flops_per_step
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.recipe.quantities import Positive
-from scaling.run import SEMANTICS, canonical_json, short_hash
+from scaling.run import canonical_json, short_hash
+from scaling.store.machine import machine
 
-_LIBRARIES = ("jax", "jaxlib", "flax", "optax")
 _TIMEOUT_SECONDS = 900
 
 
@@ -111,34 +107,6 @@ def probe_runs(plan: Plan) -> tuple[PlannedRun, ...]:
     middle = math.sqrt(flops[0] * flops[-1])
     chosen = {flops[0], min(flops, key=lambda f: abs(math.log(f / middle))), flops[-1]}
     return tuple(by_flops[f] for f in sorted(chosen))
-
-
-def machine() -> dict[str, Any]:
-    """Return what a measurement depends on, found without importing jax."""
-    gpus = sorted(p.read_text() for p in Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    models = [model.strip() for text in gpus for model in re.findall(r"Model.*?:(.*)", text)]
-    return {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "accelerators": models,
-        "platforms": os.environ.get("JAX_PLATFORMS", "default"),
-        "versions": {name: _version(name) for name in _LIBRARIES},
-        "semantics": SEMANTICS,
-    }
-
-
-def _cpu_model() -> str:
-    with contextlib.suppress(OSError):
-        if model := re.search(r"model name.*?:(.*)", Path("/proc/cpuinfo").read_text()):
-            return model[1].strip()
-    return f"{platform.machine()} {platform.processor()}"
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "none"
 
 
 def _cache_file(plan: Plan, planned: PlannedRun) -> Path:

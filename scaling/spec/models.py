@@ -10,14 +10,8 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    StrictBool,
-)
+from pydantic import Field, PrivateAttr
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import PydanticCustomError
 
 from scaling.corpora.base import DocumentCorpus
 from scaling.corpora.content import HELD_OUT
@@ -29,13 +23,14 @@ from scaling.recipe.auxiliary import ROUTER_LOSSES, Auxiliary
 from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.parametrization import WrittenParametrization
 from scaling.recipe.precision import Precision, unmet
-from scaling.recipe.quantities import Count, Described, Duration, Positive, Real, Slug
+from scaling.recipe.quantities import Count, Described, Duration, Slug
 from scaling.recipe.rules import OF_HORIZON, Rule
 from scaling.recipe.schedules import WrittenSchedule
 from scaling.recipe.written import fits, known_to, or_rule, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import Seeds
 from scaling.spec.designs import Chosen, Design, Holdout, Noise
+from scaling.spec.execution import Execution
 from scaling.spec.families import Family, Shapes
 from scaling.spec.source import Finding, Path, Source
 from scaling.tokenizers.kinds import WrittenTokenizer
@@ -98,39 +93,6 @@ class Recipe(Described):
         return self.schedule.shares_trunk and not self.of_horizon
 
 
-def _auto_or_count(value: Any) -> Any:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000):
-        return value
-    raise PydanticCustomError("spec", "must be auto or a whole number from 1 to 10000")
-
-
-class Execution(Described):
-    """How the work is done. Nothing here changes a run's numbers or its id."""
-
-    kind: Slug = "local"
-    """Where jobs run. local: processes of this machine."""
-    workers: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
-    """Processes that train at the same time. auto: one a core on CPU, one on an accelerator."""
-    device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
-    """What to train on. auto: an accelerator where there is one."""
-    threads: Count = 1
-    """Threads of each process, on CPU."""
-    share_trunk: StrictBool = True
-    """Train shared prefixes once."""
-    checkpoint_seconds: Positive = 30.0
-    """Seconds between checkpoints of a job."""
-    chunk_steps: Count | None = None
-    """Optimizer steps of one compiled call; also how often metrics are written. Left out: by model size."""
-    keep_final: StrictBool = False
-    """Keep the last checkpoint of every run, so that it can be evaluated again (--reevaluate)."""
-    lease_seconds: Annotated[Real, Field(ge=0.5, le=3600)] = 30.0
-    """Seconds without a renewal after which another driver takes over a job's lease."""
-    timeout_minutes: Positive = 60.0
-    """Minutes without progress (compiling counts) after which a job is killed and counted as failed."""
-    attempts: Count = 3
-    """Consecutive failures without progress after which a run is not retried."""
-
-
 class Study(Described):
     """A scaling-law study: a family of models, data, a recipe and a design of runs."""
 
@@ -189,8 +151,11 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += _averages(sections["evaluation"])
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
-    if isinstance(recipe, Recipe) and isinstance(sections.get("execution"), Execution):
-        findings += _device(recipe, sections["execution"])
+    execution = sections.get("execution")
+    if isinstance(execution, Execution):
+        findings += execution.findings()
+    if isinstance(recipe, Recipe) and isinstance(execution, Execution):
+        findings += _device(recipe, execution)
     for cell, path in chosen_cells(sections):
         if cell.variant in (None, variant):
             findings += cell.findings(path, family)

@@ -234,6 +234,7 @@ class JobExecution(Frozen):
     chunk_steps: int | None = None
     keep_final: bool
     lease_seconds: float
+    timeout_minutes: float = 60.0
     threads: int
     lowering: Lowering = Lowering()
 

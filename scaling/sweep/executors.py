@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from scaling.errors import Complaint, UserError
-from scaling.spec.models import Execution
+from scaling.spec.execution import Execution
 from scaling.sweep.executor import Executor
 from scaling.sweep.local import make_local
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from scaling.spec.models import Execution
+from scaling.spec.execution import Execution
 from scaling.sweep.executor import StartedJob, log_header, write_launch
 from scaling.sweep.machine import Layout, has_glibc, launch_environment, layout
 
@@ -80,7 +80,7 @@ class LocalExecutor:
 
 def make_local(execution: Execution, command: Sequence[str], *, alone: bool) -> LocalExecutor:
     """Raises UserError: the machine cannot do what ``execution`` asks for."""
-    where = layout(execution.workers, execution.device, execution.threads)
+    where = layout(execution)
     if not alone:  # another driver would pin to the same cores
         where = replace(where, slots=tuple(replace(slot, cores=()) for slot in where.slots))
     return LocalExecutor(where, command)

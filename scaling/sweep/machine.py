@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from scaling.errors import Complaint, UserError
+from scaling.spec.execution import Execution
 
 Device = Literal["cpu", "gpu", "tpu"]
 _PLATFORMS: dict[str, Device] = {"cpu": "cpu", "cuda": "gpu", "gpu": "gpu", "rocm": "gpu", "tpu": "tpu"}
@@ -33,6 +34,7 @@ _VISIBLE: dict[Device, tuple[str, str]] = {  # environment variable, names of de
 SHARED_MEMORY = (
     0.9  # of an accelerator, for all jobs that share it; the rest is the driver's and the system's
 )
+HOST_DEVICES = "--xla_force_host_platform_device_count"
 # A process may own one, two or four chips of a TPU host: their arrangement is that of the host.
 TPU_BOUNDS = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1"}
 
@@ -53,33 +55,42 @@ class Slot:
 class Layout:
     """Where jobs run: one slot per concurrent job.
 
-    ``threads`` are those of each job on CPU; ``forced`` says that the user named the device; jobs are
-    started with it.
+    Attributes:
+        device: what jobs train on.
+        slots: their places.
+        threads: of each job on CPU, of each of its devices where there are several.
+        devices: of each job; on CPU forced host devices. None: not known before jax has looked.
+        forced: whether the user named the device; jobs are started with it.
     """
 
     device: Device
     slots: tuple[Slot, ...]
     threads: int = 1
+    devices: int | None = 1
     forced: bool = False
 
 
-def layout(workers: int | Literal["auto"], device: Device | Literal["auto"], threads: int = 1) -> Layout:
-    """Give each core one pinned single-thread job; on an accelerator, give one job all devices, or
-    ``workers`` jobs with equal shares of them.
+def layout(execution: Execution) -> Layout:
+    """Give each core one pinned single-thread job; on an accelerator, give one job all devices, or jobs equal
+    shares of them, or as many as ``execution`` says.
 
     Raises:
-        UserError: jax has no plugin here for the device asked for, or its chips cannot be split so.
+        UserError: jax has no plugin here for the device asked for, there are not so many devices, or chips
+            cannot be split so.
     """
-    chosen = find_device(os.environ) if device == "auto" else device
-    if chosen in _PLUGINS and not any(map(importlib.util.find_spec, _PLUGINS[chosen])):
+    device = find_device(os.environ) if execution.device == "auto" else execution.device
+    if device in _PLUGINS and not any(map(importlib.util.find_spec, _PLUGINS[device])):
         hint = "use device: auto, or install the extra for it (cuda12, cuda13, tpu)"
-        problem = f"execution.device = {chosen}: jax is installed here without support for it"
+        problem = f"execution.device = {device}: jax is installed here without support for it"
         raise UserError(Complaint(problem, hint=hint))
-    if chosen == "cpu":
-        slots = cpu_slots(workers, threads, usable_cores(), cpu_quota())
-    else:
-        slots = device_slots(workers, chosen, visible_devices(chosen, os.environ))
-    return Layout(chosen, slots, threads, forced=device != "auto")
+    forced, workers, threads = execution.device != "auto", execution.workers, execution.threads
+    if device == "cpu":
+        devices = execution.job_devices or 1
+        slots = cpu_slots(workers, threads * devices, usable_cores(), cpu_quota())
+        return Layout(device, slots, threads, devices, forced)
+    visible = visible_devices(device, os.environ)
+    slots = device_slots(workers, device, visible, execution.job_devices)
+    return Layout(device, slots, threads, len(slots[0].devices or visible) or None, forced)
 
 
 def cpu_slots(
@@ -104,30 +115,36 @@ def cpu_slots(
 
 
 def device_slots(
-    workers: int | Literal["auto"], device: Device, devices: tuple[str, ...]
+    workers: int | Literal["auto"], device: Device, devices: tuple[str, ...], each: int | None = None
 ) -> tuple[Slot, ...]:
-    """Split the devices equally: several each, or one that is shared, each with a part of its memory.
+    """Give jobs sets of devices: one job all that jax sees, several equal shares, or ``each`` so many. Jobs
+    beyond the sets share them in turn, each with a part of their memory.
 
-    One worker owns all that jax sees. Where the devices are not known, all workers share them all.
+    Args:
+        workers: jobs at a time, or as many as there are sets.
+        device: their kind.
+        devices: their names; none where they are not known: then all jobs share them all.
+        each: devices of a job.
 
     Raises:
-        UserError: chips of a TPU cannot be split among so many workers.
+        UserError: there are not so many devices, or chips of a TPU cannot be split so.
     """
-    count = 1 if workers == "auto" else workers
-    if count == 1:
+    if each is not None and devices and each > len(devices):
+        problem = f"jobs of {each} devices (execution.devices or mesh): this machine has {len(devices)}"
+        hint = "use a smaller mesh, or leave both out: then jobs are laid out over what there is"
+        raise UserError(Complaint(problem, hint=hint))
+    if each is None and workers in ("auto", 1):
         return (Slot(),)
-    each = len(devices) // count
-    if device == "tpu" and devices and each not in TPU_BOUNDS:
-        problem = f"execution.workers = {count}: {len(devices)} TPU chips cannot be split so"
+    size = each or max(1, len(devices) // (1 if workers == "auto" else workers))
+    sets = [devices[i : i + size] for i in range(0, len(devices) - size + 1, size)] or [()]
+    count = len(sets) if workers == "auto" else workers
+    if device == "tpu" and devices and size != len(devices) and (size not in TPU_BOUNDS or count > len(sets)):
+        problem = f"{count} jobs of {size} TPU chips: {len(devices)} chips cannot be split so"
         raise UserError(Complaint(problem, hint="each worker can have 1, 2 or 4 chips of its own"))
-    if each:
-        return tuple(Slot(devices=devices[i * each : (i + 1) * each]) for i in range(count))
-    places = len(devices) or 1
-    sharing = [len(range(i % places, count, places)) for i in range(count)]
-    seen = [(devices[i % places],) if devices else () for i in range(count)]
+    sharing = [len(range(i % len(sets), count, len(sets))) for i in range(count)]
     return tuple(
-        Slot(devices=names, memory=round(SHARED_MEMORY / jobs, 3) if jobs > 1 else None)
-        for names, jobs in zip(seen, sharing, strict=True)
+        Slot(devices=sets[i % len(sets)], memory=round(SHARED_MEMORY / jobs, 3) if jobs > 1 else None)
+        for i, jobs in enumerate(sharing)
     )
 
 
@@ -188,7 +205,8 @@ def launch_environment(
     """Add to ``base`` what a job needs set before its process starts; XLA flags and tunables of the user
     stay.
 
-    On CPU each job has as many threads as the layout says; with one, XLA's pool is switched off. ``glibc``
+    On CPU each job has as many threads as the layout says; with one, XLA's pool is switched off; several
+    devices are forced host devices. ``glibc``
     asks malloc for huge pages, which removes most page faults of a training step. ``JAX_PLATFORMS`` is set
     only when the user named a device in the spec (``layout.forced``) and not in the environment.
 
@@ -206,6 +224,8 @@ def launch_environment(
     if layout.device == "cpu":
         if layout.threads == 1:
             _append(environment, "XLA_FLAGS", "--xla_cpu_multi_thread_eigen", "false", " ")
+        if layout.devices not in (None, 1):
+            _append(environment, "XLA_FLAGS", HOST_DEVICES, str(layout.devices), " ")
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(layout.threads)
     elif slot is not None:

@@ -21,9 +21,9 @@ import orbax.checkpoint as ocp
 from scaling.files import sync
 from scaling.train.averages import Averages, Carried
 from scaling.train.hosts import ALONE, Hosts
-from scaling.train.loop import TrainState
 from scaling.train.manifest import damage, manifest_of, seal
 from scaling.train.saved import averages_at, carried_in, require_same, tree_of
+from scaling.train.step import TrainState
 
 KEPT = 2
 SPARE = 1.05  # Orbax's own files and the manifest, beside the arrays

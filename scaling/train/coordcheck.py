@@ -22,7 +22,8 @@ from scaling.model.roles import Params
 from scaling.run import Run
 from scaling.store.records import PlanData
 from scaling.train.environment import use_compilation_cache
-from scaling.train.loop import Blueprint, ChunkInput, Program, advance, make_program
+from scaling.train.loop import ChunkInput, advance
+from scaling.train.program import Blueprint, Program, make_program
 from scaling.train.work import load_data
 
 # Tokens of the batch that activations are measured on: seeds differ by much more than batches do.

@@ -13,10 +13,11 @@ PORT_SECONDS = 120.0  # for which the port of a service before this one is waite
 
 
 def main(port: int, hosts: int, seconds: float) -> None:
-    from jax._src.lib import _jax
+    from jax._src.lib import _jax  # pyright: ignore[reportPrivateImportUsage]
 
     _await_free(port)
-    service = _jax.get_distributed_runtime_service(f"[::]:{port}", hosts, heartbeat_timeout=int(4 * seconds) + 60)
+    patience = int(4 * seconds) + 60  # the roll call is first, and says more
+    service = _jax.get_distributed_runtime_service(f"[::]:{port}", hosts, heartbeat_timeout=patience)
     while sys.stdin.buffer.read(4096):
         pass
     time.sleep(seconds + 5)

@@ -12,7 +12,8 @@ import numpy as np
 from scaling.data.index import EvalDocument
 from scaling.data.store import EvalWindows, Windows
 from scaling.model.roles import Params
-from scaling.train.loop import Program
+from scaling.train.program import Program
+from scaling.train.sharding import sharding
 
 BATCH_TOKENS = 8192  # per call of the compiled program: large enough to be efficient, small in memory
 
@@ -40,7 +41,10 @@ def make_evaluator(program: Program, data: Windows) -> Callable[[Params], Evalua
     pad = -len(windows) % batch
     windows = np.concatenate([windows, np.zeros((pad, windows.shape[1]), windows.dtype)])
     weights = np.concatenate([weights, np.zeros((pad, weights.shape[1]), weights.dtype)])
-    sums = jax.jit(lambda params, w, m: (program.model.token_losses(params, w) * m).sum(axis=1))
+    everywhere = sharding(program.mesh) if jax.process_count() > 1 else None
+    sums = jax.jit(
+        lambda params, w, m: (program.model.token_losses(params, w) * m).sum(axis=1), out_shardings=everywhere
+    )
 
     def evaluate(params: Params) -> Evaluation:
         parts = [

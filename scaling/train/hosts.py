@@ -24,6 +24,8 @@ from typing import Any, NoReturn, TypeVar
 
 from scaling.errors import Complaint, UserError
 from scaling.store.failure import is_exhausted
+from scaling.store.lease import Lease
+from scaling.store.records import JobSpec, read
 from scaling.train.process import StopRequest
 from scaling.train.roll_call import RollCall
 
@@ -98,6 +100,7 @@ class Hosts:
     roll_call: RollCall | None = None
     service: subprocess.Popen[bytes] | None = None
     at_end: list[Callable[[], None]] = field(default_factory=list)
+    home: Path | None = None  # the folder of the job, where this host works in another one
     _turn: int = 0
 
     @property
@@ -123,30 +126,26 @@ class Hosts:
         call = self.roll_call
         return self.agree(lambda: stop.asked or (call is not None and call.stop_asked))
 
-    def copy_of(self, folder: Path, names: Callable[[], list[Path]]) -> Path:
-        """Return where this host works: the first one in ``folder``, the others in a folder that nobody reads,
-        which begins with the same files.
-
-        Args:
-            folder: of a job.
-            names: gives those files, below the folder of results; asked for on the first host.
-        """
-        if self.client is None:
-            return folder
-        results = folder.parent.parent
-        files = self.agree(
-            lambda: {str(path.relative_to(results)): path.read_bytes() for path in names() if path.is_file()}
-        )
+    def desk(self, folder: Path) -> Path:
+        """Return the folder to work in: that of the job for the first host; for the others one that nobody
+        reads, with the files that the first one begins with, once it has :meth:`opened` the job."""
         if self.leads:
             return folder
-        desk = Path(tempfile.mkdtemp(prefix="scaling-host-"))
+        self.home, desk = folder, Path(tempfile.mkdtemp(prefix="scaling-host-"))
         self.at_end.append(lambda: shutil.rmtree(desk, ignore_errors=True))
+        files: dict[str, bytes] = self.agree(dict)
         for name, content in files.items():
             (desk / name).parent.mkdir(parents=True, exist_ok=True)
             (desk / name).write_bytes(content)
-        own = desk / folder.relative_to(results)
-        own.mkdir(parents=True, exist_ok=True)
-        return own
+        return desk / "jobs" / folder.name
+
+    def opened(self, folder: Path, job: JobSpec, lease: Lease) -> None:
+        """Let the others begin, where this host holds the lease of the job."""
+        if self.client is None:
+            return
+        self.at_end.append(lease.release)
+        if self.leads:
+            self.agree(lambda: _beginning(folder, job))
 
     def hold(self, error: Exception) -> None:
         """Wait until it is known whether another host is gone, of which ``error`` may be what is seen here;
@@ -176,16 +175,31 @@ class Hosts:
 ALONE = Hosts()
 
 
-def join(place: Place | None, seconds: float, stop: StopRequest) -> Hosts:
-    """Meet the other hosts of a job; before anything else is asked of jax.
+def _beginning(folder: Path, job: JobSpec) -> dict[str, bytes]:
+    """Return the files of a job and of its runs from which work begins, by their names below the results."""
+    results = folder.parent.parent
+    files = [path for path in folder.iterdir() if path.suffix in (".json", ".jsonl")]
+    runs = [results / "runs" / member.run_id for member in job.runs]
+    files += [run / name for run in runs for name in ("metrics.jsonl", "record.json")]
+    return {path.relative_to(results).as_posix(): path.read_bytes() for path in files if path.is_file()}
+
+
+def join(place: Place | None, folder: Path, stop: StopRequest) -> Hosts:
+    """Meet the other hosts of the job in ``folder``; before anything else is asked of jax.
+
+    A host counts as lost when it was silent for as long as the owner of a lease may be.
 
     Args:
         place: of this process; None: alone.
-        seconds: after which a silent host counts as lost.
+        folder: of the job.
         stop: asked of this process by a signal.
     """
     if place is None:
         return ALONE
+    job = read(JobSpec, folder / "job.json")
+    if job is None:
+        raise FileNotFoundError(folder / "job.json")
+    seconds = job.execution.lease_seconds
     import jax
     from jax._src import distributed
 

@@ -10,22 +10,24 @@ import json
 import math
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from scaling.files import create_json, write_json
 from scaling.run import canonical_json
-from scaling.store.failure import is_disk_full, write_failure
+from scaling.store.failure import FULL, is_disk_full, is_exhausted, write_failure
 from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
-from scaling.store.records import JobRun, Provenance, Record
+from scaling.store.records import JobRun, Record
 from scaling.train.averages import Averages, Carried, Sums, along_the_way, at_the_end
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
-from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
-from scaling.train.lanes import Asked, Fetch, Lane, OneLane, Work
+from scaling.train.lanes import Fetch, Lane, Work, finish_alone
 from scaling.train.loop import copy_state
-from scaling.train.record import final_row, make_result
+from scaling.train.pack import Asked
+from scaling.train.process import PackFailed
+from scaling.train.record import final_row, make_result, provenance
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
 
@@ -49,14 +51,20 @@ class TrunkTrainer:
     curves do not depend on what earlier launches did.
     """
 
-    def __init__(self, bench: Workbench, members: Sequence[JobRun], branch_steps: Sequence[int]):
+    def __init__(
+        self,
+        bench: Workbench,
+        members: Sequence[JobRun],
+        branch_steps: Sequence[int],
+        feed: Feed | None = None,
+    ):
         self.bench, self.folder, self.lease, self.program = bench, bench.folder, bench.lease, bench.program
-        self.feed = Feed(bench.program, bench.windows)
+        self.feed = feed or Feed(bench.program, bench.windows)
         self.members = sorted(members, key=lambda member: member.run.branch_step)
         self.waiting = self.members  # not ended yet
         self.branch_steps = branch_steps
         self.cadence = Cadence.of(members, bench.index.eval_id)
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", self.lease.check)
+        self.checkpoints = bench.checkpoints()
         self.trunk_log = CurveLog(self.folder / "trunk.jsonl", self.lease.check)
         self.trunk: tuple[int, Carried] | None = None
         self.on_trunk = False
@@ -70,8 +78,7 @@ class TrunkTrainer:
 
     def run(self) -> int:
         """Do the :meth:`work` alone in this process."""
-        lane = OneLane(self.program)
-        return lane.finish(self.work(lane))
+        return finish_alone(self.program, self.work)
 
     def work(self, lane: Lane) -> Work:
         """Train every member in ``lane``; returns how many failed. A failed branch does not stop the others;
@@ -92,13 +99,17 @@ class TrunkTrainer:
             self.step, self.waiting = None, self.members[position:]
             try:
                 yield from self._train(member, is_last=position == len(self.members) - 1)
-            except (Stopped, LostLease, KeyboardInterrupt):
+            except (Stopped, LostLease, KeyboardInterrupt, PackFailed):
                 raise
             except Exception as error:
+                self.bench.hosts.hold(error)
+                if lane.pack is not None and is_exhausted(str(error)):
+                    raise PackFailed from error
                 failed += 1
                 self.lease.check()
                 write_failure(self.bench.run_folder(member), self.folder, error, self.step)
                 self.disk_full = is_disk_full(error)
+                self.bench.hosts.leave(FULL if self.disk_full else 1, str(error))  # the others wait for it
                 if self.on_trunk or self.disk_full:
                     break
                 self.trunk = None
@@ -198,7 +209,7 @@ class TrunkTrainer:
                 carried = averages.snapshot(step, self._carried(carried.sums))
             alive = pending is None or self._log(member, log, *pending, clock, logged)
             pending = step, fetch
-            due = time.monotonic() - self.last_saved > self.bench.execution.checkpoint_seconds
+            due = self.bench.hosts.agree(self._is_due)
             stop = self.bench.stop_asked()
             if alive and (due or stop or step in evaluated):
                 alive = self._log(member, log, *pending, clock, logged)
@@ -218,6 +229,9 @@ class TrunkTrainer:
             self._log(member, log, *pending, clock, logged)
         self.steps_done += last - first
         return self._carried(carried.sums)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self.last_saved > self.bench.execution.checkpoint_seconds
 
     def _carried(self, sums: Sums) -> Carried:
         return Carried(self.lane.take(), sums)
@@ -254,6 +268,7 @@ class TrunkTrainer:
         """
         run, values = member.run, fetch()
         loss, norm = float(values.loss), float(values.grad_norm)
+        self.bench.went_on()
         self.loss = loss if math.isfinite(loss) else None
         self.step = step
         if step not in logged:
@@ -285,19 +300,20 @@ class TrunkTrainer:
         result = make_result(run, carried.state, self.bench.windows, self.bench.evaluate, averages)
         if result.loss is not None:
             log.append(final_row(member, result))
-        execution = Provenance(
+        known = provenance(self.bench, run, wall if result.status == "ok" else None)
+        seen = dict(
+            lowering=replace(self.program.blueprint.lowering, pack=self.lane.width),
             wall_seconds=wall,
-            tokens_per_second=run.tokens / wall if wall and result.status == "ok" else None,
             input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
-            cpu_seconds=round(time.process_time() - begun.cpu, 3),
+            cpu_seconds=None if self.lane.width > 1 else round(time.process_time() - begun.cpu, 3),
             flops_spent=member.flops_spent,
             started=begun.at,
             finished=now(),
             resumed=self.resumed,
             lease_token=self.lease.token,
             **({"rules": member.rules} if member.rules else {}),
-            **self.bench.environment.model_dump(exclude_unset=True),
         )
+        execution = known.model_copy(update=seen)
         log.settle()
         log.close()
         self.lease.check()

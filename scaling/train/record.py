@@ -12,10 +12,11 @@ from scaling.data.store import Windows
 from scaling.model.roles import Params
 from scaling.run import Run
 from scaling.store.metrics import Row
-from scaling.store.records import JobRun, Result
+from scaling.store.records import JobRun, Provenance, Result
 from scaling.train.evaluate import Evaluation
-from scaling.train.loop import TrainState
-from scaling.train.workbench import row_at
+from scaling.train.peak import peak_flops, peak_memory
+from scaling.train.step import TrainState
+from scaling.train.workbench import Workbench, row_at
 
 
 def make_result(
@@ -75,6 +76,28 @@ def _finite_losses(
     """Return the losses of averages that are finite."""
     losses = ((name, evaluate(params).loss) for name, params in averages)
     return {name: loss for name, loss in losses if math.isfinite(loss)}
+
+
+def provenance(bench: Workbench, run: Run, wall: float | None) -> Provenance:
+    """Return what the process of a job knows of how it trained a run.
+
+    Args:
+        bench: of the job.
+        run: the run.
+        wall: seconds of its training; None where it was not trained, or not to its end.
+    """
+    program = bench.program
+    mesh, speed = program.mesh, run.tokens / wall if wall else None
+    peak = peak_flops(run.precision, bench.execution.threads)
+    devices = mesh.size // mesh.shape.get("run", 1)  # those that train this run
+    return Provenance(
+        tokens_per_second=speed,
+        mfu=run.flops().flops / wall / (devices * peak) if wall and peak else None,
+        compile_seconds=program.compile_seconds,
+        peak_memory_bytes=peak_memory(),
+        lowering=program.blueprint.lowering,
+        **bench.environment.model_dump(exclude_unset=True),
+    )
 
 
 def final_row(member: JobRun, result: Result) -> Row:

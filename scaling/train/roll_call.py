@@ -90,7 +90,7 @@ class RollCall:
             time.sleep(EVERY)
             for number, host in list(self.heard.items()):
                 host.silent += EVERY
-                if host.left is not None and (host.left or self._own.left is None):
+                if host.left:
                     self._follow(number, host)
                 elif host.left is None and host.silent > self.seconds:
                     said = f"has not been heard of for {self.seconds:.0f} s"
@@ -98,10 +98,9 @@ class RollCall:
 
     def _follow(self, number: int, host: Heard) -> None:
         """End as the other host did, unless this process does so by itself."""
-        assert host.left is not None
         time.sleep(PARTING)
-        if host.left:
-            self._end(host.left, f"host {self._named(number, host)} ended with status {host.left}: {host.why}")
+        said = f"ended with status {host.left}{': ' if host.why else ''}{host.why}"
+        self._end(host.left or LOST_HOST, f"host {self._named(number, host)} {said}")
 
     def _named(self, number: int, host: Heard) -> str:
         return f"{number} of {self.count}" + (f" ({host.name})" if host.name else "")

@@ -15,8 +15,8 @@ from scaling.errors import Complaint, UserError
 from scaling.model.roles import Params
 from scaling.store.records import JobRun
 from scaling.train.averages import Averages, Carried, at_the_end
-from scaling.train.loop import TrainState
 from scaling.train.manifest import damage, manifest_of
+from scaling.train.step import TrainState
 
 SHOWN = 8  # arrays named in a message
 

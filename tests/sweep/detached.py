@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from scaling.spec.models import Execution
+from scaling.spec.execution import Execution
 from scaling.sweep.executor import StartedJob, log_header, write_launch
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from scaling.errors import UserError
+from scaling.spec.execution import Execution, Mesh
 from scaling.store.folder import ResultsFolder
 from scaling.sweep import guard, machine
 from scaling.sweep.guard import Presence, drivers, turn
@@ -22,6 +23,7 @@ from scaling.sweep.machine import (
     device_slots,
     find_device,
     launch_environment,
+    layout,
     visible_devices,
 )
 
@@ -84,8 +86,41 @@ def test_each_slot_sees_its_own_devices() -> None:
     assert environment["TPU_VISIBLE_CHIPS"] == "2,3"
     assert environment["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,2,1"
     assert "CUDA_VISIBLE_DEVICES" not in launch_environment({}, GPU, Slot())
-    with pytest.raises(UserError, match="8 TPU chips cannot be split so"):
+    with pytest.raises(UserError, match="16 jobs of 1 TPU chips: 8 chips cannot be split so"):
         device_slots(16, "tpu", EIGHT)
+
+
+def test_jobs_have_as_many_devices_as_the_spec_says() -> None:
+    pairs = device_slots("auto", "gpu", EIGHT, 2)
+    assert [slot.devices for slot in pairs] == [("0", "1"), ("2", "3"), ("4", "5"), ("6", "7")]
+    assert [slot.devices for slot in device_slots("auto", "gpu", EIGHT, 3)] == [
+        ("0", "1", "2"),
+        ("3", "4", "5"),
+    ]
+    assert device_slots(1, "gpu", EIGHT, 8) == (Slot(devices=EIGHT),)
+    one = device_slots(1, "tpu", EIGHT, 4)
+    assert launch_environment({}, TPU, one[0])["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "2,2,1"
+    assert "TPU_VISIBLE_CHIPS" not in launch_environment({}, TPU, device_slots(1, "tpu", EIGHT)[0])
+    shared = device_slots(3, "gpu", EIGHT, 4)
+    assert [slot.devices for slot in shared] == [EIGHT[:4], EIGHT[4:], EIGHT[:4]]
+    assert [slot.memory for slot in shared] == [0.45, None, 0.45]
+    assert device_slots("auto", "gpu", (), 4) == (Slot(),)  # nobody knows how many there are
+    with pytest.raises(UserError, match="this machine has 8"):
+        device_slots("auto", "gpu", EIGHT, 16)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_several_devices_of_a_cpu_are_host_devices_with_a_core_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: (2, 3, 4, 5, 6, 7))
+    monkeypatch.setattr(machine, "cpu_quota", lambda: None)
+    where = layout(Execution(device="cpu", mesh=Mesh(data=2, tensor=2)))
+    assert [slot.cores for slot in where.slots] == [(2, 3, 4, 5)] and where.devices == 4
+    flags = launch_environment({}, where, where.slots[0])["XLA_FLAGS"]
+    assert "--xla_force_host_platform_device_count=4" in flags and "eigen=false" in flags
+    two = layout(Execution(device="cpu", devices=3))
+    assert [slot.cores for slot in two.slots] == [(2, 3, 4), (5, 6, 7)]
+    plain = layout(Execution(device="cpu"))
+    assert plain.devices == 1 and "device_count" not in launch_environment({}, plain)["XLA_FLAGS"]
 
 
 def test_jobs_that_share_a_device_share_its_memory() -> None:

@@ -15,7 +15,8 @@ from scaling.recipe.optimizers import SGD, Lion, RoleRates
 from scaling.recipe.schedules import Constant
 from scaling.run import run_id
 from scaling.train.evaluate import make_evaluator
-from scaling.train.loop import Blueprint, ChunkInput, advance, make_program
+from scaling.train.loop import ChunkInput, advance
+from scaling.train.program import Blueprint, make_program
 from tests.train.jobs import curve, finish, results_of, start, steps_of, train, write_job
 from tests.train.runs import make_run
 
@@ -25,7 +26,10 @@ def test_results_are_whole(undisturbed, runs, index):
         assert result["status"] == "ok" and 2 < result["loss"] < 5
         assert len(result["document_losses"]) == 24
         record = json.loads((undisturbed / "runs" / run_id(run) / "record.json").read_text())
-        assert 0 < record["execution"]["input_wait_seconds"] < record["execution"]["wall_seconds"]
+        execution = record["execution"]
+        assert 0 < execution["input_wait_seconds"] < execution["wall_seconds"]
+        assert 0 < execution["mfu"] < 1 and execution["peak_memory_bytes"] > 5e7
+        assert execution["lowering"]["attention"] == "blocked" and execution["compile_seconds"] > 0
         assert result["tokens"] == run.steps * 64 and result["eval_tokens"] >= 4096
         steps = [row["step"] for row in curve(undisturbed, run) if "train/loss" in row]
         assert steps == sorted(set(steps)) and steps[-1] == run.steps

@@ -1,0 +1,115 @@
+"""How the work of a study is done: what a user writes of devices, processes and memory.
+
+Nothing here changes a run's numbers beyond rounding, or its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StrictBool
+from pydantic_core import PydanticCustomError
+
+from scaling.counts.lowering import MeshSizes, Remat
+from scaling.recipe.quantities import Count, Described, Positive, Real, Slug
+from scaling.spec.source import Finding
+
+
+def _auto_or_count(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000):
+        return value
+    raise PydanticCustomError("spec", "must be auto or a whole number from 1 to 10000")
+
+
+def _auto_is_none(value: Any) -> Any:
+    return None if value == "auto" else value
+
+
+AutoOrCount = Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)]
+
+
+class Mesh(Described):
+    """Devices of one job along each axis of its mesh; an axis left out is 1."""
+
+    run: Count = 1
+    """Devices that train different runs of a pack."""
+    data: Count = 1
+    """Devices that share the sequences of a batch, each with all weights."""
+    fsdp: Count = 1
+    """Devices that share the sequences of a batch, each with its part of every weight (ZeRO-3)."""
+    tensor: Count = 1
+    """Devices that share each matrix: heads, hidden width of the MLP, vocabulary."""
+
+    @property
+    def sizes(self) -> MeshSizes:
+        return MeshSizes(run=self.run, data=self.data, fsdp=self.fsdp, tensor=self.tensor)
+
+
+class Execution(Described):
+    """How the work is done. Nothing here changes a run's numbers or its id."""
+
+    kind: Slug = "local"
+    """Where jobs run. local: processes of this machine."""
+    workers: AutoOrCount = "auto"
+    """Processes that train at the same time. auto: as many as cores and devices allow; on an accelerator one,
+    unless `devices` says how many each has."""
+    device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
+    """What to train on. auto: an accelerator where there is one."""
+    devices: AutoOrCount = "auto"
+    """Devices of one job. auto: as many as its mesh has; else its share of an accelerator's, and one on CPU,
+    where more are forced host devices with a core each, to try a mesh."""
+    mesh: Annotated[
+        Mesh | None, BeforeValidator(_auto_is_none, json_schema_input_type=Literal["auto"] | Mesh | None)
+    ] = None
+    """How a job is laid out over its devices. auto, or left out: by their number and memory."""
+    micro_batch: AutoOrCount = "auto"
+    """Sequences that a step takes through the model at a time, over all devices of the job; gradients are
+    summed. A smaller batch is taken whole. auto: the whole batch, or as much of it as memory allows."""
+    remat: Literal["auto", Remat] = "auto"
+    """What the backward pass computes again to save memory. none: nothing; block: of each layer all but its
+    input and what its attention gave; full: all but its input. auto: as little as memory allows."""
+    pack: AutoOrCount = "auto"
+    """Runs of equal shape that a job trains side by side in one program. auto: by memory and measured speed;
+    on CPU 1."""
+    threads: Count = 1
+    """Threads of each process, on CPU; of each of its devices, where it has several."""
+    share_trunk: StrictBool = True
+    """Train shared prefixes once."""
+    checkpoint_seconds: Positive = 30.0
+    """Seconds between checkpoints of a job."""
+    chunk_steps: Count | None = None
+    """Optimizer steps of one compiled call; also how often metrics are written. Left out: by model size."""
+    keep_final: StrictBool = False
+    """Keep the last checkpoint of every run, so that it can be evaluated again (--reevaluate)."""
+    lease_seconds: Annotated[Real, Field(ge=0.5, le=3600)] = 30.0
+    """Seconds without a renewal after which another driver takes over a job's lease."""
+    timeout_minutes: Positive = 60.0
+    """Minutes without progress (compiling counts) after which a job is killed and counted as failed."""
+    attempts: Count = 3
+    """Consecutive failures without progress after which a run is not retried."""
+
+    @property
+    def job_devices(self) -> int | None:
+        """Devices of one job, by ``devices`` or ``mesh``; None: that is for the machine to say."""
+        if self.devices != "auto":
+            return self.devices
+        return self.mesh.sizes.devices if self.mesh else None
+
+    def findings(self) -> Iterator[Finding]:
+        """Find fields that do not go together."""
+        mesh = self.mesh.sizes if self.mesh else MeshSizes()
+        if self.mesh and self.devices not in ("auto", mesh.devices):
+            message = f"has {mesh} = {mesh.devices} devices, and execution.devices = {self.devices}"
+            yield Finding(("execution", "mesh"), message, "make them equal, or leave devices out")
+        if self.pack != "auto" and self.pack % mesh.run:
+            message = f"{self.pack} runs cannot be shared out equally among mesh.run = {mesh.run} devices"
+            below = self.pack // mesh.run * mesh.run
+            near = f"{below} or {below + mesh.run}" if below else f"{mesh.run}"
+            yield Finding(("execution", "pack"), message, f"use {near}, or another mesh.run")
+        shared = [f"{name} = {size}" for name in ("fsdp", "tensor") if (size := getattr(mesh, name)) > 1]
+        packed = f"mesh.run = {mesh.run}" if mesh.run > 1 else f"pack = {self.pack}"
+        if shared and (mesh.run > 1 or self.pack not in ("auto", 1)):
+            place = ("execution", "mesh", "run") if mesh.run > 1 else ("execution", "pack")
+            message = f"{packed}: runs are not packed where {' and '.join(shared)} devices share the weights"
+            yield Finding(place, message, "pack runs that fit on a device, or leave it out")

@@ -1,0 +1,72 @@
+"""Devices, meshes and memory as a spec writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scaling.counts.lowering import MeshSizes
+from scaling.errors import UserError
+from scaling.spec.execution import Execution
+from scaling.spec.load import study_from_dict
+from tests.plan.studies import BASE, plan_of
+
+
+def problems_of(**execution: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        study_from_dict(BASE | {"execution": execution})
+    return str(caught.value)
+
+
+def test_devices_of_a_job() -> None:
+    study = study_from_dict(BASE | {"execution": {"mesh": {"data": 2, "fsdp": 4}}})
+    assert study.execution.mesh and study.execution.mesh.sizes == MeshSizes(data=2, fsdp=4)
+    assert study.execution.job_devices == 8
+    assert Execution().job_devices is None and Execution(devices=3).job_devices == 3
+    assert study_from_dict(BASE | {"execution": {"mesh": "auto"}}).execution == Execution()
+
+
+def test_fields_that_do_not_go_together() -> None:
+    text = problems_of(mesh={"data": 2, "tensor": 2}, devices=8)
+    assert "execution.mesh: has run 1 x data 2 x fsdp 1 x tensor 2 = 4 devices" in text
+    assert "execution.devices = 8" in text
+    text = problems_of(mesh={"run": 4}, pack=6)
+    assert "6 runs cannot be shared out equally among mesh.run = 4" in text and "use 4 or 8" in text
+    assert "mesh.run = 2: runs are not packed" in problems_of(mesh={"run": 2, "tensor": 2})
+    assert "pack = 2: runs are not packed where fsdp = 2" in problems_of(mesh={"fsdp": 2}, pack=2)
+    study_from_dict(BASE | {"execution": {"mesh": {"fsdp": 2}, "pack": 1, "devices": 2}})
+
+
+def test_values_of_no_sense() -> None:
+    assert "must be auto or a whole number" in problems_of(devices=0)
+    assert "must be a mapping with run, data, fsdp, tensor" in problems_of(mesh=8)
+    assert "did you mean 'tensor'" in problems_of(mesh={"tensors": 2})
+    assert "must be >= 1" in problems_of(mesh={"data": 0})
+    assert "did you mean 'block'" in problems_of(remat="blok")
+
+
+def refused(**execution: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        plan_of(execution=execution)
+    return str(caught.value)
+
+
+def test_what_a_mesh_does_not_divide() -> None:
+    """Widths 16 and 32 with heads of 8 channels, 256 bytes of vocabulary, batches of 4 sequences of 64."""
+    text = refused(mesh={"tensor": 4})
+    assert "4 devices cannot share 2 heads equally, of w16-500st-s0; use 2" in text
+    assert text.count("heads") == 1, "the larger size has 4 heads"
+    assert "3 devices cannot share 16 channels of the residual stream" in refused(mesh={"fsdp": 3})
+    assert "256 entries of the vocabulary" in (text := refused(mesh={"tensor": 3}))
+    assert "heads" in text and "channels of the MLP" in text
+    text = refused(mesh={"data": 8})
+    assert "data x fsdp = 8 devices cannot share 4 sequences equally" in text and "use 4 devices" in text
+    plan_of(execution={"mesh": {"data": 2, "fsdp": 2, "tensor": 2}})
+
+
+def test_what_a_micro_batch_does_not_divide() -> None:
+    assert "3 sequences do not divide the batch of 4 of w16-500st-s0; use 2 or 4" in refused(micro_batch=3)
+    text = refused(micro_batch=2, mesh={"data": 4})
+    assert "execution.micro_batch" in text and "cannot share 2 of 4 sequences at a time" in text
+    plan_of(execution={"micro_batch": 100, "mesh": {"data": 4}})  # taken whole
