@@ -16,7 +16,8 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.shape import Shape
-from scaling.model.attention import Rule, causal_attention
+from scaling.model.attention import causal_attention
+from scaling.model.attention_rule import Rule
 from scaling.model.experts import Balance, MLPs, route, through_experts
 from scaling.model.linear import linear
 from scaling.model.parametrization import Forward
@@ -131,7 +132,7 @@ class Block(nnx.Module):
             rule=Rule(window, self.shape.attention_softcap, self.products),
             documents_BxT=documents_BxT,
             scale=self.forward.scores,
-            dense=dense,
+            kernel="dense" if dense else "blocked",
         )
         return self.output(mixed, contract=2)
 

@@ -29,6 +29,7 @@ from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
 from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
 from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
+from scaling.plan.repetition import repetition_notes
 from scaling.plan.resolve import Resolver
 from scaling.plan.scales import WORTH_SAYING
 from scaling.plan.settings import Choice, Choices, settings_of
@@ -263,6 +264,7 @@ def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...])
     yield from _moved_batches(wanted)
     yield from dict.fromkeys(_scaled_twice(wanted))
     yield from _windows(wanted)
+    yield from repetition_notes([w for w in wanted if w.steps >= w.min_steps])
     if study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
         yield f"nothing is shared: {_why_not_shared([w.setting.recipe for w in wanted])}"
 

@@ -56,9 +56,10 @@ def test_schedules_and_rules_that_depend_on_the_horizon_share_nothing_and_say_so
 
 
 def test_a_design_too_small_for_the_law_is_named_before_it_is_paid_for() -> None:
-    (note,) = shared().notes  # 2 sizes
+    steps = {"kind": "grid", "steps": [100, 200, 400]}
+    (note,) = plan_of(design=steps).notes  # 2 sizes
     assert "6 fitted runs of 2 sizes and 3 horizons cannot fit" in note
-    assert not shared(family__widths=[16, 24, 32]).notes
+    assert not plan_of(design=steps, family__widths=[16, 24, 32]).notes
 
 
 def test_a_constant_schedule_is_all_trunk() -> None:
