@@ -79,7 +79,8 @@ class Feed:
         shape = (*starts.shape, self.blueprint.shape.context + 1)
         gathered = dict[str, np.ndarray]()  # devices may need the same ones
 
-        def gather(part: tuple[slice, ...]) -> np.ndarray:
+        def gather(part: tuple[slice, ...] | None) -> np.ndarray:
+            assert part is not None
             places = starts[part[:2]]
             if (key := str(part)) not in gathered:
                 gathered[key] = self.windows.gather(places.ravel()).reshape(*places.shape, shape[-1])

@@ -26,13 +26,15 @@ from scaling.errors import Complaint, UserError
 from scaling.store.failure import is_exhausted
 from scaling.store.lease import Lease
 from scaling.store.records import JobSpec, read
+from scaling.train.coordinator import ADDRESS, JOIN_SECONDS, answer, ask, open_service, patience
 from scaling.train.process import StopRequest
-from scaling.train.roll_call import RollCall
+from scaling.train.roll_call import ORDERLY, RollCall
 
-ADDRESS, COUNT, NUMBER = "SCALING_COORDINATOR", "SCALING_HOSTS", "SCALING_HOST"
+COUNT, NUMBER = "SCALING_HOSTS", "SCALING_HOST"
 HINT = "set it to HOST:PORT of the first host, SCALING_HOSTS to their number and SCALING_HOST to 0, 1, ..."
-JOIN_SECONDS = 300  # for which a host waits for the others when it starts
+
 FOREVER_MS = 10**9  # a host that waits for an answer is ended by the roll call
+SHUTDOWN_SECONDS = 20
 KEPT_ANSWERS = 1000  # in the store: no host is so far behind
 
 X = TypeVar("X")
@@ -68,8 +70,12 @@ class Place:
         return cls(address, count, number)
 
     @property
-    def port(self) -> str:
-        return self.address.rpartition(":")[2]
+    def host(self) -> str:
+        return self.address.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
 
 
 def _whole(environment: Mapping[str, str], name: str) -> int:
@@ -83,14 +89,14 @@ def _detected() -> Place | None:
     """Ask jax, which knows Slurm, Open MPI, Kubernetes and the hosts of a TPU; None: one process only."""
     from jax._src.clusters import ClusterEnv
 
-    unknown = (None,) * 5
-    address, count, number, devices = ClusterEnv.auto_detect_unset_distributed_params(*unknown, JOIN_SECONDS)
+    detect = ClusterEnv.auto_detect_unset_distributed_params
+    address, count, number, devices = detect(None, None, None, None, None, JOIN_SECONDS)
     if address is None or count is None or number is None:
         raise UserError(Complaint("'auto': jax sees no cluster here", ADDRESS, HINT))
     return Place(address, count, number, tuple(devices) if devices else None) if count > 1 else None
 
 
-@dataclass
+@dataclass(eq=False)
 class Hosts:
     """This process, ``number`` of ``count``; alone where there is no ``client`` of a coordination service."""
 
@@ -161,12 +167,17 @@ class Hosts:
 
     def _end(self, status: int, why: str) -> NoReturn:
         assert self.roll_call is not None
-        self.roll_call.part(status, why, patience=10.0)
+        self.roll_call.part(status, why)
         for step in self.at_end:
             with suppress(Exception):
                 step()
-        if self.service is not None and status == 0:
-            self.service.kill()
+        if status in ORDERLY:
+            import jax
+
+            with suppress(Exception):
+                jax.distributed.shutdown()  # waits for the others
+            if self.service is not None:
+                self.service.kill()
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(status)  # what is left of the collectives would wait for the others
@@ -203,16 +214,22 @@ def join(place: Place | None, folder: Path, stop: StopRequest) -> Hosts:
     import jax
     from jax._src import distributed
 
-    service = _serve(place, seconds) if place.number == 0 else None
+    service = None
+    if place.number == 0:
+        port, service = open_service(place.count, seconds)
+        answer(place.port, folder.name, port)
+    else:
+        port = ask(place.host, place.port, folder.name)
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
-        place.address,
+        f"{place.host}:{port}",
         place.count,
         place.number,
         local_device_ids=place.devices,
         cluster_detection_method="deactivate",
         initialization_timeout=JOIN_SECONDS,
-        heartbeat_timeout_seconds=int(4 * seconds) + 60,  # the roll call is first, and says more
+        heartbeat_timeout_seconds=patience(seconds),
+        shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         coordinator_bind_address="127.0.0.1:0",  # not used: the service has a process of its own
     )
     client = distributed.global_state.client
@@ -220,9 +237,3 @@ def join(place: Place | None, folder: Path, stop: StopRequest) -> Hosts:
     hosts.roll_call = RollCall(client, place.number, place.count, seconds, stop, hosts.at_end)
     hosts.roll_call.begin()
     return hosts
-
-
-def _serve(place: Place, seconds: float) -> subprocess.Popen[bytes]:
-    """Start the coordination service; it ends some time after this process, however that ends."""
-    argv = [sys.executable, "-m", "scaling.train.coordinator", place.port, str(place.count), str(seconds)]
-    return subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)

@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaling.store.failure import LOST_HOST
+from scaling.store.failure import LOST_HOST, STOPPED
 from scaling.train.process import StopRequest
 
 EVERY = 0.5  # seconds
+ORDERLY = (0, STOPPED)  # all hosts end so together
 PARTING = 3.0  # seconds for which a process may still end by itself when another one has
 
 
@@ -58,14 +59,11 @@ class RollCall:
     def stop_asked(self) -> bool:
         return any(host.stop for host in self.heard.values())
 
-    def part(self, status: int, why: str, patience: float) -> None:
-        """Say that this process ends; when all is well, wait a while until all do."""
+    def part(self, status: int, why: str) -> None:
+        """Say that this process ends."""
         self._own.left, self._own.why = status, why
-        deadline = time.monotonic() + (patience if status == 0 else 2 * EVERY)
         with suppress(Exception):
             self._say()
-        while time.monotonic() < deadline and any(host.left is None for host in self.heard.values()):
-            time.sleep(EVERY / 5)
 
     def _say(self) -> None:
         own = self._own
@@ -90,7 +88,7 @@ class RollCall:
             time.sleep(EVERY)
             for number, host in list(self.heard.items()):
                 host.silent += EVERY
-                if host.left:
+                if host.left not in (None, *ORDERLY):
                     self._follow(number, host)
                 elif host.left is None and host.silent > self.seconds:
                     said = f"has not been heard of for {self.seconds:.0f} s"

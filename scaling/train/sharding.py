@@ -35,13 +35,11 @@ def put(tree: Any, where: Any) -> Any:
     """Put arrays that every host has whole on the devices where they live; each host puts its own parts."""
     if jax.process_count() == 1:
         return jax.device_put(tree, where)
-    return jax.tree.map(
-        lambda array, to: jax.make_array_from_callback(
-            np.shape(array), to, lambda part: np.asarray(array)[part]
-        ),
-        tree,
-        where,
-    )
+
+    def one(array: Any, to: NamedSharding) -> jax.Array:
+        return jax.make_array_from_callback(np.shape(array), to, lambda part: np.asarray(array)[part])
+
+    return jax.tree.map(one, tree, where)
 
 
 def sharding(mesh: Mesh | AbstractMesh, *axes: str | None) -> NamedSharding:
