@@ -1,5 +1,5 @@
-"""Where the hosts of a job meet: the first one answers at the address that all were given and says where jax's
-coordination service is.
+"""Where the hosts of a job meet: the first one answers at the address that all were given, and says where the
+coordination service of jax is.
 
 ``python -m scaling.train.coordinator PORT HOSTS SECONDS`` is that service, in a process of its own. It ends
 when its standard input has been closed for long enough that every host knows: the first host is gone.
