@@ -234,6 +234,6 @@ def join(place: Place | None, folder: Path, stop: StopRequest) -> Hosts:
     )
     client = distributed.global_state.client
     hosts = Hosts(place.number, place.count, client, service=service)
-    hosts.roll_call = RollCall(client, place.number, place.count, seconds, stop, hosts.at_end)
+    hosts.roll_call = RollCall(client, place.number, place.count, seconds, lambda: stop.asked, hosts.at_end)
     hosts.roll_call.begin()
     return hosts

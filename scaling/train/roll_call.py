@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaling.store.failure import LOST_HOST, STOPPED
-from scaling.train.process import StopRequest
 
 EVERY = 0.5  # seconds
 ORDERLY = (0, STOPPED)  # all hosts end so together
@@ -37,13 +36,13 @@ class Heard:
 @dataclass
 class RollCall:
     """``client`` is that of a coordination service. A host is lost when nothing was heard of it for
-    ``seconds``. ``at_end`` is done before this process ends because of another."""
+    ``seconds``. ``asked`` tells whether this process was asked to stop; ``at_end`` is done before this process ends because of another."""
 
     client: Any
     number: int
     count: int
     seconds: float
-    stop: StopRequest
+    asked: Callable[[], bool]
     at_end: Sequence[Callable[[], None]]
     heard: dict[int, Heard] = field(default_factory=dict)
     _own: Heard = field(default_factory=Heard)
@@ -52,7 +51,7 @@ class RollCall:
     def begin(self) -> None:
         self.heard = {n: Heard() for n in range(self.count) if n != self.number}
         self._own.name = f"{socket.gethostname()}, process {os.getpid()}"
-        for loop in (self._talk, self._judge):  # talking may hang
+        for loop in (self._talk, self._watch):  # talking may hang
             threading.Thread(target=loop, daemon=True, name="roll-call").start()
 
     @property
@@ -69,7 +68,7 @@ class RollCall:
         own = self._own
         with self._lock:
             own.beat += 1
-            content = {"name": own.name, "beat": own.beat, "stop": self.stop.asked}
+            content = {"name": own.name, "beat": own.beat, "stop": self.asked()}
             content |= {"left": own.left, "why": own.why}
             self.client.key_value_set(f"host/{self.number}", json.dumps(content), allow_overwrite=True)
 
@@ -77,22 +76,30 @@ class RollCall:
         while True:
             with suppress(Exception):  # of a service that does not answer: silence
                 self._say()
-                for key, text in self.client.key_value_dir_get("host/"):
-                    number, now = int(key.rpartition("/")[2]), json.loads(text)
-                    if number != self.number and now["beat"] != self.heard[number].beat:
-                        self.heard[number] = Heard(**now)
+                self.listen()
             time.sleep(EVERY)
 
-    def _judge(self) -> None:
+    def listen(self) -> None:
+        """Note what the others say."""
+        for key, text in self.client.key_value_dir_get("host/"):
+            number, now = int(key.rpartition("/")[2]), json.loads(text)
+            if number != self.number and now["beat"] != self.heard[number].beat:
+                self.heard[number] = Heard(**now)
+
+    def _watch(self) -> None:
         while True:
             time.sleep(EVERY)
-            for number, host in list(self.heard.items()):
-                host.silent += EVERY
-                if host.left not in (None, *ORDERLY):
-                    self._follow(number, host)
-                elif host.left is None and host.silent > self.seconds:
-                    said = f"has not been heard of for {self.seconds:.0f} s"
-                    self._end(LOST_HOST, f"host {self._named(number, host)} {said}")
+            self.judge()
+
+    def judge(self) -> None:
+        """End this process where another one is lost; called :data:`EVERY` so many seconds."""
+        for number, host in list(self.heard.items()):
+            host.silent += EVERY
+            if host.left not in (None, *ORDERLY):
+                self._follow(number, host)
+            elif host.left is None and host.silent > self.seconds:
+                said = f"has not been heard of for {self.seconds:.0f} s"
+                self._end(LOST_HOST, f"host {self._named(number, host)} {said}")
 
     def _follow(self, number: int, host: Heard) -> None:
         """End as the other host did, unless this process does so by itself."""

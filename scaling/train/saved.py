@@ -90,7 +90,8 @@ def require_same(place: Path, wanted: dict[str, Any]) -> None:
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as orbax:
         written = _leaves(orbax.metadata(place / "state").item_metadata)
     needed = _leaves(wanted)
-    differ = sorted(name for name in written.keys() | needed.keys() if written.get(name) != needed.get(name))
+    differ = [name for name in written.keys() | needed.keys() if written.get(name) != needed.get(name)]
+    differ.sort(key=lambda name: (not name.startswith("params/"), name))  # parameters say it best
     if differ:
         lines = [
             f"{name}: {written.get(name, 'absent')} there, {needed.get(name, 'absent')} wanted"

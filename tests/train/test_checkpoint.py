@@ -103,8 +103,7 @@ def test_arrays_that_differ_are_named(program, state, tmp_path):
     with pytest.raises(UserError) as refused:
         checkpoints.restore("trunk", wider, {8}, NONE)
     (problem,) = refused.value.problems
-    name = next(name for name, array in state.params.items() if 40 in array.shape)
-    assert f"params/{name}: float32[1, 16, 40] there, float32[1, 16, 48] wanted" in problem.message
+    assert "params/blocks/gate/kernel: float32[1, 16, 40] there, float32[1, 16, 48] wanted" in problem.message
     assert "embed" not in problem.message and problem.where == str(tmp_path / "trunk" / "8")
     lion = make_run(optimizer=Lion(kind="lion", learning_rate=0.002))
     with pytest.raises(UserError, match=r"moments.*absent wanted"):
@@ -126,7 +125,8 @@ def test_other_library_versions_are_said_and_no_obstacle(program, state, tmp_pat
     assert f"jax 0.4.1 (now {jax.__version__})" in line and "optax" not in line
     del content["versions"]  # of an earlier version of this package
     path.write_text(json.dumps(content))
-    assert manifest_of(path.parent).other_versions is None
+    kept = manifest_of(path.parent)
+    assert kept is not None and kept.other_versions is None
     assert checkpoints.restore("trunk", program.abstract, {8}, NONE) and len(said) == 1
 
 
