@@ -36,7 +36,8 @@ class Heard:
 @dataclass
 class RollCall:
     """``client`` is that of a coordination service. A host is lost when nothing was heard of it for
-    ``seconds``. ``asked`` tells whether this process was asked to stop; ``at_end`` is done before this process ends because of another."""
+    ``seconds``. ``asked`` tells whether this process was asked to stop; ``at_end`` is done before it ends
+    because of another."""
 
     client: Any
     number: int
