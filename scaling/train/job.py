@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from scaling.train.lanes import Fetch, Lane, Work, finish_alone
 from scaling.train.loop import copy_state
 from scaling.train.pack import Asked
 from scaling.train.process import PackFailed
+from scaling.train.profile import Profile
 from scaling.train.record import final_row, make_result, provenance
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
@@ -74,6 +76,7 @@ class TrunkTrainer:
         self.loss: float | None = None
         self.step: int | None = None  # of the current run, as far as logged
         self.resumed = 0
+        self.profile = Profile(self.folder, bench.execution.profile_steps or 0)
         self.steps_done = 0  # of all this job's branches and trunk, for progress alone
 
     def run(self) -> int:
@@ -88,10 +91,11 @@ class TrunkTrainer:
             Stopped: asked to stop; what was done is in a checkpoint.
             LostLease: another process works on this job now.
         """
-        try:
-            return (yield from self._work(lane))
-        finally:
-            self.checkpoints.wait()  # nothing may be committed when the lease is given back
+        with closing(self.profile):
+            try:
+                return (yield from self._work(lane))
+            finally:
+                self.checkpoints.wait()  # nothing may be committed when the lease is given back
 
     def _work(self, lane: Lane) -> Work:
         self.lane, failed = lane, 0
@@ -202,9 +206,10 @@ class TrunkTrainer:
         self.lane.put(carried.state)
         pending: tuple[int, Fetch] | None = None
         step = first
-        for chunk in self.feed.chunks(run.order_seed, first, last):
+        for chunk in self.feed.chunks(run.order_seed, first, last, self.bench.execution.stops):
             fetch = yield Asked(run, chunk)
             step = chunk.step + chunk.live
+            self.profile.trained(chunk.live, fetch)
             if averages.is_due(step):
                 carried = averages.snapshot(step, self._carried(carried.sums))
             alive = pending is None or self._log(member, log, *pending, clock, logged)
