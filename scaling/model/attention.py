@@ -16,6 +16,8 @@ from scaling.model.blocked_attention import plain_attention
 from scaling.model.flash_attention import flash_attention
 from scaling.model.placement import Placement
 
+AnyKernel = Kernel | Literal["dense"]
+
 
 def causal_attention(
     q_BxTxHxK: jax.Array,
@@ -25,7 +27,7 @@ def causal_attention(
     rule: Rule = Rule(),  # noqa: B008 (a tuple)
     documents_BxT: jax.Array | None = None,
     scale: float | None = None,
-    kernel: Kernel | Literal["dense"] = "blocked",
+    kernel: AnyKernel = "blocked",
     place: Placement = Placement(),  # noqa: B008 (without state)
 ) -> jax.Array:
     """Compute softmax(scale q k^T) v over the keys that each query sees: (B, T, H, K).

@@ -16,6 +16,11 @@ class Placement:
         """Return ``x`` laid out by its logical axes (None: one that is never cut)."""
         return x
 
+    def weight(self, name: str, x: jax.Array) -> jax.Array:
+        """Gather a parameter, or a layer's slice of it, from the devices that have its parts, for its use;
+        its gradient is scattered again."""
+        return x
+
     def parts(self, axis: str) -> int:
         """Return how many parts a logical axis is cut into."""
         return 1
@@ -31,3 +36,10 @@ class Placement:
             out: logical axes of its result.
         """
         return function
+
+    def summed(self, x: jax.Array, axis: str) -> jax.Array:
+        """Sum, inside a function of :meth:`each_device`, over the devices that share a logical axis."""
+        return x
+
+
+ONE_DEVICE = Placement()

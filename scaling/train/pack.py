@@ -21,8 +21,8 @@ from scaling.counts.shape import Shape
 from scaling.run import Run
 from scaling.train.loop import ChunkInput
 from scaling.train.optimizers import Numbers, number_names, numbers_of
-from scaling.train.program import Program, compiled, model_of
-from scaling.train.step import ChunkMetrics, Step, Totals, TrainState, make_step, metrics_of, start_totals
+from scaling.train.program import Program, compiled, step_of
+from scaling.train.step import ChunkMetrics, Step, Totals, TrainState, metrics_of, start_totals
 
 RUN = "run"  # the axis of the mesh
 
@@ -71,9 +71,7 @@ class Pack:
         """Lower the program of a chunk."""
         blueprint, width = self.program.blueprint, self.width
         shape, size, batch = blueprint.shape, blueprint.chunk_steps, blueprint.batch_sequences
-        step = make_step(
-            model_of(blueprint), blueprint.optimizer, blueprint.parametrization, blueprint.ema_decays
-        )
+        step = step_of(blueprint)
         everywhere = NamedSharding(self.program.mesh, PartitionSpec())
         by_member = NamedSharding(self.program.mesh, PartitionSpec(RUN))
         states = jax.tree.map(lambda leaf: leaf.sharding, self.stacked)

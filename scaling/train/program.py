@@ -14,12 +14,14 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh
 
 from scaling.counts.lowering import Lowering
+from scaling.errors import Complaint, UserError
+from scaling.model.placement import ONE_DEVICE, Placement
 from scaling.model.roles import Params, abstract_params, init_params
 from scaling.model.transformer import Model, make_model
 from scaling.run import Fixed, Run
 from scaling.train.optimizers import Numbers, initial_moments, number_names
-from scaling.train.sharding import make_mesh, sharding, state_shardings
-from scaling.train.step import ChunkMetrics, TrainState, make_step, through_steps
+from scaling.train.sharding import EVALUATION, make_mesh, placement, sharding, state_shardings
+from scaling.train.step import ChunkMetrics, Step, TrainState, make_step, through_steps
 
 WindowArray = np.ndarray | jax.Array
 Chunk = Callable[[TrainState, WindowArray, np.ndarray, Numbers, np.int32], tuple[TrainState, ChunkMetrics]]
@@ -49,7 +51,7 @@ class Program:
     """What is compiled once for a blueprint."""
 
     blueprint: Blueprint
-    model: Model
+    model: Model  # to evaluate: sequences lie on all devices of the mesh
     mesh: Mesh
     chunk: Chunk  # (state, windows (C, B, T+1), rates (C,), numbers, live steps) -> (state, metrics)
     start: Callable[[int | Params], TrainState]  # seed, or weights -> the state before the first step
@@ -65,12 +67,37 @@ def abstract_state(blueprint: Blueprint) -> TrainState:
     return TrainState(params, moments, step, ok, smooth_loss, (params,) * len(blueprint.ema_decays))
 
 
-def model_of(blueprint: Blueprint) -> Model:
+def model_of(blueprint: Blueprint, place: Placement = ONE_DEVICE) -> Model:
     return make_model(
         blueprint.shape,
         precision=blueprint.precision,
         parametrization=blueprint.parametrization,
         auxiliary=blueprint.auxiliary,
+        lowering=blueprint.lowering,
+        place=place,
+    )
+
+
+def step_of(blueprint: Blueprint, place: Placement = ONE_DEVICE) -> Step:
+    """Return the step of a blueprint.
+
+    Raises:
+        UserError: it cannot be taken in so many parts.
+    """
+    parts = blueprint.lowering.micro_batches
+    if parts > 1 and blueprint.shape.experts:
+        message = f"a batch of a mixture of experts is not taken in parts, as {parts} are asked for"
+        hint = (
+            "their balance is that of a whole batch: use a smaller batch, more devices or rematerialisation"
+        )
+        raise UserError(Complaint(message, "execution.micro_batch", hint))
+    return make_step(
+        model_of(blueprint, place),
+        blueprint.optimizer,
+        blueprint.parametrization,
+        blueprint.ema_decays,
+        parts,
+        place,
     )
 
 
@@ -82,9 +109,7 @@ def chunk_function(blueprint: Blueprint, mesh: Mesh | AbstractMesh) -> tuple[Any
         mesh: over which it is laid out; an abstract one will do to lower or export it.
     """
     shape, size, batch = blueprint.shape, blueprint.chunk_steps, blueprint.batch_sequences
-    step = make_step(
-        model_of(blueprint), blueprint.optimizer, blueprint.parametrization, blueprint.ema_decays
-    )
+    step = step_of(blueprint, placement(mesh, shape))
     everywhere, data = sharding(mesh), sharding(mesh, None, "batch")
     abstract = abstract_state(blueprint)
     states = state_shardings(mesh, shape, abstract)
@@ -127,7 +152,7 @@ def make_program(blueprint: Blueprint) -> Program:
     states = state_shardings(mesh, blueprint.shape, abstract)
     return Program(
         blueprint=blueprint,
-        model=model_of(blueprint),
+        model=model_of(blueprint, placement(mesh, blueprint.shape, EVALUATION)),
         mesh=mesh,
         chunk=compiled(lower_program(blueprint, mesh)),
         start=partial(_start, blueprint, states),

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from scaling.counts.shape import Shape
+from scaling.model.placement import ONE_DEVICE, Placement
 from scaling.model.roles import Array, Params
 from scaling.model.transformer import Model, Trained
 from scaling.recipe.parametrization import Parametrization
@@ -55,11 +56,42 @@ class Totals(NamedTuple):
     grad_norm: jax.Array
 
 
+def gradients(
+    model: Model, params: Params, window_BxT1: jax.Array, micro_batches: int, place: Placement
+) -> tuple[Trained, Params]:
+    """Compute what is logged of a step, and its gradients.
+
+    Args:
+        model: gives the loss, a mean over tokens.
+        params: of the model.
+        window_BxT1: tokens of the batch.
+        micro_batches: equal parts that it is taken in, one after the other.
+        place: where its sequences live.
+    """
+    objective = jax.value_and_grad(model.objective, has_aux=True)
+    if micro_batches == 1:
+        (_, trained), grads = objective(params, window_BxT1)
+        return trained, grads
+    # Each part takes sequences from everywhere in the batch, so that no device waits for another's.
+    parts = window_BxT1.reshape(-1, micro_batches, window_BxT1.shape[1]).swapaxes(0, 1)
+    parts = place(parts, None, "batch", None)
+
+    def add(sums: tuple[Trained, Params], part: jax.Array) -> tuple[tuple[Trained, Params], None]:
+        (_, trained), grads = objective(params, part)
+        return jax.tree.map(jnp.add, sums, (trained, grads)), None
+
+    nothing = Trained(jnp.zeros((), jnp.result_type(*params.values())))
+    sums, _ = jax.lax.scan(add, (nothing, jax.tree.map(jnp.zeros_like, params)), parts)
+    return jax.tree.map(lambda total: total / micro_batches, sums)
+
+
 def train_step(
     model: Model,
     optimizer: optax.GradientTransformation,
     state: TrainState,
     window_BxT1: jax.Array,
+    micro_batches: int = 1,
+    place: Placement = ONE_DEVICE,
 ) -> tuple[TrainState, Trained, jax.Array]:
     """Take one step: (state, what is logged of it, gradient norm before clipping).
 
@@ -68,8 +100,10 @@ def train_step(
         optimizer: of this step, its rate included.
         state: before the step.
         window_BxT1: tokens; the first T are inputs, the last T targets.
+        micro_batches: of :func:`gradients`.
+        place: of :func:`gradients`.
     """
-    (_, trained), grads = jax.value_and_grad(model.objective, has_aux=True)(state.params, window_BxT1)
+    trained, grads = gradients(model, state.params, window_BxT1, micro_batches, place)
     grad_norm = optax.tree.norm(grads)
     updates, moments = optimizer.update(grads, state.moments, state.params)
     loss, weight = trained.loss, jnp.maximum(1.0 / (state.step + 1), 0.01)
@@ -100,6 +134,8 @@ def make_step(
     optimizer: Structure,
     parametrization: Parametrization | None,
     ema_decays: tuple[float, ...],
+    micro_batches: int = 1,
+    place: Placement = ONE_DEVICE,
 ) -> Step:
     """Return the step of a chunk.
 
@@ -108,6 +144,8 @@ def make_step(
         optimizer: its structure.
         parametrization: scales gradients and rates by parameter.
         ema_decays: of the averages that a state keeps.
+        micro_batches: of :func:`gradients`.
+        place: of :func:`gradients`.
     """
 
     def step(
@@ -116,7 +154,9 @@ def make_step(
         transformation = make_optimizer(model.shape, optimizer, numbers, rate, parametrization)
         decays = zip(state.emas, ema_decays, strict=True)
         emas = tuple(_ema(state, ema, decay) for ema, decay in decays)
-        state, trained, norm = train_step(model, transformation, state._replace(emas=()), window)
+        state, trained, norm = train_step(
+            model, transformation, state._replace(emas=()), window, micro_batches, place
+        )
         totals = Totals(jax.tree.map(jnp.add, totals.trained, trained), jnp.maximum(totals.grad_norm, norm))
         return state._replace(emas=emas), totals
 
