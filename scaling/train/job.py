@@ -195,7 +195,7 @@ class TrunkTrainer:
         step = first
         for chunk in self.feed.chunks(run.order_seed, first, last):
             fetch = yield Asked(run, chunk)
-            step = chunk.step + chunk.live
+            step, clock = chunk.step + chunk.live, clock + self.lane.pause()
             if averages.is_due(step):
                 carried = averages.snapshot(step, self._carried(carried.sums))
             alive = pending is None or self._log(member, log, *pending, clock, logged)

@@ -274,7 +274,9 @@ def rates_of_a_width(rates: Sequence[float], wide: Sequence[tuple[int, int]], **
 def test_jobs_of_equal_shape_share_a_process_and_no_blame(tmp_path: Path) -> None:
     """One of them kills it each time: it is alone in the end, and the only one that has failed."""
     rates = [0.1, 0.2, 0.3, 0.4]
-    tmp_path.joinpath("behaviour.json").write_text(json.dumps({"rate0.2": "kill", "rate0.3": "wait for go"}))
+    tmp_path.joinpath("behaviour.json").write_text(
+        json.dumps({"rate0.2": "kill all", "rate0.3": "wait for go"})
+    )
     plan = rates_of_a_width(rates, [(16, 50)], workers=1, pack=3)
     started = list[str]()
 
