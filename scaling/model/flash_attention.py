@@ -11,7 +11,6 @@ from functools import partial
 from typing import Literal, cast
 
 import jax
-import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.lowering import Kernel
@@ -59,19 +58,14 @@ def flash_attention(
         kernel: which.
         rule: what a query sees; its products are in bfloat16.
         scaled_BxTxHxK: queries times the scale of their scores.
-        k_BxTxGxK: keys.
+        k_BxTxGxK: keys, of as many heads as queries where those of one device would read a part of them.
         v_BxTxGxK: values.
         documents_BxT: number of the document of each token, or None; ``cudnn`` takes none.
         place: where arrays live.
         interpret: whether splash attention is interpreted, step by step, on any device.
     """
     q_BxTxHxK, k_BxTxGxK, v_BxTxGxK = rule.products.rounded(scaled_BxTxHxK, k_BxTxGxK, v_BxTxGxK)
-    heads, kv_heads = q_BxTxHxK.shape[2], k_BxTxGxK.shape[2]
-    shared: str | None = "kv_heads"
-    if kv_heads % place.parts("heads"):  # a device's query heads read some of them, or a part of one
-        k_BxTxGxK, v_BxTxGxK = (jnp.repeat(x, heads // kv_heads, axis=2) for x in (k_BxTxGxK, v_BxTxGxK))
-        shared = "heads"
-    queries, keys = ("batch", None, "heads", None), ("batch", None, shared, None)
+    queries, keys = ("batch", None, "heads", None), ("batch", None, "kv_heads", None)
     if kernel == "cudnn":
         attend = place.each_device(partial(_cudnn, rule.window), (queries, keys, keys), queries)
         return checkpoint_name(attend(q_BxTxHxK, k_BxTxGxK, v_BxTxGxK), KEPT)
