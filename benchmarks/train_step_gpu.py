@@ -107,9 +107,8 @@ def ways(contestant: str, case: Case, pack: int) -> Iterator[tuple[str, Case]]:
         for halvings in range(3):
             yield "", replace(case, batch=case.batch >> halvings)
         return
-    from scaling.train.kernels import attention_kernel
-
     from scaling.counts.lowering import Lowering
+    from scaling.train.kernels import attention_kernel
 
     kernel = attention_kernel(shape_of(case), "bfloat16")
     for remat, chunks in (("none", 1), ("none", 8), ("block", 8), ("full", 8)):
