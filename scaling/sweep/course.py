@@ -17,7 +17,7 @@ from scaling.sweep.executor import Executor
 from scaling.sweep.failure import Mark, error_marks, record_failures
 from scaling.sweep.guard import Presence
 from scaling.sweep.progress import Pace, Snapshot, Throughput
-from scaling.sweep.queue import Queue, Running, Task, flops_left, job_spec
+from scaling.sweep.queue import Queue, Running, Task, flops_left
 from scaling.sweep.stops import signals_to
 
 POLL_SECONDS, REPORT_SECONDS, SAVE_SECONDS, VISIT_SECONDS = 0.05, 0.5, 1.0, 0.5
@@ -101,7 +101,7 @@ class Course:
         stale = "" if watch.seen is None or watch.seen.free else watch.mark
         job_dir = results.job_dir(job_id)
         try:
-            write_json(job_dir / "job.json", job_spec(queue.plan, task, undone, queue.phase.work).to_json())
+            write_json(job_dir / "job.json", queue.spec(task, undone).to_json())
             started = self.executor.start(job_dir, slot, stale)
         except OSError as error:
             self._fail(task, before, error)

@@ -13,6 +13,7 @@ from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
 from scaling.store.records import JobExecution, JobRun, JobSpec, Work, read_progress
+from scaling.sweep.chunks import Chunks
 from scaling.sweep.events import JobElsewhere, RunFinished, Watcher
 from scaling.sweep.executor import StartedJob
 from scaling.sweep.failure import Mark
@@ -77,6 +78,8 @@ class Queue:
     plan: Plan
     phase: Phase
     on_event: Watcher
+    chunks: Chunks | None = None
+    profile: list[int] = field(default_factory=list)  # steps to be traced of the next job that starts
     waiting: list[Task] = field(default_factory=list)
     running: dict[str, Running] = field(default_factory=dict)
     elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
@@ -148,6 +151,16 @@ class Queue:
             elif run.run_id not in self.failed and self.is_given_up(state):
                 self.failed.add(run.run_id)
         return [run for run in task.runs if run.run_id not in self.recorded | self.failed]
+
+    def spec(self, task: Task, runs: Sequence[PlannedRun]) -> JobSpec:
+        """Say what the process of a job is asked to do with these of its runs."""
+        more = dict[str, Any]()
+        if self.chunks:
+            size, stops = self.chunks.of(task.job, self.results.job_dir(task.job.job_id))
+            more = {"chunk_steps": size, **({"stops": stops} if stops else {})}
+        if self.profile:
+            more["profile_steps"] = self.profile.pop()
+        return job_spec(self.plan, task, runs, self.phase.work, more)
 
     def announce_new(self, run_ids: Iterable[str]) -> None:
         """Tell about records that have appeared. A damaged one counts as none."""
@@ -222,7 +235,9 @@ def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[
     return sum(job.flops_spent[run.run_id] for run in runs if run.run_id not in settled)
 
 
-def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> JobSpec:
+def job_spec(
+    plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work, more: dict[str, Any] | None = None
+) -> JobSpec:
     """Say what the process of a job is asked to do.
 
     Args:
@@ -230,6 +245,7 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
         task: the job.
         runs: those to be worked on.
         work: to train them or to evaluate them again.
+        more: fields of the execution that the plan does not give.
     """
     given, spent = plan.execution, task.job.flops_spent
     names = JobExecution.model_fields.keys() & type(given).model_fields.keys()
@@ -245,7 +261,7 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
         data=plan.data_of(task.runs[0]),
         branch_steps=tuple(sorted({plan.by_id[run_id].run.branch_step for run_id in task.job.run_ids})),
         runs=tuple(_job_run(plan, run, spent[run.run_id]) for run in runs),
-        execution=JobExecution(**execution),
+        execution=JobExecution(**execution | (more or {})),
     )
 
 
