@@ -208,7 +208,7 @@ class TrunkTrainer:
         step = first
         for chunk in self.feed.chunks(run.order_seed, first, last, self.bench.execution.stops):
             fetch = yield Asked(run, chunk)
-            step = chunk.step + chunk.live
+            step, clock = chunk.step + chunk.live, clock + self.lane.pause()
             self.profile.trained(chunk.live, fetch)
             if averages.is_due(step):
                 carried = averages.snapshot(step, self._carried(carried.sums))
