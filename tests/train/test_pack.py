@@ -23,7 +23,8 @@ from tests.train.runs import make_run
 
 
 class Serving(Worker):
-    """A worker in this process. ``answers`` are (name of the folder, status)."""
+    """A worker in this process, of all these tests: it keeps its programs. ``answers`` are (name of the
+    folder, status)."""
 
     def __init__(self):
         self.answers = []
@@ -33,10 +34,18 @@ class Serving(Worker):
         )
 
     def finish_all(self, folders, *, rounds=math.inf):
+        """Do these jobs side by side; returns the answers."""
+        self.answers.clear()
         for folder in folders:
             self.begin(Order(folder))
         while self.seats and (rounds := rounds - 1) >= 0:
             self.train()
+        return self.answers
+
+
+@pytest.fixture(scope="module")
+def worker():
+    return Serving()
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +63,11 @@ def members(index):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, members, index):
+def alone(tmp_path_factory, members, index, worker):
     results = tmp_path_factory.mktemp("alone")
-    worker = Serving()
     for run in members:  # one after the other, in one process
-        worker.finish_all([write_job(results, [run], index, chunk_steps=4)])
-    assert [status for _, status in worker.answers] == [0] * 4
+        ((_, status),) = worker.finish_all([write_job(results, [run], index, chunk_steps=4)])
+        assert status == 0
     return results
 
 
@@ -81,14 +89,13 @@ def assert_alike(results, alone, members):
         assert packed["loss"] == pytest.approx(single["loss"], rel=1e-4) and packed["status"] == "ok"
 
 
-def test_packed_as_alone_and_one_that_diverges_touches_no_other(tmp_path, members, alone, index):
+def test_packed_as_alone_and_one_that_diverges_touches_no_other(tmp_path, worker, members, alone, index):
     diverging = make_run(
         steps=40, learning_rate=1e30, batch_sequences=2, fingerprint=index.fingerprint,
         schedule=Constant(kind="constant", warmup=0),
     )  # fmt: skip
-    worker = Serving()
-    worker.finish_all(folders(tmp_path, [members[0], diverging, *members[1:3]], index))
-    assert [status for _, status in worker.answers] == [0] * 4
+    answers = worker.finish_all(folders(tmp_path, [members[0], diverging, *members[1:3]], index))
+    assert [status for _, status in answers] == [0] * 4
     assert_alike(tmp_path, alone, members[:3])
     (result,) = results_of(tmp_path, [diverging]).values()
     assert result["status"] == "diverged" and "not finite at step 2" in result["status_reason"]
@@ -98,15 +105,15 @@ def test_packed_as_alone_and_one_that_diverges_touches_no_other(tmp_path, member
     assert record["execution"]["lowering"]["pack"] == 4 and record["execution"]["cpu_seconds"] is None
 
 
-def test_killed_in_a_pack_and_resumed_in_another_or_alone(tmp_path, members, alone, index):
-    worker = Serving()
-    worker.finish_all(folders(tmp_path, members[:2], index, checkpoint_seconds=0.0), rounds=4)
-    for seat in worker.seats:
+def test_killed_in_a_pack_and_resumed_in_another_or_alone(tmp_path, worker, members, alone, index):
+    answers = worker.finish_all(folders(tmp_path, members[:2], index, checkpoint_seconds=0.0), rounds=4)
+    for seat in worker.seats.copy():
         seat.flow.close()
-    assert not worker.answers and len(list(tmp_path.glob("jobs/*/checkpoints/trunk/*"))) == 4
-    again = Serving()
-    again.finish_all(folders(tmp_path, members[:1], index))
-    again.finish_all(folders(tmp_path, members[1:3], index))
+        worker._end(seat, 1)
+    assert len(answers) == 2 and len(list(tmp_path.glob("jobs/*/checkpoints/trunk/*"))) == 4
+    assert not list(tmp_path.glob("runs/*/record.json"))
+    worker.finish_all(folders(tmp_path, members[:1], index))
+    worker.finish_all(folders(tmp_path, members[1:3], index))
     assert_alike(tmp_path, alone, members[:3])
     resumed = [
         json.loads(path.read_text())["execution"]["resumed"] for path in tmp_path.glob("runs/*/record.json")
@@ -115,7 +122,7 @@ def test_killed_in_a_pack_and_resumed_in_another_or_alone(tmp_path, members, alo
     assert steps_of(tmp_path, members[0]) == steps_of(alone, members[0])
 
 
-def test_out_of_memory_in_a_pack_half_of_it_goes_on(tmp_path, members, alone, index, monkeypatch):
+def test_out_of_memory_in_a_pack_half_of_it_goes_on(tmp_path, worker, members, alone, index, monkeypatch):
     real, calls = pack.Pack.train, []
 
     def refuse(self, asked):
@@ -126,13 +133,11 @@ def test_out_of_memory_in_a_pack_half_of_it_goes_on(tmp_path, members, alone, in
         return real(self, asked)
 
     monkeypatch.setattr(pack.Pack, "train", refuse)
-    worker, given = Serving(), folders(tmp_path, members[:2], index, checkpoint_seconds=0.0)
-    worker.finish_all(given)
-    assert worker.answers == [(given[1].name, SHED), (given[0].name, 0)] and calls == [2, 2, 2]
+    given = folders(tmp_path, members[:2], index, checkpoint_seconds=0.0)
+    assert worker.finish_all(given) == [(given[1].name, SHED), (given[0].name, 0)] and calls == [2, 2, 2]
     assert_alike(tmp_path, alone, members[:1])
     assert not list(tmp_path.glob("runs/*/error.json"))
-    worker.finish_all(given[1:])
-    assert worker.answers[-1] == (given[1].name, 0)
+    assert worker.finish_all(given[1:]) == [(given[1].name, 0)]
     assert_alike(tmp_path, alone, members[:2])
 
 
@@ -180,6 +185,7 @@ np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-6)
 """
 
 
+@pytest.mark.slow
 def test_over_devices_nothing_goes_between_members(tmp_path):
     flags = "--xla_force_host_platform_device_count=8 --xla_cpu_multi_thread_eigen=false"
     done = subprocess.run(
