@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import DictKey
 
@@ -40,6 +41,17 @@ def make_mesh(sizes: MeshSizes | None, batch_sequences: int) -> Mesh:
     return jax.make_mesh(lengths, names, axis_types=kinds, devices=devices[: sizes.devices])
 
 
+def put(tree: Any, where: Any) -> Any:
+    """Put arrays that every host has whole on the devices where they live; each host puts its own parts."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, where)
+
+    def one(array: Any, to: NamedSharding) -> jax.Array:
+        return jax.make_array_from_callback(np.shape(array), to, lambda part: np.asarray(array)[part])
+
+    return jax.tree.map(one, tree, where)
+
+
 def sharding(mesh: AnyMesh, *axes: str | None, rules: Rules = RULES["activation"]) -> NamedSharding:
     """Return where an array with these logical axes lives (None: an axis that is never split)."""
     return NamedSharding(mesh, PartitionSpec(*(rules.get(axis) if axis else None for axis in axes)))
@@ -47,12 +59,13 @@ def sharding(mesh: AnyMesh, *axes: str | None, rules: Rules = RULES["activation"
 
 def _fitting(mesh: AnyMesh, rules: Rules, axes: Axes, dims: Sequence[int]) -> NamedSharding:
     """Return where an array lives; an axis that its devices cannot have equal parts of is whole."""
-    parts = (_parts(mesh, rules, axis) for axis in axes)
+    parts = (parts_of(mesh, rules, axis) for axis in axes)
     cut = [axis if size % n == 0 else None for axis, size, n in zip(axes, dims, parts, strict=True)]
     return sharding(mesh, *cut, rules=rules)
 
 
-def _parts(mesh: AnyMesh, rules: Rules, axis: str | None) -> int:
+def parts_of(mesh: AnyMesh, rules: Rules, axis: str | None) -> int:
+    """Return the number of parts that a logical axis is cut into."""
     return math.prod(mesh.shape[name] for name in rules.get(axis or "", ()))
 
 
@@ -112,7 +125,7 @@ class MeshPlacement(Placement):
 
     def parts(self, axis: str) -> int:
         sizes = {"heads": self.shape.heads, "kv_heads": self.shape.kv_heads}
-        parts = _parts(self.mesh, self.rules, axis)
+        parts = parts_of(self.mesh, self.rules, axis)
         return parts if sizes.get(axis, parts) % parts == 0 else 1
 
     def each_device(
@@ -123,9 +136,6 @@ class MeshPlacement(Placement):
             function, mesh=self.mesh, in_specs=tuple(specs[:-1]), out_specs=specs[-1], check_vma=False
         )
 
-    def summed(self, x: jax.Array, axis: str) -> jax.Array:
-        return jax.lax.psum(x, self.rules[axis])
-
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _gathered(x: jax.Array, own: NamedSharding, whole: NamedSharding) -> jax.Array:
@@ -135,6 +145,6 @@ def _gathered(x: jax.Array, own: NamedSharding, whole: NamedSharding) -> jax.Arr
 
 
 _gathered.defvjp(
-    lambda x, own, whole: (jax.lax.with_sharding_constraint(x, whole), None),
+    lambda x, own, whole: (_gathered(x, own, whole), None),
     lambda own, whole, _, grad: (jax.lax.with_sharding_constraint(grad, own),),
 )
