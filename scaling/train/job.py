@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import NamedTuple
 
 from scaling.files import create_json, write_json
@@ -305,9 +304,9 @@ class TrunkTrainer:
         result = make_result(run, carried.state, self.bench.windows, self.bench.evaluate, averages)
         if result.loss is not None:
             log.append(final_row(member, result))
-        known = provenance(self.bench, run, wall if result.status == "ok" else None)
+        ended = wall if result.status == "ok" else None
+        known = provenance(self.bench, run, ended, pack=self.lane.width)
         seen = dict(
-            lowering=replace(self.program.blueprint.lowering, pack=self.lane.width),
             wall_seconds=wall,
             input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
             cpu_seconds=None if self.lane.width > 1 else round(time.process_time() - begun.cpu, 3),
