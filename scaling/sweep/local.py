@@ -122,7 +122,9 @@ class LocalExecutor:
         return self.layout.device
 
     def describe(self) -> str:
-        return self.layout.device if self.hosts == 1 else f"{self.layout.device}, {self.hosts} hosts each"
+        each = self.layout.devices
+        what = self.layout.device if each in (None, 1) else f"{each} {self.layout.device} devices each"
+        return what if self.hosts == 1 else f"{what}, on {self.hosts} hosts"
 
     def start(self, folder: Path, slot: int, stale: str = "") -> StartedJob:
         place, argv = self.layout.slots[slot], [*self.command, "--serve"]
