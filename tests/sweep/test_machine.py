@@ -11,8 +11,10 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.spec.execution import Execution, Mesh
+from scaling.store.failure import SHED
 from scaling.store.folder import ResultsFolder
 from scaling.sweep import guard, machine
+from scaling.sweep.executor import StartedJob
 from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.local import LocalExecutor
 from scaling.sweep.machine import (
@@ -119,7 +121,9 @@ def test_several_devices_of_a_cpu_are_host_devices_with_a_core_each(monkeypatch:
     assert "--xla_force_host_platform_device_count=4" in flags and "eigen=false" in flags
     two = layout(Execution(device="cpu", devices=3))
     assert [slot.cores for slot in two.slots] == [(2, 3, 4), (5, 6, 7)]
+    assert LocalExecutor(two, ()).describe() == "3 cpu devices each"
     plain = layout(Execution(device="cpu"))
+    assert LocalExecutor(plain, ()).describe() == "cpu"
     assert plain.devices == 1 and "device_count" not in launch_environment({}, plain)["XLA_FLAGS"]
 
 
@@ -173,32 +177,70 @@ def test_device_detection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert find_device({}, tmp_path) == "tpu"
 
 
+SERVE = """
+import json, os, sys
+answers, pinned = os.dup(1), getattr(os, "sched_getaffinity", lambda pid: {})(0)
+os.dup2(2, 1)
+for line in sys.stdin:
+    folder = json.loads(line)["folder"]
+    print(os.getpid(), pinned, os.getpgid(0) == os.getpid(), file=open(folder + "/log.txt", "a"))
+    if os.path.exists(folder + "/die"):
+        os._exit(7)
+    os.write(answers, json.dumps({"folder": folder, "status": 0}).encode() + b"\\n")
+"""
+
+
+def finish(executor: LocalExecutor, job: StartedJob) -> int:
+    while (status := executor.poll(job)) is None:
+        time.sleep(0.01)
+    executor.close(job)
+    return status
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
-def test_a_started_job_is_pinned_before_it_runs_and_its_log_is_appended(tmp_path: Path) -> None:
-    core, code = (
-        max(os.sched_getaffinity(0)),
-        "import os; print(os.sched_getaffinity(0), os.getpgid(0) == os.getpid())",
-    )
-    executor = LocalExecutor(Layout("cpu", (Slot((core,)),)), (sys.executable, "-S", "-c", code))
-    for attempt in (1, 2):
-        job = executor.start(tmp_path, 0)
-        assert job.attempt == attempt
-        while (status := executor.poll(job)) is None:
-            time.sleep(0.01)
-        assert status == 0
-        executor.close(job)
-    lines = (tmp_path / "log.txt").read_text().splitlines()
-    assert [line for line in lines if not line.startswith("===")] == [f"{{{core}}} True"] * 2
-    assert lines[2].startswith("=== start 2, ") and f"core {core}: " in lines[2]
+def test_jobs_of_a_slot_are_served_by_one_pinned_process_until_it_dies(tmp_path: Path) -> None:
+    core = max(os.sched_getaffinity(0))
+    script = tmp_path / "serve.py"
+    script.write_text(SERVE)
+    executor = LocalExecutor(Layout("cpu", (Slot((core,)),)), (sys.executable, "-S", str(script)))
+    jobs = [tmp_path / name for name in "abc"]
+    for folder in jobs:
+        folder.mkdir()
+    (jobs[1] / "die").touch()
+    assert [finish(executor, executor.start(folder, 0)) for folder in jobs] == [0, 7, 0]
+    assert executor.start(jobs[0], 0).attempt == 2
+    executor.end()
+    words = [(folder / "log.txt").read_text().splitlines() for folder in jobs]
+    assert f"core {core}: " in words[0][0] and words[0][2].startswith("=== start 2, ")
+    pids = [lines[1].split()[0] for lines in words]
+    assert pids[0] == pids[1] != pids[2]
+    assert all(lines[1].split(maxsplit=1)[1] == f"{{{core}}} True" for lines in words)
 
 
-def test_a_job_ends_with_its_standard_input(tmp_path: Path) -> None:
-    code = "import os\nwhile os.read(0, 1): pass"
-    executor = LocalExecutor(CPU, (sys.executable, "-S", "-c", code))
+def test_jobs_that_share_a_process_are_given_back_when_it_dies(tmp_path: Path) -> None:
+    executor = LocalExecutor(CPU, (sys.executable, "-S", "-c", "import os; os.read(0, 1); os.read(0, 9999)"))
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    first, second = (executor.start(folder, 0) for folder in folders)
+    assert executor.poll(first) is None
+    executor.stop(first, kill=True)
+    while executor.poll(second) is None:
+        time.sleep(0.01)
+    assert [executor.poll(job) for job in (first, second)] == [SHED, SHED]
+    executor.close(first)
+    executor.close(second)
+    executor.end()
+
+
+def test_a_process_ends_with_its_standard_input(tmp_path: Path) -> None:
+    executor = LocalExecutor(CPU, (sys.executable, "-m", "scaling.train"))
     job = executor.start(tmp_path, 0)
-    time.sleep(0.1)
+    worker = executor._workers[0]
     assert executor.poll(job) is None
-    executor.close(job)  # returns when the job has ended
+    worker.orders.close()
+    assert worker.process.wait(timeout=60) == 1
+    executor.close(job)
 
 
 def test_drivers_say_that_they_are_there_and_the_dead_are_forgotten(tmp_path: Path) -> None:
