@@ -126,7 +126,7 @@ def probe_runs(plan: Plan) -> tuple[PlannedRun, ...]:
 
 
 def _cache_file(plan: Plan, planned: PlannedRun) -> Path:
-    run = planned.run
+    run, devices = planned.run, plan.execution.job_devices
     key = short_hash(
         {
             "kind": "probe",
@@ -135,6 +135,7 @@ def _cache_file(plan: Plan, planned: PlannedRun) -> Path:
             "threads": plan.execution.threads,
             "device": plan.execution.device,
             **({"pack": most} if (most := most_packed(plan, planned)) > 1 else {}),
+            **({"devices": devices} if devices else {}),
         }
     )
     return cache_dir() / "probes" / f"{key}.json"

@@ -18,9 +18,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from scaling.counts.lowering import Lowering
 from scaling.run import Run, auto_chunk_steps
 from scaling.store.failure import is_exhausted
 from scaling.train.environment import describe, require_precision, use_compilation_cache
+from scaling.train.kernels import attention_kernel
 from scaling.train.lanes import Lanes
 from scaling.train.loop import ChunkInput
 from scaling.train.pack import Asked
@@ -40,7 +42,8 @@ def measure(run: Run, most: int = 1) -> dict[str, Any]:
         chunk, most = auto_chunk_steps(run.flops_per_step), 1
     else:
         chunk = max(1, min(LONGEST_CHUNK, int(CHUNK_FLOPS / run.flops_per_step)))
-    program = make_program(Blueprint.of(run, chunk))
+    lowering = Lowering(attention=attention_kernel(run.shape, run.precision))
+    program = make_program(Blueprint.of(run, chunk, lowering=lowering))
     size = program.blueprint.chunk_steps
     dims = (size, run.batch_sequences, run.shape.context + 1)
     windows: WindowArray = np.random.default_rng(0).integers(
