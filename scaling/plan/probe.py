@@ -110,7 +110,7 @@ def probe_runs(plan: Plan) -> tuple[PlannedRun, ...]:
 
 
 def _cache_file(plan: Plan, planned: PlannedRun) -> Path:
-    run = planned.run
+    run, devices = planned.run, plan.execution.job_devices
     key = short_hash(
         {
             "kind": "probe",
@@ -118,6 +118,7 @@ def _cache_file(plan: Plan, planned: PlannedRun) -> Path:
             "fixed": vars(run.fixed),
             "threads": plan.execution.threads,
             "device": plan.execution.device,
+            **({"devices": devices} if devices else {}),
         }
     )
     return cache_dir() / "probes" / f"{key}.json"
