@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import NonNegativeFloat, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -26,6 +25,7 @@ from scaling.run import canonical_json, short_hash
 from scaling.store.machine import machine
 
 _TIMEOUT_SECONDS = 900
+MOST_PACKED = 64
 
 
 class ProbeFailed(Exception):
@@ -34,11 +34,14 @@ class ProbeFailed(Exception):
 
 @dataclass(frozen=True)
 class ProbePoint:
-    """One measured shape."""
+    """One measured shape; ``pack`` is how many such runs are best trained side by side, each step of all of
+    which takes ``pack_seconds_per_step``."""
 
     flops_per_step: Positive
     seconds_per_step: Positive
     compile_seconds: NonNegativeFloat
+    pack: int = 1
+    pack_seconds_per_step: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,19 @@ class Probe:
     def compile_seconds(self, step_flops: float) -> float:
         """Interpolate as :meth:`seconds_per_flop`."""
         return self._interpolate(step_flops, [max(p.compile_seconds, 1e-3) for p in self.points])
+
+    def pack(self, step_flops: float) -> int:
+        """Return the best pack of the nearest point in the logarithm of FLOPs."""
+        return self._nearest(step_flops).pack
+
+    def packed_seconds(self, step_flops: float) -> float:
+        """Return the seconds of a step of the best pack."""
+        point = self._nearest(step_flops)
+        slower = (point.pack_seconds_per_step or point.seconds_per_step) / point.seconds_per_step
+        return slower * step_flops * self.seconds_per_flop(step_flops)
+
+    def _nearest(self, step_flops: float) -> ProbePoint:
+        return min(self.points, key=lambda p: abs(math.log(p.flops_per_step / step_flops)))
 
     def _interpolate(self, step_flops: float, values: Sequence[float]) -> float:
         at = [p.flops_per_step for p in self.points]
@@ -90,7 +106,7 @@ def measure_probe(plan: Plan, environment: Mapping[str, str] | None = None, *, a
     known = {file: probe for file in files if not again and (probe := _read(file))}
     missing = {file: run for file, run in files.items() if file not in known}
     if missing:
-        answer = _ask([json.loads(canonical_json(run.run)) for run in missing.values()], plan, environment)
+        answer = _ask([*missing.values()], plan, environment)
         for file, point in zip(missing, answer.points, strict=True):
             known[file] = Probe(answer.device, (point,))
             with contextlib.suppress(
@@ -118,10 +134,19 @@ def _cache_file(plan: Plan, planned: PlannedRun) -> Path:
             "fixed": vars(run.fixed),
             "threads": plan.execution.threads,
             "device": plan.execution.device,
+            **({"pack": most} if (most := most_packed(plan, planned)) > 1 else {}),
             **({"devices": devices} if devices else {}),
         }
     )
     return cache_dir() / "probes" / f"{key}.json"
+
+
+def most_packed(plan: Plan, planned: PlannedRun) -> int:
+    """Return how many runs may be trained beside one, itself included: a power of two."""
+    if plan.execution.pack != "auto":
+        return 1  # given, not measured
+    alike = {run.job_id for run in plan.runs if run.run.fixed == planned.run.fixed}
+    return min(MOST_PACKED, 1 << (len(alike).bit_length() - 1))
 
 
 def _joined(probes: Sequence[Probe]) -> Probe:
@@ -136,8 +161,13 @@ def _read(file: Path) -> Probe | None:
         return None  # absent or damaged: measure again
 
 
-def _ask(runs: list[dict[str, Any]], plan: Plan, environment: Mapping[str, str] | None) -> Probe:
-    question = json.dumps({"runs": runs, "threads": plan.execution.threads})
+def _ask(runs: Sequence[PlannedRun], plan: Plan, environment: Mapping[str, str] | None) -> Probe:
+    asked = {
+        "runs": [json.loads(canonical_json(run.run)) for run in runs],
+        "packs": [most_packed(plan, run) for run in runs],
+        "threads": plan.execution.threads,
+    }
+    question = json.dumps(asked)
     command = [sys.executable, "-m", "scaling.train.probe"]
     try:
         done = subprocess.run(
