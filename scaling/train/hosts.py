@@ -132,14 +132,17 @@ class Hosts:
         call = self.roll_call
         return self.agree(lambda: stop.asked or (call is not None and call.stop_asked))
 
-    def desk(self, folder: Path) -> Path:
+    def desk(self, folder: Path) -> Path | None:
         """Return the folder to work in: that of the job for the first host; for the others one that nobody
-        reads, with the files that the first one begins with, once it has :meth:`opened` the job."""
+        reads, with the files that the first one begins with, once it has :meth:`opened` the job. None: it
+        cannot have it."""
         if self.leads:
             return folder
+        files: dict[str, bytes] | None = self.agree(dict)
+        if files is None:
+            return None
         self.home, desk = folder, Path(tempfile.mkdtemp(prefix="scaling-host-"))
-        self.at_end.append(lambda: shutil.rmtree(desk, ignore_errors=True))
-        files: dict[str, bytes] = self.agree(dict)
+        self.at_end[:] = [lambda: shutil.rmtree(desk, ignore_errors=True)]
         for name, content in files.items():
             (desk / name).parent.mkdir(parents=True, exist_ok=True)
             (desk / name).write_bytes(content)
@@ -149,9 +152,20 @@ class Hosts:
         """Let the others begin, where this host holds the lease of the job."""
         if self.client is None:
             return
-        self.at_end.append(lease.release)
+        self.at_end.insert(0, lease.release)
         if self.leads:
             self.agree(lambda: _beginning(folder, job))
+
+    def closed(self) -> None:
+        """Clear away what was there for a job."""
+        for step in self.at_end:
+            with suppress(Exception):
+                step()
+        self.at_end.clear()
+
+    def declined(self) -> None:
+        """Tell the others that this host, the first one, cannot have the job."""
+        self.agree(lambda: None)
 
     def hold(self, error: Exception) -> None:
         """Wait until it is known whether another host is gone, of which ``error`` may be what is seen here;
@@ -168,9 +182,7 @@ class Hosts:
     def _end(self, status: int, why: str) -> NoReturn:
         assert self.roll_call is not None
         self.roll_call.part(status, why)
-        for step in self.at_end:
-            with suppress(Exception):
-                step()
+        self.closed()
         if status in ORDERLY:
             import jax
 

@@ -121,6 +121,33 @@ def test_one_host_killed_the_other_says_so_and_the_pair_resumes(undisturbed, run
     assert execution_of(tmp_path, runs[1])["resumed"]
 
 
+SPEC = """
+study: two
+data: {corpus: state-of-the-union, tokenizer: bytes, context: 32}
+family: {kind: width-dial, depth: 1, widths: [16, 24], head_dim: 8}
+recipe:
+  optimizer: {kind: adamw, learning_rate: 0.01}
+  schedule: {kind: wsd, warmup: 10 steps, decay: 20 %}
+  batch_tokens: 128
+design: {kind: grid, tokens: [10000, 16000]}
+"""
+
+
+@pytest.mark.slow
+def test_a_study_is_trained_by_two_hosts(tmp_path):
+    spec, results = tmp_path / "two.yaml", tmp_path / "two"
+    launcher = f"{sys.executable} -m tests.train.launcher"
+    spec.write_text(f"{SPEC}execution: {{hosts: 2, launcher: {launcher}, device: cpu, lease_seconds: 5}}\n")
+    command = [sys.executable, "-m", "scaling.cli", "run", str(spec), "--results", str(results)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in results.glob("runs/*/record.json")]
+    assert len(records) == 4 and all(2 < record["result"]["loss"] < 3.5 for record in records)
+    assert all(record["execution"]["devices"] == 2 for record in records)
+    for folder in (results / "jobs").iterdir():
+        assert " ok loss " in (folder / "log.txt").read_text()
+
+
 class Store:
     """A coordination service in memory."""
 
