@@ -11,13 +11,31 @@ from scaling.counts.shape import Shape, parameter_table
 
 Remat = Literal["none", "block", "full"]
 Kernel = Literal["blocked", "cudnn", "splash"]
-# Axes of parameters that an axis of the mesh cuts, and what they are in words. Heads of keys and values are
-# repeated on every device where they cannot be cut.
-CUT = {
-    "embed": ("fsdp", "channels of the residual stream"),
-    "heads": ("tensor", "heads"),
-    "mlp": ("tensor", "channels of the MLP"),
-    "vocab": ("tensor", "entries of the vocabulary"),
+
+RULES: dict[Literal["weight", "activation"], dict[str, tuple[str, ...]]] = {
+    "weight": {
+        "embed": ("fsdp",),
+        "heads": ("tensor",),
+        "kv_heads": ("tensor",),
+        "mlp": ("tensor",),
+        "vocab": ("tensor",),
+    },
+    "activation": {
+        "batch": ("data", "fsdp"),
+        "heads": ("tensor",),
+        "kv_heads": ("tensor",),
+        "mlp": ("tensor",),
+        "vocab": ("tensor",),
+    },
+}
+"""The axes of the mesh over which the logical axes of arrays are cut; all others are whole on every device.
+Weights are parameters but for gains and biases, which are small. Heads of keys and values that cannot be cut
+are whole."""
+NAMES = {
+    "embed": "channels of the residual stream",
+    "heads": "heads",
+    "mlp": "channels of the MLP",
+    "vocab": "entries of the vocabulary",
 }
 
 
@@ -54,6 +72,11 @@ class MeshSizes:
         return " x ".join(f"{axis.name} {getattr(self, axis.name)}" for axis in fields(self))
 
 
+def data_parallel(batch_sequences: int, devices: int) -> MeshSizes:
+    """Return the mesh of as many devices as can have equal parts of a batch, each with all parameters."""
+    return MeshSizes(data=max(n for n in range(1, devices + 1) if batch_sequences % n == 0))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lowering:
     """How the program of a job is lowered.
@@ -84,8 +107,9 @@ def uncut(shape: Shape, mesh: MeshSizes) -> Iterator[tuple[str, str, int]]:
     many of it there are."""
     for parameter in parameter_table(shape).values():
         for axis, size in zip(parameter.axes, parameter.dims, strict=True):
-            if axis in CUT and size % getattr(mesh, CUT[axis][0]):
-                yield (*CUT[axis], size)
+            for cut in RULES["weight"].get(axis, ()):
+                if axis in NAMES and size % getattr(mesh, cut):
+                    yield cut, NAMES[axis], size
 
 
 def _positive(sizes: MeshSizes | Lowering) -> None:

@@ -18,9 +18,12 @@ from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from scaling.model.products import PRODUCTS, Products
 
+KEPT = "attention_kernel"
+"""What a kernel of attention leaves to its backward pass beside its inputs, by ``checkpoint_name``."""
 SMALLEST_BLOCK, MOST_BLOCKS = 64, 8
 
 
@@ -153,6 +156,7 @@ def _forward(
         outs.append(_mix(rule, weights_BxGxSxRxQ, v[:, :, first:end]) / total)
         normalisers.append(top + jnp.log(total))
     out_BxGxKxRxT = jnp.concatenate(outs, axis=4)
+    out_BxGxKxRxT, normalisers = checkpoint_name((out_BxGxKxRxT, normalisers), KEPT)
     return out_BxGxKxRxT, (q, k, v, documents, out_BxGxKxRxT, normalisers)
 
 

@@ -17,9 +17,10 @@ from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.shape import Shape
 from scaling.model.attention import Rule, causal_attention
-from scaling.model.experts import Balance, MLPs, route, through_experts
+from scaling.model.experts import Balance, MLPs, Routes, route, through_experts
 from scaling.model.linear import linear
 from scaling.model.parametrization import Forward
+from scaling.model.placement import Placement
 from scaling.model.products import Products
 
 
@@ -42,15 +43,21 @@ class Kernel(nnx.Module):
         self.kernel = nnx.Param(jnp.zeros(dims))
 
     def __call__(self, x: jax.Array, contract: int = 1) -> jax.Array:
-        kernel = self.kernel[...]
-        flat = x.reshape(-1, math.prod(kernel.shape[:contract]))
-        out = linear(self.products, flat, kernel.reshape(flat.shape[1], -1))
-        return out.reshape(*x.shape[: x.ndim - contract], *kernel.shape[contract:])
+        return multiply(self.products, x, self.kernel[...], contract)
 
 
-def together(x_BxTxD: jax.Array, *kernels: Kernel) -> list[jax.Array]:
+def multiply(products: Products, x: jax.Array, kernel: jax.Array, contract: int = 1) -> jax.Array:
+    """Contract trailing axes of ``x`` with as many leading ones of ``kernel``."""
+    flat = x.reshape(-1, math.prod(kernel.shape[:contract]))
+    out = linear(products, flat, kernel.reshape(flat.shape[1], -1))
+    return out.reshape(*x.shape[: x.ndim - contract], *kernel.shape[contract:])
+
+
+def together(x_BxTxD: jax.Array, *kernels: Kernel, parts: int) -> list[jax.Array]:
     """Multiply one input by several kernels as one product: fewer and larger matmuls. They differ in their
-    second axis alone; so do the results in their third."""
+    second axis alone; so do the results in their third. Where it is cut into ``parts``, one by one."""
+    if parts > 1:
+        return [kernel(x_BxTxD) for kernel in kernels]
     joined = jnp.concatenate([kernel.kernel[...] for kernel in kernels], axis=1)
     flat = x_BxTxD.reshape(-1, joined.shape[0])
     out = linear(kernels[0].products, flat, joined.reshape(joined.shape[0], -1))
@@ -80,8 +87,15 @@ class Residual(NamedTuple):
 class Block(nnx.Module):
     """Pre-norm attention and MLP. Built with a leading layer axis, called on one layer's slice."""
 
-    def __init__(self, shape: Shape, dims: dict[str, tuple[int, ...]], forward: Forward, products: Products):
-        self.shape, self.forward, self.products = shape, forward, products
+    def __init__(
+        self,
+        shape: Shape,
+        dims: dict[str, tuple[int, ...]],
+        forward: Forward,
+        products: Products,
+        place: Placement,
+    ):
+        self.shape, self.forward, self.products, self.place = shape, forward, products, place
         self.attention_norm = Gain(dims["blocks/attention_norm/gain"])
         self.query = Kernel(dims["blocks/query/kernel"], products)
         self.key = Kernel(dims["blocks/key/kernel"], products)
@@ -112,14 +126,16 @@ class Block(nnx.Module):
         normed = self.attention_norm(x_BxTxD)
         attended = self.attention(normed, window, documents_BxT, dense)
         attended = x_BxTxD + times(self.forward.branch, checkpoint_name(attended, "attention"))
+        attended = self.place(attended, "batch", None, None)
         hidden, more = self.channels(normed if self.shape.parallel else self.mlp_norm(attended), dense)
         x_BxTxD = attended + times(self.forward.branch, checkpoint_name(hidden, "mlp"))
+        x_BxTxD = self.place(x_BxTxD, "batch", None, None)
         return Residual(checkpoint_name(x_BxTxD, "residual"), jax.tree.map(jnp.add, balance, more))
 
     def attention(
         self, normed_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None, dense: bool
     ) -> jax.Array:
-        query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = together(normed_BxTxD, self.query, self.key, self.value)
+        query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = self.heads(normed_BxTxD)
         if self.shape.qk_norm:
             query_BxTxHxK, key_BxTxGxK = self.query_norm(query_BxTxHxK), self.key_norm(key_BxTxGxK)
         if self.shape.positions == "rotary":
@@ -133,7 +149,20 @@ class Block(nnx.Module):
             scale=self.forward.scores,
             dense=dense,
         )
-        return self.output(mixed, contract=2)
+        return self.output(self.place(mixed, "batch", None, "heads", None), contract=2)
+
+    def heads(self, normed_BxTxD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Compute queries, keys and values. Keys and values that cannot be shared among the devices that
+        share queries are repeated, one for each query head."""
+        query_BxTxHxK, *others = together(
+            normed_BxTxD, self.query, self.key, self.value, parts=self.place.parts("heads")
+        )
+        axis = "kv_heads"
+        if self.place.parts("heads") > self.place.parts(axis):
+            axis, repeats = "heads", self.shape.heads // self.shape.kv_heads
+            others = [jnp.repeat(x_BxTxGxK, repeats, axis=2) for x_BxTxGxK in others]
+        key_BxTxGxK, value_BxTxGxK = (self.place(x, "batch", None, axis, None) for x in others)
+        return self.place(query_BxTxHxK, "batch", None, "heads", None), key_BxTxGxK, value_BxTxGxK
 
     def channels(self, normed_BxTxD: jax.Array, dense: bool) -> tuple[jax.Array, Balance | None]:
         """Apply what mixes channels: the MLP, experts or both."""
@@ -144,22 +173,31 @@ class Block(nnx.Module):
 
     def mlp(self, normed_BxTxD: jax.Array) -> jax.Array:
         if self.shape.mlp == "swiglu":
-            projected = together(normed_BxTxD, self.gate, self.up)
+            projected = together(normed_BxTxD, self.gate, self.up, parts=self.place.parts("mlp"))
         else:
             projected = [self.up(normed_BxTxD)]
+        projected = [self.place(x_BxTxF, "batch", None, "mlp") for x_BxTxF in projected]
         return self.down(activate(self.shape.mlp, *projected))
 
     def routed(self, normed_BxTxD: jax.Array, active: int, dense: bool) -> tuple[jax.Array, Balance]:
+        """Send tokens through their experts: each device its own, through its part of every expert."""
         x_NxD = normed_BxTxD.reshape(-1, normed_BxTxD.shape[2])
         routes, balance = route(x_NxD, self.router.kernel[...], active)
         first = [self.experts_gate, self.experts_up] if self.shape.mlp == "swiglu" else [self.experts_up]
-        up_ExDxH = jnp.concatenate([kernel.kernel[...] for kernel in first], axis=2)
 
         def activation(projected: jax.Array) -> jax.Array:
             return activate(self.shape.mlp, *jnp.split(projected, len(first), axis=-1))
 
-        mlps = MLPs(self.products, up_ExDxH, self.experts_down.kernel[...], activation)
-        out_NxD = through_experts(mlps, routes, x_NxD, dense=dense)
+        def through(x_NxD: jax.Array, expert: jax.Array, weight: jax.Array, down: jax.Array, *up: jax.Array):
+            mlps = MLPs(self.products, jnp.concatenate(up, axis=2), down, activation)
+            out_NxD = through_experts(mlps, Routes(expert, weight), x_NxD, dense=dense)
+            return self.place.summed(out_NxD, "mlp")
+
+        rows, kernels = ("batch", None), [kernel.kernel[...] for kernel in first]
+        inputs = [rows, rows, rows, (None, "mlp", None), *[(None, None, "mlp")] * len(first)]
+        out_NxD = self.place.each_device(through, inputs, rows)(
+            x_NxD, *routes, self.experts_down.kernel[...], *kernels
+        )
         return out_NxD.reshape(normed_BxTxD.shape), balance
 
 

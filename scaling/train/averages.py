@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from scaling.model.roles import Params
 from scaling.store.records import JobRun, RunEMA, RunMerge
-from scaling.train.loop import TrainState
+from scaling.train.step import TrainState
 
 Sums = Mapping[str, Params]  # by "RUN_ID/NAME" of a merge
 

@@ -28,7 +28,7 @@ from scaling.recipe.quantities import Frozen
 from scaling.store.folder import MANIFEST
 from scaling.store.records import Document, JobRun, read
 from scaling.train.averages import Averages, Carried, at_the_end
-from scaling.train.loop import TrainState
+from scaling.train.step import TrainState
 
 KEPT = 2
 SPARE = 1.05  # Orbax's own files and the manifest, beside the arrays

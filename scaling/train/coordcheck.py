@@ -22,7 +22,8 @@ from scaling.model.roles import Params
 from scaling.run import Run
 from scaling.store.records import PlanData
 from scaling.train.environment import use_compilation_cache
-from scaling.train.loop import Blueprint, ChunkInput, Program, advance, make_program
+from scaling.train.loop import ChunkInput, advance
+from scaling.train.program import Blueprint, Program, make_program, model_of
 from scaling.train.work import load_data
 
 # Tokens of the batch that activations are measured on: seeds differ by much more than batches do.
@@ -54,7 +55,7 @@ def measure(run: Run, windows: Windows) -> list[Row]:
 @lru_cache(maxsize=1)  # cells of one shape follow one another
 def _compiled(blueprint: Blueprint) -> tuple[Program, Callable[..., Places], Callable[..., Any]]:
     program = make_program(blueprint)
-    places = partial(activations, program.model)
+    places = partial(activations, model_of(blueprint))
 
     def sizes(
         params: Params, initial: Places, tokens_BxT: jax.Array

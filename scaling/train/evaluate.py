@@ -12,7 +12,7 @@ import numpy as np
 from scaling.data.index import EvalDocument
 from scaling.data.store import EvalWindows, Windows
 from scaling.model.roles import Params
-from scaling.train.loop import Program
+from scaling.train.program import Program
 
 BATCH_TOKENS = 8192  # per call of the compiled program: large enough to be efficient, small in memory
 

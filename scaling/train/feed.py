@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.data.store import Windows
-from scaling.train.loop import ChunkInput, Program, WindowArray, chunk_ends
+from scaling.train.loop import ChunkInput, chunk_ends
+from scaling.train.program import Program, WindowArray
 from scaling.train.sharding import sharding
 
 RESIDENT_SHARE = 1 / 8  # of a device's memory that tokens may take

@@ -25,9 +25,10 @@ from scaling.train.averages import Averages, Carried, along_the_way, at_the_end
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
-from scaling.train.loop import ChunkMetrics, advance, copy_state
+from scaling.train.loop import advance, copy_state
 from scaling.train.record import final_row, make_result, provenance
 from scaling.train.start import start_of
+from scaling.train.step import ChunkMetrics
 from scaling.train.workbench import Workbench, now, row_at
 
 

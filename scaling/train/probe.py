@@ -15,7 +15,8 @@ import numpy as np
 
 from scaling.run import Run, auto_chunk_steps
 from scaling.train.environment import describe, require_precision, use_compilation_cache
-from scaling.train.loop import Blueprint, ChunkInput, advance, make_program
+from scaling.train.loop import ChunkInput, advance
+from scaling.train.program import Blueprint, make_program
 
 MEASURED_SECONDS = 1.0
 

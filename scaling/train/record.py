@@ -14,8 +14,8 @@ from scaling.run import Run
 from scaling.store.metrics import Row
 from scaling.store.records import JobRun, Provenance, Result
 from scaling.train.evaluate import Evaluation
-from scaling.train.loop import TrainState
 from scaling.train.peak import peak_flops, peak_memory
+from scaling.train.step import TrainState
 from scaling.train.workbench import Workbench, row_at
 
 

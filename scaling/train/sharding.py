@@ -1,37 +1,140 @@
-"""One mesh and one table of rules, from the logical axes of the parameter table to axes of the mesh."""
+"""The mesh, and where arrays live on it: the rules of :data:`scaling.counts.lowering.RULES`, applied."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.tree_util import DictKey
 
-from scaling.counts.shape import Shape, parameter_table
+from scaling.counts.lowering import RULES, MeshSizes, data_parallel
+from scaling.counts.shape import Parameter, Shape, parameter_table
+from scaling.errors import Complaint, UserError
+from scaling.model.placement import ONE_DEVICE, Axes, Placement
 
-RULES: dict[str, str | None] = {
-    "batch": "data",
-    "layer": None,
-    "vocab": None,
-    "embed": None,
-    "heads": None,
-    "kv_heads": None,
-    "head_dim": None,
-    "mlp": None,
-    "expert": None,
-    "position": None,
-}
+AnyMesh = Mesh | AbstractMesh
+Rules = Mapping[str, tuple[str, ...]]
+
+EVALUATION = RULES["activation"] | {"batch": ("run", "data", "fsdp")}
+"""The model of one run is evaluated on all devices."""
 
 
-def make_mesh(batch_sequences: int) -> Mesh:
-    """Return a mesh over as many local devices as can have equal parts of the batch."""
-    devices = jax.local_devices()
-    used = max(n for n in range(1, len(devices) + 1) if batch_sequences % n == 0)
-    return jax.make_mesh((used,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:used])
+def make_mesh(sizes: MeshSizes | None, batch_sequences: int) -> Mesh:
+    """Return a mesh over the first devices; without sizes, over as many as the batch can be shared among.
+
+    Raises:
+        UserError: there are fewer devices than it has.
+    """
+    devices = jax.devices()
+    sizes = sizes or data_parallel(batch_sequences, len(devices))
+    if sizes.devices > len(devices):
+        message = f"{sizes} = {sizes.devices} devices, and there are {len(devices)}"
+        raise UserError(Complaint(message, "execution.mesh", "use a smaller mesh, or leave it out"))
+    names, lengths = tuple(vars(sizes)), tuple(vars(sizes).values())
+    kinds = (AxisType.Auto,) * len(names)
+    return jax.make_mesh(lengths, names, axis_types=kinds, devices=devices[: sizes.devices])
 
 
-def sharding(mesh: Mesh, *axes: str | None) -> NamedSharding:
+def sharding(mesh: AnyMesh, *axes: str | None, rules: Rules = RULES["activation"]) -> NamedSharding:
     """Return where an array with these logical axes lives (None: an axis that is never split)."""
-    return NamedSharding(mesh, PartitionSpec(*(RULES[axis] if axis else None for axis in axes)))
+    return NamedSharding(mesh, PartitionSpec(*(rules.get(axis) if axis else None for axis in axes)))
 
 
-def parameter_shardings(mesh: Mesh, shape: Shape) -> dict[str, NamedSharding]:
-    return {name: sharding(mesh, *parameter.axes) for name, parameter in parameter_table(shape).items()}
+def _fitting(mesh: AnyMesh, rules: Rules, axes: Axes, dims: Sequence[int]) -> NamedSharding:
+    """Return where an array lives; an axis that its devices cannot have equal parts of is whole."""
+    parts = (_parts(mesh, rules, axis) for axis in axes)
+    cut = [axis if size % n == 0 else None for axis, size, n in zip(axes, dims, parts, strict=True)]
+    return sharding(mesh, *cut, rules=rules)
+
+
+def _parts(mesh: AnyMesh, rules: Rules, axis: str | None) -> int:
+    return math.prod(mesh.shape[name] for name in rules.get(axis or "", ()))
+
+
+def parameter_sharding(mesh: AnyMesh, parameter: Parameter) -> NamedSharding:
+    rules: Rules = {} if parameter.role in ("gain", "bias") else RULES["weight"]
+    return _fitting(mesh, rules, parameter.axes, parameter.dims)
+
+
+def state_shardings(mesh: AnyMesh, shape: Shape, state: Any) -> Any:
+    """Return where each array of a state lives: parameters by the rules, moments and averages of one where
+    the parameter does, all else on every device."""
+    table = parameter_table(shape)
+
+    def of(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        for parameter in (table[key.key] for key in path if isinstance(key, DictKey) and key.key in table):
+            if leaf.shape == parameter.dims:
+                return parameter_sharding(mesh, parameter)
+            if leaf.shape == parameter.flat:
+                return _flat_sharding(mesh, parameter)
+        return sharding(mesh)
+
+    return jax.tree_util.tree_map_with_path(of, state)
+
+
+def _flat_sharding(mesh: AnyMesh, parameter: Parameter) -> NamedSharding:
+    """Return where an array of :attr:`Parameter.flat` lives: each of its axes as the first of those that it
+    is made of."""
+    spec = [*parameter_sharding(mesh, parameter).spec]
+    inputs = parameter.stacked + (parameter.inputs or 1)
+    flat = [None, spec[parameter.stacked], *spec[inputs : inputs + 1]]
+    return NamedSharding(mesh, PartitionSpec(*flat))
+
+
+def placement(mesh: AnyMesh, shape: Shape, rules: Rules = RULES["activation"]) -> Placement:
+    """Return where a model on ``mesh`` has its arrays."""
+    cut = {name for names in rules.values() for name in names}
+    return MeshPlacement(mesh, shape, rules) if any(mesh.shape[name] > 1 for name in cut) else ONE_DEVICE
+
+
+@dataclass(frozen=True, eq=False)
+class MeshPlacement(Placement):
+    """By rules, on a mesh."""
+
+    mesh: AnyMesh
+    shape: Shape
+    rules: Rules
+
+    def __call__(self, x: jax.Array, *axes: str | None) -> jax.Array:
+        return jax.lax.with_sharding_constraint(x, _fitting(self.mesh, self.rules, axes, x.shape))
+
+    def weight(self, name: str, x: jax.Array) -> jax.Array:
+        parameter = parameter_table(self.shape)[name]
+        own = parameter_sharding(self.mesh, parameter).spec[parameter.axes[0] == "layer" :]
+        whole = [None if axes == RULES["weight"]["embed"] else axes for axes in own]
+        to = partial(NamedSharding, self.mesh)
+        return _gathered(x, to(PartitionSpec(*own)), to(PartitionSpec(*whole)))
+
+    def parts(self, axis: str) -> int:
+        sizes = {"heads": self.shape.heads, "kv_heads": self.shape.kv_heads}
+        parts = _parts(self.mesh, self.rules, axis)
+        return parts if sizes.get(axis, parts) % parts == 0 else 1
+
+    def each_device(
+        self, function: Callable[..., jax.Array], inputs: Sequence[Axes], output: Axes
+    ) -> Callable[..., jax.Array]:
+        specs = [sharding(self.mesh, *axes, rules=self.rules).spec for axes in (*inputs, output)]
+        return jax.shard_map(
+            function, mesh=self.mesh, in_specs=tuple(specs[:-1]), out_specs=specs[-1], check_vma=False
+        )
+
+    def summed(self, x: jax.Array, axis: str) -> jax.Array:
+        return jax.lax.psum(x, self.rules[axis])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _gathered(x: jax.Array, own: NamedSharding, whole: NamedSharding) -> jax.Array:
+    """Bring an array from where it lives to where it is used, and its gradient back: the rule of a
+    constraint alone would leave the gradient where it was used."""
+    return jax.lax.with_sharding_constraint(x, whole)
+
+
+_gathered.defvjp(
+    lambda x, own, whole: (jax.lax.with_sharding_constraint(x, whole), None),
+    lambda own, whole, _, grad: (jax.lax.with_sharding_constraint(grad, own),),
+)

@@ -18,8 +18,8 @@ from scaling.train.averages import decays_of
 from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Stopped, TrunkTrainer
-from scaling.train.loop import Blueprint, make_program
 from scaling.train.process import StopRequest
+from scaling.train.program import Blueprint, make_program
 from scaling.train.reevaluate import reevaluate
 from scaling.train.workbench import Workbench
 

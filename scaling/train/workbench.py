@@ -16,7 +16,7 @@ from scaling.store.lease import Lease
 from scaling.store.metrics import CurveLog, Row
 from scaling.store.records import Environment, JobExecution, JobProgress, JobRun
 from scaling.train.evaluate import Evaluation
-from scaling.train.loop import Program
+from scaling.train.program import Program
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from scaling.store.records import RunMerge
 from scaling.store.weights import identity, identity_of, load
 from scaling.train.averages import Averages, Carried
 from scaling.train.checkpoint import Checkpoints
-from scaling.train.loop import Blueprint, abstract_state
+from scaling.train.program import Blueprint, abstract_state
 from tests.cli.call import call
 from tests.plan.studies import plan_of
 from tests.store.test_records import RECORD

@@ -17,8 +17,9 @@ from scaling.model.roles import abstract_params
 from scaling.model.transformer import make_model
 from scaling.recipe.optimizers import OPTIMIZERS
 from scaling.recipe.precision import Precision
-from scaling.train.loop import Blueprint, abstract_state, train_step
 from scaling.train.optimizers import make_optimizer, number_names
+from scaling.train.program import Blueprint, abstract_state
+from scaling.train.step import train_step
 from tests.model.options import random_params, shape_of, windows
 from tests.train.runs import make_run
 

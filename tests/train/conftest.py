@@ -4,7 +4,7 @@ import pytest
 
 from scaling.recipe.schedules import WSD
 from scaling.train.environment import use_compilation_cache
-from scaling.train.loop import Blueprint, make_program
+from scaling.train.program import Blueprint, make_program
 from tests.data.made_up import shipped_index
 from tests.train.jobs import SIZES, train
 from tests.train.runs import make_run

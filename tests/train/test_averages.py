@@ -15,7 +15,8 @@ from scaling.store.records import RunEMA, RunMerge
 from scaling.train.averages import Averages, Carried
 from scaling.train.evaluate import make_evaluator
 from scaling.train.feed import Feed
-from scaling.train.loop import Blueprint, advance, make_program
+from scaling.train.loop import advance
+from scaling.train.program import Blueprint, make_program
 from tests.train.jobs import curve, results_of, timeless, train
 from tests.train.runs import make_run
 

@@ -11,7 +11,8 @@ import pytest
 from scaling.data.gather import Text
 from scaling.data.order import windows_at
 from scaling.train.feed import Feed, _best_way, one_ahead
-from scaling.train.loop import Blueprint, advance
+from scaling.train.loop import advance
+from scaling.train.program import Blueprint
 from scaling.train.sharding import make_mesh
 from tests.train.runs import TINY, make_run
 
@@ -36,7 +37,7 @@ class Shards:
 
 def uncompiled(batch=BATCH):
     blueprint = Blueprint.of(make_run(batch_sequences=batch), SIZE)
-    return SimpleNamespace(blueprint=blueprint, mesh=make_mesh(batch))
+    return SimpleNamespace(blueprint=blueprint, mesh=make_mesh(None, batch))
 
 
 def feeding_threads():

@@ -7,7 +7,7 @@ from scaling.corpora.santa_fe import SantaFe
 from scaling.counts.shape import Shape
 from scaling.data.index import index_of
 from scaling.run import run_id
-from scaling.train.loop import Blueprint, make_program
+from scaling.train.program import Blueprint, make_program
 from tests.train.jobs import results_of, train
 from tests.train.runs import make_run
 

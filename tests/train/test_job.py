@@ -15,7 +15,8 @@ from scaling.recipe.optimizers import SGD, Lion, RoleRates
 from scaling.recipe.schedules import Constant
 from scaling.run import run_id
 from scaling.train.evaluate import make_evaluator
-from scaling.train.loop import Blueprint, ChunkInput, advance, make_program
+from scaling.train.loop import ChunkInput, advance
+from scaling.train.program import Blueprint, make_program
 from tests.train.jobs import curve, finish, results_of, start, steps_of, train, write_job
 from tests.train.runs import make_run
 

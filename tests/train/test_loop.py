@@ -17,8 +17,10 @@ from scaling.model.transformer import make_model
 from scaling.recipe.auxiliary import Auxiliary
 from scaling.recipe.optimizers import SGD
 from scaling.train.feed import Feed
-from scaling.train.loop import Blueprint, TrainState, advance, make_program, train_step
+from scaling.train.loop import advance
 from scaling.train.optimizers import make_optimizer, numbers_of
+from scaling.train.program import Blueprint, make_program
+from scaling.train.step import TrainState, train_step
 from tests.train.runs import TINY, make_run
 
 RUN = make_run()
@@ -131,7 +133,7 @@ EIGHT = """
 import json, sys
 import jax, numpy as np
 from scaling.train.feed import Feed
-from scaling.train.loop import Blueprint, make_program
+from scaling.train.program import Blueprint, make_program
 from tests.train import test_feed, test_loop
 for way in test_feed.WAYS:
     test_feed.check_text(way, 3, 20, batch=8)
@@ -156,7 +158,7 @@ def test_eight_devices_agree_with_one(program):
     assert done.returncode == 0, done.stderr
     eight = json.loads(done.stdout)
     state, metrics = train(program, [40], SMOOTH)
-    assert eight["devices"] == 8 and eight["windows"] == [None, "data"]
+    assert eight["devices"] == 8 and eight["windows"] == [None, ["data", "fsdp"]]
     np.testing.assert_allclose(eight["losses"], [m.loss for _, m in metrics], rtol=1e-5)
     for name, one in state.params.items():
         assert np.linalg.norm(eight["params"][name] - one) < 1e-5 * np.linalg.norm(one), name

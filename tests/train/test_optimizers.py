@@ -14,8 +14,8 @@ from scaling.counts.shape import Experts, Shape, parameter_table
 from scaling.model.roles import abstract_params, init_params
 from scaling.recipe.optimizers import OPTIMIZERS, SGD, Adafactor, AdamW, Lion, Muon, RoleRates
 from scaling.run import run_id
-from scaling.train.loop import Blueprint, abstract_state
 from scaling.train.optimizers import DIRECTIONS, make_optimizer, numbers_of
+from scaling.train.program import Blueprint, abstract_state
 from tests.train.runs import TINY, make_run
 
 RATE = 0.01

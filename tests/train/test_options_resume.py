@@ -17,7 +17,9 @@ from scaling.recipe.parametrization import CompleteP, MuP
 from scaling.run import Run, run_id
 from scaling.train.averages import Averages, Carried
 from scaling.train.checkpoint import Checkpoints
-from scaling.train.loop import Blueprint, ChunkInput, Program, TrainState, advance, make_program
+from scaling.train.loop import ChunkInput, advance
+from scaling.train.program import Blueprint, Program, make_program
+from scaling.train.step import TrainState
 from tests.model.options import OPTIONS
 from tests.train.runs import make_run
 
