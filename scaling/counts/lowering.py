@@ -116,3 +116,12 @@ def _positive(sizes: MeshSizes | Lowering) -> None:
     for name, value in vars(sizes).items():
         if isinstance(value, bool) or (isinstance(value, int) and value < 1):
             raise ValueError(f"{name} = {value}: must be at least 1")
+
+
+UNROLLED = 8  # layers: deeper models are scanned, which compiles once and runs a little slower
+
+
+def is_unrolled(shape: Shape, remat: Remat) -> bool:
+    """Tell whether layers are compiled one by one. Not where they are computed again: XLA would take what a
+    layer computes twice for one."""
+    return shape.depth <= UNROLLED and remat == "none"
