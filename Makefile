@@ -35,6 +35,9 @@ ifeq ($(origin SCALING_FIELD_DATA), undefined)
   endif
 endif
 
+# Compiled modules are kept whatever the shell says: without them each process takes seconds longer to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # -qq: errors are shown, pip's warnings about a machine's own package locations are not.
 ifeq ($(UV),)
   INSTALL = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt

@@ -16,7 +16,8 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.shape import Shape
-from scaling.model.attention import Rule, causal_attention
+from scaling.model.attention import AnyKernel, causal_attention
+from scaling.model.attention_rule import Rule
 from scaling.model.experts import Balance, MLPs, Routes, route, through_experts
 from scaling.model.linear import linear
 from scaling.model.parametrization import Forward
@@ -120,20 +121,22 @@ class Block(nnx.Module):
             self.mlp_norm = Gain(dims["blocks/mlp_norm/gain"])
 
     def __call__(
-        self, residual: Residual, window: int | None, documents_BxT: jax.Array | None, dense: bool
+        self, residual: Residual, window: int | None, documents_BxT: jax.Array | None, kernel: AnyKernel
     ) -> Residual:
         x_BxTxD, balance = residual
         normed = self.attention_norm(x_BxTxD)
-        attended = self.attention(normed, window, documents_BxT, dense)
+        attended = self.attention(normed, window, documents_BxT, kernel)
         attended = x_BxTxD + times(self.forward.branch, checkpoint_name(attended, "attention"))
         attended = self.place(attended, "batch", None, None)
-        hidden, more = self.channels(normed if self.shape.parallel else self.mlp_norm(attended), dense)
+        hidden, more = self.channels(
+            normed if self.shape.parallel else self.mlp_norm(attended), dense=kernel == "dense"
+        )
         x_BxTxD = attended + times(self.forward.branch, checkpoint_name(hidden, "mlp"))
         x_BxTxD = self.place(x_BxTxD, "batch", None, None)
         return Residual(checkpoint_name(x_BxTxD, "residual"), jax.tree.map(jnp.add, balance, more))
 
     def attention(
-        self, normed_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None, dense: bool
+        self, normed_BxTxD: jax.Array, window: int | None, documents_BxT: jax.Array | None, kernel: AnyKernel
     ) -> jax.Array:
         query_BxTxHxK, key_BxTxGxK, value_BxTxGxK = self.heads(normed_BxTxD)
         if self.shape.qk_norm:
@@ -147,7 +150,8 @@ class Block(nnx.Module):
             rule=Rule(window, self.shape.attention_softcap, self.products),
             documents_BxT=documents_BxT,
             scale=self.forward.scores,
-            dense=dense,
+            kernel=kernel,
+            place=self.place,
         )
         return self.output(self.place(mixed, "batch", None, "heads", None), contract=2)
 
@@ -164,7 +168,7 @@ class Block(nnx.Module):
         key_BxTxGxK, value_BxTxGxK = (self.place(x, "batch", None, axis, None) for x in others)
         return self.place(query_BxTxHxK, "batch", None, "heads", None), key_BxTxGxK, value_BxTxGxK
 
-    def channels(self, normed_BxTxD: jax.Array, dense: bool) -> tuple[jax.Array, Balance | None]:
+    def channels(self, normed_BxTxD: jax.Array, *, dense: bool) -> tuple[jax.Array, Balance | None]:
         """Apply what mixes channels: the MLP, experts or both."""
         if self.shape.experts is None:
             return self.mlp(normed_BxTxD), None

@@ -165,7 +165,7 @@ def _multiply(products: Products, x_MxI: jax.Array, w_ExIxO: jax.Array, starts: 
         w_ExIxO,
         starts,
         cpu=partial(_multiply_in_blocks, products),
-        default=partial(_multiply_batched, products),
+        default=partial(_multiply_in_turn, products),
     )
 
 
@@ -176,7 +176,7 @@ def _outer(products: Products, x_MxI: jax.Array, grad_MxO: jax.Array, starts: ja
         grad_MxO,
         starts,
         cpu=partial(_outer_in_blocks, products),
-        default=partial(_outer_batched, products),
+        default=partial(_outer_in_turn, products),
     )
 
 
@@ -227,42 +227,64 @@ def _outer_in_blocks(
     return jax.lax.scan(of_expert, None, jnp.arange(starts.size - 1))[1]
 
 
-def _multiply_batched(
+def _multiply_in_turn(
     products: Products, x_MxI: jax.Array, w_ExIxO: jax.Array, starts: jax.Array
 ) -> jax.Array:
-    """Multiply all blocks at once, each by its own copy of its expert's matrix."""
+    """Multiply block by block, as many as there can be, so that no count goes to the host; a block takes its
+    expert's matrix where it lies. As in :func:`_multiply_in_blocks`, later blocks write again what earlier
+    ones ran into."""
     blocks = _Blocks.of(starts, x_MxI.shape[0])
-    out_PxSxO = products.einsum("psi,pio->pso", x_MxI[blocks.row_PxS], w_ExIxO[blocks.expert_P])
-    row_M = jnp.arange(x_MxI.shape[0])
-    expert_M = jnp.searchsorted(starts[1:-1], row_M, side="right")
-    block_M, slot_M = jnp.divmod(row_M - starts[expert_M], BLOCK)
-    return out_PxSxO[blocks.first_E[expert_M] + block_M, slot_M]
+    padded_MxI = blocks.padded(x_MxI)
+
+    def multiply(out_MxO: jax.Array, block: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        expert, first = block
+        rows_SxI = jax.lax.dynamic_slice_in_dim(padded_MxI, first, blocks.size)
+        out_SxO = products.einsum("mi,io->mo", rows_SxI, w_ExIxO[expert])
+        return jax.lax.dynamic_update_slice_in_dim(out_MxO, out_SxO, first, 0), None
+
+    zeros_MxO = jnp.zeros((padded_MxI.shape[0], w_ExIxO.shape[2]), jnp.float32)
+    out_MxO, _ = jax.lax.scan(multiply, zeros_MxO, (blocks.expert_P, blocks.first_P))
+    return out_MxO[: x_MxI.shape[0]]
 
 
-def _outer_batched(products: Products, x_MxI: jax.Array, grad_MxO: jax.Array, starts: jax.Array) -> jax.Array:
+def _outer_in_turn(products: Products, x_MxI: jax.Array, grad_MxO: jax.Array, starts: jax.Array) -> jax.Array:
     blocks = _Blocks.of(starts, x_MxI.shape[0])
-    grad_PxSxO = jnp.where(blocks.own_PxS[:, :, None], grad_MxO[blocks.row_PxS], 0)
-    sum_PxIxO = products.einsum("psi,pso->pio", x_MxI[blocks.row_PxS], grad_PxSxO)
-    of_ExP = (jnp.arange(starts.size - 1)[:, None] == blocks.expert_P).astype(jnp.float32)
-    return PRODUCTS["float32"].einsum("ep,pio->eio", of_ExP, sum_PxIxO)
+    padded_MxI, padded_MxO = blocks.padded(x_MxI), blocks.padded(grad_MxO)
+
+    def add(sum_ExIxO: jax.Array, block: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        expert, first = block
+        rows_SxI, rows_SxO = (
+            jax.lax.dynamic_slice_in_dim(x, first, blocks.size) for x in (padded_MxI, padded_MxO)
+        )
+        own_Sx1 = (first + jnp.arange(blocks.size) < starts[expert + 1])[:, None]
+        product_IxO = products.einsum("mi,mo->io", rows_SxI, jnp.where(own_Sx1, rows_SxO, 0))
+        return sum_ExIxO.at[expert].add(product_IxO), None
+
+    zeros_ExIxO = jnp.zeros((starts.size - 1, x_MxI.shape[1], grad_MxO.shape[1]), jnp.float32)
+    return jax.lax.scan(add, zeros_ExIxO, (blocks.expert_P, blocks.first_P))[0]
 
 
 class _Blocks(NamedTuple):
-    """P blocks of S rows: as many as there can be; those left over have no row of their own."""
+    """P blocks of S rows, sorted: as many as there can be. Those left over begin where the last expert ends,
+    and have no row of their own."""
 
+    size: int
     expert_P: jax.Array
-    row_PxS: jax.Array
-    own_PxS: jax.Array
-    first_E: jax.Array  # block of each expert
+    first_P: jax.Array
 
     @classmethod
     def of(cls, starts: jax.Array, rows: int) -> _Blocks:
-        each_E = -(-jnp.diff(starts) // BLOCK)
+        """Cut rows into about four blocks an expert, where that leaves blocks large enough for a matmul."""
+        experts = starts.size - 1
+        size = max(BLOCK, rows // (4 * experts) // BLOCK * BLOCK)
+        each_E = -(-jnp.diff(starts) // size)
         end_E = jnp.cumsum(each_E)
-        block_P = jnp.arange(rows // BLOCK + each_E.size)
-        expert_P = jnp.searchsorted(end_E[:-1], block_P, side="right")
-        first_E = end_E - each_E
-        first_P = starts[expert_P] + (block_P - first_E[expert_P]) * BLOCK
-        row_PxS = first_P[:, None] + jnp.arange(BLOCK)
-        own_PxS = row_PxS < starts[expert_P + 1][:, None]
-        return cls(expert_P, jnp.minimum(row_PxS, rows - 1), own_PxS, first_E)
+        block_P = jnp.arange(rows // size + experts)
+        expert_P = jnp.searchsorted(end_E, block_P, side="right")
+        last = jnp.minimum(expert_P, experts - 1)
+        first_P = starts[last] + (block_P - (end_E - each_E)[last]) * size
+        return cls(size, last, jnp.where(expert_P == experts, starts[-1], first_P))
+
+    def padded(self, x: jax.Array) -> jax.Array:
+        """Add rows for blocks that end beyond the last."""
+        return jnp.pad(x, ((0, self.size), (0, 0)))

@@ -1,4 +1,4 @@
-"""Where the arrays of a model live. The model names logical axes; a mesh it does not know."""
+"""What a model asks of the devices that it is computed on, by the logical axes of its arrays."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-Axes = Sequence[str | None]
-"""Logical axes of an array, one per dimension; None: one that is never split."""
+Axes = tuple[str | None, ...]
 
 
 class Placement:
-    """One device: nothing is split."""
+    """One device, which has all of every array. A mesh says otherwise."""
 
     def __call__(self, x: jax.Array, *axes: str | None) -> jax.Array:
-        """Place an activation."""
+        """Return ``x`` laid out by its logical axes (None: one that is never cut)."""
         return x
 
     def weight(self, name: str, x: jax.Array) -> jax.Array:
@@ -23,18 +22,18 @@ class Placement:
         return x
 
     def parts(self, axis: str) -> int:
-        """Return the number of parts that a logical axis of activations is cut into."""
+        """Return how many parts a logical axis is cut into."""
         return 1
 
     def each_device(
-        self, function: Callable[..., jax.Array], inputs: Sequence[Axes], output: Axes
+        self, function: Callable[..., jax.Array], axes: Sequence[Axes], out: Axes
     ) -> Callable[..., jax.Array]:
-        """Return a function that is applied to each device's parts of its arguments.
+        """Return a function of whole arrays that calls ``function`` on each device's own parts.
 
         Args:
-            function: of parts, to a part.
-            inputs: axes of each argument.
-            output: axes of the result.
+            function: of parts; what it does between devices is its own affair.
+            axes: logical axes of each of its arguments.
+            out: logical axes of its result.
         """
         return function
 

@@ -17,7 +17,8 @@ from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.lowering import Lowering, Remat
 from scaling.counts.shape import Shape, parameter_table
-from scaling.model.attention import KEPT
+from scaling.model.attention import AnyKernel
+from scaling.model.attention_rule import KEPT
 from scaling.model.blocks import Block, Gain, Kernel, Residual, Table, multiply, times
 from scaling.model.experts import Balance
 from scaling.model.parametrization import Forward
@@ -51,7 +52,7 @@ class Transformer(nnx.Module):
         return self.place(x_BxTxD, "batch", None, None)
 
     def hidden(
-        self, tokens_BxT: jax.Array, *, dense: bool, unroll: int | bool, remat: Remat
+        self, tokens_BxT: jax.Array, *, kernel: AnyKernel, unroll: int | bool, remat: Remat
     ) -> tuple[jax.Array, Balance | None]:
         """Compute what the head reads, normed: (B, T, D), and the mean balance of the layers' experts."""
         definition, layers = nnx.split(self.blocks)
@@ -63,7 +64,7 @@ class Transformer(nnx.Module):
             flat: Any = traverse_util.flatten_dict(nnx.to_pure_dict(slice_), sep="/")
             whole = {name: self.place.weight(f"blocks/{name}", leaf) for name, leaf in flat.items()}
             block = nnx.merge(definition, nnx.State(traverse_util.unflatten_dict(whole, sep="/")))
-            return block(residual, window, documents_BxT, dense)
+            return block(residual, window, documents_BxT, kernel)
 
         embedded = checkpoint_name(self.embed(tokens_BxT), "embedding")
         start = Residual(embedded, Balance.none() if self.shape.experts else None)
@@ -249,7 +250,7 @@ def make_model(
         parametrization: scales attention scores, branches and logits; None: the standard one.
         precision: in which matrices are multiplied; all else is float32.
         auxiliary: losses beside the cross-entropy.
-        lowering: what is computed again, and how many logits are held at a time.
+        lowering: the kernel of attention, what is computed again, how many logits are held at a time.
         place: puts arrays on the devices of a mesh.
         dense: whether attention computes all T^2 pairs and every expert all tokens (to check FLOP counts
             against the compiler).
@@ -270,7 +271,8 @@ def make_model(
         return nnx.merge(definition, nnx.State(traverse_util.unflatten_dict(params, sep="/")))
 
     def trunk(params: Params, tokens_BxT: jax.Array) -> tuple[jax.Array, Balance | None]:
-        return module(params).hidden(tokens_BxT, dense=dense, unroll=unroll, remat=lowering.remat)
+        kernel = "dense" if dense else lowering.attention
+        return module(params).hidden(tokens_BxT, kernel=kernel, unroll=unroll, remat=lowering.remat)
 
     def head(params: Params, hidden_BxTxD: jax.Array) -> jax.Array:
         transformer = module(params)

@@ -61,7 +61,11 @@ def with_rules(model: type[M]) -> type[M]:
         if written is not None:
             default = {} if info.is_required() else {"default": info.default}
             fields[name] = (written, Field(description=info.description, **default))
-    derived: Any = create_model(model.__name__, __base__=model, __module__=model.__module__, **fields)
+    # Descriptions are those of the model: its source is not searched for again, which takes long.
+    inherited: Any = {"use_attribute_docstrings": False}
+    derived: Any = create_model(
+        model.__name__, __base__=model, __module__=model.__module__, __cls_kwargs__=inherited, **fields
+    )
     return derived
 
 

@@ -16,6 +16,7 @@ from scaling.store.records import Document, Id, read
 STOPPED = 130  # it was asked to stop; its work is in a checkpoint
 BUSY = 75  # another process holds the lease of its job
 FULL = 77  # the disk is full: its log may not say so
+SHED = 78  # it shared a process that could not go on with all its jobs: to be tried again, with fewer
 LOST = 76  # another process took its lease over; it wrote nothing after that
 
 Kind = Literal[

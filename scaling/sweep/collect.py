@@ -14,12 +14,14 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from scaling.counts.lowering import Lowering
 from scaling.errors import UserError
 from scaling.files import aside, write_text
 from scaling.plan.plan import Plan, PlannedRun, load_plan
 from scaling.store.folder import ResultsFolder, State
 from scaling.store.metrics import Row, read_metrics
 from scaling.store.records import Record
+from scaling.sweep.spikes import has_spike
 from scaling.sweep.status import status
 
 
@@ -62,7 +64,8 @@ COLUMNS = {
     "seed": "run.seed",
     "seed_order": "run.order_seed",
     **_of("result", "loss", "loss_se_eval", "bits_per_byte", "eval_tokens", "train_loss"),
-    **_of("execution", "tokens_per_second", "mfu", "wall_seconds", "input_wait_seconds", "device"),
+    **_of("execution", "tokens_per_second", "mfu", "wall_seconds", "input_wait_seconds"),
+    **_of("execution", "peak_memory_bytes", "device"),
     "git_commit": "execution.git_commit",
     "budget": "planned.budget",
 }
@@ -75,7 +78,7 @@ CURVE_COLUMNS = (
 
 def _named(recorded: _Recorded) -> Row:
     """Return the columns that only some studies have: fields on axes, rates by role, experts, by evaluation
-    set, by source, by average of weights, initial weights, and the loss floor."""
+    set, by source, by average of weights, initial weights, the loss floor, and how a program was lowered."""
     result, named = recorded.result, Row(recorded.planned.values)
     rates = recorded.run.optimizer.learning_rates
     named |= {f"{RATE_OF}{role}": rate for role, rate in (rates.given if rates else {}).items()}
@@ -88,16 +91,29 @@ def _named(recorded: _Recorded) -> Row:
     for family, values in families.items():
         named |= {f"{family}/{name}": value for name, value in (values or {}).items()}
     named |= {f"loss@{name}": value for name, value in (result.average_losses or {}).items()}
+    named |= _unusual(recorded.execution.lowering or Lowering())
     return named if result.loss_floor is None else named | {"loss_floor": result.loss_floor}
 
 
-class _Recorded:
-    """A run with its record, as :data:`COLUMNS` reads it."""
+def _unusual(lowering: Lowering) -> Row:
+    """Return the columns of how a program was lowered, without what is as it is on one device."""
+    columns = {
+        "mesh": lowering.mesh and str(lowering.mesh),
+        "attention_kernel": lowering.attention,
+        **{name: getattr(lowering, name) for name in ("pack", "micro_batches", "remat")},
+    }
+    usual = {None, "blocked", 1, "none"}
+    return {name: value for name, value in columns.items() if value not in usual}
 
-    def __init__(self, plan: Plan, planned: PlannedRun, record: Record):
+
+class _Recorded:
+    """A run with its record and its curve, as :data:`COLUMNS` reads it."""
+
+    def __init__(self, plan: Plan, planned: PlannedRun, record: Record, curve: Sequence[Row]):
         self.plan, self.planned, self.run, self.flops = plan, planned, planned.run, planned.run.flops()
         self.result, self.execution = record.result, record.execution
-        self.flags = "|".join(record.result.flags) or None
+        spiked = ("loss_spike",) if has_spike(curve) else ()
+        self.flags = "|".join((*record.result.flags, *spiked)) or None
         self.warmup_tokens = self.run.schedule.warmup * self.run.batch_tokens
         self.decay_tokens = self.run.decay_steps * self.run.batch_tokens
 
@@ -161,9 +177,9 @@ def collect(folder: Path) -> Collected:
             cause = state.reason or f"{state.state}{where}"
             missing.append(Missing(run.run_id, run.label, run.role, state.state, cause))
             continue
-        rows.append(table_row(plan, run, record))
         metrics = read_metrics(results.run_dir(run.run_id) / "metrics.jsonl")
         points, twice = _curve(run.run_id, metrics.rows)
+        rows.append(_table_row(plan, run, record, points))
         curves += points
         torn, repeated = torn + metrics.skipped, repeated + twice
     names = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
@@ -191,9 +207,9 @@ def _record(results: ResultsFolder, run: PlannedRun) -> Record | None:
         return None
 
 
-def table_row(plan: Plan, planned: PlannedRun, record: Record) -> Row:
+def _table_row(plan: Plan, planned: PlannedRun, record: Record, curve: Sequence[Row]) -> Row:
     """Make one row of the runs table: every column, None where unknown, and those of this study alone."""
-    recorded = _Recorded(plan, planned, record)
+    recorded = _Recorded(plan, planned, record, curve)
     return {name: attrgetter(path)(recorded) for name, path in COLUMNS.items()} | _named(recorded)
 
 

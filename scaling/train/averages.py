@@ -62,6 +62,10 @@ class Averages:
         """Tell whether ``others`` have all of these."""
         return self.among(others) == self
 
+    def is_due(self, step: int) -> bool:
+        """Tell whether a snapshot is due after ``step``."""
+        return any(step in steps for steps in self.merges.values())
+
     def snapshot(self, step: int, carried: Carried) -> Carried:
         """Take the snapshots that are due after ``step``."""
         params, sums = carried.state.params, dict(carried.sums)

@@ -9,26 +9,27 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
-
-import jax
 
 from scaling.files import create_json, write_json
 from scaling.run import canonical_json
-from scaling.store.failure import is_disk_full, write_failure
+from scaling.store.failure import is_disk_full, is_exhausted, write_failure
 from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
 from scaling.store.records import JobRun, Record
-from scaling.train.averages import Averages, Carried, along_the_way, at_the_end
+from scaling.train.averages import Averages, Carried, Sums, along_the_way, at_the_end
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
-from scaling.train.loop import advance, copy_state
+from scaling.train.lanes import Fetch, Lane, Work, finish_alone
+from scaling.train.loop import copy_state
+from scaling.train.pack import Asked
+from scaling.train.process import PackFailed
 from scaling.train.record import final_row, make_result, provenance
 from scaling.train.start import start_of
-from scaling.train.step import ChunkMetrics
 from scaling.train.workbench import Workbench, now, row_at
 
 
@@ -51,9 +52,15 @@ class TrunkTrainer:
     curves do not depend on what earlier launches did.
     """
 
-    def __init__(self, bench: Workbench, members: Sequence[JobRun], branch_steps: Sequence[int]):
+    def __init__(
+        self,
+        bench: Workbench,
+        members: Sequence[JobRun],
+        branch_steps: Sequence[int],
+        feed: Feed | None = None,
+    ):
         self.bench, self.folder, self.lease, self.program = bench, bench.folder, bench.lease, bench.program
-        self.feed = Feed(bench.program, bench.windows)
+        self.feed = feed or Feed(bench.program, bench.windows)
         self.members = sorted(members, key=lambda member: member.run.branch_step)
         self.waiting = self.members  # not ended yet
         self.branch_steps = branch_steps
@@ -71,21 +78,27 @@ class TrunkTrainer:
         self.steps_done = 0  # of all this job's branches and trunk, for progress alone
 
     def run(self) -> int:
-        """Train every member; returns how many failed. A failed branch does not stop the others; a failed
-        trunk and a full disk do.
+        """Do the :meth:`work` alone in this process."""
+        return finish_alone(self.program, self.work)
+
+    def work(self, lane: Lane) -> Work:
+        """Train every member in ``lane``; returns how many failed. A failed branch does not stop the others;
+        a failed trunk and a full disk do.
 
         Raises:
             Stopped: asked to stop; what was done is in a checkpoint.
             LostLease: another process works on this job now.
         """
-        failed = 0
+        self.lane, failed = lane, 0
         for position, member in enumerate(self.members):
             self.step, self.waiting = None, self.members[position:]
             try:
-                self._train(member, is_last=position == len(self.members) - 1)
-            except (Stopped, LostLease, KeyboardInterrupt):
+                yield from self._train(member, is_last=position == len(self.members) - 1)
+            except (Stopped, LostLease, KeyboardInterrupt, PackFailed):
                 raise
             except Exception as error:
+                if lane.pack is not None and is_exhausted(str(error)):
+                    raise PackFailed from error
                 failed += 1
                 self.lease.check()
                 write_failure(self.bench.run_folder(member), self.folder, error, self.step)
@@ -95,7 +108,7 @@ class TrunkTrainer:
                 self.trunk = None
         return failed
 
-    def _train(self, member: JobRun, is_last: bool) -> None:
+    def _train(self, member: JobRun, is_last: bool) -> Generator[Asked, Fetch, None]:
         run, begun = member.run, _Begun(now(), time.process_time(), self.feed.waited)
         self.lease.check()
         write_json(self.bench.run_folder(member) / "run.json", json.loads(canonical_json(run)))
@@ -110,7 +123,7 @@ class TrunkTrainer:
             log.restart(up_to(rows, step))
         else:
             self.on_trunk = True
-            step, carried = self._reach(member)
+            step, carried = yield from self._reach(member)
             self.on_trunk = False
             log.restart(self.cadence.own_rows(up_to(self.trunk_log.rows(), step), member))
             if is_last:  # a longer run, asked for later, resumes from here
@@ -118,7 +131,7 @@ class TrunkTrainer:
                 self.trunk = None
             else:
                 carried = carried._replace(state=copy_state(carried.state))
-        carried = self._advance(member, member.run_id, carried, step, run.steps, log)
+        carried = yield from self._advance(member, member.run_id, carried, step, run.steps, log)
         if keep := self.bench.execution.keep_final:
             log.settle()
             self.checkpoints.save(member.run_id, run.steps, carried, averages)
@@ -128,7 +141,7 @@ class TrunkTrainer:
         else:
             self.checkpoints.drop(member.run_id)
 
-    def _reach(self, member: JobRun) -> tuple[int, Carried]:
+    def _reach(self, member: JobRun) -> Generator[Asked, Fetch, tuple[int, Carried]]:
         """Bring the trunk to the member's branch step, from memory, the newest usable checkpoint, or the
         start."""
         goal, averages = member.run.branch_step, Averages.of(self.waiting)
@@ -144,7 +157,7 @@ class TrunkTrainer:
         step, carried = self.trunk
         carried = carried._replace(sums=averages.own(carried.sums))  # without those of runs that have ended
         for stop in sorted(stop for stop in self.branch_steps if step < stop <= goal):
-            carried = self._advance(member, TRUNK, carried, step, stop, self.trunk_log)
+            carried = yield from self._advance(member, TRUNK, carried, step, stop, self.trunk_log)
             step = stop
         self.trunk = goal, carried
         return goal, carried
@@ -156,7 +169,7 @@ class TrunkTrainer:
 
     def _advance(
         self, member: JobRun, line: str, carried: Carried, first: int, last: int, log: CurveLog
-    ) -> Carried:
+    ) -> Generator[Asked, Fetch, Carried]:
         """Train steps ``first`` to ``last`` of a line; a chunk's metrics are read while the next one runs.
 
         Args:
@@ -177,37 +190,43 @@ class TrunkTrainer:
         averages = Averages.of(self.waiting if line == TRUNK else [member])
         before = [row["wall_time"] for row in up_to(rows, first) if not is_evaluation(row)]
         clock = time.monotonic() - (before[-1] if before else 0.0)
-        chunks = self.feed.chunks(run.order_seed, first, last)
-        pending: tuple[int, ChunkMetrics] | None = None
+        self.lane.put(carried.state)
+        pending: tuple[int, Fetch] | None = None
         step = first
-        for step, state, metrics in advance(self.program, carried.state, run, chunks):
-            carried = averages.snapshot(step, Carried(state, carried.sums))
+        for chunk in self.feed.chunks(run.order_seed, first, last):
+            fetch = yield Asked(run, chunk)
+            step = chunk.step + chunk.live
+            if averages.is_due(step):
+                carried = averages.snapshot(step, self._carried(carried.sums))
             alive = pending is None or self._log(member, log, *pending, clock, logged)
-            pending = step, metrics
+            pending = step, fetch
             due = time.monotonic() - self.last_saved > self.bench.execution.checkpoint_seconds
             stop = self.bench.stop_asked()
             if alive and (due or stop or step in evaluated):
                 alive = self._log(member, log, *pending, clock, logged)
                 pending = None
                 if alive and step in evaluated:
-                    clock += self._evaluate(member, carried, step, log)
+                    clock += self._evaluate(member, step, log)
                 if due or stop:
-                    self._save(line, step, carried, log)
+                    self._save(line, step, self._carried(carried.sums), log)
                 if stop:
                     raise Stopped
             if not alive:
-                return carried
+                return self._carried(carried.sums)
             if time.monotonic() - self.last_progress > 1.0:
                 self._progress(member, step, self.steps_done + step - first)
         if pending:
             self._log(member, log, *pending, clock, logged)
         self.steps_done += last - first
-        return carried
+        return self._carried(carried.sums)
 
-    def _evaluate(self, member: JobRun, carried: Carried, step: int, log: CurveLog) -> float:
+    def _carried(self, sums: Sums) -> Carried:
+        return Carried(self.lane.take(), sums)
+
+    def _evaluate(self, member: JobRun, step: int, log: CurveLog) -> float:
         """Evaluate along the way; returns the seconds it took, which are none of training."""
         began = time.monotonic()
-        state, evaluate = carried.state, self.bench.evaluate
+        state, evaluate = self.lane.take(), self.bench.evaluate
         averages = {name: evaluate(params).loss for name, params in along_the_way(member, state)}
         log.put(self.cadence.row(member.run, step, evaluate(state.params), averages))
         return time.monotonic() - began
@@ -222,7 +241,7 @@ class TrunkTrainer:
         self.last_saved = time.monotonic()
 
     def _log(
-        self, member: JobRun, log: CurveLog, step: int, metrics: ChunkMetrics, clock: float, logged: set[int]
+        self, member: JobRun, log: CurveLog, step: int, fetch: Fetch, clock: float, logged: set[int]
     ) -> bool:
         """Log a row unless an earlier launch did; return False where the run has diverged.
 
@@ -230,11 +249,11 @@ class TrunkTrainer:
             member: whose recipe it is.
             log: the curve of the line.
             step: steps done.
-            metrics: of the chunk before it.
+            fetch: gives the metrics of the chunk before it.
             clock: when its training loop began.
             logged: steps whose rows are in the curve.
         """
-        run, values = member.run, jax.device_get(metrics)
+        run, values = member.run, fetch()
         loss, norm = float(values.loss), float(values.grad_norm)
         self.loss = loss if math.isfinite(loss) else None
         self.step = step
@@ -269,9 +288,10 @@ class TrunkTrainer:
             log.append(final_row(member, result))
         known = provenance(self.bench, run, wall if result.status == "ok" else None)
         seen = dict(
+            lowering=replace(self.program.blueprint.lowering, pack=self.lane.width),
             wall_seconds=wall,
             input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
-            cpu_seconds=round(time.process_time() - begun.cpu, 3),
+            cpu_seconds=None if self.lane.width > 1 else round(time.process_time() - begun.cpu, 3),
             flops_spent=member.flops_spent,
             started=begun.at,
             finished=now(),

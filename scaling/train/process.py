@@ -6,6 +6,11 @@ import os
 import signal
 import stat
 import threading
+from collections.abc import Callable
+
+
+class PackFailed(Exception):
+    """A program with several runs side by side has failed, mostly for lack of memory: all states are lost."""
 
 
 class StopRequest:
@@ -20,14 +25,18 @@ class StopRequest:
         self.asked = True
 
 
-def die_with_driver() -> None:
-    """Exit at once when standard input, a pipe that the driver holds open, is closed."""
+def die_with_driver(read: Callable[[bytes], object] = lambda line: None) -> None:
+    """Exit at once when standard input, a pipe that the driver holds open, is closed; ``read`` is given its
+    lines until then."""
     if not stat.S_ISFIFO(os.fstat(0).st_mode):
         return
 
     def watch() -> None:
-        while os.read(0, 4096):
-            pass
+        left = b""
+        while piece := os.read(0, 4096):  # no buffered reader: its lock would be held as the process ends
+            *lines, left = (left + piece).split(b"\n")
+            for line in lines:
+                read(line)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="driver-watch").start()

@@ -116,9 +116,9 @@ class MeshPlacement(Placement):
         return parts if sizes.get(axis, parts) % parts == 0 else 1
 
     def each_device(
-        self, function: Callable[..., jax.Array], inputs: Sequence[Axes], output: Axes
+        self, function: Callable[..., jax.Array], axes: Sequence[Axes], out: Axes
     ) -> Callable[..., jax.Array]:
-        specs = [sharding(self.mesh, *axes, rules=self.rules).spec for axes in (*inputs, output)]
+        specs = [sharding(self.mesh, *some, rules=self.rules).spec for some in (*axes, out)]
         return jax.shard_map(
             function, mesh=self.mesh, in_specs=tuple(specs[:-1]), out_specs=specs[-1], check_vma=False
         )

@@ -194,5 +194,10 @@ def through_steps(
         return step(*carry, windows[i], rates[i], numbers)
 
     state, totals = jax.lax.fori_loop(0, live, body, (state, start_totals(shape, state)))
+    return state, metrics_of(state, totals, live)
+
+
+def metrics_of(state: TrainState, totals: Totals, live: jax.Array) -> ChunkMetrics:
+    """Return what is reported of ``live`` steps, from their totals and the state after them."""
     loss, load = jax.tree.map(lambda sums: sums / live, totals.trained)
-    return state, ChunkMetrics(loss, totals.grad_norm, state.ok, state.step, load)
+    return ChunkMetrics(loss, totals.grad_norm, state.ok, state.step, load)

@@ -3,40 +3,89 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+import time
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from functools import cache, lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple, cast
 
 from scaling.data.index import index_of
 from scaling.data.store import Windows, open_windows
 from scaling.errors import Complaint, UserError
 from scaling.files import clear_leftovers, write_json
+from scaling.model.roles import Params
 from scaling.run import auto_chunk_steps
 from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
 from scaling.store.lease import Lease, LostLease
 from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Record, read
 from scaling.train.averages import decays_of
 from scaling.train.environment import describe, require_precision, use_compilation_cache
-from scaling.train.evaluate import make_evaluator
+from scaling.train.evaluate import Evaluation, make_evaluator
+from scaling.train.feed import Feed
 from scaling.train.job import Stopped, TrunkTrainer
-from scaling.train.process import StopRequest
-from scaling.train.program import Blueprint, make_program
+from scaling.train.lanes import Fetch, Lane
+from scaling.train.pack import Asked
+from scaling.train.process import PackFailed, StopRequest
+from scaling.train.program import Blueprint, Program, make_program
 from scaling.train.reevaluate import reevaluate
 from scaling.train.workbench import Workbench
 
+KEPT = 4  # programs and texts that a process keeps between jobs
 
-def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
-    """Train, or evaluate again, what the job asks for; returns the exit status.
+
+class Wanted(NamedTuple):
+    """What a job wants of its process: a lane of a program, beside at most ``pack - 1`` others."""
+
+    program: Program
+    pack: int
+
+
+class Shop:
+    """What a process keeps from one job to the next: compiled programs, opened text, and with both what
+    brings text to the device and what evaluates."""
+
+    def __init__(self) -> None:
+        use_compilation_cache()
+        self.program = lru_cache(KEPT)(make_program)
+        self._windows = lru_cache(KEPT)(lambda data: load_data(PlanData.model_validate_json(data)))
+        self._bench = lru_cache(KEPT)(self._open)
+
+    def windows(self, data: PlanData) -> Windows:
+        return self._windows(data.model_dump_json(exclude_unset=True))
+
+    def feed(self, blueprint: Blueprint, data: PlanData) -> Feed:
+        return self._bench(blueprint, data.model_dump_json(exclude_unset=True))[0]()
+
+    def evaluate(self, blueprint: Blueprint, data: PlanData, params: Params) -> Evaluation:
+        return self._bench(blueprint, data.model_dump_json(exclude_unset=True))[1]()(params)
+
+    def _open(
+        self, blueprint: Blueprint, data: str
+    ) -> tuple[Callable[[], Feed], Callable[[], Callable[[Params], Evaluation]]]:
+        """Return what makes each when it is first needed: text may be put on the device, the evaluator is
+        compiled."""
+        program, windows = self.program(blueprint), self._windows(data)
+        return cache(lambda: Feed(program, windows)), cache(lambda: make_evaluator(program, windows))
+
+
+def work(
+    folder: Path, job: JobSpec, lease: Lease, stop: StopRequest, shop: Shop
+) -> Generator[Wanted | Asked, Lane | Fetch, int]:
+    """Train, or evaluate again, what the job asks for: yields what it wants of its process and is sent a
+    lane; then chunks, and is sent their metrics. Returns the exit status.
 
     Args:
         folder: of the job.
         job: its job.json.
         lease: held by this process.
         stop: asked by a signal.
+        shop: of this process.
 
     Raises:
         LostLease: another process works on this job now.
+        PackFailed: the job must start again from its checkpoints.
     """
-    use_compilation_cache()
     runs_folder = folder.parent.parent / "runs"
     members = list(job.runs)
     if job.task != "reevaluate":
@@ -47,11 +96,11 @@ def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
     for place in (folder, *(runs_folder / member.run_id for member in members)):
         clear_leftovers(place)
     try:
-        return _work(folder, job, members, lease, stop)
+        return (yield from _work(folder, job, members, lease, stop, shop))
     except Stopped:
         print("stopped as asked; a relaunch resumes from the checkpoint", flush=True)
         return STOPPED
-    except LostLease:
+    except (LostLease, PackFailed):
         raise
     except Exception as error:  # before any run: data, compiling, placing the program
         lease.check()
@@ -59,32 +108,34 @@ def work(folder: Path, job: JobSpec, lease: Lease, stop: StopRequest) -> int:
         return FULL if is_disk_full(error) else 1
 
 
-def _work(folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop: StopRequest) -> int:
-    windows = load_data(job.data)
+def _work(
+    folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop: StopRequest, shop: Shop
+) -> Generator[Wanted | Asked, Lane | Fetch, int]:
+    windows = shop.windows(job.data)
     run, environment = members[0].run, describe()
     require_precision(run.precision)
     chunk_steps = job.execution.chunk_steps or auto_chunk_steps(run.flops_per_step)
-    program = make_program(
-        Blueprint.of(run, chunk_steps, decays_of(members), lowering=job.execution.lowering)
-    )
+    lowering, began = replace(job.execution.lowering, pack=1), time.process_time()
+    blueprint = Blueprint.of(run, chunk_steps, decays_of(members), lowering)
+    program = shop.program(blueprint)
     lease.check()
-    seen = JobEnvironment(**environment.model_dump(), compile_seconds=program.compile_seconds)
+    seen = JobEnvironment(**environment.model_dump(), compile_seconds=time.process_time() - began)
     write_json(folder / "env.json", seen.to_json())
-    evaluator = cache(lambda: make_evaluator(program, windows))  # compiled only where it is needed
     bench = Workbench(
         folder=folder,
         lease=lease,
         program=program,
         windows=windows,
-        evaluate=lambda params: evaluator()(params),
+        evaluate=partial(shop.evaluate, blueprint, job.data),
         stop_asked=lambda: stop.asked,
         execution=job.execution,
         environment=environment,
     )
     if job.task == "reevaluate":
         return reevaluate(bench, members)
-    trainer = TrunkTrainer(bench, members, job.branch_steps)
-    failed = trainer.run()
+    lane = cast(Lane, (yield Wanted(program, job.execution.lowering.pack)))
+    trainer = TrunkTrainer(bench, members, job.branch_steps, shop.feed(blueprint, job.data))
+    failed = yield from cast(Generator[Asked, Lane | Fetch, int], trainer.work(lane))
     return FULL if trainer.disk_full else int(failed > 0)
 
 

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.model.attention import Rule, block_size, causal_attention, spans
+from scaling.model.attention import causal_attention
+from scaling.model.attention_rule import Rule
+from scaling.model.blocked_attention import block_size, spans
 
 B, K = 2, 8
 PLAIN = Rule()
@@ -59,19 +61,24 @@ def slow_but(name: str, names: Iterable[str]) -> list[Any]:
     return [n if n == name else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
+PLAIN_KERNELS = ["blocked", pytest.param("dense", marks=pytest.mark.slow)]
+
+
 def cases(*shapes: tuple[int, int, int]) -> list[Any]:
     """Compiling takes seconds: of dense attention, which has no blocks, the last shape says it all."""
     return [
-        pytest.param(*shape, dense, marks=[pytest.mark.slow] if dense and shape != shapes[-1] else [])
+        pytest.param(
+            *shape, kernel, marks=[pytest.mark.slow] if kernel == "dense" and shape != shapes[-1] else []
+        )
         for shape in shapes
-        for dense in (False, True)
+        for kernel in ("blocked", "dense")
     ]
 
 
-@pytest.mark.parametrize(("t", "h", "g", "dense"), cases((5, 2, 2), (64, 2, 1), (150, 4, 2)))
-def test_equals_the_definition(t: int, h: int, g: int, dense: bool) -> None:
+@pytest.mark.parametrize(("t", "h", "g", "kernel"), cases((5, 2, 2), (64, 2, 1), (150, 4, 2)))
+def test_equals_the_definition(t: int, h: int, g: int, kernel: Any) -> None:
     q, k, v, _ = draw(t, h, g)
-    out = jax.jit(partial(causal_attention, dense=dense))(q, k, v)
+    out = jax.jit(partial(causal_attention, kernel=kernel))(q, k, v)
     np.testing.assert_allclose(out, reference(q, k, v), rtol=1e-5, atol=1e-5)
 
 
@@ -83,11 +90,11 @@ def of_documents(name: str, t: int) -> jax.Array | None:
     return jnp.asarray([np.digitize(places, [30, 100]), places == t - 1], jnp.int32)
 
 
-@pytest.mark.parametrize("dense", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kernel", PLAIN_KERNELS)
 @pytest.mark.parametrize("name", slow_but("all", RULES))
-def test_each_rule_equals_its_definition(name: str, dense: bool) -> None:
+def test_each_rule_equals_its_definition(name: str, kernel: Any) -> None:
     (q, k, v, _), rule, documents = draw(150, 4, 2), RULES[name], of_documents(name, 150)
-    attend = partial(causal_attention, rule=rule, documents_BxT=documents, scale=0.3, dense=dense)
+    attend = partial(causal_attention, rule=rule, documents_BxT=documents, scale=0.3, kernel=kernel)
     expected = reference(q, k, v, rule=rule, documents=documents, scale=0.3)
     np.testing.assert_allclose(jax.jit(attend)(q, k, v), expected, rtol=1e-5, atol=1e-5)
 
@@ -98,27 +105,27 @@ def test_gradient_equals_that_of_dense_attention(t: int, h: int, g: int, name: s
     q, k, v, cotangent = draw(t, h, g)
     rule, documents = RULES.get(name, PLAIN), of_documents(name, t)
 
-    def gradient(dense: bool) -> tuple[jax.Array, ...]:
+    def gradient(kernel: Any) -> tuple[jax.Array, ...]:
         def scalar(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-            out = causal_attention(q, k, v, rule=rule, documents_BxT=documents, dense=dense)
+            out = causal_attention(q, k, v, rule=rule, documents_BxT=documents, kernel=kernel)
             return jnp.vdot(out, cotangent)
 
         return jax.jit(jax.grad(scalar, argnums=(0, 1, 2)))(q, k, v)
 
-    for blocked, dense in zip(gradient(False), gradient(True), strict=True):
+    for blocked, dense in zip(gradient("blocked"), gradient("dense"), strict=True):
         error = jnp.linalg.norm(blocked - dense) / jnp.linalg.norm(dense)
         assert error < 2e-6
 
 
-@pytest.mark.parametrize("dense", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_no_gradient_from_what_a_query_does_not_see(dense: bool) -> None:
+@pytest.mark.parametrize("kernel", PLAIN_KERNELS)
+def test_no_gradient_from_what_a_query_does_not_see(kernel: Any) -> None:
     q, k, v, cotangent = draw(150, 2, 1)
     documents = of_documents("all", 150)
 
     @jax.jit
     def gradient(position: int) -> tuple[jax.Array, ...]:
         def at(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-            out = causal_attention(q, k, v, rule=Rule(window=66), documents_BxT=documents, dense=dense)
+            out = causal_attention(q, k, v, rule=Rule(window=66), documents_BxT=documents, kernel=kernel)
             return jnp.vdot(out[:, position], cotangent[:, position])
 
         return jax.grad(at, argnums=(0, 1, 2))(q, k, v)
@@ -131,14 +138,14 @@ def test_no_gradient_from_what_a_query_does_not_see(dense: bool) -> None:
             assert dv[b, first : position + 1].any(axis=(1, 2)).all()
 
 
-@pytest.mark.parametrize("dense", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_no_gradient_from_later_positions(dense: bool) -> None:
+@pytest.mark.parametrize("kernel", PLAIN_KERNELS)
+def test_no_gradient_from_later_positions(kernel: Any) -> None:
     q, k, v, cotangent = draw(150, 2, 1)
 
     @jax.jit
     def gradient(position: int) -> tuple[jax.Array, ...]:
         def at(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-            return jnp.vdot(causal_attention(q, k, v, dense=dense)[:, position], cotangent[:, position])
+            return jnp.vdot(causal_attention(q, k, v, kernel=kernel)[:, position], cotangent[:, position])
 
         return jax.grad(at, argnums=(0, 1, 2))(q, k, v)
 

@@ -38,15 +38,27 @@ def test_rows_are_multiplied_by_their_experts_matrix():
     assert not ours[1][1].any()  # the expert without rows
 
 
-def test_other_devices_multiply_the_same_blocks():
+@pytest.mark.parametrize("block", [BLOCK, 16])
+def test_other_devices_multiply_the_same_blocks(block: int, monkeypatch: pytest.MonkeyPatch):
+    """16: blocks are larger than the least, about four an expert."""
     rows = int(STARTS[-1])
     x, w, grad = normal(rows + BLOCK, 6), normal(5, 6, 4), normal(rows + BLOCK, 4)
+    monkeypatch.setattr(experts, "BLOCK", block)
     one_by_one = experts._multiply_in_blocks(PRODUCT, x, w, STARTS)
-    at_once = experts._multiply_batched(PRODUCT, x, w, STARTS)
-    np.testing.assert_allclose(one_by_one[:rows], at_once[:rows], rtol=1e-5, atol=1e-6)
+    in_turn = jax.jit(experts._multiply_in_turn, static_argnums=0)(PRODUCT, x, w, STARTS)
+    np.testing.assert_allclose(one_by_one[:rows], in_turn[:rows], rtol=1e-5, atol=1e-6)
     one_by_one = experts._outer_in_blocks(PRODUCT, x, grad, STARTS)
-    at_once = experts._outer_batched(PRODUCT, x, grad, STARTS)
-    np.testing.assert_allclose(one_by_one, at_once, rtol=1e-5, atol=1e-5)
+    in_turn = jax.jit(experts._outer_in_turn, static_argnums=0)(PRODUCT, x, grad, STARTS)
+    np.testing.assert_allclose(one_by_one, in_turn, rtol=1e-5, atol=1e-5)
+
+
+def test_other_devices_copy_no_matrix_for_each_block():
+    """What is kept beside rows and matrices is less than a matrix for each of 9 blocks."""
+    x, w, grad = (jax.ShapeDtypeStruct(d, jnp.float32) for d in ((320, 256), (4, 256, 256), (320, 256)))
+    starts = jax.ShapeDtypeStruct((5,), jnp.int32)
+    for function, other in ((experts._multiply_in_turn, w), (experts._outer_in_turn, grad)):
+        program = jax.jit(function, static_argnums=0).lower(PRODUCT, x, other, starts).compile()
+        assert program.memory_analysis().temp_size_in_bytes < 6 * 4 * 256**2
 
 
 def test_routes_and_losses_by_hand():

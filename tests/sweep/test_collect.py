@@ -21,7 +21,7 @@ EXPECTED = (
     "depth width heads kv_heads context vocab_size tokenizer optimizer schedule warmup_tokens decay_tokens "
     "batch_tokens steps learning_rate weight_decay precision parametrization seed seed_order "
     "loss loss_se_eval bits_per_byte eval_tokens train_loss "
-    "tokens_per_second mfu wall_seconds input_wait_seconds device git_commit budget"
+    "tokens_per_second mfu wall_seconds input_wait_seconds peak_memory_bytes device git_commit budget"
 )
 
 
@@ -134,6 +134,32 @@ def test_losses_of_averages_have_columns(tmp_path: Path, plan: dict) -> None:
     table = pandas.read_csv(collect(tmp_path).table)
     assert (table["loss@ema0.999"].iloc[0], table["loss@merge20"].iloc[0]) == (2.25, 2.0)
     assert table["loss@merge20"].isna().sum() == 1
+
+
+def test_how_a_program_was_lowered_has_columns_where_it_is_not_the_usual_way(
+    tmp_path: Path, plan: dict
+) -> None:
+    path = ResultsFolder(tmp_path).run_dir(by_label(plan, "w8-s50")["run_id"]) / "record.json"
+    record = json.loads(path.read_text())
+    lowering = {"mesh": {"fsdp": 4}, "micro_batches": 2, "attention": "cudnn", "remat": "none"}
+    record["execution"] |= {"mfu": 0.5, "peak_memory_bytes": 10**9, "lowering": lowering}
+    path.write_text(json.dumps(record))
+    table = pandas.read_csv(collect(tmp_path).table)
+    first = table.iloc[0]
+    assert (first["mfu"], first["peak_memory_bytes"]) == (0.5, 10**9)
+    assert first["mesh"] == "run 1 x data 1 x fsdp 4 x tensor 1"
+    assert (first["attention_kernel"], first["micro_batches"]) == ("cudnn", 2)
+    assert not {"remat", "pack"} & {*table.columns} and table["mesh"].isna().sum() == 1
+
+
+def test_a_spike_of_the_loss_is_flagged(tmp_path: Path, plan: dict) -> None:
+    metrics = ResultsFolder(tmp_path).run_dir(by_label(plan, "w8-s50")["run_id"]) / "metrics.jsonl"
+    rows = [{"step": step, "tokens": step, "flops": step, "train/loss": 2.5} for step in range(3, 30)]
+    rows[-3]["train/loss"] = 3.5
+    with open(metrics, "a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    table = pandas.read_csv(collect(tmp_path).table)
+    assert table["flags"].iloc[0] == "loss_spike" and table["flags"].isna().sum() == 1
 
 
 def test_large_counts_stay_numbers(tmp_path: Path, plan: dict) -> None:

@@ -23,12 +23,13 @@ from scaling.store import metrics as curves
 from scaling.store.failure import BUSY, LOST, STOPPED, Failure, kind_of
 from scaling.store.lease import LeaseWatch, LostLease, acquire
 from scaling.store.metrics import CurveLog, Vanished
-from scaling.store.records import JobSpec, RunMerge, read
+from scaling.store.records import RunMerge
 from scaling.train.averages import Averages, Carried
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import make_evaluator
 from scaling.train.reevaluate import reevaluate
-from scaling.train.work import load_data, recorded, work
+from scaling.train.serve import Order, Worker
+from scaling.train.work import load_data, recorded
 from tests.data.made_up import shipped_index
 from tests.train.jobs import SIZES, curve, finish, members_of, results_of, start, steps_of, train, write_job
 
@@ -343,8 +344,10 @@ def test_a_program_that_does_not_fit_is_out_of_memory(runs, index, tmp_path, mon
 
     monkeypatch.setattr("scaling.train.work.make_program", refuse)
     folder = write_job(tmp_path, runs[:1], index)
-    job, lease = read(JobSpec, folder / "job.json"), acquire(folder)
-    assert work(folder, job, lease, SimpleNamespace(asked=False)) == 1
+    statuses = []
+    stop = SimpleNamespace(asked=False)
+    Worker(stop, lambda order, status: statuses.append(status), logs=False).finish(Order(folder))
+    assert statuses == [1]
     error = json.loads((tmp_path / "runs" / run_id(runs[0]) / "error.json").read_text())
     assert error["kind"] == "out_of_memory" and error["attempt"] == 1
 

@@ -1,0 +1,129 @@
+"""Lanes: places for runs that train side by side in one program, each with a state of its own.
+
+The flow of a job is a generator: it yields the chunk that it wants trained, and is sent a function that
+fetches its metrics. It neither knows nor cares what else is trained by the same call. Several lanes are one
+stacked state and one call of a program that is mapped over members (:mod:`scaling.train.pack`); a member
+alone is trained by the program itself, so that its numbers are those of a process of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Mapping
+from functools import lru_cache, partial
+
+import jax
+
+from scaling.train.loop import advance
+from scaling.train.pack import Asked, Pack, width_for
+from scaling.train.program import Program
+from scaling.train.step import ChunkMetrics, TrainState
+
+Fetch = Callable[[], ChunkMetrics]  # the metrics of a chunk, on the host; waits until it is trained
+Work = Generator[Asked, Fetch, int]
+
+
+class Lane:
+    """Holds the state of a line while chunks are trained on it: itself, or in the stack of a pack.
+
+    ``width`` is that of the widest pack that it was trained in.
+    """
+
+    def __init__(self) -> None:
+        self.own: TrainState | None = None
+        self.pack: Pack | None = None
+        self.place = 0
+        self.width = 1
+
+    def put(self, state: TrainState) -> None:
+        """Begin with this state, which belongs to the lane from now on."""
+        self.own = state
+
+    def take(self) -> TrainState:
+        """Return the state after the last chunk, good until the next one."""
+        if self.own is None:
+            assert self.pack is not None, "nothing was put into the lane"
+            return self.pack.read(self.place)
+        return self.own
+
+
+class Lanes:
+    """The lanes of one program, at most ``most``. The pack is as wide as its lanes need."""
+
+    def __init__(self, program: Program, most: float = math.inf):
+        self.program, self.most = program, most
+        self.lanes: list[Lane] = []
+        self.pack: Pack | None = None
+        self.packs = lru_cache(maxsize=None)(partial(Pack, program))  # compiled once for each width
+
+    def join(self) -> Lane:
+        """Make a lane.
+
+        Raises:
+            IndexError: there are ``most`` of them.
+        """
+        if len(self.lanes) >= self.most:
+            raise IndexError(f"all of {self.most} lanes are taken")
+        self.lanes.append(Lane())
+        return self.lanes[-1]
+
+    def leave(self, lane: Lane) -> None:
+        self.lanes.remove(lane)
+
+    def train(self, asked: Mapping[Lane, Asked]) -> dict[Lane, Fetch]:
+        """Dispatch a chunk in each of these lanes."""
+        width = width_for(len(self.lanes), self.program)
+        if width == 1:
+            ((lane, what),) = asked.items()
+            self._regroup(None)
+            return {lane: self._alone(lane, what)}
+        if self.pack is None or self.pack.width != width:
+            self._regroup(self.packs(width))
+        assert self.pack is not None
+        self._move_in(self.pack)
+        metrics = self.pack.train({lane.place: what for lane, what in asked.items()})
+        return {lane: partial(metrics.of, lane.place) for lane in asked}
+
+    def _alone(self, lane: Lane, asked: Asked) -> Fetch:
+        ((_, lane.own, metrics),) = advance(self.program, lane.take(), asked.run, [asked.chunk])
+        return partial(jax.device_get, metrics)
+
+    def _regroup(self, pack: Pack | None) -> None:
+        """Go on in another pack, or in none."""
+        for lane in self.lanes:
+            if lane.own is None and lane.pack is not None:
+                lane.own = lane.pack.read(lane.place)
+            lane.pack = None
+        if self.pack:
+            self.pack.clear()
+        self.pack = pack
+
+    def _move_in(self, pack: Pack) -> None:
+        """Write states that are not in the pack yet."""
+        taken = {lane.place for lane in self.lanes if lane.pack is pack}
+        free = iter(sorted({*range(pack.width)} - taken))
+        for lane in self.lanes:
+            if lane.pack is not pack:
+                lane.pack, lane.place = pack, next(free)
+            if lane.own is not None:
+                pack.write(lane.place, lane.own)
+                lane.own, lane.width = None, max(lane.width, pack.width)
+
+
+def finish_alone(program: Program, work: Callable[[Lane], Work]) -> int:
+    """Train all that ``work`` asks for, alone in a lane; returns what it returns. It sees the exceptions of
+    its chunks."""
+    lanes = Lanes(program)
+    lane = lanes.join()
+    flow = work(lane)
+    try:
+        asked = next(flow)
+        while True:
+            try:
+                fetch = lanes.train({lane: asked})[lane]
+            except Exception as error:
+                asked = flow.throw(error)
+            else:
+                asked = flow.send(fetch)
+    except StopIteration as end:
+        return end.value

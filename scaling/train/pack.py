@@ -1,0 +1,183 @@
+"""One program for several runs of equal shape, side by side: the chunk of a program, mapped over members.
+
+Members share nothing but the call. Each has its own text, rates, numbers of the optimizer and live steps; one
+that has diverged, or has nothing to do, keeps its state. Over the axis ``run`` of a mesh each device has its
+own members, and nothing goes between devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from scaling.counts.shape import Shape
+from scaling.run import Run
+from scaling.train.loop import ChunkInput
+from scaling.train.optimizers import Numbers, number_names, numbers_of
+from scaling.train.program import Program, compiled, step_of
+from scaling.train.step import ChunkMetrics, Step, Totals, TrainState, metrics_of, start_totals
+
+RUN = "run"  # the axis of the mesh
+
+
+class Asked(NamedTuple):
+    """A chunk to be trained, by the recipe of ``run``."""
+
+    run: Run
+    chunk: ChunkInput
+
+
+@dataclass
+class PackMetrics:
+    """The metrics of a chunk of all members, fetched once."""
+
+    on_device: ChunkMetrics
+
+    @cached_property
+    def values(self) -> ChunkMetrics:
+        return jax.device_get(self.on_device)
+
+    def of(self, place: int) -> ChunkMetrics:
+        return jax.tree.map(lambda value: value[place], self.values)
+
+
+class Pack:
+    """The stacked states of ``width`` members, and what is compiled to train them."""
+
+    def __init__(self, program: Program, width: int):
+        self.program, self.width = program, width
+        one = jax.tree.map(lambda leaf: leaf.sharding, program.abstract)
+        self.stacked = jax.tree.map(partial(_stacked, width), program.abstract)
+        many = jax.tree.map(lambda leaf: leaf.sharding, self.stacked)
+        self.windows = NamedSharding(program.mesh, PartitionSpec(RUN, None, ("data", "fsdp")))
+        self._read = jax.jit(_member, out_shardings=one)
+        self._write = jax.jit(_with_member, donate_argnums=0, out_shardings=many)
+        self._stack = jax.jit(lambda *windows: jnp.stack(windows), out_shardings=self.windows)
+        self._zeros = jax.jit(
+            lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self.stacked),
+            out_shardings=many,
+        )
+        self.chunk = compiled(self.lower())
+        self.states: TrainState | None = None
+
+    def lower(self) -> jax.stages.Lowered:
+        """Lower the program of a chunk."""
+        blueprint, width = self.program.blueprint, self.width
+        shape, size, batch = blueprint.shape, blueprint.chunk_steps, blueprint.batch_sequences
+        step = step_of(blueprint)
+        everywhere = NamedSharding(self.program.mesh, PartitionSpec())
+        by_member = NamedSharding(self.program.mesh, PartitionSpec(RUN))
+        states = jax.tree.map(lambda leaf: leaf.sharding, self.stacked)
+        number = jax.ShapeDtypeStruct((width,), np.float32)
+        return jax.jit(
+            partial(through_steps_of_all, step, shape),
+            in_shardings=(states, self.windows, by_member, by_member, everywhere),
+            out_shardings=(states, by_member),
+            donate_argnums=0,
+        ).lower(
+            self.stacked,
+            jax.ShapeDtypeStruct((width, size, batch, shape.context + 1), np.int32),
+            jax.ShapeDtypeStruct((width, size), np.float32),
+            dict.fromkeys(number_names(blueprint.optimizer), number),
+            jax.ShapeDtypeStruct((width,), np.int32),
+        )
+
+    def read(self, place: int) -> TrainState:
+        return self._read(self.states, place)
+
+    def write(self, place: int, state: TrainState) -> None:
+        if self.states is None:
+            self.states = self._zeros()
+        self.states = self._write(self.states, state, place)
+
+    def clear(self) -> None:
+        """Give the memory of the states back."""
+        self.states = None
+
+    def train(self, asked: Mapping[int, Asked]) -> PackMetrics:
+        """Dispatch a chunk of the members at these places; the others keep their states."""
+        size, some = self.program.blueprint.chunk_steps, next(iter(asked.values()))
+        rates, live = np.zeros((self.width, size), np.float32), np.zeros(self.width, np.int32)
+        names = numbers_of(some.run.optimizer)
+        numbers = {name: np.zeros(self.width, np.float32) for name in names}
+        for place, (run, chunk) in asked.items():
+            live[place] = chunk.live
+            rates[place, : chunk.live] = run.learning_rates(chunk.step, chunk.live)
+            for name, value in numbers_of(run.optimizer).items():
+                numbers[name][place] = value
+        windows: list[Any] = [asked.get(place, some).chunk.windows for place in range(self.width)]
+        on_host = isinstance(windows[0], np.ndarray)
+        stacked = np.stack(windows) if on_host else self._stack(*windows)
+        self.states, metrics = self.chunk(self.states, stacked, rates, numbers, live)
+        return PackMetrics(metrics)
+
+
+def width_for(members: int, program: Program) -> int:
+    """Return how wide a pack of so many members is: a power of two, in equal parts over devices."""
+    devices = program.mesh.shape[RUN]
+    if members == 1 and devices == 1:
+        return 1
+    each = -(-members // devices)
+    return devices << (each - 1).bit_length()
+
+
+def through_steps_of_all(
+    step: Step,
+    shape: Shape,
+    states: TrainState,
+    windows: jax.Array,
+    rates: jax.Array,
+    numbers: Numbers,
+    live: jax.Array,
+) -> tuple[TrainState, ChunkMetrics]:
+    """Take the live steps of a chunk of every member.
+
+    Args:
+        step: of :func:`scaling.train.step.make_step`.
+        shape: of the model.
+        states: before the chunk; here and below the first axis is that of the members.
+        windows: (K, C, B, T+1), of which the first ``live`` count.
+        rates: of the steps: (K, C).
+        numbers: of the optimizers: (K,).
+        live: steps that each takes: (K,), on every device, which thus need not ask others for the most.
+    """
+
+    def body(i: jax.Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
+        def member(
+            carry: tuple[TrainState, Totals],
+            window: jax.Array,
+            rate: jax.Array,
+            numbers: Numbers,
+            is_live: jax.Array,
+        ):
+            after = step(*carry, window, rate, numbers)
+            return jax.tree.map(partial(jnp.where, is_live), after, carry)
+
+        together = jax.vmap(member, spmd_axis_name=RUN)
+        return together(carry, windows[:, i], rates[:, i], numbers, i < live)
+
+    totals = jax.vmap(partial(start_totals, shape))(states)
+    states, totals = jax.lax.fori_loop(0, jnp.max(live), body, (states, totals))
+    return states, metrics_of(states, totals, jnp.maximum(live, 1))
+
+
+def _stacked(width: int, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    assert isinstance(leaf.sharding, NamedSharding)
+    where = NamedSharding(leaf.sharding.mesh, PartitionSpec(RUN, *leaf.sharding.spec))
+    return jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype, sharding=where)
+
+
+def _member(states: TrainState, place: jax.Array) -> TrainState:
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, place, keepdims=False), states)
+
+
+def _with_member(states: TrainState, state: TrainState, place: jax.Array) -> TrainState:
+    put = partial(jax.lax.dynamic_update_index_in_dim, index=place, axis=0)
+    return jax.tree.map(put, states, state)
