@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from scaling.cli.columns import columns
-from scaling.cli.words import count, duration, flops, plural, size
+from scaling.cli.words import count, duration, flops, plural
 from scaling.corpora.quotas import BLOCK
+from scaling.counts.memory import size
 from scaling.data.index import DataIndex, index_of
 from scaling.data.request import find_overlap
 from scaling.errors import Complaint, UserError

@@ -31,6 +31,7 @@ RULES: dict[Literal["weight", "activation"], dict[str, tuple[str, ...]]] = {
 """The axes of the mesh over which the logical axes of arrays are cut; all others are whole on every device.
 Weights are parameters but for gains and biases, which are small. Heads of keys and values that cannot be cut
 are whole."""
+UNROLLED = 8  # layers: deeper models are scanned, which compiles once and runs a little slower
 NAMES = {
     "embed": "channels of the residual stream",
     "heads": "heads",
@@ -112,16 +113,13 @@ def uncut(shape: Shape, mesh: MeshSizes) -> Iterator[tuple[str, str, int]]:
                     yield cut, NAMES[axis], size
 
 
-def _positive(sizes: MeshSizes | Lowering) -> None:
-    for name, value in vars(sizes).items():
-        if isinstance(value, bool) or (isinstance(value, int) and value < 1):
-            raise ValueError(f"{name} = {value}: must be at least 1")
-
-
-UNROLLED = 8  # layers: deeper models are scanned, which compiles once and runs a little slower
-
-
 def is_unrolled(shape: Shape, remat: Remat) -> bool:
     """Tell whether layers are compiled one by one. Not where they are computed again: XLA would take what a
     layer computes twice for one."""
     return shape.depth <= UNROLLED and remat == "none"
+
+
+def _positive(sizes: MeshSizes | Lowering) -> None:
+    for name, value in vars(sizes).items():
+        if isinstance(value, bool) or (isinstance(value, int) and value < 1):
+            raise ValueError(f"{name} = {value}: must be at least 1")

@@ -224,3 +224,11 @@ def _kept_weights(shape: Shape, mesh: MeshSizes, factor: int) -> float:
     joined = ("query", "key", "value", *(("gate", "up") if shape.mlp == "swiglu" else ()))
     names = {f"blocks/{name}/kernel" for name in (*joined, "output", "experts_gate", "experts_up")}
     return FLOAT * sum(own for name, own in _owned(shape, mesh).items() if name in names)
+
+
+def size(value: float) -> str:
+    """Bytes: ``3.2 MB``."""
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value:.0f} B"
