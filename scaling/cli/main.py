@@ -71,8 +71,10 @@ def plan(
     from scaling.plan.cost import estimate_space, estimate_time
     from scaling.plan.device import device_notes, require_precision
     from scaling.plan.expand import plan_spec
+    from scaling.plan.lowering import lower
     from scaling.plan.probe import ProbeFailed, cached_probe, measure_probe
     from scaling.sweep.machine import has_glibc, launch_environment, layout
+    from scaling.sweep.memory import job_devices
 
     shown = chosen_columns(names)
     study, planned = plan_spec(spec, overrides or [])
@@ -93,10 +95,10 @@ def plan(
             say.note(f"no time estimate: {error}")
     slots = len(where.slots)
     time = None if speed is None else estimate_time(planned, speed, slots)
-    space = estimate_space(planned, slots)
+    space, lowered = estimate_space(planned, slots), lower(planned, job_devices(where))
     if as_json:
-        return say.data(plan_json(planned, time, space))
-    print(plan_text(planned, time, speed, space, slots, shown))
+        return say.data(plan_json(planned, time, space, lowered))
+    print(plan_text(planned, time, speed, space, lowered, slots, shown))
     say.next_command("run", spec, *say.set_again(overrides))
     return None
 

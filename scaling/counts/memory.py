@@ -25,6 +25,8 @@ EVALUATED_TOKENS = 8192
 LOGITS, CHUNKED_LOGITS = 3, 4.2  # logits, exponentials and gradients; of a chunk also the targets' gradients
 UPDATE = 3  # gradients, clipped ones, and what an optimizer makes of them
 LAYER_WEIGHTS = 4  # of the layer whose gradients are taken: slices, joined and turned ones, gradients
+GATHERED_LAYER = 2  # of such a layer gathered over fsdp: weights and gradients
+REDUCED = 2  # gradients of embedding or head while they are summed over data
 SCORES = 6  # of a block of queries
 QUERY_BLOCKS, SMALLEST_BLOCK = 8, 64  # of the blocked kernel of attention
 
@@ -141,10 +143,14 @@ def _moments(work: Workload, lowering: Lowering, weights: float) -> Iterator[dic
     vocab = FLOAT * _vocab(shape, mesh)
     chunked = lowering.logit_chunks > 1
     logits = (CHUNKED_LOGITS if chunked else LOGITS) * tokens * vocab / lowering.logit_chunks
-    heads = (2 if chunked else 1) * vocab * shape.width
+    head = vocab * shape.width
+    if mesh.data > 1:
+        copies += REDUCED * head / mesh.fsdp
+    heads = (1 + chunked * (1 + (mesh.fsdp > 1))) * head
     yield {"gradients": copies + sums + heads, "activations": kept, "logits": logits}
     at_work = (0 if unrolled else layer) + _scores(shape, lowering, sequences)
-    gradients = sums + weights + (1 if unrolled else LAYER_WEIGHTS) * _layer_weights(shape, mesh)
+    layers = 1 if unrolled else GATHERED_LAYER if mesh.fsdp > 1 else LAYER_WEIGHTS
+    gradients = sums + weights + layers * _layer_weights(shape, mesh)
     yield {"gradients": copies + gradients, "activations": kept + at_work, "logits": 0}
     yield {"gradients": copies + UPDATE * weights, "activations": 0, "logits": 0}
 
@@ -218,8 +224,10 @@ def _owned(shape: Shape, mesh: MeshSizes) -> dict[str, int]:
 
 def _kept_weights(shape: Shape, mesh: MeshSizes, factor: int) -> float:
     """Return the bytes of copies of the weights of all layers that are kept where nothing is computed again:
-    joined ones, and those that are rounded or gathered."""
-    if factor < FLOAT or mesh.fsdp > 1:
+    joined ones, or all where they are rounded. Those gathered over fsdp are not."""
+    if mesh.fsdp > 1:
+        return 0
+    if factor < FLOAT:
         return factor * _layer_weights(shape, mesh) / FLOAT * shape.depth
     joined = ("query", "key", "value", *(("gate", "up") if shape.mlp == "swiglu" else ()))
     names = {f"blocks/{name}/kernel" for name in (*joined, "output", "experts_gate", "experts_up")}

@@ -267,7 +267,8 @@ def pieces_text(lowering: Lowering, sequences: int) -> str:
     """Say what a program takes in pieces or computes again, for a batch of so many sequences."""
     parts = list[str]()
     if lowering.mesh is not None:
-        parts.append(f"mesh {lowering.mesh}")
+        axes = [f"{name} {number}" for name, number in vars(lowering.mesh).items() if number > 1]
+        parts += [f"mesh {' x '.join(axes)}"] if axes else []
     if lowering.micro_batches > 1:
         parts.append(f"{sequences // lowering.micro_batches} of {sequences} sequences at a time")
     if lowering.remat != "none":

@@ -62,21 +62,14 @@ def test_evaluation_along_the_way_is_counted_once_on_a_trunk() -> None:
 
 def test_space() -> None:
     plan = plan_of()
-    largest = max(run.params for run in plan.runs)
     space = estimate_space(plan, 2)
-    assert space.state_bytes == 16 * largest
-    assert space.memory_bytes > space.state_bytes
     one = {job.job_id: 12 * plan.by_id[job.run_ids[0]].params + CHECKPOINT_FILES_BYTES for job in plan.jobs}
     assert space.kept_bytes == 2 * sum(one.values())  # of every trunk, for longer runs asked for later
     assert space.checkpoint_bytes == space.kept_bytes + 3 * sum(sorted(one.values())[-2:])
     lion = plan_of(recipe__optimizer={"kind": "lion", "learning_rate": 0.001})  # one moment, not two
-    assert estimate_space(lion, 2).state_bytes == 12 * largest
     assert space.kept_bytes - estimate_space(lion, 2).kept_bytes == 8 * sum(
         plan.by_id[job.run_ids[0]].params for job in plan.jobs
     )
-    muon = plan_of(recipe__optimizer={"kind": "muon", "learning_rate": 0.001})  # one of matrices
-    matrices = 2 * (4 * 32 * 32 + 3 * 32 * 88)
-    assert estimate_space(muon, 2).state_bytes == 16 * largest - 4 * matrices
     final = estimate_space(plan_of(execution={"keep_final": True}), 2)
     assert final.kept_bytes - space.kept_bytes == sum(
         12 * run.params + CHECKPOINT_FILES_BYTES for run in plan.runs
