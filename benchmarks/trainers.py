@@ -7,7 +7,8 @@ imported at the top: the interpreter of one contestant need not have the package
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ RATE, GEMM = 1e-3, 2048
 class Case:
     """A decoder with a GELU MLP of 4 x width and one table for embedding and head, AdamW, and its batch.
 
-    ``call`` is the most steps that one call of a compiled program takes. ``lowering`` is for ours
-    alone; None: that of one CPU device.
+    ``call`` is the most steps that one call of a compiled program takes. ``lowering`` and
+    ``pack`` are for ours alone: how its program is laid out (None: as on one CPU device), and the runs that
+    train side by side in it.
     """
 
     depth: int
@@ -35,6 +37,7 @@ class Case:
     device: str = "cpu"
     precision: str = "float32"
     lowering: Lowering | None = None
+    pack: int = 1
 
     @property
     def tokens(self) -> int:
@@ -58,16 +61,22 @@ def ours(case: Case) -> Trainer:
     from scaling.train.optimizers import numbers_of
 
     optimizer = AdamW(kind="adamw", learning_rate=RATE)
-    program = _our_program(case, optimizer.structure)
-    windows = _windows(case, case.call)
-    rates, numbers = np.full(case.call, RATE, np.float32), numbers_of(optimizer)
-    state = program.start(0)
+    program = _our_program(replace(case, pack=1), optimizer.structure)
+    each = [_windows(case, case.call), np.full(case.call, RATE, np.float32), numbers_of(optimizer)]
+    state, chunk, live_of = program.start(0), program.chunk, np.int32
+    if case.pack > 1:
+        from scaling.train.pack import Pack
+
+        pack = Pack(program, case.pack)
+        for place in range(case.pack):
+            pack.write(place, program.start(place))
+        each = jax.tree.map(lambda values: np.stack([values] * case.pack), each)
+        state, chunk, live_of = pack.states, pack.chunk, partial(np.full, case.pack, dtype=np.int32)
 
     def train(steps: int) -> None:
         nonlocal state
         for first in range(0, steps, case.call):
-            live = np.int32(min(case.call, steps - first))
-            state, metrics = program.chunk(state, windows, rates, numbers, live)
+            state, metrics = chunk(state, *each, live_of(min(case.call, steps - first)))
         jax.block_until_ready((state, metrics))
 
     facts = {"device": jax.local_devices()[0].device_kind}
@@ -104,6 +113,7 @@ def step_flops(case: Case) -> int:
     return training_flops(shape_of(case), case.batch).flops
 
 
+@lru_cache(maxsize=1)
 def _our_program(case: Case, optimizer: Any) -> Any:
     try:
         from scaling.train.program import Blueprint, make_program

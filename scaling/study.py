@@ -24,6 +24,7 @@ from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.tuned import with_hashes
 from scaling.spec.models import Study
+from scaling.sweep.chunks import measured_speed
 from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
 from scaling.sweep.events import Event, Outcome, RunFailed, RunFinished
@@ -127,6 +128,7 @@ def run_study(
     max_hours: float | None = None,
     force: bool = False,
     reevaluate: bool = False,
+    profile: int | None = None,
 ) -> StudyReport:
     """Train, fit, forecast, test the forecast, and write everything under ``folder``.
 
@@ -143,6 +145,7 @@ def run_study(
         max_hours: stop like an interrupt after so long.
         force: continue although the recipe has changed.
         reevaluate: evaluate finished runs again, from their kept final checkpoints, where the evaluation has.
+        profile: steps to be traced of the first job, into its folder.
 
     Raises:
         StudyStopped: interrupted, or runs failed.
@@ -154,7 +157,15 @@ def run_study(
     plan = plan_study(study) if isinstance(study, Study) else study
     place = Path("results") / plan.study if folder is None else Path(folder)
     text = study_text(study) if spec is None else spec
-    opened = open_sweep(place, plan.to_json(), text, force=force, reevaluate=reevaluate, max_hours=max_hours)
+    opened = open_sweep(
+        place,
+        plan.to_json(),
+        text,
+        force=force,
+        reevaluate=reevaluate,
+        max_hours=max_hours,
+        profile=profile,
+    )
     with opened as sweep:
         launch = _Launch(sweep, place, plan, workers, watch or StderrReporter())
         launch.look_at_disk()
@@ -231,7 +242,10 @@ class _Launch:
 
     def _train(self, roles: Collection[str], analysis: Analysis | None = None) -> None:
         """Raises StudyStopped, with everything written that can be had from the records there are."""
-        self._end(self.sweep.run_jobs(roles, on_event=self.watch, workers=self.workers), analysis)
+        asked = self.plan.execution.model_copy(update={"workers": self.workers} if self.workers else {})
+        speed = measured_speed(self.plan, asked, self.watch.say)
+        outcome = self.sweep.run_jobs(roles, on_event=self.watch, workers=self.workers, speed=speed)
+        self._end(outcome, analysis)
 
     def _end(self, outcome: Outcome, analysis: Analysis | None) -> None:
         if outcome.exit_code:

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 
 from scaling import __version__
 from scaling.corpora.shipped import SHIPPED
+from scaling.counts.chips import chip_of
 from scaling.files import cache_dir
 from scaling.own_analysis import require_own_analysis
 from scaling.spec.execution import Execution
+from scaling.store.machine import gpu_models
 from scaling.sweep.machine import find_device, has_glibc, layout, usable_cores
 
 LIBRARIES = (
@@ -81,9 +84,19 @@ def _device() -> Check:
     slots = layout(Execution()).slots
     how = "pinned to a core each" if all(slot.cores for slot in slots) else "not pinned"
     malloc = ", huge pages for malloc" if has_glibc() else ""
+    gpus = f" ({_gpus()})" if device == "gpu" else ""
     return Check(
-        "device", f"{device}, {len(usable_cores())} cores; {len(slots)} jobs at a time, {how}{malloc}"
+        "device", f"{device}{gpus}, {len(usable_cores())} cores; {len(slots)} jobs at a time, {how}{malloc}"
     )
+
+
+def _gpus() -> str:
+    """Name the GPUs, with the memory that their maker states."""
+    texts = list[str]()
+    for model, number in Counter(gpu_models()).items():
+        chip = chip_of(model)
+        texts.append(f"{number} x {model}" + (f", {chip.memory_gb} GB each" if chip else ""))
+    return "; ".join(texts) or "of which the driver says nothing"
 
 
 def _cache() -> Check:

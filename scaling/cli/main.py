@@ -118,6 +118,10 @@ def run(
     reevaluate: Annotated[
         bool, typer.Option("--reevaluate", help="evaluate kept final checkpoints on a changed evaluation set")
     ] = False,
+    profile: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="STEPS", help="trace so many steps of the first job, into its folder"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train, fit, freeze the forecast and test it; resumes."""
@@ -145,6 +149,7 @@ def run(
                 max_hours=max_hours,
                 force=force,
                 reevaluate=reevaluate,
+                profile=profile,
             )
     except StudyStopped as stopped:
         say.note(str(stopped))

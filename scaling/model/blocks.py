@@ -78,6 +78,23 @@ class Table(nnx.Module):
         self.table = nnx.Param(jnp.zeros(dims))
 
 
+def look_up(place: Placement, table_VxD: jax.Array, tokens_BxT: jax.Array) -> jax.Array:
+    """Return the rows of tokens: (B, T, D); of devices that share the rows, one has a token's and the others
+    add 0."""
+    parts = place.parts("vocab")
+    if parts == 1:
+        return table_VxD[tokens_BxT]
+
+    def own(table_VxD: jax.Array, tokens_BxT: jax.Array, first: jax.Array) -> jax.Array:
+        row_BxT = tokens_BxT - first
+        own_BxT = (row_BxT >= 0) & (row_BxT < table_VxD.shape[0])
+        return jnp.where(own_BxT[:, :, None], table_VxD[jnp.where(own_BxT, row_BxT, 0)], 0)
+
+    axes = (("vocab", None), ("batch", None), ("vocab",))
+    first = jnp.arange(parts) * (table_VxD.shape[0] // parts)
+    return place.summed("vocab", own, axes, ("batch", None, None))(table_VxD, tokens_BxT, first)
+
+
 class Residual(NamedTuple):
     """What goes from layer to layer: the residual stream, and the sums of the balance of experts, if any."""
 
@@ -186,7 +203,7 @@ class Block(nnx.Module):
     def routed(self, normed_BxTxD: jax.Array, active: int, dense: bool) -> tuple[jax.Array, Balance]:
         """Send tokens through their experts: each device its own, through its part of every expert."""
         x_NxD = normed_BxTxD.reshape(-1, normed_BxTxD.shape[2])
-        routes, balance = route(x_NxD, self.router.kernel[...], active)
+        routes, balance = route(x_NxD, self.router.kernel[...], active, self.place)
         first = [self.experts_gate, self.experts_up] if self.shape.mlp == "swiglu" else [self.experts_up]
 
         def activation(projected: jax.Array) -> jax.Array:
@@ -194,12 +211,11 @@ class Block(nnx.Module):
 
         def through(x_NxD: jax.Array, expert: jax.Array, weight: jax.Array, down: jax.Array, *up: jax.Array):
             mlps = MLPs(self.products, jnp.concatenate(up, axis=2), down, activation)
-            out_NxD = through_experts(mlps, Routes(expert, weight), x_NxD, dense=dense)
-            return self.place.summed(out_NxD, "mlp")
+            return through_experts(mlps, Routes(expert, weight), x_NxD, dense=dense)
 
         rows, kernels = ("batch", None), [kernel.kernel[...] for kernel in first]
         inputs = [rows, rows, rows, (None, "mlp", None), *[(None, None, "mlp")] * len(first)]
-        out_NxD = self.place.each_device(through, inputs, rows)(
+        out_NxD = self.place.summed("mlp", through, inputs, rows)(
             x_NxD, *routes, self.experts_down.kernel[...], *kernels
         )
         return out_NxD.reshape(normed_BxTxD.shape), balance

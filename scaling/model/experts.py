@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from scaling.model.placement import ONE_DEVICE, Placement
 from scaling.model.products import PRODUCTS, Products
 
 BLOCK = 64  # rows
@@ -51,14 +52,18 @@ class Routes(NamedTuple):
     weight_NxA: jax.Array
 
 
-def route(x_NxD: jax.Array, router_DxE: jax.Array, active: int) -> tuple[Routes, Balance]:
+def route(
+    x_NxD: jax.Array, router_DxE: jax.Array, active: int, place: Placement = ONE_DEVICE
+) -> tuple[Routes, Balance]:
     """Choose the ``active`` most probable experts of each token, of equal ones the first. Logits are of
-    float32 factors whatever the precision: close ones decide where tokens go."""
-    count = router_DxE.shape[1]
-    logits_NxE = PRODUCTS["float32"].einsum("nd,de->ne", x_NxD, router_DxE)
+    float32 factors whatever the precision: close ones decide where tokens go. The balance is that of the
+    tokens of all devices."""
+    count, rows = router_DxE.shape[1], ("batch", None)
+    logits_NxE = place(PRODUCTS["float32"].einsum("nd,de->ne", x_NxD, router_DxE), *rows)
     log_z_Nx1 = jax.nn.logsumexp(logits_NxE, axis=1, keepdims=True)
     probability_NxE = jnp.exp(logits_NxE - log_z_Nx1)
-    expert_NxA = jax.lax.top_k(jax.lax.stop_gradient(probability_NxE), active)[1]
+    choose = place.each_device(lambda some_NxE: jax.lax.top_k(some_NxE, active)[1], [rows], rows)
+    expert_NxA = choose(jax.lax.stop_gradient(probability_NxE))
     chosen_NxAxE = expert_NxA[:, :, None] == jnp.arange(count)
     weight_NxA = jnp.sum(jnp.where(chosen_NxAxE, probability_NxE[:, None, :], 0.0), axis=2)
     share_E = chosen_NxAxE.mean(axis=(0, 1), dtype=jnp.float32) * active

@@ -37,9 +37,21 @@ class Placement:
         """
         return function
 
-    def summed(self, x: jax.Array, axis: str) -> jax.Array:
-        """Sum, inside a function of :meth:`each_device`, over the devices that share a logical axis."""
-        return x
+    def summed(
+        self, axis: str, function: Callable[..., jax.Array], axes: Sequence[Axes], out: Axes
+    ) -> Callable[..., jax.Array]:
+        """Return the same, where each part of a logical axis gives a summand of the result.
+
+        Args:
+            axis: over whose parts is summed.
+            function: of parts.
+            axes: logical axes of each of its arguments.
+            out: logical axes of its result.
+        """
+        if self.parts(axis) == 1:
+            return self.each_device(function, axes, out)
+        summands = self.each_device(lambda *parts: function(*parts)[None], axes, (axis, *out))
+        return lambda *arrays: summands(*arrays).sum(axis=0)
 
 
 ONE_DEVICE = Placement()

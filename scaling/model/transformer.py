@@ -19,7 +19,7 @@ from scaling.counts.lowering import Lowering, Remat, is_unrolled
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import AnyKernel
 from scaling.model.attention_rule import KEPT
-from scaling.model.blocks import Block, Gain, Kernel, Residual, Table, multiply, times
+from scaling.model.blocks import Block, Gain, Kernel, Residual, Table, look_up, multiply, times
 from scaling.model.experts import Balance
 from scaling.model.parametrization import Forward
 from scaling.model.placement import ONE_DEVICE, Placement
@@ -44,7 +44,8 @@ class Transformer(nnx.Module):
 
     def embed(self, tokens_BxT: jax.Array) -> jax.Array:
         """Look tokens up, and their places where those are learned: (B, T, D)."""
-        x_BxTxD = self.place.weight("embedding/table", self.embedding.table[...])[tokens_BxT]
+        table = self.place.weight("embedding/table", self.embedding.table[...])
+        x_BxTxD = look_up(self.place, table, tokens_BxT)
         if self.positions is not None:
             table = self.place.weight("positions/table", self.positions.table[...])
             x_BxTxD = x_BxTxD + table[places(self.shape, tokens_BxT)]

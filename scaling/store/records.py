@@ -228,10 +228,13 @@ class JobRun(Frozen):
 
 
 class JobExecution(Frozen):
-    """The part of a study's execution that a training process needs."""
+    """The part of a study's execution that a training process needs. A chunk ends at multiples of
+    ``chunk_steps``, and at each of ``stops``; ``profile_steps`` are to be traced."""
 
     checkpoint_seconds: float
     chunk_steps: int | None = None
+    stops: tuple[int, ...] = ()
+    profile_steps: int | None = None
     keep_final: bool
     lease_seconds: float
     threads: int

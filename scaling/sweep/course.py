@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json
-from scaling.store.failure import BUSY, LOST, Kind
+from scaling.store.failure import BUSY, LOST, SHED, Kind
 from scaling.store.lease import look as look_at_lease
 from scaling.store.records import read_progress
 from scaling.sweep.clock import Clock
@@ -17,7 +17,7 @@ from scaling.sweep.executor import Executor
 from scaling.sweep.failure import Mark, error_marks, record_failures
 from scaling.sweep.guard import Presence
 from scaling.sweep.progress import Pace, Snapshot, Throughput
-from scaling.sweep.queue import Queue, Running, Task, flops_left, job_spec
+from scaling.sweep.queue import Queue, Running, Task, flops_left
 from scaling.sweep.stops import signals_to
 
 POLL_SECONDS, REPORT_SECONDS, SAVE_SECONDS, VISIT_SECONDS = 0.05, 0.5, 1.0, 0.5
@@ -59,6 +59,7 @@ class Course:
                     self._stop()
             finally:
                 self._kill()
+                self.executor.end()
         return self._outcome()
 
     def _open(self) -> None:
@@ -82,8 +83,8 @@ class Course:
 
     def _launch(self) -> None:
         for slot in range(self.executor.slots):
-            while slot not in self.queue.running and self.queue.waiting and not self.stops:
-                self._try(self.queue.waiting.pop(0), slot)
+            while not self.stops and (task := self.queue.take_for(slot, shares=self.executor.shares)):
+                self._try(task, slot)
 
     def _try(self, task: Task, slot: int) -> None:
         """Start a task, unless others have done it, work on it, or its runs have failed too often."""
@@ -100,31 +101,37 @@ class Course:
         stale = "" if watch.seen is None or watch.seen.free else watch.mark
         job_dir = results.job_dir(job_id)
         try:
-            write_json(job_dir / "job.json", job_spec(queue.plan, task, undone, queue.phase.work).to_json())
+            write_json(job_dir / "job.json", queue.spec(task, undone).to_json())
             started = self.executor.start(job_dir, slot, stale)
         except OSError as error:
             self._fail(task, before, error)
             return
-        queue.running[slot] = Running(task, started, Pace(task.flops, started.started, resumed), before)
+        pace = Pace(task.flops, started.started, resumed)
+        queue.running[job_id] = Running(task, started, pace, before)
         labels = tuple(run.label for run in undone)
         queue.on_event(JobStarted(job_id, labels, slot, started.attempt, resumed, bool(stale)))
         self._save()
 
     def _reap(self) -> None:
-        queue = self.queue
-        for slot, running in list(queue.running.items()):
-            status = self.executor.poll(running.started)
-            if status is None:
-                continue
-            self.executor.close(running.started)
-            del queue.running[slot]
-            queue.announce_new(running.before)
-            running.pace.report(read_progress(running.started.folder), time.monotonic())
-            missing = {key: old for key, old in running.before.items() if key not in queue.recorded}
+        queue, now = self.queue, time.monotonic()
+        ended = [(job, self.executor.poll(job.started)) for job in queue.running.values()]
+        ended = [(job, status) for job, status in ended if status is not None]
+        for job, _ in ended:
+            self.executor.close(job.started)
+            del queue.running[job.task.job.job_id]
+        shed = list[Running]()
+        for job, status in ended:
+            queue.announce_new(job.before)
+            job.pace.report(read_progress(job.started.folder), now)
+            missing = {key: old for key, old in job.before.items() if key not in queue.recorded}
             if not missing:
-                self.throughput.finished(running.pace, time.monotonic())
+                self.throughput.finished(job.pace, now)
+            elif status == SHED and not job.timed_out:
+                shed.append(job)
             else:
-                self._fail(running.task, missing, "timeout" if running.timed_out else status)
+                self._fail(job.task, missing, "timeout" if job.timed_out else status)
+        queue.take_back(shed)
+        if ended:
             self._save()
 
     def _fail(self, task: Task, missing: Mapping[str, Mark | None], status: int | OSError | Kind) -> None:
@@ -144,7 +151,7 @@ class Course:
         again = (task.tries < queue.phase.retries or status == LOST) and not stopping and bool(left)
         work = flops_left(task.job, left, ())
         if again and status != LOST:
-            queue.waiting.append(Task(task.job, task.runs, work, task.tries + 1))
+            queue.waiting.append(replace(task, flops=work, tries=task.tries + 1))
         elif not again and not stopping:
             queue.failed |= missing.keys()
             self.flops_total -= work
@@ -181,7 +188,7 @@ class Course:
         paces = queue.paces()
         queued = [float(task.flops) for task in queue.waiting]
         left = sum(queued) + sum(pace.remaining for pace in paces)
-        workers = self.executor.slots + len(queue.elsewhere)
+        workers = max(self.executor.slots, len(queue.running)) + len(queue.elsewhere)
         return Snapshot(
             seconds=self.clock.elapsed,
             runs_done=len(queue.recorded),

@@ -24,6 +24,7 @@ from scaling.errors import Complaint, UserError
 from scaling.files import write_json, write_text
 from scaling.plan.device import require_precision
 from scaling.plan.plan import Plan, load_plan
+from scaling.plan.probe import Probe
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.changes import (
     changes_losses,
@@ -33,6 +34,7 @@ from scaling.sweep.changes import (
     require_same_recipe,
     set_forecasts_aside,
 )
+from scaling.sweep.chunks import Chunks
 from scaling.sweep.clock import Clock
 from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
@@ -43,13 +45,15 @@ from scaling.sweep.queue import Phase, Queue
 
 @dataclass(frozen=True)
 class Sweep:
-    """A results folder that this process works in. ``ends`` is when to stop, by the monotonic clock."""
+    """A results folder that this process works in. ``ends`` is when to stop, by the monotonic clock;
+    ``profile`` has the steps to be traced of the first job, until it starts."""
 
     results: ResultsFolder
     plan: Plan
     presence: Presence
     command: Sequence[str]
     mark: PlanMark
+    profile: list[int]
     ends: float | None = None
 
     def run_jobs(
@@ -58,6 +62,7 @@ class Sweep:
         *,
         on_event: Watcher = lambda event: None,
         workers: int | Literal["auto"] | None = None,
+        speed: Probe | None = None,
         retries: int = 1,
         grace_seconds: float = 20.0,
     ) -> Outcome:
@@ -74,6 +79,7 @@ class Sweep:
             roles: which runs.
             on_event: is called with what happens.
             workers: jobs at a time, in place of the plan's.
+            speed: of a step, where it was measured; sizes chunks on an accelerator.
             retries: of a failing job in this launch.
             grace_seconds: after which jobs asked to stop are killed.
 
@@ -87,7 +93,7 @@ class Sweep:
             retries=retries,
             grace_seconds=grace_seconds,
         )
-        return self._run(phase, on_event, workers)
+        return self._run(phase, on_event, workers, speed)
 
     def reevaluate(
         self, *, on_event: Watcher = lambda event: None, workers: int | Literal["auto"] | None = None
@@ -99,13 +105,22 @@ class Sweep:
         roles = tuple(sorted({run.role for run in others}))
         return self._run(Phase(roles, tuple(others), "reevaluate", retries=0), on_event, workers)
 
-    def _run(self, phase: Phase, on_event: Watcher, workers: int | Literal["auto"] | None) -> Outcome:
+    def _run(
+        self,
+        phase: Phase,
+        on_event: Watcher,
+        workers: int | Literal["auto"] | None,
+        speed: Probe | None = None,
+    ) -> Outcome:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
         alone = not self.presence.others_here(self.results)
         executor = make_executor(execution, self.command, alone=alone)
         done = self.results.recorded() if phase.work == "train" else set[str]()
         require_precision([run for run in phase.chosen if run.run_id not in done], executor.device)
-        queue = Queue(self.results, self.plan, phase, on_event)
+        timed = executor.device != "cpu" and execution.chunk_steps is None
+        chunks = Chunks(self.plan, speed) if timed else None
+        profile = self.profile if phase.work == "train" else []
+        queue = Queue(self.results, self.plan, phase, on_event, chunks, profile)
         return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
 
     @contextmanager
@@ -154,6 +169,7 @@ def open_sweep(
     force: bool = False,
     reevaluate: bool = False,
     max_hours: float | None = None,
+    profile: int | None = None,
 ) -> Iterator[Sweep]:
     """Write study.yaml and plan.json into ``folder`` and work there.
 
@@ -167,6 +183,7 @@ def open_sweep(
         force: let a changed recipe replace runs of the same names.
         reevaluate: accept a changed evaluation.
         max_hours: stop after so long.
+        profile: steps to be traced of the first job.
 
     Raises:
         UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
@@ -182,7 +199,8 @@ def open_sweep(
     presence = Presence(results)
     ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     try:
-        yield Sweep(results, checked, presence, tuple(command), mark, ends)
+        steps = [] if profile is None else [profile]
+        yield Sweep(results, checked, presence, tuple(command), mark, steps, ends)
     finally:
         presence.end()
 

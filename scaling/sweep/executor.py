@@ -33,10 +33,15 @@ class StartedJob:
 
 
 class Executor(Protocol):
-    """Where jobs run, ``slots`` of them at a time."""
+    """Where jobs run, in ``slots`` at a time."""
 
     @property
     def slots(self) -> int: ...
+
+    @property
+    def shares(self) -> bool:
+        """Whether a slot takes further jobs while one runs there: its process trains them side by side."""
+        ...
 
     @property
     def device(self) -> str:
@@ -57,15 +62,21 @@ class Executor(Protocol):
         ...
 
     def poll(self, job: StartedJob) -> int | None:
-        """Exit status, negative for a signal; None while the job runs."""
+        """Exit status, negative for a signal; None while the job runs. :data:`scaling.store.failure.SHED`:
+        the process that it shared with others could not go on with all of them."""
         ...
 
     def stop(self, job: StartedJob, *, kill: bool) -> None:
-        """Ask a job to write a checkpoint and end, as SIGTERM does, or kill it; leave one that has ended."""
+        """Ask a job to write a checkpoint and end, as SIGTERM does, or kill it; leave one that has ended.
+        Those that share its process end too."""
         ...
 
     def close(self, job: StartedJob) -> None:
         """Release what was held for a job that has ended or was killed; wait for its end."""
+        ...
+
+    def end(self) -> None:
+        """Release what is held from job to job: none will be started any more."""
         ...
 
 

@@ -1,34 +1,109 @@
-"""Jobs as processes of this machine."""
+"""Jobs in processes of this machine."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from scaling.spec.execution import Execution
+from scaling.store.failure import SHED
 from scaling.sweep.executor import StartedJob, log_header, write_launch
 from scaling.sweep.machine import Layout, has_glibc, launch_environment, layout
 
 SHIM = Path(__file__).with_name("launch.py")
 
 
-class LocalExecutor:
-    """Jobs as processes of this machine, each in a process group of its own, that die with their driver.
+@dataclass(eq=False)
+class Worker:
+    """A process that serves jobs: it is given their folders on its standard input, a line each, and answers
+    each with an exit status. ``jobs`` are those that it was given and that are not closed."""
 
-    A job ends with its driver in two ways: its standard input is a pipe that only the driver holds open (the
-    job exits when it closes), and on Linux the kernel kills it when the driver's thread is gone, even while
-    it is stuck or stopped. Start jobs from a thread that outlives them.
+    process: subprocess.Popen[bytes]
+    orders: IO[bytes]
+    reports: IO[bytes]
+    jobs: set[Path] = field(default_factory=set)
+    statuses: dict[Path, int] = field(default_factory=dict)
+    _torn: bytes = b""
+
+    @classmethod
+    def launch(cls, argv: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Worker:
+        """Start the process; until it has a job it writes to ``log``."""
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+        assert process.stdin and process.stdout
+        os.set_blocking(process.stdout.fileno(), False)
+        return cls(process, process.stdin, process.stdout)
+
+    def give(self, folder: Path, mark: str) -> None:
+        """Raises OSError: the process has ended."""
+        self.orders.write(json.dumps({"folder": str(folder), "mark": mark}).encode() + b"\n")
+        self.orders.flush()
+        self.jobs.add(folder)
+        self.statuses.pop(folder, None)
+
+    def status(self, folder: Path) -> int | None:
+        """Return the exit status of a job; None while it runs. That of the process is the status of its only
+        job; several are all :data:`SHED`, as it does not say whose doing its end was."""
+        code = self.process.poll()
+        self._read()
+        if folder in self.statuses or code is None:
+            return self.statuses.get(folder)
+        return code if len(self.jobs - self.statuses.keys()) == 1 else SHED
+
+    def _read(self) -> None:
+        while piece := self.reports.read(65536):
+            *lines, self._torn = (self._torn + piece).split(b"\n")
+            for report in map(json.loads, lines):
+                self.statuses[Path(report["folder"])] = report["status"]
+
+    def close(self, folder: Path) -> None:
+        self.jobs.discard(folder)
+        self.statuses.pop(folder, None)
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):  # it ended in between
+                os.killpg(self.process.pid, number)
+
+    def end(self) -> None:
+        """Kill the process where it has not ended."""
+        self.signal(signal.SIGKILL)
+        with suppress(BrokenPipeError):
+            self.orders.close()
+        self.reports.close()
+        self.process.wait()
+
+
+class LocalExecutor:
+    """Jobs in processes of this machine, one for each slot, each in a process group of its own.
+
+    A process serves the jobs of its slot, so that imports and compiled programs serve several of them; after
+    one that ended it the next has a new one. It ends with its driver in two ways: its standard input is a
+    pipe that only the driver holds open (it exits when that closes), and on Linux the kernel kills it when
+    the driver's thread is gone, even while it is stuck or stopped. Start jobs from a thread that outlives
+    them.
     """
+
+    shares = True
 
     def __init__(self, layout: Layout, command: Sequence[str]):
         self.layout, self.command = layout, tuple(command)
-        self._processes = dict[int | str, subprocess.Popen[bytes]]()
+        self._workers = dict[int, Worker]()
+        self._jobs = dict[Path, Worker]()
 
     @property
     def slots(self) -> int:
@@ -42,40 +117,48 @@ class LocalExecutor:
         return self.layout.device
 
     def start(self, folder: Path, slot: int, stale: str = "") -> StartedJob:
-        place, argv = self.layout.slots[slot], [*self.command, str(folder), *([stale] if stale else [])]
+        place, argv = self.layout.slots[slot], [*self.command, "--serve"]
         environment = launch_environment(os.environ, self.layout, place, glibc=has_glibc())
         attempt = write_launch(folder, self.device, argv, environment, place.cores)
         pinned = ",".join(map(str, place.cores)) or "any"
+        shim = [sys.executable, "-I", "-S", str(SHIM), str(os.getpid()), pinned]
         with open(folder / "log.txt", "ab") as log:
             log.write(log_header(attempt, f"core {pinned}", argv))
             log.flush()
-            shim = [sys.executable, "-I", "-S", str(SHIM), str(os.getpid()), pinned]
-            process = subprocess.Popen(
-                [*shim, *argv],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-        self._processes[process.pid] = process
-        return StartedJob(folder, slot, attempt, process.pid)
+            while True:
+                worker, fresh = self._workers.get(slot), False
+                if worker is None or worker.process.poll() is not None:
+                    worker, fresh = Worker.launch([*shim, *argv], environment, log), True
+                    self._workers[slot] = worker
+                try:
+                    worker.give(folder, stale)
+                    break
+                except BrokenPipeError:  # it has just ended
+                    if fresh:
+                        raise
+        self._jobs[folder] = worker
+        return StartedJob(folder, slot, attempt, worker.process.pid)
 
     def poll(self, job: StartedJob) -> int | None:
-        return self._processes[job.handle].poll()
+        return self._jobs[job.folder].status(job.folder)
 
     def stop(self, job: StartedJob, *, kill: bool) -> None:
-        process = self._processes[job.handle]
-        if process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):  # it ended in between
-                os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+        """The others of its process stop with it."""
+        worker = self._jobs[job.folder]
+        if worker.status(job.folder) is None:
+            worker.signal(signal.SIGKILL if kill else signal.SIGTERM)
 
     def close(self, job: StartedJob) -> None:
-        process = self._processes.pop(job.handle)
-        if process.stdin:
-            with suppress(BrokenPipeError):
-                process.stdin.close()
-        process.wait()
+        worker = self._jobs.pop(job.folder)
+        running = worker.status(job.folder) is None
+        worker.close(job.folder)
+        if running or (worker.process.poll() is not None and not worker.jobs):
+            worker.end()
+
+    def end(self) -> None:
+        for worker in self._workers.values():
+            worker.end()
+        self._workers.clear()
 
 
 def make_local(execution: Execution, command: Sequence[str], *, alone: bool) -> LocalExecutor:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from scaling.counts.lowering import Lowering
 from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
 from scaling.store.records import JobExecution, JobRun, JobSpec, Work, read_progress
+from scaling.sweep.chunks import Chunks
 from scaling.sweep.events import JobElsewhere, RunFinished, Watcher
 from scaling.sweep.executor import StartedJob
 from scaling.sweep.failure import Mark
@@ -34,12 +36,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Task:
-    """A job's runs in this phase. ``flops`` are those of its runs that are not done."""
+    """A job's runs in this phase. ``flops`` are those of its runs that are not done; ``pack`` is how many
+    jobs may be trained side by side, this one included."""
 
     job: PlannedJob
     runs: tuple[PlannedRun, ...]
     flops: int
     tries: int = 0
+    pack: int = 1
 
 
 @dataclass
@@ -64,7 +68,7 @@ class Elsewhere:
 
 @dataclass
 class Queue:
-    """The jobs of a phase and where each stands: ``waiting``, ``running`` by slot, or ``elsewhere``.
+    """The jobs of a phase and where each stands: ``waiting``, ``running``, or ``elsewhere``.
 
     ``recorded`` and ``failed`` are ids of runs that need no more work, as last seen on disk; ``watches`` are
     what is known of the jobs' leases.
@@ -74,8 +78,10 @@ class Queue:
     plan: Plan
     phase: Phase
     on_event: Watcher
+    chunks: Chunks | None = None
+    profile: list[int] = field(default_factory=list)  # steps to be traced of the next job that starts
     waiting: list[Task] = field(default_factory=list)
-    running: dict[int, Running] = field(default_factory=dict)
+    running: dict[str, Running] = field(default_factory=dict)
     elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
     watches: dict[str, LeaseWatch] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
@@ -103,6 +109,38 @@ class Queue:
         error, limit = state.error, self.plan.execution.attempts
         return not self.is_done(state) and error is not None and error.gives_up(limit)
 
+    def take_for(self, slot: int, *, shares: bool) -> Task | None:
+        """Take the next task for a slot: the first where it is free; else the first that can train beside
+        those that run there, if it ``shares`` its process among jobs."""
+        there = [job.task for job in self.running.values() if job.started.slot == slot]
+        if not there:
+            return self.waiting.pop(0) if self.waiting else None
+        if not shares or len(there) >= min(task.pack for task in there):
+            return None
+        for place, task in enumerate(self.waiting):
+            if len(there) < task.pack and self._together(task, there[0]):
+                return self.waiting.pop(place)
+        return None
+
+    def _together(self, one: Task, other: Task) -> bool:
+        """Tell whether a program can train both: equal in all that is compiled, and in their data."""
+        first, second = one.runs[0], other.runs[0]
+        return first.run.fixed == second.run.fixed and (self.plan.data_of(first) == self.plan.data_of(second))
+
+    def take_back(self, shed: Sequence[Running]) -> None:
+        """Let jobs wait that their process could not go on with. There will be fewer side by side: as many as
+        still are there, or half."""
+        for slot in {job.started.slot for job in shed}:
+            tasks = [job.task for job in shed if job.started.slot == slot]
+            still = [job for job in self.running.values() if job.started.slot == slot]
+            pack = len(still) or max(1, len(tasks) // 2)
+            for job in still:
+                job.task = replace(job.task, pack=min(job.task.pack, pack))
+            self.waiting = [*tasks, *self.waiting]
+            for place, task in enumerate(self.waiting):
+                if self._together(task, tasks[0]):
+                    self.waiting[place] = replace(task, pack=min(task.pack, pack))
+
     def undone(self, task: Task) -> list[PlannedRun]:
         """Return the runs of a task still to do, as the disk says now; announce those that others have
         recorded."""
@@ -113,6 +151,16 @@ class Queue:
             elif run.run_id not in self.failed and self.is_given_up(state):
                 self.failed.add(run.run_id)
         return [run for run in task.runs if run.run_id not in self.recorded | self.failed]
+
+    def spec(self, task: Task, runs: Sequence[PlannedRun]) -> JobSpec:
+        """Say what the process of a job is asked to do with these of its runs."""
+        more = dict[str, Any]()
+        if self.chunks:
+            size, stops = self.chunks.of(task.job, self.results.job_dir(task.job.job_id))
+            more = {"chunk_steps": size, **({"stops": stops} if stops else {})}
+        if self.profile:
+            more["profile_steps"] = self.profile.pop()
+        return job_spec(self.plan, task, runs, self.phase.work, more)
 
     def announce_new(self, run_ids: Iterable[str]) -> None:
         """Tell about records that have appeared. A damaged one counts as none."""
@@ -151,7 +199,7 @@ class Queue:
             del self.elsewhere[job_id]
             if undone:
                 left = flops_left(job.task.job, undone, ())
-                self.waiting.insert(0, Task(job.task.job, job.task.runs, left, job.task.tries))
+                self.waiting.insert(0, replace(job.task, flops=left))
 
     def end_superseded(self, now: float) -> list[Running]:
         """Return jobs that have not ended though all their runs have had records for as long as a lease may
@@ -164,7 +212,7 @@ class Queue:
 
     def rows(self, now: float) -> tuple[RunningRow, ...]:
         """Return the running jobs, for a live table."""
-        return tuple(_row(job, now) for _, job in sorted(self.running.items()))
+        return tuple(_row(job, now) for job in sorted(self.running.values(), key=lambda j: j.started.slot))
 
 
 def make_tasks(plan: Plan, chosen: Sequence[PlannedRun], settled: Collection[str]) -> list[Task]:
@@ -174,15 +222,22 @@ def make_tasks(plan: Plan, chosen: Sequence[PlannedRun], settled: Collection[str
     for job in plan.jobs:
         runs = tuple(plan.by_id[run_id] for run_id in job.run_ids if run_id in ids)
         if any(run.run_id not in settled for run in runs):
-            tasks.append(Task(job, runs, flops_left(job, runs, settled)))
+            tasks.append(Task(job, runs, flops_left(job, runs, settled), pack=packed(plan)))
     return sorted(tasks, key=lambda task: (-task.flops, task.job.job_id))
+
+
+def packed(plan: Plan) -> int:
+    """Return how many jobs of equal shape are trained side by side."""
+    return 1 if plan.execution.pack == "auto" else plan.execution.pack
 
 
 def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[str]) -> int:
     return sum(job.flops_spent[run.run_id] for run in runs if run.run_id not in settled)
 
 
-def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> JobSpec:
+def job_spec(
+    plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work, more: dict[str, Any] | None = None
+) -> JobSpec:
     """Say what the process of a job is asked to do.
 
     Args:
@@ -190,12 +245,15 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
         task: the job.
         runs: those to be worked on.
         work: to train them or to evaluate them again.
+        more: fields of the execution that the plan does not give.
     """
     given, spent = plan.execution, task.job.flops_spent
     names = JobExecution.model_fields.keys() & type(given).model_fields.keys()
     execution = {name: getattr(given, name) for name in names}
     if given.chunk_steps is None:
         del execution["chunk_steps"]
+    if task.pack > 1:
+        execution["lowering"] = Lowering(pack=task.pack)
     return JobSpec(
         study=plan.study,
         job_id=task.job.job_id,
@@ -203,7 +261,7 @@ def job_spec(plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work) -> 
         data=plan.data_of(task.runs[0]),
         branch_steps=tuple(sorted({plan.by_id[run_id].run.branch_step for run_id in task.job.run_ids})),
         runs=tuple(_job_run(plan, run, spent[run.run_id]) for run in runs),
-        execution=JobExecution(**execution),
+        execution=JobExecution(**execution | (more or {})),
     )
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
 from scaling.data.index import EvalDocument
 from scaling.data.store import EvalWindows, Windows
-from scaling.model.roles import Params
+from scaling.model.roles import Params, abstract_params
 from scaling.train.program import Program
+from scaling.train.sharding import EVALUATION, parts_of, sharding, state_shardings
 
-BATCH_TOKENS = 8192  # per call of the compiled program: large enough to be efficient, small in memory
+BATCH_TOKENS = 8192  # per device and call of the compiled program: enough to be efficient, small in memory
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,15 @@ class Evaluation:
 
 
 def make_evaluator(program: Program, data: Windows) -> Callable[[Params], Evaluation]:
-    """Make a function of parameters; windows are padded to whole batches once, and compiled for once."""
-    evaluated = data.eval_windows()
+    """Make a function of parameters; windows are padded to whole batches once, and compiled for once. Each
+    device has an equal part of every batch."""
+    evaluated, sums = data.eval_windows(), window_losses(program)
     windows, weights, count = evaluated.tokens, evaluated.weights, len(evaluated.tokens)
-    batch = max(1, BATCH_TOKENS // program.model.shape.context)
-    batch = min(batch, len(windows))
-    pad = -len(windows) % batch
+    devices = parts_of(program.mesh, EVALUATION, "batch")
+    batch = devices * min(max(1, BATCH_TOKENS // program.model.shape.context), -(-count // devices))
+    pad = -count % batch
     windows = np.concatenate([windows, np.zeros((pad, windows.shape[1]), windows.dtype)])
     weights = np.concatenate([weights, np.zeros((pad, weights.shape[1]), weights.dtype)])
-    sums = jax.jit(lambda params, w, m: (program.model.token_losses(params, w) * m).sum(axis=1))
 
     def evaluate(params: Params) -> Evaluation:
         parts = [
@@ -51,6 +53,19 @@ def make_evaluator(program: Program, data: Windows) -> Callable[[Params], Evalua
         return summarize(nats, evaluated, data.index.eval_documents)
 
     return evaluate
+
+
+def window_losses(program: Program) -> Any:
+    """Return the jitted function of parameters, windows and the weights of their tokens to the weighted sum
+    of losses of each window."""
+    model, mesh = program.model, program.mesh
+    homes = state_shardings(mesh, model.shape, abstract_params(model.shape))
+    rows = sharding(mesh, "batch", rules=EVALUATION)
+    return jax.jit(
+        lambda params, w, m: (model.token_losses(params, w) * m).sum(axis=1),
+        in_shardings=(homes, rows, rows),
+        out_shardings=sharding(mesh),
+    )
 
 
 def summarize(nats_W: np.ndarray, evaluated: EvalWindows, documents: Sequence[EvalDocument]) -> Evaluation:

@@ -9,7 +9,7 @@ for after the chunk before has been dispatched too, and a thread would run on th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -47,13 +47,14 @@ class Feed:
             length = self.blueprint.shape.context + 1
             self.gather = jax.jit(partial(_gather, length=length), out_shardings=self.data)
 
-    def chunks(self, seed: int, first: int, last: int) -> Iterator[ChunkInput]:
-        """Give the windows of steps ``first .. last - 1``, chunk by chunk; nothing beyond them is gathered.
+    def chunks(self, seed: int, first: int, last: int, stops: Collection[int] = ()) -> Iterator[ChunkInput]:
+        """Give the windows of steps ``first .. last - 1``, chunk by chunk, the ends of which are also at
+        ``stops``; nothing beyond them is gathered.
 
         Raises:
             Exception: of the store, at the chunk that it is about.
         """
-        spans = [*pairwise((first, *chunk_ends(first, last, self.blueprint.chunk_steps)))]
+        spans = [*pairwise((first, *chunk_ends(first, last, self.blueprint.chunk_steps, stops)))]
         calls = (partial(self._windows, seed, start, end - start) for start, end in spans)
         windows = one_ahead(calls) if self.way == "thread" else (call() for call in calls)
         for start, end in spans:

@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from scaling.train.lanes import Fetch, Lane, Work, finish_alone
 from scaling.train.loop import copy_state
 from scaling.train.pack import Asked
 from scaling.train.process import PackFailed
+from scaling.train.profile import Profile
 from scaling.train.record import final_row, make_result, provenance
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
@@ -75,6 +77,7 @@ class TrunkTrainer:
         self.loss: float | None = None
         self.step: int | None = None  # of the current run, as far as logged
         self.resumed = 0
+        self.profile = Profile(self.folder, bench.execution.profile_steps or 0)
         self.steps_done = 0  # of all this job's branches and trunk, for progress alone
 
     def run(self) -> int:
@@ -90,22 +93,23 @@ class TrunkTrainer:
             LostLease: another process works on this job now.
         """
         self.lane, failed = lane, 0
-        for position, member in enumerate(self.members):
-            self.step, self.waiting = None, self.members[position:]
-            try:
-                yield from self._train(member, is_last=position == len(self.members) - 1)
-            except (Stopped, LostLease, KeyboardInterrupt, PackFailed):
-                raise
-            except Exception as error:
-                if lane.pack is not None and is_exhausted(str(error)):
-                    raise PackFailed from error
-                failed += 1
-                self.lease.check()
-                write_failure(self.bench.run_folder(member), self.folder, error, self.step)
-                self.disk_full = is_disk_full(error)
-                if self.on_trunk or self.disk_full:
-                    break
-                self.trunk = None
+        with closing(self.profile):
+            for position, member in enumerate(self.members):
+                self.step, self.waiting = None, self.members[position:]
+                try:
+                    yield from self._train(member, is_last=position == len(self.members) - 1)
+                except (Stopped, LostLease, KeyboardInterrupt, PackFailed):
+                    raise
+                except Exception as error:
+                    if lane.pack is not None and is_exhausted(str(error)):
+                        raise PackFailed from error
+                    failed += 1
+                    self.lease.check()
+                    write_failure(self.bench.run_folder(member), self.folder, error, self.step)
+                    self.disk_full = is_disk_full(error)
+                    if self.on_trunk or self.disk_full:
+                        break
+                    self.trunk = None
         return failed
 
     def _train(self, member: JobRun, is_last: bool) -> Generator[Asked, Fetch, None]:
@@ -193,9 +197,10 @@ class TrunkTrainer:
         self.lane.put(carried.state)
         pending: tuple[int, Fetch] | None = None
         step = first
-        for chunk in self.feed.chunks(run.order_seed, first, last):
+        for chunk in self.feed.chunks(run.order_seed, first, last, self.bench.execution.stops):
             fetch = yield Asked(run, chunk)
-            step = chunk.step + chunk.live
+            step, clock = chunk.step + chunk.live, clock + self.lane.pause()
+            self.profile.trained(chunk.live, fetch)
             if averages.is_due(step):
                 carried = averages.snapshot(step, self._carried(carried.sums))
             alive = pending is None or self._log(member, log, *pending, clock, logged)

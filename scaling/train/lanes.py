@@ -9,6 +9,7 @@ alone is trained by the program itself, so that its numbers are those of a proce
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator, Mapping
 from functools import lru_cache, partial
 
@@ -34,6 +35,7 @@ class Lane:
         self.pack: Pack | None = None
         self.place = 0
         self.width = 1
+        self.paused = 0.0
 
     def put(self, state: TrainState) -> None:
         """Begin with this state, which belongs to the lane from now on."""
@@ -45,6 +47,11 @@ class Lane:
             assert self.pack is not None, "nothing was put into the lane"
             return self.pack.read(self.place)
         return self.own
+
+    def pause(self) -> float:
+        """Return the seconds, since this was asked last, in which a pack was compiled and filled."""
+        paused, self.paused = self.paused, 0.0
+        return paused
 
 
 class Lanes:
@@ -77,10 +84,13 @@ class Lanes:
             ((lane, what),) = asked.items()
             self._regroup(None)
             return {lane: self._alone(lane, what)}
+        began = time.monotonic()
         if self.pack is None or self.pack.width != width:
             self._regroup(self.packs(width))
         assert self.pack is not None
         self._move_in(self.pack)
+        for lane in asked:
+            lane.paused += time.monotonic() - began
         metrics = self.pack.train({lane.place: what for lane, what in asked.items()})
         return {lane: partial(metrics.of, lane.place) for lane in asked}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -25,12 +25,11 @@ class ChunkInput(NamedTuple):
     windows: WindowArray
 
 
-def chunk_ends(first: int, last: int, size: int) -> Iterator[int]:
-    """Give the steps at which the chunks of steps ``first .. last - 1`` end: multiples of ``size`` counted
-    from step 0, so that the logged rows do not depend on where a run was resumed, and ``last``."""
-    yield from range((first // size + 1) * size, last, size)
-    if first < last:
-        yield last
+def chunk_ends(first: int, last: int, size: int, stops: Collection[int] = ()) -> list[int]:
+    """Return the steps at which the chunks of steps ``first .. last - 1`` end: multiples of ``size`` counted
+    from step 0, so that the logged rows do not depend on where a run was resumed, ``stops``, and ``last``."""
+    ends = {*range((first // size + 1) * size, last, size), *(s for s in stops if first < s < last)}
+    return [*sorted(ends), *([last] if first < last else [])]
 
 
 def advance(

@@ -47,12 +47,13 @@ def sharding(mesh: AnyMesh, *axes: str | None, rules: Rules = RULES["activation"
 
 def _fitting(mesh: AnyMesh, rules: Rules, axes: Axes, dims: Sequence[int]) -> NamedSharding:
     """Return where an array lives; an axis that its devices cannot have equal parts of is whole."""
-    parts = (_parts(mesh, rules, axis) for axis in axes)
+    parts = (parts_of(mesh, rules, axis) for axis in axes)
     cut = [axis if size % n == 0 else None for axis, size, n in zip(axes, dims, parts, strict=True)]
     return sharding(mesh, *cut, rules=rules)
 
 
-def _parts(mesh: AnyMesh, rules: Rules, axis: str | None) -> int:
+def parts_of(mesh: AnyMesh, rules: Rules, axis: str | None) -> int:
+    """Return the number of parts that a logical axis is cut into."""
     return math.prod(mesh.shape[name] for name in rules.get(axis or "", ()))
 
 
@@ -112,7 +113,7 @@ class MeshPlacement(Placement):
 
     def parts(self, axis: str) -> int:
         sizes = {"heads": self.shape.heads, "kv_heads": self.shape.kv_heads}
-        parts = _parts(self.mesh, self.rules, axis)
+        parts = parts_of(self.mesh, self.rules, axis)
         return parts if sizes.get(axis, parts) % parts == 0 else 1
 
     def each_device(
@@ -123,9 +124,6 @@ class MeshPlacement(Placement):
             function, mesh=self.mesh, in_specs=tuple(specs[:-1]), out_specs=specs[-1], check_vma=False
         )
 
-    def summed(self, x: jax.Array, axis: str) -> jax.Array:
-        return jax.lax.psum(x, self.rules[axis])
-
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _gathered(x: jax.Array, own: NamedSharding, whole: NamedSharding) -> jax.Array:
@@ -135,6 +133,6 @@ def _gathered(x: jax.Array, own: NamedSharding, whole: NamedSharding) -> jax.Arr
 
 
 _gathered.defvjp(
-    lambda x, own, whole: (jax.lax.with_sharding_constraint(x, whole), None),
+    lambda x, own, whole: (_gathered(x, own, whole), None),
     lambda own, whole, _, grad: (jax.lax.with_sharding_constraint(grad, own),),
 )

@@ -15,7 +15,7 @@ from scaling.sweep.executor import StartedJob, log_header, write_launch
 class Detached:
     """Jobs that hang on no pipe. ``alone`` matters only to who pins jobs to cores."""
 
-    device = "cpu"
+    device, shares = "cpu", False
 
     def __init__(self, execution: Execution, command: Sequence[str], *, alone: bool):
         self.slots = execution.workers if isinstance(execution.workers, int) else 2
@@ -45,3 +45,6 @@ class Detached:
     def close(self, job: StartedJob) -> None:
         with suppress(ChildProcessError):
             os.waitpid(int(job.handle), 0)
+
+    def end(self) -> None:
+        pass

@@ -6,11 +6,12 @@
 import json
 import os
 import signal
-import stat
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
+from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -22,12 +23,6 @@ def write(path: Path, value: object) -> None:
     aside = path.with_suffix(".tmp")
     aside.write_text(json.dumps(value))
     os.replace(aside, path)
-
-
-def watch_driver() -> None:
-    while os.read(0, 4096):
-        pass
-    os._exit(1)
 
 
 def record(run: dict, status: str) -> dict:
@@ -53,7 +48,7 @@ def record(run: dict, status: str) -> dict:
     return {"schema": 1, "run_id": run["run_id"], "result": result, "execution": execution}
 
 
-def train(study: Path, job: Path, run: dict, action: str, lease: Lease) -> bool:
+def train(study: Path, job: Path, run: dict, action: str, lease: Lease, log: TextIO) -> bool:
     folder = study / "runs" / run["run_id"]
     if (folder / "record.json").exists():
         return True
@@ -65,13 +60,18 @@ def train(study: Path, job: Path, run: dict, action: str, lease: Lease) -> bool:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     total = {"job_flops_done": 50, "job_flops_total": 100, "loss": 2.8}
     write(job / "progress.json", {"run_id": run["run_id"], "step": 2, "steps": run["run"]["steps"], **total})
-    print("training", run["label"], os.getpid(), flush=True)
+    print("training", run["label"], os.getpid(), file=log, flush=True)
     match action:
         case "crash":
             raise RuntimeError("the loss function is on fire")
         case "crash once" if not (folder / "crashed").exists():
             (folder / "crashed").touch()
             raise RuntimeError("a passing cloud")
+        case "kill all":
+            deadline = time.monotonic() + 1
+            while len(at_work) < 3 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "own error":
@@ -103,33 +103,67 @@ def reevaluate(study: Path, told: dict) -> int:
     return 0
 
 
-def main() -> int:
-    (place,) = [i for i, word in enumerate(sys.argv) if "/jobs/" in word]
-    job, study = Path(sys.argv[place]), Path(sys.argv[place]).parent.parent
-    if "deaf" in sys.argv:  # stuck: neither signals nor the end of standard input reach it
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    else:
-        signal.signal(signal.SIGTERM, lambda *_: ((job / "checkpoint").touch(), os._exit(130)))
-        if stat.S_ISFIFO(os.fstat(0).st_mode):
-            threading.Thread(target=watch_driver, daemon=True).start()
+def work(job: Path, mark: str, log: TextIO) -> int:
+    """Do one job; returns its exit status."""
+    study = job.parent.parent
     try:
-        lease = acquire(job, *sys.argv[place + 1 :])
+        lease = acquire(job, mark)
     except Busy:
         return BUSY
     told = json.loads((job / "job.json").read_text())
     lease.keep(told["execution"]["lease_seconds"])
     behaviour = study / "behaviour.json"
     actions = json.loads(behaviour.read_text()) if behaviour.exists() else {}
+    at_work.add(job)
     try:
         if told["task"] == "reevaluate":
             return reevaluate(study, told)
-        done = [train(study, job, run, actions.get(run["label"], "ok"), lease) for run in told["runs"]]
+        runs = told["runs"]
+        done = [train(study, job, run, actions.get(run["label"], "ok"), lease, log) for run in runs]
     except LostLease:
         return LOST
+    except SystemExit as leave:
+        return int(leave.code or 0)
+    except RuntimeError as error:
+        traceback.print_exception(error, file=log)
+        log.flush()
+        return 1
     finally:
+        at_work.discard(job)
         lease.release()
     return 0 if all(done) else 1
 
 
+def stop(*_: object) -> None:
+    for job in at_work:
+        (job / "checkpoint").touch()
+    os._exit(130)
+
+
+def serve() -> None:
+    """Do the jobs that are written to standard input, each in a thread; the end of it ends this process."""
+    answers, left = os.dup(1), b""
+
+    def serve_one(order: dict) -> None:
+        job = Path(order["folder"])
+        with open(job / "log.txt", "a") as log:
+            status = work(job, order["mark"], log)
+        os.write(answers, json.dumps({"folder": str(job), "status": status}).encode() + b"\n")
+
+    while piece := os.read(0, 4096):
+        *lines, left = (left + piece).split(b"\n")
+        for line in lines:
+            threading.Thread(target=serve_one, args=(json.loads(line),), daemon=True).start()
+    while "deaf" in sys.argv:
+        time.sleep(60)
+    os._exit(1)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    at_work = set[Path]()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if "deaf" in sys.argv else stop)
+    if sys.argv[-1] == "--serve":
+        serve()
+    else:
+        (place,) = [i for i, word in enumerate(sys.argv) if "/jobs/" in word]
+        sys.exit(work(Path(sys.argv[place]), *(sys.argv[place + 1 :] or [""]), sys.stdout))

@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -256,3 +258,41 @@ def test_only_runs_that_are_left_need_a_device_of_their_precision(
         sweep.run_jobs({"fit"})
         sweep.run_jobs({"fit"})
     assert asked == [len(CELLS), 0]
+
+
+def rates_of_a_width(rates: Sequence[float], wide: Sequence[tuple[int, int]], **execution: Any) -> dict:
+    """A plan of jobs of width 8 that differ in their learning rates, labelled by them, and of others."""
+    plan = make_plan(wide, **execution)
+    for rate in rates:
+        one = make_plan([(8, 50)], rate=rate)
+        one["runs"][0]["label"] = f"rate{rate}"
+        plan["runs"] += one["runs"]
+        plan["jobs"] += one["jobs"]
+    return plan
+
+
+def test_jobs_of_equal_shape_share_a_process_and_no_blame(tmp_path: Path) -> None:
+    """One of them kills it each time: it is alone in the end, and the only one that has failed."""
+    rates = [0.1, 0.2, 0.3, 0.4]
+    tmp_path.joinpath("behaviour.json").write_text(
+        json.dumps({"rate0.2": "kill all", "rate0.3": "wait for go"})
+    )
+    plan = rates_of_a_width(rates, [(16, 50)], workers=1, pack=3)
+    started = list[str]()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, JobStarted):
+            started.extend(event.labels)
+        if ResultsFolder(tmp_path).error(by_label(plan, "rate0.2")["run_id"]):
+            (tmp_path / "go").touch()
+
+    with open_tiny(tmp_path, plan) as sweep:
+        outcome = sweep.run_jobs({"fit"}, on_event=watch, retries=0)
+    assert started[0] == "w16-s50" and {*started[1:4]} == {"rate0.1", "rate0.2", "rate0.3"}
+    assert started.count("rate0.2") == started.count("rate0.3") == 2
+    assert outcome.failed == (by_label(plan, "rate0.2")["run_id"],) and len(outcome.done) == 4
+    errors = [ResultsFolder(tmp_path).error(run["run_id"]) for run in plan["runs"]]
+    assert [error.kind for error in errors if error] == ["killed"]
+    jobs = [tmp_path / "jobs" / run["job_id"] / "job.json" for run in plan["runs"]]
+    packs = [json.loads(path.read_text())["execution"].get("lowering", {}).get("pack") for path in jobs]
+    assert packs[0] == 3 and packs[2] is None  # alone at last

@@ -10,21 +10,18 @@ from typing import Any
 import pytest
 
 from scaling.errors import UserError
-from scaling.spec.execution import Execution, Mesh
+from scaling.store.failure import SHED
 from scaling.store.folder import ResultsFolder
-from scaling.sweep import guard, machine
+from scaling.sweep import guard
+from scaling.sweep.executor import StartedJob
 from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.local import LocalExecutor
 from scaling.sweep.machine import (
     Layout,
     Slot,
-    cpu_quota,
     cpu_slots,
     device_slots,
-    find_device,
     launch_environment,
-    layout,
-    visible_devices,
 )
 
 CPU, GPU, TPU = (Layout(device, (Slot(),)) for device in ("cpu", "gpu", "tpu"))
@@ -109,96 +106,70 @@ def test_jobs_have_as_many_devices_as_the_spec_says() -> None:
         device_slots("auto", "gpu", EIGHT, 16)
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
-def test_several_devices_of_a_cpu_are_host_devices_with_a_core_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "usable_cores", lambda: (2, 3, 4, 5, 6, 7))
-    monkeypatch.setattr(machine, "cpu_quota", lambda: None)
-    where = layout(Execution(device="cpu", mesh=Mesh(data=2, tensor=2)))
-    assert [slot.cores for slot in where.slots] == [(2, 3, 4, 5)] and where.devices == 4
-    flags = launch_environment({}, where, where.slots[0])["XLA_FLAGS"]
-    assert "--xla_force_host_platform_device_count=4" in flags and "eigen=false" in flags
-    two = layout(Execution(device="cpu", devices=3))
-    assert [slot.cores for slot in two.slots] == [(2, 3, 4), (5, 6, 7)]
-    plain = layout(Execution(device="cpu"))
-    assert plain.devices == 1 and "device_count" not in launch_environment({}, plain)["XLA_FLAGS"]
+SERVE = """
+import json, os, sys
+answers, pinned = os.dup(1), getattr(os, "sched_getaffinity", lambda pid: {})(0)
+os.dup2(2, 1)
+for line in sys.stdin:
+    folder = json.loads(line)["folder"]
+    print(os.getpid(), pinned, os.getpgid(0) == os.getpid(), file=open(folder + "/log.txt", "a"))
+    if os.path.exists(folder + "/die"):
+        os._exit(7)
+    os.write(answers, json.dumps({"folder": folder, "status": 0}).encode() + b"\\n")
+"""
 
 
-def test_jobs_that_share_a_device_share_its_memory() -> None:
-    slots = device_slots(5, "gpu", ("a", "b"))
-    assert [slot.devices for slot in slots] == [("a",), ("b",), ("a",), ("b",), ("a",)]
-    assert [slot.memory for slot in slots] == [0.3, 0.45, 0.3, 0.45, 0.3]
-    assert device_slots(2, "gpu", ()) == (Slot(memory=0.45),) * 2  # nobody knows how many there are
-    name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
-    assert launch_environment({}, GPU, slots[0])[name] == "0.3"
-    assert launch_environment({name: ".2"}, GPU, slots[0])[name] == ".2"
-
-
-def test_devices_are_those_that_the_environment_leaves(tmp_path: Path) -> None:
-    for name in ("nvidia10", "nvidia2", "nvidiactl", "accel0", "vfio/1"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert visible_devices("gpu", {}, tmp_path) == ("2", "10")
-    assert visible_devices("tpu", {}, tmp_path) == ("0", "1")
-    assert visible_devices("gpu", {"CUDA_VISIBLE_DEVICES": "3, GPU-ab"}, tmp_path) == ("3", "GPU-ab")
-    assert visible_devices("gpu", {}, tmp_path / "none") == ()
-
-
-def test_quota_of_both_cgroup_versions(tmp_path: Path) -> None:
-    assert cpu_quota(tmp_path) is None
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert cpu_quota(tmp_path) is None
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("150000\n")
-    assert cpu_quota(tmp_path) == 1.5
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert cpu_quota(tmp_path) is None
-    (tmp_path / "cpu.max").write_text("200000 100000\n")
-    assert cpu_quota(tmp_path) == 2.0
-
-
-def test_device_detection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = {"jax_cuda13_plugin", "libtpu"}
-    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: name in installed or None)
-    assert find_device({}, tmp_path) == "cpu"
-    (tmp_path / "nvidia0").touch()
-    assert find_device({}, tmp_path) == "gpu"
-    assert find_device({"CUDA_VISIBLE_DEVICES": ""}, tmp_path) == "cpu"
-    assert find_device({"JAX_PLATFORMS": "cpu"}, tmp_path) == "cpu"
-    assert find_device({"JAX_PLATFORMS": "cuda,cpu"}, tmp_path / "none") == "gpu"
-    installed.clear()
-    assert find_device({}, tmp_path) == "cpu"  # a GPU that this jax cannot use
-    installed.add("libtpu")
-    (tmp_path / "accel0").touch()
-    assert find_device({}, tmp_path) == "tpu"
+def finish(executor: LocalExecutor, job: StartedJob) -> int:
+    while (status := executor.poll(job)) is None:
+        time.sleep(0.01)
+    executor.close(job)
+    return status
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
-def test_a_started_job_is_pinned_before_it_runs_and_its_log_is_appended(tmp_path: Path) -> None:
-    core, code = (
-        max(os.sched_getaffinity(0)),
-        "import os; print(os.sched_getaffinity(0), os.getpgid(0) == os.getpid())",
-    )
-    executor = LocalExecutor(Layout("cpu", (Slot((core,)),)), (sys.executable, "-S", "-c", code))
-    for attempt in (1, 2):
-        job = executor.start(tmp_path, 0)
-        assert job.attempt == attempt
-        while (status := executor.poll(job)) is None:
-            time.sleep(0.01)
-        assert status == 0
-        executor.close(job)
-    lines = (tmp_path / "log.txt").read_text().splitlines()
-    assert [line for line in lines if not line.startswith("===")] == [f"{{{core}}} True"] * 2
-    assert lines[2].startswith("=== start 2, ") and f"core {core}: " in lines[2]
+def test_jobs_of_a_slot_are_served_by_one_pinned_process_until_it_dies(tmp_path: Path) -> None:
+    core = max(os.sched_getaffinity(0))
+    script = tmp_path / "serve.py"
+    script.write_text(SERVE)
+    executor = LocalExecutor(Layout("cpu", (Slot((core,)),)), (sys.executable, "-S", str(script)))
+    jobs = [tmp_path / name for name in "abc"]
+    for folder in jobs:
+        folder.mkdir()
+    (jobs[1] / "die").touch()
+    assert [finish(executor, executor.start(folder, 0)) for folder in jobs] == [0, 7, 0]
+    assert executor.start(jobs[0], 0).attempt == 2
+    executor.end()
+    words = [(folder / "log.txt").read_text().splitlines() for folder in jobs]
+    assert f"core {core}: " in words[0][0] and words[0][2].startswith("=== start 2, ")
+    pids = [lines[1].split()[0] for lines in words]
+    assert pids[0] == pids[1] != pids[2]
+    assert all(lines[1].split(maxsplit=1)[1] == f"{{{core}}} True" for lines in words)
 
 
-def test_a_job_ends_with_its_standard_input(tmp_path: Path) -> None:
-    code = "import os\nwhile os.read(0, 1): pass"
-    executor = LocalExecutor(CPU, (sys.executable, "-S", "-c", code))
+def test_jobs_that_share_a_process_are_given_back_when_it_dies(tmp_path: Path) -> None:
+    executor = LocalExecutor(CPU, (sys.executable, "-S", "-c", "import os; os.read(0, 1); os.read(0, 9999)"))
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    first, second = (executor.start(folder, 0) for folder in folders)
+    assert executor.poll(first) is None
+    executor.stop(first, kill=True)
+    while executor.poll(second) is None:
+        time.sleep(0.01)
+    assert [executor.poll(job) for job in (first, second)] == [SHED, SHED]
+    executor.close(first)
+    executor.close(second)
+    executor.end()
+
+
+def test_a_process_ends_with_its_standard_input(tmp_path: Path) -> None:
+    executor = LocalExecutor(CPU, (sys.executable, "-m", "scaling.train"))
     job = executor.start(tmp_path, 0)
-    time.sleep(0.1)
+    worker = executor._workers[0]
     assert executor.poll(job) is None
-    executor.close(job)  # returns when the job has ended
+    worker.orders.close()
+    assert worker.process.wait(timeout=60) == 1
+    executor.close(job)
 
 
 def test_drivers_say_that_they_are_there_and_the_dead_are_forgotten(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scaling.model.roles import init_params
 from scaling.model.transformer import make_model
 from scaling.train.evaluate import make_evaluator, summarize
 from scaling.train.record import _measured_counts
+from scaling.train.sharding import make_mesh
 from tests.train.runs import TINY, make_run
 
 
@@ -35,7 +36,7 @@ def test_padding_and_unused_documents_do_not_count():
     store = SimpleNamespace(eval_windows=lambda: evaluated, index=index)
     model, params = make_model(TINY), init_params(TINY, 0)
     params["head/kernel"] = np.random.default_rng(1).normal(size=(16, 256)).astype(np.float32)
-    evaluation = make_evaluator(SimpleNamespace(model=model), store)(params)
+    evaluation = make_evaluator(SimpleNamespace(model=model, mesh=make_mesh(None, 8)), store)(params)
     losses = np.asarray(jax.jit(model.token_losses)(params, windows), np.float64)
     first, third = losses[:2].mean(), losses[2, :16].mean()
     assert evaluation.document_losses == pytest.approx({"a": first, "c": third}, rel=1e-6)

@@ -1,0 +1,84 @@
+"""Steps of a compiled call on an accelerator: by the time that they take, not by their work.
+
+The size stays that of a job's first start, and a chunk also ends wherever a run of the job is evaluated or
+averaged along the way. So what is evaluated does not depend on a clock, nor do the rows of a curve on where
+it was resumed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaling.errors import UserError
+from scaling.plan.cadence import averages_of, evaluated_at
+from scaling.plan.plan import Plan, PlannedJob
+from scaling.plan.probe import Probe, ProbeFailed, cached_probe, measure_probe
+from scaling.run import Run, timed_chunk_steps
+from scaling.spec.execution import Execution
+from scaling.store.records import JobSpec, RunMerge, read
+from scaling.sweep.machine import has_glibc, launch_environment, layout
+
+ASSUMED_FLOPS = 2e13  # a second, of an accelerator whose speed was not measured
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Sizes the chunks of the jobs of a plan, by the ``speed`` of steps where that is known."""
+
+    plan: Plan
+    speed: Probe | None
+
+    def of(self, job: PlannedJob, folder: Path) -> tuple[int, tuple[int, ...]]:
+        """Return the steps of a chunk of the job in a folder, and the steps between where one ends too."""
+        runs = [self.plan.by_id[run_id].run for run_id in job.run_ids]
+        size = _earlier(folder) or self._timed(runs[0].flops_per_step)
+        stops = {step for run in runs for step in _looked_at(self.plan, run) if step % size}
+        return size, tuple(sorted(stops))
+
+    def _timed(self, flops: int) -> int:
+        per_flop = self.speed.seconds_per_flop(flops) if self.speed else 1 / ASSUMED_FLOPS
+        return timed_chunk_steps(flops * per_flop)
+
+
+def measured_speed(plan: Plan, execution: Execution, say: Callable[[str], None]) -> Probe | None:
+    """Return the speed of the steps of a plan on this machine's accelerator, measured where it is not known.
+
+    None: jobs run on CPU or elsewhere, chunks have a given size, or it cannot be measured.
+
+    Args:
+        plan: the plan.
+        execution: of its jobs.
+        say: is told what takes time, and what went wrong.
+    """
+    if execution.kind != "local" or execution.chunk_steps is not None:
+        return None
+    where = layout(execution)
+    if where.device == "cpu":
+        return None
+    known = cached_probe(plan)
+    if known is None:
+        say("measuring the speed of a training step on this machine, once ...")
+        try:
+            environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
+            known = measure_probe(plan, environment)
+        except ProbeFailed as error:
+            say(f"the time of a step is a guess: {error}")
+    return known
+
+
+def _earlier(folder: Path) -> int | None:
+    """Return the size of chunks at the start of a job before, where there was one."""
+    try:
+        before = read(JobSpec, folder / "job.json")
+    except UserError:  # damaged: written anew
+        return None
+    return before.execution.chunk_steps if before else None
+
+
+def _looked_at(plan: Plan, run: Run) -> set[int]:
+    """Return the steps at which a run is evaluated or averaged along the way."""
+    merges = [average for average in averages_of(plan, run) if isinstance(average, RunMerge)]
+    return {*(evaluated_at(plan, run) or ()), *(step for merge in merges for step in merge.steps[:-1])}
