@@ -9,9 +9,9 @@ Both sides train the same runs through the same training code. Their losses are 
 rounding grows to when two threads add in another order than one. The harness shares trunks between horizons,
 processes and compiled programs between jobs, and pins one single-threaded process to each core. The other
 side starts ``python -m scaling.train`` once per run, one after another, with the environment that a shell
-gives it: no shared trunk, no compilation cache, threads and memory allocation as they come. Of its runs only
-each ``--every``-th is trained, and its times are scaled up. Held-out runs are left out: nothing about them
-can be shared.
+gives it: no shared trunk, no compilation cache, threads and memory allocation as they come. Each
+``--every``-th run is trained so, and times are scaled up. Held-out runs are left out: nothing about them can
+be shared. The text is prepared before.
 
 Prints CPU seconds (user + system, of all processes) and wall seconds of both sides and their ratios.
 """
@@ -53,8 +53,6 @@ def measured(work) -> tuple[float, float]:
 
 
 def by_harness(plan: Plan, folder: Path) -> None:
-    """A cold start: its compilation cache is empty too."""
-    os.environ["SCALING_CACHE"] = str(folder / "cache")
     with open_sweep(folder / "study", plan.to_json(), "") as sweep:
         outcome = sweep.run_jobs(
             ROLES, on_event=lambda e: print(f"  harness: {e.label}") if isinstance(e, RunFinished) else None
@@ -75,9 +73,7 @@ def one_by_one(plan: Plan, folder: Path, every: int) -> None:
         )
         request = job_spec(plan, Task(alone, (planned,), planned.flops), [planned], "train")
         (job / "job.json").write_text(json.dumps(request.to_json()))
-        environment = dict(
-            os.environ, SCALING_CACHE=str(folder / "cache"), JAX_ENABLE_COMPILATION_CACHE="false"
-        )
+        environment = dict(os.environ, JAX_ENABLE_COMPILATION_CACHE="false")
         with (job / "log.txt").open("w") as log:
             subprocess.run(
                 [sys.executable, "-m", "scaling.train", str(job)], check=True, env=environment, stdout=log,
@@ -99,9 +95,10 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--every", type=int, default=1)
     options = parser.parse_args()
-    _, plan = plan_spec(options.spec, options.overrides)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        os.environ["SCALING_CACHE"] = str(folder / "cache")  # a cold start: nothing is compiled
+        _, plan = plan_spec(options.spec, options.overrides)
         shared, shared_wall = measured(lambda: by_harness(plan, folder))
         measured_alone = measured(lambda: one_by_one(plan, folder, options.every))
         ours, theirs = losses(folder / "study"), losses(folder / "alone")

@@ -43,7 +43,7 @@ def export(
         hint = "train it with execution.keep_final: true, which keeps the final checkpoint of every run"
         raise UserError(Complaint(f"{planned.label} {problem}", str(results), hint))
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # nothing is computed
-    from scaling.train.checkpoint import weights_of
+    from scaling.train.saved import weights_of
 
     arrays = _average(plan, planned, place, average) if average else weights_of(place, planned.run.shape)
     save(weights, arrays, planned.run, **({"average": average} if average else {}))
@@ -60,7 +60,7 @@ def _average(plan: Plan, planned: PlannedRun, place: Path, name: str) -> dict[st
 
     from scaling.plan.cadence import averages_of
     from scaling.store.records import JobRun
-    from scaling.train.checkpoint import averages_in
+    from scaling.train.saved import averages_in
 
     member = JobRun(
         run_id=planned.run_id,

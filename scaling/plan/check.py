@@ -175,23 +175,26 @@ def undivided(execution: Execution, kept: list[Wanted]) -> list[Finding]:
             message = f"{parts} devices cannot share {size:,} {what} equally, of {w.label}"
             finding = Finding(place, message, f"use {_near_divisors(size, parts)}")
             findings.setdefault((place, what), finding)
-        for finding in _pieces(execution, mesh.batch_parts, sequences, w.label):
+        for finding in _pieces(execution, mesh.batch_parts, sequences, w):
             findings.setdefault((finding.path, ""), finding)
     return list(findings.values())
 
 
-def _pieces(execution: Execution, parts: int, batch: int, label: str) -> Iterator[Finding]:
-    """Find a batch of sequences, or a micro-batch of it, that is not cut into equal parts."""
+def _pieces(execution: Execution, parts: int, batch: int, w: Wanted) -> Iterator[Finding]:
+    """Find a batch of sequences, or a micro-batch of it, that is not cut into equal parts, or not at all."""
     micro, place = execution.micro_batch, ("execution", "micro_batch")
     piece = batch if micro == "auto" else min(micro, batch)
     if batch % piece:
-        message = f"{piece} sequences do not divide the batch of {batch} of {label}"
+        message = f"{piece} sequences do not divide the batch of {batch} of {w.label}"
         yield Finding(place, message, f"use {_near_divisors(batch, piece)}")
     elif piece % parts:
         whole = f"{piece} sequences" if piece == batch else f"{piece} of {batch} sequences at a time"
-        message = f"data x fsdp = {parts} devices cannot share {whole} equally, of {label}"
+        message = f"data x fsdp = {parts} devices cannot share {whole} equally, of {w.label}"
         hint = f"use {_near_divisors(piece, parts)} devices, or another batch"
         yield Finding(("execution", "mesh") if piece == batch else place, message, hint)
+    elif piece < batch and w.shape.experts:
+        message = f"{w.label} has experts, whose balance is that of its whole batch of {batch}"
+        yield Finding(place, message, "leave it out; use a smaller batch, more devices or remat: full")
 
 
 def _near_divisors(whole: int, part: int) -> str:

@@ -18,12 +18,22 @@ BUSY = 75  # another process holds the lease of its job
 FULL = 77  # the disk is full: its log may not say so
 SHED = 78  # it shared a process that could not go on with all its jobs: to be tried again, with fewer
 LOST = 76  # another process took its lease over; it wrote nothing after that
+LOST_HOST = 79  # one of several hosts that trained it together is gone
+HUNG = 80  # nothing was done for execution.timeout_minutes; the stacks of its threads are in its log
 
 Kind = Literal[
-    "exception", "killed", "out_of_memory", "data_error", "lost_lease", "disk_full", "timeout", "not_started"
+    "exception",
+    "killed",
+    "out_of_memory",
+    "data_error",
+    "lost_lease",
+    "lost_host",
+    "disk_full",
+    "timeout",
+    "not_started",
 ]
 # Not the run's own doing: they never use up its attempts.
-OUTER_KINDS: tuple[str, ...] = ("lost_lease", "disk_full", "not_started")
+OUTER_KINDS: tuple[str, ...] = ("lost_lease", "lost_host", "disk_full", "not_started")
 LINES = 20  # of a traceback
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

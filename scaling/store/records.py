@@ -237,6 +237,7 @@ class JobExecution(Frozen):
     profile_steps: int | None = None
     keep_final: bool
     lease_seconds: float
+    timeout_minutes: float = 60.0
     threads: int
     lowering: Lowering = Lowering()
 

@@ -8,7 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from scaling.files import write_json
-from scaling.store.failure import FULL, LOST, STOPPED, Failure, Kind, is_disk_full, is_exhausted
+from scaling.store.failure import (
+    FULL,
+    HUNG,
+    LOST,
+    LOST_HOST,
+    STOPPED,
+    Failure,
+    Kind,
+    is_disk_full,
+    is_exhausted,
+)
 from scaling.store.folder import ResultsFolder
 from scaling.store.metrics import last_row
 from scaling.store.records import read_progress
@@ -81,6 +91,13 @@ def _reason(status: int | OSError | str, tail: list[str]) -> tuple[Kind, str]:
         return "killed", f"killed by {_signal_name(-status)}{HINTS.get(-status, '')}"
     if status == LOST:
         return "lost_lease", "another process took the job over while this one was stalled"
+    if status == LOST_HOST:
+        return "lost_host", last
+    if status == HUNG:
+        return (
+            "timeout",
+            "no progress for execution.timeout_minutes; its log has the stacks of its threads",
+        )
     if status == FULL:
         return "disk_full", next(_full_disk_lines(tail), "no space left for what it had to write")
     if status == STOPPED:

@@ -2,7 +2,9 @@
 
 MARK is that of a lease which was seen stalled for long enough: it is taken over if it still is.
 Exit codes: 0 every run has a record, 1 some failed, 130 asked to stop (a relaunch resumes), 75 another
-process holds the job's lease, 76 another process took the lease over, 77 the disk is full.
+process holds the job's lease, 76 another process took the lease over, 77 the disk is full, 79 another host of
+the job is gone, 80 nothing was done for too long. Several hosts train one job where SCALING_COORDINATOR,
+SCALING_HOSTS and SCALING_HOST say so.
 
 ``python -m scaling.train --serve`` reads such jobs from standard input, a line of JSON each, and answers each
 on standard output with its exit code; 78: the job was given back, for others that it shared the process with.
@@ -16,6 +18,8 @@ import queue
 import sys
 from pathlib import Path
 
+from scaling.errors import UserError
+from scaling.train.hosts import Place, join
 from scaling.train.process import StopRequest, die_with_driver
 from scaling.train.serve import Order, Worker
 
@@ -23,10 +27,15 @@ from scaling.train.serve import Order, Worker
 def main(folder: Path, stale: str = "") -> int:
     """Do one job, and write to the standard output of this process."""
     die_with_driver()
-    statuses = list[int]()
-    Worker(StopRequest(), lambda order, status: statuses.append(status), logs=False).finish(
-        Order(folder, stale)
-    )
+    stop, statuses = StopRequest(), list[int]()
+    try:
+        hosts = join(Place.of(os.environ), folder, stop)
+    except UserError as error:
+        print(error, flush=True)
+        return 2
+    worker = Worker(stop, lambda order, status: statuses.append(status), logs=False, hosts=hosts)
+    worker.finish(Order(folder, stale))
+    hosts.leave(statuses[0])
     return statuses[0]
 
 

@@ -1,33 +1,28 @@
 """Checkpoints of a job's trunk and of its branches: written aside by Orbax, summed, renamed into place.
 
 A checkpoint is a folder ``<line>/<step>`` with ``state`` (Orbax) and ``manifest.json``: size and sha256 of
-every file. What has no manifest, or does not agree with it, is passed over for the one before.
+every file. What has no manifest, or does not agree with it, is passed over for the one before. Training waits
+until a state is copied to the host; the rest is done by a thread meanwhile.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from pydantic import Field
 
-from scaling.counts.shape import Shape, parameter_table
-from scaling.errors import Complaint, UserError
-from scaling.files import sync, write_json
-from scaling.model.roles import Params
-from scaling.recipe.quantities import Frozen
-from scaling.store.folder import MANIFEST
-from scaling.store.records import Document, JobRun, read
-from scaling.train.averages import Averages, Carried, at_the_end
+from scaling.files import sync
+from scaling.train.averages import Averages, Carried
+from scaling.train.hosts import ALONE, Hosts
+from scaling.train.manifest import damage, manifest_of, seal
+from scaling.train.saved import averages_at, carried_in, require_same, tree_of
 from scaling.train.step import TrainState
 
 KEPT = 2
@@ -35,40 +30,34 @@ SPARE = 1.05  # Orbax's own files and the manifest, beside the arrays
 SPARE_BYTES = 1 << 20
 
 
-class FileSum(Frozen):
-    """What a file holds."""
-
-    bytes: int
-    sha256: str
-
-
-class Manifest(Document):
-    """``manifest.json``: size and sha256 of every other file of a checkpoint, by its name; the decays of its
-    exponential averages, and the snapshots in each of its merges."""
-
-    files: dict[str, FileSum]
-    decays: tuple[float, ...] = ()
-    merges: dict[str, tuple[int, ...]] = Field(default_factory=dict)
-
-    @property
-    def averages(self) -> Averages:
-        return Averages(self.decays, self.merges)
-
-
 class Checkpoints:
     """The last :data:`KEPT` states of each *line* of a job: ``trunk``, or the run id of a branch.
+
+    Where several hosts train the job, all of them call the same methods in the same order; each writes and
+    reads its part of the arrays, and the first one does and decides the rest.
 
     ``guard`` is called before anything is committed or removed; it raises when this process may not.
     """
 
-    def __init__(self, folder: Path, guard: Callable[[], None], say: Callable[[str], None] = print):
-        self.folder, self.guard, self.say = folder.resolve(), guard, say
-        guard()
-        for left in self.folder.glob("*/.*.tmp"):  # of a process killed while it saved
-            shutil.rmtree(left, ignore_errors=True)
+    def __init__(
+        self,
+        folder: Path,
+        guard: Callable[[], None],
+        say: Callable[[str], None] = print,
+        hosts: Hosts = ALONE,
+    ):
+        self.folder, self.guard, self.say, self.hosts = folder.resolve(), guard, say, hosts
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
+        if hosts.leads:
+            guard()
+            for left in self.folder.glob("*/.*.tmp"):  # of a process killed while it saved
+                shutil.rmtree(left, ignore_errors=True)
 
     def save(self, line: str, step: int, carried: Carried, averages: Averages) -> None:
-        """Nothing happens where that step is saved whole: equal steps of a line are equal states.
+        """Begin to save a state, which may be donated as soon as this returns.
+
+        Nothing happens where that step is saved whole: equal steps of a line are equal states.
 
         Args:
             line: ``trunk`` or a run id.
@@ -78,43 +67,80 @@ class Checkpoints:
 
         Raises:
             OSError: ENOSPC when there is less room than the state needs, seen before anything is written.
+            Exception: of the save before, which could not be committed.
         """
-        place, averages = self.folder / line / str(step), averages.by(step)
+        self.settle()
+        averages = averages.by(step)
         if not carried.state.ok:  # no snapshots are taken of a diverged run
             averages = Averages(averages.decays)
-        if _damage(place) is None and averages.within(self.averages(line, step)):
+        tree = tree_of(carried.state, [carried.sums[key] for key in averages.merges])
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+        place = self.folder / line / str(step)
+        aside = self.hosts.agree(lambda: self._make_aside(place, averages, size))
+        if aside is None:
             return
+        orbax = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
+        try:
+            orbax.save(aside / "state", args=ocp.args.StandardSave(tree))
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        self._pending = self._thread.submit(self._commit, orbax, aside, place, averages)
+
+    def settle(self) -> None:
+        """Wait until what was begun to be saved is in place.
+
+        Raises:
+            Exception: it could not be committed.
+        """
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def wait(self) -> None:
+        """Wait until nothing is written any more, whether it could be committed or not."""
+        if self._pending is not None:
+            wait([self._pending])
+
+    def _make_aside(self, place: Path, averages: Averages, size: int) -> Path | None:
+        """Make the folder to write to; None where that step is saved whole."""
+        if damage(place) is None and averages.within(averages_at(place)):
+            return None
         self.guard()
         place.parent.mkdir(parents=True, exist_ok=True)
-        tree = _tree(carried.state, [carried.sums[key] for key in averages.merges])
-        _require_room(place.parent, tree)
-        aside = place.with_name(f".{step}.{uuid.uuid4().hex}.tmp")
+        _require_room(place.parent, size)
+        aside = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
+        aside.mkdir()
+        return aside
+
+    def _commit(self, orbax: ocp.AsyncCheckpointer, aside: Path, place: Path, averages: Averages) -> None:
         try:
-            aside.mkdir()
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as orbax:
-                orbax.save(aside / "state", args=ocp.args.StandardSave(tree))
-            for path in _files(aside):
-                sync(path)
-            asked = {"decays": averages.decays, "merges": averages.merges}
-            manifest = Manifest(files=_sums(aside), **{name: some for name, some in asked.items() if some})
-            write_json(aside / MANIFEST, manifest.to_json())
+            with orbax:
+                orbax.wait_until_finished()
+            if not self.hosts.leads:
+                return
+            seal(aside, averages)
             self.guard()
             if place.exists():  # a damaged one of the same step
                 shutil.rmtree(place)
             os.rename(aside, place)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            if self.hosts.leads:
+                shutil.rmtree(aside, ignore_errors=True)
         sync(place.parent)
-        self._prune(line, step)
+        self._prune(place.parent.name, int(place.name))
 
     def _prune(self, line: str, step: int) -> None:
         """Keep the last ones up to ``step``, and whole ones beyond it: of a trunk that went further before,
         for longer runs. Damaged ones beyond it would hide these."""
         steps = self.steps(line)
         before, beyond = [s for s in steps if s <= step], [s for s in steps if s > step]
-        kept = [s for s in beyond if _damage(self.folder / line / str(s)) is None][-KEPT:]
-        for old in {*steps} - {*before[-KEPT:], *kept}:
-            shutil.rmtree(self.folder / line / str(old), ignore_errors=True)
+        kept = [s for s in beyond if damage(self.folder / line / str(s)) is None][-KEPT:]
+        self._remove(line, {*steps} - {*before[-KEPT:], *kept})
+
+    def _remove(self, line: str, steps: Collection[int]) -> None:
+        for step in steps:
+            shutil.rmtree(self.folder / line / str(step), ignore_errors=True)
 
     def steps(self, line: str) -> list[int]:
         """Return the steps of a line's checkpoints in ascending order, whole or not."""
@@ -126,10 +152,8 @@ class Checkpoints:
 
     def averages(self, line: str, step: int) -> Averages:
         """Return what a checkpoint averages; nothing, where there is no whole one."""
-        try:
-            return _averages_at(self.folder / line / str(step))
-        except UserError:
-            return Averages()
+        self.settle()
+        return self.hosts.agree(lambda: averages_at(self.folder / line / str(step)))
 
     def restore(
         self, line: str, abstract: TrainState, among: Collection[int], averages: Averages
@@ -141,130 +165,58 @@ class Checkpoints:
             abstract: shapes and shardings of a state.
             among: steps that will do.
             averages: that it must have; others are left out.
+
+        Raises:
+            UserError: it is one of another program; the arrays that differ are named.
         """
+        self.settle()
+        newest = self.hosts.agree(lambda: self._newest(line, among, averages))
+        if newest is None:
+            return None
+        step, kept = newest
+        described = abstract._replace(emas=(abstract.params,) * len(kept.decays))
+        tree = tree_of(described, [abstract.params] * len(kept.merges))
+        place = self.folder / line / str(step)
+        require_same(place, tree)
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as orbax:
+            restored = orbax.restore(place / "state", args=ocp.args.StandardRestore(tree))
+        return step, carried_in(restored, kept, averages)
+
+    def _newest(self, line: str, among: Collection[int], averages: Averages) -> tuple[int, Averages] | None:
         for step in reversed(self.steps(line)):
             place = self.folder / line / str(step)
             if step not in among:
                 self.say(f"checkpoint {line}/{step} passed over: the curve does not reach it")
                 continue
-            if damage := _damage(place):
-                self.say(f"checkpoint {line}/{step} passed over: {damage}")
+            if how := damage(place):
+                self.say(f"checkpoint {line}/{step} passed over: {how}")
                 continue
-            kept = self.averages(line, step)
-            if not averages.by(step).within(kept):
+            manifest = manifest_of(place)
+            assert manifest is not None, "it is whole"
+            if not averages.by(step).within(manifest.averages):
                 self.say(f"checkpoint {line}/{step} passed over: it has other averages of the weights")
                 continue
-            described = abstract._replace(emas=(abstract.params,) * len(kept.decays))
-            tree = _tree(described, [abstract.params] * len(kept.merges))
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as orbax:
-                restored = orbax.restore(place / "state", args=ocp.args.StandardRestore(tree))
-            return step, _carried(restored, kept, averages)
+            if others := manifest.other_versions:
+                self.say(f"checkpoint {line}/{step} was written by {others}: results may differ in last bits")
+            return step, manifest.averages
         return None
 
     def keep_only(self, line: str, step: int) -> None:
         """Remove the others of a line."""
-        self.guard()
-        for old in self.steps(line):
-            if old != step:
-                shutil.rmtree(self.folder / line / str(old), ignore_errors=True)
+        self.settle()
+        if self.hosts.leads:
+            self.guard()
+            self._remove(line, {*self.steps(line)} - {step})
 
     def drop(self, line: str) -> None:
-        self.guard()
-        shutil.rmtree(self.folder / line, ignore_errors=True)
+        self.settle()
+        if self.hosts.leads:
+            self.guard()
+            shutil.rmtree(self.folder / line, ignore_errors=True)
 
 
-def _tree(state: TrainState, sums: Sequence[Params]) -> dict[str, Any]:
-    """Return what is written: the fields of a state, and where there are any, averages by their places."""
-    tree = state._asdict()
-    parts = {"emas": tree.pop("emas"), "sums": sums}
-    return tree | {name: {str(i): p for i, p in enumerate(part)} for name, part in parts.items() if part}
-
-
-def _carried(tree: dict[str, Any], kept: Averages, wanted: Averages) -> Carried:
-    """Invert :func:`_tree`; averages that are not wanted are left out."""
-    emas, sums = tree.pop("emas", {}), tree.pop("sums", {})
-    state = TrainState(**tree, emas=tuple(emas[str(kept.decays.index(decay))] for decay in wanted.decays))
-    by_key = {key: sums[str(i)] for i, key in enumerate(kept.merges)}
-    return Carried(state, {key: total for key, total in by_key.items() if key in wanted.merges})
-
-
-def weights_of(place: Path, shape: Shape) -> dict[str, np.ndarray]:
-    """Return the parameters in a checkpoint, on the host; nothing else of it is read into memory.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    _require_whole(place)
-    return _on_host(place, shape, Averages())["params"]
-
-
-def averages_in(place: Path, member: JobRun) -> dict[str, Params]:
-    """Return the averages of a run's weights that its final checkpoint has, by name.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    _require_whole(place)
-    kept = _averages_at(place)
-    tree = _on_host(place, member.run.shape, kept)
-    tree |= {"moments": (), "step": member.run.steps, "ok": True, "smooth_loss": 0.0}
-    return dict(at_the_end(member, _carried(tree, kept, kept), kept))
-
-
-def _averages_at(place: Path) -> Averages:
-    manifest = read(Manifest, place / MANIFEST)
-    return manifest.averages if manifest else Averages()
-
-
-def _require_whole(place: Path) -> None:
-    if damage := _damage(place):
-        raise UserError(Complaint(f"damaged checkpoint: {damage}", str(place), "train the run again"))
-
-
-def _on_host(place: Path, shape: Shape, averages: Averages) -> dict[str, Any]:
-    """Read weights and ``averages`` of them, and nothing else, as they lie in :func:`_tree`."""
-    names = dict.fromkeys(parameter_table(shape), 0)
-    item: dict[str, Any] = {"params": names}
-    for part, count in (("emas", len(averages.decays)), ("sums", len(averages.merges))):
-        item |= {part: {str(i): names for i in range(count)}} if count else {}
-    kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
-    args = ocp.args.PyTreeRestore(item=item, restore_args=kinds, partial_restore=True)
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
-        return orbax.restore(place / "state", args=args)
-
-
-def _require_room(folder: Path, tree: dict[str, Any]) -> None:
-    arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
-    need, free = int(SPARE * arrays) + SPARE_BYTES, shutil.disk_usage(folder).free
+def _require_room(folder: Path, size: int) -> None:
+    need, free = int(SPARE * size) + SPARE_BYTES, shutil.disk_usage(folder).free
     if free < need:
         text = f"No space left on device: a checkpoint needs {need:,} bytes and {free:,} are free"
         raise OSError(errno.ENOSPC, text, str(folder))
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-
-
-def _sums(folder: Path) -> dict[str, FileSum]:
-    sums = {}
-    for path in _files(folder):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        sums[path.relative_to(folder).as_posix()] = FileSum(bytes=path.stat().st_size, sha256=digest)
-    return sums
-
-
-def _damage(folder: Path) -> str | None:
-    """Say how the files of a checkpoint are not what was written; None where they are."""
-    try:
-        manifest, present = read(Manifest, folder / MANIFEST), _sums(folder)
-    except (UserError, OSError) as error:
-        return str(error)
-    if manifest is None:
-        return "it has no manifest"
-    written = manifest.files
-    for name in sorted(written.keys() | present.keys()):
-        if written.get(name) != present.get(name):
-            how = "is missing" if name not in present else "was changed" if name in written else "is foreign"
-            return f"{name} {how}"
-    return None

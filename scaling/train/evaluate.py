@@ -14,7 +14,7 @@ from scaling.data.index import EvalDocument
 from scaling.data.store import EvalWindows, Windows
 from scaling.model.roles import Params, abstract_params
 from scaling.train.program import Program
-from scaling.train.sharding import EVALUATION, parts_of, sharding, state_shardings
+from scaling.train.sharding import EVALUATION, parts_of, put, sharding, state_shardings
 
 BATCH_TOKENS = 8192  # per device and call of the compiled program: enough to be efficient, small in memory
 
@@ -38,6 +38,7 @@ def make_evaluator(program: Program, data: Windows) -> Callable[[Params], Evalua
     device has an equal part of every batch."""
     evaluated, sums = data.eval_windows(), window_losses(program)
     windows, weights, count = evaluated.tokens, evaluated.weights, len(evaluated.tokens)
+    rows = sharding(program.mesh, "batch", rules=EVALUATION)
     devices = parts_of(program.mesh, EVALUATION, "batch")
     batch = devices * min(max(1, BATCH_TOKENS // program.model.shape.context), -(-count // devices))
     pad = -count % batch
@@ -45,10 +46,8 @@ def make_evaluator(program: Program, data: Windows) -> Callable[[Params], Evalua
     weights = np.concatenate([weights, np.zeros((pad, weights.shape[1]), weights.dtype)])
 
     def evaluate(params: Params) -> Evaluation:
-        parts = [
-            sums(params, windows[i : i + batch], weights[i : i + batch])
-            for i in range(0, len(windows), batch)
-        ]
+        spans = [slice(i, i + batch) for i in range(0, len(windows), batch)]
+        parts = [sums(params, *put((windows[span], weights[span]), (rows, rows))) for span in spans]
         nats = np.concatenate([np.asarray(part, np.float64) for part in parts])[:count]
         return summarize(nats, evaluated, data.index.eval_documents)
 

@@ -22,7 +22,7 @@ import numpy as np
 from scaling.data.store import Windows
 from scaling.train.loop import ChunkInput, chunk_ends
 from scaling.train.program import Program, WindowArray
-from scaling.train.sharding import sharding
+from scaling.train.sharding import put, sharding
 
 RESIDENT_SHARE = 1 / 8  # of a device's memory that tokens may take
 MOST_RESIDENT = 2**31  # tokens: places on the device are int32
@@ -43,7 +43,7 @@ class Feed:
         self.waited = 0.0
         if self.way == "device":
             assert windows.text is not None, "only stored text can be put on a device"
-            self.tokens = jax.device_put(np.concatenate(windows.text.shards), sharding(program.mesh))
+            self.tokens = put(np.concatenate(windows.text.shards), sharding(program.mesh))
             length = self.blueprint.shape.context + 1
             self.gather = jax.jit(partial(_gather, length=length), out_shardings=self.data)
 
@@ -64,13 +64,30 @@ class Feed:
             yield ChunkInput(start, end - start, placed)
 
     def _windows(self, seed: int, step: int, live: int) -> WindowArray:
-        """Return the windows of ``live`` steps, padded to a chunk; from "host" the program places them."""
+        """Return the windows of ``live`` steps, padded to a chunk; from "host" the program places them. Of
+        several hosts each brings its own part."""
         size, batch = self.blueprint.chunk_steps, self.blueprint.batch_sequences
         if self.way == "device":
             starts = self.windows.train_starts(seed, step, live, batch).astype(np.int32)
-            return self.gather(self.tokens, jax.device_put(_padded(starts, size), self.data))
+            return self.gather(self.tokens, put(_padded(starts, size), self.data))
+        if not self.data.is_fully_addressable:
+            return self._own_part(_padded(self.windows.train_starts(seed, step, live, batch), size))
         windows = _padded(self.windows.train_batches(seed, step, live, batch), size)
         return jax.device_put(windows, self.data) if self.way == "thread" else windows
+
+    def _own_part(self, starts: np.ndarray) -> jax.Array:
+        """Gather the windows that this host's devices need of those that begin at ``starts`` (C, B)."""
+        shape = (*starts.shape, self.blueprint.shape.context + 1)
+        gathered = dict[str, np.ndarray]()  # devices may need the same ones
+
+        def gather(part: tuple[slice, ...] | None) -> np.ndarray:
+            assert part is not None
+            places = starts[part[:2]]
+            if (key := str(part)) not in gathered:
+                gathered[key] = self.windows.gather(places.ravel()).reshape(*places.shape, shape[-1])
+            return gathered[key]
+
+        return jax.make_array_from_callback(shape, self.data, gather)
 
 
 def one_ahead(calls: Iterable[Callable[[], X]]) -> Iterator[X]:

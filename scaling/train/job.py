@@ -11,19 +11,17 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import NamedTuple
 
 from scaling.files import create_json, write_json
 from scaling.run import canonical_json
-from scaling.store.failure import is_disk_full, is_exhausted, write_failure
+from scaling.store.failure import FULL, is_disk_full, is_exhausted, write_failure
 from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
 from scaling.store.records import JobRun, Record
 from scaling.train.averages import Averages, Carried, Sums, along_the_way, at_the_end
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
-from scaling.train.checkpoint import Checkpoints
 from scaling.train.feed import Feed
 from scaling.train.lanes import Fetch, Lane, Work, finish_alone
 from scaling.train.loop import copy_state
@@ -67,7 +65,7 @@ class TrunkTrainer:
         self.waiting = self.members  # not ended yet
         self.branch_steps = branch_steps
         self.cadence = Cadence.of(members, bench.index.eval_id)
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", self.lease.check)
+        self.checkpoints = bench.checkpoints()
         self.trunk_log = CurveLog(self.folder / "trunk.jsonl", self.lease.check)
         self.trunk: tuple[int, Carried] | None = None
         self.on_trunk = False
@@ -92,24 +90,33 @@ class TrunkTrainer:
             Stopped: asked to stop; what was done is in a checkpoint.
             LostLease: another process works on this job now.
         """
-        self.lane, failed = lane, 0
         with closing(self.profile):
-            for position, member in enumerate(self.members):
-                self.step, self.waiting = None, self.members[position:]
-                try:
-                    yield from self._train(member, is_last=position == len(self.members) - 1)
-                except (Stopped, LostLease, KeyboardInterrupt, PackFailed):
-                    raise
-                except Exception as error:
-                    if lane.pack is not None and is_exhausted(str(error)):
-                        raise PackFailed from error
-                    failed += 1
-                    self.lease.check()
-                    write_failure(self.bench.run_folder(member), self.folder, error, self.step)
-                    self.disk_full = is_disk_full(error)
-                    if self.on_trunk or self.disk_full:
-                        break
-                    self.trunk = None
+            try:
+                return (yield from self._work(lane))
+            finally:
+                self.checkpoints.wait()  # nothing may be committed when the lease is given back
+
+    def _work(self, lane: Lane) -> Work:
+        self.lane, failed = lane, 0
+        for position, member in enumerate(self.members):
+            self.step, self.waiting = None, self.members[position:]
+            try:
+                yield from self._train(member, is_last=position == len(self.members) - 1)
+            except (Stopped, LostLease, KeyboardInterrupt, PackFailed):
+                raise
+            except Exception as error:
+                self.bench.hosts.hold(error)
+                if lane.pack is not None and is_exhausted(str(error)):
+                    raise PackFailed from error
+                failed += 1
+                self.lease.check()
+                write_failure(self.bench.run_folder(member), self.folder, error, self.step)
+                self.disk_full = is_disk_full(error)
+                self.bench.hosts.leave(FULL if self.disk_full else 1, str(error))  # the others wait for it
+                if self.on_trunk or self.disk_full:
+                    break
+                self.trunk = None
+        self.checkpoints.settle()
         return failed
 
     def _train(self, member: JobRun, is_last: bool) -> Generator[Asked, Fetch, None]:
@@ -139,6 +146,7 @@ class TrunkTrainer:
         if keep := self.bench.execution.keep_final:
             log.settle()
             self.checkpoints.save(member.run_id, run.steps, carried, averages)
+        self.checkpoints.settle()  # a run is recorded when all that it leaves behind is in place
         self._record(member, carried, log, begun)
         if keep:
             self.checkpoints.keep_only(member.run_id, run.steps)
@@ -205,7 +213,7 @@ class TrunkTrainer:
                 carried = averages.snapshot(step, self._carried(carried.sums))
             alive = pending is None or self._log(member, log, *pending, clock, logged)
             pending = step, fetch
-            due = time.monotonic() - self.last_saved > self.bench.execution.checkpoint_seconds
+            due = self.bench.hosts.agree(self._is_due)
             stop = self.bench.stop_asked()
             if alive and (due or stop or step in evaluated):
                 alive = self._log(member, log, *pending, clock, logged)
@@ -215,6 +223,7 @@ class TrunkTrainer:
                 if due or stop:
                     self._save(line, step, self._carried(carried.sums), log)
                 if stop:
+                    self.checkpoints.settle()
                     raise Stopped
             if not alive:
                 return self._carried(carried.sums)
@@ -224,6 +233,9 @@ class TrunkTrainer:
             self._log(member, log, *pending, clock, logged)
         self.steps_done += last - first
         return self._carried(carried.sums)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self.last_saved > self.bench.execution.checkpoint_seconds
 
     def _carried(self, sums: Sums) -> Carried:
         return Carried(self.lane.take(), sums)
@@ -260,6 +272,7 @@ class TrunkTrainer:
         """
         run, values = member.run, fetch()
         loss, norm = float(values.loss), float(values.grad_norm)
+        self.bench.went_on()
         self.loss = loss if math.isfinite(loss) else None
         self.step = step
         if step not in logged:
@@ -291,9 +304,9 @@ class TrunkTrainer:
         result = make_result(run, carried.state, self.bench.windows, self.bench.evaluate, averages)
         if result.loss is not None:
             log.append(final_row(member, result))
-        known = provenance(self.bench, run, wall if result.status == "ok" else None)
+        ended = wall if result.status == "ok" else None
+        known = provenance(self.bench, run, ended, pack=self.lane.width)
         seen = dict(
-            lowering=replace(self.program.blueprint.lowering, pack=self.lane.width),
             wall_seconds=wall,
             input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
             cpu_seconds=None if self.lane.width > 1 else round(time.process_time() - begun.cpu, 3),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import stat
 import threading
 from collections.abc import Callable
+
+from scaling.store.failure import HUNG
 
 
 class PackFailed(Exception):
@@ -23,6 +26,37 @@ class StopRequest:
 
     def _ask(self, *_: object) -> None:
         self.asked = True
+
+
+class Watchdog:
+    """Ends the process when nothing was done for ``seconds``: a collective that hangs never returns. The
+    stacks of all threads go to the log, and the driver tries the job again.
+
+    Seconds in which the process itself was stopped do not count.
+    """
+
+    def __init__(self, seconds: float):
+        self.seconds, self._idle, self._ended = seconds, 0.0, threading.Event()
+        threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
+
+    def reset(self) -> None:
+        """Something was done."""
+        self._idle = 0.0
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def _watch(self) -> None:
+        look = min(1.0, self.seconds / 4)
+        while not self._ended.wait(look):
+            self._idle += look
+            if self._idle > self.seconds:
+                print(
+                    f"nothing was done for {self.seconds:.0f} s; the stacks of all threads:",
+                    flush=True,
+                )
+                faulthandler.dump_traceback(all_threads=True)
+                os._exit(HUNG)
 
 
 def die_with_driver(read: Callable[[bytes], object] = lambda line: None) -> None:

@@ -20,7 +20,7 @@ from scaling.model.roles import Params, abstract_params, init_params
 from scaling.model.transformer import Model, make_model
 from scaling.run import Fixed, Run
 from scaling.train.optimizers import Numbers, initial_moments, number_names
-from scaling.train.sharding import EVALUATION, make_mesh, placement, sharding, state_shardings
+from scaling.train.sharding import EVALUATION, make_mesh, placement, put, sharding, state_shardings
 from scaling.train.step import ChunkMetrics, Step, TrainState, make_step, through_steps
 
 WindowArray = np.ndarray | jax.Array
@@ -169,12 +169,12 @@ def _start(blueprint: Blueprint, shardings: TrainState, given: int | Params) -> 
     shape = blueprint.shape
     if isinstance(given, int):
         given = init_params(shape, given, blueprint.parametrization)
-    params = jax.device_put(dict(given), shardings.params)
+    params = put(dict(given), shardings.params)
     init = jax.jit(partial(initial_moments, shape, blueprint.optimizer), out_shardings=shardings.moments)
     scalars = (np.zeros((), np.int32), np.array(True), np.zeros((), np.float32))
     zeros = jax.jit(partial(jax.tree.map, jnp.zeros_like), out_shardings=shardings.params)
     emas = tuple(zeros(params) for _ in blueprint.ema_decays)
-    step, ok, smooth_loss = jax.device_put(scalars, shardings[2:5])
+    step, ok, smooth_loss = put(scalars, shardings[2:5])
     return TrainState(params, init(params), step, ok, smooth_loss, emas)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
+from scaling.counts.lowering import MeshSizes
 from scaling.counts.params import ParameterCounts, count_parameters
 from scaling.counts.shape import parameter_table
 from scaling.data.index import coverage
@@ -78,24 +80,25 @@ def _finite_losses(
     return {name: loss for name, loss in losses if math.isfinite(loss)}
 
 
-def provenance(bench: Workbench, run: Run, wall: float | None) -> Provenance:
+def provenance(bench: Workbench, run: Run, wall: float | None, pack: int) -> Provenance:
     """Return what the process of a job knows of how it trained a run.
 
     Args:
         bench: of the job.
         run: the run.
         wall: seconds of its training; None where it was not trained, or not to its end.
+        pack: runs that were trained side by side, at most.
     """
     program = bench.program
-    mesh, speed = program.mesh, run.tokens / wall if wall else None
+    mesh = MeshSizes(**program.mesh.shape)
     peak = peak_flops(run.precision, bench.execution.threads)
-    devices = mesh.size // mesh.shape.get("run", 1)  # those that train this run
+    of_run = mesh.devices // mesh.run  # devices
     return Provenance(
-        tokens_per_second=speed,
-        mfu=run.flops().flops / wall / (devices * peak) if wall and peak else None,
+        tokens_per_second=run.tokens / wall if wall else None,
+        mfu=run.flops().flops / wall / (of_run * peak) if wall and peak else None,
         compile_seconds=program.compile_seconds,
         peak_memory_bytes=peak_memory(),
-        lowering=program.blueprint.lowering,
+        lowering=replace(program.blueprint.lowering, mesh=mesh if mesh.devices > 1 else None, pack=pack),
         **bench.environment.model_dump(exclude_unset=True),
     )
 

@@ -12,7 +12,6 @@ from scaling.store.metrics import is_evaluation
 from scaling.store.records import JobRun, Record, Result, read
 from scaling.train.averages import Averages, at_the_end
 from scaling.train.cadence import Cadence
-from scaling.train.checkpoint import Checkpoints
 from scaling.train.record import final_row, make_result
 from scaling.train.workbench import Workbench, now
 
@@ -28,7 +27,7 @@ def reevaluate(bench: Workbench, members: Sequence[JobRun]) -> int:
         LostLease: another process works on this job now.
     """
     failed, cadence = 0, Cadence.of(members, bench.index.eval_id)
-    checkpoints = Checkpoints(bench.folder / "checkpoints", bench.lease.check)
+    checkpoints = bench.checkpoints()
     for done, member in enumerate(members):
         if bench.stop_asked():
             return STOPPED

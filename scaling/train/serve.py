@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from scaling.store.failure import BUSY, FULL, LOST, SHED, STOPPED, is_disk_full
 from scaling.store.lease import Busy, LostLease, acquire
 from scaling.store.records import JobSpec, read
+from scaling.train.hosts import ALONE, Hosts
 from scaling.train.process import PackFailed, StopRequest
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Worker:
     stop: StopRequest
     answer: Callable[[Order, int], None]
     logs: bool = True
+    hosts: Hosts = ALONE
     seats: list[Seat] = field(default_factory=list)
     lanes: Lanes | None = None
 
@@ -68,7 +70,7 @@ class Worker:
     def shop(self) -> Shop:
         from scaling.train.work import Shop
 
-        return Shop()
+        return Shop(self.hosts)
 
     def serve(self, orders: queue.Queue[Order]) -> int:
         """Do what is ordered until asked to stop; returns the exit status."""
@@ -89,7 +91,7 @@ class Worker:
 
     def begin(self, order: Order) -> None:
         """Start a job; where the program or the number of those at work do not allow it, it is shed."""
-        seat = Seat(order, job(order, self.stop, lambda: self.shop))
+        seat = Seat(order, job(order, self.stop, lambda: self.shop, self.hosts))
         self.seats.append(seat)
         wanted: Wanted | None = self._step(seat, lambda: next(seat.flow))
         if wanted is None:
@@ -175,21 +177,23 @@ class Worker:
             self.begin(Order(order.folder))
 
 
-def job(order: Order, stop: StopRequest, shop: Callable[[], Shop]) -> Flow:
+def job(order: Order, stop: StopRequest, shop: Callable[[], Shop], hosts: Hosts = ALONE) -> Flow:
     """Do the job in a folder, under its lease."""
+    folder = hosts.desk(order.folder)
     try:
-        lease = acquire(order.folder, order.mark)
+        lease = acquire(folder, order.mark)
     except Busy as busy:
         say(f"not started: {busy} holds the lease of this job")
         return BUSY
     try:
-        spec = read(JobSpec, order.folder / "job.json")
+        spec = read(JobSpec, folder / "job.json")
         if spec is None:
-            raise FileNotFoundError(order.folder / "job.json")
+            raise FileNotFoundError(folder / "job.json")
         lease.keep(spec.execution.lease_seconds)
+        hosts.opened(folder, spec, lease)
         from scaling.train.work import work  # jax: only once it is ours to work
 
-        return (yield from work(order.folder, spec, lease, stop, shop()))
+        return (yield from work(folder, spec, lease, stop, shop()))
     except LostLease as lost:
         say(f"left without writing: {lost}")
         return LOST

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import DictKey
 
@@ -38,6 +39,17 @@ def make_mesh(sizes: MeshSizes | None, batch_sequences: int) -> Mesh:
     names, lengths = tuple(vars(sizes)), tuple(vars(sizes).values())
     kinds = (AxisType.Auto,) * len(names)
     return jax.make_mesh(lengths, names, axis_types=kinds, devices=devices[: sizes.devices])
+
+
+def put(tree: Any, where: Any) -> Any:
+    """Put arrays that every host has whole on the devices where they live; each host puts its own parts."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, where)
+
+    def one(array: Any, to: NamedSharding) -> jax.Array:
+        return jax.make_array_from_callback(np.shape(array), to, lambda part: np.asarray(array)[part])
+
+    return jax.tree.map(one, tree, where)
 
 
 def sharding(mesh: AnyMesh, *axes: str | None, rules: Rules = RULES["activation"]) -> NamedSharding:

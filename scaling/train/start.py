@@ -8,7 +8,7 @@ from scaling.errors import Complaint, UserError
 from scaling.model.roles import Params
 from scaling.store.records import JobRun
 from scaling.store.weights import identity, load
-from scaling.train.checkpoint import weights_of
+from scaling.train.saved import weights_of
 
 
 def start_of(member: JobRun) -> int | Params:

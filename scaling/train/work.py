@@ -23,10 +23,11 @@ from scaling.train.averages import decays_of
 from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.evaluate import Evaluation, make_evaluator
 from scaling.train.feed import Feed
+from scaling.train.hosts import ALONE, Hosts
 from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.lanes import Fetch, Lane
 from scaling.train.pack import Asked
-from scaling.train.process import PackFailed, StopRequest
+from scaling.train.process import PackFailed, StopRequest, Watchdog
 from scaling.train.program import Blueprint, Program, make_program
 from scaling.train.reevaluate import reevaluate
 from scaling.train.workbench import Workbench
@@ -45,7 +46,8 @@ class Shop:
     """What a process keeps from one job to the next: compiled programs, opened text, and with both what
     brings text to the device and what evaluates."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: Hosts = ALONE) -> None:
+        self.hosts = hosts
         use_compilation_cache()
         self.program = lru_cache(KEPT)(make_program)
         self._windows = lru_cache(KEPT)(lambda data: load_data(PlanData.model_validate_json(data)))
@@ -95,21 +97,31 @@ def work(
     lease.check()
     for place in (folder, *(runs_folder / member.run_id for member in members)):
         clear_leftovers(place)
+    watchdog = Watchdog(60 * job.execution.timeout_minutes)
     try:
-        return (yield from _work(folder, job, members, lease, stop, shop))
+        return (yield from _work(folder, job, members, lease, stop, shop, watchdog))
     except Stopped:
         print("stopped as asked; a relaunch resumes from the checkpoint", flush=True)
         return STOPPED
     except (LostLease, PackFailed):
         raise
     except Exception as error:  # before any run: data, compiling, placing the program
+        shop.hosts.hold(error)
         lease.check()
         write_failure(runs_folder / members[0].run_id, folder, error, None)
         return FULL if is_disk_full(error) else 1
+    finally:
+        watchdog.end()
 
 
 def _work(
-    folder: Path, job: JobSpec, members: list[JobRun], lease: Lease, stop: StopRequest, shop: Shop
+    folder: Path,
+    job: JobSpec,
+    members: list[JobRun],
+    lease: Lease,
+    stop: StopRequest,
+    shop: Shop,
+    watchdog: Watchdog,
 ) -> Generator[Wanted | Asked, Lane | Fetch, int]:
     windows = shop.windows(job.data)
     run, environment = members[0].run, describe()
@@ -127,9 +139,11 @@ def _work(
         program=program,
         windows=windows,
         evaluate=partial(shop.evaluate, blueprint, job.data),
-        stop_asked=lambda: stop.asked,
+        stop_asked=lambda: shop.hosts.stop_asked(stop),
         execution=job.execution,
         environment=environment,
+        hosts=shop.hosts,
+        watchdog=watchdog,
     )
     if job.task == "reevaluate":
         return reevaluate(bench, members)

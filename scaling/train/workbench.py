@@ -15,7 +15,10 @@ from scaling.run import Run
 from scaling.store.lease import Lease
 from scaling.store.metrics import CurveLog, Row
 from scaling.store.records import Environment, JobExecution, JobProgress, JobRun
+from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import Evaluation
+from scaling.train.hosts import ALONE, Hosts
+from scaling.train.process import Watchdog
 from scaling.train.program import Program
 
 
@@ -31,6 +34,8 @@ class Workbench:
     stop_asked: Callable[[], bool]
     execution: JobExecution
     environment: Environment
+    hosts: Hosts = ALONE
+    watchdog: Watchdog | None = None
 
     @property
     def index(self) -> DataIndex:
@@ -38,6 +43,15 @@ class Workbench:
 
     def run_folder(self, member: JobRun) -> Path:
         return self.folder.parent.parent / "runs" / member.run_id
+
+    def checkpoints(self) -> Checkpoints:
+        folder = (self.hosts.home or self.folder) / "checkpoints"
+        return Checkpoints(folder, self.lease.check, hosts=self.hosts)
+
+    def went_on(self) -> None:
+        """Note that something was done: a chunk trained, an evaluation made."""
+        if self.watchdog:
+            self.watchdog.reset()
 
     def curve(self, member: JobRun) -> CurveLog:
         return CurveLog(self.run_folder(member) / "metrics.jsonl", self.lease.check)

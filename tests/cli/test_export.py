@@ -43,6 +43,7 @@ def keep(results: ResultsFolder, run: PlannedRun) -> str:
     checkpoints = Checkpoints(results.job_dir(run.job_id) / "checkpoints", lambda: None)
     carried = Carried(state._replace(params=jax.tree.map(jnp.asarray, weights)), {})
     checkpoints.save(run.run_id, run.run.steps, carried, Averages())
+    checkpoints.settle()
     return identity(weights)
 
 
@@ -79,6 +80,7 @@ def test_an_average_of_the_weights_is_exported_by_its_name(tmp_path: Path) -> No
     kept = Averages((0.9,), {f"{run.run_id}/{merge.name}": merge.steps})
     checkpoints = Checkpoints(results.job_dir(run.job_id) / "checkpoints", lambda: None)
     checkpoints.save(run.run_id, run.run.steps, carried, kept)
+    checkpoints.settle()
 
     def exported(name: str):
         done = call("export", results.path, run.label, "--weights", file, "--average", name)

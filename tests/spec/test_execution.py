@@ -70,3 +70,5 @@ def test_what_a_micro_batch_does_not_divide() -> None:
     text = refused(micro_batch=2, mesh={"data": 4})
     assert "execution.micro_batch" in text and "cannot share 2 of 4 sequences at a time" in text
     plan_of(execution={"micro_batch": 100, "mesh": {"data": 4}})  # taken whole
+    with pytest.raises(UserError, match="has experts, whose balance is that of its whole batch of 4"):
+        plan_of(execution={"micro_batch": 2}, family__experts={"count": 4, "active": 2})

@@ -61,6 +61,7 @@ def test_what_a_job_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "chunk_steps": 10,
         "threads": 1,
         "lease_seconds": 30.0,
+        "timeout_minutes": 60.0,
         "keep_final": False,
     }
     assert job["data"] == plan["data"] and job["study"] == "tiny"

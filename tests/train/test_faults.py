@@ -328,11 +328,14 @@ def test_saves_after_damage_are_kept_though_later_ones_lie_there(runs, index, pr
     checkpoints = Checkpoints(tmp_path, lambda: None, lambda text: None)
     for step in (800, 900):
         checkpoints.save("trunk", step, state, Averages())
+        checkpoints.settle()
     (tmp_path / "trunk" / "900" / "manifest.json").unlink()
     checkpoints.save("trunk", 100, state, Averages())
+    checkpoints.settle()
     assert checkpoints.steps("trunk") == [100, 800]  # the damaged one is gone, the whole one may serve yet
     for step in (200, 300):
         checkpoints.save("trunk", step, state, Averages())
+        checkpoints.settle()
     assert checkpoints.steps("trunk") == [200, 300, 800]
     found = checkpoints.restore("trunk", program.abstract, {100, 200, 300}, Averages())
     assert found is not None and found[0] == 300

@@ -69,8 +69,9 @@ def test_killed_and_resumed_equals_undisturbed(name: str, tmp_path: Path) -> Non
     program = make_program(Blueprint.of(run, CHUNK))
     whole = jax.device_get(trained(program, run, program.start(run.seed), 0, STEPS))
     saved = trained(program, run, program.start(run.seed), 0, 4)
-    Checkpoints(tmp_path, lambda: None).save("trunk", 4, Carried(saved, {}), Averages())
-    restored = Checkpoints(tmp_path, lambda: None).restore("trunk", program.abstract, [4], Averages())
+    checkpoints = Checkpoints(tmp_path, lambda: None)
+    checkpoints.save("trunk", 4, Carried(saved, {}), Averages())
+    restored = checkpoints.restore("trunk", program.abstract, [4], Averages())
     assert restored is not None and restored[0] == 4
     resumed = jax.device_get(trained(program, run, restored[1].state, 4, STEPS))
     assert whole.step == STEPS and whole.ok

@@ -13,8 +13,8 @@ from scaling.run import run_id
 from scaling.store.folder import ResultsFolder
 from scaling.store.records import JobRun
 from scaling.store.weights import identity, save
-from scaling.train.checkpoint import weights_of
 from scaling.train.evaluate import make_evaluator
+from scaling.train.saved import weights_of
 from scaling.train.start import start_of
 from tests.train.jobs import results_of, train
 from tests.train.runs import make_run

@@ -1,0 +1,287 @@
+"""Several hosts train one job: two processes on CPU, and the parts that need none."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from scaling.errors import UserError
+from scaling.run import run_id
+from scaling.store.failure import HUNG, LOST_HOST, STOPPED
+from scaling.train.coordinator import answer, ask
+from scaling.train.hosts import ALONE, Hosts, Place
+from scaling.train.roll_call import RollCall
+from tests.train.jobs import finish, results_of, start, steps_of, write_job
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return free.getsockname()[1]
+
+
+class Pair:
+    """Two processes at one job."""
+
+    def __init__(self, folder):
+        place = {"SCALING_COORDINATOR": f"127.0.0.1:{free_port()}", "SCALING_HOSTS": "2"}
+        self.folder = folder
+        self.hosts = [
+            subprocess.Popen(
+                [sys.executable, "-m", "scaling.train", str(folder)],
+                env=os.environ | place | {"SCALING_HOST": str(number)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for number in range(2)
+        ]
+
+    def reach(self, rows):
+        """Wait until the trunk has so many rows."""
+        curve = self.folder / "trunk.jsonl"
+        while not curve.exists() or curve.read_text().count("\n") < rows:
+            assert all(host.poll() is None for host in self.hosts), self.ended()
+            time.sleep(0.01)
+
+    def ended(self):
+        """Return the exit statuses, and what was printed."""
+        texts = [host.communicate(timeout=120)[0] for host in self.hosts]
+        return [host.returncode for host in self.hosts], texts
+
+
+def execution_of(results, run):
+    return json.loads((results / "runs" / run_id(run) / "record.json").read_text())["execution"]
+
+
+def assert_as_alone(results, undisturbed, runs):
+    """Sums over two devices are taken in another order."""
+    for run, ours, alone in zip(
+        runs, results_of(results, runs).values(), results_of(undisturbed, runs).values(), strict=True
+    ):
+        assert ours["status"] == "ok" and ours["loss"] == pytest.approx(alone["loss"], rel=2e-3)
+        assert not (results / "runs" / run_id(run) / "error.json").exists()
+        steps = steps_of(results, run)
+        assert steps == sorted(set(steps)) and steps[-1] == run.steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["pair", "alone"])
+def test_what_two_hosts_save_one_resumes_and_the_other_way_round(undisturbed, runs, index, tmp_path, first):
+    folder = write_job(tmp_path, runs[1:], index, checkpoint_seconds=0.0)
+    if first == "pair":
+        pair = Pair(folder)
+        pair.reach(5)
+        pair.hosts[1].send_signal(signal.SIGTERM)  # not the one that decides
+        statuses, texts = pair.ended()
+        assert statuses == [STOPPED, STOPPED], texts
+        finish(folder)
+    else:
+        alone = start(folder)
+        while not list((folder / "checkpoints").glob("trunk/*")):
+            time.sleep(0.01)
+        alone.send_signal(signal.SIGTERM)
+        alone.communicate(timeout=60)
+        assert alone.returncode == STOPPED
+        statuses, texts = Pair(folder).ended()
+        assert statuses == [0, 0], texts
+    assert_as_alone(tmp_path, undisturbed, runs[1:])
+    assert execution_of(tmp_path, runs[1])["resumed"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_one_host_killed_the_other_says_so_and_the_pair_resumes(undisturbed, runs, index, tmp_path, killed):
+    folder = write_job(tmp_path, runs[1:], index, checkpoint_seconds=0.0, lease_seconds=5.0)
+    pair = Pair(folder)
+    pair.reach(5)
+    pair.hosts[killed].kill()
+    began = time.monotonic()
+    statuses, texts = pair.ended()
+    assert time.monotonic() - began < 60
+    assert statuses[killed] == -signal.SIGKILL and statuses[1 - killed] == LOST_HOST, texts
+    lines = texts[1 - killed].splitlines()
+    (line,) = [line for line in lines if "Gloo" not in line and " ok loss " not in line]
+    assert re.match(rf"host {killed} of 2 \(.*process {pair.hosts[killed].pid}\) has not been heard of", line)
+    assert not list(tmp_path.glob("runs/*/error.json"))
+    statuses, texts = Pair(folder).ended()
+    assert statuses == [0, 0], texts
+    assert_as_alone(tmp_path, undisturbed, runs[1:])
+    assert execution_of(tmp_path, runs[1])["resumed"]
+
+
+class Store:
+    """A coordination service in memory."""
+
+    def __init__(self):
+        self.values, self.changed = dict[str, object](), threading.Condition()
+
+    def key_value_set(self, key, value, allow_overwrite=False):
+        with self.changed:
+            assert allow_overwrite or key not in self.values
+            self.values[key] = value
+            self.changed.notify_all()
+
+    key_value_set_bytes = key_value_set
+
+    def key_value_dir_get(self, prefix):
+        return [(key, value) for key, value in self.values.items() if key.startswith(prefix)]
+
+    def key_value_delete(self, key):
+        del self.values[key]
+
+    def blocking_key_value_get_bytes(self, key, _):
+        with self.changed:
+            assert self.changed.wait_for(lambda: key in self.values, 10)
+            return self.values[key]
+
+
+def test_the_first_host_decides(tmp_path):
+    store, asked = Store(), list[int]()
+    hosts = [Hosts(number, 2, store) for number in range(2)]
+    answers = dict[int, list[object]]()
+
+    def decide(number):
+        asked.append(number)
+        return {"step": (8, None)}
+
+    def follow(number):
+        answers[number] = [hosts[number].agree(lambda: decide(number)) for _ in range(3)]
+
+    threads = [threading.Thread(target=follow, args=[number]) for number in (1, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers[0] == answers[1] == [{"step": (8, None)}] * 3 and asked == [0, 0, 0]
+    assert ALONE.agree(lambda: 7) == 7
+
+
+@pytest.mark.parametrize(
+    "environment, place",
+    [
+        ({}, None),
+        ({"SCALING_COORDINATOR": ""}, None),
+        (
+            {"SCALING_COORDINATOR": "node-1:7000", "SCALING_HOSTS": "2", "SCALING_HOST": "1"},
+            Place("node-1:7000", 2, 1),
+        ),
+    ],
+)
+def test_the_environment_says_whose_place_this_is(environment, place):
+    assert Place.of(environment) == place
+
+
+@pytest.mark.parametrize(
+    "changed, problem",
+    [
+        ({"SCALING_COORDINATOR": "node-1"}, "'node-1' is no HOST:PORT"),
+        ({"SCALING_HOSTS": "two"}, "SCALING_HOSTS: 'two' is no whole number"),
+        ({"SCALING_HOST": ""}, "SCALING_HOST: '' is no whole number"),
+        ({"SCALING_HOST": "2"}, "2 is not below SCALING_HOSTS = 2"),
+    ],
+)
+def test_a_place_that_is_none_is_refused(changed, problem):
+    environment = {"SCALING_COORDINATOR": "node-1:7000", "SCALING_HOSTS": "2", "SCALING_HOST": "1"} | changed
+    with pytest.raises(UserError, match=re.escape(problem)):
+        Place.of(environment)
+
+
+def test_hosts_of_one_job_meet_and_those_of_another_do_not():
+    port = free_port()
+    answer(port, "a" * 12, 7001)
+    assert ask("127.0.0.1", port, "a" * 12) == 7001
+    with pytest.raises(UserError, match=r"trains job a{12}, and this one b{12}"):
+        ask("127.0.0.1", port, "b" * 12)
+    with pytest.raises(UserError, match=f"port {port}: "):
+        answer(port, "a" * 12, 7002)
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """The roll call of host 0 of 2, without threads; ends by an exception."""
+
+    class Ended(Exception):
+        pass
+
+    def end(status):
+        raise Ended(status)
+
+    monkeypatch.setattr("scaling.train.roll_call.os._exit", end)
+    monkeypatch.setattr("scaling.train.roll_call.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(threading.Thread, "start", lambda self: None)
+    store, released = Store(), list[str]()
+    call = RollCall(store, 0, 2, 3.0, lambda: False, [lambda: released.append("lease")])
+    call.begin()
+    return SimpleNamespace(call=call, store=store, released=released, Ended=Ended)
+
+
+def say(store, beat, **what):
+    content = {"name": "node-2, process 7", "beat": beat, "stop": False, "left": None, "why": ""} | what
+    store.values["host/1"] = json.dumps(content)
+
+
+def test_a_silent_host_is_lost(call, capsys):
+    for beat in range(20):
+        say(call.store, beat)
+        call.call.listen()
+        call.call.judge()
+    assert not call.call.stop_asked
+    with pytest.raises(call.Ended, match=str(LOST_HOST)):
+        for _ in range(20):
+            call.call.listen()
+            call.call.judge()
+    said = capsys.readouterr().out
+    assert said.startswith("host 1 of 2 (node-2, process 7) has not been heard of for 3 s;")
+    assert call.released == ["lease"]
+
+
+def test_a_host_that_was_asked_to_stop_stops_all(call):
+    say(call.store, 1, stop=True)
+    call.call.listen()
+    assert call.call.stop_asked
+
+
+def test_a_host_that_failed_takes_the_others_along(call, capsys):
+    say(call.store, 1, left=1, why="its disk")
+    call.call.listen()
+    with pytest.raises(call.Ended, match="1"):
+        call.call.judge()
+    assert "host 1 of 2 (node-2, process 7) ended with status 1: its disk;" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", [0, STOPPED])
+def test_a_host_that_has_ended_in_order_is_not_missed(call, status):
+    say(call.store, 1, left=status)
+    for _ in range(20):
+        call.call.listen()
+        call.call.judge()
+
+
+def test_a_process_that_hangs_ends_with_the_stacks_of_its_threads():
+    code = (
+        "import time; from scaling.train.process import Watchdog\n"
+        "def collective(): time.sleep(60)\n"
+        "dog = Watchdog(0.8)\nfor _ in range(4): time.sleep(0.4); dog.reset()\n"
+        "print('went on', flush=True); collective()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.returncode == HUNG and done.stdout.startswith("went on\nnothing was done for 1 s")
+    assert "in collective" in done.stderr
+
+
+def test_a_watchdog_that_has_ended_ends_nothing():
+    code = "import time; from scaling.train.process import Watchdog\n"
+    code += "dog = Watchdog(.1); dog.end(); time.sleep(.5)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
