@@ -24,13 +24,15 @@ SHIM = Path(__file__).with_name("launch.py")
 @dataclass(eq=False)
 class Worker:
     """A process that serves jobs: it is given their folders on its standard input, a line each, and answers
-    each with an exit status. ``jobs`` are those that it was given and that are not closed."""
+    each with an exit status. ``jobs`` are those that it was given and that are not closed; ``stopped``: it
+    was sent a signal."""
 
     process: subprocess.Popen[bytes]
     orders: IO[bytes]
     reports: IO[bytes]
     jobs: set[Path] = field(default_factory=set)
     statuses: dict[Path, int] = field(default_factory=dict)
+    stopped: bool = False
     _torn: bytes = b""
 
     @classmethod
@@ -74,7 +76,12 @@ class Worker:
         self.jobs.discard(folder)
         self.statuses.pop(folder, None)
 
+    @property
+    def ended(self) -> bool:
+        return self.stopped or self.process.poll() is not None
+
     def signal(self, number: signal.Signals) -> None:
+        self.stopped = True
         if self.process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):  # it ended in between
                 os.killpg(self.process.pid, number)
@@ -127,7 +134,9 @@ class LocalExecutor:
             log.flush()
             while True:
                 worker, fresh = self._workers.get(slot), False
-                if worker is None or worker.process.poll() is not None:
+                if worker is None or worker.ended:
+                    if worker and not worker.jobs:
+                        worker.end()
                     worker, fresh = Worker.launch([*shim, *argv], environment, log), True
                     self._workers[slot] = worker
                 try:
@@ -152,7 +161,7 @@ class LocalExecutor:
         worker = self._jobs.pop(job.folder)
         running = worker.status(job.folder) is None
         worker.close(job.folder)
-        if running or (worker.process.poll() is not None and not worker.jobs):
+        if running or (worker.ended and not worker.jobs):
             worker.end()
 
     def end(self) -> None:

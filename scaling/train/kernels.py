@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
 import jax
@@ -30,6 +31,7 @@ def attention_kernel(shape: Shape, precision: Precision) -> Kernel:
     print(
         f"WARNING: attention by {kernel}, the kernel for {device.device_kind}, cannot be used: {reason}; "
         "blocked attention takes its place: the same numbers up to rounding, but slower and in more memory",
+        file=sys.stderr,
         flush=True,
     )
     return "blocked"

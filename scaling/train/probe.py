@@ -13,8 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from scaling.counts.lowering import Lowering
 from scaling.run import Run, auto_chunk_steps
 from scaling.train.environment import describe, require_precision, use_compilation_cache
+from scaling.train.kernels import attention_kernel
 from scaling.train.loop import ChunkInput, advance
 from scaling.train.program import Blueprint, make_program
 
@@ -24,7 +26,8 @@ MEASURED_SECONDS = 1.0
 def measure(run: Run) -> dict[str, Any]:
     """Measure the median seconds of a step over whole chunks, on random tokens."""
     require_precision(run.precision)
-    program = make_program(Blueprint.of(run, auto_chunk_steps(run.flops_per_step)))
+    lowering = Lowering(attention=attention_kernel(run.shape, run.precision))
+    program = make_program(Blueprint.of(run, auto_chunk_steps(run.flops_per_step), lowering=lowering))
     size = program.blueprint.chunk_steps
     dims = (size, run.batch_sequences, run.shape.context + 1)
     windows = np.random.default_rng(0).integers(0, min(256, run.shape.vocab_size), dims, np.int32)

@@ -81,6 +81,9 @@ class Worker:
                     self.begin(orders.get(block=wait is not None, timeout=wait))
             if self.seats:
                 self.train()
+        with suppress(queue.Empty):
+            while True:
+                self.answer(orders.get_nowait(), SHED)
         return STOPPED
 
     def finish(self, order: Order) -> None:

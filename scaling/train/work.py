@@ -25,6 +25,7 @@ from scaling.train.evaluate import Evaluation, make_evaluator
 from scaling.train.feed import Feed
 from scaling.train.hosts import ALONE, Hosts
 from scaling.train.job import Stopped, TrunkTrainer
+from scaling.train.kernels import attention_kernel
 from scaling.train.lanes import Fetch, Lane
 from scaling.train.pack import Asked
 from scaling.train.process import PackFailed, StopRequest, Watchdog
@@ -127,7 +128,8 @@ def _work(
     run, environment = members[0].run, describe()
     require_precision(run.precision)
     chunk_steps = job.execution.chunk_steps or auto_chunk_steps(run.flops_per_step)
-    lowering, began = replace(job.execution.lowering, pack=1), time.process_time()
+    kernel, began = attention_kernel(run.shape, run.precision), time.process_time()
+    lowering = replace(job.execution.lowering, attention=kernel, pack=1)
     blueprint = Blueprint.of(run, chunk_steps, decays_of(members), lowering)
     program = shop.program(blueprint)
     lease.check()

@@ -101,6 +101,23 @@ def test_a_device_gets_its_own_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(whole, dense(q, k, v), rtol=0.02, atol=0.02)
 
 
+def test_cudnn_attention_lowers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library, whose version alone is asked for: calls and masks, not what they compute."""
+    stablehlo = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo", reason="another jax")
+    monkeypatch.setattr(stablehlo, "check_cudnn_version", lambda: 91002)
+    rule, (q, k, v, _) = Rule(window=70, products=BFLOAT16), draw(256, 4, 2, 64)
+
+    def scalar(*factors: jax.Array) -> jax.Array:
+        return causal_attention(*factors, rule=rule, kernel="cudnn").sum()
+
+    traced = jax.jit(jax.grad(scalar, argnums=(0, 1, 2))).trace(q, k, v)
+    module = traced.lower(lowering_platforms=("cuda",)).as_text()
+    for call in ("fmhaSoftmax", "fmhaSoftmaxBackward"):
+        [line] = (line for line in module.splitlines() if f"@__cudnn${call}(" in line)
+        line = line.replace(r"\22", '"')  # quotes, as MLIR writes them
+        assert '"sliding_window_length": 70' in line and '"mask_type": "CAUSAL"' in line
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN comes with jax[cuda12] or jax[cuda13]")
 @pytest.mark.parametrize("window", [None, 70])

@@ -41,7 +41,7 @@ def kernel_that_gives(factor: float, tried: list[Rule], monkeypatch: pytest.Monk
 
 def test_a_cpu_has_blocked_attention_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert attention_kernel(SHAPE, "bfloat16") == "blocked"
-    assert not capsys.readouterr().out
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("gpu")
@@ -52,7 +52,7 @@ def test_a_kernel_that_works_is_tried_once_for_each_window(
     shape = shape_of("full-every", context=8)
     assert [attention_kernel(shape, "bfloat16") for _ in range(2)] == ["cudnn"] * 2
     assert [rule.window for rule in tried] == [5, None]
-    assert not capsys.readouterr().out
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("gpu")
@@ -61,7 +61,7 @@ def test_a_kernel_whose_numbers_are_off_is_not_used(
 ) -> None:
     kernel_that_gives(1.1, [], monkeypatch)
     assert attention_kernel(SHAPE, "bfloat16") == "blocked"
-    assert "its numbers are off by" in capsys.readouterr().out
+    assert "its numbers are off by" in capsys.readouterr().err
     kernels._failure.cache_clear()
     kernel_that_gives(float("nan"), [], monkeypatch)
     assert attention_kernel(SHAPE, "bfloat16") == "blocked"
@@ -70,7 +70,7 @@ def test_a_kernel_whose_numbers_are_off_is_not_used(
 @pytest.mark.usefixtures("gpu")
 def test_a_host_without_the_library_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert attention_kernel(SHAPE, "bfloat16") == "blocked"
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert printed.startswith(
         "WARNING: attention by cudnn, the kernel for NVIDIA H200, cannot be used: Runtime"
     )
@@ -83,5 +83,5 @@ def test_a_model_that_the_kernel_does_not_take_is_not_tried(
 ) -> None:
     kernel_that_gives(1.0, tried := [], monkeypatch)
     assert attention_kernel(SHAPE, "float32") == "blocked"
-    assert "it multiplies in bfloat16, and recipe.precision is float32" in capsys.readouterr().out
+    assert "it multiplies in bfloat16, and recipe.precision is float32" in capsys.readouterr().err
     assert not tried

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from scaling.recipe.schedules import WSD
+from scaling.recipe.schedules import WSD, Constant
+from scaling.run import run_id
+from scaling.store.failure import SHED
+from scaling.train import pack
 from scaling.train.serve import Order, Worker
-from tests.train.jobs import curve, results_of, write_job
+from tests.train.jobs import curve, results_of, steps_of, write_job
 from tests.train.runs import make_run
 
 
 class Serving(Worker):
-    """A worker in this process. ``answers`` are (name of the folder, status)."""
+    """A worker in this process, of all these tests: it keeps its programs. ``answers`` are (name of the
+    folder, status)."""
 
     def __init__(self):
         self.answers = []
@@ -25,10 +34,18 @@ class Serving(Worker):
         )
 
     def finish_all(self, folders, *, rounds=math.inf):
+        """Do these jobs side by side; returns the answers."""
+        self.answers.clear()
         for folder in folders:
             self.begin(Order(folder))
         while self.seats and (rounds := rounds - 1) >= 0:
             self.train()
+        return self.answers
+
+
+@pytest.fixture(scope="module")
+def worker():
+    return Serving()
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +63,11 @@ def members(index):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, members, index):
+def alone(tmp_path_factory, members, index, worker):
     results = tmp_path_factory.mktemp("alone")
-    worker = Serving()
     for run in members:  # one after the other, in one process
-        worker.finish_all([write_job(results, [run], index, chunk_steps=4)])
-    assert [status for _, status in worker.answers] == [0] * 4
+        ((_, status),) = worker.finish_all([write_job(results, [run], index, chunk_steps=4)])
+        assert status == 0
     return results
 
 
@@ -73,8 +89,111 @@ def assert_alike(results, alone, members):
         assert packed["loss"] == pytest.approx(single["loss"], rel=1e-4) and packed["status"] == "ok"
 
 
-def test_packed_as_alone(tmp_path, members, alone, index):
-    worker = Serving()
-    worker.finish_all(folders(tmp_path, members, index))
-    assert sorted(status for _, status in worker.answers) == [0] * 4
-    assert_alike(tmp_path, alone, members)
+def test_packed_as_alone_and_one_that_diverges_touches_no_other(tmp_path, worker, members, alone, index):
+    diverging = make_run(
+        steps=40, learning_rate=1e30, batch_sequences=2, fingerprint=index.fingerprint,
+        schedule=Constant(kind="constant", warmup=0),
+    )  # fmt: skip
+    answers = worker.finish_all(folders(tmp_path, [members[0], diverging, *members[1:3]], index))
+    assert [status for _, status in answers] == [0] * 4
+    assert_alike(tmp_path, alone, members[:3])
+    (result,) = results_of(tmp_path, [diverging]).values()
+    assert result["status"] == "diverged" and "not finite at step 2" in result["status_reason"]
+    (record,) = [
+        json.loads(path.read_text()) for path in tmp_path.glob(f"runs/{run_id(members[0])}/record.json")
+    ]
+    assert record["execution"]["lowering"]["pack"] == 4 and record["execution"]["cpu_seconds"] is None
+
+
+def test_killed_in_a_pack_and_resumed_in_another_or_alone(tmp_path, worker, members, alone, index):
+    answers = worker.finish_all(folders(tmp_path, members[:2], index, checkpoint_seconds=0.0), rounds=4)
+    for seat in worker.seats.copy():
+        seat.flow.close()
+        worker._end(seat, 1)
+    assert len(answers) == 2 and len(list(tmp_path.glob("jobs/*/checkpoints/trunk/*"))) == 4
+    assert not list(tmp_path.glob("runs/*/record.json"))
+    worker.finish_all(folders(tmp_path, members[:1], index))
+    worker.finish_all(folders(tmp_path, members[1:3], index))
+    assert_alike(tmp_path, alone, members[:3])
+    resumed = [
+        json.loads(path.read_text())["execution"]["resumed"] for path in tmp_path.glob("runs/*/record.json")
+    ]
+    assert sorted(resumed) == [0, 1, 1]
+    assert steps_of(tmp_path, members[0]) == steps_of(alone, members[0])
+
+
+def test_out_of_memory_in_a_pack_half_of_it_goes_on(tmp_path, worker, members, alone, index, monkeypatch):
+    real, calls = pack.Pack.train, []
+
+    def refuse(self, asked):
+        calls.append(self.width)
+        if len(calls) == 3:
+            self.clear()  # the states were donated to the call that failed
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 7 bytes.")
+        return real(self, asked)
+
+    monkeypatch.setattr(pack.Pack, "train", refuse)
+    given = folders(tmp_path, members[:2], index, checkpoint_seconds=0.0)
+    assert worker.finish_all(given) == [(given[1].name, SHED), (given[0].name, 0)] and calls == [2, 2, 2]
+    assert_alike(tmp_path, alone, members[:1])
+    assert not list(tmp_path.glob("runs/*/error.json"))
+    assert worker.finish_all(given[1:]) == [(given[1].name, 0)]
+    assert_alike(tmp_path, alone, members[:2])
+
+
+EIGHT = """
+import sys
+import jax, numpy as np
+from scaling.counts.lowering import Lowering, MeshSizes
+from scaling.recipe.schedules import Constant
+from scaling.train.lanes import Lanes
+from scaling.train.loop import ChunkInput
+from scaling.train.pack import Asked
+from scaling.train.program import Blueprint, make_program
+from tests.train.runs import make_run
+
+schedule = Constant(kind="constant", warmup=4)
+runs = [
+    make_run(batch_sequences=2, seed=seed, learning_rate=0.002 * (seed + 1), schedule=schedule)
+    for seed in range(8)
+]
+windows = np.random.default_rng(0).integers(0, 256, (8, 20, 2, 33), np.int32)
+
+def losses(run_devices, groups):
+    mesh = MeshSizes(run=run_devices)
+    program = make_program(Blueprint.of(runs[0], 20, lowering=Lowering(mesh=mesh)))
+    found = []
+    for group in groups:
+        lanes = Lanes(program)
+        asked = {}
+        for i in group:
+            lane = lanes.join()
+            lane.put(program.start(runs[i].seed))
+            asked[lane] = Asked(runs[i], ChunkInput(0, 20, windows[i]))
+        fetched = lanes.train(asked)
+        for lane, fetch in fetched.items():
+            weights = next(iter(lane.take().params.values()))
+            found.append((float(fetch().loss), *np.ravel(weights)[:50]))
+    return np.array(found), lanes
+
+together, lanes = losses(8, [range(8)])
+print(lanes.pack.chunk.as_text(), file=open(sys.argv[1], "w"))
+assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(lanes.pack.states)} == {8}
+alone, _ = losses(1, [[i] for i in range(8)])
+np.testing.assert_allclose(together[:, 0], alone[:, 0], rtol=1e-5)
+np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-6)
+"""
+
+
+@pytest.mark.slow
+def test_over_devices_nothing_goes_between_members(tmp_path):
+    flags = "--xla_force_host_platform_device_count=8 --xla_cpu_multi_thread_eigen=false"
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT, str(tmp_path / "program.txt")],
+        env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    program = (tmp_path / "program.txt").read_text()
+    assert "num_partitions=8" in program
+    collectives = r"all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast"
+    assert not re.findall(collectives, program)
