@@ -211,8 +211,9 @@ def choose(work: Workload, asked: Execution, devices: JobDevices, limit: int | N
 
 def candidates(work: Workload, asked: Execution, devices: JobDevices) -> list[Lowering]:
     """Return the lowerings that can be chosen, the least extra work first."""
+    pack = 1 if asked.pack == "auto" else asked.pack
     lowerings = [
-        Lowering(mesh=mesh, micro_batches=pieces, remat=remat, logit_chunks=chunks)
+        Lowering(mesh=mesh, micro_batches=pieces, remat=remat, logit_chunks=chunks, pack=pack)
         for mesh in _meshes(work, asked, devices)
         for pieces in _micro_batches(work.sequences, asked.micro_batch, mesh)
         for remat in ((asked.remat,) if asked.remat != "auto" else ("none", "block", "full"))

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
-from scaling.plan.lowering import JobDevices
-from scaling.sweep.machine import Layout
+from scaling.plan.lowering import JobDevices, Lowered, lower
+from scaling.plan.plan import Plan
+from scaling.spec.execution import Execution
+from scaling.sweep.machine import Layout, layout
+
+
+def lowered_here(plan: Plan, execution: Execution, recorded: AbstractSet[str]) -> Lowered | None:
+    """Choose how the jobs of this machine are laid out that have runs without a record. None: there are none,
+    or jobs run elsewhere.
+
+    Raises:
+        UserError: a job does not fit into memory.
+    """
+    jobs = [job for job in plan.jobs if not recorded >= {*job.run_ids}]
+    if execution.kind != "local" or not jobs:
+        return None
+    lowered = lower(plan, job_devices(layout(execution)), jobs)
+    lowered.require_fit()
+    return lowered
 
 
 def job_devices(where: Layout) -> JobDevices:
