@@ -85,17 +85,18 @@ def plan(
     require_precision(planned.runs, where.device)
     notes = (*planned.notes, *device_notes(planned.runs, where.device))
     planned = planned.model_copy(update={"notes": notes})
-    speed = cached_probe(planned)
+    lowered = lower(planned, job_devices(where))
+    speed = cached_probe(lowered)
     if speed is None and probe:
         say.note("measuring the speed of a training step on this machine, once (--no-probe skips it) ...")
         try:
             environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
-            speed = measure_probe(planned, environment)
+            speed = measure_probe(lowered, environment)
         except ProbeFailed as error:
             say.note(f"no time estimate: {error}")
     slots = len(where.slots)
     time = None if speed is None else estimate_time(planned, speed, slots)
-    space, lowered = estimate_space(planned, slots), lower(planned, job_devices(where))
+    space = estimate_space(planned, slots)
     if as_json:
         return say.data(plan_json(planned, time, space, lowered))
     print(plan_text(planned, time, speed, space, lowered, slots, shown))

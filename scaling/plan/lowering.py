@@ -74,7 +74,7 @@ class Chosen:
         if self.memory == self.plain:
             return None
         pieces = pieces_text(self.lowering, sequences)
-        had = f", and a device has {size(self.limit)}" if self.limit is not None else ""
+        had = f", and may hold {size(self.limit)}" if self.limit is not None else ""
         return f"{pieces}: in one piece it would hold {size(self.plain.total)}{had}"
 
 
@@ -89,6 +89,10 @@ class Lowered:
     @property
     def largest(self) -> Chosen:
         return max(self.chosen.values(), key=lambda one: one.memory.total)
+
+    def fits(self, run: PlannedRun) -> bool:
+        """Tell whether a run is to be trained, and its job fits into memory."""
+        return run.job_id in self.chosen and self.chosen[run.job_id].fits
 
     def require_fit(self) -> None:
         """Raises UserError: a job fits into memory in no way that the spec leaves open."""

@@ -1,6 +1,6 @@
 """``python -m scaling.train.probe``: seconds per step and to compile, measured, for runs given as JSON.
 
-Reads ``{"runs": [...]}`` on standard input, prints one JSON object.
+Reads ``{"steps": [{"run": ..., "lowering": ...}, ...]}`` on standard input, prints one JSON object.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
+from pydantic import TypeAdapter
 
 from scaling.counts.lowering import Lowering
 from scaling.run import Run, auto_chunk_steps
@@ -23,10 +25,10 @@ from scaling.train.program import Blueprint, make_program
 MEASURED_SECONDS = 1.0
 
 
-def measure(run: Run) -> dict[str, Any]:
+def measure(run: Run, lowering: Lowering) -> dict[str, Any]:
     """Measure the median seconds of a step over whole chunks, on random tokens."""
     require_precision(run.precision)
-    lowering = Lowering(attention=attention_kernel(run.shape, run.precision))
+    lowering = replace(lowering, attention=attention_kernel(run.shape, run.precision), pack=1)
     program = make_program(Blueprint.of(run, auto_chunk_steps(run.flops_per_step), lowering=lowering))
     size = program.blueprint.chunk_steps
     dims = (size, run.batch_sequences, run.shape.context + 1)
@@ -52,7 +54,11 @@ def measure(run: Run) -> dict[str, Any]:
 def main() -> None:
     use_compilation_cache()
     request = json.load(sys.stdin)
-    points = [measure(Run.model_validate(run)) for run in request["runs"]]
+    lowerings = TypeAdapter(Lowering)
+    points = [
+        measure(Run.model_validate(step["run"]), lowerings.validate_python(step["lowering"]))
+        for step in request["steps"]
+    ]
     json.dump({"device": describe().device, "points": points}, sys.stdout)
 
 

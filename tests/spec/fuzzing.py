@@ -105,7 +105,7 @@ def _wrong_plan(study: Study, plan: Plan) -> str:
         ):
             return "plan.json does not give the plan back"
         plan_text(plan, None, None, space, lowered, 1)
-        probe_runs(plan)
+        probe_runs(lowered)
     return ""
 
 
