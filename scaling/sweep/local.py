@@ -121,7 +121,8 @@ class LocalExecutor:
         return self.layout.device
 
     def describe(self) -> str:
-        return self.layout.device
+        each = self.layout.devices
+        return self.layout.device if each in (None, 1) else f"{each} {self.layout.device} devices each"
 
     def start(self, folder: Path, slot: int, stale: str = "") -> StartedJob:
         place, argv = self.layout.slots[slot], [*self.command, "--serve"]

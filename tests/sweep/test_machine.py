@@ -10,18 +10,23 @@ from typing import Any
 import pytest
 
 from scaling.errors import UserError
+from scaling.spec.execution import Execution, Mesh
 from scaling.store.failure import SHED
 from scaling.store.folder import ResultsFolder
-from scaling.sweep import guard
+from scaling.sweep import guard, machine
 from scaling.sweep.executor import StartedJob
 from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.local import LocalExecutor
 from scaling.sweep.machine import (
     Layout,
     Slot,
+    cpu_quota,
     cpu_slots,
     device_slots,
+    find_device,
     launch_environment,
+    layout,
+    visible_devices,
 )
 
 CPU, GPU, TPU = (Layout(device, (Slot(),)) for device in ("cpu", "gpu", "tpu"))
@@ -104,6 +109,72 @@ def test_jobs_have_as_many_devices_as_the_spec_says() -> None:
     assert device_slots("auto", "gpu", (), 4) == (Slot(),)  # nobody knows how many there are
     with pytest.raises(UserError, match="this machine has 8"):
         device_slots("auto", "gpu", EIGHT, 16)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_several_devices_of_a_cpu_are_host_devices_with_a_core_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: (2, 3, 4, 5, 6, 7))
+    monkeypatch.setattr(machine, "cpu_quota", lambda: None)
+    where = layout(Execution(device="cpu", mesh=Mesh(data=2, tensor=2)))
+    assert [slot.cores for slot in where.slots] == [(2, 3, 4, 5)] and where.devices == 4
+    flags = launch_environment({}, where, where.slots[0])["XLA_FLAGS"]
+    assert "--xla_force_host_platform_device_count=4" in flags and "eigen=false" in flags
+    two = layout(Execution(device="cpu", devices=3))
+    assert [slot.cores for slot in two.slots] == [(2, 3, 4), (5, 6, 7)]
+    assert LocalExecutor(two, ()).describe() == "3 cpu devices each"
+    plain = layout(Execution(device="cpu"))
+    assert LocalExecutor(plain, ()).describe() == "cpu"
+    assert plain.devices == 1 and "device_count" not in launch_environment({}, plain)["XLA_FLAGS"]
+
+
+def test_jobs_that_share_a_device_share_its_memory() -> None:
+    slots = device_slots(5, "gpu", ("a", "b"))
+    assert [slot.devices for slot in slots] == [("a",), ("b",), ("a",), ("b",), ("a",)]
+    assert [slot.memory for slot in slots] == [0.3, 0.45, 0.3, 0.45, 0.3]
+    assert device_slots(2, "gpu", ()) == (Slot(memory=0.45),) * 2  # nobody knows how many there are
+    name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    assert launch_environment({}, GPU, slots[0])[name] == "0.3"
+    assert launch_environment({name: ".2"}, GPU, slots[0])[name] == ".2"
+
+
+def test_devices_are_those_that_the_environment_leaves(tmp_path: Path) -> None:
+    for name in ("nvidia10", "nvidia2", "nvidiactl", "accel0", "vfio/1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert visible_devices("gpu", {}, tmp_path) == ("2", "10")
+    assert visible_devices("tpu", {}, tmp_path) == ("0", "1")
+    assert visible_devices("gpu", {"CUDA_VISIBLE_DEVICES": "3, GPU-ab"}, tmp_path) == ("3", "GPU-ab")
+    assert visible_devices("gpu", {}, tmp_path / "none") == ()
+
+
+def test_quota_of_both_cgroup_versions(tmp_path: Path) -> None:
+    assert cpu_quota(tmp_path) is None
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert cpu_quota(tmp_path) is None
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("150000\n")
+    assert cpu_quota(tmp_path) == 1.5
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert cpu_quota(tmp_path) is None
+    (tmp_path / "cpu.max").write_text("200000 100000\n")
+    assert cpu_quota(tmp_path) == 2.0
+
+
+def test_device_detection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"jax_cuda13_plugin", "libtpu"}
+    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: name in installed or None)
+    assert find_device({}, tmp_path) == "cpu"
+    (tmp_path / "nvidia0").touch()
+    assert find_device({}, tmp_path) == "gpu"
+    assert find_device({"CUDA_VISIBLE_DEVICES": ""}, tmp_path) == "cpu"
+    assert find_device({"JAX_PLATFORMS": "cpu"}, tmp_path) == "cpu"
+    assert find_device({"JAX_PLATFORMS": "cuda,cpu"}, tmp_path / "none") == "gpu"
+    installed.clear()
+    assert find_device({}, tmp_path) == "cpu"  # a GPU that this jax cannot use
+    installed.add("libtpu")
+    (tmp_path / "accel0").touch()
+    assert find_device({}, tmp_path) == "tpu"
 
 
 SERVE = """
