@@ -357,6 +357,7 @@ class _Candidate(NamedTuple):
     row: np.ndarray  # of Sums
     free: list[int]  # which weights are fitted; that of B is SIX otherwise, others are 0
     sd: float
+    terms: np.ndarray  # powers of B at each size
 
 
 def _curve(power: Power, n: np.ndarray, d: np.ndarray, c: np.ndarray) -> Curve | None:
@@ -374,8 +375,8 @@ def _curve(power: Power, n: np.ndarray, d: np.ndarray, c: np.ndarray) -> Curve |
     rng, draws = np.random.default_rng(SEED), []
     for i in rng.choice(len(candidates), DRAWS, p=weights / weights.sum()):
         one = candidates[i]
-        scattered = Sums.of(one.row, centre).log_rate(x) + one.sd * rng.normal(size=len(x))
-        again = _solve(x, scattered, centre, one.row, one.free)
+        scattered = _log_rate(one.terms, one.row, centre) + one.sd * rng.normal(size=len(x))
+        again = _solve(one.terms, scattered, centre, one.row, one.free)
         draws.append(tuple((one.row if (again < 0).any() else again).tolist()))
     row = candidates[int(scores.argmin())].row
     sizes, misfit = Interval(float(n.min()), float(n.max())), off(Sums.of(row, centre), n, d, c)
@@ -386,25 +387,30 @@ def _candidates(x: np.ndarray, y: np.ndarray, centre: float) -> Iterator[_Candid
     """Curves through log C/D = ``y`` at log N = ``x`` that have positive weights."""
     for tables, power in TABLES:
         empty = np.array([0.0] * len(POWERS) + [tables, power])
+        terms = powers(Sums.of(empty, centre).body(x)[0])
         for many in range(len(POWERS)):
             for lower in combinations(range(1, len(POWERS)), many):
                 for free in ([*lower], [0, *lower]):
                     count = len(free) + (tables > 0)
                     if count >= len(x):
                         continue
-                    row = _solve(x, y, centre, empty, free)
+                    row = _solve(terms, y, centre, empty, free)
                     if (row < 0).any() or not row[:4].any():
                         continue
-                    square = float(((Sums.of(row, centre).log_rate(x) - y) ** 2).sum())
+                    square = float(((_log_rate(terms, row, centre) - y) ** 2).sum())
                     score = len(x) * np.log(square / len(x) + GOOD**2) + EACH * count
                     score += FREE * (0 in free) + np.log(len(TABLES)) * (tables > 0)
-                    yield _Candidate(score, row, free, float(np.sqrt(square / (len(x) - count))))
+                    yield _Candidate(score, row, free, float(np.sqrt(square / (len(x) - count))), terms)
 
 
-def _solve(x: np.ndarray, y: np.ndarray, centre: float, row: np.ndarray, free: list[int]) -> np.ndarray:
-    """``row`` with the weights ``free`` that are nearest to log C/D = ``y``."""
-    found, sums = row.copy(), Sums.of(row, centre)
-    terms, left = powers(sums.body(x)[0]) / np.exp(y - centre)[:, None], np.ones(len(x))
+def _log_rate(terms: np.ndarray, row: np.ndarray, centre: float) -> np.ndarray:
+    return centre + np.log((row[: len(POWERS)] * terms).sum(-1))
+
+
+def _solve(terms: np.ndarray, y: np.ndarray, centre: float, row: np.ndarray, free: list[int]) -> np.ndarray:
+    """``row`` with the weights ``free`` of ``terms`` that are nearest to log C/D = ``y``."""
+    found = row.copy()
+    terms, left = terms / np.exp(y - centre)[:, None], np.ones(len(y))
     found[: len(POWERS)] = 0
     if 0 not in free:
         found[0] = SIX

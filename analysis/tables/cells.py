@@ -86,7 +86,8 @@ def same_settings(frame: Any) -> np.ndarray:
     """Codes of rows of one size and token count that are alike in all that was chosen but seeds."""
     numeric = [c for c in map(str, frame.columns) if pd.api.types.is_numeric_dtype(frame[c].dtype)]
     chosen = [c for c in numeric if c in SHAPE or c in VARIED or tuned(c)]
-    words = [c for c in map(str, frame.columns) if c == "variant" or c in factors(frame)]
+    named = factors(frame)
+    words = [c for c in map(str, frame.columns) if c == "variant" or c in named]
     return _joined(frame, ["params", "tokens", *chosen, *words])
 
 

@@ -219,7 +219,7 @@ def candidates(work: Workload, asked: Execution, devices: JobDevices) -> list[Lo
     lowerings = [
         Lowering(mesh=mesh, micro_batches=pieces, remat=remat, logit_chunks=chunks, pack=pack)
         for mesh in _meshes(work, asked, devices)
-        for pieces in _micro_batches(work.sequences, asked.micro_batch, mesh)
+        for pieces in _micro_batches(work, asked.micro_batch, mesh)
         for remat in ((asked.remat,) if asked.remat != "auto" else ("none", "block", "full"))
         for chunks in _logit_chunks(work.shape.context)
     ]
@@ -237,10 +237,12 @@ def _meshes(work: Workload, asked: Execution, devices: JobDevices) -> list[MeshS
     return [data, *[mesh for mesh in sharded if not any(uncut(work.shape, mesh))][:1]]
 
 
-def _micro_batches(sequences: int, asked: int | Literal["auto"], mesh: MeshSizes | None) -> list[int]:
+def _micro_batches(work: Workload, asked: int | Literal["auto"], mesh: MeshSizes | None) -> list[int]:
     if asked != "auto":
-        return [sequences // min(asked, sequences)]
-    each = sequences // (mesh.batch_parts if mesh else 1)
+        return [work.sequences // min(asked, work.sequences)]
+    if work.shape.experts:
+        return [1]  # their balance is that of a whole batch
+    each = work.sequences // (mesh.batch_parts if mesh else 1)
     return [n for n in range(1, each + 1) if each % n == 0]
 
 

@@ -105,6 +105,7 @@ class Question:
             "fixed": vars(self.run.fixed),
             "threads": plan.execution.threads,
             "device": plan.execution.device,
+            "devices": plan.execution.job_devices,
             "times": self.times,
             "lowering": asdict(self.lowering),
         }

@@ -31,9 +31,8 @@ _VISIBLE: dict[Device, tuple[str, str]] = {  # environment variable, names of de
     "gpu": ("CUDA_VISIBLE_DEVICES", r"nvidia(\d+)"),
     "tpu": ("TPU_VISIBLE_CHIPS", r"(?:accel|vfio/)(\d+)"),
 }
-SHARED_MEMORY = (
-    0.9  # of an accelerator, for all jobs that share it; the rest is the driver's and the system's
-)
+# Of the memory of an accelerator: for one job, for all that share it; the rest is the system's.
+WHOLE_MEMORY, SHARED_MEMORY = 0.95, 0.9
 HOST_DEVICES = "--xla_force_host_platform_device_count"
 # A process may own one, two or four chips of a TPU host: their arrangement is that of the host.
 TPU_BOUNDS = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1"}
@@ -241,8 +240,8 @@ def _device_environment(device: Device, slot: Slot, base: Mapping[str, str]) -> 
             bounds = TPU_BOUNDS[len(slot.devices)]
             environment |= {"TPU_CHIPS_PER_PROCESS_BOUNDS": bounds, "TPU_PROCESS_BOUNDS": "1,1,1"}
     memory = "XLA_PYTHON_CLIENT_MEM_FRACTION"
-    if slot.memory is not None and memory not in base:
-        environment[memory] = str(slot.memory)
+    if device == "gpu" and memory not in base:  # else jax takes three quarters
+        environment[memory] = str(slot.memory or WHOLE_MEMORY)
     return environment
 
 

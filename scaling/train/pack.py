@@ -72,13 +72,21 @@ class Pack:
         blueprint, width = self.program.blueprint, self.width
         shape, size, batch = blueprint.shape, blueprint.chunk_steps, blueprint.batch_sequences
         step = step_of(blueprint)
-        everywhere = NamedSharding(self.program.mesh, PartitionSpec())
-        by_member = NamedSharding(self.program.mesh, PartitionSpec(RUN))
+        mesh, by_member = self.program.mesh, NamedSharding(self.program.mesh, PartitionSpec(RUN))
+        through = partial(through_steps_of_all, step, shape)
+        if mesh.shape[RUN] > 1:  # each device its own, as no compiler can cut a fused kernel of attention
+            members, own = (
+                PartitionSpec(RUN),
+                {RUN, *(axis for axis, size in mesh.shape.items() if size == 1)},
+            )
+            through = jax.shard_map(
+                through, mesh=mesh, in_specs=members, out_specs=members, axis_names=own, check_vma=False
+            )
         states = jax.tree.map(lambda leaf: leaf.sharding, self.stacked)
         number = jax.ShapeDtypeStruct((width,), np.float32)
         return jax.jit(
-            partial(through_steps_of_all, step, shape),
-            in_shardings=(states, self.windows, by_member, by_member, everywhere),
+            through,
+            in_shardings=(states, self.windows, by_member, by_member, by_member),
             out_shardings=(states, by_member),
             donate_argnums=0,
         ).lower(
@@ -146,7 +154,7 @@ def through_steps_of_all(
         windows: (K, C, B, T+1), of which the first ``live`` count.
         rates: of the steps: (K, C).
         numbers: of the optimizers: (K,).
-        live: steps that each takes: (K,), on every device, which thus need not ask others for the most.
+        live: steps that each takes: (K,).
     """
 
     def body(i: jax.Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
@@ -160,8 +168,7 @@ def through_steps_of_all(
             after = step(*carry, window, rate, numbers)
             return jax.tree.map(partial(jnp.where, is_live), after, carry)
 
-        together = jax.vmap(member, spmd_axis_name=RUN)
-        return together(carry, windows[:, i], rates[:, i], numbers, i < live)
+        return jax.vmap(member)(carry, windows[:, i], rates[:, i], numbers, i < live)
 
     totals = jax.vmap(partial(start_totals, shape))(states)
     states, totals = jax.lax.fori_loop(0, jnp.max(live), body, (states, totals))

@@ -69,8 +69,10 @@ def parts_of(mesh: AnyMesh, rules: Rules, axis: str | None) -> int:
     return math.prod(mesh.shape[name] for name in rules.get(axis or "", ()))
 
 
-def parameter_sharding(mesh: AnyMesh, parameter: Parameter) -> NamedSharding:
+def parameter_sharding(mesh: AnyMesh, parameter: Parameter, *, gathered: bool = False) -> NamedSharding:
+    """Return where a parameter lives, or where it is used: gathered from the devices of ``fsdp``."""
     rules: Rules = {} if parameter.role in ("gain", "bias") else RULES["weight"]
+    rules = {axis: cut for axis, cut in rules.items() if not (gathered and "fsdp" in cut)}
     return _fitting(mesh, rules, parameter.axes, parameter.dims)
 
 
@@ -118,10 +120,10 @@ class MeshPlacement(Placement):
 
     def weight(self, name: str, x: jax.Array) -> jax.Array:
         parameter = parameter_table(self.shape)[name]
-        own = parameter_sharding(self.mesh, parameter).spec[parameter.axes[0] == "layer" :]
-        whole = [None if axes == RULES["weight"]["embed"] else axes for axes in own]
-        to = partial(NamedSharding, self.mesh)
-        return _gathered(x, to(PartitionSpec(*own)), to(PartitionSpec(*whole)))
+        own, used = (
+            parameter_sharding(self.mesh, parameter, gathered=gathered) for gathered in (False, True)
+        )
+        return _gathered(x, _of_slice(own, x), _of_slice(used, x))
 
     def parts(self, axis: str) -> int:
         sizes = {"heads": self.shape.heads, "kv_heads": self.shape.kv_heads}
@@ -137,14 +139,19 @@ class MeshPlacement(Placement):
         )
 
 
+def _of_slice(whole: NamedSharding, x: jax.Array) -> NamedSharding:
+    """Return where ``x`` lives, a parameter or what is left of it after leading axes."""
+    return NamedSharding(whole.mesh, PartitionSpec(*whole.spec[len(whole.spec) - x.ndim :]))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _gathered(x: jax.Array, own: NamedSharding, whole: NamedSharding) -> jax.Array:
+def _gathered(x: jax.Array, own: NamedSharding, used: NamedSharding) -> jax.Array:
     """Bring an array from where it lives to where it is used, and its gradient back: the rule of a
     constraint alone would leave the gradient where it was used."""
-    return jax.lax.with_sharding_constraint(x, whole)
+    return jax.lax.with_sharding_constraint(x, used)
 
 
 _gathered.defvjp(
-    lambda x, own, whole: (_gathered(x, own, whole), None),
-    lambda own, whole, _, grad: (jax.lax.with_sharding_constraint(grad, own),),
+    lambda x, own, used: (_gathered(x, own, used), None),
+    lambda own, used, _, grad: (jax.lax.with_sharding_constraint(grad, own),),
 )

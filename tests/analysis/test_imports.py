@@ -22,13 +22,16 @@ alone = top()
 from analysis import AnalysisError, Fit, LAWS, Law, fit, load, select
 from analysis import backtest, figures, forecasts, isoflop, report
 assert "analysis.figures.style" in sys.modules
+from analysis.catalogue import ESTIMATORS
+calls = [entry.call.partition("(")[0] for entry in ESTIMATORS.values()]
+callables = [callable(eval(call)) for call in calls]  # as a user writes them
 usual = top()
 import jax, jax.numpy as jnp
 before = str(jnp.ones(1).dtype)
 for name in {below("analysis")!r}:
     importlib.import_module(name)
 after = [str(jnp.ones(1).dtype), jax.config.jax_enable_x64]
-print(json.dumps(dict(alone=alone, usual=usual, all=top(), before=before, after=after)))
+print(json.dumps(dict(alone=alone, callables=callables, usual=usual, all=top(), before=before, after=after)))
 """
 
 
@@ -62,6 +65,10 @@ def seen() -> dict:
 def test_the_package_alone_is_light(seen: dict) -> None:
     assert "analysis" in seen["alone"]
     assert not {"numpy", "pandas", "scipy", "matplotlib"} & {*seen["alone"]}
+
+
+def test_the_catalogue_calls_what_the_package_has(seen: dict) -> None:
+    assert seen["callables"] and all(seen["callables"])
 
 
 def test_importing_what_is_usual_needs_no_scaling_and_no_jax(seen: dict) -> None:

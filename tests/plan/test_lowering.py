@@ -88,6 +88,12 @@ def test_what_a_spec_asks_for_is_kept() -> None:
     assert lowerings(lowered(HOST, **asked)) == {Lowering(micro_batches=2, remat="full")}
 
 
+def test_batches_of_experts_are_not_cut() -> None:
+    experts = {"family": LADDER["family"] | {"experts": {"count": 4, "active": 1}}}
+    (one,) = {made.micro_batches for made in lowerings(lowered(HOST, **LADDER | experts))}
+    assert one == 1
+
+
 def test_memory_of_moments_averages_and_packs() -> None:
     def held(pack: int = 1, **changes: Any):
         plan = plan_of(**changes)

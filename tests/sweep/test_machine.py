@@ -134,6 +134,9 @@ def test_jobs_that_share_a_device_share_its_memory() -> None:
     assert device_slots(2, "gpu", ()) == (Slot(memory=0.45),) * 2  # nobody knows how many there are
     name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
     assert launch_environment({}, GPU, slots[0])[name] == "0.3"
+    assert launch_environment({}, GPU, Slot())[name] == "0.95" and name not in launch_environment(
+        {}, TPU, Slot()
+    )
     assert launch_environment({name: ".2"}, GPU, slots[0])[name] == ".2"
 
 

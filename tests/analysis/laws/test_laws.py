@@ -112,18 +112,18 @@ def test_a_law_that_fails_says_how(table, function, says):
         fit(flat, table)
 
 
-@pytest.mark.parametrize("value", [1e-320, 0.0, -1.0, np.inf, np.nan, 1e300, "12M"])
 @pytest.mark.parametrize("column", ["width", "loss", "w"])
-def test_unusable_cells_are_left_out_by_name(table, column, value):
+def test_unusable_cells_are_left_out_by_name(table, column):
     law = Law("plain", {"E": {}, "A": {"width": "k"}})
     bad = table.assign(w=1.0).astype({column: object})
-    bad.loc[7, column] = value
+    values = {7: 1e-320, 8: 0.0, 11: -1.0, 12: np.inf, 17: np.nan, 18: 1e300, 23: "12M"}
+    bad[column] = [values.get(i, value) for i, value in enumerate(bad[column])]
     found = fit(law, bad, weights="w", cluster="width", bootstrap=0)
-    clean = fit(law, table.drop(index=7), cluster="width", bootstrap=0)
+    clean = fit(law, table.drop(index=[*values]), cluster="width", bootstrap=0)
     assert found.solution == pytest.approx(clean.solution)
-    ((left_out),) = found.excluded
     name = {"loss": "L"}.get(column, column)
-    assert left_out["row"] == "row 7" and left_out["reason"].startswith(f"{name} = {value} is not ")
+    for left_out, (row, value) in zip(found.excluded, values.items(), strict=True):
+        assert left_out["row"] == f"row {row}" and left_out["reason"].startswith(f"{name} = {value} is not ")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""Programs on meshes of eight devices: their numbers beside one device's, what each device holds, and what
+goes between devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scaling.counts.lowering import MeshSizes
+from scaling.counts.shape import parameter_table
+from scaling.errors import UserError
+from scaling.train.sharding import make_mesh
+from tests.train.eight_devices import BATCH, CONTEXT, DENSE, STEPS, results_of
+from tests.train.test_feed import WAYS
+
+Mesh = tuple[int, int, int]  # data x fsdp x tensor
+
+# A step on each mesh, with layers that are scanned and computed again. Gathers: seven matrices of a layer,
+# forward and backward, the embedding and the head. Sums: over `tensor` of what attention, MLP and look-up
+# give, of the gradients of what each of five products reads, and of the head's; of the softmax's maximum,
+# normaliser and target; over `data` and `fsdp` of gradients, their norm and the loss.
+COLLECTIVES: dict[Mesh, dict[str, int]] = {
+    (8, 1, 1): {"all-reduce": 2},
+    (2, 2, 2): {"all-gather": 16, "all-reduce": 18},
+    (1, 4, 2): {"all-gather": 16, "all-reduce": 15},
+    (1, 1, 8): {"all-reduce": 11},
+}
+
+
+def training(mesh: Mesh, kind: str, **options: Any) -> tuple[str, dict[str, Any]]:
+    return "train", {"mesh": mesh, "kind": kind, **options}
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Any]:
+    """Of one process: an interpreter and a program of one device for all."""
+    calls = {
+        **{str(mesh): training(mesh, "float64", remat="block") for mesh in COLLECTIVES},
+        "float32": training((2, 2, 2), "float32", micro_batches=2, logit_chunks=4),
+        "rule left out": training((1, 1, 8), "float64", remat="block", without=("activation", "heads")),
+        "evaluation": ("evaluate", {"mesh": (2, 2, 2)}),
+        **{way: ("text_of_each_step", {"way": way}) for way in WAYS},
+    }
+    return dict(zip(calls, results_of(*calls.values()), strict=True))
+
+
+@pytest.mark.parametrize("mesh", COLLECTIVES)
+def test_a_mesh_trains_as_one_device_does(mesh, results):
+    result = results[str(mesh)]
+    assert result["apart"] < 1e-10
+    assert result["collectives"] == COLLECTIVES[mesh]
+    assert result["argument_bytes"] == pytest.approx(state_bytes(mesh) + window_bytes(mesh), abs=300)
+
+
+def state_bytes(mesh: Mesh) -> float:
+    """Float64 parameters and two moments: gains whole, all else in parts over fsdp and tensor."""
+    _, fsdp, tensor = mesh
+    table = parameter_table(DENSE).values()
+    gains = sum(parameter.size for parameter in table if parameter.role == "gain")
+    cut = sum(parameter.size for parameter in table) - gains
+    return 8 * 3 * (gains + cut / (fsdp * tensor))
+
+
+def window_bytes(mesh: Mesh) -> float:
+    data, fsdp, _ = mesh
+    return 4 * STEPS * BATCH / (data * fsdp) * (CONTEXT + 1)
+
+
+def test_more_goes_between_devices_where_a_rule_is_left_out(results):
+    result = results["rule left out"]
+    assert result["apart"] < 1e-10  # the numbers never depend on the rules
+    assert result["collectives"] != COLLECTIVES[1, 1, 8]
+
+
+def test_float32_in_parts_agrees_with_the_whole_batch(results):
+    assert results["float32"]["apart"] < 1e-6
+
+
+def test_evaluation_is_split_over_devices(results):
+    result = results["evaluation"]
+    assert result["windows"] == BATCH // 4 and result["apart"] < 1e-6
+
+
+def test_a_mesh_larger_than_the_devices_is_refused():
+    with pytest.raises(UserError, match=r"data 3 x fsdp 1 x tensor 1 = 3 devices, and there are 1"):
+        make_mesh(MeshSizes(data=3), BATCH)
+
+
+@pytest.mark.slow
+def test_other_models_and_float32():
+    meshes = ((8, 1, 1), (2, 2, 2), (1, 4, 2), (1, 1, 8))
+    calls = [
+        *(training(mesh, "float32") for mesh in meshes),
+        *(training(mesh, "float64", shape="other") for mesh in meshes),
+        *(training(mesh, "float32", shape="experts", remat="full") for mesh in meshes),
+        training((2, 2, 2), "float64", remat="full", micro_batches=2, logit_chunks=8),
+    ]
+    for call, result in zip(calls, results_of(*calls), strict=True):
+        assert result["apart"] < (1e-10 if call[1]["kind"] == "float64" else 1e-6), call
+        assert not {"all-to-all", "collective-permute"} & result["collectives"].keys() or "shape" in call[1]
