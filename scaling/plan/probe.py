@@ -30,6 +30,7 @@ from scaling.store.machine import machine
 
 _TIMEOUT_SECONDS = 900
 CPU_FLOPS = 5e11  # of a step that is measured on a CPU core: some seconds
+MOST_PACKED = 64
 
 
 class ProbeFailed(Exception):
@@ -38,11 +39,14 @@ class ProbeFailed(Exception):
 
 @dataclass(frozen=True)
 class ProbePoint:
-    """One measured shape."""
+    """One measured shape; ``pack`` is how many such runs are best trained side by side, each step of all of
+    which takes ``pack_seconds_per_step``."""
 
     flops_per_step: Positive
     seconds_per_step: Positive
     compile_seconds: NonNegativeFloat
+    pack: int = 1
+    pack_seconds_per_step: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,19 @@ class Probe:
         """Interpolate as :meth:`seconds_per_flop`."""
         return self._interpolate(step_flops, [max(p.compile_seconds, 1e-3) for p in self.points])
 
+    def pack(self, step_flops: float) -> int:
+        """Return the best pack of the nearest point in the logarithm of FLOPs."""
+        return self._nearest(step_flops).pack
+
+    def packed_seconds(self, step_flops: float) -> float:
+        """Return the seconds of a step of the best pack."""
+        point = self._nearest(step_flops)
+        slower = (point.pack_seconds_per_step or point.seconds_per_step) / point.seconds_per_step
+        return slower * step_flops * self.seconds_per_flop(step_flops)
+
+    def _nearest(self, step_flops: float) -> ProbePoint:
+        return min(self.points, key=lambda p: abs(math.log(p.flops_per_step / step_flops)))
+
     def _interpolate(self, step_flops: float, values: Sequence[float]) -> float:
         at = [p.flops_per_step for p in self.points]
         right = bisect.bisect_left(at, step_flops)
@@ -76,14 +93,15 @@ _PROBE = TypeAdapter(Probe)
 @dataclass(frozen=True)
 class Question:
     """A step to be measured: of ``run``, laid out by ``lowering``; ``times`` of them do the work of one step
-    of the plan."""
+    of the plan. ``most`` such runs may be in a pack."""
 
     run: Run
     lowering: Lowering
     times: int = 1
+    most: int = 1
 
     @classmethod
-    def of(cls, run: Run, lowering: Lowering, device: str) -> Question:
+    def of(cls, run: Run, lowering: Lowering, device: str, most: int = 1) -> Question:
         """Ask for one micro-batch; on a CPU for no more of it than takes some seconds."""
         times, sequences = lowering.micro_batches, run.batch_sequences
         flops = run.flops_per_step / sequences
@@ -92,10 +110,11 @@ class Question:
             allowed = max(1, int(CPU_FLOPS / flops))
             times = next(n for n in range(times, sequences + 1) if _divides(n, sequences, parts, allowed))
         one = run.model_copy(update={"batch_sequences": sequences // times})
-        return cls(one, replace(lowering, micro_batches=1), times)
+        return cls(one, replace(lowering, micro_batches=1), times, most)
 
     def to_json(self) -> dict[str, Any]:
-        return {"run": json.loads(canonical_json(self.run)), "lowering": asdict(self.lowering)}
+        run = json.loads(canonical_json(self.run))
+        return {"run": run, "lowering": asdict(self.lowering), "most": self.most}
 
     def file(self, plan: Plan) -> Path:
         """Return where the answer is kept: by all that it depends on."""
@@ -107,14 +126,20 @@ class Question:
             "device": plan.execution.device,
             "devices": plan.execution.job_devices,
             "times": self.times,
+            "most": self.most,
             "lowering": asdict(self.lowering),
         }
         return cache_dir() / "probes" / f"{short_hash(key)}.json"
 
     def answer(self, point: ProbePoint) -> ProbePoint:
         """Return the point of a whole step."""
-        seconds, flops = (self.times * x for x in (point.seconds_per_step, point.flops_per_step))
-        return ProbePoint(flops, seconds, point.compile_seconds)
+        packed = point.pack_seconds_per_step
+        return replace(
+            point,
+            flops_per_step=self.times * point.flops_per_step,
+            seconds_per_step=self.times * point.seconds_per_step,
+            pack_seconds_per_step=packed and self.times * packed,
+        )
 
 
 def _divides(pieces: int, sequences: int, parts: int, allowed: int) -> bool:
@@ -163,8 +188,14 @@ def measure_probe(
 
 def questions(lowered: Lowered) -> list[Question]:
     """Return what is to be measured for a plan."""
+    plan, device = lowered.plan, lowered.devices.kind
     return [
-        Question.of(planned.run, lowered.chosen[planned.job_id].lowering, lowered.devices.kind)
+        Question.of(
+            planned.run,
+            lowered.chosen[planned.job_id].lowering,
+            device,
+            1 if device == "cpu" else most_packed(plan, planned),
+        )
         for planned in probe_runs(lowered)
     ]
 
@@ -180,6 +211,14 @@ def probe_runs(lowered: Lowered) -> tuple[PlannedRun, ...]:
     middle = math.sqrt(flops[0] * flops[-1])
     chosen = {flops[0], min(flops, key=lambda f: abs(math.log(f / middle))), flops[-1]}
     return tuple(by_flops[f] for f in sorted(chosen))
+
+
+def most_packed(plan: Plan, planned: PlannedRun) -> int:
+    """Return how many runs may be trained beside one, itself included: a power of two."""
+    if plan.execution.pack != "auto":
+        return 1  # given, not measured
+    alike = {run.job_id for run in plan.runs if run.run.fixed == planned.run.fixed}
+    return min(MOST_PACKED, 1 << (len(alike).bit_length() - 1))
 
 
 def _joined(probes: Sequence[Probe]) -> Probe:

@@ -40,21 +40,21 @@ class Chunks:
         return size, tuple(sorted(stops))
 
     def _timed(self, flops: int) -> int:
-        per_flop = self.speed.seconds_per_flop(flops) if self.speed else 1 / ASSUMED_FLOPS
-        return timed_chunk_steps(flops * per_flop)
+        return timed_chunk_steps(self.speed.packed_seconds(flops) if self.speed else flops / ASSUMED_FLOPS)
 
 
 def measured_speed(lowered: Lowered | None, execution: Execution, say: Callable[[str], None]) -> Probe | None:
     """Return the speed of the steps of jobs on this machine's accelerator, measured where it is not known.
 
-    None: jobs run on CPU or elsewhere, chunks have a given size, or it cannot be measured.
+    None: jobs run on CPU or elsewhere, chunks and packs have a given size, or it cannot be measured.
 
     Args:
         lowered: the jobs, if any, and how they are laid out.
         execution: of these jobs.
         say: is told what takes time, and what went wrong.
     """
-    if lowered is None or execution.kind != "local" or execution.chunk_steps is not None:
+    given = execution.chunk_steps is not None and execution.pack != "auto"
+    if lowered is None or execution.kind != "local" or given:
         return None
     where = layout(execution)
     if where.device == "cpu":

@@ -124,7 +124,7 @@ class Sweep:
         timed = executor.device != "cpu" and execution.chunk_steps is None
         chunks = Chunks(self.plan, speed) if timed else None
         profile = self.profile if phase.work == "train" else []
-        queue = Queue(self.results, self.plan, phase, on_event, chunks, lowered, profile)
+        queue = Queue(self.results, self.plan, phase, on_event, chunks, lowered, profile, speed)
         return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
 
     @contextmanager

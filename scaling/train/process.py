@@ -8,8 +8,19 @@ import signal
 import stat
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from scaling.store.failure import HUNG
+
+if TYPE_CHECKING:
+    from scaling.train.program import Program
+
+
+class Wanted(NamedTuple):
+    """What a job wants of its process: a lane of a program, beside at most ``pack - 1`` other jobs."""
+
+    program: Program
+    pack: int
 
 
 class PackFailed(Exception):

@@ -21,12 +21,12 @@ from scaling.store.failure import BUSY, FULL, LOST, SHED, STOPPED, is_disk_full
 from scaling.store.lease import Busy, LostLease, acquire
 from scaling.store.records import JobSpec, read
 from scaling.train.hosts import ALONE, Hosts
-from scaling.train.process import PackFailed, StopRequest
+from scaling.train.process import PackFailed, StopRequest, Wanted
 
 if TYPE_CHECKING:
     from scaling.train.lanes import Lane, Lanes
     from scaling.train.pack import Asked
-    from scaling.train.work import Shop, Wanted
+    from scaling.train.work import Shop
 
 IDLE_SECONDS = 0.2  # between looks at whether a process without jobs was asked to stop
 
@@ -96,15 +96,22 @@ class Worker:
         """Start a job; where the program or the number of those at work do not allow it, it is shed."""
         seat = Seat(order, job(order, self.stop, lambda: self.shop, self.hosts))
         self.seats.append(seat)
-        wanted: Wanted | None = self._step(seat, lambda: next(seat.flow))
-        if wanted is None:
+        self._resume(seat, lambda: next(seat.flow))
+
+    def _resume(self, seat: Seat, go: Callable[[], Any]) -> None:
+        """Let a job go on to the next chunk that it asks for."""
+        seat.asked, given = None, self._step(seat, go)
+        if not isinstance(given, Wanted):
+            seat.asked = given
             return
-        seat.lane = self._lane(wanted)
-        if seat.lane is None:
+        if self.lanes and seat.lane:
+            self.lanes.leave(seat.lane)
+        seat.lane = self._lane(given)
+        if seat.lane:
+            self._resume(seat, partial(seat.flow.send, seat.lane))
+        else:
             seat.flow.close()
             self._end(seat, SHED)
-        else:
-            seat.asked = self._step(seat, partial(seat.flow.send, seat.lane))
 
     def _lane(self, wanted: Wanted) -> Lane | None:
         """Return a free lane of the program that is wanted; None: there is none, and others are at work."""
@@ -128,11 +135,11 @@ class Worker:
                 self._shed(error)
             else:
                 (seat,) = self.seats
-                seat.asked = self._step(seat, partial(seat.flow.throw, error))
+                self._resume(seat, partial(seat.flow.throw, error))
             return
         for seat in list(self.seats):
             if seat in self.seats and seat.lane:  # else the pack has failed meanwhile
-                seat.asked = self._step(seat, partial(seat.flow.send, fetches[seat.lane]))
+                self._resume(seat, partial(seat.flow.send, fetches[seat.lane]))
 
     def _step(self, seat: Seat, go: Callable[[], Any]) -> Any:
         """Let a job go on; returns what it yields, None where it has ended."""

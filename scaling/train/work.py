@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from scaling.data.index import index_of
 from scaling.data.store import Windows, open_windows
@@ -28,19 +28,12 @@ from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.kernels import attention_kernel
 from scaling.train.lanes import Fetch, Lane
 from scaling.train.pack import Asked
-from scaling.train.process import PackFailed, StopRequest, Watchdog
-from scaling.train.program import Blueprint, Program, make_program
+from scaling.train.process import PackFailed, StopRequest, Wanted, Watchdog
+from scaling.train.program import Blueprint, make_program
 from scaling.train.reevaluate import reevaluate
 from scaling.train.workbench import Workbench
 
 KEPT = 4  # programs and texts that a process keeps between jobs
-
-
-class Wanted(NamedTuple):
-    """What a job wants of its process: a lane of a program, beside at most ``pack - 1`` others."""
-
-    program: Program
-    pack: int
 
 
 class Shop:

@@ -52,6 +52,18 @@ def test_the_size_goes_by_the_speed_and_stays_that_of_the_first_start(tmp_path: 
     assert replace(queue, chunks=fast).spec(task, task.runs).execution.chunk_steps == 1024
 
 
+def test_a_pack_is_that_of_the_nearest_measured_shape_and_its_chunks_go_by_its_time(tmp_path: Path) -> None:
+    plan = plan_of(**LARGE)
+    small, large = sorted({run.run.flops_per_step for run in plan.runs})
+    points = (ProbePoint(small, 0.1, 1.0, 8, 0.4), ProbePoint(large, 0.1, 1.0))
+    speed = Probe("chip", points)
+    packs = {task.runs[0].run.flops_per_step: task.pack for task in make_tasks(plan, plan.runs, (), speed)}
+    assert packs == {small: 8, large: 1}
+    assert {task.pack for task in make_tasks(plan, plan.runs, ())} == {1}
+    sizes = [Chunks(plan, speed).of(job, tmp_path)[0] for job in sorted(plan.jobs, key=lambda job: job.flops)]
+    assert (sizes[0], sizes[-1]) == (4, 16)
+
+
 def test_chunks_end_where_a_run_is_looked_at_along_the_way(tmp_path: Path) -> None:
     plan = plan_of(**LARGE, evaluation=EVERY)
     job = max(plan.jobs, key=lambda job: job.flops)
@@ -89,7 +101,7 @@ def test_the_speed_is_measured_on_an_accelerator_of_this_machine(monkeypatch: py
     monkeypatch.setattr(chunks, "layout", lambda execution: Layout("gpu", (Slot(devices=("3",)),)))
     assert measured_speed(lowered, Execution(), said.append) == probe_of(plan, 0.001) and measured == ["3"]
     assert measured_speed(lowered, Execution(), said.append) is None and "no room" in said[-1]
-    assert measured_speed(lowered, Execution(chunk_steps=8), said.append) is None
+    assert measured_speed(lowered, Execution(chunk_steps=8, pack=2), said.append) is None
     assert measured_speed(None, Execution(), said.append) is None
     assert measured_speed(lowered, Execution(kind="elsewhere"), said.append) is None
     monkeypatch.setattr(chunks, "layout", lambda execution: Layout("cpu", (Slot(),)))
