@@ -18,7 +18,7 @@ from jax.ad_checkpoint import checkpoint_name
 from scaling.counts.lowering import Lowering, Remat, is_unrolled
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import AnyKernel
-from scaling.model.attention_rule import KEPT
+from scaling.model.attention_rule import is_kept
 from scaling.model.blocks import Block, Gain, Kernel, Residual, Table, look_up, multiply, times
 from scaling.model.experts import Balance
 from scaling.model.parametrization import Forward
@@ -117,14 +117,13 @@ Layer = Callable[[Residual, Any, int | None], Residual]
 
 def _forgetful(layer: Layer, remat: Remat) -> Layer:
     """Have a layer compute again in the backward pass what ``remat`` does not keep."""
-    keep = jax.checkpoint_policies
     match remat:
         case "none":
             return layer
         case "block":
-            policy = keep.save_only_these_names(KEPT)
+            policy = is_kept
         case "full":
-            policy = keep.nothing_saveable
+            policy = jax.checkpoint_policies.nothing_saveable
     return jax.checkpoint(layer, policy=policy, static_argnums=2, prevent_cse=False)
 
 

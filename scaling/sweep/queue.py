@@ -253,10 +253,11 @@ def make_tasks(
 
 def packed(plan: Plan, run: Run, speed: Probe | None) -> int:
     """Return how many jobs of a run's shape are trained side by side: as the plan says, else as was found to
-    be best, where that was measured."""
+    be best, where that was measured, and one for each device along ``run``."""
     if plan.execution.pack != "auto":
         return plan.execution.pack
-    return speed.pack(run.flops_per_step) if speed else 1
+    devices = plan.execution.mesh.run if plan.execution.mesh else 1
+    return max(devices, speed.pack(run.flops_per_step) if speed else 1)
 
 
 def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[str]) -> int:

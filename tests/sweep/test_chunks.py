@@ -11,7 +11,7 @@ from scaling.plan.lowering import JobDevices, Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.plan.probe import Probe, ProbeFailed, ProbePoint
 from scaling.run import auto_chunk_steps, timed_chunk_steps
-from scaling.spec.execution import Execution
+from scaling.spec.execution import Execution, Mesh
 from scaling.store.folder import ResultsFolder
 from scaling.sweep import chunks
 from scaling.sweep.chunks import Chunks, measured_speed
@@ -60,6 +60,8 @@ def test_a_pack_is_that_of_the_nearest_measured_shape_and_its_chunks_go_by_its_t
     packs = {task.runs[0].run.flops_per_step: task.pack for task in make_tasks(plan, plan.runs, (), speed)}
     assert packs == {small: 8, large: 1}
     assert {task.pack for task in make_tasks(plan, plan.runs, ())} == {1}
+    over = plan.model_copy(update={"execution": Execution(mesh=Mesh(run=4))})
+    assert {task.pack for task in make_tasks(over, plan.runs, (), speed)} == {4, 8}
     sizes = [Chunks(plan, speed).of(job, tmp_path)[0] for job in sorted(plan.jobs, key=lambda job: job.flops)]
     assert (sizes[0], sizes[-1]) == (4, 16)
 
