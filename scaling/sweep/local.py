@@ -130,7 +130,7 @@ class LocalExecutor:
         place, argv = self.layout.slots[slot], [*self.command, "--serve"]
         environment = launch_environment(os.environ, self.layout, place, glibc=has_glibc())
         if self.hosts > 1:
-            environment.setdefault("SCALING_COORDINATOR", "auto")
+            environment = {"SCALING_COORDINATOR": "auto", "SCALING_HOSTS": str(self.hosts)} | environment
         attempt = write_launch(folder, self.device, argv, environment, place.cores)
         pinned = ",".join(map(str, place.cores)) or "any"
         shim = [sys.executable, "-I", "-S", str(SHIM), str(os.getpid()), pinned]

@@ -225,6 +225,21 @@ def test_a_place_that_is_none_is_refused(changed, problem):
         Place.of(environment)
 
 
+def test_a_cluster_is_seen_by_jax_and_has_as_many_hosts_as_asked_for(monkeypatch):
+    from jax._src.clusters import ClusterEnv
+
+    monkeypatch.setattr(
+        ClusterEnv, "auto_detect_unset_distributed_params", lambda *_: ("node-1:7000", 2, 1, [1])
+    )
+    asked = {"SCALING_COORDINATOR": "auto", "SCALING_HOSTS": "2"}
+    assert Place.of(asked) == Place("node-1:7000", 2, 1)
+    with pytest.raises(UserError, match="4 hosts were asked for, and the launcher started 2"):
+        Place.of(asked | {"SCALING_HOSTS": "4"})
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="jax sees no cluster here"):
+        Place.of(asked)
+
+
 def test_hosts_of_one_job_meet_and_those_of_another_do_not():
     port = free_port()
     answer(port, "a" * 12, 7001)
