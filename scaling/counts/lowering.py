@@ -86,8 +86,9 @@ class Lowering:
     Attributes:
         mesh: None: as many devices as the batch can be shared among, all along ``data``.
         micro_batches: equal parts of a batch that a step goes through one after the other, summing gradients.
-        remat: what the backward pass computes again. ``none``: nothing; ``block``: of each layer all but its
-            input and what its attention gave; ``full``: all but its input.
+        remat: what the backward pass computes, or gathers, again. ``none``: nothing, so that weights gathered
+            over ``fsdp`` are held until then; ``block``: of each layer all but its input and what its
+            attention gave; ``full``: all but its input.
         logit_chunks: equal parts of each sequence whose logits are held at a time.
         attention: the kernel; ``blocked`` runs everywhere.
         pack: runs that train side by side in the program.
