@@ -31,6 +31,7 @@ RULES: dict[Literal["weight", "activation"], dict[str, tuple[str, ...]]] = {
 """The axes of the mesh over which the logical axes of arrays are cut; all others are whole on every device.
 Weights are parameters but for gains and biases, which are small. Heads of keys and values that cannot be cut
 are whole."""
+UNROLLED = 8  # layers: deeper models are scanned, which compiles once and runs a little slower
 NAMES = {
     "embed": "channels of the residual stream",
     "heads": "heads",
@@ -84,8 +85,9 @@ class Lowering:
     Attributes:
         mesh: None: as many devices as the batch can be shared among, all along ``data``.
         micro_batches: equal parts of a batch that a step goes through one after the other, summing gradients.
-        remat: what the backward pass computes again. ``none``: nothing; ``block``: of each layer all but its
-            input and what its attention gave; ``full``: all but its input.
+        remat: what the backward pass computes, or gathers, again. ``none``: nothing, so that weights gathered
+            over ``fsdp`` are held until then; ``block``: of each layer all but its input and what its
+            attention gave; ``full``: all but its input.
         logit_chunks: equal parts of each sequence whose logits are held at a time.
         attention: the kernel; ``blocked`` runs everywhere.
         pack: runs that train side by side in the program.
@@ -110,6 +112,12 @@ def uncut(shape: Shape, mesh: MeshSizes) -> Iterator[tuple[str, str, int]]:
             for cut in RULES["weight"].get(axis, ()):
                 if axis in NAMES and size % getattr(mesh, cut):
                     yield cut, NAMES[axis], size
+
+
+def is_unrolled(shape: Shape, remat: Remat) -> bool:
+    """Tell whether layers are compiled one by one. Not where they are computed again: XLA would take what a
+    layer computes twice for one."""
+    return shape.depth <= UNROLLED and remat == "none"
 
 
 def _positive(sizes: MeshSizes | Lowering) -> None:

@@ -82,13 +82,16 @@ def layout(execution: Execution) -> Layout:
         hint = "use device: auto, or install the extra for it (cuda12, cuda13, tpu)"
         problem = f"execution.device = {device}: jax is installed here without support for it"
         raise UserError(Complaint(problem, hint=hint))
-    forced, workers, threads = execution.device != "auto", execution.workers, execution.threads
+    forced, threads = execution.device != "auto", execution.threads
+    workers = execution.workers if execution.hosts == 1 else 1
     if device == "cpu":
-        devices = execution.job_devices or 1
+        devices = execution.host_devices or 1
         slots = cpu_slots(workers, threads * devices, usable_cores(), cpu_quota())
+        if execution.hosts > 1:  # a launcher may start processes elsewhere
+            slots = (Slot(),)
         return Layout(device, slots, threads, devices, forced)
     visible = visible_devices(device, os.environ)
-    slots = device_slots(workers, device, visible, execution.job_devices)
+    slots = device_slots(workers, device, visible, execution.host_devices)
     return Layout(device, slots, threads, len(slots[0].devices or visible) or None, forced)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from scaling.counts.lowering import Lowering
 from scaling.plan.cadence import averages_of, evaluated_at
+from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.plan.probe import Probe
 from scaling.run import Run
@@ -81,6 +82,7 @@ class Queue:
     phase: Phase
     on_event: Watcher
     chunks: Chunks | None = None
+    lowered: Lowered | None = None
     profile: list[int] = field(default_factory=list)  # steps to be traced of the next job that starts
     speed: Probe | None = None
     waiting: list[Task] = field(default_factory=list)
@@ -170,6 +172,9 @@ class Queue:
             more = {"chunk_steps": size, **({"stops": stops} if stops else {})}
         if self.profile:
             more["profile_steps"] = self.profile.pop()
+        chosen = self.lowered.chosen[task.job.job_id].lowering if self.lowered else Lowering()
+        if (lowering := replace(chosen, pack=task.pack)) != Lowering():
+            more["lowering"] = lowering
         return job_spec(self.plan, task, runs, self.phase.work, more)
 
     def announce_new(self, run_ids: Iterable[str]) -> None:
@@ -276,8 +281,6 @@ def job_spec(
     execution = {name: getattr(given, name) for name in names}
     if given.chunk_steps is None:
         del execution["chunk_steps"]
-    if task.pack > 1:
-        execution["lowering"] = Lowering(pack=task.pack)
     return JobSpec(
         study=plan.study,
         job_id=task.job.job_id,

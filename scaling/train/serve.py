@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from scaling.store.failure import BUSY, FULL, LOST, SHED, STOPPED, is_disk_full
 from scaling.store.lease import Busy, LostLease, acquire
 from scaling.store.records import JobSpec, read
-from scaling.train.hosts import ALONE, Hosts
+from scaling.train.hosts import ALONE, Hosts, Place, join
 from scaling.train.process import PackFailed, StopRequest, Wanted
 
 if TYPE_CHECKING:
@@ -57,11 +57,12 @@ class Seat:
 @dataclass
 class Worker:
     """Serves jobs. ``answer`` is told the exit status of each; ``logs``: each writes to the log of its
-    folder."""
+    folder. ``place`` is that of this process among those that train each job together."""
 
     stop: StopRequest
     answer: Callable[[Order, int], None]
     logs: bool = True
+    place: Place | None = None
     hosts: Hosts = ALONE
     seats: list[Seat] = field(default_factory=list)
     lanes: Lanes | None = None
@@ -93,7 +94,13 @@ class Worker:
             self.train()
 
     def begin(self, order: Order) -> None:
-        """Start a job; where the program or the number of those at work do not allow it, it is shed."""
+        """Start a job; where the program or the number of those at work do not allow it, it is shed.
+
+        Raises:
+            UserError: the other hosts of the job cannot be met.
+        """
+        if self.place is not None and self.hosts is ALONE:
+            self.hosts = join(self.place, order.folder, self.stop)
         seat = Seat(order, job(order, self.stop, lambda: self.shop, self.hosts))
         self.seats.append(seat)
         self._resume(seat, lambda: next(seat.flow))
@@ -144,7 +151,8 @@ class Worker:
     def _step(self, seat: Seat, go: Callable[[], Any]) -> Any:
         """Let a job go on; returns what it yields, None where it has ended."""
         if self.logs:
-            _write_to(seat.order.folder / "log.txt")
+            number = f".{self.hosts.number}" if self.hosts.number else ""
+            _write_to(seat.order.folder / f"log{number}.txt")
         try:
             return go()
         except StopIteration as end:
@@ -161,6 +169,8 @@ class Worker:
         self.seats.remove(seat)
         if self.lanes and seat.lane:
             self.lanes.leave(seat.lane)
+        if status not in (0, BUSY, STOPPED):
+            self.hosts.leave(status)  # the others are still at it
         self.answer(seat.order, status)
         if not self.seats:
             gc.collect()  # what tracebacks held
@@ -190,9 +200,12 @@ class Worker:
 def job(order: Order, stop: StopRequest, shop: Callable[[], Shop], hosts: Hosts = ALONE) -> Flow:
     """Do the job in a folder, under its lease."""
     folder = hosts.desk(order.folder)
+    if folder is None:
+        return BUSY
     try:
-        lease = acquire(folder, order.mark)
+        lease = acquire(folder, order.mark if hosts.leads else "")
     except Busy as busy:
+        hosts.declined()
         say(f"not started: {busy} holds the lease of this job")
         return BUSY
     try:
@@ -209,6 +222,7 @@ def job(order: Order, stop: StopRequest, shop: Callable[[], Shop], hosts: Hosts 
         return LOST
     finally:
         lease.release()
+        hosts.closed()
 
 
 def say(text: str) -> None:
