@@ -106,7 +106,7 @@ class TrunkTrainer:
                 raise
             except Exception as error:
                 self.bench.hosts.hold(error)
-                if lane.pack is not None and is_exhausted(str(error)):
+                if not lane.alone and is_exhausted(str(error)):
                     raise PackFailed from error
                 failed += 1
                 self.lease.check()
