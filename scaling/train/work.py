@@ -143,7 +143,10 @@ def _work(
     )
     if job.task == "reevaluate":
         return reevaluate(bench, members)
-    lane = cast(Lane, (yield Wanted(program, job.execution.lowering.pack)))
+    pack = (
+        job.execution.lowering.pack if shop.hosts.count == 1 else 1
+    )  # jobs come to each host in its own time
+    lane = cast(Lane, (yield Wanted(program, pack)))
     trainer = TrunkTrainer(bench, members, job.branch_steps, shop.feed(blueprint, job.data))
     failed = yield from cast(Generator[Asked, Lane | Fetch, int], trainer.work(lane))
     return FULL if trainer.disk_full else int(failed > 0)
