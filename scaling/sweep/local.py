@@ -108,8 +108,8 @@ class LocalExecutor:
 
     shares = True
 
-    def __init__(self, layout: Layout, command: Sequence[str], hosts: int = 1):
-        self.layout, self.command, self.hosts = layout, tuple(command), hosts
+    def __init__(self, layout: Layout, command: Sequence[str]):
+        self.layout, self.command = layout, tuple(command)
         self._workers = dict[int, Worker]()
         self._jobs = dict[Path, Worker]()
 
@@ -124,13 +124,14 @@ class LocalExecutor:
     def describe(self) -> str:
         each = self.layout.devices
         what = self.layout.device if each in (None, 1) else f"{each} {self.layout.device} devices each"
-        return what if self.hosts == 1 else f"{what}, on {self.hosts} hosts"
+        return what if self.layout.hosts == 1 else f"{what}, on {self.layout.hosts} hosts"
 
     def start(self, folder: Path, slot: int, stale: str = "") -> StartedJob:
         place, argv = self.layout.slots[slot], [*self.command, "--serve"]
         environment = launch_environment(os.environ, self.layout, place, glibc=has_glibc())
-        if self.hosts > 1:
-            environment = {"SCALING_COORDINATOR": "auto", "SCALING_HOSTS": str(self.hosts)} | environment
+        if self.layout.hosts > 1:
+            environment.setdefault("SCALING_COORDINATOR", "auto")
+            environment.setdefault("SCALING_HOSTS", str(self.layout.hosts))
         attempt = write_launch(folder, self.device, argv, environment, place.cores)
         pinned = ",".join(map(str, place.cores)) or "any"
         shim = [sys.executable, "-I", "-S", str(SHIM), str(os.getpid()), pinned]
@@ -182,4 +183,4 @@ def make_local(execution: Execution, command: Sequence[str], *, alone: bool) -> 
         where = replace(where, slots=tuple(replace(slot, cores=()) for slot in where.slots))
     if execution.launcher is not None:
         command = [*shlex.split(execution.launcher), *command]
-    return LocalExecutor(where, command, execution.hosts)
+    return LocalExecutor(where, command)

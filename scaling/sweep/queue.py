@@ -256,6 +256,8 @@ def packed(plan: Plan, run: Run, speed: Probe | None) -> int:
     be best, where that was measured, and one for each device along ``run``."""
     if plan.execution.pack != "auto":
         return plan.execution.pack
+    if plan.execution.hosts > 1:
+        return 1
     devices = plan.execution.mesh.run if plan.execution.mesh else 1
     return max(devices, speed.pack(run.flops_per_step) if speed else 1)
 
