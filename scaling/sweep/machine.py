@@ -58,8 +58,9 @@ class Layout:
         device: what jobs train on.
         slots: their places.
         threads: of each job on CPU, of each of its devices where there are several.
-        devices: of each job; on CPU forced host devices. None: not known before jax has looked.
+        devices: of each job on a host; on CPU forced host devices. None: not known before jax has looked.
         forced: whether the user named the device; jobs are started with it.
+        hosts: that train each job together, alike.
     """
 
     device: Device
@@ -67,6 +68,7 @@ class Layout:
     threads: int = 1
     devices: int | None = 1
     forced: bool = False
+    hosts: int = 1
 
 
 def layout(execution: Execution) -> Layout:
@@ -82,14 +84,18 @@ def layout(execution: Execution) -> Layout:
         hint = "use device: auto, or install the extra for it (cuda12, cuda13, tpu)"
         problem = f"execution.device = {device}: jax is installed here without support for it"
         raise UserError(Complaint(problem, hint=hint))
-    forced, workers, threads = execution.device != "auto", execution.workers, execution.threads
+    forced, threads = execution.device != "auto", execution.threads
+    workers = execution.workers if execution.hosts == 1 else 1
     if device == "cpu":
-        devices = execution.job_devices or 1
+        devices = execution.host_devices or 1
         slots = cpu_slots(workers, threads * devices, usable_cores(), cpu_quota())
-        return Layout(device, slots, threads, devices, forced)
+        if execution.hosts > 1:  # a launcher may start processes elsewhere
+            slots = (Slot(),)
+        return Layout(device, slots, threads, devices, forced, execution.hosts)
     visible = visible_devices(device, os.environ)
-    slots = device_slots(workers, device, visible, execution.job_devices)
-    return Layout(device, slots, threads, len(slots[0].devices or visible) or None, forced)
+    slots = device_slots(workers, device, visible, execution.host_devices)
+    each = len(slots[0].devices or visible) or None
+    return Layout(device, slots, threads, each, forced, execution.hosts)
 
 
 def cpu_slots(

@@ -9,6 +9,7 @@ from typing import Any
 
 from scaling.counts.lowering import Lowering
 from scaling.plan.cadence import averages_of, evaluated_at
+from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.plan.probe import Probe
 from scaling.run import Run
@@ -81,6 +82,7 @@ class Queue:
     phase: Phase
     on_event: Watcher
     chunks: Chunks | None = None
+    lowered: Lowered | None = None
     profile: list[int] = field(default_factory=list)  # steps to be traced of the next job that starts
     speed: Probe | None = None
     waiting: list[Task] = field(default_factory=list)
@@ -170,6 +172,9 @@ class Queue:
             more = {"chunk_steps": size, **({"stops": stops} if stops else {})}
         if self.profile:
             more["profile_steps"] = self.profile.pop()
+        chosen = self.lowered.chosen[task.job.job_id].lowering if self.lowered else Lowering()
+        if (lowering := replace(chosen, pack=task.pack)) != Lowering():
+            more["lowering"] = lowering
         return job_spec(self.plan, task, runs, self.phase.work, more)
 
     def announce_new(self, run_ids: Iterable[str]) -> None:
@@ -248,10 +253,13 @@ def make_tasks(
 
 def packed(plan: Plan, run: Run, speed: Probe | None) -> int:
     """Return how many jobs of a run's shape are trained side by side: as the plan says, else as was found to
-    be best, where that was measured."""
+    be best, where that was measured, and one for each device along ``run``."""
     if plan.execution.pack != "auto":
         return plan.execution.pack
-    return speed.pack(run.flops_per_step) if speed else 1
+    if plan.execution.hosts > 1:
+        return 1
+    devices = plan.execution.mesh.run if plan.execution.mesh else 1
+    return max(devices, speed.pack(run.flops_per_step) if speed else 1)
 
 
 def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[str]) -> int:
@@ -275,8 +283,6 @@ def job_spec(
     execution = {name: getattr(given, name) for name in names}
     if given.chunk_steps is None:
         del execution["chunk_steps"]
-    if task.pack > 1:
-        execution["lowering"] = Lowering(pack=task.pack)
     return JobSpec(
         study=plan.study,
         job_id=task.job.job_id,

@@ -1,8 +1,8 @@
 """``python -m scaling.train.probe``: seconds per step and to compile, measured, for runs given as JSON; on an
 accelerator, how many of each are best trained side by side.
 
-Reads ``{"runs": [...], "packs": [...]}`` on standard input, where the latter are the most that may be in a
-pack of each run; prints one JSON object.
+Reads ``{"steps": [{"run": ..., "lowering": ..., "most": ...}, ...]}`` on standard input, where the latter are
+the most that may be in a pack of such runs; prints one JSON object.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from pydantic import TypeAdapter
 
 from scaling.counts.lowering import Lowering
 from scaling.run import Run, auto_chunk_steps
@@ -34,7 +36,7 @@ CHUNK_FLOPS, LONGEST_CHUNK = 1e13, 64  # of a call on an accelerator: long enoug
 GAIN = 1.05  # in tokens a second, for which twice as many runs are trained side by side
 
 
-def measure(run: Run, most: int = 1) -> dict[str, Any]:
+def measure(run: Run, lowering: Lowering, most: int = 1) -> dict[str, Any]:
     """Measure the median seconds of a step over whole chunks, on random tokens, and the best pack of at most
     ``most`` such runs."""
     require_precision(run.precision)
@@ -42,7 +44,7 @@ def measure(run: Run, most: int = 1) -> dict[str, Any]:
         chunk, most = auto_chunk_steps(run.flops_per_step), 1
     else:
         chunk = max(1, min(LONGEST_CHUNK, int(CHUNK_FLOPS / run.flops_per_step)))
-    lowering = Lowering(attention=attention_kernel(run.shape, run.precision))
+    lowering = replace(lowering, attention=attention_kernel(run.shape, run.precision), pack=1)
     program = make_program(Blueprint.of(run, chunk, lowering=lowering))
     size = program.blueprint.chunk_steps
     dims = (size, run.batch_sequences, run.shape.context + 1)
@@ -121,8 +123,11 @@ def _half_full() -> bool:
 def main() -> None:
     use_compilation_cache()
     request = json.load(sys.stdin)
-    asked = zip(request["runs"], request["packs"], strict=True)
-    points = [measure(Run.model_validate(run), most) for run, most in asked]
+    lowerings = TypeAdapter(Lowering)
+    points = [
+        measure(Run.model_validate(step["run"]), lowerings.validate_python(step["lowering"]), step["most"])
+        for step in request["steps"]
+    ]
     json.dump({"device": describe().device, "points": points}, sys.stdout)
 
 

@@ -16,7 +16,7 @@ from scaling.store.folder import ResultsFolder
 from scaling.sweep import guard, machine
 from scaling.sweep.executor import StartedJob
 from scaling.sweep.guard import Presence, drivers, turn
-from scaling.sweep.local import LocalExecutor
+from scaling.sweep.local import LocalExecutor, make_local
 from scaling.sweep.machine import (
     Layout,
     Slot,
@@ -289,3 +289,12 @@ def test_no_heavy_imports() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_several_hosts_train_one_job_at_a_time():
+    execution = Execution(hosts=2, launcher="srun -N2", device="cpu", devices=4, workers="auto")
+    where = layout(execution)
+    assert (where.slots, where.devices, where.hosts) == ((Slot(),), 2, 2)
+    executor = make_local(execution, ("train",), alone=True)
+    assert executor.command == ("srun", "-N2", "train") and executor.slots == 1
+    assert executor.describe() == "2 cpu devices each, on 2 hosts"
