@@ -4,7 +4,7 @@ beyond rounding, and nothing here is part of a run's identity."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from scaling.counts.shape import Shape, parameter_table
@@ -31,6 +31,7 @@ RULES: dict[Literal["weight", "activation"], dict[str, tuple[str, ...]]] = {
 """The axes of the mesh over which the logical axes of arrays are cut; all others are whole on every device.
 Weights are parameters but for gains and biases, which are small. Heads of keys and values that cannot be cut
 are whole."""
+LEAST_CHUNK = 64  # tokens of a sequence whose logits are held at a time
 UNROLLED = 8  # layers: deeper models are scanned, which compiles once and runs a little slower
 NAMES = {
     "embed": "channels of the residual stream",
@@ -102,6 +103,28 @@ class Lowering:
 
     def __post_init__(self) -> None:
         _positive(self)
+
+
+def smaller(lowering: Lowering, shape: Shape, sequences: int, batch_parts: int) -> Lowering | None:
+    """Return the next lowering that holds less: more micro-batches, then more computed again, then logits in
+    pieces. None: there is none.
+
+    Args:
+        lowering: that held too much.
+        shape: of the model.
+        sequences: of a batch.
+        batch_parts: of a batch, over devices.
+    """
+    each = sequences // batch_parts
+    pieces = range(2 * lowering.micro_batches, each + 1)
+    if not shape.experts and (more := next((n for n in pieces if each % n == 0), None)):
+        return replace(lowering, micro_batches=more)
+    if lowering.remat != "full":
+        return replace(lowering, remat="block" if lowering.remat == "none" else "full")
+    chunks = 4 * lowering.logit_chunks
+    if shape.context % chunks == 0 and shape.context // chunks >= LEAST_CHUNK:
+        return replace(lowering, logit_chunks=chunks)
+    return None
 
 
 def uncut(shape: Shape, mesh: MeshSizes) -> Iterator[tuple[str, str, int]]:

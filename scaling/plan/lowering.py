@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
-from scaling.counts.lowering import Lowering, MeshSizes, data_parallel, uncut
+from scaling.counts.lowering import LEAST_CHUNK, Lowering, MeshSizes, data_parallel, uncut
 from scaling.counts.memory import FLOAT, Memory, Workload, memory, size
 from scaling.counts.params import active_parameters
 from scaling.counts.shape import parameter_table
@@ -25,7 +25,6 @@ from scaling.spec.execution import Execution
 
 FULL = 0.92  # of a device's memory: the rest is for what is not counted, and for gaps
 PROCESS_BYTES = 500_000_000  # of a process on a host: Python, jax, compiled programs
-LEAST_CHUNK = 64  # tokens of a sequence whose logits are held at a time
 
 # Extra work as a share of a step, to put lowerings in order.
 SMALL_BATCH = 64  # tokens of a device: a micro-batch of so many takes twice its time

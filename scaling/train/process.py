@@ -27,6 +27,10 @@ class PackFailed(Exception):
     """A program with several runs side by side has failed, mostly for lack of memory: all states are lost."""
 
 
+class Relieved(Exception):
+    """A program ran out of memory: all states are lost, and the job is to start again, in smaller pieces."""
+
+
 class StopRequest:
     """Set by SIGTERM or SIGINT; the loop looks at it after every chunk."""
 

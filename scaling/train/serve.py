@@ -21,7 +21,7 @@ from scaling.store.failure import BUSY, FULL, LOST, SHED, STOPPED, is_disk_full
 from scaling.store.lease import Busy, LostLease, acquire
 from scaling.store.records import JobSpec, read
 from scaling.train.hosts import ALONE, Hosts, Place, join
-from scaling.train.process import PackFailed, StopRequest, Wanted
+from scaling.train.process import PackFailed, Relieved, StopRequest, Wanted
 
 if TYPE_CHECKING:
     from scaling.train.lanes import Lane, Lanes
@@ -157,13 +157,30 @@ class Worker:
             return go()
         except StopIteration as end:
             self._end(seat, end.value)
+            return None
         except PackFailed as failed:
             self._shed(failed)
+            return None
+        except Relieved as relieved:
+            with suppress(OSError):
+                traceback.print_exception(relieved)
         except Exception as error:
             with suppress(OSError):  # the log is on a full disk
                 traceback.print_exception(error)
             self._end(seat, FULL if is_disk_full(error) else 1)
+            return None
+        self._begin_again(seat)  # after the exception, which holds what filled the memory
         return None
+
+    def _begin_again(self, seat: Seat) -> None:
+        self.seats.remove(seat)
+        if self.lanes and seat.lane:
+            self.lanes.leave(seat.lane)
+        if not self.seats:
+            self.lanes = None
+            self.shop.forget()
+        gc.collect()
+        self.begin(Order(seat.order.folder))
 
     def _end(self, seat: Seat, status: int) -> None:
         self.seats.remove(seat)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +33,11 @@ def make_mesh(sizes: MeshSizes | None, batch_sequences: int) -> Mesh:
         UserError: there are fewer devices than it has.
     """
     devices = jax.devices()
-    sizes = sizes or data_parallel(batch_sequences, len(devices))
+    if sizes is None:
+        sizes = data_parallel(batch_sequences, len(devices))
+        if sizes.devices < len(devices):
+            idle = f"{batch_sequences} sequences are shared equally by {sizes.devices} devices at most"
+            print(f"{idle}: {len(devices) - sizes.devices} of {len(devices)} are not used", file=sys.stderr)
     if sizes.devices > len(devices):
         message = f"{sizes} = {sizes.devices} devices, and there are {len(devices)}"
         raise UserError(Complaint(message, "execution.mesh", "use a smaller mesh, or leave it out"))

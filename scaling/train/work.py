@@ -28,9 +28,10 @@ from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.kernels import attention_kernel
 from scaling.train.lanes import Fetch, Lane
 from scaling.train.pack import Asked
-from scaling.train.process import PackFailed, StopRequest, Wanted, Watchdog
+from scaling.train.process import PackFailed, Relieved, StopRequest, Wanted, Watchdog
 from scaling.train.program import Blueprint, make_program
 from scaling.train.reevaluate import reevaluate
+from scaling.train.relief import lowering_now, relieve
 from scaling.train.workbench import Workbench
 
 KEPT = 4  # programs and texts that a process keeps between jobs
@@ -46,6 +47,11 @@ class Shop:
         self.program = lru_cache(KEPT)(make_program)
         self._windows = lru_cache(KEPT)(lambda data: load_data(PlanData.model_validate_json(data)))
         self._bench = lru_cache(KEPT)(self._open)
+
+    def forget(self) -> None:
+        """Give back the memory of programs and of text on the device."""
+        self.program.cache_clear()
+        self._bench.cache_clear()
 
     def windows(self, data: PlanData) -> Windows:
         return self._windows(data.model_dump_json(exclude_unset=True))
@@ -81,6 +87,7 @@ def work(
     Raises:
         LostLease: another process works on this job now.
         PackFailed: the job must start again from its checkpoints.
+        Relieved: the same, in smaller pieces.
     """
     runs_folder = folder.parent.parent / "runs"
     members = list(job.runs)
@@ -97,11 +104,13 @@ def work(
     except Stopped:
         print("stopped as asked; a relaunch resumes from the checkpoint", flush=True)
         return STOPPED
-    except (LostLease, PackFailed):
+    except (LostLease, PackFailed, Relieved):
         raise
     except Exception as error:  # before any run: data, compiling, placing the program
         shop.hosts.hold(error)
         lease.check()
+        if shop.hosts.count == 1:
+            relieve(folder, job.execution.lowering, members[0].run, lease, error)
         write_failure(runs_folder / members[0].run_id, folder, error, None)
         return FULL if is_disk_full(error) else 1
     finally:
@@ -123,7 +132,7 @@ def _work(
     chunk_steps = job.execution.chunk_steps or auto_chunk_steps(run.flops_per_step)
     kernel = shop.hosts.agree(partial(attention_kernel, run.shape, run.precision))
     began = time.process_time()
-    lowering = replace(job.execution.lowering, attention=kernel, pack=1)
+    lowering = replace(lowering_now(folder, job.execution.lowering), attention=kernel, pack=1)
     blueprint = Blueprint.of(run, chunk_steps, decays_of(members), lowering)
     program = shop.program(blueprint)
     lease.check()
