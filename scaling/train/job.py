@@ -108,7 +108,7 @@ class TrunkTrainer:
                 raise
             except Exception as error:
                 self.bench.hosts.hold(error)
-                if lane.pack is not None and is_exhausted(str(error)):
+                if not lane.alone and is_exhausted(str(error)):
                     raise PackFailed from error
                 if self.bench.hosts.count == 1:
                     relieve(self.folder, self.bench.execution.lowering, member.run, self.lease, error)

@@ -197,7 +197,7 @@ class Worker:
         with suppress(OSError):
             traceback.print_exception(error)
         orders = [seat.order for seat in self.seats]
-        most = len(orders) // 2
+        most = max(1, len(orders) // 2)
         for seat in self.seats:
             seat.flow.close()
         self.seats.clear()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from scaling.sweep import memory
 from scaling.sweep.machine import Layout, Slot
 from scaling.sweep.memory import host_memory, job_devices
 
@@ -30,3 +31,21 @@ def test_a_container_may_have_a_part_of_the_machine(file: str, text: str, limit:
 def test_jobs_on_a_cpu_share_its_memory() -> None:
     devices = job_devices(Layout("cpu", (Slot(), Slot()), devices=4))
     assert (devices.count, devices.memory_bytes, devices.jobs) == (4, host_memory(), 2)
+
+
+def test_a_job_has_the_devices_of_all_its_hosts() -> None:
+    two = job_devices(Layout("cpu", (Slot(),), devices=3, hosts=2))
+    assert (two.count, two.memory_bytes) == (6, 2 * host_memory())
+    assert job_devices(Layout("tpu", (Slot(),), devices=4, hosts=2)).count == 8
+
+
+def test_a_gpu_has_what_its_maker_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = ["NVIDIA H200", "NVIDIA H100 80GB HBM3"]
+    monkeypatch.setattr(memory, "gpu_models", lambda: models)
+    assert job_devices(Layout("gpu", (Slot(),), devices=2)).memory_bytes == 80e9
+    shared = Layout("gpu", (Slot(memory=0.45), Slot(memory=0.3)))
+    assert job_devices(shared).memory_bytes == 24e9
+    models.append("Abacus 3")
+    unknown = job_devices(Layout("gpu", (Slot(),), devices=None, hosts=2))
+    assert (unknown.count, unknown.memory_bytes) == (1, None)
+    assert job_devices(Layout("tpu", (Slot(),))).memory_bytes is None

@@ -15,6 +15,7 @@ from scaling.counts.lowering import Kernel, Lowering, MeshSizes
 from scaling.counts.memory import Memory, Workload, memory
 from scaling.counts.params import count_parameters
 from scaling.counts.shape import Shape, parameter_table
+from scaling.train.pack import pack_function
 from scaling.train.program import Blueprint, chunk_function
 from tests.train.runs import make_run
 
@@ -83,6 +84,11 @@ def bytes_on_a_device(exported: export.Exported, mesh: AbstractMesh, leaves: int
     )
 
 
+def devices_of(sizes: MeshSizes) -> AbstractMesh:
+    names = tuple(vars(sizes))
+    return AbstractMesh(tuple(vars(sizes).values()), names, axis_types=(AxisType.Auto,) * len(names))
+
+
 FAST = {("125M", 8, "cuda"), ("1.3B", 64, "cuda"), ("7B", 64, "tpu")}
 ALL = [(size, devices, platform) for size in CASES for devices in MESHES for platform in KERNELS]
 
@@ -94,9 +100,7 @@ ALL = [(size, devices, platform) for size in CASES for devices in MESHES for pla
 def test_a_training_step_lowers(size: str, devices: int, platform: str) -> None:
     case, sizes = CASES[size], MESHES[devices]
     assert count_parameters(case.shape).total == pytest.approx(case.parameters, rel=0.1)
-    mesh = AbstractMesh(
-        tuple(vars(sizes).values()), tuple(vars(sizes)), axis_types=(AxisType.Auto,) * len(vars(sizes))
-    )
+    mesh = devices_of(sizes)
     blueprint = blueprint_of(case, sizes, KERNELS[platform])
     jitted, arguments = chunk_function(blueprint, mesh)
     exported = export.export(jitted, platforms=[platform])(*arguments)
@@ -111,3 +115,13 @@ def test_a_training_step_lowers(size: str, devices: int, platform: str) -> None:
     assert own - scalars == held.weights + held.moments
     print(f"{size} on {devices}, {platform}: {held.total / 1e9:.1f} GB a device: {held.parts()}")
     assert held.total < DEVICE_BYTES
+
+
+def test_a_pack_over_devices_lowers_with_a_fused_kernel() -> None:
+    """Sixteen runs on eight devices; a kernel that no compiler cuts is called by each device on its own."""
+    sizes = MeshSizes(run=8)
+    blueprint = blueprint_of(Case(1e5, decoder(2, 64, 1, 1, 128, 256, 128), 4, 4), sizes, "splash")
+    jitted, arguments = pack_function(blueprint, devices_of(sizes), width=16)
+    exported = export.export(jitted, platforms=["tpu"])(*arguments)
+    assert exported.nr_devices == 8
+    assert exported.mlir_module().count("@tpu_custom_call(") == 3
