@@ -10,6 +10,7 @@ dropped. Unrolling pays after the steps in the last column.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -74,9 +75,9 @@ def main() -> None:
             programs[name], compiling[name] = compile_step(shape, unroll)
         step = step_seconds(programs, shape, rounds)
         saved = step["scanned"] - step["unrolled"]
-        steps = (compiling["unrolled"] - compiling["scanned"]) / saved if saved > 0 else float("inf")
+        steps = (compiling["unrolled"] - compiling["scanned"]) / saved if saved > 0 else math.inf
         cells = *(f"{compiling[name]:.2f}" for name in WAYS), *(f"{step[name]:.4f}" for name in WAYS)
-        print(f"| {width} | {depth} | {' | '.join(cells)} | {steps:.0f} |", flush=True)
+        print(f"| {width} | {depth} | {' | '.join(cells)} | {max(steps, 0):.0f} |", flush=True)
 
 
 if __name__ == "__main__":

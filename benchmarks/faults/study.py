@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -114,9 +114,10 @@ class Trial:
                 continue
             if str(self.folder) in words:
                 found.append(Seen(int(name), int(fields[1]), "driver", None))
-            for word in words:
-                if word.startswith(f"{self.folder}/jobs/"):
-                    found.append(Seen(int(name), int(fields[1]), "job", Path(word).name))
+            with suppress(OSError):  # a process that serves jobs writes to the log of the one at work
+                log = os.readlink(f"/proc/{name}/fd/2")
+                if log.startswith(f"{self.folder}/jobs/"):
+                    found.append(Seen(int(name), int(fields[1]), "job", Path(log).parent.name))
         return found
 
     def jobs(self) -> list[Seen]:

@@ -11,7 +11,7 @@ import typer
 from scaling.cli import say
 from scaling.cli.columns import columns
 from scaling.cli.options import Json, Results
-from scaling.cli.words import size
+from scaling.counts.memory import size
 
 if TYPE_CHECKING:
     from scaling.sweep.clean import Item

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scaling.cli.words import count, plural, size
+from scaling.cli.words import count, plural
+from scaling.counts.memory import size
 from scaling.data.facts import StoreFacts
 from scaling.data.index import DataIndex
 from scaling.data.inspect import (

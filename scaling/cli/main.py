@@ -71,8 +71,10 @@ def plan(
     from scaling.plan.cost import estimate_space, estimate_time
     from scaling.plan.device import device_notes, require_precision
     from scaling.plan.expand import plan_spec
+    from scaling.plan.lowering import lower
     from scaling.plan.probe import ProbeFailed, cached_probe, measure_probe
     from scaling.sweep.machine import has_glibc, launch_environment, layout
+    from scaling.sweep.memory import job_devices
 
     shown = chosen_columns(names)
     study, planned = plan_spec(spec, overrides or [])
@@ -83,20 +85,21 @@ def plan(
     require_precision(planned.runs, where.device)
     notes = (*planned.notes, *device_notes(planned.runs, where.device))
     planned = planned.model_copy(update={"notes": notes})
-    speed = cached_probe(planned)
+    lowered = lower(planned, job_devices(where))
+    speed = cached_probe(lowered)
     if speed is None and probe:
         say.note("measuring the speed of a training step on this machine, once (--no-probe skips it) ...")
         try:
             environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
-            speed = measure_probe(planned, environment)
+            speed = measure_probe(lowered, environment)
         except ProbeFailed as error:
             say.note(f"no time estimate: {error}")
     slots = len(where.slots)
     time = None if speed is None else estimate_time(planned, speed, slots)
     space = estimate_space(planned, slots)
     if as_json:
-        return say.data(plan_json(planned, time, space))
-    print(plan_text(planned, time, speed, space, slots, shown))
+        return say.data(plan_json(planned, time, space, lowered))
+    print(plan_text(planned, time, speed, space, lowered, slots, shown))
     say.next_command("run", spec, *say.set_again(overrides))
     return None
 

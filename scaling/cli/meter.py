@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from scaling.cli.words import count, duration, size
+from scaling.cli.words import count, duration
+from scaling.counts.memory import size
 from scaling.data.progress import Progress, Report
 
 HEARTBEAT_SECONDS = 15.0

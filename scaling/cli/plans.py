@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from scaling.cli.columns import columns
-from scaling.cli.words import count, duration, flops, plural, size
+from scaling.cli.words import count, duration, flops, plural
 from scaling.corpora.quotas import BLOCK
+from scaling.counts.memory import size
 from scaling.data.index import DataIndex, index_of
 from scaling.data.request import find_overlap
 from scaling.errors import Complaint, UserError
 from scaling.plan.cadence import evaluations
 from scaling.plan.cost import Space, Time
+from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
 from scaling.store.records import PlanData
@@ -74,6 +77,7 @@ def plan_text(
     time: Time | None,
     probe: Probe | None,
     space: Space,
+    lowered: Lowered,
     workers: int,
     names: Sequence[str] | None = None,
 ) -> str:
@@ -83,7 +87,8 @@ def plan_text(
         plan: the plan.
         time: what it takes, where that is known.
         probe: the measured speed it was estimated by.
-        space: memory and disk.
+        space: disk.
+        lowered: memory, and how jobs are laid out for it.
         workers: jobs at a time.
         names: the columns of :data:`COLUMNS` to print; the usual ones where None.
     """
@@ -99,9 +104,9 @@ def plan_text(
     if plan.excluded:
         left_out = columns(("left out", "why"), [(e.label, e.reason) for e in plan.excluded], left=2)
         parts.append(left_out)
-    if plan.notes:
-        parts.append("\n".join(f"note: {note}" for note in plan.notes))
-    parts.append(_totals(plan, time, probe, space, workers))
+    if notes := [*plan.notes, *lowered.notes()]:
+        parts.append("\n".join(f"note: {note}" for note in notes))
+    parts.append(_totals(plan, time, probe, space, lowered, workers))
     return "\n\n".join(parts)
 
 
@@ -194,7 +199,9 @@ def _shared(index: DataIndex, store: str | None, documents: int) -> str:
     return f", {max(shares):.2%} of its 13-grams also in training text" if shares else ""
 
 
-def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, workers: int) -> str:
+def _totals(
+    plan: Plan, time: Time | None, probe: Probe | None, space: Space, lowered: Lowered, workers: int
+) -> str:
     totals = plan.totals
     roles = ", ".join(f"{number} {role}" for role, number in totals.by_role.items())
     fitted = [run for run in plan.runs if run.role == "fit"]
@@ -206,7 +213,7 @@ def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, wo
         f"sharing trunks saves {totals.saved:.0%}",
         f"{count(totals.tokens)} tokens ({sum(r.epochs for r in plan.runs):.3g} epochs) in "
         f"{sum(r.run.steps for r in plan.runs):,} steps, as if each were trained alone",
-        f"memory of the largest process about {size(space.memory_bytes)}",
+        _memory(lowered),
         f"a checkpoint every {duration(plan.execution.checkpoint_seconds)} of each process; keeps the last 2 "
         f"per trunk and active run{final}: at most {size(space.checkpoint_bytes)} on disk, "
         f"{size(space.kept_bytes)} in the end",
@@ -229,11 +236,37 @@ def _totals(plan: Plan, time: Time | None, probe: Probe | None, space: Space, wo
     return "\n".join(lines)
 
 
-def plan_json(plan: Plan, time: Time | None, space: Space) -> dict[str, Any]:
+def _memory(lowered: Lowered) -> str:
+    """Say what the largest job holds on a device, and what there is."""
+    largest, devices = lowered.largest, lowered.devices
+    each = f" on each of {devices.count} devices" if devices.count > 1 else ""
+    owner = "this machine" if devices.kind == "cpu" else "each"
+    there_is = f"; {owner} has {size(devices.memory_bytes)}" if devices.memory_bytes else ""
+    parts = ", ".join(f"{name} {size(held)}" for name, held in [*largest.memory.parts().items()][:3])
+    return f"memory of the largest job about {size(largest.memory.total)}{each} ({parts} ...){there_is}"
+
+
+def _memory_json(lowered: Lowered) -> dict[str, Any]:
+    return {
+        "devices": vars(lowered.devices),
+        "jobs": {
+            name: {
+                "bytes": one.memory.total,
+                "limit_bytes": one.limit,
+                "parts": one.memory.parts(),
+                "lowering": asdict(one.lowering),
+            }
+            for name, one in lowered.chosen.items()
+        },
+    }
+
+
+def plan_json(plan: Plan, time: Time | None, space: Space, lowered: Lowered) -> dict[str, Any]:
     totals = plan.totals
     return {
         **plan.to_json(),
         "totals": vars(totals),
         "time": None if time is None else vars(time),
         "space": vars(space),
+        "memory": _memory_json(lowered),
     }

@@ -41,11 +41,3 @@ def typed(value: float) -> str:
     """``3e9``, ``0.02``: as one types it, two digits."""
     digits, e, power = f"{value:.2g}".partition("e")
     return f"{digits}e{int(power)}" if e else digits
-
-
-def size(value: float) -> str:
-    """Bytes: ``3.2 MB``."""
-    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= scale:
-            return f"{value / scale:.3g} {unit}"
-    return f"{value:.0f} B"

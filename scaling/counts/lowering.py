@@ -4,7 +4,7 @@ beyond rounding, and nothing here is part of a run's identity."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from scaling.counts.shape import Shape, parameter_table
@@ -31,6 +31,8 @@ RULES: dict[Literal["weight", "activation"], dict[str, tuple[str, ...]]] = {
 """The axes of the mesh over which the logical axes of arrays are cut; all others are whole on every device.
 Weights are parameters but for gains and biases, which are small. Heads of keys and values that cannot be cut
 are whole."""
+LEAST_CHUNK = 64  # tokens of a sequence whose logits are held at a time
+UNROLLED = 8  # layers: deeper models are scanned, which compiles once and runs a little slower
 NAMES = {
     "embed": "channels of the residual stream",
     "heads": "heads",
@@ -84,8 +86,9 @@ class Lowering:
     Attributes:
         mesh: None: as many devices as the batch can be shared among, all along ``data``.
         micro_batches: equal parts of a batch that a step goes through one after the other, summing gradients.
-        remat: what the backward pass computes again. ``none``: nothing; ``block``: of each layer all but its
-            input and what its attention gave; ``full``: all but its input.
+        remat: what the backward pass computes, or gathers, again. ``none``: nothing, so that weights gathered
+            over ``fsdp`` are held until then; ``block``: of each layer all but its input and what its
+            attention gave; ``full``: all but its input.
         logit_chunks: equal parts of each sequence whose logits are held at a time.
         attention: the kernel; ``blocked`` runs everywhere.
         pack: runs that train side by side in the program.
@@ -102,6 +105,28 @@ class Lowering:
         _positive(self)
 
 
+def smaller(lowering: Lowering, shape: Shape, sequences: int, batch_parts: int) -> Lowering | None:
+    """Return the next lowering that holds less: more micro-batches, then more computed again, then logits in
+    pieces. None: there is none.
+
+    Args:
+        lowering: that held too much.
+        shape: of the model.
+        sequences: of a batch.
+        batch_parts: of a batch, over devices.
+    """
+    each = sequences // batch_parts
+    pieces = range(2 * lowering.micro_batches, each + 1)
+    if not shape.experts and (more := next((n for n in pieces if each % n == 0), None)):
+        return replace(lowering, micro_batches=more)
+    if lowering.remat != "full":
+        return replace(lowering, remat="block" if lowering.remat == "none" else "full")
+    chunks = 4 * lowering.logit_chunks
+    if shape.context % chunks == 0 and shape.context // chunks >= LEAST_CHUNK:
+        return replace(lowering, logit_chunks=chunks)
+    return None
+
+
 def uncut(shape: Shape, mesh: MeshSizes) -> Iterator[tuple[str, str, int]]:
     """Yield what of a model ``mesh`` does not cut into equal parts: the axis of the mesh, what it is, and how
     many of it there are."""
@@ -110,6 +135,12 @@ def uncut(shape: Shape, mesh: MeshSizes) -> Iterator[tuple[str, str, int]]:
             for cut in RULES["weight"].get(axis, ()):
                 if axis in NAMES and size % getattr(mesh, cut):
                     yield cut, NAMES[axis], size
+
+
+def is_unrolled(shape: Shape, remat: Remat) -> bool:
+    """Tell whether layers are compiled one by one. Not where they are computed again: XLA would take what a
+    layer computes twice for one."""
+    return shape.depth <= UNROLLED and remat == "none"
 
 
 def _positive(sizes: MeshSizes | Lowering) -> None:

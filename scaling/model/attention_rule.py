@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import Primitive
 
 from scaling.model.products import PRODUCTS, Products
 
@@ -18,4 +21,12 @@ class Rule(NamedTuple):
 
 
 KEPT = "attention_kernel"
-"""Name of what the backward pass of attention takes beside its inputs, for rematerialisation."""
+"""Name of what the backward pass of attention takes beside its inputs."""
+_has_the_name = jax.checkpoint_policies.save_only_these_names(KEPT)
+
+
+def is_kept(primitive: Primitive, *arguments: Any, **parameters: Any) -> bool:
+    """Tell :func:`jax.checkpoint` what the backward pass of attention takes beside its inputs: what has the
+    name :data:`KEPT`, and what cuDNN's forward call gives, in which nothing can be named."""
+    is_cudnn = primitive.name.startswith("dot_product_attention_fwd")
+    return is_cudnn or bool(_has_the_name(primitive, *arguments, **parameters))

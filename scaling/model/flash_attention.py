@@ -11,7 +11,6 @@ from functools import partial
 from typing import Literal, cast
 
 import jax
-from jax.ad_checkpoint import checkpoint_name
 
 from scaling.counts.lowering import Kernel
 from scaling.counts.shape import Shape
@@ -68,7 +67,7 @@ def flash_attention(
     queries, keys = ("batch", None, "heads", None), ("batch", None, "kv_heads", None)
     if kernel == "cudnn":
         attend = place.each_device(partial(_cudnn, rule.window), (queries, keys, keys), queries)
-        return checkpoint_name(attend(q_BxTxHxK, k_BxTxGxK, v_BxTxGxK), KEPT)
+        return attend(q_BxTxHxK, k_BxTxGxK, v_BxTxGxK)
     splash = partial(_splash, rule, interpret)
     if documents_BxT is None:
         attend = place.each_device(partial(splash, None), (queries, keys, keys), queries)

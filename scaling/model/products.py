@@ -18,7 +18,8 @@ BFLOAT16 = jnp.finfo(jnp.bfloat16)
 @dataclass(frozen=True)
 class Products:
     """How two arrays are multiplied and summed. Factors are rounded to ``factors``; sums and results are
-    float32. ``algorithm`` is jax's name for it."""
+    float32 (of factors in float64, which no precision asks for, float64). ``algorithm`` is jax's name for
+    it."""
 
     factors: Any
     algorithm: str
@@ -43,7 +44,8 @@ def _in_bfloat16(array: jax.Array) -> jax.Array:
 
 
 def _einsum(algorithm: str, subscripts: str, one: jax.Array, other: jax.Array) -> jax.Array:
-    return jnp.einsum(subscripts, one, other, precision=algorithm, preferred_element_type=jnp.float32)
+    kind = jnp.promote_types(one.dtype, jnp.float32)
+    return jnp.einsum(subscripts, one, other, precision=algorithm, preferred_element_type=kind)
 
 
 def _of_factors(products: Products, subscripts: str, one: jax.Array, other: jax.Array) -> jax.Array:

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from flax import nnx, traverse_util
 from jax.ad_checkpoint import checkpoint_name
 
-from scaling.counts.lowering import Lowering, Remat
+from scaling.counts.lowering import Lowering, Remat, is_unrolled
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import AnyKernel
-from scaling.model.attention_rule import KEPT
+from scaling.model.attention_rule import is_kept
 from scaling.model.blocks import Block, Gain, Kernel, Residual, Table, look_up, multiply, times
 from scaling.model.experts import Balance
 from scaling.model.parametrization import Forward
@@ -117,14 +117,13 @@ Layer = Callable[[Residual, Any, int | None], Residual]
 
 def _forgetful(layer: Layer, remat: Remat) -> Layer:
     """Have a layer compute again in the backward pass what ``remat`` does not keep."""
-    keep = jax.checkpoint_policies
     match remat:
         case "none":
             return layer
         case "block":
-            policy = keep.save_only_these_names(KEPT)
+            policy = is_kept
         case "full":
-            policy = keep.nothing_saveable
+            policy = jax.checkpoint_policies.nothing_saveable
     return jax.checkpoint(layer, policy=policy, static_argnums=2, prevent_cse=False)
 
 
@@ -171,9 +170,6 @@ def through(
     for i in range(cycles * length, shape.depth):
         residual = layer(residual, jax.tree.map(lambda leaf, i=i: leaf[i], layers), shape.windows[i])
     return residual
-
-
-UNROLLED = 8  # layers: deeper models are scanned, which compiles once and runs a little slower
 
 
 @dataclass(frozen=True)
@@ -255,11 +251,10 @@ def make_model(
         place: puts arrays on the devices of a mesh.
         dense: whether attention computes all T^2 pairs and every expert all tokens (to check FLOP counts
             against the compiler).
-        unroll: of the scan over layers; None: all layers up to :data:`UNROLLED`, else 1, and 1
-            where they are computed again: XLA would take what a layer computes twice for one.
+        unroll: of the scan over layers; None: by :func:`scaling.counts.lowering.is_unrolled`.
     """
     if unroll is None:
-        unroll = shape.depth <= UNROLLED and lowering.remat == "none"
+        unroll = is_unrolled(shape, lowering.remat)
     products, forward = PRODUCTS[precision], Forward.of(shape, parametrization)
     definition, state = nnx.split(nnx.eval_shape(partial(Transformer, shape, forward, products, place)))
     flat: dict[str, Any] = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep="/")

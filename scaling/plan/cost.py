@@ -1,4 +1,4 @@
-"""What a plan costs: time from a measured probe, memory and disk from counts. All are estimates."""
+"""What a plan costs: time from a measured probe, disk from counts. All are estimates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
-from scaling.counts.shape import Shape
 from scaling.plan.cadence import evaluations, open_merges
 from scaling.plan.designs import flops_per_step
 from scaling.plan.plan import Plan, PlannedRun
@@ -46,12 +45,9 @@ class Time:
 
 @dataclass(frozen=True)
 class Space:
-    """``memory_bytes`` of the arrays of the largest process: ``state_bytes`` (weights, moments, gradients,
-    averages, exact) and activations (a rough estimate). Checkpoints take at most ``checkpoint_bytes`` of disk
-    at any moment, and ``kept_bytes`` when all is done: trunks, and final states if they are kept."""
+    """Checkpoints take at most ``checkpoint_bytes`` of disk at any moment, and ``kept_bytes`` when all is
+    done: trunks, and final states if they are kept."""
 
-    memory_bytes: int
-    state_bytes: int
     checkpoint_bytes: int
     kept_bytes: int
 
@@ -88,12 +84,9 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
 
 
 def estimate_space(plan: Plan, workers: int) -> Space:
-    """Estimate the memory of one process, and the disk of the checkpoints of ``workers`` active processes."""
+    """Estimate the disk that the checkpoints of ``workers`` active processes take."""
     emas = sum(isinstance(average, EMA) for average in plan.averages)
     first = [(plan.by_id[job.run_ids[0]], emas + open_merges(plan, job)) for job in plan.jobs]
-    # with gradients
-    states = [(FLOAT_BYTES * (_numbers(run, more) + run.params), run) for run, more in first]
-    memory = max(state + _activation_bytes(run.run.shape, run.run.batch_tokens) for state, run in states)
     checkpoints = [(KEPT_CHECKPOINTS * _checkpoint_bytes(run, more), run) for run, more in first]
     sizes = sorted((size for size, _ in checkpoints), reverse=True)
     kept = sum(size for size, run in checkpoints if run.run.branch_step)
@@ -101,7 +94,7 @@ def estimate_space(plan: Plan, workers: int) -> Space:
     kept += sum(final) if plan.execution.keep_final else 0
     # each writes a third of a line before the oldest of the two goes, and stands aside one of its trunk
     at_work = sum(sizes[: max(1, workers)]) * 3 // 2
-    return Space(memory, max(state for state, _ in states), kept + at_work, kept)
+    return Space(kept + at_work, kept)
 
 
 def makespan(seconds: Iterable[float], workers: int, busy: Sequence[float] = ()) -> float:
@@ -124,14 +117,3 @@ def _numbers(planned: PlannedRun, averages: int) -> int:
 def _checkpoint_bytes(planned: PlannedRun, averages: int) -> int:
     """Estimate what a checkpoint takes: numbers, and what is written beside them."""
     return FLOAT_BYTES * _numbers(planned, averages) + CHECKPOINT_FILES_BYTES
-
-
-def _activation_bytes(shape: Shape, batch_tokens: int) -> int:
-    """Estimate roughly what the backward pass keeps of each layer (residual, projections, scores, MLP) and
-    logits."""
-    heads = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
-    scores = 2 * shape.heads * min(shape.context, 1024)
-    copies, hidden = (shape.experts.active, shape.expert_width) if shape.experts else (0, 0)
-    mlp = 4 * shape.dense_width + copies * (2 * shape.width + 4 * hidden)
-    layer = 4 * shape.width + heads + scores + mlp
-    return FLOAT_BYTES * batch_tokens * (shape.depth * layer + 3 * shape.vocab_size)

@@ -44,7 +44,7 @@ from scaling.spec.source import Finding, Path
 from scaling.spec.variants import variation_findings
 
 # Where findings leave the lengths of the design's own runs as they are.
-VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("noise",), ("holdout",))
+VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("noise",), ("holdout",), ("execution",))
 WITHOUT_LENGTHS: tuple[Path, ...] = (("recipe", "optimizer"), ("recipe", "schedule"), ("recipe", "init_from"))
 
 
@@ -159,13 +159,12 @@ def _plan(
     """
     wanted, broken = wanted_runs(study, asked, settings_of(index_of))
     kept = [w for w in wanted if w.steps >= w.min_steps]
-    small, finer = too_small(wanted), finer_than_chunks(study, kept)
+    small, laid_out = too_small(wanted), finer_than_chunks(study, kept) + undivided(study.execution, kept)
     if known or small:
-        raise UserError(*study.source.problems([*known, *broken, *small, *finer]))
+        raise UserError(*study.source.problems([*known, *broken, *small, *laid_out]))
     starts = Starts(study.source.folder)
-    findings = broken + finer + repeated(kept) + held_out_inside(kept)
+    findings = broken + laid_out + repeated(kept) + held_out_inside(kept)
     findings += optimizers_of_nothing(kept) + masks_of_no_documents(kept) + starts.findings(kept)
-    findings += undivided(study.execution, kept)
     resolved = Resolver(study.execution.share_trunk, study.design, starts)
     findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
     if not broken and not any(w.role == "fit" for w in kept):

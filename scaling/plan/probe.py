@@ -12,20 +12,25 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import NonNegativeFloat, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from scaling.counts.lowering import Lowering
 from scaling.files import cache_dir, write_json
 from scaling.plan.designs import flops_per_step
+from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.recipe.quantities import Positive
-from scaling.run import canonical_json, short_hash
+from scaling.run import Run, canonical_json, short_hash
 from scaling.store.machine import machine
 
 _TIMEOUT_SECONDS = 900
+CPU_FLOPS = 5e11  # of a step that is measured on a CPU core: some seconds
+MOST_PACKED = 64
 
 
 class ProbeFailed(Exception):
@@ -34,11 +39,14 @@ class ProbeFailed(Exception):
 
 @dataclass(frozen=True)
 class ProbePoint:
-    """One measured shape."""
+    """One measured shape; ``pack`` is how many such runs are best trained side by side, each step of all of
+    which takes ``pack_seconds_per_step``."""
 
     flops_per_step: Positive
     seconds_per_step: Positive
     compile_seconds: NonNegativeFloat
+    pack: int = 1
+    pack_seconds_per_step: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,19 @@ class Probe:
         """Interpolate as :meth:`seconds_per_flop`."""
         return self._interpolate(step_flops, [max(p.compile_seconds, 1e-3) for p in self.points])
 
+    def pack(self, step_flops: float) -> int:
+        """Return the best pack of the nearest point in the logarithm of FLOPs."""
+        return self._nearest(step_flops).pack
+
+    def packed_seconds(self, step_flops: float) -> float:
+        """Return the seconds of a step of the best pack."""
+        point = self._nearest(step_flops)
+        slower = (point.pack_seconds_per_step or point.seconds_per_step) / point.seconds_per_step
+        return slower * step_flops * self.seconds_per_flop(step_flops)
+
+    def _nearest(self, step_flops: float) -> ProbePoint:
+        return min(self.points, key=lambda p: abs(math.log(p.flops_per_step / step_flops)))
+
     def _interpolate(self, step_flops: float, values: Sequence[float]) -> float:
         at = [p.flops_per_step for p in self.points]
         right = bisect.bisect_left(at, step_flops)
@@ -69,30 +90,95 @@ class Probe:
 _PROBE = TypeAdapter(Probe)
 
 
-def cached_probe(plan: Plan) -> Probe | None:
-    """Return the probe of this plan if all its shapes have been measured on this machine, else None."""
-    known = [_read(_cache_file(plan, run)) for run in probe_runs(plan)]
-    return _joined([probe for probe in known if probe]) if all(known) else None
+@dataclass(frozen=True)
+class Question:
+    """A step to be measured: of ``run``, laid out by ``lowering``; ``times`` of them do the work of one step
+    of the plan. ``most`` such runs may be in a pack."""
+
+    run: Run
+    lowering: Lowering
+    times: int = 1
+    most: int = 1
+
+    @classmethod
+    def of(cls, run: Run, lowering: Lowering, device: str, most: int = 1) -> Question:
+        """Ask for one micro-batch; on a CPU for no more of it than takes some seconds."""
+        times, sequences = lowering.micro_batches, run.batch_sequences
+        flops = run.flops_per_step / sequences
+        parts = lowering.mesh.batch_parts if lowering.mesh else 1
+        if device == "cpu":
+            allowed = max(1, int(CPU_FLOPS / flops))
+            times = next(n for n in range(times, sequences + 1) if _divides(n, sequences, parts, allowed))
+        one = run.model_copy(update={"batch_sequences": sequences // times})
+        return cls(one, replace(lowering, micro_batches=1), times, most)
+
+    def to_json(self) -> dict[str, Any]:
+        run = json.loads(canonical_json(self.run))
+        return {"run": run, "lowering": asdict(self.lowering), "most": self.most}
+
+    def file(self, plan: Plan) -> Path:
+        """Return where the answer is kept: by all that it depends on."""
+        key = {
+            "kind": "probe",
+            "machine": machine(),
+            "fixed": vars(self.run.fixed),
+            "threads": plan.execution.threads,
+            "device": plan.execution.device,
+            "devices": plan.execution.job_devices,
+            "times": self.times,
+            "most": self.most,
+            "lowering": asdict(self.lowering),
+        }
+        return cache_dir() / "probes" / f"{short_hash(key)}.json"
+
+    def answer(self, point: ProbePoint) -> ProbePoint:
+        """Return the point of a whole step."""
+        packed = point.pack_seconds_per_step
+        return replace(
+            point,
+            flops_per_step=self.times * point.flops_per_step,
+            seconds_per_step=self.times * point.seconds_per_step,
+            pack_seconds_per_step=packed and self.times * packed,
+        )
 
 
-def measure_probe(plan: Plan, environment: Mapping[str, str] | None = None, *, again: bool = False) -> Probe:
-    """Return the probe of this plan; measure the shapes that are not in the cache (some seconds each).
+def _divides(pieces: int, sequences: int, parts: int, allowed: int) -> bool:
+    """Tell whether so many pieces of a batch are equal, on each device too, and small enough or the
+    smallest."""
+    if sequences % (pieces * parts):
+        return False
+    return sequences // pieces <= allowed or sequences == pieces * parts
+
+
+def cached_probe(lowered: Lowered) -> Probe | None:
+    """Return the probe of a plan if all its shapes have been measured on this machine, else None."""
+    known = [_read(question.file(lowered.plan)) for question in questions(lowered)]
+    return _joined([probe for probe in known if probe]) if known and all(known) else None
+
+
+def measure_probe(
+    lowered: Lowered, environment: Mapping[str, str] | None = None, *, again: bool = False
+) -> Probe:
+    """Return the probe of a plan; measure the shapes that are not in the cache (some seconds each).
 
     Args:
-        plan: the plan.
+        lowered: the plan and how its jobs are laid out; what does not fit is not measured.
         environment: of the measuring process, which should be that of the jobs; this one's if None.
         again: measure even what is in the cache, as after a measurement on a busy machine.
 
     Raises:
-        ProbeFailed: the measuring process failed or answered nonsense.
+        ProbeFailed: no run fits into memory, or the measuring process failed or answered nonsense.
     """
-    files = {_cache_file(plan, run): run for run in probe_runs(plan)}
+    plan = lowered.plan
+    files = {question.file(plan): question for question in questions(lowered)}
+    if not files:
+        raise ProbeFailed("no run fits into memory")
     known = {file: probe for file in files if not again and (probe := _read(file))}
-    missing = {file: run for file, run in files.items() if file not in known}
+    missing = {file: question for file, question in files.items() if file not in known}
     if missing:
-        answer = _ask([json.loads(canonical_json(run.run)) for run in missing.values()], plan, environment)
-        for file, point in zip(missing, answer.points, strict=True):
-            known[file] = Probe(answer.device, (point,))
+        answer = _ask(list(missing.values()), plan, environment)
+        for (file, question), point in zip(missing.items(), answer.points, strict=True):
+            known[file] = Probe(answer.device, (question.answer(point),))
             with contextlib.suppress(
                 OSError
             ):  # without a cache every plan measures again, which is only slow
@@ -100,27 +186,39 @@ def measure_probe(plan: Plan, environment: Mapping[str, str] | None = None, *, a
     return _joined(list(known.values()))
 
 
-def probe_runs(plan: Plan) -> tuple[PlannedRun, ...]:
-    """Return one run each of the smallest, the geometrically middle and the largest shape by FLOPs a step."""
-    by_flops = {flops_per_step(r.run.shape, r.run.batch_tokens): r for r in reversed(plan.runs)}
+def questions(lowered: Lowered) -> list[Question]:
+    """Return what is to be measured for a plan."""
+    plan, device = lowered.plan, lowered.devices.kind
+    return [
+        Question.of(
+            planned.run,
+            lowered.chosen[planned.job_id].lowering,
+            device,
+            1 if device == "cpu" else most_packed(plan, planned),
+        )
+        for planned in probe_runs(lowered)
+    ]
+
+
+def probe_runs(lowered: Lowered) -> tuple[PlannedRun, ...]:
+    """Return one run each of the smallest, the geometrically middle and the largest shape by FLOPs a step,
+    of those that fit into memory."""
+    fitting = [run for run in reversed(lowered.plan.runs) if lowered.fits(run)]
+    by_flops = {flops_per_step(r.run.shape, r.run.batch_tokens): r for r in fitting}
+    if not by_flops:
+        return ()
     flops = sorted(by_flops)
     middle = math.sqrt(flops[0] * flops[-1])
     chosen = {flops[0], min(flops, key=lambda f: abs(math.log(f / middle))), flops[-1]}
     return tuple(by_flops[f] for f in sorted(chosen))
 
 
-def _cache_file(plan: Plan, planned: PlannedRun) -> Path:
-    run = planned.run
-    key = short_hash(
-        {
-            "kind": "probe",
-            "machine": machine(),
-            "fixed": vars(run.fixed),
-            "threads": plan.execution.threads,
-            "device": plan.execution.device,
-        }
-    )
-    return cache_dir() / "probes" / f"{key}.json"
+def most_packed(plan: Plan, planned: PlannedRun) -> int:
+    """Return how many runs may be trained beside one, itself included: a power of two."""
+    if plan.execution.pack != "auto":
+        return 1  # given, not measured
+    alike = {run.job_id for run in plan.runs if run.run.fixed == planned.run.fixed}
+    return min(MOST_PACKED, 1 << (len(alike).bit_length() - 1))
 
 
 def _joined(probes: Sequence[Probe]) -> Probe:
@@ -135,8 +233,9 @@ def _read(file: Path) -> Probe | None:
         return None  # absent or damaged: measure again
 
 
-def _ask(runs: list[dict[str, Any]], plan: Plan, environment: Mapping[str, str] | None) -> Probe:
-    question = json.dumps({"runs": runs, "threads": plan.execution.threads})
+def _ask(asked: Sequence[Question], plan: Plan, environment: Mapping[str, str] | None) -> Probe:
+    steps = [question.to_json() for question in asked]
+    question = json.dumps({"steps": steps, "threads": plan.execution.threads})
     command = [sys.executable, "-m", "scaling.train.probe"]
     try:
         done = subprocess.run(
@@ -157,6 +256,6 @@ def _ask(runs: list[dict[str, Any]], plan: Plan, environment: Mapping[str, str] 
         answer = _PROBE.validate_json(done.stdout)
     except ValueError as error:
         raise ProbeFailed(f"the speed probe answered nonsense: {error}") from None
-    if len(answer.points) != len(runs):
-        raise ProbeFailed(f"the speed probe answered {len(answer.points)} of {len(runs)} questions")
+    if len(answer.points) != len(asked):
+        raise ProbeFailed(f"the speed probe answered {len(answer.points)} of {len(asked)} questions")
     return answer

@@ -72,6 +72,10 @@ class Execution(Described):
     pack: AutoOrCount = "auto"
     """Runs of equal shape that a job trains side by side in one program. auto: by memory and measured speed;
     on CPU 1."""
+    hosts: Count = 1
+    """Hosts that train each job together, with a process and an equal part of its devices each."""
+    launcher: str | None = None
+    """Command that starts a process on each of them, such as srun --ntasks-per-node=1."""
     threads: Count = 1
     """Threads of each process, on CPU; of each of its devices, where it has several."""
     share_trunk: StrictBool = True
@@ -96,12 +100,18 @@ class Execution(Described):
             return self.devices
         return self.mesh.sizes.devices if self.mesh else None
 
+    @property
+    def host_devices(self) -> int | None:
+        """Those of them on each host."""
+        return self.job_devices and self.job_devices // self.hosts
+
     def findings(self) -> Iterator[Finding]:
         """Find fields that do not go together."""
         mesh = self.mesh.sizes if self.mesh else MeshSizes()
         if self.mesh and self.devices not in ("auto", mesh.devices):
             message = f"has {mesh} = {mesh.devices} devices, and execution.devices = {self.devices}"
             yield Finding(("execution", "mesh"), message, "make them equal, or leave devices out")
+        yield from self._host_findings(mesh)
         if self.pack != "auto" and self.pack % mesh.run:
             message = f"{self.pack} runs cannot be shared out equally among mesh.run = {mesh.run} devices"
             below = self.pack // mesh.run * mesh.run
@@ -113,3 +123,18 @@ class Execution(Described):
             place = ("execution", "mesh", "run") if mesh.run > 1 else ("execution", "pack")
             message = f"{packed}: runs are not packed where {' and '.join(shared)} devices share the weights"
             yield Finding(place, message, "pack runs that fit on a device, or leave it out")
+
+    def _host_findings(self, mesh: MeshSizes) -> Iterator[Finding]:
+        if (self.hosts > 1) != (self.launcher is not None):
+            message = f"{self.hosts}: several hosts, and no others, have a launcher; it is {self.launcher!r}"
+            yield Finding(("execution", "hosts"), message, "set both hosts and launcher, or neither")
+        if self.hosts == 1:
+            return
+        for name, value in (("workers", self.workers), ("pack", self.pack), ("mesh", mesh.run)):
+            if value not in ("auto", 1):
+                message = f"{value}: hosts = {self.hosts} train one job at a time, one run at a time"
+                yield Finding(("execution", name), message, "use 1, or leave it out")
+        if self.job_devices and self.job_devices % self.hosts:
+            message = f"{self.job_devices} devices are not the same number on each of {self.hosts} hosts"
+            field = "mesh" if self.devices == "auto" else "devices"
+            yield Finding(("execution", field), message, "use a multiple of hosts")

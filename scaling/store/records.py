@@ -258,6 +258,15 @@ class JobSpec(Document):
     execution: JobExecution
 
 
+class JobLowering(Document):
+    """``lowering.json``: what a job went over to when it ran out of memory, laid out as it was ``asked`` to
+    be. It counts as long as the job is asked for the same."""
+
+    asked: Lowering
+    used: Lowering
+    reason: str
+
+
 class JobEnvironment(Document, Environment):
     """``env.json``: the last start of a job, seen from inside."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scaling.errors import UserError
 from scaling.plan.cadence import averages_of, evaluated_at
+from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedJob
 from scaling.plan.probe import Probe, ProbeFailed, cached_probe, measure_probe
 from scaling.run import Run, timed_chunk_steps
@@ -39,31 +40,31 @@ class Chunks:
         return size, tuple(sorted(stops))
 
     def _timed(self, flops: int) -> int:
-        per_flop = self.speed.seconds_per_flop(flops) if self.speed else 1 / ASSUMED_FLOPS
-        return timed_chunk_steps(flops * per_flop)
+        return timed_chunk_steps(self.speed.packed_seconds(flops) if self.speed else flops / ASSUMED_FLOPS)
 
 
-def measured_speed(plan: Plan, execution: Execution, say: Callable[[str], None]) -> Probe | None:
-    """Return the speed of the steps of a plan on this machine's accelerator, measured where it is not known.
+def measured_speed(lowered: Lowered | None, execution: Execution, say: Callable[[str], None]) -> Probe | None:
+    """Return the speed of the steps of jobs on this machine's accelerator, measured where it is not known.
 
-    None: jobs run on CPU or elsewhere, chunks have a given size, or it cannot be measured.
+    None: jobs run on CPU or elsewhere, chunks and packs have a given size, or it cannot be measured.
 
     Args:
-        plan: the plan.
-        execution: of its jobs.
+        lowered: the jobs, if any, and how they are laid out.
+        execution: of these jobs.
         say: is told what takes time, and what went wrong.
     """
-    if execution.kind != "local" or execution.chunk_steps is not None:
+    given = execution.chunk_steps is not None and execution.pack != "auto"
+    if lowered is None or execution.kind != "local" or given:
         return None
     where = layout(execution)
     if where.device == "cpu":
         return None
-    known = cached_probe(plan)
+    known = cached_probe(lowered)
     if known is None:
         say("measuring the speed of a training step on this machine, once ...")
         try:
             environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
-            known = measure_probe(plan, environment)
+            known = measure_probe(lowered, environment)
         except ProbeFailed as error:
             say(f"the time of a step is a guess: {error}")
     return known

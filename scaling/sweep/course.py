@@ -82,9 +82,14 @@ class Course:
         )
 
     def _launch(self) -> None:
-        for slot in range(self.executor.slots):
-            while not self.stops and (task := self.queue.take_for(slot, shares=self.executor.shares)):
-                self._try(task, slot)
+        """Start one task in each slot, then a second beside it where it can share, and so on."""
+        started = True
+        while started:
+            started = False
+            for slot in range(self.executor.slots):
+                if not self.stops and (task := self.queue.take_for(slot, shares=self.executor.shares)):
+                    self._try(task, slot)
+                    started = True
 
     def _try(self, task: Task, slot: int) -> None:
         """Start a task, unless others have done it, work on it, or its runs have failed too often."""

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json, write_text
 from scaling.plan.device import require_precision
+from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, load_plan
 from scaling.plan.probe import Probe
 from scaling.store.folder import ResultsFolder
@@ -63,6 +64,7 @@ class Sweep:
         on_event: Watcher = lambda event: None,
         workers: int | Literal["auto"] | None = None,
         speed: Probe | None = None,
+        lowered: Lowered | None = None,
         retries: int = 1,
         grace_seconds: float = 20.0,
     ) -> Outcome:
@@ -80,6 +82,7 @@ class Sweep:
             on_event: is called with what happens.
             workers: jobs at a time, in place of the plan's.
             speed: of a step, where it was measured; sizes chunks on an accelerator.
+            lowered: how jobs are laid out, where that was chosen by their memory.
             retries: of a failing job in this launch.
             grace_seconds: after which jobs asked to stop are killed.
 
@@ -93,7 +96,7 @@ class Sweep:
             retries=retries,
             grace_seconds=grace_seconds,
         )
-        return self._run(phase, on_event, workers, speed)
+        return self._run(phase, on_event, workers, speed, lowered)
 
     def reevaluate(
         self, *, on_event: Watcher = lambda event: None, workers: int | Literal["auto"] | None = None
@@ -111,6 +114,7 @@ class Sweep:
         on_event: Watcher,
         workers: int | Literal["auto"] | None,
         speed: Probe | None = None,
+        lowered: Lowered | None = None,
     ) -> Outcome:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
         alone = not self.presence.others_here(self.results)
@@ -120,7 +124,7 @@ class Sweep:
         timed = executor.device != "cpu" and execution.chunk_steps is None
         chunks = Chunks(self.plan, speed) if timed else None
         profile = self.profile if phase.work == "train" else []
-        queue = Queue(self.results, self.plan, phase, on_event, chunks, profile)
+        queue = Queue(self.results, self.plan, phase, on_event, chunks, lowered, profile, speed)
         return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
 
     @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -122,11 +123,15 @@ class LocalExecutor:
 
     def describe(self) -> str:
         each = self.layout.devices
-        return self.layout.device if each in (None, 1) else f"{each} {self.layout.device} devices each"
+        what = self.layout.device if each in (None, 1) else f"{each} {self.layout.device} devices each"
+        return what if self.layout.hosts == 1 else f"{what}, on {self.layout.hosts} hosts"
 
     def start(self, folder: Path, slot: int, stale: str = "") -> StartedJob:
         place, argv = self.layout.slots[slot], [*self.command, "--serve"]
         environment = launch_environment(os.environ, self.layout, place, glibc=has_glibc())
+        if self.layout.hosts > 1:
+            environment.setdefault("SCALING_COORDINATOR", "auto")
+            environment.setdefault("SCALING_HOSTS", str(self.layout.hosts))
         attempt = write_launch(folder, self.device, argv, environment, place.cores)
         pinned = ",".join(map(str, place.cores)) or "any"
         shim = [sys.executable, "-I", "-S", str(SHIM), str(os.getpid()), pinned]
@@ -176,4 +181,6 @@ def make_local(execution: Execution, command: Sequence[str], *, alone: bool) -> 
     where = layout(execution)
     if not alone:  # another driver would pin to the same cores
         where = replace(where, slots=tuple(replace(slot, cores=()) for slot in where.slots))
+    if execution.launcher is not None:
+        command = [*shlex.split(execution.launcher), *command]
     return LocalExecutor(where, command)

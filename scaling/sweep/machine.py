@@ -31,9 +31,8 @@ _VISIBLE: dict[Device, tuple[str, str]] = {  # environment variable, names of de
     "gpu": ("CUDA_VISIBLE_DEVICES", r"nvidia(\d+)"),
     "tpu": ("TPU_VISIBLE_CHIPS", r"(?:accel|vfio/)(\d+)"),
 }
-SHARED_MEMORY = (
-    0.9  # of an accelerator, for all jobs that share it; the rest is the driver's and the system's
-)
+# Of the memory of an accelerator: for one job, for all that share it; the rest is the system's.
+WHOLE_MEMORY, SHARED_MEMORY = 0.95, 0.9
 HOST_DEVICES = "--xla_force_host_platform_device_count"
 # A process may own one, two or four chips of a TPU host: their arrangement is that of the host.
 TPU_BOUNDS = {1: "1,1,1", 2: "1,2,1", 4: "2,2,1"}
@@ -59,8 +58,9 @@ class Layout:
         device: what jobs train on.
         slots: their places.
         threads: of each job on CPU, of each of its devices where there are several.
-        devices: of each job; on CPU forced host devices. None: not known before jax has looked.
+        devices: of each job on a host; on CPU forced host devices. None: not known before jax has looked.
         forced: whether the user named the device; jobs are started with it.
+        hosts: that train each job together, alike.
     """
 
     device: Device
@@ -68,6 +68,7 @@ class Layout:
     threads: int = 1
     devices: int | None = 1
     forced: bool = False
+    hosts: int = 1
 
 
 def layout(execution: Execution) -> Layout:
@@ -83,14 +84,18 @@ def layout(execution: Execution) -> Layout:
         hint = "use device: auto, or install the extra for it (cuda12, cuda13, tpu)"
         problem = f"execution.device = {device}: jax is installed here without support for it"
         raise UserError(Complaint(problem, hint=hint))
-    forced, workers, threads = execution.device != "auto", execution.workers, execution.threads
+    forced, threads = execution.device != "auto", execution.threads
+    workers = execution.workers if execution.hosts == 1 else 1
     if device == "cpu":
-        devices = execution.job_devices or 1
+        devices = execution.host_devices or 1
         slots = cpu_slots(workers, threads * devices, usable_cores(), cpu_quota())
-        return Layout(device, slots, threads, devices, forced)
+        if execution.hosts > 1:  # a launcher may start processes elsewhere
+            slots = (Slot(),)
+        return Layout(device, slots, threads, devices, forced, execution.hosts)
     visible = visible_devices(device, os.environ)
-    slots = device_slots(workers, device, visible, execution.job_devices)
-    return Layout(device, slots, threads, len(slots[0].devices or visible) or None, forced)
+    slots = device_slots(workers, device, visible, execution.host_devices)
+    each = len(slots[0].devices or visible) or None
+    return Layout(device, slots, threads, each, forced, execution.hosts)
 
 
 def cpu_slots(
@@ -241,8 +246,8 @@ def _device_environment(device: Device, slot: Slot, base: Mapping[str, str]) -> 
             bounds = TPU_BOUNDS[len(slot.devices)]
             environment |= {"TPU_CHIPS_PER_PROCESS_BOUNDS": bounds, "TPU_PROCESS_BOUNDS": "1,1,1"}
     memory = "XLA_PYTHON_CLIENT_MEM_FRACTION"
-    if slot.memory is not None and memory not in base:
-        environment[memory] = str(slot.memory)
+    if device == "gpu" and memory not in base:  # else jax takes three quarters
+        environment[memory] = str(slot.memory or WHOLE_MEMORY)
     return environment
 
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from scaling.counts.lowering import Lowering
 from scaling.plan.cadence import averages_of, evaluated_at
+from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.plan.probe import Probe
+from scaling.run import Run
 from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
 from scaling.store.records import JobExecution, JobRun, JobSpec, Work, read_progress
@@ -79,7 +82,9 @@ class Queue:
     phase: Phase
     on_event: Watcher
     chunks: Chunks | None = None
+    lowered: Lowered | None = None
     profile: list[int] = field(default_factory=list)  # steps to be traced of the next job that starts
+    speed: Probe | None = None
     waiting: list[Task] = field(default_factory=list)
     running: dict[str, Running] = field(default_factory=dict)
     elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
@@ -92,7 +97,8 @@ class Queue:
         states = {run.run_id: self.results.run_state(run.run_id) for run in self.phase.chosen}
         self.recorded = {run_id for run_id, state in states.items() if self.is_done(state)}
         self.failed = {run_id for run_id, state in states.items() if self.is_given_up(state)}
-        self.waiting = make_tasks(self.plan, self.phase.chosen, self.recorded | self.failed)
+        settled = self.recorded | self.failed
+        self.waiting = make_tasks(self.plan, self.phase.chosen, settled, self.speed)
 
     @property
     def is_empty(self) -> bool:
@@ -125,7 +131,13 @@ class Queue:
     def _together(self, one: Task, other: Task) -> bool:
         """Tell whether a program can train both: equal in all that is compiled, and in their data."""
         first, second = one.runs[0], other.runs[0]
-        return first.run.fixed == second.run.fixed and (self.plan.data_of(first) == self.plan.data_of(second))
+        if first.run.fixed != second.run.fixed or self.plan.data_of(first) != self.plan.data_of(second):
+            return False
+        return self._chunk_steps(one) == self._chunk_steps(other)
+
+    def _chunk_steps(self, task: Task) -> int | None:
+        job = task.job
+        return self.chunks.of(job, self.results.job_dir(job.job_id))[0] if self.chunks else None
 
     def take_back(self, shed: Sequence[Running]) -> None:
         """Let jobs wait that their process could not go on with. There will be fewer side by side: as many as
@@ -160,6 +172,9 @@ class Queue:
             more = {"chunk_steps": size, **({"stops": stops} if stops else {})}
         if self.profile:
             more["profile_steps"] = self.profile.pop()
+        chosen = self.lowered.chosen[task.job.job_id].lowering if self.lowered else Lowering()
+        if (lowering := replace(chosen, pack=task.pack)) != Lowering():
+            more["lowering"] = lowering
         return job_spec(self.plan, task, runs, self.phase.work, more)
 
     def announce_new(self, run_ids: Iterable[str]) -> None:
@@ -215,20 +230,36 @@ class Queue:
         return tuple(_row(job, now) for job in sorted(self.running.values(), key=lambda j: j.started.slot))
 
 
-def make_tasks(plan: Plan, chosen: Sequence[PlannedRun], settled: Collection[str]) -> list[Task]:
+def make_tasks(
+    plan: Plan, chosen: Sequence[PlannedRun], settled: Collection[str], speed: Probe | None = None
+) -> list[Task]:
     """List jobs with a run that is not ``settled``, longest remaining work first: that ends soonest (LPT,
-    Graham 1969)."""
+    Graham 1969).
+
+    Args:
+        plan: the plan.
+        chosen: the runs that are to be worked on.
+        settled: those that need no more work.
+        speed: of steps, measured on an accelerator.
+    """
     ids, tasks = {run.run_id for run in chosen}, []
     for job in plan.jobs:
         runs = tuple(plan.by_id[run_id] for run_id in job.run_ids if run_id in ids)
         if any(run.run_id not in settled for run in runs):
-            tasks.append(Task(job, runs, flops_left(job, runs, settled), pack=packed(plan)))
+            pack = packed(plan, runs[0].run, speed)
+            tasks.append(Task(job, runs, flops_left(job, runs, settled), pack=pack))
     return sorted(tasks, key=lambda task: (-task.flops, task.job.job_id))
 
 
-def packed(plan: Plan) -> int:
-    """Return how many jobs of equal shape are trained side by side."""
-    return 1 if plan.execution.pack == "auto" else plan.execution.pack
+def packed(plan: Plan, run: Run, speed: Probe | None) -> int:
+    """Return how many jobs of a run's shape are trained side by side: as the plan says, else as was found to
+    be best, where that was measured, and one for each device along ``run``."""
+    if plan.execution.pack != "auto":
+        return plan.execution.pack
+    if plan.execution.hosts > 1:
+        return 1
+    devices = plan.execution.mesh.run if plan.execution.mesh else 1
+    return max(devices, speed.pack(run.flops_per_step) if speed else 1)
 
 
 def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[str]) -> int:
@@ -252,8 +283,6 @@ def job_spec(
     execution = {name: getattr(given, name) for name in names}
     if given.chunk_steps is None:
         del execution["chunk_steps"]
-    if task.pack > 1:
-        execution["lowering"] = Lowering(pack=task.pack)
     return JobSpec(
         study=plan.study,
         job_id=task.job.job_id,

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from scaling.errors import UserError
-from scaling.train.hosts import Place, join
+from scaling.train.hosts import Place
 from scaling.train.process import StopRequest, die_with_driver
 from scaling.train.serve import Order, Worker
 
@@ -27,15 +27,11 @@ from scaling.train.serve import Order, Worker
 def main(folder: Path, stale: str = "") -> int:
     """Do one job, and write to the standard output of this process."""
     die_with_driver()
-    stop, statuses = StopRequest(), list[int]()
-    try:
-        hosts = join(Place.of(os.environ), folder, stop)
-    except UserError as error:
-        print(error, flush=True)
-        return 2
-    worker = Worker(stop, lambda order, status: statuses.append(status), logs=False, hosts=hosts)
+    statuses = list[int]()
+    worker = Worker(StopRequest(), lambda order, status: statuses.append(status), logs=False)
+    worker.place = Place.of(os.environ)
     worker.finish(Order(folder, stale))
-    hosts.leave(statuses[0])
+    worker.hosts.leave(statuses[0])
     return statuses[0]
 
 
@@ -49,12 +45,20 @@ def serve() -> int:
         orders.put(Order(Path(order["folder"]), order["mark"]))
 
     def answer(order: Order, status: int) -> None:
-        os.write(answers, json.dumps({"folder": str(order.folder), "status": status}).encode() + b"\n")
+        if worker.hosts.leads:
+            report = json.dumps({"folder": str(order.folder), "status": status})
+            os.write(answers, report.encode() + b"\n")
 
-    stop = StopRequest()
+    worker = Worker(StopRequest(), answer, place=Place.of(os.environ))
     die_with_driver(read)
-    return Worker(stop, answer).serve(orders)
+    status = worker.serve(orders)
+    worker.hosts.leave(status)
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(serve() if sys.argv[1:] == ["--serve"] else main(Path(sys.argv[1]), *sys.argv[2:3]))
+    try:
+        sys.exit(serve() if sys.argv[1:] == ["--serve"] else main(Path(sys.argv[1]), *sys.argv[2:3]))
+    except UserError as error:  # of SCALING_COORDINATOR and the like
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(2)

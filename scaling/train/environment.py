@@ -32,7 +32,7 @@ def describe() -> Environment:
     return Environment(
         device=devices[0].device_kind,
         platform=devices[0].platform,
-        devices=len(devices),
+        devices=jax.device_count(),  # of all hosts
         python=sys.version.split()[0],
         versions={name: version(name) for name in LIBRARIES},
         git_commit=_git_commit(),

@@ -35,6 +35,7 @@ HINT = "set it to HOST:PORT of the first host, SCALING_HOSTS to their number and
 
 FOREVER_MS = 10**9  # a host that waits for an answer is ended by the roll call
 SHUTDOWN_SECONDS = 20
+LEAST_SECONDS = 5.0  # after which a silent host is lost: it speaks twice a second
 KEPT_ANSWERS = 1000  # in the store: no host is so far behind
 
 X = TypeVar("X")
@@ -47,7 +48,6 @@ class Place:
     address: str
     count: int
     number: int
-    devices: tuple[int, ...] | None = None  # of the machine, that are this process's
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Place | None:
@@ -60,7 +60,7 @@ class Place:
         if not address:
             return None
         if address == "auto":
-            return _detected()
+            return _detected(environment)
         if not address.rpartition(":")[2].isdecimal() or ":" not in address:
             raise UserError(Complaint(f"{address!r} is no HOST:PORT", ADDRESS, HINT))
         count, number = _whole(environment, COUNT), _whole(environment, NUMBER)
@@ -85,15 +85,18 @@ def _whole(environment: Mapping[str, str], name: str) -> int:
     return int(text)
 
 
-def _detected() -> Place | None:
+def _detected(environment: Mapping[str, str]) -> Place | None:
     """Ask jax, which knows Slurm, Open MPI, Kubernetes and the hosts of a TPU; None: one process only."""
     from jax._src.clusters import ClusterEnv
 
     detect = ClusterEnv.auto_detect_unset_distributed_params
-    address, count, number, devices = detect(None, None, None, None, None, JOIN_SECONDS)
+    address, count, number, _ = detect(None, None, None, None, None, JOIN_SECONDS)
     if address is None or count is None or number is None:
         raise UserError(Complaint("'auto': jax sees no cluster here", ADDRESS, HINT))
-    return Place(address, count, number, tuple(devices) if devices else None) if count > 1 else None
+    if COUNT in environment and count != _whole(environment, COUNT):
+        message = f"{environment[COUNT]} hosts were asked for, and the launcher started {count}"
+        raise UserError(Complaint(message, COUNT, "make execution.hosts and execution.launcher agree"))
+    return Place(address, count, number) if count > 1 else None
 
 
 @dataclass(eq=False)
@@ -132,14 +135,17 @@ class Hosts:
         call = self.roll_call
         return self.agree(lambda: stop.asked or (call is not None and call.stop_asked))
 
-    def desk(self, folder: Path) -> Path:
+    def desk(self, folder: Path) -> Path | None:
         """Return the folder to work in: that of the job for the first host; for the others one that nobody
-        reads, with the files that the first one begins with, once it has :meth:`opened` the job."""
+        reads, with the files that the first one begins with, once it has :meth:`opened` the job. None: it
+        cannot have it."""
         if self.leads:
             return folder
+        files: dict[str, bytes] | None = self.agree(dict)
+        if files is None:
+            return None
         self.home, desk = folder, Path(tempfile.mkdtemp(prefix="scaling-host-"))
-        self.at_end.append(lambda: shutil.rmtree(desk, ignore_errors=True))
-        files: dict[str, bytes] = self.agree(dict)
+        self.at_end[:] = [lambda: shutil.rmtree(desk, ignore_errors=True)]
         for name, content in files.items():
             (desk / name).parent.mkdir(parents=True, exist_ok=True)
             (desk / name).write_bytes(content)
@@ -149,9 +155,20 @@ class Hosts:
         """Let the others begin, where this host holds the lease of the job."""
         if self.client is None:
             return
-        self.at_end.append(lease.release)
+        self.at_end.insert(0, lease.release)
         if self.leads:
             self.agree(lambda: _beginning(folder, job))
+
+    def closed(self) -> None:
+        """Clear away what was there for a job."""
+        for step in self.at_end:
+            with suppress(Exception):
+                step()
+        self.at_end.clear()
+
+    def declined(self) -> None:
+        """Tell the others that this host, the first one, cannot have the job."""
+        self.agree(lambda: None)
 
     def hold(self, error: Exception) -> None:
         """Wait until it is known whether another host is gone, of which ``error`` may be what is seen here;
@@ -168,9 +185,7 @@ class Hosts:
     def _end(self, status: int, why: str) -> NoReturn:
         assert self.roll_call is not None
         self.roll_call.part(status, why)
-        for step in self.at_end:
-            with suppress(Exception):
-                step()
+        self.closed()
         if status in ORDERLY:
             import jax
 
@@ -210,7 +225,7 @@ def join(place: Place | None, folder: Path, stop: StopRequest) -> Hosts:
     job = read(JobSpec, folder / "job.json")
     if job is None:
         raise FileNotFoundError(folder / "job.json")
-    seconds = job.execution.lease_seconds
+    seconds = max(job.execution.lease_seconds, LEAST_SECONDS)
     import jax
     from jax._src import distributed
 
@@ -225,7 +240,6 @@ def join(place: Place | None, folder: Path, stop: StopRequest) -> Hosts:
         f"{place.host}:{port}",
         place.count,
         place.number,
-        local_device_ids=place.devices,
         cluster_detection_method="deactivate",
         initialization_timeout=JOIN_SECONDS,
         heartbeat_timeout_seconds=patience(seconds),

@@ -29,6 +29,7 @@ from scaling.train.pack import Asked
 from scaling.train.process import PackFailed
 from scaling.train.profile import Profile
 from scaling.train.record import final_row, make_result, provenance
+from scaling.train.relief import relieve
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench, now, row_at
 
@@ -89,6 +90,7 @@ class TrunkTrainer:
         Raises:
             Stopped: asked to stop; what was done is in a checkpoint.
             LostLease: another process works on this job now.
+            Relieved: memory ran out; the job is to start again, in smaller pieces.
         """
         with closing(self.profile):
             try:
@@ -106,8 +108,10 @@ class TrunkTrainer:
                 raise
             except Exception as error:
                 self.bench.hosts.hold(error)
-                if lane.pack is not None and is_exhausted(str(error)):
+                if not lane.alone and is_exhausted(str(error)):
                     raise PackFailed from error
+                if self.bench.hosts.count == 1:
+                    relieve(self.folder, self.bench.execution.lowering, member.run, self.lease, error)
                 failed += 1
                 self.lease.check()
                 write_failure(self.bench.run_folder(member), self.folder, error, self.step)

@@ -27,14 +27,15 @@ Work = Generator[Asked, Fetch, int]
 class Lane:
     """Holds the state of a line while chunks are trained on it: itself, or in the stack of a pack.
 
-    ``width`` is that of the widest pack that it was trained in.
+    ``width`` is that of the widest pack that it was trained in, ``alone`` whether nothing else was trained by
+    its last call.
     """
 
     def __init__(self) -> None:
         self.own: TrainState | None = None
         self.pack: Pack | None = None
         self.place = 0
-        self.width = 1
+        self.width, self.alone = 1, True
         self.paused = 0.0
 
     def put(self, state: TrainState) -> None:
@@ -80,6 +81,8 @@ class Lanes:
     def train(self, asked: Mapping[Lane, Asked]) -> dict[Lane, Fetch]:
         """Dispatch a chunk in each of these lanes."""
         width = width_for(len(self.lanes), self.program)
+        for lane in asked:
+            lane.alone = len(asked) == 1
         if width == 1:
             ((lane, what),) = asked.items()
             self._regroup(None)

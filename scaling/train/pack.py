@@ -15,16 +15,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from scaling.counts.shape import Shape
 from scaling.run import Run
 from scaling.train.loop import ChunkInput
 from scaling.train.optimizers import Numbers, number_names, numbers_of
-from scaling.train.program import Program, compiled, step_of
+from scaling.train.program import Blueprint, Program, abstract_state, compiled, step_of
+from scaling.train.sharding import state_shardings
 from scaling.train.step import ChunkMetrics, Step, Totals, TrainState, metrics_of, start_totals
 
 RUN = "run"  # the axis of the mesh
+WINDOWS = PartitionSpec(RUN, None, ("data", "fsdp"))
 
 
 class Asked(NamedTuple):
@@ -48,54 +50,66 @@ class PackMetrics:
         return jax.tree.map(lambda value: value[place], self.values)
 
 
+def pack_function(blueprint: Blueprint, mesh: Mesh | AbstractMesh, width: int) -> tuple[Any, tuple[Any, ...]]:
+    """Return the jitted function of a chunk of ``width`` members, and what describes its arguments; as
+    :func:`scaling.train.program.chunk_function` does of one."""
+    shape, steps, batch = blueprint.shape, blueprint.chunk_steps, blueprint.batch_sequences
+    abstract = abstract_state(blueprint)
+    stacked = jax.tree.map(partial(_stacked, width), abstract, state_shardings(mesh, shape, abstract))
+    by_member, windows = (NamedSharding(mesh, spec) for spec in (PartitionSpec(RUN), WINDOWS))
+    through = partial(through_steps_of_all, step_of(blueprint), shape)
+    if mesh.shape[RUN] > 1:  # each device its own: no compiler can cut a fused kernel of attention
+        members = PartitionSpec(RUN)
+        alone = {RUN, *(axis for axis, size in mesh.shape.items() if size == 1)}
+        through = jax.shard_map(
+            through, mesh=mesh, in_specs=members, out_specs=members, axis_names=alone, check_vma=False
+        )
+    states = jax.tree.map(lambda leaf: leaf.sharding, stacked)
+    number = jax.ShapeDtypeStruct((width,), np.float32)
+    jitted = jax.jit(
+        through,
+        in_shardings=(states, windows, by_member, by_member, by_member),
+        out_shardings=(states, by_member),
+        donate_argnums=0,
+    )
+    return jitted, (
+        stacked,
+        jax.ShapeDtypeStruct((width, steps, batch, shape.context + 1), np.int32, sharding=windows),
+        jax.ShapeDtypeStruct((width, steps), np.float32),
+        dict.fromkeys(number_names(blueprint.optimizer), number),
+        jax.ShapeDtypeStruct((width,), np.int32),
+    )
+
+
 class Pack:
     """The stacked states of ``width`` members, and what is compiled to train them."""
 
     def __init__(self, program: Program, width: int):
         self.program, self.width = program, width
+        jitted, arguments = pack_function(program.blueprint, program.mesh, width)
+        self.stacked: TrainState = arguments[0]
         one = jax.tree.map(lambda leaf: leaf.sharding, program.abstract)
-        self.stacked = jax.tree.map(partial(_stacked, width), program.abstract)
         many = jax.tree.map(lambda leaf: leaf.sharding, self.stacked)
-        self.windows = NamedSharding(program.mesh, PartitionSpec(RUN, None, ("data", "fsdp")))
         self._read = jax.jit(_member, out_shardings=one)
         self._write = jax.jit(_with_member, donate_argnums=0, out_shardings=many)
-        self._stack = jax.jit(lambda *windows: jnp.stack(windows), out_shardings=self.windows)
+        self._stack = jax.jit(lambda *windows: jnp.stack(windows), out_shardings=arguments[1].sharding)
         self._zeros = jax.jit(
             lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self.stacked),
             out_shardings=many,
         )
-        self.chunk = compiled(self.lower())
+        self.chunk = compiled(jitted.lower(*arguments))
         self.states: TrainState | None = None
-
-    def lower(self) -> jax.stages.Lowered:
-        """Lower the program of a chunk."""
-        blueprint, width = self.program.blueprint, self.width
-        shape, size, batch = blueprint.shape, blueprint.chunk_steps, blueprint.batch_sequences
-        step = step_of(blueprint)
-        everywhere = NamedSharding(self.program.mesh, PartitionSpec())
-        by_member = NamedSharding(self.program.mesh, PartitionSpec(RUN))
-        states = jax.tree.map(lambda leaf: leaf.sharding, self.stacked)
-        number = jax.ShapeDtypeStruct((width,), np.float32)
-        return jax.jit(
-            partial(through_steps_of_all, step, shape),
-            in_shardings=(states, self.windows, by_member, by_member, everywhere),
-            out_shardings=(states, by_member),
-            donate_argnums=0,
-        ).lower(
-            self.stacked,
-            jax.ShapeDtypeStruct((width, size, batch, shape.context + 1), np.int32),
-            jax.ShapeDtypeStruct((width, size), np.float32),
-            dict.fromkeys(number_names(blueprint.optimizer), number),
-            jax.ShapeDtypeStruct((width,), np.int32),
-        )
 
     def read(self, place: int) -> TrainState:
         return self._read(self.states, place)
 
     def write(self, place: int, state: TrainState) -> None:
+        """Copy a state to its place, and give its own memory back."""
         if self.states is None:
             self.states = self._zeros()
         self.states = self._write(self.states, state, place)
+        for leaf in jax.tree.leaves(state):
+            leaf.delete()
 
     def clear(self) -> None:
         """Give the memory of the states back."""
@@ -146,7 +160,7 @@ def through_steps_of_all(
         windows: (K, C, B, T+1), of which the first ``live`` count.
         rates: of the steps: (K, C).
         numbers: of the optimizers: (K,).
-        live: steps that each takes: (K,), on every device, which thus need not ask others for the most.
+        live: steps that each takes: (K,).
     """
 
     def body(i: jax.Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
@@ -160,18 +174,16 @@ def through_steps_of_all(
             after = step(*carry, window, rate, numbers)
             return jax.tree.map(partial(jnp.where, is_live), after, carry)
 
-        together = jax.vmap(member, spmd_axis_name=RUN)
-        return together(carry, windows[:, i], rates[:, i], numbers, i < live)
+        return jax.vmap(member)(carry, windows[:, i], rates[:, i], numbers, i < live)
 
     totals = jax.vmap(partial(start_totals, shape))(states)
     states, totals = jax.lax.fori_loop(0, jnp.max(live), body, (states, totals))
     return states, metrics_of(states, totals, jnp.maximum(live, 1))
 
 
-def _stacked(width: int, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    assert isinstance(leaf.sharding, NamedSharding)
-    where = NamedSharding(leaf.sharding.mesh, PartitionSpec(RUN, *leaf.sharding.spec))
-    return jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype, sharding=where)
+def _stacked(width: int, leaf: jax.ShapeDtypeStruct, where: NamedSharding) -> jax.ShapeDtypeStruct:
+    stacked = NamedSharding(where.mesh, PartitionSpec(RUN, *where.spec))
+    return jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype, sharding=stacked)
 
 
 def _member(states: TrainState, place: jax.Array) -> TrainState:

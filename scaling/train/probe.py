@@ -1,58 +1,133 @@
-"""``python -m scaling.train.probe``: seconds per step and to compile, measured, for runs given as JSON.
+"""``python -m scaling.train.probe``: seconds per step and to compile, measured, for runs given as JSON; on an
+accelerator, how many of each are best trained side by side.
 
-Reads ``{"runs": [...]}`` on standard input, prints one JSON object.
+Reads ``{"steps": [{"run": ..., "lowering": ..., "most": ...}, ...]}`` on standard input, where the latter are
+the most that may be in a pack of such runs; prints one JSON object.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from pydantic import TypeAdapter
 
 from scaling.counts.lowering import Lowering
 from scaling.run import Run, auto_chunk_steps
+from scaling.store.failure import is_exhausted
 from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.kernels import attention_kernel
-from scaling.train.loop import ChunkInput, advance
-from scaling.train.program import Blueprint, make_program
+from scaling.train.lanes import Lanes
+from scaling.train.loop import ChunkInput
+from scaling.train.pack import Asked
+from scaling.train.program import Blueprint, Program, WindowArray, make_program
+from scaling.train.sharding import put, sharding
 
 MEASURED_SECONDS = 1.0
+CHUNK_FLOPS, LONGEST_CHUNK = 1e13, 64  # of a call on an accelerator: long enough that starting it is little
+GAIN = 1.05  # in tokens a second, for which twice as many runs are trained side by side
 
 
-def measure(run: Run) -> dict[str, Any]:
-    """Measure the median seconds of a step over whole chunks, on random tokens."""
+def measure(run: Run, lowering: Lowering, most: int = 1) -> dict[str, Any]:
+    """Measure the median seconds of a step over whole chunks, on random tokens, and the best pack of at most
+    ``most`` such runs."""
     require_precision(run.precision)
-    lowering = Lowering(attention=attention_kernel(run.shape, run.precision))
-    program = make_program(Blueprint.of(run, auto_chunk_steps(run.flops_per_step), lowering=lowering))
+    if jax.default_backend() == "cpu":
+        chunk, most = auto_chunk_steps(run.flops_per_step), 1
+    else:
+        chunk = max(1, min(LONGEST_CHUNK, int(CHUNK_FLOPS / run.flops_per_step)))
+    lowering = replace(lowering, attention=attention_kernel(run.shape, run.precision), pack=1)
+    program = make_program(Blueprint.of(run, chunk, lowering=lowering))
     size = program.blueprint.chunk_steps
     dims = (size, run.batch_sequences, run.shape.context + 1)
-    windows = np.random.default_rng(0).integers(0, min(256, run.shape.vocab_size), dims, np.int32)
+    windows: WindowArray = np.random.default_rng(0).integers(
+        0, min(256, run.shape.vocab_size), dims, np.int32
+    )
 
-    state, times = program.start(run.seed), list[float]()
-    deadline = time.perf_counter() + MEASURED_SECONDS
-    for first in range(0, 1000 * size, size):
-        began = time.perf_counter()
-        for _, latest, metrics in advance(program, state, run, [ChunkInput(first, size, windows)]):
-            state = latest
-            jax.block_until_ready(metrics)
-        times.append((time.perf_counter() - began) / size)
-        if time.perf_counter() > deadline and len(times) > 1:
-            break
+    if jax.default_backend() != "cpu":
+        windows = put(windows, sharding(program.mesh, None, "batch"))
+    seconds = seconds_per_step(program, run, windows, 1)
+    pack, packed = best_pack(seconds, most, partial(seconds_per_step, program, run, windows))
     return {
         "flops_per_step": run.flops_per_step,
-        "seconds_per_step": float(np.median(times[1:])),
+        "seconds_per_step": seconds,
         "compile_seconds": program.compile_seconds,
+        "pack": pack,
+        "pack_seconds_per_step": packed,
     }
+
+
+def seconds_per_step(program: Program, run: Run, windows: WindowArray, width: int) -> float:
+    """Measure the median seconds of a step of so many runs side by side.
+
+    Args:
+        program: of the run.
+        run: whose recipe all have.
+        windows: of a chunk.
+        width: runs.
+    """
+    lanes, size = Lanes(program), program.blueprint.chunk_steps
+    for _ in range(width):
+        lanes.join().put(program.start(run.seed))
+    times, deadline = list[float](), math.inf
+    for first in range(0, 1000 * size, size):
+        began = time.perf_counter()
+        asked = Asked(run, ChunkInput(first, size, windows))
+        for fetch in lanes.train(dict.fromkeys(lanes.lanes, asked)).values():
+            fetch()
+        times.append((time.perf_counter() - began) / size)
+        if first == 0:  # it may have compiled
+            deadline = time.perf_counter() + MEASURED_SECONDS
+        if time.perf_counter() > deadline and len(times) > 1:
+            break
+    return float(np.median(times[1:]))
+
+
+def best_pack(alone: float, most: int, seconds: Callable[[int], float]) -> tuple[int, float]:
+    """Return how many runs are best trained side by side, and the seconds of their steps: twice as many
+    again, as long as that trains :data:`GAIN` times as much in the same time and there is memory.
+
+    Args:
+        alone: seconds of a step of one run.
+        most: that there are.
+        seconds: measures those of a step of so many.
+    """
+    best, before = 1, alone
+    while 2 * best <= most and not _half_full():
+        try:
+            now = seconds(2 * best)
+        except jax.errors.JaxRuntimeError as error:
+            if not is_exhausted(str(error)):
+                raise
+            break
+        if now * GAIN > 2 * before:
+            break
+        best, before = 2 * best, now
+    return best, before
+
+
+def _half_full() -> bool:
+    """Tell whether a device has been half full: twice as many runs would fill it."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return "bytes_limit" in stats and stats["peak_bytes_in_use"] > stats["bytes_limit"] / 2
 
 
 def main() -> None:
     use_compilation_cache()
     request = json.load(sys.stdin)
-    points = [measure(Run.model_validate(run)) for run in request["runs"]]
+    lowerings = TypeAdapter(Lowering)
+    points = [
+        measure(Run.model_validate(step["run"]), lowerings.validate_python(step["lowering"]), step["most"])
+        for step in request["steps"]
+    ]
     json.dump({"device": describe().device, "points": points}, sys.stdout)
 
 

@@ -8,12 +8,27 @@ import signal
 import stat
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from scaling.store.failure import HUNG
+
+if TYPE_CHECKING:
+    from scaling.train.program import Program
+
+
+class Wanted(NamedTuple):
+    """What a job wants of its process: a lane of a program, beside at most ``pack - 1`` other jobs."""
+
+    program: Program
+    pack: int
 
 
 class PackFailed(Exception):
     """A program with several runs side by side has failed, mostly for lack of memory: all states are lost."""
+
+
+class Relieved(Exception):
+    """A program ran out of memory: all states are lost, and the job is to start again, in smaller pieces."""
 
 
 class StopRequest:

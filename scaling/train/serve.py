@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from scaling.store.failure import BUSY, FULL, LOST, SHED, STOPPED, is_disk_full
 from scaling.store.lease import Busy, LostLease, acquire
 from scaling.store.records import JobSpec, read
-from scaling.train.hosts import ALONE, Hosts
-from scaling.train.process import PackFailed, StopRequest
+from scaling.train.hosts import ALONE, Hosts, Place, join
+from scaling.train.process import PackFailed, Relieved, StopRequest, Wanted
 
 if TYPE_CHECKING:
     from scaling.train.lanes import Lane, Lanes
     from scaling.train.pack import Asked
-    from scaling.train.work import Shop, Wanted
+    from scaling.train.work import Shop
 
 IDLE_SECONDS = 0.2  # between looks at whether a process without jobs was asked to stop
 
@@ -57,11 +57,12 @@ class Seat:
 @dataclass
 class Worker:
     """Serves jobs. ``answer`` is told the exit status of each; ``logs``: each writes to the log of its
-    folder."""
+    folder. ``place`` is that of this process among those that train each job together."""
 
     stop: StopRequest
     answer: Callable[[Order, int], None]
     logs: bool = True
+    place: Place | None = None
     hosts: Hosts = ALONE
     seats: list[Seat] = field(default_factory=list)
     lanes: Lanes | None = None
@@ -93,18 +94,31 @@ class Worker:
             self.train()
 
     def begin(self, order: Order) -> None:
-        """Start a job; where the program or the number of those at work do not allow it, it is shed."""
+        """Start a job; where the program or the number of those at work do not allow it, it is shed.
+
+        Raises:
+            UserError: the other hosts of the job cannot be met.
+        """
+        if self.place is not None and self.hosts is ALONE:
+            self.hosts = join(self.place, order.folder, self.stop)
         seat = Seat(order, job(order, self.stop, lambda: self.shop, self.hosts))
         self.seats.append(seat)
-        wanted: Wanted | None = self._step(seat, lambda: next(seat.flow))
-        if wanted is None:
+        self._resume(seat, lambda: next(seat.flow))
+
+    def _resume(self, seat: Seat, go: Callable[[], Any]) -> None:
+        """Let a job go on to the next chunk that it asks for."""
+        seat.asked, given = None, self._step(seat, go)
+        if not isinstance(given, Wanted):
+            seat.asked = given
             return
-        seat.lane = self._lane(wanted)
-        if seat.lane is None:
+        if self.lanes and seat.lane:
+            self.lanes.leave(seat.lane)
+        seat.lane = self._lane(given)
+        if seat.lane:
+            self._resume(seat, partial(seat.flow.send, seat.lane))
+        else:
             seat.flow.close()
             self._end(seat, SHED)
-        else:
-            seat.asked = self._step(seat, partial(seat.flow.send, seat.lane))
 
     def _lane(self, wanted: Wanted) -> Lane | None:
         """Return a free lane of the program that is wanted; None: there is none, and others are at work."""
@@ -128,34 +142,54 @@ class Worker:
                 self._shed(error)
             else:
                 (seat,) = self.seats
-                seat.asked = self._step(seat, partial(seat.flow.throw, error))
+                self._resume(seat, partial(seat.flow.throw, error))
             return
         for seat in list(self.seats):
             if seat in self.seats and seat.lane:  # else the pack has failed meanwhile
-                seat.asked = self._step(seat, partial(seat.flow.send, fetches[seat.lane]))
+                self._resume(seat, partial(seat.flow.send, fetches[seat.lane]))
 
     def _step(self, seat: Seat, go: Callable[[], Any]) -> Any:
         """Let a job go on; returns what it yields, None where it has ended."""
         if self.logs:
-            _write_to(seat.order.folder / "log.txt")
+            number = f".{self.hosts.number}" if self.hosts.number else ""
+            _write_to(seat.order.folder / f"log{number}.txt")
         try:
             return go()
         except StopIteration as end:
             self._end(seat, end.value)
+            return None
         except PackFailed as failed:
             self._shed(failed)
+            return None
+        except Relieved as relieved:
+            with suppress(OSError):
+                traceback.print_exception(relieved)
         except Exception as error:
             with suppress(OSError):  # the log is on a full disk
                 traceback.print_exception(error)
             self._end(seat, FULL if is_disk_full(error) else 1)
+            return None
+        self._begin_again(seat)  # after the exception, which holds what filled the memory
         return None
+
+    def _begin_again(self, seat: Seat) -> None:
+        self.seats.remove(seat)
+        if self.lanes and seat.lane:
+            self.lanes.leave(seat.lane)
+        if not self.seats:
+            self.lanes = None
+            self.shop.forget()
+        gc.collect()
+        self.begin(Order(seat.order.folder))
 
     def _end(self, seat: Seat, status: int) -> None:
         self.seats.remove(seat)
         if self.lanes and seat.lane:
             self.lanes.leave(seat.lane)
+        if status not in (0, BUSY, STOPPED):
+            self.hosts.leave(status)  # the others are still at it
         self.answer(seat.order, status)
-        if not self.seats:
+        if status and not self.seats:
             gc.collect()  # what tracebacks held
 
     def _shed(self, error: Exception) -> None:
@@ -163,7 +197,7 @@ class Worker:
         with suppress(OSError):
             traceback.print_exception(error)
         orders = [seat.order for seat in self.seats]
-        most = len(orders) // 2
+        most = max(1, len(orders) // 2)
         for seat in self.seats:
             seat.flow.close()
         self.seats.clear()
@@ -183,9 +217,12 @@ class Worker:
 def job(order: Order, stop: StopRequest, shop: Callable[[], Shop], hosts: Hosts = ALONE) -> Flow:
     """Do the job in a folder, under its lease."""
     folder = hosts.desk(order.folder)
+    if folder is None:
+        return BUSY
     try:
-        lease = acquire(folder, order.mark)
+        lease = acquire(folder, order.mark if hosts.leads else "")
     except Busy as busy:
+        hosts.declined()
         say(f"not started: {busy} holds the lease of this job")
         return BUSY
     try:
@@ -202,6 +239,7 @@ def job(order: Order, stop: StopRequest, shop: Callable[[], Shop], hosts: Hosts 
         return LOST
     finally:
         lease.release()
+        hosts.closed()
 
 
 def say(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,16 +30,26 @@ def make_mesh(sizes: MeshSizes | None, batch_sequences: int) -> Mesh:
     """Return a mesh over the first devices; without sizes, over as many as the batch can be shared among.
 
     Raises:
-        UserError: there are fewer devices than it has.
+        UserError: there are fewer devices than it has, or it has none of some host.
     """
     devices = jax.devices()
-    sizes = sizes or data_parallel(batch_sequences, len(devices))
+    if sizes is None:
+        sizes = data_parallel(batch_sequences, len(devices))
+        if sizes.devices < len(devices):
+            idle = f"{batch_sequences} sequences are shared equally by {sizes.devices} devices at most"
+            print(f"{idle}: {len(devices) - sizes.devices} of {len(devices)} are not used", file=sys.stderr)
     if sizes.devices > len(devices):
         message = f"{sizes} = {sizes.devices} devices, and there are {len(devices)}"
         raise UserError(Complaint(message, "execution.mesh", "use a smaller mesh, or leave it out"))
+    devices = devices[: sizes.devices]
+    hosts, used = jax.process_count(), len({device.process_index for device in devices})
+    if used < hosts:
+        message = f"{sizes} = {sizes.devices} devices are those of {used} of {hosts} hosts"
+        hint = "use a mesh over the devices of all hosts and a batch that they share equally, or fewer hosts"
+        raise UserError(Complaint(message, "execution.mesh", hint))
     names, lengths = tuple(vars(sizes)), tuple(vars(sizes).values())
     kinds = (AxisType.Auto,) * len(names)
-    return jax.make_mesh(lengths, names, axis_types=kinds, devices=devices[: sizes.devices])
+    return jax.make_mesh(lengths, names, axis_types=kinds, devices=devices)
 
 
 def put(tree: Any, where: Any) -> Any:
@@ -69,8 +80,10 @@ def parts_of(mesh: AnyMesh, rules: Rules, axis: str | None) -> int:
     return math.prod(mesh.shape[name] for name in rules.get(axis or "", ()))
 
 
-def parameter_sharding(mesh: AnyMesh, parameter: Parameter) -> NamedSharding:
+def parameter_sharding(mesh: AnyMesh, parameter: Parameter, *, gathered: bool = False) -> NamedSharding:
+    """Return where a parameter lives, or where it is used: gathered from the devices of ``fsdp``."""
     rules: Rules = {} if parameter.role in ("gain", "bias") else RULES["weight"]
+    rules = {axis: cut for axis, cut in rules.items() if not (gathered and "fsdp" in cut)}
     return _fitting(mesh, rules, parameter.axes, parameter.dims)
 
 
@@ -118,10 +131,10 @@ class MeshPlacement(Placement):
 
     def weight(self, name: str, x: jax.Array) -> jax.Array:
         parameter = parameter_table(self.shape)[name]
-        own = parameter_sharding(self.mesh, parameter).spec[parameter.axes[0] == "layer" :]
-        whole = [None if axes == RULES["weight"]["embed"] else axes for axes in own]
-        to = partial(NamedSharding, self.mesh)
-        return _gathered(x, to(PartitionSpec(*own)), to(PartitionSpec(*whole)))
+        own, used = (
+            parameter_sharding(self.mesh, parameter, gathered=gathered) for gathered in (False, True)
+        )
+        return _gathered(x, _of_slice(own, x), _of_slice(used, x))
 
     def parts(self, axis: str) -> int:
         sizes = {"heads": self.shape.heads, "kv_heads": self.shape.kv_heads}
@@ -137,14 +150,19 @@ class MeshPlacement(Placement):
         )
 
 
+def _of_slice(whole: NamedSharding, x: jax.Array) -> NamedSharding:
+    """Return where ``x`` lives, a parameter or what is left of it after leading axes."""
+    return NamedSharding(whole.mesh, PartitionSpec(*whole.spec[len(whole.spec) - x.ndim :]))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _gathered(x: jax.Array, own: NamedSharding, whole: NamedSharding) -> jax.Array:
+def _gathered(x: jax.Array, own: NamedSharding, used: NamedSharding) -> jax.Array:
     """Bring an array from where it lives to where it is used, and its gradient back: the rule of a
     constraint alone would leave the gradient where it was used."""
-    return jax.lax.with_sharding_constraint(x, whole)
+    return jax.lax.with_sharding_constraint(x, used)
 
 
 _gathered.defvjp(
-    lambda x, own, whole: (_gathered(x, own, whole), None),
-    lambda own, whole, _, grad: (jax.lax.with_sharding_constraint(grad, own),),
+    lambda x, own, used: (_gathered(x, own, used), None),
+    lambda own, used, _, grad: (jax.lax.with_sharding_constraint(grad, own),),
 )

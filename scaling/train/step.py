@@ -57,7 +57,11 @@ class Totals(NamedTuple):
 
 
 def gradients(
-    model: Model, params: Params, window_BxT1: jax.Array, micro_batches: int, place: Placement
+    model: Model,
+    params: Params,
+    window_BxT1: jax.Array,
+    micro_batches: int = 1,
+    place: Placement = ONE_DEVICE,
 ) -> tuple[Trained, Params]:
     """Compute what is logged of a step, and its gradients.
 

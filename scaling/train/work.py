@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from scaling.data.index import index_of
 from scaling.data.store import Windows, open_windows
@@ -28,19 +28,13 @@ from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.kernels import attention_kernel
 from scaling.train.lanes import Fetch, Lane
 from scaling.train.pack import Asked
-from scaling.train.process import PackFailed, StopRequest, Watchdog
-from scaling.train.program import Blueprint, Program, make_program
+from scaling.train.process import PackFailed, Relieved, StopRequest, Wanted, Watchdog
+from scaling.train.program import Blueprint, make_program
 from scaling.train.reevaluate import reevaluate
+from scaling.train.relief import lowering_now, relieve
 from scaling.train.workbench import Workbench
 
 KEPT = 4  # programs and texts that a process keeps between jobs
-
-
-class Wanted(NamedTuple):
-    """What a job wants of its process: a lane of a program, beside at most ``pack - 1`` others."""
-
-    program: Program
-    pack: int
 
 
 class Shop:
@@ -53,6 +47,11 @@ class Shop:
         self.program = lru_cache(KEPT)(make_program)
         self._windows = lru_cache(KEPT)(lambda data: load_data(PlanData.model_validate_json(data)))
         self._bench = lru_cache(KEPT)(self._open)
+
+    def forget(self) -> None:
+        """Give back the memory of programs and of text on the device."""
+        self.program.cache_clear()
+        self._bench.cache_clear()
 
     def windows(self, data: PlanData) -> Windows:
         return self._windows(data.model_dump_json(exclude_unset=True))
@@ -88,6 +87,7 @@ def work(
     Raises:
         LostLease: another process works on this job now.
         PackFailed: the job must start again from its checkpoints.
+        Relieved: the same, in smaller pieces.
     """
     runs_folder = folder.parent.parent / "runs"
     members = list(job.runs)
@@ -98,17 +98,19 @@ def work(
     lease.check()
     for place in (folder, *(runs_folder / member.run_id for member in members)):
         clear_leftovers(place)
-    watchdog = Watchdog(60 * job.execution.timeout_minutes)
+    watchdog = Watchdog(54 * job.execution.timeout_minutes)  # a little before its driver kills it
     try:
         return (yield from _work(folder, job, members, lease, stop, shop, watchdog))
     except Stopped:
         print("stopped as asked; a relaunch resumes from the checkpoint", flush=True)
         return STOPPED
-    except (LostLease, PackFailed):
+    except (LostLease, PackFailed, Relieved):
         raise
     except Exception as error:  # before any run: data, compiling, placing the program
         shop.hosts.hold(error)
         lease.check()
+        if shop.hosts.count == 1:
+            relieve(folder, job.execution.lowering, members[0].run, lease, error)
         write_failure(runs_folder / members[0].run_id, folder, error, None)
         return FULL if is_disk_full(error) else 1
     finally:
@@ -128,8 +130,9 @@ def _work(
     run, environment = members[0].run, describe()
     require_precision(run.precision)
     chunk_steps = job.execution.chunk_steps or auto_chunk_steps(run.flops_per_step)
-    kernel, began = attention_kernel(run.shape, run.precision), time.process_time()
-    lowering = replace(job.execution.lowering, attention=kernel, pack=1)
+    kernel = shop.hosts.agree(partial(attention_kernel, run.shape, run.precision))
+    began = time.process_time()
+    lowering = replace(lowering_now(folder, job.execution.lowering), attention=kernel, pack=1)
     blueprint = Blueprint.of(run, chunk_steps, decays_of(members), lowering)
     program = shop.program(blueprint)
     lease.check()
@@ -149,7 +152,10 @@ def _work(
     )
     if job.task == "reevaluate":
         return reevaluate(bench, members)
-    lane = cast(Lane, (yield Wanted(program, job.execution.lowering.pack)))
+    pack = (
+        job.execution.lowering.pack if shop.hosts.count == 1 else 1
+    )  # jobs come to each host in its own time
+    lane = cast(Lane, (yield Wanted(program, pack)))
     trainer = TrunkTrainer(bench, members, job.branch_steps, shop.feed(blueprint, job.data))
     failed = yield from cast(Generator[Asked, Lane | Fetch, int], trainer.work(lane))
     return FULL if trainer.disk_full else int(failed > 0)

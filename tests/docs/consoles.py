@@ -81,6 +81,7 @@ def _alike(line: str, other: str) -> bool:
         return line.split(":")[0] == other.split(":")[0]
     if re.match(r"about |time: ", line):  # measured on a machine, or not
         return bool(re.match(r"about |time: ", other))
+    line, other = (text.partition("; this machine has")[0] for text in (line, other))
     if NUMBER.sub("#", " ".join(line.split())) != NUMBER.sub("#", " ".join(other.split())):
         return False
     numbers = [[float(number.replace(",", "")) for number in NUMBER.findall(text)] for text in (line, other)]

@@ -14,7 +14,7 @@ import pytest
 from scaling.counts.lowering import Kernel
 from scaling.model import flash_attention as module
 from scaling.model.attention import causal_attention
-from scaling.model.attention_rule import Rule
+from scaling.model.attention_rule import Rule, is_kept
 from scaling.model.flash_attention import flash_attention, unmet
 from scaling.model.placement import Axes, Placement
 from scaling.model.products import PRODUCTS
@@ -101,16 +101,23 @@ def test_a_device_gets_its_own_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(whole, dense(q, k, v), rtol=0.02, atol=0.02)
 
 
-def test_cudnn_attention_lowers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the library, whose version alone is asked for: calls and masks, not what they compute."""
+@pytest.fixture
+def cudnn_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let cuDNN's calls be lowered without the library, which is asked for its version alone."""
     stablehlo = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo", reason="another jax")
     monkeypatch.setattr(stablehlo, "check_cudnn_version", lambda: 91002)
+
+
+@pytest.mark.usefixtures("cudnn_version")
+def test_cudnn_attention_lowers_and_remembers() -> None:
+    """One forward call, though all that is not kept is computed again; what calls compute is not seen."""
     rule, (q, k, v, _) = Rule(window=70, products=BFLOAT16), draw(256, 4, 2, 64)
 
-    def scalar(*factors: jax.Array) -> jax.Array:
-        return causal_attention(*factors, rule=rule, kernel="cudnn").sum()
+    @partial(jax.checkpoint, policy=is_kept)
+    def attend(*factors: jax.Array) -> jax.Array:
+        return jnp.sin(causal_attention(*factors, rule=rule, kernel="cudnn"))
 
-    traced = jax.jit(jax.grad(scalar, argnums=(0, 1, 2))).trace(q, k, v)
+    traced = jax.jit(jax.grad(lambda *factors: attend(*factors).sum(), argnums=(0, 1, 2))).trace(q, k, v)
     module = traced.lower(lowering_platforms=("cuda",)).as_text()
     for call in ("fmhaSoftmax", "fmhaSoftmaxBackward"):
         [line] = (line for line in module.splitlines() if f"@__cudnn${call}(" in line)

@@ -2,17 +2,35 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scaling.counts.lowering import Lowering
 from scaling.plan import probe as module
 from scaling.plan.cadence import evaluations
 from scaling.plan.cost import CHECKPOINT_FILES_BYTES, PROCESS_SECONDS, estimate_space, estimate_time, makespan
 from scaling.plan.designs import flops_per_step
-from scaling.plan.probe import Probe, ProbeFailed, ProbePoint, cached_probe, measure_probe, probe_runs
+from scaling.plan.lowering import JobDevices, Lowered, lower
+from scaling.plan.plan import Plan
+from scaling.plan.probe import (
+    CPU_FLOPS,
+    Probe,
+    ProbeFailed,
+    ProbePoint,
+    Question,
+    cached_probe,
+    measure_probe,
+    probe_runs,
+)
 from tests.plan.studies import plan_of
+
+
+def on_cpu(plan: Plan, memory_bytes: int | None = None) -> Lowered:
+    return lower(plan, JobDevices("cpu", memory_bytes=memory_bytes))
+
 
 FLAT = Probe("cpu", (ProbePoint(1e6, 1e-3, 5.0), ProbePoint(1e9, 1.0, 5.0)))  # 1e9 FLOP/s everywhere
 
@@ -62,21 +80,14 @@ def test_evaluation_along_the_way_is_counted_once_on_a_trunk() -> None:
 
 def test_space() -> None:
     plan = plan_of()
-    largest = max(run.params for run in plan.runs)
     space = estimate_space(plan, 2)
-    assert space.state_bytes == 16 * largest
-    assert space.memory_bytes > space.state_bytes
     one = {job.job_id: 12 * plan.by_id[job.run_ids[0]].params + CHECKPOINT_FILES_BYTES for job in plan.jobs}
     assert space.kept_bytes == 2 * sum(one.values())  # of every trunk, for longer runs asked for later
     assert space.checkpoint_bytes == space.kept_bytes + 3 * sum(sorted(one.values())[-2:])
     lion = plan_of(recipe__optimizer={"kind": "lion", "learning_rate": 0.001})  # one moment, not two
-    assert estimate_space(lion, 2).state_bytes == 12 * largest
     assert space.kept_bytes - estimate_space(lion, 2).kept_bytes == 8 * sum(
         plan.by_id[job.run_ids[0]].params for job in plan.jobs
     )
-    muon = plan_of(recipe__optimizer={"kind": "muon", "learning_rate": 0.001})  # one of matrices
-    matrices = 2 * (4 * 32 * 32 + 3 * 32 * 88)
-    assert estimate_space(muon, 2).state_bytes == 16 * largest - 4 * matrices
     final = estimate_space(plan_of(execution={"keep_final": True}), 2)
     assert final.kept_bytes - space.kept_bytes == sum(
         12 * run.params + CHECKPOINT_FILES_BYTES for run in plan.runs
@@ -86,10 +97,32 @@ def test_space() -> None:
 
 def test_probes_are_few_and_span_the_sizes() -> None:
     plan = plan_of(family__widths=[8, 16, 24, 32, 48, 64, 128])
-    flops = [flops_per_step(run.run.shape, 256) for run in probe_runs(plan)]
-    assert [run.run.shape.width for run in probe_runs(plan)] == [8, 32, 128]
+    flops = [flops_per_step(run.run.shape, 256) for run in probe_runs(on_cpu(plan))]
+    assert [run.run.shape.width for run in probe_runs(on_cpu(plan))] == [8, 32, 128]
     assert flops == sorted(flops)
-    assert len(probe_runs(plan_of(family__widths=[8]))) == 1
+    assert len(probe_runs(on_cpu(plan_of(family__widths=[8])))) == 1
+
+
+@pytest.mark.usefixtures("cache")
+def test_what_does_not_fit_is_not_measured() -> None:
+    plan = plan_of(family={"kind": "width-dial", "depth": 2, "widths": [16, 1024, 8192], "head_dim": 8})
+    some = on_cpu(plan, memory_bytes=2 * 10**9)
+    assert [run.run.shape.width for run in probe_runs(some)] == [16, 1024]
+    with pytest.raises(ProbeFailed, match="no run fits"):
+        measure_probe(on_cpu(plan, memory_bytes=10**8))
+
+
+def test_a_micro_batch_is_measured_for_all_of_a_step() -> None:
+    run, point = plan_of(recipe__batch_tokens=64 * 48).runs[0].run, ProbePoint(1e6, 1e-3, 5.0)
+    whole = Question.of(run, Lowering(), "cpu")
+    assert whole.run == run and whole.answer(point) == point
+    cut = Question.of(run, Lowering(micro_batches=6, remat="full"), "gpu")
+    assert cut.run.batch_sequences == 8 and cut.lowering == Lowering(remat="full")
+    assert cut.answer(point) == ProbePoint(6e6, 6e-3, 5.0)
+    large = run.model_copy(update={"shape": replace(run.shape, width=4096, heads=512, kv_heads=512)})
+    few = Question.of(large, Lowering(), "cpu").run
+    assert few.batch_sequences < 48 and few.flops_per_step < CPU_FLOPS < 2 * few.flops_per_step
+    assert Question.of(large, Lowering(), "gpu").run == large
 
 
 class Answers:
@@ -100,10 +133,10 @@ class Answers:
 
     def __call__(self, command: list[str], *, input: str, **_: Any) -> subprocess.CompletedProcess[str]:
         assert command[1:] == ["-m", "scaling.train.probe"]
-        question = json.loads(input)
-        self.asked.append(len(question["runs"]))
+        runs = [step["run"] for step in json.loads(input)["steps"]]
+        self.asked.append(len(runs))
         point = {"flops_per_step": 1e6, "seconds_per_step": 1e-3, "compile_seconds": 5.0}
-        results = [point | {"flops_per_step": 1e6 * run["shape"]["width"]} for run in question["runs"]]
+        results = [point | {"flops_per_step": 1e6 * run["shape"]["width"]} for run in runs]
         out = json.dumps({"device": "cpu", "points": results})
         return subprocess.CompletedProcess(
             command, self.answer.get("code", 0), self.answer.get("out", out), "a\nb"
@@ -120,27 +153,27 @@ def test_probes_are_cached_by_shape_and_machine(cache: Path, monkeypatch: pytest
     answers = Answers()
     monkeypatch.setattr(module.subprocess, "run", answers)
     plan = plan_of(family__widths=[8, 32, 128])
-    assert cached_probe(plan) is None
-    first = measure_probe(plan)
-    assert first == measure_probe(plan) == cached_probe(plan)
-    measure_probe(plan_of(family__widths=[8, 64, 128]))
+    assert cached_probe(on_cpu(plan)) is None
+    first = measure_probe(on_cpu(plan))
+    assert first == measure_probe(on_cpu(plan)) == cached_probe(on_cpu(plan))
+    measure_probe(on_cpu(plan_of(family__widths=[8, 64, 128])))
     assert answers.asked == [3, 1], "only what is new is measured"
-    measure_probe(plan, again=True)
+    measure_probe(on_cpu(plan), again=True)
     for file in cache.glob("*.json"):
         file.write_text("{")
-    measure_probe(plan)
+    measure_probe(on_cpu(plan))
     assert answers.asked == [3, 1, 3, 3], "damaged files are measured again"
     monkeypatch.setattr(module, "machine", lambda: {"cpu": "another"})
-    assert cached_probe(plan) is None
+    assert cached_probe(on_cpu(plan)) is None
 
 
 @pytest.mark.usefixtures("cache")
 def test_what_changes_the_program_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.subprocess, "run", Answers())
     adam = {"kind": "adamw", "learning_rate": 0.01}
-    measure_probe(plan_of(recipe__optimizer=adam))
+    measure_probe(on_cpu(plan_of(recipe__optimizer=adam)))
     numbers = {"b2": 0.99, "weight_decay": 0.2, "learning_rate": 0.02}
-    assert cached_probe(plan_of(recipe__optimizer=adam | numbers)) is not None
+    assert cached_probe(on_cpu(plan_of(recipe__optimizer=adam | numbers))) is not None
     others = [
         {"recipe__optimizer": adam | {"learning_rates": {"head": 0.001}}},
         {"recipe__optimizer": {"kind": "sgd", "learning_rate": 0.01}},
@@ -151,7 +184,7 @@ def test_what_changes_the_program_is_measured_anew(monkeypatch: pytest.MonkeyPat
         {"execution": {"threads": 2}},
     ]
     for change in others:
-        assert cached_probe(plan_of(**{"recipe__optimizer": adam} | change)) is None, change
+        assert cached_probe(on_cpu(plan_of(**{"recipe__optimizer": adam} | change))) is None, change
 
 
 @pytest.mark.parametrize(
@@ -164,7 +197,7 @@ def test_a_failed_probe_says_why(
 ) -> None:
     monkeypatch.setattr(module.subprocess, "run", Answers(**answer))
     with pytest.raises(ProbeFailed, match=message):
-        measure_probe(plan_of())
+        measure_probe(on_cpu(plan_of()))
 
 
 def test_each_batch_is_a_program_of_its_own() -> None:

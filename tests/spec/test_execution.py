@@ -38,6 +38,20 @@ def test_fields_that_do_not_go_together() -> None:
     study_from_dict(BASE | {"execution": {"mesh": {"fsdp": 2}, "pack": 1, "devices": 2}})
 
 
+def test_several_hosts() -> None:
+    launched = {"hosts": 2, "launcher": "srun --ntasks-per-node=1"}
+    study = study_from_dict(BASE | {"execution": launched | {"mesh": {"fsdp": 16}, "workers": 1, "pack": 1}})
+    assert (study.execution.job_devices, study.execution.host_devices) == (16, 8)
+    assert Execution().host_devices is None
+    assert "execution.hosts: 2: several hosts, and no others, have a launcher" in problems_of(hosts=2)
+    assert "execution.hosts: 1: " in problems_of(launcher="srun")
+    text = problems_of(**launched, workers=2, pack=4, devices=3)
+    assert "execution.workers: 2: hosts = 2 train one job at a time" in text
+    assert "execution.pack: 4: hosts = 2" in text
+    assert "execution.devices: 3 devices are not the same number on each of 2 hosts" in text
+    assert "execution.mesh: 2: hosts = 2" in problems_of(**launched, mesh={"run": 2})
+
+
 def test_values_of_no_sense() -> None:
     assert "must be auto or a whole number" in problems_of(devices=0)
     assert "must be a mapping with run, data, fsdp, tensor" in problems_of(mesh=8)

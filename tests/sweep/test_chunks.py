@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from scaling.plan.lowering import JobDevices, Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.plan.probe import Probe, ProbeFailed, ProbePoint
 from scaling.run import auto_chunk_steps, timed_chunk_steps
-from scaling.spec.execution import Execution
+from scaling.spec.execution import Execution, Mesh
 from scaling.store.folder import ResultsFolder
 from scaling.sweep import chunks
 from scaling.sweep.chunks import Chunks, measured_speed
@@ -51,6 +52,20 @@ def test_the_size_goes_by_the_speed_and_stays_that_of_the_first_start(tmp_path: 
     assert replace(queue, chunks=fast).spec(task, task.runs).execution.chunk_steps == 1024
 
 
+def test_a_pack_is_that_of_the_nearest_measured_shape_and_its_chunks_go_by_its_time(tmp_path: Path) -> None:
+    plan = plan_of(**LARGE)
+    small, large = sorted({run.run.flops_per_step for run in plan.runs})
+    points = (ProbePoint(small, 0.1, 1.0, 8, 0.4), ProbePoint(large, 0.1, 1.0))
+    speed = Probe("chip", points)
+    packs = {task.runs[0].run.flops_per_step: task.pack for task in make_tasks(plan, plan.runs, (), speed)}
+    assert packs == {small: 8, large: 1}
+    assert {task.pack for task in make_tasks(plan, plan.runs, ())} == {1}
+    over = plan.model_copy(update={"execution": Execution(mesh=Mesh(run=4))})
+    assert {task.pack for task in make_tasks(over, plan.runs, (), speed)} == {4, 8}
+    sizes = [Chunks(plan, speed).of(job, tmp_path)[0] for job in sorted(plan.jobs, key=lambda job: job.flops)]
+    assert (sizes[0], sizes[-1]) == (4, 16)
+
+
 def test_chunks_end_where_a_run_is_looked_at_along_the_way(tmp_path: Path) -> None:
     plan = plan_of(**LARGE, evaluation=EVERY)
     job = max(plan.jobs, key=lambda job: job.flops)
@@ -66,7 +81,7 @@ def test_chunks_end_where_a_run_is_looked_at_along_the_way(tmp_path: Path) -> No
 
 def test_a_trace_is_asked_of_the_first_job_alone(tmp_path: Path) -> None:
     plan = plan_of()
-    queue = Queue(ResultsFolder(tmp_path), plan, Phase(("fit",), plan.runs), lambda event: None, None, [50])
+    queue = Queue(ResultsFolder(tmp_path), plan, Phase(("fit",), plan.runs), lambda event: None, profile=[50])
     first, second = (queue.spec(task, task.runs) for task in make_tasks(plan, plan.runs, ()))
     assert (first.execution.profile_steps, second.execution.profile_steps) == (50, None)
     assert first.execution.chunk_steps is None and "stops" not in first.to_json()["execution"]
@@ -74,20 +89,22 @@ def test_a_trace_is_asked_of_the_first_job_alone(tmp_path: Path) -> None:
 
 def test_the_speed_is_measured_on_an_accelerator_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     plan, said = plan_of(), list[str]()
+    lowered = lower(plan, JobDevices("gpu"))
     measured = list[str | None]()
 
-    def measure(plan: Plan, environment: dict[str, str]) -> Probe:
+    def measure(lowered: Lowered, environment: dict[str, str]) -> Probe:
         measured.append(environment.get("CUDA_VISIBLE_DEVICES"))
         if len(measured) > 1:
             raise ProbeFailed("no room")
         return probe_of(plan, 0.001)
 
-    monkeypatch.setattr(chunks, "cached_probe", lambda plan: None)
+    monkeypatch.setattr(chunks, "cached_probe", lambda lowered: None)
     monkeypatch.setattr(chunks, "measure_probe", measure)
     monkeypatch.setattr(chunks, "layout", lambda execution: Layout("gpu", (Slot(devices=("3",)),)))
-    assert measured_speed(plan, Execution(), said.append) == probe_of(plan, 0.001) and measured == ["3"]
-    assert measured_speed(plan, Execution(), said.append) is None and "no room" in said[-1]
-    assert measured_speed(plan, Execution(chunk_steps=8), said.append) is None
-    assert measured_speed(plan, Execution(kind="elsewhere"), said.append) is None
+    assert measured_speed(lowered, Execution(), said.append) == probe_of(plan, 0.001) and measured == ["3"]
+    assert measured_speed(lowered, Execution(), said.append) is None and "no room" in said[-1]
+    assert measured_speed(lowered, Execution(chunk_steps=8, pack=2), said.append) is None
+    assert measured_speed(None, Execution(), said.append) is None
+    assert measured_speed(lowered, Execution(kind="elsewhere"), said.append) is None
     monkeypatch.setattr(chunks, "layout", lambda execution: Layout("cpu", (Slot(),)))
-    assert measured_speed(plan, Execution(), said.append) is None and len(measured) == 2
+    assert measured_speed(lowered, Execution(), said.append) is None and len(measured) == 2

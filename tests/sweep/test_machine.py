@@ -16,7 +16,7 @@ from scaling.store.folder import ResultsFolder
 from scaling.sweep import guard, machine
 from scaling.sweep.executor import StartedJob
 from scaling.sweep.guard import Presence, drivers, turn
-from scaling.sweep.local import LocalExecutor
+from scaling.sweep.local import LocalExecutor, make_local
 from scaling.sweep.machine import (
     Layout,
     Slot,
@@ -134,6 +134,9 @@ def test_jobs_that_share_a_device_share_its_memory() -> None:
     assert device_slots(2, "gpu", ()) == (Slot(memory=0.45),) * 2  # nobody knows how many there are
     name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
     assert launch_environment({}, GPU, slots[0])[name] == "0.3"
+    assert launch_environment({}, GPU, Slot())[name] == "0.95" and name not in launch_environment(
+        {}, TPU, Slot()
+    )
     assert launch_environment({name: ".2"}, GPU, slots[0])[name] == ".2"
 
 
@@ -286,3 +289,12 @@ def test_no_heavy_imports() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_several_hosts_train_one_job_at_a_time():
+    execution = Execution(hosts=2, launcher="srun -N2", device="cpu", devices=4, workers="auto")
+    where = layout(execution)
+    assert (where.slots, where.devices, where.hosts) == ((Slot(),), 2, 2)
+    executor = make_local(execution, ("train",), alone=True)
+    assert executor.command == ("srun", "-N2", "train") and executor.slots == 1
+    assert executor.describe() == "2 cpu devices each, on 2 hosts"

@@ -9,7 +9,12 @@ import pytest
 from scaling.run import run_id
 from scaling.store.metrics import CurveLog
 from scaling.train.cadence import Cadence
+<<<<<<< HEAD
 from tests.train.jobs import curve, evaluator_of, results_of, timeless, train
+=======
+from scaling.train.evaluate import make_evaluator
+from tests.train.jobs import curve, results_of, steps_of, timeless, train
+>>>>>>> main
 
 EVERY = {60: (16, 32, 48), 120: (40, 80), 300: (24, 48, 96, 200, 296)}
 BRANCHES = (40, 96, 240)
@@ -49,6 +54,16 @@ def test_the_loss_along_the_way_is_that_of_a_run_that_ends_there(evaluated, runs
     train(tmp_path, [run], index, program)
     there = next(row for row in curve(evaluated, runs[2]) if row["step"] == 48 and "eval/loss" in row)
     assert there["eval/loss"] == results_of(tmp_path, [run])[run_id(run)]["loss"]
+
+
+def test_a_chunk_ends_where_a_run_is_evaluated_off_its_grid(undisturbed, runs, index, program, tmp_path):
+    """As on an accelerator, where chunks have another size than evaluations go by."""
+    run, stops = runs[0], (21, 45)
+    train(tmp_path, [run], index, program, asked=lambda run: {"evaluate_at": stops}, stops=stops)
+    assert results_of(tmp_path, [run])[run_id(run)] == results_of(undisturbed, [run])[run_id(run)]
+    measured = [row["step"] for row in curve(tmp_path, run) if "eval/loss" in row]
+    assert measured == [*stops, run.steps]
+    assert steps_of(tmp_path, run) == sorted({*steps_of(undisturbed, run), *stops})
 
 
 @pytest.mark.parametrize("stop_after", [7, 16])

@@ -315,7 +315,10 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
     (tmp_path / "a" / "runs" / run_id(runs[0]) / "error.json").write_text("{}")
     assert reevaluate(replace(bench, stop_asked=lambda: True), members) == STOPPED
     assert results_of(tmp_path / "a", runs[:2]) == before
-    assert reevaluate(bench, members) == 0
+    resets: list[None] = []
+    dog = SimpleNamespace(reset=lambda: resets.append(None))
+    assert reevaluate(replace(bench, watchdog=dog), members) == 0
+    assert len(resets) == 2, "a long list of runs is not taken for a process that hangs"
     assert not list(tmp_path.glob("a/runs/*/error.json"))
     assert results_of(tmp_path / "a", runs[:2]) == wanted
     for run in runs[:2]:

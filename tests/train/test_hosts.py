@@ -15,12 +15,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from scaling.counts.lowering import MeshSizes
 from scaling.errors import UserError
 from scaling.run import run_id
 from scaling.store.failure import HUNG, LOST_HOST, STOPPED
 from scaling.train.coordinator import answer, ask
 from scaling.train.hosts import ALONE, Hosts, Place
 from scaling.train.roll_call import RollCall
+from scaling.train.sharding import make_mesh
 from tests.train.jobs import finish, results_of, start, steps_of, write_job
 
 
@@ -121,6 +123,33 @@ def test_one_host_killed_the_other_says_so_and_the_pair_resumes(undisturbed, run
     assert execution_of(tmp_path, runs[1])["resumed"]
 
 
+SPEC = """
+study: two
+data: {corpus: state-of-the-union, tokenizer: bytes, context: 32}
+family: {kind: width-dial, depth: 1, widths: [16, 24], head_dim: 8}
+recipe:
+  optimizer: {kind: adamw, learning_rate: 0.01}
+  schedule: {kind: wsd, warmup: 10 steps, decay: 20 %}
+  batch_tokens: 128
+design: {kind: grid, tokens: [10000, 16000]}
+"""
+
+
+@pytest.mark.slow
+def test_a_study_is_trained_by_two_hosts(tmp_path):
+    spec, results = tmp_path / "two.yaml", tmp_path / "two"
+    launcher = f"{sys.executable} -m tests.train.launcher"
+    spec.write_text(f"{SPEC}execution: {{hosts: 2, launcher: {launcher}, device: cpu, lease_seconds: 5}}\n")
+    command = [sys.executable, "-m", "scaling.cli", "run", str(spec), "--results", str(results)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in results.glob("runs/*/record.json")]
+    assert len(records) == 4 and all(2 < record["result"]["loss"] < 3.5 for record in records)
+    assert all(record["execution"]["devices"] == 2 for record in records)
+    for folder in (results / "jobs").iterdir():
+        assert " ok loss " in (folder / "log.txt").read_text()
+
+
 class Store:
     """A coordination service in memory."""
 
@@ -196,6 +225,27 @@ def test_a_place_that_is_none_is_refused(changed, problem):
     environment = {"SCALING_COORDINATOR": "node-1:7000", "SCALING_HOSTS": "2", "SCALING_HOST": "1"} | changed
     with pytest.raises(UserError, match=re.escape(problem)):
         Place.of(environment)
+
+
+def test_a_cluster_is_seen_by_jax_and_has_as_many_hosts_as_asked_for(monkeypatch):
+    from jax._src.clusters import ClusterEnv
+
+    monkeypatch.setattr(
+        ClusterEnv, "auto_detect_unset_distributed_params", lambda *_: ("node-1:7000", 2, 1, [1])
+    )
+    asked = {"SCALING_COORDINATOR": "auto", "SCALING_HOSTS": "2"}
+    assert Place.of(asked) == Place("node-1:7000", 2, 1)
+    with pytest.raises(UserError, match="4 hosts were asked for, and the launcher started 2"):
+        Place.of(asked | {"SCALING_HOSTS": "4"})
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="jax sees no cluster here"):
+        Place.of(asked)
+
+
+def test_a_mesh_that_leaves_a_host_without_work_is_refused(monkeypatch):
+    monkeypatch.setattr("scaling.train.sharding.jax.process_count", lambda: 2)
+    with pytest.raises(UserError, match="= 1 devices are those of 1 of 2 hosts"):
+        make_mesh(MeshSizes(), 8)
 
 
 def test_hosts_of_one_job_meet_and_those_of_another_do_not():

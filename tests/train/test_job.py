@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 
 from scaling.data.store import open_windows
@@ -15,8 +16,10 @@ from scaling.recipe.optimizers import SGD, Lion, RoleRates
 from scaling.recipe.schedules import Constant
 from scaling.run import run_id
 from scaling.train.evaluate import make_evaluator
+from scaling.train.lanes import Lanes
 from scaling.train.loop import ChunkInput, advance
 from scaling.train.program import Blueprint, make_program
+from scaling.train.step import ChunkMetrics
 from tests.train.jobs import curve, evaluator_of, finish, results_of, start, steps_of, train, write_job
 from tests.train.runs import make_run
 
@@ -159,12 +162,12 @@ def test_a_failing_run_does_not_stop_the_others(undisturbed, runs, index, progra
     def evaluate(params):
         calls.append(1)
         if len(calls) == 2:
-            raise MemoryError("made up")
+            raise RuntimeError("made up")
         return real(params)
 
     job = train(tmp_path, runs, index, program, evaluate=evaluate)
     error = json.loads((tmp_path / "runs" / run_id(runs[1]) / "error.json").read_text())
-    assert job.failed == 1 and error["kind"] == "out_of_memory" and error["attempt"] == 1
+    assert job.failed == 1 and error["kind"] == "exception" and error["attempt"] == 1
     train(tmp_path, runs, index, program)
     assert results_of(tmp_path, runs) == results_of(undisturbed, runs)
     assert not list(tmp_path.glob("runs/*/error.json"))
@@ -224,3 +227,26 @@ def test_dies_with_its_driver(runs, index, tmp_path):
     assert process.poll() is None
     os.close(write)
     assert process.wait(timeout=20) == 1
+
+
+def test_metrics_are_read_one_chunk_late(index, program, tmp_path, monkeypatch):
+    """The device has the next chunk when those of the one before are asked for, and nothing waits between."""
+    run, events = make_run(fingerprint=index.fingerprint, batch_sequences=2, steps=32), list[str]()
+    train_chunk, read = Lanes.train, jax.device_get
+
+    def dispatched(lanes, asked):
+        events.append("chunk")
+        return train_chunk(lanes, asked)
+
+    def waited(tree):
+        if isinstance(tree, ChunkMetrics):
+            events.append("metrics")
+        return read(tree)
+
+    monkeypatch.setattr(Lanes, "train", dispatched)
+    monkeypatch.setattr("scaling.train.lanes.jax.device_get", waited)
+    train(tmp_path, [run], index, program)
+    branch = -(-run.branch_step // 8)
+    for segment in (events[: 2 * branch], events[2 * branch :]):
+        chunks = len(segment) // 2
+        assert segment == ["chunk", *["chunk", "metrics"] * (chunks - 1), "metrics"] and chunks > 1

@@ -85,3 +85,10 @@ def test_a_model_that_the_kernel_does_not_take_is_not_tried(
     assert attention_kernel(SHAPE, "float32") == "blocked"
     assert "it multiplies in bfloat16, and recipe.precision is float32" in capsys.readouterr().err
     assert not tried
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN comes with jax[cuda12] or jax[cuda13]")
+def test_a_gpu_has_cudnn() -> None:
+    shape = shape_of("window", context=256, head_dim=64)
+    assert attention_kernel(shape, "bfloat16") == "cudnn"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from scaling.recipe.schedules import WSD, Constant
 from scaling.run import run_id
 from scaling.store.failure import SHED
 from scaling.train import pack
+from scaling.train.probe import best_pack
 from scaling.train.serve import Order, Worker
 from tests.train.jobs import curve, results_of, steps_of, write_job
 from tests.train.runs import make_run
@@ -141,6 +143,21 @@ def test_out_of_memory_in_a_pack_half_of_it_goes_on(tmp_path, worker, members, a
     assert_alike(tmp_path, alone, members[:2])
 
 
+def test_the_best_pack_is_the_last_that_gained():
+    def seconds(width):
+        if width > 16:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        measured.append(width)
+        return 1.0 + 0.1 * width
+
+    measured = []
+    assert best_pack(1.1, 64, seconds) == (16, 2.6) and measured == [2, 4, 8, 16]
+    assert best_pack(1.1, 7, seconds) == (4, 1.4)
+    assert best_pack(1.1, 1, seconds) == (1, 1.1)
+    assert best_pack(1.0, 64, lambda width: width / (1 + 0.04 * (width > 2))) == (1, 1.0)
+    assert best_pack(1.0, 8, lambda width: 0.9 * width) == (2, 1.8)
+
+
 EIGHT = """
 import sys
 import jax, numpy as np
@@ -197,3 +214,14 @@ def test_over_devices_nothing_goes_between_members(tmp_path):
     assert "num_partitions=8" in program
     collectives = r"all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast"
     assert not re.findall(collectives, program)
+
+
+def test_a_pack_holds_each_state_once(tmp_path, members, index):
+    worker = Serving()
+    worker.finish_all(folders(tmp_path, members[:2], index), rounds=2)
+    state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(worker.lanes.program.abstract))
+    held = sum(array.size for array in jax.live_arrays() if array.dtype == np.float32)
+    for seat in worker.seats.copy():
+        seat.flow.close()
+        worker._end(seat, 1)
+    assert 1.9 * state < held < 2.1 * state

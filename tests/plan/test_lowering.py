@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scaling.counts.lowering import Lowering, MeshSizes
+from scaling.counts.memory import memory
+from scaling.errors import UserError
+from scaling.plan.lowering import FULL, JobDevices, Lowered, lower, workload
+from tests.plan.studies import plan_of
+
+HOST = JobDevices("cpu", memory_bytes=24 * 10**9, jobs=2)
+GPUS = JobDevices("gpu", count=8, memory_bytes=80 * 10**9)
+LADDER: dict[str, Any] = {
+    "family": {"kind": "width-dial", "depth": 24, "widths": [512, 1024], "head_dim": 64},
+    "data__context": 1024,
+    "recipe__batch_tokens": 2**19,
+}
+SEVEN_BILLION = LADDER | {"family": {"kind": "width-dial", "depth": 32, "widths": [4096], "head_dim": 128}}
+
+
+def lowered(devices: JobDevices, **changes: Any) -> Lowered:
+    return lower(plan_of(**changes), devices)
+
+
+def lowerings(made: Lowered) -> set[Lowering]:
+    return {one.lowering for one in made.chosen.values()}
+
+
+def test_what_fits_is_left_as_it_was() -> None:
+    made = lowered(HOST)
+    assert lowerings(made) == {Lowering()} and not list(made.notes())
+    assert lowerings(lowered(JobDevices("gpu"), **LADDER)) == {Lowering()}, "memory is not known"
+
+
+def test_a_ladder_of_terabytes_is_taken_in_pieces_and_says_so() -> None:
+    """350M parameters, half-million-token batches: more than a terabyte in one piece."""
+    made = lowered(HOST, **LADDER)
+    large = made.largest
+    assert large.plain.total > 10**12 and large.fits
+    assert large.lowering.micro_batches > 64
+    note = next(note for note in made.notes() if "w1024" in note)
+    assert "of 512 sequences at a time" in note and "in one piece it would hold 1." in note and "TB" in note
+    made.require_fit()
+    together = sorted(one.memory.total for one in made.chosen.values())[-2:]
+    assert sum(together) < FULL * 24e9, "two at a time share the host"
+
+
+def test_what_fits_in_no_way_is_refused_with_the_arithmetic() -> None:
+    made = lowered(HOST, **SEVEN_BILLION)
+    with pytest.raises(UserError) as caught:
+        made.require_fit()
+    (problem,) = caught.value.problems
+    for part in ("w4096", "does not fit", "weights 25.8 GB", "moments 51.6 GB", "24 GB here", "2 workers"):
+        assert part in problem.message, part
+    assert "smaller model" in problem.hint
+    assert [note for note in made.notes() if note.startswith("DOES NOT FIT")]
+
+
+def test_a_hint_names_what_would_help() -> None:
+    state = {"family": {"kind": "width-dial", "depth": 12, "widths": [960, 1024], "head_dim": 64}}
+    (problem,) = _problems(lowered(JobDevices("cpu", memory_bytes=6 * 10**9, jobs=2), **state))
+    assert problem.hint == "use execution.workers: 1"
+    fixed = LADDER | {"execution": {"micro_batch": 512, "remat": "none"}}
+    (problem,) = _problems(lowered(HOST, **fixed))
+    assert problem.hint == "leave out execution.micro_batch and remat"
+
+
+def _problems(made: Lowered):
+    with pytest.raises(UserError) as caught:
+        made.require_fit()
+    return caught.value.problems
+
+
+def test_devices_share_the_batch_and_the_weights_where_these_do_not_fit() -> None:
+    assert lowerings(lowered(GPUS)) == {Lowering(mesh=MeshSizes(data=4))}, "batches of 4 sequences"
+    (whole,) = lowerings(lowered(GPUS, **LADDER | {"family__widths": [512]}))
+    assert whole.mesh == MeshSizes(data=8)
+    (sharded,) = lowerings(lowered(GPUS, **SEVEN_BILLION))
+    assert sharded.mesh == MeshSizes(fsdp=8)
+    asked = {"execution": {"mesh": {"fsdp": 2, "tensor": 4}}}
+    assert lowered(GPUS, **SEVEN_BILLION | asked).largest.lowering.mesh == MeshSizes(fsdp=2, tensor=4)
+
+
+def test_what_a_spec_asks_for_is_kept() -> None:
+    asked = {"execution": {"micro_batch": 2, "remat": "full"}}
+    assert lowerings(lowered(HOST, **asked)) == {Lowering(micro_batches=2, remat="full")}
+
+
+def test_batches_of_experts_are_not_cut() -> None:
+    experts = {"family": LADDER["family"] | {"experts": {"count": 4, "active": 1}}}
+    (one,) = {made.micro_batches for made in lowerings(lowered(HOST, **LADDER | experts))}
+    assert one == 1
+
+
+def test_memory_of_moments_averages_and_packs() -> None:
+    def held(pack: int = 1, **changes: Any):
+        plan = plan_of(**changes)
+        return memory(workload(plan, plan.jobs[0], "cpu"), Lowering(pack=pack))
+
+    adam, lion = held(), held(recipe__optimizer={"kind": "lion", "learning_rate": 0.001})
+    assert adam.moments == 2 * adam.weights and lion.moments == lion.weights
+    averages = [{"kind": "ema", "decay": decay} for decay in (0.9, 0.99)]
+    assert held(evaluation={"averages": averages}).averages == 2 * adam.weights
+    assert held(pack=3).total == 3 * adam.total
