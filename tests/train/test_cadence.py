@@ -9,12 +9,7 @@ import pytest
 from scaling.run import run_id
 from scaling.store.metrics import CurveLog
 from scaling.train.cadence import Cadence
-<<<<<<< HEAD
-from tests.train.jobs import curve, evaluator_of, results_of, timeless, train
-=======
-from scaling.train.evaluate import make_evaluator
-from tests.train.jobs import curve, results_of, steps_of, timeless, train
->>>>>>> main
+from tests.train.jobs import curve, evaluator_of, results_of, steps_of, timeless, train
 
 EVERY = {60: (16, 32, 48), 120: (40, 80), 300: (24, 48, 96, 200, 296)}
 BRANCHES = (40, 96, 240)
