@@ -10,13 +10,17 @@ is a comment with a file name, such as ``# my.yaml``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from tests.cli.call import call
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/tutorials/fit_your_runs.md", "docs/how-to/next_run.md", "docs/how-to/vary.md")
@@ -46,13 +50,25 @@ def run(command: str, folder: Path, *, quick: bool) -> str:
     """
     if quick:
         command = command.replace("scaling plan ", "scaling plan --no-probe ")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "COLUMNS": "100"}
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], cwd=folder, env=env, capture_output=True, text=True
-    )
+    own, rest = re.fullmatch(r"scaling (.*?)( [|>].*)?", command).groups()
+    columns, os.environ["COLUMNS"] = os.environ.get("COLUMNS"), "100"
+    try:
+        with contextlib.chdir(folder):
+            done = call(*shlex.split(own))
+    finally:
+        del os.environ["COLUMNS"]
+        os.environ |= {"COLUMNS": columns} if columns else {}
     if done.returncode:
         raise RuntimeError(f"{command}: exit code {done.returncode}\n{done.stderr}")
+    if rest:  # what the shell makes of it
+        done = subprocess.run(
+            ["bash", "-c", f"cat {rest}"],
+            input=done.stdout,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
     return done.stdout.rstrip("\n") + "\n"
 
 

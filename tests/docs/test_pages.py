@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import json
 import re
-import subprocess
-import sys
 import warnings
 
 import matplotlib.image
 import numpy as np
 import pytest
 
+from tests.cli.call import call
 from tests.docs import consoles
 
 ROOT = consoles.ROOT
@@ -89,7 +88,7 @@ def test_differences_of_printed_text_are_seen():
     assert consoles.differences("  E  1.618\n", "  E  1.618\n  A  2\n")
 
 
-def test_the_tutorial_and_the_notebook_run(tmp_path):
+def test_the_tutorial_and_the_notebook_run(tmp_path, monkeypatch):
     page = (TUTORIALS / "fit_your_runs.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(?!# )(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     cells = json.loads((TUTORIALS / "fit.ipynb").read_text("utf-8"))["cells"]
@@ -97,15 +96,17 @@ def test_the_tutorial_and_the_notebook_run(tmp_path):
     assert blocks and code and not any(cell["outputs"] for cell in code)
     consoles.prepare("docs/tutorials/fit_your_runs.md", tmp_path)
     program = "\n".join([*blocks, *("".join(cell["source"]) for cell in code)])
-    run([sys.executable, "-W", "error::UserWarning", "-c", program], tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        exec(program, {})
 
 
-def test_pictures_are_those_of_the_committed_results(tmp_path):
+def test_pictures_are_those_of_the_committed_results(tmp_path, monkeypatch):
     """Fails when a figure changes: then `make images`, look at them, and commit them."""
-    run(
-        [sys.executable, "-m", "scaling", "plot", "results/reference/quickstart", "--out", str(tmp_path)],
-        ROOT,
-    )
+    monkeypatch.chdir(ROOT)
+    done = call("plot", "results/reference/quickstart", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
     kept = sorted((ROOT / "docs" / "images").glob("*.png"))
     assert [path.name for path in kept] == sorted(path.name for path in tmp_path.iterdir())
     for path in kept:
@@ -122,9 +123,3 @@ def test_the_api_reference_is_built_without_warnings(tmp_path):
     page = (tmp_path / "analysis.html").read_text("utf-8")
     for name in ("fit", "load", "compare", "Law", "Fit", "multiplier"):
         assert f'id="{name}"' in page
-
-
-def run(command, folder):
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done

@@ -44,6 +44,7 @@ def reference(
 ) -> np.ndarray:
     """One query at a time in float64, straight from the definition."""
     q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+    documents = None if documents is None else np.asarray(documents)
     out, group = np.zeros_like(q), q.shape[2] // k.shape[2]
     for b, t, h in np.ndindex(q.shape[:3]):
         seen = [s for s in range(t + 1) if rule.window is None or s > t - rule.window]
