@@ -27,7 +27,8 @@ from scaling.sweep.progress import Pace, RunningRow
 class Phase:
     """What one pass is asked to do: to ``work`` on the runs ``chosen``, which have these ``roles``.
 
-    A failing job is tried again ``retries`` times; when the pass is stopped jobs have ``grace_seconds``.
+    A failing job is tried again ``retries`` times; when the pass is stopped jobs have ``grace_seconds``
+    to end, and as long again whenever one has ended.
     """
 
     roles: tuple[str, ...]
