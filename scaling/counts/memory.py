@@ -22,12 +22,12 @@ EVALUATED_TOKENS = 8192
 """Tokens that a device evaluates at a time: enough to be efficient, few enough to be small in memory."""
 
 # Copies at work at the same time, as measured.
-LOGITS, CHUNKED_LOGITS = 3, 4.2  # logits, exponentials and gradients; of a chunk also the targets' gradients
+LOGITS = 2  # logits, and their gradients
+WITH_LOGITS = 2.3  # beside them, of what is as large as the weights: gradients and their sums
 UPDATE = 3  # gradients, clipped ones, and what an optimizer makes of them
 LAYER_WEIGHTS = 4  # of the layer whose gradients are taken: slices, joined and turned ones, gradients
 GATHERED_LAYER = 2  # of such a layer gathered over fsdp: weights and gradients
-REDUCED = 2  # gradients of embedding or head while they are summed over data
-SCORES = 6  # of a block of queries
+SCORES = 4  # of a block of queries
 QUERY_BLOCKS, SMALLEST_BLOCK = 8, 64  # of the blocked kernel of attention
 
 
@@ -141,13 +141,11 @@ def _moments(work: Workload, lowering: Lowering, weights: float) -> Iterator[dic
     kept *= shape.depth
     sums = weights if lowering.micro_batches > 1 else 0
     vocab = FLOAT * _vocab(shape, mesh)
-    chunked = lowering.logit_chunks > 1
-    logits = (CHUNKED_LOGITS if chunked else LOGITS) * tokens * vocab / lowering.logit_chunks
     head = vocab * shape.width
-    if mesh.data > 1:
-        copies += REDUCED * head / mesh.fsdp
-    heads = (1 + chunked * (1 + (mesh.fsdp > 1))) * head
-    yield {"gradients": copies + sums + heads, "activations": kept, "logits": logits}
+    gathered = 2 * head if mesh.fsdp > 1 else 0
+    logits = LOGITS * tokens * vocab / lowering.logit_chunks
+    gradients = copies + gathered + WITH_LOGITS * weights
+    yield {"gradients": gradients, "activations": kept, "logits": logits}
     at_work = (0 if unrolled else layer) + _scores(shape, lowering, sequences)
     layers = 1 if unrolled else GATHERED_LAYER if mesh.fsdp > 1 else LAYER_WEIGHTS
     gradients = sums + weights + layers * _layer_weights(shape, mesh)
@@ -224,10 +222,8 @@ def _owned(shape: Shape, mesh: MeshSizes) -> dict[str, int]:
 
 def _kept_weights(shape: Shape, mesh: MeshSizes, factor: int) -> float:
     """Return the bytes of copies of the weights of all layers that are kept where nothing is computed again:
-    joined ones, or all where they are rounded. Those gathered over fsdp are not."""
-    if mesh.fsdp > 1:
-        return 0
-    if factor < FLOAT:
+    joined ones, or all where they are rounded or gathered."""
+    if factor < FLOAT or mesh.fsdp > 1:
         return factor * _layer_weights(shape, mesh) / FLOAT * shape.depth
     joined = ("query", "key", "value", *(("gate", "up") if shape.mlp == "swiglu" else ()))
     names = {f"blocks/{name}/kernel" for name in (*joined, "output", "experts_gate", "experts_up")}

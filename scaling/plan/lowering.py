@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from heapq import nlargest
 from typing import Any, Literal
 
@@ -116,8 +116,7 @@ class Lowered:
             f"({parts_text(one.memory)}; {pieces_text(one.lowering, run.run.batch_sequences)}), "
             f"and {self._what_there_is(one)}"
         )
-        job = next(job for job in self.plan.jobs if job.job_id == name)
-        return Complaint(message, "execution", _next_step(self.plan, job, self.devices))
+        return Complaint(message, "execution", _next_step(self.plan, self._jobs[name], self.devices))
 
     def notes(self) -> Iterator[str]:
         """Say which jobs do not fit, and which are taken in pieces and why."""
@@ -132,9 +131,12 @@ class Lowered:
             more = f" and {len(labels) - 1} more jobs" if len(labels) > 1 else ""
             yield f"{labels[0]}{more} by memory: {reason}"
 
+    @cached_property
+    def _jobs(self) -> dict[str, PlannedJob]:
+        return {job.job_id: job for job in self.plan.jobs}
+
     def _first_run(self, job_id: str) -> PlannedRun:
-        job = next(job for job in self.plan.jobs if job.job_id == job_id)
-        return self.plan.by_id[job.run_ids[0]]
+        return self.plan.by_id[self._jobs[job_id].run_ids[0]]
 
     def _what_there_is(self, one: Chosen) -> str:
         devices = self.devices

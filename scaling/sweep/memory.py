@@ -34,7 +34,9 @@ def job_devices(where: Layout) -> JobDevices:
     """Return what each job has: on a CPU the host's memory, which all at a time share; on a GPU its own part
     of what the maker states."""
     memory = host_memory() if where.device == "cpu" else _gpu_memory(where) if where.device == "gpu" else None
-    return JobDevices(where.device, where.devices or 1, memory, len(where.slots))
+    count = where.devices * where.hosts if where.devices else 1
+    shared = memory and memory * (where.hosts if where.device == "cpu" else 1)
+    return JobDevices(where.device, count, shared, len(where.slots))
 
 
 def _gpu_memory(where: Layout) -> int | None:

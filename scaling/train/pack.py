@@ -104,9 +104,12 @@ class Pack:
         return self._read(self.states, place)
 
     def write(self, place: int, state: TrainState) -> None:
+        """Copy a state to its place, and give its own memory back."""
         if self.states is None:
             self.states = self._zeros()
         self.states = self._write(self.states, state, place)
+        for leaf in jax.tree.leaves(state):
+            leaf.delete()
 
     def clear(self) -> None:
         """Give the memory of the states back."""

@@ -189,7 +189,7 @@ class Worker:
         if status not in (0, BUSY, STOPPED):
             self.hosts.leave(status)  # the others are still at it
         self.answer(seat.order, status)
-        if not self.seats:
+        if status and not self.seats:
             gc.collect()  # what tracebacks held
 
     def _shed(self, error: Exception) -> None:

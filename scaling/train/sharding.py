@@ -30,7 +30,7 @@ def make_mesh(sizes: MeshSizes | None, batch_sequences: int) -> Mesh:
     """Return a mesh over the first devices; without sizes, over as many as the batch can be shared among.
 
     Raises:
-        UserError: there are fewer devices than it has.
+        UserError: there are fewer devices than it has, or it has none of some host.
     """
     devices = jax.devices()
     if sizes is None:
@@ -41,9 +41,15 @@ def make_mesh(sizes: MeshSizes | None, batch_sequences: int) -> Mesh:
     if sizes.devices > len(devices):
         message = f"{sizes} = {sizes.devices} devices, and there are {len(devices)}"
         raise UserError(Complaint(message, "execution.mesh", "use a smaller mesh, or leave it out"))
+    devices = devices[: sizes.devices]
+    hosts, used = jax.process_count(), len({device.process_index for device in devices})
+    if used < hosts:
+        message = f"{sizes} = {sizes.devices} devices are those of {used} of {hosts} hosts"
+        hint = "use a mesh over the devices of all hosts and a batch that they share equally, or fewer hosts"
+        raise UserError(Complaint(message, "execution.mesh", hint))
     names, lengths = tuple(vars(sizes)), tuple(vars(sizes).values())
     kinds = (AxisType.Auto,) * len(names)
-    return jax.make_mesh(lengths, names, axis_types=kinds, devices=devices[: sizes.devices])
+    return jax.make_mesh(lengths, names, axis_types=kinds, devices=devices)
 
 
 def put(tree: Any, where: Any) -> Any:

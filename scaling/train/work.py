@@ -98,7 +98,7 @@ def work(
     lease.check()
     for place in (folder, *(runs_folder / member.run_id for member in members)):
         clear_leftovers(place)
-    watchdog = Watchdog(60 * job.execution.timeout_minutes)
+    watchdog = Watchdog(54 * job.execution.timeout_minutes)  # a little before its driver kills it
     try:
         return (yield from _work(folder, job, members, lease, stop, shop, watchdog))
     except Stopped:

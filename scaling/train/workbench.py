@@ -49,7 +49,7 @@ class Workbench:
         return Checkpoints(folder, self.lease.check, hosts=self.hosts)
 
     def went_on(self) -> None:
-        """Note that something was done: a chunk trained, an evaluation made."""
+        """Note that something was done: a chunk trained, a run evaluated again."""
         if self.watchdog:
             self.watchdog.reset()
 
@@ -67,6 +67,7 @@ class Workbench:
             loss: the last training loss.
         """
         self.lease.check()
+        self.went_on()
         progress = JobProgress(
             run_id=member.run_id,
             step=step,

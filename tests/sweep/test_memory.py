@@ -33,6 +33,12 @@ def test_jobs_on_a_cpu_share_its_memory() -> None:
     assert (devices.count, devices.memory_bytes, devices.jobs) == (4, host_memory(), 2)
 
 
+def test_a_job_has_the_devices_of_all_its_hosts() -> None:
+    two = job_devices(Layout("cpu", (Slot(),), devices=3, hosts=2))
+    assert (two.count, two.memory_bytes) == (6, 2 * host_memory())
+    assert job_devices(Layout("tpu", (Slot(),), devices=4, hosts=2)).count == 8
+
+
 def test_a_gpu_has_what_its_maker_states(monkeypatch: pytest.MonkeyPatch) -> None:
     models = ["NVIDIA H200", "NVIDIA H100 80GB HBM3"]
     monkeypatch.setattr(memory, "gpu_models", lambda: models)
@@ -40,5 +46,6 @@ def test_a_gpu_has_what_its_maker_states(monkeypatch: pytest.MonkeyPatch) -> Non
     shared = Layout("gpu", (Slot(memory=0.45), Slot(memory=0.3)))
     assert job_devices(shared).memory_bytes == 24e9
     models.append("Abacus 3")
-    assert job_devices(Layout("gpu", (Slot(),))).memory_bytes is None
+    unknown = job_devices(Layout("gpu", (Slot(),), devices=None, hosts=2))
+    assert (unknown.count, unknown.memory_bytes) == (1, None)
     assert job_devices(Layout("tpu", (Slot(),))).memory_bytes is None

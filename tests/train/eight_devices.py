@@ -24,6 +24,7 @@ import numpy as np
 from scaling.counts.lowering import RULES, Lowering, MeshSizes
 from scaling.counts.shape import Experts, Shape
 from scaling.model.roles import init_params
+from scaling.recipe.optimizers import Adafactor, AdamW, Muon
 from scaling.train.evaluate import window_losses
 from scaling.train.optimizers import initial_moments, numbers_of
 from scaling.train.program import Blueprint, chunk_function, compiled, model_of
@@ -42,6 +43,12 @@ SHAPES = {
         DENSE, kv_heads=2, tied=True, positions="learned", separator=3, qk_norm=True, mlp="gelu"
     ),
     "experts": replace(DENSE, experts=Experts(count=4, active=2, shared=1, granularity=2)),
+}
+# Adam divides by |g| + eps: where eps is tiny, a rounding error in a gradient near 0 becomes a full step.
+OPTIMIZERS = {
+    "adamw": AdamW(kind="adamw", learning_rate=0.01, eps=1e-2),
+    "muon": Muon(kind="muon", learning_rate=0.01),
+    "adafactor": Adafactor(kind="adafactor", learning_rate=0.01, momentum=0.9, smallest_factored=16),
 }
 WINDOWS = np.int32(
     (np.random.default_rng(7).integers(0, 64, (STEPS, BATCH, 1)) + np.arange(CONTEXT + 1)) % 64
@@ -71,6 +78,7 @@ def train(
     mesh: tuple[int, int, int],
     kind: str,
     shape: str = "dense",
+    optimizer: str = "adamw",
     without: tuple[str, str] | None = None,
     **lowering: Any,
 ) -> Result:
@@ -80,6 +88,7 @@ def train(
         mesh: devices along data, fsdp and tensor.
         kind: of the numbers of a state, such as float64.
         shape: one of :data:`SHAPES`.
+        optimizer: its kind.
         without: a table of rules and the axis whose rule is left out.
         lowering: fields of a :class:`Lowering`.
     """
@@ -87,10 +96,10 @@ def train(
     if without:
         table, axis = without
         rules = {axis: RULES[table].pop(axis)}
-    program, arguments = _compiled(Lowering(mesh=sizes, **lowering), kind, shape)
+    program, arguments = _compiled(Lowering(mesh=sizes, **lowering), kind, shape, optimizer)
     if without:
         RULES[table] |= rules
-    own, alone = _trained(program, arguments), _alone(kind, shape)
+    own, alone = _trained(program, arguments), _alone(kind, shape, optimizer)
     return {
         "collectives": collections.Counter(COLLECTIVE.findall(program.as_text())),
         "argument_bytes": program.memory_analysis().argument_size_in_bytes,
@@ -101,10 +110,9 @@ def train(
     }
 
 
-def _compiled(lowering: Lowering, kind: str, shape: str) -> tuple[Any, tuple[Any, ...]]:
-    """Compile for a state in ``kind``. Adam divides by |g| + eps: eps is so large that the map from gradients
-    to parameters is smooth."""
-    run = make_run(shape=SHAPES[shape], eps=1e-2)
+def _compiled(lowering: Lowering, kind: str, shape: str, optimizer: str) -> tuple[Any, tuple[Any, ...]]:
+    """Compile for a state in ``kind``."""
+    run = make_run(shape=SHAPES[shape], optimizer=OPTIMIZERS[optimizer])
     blueprint = Blueprint.of(run, STEPS, lowering=lowering)
     number = np.dtype(kind).type
     params = {name: array.astype(kind) for name, array in init_params(run.shape, 0).items()}
@@ -127,8 +135,8 @@ def _trained(program: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 @cache
-def _alone(kind: str, shape: str) -> tuple[Any, ...]:
-    return _trained(*_compiled(Lowering(mesh=MeshSizes()), kind, shape))
+def _alone(kind: str, shape: str, optimizer: str) -> tuple[Any, ...]:
+    return _trained(*_compiled(Lowering(mesh=MeshSizes()), kind, shape, optimizer))
 
 
 def _apart(one: Any, other: Any) -> float:

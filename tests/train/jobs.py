@@ -18,7 +18,7 @@ from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.workbench import Workbench
 
 SIZES = dict(context=32, documents=24, tokens=4096)
-
+EVALUATORS = {}  # compiled once for each program and its windows
 
 EXECUTION = {"checkpoint_seconds": 1e9, "keep_final": False, "lease_seconds": 30.0, "threads": 1}
 
@@ -74,6 +74,13 @@ def curve(results, run):
     return [json.loads(line) for line in lines]
 
 
+def evaluator_of(program, index):
+    key = id(program), id(index)
+    if key not in EVALUATORS:
+        EVALUATORS[key] = program, index, make_evaluator(program, open_windows(index))
+    return EVALUATORS[key][-1]
+
+
 def train(folder, runs, index, program, *, stop_after=None, evaluate=None, asked=lambda run: {}, **execution):
     """The job of these runs in this process, without those that have a record; returns the Job.
     ``asked`` of a run: fields of its JobRun.
@@ -98,7 +105,7 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, asked
         lease=lease,
         program=program,
         windows=windows,
-        evaluate=evaluate or make_evaluator(program, windows),
+        evaluate=evaluate or evaluator_of(program, index),
         stop_asked=stop,
         execution=JobExecution.model_validate(EXECUTION | execution),
         environment=Environment(),

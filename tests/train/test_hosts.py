@@ -15,12 +15,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from scaling.counts.lowering import MeshSizes
 from scaling.errors import UserError
 from scaling.run import run_id
 from scaling.store.failure import HUNG, LOST_HOST, STOPPED
 from scaling.train.coordinator import answer, ask
 from scaling.train.hosts import ALONE, Hosts, Place
 from scaling.train.roll_call import RollCall
+from scaling.train.sharding import make_mesh
 from tests.train.jobs import finish, results_of, start, steps_of, write_job
 
 
@@ -238,6 +240,12 @@ def test_a_cluster_is_seen_by_jax_and_has_as_many_hosts_as_asked_for(monkeypatch
     monkeypatch.undo()
     with pytest.raises(UserError, match="jax sees no cluster here"):
         Place.of(asked)
+
+
+def test_a_mesh_that_leaves_a_host_without_work_is_refused(monkeypatch):
+    monkeypatch.setattr("scaling.train.sharding.jax.process_count", lambda: 2)
+    with pytest.raises(UserError, match="= 1 devices are those of 1 of 2 hosts"):
+        make_mesh(MeshSizes(), 8)
 
 
 def test_hosts_of_one_job_meet_and_those_of_another_do_not():

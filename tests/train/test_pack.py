@@ -214,3 +214,14 @@ def test_over_devices_nothing_goes_between_members(tmp_path):
     assert "num_partitions=8" in program
     collectives = r"all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast"
     assert not re.findall(collectives, program)
+
+
+def test_a_pack_holds_each_state_once(tmp_path, members, index):
+    worker = Serving()
+    worker.finish_all(folders(tmp_path, members[:2], index), rounds=2)
+    state = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(worker.lanes.program.abstract))
+    held = sum(array.size for array in jax.live_arrays() if array.dtype == np.float32)
+    for seat in worker.seats.copy():
+        seat.flow.close()
+        worker._end(seat, 1)
+    assert 1.9 * state < held < 2.1 * state

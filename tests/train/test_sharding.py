@@ -60,6 +60,7 @@ def more() -> dict[str, Any]:
             **{f"float32 {mesh}": training(mesh, "float32") for mesh in COLLECTIVES},
             **{f"other {mesh}": training(mesh, "float64", shape="other") for mesh in COLLECTIVES},
             **{f"experts {mesh}": training(mesh, "float32", shape="experts") for mesh in COLLECTIVES},
+            **{name: training((2, 2, 2), "float32", optimizer=name) for name in ("muon", "adafactor")},
             "pieces": training((2, 2, 2), "float64", remat="full", micro_batches=2, logit_chunks=8),
             "rule": training((1, 1, 8), "float64", remat="block", without=("activation", "heads")),
         }
@@ -104,6 +105,12 @@ def test_float32_and_other_models_train_as_on_one_device(mesh, more):
     assert more[f"float32 {mesh}"]["apart"] < 1e-6
     assert more[f"other {mesh}"]["apart"] < 1e-10
     assert more[f"experts {mesh}"]["apart"] < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["muon", "adafactor"])
+def test_other_optimizers_train_as_on_one_device(optimizer, more):
+    assert more[optimizer]["apart"] < 1e-5
 
 
 @pytest.mark.slow
