@@ -28,7 +28,7 @@ UPDATE = 3  # gradients, clipped ones, and what an optimizer makes of them
 LAYER_WEIGHTS = 4  # of the layer whose gradients are taken: slices, joined and turned ones, gradients
 GATHERED_LAYER = 2  # of such a layer gathered over fsdp: weights and gradients
 SCORES = 4  # of a block of queries
-QUERY_BLOCKS, SMALLEST_BLOCK = 8, 64  # of the blocked kernel of attention
+MOST_BLOCKS, SMALLEST_BLOCK = 8, 64  # of queries, in the blocked kernel of attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +205,7 @@ def _scores(shape: Shape, lowering: Lowering, sequences: int) -> float:
     """Return the bytes of the scores at work: of a block of queries and all keys; fused kernels hold none."""
     if lowering.attention != "blocked":
         return 0
-    block = min(shape.context, max(SMALLEST_BLOCK, -(-shape.context // QUERY_BLOCKS)))
+    block = min(shape.context, query_block(shape.context))
     return SCORES * FLOAT * sequences * _heads(shape, lowering.mesh or MeshSizes()) * block * shape.context
 
 
@@ -228,6 +228,12 @@ def _kept_weights(shape: Shape, mesh: MeshSizes, factor: int) -> float:
     joined = ("query", "key", "value", *(("gate", "up") if shape.mlp == "swiglu" else ()))
     names = {f"blocks/{name}/kernel" for name in (*joined, "output", "experts_gate", "experts_up")}
     return FLOAT * sum(own for name, own in _owned(shape, mesh).items() if name in names)
+
+
+def query_block(length: int) -> int:
+    """Return the queries per block of the blocked kernel: few blocks, as each is compiled, and none so small
+    that its matmuls are slow."""
+    return max(SMALLEST_BLOCK, -(-length // MOST_BLOCKS))
 
 
 def size(value: float) -> str:

@@ -6,6 +6,7 @@ that fits, the lowering with the least extra work is chosen.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,6 +22,7 @@ from scaling.counts.shape import parameter_table
 from scaling.errors import Complaint, UserError
 from scaling.plan.cadence import chunk_of, open_merges
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.run import Fixed
 from scaling.spec.execution import Execution
 
 FULL = 0.92  # of a device's memory: the rest is for what is not counted, and for gaps
@@ -105,7 +107,9 @@ class Lowered:
             return None
         name, one = max(too_large.items(), key=lambda item: item[1].memory.total)
         run = self._first_run(name)
-        more = f" (nor do {len(too_large) - 1} more jobs)" if len(too_large) > 1 else ""
+        others = len(too_large) - 1
+        others_text = "does 1 more job" if others == 1 else f"do {others} more jobs"
+        more = f" (nor {others_text})" if others else ""
         of = "" if self.devices.kind == "cpu" else f" of each {self.devices.kind}"
         message = (
             f"{run.label} does not fit into memory{more}: it holds at least {size(one.memory.total)}{of} "
@@ -176,13 +180,25 @@ def _choose_each(
     plan: Plan, jobs: Sequence[PlannedJob], devices: JobDevices, sharing: int
 ) -> dict[str, Chosen]:
     limit, by_work, chosen = _limit(devices, sharing), dict[Any, Chosen](), dict[str, Chosen]()
+    alike = _alike(plan)
     for job in jobs:
         work = workload(plan, job, devices.kind)
-        key = plan.by_id[job.run_ids[0]].run.fixed, work.averages
+        fixed = plan.by_id[job.run_ids[0]].run.fixed
+        key = fixed, work.averages
         if key not in by_work:
-            by_work[key] = choose(work, plan.execution, devices, limit)
+            by_work[key] = choose(work, _packing(plan.execution, alike[fixed]), devices, limit)
         chosen[job.job_id] = by_work[key]
     return chosen
+
+
+def _alike(plan: Plan) -> Counter[Fixed]:
+    """Count the jobs that can be in one pack, by what is equal in all of them."""
+    return Counter(plan.by_id[job.run_ids[0]].run.fixed for job in plan.jobs)
+
+
+def _packing(asked: Execution, alike: int) -> Execution:
+    """Return what is asked for with no more runs side by side than there are alike."""
+    return asked if asked.pack == "auto" else asked.model_copy(update={"pack": min(asked.pack, alike)})
 
 
 def _limit(devices: JobDevices, sharing: int) -> int | None:
@@ -292,13 +308,16 @@ def parts_text(held: Memory) -> str:
 
 def _next_step(plan: Plan, job: PlannedJob, devices: JobDevices) -> str:
     """Name the first thing that would help: fewer workers, what the spec fixes left out, more devices."""
-    work, asked = workload(plan, job, devices.kind), plan.execution
+    work, fixed_run = workload(plan, job, devices.kind), plan.by_id[job.run_ids[0]].run.fixed
+    asked = _packing(plan.execution, _alike(plan)[fixed_run])
     for workers in range(devices.jobs - 1, 0, -1) if devices.kind == "cpu" else ():
         if choose(work, asked, devices, _limit(devices, workers)).fits:
             return f"use execution.workers: {workers}"
-    fixed = {name: getattr(asked, name) for name in ("micro_batch", "remat", "mesh")}
+    fixed = {name: getattr(asked, name) for name in ("micro_batch", "remat", "mesh", "pack")}
     given = [name for name, value in fixed.items() if value not in ("auto", None)]
     free = asked.model_copy(update={name: Execution.model_fields[name].default for name in given})
     if given and choose(work, free, devices, _limit(devices, 1)).fits:
         return f"leave out execution.{' and '.join(given)}"
+    if devices.kind == "cpu":  # whose forced devices share its memory
+        return "use a smaller model, or a machine with more memory"
     return "use a smaller model, more devices for a job (execution.devices), or a machine with more memory"

@@ -109,7 +109,7 @@ class Execution(Described):
         """Find fields that do not go together."""
         mesh = self.mesh.sizes if self.mesh else MeshSizes()
         if self.mesh and self.devices not in ("auto", mesh.devices):
-            message = f"has {mesh} = {mesh.devices} devices, and execution.devices = {self.devices}"
+            message = f"{mesh} = {mesh.devices} devices, but execution.devices = {self.devices}"
             yield Finding(("execution", "mesh"), message, "make them equal, or leave devices out")
         yield from self._host_findings(mesh)
         if self.pack != "auto" and (width := pack_width(self.pack, mesh.run)) != self.pack:
@@ -118,21 +118,28 @@ class Execution(Described):
             near = f"{width // 2} or {width}" if width > mesh.run else f"{width}"
             yield Finding(("execution", "pack"), message, f"use {near}")
         shared = [f"{name} = {size}" for name in ("fsdp", "tensor") if (size := getattr(mesh, name)) > 1]
-        packed = f"mesh.run = {mesh.run}" if mesh.run > 1 else f"pack = {self.pack}"
+        packed = mesh.run if mesh.run > 1 else self.pack
         if shared and (mesh.run > 1 or self.pack not in ("auto", 1)):
             place = ("execution", "mesh", "run") if mesh.run > 1 else ("execution", "pack")
-            message = f"{packed}: runs are not packed where {' and '.join(shared)} devices share the weights"
+            message = (
+                f"{packed}, but runs are not packed where devices share weights ({' and '.join(shared)})"
+            )
             yield Finding(place, message, "pack runs that fit on a device, or leave it out")
 
     def _host_findings(self, mesh: MeshSizes) -> Iterator[Finding]:
         if (self.hosts > 1) != (self.launcher is not None):
-            message = f"{self.hosts}: several hosts, and no others, have a launcher; it is {self.launcher!r}"
-            yield Finding(("execution", "hosts"), message, "set both hosts and launcher, or neither")
+            if self.launcher is None:
+                message = f"{self.hosts} hosts need execution.launcher, which starts a process on each"
+                hint = "set it, such as launcher: srun --ntasks-per-node=1, or leave hosts out"
+                yield Finding(("execution", "hosts"), message, hint)
+            else:
+                message = f"{self.launcher!r} starts processes on several hosts, and execution.hosts is 1"
+                yield Finding(("execution", "launcher"), message, "set hosts, or leave launcher out")
         if self.hosts == 1:
             return
         for name, value in (("workers", self.workers), ("pack", self.pack), ("mesh", mesh.run)):
             if value not in ("auto", 1):
-                message = f"{value}: hosts = {self.hosts} train one job at a time, one run at a time"
+                message = f"{value}, but {self.hosts} hosts train one job of one run at a time"
                 yield Finding(("execution", name), message, "use 1, or leave it out")
         if self.job_devices and self.job_devices % self.hosts:
             message = f"{self.job_devices} devices are not the same number on each of {self.hosts} hosts"

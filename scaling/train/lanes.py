@@ -79,6 +79,13 @@ class Lanes:
     def leave(self, lane: Lane) -> None:
         self.lanes.remove(lane)
 
+    def clear(self) -> None:
+        """Give the memory of all states back, whatever still refers to this: a traceback does."""
+        if self.pack:
+            self.pack.clear()
+        for lane in self.lanes:
+            lane.own = None
+
     def train(self, asked: Mapping[Lane, Asked]) -> dict[Lane, Fetch]:
         """Dispatch a chunk in each of these lanes."""
         width = pack_width(len(self.lanes), self.program.mesh.shape[RUN])
