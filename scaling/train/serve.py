@@ -202,7 +202,8 @@ class Worker:
             seat.flow.close()
         self.seats.clear()
         assert self.lanes is not None
-        program, self.lanes = self.lanes.program, None
+        program = self.lanes.program
+        self.lanes.clear()
         gc.collect()
         from scaling.train.lanes import Lanes
 

@@ -22,7 +22,7 @@ from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Rec
 from scaling.train.averages import decays_of
 from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.evaluate import Evaluation, make_evaluator
-from scaling.train.feed import Feed
+from scaling.train.feed import Feed, best_way, put_tokens
 from scaling.train.hosts import ALONE, Hosts
 from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.kernels import attention_kernel
@@ -47,11 +47,13 @@ class Shop:
         self.program = lru_cache(KEPT)(make_program)
         self._windows = lru_cache(KEPT)(lambda data: load_data(PlanData.model_validate_json(data)))
         self._bench = lru_cache(KEPT)(self._open)
+        self._tokens = lru_cache(1)(put_tokens)
 
     def forget(self) -> None:
         """Give back the memory of programs and of text on the device."""
         self.program.cache_clear()
         self._bench.cache_clear()
+        self._tokens.cache_clear()
 
     def windows(self, data: PlanData) -> Windows:
         return self._windows(data.model_dump_json(exclude_unset=True))
@@ -68,7 +70,12 @@ class Shop:
         """Return what makes each when it is first needed: text may be put on the device, the evaluator is
         compiled."""
         program, windows = self.program(blueprint), self._windows(data)
-        return cache(lambda: Feed(program, windows)), cache(lambda: make_evaluator(program, windows))
+
+        def feed() -> Feed:
+            way = self.hosts.agree(partial(best_way, program, windows))
+            return Feed(program, windows, way, self._tokens)
+
+        return cache(feed), cache(lambda: make_evaluator(program, windows))
 
 
 def work(
