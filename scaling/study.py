@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 from ruamel.yaml import YAML
 
-from scaling.counts.memory import size
 from scaling.errors import Complaint, UserError
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
@@ -217,7 +216,7 @@ class _Launch:
         free = shutil.disk_usage(self.folder).free
         if free < need.checkpoint_bytes:
             self.watch.say(
-                f"checkpoints may take {size(need.checkpoint_bytes)}, {size(free)} are free "
+                f"checkpoints may take {need.checkpoint_bytes / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free "
                 f"in {self.folder}: runs whose checkpoints do not fit will fail (disk_full)"
             )
 
