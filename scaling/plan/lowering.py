@@ -16,7 +16,7 @@ from typing import Any, Literal
 from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.lowering import LEAST_CHUNK, Lowering, MeshSizes, data_parallel, uncut
-from scaling.counts.memory import FLOAT, Memory, Workload, memory, size
+from scaling.counts.memory import ERROR, FLOAT, Memory, Workload, memory, size
 from scaling.counts.params import active_parameters
 from scaling.counts.shape import parameter_table
 from scaling.errors import Complaint, UserError
@@ -70,6 +70,11 @@ class Chosen:
     def fits(self) -> bool:
         return self.limit is None or self.memory.total <= self.limit
 
+    @property
+    def may_fit(self) -> bool:
+        """Tell whether it fits if arithmetic says more than there is, by its error."""
+        return self.limit is None or (1 - ERROR) * self.memory.total <= self.limit
+
     def reason(self, sequences: int) -> str | None:
         """Say why a batch of so many sequences is not taken in one piece; None where it is."""
         if self.memory == self.plain:
@@ -96,13 +101,14 @@ class Lowered:
         return run.job_id in self.chosen and self.chosen[run.job_id].fits
 
     def require_fit(self) -> None:
-        """Raises UserError: a job fits into memory in no way that the spec leaves open."""
+        """Raises UserError: a job fits into memory in no way that the spec leaves open, whatever the error of
+        the arithmetic."""
         if complaint := self.misfit():
             raise UserError(complaint)
 
     def misfit(self) -> Complaint | None:
         """Say of the largest job that does not fit what it holds, and what there is."""
-        too_large = {name: one for name, one in self.chosen.items() if not one.fits}
+        too_large = {name: one for name, one in self.chosen.items() if not one.may_fit}
         if not too_large:
             return None
         name, one = max(too_large.items(), key=lambda item: item[1].memory.total)
@@ -122,6 +128,9 @@ class Lowered:
         """Say which jobs do not fit, and which are taken in pieces and why."""
         if complaint := self.misfit():
             yield f"DOES NOT FIT: {complaint.message}; {complaint.hint}"
+        tight = {name: one for name, one in self.chosen.items() if one.may_fit and not one.fits}
+        if tight:
+            yield self._tightness(*max(tight.items(), key=lambda item: item[1].memory.total), len(tight) - 1)
         reasons = dict[str, list[str]]()
         for name, one in self.chosen.items():
             run = self._first_run(name)
@@ -130,6 +139,14 @@ class Lowered:
         for reason, labels in reasons.items():
             more = f" and {len(labels) - 1} more jobs" if len(labels) > 1 else ""
             yield f"{labels[0]}{more} by memory: {reason}"
+
+    def _tightness(self, name: str, one: Chosen, others: int) -> str:
+        more = f" (nor may {others} more jobs)" if others else ""
+        return (
+            f"MAY NOT FIT: {self._first_run(name).label} holds about {size(one.memory.total)}, give or take "
+            f"{ERROR:.0%}, and {self._what_there_is(one)}{more}; "
+            f"{_next_step(self.plan, self._jobs[name], self.devices)}"
+        )
 
     @cached_property
     def _jobs(self) -> dict[str, PlannedJob]:

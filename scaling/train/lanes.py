@@ -15,8 +15,9 @@ from functools import lru_cache, partial
 
 import jax
 
+from scaling.counts.lowering import pack_width
 from scaling.train.loop import advance
-from scaling.train.pack import Asked, Pack, width_for
+from scaling.train.pack import RUN, Asked, Pack
 from scaling.train.program import Program
 from scaling.train.step import ChunkMetrics, TrainState
 
@@ -89,7 +90,7 @@ class Lanes:
 
     def train(self, asked: Mapping[Lane, Asked]) -> dict[Lane, Fetch]:
         """Dispatch a chunk in each of these lanes."""
-        width = width_for(len(self.lanes), self.program)
+        width = pack_width(len(self.lanes), self.program.mesh.shape[RUN])
         for lane in asked:
             lane.alone = len(asked) == 1
         if width == 1:

@@ -77,6 +77,21 @@ def test_no_more_runs_are_counted_side_by_side_than_are_alike() -> None:
     assert {lowering.pack for lowering in lowerings(seeds)} == {3}
 
 
+def test_what_may_fit_is_trained_with_a_loud_note() -> None:
+    """Arithmetic is wrong by up to 15 %; a program that fills memory by 1.1 or 1.25 times is laid out."""
+    fixed = {"execution": {"micro_batch": 4, "remat": "none", "workers": 1}}
+    held = lowered(JobDevices("gpu"), **fixed).largest.memory.total
+    (tight, far) = (
+        lowered(JobDevices("gpu", memory_bytes=int(held / FULL / times)), **fixed) for times in (1.1, 1.25)
+    )
+    tight.require_fit()
+    (note,) = (note for note in tight.notes() if note.startswith("MAY NOT FIT"))
+    assert "give or take 15%" in note and "can be used" in note
+    assert tight.largest.may_fit and not tight.largest.fits
+    assert "does not fit" in _problems(far)[0].message
+    assert not [note for note in far.notes() if note.startswith("MAY NOT FIT")]
+
+
 def _problems(made: Lowered):
     with pytest.raises(UserError) as caught:
         made.require_fit()
