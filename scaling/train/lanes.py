@@ -16,8 +16,9 @@ from functools import lru_cache, partial
 
 import jax
 
+from scaling.counts.lowering import pack_width
 from scaling.train.loop import advance
-from scaling.train.pack import Asked, Pack, width_for
+from scaling.train.pack import RUN, Asked, Pack
 from scaling.train.program import Program
 from scaling.train.step import ChunkMetrics, TrainState
 
@@ -29,7 +30,7 @@ class Lane:
     """Holds the state of a line while chunks are trained on it: itself, or in the stack of a pack.
 
     ``width`` is that of the widest pack that it was trained in, ``alone`` whether nothing else was trained by
-    its last call, or before that, whether it is the only one.
+    its last call, or was there when it came.
     """
 
     def __init__(self, alone: bool = True) -> None:
@@ -112,9 +113,16 @@ class Lanes:
         with suppress(Exception):
             jax.block_until_ready(self.pack and self.pack.states)
 
+    def clear(self) -> None:
+        """Give the memory of all states back, whatever still refers to this: a traceback does."""
+        if self.pack:
+            self.pack.clear()
+        for lane in self.lanes:
+            lane.own = None
+
     def train(self, asked: Mapping[Lane, Asked]) -> dict[Lane, Fetch]:
         """Dispatch a chunk in each of these lanes."""
-        width = width_for(len(self.lanes), self.program)
+        width = pack_width(len(self.lanes), self.program.mesh.shape[RUN])
         for lane in asked:
             lane.alone = len(asked) == 1
         if width == 1:

@@ -105,7 +105,7 @@ class Worker:
             self.hosts = join(self.place, order.folder, self.stop)
         if self.seats and self.lanes:
             self.lanes.wait()  # else its time and that of a chunk of the others would be the same
-        seat = Seat(order, job(order, self.stop, lambda: self.shop, lambda: len(self.seats) == 1, self.hosts))
+        seat = Seat(order, job(order, self.stop, lambda: self.shop, self.hosts, lambda: len(self.seats) == 1))
         self.seats.append(seat)
         self._resume(seat, lambda: next(seat.flow))
 
@@ -217,7 +217,8 @@ class Worker:
             seat.flow.close()
         self.seats.clear()
         assert self.lanes is not None
-        program, self.lanes = self.lanes.program, None
+        program = self.lanes.program
+        self.lanes.clear()
         gc.collect()
         from scaling.train.lanes import Lanes
 
@@ -233,17 +234,17 @@ def job(
     order: Order,
     stop: StopRequest,
     shop: Callable[[], Shop],
+    hosts: Hosts,
     alone: Callable[[], bool],
-    hosts: Hosts = ALONE,
 ) -> Flow:
     """Do the job in a folder, under its lease.
 
     Args:
-        order: says which.
+        order: names the folder.
         stop: asked by a signal.
-        shop: of this process.
-        alone: tells whether no other job is at work in this process.
-        hosts: that train the job together.
+        shop: gives that of this process, once it is needed.
+        hosts: that train the job.
+        alone: tells whether the process has no other job.
     """
     folder = hosts.desk(order.folder)
     if folder is None:
