@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaling.errors import UserError
+from scaling.plan.asking import ProbeFailed
 from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedJob
-from scaling.plan.probe import Probe, ProbeFailed, cached_probe, measure_probe
+from scaling.plan.probe import Probe, cached_probe, measure_probe
 from scaling.run import Run, timed_chunk_steps
 from scaling.spec.execution import Execution
 from scaling.store.records import JobSpec, RunMerge, read

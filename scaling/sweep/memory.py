@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
 from scaling.counts.chips import chip_of
+from scaling.plan.asking import ProbeFailed
+from scaling.plan.compiled import ask_compiler, cached_answers, unanswered, with_answers
 from scaling.plan.lowering import JobDevices, Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution
 from scaling.store.machine import gpu_models
-from scaling.sweep.machine import Layout, layout
+from scaling.sweep.machine import Layout, has_glibc, launch_environment, layout
 
 
-def lowered_here(plan: Plan, execution: Execution, recorded: AbstractSet[str]) -> Lowered | None:
+def lowered_here(
+    plan: Plan, execution: Execution, recorded: AbstractSet[str], say: Callable[[str], None]
+) -> Lowered | None:
     """Choose how the jobs of this machine are laid out that have runs without a record. None: there are none,
     or jobs run elsewhere.
+
+    Args:
+        plan: the plan.
+        execution: of these jobs.
+        recorded: the runs that have a record.
+        say: is told what takes time, and what went wrong.
 
     Raises:
         UserError: a job does not fit into memory.
@@ -25,9 +36,27 @@ def lowered_here(plan: Plan, execution: Execution, recorded: AbstractSet[str]) -
     jobs = [job for job in plan.jobs if not recorded >= {*job.run_ids}]
     if execution.kind != "local" or not jobs:
         return None
-    lowered = lower(plan, job_devices(layout(execution)), jobs)
+    where = layout(execution)
+    lowered = as_compiled(lower(plan, job_devices(where), jobs), where, say)
     lowered.require_fit()
     return lowered
+
+
+def as_compiled(lowered: Lowered, where: Layout, say: Callable[[str], None]) -> Lowered:
+    """Lay jobs out by what their programs hold as compiled, where arithmetic says that they fill much of
+    their devices. What is not known is compiled, in the environment of the jobs."""
+    known = cached_answers(lowered)
+    asked = unanswered(lowered, known)
+    if asked:
+        programs = "a program" if len(asked) == 1 else f"{len(asked)} programs"
+        say(f"compiling {programs} to see the memory that it takes, once ...")
+        environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
+        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # another job may be running
+        try:
+            known |= ask_compiler(asked, known, environment)
+        except ProbeFailed as error:
+            say(f"what jobs hold is by arithmetic alone: {error}")
+    return with_answers(lowered, known)
 
 
 def job_devices(where: Layout) -> JobDevices:

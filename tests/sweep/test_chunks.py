@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from scaling.plan.asking import ProbeFailed
 from scaling.plan.lowering import JobDevices, Lowered, lower
 from scaling.plan.plan import Plan
-from scaling.plan.probe import Probe, ProbeFailed, ProbePoint
+from scaling.plan.probe import Probe, ProbePoint
 from scaling.run import auto_chunk_steps, timed_chunk_steps
 from scaling.spec.execution import Execution, Mesh
 from scaling.store.folder import ResultsFolder

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from scaling.counts.lowering import Lowering, MeshSizes
+from scaling.errors import UserError
+from scaling.plan.asking import ProbeFailed
+from scaling.plan.lowering import FULL, PROCESS_BYTES, JobDevices, lower
 from scaling.sweep import memory
 from scaling.sweep.machine import Layout, Slot
-from scaling.sweep.memory import host_memory, job_devices
+from scaling.sweep.memory import host_memory, job_devices, lowered_here
+from tests.plan.studies import plan_of
 
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
@@ -49,3 +54,55 @@ def test_a_gpu_has_what_its_maker_states(monkeypatch: pytest.MonkeyPatch) -> Non
     unknown = job_devices(Layout("gpu", (Slot(),), devices=None, hosts=2))
     assert (unknown.count, unknown.memory_bytes) == (1, None)
     assert job_devices(Layout("tpu", (Slot(),))).memory_bytes is None
+
+
+FORCED = plan_of(
+    family__widths=[16],
+    data__context=32,
+    recipe__batch_tokens=2**17,
+    execution={"devices": 2, "workers": 1, "device": "cpu"},
+)
+WHOLE = lower(FORCED, JobDevices("cpu", 2)).largest.memory.total
+
+
+def give(monkeypatch: pytest.MonkeyPatch, room: float) -> None:
+    """Let two forced devices have so many times what the job holds in one piece by arithmetic."""
+    allowed = 2 * room * WHOLE + PROCESS_BYTES
+    monkeypatch.setattr(memory, "host_memory", lambda: int(allowed / FULL) + 2)
+
+
+def test_a_program_is_compiled_on_forced_devices_and_cut_where_it_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    said = list[str]()
+    give(monkeypatch, 1.02)
+    made = lowered_here(FORCED, FORCED.execution, set(), said.append)
+    assert made and made.largest.lowering == Lowering(mesh=MeshSizes(data=2), micro_batches=2)
+    plain = made.largest.plain_compiled
+    assert plain and 1.02 < plain / WHOLE < 1.25, "of one of the two devices"
+    assert any("2048 of 4096 sequences" in note and "as compiled" in note for note in made.notes())
+    assert len(said) == 1 and "compiling a program" in said[0]
+    assert lowered_here(FORCED, FORCED.execution, set(), said.append) == made and len(said) == 1
+
+
+def test_without_an_answer_arithmetic_lays_jobs_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
+    environments, said = list[dict[str, str]](), list[str]()
+
+    def fail(asked: object, known: object, environment: dict[str, str]) -> None:
+        environments.append(environment)
+        raise ProbeFailed("no compiler")
+
+    monkeypatch.setattr(memory, "ask_compiler", fail)
+    give(monkeypatch, 1.02)
+    made = lowered_here(FORCED, FORCED.execution, set(), said.append)
+    assert made and made.largest.lowering.micro_batches == 1 and made.largest.compiled is None
+    assert said[1:] == ["what jobs hold is by arithmetic alone: no compiler"]
+    assert "device_count=2" in environments[0]["XLA_FLAGS"], "that of the job"
+    give(monkeypatch, 4)
+    assert lowered_here(FORCED, FORCED.execution, set(), said.append) and len(environments) == 1
+    give(monkeypatch, 0.001)
+    with pytest.raises(UserError, match="by arithmetic"):
+        lowered_here(FORCED, FORCED.execution, set(), said.append)
+    assert len(environments) == 1, "it cannot fit"
