@@ -103,7 +103,8 @@ def plan(
     if as_json:
         return say.data(plan_json(planned, time, space, lowered))
     print(plan_text(planned, time, speed, space, lowered, slots, shown))
-    say.next_command("run", spec, *say.set_again(overrides))
+    again = [*say.set_again(overrides), *(("--workers", str(workers)) if workers else ())]
+    say.next_command("run", spec, *again)
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, PositiveInt
 
 from scaling.counts.lowering import MeshSizes
-from scaling.counts.memory import Workload, evaluation_memory
+from scaling.counts.memory import ERROR, Workload, evaluation_memory
 from scaling.files import cache_dir, write_json
 from scaling.plan.asking import ProbeFailed, ask
 from scaling.plan.lowering import Chosen, JobDevices, Lowered, choose, workload
@@ -26,7 +26,7 @@ from scaling.spec.execution import Execution
 from scaling.store.machine import machine
 
 SMALL = 1 / 3  # of its limit: what holds no more is not asked about
-MARGIN = 1.15  # by which arithmetic may be off
+MARGIN = 1 / (1 - ERROR)  # of its limit: what holds more by arithmetic cannot fit
 TRIED = (MARGIN, 1, 0.85, 0.7, 0.5)  # shares of the limit, for each of which arithmetic names a lowering
 
 Answers = dict[Path, int]
@@ -62,7 +62,9 @@ class Question:
     @classmethod
     def of(cls, lowered: Lowered, jobs: Sequence[PlannedJob], limit: int) -> Question:
         """Ask about jobs of one program, each device of which has so many bytes for it."""
-        job, execution, devices = jobs[0], lowered.plan.execution, lowered.devices
+        job, devices = jobs[0], lowered.devices
+        pack = lowered.chosen[job.job_id].lowering.pack
+        execution = lowered.plan.execution.model_copy(update={"pack": pack})
         work = workload(lowered.plan, job, devices.kind)
         named = [choose(work, execution, devices, int(share * limit)) for share in TRIED]
         once = {one.lowering: replace(one, limit=limit) for one in named}

@@ -7,6 +7,7 @@ work is chosen.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +16,13 @@ from typing import Any
 
 from scaling.corpora.evaluation import EMA
 from scaling.counts.lowering import Lowering
-from scaling.counts.memory import FLOAT, Memory, Workload, memory, size
+from scaling.counts.memory import ERROR, FLOAT, Memory, Workload, memory, size
 from scaling.counts.shape import parameter_table
 from scaling.errors import Complaint, UserError
 from scaling.plan.cadence import chunk_of, open_merges
 from scaling.plan.candidates import candidates
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.run import Fixed
 from scaling.spec.execution import Execution
 
 FULL = 0.92  # of a device's memory: the rest is for what is not counted, and for gaps
@@ -72,6 +74,12 @@ class Chosen:
     def fits(self) -> bool:
         return self.limit is None or self.held <= self.limit
 
+    @property
+    def may_fit(self) -> bool:
+        """Tell whether it fits if arithmetic says more than there is, by its error."""
+        share = 1 - ERROR if self.compiled is None else 1
+        return self.limit is None or share * self.held <= self.limit
+
     def reason(self, sequences: int) -> str | None:
         """Say why a batch of so many sequences is not taken in one piece; None where it is."""
         if self.memory == self.plain:
@@ -111,18 +119,21 @@ class Lowered:
         return run.job_id in self.chosen and self.chosen[run.job_id].fits
 
     def require_fit(self) -> None:
-        """Raises UserError: a job fits into memory in no way that the spec leaves open."""
+        """Raises UserError: a job fits into memory in no way that the spec leaves open, whatever the error of
+        the arithmetic."""
         if complaint := self.misfit():
             raise UserError(complaint)
 
     def misfit(self) -> Complaint | None:
         """Say of the largest job that does not fit what it holds, and what there is."""
-        too_large = {name: one for name, one in self.chosen.items() if not one.fits}
+        too_large = {name: one for name, one in self.chosen.items() if not one.may_fit}
         if not too_large:
             return None
         name, one = max(too_large.items(), key=lambda item: item[1].held)
         run = self._first_run(name)
-        more = f" (nor do {len(too_large) - 1} more jobs)" if len(too_large) > 1 else ""
+        others = len(too_large) - 1
+        others_text = "does 1 more job" if others == 1 else f"do {others} more jobs"
+        more = f" (nor {others_text})" if others else ""
         of = "" if self.devices.kind == "cpu" else f" of each {self.devices.kind}"
         message = (
             f"{run.label} does not fit into memory{more}: it holds at least "
@@ -136,6 +147,9 @@ class Lowered:
         """Say which jobs do not fit, which leave devices idle, and which are taken in pieces and why."""
         if complaint := self.misfit():
             yield f"DOES NOT FIT: {complaint.message}; {complaint.hint}"
+        tight = {name: one for name, one in self.chosen.items() if one.may_fit and not one.fits}
+        if tight:
+            yield self._tightness(*max(tight.items(), key=lambda item: item[1].held), len(tight) - 1)
         reasons = dict[str, list[str]]()
         for name, one in self.chosen.items():
             run = self._first_run(name)
@@ -147,6 +161,14 @@ class Lowered:
         for reason, labels in reasons.items():
             more = f" and {len(labels) - 1} more jobs" if len(labels) > 1 else ""
             yield f"{labels[0]}{more}{reason}"
+
+    def _tightness(self, name: str, one: Chosen, others: int) -> str:
+        more = f" (nor may {others} more jobs)" if others else ""
+        return (
+            f"MAY NOT FIT: {self._first_run(name).label} holds about {size(one.memory.total)}, give or take "
+            f"{ERROR:.0%}, and {self._what_there_is(one)}{more}; "
+            f"{_next_step(self.plan, self._jobs[name], self.devices, one)}"
+        )
 
     @cached_property
     def _jobs(self) -> dict[str, PlannedJob]:
@@ -197,13 +219,25 @@ def _choose_each(
     plan: Plan, jobs: Sequence[PlannedJob], devices: JobDevices, sharing: int
 ) -> dict[str, Chosen]:
     limit, by_work, chosen = _limit(devices, sharing), dict[Any, Chosen](), dict[str, Chosen]()
+    alike = _alike(plan)
     for job in jobs:
         work = workload(plan, job, devices.kind)
-        key = plan.by_id[job.run_ids[0]].run.fixed, work.averages
+        fixed = plan.by_id[job.run_ids[0]].run.fixed
+        key = fixed, work.averages
         if key not in by_work:
-            by_work[key] = choose(work, plan.execution, devices, limit)
+            by_work[key] = choose(work, _packing(plan.execution, alike[fixed]), devices, limit)
         chosen[job.job_id] = by_work[key]
     return chosen
+
+
+def _alike(plan: Plan) -> Counter[Fixed]:
+    """Count the jobs that can be in one pack, by what is equal in all of them."""
+    return Counter(plan.by_id[job.run_ids[0]].run.fixed for job in plan.jobs)
+
+
+def _packing(asked: Execution, alike: int) -> Execution:
+    """Return what is asked for with no more runs side by side than there are alike."""
+    return asked if asked.pack == "auto" else asked.model_copy(update={"pack": min(asked.pack, alike)})
 
 
 def _limit(devices: JobDevices, sharing: int, share: float = 1.0) -> int | None:
@@ -271,14 +305,17 @@ def _next_step(plan: Plan, job: PlannedJob, devices: JobDevices, one: Chosen) ->
         devices: of the job.
         one: what was chosen, by which arithmetic is corrected.
     """
-    work, asked = workload(plan, job, devices.kind), plan.execution
+    work, fixed_run = workload(plan, job, devices.kind), plan.by_id[job.run_ids[0]].run.fixed
+    asked = _packing(plan.execution, _alike(plan)[fixed_run])
     share = min(1.0, one.memory.total / one.held)
     for workers in range(devices.jobs - 1, 0, -1) if devices.kind == "cpu" else ():
         if choose(work, asked, devices, _limit(devices, workers, share)).fits:
             return f"use execution.workers: {workers}"
-    fixed = {name: getattr(asked, name) for name in ("micro_batch", "remat", "mesh")}
+    fixed = {name: getattr(asked, name) for name in ("micro_batch", "remat", "mesh", "pack")}
     given = [name for name, value in fixed.items() if value not in ("auto", None)]
     free = asked.model_copy(update={name: Execution.model_fields[name].default for name in given})
     if given and choose(work, free, devices, _limit(devices, 1, share)).fits:
         return f"leave out execution.{' and '.join(given)}"
+    if devices.kind == "cpu":  # whose forced devices share its memory
+        return "use a smaller model, or a machine with more memory"
     return "use a smaller model, more devices for a job (execution.devices), or a machine with more memory"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scaling.counts.lowering import Lowering
+from scaling.counts.lowering import Lowering, pack_width
 from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
@@ -259,7 +259,9 @@ def packed(plan: Plan, run: Run, speed: Probe | None) -> int:
     if plan.execution.hosts > 1:
         return 1
     devices = plan.execution.mesh.run if plan.execution.mesh else 1
-    return max(devices, speed.pack(run.flops_per_step) if speed else 1)
+    best = max(devices, speed.pack(run.flops_per_step) if speed else 1)
+    width = pack_width(best, devices)
+    return width if width == best else width // 2
 
 
 def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[str]) -> int:

@@ -15,8 +15,9 @@ from functools import lru_cache, partial
 
 import jax
 
+from scaling.counts.lowering import pack_width
 from scaling.train.loop import advance
-from scaling.train.pack import Asked, Pack, width_for
+from scaling.train.pack import RUN, Asked, Pack
 from scaling.train.program import Program
 from scaling.train.step import ChunkMetrics, TrainState
 
@@ -28,7 +29,7 @@ class Lane:
     """Holds the state of a line while chunks are trained on it: itself, or in the stack of a pack.
 
     ``width`` is that of the widest pack that it was trained in, ``alone`` whether nothing else was trained by
-    its last call.
+    its last call, or was there when it came.
     """
 
     def __init__(self) -> None:
@@ -72,15 +73,24 @@ class Lanes:
         """
         if len(self.lanes) >= self.most:
             raise IndexError(f"all of {self.most} lanes are taken")
-        self.lanes.append(Lane())
-        return self.lanes[-1]
+        lane = Lane()
+        lane.alone = not self.lanes
+        self.lanes.append(lane)
+        return lane
 
     def leave(self, lane: Lane) -> None:
         self.lanes.remove(lane)
 
+    def clear(self) -> None:
+        """Give the memory of all states back, whatever still refers to this: a traceback does."""
+        if self.pack:
+            self.pack.clear()
+        for lane in self.lanes:
+            lane.own = None
+
     def train(self, asked: Mapping[Lane, Asked]) -> dict[Lane, Fetch]:
         """Dispatch a chunk in each of these lanes."""
-        width = width_for(len(self.lanes), self.program)
+        width = pack_width(len(self.lanes), self.program.mesh.shape[RUN])
         for lane in asked:
             lane.alone = len(asked) == 1
         if width == 1:

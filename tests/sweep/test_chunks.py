@@ -63,6 +63,8 @@ def test_a_pack_is_that_of_the_nearest_measured_shape_and_its_chunks_go_by_its_t
     assert {task.pack for task in make_tasks(plan, plan.runs, ())} == {1}
     over = plan.model_copy(update={"execution": Execution(mesh=Mesh(run=4))})
     assert {task.pack for task in make_tasks(over, plan.runs, (), speed)} == {4, 8}
+    three = plan.model_copy(update={"execution": Execution(mesh=Mesh(run=3))})
+    assert {task.pack for task in make_tasks(three, plan.runs, (), speed)} == {3, 6}, "programs are so wide"
     sizes = [Chunks(plan, speed).of(job, tmp_path)[0] for job in sorted(plan.jobs, key=lambda job: job.flops)]
     assert (sizes[0], sizes[-1]) == (4, 16)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from scaling.counts.lowering import Lowering, MeshSizes
-from scaling.counts.memory import Workload, step_memory
+from scaling.counts.memory import ERROR, Workload, step_memory
 from scaling.counts.shape import Shape, parameter_table
 from scaling.recipe.optimizers import OPTIMIZERS
 from scaling.run import Run
@@ -60,7 +60,7 @@ def check(shape: Shape, sequences: int, lowering: Lowering, run: Run | None = No
     run = run or make_run(shape=shape, batch_sequences=sequences)
     compiled = held_bytes(Blueprint.of(run, 1, (), lowering))
     ratio = predicted(run, lowering) / compiled
-    assert 0.85 < ratio < 1.15, f"{ratio:.2f} of {compiled / 1e6:.1f} MB: {shape}, {lowering}"
+    assert abs(ratio - 1) < ERROR, f"{ratio:.2f} of {compiled / 1e6:.1f} MB: {shape}, {lowering}"
 
 
 @pytest.mark.parametrize(("shape", "sequences", "lowering"), ONE_DEVICE)
