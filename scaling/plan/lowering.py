@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
-from scaling.counts.lowering import LEAST_CHUNK, Lowering, MeshSizes, data_parallel, uncut
+from scaling.counts.lowering import LEAST_CHUNK, Lowering, MeshSizes, data_parallel, pack_width, uncut
 from scaling.counts.memory import ERROR, FLOAT, Memory, Workload, memory, size
 from scaling.counts.params import active_parameters
 from scaling.counts.shape import parameter_table
@@ -215,7 +215,10 @@ def _alike(plan: Plan) -> Counter[Fixed]:
 
 def _packing(asked: Execution, alike: int) -> Execution:
     """Return what is asked for with no more runs side by side than there are alike."""
-    return asked if asked.pack == "auto" else asked.model_copy(update={"pack": min(asked.pack, alike)})
+    if asked.pack == "auto":
+        return asked
+    devices = asked.mesh.run if asked.mesh else 1
+    return asked.model_copy(update={"pack": pack_width(min(asked.pack, alike), devices)})
 
 
 def _limit(devices: JobDevices, sharing: int) -> int | None:
