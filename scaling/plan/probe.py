@@ -187,9 +187,10 @@ def measure_probe(
 
 
 def questions(lowered: Lowered) -> list[Question]:
-    """Return what is to be measured for a plan."""
+    """Return what is to be measured for a plan; on a CPU, beside the smallest, nothing of which one sequence
+    takes minutes: it is taken to be as fast as the next smaller one."""
     plan, device = lowered.plan, lowered.devices.kind
-    return [
+    asked = [
         Question.of(
             planned.run,
             lowered.chosen[planned.job_id].lowering,
@@ -198,6 +199,9 @@ def questions(lowered: Lowered) -> list[Question]:
         )
         for planned in probe_runs(lowered)
     ]
+    if device != "cpu":
+        return asked
+    return [*asked[:1], *(question for question in asked[1:] if question.run.flops_per_step <= CPU_FLOPS)]
 
 
 def probe_runs(lowered: Lowered) -> tuple[PlannedRun, ...]:

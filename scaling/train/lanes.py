@@ -29,7 +29,7 @@ class Lane:
     """Holds the state of a line while chunks are trained on it: itself, or in the stack of a pack.
 
     ``width`` is that of the widest pack that it was trained in, ``alone`` whether nothing else was trained by
-    its last call.
+    its last call, or was there when it came.
     """
 
     def __init__(self) -> None:
@@ -73,8 +73,10 @@ class Lanes:
         """
         if len(self.lanes) >= self.most:
             raise IndexError(f"all of {self.most} lanes are taken")
-        self.lanes.append(Lane())
-        return self.lanes[-1]
+        lane = Lane()
+        lane.alone = not self.lanes
+        self.lanes.append(lane)
+        return lane
 
     def leave(self, lane: Lane) -> None:
         self.lanes.remove(lane)

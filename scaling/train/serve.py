@@ -101,7 +101,7 @@ class Worker:
         """
         if self.place is not None and self.hosts is ALONE:
             self.hosts = join(self.place, order.folder, self.stop)
-        seat = Seat(order, job(order, self.stop, lambda: self.shop, self.hosts))
+        seat = Seat(order, job(order, self.stop, lambda: self.shop, self.hosts, lambda: len(self.seats) == 1))
         self.seats.append(seat)
         self._resume(seat, lambda: next(seat.flow))
 
@@ -215,8 +215,22 @@ class Worker:
             self.begin(Order(order.folder))
 
 
-def job(order: Order, stop: StopRequest, shop: Callable[[], Shop], hosts: Hosts = ALONE) -> Flow:
-    """Do the job in a folder, under its lease."""
+def job(
+    order: Order,
+    stop: StopRequest,
+    shop: Callable[[], Shop],
+    hosts: Hosts,
+    alone: Callable[[], bool],
+) -> Flow:
+    """Do the job in a folder, under its lease.
+
+    Args:
+        order: names the folder.
+        stop: asked by a signal.
+        shop: gives that of this process, once it is needed.
+        hosts: that train the job.
+        alone: tells whether the process has no other job.
+    """
     folder = hosts.desk(order.folder)
     if folder is None:
         return BUSY
@@ -234,7 +248,7 @@ def job(order: Order, stop: StopRequest, shop: Callable[[], Shop], hosts: Hosts 
         hosts.opened(folder, spec, lease)
         from scaling.train.work import work  # jax: only once it is ours to work
 
-        return (yield from work(folder, spec, lease, stop, shop()))
+        return (yield from work(folder, spec, lease, stop, shop(), alone))
     except LostLease as lost:
         say(f"left without writing: {lost}")
         return LOST

@@ -16,7 +16,7 @@ from scaling.errors import Complaint, UserError
 from scaling.files import clear_leftovers, write_json
 from scaling.model.roles import Params
 from scaling.run import auto_chunk_steps
-from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
+from scaling.store.failure import FULL, SHED, STOPPED, is_disk_full, kind_of, write_failure
 from scaling.store.lease import Lease, LostLease
 from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Record, read
 from scaling.train.averages import decays_of
@@ -79,7 +79,12 @@ class Shop:
 
 
 def work(
-    folder: Path, job: JobSpec, lease: Lease, stop: StopRequest, shop: Shop
+    folder: Path,
+    job: JobSpec,
+    lease: Lease,
+    stop: StopRequest,
+    shop: Shop,
+    alone: Callable[[], bool] = lambda: True,
 ) -> Generator[Wanted | Asked, Lane | Fetch, int]:
     """Train, or evaluate again, what the job asks for: yields what it wants of its process and is sent a
     lane; then chunks, and is sent their metrics. Returns the exit status.
@@ -90,6 +95,7 @@ def work(
         lease: held by this process.
         stop: asked by a signal.
         shop: of this process.
+        alone: tells whether the process has no other job.
 
     Raises:
         LostLease: another process works on this job now.
@@ -116,6 +122,9 @@ def work(
     except Exception as error:  # before any run: data, compiling, placing the program
         shop.hosts.hold(error)
         lease.check()
+        if kind_of(error) == "out_of_memory" and not alone():
+            print(f"no memory beside the other jobs of this process, given back: {error}", flush=True)
+            return SHED
         if shop.hosts.count == 1:
             relieve(folder, job.execution.lowering, members[0].run, lease, error)
         write_failure(runs_folder / members[0].run_id, folder, error, None)

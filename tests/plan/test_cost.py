@@ -24,6 +24,7 @@ from scaling.plan.probe import (
     cached_probe,
     measure_probe,
     probe_runs,
+    questions,
 )
 from tests.plan.studies import plan_of
 
@@ -110,6 +111,16 @@ def test_what_does_not_fit_is_not_measured() -> None:
     assert [run.run.shape.width for run in probe_runs(some)] == [16, 1024]
     with pytest.raises(ProbeFailed, match="no run fits"):
         measure_probe(on_cpu(plan, memory_bytes=10**8))
+
+
+def test_models_whose_sequences_take_minutes_are_not_measured_on_a_cpu() -> None:
+    family = {"kind": "width-dial", "depth": 12, "widths": [64, 512, 4096], "head_dim": 64}
+    plan = plan_of(family=family, data__context=1024, recipe__batch_tokens=2**14)
+    large = on_cpu(plan, memory_bytes=10**12)
+    assert [run.run.shape.width for run in probe_runs(large)] == [64, 512, 4096]
+    assert [question.run.shape.width for question in questions(large)] == [64, 512]
+    alone = plan_of(family=family | {"widths": [4096]}, data__context=1024, recipe__batch_tokens=2**14)
+    assert len(questions(on_cpu(alone, memory_bytes=10**12))) == 1
 
 
 def test_a_micro_batch_is_measured_for_all_of_a_step() -> None:

@@ -17,7 +17,7 @@ import pytest
 from scaling.recipe.schedules import WSD, Constant
 from scaling.run import run_id
 from scaling.store.failure import SHED
-from scaling.train import pack
+from scaling.train import checkpoint, pack
 from scaling.train.probe import best_pack
 from scaling.train.serve import Order, Worker
 from tests.train.jobs import curve, results_of, steps_of, write_job
@@ -148,6 +148,25 @@ def test_out_of_memory_in_a_pack_half_of_it_goes_on(tmp_path, worker, members, a
     assert not list(tmp_path.glob("runs/*/error.json"))
     assert worker.finish_all(given[1:]) == [(given[1].name, 0)]
     assert_alike(tmp_path, alone, members[:2])
+
+
+@pytest.mark.parametrize("place", ["before", "within"])
+def test_one_that_finds_no_memory_beside_another_is_not_cut(tmp_path, members, index, monkeypatch, place):
+    def refuse(*given):
+        monkeypatch.undo()
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 7 bytes.")
+
+    worker, given = Serving(), folders(tmp_path, members[:2], index)
+    worker.begin(Order(given[0]))
+    if place == "before":
+        monkeypatch.setattr(worker.shop, "feed", refuse)
+    else:
+        monkeypatch.setattr(checkpoint.Checkpoints, "restore", refuse)
+    worker.begin(Order(given[1]))
+    while worker.seats:
+        worker.train()
+    assert worker.answers == [(given[1].name, SHED), (given[0].name, 0)]
+    assert not list(tmp_path.glob("jobs/*/lowering.json"))
 
 
 def test_the_best_pack_is_the_last_that_gained():
