@@ -15,7 +15,7 @@ from heapq import nlargest
 from typing import Any
 
 from scaling.corpora.evaluation import EMA
-from scaling.counts.lowering import Lowering
+from scaling.counts.lowering import Lowering, pack_width
 from scaling.counts.memory import ERROR, FLOAT, Memory, Workload, memory, size
 from scaling.counts.shape import parameter_table
 from scaling.errors import Complaint, UserError
@@ -237,7 +237,10 @@ def _alike(plan: Plan) -> Counter[Fixed]:
 
 def _packing(asked: Execution, alike: int) -> Execution:
     """Return what is asked for with no more runs side by side than there are alike."""
-    return asked if asked.pack == "auto" else asked.model_copy(update={"pack": min(asked.pack, alike)})
+    if asked.pack == "auto":
+        return asked
+    devices = asked.mesh.run if asked.mesh else 1
+    return asked.model_copy(update={"pack": pack_width(min(asked.pack, alike), devices)})
 
 
 def _limit(devices: JobDevices, sharing: int, share: float = 1.0) -> int | None:
