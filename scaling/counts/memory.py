@@ -79,7 +79,7 @@ class Memory:
 def memory(work: Workload, lowering: Lowering) -> Memory:
     """Return what a device holds when it is fullest, in training or in evaluation. A mesh of None is one
     device."""
-    return max(step_memory(work, lowering), _evaluation(work, lowering), key=lambda held: held.total)
+    return max(step_memory(work, lowering), evaluation_memory(work, lowering), key=lambda held: held.total)
 
 
 def step_memory(work: Workload, lowering: Lowering) -> Memory:
@@ -90,7 +90,8 @@ def step_memory(work: Workload, lowering: Lowering) -> Memory:
     return _held(work, lowering, state | max(moments, key=lambda parts: sum(parts.values())))
 
 
-def _evaluation(work: Workload, lowering: Lowering) -> Memory:
+def evaluation_memory(work: Workload, lowering: Lowering) -> Memory:
+    """Return what a device holds in evaluation."""
     shape, mesh = work.shape, lowering.mesh or MeshSizes()
     tokens = max(1, EVALUATED_TOKENS // shape.context) * shape.context
     vocab = FLOAT * _vocab(shape, mesh)

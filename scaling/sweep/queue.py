@@ -90,6 +90,7 @@ class Queue:
     running: dict[str, Running] = field(default_factory=dict)
     elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
     watches: dict[str, LeaseWatch] = field(default_factory=dict)
+    chunk_steps: dict[str, int] = field(default_factory=dict)  # of waiting jobs that were looked at
     recorded: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
 
@@ -137,8 +138,10 @@ class Queue:
         return self._chunk_steps(one) == self._chunk_steps(other)
 
     def _chunk_steps(self, task: Task) -> int | None:
-        job = task.job
-        return self.chunks.of(job, self.results.job_dir(job.job_id))[0] if self.chunks else None
+        job_id = task.job.job_id
+        if self.chunks and job_id not in self.chunk_steps:
+            self.chunk_steps[job_id], _ = self.chunks.of(task.job, self.results.job_dir(job_id))
+        return self.chunk_steps.get(job_id)
 
     def take_back(self, shed: Sequence[Running]) -> None:
         """Let jobs wait that their process could not go on with. There will be fewer side by side: as many as
@@ -213,6 +216,7 @@ class Queue:
             if undone and held:
                 continue
             del self.elsewhere[job_id]
+            self.chunk_steps.pop(job_id, None)  # another driver may have started it
             if undone:
                 left = flops_left(job.task.job, undone, ())
                 self.waiting.insert(0, replace(job.task, flops=left))

@@ -10,6 +10,7 @@ import pytest
 
 from scaling.counts.lowering import Lowering
 from scaling.plan import probe as module
+from scaling.plan.asking import ProbeFailed
 from scaling.plan.cadence import evaluations
 from scaling.plan.cost import CHECKPOINT_FILES_BYTES, PROCESS_SECONDS, estimate_space, estimate_time, makespan
 from scaling.plan.designs import flops_per_step
@@ -18,7 +19,6 @@ from scaling.plan.plan import Plan
 from scaling.plan.probe import (
     CPU_FLOPS,
     Probe,
-    ProbeFailed,
     ProbePoint,
     Question,
     cached_probe,
@@ -162,7 +162,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_probes_are_cached_by_shape_and_machine(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = Answers()
-    monkeypatch.setattr(module.subprocess, "run", answers)
+    monkeypatch.setattr(subprocess, "run", answers)
     plan = plan_of(family__widths=[8, 32, 128])
     assert cached_probe(on_cpu(plan)) is None
     first = measure_probe(on_cpu(plan))
@@ -180,7 +180,7 @@ def test_probes_are_cached_by_shape_and_machine(cache: Path, monkeypatch: pytest
 
 @pytest.mark.usefixtures("cache")
 def test_what_changes_the_program_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.subprocess, "run", Answers())
+    monkeypatch.setattr(subprocess, "run", Answers())
     adam = {"kind": "adamw", "learning_rate": 0.01}
     measure_probe(on_cpu(plan_of(recipe__optimizer=adam)))
     numbers = {"b2": 0.99, "weight_decay": 0.2, "learning_rate": 0.02}
@@ -206,7 +206,7 @@ def test_what_changes_the_program_is_measured_anew(monkeypatch: pytest.MonkeyPat
 def test_a_failed_probe_says_why(
     answer: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.subprocess, "run", Answers(**answer))
+    monkeypatch.setattr(subprocess, "run", Answers(**answer))
     with pytest.raises(ProbeFailed, match=message):
         measure_probe(on_cpu(plan_of()))
 

@@ -74,7 +74,7 @@ def test_no_more_runs_are_counted_side_by_side_than_are_alike() -> None:
     alone, packed = lowered(HOST), lowered(HOST, execution={"pack": 64})
     assert lowerings(packed) == {Lowering()} and packed.largest.memory == alone.largest.memory
     seeds = lowered(HOST, execution={"pack": 64}, seeds=[0, 1, 2])
-    assert {lowering.pack for lowering in lowerings(seeds)} == {3}
+    assert {lowering.pack for lowering in lowerings(seeds)} == {4}, "a program is for a power of two"
 
 
 def test_what_may_fit_is_trained_with_a_loud_note() -> None:
@@ -106,6 +106,16 @@ def test_devices_share_the_batch_and_the_weights_where_these_do_not_fit() -> Non
     assert sharded.mesh == MeshSizes(fsdp=8)
     asked = {"execution": {"mesh": {"fsdp": 2, "tensor": 4}}}
     assert lowered(GPUS, **SEVEN_BILLION | asked).largest.lowering.mesh == MeshSizes(fsdp=2, tensor=4)
+
+
+@pytest.mark.parametrize(("sequences", "used"), [(4, 4), (11, 1), (13, 1), (100, 5)])
+def test_devices_without_work_are_said(sequences: int, used: int) -> None:
+    made = lowered(GPUS, recipe__batch_tokens=64 * sequences)
+    (note,) = made.notes()
+    assert f"{8 - used} of 8 devices are IDLE: {sequences} sequences" in note and "1 more job" in note
+    below = sequences // 8 * 8
+    assert (f"{below} or {below + 8}" if below else "most; 8") + " would use all" in note
+    assert not [*lowered(GPUS, recipe__batch_tokens=64 * 16).notes()]
 
 
 def test_what_a_spec_asks_for_is_kept() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,9 +22,10 @@ from tests.train.runs import make_run
 
 SIZES: dict[str, Any] = dict(depth=12, width=64, heads=2, kv_heads=1, head_dim=32, mlp_width=176)
 DEEP = Shape(**SIZES, vocab_size=256, context=128)
-WIDE = Shape(**SIZES | {"depth": 9, "width": 256, "heads": 8, "mlp": "gelu"}, vocab_size=256, context=64)
+WIDE_SIZES: dict[str, Any] = SIZES | {"depth": 9, "width": 256, "heads": 8, "mlp": "gelu"}
+WIDE = Shape(**WIDE_SIZES, vocab_size=256, context=64)
 VOCAB = Shape(**SIZES, vocab_size=4096, context=128)
-SHALLOW = Shape(**SIZES | {"depth": 3}, vocab_size=256, context=128)
+SHALLOW = replace(DEEP, depth=3)
 
 ONE_DEVICE = [(SHALLOW, 8, Lowering(micro_batches=4)), (VOCAB, 8, Lowering(remat="full", logit_chunks=2))]
 MORE = [
