@@ -104,9 +104,12 @@ class Pack:
         return self._read(self.states, place)
 
     def write(self, place: int, state: TrainState) -> None:
+        """Copy a state to its place, and give its own memory back."""
         if self.states is None:
             self.states = self._zeros()
         self.states = self._write(self.states, state, place)
+        for leaf in jax.tree.leaves(state):
+            leaf.delete()
 
     def clear(self) -> None:
         """Give the memory of the states back."""
@@ -128,15 +131,6 @@ class Pack:
         stacked = np.stack(windows) if on_host else self._stack(*windows)
         self.states, metrics = self.chunk(self.states, stacked, rates, numbers, live)
         return PackMetrics(metrics)
-
-
-def width_for(members: int, program: Program) -> int:
-    """Return how wide a pack of so many members is: a power of two, in equal parts over devices."""
-    devices = program.mesh.shape[RUN]
-    if members == 1 and devices == 1:
-        return 1
-    each = -(-members // devices)
-    return devices << (each - 1).bit_length()
 
 
 def through_steps_of_all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -18,9 +19,11 @@ FILE = "lowering.json"
 
 
 def lowering_now(folder: Path, asked: Lowering) -> Lowering:
-    """Return how the job in a folder is laid out: as asked, or as it went over to since."""
+    """Return how the job in a folder is laid out: as asked, or as it went over to since, in whatever pack."""
     gone_over = read(JobLowering, folder / FILE)
-    return gone_over.used if gone_over and gone_over.asked == asked else asked
+    if gone_over and replace(gone_over.asked, pack=asked.pack) == asked:
+        return replace(gone_over.used, pack=asked.pack)
+    return asked
 
 
 def relieve(folder: Path, asked: Lowering, run: Run, lease: Lease, error: Exception) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scaling.data.index import DataIndex
@@ -18,6 +18,7 @@ from scaling.store.records import Environment, JobExecution, JobProgress, JobRun
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import Evaluation
 from scaling.train.hosts import ALONE, Hosts
+from scaling.train.peak import PeakMemory
 from scaling.train.process import Watchdog
 from scaling.train.program import Program
 
@@ -36,6 +37,7 @@ class Workbench:
     environment: Environment
     hosts: Hosts = ALONE
     watchdog: Watchdog | None = None
+    memory: PeakMemory = field(default_factory=PeakMemory)
 
     @property
     def index(self) -> DataIndex:
@@ -49,7 +51,7 @@ class Workbench:
         return Checkpoints(folder, self.lease.check, hosts=self.hosts)
 
     def went_on(self) -> None:
-        """Note that something was done: a chunk trained, an evaluation made."""
+        """Note that something was done: a chunk trained, a run evaluated again."""
         if self.watchdog:
             self.watchdog.reset()
 
@@ -67,6 +69,7 @@ class Workbench:
             loss: the last training loss.
         """
         self.lease.check()
+        self.went_on()
         progress = JobProgress(
             run_id=member.run_id,
             step=step,

@@ -11,15 +11,17 @@ from analysis.fits import fitting
 from analysis.solve import multistart
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
-    monkeypatch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
-    monkeypatch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
-    monkeypatch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=0))
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
+        patch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
+        patch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
+        patch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=0))
+        yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def analysis(study):
     return findings.analyse(study)
 
@@ -45,12 +47,12 @@ def test_held_out_rows_change_nothing_but_what_was_left_out(study, analysis):
     assert before.on(study) == analysis
 
 
-def test_the_frozen_forecast_is_scored_and_not_that_of_hindsight(tmp_path, study, target):
+def test_the_frozen_forecast_is_scored_and_not_that_of_hindsight(tmp_path, study, target, analysis):
     frozen = findings.freeze(findings.analyse(less(study)), [target], tmp_path)
-    late = findings.freeze(findings.analyse(study), [target], tmp_path, begun=[target["run_id"]])
+    late = findings.freeze(analysis, [target], tmp_path, begun=[target["run_id"]])
     assert frozen != late
     findings.score(study, tmp_path)
-    (trial,) = findings.examine(study, tmp_path).trials
+    (trial,) = findings.examine(study, tmp_path, analysis).trials
     assert [trial.forecast] == frozen and trial.origin == "frozen"
     assert ledger.load_score(tmp_path, frozen[0]) == trial.score
     assert ledger.load_score(tmp_path, late[0]) is None

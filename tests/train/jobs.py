@@ -18,7 +18,7 @@ from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.workbench import Workbench
 
 SIZES = dict(context=32, documents=24, tokens=4096)
-
+EVALUATORS = {}  # compiled once for each program and its windows
 
 EXECUTION = {"checkpoint_seconds": 1e9, "keep_final": False, "lease_seconds": 30.0, "threads": 1}
 
@@ -27,7 +27,7 @@ def members_of(runs, asked=lambda run: {}):
     return [JobRun(run_id=run_id(r), label="x", run=r, flops_spent=1, **asked(r)) for r in runs]
 
 
-def write_job(results, runs, index, **execution):
+def write_job(results, runs, index, asked=lambda run: {}, **execution):
     folder = results / "jobs" / trunk_id(runs[0])
     folder.mkdir(parents=True, exist_ok=True)
     job = JobSpec.model_validate(
@@ -37,7 +37,7 @@ def write_job(results, runs, index, **execution):
             "task": "train",
             "branch_steps": [r.branch_step for r in runs],
             "data": plan_data(index, Evaluation(documents=24, tokens=4096)),
-            "runs": members_of(runs),
+            "runs": members_of(runs, asked),
             "execution": EXECUTION | {"chunk_steps": 8} | execution,
         }
     )
@@ -74,6 +74,13 @@ def curve(results, run):
     return [json.loads(line) for line in lines]
 
 
+def evaluator_of(program, index):
+    key = id(program), id(index)
+    if key not in EVALUATORS:
+        EVALUATORS[key] = program, index, make_evaluator(program, open_windows(index))
+    return EVALUATORS[key][-1]
+
+
 def train(folder, runs, index, program, *, stop_after=None, evaluate=None, asked=lambda run: {}, **execution):
     """The job of these runs in this process, without those that have a record; returns the Job.
     ``asked`` of a run: fields of its JobRun.
@@ -98,7 +105,7 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, asked
         lease=lease,
         program=program,
         windows=windows,
-        evaluate=evaluate or make_evaluator(program, windows),
+        evaluate=evaluate or evaluator_of(program, index),
         stop_asked=stop,
         execution=JobExecution.model_validate(EXECUTION | execution),
         environment=Environment(),

@@ -13,11 +13,10 @@ from scaling.recipe.schedules import Constant
 from scaling.run import run_id
 from scaling.store.records import RunEMA, RunMerge
 from scaling.train.averages import Averages, Carried
-from scaling.train.evaluate import make_evaluator
 from scaling.train.feed import Feed
 from scaling.train.loop import advance
 from scaling.train.program import Blueprint, make_program
-from tests.train.jobs import curve, results_of, timeless, train
+from tests.train.jobs import curve, evaluator_of, results_of, timeless, train
 from tests.train.runs import make_run
 
 DECAYS = (0.9, 0.99)
@@ -99,7 +98,7 @@ def test_training_is_the_same_bit_for_bit(lines, index, program, averaging, toge
 
 def test_averages_are_those_of_the_weights_of_each_step(lines, index, program, together, weights):
     """The merge of a run on a trunk that goes on is over its own window."""
-    evaluate = make_evaluator(program, open_windows(index))
+    evaluate = evaluator_of(program, index)
     for run in (lines[1], lines[3]):
         states, losses = weights[run_id(run)], results_of(together, [run])[run_id(run)]["average_losses"]
         for decay in DECAYS:

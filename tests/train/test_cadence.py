@@ -6,12 +6,10 @@ import json
 
 import pytest
 
-from scaling.data.store import open_windows
 from scaling.run import run_id
 from scaling.store.metrics import CurveLog
 from scaling.train.cadence import Cadence
-from scaling.train.evaluate import make_evaluator
-from tests.train.jobs import curve, results_of, steps_of, timeless, train
+from tests.train.jobs import curve, evaluator_of, results_of, steps_of, timeless, train
 
 EVERY = {60: (16, 32, 48), 120: (40, 80), 300: (24, 48, 96, 200, 296)}
 BRANCHES = (40, 96, 240)
@@ -98,7 +96,7 @@ def test_a_killed_process_leaves_an_evaluation_out_and_it_is_made_again(
 
 
 def test_rows_of_another_evaluation_are_made_again(evaluated, runs, index, program, tmp_path):
-    real = make_evaluator(program, open_windows(index))
+    real = evaluator_of(program, index)
     job = train(tmp_path, runs[:1], index, program, asked=every, stop_after=3)
     log = job.folder / "trunk.jsonl"
     log.write_text(log.read_text().replace(index.eval_id, "0" * 12))
@@ -111,7 +109,7 @@ def test_rows_of_another_evaluation_are_made_again(evaluated, runs, index, progr
 def test_evaluation_takes_no_training_time(runs, index, program, tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("scaling.train.job.time.monotonic", lambda: now[0])
-    real = make_evaluator(program, open_windows(index))
+    real = evaluator_of(program, index)
 
     def slow(params):
         now[0] += 1000.0

@@ -31,7 +31,18 @@ from scaling.train.reevaluate import reevaluate
 from scaling.train.serve import Order, Worker
 from scaling.train.work import load_data, recorded
 from tests.data.made_up import shipped_index
-from tests.train.jobs import SIZES, curve, finish, members_of, results_of, start, steps_of, train, write_job
+from tests.train.jobs import (
+    SIZES,
+    curve,
+    evaluator_of,
+    finish,
+    members_of,
+    results_of,
+    start,
+    steps_of,
+    train,
+    write_job,
+)
 
 
 def damage(folder, line, how):
@@ -111,7 +122,7 @@ def test_whose_lease_is_gone_leaves_without_writing(runs, index, program, tmp_pa
     def take_over(params):
         os.rename(folder / "lease", folder / "lease.1.ab")
         taken.append(acquire(folder))
-        return make_evaluator(program, open_windows(index))(params)
+        return evaluator_of(program, index)(params)
 
     with pytest.raises(LostLease):
         train(tmp_path, runs[:2], index, program, evaluate=take_over)
@@ -148,7 +159,7 @@ def test_a_trunk_trained_again_has_rows_where_done_runs_left_it(runs, index, pro
 
 
 def test_a_second_record_is_never_written(undisturbed, runs, index, program, tmp_path):
-    real = make_evaluator(program, open_windows(index))
+    real = evaluator_of(program, index)
 
     def overtaken(params):
         (tmp_path / "runs" / run_id(runs[0]) / "record.json").write_text("first")
@@ -160,7 +171,7 @@ def test_a_second_record_is_never_written(undisturbed, runs, index, program, tmp
 
 
 def test_a_curve_that_is_removed_while_it_is_written_fails_the_run(runs, index, program, tmp_path):
-    real = make_evaluator(program, open_windows(index))
+    real = evaluator_of(program, index)
 
     def remove(params):
         (tmp_path / "runs" / run_id(runs[0]) / "metrics.jsonl").unlink()
@@ -304,7 +315,10 @@ def test_evaluated_again_a_run_has_the_result_of_one_trained_with_that_evaluatio
     (tmp_path / "a" / "runs" / run_id(runs[0]) / "error.json").write_text("{}")
     assert reevaluate(replace(bench, stop_asked=lambda: True), members) == STOPPED
     assert results_of(tmp_path / "a", runs[:2]) == before
-    assert reevaluate(bench, members) == 0
+    resets: list[None] = []
+    dog = SimpleNamespace(reset=lambda: resets.append(None))
+    assert reevaluate(replace(bench, watchdog=dog), members) == 0
+    assert len(resets) == 2, "a long list of runs is not taken for a process that hangs"
     assert not list(tmp_path.glob("a/runs/*/error.json"))
     assert results_of(tmp_path / "a", runs[:2]) == wanted
     for run in runs[:2]:

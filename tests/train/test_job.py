@@ -20,7 +20,7 @@ from scaling.train.lanes import Lanes
 from scaling.train.loop import ChunkInput, advance
 from scaling.train.program import Blueprint, make_program
 from scaling.train.step import ChunkMetrics
-from tests.train.jobs import curve, finish, results_of, start, steps_of, train, write_job
+from tests.train.jobs import curve, evaluator_of, finish, results_of, start, steps_of, train, write_job
 from tests.train.runs import make_run
 
 
@@ -157,7 +157,7 @@ def test_final_states_are_kept_when_asked_for(undisturbed, runs, index, program,
 
 
 def test_a_failing_run_does_not_stop_the_others(undisturbed, runs, index, program, tmp_path):
-    real, calls = make_evaluator(program, open_windows(index)), []
+    real, calls = evaluator_of(program, index), []
 
     def evaluate(params):
         calls.append(1)

@@ -121,7 +121,18 @@ def step_of(optimizer, shape=TINY):
 
 
 def moments_of(optimizer, params, shape=TINY):
-    return make_optimizer(shape, optimizer.structure, optimizer.numbers, RATE).init(params)
+    return jax.jit(make_optimizer(shape, optimizer.structure, optimizer.numbers, RATE).init)(params)
+
+
+def applied(direct):
+    """A step of a transformation of optax, as one program: compiled one by one, its parts take longer."""
+
+    @jax.jit
+    def step(grads, moments, params):
+        updates, moments = direct.update(grads, moments, params)
+        return optax.apply_updates(params, updates), moments
+
+    return step
 
 
 def lowered(optimizer, make=None):
@@ -150,15 +161,14 @@ def test_steps_are_those_of_optax_used_directly_on_single_arrays(case):
     chance = np.random.default_rng(0)
     params = init_params(shape, 0)
     other = apart(params)
-    moments, theirs = moments_of(optimizer, params, shape), direct.init(other)
-    step, direct_step = step_of(optimizer, shape), jax.jit(direct.update)
+    moments, theirs = moments_of(optimizer, params, shape), jax.jit(direct.init)(other)
+    step, direct_step = step_of(optimizer, shape), applied(direct)
     for _ in range(4):
         grads = {name: chance.normal(size=array.shape).astype(np.float32) for name, array in params.items()}
         norm = np.sqrt(sum(np.square(g).sum() for g in grads.values()))
         grads = {name: g / norm for name, g in grads.items()}  # of norm 1: clipped by no more than is said
         params, moments = step(grads, moments, params)
-        updates, theirs = direct_step(apart(grads), theirs, other)
-        other = optax.apply_updates(other, updates)
+        other, theirs = direct_step(apart(grads), theirs, other)
     ours = apart(params)
     assert ours.keys() == other.keys() and len(ours) > len(params)
     for name in ours:
@@ -183,13 +193,12 @@ def test_each_role_is_stepped_at_its_rate(roles):
     )
     chance = np.random.default_rng(0)
     params = other = init_params(TINY, 0)
-    moments, theirs = moments_of(optimizer, params), direct.init(other)
-    step = step_of(optimizer)
+    moments, theirs = moments_of(optimizer, params), jax.jit(direct.init)(other)
+    step, direct_step = step_of(optimizer), applied(direct)
     for _ in range(3):
         grads = {name: (1e-3 * chance.normal(size=a.shape)).astype(np.float32) for name, a in params.items()}
         params, moments = step(grads, moments, params)
-        updates, theirs = direct.update(grads, theirs, other)
-        other = optax.apply_updates(other, updates)
+        other, theirs = direct_step(grads, theirs, other)
     for name in params:
         np.testing.assert_allclose(params[name], other[name], rtol=2e-6, atol=2e-8, err_msg=name)
 

@@ -68,6 +68,7 @@ def test_micro_batches_are_halved_and_training_goes_on(tmp_path, worker, index, 
     assert "RESOURCE_EXHAUSTED" in settled["reason"]
     (cut / "runs" / run_id(run) / "record.json").unlink()
     calls.clear()
+    write_job(cut, [run], index, chunk_steps=4, lowering={"pack": 2})
     worker.finish_all([folder])
     assert {lowering.micro_batches for lowering in calls} == {4}, "kept by the next start"
     (cut / "runs" / run_id(run) / "record.json").unlink()

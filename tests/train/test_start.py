@@ -6,17 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from scaling.data.store import open_windows
 from scaling.errors import UserError
 from scaling.recipe.schedules import Constant
 from scaling.run import run_id
 from scaling.store.folder import ResultsFolder
 from scaling.store.records import JobRun
 from scaling.store.weights import identity, save
-from scaling.train.evaluate import make_evaluator
 from scaling.train.saved import weights_of
 from scaling.train.start import start_of
-from tests.train.jobs import results_of, train
+from tests.train.jobs import evaluator_of, results_of, train
 from tests.train.runs import make_run
 
 
@@ -32,7 +30,7 @@ def test_a_run_starts_from_the_final_weights_of_another(index, runs, program, tm
     weights = weights_of(kept, run.shape)
     path = tmp_path / "w.safetensors"
     save(path, weights, run)
-    evaluate = make_evaluator(program, open_windows(index))
+    evaluate = evaluator_of(program, index)
     for later in (member(run, run_id(run), str(kept)), member(run, identity(weights), str(path))):
         state = program.start(start_of(later))
         assert evaluate(state.params).loss == results_of(tmp_path, [run])[run_id(run)]["loss"]

@@ -6,7 +6,9 @@ import pytest
 from scipy import stats
 
 from analysis import fit, load
+from analysis.fits import fitting
 from analysis.fits.covariance import design_effect, noise_square
+from analysis.solve import multistart
 from benchmarks.wild_tables import clean
 
 TRUTH = {"E": 1.0, "A": 14.0, "B": 22.0, "alpha": 0.12, "beta": 0.14}
@@ -63,7 +65,8 @@ def test_floors_of_the_field_are_bounded_above_the_truth(field, seed):
 
 
 @pytest.mark.parametrize("law", ["kaplan", pytest.param("bnsl-2", marks=pytest.mark.slow)])
-def test_where_nothing_has_a_slope_the_text_is_still_printed(law):
+def test_where_nothing_has_a_slope_the_text_is_still_printed(law, monkeypatch):
+    monkeypatch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
     table = clean()
     table["accuracy"] = 1 - table["loss"] / 10
-    assert "at_bound" in str(fit(law, table, target="accuracy", bootstrap=0))
+    assert "at_bound" in str(fit(law, table, target="accuracy", bootstrap=20))

@@ -1,12 +1,13 @@
 """A table is checked once, and no selection of its rows is made twice."""
 
 import copy
+import functools
 from collections import Counter
 
 import pandas as pd
 import pytest
 
-from analysis import findings, load
+from analysis import backtest, figures, findings, fit, load
 from analysis.tables import checks, loading, runs
 from analysis.tables.table import About, Table, about, tell
 
@@ -31,7 +32,12 @@ def counted(monkeypatch):
     return calls
 
 
-def test_loading_analysis_and_figures_check_twice_and_select_nothing_twice(tmp_path, study, counted):
+def test_loading_analysis_and_figures_check_twice_and_select_nothing_twice(
+    tmp_path, study, counted, monkeypatch
+):
+    monkeypatch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
+    monkeypatch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=0))
+    monkeypatch.setattr(figures, "_saved", lambda drawn, folder: [])
     study.to_csv(tmp_path / "runs.csv", index=False)
     table = load(tmp_path)
     assert counted["checks"] == 1
