@@ -114,6 +114,11 @@ class Lowered:
     def largest(self) -> Chosen:
         return max(self.chosen.values(), key=lambda one: one.held)
 
+    def of(self, job: PlannedJob) -> Lowering:
+        """Return how a job is laid out: one that was taken for done and is not, by arithmetic."""
+        chosen = self.chosen.get(job.job_id) or lower(self.plan, self.devices, [job]).chosen[job.job_id]
+        return chosen.lowering
+
     def fits(self, run: PlannedRun) -> bool:
         """Tell whether a run is to be trained, and its job fits into memory."""
         return run.job_id in self.chosen and self.chosen[run.job_id].fits

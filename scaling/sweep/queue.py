@@ -176,7 +176,7 @@ class Queue:
             more = {"chunk_steps": size, **({"stops": stops} if stops else {})}
         if self.profile:
             more["profile_steps"] = self.profile.pop()
-        chosen = self.lowered.chosen[task.job.job_id].lowering if self.lowered else Lowering()
+        chosen = self.lowered.of(task.job) if self.lowered else Lowering()
         if (lowering := replace(chosen, pack=task.pack)) != Lowering():
             more["lowering"] = lowering
         return job_spec(self.plan, task, runs, self.phase.work, more)

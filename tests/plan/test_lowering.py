@@ -47,6 +47,13 @@ def test_a_ladder_of_terabytes_is_taken_in_pieces_and_says_so() -> None:
     assert sum(together) < FULL * 24e9, "two at a time share the host"
 
 
+def test_a_job_whose_record_turns_out_to_be_damaged_is_laid_out_too() -> None:
+    plan = plan_of(**LADDER)
+    made = lower(plan, HOST)
+    of_others = lower(plan, HOST, [job for job in plan.jobs if job != plan.jobs[0]])
+    assert of_others.of(plan.jobs[0]) == made.of(plan.jobs[0]) != Lowering()
+
+
 def test_what_fits_in_no_way_is_refused_with_the_arithmetic() -> None:
     made = lowered(HOST, **SEVEN_BILLION)
     with pytest.raises(UserError) as caught:
