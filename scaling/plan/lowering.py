@@ -116,7 +116,7 @@ class Lowered:
 
     def of(self, job: PlannedJob) -> Lowering:
         """Return how a job is laid out: one that was taken for done and is not, by arithmetic."""
-        chosen = self.chosen.get(job.job_id) or lower(self.plan, self.devices, [job]).chosen[job.job_id]
+        chosen = self.chosen.get(job.job_id) or lower(self.plan, self.devices).chosen[job.job_id]
         return chosen.lowering
 
     def fits(self, run: PlannedRun) -> bool:
