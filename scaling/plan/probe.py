@@ -156,6 +156,11 @@ def cached_probe(lowered: Lowered) -> Probe | None:
     return _joined([probe for probe in known if probe]) if known and all(known) else None
 
 
+def unmeasured(lowered: Lowered) -> int:
+    """Return how many shapes of a plan have not been measured on this machine."""
+    return sum(_read(question.file(lowered.plan)) is None for question in questions(lowered))
+
+
 def measure_probe(
     lowered: Lowered, environment: Mapping[str, str] | None = None, *, again: bool = False
 ) -> Probe:
@@ -187,9 +192,10 @@ def measure_probe(
 
 
 def questions(lowered: Lowered) -> list[Question]:
-    """Return what is to be measured for a plan."""
+    """Return what is to be measured for a plan; on a CPU, beyond the smallest shape, nothing whose least step
+    takes long: its speed is taken to be that of the largest measured."""
     plan, device = lowered.plan, lowered.devices.kind
-    return [
+    asked = [
         Question.of(
             planned.run,
             lowered.chosen[planned.job_id].lowering,
@@ -198,6 +204,9 @@ def questions(lowered: Lowered) -> list[Question]:
         )
         for planned in probe_runs(lowered)
     ]
+    if device != "cpu":
+        return asked
+    return asked[:1] + [question for question in asked[1:] if question.run.flops_per_step <= CPU_FLOPS]
 
 
 def probe_runs(lowered: Lowered) -> tuple[PlannedRun, ...]:

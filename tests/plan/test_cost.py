@@ -24,6 +24,8 @@ from scaling.plan.probe import (
     cached_probe,
     measure_probe,
     probe_runs,
+    questions,
+    unmeasured,
 )
 from tests.plan.studies import plan_of
 
@@ -125,6 +127,15 @@ def test_a_micro_batch_is_measured_for_all_of_a_step() -> None:
     assert Question.of(large, Lowering(), "gpu").run == large
 
 
+def test_on_a_cpu_a_shape_of_long_steps_is_left_out_beside_smaller_ones() -> None:
+    long = {"kind": "width-dial", "depth": 2, "head_dim": 8, "widths": [16, 8192, 16384]}
+    plan = plan_of(family=long)
+    assert [question.run.shape.width for question in questions(on_cpu(plan))] == [16]
+    assert len(questions(lower(plan, JobDevices("gpu")))) == 3
+    alone = plan_of(family=long | {"widths": [16384]})
+    assert [question.run.shape.width for question in questions(on_cpu(alone))] == [16384]
+
+
 class Answers:
     """A stand-in for the measuring process that counts what it is asked."""
 
@@ -153,10 +164,12 @@ def test_probes_are_cached_by_shape_and_machine(cache: Path, monkeypatch: pytest
     answers = Answers()
     monkeypatch.setattr(module.subprocess, "run", answers)
     plan = plan_of(family__widths=[8, 32, 128])
-    assert cached_probe(on_cpu(plan)) is None
+    assert cached_probe(on_cpu(plan)) is None and unmeasured(on_cpu(plan)) == 3
     first = measure_probe(on_cpu(plan))
     assert first == measure_probe(on_cpu(plan)) == cached_probe(on_cpu(plan))
-    measure_probe(on_cpu(plan_of(family__widths=[8, 64, 128])))
+    other = on_cpu(plan_of(family__widths=[8, 64, 128]))
+    assert unmeasured(other) == 1
+    measure_probe(other)
     assert answers.asked == [3, 1], "only what is new is measured"
     measure_probe(on_cpu(plan), again=True)
     for file in cache.glob("*.json"):
