@@ -69,11 +69,13 @@ def plan(
     """Say what a spec would train, and its cost."""
     from scaling.cli.plans import chosen_columns, plan_json, plan_text
     from scaling.cli.words import plural
+    from scaling.plan.asking import ProbeFailed
+    from scaling.plan.compiled import cached_answers, with_answers
     from scaling.plan.cost import estimate_space, estimate_time
     from scaling.plan.device import device_notes, require_precision
     from scaling.plan.expand import plan_spec
     from scaling.plan.lowering import lower
-    from scaling.plan.probe import ProbeFailed, cached_probe, measure_probe, unmeasured
+    from scaling.plan.probe import cached_probe, measure_probe, unmeasured
     from scaling.sweep.machine import has_glibc, launch_environment, layout
     from scaling.sweep.memory import job_devices
 
@@ -87,6 +89,7 @@ def plan(
     notes = (*planned.notes, *device_notes(planned.runs, where.device))
     planned = planned.model_copy(update={"notes": notes})
     lowered = lower(planned, job_devices(where))
+    lowered = with_answers(lowered, cached_answers(lowered))
     speed = cached_probe(lowered)
     if speed is None and probe:
         shapes = plural(unmeasured(lowered), "shape")

@@ -17,7 +17,7 @@ from scaling.data.request import find_overlap
 from scaling.errors import Complaint, UserError
 from scaling.plan.cadence import evaluations
 from scaling.plan.cost import Space, Time
-from scaling.plan.lowering import Lowered
+from scaling.plan.lowering import Lowered, held_text
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
 from scaling.plan.repetition import times_text
@@ -244,7 +244,8 @@ def _memory(lowered: Lowered) -> str:
     owner = "this machine" if devices.kind == "cpu" else "each"
     there_is = f"; {owner} has {size(devices.memory_bytes)}" if devices.memory_bytes else ""
     parts = ", ".join(f"{name} {size(held)}" for name, held in [*largest.memory.parts().items()][:3])
-    return f"memory of the largest job about {size(largest.memory.total)}{each} ({parts} ...){there_is}"
+    held = held_text(largest.memory, largest.compiled)
+    return f"memory of the largest job{each} {held} ({parts} ...){there_is}"
 
 
 def _memory_json(lowered: Lowered) -> dict[str, Any]:
@@ -253,6 +254,7 @@ def _memory_json(lowered: Lowered) -> dict[str, Any]:
         "jobs": {
             name: {
                 "bytes": one.memory.total,
+                "compiled_bytes": one.compiled,
                 "limit_bytes": one.limit,
                 "parts": one.memory.parts(),
                 "lowering": asdict(one.lowering),

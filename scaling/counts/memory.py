@@ -1,7 +1,7 @@
 """Bytes on one device while a program runs, by what they hold: arithmetic alone, for any lowering.
 
 What the backward pass keeps is what jax keeps, array by array. How many copies of weights, layers and logits
-are at work beside it is as in XLA's ``memory_analysis``, with which the sums agree within 15 %
+are at work beside it is as in XLA's ``memory_analysis``, with which the sums agree within ``ERROR``
 (``tests/train/test_memory.py``). bfloat16 halves the factors that are kept on an accelerator; a CPU keeps
 them in float32.
 
@@ -18,6 +18,7 @@ from scaling.counts.lowering import RULES, Lowering, MeshSizes, is_unrolled
 from scaling.counts.shape import Parameter, Shape, parameter_table
 
 FLOAT = 4
+ERROR = 0.15  # of the sums, as a share of them, either way
 EVALUATED_TOKENS = 8192
 """Tokens that a device evaluates at a time: enough to be efficient, few enough to be small in memory."""
 
@@ -78,7 +79,7 @@ class Memory:
 def memory(work: Workload, lowering: Lowering) -> Memory:
     """Return what a device holds when it is fullest, in training or in evaluation. A mesh of None is one
     device."""
-    return max(step_memory(work, lowering), _evaluation(work, lowering), key=lambda held: held.total)
+    return max(step_memory(work, lowering), evaluation_memory(work, lowering), key=lambda held: held.total)
 
 
 def step_memory(work: Workload, lowering: Lowering) -> Memory:
@@ -89,7 +90,8 @@ def step_memory(work: Workload, lowering: Lowering) -> Memory:
     return _held(work, lowering, state | max(moments, key=lambda parts: sum(parts.values())))
 
 
-def _evaluation(work: Workload, lowering: Lowering) -> Memory:
+def evaluation_memory(work: Workload, lowering: Lowering) -> Memory:
+    """Return what a device holds in evaluation."""
     shape, mesh = work.shape, lowering.mesh or MeshSizes()
     tokens = max(1, EVALUATED_TOKENS // shape.context) * shape.context
     vocab = FLOAT * _vocab(shape, mesh)

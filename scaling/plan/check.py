@@ -47,7 +47,7 @@ def too_small(wanted: list[Wanted]) -> list[Finding]:
     for path, group in groups.items():
         short = [w for w in group if w.steps < 1]
         if short and (len(short) == len(group) or group[0].min_steps == 1):
-            message = f"too small for one step of {short[0].label}"
+            message = f"too small for one step of {short[0].label}, which is {short[0].batch.tokens:,} tokens"
             findings.append(
                 Finding(path, message, "raise it, lower recipe.batch_tokens, or use a smaller size")
             )

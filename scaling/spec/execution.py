@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
-from scaling.counts.lowering import MeshSizes, Remat
+from scaling.counts.lowering import MeshSizes, Remat, pack_width
 from scaling.recipe.quantities import Count, Described, Positive, Real, Slug
 from scaling.spec.source import Finding
 
@@ -70,8 +70,8 @@ class Execution(Described):
     """What the backward pass computes again to save memory. none: nothing; block: of each layer all but its
     input and what its attention gave; full: all but its input. auto: as little as memory allows."""
     pack: AutoOrCount = "auto"
-    """Runs of equal shape that a job trains side by side in one program. auto: by memory and measured speed;
-    on CPU 1."""
+    """Runs of equal shape that a job trains side by side in one program: a power of two, on each device along
+    `mesh.run`. auto: by memory and measured speed; on CPU 1."""
     hosts: Count = 1
     """Hosts that train each job together, with a process and an equal part of its devices each."""
     launcher: str | None = None
@@ -112,11 +112,11 @@ class Execution(Described):
             message = f"{mesh} = {mesh.devices} devices, but execution.devices = {self.devices}"
             yield Finding(("execution", "mesh"), message, "make them equal, or leave devices out")
         yield from self._host_findings(mesh)
-        if self.pack != "auto" and self.pack % mesh.run:
-            message = f"{self.pack} runs cannot be shared out equally among mesh.run = {mesh.run} devices"
-            below = self.pack // mesh.run * mesh.run
-            near = f"{below} or {below + mesh.run}" if below else f"{mesh.run}"
-            yield Finding(("execution", "pack"), message, f"use {near}, or another mesh.run")
+        if self.pack != "auto" and (width := pack_width(self.pack, mesh.run)) != self.pack:
+            each = f" on each of mesh.run = {mesh.run} devices" if mesh.run > 1 else ""
+            message = f"{self.pack}: the runs of a pack are a power of two{each}"
+            near = f"{width // 2} or {width}" if width > mesh.run else f"{width}"
+            yield Finding(("execution", "pack"), message, f"use {near}")
         shared = [f"{name} = {size}" for name in ("fsdp", "tensor") if (size := getattr(mesh, name)) > 1]
         packed = mesh.run if mesh.run > 1 else self.pack
         if shared and (mesh.run > 1 or self.pack not in ("auto", 1)):

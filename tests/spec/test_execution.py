@@ -32,7 +32,15 @@ def test_fields_that_do_not_go_together() -> None:
     assert "execution.mesh: run 1 x data 2 x fsdp 1 x tensor 2 = 4 devices" in text
     assert "execution.devices = 8" in text
     text = problems_of(mesh={"run": 4}, pack=6)
-    assert "6 runs cannot be shared out equally among mesh.run = 4" in text and "use 4 or 8" in text
+    assert "6: the runs of a pack are a power of two on each of mesh.run = 4 devices; use 4 or 8" in text
+    assert "5: the runs of a pack are a power of two; use 4 or 8" in problems_of(pack=5)
+    assert "use 6 or 12" in problems_of(mesh={"run": 3}, pack=9)
+    assert problems_of(mesh={"run": 3}, pack=2).endswith("use 3")
+    assert [study_from_dict(BASE | {"execution": {"pack": k}}).execution.pack for k in (1, 2, 64)] == [
+        1,
+        2,
+        64,
+    ]
     assert "execution.mesh.run: 2, but runs are not packed" in problems_of(mesh={"run": 2, "tensor": 2})
     assert "execution.pack: 2, but runs are not packed where devices share weights (fsdp = 2)" in problems_of(
         mesh={"fsdp": 2}, pack=2
