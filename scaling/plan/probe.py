@@ -150,6 +150,11 @@ def cached_probe(lowered: Lowered) -> Probe | None:
     return _joined([probe for probe in known if probe]) if known and all(known) else None
 
 
+def unmeasured(lowered: Lowered) -> int:
+    """Return how many shapes of a plan have not been measured on this machine."""
+    return sum(_read(question.file(lowered.plan)) is None for question in questions(lowered))
+
+
 def measure_probe(
     lowered: Lowered, environment: Mapping[str, str] | None = None, *, again: bool = False
 ) -> Probe:

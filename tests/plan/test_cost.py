@@ -25,6 +25,7 @@ from scaling.plan.probe import (
     measure_probe,
     probe_runs,
     questions,
+    unmeasured,
 )
 from tests.plan.studies import plan_of
 
@@ -164,10 +165,12 @@ def test_probes_are_cached_by_shape_and_machine(cache: Path, monkeypatch: pytest
     answers = Answers()
     monkeypatch.setattr(subprocess, "run", answers)
     plan = plan_of(family__widths=[8, 32, 128])
-    assert cached_probe(on_cpu(plan)) is None
+    assert cached_probe(on_cpu(plan)) is None and unmeasured(on_cpu(plan)) == 3
     first = measure_probe(on_cpu(plan))
     assert first == measure_probe(on_cpu(plan)) == cached_probe(on_cpu(plan))
-    measure_probe(on_cpu(plan_of(family__widths=[8, 64, 128])))
+    other = on_cpu(plan_of(family__widths=[8, 64, 128]))
+    assert unmeasured(other) == 1
+    measure_probe(other)
     assert answers.asked == [3, 1], "only what is new is measured"
     measure_probe(on_cpu(plan), again=True)
     for file in cache.glob("*.json"):
