@@ -244,7 +244,7 @@ class _Launch:
     def _train(self, roles: Collection[str], analysis: Analysis | None = None) -> None:
         """Raises StudyStopped, with everything written that can be had from the records there are."""
         asked = self.plan.execution.model_copy(update={"workers": self.workers} if self.workers else {})
-        lowered = lowered_here(self.plan, asked, self.sweep.results.recorded())
+        lowered = lowered_here(self.plan, asked, self.sweep.results, self.watch.say)
         speed = measured_speed(lowered, asked, self.watch.say)
         for note in lowered.notes() if lowered else ():
             self.watch.say(note)

@@ -68,11 +68,14 @@ def plan(
 ) -> None:
     """Say what a spec would train, and its cost."""
     from scaling.cli.plans import chosen_columns, plan_json, plan_text
+    from scaling.cli.words import plural
+    from scaling.plan.asking import ProbeFailed
+    from scaling.plan.compiled import cached_answers, with_answers
     from scaling.plan.cost import estimate_space, estimate_time
     from scaling.plan.device import device_notes, require_precision
     from scaling.plan.expand import plan_spec
     from scaling.plan.lowering import lower
-    from scaling.plan.probe import ProbeFailed, cached_probe, measure_probe
+    from scaling.plan.probe import cached_probe, measure_probe, unmeasured
     from scaling.sweep.machine import has_glibc, launch_environment, layout
     from scaling.sweep.memory import job_devices
 
@@ -86,9 +89,14 @@ def plan(
     notes = (*planned.notes, *device_notes(planned.runs, where.device))
     planned = planned.model_copy(update={"notes": notes})
     lowered = lower(planned, job_devices(where))
+    lowered = with_answers(lowered, cached_answers(lowered))
     speed = cached_probe(lowered)
     if speed is None and probe:
-        say.note("measuring the speed of a training step on this machine, once (--no-probe skips it) ...")
+        shapes = plural(unmeasured(lowered), "shape")
+        say.note(
+            f"measuring the speed of a training step on this machine at {shapes}, once: about half a minute "
+            "each at most where it is idle (--no-probe skips it) ..."
+        )
         try:
             environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
             speed = measure_probe(lowered, environment)
@@ -100,7 +108,8 @@ def plan(
     if as_json:
         return say.data(plan_json(planned, time, space, lowered))
     print(plan_text(planned, time, speed, space, lowered, slots, shown))
-    say.next_command("run", spec, *say.set_again(overrides))
+    again = [*say.set_again(overrides), *(("--workers", str(workers)) if workers else ())]
+    say.next_command("run", spec, *again)
     return None
 
 

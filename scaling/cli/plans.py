@@ -17,9 +17,10 @@ from scaling.data.request import find_overlap
 from scaling.errors import Complaint, UserError
 from scaling.plan.cadence import evaluations
 from scaling.plan.cost import Space, Time
-from scaling.plan.lowering import Lowered
+from scaling.plan.lowering import Lowered, held_text
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
+from scaling.plan.repetition import times_text
 from scaling.store.records import PlanData
 
 Cell = Callable[[PlannedRun, int], str]  # of a run and the FLOPs spent on it
@@ -172,7 +173,7 @@ def _data_lines(data: PlanData, runs: Sequence[PlannedRun]) -> Iterator[str]:
         documents, tokens = count(facts.train_documents), count(facts.train_tokens)
         most = max(run.run.tokens for run in runs) * source.quota / BLOCK
         epochs = most / (source.used * index.context)
-        seen = f"; the longest run goes through them {epochs:.3g} times" if epochs > 1 else ""
+        seen = f"; the longest run goes through them {times_text(epochs)} times" if epochs > 1 else ""
         yield f"{share}{documents} documents, {tokens} tokens{kept}{used}{seen}"
     if index.sources[0].facts is not None:
         sets = dict.fromkeys(document.set for document in index.eval_documents)
@@ -211,7 +212,7 @@ def _totals(
         + _params_text(fitted, ratio=True),
         f"{flops(totals.flops)} if each were trained alone, {flops(totals.flops_spent)} as planned: "
         f"sharing trunks saves {totals.saved:.0%}",
-        f"{count(totals.tokens)} tokens ({sum(r.epochs for r in plan.runs):.3g} epochs) in "
+        f"{count(totals.tokens)} tokens ({times_text(sum(r.epochs for r in plan.runs))} epochs) in "
         f"{sum(r.run.steps for r in plan.runs):,} steps, as if each were trained alone",
         _memory(lowered),
         f"a checkpoint every {duration(plan.execution.checkpoint_seconds)} of each process; keeps the last 2 "
@@ -243,7 +244,8 @@ def _memory(lowered: Lowered) -> str:
     owner = "this machine" if devices.kind == "cpu" else "each"
     there_is = f"; {owner} has {size(devices.memory_bytes)}" if devices.memory_bytes else ""
     parts = ", ".join(f"{name} {size(held)}" for name, held in [*largest.memory.parts().items()][:3])
-    return f"memory of the largest job about {size(largest.memory.total)}{each} ({parts} ...){there_is}"
+    held = held_text(largest.memory, largest.compiled)
+    return f"memory of the largest job{each} {held} ({parts} ...){there_is}"
 
 
 def _memory_json(lowered: Lowered) -> dict[str, Any]:
@@ -252,6 +254,7 @@ def _memory_json(lowered: Lowered) -> dict[str, Any]:
         "jobs": {
             name: {
                 "bytes": one.memory.total,
+                "compiled_bytes": one.compiled,
                 "limit_bytes": one.limit,
                 "parts": one.memory.parts(),
                 "lowering": asdict(one.lowering),

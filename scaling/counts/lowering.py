@@ -79,6 +79,12 @@ def data_parallel(batch_sequences: int, devices: int) -> MeshSizes:
     return MeshSizes(data=max(n for n in range(1, devices + 1) if batch_sequences % n == 0))
 
 
+def pack_width(runs: int, devices: int) -> int:
+    """Return for how many runs the program is compiled that trains so many side by side: a power of two on
+    each of the devices along ``run``, so that few widths are compiled."""
+    return devices << (-(-runs // devices) - 1).bit_length()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lowering:
     """How the program of a job is lowered.

@@ -1,7 +1,7 @@
 """Bytes on one device while a program runs, by what they hold: arithmetic alone, for any lowering.
 
 What the backward pass keeps is what jax keeps, array by array. How many copies of weights, layers and logits
-are at work beside it is as in XLA's ``memory_analysis``, with which the sums agree within 15 %
+are at work beside it is as in XLA's ``memory_analysis``, with which the sums agree within ``ERROR``
 (``tests/train/test_memory.py``). bfloat16 halves the factors that are kept on an accelerator; a CPU keeps
 them in float32.
 
@@ -18,6 +18,7 @@ from scaling.counts.lowering import RULES, Lowering, MeshSizes, is_unrolled
 from scaling.counts.shape import Parameter, Shape, parameter_table
 
 FLOAT = 4
+ERROR = 0.15  # of the sums, as a share of them, either way
 EVALUATED_TOKENS = 8192
 """Tokens that a device evaluates at a time: enough to be efficient, few enough to be small in memory."""
 
@@ -28,7 +29,7 @@ UPDATE = 3  # gradients, clipped ones, and what an optimizer makes of them
 LAYER_WEIGHTS = 4  # of the layer whose gradients are taken: slices, joined and turned ones, gradients
 GATHERED_LAYER = 2  # of such a layer gathered over fsdp: weights and gradients
 SCORES = 4  # of a block of queries
-QUERY_BLOCKS, SMALLEST_BLOCK = 8, 64  # of the blocked kernel of attention
+MOST_BLOCKS, SMALLEST_BLOCK = 8, 64  # of queries, in the blocked kernel of attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ class Memory:
 def memory(work: Workload, lowering: Lowering) -> Memory:
     """Return what a device holds when it is fullest, in training or in evaluation. A mesh of None is one
     device."""
-    return max(step_memory(work, lowering), _evaluation(work, lowering), key=lambda held: held.total)
+    return max(step_memory(work, lowering), evaluation_memory(work, lowering), key=lambda held: held.total)
 
 
 def step_memory(work: Workload, lowering: Lowering) -> Memory:
@@ -89,7 +90,8 @@ def step_memory(work: Workload, lowering: Lowering) -> Memory:
     return _held(work, lowering, state | max(moments, key=lambda parts: sum(parts.values())))
 
 
-def _evaluation(work: Workload, lowering: Lowering) -> Memory:
+def evaluation_memory(work: Workload, lowering: Lowering) -> Memory:
+    """Return what a device holds in evaluation."""
     shape, mesh = work.shape, lowering.mesh or MeshSizes()
     tokens = max(1, EVALUATED_TOKENS // shape.context) * shape.context
     vocab = FLOAT * _vocab(shape, mesh)
@@ -205,7 +207,7 @@ def _scores(shape: Shape, lowering: Lowering, sequences: int) -> float:
     """Return the bytes of the scores at work: of a block of queries and all keys; fused kernels hold none."""
     if lowering.attention != "blocked":
         return 0
-    block = min(shape.context, max(SMALLEST_BLOCK, -(-shape.context // QUERY_BLOCKS)))
+    block = min(shape.context, query_block(shape.context))
     return SCORES * FLOAT * sequences * _heads(shape, lowering.mesh or MeshSizes()) * block * shape.context
 
 
@@ -228,6 +230,12 @@ def _kept_weights(shape: Shape, mesh: MeshSizes, factor: int) -> float:
     joined = ("query", "key", "value", *(("gate", "up") if shape.mlp == "swiglu" else ()))
     names = {f"blocks/{name}/kernel" for name in (*joined, "output", "experts_gate", "experts_up")}
     return FLOAT * sum(own for name, own in _owned(shape, mesh).items() if name in names)
+
+
+def query_block(length: int) -> int:
+    """Return the queries per block of the blocked kernel: few blocks, as each is compiled, and none so small
+    that its matmuls are slow."""
+    return max(SMALLEST_BLOCK, -(-length // MOST_BLOCKS))
 
 
 def size(value: float) -> str:

@@ -20,9 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from scaling.counts.memory import query_block
 from scaling.model.attention_rule import KEPT, Rule
-
-SMALLEST_BLOCK, MOST_BLOCKS = 64, 8
 
 
 def plain_attention(
@@ -54,12 +53,6 @@ def plain_attention(
     return out_BxGxKxRxT.transpose(0, 4, 1, 3, 2).reshape(b, t, h, k)
 
 
-def block_size(length: int) -> int:
-    """Return the queries per block: few blocks, as each is compiled, and none so small that its matmuls are
-    slow."""
-    return max(SMALLEST_BLOCK, -(-length // MOST_BLOCKS))
-
-
 class Span(NamedTuple):
     """Queries start .. end - 1 and the keys first .. end - 1 that they are multiplied with."""
 
@@ -70,7 +63,7 @@ class Span(NamedTuple):
 
 def spans(length: int, window: int | None = None) -> list[Span]:
     """Cut queries into blocks; their keys begin where a block begins, at or before the first one seen."""
-    size = block_size(length)
+    size = query_block(length)
     starts = range(0, length, size)
     seen = [0 if window is None else max(0, start - window + 1) for start in starts]
     return [

@@ -83,7 +83,7 @@ def look_up(place: Placement, table_VxD: jax.Array, tokens_BxT: jax.Array) -> ja
     add 0."""
     parts = place.parts("vocab")
     if parts == 1:
-        return table_VxD[tokens_BxT]
+        return rows_of(place, table_VxD, tokens_BxT)
 
     def own(table_VxD: jax.Array, tokens_BxT: jax.Array, first: jax.Array) -> jax.Array:
         row_BxT = tokens_BxT - first
@@ -93,6 +93,14 @@ def look_up(place: Placement, table_VxD: jax.Array, tokens_BxT: jax.Array) -> ja
     axes = (("vocab", None), ("batch", None), ("vocab",))
     first = jnp.arange(parts) * (table_VxD.shape[0] // parts)
     return place.summed("vocab", own, axes, ("batch", None, None))(table_VxD, tokens_BxT, first)
+
+
+def rows_of(place: Placement, table_VxD: jax.Array, row_BxT: jax.Array) -> jax.Array:
+    """Return rows of a table that is whole on every device: (B, T, D). Each device looks up those of its own
+    sequences, so that the gradient of the table goes between devices, and not that of the rows."""
+    axes = ((None, None), ("batch", None))
+    rows = place.each_device(lambda table_VxD, row_BxT: table_VxD[row_BxT], axes, ("batch", None, None))
+    return rows(table_VxD, row_BxT)
 
 
 class Residual(NamedTuple):

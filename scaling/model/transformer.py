@@ -19,7 +19,7 @@ from scaling.counts.lowering import Lowering, Remat, is_unrolled
 from scaling.counts.shape import Shape, parameter_table
 from scaling.model.attention import AnyKernel
 from scaling.model.attention_rule import is_kept
-from scaling.model.blocks import Block, Gain, Kernel, Residual, Table, look_up, multiply, times
+from scaling.model.blocks import Block, Gain, Kernel, Residual, Table, look_up, multiply, rows_of, times
 from scaling.model.experts import Balance
 from scaling.model.parametrization import Forward
 from scaling.model.placement import ONE_DEVICE, Placement
@@ -48,7 +48,7 @@ class Transformer(nnx.Module):
         x_BxTxD = look_up(self.place, table, tokens_BxT)
         if self.positions is not None:
             table = self.place.weight("positions/table", self.positions.table[...])
-            x_BxTxD = x_BxTxD + table[places(self.shape, tokens_BxT)]
+            x_BxTxD = x_BxTxD + rows_of(self.place, table, places(self.shape, tokens_BxT))
         x_BxTxD = times(self.forward.embedding, x_BxTxD) if self.shape.scaled_embedding else x_BxTxD
         return self.place(x_BxTxD, "batch", None, None)
 

@@ -47,7 +47,7 @@ def too_small(wanted: list[Wanted]) -> list[Finding]:
     for path, group in groups.items():
         short = [w for w in group if w.steps < 1]
         if short and (len(short) == len(group) or group[0].min_steps == 1):
-            message = f"too small for one step of {short[0].label}"
+            message = f"too small for one step of {short[0].label}, which is {short[0].batch.tokens:,} tokens"
             findings.append(
                 Finding(path, message, "raise it, lower recipe.batch_tokens, or use a smaller size")
             )
@@ -184,14 +184,19 @@ def _pieces(execution: Execution, parts: int, batch: int, w: Wanted) -> Iterator
     """Find a batch of sequences, or a micro-batch of it, that is not cut into equal parts, or not at all."""
     micro, place = execution.micro_batch, ("execution", "micro_batch")
     piece = batch if micro == "auto" else min(micro, batch)
+    shared = f"data x fsdp = {parts} devices cannot share"
+    if batch % parts:
+        message = f"{shared} {batch} sequences equally, of {w.label}"
+        hint = f"use {_near_divisors(batch, parts)} devices, or another batch"
+        yield Finding(("execution", "mesh"), message, hint)
     if batch % piece:
         message = f"{piece} sequences do not divide the batch of {batch} of {w.label}"
         yield Finding(place, message, f"use {_near_divisors(batch, piece)}")
-    elif piece % parts:
-        whole = f"{piece} sequences" if piece == batch else f"{piece} of {batch} sequences at a time"
-        message = f"data x fsdp = {parts} devices cannot share {whole} equally, of {w.label}"
-        hint = f"use {_near_divisors(piece, parts)} devices, or another batch"
-        yield Finding(("execution", "mesh") if piece == batch else place, message, hint)
+    elif piece % parts and not batch % parts:
+        message = f"{shared} {piece} of {batch} sequences at a time equally, of {w.label}"
+        fitting = [n for n in range(parts, batch + 1, parts) if batch % n == 0]
+        near = [max((n for n in fitting if n < piece), default=0), min(n for n in fitting if n > piece)]
+        yield Finding(place, message, f"use {' or '.join(str(n) for n in near if n)}, or other devices")
     elif piece < batch and w.shape.experts:
         message = f"{w.label} has experts, whose balance is that of its whole batch of {batch}"
         yield Finding(place, message, "leave it out; use a smaller batch, more devices or remat: full")

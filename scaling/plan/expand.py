@@ -209,9 +209,14 @@ def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
     for (runs, sizes, horizons), names in variants.items():
         of = f"{', '.join(names)}: " if any(names) else ""
         yield (
-            f"{of}{runs} fitted runs of {sizes} sizes and {horizons} horizons cannot fit Chinchilla's law "
-            "(it takes 6, 3 and 3): nothing could be forecast, and held-out runs would stay untrained"
+            f"{of}{_plural(runs, 'fitted run')} of {_plural(sizes, 'size')} "
+            f"and {_plural(horizons, 'horizon')} cannot fit Chinchilla's law (it takes 6, 3 and 3): nothing "
+            "could be forecast, and held-out runs would stay untrained"
         )
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:

@@ -1,34 +1,32 @@
-"""How jobs are lowered where a spec leaves that open: in as few pieces as fit into memory. Arithmetic alone.
+"""How jobs are lowered where a spec leaves that open: in as few pieces as fit into memory.
 
-Beside each other stand what a program holds (:mod:`scaling.counts.memory`) and what its devices have. Of all
-that fits, the lowering with the least extra work is chosen.
+Beside each other stand what a program holds, by arithmetic (:mod:`scaling.counts.memory`) or as compiled
+(:mod:`scaling.plan.compiled`), and what its devices have. Of all that fits, the lowering with the least extra
+work is chosen.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from heapq import nlargest
-from typing import Any, Literal
+from typing import Any
 
 from scaling.corpora.evaluation import EMA
-from scaling.counts.flops import forward_matmul_flops
-from scaling.counts.lowering import LEAST_CHUNK, Lowering, MeshSizes, data_parallel, uncut
-from scaling.counts.memory import FLOAT, Memory, Workload, memory, size
-from scaling.counts.params import active_parameters
+from scaling.counts.lowering import Lowering, pack_width
+from scaling.counts.memory import ERROR, FLOAT, Memory, Workload, memory, size
 from scaling.counts.shape import parameter_table
 from scaling.errors import Complaint, UserError
 from scaling.plan.cadence import chunk_of, open_merges
+from scaling.plan.candidates import candidates
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.run import Fixed
 from scaling.spec.execution import Execution
 
 FULL = 0.92  # of a device's memory: the rest is for what is not counted, and for gaps
 PROCESS_BYTES = 500_000_000  # of a process on a host: Python, jax, compiled programs
-
-# Extra work as a share of a step, to put lowerings in order.
-SMALL_BATCH = 64  # tokens of a device: a micro-batch of so many takes twice its time
-GATHERING = 0.05  # weights over fsdp, for each micro-batch
 
 
 @dataclass(frozen=True)
@@ -57,24 +55,51 @@ class Chosen:
         memory: what that holds on each device, by arithmetic.
         plain: what it would hold with nothing taken in pieces or computed again.
         limit: bytes that a device has for it; None: not known.
+        compiled: bytes that it holds with its step as compiled; None: not known.
+        plain_compiled: bytes that the plain one would hold, as compiled.
     """
 
     lowering: Lowering
     memory: Memory
     plain: Memory
     limit: int | None
+    compiled: int | None = None
+    plain_compiled: int | None = None
+
+    @property
+    def held(self) -> int:
+        return self.memory.total if self.compiled is None else self.compiled
 
     @property
     def fits(self) -> bool:
-        return self.limit is None or self.memory.total <= self.limit
+        return self.limit is None or self.held <= self.limit
+
+    @property
+    def may_fit(self) -> bool:
+        """Tell whether it fits if arithmetic says more than there is, by its error."""
+        share = 1 - ERROR if self.compiled is None else 1
+        return self.limit is None or share * self.held <= self.limit
 
     def reason(self, sequences: int) -> str | None:
         """Say why a batch of so many sequences is not taken in one piece; None where it is."""
         if self.memory == self.plain:
             return None
         pieces = pieces_text(self.lowering, sequences)
+        plain = held_text(self.plain, self.plain_compiled)
         had = f", and may hold {size(self.limit)}" if self.limit is not None else ""
-        return f"{pieces}: in one piece it would hold {size(self.plain.total)}{had}"
+        return f"{pieces}: in one piece it would hold {plain}{had}"
+
+    def idle(self, sequences: int, devices: int) -> str | None:
+        """Say that so many sequences leave some of so many devices without work; None where they do not."""
+        used = self.lowering.mesh.devices if self.lowering.mesh else devices
+        if used == devices:
+            return None
+        below = sequences // devices * devices
+        near = f"{below} or {below + devices}" if below else f"{devices}"
+        return (
+            f"{devices - used} of {devices} devices are IDLE: {sequences} sequences of a batch are shared "
+            f"equally by {used} at most; {near} would use all"
+        )
 
 
 @dataclass(frozen=True)
@@ -87,45 +112,68 @@ class Lowered:
 
     @property
     def largest(self) -> Chosen:
-        return max(self.chosen.values(), key=lambda one: one.memory.total)
+        return max(self.chosen.values(), key=lambda one: one.held)
+
+    def of(self, job: PlannedJob) -> Lowering:
+        """Return how a job is laid out: one that was taken for done and is not, by arithmetic."""
+        chosen = self.chosen.get(job.job_id) or lower(self.plan, self.devices).chosen[job.job_id]
+        return chosen.lowering
 
     def fits(self, run: PlannedRun) -> bool:
         """Tell whether a run is to be trained, and its job fits into memory."""
         return run.job_id in self.chosen and self.chosen[run.job_id].fits
 
     def require_fit(self) -> None:
-        """Raises UserError: a job fits into memory in no way that the spec leaves open."""
+        """Raises UserError: a job fits into memory in no way that the spec leaves open, whatever the error of
+        the arithmetic."""
         if complaint := self.misfit():
             raise UserError(complaint)
 
     def misfit(self) -> Complaint | None:
         """Say of the largest job that does not fit what it holds, and what there is."""
-        too_large = {name: one for name, one in self.chosen.items() if not one.fits}
+        too_large = {name: one for name, one in self.chosen.items() if not one.may_fit}
         if not too_large:
             return None
-        name, one = max(too_large.items(), key=lambda item: item[1].memory.total)
+        name, one = max(too_large.items(), key=lambda item: item[1].held)
         run = self._first_run(name)
-        more = f" (nor do {len(too_large) - 1} more jobs)" if len(too_large) > 1 else ""
+        others = len(too_large) - 1
+        others_text = "does 1 more job" if others == 1 else f"do {others} more jobs"
+        more = f" (nor {others_text})" if others else ""
         of = "" if self.devices.kind == "cpu" else f" of each {self.devices.kind}"
         message = (
-            f"{run.label} does not fit into memory{more}: it holds at least {size(one.memory.total)}{of} "
+            f"{run.label} does not fit into memory{more}: it holds at least "
+            f"{held_text(one.memory, one.compiled)}{of} "
             f"({parts_text(one.memory)}; {pieces_text(one.lowering, run.run.batch_sequences)}), "
             f"and {self._what_there_is(one)}"
         )
-        return Complaint(message, "execution", _next_step(self.plan, self._jobs[name], self.devices))
+        return Complaint(message, "execution", _next_step(self.plan, self._jobs[name], self.devices, one))
 
     def notes(self) -> Iterator[str]:
-        """Say which jobs do not fit, and which are taken in pieces and why."""
+        """Say which jobs do not fit, which leave devices idle, and which are taken in pieces and why."""
         if complaint := self.misfit():
             yield f"DOES NOT FIT: {complaint.message}; {complaint.hint}"
+        tight = {name: one for name, one in self.chosen.items() if one.may_fit and not one.fits}
+        if tight:
+            yield self._tightness(*max(tight.items(), key=lambda item: item[1].held), len(tight) - 1)
         reasons = dict[str, list[str]]()
         for name, one in self.chosen.items():
             run = self._first_run(name)
-            if one.fits and (reason := one.reason(run.run.batch_sequences)):
-                reasons.setdefault(reason, []).append(run.label)
+            sequences = run.run.batch_sequences
+            if idle := one.idle(sequences, self.devices.count):
+                reasons.setdefault(f": {idle}", []).append(run.label)
+            if one.fits and (reason := one.reason(sequences)):
+                reasons.setdefault(f" by memory: {reason}", []).append(run.label)
         for reason, labels in reasons.items():
             more = f" and {len(labels) - 1} more jobs" if len(labels) > 1 else ""
-            yield f"{labels[0]}{more} by memory: {reason}"
+            yield f"{labels[0]}{more}{reason}"
+
+    def _tightness(self, name: str, one: Chosen, others: int) -> str:
+        more = f" (nor may {others} more jobs)" if others else ""
+        return (
+            f"MAY NOT FIT: {self._first_run(name).label} holds about {size(one.memory.total)}, give or take "
+            f"{ERROR:.0%}, and {self._what_there_is(one)}{more}; "
+            f"{_next_step(self.plan, self._jobs[name], self.devices, one)}"
+        )
 
     @cached_property
     def _jobs(self) -> dict[str, PlannedJob]:
@@ -176,22 +224,39 @@ def _choose_each(
     plan: Plan, jobs: Sequence[PlannedJob], devices: JobDevices, sharing: int
 ) -> dict[str, Chosen]:
     limit, by_work, chosen = _limit(devices, sharing), dict[Any, Chosen](), dict[str, Chosen]()
+    alike = _alike(plan)
     for job in jobs:
         work = workload(plan, job, devices.kind)
-        key = plan.by_id[job.run_ids[0]].run.fixed, work.averages
+        fixed = plan.by_id[job.run_ids[0]].run.fixed
+        key = fixed, work.averages
         if key not in by_work:
-            by_work[key] = choose(work, plan.execution, devices, limit)
+            by_work[key] = choose(work, _packing(plan.execution, alike[fixed]), devices, limit)
         chosen[job.job_id] = by_work[key]
     return chosen
 
 
-def _limit(devices: JobDevices, sharing: int) -> int | None:
-    """Return the bytes that a program may hold on each device, where so many jobs share a memory."""
+def _alike(plan: Plan) -> Counter[Fixed]:
+    """Count the jobs that can be in one pack, by what is equal in all of them."""
+    return Counter(plan.by_id[job.run_ids[0]].run.fixed for job in plan.jobs)
+
+
+def _packing(asked: Execution, alike: int) -> Execution:
+    """Return what is asked for with no more runs side by side than there are alike."""
+    if asked.pack == "auto":
+        return asked
+    devices = asked.mesh.run if asked.mesh else 1
+    return asked.model_copy(update={"pack": pack_width(min(asked.pack, alike), devices)})
+
+
+def _limit(devices: JobDevices, sharing: int, share: float = 1.0) -> int | None:
+    """Return the bytes that a program may hold on each device, where so many jobs share a memory; or a share
+    of them."""
     if devices.memory_bytes is None:
         return None
     if devices.kind != "cpu":
-        return int(FULL * devices.memory_bytes)
-    return max(0, int(FULL * devices.memory_bytes / sharing) - PROCESS_BYTES) // devices.count
+        return int(share * FULL * devices.memory_bytes)
+    whole = max(0, int(FULL * devices.memory_bytes / sharing) - PROCESS_BYTES)
+    return int(share * whole) // devices.count
 
 
 def choose(work: Workload, asked: Execution, devices: JobDevices, limit: int | None) -> Chosen:
@@ -203,7 +268,7 @@ def choose(work: Workload, asked: Execution, devices: JobDevices, limit: int | N
         devices: of the job.
         limit: bytes that a device has for it; None: not known, and the plain one is chosen.
     """
-    ordered = candidates(work, asked, devices)
+    ordered = candidates(work, asked, devices.count)
     plain = memory(work, ordered[0])
     smallest = ordered[0], plain
     for lowering in ordered:
@@ -212,63 +277,6 @@ def choose(work: Workload, asked: Execution, devices: JobDevices, limit: int | N
             return Chosen(lowering, held, plain, limit)
         smallest = min(smallest, (lowering, held), key=lambda one: one[1].total)
     return Chosen(*smallest, plain, limit)
-
-
-def candidates(work: Workload, asked: Execution, devices: JobDevices) -> list[Lowering]:
-    """Return the lowerings that can be chosen, the least extra work first."""
-    pack = 1 if asked.pack == "auto" else asked.pack
-    lowerings = [
-        Lowering(mesh=mesh, micro_batches=pieces, remat=remat, logit_chunks=chunks, pack=pack)
-        for mesh in _meshes(work, asked, devices)
-        for pieces in _micro_batches(work, asked.micro_batch, mesh)
-        for remat in ((asked.remat,) if asked.remat != "auto" else ("none", "block", "full"))
-        for chunks in _logit_chunks(work.shape.context)
-    ]
-    return sorted(lowerings, key=partial(extra_work, work))
-
-
-def _meshes(work: Workload, asked: Execution, devices: JobDevices) -> list[MeshSizes | None]:
-    """Return the mesh that is asked for; else all devices along data, or along fsdp where weights divide."""
-    if asked.mesh is not None:
-        return [asked.mesh.sizes]
-    if devices.count == 1:
-        return [None]
-    data = data_parallel(work.sequences, devices.count)
-    sharded = (MeshSizes(fsdp=n) for n in range(data.data, 1, -1) if work.sequences % n == 0)
-    return [data, *[mesh for mesh in sharded if not any(uncut(work.shape, mesh))][:1]]
-
-
-def _micro_batches(work: Workload, asked: int | Literal["auto"], mesh: MeshSizes | None) -> list[int]:
-    if asked != "auto":
-        return [work.sequences // min(asked, work.sequences)]
-    if work.shape.experts:
-        return [1]  # their balance is that of a whole batch
-    each = work.sequences // (mesh.batch_parts if mesh else 1)
-    return [n for n in range(1, each + 1) if each % n == 0]
-
-
-def _logit_chunks(context: int) -> list[int]:
-    return [n for n in (1, 2, 4, 8, 16, 32) if context % n == 0 and (n == 1 or context // n >= LEAST_CHUNK)]
-
-
-def extra_work(work: Workload, lowering: Lowering) -> float:
-    """Return about how much longer a step takes than in one piece, as a share of it."""
-    shape, mesh = work.shape, lowering.mesh or MeshSizes()
-    forward = forward_matmul_flops(shape)
-    layers = forward_matmul_flops(shape, head=False)
-    match lowering.remat:
-        case "none":
-            again = 0
-        case "block":
-            again = min(layers, 2 * shape.context * active_parameters(shape).body)  # all but attention
-        case "full":
-            again = layers
-    if lowering.logit_chunks > 1:
-        again += forward - layers
-    tokens = work.sequences * shape.context / (mesh.batch_parts * lowering.micro_batches)
-    gathered = GATHERING * lowering.micro_batches if mesh.fsdp > 1 else 0
-    # of equal ones, the fewest pieces of logits
-    return again / (3 * forward) + SMALL_BATCH / tokens + gathered + 1e-4 * lowering.logit_chunks
 
 
 def pieces_text(lowering: Lowering, sequences: int) -> str:
@@ -286,19 +294,36 @@ def pieces_text(lowering: Lowering, sequences: int) -> str:
     return ", ".join(parts) or "in one piece"
 
 
+def held_text(held: Memory, compiled: int | None) -> str:
+    """Say how many bytes there are, and how that is known."""
+    arithmetic = f"{size(held.total)} by arithmetic"
+    return arithmetic if compiled is None else f"{size(compiled)} as compiled, {arithmetic}"
+
+
 def parts_text(held: Memory) -> str:
     return ", ".join(f"{name} {size(number)}" for name, number in held.parts().items())
 
 
-def _next_step(plan: Plan, job: PlannedJob, devices: JobDevices) -> str:
-    """Name the first thing that would help: fewer workers, what the spec fixes left out, more devices."""
-    work, asked = workload(plan, job, devices.kind), plan.execution
+def _next_step(plan: Plan, job: PlannedJob, devices: JobDevices, one: Chosen) -> str:
+    """Name the first thing that would help: fewer workers, what the spec fixes left out, more devices.
+
+    Args:
+        plan: the plan.
+        job: that does not fit.
+        devices: of the job.
+        one: what was chosen, by which arithmetic is corrected.
+    """
+    work, fixed_run = workload(plan, job, devices.kind), plan.by_id[job.run_ids[0]].run.fixed
+    asked = _packing(plan.execution, _alike(plan)[fixed_run])
+    share = min(1.0, one.memory.total / one.held)
     for workers in range(devices.jobs - 1, 0, -1) if devices.kind == "cpu" else ():
-        if choose(work, asked, devices, _limit(devices, workers)).fits:
+        if choose(work, asked, devices, _limit(devices, workers, share)).fits:
             return f"use execution.workers: {workers}"
-    fixed = {name: getattr(asked, name) for name in ("micro_batch", "remat", "mesh")}
+    fixed = {name: getattr(asked, name) for name in ("micro_batch", "remat", "mesh", "pack")}
     given = [name for name, value in fixed.items() if value not in ("auto", None)]
     free = asked.model_copy(update={name: Execution.model_fields[name].default for name in given})
-    if given and choose(work, free, devices, _limit(devices, 1)).fits:
+    if given and choose(work, free, devices, _limit(devices, 1, share)).fits:
         return f"leave out execution.{' and '.join(given)}"
+    if devices.kind == "cpu":  # whose forced devices share its memory
+        return "use a smaller model, or a machine with more memory"
     return "use a smaller model, more devices for a job (execution.devices), or a machine with more memory"

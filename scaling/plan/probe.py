@@ -9,8 +9,6 @@ import bisect
 import contextlib
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from scaling.counts.lowering import Lowering
 from scaling.files import cache_dir, write_json
+from scaling.plan.asking import ProbeFailed, ask
 from scaling.plan.designs import flops_per_step
 from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedRun
@@ -28,13 +27,8 @@ from scaling.recipe.quantities import Positive
 from scaling.run import Run, canonical_json, short_hash
 from scaling.store.machine import machine
 
-_TIMEOUT_SECONDS = 900
 CPU_FLOPS = 5e11  # of a step that is measured on a CPU core: some seconds
 MOST_PACKED = 64
-
-
-class ProbeFailed(Exception):
-    """The probe gave no measurement; the message says why. A plan is good without it."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +150,11 @@ def cached_probe(lowered: Lowered) -> Probe | None:
     return _joined([probe for probe in known if probe]) if known and all(known) else None
 
 
+def unmeasured(lowered: Lowered) -> int:
+    """Return how many shapes of a plan have not been measured on this machine."""
+    return sum(_read(question.file(lowered.plan)) is None for question in questions(lowered))
+
+
 def measure_probe(
     lowered: Lowered, environment: Mapping[str, str] | None = None, *, again: bool = False
 ) -> Probe:
@@ -187,9 +186,10 @@ def measure_probe(
 
 
 def questions(lowered: Lowered) -> list[Question]:
-    """Return what is to be measured for a plan."""
+    """Return what is to be measured for a plan; on a CPU, beside the smallest, nothing of which one sequence
+    takes minutes: it is taken to be as fast as the next smaller one."""
     plan, device = lowered.plan, lowered.devices.kind
-    return [
+    asked = [
         Question.of(
             planned.run,
             lowered.chosen[planned.job_id].lowering,
@@ -198,6 +198,9 @@ def questions(lowered: Lowered) -> list[Question]:
         )
         for planned in probe_runs(lowered)
     ]
+    if device != "cpu":
+        return asked
+    return [*asked[:1], *(question for question in asked[1:] if question.run.flops_per_step <= CPU_FLOPS)]
 
 
 def probe_runs(lowered: Lowered) -> tuple[PlannedRun, ...]:
@@ -235,25 +238,10 @@ def _read(file: Path) -> Probe | None:
 
 def _ask(asked: Sequence[Question], plan: Plan, environment: Mapping[str, str] | None) -> Probe:
     steps = [question.to_json() for question in asked]
-    question = json.dumps({"steps": steps, "threads": plan.execution.threads})
-    command = [sys.executable, "-m", "scaling.train.probe"]
+    question = {"steps": steps, "threads": plan.execution.threads}
+    answered = ask("scaling.train.probe", "speed probe", question, environment)
     try:
-        done = subprocess.run(
-            command,
-            input=question,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired:
-        raise ProbeFailed(f"the speed probe took more than {_TIMEOUT_SECONDS} s") from None
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise ProbeFailed(f"the speed probe exited with code {done.returncode}: {last[0]}")
-    try:
-        answer = _PROBE.validate_json(done.stdout)
+        answer = _PROBE.validate_json(answered)
     except ValueError as error:
         raise ProbeFailed(f"the speed probe answered nonsense: {error}") from None
     if len(answer.points) != len(asked):

@@ -22,12 +22,17 @@ def repetition_notes(kept: Sequence[Wanted]) -> Iterator[str]:
     runs = f"{len(repeated)} of {len(kept)} runs read their text more than {AS_NEW} times"
     why = "a repeated token is then worth less than a new one (arXiv:2305.16264)"
     if most <= WORTHLESS:
-        yield f"{runs}, {worst.label} {most:.3g} times: {why}"
+        yield f"{runs}, {worst.label} {times_text(most)} times: {why}"
     else:
         yield (
-            f"TOO LITTLE TEXT: {runs}, {worst.label} {most:.3g} times: {why}, and beyond some 40 times next "
-            "to nothing: the runs learn it by heart; use a larger corpus or shorter horizons"
+            f"TOO LITTLE TEXT: {runs}, {worst.label} {times_text(most)} times: {why}, and beyond some 40 "
+            "times next to nothing: the runs learn it by heart; use a larger corpus or shorter horizons"
         )
+
+
+def times_text(times: float) -> str:
+    """Format how often a text is read, without an exponent."""
+    return f"{times:.3g}" if times < 999.5 else f"{times:,.0f}"
 
 
 def _most_epochs(wanted: Wanted) -> float:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
-from scaling.counts.lowering import MeshSizes, Remat
+from scaling.counts.lowering import MeshSizes, Remat, pack_width
 from scaling.recipe.quantities import Count, Described, Positive, Real, Slug
 from scaling.spec.source import Finding
 
@@ -70,8 +70,8 @@ class Execution(Described):
     """What the backward pass computes again to save memory. none: nothing; block: of each layer all but its
     input and what its attention gave; full: all but its input. auto: as little as memory allows."""
     pack: AutoOrCount = "auto"
-    """Runs of equal shape that a job trains side by side in one program. auto: by memory and measured speed;
-    on CPU 1."""
+    """Runs of equal shape that a job trains side by side in one program: a power of two, on each device along
+    `mesh.run`. auto: by memory and measured speed; on CPU 1."""
     hosts: Count = 1
     """Hosts that train each job together, with a process and an equal part of its devices each."""
     launcher: str | None = None
@@ -109,30 +109,37 @@ class Execution(Described):
         """Find fields that do not go together."""
         mesh = self.mesh.sizes if self.mesh else MeshSizes()
         if self.mesh and self.devices not in ("auto", mesh.devices):
-            message = f"has {mesh} = {mesh.devices} devices, and execution.devices = {self.devices}"
+            message = f"{mesh} = {mesh.devices} devices, but execution.devices = {self.devices}"
             yield Finding(("execution", "mesh"), message, "make them equal, or leave devices out")
         yield from self._host_findings(mesh)
-        if self.pack != "auto" and self.pack % mesh.run:
-            message = f"{self.pack} runs cannot be shared out equally among mesh.run = {mesh.run} devices"
-            below = self.pack // mesh.run * mesh.run
-            near = f"{below} or {below + mesh.run}" if below else f"{mesh.run}"
-            yield Finding(("execution", "pack"), message, f"use {near}, or another mesh.run")
+        if self.pack != "auto" and (width := pack_width(self.pack, mesh.run)) != self.pack:
+            each = f" on each of mesh.run = {mesh.run} devices" if mesh.run > 1 else ""
+            message = f"{self.pack}: the runs of a pack are a power of two{each}"
+            near = f"{width // 2} or {width}" if width > mesh.run else f"{width}"
+            yield Finding(("execution", "pack"), message, f"use {near}")
         shared = [f"{name} = {size}" for name in ("fsdp", "tensor") if (size := getattr(mesh, name)) > 1]
-        packed = f"mesh.run = {mesh.run}" if mesh.run > 1 else f"pack = {self.pack}"
+        packed = mesh.run if mesh.run > 1 else self.pack
         if shared and (mesh.run > 1 or self.pack not in ("auto", 1)):
             place = ("execution", "mesh", "run") if mesh.run > 1 else ("execution", "pack")
-            message = f"{packed}: runs are not packed where {' and '.join(shared)} devices share the weights"
+            message = (
+                f"{packed}, but runs are not packed where devices share weights ({' and '.join(shared)})"
+            )
             yield Finding(place, message, "pack runs that fit on a device, or leave it out")
 
     def _host_findings(self, mesh: MeshSizes) -> Iterator[Finding]:
         if (self.hosts > 1) != (self.launcher is not None):
-            message = f"{self.hosts}: several hosts, and no others, have a launcher; it is {self.launcher!r}"
-            yield Finding(("execution", "hosts"), message, "set both hosts and launcher, or neither")
+            if self.launcher is None:
+                message = f"{self.hosts} hosts need execution.launcher, which starts a process on each"
+                hint = "set it, such as launcher: srun --ntasks-per-node=1, or leave hosts out"
+                yield Finding(("execution", "hosts"), message, hint)
+            else:
+                message = f"{self.launcher!r} starts processes on several hosts, and execution.hosts is 1"
+                yield Finding(("execution", "launcher"), message, "set hosts, or leave launcher out")
         if self.hosts == 1:
             return
         for name, value in (("workers", self.workers), ("pack", self.pack), ("mesh", mesh.run)):
             if value not in ("auto", 1):
-                message = f"{value}: hosts = {self.hosts} train one job at a time, one run at a time"
+                message = f"{value}, but {self.hosts} hosts train one job of one run at a time"
                 yield Finding(("execution", name), message, "use 1, or leave it out")
         if self.job_devices and self.job_devices % self.hosts:
             message = f"{self.job_devices} devices are not the same number on each of {self.hosts} hosts"

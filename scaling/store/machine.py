@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import re
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,32 @@ def machine() -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA GPU, as its driver tells of it; ``sliced`` into instances (MIG), of which jax sees one."""
+
+    model: str
+    uuid: str
+    sliced: bool = False
+
+
+def gpus(driver: Path = Path("/proc/driver/nvidia")) -> list[Gpu]:
+    """Return the NVIDIA GPUs of this machine, by their places on the bus."""
+    texts = [path.read_text() for path in sorted(driver.glob("gpus/*/information"))]
+    facts = [dict(re.findall(r"^(.+?):[ \t]*(.*?)[ \t]*$", text, re.MULTILINE)) for text in texts]
+    return [
+        Gpu(
+            one["Model"],
+            one.get("GPU UUID", ""),
+            any(driver.glob(f"capabilities/gpu{one.get('Device Minor')}/mig/gi*")),
+        )
+        for one in facts
+        if "Model" in one
+    ]
+
+
 def gpu_models() -> list[str]:
-    """Return the names of NVIDIA GPUs, as their driver gives them."""
-    gpus = sorted(p.read_text() for p in Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return [model.strip() for text in gpus for model in re.findall(r"Model.*?:(.*)", text)]
+    return sorted(gpu.model for gpu in gpus())
 
 
 def _cpu_model() -> str:

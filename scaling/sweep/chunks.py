@@ -12,14 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling.errors import UserError
+from scaling.plan.asking import ProbeFailed
 from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedJob
-from scaling.plan.probe import Probe, ProbeFailed, cached_probe, measure_probe
+from scaling.plan.probe import Probe, cached_probe, measure_probe
 from scaling.run import Run, timed_chunk_steps
 from scaling.spec.execution import Execution
-from scaling.store.records import JobSpec, RunMerge, read
+from scaling.store.records import RunMerge
+from scaling.sweep.earlier import execution_before
 from scaling.sweep.machine import has_glibc, launch_environment, layout
 
 ASSUMED_FLOPS = 2e13  # a second, of an accelerator whose speed was not measured
@@ -35,7 +36,8 @@ class Chunks:
     def of(self, job: PlannedJob, folder: Path) -> tuple[int, tuple[int, ...]]:
         """Return the steps of a chunk of the job in a folder, and the steps between where one ends too."""
         runs = [self.plan.by_id[run_id].run for run_id in job.run_ids]
-        size = _earlier(folder) or self._timed(runs[0].flops_per_step)
+        before = execution_before(folder)
+        size = (before and before.chunk_steps) or self._timed(runs[0].flops_per_step)
         stops = {step for run in runs for step in _looked_at(self.plan, run) if step % size}
         return size, tuple(sorted(stops))
 
@@ -68,15 +70,6 @@ def measured_speed(lowered: Lowered | None, execution: Execution, say: Callable[
         except ProbeFailed as error:
             say(f"the time of a step is a guess: {error}")
     return known
-
-
-def _earlier(folder: Path) -> int | None:
-    """Return the size of chunks at the start of a job before, where there was one."""
-    try:
-        before = read(JobSpec, folder / "job.json")
-    except UserError:  # damaged: written anew
-        return None
-    return before.execution.chunk_steps if before else None
 
 
 def _looked_at(plan: Plan, run: Run) -> set[int]:

@@ -216,10 +216,12 @@ class Course:
         self.queue.on_event(Stopping(self.stops[0], grace))
         for running in self.queue.running.values():
             self.executor.stop(running.started, kill=False)
-        deadline = time.monotonic() + grace
+        deadline, left = time.monotonic() + grace, len(self.queue.running)
         while self.queue.running and time.monotonic() < deadline and len(self.stops) == 1:
             time.sleep(POLL_SECONDS)
             self._reap()
+            if len(self.queue.running) < left:  # those that share a process end one after the other
+                deadline, left = time.monotonic() + grace, len(self.queue.running)
 
     def _kill(self) -> None:
         for running in self.queue.running.values():

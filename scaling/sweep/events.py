@@ -74,8 +74,8 @@ class RunFailed:
 
 @dataclass(frozen=True)
 class Stopping:
-    """``reason`` is a signal or a limit; jobs have ``grace_seconds`` to write checkpoints, a (second) signal
-    kills them."""
+    """``reason`` is a signal or a limit; jobs have ``grace_seconds`` to write checkpoints, and as long again
+    whenever one has ended; a (second) signal kills them."""
 
     reason: str
     grace_seconds: float

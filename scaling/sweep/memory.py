@@ -3,31 +3,62 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from scaling.counts.chips import chip_of
+from scaling.plan.asking import ProbeFailed
+from scaling.plan.compiled import ask_compiler, cached_answers, unanswered, with_answers
 from scaling.plan.lowering import JobDevices, Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution
-from scaling.store.machine import gpu_models
-from scaling.sweep.machine import Layout, layout
+from scaling.store.folder import ResultsFolder
+from scaling.store.machine import Gpu, gpus
+from scaling.sweep.earlier import keep
+from scaling.sweep.machine import Layout, has_glibc, launch_environment, layout, visible_devices
 
 
-def lowered_here(plan: Plan, execution: Execution, recorded: AbstractSet[str]) -> Lowered | None:
-    """Choose how the jobs of this machine are laid out that have runs without a record. None: there are none,
-    or jobs run elsewhere.
+def lowered_here(
+    plan: Plan, execution: Execution, results: ResultsFolder, say: Callable[[str], None]
+) -> Lowered | None:
+    """Choose how the jobs of this machine are laid out that have runs without a record: as they were, where
+    they can be. None: there are none, or jobs run elsewhere.
+
+    Args:
+        plan: the plan.
+        execution: of these jobs.
+        results: of the runs.
+        say: is told what takes time, and what went wrong.
 
     Raises:
         UserError: a job does not fit into memory.
     """
+    recorded = results.recorded()
     jobs = [job for job in plan.jobs if not recorded >= {*job.run_ids}]
     if execution.kind != "local" or not jobs:
         return None
-    lowered = lower(plan, job_devices(layout(execution)), jobs)
+    where = layout(execution)
+    lowered = keep(as_compiled(lower(plan, job_devices(where), jobs), where, say), results)
     lowered.require_fit()
     return lowered
+
+
+def as_compiled(lowered: Lowered, where: Layout, say: Callable[[str], None]) -> Lowered:
+    """Lay jobs out by what their programs hold as compiled, where arithmetic says that they fill much of
+    their devices. What is not known is compiled, in the environment of the jobs."""
+    known = cached_answers(lowered)
+    asked = unanswered(lowered, known)
+    if asked:
+        programs = "a program" if len(asked) == 1 else f"{len(asked)} programs"
+        say(f"compiling {programs} to see the memory that it takes, once ...")
+        environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
+        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # another job may be running
+        try:
+            known |= ask_compiler(asked, known, environment)
+        except ProbeFailed as error:
+            say(f"what jobs hold is by arithmetic alone: {error}")
+    return with_answers(lowered, known)
 
 
 def job_devices(where: Layout) -> JobDevices:
@@ -40,12 +71,26 @@ def job_devices(where: Layout) -> JobDevices:
 
 
 def _gpu_memory(where: Layout) -> int | None:
-    """Return the bytes of a job on the smallest GPU here; None where some chip is not known."""
-    chips = [chip_of(model) for model in gpu_models()]
+    """Return the bytes of a job on the smallest GPU that jobs may use; None where some chip is not known, or
+    is cut into slices (MIG), whose memory its maker does not state."""
+    named = {name for slot in where.slots for name in slot.devices} or visible_devices("gpu", os.environ)
+    usable = [list(_named(name, gpus(), os.environ)) for name in named] or [gpus()]
+    chips = [None if gpu.sliced else chip_of(gpu.model) for those in usable for gpu in those]
     known = [chip.memory_gb for chip in chips if chip]
-    if not known or len(known) < len(chips):
+    if not all(usable) or len(known) < len(chips):
         return None
     return int(min(known) * 1e9 * min(slot.memory or 1.0 for slot in where.slots))
+
+
+def _named(name: str, there_are: Sequence[Gpu], environ: Mapping[str, str]) -> Iterator[Gpu]:
+    """Yield the GPUs that a name of ``CUDA_VISIBLE_DEVICES`` may mean. Numbers go by speed, unless they are
+    asked to go by bus: then any may be meant."""
+    for number, gpu in enumerate(there_are):
+        if name.isdecimal():
+            if environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" or number == int(name):
+                yield gpu
+        elif gpu.uuid.startswith(name):
+            yield gpu
 
 
 def host_memory(root: Path = Path("/sys/fs/cgroup")) -> int:

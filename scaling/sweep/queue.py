@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scaling.counts.lowering import Lowering
+from scaling.counts.lowering import Lowering, pack_width
 from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
@@ -27,7 +27,8 @@ from scaling.sweep.progress import Pace, RunningRow
 class Phase:
     """What one pass is asked to do: to ``work`` on the runs ``chosen``, which have these ``roles``.
 
-    A failing job is tried again ``retries`` times; when the pass is stopped jobs have ``grace_seconds``.
+    A failing job is tried again ``retries`` times; when the pass is stopped jobs have ``grace_seconds``
+    to end, and as long again whenever one has ended.
     """
 
     roles: tuple[str, ...]
@@ -89,6 +90,7 @@ class Queue:
     running: dict[str, Running] = field(default_factory=dict)
     elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
     watches: dict[str, LeaseWatch] = field(default_factory=dict)
+    chunk_steps: dict[str, int] = field(default_factory=dict)  # of waiting jobs that were looked at
     recorded: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
 
@@ -136,8 +138,10 @@ class Queue:
         return self._chunk_steps(one) == self._chunk_steps(other)
 
     def _chunk_steps(self, task: Task) -> int | None:
-        job = task.job
-        return self.chunks.of(job, self.results.job_dir(job.job_id))[0] if self.chunks else None
+        job_id = task.job.job_id
+        if self.chunks and job_id not in self.chunk_steps:
+            self.chunk_steps[job_id], _ = self.chunks.of(task.job, self.results.job_dir(job_id))
+        return self.chunk_steps.get(job_id)
 
     def take_back(self, shed: Sequence[Running]) -> None:
         """Let jobs wait that their process could not go on with. There will be fewer side by side: as many as
@@ -172,7 +176,7 @@ class Queue:
             more = {"chunk_steps": size, **({"stops": stops} if stops else {})}
         if self.profile:
             more["profile_steps"] = self.profile.pop()
-        chosen = self.lowered.chosen[task.job.job_id].lowering if self.lowered else Lowering()
+        chosen = self.lowered.of(task.job) if self.lowered else Lowering()
         if (lowering := replace(chosen, pack=task.pack)) != Lowering():
             more["lowering"] = lowering
         return job_spec(self.plan, task, runs, self.phase.work, more)
@@ -212,6 +216,7 @@ class Queue:
             if undone and held:
                 continue
             del self.elsewhere[job_id]
+            self.chunk_steps.pop(job_id, None)  # another driver may have started it
             if undone:
                 left = flops_left(job.task.job, undone, ())
                 self.waiting.insert(0, replace(job.task, flops=left))
@@ -259,7 +264,9 @@ def packed(plan: Plan, run: Run, speed: Probe | None) -> int:
     if plan.execution.hosts > 1:
         return 1
     devices = plan.execution.mesh.run if plan.execution.mesh else 1
-    return max(devices, speed.pack(run.flops_per_step) if speed else 1)
+    best = max(devices, speed.pack(run.flops_per_step) if speed else 1)
+    width = pack_width(best, devices)
+    return width if width == best else width // 2
 
 
 def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[str]) -> int:

@@ -67,16 +67,16 @@ def ask(host: str, port: int, job: str) -> int:
     deadline = time.monotonic() + JOIN_SECONDS
     while True:
         with suppress(OSError, ValueError), socket.create_connection((host, port), timeout=5) as first:
-            said = json.loads(first.makefile().readline())
+            reply = json.loads(first.makefile().readline())
             break
         if time.monotonic() > deadline:
             message = f"no host answers at {host}:{port} for {JOIN_SECONDS} s"
             raise UserError(Complaint(message, ADDRESS, "start all hosts of the job, the first one too"))
         time.sleep(0.2)
-    if said["job"] != job:
-        message = f"the first host, at {host}:{port}, trains job {said['job']}, and this one {job}"
+    if reply["job"] != job:
+        message = f"the first host, at {host}:{port}, trains job {reply['job']}, and this one {job}"
         raise UserError(Complaint(message, ADDRESS, "start all hosts with the same job folder"))
-    return said["service"]
+    return reply["service"]
 
 
 def main(port: int, hosts: int, seconds: float) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from scaling.counts.memory import EVALUATED_TOKENS
 from scaling.data.index import EvalDocument
 from scaling.data.store import EvalWindows, Windows
 from scaling.model.roles import Params, abstract_params
 from scaling.train.program import Program
 from scaling.train.sharding import EVALUATION, parts_of, put, sharding, state_shardings
-
-BATCH_TOKENS = 8192  # per device and call of the compiled program: enough to be efficient, small in memory
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def make_evaluator(program: Program, data: Windows) -> Callable[[Params], Evalua
     windows, weights, count = evaluated.tokens, evaluated.weights, len(evaluated.tokens)
     rows = sharding(program.mesh, "batch", rules=EVALUATION)
     devices = parts_of(program.mesh, EVALUATION, "batch")
-    batch = devices * min(max(1, BATCH_TOKENS // program.model.shape.context), -(-count // devices))
+    batch = devices * min(max(1, EVALUATED_TOKENS // program.model.shape.context), -(-count // devices))
     pad = -count % batch
     windows = np.concatenate([windows, np.zeros((pad, windows.shape[1]), windows.dtype)])
     weights = np.concatenate([weights, np.zeros((pad, weights.shape[1]), weights.dtype)])

@@ -18,13 +18,14 @@ from typing import Literal, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from scaling.data.store import Windows
 from scaling.train.loop import ChunkInput, chunk_ends
 from scaling.train.program import Program, WindowArray
 from scaling.train.sharding import put, sharding
 
-RESIDENT_SHARE = 1 / 8  # of a device's memory that tokens may take
+RESIDENT_SHARE = 1 / 40  # of a device's memory that tokens may take: what a program that fills it leaves
 MOST_RESIDENT = 2**31  # tokens: places on the device are int32
 
 X = TypeVar("X")
@@ -35,15 +36,27 @@ class Feed:
     """Gives the chunks of a program their windows. ``waited`` are the seconds for which training has waited
     for them so far."""
 
-    def __init__(self, program: Program, windows: Windows, way: Way | None = None):
-        """Choose the ``way`` by the device of ``program`` and the size of the text where it is not given."""
+    def __init__(
+        self,
+        program: Program,
+        windows: Windows,
+        way: Way | None = None,
+        place: Callable[[Windows, Mesh], jax.Array] | None = None,
+    ):
+        """Prepare to gather windows.
+
+        Args:
+            program: that they are for.
+            windows: of the text.
+            way: to gather them; None: by the device of ``program`` and the size of the text.
+            place: used in place of :func:`put_tokens`, as by one that remembers what it has put.
+        """
         self.windows, self.blueprint = windows, program.blueprint
         self.data = sharding(program.mesh, None, "batch")
-        self.way = way or _best_way(program, windows)
+        self.way = way or best_way(program, windows)
         self.waited = 0.0
         if self.way == "device":
-            assert windows.text is not None, "only stored text can be put on a device"
-            self.tokens = put(np.concatenate(windows.text.shards), sharding(program.mesh))
+            self.tokens = (place or put_tokens)(windows, program.mesh)
             length = self.blueprint.shape.context + 1
             self.gather = jax.jit(partial(_gather, length=length), out_shardings=self.data)
 
@@ -106,7 +119,14 @@ def one_ahead(calls: Iterable[Callable[[], X]]) -> Iterator[X]:
             yield pending.result()
 
 
-def _best_way(program: Program, windows: Windows) -> Way:
+def put_tokens(windows: Windows, mesh: Mesh) -> jax.Array:
+    """Put the whole text on every device."""
+    assert windows.text is not None, "only stored text can be put on a device"
+    return put(np.concatenate(windows.text.shards), sharding(mesh))
+
+
+def best_way(program: Program, windows: Windows) -> Way:
+    """Return the way to gather windows on the first device of a program, by its memory and the text."""
     device = program.mesh.devices.flat[0]
     if device.platform == "cpu":
         return "host"

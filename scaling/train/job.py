@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from scaling.files import create_json, write_json
 from scaling.run import canonical_json
-from scaling.store.failure import FULL, is_disk_full, is_exhausted, write_failure
+from scaling.store.failure import FULL, is_disk_full, kind_of, write_failure
 from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
@@ -91,6 +91,8 @@ class TrunkTrainer:
             Stopped: asked to stop; what was done is in a checkpoint.
             LostLease: another process works on this job now.
             Relieved: memory ran out; the job is to start again, in smaller pieces.
+            PackFailed: memory ran out beside others.
+            Exception: memory ran out beside others before the first line began.
         """
         with closing(self.profile):
             try:
@@ -108,7 +110,9 @@ class TrunkTrainer:
                 raise
             except Exception as error:
                 self.bench.hosts.hold(error)
-                if not lane.alone and is_exhausted(str(error)):
+                if not lane.alone and kind_of(error) == "out_of_memory":
+                    if lane.is_empty:  # the others have lost nothing
+                        raise
                     raise PackFailed from error
                 if self.bench.hosts.count == 1:
                     relieve(self.folder, self.bench.execution.lowering, member.run, self.lease, error)
@@ -123,7 +127,7 @@ class TrunkTrainer:
         self.checkpoints.settle()
         return failed
 
-    def _train(self, member: JobRun, is_last: bool) -> Generator[Asked, Fetch, None]:
+    def _train(self, member: JobRun, is_last: bool) -> Generator[Asked | None, Fetch | None, None]:
         run, begun = member.run, _Begun(now(), time.process_time(), self.feed.waited)
         self.lease.check()
         write_json(self.bench.run_folder(member) / "run.json", json.loads(canonical_json(run)))
@@ -147,6 +151,7 @@ class TrunkTrainer:
             else:
                 carried = carried._replace(state=copy_state(carried.state))
         carried = yield from self._advance(member, member.run_id, carried, step, run.steps, log)
+        self.lane.rest()
         if keep := self.bench.execution.keep_final:
             log.settle()
             self.checkpoints.save(member.run_id, run.steps, carried, averages)
@@ -157,7 +162,7 @@ class TrunkTrainer:
         else:
             self.checkpoints.drop(member.run_id)
 
-    def _reach(self, member: JobRun) -> Generator[Asked, Fetch, tuple[int, Carried]]:
+    def _reach(self, member: JobRun) -> Generator[Asked | None, Fetch | None, tuple[int, Carried]]:
         """Bring the trunk to the member's branch step, from memory, the newest usable checkpoint, or the
         start."""
         goal, averages = member.run.branch_step, Averages.of(self.waiting)
@@ -174,6 +179,7 @@ class TrunkTrainer:
         carried = carried._replace(sums=averages.own(carried.sums))  # without those of runs that have ended
         for stop in sorted(stop for stop in self.branch_steps if step < stop <= goal):
             carried = yield from self._advance(member, TRUNK, carried, step, stop, self.trunk_log)
+            self.lane.rest()
             step = stop
         self.trunk = goal, carried
         return goal, carried
@@ -185,7 +191,7 @@ class TrunkTrainer:
 
     def _advance(
         self, member: JobRun, line: str, carried: Carried, first: int, last: int, log: CurveLog
-    ) -> Generator[Asked, Fetch, Carried]:
+    ) -> Generator[Asked | None, Fetch | None, Carried]:
         """Train steps ``first`` to ``last`` of a line; a chunk's metrics are read while the next one runs.
 
         Args:
@@ -211,6 +217,7 @@ class TrunkTrainer:
         step = first
         for chunk in self.feed.chunks(run.order_seed, first, last, self.bench.execution.stops):
             fetch = yield Asked(run, chunk)
+            assert fetch is not None, "a chunk was asked for"
             step, clock = chunk.step + chunk.live, clock + self.lane.pause()
             self.profile.trained(chunk.live, fetch)
             if averages.is_due(step):
@@ -225,8 +232,11 @@ class TrunkTrainer:
                 if alive and step in evaluated:
                     clock += self._evaluate(member, step, log)
                 if due or stop:
+                    self.lane.rest()
                     self._save(line, step, self._carried(carried.sums), log)
+                    self.lane.go_on()
                 if stop:
+                    yield None  # so that all jobs of this process save at the same time
                     self.checkpoints.settle()
                     raise Stopped
             if not alive:
@@ -246,11 +256,11 @@ class TrunkTrainer:
 
     def _evaluate(self, member: JobRun, step: int, log: CurveLog) -> float:
         """Evaluate along the way; returns the seconds it took, which are none of training."""
-        began = time.monotonic()
+        self.lane.rest()
         state, evaluate = self.lane.take(), self.bench.evaluate
         averages = {name: evaluate(params).loss for name, params in along_the_way(member, state)}
         log.put(self.cadence.row(member.run, step, evaluate(state.params), averages))
-        return time.monotonic() - began
+        return self.lane.go_on()
 
     def _save(self, line: str, step: int, carried: Carried, log: CurveLog) -> None:
         """Checkpoint a line; of a branch, the trunk that waits beside it too."""

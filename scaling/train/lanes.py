@@ -11,36 +11,65 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 
 import jax
 
+from scaling.counts.lowering import pack_width
 from scaling.train.loop import advance
-from scaling.train.pack import Asked, Pack, width_for
+from scaling.train.pack import RUN, Asked, Pack
 from scaling.train.program import Program
 from scaling.train.step import ChunkMetrics, TrainState
 
 Fetch = Callable[[], ChunkMetrics]  # the metrics of a chunk, on the host; waits until it is trained
-Work = Generator[Asked, Fetch, int]
+Work = Generator[Asked | None, Fetch | None, int]  # None: lets other jobs go on first
 
 
 class Lane:
     """Holds the state of a line while chunks are trained on it: itself, or in the stack of a pack.
 
     ``width`` is that of the widest pack that it was trained in, ``alone`` whether nothing else was trained by
-    its last call.
+    its last call, or was there when it came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = True) -> None:
         self.own: TrainState | None = None
         self.pack: Pack | None = None
         self.place = 0
-        self.width, self.alone = 1, True
+        self.width, self.alone = 1, alone
         self.paused = 0.0
+        self._rested, self._rests_since = 0.0, time.monotonic()
 
     def put(self, state: TrainState) -> None:
         """Begin with this state, which belongs to the lane from now on."""
         self.own = state
+        self.go_on()
+
+    def rest(self) -> None:
+        """Stop training, to evaluate, to save, or as a line has ended: until :meth:`go_on` no lane trains."""
+        if self._rests_since is None:
+            self._rests_since = time.monotonic()
+
+    def go_on(self) -> float:
+        """Train again; returns the seconds of rest."""
+        assert self._rests_since is not None, "it does not rest"
+        rest, self._rests_since = time.monotonic() - self._rests_since, None
+        self._rested += rest
+        return rest
+
+    def rested(self) -> float:
+        """Return the seconds of rest since this was asked last."""
+        if self._rests_since is not None:
+            self.go_on()
+            self.rest()
+        rested, self._rested = self._rested, 0.0
+        return rested
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever put into it."""
+        return self.own is None and self.pack is None
 
     def take(self) -> TrainState:
         """Return the state after the last chunk, good until the next one."""
@@ -50,7 +79,8 @@ class Lane:
         return self.own
 
     def pause(self) -> float:
-        """Return the seconds, since this was asked last, in which a pack was compiled and filled."""
+        """Return the seconds, since this was asked last, in which a pack was compiled and filled, or other
+        lanes rested."""
         paused, self.paused = self.paused, 0.0
         return paused
 
@@ -72,15 +102,27 @@ class Lanes:
         """
         if len(self.lanes) >= self.most:
             raise IndexError(f"all of {self.most} lanes are taken")
-        self.lanes.append(Lane())
+        self.lanes.append(Lane(alone=not self.lanes))
         return self.lanes[-1]
 
     def leave(self, lane: Lane) -> None:
         self.lanes.remove(lane)
 
+    def wait(self) -> None:
+        """Wait until nothing is trained; an error is that of those who fetch metrics."""
+        with suppress(Exception):
+            jax.block_until_ready(self.pack and self.pack.states)
+
+    def clear(self) -> None:
+        """Give the memory of all states back, whatever still refers to this: a traceback does."""
+        if self.pack:
+            self.pack.clear()
+        for lane in self.lanes:
+            lane.own = None
+
     def train(self, asked: Mapping[Lane, Asked]) -> dict[Lane, Fetch]:
         """Dispatch a chunk in each of these lanes."""
-        width = width_for(len(self.lanes), self.program)
+        width = pack_width(len(self.lanes), self.program.mesh.shape[RUN])
         for lane in asked:
             lane.alone = len(asked) == 1
         if width == 1:
@@ -132,6 +174,9 @@ def finish_alone(program: Program, work: Callable[[Lane], Work]) -> int:
     try:
         asked = next(flow)
         while True:
+            if asked is None:
+                asked = next(flow)
+                continue
             try:
                 fetch = lanes.train({lane: asked})[lane]
             except Exception as error:

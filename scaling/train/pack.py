@@ -133,15 +133,6 @@ class Pack:
         return PackMetrics(metrics)
 
 
-def width_for(members: int, program: Program) -> int:
-    """Return how wide a pack of so many members is: a power of two, in equal parts over devices."""
-    devices = program.mesh.shape[RUN]
-    if members == 1 and devices == 1:
-        return 1
-    each = -(-members // devices)
-    return devices << (each - 1).bit_length()
-
-
 def through_steps_of_all(
     step: Step,
     shape: Shape,

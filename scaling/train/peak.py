@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from scaling.recipe.precision import Precision
 from scaling.run import short_hash
 from scaling.store.machine import machine
 
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 SIZE, TRIES = 1024, 10  # of the product that is measured
 
 
@@ -34,10 +36,35 @@ def peak_flops(precision: Precision, threads: int) -> float | None:
     return chip.peak_flops(precision) if chip else None
 
 
+class PeakMemory:
+    """The most bytes in use since a job began."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was in use before. Only Linux forgets, of the process: elsewhere what is not more than
+        that is not known."""
+        self._before = 0
+        try:
+            if jax.default_backend() != "cpu":
+                raise OSError("a device does not forget")
+            CLEAR.write_text("5")
+        except OSError:
+            self._before = peak_memory() or 0
+
+    def most(self) -> int | None:
+        most = peak_memory()
+        return most if most and most > self._before else None
+
+
 def peak_memory() -> int | None:
     """Return the bytes in use of this process's fullest device at the time when they were most; of a CPU,
     those of the process."""
     if jax.default_backend() == "cpu":
+        with suppress(OSError):
+            (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+            return int(line.split()[1]) * 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     stats = [device.memory_stats() for device in jax.local_devices()]
     return max((of["peak_bytes_in_use"] for of in stats if of), default=None)

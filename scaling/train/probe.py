@@ -32,6 +32,7 @@ from scaling.train.program import Blueprint, Program, WindowArray, make_program
 from scaling.train.sharding import put, sharding
 
 MEASURED_SECONDS = 1.0
+LONG_SECONDS = 10.0  # of a call of one run: it is not made again
 CHUNK_FLOPS, LONGEST_CHUNK = 1e13, 64  # of a call on an accelerator: long enough that starting it is little
 GAIN = 1.05  # in tokens a second, for which twice as many runs are trained side by side
 
@@ -84,6 +85,8 @@ def seconds_per_step(program: Program, run: Run, windows: WindowArray, width: in
         for fetch in lanes.train(dict.fromkeys(lanes.lanes, asked)).values():
             fetch()
         times.append((time.perf_counter() - began) / size)
+        if width == 1 and times[0] * size > LONG_SECONDS:  # such a call has not compiled: the program is
+            return times[0]
         if first == 0:  # it may have compiled
             deadline = time.perf_counter() + MEASURED_SECONDS
         if time.perf_counter() > deadline and len(times) > 1:

@@ -16,7 +16,7 @@ from scaling.run import Run
 from scaling.store.metrics import Row
 from scaling.store.records import JobRun, Provenance, Result
 from scaling.train.evaluate import Evaluation
-from scaling.train.peak import peak_flops, peak_memory
+from scaling.train.peak import peak_flops
 from scaling.train.step import TrainState
 from scaling.train.workbench import Workbench, row_at
 
@@ -97,7 +97,7 @@ def provenance(bench: Workbench, run: Run, wall: float | None, pack: int) -> Pro
         tokens_per_second=run.tokens / wall if wall else None,
         mfu=run.flops().flops / wall / (of_run * peak) if wall and peak else None,
         compile_seconds=program.compile_seconds,
-        peak_memory_bytes=peak_memory(),
+        peak_memory_bytes=bench.memory.most(),
         lowering=replace(program.blueprint.lowering, mesh=mesh if mesh.devices > 1 else None, pack=pack),
         **bench.environment.model_dump(exclude_unset=True),
     )

@@ -99,14 +99,14 @@ class RollCall:
             if host.left not in (None, *ORDERLY):
                 self._follow(number, host)
             elif host.left is None and host.silent > self.seconds:
-                said = f"has not been heard of for {self.seconds:.0f} s"
-                self._end(LOST_HOST, f"host {self._named(number, host)} {said}")
+                reason = f"has not been heard of for {self.seconds:.0f} s"
+                self._end(LOST_HOST, f"host {self._named(number, host)} {reason}")
 
     def _follow(self, number: int, host: Heard) -> None:
         """End as the other host did, unless this process does so by itself."""
         time.sleep(PARTING)
-        said = f"ended with status {host.left}{': ' if host.why else ''}{host.why}"
-        self._end(host.left or LOST_HOST, f"host {self._named(number, host)} {said}")
+        reason = f"ended with status {host.left}{': ' if host.why else ''}{host.why}"
+        self._end(host.left or LOST_HOST, f"host {self._named(number, host)} {reason}")
 
     def _named(self, number: int, host: Heard) -> str:
         return f"{number} of {self.count}" + (f" ({host.name})" if host.name else "")

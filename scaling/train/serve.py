@@ -9,6 +9,7 @@ import gc
 import os
 import queue
 import sys
+import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -41,7 +42,8 @@ class Order:
 
 Flow = Generator[Any, Any, int]
 """A job at work: yields what it :class:`Wanted` of the process and is sent a lane; then the chunks that it
-asks for, and is sent their metrics; returns its exit status."""
+asks for, and is sent their metrics; returns its exit status. Where it yields None it goes on after the other
+jobs of the process."""
 
 
 @dataclass(eq=False)
@@ -101,7 +103,9 @@ class Worker:
         """
         if self.place is not None and self.hosts is ALONE:
             self.hosts = join(self.place, order.folder, self.stop)
-        seat = Seat(order, job(order, self.stop, lambda: self.shop, self.hosts))
+        if self.seats and self.lanes:
+            self.lanes.wait()  # else its time and that of a chunk of the others would be the same
+        seat = Seat(order, job(order, self.stop, lambda: self.shop, self.hosts, lambda: len(self.seats) == 1))
         self.seats.append(seat)
         self._resume(seat, lambda: next(seat.flow))
 
@@ -136,7 +140,7 @@ class Worker:
         assert self.lanes is not None
         asked = {seat.lane: seat.asked for seat in self.seats if seat.lane and seat.asked}
         try:
-            fetches = self.lanes.train(asked)
+            fetches = self.lanes.train(asked) if asked else {}
         except Exception as error:
             if len(self.seats) > 1:
                 self._shed(error)
@@ -146,7 +150,7 @@ class Worker:
             return
         for seat in list(self.seats):
             if seat in self.seats and seat.lane:  # else the pack has failed meanwhile
-                self._resume(seat, partial(seat.flow.send, fetches[seat.lane]))
+                self._resume(seat, partial(seat.flow.send, fetches.get(seat.lane)))
 
     def _step(self, seat: Seat, go: Callable[[], Any]) -> Any:
         """Let a job go on; returns what it yields, None where it has ended."""
@@ -154,7 +158,7 @@ class Worker:
             number = f".{self.hosts.number}" if self.hosts.number else ""
             _write_to(seat.order.folder / f"log{number}.txt")
         try:
-            return go()
+            return self._timed(seat, go)
         except StopIteration as end:
             self._end(seat, end.value)
             return None
@@ -171,6 +175,17 @@ class Worker:
             return None
         self._begin_again(seat)  # after the exception, which holds what filled the memory
         return None
+
+    def _timed(self, seat: Seat, go: Callable[[], Any]) -> Any:
+        """Let a job go on; while it does not train, the others do not either."""
+        lane, began = seat.lane, time.monotonic()
+        try:
+            return go()
+        finally:
+            seconds = lane.rested() if lane else time.monotonic() - began
+            for other in self.seats:
+                if other is not seat and other.lane:
+                    other.lane.paused += seconds
 
     def _begin_again(self, seat: Seat) -> None:
         self.seats.remove(seat)
@@ -202,7 +217,8 @@ class Worker:
             seat.flow.close()
         self.seats.clear()
         assert self.lanes is not None
-        program, self.lanes = self.lanes.program, None
+        program = self.lanes.program
+        self.lanes.clear()
         gc.collect()
         from scaling.train.lanes import Lanes
 
@@ -214,8 +230,22 @@ class Worker:
             self.begin(Order(order.folder))
 
 
-def job(order: Order, stop: StopRequest, shop: Callable[[], Shop], hosts: Hosts = ALONE) -> Flow:
-    """Do the job in a folder, under its lease."""
+def job(
+    order: Order,
+    stop: StopRequest,
+    shop: Callable[[], Shop],
+    hosts: Hosts,
+    alone: Callable[[], bool],
+) -> Flow:
+    """Do the job in a folder, under its lease.
+
+    Args:
+        order: names the folder.
+        stop: asked by a signal.
+        shop: gives that of this process, once it is needed.
+        hosts: that train the job.
+        alone: tells whether the process has no other job.
+    """
     folder = hosts.desk(order.folder)
     if folder is None:
         return BUSY
@@ -233,7 +263,7 @@ def job(order: Order, stop: StopRequest, shop: Callable[[], Shop], hosts: Hosts 
         hosts.opened(folder, spec, lease)
         from scaling.train.work import work  # jax: only once it is ours to work
 
-        return (yield from work(folder, spec, lease, stop, shop()))
+        return (yield from work(folder, spec, lease, stop, shop(), alone))
     except LostLease as lost:
         say(f"left without writing: {lost}")
         return LOST

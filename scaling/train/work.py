@@ -16,18 +16,19 @@ from scaling.errors import Complaint, UserError
 from scaling.files import clear_leftovers, write_json
 from scaling.model.roles import Params
 from scaling.run import auto_chunk_steps
-from scaling.store.failure import FULL, STOPPED, is_disk_full, write_failure
+from scaling.store.failure import FULL, SHED, STOPPED, is_disk_full, kind_of, write_failure
 from scaling.store.lease import Lease, LostLease
 from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Record, read
 from scaling.train.averages import decays_of
 from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.evaluate import Evaluation, make_evaluator
-from scaling.train.feed import Feed
+from scaling.train.feed import Feed, best_way, put_tokens
 from scaling.train.hosts import ALONE, Hosts
 from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.kernels import attention_kernel
 from scaling.train.lanes import Fetch, Lane
 from scaling.train.pack import Asked
+from scaling.train.peak import PeakMemory
 from scaling.train.process import PackFailed, Relieved, StopRequest, Wanted, Watchdog
 from scaling.train.program import Blueprint, make_program
 from scaling.train.reevaluate import reevaluate
@@ -44,14 +45,17 @@ class Shop:
     def __init__(self, hosts: Hosts = ALONE) -> None:
         self.hosts = hosts
         use_compilation_cache()
+        self.memory = PeakMemory()
         self.program = lru_cache(KEPT)(make_program)
         self._windows = lru_cache(KEPT)(lambda data: load_data(PlanData.model_validate_json(data)))
         self._bench = lru_cache(KEPT)(self._open)
+        self._tokens = lru_cache(1)(put_tokens)
 
     def forget(self) -> None:
         """Give back the memory of programs and of text on the device."""
         self.program.cache_clear()
         self._bench.cache_clear()
+        self._tokens.cache_clear()
 
     def windows(self, data: PlanData) -> Windows:
         return self._windows(data.model_dump_json(exclude_unset=True))
@@ -68,12 +72,22 @@ class Shop:
         """Return what makes each when it is first needed: text may be put on the device, the evaluator is
         compiled."""
         program, windows = self.program(blueprint), self._windows(data)
-        return cache(lambda: Feed(program, windows)), cache(lambda: make_evaluator(program, windows))
+
+        def feed() -> Feed:
+            way = self.hosts.agree(partial(best_way, program, windows))
+            return Feed(program, windows, way, self._tokens)
+
+        return cache(feed), cache(lambda: make_evaluator(program, windows))
 
 
 def work(
-    folder: Path, job: JobSpec, lease: Lease, stop: StopRequest, shop: Shop
-) -> Generator[Wanted | Asked, Lane | Fetch, int]:
+    folder: Path,
+    job: JobSpec,
+    lease: Lease,
+    stop: StopRequest,
+    shop: Shop,
+    alone: Callable[[], bool] = lambda: True,
+) -> Generator[Wanted | Asked | None, Lane | Fetch | None, int]:
     """Train, or evaluate again, what the job asks for: yields what it wants of its process and is sent a
     lane; then chunks, and is sent their metrics. Returns the exit status.
 
@@ -83,6 +97,7 @@ def work(
         lease: held by this process.
         stop: asked by a signal.
         shop: of this process.
+        alone: tells whether the process has no other job.
 
     Raises:
         LostLease: another process works on this job now.
@@ -96,6 +111,8 @@ def work(
     if not members:
         return 0
     lease.check()
+    if alone():
+        shop.memory.begin()
     for place in (folder, *(runs_folder / member.run_id for member in members)):
         clear_leftovers(place)
     watchdog = Watchdog(54 * job.execution.timeout_minutes)  # a little before its driver kills it
@@ -109,6 +126,9 @@ def work(
     except Exception as error:  # before any run: data, compiling, placing the program
         shop.hosts.hold(error)
         lease.check()
+        if kind_of(error) == "out_of_memory" and not alone():
+            print(f"no memory beside the other jobs of this process, given back: {error}", flush=True)
+            return SHED
         if shop.hosts.count == 1:
             relieve(folder, job.execution.lowering, members[0].run, lease, error)
         write_failure(runs_folder / members[0].run_id, folder, error, None)
@@ -125,7 +145,7 @@ def _work(
     stop: StopRequest,
     shop: Shop,
     watchdog: Watchdog,
-) -> Generator[Wanted | Asked, Lane | Fetch, int]:
+) -> Generator[Wanted | Asked | None, Lane | Fetch | None, int]:
     windows = shop.windows(job.data)
     run, environment = members[0].run, describe()
     require_precision(run.precision)
@@ -149,6 +169,7 @@ def _work(
         environment=environment,
         hosts=shop.hosts,
         watchdog=watchdog,
+        memory=shop.memory,
     )
     if job.task == "reevaluate":
         return reevaluate(bench, members)
@@ -157,7 +178,7 @@ def _work(
     )  # jobs come to each host in its own time
     lane = cast(Lane, (yield Wanted(program, pack)))
     trainer = TrunkTrainer(bench, members, job.branch_steps, shop.feed(blueprint, job.data))
-    failed = yield from cast(Generator[Asked, Lane | Fetch, int], trainer.work(lane))
+    failed = yield from cast(Generator[Asked | None, Lane | Fetch | None, int], trainer.work(lane))
     return FULL if trainer.disk_full else int(failed > 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scaling.data.index import DataIndex
@@ -18,6 +18,7 @@ from scaling.store.records import Environment, JobExecution, JobProgress, JobRun
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import Evaluation
 from scaling.train.hosts import ALONE, Hosts
+from scaling.train.peak import PeakMemory
 from scaling.train.process import Watchdog
 from scaling.train.program import Program
 
@@ -36,6 +37,7 @@ class Workbench:
     environment: Environment
     hosts: Hosts = ALONE
     watchdog: Watchdog | None = None
+    memory: PeakMemory = field(default_factory=PeakMemory)
 
     @property
     def index(self) -> DataIndex:

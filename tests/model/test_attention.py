@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scaling.counts.memory import query_block
 from scaling.model.attention import causal_attention
 from scaling.model.attention_rule import Rule
-from scaling.model.blocked_attention import block_size, spans
+from scaling.model.blocked_attention import spans
 
 B, K = 2, 8
 PLAIN = Rule()
@@ -174,7 +175,7 @@ def test_large_scores_stay_finite() -> None:
 
 
 def test_few_blocks_and_none_small() -> None:
-    assert [block_size(t) for t in (5, 64, 256, 512, 4096)] == [64, 64, 64, 64, 512]
+    assert [query_block(t) for t in (5, 64, 256, 512, 4096)] == [64, 64, 64, 64, 512]
 
 
 def test_a_window_leaves_out_blocks_of_keys() -> None:

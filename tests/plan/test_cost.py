@@ -10,6 +10,7 @@ import pytest
 
 from scaling.counts.lowering import Lowering
 from scaling.plan import probe as module
+from scaling.plan.asking import ProbeFailed
 from scaling.plan.cadence import evaluations
 from scaling.plan.cost import CHECKPOINT_FILES_BYTES, PROCESS_SECONDS, estimate_space, estimate_time, makespan
 from scaling.plan.designs import flops_per_step
@@ -18,12 +19,13 @@ from scaling.plan.plan import Plan
 from scaling.plan.probe import (
     CPU_FLOPS,
     Probe,
-    ProbeFailed,
     ProbePoint,
     Question,
     cached_probe,
     measure_probe,
     probe_runs,
+    questions,
+    unmeasured,
 )
 from tests.plan.studies import plan_of
 
@@ -112,6 +114,16 @@ def test_what_does_not_fit_is_not_measured() -> None:
         measure_probe(on_cpu(plan, memory_bytes=10**8))
 
 
+def test_models_whose_sequences_take_minutes_are_not_measured_on_a_cpu() -> None:
+    family = {"kind": "width-dial", "depth": 12, "widths": [64, 512, 4096], "head_dim": 64}
+    plan = plan_of(family=family, data__context=1024, recipe__batch_tokens=2**14)
+    large = on_cpu(plan, memory_bytes=10**12)
+    assert [run.run.shape.width for run in probe_runs(large)] == [64, 512, 4096]
+    assert [question.run.shape.width for question in questions(large)] == [64, 512]
+    alone = plan_of(family=family | {"widths": [4096]}, data__context=1024, recipe__batch_tokens=2**14)
+    assert len(questions(on_cpu(alone, memory_bytes=10**12))) == 1
+
+
 def test_a_micro_batch_is_measured_for_all_of_a_step() -> None:
     run, point = plan_of(recipe__batch_tokens=64 * 48).runs[0].run, ProbePoint(1e6, 1e-3, 5.0)
     whole = Question.of(run, Lowering(), "cpu")
@@ -151,12 +163,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_probes_are_cached_by_shape_and_machine(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = Answers()
-    monkeypatch.setattr(module.subprocess, "run", answers)
+    monkeypatch.setattr(subprocess, "run", answers)
     plan = plan_of(family__widths=[8, 32, 128])
-    assert cached_probe(on_cpu(plan)) is None
+    assert cached_probe(on_cpu(plan)) is None and unmeasured(on_cpu(plan)) == 3
     first = measure_probe(on_cpu(plan))
     assert first == measure_probe(on_cpu(plan)) == cached_probe(on_cpu(plan))
-    measure_probe(on_cpu(plan_of(family__widths=[8, 64, 128])))
+    other = on_cpu(plan_of(family__widths=[8, 64, 128]))
+    assert unmeasured(other) == 1
+    measure_probe(other)
     assert answers.asked == [3, 1], "only what is new is measured"
     measure_probe(on_cpu(plan), again=True)
     for file in cache.glob("*.json"):
@@ -169,7 +183,7 @@ def test_probes_are_cached_by_shape_and_machine(cache: Path, monkeypatch: pytest
 
 @pytest.mark.usefixtures("cache")
 def test_what_changes_the_program_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.subprocess, "run", Answers())
+    monkeypatch.setattr(subprocess, "run", Answers())
     adam = {"kind": "adamw", "learning_rate": 0.01}
     measure_probe(on_cpu(plan_of(recipe__optimizer=adam)))
     numbers = {"b2": 0.99, "weight_decay": 0.2, "learning_rate": 0.02}
@@ -195,7 +209,7 @@ def test_what_changes_the_program_is_measured_anew(monkeypatch: pytest.MonkeyPat
 def test_a_failed_probe_says_why(
     answer: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.subprocess, "run", Answers(**answer))
+    monkeypatch.setattr(subprocess, "run", Answers(**answer))
     with pytest.raises(ProbeFailed, match=message):
         measure_probe(on_cpu(plan_of()))
 

@@ -47,6 +47,13 @@ def test_a_ladder_of_terabytes_is_taken_in_pieces_and_says_so() -> None:
     assert sum(together) < FULL * 24e9, "two at a time share the host"
 
 
+def test_a_job_whose_record_turns_out_to_be_damaged_is_laid_out_too() -> None:
+    plan = plan_of(**LADDER)
+    made = lower(plan, HOST)
+    of_others = lower(plan, HOST, [job for job in plan.jobs if job != plan.jobs[0]])
+    assert of_others.of(plan.jobs[0]) == made.of(plan.jobs[0]) != Lowering()
+
+
 def test_what_fits_in_no_way_is_refused_with_the_arithmetic() -> None:
     made = lowered(HOST, **SEVEN_BILLION)
     with pytest.raises(UserError) as caught:
@@ -54,7 +61,9 @@ def test_what_fits_in_no_way_is_refused_with_the_arithmetic() -> None:
     (problem,) = caught.value.problems
     for part in ("w4096", "does not fit", "weights 25.8 GB", "moments 51.6 GB", "24 GB here", "2 workers"):
         assert part in problem.message, part
-    assert "smaller model" in problem.hint
+    assert problem.hint == "use a smaller model, or a machine with more memory", "forced devices share it"
+    (problem,) = _problems(lowered(JobDevices("gpu", memory_bytes=24 * 10**9), **SEVEN_BILLION))
+    assert "more devices" in problem.hint
     assert [note for note in made.notes() if note.startswith("DOES NOT FIT")]
 
 
@@ -65,6 +74,29 @@ def test_a_hint_names_what_would_help() -> None:
     fixed = LADDER | {"execution": {"micro_batch": 512, "remat": "none"}}
     (problem,) = _problems(lowered(HOST, **fixed))
     assert problem.hint == "leave out execution.micro_batch and remat"
+
+
+def test_no_more_runs_are_counted_side_by_side_than_are_alike() -> None:
+    """Two sizes of one seed: a pack of 64 would be one of each."""
+    alone, packed = lowered(HOST), lowered(HOST, execution={"pack": 64})
+    assert lowerings(packed) == {Lowering()} and packed.largest.memory == alone.largest.memory
+    seeds = lowered(HOST, execution={"pack": 64}, seeds=[0, 1, 2])
+    assert {lowering.pack for lowering in lowerings(seeds)} == {4}, "a program is for a power of two"
+
+
+def test_what_may_fit_is_trained_with_a_loud_note() -> None:
+    """Arithmetic is wrong by up to 15 %; a program that fills memory by 1.1 or 1.25 times is laid out."""
+    fixed = {"execution": {"micro_batch": 4, "remat": "none", "workers": 1}}
+    held = lowered(JobDevices("gpu"), **fixed).largest.memory.total
+    (tight, far) = (
+        lowered(JobDevices("gpu", memory_bytes=int(held / FULL / times)), **fixed) for times in (1.1, 1.25)
+    )
+    tight.require_fit()
+    (note,) = (note for note in tight.notes() if note.startswith("MAY NOT FIT"))
+    assert "give or take 15%" in note and "can be used" in note
+    assert tight.largest.may_fit and not tight.largest.fits
+    assert "does not fit" in _problems(far)[0].message
+    assert not [note for note in far.notes() if note.startswith("MAY NOT FIT")]
 
 
 def _problems(made: Lowered):
@@ -81,6 +113,16 @@ def test_devices_share_the_batch_and_the_weights_where_these_do_not_fit() -> Non
     assert sharded.mesh == MeshSizes(fsdp=8)
     asked = {"execution": {"mesh": {"fsdp": 2, "tensor": 4}}}
     assert lowered(GPUS, **SEVEN_BILLION | asked).largest.lowering.mesh == MeshSizes(fsdp=2, tensor=4)
+
+
+@pytest.mark.parametrize(("sequences", "used"), [(4, 4), (11, 1), (13, 1), (100, 5)])
+def test_devices_without_work_are_said(sequences: int, used: int) -> None:
+    made = lowered(GPUS, recipe__batch_tokens=64 * sequences)
+    (note,) = made.notes()
+    assert f"{8 - used} of 8 devices are IDLE: {sequences} sequences" in note and "1 more job" in note
+    below = sequences // 8 * 8
+    assert (f"{below} or {below + 8}" if below else "most; 8") + " would use all" in note
+    assert not [*lowered(GPUS, recipe__batch_tokens=64 * 16).notes()]
 
 
 def test_what_a_spec_asks_for_is_kept() -> None:

@@ -23,3 +23,4 @@ def test_text_read_a_hundred_times_is_noted_loudly() -> None:
     assert not notes(40)[0].startswith("TOO LITTLE TEXT")
     (note,) = notes(39)
     assert note.startswith("TOO LITTLE TEXT: 4 of 4 runs") and "103 times" in note
+    assert " 4,000 times" in notes(1)[0]

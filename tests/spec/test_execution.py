@@ -29,12 +29,22 @@ def test_devices_of_a_job() -> None:
 
 def test_fields_that_do_not_go_together() -> None:
     text = problems_of(mesh={"data": 2, "tensor": 2}, devices=8)
-    assert "execution.mesh: has run 1 x data 2 x fsdp 1 x tensor 2 = 4 devices" in text
+    assert "execution.mesh: run 1 x data 2 x fsdp 1 x tensor 2 = 4 devices" in text
     assert "execution.devices = 8" in text
     text = problems_of(mesh={"run": 4}, pack=6)
-    assert "6 runs cannot be shared out equally among mesh.run = 4" in text and "use 4 or 8" in text
-    assert "mesh.run = 2: runs are not packed" in problems_of(mesh={"run": 2, "tensor": 2})
-    assert "pack = 2: runs are not packed where fsdp = 2" in problems_of(mesh={"fsdp": 2}, pack=2)
+    assert "6: the runs of a pack are a power of two on each of mesh.run = 4 devices; use 4 or 8" in text
+    assert "5: the runs of a pack are a power of two; use 4 or 8" in problems_of(pack=5)
+    assert "use 6 or 12" in problems_of(mesh={"run": 3}, pack=9)
+    assert problems_of(mesh={"run": 3}, pack=2).endswith("use 3")
+    assert [study_from_dict(BASE | {"execution": {"pack": k}}).execution.pack for k in (1, 2, 64)] == [
+        1,
+        2,
+        64,
+    ]
+    assert "execution.mesh.run: 2, but runs are not packed" in problems_of(mesh={"run": 2, "tensor": 2})
+    assert "execution.pack: 2, but runs are not packed where devices share weights (fsdp = 2)" in problems_of(
+        mesh={"fsdp": 2}, pack=2
+    )
     study_from_dict(BASE | {"execution": {"mesh": {"fsdp": 2}, "pack": 1, "devices": 2}})
 
 
@@ -43,13 +53,13 @@ def test_several_hosts() -> None:
     study = study_from_dict(BASE | {"execution": launched | {"mesh": {"fsdp": 16}, "workers": 1, "pack": 1}})
     assert (study.execution.job_devices, study.execution.host_devices) == (16, 8)
     assert Execution().host_devices is None
-    assert "execution.hosts: 2: several hosts, and no others, have a launcher" in problems_of(hosts=2)
-    assert "execution.hosts: 1: " in problems_of(launcher="srun")
+    assert "execution.hosts: 2 hosts need execution.launcher" in problems_of(hosts=2)
+    assert "execution.launcher: 'srun' starts processes on several hosts" in problems_of(launcher="srun")
     text = problems_of(**launched, workers=2, pack=4, devices=3)
-    assert "execution.workers: 2: hosts = 2 train one job at a time" in text
-    assert "execution.pack: 4: hosts = 2" in text
+    assert "execution.workers: 2, but 2 hosts train one job of one run at a time" in text
+    assert "execution.pack: 4, but 2 hosts" in text
     assert "execution.devices: 3 devices are not the same number on each of 2 hosts" in text
-    assert "execution.mesh: 2: hosts = 2" in problems_of(**launched, mesh={"run": 2})
+    assert "execution.mesh: 2, but 2 hosts" in problems_of(**launched, mesh={"run": 2})
 
 
 def test_values_of_no_sense() -> None:
@@ -83,6 +93,11 @@ def test_what_a_micro_batch_does_not_divide() -> None:
     assert "3 sequences do not divide the batch of 4 of w16-500st-s0; use 2 or 4" in refused(micro_batch=3)
     text = refused(micro_batch=2, mesh={"data": 4})
     assert "execution.micro_batch" in text and "cannot share 2 of 4 sequences at a time" in text
+    assert "use 4, or other devices" in text
+    text = refused(micro_batch=3, mesh={"data": 3})
+    assert "3 sequences do not divide" in text and "3 devices cannot share 4 sequences" in text, (
+        "both at once"
+    )
     plan_of(execution={"micro_batch": 100, "mesh": {"data": 4}})  # taken whole
     with pytest.raises(UserError, match="has experts, whose balance is that of its whole batch of 4"):
         plan_of(execution={"micro_batch": 2}, family__experts={"count": 4, "active": 2})

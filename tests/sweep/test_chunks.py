@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from scaling.plan.asking import ProbeFailed
 from scaling.plan.lowering import JobDevices, Lowered, lower
 from scaling.plan.plan import Plan
-from scaling.plan.probe import Probe, ProbeFailed, ProbePoint
+from scaling.plan.probe import Probe, ProbePoint
 from scaling.run import auto_chunk_steps, timed_chunk_steps
 from scaling.spec.execution import Execution, Mesh
 from scaling.store.folder import ResultsFolder
@@ -62,8 +65,31 @@ def test_a_pack_is_that_of_the_nearest_measured_shape_and_its_chunks_go_by_its_t
     assert {task.pack for task in make_tasks(plan, plan.runs, ())} == {1}
     over = plan.model_copy(update={"execution": Execution(mesh=Mesh(run=4))})
     assert {task.pack for task in make_tasks(over, plan.runs, (), speed)} == {4, 8}
+    three = plan.model_copy(update={"execution": Execution(mesh=Mesh(run=3))})
+    assert {task.pack for task in make_tasks(three, plan.runs, (), speed)} == {3, 6}, "programs are so wide"
     sizes = [Chunks(plan, speed).of(job, tmp_path)[0] for job in sorted(plan.jobs, key=lambda job: job.flops)]
     assert (sizes[0], sizes[-1]) == (4, 16)
+
+
+def test_a_job_that_waits_for_a_place_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver looks for a task 20 times a second."""
+    plan = plan_of(**LARGE, execution={"share_trunk": False, "pack": 2})
+    results, speed = ResultsFolder(tmp_path), probe_of(plan, 0.1)
+    queue = Queue(
+        results, plan, Phase(("fit",), plan.runs), lambda event: None, Chunks(plan, speed), speed=speed
+    )
+    queue.open()
+    first = queue.waiting.pop(0)
+    job = SimpleNamespace(task=first, started=SimpleNamespace(slot=0))
+    queue.running[first.job.job_id] = cast(Any, job)
+    read = list[Path]()
+    monkeypatch.setattr(chunks, "execution_before", lambda folder: read.append(folder))
+    (alike,) = (task for task in queue.waiting if task.runs[0].run.fixed == first.runs[0].run.fixed)
+    queue.chunk_steps[first.job.job_id] = 7
+    assert {queue.take_for(0, shares=True) for _ in range(20)} == {None}
+    assert read == [results.job_dir(alike.job.job_id)]
+    queue.chunk_steps.clear()
+    assert queue.take_for(0, shares=True) == alike
 
 
 def test_chunks_end_where_a_run_is_looked_at_along_the_way(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def members_of(runs, asked=lambda run: {}):
     return [JobRun(run_id=run_id(r), label="x", run=r, flops_spent=1, **asked(r)) for r in runs]
 
 
-def write_job(results, runs, index, **execution):
+def write_job(results, runs, index, asked=lambda run: {}, **execution):
     folder = results / "jobs" / trunk_id(runs[0])
     folder.mkdir(parents=True, exist_ok=True)
     job = JobSpec.model_validate(
@@ -37,7 +37,7 @@ def write_job(results, runs, index, **execution):
             "task": "train",
             "branch_steps": [r.branch_step for r in runs],
             "data": plan_data(index, Evaluation(documents=24, tokens=4096)),
-            "runs": members_of(runs),
+            "runs": members_of(runs, asked),
             "execution": EXECUTION | {"chunk_steps": 8} | execution,
         }
     )

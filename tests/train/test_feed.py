@@ -10,7 +10,7 @@ import pytest
 
 from scaling.data.gather import Text
 from scaling.data.order import windows_at
-from scaling.train.feed import Feed, _best_way, one_ahead
+from scaling.train.feed import Feed, best_way, one_ahead
 from scaling.train.loop import advance
 from scaling.train.program import Blueprint
 from scaling.train.sharding import make_mesh
@@ -139,8 +139,8 @@ def test_waiting_for_text_is_counted():
 @pytest.mark.parametrize(
     ("platform", "memory", "way"),
     [
-        ("gpu", {"bytes_limit": 8 * 5000}, "device"),
-        ("gpu", {"bytes_limit": 8 * 5000 - 8}, "thread"),
+        ("gpu", {"bytes_limit": 40 * 5000}, "device"),
+        ("gpu", {"bytes_limit": 40 * 5000 - 8}, "thread"),
         ("tpu", None, "thread"),
         ("cpu", {"bytes_limit": 1 << 40}, "host"),
     ],
@@ -148,4 +148,4 @@ def test_waiting_for_text_is_counted():
 def test_tokens_are_kept_on_a_device_with_room(platform, memory, way):
     device = SimpleNamespace(platform=platform, memory_stats=lambda: memory)
     program = SimpleNamespace(mesh=SimpleNamespace(devices=np.array([device])))
-    assert _best_way(program, SimpleNamespace(text=Text([np.zeros(5000, np.uint8)]))) == way
+    assert best_way(program, SimpleNamespace(text=Text([np.zeros(5000, np.uint8)]))) == way

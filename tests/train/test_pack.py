@@ -8,20 +8,24 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
+from scaling.counts.shape import parameter_table
 from scaling.recipe.schedules import WSD, Constant
 from scaling.run import run_id
-from scaling.store.failure import SHED
-from scaling.train import pack
+from scaling.store.failure import SHED, STOPPED
+from scaling.store.weights import identity, save
+from scaling.train import checkpoint, job, lanes, pack, serve, work
+from scaling.train.checkpoint import Checkpoints
 from scaling.train.probe import best_pack
 from scaling.train.serve import Order, Worker
 from tests.train.jobs import curve, results_of, steps_of, write_job
-from tests.train.runs import make_run
+from tests.train.runs import TINY, make_run
 
 
 class Serving(Worker):
@@ -73,9 +77,9 @@ def alone(tmp_path_factory, members, index, worker):
     return results
 
 
-def folders(results, members, index, **execution):
+def folders(results, members, index, asked=lambda run: {}, **execution):
     execution = {"chunk_steps": 4, "lowering": {"pack": 4}} | execution
-    return [write_job(results, [run], index, **execution) for run in members]
+    return [write_job(results, [run], index, asked, **execution) for run in members]
 
 
 def losses(results, run):
@@ -91,16 +95,23 @@ def assert_alike(results, alone, members):
         assert packed["loss"] == pytest.approx(single["loss"], rel=1e-4) and packed["status"] == "ok"
 
 
-def test_packed_as_alone_and_one_that_diverges_touches_no_other(tmp_path, worker, members, alone, index):
+def test_packed_as_alone_and_those_that_diverge_touch_no_other(tmp_path, worker, members, alone, index):
     diverging = make_run(
         steps=40, learning_rate=1e30, batch_sequences=2, fingerprint=index.fingerprint,
         schedule=Constant(kind="constant", warmup=0),
     )  # fmt: skip
-    answers = worker.finish_all(folders(tmp_path, [members[0], diverging, *members[1:3]], index))
+    weights = {name: np.full(of.dims, np.nan, np.float32) for name, of in parameter_table(TINY).items()}
+    save(tmp_path / "w.safetensors", weights, diverging)
+    at_once = members[3].model_copy(update={"init_from": identity(weights)})
+    given = folders(tmp_path, [members[0], diverging], index)
+    start = {"start": str(tmp_path / "w.safetensors")}
+    given += folders(tmp_path, [at_once], index, asked=lambda run: start)
+    answers = worker.finish_all(given + folders(tmp_path, [members[1]], index))
     assert [status for _, status in answers] == [0] * 4
-    assert_alike(tmp_path, alone, members[:3])
-    (result,) = results_of(tmp_path, [diverging]).values()
-    assert result["status"] == "diverged" and "not finite at step 2" in result["status_reason"]
+    assert_alike(tmp_path, alone, members[:2])
+    for run, step in ((diverging, 2), (at_once, 1)):
+        (result,) = results_of(tmp_path, [run]).values()
+        assert result["status"] == "diverged" and f"not finite at step {step}" in result["status_reason"]
     (record,) = [
         json.loads(path.read_text()) for path in tmp_path.glob(f"runs/{run_id(members[0])}/record.json")
     ]
@@ -124,23 +135,130 @@ def test_killed_in_a_pack_and_resumed_in_another_or_alone(tmp_path, worker, memb
     assert steps_of(tmp_path, members[0]) == steps_of(alone, members[0])
 
 
+def test_asked_to_stop_all_of_a_pack_save_at_the_same_time(
+    tmp_path, worker, members, alone, index, monkeypatch
+):
+    """Each commit waits for the other to begin."""
+    real, both = Checkpoints._commit, threading.Barrier(2, timeout=20)
+
+    def commit(*given):
+        both.wait()
+        real(*given)
+
+    monkeypatch.setattr(Checkpoints, "_commit", commit)
+    given = folders(tmp_path, members[:2], index)
+    worker.finish_all(given, rounds=3)
+    monkeypatch.setattr(worker.stop, "asked", True)
+    while worker.seats:
+        worker.train()
+    assert worker.answers == [(folder.name, STOPPED) for folder in given]
+    monkeypatch.undo()
+    worker.finish_all(given)
+    assert_alike(tmp_path, alone, members[:2])
+
+
+def test_seconds_of_training_are_without_what_the_others_do_meanwhile(
+    tmp_path, worker, members, index, monkeypatch
+):
+    """Beginning, evaluating, saving. A chunk takes a second, alone or in a pack."""
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], process_time=lambda: 0.0)
+
+    def takes(seconds, place, name):
+        real = getattr(place, name)
+
+        def slow(*given):
+            now[0] += seconds
+            return real(*given)
+
+        monkeypatch.setattr(place, name, slow)
+
+    for module in (job, lanes, serve):
+        monkeypatch.setattr(module, "time", clock)
+    for what in ((1, pack.Pack, "train"), (1, lanes, "advance"), (100, work.Shop, "evaluate")):
+        takes(*what)
+    takes(1000, job, "start_of")
+    takes(10000, Checkpoints, "save")
+    often = {"evaluate_at": (8, 16)}
+    given = folders(tmp_path, members[:1], index)
+    given += folders(tmp_path, members[2:3], index, lambda run: often, checkpoint_seconds=0.5)
+    worker.finish_all(given[:1], rounds=2)
+    for folder in given[1:]:
+        worker.begin(Order(folder))
+    while worker.seats:
+        worker.train()
+    records = [tmp_path / "runs" / run_id(run) / "record.json" for run in (members[0], members[2])]
+    first, second = [json.loads(path.read_text())["execution"]["wall_seconds"] for path in records]
+    assert first == 10 and second % 10000 == 6 and second > 10000, "its own saves count"
+
+
+@pytest.mark.parametrize("of", ["start", "feed"])
+def test_out_of_memory_of_a_newcomer_it_is_given_back_as_it_was(
+    tmp_path, worker, members, alone, index, monkeypatch, of
+):
+    """While it draws its first state, or brings its text to the device."""
+    place, made = {"start": (job, "start_of"), "feed": (work.Shop, "feed")}[of], []
+    real = getattr(*place)
+
+    def refuse(*given):
+        made.append(given)
+        if len(made) == 2:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 7 bytes.")
+        return real(*given)
+
+    monkeypatch.setattr(*place, refuse)
+    given = folders(tmp_path, members[:3], index)
+    answers = worker.finish_all(given)
+    assert answers[0] == (given[1].name, SHED) and {status for _, status in answers[1:]} == {0}
+    assert len(made) == 3, "the others went on"
+    assert not list(tmp_path.glob("*/*/error.json")) and not list(tmp_path.glob("jobs/*/lowering.json"))
+    assert worker.finish_all(given[1:2]) == [(given[1].name, 0)]
+    assert_alike(tmp_path, alone, members[:3])
+
+
 def test_out_of_memory_in_a_pack_half_of_it_goes_on(tmp_path, worker, members, alone, index, monkeypatch):
     real, calls = pack.Pack.train, []
 
     def refuse(self, asked):
         calls.append(self.width)
         if len(calls) == 3:
-            self.clear()  # the states were donated to the call that failed
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 7 bytes.")
         return real(self, asked)
 
+    begin, held = worker.begin, []
+
+    def beginning(order):
+        held.append(sum(array.size for array in jax.live_arrays() if array.dtype == np.float32))
+        begin(order)
+
     monkeypatch.setattr(pack.Pack, "train", refuse)
+    monkeypatch.setattr(worker, "begin", beginning)
     given = folders(tmp_path, members[:2], index, checkpoint_seconds=0.0)
     assert worker.finish_all(given) == [(given[1].name, SHED), (given[0].name, 0)] and calls == [2, 2, 2]
+    assert held[2] < 100, "of a pack that failed nothing is left when half of it begins again"
     assert_alike(tmp_path, alone, members[:1])
     assert not list(tmp_path.glob("runs/*/error.json"))
     assert worker.finish_all(given[1:]) == [(given[1].name, 0)]
     assert_alike(tmp_path, alone, members[:2])
+
+
+@pytest.mark.parametrize("place", ["before", "within"])
+def test_one_that_finds_no_memory_beside_another_is_not_cut(tmp_path, members, index, monkeypatch, place):
+    def refuse(*given):
+        monkeypatch.undo()
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 7 bytes.")
+
+    worker, given = Serving(), folders(tmp_path, members[:2], index)
+    worker.begin(Order(given[0]))
+    if place == "before":
+        monkeypatch.setattr(worker.shop, "feed", refuse)
+    else:
+        monkeypatch.setattr(checkpoint.Checkpoints, "restore", refuse)
+    worker.begin(Order(given[1]))
+    while worker.seats:
+        worker.train()
+    assert worker.answers == [(given[1].name, SHED), (given[0].name, 0)]
+    assert not list(tmp_path.glob("jobs/*/lowering.json"))
 
 
 def test_the_best_pack_is_the_last_that_gained():

@@ -10,13 +10,18 @@ from types import SimpleNamespace
 
 import pytest
 
+from scaling.corpora.evaluation import Evaluation
+from scaling.plan.expand import plan_data
 from scaling.run import run_id
 from scaling.store.failure import BUSY, STOPPED
 from scaling.store.lease import acquire, look
 from scaling.sweep.executors import TRAIN
 from scaling.sweep.local import LocalExecutor
 from scaling.sweep.machine import Layout, Slot
+from scaling.train.feed import best_way
+from scaling.train.program import Blueprint
 from scaling.train.serve import Order, Worker
+from scaling.train.work import Shop
 from tests.train.jobs import results_of, write_job
 
 
@@ -86,3 +91,12 @@ def test_killed_in_one_job_of_several_it_goes_on_in_a_new_process(undisturbed, r
         assert results_of(tmp_path / name, [run]) == {run_id(run): wanted[run_id(run)]}
         log = (next((tmp_path / name / "jobs").iterdir()) / "log.txt").read_text()
         assert log.count(f"{run_id(run)} ok loss") == 1
+
+
+def test_texts_lie_on_a_device_once_where_all_hosts_agree(index, runs):
+    asked = []
+    hosts = SimpleNamespace(agree=lambda decide: asked.append(decide.func) or "device")
+    shop, data = Shop(hosts), plan_data(index, Evaluation(documents=24, tokens=4096))
+    short, long = (shop.feed(Blueprint.of(runs[0], steps), data) for steps in (4, 8))
+    assert short.tokens is long.tokens and short.blueprint != long.blueprint
+    assert asked == [best_way] * 2, "another host may have more memory"

@@ -22,6 +22,7 @@ Mesh = tuple[int, int, int]  # data x fsdp x tensor
 # normaliser and target; over `data` and `fsdp` of gradients, their norm and the loss.
 COLLECTIVES: dict[Mesh, dict[str, int]] = {
     (8, 1, 1): {"all-reduce": 2},
+    (2, 4, 1): {"all-gather": 16, "all-reduce": 7},
     (2, 2, 2): {"all-gather": 16, "all-reduce": 18},
     (1, 4, 2): {"all-gather": 16, "all-reduce": 15},
     (1, 1, 8): {"all-reduce": 11},
@@ -32,7 +33,7 @@ def training(mesh: Mesh, kind: str, **options: Any) -> tuple[str, dict[str, Any]
     return "train", {"mesh": mesh, "kind": kind, **options}
 
 
-FIRST: list[Mesh] = [(8, 1, 1), (2, 2, 2), (1, 1, 8)]
+FIRST: list[Mesh] = [(8, 1, 1), (2, 4, 1), (2, 2, 2), (1, 1, 8)]
 MESHES = [mesh if mesh in FIRST else pytest.param(mesh, marks=pytest.mark.slow) for mesh in COLLECTIVES]
 
 
