@@ -86,7 +86,7 @@ def plan(
     asked = planned.execution.model_copy(update={"workers": workers} if workers else {})
     where = layout(asked)
     require_precision(planned.runs, where.device)
-    notes = (*planned.notes, *device_notes(planned.runs, where.device))
+    notes = (*planned.notes, *device_notes(planned, where.device))
     planned = planned.model_copy(update={"notes": notes})
     lowered = lower(planned, job_devices(where))
     lowered = with_answers(lowered, cached_answers(lowered))

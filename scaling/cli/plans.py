@@ -214,6 +214,7 @@ def _totals(
         f"sharing trunks saves {totals.saved:.0%}",
         f"{count(totals.tokens)} tokens ({times_text(sum(r.epochs for r in plan.runs))} epochs) in "
         f"{sum(r.run.steps for r in plan.runs):,} steps, as if each were trained alone",
+        *_meshes(lowered),
         _memory(lowered),
         f"a checkpoint every {duration(plan.execution.checkpoint_seconds)} of each process; keeps the last 2 "
         f"per trunk and active run{final}: at most {size(space.checkpoint_bytes)} on disk, "
@@ -235,6 +236,15 @@ def _totals(
         share = f", {time.evaluation_share:.0%} of the work" if time else ""
         lines.append(f"evaluated along the way ({plan.every}): {plural(number, 'evaluation')}{share}")
     return "\n".join(lines)
+
+
+def _meshes(lowered: Lowered) -> Iterator[str]:
+    """Say which meshes jobs have, where they have several devices, and why."""
+    asked = lowered.plan.execution.mesh is not None
+    for mesh, jobs in Counter(one.lowering.mesh for one in lowered.chosen.values()).items():
+        if mesh is not None and mesh.devices > 1:
+            shared = "weights are shared too, by memory" if mesh.fsdp > 1 else "a batch is shared"
+            yield f"mesh {mesh}: {plural(jobs, 'job')}, {'as asked' if asked else shared}"
 
 
 def _memory(lowered: Lowered) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from scaling.errors import Complaint, UserError
-from scaling.plan.plan import PlannedRun
+from scaling.plan.plan import Plan
 from scaling.recipe.precision import unmet
 from scaling.run import Run
 
@@ -33,8 +33,11 @@ def require_precision(runs: Sequence[Labelled], device: str) -> None:
         raise UserError(*problems.values())
 
 
-def device_notes(runs: Sequence[PlannedRun], device: str) -> Iterator[str]:
+def device_notes(plan: Plan, device: str) -> Iterator[str]:
     """Say what a reader of the plan should know of its runs on ``device``."""
+    runs, pack = plan.runs, plan.execution.pack
+    if pack != "auto" and pack > 1 and device == "cpu":
+        yield f"execution.pack = {pack}: on a CPU runs side by side are slower than one after the other"
     rounded = sum(run.run.precision == "bfloat16" for run in runs)
     if rounded and device == "cpu":
         yield f"bfloat16 is rounding alone on a CPU, slower than float32 ({rounded} of {len(runs)} runs)"

@@ -85,9 +85,16 @@ def test_a_plan_is_refused_where_its_device_cannot() -> None:
 
 
 def test_a_plan_says_that_bfloat16_is_slow_on_a_cpu() -> None:
-    runs = plan_of(recipe__precision="bfloat16").runs
-    assert [*device_notes(runs, "gpu")] == [*device_notes(plan_of().runs, "cpu")] == []
-    assert "4 of 4 runs" in " ".join(device_notes(runs, "cpu"))
+    rounded = plan_of(recipe__precision="bfloat16")
+    assert [*device_notes(rounded, "gpu")] == [*device_notes(plan_of(), "cpu")] == []
+    assert "4 of 4 runs" in " ".join(device_notes(rounded, "cpu"))
+
+
+def test_a_plan_says_that_packs_are_slow_on_a_cpu() -> None:
+    packed = plan_of(execution={"pack": 4})
+    assert not [*device_notes(packed, "gpu")]
+    (note,) = device_notes(packed, "cpu")
+    assert "execution.pack = 4" in note and "slower" in note
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from scaling.cli.plans import plan_text
 from scaling.counts.lowering import Lowering, MeshSizes
 from scaling.counts.memory import memory
 from scaling.errors import UserError
+from scaling.plan.cost import estimate_space
 from scaling.plan.lowering import FULL, JobDevices, Lowered, lower, workload
 from tests.plan.studies import plan_of
 
@@ -52,6 +54,18 @@ def test_a_job_whose_record_turns_out_to_be_damaged_is_laid_out_too() -> None:
     made = lower(plan, HOST)
     of_others = lower(plan, HOST, [job for job in plan.jobs if job != plan.jobs[0]])
     assert of_others.of(plan.jobs[0]) == made.of(plan.jobs[0]) != Lowering()
+
+
+def test_a_plan_says_which_mesh_and_why() -> None:
+    def text(devices: JobDevices, **changes: Any) -> str:
+        plan = plan_of(recipe__batch_tokens=512, **changes)
+        plan = plan.model_copy(update={"data": plan.data.model_copy(update={"content": None})})
+        return plan_text(plan, None, None, estimate_space(plan, 1), lower(plan, devices), 1)
+
+    eight = JobDevices("gpu", count=8)
+    assert "mesh" not in text(HOST)
+    assert "mesh run 1 x data 8 x fsdp 1 x tensor 1: 2 jobs, a batch is shared" in text(eight)
+    assert "fsdp 2 x tensor 1: 2 jobs, as asked" in text(eight, execution={"mesh": {"data": 4, "fsdp": 2}})
 
 
 def test_what_fits_in_no_way_is_refused_with_the_arithmetic() -> None:
