@@ -3,7 +3,6 @@
 Only the first call is a process of its own, and those of the jobs."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -29,12 +28,10 @@ def good(done):
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, compiled_quickly):
     folder = tmp_path_factory.mktemp("results") / "miniature"
     command = [sys.executable, "-m", "scaling.cli", "run", SPEC, "--results", folder]
-    # Compiled in half the time: no number here depends on how well.
-    env = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"}
-    return folder, good(subprocess.run(command, capture_output=True, text=True, env=env))
+    return folder, good(subprocess.run(command, capture_output=True, text=True))
 
 
 def test_it_ends_with_a_scored_forecast(study):

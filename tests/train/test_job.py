@@ -121,7 +121,7 @@ def test_stopped_in_a_branch_it_keeps_the_trunk_too(undisturbed, runs, index, pr
 @pytest.mark.parametrize(
     "optimizer",
     [
-        Lion(kind="lion", learning_rate=0.002),
+        pytest.param(Lion(kind="lion", learning_rate=0.002), marks=pytest.mark.slow),
         SGD(kind="sgd", learning_rate=0.1, nesterov=True, learning_rates=RoleRates(gain=0.03, head=0.2)),
     ],
     ids=lambda optimizer: optimizer.kind,
