@@ -35,7 +35,7 @@ class Averages:
     and the steps after which each merge takes its snapshots."""
 
     decays: tuple[float, ...] = ()
-    merges: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    merges: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, members: Sequence[JobRun]) -> Averages:

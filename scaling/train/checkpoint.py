@@ -76,7 +76,7 @@ class Checkpoints:
         tree = tree_of(carried.state, [carried.sums[key] for key in averages.merges])
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
         place = self.folder / line / str(step)
-        aside = self.hosts.agree(lambda: self._make_aside(place, averages, size))
+        aside = self.hosts.agree(lambda: self._make_aside(place, averages, size), Path | None)
         if aside is None:
             return
         orbax = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
@@ -153,7 +153,7 @@ class Checkpoints:
     def averages(self, line: str, step: int) -> Averages:
         """Return what a checkpoint averages; nothing, where there is no whole one."""
         self.settle()
-        return self.hosts.agree(lambda: averages_at(self.folder / line / str(step)))
+        return self.hosts.agree(lambda: averages_at(self.folder / line / str(step)), Averages)
 
     def restore(
         self, line: str, abstract: TrainState, among: Collection[int], averages: Averages
@@ -170,7 +170,7 @@ class Checkpoints:
             UserError: it is one of another program; the arrays that differ are named.
         """
         self.settle()
-        newest = self.hosts.agree(lambda: self._newest(line, among, averages))
+        newest = self.hosts.agree(lambda: self._newest(line, among, averages), tuple[int, Averages] | None)
         if newest is None:
             return None
         step, kept = newest

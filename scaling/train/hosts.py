@@ -10,7 +10,6 @@ outlive it and can say what happened: without it they are aborted.
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -19,8 +18,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter
 
 from scaling.errors import Complaint, UserError
 from scaling.store.failure import is_exhausted
@@ -39,6 +41,7 @@ LEAST_SECONDS = 5.0  # after which a silent host is lost: it speaks twice a seco
 KEPT_ANSWERS = 1000  # in the store: no host is so far behind
 
 X = TypeVar("X")
+Files = dict[str, bytes] | None  # by their names below the results
 
 
 @dataclass(frozen=True)
@@ -116,16 +119,18 @@ class Hosts:
     def leads(self) -> bool:
         return self.number == 0
 
-    def agree(self, decide: Callable[[], X]) -> X:
-        """Return on every host what ``decide`` returns on the first one; all call this in the same order."""
+    def agree(self, decide: Callable[[], X], kind: Any) -> X:
+        """Return on every host what ``decide`` returns on the first one, of a type that JSON can say; all
+        call this in the same order."""
         if self.client is None:
             return decide()
+        answers = _json_of(kind)
         self._turn += 1
         key = f"answer/{self._turn}"
         if not self.leads:
-            return pickle.loads(self.client.blocking_key_value_get_bytes(key, FOREVER_MS))
+            return answers.validate_json(self.client.blocking_key_value_get_bytes(key, FOREVER_MS))
         answer = decide()
-        self.client.key_value_set_bytes(key, pickle.dumps(answer))
+        self.client.key_value_set_bytes(key, answers.dump_json(answer))
         if self._turn > KEPT_ANSWERS:
             self.client.key_value_delete(f"answer/{self._turn - KEPT_ANSWERS}")
         return answer
@@ -133,7 +138,7 @@ class Hosts:
     def stop_asked(self, stop: StopRequest) -> bool:
         """Tell whether any host was asked to stop; the same on all."""
         call = self.roll_call
-        return self.agree(lambda: stop.asked or (call is not None and call.stop_asked))
+        return self.agree(lambda: stop.asked or (call is not None and call.stop_asked), bool)
 
     def desk(self, folder: Path) -> Path | None:
         """Return the folder to work in: that of the job for the first host; for the others one that nobody
@@ -141,7 +146,7 @@ class Hosts:
         cannot have it."""
         if self.leads:
             return folder
-        files: dict[str, bytes] | None = self.agree(dict)
+        files = self.agree(dict, Files)
         if files is None:
             return None
         self.home, desk = folder, Path(tempfile.mkdtemp(prefix="scaling-host-"))
@@ -157,7 +162,7 @@ class Hosts:
             return
         self.at_end.insert(0, lease.release)
         if self.leads:
-            self.agree(lambda: _beginning(folder, job))
+            self.agree(lambda: _beginning(folder, job), Files)
 
     def closed(self) -> None:
         """Clear away what was there for a job."""
@@ -168,7 +173,7 @@ class Hosts:
 
     def declined(self) -> None:
         """Tell the others that this host, the first one, cannot have the job."""
-        self.agree(lambda: None)
+        self.agree(lambda: None, Files)
 
     def hold(self, error: Exception) -> None:
         """Wait until it is known whether another host is gone, of which ``error`` may be what is seen here;
@@ -199,6 +204,12 @@ class Hosts:
 
 
 ALONE = Hosts()
+
+
+@cache
+def _json_of(kind: Any) -> TypeAdapter[Any]:
+    """Return what writes and reads answers of this type; a file need not be text."""
+    return TypeAdapter(kind, config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
 
 
 def _beginning(folder: Path, job: JobSpec) -> dict[str, bytes]:

@@ -224,7 +224,7 @@ class TrunkTrainer:
                 carried = averages.snapshot(step, self._carried(carried.sums))
             alive = pending is None or self._log(member, log, *pending, clock, logged)
             pending = step, fetch
-            due = self.bench.hosts.agree(self._is_due)
+            due = self.bench.hosts.agree(self._is_due, bool)
             stop = self.bench.stop_asked()
             if alive and (due or stop or step in evaluated):
                 alive = self._log(member, log, *pending, clock, logged)

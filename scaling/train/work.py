@@ -10,6 +10,7 @@ from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import cast
 
+from scaling.counts.lowering import Kernel
 from scaling.data.index import index_of
 from scaling.data.store import Windows, open_windows
 from scaling.errors import Complaint, UserError
@@ -22,7 +23,7 @@ from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Rec
 from scaling.train.averages import decays_of
 from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.evaluate import Evaluation, make_evaluator
-from scaling.train.feed import Feed, best_way, put_tokens
+from scaling.train.feed import Feed, Way, best_way, put_tokens
 from scaling.train.hosts import ALONE, Hosts
 from scaling.train.job import Stopped, TrunkTrainer
 from scaling.train.kernels import attention_kernel
@@ -74,7 +75,7 @@ class Shop:
         program, windows = self.program(blueprint), self._windows(data)
 
         def feed() -> Feed:
-            way = self.hosts.agree(partial(best_way, program, windows))
+            way = self.hosts.agree(partial(best_way, program, windows), Way)
             return Feed(program, windows, way, self._tokens)
 
         return cache(feed), cache(lambda: make_evaluator(program, windows))
@@ -150,7 +151,7 @@ def _work(
     run, environment = members[0].run, describe()
     require_precision(run.precision)
     chunk_steps = job.execution.chunk_steps or auto_chunk_steps(run.flops_per_step)
-    kernel = shop.hosts.agree(partial(attention_kernel, run.shape, run.precision))
+    kernel = shop.hosts.agree(partial(attention_kernel, run.shape, run.precision), Kernel)
     began = time.process_time()
     lowering = replace(lowering_now(folder, job.execution.lowering), attention=kernel, pack=1)
     blueprint = Blueprint.of(run, chunk_steps, decays_of(members), lowering)

@@ -153,7 +153,9 @@ def test_who_comes_second_waits_and_is_told(work: Path) -> None:
     }
 
 
-def test_a_full_disk_leaves_nothing_that_looks_whole(work: Path) -> None:
+def test_a_full_disk_leaves_nothing_that_looks_whole(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # modules would be cut short, and stay
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     request = request_for(work, Bytes())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))  # the store has one file of 70 kB

@@ -43,7 +43,9 @@ def test_files_of_schema_1_are_read_and_written_as_they_were(name: str, model: t
     assert document is not None
     written = {"schema": 1, **json.loads((OLD / f"{name}.json").read_text())}
     if name == "plan":  # added later
-        written["execution"] = {"kind": "local", **written["execution"]}
+        open_ = dict.fromkeys(("devices", "micro_batch", "remat", "pack"), "auto")
+        several = {"mesh": None, "hosts": 1, "launcher": None}
+        written["execution"] = {"kind": "local"} | open_ | several | written["execution"]
         written["data"] = {**written["data"], "content": None}
         added = {"start": None, "variant": None, "values": {}, "rules": None}
         written["runs"] = [run | added for run in written["runs"]]

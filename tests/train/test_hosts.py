@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,8 +20,10 @@ from scaling.counts.lowering import MeshSizes
 from scaling.errors import UserError
 from scaling.run import run_id
 from scaling.store.failure import HUNG, LOST_HOST, STOPPED
+from scaling.train.averages import Averages
 from scaling.train.coordinator import answer, ask
-from scaling.train.hosts import ALONE, Hosts, Place
+from scaling.train.feed import Way
+from scaling.train.hosts import ALONE, Files, Hosts, Place
 from scaling.train.roll_call import RollCall
 from scaling.train.sharding import make_mesh
 from tests.train.jobs import finish, results_of, start, steps_of, write_job
@@ -176,25 +179,36 @@ class Store:
             return self.values[key]
 
 
-def test_the_first_host_decides(tmp_path):
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [
+        ({"step": (8, None)}, dict[str, tuple[int, None]]),
+        ((8, Averages((0.9,), {"a/b": (1, 2)})), tuple[int, Averages] | None),
+        ({"lease": b"\xff\x00"}, Files),
+        (Path("/a/b"), Path | None),
+        (None, Path | None),
+        ("device", Way),
+    ],
+)
+def test_the_first_host_decides(found, kind):
     store, asked = Store(), list[int]()
     hosts = [Hosts(number, 2, store) for number in range(2)]
     answers = dict[int, list[object]]()
 
     def decide(number):
         asked.append(number)
-        return {"step": (8, None)}
+        return found
 
     def follow(number):
-        answers[number] = [hosts[number].agree(lambda: decide(number)) for _ in range(3)]
+        answers[number] = [hosts[number].agree(lambda: decide(number), kind) for _ in range(3)]
 
     threads = [threading.Thread(target=follow, args=[number]) for number in (1, 0)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers[0] == answers[1] == [{"step": (8, None)}] * 3 and asked == [0, 0, 0]
-    assert ALONE.agree(lambda: 7) == 7
+    assert answers[0] == answers[1] == [found] * 3 and asked == [0, 0, 0]
+    assert ALONE.agree(lambda: 7, int) == 7
 
 
 @pytest.mark.parametrize(
