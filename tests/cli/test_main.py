@@ -1,7 +1,6 @@
 """The command's answers to good and bad input: messages, exit codes, no tracebacks."""
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -67,16 +66,10 @@ def test_plan_prints_the_columns_asked_for(tmp_path):
     assert "no column is named 'warmup'" in message and "warmup_steps" in message
 
 
-def test_a_full_disk_is_told_without_a_traceback(tmp_path, monkeypatch):
-    """A limit of file size stands in for the disk."""
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # they would be cut short, and stay
+def test_a_full_disk_is_told_without_a_traceback(tmp_path, full_disk):
     spec = ROOT / "tests" / "study" / "miniature.yaml"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
-    try:
+    with full_disk(3000):
         done = call("run", spec, "--results", tmp_path / "study")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "File too large; free some space and run the same command again" in done.stderr
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psutil
@@ -153,17 +152,15 @@ def test_who_comes_second_waits_and_is_told(work: Path) -> None:
     }
 
 
-def test_a_full_disk_leaves_nothing_that_looks_whole(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # modules would be cut short, and stay
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+def test_a_full_disk_leaves_nothing_that_looks_whole(
+    work: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
     request = request_for(work, Bytes())
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))  # the store has one file of 70 kB
-    try:
-        with pytest.raises(OSError, match=r"File too large: .*train-00000.tokens"):
-            prepare(request)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        full_disk(30_000),  # the store has one file of 70 kB
+        pytest.raises(OSError, match=r"File too large: .*train-00000.tokens"),
+    ):
+        prepare(request)
     assert find(request) is None and not list((cache_dir() / "data").glob("*/index.json"))
     assert prepare(request).train_documents > 200
 

@@ -74,7 +74,7 @@ def jump(seed: int) -> None:
 if "CHAOS_FILL" in os.environ:
     fill_before(re.compile(os.environ["CHAOS_FILL"]), os.environ["CHAOS_BALLAST"])
 if "CHAOS_FILE_BYTES" in os.environ and "scaling.train" in sys.orig_argv:
-    sys.dont_write_bytecode = True  # compiled modules would be cut short, and stay
+    sys.dont_write_bytecode = True  # it would be cut
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["CHAOS_FILE_BYTES"]),) * 2)
 if "CHAOS_CLOCK" in os.environ:
     jump(int(os.environ["CHAOS_CLOCK"]))
