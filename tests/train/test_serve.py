@@ -95,7 +95,7 @@ def test_killed_in_one_job_of_several_it_goes_on_in_a_new_process(undisturbed, r
 
 def test_texts_lie_on_a_device_once_where_all_hosts_agree(index, runs):
     asked = []
-    hosts = SimpleNamespace(agree=lambda decide: asked.append(decide.func) or "device")
+    hosts = SimpleNamespace(agree=lambda decide, _: asked.append(decide.func) or "device")
     shop, data = Shop(hosts), plan_data(index, Evaluation(documents=24, tokens=4096))
     short, long = (shop.feed(Blueprint.of(runs[0], steps), data) for steps in (4, 8))
     assert short.tokens is long.tokens and short.blueprint != long.blueprint
