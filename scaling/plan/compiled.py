@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from pydantic import BaseModel, PositiveInt
 
 from scaling.counts.lowering import MeshSizes
 from scaling.counts.memory import ERROR, Workload, evaluation_memory
-from scaling.files import cache_dir, write_json
 from scaling.plan.asking import ProbeFailed, ask
 from scaling.plan.lowering import Chosen, JobDevices, Lowered, choose, workload
 from scaling.plan.plan import PlannedJob
-from scaling.run import Run, canonical_json, short_hash
+from scaling.run import Run, canonical_json
 from scaling.spec.execution import Execution
-from scaling.store.machine import machine
+from scaling.store.machine import answer_file, keep_answer
 
 SMALL = 1 / 3  # of its limit: what holds no more is not asked about
 MARGIN = 1 / (1 - ERROR)  # of its limit: what holds more by arithmetic cannot fit
@@ -89,7 +87,6 @@ class Question:
         """Return where the answer for a lowering is kept: by all that it depends on."""
         key = {
             "kind": "memory",
-            "machine": machine(),
             "fixed": vars(self.run.fixed),
             "threads": self.execution.threads,
             "device": self.execution.device,
@@ -98,7 +95,7 @@ class Question:
             "averages": self.work.averages,
             "lowering": asdict(one.lowering),
         }
-        return cache_dir() / "probes" / f"{short_hash(key)}.json"
+        return answer_file(key)
 
     def settled(self, known: Mapping[Path, int]) -> Chosen:
         """Return the first that fits: as compiled where that is known, by arithmetic where it is not; the
@@ -174,8 +171,7 @@ def ask_compiler(
         for lowering, number in zip(tried, numbers, strict=False):  # up to the first that fits
             answers[one.file(lowering)] = number * _members(lowering)
     for file, number in answers.items():
-        with suppress(OSError):  # without a cache every launch asks again, which is only slow
-            write_json(file, {"machine": machine(), "bytes": number}, durable=False)
+        keep_answer(file, {"bytes": number})
     return answers
 
 

@@ -6,7 +6,6 @@ No jax here: the measuring is done by ``python -m scaling.train.probe``.
 from __future__ import annotations
 
 import bisect
-import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,14 +17,13 @@ from pydantic import NonNegativeFloat, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from scaling.counts.lowering import Lowering
-from scaling.files import cache_dir, write_json
 from scaling.plan.asking import ProbeFailed, ask
 from scaling.plan.designs import flops_per_step
 from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.recipe.quantities import Positive
-from scaling.run import Run, canonical_json, short_hash
-from scaling.store.machine import machine
+from scaling.run import Run, canonical_json
+from scaling.store.machine import answer_file, keep_answer
 
 CPU_FLOPS = 5e11  # of a step that is measured on a CPU core: some seconds
 MOST_PACKED = 64
@@ -114,7 +112,6 @@ class Question:
         """Return where the answer is kept: by all that it depends on."""
         key = {
             "kind": "probe",
-            "machine": machine(),
             "fixed": vars(self.run.fixed),
             "threads": plan.execution.threads,
             "device": plan.execution.device,
@@ -123,7 +120,7 @@ class Question:
             "most": self.most,
             "lowering": asdict(self.lowering),
         }
-        return cache_dir() / "probes" / f"{short_hash(key)}.json"
+        return answer_file(key)
 
     def answer(self, point: ProbePoint) -> ProbePoint:
         """Return the point of a whole step."""
@@ -178,10 +175,7 @@ def measure_probe(
         answer = _ask(list(missing.values()), plan, environment)
         for (file, question), point in zip(missing.items(), answer.points, strict=True):
             known[file] = Probe(answer.device, (question.answer(point),))
-            with contextlib.suppress(
-                OSError
-            ):  # without a cache every plan measures again, which is only slow
-                write_json(file, {"machine": machine(), **_PROBE.dump_python(known[file])}, durable=False)
+            keep_answer(file, _PROBE.dump_python(known[file]))
     return _joined(list(known.values()))
 
 

@@ -1,4 +1,5 @@
-"""What a measurement of speed depends on: the key of what is kept of it."""
+"""What was found out about this machine, and what it depends on: answers are kept from one launch to the
+next."""
 
 from __future__ import annotations
 
@@ -6,12 +7,14 @@ import contextlib
 import os
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from scaling.run import SEMANTICS
+from scaling.files import cache_dir, write_json
+from scaling.run import SEMANTICS, short_hash
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax")
 
@@ -26,6 +29,18 @@ def machine() -> dict[str, Any]:
         "versions": {name: _version(name) for name in LIBRARIES},
         "semantics": SEMANTICS,
     }
+
+
+def answer_file(question: Mapping[str, Any]) -> Path:
+    """Return where the answer to a question about this machine is kept: by all that it depends on."""
+    return cache_dir() / "probes" / f"{short_hash({**question, 'machine': machine()})}.json"
+
+
+def keep_answer(file: Path, answer: Mapping[str, Any]) -> None:
+    """Keep an answer in its :func:`answer_file`; where that cannot be written it is asked for again, which is
+    only slow."""
+    with contextlib.suppress(OSError):
+        write_json(file, {"machine": machine(), **answer}, durable=False)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from scaling.counts.chips import chip_of
-from scaling.files import cache_dir, write_json
 from scaling.recipe.precision import Precision
-from scaling.run import short_hash
-from scaling.store.machine import machine
+from scaling.store.machine import answer_file, keep_answer
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 SIZE, TRIES = 1024, 10  # of the product that is measured
@@ -74,7 +72,7 @@ def peak_memory() -> int | None:
 def _product_flops() -> float:
     """Return float32 FLOPs of a CPU second: the most of some tries, which what else runs here disturbs
     least."""
-    file = cache_dir() / "probes" / f"product-{short_hash({'kind': 'product', **machine()})}.json"
+    file = answer_file({"kind": "product"})
     with suppress(OSError, ValueError, KeyError, TypeError):  # absent or damaged: measure again
         return float(json.loads(file.read_bytes())["flops_per_cpu_second"])
     matrix, multiply = jnp.ones((SIZE, SIZE)), jax.jit(jnp.dot)
@@ -85,6 +83,5 @@ def _product_flops() -> float:
         multiply(matrix, matrix).block_until_ready()
         seconds.append(time.process_time() - began)
     flops = 2 * SIZE**3 / min(seconds)
-    with suppress(OSError):  # measured again by the next process
-        write_json(file, {"machine": machine(), "flops_per_cpu_second": flops}, durable=False)
+    keep_answer(file, {"flops_per_cpu_second": flops})
     return flops

@@ -19,6 +19,7 @@ from scaling.plan.asking import ProbeFailed
 from scaling.plan.compiled import ask_compiler, cached_answers, questions, unanswered, with_answers
 from scaling.plan.lowering import FULL, JobDevices, Lowered, lower, workload
 from scaling.plan.plan import Plan
+from scaling.store import machine as here
 from tests.plan.studies import plan_of
 
 LARGE: dict[str, Any] = {"family__widths": [32], "recipe__batch_tokens": 2**16}
@@ -89,7 +90,7 @@ def test_what_fits_as_compiled_is_left_as_it_was_and_asked_once(
     (file,) = cache.glob("*.json")
     file.write_text("{")
     assert compiled(1.1, compiler, monkeypatch) == made and compiler.asked == [1, 1], "a damaged answer"
-    monkeypatch.setattr(module, "machine", lambda: {"cpu": "another"})
+    monkeypatch.setattr(here, "machine", lambda: {"cpu": "another"})
     compiled(1.1, compiler, monkeypatch)
     assert compiler.asked == [1, 1, 1]
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from scaling.counts.lowering import Lowering
-from scaling.plan import probe as module
 from scaling.plan.asking import ProbeFailed
 from scaling.plan.cadence import evaluations
 from scaling.plan.cost import CHECKPOINT_FILES_BYTES, PROCESS_SECONDS, estimate_space, estimate_time, makespan
@@ -27,6 +26,7 @@ from scaling.plan.probe import (
     questions,
     unmeasured,
 )
+from scaling.store import machine as here
 from tests.plan.studies import plan_of
 
 
@@ -177,7 +177,7 @@ def test_probes_are_cached_by_shape_and_machine(cache: Path, monkeypatch: pytest
         file.write_text("{")
     measure_probe(on_cpu(plan))
     assert answers.asked == [3, 1, 3, 3], "damaged files are measured again"
-    monkeypatch.setattr(module, "machine", lambda: {"cpu": "another"})
+    monkeypatch.setattr(here, "machine", lambda: {"cpu": "another"})
     assert cached_probe(on_cpu(plan)) is None
 
 
