@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,12 +113,12 @@ def _measured(cells: list[Cell], execution: Execution) -> pd.DataFrame:
     from scaling.plan.coordcheck import measure
     from scaling.plan.device import require_precision
     from scaling.spec.execution import Execution
-    from scaling.sweep.machine import has_glibc, launch_environment, layout, usable_cores
+    from scaling.sweep.machine import environment_here, layout, usable_cores
 
     threads = max(execution.threads, len(usable_cores()))
     where = layout(Execution(device=execution.device, workers=1, threads=threads))
     require_precision(cells, where.device)
-    environment = launch_environment(os.environ, where, glibc=has_glibc())
+    environment = environment_here(where)
     say.note(f"training {plural(len(cells), 'model')} for {plural(cells[0].run.steps, 'step')} each ...")
     rows = list[dict[str, Any]]()
     began = last = time.monotonic()

@@ -7,7 +7,6 @@ it was resumed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from scaling.run import Run, timed_chunk_steps
 from scaling.spec.execution import Execution
 from scaling.store.records import RunMerge
 from scaling.sweep.earlier import execution_before
-from scaling.sweep.machine import has_glibc, launch_environment, layout
+from scaling.sweep.machine import environment_here, layout
 
 ASSUMED_FLOPS = 2e13  # a second, of an accelerator whose speed was not measured
 
@@ -65,8 +64,7 @@ def measured_speed(lowered: Lowered | None, execution: Execution, say: Callable[
     if known is None:
         say("measuring the speed of a training step on this machine, once ...")
         try:
-            environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
-            known = measure_probe(lowered, environment)
+            known = measure_probe(lowered, environment_here(where, where.slots[0]))
         except ProbeFailed as error:
             say(f"the time of a step is a guess: {error}")
     return known

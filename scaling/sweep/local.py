@@ -17,7 +17,7 @@ from typing import IO
 from scaling.spec.execution import Execution
 from scaling.store.failure import SHED
 from scaling.sweep.executor import StartedJob, log_header, write_launch
-from scaling.sweep.machine import Layout, has_glibc, launch_environment, layout
+from scaling.sweep.machine import Layout, environment_here, layout
 
 SHIM = Path(__file__).with_name("launch.py")
 
@@ -128,7 +128,7 @@ class LocalExecutor:
 
     def start(self, folder: Path, slot: int, stale: str = "") -> StartedJob:
         place, argv = self.layout.slots[slot], [*self.command, "--serve"]
-        environment = launch_environment(os.environ, self.layout, place, glibc=has_glibc())
+        environment = environment_here(self.layout, place)
         if self.layout.hosts > 1:
             environment.setdefault("SCALING_COORDINATOR", "auto")
             environment.setdefault("SCALING_HOSTS", str(self.layout.hosts))

@@ -204,6 +204,11 @@ def has_glibc() -> bool:
     return platform.libc_ver()[0] == "glibc"
 
 
+def environment_here(layout: Layout, slot: Slot | None = None) -> dict[str, str]:
+    """Return the environment in which a job, or what measures it, is started from this process."""
+    return launch_environment(os.environ, layout, slot, glibc=has_glibc())
+
+
 def launch_environment(
     base: Mapping[str, str], layout: Layout, slot: Slot | None = None, *, glibc: bool = False
 ) -> dict[str, str]:
