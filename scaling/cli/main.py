@@ -5,7 +5,6 @@ Exit codes: 0 ok, 1 some run or check failed, 2 bad spec, table or usage, 130 in
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -70,13 +69,13 @@ def plan(
     from scaling.cli.plans import chosen_columns, plan_json, plan_text
     from scaling.cli.words import plural
     from scaling.plan.asking import ProbeFailed
-    from scaling.plan.compiled import cached_answers, with_answers
+    from scaling.plan.compiled import cached_answers, questions, with_answers
     from scaling.plan.cost import estimate_space, estimate_time
     from scaling.plan.device import device_notes, require_precision
     from scaling.plan.expand import plan_spec
     from scaling.plan.lowering import lower
     from scaling.plan.probe import cached_probe, measure_probe, unmeasured
-    from scaling.sweep.machine import has_glibc, launch_environment, layout
+    from scaling.sweep.machine import environment_here, layout
     from scaling.sweep.memory import job_devices
 
     shown = chosen_columns(names)
@@ -89,7 +88,8 @@ def plan(
     notes = (*planned.notes, *device_notes(planned, where.device))
     planned = planned.model_copy(update={"notes": notes})
     lowered = lower(planned, job_devices(where))
-    lowered = with_answers(lowered, cached_answers(lowered))
+    compilable = questions(lowered)
+    lowered = with_answers(lowered, compilable, cached_answers(compilable))
     speed = cached_probe(lowered)
     if speed is None and probe:
         shapes = plural(unmeasured(lowered), "shape")
@@ -98,8 +98,7 @@ def plan(
             "each at most where it is idle (--no-probe skips it) ..."
         )
         try:
-            environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
-            speed = measure_probe(lowered, environment)
+            speed = measure_probe(lowered, environment_here(where, where.slots[0]))
         except ProbeFailed as error:
             say.note(f"no time estimate: {error}")
     slots = len(where.slots)

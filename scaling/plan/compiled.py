@@ -127,21 +127,21 @@ def questions(lowered: Lowered) -> list[Question]:
     return [Question.of(lowered, jobs, limit) for (_, _, limit), jobs in alike.items()]
 
 
-def with_answers(lowered: Lowered, known: Mapping[Path, int]) -> Lowered:
-    """Lay jobs out by what is known of their programs."""
-    settled = {name: question.settled(known) for question in questions(lowered) for name in question.jobs}
+def with_answers(lowered: Lowered, asked: Sequence[Question], known: Mapping[Path, int]) -> Lowered:
+    """Lay the jobs that questions are about out by what is known of their programs."""
+    settled = {name: question.settled(known) for question in asked for name in question.jobs}
     return replace(lowered, chosen={**lowered.chosen, **settled})
 
 
-def cached_answers(lowered: Lowered) -> Answers:
+def cached_answers(asked: Sequence[Question]) -> Answers:
     """Return what is known on this machine."""
-    files = {question.file(one) for question in questions(lowered) for one in question.tried}
+    files = {question.file(one) for question in asked for one in question.tried}
     return {file: held for file in files if (held := _read(file)) is not None}
 
 
-def unanswered(lowered: Lowered, known: Mapping[Path, int]) -> list[Question]:
+def unanswered(asked: Sequence[Question], known: Mapping[Path, int]) -> list[Question]:
     """Return the questions whose answer would be by arithmetic."""
-    return [question for question in questions(lowered) if question.settled(known).compiled is None]
+    return [question for question in asked if question.settled(known).compiled is None]
 
 
 def ask_compiler(

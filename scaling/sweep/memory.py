@@ -9,14 +9,14 @@ from pathlib import Path
 
 from scaling.counts.chips import chip_of
 from scaling.plan.asking import ProbeFailed
-from scaling.plan.compiled import ask_compiler, cached_answers, unanswered, with_answers
+from scaling.plan.compiled import ask_compiler, cached_answers, questions, unanswered, with_answers
 from scaling.plan.lowering import JobDevices, Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution
 from scaling.store.folder import ResultsFolder
 from scaling.store.machine import Gpu, gpus
 from scaling.sweep.earlier import keep
-from scaling.sweep.machine import Layout, has_glibc, launch_environment, layout, visible_devices
+from scaling.sweep.machine import Layout, environment_here, layout, visible_devices
 
 
 def lowered_here(
@@ -47,18 +47,18 @@ def lowered_here(
 def as_compiled(lowered: Lowered, where: Layout, say: Callable[[str], None]) -> Lowered:
     """Lay jobs out by what their programs hold as compiled, where arithmetic says that they fill much of
     their devices. What is not known is compiled, in the environment of the jobs."""
-    known = cached_answers(lowered)
-    asked = unanswered(lowered, known)
-    if asked:
-        programs = "a program" if len(asked) == 1 else f"{len(asked)} programs"
+    asked = questions(lowered)
+    known = cached_answers(asked)
+    if missing := unanswered(asked, known):
+        programs = "a program" if len(missing) == 1 else f"{len(missing)} programs"
         say(f"compiling {programs} to see the memory that it takes, once ...")
-        environment = launch_environment(os.environ, where, where.slots[0], glibc=has_glibc())
+        environment = environment_here(where, where.slots[0])
         environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # another job may be running
         try:
-            known |= ask_compiler(asked, known, environment)
+            known |= ask_compiler(missing, known, environment)
         except ProbeFailed as error:
             say(f"what jobs hold is by arithmetic alone: {error}")
-    return with_answers(lowered, known)
+    return with_answers(lowered, asked, known)
 
 
 def job_devices(where: Layout) -> JobDevices:

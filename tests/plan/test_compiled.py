@@ -62,10 +62,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def compiled(room: float, compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> Lowered:
     monkeypatch.setattr(module, "ask", compiler)
     lowered = lower(compiler.plan, gpu(room))
-    known = cached_answers(lowered)
-    if asked := unanswered(lowered, known):
-        known |= ask_compiler(asked, known, None)
-    return with_answers(lowered, known)
+    asked = questions(lowered)
+    known = cached_answers(asked)
+    if missing := unanswered(asked, known):
+        known |= ask_compiler(missing, known, None)
+    return with_answers(lowered, asked, known)
 
 
 def test_only_what_may_fill_much_and_may_fit_is_worth_a_question() -> None:
@@ -128,7 +129,7 @@ def test_an_answer_is_that_of_one_member_of_a_pack(monkeypatch: pytest.MonkeyPat
 
 def test_without_an_answer_arithmetic_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     lowered = lower(PLAN, gpu(1.05))
-    assert with_answers(lowered, {}).chosen == lowered.chosen
+    assert with_answers(lowered, questions(lowered), {}).chosen == lowered.chosen
     for answer in ("hello", '{"held": [[-1]]}', '{"held": []}'):
         monkeypatch.setattr(module, "ask", lambda *_, answer=answer: answer)
         with pytest.raises(ProbeFailed):
