@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
-from functools import cache, lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import cast
+
+import jax
+from jax.sharding import Mesh
 
 from scaling.counts.lowering import Kernel
 from scaling.data.index import index_of
@@ -31,7 +34,7 @@ from scaling.train.lanes import Fetch, Lane
 from scaling.train.pack import Asked
 from scaling.train.peak import PeakMemory
 from scaling.train.process import PackFailed, Relieved, StopRequest, Wanted, Watchdog
-from scaling.train.program import Blueprint, make_program
+from scaling.train.program import Blueprint, Program, make_program
 from scaling.train.reevaluate import reevaluate
 from scaling.train.relief import lowering_now, relieve
 from scaling.train.workbench import Workbench
@@ -39,9 +42,29 @@ from scaling.train.workbench import Workbench
 KEPT = 4  # programs and texts that a process keeps between jobs
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What a program and a text are worked with, each made when it is first needed: text may be put on the
+    device, the evaluator is compiled."""
+
+    program: Program
+    windows: Windows
+    hosts: Hosts
+    place: Callable[[Windows, Mesh], jax.Array]
+
+    @cached_property
+    def feed(self) -> Feed:
+        way = self.hosts.agree(partial(best_way, self.program, self.windows), Way)
+        return Feed(self.program, self.windows, way, self.place)
+
+    @cached_property
+    def evaluator(self) -> Callable[[Params], Evaluation]:
+        return make_evaluator(self.program, self.windows)
+
+
 class Shop:
-    """What a process keeps from one job to the next: compiled programs, opened text, and with both what
-    brings text to the device and what evaluates."""
+    """What a process keeps from one job to the next: compiled programs, opened text, and the tools for
+    both."""
 
     def __init__(self, hosts: Hosts = ALONE) -> None:
         self.hosts = hosts
@@ -49,36 +72,26 @@ class Shop:
         self.memory = PeakMemory()
         self.program = lru_cache(KEPT)(make_program)
         self._windows = lru_cache(KEPT)(lambda data: load_data(PlanData.model_validate_json(data)))
-        self._bench = lru_cache(KEPT)(self._open)
+        self._tools = lru_cache(KEPT)(self._open)
         self._tokens = lru_cache(1)(put_tokens)
 
     def forget(self) -> None:
         """Give back the memory of programs and of text on the device."""
         self.program.cache_clear()
-        self._bench.cache_clear()
+        self._tools.cache_clear()
         self._tokens.cache_clear()
 
     def windows(self, data: PlanData) -> Windows:
         return self._windows(data.model_dump_json(exclude_unset=True))
 
     def feed(self, blueprint: Blueprint, data: PlanData) -> Feed:
-        return self._bench(blueprint, data.model_dump_json(exclude_unset=True))[0]()
+        return self._tools(blueprint, data.model_dump_json(exclude_unset=True)).feed
 
     def evaluate(self, blueprint: Blueprint, data: PlanData, params: Params) -> Evaluation:
-        return self._bench(blueprint, data.model_dump_json(exclude_unset=True))[1]()(params)
+        return self._tools(blueprint, data.model_dump_json(exclude_unset=True)).evaluator(params)
 
-    def _open(
-        self, blueprint: Blueprint, data: str
-    ) -> tuple[Callable[[], Feed], Callable[[], Callable[[Params], Evaluation]]]:
-        """Return what makes each when it is first needed: text may be put on the device, the evaluator is
-        compiled."""
-        program, windows = self.program(blueprint), self._windows(data)
-
-        def feed() -> Feed:
-            way = self.hosts.agree(partial(best_way, program, windows), Way)
-            return Feed(program, windows, way, self._tokens)
-
-        return cache(feed), cache(lambda: make_evaluator(program, windows))
+    def _open(self, blueprint: Blueprint, data: str) -> Tools:
+        return Tools(self.program(blueprint), self._windows(data), self.hosts, self._tokens)
 
 
 def work(
