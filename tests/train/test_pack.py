@@ -120,6 +120,20 @@ def test_packed_as_alone_and_those_that_diverge_touch_no_other(tmp_path, worker,
     assert record["execution"]["lowering"]["pack"] == 4 and record["execution"]["cpu_seconds"] is None
 
 
+def test_members_may_take_fewer_steps_of_a_chunk_than_others(tmp_path, worker, members, alone, index):
+    """Where lines end between multiples of a chunk, the other member goes on to one."""
+    schedule = WSD(kind="wsd", warmup=4, decay=7, shape="1-sqrt")
+    uneven = members[1].model_copy(update={"steps": 38, "schedule": schedule})
+    assert uneven.branch_step % 4 and uneven.steps % 4
+    ((_, status),) = worker.finish_all([write_job(tmp_path / "alone", [uneven], index, chunk_steps=4)])
+    answers = worker.finish_all(folders(tmp_path / "packed", [members[0], uneven], index))
+    assert status == 0 and [status for _, status in answers] == [0, 0]
+    for run, single in ((members[0], alone), (uneven, tmp_path / "alone")):
+        packed = curve(tmp_path / "packed", run)
+        assert [row["step"] for row in packed] == [row["step"] for row in curve(single, run)]
+        np.testing.assert_allclose(losses(tmp_path / "packed", run), losses(single, run), rtol=1e-5)
+
+
 def test_killed_in_a_pack_and_resumed_in_another_or_alone(tmp_path, worker, members, alone, index):
     answers = worker.finish_all(folders(tmp_path, members[:2], index, checkpoint_seconds=0.0), rounds=4)
     for seat in worker.seats.copy():
