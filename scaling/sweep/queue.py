@@ -12,7 +12,7 @@ from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.plan.probe import Probe
-from scaling.run import Run
+from scaling.run import AnyRun, Run
 from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
 from scaling.store.records import JobExecution, JobRun, JobSpec, Work, read_progress
@@ -133,7 +133,9 @@ class Queue:
     def _together(self, one: Task, other: Task) -> bool:
         """Tell whether a program can train both: equal in all that is compiled, and in their data."""
         first, second = one.runs[0], other.runs[0]
-        if first.run.fixed != second.run.fixed or self.plan.data_of(first) != self.plan.data_of(second):
+        if first.built_in.fixed != second.built_in.fixed or self.plan.data_of(first) != self.plan.data_of(
+            second
+        ):
             return False
         return self._chunk_steps(one) == self._chunk_steps(other)
 
@@ -168,7 +170,7 @@ class Queue:
                 self.failed.add(run.run_id)
         return [run for run in task.runs if run.run_id not in self.recorded | self.failed]
 
-    def spec(self, task: Task, runs: Sequence[PlannedRun]) -> JobSpec:
+    def spec(self, task: Task, runs: Sequence[PlannedRun]) -> JobSpec[AnyRun]:
         """Say what the process of a job is asked to do with these of its runs."""
         more = dict[str, Any]()
         if self.chunks:
@@ -251,7 +253,7 @@ def make_tasks(
     for job in plan.jobs:
         runs = tuple(plan.by_id[run_id] for run_id in job.run_ids if run_id in ids)
         if any(run.run_id not in settled for run in runs):
-            pack = packed(plan, runs[0].run, speed)
+            pack = 1 if plan.command else packed(plan, runs[0].built_in, speed)
             tasks.append(Task(job, runs, flops_left(job, runs, settled), pack=pack))
     return sorted(tasks, key=lambda task: (-task.flops, task.job.job_id))
 
@@ -275,7 +277,7 @@ def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[
 
 def job_spec(
     plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work, more: dict[str, Any] | None = None
-) -> JobSpec:
+) -> JobSpec[AnyRun]:
     """Say what the process of a job is asked to do.
 
     Args:
@@ -290,7 +292,9 @@ def job_spec(
     execution = {name: getattr(given, name) for name in names}
     if given.chunk_steps is None:
         del execution["chunk_steps"]
-    return JobSpec(
+    if plan.command is not None:
+        execution["command"] = plan.command
+    return JobSpec[AnyRun](
         study=plan.study,
         job_id=task.job.job_id,
         task=work,
@@ -301,7 +305,7 @@ def job_spec(
     )
 
 
-def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun:
+def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun[AnyRun]:
     """Say what is asked of one run; what is not asked for is not written."""
     asked: dict[str, Any] = {
         "evaluate_at": evaluated_at(plan, planned.run),
@@ -310,7 +314,7 @@ def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun:
         "averages": averages_of(plan, planned.run) or None,
     }
     asked = {name: value for name, value in asked.items() if value is not None}
-    return JobRun(
+    return JobRun[AnyRun](
         run_id=planned.run_id, label=planned.label, run=planned.run, flops_spent=flops_spent, **asked
     )
 
