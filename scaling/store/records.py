@@ -88,7 +88,7 @@ class Result(Frozen):
     ``set_losses`` by that of the evaluation set, ``average_losses`` by that of an average of the weights;
     ``loss`` is that of the target. ``loss_floor`` is the true entropy of the source's windows,
     ``source_tokens`` the training tokens of each source of a mixture and ``source_epochs`` how often it was
-    gone through; None where there is no such thing.
+    gone through; ``columns`` is what else a trainer of one's own reports. None where there is no such thing.
     """
 
     status: Literal["ok", "diverged"]
@@ -110,6 +110,7 @@ class Result(Frozen):
     source_tokens: dict[str, int] | None = None
     source_epochs: dict[str, float] | None = None
     average_losses: dict[str, float] | None = None
+    columns: dict[str, float | int | str | bool | None] | None = None
     flags: tuple[str, ...] = ()
 
 

@@ -14,8 +14,8 @@ import pytest
 from scaling.errors import UserError
 from scaling.store import lease
 from scaling.store.folder import ResultsFolder
-from scaling.sweep import driver
 from scaling.sweep.events import Event, JobStarted, PhaseStarted, Progress, RunFailed, RunFinished, Stopping
+from scaling.sweep.executors import EXECUTORS
 from scaling.sweep.guard import drivers
 from scaling.sweep.progress import Snapshot
 from tests.sweep.detached import Detached
@@ -28,7 +28,7 @@ CELLS = [(8, 50), (16, 50), (24, 50), (24, 100)]
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every executor passes the same tests."""
     if request.param == "detached":
-        monkeypatch.setattr(driver, "make_local", Detached)
+        monkeypatch.setitem(EXECUTORS, "local", Detached)
     return request.param
 
 
