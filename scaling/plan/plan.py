@@ -16,7 +16,7 @@ from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
 from scaling.run import ExternalRun, Run, short_hash
-from scaling.spec.execution import Execution
+from scaling.spec.execution import Execution, WrittenExecution
 from scaling.store.folder import NAME, ResultsFolder
 from scaling.store.records import CanonicalRun, Document, Id, JobCommand, PlanData, Record, parse, read
 
@@ -120,7 +120,7 @@ class Plan(Document):
     jobs: tuple[PlannedJob, ...]
     excluded: tuple[Excluded, ...] = ()
     notes: tuple[str, ...] = ()
-    execution: Execution = Field(default_factory=Execution)
+    execution: WrittenExecution = Field(default_factory=Execution)
     every: Every | None = None
     averages: tuple[WrittenAverage, ...] = ()
     command: JobCommand | None = None

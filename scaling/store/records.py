@@ -89,9 +89,9 @@ class Result(Frozen):
     ``status`` is ``diverged`` where a training loss, a gradient or the evaluation was not finite; the losses
     are None then. Losses are in nats per token, ``document_losses`` by the name of the held-out document,
     ``set_losses`` by that of the evaluation set, ``average_losses`` by that of an average of the weights;
-    ``loss`` is that of the target. ``columns`` are what a trainer of one's own told besides. ``loss_floor``
-    is the true entropy of the source's windows, ``source_tokens`` the training tokens of each source of a
-    mixture and ``source_epochs`` how often it was gone through; None where there is no such thing.
+    ``loss`` is that of the target. ``loss_floor`` is the true entropy of the source's windows,
+    ``source_tokens`` the training tokens of each source of a mixture and ``source_epochs`` how often it was
+    gone through; ``columns`` is what else a trainer of one's own reports. None where there is no such thing.
     """
 
     status: Literal["ok", "diverged"]
@@ -113,7 +113,7 @@ class Result(Frozen):
     source_tokens: dict[str, int] | None = None
     source_epochs: dict[str, float] | None = None
     average_losses: dict[str, float] | None = None
-    columns: dict[str, float | int | bool | str | None] | None = None
+    columns: dict[str, float | int | str | bool | None] | None = None
     flags: tuple[str, ...] = ()
 
 
