@@ -33,7 +33,7 @@ from scaling.plan.expand import plan_spec
 from scaling.plan.plan import Plan, PlannedJob
 from scaling.sweep.driver import open_sweep
 from scaling.sweep.events import RunFinished
-from scaling.sweep.queue import Task, job_spec
+from scaling.sweep.tasks import Task, job_spec
 
 SWEEP = Path(__file__).with_suffix(".yaml")
 ROLES = ("fit", "noise", "tuning")

@@ -24,11 +24,9 @@ from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.tuned import with_hashes
 from scaling.spec.models import Study
-from scaling.sweep.chunks import measured_speed
 from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
 from scaling.sweep.events import Event, Outcome, RunFailed, RunFinished
-from scaling.sweep.memory import lowered_here
 
 __all__ = ["StudyReport", "StudyStopped", "run_study", "study_text"]
 
@@ -243,14 +241,7 @@ class _Launch:
 
     def _train(self, roles: Collection[str], analysis: Analysis | None = None) -> None:
         """Raises StudyStopped, with everything written that can be had from the records there are."""
-        asked = self.plan.execution.model_copy(update={"workers": self.workers} if self.workers else {})
-        lowered = lowered_here(self.plan, asked, self.sweep.results, self.watch.say)
-        speed = measured_speed(lowered, asked, self.watch.say)
-        for note in lowered.notes() if lowered else ():
-            self.watch.say(note)
-        outcome = self.sweep.run_jobs(
-            roles, on_event=self.watch, workers=self.workers, speed=speed, lowered=lowered
-        )
+        outcome = self.sweep.run_jobs(roles, on_event=self.watch, say=self.watch.say, workers=self.workers)
         self._end(outcome, analysis)
 
     def _end(self, outcome: Outcome, analysis: Analysis | None) -> None:

@@ -5,14 +5,16 @@ Nothing here changes a run's numbers beyond rounding, or its id.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
 from scaling.counts.lowering import MeshSizes, Remat, pack_width
-from scaling.recipe.quantities import Count, Described, Positive, Real, Slug
+from scaling.recipe.quantities import Count, Described, Positive, Real
+from scaling.recipe.rules import by_kind
 from scaling.spec.source import Finding
 
 
@@ -27,6 +29,44 @@ def _auto_is_none(value: Any) -> Any:
 
 
 AutoOrCount = Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)]
+
+
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_WALL_TIME = re.compile(rf"([0-9]*\.?[0-9]+)\s*({'|'.join(_SECONDS)})")
+_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+_MEMORY = re.compile(rf"([0-9]*\.?[0-9]+)\s*({'|'.join(_BYTES)})")
+
+
+def _wall_time(value: Any) -> Any:
+    if isinstance(value, str) and (match := _WALL_TIME.fullmatch(value)) and float(match[1]) > 0:
+        return value
+    raise PydanticCustomError(
+        "spec", "must be a positive number with a unit, such as '30 min', '2 h' or '1 d'"
+    )
+
+
+def _memory_size(value: Any) -> Any:
+    if isinstance(value, str) and (match := _MEMORY.fullmatch(value)) and float(match[1]) > 0:
+        return value
+    raise PydanticCustomError("spec", "must be a positive number with a unit, such as '32 GB'")
+
+
+WallTime = Annotated[str, BeforeValidator(_wall_time)]
+MemorySize = Annotated[str, BeforeValidator(_memory_size)]
+
+
+def seconds_of(time: str) -> float:
+    """Return the seconds of a :data:`WallTime`."""
+    match = _WALL_TIME.fullmatch(time)
+    assert match is not None
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def bytes_of(memory: str) -> int:
+    """Return the bytes of a :data:`MemorySize`."""
+    match = _MEMORY.fullmatch(memory)
+    assert match is not None
+    return round(float(match[1]) * _BYTES[match[2]])
 
 
 class Mesh(Described):
@@ -47,10 +87,10 @@ class Mesh(Described):
 
 
 class Execution(Described):
-    """How the work is done. Nothing here changes a run's numbers or its id."""
+    """How the work is done, in processes of this machine."""
 
-    kind: Slug = "local"
-    """Where jobs run. local: processes of this machine."""
+    kind: Literal["local"] = "local"
+    """Where jobs run."""
     workers: AutoOrCount = "auto"
     """Processes that train at the same time. auto: as many as cores and devices allow; on an accelerator one,
     unless `devices` says how many each has."""
@@ -145,3 +185,44 @@ class Execution(Described):
             message = f"{self.job_devices} devices are not the same number on each of {self.hosts} hosts"
             field = "mesh" if self.devices == "auto" else "devices"
             yield Finding(("execution", field), message, "use a multiple of hosts")
+
+
+class SlurmExecution(Execution):
+    """How the work is done, in jobs of a Slurm cluster; what else is said holds on each of its nodes."""
+
+    kind: Literal["slurm"]  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
+    """Where jobs run."""
+    partition: str | None = None
+    """Partition to submit to. Left out: the cluster's own choice, as of all that follows."""
+    account: str | None = None
+    """Account to charge."""
+    qos: str | None = None
+    """Quality of service."""
+    time: WallTime | None = None
+    """Time limit of an allocation, such as `2 h`; work that is left continues in another."""
+    cpus: Count | None = None
+    """Cores of an allocation, on each node."""
+    memory: MemorySize | None = None
+    """Memory of an allocation, on each node, such as `32 GB`."""
+    nodes: Count = 1
+    """Nodes that train each job together."""
+    constraint: str | None = None
+    """Features that nodes must have."""
+    concurrent: Count | None = None
+    """Allocations at the same time. Left out: as many as there are jobs."""
+    setup: tuple[str, ...] = ()
+    """Lines of shell before the work starts, such as `module load cuda`."""
+    extra: dict[str, StrictBool | Real | str] = Field(default_factory=dict)
+    """Further options of sbatch, by their long names."""
+
+
+def _local_by_default(value: Any) -> Any:
+    return {"kind": "local", **cast(dict[str, Any], value)} if isinstance(value, dict) else value
+
+
+_Executions = Execution | SlurmExecution
+EXECUTIONS = by_kind(_Executions)
+WrittenExecution = Annotated[
+    Annotated[_Executions, Field(discriminator="kind")],
+    BeforeValidator(_local_by_default, json_schema_input_type=_Executions),
+]

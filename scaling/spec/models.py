@@ -30,7 +30,7 @@ from scaling.recipe.written import fits, known_to, or_rule, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import Seeds
 from scaling.spec.designs import Chosen, Design, Holdout, Noise
-from scaling.spec.execution import Execution
+from scaling.spec.execution import Execution, WrittenExecution
 from scaling.spec.families import Family, Shapes
 from scaling.spec.source import Finding, Path, Source
 from scaling.tokenizers.kinds import WrittenTokenizer
@@ -114,7 +114,7 @@ class Study(Described):
     """Runs to forecast (role holdout); fits leave them out."""
     evaluation: Evaluation = Evaluation()
     """What is held out of training, and which losses are measured."""
-    execution: Execution = Execution()
+    execution: WrittenExecution = Execution()
 
     _source: Source = PrivateAttr(default_factory=Source)
 

@@ -32,9 +32,11 @@ Kind = Literal[
     "disk_full",
     "timeout",
     "not_started",
+    "contract",
+    "ignored_stop",
 ]
 # Not the run's own doing: they never use up its attempts.
-OUTER_KINDS: tuple[str, ...] = ("lost_lease", "lost_host", "disk_full", "not_started")
+OUTER_KINDS: tuple[str, ...] = ("lost_lease", "lost_host", "disk_full", "not_started", "ignored_stop")
 LINES = 20  # of a traceback
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -47,7 +47,7 @@ class Chunks:
 def measured_speed(lowered: Lowered | None, execution: Execution, say: Callable[[str], None]) -> Probe | None:
     """Return the speed of the steps of jobs on this machine's accelerator, measured where it is not known.
 
-    None: jobs run on CPU or elsewhere, chunks and packs have a given size, or it cannot be measured.
+    None: jobs run on CPU, chunks and packs have a given size, or it cannot be measured.
 
     Args:
         lowered: the jobs, if any, and how they are laid out.
@@ -55,7 +55,7 @@ def measured_speed(lowered: Lowered | None, execution: Execution, say: Callable[
         say: is told what takes time, and what went wrong.
     """
     given = execution.chunk_steps is not None and execution.pack != "auto"
-    if lowered is None or execution.kind != "local" or given:
+    if lowered is None or given:
         return None
     where = layout(execution)
     if where.device == "cpu":

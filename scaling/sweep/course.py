@@ -17,8 +17,9 @@ from scaling.sweep.executor import Executor
 from scaling.sweep.failure import Mark, error_marks, record_failures, went_smaller
 from scaling.sweep.guard import Presence
 from scaling.sweep.progress import Pace, Snapshot, Throughput
-from scaling.sweep.queue import Queue, Running, Task, flops_left
+from scaling.sweep.queue import Queue, Running
 from scaling.sweep.stops import signals_to
+from scaling.sweep.tasks import Task, flops_left
 
 POLL_SECONDS, REPORT_SECONDS, SAVE_SECONDS, VISIT_SECONDS = 0.05, 0.5, 1.0, 0.5
 

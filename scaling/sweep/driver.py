@@ -14,7 +14,7 @@ may do so in one folder at once: they share the jobs.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,8 @@ from typing import Any, Literal
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json, write_text
 from scaling.plan.device import require_precision
-from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, load_plan
-from scaling.plan.probe import Probe
+from scaling.spec.execution import Execution
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.changes import (
     changes_losses,
@@ -35,12 +34,13 @@ from scaling.sweep.changes import (
     require_same_recipe,
     set_forecasts_aside,
 )
-from scaling.sweep.chunks import Chunks
+from scaling.sweep.chunks import Chunks, measured_speed
 from scaling.sweep.clock import Clock
 from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
-from scaling.sweep.executors import TRAIN, make_executor, require_executor
+from scaling.sweep.executors import TRAIN, make_executor
 from scaling.sweep.guard import Presence, drivers, turn
+from scaling.sweep.memory import lowered_here
 from scaling.sweep.queue import Phase, Queue
 
 
@@ -62,11 +62,11 @@ class Sweep:
         roles: Collection[str],
         *,
         on_event: Watcher = lambda event: None,
+        say: Callable[[str], None] = lambda text: None,
         workers: int | Literal["auto"] | None = None,
-        speed: Probe | None = None,
-        lowered: Lowered | None = None,
         retries: int = 1,
         grace_seconds: float = 20.0,
+        waits: bool = True,
     ) -> Outcome:
         """Train all runs of these roles that have no record, longest jobs first.
 
@@ -80,14 +80,14 @@ class Sweep:
         Args:
             roles: which runs.
             on_event: is called with what happens.
+            say: is told what takes time before jobs start, and what a reader should know of how they run.
             workers: jobs at a time, in place of the plan's.
-            speed: of a step, where it was measured; sizes chunks on an accelerator.
-            lowered: how jobs are laid out, where that was chosen by their memory.
             retries: of a failing job in this launch.
             grace_seconds: after which jobs asked to stop are killed.
+            waits: for the jobs that other drivers work on; else ends when nothing is left to start.
 
         Raises:
-            UserError: the folder was removed meanwhile.
+            UserError: a job does not fit into memory, or the folder was removed meanwhile.
         """
         require_same_evaluation(self.results, self.plan, self.plan)
         phase = Phase(
@@ -95,8 +95,9 @@ class Sweep:
             chosen=self.plan.with_roles(roles),
             retries=retries,
             grace_seconds=grace_seconds,
+            waits=waits,
         )
-        return self._run(phase, on_event, workers, speed, lowered)
+        return self._run(phase, on_event, say, workers)
 
     def reevaluate(
         self, *, on_event: Watcher = lambda event: None, workers: int | Literal["auto"] | None = None
@@ -106,24 +107,34 @@ class Sweep:
         if changes_losses(self.plan, self.results, others):
             set_forecasts_aside(self.results, "of-another-evaluation")
         roles = tuple(sorted({run.role for run in others}))
-        return self._run(Phase(roles, tuple(others), "reevaluate", retries=0), on_event, workers)
+        phase = Phase(roles, tuple(others), "reevaluate", retries=0)
+        return self._run(phase, on_event, lambda text: None, workers)
 
     def _run(
         self,
         phase: Phase,
         on_event: Watcher,
+        say: Callable[[str], None],
         workers: int | Literal["auto"] | None,
-        speed: Probe | None = None,
-        lowered: Lowered | None = None,
     ) -> Outcome:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
-        alone = not self.presence.others_here(self.results)
-        executor = make_executor(execution, self.command, alone=alone)
-        done = self.results.recorded() if phase.work == "train" else set[str]()
+        return self._run_here(phase, execution, on_event, say)
+
+    def _run_here(
+        self, phase: Phase, execution: Execution, on_event: Watcher, say: Callable[[str], None]
+    ) -> Outcome:
+        """Carry out a phase in processes of this machine."""
+        trains = phase.work == "train"
+        lowered = lowered_here(self.plan, execution, self.results, say) if trains else None
+        speed = measured_speed(lowered, execution, say)
+        for note in lowered.notes() if lowered else ():
+            say(note)
+        executor = make_executor(execution, self.command, alone=not self.presence.others_here(self.results))
+        done = self.results.recorded() if trains else set[str]()
         require_precision([run for run in phase.chosen if run.run_id not in done], executor.device)
         timed = executor.device != "cpu" and execution.chunk_steps is None
         chunks = Chunks(self.plan, speed) if timed else None
-        profile = self.profile if phase.work == "train" else []
+        profile = self.profile if trains else []
         queue = Queue(self.results, self.plan, phase, on_event, chunks, lowered, profile, speed)
         return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
 
@@ -194,7 +205,6 @@ def open_sweep(
             finished runs, has changed.
     """
     results, checked = ResultsFolder(Path(folder).absolute()), Plan.from_json(dict(plan))
-    require_executor(checked.execution)
     with turn(results):
         _settle(results, checked, spec, force=force, reevaluate=reevaluate)
         write_text(results.spec, spec)

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from scaling.errors import Complaint, UserError
 from scaling.spec.execution import Execution
 from scaling.sweep.executor import Executor
 from scaling.sweep.local import make_local
@@ -24,17 +23,5 @@ EXECUTORS: dict[str, Factory] = {"local": make_local}
 
 
 def make_executor(execution: Execution, command: Sequence[str], *, alone: bool) -> Executor:
-    """Make the executor that ``execution.kind`` names.
-
-    Raises:
-        UserError: there is none of that name, or it cannot do what ``execution`` asks for.
-    """
-    require_executor(execution)
+    """Raises UserError: the machine cannot do what ``execution`` asks for."""
     return EXECUTORS[execution.kind](execution, command, alone=alone)
-
-
-def require_executor(execution: Execution) -> None:
-    """Raises UserError: there is no executor of that name."""
-    if execution.kind not in EXECUTORS:
-        problem = f"execution.kind = {execution.kind!r}: no such executor"
-        raise UserError(Complaint(problem, hint=f"use one of {', '.join(EXECUTORS)}"))

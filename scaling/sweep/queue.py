@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scaling.counts.lowering import Lowering, pack_width
-from scaling.plan.cadence import averages_of, evaluated_at
+from scaling.counts.lowering import Lowering
 from scaling.plan.lowering import Lowered
-from scaling.plan.plan import Plan, PlannedJob, PlannedRun
+from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
-from scaling.run import Run
+from scaling.run import AnyRun
 from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
-from scaling.store.records import JobExecution, JobRun, JobSpec, Work, read_progress
+from scaling.store.records import JobSpec, Work, read_progress
 from scaling.sweep.chunks import Chunks
 from scaling.sweep.events import JobElsewhere, RunFinished, Watcher
 from scaling.sweep.executor import StartedJob
 from scaling.sweep.failure import Mark
 from scaling.sweep.progress import Pace, RunningRow
+from scaling.sweep.tasks import Task, flops_left, job_spec, make_tasks
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Phase:
     """What one pass is asked to do: to ``work`` on the runs ``chosen``, which have these ``roles``.
 
     A failing job is tried again ``retries`` times; when the pass is stopped jobs have ``grace_seconds``
-    to end, and as long again whenever one has ended.
+    to end, and as long again whenever one has ended. ``waits``: it ends when the jobs of other drivers have
+    ended too; else when there is nothing left that it could start.
     """
 
     roles: tuple[str, ...]
@@ -36,18 +37,7 @@ class Phase:
     work: Work = "train"
     retries: int = 1
     grace_seconds: float = 20.0
-
-
-@dataclass(frozen=True)
-class Task:
-    """A job's runs in this phase. ``flops`` are those of its runs that are not done; ``pack`` is how many
-    jobs may be trained side by side, this one included."""
-
-    job: PlannedJob
-    runs: tuple[PlannedRun, ...]
-    flops: int
-    tries: int = 0
-    pack: int = 1
+    waits: bool = True
 
 
 @dataclass
@@ -104,7 +94,7 @@ class Queue:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.waiting or self.running or self.elsewhere)
+        return not (self.waiting or self.running or (self.phase.waits and self.elsewhere))
 
     def paces(self) -> list[Pace]:
         """Return the paces of the jobs under way, here or elsewhere."""
@@ -133,7 +123,9 @@ class Queue:
     def _together(self, one: Task, other: Task) -> bool:
         """Tell whether a program can train both: equal in all that is compiled, and in their data."""
         first, second = one.runs[0], other.runs[0]
-        if first.run.fixed != second.run.fixed or self.plan.data_of(first) != self.plan.data_of(second):
+        if first.built_in.fixed != second.built_in.fixed or self.plan.data_of(first) != self.plan.data_of(
+            second
+        ):
             return False
         return self._chunk_steps(one) == self._chunk_steps(other)
 
@@ -168,7 +160,7 @@ class Queue:
                 self.failed.add(run.run_id)
         return [run for run in task.runs if run.run_id not in self.recorded | self.failed]
 
-    def spec(self, task: Task, runs: Sequence[PlannedRun]) -> JobSpec:
+    def spec(self, task: Task, runs: Sequence[PlannedRun]) -> JobSpec[AnyRun]:
         """Say what the process of a job is asked to do with these of its runs."""
         more = dict[str, Any]()
         if self.chunks:
@@ -233,86 +225,6 @@ class Queue:
     def rows(self, now: float) -> tuple[RunningRow, ...]:
         """Return the running jobs, for a live table."""
         return tuple(_row(job, now) for job in sorted(self.running.values(), key=lambda j: j.started.slot))
-
-
-def make_tasks(
-    plan: Plan, chosen: Sequence[PlannedRun], settled: Collection[str], speed: Probe | None = None
-) -> list[Task]:
-    """List jobs with a run that is not ``settled``, longest remaining work first: that ends soonest (LPT,
-    Graham 1969).
-
-    Args:
-        plan: the plan.
-        chosen: the runs that are to be worked on.
-        settled: those that need no more work.
-        speed: of steps, measured on an accelerator.
-    """
-    ids, tasks = {run.run_id for run in chosen}, []
-    for job in plan.jobs:
-        runs = tuple(plan.by_id[run_id] for run_id in job.run_ids if run_id in ids)
-        if any(run.run_id not in settled for run in runs):
-            pack = packed(plan, runs[0].run, speed)
-            tasks.append(Task(job, runs, flops_left(job, runs, settled), pack=pack))
-    return sorted(tasks, key=lambda task: (-task.flops, task.job.job_id))
-
-
-def packed(plan: Plan, run: Run, speed: Probe | None) -> int:
-    """Return how many jobs of a run's shape are trained side by side: as the plan says, else as was found to
-    be best, where that was measured, and one for each device along ``run``."""
-    if plan.execution.pack != "auto":
-        return plan.execution.pack
-    if plan.execution.hosts > 1:
-        return 1
-    devices = plan.execution.mesh.run if plan.execution.mesh else 1
-    best = max(devices, speed.pack(run.flops_per_step) if speed else 1)
-    width = pack_width(best, devices)
-    return width if width == best else width // 2
-
-
-def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[str]) -> int:
-    return sum(job.flops_spent[run.run_id] for run in runs if run.run_id not in settled)
-
-
-def job_spec(
-    plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work, more: dict[str, Any] | None = None
-) -> JobSpec:
-    """Say what the process of a job is asked to do.
-
-    Args:
-        plan: gives data and execution.
-        task: the job.
-        runs: those to be worked on.
-        work: to train them or to evaluate them again.
-        more: fields of the execution that the plan does not give.
-    """
-    given, spent = plan.execution, task.job.flops_spent
-    names = JobExecution.model_fields.keys() & type(given).model_fields.keys()
-    execution = {name: getattr(given, name) for name in names}
-    if given.chunk_steps is None:
-        del execution["chunk_steps"]
-    return JobSpec(
-        study=plan.study,
-        job_id=task.job.job_id,
-        task=work,
-        data=plan.data_of(task.runs[0]),
-        branch_steps=tuple(sorted({plan.by_id[run_id].run.branch_step for run_id in task.job.run_ids})),
-        runs=tuple(_job_run(plan, run, spent[run.run_id]) for run in runs),
-        execution=JobExecution(**execution | (more or {})),
-    )
-
-
-def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun:
-    """Say what is asked of one run; what is not asked for is not written."""
-    asked: dict[str, Any] = {
-        "evaluate_at": evaluated_at(plan, planned.run),
-        "start": planned.start,
-        "rules": planned.rules,
-        "averages": averages_of(plan, planned.run) or None,
-    }
-    asked = {name: value for name, value in asked.items() if value is not None}
-    return JobRun(
-        run_id=planned.run_id, label=planned.label, run=planned.run, flops_spent=flops_spent, **asked
-    )
 
 
 def _row(job: Running, now: float) -> RunningRow:

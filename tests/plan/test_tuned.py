@@ -15,7 +15,7 @@ from scaling.plan.plan import Plan
 from scaling.plan.tuned import with_hashes
 from scaling.spec.load import load_study, study_from_dict
 from scaling.study import study_text
-from scaling.sweep.queue import Task, job_spec
+from scaling.sweep.tasks import Task, job_spec
 from tests.plan.studies import changed, fake_index
 
 RATE = "recipe__optimizer__learning_rate"

@@ -8,7 +8,7 @@ import pytest
 
 from scaling.counts.lowering import MeshSizes
 from scaling.errors import UserError
-from scaling.spec.execution import Execution
+from scaling.spec.execution import Execution, SlurmExecution, bytes_of, seconds_of
 from scaling.spec.load import study_from_dict
 from tests.plan.studies import BASE, plan_of
 
@@ -25,6 +25,19 @@ def test_devices_of_a_job() -> None:
     assert study.execution.job_devices == 8
     assert Execution().job_devices is None and Execution(devices=3).job_devices == 3
     assert study_from_dict(BASE | {"execution": {"mesh": "auto"}}).execution == Execution()
+
+
+def test_where_jobs_run() -> None:
+    written = {"kind": "slurm", "time": "1.5 h", "memory": "32 GB", "nodes": 2, "extra": {"exclusive": True}}
+    execution = study_from_dict(BASE | {"execution": written}).execution
+    assert isinstance(execution, SlurmExecution) and execution.nodes == 2
+    assert (seconds_of(execution.time or ""), bytes_of(execution.memory or "")) == (5400, 32 * 10**9)
+    assert type(study_from_dict(BASE | {"execution": {"threads": 2}}).execution) is Execution
+    plan = plan_of(execution=written)
+    assert type(plan).from_json(plan.to_json()).execution == execution
+    assert "did you mean 'slurm'" in problems_of(kind="slurn")
+    assert "such as '30 min', '2 h' or '1 d'" in problems_of(kind="slurm", time="2 hours")
+    assert "unknown name" in problems_of(partition="main")
 
 
 def test_fields_that_do_not_go_together() -> None:

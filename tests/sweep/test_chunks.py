@@ -19,7 +19,8 @@ from scaling.store.folder import ResultsFolder
 from scaling.sweep import chunks
 from scaling.sweep.chunks import Chunks, measured_speed
 from scaling.sweep.machine import Layout, Slot
-from scaling.sweep.queue import Phase, Queue, make_tasks
+from scaling.sweep.queue import Phase, Queue
+from scaling.sweep.tasks import make_tasks
 from tests.plan.studies import plan_of
 
 LARGE = {"family__widths": [128, 256], "recipe__batch_tokens": 1024}
@@ -131,6 +132,5 @@ def test_the_speed_is_measured_on_an_accelerator_of_this_machine(monkeypatch: py
     assert measured_speed(lowered, Execution(), said.append) is None and "no room" in said[-1]
     assert measured_speed(lowered, Execution(chunk_steps=8, pack=2), said.append) is None
     assert measured_speed(None, Execution(), said.append) is None
-    assert measured_speed(lowered, Execution(kind="elsewhere"), said.append) is None
     monkeypatch.setattr(chunks, "layout", lambda execution: Layout("cpu", (Slot(),)))
     assert measured_speed(lowered, Execution(), said.append) is None and len(measured) == 2
