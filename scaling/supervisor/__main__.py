@@ -1,5 +1,5 @@
 """``python -m scaling.supervisor JOB_FOLDER [MARK]``: let a command of a user train the runs of one job that
-no record yet.
+have no record yet.
 
 MARK is that of a lease which was seen stalled for long enough: it is taken over if it still is. Exit codes
 are those of ``python -m scaling.train``; others, and signals, are the command's own.
