@@ -50,7 +50,7 @@ class Command:
         self._answers = self._keeper.stdout
         first = self._answer()
         if first is None or "refused" in first:
-            self._keeper.wait()
+            self._keeper.communicate()
             reason = first["refused"] if first else "its keeper ended"
             raise _refusal(argv, folder, reason)
         self.pid: int = first["pid"]
@@ -82,7 +82,8 @@ class Command:
         self._keeper.kill()
         self._keeper.wait()
         ended = self.poll()
-        assert ended
+        assert ended and self._answers
+        self._answers.close()
         return ended
 
     def _tell(self, word: bytes) -> None:

@@ -23,11 +23,13 @@ class Follower:
     """Reads ``metrics.jsonl`` of a command into ``log``.
 
     What an earlier start logged stays until this one has its first row: it then goes on from a checkpoint
-    before that step, and rows from there on are its own. ``began`` is told where that is.
+    before that step, and rows from there on are its own. ``resumed`` is told where that is.
     """
 
-    def __init__(self, asked: RunFile, run: ExternalRun, log: CurveLog, began: Callable[[int], None]):
-        self.asked, self.run, self.log, self.began = asked, run, log, began
+    def __init__(
+        self, asked: RunFile, run: ExternalRun, log: CurveLog, resumed: Callable[[int], None] | None
+    ):
+        self.asked, self.run, self.log, self.resumed = asked, run, log, resumed
         self.path = Path(asked.paths.metrics)
         self.step: int | None = None  # of the last row of this start
         self.loss: float | None = None
@@ -76,7 +78,8 @@ class Follower:
             self.log.restart(before)
             walls = [old["wall_time"] for old in before if not is_evaluation(old)]
             self.wall = walls[-1] if walls else 0.0
-            self.began(row.step - 1)
+            if self.resumed:
+                self.resumed(row.step - 1)
         self.step = row.step
         values = row.values
         self.loss = values.get("train/loss", self.loss)
@@ -87,7 +90,7 @@ class Follower:
             self._put({"eval/loss": None, **evaluated}, row.step)
 
     def _put(self, values: Row, step: int) -> None:
-        self.log.put({**values, **row_at(self.run, step)})
+        self.log.put({**row_at(self.run, step), **values, **row_at(self.run, step)})
 
     @property
     def seconds(self) -> float:

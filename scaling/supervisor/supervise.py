@@ -122,7 +122,7 @@ class Attempt:
         asked = self._prepare(given)
         write_json(self.run_folder / "run.json", json.loads(canonical_json(run)))
         log = CurveLog(self.run_folder / METRICS, self.lease.check)
-        follower = Follower(asked, run, log, self._note_start)
+        follower = Follower(asked, run, log, self._note_start if asked.resumed else None)
         places = {"{run}": str(self._own / "run.json"), "{out}": asked.paths.out}
         try:
             command = Command(
