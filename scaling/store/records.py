@@ -16,8 +16,7 @@ from scaling.corpora.content import Content, StoredContent
 from scaling.counts.lowering import Lowering
 from scaling.counts.params import KnownCounts
 from scaling.errors import Complaint, UserError
-from scaling.recipe.quantities import Frozen
-from scaling.run import AnyRun, Run, canonical_json, run_id
+from scaling.run import AnyRun, Frozen, Run, canonical_json, run_id
 from scaling.store.process import Process
 
 ID_PATTERN = r"^[0-9a-f]{12}$"
