@@ -100,6 +100,7 @@ class Pilot:
                 work=self.submission.work,
                 grace_seconds=notice_seconds(self.submission.execution) - REQUEUE_SECONDS,
                 waits=False,
+                first=self.note.task,
             )
             execution = sweep.plan.execution
             outcome = sweep.run_here(phase, execution, self._watch, self.report.say, self.stops)
