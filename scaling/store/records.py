@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self
 
 from pydantic import Field, PlainSerializer, StringConstraints, ValidationError, model_validator
+from typing_extensions import TypeVar
 
 from scaling.corpora.content import Content, StoredContent
 from scaling.counts.lowering import Lowering
-from scaling.counts.params import ParameterCounts
+from scaling.counts.params import KnownCounts
 from scaling.errors import Complaint, UserError
-from scaling.run import Frozen, Run, canonical_json, run_id
+from scaling.run import AnyRun, Frozen, Run, canonical_json, run_id
 
 ID_PATTERN = r"^[0-9a-f]{12}$"
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-CanonicalRun = Annotated[Run, PlainSerializer(lambda run: json.loads(canonical_json(run)))]
+R = TypeVar("R", default=Run)  # whose run a job has: the built-in trainer's, an ExternalRun, or either
+Canonical = PlainSerializer(lambda run: json.loads(canonical_json(run)))
+CanonicalRun = Annotated[AnyRun, Canonical]
 Work = Literal["train", "reevaluate"]
 
 
@@ -88,7 +91,7 @@ class Result(Frozen):
     ``set_losses`` by that of the evaluation set, ``average_losses`` by that of an average of the weights;
     ``loss`` is that of the target. ``loss_floor`` is the true entropy of the source's windows,
     ``source_tokens`` the training tokens of each source of a mixture and ``source_epochs`` how often it was
-    gone through; None where there is no such thing.
+    gone through; ``columns`` is what else a trainer of one's own reports. None where there is no such thing.
     """
 
     status: Literal["ok", "diverged"]
@@ -103,13 +106,14 @@ class Result(Frozen):
     tokens: int
     unique_tokens: int
     epochs: float
-    params: ParameterCounts
+    params: KnownCounts
     document_losses: dict[str, float] | None
     set_losses: dict[str, float] | None = None
     loss_floor: float | None = None
     source_tokens: dict[str, int] | None = None
     source_epochs: dict[str, float] | None = None
     average_losses: dict[str, float] | None = None
+    columns: dict[str, float | int | str | bool | None] | None = None
     flags: tuple[str, ...] = ()
 
     @property
@@ -211,7 +215,7 @@ class RunMerge(Frozen):
     steps: tuple[int, ...]
 
 
-class JobRun(Frozen):
+class JobRun(Frozen, Generic[R]):
     """A run that a job is asked to train; its id, which names a folder, is that of its content.
 
     ``start`` is where the weights lie that ``run.init_from`` names: a file, or a checkpoint. ``evaluate_at``
@@ -221,7 +225,7 @@ class JobRun(Frozen):
 
     run_id: Id
     label: str
-    run: CanonicalRun
+    run: Annotated[R, Canonical]
     flops_spent: int
     start: str | None = None
     evaluate_at: tuple[int, ...] | None = None
@@ -230,14 +234,30 @@ class JobRun(Frozen):
 
     @model_validator(mode="after")
     def _named_by_content(self) -> Self:
-        if run_id(self.run) != self.run_id:
-            raise ValueError(f"names a run {self.run_id!r} whose content is {run_id(self.run)}")
+        content: Any = self.run
+        if run_id(content) != self.run_id:
+            raise ValueError(f"names a run {self.run_id!r} whose content is {run_id(content)}")
         return self
+
+
+class JobCommand(Frozen):
+    """How somebody's own trainer is started. No part of any identity.
+
+    ``argv`` has ``{run}`` where the path of run.json goes and ``{out}`` where that of the run's folder does;
+    it is started in ``directory``. ``resume``: it goes on from what it left in that folder; else a stopped
+    run starts again. It has ``grace_seconds`` to save and exit after SIGTERM.
+    """
+
+    argv: tuple[str, ...]
+    directory: str
+    resume: bool
+    grace_seconds: float
 
 
 class JobExecution(Frozen):
     """The part of a study's execution that a training process needs. A chunk ends at multiples of
-    ``chunk_steps``, and at each of ``stops``; ``profile_steps`` are to be traced."""
+    ``chunk_steps``, and at each of ``stops``; ``profile_steps`` are to be traced. ``command`` trains external
+    runs."""
 
     checkpoint_seconds: float
     chunk_steps: int | None = None
@@ -248,9 +268,10 @@ class JobExecution(Frozen):
     timeout_minutes: float = 60.0
     threads: int
     lowering: Lowering = Lowering()
+    command: JobCommand | None = None
 
 
-class JobSpec(Document):
+class JobSpec(Document, Generic[R]):
     """``job.json``: what a training process is asked to do.
 
     ``branch_steps`` are those of all runs of the job, done or not: a chunk ends at each, so that curves do
@@ -262,7 +283,7 @@ class JobSpec(Document):
     task: Work = "train"
     data: PlanData
     branch_steps: tuple[int, ...]
-    runs: tuple[JobRun, ...]
+    runs: tuple[JobRun[R], ...]
     execution: JobExecution
 
 

@@ -38,8 +38,8 @@ from scaling.sweep.chunks import Chunks, measured_speed
 from scaling.sweep.clock import Clock
 from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
+from scaling.sweep.executors import TRAIN, make_executor
 from scaling.sweep.guard import Presence, drivers, turn
-from scaling.sweep.local import TRAIN, make_local
 from scaling.sweep.memory import lowered_here
 from scaling.sweep.queue import Phase, Queue
 
@@ -129,7 +129,7 @@ class Sweep:
         speed = measured_speed(lowered, execution, say)
         for note in lowered.notes() if lowered else ():
             say(note)
-        executor = make_local(execution, self.command, alone=not self.presence.others_here(self.results))
+        executor = make_executor(execution, self.command, alone=not self.presence.others_here(self.results))
         done = self.results.recorded() if trains else set[str]()
         require_precision([run for run in phase.chosen if run.run_id not in done], executor.device)
         timed = executor.device != "cpu" and execution.chunk_steps is None

@@ -19,7 +19,6 @@ from scaling.store.failure import SHED
 from scaling.sweep.executor import StartedJob, log_header, write_launch
 from scaling.sweep.machine import Layout, environment_here, layout
 
-TRAIN = (sys.executable, "-m", "scaling.train")
 SHIM = Path(__file__).with_name("launch.py")
 
 

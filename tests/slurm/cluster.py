@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -137,8 +138,10 @@ def _configure() -> bool:
     """Write the configuration. Returns whether that changed it."""
     for folder in ("slurmctld", *NODES):
         (FOLDER / folder).mkdir(exist_ok=True)
-    for device in ("gpu0", "gpu1"):
-        (FOLDER / device).touch()
+    for device in (FOLDER / "gpu0", FOLDER / "gpu1"):
+        if not device.is_char_device():
+            device.unlink(missing_ok=True)
+            os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))  # as /dev/null
     changed = False
     for name in ("slurm.conf", "gres.conf"):
         template = Path(__file__).with_name(name).read_text()
@@ -196,17 +199,17 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("what", choices=("start", "status", "stop"))
-    asked = options.parse_args().what
+    asked = options.parse_args(arguments).what
     try:
         if asked == "start":
             start()
         elif asked == "stop":
             stop()
             return 0
-    except CannotSetUp as reason:
+    except (CannotSetUp, PermissionError) as reason:
         print(f"Slurm cannot be set up here: {reason}", file=sys.stderr)
         return CANNOT
     except (RuntimeError, subprocess.TimeoutExpired) as failure:

@@ -14,8 +14,8 @@ import pytest
 from scaling.errors import UserError
 from scaling.store import lease
 from scaling.store.folder import ResultsFolder
-from scaling.sweep import driver
 from scaling.sweep.events import Event, JobStarted, PhaseStarted, Progress, RunFailed, RunFinished, Stopping
+from scaling.sweep.executors import EXECUTORS
 from scaling.sweep.guard import drivers
 from scaling.sweep.progress import Snapshot
 from tests.sweep.detached import Detached
@@ -28,7 +28,7 @@ CELLS = [(8, 50), (16, 50), (24, 50), (24, 100)]
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every executor passes the same tests."""
     if request.param == "detached":
-        monkeypatch.setattr(driver, "make_local", Detached)
+        monkeypatch.setitem(EXECUTORS, "local", Detached)
     return request.param
 
 
@@ -121,6 +121,21 @@ def test_a_job_that_cannot_be_started_is_a_failed_run(tmp_path: Path, kind: str)
         outcome = sweep.run_jobs({"fit"})
     assert outcome.failed == (blocked["run_id"],) and len(outcome.done) == 1
     assert (error := ResultsFolder(tmp_path).error(blocked["run_id"])) and error.kind == "not_started"
+
+
+@pytest.mark.parametrize(
+    "behaviour, kinds", [("relieved", []), ("exhausted", ["out_of_memory", "out_of_memory"])]
+)
+def test_a_job_that_goes_on_in_smaller_pieces_has_not_failed(
+    tmp_path: Path, behaviour: str, kinds: list[str]
+) -> None:
+    """One that says so, and has written none, has."""
+    behave(tmp_path, w8_s50=behaviour)
+    events: list[Event] = []
+    with open_tiny(tmp_path, make_plan([(8, 50), (16, 50)], workers=1)) as sweep:
+        outcome = sweep.run_jobs({"fit"}, on_event=events.append)
+    assert len(outcome.failed) == bool(kinds) and trained(tmp_path).count("w8-s50") == 2
+    assert [event.kind for event in events if isinstance(event, RunFailed)] == kinds
 
 
 def interrupt(folder: Path, number: signal.Signals, *extra: str, times: int = 1) -> tuple[list[Event], float]:

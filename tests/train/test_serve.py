@@ -15,7 +15,8 @@ from scaling.plan.expand import plan_data
 from scaling.run import run_id
 from scaling.store.failure import BUSY, STOPPED
 from scaling.store.lease import acquire, look
-from scaling.sweep.local import TRAIN, LocalExecutor
+from scaling.sweep.executors import TRAIN
+from scaling.sweep.local import LocalExecutor
 from scaling.sweep.machine import Layout, Slot
 from scaling.train.feed import best_way
 from scaling.train.program import Blueprint

@@ -3,6 +3,8 @@
 ``CHAOS_FILL``: a regular expression; before the first file operation it matches (``write PATH``,
 ``read PATH``, ``mkdir PATH``, ``link FROM``, ``rename FROM``) the file ``CHAOS_BALLAST`` grows until its
 file system is full.
+``CHAOS_DIE``: regular expressions, one a line; the process is killed before the first operation that matches
+the last of them, after one that matched each of the others in turn. Besides those above ``run COMMAND``.
 ``CHAOS_FILE_BYTES``: no training process can write a file beyond this size.
 ``CHAOS_CLOCK``: a number; the wall clock jumps by up to two days, forward and backward, all the time.
 """
@@ -13,6 +15,7 @@ import os
 import random
 import re
 import resource
+import signal
 import sys
 import time
 import types
@@ -20,18 +23,36 @@ import types
 VERBS = {"open": "", "os.mkdir": "mkdir", "os.link": "link", "os.rename": "rename"}
 
 
+def operation(event: str, arguments: tuple) -> str:
+    """What a process is about to do, as the patterns have it; nothing if they know no word for it."""
+    if event == "subprocess.Popen":
+        return f"run {' '.join(map(os.fspath, arguments[1]))}"
+    if event not in VERBS or not isinstance(arguments[0], str | os.PathLike):
+        return ""
+    writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    return f"{VERBS[event] or ('write' if writes else 'read')} {os.fspath(arguments[0])}"
+
+
 def fill_before(wanted: re.Pattern[str], ballast: str) -> None:
     filled = False
 
     def hook(event: str, arguments: tuple) -> None:
         nonlocal filled
-        if filled or event not in VERBS or not isinstance(arguments[0], str | os.PathLike):
-            return
-        writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        what = VERBS[event] or ("write" if writes else "read")
-        if wanted.search(f"{what} {os.fspath(arguments[0])}") and not os.path.exists(ballast):
+        if not filled and wanted.search(operation(event, arguments)) and not os.path.exists(ballast):
             filled = True
             fill(ballast)
+
+    sys.addaudithook(hook)
+
+
+def die_before(*wanted: re.Pattern[str]) -> None:
+    left = list(wanted)
+
+    def hook(event: str, arguments: tuple) -> None:
+        if left[0].search(operation(event, arguments)):
+            if len(left) == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left.pop(0)
 
     sys.addaudithook(hook)
 
@@ -73,6 +94,8 @@ def jump(seed: int) -> None:
 
 if "CHAOS_FILL" in os.environ:
     fill_before(re.compile(os.environ["CHAOS_FILL"]), os.environ["CHAOS_BALLAST"])
+if "CHAOS_DIE" in os.environ:
+    die_before(*map(re.compile, os.environ["CHAOS_DIE"].splitlines()))
 if "CHAOS_FILE_BYTES" in os.environ and "scaling.train" in sys.orig_argv:
     sys.dont_write_bytecode = True  # it would be cut
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["CHAOS_FILE_BYTES"]),) * 2)

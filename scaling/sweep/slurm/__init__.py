@@ -1,0 +1,1 @@
+"""A study on a Slurm cluster: what is submitted, and what became of it."""
