@@ -26,7 +26,7 @@ from scaling.plan.tuned import with_hashes
 from scaling.spec.models import Study
 from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
-from scaling.sweep.events import Event, Outcome, RunFailed, RunFinished
+from scaling.sweep.events import Event, Outcome, RunFailed, RunFinished, TrackerBehind
 
 __all__ = ["StudyReport", "StudyStopped", "run_study", "study_text"]
 
@@ -58,6 +58,8 @@ class StderrReporter:
                 self.say(f"{event.label} {event.status}" + (f", loss {event.loss:.4f}" if event.loss else ""))
             case RunFailed():
                 self.say(f"{event.label} FAILED ({event.kind}): {event.message}; see {event.log}")
+            case TrackerBehind():
+                self.say(str(event))
             case _:
                 pass
 

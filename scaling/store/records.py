@@ -122,7 +122,9 @@ class Result(Frozen):
         ``loss/SET``, ``tokens/SOURCE``, ``epochs/SOURCE``, ``loss@AVERAGE``."""
         families = {"loss/": self.set_losses, "tokens/": self.source_tokens, "epochs/": self.source_epochs}
         families["loss@"] = self.average_losses
-        return {f"{start}{name}": value for start, of in families.items() for name, value in (of or {}).items()}
+        return {
+            f"{start}{name}": value for start, of in families.items() for name, value in (of or {}).items()
+        }
 
 
 class Environment(Frozen):

@@ -42,6 +42,7 @@ from scaling.sweep.executors import TRAIN, make_executor
 from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.memory import lowered_here
 from scaling.sweep.queue import Phase, Queue
+from scaling.sweep.trackers import Trackers
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Sweep:
     command: Sequence[str]
     mark: PlanMark
     profile: list[int]
+    trackers: Trackers
     ends: float | None = None
 
     def run_jobs(
@@ -118,7 +120,7 @@ class Sweep:
         workers: int | Literal["auto"] | None,
     ) -> Outcome:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
-        return self._run_here(phase, execution, on_event, say)
+        return self._run_here(phase, execution, self.trackers.watched(on_event), say)
 
     def _run_here(
         self, phase: Phase, execution: Execution, on_event: Watcher, say: Callable[[str], None]
@@ -214,7 +216,8 @@ def open_sweep(
     ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     try:
         steps = [] if profile is None else [profile]
-        yield Sweep(results, checked, presence, tuple(command), mark, steps, ends)
+        with Trackers(results, checked.execution) as trackers:
+            yield Sweep(results, checked, presence, tuple(command), mark, steps, trackers, ends)
     finally:
         presence.end()
 

@@ -97,6 +97,9 @@ class TrackerBehind:
     reason: str
     command: str
 
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.reason}; `{self.command}` sends what is missing"
+
 
 @dataclass(frozen=True)
 class TrackerSent:
@@ -112,8 +115,10 @@ class Progress:
     snapshot: Snapshot
 
 
-Event = PhaseStarted | JobStarted | JobElsewhere | RunFinished | RunFailed | Stopping | Progress
-Event |= TrackerOpened | TrackerBehind | TrackerSent
+TrackerEvent = TrackerOpened | TrackerBehind | TrackerSent
+Event = (
+    PhaseStarted | JobStarted | JobElsewhere | RunFinished | RunFailed | Stopping | Progress | TrackerEvent
+)
 Watcher = Callable[[Event], None]
 
 

@@ -23,7 +23,15 @@ from typing import Self
 from scaling.spec.execution import Execution
 from scaling.spec.trackers import Tracker
 from scaling.store.folder import ResultsFolder
-from scaling.sweep.events import Event, Progress, TrackerBehind, TrackerOpened, TrackerSent, Watcher
+from scaling.sweep.events import (
+    Event,
+    Progress,
+    TrackerBehind,
+    TrackerEvent,
+    TrackerOpened,
+    TrackerSent,
+    Watcher,
+)
 
 FOLLOW = (sys.executable, "-m", "scaling.trackers")
 PATIENCE_SECONDS = 25.0  # for processes that end themselves before
@@ -48,7 +56,7 @@ class Follower:
         os.set_blocking(self.process.stdout.fileno(), False)
         self._torn, self._complained = b"", False
 
-    def news(self) -> Iterator[Event]:
+    def news(self) -> Iterator[TrackerEvent]:
         """Yield what it has said since."""
         assert self.process.stdout
         while piece := self.process.stdout.read(65536):
@@ -73,14 +81,14 @@ class Follower:
         with suppress(OSError):
             self.process.stdin.close()
 
-    def end(self, seconds: float) -> Iterator[Event]:
+    def end(self, seconds: float) -> Iterator[TrackerEvent]:
         """Wait for it to end, and kill it where it does not; yield what it said, and once why not all was
         sent."""
         try:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)
         finally:
-            with suppress(ProcessLookupError, PermissionError):
+            if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
             status = self.process.wait()
         yield from self.news()
@@ -125,6 +133,6 @@ class Trackers:
 
         return relay
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: TrackerEvent) -> None:
         if not isinstance(event, TrackerSent):  # `status` counts runs
             self.on_event(event)

@@ -81,15 +81,16 @@ class Curve(Protocol):
     ``last`` is the last step that the tracker holds of it, -1 where it holds none, None where it cannot tell.
     """
 
-    last: int | None
+    @property
+    def last(self) -> int | None: ...
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Send the values of a step, which is later than all before."""
         ...
 
-    def back_to(self, step: int) -> bool:
-        """Learn that the run continues from an earlier step; tell whether what the tracker holds after it was
-        dropped, and is to be sent again. It is not where a step would then stand there twice."""
+    def drop(self) -> bool:
+        """Drop all steps, to be sent again: the run continues from an earlier one. Return False where they
+        would then stand there twice."""
         ...
 
     def flush(self) -> None: ...

@@ -45,12 +45,19 @@ class Followed:
         for row in rows:
             self.points.setdefault(row["step"], {}).update(_values(row))
             self.newest = max(self.newest, row["step"])
-        if self.curve is not None and self.newest < self.sent:
+        if self.curve is not None:
             self.go_back(self.curve)
 
+    @property
+    def went_back(self) -> bool:
+        """Whether it continues from an earlier step than the last that was sent."""
+        return NONE < self.newest < self.sent
+
     def go_back(self, curve: Curve) -> None:
-        if curve.back_to(self.newest):
-            self.sent = self.newest
+        if self.went_back and curve.drop():
+            self.sent = NONE
+            self.appended = Appended(self.appended.path)
+            self.read()
 
     def ready(self, *, whole: bool) -> list[int]:
         """List the steps to be sent, in order; the newest only of a ``whole`` file."""
@@ -109,6 +116,8 @@ class Follower:
     def _send(self, followed: Followed) -> bool:
         record = self._record(followed.run.run_id)  # before its curve, which then is whole
         followed.read()
+        if followed.curve is None and followed.went_back:
+            self._open(followed)
         if not record and not followed.ready(whole=False):
             return False
         curve = followed.curve or self._open(followed)
@@ -140,8 +149,7 @@ class Follower:
         curve = followed.curve = self.tracker.open(followed.run)
         if curve.last is not None:
             followed.sent = curve.last
-        if followed.newest < followed.sent:
-            followed.go_back(curve)
+        followed.go_back(curve)
         return curve
 
     def _close(self, followed: Followed) -> None:

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # pyright: ignore
+from tensorboard.compat.proto.tensor_pb2 import TensorProto  # pyright: ignore
 from tensorboard.plugins.hparams import metadata
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo  # pyright: ignore
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from scaling.spec.trackers import TensorBoardTracker
@@ -48,11 +48,11 @@ class TensorBoardCurve:
         self._add(step, Summary(value=[_scalar(name, value) for name, value in values.items()]))
         self.last = step
 
-    def back_to(self, step: int) -> bool:
-        """Let readers drop the steps after it that were written before."""
+    def drop(self) -> bool:
+        """Readers leave out what stands before a session that starts at step 0."""
         start = SessionLog(status=SessionLog.START)
-        self.writer.add_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
-        self.last = step
+        self.writer.add_event(Event(wall_time=time.time(), step=0, session_log=start))
+        self.last = -1
         return True
 
     def flush(self) -> None:
@@ -79,7 +79,7 @@ def last_step(folder: Path) -> int:
 
 
 def _scalar(name: str, value: float) -> Summary.Value:
-    tensor = TensorProto(double_val=[value], dtype="DT_DOUBLE")  # pyright: ignore[reportArgumentType]
+    tensor = TensorProto(double_val=[value], dtype="DT_DOUBLE")
     return Summary.Value(tag=name, tensor=tensor, metadata=SCALAR)
 
 
@@ -94,8 +94,6 @@ def _hyperparameters(run: TrackedRun) -> Summary:
             case _:
                 start.hparams[name].number_value = value
     content = HParamsPluginData(session_start_info=start, version=metadata.PLUGIN_DATA_VERSION)
-    plugin = SummaryMetadata.PluginData(
-        plugin_name=metadata.PLUGIN_NAME, content=content.SerializeToString()
-    )
+    plugin = SummaryMetadata.PluginData(plugin_name=metadata.PLUGIN_NAME, content=content.SerializeToString())
     named = Summary.Value(tag=metadata.SESSION_START_INFO_TAG, metadata=SummaryMetadata(plugin_data=plugin))
     return Summary(value=[named])

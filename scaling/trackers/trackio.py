@@ -53,7 +53,7 @@ class TrackioCurve:
         self.handle.log(dict(values), step=step)
         self.last = step
 
-    def back_to(self, step: int) -> bool:
+    def drop(self) -> bool:
         return False  # its rows are added to
 
     def flush(self) -> None:

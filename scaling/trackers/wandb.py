@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 from collections.abc import Iterator
@@ -86,7 +85,7 @@ class WandbCurve:
     def log(self, step: int, values: dict[str, float]) -> None:
         self.handle.log(values, step=step)
 
-    def back_to(self, step: int) -> bool:
+    def drop(self) -> bool:
         return False  # steps that go back are ignored
 
     def flush(self) -> None:
@@ -103,7 +102,7 @@ class WandbCurve:
 def _steps(raw: bytes, project: str) -> Iterator[int]:
     """Yield the steps in a run's file, unless it is of another project; the last record may be torn."""
     from google.protobuf.message import DecodeError
-    from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportMissingImports]
+    from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore
 
     for content in _records(raw):
         try:
