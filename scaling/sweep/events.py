@@ -103,11 +103,12 @@ class TrackerBehind:
 
 @dataclass(frozen=True)
 class TrackerSent:
-    """``ended`` of the ``of`` runs of the plan are in a tracker with their results."""
+    """``ended`` of the ``of`` runs of the plan are in a tracker with their results; ``last``: it ends."""
 
     kind: str
     ended: int
     of: int
+    last: bool
 
 
 @dataclass(frozen=True)

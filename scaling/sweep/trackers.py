@@ -34,6 +34,7 @@ from scaling.sweep.events import (
 )
 
 FOLLOW = (sys.executable, "-m", "scaling.trackers")
+POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 25.0  # for processes that end themselves before
 
 
@@ -67,8 +68,8 @@ class Follower:
                         yield TrackerOpened(self.kind, where)
                     case {"problem": reason}:
                         yield self._behind(reason)
-                    case {"ended": ended, "of": of}:
-                        yield TrackerSent(self.kind, ended, of)
+                    case {"ended": ended, "of": of, "last": last}:
+                        yield TrackerSent(self.kind, ended, of, last)
 
     def _behind(self, reason: str) -> TrackerBehind:
         self._complained = True
@@ -80,6 +81,17 @@ class Follower:
         assert self.process.stdin
         with suppress(OSError):
             self.process.stdin.close()
+
+    def until_it_ends(self) -> Iterator[TrackerEvent]:
+        """Yield what it says, until it ends; it is killed where that is not waited for."""
+        try:
+            while self.process.poll() is None:
+                yield from self.news()
+                time.sleep(POLL_SECONDS)
+        except BaseException:
+            self.process.kill()
+            raise
+        yield from self.end(0.0)
 
     def end(self, seconds: float) -> Iterator[TrackerEvent]:
         """Wait for it to end, and kill it where it does not; yield what it said, and once why not all was

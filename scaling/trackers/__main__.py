@@ -4,9 +4,9 @@ TRACKER is an item of `execution.trackers`, as JSON. Runs are followed until sta
 a bounded time to catch up; with --once all that is there is sent, however long that takes. Of several such
 processes one works, the others wait to replace it. Standard output has a JSON object a line:
 
-    {"where": "..."}           where the first run went to
-    {"problem": "..."}         why nothing is sent; said once
-    {"ended": 3, "of": 8}      runs that are there with their records, of those that the plan has
+    {"where": "..."}                        where the first run went to
+    {"problem": "..."}                      why nothing is sent; said once
+    {"ended": 3, "of": 8, "last": false}    runs that are there with their results, of those of the plan
 
 Exit codes: 0 all was sent, 1 not all, 2 usage, 3 the time to catch up was over.
 """
@@ -156,7 +156,7 @@ class Course:
             self.reported = now
             ids = self.follower.plan.by_id
             ended = sum(self.follower.cursor.of(run_id).ended for run_id in ids)
-            self.tell(ended=ended, of=len(ids))
+            self.tell(ended=ended, of=len(ids), last=last)
 
     def _problem(self, text: str) -> None:
         if "problem" not in self.told:

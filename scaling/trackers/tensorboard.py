@@ -27,7 +27,7 @@ class TensorBoard:
 
     @property
     def where(self) -> str:
-        return f"{self.folder}, for `tensorboard --logdir {self.folder}`"
+        return f"{self.folder}; `tensorboard --logdir {self.folder}` shows them"
 
     def open(self, run: TrackedRun) -> TensorBoardCurve:
         earlier = sorted(self.folder.glob(f"*-{run.run_id}"))  # its label may have changed

@@ -26,7 +26,9 @@ class Trackio:
 
     @property
     def where(self) -> str:
-        return self.space or f"project {self.project}, for `trackio show --project {self.project}`"
+        if self.space:
+            return f"the Space {self.space}"
+        return f"project {self.project}; `trackio show --project {self.project}` shows them"
 
     def open(self, run: TrackedRun) -> TrackioCurve:
         handle = contextvars.copy_context().run(  # in one context a run ends when the next is opened

@@ -64,8 +64,10 @@ class Wandb:
             reinit="create_new",
             settings=settings,
         )
-        offline = f"offline in {self.folder / 'wandb'}, for `wandb sync`"
-        self.where = offline if self.mode == "offline" else handle.project_url or self.mode
+        files = (
+            f"{self.folder / 'wandb'}, offline; `wandb sync {self.folder}/wandb/offline-run-*` uploads them"
+        )
+        self.where = files if self.mode == "offline" else handle.project_url or self.mode
         return WandbCurve(handle, last if self.mode == "offline" else handle.step - 1)
 
     def _written(self, run: TrackedRun) -> int | None:

@@ -56,10 +56,10 @@ class Held:
 class Memory:
     """``broken`` are ids of runs that it does not take."""
 
-    destination = {"kind": "memory"}
     where = "here"
 
     def __init__(self, *, tells: bool = False, forgets: bool = False):
+        self.destination = {"kind": "memory"}
         self.tells, self.forgets = tells, forgets
         self.held: dict[str, Held] = {}
         self.broken: set[str] = set()
