@@ -127,7 +127,7 @@ class Course:
                 failures = 0
             except (Exception, SystemExit) as error:  # nothing that a library does may stop a study
                 traceback.print_exc()
-                self._problem(f"{type(error).__name__}: {error}".splitlines()[0])
+                self._problem(self._reason(error))
                 failures = 1 if self.follower and self.follower.successes > before else failures + 1
                 if isinstance(error, ImportError) or (stopping and failures >= FAILURES):
                     return 1
@@ -157,6 +157,13 @@ class Course:
             ids = self.follower.plan.by_id
             ended = sum(self.follower.cursor.of(run_id).ended for run_id in ids)
             self.tell(ended=ended, of=len(ids), last=last)
+
+    def _reason(self, error: BaseException) -> str:
+        """Say in one line what a library raised; the log has all of it."""
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, ImportError):
+            return f"cannot be imported ({text}); pip install 'scaling-laws[{self.asked.kind}]'"
+        return text
 
     def _problem(self, text: str) -> None:
         if "problem" not in self.told:

@@ -71,13 +71,11 @@ class Wandb:
         return WandbCurve(handle, last if self.mode == "offline" else handle.step - 1)
 
     def _written(self, run: TrackedRun) -> int | None:
-        """Return the last step of a run that was written offline for this project."""
-        steps = [
-            step
-            for file in self.folder.glob(f"wandb/offline-run-*-{run.run_id}/run-{run.run_id}.wandb")
-            for step in _steps(file.read_bytes(), self.project)
-        ]
-        return max(steps, default=None)
+        """Return the last step of a run that was written offline for this project; -1 where a process was
+        killed before it had written any."""
+        files = list(self.folder.glob(f"wandb/offline-run-*-{run.run_id}/run-{run.run_id}.wandb"))
+        steps = [step for file in files for step in _steps(file.read_bytes(), self.project)]
+        return max(steps, default=-1) if files else None
 
 
 class WandbCurve:
