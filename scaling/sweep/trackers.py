@@ -96,6 +96,7 @@ class Follower:
     def end(self, seconds: float) -> Iterator[TrackerEvent]:
         """Wait for it to end, and kill it where it does not; yield what it said, and once why not all was
         sent."""
+        self.stop()
         try:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)

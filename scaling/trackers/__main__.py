@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,91 +72,100 @@ class Course:
     again: bool
     answers: int
     stop: threading.Event = field(default_factory=threading.Event)
-    follower: Follower | None = None
+    failing: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     reported: float = 0.0
 
     @property
-    def folder(self) -> Path:
-        return self.results.path / "trackers"
+    def state(self) -> Path:
+        return self.results.path / "trackers" / "state" / self.asked.kind
 
     def tell(self, **what: Any) -> None:
-        os.write(self.answers, json.dumps(what).encode() + b"\n")
+        with suppress(OSError):  # nobody listens any more
+            os.write(self.answers, json.dumps(what).encode() + b"\n")
 
     def run(self) -> int:
-        state = self.folder / "state" / self.asked.kind
-        lease = self._lease(state)
-        if lease is None:
-            return 0
-        lease.keep(LEASE_SECONDS)
-        try:
-            return self._follow(lease, state)
-        except LostLease:  # this process was stopped for long: another one has its place
-            return 0
-        finally:
-            lease.release()
+        while True:
+            lease = self._lease()
+            if lease is None:
+                return int(self.once)
+            lease.keep(LEASE_SECONDS)
+            try:
+                status = self._follow(lease)
+            except LostLease:  # this process was stopped for long: another one has its place
+                status = 0
+            finally:
+                lease.release()
+            if status is not None:
+                return status
+            self.stop.wait(RETRY_SECONDS)  # meanwhile another one may try, on a machine with another network
 
-    def _lease(self, state: Path) -> Lease | None:
+    def _lease(self) -> Lease | None:
         """Wait for the lease; None where another follower keeps it."""
         watch, ends = LeaseWatch(), None
         while True:
-            if not watch.held(state, LEASE_SECONDS):
-                try:
-                    return acquire(state, watch.mark)
-                except Busy:
-                    pass
-            now = time.monotonic()
-            if self.stop.is_set() and now > (ends := ends or now + HANDOVER_SECONDS):
-                if self.once:
-                    self._problem(f"another process sends {self.results.path} to it")
-                return None
-            time.sleep(0.2)
+            if not watch.held(self.state, LEASE_SECONDS):
+                with suppress(Busy):
+                    return acquire(self.state, watch.mark)
+            if self.stop.is_set():
+                ends = ends or time.monotonic() + HANDOVER_SECONDS
+                if time.monotonic() > ends:
+                    if self.once:
+                        self._problem("another process sends this study to it")
+                    return None
+            time.sleep(0.2 if self.stop.is_set() else VISIT_SECONDS)
 
-    def _follow(self, lease: Lease, state: Path) -> int:
-        failures = 0
+    def _follow(self, lease: Lease) -> int | None:
+        """Return the exit code, or None where it is to be tried again later."""
+        follower, failures = None, 0
         while True:
             stopping, began = self.stop.is_set(), time.monotonic()  # what is there by now is sent
-            lease.check()
-            before = self.follower.successes if self.follower else 0
             try:
-                news = self._visit(state)
+                lease.check()
+                follower = follower or self._connect()
+                failures = 0 if follower.successes else failures
+                follower.successes = 0
+                news = follower.visit()
+                self._report(follower, last=False)
                 if stopping and not news:
-                    assert self.follower is not None
-                    self.follower.close()
-                    self._report(last=True)
+                    follower.close()
+                    self._report(follower, last=True)
                     return 0
-                failures = 0
+            except LostLease:
+                raise
             except (Exception, SystemExit) as error:  # nothing that a library does may stop a study
                 traceback.print_exc()
                 self._problem(self._reason(error))
-                failures = 1 if self.follower and self.follower.successes > before else failures + 1
+                failures += 1
                 if isinstance(error, ImportError) or (stopping and failures >= FAILURES):
+                    if follower is not None:
+                        self._report(follower, last=True)
                     return 1
-                self.stop.wait(0 if stopping else RETRY_SECONDS)
+                if not stopping:
+                    if follower is not None:
+                        with suppress(Exception):
+                            follower.close()
+                    return None
                 continue
             if not stopping:
                 taken = time.monotonic() - began
                 self.stop.wait(min(MOST_SECONDS, max(VISIT_SECONDS, 2 * taken)))
 
-    def _visit(self, state: Path) -> bool:
-        if self.follower is None:
-            tracker = connect(self.asked, load_plan(self.results).study, self.folder)
-            cursor = Cursor(state, tracker.destination, again=self.again)
-            self.follower = Follower(self.results, tracker, cursor)
-        news = self.follower.visit()
-        if news and "where" not in self.told:
-            self.told.add("where")
-            self.tell(where=self.follower.tracker.where)
-        self._report()
-        return news
+    def _connect(self) -> Follower:
+        tracker = connect(self.asked, load_plan(self.results).study, self.results.path / "trackers")
+        cursor = Cursor(self.state, tracker.destination, again=self.again)
+        self.again = False
+        return Follower(self.results, tracker, cursor, self.failing)
 
-    def _report(self, *, last: bool = False) -> None:
-        assert self.follower is not None
+    def _report(self, follower: Follower, *, last: bool) -> None:
+        if follower.opened and "where" not in self.told:
+            self.told.add("where")
+            self.tell(where=follower.tracker.where)
         now = time.monotonic()
         if last or now - self.reported > REPORT_SECONDS:
             self.reported = now
-            ids = self.follower.plan.by_id
-            ended = sum(self.follower.cursor.of(run_id).ended for run_id in ids)
+            ids = follower.plan.by_id
+            ended = sum(follower.cursor.of(run_id).ended for run_id in ids)
             self.tell(ended=ended, of=len(ids), last=last)
 
     def _reason(self, error: BaseException) -> str:
@@ -189,12 +199,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--again", action="store_true")
     given = parser.parse_args(arguments)
     results, answers = ResultsFolder(given.results.absolute()), os.dup(1)
-    state = results.path / "trackers" / "state" / given.tracker.kind
-    state.mkdir(parents=True, exist_ok=True)
-    with open(state / "log.txt", "ab") as log:  # what libraries print
+    course = Course(results, given.tracker, given.once, given.again, answers)
+    course.state.mkdir(parents=True, exist_ok=True)
+    with open(course.state / "log.txt", "ab") as log:  # what libraries print
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    course = Course(results, given.tracker, given.once, given.again, answers)
     if given.once:
         course.stop.set()
     else:

@@ -71,13 +71,13 @@ def _values(row: Row) -> dict[str, float]:
 
 class Follower:
     """Sends the runs of a results folder to a tracker. Where that fails, :meth:`visit` goes on when it is
-    called again, first with the runs that did not fail."""
+    called again, last with the runs that failed, which ``failing`` collects. ``opened``: a run ever was;
+    ``successes`` counts runs that something was sent of."""
 
-    def __init__(self, results: ResultsFolder, tracker: Tracker, cursor: Cursor):
-        self.results, self.tracker, self.cursor = results, tracker, cursor
+    def __init__(self, results: ResultsFolder, tracker: Tracker, cursor: Cursor, failing: set[str]):
+        self.results, self.tracker, self.cursor, self.failing = results, tracker, cursor, failing
         self.followed = dict[str, Followed]()
-        self.failing = set[str]()
-        self.successes = 0
+        self.opened, self.successes = False, 0
         self._plan: tuple[tuple[int, int], Plan] | None = None
 
     @property
@@ -143,10 +143,11 @@ class Follower:
             return None
 
     def _open(self, followed: Followed) -> Curve:
-        opened = [other for other in self.followed.values() if other.curve is not None]
-        if len(opened) >= MOST_OPEN:
-            self._close(min(opened, key=lambda other: other.fed))
+        others = [other for other in self.followed.values() if other.curve is not None]
+        if len(others) >= MOST_OPEN:
+            self._close(min(others, key=lambda other: other.fed))
         curve = followed.curve = self.tracker.open(followed.run)
+        self.opened = True
         if curve.last is not None:
             followed.sent = curve.last
         followed.go_back(curve)

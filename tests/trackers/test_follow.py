@@ -79,7 +79,9 @@ def study(tmp_path: Path) -> Iterator[Study]:
 
 def follower(study: Study, tracker: Memory, *, again: bool = False) -> Follower:
     """A process that follows a folder."""
-    return Follower(study.results, tracker, Cursor(study.results.path, tracker.destination, again=again))
+    return Follower(
+        study.results, tracker, Cursor(study.results.path, tracker.destination, again=again), set()
+    )
 
 
 def test_rows_are_sent_once_they_are_whole_and_the_result_at_the_end(study: Study) -> None:
