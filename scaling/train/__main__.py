@@ -9,6 +9,7 @@ SCALING_HOST say so.
 
 ``python -m scaling.train --serve`` reads such jobs from standard input, a line of JSON each, and answers each
 on standard output with its exit code; 78: the job was given back, for others that it shared the process with.
+The line ``{"stop": true}`` asks it to stop, as SIGTERM does, which not every launcher passes on.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def serve() -> int:
 
     def read(line: bytes) -> None:
         order = json.loads(line)
+        if "stop" in order:
+            stop.ask()
+            return
         orders.put(Order(Path(order["folder"]), order["mark"]))
 
     def answer(order: Order, status: int) -> None:
@@ -50,7 +54,8 @@ def serve() -> int:
             report = json.dumps({"folder": str(order.folder), "status": status})
             os.write(answers, report.encode() + b"\n")
 
-    worker = Worker(StopRequest(), answer, place=Place.of(os.environ))
+    stop = StopRequest()
+    worker = Worker(stop, answer, place=Place.of(os.environ))
     die_with_driver(read)
     status = worker.serve(orders)
     worker.hosts.leave(status)
