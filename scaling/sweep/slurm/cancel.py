@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ from scaling.store.folder import ResultsFolder
 from scaling.store.process import Process
 from scaling.store.records import Document, Id, read
 from scaling.sweep.guard import drivers, turn
-from scaling.sweep.slurm.cluster import SlurmError
+from scaling.sweep.slurm.cluster import SlurmError, queue_rows
 from scaling.sweep.slurm.commands import scancel
 from scaling.sweep.slurm.submission import (
     FOLDER,
@@ -26,6 +27,8 @@ from scaling.sweep.slurm.submission import (
     write_submission,
 )
 from scaling.sweep.slurm.submit import reconcile
+
+GRACE_SECONDS, POLL_SECONDS = 40.0, 1.0
 
 
 class CancelNote(Document):
@@ -75,16 +78,37 @@ def cancel(results: ResultsFolder) -> Cancelled:
         going = sorted((one for one in submissions(results) if one.open), key=lambda one: one.kind)
         for one in going:
             write_submission(results, one.model_copy(update={"state": "cancelled"}))
-        jobs = [one.job for one in going if one.job is not None]
+        stopped = _stop([note.process for note in drivers(results) if note.process not in pilots])
         try:
-            scancel(jobs)
+            _end(going)
         except SlurmError as error:
             problems.append(str(error))
             for one in going:
                 write_submission(results, one)
-            jobs = []
-    stopped = _stop([note.process for note in drivers(results) if note.process not in pilots])
-    return Cancelled(tuple(jobs), stopped, tuple(problems))
+            going = []
+    jobs = tuple(one.job for one in going if one.job is not None)
+    return Cancelled(jobs, stopped, tuple(problems))
+
+
+def _end(going: Sequence[Submission]) -> None:
+    """End jobs, those of pilots with checkpoints; kill what is still there after a while.
+
+    Raises:
+        SlurmMissing: there is no scancel here.
+        SlurmError: it fails.
+    """
+    pilots = [one for one in going if one.kind == "pilots" and one.job is not None]
+    jobs = [one.job for one in pilots if one.job is not None]
+    scancel([one.job for one in going if one.kind == "analysis" and one.job is not None])
+    scancel(jobs, "--state=PENDING")
+    # no step of a job is sent it: srun would kill its tasks without a checkpoint
+    scancel(jobs, "--state=RUNNING", "--batch", "--signal=USR2")
+    deadline = time.monotonic() + GRACE_SECONDS
+    while any(row.living for row in queue_rows([one.name for one in pilots])):
+        if time.monotonic() > deadline:
+            scancel(jobs)
+            break
+        time.sleep(POLL_SECONDS)
 
 
 def _stop(processes: Sequence[Process]) -> tuple[int, ...]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from scaling.errors import UserError
-from scaling.store.records import JobLaunch, read, read_progress
+from scaling.store.records import read_progress
 from scaling.sweep.clock import Clock
 from scaling.sweep.events import JobElsewhere, JobStarted, RunFailed
 from scaling.sweep.failure import Mark, error_marks
@@ -18,14 +16,14 @@ from scaling.sweep.tasks import Task, flops_left
 
 @dataclass
 class Followed:
-    """A job: how often it had been started when it was last looked at, whether a process works on it now,
+    """A job: how often somebody had started it when it was last looked at, whether somebody works on it now,
     and which failures have been told."""
 
     task: Task
     pace: Pace
     starts: int
+    working: bool
     told: dict[str, Mark | None]
-    working: bool = False
 
 
 @dataclass
@@ -45,24 +43,17 @@ class Follower:
         for task in self.queue.waiting:
             pace = Pace(task.flops, now, resumed=True)
             told = error_marks(results, [run.run_id for run in task.runs])
-            job = Followed(task, pace, self._starts(task), told)
-            self.jobs[task.job.job_id] = job
-            job.working = self._works(job)
+            job = self.jobs[task.job.job_id] = Followed(task, pace, *self._lease(task), told)
             if job.working:
                 labels = tuple(run.label for run in self.queue.undone(task))
                 self.queue.on_event(JobElsewhere(task.job.job_id, labels))
         self.flops_total = sum(task.flops for task in self.queue.waiting)
         self.queue.waiting.clear()
 
-    def _starts(self, task: Task) -> int:
-        with suppress(UserError):
-            if launch := read(JobLaunch, self.queue.results.job_dir(task.job.job_id) / "launch.json"):
-                return launch.attempt
-        return 0
-
-    def _works(self, job: Followed) -> bool:
-        """Whether a process holds the job's lease."""
-        return job.starts > 0 and self.queue.watch(job.task.job.job_id)[1]
+    def _lease(self, task: Task) -> tuple[int, bool]:
+        """Return how often the lease of a job has been taken, and whether it is held."""
+        watch, held = self.queue.watch(task.job.job_id)
+        return watch.seen.token if watch.seen else 0, held
 
     def look(self) -> bool:
         """Tell what has happened since; return whether anything has."""
@@ -72,15 +63,14 @@ class Follower:
         queue, now, before = self.queue, self.clock.elapsed, len(self.queue.recorded)
         undone = queue.undone(job.task)
         happened = self._tell_failures(job) or len(queue.recorded) > before
-        starts = self._starts(job.task)
+        starts, job.working = self._lease(job.task)
         labels = tuple(run.label for run in undone)
-        if undone and starts > job.starts:
+        if undone and job.working and starts > job.starts:
             slot = sum(one.working for one in self.jobs.values())
             queue.on_event(JobStarted(job_id, labels, slot, starts, resumed=starts > 1))
             job.pace = Pace(flops_left(job.task.job, undone, ()), now, resumed=starts > 1)
         happened |= starts > job.starts
         job.starts = starts
-        job.working = self._works(job)
         if job.working:
             job.pace.report(read_progress(queue.results.job_dir(job_id)), now)
         if not undone:
