@@ -22,6 +22,7 @@ from scaling.sweep.slurm.cluster import SlurmError, queue_rows
 from scaling.sweep.slurm.commands import scancel
 from scaling.sweep.slurm.submission import (
     FOLDER,
+    Submission,
     pilot_notes,
     submissions,
     write_submission,
@@ -78,14 +79,14 @@ def cancel(results: ResultsFolder) -> Cancelled:
         going = sorted((one for one in submissions(results) if one.open), key=lambda one: one.kind)
         for one in going:
             write_submission(results, one.model_copy(update={"state": "cancelled"}))
-        stopped = _stop([note.process for note in drivers(results) if note.process not in pilots])
-        try:
-            _end(going)
-        except SlurmError as error:
-            problems.append(str(error))
-            for one in going:
-                write_submission(results, one)
-            going = []
+    stopped = _stop([note.process for note in drivers(results) if note.process not in pilots])
+    try:
+        _end(going)
+    except SlurmError as error:
+        problems.append(str(error))
+        for one in going:
+            write_submission(results, one)
+        going = []
     jobs = tuple(one.job for one in going if one.job is not None)
     return Cancelled(jobs, stopped, tuple(problems))
 
