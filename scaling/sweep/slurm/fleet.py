@@ -102,6 +102,7 @@ class Fleet:
                 work=phase.work,
             )
         )
+        self.follower.tell_working()
 
     def _watch(self) -> None:
         """Look at the files, where that is due."""
