@@ -24,7 +24,10 @@ family:
     - {{name: s, params: 1000, flops_per_token: 6000, config: {{width: 4}}}}
     - {{name: m, params: 2000, flops_per_token: 12000, config: {{width: 8}}}}
     - {{name: l, params: 4000, flops_per_token: 24000, config: {{width: 16}}}}
-recipe: {{kind: external, learning_rate: {{kind: power, coefficient: 0.2, of: width, exponent: -1}}, batch_tokens: 16}}
+recipe:
+  kind: external
+  learning_rate: {{kind: power, coefficient: 0.2, of: width, exponent: -1}}
+  batch_tokens: 16
 design: {{kind: isoflop, budgets: [1e7, 3e7, 1e8], min_steps: 5}}
 holdout: [{{name: l, flops: 2e8}}]
 execution: {{workers: 2, lease_seconds: 2}}
