@@ -19,12 +19,11 @@ except ImportError:
 VOCABULARY, HEAD, B1, B2 = 256, 8, 0.9, 0.95
 
 
-def initial(width: int, layers: int, context: int, seed: int) -> dict[str, jax.Array]:
+def initial(width: int, layers: int, seed: int) -> dict[str, jax.Array]:
     """Draw the parameters; those of all layers are stacked."""
     branch = (2 * layers) ** -0.5
     drawn = {
         "tokens": ((VOCABULARY, width), 1.0),
-        "places": ((context, width), 1.0),
         "qkv": ((layers, width, 3 * width), width**-0.5),
         "out": ((layers, width, width), branch * width**-0.5),
         "up": ((layers, width, 4 * width), width**-0.5),
@@ -44,16 +43,25 @@ def normed(x: jax.Array, gain: jax.Array) -> jax.Array:
     return gain * x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-6)
 
 
+def rotated(x: jax.Array) -> jax.Array:
+    """Turn the pairs of channels of queries or keys by their places (B, T, heads, HEAD)."""
+    speeds = 1e4 ** (-jnp.arange(HEAD // 2) / (HEAD // 2))
+    angles = (jnp.arange(x.shape[1])[:, None] * speeds)[:, None]
+    first, second = jnp.split(x, 2, axis=-1)
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    return jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
+
+
 def losses_of(params: dict[str, jax.Array], windows: jax.Array) -> jax.Array:
     """Return the loss of each predicted token, in nats: (B, T)."""
     inputs, targets = windows[:, :-1], windows[:, 1:]
     B, T = inputs.shape
-    x = params["tokens"][inputs] + params["places"][:T]
+    x = params["tokens"][inputs]
     causal = jnp.tril(jnp.ones((T, T), bool))
     for layer in range(params["qkv"].shape[0]):
         of = {name: array[layer] for name, array in params.items() if name not in OUTSIDE}
         q, k, v = jnp.moveaxis((normed(x, of["norm1"]) @ of["qkv"]).reshape(B, T, 3, -1, HEAD), 2, 0)
-        scores = jnp.einsum("bqhc,bkhc->bhqk", q, k) / math.sqrt(HEAD)
+        scores = jnp.einsum("bqhc,bkhc->bhqk", rotated(q), rotated(k)) / math.sqrt(HEAD)
         weights = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf))
         x = x + jnp.einsum("bhqk,bkhc->bqhc", weights, v).reshape(x.shape) @ of["out"]
         x = x + jax.nn.gelu(normed(x, of["norm2"]) @ of["up"]) @ of["down"]
@@ -62,7 +70,7 @@ def losses_of(params: dict[str, jax.Array], windows: jax.Array) -> jax.Array:
     return jax.nn.logsumexp(logits, axis=-1) - chosen
 
 
-OUTSIDE = ("tokens", "places", "norm", "head")  # of the layers
+OUTSIDE = ("tokens", "norm", "head")  # of the layers
 
 
 @partial(jax.jit, donate_argnums=0)
@@ -105,7 +113,7 @@ def evaluate(params: dict[str, jax.Array], windows: np.ndarray, weights: np.ndar
 def main(data: Path) -> None:
     run, given = External(), np.load(data)
     text = given["train"]
-    params = initial(context=run.context, seed=run.seed, **run.config)
+    params = initial(seed=run.seed, **run.config)
     count = sum(array.size for array in params.values())
     assert count == run.asked["size"]["params"], f"this model has {count} parameters"
     zeros = {name: jnp.zeros_like(array) for name, array in params.items()}

@@ -38,6 +38,15 @@ def linear(inputs: int, outputs: int, std: float) -> nn.Linear:
     return layer
 
 
+def rotated(x: torch.Tensor) -> torch.Tensor:
+    """Turn the pairs of channels of queries or keys by their places (B, heads, T, HEAD)."""
+    speeds = 1e4 ** (-torch.arange(HEAD // 2) / (HEAD // 2))
+    angles = torch.arange(x.shape[2])[:, None] * speeds
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
 class Block(nn.Module):
     def __init__(self, width: int, layers: int):
         super().__init__()
@@ -51,23 +60,22 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         B, T, D = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(B, T, 3, D // HEAD, HEAD).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        attended = F.scaled_dot_product_attention(rotated(q), rotated(k), v, is_causal=True)
         x = x + self.out(attended.transpose(1, 2).reshape(B, T, D))
         return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
 
 
 class GPT(nn.Module):
-    def __init__(self, width: int, layers: int, context: int):
+    def __init__(self, width: int, layers: int):
         super().__init__()
-        self.tokens = nn.Embedding(VOCABULARY, width)  # both tables start with a deviation of 1
-        self.places = nn.Embedding(context, width)
+        self.tokens = nn.Embedding(VOCABULARY, width)  # starts with a deviation of 1
         self.blocks = nn.ModuleList(Block(width, layers) for _ in range(layers))
         self.norm, self.head = Norm(width), linear(width, VOCABULARY, 0.0)
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Return the loss of each predicted token, in nats: (B, T)."""
         inputs, targets = windows[:, :-1], windows[:, 1:]
-        x = self.tokens(inputs) + self.places.weight[: inputs.shape[1]]
+        x = self.tokens(inputs)
         for block in self.blocks:
             x = block(x)
         logits = self.head(self.norm(x))
@@ -104,7 +112,7 @@ def main(data: Path) -> None:
     torch.manual_seed(run.seed)
     torch.set_num_threads(1)
     given = np.load(data)
-    model = GPT(context=run.context, **run.config)
+    model = GPT(**run.config)
     params = sum(p.numel() for p in model.parameters())
     assert params == run.asked["size"]["params"], f"this model has {params} parameters"
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
