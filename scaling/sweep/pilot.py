@@ -31,13 +31,14 @@ from scaling.sweep.driver import Sweep, join_sweep
 from scaling.sweep.events import Event, Outcome, Progress, RunFinished
 from scaling.sweep.queue import Phase
 from scaling.sweep.reporter import StderrReporter
-from scaling.sweep.slurm.cluster import call
+from scaling.sweep.slurm.commands import requeue
+from scaling.sweep.slurm.script import notice_seconds
 from scaling.sweep.slurm.submission import PilotNote, Submission, note_file, read_submission
 from scaling.sweep.stops import signals_to
 
 TELL_SECONDS = 2.0
-GRACE_SECONDS = 25.0
-"""For jobs to write checkpoints; Slurm kills half a minute after its SIGTERM, unless it is told otherwise."""
+REQUEUE_SECONDS = 10  # before the time limit, for what comes after checkpoints
+DROPPED = ("cancelled", "refused")
 CANCELLED, TIME_IS_SHORT = "scaling cancel", signal.SIGUSR2.name
 
 
@@ -81,7 +82,7 @@ class Pilot:
 
     def _work(self, command: Sequence[str] | None) -> tuple[int, str | None]:
         """Return the exit code, and what a reader should know beside it."""
-        if not self.submission.open:
+        if self.submission.state in DROPPED:
             return 0, f"its submission is {self.submission.state}: nothing is done"
         joined = join_sweep(
             self.results.path,
@@ -97,8 +98,9 @@ class Pilot:
                 roles=self.submission.roles,
                 chosen=chosen,
                 work=self.submission.work,
-                grace_seconds=GRACE_SECONDS,
+                grace_seconds=notice_seconds(self.submission.execution) - REQUEUE_SECONDS,
                 waits=False,
+                first=self.note.task,
             )
             execution = sweep.plan.execution
             outcome = sweep.run_here(phase, execution, self._watch, self.report.say, self.stops)
@@ -118,7 +120,7 @@ class Pilot:
 
     def _cancelled(self) -> bool:
         now = read_submission(self.results, self.submission.id)
-        return now is None or not now.open
+        return now is None or now.state in DROPPED
 
     def _end(self, sweep: Sweep, outcome: Outcome) -> tuple[int, str | None]:
         if outcome.interrupted is None:
@@ -131,7 +133,7 @@ class Pilot:
             return 130, f"its time was up before anything was trained: {_MORE_TIME}"
         self.tell(state="requeued", exit_code=130, message="its time is up: queued again")
         try:
-            call("scontrol", "requeue", self.note.slurm_id)
+            requeue(self.note.slurm_id)
         except UserError as error:
             self.tell(state="running")
             return 130, f"its time is up, and it was not queued again: {error}"
