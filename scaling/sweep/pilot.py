@@ -64,10 +64,15 @@ class Pilot:
         except Exception as error:
             traceback.print_exception(error)
             code, message = 1, f"{type(error).__name__}: {error}"
-        if message:
-            self.report.say(message)
-        if self.note.state == "running":
-            self.tell(state="ended", exit_code=code, message=message)
+        return self._say_ended(code, message)
+
+    def _say_ended(self, code: int, message: str | None) -> int:
+        """Say so once."""
+        if self.note.exit_code is None:
+            if message:
+                self.report.say(message)
+            state = "requeued" if self.note.state == "requeued" else "ended"
+            self.tell(state=state, exit_code=code, message=message)
         return code
 
     def tell(self, **changes: Any) -> None:
@@ -104,7 +109,9 @@ class Pilot:
             )
             execution = sweep.plan.execution
             outcome = sweep.run_here(phase, execution, self._watch, self.report.say, self.stops)
-            return self._end(sweep, outcome)
+            code, message = self._end(sweep, outcome)
+            self._say_ended(code, message)  # before trackers have caught up
+            return code, message
 
     def _watch(self, event: Event) -> None:
         self.report(event)
@@ -131,13 +138,14 @@ class Pilot:
             return 130, "its time is up, and nothing is left for it"
         if not self.trained:  # the next one would come no further
             return 130, f"its time was up before anything was trained: {_MORE_TIME}"
-        self.tell(state="requeued", exit_code=130, message="its time is up: queued again")
+        message = "its time is up: queued again"
+        self.tell(state="requeued", message=message)  # which Slurm may leave no time for afterwards
         try:
             requeue(self.note.slurm_id)
         except UserError as error:
             self.tell(state="running")
-            return 130, f"its time is up, and it was not queued again: {error}"
-        return 130, self.note.message
+            message = f"its time is up, and it was not queued again: {error}"
+        return 130, message
 
 
 _MORE_TIME = "a longer execution.time is needed"

@@ -11,20 +11,21 @@ from typing import Any, Literal
 from scaling.errors import UserError
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.guard import SILENT_SECONDS
-from scaling.sweep.slurm.cluster import QueueRow, accounted_rows, queue_rows
+from scaling.sweep.slurm.cluster import LATER, QueueRow, accounted_rows, queue_rows
 from scaling.sweep.slurm.submission import PilotNote, Submission, log_file, pilot_notes, submissions
 
 State = Literal["submitting", "pending", "held", "running", "ended", "lost"]
 LIVING: tuple[State, ...] = ("submitting", "pending", "held", "running")
+RELEASE = "`scontrol release` lets it go on"
 MEANINGS = {
     "Resources": "waits for free nodes",
     "Priority": "other jobs go first",
     "Dependency": "waits for other jobs to end",
-    "BeginTime": "Slurm lets a job that was queued again wait a while",
+    LATER: "Slurm lets a job that was queued again wait a while",
     "JobArrayTaskLimit": "as many run as execution.concurrent allows",
-    "JobHeldUser": "its user holds it; `scontrol release` frees it",
+    "JobHeldUser": RELEASE,
     "JobHeldAdmin": "an administrator holds it, or Slurm after it failed to start; ask there",
-    "JobHoldMaxRequeue": "it was queued again too often; `scontrol release` frees it",
+    "JobHoldMaxRequeue": f"it was queued again too often; {RELEASE}",
     "ReqNodeNotAvail": "nodes are down or reserved",
     "PartitionTimeLimit": "execution.time is more than the partition allows: it will not start",
     "PartitionNodeLimit": "it asks for more nodes than the partition allows: it will not start",
@@ -76,7 +77,7 @@ class Allocation:
     @property
     def meaning(self) -> str:
         """What the reason means, where that is known."""
-        return MEANINGS.get(self.reason, "")
+        return MEANINGS.get(self.reason, RELEASE if self.state == "held" else "")
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _queued(submission: Submission, row: QueueRow, note: PilotNote | None, log: 
         state="held" if row.held else "pending" if row.pending else "running",
         reason=row.reason if row.pending else "" if row.state == "RUNNING" else row.state,
         since=row.submitted if row.pending else row.start,
-        start=row.start if row.pending else None,
+        start=row.start if row.pending and (not row.held or row.reason == LATER) else None,
         node=row.node or (note.node if note and began else ""),
         left=row.left,
         restarts=note.restarts if note and began else 0,

@@ -110,12 +110,14 @@ def test_the_queue_has_the_say_and_files_the_rest(tmp_path: Path, say: Any) -> N
 
 def test_holds_are_told_apart(tmp_path: Path, say: Any) -> None:
     one, two = make_submission(tmp_path, PLAN), make_submission(tmp_path, PLAN)
+    later = NOW + timedelta(minutes=1)  # which Slurm says of held ones too
     say(
-        row_of(one, 0, "PENDING", reason="JobHeldUser", held=True),
+        row_of(one, 0, "PENDING", reason="JobHeldUser", held=True, start=later),
         row_of(two, 0, "PENDING", reason="JobHeldAdmin", held=True),
     )
     text = allocations_text(known(tmp_path), NOW)
-    assert "100_0 held, pending for 12 min 00 s: JobHeldUser (its user holds it" in text
+    assert "may start" not in text
+    assert "100_0 held, pending for 12 min 00 s: JobHeldUser (`scontrol release`" in text
     assert "200_0 held, pending for 12 min 00 s: JobHeldAdmin (an administrator" in text
 
 
