@@ -71,7 +71,9 @@ def test_a_trainer_learns_and_resumes_bit_for_bit(kind, tmp_path):
         folder.mkdir()
         write_run(folder, steps=400)
     loss = loss_of(kind, whole)
-    assert 0.3 < loss < 1.0  # the words are a coin with four sides: 1.386 nats for 3.75 letters, 0.37 a letter
+    assert (
+        0.3 < loss < 1.0
+    )  # the words are a coin with four sides: 1.386 nats for 3.75 letters, 0.37 a letter
     process = start(kind, stopped)
     wait_for(lambda: (stopped / "metrics.jsonl").exists(), 120)
     process.send_signal(signal.SIGTERM)
