@@ -97,10 +97,11 @@ def test_rows_are_sent_once_they_are_whole_and_the_result_at_the_end(study: Stud
     assert tracker.held[run].rows[0] == {"tokens": 640.0, "flops": 1e9, "train/loss": 2.0}
     assert not follows.visit()
     with open(study.curve(run), "a") as file:
-        file.write('ss": null, "eval_id": "abc", "eval/loss": 2.5}\n')
+        file.write('ss": NaN, "train/grad_norm": null, "eval_id": "abc", "eval/loss": 2.5}\n')
     study.train(other, 5, 6)
     assert follows.visit()
     assert tracker.held[run].steps == [10, 20] and tracker.held[other].steps == [5]
+    assert "train/loss" not in follows.followed[run].points[30]
     study.end(run, 30)
     assert follows.visit()
     held = tracker.held[run]
