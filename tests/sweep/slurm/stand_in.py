@@ -9,10 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pytest
-
 from scaling.errors import Complaint
-from scaling.sweep.slurm import cancel, fleet, submit
 from scaling.sweep.slurm.cluster import QueueRow, SlurmError
 from tests.sweep.plans import FAKE
 
@@ -60,16 +57,3 @@ class Slurm:
         self.cancelled += [(name, *options) for name in names]
         for name in {name for name, *_ in self.cancelled} & self.rows.keys():
             self.end(name, "CANCELLED")
-
-
-@pytest.fixture
-def slurm(monkeypatch: pytest.MonkeyPatch) -> Slurm:
-    stand_in = Slurm()
-    monkeypatch.delenv("SLURM_JOB_NAME", raising=False)
-    monkeypatch.setattr(submit, "sbatch", stand_in.sbatch)
-    monkeypatch.setattr(submit, "accounted_rows", lambda names: None)
-    for module in (submit, cancel):
-        monkeypatch.setattr(module, "queue_rows", stand_in.queue_rows)
-    for module in (submit, cancel, fleet):
-        monkeypatch.setattr(module, "scancel", stand_in.scancel)
-    return stand_in

@@ -23,9 +23,8 @@ from scaling.sweep.slurm.submission import (
     write_submission,
 )
 from scaling.sweep.slurm.submit import new_submission, reconcile, submit
-from tests.sweep.slurm.stand_in import Slurm, slurm
+from tests.sweep.slurm.stand_in import Slurm
 
-__all__ = ["slurm"]
 EXECUTION = SlurmExecution(kind="slurm")
 GONE = Process(Process.here().host, Process.here().machine, 2**22 + 1, "0")
 ELSEWHERE = Process("other", "another machine", 1, "0")
