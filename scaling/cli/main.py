@@ -66,41 +66,19 @@ def plan(
     ] = None,
 ) -> None:
     """Say what a spec would train, and its cost."""
+    from scaling.cli.costs import laid_out, speed_of
     from scaling.cli.plans import chosen_columns, plan_json, plan_text
-    from scaling.cli.words import plural
-    from scaling.plan.asking import ProbeFailed
-    from scaling.plan.compiled import cached_answers, questions, with_answers
     from scaling.plan.cost import estimate_space, estimate_time
-    from scaling.plan.device import device_notes, require_precision
     from scaling.plan.expand import plan_spec
-    from scaling.plan.lowering import lower
-    from scaling.plan.probe import cached_probe, measure_probe, unmeasured
-    from scaling.sweep.machine import environment_here, layout
-    from scaling.sweep.memory import job_devices
+    from scaling.sweep.machine import layout
 
     shown = chosen_columns(names)
-    study, planned = plan_spec(spec, overrides or [])
+    study, planned = plan_spec(spec, overrides or [], say=say.note)
     if resolved:
         return say.data(study.model_dump(mode="json"))
-    asked = planned.execution.model_copy(update={"workers": workers} if workers else {})
-    where = layout(asked)
-    require_precision(planned.runs, where.device)
-    notes = (*planned.notes, *device_notes(planned, where.device))
-    planned = planned.model_copy(update={"notes": notes})
-    lowered = lower(planned, job_devices(where))
-    compilable = questions(lowered)
-    lowered = with_answers(lowered, compilable, cached_answers(compilable))
-    speed = cached_probe(lowered)
-    if speed is None and probe:
-        shapes = plural(unmeasured(lowered), "shape")
-        say.note(
-            f"measuring the speed of a training step on this machine at {shapes}, once: about half a minute "
-            "each at most where it is idle (--no-probe skips it) ..."
-        )
-        try:
-            speed = measure_probe(lowered, environment_here(where, where.slots[0]))
-        except ProbeFailed as error:
-            say.note(f"no time estimate: {error}")
+    where = layout(planned.execution.model_copy(update={"workers": workers} if workers else {}))
+    planned, lowered = laid_out(planned, where)
+    speed = speed_of(planned, lowered, where, measure=probe)
     slots = len(where.slots)
     time = None if speed is None else estimate_time(planned, speed, slots)
     space = estimate_space(planned, slots)
@@ -145,7 +123,9 @@ def run(
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
     with metered() as report_data:
-        study, planned = plan_spec(spec, overrides or [], Stores(len(usable_cores()), report=report_data))
+        study, planned = plan_spec(
+            spec, overrides or [], Stores(len(usable_cores()), report=report_data), say.note
+        )
     folder = results or Path("results") / study.study
     try:
         with watcher() as watch:

@@ -63,7 +63,7 @@ SPOILT = [
     ("seeds:", "sedes:", "9:1", "sedes: unknown name 'sedes'", "did you mean 'seeds'?"),
     ("seeds:", "xyzzy:", "9:1", "xyzzy: unknown name 'xyzzy'", "known here: study, data, family"),
     ("head_dim: 8", "headdim: 8", "3:56", "family.headdim: unknown name 'headdim'", "'head_dim'"),
-    ("width-dial", "widthdial", "3:16", "must be width-dial, depth-dial or shapes, is 'widthdial'", "'wid"),
+    ("width-dial", "widthdial", "3:16", "must be width-dial, depth-dial, shapes or external, is 'widthdial'", "'wid"),
     ("kind: wsd, ", "", "6:13", "schedule: needs a 'kind' of wsd, cosine, linear or constant", "add 'k"),
     ("1-sqrt", "1-sqr", "6:63", "shape: must be linear, 1-sqrt or cosine, is '1-sqr'", "'1-sqrt'"),
     ("of: width", "of: widht", "5:61", "rate.of: must be width, depth, params", "did you mean 'width'?"),
