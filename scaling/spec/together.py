@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-from pydantic.fields import FieldInfo
 
 from scaling.corpora.external import External
 from scaling.recipe.quantities import Described
@@ -72,11 +70,16 @@ def _at(sections: Mapping[str, Any], path: Path) -> Any:
 def _foreign(sections: Mapping[str, Any]) -> Iterator[Finding]:
     """Find fields that were given and do not apply."""
     for name, (why, fields) in FOREIGN.items():
-        section: Any = sections.get(name)
-        for field in fields if section is not None else ():
-            fields_of: Mapping[str, FieldInfo] = type(section).model_fields
-            if getattr(section, field) != fields_of[field].default:
-                yield Finding((name, field), f"does not apply: {why}", "leave it out", at_key=True)
+        section = sections.get(name)
+        for field in _given(section, fields) if isinstance(section, Described) else ():
+            yield Finding((name, field), f"does not apply: {why}", "leave it out", at_key=True)
+
+
+def _given(section: Described, fields: Sequence[str]) -> Iterator[str]:
+    """Yield those of the fields that are not left as they are."""
+    for field in fields:
+        if getattr(section, field) != type(section).model_fields[field].default:
+            yield field
 
 
 def _own(sections: Mapping[str, Any]) -> Iterator[Finding]:

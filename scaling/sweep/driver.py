@@ -13,6 +13,7 @@ may do so in one folder at once: they share the jobs.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -38,10 +39,13 @@ from scaling.sweep.chunks import Chunks, measured_speed
 from scaling.sweep.clock import Clock
 from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
-from scaling.sweep.executors import TRAIN, make_executor
+from scaling.sweep.executors import make_executor, trains
 from scaling.sweep.guard import Presence, drivers, turn
+from scaling.sweep.machine import allocated_cpus
 from scaling.sweep.memory import lowered_here
 from scaling.sweep.queue import Phase, Queue
+
+MARGIN_SECONDS = 5.0  # for a supervisor to kill a command, and to say why
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,15 @@ class Sweep:
             say: is told what takes time before jobs start, and what a reader should know of how they run.
             workers: jobs at a time, in place of the plan's.
             retries: of a failing job in this launch.
-            grace_seconds: after which jobs asked to stop are killed.
+            grace_seconds: after which jobs asked to stop are killed; a trainer of one's own may have more.
             waits: for the jobs that other drivers work on; else ends when nothing is left to start.
 
         Raises:
             UserError: a job does not fit into memory, or the folder was removed meanwhile.
         """
         require_same_evaluation(self.results, self.plan, self.plan)
+        if self.plan.command is not None:
+            grace_seconds = max(grace_seconds, self.plan.command.grace_seconds + MARGIN_SECONDS)
         phase = Phase(
             roles=tuple(sorted(roles)),
             chosen=self.plan.with_roles(roles),
@@ -118,27 +124,47 @@ class Sweep:
         workers: int | Literal["auto"] | None,
     ) -> Outcome:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
-        return self._run_here(phase, execution, on_event, say)
+        return self.run_here(phase, execution, on_event, say)
 
-    def _run_here(
-        self, phase: Phase, execution: Execution, on_event: Watcher, say: Callable[[str], None]
+    def run_here(
+        self,
+        phase: Phase,
+        execution: Execution,
+        on_event: Watcher,
+        say: Callable[[str], None],
+        stops: list[str] | None = None,
     ) -> Outcome:
-        """Carry out a phase in processes of this machine."""
-        trains = phase.work == "train"
-        lowered = lowered_here(self.plan, execution, self.results, say) if trains else None
+        """Carry out a phase in processes of this machine.
+
+        Args:
+            phase: what is to be done.
+            execution: how.
+            on_event: is called with what happens.
+            say: is told what takes time before jobs start, and what a reader should know of how they run.
+            stops: reasons to stop; whoever holds the list may add one at any time.
+
+        Raises:
+            UserError: a job does not fit into memory, or the folder was removed meanwhile.
+        """
+        if self.plan.command is not None:  # which starts processes on other hosts itself
+            execution = execution.model_copy(update={"hosts": 1, "launcher": None})
+        training = phase.work == "train"
+        lowered = lowered_here(self.plan, execution, self.results, say) if training else None
         speed = measured_speed(lowered, execution, say)
         for note in lowered.notes() if lowered else ():
             say(note)
-        executor = make_executor(execution, self.command, alone=not self.presence.others_here(self.results))
-        done = self.results.recorded() if trains else set[str]()
+        alone = allocated_cpus(os.environ) is not None or not self.presence.others_here(self.results)
+        executor = make_executor(execution, self.command, alone=alone)
+        done = self.results.recorded() if training else set[str]()
         if self.plan.command is None:
             waiting = (run for run in phase.chosen if run.run_id not in done)
             require_precision({run.label: run.built_in for run in waiting}, executor.device)
         timed = executor.device != "cpu" and execution.chunk_steps is None and self.plan.command is None
         chunks = Chunks(self.plan, speed) if timed else None
-        profile = self.profile if trains else []
+        profile = self.profile if training else []
         queue = Queue(self.results, self.plan, phase, on_event, chunks, lowered, profile, speed)
-        return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
+        stops, clock = [] if stops is None else stops, Clock(self.ends)
+        return Course(queue, executor, self.presence, clock, self.mark.changed, stops=stops).run()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -182,7 +208,7 @@ def open_sweep(
     plan: Mapping[str, Any],
     spec: str,
     *,
-    command: Sequence[str] = TRAIN,
+    command: Sequence[str] | None = None,
     force: bool = False,
     reevaluate: bool = False,
     max_hours: float | None = None,
@@ -196,7 +222,7 @@ def open_sweep(
         folder: the results folder.
         plan: ``Plan.to_json()``.
         spec: the text of the spec.
-        command: what trains a job folder.
+        command: what trains a job folder, in place of what the plan has.
         force: let a changed recipe replace runs of the same names.
         reevaluate: accept a changed evaluation.
         max_hours: stop after so long.
@@ -216,9 +242,48 @@ def open_sweep(
     ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     try:
         steps = [] if profile is None else [profile]
-        yield Sweep(results, checked, presence, tuple(command), mark, steps, ends)
+        yield Sweep(results, checked, presence, command or trains(checked), mark, steps, ends)
     finally:
         presence.end()
+
+
+@contextmanager
+def join_sweep(
+    folder: Path,
+    *,
+    jobs: Collection[str] | None = None,
+    execution: Execution | None = None,
+    command: Sequence[str] | None = None,
+) -> Iterator[Sweep]:
+    """Work in a folder by the plan that is there; nothing of it is written anew.
+
+    Args:
+        folder: the results folder.
+        jobs: of the plan, to which the work is limited.
+        execution: of these, in place of the plan's.
+        command: what trains a job folder, in place of what the plan has.
+
+    Raises:
+        UserError: the folder holds no plan.
+    """
+    results = ResultsFolder(Path(folder).absolute())
+    plan = load_plan(results)
+    mark, presence = PlanMark(results, plan.identity), Presence(results)
+    try:
+        yield Sweep(results, _part(plan, jobs, execution), presence, command or trains(plan), mark, [])
+    finally:
+        presence.end()
+
+
+def _part(plan: Plan, jobs: Collection[str] | None, execution: Execution | None) -> Plan:
+    """Return the plan of these of its jobs alone."""
+    fields = {name: getattr(plan, name) for name in Plan.model_fields if name != "schema_version"}
+    if execution is not None:
+        fields["execution"] = execution
+    if jobs is not None:
+        fields["jobs"] = tuple(job for job in plan.jobs if job.job_id in jobs)
+        fields["runs"] = tuple(run for run in plan.runs if run.job_id in jobs)
+    return Plan(**fields)
 
 
 def _settle(results: ResultsFolder, new: Plan, spec: str, *, force: bool, reevaluate: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
@@ -21,8 +20,9 @@ from scaling.files import clear_leftovers, write_json
 from scaling.model.roles import Params
 from scaling.run import auto_chunk_steps
 from scaling.store.failure import FULL, SHED, STOPPED, is_disk_full, kind_of, write_failure
+from scaling.store.folder import is_recorded
 from scaling.store.lease import Lease, LostLease
-from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Record, read
+from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData
 from scaling.train.averages import decays_of
 from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.evaluate import Evaluation, make_evaluator
@@ -36,7 +36,7 @@ from scaling.train.peak import PeakMemory
 from scaling.train.process import PackFailed, Relieved, StopRequest, Wanted, Watchdog
 from scaling.train.program import Blueprint, Program, make_program
 from scaling.train.reevaluate import reevaluate
-from scaling.train.relief import lowering_now, relieve
+from scaling.train.relief import Relief
 from scaling.train.workbench import Workbench
 
 KEPT = 4  # programs and texts that a process keeps between jobs
@@ -121,7 +121,7 @@ def work(
     runs_folder = folder.parent.parent / "runs"
     members = list(job.runs)
     if job.task != "reevaluate":
-        members = [member for member in members if not recorded(runs_folder / member.run_id, lease)]
+        members = [member for member in members if not is_recorded(runs_folder / member.run_id, lease)]
     if not members:
         return 0
     lease.check()
@@ -129,9 +129,11 @@ def work(
         shop.memory.begin()
     for place in (folder, *(runs_folder / member.run_id for member in members)):
         clear_leftovers(place)
+    relief = Relief(folder, job.execution.lowering, members[0].run, lease, shop.hosts)
+    shop.hosts.on_relief(relief.write)
     watchdog = Watchdog(54 * job.execution.timeout_minutes)  # a little before its driver kills it
     try:
-        return (yield from _work(folder, job, members, lease, stop, shop, watchdog))
+        return (yield from _work(folder, job, members, relief, stop, shop, watchdog))
     except Stopped:
         print("stopped as asked; a relaunch resumes from the checkpoint", flush=True)
         return STOPPED
@@ -143,8 +145,7 @@ def work(
         if kind_of(error) == "out_of_memory" and not alone():
             print(f"no memory beside the other jobs of this process, given back: {error}", flush=True)
             return SHED
-        if shop.hosts.count == 1:
-            relieve(folder, job.execution.lowering, members[0].run, lease, error)
+        relief.after(error)
         write_failure(runs_folder / members[0].run_id, folder, error, None)
         return FULL if is_disk_full(error) else 1
     finally:
@@ -155,7 +156,7 @@ def _work(
     folder: Path,
     job: JobSpec,
     members: list[JobRun],
-    lease: Lease,
+    relief: Relief,
     stop: StopRequest,
     shop: Shop,
     watchdog: Watchdog,
@@ -166,15 +167,16 @@ def _work(
     chunk_steps = job.execution.chunk_steps or auto_chunk_steps(run.flops_per_step)
     kernel = shop.hosts.agree(partial(attention_kernel, run.shape, run.precision), Kernel)
     began = time.process_time()
-    lowering = replace(lowering_now(folder, job.execution.lowering), attention=kernel, pack=1)
+    lowering = replace(relief.now, attention=kernel, pack=1)
     blueprint = Blueprint.of(run, chunk_steps, decays_of(members), lowering)
     program = shop.program(blueprint)
-    lease.check()
+    relief.lease.check()
     seen = JobEnvironment(**environment.model_dump(), compile_seconds=time.process_time() - began)
     write_json(folder / "env.json", seen.to_json())
     bench = Workbench(
         folder=folder,
-        lease=lease,
+        lease=relief.lease,
+        relief=relief,
         program=program,
         windows=windows,
         evaluate=partial(shop.evaluate, blueprint, job.data),
@@ -194,24 +196,6 @@ def _work(
     trainer = TrunkTrainer(bench, members, job.branch_steps, shop.feed(blueprint, job.data))
     failed = yield from cast(Generator[Asked | None, Lane | Fetch | None, int], trainer.work(lane))
     return FULL if trainer.disk_full else int(failed > 0)
-
-
-def recorded(folder: Path, lease: Lease) -> bool:
-    """Tell whether the run in ``folder`` has a record. One that cannot be read is kept beside and made
-    again."""
-    path = folder / "record.json"
-    try:
-        record = read(Record, path)
-        if record is None:
-            return False
-        if record.run_id == folder.name:
-            return True
-    except UserError:
-        pass  # damaged
-    lease.check()
-    print(f"{path} is no record of this run; kept as record.json.damaged, trained again", flush=True)
-    os.replace(path, path.with_name("record.json.damaged"))
-    return False
 
 
 def load_data(data: PlanData) -> Windows:

@@ -19,14 +19,17 @@ import pytest
 from scaling.counts.lowering import MeshSizes
 from scaling.errors import UserError
 from scaling.run import run_id
-from scaling.store.failure import HUNG, LOST_HOST, STOPPED
+from scaling.store.failure import HUNG, LOST_HOST, RELIEVED, STOPPED
+from scaling.store.lease import look
+from scaling.train import coordinator
 from scaling.train.averages import Averages
-from scaling.train.coordinator import answer, ask
+from scaling.train.coordinator import Meeting, Missing
 from scaling.train.feed import Way
 from scaling.train.hosts import ALONE, Files, Hosts, Place
 from scaling.train.roll_call import RollCall
 from scaling.train.sharding import make_mesh
 from tests.train.jobs import finish, results_of, start, steps_of, write_job
+from tests.train.runs import make_run
 
 
 def free_port():
@@ -38,12 +41,12 @@ def free_port():
 class Pair:
     """Two processes at one job."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *command):
         place = {"SCALING_COORDINATOR": f"127.0.0.1:{free_port()}", "SCALING_HOSTS": "2"}
         self.folder = folder
         self.hosts = [
             subprocess.Popen(
-                [sys.executable, "-m", "scaling.train", str(folder)],
+                [sys.executable, "-m", *(command or ["scaling.train"]), str(folder)],
                 env=os.environ | place | {"SCALING_HOST": str(number)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -124,6 +127,28 @@ def test_one_host_killed_the_other_says_so_and_the_pair_resumes(undisturbed, run
     assert statuses == [0, 0], texts
     assert_as_alone(tmp_path, undisturbed, runs[1:])
     assert execution_of(tmp_path, runs[1])["resumed"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exhausted", [0, 1])
+def test_one_host_out_of_memory_and_the_pair_goes_on_in_smaller_pieces(index, tmp_path, exhausted):
+    run = make_run(steps=60, fingerprint=index.fingerprint)
+    whole, cut = (write_job(tmp_path / name, [run], index, checkpoint_seconds=0.0) for name in "ab")
+    finish(whole)
+    pair = Pair(cut, "tests.train.exhausted", str(exhausted))
+    statuses, texts = pair.ended()
+    assert statuses == [RELIEVED, RELIEVED], texts
+    assert "out of memory: goes on from its checkpoints with micro_batches = 2 (RuntimeError: RES" in texts[0]
+    other = texts[1 - exhausted]
+    assert re.search(rf"host {exhausted} of 2 \(.*\) ended with status 81: RuntimeError: RESOURCE_EXH", other)
+    assert json.loads((cut / "lowering.json").read_text())["used"]["micro_batches"] == 2
+    seen = look(cut)
+    assert seen and seen.released and not list(tmp_path.glob("*/runs/*/error.json"))
+    statuses, texts = Pair(cut, "tests.train.exhausted", str(exhausted)).ended()
+    assert statuses == [0, 0], texts
+    execution = execution_of(tmp_path / "b", run)
+    assert execution["resumed"] == 1 and execution["lowering"]["micro_batches"] == 2
+    assert_as_alone(tmp_path / "b", tmp_path / "a", [run])
 
 
 SPEC = """
@@ -262,14 +287,82 @@ def test_a_mesh_that_leaves_a_host_without_work_is_refused(monkeypatch):
         make_mesh(MeshSizes(), 8)
 
 
+def meet(port, count, *numbers, job="a" * 12):
+    """Let these hosts come; returns, as they end, what each was told."""
+    ended = dict[int, object]()
+
+    def come(number):
+        meeting = Meeting(job, count, f"127.0.0.1:{port}")
+        try:
+            ended[number] = meeting.follow(number) if number else meeting.lead(7001)
+        except BaseException as error:
+            ended[number] = error
+
+    for number in numbers:
+        threading.Thread(target=come, args=[number], daemon=True).start()
+    return ended
+
+
+def until(condition):
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
 def test_hosts_of_one_job_meet_and_those_of_another_do_not():
     port = free_port()
-    answer(port, "a" * 12, 7001)
-    assert ask("127.0.0.1", port, "a" * 12) == 7001
+    ended = meet(port, 3, 2, 0)
     with pytest.raises(UserError, match=r"trains job a{12}, and this one b{12}"):
-        ask("127.0.0.1", port, "b" * 12)
+        until(lambda: Meeting("b" * 12, 3, f"127.0.0.1:{port}").follow(1))
+    assert not ended
+    last = meet(port, 3, 1)
+    until(lambda: len(ended | last) == 3)
+    assert ended | last == {0: None, 1: 7001, 2: 7001}
     with pytest.raises(UserError, match=f"port {port}: "):
-        answer(port, "a" * 12, 7002)
+        Meeting("a" * 12, 3, f"127.0.0.1:{port}").lead(7002)
+
+
+def test_hosts_that_wait_say_for_whom_and_not_for_ever(monkeypatch, capsys):
+    monkeypatch.setattr(coordinator, "SAY_AFTER", (0.1, 0.3, 9.0))
+    monkeypatch.setattr(coordinator, "JOIN_SECONDS", 1)
+    port = free_port()
+    ended = meet(port, 4, 1, 0)
+    until(lambda: len(ended) == 2)
+    assert {type(error) for error in ended.values()} == {Missing}
+    missing = f"2 of 4 hosts at 127.0.0.1:{port}: hosts 2, 3"
+    assert f"waited 1 s for {missing}" in str(ended[0])
+    lines = [line for line in capsys.readouterr().out.splitlines() if missing in line]
+    assert lines and {*lines} == {f"waiting for {missing} (1 s at most)"} and len(lines) <= 4
+
+
+def test_a_first_host_that_does_not_come_is_missed(monkeypatch):
+    monkeypatch.setattr(coordinator, "JOIN_SECONDS", 0.1)
+    port = free_port()
+    with pytest.raises(Missing, match=f"waited 0.1 s for 1 of 2 hosts at 127.0.0.1:{port}: host 0"):
+        Meeting("a" * 12, 2, f"127.0.0.1:{port}").follow(1)
+
+
+def test_a_host_that_came_and_went_is_missed(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(coordinator.time, "monotonic", lambda: now[0])
+    meeting = Meeting("a" * 12, 3, "node-1:7000")
+    meeting._visits[1] = 0.0
+    assert meeting.missing() == [2]
+    now[0] = 11.0
+    meeting._visits[2] = 11.0
+    assert meeting.missing() == [1]
+    meeting._visits[1] = 12.0
+    assert meeting.missing() == []
+    now[0] = 100.0
+    assert meeting.missing() == [], "they have met"
+
+
+def test_a_host_that_waits_stops_when_asked(capsys):
+    meeting = Meeting("a" * 12, 2, f"127.0.0.1:{free_port()}", lambda: True)
+    with pytest.raises(SystemExit, match=str(STOPPED)):
+        meeting.follow(1)
+    assert "asked to stop while waiting for 1 of 2 hosts" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -323,6 +416,17 @@ def test_a_host_that_failed_takes_the_others_along(call, capsys):
     with pytest.raises(call.Ended, match="1"):
         call.call.judge()
     assert "host 1 of 2 (node-2, process 7) ended with status 1: its disk;" in capsys.readouterr().out
+
+
+def test_where_another_host_ran_out_of_memory_the_first_writes_what_follows_and_ends(call):
+    reasons = list[str]()
+    call.call.relieve = reasons.append
+    say(call.store, 1, left=RELIEVED, why="7 bytes")
+    call.call.listen()
+    with pytest.raises(call.Ended, match=str(RELIEVED)):
+        call.call.judge()
+    assert reasons == ["7 bytes"] and call.released == ["lease"]
+    assert json.loads(call.store.values["host/0"])["left"] == RELIEVED
 
 
 @pytest.mark.parametrize("status", [0, STOPPED])
