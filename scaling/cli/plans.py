@@ -23,7 +23,6 @@ from scaling.plan.lowering import Lowered, held_text
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
 from scaling.plan.repetition import times_text
-from scaling.run import ExternalRun, Run
 from scaling.store.records import PlanData
 
 Cell = Callable[[PlannedRun, int], str]  # of a run and the FLOPs spent on it
@@ -40,12 +39,12 @@ COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
     "steps": ("steps", lambda run, _: f"{run.run.steps:,}"),
     "flops": ("FLOPs", lambda run, _: f"{run.flops:.3g}"),
     "flops_spent": ("spent", lambda run, spent: f"{spent:.3g}"),
-    "warmup_steps": ("warmup", lambda run, _: _ours(run.run, lambda ours: f"{ours.schedule.warmup:,}")),
-    "decay_steps": ("decay", lambda run, _: _ours(run.run, lambda ours: f"{ours.decay_steps:,}")),
+    "warmup_steps": ("warmup", lambda run, _: _ours(run, lambda: f"{run.built_in.schedule.warmup:,}")),
+    "decay_steps": ("decay", lambda run, _: _ours(run, lambda: f"{run.built_in.decay_steps:,}")),
     "learning_rate": ("learning rate", lambda run, _: _known(run.run.learning_rate, "{:.4g}".format)),
     "weight_decay": (
         "weight decay",
-        lambda run, _: _ours(run.run, lambda ours: f"{ours.optimizer.weight_decay:.4g}"),
+        lambda run, _: _ours(run, lambda: f"{run.built_in.optimizer.weight_decay:.4g}"),
     ),
     "batch_tokens": ("batch tokens", lambda run, _: f"{run.run.batch_tokens:,}"),
     "seed": ("seed", lambda run, _: str(run.run.seed)),
@@ -60,9 +59,9 @@ def _known(value: float | None, text: Callable[[float], str]) -> str:
     return "-" if value is None else text(value)
 
 
-def _ours(run: Run | ExternalRun, text: Callable[[Run], str]) -> str:
+def _ours(run: PlannedRun, text: Callable[[], str]) -> str:
     """Say of a run of the built-in trainer what only that has."""
-    return text(run) if isinstance(run, Run) else "-"
+    return "-" if run.is_external else text()
 
 
 def chosen_columns(text: str | None) -> tuple[str, ...] | None:
@@ -141,7 +140,7 @@ def _about(plan: Plan) -> Iterator[str]:
 
 def _recipe_lines(plan: Plan) -> Iterator[str]:
     """Say which parametrizations and precisions runs have, where one is not the usual one."""
-    ours = [run.run for run in plan.runs if isinstance(run.run, Run)]
+    ours = [run.built_in for run in plan.runs if not run.is_external]
     of_runs = {
         "parametrization": ("standard", [str(run.parametrization or "standard") for run in ours]),
         "precision": ("float32", [run.precision for run in ours]),
@@ -154,7 +153,7 @@ def _recipe_lines(plan: Plan) -> Iterator[str]:
 
 
 def _has_experts(runs: Sequence[PlannedRun]) -> bool:
-    return any(isinstance(run.run, Run) and run.run.shape.experts for run in runs)
+    return any(not run.is_external and run.built_in.shape.experts for run in runs)
 
 
 def _params_text(runs: Sequence[PlannedRun], *, ratio: bool = False) -> str:
