@@ -1,4 +1,4 @@
-"""``scaling export``: what a run has learned, in a file of its own."""
+"""``scaling export``: what a run has learned, in a file of its own; curves and results, to a tracker."""
 
 from __future__ import annotations
 
@@ -9,25 +9,62 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scaling.cli import say
-from scaling.cli.options import Json, Results
+from scaling.cli.options import Json, Results, grouped
+from scaling.cli.sending import Destination, send
 from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:
     from scaling.plan.plan import Plan, PlannedRun
 
 
+@grouped
 def export(
     results: Results,
-    run: Annotated[str, typer.Argument(help="a run: its label, its id, or how its id begins")],
+    run: Annotated[
+        str | None, typer.Argument(help="with --weights, a run: its label, its id, or how its id begins")
+    ] = None,
     weights: Annotated[
-        Path, typer.Option(metavar="FILE", help="write its final weights here, as safetensors")
-    ],
+        Path | None, typer.Option(metavar="FILE", help="write its final weights here, as safetensors")
+    ] = None,
     average: Annotated[
         str | None, typer.Option(metavar="NAME", help="an average of the weights instead, such as merge20")
     ] = None,
+    *,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="TRACKER", help="send all runs to wandb, tensorboard or trackio: what it lacks"),
+    ] = None,
+    destination: Destination,
+    again: Annotated[
+        bool, typer.Option("--again", help="send results again, and curves that the tracker lost")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the final weights of a run to a file."""
+    """Write the weights of a run to a file, or send runs to a tracker."""
+    if to is not None and (run or weights or average):
+        problem = "--to sends all runs of the study: it goes with no run, --weights or --average"
+        raise UserError(Complaint(problem, hint="leave them out"))
+    if to is not None:
+        return send(results, to, destination, again=again, as_json=as_json)
+    if again or destination.typed():
+        given = "--again" if again else destination.typed()[0]
+        raise UserError(Complaint(f"{given} is about a tracker", hint="name it: --to wandb"))
+    if run is None or weights is None:
+        hint = "give a run and --weights FILE, or --to wandb, tensorboard or trackio"
+        raise UserError(Complaint("what is to be exported?", hint=hint))
+    return _weights(results, run, weights, average, as_json)
+
+
+def _weights(results: Path, run: str, weights: Path, average: str | None, as_json: bool) -> None:
+    """Write the final weights of a run to a file.
+
+    Args:
+        results: the folder of its study.
+        run: which one.
+        weights: the file.
+        average: of the weights, by its name.
+        as_json: what is printed of it.
+    """
     from scaling.plan.plan import load_plan
     from scaling.store.folder import ResultsFolder
     from scaling.store.weights import identity, save

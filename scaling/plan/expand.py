@@ -54,6 +54,7 @@ def plan_spec(
     path: str | FilePath,
     overrides: Sequence[str] = (),
     stores: Stores = SMALL,
+    profile: str | FilePath | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
@@ -62,12 +63,13 @@ def plan_spec(
         path: of the spec.
         overrides: such as ``recipe.batch_tokens=512``.
         stores: finds or prepares the tokens.
+        profile: a file whose fields are laid over its execution.
         say: is told of a command that is run to describe the sizes of a family.
 
     Raises:
         UserError: every problem of the spec and of the plan.
     """
-    checked = read_study(path, overrides)
+    checked = read_study(path, overrides, profile)
     problems, plan = list(checked.problems), None
     study = checked.study if problems or checked.study is None else described(checked.study, say)
     if study is not None:

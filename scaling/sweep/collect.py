@@ -99,10 +99,7 @@ def _named(recorded: _Recorded) -> Row:
         named |= {"experts_shared": experts.shared, "experts_granularity": experts.granularity}
     if run.init_from is not None:
         named["init_from"] = run.init_from
-    families = {"loss": result.set_losses, "tokens": result.source_tokens, "epochs": result.source_epochs}
-    for family, values in families.items():
-        named |= {f"{family}/{name}": value for name, value in (values or {}).items()}
-    named |= {f"loss@{name}": value for name, value in (result.average_losses or {}).items()}
+    named |= result.families
     named |= _unusual(recorded.execution.lowering or Lowering())
     return named if result.loss_floor is None else named | {"loss_floor": result.loss_floor}
 
