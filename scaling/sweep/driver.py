@@ -169,8 +169,10 @@ class Sweep:
         alone = allocated_cpus(os.environ) is not None or not self.presence.others_here(self.results)
         executor = make_executor(execution, self.command, alone=alone)
         done = self.results.recorded() if training else set[str]()
-        require_precision([run for run in phase.chosen if run.run_id not in done], executor.device)
-        timed = executor.device != "cpu" and execution.chunk_steps is None
+        if self.plan.command is None:
+            waiting = (run for run in phase.chosen if run.run_id not in done)
+            require_precision({run.label: run.built_in for run in waiting}, executor.device)
+        timed = executor.device != "cpu" and execution.chunk_steps is None and self.plan.command is None
         chunks = Chunks(self.plan, speed) if timed else None
         profile = self.profile if training else []
         watch = self.trackers.watched(on_event)

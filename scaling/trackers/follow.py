@@ -56,8 +56,6 @@ class Followed:
     def go_back(self, curve: Curve) -> None:
         if self.went_back and curve.drop():
             self.sent = NONE
-            self.appended = Appended(self.appended.path)
-            self.read()
 
     def ready(self, *, whole: bool) -> list[int]:
         """List the steps to be sent, in order; the newest only of a ``whole`` file."""
