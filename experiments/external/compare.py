@@ -51,7 +51,7 @@ class Study:
     def forecast(self) -> Any:
         """The loss of the held-out run by the law, with the interval for a new run."""
         run = self.held_out
-        return self.law.predict(N=run["params"], D=run["tokens"]).iloc[0]
+        return self.law.predict(N=run["params"], D=run["tokens"]).frame.iloc[0]
 
     @property
     def losses(self) -> Any:
@@ -78,7 +78,7 @@ def draw(studies: list[Study]) -> Figure:
         style.log_x(curves, studies[0].fitted["params"], style.power)
         curves.set_xlabel("Parameters N")
         curves.set_ylabel("Held-out loss (nats per byte)")
-        for axes, title in zip(panels, [*SHOWN.values(), "held-out run (×)"], strict=True):
+        for axes, title in zip(panels, [*SHOWN.values(), "forecast, ×"], strict=True):
             axes.set_title(title, fontsize=9.5)
             axes.set_xticks([])
             axes.set_xlim(-0.6, len(studies) - 0.4)

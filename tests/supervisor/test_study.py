@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 import scaling.external
+from scaling.plan.expand import plan_spec
 from tests.supervisor.jobs import alive, kill, rows, wait_for
 
 SPEC = f"""
@@ -81,6 +83,14 @@ def printed(*words: object) -> str:
     out, _ = process.communicate(timeout=240)
     assert process.returncode == 0, out
     return out
+
+
+def test_the_spec_of_the_page_is_one(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "own_trainer.md").read_text("utf-8")
+    [text] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text)
+    _, plan = plan_spec(tmp_path / "mine.yaml")
+    assert {run.role for run in plan.runs} == {"fit", "holdout"} and len(plan.runs) == 10
 
 
 @pytest.mark.slow
