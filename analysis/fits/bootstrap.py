@@ -50,7 +50,9 @@ EDGED, INSTEAD = "wild-cluster", 199  # and how many replicates of it, of an est
 MANY = 30
 FEW = 8  # clusters, below which interval widths are unreliable
 CHECKED = 6  # replicates that are solved again from many starts
-STRAIGHT = 0.3  # standard deviation of a coordinate, beyond which a straight line leaves a curved valley
+STRAIGHT = 0.3  # standard deviation of a coordinate, beyond which a straight line leaves a curved valley,
+SHARE = 0.1  # in units of at least this share of the domain of a parameter that is no logarithm or exponent
+FARTHEST = 50.0  # from the optimum, of a logarithm that is drawn
 FEWER = 2  # of a large table
 LOG2 = 8
 LINEAR = 2 * 2**LOG2  # draws of an analytic covariance
@@ -131,6 +133,7 @@ def replicate(
             begin = _one_step(problem, solution.u, cluster, times)
         ends, agree, checked = solved(problem, solution, count, draw, check, begin)
         words = f"{METHODS[kind]} ({count} replicates, {units}), percentile, t({degrees})/z"
+        words += ", all replicates from many starts" * (agree < checked and n <= LARGE)
         if kind == EDGED != method:
             least = (
                 hessian(problem, solution.u) if pair is None else sandwich(problem, solution.u, pair, "cr2")
@@ -199,17 +202,28 @@ def _no_narrower(
     few clusters whose residuals happen to cancel would else look precise (Angrist & Pischke 2009, section
     8.2.3: take the larger)."""
     free = usable(problem, u)
-    size, along = np.linalg.eigh(least)
+    units = _units(problem, u, np.sqrt(np.maximum(np.diag(least), 0.0)), free)
+    size, along = np.linalg.eigh(least / np.outer(units, units))
     straight = (size > 1e-14 * size.max(initial=0.0)) & (size < STRAIGHT**2)  # a flat valley bends
     along, length = along[:, straight], np.sqrt(size[straight])
-    seen = (ends - u)[:, free] @ (along / length)
+    seen = ((ends - u)[:, free] / units) @ (along / length)
     eigen, vectors = np.linalg.eigh(seen.T @ seen / len(seen))
     lacking = (vectors * np.sqrt(np.maximum(1 - eigen, 0.0))) @ vectors.T @ (along * length).T
     out = ends.copy()  # what is at a bound in the optimum need not be so in a replicate: it stays as it is
-    out[:, free] += rng.standard_normal((len(ends), len(lacking))) @ lacking
+    out[:, free] += rng.standard_normal((len(ends), len(lacking))) @ lacking * units
     low, high = problem.box
     out[:, free] = np.clip(out[:, free], low[free], high[free])
     return out
+
+
+def _units(problem: Problem, u: np.ndarray, sd: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """What the standard deviations ``sd`` of the ``free`` coordinates are compared with: 1 of logarithms and
+    exponents; of a formula's other parameters their size or a share of their domain, where that is more.
+    Without a domain they enter linearly, and bend no valley by themselves."""
+    width = (problem.box[1] - problem.box[0])[free]
+    wide = np.where(np.isfinite(width), SHARE * width, 2 * sd / STRAIGHT)
+    plain = ~problem.in_log[free] & (not problem.law.terms)
+    return np.where(plain, np.maximum(np.maximum(np.abs(u[free]), wide), 1.0), 1.0)
 
 
 def solved(
@@ -220,7 +234,8 @@ def solved(
     check: int,
     begin: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int, int]:
-    """Solve replicates from the optimum, and the first few of them from many other starts too.
+    """Solve replicates from the optimum, and the first few of them from many other starts too; where those
+    find better optima, all of them.
 
     Args:
         problem: the law on its rows.
@@ -245,17 +260,40 @@ def solved(
     if large:
         many = sampled(problem, problem.y, problem.w, start=many)
 
-    def again(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return draw(which // len(many))
-
-    others, values, _ = minimise(problem, np.tile(many, (checked, 1)), draw=again, steps=100)
-    values, others = values.reshape(checked, -1), others.reshape(checked, len(many), -1)
-    best = values.argmin(1)
-    least = values[np.arange(checked), best]
-    better = least < heights[:checked]
-    ends[:checked][better] = others[np.arange(checked), best][better]
-    agree = int((heights[:checked] <= least * (1 + AGREE) + 1e-18).sum())
+    agree = _again(problem, many, np.arange(checked), draw, ends, heights)
+    if agree < checked and not large:  # of a large table the many starts take too long
+        _again(problem, many, np.arange(checked, count), draw, ends, heights)
     return ends, agree, checked
+
+
+def _again(
+    problem: Problem, many: np.ndarray, which: np.ndarray, draw: Draw, ends: np.ndarray, heights: np.ndarray
+) -> int:
+    """Solve replicates again from many starts.
+
+    Args:
+        problem: the law on its rows.
+        many: the starts (S, P), centred.
+        which: indices of the replicates.
+        draw: gives their responses and weights.
+        ends: of all replicates (R, P), replaced where better.
+        heights: their objectives (R,), likewise.
+
+    Returns:
+        How many of them no start improved on.
+    """
+    size = len(many)
+    others, values, _ = minimise(
+        problem, np.tile(many, (len(which), 1)), draw=lambda at: draw(which[at // size]), steps=100
+    )
+    values, others = values.reshape(-1, size), others.reshape(-1, size, len(problem.names))
+    best = values.argmin(1)
+    least = values[np.arange(len(which)), best]
+    agree = int((heights[which] <= least * (1 + AGREE) + 1e-18).sum())
+    better = least < heights[which]
+    ends[which[better]] = others[better, best[better]]
+    heights[which[better]] = least[better]
+    return agree
 
 
 def _leave_edges(
@@ -319,9 +357,9 @@ def _normal(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _kept(problem: Problem, u: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Draws within the domains, and coefficients within e^50."""
+    """Draws within the domains, and logarithms within ``FARTHEST``."""
     low, high = problem.box
-    free = usable(problem, u)
+    free, far = usable(problem, u), np.where(problem.in_log, FARTHEST, np.inf)
     out = np.repeat(u[None], len(draws), axis=0)
-    out[:, free] = np.clip(draws, np.maximum(low, u - 50), np.minimum(high, u + 50))[:, free]
+    out[:, free] = np.clip(draws, np.maximum(low, u - far), np.minimum(high, u + far))[:, free]
     return out

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from scaling.recipe.quantities import SHA256, SLUG, bound_text
+from scaling.spec.execution import SlurmExecution
 from scaling.spec.guess import closest
-from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path, shorten
 
 _TEXTS = {
@@ -26,9 +26,9 @@ _PATTERNS = {
 }
 
 
-def explain(error: ValidationError, most: int | None = None, root: Any = Study) -> list[Finding]:
-    """Make one finding per error (of the first ``most``) of a spec, or of the part of one that ``root``
-    types; a misspelt name is not missing as well."""
+def explain(error: ValidationError, root: Any, most: int | None = None) -> list[Finding]:
+    """Make one finding per error (of the first ``most``) of what ``root`` types; a misspelt name is not
+    missing as well."""
     details = error.errors(include_url=False)[:most]
     unknown = [_unknown(detail, root) for detail in details if detail["type"] == "extra_forbidden"]
     meant = {(*finding.path[:-1], finding.meant) for finding in unknown}
@@ -51,6 +51,8 @@ def _unknown(detail: ErrorDetails, root: Any) -> Finding:
     names = _names(types)
     name = str(detail["loc"][-1])
     guess = closest(name, names)
+    if path == ("execution",) and name in SlurmExecution.model_fields:
+        return Finding((*path, name), f"unknown name '{name}'", "it needs 'kind: slurm'", at_key=True)
     hint = f"did you mean '{guess}'?" if guess else f"known here: {', '.join(names)}"
     return Finding((*path, name), f"unknown name '{shorten(name, 60)}'", hint, at_key=True, meant=guess)
 
@@ -145,8 +147,10 @@ def _locate(loc: tuple[int | str, ...], root: Any) -> tuple[Path, list[Any]]:
 def _names(types: list[Any]) -> tuple[str, ...]:
     """Return the names of the fields of the one model allowed; just ``kind`` where there are several."""
     match types:
-        case [type() as model] if issubclass(model, BaseModel):
-            return tuple(model.model_fields)
+        case [type() as model, *others] if issubclass(model, BaseModel) and not (
+            others and model.model_fields["kind"].is_required()
+        ):
+            return tuple(model.model_fields)  # of several, the usual one
         case _:
             return ("kind",)
 

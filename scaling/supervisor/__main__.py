@@ -5,7 +5,8 @@ MARK is that of a lease which was seen stalled for long enough: it is taken over
 are those of ``python -m scaling.train``; others, and signals, are the command's own.
 
 ``python -m scaling.supervisor --serve`` reads such jobs from standard input, a line of JSON each, and answers
-each on standard output with its exit code: one after the other. Imports no jax.
+each on standard output with its exit code: one after the other. The line ``{"stop": true}`` asks it to stop,
+as SIGTERM does. Imports no jax.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ def serve() -> int:
 
     def read(line: bytes) -> None:
         order = json.loads(line)
+        if "stop" in order:
+            stop.ask()
+            return
         orders.put(Order(Path(order["folder"]), order["mark"]))
 
     def answer(order: Order, status: int) -> None:

@@ -42,7 +42,7 @@ LOOK_SECONDS = 0.1
 CHECK_SECONDS = 1.0  # between looks at the lease
 KILL_SECONDS = 10.0  # for what a stalled supervisor of this machine left behind
 OWN = "external"  # the folder of the command, in that of its job
-SPECIAL = range(75, 81)  # exit statuses that mean something to a driver
+SPECIAL = range(75, 82)  # exit statuses that mean something to a driver
 
 
 def supervise(order: Order, stop: StopRequest) -> int:
@@ -262,6 +262,8 @@ class Attempt:
         if not create_json(self.run_folder / "record.json", record.to_json()):
             raise LostLease(f"run {asked.run_id} was recorded by another process")
         (self.run_folder / "error.json").unlink(missing_ok=True)
+        if not self.job.execution.keep_final:
+            shutil.rmtree(asked.paths.checkpoints, ignore_errors=True)
         say(f"{_now()} {asked.run_id} {result.status} loss {result.loss}")
 
 

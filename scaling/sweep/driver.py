@@ -25,9 +25,10 @@ from scaling.errors import Complaint, UserError
 from scaling.files import write_json, write_text
 from scaling.plan.device import require_precision
 from scaling.plan.plan import Plan, load_plan
-from scaling.spec.execution import Execution
+from scaling.spec.execution import Execution, SlurmExecution
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.changes import (
+    PlanMark,
     changes_losses,
     evaluated_otherwise,
     require_final_checkpoints,
@@ -39,17 +40,24 @@ from scaling.sweep.chunks import Chunks, measured_speed
 from scaling.sweep.clock import Clock
 from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
-from scaling.sweep.executors import TRAIN, make_executor
+from scaling.sweep.executors import make_executor, trains
 from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.machine import allocated_cpus
 from scaling.sweep.memory import lowered_here
 from scaling.sweep.queue import Phase, Queue
+from scaling.sweep.slurm.cancel import last_cancel
+from scaling.sweep.slurm.fleet import Fleet
+from scaling.sweep.slurm.follow import Follower
+from scaling.sweep.trackers import Trackers
+
+MARGIN_SECONDS = 5.0  # for a supervisor to kill a command, and to say why
 
 
 @dataclass(frozen=True)
 class Sweep:
     """A results folder that this process works in. ``ends`` is when to stop, by the monotonic clock;
-    ``profile`` has the steps to be traced of the first job, until it starts."""
+    ``profile`` has the steps to be traced of the first job, until it starts. ``detach``: leave to a cluster
+    what is its to do; ``cancelled`` is the last cancellation of the folder."""
 
     results: ResultsFolder
     plan: Plan
@@ -57,7 +65,10 @@ class Sweep:
     command: Sequence[str]
     mark: PlanMark
     profile: list[int]
+    trackers: Trackers
     ends: float | None = None
+    detach: bool = False
+    cancelled: str | None = None
 
     def run_jobs(
         self,
@@ -85,13 +96,15 @@ class Sweep:
             say: is told what takes time before jobs start, and what a reader should know of how they run.
             workers: jobs at a time, in place of the plan's.
             retries: of a failing job in this launch.
-            grace_seconds: after which jobs asked to stop are killed.
+            grace_seconds: after which jobs asked to stop are killed; a trainer of one's own may have more.
             waits: for the jobs that other drivers work on; else ends when nothing is left to start.
 
         Raises:
             UserError: a job does not fit into memory, or the folder was removed meanwhile.
         """
         require_same_evaluation(self.results, self.plan, self.plan)
+        if self.plan.command is not None:
+            grace_seconds = max(grace_seconds, self.plan.command.grace_seconds + MARGIN_SECONDS)
         phase = Phase(
             roles=tuple(sorted(roles)),
             chosen=self.plan.with_roles(roles),
@@ -120,7 +133,12 @@ class Sweep:
         workers: int | Literal["auto"] | None,
     ) -> Outcome:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
-        return self.run_here(phase, execution, on_event, say)
+        if not isinstance(execution, SlurmExecution):
+            return self.run_here(phase, execution, on_event, say)
+        queue = Queue(self.results, self.plan, phase, self.trackers.watched(on_event))
+        follower = Follower(queue, Clock(self.ends))
+        changed, detach, cancelled = self.mark.changed, self.detach, self.cancelled
+        return Fleet(follower, execution, self.presence, changed, say, detach, cancelled).run()
 
     def run_here(
         self,
@@ -142,19 +160,24 @@ class Sweep:
         Raises:
             UserError: a job does not fit into memory, or the folder was removed meanwhile.
         """
-        trains = phase.work == "train"
-        lowered = lowered_here(self.plan, execution, self.results, say) if trains else None
+        if self.plan.command is not None:  # which starts processes on other hosts itself
+            execution = execution.model_copy(update={"hosts": 1, "launcher": None})
+        training = phase.work == "train"
+        lowered = lowered_here(self.plan, execution, self.results, say) if training else None
         speed = measured_speed(lowered, execution, say)
         for note in lowered.notes() if lowered else ():
             say(note)
         alone = allocated_cpus(os.environ) is not None or not self.presence.others_here(self.results)
         executor = make_executor(execution, self.command, alone=alone)
-        done = self.results.recorded() if trains else set[str]()
-        require_precision([run for run in phase.chosen if run.run_id not in done], executor.device)
-        timed = executor.device != "cpu" and execution.chunk_steps is None
+        done = self.results.recorded() if training else set[str]()
+        if self.plan.command is None:
+            waiting = (run for run in phase.chosen if run.run_id not in done)
+            require_precision({run.label: run.built_in for run in waiting}, executor.device)
+        timed = executor.device != "cpu" and execution.chunk_steps is None and self.plan.command is None
         chunks = Chunks(self.plan, speed) if timed else None
-        profile = self.profile if trains else []
-        queue = Queue(self.results, self.plan, phase, on_event, chunks, lowered, profile, speed)
+        profile = self.profile if training else []
+        watch = self.trackers.watched(on_event)
+        queue = Queue(self.results, self.plan, phase, watch, chunks, lowered, profile, speed)
         stops, clock = [] if stops is None else stops, Clock(self.ends)
         return Course(queue, executor, self.presence, clock, self.mark.changed, stops=stops).run()
 
@@ -173,38 +196,18 @@ class Sweep:
             yield
 
 
-@dataclass
-class PlanMark:
-    """The plan that this driver wrote, to see when another launch writes another one."""
-
-    results: ResultsFolder
-    identity: tuple[Any, ...]
-    seen: tuple[int, int] | None = None
-
-    def changed(self) -> bool:
-        """Tell whether the plan is another one; plan.json is read again only when it is another file."""
-        try:
-            stat = self.results.plan.stat()
-            if self.seen == (stat.st_ino, stat.st_mtime_ns):
-                return False
-            changed = load_plan(self.results).identity != self.identity
-        except (OSError, UserError):  # removed, or damaged: reported elsewhere
-            return False
-        self.seen = None if changed else (stat.st_ino, stat.st_mtime_ns)
-        return changed
-
-
 @contextmanager
 def open_sweep(
     folder: Path,
     plan: Mapping[str, Any],
     spec: str,
     *,
-    command: Sequence[str] = TRAIN,
+    command: Sequence[str] | None = None,
     force: bool = False,
     reevaluate: bool = False,
     max_hours: float | None = None,
     profile: int | None = None,
+    detach: bool = False,
 ) -> Iterator[Sweep]:
     """Write study.yaml and plan.json into ``folder`` and work there.
 
@@ -214,11 +217,12 @@ def open_sweep(
         folder: the results folder.
         plan: ``Plan.to_json()``.
         spec: the text of the spec.
-        command: what trains a job folder.
+        command: what trains a job folder, in place of what the plan has.
         force: let a changed recipe replace runs of the same names.
         reevaluate: accept a changed evaluation.
         max_hours: stop after so long.
         profile: steps to be traced of the first job.
+        detach: return when a cluster has what is to be done.
 
     Raises:
         UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
@@ -234,7 +238,9 @@ def open_sweep(
     ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     try:
         steps = [] if profile is None else [profile]
-        yield Sweep(results, checked, presence, tuple(command), mark, steps, ends)
+        cancelled, trainer = last_cancel(results), command or trains(checked)
+        with Trackers(results, checked.execution) as trackers:
+            yield Sweep(results, checked, presence, trainer, mark, steps, trackers, ends, detach, cancelled)
     finally:
         presence.end()
 
@@ -245,7 +251,7 @@ def join_sweep(
     *,
     jobs: Collection[str] | None = None,
     execution: Execution | None = None,
-    command: Sequence[str] = TRAIN,
+    command: Sequence[str] | None = None,
 ) -> Iterator[Sweep]:
     """Work in a folder by the plan that is there; nothing of it is written anew.
 
@@ -253,7 +259,7 @@ def join_sweep(
         folder: the results folder.
         jobs: of the plan, to which the work is limited.
         execution: of these, in place of the plan's.
-        command: what trains a job folder.
+        command: what trains a job folder, in place of what the plan has.
 
     Raises:
         UserError: the folder holds no plan.
@@ -262,7 +268,9 @@ def join_sweep(
     plan = load_plan(results)
     mark, presence = PlanMark(results, plan.identity), Presence(results)
     try:
-        yield Sweep(results, _part(plan, jobs, execution), presence, tuple(command), mark, [])
+        part = _part(plan, jobs, execution)
+        with Trackers(results, plan.execution) as trackers:
+            yield Sweep(results, part, presence, command or trains(plan), mark, [], trackers)
     finally:
         presence.end()
 

@@ -82,18 +82,60 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class TrackerOpened:
+    """A tracker has its first run; ``where`` says where that can be seen."""
+
+    kind: str
+    where: str
+
+
+@dataclass(frozen=True)
+class TrackerBehind:
+    """A tracker lacks something, and why; ``command`` sends what is missing. Training goes on."""
+
+    kind: str
+    reason: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.reason}; `{self.command}` sends what is missing"
+
+
+@dataclass(frozen=True)
+class TrackerSent:
+    """``ended`` of the ``of`` runs of the plan are in a tracker with their results; ``last``: it ends."""
+
+    kind: str
+    ended: int
+    of: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class TrackerWaiting:
+    """All is done but for a tracker, which has so many seconds to catch up."""
+
+    kind: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Progress:
     snapshot: Snapshot
 
 
-Event = PhaseStarted | JobStarted | JobElsewhere | RunFinished | RunFailed | Stopping | Progress
+TrackerEvent = TrackerOpened | TrackerBehind | TrackerSent | TrackerWaiting
+Event = (
+    PhaseStarted | JobStarted | JobElsewhere | RunFinished | RunFailed | Stopping | Progress | TrackerEvent
+)
 Watcher = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a phase ended, in run ids. ``interrupted`` is the signal or limit that stopped it; of the
-    ``failed`` the ``given_up`` are not tried again."""
+    ``failed`` the ``given_up`` are not tried again. ``submitted`` are jobs of a cluster to which the rest was
+    left."""
 
     done: tuple[str, ...]
     failed: tuple[str, ...]
@@ -101,9 +143,12 @@ class Outcome:
     interrupted: str | None
     seconds: float
     given_up: tuple[str, ...] = ()
+    submitted: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
+        if self.submitted:
+            return 0
         return 130 if self.interrupted else int(bool(self.failed or self.unfinished))
 
     @property

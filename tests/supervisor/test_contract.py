@@ -2,11 +2,13 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
 from scaling.errors import UserError
-from scaling.supervisor.contract import RunFile, json_schemas, read_result, read_row
+from scaling.supervisor.contract import FILES, RunFile, json_schemas, read_result, read_row
 
 ID = "a" * 12
 ASKED = RunFile.model_validate(
@@ -106,3 +108,17 @@ def test_there_is_a_schema_of_each_file():
     assert schemas["run.json"]["properties"].keys() == ASKED.model_dump(by_alias=True).keys()
     assert {"step", "train/loss", "eval/loss"} <= schemas["metrics.jsonl"]["properties"].keys()
     assert schemas["result.json"]["required"] == ["run_id", "loss"]
+
+
+def test_the_examples_of_the_page_are_what_it_says():
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "external.md").read_text("utf-8")
+    asked, lines, ended = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    run = RunFile.model_validate_json(asked)
+    assert (
+        run.tokens == run.steps * run.batch_tokens and run.batch_tokens == run.batch_sequences * run.context
+    )
+    steps = [read_row(line.encode(), run, 1, "page").step for line in lines.splitlines()]
+    assert steps == [100, 200]
+    assert read_result(ended.encode(), run, "page").columns == {"accuracy": 0.31}
+    fields = FILES["result.json"].model_fields
+    assert all(f"`{field}`" in page for field in fields)
