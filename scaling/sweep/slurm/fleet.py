@@ -16,6 +16,7 @@ from scaling.errors import Complaint, UserError
 from scaling.spec.execution import SlurmExecution
 from scaling.sweep.events import Outcome, PhaseStarted, Progress
 from scaling.sweep.guard import Presence, require_folder, turn
+from scaling.sweep.slurm.allocations import MEANINGS
 from scaling.sweep.slurm.arrays import Group, groups, progress
 from scaling.sweep.slurm.cancel import last_cancel
 from scaling.sweep.slurm.cluster import QueueRow, SlurmError, SlurmMissing
@@ -209,7 +210,8 @@ class Fleet:
             ]  # fmt: skip
             for reason in sorted({row.reason for row in waiting if row.reason}):
                 number = sum(row.reason == reason for row in waiting)
-                self._say_once(f"Slurm job {one.job}: {number} of {one.tasks} tasks wait ({reason})")
+                meaning = f": {MEANINGS[reason]}" if reason in MEANINGS else ""
+                self._say_once(f"Slurm job {one.job}: {number} of {one.tasks} tasks wait ({reason}{meaning})")
             if one.kind == "pilots" and one.since >= self.since:
                 self._tell_failures(one, of_one)
 
