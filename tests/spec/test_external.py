@@ -40,7 +40,6 @@ WRONG = [
     ("{kind: external, tokens: 1e8}", "{kind: text, files: x}", "3:23", "data.corpus.kind: is one of the "),
     ("{kind: external, tokens: 1e8}", "state-of-the-union", "3:8", "data.corpus.kind: is one of the built"),
     ('"{run}"', '"{rum}"', "2:59", "trainer.argv[2]: nothing stands for {rum}; did you mean '{run}'?"),
-    (', --out, "{out}"', "", "2:44", "trainer.argv: does not say where {out} goes"),
     ("version: 1,", "", "2:1", "trainer.version: required"),
     ("version: 1", "version: 1.5", "2:35", "trainer.version: must be a whole number, or text"),
     ("kind: external\n  learn", "kind: externl\n  learn", "10:9", "recipe.kind: must be built-in or exter"),
