@@ -37,7 +37,7 @@ FOREIGN: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "execution": (
         "the trainer lays its work out by itself",
-        ("mesh", "micro_batch", "remat", "pack", "hosts", "launcher", "chunk_steps", "keep_final"),
+        ("mesh", "micro_batch", "remat", "pack", "hosts", "launcher", "chunk_steps"),
     ),
 }
 
