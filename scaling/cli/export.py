@@ -72,6 +72,9 @@ def _weights(results: Path, run: str, weights: Path, average: str | None, as_jso
     folder = ResultsFolder(results)
     plan = load_plan(folder)
     planned = plan.named(run)
+    if plan.command is not None:
+        hint = "its checkpoints are the trainer's own: export them by its own tools"
+        raise UserError(Complaint(f"{planned.label} was trained by a command", str(results), hint))
     record, place = folder.record(planned.run_id), folder.final_checkpoint(planned.run_id, planned.run.steps)
     if record is not None and record.result.status == "diverged":
         raise UserError(Complaint(f"{planned.label} has diverged: it has no final weights", str(results)))
@@ -82,8 +85,8 @@ def _weights(results: Path, run: str, weights: Path, average: str | None, as_jso
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # nothing is computed
     from scaling.train.saved import weights_of
 
-    arrays = _average(plan, planned, place, average) if average else weights_of(place, planned.run.shape)
-    save(weights, arrays, planned.run, **({"average": average} if average else {}))
+    arrays = _average(plan, planned, place, average) if average else weights_of(place, planned.built_in.shape)
+    save(weights, arrays, planned.built_in, **({"average": average} if average else {}))
     hashed = identity(arrays)
     if as_json:
         return say.data({"file": str(weights), "run_id": planned.run_id, "identity": hashed})
@@ -102,7 +105,7 @@ def _average(plan: Plan, planned: PlannedRun, place: Path, name: str) -> dict[st
     member = JobRun(
         run_id=planned.run_id,
         label=planned.label,
-        run=planned.run,
+        run=planned.built_in,
         flops_spent=0,
         averages=averages_of(plan, planned.run),
     )

@@ -15,7 +15,7 @@ Scalar = str | int | float | bool
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._=@+-]")
 # of a record's result: what a run's configuration has too, and what is no number or text
 BESIDES = {"params", "steps", "eval_id", "document_losses", "set_losses", "source_tokens", "source_epochs"}
-BESIDES |= {"average_losses", "flags"}
+BESIDES |= {"average_losses", "columns", "flags"}
 EXECUTION = {"tokens_per_second", "mfu", "wall_seconds", "peak_memory_bytes", "device", "git_commit"}
 
 
@@ -66,9 +66,9 @@ def flat(value: dict[str, Any], before: str = "") -> dict[str, Scalar]:
 
 def summary_of(record: Record) -> dict[str, Scalar]:
     """Return how a run ended, under the names of the table of results."""
-    result = record.result.model_dump(mode="json", exclude=BESIDES) | record.result.families
-    execution = record.execution.model_dump(mode="json", include=EXECUTION)
-    return flat(result) | flat(execution)
+    result = record.result
+    named = {**(result.columns or {}), **result.families, **result.model_dump(mode="json", exclude=BESIDES)}
+    return flat(named) | flat(record.execution.model_dump(mode="json", include=EXECUTION))
 
 
 def numbers(summary: dict[str, Scalar]) -> dict[str, float]:

@@ -56,8 +56,6 @@ class Followed:
     def go_back(self, curve: Curve) -> None:
         if self.went_back and curve.drop():
             self.sent = NONE
-            self.appended = Appended(self.appended.path)
-            self.read()
 
     def ready(self, *, whole: bool) -> list[int]:
         """List the steps to be sent, in order; the newest only of a ``whole`` file."""
@@ -69,7 +67,7 @@ def _values(row: Row) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
 
 
-class Follower:
+class Sender:
     """Sends the runs of a results folder to a tracker. Where that fails, :meth:`visit` goes on when it is
     called again, last with the runs that failed, which ``failing`` collects. ``opened``: a run ever was;
     ``successes`` counts runs that something was sent of."""

@@ -68,7 +68,7 @@ class Wandb:
             f"{self.folder / 'wandb'}, offline; `wandb sync {self.folder}/wandb/offline-run-*` uploads them"
         )
         self.where = files if self.mode == "offline" else handle.project_url or self.mode
-        return WandbCurve(handle, last if self.mode == "offline" else handle.step - 1)
+        return WandbCurve(handle, last if self.mode == "offline" else handle.starting_step - 1)
 
     def _written(self, run: TrackedRun) -> int | None:
         """Return the last step of a run that was written offline for this project; -1 where a process was

@@ -13,8 +13,9 @@ from scaling.store.records import Record
 from scaling.trackers import follow
 from scaling.trackers.base import TrackedRun, summary_of
 from scaling.trackers.cursor import Cursor
-from scaling.trackers.follow import Follower
+from scaling.trackers.follow import Sender
 from tests.store.test_records import RECORD
+from tests.supervisor.jobs import ID, RUN
 from tests.trackers.studies import Study
 
 
@@ -77,11 +78,9 @@ def study(tmp_path: Path) -> Iterator[Study]:
     yield Study(tmp_path / "s", 100, 200, 300)
 
 
-def follower(study: Study, tracker: Memory, *, again: bool = False) -> Follower:
+def follower(study: Study, tracker: Memory, *, again: bool = False) -> Sender:
     """A process that follows a folder."""
-    return Follower(
-        study.results, tracker, Cursor(study.results.path, tracker.destination, again=again), set()
-    )
+    return Sender(study.results, tracker, Cursor(study.results.path, tracker.destination, again=again), set())
 
 
 def test_rows_are_sent_once_they_are_whole_and_the_result_at_the_end(study: Study) -> None:
@@ -96,10 +95,11 @@ def test_rows_are_sent_once_they_are_whole_and_the_result_at_the_end(study: Stud
     assert tracker.held[run].rows[0] == {"tokens": 640.0, "flops": 1e9, "train/loss": 2.0}
     assert not follows.visit()
     with open(study.curve(run), "a") as file:
-        file.write('ss": null, "eval_id": "abc", "eval/loss": 2.5}\n')
+        file.write('ss": NaN, "train/grad_norm": null, "eval_id": "abc", "eval/loss": 2.5}\n')
     study.train(other, 5, 6)
     assert follows.visit()
     assert tracker.held[run].steps == [10, 20] and tracker.held[other].steps == [5]
+    assert "train/loss" not in follows.followed[run].points[30]
     study.end(run, 30)
     assert follows.visit()
     held = tracker.held[run]
@@ -220,7 +220,17 @@ def test_a_run_and_its_result_as_trackers_are_told(study: Study) -> None:
     assert TrackedRun.of(plan, varied).tags == ("tiny", "fit", "muon")
     assert TrackedRun.of(plan, varied).name == f".._.._a_b-{run.run_id}"
     result = RECORD["result"] | {"set_losses": {"code": 1.5}, "average_losses": {"ema": 1.25}}
+    result |= {"columns": {"accuracy": 0.5, "checkpoint": "last", "better": None}}
     summary = summary_of(Record.model_validate(RECORD | {"result": result}))
     assert summary["loss/code"] == 1.5 and summary["loss@ema"] == 1.25
+    assert summary["accuracy"] == 0.5 and summary["checkpoint"] == "last" and "better" not in summary
     assert summary["loss"] == RECORD["result"]["loss"] and "document_losses" not in summary
-    assert not {name for name in summary if name.startswith(("params", "steps", "document"))}
+    assert not {name for name in summary if name.startswith(("params", "steps", "document", "columns"))}
+
+
+def test_a_run_of_a_trainer_of_ones_own(study: Study) -> None:
+    plan = Plan.from_json(study.plan)
+    planned = plan.runs[0].model_copy(update={"run": RUN, "run_id": ID})
+    run = TrackedRun.of(plan, planned)
+    assert run.settings["recipe.anything"] == "else" and run.settings["size.config.width"] == 4
+    assert run.settings["params"] == 1000 and run.settings["trainer.version"] == 1
