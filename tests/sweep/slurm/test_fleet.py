@@ -123,7 +123,7 @@ def test_detached_work_is_followed_by_itself(
     slurm.end(pilots.name)
     monkeypatch.setenv("SLURM_JOB_NAME", analysis.name)
     outcome, _, said = carry_out(tmp_path, plan, detach=True)
-    assert outcome.exit_code == 1 and "1 submissions have added nothing" in said[-1]
+    assert outcome.exit_code == 1 and "a submission has added nothing to 3 jobs, which are left" in said[-1]
     monkeypatch.delenv("SLURM_JOB_NAME")
     outcome, *_ = carry_out(tmp_path, plan, detach=True)  # a launch of its own begins to count again
     assert outcome.exit_code == 0 and len(slurm.scripts) == 3
