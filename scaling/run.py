@@ -1,4 +1,4 @@
-"""A Run: one training, fully resolved, and its identity.
+"""A run: one training, fully resolved, and its identity. Of the built-in trainer, or of somebody's own.
 
 ``run_id`` is a hash of the canonical JSON of all that changes the numbers. It does not cover device,
 paths, executor, cadence, packing or sharing. ``SEMANTICS`` is raised when the numerics of training change
@@ -11,11 +11,13 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, Field
 
+from scaling.counts.external import ExternalSize
 from scaling.counts.flops import Flops, training_flops
+from scaling.counts.params import KnownCounts, count_parameters
 from scaling.counts.shape import Experts, Shape
 from scaling.recipe.auxiliary import Auxiliary
 from scaling.recipe.optimizers import RunOptimizer
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 SEMANTICS = 1
 CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
 CHUNK_SECONDS = 2.0  # on an accelerator, where each call of a program and each row has a price
+DataKey = tuple[str, int, int | None]  # fingerprint, context, unique tokens
 
 
 class Data(Frozen):
@@ -56,7 +59,43 @@ class Fixed:
     batch_sequences: int
 
 
-class Run(Frozen):
+class _Training(Frozen):
+    """What all runs have: so many steps on batches of so many sequences, from a seed."""
+
+    batch_sequences: int
+    steps: int
+    seed: int
+    """Of the initial weights, and of the order of data unless ``order`` is another one."""
+    order: int | None = Field(default=None, json_schema_extra={"neutral": None})
+
+    @property
+    def context(self) -> int:
+        """Tokens of a sequence."""
+        raise NotImplementedError
+
+    def flops(self) -> Flops:
+        """Return the FLOPs of the run, as if trained alone."""
+        raise NotImplementedError
+
+    @property
+    def order_seed(self) -> int:
+        """The seed of the order of data."""
+        return self.seed if self.order is None else self.order
+
+    @property
+    def batch_tokens(self) -> int:
+        return self.batch_sequences * self.context
+
+    @property
+    def tokens(self) -> int:
+        return self.steps * self.batch_tokens
+
+    @property
+    def flops_per_step(self) -> int:
+        return self.flops().flops // self.steps
+
+
+class Run(_Training):
     """One training, fully resolved: no rules, no ``auto`` left."""
 
     kind: Literal["run"] = "run"
@@ -65,17 +104,11 @@ class Run(Frozen):
     data: Data
     optimizer: RunOptimizer
     schedule: RunSchedule
-    batch_sequences: int
-    steps: int
     precision: Precision = "float32"
     parametrization: Parametrization | None = Field(default=None, json_schema_extra={"neutral": None})
     """None: the standard one."""
     auxiliary: Auxiliary | None = Field(default=None, json_schema_extra={"neutral": None})
     """Losses beside the cross-entropy; None where there are none."""
-    seed: int
-    """Of the initial weights, and of the order of data unless ``order`` is another one."""
-    order: int | None = Field(default=None, json_schema_extra={"neutral": None})
-
     init_from: str | None = Field(default=None, json_schema_extra={"neutral": None})
     """Initial weights instead of those that ``seed`` draws: another run's by its id, or the ``sha256:...`` of
     :func:`scaling.store.weights.identity`."""
@@ -96,24 +129,21 @@ class Run(Frozen):
         return self.parametrization.kind if self.parametrization else "standard"
 
     @property
-    def order_seed(self) -> int:
-        """The seed of the order of data."""
-        return self.seed if self.order is None else self.order
+    def context(self) -> int:
+        return self.shape.context
 
     @property
-    def batch_tokens(self) -> int:
-        return self.batch_sequences * self.shape.context
-
-    @property
-    def tokens(self) -> int:
-        return self.steps * self.batch_tokens
-
-    @property
-    def flops_per_step(self) -> int:
-        return self.flops().flops // self.steps
+    def counts(self) -> KnownCounts:
+        """Parameters of the model."""
+        return count_parameters(self.shape)
 
     def flops(self) -> Flops:
         return training_flops(self.shape, self.steps * self.batch_sequences)
+
+    @property
+    def data_key(self) -> DataKey:
+        """What tells its data from others of the same plan."""
+        return self.data.fingerprint, self.context, self.data.unique_tokens
 
     @property
     def branch_step(self) -> int:
@@ -128,6 +158,59 @@ class Run(Frozen):
     def learning_rates(self, first: int, count: int) -> np.ndarray:
         """Return the rates of steps ``first .. first + count - 1`` (0-based), float32 of shape (count,)."""
         return self.schedule.rates(self.optimizer.learning_rate, self.steps, first, count)
+
+
+class ExternalData(Frozen):
+    """Data that somebody's own trainer reads: how many tokens there are, and a name for them."""
+
+    kind: Literal["external"] = "external"
+    tokens: int
+    name: str | None = Field(default=None, json_schema_extra={"neutral": None})
+
+    @property
+    def fingerprint(self) -> str:
+        return short_hash({"kind": "external data", "tokens": self.tokens, "name": self.name})
+
+
+class TrainerVersion(Frozen):
+    """Which trainer: a command, by the version that its owner gives it, however it is started."""
+
+    kind: Literal["command"] = "command"
+    version: int | str
+
+
+class ExternalRun(_Training):
+    """One training by somebody's own trainer. ``recipe`` are the fields of the spec's recipe with numbers for
+    rules, plain JSON; the batch stands beside it."""
+
+    kind: Literal["external"] = "external"
+    trainer: TrainerVersion
+    size: ExternalSize
+    data: ExternalData
+    recipe: dict[str, Any]
+
+    @property
+    def context(self) -> int:
+        return self.size.context
+
+    @property
+    def counts(self) -> KnownCounts:
+        return self.size.counts
+
+    def flops(self) -> Flops:
+        return self.size.training_flops(self.tokens)
+
+    @property
+    def data_key(self) -> DataKey:
+        return self.data.fingerprint, self.context, None
+
+    @property
+    def branch_step(self) -> int:
+        """0: nothing is known of what runs of one size have in common."""
+        return 0
+
+
+AnyRun = Annotated[Run | ExternalRun, Field(discriminator="kind")]
 
 
 def auto_chunk_steps(flops_per_step: int) -> int:
@@ -165,9 +248,11 @@ def _plain(value: Any) -> Any:
                 continue
             out[name] = _plain(item)
         return out
-    if isinstance(value, Shape | Experts):
-        neutral = {f.name: f.metadata["neutral"] for f in fields(value) if "neutral" in f.metadata}
-        return {k: _plain(v) for k, v in vars(value).items() if k not in neutral or v != neutral[k]}
+    if isinstance(value, Shape | Experts | ExternalSize):
+        items = [(f, getattr(value, f.name)) for f in fields(value)]
+        return {
+            f.name: _plain(v) for f, v in items if "neutral" not in f.metadata or v != f.metadata["neutral"]
+        }
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in cast(dict[str, Any], value).items()}
     if isinstance(value, list | tuple):
@@ -182,16 +267,16 @@ def short_hash(value: BaseModel | dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:12]
 
 
-def run_id(run: Run) -> str:
+def run_id(run: Run | ExternalRun) -> str:
     return short_hash(run)
 
 
-def trunk_id(run: Run) -> str:
+def trunk_id(run: Run | ExternalRun) -> str:
     """Return an id that is equal for runs that are the same training up to the smaller of their branch steps.
 
-    Where the schedule shares no trunk, the trunk is the run itself.
+    A run that shares no trunk is its own.
     """
-    if not run.schedule.shares_trunk:
+    if isinstance(run, ExternalRun) or not run.schedule.shares_trunk:
         return run_id(run)
     plain = _plain(run)
     del plain["steps"]

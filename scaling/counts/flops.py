@@ -21,12 +21,12 @@ from scaling.counts.shape import Shape
 
 @dataclass(frozen=True)
 class Flops:
-    """Training FLOPs of the same work under each convention."""
+    """Training FLOPs of the same work under each convention; None where what it counts is not known."""
 
     flops: int
-    full_attention: int
+    full_attention: int | None
     six_n_total: int
-    six_n_body: int
+    six_n_body: int | None
 
 
 def forward_matmul_flops(shape: Shape, *, causal: bool = True, head: bool = True) -> int:

@@ -9,11 +9,22 @@ from scaling.counts.shape import ROLES, Role, Shape, parameter_table
 
 
 @dataclass(frozen=True)
-class ParameterCounts:
-    """Numbers of parameters. ``total = embedding + head + body``; ``head`` is 0 when tied.
+class KnownCounts:
+    """Numbers of parameters, None where one is not known. ``total = embedding + head + body``; ``head`` is 0
+    when tied.
 
     ``body`` is all that is neither embedding nor head: matrices, routers, gains and biases.
     """
+
+    total: int
+    embedding: int | None
+    head: int | None
+    body: int | None
+
+
+@dataclass(frozen=True)
+class ParameterCounts(KnownCounts):
+    """All of them."""
 
     total: int
     embedding: int

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scaling.corpora.evaluation import EMA, Every, LogSpaced, Merge
 from scaling.plan.designs import Wanted, flops_per_step
 from scaling.plan.plan import Plan, PlannedJob
-from scaling.run import Run, auto_chunk_steps
+from scaling.run import AnyRun, auto_chunk_steps
 from scaling.spec.execution import Execution
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path
@@ -19,7 +19,7 @@ def chunk_of(flops_per_step: int, execution: Execution) -> int:
     return execution.chunk_steps or auto_chunk_steps(flops_per_step)
 
 
-def evaluation_steps(every: Every, run: Run, chunk: int) -> tuple[int, ...]:
+def evaluation_steps(every: Every, run: AnyRun, chunk: int) -> tuple[int, ...]:
     """Return the steps before its end at which ``run`` is evaluated: multiples of ``chunk``."""
     match every:
         case LogSpaced(log=count):
@@ -36,7 +36,7 @@ def on_grid(exact: Sequence[float], chunk: int, end: int) -> tuple[int, ...]:
     return tuple(sorted(step for step in rounded if 0 < step < end))
 
 
-def evaluated_at(plan: Plan, run: Run) -> tuple[int, ...] | None:
+def evaluated_at(plan: Plan, run: AnyRun) -> tuple[int, ...] | None:
     """Return the steps along the way at which a run of a plan is evaluated; None: that was not asked for."""
     if plan.every is None:
         return None
@@ -54,14 +54,14 @@ def evaluations(plan: Plan, job: PlannedJob) -> int:
     return along * (1 + emas) + len(runs) * (1 + len(plan.averages))
 
 
-def merged_at(merge: Merge, run: Run, chunk: int) -> tuple[int, ...]:
+def merged_at(merge: Merge, run: AnyRun, chunk: int) -> tuple[int, ...]:
     """Return the steps after which a merge takes its snapshots, the end of ``run`` the last of them."""
     span = merge.span.in_steps(run.steps, run.batch_tokens)
     exact = [run.steps - span * k / merge.snapshots for k in range(1, merge.snapshots)]
     return *on_grid(exact, chunk, run.steps), run.steps
 
 
-def averages_of(plan: Plan, run: Run) -> tuple[RunEMA | RunMerge, ...]:
+def averages_of(plan: Plan, run: AnyRun) -> tuple[RunEMA | RunMerge, ...]:
     """Return the averages of a run's weights that are evaluated."""
     resolved, chunk = list[RunEMA | RunMerge](), chunk_of(run.flops_per_step, plan.execution)
     for average in plan.averages:

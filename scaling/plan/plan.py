@@ -10,15 +10,15 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from scaling.corpora.evaluation import Every, WrittenAverage
-from scaling.counts.params import active_parameters, count_parameters
+from scaling.counts.params import active_parameters
 from scaling.data.index import adds_to, index_of
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
-from scaling.run import short_hash
+from scaling.run import ExternalRun, Run, short_hash
 from scaling.spec.execution import Execution, WrittenExecution
 from scaling.store.folder import NAME, ResultsFolder
-from scaling.store.records import CanonicalRun, Document, Id, PlanData, Record, parse, read
+from scaling.store.records import CanonicalRun, Document, Id, JobCommand, PlanData, Record, parse, read
 
 HINT = "run `scaling plan` again, or delete it to make it again"
 
@@ -47,17 +47,25 @@ class PlannedRun(Frozen):
     rules: dict[str, str] | None = None
 
     @property
+    def built_in(self) -> Run:
+        """The run, where only one of the built-in trainer can be meant."""
+        assert not isinstance(self.run, ExternalRun), f"{self.label} is a run of a trainer of one's own"
+        return self.run
+
+    @property
     def params(self) -> int:
         """All parameters, embedding and head included."""
-        return count_parameters(self.run.shape).total
+        return self.run.counts.total
 
     @property
-    def params_active(self) -> int:
-        return active_parameters(self.run.shape).total
+    def params_active(self) -> int | None:
+        """None: not known."""
+        return None if isinstance(self.run, ExternalRun) else active_parameters(self.run.shape).total
 
     @property
-    def params_body(self) -> int:
-        return count_parameters(self.run.shape).body
+    def params_body(self) -> int | None:
+        """None: not known."""
+        return self.run.counts.body
 
     @cached_property
     def flops(self) -> int:
@@ -101,7 +109,7 @@ class Plan(Document):
     """Everything that will be trained. ``notes`` say in words what a reader should know about it. ``data``
     are those of the first run, ``other_data`` what axes and variants train on beside them; ``every`` is how
     often runs are evaluated along the way, ``averages`` of their weights beside them, ``axes`` are the axes
-    in words."""
+    in words. ``command`` starts the trainer of runs that are external; None: the built-in one trains."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
@@ -115,6 +123,7 @@ class Plan(Document):
     execution: WrittenExecution = Field(default_factory=Execution)
     every: Every | None = None
     averages: tuple[WrittenAverage, ...] = ()
+    command: JobCommand | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -129,6 +138,8 @@ class Plan(Document):
             job = owner[run.run_id]
             if job.job_id != run.job_id or run.run_id not in job.flops_spent:
                 raise ValueError(f"run {run.run_id} does not fit its job {run.job_id}")
+            if isinstance(run.run, ExternalRun) != (self.command is not None):
+                raise ValueError(f"run {run.run_id} is of another trainer than the plan's")
         return self
 
     @cached_property
@@ -150,8 +161,7 @@ class Plan(Document):
         """Return what a run is trained and evaluated on."""
         if not self.other_data:
             return self.data
-        data = run.run.data
-        return self._data_by_key[data.fingerprint, run.run.shape.context, data.unique_tokens]
+        return self._data_by_key[run.run.data_key]
 
     def named(self, name: str) -> PlannedRun:
         """Return the run with this label or id, or whose id alone begins so.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from dataclasses import replace
 from typing import Any, Union, get_args, get_origin
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from scaling.recipe.quantities import SHA256, SLUG, bound_text
+from scaling.spec.guess import closest
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path, shorten
 
@@ -53,13 +53,6 @@ def _unknown(detail: ErrorDetails, root: Any) -> Finding:
     guess = closest(name, names)
     hint = f"did you mean '{guess}'?" if guess else f"known here: {', '.join(names)}"
     return Finding((*path, name), f"unknown name '{shorten(name, 60)}'", hint, at_key=True, meant=guess)
-
-
-def closest(name: str, names: tuple[str, ...] | list[str]) -> str | None:
-    """Return the likeliest of ``names`` that was meant by ``name``, if any."""
-    folded = {n.lower().replace("_", "-"): n for n in names}
-    nearest = difflib.get_close_matches(name[:100].lower().replace("_", "-"), list(folded), n=1, cutoff=0.6)
-    return folded[nearest[0]] if nearest else None
 
 
 def _explain(path: Path, types: list[Any], detail: ErrorDetails) -> Finding:

@@ -12,7 +12,8 @@ from typing import Any, cast
 from pydantic import ValidationError, create_model
 
 from scaling.errors import Complaint, UserError
-from scaling.spec.explain import closest, explain, show
+from scaling.spec.explain import explain, show
+from scaling.spec.guess import closest
 from scaling.spec.models import Study, check_sections
 from scaling.spec.source import Finding, Mark, Path, Source, dotted_path, shorten
 from scaling.spec.text import LARGEST_BYTES, Tree, parse

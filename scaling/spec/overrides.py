@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, cast
 from pydantic import TypeAdapter, ValidationError
 
 from scaling.spec.axes import Override, canonical, overlap
-from scaling.spec.explain import closest, explain, show
+from scaling.spec.explain import explain, show
 from scaling.spec.families import Family
+from scaling.spec.guess import closest
 from scaling.spec.models import Data, Recipe, Study
 from scaling.spec.source import Finding, Path, dotted_path
 

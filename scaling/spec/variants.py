@@ -20,7 +20,7 @@ from scaling.spec.axes import (
     overlapping,
 )
 from scaling.spec.designs import Chosen, Point
-from scaling.spec.explain import closest
+from scaling.spec.guess import closest
 from scaling.spec.models import check_sections, chosen_cells
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, field_findings, located
 from scaling.spec.source import Finding, Path

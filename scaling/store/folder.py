@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from scaling.errors import Complaint, UserError
-from scaling.run import Run
+from scaling.run import AnyRun, ExternalRun, Run
 from scaling.run import run_id as id_of
 from scaling.store.failure import Failure
 from scaling.store.records import ID_PATTERN, Record, read
@@ -25,6 +25,7 @@ MANIFEST = "manifest.json"  # of a whole checkpoint
 State = Literal["done", "diverged", "running", "failed", "half-done", "pending"]
 ID = re.compile(ID_PATTERN)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_RUN: TypeAdapter[Run | ExternalRun] = TypeAdapter(AnyRun)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class ResultsFolder:
             raise UserError(Complaint(f"is not a record of run {run_id}", str(path), hint))
         return record
 
-    def run(self, run_id: str) -> Run | None:
+    def run(self, run_id: str) -> Run | ExternalRun | None:
         """Return what a run is, by its folder; None where it has not been begun.
 
         Raises:
@@ -88,7 +89,7 @@ class ResultsFolder:
         """
         path, hint = self.run_dir(run_id) / "run.json", "delete it, and run the study again"
         try:
-            run = Run.model_validate_json(path.read_bytes())
+            run = _RUN.validate_json(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValidationError) as error:

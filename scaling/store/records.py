@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self
 
 from pydantic import Field, PlainSerializer, StringConstraints, ValidationError, model_validator
+from typing_extensions import TypeVar
 
 from scaling.corpora.content import Content, StoredContent
 from scaling.counts.lowering import Lowering
-from scaling.counts.params import ParameterCounts
+from scaling.counts.params import KnownCounts
 from scaling.errors import Complaint, UserError
-from scaling.run import Frozen, Run, canonical_json, run_id
+from scaling.run import AnyRun, Frozen, Run, canonical_json, run_id
 
 ID_PATTERN = r"^[0-9a-f]{12}$"
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-CanonicalRun = Annotated[Run, PlainSerializer(lambda run: json.loads(canonical_json(run)))]
+R = TypeVar("R", default=Run)  # whose run a job has: the built-in trainer's, an ExternalRun, or either
+Canonical = PlainSerializer(lambda run: json.loads(canonical_json(run)))
+CanonicalRun = Annotated[AnyRun, Canonical]
 Work = Literal["train", "reevaluate"]
 
 
@@ -103,7 +106,7 @@ class Result(Frozen):
     tokens: int
     unique_tokens: int
     epochs: float
-    params: ParameterCounts
+    params: KnownCounts
     document_losses: dict[str, float] | None
     set_losses: dict[str, float] | None = None
     loss_floor: float | None = None
@@ -204,7 +207,7 @@ class RunMerge(Frozen):
     steps: tuple[int, ...]
 
 
-class JobRun(Frozen):
+class JobRun(Frozen, Generic[R]):
     """A run that a job is asked to train; its id, which names a folder, is that of its content.
 
     ``start`` is where the weights lie that ``run.init_from`` names: a file, or a checkpoint. ``evaluate_at``
@@ -214,7 +217,7 @@ class JobRun(Frozen):
 
     run_id: Id
     label: str
-    run: CanonicalRun
+    run: Annotated[R, Canonical]
     flops_spent: int
     start: str | None = None
     evaluate_at: tuple[int, ...] | None = None
@@ -223,14 +226,30 @@ class JobRun(Frozen):
 
     @model_validator(mode="after")
     def _named_by_content(self) -> Self:
-        if run_id(self.run) != self.run_id:
-            raise ValueError(f"names a run {self.run_id!r} whose content is {run_id(self.run)}")
+        content: Any = self.run
+        if run_id(content) != self.run_id:
+            raise ValueError(f"names a run {self.run_id!r} whose content is {run_id(content)}")
         return self
+
+
+class JobCommand(Frozen):
+    """How somebody's own trainer is started. No part of any identity.
+
+    ``argv`` has ``{run}`` where the path of run.json goes and ``{out}`` where that of the run's folder does;
+    it is started in ``directory``. ``resume``: it goes on from what it left in that folder; else a stopped
+    run starts again. It has ``grace_seconds`` to save and exit after SIGTERM.
+    """
+
+    argv: tuple[str, ...]
+    directory: str
+    resume: bool
+    grace_seconds: float
 
 
 class JobExecution(Frozen):
     """The part of a study's execution that a training process needs. A chunk ends at multiples of
-    ``chunk_steps``, and at each of ``stops``; ``profile_steps`` are to be traced."""
+    ``chunk_steps``, and at each of ``stops``; ``profile_steps`` are to be traced. ``command`` trains external
+    runs."""
 
     checkpoint_seconds: float
     chunk_steps: int | None = None
@@ -241,9 +260,10 @@ class JobExecution(Frozen):
     timeout_minutes: float = 60.0
     threads: int
     lowering: Lowering = Lowering()
+    command: JobCommand | None = None
 
 
-class JobSpec(Document):
+class JobSpec(Document, Generic[R]):
     """``job.json``: what a training process is asked to do.
 
     ``branch_steps`` are those of all runs of the job, done or not: a chunk ends at each, so that curves do
@@ -255,7 +275,7 @@ class JobSpec(Document):
     task: Work = "train"
     data: PlanData
     branch_steps: tuple[int, ...]
-    runs: tuple[JobRun, ...]
+    runs: tuple[JobRun[R], ...]
     execution: JobExecution
 
 

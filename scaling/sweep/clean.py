@@ -18,6 +18,7 @@ from typing import Literal
 from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir
 from scaling.plan.plan import Plan, load_plan
+from scaling.run import AnyRun
 from scaling.store.folder import ID, TRUNK, ResultsFolder
 from scaling.store.lease import Busy, acquire
 from scaling.store.records import JobSpec, read
@@ -195,7 +196,7 @@ class _Disk:
         if job_id in self.members:
             return self.members[job_id]
         try:
-            job = read(JobSpec, self.results.job_dir(job_id) / "job.json")
+            job = read(JobSpec[AnyRun], self.results.job_dir(job_id) / "job.json")
         except UserError:
             return ()
         return [] if job is None else [run.run_id for run in job.runs]

@@ -10,6 +10,7 @@ from scaling.errors import UserError
 from scaling.plan.candidates import candidates
 from scaling.plan.lowering import Chosen, Lowered, workload
 from scaling.plan.plan import PlannedJob
+from scaling.run import AnyRun
 from scaling.store.folder import ResultsFolder
 from scaling.store.records import JobExecution, JobSpec, read
 
@@ -18,7 +19,7 @@ def execution_before(folder: Path) -> JobExecution | None:
     """Return what the job in a folder was asked for; None: nothing, or it cannot be read and is written
     anew."""
     try:
-        before = read(JobSpec, folder / "job.json")
+        before = read(JobSpec[AnyRun], folder / "job.json")
     except UserError:
         return None
     return before.execution if before else None

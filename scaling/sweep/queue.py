@@ -11,6 +11,7 @@ from scaling.counts.lowering import Lowering
 from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
+from scaling.run import AnyRun
 from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
 from scaling.store.records import JobSpec, Work, read_progress
@@ -122,7 +123,9 @@ class Queue:
     def _together(self, one: Task, other: Task) -> bool:
         """Tell whether a program can train both: equal in all that is compiled, and in their data."""
         first, second = one.runs[0], other.runs[0]
-        if first.run.fixed != second.run.fixed or self.plan.data_of(first) != self.plan.data_of(second):
+        if first.built_in.fixed != second.built_in.fixed or self.plan.data_of(first) != self.plan.data_of(
+            second
+        ):
             return False
         return self._chunk_steps(one) == self._chunk_steps(other)
 
@@ -157,7 +160,7 @@ class Queue:
                 self.failed.add(run.run_id)
         return [run for run in task.runs if run.run_id not in self.recorded | self.failed]
 
-    def spec(self, task: Task, runs: Sequence[PlannedRun]) -> JobSpec:
+    def spec(self, task: Task, runs: Sequence[PlannedRun]) -> JobSpec[AnyRun]:
         """Say what the process of a job is asked to do with these of its runs."""
         more = dict[str, Any]()
         if self.chunks:

@@ -10,7 +10,7 @@ from scaling.counts.lowering import pack_width
 from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.plan.probe import Probe
-from scaling.run import Run
+from scaling.run import AnyRun, Run
 from scaling.store.records import JobExecution, JobRun, JobSpec, Work
 
 
@@ -42,7 +42,7 @@ def make_tasks(
     for job in plan.jobs:
         runs = tuple(plan.by_id[run_id] for run_id in job.run_ids if run_id in ids)
         if any(run.run_id not in settled for run in runs):
-            pack = packed(plan, runs[0].run, speed)
+            pack = 1 if plan.command else packed(plan, runs[0].built_in, speed)
             tasks.append(Task(job, runs, flops_left(job, runs, settled), pack=pack))
     return sorted(tasks, key=lambda task: (-task.flops, task.job.job_id))
 
@@ -66,7 +66,7 @@ def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[
 
 def job_spec(
     plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work, more: dict[str, Any] | None = None
-) -> JobSpec:
+) -> JobSpec[AnyRun]:
     """Say what the process of a job is asked to do.
 
     Args:
@@ -81,7 +81,9 @@ def job_spec(
     execution = {name: getattr(given, name) for name in names}
     if given.chunk_steps is None:
         del execution["chunk_steps"]
-    return JobSpec(
+    if plan.command is not None:
+        execution["command"] = plan.command
+    return JobSpec[AnyRun](
         study=plan.study,
         job_id=task.job.job_id,
         task=work,
@@ -92,7 +94,7 @@ def job_spec(
     )
 
 
-def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun:
+def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun[AnyRun]:
     """Say what is asked of one run; what is not asked for is not written."""
     asked: dict[str, Any] = {
         "evaluate_at": evaluated_at(plan, planned.run),
@@ -101,6 +103,6 @@ def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun:
         "averages": averages_of(plan, planned.run) or None,
     }
     asked = {name: value for name, value in asked.items() if value is not None}
-    return JobRun(
+    return JobRun[AnyRun](
         run_id=planned.run_id, label=planned.label, run=planned.run, flops_spent=flops_spent, **asked
     )

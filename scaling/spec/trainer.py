@@ -1,0 +1,58 @@
+"""A trainer of one's own: the command that trains one run, as a spec writes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StrictBool
+from pydantic_core import PydanticCustomError
+
+from scaling.recipe.quantities import LARGEST_COUNT, Described, Positive
+from scaling.spec.guess import closest
+from scaling.spec.source import Finding
+
+PLACES = ("{run}", "{out}")
+_BRACED = re.compile(r"(?<!\$)\{[A-Za-z_]+\}")
+
+
+def _version(value: Any) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_COUNT
+    if whole or (isinstance(value, str) and 1 <= len(value) <= 64):
+        return value
+    raise PydanticCustomError("spec", "must be a whole number, or text of 1-64 letters")
+
+
+Argument = Annotated[str, Field(min_length=1, max_length=10_000)]
+Command = Annotated[tuple[Argument, ...], Field(min_length=1, max_length=1000)]
+
+
+class CommandTrainer(Described):
+    """A command that trains one run: it reads run.json, and writes metrics.jsonl and result.json."""
+
+    kind: Literal["command"]
+    version: Annotated[int | str, BeforeValidator(_version)]
+    """Which version of the trainer it is: part of the ids of all runs, as `argv` is not. Change it whenever
+    the trainer gives other numbers."""
+    argv: Command
+    """The command and its arguments, started in the folder of the spec; `{run}` becomes the path of run.json,
+    `{out}` that of the folder that it writes to."""
+    resume: StrictBool = False
+    """Whether the command goes on from its own checkpoints after it was stopped. false: it starts again."""
+    grace_seconds: Positive = 60.0
+    """Seconds that it has to save and exit with code 130 after SIGTERM, before it is killed."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Find places in the arguments that nothing stands for, and missing ones."""
+        text = " ".join(self.argv)
+        for i, argument in enumerate(self.argv):
+            for place in _BRACED.findall(argument):
+                if place not in PLACES:
+                    guess = closest(place, PLACES)
+                    hint = f"did you mean '{guess}'?" if guess else "there are {run} and {out}"
+                    yield Finding(("trainer", "argv", i), f"nothing stands for {place}", hint)
+        for place, what in zip(PLACES, ("run.json", "the folder for its results"), strict=True):
+            if place not in text:
+                message = f"does not say where {place} goes, the path of {what}"
+                yield Finding(("trainer", "argv"), message, f"add it, such as --{place[1:-1]} '{place}'")
