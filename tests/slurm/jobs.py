@@ -22,6 +22,8 @@ class QueuedJob:
 
     id: str
     """Number of a job; for a task of an array, of the array with the task's: 7_3."""
+    number: str
+    """Number that its processes know."""
     name: str
     state: str
     reason: str
@@ -41,7 +43,7 @@ def slurm(*command: str) -> str:
 
 def queue(*names: str) -> list[QueuedJob]:
     """All jobs of these names, tasks of arrays one by one."""
-    lines = slurm("squeue", "--noheader", "--array", "--states=all", "--format=%i|%j|%T|%r|%N").splitlines()
+    lines = slurm("squeue", "--noheader", "--array", "--states=all", "--format=%i|%A|%j|%T|%r|%N").splitlines()
     jobs = [QueuedJob(*line.split("|")) for line in lines]
     return [job for job in jobs if job.name in names]
 
@@ -53,8 +55,7 @@ def of_study(results: Path) -> list[QueuedJob]:
 
 def processes(job: QueuedJob) -> list[int]:
     """Processes of a running job."""
-    number = slurm("squeue", "--noheader", f"--jobs={job.id}", "--format=%A")
-    return _processes_marked(f"SLURM_JOB_ID={number}", f"SLURMD_NODENAME={job.node}")
+    return _processes_marked(f"SLURM_JOB_ID={job.number}", f"SLURMD_NODENAME={job.node}")
 
 
 def kill_step(job: QueuedJob) -> None:
