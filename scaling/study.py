@@ -9,11 +9,10 @@ import io
 import json
 import os
 import shutil
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -26,7 +25,8 @@ from scaling.plan.tuned import with_hashes
 from scaling.spec.models import Study
 from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
-from scaling.sweep.events import Event, Outcome, RunFailed, RunFinished
+from scaling.sweep.events import Outcome
+from scaling.sweep.reporter import Reporter, StderrReporter
 
 __all__ = ["StudyReport", "StudyStopped", "run_study", "study_text"]
 
@@ -40,29 +40,6 @@ from analysis.tables.loading import load  # noqa: E402
 
 BEFORE_FORECAST = ("fit", "noise", "tuning")
 NAMED = 10  # runs without a record that a text names
-
-
-class Reporter(Protocol):
-    """Shows what happens: events of the sweep, and what the study says in words."""
-
-    def __call__(self, event: Event) -> None: ...
-    def say(self, text: str) -> None: ...
-
-
-class StderrReporter:
-    """A line on standard error for each run that ends, and for what the study says."""
-
-    def __call__(self, event: Event) -> None:
-        match event:
-            case RunFinished():
-                self.say(f"{event.label} {event.status}" + (f", loss {event.loss:.4f}" if event.loss else ""))
-            case RunFailed():
-                self.say(f"{event.label} FAILED ({event.kind}): {event.message}; see {event.log}")
-            case _:
-                pass
-
-    def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
 
 
 class StudyStopped(Exception):

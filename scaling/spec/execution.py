@@ -5,8 +5,8 @@ Nothing here changes a run's numbers beyond rounding, or its id.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, StrictBool
@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from scaling.counts.lowering import MeshSizes, Remat, pack_width
 from scaling.recipe.quantities import Count, Described, Positive, Real
 from scaling.recipe.rules import by_kind
+from scaling.spec.allocation import Allocation, extra_findings
 from scaling.spec.source import Finding
 
 
@@ -29,44 +30,6 @@ def _auto_is_none(value: Any) -> Any:
 
 
 AutoOrCount = Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)]
-
-
-_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-_WALL_TIME = re.compile(rf"([0-9]*\.?[0-9]+)\s*({'|'.join(_SECONDS)})")
-_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
-_MEMORY = re.compile(rf"([0-9]*\.?[0-9]+)\s*({'|'.join(_BYTES)})")
-
-
-def _wall_time(value: Any) -> Any:
-    if isinstance(value, str) and (match := _WALL_TIME.fullmatch(value)) and float(match[1]) > 0:
-        return value
-    raise PydanticCustomError(
-        "spec", "must be a positive number with a unit, such as '30 min', '2 h' or '1 d'"
-    )
-
-
-def _memory_size(value: Any) -> Any:
-    if isinstance(value, str) and (match := _MEMORY.fullmatch(value)) and float(match[1]) > 0:
-        return value
-    raise PydanticCustomError("spec", "must be a positive number with a unit, such as '32 GB'")
-
-
-WallTime = Annotated[str, BeforeValidator(_wall_time)]
-MemorySize = Annotated[str, BeforeValidator(_memory_size)]
-
-
-def seconds_of(time: str) -> float:
-    """Return the seconds of a :data:`WallTime`."""
-    match = _WALL_TIME.fullmatch(time)
-    assert match is not None
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def bytes_of(memory: str) -> int:
-    """Return the bytes of a :data:`MemorySize`."""
-    match = _MEMORY.fullmatch(memory)
-    assert match is not None
-    return round(float(match[1]) * _BYTES[match[2]])
 
 
 class Mesh(Described):
@@ -175,45 +138,81 @@ class Execution(Described):
             else:
                 message = f"{self.launcher!r} starts processes on several hosts, and execution.hosts is 1"
                 yield Finding(("execution", "launcher"), message, "set hosts, or leave launcher out")
-        if self.hosts == 1:
+        yield from self._gang_findings(mesh, self.hosts, "hosts")
+
+    def _gang_findings(self, mesh: MeshSizes, hosts: int, noun: str) -> Iterator[Finding]:
+        """Find what several hosts cannot do together; ``noun`` is the field that says how many they are."""
+        if hosts == 1:
             return
         for name, value in (("workers", self.workers), ("pack", self.pack), ("mesh", mesh.run)):
             if value not in ("auto", 1):
-                message = f"{value}, but {self.hosts} hosts train one job of one run at a time"
+                message = f"{value}, but {hosts} {noun} train one job of one run at a time"
                 yield Finding(("execution", name), message, "use 1, or leave it out")
-        if self.job_devices and self.job_devices % self.hosts:
-            message = f"{self.job_devices} devices are not the same number on each of {self.hosts} hosts"
+        if self.job_devices and self.job_devices % hosts:
+            message = f"{self.job_devices} devices are not the same number on each of {hosts} {noun}"
             field = "mesh" if self.devices == "auto" else "devices"
-            yield Finding(("execution", field), message, "use a multiple of hosts")
+            yield Finding(("execution", field), message, f"use a multiple of {noun}")
 
 
-class SlurmExecution(Execution):
+class Larger(Allocation):
+    """What is asked for instead from a size on."""
+
+    params: Positive
+    """From so many parameters on (all of them, N)."""
+    workers: AutoOrCount | None = None
+    """As in `execution`, and so are those that follow."""
+    devices: AutoOrCount | None = None
+    mesh: Mesh | None = None
+    micro_batch: AutoOrCount | None = None
+    remat: Literal["auto", Remat] | None = None
+    pack: AutoOrCount | None = None
+    threads: Count | None = None
+
+
+class SlurmExecution(Execution, Allocation):
     """How the work is done, in jobs of a Slurm cluster; what else is said holds on each of its nodes."""
 
     kind: Literal["slurm"]  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
     """Where jobs run."""
-    partition: str | None = None
-    """Partition to submit to. Left out: the cluster's own choice, as of all that follows."""
-    account: str | None = None
-    """Account to charge."""
-    qos: str | None = None
-    """Quality of service."""
-    time: WallTime | None = None
-    """Time limit of an allocation, such as `2 h`; work that is left continues in another."""
-    cpus: Count | None = None
-    """Cores of an allocation, on each node."""
-    memory: MemorySize | None = None
-    """Memory of an allocation, on each node, such as `32 GB`."""
-    nodes: Count = 1
-    """Nodes that train each job together."""
-    constraint: str | None = None
-    """Features that nodes must have."""
     concurrent: Count | None = None
     """Allocations at the same time. Left out: as many as there are jobs."""
-    setup: tuple[str, ...] = ()
-    """Lines of shell before the work starts, such as `module load cuda`."""
-    extra: dict[str, StrictBool | Real | str] = Field(default_factory=dict)
-    """Further options of sbatch, by their long names."""
+    larger: tuple[Larger, ...] = ()
+    """What is asked for instead for larger models, each from a number of parameters on:
+    {params: 1e9, nodes: 4, time: 24 h}."""
+
+    @property
+    def host_devices(self) -> int | None:
+        return self.job_devices and self.job_devices // self.nodes
+
+    def for_size(self, params: float) -> SlurmExecution:
+        """Return what holds for models of so many parameters."""
+        changed = dict[str, Any]()
+        if fitting := [one for one in self.larger if one.params <= params]:
+            one = max(fitting, key=lambda one: one.params)
+            given = {name: getattr(one, name) for name in one.model_fields_set - {"params"}}
+            changed = {name: value for name, value in given.items() if value is not None}
+        return self.model_copy(update=changed | {"larger": ()})
+
+    def findings(self) -> Iterator[Finding]:
+        yield from super().findings()
+        yield from extra_findings(("execution", "extra"), self.extra)
+        general = [*self.model_copy(update={"larger": ()}).findings()] if self.larger else []
+        sizes = set[float]()
+        for place, one in enumerate(self.larger):
+            if one.params in sizes:
+                message = f"{one.params:g} is given twice"
+                yield Finding(("execution", "larger", place, "params"), message, "keep one of them")
+            sizes.add(one.params)
+            for finding in self.for_size(one.params).findings():
+                if finding not in general:
+                    yield replace(finding, path=("execution", "larger", place, *finding.path[1:]))
+
+    def _host_findings(self, mesh: MeshSizes) -> Iterator[Finding]:
+        for name, value in (("hosts", self.hosts > 1), ("launcher", self.launcher is not None)):
+            if value:
+                message = "is for hosts that you have; on Slurm `nodes` says how many, and srun starts them"
+                yield Finding(("execution", name), message, "use execution.nodes, and leave it out")
+        yield from self._gang_findings(mesh, self.nodes, "nodes")
 
 
 def _local_by_default(value: Any) -> Any:

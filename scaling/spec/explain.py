@@ -125,7 +125,7 @@ def _locate(loc: tuple[int | str, ...], root: Any) -> tuple[Path, list[Any]]:
     path: list[str | int] = []
     for part in loc:
         members = _members(current)
-        if len(members) > 1:
+        if len(members) > 1 and part != "[key]":  # which is a name, and of no type
             current = next((m for m in members if _tag(m) == part), None)
             continue
         path.append(part)

@@ -19,6 +19,7 @@ FULL = 77  # the disk is full: its log may not say so
 SHED = 78  # it shared a process that could not go on with all its jobs: to be tried again, with fewer
 LOST = 76  # another process took its lease over; it wrote nothing after that
 LOST_HOST = 79  # one of several hosts that trained it together is gone
+RELIEVED = 81  # memory ran out on one of several hosts: started again, it goes on in smaller pieces
 HUNG = 80  # nothing was done for execution.timeout_minutes; the stacks of its threads are in its log
 
 Kind = Literal[

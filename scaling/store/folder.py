@@ -21,6 +21,7 @@ from scaling.store.failure import Failure
 from scaling.store.records import ID_PATTERN, Record, read
 
 TRUNK = "trunk"  # among the checkpoints of a job, beside those of its runs
+LOWERING = "lowering.json"  # of a job that ran out of memory
 MANIFEST = "manifest.json"  # of a whole checkpoint
 State = Literal["done", "diverged", "running", "failed", "half-done", "pending"]
 ID = re.compile(ID_PATTERN)

@@ -95,16 +95,19 @@ def _parse(content: bytes) -> Seen:
 
 @dataclass
 class LeaseWatch:
-    """What one observer knows of one lease: since when, by its own clock, it has not changed."""
+    """What one observer knows of one lease: since when, by its own clock, it has not changed; whether it
+    ``beats``: was seen to change in the hands of somebody."""
 
     seen: Seen | None = None
     since: float = field(default_factory=time.monotonic)
+    beats: bool = False
 
     def held(self, folder: Path, seconds: float) -> bool:
         """Look again: whether somebody else holds the lease, and has beaten within ``seconds``, or within
         the time that its owner was given, where that is longer."""
         now, seen = time.monotonic(), look(folder)
         if (seen and seen.mark) != (self.seen and self.seen.mark):
+            self.beats = self.seen is not None and seen is not None and not seen.free
             self.seen, self.since = seen, now
         return seen is not None and not seen.free and now - self.since < max(seconds, seen.seconds)
 

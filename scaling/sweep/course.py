@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json
-from scaling.store.failure import BUSY, LOST, SHED, Kind
+from scaling.store.failure import BUSY, LOST, RELIEVED, SHED, Kind
 from scaling.store.lease import look as look_at_lease
 from scaling.store.records import read_progress
 from scaling.sweep.clock import Clock
 from scaling.sweep.events import JobStarted, Outcome, PhaseStarted, Progress, RunFailed, Stopping
 from scaling.sweep.executor import Executor
-from scaling.sweep.failure import Mark, error_marks, record_failures
+from scaling.sweep.failure import Mark, error_marks, record_failures, went_smaller
 from scaling.sweep.guard import Presence
 from scaling.sweep.progress import Pace, Snapshot, Throughput
 from scaling.sweep.queue import Queue, Running
@@ -134,6 +134,8 @@ class Course:
                 self.throughput.finished(job.pace, now)
             elif status == SHED and not job.timed_out:
                 shed.append(job)
+            elif status == RELIEVED and went_smaller(job.started.folder):
+                queue.waiting.insert(0, job.task)
             else:
                 self._fail(job.task, missing, "timeout" if job.timed_out else status)
         queue.take_back(shed)

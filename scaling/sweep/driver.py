@@ -13,6 +13,7 @@ may do so in one folder at once: they share the jobs.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -40,6 +41,7 @@ from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
 from scaling.sweep.executors import TRAIN, make_executor
 from scaling.sweep.guard import Presence, drivers, turn
+from scaling.sweep.machine import allocated_cpus
 from scaling.sweep.memory import lowered_here
 from scaling.sweep.queue import Phase, Queue
 
@@ -118,25 +120,43 @@ class Sweep:
         workers: int | Literal["auto"] | None,
     ) -> Outcome:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
-        return self._run_here(phase, execution, on_event, say)
+        return self.run_here(phase, execution, on_event, say)
 
-    def _run_here(
-        self, phase: Phase, execution: Execution, on_event: Watcher, say: Callable[[str], None]
+    def run_here(
+        self,
+        phase: Phase,
+        execution: Execution,
+        on_event: Watcher,
+        say: Callable[[str], None],
+        stops: list[str] | None = None,
     ) -> Outcome:
-        """Carry out a phase in processes of this machine."""
+        """Carry out a phase in processes of this machine.
+
+        Args:
+            phase: what is to be done.
+            execution: how.
+            on_event: is called with what happens.
+            say: is told what takes time before jobs start, and what a reader should know of how they run.
+            stops: reasons to stop; whoever holds the list may add one at any time.
+
+        Raises:
+            UserError: a job does not fit into memory, or the folder was removed meanwhile.
+        """
         trains = phase.work == "train"
         lowered = lowered_here(self.plan, execution, self.results, say) if trains else None
         speed = measured_speed(lowered, execution, say)
         for note in lowered.notes() if lowered else ():
             say(note)
-        executor = make_executor(execution, self.command, alone=not self.presence.others_here(self.results))
+        alone = allocated_cpus(os.environ) is not None or not self.presence.others_here(self.results)
+        executor = make_executor(execution, self.command, alone=alone)
         done = self.results.recorded() if trains else set[str]()
         require_precision([run for run in phase.chosen if run.run_id not in done], executor.device)
         timed = executor.device != "cpu" and execution.chunk_steps is None
         chunks = Chunks(self.plan, speed) if timed else None
         profile = self.profile if trains else []
         queue = Queue(self.results, self.plan, phase, on_event, chunks, lowered, profile, speed)
-        return Course(queue, executor, self.presence, Clock(self.ends), self.mark.changed).run()
+        stops, clock = [] if stops is None else stops, Clock(self.ends)
+        return Course(queue, executor, self.presence, clock, self.mark.changed, stops=stops).run()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -217,6 +237,45 @@ def open_sweep(
         yield Sweep(results, checked, presence, tuple(command), mark, steps, ends)
     finally:
         presence.end()
+
+
+@contextmanager
+def join_sweep(
+    folder: Path,
+    *,
+    jobs: Collection[str] | None = None,
+    execution: Execution | None = None,
+    command: Sequence[str] = TRAIN,
+) -> Iterator[Sweep]:
+    """Work in a folder by the plan that is there; nothing of it is written anew.
+
+    Args:
+        folder: the results folder.
+        jobs: of the plan, to which the work is limited.
+        execution: of these, in place of the plan's.
+        command: what trains a job folder.
+
+    Raises:
+        UserError: the folder holds no plan.
+    """
+    results = ResultsFolder(Path(folder).absolute())
+    plan = load_plan(results)
+    mark, presence = PlanMark(results, plan.identity), Presence(results)
+    try:
+        yield Sweep(results, _part(plan, jobs, execution), presence, tuple(command), mark, [])
+    finally:
+        presence.end()
+
+
+def _part(plan: Plan, jobs: Collection[str] | None, execution: Execution | None) -> Plan:
+    """Return the plan of these of its jobs alone."""
+    fields = {name: getattr(plan, name) for name in Plan.model_fields if name != "schema_version"}
+    if execution is not None:
+        fields["execution"] = execution
+    if jobs is not None:
+        fields["jobs"] = tuple(job for job in plan.jobs if job.job_id in jobs)
+        fields["runs"] = tuple(run for run in plan.runs if run.job_id in jobs)
+    return Plan(**fields)
 
 
 def _settle(results: ResultsFolder, new: Plan, spec: str, *, force: bool, reevaluate: bool) -> None:

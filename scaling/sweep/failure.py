@@ -13,13 +13,14 @@ from scaling.store.failure import (
     HUNG,
     LOST,
     LOST_HOST,
+    RELIEVED,
     STOPPED,
     Failure,
     Kind,
     is_disk_full,
     is_exhausted,
 )
-from scaling.store.folder import ResultsFolder
+from scaling.store.folder import LOWERING, ResultsFolder
 from scaling.store.metrics import last_row
 from scaling.store.records import read_progress
 from scaling.sweep.executor import log_tail
@@ -78,6 +79,14 @@ def record_failures(
     return {current: failure}
 
 
+def went_smaller(job_dir: Path) -> bool:
+    """Tell whether a job has gone over to a smaller lowering since it was started last."""
+    with suppress(FileNotFoundError):
+        launch, lowering = (job_dir / name for name in ("launch.json", LOWERING))
+        return lowering.stat().st_mtime_ns >= launch.stat().st_mtime_ns
+    return False
+
+
 def _reason(status: int | OSError | str, tail: list[str]) -> tuple[Kind, str]:
     last = next((line.strip() for line in reversed(tail) if line.strip()), "the log is empty")
     match status:
@@ -93,6 +102,8 @@ def _reason(status: int | OSError | str, tail: list[str]) -> tuple[Kind, str]:
         return "lost_lease", "another process took the job over while this one was stalled"
     if status == LOST_HOST:
         return "lost_host", last
+    if status == RELIEVED:
+        return "out_of_memory", last
     if status == HUNG:
         return (
             "timeout",

@@ -8,6 +8,7 @@ written in a turn is whole files with the same content.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,9 +29,12 @@ SILENT_SECONDS = 60.0  # after which a driver on another machine is not shown an
 
 
 class DriverNote(Document):
-    """``drivers/*.json``: what an active driver says of itself; before its first phase it has no roles."""
+    """``drivers/*.json``: what an active driver says of itself; before its first phase it has no roles.
+    ``slurm_job`` and ``node`` are those of the allocation that it works in."""
 
     process: Process
+    slurm_job: str | None = None
+    node: str | None = None
     began: datetime
     updated: datetime
     roles: tuple[str, ...] = ()
@@ -60,6 +64,8 @@ class Presence:
     def __init__(self, results: ResultsFolder):
         self.path = results.path / FOLDER / f"{uuid.uuid4().hex[:12]}.json"
         self.me, self.began = Process.here(), datetime.now(UTC)
+        allocation = {"slurm_job": "SLURM_JOB_ID", "node": "SLURMD_NODENAME"}
+        self.place = {name: os.environ[key] for name, key in allocation.items() if key in os.environ}
         for path, note in _notes(results):
             if note is None or note.process.gone:
                 with suppress(OSError):
@@ -70,7 +76,8 @@ class Presence:
 
     def tell(self, **what: Any) -> None:
         """Write the file; ``what`` are the other fields of :class:`DriverNote`."""
-        note = DriverNote(process=self.me, began=self.began, updated=datetime.now(UTC), **what)
+        now = datetime.now(UTC)
+        note = DriverNote(process=self.me, began=self.began, updated=now, **self.place, **what)
         if self.path.parent.is_dir():  # else the study was removed: do not recreate it
             with suppress(OSError):
                 write_json(self.path, note.to_json(), durable=False)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from scaling.spec.execution import Execution
 from scaling.store.failure import SHED
@@ -26,18 +26,22 @@ SHIM = Path(__file__).with_name("launch.py")
 class Worker:
     """A process that serves jobs: it is given their folders on its standard input, a line each, and answers
     each with an exit status. ``jobs`` are those that it was given and that are not closed; ``stopped``: it
-    was sent a signal."""
+    was asked to stop, or killed; ``launched``: a launcher is between, which need not pass SIGTERM on (srun
+    kills instead)."""
 
     process: subprocess.Popen[bytes]
     orders: IO[bytes]
     reports: IO[bytes]
+    launched: bool = False
     jobs: set[Path] = field(default_factory=set)
     statuses: dict[Path, int] = field(default_factory=dict)
     stopped: bool = False
     _torn: bytes = b""
 
     @classmethod
-    def launch(cls, argv: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Worker:
+    def launch(
+        cls, argv: Sequence[str], environment: Mapping[str, str], log: IO[bytes], *, launched: bool
+    ) -> Worker:
         """Start the process; until it has a job it writes to ``log``."""
         process = subprocess.Popen(
             argv,
@@ -49,14 +53,17 @@ class Worker:
         )
         assert process.stdin and process.stdout
         os.set_blocking(process.stdout.fileno(), False)
-        return cls(process, process.stdin, process.stdout)
+        return cls(process, process.stdin, process.stdout, launched)
 
     def give(self, folder: Path, mark: str) -> None:
         """Raises OSError: the process has ended."""
-        self.orders.write(json.dumps({"folder": str(folder), "mark": mark}).encode() + b"\n")
-        self.orders.flush()
+        self._order({"folder": str(folder), "mark": mark})
         self.jobs.add(folder)
         self.statuses.pop(folder, None)
+
+    def _order(self, line: Mapping[str, Any]) -> None:
+        self.orders.write(json.dumps(line).encode() + b"\n")
+        self.orders.flush()
 
     def status(self, folder: Path) -> int | None:
         """Return the exit status of a job; None while it runs. That of the process is the status of its only
@@ -81,7 +88,19 @@ class Worker:
     def ended(self) -> bool:
         return self.stopped or self.process.poll() is not None
 
-    def signal(self, number: signal.Signals) -> None:
+    def stop(self) -> None:
+        """Ask the process to write checkpoints and end."""
+        if not self.launched:
+            self._signal(signal.SIGTERM)
+        elif not self.ended:
+            self.stopped = True
+            with suppress(BrokenPipeError):
+                self._order({"stop": True})
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
         self.stopped = True
         if self.process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):  # it ended in between
@@ -89,7 +108,7 @@ class Worker:
 
     def end(self) -> None:
         """Kill the process where it has not ended."""
-        self.signal(signal.SIGKILL)
+        self.kill()
         with suppress(BrokenPipeError):
             self.orders.close()
         self.reports.close()
@@ -143,7 +162,9 @@ class LocalExecutor:
                 if worker is None or worker.ended:
                     if worker and not worker.jobs:
                         worker.end()
-                    worker, fresh = Worker.launch([*shim, *argv], environment, log), True
+                    launched = self.layout.hosts > 1
+                    worker = Worker.launch([*shim, *argv], environment, log, launched=launched)
+                    fresh = True
                     self._workers[slot] = worker
                 try:
                     worker.give(folder, stale)
@@ -161,7 +182,7 @@ class LocalExecutor:
         """The others of its process stop with it."""
         worker = self._jobs[job.folder]
         if worker.status(job.folder) is None:
-            worker.signal(signal.SIGKILL if kill else signal.SIGTERM)
+            worker.kill() if kill else worker.stop()
 
     def close(self, job: StartedJob) -> None:
         worker = self._jobs.pop(job.folder)

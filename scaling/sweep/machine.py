@@ -88,7 +88,8 @@ def layout(execution: Execution) -> Layout:
     workers = execution.workers if execution.hosts == 1 else 1
     if device == "cpu":
         devices = execution.host_devices or 1
-        slots = cpu_slots(workers, threads * devices, usable_cores(), cpu_quota())
+        limits = [cpus for cpus in (cpu_quota(), allocated_cpus(os.environ)) if cpus is not None]
+        slots = cpu_slots(workers, threads * devices, usable_cores(), min(limits, default=None))
         if execution.hosts > 1:  # a launcher may start processes elsewhere
             slots = (Slot(),)
         return Layout(device, slots, threads, devices, forced, execution.hosts)
@@ -109,7 +110,7 @@ def cpu_slots(
         cores: those this process may use.
         quota: CPUs' worth of time that it may use; None: no limit.
     """
-    # Under a quota smaller than the machine other tenants use the same cores: let the kernel choose.
+    # Under a quota smaller than what is usable other tenants use the same cores: let the kernel choose.
     shared = quota is not None and quota < len(cores)
     offered = math.floor(quota) if shared and quota else len(cores)
     count = max(1, offered // threads) if workers == "auto" else workers
@@ -187,12 +188,24 @@ def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
         return None
 
 
+def allocated_cpus(environ: Mapping[str, str]) -> int | None:
+    """Return the CPUs that Slurm allocated on this node; None outside of its jobs. Not every cluster keeps
+    processes to them."""
+    if "SLURM_JOB_ID" not in environ:
+        return None
+    tasks = re.match(r"\d+", environ.get("SLURM_TASKS_PER_NODE", "1"))
+    if tasks and (each := environ.get("SLURM_CPUS_PER_TASK", "")).isdecimal():
+        return int(tasks[0]) * int(each)
+    cpus = environ.get("SLURM_CPUS_ON_NODE", "")
+    return int(cpus) if cpus.isdecimal() else None
+
+
 def find_device(environ: Mapping[str, str], nodes: Path = Path("/dev")) -> Device:
     """Return the device jax will choose, from ``JAX_PLATFORMS``, device files and installed plugins."""
     wanted = environ.get("JAX_PLATFORMS", "").split(",")[0].strip()
     if wanted in _PLATFORMS:
         return _PLATFORMS[wanted]
-    hidden = environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+    hidden = environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1", "NoDevFiles")
     for device in ("tpu",) if hidden else ("tpu", "gpu"):
         present = any((nodes / name).exists() for name in _NODES[device])
         if present and any(map(importlib.util.find_spec, _PLUGINS[device])):

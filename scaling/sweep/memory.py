@@ -16,7 +16,7 @@ from scaling.spec.execution import Execution
 from scaling.store.folder import ResultsFolder
 from scaling.store.machine import Gpu, gpus
 from scaling.sweep.earlier import keep
-from scaling.sweep.machine import Layout, environment_here, layout, visible_devices
+from scaling.sweep.machine import Layout, allocated_cpus, environment_here, layout, visible_devices
 
 
 def lowered_here(
@@ -93,10 +93,20 @@ def _named(name: str, there_are: Sequence[Gpu], environ: Mapping[str, str]) -> I
             yield gpu
 
 
-def host_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the bytes that processes here may use: the machine's, or what a container was given of them."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+def host_memory(root: Path = Path("/sys/fs/cgroup"), environ: Mapping[str, str] = os.environ) -> int:
+    """Return the bytes that processes here may use: the machine's, or what a container or a job of Slurm was
+    given of them."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_allocated_memory(environ)]
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):  # no cgroups, or "max": no limit
             limits.append(int((root / name).read_text()))
     return min(limits)
+
+
+def _allocated_memory(environ: Mapping[str, str]) -> Iterator[int]:
+    """Yield the bytes that Slurm allocated on this node, where it limits them."""
+    megabytes = {name: environ.get(f"SLURM_MEM_PER_{name}", "") for name in ("NODE", "CPU")}
+    if megabytes["NODE"].isdecimal() and int(megabytes["NODE"]):  # 0: all that there is
+        yield int(megabytes["NODE"]) << 20
+    if megabytes["CPU"].isdecimal() and (cpus := allocated_cpus(environ)):
+        yield int(megabytes["CPU"]) * cpus << 20

@@ -29,7 +29,7 @@ class Phase:
 
     A failing job is tried again ``retries`` times; when the pass is stopped jobs have ``grace_seconds``
     to end, and as long again whenever one has ended. ``waits``: it ends when the jobs of other drivers have
-    ended too; else when there is nothing left that it could start.
+    ended too; else as soon as each of these is known to be under way.
     """
 
     roles: tuple[str, ...]
@@ -94,7 +94,12 @@ class Queue:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.waiting or self.running or (self.phase.waits and self.elsewhere))
+        return not (self.waiting or self.running or any(map(self._is_awaited, self.elsewhere)))
+
+    def _is_awaited(self, job_id: str) -> bool:
+        """Tell whether a job of another driver is waited for: one whose lease does not beat may be the job of
+        a machine that is gone."""
+        return self.phase.waits or job_id not in self.watches or not self.watches[job_id].beats
 
     def paces(self) -> list[Pace]:
         """Return the paces of the jobs under way, here or elsewhere."""

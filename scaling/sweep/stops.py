@@ -10,11 +10,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def signals_to(receive: Callable[[str], None]) -> Iterator[None]:
-    """Hand names of stop signals to ``receive`` while inside; one ignored before (nohup) stays so."""
+    """Hand names of stop signals to ``receive`` while inside; one ignored before (nohup) stays so. Batch
+    systems send SIGUSR2 when the time limit is near, where they are asked to."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
     old = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         if old[number] is not signal.SIG_IGN:

@@ -3,11 +3,13 @@
 MARK is that of a lease which was seen stalled for long enough: it is taken over if it still is.
 Exit codes: 0 every run has a record, 1 some failed, 130 asked to stop (a relaunch resumes), 75 another
 process holds the job's lease, 76 another process took the lease over, 77 the disk is full, 79 another host of
-the job is gone, 80 nothing was done for too long. Several hosts train one job where SCALING_COORDINATOR,
-SCALING_HOSTS and SCALING_HOST say so.
+the job is gone, 80 nothing was done for too long, 81 one of several hosts ran out of memory (a relaunch of
+all goes on in smaller pieces). Several hosts train one job where SCALING_COORDINATOR, SCALING_HOSTS and
+SCALING_HOST say so.
 
 ``python -m scaling.train --serve`` reads such jobs from standard input, a line of JSON each, and answers each
 on standard output with its exit code; 78: the job was given back, for others that it shared the process with.
+The line ``{"stop": true}`` asks it to stop, as SIGTERM does, which not every launcher passes on.
 """
 
 from __future__ import annotations
@@ -42,6 +44,9 @@ def serve() -> int:
 
     def read(line: bytes) -> None:
         order = json.loads(line)
+        if "stop" in order:
+            stop.ask()
+            return
         orders.put(Order(Path(order["folder"]), order["mark"]))
 
     def answer(order: Order, status: int) -> None:
@@ -49,7 +54,8 @@ def serve() -> int:
             report = json.dumps({"folder": str(order.folder), "status": status})
             os.write(answers, report.encode() + b"\n")
 
-    worker = Worker(StopRequest(), answer, place=Place.of(os.environ))
+    stop = StopRequest()
+    worker = Worker(stop, answer, place=Place.of(os.environ))
     die_with_driver(read)
     status = worker.serve(orders)
     worker.hosts.leave(status)

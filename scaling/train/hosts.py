@@ -175,6 +175,12 @@ class Hosts:
         """Tell the others that this host, the first one, cannot have the job."""
         self.agree(lambda: None, Files)
 
+    def on_relief(self, write: Callable[[str], object]) -> None:
+        """Let the first host ``write`` down that the job goes on in smaller pieces, when another one ran out
+        of memory and ends; it is given why."""
+        if self.roll_call is not None and self.leads:
+            self.roll_call.relieve = write
+
     def hold(self, error: Exception) -> None:
         """Wait until it is known whether another host is gone, of which ``error`` may be what is seen here;
         this process ends then."""

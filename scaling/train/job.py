@@ -11,16 +11,16 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from scaling.files import create_json, write_json
+from scaling.files import write_json
 from scaling.run import canonical_json
 from scaling.store.failure import FULL, is_disk_full, kind_of, write_failure
 from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
-from scaling.store.records import JobRun, Record
-from scaling.train.averages import Averages, Carried, Sums, along_the_way, at_the_end
+from scaling.store.records import JobRun
+from scaling.train.averages import Averages, Carried, Sums, along_the_way
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
 from scaling.train.feed import Feed
 from scaling.train.lanes import Fetch, Lane, Work, finish_alone
@@ -28,10 +28,9 @@ from scaling.train.loop import copy_state
 from scaling.train.pack import Asked
 from scaling.train.process import PackFailed
 from scaling.train.profile import Profile
-from scaling.train.record import final_row, make_result, provenance
-from scaling.train.relief import relieve
+from scaling.train.record import trained_row, write_record
 from scaling.train.start import start_of
-from scaling.train.workbench import Workbench, now, row_at
+from scaling.train.workbench import Workbench, now
 
 
 class Stopped(Exception):
@@ -114,8 +113,7 @@ class TrunkTrainer:
                     if lane.is_empty:  # the others have lost nothing
                         raise
                     raise PackFailed from error
-                if self.bench.hosts.count == 1:
-                    relieve(self.folder, self.bench.execution.lowering, member.run, self.lease, error)
+                self.bench.relief.after(error)
                 failed += 1
                 self.lease.check()
                 write_failure(self.bench.run_folder(member), self.folder, error, self.step)
@@ -284,22 +282,13 @@ class TrunkTrainer:
             clock: when its training loop began.
             logged: steps whose rows are in the curve.
         """
-        run, values = member.run, fetch()
-        loss, norm = float(values.loss), float(values.grad_norm)
+        values = fetch()
         self.bench.went_on()
+        loss = float(values.loss)
         self.loss = loss if math.isfinite(loss) else None
         self.step = step
-        if step not in logged:
-            row = {
-                **row_at(run, step),
-                "wall_time": round(time.monotonic() - clock, 4),
-                "train/loss": self.loss,
-                "train/grad_norm": norm if math.isfinite(norm) else None,
-                "train/learning_rate": float(run.learning_rates(step - 1, 1)[0]),
-            }
-            if values.expert_load is not None:
-                row["train/expert_load"] = float(values.expert_load)
-            log.put(row)  # among others, where an earlier launch went further on another grid of chunks
+        if step not in logged:  # among others, where an earlier launch went further on another grid of chunks
+            log.put(trained_row(member.run, step, values, round(time.monotonic() - clock, 4)))
         return bool(values.ok)
 
     def _progress(self, member: JobRun, step: int, steps_done: int) -> None:
@@ -311,33 +300,13 @@ class TrunkTrainer:
 
     def _record(self, member: JobRun, carried: Carried, log: CurveLog, begun: _Begun) -> None:
         """Evaluate and write the record, last."""
-        run = member.run
-        times = [row["wall_time"] for row in log.rows() if not is_evaluation(row)]
-        wall = times[-1] if times else None
-        averages = at_the_end(member, carried, Averages.of([member])) if member.averages else None
-        result = make_result(run, carried.state, self.bench.windows, self.bench.evaluate, averages)
-        if result.loss is not None:
-            log.append(final_row(member, result))
-        ended = wall if result.status == "ok" else None
-        known = provenance(self.bench, run, ended, pack=self.lane.width)
-        seen = dict(
-            wall_seconds=wall,
-            input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
-            cpu_seconds=None if self.lane.width > 1 else round(time.process_time() - begun.cpu, 3),
-            flops_spent=member.flops_spent,
-            started=begun.at,
-            finished=now(),
-            resumed=self.resumed,
-            lease_token=self.lease.token,
-            **({"rules": member.rules} if member.rules else {}),
-        )
-        execution = known.model_copy(update=seen)
-        log.settle()
-        log.close()
-        self.lease.check()
-        record = Record(run_id=member.run_id, result=result, execution=execution)
-        folder = self.bench.run_folder(member)
-        if not create_json(folder / "record.json", record.to_json()):
-            raise LostLease(f"run {member.run_id} was recorded by another process")
-        (folder / "error.json").unlink(missing_ok=True)
-        print(f"{now()} {member.run_id} {result.status} loss {result.loss}", flush=True)
+
+        def seen() -> dict[str, Any]:
+            return dict(
+                input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
+                cpu_seconds=None if self.lane.width > 1 else round(time.process_time() - begun.cpu, 3),
+                started=begun.at,
+                resumed=self.resumed,
+            )
+
+        write_record(self.bench, member, carried, log, self.lane.width, seen)

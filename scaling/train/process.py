@@ -32,14 +32,14 @@ class Relieved(Exception):
 
 
 class StopRequest:
-    """Set by SIGTERM or SIGINT; the loop looks at it after every chunk."""
+    """Set by SIGTERM or SIGINT, or an order; the loop looks at it after every chunk."""
 
     def __init__(self) -> None:
         self.asked = False
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
+            signal.signal(number, self.ask)
 
-    def _ask(self, *_: object) -> None:
+    def ask(self, *_: object) -> None:
         self.asked = True
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from scaling.counts.lowering import MeshSizes
 from scaling.counts.params import ParameterCounts, count_parameters
 from scaling.counts.shape import parameter_table
 from scaling.data.index import coverage
 from scaling.data.store import Windows
+from scaling.files import create_json
 from scaling.model.roles import Params
 from scaling.run import Run
-from scaling.store.metrics import Row
-from scaling.store.records import JobRun, Provenance, Result
+from scaling.store.lease import LostLease
+from scaling.store.metrics import CurveLog, Row, is_evaluation
+from scaling.store.records import JobRun, Provenance, Record, Result
+from scaling.train.averages import Averages, Carried, at_the_end
 from scaling.train.evaluate import Evaluation
 from scaling.train.peak import peak_flops
-from scaling.train.step import TrainState
-from scaling.train.workbench import Workbench, row_at
+from scaling.train.step import ChunkMetrics, TrainState
+from scaling.train.workbench import Workbench, now, row_at
 
 
 def make_result(
@@ -101,6 +105,71 @@ def provenance(bench: Workbench, run: Run, wall: float | None, pack: int) -> Pro
         lowering=replace(program.blueprint.lowering, mesh=mesh if mesh.devices > 1 else None, pack=pack),
         **bench.environment.model_dump(exclude_unset=True),
     )
+
+
+def write_record(
+    bench: Workbench,
+    member: JobRun,
+    carried: Carried,
+    log: CurveLog,
+    pack: int,
+    seen: Callable[[], Mapping[str, Any]],
+) -> None:
+    """Evaluate a run that has ended, and write its record, last.
+
+    Args:
+        bench: of its job.
+        member: the run.
+        carried: after its last step.
+        log: its curve.
+        pack: runs that were trained side by side, at most.
+        seen: says what else stands in the execution, once the run is evaluated.
+
+    Raises:
+        LostLease: another process works on it now, or has recorded it.
+    """
+    run = member.run
+    times = [row["wall_time"] for row in log.rows() if not is_evaluation(row)]
+    wall = times[-1] if times else None
+    averages = at_the_end(member, carried, Averages.of([member])) if member.averages else None
+    result = make_result(run, carried.state, bench.windows, bench.evaluate, averages)
+    if result.loss is not None:
+        log.append(final_row(member, result))
+    known = provenance(bench, run, wall if result.status == "ok" else None, pack)
+    more = dict(
+        wall_seconds=wall, flops_spent=member.flops_spent, finished=now(), lease_token=bench.lease.token
+    )
+    rules = {"rules": member.rules} if member.rules else {}
+    execution = known.model_copy(update={**seen(), **more, **rules})
+    log.settle()
+    log.close()
+    bench.lease.check()
+    record = Record(run_id=member.run_id, result=result, execution=execution)
+    folder = bench.run_folder(member)
+    if not create_json(folder / "record.json", record.to_json()):
+        raise LostLease(f"run {member.run_id} was recorded by another process")
+    (folder / "error.json").unlink(missing_ok=True)
+    print(f"{now()} {member.run_id} {result.status} loss {result.loss}", flush=True)
+
+
+def trained_row(run: Run, step: int, values: ChunkMetrics, seconds: float) -> Row:
+    """Return the row of a chunk; what is not finite is None.
+
+    Args:
+        run: the run.
+        step: steps done.
+        values: of the chunk before it.
+        seconds: of training until then.
+    """
+    loss, norm = float(values.loss), float(values.grad_norm)
+    row = {
+        **row_at(run, step),
+        "wall_time": seconds,
+        "train/loss": loss if math.isfinite(loss) else None,
+        "train/grad_norm": norm if math.isfinite(norm) else None,
+        "train/learning_rate": float(run.learning_rates(step - 1, 1)[0]),
+    }
+    return row if values.expert_load is None else row | {"train/expert_load": float(values.expert_load)}
 
 
 def final_row(member: JobRun, result: Result) -> Row:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import jax
@@ -10,49 +11,63 @@ import jax
 from scaling.counts.lowering import Lowering, data_parallel, smaller
 from scaling.files import write_json
 from scaling.run import Run
-from scaling.store.failure import kind_of
+from scaling.store.failure import RELIEVED, kind_of
+from scaling.store.folder import LOWERING
 from scaling.store.lease import Lease
 from scaling.store.records import JobLowering, read
+from scaling.train.hosts import ALONE, Hosts
 from scaling.train.process import Relieved
 
-FILE = "lowering.json"
 
+@dataclass(frozen=True)
+class Relief:
+    """What the job in ``folder`` goes over to when it runs out of memory. Its runs are of the shape and the
+    batch of ``run``; ``asked`` is how it was asked to be laid out."""
 
-def lowering_now(folder: Path, asked: Lowering) -> Lowering:
-    """Return how the job in a folder is laid out: as asked, or as it went over to since, in whatever pack."""
-    gone_over = read(JobLowering, folder / FILE)
-    if gone_over and replace(gone_over.asked, pack=asked.pack) == asked:
-        return replace(gone_over.used, pack=asked.pack)
-    return asked
+    folder: Path
+    asked: Lowering
+    run: Run
+    lease: Lease
+    hosts: Hosts = ALONE
 
+    @cached_property
+    def now(self) -> Lowering:
+        """How the job is laid out: as asked, or as it went over to since, in whatever pack."""
+        gone_over = read(JobLowering, self.folder / LOWERING)
+        if gone_over and replace(gone_over.asked, pack=self.asked.pack) == self.asked:
+            return replace(gone_over.used, pack=self.asked.pack)
+        return self.asked
 
-def relieve(folder: Path, asked: Lowering, run: Run, lease: Lease, error: Exception) -> None:
-    """Write down a smaller lowering where memory ran out and there is one.
+    @cached_property
+    def following(self) -> Lowering | None:
+        """What holds less than that; None: nothing does."""
+        mesh = self.now.mesh or data_parallel(self.run.batch_sequences, len(jax.devices()))
+        return smaller(self.now, self.run.shape, self.run.batch_sequences, mesh.batch_parts)
 
-    Args:
-        folder: of the job.
-        asked: how it was asked to be laid out.
-        run: of the job.
-        lease: of the job.
-        error: that ended the program.
+    def after(self, error: Exception) -> None:
+        """Write down a smaller lowering where memory ran out and there is one. One of several hosts ends this
+        process then: the others may wait in a collective, which only their end ends.
 
-    Raises:
-        Relieved: it is to go on in smaller pieces.
-    """
-    if kind_of(error) != "out_of_memory":
-        return
-    now, sequences = lowering_now(folder, asked), run.batch_sequences
-    mesh = now.mesh or data_parallel(sequences, len(jax.devices()))
-    following = smaller(now, run.shape, sequences, mesh.batch_parts)
-    if following is None:
-        return
-    lease.check()
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    write_json(folder / FILE, JobLowering(asked=asked, used=following, reason=reason).to_json())
-    print(
-        f"out of memory: goes on from its checkpoints with {_changes(now, following)} ({reason})", flush=True
-    )
-    raise Relieved from error
+        Raises:
+            Relieved: the job is to go on in smaller pieces.
+        """
+        if kind_of(error) != "out_of_memory" or self.following is None:
+            return
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        if self.hosts.leads:
+            self.write(reason)
+        self.hosts.leave(RELIEVED, reason)
+        raise Relieved from error
+
+    def write(self, reason: str) -> None:
+        """Write down what the job goes over to; again is the same as once."""
+        following = self.following
+        assert following is not None, "a host that sees no smaller lowering fails"
+        self.lease.check()
+        content = JobLowering(asked=self.asked, used=following, reason=reason)
+        write_json(self.folder / LOWERING, content.to_json())
+        changes = _changes(self.now, following)
+        print(f"out of memory: goes on from its checkpoints with {changes} ({reason})", flush=True)
 
 
 def _changes(before: Lowering, after: Lowering) -> str:

@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaling.store.failure import LOST_HOST, STOPPED
+from scaling.store.failure import LOST_HOST, RELIEVED, STOPPED
+from scaling.store.lease import LostLease
 
 EVERY = 0.5  # seconds
 ORDERLY = (0, STOPPED)  # all hosts end so together
@@ -37,7 +38,7 @@ class Heard:
 class RollCall:
     """``client`` is that of a coordination service. A host is lost when nothing was heard of it for
     ``seconds``. ``asked`` tells whether this process was asked to stop; ``at_end`` is done before it ends
-    because of another."""
+    because of another, and before that ``relieve`` where the other ran out of memory."""
 
     client: Any
     number: int
@@ -45,6 +46,7 @@ class RollCall:
     seconds: float
     asked: Callable[[], bool]
     at_end: Sequence[Callable[[], None]]
+    relieve: Callable[[str], object] = lambda reason: None
     heard: dict[int, Heard] = field(default_factory=dict)
     _own: Heard = field(default_factory=Heard)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -60,10 +62,13 @@ class RollCall:
         return any(host.stop for host in self.heard.values())
 
     def part(self, status: int, why: str) -> None:
-        """Say that this process ends."""
+        """Say that this process ends. Where it ran out of memory, the first host is first to end."""
         self._own.left, self._own.why = status, why
         with suppress(Exception):
             self._say()
+        ends = time.monotonic() + PARTING
+        while status == RELIEVED and self.number and self.heard[0].left is None and time.monotonic() < ends:
+            time.sleep(EVERY / 5)
 
     def _say(self) -> None:
         own = self._own
@@ -104,7 +109,12 @@ class RollCall:
 
     def _follow(self, number: int, host: Heard) -> None:
         """End as the other host did, unless this process does so by itself."""
-        time.sleep(PARTING)
+        if host.left == RELIEVED:
+            with suppress(LostLease):  # whoever has it now finds out by itself
+                self.relieve(host.why)
+            self.part(RELIEVED, host.why)
+        else:
+            time.sleep(PARTING)
         reason = f"ended with status {host.left}{': ' if host.why else ''}{host.why}"
         self._end(host.left or LOST_HOST, f"host {self._named(number, host)} {reason}")
 

@@ -36,7 +36,7 @@ from scaling.train.peak import PeakMemory
 from scaling.train.process import PackFailed, Relieved, StopRequest, Wanted, Watchdog
 from scaling.train.program import Blueprint, Program, make_program
 from scaling.train.reevaluate import reevaluate
-from scaling.train.relief import lowering_now, relieve
+from scaling.train.relief import Relief
 from scaling.train.workbench import Workbench
 
 KEPT = 4  # programs and texts that a process keeps between jobs
@@ -129,9 +129,11 @@ def work(
         shop.memory.begin()
     for place in (folder, *(runs_folder / member.run_id for member in members)):
         clear_leftovers(place)
+    relief = Relief(folder, job.execution.lowering, members[0].run, lease, shop.hosts)
+    shop.hosts.on_relief(relief.write)
     watchdog = Watchdog(54 * job.execution.timeout_minutes)  # a little before its driver kills it
     try:
-        return (yield from _work(folder, job, members, lease, stop, shop, watchdog))
+        return (yield from _work(folder, job, members, relief, stop, shop, watchdog))
     except Stopped:
         print("stopped as asked; a relaunch resumes from the checkpoint", flush=True)
         return STOPPED
@@ -143,8 +145,7 @@ def work(
         if kind_of(error) == "out_of_memory" and not alone():
             print(f"no memory beside the other jobs of this process, given back: {error}", flush=True)
             return SHED
-        if shop.hosts.count == 1:
-            relieve(folder, job.execution.lowering, members[0].run, lease, error)
+        relief.after(error)
         write_failure(runs_folder / members[0].run_id, folder, error, None)
         return FULL if is_disk_full(error) else 1
     finally:
@@ -155,7 +156,7 @@ def _work(
     folder: Path,
     job: JobSpec,
     members: list[JobRun],
-    lease: Lease,
+    relief: Relief,
     stop: StopRequest,
     shop: Shop,
     watchdog: Watchdog,
@@ -166,15 +167,16 @@ def _work(
     chunk_steps = job.execution.chunk_steps or auto_chunk_steps(run.flops_per_step)
     kernel = shop.hosts.agree(partial(attention_kernel, run.shape, run.precision), Kernel)
     began = time.process_time()
-    lowering = replace(lowering_now(folder, job.execution.lowering), attention=kernel, pack=1)
+    lowering = replace(relief.now, attention=kernel, pack=1)
     blueprint = Blueprint.of(run, chunk_steps, decays_of(members), lowering)
     program = shop.program(blueprint)
-    lease.check()
+    relief.lease.check()
     seen = JobEnvironment(**environment.model_dump(), compile_seconds=time.process_time() - began)
     write_json(folder / "env.json", seen.to_json())
     bench = Workbench(
         folder=folder,
-        lease=lease,
+        lease=relief.lease,
+        relief=relief,
         program=program,
         windows=windows,
         evaluate=partial(shop.evaluate, blueprint, job.data),

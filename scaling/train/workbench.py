@@ -21,6 +21,7 @@ from scaling.train.hosts import ALONE, Hosts
 from scaling.train.peak import PeakMemory
 from scaling.train.process import Watchdog
 from scaling.train.program import Program
+from scaling.train.relief import Relief
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Workbench:
 
     folder: Path
     lease: Lease
+    relief: Relief
     program: Program
     windows: Windows
     evaluate: Callable[[Params], Evaluation]

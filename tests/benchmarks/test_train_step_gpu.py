@@ -14,6 +14,7 @@ from benchmarks.train_step_gpu import finished, launched, rows_of, table
 AT = {"at": "2026-11-29T12:00:00+00:00"}
 
 
+@pytest.mark.slow
 def test_a_size_is_measured_and_tabled(monkeypatch):
     (row,) = rows_of("ours", "tiny", "cpu", seconds=0.01)
     done = finished({"item": "tiny", "contestant": "ours", **AT, **row})

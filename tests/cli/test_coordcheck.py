@@ -41,6 +41,7 @@ def exponents(monkeypatch):
     return chosen
 
 
+@pytest.mark.slow
 def test_a_flat_parametrization_passes_whatever_the_standard_one_does(spec, exponents, tmp_path):
     done = call("coordcheck", spec, "--out", tmp_path / "drawn", "--steps", 3)
     assert done.returncode == 0, done.stderr

@@ -55,6 +55,7 @@ def test_many_windows_are_made_as_few_are(name: str) -> None:
     assert source.windows(np.arange(0), 15).shape == (0, 16)
 
 
+@pytest.mark.slow
 @each
 def test_jax_makes_the_same_integers(name: str) -> None:
     source = corpus(name, seed=2**32 - 1)

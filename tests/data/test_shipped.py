@@ -27,6 +27,7 @@ HELD_OUT_YEARS = [
 ]
 
 
+@pytest.mark.slow
 def test_the_store_is_golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCALING_CACHE", str(tmp_path))
     request = Request(

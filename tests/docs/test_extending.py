@@ -55,6 +55,7 @@ def test_every_part_has_a_section():
     assert [section.splitlines()[0] for section in SECTIONS] == parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", SECTIONS, ids=[section.splitlines()[0] for section in SECTIONS])
 def test_the_shortest_addition_works(section, tree):
     (folder, patches), printed = tree, ""

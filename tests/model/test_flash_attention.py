@@ -51,7 +51,8 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", ["all", pytest.param("grouped", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["all", "grouped"])
 def test_splash_attention_equals_dense_attention(name: str) -> None:
     """Three blocks of a sequence, two heads that share keys; rounding is far below 1 %."""
     (rule, cut), (q, k, v, cotangent) = CASES[name], draw(384, 2, 1, 8)

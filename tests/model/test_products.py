@@ -116,6 +116,7 @@ def test_bfloat16_rounds_factors_and_nothing_else() -> None:
         np.testing.assert_allclose(dw, rounded(x).T @ rounded(grad), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_float32_in_loss_and_gradients() -> None:
     shape = shape_of("tied", depth=1)
     params, window = random_params(shape), windows(shape)

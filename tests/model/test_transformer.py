@@ -66,6 +66,7 @@ def test_counts_are_those_of_the_arrays(option):
     assert (counts.head == 0) == shape.tied
 
 
+@pytest.mark.slow
 def test_hidden_states_logits_and_loss_are_of_one_model():
     shape = shape_of("logit-softcap", context=16)
     model, params = make_model(shape), init_params(shape, 0)

@@ -8,7 +8,8 @@ import pytest
 
 from scaling.counts.lowering import MeshSizes
 from scaling.errors import UserError
-from scaling.spec.execution import Execution, SlurmExecution, bytes_of, seconds_of
+from scaling.spec.allocation import bytes_of, seconds_of
+from scaling.spec.execution import Execution, SlurmExecution
 from scaling.spec.load import study_from_dict
 from tests.plan.studies import BASE, plan_of
 
@@ -114,3 +115,35 @@ def test_what_a_micro_batch_does_not_divide() -> None:
     plan_of(execution={"micro_batch": 100, "mesh": {"data": 4}})  # taken whole
     with pytest.raises(UserError, match="has experts, whose balance is that of its whole batch of 4"):
         plan_of(execution={"micro_batch": 2}, family__experts={"count": 4, "active": 2})
+
+
+def test_slurm_fields_that_do_not_go_together() -> None:
+    text = problems_of(kind="slurm", nodes=2, hosts=2, launcher="srun", workers=4, devices=3)
+    assert "execution.hosts: is for hosts that you have; on Slurm `nodes` says how many" in text
+    assert "execution.launcher: is for hosts that you have" in text
+    assert "execution.workers: 4, but 2 nodes train one job of one run at a time; use 1" in text
+    assert "execution.devices: 3 devices are not the same number on each of 2 nodes" in text
+    text = problems_of(kind="slurm", extra={"mem": "4G", "array": "0-3", "requeue": True, "Mail_User": "me"})
+    assert "execution.extra.mem: repeats execution.memory; use memory: instead" in problems_of(
+        kind="slurm", extra={"mem": "4G", "requeue": True}
+    )
+    assert "must be the long name of an option of sbatch" in text
+    assert "execution.extra.requeue: is given by the study itself" in problems_of(
+        kind="slurm", extra={"requeue": True}
+    )
+    lines = problems_of(kind="slurm", partition="main\nrm", extra={"comment": "a\nb"})
+    assert lines.count("must be one line of text") == 2
+
+
+def test_larger_models_are_asked_for_differently() -> None:
+    larger = [{"params": 1e9, "nodes": 4, "time": "24 h"}, {"params": 1e8, "cpus": 8, "devices": 2}]
+    execution = SlurmExecution.model_validate({"kind": "slurm", "time": "1 h", "larger": larger})
+    small, middle, large = (execution.for_size(size) for size in (1e7, 1e8, 2e9))
+    assert (small.nodes, small.time, small.cpus) == (1, "1 h", None)
+    assert (middle.nodes, middle.time, middle.cpus, middle.job_devices) == (1, "1 h", 8, 2)
+    assert (large.nodes, large.time, large.cpus) == (4, "24 h", None)
+    assert not (small.larger or middle.larger or large.larger)
+    text = problems_of(kind="slurm", workers=2, larger=[*larger, larger[0]])
+    assert "execution.larger[0].workers: 2, but 4 nodes train one job" in text
+    assert "execution.larger[2].params: 1e+09 is given twice" in text
+    assert "execution.workers" not in text

@@ -15,7 +15,7 @@ from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scaling.store.failure import BUSY, FULL, LOST
+from scaling.store.failure import BUSY, FULL, LOST, RELIEVED
 from scaling.store.lease import Busy, Lease, LostLease, acquire
 
 
@@ -81,6 +81,11 @@ def train(study: Path, job: Path, run: dict, action: str, lease: Lease, log: Tex
             return False
         case "full":
             sys.exit(FULL)
+        case "relieved" if not (job / "lowering.json").exists():
+            write(job / "lowering.json", {})
+            sys.exit(RELIEVED)
+        case "exhausted":
+            sys.exit(RELIEVED)
         case "leave":
             sys.exit(0)
         case "hang":

@@ -123,6 +123,21 @@ def test_a_job_that_cannot_be_started_is_a_failed_run(tmp_path: Path, kind: str)
     assert (error := ResultsFolder(tmp_path).error(blocked["run_id"])) and error.kind == "not_started"
 
 
+@pytest.mark.parametrize(
+    "behaviour, kinds", [("relieved", []), ("exhausted", ["out_of_memory", "out_of_memory"])]
+)
+def test_a_job_that_goes_on_in_smaller_pieces_has_not_failed(
+    tmp_path: Path, behaviour: str, kinds: list[str]
+) -> None:
+    """One that says so, and has written none, has."""
+    behave(tmp_path, w8_s50=behaviour)
+    events: list[Event] = []
+    with open_tiny(tmp_path, make_plan([(8, 50), (16, 50)], workers=1)) as sweep:
+        outcome = sweep.run_jobs({"fit"}, on_event=events.append)
+    assert len(outcome.failed) == bool(kinds) and trained(tmp_path).count("w8-s50") == 2
+    assert [event.kind for event in events if isinstance(event, RunFailed)] == kinds
+
+
 def interrupt(folder: Path, number: signal.Signals, *extra: str, times: int = 1) -> tuple[list[Event], float]:
     """Run two jobs, one of which hangs, and send this process a signal when it does and the other is done."""
     behave(folder, w8_s50="hang")

@@ -78,6 +78,7 @@ def give(monkeypatch: pytest.MonkeyPatch, room: float) -> None:
     monkeypatch.setattr(memory, "host_memory", lambda: int(allowed / FULL) + 2)
 
 
+@pytest.mark.slow
 def test_a_program_is_compiled_on_forced_devices_and_cut_where_it_does_not_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,7 @@ def test_files_of_display_that_are_damaged_stop_nothing(tmp_path: Path) -> None:
     assert finish(tmp_path, plan)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_job_that_was_done_by_another_is_not_waited_for(tmp_path: Path) -> None:
     """Its own process, stopped and never continued."""
     plan = make_plan(CELLS[:1], **SHORT)
@@ -184,6 +185,7 @@ def test_a_job_that_was_done_by_another_is_not_waited_for(tmp_path: Path) -> Non
     assert other.wait(10) == 0 and seen.owner.gone
 
 
+@pytest.mark.slow
 def test_the_owner_says_for_how_long_it_may_stall(tmp_path: Path) -> None:
     """A driver with less patience must not take over what beats more slowly."""
     behave(tmp_path, w8_s50="wait for go")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from scaling.corpora.evaluation import Evaluation
+from scaling.counts.lowering import Lowering
 from scaling.data.store import open_windows
 from scaling.plan.expand import plan_data
 from scaling.run import run_id, trunk_id
@@ -15,6 +16,7 @@ from scaling.store.lease import acquire
 from scaling.store.records import Environment, JobExecution, JobRun, JobSpec
 from scaling.train.evaluate import make_evaluator
 from scaling.train.job import Stopped, TrunkTrainer
+from scaling.train.relief import Relief
 from scaling.train.workbench import Workbench
 
 SIZES = dict(context=32, documents=24, tokens=4096)
@@ -103,6 +105,7 @@ def train(folder, runs, index, program, *, stop_after=None, evaluate=None, asked
     bench = Workbench(
         folder=place,
         lease=lease,
+        relief=Relief(place, Lowering(), runs[0], lease),
         program=program,
         windows=windows,
         evaluate=evaluate or evaluator_of(program, index),

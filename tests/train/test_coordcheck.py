@@ -52,6 +52,7 @@ def changes(found: coordinates.Coordinates) -> dict[str, coordinates.Exponent]:
     return {e.place: e for e in found.exponents if e.measure == "change"}
 
 
+@pytest.mark.slow
 def test_rows_have_every_step_and_place_and_end_where_a_run_diverges():
     study = study_from_dict(changed(recipe__optimizer__learning_rate=1e30, family__widths=[16, 24]))
     [cell, _] = cells_of(study, families_to_check(study.family, (8, 16), None), seeds=1, steps=3)
@@ -61,6 +62,7 @@ def test_rows_have_every_step_and_place_and_end_where_a_run_diverges():
     assert rows[rows["step"] == 3]["size"].isna().all()
 
 
+@pytest.mark.slow
 def test_at_four_times_the_base_steps_change_layers_and_logits_a_quarter_under_mup():
     change = dict[str, Any]()
     for name, written in (("standard", "standard"), ("mup", {"kind": "mup", "base_width": 16})):

@@ -274,6 +274,7 @@ def committed(folder):
     return {path: path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_exit_codes_of_a_held_and_of_a_lost_job(runs, index, tmp_path):
     folder = write_job(tmp_path, runs[2:], index, lease_seconds=1.0)
     held = acquire(folder)
@@ -355,6 +356,7 @@ def test_saves_after_damage_are_kept_though_later_ones_lie_there(runs, index, pr
     assert found is not None and found[0] == 300
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_fit_is_out_of_memory(runs, index, tmp_path, monkeypatch):
     def refuse(*_):
         raise RuntimeError("RESOURCE_EXHAUSTED: out of memory while compiling")

@@ -19,7 +19,8 @@ import pytest
 from scaling.counts.lowering import MeshSizes
 from scaling.errors import UserError
 from scaling.run import run_id
-from scaling.store.failure import HUNG, LOST_HOST, STOPPED
+from scaling.store.failure import HUNG, LOST_HOST, RELIEVED, STOPPED
+from scaling.store.lease import look
 from scaling.train.averages import Averages
 from scaling.train.coordinator import answer, ask
 from scaling.train.feed import Way
@@ -27,6 +28,7 @@ from scaling.train.hosts import ALONE, Files, Hosts, Place
 from scaling.train.roll_call import RollCall
 from scaling.train.sharding import make_mesh
 from tests.train.jobs import finish, results_of, start, steps_of, write_job
+from tests.train.runs import make_run
 
 
 def free_port():
@@ -38,12 +40,12 @@ def free_port():
 class Pair:
     """Two processes at one job."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *command):
         place = {"SCALING_COORDINATOR": f"127.0.0.1:{free_port()}", "SCALING_HOSTS": "2"}
         self.folder = folder
         self.hosts = [
             subprocess.Popen(
-                [sys.executable, "-m", "scaling.train", str(folder)],
+                [sys.executable, "-m", *(command or ["scaling.train"]), str(folder)],
                 env=os.environ | place | {"SCALING_HOST": str(number)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -124,6 +126,28 @@ def test_one_host_killed_the_other_says_so_and_the_pair_resumes(undisturbed, run
     assert statuses == [0, 0], texts
     assert_as_alone(tmp_path, undisturbed, runs[1:])
     assert execution_of(tmp_path, runs[1])["resumed"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exhausted", [0, 1])
+def test_one_host_out_of_memory_and_the_pair_goes_on_in_smaller_pieces(index, tmp_path, exhausted):
+    run = make_run(steps=60, fingerprint=index.fingerprint)
+    whole, cut = (write_job(tmp_path / name, [run], index, checkpoint_seconds=0.0) for name in "ab")
+    finish(whole)
+    pair = Pair(cut, "tests.train.exhausted", str(exhausted))
+    statuses, texts = pair.ended()
+    assert statuses == [RELIEVED, RELIEVED], texts
+    assert "out of memory: goes on from its checkpoints with micro_batches = 2 (RuntimeError: RES" in texts[0]
+    other = texts[1 - exhausted]
+    assert re.search(rf"host {exhausted} of 2 \(.*\) ended with status 81: RuntimeError: RESOURCE_EXH", other)
+    assert json.loads((cut / "lowering.json").read_text())["used"]["micro_batches"] == 2
+    seen = look(cut)
+    assert seen and seen.released and not list(tmp_path.glob("*/runs/*/error.json"))
+    statuses, texts = Pair(cut, "tests.train.exhausted", str(exhausted)).ended()
+    assert statuses == [0, 0], texts
+    execution = execution_of(tmp_path / "b", run)
+    assert execution["resumed"] == 1 and execution["lowering"]["micro_batches"] == 2
+    assert_as_alone(tmp_path / "b", tmp_path / "a", [run])
 
 
 SPEC = """
@@ -323,6 +347,17 @@ def test_a_host_that_failed_takes_the_others_along(call, capsys):
     with pytest.raises(call.Ended, match="1"):
         call.call.judge()
     assert "host 1 of 2 (node-2, process 7) ended with status 1: its disk;" in capsys.readouterr().out
+
+
+def test_where_another_host_ran_out_of_memory_the_first_writes_what_follows_and_ends(call):
+    reasons = list[str]()
+    call.call.relieve = reasons.append
+    say(call.store, 1, left=RELIEVED, why="7 bytes")
+    call.call.listen()
+    with pytest.raises(call.Ended, match=str(RELIEVED)):
+        call.call.judge()
+    assert reasons == ["7 bytes"] and call.released == ["lease"]
+    assert json.loads(call.store.values["host/0"])["left"] == RELIEVED
 
 
 @pytest.mark.parametrize("status", [0, STOPPED])

@@ -81,6 +81,7 @@ def test_micro_batches_are_halved_and_training_goes_on(tmp_path, worker, index, 
     assert lowering_of(cut, run)["remat"] == "full", "what is asked for now counts"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_made_smaller_fails_and_says_why(tmp_path, worker, index, monkeypatch):
     run = make_run(steps=24, fingerprint=index.fingerprint)
     refusing(monkeypatch, lambda lowering: True, [Lowering()] * 2)

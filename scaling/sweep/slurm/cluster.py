@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -85,15 +85,22 @@ class QueueRow:
         return self.pending and self.reason in HOLDS
 
 
-def call(*argv: str) -> str:
+def call(*argv: str, environment: Mapping[str, str] | None = None) -> str:
     """Return what a command of Slurm prints.
+
+    Args:
+        argv: the command.
+        environment: of the command, which sbatch hands on to the job; left out: this one's, with times in
+            UTC.
 
     Raises:
         SlurmMissing: there is no such command here.
         SlurmError: it fails, or does not answer.
     """
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}
-    environment = {**ours, "TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "LC_ALL": "C"}
+    if environment is None:
+        unset = ("SQUEUE_", "SACCT_")
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
+        environment = {**ours, "TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "LC_ALL": "C"}
     try:
         done = subprocess.run(
             argv,

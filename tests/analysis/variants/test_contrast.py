@@ -68,6 +68,7 @@ def test_too_few_runs_identify_nothing_and_the_pairs_still_speak(studied):
     assert verdict(few).startswith("not identified: ") and few.reason in verdict(few)
 
 
+@pytest.mark.slow
 def test_a_loss_may_be_chosen(found, worse):
     chosen = found.worth[1]
     asked = contrasted(worse, target=None, losses=[chosen.loss], bootstrap=20).worth[0]

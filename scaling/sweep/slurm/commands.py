@@ -1,0 +1,45 @@
+"""What is asked of Slurm."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from scaling.sweep.slurm.cluster import call
+
+
+def sbatch(script: str) -> str:
+    """Submit a script; return the number of the job. Asked from inside of a job, the new one inherits
+    nothing of it.
+
+    Raises:
+        SlurmMissing: there is no sbatch here.
+        SlurmError: Slurm refuses it, or cannot be reached: it may have it all the same.
+    """
+    inside = ("SLURM_", "SLURMD_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(inside)}
+    if "SLURM_CONF" in os.environ:
+        environment["SLURM_CONF"] = os.environ["SLURM_CONF"]
+    answer = call("sbatch", "--parsable", script, environment=environment)
+    return answer.strip().partition(";")[0]
+
+
+def scancel(jobs: Sequence[str], *options: str) -> None:
+    """Cancel jobs, in this order; those that have ended stay as they are.
+
+    Raises:
+        SlurmMissing: there is no scancel here.
+        SlurmError: it fails.
+    """
+    if jobs:
+        call("scancel", *options, *jobs)
+
+
+def requeue(slurm_id: str) -> None:
+    """Have Slurm start a running job again, later.
+
+    Raises:
+        SlurmMissing: there is no scontrol here.
+        SlurmError: Slurm refuses.
+    """
+    call("scontrol", "requeue", slurm_id)
