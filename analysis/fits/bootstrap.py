@@ -131,6 +131,7 @@ def replicate(
             begin = _one_step(problem, solution.u, cluster, times)
         ends, agree, checked = solved(problem, solution, count, draw, check, begin)
         words = f"{METHODS[kind]} ({count} replicates, {units}), percentile, t({degrees})/z"
+        words += ", all replicates from many starts" * (agree < checked and n <= LARGE)
         if kind == EDGED != method:
             least = (
                 hessian(problem, solution.u) if pair is None else sandwich(problem, solution.u, pair, "cr2")
@@ -220,7 +221,8 @@ def solved(
     check: int,
     begin: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int, int]:
-    """Solve replicates from the optimum, and the first few of them from many other starts too.
+    """Solve replicates from the optimum, and the first few of them from many other starts too; where those
+    find better optima, all of them.
 
     Args:
         problem: the law on its rows.
@@ -245,17 +247,40 @@ def solved(
     if large:
         many = sampled(problem, problem.y, problem.w, start=many)
 
-    def again(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return draw(which // len(many))
-
-    others, values, _ = minimise(problem, np.tile(many, (checked, 1)), draw=again, steps=100)
-    values, others = values.reshape(checked, -1), others.reshape(checked, len(many), -1)
-    best = values.argmin(1)
-    least = values[np.arange(checked), best]
-    better = least < heights[:checked]
-    ends[:checked][better] = others[np.arange(checked), best][better]
-    agree = int((heights[:checked] <= least * (1 + AGREE) + 1e-18).sum())
+    agree = _again(problem, many, np.arange(checked), draw, ends, heights)
+    if agree < checked and not large:  # of a large table the many starts take too long
+        _again(problem, many, np.arange(checked, count), draw, ends, heights)
     return ends, agree, checked
+
+
+def _again(
+    problem: Problem, many: np.ndarray, which: np.ndarray, draw: Draw, ends: np.ndarray, heights: np.ndarray
+) -> int:
+    """Solve replicates again from many starts.
+
+    Args:
+        problem: the law on its rows.
+        many: the starts (S, P), centred.
+        which: indices of the replicates.
+        draw: gives their responses and weights.
+        ends: of all replicates (R, P), replaced where better.
+        heights: their objectives (R,), likewise.
+
+    Returns:
+        How many of them no start improved on.
+    """
+    size = len(many)
+    others, values, _ = minimise(
+        problem, np.tile(many, (len(which), 1)), draw=lambda at: draw(which[at // size]), steps=100
+    )
+    values, others = values.reshape(-1, size), others.reshape(-1, size, len(problem.names))
+    best = values.argmin(1)
+    least = values[np.arange(len(which)), best]
+    agree = int((heights[which] <= least * (1 + AGREE) + 1e-18).sum())
+    better = least < heights[which]
+    ends[which[better]] = others[better, best[better]]
+    heights[which[better]] = least[better]
+    return agree
 
 
 def _leave_edges(

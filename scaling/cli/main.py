@@ -259,11 +259,16 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    external: Annotated[
+        bool, typer.Option("--external", help="of the files of a trainer of your own, by name, instead")
+    ] = False,
+) -> None:
     """The JSON schema of a spec, for editors."""
     from scaling.spec.models import json_schema
+    from scaling.supervisor.contract import json_schemas
 
-    say.data(json_schema())
+    say.data(json_schemas() if external else json_schema())
 
 
 def _asked(study: Any, spec: Path, overrides: list[str] | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from scaling.errors import UserError
 from scaling.files import write_json
-from scaling.store.records import Document, Id, read
+from scaling.store.records import CommandStart, Document, Id, read
 
 STOPPED = 130  # it was asked to stop; its work is in a checkpoint
 BUSY = 75  # another process holds the lease of its job
@@ -101,11 +101,16 @@ def write_failure(
         traceback.print_exception(error)
     message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     tail = "".join(traceback.format_exception(error)).splitlines()[-LINES:]
+    note_failure(folder, job_dir, kind=kind or kind_of(error), message=message, step=step, log_tail=tail)
+
+
+def note_failure(folder: Path, job_dir: Path, **what: Any) -> None:
+    """Write ``error.json`` of the run in ``folder``, counted from the one that is there; ``what`` are its
+    other fields."""
     try:
         previous = read(Failure, folder / "error.json")
     except UserError:
         previous = None
-    what = {"kind": kind or kind_of(error), "message": message, "step": step, "log_tail": tail}
     failure = Failure.after(previous, job_dir, run_id=folder.name, **what)
     with suppress(OSError):
         write_json(folder / "error.json", failure.to_json())
@@ -137,9 +142,12 @@ def refusal(error: OSError) -> str | None:
 
 def reached(job_dir: Path, run_id: str) -> int:
     """Return the newest checkpoint, whole or not, from which a run of the job could resume: its step, 0 for
-    none."""
+    none. Of a trainer of one's own only the one that it last resumed from is known."""
     steps = [0]
     for line in ("trunk", run_id):
         with suppress(FileNotFoundError, NotADirectoryError):
             steps += [int(name) for name in os.listdir(job_dir / "checkpoints" / line) if name.isdecimal()]
+    with suppress(UserError):
+        if start := read(CommandStart, job_dir / "command.json"):
+            steps.append(start.resumed_from)
     return max(steps)

@@ -18,6 +18,7 @@ from scaling.errors import Complaint, UserError
 from scaling.run import AnyRun, ExternalRun, Run
 from scaling.run import run_id as id_of
 from scaling.store.failure import Failure
+from scaling.store.lease import Lease
 from scaling.store.records import ID_PATTERN, Record, read
 
 TRUNK = "trunk"  # among the checkpoints of a job, beside those of its runs
@@ -146,3 +147,21 @@ def _checked(name: str, field: str) -> str:
         hint = "run `scaling plan` again"
         raise UserError(Complaint(f"{field} = {name!r}: must be 12 hex digits", hint=hint))
     return name
+
+
+def is_recorded(folder: Path, lease: Lease) -> bool:
+    """Tell whether the run in ``folder`` has a record. One that cannot be read is kept beside and made
+    again."""
+    path = folder / "record.json"
+    try:
+        record = read(Record, path)
+        if record is None:
+            return False
+        if record.run_id == folder.name:
+            return True
+    except UserError:
+        pass  # damaged
+    lease.check()
+    print(f"{path} is no record of this run; kept as record.json.damaged, trained again", flush=True)
+    os.replace(path, path.with_name("record.json.damaged"))
+    return False

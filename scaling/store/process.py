@@ -26,7 +26,12 @@ class Process:
 
     @staticmethod
     def here() -> Process:
-        return Process(socket.gethostname(), _machine(), os.getpid(), _started(os.getpid()) or "")
+        return Process.of(os.getpid())
+
+    @staticmethod
+    def of(pid: int) -> Process:
+        """Return a process of this machine."""
+        return Process(socket.gethostname(), _machine(), pid, _started(pid) or "")
 
     @property
     def gone(self) -> bool:
@@ -37,6 +42,11 @@ class Process:
             return _started(self.pid) != self.started
         except psutil.AccessDenied:
             return False
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether it is a living process of this machine, for certain."""
+        return bool(self.machine) and self.machine == _machine() and not self.gone
 
 
 @cache

@@ -17,6 +17,7 @@ from scaling.counts.lowering import Lowering
 from scaling.counts.params import KnownCounts
 from scaling.errors import Complaint, UserError
 from scaling.run import AnyRun, Frozen, Run, canonical_json, run_id
+from scaling.store.process import Process
 
 ID_PATTERN = r"^[0-9a-f]{12}$"
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
@@ -304,6 +305,15 @@ class JobLaunch(Document):
     cores: tuple[int, ...]
     command: tuple[str, ...]
     environment: dict[str, str]
+
+
+class CommandStart(Document):
+    """``command.json``: the last start of a trainer of one's own. ``keeper`` is the process that its command
+    descends from, ``resumed_from`` the step after which its first row came."""
+
+    start: int
+    keeper: Process
+    resumed_from: int = 0
 
 
 class JobProgress(Document):

@@ -39,11 +39,13 @@ from scaling.sweep.chunks import Chunks, measured_speed
 from scaling.sweep.clock import Clock
 from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
-from scaling.sweep.executors import TRAIN, make_executor
+from scaling.sweep.executors import make_executor, trains
 from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.machine import allocated_cpus
 from scaling.sweep.memory import lowered_here
 from scaling.sweep.queue import Phase, Queue
+
+MARGIN_SECONDS = 5.0  # for a supervisor to kill a command, and to say why
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,15 @@ class Sweep:
             say: is told what takes time before jobs start, and what a reader should know of how they run.
             workers: jobs at a time, in place of the plan's.
             retries: of a failing job in this launch.
-            grace_seconds: after which jobs asked to stop are killed.
+            grace_seconds: after which jobs asked to stop are killed; a trainer of one's own may have more.
             waits: for the jobs that other drivers work on; else ends when nothing is left to start.
 
         Raises:
             UserError: a job does not fit into memory, or the folder was removed meanwhile.
         """
         require_same_evaluation(self.results, self.plan, self.plan)
+        if self.plan.command is not None:
+            grace_seconds = max(grace_seconds, self.plan.command.grace_seconds + MARGIN_SECONDS)
         phase = Phase(
             roles=tuple(sorted(roles)),
             chosen=self.plan.with_roles(roles),
@@ -142,18 +146,20 @@ class Sweep:
         Raises:
             UserError: a job does not fit into memory, or the folder was removed meanwhile.
         """
-        trains = phase.work == "train"
-        lowered = lowered_here(self.plan, execution, self.results, say) if trains else None
+        if self.plan.command is not None:  # which starts processes on other hosts itself
+            execution = execution.model_copy(update={"hosts": 1, "launcher": None})
+        training = phase.work == "train"
+        lowered = lowered_here(self.plan, execution, self.results, say) if training else None
         speed = measured_speed(lowered, execution, say)
         for note in lowered.notes() if lowered else ():
             say(note)
         alone = allocated_cpus(os.environ) is not None or not self.presence.others_here(self.results)
         executor = make_executor(execution, self.command, alone=alone)
-        done = self.results.recorded() if trains else set[str]()
+        done = self.results.recorded() if training else set[str]()
         require_precision([run for run in phase.chosen if run.run_id not in done], executor.device)
         timed = executor.device != "cpu" and execution.chunk_steps is None
         chunks = Chunks(self.plan, speed) if timed else None
-        profile = self.profile if trains else []
+        profile = self.profile if training else []
         queue = Queue(self.results, self.plan, phase, on_event, chunks, lowered, profile, speed)
         stops, clock = [] if stops is None else stops, Clock(self.ends)
         return Course(queue, executor, self.presence, clock, self.mark.changed, stops=stops).run()
@@ -200,7 +206,7 @@ def open_sweep(
     plan: Mapping[str, Any],
     spec: str,
     *,
-    command: Sequence[str] = TRAIN,
+    command: Sequence[str] | None = None,
     force: bool = False,
     reevaluate: bool = False,
     max_hours: float | None = None,
@@ -214,7 +220,7 @@ def open_sweep(
         folder: the results folder.
         plan: ``Plan.to_json()``.
         spec: the text of the spec.
-        command: what trains a job folder.
+        command: what trains a job folder, in place of what the plan has.
         force: let a changed recipe replace runs of the same names.
         reevaluate: accept a changed evaluation.
         max_hours: stop after so long.
@@ -234,7 +240,7 @@ def open_sweep(
     ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     try:
         steps = [] if profile is None else [profile]
-        yield Sweep(results, checked, presence, tuple(command), mark, steps, ends)
+        yield Sweep(results, checked, presence, command or trains(checked), mark, steps, ends)
     finally:
         presence.end()
 
@@ -245,7 +251,7 @@ def join_sweep(
     *,
     jobs: Collection[str] | None = None,
     execution: Execution | None = None,
-    command: Sequence[str] = TRAIN,
+    command: Sequence[str] | None = None,
 ) -> Iterator[Sweep]:
     """Work in a folder by the plan that is there; nothing of it is written anew.
 
@@ -253,7 +259,7 @@ def join_sweep(
         folder: the results folder.
         jobs: of the plan, to which the work is limited.
         execution: of these, in place of the plan's.
-        command: what trains a job folder.
+        command: what trains a job folder, in place of what the plan has.
 
     Raises:
         UserError: the folder holds no plan.
@@ -262,7 +268,7 @@ def join_sweep(
     plan = load_plan(results)
     mark, presence = PlanMark(results, plan.identity), Presence(results)
     try:
-        yield Sweep(results, _part(plan, jobs, execution), presence, tuple(command), mark, [])
+        yield Sweep(results, _part(plan, jobs, execution), presence, command or trains(plan), mark, [])
     finally:
         presence.end()
 

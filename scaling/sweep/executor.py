@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scaling.errors import UserError
-from scaling.files import tail, write_json
+from scaling.files import write_json
 from scaling.store.records import JobLaunch, read
 
 
@@ -126,13 +126,3 @@ def _starts(folder: Path) -> int:
     except UserError:
         return 0
     return launch.attempt if launch else 0
-
-
-def log_tail(folder: Path, lines: int = 20, window: int = 16384) -> list[str]:
-    """Return the last lines of a job's log, of its last start only."""
-    try:
-        text = tail(folder / "log.txt", window).decode(errors="replace")
-    except OSError:
-        return []
-    text = text[text.rfind("\n=== start ") + 1 :] if "\n=== start " in text else text
-    return [line for line in text.splitlines() if not line.startswith("=== start ")][-lines:]

@@ -6,11 +6,18 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
+from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution
 from scaling.sweep.executor import Executor
 from scaling.sweep.local import make_local
 
 TRAIN = (sys.executable, "-m", "scaling.train")
+SUPERVISE = (sys.executable, "-m", "scaling.supervisor")
+
+
+def trains(plan: Plan) -> tuple[str, ...]:
+    """Return what trains the jobs of a plan: the built-in trainer, or what supervises one of one's own."""
+    return TRAIN if plan.command is None else SUPERVISE
 
 
 class Factory(Protocol):

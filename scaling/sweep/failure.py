@@ -21,9 +21,9 @@ from scaling.store.failure import (
     is_exhausted,
 )
 from scaling.store.folder import LOWERING, ResultsFolder
+from scaling.store.log import log_tail
 from scaling.store.metrics import last_row
 from scaling.store.records import read_progress
-from scaling.sweep.executor import log_tail
 
 LAST = 3  # lines of a log that say why a process ended
 HINTS: dict[int, str] = {

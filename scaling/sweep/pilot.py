@@ -29,7 +29,6 @@ from scaling.store.process import Process
 from scaling.sweep.clock import Clock
 from scaling.sweep.driver import Sweep, join_sweep
 from scaling.sweep.events import Event, Outcome, Progress, RunFinished
-from scaling.sweep.executors import TRAIN
 from scaling.sweep.queue import Phase
 from scaling.sweep.reporter import StderrReporter
 from scaling.sweep.slurm.cluster import call
@@ -54,7 +53,7 @@ class Pilot:
     clock: Clock = field(default_factory=Clock)
     trained: bool = False
 
-    def run(self, command: Sequence[str]) -> int:
+    def run(self, command: Sequence[str] | None) -> int:
         """Do what there is to do, and say how that ended."""
         self.tell()
         try:
@@ -80,7 +79,7 @@ class Pilot:
     def _file(self) -> Path:
         return note_file(self.results, self.submission.id, self.note.task)
 
-    def _work(self, command: Sequence[str]) -> tuple[int, str | None]:
+    def _work(self, command: Sequence[str] | None) -> tuple[int, str | None]:
         """Return the exit code, and what a reader should know beside it."""
         if not self.submission.open:
             return 0, f"its submission is {self.submission.state}: nothing is done"
@@ -198,7 +197,7 @@ def make_pilot(
     return Pilot(results, submission, note, stops)
 
 
-def main(folder: Path, submission_id: str, command: Sequence[str] = TRAIN) -> int:
+def main(folder: Path, submission_id: str, command: Sequence[str] | None = None) -> int:
     """Do what a submission asks of this task."""
     stops = list[str]()
     with signals_to(stops.append):

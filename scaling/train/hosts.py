@@ -28,7 +28,14 @@ from scaling.errors import Complaint, UserError
 from scaling.store.failure import is_exhausted
 from scaling.store.lease import Lease
 from scaling.store.records import JobSpec, read
-from scaling.train.coordinator import ADDRESS, JOIN_SECONDS, answer, ask, open_service, patience
+from scaling.train.coordinator import (
+    ADDRESS,
+    CONNECT_SECONDS,
+    JOIN_SECONDS,
+    Meeting,
+    open_service,
+    patience,
+)
 from scaling.train.process import StopRequest
 from scaling.train.roll_call import ORDERLY, RollCall
 
@@ -71,14 +78,6 @@ class Place:
             message = f"{number} is not below {COUNT} = {count}: hosts are counted from 0"
             raise UserError(Complaint(message, NUMBER, HINT))
         return cls(address, count, number)
-
-    @property
-    def host(self) -> str:
-        return self.address.rpartition(":")[0]
-
-    @property
-    def port(self) -> int:
-        return int(self.address.rpartition(":")[2])
 
 
 def _whole(environment: Mapping[str, str], name: str) -> int:
@@ -236,6 +235,9 @@ def join(place: Place | None, folder: Path, stop: StopRequest) -> Hosts:
         place: of this process; None: alone.
         folder: of the job.
         stop: asked of this process by a signal.
+
+    Raises:
+        UserError: they cannot be met, or do not all come.
     """
     if place is None:
         return ALONE
@@ -246,19 +248,19 @@ def join(place: Place | None, folder: Path, stop: StopRequest) -> Hosts:
     import jax
     from jax._src import distributed
 
-    service = None
+    meeting, service = Meeting(folder.name, place.count, place.address, lambda: stop.asked), None
     if place.number == 0:
         port, service = open_service(place.count, seconds)
-        answer(place.port, folder.name, port)
+        meeting.lead(port)
     else:
-        port = ask(place.host, place.port, folder.name)
+        port = meeting.follow(place.number)
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
-        f"{place.host}:{port}",
+        f"{meeting.host}:{port}",
         place.count,
         place.number,
         cluster_detection_method="deactivate",
-        initialization_timeout=JOIN_SECONDS,
+        initialization_timeout=CONNECT_SECONDS,
         heartbeat_timeout_seconds=patience(seconds),
         shutdown_timeout_seconds=SHUTDOWN_SECONDS,
         coordinator_bind_address="127.0.0.1:0",  # not used: the service has a process of its own

@@ -156,7 +156,7 @@ class Worker:
         """Let a job go on; returns what it yields, None where it has ended."""
         if self.logs:
             number = f".{self.hosts.number}" if self.hosts.number else ""
-            _write_to(seat.order.folder / f"log{number}.txt")
+            write_to(seat.order.folder / f"log{number}.txt")
         try:
             return self._timed(seat, go)
         except StopIteration as end:
@@ -277,7 +277,7 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
-def _write_to(log: Path) -> None:
+def write_to(log: Path) -> None:
     """Let what this process prints, its libraries too, go to this file; where that cannot be, it goes where
     it went."""
     with suppress(OSError):

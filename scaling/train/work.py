@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
@@ -21,8 +20,9 @@ from scaling.files import clear_leftovers, write_json
 from scaling.model.roles import Params
 from scaling.run import auto_chunk_steps
 from scaling.store.failure import FULL, SHED, STOPPED, is_disk_full, kind_of, write_failure
+from scaling.store.folder import is_recorded
 from scaling.store.lease import Lease, LostLease
-from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData, Record, read
+from scaling.store.records import JobEnvironment, JobRun, JobSpec, PlanData
 from scaling.train.averages import decays_of
 from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.evaluate import Evaluation, make_evaluator
@@ -121,7 +121,7 @@ def work(
     runs_folder = folder.parent.parent / "runs"
     members = list(job.runs)
     if job.task != "reevaluate":
-        members = [member for member in members if not recorded(runs_folder / member.run_id, lease)]
+        members = [member for member in members if not is_recorded(runs_folder / member.run_id, lease)]
     if not members:
         return 0
     lease.check()
@@ -196,24 +196,6 @@ def _work(
     trainer = TrunkTrainer(bench, members, job.branch_steps, shop.feed(blueprint, job.data))
     failed = yield from cast(Generator[Asked | None, Lane | Fetch | None, int], trainer.work(lane))
     return FULL if trainer.disk_full else int(failed > 0)
-
-
-def recorded(folder: Path, lease: Lease) -> bool:
-    """Tell whether the run in ``folder`` has a record. One that cannot be read is kept beside and made
-    again."""
-    path = folder / "record.json"
-    try:
-        record = read(Record, path)
-        if record is None:
-            return False
-        if record.run_id == folder.name:
-            return True
-    except UserError:
-        pass  # damaged
-    lease.check()
-    print(f"{path} is no record of this run; kept as record.json.damaged, trained again", flush=True)
-    os.replace(path, path.with_name("record.json.damaged"))
-    return False
 
 
 def load_data(data: PlanData) -> Windows:

@@ -165,3 +165,8 @@ def test_doctor_finds_no_problem_here(tmp_path):
 
 def test_schema_is_json():
     assert "study" in json.loads(call("schema").stdout)["properties"]
+    assert json.loads(call("schema", "--external").stdout).keys() == {
+        "run.json",
+        "metrics.jsonl",
+        "result.json",
+    }

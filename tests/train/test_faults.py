@@ -21,6 +21,7 @@ from scaling.plan.expand import plan_data
 from scaling.run import run_id, trunk_id
 from scaling.store import metrics as curves
 from scaling.store.failure import BUSY, LOST, STOPPED, Failure, kind_of
+from scaling.store.folder import is_recorded
 from scaling.store.lease import LeaseWatch, LostLease, acquire
 from scaling.store.metrics import CurveLog, Vanished
 from scaling.store.records import RunMerge
@@ -29,7 +30,7 @@ from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import make_evaluator
 from scaling.train.reevaluate import reevaluate
 from scaling.train.serve import Order, Worker
-from scaling.train.work import load_data, recorded
+from scaling.train.work import load_data
 from tests.data.made_up import shipped_index
 from tests.train.jobs import (
     SIZES,
@@ -252,13 +253,13 @@ def test_a_damaged_record_is_kept_beside(undisturbed, runs, tmp_path):
     place = tmp_path / run_id(runs[0])
     place.mkdir()
     lease = acquire(tmp_path)
-    assert not recorded(place, lease)
+    assert not is_recorded(place, lease)
     for content in (whole[:-20], "[]", whole.replace(place.name, "0" * 12), whole.replace("status", "state")):
         (place / "record.json").write_text(content)
-        assert not recorded(place, lease)
+        assert not is_recorded(place, lease)
         assert (place / "record.json.damaged").read_text() == content
     (place / "record.json").write_text(whole)
-    assert recorded(place, lease)
+    assert is_recorded(place, lease)
 
 
 def test_data_that_are_not_there_are_a_data_error(index, monkeypatch, tmp_path):

@@ -21,8 +21,9 @@ from scaling.errors import UserError
 from scaling.run import run_id
 from scaling.store.failure import HUNG, LOST_HOST, RELIEVED, STOPPED
 from scaling.store.lease import look
+from scaling.train import coordinator
 from scaling.train.averages import Averages
-from scaling.train.coordinator import answer, ask
+from scaling.train.coordinator import Meeting, Missing
 from scaling.train.feed import Way
 from scaling.train.hosts import ALONE, Files, Hosts, Place
 from scaling.train.roll_call import RollCall
@@ -286,14 +287,82 @@ def test_a_mesh_that_leaves_a_host_without_work_is_refused(monkeypatch):
         make_mesh(MeshSizes(), 8)
 
 
+def meet(port, count, *numbers, job="a" * 12):
+    """Let these hosts come; returns, as they end, what each was told."""
+    ended = dict[int, object]()
+
+    def come(number):
+        meeting = Meeting(job, count, f"127.0.0.1:{port}")
+        try:
+            ended[number] = meeting.follow(number) if number else meeting.lead(7001)
+        except BaseException as error:
+            ended[number] = error
+
+    for number in numbers:
+        threading.Thread(target=come, args=[number], daemon=True).start()
+    return ended
+
+
+def until(condition):
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
 def test_hosts_of_one_job_meet_and_those_of_another_do_not():
     port = free_port()
-    answer(port, "a" * 12, 7001)
-    assert ask("127.0.0.1", port, "a" * 12) == 7001
+    ended = meet(port, 3, 2, 0)
     with pytest.raises(UserError, match=r"trains job a{12}, and this one b{12}"):
-        ask("127.0.0.1", port, "b" * 12)
+        until(lambda: Meeting("b" * 12, 3, f"127.0.0.1:{port}").follow(1))
+    assert not ended
+    last = meet(port, 3, 1)
+    until(lambda: len(ended | last) == 3)
+    assert ended | last == {0: None, 1: 7001, 2: 7001}
     with pytest.raises(UserError, match=f"port {port}: "):
-        answer(port, "a" * 12, 7002)
+        Meeting("a" * 12, 3, f"127.0.0.1:{port}").lead(7002)
+
+
+def test_hosts_that_wait_say_for_whom_and_not_for_ever(monkeypatch, capsys):
+    monkeypatch.setattr(coordinator, "SAY_AFTER", (0.1, 0.3, 9.0))
+    monkeypatch.setattr(coordinator, "JOIN_SECONDS", 1)
+    port = free_port()
+    ended = meet(port, 4, 1, 0)
+    until(lambda: len(ended) == 2)
+    assert {type(error) for error in ended.values()} == {Missing}
+    missing = f"2 of 4 hosts at 127.0.0.1:{port}: hosts 2, 3"
+    assert f"waited 1 s for {missing}" in str(ended[0])
+    lines = [line for line in capsys.readouterr().out.splitlines() if missing in line]
+    assert lines and {*lines} == {f"waiting for {missing} (1 s at most)"} and len(lines) <= 4
+
+
+def test_a_first_host_that_does_not_come_is_missed(monkeypatch):
+    monkeypatch.setattr(coordinator, "JOIN_SECONDS", 0.1)
+    port = free_port()
+    with pytest.raises(Missing, match=f"waited 0.1 s for 1 of 2 hosts at 127.0.0.1:{port}: host 0"):
+        Meeting("a" * 12, 2, f"127.0.0.1:{port}").follow(1)
+
+
+def test_a_host_that_came_and_went_is_missed(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(coordinator.time, "monotonic", lambda: now[0])
+    meeting = Meeting("a" * 12, 3, "node-1:7000")
+    meeting._visits[1] = 0.0
+    assert meeting.missing() == [2]
+    now[0] = 11.0
+    meeting._visits[2] = 11.0
+    assert meeting.missing() == [1]
+    meeting._visits[1] = 12.0
+    assert meeting.missing() == []
+    now[0] = 100.0
+    assert meeting.missing() == [], "they have met"
+
+
+def test_a_host_that_waits_stops_when_asked(capsys):
+    meeting = Meeting("a" * 12, 2, f"127.0.0.1:{free_port()}", lambda: True)
+    with pytest.raises(SystemExit, match=str(STOPPED)):
+        meeting.follow(1)
+    assert "asked to stop while waiting for 1 of 2 hosts" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -22,6 +22,15 @@ def test_few_simulations_of_the_default_cover():
     assert coverage.agreement(plan, "size") == coverage.AGAIN
 
 
+@pytest.mark.slow
+def test_of_tables_whose_best_fit_has_no_floor_the_bound_covers_the_floor():
+    plan = coverage.design("floor")
+    rows = [row for i in range(120) for row in coverage.simulate(plan, "gauss", i, ["auto"], 19)]
+    bounds = np.array([float(row["E_high"]) for row in rows])
+    assert len(rows) >= 15 and np.mean(bounds > plan.truth["E"]) >= 0.9
+    assert np.median(bounds) < plan.law.min()
+
+
 def test_noises_have_one_scale():
     plan, rng = coverage.design("8x8"), np.random.default_rng(0)
     for kind in coverage.NOISES:

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from analysis import fit, load
-from analysis.fits import fitting
+from analysis.fits import bootstrap, fitting
 from analysis.fits.covariance import design_effect, noise_square
 from analysis.solve import multistart
 from benchmarks.wild_tables import clean
@@ -56,6 +56,22 @@ def test_replicates_on_their_way_to_zero_reach_it():
     found = fit("chinchilla", slow(CREEPING), bootstrap=59)
     assert found.intervals.check.agree == found.intervals.check.n
     assert found.estimates()["E"][1].low == 0.0
+
+
+def test_where_checked_replicates_disagree_all_are_solved_again_from_many_starts(monkeypatch):
+    problem = fit("chinchilla", clean(), bootstrap=0).problem
+    solution, cluster = multistart.solve(problem), np.arange(len(problem.target))
+
+    def early(problem, start, **given):
+        """Stop the first search, from one start for each of 20 replicates, where it begins."""
+        return multistart.minimise(problem, start, **(given | {"steps": 0} if len(start) == 20 else given))
+
+    found = [bootstrap.replicate(problem, solution, cluster, "run", method="case", count=20)]
+    monkeypatch.setattr(bootstrap, "minimise", early)
+    found += [bootstrap.replicate(problem, solution, cluster, "run", method="case", count=20)]
+    assert found[0].check.agree == 6 and found[1].check.agree < 6
+    assert ["many starts" in one.method for one in found] == [False, True]
+    np.testing.assert_allclose(found[1].u, found[0].u, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", [6, 7, 8, 10])
