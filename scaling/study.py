@@ -105,6 +105,7 @@ def run_study(
     force: bool = False,
     reevaluate: bool = False,
     profile: int | None = None,
+    detach: bool = False,
 ) -> StudyReport:
     """Train, fit, forecast, test the forecast, and write everything under ``folder``.
 
@@ -122,15 +123,22 @@ def run_study(
         force: continue although the recipe has changed.
         reevaluate: evaluate finished runs again, from their kept final checkpoints, where the evaluation has.
         profile: steps to be traced of the first job, into its folder.
+        detach: where a cluster does the work, submit what it can do now, and what goes on after it.
 
     Raises:
-        StudyStopped: interrupted, or runs failed.
+        StudyStopped: interrupted, or runs failed, or the rest was left to a cluster.
         UserError: a problem of the study; the folder holds another study, or another recipe or evaluation.
     """
     if max_hours is not None and not 0 < max_hours < float("inf"):
         hint = "give the hours after which to stop, such as 12"
         raise UserError(Complaint(f"max_hours = {max_hours}: must be positive", hint=hint))
     plan = plan_study(study) if isinstance(study, Study) else study
+    if detach and plan.execution.kind == "local":
+        hint = "leave --detach out, or name a cluster: --on cluster.yaml"
+        raise UserError(Complaint("--detach leaves jobs to a cluster, and execution.kind = local", hint=hint))
+    if profile is not None and plan.execution.kind != "local":
+        problem = f"--profile traces a job of this machine, and execution.kind = {plan.execution.kind}"
+        raise UserError(Complaint(problem, hint="run it inside an allocation: --set execution.kind=local"))
     place = Path("results") / plan.study if folder is None else Path(folder)
     text = study_text(study) if spec is None else spec
     opened = open_sweep(
@@ -141,6 +149,7 @@ def run_study(
         reevaluate=reevaluate,
         max_hours=max_hours,
         profile=profile,
+        detach=detach,
     )
     with opened as sweep:
         launch = _Launch(sweep, place, plan, workers, watch or StderrReporter())
@@ -222,6 +231,8 @@ class _Launch:
         self._end(outcome, analysis)
 
     def _end(self, outcome: Outcome, analysis: Analysis | None) -> None:
+        if outcome.submitted:
+            raise StudyStopped(_left_to_others(outcome, self.folder), outcome.exit_code)
         if outcome.exit_code:
             with self.sweep.turn():
                 done = collect(self.folder)
@@ -307,6 +318,16 @@ def _records(done: Collected) -> list[str]:
     if len(done.missing) > NAMED:
         lines.append(f"  and {len(done.missing) - NAMED} more: `scaling status {done.table.parent}`")
     return ["\n".join(lines)]
+
+
+def _left_to_others(outcome: Outcome, folder: Path) -> str:
+    """Say what goes on without this process."""
+    jobs, left = ", ".join(outcome.submitted), len(outcome.unfinished) + len(outcome.failed)
+    return (
+        f"{left} runs are left to Slurm (jobs {jobs}), with the analysis after them: "
+        f"`scaling status {folder}` shows how far, `scaling run {folder}` watches, `scaling cancel {folder}` "
+        "ends it"
+    )
 
 
 def _why(outcome: Outcome) -> str:

@@ -5,10 +5,9 @@ Exit codes: 0 ok, 1 some run or check failed, 2 bad spec, table or usage, 130 in
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,15 +15,17 @@ from scaling import __version__
 from scaling.cli import data, fits, say
 from scaling.cli.arguments import as_option
 from scaling.cli.basins import basins
+from scaling.cli.cancel import cancel
 from scaling.cli.clean import clean
 from scaling.cli.compare import compare
 from scaling.cli.coordcheck import coordcheck
 from scaling.cli.export import export
 from scaling.cli.imports import import_
 from scaling.cli.laws import laws
-from scaling.cli.options import Json, Overrides, Results, Spec
+from scaling.cli.options import Json, On, Overrides, Results, Spec, Workers
 from scaling.cli.plots import plot
 from scaling.cli.predict import optimal, predict
+from scaling.cli.run import run
 from scaling.errors import UserError
 
 app = typer.Typer(
@@ -46,16 +47,11 @@ def options(
         raise typer.Exit
 
 
-Folder = Annotated[Path | None, typer.Option("--results", help="results folder; left out: results/<study>")]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="jobs at a time, instead of the spec's execution.workers")
-]
-
-
 @app.command()
 def plan(
     spec: Spec,
     overrides: Overrides = None,
+    on: On = None,
     as_json: Json = False,
     resolved: Annotated[bool, typer.Option(help="print the spec with every default filled in")] = False,
     probe: Annotated[bool, typer.Option(help="measure this machine's speed where it is not known")] = True,
@@ -66,114 +62,14 @@ def plan(
     ] = None,
 ) -> None:
     """Say what a spec would train, and its cost."""
-    from scaling.cli.plans import chosen_columns, plan_json, plan_text
-    from scaling.cli.words import plural
-    from scaling.plan.asking import ProbeFailed
-    from scaling.plan.compiled import cached_answers, questions, with_answers
-    from scaling.plan.cost import estimate_space, estimate_time
-    from scaling.plan.device import device_notes, require_precision
-    from scaling.plan.expand import plan_spec
-    from scaling.plan.lowering import lower
-    from scaling.plan.probe import cached_probe, measure_probe, unmeasured
-    from scaling.sweep.machine import environment_here, layout
-    from scaling.sweep.memory import job_devices
+    from scaling.cli.planning import print_plan
 
-    shown = chosen_columns(names)
-    study, planned = plan_spec(spec, overrides or [])
-    if resolved:
-        return say.data(study.model_dump(mode="json"))
-    asked = planned.execution.model_copy(update={"workers": workers} if workers else {})
-    where = layout(asked)
-    require_precision(planned.runs, where.device)
-    notes = (*planned.notes, *device_notes(planned, where.device))
-    planned = planned.model_copy(update={"notes": notes})
-    lowered = lower(planned, job_devices(where))
-    compilable = questions(lowered)
-    lowered = with_answers(lowered, compilable, cached_answers(compilable))
-    speed = cached_probe(lowered)
-    if speed is None and probe:
-        shapes = plural(unmeasured(lowered), "shape")
-        say.note(
-            f"measuring the speed of a training step on this machine at {shapes}, once: about half a minute "
-            "each at most where it is idle (--no-probe skips it) ..."
-        )
-        try:
-            speed = measure_probe(lowered, environment_here(where, where.slots[0]))
-        except ProbeFailed as error:
-            say.note(f"no time estimate: {error}")
-    slots = len(where.slots)
-    time = None if speed is None else estimate_time(planned, speed, slots)
-    space = estimate_space(planned, slots)
-    if as_json:
-        return say.data(plan_json(planned, time, space, lowered))
-    print(plan_text(planned, time, speed, space, lowered, slots, shown))
-    again = [*say.set_again(overrides), *(("--workers", str(workers)) if workers else ())]
-    say.next_command("run", spec, *again)
-    return None
+    print_plan(
+        spec, overrides or [], on, workers, as_json=as_json, resolved=resolved, probe=probe, names=names
+    )
 
 
-@app.command()
-def run(
-    spec: Spec,
-    overrides: Overrides = None,
-    results: Folder = None,
-    workers: Workers = None,
-    max_hours: Annotated[
-        float | None, typer.Option(help="stop after so long, as by Ctrl-C: what is done is kept")
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="continue in this folder although the recipe has changed")
-    ] = False,
-    reevaluate: Annotated[
-        bool, typer.Option("--reevaluate", help="evaluate kept final checkpoints on a changed evaluation set")
-    ] = False,
-    profile: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="STEPS", help="trace so many steps of the first job, into its folder"),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Train, fit, freeze the forecast and test it; resumes."""
-    from scaling.cli.meter import metered
-    from scaling.cli.watch import watcher
-    from scaling.data.stores import Stores
-    from scaling.plan.expand import plan_spec
-    from scaling.study import StudyStopped, run_study
-    from scaling.sweep.machine import usable_cores
-
-    for number in (signal.SIGTERM, signal.SIGHUP):  # between phases they stop like Ctrl-C
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
-    with metered() as report_data:
-        study, planned = plan_spec(spec, overrides or [], Stores(len(usable_cores()), report=report_data))
-    folder = results or Path("results") / study.study
-    try:
-        with watcher() as watch:
-            report = run_study(
-                planned,
-                folder,
-                spec=_asked(study, spec, overrides),
-                workers=workers,
-                watch=watch,
-                max_hours=max_hours,
-                force=force,
-                reevaluate=reevaluate,
-                profile=profile,
-            )
-    except StudyStopped as stopped:
-        say.note(str(stopped))
-        raise typer.Exit(stopped.exit_code) from None
-    except KeyboardInterrupt:
-        say.note("interrupted; run the same command again: what is done is kept")
-        raise typer.Exit(130) from None
-    if as_json:
-        return say.data(report.to_json())
-    print(report.text)
-    if "tuning" in planned.totals.by_role:
-        say.next_command("basins", folder)
-    else:
-        say.next_command("fit", folder, "--convention", "body")
-    return None
+app.command()(run)
 
 
 @app.command()
@@ -241,6 +137,7 @@ app.command()(basins)
 app.command()(plot)
 app.command()(export)
 app.command()(clean)
+app.command()(cancel)
 app.command()(coordcheck)
 
 
@@ -269,14 +166,6 @@ def schema(
     from scaling.supervisor.contract import json_schemas
 
     say.data(json_schemas() if external else json_schema())
-
-
-def _asked(study: Any, spec: Path, overrides: list[str] | None) -> str:
-    """The text for study.yaml: what was asked, with every default and every change filled in."""
-    from scaling.study import study_text
-
-    changes = "".join(f", changed by --set {text}" for text in overrides or [])
-    return f"# {spec.name}{changes}\n{study_text(study)}"
 
 
 def main() -> None:

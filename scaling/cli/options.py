@@ -18,6 +18,13 @@ Spec = Annotated[Path, typer.Argument(help="an experiment spec, such as experime
 Overrides = Annotated[
     Texts, typer.Option("--set", metavar="FIELD=VALUE", help="change a field of the spec; may be repeated")
 ]
+On = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="a profile, such as cluster.yaml: fields for those of `execution`"),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="jobs at a time, instead of the spec's execution.workers")
+]
 TABLE = "a results folder, or any CSV of runs: params, tokens, loss"
 Table = Annotated[Path, typer.Argument(help=TABLE)]
 Tables = Annotated[

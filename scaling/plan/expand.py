@@ -49,7 +49,10 @@ WITHOUT_LENGTHS: tuple[Path, ...] = (("recipe", "optimizer"), ("recipe", "schedu
 
 
 def plan_spec(
-    path: str | FilePath, overrides: Sequence[str] = (), stores: Stores = SMALL
+    path: str | FilePath,
+    overrides: Sequence[str] = (),
+    stores: Stores = SMALL,
+    profile: str | FilePath | None = None,
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
 
@@ -57,11 +60,12 @@ def plan_spec(
         path: of the spec.
         overrides: such as ``recipe.batch_tokens=512``.
         stores: finds or prepares the tokens.
+        profile: a file whose fields are laid over its execution.
 
     Raises:
         UserError: every problem of the spec and of the plan.
     """
-    checked = read_study(path, overrides)
+    checked = read_study(path, overrides, profile)
     problems, plan = list(checked.problems), None
     if checked.study is not None:
         try:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from scaling.recipe.quantities import SHA256, SLUG, bound_text
+from scaling.spec.execution import SlurmExecution
 from scaling.spec.guess import closest
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path, shorten
@@ -51,6 +52,8 @@ def _unknown(detail: ErrorDetails, root: Any) -> Finding:
     names = _names(types)
     name = str(detail["loc"][-1])
     guess = closest(name, names)
+    if path == ("execution",) and name in SlurmExecution.model_fields:
+        return Finding((*path, name), f"unknown name '{name}'", "it needs 'kind: slurm'", at_key=True)
     hint = f"did you mean '{guess}'?" if guess else f"known here: {', '.join(names)}"
     return Finding((*path, name), f"unknown name '{shorten(name, 60)}'", hint, at_key=True, meant=guess)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from scaling.errors import Complaint, UserError
 from scaling.spec.explain import explain, show
 from scaling.spec.guess import closest
 from scaling.spec.models import Study, check_sections
-from scaling.spec.source import Finding, Mark, Path, Source, dotted_path, shorten
-from scaling.spec.text import LARGEST_BYTES, Tree, parse
+from scaling.spec.overlay import lay_over, override
+from scaling.spec.source import Finding, Path, Source, shorten
+from scaling.spec.text import LARGEST_BYTES, parse
 from scaling.spec.variants import variation_findings
 
 # Explaining a mistake takes up to a millisecond, and nobody reads thousands.
@@ -33,7 +33,6 @@ INDEPENDENT: set[Path] = {
 }
 # What is optional in these is so too.
 OPTIONAL_BELOW: set[Path] = {("recipe", "optimizer"), ("recipe", "schedule")}
-_OVERRIDE_PART = re.compile(r"([^.\[\]=]+)((?:\[[0-9]{1,6}\])*)")
 
 
 @dataclass(frozen=True)
@@ -54,29 +53,36 @@ class Checked:
         return self.study
 
 
-def load_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Study:
-    """Read the spec at ``path``, apply ``overrides`` such as ``recipe.batch_tokens=512``, check everything.
+def load_study(
+    path: str | FilePath, overrides: Sequence[str] = (), profile: str | FilePath | None = None
+) -> Study:
+    """Read the spec at ``path``, lay a ``profile`` over its execution, apply ``overrides`` such as
+    ``recipe.batch_tokens=512``, check everything.
 
     Raises:
-        UserError: every problem of the file and the overrides, in the order of the file.
+        UserError: every problem of the files and the overrides, in the order of the file.
     """
-    return read_study(path, overrides).clean()
+    return read_study(path, overrides, profile).clean()
 
 
-def read_study(path: str | FilePath, overrides: Sequence[str] = ()) -> Checked:
+def read_study(
+    path: str | FilePath, overrides: Sequence[str] = (), profile: str | FilePath | None = None
+) -> Checked:
     """Read as :func:`load_study`, but return problems of content.
 
     Raises:
-        UserError: the file cannot be read or is not a YAML mapping.
+        UserError: a file cannot be read or is not a YAML mapping.
     """
     name = str(path)
-    tree = parse(_read(FilePath(path)), name)
+    tree = parse(_read(FilePath(path), "a spec"), name)
     if tree.value is None:
         raise UserError(Complaint("is empty", name, "a spec starts with 'study: NAME'"))
     raw = tree.value
     if not isinstance(raw, dict):
         raise UserError(Complaint(f"must be a mapping of names to values, is {show(raw)}", f"{name}:1:1"))
-    problems = [problem for text in overrides for problem in _override(tree, text)]
+    if profile is not None:
+        lay_over(tree, _read(FilePath(profile), "a profile"), str(profile))
+    problems = [problem for text in overrides for problem in override(tree, text)]
     checked = check_study_dict(
         cast(dict[str, Any], raw), Source(tree.keys, tree.values, FilePath(path).parent)
     )
@@ -196,21 +202,21 @@ def _corrected(
     return copy, source.renamed(renamed)
 
 
-def _read(path: FilePath) -> str:
+def _read(path: FilePath, noun: str) -> str:
     name = str(path)
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except FileNotFoundError:
         near = closest(path.name, sorted(p.name for p in path.parent.glob("*.yaml")))
-        hint = f"did you mean '{path.with_name(near)}'?" if near else "give the path of a spec (*.yaml)"
+        hint = f"did you mean '{path.with_name(near)}'?" if near else f"give the path of {noun} (*.yaml)"
         raise UserError(Complaint("no such file", name, hint)) from None
     except IsADirectoryError:
-        raise UserError(Complaint("is a directory", name, "give the path of a spec (*.yaml)")) from None
+        raise UserError(Complaint("is a directory", name, f"give the path of {noun} (*.yaml)")) from None
     except (OSError, ValueError) as error:
         raise UserError(Complaint(f"cannot be read: {error}", shorten(name))) from None
     if len(content) > LARGEST_BYTES:
-        raise UserError(Complaint(f"is larger than {LARGEST_BYTES} bytes", name, "is this a spec?"))
+        raise UserError(Complaint(f"is larger than {LARGEST_BYTES} bytes", name, f"is this {noun}?"))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -218,67 +224,3 @@ def _read(path: FilePath) -> str:
         column = error.start - content.rfind(b"\n", 0, error.start)
         message = f"is not UTF-8 text: byte 0x{content[error.start]:02x}"
         raise UserError(Complaint(message, f"{name}:{line}:{column}", "save the file as UTF-8")) from None
-
-
-def _override(tree: Tree, text: str) -> list[Complaint]:
-    """Set one ``a.b[0].c=value`` in the tree, or say why not."""
-    where = f"--set {shorten(text)}"
-    name, equals, value = text.partition("=")
-    path = _override_path(name.strip())
-    if not equals or path is None:
-        return [Complaint("must look like name=value", where, "such as --set recipe.batch_tokens=512")]
-    try:
-        new = parse(value, where, mark_all=where)
-    except UserError as error:
-        return list(error.problems)
-    node = tree.value
-    for i, part in enumerate(path[:-1]):
-        if isinstance(node, dict) and _item(node, part) is None:
-            cast(dict[Any, Any], node)[part] = {}
-            tree.keys[path[: i + 1]] = tree.values[path[: i + 1]] = _at(where)
-        node = _item(node, part)
-        if not isinstance(node, dict | list):
-            return [_cannot(where, path[: i + 1], "is not a mapping or list")]
-    if isinstance(node, list) and _item(node, path[-1]) is None:
-        return [_cannot(where, path[:-1], "is a list without that item")]
-    cast(Any, node)[path[-1]] = new.value
-    for marks, added in ((tree.keys, new.keys), (tree.values, new.values)):
-        for old in [p for p in marks if p[: len(path)] == path]:
-            del marks[old]
-        marks.update({path + p: mark for p, mark in added.items()})
-        marks[path] = new.values.get((), _at(where))
-    return []
-
-
-def _at(where: str) -> Mark:
-    return Mark(where, order=(10**9, 0))  # after everything in the file
-
-
-def _item(node: Any, part: str | int) -> Any:
-    """Return the item of a mapping or list, None if there is none."""
-    match node, part:
-        case dict(), str():
-            return cast(dict[str, Any], node).get(part)
-        case list(), int():
-            items = cast(list[Any], node)
-            return items[part] if part < len(items) else None
-        case _:
-            return None
-
-
-def _cannot(where: str, path: Path, reason: str) -> Complaint:
-    return Complaint(
-        f"{dotted_path(path)} {reason}", where, "set all of it, or use the name of something in it"
-    )
-
-
-def _override_path(name: str) -> Path | None:
-    """Parse ``holdout[0].width`` or ``holdout.0.width`` to ``("holdout", 0, "width")``."""
-    path = list[str | int]()
-    for piece in name.split("."):
-        match = _OVERRIDE_PART.fullmatch(piece)
-        if match is None:
-            return None
-        path.append(int(match[1]) if match[1].isdecimal() and len(match[1]) < 7 else match[1])
-        path += [int(n) for n in re.findall(r"[0-9]+", match[2])]
-    return tuple(path) if isinstance(path[0], str) else None

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from scaling.errors import Complaint, UserError
 from scaling.files import write_json
 from scaling.store.failure import BUSY, LOST, RELIEVED, SHED, Kind
 from scaling.store.lease import look as look_at_lease
@@ -15,7 +14,7 @@ from scaling.sweep.clock import Clock
 from scaling.sweep.events import JobStarted, Outcome, PhaseStarted, Progress, RunFailed, Stopping
 from scaling.sweep.executor import Executor
 from scaling.sweep.failure import Mark, error_marks, record_failures, went_smaller
-from scaling.sweep.guard import Presence
+from scaling.sweep.guard import Presence, require_folder
 from scaling.sweep.progress import Pace, Snapshot, Throughput
 from scaling.sweep.queue import Queue, Running
 from scaling.sweep.stops import signals_to
@@ -61,7 +60,7 @@ class Course:
             finally:
                 self._kill()
                 self.executor.end()
-        return self._outcome()
+        return self.queue.outcome(self.stops[0] if self.stops else None, self.clock.elapsed)
 
     def _open(self) -> None:
         queue, phase = self.queue, self.queue.phase
@@ -147,7 +146,7 @@ class Course:
         if status == BUSY:
             queue.leave_to_others(task)
             return
-        self._require_folder()  # else what is written now would bring a piece of it back
+        require_folder(self.queue.results)
         stopping, owner = bool(self.stops), look_at_lease(job_dir)
         owned = owner is not None and not owner.free
         errors = record_failures(queue.results, job_dir, missing, status, only_new=stopping, owned=owned)
@@ -170,7 +169,7 @@ class Course:
             queue.on_event(event)
 
     def _report(self) -> None:
-        self._require_folder()
+        require_folder(self.queue.results)
         now, queue = time.monotonic(), self.queue
         if self.changed():
             self.stops.append("another launch, which changed the plan of this folder")
@@ -185,11 +184,6 @@ class Course:
         queue.on_event(Progress(self.snapshot(now)))
         if self.clock.is_due("save", SAVE_SECONDS):
             self._save()
-
-    def _require_folder(self) -> None:
-        if not self.queue.results.plan.exists():
-            problem = f"{str(self.queue.results.path)!r} was removed while the study ran"
-            raise UserError(Complaint(problem, hint="put it back, or start again"))
 
     def snapshot(self, now: float) -> Snapshot:
         queue = self.queue
@@ -234,19 +228,3 @@ class Course:
             if self.stops:
                 self.queue.announce_new(running.before)
         self.queue.running.clear()
-
-    def _outcome(self) -> Outcome:
-        queue = self.queue
-        states = {run.run_id: queue.results.run_state(run.run_id) for run in queue.phase.chosen}
-        done = [key for key, state in states.items() if queue.is_done(state)]
-        left = [key for key, state in states.items() if not queue.is_done(state)]
-        # a failure that a full disk kept from being written is one all the same
-        failed = [key for key in left if states[key].state == "failed" or key in queue.failed]
-        return Outcome(
-            done=tuple(done),
-            failed=tuple(failed),
-            unfinished=tuple(key for key in left if key not in failed),
-            interrupted=self.stops[0] if self.stops else None,
-            seconds=self.clock.elapsed,
-            given_up=tuple(key for key in failed if queue.is_given_up(states[key])),
-        )

@@ -25,7 +25,7 @@ from scaling.errors import Complaint, UserError
 from scaling.files import write_json, write_text
 from scaling.plan.device import require_precision
 from scaling.plan.plan import Plan, load_plan
-from scaling.spec.execution import Execution
+from scaling.spec.execution import Execution, SlurmExecution
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.changes import (
     changes_losses,
@@ -44,6 +44,9 @@ from scaling.sweep.guard import Presence, drivers, turn
 from scaling.sweep.machine import allocated_cpus
 from scaling.sweep.memory import lowered_here
 from scaling.sweep.queue import Phase, Queue
+from scaling.sweep.slurm.cancel import last_cancel
+from scaling.sweep.slurm.fleet import Fleet
+from scaling.sweep.slurm.follow import Follower
 
 MARGIN_SECONDS = 5.0  # for a supervisor to kill a command, and to say why
 
@@ -51,7 +54,8 @@ MARGIN_SECONDS = 5.0  # for a supervisor to kill a command, and to say why
 @dataclass(frozen=True)
 class Sweep:
     """A results folder that this process works in. ``ends`` is when to stop, by the monotonic clock;
-    ``profile`` has the steps to be traced of the first job, until it starts."""
+    ``profile`` has the steps to be traced of the first job, until it starts. ``detach``: leave to a cluster
+    what is its to do; ``cancelled`` is the last cancellation of the folder."""
 
     results: ResultsFolder
     plan: Plan
@@ -60,6 +64,8 @@ class Sweep:
     mark: PlanMark
     profile: list[int]
     ends: float | None = None
+    detach: bool = False
+    cancelled: str | None = None
 
     def run_jobs(
         self,
@@ -124,7 +130,11 @@ class Sweep:
         workers: int | Literal["auto"] | None,
     ) -> Outcome:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
-        return self.run_here(phase, execution, on_event, say)
+        if not isinstance(execution, SlurmExecution):
+            return self.run_here(phase, execution, on_event, say)
+        follower = Follower(Queue(self.results, self.plan, phase, on_event), Clock(self.ends))
+        changed, detach, cancelled = self.mark.changed, self.detach, self.cancelled
+        return Fleet(follower, execution, self.presence, changed, say, detach, cancelled).run()
 
     def run_here(
         self,
@@ -211,6 +221,7 @@ def open_sweep(
     reevaluate: bool = False,
     max_hours: float | None = None,
     profile: int | None = None,
+    detach: bool = False,
 ) -> Iterator[Sweep]:
     """Write study.yaml and plan.json into ``folder`` and work there.
 
@@ -225,6 +236,7 @@ def open_sweep(
         reevaluate: accept a changed evaluation.
         max_hours: stop after so long.
         profile: steps to be traced of the first job.
+        detach: return when a cluster has what is to be done.
 
     Raises:
         UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
@@ -240,7 +252,8 @@ def open_sweep(
     ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     try:
         steps = [] if profile is None else [profile]
-        yield Sweep(results, checked, presence, command or trains(checked), mark, steps, ends)
+        cancelled, trainer = last_cancel(results), command or trains(checked)
+        yield Sweep(results, checked, presence, trainer, mark, steps, ends, detach, cancelled)
     finally:
         presence.end()
 

@@ -93,7 +93,8 @@ Watcher = Callable[[Event], None]
 @dataclass(frozen=True)
 class Outcome:
     """How a phase ended, in run ids. ``interrupted`` is the signal or limit that stopped it; of the
-    ``failed`` the ``given_up`` are not tried again."""
+    ``failed`` the ``given_up`` are not tried again. ``submitted`` are jobs of a cluster to which the rest was
+    left."""
 
     done: tuple[str, ...]
     failed: tuple[str, ...]
@@ -101,9 +102,12 @@ class Outcome:
     interrupted: str | None
     seconds: float
     given_up: tuple[str, ...] = ()
+    submitted: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
+        if self.submitted:
+            return 0
         return 130 if self.interrupted else int(bool(self.failed or self.unfinished))
 
     @property

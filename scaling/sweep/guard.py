@@ -58,6 +58,13 @@ def turn(results: ResultsFolder) -> Iterator[None]:
         yield
 
 
+def require_folder(results: ResultsFolder) -> None:
+    """Raises UserError: the folder was removed; what were written now would bring a piece of it back."""
+    if not results.plan.exists():
+        problem = f"{str(results.path)!r} was removed while the study ran"
+        raise UserError(Complaint(problem, hint="put it back, or start again"))
+
+
 class Presence:
     """This driver's file in ``drivers/``, for `status` and other drivers. A full disk does not stop it."""
 

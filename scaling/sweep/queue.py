@@ -16,7 +16,7 @@ from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.lease import LeaseWatch
 from scaling.store.records import JobSpec, Work, read_progress
 from scaling.sweep.chunks import Chunks
-from scaling.sweep.events import JobElsewhere, RunFinished, Watcher
+from scaling.sweep.events import JobElsewhere, Outcome, RunFinished, Watcher
 from scaling.sweep.executor import StartedJob
 from scaling.sweep.failure import Mark
 from scaling.sweep.progress import Pace, RunningRow
@@ -229,20 +229,41 @@ class Queue:
 
     def rows(self, now: float) -> tuple[RunningRow, ...]:
         """Return the running jobs, for a live table."""
-        return tuple(_row(job, now) for job in sorted(self.running.values(), key=lambda j: j.started.slot))
+        jobs = sorted(self.running.values(), key=lambda job: job.started.slot)
+        starts = ((job, job.started) for job in jobs)
+        return tuple(
+            running_row(job.task, job.pace, start.slot, start.attempt, now - start.started)
+            for job, start in starts
+        )
+
+    def outcome(self, interrupted: str | None, seconds: float) -> Outcome:
+        """Return how the phase has ended."""
+        states = {run.run_id: self.results.run_state(run.run_id) for run in self.phase.chosen}
+        done = [key for key, state in states.items() if self.is_done(state)]
+        left = [key for key, state in states.items() if not self.is_done(state)]
+        # a failure that a full disk kept from being written is one all the same
+        failed = [key for key in left if states[key].state == "failed" or key in self.failed]
+        return Outcome(
+            done=tuple(done),
+            failed=tuple(failed),
+            unfinished=tuple(key for key in left if key not in failed),
+            interrupted=interrupted,
+            seconds=seconds,
+            given_up=tuple(key for key in failed if self.is_given_up(states[key])),
+        )
 
 
-def _row(job: Running, now: float) -> RunningRow:
-    """Show a job; before its first report it goes by its first run."""
-    last, labels = job.pace.last, {run.run_id: run.label for run in job.task.runs}
-    total, first = last.job_flops_total if last else 0.0, job.task.runs[0].label
+def running_row(task: Task, pace: Pace, slot: int, attempt: int, seconds: float) -> RunningRow:
+    """Show a job that has run for so many seconds; before its first report it goes by its first run."""
+    last, labels = pace.last, {run.run_id: run.label for run in task.runs}
+    total, first = last.job_flops_total if last else 0.0, task.runs[0].label
     return RunningRow(
-        job_id=job.task.job.job_id,
+        job_id=task.job.job_id,
         run_id=last.run_id if last else None,
         label=labels.get(last.run_id, first) if last else first,
-        slot=job.started.slot,
-        attempt=job.started.attempt,
-        seconds=now - job.started.started,
+        slot=slot,
+        attempt=attempt,
+        seconds=seconds,
         step=last.step if last else None,
         steps=last.steps if last else None,
         loss=last.loss if last else None,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from scaling.counts.lowering import MeshSizes
 from scaling.errors import UserError
+from scaling.plan.expand import plan_spec
 from scaling.spec.allocation import bytes_of, seconds_of
 from scaling.spec.execution import Execution, SlurmExecution
-from scaling.spec.load import study_from_dict
+from scaling.spec.load import load_study, study_from_dict
 from tests.plan.studies import BASE, plan_of
 
 
@@ -147,3 +150,36 @@ def test_larger_models_are_asked_for_differently() -> None:
     assert "execution.larger[0].workers: 2, but 4 nodes train one job" in text
     assert "execution.larger[2].params: 1e+09 is given twice" in text
     assert "execution.workers" not in text
+
+
+def test_a_profile_is_laid_over_the_execution(tmp_path: Path) -> None:
+    spec, profile = tmp_path / "study.yaml", tmp_path / "cluster.yaml"
+    YAML().dump(BASE | {"execution": {"workers": 2, "threads": 3}}, spec)
+    profile.write_text("kind: slurm\ntime: 2 h\nthreads: 1\nextra: {mail-user: me}\n")
+    execution = load_study(spec, ["execution.time=3 h"], profile).execution
+    assert isinstance(execution, SlurmExecution)
+    assert (execution.workers, execution.threads, execution.time) == (2, 1, "3 h")
+    plan = plan_spec(spec, profile=profile)[1]
+    assert plan.execution.kind == "slurm" and plan.runs == plan_spec(spec)[1].runs
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("kind: slurm\ntime: 2 hours\n", "cluster.yaml:2:7: execution.time: must be a positive number with"),
+        ("kind: slurm\npartiton: a\n", "cluster.yaml:2:1: execution.partiton: unknown name 'partiton'; did"),
+        ("partition: a\n", "cluster.yaml:1:1: execution.partition: unknown name 'partition'; it needs 'kind"),
+        ("kind: slurm\nnodes: 2\nworkers: 3\n", "cluster.yaml:3:10: execution.workers: 3, but 2 nodes"),
+        ("- kind: slurm\n", "cluster.yaml:1:1: must be a mapping, is a list; a profile has the fields of"),
+        ("kind: slurm\nkind: local\n", "cluster.yaml:2:1: kind: given twice, first on line 1"),
+    ],
+)
+def test_mistakes_in_a_profile_have_their_places(tmp_path: Path, text: str, problem: str) -> None:
+    spec, profile = tmp_path / "study.yaml", tmp_path / "cluster.yaml"
+    YAML().dump(BASE | {"execution": {"threads": 2}}, spec)
+    profile.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_study(spec, profile=profile)
+    assert f"{tmp_path}/{problem}" in str(caught.value)
+    with pytest.raises(UserError, match=r"did you mean '.*cluster\.yaml'\?"):
+        load_study(spec, profile=tmp_path / "clusters.yaml")

@@ -1,0 +1,151 @@
+"""``scaling run``: the whole way, from a spec or from a results folder that has one."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scaling.cli import say
+from scaling.cli.options import Json, On, Overrides, Workers
+from scaling.errors import Complaint, UserError
+
+if TYPE_CHECKING:
+    from scaling.plan.plan import Plan
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SPEC", help="an experiment spec; or the results folder of a study, which goes on by its plan"
+    ),
+]
+Folder = Annotated[Path | None, typer.Option("--results", help="results folder; left out: results/<study>")]
+
+
+def run(
+    spec: Source,
+    overrides: Overrides = None,
+    results: Folder = None,
+    on: On = None,
+    workers: Workers = None,
+    max_hours: Annotated[
+        float | None, typer.Option(help="stop after so long, as by Ctrl-C: what is done is kept")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="continue in this folder although the recipe has changed")
+    ] = False,
+    reevaluate: Annotated[
+        bool, typer.Option("--reevaluate", help="evaluate kept final checkpoints on a changed evaluation set")
+    ] = False,
+    profile: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="STEPS", help="trace so many steps of the first job, into its folder"),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="on Slurm: submit, with the analysis after it, and return")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="on Slurm: print the scripts that would be submitted")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train, fit, freeze the forecast and test it; resumes."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # between phases they stop like Ctrl-C
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    asked = (
+        _of_folder(spec, overrides, results, on) if spec.is_dir() else _of_spec(spec, overrides, results, on)
+    )
+    if dry_run:
+        return _print_scripts(asked, workers)
+
+    from scaling.cli.watch import watcher
+    from scaling.study import StudyStopped, run_study
+
+    try:
+        with watcher() as watch:
+            report = run_study(
+                asked.plan,
+                asked.folder,
+                spec=asked.text,
+                workers=workers,
+                watch=watch,
+                max_hours=max_hours,
+                force=force,
+                reevaluate=reevaluate,
+                profile=profile,
+                detach=detach,
+            )
+    except StudyStopped as stopped:
+        say.note(str(stopped))
+        raise typer.Exit(stopped.exit_code) from None
+    except KeyboardInterrupt:
+        say.note("interrupted; run the same command again: what is done is kept")
+        raise typer.Exit(130) from None
+    if as_json:
+        return say.data(report.to_json())
+    print(report.text)
+    if "tuning" in asked.plan.totals.by_role:
+        say.next_command("basins", asked.folder)
+    else:
+        say.next_command("fit", asked.folder, "--convention", "body")
+    return None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be run, where, and the text of study.yaml."""
+
+    plan: Plan
+    folder: Path
+    text: str
+
+
+def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
+    from scaling.cli.meter import metered
+    from scaling.data.stores import Stores
+    from scaling.plan.expand import plan_spec
+    from scaling.study import study_text
+    from scaling.sweep.machine import usable_cores
+
+    with metered() as report_data:
+        stores = Stores(len(usable_cores()), report=report_data)
+        study, planned = plan_spec(spec, overrides or [], stores, on)
+    changes = "".join(f", changed by --set {text}" for text in overrides or [])
+    profile = f", with --on {on.name}" if on else ""
+    text = f"# {spec.name}{profile}{changes}\n{study_text(study)}"
+    return _Asked(planned, results or Path("results") / study.study, text)
+
+
+def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
+    """Go on by the plan of a results folder, as it is."""
+    from scaling.plan.plan import load_plan
+    from scaling.store.folder import ResultsFolder
+
+    for option, given in (("--set", overrides), ("--results", results), ("--on", on)):
+        if given:
+            problem = f"{option} goes with a spec, and {str(folder)!r} is a results folder"
+            raise UserError(Complaint(problem, hint="give the spec, or leave it out"))
+    there = ResultsFolder(folder)
+    planned = load_plan(there)
+    return _Asked(planned, folder, there.spec.read_text(encoding="utf-8"))
+
+
+def _print_scripts(asked: _Asked, workers: int | None) -> None:
+    from scaling.spec.execution import SlurmExecution
+    from scaling.store.folder import ResultsFolder
+    from scaling.study import BEFORE_FORECAST
+    from scaling.sweep.slurm.asked import scripts
+
+    execution = asked.plan.execution.model_copy(update={"workers": workers} if workers else {})
+    if not isinstance(execution, SlurmExecution):
+        hint = (
+            "name a cluster: --on cluster.yaml, with 'kind: slurm'; `scaling plan` says what would be trained"
+        )
+        problem = f"--dry-run prints scripts for Slurm, and execution.kind = {execution.kind}"
+        raise UserError(Complaint(problem, hint=hint))
+    phases = (BEFORE_FORECAST, ("holdout",))
+    print("\n".join(scripts(asked.plan, execution, ResultsFolder(asked.folder.absolute()), phases)), end="")

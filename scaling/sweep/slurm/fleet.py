@@ -1,0 +1,291 @@
+"""A phase of a study carried out by pilots: submitted, watched, and submitted again while work is left.
+
+The machine where this runs trains nothing. It may be stopped at any time: pilots go on without it, and the
+next launch continues from the files and the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from scaling.errors import Complaint, UserError
+from scaling.spec.execution import SlurmExecution
+from scaling.sweep.events import Outcome, PhaseStarted, Progress
+from scaling.sweep.guard import Presence, require_folder, turn
+from scaling.sweep.slurm.arrays import Group, groups, progress
+from scaling.sweep.slurm.cancel import last_cancel
+from scaling.sweep.slurm.cluster import QueueRow, SlurmError, SlurmMissing
+from scaling.sweep.slurm.commands import scancel
+from scaling.sweep.slurm.follow import Follower
+from scaling.sweep.slurm.script import workers_of
+from scaling.sweep.slurm.submission import Submission, log_file, pilot_notes, submissions
+from scaling.sweep.slurm.submit import SETTLE_SECONDS, new_submission, reconcile, submit
+from scaling.sweep.stops import signals_to
+
+POLL_SECONDS, REPORT_SECONDS = 0.2, 1.0
+LOOKS_A_SECOND = 400  # of jobs, at their files
+LEAST_PATIENCE, MOST_PATIENCE = 2.0, 30.0  # seconds from one question to Slurm to the next
+LONG_SECONDS = 60.0  # after which it is said why tasks wait
+
+
+@dataclass
+class Fleet:
+    """One pass over the jobs of a phase. Made and used once.
+
+    Attributes:
+        follower: what the files say of the jobs.
+        execution: what allocations are asked for.
+        presence: the note of this driver.
+        changed: whether another launch works by another plan.
+        say: is told what a reader should know.
+        detach: submit, and an analysis that depends on it, and return.
+        cancelled: the last cancellation of the folder when the launch began.
+    """
+
+    follower: Follower
+    execution: SlurmExecution
+    presence: Presence
+    changed: Callable[[], bool]
+    say: Callable[[str], None]
+    detach: bool = False
+    cancelled: str | None = None
+    stops: list[str] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
+    patience: float = 0.0
+    asked_at: float = float("-inf")
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __post_init__(self) -> None:
+        self.queue, self.clock = self.follower.queue, self.follower.clock
+        self.results, self.plan = self.queue.results, self.queue.plan
+        self.mine = _own(submissions(self.results))
+        if self.mine is not None:
+            self.since = self.mine.since
+
+    def run(self) -> Outcome:
+        """Raises UserError: Slurm refuses what is asked, is not there, or the folder was removed."""
+        with signals_to(self.stops.append):
+            self._open()
+            while self.follower.jobs and not self.stops:
+                if time.monotonic() - self.asked_at > self.patience:
+                    self._ask()
+                if self.detach and self.follower.jobs and not self.stops:
+                    return self._leave()
+                time.sleep(POLL_SECONDS)
+                self._watch()
+        if self.stops:
+            self._say_what_goes_on()
+        else:
+            self._release()
+        return self.queue.outcome(self.stops[0] if self.stops else None, self.clock.elapsed)
+
+    def _open(self) -> None:
+        self.follower.open()
+        tasks = [job.task for job in self.follower.jobs.values()]
+        queue, phase, arrays = self.queue, self.queue.phase, groups(self.execution, tasks)
+        partition = f", partition {self.execution.partition}" if self.execution.partition else ""
+        queue.on_event(
+            PhaseStarted(
+                roles=phase.roles,
+                runs=len(phase.chosen) - len(queue.recorded) - len(queue.failed),
+                skipped=len(queue.recorded),
+                jobs=len(tasks),
+                workers=min(len(tasks), sum(group.size * workers_of(group.execution) for group in arrays)),
+                device=self.execution.device,
+                where=f"Slurm{partition}",
+                flops=int(self.follower.flops_total) if phase.work == "train" else 0,
+                given_up=len(queue.failed),
+                work=phase.work,
+            )
+        )
+
+    def _watch(self) -> None:
+        """Look at the files, where that is due."""
+        if self.clock.is_over:
+            self.stops.append("--max-hours")
+        if self.clock.is_due("look", len(self.follower.jobs) / LOOKS_A_SECOND) and self.follower.look():
+            self.patience = LEAST_PATIENCE
+        if self.clock.is_due("report", REPORT_SECONDS):
+            require_folder(self.results)
+            if self.changed():
+                self.stops.append("another launch, which changed the plan of this folder")
+            if last_cancel(self.results) != self.cancelled:
+                self.stops.append("`scaling cancel`")
+            snapshot = self.follower.snapshot()
+            self.queue.on_event(Progress(snapshot))
+            self.presence.tell(roles=self.queue.phase.roles, snapshot=snapshot)
+
+    def _ask(self) -> None:
+        """Ask Slurm what there is, and submit what is missing; one driver of the folder at a time."""
+        first = self.asked_at == float("-inf")
+        self.patience = min(MOST_PATIENCE, max(LEAST_PATIENCE, 2 * self.patience))
+        try:
+            with turn(self.results):
+                self._supply(first)
+        except SlurmMissing:
+            raise
+        except SlurmError as error:
+            if first or self.detach:
+                raise
+            self._say_once(f"{error}; the files are watched meanwhile")
+        self.asked_at = time.monotonic()
+
+    def _supply(self, first: bool) -> None:
+        if last_cancel(self.results) != self.cancelled or (self.mine and self.mine.state == "cancelled"):
+            self.stops.append("`scaling cancel`")
+            return
+        rows, there_are = reconcile(self.results), submissions(self.results)
+        self._tell(there_are, rows)
+        alive = [one for one in there_are if one.kind == "pilots" and one.open]
+        covered = {job_id for one in alive for job_id in one.jobs}
+        self.follower.look()
+        missing = [job.task for job_id, job in self.follower.jobs.items() if job_id not in covered]
+        refusals = list[SlurmError]()
+        for group in groups(self.execution, missing):
+            if self._stalled(group, there_are):
+                self.follower.abandon(group.job_ids)
+                continue
+            try:
+                alive.append(self._submit(group))
+            except SlurmMissing:
+                raise
+            except SlurmError as error:
+                refusals.append(error)
+        if refusals and (first or not alive):
+            raise SlurmError(*(problem for error in refusals for problem in error.problems))
+        for error in refusals:
+            self._say_once(f"{error}; tried again later")
+
+    def _submit(self, group: Group) -> Submission:
+        phase = self.queue.phase
+        intended = new_submission(
+            self.plan.study,
+            group.execution,
+            since=self.since,
+            kind="pilots",
+            tasks=group.size,
+            roles=phase.roles,
+            work=phase.work,
+            jobs=group.job_ids,
+            progress=progress(self.queue, group.job_ids),
+        )
+        submitted = submit(self.results, intended)
+        tasks = "a task" if submitted.tasks == 1 else f"{submitted.tasks} tasks"
+        jobs = "a job" if len(group.tasks) == 1 else f"{len(group.tasks)} jobs"
+        self.say(f"submitted to Slurm: job {submitted.job}, {tasks} for {jobs}")
+        return submitted
+
+    def _stalled(self, group: Group, there_are: Sequence[Submission]) -> bool:
+        """Tell whether so many submissions of this launch have added nothing that another would not."""
+        vain = [
+            one
+            for one in there_are
+            if one.kind == "pilots" and one.state == "ended" and one.since >= self.since
+            and one.work == self.queue.phase.work and not {*one.jobs}.isdisjoint(group.job_ids)
+            and progress(self.queue, one.jobs) <= one.progress
+        ]  # fmt: skip
+        if len(vain) < self.plan.execution.attempts:
+            return False
+        logs = log_file(self.results, vain[-1].id, 0).parent
+        self.say(
+            f"{len(vain)} submissions have added nothing to {len(group.tasks)} jobs, which are left: what "
+            f"their tasks printed is in {logs}"
+        )
+        return True
+
+    def _tell(self, there_are: Sequence[Submission], rows: Mapping[str, Sequence[QueueRow]]) -> None:
+        """Say why tasks wait, where they wait for long, and why pilots could not work."""
+        long_ago = datetime.now(UTC).timestamp() - LONG_SECONDS
+        for one in there_are:
+            of_one = rows.get(one.id, ())
+            waiting = [
+                row for row in of_one
+                if row.pending and row.submitted is not None and row.submitted.timestamp() < long_ago
+            ]  # fmt: skip
+            for reason in sorted({row.reason for row in waiting if row.reason}):
+                number = sum(row.reason == reason for row in waiting)
+                self._say_once(f"Slurm job {one.job}: {number} of {one.tasks} tasks wait ({reason})")
+            if one.kind == "pilots" and one.since >= self.since:
+                self._tell_failures(one, of_one)
+
+    def _tell_failures(self, one: Submission, rows: Sequence[QueueRow]) -> None:
+        notes = pilot_notes(self.results, one.id)
+        for note in notes:
+            if note.state == "ended" and note.message is not None and note.exit_code in (1, 2):
+                self._say_once(f"a pilot on {note.node} could not work: {note.message}")
+        began = {note.task for note in notes}
+        for row in rows:
+            task = 0 if row.task is None else row.task
+            if not row.living and row.state not in ("COMPLETED", "CANCELLED") and task not in began:
+                why = f"{row.state}, {row.reason}" if row.reason else row.state
+                log = log_file(self.results, one.id, task)
+                self._say_once(f"Slurm job {row.label} ended before its pilot began ({why}): see {log}")
+
+    def _say_once(self, text: str) -> None:
+        if text not in self.told:
+            self.told.add(text)
+            self.say(text)
+
+    def _leave(self) -> Outcome:
+        """Submit the analysis that goes on when the pilots have ended."""
+        alive = self._settled()
+        with turn(self.results):
+            analyses = [
+                one for one in submissions(self.results)
+                if one.kind == "analysis" and one.open and (self.mine is None or one.id != self.mine.id)
+            ]  # fmt: skip
+            jobs = tuple(one.job for one in alive if one.job is not None)
+            if not jobs:
+                problem = f"another process is just submitting for {str(self.results.path)!r}"
+                raise UserError(Complaint(problem, hint="run the same command again in some minutes"))
+            if not analyses:
+                intended = new_submission(
+                    self.plan.study, self.execution, since=self.since, kind="analysis", after=jobs
+                )
+                analyses = [submit(self.results, intended)]
+                self.say(f"submitted to Slurm: job {analyses[0].job}, which goes on when they have ended")
+        outcome = self.queue.outcome(None, self.clock.elapsed)
+        followers = tuple(one.job for one in analyses if one.job is not None)
+        return replace(outcome, submitted=(*jobs, *followers))
+
+    def _settled(self) -> list[Submission]:
+        """Wait until it is known of each submission whether Slurm has it; return those that it has."""
+        deadline = time.monotonic() + 2 * SETTLE_SECONDS
+        while True:
+            alive = [one for one in submissions(self.results) if one.kind == "pilots" and one.open]
+            if all(one.job is not None for one in alive) or time.monotonic() > deadline or self.stops:
+                return alive
+            time.sleep(LEAST_PATIENCE)
+            self._ask()
+
+    def _say_what_goes_on(self) -> None:
+        alive = [one.job for one in submissions(self.results) if one.open and one.job is not None]
+        if alive and self.stops[0] != "`scaling cancel`":
+            folder = self.results.path
+            self.say(
+                f"Slurm goes on with {'job' if len(alive) == 1 else 'jobs'} {', '.join(alive)}: "
+                f"`scaling status {folder}` shows how far, `scaling cancel {folder}` ends it"
+            )
+
+    def _release(self) -> None:
+        """Take tasks out of the queue that would find nothing to do."""
+        settled = self.queue.recorded | self.queue.failed
+        chosen = {run.job_id for run in self.queue.phase.chosen if run.run_id not in settled}
+        idle = [
+            one.job for one in submissions(self.results)
+            if one.kind == "pilots" and one.state == "submitted" and one.job and chosen.isdisjoint(one.jobs)
+        ]  # fmt: skip
+        try:
+            scancel(idle, "--state=PENDING")
+        except SlurmError as error:
+            self._say_once(str(error))
+
+
+def _own(there_are: Sequence[Submission]) -> Submission | None:
+    """Return the analysis that this process is, where it is one."""
+    name = os.environ.get("SLURM_JOB_NAME")
+    return next((one for one in there_are if one.kind == "analysis" and one.name == name), None)
