@@ -125,6 +125,11 @@ class Run(_Training):
         )
 
     @property
+    def learning_rate(self) -> float:
+        """The peak."""
+        return self.optimizer.learning_rate
+
+    @property
     def parametrization_kind(self) -> str:
         return self.parametrization.kind if self.parametrization else "standard"
 
@@ -203,6 +208,17 @@ class ExternalRun(_Training):
     @property
     def data_key(self) -> DataKey:
         return self.data.fingerprint, self.context, None
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The peak; None: the recipe does not have it by this name."""
+        return self.recipe.get("learning_rate")
+
+    def kind_of(self, field: str) -> str | None:
+        """Return what a field of the recipe is, where that is a name or a mapping with a kind."""
+        value = self.recipe.get(field)
+        kind = cast(dict[str, Any], value).get("kind") if isinstance(value, dict) else value
+        return kind if isinstance(kind, str) else None
 
     @property
     def branch_step(self) -> int:

@@ -198,7 +198,7 @@ class _Launch:
         slots = self.workers or self.plan.execution.workers
         need = estimate_space(self.plan, slots if isinstance(slots, int) else os.cpu_count() or 1)
         free = shutil.disk_usage(self.folder).free
-        if free < need.checkpoint_bytes:
+        if need is not None and free < need.checkpoint_bytes:
             self.watch.say(
                 f"checkpoints may take {need.checkpoint_bytes / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free "
                 f"in {self.folder}: runs whose checkpoints do not fit will fail (disk_full)"

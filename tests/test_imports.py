@@ -138,6 +138,7 @@ def test_no_module_imports_itself_through_others() -> None:
 
 HEAVY = ("jax", "pandas", "scipy", "matplotlib")
 TRAINING = ("jax", "flax", "optax", "orbax", "scaling.train", "scaling.model")
+TRACKERS = ("scaling.trackers", "wandb", "tensorboard", "trackio")
 # Modules to import together -> what must not have been imported then; analysis has a test of its own.
 FORBIDDEN = {
     ("scaling.errors",): (*HEAVY, "numpy", "pydantic"),
@@ -146,7 +147,8 @@ FORBIDDEN = {
     ("scaling.data.index",): (*HEAVY, *TRAINING, "numpy", "scaling.plan", "analysis"),
     ("scaling.data",): (*HEAVY, *TRAINING, "scaling.plan", "analysis"),
     ("scaling.plan",): (*HEAVY, *TRAINING, "scaling.sweep", "analysis"),
-    ("scaling.sweep",): (*HEAVY, *TRAINING, "scaling.cli", "analysis"),
+    ("scaling.sweep", "scaling.sweep.driver"): (*HEAVY, *TRAINING, *TRACKERS, "scaling.cli", "analysis"),
+    ("scaling.trackers.__main__",): (*HEAVY, *TRAINING, *TRACKERS[1:], "scaling.sweep", "analysis"),
     ("scaling.model",): ("pandas", "scaling.plan", "scaling.train", "scaling.data", "analysis"),
     ("scaling.train",): ("pandas", "scaling.sweep", "scaling.cli", "analysis"),
     ("scaling.cli.main",): (*HEAVY, *TRAINING),

@@ -50,7 +50,9 @@ EDGED, INSTEAD = "wild-cluster", 199  # and how many replicates of it, of an est
 MANY = 30
 FEW = 8  # clusters, below which interval widths are unreliable
 CHECKED = 6  # replicates that are solved again from many starts
-STRAIGHT = 0.3  # standard deviation of a coordinate, beyond which a straight line leaves a curved valley
+STRAIGHT = 0.3  # standard deviation of a coordinate, beyond which a straight line leaves a curved valley,
+SHARE = 0.1  # in units of at least this share of the domain of a parameter that is no logarithm or exponent
+FARTHEST = 50.0  # from the optimum, of a logarithm that is drawn
 FEWER = 2  # of a large table
 LOG2 = 8
 LINEAR = 2 * 2**LOG2  # draws of an analytic covariance
@@ -200,17 +202,28 @@ def _no_narrower(
     few clusters whose residuals happen to cancel would else look precise (Angrist & Pischke 2009, section
     8.2.3: take the larger)."""
     free = usable(problem, u)
-    size, along = np.linalg.eigh(least)
+    units = _units(problem, u, np.sqrt(np.maximum(np.diag(least), 0.0)), free)
+    size, along = np.linalg.eigh(least / np.outer(units, units))
     straight = (size > 1e-14 * size.max(initial=0.0)) & (size < STRAIGHT**2)  # a flat valley bends
     along, length = along[:, straight], np.sqrt(size[straight])
-    seen = (ends - u)[:, free] @ (along / length)
+    seen = ((ends - u)[:, free] / units) @ (along / length)
     eigen, vectors = np.linalg.eigh(seen.T @ seen / len(seen))
     lacking = (vectors * np.sqrt(np.maximum(1 - eigen, 0.0))) @ vectors.T @ (along * length).T
     out = ends.copy()  # what is at a bound in the optimum need not be so in a replicate: it stays as it is
-    out[:, free] += rng.standard_normal((len(ends), len(lacking))) @ lacking
+    out[:, free] += rng.standard_normal((len(ends), len(lacking))) @ lacking * units
     low, high = problem.box
     out[:, free] = np.clip(out[:, free], low[free], high[free])
     return out
+
+
+def _units(problem: Problem, u: np.ndarray, sd: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """What the standard deviations ``sd`` of the ``free`` coordinates are compared with: 1 of logarithms and
+    exponents; of a formula's other parameters their size or a share of their domain, where that is more.
+    Without a domain they enter linearly, and bend no valley by themselves."""
+    width = (problem.box[1] - problem.box[0])[free]
+    wide = np.where(np.isfinite(width), SHARE * width, 2 * sd / STRAIGHT)
+    plain = ~problem.in_log[free] & (not problem.law.terms)
+    return np.where(plain, np.maximum(np.maximum(np.abs(u[free]), wide), 1.0), 1.0)
 
 
 def solved(
@@ -344,9 +357,9 @@ def _normal(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _kept(problem: Problem, u: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Draws within the domains, and coefficients within e^50."""
+    """Draws within the domains, and logarithms within ``FARTHEST``."""
     low, high = problem.box
-    free = usable(problem, u)
+    free, far = usable(problem, u), np.where(problem.in_log, FARTHEST, np.inf)
     out = np.repeat(u[None], len(draws), axis=0)
-    out[:, free] = np.clip(draws, np.maximum(low, u - 50), np.minimum(high, u + 50))[:, free]
+    out[:, free] = np.clip(draws, np.maximum(low, u - far), np.minimum(high, u + far))[:, free]
     return out

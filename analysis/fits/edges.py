@@ -26,7 +26,7 @@ ROUNDS = 3  # from neighbour to neighbour
 
 def restart(problem: Problem, u: np.ndarray) -> np.ndarray:
     """``u`` (P,) with coefficients at zero a little above it."""
-    zero = (u < 0.5 * ZERO) & problem.free
+    zero = (u < 0.5 * ZERO) & problem.free & problem.in_log
     return np.where(zero, np.log(1e-3 * problem.smallest), u)
 
 

@@ -58,7 +58,8 @@ def fit(
             CurveLaw, fitted to rows of training curves.
         table: runs; of a curve law columns ``curve``, ``step`` (updates made, from 1) and the loss.
         schedules: the learning rates of each curve, one an update, by its name. Losses of one curve share
-            noise: they cluster by it unless ``cluster`` says otherwise.
+            noise: they cluster by it unless ``cluster`` says otherwise, those of a single curve by blocks of
+            its steps.
         curve: the column that names the curve.
         options: the fields of :class:`analysis.fits.options.FitOptions`.
 
@@ -68,7 +69,7 @@ def fit(
     asked, seen = FitOptions(**options), {}
     if schedules is not None:
         law, table = require_curve_law(law).of_table(frame_of(table), schedules, curve)
-        asked, seen = replace(asked, cluster=asked.cluster or "curve"), span(schedules)
+        seen = span(schedules)
     law = require(law)
     asked = asked.checked(law)
     rows = prepare(law, table, asked)

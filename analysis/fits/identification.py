@@ -16,6 +16,7 @@ import numpy as np
 from analysis.fits.allocation import split_terms
 from analysis.fits.covariance import indifference, satterthwaite, usable
 from analysis.fits.edges import crossings
+from analysis.laws.curve import INPUTS
 from analysis.laws.law import Law
 from analysis.results import Interval, Status, Verdict
 from analysis.solve.multistart import Solution, minimise
@@ -66,7 +67,7 @@ def shortage(problem: Problem) -> str:
             what = {"N": "model size", "D": "token count", "C": "compute budget"}.get(x, "value")
             plural = "s" if levels > 1 else ""
             lacking.append(f"{levels} distinct {what}{plural} ({x}); its exponent needs at least {need}")
-        elif not law.terms and levels < 2:
+        elif not law.terms and levels < 2 and (law.inputs, x) != (INPUTS, "curve"):  # one has many steps
             lacking.append(f"{x} is {v[0]:g} in every run; the law cannot show what depends on it")
     return "; ".join(lacking)
 

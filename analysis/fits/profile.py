@@ -17,6 +17,7 @@ from analysis.solve.problem import Problem
 POINTS = 33
 PARTS = "not connected: some values between are worse"
 WIDEST = 12.0  # standard errors to either side where a profile ends
+FARTHEST = 60.0  # from the optimum, of a logarithm
 
 
 @dataclass(frozen=True)
@@ -116,5 +117,10 @@ def _grid(problem: Problem, solution: Solution, i: int, centre: float) -> np.nda
     low, high = problem._ends(problem.names[i], problem.base[i])
     if problem.law.terms and problem.in_log[i]:
         low, high = -50.0, 700.0
-    step = WIDEST * (se if 0 < se < 1e3 else 1.0)
-    return np.unique(np.clip(centre + step * t * np.abs(t), max(low, centre - 60), min(high, centre + 60)))
+    step, most = WIDEST * (se if 0 < se < 1e3 else 1.0), FARTHEST
+    if not (problem.law.terms or problem.in_log[i]):  # in units of its own
+        step, most = min(WIDEST * se if 0 < se < np.inf else np.inf, high - low), np.inf
+        step = step if np.isfinite(step) else WIDEST * max(abs(centre), 1.0)
+    return np.unique(
+        np.clip(centre + step * t * np.abs(t), max(low, centre - most), min(high, centre + most))
+    )

@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 
 from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.options import FitOptions
+from analysis.laws.curve import INPUTS
 from analysis.laws.law import Law
 from analysis.tables.checks import divide, positive
 from analysis.tables.columns import FORMULA
@@ -25,6 +26,9 @@ from analysis.tables.units import OURS, implausible, loss_unit
 
 RUNS = ("params", "tokens", "loss")
 CLEAR = 3.0  # standard errors by which a target must rise with N or D
+# of the steps of a single curve. In 120 simulated curves of 24 to 400 losses, noise independent or correlated
+# over up to 6 % of the curve, 90 % intervals cover .89 to .98; of 12 to 24 blocks .84 to .99
+BLOCKS = 8
 EXTREME = (1e-100, 1e100)  # beyond, squares under- and overflow
 
 
@@ -113,7 +117,8 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
     order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]
     frame = frame.sort_values(order, kind="stable")  # a table's order must not matter
     codes, labels = pd.factorize(frame[groups].astype(str), sort=True) if groups else (None, ())
-    index, by = clustered(frame, cluster)
+    of_curves = law.inputs == INPUTS and cluster is None
+    index, by = along_curves(frame, codes) if of_curves else clustered(frame, cluster)
     if codes is not None:  # runs of two data sets share no noise
         index = pd.factorize(codes.astype(np.int64) * (index.max(initial=0) + 1) + index)[0]
         by = f"{by} within {groups}"
@@ -226,6 +231,24 @@ def clustered(frame: Any, column: str | None) -> tuple[np.ndarray, str]:
     if (run := about(frame).run) is not None:  # rows are checkpoints
         return pd.factorize(frame[run])[0], run
     return np.arange(len(frame)), "run"
+
+
+def along_curves(frame: Any, group: np.ndarray | None) -> tuple[np.ndarray, str]:
+    """Cluster index per row (n,) of training curves, and what it is by: the curve, and where no group (n,)
+    has two of them, blocks of the steps of each, which a note says."""
+    curve, part = pd.factorize(frame["curve"])[0], np.zeros(len(frame), int) if group is None else group
+    if (pd.Series(curve).groupby(part).nunique() > 1).any():
+        return curve, "curve"
+    position = frame.groupby(part)["step"].rank(method="first").to_numpy(int) - 1
+    count = np.bincount(part)[part] if len(part) else part
+    blocks = np.clip(count // 2, 1, BLOCKS)
+    whose = "a single curve" if group is None else "a single curve in each group"
+    note = (
+        f"{whose}: intervals are by {blocks.max(initial=1)} blocks of its steps, and hold for this curve "
+        "alone; another seed or schedule may lie outside; fit several curves to say more"
+    )
+    tell(frame, remarks=(*about(frame).remarks, note))
+    return pd.factorize(part * BLOCKS + position * blocks // np.maximum(count, 1))[0], "block of steps"
 
 
 def joint(cluster: np.ndarray, pair: np.ndarray) -> np.ndarray:

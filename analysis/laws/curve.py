@@ -19,6 +19,7 @@ from analysis.errors import AnalysisError, some
 from analysis.laws.law import DARK, QUICK, Law, check_shape
 from analysis.tables.reading import numbers, shown
 
+INPUTS = ("curve", "step")  # of a law bound to schedules
 BLOCK = 2_000_000  # losses that a batch of replicates may take
 
 
@@ -91,7 +92,7 @@ class CurveLaw:
             return np.concatenate(parts)[: len(flat[0])].reshape(shape)
 
         return Law(
-            self.name, function=rows, domains=self.domains, linear=self.linear, inputs=("curve", "step"),
+            self.name, function=rows, domains=self.domains, linear=self.linear, inputs=INPUTS,
             source=self.source, assumptions=self.assumptions, heavy=self.kernel is not None,
             text=self.text or f"L(step) = {self.name}(learning rates)",
         )  # fmt: skip

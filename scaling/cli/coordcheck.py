@@ -117,7 +117,7 @@ def _measured(cells: list[Cell], execution: Execution) -> pd.DataFrame:
 
     threads = max(execution.threads, len(usable_cores()))
     where = layout(Execution(device=execution.device, workers=1, threads=threads))
-    require_precision(cells, where.device)
+    require_precision({cell.label: cell.run for cell in cells}, where.device)
     environment = environment_here(where)
     say.note(f"training {plural(len(cells), 'model')} for {plural(cells[0].run.steps, 'step')} each ...")
     rows = list[dict[str, Any]]()

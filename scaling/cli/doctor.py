@@ -15,17 +15,20 @@ from typing import Any
 from scaling import __version__
 from scaling.corpora.shipped import SHIPPED
 from scaling.counts.chips import chip_of
+from scaling.errors import UserError
 from scaling.files import cache_dir
 from scaling.own_analysis import require_own_analysis
 from scaling.spec.execution import Execution
 from scaling.store.machine import gpu_models
 from scaling.sweep.machine import find_device, has_glibc, layout, usable_cores
+from scaling.sweep.slurm.cluster import accounted_rows, call
 
 LIBRARIES = (
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pandas", "pydantic"),
     *("ruamel.yaml", "seaborn", "pyarrow"),
 )
 LOW_DISK_BYTES = 1e9
+SLURM_COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "srun", "sinfo")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Examination:
 
 def examine() -> Examination:
     """Every check, none of which imports jax."""
-    checks = [_python(), *map(_library, LIBRARIES), _device(), _cache(), _analysis()]
+    checks = [_python(), *map(_library, LIBRARIES), _device(), _cache(), _analysis(), _slurm()]
     checks.append(Check("corpora", ", ".join(sorted(SHIPPED))))
     return Examination(tuple(checks))
 
@@ -115,6 +118,25 @@ def _cache() -> Check:
 
 def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _slurm() -> Check:
+    """Say whether studies can be submitted to Slurm from here; no machine must."""
+    missing = [name for name in SLURM_COMMANDS if shutil.which(name) is None]
+    if len(missing) == len(SLURM_COMMANDS):
+        return Check("slurm", "no commands here (execution.kind: slurm needs them)")
+    try:
+        found = call("sbatch", "--version").strip()
+        call("sinfo", "--noheader")
+    except UserError as error:
+        return Check("slurm", "commands are here", str(error))
+    accounting = "with sacct" if accounted_rows(["none"]) is not None else "without accounting"
+    try:
+        submitit = f"submitit {version('submitit')}"
+    except PackageNotFoundError:
+        submitit = "no submitit, so it cannot be submitted to (pip install 'scaling-laws[slurm]')"
+    problem = f"there is no {', '.join(missing)}" if missing else None
+    return Check("slurm", f"{found}, {accounting}, {submitit}", problem)
 
 
 def _analysis() -> Check:

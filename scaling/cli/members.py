@@ -132,10 +132,11 @@ class Members:
         """What each run has, and what was asked for."""
         found = []
         for i, run in enumerate(self.runs):
-            params = run.params_body if self.counting.body else run.params
+            params = run.params if not self.counting.body else run.params_body
+            assert params is not None, "sizes that do not state it are refused before"
             flops = 6 * params * run.run.tokens if self.counting.six else run.flops
             achieved = {"N": params, "D": run.run.tokens, "C": flops}
-            rate = run.run.optimizer.learning_rate
+            rate = run.run.learning_rate
             found.append(
                 {"run": run.label, "steps": run.run.steps, "learning_rate": rate}
                 | achieved
@@ -155,7 +156,7 @@ class Members:
                 row["run"],
                 *(cell for x in "NDC" for cell in (_short(x, row[x]), f"{row[x] / row[f'{x}_asked']:.3f}x")),
                 f"{row['steps']:,}",
-                f"{row['learning_rate']:.4g}",
+                "-" if row["learning_rate"] is None else f"{row['learning_rate']:.4g}",
             )
             for row in self.rows()
         ]

@@ -7,15 +7,17 @@ from pathlib import Path
 from scaling.cli import say
 from scaling.cli.plans import chosen_columns, plan_json, plan_text
 from scaling.cli.words import plural
+from scaling.errors import UserError
 from scaling.plan.asking import ProbeFailed
 from scaling.plan.compiled import cached_answers, questions, with_answers
-from scaling.plan.cost import estimate_space, estimate_time
+from scaling.plan.cost import estimate_space, estimate_time, recorded_speed
 from scaling.plan.device import device_notes, require_precision
 from scaling.plan.expand import plan_spec
 from scaling.plan.lowering import Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.plan.probe import Probe, cached_probe, measure_probe, unmeasured
 from scaling.spec.execution import Execution, SlurmExecution
+from scaling.store.folder import ResultsFolder
 from scaling.sweep.machine import Layout, environment_here, layout
 from scaling.sweep.memory import job_devices
 from scaling.sweep.slurm.asked import device_of, lowered_there, workers_there
@@ -48,11 +50,13 @@ def print_plan(
         UserError: a problem of the spec, or of the columns.
     """
     shown = chosen_columns(names)
-    study, planned = plan_spec(spec, overrides, profile=on)
+    study, planned = plan_spec(spec, overrides, profile=on, say=say.note)
     if resolved:
         return say.data(study.model_dump(mode="json"))
     execution = planned.execution.model_copy(update={"workers": workers} if workers else {})
-    if isinstance(execution, SlurmExecution):
+    if planned.command is not None:
+        lowered, speed, slots = None, _recorded(planned), _slots(planned, execution)
+    elif isinstance(execution, SlurmExecution):
         planned = _noted(planned, device_of(execution))
         lowered, speed, slots = lowered_there(planned, execution), None, workers_there(planned, execution)
     else:
@@ -80,7 +84,7 @@ def _here(planned: Plan, execution: Execution, probe: bool) -> tuple[Plan, Lower
 
 def _noted(planned: Plan, device: str) -> Plan:
     """Add what a reader should know of a device; raises UserError where it cannot do what is asked."""
-    require_precision(planned.runs, device)
+    require_precision({run.label: run.built_in for run in planned.runs}, device)
     return planned.model_copy(update={"notes": (*planned.notes, *device_notes(planned, device))})
 
 
@@ -95,3 +99,20 @@ def _measured(lowered: Lowered, where: Layout) -> Probe | None:
     except ProbeFailed as error:
         say.note(f"no time estimate: {error}")
         return None
+
+
+def _slots(planned: Plan, execution: Execution) -> int:
+    """Return how many commands would run at a time."""
+    if isinstance(execution, SlurmExecution):
+        return workers_there(planned, execution)
+    return len(layout(execution).slots)
+
+
+def _recorded(planned: Plan) -> Probe | None:
+    """Return the speed of the runs of a study in ``results/`` that have ended."""
+    results = ResultsFolder(Path("results") / planned.study)
+    try:
+        records = [results.record(run_id) for run_id in sorted(results.recorded() & planned.by_id.keys())]
+    except UserError:
+        return None  # `scaling status` says which record is damaged
+    return recorded_speed(planned, [record for record in records if record is not None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import Any
 
 from scaling.cli.columns import columns
 from scaling.cli.words import count, duration, flops, plural
+from scaling.corpora.content import ExternalContent
 from scaling.corpora.quotas import BLOCK
 from scaling.counts.memory import size
 from scaling.data.index import DataIndex, index_of
@@ -28,19 +30,22 @@ COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
     "run": ("run", lambda run, _: run.label),
     "role": ("role", lambda run, _: run.role),
     "variant": ("variant", lambda run, _: run.variant or "-"),
-    "params_body": ("N body", lambda run, _: count(run.params_body)),
+    "params_body": ("N body", lambda run, _: _known(run.params_body, count)),
     "params": ("N", lambda run, _: count(run.params)),
-    "params_active": ("N active", lambda run, _: count(run.params_active)),
+    "params_active": ("N active", lambda run, _: _known(run.params_active, count)),
     "tokens": ("D", lambda run, _: count(run.run.tokens)),
     "tokens_per_param": ("D/N", lambda run, _: f"{run.run.tokens / run.params:.3g}"),
     "epochs": ("epochs", lambda run, _: f"{run.epochs:.2f}"),
     "steps": ("steps", lambda run, _: f"{run.run.steps:,}"),
     "flops": ("FLOPs", lambda run, _: f"{run.flops:.3g}"),
     "flops_spent": ("spent", lambda run, spent: f"{spent:.3g}"),
-    "warmup_steps": ("warmup", lambda run, _: f"{run.run.schedule.warmup:,}"),
-    "decay_steps": ("decay", lambda run, _: f"{run.run.decay_steps:,}"),
-    "learning_rate": ("learning rate", lambda run, _: f"{run.run.optimizer.learning_rate:.4g}"),
-    "weight_decay": ("weight decay", lambda run, _: f"{run.run.optimizer.weight_decay:.4g}"),
+    "warmup_steps": ("warmup", lambda run, _: _ours(run, lambda: f"{run.built_in.schedule.warmup:,}")),
+    "decay_steps": ("decay", lambda run, _: _ours(run, lambda: f"{run.built_in.decay_steps:,}")),
+    "learning_rate": ("learning rate", lambda run, _: _known(run.run.learning_rate, "{:.4g}".format)),
+    "weight_decay": (
+        "weight decay",
+        lambda run, _: _ours(run, lambda: f"{run.built_in.optimizer.weight_decay:.4g}"),
+    ),
     "batch_tokens": ("batch tokens", lambda run, _: f"{run.run.batch_tokens:,}"),
     "seed": ("seed", lambda run, _: str(run.run.seed)),
     "seed_order": ("order", lambda run, _: str(run.run.order_seed)),
@@ -48,6 +53,15 @@ COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
     "job_id": ("job id", lambda run, _: run.job_id),
 }
 LEFT = ("run", "role", "variant")  # aligned left
+
+
+def _known(value: float | None, text: Callable[[float], str]) -> str:
+    return "-" if value is None else text(value)
+
+
+def _ours(run: PlannedRun, text: Callable[[], str]) -> str:
+    """Say of a run of the built-in trainer what only that has."""
+    return "-" if run.is_external else text()
 
 
 def chosen_columns(text: str | None) -> tuple[str, ...] | None:
@@ -69,6 +83,8 @@ def chosen_columns(text: str | None) -> tuple[str, ...] | None:
 def _default_columns(plan: Plan) -> tuple[str, ...]:
     """Return the columns up to FLOPs; labels begin with the variant, and N active is N without experts."""
     left_out = {"variant"} if _has_experts(plan.runs) else {"variant", "params_active"}
+    if all(run.params_body is None for run in plan.runs):
+        left_out |= {"params_body"}
     names = tuple(COLUMNS)
     return tuple(name for name in names[: names.index("flops_spent") + 1] if name not in left_out)
 
@@ -77,8 +93,8 @@ def plan_text(
     plan: Plan,
     time: Time | None,
     probe: Probe | None,
-    space: Space,
-    lowered: Lowered,
+    space: Space | None,
+    lowered: Lowered | None,
     workers: int,
     names: Sequence[str] | None = None,
 ) -> str:
@@ -88,8 +104,8 @@ def plan_text(
         plan: the plan.
         time: what it takes, where that is known.
         probe: the measured speed it was estimated by.
-        space: disk.
-        lowered: memory, and how jobs are laid out for it.
+        space: disk, where that is known.
+        lowered: memory, and how jobs are laid out for it; None: that is for the trainer.
         workers: jobs at a time.
         names: the columns of :data:`COLUMNS` to print; the usual ones where None.
     """
@@ -105,7 +121,7 @@ def plan_text(
     if plan.excluded:
         left_out = columns(("left out", "why"), [(e.label, e.reason) for e in plan.excluded], left=2)
         parts.append(left_out)
-    if notes := [*plan.notes, *lowered.notes()]:
+    if notes := [*plan.notes, *(lowered.notes() if lowered else ())]:
         parts.append("\n".join(f"note: {note}" for note in notes))
     parts.append(_totals(plan, time, probe, space, lowered, workers))
     return "\n\n".join(parts)
@@ -116,30 +132,35 @@ def _about(plan: Plan) -> Iterator[str]:
     lines = list[str]()
     for data in (plan.data, *plan.other_data):
         runs = [run for run in plan.runs if plan.data_of(run) is data]
-        lines.append(f"study {plan.study}: {data.corpus}, {data.tokenizer}, context {data.context}")
+        cut = [] if isinstance(data.content, ExternalContent) else [data.tokenizer]
+        lines.append(f"study {plan.study}: {', '.join([data.corpus, *cut])}, context {data.context}")
         lines += _data_lines(data, runs)
     yield from dict.fromkeys(lines)
 
 
 def _recipe_lines(plan: Plan) -> Iterator[str]:
     """Say which parametrizations and precisions runs have, where one is not the usual one."""
+    ours = [run.built_in for run in plan.runs if not run.is_external]
     of_runs = {
-        "parametrization": ("standard", [str(run.run.parametrization or "standard") for run in plan.runs]),
-        "precision": ("float32", [run.run.precision for run in plan.runs]),
+        "parametrization": ("standard", [str(run.parametrization or "standard") for run in ours]),
+        "precision": ("float32", [run.precision for run in ours]),
     }
+    if plan.command is not None:
+        yield f"trainer {shlex.join(plan.command.argv)}, in {plan.command.directory}"
     for name, (usual, texts) in of_runs.items():
-        for text, runs in Counter(texts).items() if {*texts} != {usual} else ():
+        for text, runs in Counter(texts).items() if {*texts} - {usual} else ():
             yield f"{name} {text}: {plural(runs, 'run')}"
 
 
 def _has_experts(runs: Sequence[PlannedRun]) -> bool:
-    return any(run.run.shape.experts for run in runs)
+    return any(not run.is_external and run.built_in.shape.experts for run in runs)
 
 
 def _params_text(runs: Sequence[PlannedRun], *, ratio: bool = False) -> str:
     """Say how large models are, with the ``ratio`` of the largest to the smallest, and how much of them a
     token uses."""
-    params, active = [run.params for run in runs], [run.params_active for run in runs]
+    params = [run.params for run in runs]
+    active = [run.params_active for run in runs if run.params_active is not None]
     times = f" ({max(params) / min(params):.0f}x)" if ratio else ""
     used = f", {count(min(active))} to {count(max(active))} active" if _has_experts(runs) else ""
     return f"N {count(min(params))} to {count(max(params))}{times}{used}"
@@ -162,6 +183,11 @@ def _data_lines(data: PlanData, runs: Sequence[PlannedRun]) -> Iterator[str]:
     if content is None:
         return
     index = index_of(content, data.context)
+    if isinstance(content, ExternalContent):
+        epochs = max(run.epochs for run in runs)
+        seen = f"; the longest run goes through them {times_text(epochs)} times" if epochs > 1 else ""
+        yield f"{count(content.tokens)} tokens{seen}"
+        return
     for source in index.sources:
         facts = source.facts
         if facts is None:
@@ -201,26 +227,29 @@ def _shared(index: DataIndex, store: str | None, documents: int) -> str:
 
 
 def _totals(
-    plan: Plan, time: Time | None, probe: Probe | None, space: Space, lowered: Lowered, workers: int
+    plan: Plan,
+    time: Time | None,
+    probe: Probe | None,
+    space: Space | None,
+    lowered: Lowered | None,
+    workers: int,
 ) -> str:
     totals = plan.totals
     roles = ", ".join(f"{number} {role}" for role, number in totals.by_role.items())
     fitted = [run for run in plan.runs if run.role == "fit"]
-    final = ", and the final one of every run" if plan.execution.keep_final else ""
+    saved = f": sharing trunks saves {totals.saved:.0%}" if plan.command is None else ""
     lines = [
         f"{plural(totals.runs, 'run')} ({roles}) in {plural(totals.jobs, 'job')}; "
         + _params_text(fitted, ratio=True),
-        f"{flops(totals.flops)} if each were trained alone, {flops(totals.flops_spent)} as planned: "
-        f"sharing trunks saves {totals.saved:.0%}",
+        f"{flops(totals.flops)} if each were trained alone, {flops(totals.flops_spent)} as planned{saved}",
         f"{count(totals.tokens)} tokens ({times_text(sum(r.epochs for r in plan.runs))} epochs) in "
         f"{sum(r.run.steps for r in plan.runs):,} steps, as if each were trained alone",
-        *_meshes(lowered),
-        _memory(lowered),
-        f"a checkpoint every {duration(plan.execution.checkpoint_seconds)} of each process; keeps the last 2 "
-        f"per trunk and active run{final}: at most {size(space.checkpoint_bytes)} on disk, "
-        f"{size(space.kept_bytes)} in the end",
+        *([*_meshes(lowered), _memory(lowered)] if lowered else ()),
+        *([_disk(plan, space)] if space else ()),
     ]
-    if time is None or probe is None:
+    if plan.command is not None:
+        lines += _external_time(time, probe, workers)
+    elif time is None or probe is None:
         lines.append("time: not estimated (no speed measured for these shapes on this machine)")
     else:
         after = f", of which {duration(time.holdout_wall_seconds)} after the forecast is frozen"
@@ -236,6 +265,29 @@ def _totals(
         share = f", {time.evaluation_share:.0%} of the work" if time else ""
         lines.append(f"evaluated along the way ({plan.every}): {plural(number, 'evaluation')}{share}")
     return "\n".join(lines)
+
+
+def _disk(plan: Plan, space: Space) -> str:
+    final = ", and the final one of every run" if plan.execution.keep_final else ""
+    return (
+        f"a checkpoint every {duration(plan.execution.checkpoint_seconds)} of each process; keeps the last 2 "
+        f"per trunk and active run{final}: at most {size(space.checkpoint_bytes)} on disk, "
+        f"{size(space.kept_bytes)} in the end"
+    )
+
+
+def _external_time(time: Time | None, probe: Probe | None, workers: int) -> Iterator[str]:
+    """Say what is known of a trainer of one's own: how long it took before."""
+    yield "memory and disk: not known of a trainer of one's own"
+    if time is None or probe is None:
+        yield "time: not known, as no run of this study has ended yet: `scaling plan` says it once one has"
+        return
+    after = f", of which {duration(time.holdout_wall_seconds)} after the forecast is frozen"
+    yield (
+        f"about {duration(time.wall_seconds)} with {plural(workers, 'worker')}"
+        f"{after if time.holdout_wall_seconds else ''}, as fast as earlier runs of "
+        f"{plural(len(probe.points), 'speed')} were"
+    )
 
 
 def _meshes(lowered: Lowered) -> Iterator[str]:
@@ -274,12 +326,12 @@ def _memory_json(lowered: Lowered) -> dict[str, Any]:
     }
 
 
-def plan_json(plan: Plan, time: Time | None, space: Space, lowered: Lowered) -> dict[str, Any]:
+def plan_json(plan: Plan, time: Time | None, space: Space | None, lowered: Lowered | None) -> dict[str, Any]:
     totals = plan.totals
     return {
         **plan.to_json(),
         "totals": vars(totals),
         "time": None if time is None else vars(time),
-        "space": vars(space),
-        "memory": _memory_json(lowered),
+        "space": None if space is None else vars(space),
+        "memory": None if lowered is None else _memory_json(lowered),
     }

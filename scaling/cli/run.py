@@ -91,7 +91,8 @@ def run(
     if "tuning" in asked.plan.totals.by_role:
         say.next_command("basins", asked.folder)
     else:
-        say.next_command("fit", asked.folder, "--convention", "body")
+        body = all(run.params_body is not None for run in asked.plan.runs)
+        say.next_command("fit", asked.folder, *(("--convention", "body") if body else ()))
     return None
 
 
@@ -113,7 +114,7 @@ def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: 
 
     with metered() as report_data:
         stores = Stores(len(usable_cores()), report=report_data)
-        study, planned = plan_spec(spec, overrides or [], stores, on)
+        study, planned = plan_spec(spec, overrides or [], stores, on, say.note)
     changes = "".join(f", changed by --set {text}" for text in overrides or [])
     profile = f", with --on {on.name}" if on else ""
     text = f"# {spec.name}{profile}{changes}\n{study_text(study)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scaling.cli.columns import columns
+from scaling.cli.queued import allocations_text
 from scaling.cli.words import duration, plural
 from scaling.sweep.status import Status
 
@@ -35,7 +36,11 @@ def status_text(now: Status) -> str:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(now.kinds.items()))
         left = f"; {now.given_up} are not retried until execution.attempts is raised" if now.given_up else ""
         parts.append(f"{plural(sum(now.kinds.values()), 'failed run')}: {kinds}{left}")
-    if not now.drivers:
+    if now.slurm is not None:
+        parts.append(allocations_text(now.slurm))
+    if not now.drivers and now.slurm is not None and now.slurm.living:
+        parts.append("no driver is running: the study goes on when Slurm starts one")
+    elif not now.drivers:
         left = len(now.rows) - now.counts["done"] - now.counts["diverged"]
         parts.append("no driver is running" + ("; `scaling run` on its spec resumes it" if left else ""))
     else:

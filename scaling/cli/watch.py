@@ -21,6 +21,9 @@ from scaling.sweep.events import (
     RunFailed,
     RunFinished,
     Stopping,
+    TrackerBehind,
+    TrackerOpened,
+    TrackerSent,
 )
 from scaling.sweep.progress import Snapshot
 
@@ -68,6 +71,12 @@ def describe(event: Event) -> str | None:
         case Stopping():
             wait = duration(event.grace_seconds)
             return f"{event.reason}: writing checkpoints, at most {wait}; Ctrl-C stops at once"
+        case TrackerOpened():
+            return f"{event.kind}: curves go to {event.where}"
+        case TrackerBehind():
+            return str(event)
+        case TrackerSent():
+            return f"{event.kind}: {event.ended} of {plural(event.of, 'run')} sent with their results"
         case Progress():
             return None
 

@@ -50,4 +50,13 @@ class GeneratedContent(Frozen):
     unique_tokens: int | None = None
 
 
-Content = Annotated[StoredContent | GeneratedContent, Field(discriminator="kind")]
+class ExternalContent(Frozen):
+    """So many tokens that a trainer of one's own reads. It evaluates by itself."""
+
+    kind: Literal["external"]
+    tokens: int
+    name: str | None = None
+    unique_tokens: None = None
+
+
+Content = Annotated[StoredContent | GeneratedContent | ExternalContent, Field(discriminator="kind")]

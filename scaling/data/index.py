@@ -12,12 +12,20 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from scaling.corpora.content import BLOCK, HELD_OUT, Content, EvalSet, GeneratedContent, StoredContent
+from scaling.corpora.content import (
+    BLOCK,
+    HELD_OUT,
+    Content,
+    EvalSet,
+    ExternalContent,
+    GeneratedContent,
+    StoredContent,
+)
 from scaling.corpora.generated import EVALUATION
 from scaling.data.evaluation import allocate, predicted
 from scaling.data.facts import StoreFacts, read_facts
 from scaling.errors import Complaint, UserError
-from scaling.run import Data, short_hash
+from scaling.run import Data, ExternalData, short_hash
 from scaling.tokenizers.base import TokenizerFacts
 
 GENERATED_DOCUMENTS = 64  # groups of a generated source's evaluation windows, which give standard errors
@@ -85,7 +93,7 @@ class DataIndex:
 
     @property
     def run_data(self) -> Data:
-        """What identifies the data in a run."""
+        """What identifies the data in a run of the built-in trainer."""
         unique, tokenizer = self.content.unique_tokens, self.tokenizer.name
         return Data(
             corpus=self.corpus, tokenizer=tokenizer, fingerprint=self.fingerprint, unique_tokens=unique
@@ -97,6 +105,8 @@ def coverage(tokens_seen: int, index: DataIndex) -> tuple[int, float]:
 
     In a mixture a source is repeated on its own; epochs are then of all sources together.
     """
+    if isinstance(index.content, ExternalContent):  # which are not cut into windows here
+        return min(tokens_seen, index.content.tokens), tokens_seen / index.content.tokens
     seen = [min(tokens_seen * source.quota // BLOCK, source.used * index.context) for source in index.sources]
     return sum(seen), tokens_seen / (index.train_windows * index.context)
 
@@ -113,6 +123,8 @@ def index_of(content: Content, context: int) -> DataIndex:
             return _generated(content, context)
         case StoredContent():
             return _stored(content, context)
+        case ExternalContent():
+            return _external(content, context)
 
 
 def _stored(content: StoredContent, context: int) -> DataIndex:
@@ -254,3 +266,25 @@ def _generated(content: GeneratedContent, context: int) -> DataIndex:
         stores={},
         floor=corpus.entropy(context),
     )
+
+
+def _external(content: ExternalContent, context: int) -> DataIndex:
+    data, windows = external_data(content), max(1, content.tokens // context)
+    name = content.name or "external"
+    return DataIndex(
+        content=content,
+        context=context,
+        corpus=name,
+        tokenizer=TokenizerFacts(name="external", vocab_size=0, separator=None, dtype="uint32"),
+        fingerprint=data.fingerprint,
+        eval_id=short_hash({"kind": "eval", "external": data.fingerprint, "context": context}),
+        sources=(IndexedSource(name, None, BLOCK, windows, windows),),
+        eval_documents=(),
+        stores={},
+    )
+
+
+def external_data(content: Content) -> ExternalData:
+    """Return what identifies the data in a run of somebody's own trainer."""
+    assert isinstance(content, ExternalContent), "it reads no data of ours"
+    return ExternalData(tokens=content.tokens, name=content.name)

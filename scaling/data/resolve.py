@@ -10,8 +10,17 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 
 from scaling.corpora.base import DocumentCorpus
-from scaling.corpora.content import HELD_OUT, Content, EvalSet, GeneratedContent, StoredContent, StoredSource
+from scaling.corpora.content import (
+    HELD_OUT,
+    Content,
+    EvalSet,
+    ExternalContent,
+    GeneratedContent,
+    StoredContent,
+    StoredSource,
+)
 from scaling.corpora.evaluation import Evaluation
+from scaling.corpora.external import External
 from scaling.corpora.kinds import AnyCorpus
 from scaling.corpora.mixture import Mixture
 from scaling.corpora.quotas import BLOCK
@@ -58,6 +67,8 @@ def content_of(wish: Wish, stores: Stores) -> Content:
             source = StoredSource(name="training", store=facts.fingerprint)
             sets = () if wish.evaluation.split == "none" else (_held_out(wish, HELD_OUT, facts),)
             return _stored(wish, (source,), (*sets, *_own_sets(wish, [facts], stores)))
+        case External(tokens=tokens, name=name):
+            return ExternalContent(kind="external", tokens=tokens, name=name)
         case generated:
             return GeneratedContent(
                 kind="generated",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.corpora.content import GeneratedContent, StoredContent
+from scaling.corpora.content import ExternalContent, GeneratedContent, StoredContent
 from scaling.corpora.generated import GeneratedCorpus
 from scaling.data.evaluation import places
 from scaling.data.facts import StoreFacts
@@ -208,3 +208,5 @@ def open_windows(index: DataIndex) -> Windows:
             for facts in index.stores.values():
                 left -= check_files(facts, left)
             return StoredWindows(index)
+        case ExternalContent():
+            raise TypeError("the windows of external data are known to their own trainer alone")

@@ -40,7 +40,8 @@ def evaluated_at(plan: Plan, run: AnyRun) -> tuple[int, ...] | None:
     """Return the steps along the way at which a run of a plan is evaluated; None: that was not asked for."""
     if plan.every is None:
         return None
-    return evaluation_steps(plan.every, run, chunk_of(run.flops_per_step, plan.execution))
+    chunk = 1 if plan.command else chunk_of(run.flops_per_step, plan.execution)
+    return evaluation_steps(plan.every, run, chunk)
 
 
 def evaluations(plan: Plan, job: PlannedJob) -> int:

@@ -7,13 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from scaling.counts.lowering import MeshSizes, uncut
-from scaling.counts.params import count_parameters
-from scaling.counts.shape import Shape
+from scaling.counts.model import Model, counts_of
 from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
 from scaling.recipe.optimizers import Muon
-from scaling.recipe.written import RuleError
 from scaling.spec.designs import Noise
 from scaling.spec.execution import Execution
 from scaling.spec.models import chosen_cells
@@ -93,14 +91,8 @@ def broken_rules(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
     """Find rules that give numbers their fields cannot have: one finding for each rule of each recipe."""
     broken = dict[tuple[int | str, ...], list[tuple[Wanted, Finding]]]()
     for w in kept:
-        for section, resolve in (("optimizer", resolved.optimizer), ("schedule", resolved.schedule)):
-            try:
-                resolve(w)
-            except RuleError as error:
-                section = "optimizer" if error.place == ("learning_rate",) else section
-                place = "recipe", section, *error.place
-                finding = Finding(place, f"{error}, for {w.label}", error.hint)
-                broken.setdefault((id(w.setting.recipe), *place), []).append((w, finding))
+        for finding in resolved.broken(w):
+            broken.setdefault((id(w.setting.recipe), *finding.path), []).append((w, finding))
     findings = list[Finding]()
     for cases in broken.values():
         w, finding = cases[0]
@@ -114,12 +106,12 @@ def optimizers_of_nothing(kept: list[Wanted]) -> list[Finding]:
     """Find optimizers made for parameters that a run does not have, once for each recipe."""
     findings = dict[tuple[int, Path], Finding]()
     for w in kept:
-        optimizer, place = w.setting.recipe.optimizer, ("recipe", "optimizer")
+        optimizer, place = w.setting.built_in.optimizer, ("recipe", "optimizer")
         rates, wrong = optimizer.learning_rates, list[Finding]()
-        if rates is not None and rates.head is not None and count_parameters(w.shape).head == 0:
+        if rates is not None and rates.head is not None and counts_of(w.shape).head == 0:
             message = f"{w.label} has no head of its own: it is tied to the embedding"
             wrong.append(Finding((*place, "learning_rates", "head"), message, "leave it out"))
-        if isinstance(optimizer, Muon) and w.shape.width == 1:
+        if isinstance(optimizer, Muon) and w.transformer.width == 1:
             message = f"muon needs matrices, and those of {w.label} have one row or one column"
             wrong.append(Finding((*place, "kind"), message, "take adamw, or a width above 1"))
         for finding in wrong:
@@ -153,7 +145,7 @@ def schedule_too_long(kept: list[Wanted], resolved: Resolver) -> list[Finding]:
 
 def _too_long(short: list[tuple[Wanted, int]]) -> Finding:
     w, steps = max(short, key=lambda item: item[1] - item[0].steps)
-    parts = list(w.setting.recipe.schedule.lengths)
+    parts = list(w.setting.built_in.schedule.lengths)
     what = f"{' and '.join(parts)} {'take' if len(parts) > 1 else 'takes'}"
     more = f" (and {len(short) - 1} more runs)" if len(short) > 1 else ""
     message = f"{what} {steps} steps, but {w.label} has {w.steps}{more}"
@@ -164,13 +156,13 @@ def _too_long(short: list[tuple[Wanted, int]]) -> Finding:
 def undivided(execution: Execution, kept: list[Wanted]) -> list[Finding]:
     """Find what the mesh or the micro-batch of a spec does not divide, each once: in the first run of it."""
     mesh = execution.mesh.sizes if execution.mesh else MeshSizes()
-    findings, seen = dict[tuple[Path, str], Finding](), set[tuple[Shape, int]]()
+    findings, seen = dict[tuple[Path, str], Finding](), set[tuple[Model, int]]()
     for w in kept:
         sequences = w.batch.tokens // w.shape.context
         if (w.shape, sequences) in seen:
             continue
         seen.add((w.shape, sequences))
-        for axis, what, size in uncut(w.shape, mesh):
+        for axis, what, size in uncut(w.transformer, mesh):
             parts, place = getattr(mesh, axis), ("execution", "mesh", axis)
             message = f"{parts} devices cannot share {size:,} {what} equally, of {w.label}"
             finding = Finding(place, message, f"use {_near_divisors(size, parts)}")
@@ -197,7 +189,7 @@ def _pieces(execution: Execution, parts: int, batch: int, w: Wanted) -> Iterator
         fitting = [n for n in range(parts, batch + 1, parts) if batch % n == 0]
         near = [max((n for n in fitting if n < piece), default=0), min(n for n in fitting if n > piece)]
         yield Finding(place, message, f"use {' or '.join(str(n) for n in near if n)}, or other devices")
-    elif piece < batch and w.shape.experts:
+    elif piece < batch and w.transformer.experts:
         message = f"{w.label} has experts, whose balance is that of its whole batch of {batch}"
         yield Finding(place, message, "leave it out; use a smaller batch, more devices or remat: full")
 

@@ -66,7 +66,7 @@ class Question:
         work = workload(lowered.plan, job, devices.kind)
         named = [choose(work, execution, devices, int(share * limit)) for share in TRIED]
         once = {one.lowering: replace(one, limit=limit) for one in named}
-        run = lowered.plan.by_id[job.run_ids[0]].run
+        run = lowered.plan.by_id[job.run_ids[0]].built_in
         names = tuple(job.job_id for job in jobs)
         return cls(run, work, execution, devices, tuple(once.values()), names)
 
@@ -122,7 +122,7 @@ def questions(lowered: Lowered) -> list[Question]:
         one = lowered.chosen.get(job.job_id)
         if one and one.limit and SMALL * one.limit < one.memory.total <= MARGIN * one.limit:
             work = workload(plan, job, devices.kind)
-            key = plan.by_id[job.run_ids[0]].run.fixed, work.averages, one.limit
+            key = plan.by_id[job.run_ids[0]].built_in.fixed, work.averages, one.limit
             alike.setdefault(key, []).append(job)
     return [Question.of(lowered, jobs, limit) for (_, _, limit), jobs in alike.items()]
 

@@ -20,6 +20,7 @@ from scaling.plan.expand import plan_study
 from scaling.recipe.schedules import Constant
 from scaling.run import Run, canonical_json
 from scaling.spec.designs import Grid
+from scaling.spec.external import ExternalFamily
 from scaling.spec.families import Architecture, DepthDial, Family, NamedShape, Shapes, WidthDial
 from scaling.spec.models import Study
 from scaling.store.records import PlanData
@@ -69,13 +70,16 @@ def families_to_check(
     Raises:
         UserError: sizes do not fit the family, or there is no dial and no sizes are given.
     """
+    if isinstance(family, ExternalFamily):
+        message = "coordinate checks train models of the built-in trainer, and this family is external"
+        raise UserError(Complaint(message, "family", "give a spec of the built-in trainer"))
     if widths is None and depths is None:
         if isinstance(family, Shapes):
             message = f"a {family.kind} family has no dial to check over"
             raise UserError(Complaint(message, "family", "give --widths or --depths"))
         found: dict[Over, Family] = {"width" if isinstance(family, WidthDial) else "depth": family}
     else:
-        first = family.member(family.sizes[0])
+        first = family.member(family.members[0])
         fields = {name: getattr(first, name) for name in Architecture.model_fields}
         fields |= {"head_dim": first.head_channels, "mlp_ratio": _mlp_ratio(first)}
         found = {}
@@ -95,17 +99,17 @@ def _mlp_ratio(first: NamedShape) -> float | None:
 
 def _size_problems(over: Over, dial: Family) -> Iterator[Complaint]:
     option = f"--{over}s"
-    if len(dial.sizes) < 2:
-        message = f"{len(dial.sizes)} size gives no exponent"
+    if len(dial.members) < 2:
+        message = f"{len(dial.members)} size gives no exponent"
         yield Complaint(message, option, f"name several {over}s, such as {option} {_more(dial)}")
-    for size in dial.sizes:
+    for size in dial.members:
         for finding in dial.size_findings(size, ()):
             yield Complaint(finding.message, option, finding.hint)
 
 
 def _more(dial: Family) -> str:
     """Write the first size of a dial and its doubles."""
-    first = int(dial.sizes[0])
+    first = int(dial.members[0])
     return ",".join(str(first * factor) for factor in (1, 2, 4))
 
 
@@ -136,9 +140,9 @@ def cells_of(
         one = study.model_copy(update={**same, "family": family, "noise": None, "holdout": ()})
         plan = plan_study(one, stores)
         for planned in plan.runs:
-            name = planned.variant or planned.run.parametrization_kind
+            name = planned.variant or planned.built_in.parametrization_kind
             for seed in range(seeds):
-                run = planned.run.model_copy(update={**changed, "seed": seed})
+                run = planned.built_in.model_copy(update={**changed, "seed": seed})
                 cells.append(Cell(over, name, run, plan.data_of(planned)))
     return sorted(cells, key=lambda cell: cell.run.flops_per_step)  # one shape after another: compiled once
 

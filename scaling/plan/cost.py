@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
 from scaling.plan.cadence import evaluations, open_merges
-from scaling.plan.designs import flops_per_step
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.plan.probe import Probe
+from scaling.plan.probe import Probe, ProbePoint
 from scaling.run import Fixed
+from scaling.store.records import Record
 
 # Starting Python, importing the training stack and opening the data, per process, on a laptop core.
 PROCESS_SECONDS = 3.0
@@ -54,21 +54,22 @@ class Space:
 
 def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
     """Estimate the time on ``workers`` processes that take the longest job left; held-out jobs wait for all
-    others."""
+    others. What a trainer of one's own does besides training is part of its speed."""
     compiled = set[Fixed]()
     training = evaluation = compiling = 0.0
     early, late = list[float](), list[float]()
     for job in plan.jobs:
         runs = [plan.by_id[name] for name in job.run_ids]
-        shape = runs[0].run.shape
-        step_flops = flops_per_step(shape, runs[0].run.batch_tokens)
+        step_flops = runs[0].run.flops_per_step
         speed = probe.seconds_per_flop(step_flops)
-        # at the speed of training per FLOP
-        windows, times = plan.data_of(runs[0]).evaluated_tokens / shape.context, evaluations(plan, job)
-        train, evaluate = job.flops * speed, times * forward_matmul_flops(shape) * windows * speed
-        program = runs[0].run.fixed
-        compile_once = 0.0 if program in compiled else probe.compile_seconds(step_flops)
-        compiled.add(program)  # the compilation cache serves later jobs of the same program
+        train, evaluate, compile_once = job.flops * speed, 0.0, 0.0
+        if plan.command is None:
+            run = runs[0].built_in
+            # at the speed of training per FLOP
+            windows, times = plan.data_of(runs[0]).evaluated_tokens / run.context, evaluations(plan, job)
+            evaluate = times * forward_matmul_flops(run.shape) * windows * speed
+            compile_once = 0.0 if run.fixed in compiled else probe.compile_seconds(step_flops)
+            compiled.add(run.fixed)  # the compilation cache serves later jobs of the same program
         training, evaluation, compiling = training + train, evaluation + evaluate, compiling + compile_once
         target = late if runs[0].role == "holdout" else early
         target.append(train + evaluate + compile_once + PROCESS_SECONDS)
@@ -83,8 +84,23 @@ def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
     )
 
 
-def estimate_space(plan: Plan, workers: int) -> Space:
-    """Estimate the disk that the checkpoints of ``workers`` active processes take."""
+def recorded_speed(plan: Plan, records: Iterable[Record]) -> Probe | None:
+    """Return the speed at which runs of a plan were trained, by their records; None where there are none."""
+    points = dict[int, ProbePoint]()
+    for record in records:
+        run, seconds = plan.by_id[record.run_id].run, record.execution.wall_seconds
+        if seconds and record.result.steps:
+            step = seconds / record.result.steps
+            points[run.flops_per_step] = ProbePoint(run.flops_per_step, step, 0.0)
+    ordered = tuple(points[flops] for flops in sorted(points))
+    return Probe("the machines of earlier runs", ordered) if ordered else None
+
+
+def estimate_space(plan: Plan, workers: int) -> Space | None:
+    """Estimate the disk that the checkpoints of ``workers`` active processes take; None: those of a trainer
+    of one's own are not known."""
+    if plan.command is not None:
+        return None
     emas = sum(isinstance(average, EMA) for average in plan.averages)
     first = [(plan.by_id[job.run_ids[0]], emas + open_merges(plan, job)) for job in plan.jobs]
     checkpoints = [(KEPT_CHECKPOINTS * _checkpoint_bytes(run, more), run) for run, more in first]
@@ -111,7 +127,8 @@ def makespan(seconds: Iterable[float], workers: int, busy: Sequence[float] = ())
 
 def _numbers(planned: PlannedRun, averages: int) -> int:
     """Count weights, averages of them, and moments."""
-    return (1 + averages) * planned.params + planned.run.optimizer.moments(planned.run.shape)
+    run = planned.built_in
+    return (1 + averages) * planned.params + run.optimizer.moments(run.shape)
 
 
 def _checkpoint_bytes(planned: PlannedRun, averages: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scaling.corpora.content import ExternalContent
 from scaling.corpora.evaluation import Evaluation
 from scaling.data.index import DataIndex
 from scaling.data.resolve import Wish, resolve
@@ -64,12 +65,13 @@ def _located(study: Study, choice: Choice, problem: Complaint) -> Complaint:
 
 def plan_data(index: DataIndex, evaluation: Evaluation) -> PlanData:
     """Return what a plan and its jobs keep of the data."""
+    evaluates = not isinstance(index.content, ExternalContent)
     return PlanData(
         corpus=index.corpus,
         tokenizer=index.tokenizer.name,
         context=index.context,
-        eval_documents=evaluation.documents,
-        eval_tokens=evaluation.tokens,
+        eval_documents=evaluation.documents if evaluates else 0,
+        eval_tokens=evaluation.tokens if evaluates else 0,
         fingerprint=index.fingerprint,
         eval_id=index.eval_id,
         content=index.content,

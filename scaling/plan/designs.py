@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from scaling.counts.flops import forward_matmul_flops
+from scaling.counts.model import Model, sequence_flops
 from scaling.counts.shape import Shape
 from scaling.plan.labels import power_of_ten
 from scaling.plan.scales import Batch, batch_of, tokens_asked
@@ -44,7 +44,7 @@ class Wanted:
     role: Role
     setting: Setting
     size: Size
-    shape: Shape
+    shape: Model
     steps: int
     batch: Batch
     seed: int
@@ -56,6 +56,12 @@ class Wanted:
     @property
     def tokens(self) -> int:
         return self.steps * self.batch.tokens
+
+    @property
+    def transformer(self) -> Shape:
+        """The shape, where only one of the built-in trainer can be meant."""
+        assert isinstance(self.shape, Shape), f"{self.label} is of a trainer of one's own"
+        return self.shape
 
 
 def asked_runs(study: Study, choices: Choices) -> list[Asked]:
@@ -112,7 +118,7 @@ def wanted_runs(
     """Return what is asked for with lengths in steps, but where the rule of the batch gives none; and one
     finding for each such rule. Nothing else is left out yet.
     """
-    shapes = dict[tuple[int, Size], Shape]()
+    shapes = dict[tuple[int, Size], Model]()
     wanted, broken = list[Wanted](), dict[int, Finding]()
     for one in asked:
         setting, point = setting_of(one.choice), one.point
@@ -155,7 +161,7 @@ def _label(asked: Asked) -> str:
     return (f"{choice.variant}/" if choice.variant else "") + "-".join(filter(None, parts))
 
 
-def seeds_of(seed: int | SeedPair, shape: Shape) -> tuple[int, int | None]:
+def seeds_of(seed: int | SeedPair, shape: Model) -> tuple[int, int | None]:
     """Return the seed of the initial weights and that of the order of data; None: the same one."""
     if isinstance(seed, int):
         return seed, None
@@ -172,12 +178,12 @@ def seed_label(seed: int | SeedPair) -> str:
     return f"i{seed.init}o{'size' if seed.order == 'by-size' else seed.order}"
 
 
-def batch_for(point: Point, shape: Shape, setting: Setting) -> Batch:
+def batch_for(point: Point, shape: Model, setting: Setting) -> Batch:
     """Return the batch of a run of ``point``; raises RuleError where its rule gives none."""
     return batch_of(setting.recipe.batch_tokens, shape, tokens_asked(point, shape))
 
 
-def steps_of(point: Point, shape: Shape, batch_tokens: int) -> int:
+def steps_of(point: Point, shape: Model, batch_tokens: int) -> int:
     """Return the length of ``point`` in steps, to the nearest whole number."""
     if point.length == "flops":  # exactly, as FLOPs of a step are whole
         return nearest(point.amount, flops_per_step(shape, batch_tokens))
@@ -186,9 +192,9 @@ def steps_of(point: Point, shape: Shape, batch_tokens: int) -> int:
 
 
 @cache
-def flops_per_step(shape: Shape, batch_tokens: int) -> int:
+def flops_per_step(shape: Model, batch_tokens: int) -> int:
     """Return the house FLOPs (3 x forward) of one optimizer step."""
-    return 3 * (batch_tokens // shape.context) * forward_matmul_flops(shape)
+    return batch_tokens // shape.context * sequence_flops(shape)
 
 
 def nearest(amount: float, unit: int) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping
 
 from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan
@@ -11,24 +10,14 @@ from scaling.recipe.precision import unmet
 from scaling.run import Run
 
 
-class Labelled(Protocol):
-    """What is to be trained, with its name for people."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def run(self) -> Run: ...
-
-
-def require_precision(runs: Sequence[Labelled], device: str) -> None:
-    """Raises UserError: ``device`` cannot multiply in the precision of a run."""
+def require_precision(runs: Mapping[str, Run], device: str) -> None:
+    """Raises UserError: ``device`` cannot multiply in the precision of a run, by its label."""
     problems = dict[str, Complaint]()
-    for run in runs:
-        if needed := unmet(run.run.precision, device):
-            message = f"recipe.precision, of {run.label}: {needed}, and jobs would train on the {device}"
+    for label, run in runs.items():
+        if needed := unmet(run.precision, device):
+            message = f"recipe.precision, of {label}: {needed}, and jobs would train on the {device}"
             hint = "train on a GPU, or use float32 or bfloat16"
-            problems.setdefault(run.run.precision, Complaint(message, hint=hint))
+            problems.setdefault(run.precision, Complaint(message, hint=hint))
     if problems:
         raise UserError(*problems.values())
 
@@ -38,6 +27,6 @@ def device_notes(plan: Plan, device: str) -> Iterator[str]:
     runs, pack = plan.runs, plan.execution.pack
     if pack != "auto" and pack > 1 and device == "cpu":
         yield f"execution.pack = {pack}: on a CPU runs side by side are slower than one after the other"
-    rounded = sum(run.run.precision == "bfloat16" for run in runs)
+    rounded = sum(run.built_in.precision == "bfloat16" for run in runs)
     if rounded and device == "cpu":
         yield f"bfloat16 is rounding alone on a CPU, slower than float32 ({rounded} of {len(runs)} runs)"

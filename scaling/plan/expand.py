@@ -25,6 +25,7 @@ from scaling.plan.check import (
     undivided,
 )
 from scaling.plan.data import SMALL, index_all, plan_data
+from scaling.plan.describe import described
 from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
 from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
@@ -42,6 +43,7 @@ from scaling.spec.load import read_study
 from scaling.spec.models import Data, Recipe, Study
 from scaling.spec.source import Finding, Path
 from scaling.spec.variants import variation_findings
+from scaling.store.records import JobCommand
 
 # Where findings leave the lengths of the design's own runs as they are.
 VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("noise",), ("holdout",), ("execution",))
@@ -53,6 +55,7 @@ def plan_spec(
     overrides: Sequence[str] = (),
     stores: Stores = SMALL,
     profile: str | FilePath | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
 
@@ -61,20 +64,22 @@ def plan_spec(
         overrides: such as ``recipe.batch_tokens=512``.
         stores: finds or prepares the tokens.
         profile: a file whose fields are laid over its execution.
+        say: is told of a command that is run to describe the sizes of a family.
 
     Raises:
         UserError: every problem of the spec and of the plan.
     """
     checked = read_study(path, overrides, profile)
     problems, plan = list(checked.problems), None
-    if checked.study is not None:
+    study = checked.study if problems or checked.study is None else described(checked.study, say)
+    if study is not None:
         try:
-            plan = plan_study(checked.study, stores)
+            plan = plan_study(study, stores)
         except UserError as error:
             problems = [p for p in problems if p not in error.problems] + list(error.problems)
-    if problems or checked.study is None or plan is None:
+    if problems or study is None or plan is None:
         raise UserError(*problems)
-    return checked.study, plan
+    return study, plan
 
 
 def plan_study(study: Study, stores: Stores = SMALL) -> Plan:
@@ -163,14 +168,15 @@ def _plan(
     """
     wanted, broken = wanted_runs(study, asked, settings_of(index_of))
     kept = [w for w in wanted if w.steps >= w.min_steps]
-    small, laid_out = too_small(wanted), finer_than_chunks(study, kept) + undivided(study.execution, kept)
+    ours = kept if study.trainer is None else []  # of one's own less is known that can be wrong
+    small, laid_out = too_small(wanted), finer_than_chunks(study, ours) + undivided(study.execution, ours)
     if known or small:
         raise UserError(*study.source.problems([*known, *broken, *small, *laid_out]))
-    starts = Starts(study.source.folder)
+    starts, share = Starts(study.source.folder), study.execution.share_trunk and study.trainer is None
     findings = broken + laid_out + repeated(kept) + held_out_inside(kept)
-    findings += optimizers_of_nothing(kept) + masks_of_no_documents(kept) + starts.findings(kept)
-    resolved = Resolver(study.execution.share_trunk, study.design, starts)
-    findings += broken_rules(kept, resolved) or schedule_too_long(kept, resolved)
+    findings += optimizers_of_nothing(ours) + masks_of_no_documents(ours) + starts.findings(ours)
+    resolved = Resolver(share, study.design, starts, study.trainer)
+    findings += broken_rules(kept, resolved) or schedule_too_long(ours, resolved)
     if not broken and not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))
     merged = merge([] if findings else [resolved.planned(w) for w in kept])
@@ -182,7 +188,7 @@ def _plan(
     jobs = make_jobs(merged.runs)
     return Plan(
         study=study.study,
-        spec_sha=short_hash({"kind": "study", **study.model_dump(mode="json", exclude={"execution"})}),
+        spec_sha=_spec_sha(study),
         data=data[0],
         other_data=data[1:],
         axes=tuple(axis_texts(study)),
@@ -193,6 +199,27 @@ def _plan(
         execution=study.execution,
         every=study.evaluation.every,
         averages=study.evaluation.averages,
+        command=_command(study),
+    )
+
+
+def _spec_sha(study: Study) -> str:
+    dump = study.model_dump(mode="json", exclude={"execution"})
+    if study.trainer is None:  # which specs of earlier versions did not have
+        del dump["trainer"]
+    return short_hash({"kind": "study", **dump})
+
+
+def _command(study: Study) -> JobCommand | None:
+    """Return how the study's own trainer is started, if it has one."""
+    trainer = study.trainer
+    if trainer is None:
+        return None
+    return JobCommand(
+        argv=trainer.argv,
+        directory=str(study.source.folder.absolute()),
+        resume=trainer.resume,
+        grace_seconds=trainer.grace_seconds,
     )
 
 
@@ -224,40 +251,35 @@ def _plural(number: int, noun: str) -> str:
 
 
 def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:
-    """Say where whole sequences are far from what the rule of the batch asks for."""
+    """Say where whole sequences are far from the batch that is asked for."""
     moved = [w for w in wanted if w.steps >= w.min_steps and w.batch.moved > WORTH_SAYING]
     if moved:
         worst = max(moved, key=lambda w: w.batch.moved)
         batch, limit = worst.batch, f"{WORTH_SAYING - 1:.0%}"
         yield (
             f"whole sequences of {worst.shape.context} tokens move the batch of {len(moved)} runs by more "
-            f"than {limit}: {worst.label} has {batch.tokens} tokens where the rule gives {batch.asked:.5g}"
+            f"than {limit}: {worst.label} has {batch.tokens} tokens where {batch.asked:.5g} were asked for"
         )
 
 
 def _scaled_twice(wanted: Sequence[Wanted]) -> Iterator[str]:
     """Warn where a rule scales a learning rate that the parametrization scales too."""
-    recipes = {id(w.setting.recipe): w.setting.recipe for w in wanted}.values()
+    recipes = {id(w.setting.recipe): w.setting.built_in for w in wanted}.values()
     for recipe in recipes:
         for place, rule in rules_in(recipe):
             twice = target_of(place) == "learning_rate" and "width" in scales_of(place, rule)
             if twice and recipe.parametrization != "standard":
                 yield (
-                    f"recipe.{'.'.join(place)} follows the width by its rule, and in matrices by "
+                    f"recipe.{'.'.join(map(str, place))} follows the width by its rule, and in matrices by "
                     f"{recipe.parametrization.kind} besides"
                 )
 
 
-def _windows(wanted: Sequence[Wanted]) -> Iterator[str]:
-    """Say where a window takes nothing away, or no layer is free of it although some were to be."""
+def _sizes(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Say what a reader of the plan should know of the sizes of families."""
     runs = Counter[str]()
     for w in wanted:
-        member, context, depth = w.setting.family.member(w.size), w.shape.context, w.shape.depth
-        if member.window is not None and member.window >= context:
-            text = f"a window of {member.window} keys in a context of {context} is none: every layer sees all"
-            runs[text] += 1
-        elif member.full_every is not None and member.full_every > depth:
-            runs[f"full_every: {member.full_every} frees no layer of a model of {depth} from the window"] += 1
+        runs.update(w.setting.family.member(w.size).notes(w.shape.context))
     for text, number in runs.items():
         yield text if number == len(wanted) else f"{text} ({number} of {len(wanted)} runs)"
 
@@ -270,11 +292,11 @@ def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...])
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
     yield from _too_few(wanted)
     yield from _moved_batches(wanted)
-    yield from dict.fromkeys(_scaled_twice(wanted))
-    yield from _windows(wanted)
+    yield from dict.fromkeys(_scaled_twice(wanted) if study.trainer is None else ())
+    yield from _sizes(wanted)
     yield from repetition_notes([w for w in wanted if w.steps >= w.min_steps])
-    if study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
-        yield f"nothing is shared: {_why_not_shared([w.setting.recipe for w in wanted])}"
+    if study.trainer is None and study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
+        yield f"nothing is shared: {_why_not_shared([w.setting.built_in for w in wanted])}"
 
 
 def _why_not_shared(recipes: Iterable[Recipe]) -> str:

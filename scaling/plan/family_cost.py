@@ -9,6 +9,7 @@ import numpy as np
 
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.params import count_parameters
+from scaling.spec.external import ExternalFamily
 from scaling.spec.families import DepthDial, Family, Shapes, WidthDial
 
 RANGE = 1e4  # times the family's largest N
@@ -27,13 +28,13 @@ def flops_per_token(
         body: whether N leaves out embedding and head; else it is all parameters.
 
     Returns:
-        The function, nan below the smallest member; None for an explicit list of shapes, which follows no
+        The function, nan below the smallest member; None for an explicit list of sizes, which follows no
         rule.
     """
     from scipy.interpolate import PchipInterpolator  # pyright: ignore[reportMissingTypeStubs]
 
     match family:
-        case Shapes():
+        case Shapes() | ExternalFamily():
             return None
         case WidthDial():
             unit, most = family.head_dim * (family.kv_heads or 1), max(family.widths) * RANGE**0.5
@@ -42,7 +43,7 @@ def flops_per_token(
     steps = np.geomspace(1, most / unit, MEMBERS).round().astype(int)
     shapes = [
         family.member(size).shape(vocab_size, context)
-        for size in sorted({*family.sizes, *(int(step) * unit for step in steps)})
+        for size in sorted({*family.members, *(int(step) * unit for step in steps)})
     ]
     sizes = [count_parameters(shape).body if body else count_parameters(shape).total for shape in shapes]
     rates = [3 * forward_matmul_flops(shape) / shape.context for shape in shapes]

@@ -25,6 +25,7 @@ SHORT = {
 }
 # Fields that a column of every table shows, or a column of their own wherever they are set.
 STANDING = {
+    "recipe.learning_rate",
     "recipe.optimizer.learning_rate",
     "recipe.optimizer.weight_decay",
     *(f"recipe.optimizer.learning_rates.{role}" for role in RoleRates.model_fields),

@@ -194,7 +194,7 @@ class Lowered:
 
 def workload(plan: Plan, job: PlannedJob, device: str) -> Workload:
     """Return what the program of a job holds memory for."""
-    run = plan.by_id[job.run_ids[0]].run
+    run = plan.by_id[job.run_ids[0]].built_in
     emas = sum(isinstance(average, EMA) for average in plan.averages)
     table = parameter_table(run.shape)
     return Workload(
@@ -227,7 +227,7 @@ def _choose_each(
     alike = _alike(plan)
     for job in jobs:
         work = workload(plan, job, devices.kind)
-        fixed = plan.by_id[job.run_ids[0]].run.fixed
+        fixed = plan.by_id[job.run_ids[0]].built_in.fixed
         key = fixed, work.averages
         if key not in by_work:
             by_work[key] = choose(work, _packing(plan.execution, alike[fixed]), devices, limit)
@@ -237,7 +237,7 @@ def _choose_each(
 
 def _alike(plan: Plan) -> Counter[Fixed]:
     """Count the jobs that can be in one pack, by what is equal in all of them."""
-    return Counter(plan.by_id[job.run_ids[0]].run.fixed for job in plan.jobs)
+    return Counter(plan.by_id[job.run_ids[0]].built_in.fixed for job in plan.jobs)
 
 
 def _packing(asked: Execution, alike: int) -> Execution:
@@ -313,7 +313,7 @@ def _next_step(plan: Plan, job: PlannedJob, devices: JobDevices, one: Chosen) ->
         devices: of the job.
         one: what was chosen, by which arithmetic is corrected.
     """
-    work, fixed_run = workload(plan, job, devices.kind), plan.by_id[job.run_ids[0]].run.fixed
+    work, fixed_run = workload(plan, job, devices.kind), plan.by_id[job.run_ids[0]].built_in.fixed
     asked = _packing(plan.execution, _alike(plan)[fixed_run])
     share = min(1.0, one.memory.total / one.held)
     for workers in range(devices.jobs - 1, 0, -1) if devices.kind == "cpu" else ():

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from scaling.counts.params import count_parameters
-from scaling.counts.shape import Shape
+from scaling.counts.model import Model, counts_of
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import flops_per_step, nearest
 from scaling.plan.scales import batch_of
@@ -28,12 +27,21 @@ class Counting:
     body: bool = False
     six: bool = False
 
-    def params(self, shape: Shape) -> int:
-        """N of a shape."""
-        counts = count_parameters(shape)
-        return counts.body if self.body else counts.total
+    def params(self, shape: Model) -> int:
+        """N of a shape.
 
-    def flops(self, shape: Shape, tokens: int) -> int:
+        Raises:
+            UserError: it does not state how many there are outside embedding and head.
+        """
+        counts = counts_of(shape)
+        number = counts.body if self.body else counts.total
+        if number is None:
+            message = "the sizes of the family do not state params_embedding and params_head"
+            hint = "give them, or fit a law of all parameters (--convention total)"
+            raise UserError(Complaint(message, "family.sizes", hint))
+        return number
+
+    def flops(self, shape: Model, tokens: int) -> int:
         """C of training on ``tokens``, whole sequences."""
         return 6 * self.params(shape) * tokens if self.six else flops_per_step(shape, tokens)
 
@@ -97,10 +105,14 @@ def nearest_size(study: Study, params: float, vocab_size: int, counting: Countin
     def off(size: Size) -> float:
         return abs(math.log(counting.params(_shape(study, size, vocab_size)) / params))
 
-    return min(_candidates(study, params, vocab_size, counting), key=off)
+    candidates = list(_candidates(study, params, vocab_size, counting))
+    if not candidates:
+        hint = "write them out, as `scaling plan SPEC --resolved` prints them"
+        raise UserError(Complaint("the family has no sizes to choose from", "family", hint))
+    return min(candidates, key=off)
 
 
-def _shape(study: Study, size: Size, vocab_size: int) -> Shape:
+def _shape(study: Study, size: Size, vocab_size: int) -> Model:
     return study.family.member(size).shape(vocab_size, study.data.context)
 
 
@@ -108,9 +120,9 @@ def _candidates(study: Study, params: float, vocab_size: int, counting: Counting
     """The sizes of a list; of a dial all that its rules allow about the multiple of the step of its sizes
     that is nearest to ``params``, listed or not."""
     family: Family = study.family
-    numbers = [size for size in family.sizes if isinstance(size, int)]
-    if len(numbers) < len(family.sizes):
-        yield from family.sizes
+    numbers = [size for size in family.members if isinstance(size, int)]
+    if len(numbers) < len(family.members):
+        yield from family.members
         return
     step = math.gcd(*numbers)
     low, high = 1, LARGEST // step

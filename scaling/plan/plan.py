@@ -47,6 +47,11 @@ class PlannedRun(Frozen):
     rules: dict[str, str] | None = None
 
     @property
+    def is_external(self) -> bool:
+        """Whether a trainer of one's own trains it."""
+        return isinstance(self.run, ExternalRun)
+
+    @property
     def built_in(self) -> Run:
         """The run, where only one of the built-in trainer can be meant."""
         assert not isinstance(self.run, ExternalRun), f"{self.label} is a run of a trainer of one's own"

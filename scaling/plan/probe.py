@@ -185,7 +185,7 @@ def questions(lowered: Lowered) -> list[Question]:
     plan, device = lowered.plan, lowered.devices.kind
     asked = [
         Question.of(
-            planned.run,
+            planned.built_in,
             lowered.chosen[planned.job_id].lowering,
             device,
             1 if device == "cpu" else most_packed(plan, planned),
@@ -201,7 +201,7 @@ def probe_runs(lowered: Lowered) -> tuple[PlannedRun, ...]:
     """Return one run each of the smallest, the geometrically middle and the largest shape by FLOPs a step,
     of those that fit into memory."""
     fitting = [run for run in reversed(lowered.plan.runs) if lowered.fits(run)]
-    by_flops = {flops_per_step(r.run.shape, r.run.batch_tokens): r for r in fitting}
+    by_flops = {flops_per_step(r.built_in.shape, r.run.batch_tokens): r for r in fitting}
     if not by_flops:
         return ()
     flops = sorted(by_flops)
@@ -214,7 +214,7 @@ def most_packed(plan: Plan, planned: PlannedRun) -> int:
     """Return how many runs may be trained beside one, itself included: a power of two."""
     if plan.execution.pack != "auto":
         return 1  # given, not measured
-    alike = {run.job_id for run in plan.runs if run.run.fixed == planned.run.fixed}
+    alike = {run.job_id for run in plan.runs if run.built_in.fixed == planned.built_in.fixed}
     return min(MOST_PACKED, 1 << (len(alike).bit_length() - 1))
 
 

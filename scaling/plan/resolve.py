@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, cast
 
-from scaling.counts.shape import Shape
-from scaling.data.index import coverage
+from scaling.counts.external import ExternalSize
+from scaling.counts.model import Model
+from scaling.data.index import coverage, external_data
 from scaling.plan.designs import Wanted, batch_for, steps_of
 from scaling.plan.plan import PlannedRun, job_id
 from scaling.plan.scales import horizon_scales, shape_scales
@@ -14,10 +17,14 @@ from scaling.plan.starts import Starts
 from scaling.recipe.auxiliary import resolved_auxiliary
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.parametrization import resolved
-from scaling.recipe.rules import Scales
+from scaling.recipe.rules import Rule, Scales
 from scaling.recipe.schedules import Schedule
-from scaling.run import Run, run_id, trunk_id
+from scaling.recipe.written import RuleError, free_numbers, number
+from scaling.run import ExternalRun, Run, TrainerVersion, run_id, trunk_id
 from scaling.spec.designs import Design
+from scaling.spec.external import ExternalRecipe
+from scaling.spec.source import Finding, Path
+from scaling.spec.trainer import CommandTrainer
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class Resolver:
     share_trunk: bool
     design: Design
     starts: Starts
-    _shortest: dict[int, dict[Shape, int]] = field(default_factory=dict[int, dict[Shape, int]])
+    trainer: CommandTrainer | None = None
+    _shortest: dict[int, dict[Model, int]] = field(default_factory=dict[int, dict[Model, int]])
     _schedules: dict[int, Schedule[int]] = field(default_factory=dict[int, "Schedule[int]"])
     _optimizers: dict[int, Optimizer] = field(default_factory=dict[int, Optimizer])
 
@@ -43,8 +51,12 @@ class Resolver:
         """
         scales = shape_scales(wanted.shape) | horizon_scales(wanted.shape, wanted.tokens)
         scales["batch_tokens"] = wanted.batch.tokens
-        scales["learning_rate"] = wanted.setting.recipe.optimizer.peak(scales)
-        return scales
+        match wanted.setting.recipe:
+            case ExternalRecipe(learning_rate=rate):
+                peak = number(rate, scales, ("learning_rate",)) if isinstance(rate, Rule) else rate
+            case recipe:
+                peak = recipe.optimizer.peak(scales)
+        return scales if peak is None else {**scales, "learning_rate": peak}
 
     def schedule(self, wanted: Wanted) -> Schedule[int]:
         """Resolve the schedule. A warmup in percent is of the run's own horizon, except where runs of a shape
@@ -58,15 +70,15 @@ class Resolver:
         return self._schedules[id(wanted)]
 
     def _schedule(self, wanted: Wanted) -> Schedule[int]:
-        recipe, warmup_horizon = wanted.setting.recipe, wanted.steps
+        recipe, warmup_horizon = wanted.setting.built_in, wanted.steps
         if recipe.shares_trunk and recipe.schedule.warmup.unit == "%" and wanted.role != "holdout":
             warmup_horizon = self._horizons(wanted.setting).get(wanted.shape, wanted.steps)
         return recipe.schedule.resolved(wanted.steps, warmup_horizon, self.scales(wanted))
 
-    def _horizons(self, setting: Setting) -> dict[Shape, int]:
+    def _horizons(self, setting: Setting) -> dict[Model, int]:
         """Return the shortest horizon of each shape that the design trains, in steps."""
         if id(setting) not in self._shortest:
-            shortest = self._shortest[id(setting)] = dict[Shape, int]()
+            shortest = self._shortest[id(setting)] = dict[Model, int]()
             for point in self.design.points(setting.family):
                 shape = setting.shape(point.size)
                 steps = steps_of(point, shape, batch_for(point, shape, setting).tokens)
@@ -81,29 +93,73 @@ class Resolver:
             RuleError: a rule gives a number that its field cannot have.
         """
         if id(wanted) not in self._optimizers:
-            resolved = wanted.setting.recipe.optimizer.resolved(self.scales(wanted))
+            resolved = wanted.setting.built_in.optimizer.resolved(self.scales(wanted))
             self._optimizers[id(wanted)] = resolved
         return self._optimizers[id(wanted)]
 
-    def planned(self, wanted: Wanted) -> PlannedRun:
-        setting = wanted.setting
-        recipe, index = setting.recipe, setting.index
+    def free(self, wanted: Wanted) -> dict[str, Any]:
+        """Return the recipe of an external run: free fields and the learning rate, with numbers for rules.
+
+        Raises:
+            RuleError: a rule gives a number that is out of all bounds.
+        """
+        recipe, scales = wanted.setting.recipe, self.scales(wanted)
+        assert isinstance(recipe, ExternalRecipe)
+        rate = {"learning_rate": scales["learning_rate"]} if "learning_rate" in scales else {}
+        return {**free_numbers(recipe.free, scales, ()), **free_numbers(rate, scales, ())}
+
+    def broken(self, wanted: Wanted) -> Iterator[Finding]:
+        """Find rules of a run that give numbers their fields cannot have."""
+        if isinstance(wanted.setting.recipe, ExternalRecipe):
+            parts: tuple[tuple[tuple[str, ...], Callable[[Wanted], Any]], ...] = (((), self.free),)
+        else:
+            parts = (("optimizer",), self.optimizer), (("schedule",), self.schedule)
+        for section, resolve in parts:
+            try:
+                resolve(wanted)
+            except RuleError as error:
+                of_rate = section and error.place == ("learning_rate",)
+                place = "recipe", *(("optimizer",) if of_rate else section), *error.place
+                yield Finding(place, f"{error}, for {wanted.label}", error.hint)
+
+    def run(self, wanted: Wanted) -> Run | ExternalRun:
+        """Return what is wanted, fully resolved."""
+        setting, shape = wanted.setting, wanted.shape
+        sequences = wanted.batch.tokens // setting.data.context
+        if isinstance(shape, ExternalSize):
+            assert self.trainer is not None
+            return ExternalRun(
+                trainer=TrainerVersion(version=self.trainer.version),
+                size=shape,
+                data=external_data(setting.index.content),
+                recipe=self.free(wanted),
+                batch_sequences=sequences,
+                steps=wanted.steps,
+                seed=wanted.seed,
+                order=wanted.order,
+            )
+        recipe = setting.built_in
         start = self.starts.of(recipe.init_from)
-        run = Run(
-            shape=wanted.shape,
-            data=index.run_data,
+        return Run(
+            shape=shape,
+            data=setting.index.run_data,
             optimizer=self.optimizer(wanted),
             schedule=self.schedule(wanted),
-            batch_sequences=wanted.batch.tokens // setting.data.context,
+            batch_sequences=sequences,
             steps=wanted.steps,
             precision=recipe.precision,
-            parametrization=resolved(recipe.parametrization, wanted.shape.head_dim),
-            auxiliary=resolved_auxiliary(recipe.auxiliary, experts=wanted.shape.experts is not None),
+            parametrization=resolved(recipe.parametrization, shape.head_dim),
+            auxiliary=resolved_auxiliary(recipe.auxiliary, experts=shape.experts is not None),
             seed=wanted.seed,
             order=wanted.order,
             init_from=start.identity if start else None,
         )
-        unique, epochs = coverage(run.tokens, index)
+
+    def planned(self, wanted: Wanted) -> PlannedRun:
+        """Return a run with its ids and all that a plan says of it."""
+        setting, run = wanted.setting, self.run(wanted)
+        start = self.starts.of(setting.built_in.init_from) if isinstance(run, Run) else None
+        unique, epochs = coverage(run.tokens, setting.index)
         share, name, trunk = self.share_trunk, run_id(run), trunk_id(run)
         return PlannedRun(
             run_id=name,
@@ -118,7 +174,20 @@ class Resolver:
             start=str(start.path) if start else None,
             variant=setting.variant,
             rules=setting.rules,
-            # a rule, as what it gives
-            values=setting.values
-            | {name: x for name, x in run.optimizer.numbers.items() if name in setting.values},
+            values=setting.values | _given(run, setting),
         )
+
+
+def _given(run: Run | ExternalRun, setting: Setting) -> dict[str, float]:
+    """Return the columns of fields on axes that may be rules, as what these give."""
+    if isinstance(run, Run):
+        return {name: x for name, x in run.optimizer.numbers.items() if name in setting.values}
+    columns = setting.choice.columns.items()
+    at = {column: _at(run.recipe, path[1:]) for path, column in columns if path[0] == "recipe"}
+    return {column: x for column, x in at.items() if isinstance(x, int | float)}
+
+
+def _at(value: Any, path: Path) -> Any:
+    for part in path:
+        value = cast(dict[Any, Any], value).get(part) if isinstance(value, dict) else None
+    return value

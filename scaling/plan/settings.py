@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from scaling.counts.shape import Shape
+from scaling.counts.model import Model
 from scaling.data.index import DataIndex
 from scaling.plan.labels import Names, names_of
 from scaling.plan.tuned import settled, tuned_in
 from scaling.spec.axes import Override, overlap
+from scaling.spec.external import ExternalFamily
 from scaling.spec.families import Family, Size
-from scaling.spec.models import Data, Recipe, Study, check_sections, chosen_cells, rule_findings
+from scaling.spec.models import AnyRecipe, Data, Recipe, Study, check_sections, chosen_cells, rule_findings
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, located
-from scaling.spec.source import Finding
+from scaling.spec.source import Finding, Path
 from scaling.spec.variants import Arm, arms, overrides
+
+UNDESCRIBED = Finding(
+    ("family", "describe"),
+    "is asked for sizes by `scaling plan` and `scaling run` alone, of the study's own family",
+    "write them out as family.sizes: `scaling plan SPEC --resolved` prints them",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
     """The sections of a study after ``changes``: those of its variant, and what axes or a cell choose. Equal
-    sections of one study are one object. ``values`` are the columns that show what was chosen."""
+    sections of one study are one object. ``values`` are the columns that show what was chosen, ``columns``
+    their names by the paths of fields."""
 
     variant: str | None
     data: Data
     family: Family
-    recipe: Recipe
+    recipe: AnyRecipe
     changes: tuple[Override, ...] = ()
     label: str = ""
     values: dict[str, Any] = field(default_factory=dict[str, Any])
+    columns: Mapping[Path, str] = field(default_factory=dict[Path, str])
 
     def located(self, finding: Finding) -> Finding:
         """Move a finding about a changed field to where it was changed."""
@@ -47,7 +56,7 @@ class Setting:
     data: Data
     index: DataIndex
     family: Family
-    recipe: Recipe
+    recipe: AnyRecipe
     choice: Choice
 
     @property
@@ -57,6 +66,12 @@ class Setting:
     @property
     def values(self) -> dict[str, Any]:
         return self.choice.values
+
+    @property
+    def built_in(self) -> Recipe:
+        """The recipe, where only one of the built-in trainer can be meant."""
+        assert isinstance(self.recipe, Recipe), "a trainer of one's own has a recipe of its own"
+        return self.recipe
 
     @cached_property
     def rules(self) -> dict[str, str] | None:
@@ -68,7 +83,7 @@ class Setting:
         """Equal for settings of one study that train the same shape in the same way."""
         return id(self.data), id(self.recipe)
 
-    def shape(self, size: Size) -> Shape:
+    def shape(self, size: Size) -> Model:
         """Spell out a size of the family."""
         tokenizer = self.index.tokenizer
         return self.family.member(size).shape(
@@ -85,7 +100,7 @@ class Choices:
     _made: dict[tuple[int, tuple[int, ...]], tuple[Choice | None, tuple[Override, ...]]] = field(
         default_factory=dict[tuple[int, tuple[int, ...]], "tuple[Choice | None, tuple[Override, ...]]"]
     )
-    _recipes: dict[int, Recipe | None] = field(default_factory=dict[int, "Recipe | None"])
+    _recipes: dict[int, AnyRecipe | None] = field(default_factory=dict[int, "AnyRecipe | None"])
     _checked: set[tuple[int, ...]] = field(default_factory=set[tuple[int, ...]])
 
     @cached_property
@@ -121,6 +136,9 @@ class Choices:
         except Unfit as error:
             self.findings += error.findings
             return None
+        if isinstance(sections["family"], ExternalFamily) and sections["family"].sizes is None:
+            self.findings.append(located(UNDESCRIBED, changes) if changes else UNDESCRIBED)
+            return None
         objects = tuple(map(id, sections.values()))
         if changes and objects not in self._checked:
             self._checked.add(objects)
@@ -133,7 +151,14 @@ class Choices:
             )
             for path, column in self.names.columns.items()
         }
-        choice = Choice(arm.name, **sections, changes=changes, label=self.names.label(chosen), values=values)
+        choice = Choice(
+            arm.name,
+            **sections,
+            changes=changes,
+            label=self.names.label(chosen),
+            values=values,
+            columns=self.names.columns,
+        )
         recipe = self._settled(choice)
         return None if recipe is None else replace(choice, recipe=recipe)
 
@@ -151,7 +176,7 @@ class Choices:
                     continue  # said elsewhere
                 self._settled(Choice(arm.name, **sections, changes=(*arm.overrides, *changes)))
 
-    def _settled(self, choice: Choice) -> Recipe | None:
+    def _settled(self, choice: Choice) -> AnyRecipe | None:
         """Return the recipe with its tuned rules read, the same object for the same recipe; None where they
         are not right."""
         key = id(choice.recipe)
@@ -172,7 +197,7 @@ class Choices:
         found = check_sections({**dict(self.study), **sections}, arm.name)
         self.findings += [located(finding, changes) for finding in found]
         old, new = before["family"], sections["family"]
-        if on_axes and (old.key, old.sizes) != (new.key, new.sizes):
+        if on_axes and (old.key, old.members) != (new.key, new.members):
             override = next(o for o in reversed(changes) if o.field[0] == "family")
             message = "changes the sizes of the family, which the design is made of"
             self.findings.append(Finding(override.place, message, "make it a variant"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from scaling.counts.shape import Shape, parameter_table
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Wanted
+from scaling.run import Run
 from scaling.spec.source import Finding
 from scaling.store.folder import ID, ResultsFolder
 from scaling.store.weights import Dims, dims_of, identity_of
@@ -51,9 +52,9 @@ class Starts:
         """Find weights that are not there, and those that do not fit a run."""
         seen, findings = set[tuple[str, Shape]](), list[Finding]()
         for w in kept:
-            init_from = w.setting.recipe.init_from
-            if init_from is not None and (init_from, w.shape) not in seen:
-                seen.add((init_from, w.shape))
+            init_from = w.setting.built_in.init_from
+            if init_from is not None and (init_from, w.transformer) not in seen:
+                seen.add((init_from, w.transformer))
                 found = [w.setting.choice.located(finding) for finding in self._wrong(init_from, w)]
                 findings += [finding for finding in found if finding not in findings]
         return findings
@@ -67,7 +68,7 @@ class Starts:
                 yield Finding(FIELD, message, problem.hint)
             return
         assert start is not None
-        wrong = list(misfits(start.dims, w.shape))
+        wrong = list(misfits(start.dims, w.transformer))
         if wrong:
             more = f" (and {len(wrong) - NAMED} more arrays)" if len(wrong) > NAMED else ""
             message = f"does not fit {w.label}: {'; '.join(wrong[:NAMED])}{more}"
@@ -88,7 +89,7 @@ class Starts:
         for folder in folders:
             results = ResultsFolder(folder)
             record, run = results.record(run_id), results.run(run_id)
-            if run is not None and record is not None and record.result.status == "ok":
+            if isinstance(run, Run) and record is not None and record.result.status == "ok":
                 kept = results.final_checkpoint(run_id, run.steps)
                 if kept is not None:
                     return Start(run_id, kept, _dims(run.shape))

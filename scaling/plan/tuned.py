@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
 from scaling.recipe.rules import SCALES, Scale
 from scaling.recipe.tuned import LAWS, Tuned, TunedLaw
 from scaling.recipe.written import Place, RuleError, fits, rules_in, target_of
-from scaling.spec.models import Recipe
+from scaling.spec.models import AnyRecipe
 from scaling.spec.source import Finding, dotted_path
 
+R = TypeVar("R", bound=AnyRecipe)
 USABLE = ("ok", "partly_identified")
 HINT = "give the file that `scaling basins --out FILE` wrote"
 
@@ -46,7 +47,7 @@ class _Basins(BaseModel):
     laws: dict[str, _Fit]
 
 
-def settled(recipe: Recipe, folder: Path) -> tuple[Recipe, list[Finding]]:
+def settled(recipe: R, folder: Path) -> tuple[R, list[Finding]]:
     """Return the recipe with the laws of its tuned rules; and of those that stay without one, why: a file
     cannot be read, is another than asked for, or has no such law.
 
@@ -64,7 +65,7 @@ def settled(recipe: Recipe, folder: Path) -> tuple[Recipe, list[Finding]]:
     return recipe, wrong
 
 
-def tuned_in(recipe: Recipe) -> dict[str, str] | None:
+def tuned_in(recipe: AnyRecipe) -> dict[str, str] | None:
     """Return where a recipe has tuned rules, and what they are; None where it has none."""
     found = {
         dotted_path(("recipe", *place)): str(rule)
@@ -88,9 +89,17 @@ def with_hashes(raw: Any, folder: Path) -> Any:
 
 
 def _replaced(model: Any, place: Place, rule: TunedLaw) -> Any:
+    """Copy a part of a recipe with one rule in it replaced."""
+    if not place:
+        return rule
     name, *below = place
-    value = _replaced(getattr(model, name), tuple(below), rule) if below else rule
-    return model.model_copy(update={name: value})
+    match model:
+        case dict() | list():
+            parts: Any = cast(Any, model).copy()
+            parts[name] = _replaced(parts[name], tuple(below), rule)
+            return parts
+        case _:
+            return model.model_copy(update={name: _replaced(getattr(model, str(name)), tuple(below), rule)})
 
 
 def _content(file: str, place: Place, folder: Path) -> bytes:

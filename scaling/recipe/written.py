@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, Discriminator, Field, Tag, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from scaling.recipe.published import PUBLISHED
-from scaling.recipe.quantities import Duration, bound_text
-from scaling.recipe.rules import SCALES, DurationRule, PowerRule, Rule, Scale, Scales, any_of
+from scaling.recipe.quantities import LARGEST_COUNT, Duration, bound_text
+from scaling.recipe.rules import SCALES, DurationRule, PowerRule, Rule, Scale, Scales, any_of, by_kind
 from scaling.recipe.tuned import Tuned
 
 M = TypeVar("M", bound=BaseModel)
-Place = tuple[str, ...]
+Place = tuple[str | int, ...]
 SMALLEST, LARGEST = 1e-12, 1e6  # values of a rule; others are a mistake in its exponent
 AnyRule = any_of(PowerRule, *PUBLISHED, Tuned)
+RULE_KINDS: dict[str, type[Rule]] = by_kind(get_args(AnyRule)[0])
 
 
 class RuleError(ValueError):
@@ -85,19 +86,40 @@ def _written(info: FieldInfo) -> Any:
     return written | None if optional else written
 
 
-def rules_in(model: BaseModel, place: Place = ()) -> Iterator[tuple[Place, Rule]]:
-    """Give the rules of a model of a spec and of the models in it, each with its place."""
-    for name, value in model:
-        if isinstance(value, Rule):
-            yield (*place, name), value
-        elif isinstance(value, BaseModel):
-            yield from rules_in(value, (*place, name))
+def parsed_rule(written: dict[str, Any]) -> Rule | None:
+    """Return the rule that a mapping is; None where it is none, or not a right one."""
+    kind = written.get("kind")
+    if not isinstance(kind, str) or kind not in RULE_KINDS:
+        return None
+    try:
+        return RULE_KINDS[kind].model_validate(written)
+    except ValidationError:
+        return None
+
+
+def rules_in(part: Any, place: Place = ()) -> Iterator[tuple[Place, Rule]]:
+    """Give the rules of a model of a spec and of what is in it, each with its place."""
+    match part:
+        case Rule():
+            yield place, part
+        case BaseModel():
+            for name, value in part:
+                yield from rules_in(value, (*place, name))
+        case dict():
+            for name, value in cast(dict[str, Any], part).items():
+                yield from rules_in(value, (*place, name))
+        case list():
+            for i, value in enumerate(cast(list[Any], part)):
+                yield from rules_in(value, (*place, i))
+        case _:
+            return
 
 
 def target_of(place: Place) -> str:
     """Return what a rule at a place of the recipe is about: the name of the field; of a role's learning
     rate, ``learning_rate``."""
-    return "learning_rate" if "learning_rates" in place else place[-1]
+    named = [part for part in place if isinstance(part, str)]
+    return "learning_rate" if "learning_rates" in named else named[-1]
 
 
 def fits(place: Place, rule: Rule) -> bool:
@@ -115,6 +137,7 @@ def known_to(place: Place) -> tuple[Scale, ...]:
     later: dict[Place, set[Scale]] = {
         ("batch_tokens",): {"batch_tokens", "learning_rate"},
         ("optimizer", "learning_rate"): {"learning_rate"},
+        ("learning_rate",): {"learning_rate"},
     }
     return tuple(scale for scale in SCALES if scale not in later.get(place, set()))
 
@@ -135,6 +158,26 @@ def with_numbers(model: BaseModel, scales: Scales, place: Place = ()) -> dict[st
         elif isinstance(value, BaseModel):
             fields[name] = with_numbers(value, scales, at)
     return fields
+
+
+def free_numbers(value: Any, scales: Scales, place: Place) -> Any:
+    """Copy a field of somebody's own recipe with its rules made numbers.
+
+    Raises:
+        RuleError: a rule gives a number that is out of all bounds.
+    """
+    match value:
+        case Rule():
+            exact = number(value, scales, place, LARGEST_COUNT)
+            return int(exact) if exact.is_integer() else exact
+        case dict():
+            items = cast(dict[str, Any], value).items()
+            return {name: free_numbers(item, scales, (*place, name)) for name, item in items}
+        case list():
+            items = enumerate(cast(list[Any], value))
+            return [free_numbers(item, scales, (*place, i)) for i, item in items]
+        case _:
+            return value
 
 
 def number(rule: Rule, scales: Scales, place: Place, largest: float = LARGEST) -> float:

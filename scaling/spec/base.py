@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from scaling.recipe.quantities import Count, Described, Positive, Whole
+from scaling.recipe.rules import Rule
+from scaling.recipe.written import or_rule
 
 
 def _plain(value: Any) -> Any:
@@ -67,3 +69,10 @@ Several = Field(min_length=1, max_length=1000)
 Counts = Annotated[tuple[Count, ...], Several, AfterValidator(_distinct)]
 Seeds = Annotated[tuple[Seed, ...], Several, AfterValidator(_distinct)]
 Amounts = Annotated[tuple[Positive, ...], Several, AfterValidator(_distinct)]
+
+if TYPE_CHECKING:
+    BatchOrRule = int | Rule
+    RateOrRule = float | Rule
+else:
+    BatchOrRule = or_rule(Count)
+    RateOrRule = or_rule(Positive)

@@ -113,7 +113,7 @@ class Noise(Chosen):
 
 def _product(family: Family, length: Length, amounts: Sequence[float], field: str) -> Iterator[Point]:
     """Cross every size with every amount, which are written in ``field`` of the design."""
-    for size in family.sizes:
+    for size in family.members:
         for i, amount in enumerate(amounts):
             path: Path = ("design", field, i)
             yield Point(size, length, amount, path, path)

@@ -17,6 +17,7 @@ from scaling.recipe.quantities import Count, Described, Positive, Real
 from scaling.recipe.rules import by_kind
 from scaling.spec.allocation import Allocation, extra_findings
 from scaling.spec.source import Finding
+from scaling.spec.trackers import WrittenTracker
 
 
 def _auto_or_count(value: Any) -> Any:
@@ -95,6 +96,8 @@ class Execution(Described):
     """Minutes without progress (compiling counts) after which a job is killed and counted as failed."""
     attempts: Count = 3
     """Consecutive failures without progress after which a run is not retried."""
+    trackers: tuple[WrittenTracker, ...] = ()
+    """Where curves and results are sent to, live: wandb, tensorboard, trackio; one of each kind."""
 
     @property
     def job_devices(self) -> int | None:
@@ -115,6 +118,11 @@ class Execution(Described):
             message = f"{mesh} = {mesh.devices} devices, but execution.devices = {self.devices}"
             yield Finding(("execution", "mesh"), message, "make them equal, or leave devices out")
         yield from self._host_findings(mesh)
+        kinds = [tracker.kind for tracker in self.trackers]
+        for place, kind in enumerate(kinds):
+            if kind in kinds[:place]:
+                message = f"{kind!r} stands there twice: each tracker has its state by its kind"
+                yield Finding(("execution", "trackers", place, "kind"), message, "leave one of them out")
         if self.pack != "auto" and (width := pack_width(self.pack, mesh.run)) != self.pack:
             each = f" on each of mesh.run = {mesh.run} devices" if mesh.run > 1 else ""
             message = f"{self.pack}: the runs of a pack are a power of two{each}"

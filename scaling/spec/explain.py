@@ -12,7 +12,6 @@ from pydantic_core import ErrorDetails
 from scaling.recipe.quantities import SHA256, SLUG, bound_text
 from scaling.spec.execution import SlurmExecution
 from scaling.spec.guess import closest
-from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path, shorten
 
 _TEXTS = {
@@ -27,9 +26,9 @@ _PATTERNS = {
 }
 
 
-def explain(error: ValidationError, most: int | None = None, root: Any = Study) -> list[Finding]:
-    """Make one finding per error (of the first ``most``) of a spec, or of the part of one that ``root``
-    types; a misspelt name is not missing as well."""
+def explain(error: ValidationError, root: Any, most: int | None = None) -> list[Finding]:
+    """Make one finding per error (of the first ``most``) of what ``root`` types; a misspelt name is not
+    missing as well."""
     details = error.errors(include_url=False)[:most]
     unknown = [_unknown(detail, root) for detail in details if detail["type"] == "extra_forbidden"]
     meant = {(*finding.path[:-1], finding.meant) for finding in unknown}
@@ -148,8 +147,10 @@ def _locate(loc: tuple[int | str, ...], root: Any) -> tuple[Path, list[Any]]:
 def _names(types: list[Any]) -> tuple[str, ...]:
     """Return the names of the fields of the one model allowed; just ``kind`` where there are several."""
     match types:
-        case [type() as model] if issubclass(model, BaseModel):
-            return tuple(model.model_fields)
+        case [type() as model, *others] if issubclass(model, BaseModel) and not (
+            others and model.model_fields["kind"].is_required()
+        ):
+            return tuple(model.model_fields)  # of several, the usual one
         case _:
             return ("kind",)
 

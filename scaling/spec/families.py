@@ -1,8 +1,8 @@
 """Which models: families of sizes.
 
-Every family has the same six names: ``key`` (the field of a cell that names a size), ``sizes`` (those that a
-design crosses with its horizons), ``label`` (a size in the name of a run), ``member`` (a size spelled out),
-``findings`` (what is wrong with the family) and ``size_findings`` (with one size that a cell names).
+Every family has the same six names: ``key`` (the field of a cell that names a size), ``members`` (the sizes
+that a design crosses with its horizons), ``label`` (a size in the name of a run), ``member`` (a size spelled
+out), ``findings`` (what is wrong with the family) and ``size_findings`` (with one size that a cell names).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scaling.counts.shape import Shape
 from scaling.recipe.quantities import Count, Described, Positive, Slug, Whole
 from scaling.recipe.rules import by_kind
 from scaling.spec.base import Counts, Several
+from scaling.spec.external import ExternalFamily
 from scaling.spec.source import Finding, Path
 
 Size = int | str  # a width, a depth or the name of a shape: what a spec calls a size by
@@ -145,6 +146,13 @@ class NamedShape(Architecture):
             exact = 8 * self.width / 3 if self.mlp == "swiglu" else 4 * self.width
         return max(8, int(exact / 8 + 0.5) * 8)
 
+    def notes(self, context: int) -> Iterator[str]:
+        """Say where a window takes nothing away, or no layer is free of it although some were to be."""
+        if self.window is not None and self.window >= context:
+            yield f"a window of {self.window} keys in a context of {context} is none: every layer sees all"
+        elif self.full_every is not None and self.full_every > self.depth:
+            yield f"full_every: {self.full_every} frees no layer of a model of {self.depth} from the window"
+
     def findings(self, path: Path) -> Iterator[Finding]:
         if self.head_dim is not None:
             yield from _head_dim(self.head_dim, (*path, "head_dim"))
@@ -185,7 +193,7 @@ class Dial(Architecture):
     """Channels of an attention head; even."""
 
     @property
-    def sizes(self) -> tuple[Size, ...]:
+    def members(self) -> tuple[Size, ...]:
         return getattr(self, f"{self.key}s")
 
     def label(self, size: Size) -> str:
@@ -208,7 +216,7 @@ class Dial(Architecture):
 
     def findings(self) -> Iterator[Finding]:
         yield from _head_dim(self.head_dim, ("family", "head_dim"))
-        for i, size in enumerate(self.sizes):
+        for i, size in enumerate(self.members):
             yield from self.size_findings(size, ("family", f"{self.key}s", i))
 
     def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
@@ -254,7 +262,7 @@ class Shapes(Described):
     shapes: tuple[NamedShape, ...] = Several
 
     @property
-    def sizes(self) -> tuple[Size, ...]:
+    def members(self) -> tuple[Size, ...]:
         return tuple(shape.name for shape in self.shapes if shape.in_design)
 
     def label(self, size: Size) -> str:
@@ -298,6 +306,6 @@ def _heads(width: int, head_dim: int, kv_heads: int | None, path: Path) -> Itera
         yield Finding(path, message, "change family.kv_heads or the width")
 
 
-_Families = WidthDial | DepthDial | Shapes
+_Families = WidthDial | DepthDial | Shapes | ExternalFamily
 Family = Annotated[_Families, Field(discriminator="kind")]
 FAMILIES = by_kind(_Families)

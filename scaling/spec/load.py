@@ -143,8 +143,8 @@ def _validate(raw: Mapping[str, Any]) -> tuple[Study | None, list[Finding]]:
     except ValidationError as error:
         if error.error_count() > MOST_FINDINGS:
             message = f"{error.error_count()} mistakes; the first {MOST_FINDINGS} are listed"
-            return None, [*explain(error, MOST_FINDINGS), Finding((), message, "is this a spec?")]
-        findings, valid = explain(error), _valid_sections(raw)
+            return None, [*explain(error, Study, MOST_FINDINGS), Finding((), message, "is this a spec?")]
+        findings, valid = explain(error, Study), _valid_sections(raw)
         more = _valid_sections(_without(raw, findings))
         return None, findings + check_sections(more | valid) + variation_findings(valid)
     return study, check_sections(dict(study)) + variation_findings(dict(study))

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr
 from pydantic.json_schema import GenerateJsonSchema
 
 from scaling.corpora.base import DocumentCorpus
 from scaling.corpora.content import HELD_OUT
 from scaling.corpora.evaluation import Evaluation
+from scaling.corpora.external import External
 from scaling.corpora.kinds import WrittenCorpus
 from scaling.corpora.mixture import Mixture
 from scaling.corpora.shipped import Shipped
@@ -24,15 +25,18 @@ from scaling.recipe.optimizers import WrittenOptimizer
 from scaling.recipe.parametrization import WrittenParametrization
 from scaling.recipe.precision import Precision, unmet
 from scaling.recipe.quantities import Count, Described, Duration, Slug
-from scaling.recipe.rules import OF_HORIZON, Rule
+from scaling.recipe.rules import OF_HORIZON
 from scaling.recipe.schedules import WrittenSchedule
-from scaling.recipe.written import fits, known_to, or_rule, rules_in, scales_of
+from scaling.recipe.written import fits, known_to, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
-from scaling.spec.base import Seeds
+from scaling.spec.base import BatchOrRule, Seeds
 from scaling.spec.designs import Chosen, Design, Holdout, Noise
 from scaling.spec.execution import Execution, WrittenExecution
+from scaling.spec.external import ExternalRecipe
 from scaling.spec.families import Family, Shapes
 from scaling.spec.source import Finding, Path, Source
+from scaling.spec.together import trainer_findings
+from scaling.spec.trainer import CommandTrainer
 from scaling.tokenizers.kinds import WrittenTokenizer
 
 
@@ -52,10 +56,6 @@ class Data(Described):
     Left out: on all of them."""
 
 
-if TYPE_CHECKING:
-    BatchOrRule = int | Rule
-else:
-    BatchOrRule = or_rule(Count)
 DECAY_ONLY = (("schedule", "decay"), ("schedule", "final_fraction"))
 
 
@@ -77,12 +77,14 @@ class Recipe(Described):
     init_from: Annotated[str, Field(min_length=1)] | None = None
     """Start from these weights instead of random ones: a .safetensors file, by its path relative to the spec,
     or the run_id of a run in `results/` whose final checkpoint was kept."""
+    kind: Literal["built-in"] = Field(default="built-in", exclude=True)
+    """By the built-in trainer."""
 
     @cached_property
     def of_horizon(self) -> tuple[str, ...]:
         """The fields, but those of the decay alone, whose rules depend on the horizon."""
         return tuple(
-            ".".join(place)
+            ".".join(map(str, place))
             for place, rule in rules_in(self)
             if place not in DECAY_ONLY and OF_HORIZON & scales_of(place, rule)
         )
@@ -93,6 +95,17 @@ class Recipe(Described):
         return self.schedule.shares_trunk and not self.of_horizon
 
 
+def _built_in_by_default(value: Any) -> Any:
+    return {"kind": "built-in", **cast(dict[str, Any], value)} if isinstance(value, dict) else value
+
+
+AnyRecipe = Recipe | ExternalRecipe
+WrittenRecipe = Annotated[
+    Annotated[AnyRecipe, Field(discriminator="kind")],
+    BeforeValidator(_built_in_by_default, json_schema_input_type=AnyRecipe),
+]
+
+
 class Study(Described):
     """A scaling-law study: a family of models, data, a recipe and a design of runs."""
 
@@ -100,7 +113,10 @@ class Study(Described):
     """Name of the study and of its results folder."""
     data: Data
     family: Family
-    recipe: Recipe
+    recipe: WrittenRecipe
+    trainer: CommandTrainer | None = None
+    """A trainer of one's own: family, recipe and corpus are of kind external then. Left out: the built-in
+    one."""
     design: Design
     seeds: Seeds = (0,)
     """Every fitted run is trained with each of these: a number, or {init: 0, order: 1}."""
@@ -133,9 +149,10 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
     ``variant`` out."""
     findings = list[Finding]()
     data, family, recipe = sections.get("data"), sections.get("family"), sections.get("recipe")
+    findings += trainer_findings(sections)
     if family is not None:
         findings += family.findings()
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, AnyRecipe):
         findings += rule_findings(recipe)
     if family is not None and isinstance(recipe, Recipe):
         findings += _router_losses(family, recipe)
@@ -145,10 +162,11 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += _batch(data, recipe)
     if isinstance(data, Data) and family is not None:
         findings += _document_masks(data, family)
-    if isinstance(data, Data) and isinstance(sections.get("evaluation"), Evaluation):
-        findings += _evaluation(data, sections["evaluation"])
-    if isinstance(sections.get("evaluation"), Evaluation):
-        findings += _averages(sections["evaluation"])
+    evaluation = sections.get("evaluation")
+    if isinstance(evaluation, Evaluation):
+        if isinstance(data, Data) and not isinstance(data.corpus, External):
+            findings += _evaluation(data, evaluation)
+        findings += _averages(evaluation)
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
     execution = sections.get("execution")
@@ -216,7 +234,7 @@ def _averages(evaluation: Evaluation) -> Iterator[Finding]:
             yield Finding(("evaluation", "averages", i), f"{name} is asked for twice", "remove one of them")
 
 
-def rule_findings(recipe: Recipe) -> Iterator[Finding]:
+def rule_findings(recipe: AnyRecipe) -> Iterator[Finding]:
     """Find rules that say nothing of their field, or use what follows from it."""
     for place, rule in rules_in(recipe):
         if not fits(place, rule):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -13,18 +13,10 @@ from scaling.spec.axes import Override, canonical, overlap
 from scaling.spec.explain import explain, show
 from scaling.spec.families import Family
 from scaling.spec.guess import closest
-from scaling.spec.models import Data, Recipe, Study
+from scaling.spec.models import Data, Recipe, Study, WrittenRecipe
 from scaling.spec.source import Finding, Path, dotted_path
 
-SECTIONS: dict[str, Any] = {"data": Data, "family": Family, "recipe": Recipe}
-
-
-class Sections(NamedTuple):
-    """What a run is trained with, as a spec writes it."""
-
-    data: Data
-    family: Family
-    recipe: Recipe
+SECTIONS: dict[str, Any] = {"data": Data, "family": Family, "recipe": WrittenRecipe}
 
 
 class Unfit(Exception):
@@ -84,7 +76,7 @@ class Sheet:
             try:
                 made = _adapter(name).validate_python(raw)
             except ValidationError as error:
-                found = explain(error, root=SECTIONS[name])
+                found = explain(error, SECTIONS[name])
                 placed = [replace(finding, path=(name, *finding.path)) for finding in found]
                 raise Unfit([located(finding, overrides) for finding in placed]) from None
             self._made[key] = self._keep(name, made)

@@ -150,6 +150,31 @@ def read_metrics(path: Path) -> Metrics:
     return Metrics(tuple(rows), skipped + len(lines) - len(rows))
 
 
+class Appended:
+    """What is new in a file of rows that its writer appends to, or replaces by one with fewer."""
+
+    def __init__(self, path: Path):
+        self.path, self._seen, self._offset = path, (0, 0), 0
+
+    def rows(self) -> tuple[list[Row], bool]:
+        """Return the whole rows since the last call, and whether they are all there are of another file than
+        before; its first is one too."""
+        try:
+            with open(self.path, "rb") as file:
+                status = os.fstat(file.fileno())
+                identity = status.st_dev, status.st_ino
+                replaced = identity != self._seen or status.st_size < self._offset
+                if replaced:
+                    self._seen, self._offset = identity, 0
+                file.seek(self._offset)
+                content = file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return [], False
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [row for line in whole.splitlines() if (row := _row(line)) is not None], replaced
+
+
 def last_row(path: Path, window: int = 4096) -> Row | None:
     """Return the last whole row of ``metrics.jsonl``, without reading the rest."""
     try:

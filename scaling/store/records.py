@@ -117,6 +117,16 @@ class Result(Frozen):
     columns: dict[str, float | int | str | bool | None] | None = None
     flags: tuple[str, ...] = ()
 
+    @property
+    def families(self) -> dict[str, float]:
+        """Values by evaluation set, source and average of weights, under their names in tables:
+        ``loss/SET``, ``tokens/SOURCE``, ``epochs/SOURCE``, ``loss@AVERAGE``."""
+        families = {"loss/": self.set_losses, "tokens/": self.source_tokens, "epochs/": self.source_epochs}
+        families["loss@"] = self.average_losses
+        return {
+            f"{start}{name}": value for start, of in families.items() for name, value in (of or {}).items()
+        }
+
 
 class Environment(Frozen):
     """What a job was trained with; None where that is not known."""

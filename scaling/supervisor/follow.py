@@ -22,8 +22,8 @@ PIECE = 8 << 20  # bytes of lines that are read at once
 class Follower:
     """Reads ``metrics.jsonl`` of a command into ``log``.
 
-    What an earlier start logged stays until this one has its first row: it then goes on from a checkpoint
-    before that step, and rows from there on are its own. ``resumed`` is told where that is.
+    What an earlier start logged stays until this one has its first row. Where it resumed, that was from a
+    checkpoint before that step: rows from there on are its own, and ``resumed`` is told where that is.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Follower:
 
     def _take(self, row: MetricsRow) -> None:
         if self.step is None:
-            before = up_to(self.log.rows(), row.step - 1)
+            before = up_to(self.log.rows(), row.step - 1) if self.asked.resumed else []
             self.log.restart(before)
             walls = [old["wall_time"] for old in before if not is_evaluation(old)]
             self.wall = walls[-1] if walls else 0.0

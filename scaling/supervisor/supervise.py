@@ -262,6 +262,8 @@ class Attempt:
         if not create_json(self.run_folder / "record.json", record.to_json()):
             raise LostLease(f"run {asked.run_id} was recorded by another process")
         (self.run_folder / "error.json").unlink(missing_ok=True)
+        if not self.job.execution.keep_final:
+            shutil.rmtree(asked.paths.checkpoints, ignore_errors=True)
         say(f"{_now()} {asked.run_id} {result.status} loss {result.loss}")
 
 

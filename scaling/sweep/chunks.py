@@ -34,7 +34,7 @@ class Chunks:
 
     def of(self, job: PlannedJob, folder: Path) -> tuple[int, tuple[int, ...]]:
         """Return the steps of a chunk of the job in a folder, and the steps between where one ends too."""
-        runs = [self.plan.by_id[run_id].run for run_id in job.run_ids]
+        runs = [self.plan.by_id[run_id].built_in for run_id in job.run_ids]
         before = execution_before(folder)
         size = (before and before.chunk_steps) or self._timed(runs[0].flops_per_step)
         stops = {step for run in runs for step in _looked_at(self.plan, run) if step % size}

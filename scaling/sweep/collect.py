@@ -18,6 +18,7 @@ from scaling.counts.lowering import Lowering
 from scaling.errors import UserError
 from scaling.files import aside, write_text
 from scaling.plan.plan import Plan, PlannedRun, load_plan
+from scaling.run import ExternalRun
 from scaling.store.folder import ResultsFolder, State
 from scaling.store.metrics import Row, read_metrics
 from scaling.store.records import Record
@@ -69,6 +70,17 @@ COLUMNS = {
     "git_commit": "execution.git_commit",
     "budget": "planned.budget",
 }
+# the same of an external run; None: not known
+EXTERNAL: dict[str, str | None] = {
+    **{name: None if path.startswith("run.") else path for name, path in COLUMNS.items()},
+    "depth": "run.size.known_depth",
+    "width": "run.size.known_width",
+    **_of("run", "context", "batch_tokens", "learning_rate", "seed"),
+    "seed_order": "run.order_seed",
+    **{name: name for name in ("optimizer", "schedule", "precision", "weight_decay")},
+    "warmup_tokens": None,
+    "decay_tokens": None,
+}
 RATE_OF = "learning_rate/"  # of a role: embedding, head, gain, matrix
 CURVE_COLUMNS = (
     *("run_id", "step", "tokens", "flops", "wall_time", "train/loss", "train/grad_norm"),
@@ -79,18 +91,15 @@ CURVE_COLUMNS = (
 def _named(recorded: _Recorded) -> Row:
     """Return the columns that only some studies have: fields on axes, rates by role, experts, by evaluation
     set, by source, by average of weights, initial weights, the loss floor, and how a program was lowered."""
-    result, named = recorded.result, Row(recorded.planned.values)
-    rates = recorded.run.optimizer.learning_rates
+    run, result, named = recorded.planned.built_in, recorded.result, Row(recorded.planned.values)
+    rates = run.optimizer.learning_rates
     named |= {f"{RATE_OF}{role}": rate for role, rate in (rates.given if rates else {}).items()}
-    if experts := recorded.run.shape.experts:
+    if experts := run.shape.experts:
         named |= {"experts": experts.count, "experts_active": experts.active}
         named |= {"experts_shared": experts.shared, "experts_granularity": experts.granularity}
-    if recorded.run.init_from is not None:
-        named["init_from"] = recorded.run.init_from
-    families = {"loss": result.set_losses, "tokens": result.source_tokens, "epochs": result.source_epochs}
-    for family, values in families.items():
-        named |= {f"{family}/{name}": value for name, value in (values or {}).items()}
-    named |= {f"loss@{name}": value for name, value in (result.average_losses or {}).items()}
+    if run.init_from is not None:
+        named["init_from"] = run.init_from
+    named |= result.families
     named |= _unusual(recorded.execution.lowering or Lowering())
     return named if result.loss_floor is None else named | {"loss_floor": result.loss_floor}
 
@@ -114,8 +123,18 @@ class _Recorded:
         self.result, self.execution = record.result, record.execution
         spiked = ("loss_spike",) if has_spike(curve) else ()
         self.flags = "|".join((*record.result.flags, *spiked)) or None
-        self.warmup_tokens = self.run.schedule.warmup * self.run.batch_tokens
-        self.decay_tokens = self.run.decay_steps * self.run.batch_tokens
+        if isinstance(self.run, ExternalRun):
+            self._describe(self.run)
+        else:
+            self.warmup_tokens = self.run.schedule.warmup * self.run.batch_tokens
+            self.decay_tokens = self.run.decay_steps * self.run.batch_tokens
+
+    def _describe(self, run: ExternalRun) -> None:
+        """Take what a recipe and a configuration say by names that are known."""
+        decay = run.recipe.get("weight_decay")
+        self.weight_decay = decay if isinstance(decay, int | float) else None
+        self.optimizer, self.schedule = run.kind_of("optimizer"), run.kind_of("schedule")
+        self.precision = run.kind_of("precision")
 
 
 @dataclass(frozen=True)
@@ -210,6 +229,10 @@ def _record(results: ResultsFolder, run: PlannedRun) -> Record | None:
 def _table_row(plan: Plan, planned: PlannedRun, record: Record, curve: Sequence[Row]) -> Row:
     """Make one row of the runs table: every column, None where unknown, and those of this study alone."""
     recorded = _Recorded(plan, planned, record, curve)
+    if isinstance(planned.run, ExternalRun):
+        row = {name: attrgetter(path)(recorded) if path else None for name, path in EXTERNAL.items()}
+        told = record.result.columns or {}
+        return row | planned.values | {name: v for name, v in told.items() if row.get(name) is None}
     return {name: attrgetter(path)(recorded) for name, path in COLUMNS.items()} | _named(recorded)
 
 

@@ -47,6 +47,7 @@ from scaling.sweep.queue import Phase, Queue
 from scaling.sweep.slurm.cancel import last_cancel
 from scaling.sweep.slurm.fleet import Fleet
 from scaling.sweep.slurm.follow import Follower
+from scaling.sweep.trackers import Trackers
 
 MARGIN_SECONDS = 5.0  # for a supervisor to kill a command, and to say why
 
@@ -63,6 +64,7 @@ class Sweep:
     command: Sequence[str]
     mark: PlanMark
     profile: list[int]
+    trackers: Trackers
     ends: float | None = None
     detach: bool = False
     cancelled: str | None = None
@@ -132,7 +134,8 @@ class Sweep:
         execution = self.plan.execution.model_copy(update={"workers": workers} if workers else {})
         if not isinstance(execution, SlurmExecution):
             return self.run_here(phase, execution, on_event, say)
-        follower = Follower(Queue(self.results, self.plan, phase, on_event), Clock(self.ends))
+        queue = Queue(self.results, self.plan, phase, self.trackers.watched(on_event))
+        follower = Follower(queue, Clock(self.ends))
         changed, detach, cancelled = self.mark.changed, self.detach, self.cancelled
         return Fleet(follower, execution, self.presence, changed, say, detach, cancelled).run()
 
@@ -166,11 +169,14 @@ class Sweep:
         alone = allocated_cpus(os.environ) is not None or not self.presence.others_here(self.results)
         executor = make_executor(execution, self.command, alone=alone)
         done = self.results.recorded() if training else set[str]()
-        require_precision([run for run in phase.chosen if run.run_id not in done], executor.device)
-        timed = executor.device != "cpu" and execution.chunk_steps is None
+        if self.plan.command is None:
+            waiting = (run for run in phase.chosen if run.run_id not in done)
+            require_precision({run.label: run.built_in for run in waiting}, executor.device)
+        timed = executor.device != "cpu" and execution.chunk_steps is None and self.plan.command is None
         chunks = Chunks(self.plan, speed) if timed else None
         profile = self.profile if training else []
-        queue = Queue(self.results, self.plan, phase, on_event, chunks, lowered, profile, speed)
+        watch = self.trackers.watched(on_event)
+        queue = Queue(self.results, self.plan, phase, watch, chunks, lowered, profile, speed)
         stops, clock = [] if stops is None else stops, Clock(self.ends)
         return Course(queue, executor, self.presence, clock, self.mark.changed, stops=stops).run()
 
@@ -253,7 +259,8 @@ def open_sweep(
     try:
         steps = [] if profile is None else [profile]
         cancelled, trainer = last_cancel(results), command or trains(checked)
-        yield Sweep(results, checked, presence, trainer, mark, steps, ends, detach, cancelled)
+        with Trackers(results, checked.execution) as trackers:
+            yield Sweep(results, checked, presence, trainer, mark, steps, trackers, ends, detach, cancelled)
     finally:
         presence.end()
 
@@ -281,7 +288,9 @@ def join_sweep(
     plan = load_plan(results)
     mark, presence = PlanMark(results, plan.identity), Presence(results)
     try:
-        yield Sweep(results, _part(plan, jobs, execution), presence, command or trains(plan), mark, [])
+        part = _part(plan, jobs, execution)
+        with Trackers(results, plan.execution) as trackers:
+            yield Sweep(results, part, presence, command or trains(plan), mark, [], trackers)
     finally:
         presence.end()
 

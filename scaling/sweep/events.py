@@ -82,11 +82,44 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class TrackerOpened:
+    """A tracker has its first run; ``where`` says where that can be seen."""
+
+    kind: str
+    where: str
+
+
+@dataclass(frozen=True)
+class TrackerBehind:
+    """A tracker lacks something, and why; ``command`` sends what is missing. Training goes on."""
+
+    kind: str
+    reason: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.reason}; `{self.command}` sends what is missing"
+
+
+@dataclass(frozen=True)
+class TrackerSent:
+    """``ended`` of the ``of`` runs of the plan are in a tracker with their results; ``last``: it ends."""
+
+    kind: str
+    ended: int
+    of: int
+    last: bool
+
+
+@dataclass(frozen=True)
 class Progress:
     snapshot: Snapshot
 
 
-Event = PhaseStarted | JobStarted | JobElsewhere | RunFinished | RunFailed | Stopping | Progress
+TrackerEvent = TrackerOpened | TrackerBehind | TrackerSent
+Event = (
+    PhaseStarted | JobStarted | JobElsewhere | RunFinished | RunFailed | Stopping | Progress | TrackerEvent
+)
 Watcher = Callable[[Event], None]
 
 

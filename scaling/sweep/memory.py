@@ -23,7 +23,7 @@ def lowered_here(
     plan: Plan, execution: Execution, results: ResultsFolder, say: Callable[[str], None]
 ) -> Lowered | None:
     """Choose how the jobs of this machine are laid out that have runs without a record: as they were, where
-    they can be. None: there are none.
+    they can be. None: there are none, or a trainer of one's own lays them out.
 
     Args:
         plan: the plan.
@@ -36,7 +36,7 @@ def lowered_here(
     """
     recorded = results.recorded()
     jobs = [job for job in plan.jobs if not recorded >= {*job.run_ids}]
-    if not jobs:
+    if plan.command or not jobs:
         return None
     where = layout(execution)
     lowered = keep(as_compiled(lower(plan, job_devices(where), jobs), where, say), results)

@@ -31,13 +31,14 @@ from scaling.sweep.driver import Sweep, join_sweep
 from scaling.sweep.events import Event, Outcome, Progress, RunFinished
 from scaling.sweep.queue import Phase
 from scaling.sweep.reporter import StderrReporter
-from scaling.sweep.slurm.cluster import call
+from scaling.sweep.slurm.commands import requeue
+from scaling.sweep.slurm.script import notice_seconds
 from scaling.sweep.slurm.submission import PilotNote, Submission, note_file, read_submission
 from scaling.sweep.stops import signals_to
 
 TELL_SECONDS = 2.0
-GRACE_SECONDS = 25.0
-"""For jobs to write checkpoints; Slurm kills half a minute after its SIGTERM, unless it is told otherwise."""
+REQUEUE_SECONDS = 10  # before the time limit, for what comes after checkpoints
+DROPPED = ("cancelled", "refused")
 CANCELLED, TIME_IS_SHORT = "scaling cancel", signal.SIGUSR2.name
 
 
@@ -63,10 +64,15 @@ class Pilot:
         except Exception as error:
             traceback.print_exception(error)
             code, message = 1, f"{type(error).__name__}: {error}"
-        if message:
-            self.report.say(message)
-        if self.note.state == "running":
-            self.tell(state="ended", exit_code=code, message=message)
+        return self._say_ended(code, message)
+
+    def _say_ended(self, code: int, message: str | None) -> int:
+        """Say so once."""
+        if self.note.exit_code is None:
+            if message:
+                self.report.say(message)
+            state = "requeued" if self.note.state == "requeued" else "ended"
+            self.tell(state=state, exit_code=code, message=message)
         return code
 
     def tell(self, **changes: Any) -> None:
@@ -81,7 +87,7 @@ class Pilot:
 
     def _work(self, command: Sequence[str] | None) -> tuple[int, str | None]:
         """Return the exit code, and what a reader should know beside it."""
-        if not self.submission.open:
+        if self.submission.state in DROPPED:
             return 0, f"its submission is {self.submission.state}: nothing is done"
         joined = join_sweep(
             self.results.path,
@@ -97,12 +103,15 @@ class Pilot:
                 roles=self.submission.roles,
                 chosen=chosen,
                 work=self.submission.work,
-                grace_seconds=GRACE_SECONDS,
+                grace_seconds=notice_seconds(self.submission.execution) - REQUEUE_SECONDS,
                 waits=False,
+                first=self.note.task,
             )
             execution = sweep.plan.execution
             outcome = sweep.run_here(phase, execution, self._watch, self.report.say, self.stops)
-            return self._end(sweep, outcome)
+            code, message = self._end(sweep, outcome)
+            self._say_ended(code, message)  # before trackers have caught up
+            return code, message
 
     def _watch(self, event: Event) -> None:
         self.report(event)
@@ -118,7 +127,7 @@ class Pilot:
 
     def _cancelled(self) -> bool:
         now = read_submission(self.results, self.submission.id)
-        return now is None or not now.open
+        return now is None or now.state in DROPPED
 
     def _end(self, sweep: Sweep, outcome: Outcome) -> tuple[int, str | None]:
         if outcome.interrupted is None:
@@ -129,13 +138,14 @@ class Pilot:
             return 130, "its time is up, and nothing is left for it"
         if not self.trained:  # the next one would come no further
             return 130, f"its time was up before anything was trained: {_MORE_TIME}"
-        self.tell(state="requeued", exit_code=130, message="its time is up: queued again")
+        message = "its time is up: queued again"
+        self.tell(state="requeued", message=message)  # which Slurm may leave no time for afterwards
         try:
-            call("scontrol", "requeue", self.note.slurm_id)
+            requeue(self.note.slurm_id)
         except UserError as error:
             self.tell(state="running")
-            return 130, f"its time is up, and it was not queued again: {error}"
-        return 130, self.note.message
+            message = f"its time is up, and it was not queued again: {error}"
+        return 130, message
 
 
 _MORE_TIME = "a longer execution.time is needed"

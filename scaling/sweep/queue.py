@@ -29,7 +29,8 @@ class Phase:
 
     A failing job is tried again ``retries`` times; when the pass is stopped jobs have ``grace_seconds``
     to end, and as long again whenever one has ended. ``waits``: it ends when the jobs of other drivers have
-    ended too; else as soon as each of these is known to be under way.
+    ended too; else as soon as each of these is known to be under way. ``first`` is the place, by length, of
+    the job that it begins with: drivers that start together should not all want the same.
     """
 
     roles: tuple[str, ...]
@@ -38,6 +39,7 @@ class Phase:
     retries: int = 1
     grace_seconds: float = 20.0
     waits: bool = True
+    first: int = 0
 
 
 @dataclass
@@ -91,6 +93,8 @@ class Queue:
         self.failed = {run_id for run_id, state in states.items() if self.is_given_up(state)}
         settled = self.recorded | self.failed
         self.waiting = make_tasks(self.plan, self.phase.chosen, settled, self.speed)
+        if self.waiting:
+            self.waiting.insert(0, self.waiting.pop(self.phase.first % len(self.waiting)))
 
     @property
     def is_empty(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Protocol
 
-from scaling.sweep.events import Event, RunFailed, RunFinished
+from scaling.sweep.events import Event, RunFailed, RunFinished, TrackerBehind
 
 
 class Reporter(Protocol):
@@ -24,6 +24,8 @@ class StderrReporter:
                 self.say(f"{event.label} {event.status}" + (f", loss {event.loss:.4f}" if event.loss else ""))
             case RunFailed():
                 self.say(f"{event.label} FAILED ({event.kind}): {event.message}; see {event.log}")
+            case TrackerBehind():
+                self.say(str(event))
             case _:
                 pass
 

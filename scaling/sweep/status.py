@@ -13,6 +13,7 @@ from scaling.store.folder import ResultsFolder, RunState, State
 from scaling.store.metrics import last_row
 from scaling.sweep.guard import DriverNote, drivers
 from scaling.sweep.progress import RunningRow
+from scaling.sweep.slurm.allocations import Allocations, allocations, log_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class StatusRow:
 @dataclass(frozen=True)
 class Status:
     """``drivers`` is what each active driver says of itself (its file in ``drivers/``). ``kinds`` counts
-    the failed runs by why they failed, ``given_up`` those that are not tried again."""
+    the failed runs by why they failed, ``given_up`` those that are not tried again. ``slurm`` are the
+    allocations of a study that was submitted to Slurm."""
 
     study: str
     folder: str
@@ -44,9 +46,14 @@ class Status:
     drivers: tuple[DriverNote, ...]
     kinds: dict[str, int]
     given_up: int
+    slurm: Allocations | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(replace(self, drivers=())) | {"drivers": [note.to_json() for note in self.drivers]}
+        """Return plain values; ``slurm`` only where there is any."""
+        plain = asdict(replace(self, drivers=(), slurm=None))
+        del plain["slurm"]
+        slurm = {"slurm": self.slurm.to_json()} if self.slurm else {}
+        return plain | {"drivers": [note.to_json() for note in self.drivers]} | slurm
 
     @property
     def failures(self) -> tuple[StatusRow, ...]:
@@ -81,7 +88,9 @@ def status(folder: Path) -> Status:
     failed = [states[row.run_id].error for row in rows if row.state == "failed"]
     kinds = Counter(error.kind if error else "evaluated otherwise" for error in failed)
     left = sum(error is not None and error.gives_up(limit) for error in failed)
-    return Status(plan.study, str(results.path), counts, rows, at_work, dict(kinds), left)
+    return Status(
+        plan.study, str(results.path), counts, rows, at_work, dict(kinds), left, allocations(results)
+    )
 
 
 def _blocked(plan: Plan, states: dict[str, RunState]) -> dict[str, str]:
@@ -125,7 +134,8 @@ def _row(
 
 
 def logs(folder: Path, name: str) -> Path:
-    """Find the log of a run or job, by its id, its label, or the unique start of an id.
+    """Find the log of a run or job, by its id, its label, or the unique start of an id; or that of an
+    allocation, by its number in Slurm.
 
     Raises:
         UserError: nothing or more than one thing has that name, or it has not been started.
@@ -133,6 +143,8 @@ def logs(folder: Path, name: str) -> Path:
     results = ResultsFolder(Path(folder))
     plan = load_plan(results)
     exact = {run.job_id for run in plan.runs if name in (run.run_id, run.label, run.job_id)}
+    if not exact and (path := log_of(results, name)):
+        return path
     jobs = exact or {
         run.job_id
         for run in plan.runs

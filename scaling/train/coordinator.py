@@ -8,6 +8,7 @@ when its standard input has been closed for long enough that every host knows: t
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -182,6 +183,8 @@ def _call(address: tuple[str, int], visit: Visit) -> Reply:
 
 
 def main(port: int, hosts: int, seconds: float) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):  # which may go to all processes of a host: it ends last
+        signal.signal(number, signal.SIG_IGN)
     from jax._src.lib import _jax  # pyright: ignore[reportPrivateImportUsage]
 
     service = _jax.get_distributed_runtime_service(f"[::]:{port}", hosts, heartbeat_timeout=patience(seconds))

@@ -56,7 +56,7 @@ def test_equal_steps_of_other_batches_are_no_duplicates():
 def test_rounding_that_moves_a_batch_far_is_said():
     notes = plan_of(recipe__batch_tokens={"kind": "power", "coefficient": 3, "of": {"width": 1}}).notes
     (note,) = (note for note in notes if "whole sequences" in note)
-    assert "batch of 4 runs" in note and "w16-500st-s0 has 64 tokens where the rule gives 48" in note
+    assert "batch of 4 runs" in note and "w16-500st-s0 has 64 tokens where 48 were asked for" in note
     assert not any("whole sequences" in note for note in plan_of(recipe__batch_tokens=BY_SIZE).notes)
 
 

@@ -14,6 +14,7 @@ from scaling.plan.expand import plan_spec
 from scaling.spec.allocation import bytes_of, seconds_of
 from scaling.spec.execution import Execution, SlurmExecution
 from scaling.spec.load import load_study, study_from_dict
+from scaling.spec.trackers import TensorBoardTracker, WandbTracker
 from tests.plan.studies import BASE, plan_of
 
 
@@ -150,6 +151,22 @@ def test_larger_models_are_asked_for_differently() -> None:
     assert "execution.larger[0].workers: 2, but 4 nodes train one job" in text
     assert "execution.larger[2].params: 1e+09 is given twice" in text
     assert "execution.workers" not in text
+
+
+def test_trackers() -> None:
+    written = [{"kind": "wandb", "project": "p", "mode": "offline"}, {"kind": "tensorboard"}]
+    plan = plan_of(execution={"trackers": written})
+    wandb, tensorboard = type(plan).from_json(plan.to_json()).execution.trackers
+    assert isinstance(wandb, WandbTracker) and (wandb.project, wandb.mode) == ("p", "offline")
+    assert tensorboard == TensorBoardTracker(kind="tensorboard")
+    assert plan.runs == plan_of().runs
+    assert "did you mean 'wandb'" in problems_of(trackers=[{"kind": "wandbb"}])
+    assert "must be auto, online or offline" in problems_of(trackers=[{"kind": "wandb", "mode": "on"}])
+    assert "unknown name" in problems_of(trackers=[{"kind": "tensorboard", "project": "p"}])
+    twice = problems_of(
+        trackers=[{"kind": "trackio"}, {"kind": "wandb"}, {"kind": "trackio", "project": "p"}]
+    )
+    assert "execution.trackers[2].kind: 'trackio' stands there twice" in twice
 
 
 def test_a_profile_is_laid_over_the_execution(tmp_path: Path) -> None:

@@ -127,3 +127,7 @@ def run_dir(job_dir: Path) -> Path:
 
 def read_json(path: Path):
     return json.loads(path.read_text())
+
+
+def rows(path: Path):
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -20,6 +20,7 @@ from scaling.sweep.local import LocalExecutor, make_local
 from scaling.sweep.machine import (
     Layout,
     Slot,
+    allocated_cpus,
     cpu_quota,
     cpu_slots,
     device_slots,
@@ -164,6 +165,35 @@ def test_quota_of_both_cgroup_versions(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path) == 2.0
 
 
+SLURM = {"SLURM_JOB_ID": "1", "SLURM_CPUS_ON_NODE": "6"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "cpus"),
+    [
+        ({"SLURM_CPUS_ON_NODE": "6"}, None),  # of a shell that a job started long ago
+        (SLURM, 6),
+        (SLURM | {"SLURM_CPUS_PER_TASK": "4", "SLURM_TASKS_PER_NODE": "1(x2)"}, 4),  # of 2 threads each
+        (SLURM | {"SLURM_CPUS_PER_TASK": "2", "SLURM_TASKS_PER_NODE": "3,1"}, 6),
+        ({"SLURM_JOB_ID": "1"}, None),
+    ],
+)
+def test_cpus_of_an_allocation(environ: dict[str, str], cpus: int | None) -> None:
+    assert allocated_cpus(environ) == cpus
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_jobs_keep_to_what_slurm_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cpu_quota", lambda: None)
+    for name, value in (SLURM | {"SLURM_CPUS_PER_TASK": "2"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(machine, "usable_cores", lambda: (4, 5))
+    where = layout(Execution(device="cpu"))
+    assert [slot.cores for slot in where.slots] == [(4,), (5,)], "its own cores"
+    monkeypatch.setattr(machine, "usable_cores", lambda: tuple(range(8)))
+    assert layout(Execution(device="cpu")).slots == (Slot(), Slot()), "others may have these cores"
+
+
 def test_device_detection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"jax_cuda13_plugin", "libtpu"}
     monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: name in installed or None)
@@ -234,6 +264,34 @@ def test_jobs_that_share_a_process_are_given_back_when_it_dies(tmp_path: Path) -
     executor.close(first)
     executor.close(second)
     executor.end()
+
+
+STOPPABLE = """
+import json, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
+for line in sys.stdin:
+    if "stop" in json.loads(line):
+        sys.exit(130)
+"""
+
+
+def test_behind_a_launcher_jobs_are_asked_to_stop_without_a_signal(tmp_path: Path) -> None:
+    """srun would answer it by killing them."""
+    several = Layout("cpu", (Slot(),), hosts=2)
+    executor = LocalExecutor(several, (sys.executable, "-S", "-c", STOPPABLE))
+    job = executor.start(tmp_path, 0)
+    executor.stop(job, kill=False)
+    executor.stop(job, kill=False)
+    assert finish(executor, job) == 130
+
+
+def test_a_training_process_can_be_asked_to_stop_on_its_standard_input() -> None:
+    process = subprocess.Popen([sys.executable, "-m", "scaling.train", "--serve"], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b'{"stop": true}\n')
+    process.stdin.flush()
+    assert process.wait(60) == 130
+    process.stdin.close()
 
 
 def test_a_process_ends_with_its_standard_input(tmp_path: Path) -> None:

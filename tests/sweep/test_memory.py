@@ -35,6 +35,20 @@ def test_a_container_may_have_a_part_of_the_machine(file: str, text: str, limit:
     assert host_memory(tmp_path) == limit
 
 
+@pytest.mark.parametrize(
+    ("environ", "limit"),
+    [
+        ({"SLURM_MEM_PER_NODE": "500"}, 500 << 20),
+        ({"SLURM_MEM_PER_NODE": "0"}, MACHINE),  # all that there is
+        ({"SLURM_JOB_ID": "1", "SLURM_MEM_PER_CPU": "100", "SLURM_CPUS_ON_NODE": "3"}, 300 << 20),
+    ],
+)
+def test_a_job_of_slurm_may_have_a_part_of_the_machine(
+    environ: dict[str, str], limit: int, tmp_path: Path
+) -> None:
+    assert host_memory(tmp_path, environ) == limit
+
+
 def test_jobs_on_a_cpu_share_its_memory() -> None:
     devices = job_devices(Layout("cpu", (Slot(), Slot()), devices=4))
     assert (devices.count, devices.memory_bytes, devices.jobs) == (4, host_memory(), 2)

@@ -98,16 +98,15 @@ def _end(going: Sequence[Submission]) -> None:
         SlurmMissing: there is no scancel here.
         SlurmError: it fails.
     """
-    pilots = [one for one in going if one.kind == "pilots" and one.job is not None]
-    jobs = [one.job for one in pilots if one.job is not None]
-    scancel([one.job for one in going if one.kind == "analysis" and one.job is not None])
-    scancel(jobs, "--state=PENDING")
+    pilots = [one.name for one in going if one.kind == "pilots"]
+    scancel(one.name for one in going if one.kind == "analysis")
+    scancel(pilots, "--state=PENDING")
     # no step of a job is sent it: srun would kill its tasks without a checkpoint
-    scancel(jobs, "--state=RUNNING", "--batch", "--signal=USR2")
+    scancel(pilots, "--state=RUNNING", "--batch", "--signal=USR2")
     deadline = time.monotonic() + GRACE_SECONDS
-    while any(row.living for row in queue_rows([one.name for one in pilots])):
+    while any(row.living for row in queue_rows(pilots)):
         if time.monotonic() > deadline:
-            scancel(jobs)
+            scancel(pilots)
             break
         time.sleep(POLL_SECONDS)
 

@@ -25,9 +25,8 @@ ENDED = {
     "TIMEOUT",
 }
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
-HOLDS = {"BeginTime", "JobHeldUser", "JobHeldAdmin", "JobHoldMaxRequeue", "JobLaunchFailure"}
-"""Reasons for which a job that could have nodes is not started."""
-_QUEUE_FIELDS = "%A|%F|%K|%T|%r|%V|%S|%L|%N|%j"
+LATER = "BeginTime"  # the reason of a job that is not to start before some time, such as one queued again
+_QUEUE_FIELDS = "%A|%F|%K|%T|%Q|%r|%V|%S|%L|%N|%j"
 _ACCOUNT_FIELDS = "JobIDRaw,JobID,State,Reason,Submit,Start,NodeList,JobName"
 _LEFT = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d\d)")
 
@@ -55,6 +54,7 @@ class QueueRow:
         submitted: when it came, or last came back, to the queue.
         start: when it started, or is expected to.
         left: seconds until its time limit; None: it has none, or this is not known.
+        held: it waits, and not for nodes: until ``start``, or until somebody releases it.
     """
 
     job: str
@@ -67,6 +67,7 @@ class QueueRow:
     submitted: datetime | None = None
     start: datetime | None = None
     left: float | None = None
+    held: bool = False
 
     @property
     def label(self) -> str:
@@ -79,10 +80,6 @@ class QueueRow:
     @property
     def pending(self) -> bool:
         return self.state in WAITING
-
-    @property
-    def held(self) -> bool:
-        return self.pending and self.reason in HOLDS
 
 
 def call(*argv: str, environment: Mapping[str, str] | None = None) -> str:
@@ -141,7 +138,7 @@ def queue_rows(names: Sequence[str]) -> list[QueueRow]:
 
 def _queue(output: str) -> Iterator[QueueRow]:
     for line in output.splitlines():
-        own, job, task, state, reason, submitted, start, left, node, name = line.split("|", 9)
+        own, job, task, state, priority, reason, submitted, start, left, node, name = line.split("|", 10)
         yield QueueRow(
             job=job,
             task=int(task) if task.isdecimal() else None,
@@ -153,6 +150,7 @@ def _queue(output: str) -> Iterator[QueueRow]:
             submitted=_moment(submitted),
             start=_moment(start),
             left=_seconds(left) if state == "RUNNING" else None,
+            held=state in WAITING and (priority == "0" or reason == LATER),
         )
 
 

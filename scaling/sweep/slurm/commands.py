@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from scaling.sweep.slurm.cluster import call
 
@@ -24,15 +24,15 @@ def sbatch(script: str) -> str:
     return answer.strip().partition(";")[0]
 
 
-def scancel(jobs: Sequence[str], *options: str) -> None:
-    """Cancel jobs, in this order; those that have ended stay as they are.
+def scancel(names: Iterable[str], *options: str) -> None:
+    """Cancel the jobs of these names, in this order. By a name nothing is said of one that has ended.
 
     Raises:
         SlurmMissing: there is no scancel here.
         SlurmError: it fails.
     """
-    if jobs:
-        call("scancel", *options, *jobs)
+    for name in names:
+        call("scancel", f"--name={name}", *options)
 
 
 def requeue(slurm_id: str) -> None:

@@ -102,6 +102,7 @@ class Fleet:
                 work=phase.work,
             )
         )
+        self.follower.tell_working()
 
     def _watch(self) -> None:
         """Look at the files, where that is due."""
@@ -274,14 +275,16 @@ class Fleet:
     def _release(self) -> None:
         """Take tasks out of the queue that would find nothing to do."""
         settled = self.queue.recorded | self.queue.failed
-        chosen = {run.job_id for run in self.queue.phase.chosen if run.run_id not in settled}
+        jobs = {run.job_id for run in self.queue.phase.chosen}
+        jobs -= {run.job_id for run in self.queue.phase.chosen if run.run_id not in settled}
         idle = [
-            one.job for one in submissions(self.results)
-            if one.kind == "pilots" and one.state == "submitted" and one.job and chosen.isdisjoint(one.jobs)
-        ]  # fmt: skip
+            one.name
+            for one in submissions(self.results)
+            if one.kind == "pilots" and one.state == "submitted" and jobs.issuperset(one.jobs)
+        ]
         try:
             scancel(idle, "--state=PENDING")
-        except SlurmError as error:
+        except UserError as error:
             self._say_once(str(error))
 
 

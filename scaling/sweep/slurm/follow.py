@@ -43,12 +43,16 @@ class Follower:
         for task in self.queue.waiting:
             pace = Pace(task.flops, now, resumed=True)
             told = error_marks(results, [run.run_id for run in task.runs])
-            job = self.jobs[task.job.job_id] = Followed(task, pace, *self._lease(task), told)
-            if job.working:
-                labels = tuple(run.label for run in self.queue.undone(task))
-                self.queue.on_event(JobElsewhere(task.job.job_id, labels))
+            self.jobs[task.job.job_id] = Followed(task, pace, *self._lease(task), told)
         self.flops_total = sum(task.flops for task in self.queue.waiting)
         self.queue.waiting.clear()
+
+    def tell_working(self) -> None:
+        """Tell which jobs somebody works on already."""
+        for job_id, job in self.jobs.items():
+            if job.working:
+                labels = tuple(run.label for run in self.queue.undone(job.task))
+                self.queue.on_event(JobElsewhere(job_id, labels))
 
     def _lease(self, task: Task) -> tuple[int, bool]:
         """Return how often the lease of a job has been taken, and whether it is held."""

@@ -103,7 +103,7 @@ def _note(
     if now is not None and now.state != "intended":
         state = now.state
         if job is not None and state in ("cancelled", "refused"):
-            scancel([job])
+            scancel([submission.name])
     noted = submission.model_copy(update={"state": state, **({} if job is None else {"job": job})})
     write_submission(results, noted)
     return noted
@@ -123,7 +123,7 @@ def reconcile(results: ResultsFolder) -> dict[str, list[QueueRow]]:
     for submission in watched:
         living = [row for row in rows[submission.name] if row.living]
         if submission.state == "refused":
-            scancel(sorted({row.job for row in living}))
+            scancel([submission.name] if living else [])
         elif submission.state == "submitted":
             if not living:
                 _write(results, submission, "ended")

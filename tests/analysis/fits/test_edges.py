@@ -1,14 +1,17 @@
 """Estimates on the edge of their domain: replicates leave it, and bounds hold the truth."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import fit, load
-from analysis.fits import bootstrap, fitting
+from analysis import Law, fit, load
+from analysis.fits import bootstrap, edges, fitting
 from analysis.fits.covariance import design_effect, noise_square
 from analysis.solve import multistart
+from analysis.solve.problem import Loss, Problem
 from benchmarks.wild_tables import clean
 
 TRUTH = {"E": 1.0, "A": 14.0, "B": 22.0, "alpha": 0.12, "beta": 0.14}
@@ -62,7 +65,7 @@ def test_where_checked_replicates_disagree_all_are_solved_again_from_many_starts
     problem = fit("chinchilla", clean(), bootstrap=0).problem
     solution, cluster = multistart.solve(problem), np.arange(len(problem.target))
 
-    def early(problem, start, **given):
+    def early(problem, start, **given: Any):
         """Stop the first search, from one start for each of 20 replicates, where it begins."""
         return multistart.minimise(problem, start, **(given | {"steps": 0} if len(start) == 20 else given))
 
@@ -72,6 +75,13 @@ def test_where_checked_replicates_disagree_all_are_solved_again_from_many_starts
     assert found[0].check.agree == 6 and found[1].check.agree < 6
     assert ["many starts" in one.method for one in found] == [False, True]
     np.testing.assert_allclose(found[1].u, found[0].u, rtol=1e-5, atol=1e-5)
+
+
+def test_a_parameter_below_minus_five_thousand_is_no_logarithm_of_nothing():
+    law = Law("line", function=lambda x, E, at: E + (x - at) / 1e4, domains={"E": (1, 9), "at": (-9e3, 9e3)})
+    x, loss = {"x": np.arange(5.0)}, np.full(5, 3.0)
+    u = np.array([2.0, -6e3])
+    assert edges.restart(Problem(law, x, loss, Loss()), u).tolist() == u.tolist()
 
 
 @pytest.mark.parametrize("seed", [6, 7, 8, 10])

@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import LAWS, AnalysisError, fit
-from analysis.fits.bootstrap import METHODS, replicate
+from analysis import LAWS, AnalysisError, Law, fit
+from analysis.fits.bootstrap import METHODS, _no_narrower, replicate
+from analysis.fits.covariance import hessian
 from analysis.fits.diagnostics import cluster_test
 from analysis.fits.intervals import intervals, new_run
 from analysis.solve.multistart import solve
@@ -22,6 +23,33 @@ def test_every_method_names_itself_and_surrounds_the_optimum(study, method):
     assert words in found.intervals.method
     again = fit("chinchilla", study, fixed={"E": 0.9}, method=method, bootstrap=60)
     assert again.intervals == found.intervals
+
+
+def bowl(x, E, k, middle):
+    return E + k * ((x - middle) / 100) ** 2
+
+
+def small_bowl(x, E, k, middle):
+    return E + k * (x - middle) ** 2
+
+
+def test_intervals_of_a_parameter_in_the_hundreds_are_those_of_a_hundredth():
+    """A law that is no sum of powers, its parameter in two units."""
+    rng, x = np.random.default_rng(1), np.repeat(np.linspace(-600.0, 600.0, 7), 4)
+    loss, cluster = bowl(x, 3.0, 0.02, 40.0) * np.exp(0.1 * rng.standard_normal(28)), np.repeat(range(7), 4)
+    table, found = pd.DataFrame({"x": x, "loss": loss, "cluster": cluster}), []
+    for unit, function in ((1.0, bowl), (100.0, small_bowl)):
+        domains = {"E": (0, 10), "k": (0, 1), "middle": (-1000 / unit, 1000 / unit)}
+        law = Law("bowl", function=function, linear=("E", "k"), domains=domains)
+        fitted = fit(law, table.assign(x=x / unit), cluster="cluster", method="cr2")
+        problem, u = fitted.problem, fitted.problem.coordinates(fitted.solution)
+        least, alike = hessian(problem, u), np.repeat(u[None], 999, 0)  # replicates that do not differ
+        spread = _no_narrower(problem, u, alike, least, rng)[:, 2].std() / np.sqrt(least[2, 2])
+        held = fitted.profile("middle", simulations=0)
+        ends = np.array([*fitted.estimates()["middle"][1], held.low, held.high])
+        found.append([*(ends * unit), spread])
+    assert found[0] == pytest.approx(found[1], rel=0.1)
+    assert found[0][1] - found[0][0] > 500 and found[0][4] == pytest.approx(1, rel=0.1)
 
 
 def test_linear_least_squares_has_textbook_errors():

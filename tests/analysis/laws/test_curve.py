@@ -70,6 +70,26 @@ def test_parameters_come_back_with_intervals_by_curve(fitted):
     assert low < 2.6 < high and fitted.starts.agree > 1
 
 
+@pytest.mark.parametrize("groups", [None, pytest.param("size", marks=pytest.mark.slow)])
+def test_a_single_curve_has_intervals_by_blocks_of_its_steps(groups):
+    table, rates = made_up(0.003).query("curve == 'wsd'"), SCHEDULES["wsd"]
+    if groups:
+        table = pd.concat([table, table.assign(curve="large", loss=table["loss"] - 0.3)], ignore_index=True)
+        table["size"] = table["curve"]
+    given = {"schedules": {"wsd": rates, "large": rates}, "groups": groups, "fixed": {"alpha": 0.45}}
+    found = fit(LAW, table, **given, bootstrap=0)
+    clusters, steps = np.array(found.data["cluster"]), np.array(found.data["step"])
+    count = 16 if groups else 8
+    assert f"{count} clusters by block of steps" in found.intervals.method
+    assert set(np.bincount(clusters)) == {2, 3}
+    assert all(np.ptp(steps[clusters == k]) <= 16 for k in range(count))
+    (note,) = (note for note in found.notes if "single curve" in note)
+    assert "hold for this curve alone" in note and ("in each group" in note) == bool(groups)
+    for name in ("L0[wsd]", "A[wsd]") if groups else ("L0", "A"):
+        value, (low, high) = found.estimates()[name]
+        assert low < value < high and value == pytest.approx(TRUTH[name.partition("[")[0]], rel=0.05)
+
+
 def test_a_schedule_never_run_is_predicted(fitted):
     rates = SCHEDULES["two-stage"]
     found = schedules.predict(LAW, fitted, rates, steps=[40, 99, 110, 160]).frame

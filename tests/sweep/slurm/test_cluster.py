@@ -11,14 +11,15 @@ from scaling.sweep.slurm import cluster
 from scaling.sweep.slurm.cluster import SlurmError, SlurmMissing, accounted_rows, call, queue_rows
 
 SQUEUE = """\
-18|18|N/A|CANCELLED|JobArrayTaskLimit|2026-11-30T02:28:53|2026-11-30T02:29:15|3:00||study-a
-19|18|0|CANCELLED|None|2026-11-30T02:28:53|2026-11-30T02:28:53|2:38|n3|study-a
-22|22|3|PENDING|JobArrayTaskLimit|2026-11-30T02:30:47|N/A|3:00||study-a
-24|24|N/A|PENDING|BeginTime|2026-11-30T02:30:47|2026-11-30T02:35:47|UNLIMITED||study-a
-25|25|N/A|PENDING|Resources|2026-11-30T02:30:47|2026-11-30T02:33:47|UNLIMITED||study-a
-26|22|0|RUNNING|None|2026-11-30T02:30:47|2026-11-30T02:30:47|2:57|n1|study-a
-13|12|1|RUNNING|None|2026-11-30T02:25:52|2026-11-30T02:25:53|364-23:58:43|n[1-2]|study-a
-10|10|N/A|TIMEOUT|TimeLimit|2026-11-30T02:25:52|2026-11-30T02:25:53|INVALID|n1|study-a
+18|18|N/A|CANCELLED|4294901750|JobArrayTaskLimit|2026-11-30T02:28:53|2026-11-30T02:29:15|3:00||study-a
+19|18|0|CANCELLED|4294901750|None|2026-11-30T02:28:53|2026-11-30T02:28:53|2:38|n3|study-a
+22|22|3|PENDING|4294901750|JobArrayTaskLimit|2026-11-30T02:30:47|N/A|3:00||study-a
+24|24|N/A|PENDING|4294901750|BeginTime|2026-11-30T02:30:47|2026-11-30T02:35:47|UNLIMITED||study-a
+25|25|N/A|PENDING|4294901750|Resources|2026-11-30T02:30:47|2026-11-30T02:33:47|UNLIMITED||study-a
+23|23|N/A|PENDING|0|JobHeldUser|2026-11-30T02:30:47|2026-11-30T02:35:47|UNLIMITED||study-a
+26|22|0|RUNNING|4294901750|None|2026-11-30T02:30:47|2026-11-30T02:30:47|2:57|n1|study-a
+13|12|1|RUNNING|4294901750|None|2026-11-30T02:25:52|2026-11-30T02:25:53|364-23:58:43|n[1-2]|study-a
+10|10|N/A|TIMEOUT|4294901750|TimeLimit|2026-11-30T02:25:52|2026-11-30T02:25:53|INVALID|n1|study-a
 """
 SACCT = """\
 18|18_[3-9%3]|PENDING|JobArrayTaskLimit|2026-11-30T02:28:53|Unknown|None assigned|study-a
@@ -38,10 +39,20 @@ def test_the_queue_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "call", lambda *argv: asked.append(argv) or SQUEUE)
     rows = {row.slurm_id: row for row in queue_rows(["study-a", "study-b"])}
     assert "study-a,study-b" in asked[0]
-    assert [row.label for row in rows.values()] == ["18", "18_0", "22_3", "24", "25", "22_0", "12_1", "10"]
+    assert [row.label for row in rows.values()] == [
+        "18",
+        "18_0",
+        "22_3",
+        "24",
+        "25",
+        "23",
+        "22_0",
+        "12_1",
+        "10",
+    ]
     assert {row.slurm_id for row in rows.values() if not row.living} == {"18", "19", "10"}
-    assert {row.slurm_id for row in rows.values() if row.pending} == {"22", "24", "25"}
-    assert [row.slurm_id for row in rows.values() if row.held] == ["24"]
+    assert {row.slurm_id for row in rows.values() if row.pending} == {"22", "23", "24", "25"}
+    assert [row.slurm_id for row in rows.values() if row.held] == ["24", "23"]
     assert rows["26"].left == 177 and rows["26"].node == "n1" and rows["26"].reason == ""
     assert rows["13"].left == (364 * 24 + 23) * 3600 + 58 * 60 + 43
     assert rows["24"].left is None and rows["22"].start is None

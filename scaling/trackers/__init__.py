@@ -1,0 +1,1 @@
+"""Curves and results, sent to trackers by processes of their own that follow the files of runs."""

@@ -1,0 +1,150 @@
+"""A study by a trainer of one's own, from the spec to the law, as a user runs it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import analysis
+import scaling.external
+from tests.supervisor.jobs import alive, kill, rows, wait_for
+
+SPEC = f"""
+study: mine
+trainer: {{kind: command, version: 1, argv: ["{sys.executable}", train.py, --run, "{{run}}"], resume: true}}
+data: {{corpus: {{kind: external, tokens: 1e9}}, context: 8}}
+family:
+  kind: external
+  sizes:
+    - {{name: s, params: 1000, flops_per_token: 6000, config: {{width: 4}}}}
+    - {{name: m, params: 2000, flops_per_token: 12000, config: {{width: 8}}}}
+    - {{name: l, params: 4000, flops_per_token: 24000, config: {{width: 16}}}}
+recipe:
+  kind: external
+  learning_rate: {{kind: power, coefficient: 0.2, of: width, exponent: -1}}
+  batch_tokens: 16
+design: {{kind: isoflop, budgets: [1e7, 3e7, 1e8], min_steps: 5}}
+holdout: [{{name: l, flops: 2e8}}]
+execution: {{workers: 2, lease_seconds: 2}}
+"""
+PROGRAM = """
+import os, sys, time
+from pathlib import Path
+from external import External
+run = External()
+params = run.asked["size"]["params"]
+def loss(step): return 1 + params ** -0.3 + (step * run.batch_tokens) ** -0.3
+assert run.learning_rate == 0.2 / run.config["width"]
+slow = Path(run.asked["paths"]["out"]).parents[2] / "slow"
+step = 0
+if saved := run.latest():
+    step = saved[0]
+    (saved[1].parents[1] / "went_on").write_text(str(step))
+while step < run.steps:
+    step += 1
+    run.log(step, loss(step))
+    if step == 3:
+        run.save(step, lambda folder: None)
+    while step == 5 and slow.exists() and not run.stop_asked:
+        (slow / run.run_id).write_text(str(os.getpid()))
+        time.sleep(0.01)
+    run.exit_if_asked()
+run.finish(loss=loss(run.steps), accuracy=1 - loss(run.steps) / 10)
+"""
+
+
+@pytest.fixture
+def spec(tmp_path) -> Path:
+    folder = tmp_path / "spec"
+    folder.mkdir()
+    shutil.copy(scaling.external.__file__, folder / "external.py")
+    (folder / "train.py").write_text(PROGRAM)
+    (folder / "mine.yaml").write_text(SPEC)
+    return folder / "mine.yaml"
+
+
+def scale(*words: object, **more) -> subprocess.Popen[str]:
+    """Start the command line, away from the spec."""
+    command = [sys.executable, "-m", "scaling", *map(str, words)]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more
+    )
+
+
+def printed(*words: object) -> str:
+    process = scale(*words)
+    out, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, out
+    return out
+
+
+@pytest.mark.slow
+def test_a_study_is_planned_trained_fitted_and_tested(spec, tmp_path):
+    results = tmp_path / "results"
+    assert "train.py" in printed("plan", spec)
+    printed("run", spec, "--results", results)
+    table = analysis.load(results / "runs.csv")
+    frame = table.frame
+    assert len(frame) == 10 and set(frame["status"]) == {"ok"}
+    assert (frame["accuracy"] - (1 - frame["loss"] / 10)).abs().max() < 1e-12
+    status = printed("status", results)
+    assert "10 done" in status or "done" in status
+    label = frame["label"].iloc[0]
+    assert "loss" in printed("logs", results, label)
+    assert "alpha" in printed("fit", results / "runs.csv", "--law", "chinchilla")
+    assert len(list((results / "forecasts").glob("*.score.json"))) == 1
+    curves = sorted((results / "runs").glob("*/metrics.jsonl"))
+    assert len(curves) == 10 and all(rows(curve)[-1]["eval/loss"] for curve in curves)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["driver killed", "command killed", "Ctrl-C"])
+def test_kills_cost_no_run_and_no_checkpoint(how, spec, tmp_path):
+    results = tmp_path / "results"
+    slow = results / "slow"
+    slow.mkdir(parents=True)
+    driver = scale("run", spec, "--results", results, start_new_session=True)
+    pids = wait_for(
+        lambda: len(list(slow.iterdir())) == 2 and [int(p.read_text()) for p in slow.iterdir()], 90
+    )
+    match how:
+        case "driver killed":
+            kill(driver.pid)
+        case "command killed":
+            shutil.rmtree(slow)
+            kill(pids[0])
+        case "Ctrl-C":
+            os.kill(driver.pid, signal.SIGINT)
+    out, _ = driver.communicate(timeout=240)
+    wait_for(lambda: not any(map(alive, pids)))
+    assert driver.returncode == {"driver killed": -9, "command killed": 0, "Ctrl-C": 130}[how], out
+    if how != "command killed":
+        shutil.rmtree(slow)
+        printed("run", spec, "--results", results)
+    assert len(analysis.load(results / "runs.csv").frame) == 10
+    went_on = list(results.glob("jobs/*/external/went_on"))
+    assert went_on and all(int(one.read_text()) >= 3 for one in went_on)
+    for curve in results.glob("runs/*/metrics.jsonl"):
+        steps = [row["step"] for row in rows(curve) if "train/loss" in row]
+        assert steps == list(range(1, len(steps) + 1))
+
+
+@pytest.mark.slow
+def test_a_bad_trainer_is_told_in_status(spec, tmp_path):
+    (spec.parent / "train.py").write_text("print('no idea')")
+    results = tmp_path / "results"
+    process = scale("run", spec, "--results", results)
+    out, _ = process.communicate(timeout=240)
+    assert process.returncode == 1 and "without result.json" in out
+    states = json.loads(printed_any("status", results, "--json"))
+    assert states["counts"]["failed"] == 9 and states["kinds"] == {"contract": 9}
+
+
+def printed_any(*words: object) -> str:
+    out, _ = scale(*words).communicate(timeout=240)
+    return out
