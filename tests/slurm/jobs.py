@@ -43,7 +43,9 @@ def slurm(*command: str) -> str:
 
 def queue(*names: str) -> list[QueuedJob]:
     """All jobs of these names, tasks of arrays one by one."""
-    lines = slurm("squeue", "--noheader", "--array", "--states=all", "--format=%i|%A|%j|%T|%r|%N").splitlines()
+    lines = slurm(
+        "squeue", "--noheader", "--array", "--states=all", "--format=%i|%A|%j|%T|%r|%N"
+    ).splitlines()
     jobs = [QueuedJob(*line.split("|")) for line in lines]
     return [job for job in jobs if job.name in names]
 
@@ -67,6 +69,11 @@ def preempt(job: QueuedJob) -> None:
     """Have a short job of the partition `urgent` take the node of a job, which Slurm requeues."""
     wanted = ["--partition=urgent", f"--nodelist={job.node}", "--exclusive", "--job-name=urgent"]
     slurm("sbatch", "--wait", *wanted, "--output=/dev/null", "--wrap=true")
+
+
+def requeue(job: QueuedJob) -> None:
+    """Have Slurm end a running job and start it again later."""
+    slurm("scontrol", "requeue", job.id)
 
 
 def start_held(job: QueuedJob) -> None:
