@@ -240,7 +240,7 @@ def _assemble(
         **_common(asked, problem, rows),
         params={n: point[n] if identified[n].verdict == "yes" else None for n in problem.names},
         solution=point,
-        status=identification.status(problem.law, solution, identified, ambiguous),
+        status=identification.status(problem, solution, identified, ambiguous),
         identified=identified,
         intervals=Intervals(
             method,

@@ -15,7 +15,7 @@ def cancel(results: Results, as_json: Json = False) -> None:
     from scaling.store.folder import ResultsFolder
     from scaling.sweep.slurm.cancel import cancel as end
 
-    done = end(ResultsFolder(results.absolute()))
+    done = end(ResultsFolder(results.absolute()), say.note)
     if as_json:
         say.data(asdict(done))
     else:

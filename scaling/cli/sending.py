@@ -14,7 +14,7 @@ from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:
     from scaling.spec.execution import Execution
-    from scaling.spec.trackers import Tracker
+    from scaling.spec.trackers import AnyTracker
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ def send(results: Path, kind: str, destination: Destination, *, again: bool, as_
     from scaling.plan.plan import load_plan
     from scaling.store.folder import ResultsFolder
     from scaling.sweep.events import TrackerBehind, TrackerOpened, TrackerSent
-    from scaling.sweep.trackers import Follower
+    from scaling.sweep.trackers import TrackerProcess
 
     folder = ResultsFolder(results.absolute())
     tracker = _tracker(kind, load_plan(folder).execution, destination)
-    follower = Follower(folder, tracker, "--once", *(["--again"] if again else []))
+    process = TrackerProcess(folder, tracker, "--once", *(["--again"] if again else []))
     sent: dict[str, Any] = {"tracker": kind, "where": None, "ended": 0, "of": None, "problem": None}
-    for event in follower.until_it_ends():
+    for event in process.until_it_ends():
         match event:
             case TrackerOpened():
                 sent["where"] = event.where
@@ -69,7 +69,7 @@ def send(results: Path, kind: str, destination: Destination, *, again: bool, as_
         raise typer.Exit(1)
 
 
-def _tracker(kind: str, execution: Execution, destination: Destination) -> Tracker:
+def _tracker(kind: str, execution: Execution, destination: Destination) -> AnyTracker:
     """Return the tracker of that kind in the spec, with what was typed in place of its fields.
 
     Raises:

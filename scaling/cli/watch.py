@@ -24,6 +24,7 @@ from scaling.sweep.events import (
     TrackerBehind,
     TrackerOpened,
     TrackerSent,
+    TrackerWaiting,
 )
 from scaling.sweep.progress import Snapshot
 
@@ -75,6 +76,9 @@ def describe(event: Event) -> str | None:
             return f"{event.kind}: curves go to {event.where}"
         case TrackerBehind():
             return str(event)
+        case TrackerWaiting():
+            wait = duration(event.seconds)
+            return f"{event.kind}: waiting for it to catch up, at most {wait}; Ctrl-C ends that"
         case TrackerSent():
             return f"{event.kind}: {event.ended} of {plural(event.of, 'run')} sent with their results"
         case Progress():

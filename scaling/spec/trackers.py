@@ -51,6 +51,6 @@ class TrackioTracker(Described):
     """Folder for its database. Left out: TRACKIO_DIR, else its own, which `trackio show` reads."""
 
 
-Tracker = WandbTracker | TensorBoardTracker | TrackioTracker
-TRACKERS = by_kind(Tracker)
-WrittenTracker = Annotated[Tracker, Field(discriminator="kind")]
+AnyTracker = WandbTracker | TensorBoardTracker | TrackioTracker
+TRACKERS = by_kind(AnyTracker)
+WrittenTracker = Annotated[AnyTracker, Field(discriminator="kind")]

@@ -37,7 +37,7 @@ class CommandTrainer(Described):
     the trainer gives other numbers."""
     argv: Command
     """The command and its arguments, started in the folder of the spec; `{run}` becomes the path of run.json,
-    `{out}` that of the folder that it writes to."""
+    `{out}` that of the folder that it writes to, which run.json names too."""
     resume: StrictBool = False
     """Whether the command goes on from its own checkpoints after it was stopped. false: it starts again."""
     grace_seconds: Positive = 60.0
@@ -52,7 +52,6 @@ class CommandTrainer(Described):
                     guess = closest(place, PLACES)
                     hint = f"did you mean '{guess}'?" if guess else "there are {run} and {out}"
                     yield Finding(("trainer", "argv", i), f"nothing stands for {place}", hint)
-        for place, what in zip(PLACES, ("run.json", "the folder for its results"), strict=True):
-            if place not in text:
-                message = f"does not say where {place} goes, the path of {what}"
-                yield Finding(("trainer", "argv"), message, f"add it, such as --{place[1:-1]} '{place}'")
+        if "{run}" not in text:  # which names all other paths
+            message = "does not say where {run} goes, the path of run.json"
+            yield Finding(("trainer", "argv"), message, "add it, such as --run '{run}'")

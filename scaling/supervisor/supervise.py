@@ -119,10 +119,10 @@ class Attempt:
         assert given, "a job of external runs has a command"
         self.lease.check()
         reached = end_earlier(self.folder)
-        asked = self._prepare(given)
+        asked, left = self._prepare(given)
         write_json(self.run_folder / "run.json", json.loads(canonical_json(run)))
         log = CurveLog(self.run_folder / METRICS, self.lease.check)
-        follower = Follower(asked, run, log, self._note_start if asked.resumed else None)
+        follower = Follower(asked, run, log, self._note_start if asked.resumed else None, left)
         places = {"{run}": str(self._own / "run.json"), "{out}": asked.paths.out}
         try:
             command = Command(
@@ -148,17 +148,19 @@ class Attempt:
     def _own(self) -> Path:
         return self.folder / OWN
 
-    def _prepare(self, given: JobCommand) -> RunFile:
-        """Make the folder of the command, and its run.json."""
+    def _prepare(self, given: JobCommand) -> tuple[RunFile, bytes]:
+        """Make the folder of the command, and its run.json; returns also the lines of the start before, where
+        this one may resume from it."""
         if not given.resume and self._own.exists():
             shutil.rmtree(self._own)
         checkpoints = self._own / CHECKPOINTS
         checkpoints.mkdir(parents=True, exist_ok=True)
+        left = (self._own / METRICS).read_bytes() if (self._own / METRICS).exists() else b""
         for name in (METRICS, RESULT):
             (self._own / name).unlink(missing_ok=True)
         asked = run_file(self.job, self.member, self.lease.token, any(checkpoints.iterdir()), self._own)
         write_json(self._own / "run.json", asked.model_dump(mode="json", by_alias=True))
-        return asked
+        return asked, left if asked.resumed else b""
 
     def _note_start(self, resumed_from: int) -> None:
         """Write command.json: which processes there are, and from where they went on."""

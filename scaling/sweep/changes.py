@@ -5,16 +5,38 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scaling.errors import Complaint, UserError
-from scaling.plan.plan import Plan, PlannedRun
+from scaling.plan.plan import Plan, PlannedRun, load_plan
 from scaling.run import canonical_json
 from scaling.spec.text import parse
 from scaling.store.folder import ResultsFolder
 
 SHOWN = 12
+
+
+@dataclass
+class PlanMark:
+    """The plan that this driver wrote, to see when another launch writes another one."""
+
+    results: ResultsFolder
+    identity: tuple[Any, ...]
+    seen: tuple[int, int] | None = None
+
+    def changed(self) -> bool:
+        """Tell whether the plan is another one; plan.json is read again only when it is another file."""
+        try:
+            stat = self.results.plan.stat()
+            if self.seen == (stat.st_ino, stat.st_mtime_ns):
+                return False
+            changed = load_plan(self.results).identity != self.identity
+        except (OSError, UserError):  # removed, or damaged: reported elsewhere
+            return False
+        self.seen = None if changed else (stat.st_ino, stat.st_mtime_ns)
+        return changed
 
 
 def require_same_recipe(results: ResultsFolder, old: Plan, new: Plan, old_spec: str, new_spec: str) -> None:

@@ -28,6 +28,7 @@ from scaling.plan.plan import Plan, load_plan
 from scaling.spec.execution import Execution, SlurmExecution
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.changes import (
+    PlanMark,
     changes_losses,
     evaluated_otherwise,
     require_final_checkpoints,
@@ -193,27 +194,6 @@ class Sweep:
                 problem = f"another launch has changed the plan of {str(self.results.path)!r}"
                 raise UserError(Complaint(problem, hint="run the same command as that one"))
             yield
-
-
-@dataclass
-class PlanMark:
-    """The plan that this driver wrote, to see when another launch writes another one."""
-
-    results: ResultsFolder
-    identity: tuple[Any, ...]
-    seen: tuple[int, int] | None = None
-
-    def changed(self) -> bool:
-        """Tell whether the plan is another one; plan.json is read again only when it is another file."""
-        try:
-            stat = self.results.plan.stat()
-            if self.seen == (stat.st_ino, stat.st_mtime_ns):
-                return False
-            changed = load_plan(self.results).identity != self.identity
-        except (OSError, UserError):  # removed, or damaged: reported elsewhere
-            return False
-        self.seen = None if changed else (stat.st_ino, stat.st_mtime_ns)
-        return changed
 
 
 @contextmanager

@@ -112,11 +112,19 @@ class TrackerSent:
 
 
 @dataclass(frozen=True)
+class TrackerWaiting:
+    """All is done but for a tracker, which has so many seconds to catch up."""
+
+    kind: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Progress:
     snapshot: Snapshot
 
 
-TrackerEvent = TrackerOpened | TrackerBehind | TrackerSent
+TrackerEvent = TrackerOpened | TrackerBehind | TrackerSent | TrackerWaiting
 Event = (
     PhaseStarted | JobStarted | JobElsewhere | RunFinished | RunFailed | Stopping | Progress | TrackerEvent
 )

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import Self
 
 from scaling.spec.execution import Execution
-from scaling.spec.trackers import Tracker
+from scaling.spec.trackers import AnyTracker
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.events import (
     Event,
@@ -30,22 +30,25 @@ from scaling.sweep.events import (
     TrackerEvent,
     TrackerOpened,
     TrackerSent,
+    TrackerWaiting,
     Watcher,
 )
 
 FOLLOW = (sys.executable, "-m", "scaling.trackers")
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 25.0  # for processes that end themselves before
+SILENT_SECONDS = 2.0  # before it is said what is waited for
+LATE = (3, -signal.SIGKILL)
 
 
-class Follower:
+class TrackerProcess:
     """A process that sends the runs of a folder to one tracker.
 
-    It is followed by what it writes to standard output, and stops when its standard input ends: also where
-    this process is killed.
+    It says on standard output what happens, and stops when its standard input ends: also where this process
+    is killed.
     """
 
-    def __init__(self, results: ResultsFolder, tracker: Tracker, *options: str):
+    def __init__(self, results: ResultsFolder, tracker: AnyTracker, *options: str):
         self.results, self.kind = results, tracker.kind
         self.process = subprocess.Popen(
             [*FOLLOW, str(results.path), tracker.model_dump_json(exclude_none=True), *options],
@@ -93,13 +96,19 @@ class Follower:
             raise
         yield from self.end(0.0)
 
+    def _ends_within(self, seconds: float) -> bool:
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.process.poll() is not None
+
     def end(self, seconds: float) -> Iterator[TrackerEvent]:
-        """Wait for it to end, and kill it where it does not; yield what it said, and once why not all was
-        sent."""
+        """Wait for it to end, and kill it where it does not; yield what it said, and why not all was sent
+        unless it said so."""
         self.stop()
         try:
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(seconds)
+            if not self._ends_within(min(seconds, SILENT_SECONDS)) and seconds > SILENT_SECONDS:
+                yield TrackerWaiting(self.kind, seconds)
+                self._ends_within(seconds - SILENT_SECONDS)
         finally:
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -112,25 +121,24 @@ class Follower:
             yield self._behind("it did not catch up in time" if status in LATE else f"it ended; see {log}")
 
 
-LATE = (3, -signal.SIGKILL)
-
-
 class Trackers:
-    """The followers of a folder, one for each tracker that ``execution`` names."""
+    """The processes beside a driver, one for each tracker that ``execution`` names."""
 
     def __init__(self, results: ResultsFolder, execution: Execution):
-        self.followers = [Follower(results, tracker) for tracker in execution.trackers]
+        self.processes = [TrackerProcess(results, tracker) for tracker in execution.trackers]
         self.on_event: Watcher = lambda event: None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for follower in self.followers:
-            follower.stop()
+        for process in self.processes:
+            process.stop()
+        if isinstance(exception[1], KeyboardInterrupt):
+            return  # they end by themselves
         ends = time.monotonic() + PATIENCE_SECONDS
-        for follower in self.followers:
-            for event in follower.end(max(0.0, ends - time.monotonic())):
+        for process in self.processes:
+            for event in process.end(max(0.0, ends - time.monotonic())):
                 self._tell(event)
 
     def watched(self, on_event: Watcher) -> Watcher:
@@ -140,8 +148,8 @@ class Trackers:
         def relay(event: Event) -> None:
             on_event(event)
             if isinstance(event, Progress):
-                for follower in self.followers:
-                    for news in follower.news():
+                for process in self.processes:
+                    for news in process.news():
                         self._tell(news)
 
         return relay

@@ -28,16 +28,16 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from scaling.plan.plan import load_plan
-from scaling.spec.trackers import TensorBoardTracker, TrackioTracker, WandbTracker, WrittenTracker
+from scaling.spec.trackers import AnyTracker, TensorBoardTracker, TrackioTracker, WandbTracker, WrittenTracker
 from scaling.store.folder import ResultsFolder
 from scaling.store.lease import Busy, Lease, LeaseWatch, LostLease, acquire
 from scaling.trackers.base import Tracker
 from scaling.trackers.cursor import Cursor
-from scaling.trackers.follow import Follower
+from scaling.trackers.follow import Sender
 
 LATE = 3
 CATCH_UP_SECONDS = 20.0
-HANDOVER_SECONDS = 3.0  # for which another follower is waited for at the end
+HANDOVER_SECONDS = 3.0  # for which another process is waited for at the end
 LEASE_SECONDS = 30.0
 VISIT_SECONDS, MOST_SECONDS = 1.0, 30.0  # between visits; twice as long as one takes, where that is longer
 RETRY_SECONDS = 30.0
@@ -45,7 +45,7 @@ REPORT_SECONDS = 5.0
 FAILURES = 3  # in a row, after which nothing more is tried at the end
 
 
-def connect(asked: WandbTracker | TensorBoardTracker | TrackioTracker, study: str, folder: Path) -> Tracker:
+def connect(asked: AnyTracker, study: str, folder: Path) -> Tracker:
     """Raises ImportError: the library is not installed; else what it raises."""
     match asked:
         case WandbTracker():
@@ -63,11 +63,11 @@ def connect(asked: WandbTracker | TensorBoardTracker | TrackioTracker, study: st
 
 
 @dataclass
-class Course:
+class Service:
     """What this process does. ``stop``: no more files are written, or will be waited for."""
 
     results: ResultsFolder
-    asked: WandbTracker | TensorBoardTracker | TrackioTracker
+    asked: AnyTracker
     once: bool
     again: bool
     answers: int
@@ -75,6 +75,7 @@ class Course:
     failing: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     reported: float = 0.0
+    counts: tuple[int, int] = (0, 0)
 
     @property
     def state(self) -> Path:
@@ -101,7 +102,7 @@ class Course:
             self.stop.wait(RETRY_SECONDS)  # meanwhile another one may try, on a machine with another network
 
     def _lease(self) -> Lease | None:
-        """Wait for the lease; None where another follower keeps it."""
+        """Wait for the lease; None where another process keeps it."""
         watch, ends = LeaseWatch(), None
         while True:
             if not watch.held(self.state, LEASE_SECONDS):
@@ -117,19 +118,19 @@ class Course:
 
     def _follow(self, lease: Lease) -> int | None:
         """Return the exit code, or None where it is to be tried again later."""
-        follower, failures = None, 0
+        sender, failures = None, 0
         while True:
             stopping, began = self.stop.is_set(), time.monotonic()  # what is there by now is sent
             try:
                 lease.check()
-                follower = follower or self._connect()
-                failures = 0 if follower.successes else failures
-                follower.successes = 0
-                news = follower.visit()
-                self._report(follower, last=False)
+                sender = sender or self._connect()
+                failures = 0 if sender.successes else failures
+                sender.successes = 0
+                news = sender.visit()
+                self._report(sender, last=False)
                 if stopping and not news:
-                    follower.close()
-                    self._report(follower, last=True)
+                    sender.close()
+                    self._report(sender, last=True)
                     return 0
             except LostLease:
                 raise
@@ -138,35 +139,37 @@ class Course:
                 self._problem(self._reason(error))
                 failures += 1
                 if isinstance(error, ImportError) or (stopping and failures >= FAILURES):
-                    if follower is not None:
-                        self._report(follower, last=True)
+                    if sender is not None:
+                        self._report(sender, last=True)
                     return 1
                 if not stopping:
-                    if follower is not None:
+                    if sender is not None:
                         with suppress(Exception):
-                            follower.close()
+                            sender.close()
                     return None
                 continue
             if not stopping:
                 taken = time.monotonic() - began
                 self.stop.wait(min(MOST_SECONDS, max(VISIT_SECONDS, 2 * taken)))
 
-    def _connect(self) -> Follower:
+    def _connect(self) -> Sender:
         tracker = connect(self.asked, load_plan(self.results).study, self.results.path / "trackers")
         cursor = Cursor(self.state, tracker.destination, again=self.again)
         self.again = False
-        return Follower(self.results, tracker, cursor, self.failing)
+        return Sender(self.results, tracker, cursor, self.failing)
 
-    def _report(self, follower: Follower, *, last: bool) -> None:
-        if follower.opened and "where" not in self.told:
+    def _report(self, sender: Sender, *, last: bool) -> None:
+        if sender.opened and "where" not in self.told:
             self.told.add("where")
-            self.tell(where=follower.tracker.where)
+            self.tell(where=sender.tracker.where)
         now = time.monotonic()
         if last or now - self.reported > REPORT_SECONDS:
             self.reported = now
-            ids = follower.plan.by_id
-            ended = sum(follower.cursor.of(run_id).ended for run_id in ids)
-            self.tell(ended=ended, of=len(ids), last=last)
+            ids = sender.plan.by_id
+            counts = sum(sender.cursor.of(run_id).ended for run_id in ids), len(ids)
+            if last or counts != self.counts:
+                self.counts = counts
+                self.tell(ended=counts[0], of=counts[1], last=last)
 
     def _reason(self, error: BaseException) -> str:
         """Say in one line what a library raised; the log has all of it."""
@@ -199,17 +202,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--again", action="store_true")
     given = parser.parse_args(arguments)
     results, answers = ResultsFolder(given.results.absolute()), os.dup(1)
-    course = Course(results, given.tracker, given.once, given.again, answers)
-    course.state.mkdir(parents=True, exist_ok=True)
-    with open(course.state / "log.txt", "ab") as log:  # what libraries print
+    service = Service(results, given.tracker, given.once, given.again, answers)
+    service.state.mkdir(parents=True, exist_ok=True)
+    with open(service.state / "log.txt", "ab") as log:  # what libraries print
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     if given.once:
-        course.stop.set()
+        service.stop.set()
     else:
         os.nice(10)
-        threading.Thread(target=until_input_ends, args=[course.stop], daemon=True).start()
-    status = course.run()
+        threading.Thread(target=until_input_ends, args=[service.stop], daemon=True).start()
+    status = service.run()
     if status:
         os._exit(status)  # what libraries do at an exit may take as long as what failed
     return 0

@@ -67,7 +67,7 @@ def _values(row: Row) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
 
 
-class Follower:
+class Sender:
     """Sends the runs of a results folder to a tracker. Where that fails, :meth:`visit` goes on when it is
     called again, last with the runs that failed, which ``failing`` collects. ``opened``: a run ever was;
     ``successes`` counts runs that something was sent of."""

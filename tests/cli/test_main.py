@@ -37,6 +37,7 @@ def test_help_names_every_verb(module):
         "plot",
         "export",
         "clean",
+        "cancel",
         "doctor",
     ):
         assert f" {verb} " in text

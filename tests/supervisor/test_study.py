@@ -2,16 +2,18 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-import analysis
 import scaling.external
+from scaling.plan.expand import plan_spec
 from tests.supervisor.jobs import alive, kill, rows, wait_for
 
 SPEC = f"""
@@ -50,9 +52,11 @@ while step < run.steps:
     run.log(step, loss(step))
     if step == 3:
         run.save(step, lambda folder: None)
-    while step == 5 and slow.exists() and not run.stop_asked:
-        (slow / run.run_id).write_text(str(os.getpid()))
-        time.sleep(0.01)
+    if step == 5 and slow.exists():
+        (slow / f".{run.run_id}").write_text(str(os.getpid()))
+        (slow / f".{run.run_id}").rename(slow / run.run_id)
+        while slow.exists() and not run.stop_asked:
+            time.sleep(0.01)
     run.exit_if_asked()
 run.finish(loss=loss(run.steps), accuracy=1 - loss(run.steps) / 10)
 """
@@ -83,13 +87,20 @@ def printed(*words: object) -> str:
     return out
 
 
+def test_the_spec_of_the_page_is_one(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "own_trainer.md").read_text("utf-8")
+    [text] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text)
+    _, plan = plan_spec(tmp_path / "mine.yaml")
+    assert {run.role for run in plan.runs} == {"fit", "holdout"} and len(plan.runs) == 10
+
+
 @pytest.mark.slow
 def test_a_study_is_planned_trained_fitted_and_tested(spec, tmp_path):
     results = tmp_path / "results"
     assert "train.py" in printed("plan", spec)
     printed("run", spec, "--results", results)
-    table = analysis.load(results / "runs.csv")
-    frame = table.frame
+    frame = pd.read_csv(results / "runs.csv")
     assert len(frame) == 10 and set(frame["status"]) == {"ok"}
     assert (frame["accuracy"] - (1 - frame["loss"] / 10)).abs().max() < 1e-12
     status = printed("status", results)
@@ -110,7 +121,7 @@ def test_kills_cost_no_run_and_no_checkpoint(how, spec, tmp_path):
     slow.mkdir(parents=True)
     driver = scale("run", spec, "--results", results, start_new_session=True)
     pids = wait_for(
-        lambda: len(list(slow.iterdir())) == 2 and [int(p.read_text()) for p in slow.iterdir()], 90
+        lambda: len(at := list(slow.glob("[!.]*"))) == 2 and [int(path.read_text()) for path in at], 90
     )
     match how:
         case "driver killed":
@@ -126,7 +137,7 @@ def test_kills_cost_no_run_and_no_checkpoint(how, spec, tmp_path):
     if how != "command killed":
         shutil.rmtree(slow)
         printed("run", spec, "--results", results)
-    assert len(analysis.load(results / "runs.csv").frame) == 10
+    assert len(pd.read_csv(results / "runs.csv")) == 10
     went_on = list(results.glob("jobs/*/external/went_on"))
     assert went_on and all(int(one.read_text()) >= 3 for one in went_on)
     for curve in results.glob("runs/*/metrics.jsonl"):
@@ -134,17 +145,23 @@ def test_kills_cost_no_run_and_no_checkpoint(how, spec, tmp_path):
         assert steps == list(range(1, len(steps) + 1))
 
 
+BAD = {
+    "contract": ("print('no idea')", "without result.json"),
+    "timeout": ("import time; time.sleep(600)", "no progress for execution.timeout_minutes"),
+    "exception": ("raise ValueError('it is me')", "exited with status 1: ValueError: it is me"),
+}
+
+
 @pytest.mark.slow
-def test_a_bad_trainer_is_told_in_status(spec, tmp_path):
-    (spec.parent / "train.py").write_text("print('no idea')")
-    results = tmp_path / "results"
-    process = scale("run", spec, "--results", results)
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_trainer_is_told_in_status(kind, spec, tmp_path):
+    program, said = BAD[kind]
+    (spec.parent / "train.py").write_text(program)
+    limits = ["--set", "execution.timeout_minutes=0.05", "--set", "design.budgets=[1e7]"]
+    process = scale("run", spec, "--results", tmp_path / "results", *limits)
     out, _ = process.communicate(timeout=240)
-    assert process.returncode == 1 and "without result.json" in out
-    states = json.loads(printed_any("status", results, "--json"))
-    assert states["counts"]["failed"] == 9 and states["kinds"] == {"contract": 9}
-
-
-def printed_any(*words: object) -> str:
-    out, _ = scale(*words).communicate(timeout=240)
-    return out
+    assert process.returncode == 1 and said in out
+    states = json.loads(scale("status", tmp_path / "results", "--json").communicate(timeout=60)[0])
+    assert states["counts"]["failed"] == 3 and states["kinds"] == {kind: 3}
+    assert all(said in row["reason"] for row in states["rows"] if row["state"] == "failed")
+    assert all(row["failures"] == 2 for row in states["rows"] if row["state"] == "failed")  # tried again

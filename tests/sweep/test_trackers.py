@@ -16,8 +16,8 @@ from scaling.spec.execution import Execution
 from scaling.spec.trackers import TensorBoardTracker
 from scaling.store.folder import ResultsFolder
 from scaling.sweep import trackers
-from scaling.sweep.events import Event, RunFinished, TrackerBehind, TrackerOpened, TrackerSent
-from scaling.sweep.trackers import Trackers
+from scaling.sweep.events import Event, RunFinished, TrackerBehind, TrackerOpened, TrackerSent, TrackerWaiting
+from scaling.sweep.trackers import PATIENCE_SECONDS, Trackers
 from tests.sweep.plans import make_plan, open_tiny, start_driver, wait_until
 from tests.trackers.studies import offline
 
@@ -67,11 +67,27 @@ def test_what_was_not_sent_is_said_once(
     began = time.monotonic()
     with Trackers(ResultsFolder(tmp_path), execution) as started:
         started.watched(events.append)
-        (process,) = [follower.process for follower in started.followers]
+        (process,) = [one.process for one in started.processes]
     (behind,) = of_trackers(events)
     assert isinstance(behind, TrackerBehind) and behind.reason.startswith(reason)
     assert str(behind).endswith(f"`scaling export {tmp_path} --to tensorboard` sends what is missing")
     assert process.returncode is not None and time.monotonic() - began < 5
+
+
+def test_what_takes_long_at_the_end_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instead(monkeypatch, TALKS + "time.sleep(0.3)")
+    monkeypatch.setattr(trackers, "SILENT_SECONDS", 0.1)
+    events = list[Event]()
+    execution = Execution(trackers=(TensorBoardTracker(kind="tensorboard"),))
+    with Trackers(ResultsFolder(tmp_path), execution) as started:
+        started.watched(events.append)
+    waiting, opened = events
+    assert isinstance(waiting, TrackerWaiting) and round(waiting.seconds) == PATIENCE_SECONDS
+    assert opened == TrackerOpened("tensorboard", "over there")
+    with pytest.raises(KeyboardInterrupt), Trackers(ResultsFolder(tmp_path), execution) as started:
+        raise KeyboardInterrupt
+    (process,) = [one.process for one in started.processes]
+    assert process.wait(5) == 0, "it ends by itself"
 
 
 SLEEPS = """

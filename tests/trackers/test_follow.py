@@ -13,7 +13,7 @@ from scaling.store.records import Record
 from scaling.trackers import follow
 from scaling.trackers.base import TrackedRun, summary_of
 from scaling.trackers.cursor import Cursor
-from scaling.trackers.follow import Follower
+from scaling.trackers.follow import Sender
 from tests.store.test_records import RECORD
 from tests.supervisor.jobs import ID, RUN
 from tests.trackers.studies import Study
@@ -78,11 +78,9 @@ def study(tmp_path: Path) -> Iterator[Study]:
     yield Study(tmp_path / "s", 100, 200, 300)
 
 
-def follower(study: Study, tracker: Memory, *, again: bool = False) -> Follower:
+def follower(study: Study, tracker: Memory, *, again: bool = False) -> Sender:
     """A process that follows a folder."""
-    return Follower(
-        study.results, tracker, Cursor(study.results.path, tracker.destination, again=again), set()
-    )
+    return Sender(study.results, tracker, Cursor(study.results.path, tracker.destination, again=again), set())
 
 
 def test_rows_are_sent_once_they_are_whole_and_the_result_at_the_end(study: Study) -> None:

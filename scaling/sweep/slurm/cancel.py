@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from scaling.store.records import Document, Id, read
 from scaling.sweep.guard import drivers, turn
 from scaling.sweep.slurm.cluster import SlurmError, queue_rows
 from scaling.sweep.slurm.commands import scancel
+from scaling.sweep.slurm.script import notice_seconds
 from scaling.sweep.slurm.submission import (
     FOLDER,
     Submission,
@@ -29,7 +30,7 @@ from scaling.sweep.slurm.submission import (
 )
 from scaling.sweep.slurm.submit import reconcile
 
-GRACE_SECONDS, POLL_SECONDS = 40.0, 1.0
+MARGIN_SECONDS, POLL_SECONDS = 10.0, 1.0
 
 
 class CancelNote(Document):
@@ -56,9 +57,13 @@ def last_cancel(results: ResultsFolder) -> str | None:
     return None
 
 
-def cancel(results: ResultsFolder) -> Cancelled:
+def cancel(results: ResultsFolder, say: Callable[[str], None] = lambda text: None) -> Cancelled:
     """End all Slurm jobs of a folder and ask the drivers of this machine to stop, as Ctrl-C does: jobs write
     checkpoints. Drivers elsewhere that watch see it and submit nothing any more.
+
+    Args:
+        results: the folder.
+        say: is told what takes time.
 
     Raises:
         UserError: the folder holds no study, or cannot be written.
@@ -81,7 +86,7 @@ def cancel(results: ResultsFolder) -> Cancelled:
             write_submission(results, one.model_copy(update={"state": "cancelled"}))
     stopped = _stop([note.process for note in drivers(results) if note.process not in pilots])
     try:
-        _end(going)
+        _end(going, say)
     except SlurmError as error:
         problems.append(str(error))
         for one in going:
@@ -91,8 +96,8 @@ def cancel(results: ResultsFolder) -> Cancelled:
     return Cancelled(jobs, stopped, tuple(problems))
 
 
-def _end(going: Sequence[Submission]) -> None:
-    """End jobs, those of pilots with checkpoints; kill what is still there after a while.
+def _end(going: Sequence[Submission], say: Callable[[str], None]) -> None:
+    """End jobs, those of pilots with checkpoints; kill what is still there when it should have ended.
 
     Raises:
         SlurmMissing: there is no scancel here.
@@ -103,8 +108,12 @@ def _end(going: Sequence[Submission]) -> None:
     scancel(pilots, "--state=PENDING")
     # no step of a job is sent it: srun would kill its tasks without a checkpoint
     scancel(pilots, "--state=RUNNING", "--batch", "--signal=USR2")
-    deadline = time.monotonic() + GRACE_SECONDS
+    grace = MARGIN_SECONDS + max((notice_seconds(one.execution) for one in going), default=0)
+    deadline, told = time.monotonic() + grace, False
     while any(row.living for row in queue_rows(pilots)):
+        if not told:
+            say(f"jobs write checkpoints, at most {grace:.0f} s; Ctrl-C leaves that to them")
+            told = True
         if time.monotonic() > deadline:
             scancel(pilots)
             break

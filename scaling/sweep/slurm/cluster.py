@@ -103,6 +103,7 @@ def call(*argv: str, environment: Mapping[str, str] | None = None) -> str:
             argv,
             env=environment,
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for whoever asks
             capture_output=True,
             text=True,
             errors="replace",
