@@ -24,8 +24,9 @@ pytestmark = pytest.mark.slurm
 FOUR = ("--set", "design.steps=[60]", "--set", "holdout=[]")
 LONG = ("--set", "design.steps=[200]", "--set", "holdout=[]")
 LIMIT = 300  # seconds, on a machine that does much else
-TOGETHER = "concurrent: 1\nworkers: 4\ncpus: 1\n"
-"""Four runs at the same time in one allocation."""
+TOGETHER = "concurrent: 1\nworkers: 4\ncpus: 2\n"
+"""Four runs at the same time in one allocation, which has its node for itself: what happens to the node
+happens to no other test."""
 
 
 def live(trial: Trial) -> list[QueuedJob]:
@@ -132,6 +133,7 @@ def test_a_requeued_job_is_shown_as_held_and_resumes(trial: Trial, requeue: Call
 
 
 def test_a_dead_node_is_found_by_its_leases(trial: Trial):
+    ask(trial, "concurrent: 2\nworkers: 2\ncpus: 2\n")
     job = begun(trial, *FOUR)
     with jobs.dead_node(job.node):
         finish(trial)
