@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from scaling.supervisor.contract import (
     read_result,
 )
 from scaling.supervisor.follow import Follower
+from scaling.supervisor.keeper import KILL
 from scaling.supervisor.translate import make_result, run_file
 from scaling.train.process import StopRequest
 from scaling.train.serve import Order, say
@@ -133,9 +133,9 @@ class Attempt:
             )
         except UserError as error:
             raise Broken("not_started", error) from None
-        self._keeper = Process.of(command.keeper)
-        self._note_start(reached if asked.resumed else 0)
         try:
+            self._keeper = Process.of(command.keeper)
+            self._note_start(reached if asked.resumed else 0)
             self._watch(command, follower, given.grace_seconds)
             ended = command.poll()
             assert ended
@@ -281,7 +281,7 @@ def end_earlier(folder: Path) -> int:
     deadline = time.monotonic() + KILL_SECONDS
     while earlier.keeper.runs_here and time.monotonic() < deadline:
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(earlier.keeper.pid, signal.SIGTERM)
+            os.kill(earlier.keeper.pid, KILL)
         time.sleep(LOOK_SECONDS)
     return earlier.resumed_from
 

@@ -357,3 +357,28 @@ def test_a_run_may_have_no_lines(tmp_path):
     assert do(job_dir) == 0
     [row] = read_metrics(run_dir(job_dir) / "metrics.jsonl").rows
     assert row["eval/loss"] == 2.5 and row["step"] == 40
+
+
+SAVING = """
+stopped = []
+signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+row(step=10)
+open(os.path.join(paths["out"], "ready"), "w").close()
+while not stopped:
+    time.sleep(0.01)
+time.sleep(0.5)
+open(os.path.join(paths["checkpoints"], "saved"), "w").close()
+sys.exit(130)
+"""
+
+
+def test_a_signal_to_all_processes_lets_the_command_save(tmp_path):
+    """As Slurm sends it to a job that it preempts."""
+    job_dir = write_job(tmp_path, SAVING, resume=True)
+    process = start(job_dir)
+    wait_for((job_dir / "external" / "ready").exists)
+    keeper = read_json(job_dir / "command.json")["keeper"]["pid"]
+    for pid in (keeper, process.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert process.wait(20) == STOPPED
+    assert (job_dir / "external" / "checkpoints" / "saved").exists()
