@@ -50,13 +50,13 @@ if saved := run.latest():
 while step < run.steps:
     step += 1
     run.log(step, loss(step))
-    if step == 3:
-        run.save(step, lambda folder: None)
     if step == 5 and slow.exists():
         (slow / f".{run.run_id}").write_text(str(os.getpid()))
         (slow / f".{run.run_id}").rename(slow / run.run_id)
         while slow.exists() and not run.stop_asked:
             time.sleep(0.01)
+    if step == 3 or run.save_due(step):
+        run.save(step, lambda folder: None)
     run.exit_if_asked()
 run.finish(loss=loss(run.steps), accuracy=1 - loss(run.steps) / 10)
 """
