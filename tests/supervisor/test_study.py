@@ -50,11 +50,13 @@ if saved := run.latest():
 while step < run.steps:
     step += 1
     run.log(step, loss(step))
-    if step == 3:
+    if step == 5 and slow.exists():
+        (slow / f".{run.run_id}").write_text(str(os.getpid()))
+        (slow / f".{run.run_id}").rename(slow / run.run_id)
+        while slow.exists() and not run.stop_asked:
+            time.sleep(0.01)
+    if step == 3 or run.save_due(step):
         run.save(step, lambda folder: None)
-    while step == 5 and slow.exists() and not run.stop_asked:
-        (slow / run.run_id).write_text(str(os.getpid()))
-        time.sleep(0.01)
     run.exit_if_asked()
 run.finish(loss=loss(run.steps), accuracy=1 - loss(run.steps) / 10)
 """
@@ -119,7 +121,7 @@ def test_kills_cost_no_run_and_no_checkpoint(how, spec, tmp_path):
     slow.mkdir(parents=True)
     driver = scale("run", spec, "--results", results, start_new_session=True)
     pids = wait_for(
-        lambda: len(list(slow.iterdir())) == 2 and [int(p.read_text()) for p in slow.iterdir()], 90
+        lambda: len(at := list(slow.glob("[!.]*"))) == 2 and [int(path.read_text()) for path in at], 90
     )
     match how:
         case "driver killed":
