@@ -49,7 +49,7 @@ def described(study: Study, say: Callable[[str], None]) -> Study:
     family = study.family
     if not isinstance(family, ExternalFamily) or family.describe is None:
         return study
-    folder, question = study.source.folder, _question(study)
+    folder, question = study.commands_folder, _question(study)
     file = cache_dir() / "sizes" / f"{short_hash(_identity(family.describe, folder, question))}.json"
     try:
         answer = _read(file)
@@ -72,7 +72,7 @@ def _question(study: Study) -> dict[str, Any]:
 def _identity(argv: tuple[str, ...], folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     """Return all that an answer depends on, the content of files that the command names among it."""
     files = {name: _hash(folder / name) for name in argv if _is_file(folder / name)}
-    return {"kind": "sizes", "argv": list(argv), "folder": str(folder.absolute()), "files": files, **question}
+    return {"kind": "sizes", "argv": list(argv), "folder": str(folder), "files": files, **question}
 
 
 def _hash(path: Path) -> str:
@@ -113,7 +113,7 @@ def _ask(argv: tuple[str, ...], folder: Path, question: dict[str, Any]) -> Any:
         hint = "sizes should be arithmetic; or write them out as family.sizes"
         raise _Refused(f"took more than {SECONDS:.0f} s", hint) from None
     except OSError as error:
-        hint = f"commands are started in {folder.absolute()}"
+        hint = f"commands are started in {folder}"
         raise _Refused(f"cannot be started: {error.strerror}", hint) from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing on standard error"]
