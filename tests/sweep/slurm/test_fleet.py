@@ -117,6 +117,16 @@ def test_one_that_is_queued_is_not_submitted_again(tmp_path: Path, slurm: Slurm)
     assert outcome.submitted == ("100", "101") and len(slurm.scripts) == 1
 
 
+def test_one_that_will_not_start_is_not_waited_for(tmp_path: Path, slurm: Slurm) -> None:
+    plan = plan_for()
+    before = make_submission(tmp_path, plan)
+    slurm.add(before.name)
+    held = {"reason": "JobHeldAdmin", "held": True}
+    slurm.rows[before.name] = [replace(row, **held) for row in slurm.rows[before.name]]
+    carry_out(tmp_path, plan, detach=True)
+    assert "scaling.sweep.pilot" in slurm.scripts[0]
+
+
 def test_only_jobs_that_no_pilot_serves_are_submitted(tmp_path: Path, slurm: Slurm) -> None:
     plan = plan_for()
     served = plan["jobs"][0]["job_id"]
@@ -202,12 +212,13 @@ def test_a_cancellation_ends_whoever_watches(
     tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet, "LEAST_PATIENCE", 100)  # before Slurm is asked again
+    monkeypatch.setattr(fleet, "MOST_PATIENCE", 100)
 
     def end_all(sweep: Sweep) -> None:
         wait_until(lambda: slurm.scripts)
         cancel(sweep.results)
 
-    outcome, _, _ = carry_out(tmp_path, plan_for(), end_all)
+    outcome, _, _ = carry_out(tmp_path, plan_for(), end_all, max_hours=10 / 3600)
     assert outcome.interrupted == "`scaling cancel`" and len(slurm.scripts) == 1
     assert states(tmp_path) == ["cancelled"]
     outcome, *_ = carry_out(tmp_path, plan_for(), detach=True)
