@@ -43,6 +43,7 @@ from analysis.tables.table import Table, about, frame_of
 SIMULATIONS = 199  # that calibrate a profile
 
 
+@np.errstate(all="ignore")  # what overflows on the way to an optimum is nothing that a user can act on
 def fit(
     law: str | Law | CurveLaw,
     table: pd.DataFrame | Table,
