@@ -336,5 +336,6 @@ def _left_to_others(outcome: Outcome, folder: Path) -> str:
 
 
 def _why(outcome: Outcome) -> str:
-    what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else "some runs failed"
+    ended = "some runs failed" if outcome.failed else "some runs are left"
+    what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else ended
     return f"{what}; {outcome.resume or 'all runs so far are done: run the same command again to continue'}"

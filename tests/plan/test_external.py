@@ -65,7 +65,7 @@ def run(**changes: Any) -> ExternalRun:
 
 
 def test_ids_of_external_runs_stay_what_they_are() -> None:
-    assert run_id(run()) == trunk_id(run()) == "21d9baac59be"
+    assert run_id(run()) == trunk_id(run()) == "21d9baac59be" and run().branch_step == 0
     assert [planned.run_id for planned in plan_of().runs] == GOLDEN
     size = ExternalSize(name="a", params=100, flops_per_token=600, context=8, config={"d": 4}, params_head=0)
     changes: list[dict[str, Any]] = [
@@ -190,6 +190,10 @@ def test_the_next_study_takes_the_nearest_size_of_the_list() -> None:
 def test_ids_of_built_in_runs_know_nothing_of_this() -> None:
     plan = plan_of_built_in()
     assert plan.command is None and {planned.run.kind for planned in plan.runs} == {"run"}
+    assert (plan.spec_sha, plan.runs[0].run_id) == (
+        "53127164c70d",
+        "4a7bdb82f90a",
+    )  # as before there were any
 
 
 @pytest.fixture

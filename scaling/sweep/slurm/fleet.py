@@ -22,6 +22,7 @@ from scaling.sweep.slurm.cluster import SlurmError, SlurmMissing
 from scaling.sweep.slurm.commands import scancel
 from scaling.sweep.slurm.follow import Follower
 from scaling.sweep.slurm.notices import notices
+from scaling.sweep.slurm.pulse import Pulse
 from scaling.sweep.slurm.script import workers_of
 from scaling.sweep.slurm.submission import Submission, log_file, submissions
 from scaling.sweep.slurm.submit import SETTLE_SECONDS, intend, new_submission, reconcile, submit
@@ -55,6 +56,7 @@ class Fleet:
     cancelled: str | None = None
     stops: list[str] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
+    pulse: Pulse = field(default_factory=Pulse)
     patience: float = 0.0
     asked_at: float = float("-inf")
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -143,7 +145,8 @@ class Fleet:
         for text in notices(self.results, there_are, rows, self.since):
             self._say_once(text)
         alive = [one for one in there_are if one.kind == "pilots" and one.open]
-        covered = {job_id for one in alive for job_id in one.jobs}
+        serving = [one for one in alive if self.pulse.serves(self.results, one, rows.get(one.id, ()))]
+        covered = {job_id for one in serving for job_id in one.jobs}
         self.follower.look()
         missing = [job.task for job_id, job in self.follower.jobs.items() if job_id not in covered]
         intended = list[Submission]()
@@ -158,7 +161,7 @@ class Fleet:
                 submitted.append(self._submit(one))
             except SlurmError as error:
                 refusals.append(error)
-        if refusals and (first or not (alive or submitted)):
+        if refusals and (first or not (serving or submitted)):
             raise SlurmError(*(problem for error in refusals for problem in error.problems))
         for error in refusals:
             self._say_once(f"{error}; tried again later")
