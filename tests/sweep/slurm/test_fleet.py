@@ -22,7 +22,7 @@ from scaling.sweep.events import JobStarted, Outcome, PhaseStarted, Progress, Ru
 from scaling.sweep.slurm import fleet
 from scaling.sweep.slurm.cancel import cancel
 from scaling.sweep.slurm.cluster import SlurmError
-from scaling.sweep.slurm.submission import PilotNote, note_file, submissions
+from scaling.sweep.slurm.submission import PilotNote, Submission, note_file, submissions
 from tests.sweep.fake_trainer import record
 from tests.sweep.plans import by_label, make_plan, open_tiny, trained, wait_until
 from tests.sweep.slurm.stand_in import Slurm
@@ -223,6 +223,22 @@ def test_a_cancellation_ends_whoever_watches(
     assert states(tmp_path) == ["cancelled"]
     outcome, *_ = carry_out(tmp_path, plan_for(), detach=True)
     assert outcome.exit_code == 0 and len(slurm.scripts) == 3
+
+
+def test_a_cancellation_before_the_analysis_is_submitted_is_not_undone(
+    tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = fleet.Fleet._settled
+
+    def cancelled_then(self: fleet.Fleet) -> list[Submission]:
+        alive = settled(self)
+        cancel(self.results)
+        return alive
+
+    monkeypatch.setattr(fleet.Fleet, "_settled", cancelled_then)
+    outcome, *_ = carry_out(tmp_path, plan_for(), detach=True)
+    assert outcome.interrupted == "`scaling cancel`" and outcome.submitted == ()
+    assert states(tmp_path) == ["cancelled"] and len(slurm.scripts) == 1
 
 
 def test_an_analysis_that_was_cancelled_does_nothing(
