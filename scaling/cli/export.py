@@ -51,7 +51,7 @@ def export(
         raise UserError(Complaint(f"{given} is about a tracker", hint="name it: --to wandb"))
     if run is None or weights is None:
         hint = "give a run and --weights FILE, or --to wandb, tensorboard or trackio"
-        raise UserError(Complaint("what is to be exported?", hint=hint))
+        raise UserError(Complaint("nothing to export is named", hint=hint))
     return _weights(results, run, weights, average, as_json)
 
 

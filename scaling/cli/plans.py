@@ -23,6 +23,7 @@ from scaling.plan.lowering import Lowered, held_text
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.probe import Probe
 from scaling.plan.repetition import times_text
+from scaling.spec.execution import SlurmExecution
 from scaling.store.records import PlanData
 
 Cell = Callable[[PlannedRun, int], str]  # of a run and the FLOPs spent on it
@@ -251,7 +252,9 @@ def _totals(
     if plan.command is not None:
         lines += _external_time(time, workers)
     elif time is None or probe is None:
-        lines.append("time: not estimated (no speed measured for these shapes on this machine)")
+        at_slurm = isinstance(plan.execution, SlurmExecution)
+        where = "nodes of the cluster" if at_slurm else "this machine"
+        lines.append(f"time: not estimated (no speed measured for these shapes on {where})")
     else:
         after = f", of which {duration(time.holdout_wall_seconds)} after the forecast is frozen"
         lines.append(
@@ -279,7 +282,7 @@ def _disk(plan: Plan, space: Space) -> str:
 
 def _external_time(time: Time | None, workers: int) -> Iterator[str]:
     """Say what is known of a trainer of one's own: how long it took before."""
-    yield "memory and disk: not known of a trainer of one's own"
+    yield "memory and disk: not known for a trainer of your own"
     if time is None:
         yield "time: not known: no run of this study has ended in results/, by whose speed it could be told"
         return
@@ -303,7 +306,8 @@ def _memory(lowered: Lowered) -> str:
     """Say what the largest job holds on a device, and what there is."""
     largest, devices = lowered.largest, lowered.devices
     each = f" on each of {devices.count} devices" if devices.count > 1 else ""
-    owner = "this machine" if devices.kind == "cpu" else "each"
+    here = "an allocation" if isinstance(lowered.plan.execution, SlurmExecution) else "this machine"
+    owner = here if devices.kind == "cpu" else "each"
     there_is = f"; {owner} has {size(devices.memory_bytes)}" if devices.memory_bytes else ""
     parts = ", ".join(f"{name} {size(held)}" for name, held in [*largest.memory.parts().items()][:3])
     held = held_text(largest.memory, largest.compiled)

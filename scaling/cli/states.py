@@ -46,6 +46,6 @@ def status_text(now: Status) -> str:
     else:
         who = "a driver is" if len(now.drivers) == 1 else f"{len(now.drivers)} drivers are"
         eta = now.eta_seconds
-        left = "" if eta is None else f", about {duration(eta)} left in this phase"
+        left = "" if eta is None or eta < 0.5 else f", about {duration(eta)} left in this phase"
         parts.append(f"{who} at work{left}")
     return "\n\n".join(parts)

@@ -17,7 +17,7 @@ from scaling.spec.source import Finding, Path, shorten
 _TEXTS = {
     "string_type": "must be text",
     "bool_type": "must be true or false",
-    "tuple_type": "must be a list, such as [1, 2]",
+    "tuple_type": "must be a list",
     "finite_number": "must be a finite number",
 }
 _PATTERNS = {
@@ -86,6 +86,8 @@ def _explain(path: Path, types: list[Any], detail: ErrorDetails) -> Finding:
         return Finding(path, detail["msg"] + got, f"did you mean '{guess}'?" if guess else "", meant=guess)
     if kind == "string_pattern_mismatch":
         return Finding(path, _PATTERNS[context["pattern"]] + got)
+    if kind == "tuple_type":
+        return Finding(path, _TEXTS[kind] + _items(types) + got)
     hint = "put it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
     return Finding(path, _TEXTS.get(kind, detail["msg"]) + got, hint)
 
@@ -153,6 +155,18 @@ def _names(types: list[Any]) -> tuple[str, ...]:
             return tuple(model.model_fields)  # of several, the usual one
         case _:
             return ("kind",)
+
+
+def _items(types: list[Any]) -> str:
+    """Show a list of one of ``types``, where its items are text or numbers."""
+    match types:
+        case [one] if get_origin(one) is tuple:
+            items = _members(get_args(one)[0])
+            if str in items:
+                return ", such as [a, b]"
+            return ", such as [1, 2]" if int in items or float in items else ""
+        case _:
+            return ""
 
 
 def _content(types: list[Any]) -> str:

@@ -156,12 +156,14 @@ class Outcome:
         """What relaunching would do; None when nothing is left."""
         if not (self.failed or self.unfinished):
             return None
-        again = len(self.failed) - len(self.given_up)
-        text = (
-            f"run the same command again: {len(self.done)} done runs are kept, {len(self.unfinished)} resume "
-            f"from their last checkpoints or start, {again} failed ones are tried again"
-        )
+        counts = {
+            "to resume or start": len(self.unfinished),
+            "failed, to be tried again": len(self.failed) - len(self.given_up),
+        }
+        parts = [f"{number} {what}" for what, number in counts.items() if number]
+        text = f"run the same command again: {', '.join([f'{len(self.done)} done and kept', *parts])}"
         if not self.given_up:
             return text
-        more = "--set execution.attempts=N with a larger N tries them again"
-        return f"{text}, {len(self.given_up)} are not retried after failing too often ({more})"
+        more = "--set execution.attempts=N with a larger N tries again"
+        lost = f"{len(self.given_up)} failed too often ({more})"
+        return f"{text}, {lost}" if parts else lost

@@ -135,7 +135,9 @@ class Pilot:
     def _end(self, sweep: Sweep, outcome: Outcome) -> tuple[int, str | None]:
         if outcome.interrupted is None:
             return 0, _given_up(outcome, sweep.plan.execution.attempts)
-        if outcome.interrupted != TIME_IS_SHORT or self._cancelled():
+        if self._cancelled():
+            return 130, f"stopped: {CANCELLED}"
+        if outcome.interrupted != TIME_IS_SHORT:
             return 130, f"stopped: {outcome.interrupted}"
         if not _is_left(sweep, outcome):
             return 130, "its time is up, and nothing is left for it"

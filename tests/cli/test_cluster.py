@@ -12,7 +12,9 @@ from tests.cli.call import call
 from tests.sweep.plans import make_plan
 
 SPEC = "experiments/quickstart.yaml"
-PROFILE = "kind: slurm\npartition: main\ntime: 30 min\nlarger: [{params: 1e5, cpus: 2, time: 2 h}]\n"
+PROFILE = (
+    "kind: slurm\npartition: main\ntime: 30 min\nmemory: 2 GB\nlarger: [{params: 1e5, cpus: 2, time: 2 h}]\n"
+)
 
 
 @pytest.fixture
@@ -33,7 +35,11 @@ def test_scripts_are_printed_and_nothing_is_written(tmp_path: Path, profile: Pat
 
 def test_a_plan_for_a_cluster_says_nothing_of_this_machine(profile: Path) -> None:
     done = call("plan", SPEC, "--on", profile)
-    assert done.returncode == 0 and "this machine has" not in done.stdout
+    assert done.returncode == 0 and "this machine" not in done.stdout
+    assert (
+        "; an allocation has 2 GB" in done.stdout
+        and "for these shapes on nodes of the cluster" in done.stdout
+    )
     assert done.stdout.endswith(f"next: scaling run {SPEC} --on {profile}\n")
     resolved = json.loads(call("plan", SPEC, "--on", profile, "--resolved").stdout)
     assert resolved["execution"]["partition"] == "main"

@@ -52,8 +52,8 @@ def test_a_study_is_sent_as_its_spec_says_or_as_was_typed(study: Study) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "what is to be exported?; give a run and --weights FILE, or --to wandb"),
-        (["w8-s100"], "what is to be exported?"),
+        ([], "nothing to export is named; give a run and --weights FILE, or --to wandb"),
+        (["w8-s100"], "nothing to export is named"),
         (["--to", "mlflow"], "--to mlflow: no such tracker; use one of wandb, tensorboard, trackio"),
         (["--to", "tensorboard", "--project", "p"], "--project: unknown name"),
         (["--to", "wandb", "--mode", "on"], "--mode: must be auto, online or offline"),

@@ -91,7 +91,7 @@ def test_failures_are_recorded_retried_and_stop_nobody(tmp_path: Path, kind: str
     labels = {run["run_id"]: run["label"] for run in plan["runs"]}
     assert {labels[key] for key in outcome.done} == {"w24-s100", "w32-s50", "w48-s50"}
     assert {labels[key] for key in outcome.failed} == {"w8-s50", "w16-s50", "w24-s50", "w40-s50"}
-    assert outcome.exit_code == 1 and outcome.resume and "4 failed ones are tried again" in outcome.resume
+    assert outcome.exit_code == 1 and outcome.resume and "4 failed, to be tried again" in outcome.resume
     errors = {
         label: error for run_id, label in labels.items() if (error := ResultsFolder(tmp_path).error(run_id))
     }

@@ -177,7 +177,7 @@ def _noted(
         job=f"{note.job}_{note.task}" if note.job else None,
         task=note.task,
         state=state,
-        reason=row.state if row else "",
+        reason=row.state if row and submission.state != "cancelled" else "",
         since=note.updated if state == "ended" else note.began,
         node=note.node,
         restarts=note.restarts,

@@ -57,4 +57,5 @@ def _failures(results: ResultsFolder, one: Submission, rows: Sequence[QueueRow])
         if not row.living and row.state not in ("COMPLETED", "CANCELLED") and task not in began:
             why = f"{row.state}, {row.reason}" if row.reason else row.state
             log = log_file(results, one.id, task)
-            yield f"Slurm job {row.label} ended before its pilot began ({why}): see {log}"
+            then = f"see {log}" if log.exists() else MEANINGS.get(row.reason, "it printed nothing")
+            yield f"Slurm job {row.label} ended before its pilot began ({why}): {then}"
