@@ -164,6 +164,9 @@ def study_text(study: Study | Plan) -> str:
     if isinstance(study, Plan):
         return "# planned in Python: plan.json has every run\n"
     text = io.StringIO()
+    if study.trainer is not None:  # the text is read elsewhere
+        there = study.trainer.model_copy(update={"folder": str(study.commands_folder)})
+        study = study.model_copy(update={"trainer": there})
     spec = study.model_dump(mode="json", exclude_none=True)
     YAML().dump(with_hashes(spec, study.source.folder), text)
     return text.getvalue()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from scaling.plan.plan import Plan
 from scaling.run import ExternalData, ExternalRun, TrainerVersion, run_id, trunk_id
 from scaling.spec.load import study_from_dict
 from scaling.store.records import Record
+from scaling.study import study_text
 from tests.plan.studies import plan_of as plan_of_built_in
 
 SIZES = [
@@ -63,7 +65,7 @@ def run(**changes: Any) -> ExternalRun:
 
 
 def test_ids_of_external_runs_stay_what_they_are() -> None:
-    assert run_id(run()) == trunk_id(run()) == "21d9baac59be"
+    assert run_id(run()) == trunk_id(run()) == "21d9baac59be" and run().branch_step == 0
     assert [planned.run_id for planned in plan_of().runs] == GOLDEN
     size = ExternalSize(name="a", params=100, flops_per_token=600, context=8, config={"d": 4}, params_head=0)
     changes: list[dict[str, Any]] = [
@@ -84,6 +86,8 @@ def test_what_the_command_is_started_with_is_no_part_of_ids() -> None:
     assert [r.run_id for r in other.runs] == [r.run_id for r in plan_of().runs]
     assert other.command is not None and other.command.argv[0] == "other" and other.command.resume
     assert other.command.directory == str(Path().absolute()) and other.identity == plan_of().identity
+    moved = study_from_dict({**BASE, "trainer": {**trainer, "folder": "/elsewhere"}})
+    assert plan_study(moved).command == other.command.model_copy(update={"directory": "/elsewhere"})
     assert Plan.from_json(other.to_json()) == other
 
 
@@ -186,6 +190,10 @@ def test_the_next_study_takes_the_nearest_size_of_the_list() -> None:
 def test_ids_of_built_in_runs_know_nothing_of_this() -> None:
     plan = plan_of_built_in()
     assert plan.command is None and {planned.run.kind for planned in plan.runs} == {"run"}
+    assert (plan.spec_sha, plan.runs[0].run_id) == (
+        "53127164c70d",
+        "4a7bdb82f90a",
+    )  # as before there were any
 
 
 @pytest.fixture
@@ -245,3 +253,15 @@ def test_what_a_description_can_get_wrong(
         plan_spec(described)
     (problem,) = caught.value.problems
     assert message in problem.message and problem.where.endswith("s.yaml:4:36") and problem.hint
+
+
+def test_the_spec_that_is_kept_starts_the_same_command(tmp_path: Path) -> None:
+    spec = tmp_path / "here" / "s.yaml"
+    spec.parent.mkdir()
+    spec.write_text(json.dumps(BASE))
+    study, plan = plan_spec(spec)
+    kept = tmp_path / "study.yaml"
+    kept.write_text(study_text(study))
+    assert plan.command is not None and plan.command.directory == str(spec.parent)
+    again = plan_spec(kept)[1]
+    assert (again.command, again.identity) == (plan.command, plan.identity)

@@ -161,7 +161,7 @@ def test_a_bad_trainer_is_told_in_status(kind, spec, tmp_path):
     process = scale("run", spec, "--results", tmp_path / "results", *limits)
     out, _ = process.communicate(timeout=240)
     assert process.returncode == 1 and said in out
-    states = json.loads(scale("status", tmp_path / "results", "--json").communicate(timeout=60)[0])
+    states = json.loads(scale("status", tmp_path / "results", "--json").communicate(timeout=240)[0])
     assert states["counts"]["failed"] == 3 and states["kinds"] == {kind: 3}
     assert all(said in row["reason"] for row in states["rows"] if row["state"] == "failed")
     assert all(row["failures"] == 2 for row in states["rows"] if row["state"] == "failed")  # tried again

@@ -228,6 +228,7 @@ def test_a_command_that_daemonises_is_found_and_killed(tmp_path):
 
 
 CHILDREN = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = os.fork()
 if child == 0:
     time.sleep(60)
@@ -245,6 +246,9 @@ for step in range(11, 40):
     row(step=step)
 time.sleep(60)
 """
+
+
+SILENT = CHILDREN.replace("range(11, 40)", "()")
 
 
 def pids_of(job_dir: Path) -> list[int]:
@@ -279,10 +283,12 @@ def test_kill_of_the_command_is_its_status(tmp_path):
     assert look(job_dir).free
 
 
-def test_a_command_whose_lease_was_lost_is_killed_and_writes_nothing(tmp_path):
-    job_dir = write_job(tmp_path, CHILDREN)
+@pytest.mark.parametrize("script", [SILENT, pytest.param(CHILDREN, marks=pytest.mark.slow)])
+def test_a_command_whose_lease_was_lost_is_killed_and_writes_nothing(script, tmp_path):
+    job_dir = write_job(tmp_path, script)
     process = start(job_dir)
     pids = pids_of(job_dir)
+    wait_for((job_dir / "progress.json").exists)
     taken = acquire(job_dir, look(job_dir).mark)
     before = (run_dir(job_dir) / "metrics.jsonl").read_bytes()
     assert process.wait(20) == LOST

@@ -23,7 +23,7 @@ STUDY: dict[str, Any] = {
         "kind": "external",
         "sizes": [
             {"name": "a", "params": 100, "flops_per_token": 600, "config": {"n_embd": 4, "n_layer": 2}},
-            {"name": "b", "params": 200, "flops_per_token": 1200, "params_embedding": 50, "params_head": 0},
+            {"name": "b", "params": 200, "flops_per_token": 1200, "params_embedding": 50, "params_head": 10},
         ],
     },
     "recipe": {
@@ -90,7 +90,7 @@ def test_columns_are_what_is_known_and_what_the_trainer_told(done: tuple[Path, P
     )
     empty = ["params_body", "params_active", "heads", "vocab_size", "tokenizer", "warmup_tokens", "mfu"]
     assert all(pandas.isna(a[name]) for name in empty)
-    assert (b["params_body"], b["params_head"], b["flops_6n_body"]) == (150, 0, 6 * 150 * 8000)
+    assert (b["params_body"], b["params_head"], b["flops_6n_body"]) == (140, 10, 6 * 140 * 8000)
     assert [missing.state for missing in collected.missing] == ["pending"] and len(plan.runs) == 4
 
 

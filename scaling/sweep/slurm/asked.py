@@ -37,8 +37,8 @@ def _lowered(plan: Plan, group: Group) -> Lowered:
     asked, device = group.execution, device_of(group.execution)
     memory = bytes_of(asked.memory) * asked.nodes if device == "cpu" and asked.memory else None
     devices = JobDevices(device, asked.job_devices or asked.nodes, memory, workers_of(asked))
-    here = plan.model_copy(update={"execution": asked})
-    return lower(here, devices, [task.job for task in group.tasks])
+    part = plan.model_copy(update={"execution": asked})
+    return lower(part, devices, [task.job for task in group.tasks])
 
 
 def workers_there(plan: Plan, execution: SlurmExecution) -> int:

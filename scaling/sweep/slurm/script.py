@@ -51,8 +51,9 @@ def script_text(submission: Submission, results: ResultsFolder) -> str:
     """Return the whole script of a submission to this folder.
 
     Raises:
-        UserError: submitit is not installed.
+        UserError: submitit is not installed, or Slurm cannot write to this folder.
     """
+    _require_name(results)
     pilots = submission.kind == "pilots"
     python, folder = [sys.executable, "-m"], str(results.path.absolute())
     command = (
@@ -73,7 +74,7 @@ def script_text(submission: Submission, results: ResultsFolder) -> str:
         account=execution.account,
         qos=execution.qos,
         time=math.ceil(seconds_of(execution.time) / 60) if execution.time else None,
-        mem=f"{bytes_of(execution.memory) // 2**20}M" if execution.memory else None,
+        mem=f"{max(1, bytes_of(execution.memory) // 2**20)}M" if execution.memory else None,
         constraint=execution.constraint,
         ntasks_per_node=1,
         setup=list(execution.setup) or None,
@@ -83,6 +84,14 @@ def script_text(submission: Submission, results: ResultsFolder) -> str:
         additional_parameters=more,
         **options,
     )
+
+
+def _require_name(results: ResultsFolder) -> None:
+    """Refuse names of folders that Slurm reads otherwise in a script."""
+    path = str(results.path.absolute())
+    if "\\" in path or not path.isprintable():
+        problem = f"results folder {path!r}: Slurm takes no backslash and no line break in the path of a log"
+        raise UserError(Complaint(problem, hint="name another folder: --results FOLDER"))
 
 
 def _of_pilots(submission: Submission) -> dict[str, Any]:

@@ -50,6 +50,18 @@ def test_what_is_asked_for(tmp_path: Path) -> None:
     assert lines.index("module load cuda") < lines.index(last)
 
 
+@pytest.mark.parametrize("name", ["back\\slash", "two\nlines"])
+def test_folders_that_slurm_cannot_name(name: str, tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, make_plan([(8, 50)]))
+    with pytest.raises(UserError, match=r"no backslash and no line break.*name another folder"):
+        script_text(submission, ResultsFolder(tmp_path / name))
+
+
+def test_little_memory_is_not_all_of_it(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, make_plan([(8, 50)]), execution={"memory": "0.5 MB"})
+    assert options(script_text(submission, ResultsFolder(tmp_path)))["mem"] == "1M"
+
+
 def test_the_analysis_is_a_small_job_after_the_others(tmp_path: Path) -> None:
     asked = {"nodes": 4, "cpus": 16, "time": "2 h", "extra": {"gres": "gpu:8", "exclusive": True, "nice": 1}}
     submission = make_submission(
