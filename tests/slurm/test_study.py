@@ -50,7 +50,7 @@ def went_on(trial: Trial) -> list[bool]:
     """Whether the last start of each run went on from a checkpoint."""
     folder = ResultsFolder(trial.folder)
     records = [folder.record(run.run_id) for run in load_plan(folder).runs]
-    return [record is not None and record.execution.resumed > 0 for record in records]
+    return [bool(record and record.execution.resumed) for record in records]
 
 
 def check_complete(trial: Trial) -> None:
@@ -169,7 +169,7 @@ def test_two_drivers_submit_once(trial: Trial):
 
 
 def test_cancel_ends_jobs_and_driver(trial: Trial):
-    begun(trial, *LONG)
+    begun(trial, *LONG, "--set", "recipe.pause=1")
     cancel = [sys.executable, "-m", "scaling", "cancel", str(trial.folder)]
     subprocess.run(cancel, check=True, timeout=LIMIT)
     wait_for(lambda: not live(trial), LIMIT, "an empty queue")
