@@ -33,12 +33,11 @@ from scaling.sweep.events import Event, Outcome, Progress, RunFinished
 from scaling.sweep.queue import Phase
 from scaling.sweep.reporter import StderrReporter
 from scaling.sweep.slurm.commands import requeue
-from scaling.sweep.slurm.script import notice_seconds
+from scaling.sweep.slurm.script import REQUEUE_SECONDS, notice_seconds
 from scaling.sweep.slurm.submission import PilotNote, Submission, note_file, read_submission
 from scaling.sweep.stops import signals_to
 
 TELL_SECONDS = 2.0
-REQUEUE_SECONDS = 10  # before the time limit, for what comes after checkpoints
 DROPPED = ("cancelled", "refused")
 CANCELLED, TIME_IS_SHORT = "scaling cancel", signal.SIGUSR2.name
 
@@ -107,7 +106,7 @@ class Pilot:
                 roles=self.submission.roles,
                 chosen=chosen,
                 work=self.submission.work,
-                grace_seconds=notice_seconds(self.submission.execution) - REQUEUE_SECONDS,
+                grace_seconds=notice_seconds(self.submission) - REQUEUE_SECONDS,
                 waits=False,
                 first=self.note.task,
             )

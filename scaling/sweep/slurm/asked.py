@@ -11,7 +11,7 @@ from scaling.spec.allocation import bytes_of
 from scaling.spec.execution import SlurmExecution
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.queue import Phase, Queue
-from scaling.sweep.slurm.arrays import Group, groups
+from scaling.sweep.slurm.arrays import Group, grace_seconds, groups
 from scaling.sweep.slurm.script import gpus_per_node, script_text, workers_of
 from scaling.sweep.slurm.submit import new_submission
 from scaling.sweep.tasks import make_tasks
@@ -70,5 +70,6 @@ def scripts(
                 tasks=group.size,
                 roles=roles,
                 jobs=group.job_ids,
+                grace_seconds=grace_seconds(plan),
             )
             yield script_text(intended, results)

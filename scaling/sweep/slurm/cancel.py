@@ -108,7 +108,7 @@ def _end(going: Sequence[Submission], say: Callable[[str], None]) -> None:
     scancel(pilots, "--state=PENDING")
     # no step of a job is sent it: srun would kill its tasks without a checkpoint
     scancel(pilots, "--state=RUNNING", "--batch", "--signal=USR2")
-    grace = MARGIN_SECONDS + max((notice_seconds(one.execution) for one in going), default=0)
+    grace = MARGIN_SECONDS + max((notice_seconds(one) for one in going), default=0)
     deadline, announced = time.monotonic() + grace, False
     while any(row.living for row in queue_rows(pilots)):
         if not announced:

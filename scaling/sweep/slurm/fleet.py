@@ -16,12 +16,13 @@ from scaling.errors import Complaint, UserError
 from scaling.spec.execution import SlurmExecution
 from scaling.sweep.events import Outcome, PhaseStarted, Progress
 from scaling.sweep.guard import Presence, require_folder, turn
-from scaling.sweep.slurm.arrays import Group, groups, progress
+from scaling.sweep.slurm.arrays import Group, grace_seconds, groups, progress
 from scaling.sweep.slurm.cancel import last_cancel
 from scaling.sweep.slurm.cluster import SlurmError, SlurmMissing
 from scaling.sweep.slurm.commands import scancel
 from scaling.sweep.slurm.follow import Follower
 from scaling.sweep.slurm.notices import notices
+from scaling.sweep.slurm.pulse import Pulse
 from scaling.sweep.slurm.script import workers_of
 from scaling.sweep.slurm.submission import Submission, log_file, submissions
 from scaling.sweep.slurm.submit import SETTLE_SECONDS, intend, new_submission, reconcile, submit
@@ -55,6 +56,7 @@ class Fleet:
     cancelled: str | None = None
     stops: list[str] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
+    pulse: Pulse = field(default_factory=Pulse)
     patience: float = 0.0
     asked_at: float = float("-inf")
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -73,8 +75,8 @@ class Fleet:
             while self.follower.jobs and not self.stops:
                 if time.monotonic() - self.asked_at > self.patience:
                     self._ask()
-                if self.detach and self.follower.jobs and not self.stops:
-                    return self._leave()
+                if self.detach and self.follower.jobs and not self.stops and (left := self._leave()):
+                    return left
                 time.sleep(POLL_SECONDS)
                 self._watch()
         if self.stops:
@@ -114,8 +116,7 @@ class Fleet:
             require_folder(self.results)
             if self.changed():
                 self.stops.append("another launch, which changed the plan of this folder")
-            if last_cancel(self.results) != self.cancelled:
-                self.stops.append("`scaling cancel`")
+            self._look_for_cancellation()
             snapshot = self.follower.snapshot()
             self.queue.on_event(Progress(snapshot))
             self.presence.tell(roles=self.queue.phase.roles, snapshot=snapshot)
@@ -136,14 +137,15 @@ class Fleet:
         self.asked_at = time.monotonic()
 
     def _supply(self, first: bool) -> None:
-        if last_cancel(self.results) != self.cancelled or (self.mine and self.mine.state == "cancelled"):
-            self.stops.append("`scaling cancel`")
+        self._look_for_cancellation()
+        if self.stops:
             return
         rows, there_are = reconcile(self.results), submissions(self.results)
         for text in notices(self.results, there_are, rows, self.since):
             self._say_once(text)
         alive = [one for one in there_are if one.kind == "pilots" and one.open]
-        covered = {job_id for one in alive for job_id in one.jobs}
+        serving = [one for one in alive if self.pulse.serves(self.results, one, rows.get(one.id, ()))]
+        covered = {job_id for one in serving for job_id in one.jobs}
         self.follower.look()
         missing = [job.task for job_id, job in self.follower.jobs.items() if job_id not in covered]
         intended = list[Submission]()
@@ -158,10 +160,14 @@ class Fleet:
                 submitted.append(self._submit(one))
             except SlurmError as error:
                 refusals.append(error)
-        if refusals and (first or not (alive or submitted)):
+        if refusals and (first or not (serving or submitted)):
             raise SlurmError(*(problem for error in refusals for problem in error.problems))
         for error in refusals:
             self._say_once(f"{error}; tried again later")
+
+    def _look_for_cancellation(self) -> None:
+        if last_cancel(self.results) != self.cancelled or (self.mine and self.mine.state == "cancelled"):
+            self.stops.append("`scaling cancel`")
 
     def _intend(self, group: Group) -> Submission:
         """Write down what is going to be submitted, before any of it is."""
@@ -176,6 +182,7 @@ class Fleet:
             work=phase.work,
             jobs=group.job_ids,
             progress=progress(self.queue, group.job_ids),
+            grace_seconds=grace_seconds(self.plan),
         )
         intend(self.results, intended)
         return intended
@@ -209,10 +216,13 @@ class Fleet:
             self.told.add(text)
             self.say(text)
 
-    def _leave(self) -> Outcome:
-        """Submit the analysis that goes on when the pilots have ended."""
+    def _leave(self) -> Outcome | None:
+        """Submit the analysis that goes on when the pilots have ended. None: there is a reason to stop."""
         alive = self._settled()
         with turn(self.results):
+            self._look_for_cancellation()
+            if self.stops:
+                return None
             analyses = [
                 one for one in submissions(self.results)
                 if one.kind == "analysis" and one.open and (self.mine is None or one.id != self.mine.id)
