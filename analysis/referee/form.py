@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.comparison import Comparison, compare
-from analysis.errors import AnalysisError
+from analysis.comparison import Comparison
 from analysis.fits.summary import number
 from analysis.forecasting import backtest
-from analysis.laws.law import Law
-from analysis.laws.shipped import LAWS
 from analysis.optimal_size.estimators import estimate
 from analysis.referee.outcome import Outcome, judged, unseen
 from analysis.referee.subject import Subject, Test
 from analysis.results import Interval
 
 EDGES = ("at_edge", "exponent_at_edge", "vanished")  # codes of verdicts
-QUICK = ("kaplan",)  # rivals beside the sums of powers
+RATIO = "rms error of the better law over that of this one"
 REPLICATES = 200
 LEAST = 3  # runs at the largest budget, from which a back-test is judged
+OFF = 2.0  # residual scales that its error may be
 HALF = 0.5  # of the runs at the largest budget, that a back-test must hold in its intervals
 ALIKE = (
     "convention",
@@ -84,67 +82,47 @@ def _starts(subject: Subject) -> Outcome:
 
 
 def _laws(subject: Subject) -> Outcome:
-    rivals, found, lost = _rivals(subject.law), [], []
-    for rival in rivals:
-        try:
-            found.append(_against(subject, rival))
-        except AnalysisError as error:
-            lost.append(f"{rival.name}: {error}")
-    if not found:
-        reason = "; ".join(lost) or f"no other law of {', '.join(subject.law.inputs)} is shipped"
-        return unseen(reason, "compare it with a law of yours: scaling compare")
-    better = [c for c, _ in found if subject.law.name not in c.as_good]
-    worst, size = max(found, key=lambda pair: pair[1])
-    names = ", ".join(rival.name for rival in rivals)
-    ratios = [c.frame.set_index("law")["far" if c.ranked == "far" else "near"] for c in better]
-    if better:
-        ahead = "; ".join(
-            f"{c.best} has {r[c.best] / r[subject.law.name]:.2f}x the rms error of {subject.law.name}"
-            for c, r in zip(better, ratios, strict=True)
-        )
-        where = "the end held out" if better[0].ranked == "far" else "sizes left out"
-        message, value = (
-            f"on {where} {ahead}",
-            float(min(r[c.best] / r[subject.law.name] for c, r in zip(better, ratios, strict=True))),
-        )
-        return judged(
-            True,
-            message,
-            "prefer that law, or show both forecasts",
-            value=value,
-            measure="rms error over that of the law",
-        )
-    other = next(law for law in worst.fits if law != subject.law.name)
-    loss = float(worst.fits[other].predict(subject.ahead).frame["loss"].iloc[0])
+    better = []
+    for compared in subject.compared:
+        if subject.law.name not in compared.as_good:
+            rms = dict(zip(compared.frame["law"], compared.frame[compared.ranked].astype(float), strict=True))
+            better.append((rms[compared.best] / rms[subject.law.name], compared))
+    names = ", ".join(_other(subject, compared) for compared in subject.compared)
+    if not better:
+        return judged(False, f"none of {names} is better on runs held out, beyond chance", measure=RATIO)
+    ratio, best = min(better, key=lambda pair: pair[0])
+    where = "the runs of largest compute, held out," if best.ranked == "far" else "sizes left out in turn"
     return judged(
-        size > 1,
-        f"none of {names} is better on held-out runs; for {subject.forecast} {other} says {loss:.4g} against "
-        f"{subject.claims[subject.forecast][0]:.4g}, {size:.2g} of its interval",
-        "laws that the runs cannot tell apart forecast differently: quote the spread over laws as part of "
-        "the error, or train the run that tells them apart (scaling compare)",
-        value=size,
-        measure="distance of another law's forecast over that to the end of the interval",
+        True,
+        f"{best.best} errs {ratio:.2f}x as much on {where} and that is no chance (of {names})",
+        "take the law that predicts better, or show the forecasts of both (scaling compare)",
+        value=ratio,
+        measure=RATIO,
     )
 
 
-def _against(subject: Subject, rival: Law) -> tuple[Comparison, float]:
-    """The comparison with a rival, and how far its forecast lies from the law's, if it is as good."""
-    options = {
-        "bootstrap": 0,
-        **{k: v for k, v in subject.options.items() if k not in ("bootstrap", "method")},
-    }
-    compared = compare([subject.law, rival], subject.table, **options)
-    if rival.name not in compared.as_good:
-        return compared, 0.0
-    loss = float(compared.fits[rival.name].predict(subject.ahead).frame["loss"].iloc[0])
-    return compared, subject.shift({subject.forecast: loss}).size
+def _forecasts(subject: Subject) -> Outcome:
+    said = {}
+    for compared in subject.compared:
+        other = _other(subject, compared)
+        if other in compared.as_good:
+            loss = float(compared.fits[other].predict(subject.ahead).frame["loss"].iloc[0])
+            said[other] = subject.shift({subject.forecast: loss}, subject.forecast)
+    if not said:
+        return judged(False, "no other law is as good on held-out runs: none has a say")
+    name = max(said, key=lambda other: said[other].size)
+    return judged(
+        said[name].size > 1,
+        f"by {name}, as good on held-out runs: {said[name].text}",
+        "these runs cannot tell the laws apart, and their forecasts differ: quote the spread over laws as "
+        "part of the error, or train the run that tells them apart",
+        value=said[name].size,
+        measure="distance of the forecast over that to the end of the interval",
+    )
 
 
-def _rivals(law: Law) -> list[Law]:
-    """Laws of the same inputs that are fitted in no time; else sums of powers of some of them."""
-    quick = [one for one in LAWS.values() if one.name != law.name and (one.terms or one.name in QUICK)]
-    same = [one for one in quick if set(one.inputs) == set(law.inputs)]
-    return same or [one for one in quick if len(one.inputs) > 1 and set(one.inputs) < set(law.inputs)]
+def _other(subject: Subject, compared: Comparison) -> str:
+    return next(name for name in compared.fits if name != subject.law.name)
 
 
 def _approaches(subject: Subject) -> Outcome:
@@ -194,7 +172,7 @@ def _backtest(subject: Subject) -> Outcome:
     if len(held) < LEAST:
         return unseen(f"{message}: too few to judge by", "train several sizes at the largest budget")
     return judged(
-        tested.inside < HALF,
+        tested.inside < HALF or abs(tested.bias) > OFF * _relative(subject),
         message,
         "forecasts will err by at least as much further out: widen their intervals by it (scaling report and "
         "frozen forecasts do), and find out which runs pull",
@@ -203,11 +181,19 @@ def _backtest(subject: Subject) -> Outcome:
     )
 
 
+def _relative(subject: Subject) -> float:
+    """The residual scale, as a share of the loss."""
+    fitted = subject.fit
+    raw = fitted.setup.space == "raw"
+    return fitted.noise.sd / float(np.median(np.abs(fitted.data["L"]))) if raw else fitted.noise.sd
+
+
 TESTS = {
     "parameters": Test("what the table determines", _parameters),
     "edges": Test("fits that hinge on a bound", _edges),
     "starts": Test("one optimum", _starts),
-    "laws": Test("other laws", _laws),
+    "laws": Test("other laws on held-out runs", _laws),
+    "forecasts": Test("forecasts of other laws", _forecasts),
     "approaches": Test("approaches against each other", _approaches),
     "backtest": Test("back-test", _backtest),
 }

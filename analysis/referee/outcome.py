@@ -109,7 +109,10 @@ class Page(Result):
         for verdict, heading in HEADINGS.items():
             chosen = [one for one in self.outcomes if one.verdict == verdict]
             lines += ["", heading] if chosen else []
+            alike: dict[tuple[str, str], list[str]] = {}  # as where there is no fit to look at
             for one in chosen:
-                lines.append(f"  {one.title}: {one.message}")
-                lines += [f"    -> {Complaint(one.advice).text(spell)}"] if one.advice else []
+                advice = Complaint(one.advice).text(spell)
+                alike.setdefault((one.message, advice), []).append(one.title)
+            for (message, advice), titles in alike.items():
+                lines += [f"  {'; '.join(titles)}: {message}", *([f"    -> {advice}"] if advice else [])]
         return "\n".join(lines)

@@ -11,10 +11,8 @@ import numpy as np
 from analysis.errors import AnalysisError, Argument
 from analysis.fits.covariance import adjusted, linear
 from analysis.fits.fitting import fit
-from analysis.fits.options import SPACES
 from analysis.referee.outcome import Outcome, judged, unseen
 from analysis.referee.subject import STILL, Shift, Subject, Test
-from analysis.solve.problem import Loss
 from analysis.tables.runs import CONVENTIONS
 
 MOST = 100  # rows that are left out in turn; of more those of largest influence
@@ -96,7 +94,7 @@ def _smallest(subject: Subject) -> Outcome:
     weights = np.where(sets, 0.0, problem.w)
     ends = subject.weighed(weights, len(sets))
     others = [(replace(problem, weights=w), u) for w, u in zip(weights, ends, strict=True)]
-    i, shift = _worst([subject.against(*other) for other in others])
+    i, shift = _worst([subject.against(*other, len(others)) for other in others])
     return judged(
         shift.matters,
         f"without the {counts[i]} smallest of {len(kinds)} values of {name}: {shift.text}",
@@ -126,12 +124,9 @@ def _objectives(subject: Subject) -> Outcome:
     fitted = subject.fit
     if not fitted.others:
         return judged(False, "no parameter leaves its interval under Huber, least squares of log L, or of L")
-    others = []
-    for other in fitted.others:
-        loss = Loss(np.inf if other.delta is None else other.delta, SPACES[other.kind])
-        problem = replace(fitted.problem, loss=loss)
-        others.append((problem, problem.coordinates(other.params)))
-    i, shift = _worst([subject.against(*other) for other in others])
+    problem = fitted.problem
+    at = [problem.shift(problem.coordinates(other.params), 1.0) for other in fitted.others]
+    i, shift = _worst([subject.shift(values) for values in subject.of(np.array(at))])
     return judged(
         shift.matters,
         f"under {fitted.others[i].kind}: {shift.text}",

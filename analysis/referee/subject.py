@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.comparison import Comparison, compare
 from analysis.errors import AnalysisError
 from analysis.fits import allocation
 from analysis.fits.bootstrap import solved
@@ -21,11 +22,13 @@ from analysis.fits.result import Fit
 from analysis.fits.rows import Rows, prepare
 from analysis.fits.summary import count, number
 from analysis.laws.law import Law
+from analysis.laws.shipped import LAWS
 from analysis.referee.outcome import Outcome
 from analysis.results import Interval
 from analysis.solve.problem import Problem
 
 AHEAD = 10.0  # times the largest compute, where forecasts are compared unless a compute is asked for
+QUICK = ("kaplan",)  # rivals beside the sums of powers
 CHECKED = 8  # fits of a batch that are solved again from many starts
 
 
@@ -48,12 +51,13 @@ class Shift:
 
     @property
     def text(self) -> str:
-        moved = f"{self.name} from {number(self.value)} to {number(self.to)}, {self.size:.2g} of its interval"
+        moved = f"{self.name} from {number(self.value)} to {number(self.to)}, {self.size:.2g} of what its "
+        moved += "interval allows"
         return moved + (f", {self.beyond:.2g} of what noise explains" if np.isfinite(self.beyond) else "")
 
 
 STILL = Shift(0.0, "", np.nan, np.nan)
-SURE = 0.99  # of what noise moves a claim by
+SURE = 0.95  # that noise alone does not move any claim further
 STEP = 0.01  # of the influence of a cluster, along which claims are linearised
 
 
@@ -140,6 +144,21 @@ class Subject:
         ends = Interval(float(row["low"]), float(row["high"]))
         return {**kept, self.forecast: (float(row["loss"]), ends)}
 
+    @cached_property
+    def compared(self) -> tuple[Comparison, ...]:
+        """The law against each of its rivals, on runs held out. Raises AnalysisError where none can be."""
+        options = {name: v for name, v in self.options.items() if name not in ("bootstrap", "method")}
+        rivals, out, lost = _rivals(self.fit.law), [], []
+        for rival in rivals:
+            try:
+                out.append(compare([self.law, rival], self.table, bootstrap=0, **options))
+            except AnalysisError as error:
+                lost.extend(error.problems)
+        if not out:
+            inputs = ", ".join(self.law.inputs)
+            raise AnalysisError(lost or [f"no other law of {inputs} is shipped to compare with"])
+        return tuple(out)
+
     def shift(self, values: Mapping[str, float], only: str | None = None) -> Shift:
         """The claim, of all or ``only`` one, that other ``values`` by name move furthest."""
         moved = [
@@ -179,14 +198,15 @@ class Subject:
         ends = self.weighed(np.where(rows, 0.0, self.fit.problem.w), check)
         return [self.shift(values) for values in self.of(self.fit.problem.shift(ends, 1.0))]
 
-    def against(self, other: Problem, u: np.ndarray) -> Shift:
+    def against(self, other: Problem, u: np.ndarray, tries: int = 1) -> Shift:
         """What another ``problem`` of the same law and rows, with its optimum ``u`` (P,), moves most, against
         what noise moves it by: the two fits share their noise, so that of their difference is taken, by
-        clusters, linearised at both optima."""
+        clusters, linearised at both optima; over all claims, and as many ``tries``."""
         problem, index = self.fit.problem, self.rows.cluster
         apart = influence(other, u, index) - influence(problem, self.fit._solved.u, index)
         values, *steps = self.of(problem.shift(np.concatenate([u[None], u + STEP * apart]), 1.0))
-        reach = float(stats.t.ppf(0.5 + SURE / 2, max(len(apart) - 1, 1)))
+        tail = 0.5 * (1 - SURE) / (tries * len(self.claims))
+        reach = float(stats.t.ppf(1 - tail, max(len(apart) - 1, 1)))
         shifts = []
         for name in self.claims:
             moved = self.shift(values, name)
@@ -203,6 +223,13 @@ class Test:
 
     title: str
     ask: Callable[[Subject], Outcome]
+
+
+def _rivals(law: Law) -> list[Law]:
+    """Laws of the same inputs that are fitted in no time; else sums of powers of some of them."""
+    quick = [one for one in LAWS.values() if one.name != law.name and (one.terms or one.name in QUICK)]
+    same = [one for one in quick if set(one.inputs) == set(law.inputs)]
+    return same or [one for one in quick if len(one.inputs) > 1 and set(one.inputs) < set(law.inputs)]
 
 
 def influence(problem: Problem, u: np.ndarray, cluster: np.ndarray) -> np.ndarray:

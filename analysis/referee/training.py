@@ -23,7 +23,7 @@ NOTABLE = 0.5  # of the residual scale, that the end must be off by
 LEVEL = 0.95
 EPOCHS = 4.0  # up to which repeated tokens are nearly as good as new ones (Muennighoff et al. 2023)
 WARMUP = 0.25  # of a run
-BENT = 0.05  # by which all parameters may grow otherwise than those without embeddings
+BENT = 0.1  # by which all parameters may grow otherwise than those without embeddings
 ENDED = 0.99  # of a run's tokens
 SCHEDULES = (
     "schedule",
@@ -34,7 +34,7 @@ SCHEDULES = (
     "learning_rate_schedule",
 )
 STEADY = ("constant", "constant_with_warmup")  # whose every checkpoint stands for a run of that length
-RUNS = ("run_id", "run", "run_name", "name", "exp_name", "label", "id")
+RUNS, NAMES = ("run_id", "run", "run_name"), ("name", "exp_name", "label", "id")
 
 
 def _frontier(subject: Subject) -> Outcome:
@@ -89,7 +89,7 @@ def _horizons(subject: Subject) -> Outcome:
     if not run:
         return unseen(
             f"no column says which rows are one run, so rows may be checkpoints before their end{said}",
-            "name the column of runs (run_id), and add their schedule",
+            "add a column run_id, one name a run, and a column schedule",
         )
     tokens = frame["D"] if "D" in frame.columns else frame[subject.law.inputs[0]]
     early = (tokens < ENDED * tokens.groupby(frame[run].to_numpy()).transform("max")).to_numpy(bool)
@@ -107,15 +107,14 @@ def _horizons(subject: Subject) -> Outcome:
 
 
 def _runs(frame: Any) -> str | None:
-    """The column that names runs: of one size each, where it repeats."""
-    for column in (c for c in map(str, frame.columns) if folded(c) in RUNS):
-        if frame[column].isna().to_numpy(bool).any():
+    """The column that names runs: a name for each row, or one that says it is of runs, of one size each."""
+    for column in (c for c in map(str, frame.columns) if folded(c) in (*RUNS, *NAMES)):
+        names = frame[column].to_numpy()
+        if pd.isna(names).any():
             continue
-        size = frame["N"] if "N" in frame.columns else pd.Series(0, frame.index)
-        if frame[column].nunique() == len(frame) or (
-            size.groupby(frame[column].to_numpy()).nunique().max() == 1
-            and frame[column].nunique() > size.nunique()
-        ):
+        size = frame["N"].to_numpy() if "N" in frame.columns else np.zeros(len(frame))
+        sizes: Any = pd.Series(size).groupby(names).nunique()
+        if len(sizes) == len(frame) or (folded(column) in RUNS and sizes.max() == 1):
             return column
     return None
 
