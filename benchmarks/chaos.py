@@ -1,11 +1,11 @@
 """Break a study of twelve runs in every way we can think of: it must end as if nothing had happened.
 
-    python benchmarks/chaos.py [kills drivers disk torn folders clock] [--seed N] [--kills 60] [--short]
+    python benchmarks/chaos.py [kills drivers disk torn folders clock slurm] [--seed N] [--kills 60] [--short]
 
 A study left in peace comes first. Every other one is killed, paused, starved of disk, damaged or misled, then
 launched until it is complete, and compared with the first: results and curves bit for bit, forecasts, fit.
-Linux; the parts that mount a small file system, set attributes or change users need root, or are skipped
-with the reason. Exit code 1 if any fault was not survived; what it left is kept then.
+Linux; the parts that mount a small file system, set attributes, change users or set up Slurm need root, or
+are skipped with the reason. Exit code 1 if any fault was not survived; what it left is kept then.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # for benchmarks.faults, which is not installed
+sys.path.insert(0, str(ROOT))  # for benchmarks.faults and tests.slurm, which are not installed
 
-from benchmarks.faults import clock, disk, drivers, folders, kills, torn  # noqa: E402
+from benchmarks.faults import clock, disk, drivers, folders, kills, slurm, torn  # noqa: E402
 from benchmarks.faults.study import Trial, trained_twice  # noqa: E402
 
 SECTIONS = {
@@ -34,6 +34,7 @@ SECTIONS = {
     "torn": torn.section,
     "folders": folders.section,
     "clock": clock.section,
+    "slurm": slurm.section,
 }
 SHORT = ("kills", "drivers", "disk", "torn")
 

@@ -139,8 +139,8 @@ class External:
             other = place.with_name(f".{place.name}.{os.getpid()}")
             with open(other, "w", encoding="utf-8") as file:
                 own = {"run_id": self.run_id, "start": self.asked["start"]}
-                told = {name: _plain(value) for name, value in result.items()}
-                json.dump({**own, **told}, file, allow_nan=False)
+                fields = {name: _plain(value) for name, value in result.items()}
+                json.dump({**own, **fields}, file, allow_nan=False)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(other, place)

@@ -99,6 +99,7 @@ def run_study(
     folder: str | Path | None = None,
     *,
     spec: str | None = None,
+    as_planned: bool = False,
     workers: int | None = None,
     watch: Reporter | None = None,
     max_hours: float | None = None,
@@ -117,6 +118,7 @@ def run_study(
         study: planned first where it is not a plan already.
         folder: the results folder; left out: ``results/<study>``.
         spec: the text for study.yaml; left out: the study with its defaults filled in.
+        as_planned: the study is the plan of the folder, which stays as it is.
         workers: jobs at a time, in place of the study's.
         watch: shows what happens; left out: lines on standard error.
         max_hours: stop like an interrupt after so long.
@@ -140,7 +142,7 @@ def run_study(
         problem = f"--profile traces a job of this machine, and execution.kind = {plan.execution.kind}"
         raise UserError(Complaint(problem, hint="run it inside an allocation: --set execution.kind=local"))
     place = Path("results") / plan.study if folder is None else Path(folder)
-    text = study_text(study) if spec is None else spec
+    text = None if as_planned else study_text(study) if spec is None else spec
     opened = open_sweep(
         place,
         plan.to_json(),
@@ -164,6 +166,9 @@ def study_text(study: Study | Plan) -> str:
     if isinstance(study, Plan):
         return "# planned in Python: plan.json has every run\n"
     text = io.StringIO()
+    if study.trainer is not None:  # the text is read elsewhere
+        trainer = study.trainer.model_copy(update={"folder": str(study.commands_folder)})
+        study = study.model_copy(update={"trainer": trainer})
     spec = study.model_dump(mode="json", exclude_none=True)
     YAML().dump(with_hashes(spec, study.source.folder), text)
     return text.getvalue()
@@ -331,5 +336,6 @@ def _left_to_others(outcome: Outcome, folder: Path) -> str:
 
 
 def _why(outcome: Outcome) -> str:
-    what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else "some runs failed"
+    ended = "some runs failed" if outcome.failed else "some runs are left"
+    what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else ended
     return f"{what}; {outcome.resume or 'all runs so far are done: run the same command again to continue'}"

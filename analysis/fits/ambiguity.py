@@ -71,7 +71,11 @@ def ambiguity(problem: Problem, solution: Solution) -> Ambiguity:
     others, exchanged = rivals(problem, solution)
     again = ""
     if exchanged is not None and exchanged <= solution.value + indifference(problem, solution):
-        again = f"; refitted from the exchanged optimum: objective {exchanged:.6g}, here {solution.value:.6g}"
+        there, here = f"{exchanged:.6g}", f"{solution.value:.6g}"
+        if there != here:
+            again = f"; refitted from the exchanged optimum: objective {there}, here {here}"
+        elif others:  # else the search came back here
+            again = "; the exchanged optimum is as good"
     sentence = proportional(problem.inputs)
     if law.terms and sentence and len([e for e in law.exponents if e not in problem.fixed]) > 1:
         names = {n for n in (*law.names, "a", "b") if n != law.offset}

@@ -120,7 +120,10 @@ def replicate(
     agree = checked = 0
     if kind in ANALYTIC:
         if kind == "cr2":
-            degrees = int(np.clip(satterthwaite(problem, solution.u, cluster).min(), 1, n))
+            fewest_degrees = satterthwaite(
+                problem, solution.u, cluster
+            ).min()  # nan of losses whose squares vanish
+            degrees = int(np.clip(np.nan_to_num(fewest_degrees, nan=1.0), 1, n))
         ends = _linearised(problem, solution.u, cluster, kind, rng)
         words = f"{METHODS[kind]}, {units}, t({degrees})"
     else:

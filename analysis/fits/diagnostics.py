@@ -62,7 +62,9 @@ def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame 
     left = np.log(problem.target) - np.log(values) if logs else r
     degrees = max(len(r) - int(problem.free.sum()), 1)
     given = frame_of(table)
-    repeated = "role" in given.columns and bool((given["role"] == "noise").to_numpy().any())
+    repeated = bool({"seed", "seed_order"} & set(given.columns)) or (
+        "role" in given.columns and bool((given["role"] == "noise").to_numpy().any())
+    )
     seeds = seed_noise(table) if repeated and set(RUNS) <= set(given.columns) and space == "log" else None
     scales = Noise(
         sd=float(np.sqrt(left @ left / degrees)),
@@ -83,7 +85,8 @@ def beware(asked: FitOptions, problem: Problem, solution: Solution) -> list[str]
     if solution.agree < FEW * count and near:
         notes.append(
             f"only {solution.agree} of {count} starts reached the best objective, {solution.value:.6g} (next "
-            f"{second:.6g}): a better optimum may exist; narrow bounds, hold a parameter, or enlarge delta"
+            f"{_higher(second, solution.value)}): a better optimum may exist; narrow bounds, hold a "
+            "parameter, or enlarge delta"
         )
     if solution.bound and not problem.law.terms:
         notes.append(
@@ -108,6 +111,12 @@ def beware(asked: FitOptions, problem: Problem, solution: Solution) -> list[str]
                 f"bounds {low:g} .. {high:g} of {name} replace its domain {ends[0]:g} .. {ends[1]:g}"
             )
     return notes
+
+
+def _higher(second: float, best: float) -> str:
+    """An objective beside the best one: its value, or where those print alike the difference."""
+    alike = f"{second:.6g}" == f"{best:.6g}"
+    return f"{second / best - 1:.0e} higher" if alike and best > 0 else f"{second:.6g}"
 
 
 def outliers(problem: Problem, solution: Solution, rows: Rows) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from analysis.fits.profile import PARTS, profile
 from analysis.fits.result import Fit
 from analysis.fits.rows import Rows, prepare, rises
 from analysis.fits.splits import splits
+from analysis.fits.stacked import stacked
 from analysis.laws.curve import CurveLaw, span
 from analysis.laws.law import Law
 from analysis.laws.lookup import require, require_curve_law
@@ -42,6 +43,7 @@ from analysis.tables.table import Table, about, frame_of
 SIMULATIONS = 199  # that calibrate a profile
 
 
+@np.errstate(all="ignore")  # what overflows on the way to an optimum is nothing that a user can act on
 def fit(
     law: str | Law | CurveLaw,
     table: pd.DataFrame | Table,
@@ -97,12 +99,13 @@ def fit(
     problem = _with_delta(asked, problem)
     solution = solve(problem)
     _check_rows(problem, solution)
-    if law.terms and all(name in solution.zero for name, base in zip(problem.names, problem.base, strict=True)
-                         if base in law.linear and law.terms[base]):  # fmt: skip
-        return nothing(*not_falling(problem))
-    if not depends(problem, solution):
+    named = zip(problem.names, problem.base, strict=True)
+    powers = [name for name, base in named if base in law.linear and law.terms.get(base)]
+    gone = law.terms and {*powers} <= {*solution.zero}
+    if gone or not depends(problem, solution):
         what = f"nothing shows that {asked.target!r} depends on {', '.join(law.inputs)}"
-        return nothing(f"a constant fits as well at the noise level: {what}")
+        alike = (f"a constant fits as well at the noise level: {what}",)
+        return nothing(*(stacked(problem, rows.frame) or (not_falling(problem) if gone else alike)))
     method = "auto" if asked.method == "profile" else asked.method
     replicates = replicate(
         problem, solution, rows.cluster, rows.by, method=method, count=asked.bootstrap, seed=asked.seed,
@@ -235,12 +238,13 @@ def _assemble(
         if optimum and identified[name].verdict != "yes":
             optimum = replace(optimum, **{name: None})
     scales, left = diagnostics.noise(problem, solution, rows, table)
+    apart = splits(rows.frame, rows.inputs, left, _used(asked, rows))
     delta = float(problem.loss.delta) if np.isfinite(problem.loss.delta) else None
     return Fit(
         **_common(asked, problem, rows),
         params={n: point[n] if identified[n].verdict == "yes" else None for n in problem.names},
         solution=point,
-        status=identification.status(problem.law, solution, identified, ambiguous),
+        status=identification.status(problem, solution, identified, ambiguous),
         identified=identified,
         intervals=Intervals(
             method,
@@ -259,13 +263,14 @@ def _assemble(
             *about(rows.frame).notes,
             *diagnostics.beware(asked, problem, solution),
             *diagnostics.outliers(problem, solution, rows),
+            *("; ".join(kinds) for kinds in (stacked(problem, rows.frame),) if kinds and not apart),
             *replicates.notes,
             *costs,
         ),
         replicates=tuple(map(tuple, replicates.u.tolist())),
         setup=replace(setup, space=scales.space),
         others=diagnostics.others(asked, problem, solution, bounds),
-        splits=splits(rows.frame, rows.inputs, left, _used(asked, rows)),
+        splits=apart,
     )
 
 

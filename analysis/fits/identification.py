@@ -32,6 +32,7 @@ THIN = 2.0  # Satterthwaite degrees of freedom, below which interval widths are 
 LUCK = 0.1  # so that it must be this much narrower than otherwise
 NOT_CONVERGED = "the best start stopped before its tolerance"
 LONE = 3  # clusters of a group, with fewer of which nothing that it has of its own is known
+SEVERAL = 3  # horizons of a size, with which D varies at fixed N
 PROPORTIONAL = 0.03  # spread of log D about its line in log N, relative to the spread of log D
 
 
@@ -253,23 +254,32 @@ def bounded(value: float, low: float, high: float, ceiling: float, width: float 
     return Verdict("no", wide, code="wide")
 
 
-def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguous: Ambiguity) -> Status:
+def crossed(inputs: Mapping[str, np.ndarray]) -> bool:
+    """Whether most sizes N were trained for several D: more horizons of the same sizes would add little."""
+    sizes, codes = np.unique(np.round(np.log(inputs["N"]), 2), return_inverse=True)
+    horizons = [len(np.unique(np.round(np.log(inputs["D"])[codes == k], 2))) for k in range(len(sizes))]
+    return bool(np.median(horizons) >= SEVERAL)
+
+
+def status(
+    problem: Problem, solution: Solution, identified: dict[str, Verdict], ambiguous: Ambiguity
+) -> Status:
     """Sum up a fit: the worst finding decides the code.
 
     Args:
-        law: the law fitted.
+        problem: the law on its rows.
         solution: its optimum.
         identified: verdict per parameter and derived quantity.
         ambiguous: which parameters cannot be told apart, and why.
     """
-    weak = [name for name, v in identified.items() if v.verdict != "yes"]
+    law, weak = problem.law, [name for name, v in identified.items() if v.verdict != "yes"]
     if not solution.converged:
         code, message = "not_converged", NOT_CONVERGED
         advice = "do not quote these parameters; look for rows with a wrong loss or unit"
     elif ambiguous.reason and (ambiguous.proportional or not solution.zero):
         code, message = "several_optima", ambiguous.reason
         advice = "vary D at fixed N (isoFLOP design)"
-        if not {"N", "D"} <= set(law.inputs):
+        if not {"N", "D"} <= set(law.inputs) or (not ambiguous.proportional and crossed(problem.inputs)):
             advice = f"widen the range of {', '.join(law.inputs)}, or hold a parameter that you know"
         advice += "; predictions inside the data remain valid"
     elif solution.zero or solution.bound:
@@ -277,7 +287,9 @@ def status(law: Law, solution: Solution, identified: dict[str, Verdict], ambiguo
             f"{name} at the edge of its domain" for name in solution.bound
         ]
         code, message = "at_bound", f"the best fit has {', '.join(at)}"
-        advice = "fit a law without this term, widen the domain (bounds), or add runs where it matters"
+        ways = ["fit a law without this term"] * bool(solution.zero)
+        ways += ["widen the domain (bounds)"] * bool(solution.bound)
+        advice = f"{', '.join(ways)}, or add runs where it matters"
     elif weak:
         code, message = "partly_identified", f"not determined to the stated width: {', '.join(weak)}"
         advice = (

@@ -112,12 +112,14 @@ class Fit(Estimated):
         return solve(self.problem, start=self.problem.coordinates(self.solution)[None])
 
     @property
+    @np.errstate(all="ignore")
     def cov(self) -> pd.DataFrame:
         """Covariance of the parameters over the replicates, in their own units. Raises AnalysisError."""
         self._need("give a covariance")
         names = list(self.solution)
         return pd.DataFrame(np.cov(self.problem.parameters(self._draws).T, ddof=0), names, names)
 
+    @np.errstate(all="ignore")
     def ci(self, level: float | None = None) -> pd.DataFrame:
         """Per parameter and for a, b: estimate, low, high, verdict, reason; what is not identified is nan,
         what is one-sided has its bound only. Another ``level`` than the fit's comes from the replicates."""
@@ -126,6 +128,7 @@ class Fit(Estimated):
         values = {**(self.optimum.exponents if self.optimum else {}), **self.params}
         return claims(self.identified, values, again or self.intervals.params)
 
+    @np.errstate(all="ignore")
     def estimates(self) -> dict[str, tuple[float, Interval]]:
         """Value and interval of every parameter and of a, b, whether identified or not; empty where nothing
         could be fitted. Claims rest on :meth:`ci`, which leaves out what is not identified."""
@@ -152,6 +155,7 @@ class Fit(Estimated):
     def _exponents(self, u: np.ndarray, rate: Rate) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return derived.best_exponents(self.problem, u, rate, max(self.data["C"]))
 
+    @np.errstate(all="ignore")
     def predict(
         self,
         rows: pd.DataFrame | Mapping[str, Any] | None = None,
@@ -232,6 +236,7 @@ class Fit(Estimated):
         out["new_low"], out["new_high"] = np.minimum(bounds[3], bounds[0]), np.maximum(bounds[4], bounds[1])
         return plain
 
+    @np.errstate(all="ignore")
     def optimal(
         self,
         flops: float | np.ndarray,
@@ -310,6 +315,7 @@ class Fit(Estimated):
         out["a"], out["b"] = a[0], b[0]
         return out, {"D": np.broadcast_to(rate.tokens(n, c), draws.shape)}
 
+    @np.errstate(all="ignore")
     def profile(
         self, name: str, *, level: float | None = None, simulations: int = 199, seed: int = 0
     ) -> Profile:

@@ -237,7 +237,8 @@ def along_curves(frame: Any, group: np.ndarray | None) -> tuple[np.ndarray, str]
     """Cluster index per row (n,) of training curves, and what it is by: the curve, and where no group (n,)
     has two of them, blocks of the steps of each, which a note says."""
     curve, part = pd.factorize(frame["curve"])[0], np.zeros(len(frame), int) if group is None else group
-    if (pd.Series(curve).groupby(part).nunique() > 1).any():
+    several: Any = pd.Series(curve).groupby(part).nunique() > 1
+    if several.any():
         return curve, "curve"
     position = frame.groupby(part)["step"].rank(method="first").to_numpy(int) - 1
     count = np.bincount(part)[part] if len(part) else part

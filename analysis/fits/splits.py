@@ -41,7 +41,7 @@ def splits(
         left: residuals (n,); of a law that could not be fitted the logs of the target.
         used: columns that the fit takes account of.
     """
-    surface = _surface(list(inputs.values()))
+    surface = surface_of(list(inputs.values()))
     if len(left) < 2 * ROWS + surface.shape[1] or not np.ptp(left) > 0:
         return ()
     left = left - np.median(left)
@@ -63,7 +63,7 @@ def splits(
     return (whole,) if whole.share >= SHARE else ()
 
 
-def _surface(inputs: list[np.ndarray]) -> np.ndarray:
+def surface_of(inputs: list[np.ndarray]) -> np.ndarray:
     """Columns 1, the logs of the inputs, their squares and products (n, k)."""
     logs = [np.log(v) for v in inputs if (v > 0).all() and np.ptp(v) > 0]
     logs = [v - v.mean() for v in logs]

@@ -90,7 +90,7 @@ def _extrapolation(subject: Subject) -> Outcome:
         if held is None or not len(held) or "C" not in held.columns:
             return unseen(
                 f"{fitted}; what the law is for is not said",
-                ("give the compute it is used at: ", Argument("compute", 1e21)),
+                ("give the compute it is used at: ", Argument("compute", float(f"{10 * largest:.1g}"))),
             )
         wanted, what = float(held["C"].to_numpy(float).max()), "of the held-out runs"
     ratio = wanted / largest

@@ -213,7 +213,7 @@ def _mixture(subject: Subject) -> Outcome:
     if not found:
         return judged(False, "no column of the table explains what the law leaves over")
     first = found[0]
-    others = f"; so do {', '.join(', '.join(s.columns) for s in found[1:])}" if len(found) > 1 else ""
+    others = f"; also {', '.join(', '.join(s.columns) for s in found[1:])}" if len(found) > 1 else ""
     return judged(
         True,
         f"{', '.join(first.columns)} explains {first.share:.0%} of what the law leaves over{others}",

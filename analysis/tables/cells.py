@@ -114,15 +114,15 @@ def best(frame: Any, apart: Sequence[str] = (), *, rising: bool = False) -> tupl
         if swept and _alike(cell, setting, codes):
             names.append(column)
         else:
-            cell = _pairs(cell, codes)
+            cell = pairs(cell, codes)
     swept = [c for c in swept if _varies(cell, _codes(frame[c]))]
-    setting = _pairs(cell, _joined(frame, swept))
+    setting = pairs(cell, _joined(frame, swept))
     log = np.log(frame["L"].to_numpy(float))
     rows = np.bincount(setting)
     mean = np.bincount(setting, -log if rising else log) / rows
     owner = np.zeros(len(rows), int)
     owner[setting] = cell
-    alike = _pairs(setting, _joined(frame, [c for c in numeric if _chosen(frame, c)]))
+    alike = pairs(setting, _joined(frame, [c for c in numeric if _chosen(frame, c)]))
     noise = _repeats(alike, log)
     notes = _repeated(cell, alike, noise)
     if not swept:
@@ -199,7 +199,7 @@ def _edges(frame: Any, swept: Sequence[str], cell: np.ndarray, chosen: np.ndarra
 
 def near(n: np.ndarray, d: np.ndarray, apart: np.ndarray) -> np.ndarray:
     """Codes of rows with one N, one code of ``apart`` and a D within ``SAME_TOKENS``."""
-    same = _pairs(pd.factorize(n)[0], apart)
+    same = pairs(pd.factorize(n)[0], apart)
     out, code, begin, last = np.zeros(len(n), int), -1, 0.0, -1
     for i in np.lexsort((d, same)):
         if same[i] != last or not d[i] <= begin * (1 + SAME_TOKENS):
@@ -215,7 +215,8 @@ def _codes(values: Any) -> np.ndarray:
     return pd.factorize(values, use_na_sentinel=False)[0]
 
 
-def _pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """One code per combination of two codes."""
     return np.unique(a.astype(np.int64) * (int(b.max(initial=0)) + 1) + b, return_inverse=True)[1].ravel()
 
 
@@ -229,7 +230,7 @@ def _joined(frame: Any, columns: Sequence[str]) -> np.ndarray:
     """One code per combination of values of these columns."""
     out = np.zeros(len(frame), np.int64)
     for column in columns:
-        out = _pairs(out, _codes(frame[column]))
+        out = pairs(out, _codes(frame[column]))
     return out
 
 
@@ -241,10 +242,10 @@ def _chosen(frame: Any, column: str) -> bool:
 
 def _varies(cell: np.ndarray, codes: np.ndarray) -> bool:
     """Whether some cell has several of these codes."""
-    return len(np.unique(_pairs(cell, codes))) > len(np.unique(cell))
+    return len(np.unique(pairs(cell, codes))) > len(np.unique(cell))
 
 
 def _alike(cell: np.ndarray, setting: np.ndarray, codes: np.ndarray) -> bool:
     """Whether within each cell a code is another name for a setting."""
-    both = _pairs(_pairs(cell, setting), codes).max()
-    return both == _pairs(cell, setting).max() == _pairs(cell, codes).max()
+    both = pairs(pairs(cell, setting), codes).max()
+    return both == pairs(cell, setting).max() == pairs(cell, codes).max()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, Argument, Complaint
-from analysis.tables.cells import best, same_settings
+from analysis.tables.cells import best, joined, pairs, same_settings, set_apart
 from analysis.tables.checks import (
     check,
     divide,
@@ -267,10 +267,13 @@ def _named(names: Sequence[str], values: np.ndarray, bad: np.ndarray) -> str:
 
 
 def clusters(frame: Any) -> tuple[np.ndarray, str]:
-    """Cluster index per row and what it is by: trunk, else seed and size, else size. Runs of one cluster
-    share noise (the same trunk, initialisation or batch order)."""
+    """Cluster index per row and what it is by: trunk where runs share one, else seed and size, else size.
+    Runs of one cluster share noise (the same trunk, initialisation or batch order); where every run is a
+    trunk of its own, as under cosine, trunks say nothing of that."""
     if "trunk_id" in frame.columns and frame["trunk_id"].notna().all():
-        return pd.factorize(frame["trunk_id"])[0], "trunk"
+        trunk = pd.factorize(frame["trunk_id"])[0]
+        if "params" not in frame.columns or trunk.max(initial=-1) + 1 < len(frame):
+            return trunk, "trunk"
     size = np.log(frame["params"]).round(3)  # sizes read off a plot repeat within 0.1 %
     if "seed" in frame.columns and frame["seed"].notna().all():
         return frame.groupby([size, "seed"]).ngroup().to_numpy(), "seed and size"
@@ -281,13 +284,21 @@ def seed_noise(table: pd.DataFrame | Table) -> dict[str, Any] | None:
     """Pooled standard deviation of log loss over runs of one cell that differ only by seed, or None.
 
     A cell is size, tokens and all that was chosen (variant, learning rate, batch, context, ...); it counts
-    when at least one of its runs has role ``noise``. ``apart``: the same over runs that differ by the seed of
-    the initial weights alone (``init``) and by that of the order of data alone (``order``), where there are
-    some of both.
+    when one of its runs has role ``noise``, or its fitted runs say that their seeds differ. ``apart``: the
+    same over runs that differ by the seed of the initial weights alone (``init``) and by that of the order of
+    data alone (``order``), where there are some of both.
     """
     frame: Any = select(table, ("fit", "noise"), cells="all")[0]
-    frame, cell = frame.assign(cell=same_settings(frame)), ["cell"]
-    frame = frame[frame["cell"].isin(frame.loc[frame["role"] == "noise", "cell"])]
+    frame = frame.assign(cell=same_settings(frame))
+    declared = frame["cell"].isin(frame.loc[frame["role"] == "noise", "cell"]).to_numpy()
+    seeds = [name for name in ("seed", "seed_order") if name in frame.columns]
+    # of fitted runs any other column of few numbers may be what was varied
+    finer = pairs(frame["cell"].to_numpy(), joined(frame, set_apart(frame))[0])
+    frame["cell"] = np.where(declared, frame["cell"], len(frame) + finer)
+    several = np.zeros(len(frame), bool)
+    for name in seeds:
+        several |= frame.groupby("cell")[name].transform("nunique").to_numpy() > 1
+    frame, cell = frame[declared | several], ["cell"]
     pooled = _pooled(frame, cell)
     if pooled is None or not {"seed", "seed_order"} <= set(frame.columns):
         return pooled

@@ -42,19 +42,19 @@ def _study(trial: Trial, chance: Random, budget: int) -> tuple[Counter[str], int
         process = trial.start()
         while process.poll() is None and found.total() < budget:
             began = trial.progress()
-            _wait(trial, chance, process.poll)
+            wait_for_progress(trial, chance, process.poll)
             if process.poll() is not None:
                 break
             kind, killed_job = _kill(trial, process.pid, chance)
             found[kind] += 1
             busy += killed_job and trial.progress() != began
-            problems += _rewritten(trial, records)
+            problems += rewritten(trial, records)
             if kind != "job":
                 process.wait()
                 if chance.random() < 0.5 and not wait_for(lambda: not trial.jobs(), DEATH_SECONDS):
                     problems.append("a job outlived its driver")
         code = process.wait()
-        problems += _rewritten(trial, records)
+        problems += rewritten(trial, records)
         if code == 0:
             return found, busy, problems
         if code not in (1, -signal.SIGKILL):
@@ -62,7 +62,7 @@ def _study(trial: Trial, chance: Random, budget: int) -> tuple[Counter[str], int
     return found, busy, [f"not complete after {launches} launches"]
 
 
-def _wait(trial: Trial, chance: Random, ended) -> None:
+def wait_for_progress(trial: Trial, chance: Random, ended) -> None:
     """Until a random moment: of a launch, or shortly after runs have got further."""
     if chance.random() < 0.4:
         deadline = time.monotonic() + chance.uniform(0.1, 8)
@@ -88,7 +88,7 @@ def _kill(trial: Trial, driver: int, chance: Random) -> tuple[str, bool]:
     return kind, bool(jobs)
 
 
-def _rewritten(trial: Trial, records: dict[Path, bytes]) -> list[str]:
+def rewritten(trial: Trial, records: dict[Path, bytes]) -> list[str]:
     """Records that have changed since they were first seen, which is never right."""
     problems = []
     for path in trial.folder.glob("runs/*/record.json"):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scaling.data.index import DataIndex
     from scaling.data.request import Request
     from scaling.data.stores import Stores
+    from scaling.spec.models import Study
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Prepare, inspect and verify corpora.")
 
@@ -121,17 +122,27 @@ def _count(processes: int | None) -> int:
 def _index(spec: Path, overrides: list[str] | None, stores: Stores | None = None) -> DataIndex:
     """The data of a spec; stores left out: small ones are prepared."""
     from scaling.plan.data import SMALL, resolve_data
-    from scaling.spec.load import load_study
 
-    return resolve_data(load_study(spec, overrides or ()), stores or SMALL)
+    return resolve_data(_study(spec, overrides), stores or SMALL)
 
 
 def _indexes(spec: Path, overrides: list[str] | None, stores: Stores) -> list[DataIndex]:
     """All data that the axes and variants of a spec ask for."""
     from scaling.plan.expand import resolve_all_data
+
+    return resolve_all_data(_study(spec, overrides), stores)
+
+
+def _study(spec: Path, overrides: list[str] | None) -> Study:
+    """Read a spec whose data are prepared here; raises UserError where its own trainer reads them."""
+    from scaling.corpora.external import External
     from scaling.spec.load import load_study
 
-    return resolve_all_data(load_study(spec, overrides or ()), stores)
+    study = load_study(spec, overrides or ())
+    if isinstance(study.data.corpus, External):
+        message = "data.corpus is external: the study's own trainer reads it"
+        raise UserError(Complaint(message, str(spec), "there is nothing to prepare or to look at here"))
+    return study
 
 
 def _as_prepared() -> Stores:

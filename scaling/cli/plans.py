@@ -237,18 +237,19 @@ def _totals(
     totals = plan.totals
     roles = ", ".join(f"{number} {role}" for role, number in totals.by_role.items())
     fitted = [run for run in plan.runs if run.role == "fit"]
-    saved = f": sharing trunks saves {totals.saved:.0%}" if plan.command is None else ""
+    alone = f"{flops(totals.flops)} if each were trained alone, {flops(totals.flops_spent)} as planned"
+    steps, apart = sum(r.run.steps for r in plan.runs), ", as if each were trained alone"
     lines = [
         f"{plural(totals.runs, 'run')} ({roles}) in {plural(totals.jobs, 'job')}; "
         + _params_text(fitted, ratio=True),
-        f"{flops(totals.flops)} if each were trained alone, {flops(totals.flops_spent)} as planned{saved}",
+        flops(totals.flops) if plan.command else f"{alone}: sharing trunks saves {totals.saved:.0%}",
         f"{count(totals.tokens)} tokens ({times_text(sum(r.epochs for r in plan.runs))} epochs) in "
-        f"{sum(r.run.steps for r in plan.runs):,} steps, as if each were trained alone",
+        f"{steps:,} steps{'' if plan.command else apart}",
         *([*_meshes(lowered), _memory(lowered)] if lowered else ()),
         *([_disk(plan, space)] if space else ()),
     ]
     if plan.command is not None:
-        lines += _external_time(time, probe, workers)
+        lines += _external_time(time, workers)
     elif time is None or probe is None:
         lines.append("time: not estimated (no speed measured for these shapes on this machine)")
     else:
@@ -276,17 +277,16 @@ def _disk(plan: Plan, space: Space) -> str:
     )
 
 
-def _external_time(time: Time | None, probe: Probe | None, workers: int) -> Iterator[str]:
+def _external_time(time: Time | None, workers: int) -> Iterator[str]:
     """Say what is known of a trainer of one's own: how long it took before."""
     yield "memory and disk: not known of a trainer of one's own"
-    if time is None or probe is None:
-        yield "time: not known, as no run of this study has ended yet: `scaling plan` says it once one has"
+    if time is None:
+        yield "time: not known: no run of this study has ended in results/, by whose speed it could be told"
         return
     after = f", of which {duration(time.holdout_wall_seconds)} after the forecast is frozen"
     yield (
         f"about {duration(time.wall_seconds)} with {plural(workers, 'worker')}"
-        f"{after if time.holdout_wall_seconds else ''}, as fast as earlier runs of "
-        f"{plural(len(probe.points), 'speed')} were"
+        f"{after if time.holdout_wall_seconds else ''}, at the speed of the runs that have ended"
     )
 
 

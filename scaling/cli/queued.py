@@ -10,7 +10,7 @@ from itertools import groupby
 from scaling.cli.words import duration, plural
 from scaling.sweep.slurm.allocations import LIVING, Allocation, Allocations
 
-ENDED_ROWS = 5  # of those that have something to say
+ENDED_LINES = 5  # of those that have something to say
 
 
 def allocations_text(known: Allocations, now: datetime | None = None) -> str:
@@ -27,10 +27,13 @@ def allocations_text(known: Allocations, now: datetime | None = None) -> str:
             lines.append(f"  {_running(row, now)}")
         elif row.requeued:
             lines.append(f"  {_waiting([row], now)}")
-    alike = sorted(waiting, key=_kind_of_waiting)
-    lines += [f"  {_waiting([*rows], now)}" for _, rows in groupby(alike, key=_kind_of_waiting)]
+    waiting.sort(key=_kind_of_waiting)
+    lines += [f"  {_waiting([*rows], now)}" for _, rows in groupby(waiting, key=_kind_of_waiting)]
     last = [row for row in known.rows if row.state == "lost" or (row.state == "ended" and row.message)]
-    lines += [f"  {_ended(row)}" for row in last[-ENDED_ROWS:]]
+    alike = dict[tuple[str, ...], list[Allocation]]()
+    for row in last:
+        alike.setdefault((row.state, row.reason, row.message), []).append(row)
+    lines += [f"  {_ended(rows)}" for rows in [*alike.values()][-ENDED_LINES:]]
     return "\n".join(lines)
 
 
@@ -54,7 +57,7 @@ def _running(row: Allocation, now: datetime) -> str:
 def _waiting(rows: Sequence[Allocation], now: datetime) -> str:
     """Describe allocations that wait for the same."""
     first = rows[0]
-    name = _name(first) if len(rows) == 1 else f"{_name(first)} and {len(rows) - 1} more"
+    name = _names(rows)
     held = "held, " if first.state == "held" else ""
     what = f"queued again, {held}" if first.requeued else held
     state = "submitting" if first.state == "submitting" else "pending"
@@ -70,11 +73,17 @@ def _waiting(rows: Sequence[Allocation], now: datetime) -> str:
     return text
 
 
-def _ended(row: Allocation) -> str:
+def _ended(rows: Sequence[Allocation]) -> str:
+    """Describe allocations that ended alike."""
+    row = rows[-1]
     state = f"{row.state}{f' ({row.reason})' if row.reason else ''}"
     if row.state == "lost":
         state += ": it could not say why; another one takes its jobs over"
-    return f"{_name(row)} {state}" + (f": {row.message}" if row.message else "")
+    return f"{_names(rows)} {state}" + (f": {row.message}" if row.message else "")
+
+
+def _names(rows: Sequence[Allocation]) -> str:
+    return _name(rows[0]) if len(rows) == 1 else f"{_name(rows[0])} and {len(rows) - 1} more"
 
 
 def _name(row: Allocation) -> str:

@@ -71,6 +71,7 @@ def run(
                 asked.plan,
                 asked.folder,
                 spec=asked.text,
+                as_planned=asked.text is None,
                 workers=workers,
                 watch=watch,
                 max_hours=max_hours,
@@ -98,11 +99,11 @@ def run(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be run, where, and the text of study.yaml."""
+    """What is to be run, where, and the text of study.yaml; None: the folder has it."""
 
     plan: Plan
     folder: Path
-    text: str
+    text: str | None
 
 
 def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
@@ -130,9 +131,7 @@ def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, 
         if given:
             problem = f"{option} goes with a spec, and {str(folder)!r} is a results folder"
             raise UserError(Complaint(problem, hint="give the spec, or leave it out"))
-    there = ResultsFolder(folder)
-    planned = load_plan(there)
-    return _Asked(planned, folder, there.spec.read_text(encoding="utf-8"))
+    return _Asked(load_plan(ResultsFolder(folder)), folder, None)
 
 
 def _print_scripts(asked: _Asked, workers: int | None) -> None:

@@ -91,7 +91,8 @@ class Lowering:
 
     Attributes:
         mesh: None: as many devices as the batch can be shared among, all along ``data``.
-        micro_batches: equal parts of a batch that a step goes through one after the other, summing gradients.
+        micro_batches: equal parts of a batch that a step goes through one after the other, summing gradients;
+            between devices along ``data`` they are summed once a step.
         remat: what the backward pass computes, or gathers, again. ``none``: nothing, so that weights gathered
             over ``fsdp`` are held until then; ``block``: of each layer all but its input and what its
             attention gave; ``full``: all but its input.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
@@ -24,6 +25,17 @@ class Placement:
     def parts(self, axis: str) -> int:
         """Return how many parts a logical axis is cut into."""
         return 1
+
+    @property
+    def replica(self) -> Placement:
+        """Where arrays live inside :meth:`mean_of_replicas`: on devices that have all parameters among
+        them."""
+        return self
+
+    def mean_of_replicas(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of parameters and a batch that calls ``function`` on each replica's part of the
+        batch, and averages what they give: nothing else goes between replicas."""
+        return function
 
     def each_device(
         self, function: Callable[..., jax.Array], axes: Sequence[Axes], out: Axes

@@ -49,7 +49,7 @@ def described(study: Study, say: Callable[[str], None]) -> Study:
     family = study.family
     if not isinstance(family, ExternalFamily) or family.describe is None:
         return study
-    folder, question = study.source.folder, _question(study)
+    folder, question = study.commands_folder, _question(study)
     file = cache_dir() / "sizes" / f"{short_hash(_identity(family.describe, folder, question))}.json"
     try:
         answer = _read(file)
@@ -71,9 +71,13 @@ def _question(study: Study) -> dict[str, Any]:
 
 def _identity(argv: tuple[str, ...], folder: Path, question: dict[str, Any]) -> dict[str, Any]:
     """Return all that an answer depends on, the content of files that the command names among it."""
-    named = [name for name in argv if _is_file(folder / name)]
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in named}
-    return {"kind": "sizes", "argv": list(argv), "folder": str(folder.absolute()), "files": files, **question}
+    files = {name: _hash(folder / name) for name in argv if _is_file(folder / name)}
+    return {"kind": "sizes", "argv": list(argv), "folder": str(folder), "files": files, **question}
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_file(path: Path) -> bool:
@@ -109,11 +113,11 @@ def _ask(argv: tuple[str, ...], folder: Path, question: dict[str, Any]) -> Any:
         hint = "sizes should be arithmetic; or write them out as family.sizes"
         raise _Refused(f"took more than {SECONDS:.0f} s", hint) from None
     except OSError as error:
-        hint = f"commands are started in {folder.absolute()}"
+        hint = f"commands are started in {folder}"
         raise _Refused(f"cannot be started: {error.strerror}", hint) from None
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["nothing on standard error"]
-        raise _Refused(f"exited with code {done.returncode}: {said[0]}", "run it by hand to see why")
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing on standard error"]
+        raise _Refused(f"exited with code {done.returncode}: {lines[-1]}", "run it by hand to see why")
     try:
         return json.loads(done.stdout)
     except ValueError as error:
@@ -129,6 +133,6 @@ def _sizes(answer: Any) -> ExternalFamily:
     try:
         return ExternalFamily.model_validate({"kind": "external", "sizes": answer})
     except ValidationError as error:
-        found = explain(error, ExternalFamily, 3)
-        listed = "; ".join(f"{dotted_path(finding.path)}: {finding.message}" for finding in found)
+        findings = explain(error, ExternalFamily, 3)
+        listed = "; ".join(f"{dotted_path(finding.path)}: {finding.message}" for finding in findings)
         raise _Refused(f"printed no list of sizes: {listed}", FORM) from None

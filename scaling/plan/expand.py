@@ -217,7 +217,7 @@ def _command(study: Study) -> JobCommand | None:
         return None
     return JobCommand(
         argv=trainer.argv,
-        directory=str(study.source.folder.absolute()),
+        directory=str(study.commands_folder),
         resume=trainer.resume,
         grace_seconds=trainer.grace_seconds,
     )

@@ -82,7 +82,8 @@ class Cell(Part):
             name for name in ("width", "depth", "name") if name != key and getattr(self, name) is not None
         ]
         for other in others:
-            message = f"a {family.kind} family names its sizes by '{key}'"
+            article = "an" if family.kind == "external" else "a"
+            message = f"{article} {family.kind} family names its sizes by '{key}'"
             yield Finding((*path, other), message, f"write '{key}: ...' instead", at_key=True)
         if size is not None:
             yield from family.size_findings(size, (*path, key))

@@ -17,6 +17,7 @@ from scaling.spec.models import Study, check_sections
 from scaling.spec.overlay import lay_over, override
 from scaling.spec.source import Finding, Path, Source, shorten
 from scaling.spec.text import LARGEST_BYTES, parse
+from scaling.spec.together import written_for_built_in
 from scaling.spec.variants import variation_findings
 
 # Explaining a mistake takes up to a millisecond, and nobody reads thousands.
@@ -144,10 +145,18 @@ def _validate(raw: Mapping[str, Any]) -> tuple[Study | None, list[Finding]]:
         if error.error_count() > MOST_FINDINGS:
             message = f"{error.error_count()} mistakes; the first {MOST_FINDINGS} are listed"
             return None, [*explain(error, Study, MOST_FINDINGS), Finding((), message, "is this a spec?")]
-        findings, valid = explain(error, Study), _valid_sections(raw)
+        findings, valid = _for_one_trainer(raw, explain(error, Study)), _valid_sections(raw)
         more = _valid_sections(_without(raw, findings))
         return None, findings + check_sections(more | valid) + variation_findings(valid)
     return study, check_sections(dict(study)) + variation_findings(dict(study))
+
+
+def _for_one_trainer(raw: Mapping[str, Any], findings: list[Finding]) -> list[Finding]:
+    """Put one finding for all that is wrong with a part that is written for another trainer."""
+    for foreign in written_for_built_in(raw):
+        others = [f for f in findings if f.path[: len(foreign.path)] != foreign.path]
+        findings = [*others, foreign] if len(others) < len(findings) else findings
+    return findings
 
 
 def _valid_sections(raw: Mapping[str, Any]) -> dict[str, Any]:

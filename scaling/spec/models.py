@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, PrivateAttr
@@ -142,6 +143,12 @@ class Study(Described):
     def source(self) -> Source:
         """Where each field was written; empty for a study built in Python."""
         return self._source
+
+    @property
+    def commands_folder(self) -> FilePath:
+        """Where commands that the spec names are started."""
+        named = self.trainer.folder if self.trainer else None
+        return (self.source.folder / (named or "")).absolute()
 
 
 def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> list[Finding]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from scaling.corpora.external import External
+from scaling.corpora.kinds import CORPORA
 from scaling.recipe.quantities import Described
 from scaling.spec.designs import Ladder
 from scaling.spec.external import ExternalFamily, ExternalRecipe, unstated
@@ -21,6 +22,12 @@ PARTS: tuple[tuple[Path, type[Described], str], ...] = (
     ),
     (("recipe",), ExternalRecipe, "recipe: {kind: external, batch_tokens: 65536, learning_rate: 0.001}"),
 )
+# Kinds of these parts that a spec can name, the usual one first.
+BUILT_IN: dict[str, tuple[str, ...]] = {
+    "corpus": ("shipped", *(kind for kind in CORPORA if kind != "external")),
+    "family": ("width-dial", "depth-dial", "shapes"),
+    "recipe": ("built-in",),
+}
 # Fields of a section that say nothing to a trainer of one's own, and why.
 FOREIGN: dict[str, tuple[str, tuple[str, ...]]] = {
     "data": ("the trainer cuts its own tokens", ("tokenizer", "separator", "unique_tokens")),
@@ -30,7 +37,7 @@ FOREIGN: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "execution": (
         "the trainer lays its work out by itself",
-        ("mesh", "micro_batch", "remat", "pack", "hosts", "launcher", "chunk_steps", "keep_final"),
+        ("mesh", "micro_batch", "remat", "pack", "hosts", "launcher", "chunk_steps"),
     ),
 }
 
@@ -58,6 +65,22 @@ def trainer_findings(sections: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding((*path, "kind"), message, f"write '{text}'")
     yield from _foreign(sections)
     yield from _own(sections)
+
+
+def written_for_built_in(raw: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find parts of the plain values of a spec with a trainer of one's own that are written for the built-in
+    one: what else is wrong with them does not matter."""
+    if raw.get("trainer") is None:
+        return
+    for path, _, text in PARTS:
+        node: Any = raw
+        for name in path:
+            node = cast(dict[str, Any], node).get(str(name)) if isinstance(node, dict) else None
+        kinds = BUILT_IN[str(path[-1])]
+        if isinstance(node, dict) and cast(dict[str, Any], node).get("kind", kinds[0]) in kinds:
+            message = "is written for the built-in trainer, and trainer is a command"
+            written = "kind" in node or path != ("recipe",)
+            yield Finding(path, message, f"write '{text}'" if written else "add 'kind: external'")
 
 
 def _at(sections: Mapping[str, Any], path: Path) -> Any:

@@ -38,6 +38,8 @@ class CommandTrainer(Described):
     argv: Command
     """The command and its arguments, started in the folder of the spec; `{run}` becomes the path of run.json,
     `{out}` that of the folder that it writes to, which run.json names too."""
+    folder: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """Where commands are started, if not in the folder of the spec; relative to that."""
     resume: StrictBool = False
     """Whether the command goes on from its own checkpoints after it was stopped. false: it starts again."""
     grace_seconds: Positive = 60.0

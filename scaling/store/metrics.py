@@ -58,7 +58,7 @@ class CurveLog:
             aside.unlink(missing_ok=True)
             raise
         self._descriptor = descriptor
-        self._last = max(map(_place, rows), default=(0, False))
+        self._last = max(map(place_of, rows), default=(0, False))
 
     def put(self, row: Row) -> None:
         """Append a row; where an earlier launch went further, insert it in order of steps, in place of one of
@@ -67,12 +67,12 @@ class CurveLog:
         Raises:
             Vanished: the file held is no longer the one in place.
         """
-        if _place(row) > self._last:
+        if place_of(row) > self._last:
             self.append(row)
             return
         self._require_in_place()
-        others = [other for other in self.rows() if _place(other) != _place(row)]
-        self.restart(sorted([*others, row], key=_place))
+        others = [other for other in self.rows() if place_of(other) != place_of(row)]
+        self.restart(sorted([*others, row], key=place_of))
 
     def append(self, row: Row) -> None:
         """Raises Vanished when the file held is no longer the one in place."""
@@ -80,7 +80,7 @@ class CurveLog:
         self.guard()
         assert self._descriptor is not None
         _write(self._descriptor, [row])
-        self._last = _place(row)
+        self._last = place_of(row)
 
     def settle(self) -> None:
         """Wait until all rows are on the disk: a checkpoint after them must not outlive them."""
@@ -110,7 +110,7 @@ def is_evaluation(row: Row) -> bool:
     return "eval/loss" in row
 
 
-def _place(row: Row) -> tuple[int, bool]:
+def place_of(row: Row) -> tuple[int, bool]:
     """Order rows: by step, an evaluation after the training before it."""
     return row["step"], is_evaluation(row)
 

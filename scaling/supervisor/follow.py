@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json
 from scaling.run import ExternalRun
-from scaling.store.metrics import CurveLog, Row, is_evaluation, up_to
+from scaling.store.metrics import CurveLog, Row, is_evaluation, place_of, up_to
 from scaling.store.records import JobProgress
-from scaling.supervisor.contract import HINT, LONGEST, MetricsRow, RunFile, read_row
+from scaling.supervisor.contract import HINT, LONGEST, METRICS, MetricsRow, RunFile, read_row
 
 REPORT_SECONDS = 1.0
 PIECE = 8 << 20  # bytes of lines that are read at once
@@ -24,10 +25,16 @@ class Follower:
 
     What an earlier start logged stays until this one has its first row. Where it resumed, that was from a
     checkpoint before that step: rows from there on are its own, and ``resumed`` is told where that is.
+    ``left`` are lines of the start before, whose supervisor may not have lived to read them.
     """
 
     def __init__(
-        self, asked: RunFile, run: ExternalRun, log: CurveLog, resumed: Callable[[int], None] | None
+        self,
+        asked: RunFile,
+        run: ExternalRun,
+        log: CurveLog,
+        resumed: Callable[[int], None] | None,
+        left: bytes = b"",
     ):
         self.asked, self.run, self.log, self.resumed = asked, run, log, resumed
         self.path = Path(asked.paths.metrics)
@@ -36,7 +43,7 @@ class Follower:
         self.started = time.monotonic()
         self.wall = 0.0  # of the start, in seconds of training
         self._place, self._lines, self._reported = 0, 0, 0.0
-        log.restart(log.rows())
+        log.restart(self._with_unread(log.rows(), left))
 
     def read(self) -> bool:
         """Read what was written since; whether there was anything.
@@ -81,16 +88,38 @@ class Follower:
             if self.resumed:
                 self.resumed(row.step - 1)
         self.step = row.step
-        values = row.values
-        self.loss = values.get("train/loss", self.loss)
-        evaluated = {name: values.pop(name) for name in list(values) if name.startswith("eval/")}
-        if values:
-            self._put({**values, "wall_time": self.seconds}, row.step)
-        if evaluated:
-            self._put({"eval/loss": None, **evaluated}, row.step)
+        self.loss = row.values.get("train/loss", self.loss)
+        for made in self._made(row, self.seconds):
+            self.log.put(made)
 
-    def _put(self, values: Row, step: int) -> None:
-        self.log.put({**row_at(self.run, step), **values, **row_at(self.run, step)})
+    def _made(self, row: MetricsRow, wall: float) -> Iterator[Row]:
+        """Return the rows of a curve that a line stands for: of training, of an evaluation."""
+        evaluated = {name: value for name, value in row.values.items() if name.startswith("eval/")}
+        trained = {name: value for name, value in row.values.items() if name not in evaluated}
+        if trained:
+            yield {**self._at(row.step), **trained, **self._at(row.step), "wall_time": wall}
+        if evaluated:
+            yield {**self._at(row.step), "eval/loss": None, **evaluated}
+
+    def _at(self, step: int) -> Row:
+        """Return the row of a curve at ``step``, without what was measured there."""
+        run = self.run
+        return {"step": step, "tokens": step * run.batch_tokens, "flops": run.flops_per_step * step}
+
+    def _with_unread(self, rows: list[Row], left: bytes) -> list[Row]:
+        """Return the rows of a curve, with those of the start before that are still missing."""
+        lines = list[MetricsRow]()
+        with suppress(UserError):
+            for line in left.split(b"\n")[:-1]:
+                lines.append(read_row(line, self.asked, lines[-1].step if lines else 0, METRICS))
+        walls = [row["wall_time"] for row in rows if not is_evaluation(row)]
+        made = [row for line in lines for row in self._made(line, max(walls, default=0.0))]
+        if not made:
+            return rows
+        read = any(_measured(row) == _measured(made[0]) for row in rows)
+        known = rows if read else up_to(rows, made[0]["step"] - 1)
+        last = max(map(place_of, known), default=(0, False))
+        return [*known, *(row for row in made if place_of(row) > last)]
 
     @property
     def seconds(self) -> float:
@@ -102,7 +131,7 @@ class Follower:
         if loss is not None and not any(
             row["step"] == self.run.steps and is_evaluation(row) for row in self.log.rows()
         ):
-            self._put({"eval/loss": loss}, self.run.steps)
+            self.log.put({**self._at(self.run.steps), "eval/loss": loss})
         self.log.settle()
         self.log.close()
 
@@ -123,6 +152,5 @@ class Follower:
         write_json(folder / "progress.json", progress.to_json(), durable=False)
 
 
-def row_at(run: ExternalRun, step: int) -> Row:
-    """Return the row of a curve at ``step``, without what was measured there."""
-    return {"step": step, "tokens": step * run.batch_tokens, "flops": run.flops_per_step * step}
+def _measured(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "wall_time"}

@@ -2,8 +2,9 @@
 
 ``python -I keeper.py LOG ARGV...``. The command gets a session of its own; what it prints goes to LOG. On
 standard input come lines of one word: ``stop`` sends SIGTERM to the command's process group. The end of that
-input, so also the death of the supervisor, or a SIGTERM to this process, kills the command and everything
+input, so also the death of the supervisor, or a SIGUSR1 to this process, kills the command and everything
 that descends from it, daemons too: on Linux, processes whose parents have ended become children of this one.
+SIGTERM is not for this process: Slurm sends it to all of a job, whose command then has time to save.
 
 Answers on standard output, a line of JSON each: ``{"pid": ...}`` once it runs or ``{"refused": reason}``, and
 at the end ``{"status", "left", "cpu_seconds"}``, where ``left`` names processes that outlived the command.
@@ -23,6 +24,7 @@ from contextlib import suppress
 import psutil
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+KILL = signal.SIGUSR1
 SHOWN = 3  # processes that are named
 ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
@@ -34,8 +36,9 @@ def main(log: str, argv: list[str]) -> None:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     asked_to_kill: list[int] = []
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda number, _: asked_to_kill.append(number))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(KILL, lambda number, _: asked_to_kill.append(number))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # which, unlike SIG_IGN, the command does not inherit
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from scaling.supervisor.contract import (
     read_result,
 )
 from scaling.supervisor.follow import Follower
+from scaling.supervisor.keeper import KILL
 from scaling.supervisor.translate import make_result, run_file
 from scaling.train.process import StopRequest
 from scaling.train.serve import Order, say
@@ -119,10 +119,10 @@ class Attempt:
         assert given, "a job of external runs has a command"
         self.lease.check()
         reached = end_earlier(self.folder)
-        asked = self._prepare(given)
+        asked, left = self._prepare(given)
         write_json(self.run_folder / "run.json", json.loads(canonical_json(run)))
         log = CurveLog(self.run_folder / METRICS, self.lease.check)
-        follower = Follower(asked, run, log, self._note_start if asked.resumed else None)
+        follower = Follower(asked, run, log, self._note_start if asked.resumed else None, left)
         places = {"{run}": str(self._own / "run.json"), "{out}": asked.paths.out}
         try:
             command = Command(
@@ -133,9 +133,9 @@ class Attempt:
             )
         except UserError as error:
             raise Broken("not_started", error) from None
-        self._keeper = Process.of(command.keeper)
-        self._note_start(reached if asked.resumed else 0)
         try:
+            self._keeper = Process.of(command.keeper)
+            self._note_start(reached if asked.resumed else 0)
             self._watch(command, follower, given.grace_seconds)
             ended = command.poll()
             assert ended
@@ -148,17 +148,19 @@ class Attempt:
     def _own(self) -> Path:
         return self.folder / OWN
 
-    def _prepare(self, given: JobCommand) -> RunFile:
-        """Make the folder of the command, and its run.json."""
+    def _prepare(self, given: JobCommand) -> tuple[RunFile, bytes]:
+        """Make the folder of the command, and its run.json; returns also the lines of the start before, where
+        this one may resume from it."""
         if not given.resume and self._own.exists():
             shutil.rmtree(self._own)
         checkpoints = self._own / CHECKPOINTS
         checkpoints.mkdir(parents=True, exist_ok=True)
+        left = (self._own / METRICS).read_bytes() if (self._own / METRICS).exists() else b""
         for name in (METRICS, RESULT):
             (self._own / name).unlink(missing_ok=True)
         asked = run_file(self.job, self.member, self.lease.token, any(checkpoints.iterdir()), self._own)
         write_json(self._own / "run.json", asked.model_dump(mode="json", by_alias=True))
-        return asked
+        return asked, left if asked.resumed else b""
 
     def _note_start(self, resumed_from: int) -> None:
         """Write command.json: which processes there are, and from where they went on."""
@@ -279,7 +281,7 @@ def end_earlier(folder: Path) -> int:
     deadline = time.monotonic() + KILL_SECONDS
     while earlier.keeper.runs_here and time.monotonic() < deadline:
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(earlier.keeper.pid, signal.SIGTERM)
+            os.kill(earlier.keeper.pid, KILL)
         time.sleep(LOOK_SECONDS)
     return earlier.resumed_from
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from scaling.plan.plan import Plan, PlannedRun, load_plan
 from scaling.run import canonical_json
 from scaling.spec.text import parse
 from scaling.store.folder import ResultsFolder
+from scaling.sweep.guard import drivers
 
 SHOWN = 12
 
@@ -37,6 +39,36 @@ class PlanMark:
             return False
         self.seen = None if changed else (stat.st_ino, stat.st_mtime_ns)
         return changed
+
+
+def require_compatible(
+    results: ResultsFolder, new: Plan, spec: str, *, force: bool, reevaluate: bool
+) -> None:
+    """Refuse a plan that may not replace the one in the folder."""
+    if not results.plan.exists():
+        return
+    old = load_plan(results)
+    if (force or reevaluate) and drivers(results):
+        problem = f"a driver is running in {str(results.path)!r}"
+        raise UserError(
+            Complaint(problem, hint="stop it first: --force and --reevaluate change what it trains")
+        )
+    if old.study != new.study:
+        problem = f"{str(results.path)!r} holds study {old.study!r}, not {new.study!r}"
+        raise UserError(Complaint(problem, hint="name another results folder"))
+    before = ""
+    with suppress(OSError, UnicodeDecodeError):
+        before = results.spec.read_text(encoding="utf-8")
+    try:
+        require_same_recipe(results, old, new, before, spec)
+    except UserError:
+        if not force:
+            raise
+        set_forecasts_aside(results, "of-another-recipe")
+    if reevaluate:
+        require_final_checkpoints(results, evaluated_otherwise(results, new))
+    else:
+        require_same_evaluation(results, old, new)
 
 
 def require_same_recipe(results: ResultsFolder, old: Plan, new: Plan, old_spec: str, new_spec: str) -> None:

@@ -231,8 +231,8 @@ def _table_row(plan: Plan, planned: PlannedRun, record: Record, curve: Sequence[
     recorded = _Recorded(plan, planned, record, curve)
     if isinstance(planned.run, ExternalRun):
         row = {name: attrgetter(path)(recorded) if path else None for name, path in EXTERNAL.items()}
-        told = record.result.columns or {}
-        return row | planned.values | {name: v for name, v in told.items() if row.get(name) is None}
+        reported = record.result.columns or {}
+        return row | planned.values | {name: v for name, v in reported.items() if row.get(name) is None}
     return {name: attrgetter(path)(recorded) for name, path in COLUMNS.items()} | _named(recorded)
 
 

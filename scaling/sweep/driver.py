@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,9 +31,8 @@ from scaling.sweep.changes import (
     PlanMark,
     changes_losses,
     evaluated_otherwise,
-    require_final_checkpoints,
+    require_compatible,
     require_same_evaluation,
-    require_same_recipe,
     set_forecasts_aside,
 )
 from scaling.sweep.chunks import Chunks, measured_speed
@@ -41,7 +40,7 @@ from scaling.sweep.clock import Clock
 from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
 from scaling.sweep.executors import make_executor, trains
-from scaling.sweep.guard import Presence, drivers, turn
+from scaling.sweep.guard import Presence, turn
 from scaling.sweep.machine import allocated_cpus
 from scaling.sweep.memory import lowered_here
 from scaling.sweep.queue import Phase, Queue
@@ -200,7 +199,7 @@ class Sweep:
 def open_sweep(
     folder: Path,
     plan: Mapping[str, Any],
-    spec: str,
+    spec: str | None,
     *,
     command: Sequence[str] | None = None,
     force: bool = False,
@@ -216,7 +215,7 @@ def open_sweep(
     Args:
         folder: the results folder.
         plan: ``Plan.to_json()``.
-        spec: the text of the spec.
+        spec: the text of the spec; None: the plan is that of the folder, and is not written.
         command: what trains a job folder, in place of what the plan has.
         force: let a changed recipe replace runs of the same names.
         reevaluate: accept a changed evaluation.
@@ -226,14 +225,18 @@ def open_sweep(
 
     Raises:
         UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
-            finished runs, has changed.
+            finished runs, has changed; ``plan`` is not that of the folder any more.
     """
     results, checked = ResultsFolder(Path(folder).absolute()), Plan.from_json(dict(plan))
     with turn(results):
-        _settle(results, checked, spec, force=force, reevaluate=reevaluate)
-        write_text(results.spec, spec)
-        write_json(results.plan, dict(plan))
         mark = PlanMark(results, checked.identity)
+        if spec is None and mark.changed():
+            problem = f"another launch has just changed the plan of {str(results.path)!r}"
+            raise UserError(Complaint(problem, hint="run the same command again"))
+        require_compatible(results, checked, spec or "", force=force, reevaluate=reevaluate)
+        if spec is not None:
+            write_text(results.spec, spec)
+            write_json(results.plan, dict(plan))
     presence = Presence(results)
     ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     try:
@@ -284,31 +287,3 @@ def _part(plan: Plan, jobs: Collection[str] | None, execution: Execution | None)
         fields["jobs"] = tuple(job for job in plan.jobs if job.job_id in jobs)
         fields["runs"] = tuple(run for run in plan.runs if run.job_id in jobs)
     return Plan(**fields)
-
-
-def _settle(results: ResultsFolder, new: Plan, spec: str, *, force: bool, reevaluate: bool) -> None:
-    """Refuse a plan that may not replace the one in the folder."""
-    if not results.plan.exists():
-        return
-    old = load_plan(results)
-    if (force or reevaluate) and drivers(results):
-        problem = f"a driver is running in {str(results.path)!r}"
-        raise UserError(
-            Complaint(problem, hint="stop it first: --force and --reevaluate change what it trains")
-        )
-    if old.study != new.study:
-        problem = f"{str(results.path)!r} holds study {old.study!r}, not {new.study!r}"
-        raise UserError(Complaint(problem, hint="name another results folder"))
-    before = ""
-    with suppress(OSError, UnicodeDecodeError):
-        before = results.spec.read_text(encoding="utf-8")
-    try:
-        require_same_recipe(results, old, new, before, spec)
-    except UserError:
-        if not force:
-            raise
-        set_forecasts_aside(results, "of-another-recipe")
-    if reevaluate:
-        require_final_checkpoints(results, evaluated_otherwise(results, new))
-    else:
-        require_same_evaluation(results, old, new)

@@ -26,6 +26,7 @@ from scaling.sweep.progress import Snapshot
 LOCK, FOLDER = "driver.lock", "drivers"
 TURN_SECONDS = 60.0
 SILENT_SECONDS = 60.0  # after which a driver on another machine is not shown any more
+FORGOTTEN = timedelta(days=1)  # of silence, after which its file is removed
 
 
 class DriverNote(Document):
@@ -74,7 +75,7 @@ class Presence:
         allocation = {"slurm_job": "SLURM_JOB_ID", "node": "SLURMD_NODENAME"}
         self.place = {name: os.environ[key] for name, key in allocation.items() if key in os.environ}
         for path, note in _notes(results):
-            if note is None or note.process.gone:
+            if note is None or note.process.gone or self.began - note.updated > FORGOTTEN:
                 with suppress(OSError):
                     path.unlink()
         with suppress(OSError):

@@ -22,6 +22,7 @@ from typing import Any
 
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json
+from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution, SlurmExecution
 from scaling.store.folder import ResultsFolder
 from scaling.store.lease import look as look_at_lease
@@ -32,19 +33,19 @@ from scaling.sweep.events import Event, Outcome, Progress, RunFinished
 from scaling.sweep.queue import Phase
 from scaling.sweep.reporter import StderrReporter
 from scaling.sweep.slurm.commands import requeue
-from scaling.sweep.slurm.script import notice_seconds
+from scaling.sweep.slurm.script import REQUEUE_SECONDS, notice_seconds
 from scaling.sweep.slurm.submission import PilotNote, Submission, note_file, read_submission
 from scaling.sweep.stops import signals_to
 
 TELL_SECONDS = 2.0
-REQUEUE_SECONDS = 10  # before the time limit, for what comes after checkpoints
 DROPPED = ("cancelled", "refused")
 CANCELLED, TIME_IS_SHORT = "scaling cancel", signal.SIGUSR2.name
 
 
 @dataclass
 class Pilot:
-    """What one task of a submission does, and says of itself. ``stops`` are reasons to stop, in order."""
+    """What one task of a submission does, and says of itself. ``stops`` are reasons to stop, in order;
+    ``trained``: something was done that need not be done again, where jobs can be ``resumed``."""
 
     results: ResultsFolder
     submission: Submission
@@ -53,6 +54,7 @@ class Pilot:
     report: StderrReporter = field(default_factory=StderrReporter)
     clock: Clock = field(default_factory=Clock)
     trained: bool = False
+    resumed: bool = True
 
     def run(self, command: Sequence[str] | None) -> int:
         """Do what there is to do, and say how that ended."""
@@ -96,6 +98,7 @@ class Pilot:
             command=command,
         )
         with joined as sweep:
+            self.resumed = can_resume(sweep.plan)
             chosen = sweep.plan.with_roles(self.submission.roles)
             if not chosen:
                 return 0, "the plan of the folder has none of its jobs any more: nothing is done"
@@ -103,7 +106,7 @@ class Pilot:
                 roles=self.submission.roles,
                 chosen=chosen,
                 work=self.submission.work,
-                grace_seconds=notice_seconds(self.submission.execution) - REQUEUE_SECONDS,
+                grace_seconds=notice_seconds(self.submission) - REQUEUE_SECONDS,
                 waits=False,
                 first=self.note.task,
             )
@@ -119,7 +122,7 @@ class Pilot:
             self.trained = True
         if not isinstance(event, Progress):
             return
-        self.trained |= any(row.step for row in event.snapshot.running)
+        self.trained |= self.resumed and any(row.step for row in event.snapshot.running)
         if self.clock.is_due("tell", TELL_SECONDS):
             self.tell()
             if self._cancelled() and not self.stops:
@@ -137,7 +140,10 @@ class Pilot:
         if not _is_left(sweep, outcome):
             return 130, "its time is up, and nothing is left for it"
         if not self.trained:  # the next one would come no further
-            return 130, f"its time was up before anything was trained: {_MORE_TIME}"
+            what = (
+                "anything was trained" if self.resumed else "a run had ended, and its trainer cannot resume"
+            )
+            return 130, f"its time was up before {what}: {_MORE_TIME}"
         message = "its time is up: queued again"
         self.tell(state="requeued", message=message)  # which Slurm may leave no time for afterwards
         try:
@@ -149,6 +155,11 @@ class Pilot:
 
 
 _MORE_TIME = "a longer execution.time is needed"
+
+
+def can_resume(plan: Plan) -> bool:
+    """Tell whether jobs of a plan that were stopped go on from where they were."""
+    return plan.command is None or plan.command.resume
 
 
 def _is_left(sweep: Sweep, outcome: Outcome) -> bool:

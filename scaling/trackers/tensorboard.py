@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class TensorBoard:
 
     @property
     def where(self) -> str:
-        return f"{self.folder}; `tensorboard --logdir {self.folder}` shows them"
+        return f"{self.folder}; `tensorboard --logdir {shlex.quote(str(self.folder))}` shows them"
 
     def open(self, run: TrackedRun) -> TensorBoardCurve:
         earlier = sorted(self.folder.glob(f"*-{run.run_id}"))  # its label may have changed

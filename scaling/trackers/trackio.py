@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Trackio:
     def where(self) -> str:
         if self.space:
             return f"the Space {self.space}"
-        return f"project {self.project}; `trackio show --project {self.project}` shows them"
+        return f"project {self.project}; `trackio show --project {shlex.quote(self.project)}` shows them"
 
     def open(self, run: TrackedRun) -> TrackioCurve:
         handle = contextvars.copy_context().run(  # in one context a run ends when the next is opened

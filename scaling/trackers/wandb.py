@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,9 +65,8 @@ class Wandb:
             reinit="create_new",
             settings=settings,
         )
-        files = (
-            f"{self.folder / 'wandb'}, offline; `wandb sync {self.folder}/wandb/offline-run-*` uploads them"
-        )
+        written = self.folder / "wandb"
+        files = f"{written}, offline; `wandb sync {shlex.quote(str(written))}/offline-run-*` uploads them"
         self.where = files if self.mode == "offline" else handle.project_url or self.mode
         return WandbCurve(handle, last if self.mode == "offline" else handle.starting_step - 1)
 

@@ -92,7 +92,7 @@ def step_of(blueprint: Blueprint, place: Placement = ONE_DEVICE) -> Step:
         )
         raise UserError(Complaint(message, "execution.micro_batch", hint))
     return make_step(
-        model_of(blueprint, place),
+        model_of(blueprint, place.replica if parts > 1 else place),
         blueprint.optimizer,
         blueprint.parametrization,
         blueprint.ema_decays,

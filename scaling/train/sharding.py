@@ -18,9 +18,12 @@ from scaling.counts.lowering import RULES, MeshSizes, data_parallel
 from scaling.counts.shape import Parameter, Shape, parameter_table
 from scaling.errors import Complaint, UserError
 from scaling.model.placement import ONE_DEVICE, Axes, Placement
+from scaling.model.roles import Params
 
 AnyMesh = Mesh | AbstractMesh
 Rules = Mapping[str, tuple[str, ...]]
+
+DATA = "data"  # the axis of the mesh along which devices have all parameters
 
 EVALUATION = RULES["activation"] | {"batch": ("run", "data", "fsdp")}
 """The model of one run is evaluated on all devices."""
@@ -141,12 +144,38 @@ class MeshPlacement(Placement):
         parts = parts_of(self.mesh, self.rules, axis)
         return parts if sizes.get(axis, parts) % parts == 0 else 1
 
+    @property
+    def _of_replica(self) -> Rules:
+        return {axis: tuple(name for name in cut if name != DATA) for axis, cut in self.rules.items()}
+
+    @property
+    def replica(self) -> Placement:
+        return placement(self.mesh, self.shape, self._of_replica)
+
+    def mean_of_replicas(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        replicas = self.mesh.shape[DATA]
+        if replicas == 1:
+            return function
+        where = sharding(self.mesh, "replica", "batch", rules={**self._of_replica, "replica": (DATA,)})
+
+        def mean(params: Params, batch: jax.Array) -> Any:
+            parts = batch.reshape(replicas, -1, *batch.shape[1:])
+            parts = jax.lax.with_sharding_constraint(parts, where)
+            means = jax.vmap(function, in_axes=(None, 0), spmd_axis_name=DATA)(params, parts)
+            return jax.tree.map(lambda each: each.mean(axis=0), means)
+
+        return mean
+
     def each_device(
         self, function: Callable[..., jax.Array], axes: Sequence[Axes], out: Axes
     ) -> Callable[..., jax.Array]:
         specs = [sharding(self.mesh, *some, rules=self.rules).spec for some in (*axes, out)]
         return jax.shard_map(
-            function, mesh=self.mesh, in_specs=tuple(specs[:-1]), out_specs=specs[-1], check_vma=False
+            function,
+            mesh=self.mesh,
+            in_specs=tuple(specs[:-1]),
+            out_specs=specs[-1],
+            check_vma=False,
         )
 
 

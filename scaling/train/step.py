@@ -66,7 +66,7 @@ def gradients(
     """Compute what is logged of a step, and its gradients.
 
     Args:
-        model: gives the loss, a mean over tokens.
+        model: gives the loss, a mean over tokens; for several parts it is placed as one replica.
         params: of the model.
         window_BxT1: tokens of the batch.
         micro_batches: equal parts that it is taken in, one after the other.
@@ -76,17 +76,21 @@ def gradients(
     if micro_batches == 1:
         (_, trained), grads = objective(params, window_BxT1)
         return trained, grads
-    # Each part takes sequences from everywhere in the batch, so that no device waits for another's.
-    parts = window_BxT1.reshape(-1, micro_batches, window_BxT1.shape[1]).swapaxes(0, 1)
-    parts = place(parts, None, "batch", None)
 
-    def add(sums: tuple[Trained, Params], part: jax.Array) -> tuple[tuple[Trained, Params], None]:
-        (_, trained), grads = objective(params, part)
-        return jax.tree.map(jnp.add, sums, (trained, grads)), None
+    def mean(params: Params, window_BxT1: jax.Array) -> tuple[Trained, Params]:
+        # Each part takes sequences from everywhere in the batch, so that no device waits for another's.
+        parts = window_BxT1.reshape(-1, micro_batches, window_BxT1.shape[1]).swapaxes(0, 1)
+        parts = place.replica(parts, None, "batch", None)
 
-    nothing = Trained(jnp.zeros((), jnp.result_type(*params.values())))
-    sums, _ = jax.lax.scan(add, (nothing, jax.tree.map(jnp.zeros_like, params)), parts)
-    return jax.tree.map(lambda total: total / micro_batches, sums)
+        def add(sums: tuple[Trained, Params], part: jax.Array) -> tuple[tuple[Trained, Params], None]:
+            (_, trained), grads = objective(params, part)
+            return jax.tree.map(jnp.add, sums, (trained, grads)), None
+
+        nothing = Trained(jnp.zeros((), jnp.result_type(*params.values())))
+        sums, _ = jax.lax.scan(add, (nothing, jax.tree.map(jnp.zeros_like, params)), parts)
+        return jax.tree.map(lambda total: total / micro_batches, sums)
+
+    return place.mean_of_replicas(mean)(params, window_BxT1)
 
 
 def train_step(

@@ -94,19 +94,19 @@ def start_node(node: str) -> None:
 
 def troubles() -> str:
     """Say what keeps the cluster from work; nothing if it is well."""
-    if shutil.which("sinfo") is None:
-        return "Slurm is not installed"
     try:
-        asked = subprocess.run(
-            ["sinfo", "-hN", "-pmain", "-o%N %T"], capture_output=True, text=True, timeout=20
-        )
-    except subprocess.TimeoutExpired:
-        return "slurmctld does not answer"
-    if asked.returncode:
-        return (asked.stderr.strip().splitlines() or ["sinfo failed"])[-1]
-    states = dict(line.split() for line in asked.stdout.splitlines())
-    working = ("idle", "mixed", "allocated", "completing")
+        states = node_states()
+    except (FileNotFoundError, subprocess.SubprocessError):
+        return "Slurm is not installed, or slurmctld does not answer"
+    working = ("idle", "mixed", "allocated", "completing", "planned")
     return ", ".join(f"{node} is {states.get(node)}" for node in NODES if states.get(node) not in working)
+
+
+def node_states() -> dict[str, str]:
+    """Ask Slurm for the state of each node: a star says that it does not answer."""
+    command = ["sinfo", "--noheader", "--Node", "--partition=main", "--format=%N %T"]
+    asked = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    return dict(line.split() for line in asked.stdout.splitlines())
 
 
 def _require_machine() -> None:

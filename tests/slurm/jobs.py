@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling.store.folder import ResultsFolder
+from scaling.sweep.slurm.submission import submissions
 from tests.slurm import cluster
 
 
@@ -20,6 +22,8 @@ class QueuedJob:
 
     id: str
     """Number of a job; for a task of an array, of the array with the task's: 7_3."""
+    number: str
+    """Number that its processes know."""
     name: str
     state: str
     reason: str
@@ -37,22 +41,28 @@ def slurm(*command: str) -> str:
     return done.stdout.strip()
 
 
-def queue(prefix: str) -> list[QueuedJob]:
-    """All jobs whose name begins so, tasks of arrays one by one."""
-    lines = slurm("squeue", "--noheader", "--array", "--states=all", "--format=%i|%j|%T|%r|%N").splitlines()
+def queue(*names: str) -> list[QueuedJob]:
+    """All jobs of these names, tasks of arrays one by one."""
+    lines = slurm(
+        "squeue", "--noheader", "--array", "--states=all", "--format=%i|%A|%j|%T|%r|%N"
+    ).splitlines()
     jobs = [QueuedJob(*line.split("|")) for line in lines]
-    return [job for job in jobs if job.name.startswith(prefix)]
+    return [job for job in jobs if job.name in names]
+
+
+def of_study(results: Path) -> list[QueuedJob]:
+    """All jobs that were submitted for a results folder."""
+    return queue(*(submission.name for submission in submissions(ResultsFolder(results))))
 
 
 def processes(job: QueuedJob) -> list[int]:
     """Processes of a running job."""
-    number = slurm("squeue", "--noheader", f"--jobs={job.id}", "--format=%A")
-    return _processes_marked(f"SLURM_JOB_ID={number}", f"SLURMD_NODENAME={job.node}")
+    return _processes_marked(f"SLURM_JOB_ID={job.number}", f"SLURMD_NODENAME={job.node}")
 
 
 def kill_step(job: QueuedJob) -> None:
-    """Have Slurm kill the batch step of a job: all of its processes."""
-    subprocess.run(["scancel", "--full", "--signal=KILL", job.id], check=True, timeout=60)
+    """Kill all processes of a running job at once, where it runs."""
+    _kill(processes(job))
 
 
 def preempt(job: QueuedJob) -> None:
@@ -61,9 +71,16 @@ def preempt(job: QueuedJob) -> None:
     slurm("sbatch", "--wait", *wanted, "--output=/dev/null", "--wrap=true")
 
 
+def requeue(job: QueuedJob) -> None:
+    """Have Slurm end a running job and start it again later."""
+    slurm("scontrol", "requeue", job.id)
+
+
 def start_held(job: QueuedJob) -> None:
     """Start a requeued job now that Slurm holds for a while (reason BeginTime)."""
-    slurm("scontrol", "update", f"JobId={job.id}", "StartTime=now")
+    subprocess.run(
+        ["scontrol", "update", f"JobId={job.id}", "StartTime=now"], capture_output=True, timeout=60
+    )
 
 
 @contextmanager
@@ -79,7 +96,11 @@ def dead_node(node: str) -> Iterator[None]:
 def kill_node(node: str) -> None:
     """Kill a node's daemons, then all that they started."""
     log = str(cluster.FOLDER / f"{node}.log")
-    for pid in [*_processes_with(log), *_processes_marked(f"SLURMD_NODENAME={node}")]:
+    _kill([*_processes_with(log), *_processes_marked(f"SLURMD_NODENAME={node}")])
+
+
+def _kill(processes: list[int]) -> None:
+    for pid in processes:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

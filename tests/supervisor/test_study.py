@@ -50,11 +50,13 @@ if saved := run.latest():
 while step < run.steps:
     step += 1
     run.log(step, loss(step))
-    if step == 3:
+    if step == 5 and slow.exists():
+        (slow / f".{run.run_id}").write_text(str(os.getpid()))
+        (slow / f".{run.run_id}").rename(slow / run.run_id)
+        while slow.exists() and not run.stop_asked:
+            time.sleep(0.01)
+    if step == 3 or run.save_due(step):
         run.save(step, lambda folder: None)
-    while step == 5 and slow.exists() and not run.stop_asked:
-        (slow / run.run_id).write_text(str(os.getpid()))
-        time.sleep(0.01)
     run.exit_if_asked()
 run.finish(loss=loss(run.steps), accuracy=1 - loss(run.steps) / 10)
 """
@@ -119,7 +121,7 @@ def test_kills_cost_no_run_and_no_checkpoint(how, spec, tmp_path):
     slow.mkdir(parents=True)
     driver = scale("run", spec, "--results", results, start_new_session=True)
     pids = wait_for(
-        lambda: len(list(slow.iterdir())) == 2 and [int(p.read_text()) for p in slow.iterdir()], 90
+        lambda: len(at := list(slow.glob("[!.]*"))) == 2 and [int(path.read_text()) for path in at], 90
     )
     match how:
         case "driver killed":
@@ -159,7 +161,7 @@ def test_a_bad_trainer_is_told_in_status(kind, spec, tmp_path):
     process = scale("run", spec, "--results", tmp_path / "results", *limits)
     out, _ = process.communicate(timeout=240)
     assert process.returncode == 1 and said in out
-    states = json.loads(scale("status", tmp_path / "results", "--json").communicate(timeout=60)[0])
+    states = json.loads(scale("status", tmp_path / "results", "--json").communicate(timeout=240)[0])
     assert states["counts"]["failed"] == 3 and states["kinds"] == {kind: 3}
     assert all(said in row["reason"] for row in states["rows"] if row["state"] == "failed")
     assert all(row["failures"] == 2 for row in states["rows"] if row["state"] == "failed")  # tried again

@@ -172,6 +172,21 @@ def test_asked_to_stop_it_saves_and_a_relaunch_goes_on_or_starts_anew(resume, tm
     assert read_json(job_dir / "command.json")["resumed_from"] == (29 if resume else 0)
 
 
+def test_lines_that_nobody_lived_to_read_are_taken_by_the_next_start(tmp_path):
+    job_dir = write_job(tmp_path, "row(step=30, **{'train/loss': 3.0}); result()", resume=True)
+    own, curve = job_dir / "external", run_dir(job_dir) / "metrics.jsonl"
+    (own / "checkpoints" / "20").mkdir(parents=True)
+    before = [{"step": step, "train/loss": 1.0} for step in (5, 10, 20, 30, 40)]
+    (own / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in before) + '{"step": 4')
+    curve.parent.mkdir(parents=True)
+    of_ours = {"tokens": 80, "flops": 80 * 6000, "wall_time": 7.0}
+    curve.write_text(json.dumps({**before[0], **of_ours}) + "\n")
+    assert do(job_dir) == 0
+    assert train_losses(job_dir) == {5: 1.0, 10: 1.0, 20: 1.0, 30: 3.0}
+    walls = [row["wall_time"] for row in read_metrics(curve).rows if "wall_time" in row]
+    assert walls[:3] == [7.0, 7.0, 7.0] and walls[3] > 7.0
+
+
 def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(tmp_path):
     script = "signal.signal(signal.SIGTERM, signal.SIG_IGN); row(step=1, **{'train/loss': 1}); time.sleep(60)"
     job_dir = write_job(tmp_path, script, grace=0.3)
@@ -213,6 +228,7 @@ def test_a_command_that_daemonises_is_found_and_killed(tmp_path):
 
 
 CHILDREN = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = os.fork()
 if child == 0:
     time.sleep(60)
@@ -230,6 +246,9 @@ for step in range(11, 40):
     row(step=step)
 time.sleep(60)
 """
+
+
+SILENT = CHILDREN.replace("range(11, 40)", "()")
 
 
 def pids_of(job_dir: Path) -> list[int]:
@@ -264,10 +283,12 @@ def test_kill_of_the_command_is_its_status(tmp_path):
     assert look(job_dir).free
 
 
-def test_a_command_whose_lease_was_lost_is_killed_and_writes_nothing(tmp_path):
-    job_dir = write_job(tmp_path, CHILDREN)
+@pytest.mark.parametrize("script", [SILENT, pytest.param(CHILDREN, marks=pytest.mark.slow)])
+def test_a_command_whose_lease_was_lost_is_killed_and_writes_nothing(script, tmp_path):
+    job_dir = write_job(tmp_path, script)
     process = start(job_dir)
     pids = pids_of(job_dir)
+    wait_for((job_dir / "progress.json").exists)
     taken = acquire(job_dir, look(job_dir).mark)
     before = (run_dir(job_dir) / "metrics.jsonl").read_bytes()
     assert process.wait(20) == LOST
@@ -342,3 +363,28 @@ def test_a_run_may_have_no_lines(tmp_path):
     assert do(job_dir) == 0
     [row] = read_metrics(run_dir(job_dir) / "metrics.jsonl").rows
     assert row["eval/loss"] == 2.5 and row["step"] == 40
+
+
+SAVING = """
+stopped = []
+signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+row(step=10)
+open(os.path.join(paths["out"], "ready"), "w").close()
+while not stopped:
+    time.sleep(0.01)
+time.sleep(0.5)
+open(os.path.join(paths["checkpoints"], "saved"), "w").close()
+sys.exit(130)
+"""
+
+
+def test_a_signal_to_all_processes_lets_the_command_save(tmp_path):
+    """As Slurm sends it to a job that it preempts."""
+    job_dir = write_job(tmp_path, SAVING, resume=True)
+    process = start(job_dir)
+    wait_for((job_dir / "external" / "ready").exists)
+    keeper = read_json(job_dir / "command.json")["keeper"]["pid"]
+    for pid in (keeper, process.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert process.wait(20) == STOPPED
+    assert (job_dir / "external" / "checkpoints" / "saved").exists()

@@ -102,7 +102,11 @@ def behave(folder: Path, **actions: str) -> None:
 
 
 def open_tiny(
-    folder: Path, plan: dict[str, Any], *extra: str, spec: str = "# planned in Python\n", **options: Any
+    folder: Path,
+    plan: dict[str, Any],
+    *extra: str,
+    spec: str | None = "# planned in Python\n",
+    **options: Any,
 ) -> AbstractContextManager[Sweep]:
     return open_sweep(folder, plan, spec, command=(*FAKE, *extra), **options)
 

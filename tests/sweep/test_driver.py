@@ -311,3 +311,16 @@ def test_jobs_of_equal_shape_share_a_process_and_no_blame(tmp_path: Path) -> Non
     jobs = [tmp_path / "jobs" / run["job_id"] / "job.json" for run in plan["runs"]]
     packs = [json.loads(path.read_text())["execution"].get("lowering", {}).get("pack") for path in jobs]
     assert packs[0] == 3 and packs[2] is None  # alone at last
+
+
+def test_the_plan_of_a_folder_is_left_as_it_is(tmp_path):
+    plan, longer = make_plan([(8, 50)]), make_plan([(8, 50), (16, 50)])
+    with open_tiny(tmp_path, longer):
+        pass
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.*")}
+    with open_tiny(tmp_path, longer, spec=None):
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.*")} == before
+    stale = open_tiny(tmp_path, plan, spec=None)  # read before the other launch wrote
+    with pytest.raises(UserError, match="has just changed the plan of "), stale:
+        pass
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.*")} == before

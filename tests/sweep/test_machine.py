@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -318,6 +319,10 @@ def test_drivers_say_that_they_are_there_and_the_dead_are_forgotten(tmp_path: Pa
     )
     assert other.stdout and other.stdout.readline() == b"here\n"
     assert mine.others_here(results) and len(drivers(results)) == 2
+    (note,) = [path for path in (tmp_path / "drivers").iterdir() if path != mine.path]
+    elsewhere = json.loads(note.read_text()) | {"updated": "2026-01-01T00:00:00Z"}
+    elsewhere["process"]["machine"] = "another"
+    (tmp_path / "drivers" / "elsewhere.json").write_text(json.dumps(elsewhere))
     other.kill()
     other.wait()
     assert not mine.others_here(results) and len(drivers(results)) == 1

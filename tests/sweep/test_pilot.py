@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from scaling.plan.plan import Plan
 from scaling.spec.execution import SlurmExecution
 from scaling.store.folder import ResultsFolder
 from scaling.store.lease import acquire
+from scaling.store.records import JobCommand
 from scaling.sweep import pilot
 from scaling.sweep.driver import join_sweep
 from scaling.sweep.guard import drivers
-from scaling.sweep.pilot import in_allocation, main
+from scaling.sweep.pilot import can_resume, in_allocation, main
 from scaling.sweep.slurm.cluster import SlurmError
 from scaling.sweep.slurm.submission import PilotNote, pilot_notes, write_submission
 from tests.sweep.plans import FAKE, behave, by_label, make_plan, trained, wait_until
@@ -192,6 +194,34 @@ def test_it_is_queued_again_only_where_it_came_further(
     assert interrupted_pilot(tmp_path / "a", monkeypatch, trains=True) == ["102"]
     assert interrupted_pilot(tmp_path / "b", monkeypatch, trains=False) == []
     assert "a longer execution.time" in (note_of(tmp_path / "b").message or "")
+
+
+def test_steps_that_cannot_be_resumed_do_not_queue_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again, plan = list[str](), make_plan(CELLS[:1])
+    monkeypatch.setattr(pilot, "requeue", again.append)
+    monkeypatch.setattr(pilot, "can_resume", lambda plan: False)
+    submission = make_submission(tmp_path, plan)
+    behave(tmp_path, w8_s50="wait for go")
+
+    def end_its_time() -> None:
+        wait_until(lambda: drivers_see_a_step(tmp_path), 30)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    thread = threading.Thread(target=end_its_time)
+    thread.start()
+    assert main(tmp_path, submission.id, FAKE) == 130
+    thread.join()
+    assert again == [] and "its trainer cannot resume: a longer" in (note_of(tmp_path).message or "")
+
+
+def test_a_trainer_of_ones_own_says_whether_it_resumes() -> None:
+    plan = Plan.from_json(make_plan(CELLS[:1]))
+    assert can_resume(plan)
+    for resume in (True, False):
+        command = JobCommand(argv=("train",), directory="/", resume=resume, grace_seconds=1.0)
+        assert can_resume(plan.model_copy(update={"command": command})) is resume
 
 
 def test_it_stops_when_the_study_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

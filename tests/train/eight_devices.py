@@ -55,6 +55,8 @@ WINDOWS = np.int32(
 )
 COLLECTIVE = re.compile(r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
 
+INSIDE = re.compile(COLLECTIVE.pattern + r'.*?op_name="(.*?)"')
+
 Result = dict[str, Any]
 
 
@@ -103,6 +105,7 @@ def train(
     own, alone = _trained(program, arguments), _alone(kind, shape, optimizer)
     return {
         "collectives": collections.Counter(COLLECTIVE.findall(program.as_text())),
+        "loops": max(name.count("/while/body") for _, name in INSIDE.findall(program.as_text())),
         "argument_bytes": program.memory_analysis().argument_size_in_bytes,
         "temporary_bytes": program.memory_analysis().temp_size_in_bytes,
         "apart": max(

@@ -63,6 +63,7 @@ def more() -> dict[str, Any]:
             **{f"experts {mesh}": training(mesh, "float32", shape="experts") for mesh in COLLECTIVES},
             **{name: training((2, 2, 2), "float32", optimizer=name) for name in ("muon", "adafactor")},
             "pieces": training((2, 2, 2), "float64", remat="full", micro_batches=2, logit_chunks=8),
+            "replicas": training((4, 1, 1), "float64", remat="block", micro_batches=2),
             "rule": training((1, 1, 8), "float64", remat="block", without=("activation", "heads")),
         }
     )
@@ -116,7 +117,13 @@ def test_other_optimizers_train_as_on_one_device(optimizer, more):
 
 @pytest.mark.slow
 def test_pieces_of_a_batch_train_as_the_whole(more):
-    assert more["pieces"]["apart"] < 1e-10
+    assert more["pieces"]["apart"] < 1e-10 and more["replicas"]["apart"] < 1e-10
+
+
+@pytest.mark.slow
+def test_replicas_sum_gradients_once_a_step(more):
+    assert more["replicas"]["collectives"] == {"all-reduce": 1}
+    assert more["replicas"]["loops"] == 1 and more["pieces"]["loops"] == 3, "over steps, parts, layers"
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from scaling.plan.plan import Plan
 from scaling.spec.execution import SlurmExecution
 from scaling.store.failure import reached
 from scaling.sweep.queue import Queue
@@ -45,6 +46,11 @@ def groups(execution: SlurmExecution, tasks: Sequence[Task]) -> list[Group]:
         else:
             alike.append((asked, [task]))
     return [Group(asked, tuple(members)) for asked, members in alike]
+
+
+def grace_seconds(plan: Plan) -> float:
+    """Return how long jobs may take to save; 0: as long as is usual."""
+    return plan.command.grace_seconds if plan.command else 0.0
 
 
 def progress(queue: Queue, job_ids: Collection[str]) -> int:

@@ -11,7 +11,7 @@ from scaling.spec.allocation import bytes_of
 from scaling.spec.execution import SlurmExecution
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.queue import Phase, Queue
-from scaling.sweep.slurm.arrays import Group, groups
+from scaling.sweep.slurm.arrays import Group, grace_seconds, groups
 from scaling.sweep.slurm.script import gpus_per_node, script_text, workers_of
 from scaling.sweep.slurm.submit import new_submission
 from scaling.sweep.tasks import make_tasks
@@ -37,8 +37,8 @@ def _lowered(plan: Plan, group: Group) -> Lowered:
     asked, device = group.execution, device_of(group.execution)
     memory = bytes_of(asked.memory) * asked.nodes if device == "cpu" and asked.memory else None
     devices = JobDevices(device, asked.job_devices or asked.nodes, memory, workers_of(asked))
-    here = plan.model_copy(update={"execution": asked})
-    return lower(here, devices, [task.job for task in group.tasks])
+    part = plan.model_copy(update={"execution": asked})
+    return lower(part, devices, [task.job for task in group.tasks])
 
 
 def workers_there(plan: Plan, execution: SlurmExecution) -> int:
@@ -70,5 +70,6 @@ def scripts(
                 tasks=group.size,
                 roles=roles,
                 jobs=group.job_ids,
+                grace_seconds=grace_seconds(plan),
             )
             yield script_text(intended, results)

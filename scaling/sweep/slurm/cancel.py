@@ -108,12 +108,12 @@ def _end(going: Sequence[Submission], say: Callable[[str], None]) -> None:
     scancel(pilots, "--state=PENDING")
     # no step of a job is sent it: srun would kill its tasks without a checkpoint
     scancel(pilots, "--state=RUNNING", "--batch", "--signal=USR2")
-    grace = MARGIN_SECONDS + max((notice_seconds(one.execution) for one in going), default=0)
-    deadline, told = time.monotonic() + grace, False
+    grace = MARGIN_SECONDS + max((notice_seconds(one) for one in going), default=0)
+    deadline, announced = time.monotonic() + grace, False
     while any(row.living for row in queue_rows(pilots)):
-        if not told:
+        if not announced:
             say(f"jobs write checkpoints, at most {grace:.0f} s; Ctrl-C leaves that to them")
-            told = True
+            announced = True
         if time.monotonic() > deadline:
             scancel(pilots)
             break
@@ -122,9 +122,9 @@ def _end(going: Sequence[Submission], say: Callable[[str], None]) -> None:
 
 def _stop(processes: Sequence[Process]) -> tuple[int, ...]:
     """Send SIGINT to those of these processes that live on this machine."""
-    here, stopped = Process.here(), list[int]()
+    this, stopped = Process.here(), list[int]()
     for process in processes:
-        if process.machine == here.machine and process != here and not process.gone:
+        if process.machine == this.machine and process != this and not process.gone:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, signal.SIGINT)
                 stopped.append(process.pid)

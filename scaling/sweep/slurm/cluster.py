@@ -103,6 +103,7 @@ def call(*argv: str, environment: Mapping[str, str] | None = None) -> str:
             argv,
             env=environment,
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for whoever asks
             capture_output=True,
             text=True,
             errors="replace",
@@ -117,8 +118,8 @@ def call(*argv: str, environment: Mapping[str, str] | None = None) -> str:
         problem = f"{argv[0]} gave no answer for {COMMAND_SECONDS} s"
         raise SlurmError(Complaint(problem, hint="try again when the cluster answers")) from None
     if done.returncode:
-        said = " / ".join(done.stderr.split("\n")).strip(" /") or f"exit code {done.returncode}"
-        raise SlurmError(Complaint(f"{argv[0]} failed: {said}"))
+        reason = " / ".join(done.stderr.split("\n")).strip(" /") or f"exit code {done.returncode}"
+        raise SlurmError(Complaint(f"{argv[0]} failed: {reason}"))
     return done.stdout
 
 

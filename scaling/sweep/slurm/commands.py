@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from scaling.sweep.slurm.cluster import call
 
+KEPT = {"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"}  # which say what Slurm is asked, and by whom
+
 
 def sbatch(script: str) -> str:
     """Submit a script; return the number of the job. Asked from inside of a job, the new one inherits
@@ -16,10 +18,10 @@ def sbatch(script: str) -> str:
         SlurmMissing: there is no sbatch here.
         SlurmError: Slurm refuses it, or cannot be reached: it may have it all the same.
     """
-    inside = ("SLURM_", "SLURMD_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(inside)}
-    if "SLURM_CONF" in os.environ:
-        environment["SLURM_CONF"] = os.environ["SLURM_CONF"]
+    environment = dict(os.environ)
+    if "SLURM_JOB_ID" in environment:
+        of_job = {name for name in environment if name.startswith(("SLURM_", "SLURMD_"))} - KEPT
+        environment = {name: environment[name] for name in environment.keys() - of_job}
     answer = call("sbatch", "--parsable", script, environment=environment)
     return answer.strip().partition(";")[0]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -16,21 +16,21 @@ from scaling.errors import Complaint, UserError
 from scaling.spec.execution import SlurmExecution
 from scaling.sweep.events import Outcome, PhaseStarted, Progress
 from scaling.sweep.guard import Presence, require_folder, turn
-from scaling.sweep.slurm.allocations import MEANINGS
-from scaling.sweep.slurm.arrays import Group, groups, progress
+from scaling.sweep.slurm.arrays import Group, grace_seconds, groups, progress
 from scaling.sweep.slurm.cancel import last_cancel
-from scaling.sweep.slurm.cluster import QueueRow, SlurmError, SlurmMissing
+from scaling.sweep.slurm.cluster import SlurmError, SlurmMissing
 from scaling.sweep.slurm.commands import scancel
 from scaling.sweep.slurm.follow import Follower
+from scaling.sweep.slurm.notices import notices
+from scaling.sweep.slurm.pulse import Pulse
 from scaling.sweep.slurm.script import workers_of
-from scaling.sweep.slurm.submission import Submission, log_file, pilot_notes, submissions
-from scaling.sweep.slurm.submit import SETTLE_SECONDS, new_submission, reconcile, submit
+from scaling.sweep.slurm.submission import Submission, log_file, submissions
+from scaling.sweep.slurm.submit import SETTLE_SECONDS, intend, new_submission, reconcile, submit
 from scaling.sweep.stops import signals_to
 
 POLL_SECONDS, REPORT_SECONDS = 0.2, 1.0
 LOOKS_A_SECOND = 400  # of jobs, at their files
 LEAST_PATIENCE, MOST_PATIENCE = 2.0, 30.0  # seconds from one question to Slurm to the next
-LONG_SECONDS = 60.0  # after which it is said why tasks wait
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Fleet:
     cancelled: str | None = None
     stops: list[str] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
+    pulse: Pulse = field(default_factory=Pulse)
     patience: float = 0.0
     asked_at: float = float("-inf")
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -74,8 +75,8 @@ class Fleet:
             while self.follower.jobs and not self.stops:
                 if time.monotonic() - self.asked_at > self.patience:
                     self._ask()
-                if self.detach and self.follower.jobs and not self.stops:
-                    return self._leave()
+                if self.detach and self.follower.jobs and not self.stops and (left := self._leave()):
+                    return left
                 time.sleep(POLL_SECONDS)
                 self._watch()
         if self.stops:
@@ -115,8 +116,7 @@ class Fleet:
             require_folder(self.results)
             if self.changed():
                 self.stops.append("another launch, which changed the plan of this folder")
-            if last_cancel(self.results) != self.cancelled:
-                self.stops.append("`scaling cancel`")
+            self._look_for_cancellation()
             snapshot = self.follower.snapshot()
             self.queue.on_event(Progress(snapshot))
             self.presence.tell(roles=self.queue.phase.roles, snapshot=snapshot)
@@ -137,32 +137,40 @@ class Fleet:
         self.asked_at = time.monotonic()
 
     def _supply(self, first: bool) -> None:
-        if last_cancel(self.results) != self.cancelled or (self.mine and self.mine.state == "cancelled"):
-            self.stops.append("`scaling cancel`")
+        self._look_for_cancellation()
+        if self.stops:
             return
         rows, there_are = reconcile(self.results), submissions(self.results)
-        self._tell(there_are, rows)
+        for text in notices(self.results, there_are, rows, self.since):
+            self._say_once(text)
         alive = [one for one in there_are if one.kind == "pilots" and one.open]
-        covered = {job_id for one in alive for job_id in one.jobs}
+        serving = [one for one in alive if self.pulse.serves(self.results, one, rows.get(one.id, ()))]
+        covered = {job_id for one in serving for job_id in one.jobs}
         self.follower.look()
         missing = [job.task for job_id, job in self.follower.jobs.items() if job_id not in covered]
-        refusals = list[SlurmError]()
+        intended = list[Submission]()
         for group in groups(self.execution, missing):
             if self._stalled(group, there_are):
                 self.follower.abandon(group.job_ids)
-                continue
+            else:
+                intended.append(self._intend(group))
+        submitted, refusals = list[Submission](), list[SlurmError]()
+        for one in intended:
             try:
-                alive.append(self._submit(group))
-            except SlurmMissing:
-                raise
+                submitted.append(self._submit(one))
             except SlurmError as error:
                 refusals.append(error)
-        if refusals and (first or not alive):
+        if refusals and (first or not (serving or submitted)):
             raise SlurmError(*(problem for error in refusals for problem in error.problems))
         for error in refusals:
             self._say_once(f"{error}; tried again later")
 
-    def _submit(self, group: Group) -> Submission:
+    def _look_for_cancellation(self) -> None:
+        if last_cancel(self.results) != self.cancelled or (self.mine and self.mine.state == "cancelled"):
+            self.stops.append("`scaling cancel`")
+
+    def _intend(self, group: Group) -> Submission:
+        """Write down what is going to be submitted, before any of it is."""
         phase = self.queue.phase
         intended = new_submission(
             self.plan.study,
@@ -174,10 +182,15 @@ class Fleet:
             work=phase.work,
             jobs=group.job_ids,
             progress=progress(self.queue, group.job_ids),
+            grace_seconds=grace_seconds(self.plan),
         )
+        intend(self.results, intended)
+        return intended
+
+    def _submit(self, intended: Submission) -> Submission:
         submitted = submit(self.results, intended)
         tasks = "a task" if submitted.tasks == 1 else f"{submitted.tasks} tasks"
-        jobs = "a job" if len(group.tasks) == 1 else f"{len(group.tasks)} jobs"
+        jobs = "a job" if len(submitted.jobs) == 1 else f"{len(submitted.jobs)} jobs"
         self.say(f"submitted to Slurm: job {submitted.job}, {tasks} for {jobs}")
         return submitted
 
@@ -193,50 +206,23 @@ class Fleet:
         if len(vain) < self.plan.execution.attempts:
             return False
         logs = log_file(self.results, vain[-1].id, 0).parent
-        self.say(
-            f"{len(vain)} submissions have added nothing to {len(group.tasks)} jobs, which are left: what "
-            f"their tasks printed is in {logs}"
-        )
+        what = "a submission has" if len(vain) == 1 else f"{len(vain)} submissions have"
+        jobs = "a job, which is" if len(group.tasks) == 1 else f"{len(group.tasks)} jobs, which are"
+        self.say(f"{what} added nothing to {jobs} left: what their tasks printed is in {logs}")
         return True
-
-    def _tell(self, there_are: Sequence[Submission], rows: Mapping[str, Sequence[QueueRow]]) -> None:
-        """Say why tasks wait, where they wait for long, and why pilots could not work."""
-        long_ago = datetime.now(UTC).timestamp() - LONG_SECONDS
-        for one in there_are:
-            of_one = rows.get(one.id, ())
-            waiting = [
-                row for row in of_one
-                if row.pending and row.submitted is not None and row.submitted.timestamp() < long_ago
-            ]  # fmt: skip
-            for reason in sorted({row.reason for row in waiting if row.reason}):
-                number = sum(row.reason == reason for row in waiting)
-                meaning = f": {MEANINGS[reason]}" if reason in MEANINGS else ""
-                self._say_once(f"Slurm job {one.job}: {number} of {one.tasks} tasks wait ({reason}{meaning})")
-            if one.kind == "pilots" and one.since >= self.since:
-                self._tell_failures(one, of_one)
-
-    def _tell_failures(self, one: Submission, rows: Sequence[QueueRow]) -> None:
-        notes = pilot_notes(self.results, one.id)
-        for note in notes:
-            if note.state == "ended" and note.message is not None and note.exit_code in (1, 2):
-                self._say_once(f"a pilot on {note.node} could not work: {note.message}")
-        began = {note.task for note in notes}
-        for row in rows:
-            task = 0 if row.task is None else row.task
-            if not row.living and row.state not in ("COMPLETED", "CANCELLED") and task not in began:
-                why = f"{row.state}, {row.reason}" if row.reason else row.state
-                log = log_file(self.results, one.id, task)
-                self._say_once(f"Slurm job {row.label} ended before its pilot began ({why}): see {log}")
 
     def _say_once(self, text: str) -> None:
         if text not in self.told:
             self.told.add(text)
             self.say(text)
 
-    def _leave(self) -> Outcome:
-        """Submit the analysis that goes on when the pilots have ended."""
+    def _leave(self) -> Outcome | None:
+        """Submit the analysis that goes on when the pilots have ended. None: there is a reason to stop."""
         alive = self._settled()
         with turn(self.results):
+            self._look_for_cancellation()
+            if self.stops:
+                return None
             analyses = [
                 one for one in submissions(self.results)
                 if one.kind == "analysis" and one.open and (self.mine is None or one.id != self.mine.id)
@@ -249,6 +235,7 @@ class Fleet:
                 intended = new_submission(
                     self.plan.study, self.execution, since=self.since, kind="analysis", after=jobs
                 )
+                intend(self.results, intended)
                 analyses = [submit(self.results, intended)]
                 self.say(f"submitted to Slurm: job {analyses[0].job}, which goes on when they have ended")
         outcome = self.queue.outcome(None, self.clock.elapsed)

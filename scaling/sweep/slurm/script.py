@@ -14,6 +14,8 @@ from scaling.store.folder import ResultsFolder
 from scaling.sweep.slurm.submission import Submission, log_file
 
 LEAST_NOTICE, MOST_NOTICE = 30, 300
+REQUEUE_SECONDS = 10  # before the time limit, for what comes after checkpoints
+AFTER_SAVING = 5 + REQUEUE_SECONDS  # for a supervisor to say why it killed a command
 ANALYSIS_CPUS = 2
 _GPU_OPTIONS = ("gres", "gpus", "gpus-per-task", "gpus-per-socket", "gres-flags", "mem-per-gpu")
 
@@ -23,10 +25,14 @@ def workers_of(execution: SlurmExecution) -> int:
     return execution.workers if execution.workers != "auto" else 1
 
 
-def notice_seconds(execution: SlurmExecution) -> int:
-    """Return how long before the time limit pilots are told: a tenth of it, within bounds."""
-    limit = seconds_of(execution.time) if execution.time else 10.0 * MOST_NOTICE
-    return round(min(MOST_NOTICE, max(LEAST_NOTICE, limit / 10)))
+def notice_seconds(submission: Submission) -> int:
+    """Return how long before the time limit pilots are told: a tenth of it, within bounds; for a trainer of
+    one's own at least as long as that may take to save, but at most half of it."""
+    time = submission.execution.time
+    limit = seconds_of(time) if time else 10.0 * MOST_NOTICE
+    usual = min(MOST_NOTICE, max(LEAST_NOTICE, limit / 10))
+    saving = submission.grace_seconds + AFTER_SAVING if submission.grace_seconds else 0.0
+    return round(max(usual, saving if time is None else min(saving, limit / 2)))
 
 
 def gpus_per_node(execution: SlurmExecution) -> int | None:
@@ -51,8 +57,9 @@ def script_text(submission: Submission, results: ResultsFolder) -> str:
     """Return the whole script of a submission to this folder.
 
     Raises:
-        UserError: submitit is not installed.
+        UserError: submitit is not installed, or Slurm cannot write to this folder.
     """
+    _require_name(results)
     pilots = submission.kind == "pilots"
     python, folder = [sys.executable, "-m"], str(results.path.absolute())
     command = (
@@ -73,7 +80,7 @@ def script_text(submission: Submission, results: ResultsFolder) -> str:
         account=execution.account,
         qos=execution.qos,
         time=math.ceil(seconds_of(execution.time) / 60) if execution.time else None,
-        mem=f"{bytes_of(execution.memory) // 2**20}M" if execution.memory else None,
+        mem=f"{max(1, bytes_of(execution.memory) // 2**20)}M" if execution.memory else None,
         constraint=execution.constraint,
         ntasks_per_node=1,
         setup=list(execution.setup) or None,
@@ -85,6 +92,14 @@ def script_text(submission: Submission, results: ResultsFolder) -> str:
     )
 
 
+def _require_name(results: ResultsFolder) -> None:
+    """Refuse names of folders that Slurm reads otherwise in a script."""
+    path = str(results.path.absolute())
+    if "\\" in path or not path.isprintable():
+        problem = f"results folder {path!r}: Slurm takes no backslash and no line break in the path of a log"
+        raise UserError(Complaint(problem, hint="name another folder: --results FOLDER"))
+
+
 def _of_pilots(submission: Submission) -> dict[str, Any]:
     execution = submission.execution
     extra = {name: value for name, value in execution.extra.items() if value is not False}
@@ -94,7 +109,7 @@ def _of_pilots(submission: Submission) -> dict[str, Any]:
         "gpus_per_node": gpus_per_node(execution),
         "map_count": submission.tasks,
         "array_parallelism": execution.concurrent or submission.tasks,
-        "additional_parameters": {"signal": f"B:USR2@{notice_seconds(execution)}", **extra},
+        "additional_parameters": {"signal": f"B:USR2@{notice_seconds(submission)}", **extra},
     }
 
 

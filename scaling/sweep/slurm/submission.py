@@ -46,6 +46,7 @@ class Submission(Document):
         jobs: of the plan, to which the pilots are limited.
         execution: how they do it.
         progress: steps of those jobs that were done when it was made.
+        grace_seconds: that a trainer of one's own has to save; 0: it is none.
     """
 
     id: Id
@@ -63,6 +64,7 @@ class Submission(Document):
     jobs: tuple[Id, ...] = ()
     execution: SlurmExecution
     progress: int = 0
+    grace_seconds: float = 0.0
 
     @property
     def open(self) -> bool:

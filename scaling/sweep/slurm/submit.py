@@ -60,12 +60,10 @@ def new_submission(study: str, execution: SlurmExecution, *, since: datetime, **
     )
 
 
-def submit(results: ResultsFolder, intended: Submission) -> Submission:
-    """Write a submission down and hand it to sbatch; return it as it is then.
+def intend(results: ResultsFolder, intended: Submission) -> None:
+    """Write a submission down.
 
     Raises:
-        SlurmMissing: there is no sbatch here.
-        SlurmError: Slurm refuses it, or cannot be reached.
         UserError: submitit is not installed, or the folder cannot be written.
     """
     script = script_file(results, intended.id)
@@ -77,6 +75,16 @@ def submit(results: ResultsFolder, intended: Submission) -> Submission:
     except OSError as error:
         problem = f"{error.filename or script} cannot be written: {error.strerror}"
         raise UserError(Complaint(problem, hint="name a folder that can be written")) from None
+
+
+def submit(results: ResultsFolder, intended: Submission) -> Submission:
+    """Hand a submission that was written down to sbatch; return it as it is then.
+
+    Raises:
+        SlurmMissing: there is no sbatch here.
+        SlurmError: Slurm refuses it, or cannot be reached.
+    """
+    script = script_file(results, intended.id)
     try:
         job = sbatch(str(script))
     except SlurmMissing:

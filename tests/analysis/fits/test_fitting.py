@@ -1,5 +1,7 @@
+import contextlib
 import json
 import re
+import warnings
 from dataclasses import replace
 
 import jax
@@ -286,3 +288,17 @@ def test_a_fit_finds_its_optimum_again_without_a_search(monkeypatch, offset, bou
     fitted.profile("beta", simulations=0)
     comparison._errors(fitted, np.arange(30), np.arange(30) % 3, None, "log")
     assert fitted.to_json() == text and Fit.from_json(text) == fitted
+
+
+def test_no_warning_of_numpy_reaches_the_screen():
+    """They do from losses whose squares are no numbers, wherever in the package those are taken."""
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
+    loss = (1.8 + 400 / n**0.34 + 400 / d**0.28) * np.exp(0.3 * np.random.default_rng(0).standard_normal(25))
+    table = pd.DataFrame({"params": n, "tokens": d, "loss": 1e-90 * loss})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = fit("tied", table, bootstrap=0, objective="raw-ls")
+        assert found.usable and found.intervals.degrees == 1 and str(found)
+        found.predict(N=[1e8, 1e30], D=[1e9, 1e40])
+        with contextlib.suppress(AnalysisError):
+            found.optimal([1e15, 1e60])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -101,6 +103,19 @@ def test_a_scale_that_lies_beyond_the_data_is_one_sided():
     for bounds, told in (({"knee": (0.01, 2.0)}, True), ({}, False)):
         near = fit(law, bent, target="y", bootstrap=0, bounds=bounds)
         assert any(note.startswith(edge) for note in near.notes) is told
+
+
+def test_a_grid_whose_sizes_are_too_near_is_not_advised_to_vary_tokens(proportional):
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 2e7, 5), np.geomspace(1e9, 1e11, 5)))
+    noise = np.exp(0.01 * np.random.default_rng(1).standard_normal(25))
+    table = pd.DataFrame({"params": n, "tokens": d, "loss": (1.8 + 400 / n**0.34 + 400 / d**0.28) * noise})
+    grid, ray = fit("chinchilla", table, bootstrap=0), fit("chinchilla", proportional, bootstrap=0)
+    assert grid.status.code == ray.status.code == "several_optima"
+    assert "widen the range of N, D" in grid.status.advice and "vary D at fixed N" in ray.status.advice
+    for there, here in re.findall(
+        r"objective (\S+), here ([^);]+)", grid.status.message + ray.status.message
+    ):
+        assert there != here
 
 
 def test_noise_alone_is_no_law():

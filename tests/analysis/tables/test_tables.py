@@ -443,6 +443,30 @@ def test_clusters_by_trunk_then_seed_and_size_then_size(study):
     assert by == "size" and index.max() == 6
 
 
+def test_where_every_run_is_a_trunk_of_its_own_clusters_are_size_and_seed():
+    sizes = np.repeat([1e6, 2e6, 4e6], 9)
+    cosine = pd.DataFrame({"params": sizes, "trunk_id": [f"t{i}" for i in range(27)]})
+    index, by = clusters(cosine)
+    assert by == "size" and np.bincount(index).tolist() == [9, 9, 9]
+    index, by = clusters(cosine.assign(seed=np.tile([0, 1, 2], 9)))
+    assert by == "seed and size" and np.bincount(index).tolist() == [3] * 9
+    assert clusters(cosine.assign(trunk_id=["t0", *cosine["trunk_id"][:-1]]))[1] == "trunk"
+    assert clusters(cosine[["trunk_id"]])[1] == "trunk"
+
+
+def test_seeds_of_fitted_runs_say_what_seeds_do():
+    logs = [0.01, 0.03, 1.01, 1.03, 1.05, 2.0, 2.5]
+    frame = pd.DataFrame(
+        {"params": [10.0] * 2 + [20.0] * 3 + [30.0] * 2, "tokens": 100.0, "loss": np.exp(logs),
+         "seed": [0, 1, 0, 1, 2, 5, 5], "role": "fit"}
+    )  # fmt: skip
+    sd = np.sqrt((0.0002 + 0.0008) / 3)
+    assert seed_noise(frame) == {"sd_log": pytest.approx(sd), "degrees": 3, "cells": 2}
+    varied = frame.assign(heat=[1, 1, 1, 2, 3, 1, 1], params=10.0, tokens=100.0)
+    varied = pd.concat([varied, varied], ignore_index=True)  # a number of few values may be what was varied
+    assert seed_noise(varied)["cells"] == 1
+
+
 def test_seed_noise_pools_the_cell_of_the_noise_runs():
     frame = pd.DataFrame(
         {"params": [10.0] * 3 + [20.0] * 2 + [30.0], "tokens": 100.0,
@@ -460,7 +484,7 @@ def test_seed_noise_is_within_what_was_chosen(column):
     )
     frame = pd.DataFrame(
         {"params": 10.0, "tokens": 100.0, "loss": np.exp([0.01, 0.03, 1.01, 1.03, 2.0, 2.5]),
-         "seed": [0, 1] * 3, "role": ["fit", "noise"] * 2 + ["fit"] * 2,
+         "seed": [0, 1, 0, 1, 0, 0], "role": ["fit", "noise"] * 2 + ["fit"] * 2,
          column: [values[0]] * 2 + [values[1]] * 2 + [None] * 2}
     )  # fmt: skip
     frame.loc[4:, "tokens"] = 200.0

@@ -159,10 +159,12 @@ def test_without_commands_files_tell_what_they_can(tmp_path: Path, monkeypatch: 
     assert "this machine has no squeue: what follows is by the files alone" in text
 
 
-def test_only_the_last_that_ended_are_named(say: Any) -> None:
-    rows = [Allocation("0" * 12, "pilots", f"{n}_0", 0, "ended", message="failed") for n in range(9)]
-    text = allocations_text(Allocations("squeue", "", tuple(rows)))
-    assert text.count("ended: failed") == 5 and "8_0 ended" in text and "3_0 ended" not in text
+def test_only_the_last_that_ended_are_named_and_those_alike_in_one_line() -> None:
+    messages = [*map(str, range(7)), "no memory", "no memory", "no memory"]
+    rows = [Allocation("0" * 12, "pilots", f"{n}_0", n, "ended", message=m) for n, m in enumerate(messages)]
+    lines = allocations_text(Allocations("squeue", "", tuple(rows))).splitlines()
+    assert lines[1] == "  3_0 ended: 3" and lines[-1] == "  7_0 and 2 more ended: no memory"
+    assert len(lines) == 6
 
 
 def test_logs_of_allocations(tmp_path: Path) -> None:

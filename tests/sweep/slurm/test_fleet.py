@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from scaling.store.folder import ResultsFolder
 from scaling.store.lease import acquire
 from scaling.store.process import Process
 from scaling.sweep.driver import Sweep
-from scaling.sweep.events import JobStarted, Outcome, PhaseStarted, RunFailed, RunFinished
+from scaling.sweep.events import JobStarted, Outcome, PhaseStarted, Progress, RunFailed, RunFinished
 from scaling.sweep.slurm import fleet
 from scaling.sweep.slurm.cancel import cancel
 from scaling.sweep.slurm.cluster import SlurmError
-from scaling.sweep.slurm.submission import PilotNote, note_file, submissions
+from scaling.sweep.slurm.submission import PilotNote, Submission, note_file, submissions
 from tests.sweep.fake_trainer import record
 from tests.sweep.plans import by_label, make_plan, open_tiny, trained, wait_until
 from tests.sweep.slurm.stand_in import Slurm
@@ -92,6 +93,19 @@ def test_what_is_left_is_submitted_again_until_nothing_is_added(tmp_path: Path, 
     assert any("ended before its pilot began (FAILED)" in text for text in said)
 
 
+def test_a_submission_that_added_something_counts_for_nothing(tmp_path: Path, slurm: Slurm) -> None:
+    def add_something_at_first(sweep: Sweep) -> None:
+        wait_until(lambda: slurm.scripts)
+        finish(tmp_path, plan, "w8-s50")
+        slurm.end([*slurm.rows][-1])
+        wait_until(lambda: len(slurm.scripts) == 2)
+        slurm.end([*slurm.rows][-1])
+
+    plan = plan_for(attempts=1)
+    outcome, *_ = carry_out(tmp_path, plan, add_something_at_first)
+    assert len(outcome.done) == 1 and len(outcome.unfinished) == 2 and len(slurm.scripts) == 2
+
+
 def test_one_that_is_queued_is_not_submitted_again(tmp_path: Path, slurm: Slurm) -> None:
     plan = plan_for()
     before = make_submission(tmp_path, plan)
@@ -101,6 +115,16 @@ def test_one_that_is_queued_is_not_submitted_again(tmp_path: Path, slurm: Slurm)
     assert outcome.submitted == ("100", "101") and "afterany:100" in slurm.scripts[0]
     outcome, *_ = carry_out(tmp_path, plan, detach=True)
     assert outcome.submitted == ("100", "101") and len(slurm.scripts) == 1
+
+
+def test_one_that_will_not_start_is_not_waited_for(tmp_path: Path, slurm: Slurm) -> None:
+    plan = plan_for()
+    before = make_submission(tmp_path, plan)
+    slurm.add(before.name)
+    held = {"reason": "JobHeldAdmin", "held": True}
+    slurm.rows[before.name] = [replace(row, **held) for row in slurm.rows[before.name]]
+    carry_out(tmp_path, plan, detach=True)
+    assert "scaling.sweep.pilot" in slurm.scripts[0]
 
 
 def test_only_jobs_that_no_pilot_serves_are_submitted(tmp_path: Path, slurm: Slurm) -> None:
@@ -123,10 +147,14 @@ def test_detached_work_is_followed_by_itself(
     slurm.end(pilots.name)
     monkeypatch.setenv("SLURM_JOB_NAME", analysis.name)
     outcome, _, said = carry_out(tmp_path, plan, detach=True)
-    assert outcome.exit_code == 1 and "1 submissions have added nothing" in said[-1]
+    assert outcome.exit_code == 1 and "a submission has added nothing to 3 jobs, which are left" in said[-1]
+    slurm.rows[analysis.name] = [replace(row, state="RUNNING") for row in slurm.rows[analysis.name]]
+    outcome, *_ = carry_out(tmp_path, plan | {"execution": plan["execution"] | {"attempts": 2}}, detach=True)
+    assert outcome.submitted == ("102", "103")  # another one follows it
     monkeypatch.delenv("SLURM_JOB_NAME")
+    slurm.end([*slurm.rows][-2])
     outcome, *_ = carry_out(tmp_path, plan, detach=True)  # a launch of its own begins to count again
-    assert outcome.exit_code == 0 and len(slurm.scripts) == 3
+    assert outcome.exit_code == 0 and len(slurm.scripts) == 5
 
 
 def test_what_is_refused_at_first_ends_the_launch(tmp_path: Path, slurm: Slurm) -> None:
@@ -152,6 +180,7 @@ def test_a_pilot_that_cannot_work_is_told(tmp_path: Path, slurm: Slurm) -> None:
     outcome, _, said = carry_out(tmp_path, plan_for(attempts=1), cannot)
     assert outcome.exit_code == 1
     assert "a pilot on n7 could not work: jax is installed here without support for it" in said
+    assert not any("before its pilot began" in text for text in said)
 
 
 def test_long_waits_are_explained(tmp_path: Path, slurm: Slurm) -> None:
@@ -179,16 +208,37 @@ def test_an_interrupt_leaves_what_is_submitted(
     assert states(tmp_path) == ["submitted"] and slurm.cancelled == []
 
 
-def test_a_cancellation_ends_whoever_watches(tmp_path: Path, slurm: Slurm) -> None:
+def test_a_cancellation_ends_whoever_watches(
+    tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "LEAST_PATIENCE", 100)  # before Slurm is asked again
+    monkeypatch.setattr(fleet, "MOST_PATIENCE", 100)
+
     def end_all(sweep: Sweep) -> None:
         wait_until(lambda: slurm.scripts)
         cancel(sweep.results)
 
-    outcome, _, _ = carry_out(tmp_path, plan_for(), end_all)
+    outcome, _, _ = carry_out(tmp_path, plan_for(), end_all, max_hours=10 / 3600)
     assert outcome.interrupted == "`scaling cancel`" and len(slurm.scripts) == 1
     assert states(tmp_path) == ["cancelled"]
     outcome, *_ = carry_out(tmp_path, plan_for(), detach=True)
     assert outcome.exit_code == 0 and len(slurm.scripts) == 3
+
+
+def test_a_cancellation_before_the_analysis_is_submitted_is_not_undone(
+    tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = fleet.Fleet._settled
+
+    def cancelled_then(self: fleet.Fleet) -> list[Submission]:
+        alive = settled(self)
+        cancel(self.results)
+        return alive
+
+    monkeypatch.setattr(fleet.Fleet, "_settled", cancelled_then)
+    outcome, *_ = carry_out(tmp_path, plan_for(), detach=True)
+    assert outcome.interrupted == "`scaling cancel`" and outcome.submitted == ()
+    assert states(tmp_path) == ["cancelled"] and len(slurm.scripts) == 1
 
 
 def test_an_analysis_that_was_cancelled_does_nothing(
@@ -240,6 +290,8 @@ def test_starts_and_failures_are_told_from_files(tmp_path: Path, slurm: Slurm) -
         for attempt in (1, 2):
             lease = acquire(job)
             wait_until(lambda n=attempt: len(of(events, JobStarted)) == n)
+            reports = len(of(events, Progress))
+            wait_until(lambda n=reports: len(of(events, Progress)) > n + 1)  # which say nothing new
             failure = Failure(kind="exception", message="it broke", attempt=attempt, run_id=bad["run_id"])
             write_json(sweep.results.run_dir(bad["run_id"]) / "error.json", failure.to_json())
             lease.release()
@@ -255,7 +307,7 @@ def test_starts_and_failures_are_told_from_files(tmp_path: Path, slurm: Slurm) -
 
 def test_tasks_that_would_find_nothing_leave_the_queue(tmp_path: Path, slurm: Slurm) -> None:
     plan = plan_for()
-    make_submission(tmp_path, plan, jobs=("f" * 12,))
+    slurm.add(make_submission(tmp_path, plan, jobs=("f" * 12,)).name)
 
     def work(sweep: Sweep) -> None:
         wait_until(lambda: slurm.scripts)

@@ -50,6 +50,18 @@ def test_what_is_asked_for(tmp_path: Path) -> None:
     assert lines.index("module load cuda") < lines.index(last)
 
 
+@pytest.mark.parametrize("name", ["back\\slash", "two\nlines"])
+def test_folders_that_slurm_cannot_name(name: str, tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, make_plan([(8, 50)]))
+    with pytest.raises(UserError, match=r"no backslash and no line break.*name another folder"):
+        script_text(submission, ResultsFolder(tmp_path / name))
+
+
+def test_little_memory_is_not_all_of_it(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, make_plan([(8, 50)]), execution={"memory": "0.5 MB"})
+    assert options(script_text(submission, ResultsFolder(tmp_path)))["mem"] == "1M"
+
+
 def test_the_analysis_is_a_small_job_after_the_others(tmp_path: Path) -> None:
     asked = {"nodes": 4, "cpus": 16, "time": "2 h", "extra": {"gres": "gpu:8", "exclusive": True, "nice": 1}}
     submission = make_submission(
@@ -73,9 +85,16 @@ def test_cores_and_devices_of_a_node() -> None:
     assert gpus_per_node(execution(device="gpu", extra={"gres": "gpu:h100:8"})) is None
 
 
-def test_pilots_are_told_in_time() -> None:
-    times = {"1 min": 30, "10 min": 60, "2 h": 300, None: 300}
-    assert {time: notice_seconds(execution(time=time)) for time in times} == times
+@pytest.mark.parametrize(
+    ("time", "grace", "notice"),
+    [
+        *(("1 min", 0, 30), ("10 min", 0, 60), ("2 h", 0, 300), (None, 0, 300)),
+        *(("10 min", 60, 75), ("2 min", 60, 60), ("2 h", 60, 300), ("2 h", 600, 615), (None, 600, 615)),
+    ],
+)
+def test_pilots_are_told_in_time(tmp_path: Path, time: str | None, grace: float, notice: int) -> None:
+    plan, asked = make_plan([(8, 50)]), {"time": time}
+    assert notice_seconds(make_submission(tmp_path, plan, execution=asked, grace_seconds=grace)) == notice
 
 
 def test_without_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

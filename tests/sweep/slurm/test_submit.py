@@ -22,7 +22,7 @@ from scaling.sweep.slurm.submission import (
     submissions,
     write_submission,
 )
-from scaling.sweep.slurm.submit import new_submission, reconcile, submit
+from scaling.sweep.slurm.submit import intend, new_submission, reconcile, submit
 from tests.sweep.slurm.stand_in import Slurm
 
 EXECUTION = SlurmExecution(kind="slurm")
@@ -51,6 +51,7 @@ def test_it_is_written_down_before_it_is_handed_over(tmp_path: Path, slurm: Slur
         module, "sbatch", lambda script: seen.append(submissions(results)) or slurm.sbatch(script)
     )
     new = new_submission("tiny", EXECUTION, since=datetime.now(UTC), kind="pilots", jobs=("0" * 12,))
+    intend(results, new)
     done = submit(results, new)
     assert [one.state for one in seen[0]] == ["intended"]
     assert (done.state, done.job) == ("submitted", "100") and submissions(results) == [done]
@@ -61,6 +62,7 @@ def test_it_is_written_down_before_it_is_handed_over(tmp_path: Path, slurm: Slur
 def test_what_slurm_refuses_is_said_in_its_words(tmp_path: Path, slurm: Slurm) -> None:
     slurm.refuses = "sbatch: error: invalid partition specified: nope"
     new = new_submission("tiny", EXECUTION, since=datetime.now(UTC), kind="pilots")
+    intend(ResultsFolder(tmp_path), new)
     with pytest.raises(SlurmError) as caught:
         submit(ResultsFolder(tmp_path), new)
     assert slurm.refuses in str(caught.value)
@@ -75,6 +77,7 @@ def test_an_answer_that_was_lost_is_looked_for(tmp_path: Path, slurm: Slurm, mon
 
     monkeypatch.setattr(module, "sbatch", takes_it_and_fails)
     new = new_submission("tiny", EXECUTION, since=datetime.now(UTC), kind="pilots")
+    intend(ResultsFolder(tmp_path), new)
     assert submit(ResultsFolder(tmp_path), new).job == "100"
 
 
@@ -90,6 +93,7 @@ def test_one_cancelled_while_it_was_handed_over_is_cancelled_in_slurm(
 
     monkeypatch.setattr(module, "sbatch", cancelled_meanwhile)
     new = new_submission("tiny", EXECUTION, since=datetime.now(UTC), kind="pilots")
+    intend(results, new)
     assert submit(results, new).state == "cancelled"
     assert slurm.cancelled == [(new.name,)]
 
