@@ -67,7 +67,7 @@ def corpora() -> pd.DataFrame:
 
 def outliers() -> pd.DataFrame:
     frame = runs()
-    return scaled(frame, frame.index % 9 == 8, 1.06).assign(trunk_id=frame["run_id"])
+    return scaled(frame, frame.index % 9 == 8, 1.06)
 
 
 def evaluations() -> pd.DataFrame:
@@ -92,22 +92,23 @@ def power(e: float, span: float, seed: int = 0) -> pd.DataFrame:
 
 Case = tuple[str, Callable[[], pd.DataFrame], dict[str, Any]]
 GOOD: Case = ("chinchilla", runs, {})
+APART = {"cluster": "run_id"}  # many clusters
 LEAST_SQUARES = {"objective": "log-ls"}
 BUDGETS: Case = ("chinchilla", isoflop, {})
 COMPUTE: Case = ("power-offset", lambda: power(1.7, 1e4), {})
 
 
 def small(by: float) -> pd.DataFrame:
-    """Small sizes worse than the law; each run a trunk of its own, so that there are many clusters."""
+    """Small sizes worse than the law."""
     frame = runs()
-    return scaled(frame, frame["params"] < 1.5e8, by).assign(trunk_id=frame["run_id"])
+    return scaled(frame, frame["params"] < 1.5e8, by)
 
 
 def bent() -> pd.DataFrame:
     """Large runs ever worse than the law."""
     frame = runs()
     worse = 1 + 0.03 * np.log10(frame["flops"] / 1e20).clip(lower=0)
-    return frame.assign(loss=frame["loss"] * worse, trunk_id=frame["run_id"])
+    return frame.assign(loss=frame["loss"] * worse)
 
 
 CASES: dict[str, tuple[Case, Case]] = {
@@ -119,7 +120,7 @@ CASES: dict[str, tuple[Case, Case]] = {
         GOOD,
         ("chinchilla", corpora, {}),
     ),
-    "frontier": (GOOD, ("chinchilla", bent, {})),
+    "frontier": (GOOD, ("chinchilla", bent, APART)),
     "horizons": (
         GOOD,
         ("chinchilla", checkpoints, {"cells": "all"}),
@@ -130,9 +131,9 @@ CASES: dict[str, tuple[Case, Case]] = {
     "embedding": (GOOD, ("chinchilla", lambda: (f := runs()).assign(params_body=f["params"] - 4e7), {})),
     "runs": (GOOD, ("chinchilla", lambda: scaled(f := runs(), f["run_id"] == "run47", 1.2), LEAST_SQUARES)),
     "sizes": (GOOD, ("chinchilla", lambda: scaled(f := runs(6), f["params"] == 5e7, 1.1), LEAST_SQUARES)),
-    "smallest": (GOOD, ("chinchilla", lambda: small(1.05), {})),
-    "weights": (GOOD, ("chinchilla", lambda: small(1.15), {})),
-    "objectives": (GOOD, ("chinchilla", outliers, {})),
+    "smallest": (GOOD, ("chinchilla", lambda: small(1.05), APART)),
+    "weights": (GOOD, ("chinchilla", lambda: small(1.15), APART)),
+    "objectives": (GOOD, ("chinchilla", outliers, APART)),
     "conventions": (GOOD, ("chinchilla", lambda: (f := runs()).assign(params_body=f["params"] - 4e7), {})),
     "parameters": (GOOD, ("chinchilla", lambda: runs(sizes=3, lengths=3, noise=0.02), {})),
     "edges": (GOOD, ("chinchilla", lambda: runs(e=-0.3), {})),
