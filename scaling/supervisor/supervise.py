@@ -35,8 +35,9 @@ from scaling.supervisor.contract import (
 from scaling.supervisor.follow import Follower
 from scaling.supervisor.keeper import KILL
 from scaling.supervisor.translate import make_result, run_file
+from scaling.train.orders import Order
 from scaling.train.process import StopRequest
-from scaling.train.serve import Order, say
+from scaling.train.serve import say
 
 LOOK_SECONDS = 0.1
 CHECK_SECONDS = 1.0  # between looks at the lease

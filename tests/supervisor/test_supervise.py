@@ -15,7 +15,7 @@ from scaling.store.lease import acquire, look
 from scaling.store.metrics import read_metrics
 from scaling.store.records import Record, read
 from scaling.supervisor.supervise import supervise
-from scaling.train.serve import Order
+from scaling.train.orders import Order
 from tests.supervisor.jobs import (
     alive,
     kill,
