@@ -31,6 +31,7 @@ from analysis.optimal_size import estimators as estimators
 from analysis.optimal_size import isoflop as isoflop
 from analysis.optimal_size.estimate import Estimate as Estimate
 from analysis.optimal_size.estimators import estimate as estimate
+from analysis.referee.page import check as check
 from analysis.tables.loading import import_table as import_table
 from analysis.tables.loading import load as load
 from analysis.tables.runs import after as after

@@ -42,7 +42,9 @@ def robust_sd(r: np.ndarray, problem: Problem) -> float:
     return float(MAD * np.median(np.abs(r)) * np.sqrt(len(r) / degrees))
 
 
-def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame | Table) -> tuple[Noise, Any]:
+def noise(
+    problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame | Table, where: str | None
+) -> tuple[Noise, Any]:
     """Measure the scales of the residuals.
 
     Args:
@@ -50,6 +52,7 @@ def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame 
         solution: its optimum.
         rows: the rows fitted, with their clusters.
         table: the table they are from, whose repeated seeds are measured too.
+        where: the filter of its rows.
 
     Returns:
         The scales, and the residuals to keep (n,): in logs for a raw objective too, where losses and law are
@@ -65,7 +68,9 @@ def noise(problem: Problem, solution: Solution, rows: Rows, table: pd.DataFrame 
     repeated = bool({"seed", "seed_order"} & set(given.columns)) or (
         "role" in given.columns and bool((given["role"] == "noise").to_numpy().any())
     )
-    seeds = seed_noise(table) if repeated and set(RUNS) <= set(given.columns) and space == "log" else None
+    seeds = (
+        seed_noise(table, where) if repeated and set(RUNS) <= set(given.columns) and space == "log" else None
+    )
     scales = Noise(
         sd=float(np.sqrt(left @ left / degrees)),
         robust_sd=robust_sd(left, problem),

@@ -237,7 +237,7 @@ def _assemble(
     for name in ("a", "b"):
         if optimum and identified[name].verdict != "yes":
             optimum = replace(optimum, **{name: None})
-    scales, left = diagnostics.noise(problem, solution, rows, table)
+    scales, left = diagnostics.noise(problem, solution, rows, table, asked.where)
     apart = splits(rows.frame, rows.inputs, left, _used(asked, rows))
     delta = float(problem.loss.delta) if np.isfinite(problem.loss.delta) else None
     return Fit(

@@ -280,15 +280,15 @@ def clusters(frame: Any) -> tuple[np.ndarray, str]:
     return pd.factorize(size)[0], "size"
 
 
-def seed_noise(table: pd.DataFrame | Table) -> dict[str, Any] | None:
+def seed_noise(table: pd.DataFrame | Table, where: str | None = None) -> dict[str, Any] | None:
     """Pooled standard deviation of log loss over runs of one cell that differ only by seed, or None.
 
     A cell is size, tokens and all that was chosen (variant, learning rate, batch, context, ...); it counts
     when one of its runs has role ``noise``, or its fitted runs say that their seeds differ. ``apart``: the
     same over runs that differ by the seed of the initial weights alone (``init``) and by that of the order of
-    data alone (``order``), where there are some of both.
+    data alone (``order``), where there are some of both. ``where``: the filter of the rows.
     """
-    frame: Any = select(table, ("fit", "noise"), cells="all")[0]
+    frame: Any = select(table, ("fit", "noise"), where=where, cells="all")[0]
     frame = frame.assign(cell=same_settings(frame))
     declared = frame["cell"].isin(frame.loc[frame["role"] == "noise", "cell"]).to_numpy()
     seeds = [name for name in ("seed", "seed_order") if name in frame.columns]

@@ -16,6 +16,7 @@ from scaling.cli import data, fits, say
 from scaling.cli.arguments import as_option
 from scaling.cli.basins import basins
 from scaling.cli.cancel import cancel
+from scaling.cli.check import check
 from scaling.cli.clean import clean
 from scaling.cli.compare import compare
 from scaling.cli.coordcheck import coordcheck
@@ -130,6 +131,7 @@ app.add_typer(data.app, name="data")
 app.command("import")(import_)
 app.command()(fits.fit)
 app.command()(compare)
+app.command()(check)
 app.command()(laws)
 app.command()(predict)
 app.command()(optimal)

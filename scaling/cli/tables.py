@@ -22,6 +22,8 @@ from analysis.laws.law import Law
 from analysis.laws.lookup import find, require
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.estimators import ESTIMATORS, of_file
+from analysis.referee.outcome import Page
+from analysis.referee.page import check
 from analysis.tables.loading import load
 from analysis.tables.runs import sources as columns_of
 from analysis.tables.table import about
@@ -108,6 +110,19 @@ def compare_table(
     """
     requested = [find(law) for law in laws]
     return compare(requested, _table(requested, sources, reading, options), **{"bootstrap": 0, **options})
+
+
+def check_table(
+    sources: Sequence[Path], law: str = LAW, reading: Mapping[str, Any] | None = None, **options: Any
+) -> Page:
+    """Put a results folder or tables and a law to a referee's tests: arguments of :func:`analysis.load` and
+    :func:`analysis.check`.
+
+    Raises:
+        AnalysisError: the request is bad, or the table cannot be read.
+    """
+    requested = require(law)
+    return check(_table([requested], sources, reading, options), requested, **options)
 
 
 def compare_studies(

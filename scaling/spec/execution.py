@@ -183,8 +183,7 @@ class SlurmExecution(Execution, Allocation):
     kind: Literal["slurm"]  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
     """Where jobs run."""
     concurrent: Count | None = None
-    """Allocations at the same time, of each group that is asked for alike (`larger`). Left out: as many as
-    there are jobs."""
+    """Allocations at the same time, of those asked for alike. Left out: as many as there are jobs."""
     larger: tuple[Larger, ...] = ()
     """What is asked for instead for larger models, each from a number of parameters on:
     {params: 1e9, nodes: 4, time: 24 h}."""

@@ -11,7 +11,6 @@ as SIGTERM does. Imports no jax.
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import sys
@@ -21,8 +20,9 @@ from pathlib import Path
 
 from scaling.store.failure import FULL, SHED, STOPPED, is_disk_full
 from scaling.supervisor.supervise import supervise
+from scaling.train.orders import Order, report, taking
 from scaling.train.process import StopRequest, die_with_driver
-from scaling.train.serve import IDLE_SECONDS, Order, write_to
+from scaling.train.serve import IDLE_SECONDS, write_to
 
 
 def main(folder: Path, mark: str = "") -> int:
@@ -36,26 +36,15 @@ def serve() -> int:
     orders, answers, stop = queue.Queue[Order](), os.dup(1), StopRequest()
     os.dup2(2, 1)
 
-    def read(line: bytes) -> None:
-        order = json.loads(line)
-        if "stop" in order:
-            stop.ask()
-            return
-        orders.put(Order(Path(order["folder"]), order["mark"]))
-
-    def answer(order: Order, status: int) -> None:
-        report = json.dumps({"folder": str(order.folder), "status": status})
-        os.write(answers, report.encode() + b"\n")
-
-    die_with_driver(read)
+    die_with_driver(taking(orders, stop))
     while not stop.asked:
         with suppress(queue.Empty):
             order = orders.get(timeout=IDLE_SECONDS)
             write_to(order.folder / "log.txt")
-            answer(order, _do(order, stop))
+            report(answers, order, _do(order, stop))
     with suppress(queue.Empty):
         while True:
-            answer(orders.get_nowait(), SHED)
+            report(answers, orders.get_nowait(), SHED)
     return STOPPED
 
 

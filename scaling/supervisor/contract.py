@@ -30,6 +30,7 @@ LONGEST = 1 << 20  # bytes of a line, and of a result
 MOST = 200  # numbers of a row, columns of a result
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_./@+-]{0,99}")
 TEXT = 1000  # characters of a column
+LARGEST = 10**18  # of a whole number in a column
 HINT = "see docs/reference/external.md"
 
 
@@ -42,6 +43,8 @@ def _number(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if not isinstance(value, bool | int | float | str | None):
         raise PydanticCustomError("external", "must be a number, a text, true, false or null")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise PydanticCustomError("external", "must be a number of at most 18 digits, or one with a point")
     if isinstance(value, str) and len(value) > TEXT:
         raise PydanticCustomError("external", "must have at most {most} characters", {"most": TEXT})
     return value

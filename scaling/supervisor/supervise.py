@@ -35,8 +35,9 @@ from scaling.supervisor.contract import (
 from scaling.supervisor.follow import Follower
 from scaling.supervisor.keeper import KILL
 from scaling.supervisor.translate import make_result, run_file
+from scaling.train.orders import Order
 from scaling.train.process import StopRequest
-from scaling.train.serve import Order, say
+from scaling.train.serve import say
 
 LOOK_SECONDS = 0.1
 CHECK_SECONDS = 1.0  # between looks at the lease
@@ -189,6 +190,9 @@ class Attempt:
                 deadline = now + grace
             if not ended and deadline is not None and now > deadline:
                 command.kill()
+                self._read(follower)
+                if (self._own / RESULT).exists():
+                    return
                 problem = f"the command ran on for {grace:g} s after SIGTERM and was killed"
                 hint = "let it save and exit with status 130, or raise trainer.grace_seconds"
                 raise Broken("ignored_stop", Complaint(problem, hint=hint))

@@ -253,9 +253,9 @@ def _curve(run_id: str, metrics: Sequence[Row]) -> tuple[list[Row], int]:
     points: dict[int, Row] = {}
     repeated = 0
     for row in metrics:
-        point = points.setdefault(row["step"], {"run_id": run_id})
+        point = points.setdefault(row["step"], {})
         repeated += any(key in point for key in row if "/" in key)
-        point.update(row)
+        point |= row | {"run_id": run_id}
     return [points[step] for step in sorted(points)], repeated
 
 

@@ -14,7 +14,6 @@ The line ``{"stop": true}`` asks it to stop, as SIGTERM does, which not every la
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import sys
@@ -24,8 +23,9 @@ from scaling.errors import UserError
 from scaling.store.failure import LOST_HOST
 from scaling.train.coordinator import Missing
 from scaling.train.hosts import Place
+from scaling.train.orders import Order, report, taking
 from scaling.train.process import StopRequest, die_with_driver
-from scaling.train.serve import Order, Worker
+from scaling.train.serve import Worker
 
 
 def main(folder: Path, stale: str = "") -> int:
@@ -44,21 +44,13 @@ def serve() -> int:
     orders, answers = queue.Queue[Order](), os.dup(1)
     os.dup2(2, 1)
 
-    def read(line: bytes) -> None:
-        order = json.loads(line)
-        if "stop" in order:
-            stop.ask()
-            return
-        orders.put(Order(Path(order["folder"]), order["mark"]))
-
     def answer(order: Order, status: int) -> None:
         if worker.hosts.leads:
-            report = json.dumps({"folder": str(order.folder), "status": status})
-            os.write(answers, report.encode() + b"\n")
+            report(answers, order, status)
 
     stop = StopRequest()
     worker = Worker(stop, answer, place=Place.of(os.environ))
-    die_with_driver(read)
+    die_with_driver(taking(orders, stop))
     status = worker.serve(orders)
     worker.hosts.leave(status)
     return status

@@ -22,6 +22,7 @@ from scaling.store.failure import BUSY, FULL, LOST, SHED, STOPPED, is_disk_full
 from scaling.store.lease import Busy, LostLease, acquire
 from scaling.store.records import JobSpec, read
 from scaling.train.hosts import ALONE, Hosts, Place, join
+from scaling.train.orders import Order
 from scaling.train.process import PackFailed, Relieved, StopRequest, Wanted
 
 if TYPE_CHECKING:
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
     from scaling.train.work import Shop
 
 IDLE_SECONDS = 0.2  # between looks at whether a process without jobs was asked to stop
-
-
-@dataclass(frozen=True)
-class Order:
-    """A job to be done; ``mark`` is that of a lease that may be taken over."""
-
-    folder: Path
-    mark: str = ""
 
 
 Flow = Generator[Any, Any, int]

@@ -39,8 +39,8 @@ print(json.dumps(dict(alone=alone, callables=callables, usual=usual, all=top(), 
 PUBLIC = [
     "AnalysisError", "BestSchedule", "CURVE_LAWS", "Comparison", "CurveLaw", "Estimate", "Fit",
     "GivenLaw", "LAWS", "Law", "Multipliers", "TwoStep", "after", "backtest", "basins", "best_schedule",
-    "bnsl", "compare", "coordinates", "criticalbatch", "envelope", "estimate", "estimators", "figures",
-    "findings", "fit", "forecasts", "import_table", "isoflop", "ledger", "load", "multiplier",
+    "bnsl", "check", "compare", "coordinates", "criticalbatch", "envelope", "estimate", "estimators",
+    "figures", "findings", "fit", "forecasts", "import_table", "isoflop", "ledger", "load", "multiplier",
     "precision", "report", "schedules", "select", "twostep",
 ]
 # fmt: on

@@ -46,6 +46,13 @@ def notes(trial: Trial) -> list[PilotNote]:
     return [note for one in made(trial) for note in pilot_notes(ResultsFolder(trial.folder), one.id)]
 
 
+def went_on(trial: Trial) -> list[bool]:
+    """Whether the last start of each run went on from a checkpoint."""
+    folder = ResultsFolder(trial.folder)
+    records = [folder.record(run.run_id) for run in load_plan(folder).runs]
+    return [bool(record and record.execution.resumed) for record in records]
+
+
 def check_complete(trial: Trial) -> None:
     """Every run of the plan has the loss of all its steps, each in its curve once, and ended once."""
     plan, found, rows = load_plan(ResultsFolder(trial.folder)), results(trial.folder), curves(trial.folder)
@@ -67,6 +74,7 @@ def test_before_its_time_limit_a_job_saves_and_is_queued_again(trial: Trial):
     finish(trial)
     check_complete(trial)
     assert [note.restarts >= 1 for note in notes(trial)] == [True]
+    assert all(went_on(trial))
 
 
 def test_twelve_runs_are_an_array_of_twelve(trial: Trial):
@@ -130,6 +138,7 @@ def test_a_requeued_job_is_shown_as_held_and_resumes(trial: Trial, requeue: Call
     finish(trial)
     check_complete(trial)
     assert [note.restarts for note in notes(trial)] == [1]
+    assert any(went_on(trial))
 
 
 def test_a_dead_node_is_found_by_its_leases(trial: Trial):
@@ -140,15 +149,20 @@ def test_a_dead_node_is_found_by_its_leases(trial: Trial):
     check_complete(trial)
 
 
-@pytest.mark.parametrize("moment", ["before sbatch", "after it"])
-def test_a_driver_killed_at_a_submission_submits_once(trial: Trial, moment: str):
-    operations = {"before sbatch": "run sbatch", "after it": "run sbatch\nrename .*/slurm/"}
-    code, _ = trial.run(*FOUR, CHAOS_DIE=operations[moment])
+@pytest.mark.parametrize(
+    "operations, submitted",
+    [("run sbatch", [False, True]), ("run sbatch\nrename .*/slurm/", [True])],
+    ids=["before sbatch", "after it"],
+)
+def test_a_driver_killed_at_a_submission_submits_once(trial: Trial, operations: str, submitted: list[bool]):
+    options = (*LONG, "--set", "recipe.pause=0.1")  # there is work left for the second driver
+    code, _ = trial.run(*options, CHAOS_DIE=operations)
     assert code == -signal.SIGKILL
     assert [one.state for one in made(trial)] == ["intended"]
-    assert bool(live(trial)) == (moment == "after it")
-    assert trial.run(*FOUR)[0] == 0
+    assert bool(live(trial)) == submitted[0]
+    assert trial.run(*options)[0] == 0
     check_complete(trial)
+    assert [one.job is not None for one in made(trial)] == submitted
     assert len({job.name for job in jobs.of_study(trial.folder)}) == 1
 
 
@@ -160,7 +174,7 @@ def test_two_drivers_submit_once(trial: Trial):
 
 
 def test_cancel_ends_jobs_and_driver(trial: Trial):
-    begun(trial, *LONG)
+    begun(trial, *LONG, "--set", "recipe.pause=1")
     cancel = [sys.executable, "-m", "scaling", "cancel", str(trial.folder)]
     subprocess.run(cancel, check=True, timeout=LIMIT)
     wait_for(lambda: not live(trial), LIMIT, "an empty queue")

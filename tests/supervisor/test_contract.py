@@ -92,6 +92,7 @@ def test_results_are_believed():
         ({"tokens": 80}, "tokens = 80, but step 100 of batches of 16 tokens is 1600"),
         ({"status": "fine"}, "status = \"fine\": must be 'ok' or 'diverged'"),
         ({"more": {"a": 1}}, 'more = {"a": 1}: must be a number, a text, true, false or null'),
+        ({"more": 10**400}, "must be a number of at most 18 digits"),
         ({"more": "x" * 1001}, "must have at most 1000 characters"),
         ({"loss_se": -1}, "loss_se = -1: must be greater than or equal to 0"),
     ],

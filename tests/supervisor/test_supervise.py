@@ -15,7 +15,7 @@ from scaling.store.lease import acquire, look
 from scaling.store.metrics import read_metrics
 from scaling.store.records import Record, read
 from scaling.supervisor.supervise import supervise
-from scaling.train.serve import Order
+from scaling.train.orders import Order
 from tests.supervisor.jobs import (
     alive,
     kill,
@@ -201,6 +201,21 @@ def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(tmp_path):
     error = error_of(job_dir)
     assert error.kind == "ignored_stop" and error.attempt == 0
     assert error.message.startswith("the command ran on for 0.3 s after SIGTERM and was killed; let it save")
+
+
+def test_a_result_counts_although_its_command_does_not_end(tmp_path):
+    job_dir = write_job(
+        tmp_path, "signal.signal(signal.SIGTERM, signal.SIG_IGN); result(); time.sleep(60)", grace=0.3
+    )
+    written = job_dir / "external" / "result.json"
+
+    class Stop:
+        @property
+        def asked(self):
+            return written.exists() and bool(written.read_text())
+
+    assert do(job_dir, Stop()) == 0
+    assert result_of(job_dir).loss == 2.5 and result_of(job_dir).flags == ("exit_-9",)
 
 
 DAEMON = """

@@ -95,7 +95,7 @@ def test_curves(tmp_path: Path, plan: dict) -> None:
     metrics = ResultsFolder(tmp_path).run_dir(plan["runs"][0]["run_id"]) / "metrics.jsonl"
     with open(metrics, "a") as file:
         file.write('{"step": 2, "tokens": 128, "flops": 20, "eval/loss": 2.5}\n')
-        file.write('{"step": 5, "tokens": 320, "flops": 5e25, "train/loss": NaN}\n')
+        file.write('{"step": 5, "tokens": 320, "flops": 5e25, "train/loss": NaN, "run_id": 3}\n')
     curves = pandas.read_parquet(collect(tmp_path).curves)
     assert list(curves.columns) == [
         *("run_id", "step", "tokens", "flops", "wall_time", "train/loss", "train/grad_norm"),

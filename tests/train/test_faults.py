@@ -28,8 +28,9 @@ from scaling.store.records import RunMerge
 from scaling.train.averages import Averages, Carried
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import make_evaluator
+from scaling.train.orders import Order
 from scaling.train.reevaluate import reevaluate
-from scaling.train.serve import Order, Worker
+from scaling.train.serve import Worker
 from scaling.train.work import load_data
 from tests.data.made_up import shipped_index
 from tests.train.jobs import (

@@ -22,8 +22,9 @@ from scaling.store.failure import SHED, STOPPED
 from scaling.store.weights import identity, save
 from scaling.train import checkpoint, job, lanes, pack, serve, work
 from scaling.train.checkpoint import Checkpoints
+from scaling.train.orders import Order
 from scaling.train.probe import best_pack
-from scaling.train.serve import Order, Worker
+from scaling.train.serve import Worker
 from tests.train.jobs import curve, results_of, steps_of, write_job
 from tests.train.runs import TINY, make_run
 

@@ -19,8 +19,9 @@ from scaling.sweep.executors import TRAIN
 from scaling.sweep.local import LocalExecutor
 from scaling.sweep.machine import Layout, Slot
 from scaling.train.feed import best_way
+from scaling.train.orders import Order
 from scaling.train.program import Blueprint
-from scaling.train.serve import Order, Worker
+from scaling.train.serve import Worker
 from scaling.train.work import Shop
 from tests.train.jobs import results_of, write_job
 

@@ -462,6 +462,7 @@ def test_seeds_of_fitted_runs_say_what_seeds_do():
     )  # fmt: skip
     sd = np.sqrt((0.0002 + 0.0008) / 3)
     assert seed_noise(frame) == {"sd_log": pytest.approx(sd), "degrees": 3, "cells": 2}
+    assert seed_noise(frame, "params == 20")["sd_log"] == pytest.approx(0.02)
     varied = frame.assign(heat=[1, 1, 1, 2, 3, 1, 1], params=10.0, tokens=100.0)
     varied = pd.concat([varied, varied], ignore_index=True)  # a number of few values may be what was varied
     assert seed_noise(varied)["cells"] == 1
