@@ -119,9 +119,13 @@ def _ask(argv: tuple[str, ...], folder: Path, question: dict[str, Any]) -> Any:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing on standard error"]
         raise _Refused(f"exited with code {done.returncode}: {lines[-1]}", "run it by hand to see why")
     try:
-        return json.loads(done.stdout)
-    except ValueError as error:
+        return json.loads(done.stdout, parse_constant=_not_finite)
+    except (ValueError, RecursionError) as error:
         raise _Refused(f"printed something that is not JSON: {error}", FORM) from None
+
+
+def _not_finite(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _sizes(answer: Any) -> ExternalFamily:

@@ -74,9 +74,11 @@ def main(log: str, argv: list[str]) -> None:
                 os.killpg(process.pid, signal.SIGTERM)
     left = [] if process.poll() is None else descendants()
     names = [f"{shown(one)} (process {one.pid})" for one in left[:SHOWN]]
+    process.kill()
+    status = process.wait()  # before others collect it
     kill_all()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    say(status=process.wait(), left=names, cpu_seconds=used.ru_utime + used.ru_stime)
+    say(status=status, left=names, cpu_seconds=used.ru_utime + used.ru_stime)
 
 
 def descendants() -> list[psutil.Process]:

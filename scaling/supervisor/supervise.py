@@ -190,6 +190,9 @@ class Attempt:
                 deadline = now + grace
             if not ended and deadline is not None and now > deadline:
                 command.kill()
+                self._read(follower)
+                if (self._own / RESULT).exists():
+                    return
                 problem = f"the command ran on for {grace:g} s after SIGTERM and was killed"
                 hint = "let it save and exit with status 130, or raise trainer.grace_seconds"
                 raise Broken("ignored_stop", Complaint(problem, hint=hint))

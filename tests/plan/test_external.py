@@ -235,6 +235,7 @@ def test_a_command_describes_sizes_once_and_says_so(described: Path, monkeypatch
     [
         ("import sys; sys.exit('no such width')", "exited with code 1: no such width"),
         ("print('[')", "printed something that is not JSON"),
+        ("print('[NaN]')", "printed something that is not JSON: NaN is no number of JSON"),
         ("print('{}')", "printed no list of sizes: sizes: must be a list"),
         ('print(\'[{"name": "a", "params": 1}]\')', "sizes[0].flops_per_token: required"),
         ("import time; time.sleep(60)", "took more than 1 s"),

@@ -149,15 +149,20 @@ def test_a_dead_node_is_found_by_its_leases(trial: Trial):
     check_complete(trial)
 
 
-@pytest.mark.parametrize("moment", ["before sbatch", "after it"])
-def test_a_driver_killed_at_a_submission_submits_once(trial: Trial, moment: str):
-    operations = {"before sbatch": "run sbatch", "after it": "run sbatch\nrename .*/slurm/"}
-    code, _ = trial.run(*FOUR, CHAOS_DIE=operations[moment])
+@pytest.mark.parametrize(
+    "operations, submitted",
+    [("run sbatch", [False, True]), ("run sbatch\nrename .*/slurm/", [True])],
+    ids=["before sbatch", "after it"],
+)
+def test_a_driver_killed_at_a_submission_submits_once(trial: Trial, operations: str, submitted: list[bool]):
+    options = (*LONG, "--set", "recipe.pause=0.1")  # there is work left for the second driver
+    code, _ = trial.run(*options, CHAOS_DIE=operations)
     assert code == -signal.SIGKILL
     assert [one.state for one in made(trial)] == ["intended"]
-    assert bool(live(trial)) == (moment == "after it")
-    assert trial.run(*FOUR)[0] == 0
+    assert bool(live(trial)) == submitted[0]
+    assert trial.run(*options)[0] == 0
     check_complete(trial)
+    assert [one.job is not None for one in made(trial)] == submitted
     assert len({job.name for job in jobs.of_study(trial.folder)}) == 1
 
 

@@ -203,6 +203,21 @@ def test_a_command_that_ignores_sigterm_is_killed_after_its_grace(tmp_path):
     assert error.message.startswith("the command ran on for 0.3 s after SIGTERM and was killed; let it save")
 
 
+def test_a_result_counts_although_its_command_does_not_end(tmp_path):
+    job_dir = write_job(
+        tmp_path, "signal.signal(signal.SIGTERM, signal.SIG_IGN); result(); time.sleep(60)", grace=0.3
+    )
+    written = job_dir / "external" / "result.json"
+
+    class Stop:
+        @property
+        def asked(self):
+            return written.exists() and bool(written.read_text())
+
+    assert do(job_dir, Stop()) == 0
+    assert result_of(job_dir).loss == 2.5 and result_of(job_dir).flags == ("exit_-9",)
+
+
 DAEMON = """
 if os.fork() == 0:
     os.setsid()
