@@ -39,7 +39,7 @@ WRONG = [
     ("  kind: external\n  sizes", "  kind: shapes\n  sizes", "4:1", "family: is written for the built-in"),
     ("{kind: external, tokens: 1e8}", "{kind: text, files: x}", "3:23", "data.corpus.kind: is one of the "),
     ("{kind: external, tokens: 1e8}", "state-of-the-union", "3:8", "data.corpus.kind: is one of the built"),
-    ('[train, --run, "{run}", --out, "{out}"]', "train", "2:44", "trainer.argv: must be a list, such as [a, b], is"),
+    ('[train, --run, "{run}", --out, "{out}"]', "train", "2:44", "argv: must be a list, such as [a, b], is"),
     ('"{run}"', '"{rum}"', "2:59", "trainer.argv[2]: nothing stands for {rum}; did you mean '{run}'?"),
     ("version: 1,", "", "2:1", "trainer.version: required"),
     ("version: 1", "version: 1.5", "2:35", "trainer.version: must be a whole number, or text"),
