@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
 from typing import Any
@@ -131,6 +132,7 @@ def _of_analysis(submission: Submission) -> dict[str, Any]:
 
 def _submitit(**options: Any) -> str:
     """Return the text of a script; the one place that uses what submitit does not publish."""
+    os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # else its import closes all handlers of logging
     try:
         from submitit.slurm.slurm import _make_sbatch_string  # pyright: ignore[reportPrivateUsage]
     except ImportError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,13 @@ def test_without_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "submitit.slurm.slurm", None)
     with pytest.raises(UserError, match=r"needs submitit; install it: pip install 'scaling-laws\[slurm\]'"):
         script_text(submission, ResultsFolder(tmp_path))
+
+
+def test_handlers_of_logging_stay_open(tmp_path: Path) -> None:
+    code = (
+        "import logging, sys; from pathlib import Path; handler = logging.FileHandler(sys.argv[1]);"
+        "from scaling.sweep.slurm.script import _submitit;"
+        "_submitit(command='true', folder=Path('.')); print(handler.stream is None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "log")], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
