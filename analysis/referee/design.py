@@ -16,7 +16,7 @@ LEVELS = 3  # sizes, and token counts, that a power with an offset needs
 FARTHEST = 30.0  # times the largest compute, beyond which forecasts of published runs were not scored
 MISFIT = 1.5  # times the noise of seeds, from which residuals are more than noise
 SURE = 0.01  # p of the test that they are
-MEANT = {"N": "size", "D": "token count", "C": "compute"}
+MEANT = {"N": "size", "D": "token count", "C": "compute budget"}
 
 
 def _ray(subject: Subject) -> Outcome:
@@ -80,7 +80,7 @@ def _repeats(subject: Subject) -> Outcome:
 
 def _extrapolation(subject: Subject) -> Outcome:
     largest, wanted, what = subject.largest, subject.compute, "asked for"
-    span = largest / float(subject.frame["C"].min())
+    span = largest / float(subject.flops.min())
     fitted = f"the fit spans a factor {span:.3g} of compute, up to {largest:.3g} FLOPs"
     if wanted is None:
         try:

@@ -105,7 +105,7 @@ def _smallest(subject: Subject) -> Outcome:
 
 
 def _weights(subject: Subject) -> Outcome:
-    ratio = subject.frame["C"].to_numpy(float) / subject.largest
+    ratio = subject.flops / subject.largest
     problem = subject.fit.problem
     weights = problem.w * ratio**POWER
     weights = weights / weights.mean()
@@ -171,7 +171,7 @@ def _others(subject: Subject, used: str) -> list[str]:
     frame, mine = subject.frame, CONVENTIONS[used]
     out = []
     for name, (size, per_token, _) in CONVENTIONS.items():
-        known = size in frame.columns and (per_token is not None or "flops" in frame.columns)
+        known = {size, mine[0], "flops" if per_token is None else "D"} <= set(frame.columns)
         if name == used or not known:
             continue
         sizes = frame[size].to_numpy(float) / frame[mine[0]].to_numpy(float)

@@ -97,23 +97,26 @@ class Subject:
         return self.fitted
 
     @cached_property
-    def largest(self) -> float:
-        """The largest compute fitted. Raises AnalysisError where compute is not known."""
+    def flops(self) -> np.ndarray:
+        """The compute (n,) of the rows fitted. Raises AnalysisError where it is not known."""
         if "C" not in self.frame.columns:
             raise AnalysisError("the compute of the runs is not known")
-        return float(self.frame["C"].max())
+        return self.frame["C"].to_numpy(float)
+
+    @property
+    def largest(self) -> float:
+        """The largest compute fitted. Raises AnalysisError where it is not known."""
+        return float(self.flops.max())
 
     @cached_property
     def ahead(self) -> dict[str, Any]:
         """Inputs (1,) of the run of least loss, taken to the compute asked for, else ``AHEAD`` times the
         largest one; with the label of its group."""
         best = int(np.argmin(self.rows.target))
-        times = AHEAD if self.compute is None else self.compute / float(self.frame["C"].iloc[best])
-        if self.compute is None and "C" in self.frame.columns:
-            times *= self.largest / float(self.frame["C"].iloc[best])
+        known = self.compute is not None or "C" in self.frame.columns
+        times = (self.compute or AHEAD * self.largest) / float(self.flops[best]) if known else AHEAD
         inputs = self.rows.inputs
-        grown = [x for x in "ND" if x in inputs]
-        power = {x: 1 / len(grown) for x in grown} | {"C": 1.0}
+        power = {"N": 0.5, "D": 0.5, "C": 1.0}
         at = {x: v[[best]] * times ** power.get(x, 0.0) for x, v in inputs.items()}
         if self.rows.group is not None:
             at[str(self.asked.groups)] = np.array([self.rows.labels[int(self.rows.group[best])]])

@@ -39,7 +39,7 @@ RUNS, NAMES = ("run_id", "run", "run_name"), ("name", "exp_name", "label", "id")
 
 def _frontier(subject: Subject) -> Outcome:
     residual = subject.fit.residuals
-    compute = subject.frame["C"].to_numpy(float)
+    compute = subject.flops
     end = compute >= max(_end(compute, subject.rows.cluster), float(np.quantile(compute, 1 - SHARE)))
     _, cluster = np.unique(subject.rows.cluster[end], return_inverse=True)
     groups = int(cluster.max()) + 1

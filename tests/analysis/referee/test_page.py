@@ -196,6 +196,14 @@ def test_without_a_fit_the_others_are_still_asked():
     assert page.summary().count("there is no fit") == 1  # of all that need one
 
 
+def test_a_table_without_compute_is_looked_at_as_far_as_it_goes():
+    frame = runs()[["params", "loss", "role"]]
+    page = check(frame.iloc[:48], "power-offset-params", bootstrap=0)
+    assert {"frontier", "weights", "extrapolation", "backtest"} <= {*page.unknown}
+    assert page["weights"].message == "the compute of the runs is not known"
+    assert page["sizes"].verdict != "unknown"
+
+
 def test_compute_must_be_a_number_of_flops():
     with pytest.raises(AnalysisError, match="must be finite and positive"):
         check(runs(), compute=-1.0)
