@@ -11,7 +11,7 @@ from scaling.cli.options import Json, Results
 
 
 def cancel(results: Results, as_json: Json = False) -> None:
-    """End its Slurm jobs, stop its drivers here; resumable."""
+    """End a study's Slurm jobs and stop its drivers on this machine; it can be resumed."""
     from scaling.store.folder import ResultsFolder
     from scaling.sweep.slurm.cancel import cancel as end
 
@@ -25,9 +25,11 @@ def cancel(results: Results, as_json: Json = False) -> None:
             print(f"asked the driver with process id {process} to stop")
         if not (done.jobs or done.processes or done.problems):
             print("nothing is at work on it")
+            return say.next_command("status", results)
     for problem in done.problems:
         say.note(problem)
     if done.problems:
         raise typer.Exit(1)
     if not as_json:
         say.next_command("run", results)
+    return None

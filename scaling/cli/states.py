@@ -41,7 +41,7 @@ def status_text(now: Status) -> str:
     if not now.drivers and now.slurm is not None and now.slurm.living:
         parts.append("no driver is running: the study goes on when Slurm starts one")
     elif not now.drivers:
-        left = len(now.rows) - now.counts["done"] - now.counts["diverged"]
+        left = len(now.rows) - now.counts["done"] - now.counts["diverged"] - now.given_up
         parts.append("no driver is running" + ("; `scaling run` on its spec resumes it" if left else ""))
     else:
         who = "a driver is" if len(now.drivers) == 1 else f"{len(now.drivers)} drivers are"

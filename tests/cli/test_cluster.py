@@ -77,7 +77,7 @@ def test_cancel_says_what_it_did(tmp_path: Path) -> None:
     write_json(tmp_path / "plan.json", make_plan([(8, 50)], kind="slurm"))
     done = call("cancel", tmp_path)
     assert done.returncode == 0
-    assert done.stdout == f"nothing is at work on it\n\nnext: scaling run {tmp_path}\n"
+    assert done.stdout == f"nothing is at work on it\n\nnext: scaling status {tmp_path}\n"
     done = json.loads(call("cancel", tmp_path, "--json").stdout)
     assert done == {"jobs": [], "processes": [], "problems": []}
     assert call("cancel", tmp_path / "none").returncode == 2

@@ -77,7 +77,9 @@ def requeue(job: QueuedJob) -> None:
 
 
 def start_held(job: QueuedJob) -> None:
-    """Start a requeued job now that Slurm holds for a while (reason BeginTime)."""
+    """Start a requeued job now that Slurm holds for a while (reason BeginTime). Not within the second of its
+    requeue: its node would take the new credential for the revoked one, and the job would fail."""
+    time.sleep(2)
     subprocess.run(
         ["scontrol", "update", f"JobId={job.id}", "StartTime=now"], capture_output=True, timeout=60
     )

@@ -110,7 +110,7 @@ def call(*argv: str, environment: Mapping[str, str] | None = None) -> str:
             timeout=COMMAND_SECONDS,
         )
     except FileNotFoundError:
-        hint = "run it where Slurm's commands are"
+        hint = "run the same command where Slurm's commands are, such as on a login node"
         raise SlurmMissing(Complaint(f"this machine has no {argv[0]}", hint=hint)) from None
     except OSError as error:
         raise SlurmError(Complaint(f"{argv[0]} cannot be started: {error.strerror}")) from None

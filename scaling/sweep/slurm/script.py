@@ -63,16 +63,17 @@ def script_text(submission: Submission, results: ResultsFolder) -> str:
     _require_name(results)
     pilots = submission.kind == "pilots"
     python, folder = [sys.executable, "-m"], str(results.path.absolute())
+    execution = submission.execution
+    workers = [] if execution.workers == "auto" else ["--workers", str(execution.workers)]
     command = (
         [*python, "scaling.sweep.pilot", folder, submission.id]
         if pilots
-        else [*python, "scaling", "run", folder, "--detach"]
+        else [*python, "scaling", "run", folder, "--detach", *workers]
     )
     options = _of_pilots(submission) if pilots else _of_analysis(submission)
     logs = str(log_file(results, submission.id, 0).parent.absolute()).replace("%", "%%")
     log = f"{logs}/{'%a' if pilots else 0}.log"
     more = {"output": log, "requeue": True, **options.pop("additional_parameters")}
-    execution = submission.execution
     return _submitit(
         command=f"exec {shlex.join(command)}",
         folder=results.path,

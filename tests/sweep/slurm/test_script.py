@@ -73,7 +73,7 @@ def test_the_analysis_is_a_small_job_after_the_others(tmp_path: Path) -> None:
     assert given["dependency"] == "afterany:7:8"
     assert (given["nodes"], given["cpus-per-task"], given["nice"]) == ("1", "2", "1")
     assert not given.keys() & {"array", "gres", "exclusive", "gpus-per-node"}
-    assert f"exec {sys.executable} -m scaling run {tmp_path} --detach" in text.splitlines()
+    assert f"exec {sys.executable} -m scaling run {tmp_path} --detach --workers 1" in text.splitlines()
 
 
 def test_cores_and_devices_of_a_node() -> None:
