@@ -160,7 +160,7 @@ def interrupt(folder: Path, number: signal.Signals, *extra: str, times: int = 1)
         assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     assert outcome.exit_code == 130 and outcome.interrupted == number.name
     assert len(outcome.done) == 1 and not outcome.failed and len(outcome.unfinished) == 1
-    assert outcome.resume and "1 resume from their last checkpoints" in outcome.resume
+    assert outcome.resume and "1 to resume or start" in outcome.resume
     assert not any(isinstance(event, RunFailed) for event in events)
     return events, outcome.seconds
 
