@@ -21,6 +21,7 @@ LOST = 76  # another process took its lease over; it wrote nothing after that
 LOST_HOST = 79  # one of several hosts that trained it together is gone
 RELIEVED = 81  # memory ran out on one of several hosts: started again, it goes on in smaller pieces
 HUNG = 80  # nothing was done for execution.timeout_minutes; the stacks of its threads are in its log
+TOLD_BY_STATUS = (BUSY, LOST, FULL, SHED, LOST_HOST, HUNG, RELIEVED)  # what means something to a driver
 
 Kind = Literal[
     "exception",

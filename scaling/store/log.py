@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from scaling.files import tail
+
+
+def now() -> str:
+    """Return the time as logs and records say it, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def log_tail(folder: Path, lines: int = 20, window: int = 16384) -> list[str]:

@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling.files import sync, tail
+
+if TYPE_CHECKING:
+    from scaling.run import ExternalRun, Run
 
 Row = dict[str, Any]
 write_bytes = os.write
@@ -108,6 +111,11 @@ class CurveLog:
 
 def is_evaluation(row: Row) -> bool:
     return "eval/loss" in row
+
+
+def row_at(run: Run | ExternalRun, step: int) -> Row:
+    """Return the row of a curve at ``step``, without what was measured there."""
+    return {"step": step, "tokens": step * run.batch_tokens, "flops": run.flops_per_step * step}
 
 
 def place_of(row: Row) -> tuple[int, bool]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json
 from scaling.run import ExternalRun
-from scaling.store.metrics import CurveLog, Row, is_evaluation, place_of, up_to
+from scaling.store.metrics import CurveLog, Row, is_evaluation, place_of, row_at, up_to
 from scaling.store.records import JobProgress
 from scaling.supervisor.contract import HINT, LONGEST, METRICS, MetricsRow, RunFile, read_row
 
@@ -96,15 +96,11 @@ class Follower:
         """Return the rows of a curve that a line stands for: of training, of an evaluation."""
         evaluated = {name: value for name, value in row.values.items() if name.startswith("eval/")}
         trained = {name: value for name, value in row.values.items() if name not in evaluated}
+        at = row_at(self.run, row.step)
         if trained:
-            yield {**self._at(row.step), **trained, **self._at(row.step), "wall_time": wall}
+            yield {**at, **trained, **at, "wall_time": wall}
         if evaluated:
-            yield {**self._at(row.step), "eval/loss": None, **evaluated}
-
-    def _at(self, step: int) -> Row:
-        """Return the row of a curve at ``step``, without what was measured there."""
-        run = self.run
-        return {"step": step, "tokens": step * run.batch_tokens, "flops": run.flops_per_step * step}
+            yield {**at, "eval/loss": None, **evaluated}
 
     def _with_unread(self, rows: list[Row], left: bytes) -> list[Row]:
         """Return the rows of a curve, with those of the start before that are still missing."""
@@ -131,7 +127,7 @@ class Follower:
         if loss is not None and not any(
             row["step"] == self.run.steps and is_evaluation(row) for row in self.log.rows()
         ):
-            self.log.put({**self._at(self.run.steps), "eval/loss": loss})
+            self.log.put({**row_at(self.run, self.run.steps), "eval/loss": loss})
         self.log.settle()
         self.log.close()
 

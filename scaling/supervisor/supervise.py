@@ -14,10 +14,10 @@ from pathlib import Path
 from scaling.errors import Complaint, UserError
 from scaling.files import clear_leftovers, create_json, write_json
 from scaling.run import ExternalRun, canonical_json
-from scaling.store.failure import BUSY, LOST, STOPPED, Kind, note_failure
+from scaling.store.failure import BUSY, LOST, STOPPED, TOLD_BY_STATUS, Kind, note_failure
 from scaling.store.folder import is_recorded
 from scaling.store.lease import Busy, Lease, LostLease, acquire
-from scaling.store.log import log_tail
+from scaling.store.log import log_tail, now
 from scaling.store.metrics import CurveLog
 from scaling.store.process import Process
 from scaling.store.records import CommandStart, JobCommand, JobRun, JobSpec, Provenance, Record, read
@@ -43,7 +43,6 @@ LOOK_SECONDS = 0.1
 CHECK_SECONDS = 1.0  # between looks at the lease
 KILL_SECONDS = 10.0  # for what a stalled supervisor of this machine left behind
 OWN = "external"  # the folder of the command, in that of its job
-SPECIAL = range(75, 82)  # exit statuses that mean something to a driver
 
 
 def supervise(order: Order, stop: StopRequest) -> int:
@@ -115,7 +114,7 @@ class Attempt:
             return STOPPED if self.stop.asked else 1
 
     def _run(self) -> int:
-        self.began, run = _now(), self.member.run
+        self.began, run = now(), self.member.run
         given = self.job.execution.command
         assert given, "a job of external runs has a command"
         self.lease.check()
@@ -228,9 +227,9 @@ class Attempt:
         if ended.status == STOPPED:
             problem = "the command exited with status 130, stopped, and nobody had asked it to"
             raise Broken("killed", Complaint(problem, hint="see its log"))
-        if left or ended.status in SPECIAL:
+        if left or ended.status in TOLD_BY_STATUS:
             say(f"the command exited with status {ended.status}{left}")
-        return 1 if ended.status in SPECIAL else ended.status
+        return 1 if ended.status in TOLD_BY_STATUS else ended.status
 
     def _result(self, asked: RunFile) -> ResultFile | None:
         path = Path(asked.paths.result)
@@ -258,7 +257,7 @@ class Attempt:
             cpu_seconds=round(ended.cpu_seconds, 3),
             flops_spent=self.member.flops_spent,
             started=self.began,
-            finished=_now(),
+            finished=now(),
             resumed=int(asked.resumed),
             lease_token=self.lease.token,
             rules=self.member.rules,
@@ -270,7 +269,7 @@ class Attempt:
         (self.run_folder / "error.json").unlink(missing_ok=True)
         if not self.job.execution.keep_final:
             shutil.rmtree(asked.paths.checkpoints, ignore_errors=True)
-        say(f"{_now()} {asked.run_id} {result.status} loss {result.loss}")
+        say(f"{now()} {asked.run_id} {result.status} loss {result.loss}")
 
 
 def end_earlier(folder: Path) -> int:
@@ -294,7 +293,3 @@ def _filled(word: str, places: dict[str, str]) -> str:
     for place, path in places.items():
         word = word.replace(place, path)
     return word
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

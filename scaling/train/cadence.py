@@ -11,11 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from scaling.run import Run
-from scaling.store.metrics import Row, is_evaluation
+from scaling.store.metrics import Row, is_evaluation, row_at
 from scaling.store.records import JobRun
 from scaling.train.averages import ema_names
 from scaling.train.evaluate import Evaluation
-from scaling.train.workbench import row_at
 
 AVERAGE = "eval/loss@"
 

@@ -18,6 +18,7 @@ from scaling.run import canonical_json
 from scaling.store.failure import FULL, is_disk_full, kind_of, write_failure
 from scaling.store.folder import TRUNK
 from scaling.store.lease import LostLease
+from scaling.store.log import now
 from scaling.store.metrics import CurveLog, is_evaluation, up_to
 from scaling.store.records import JobRun
 from scaling.train.averages import Averages, Carried, Sums, along_the_way
@@ -30,7 +31,7 @@ from scaling.train.process import PackFailed
 from scaling.train.profile import Profile
 from scaling.train.record import trained_row, write_record
 from scaling.train.start import start_of
-from scaling.train.workbench import Workbench, now
+from scaling.train.workbench import Workbench
 
 
 class Stopped(Exception):

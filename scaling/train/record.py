@@ -16,13 +16,14 @@ from scaling.files import create_json
 from scaling.model.roles import Params
 from scaling.run import Run
 from scaling.store.lease import LostLease
-from scaling.store.metrics import CurveLog, Row, is_evaluation
+from scaling.store.log import now
+from scaling.store.metrics import CurveLog, Row, is_evaluation, row_at
 from scaling.store.records import JobRun, Provenance, Record, Result
 from scaling.train.averages import Averages, Carried, at_the_end
 from scaling.train.evaluate import Evaluation
 from scaling.train.peak import peak_flops
 from scaling.train.step import ChunkMetrics, TrainState
-from scaling.train.workbench import Workbench, now, row_at
+from scaling.train.workbench import Workbench
 
 
 def make_result(

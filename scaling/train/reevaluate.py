@@ -8,12 +8,13 @@ from scaling.data.index import adds_to
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json
 from scaling.store.failure import STOPPED, write_failure
+from scaling.store.log import now
 from scaling.store.metrics import is_evaluation
 from scaling.store.records import JobRun, Record, Result, read
 from scaling.train.averages import Averages, at_the_end
 from scaling.train.cadence import Cadence
 from scaling.train.record import final_row, make_result
-from scaling.train.workbench import Workbench, now
+from scaling.train.workbench import Workbench
 
 
 def reevaluate(bench: Workbench, members: Sequence[JobRun]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +10,8 @@ from scaling.data.index import DataIndex
 from scaling.data.store import Windows
 from scaling.files import write_json
 from scaling.model.roles import Params
-from scaling.run import Run
 from scaling.store.lease import Lease
-from scaling.store.metrics import CurveLog, Row
+from scaling.store.metrics import CurveLog
 from scaling.store.records import Environment, JobExecution, JobProgress, JobRun
 from scaling.train.checkpoint import Checkpoints
 from scaling.train.evaluate import Evaluation
@@ -81,12 +79,3 @@ class Workbench:
             loss=loss,
         )
         write_json(self.folder / "progress.json", progress.to_json(), durable=False)
-
-
-def row_at(run: Run, step: int) -> Row:
-    """Return the row of a curve at ``step``, without what was measured there."""
-    return {"step": step, "tokens": step * run.batch_tokens, "flops": run.flops_per_step * step}
-
-
-def now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
