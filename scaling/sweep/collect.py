@@ -23,7 +23,7 @@ from scaling.store.folder import ResultsFolder, State
 from scaling.store.metrics import Row, read_metrics
 from scaling.store.records import Record
 from scaling.sweep.spikes import has_spike
-from scaling.sweep.status import status
+from scaling.sweep.status import status_rows
 
 
 def _of(source: str, *names: str) -> dict[str, str]:
@@ -186,10 +186,10 @@ def collect(folder: Path) -> Collected:
         UserError: the folder holds no study, or its plan.json is damaged.
     """
     results = ResultsFolder(Path(folder))
-    plan, now = load_plan(results), status(folder)
+    plan = load_plan(results)
     rows, curves, missing = [], [], []
     torn = repeated = 0
-    for run, state in zip(plan.runs, now.rows, strict=True):
+    for run, state in zip(plan.runs, status_rows(results, plan), strict=True):
         record = _record(results, run)
         if record is None or not plan.evaluates(record):
             where = "" if state.step is None else f", at step {state.step} of {state.steps}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -73,16 +74,10 @@ def status(folder: Path) -> Status:
         UserError: the folder holds no study, or its plan.json is damaged.
     """
     results = ResultsFolder(Path(folder))
-    plan = load_plan(results)
-    at_work = tuple(drivers(results))
-    running = {row.run_id: row for driver in at_work if driver.snapshot for row in driver.snapshot.running}
+    plan, at_work = load_plan(results), tuple(drivers(results))
     limit = plan.execution.attempts
     states = {run.run_id: results.run_state(run.run_id) for run in plan.runs}
-    blocked = _blocked(plan, states)
-    rows = tuple(
-        _row(results, run, states[run.run_id], running.get(run.run_id), blocked.get(run.job_id, ""), plan)
-        for run in plan.runs
-    )
+    rows = _rows(results, plan, states, at_work)
     by_state = Counter(row.state for row in rows)
     counts = {state: by_state[state] for state in get_args(State)}
     failed = [states[row.run_id].error for row in rows if row.state == "failed"]
@@ -90,6 +85,23 @@ def status(folder: Path) -> Status:
     left = sum(error is not None and error.gives_up(limit) for error in failed)
     return Status(
         plan.study, str(results.path), counts, rows, at_work, dict(kinds), left, allocations(results)
+    )
+
+
+def status_rows(results: ResultsFolder, plan: Plan) -> tuple[StatusRow, ...]:
+    """List the runs of a plan, in its order, by the files alone."""
+    states = {run.run_id: results.run_state(run.run_id) for run in plan.runs}
+    return _rows(results, plan, states, drivers(results))
+
+
+def _rows(
+    results: ResultsFolder, plan: Plan, states: dict[str, RunState], at_work: Sequence[DriverNote]
+) -> tuple[StatusRow, ...]:
+    running = {row.run_id: row for driver in at_work if driver.snapshot for row in driver.snapshot.running}
+    blocked = _blocked(plan, states)
+    return tuple(
+        _row(results, run, states[run.run_id], running.get(run.run_id), blocked.get(run.job_id, ""), plan)
+        for run in plan.runs
     )
 
 

@@ -14,6 +14,7 @@ from scaling.errors import UserError
 from scaling.files import write_json
 from scaling.store.folder import ResultsFolder
 from scaling.store.process import Process
+from scaling.sweep.collect import collect
 from scaling.sweep.slurm import allocations as module
 from scaling.sweep.slurm.allocations import Allocation, Allocations, allocations
 from scaling.sweep.slurm.cluster import QueueRow, SlurmMissing
@@ -176,3 +177,12 @@ def test_logs_of_allocations(tmp_path: Path) -> None:
     for name in ("100_0", "100"):  # has printed nothing; is an array of two
         with pytest.raises(UserError, match="names no run or job"):
             logs(tmp_path, name)
+
+
+def test_a_table_is_made_without_asking_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_submission(tmp_path, PLAN)
+    asked = list[Any]()
+    monkeypatch.setattr(module, "queue_rows", lambda names: asked.append(names) or [])
+    monkeypatch.setattr(module, "accounted_rows", lambda names: None)
+    assert len(collect(tmp_path).missing) == 2 and not asked
+    assert status(tmp_path).slurm and asked
