@@ -1,4 +1,4 @@
-"""Signals that ask a driver to stop."""
+"""Why a driver stops before its phase is over: names of signals, and these reasons."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+OUT_OF_TIME = "--max-hours"
+PLAN_CHANGED = "another launch, which changed the plan of this folder"
+CANCELLED = "`scaling cancel`"
 
 
 @contextmanager
