@@ -18,9 +18,9 @@ import pandas as pd
 from scipy import stats
 
 from analysis.errors import AnalysisError
-from analysis.fits.bootstrap import solved
 from analysis.fits.fitting import fit
 from analysis.fits.options import FitOptions
+from analysis.fits.resolve import solved
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
 from analysis.laws.law import Law

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from analysis.errors import AnalysisError, Argument
-from analysis.fits.covariance import adjusted, linear
+from analysis.fits.covariance import linear, usable
 from analysis.fits.fitting import fit
 from analysis.referee.outcome import Outcome, judged, unseen
-from analysis.referee.subject import STILL, Shift, Subject, Test
+from analysis.referee.subject import STILL, Shift, Subject, Test, influence
 from analysis.tables.runs import CONVENTIONS
 
 MOST = 100  # rows that are left out in turn; of more those of largest influence
@@ -33,8 +33,8 @@ def _single_runs(subject: Subject) -> Outcome:
     u = subject.fit._solved.u
     which = np.arange(len(problem.y))
     if len(which) > MOST:
-        jacobian, _, working, bread = linear(problem, u)
-        step = (jacobian * (working * adjusted(problem, u, which))[:, None]) @ bread
+        bread = linear(problem, u)[3]
+        step = influence(problem, u, which)[:, usable(problem, u)]
         distance = np.einsum("np,pq,nq->n", step, np.linalg.pinv(bread, hermitian=True), step)  # Cook's
         which = np.argsort(-distance)[:MOST]
     rows = np.arange(len(problem.y))[None] == which[:, None]

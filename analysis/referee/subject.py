@@ -14,10 +14,10 @@ from scipy import stats
 from analysis.comparison import Comparison, compare
 from analysis.errors import AnalysisError
 from analysis.fits import allocation
-from analysis.fits.bootstrap import solved
 from analysis.fits.covariance import adjusted, linear, usable
 from analysis.fits.fitting import fit
 from analysis.fits.options import FitOptions
+from analysis.fits.resolve import solved
 from analysis.fits.result import Fit
 from analysis.fits.rows import Rows, prepare
 from analysis.fits.summary import count, number

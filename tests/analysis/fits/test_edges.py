@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from analysis import Law, fit, load
-from analysis.fits import bootstrap, edges, fitting
+from analysis.fits import bootstrap, edges, fitting, resolve
 from analysis.fits.covariance import design_effect, noise_square
 from analysis.solve import multistart
 from analysis.solve.problem import Loss, Problem
@@ -70,7 +70,7 @@ def test_where_checked_replicates_disagree_all_are_solved_again_from_many_starts
         return multistart.minimise(problem, start, **(given | {"steps": 0} if len(start) == 20 else given))
 
     found = [bootstrap.replicate(problem, solution, cluster, "run", method="case", count=20)]
-    monkeypatch.setattr(bootstrap, "minimise", early)
+    monkeypatch.setattr(resolve, "minimise", early)
     found += [bootstrap.replicate(problem, solution, cluster, "run", method="case", count=20)]
     assert found[0].check.agree == 6 and found[1].check.agree < 6
     assert ["many starts" in one.method for one in found] == [False, True]
