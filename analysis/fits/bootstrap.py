@@ -119,10 +119,8 @@ def replicate(
     agree = checked = 0
     if kind in ANALYTIC:
         if kind == "cr2":
-            fewest_degrees = satterthwaite(
-                problem, solution.u, cluster
-            ).min()  # nan of losses whose squares vanish
-            degrees = int(np.clip(np.nan_to_num(fewest_degrees, nan=1.0), 1, n))
+            lowest = satterthwaite(problem, solution.u, cluster).min()
+            degrees = int(np.clip(np.nan_to_num(lowest, nan=1.0), 1, n))  # of losses whose squares vanish
         ends = _linearised(problem, solution.u, cluster, kind, rng)
         words = f"{METHODS[kind]}, {units}, t({degrees})"
     else:

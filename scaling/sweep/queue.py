@@ -132,9 +132,9 @@ class Queue:
     def _together(self, one: Task, other: Task) -> bool:
         """Tell whether a program can train both: equal in all that is compiled, and in their data."""
         first, second = one.runs[0], other.runs[0]
-        if first.built_in.fixed != second.built_in.fixed or self.plan.data_of(first) != self.plan.data_of(
-            second
-        ):
+        if first.built_in.fixed != second.built_in.fixed:
+            return False
+        if self.plan.data_of(first) != self.plan.data_of(second):
             return False
         return self._chunk_steps(one) == self._chunk_steps(other)
 
