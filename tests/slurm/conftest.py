@@ -47,6 +47,13 @@ def built_in(cluster: None, tmp_path: Path) -> Iterator[Trial]:
         yield trial
 
 
+@pytest.fixture
+def gang(cluster: None, tmp_path: Path) -> Iterator[Trial]:
+    """The same study, each of whose jobs is trained by two nodes together."""
+    with on_cluster(Trial(tmp_path / "results"), "nodes: 2\nworkers: 1\ncpus: 1\nconcurrent: 1\n") as trial:
+        yield trial
+
+
 @contextmanager
 def on_cluster(trial: Trial, more: str = "") -> Iterator[Trial]:
     """Have the launches of a study submit to the cluster; neither its processes nor its jobs stay."""

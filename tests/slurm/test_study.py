@@ -198,3 +198,20 @@ def test_records_of_two_nodes_are_those_of_one_machine(built_in: Trial):
         assert here.wait(LIMIT) == 0
         finish(built_in)
     assert differences(calm.folder, built_in) + trained_twice(built_in) == []
+
+
+def test_two_nodes_train_a_job_together(gang: Trial):
+    """To rounding, the loss of one process: the sum over the batch goes over both."""
+    small = ("--set", "family.widths=[16]", "--set", "design.budgets=[2e9]", "--set", "noise=null")
+    small = (*small, "--set", "holdout=[]")
+    alone = Trial(gang.folder.with_name("alone"))
+    with cleared(alone):
+        alone.run(*small)
+        gang.run(*small)
+    (run_id,), folder = results(alone.folder), ResultsFolder(gang.folder)
+    record = folder.record(run_id)
+    assert record and record.execution.lowering and record.execution.lowering.mesh
+    assert record.execution.lowering.mesh.data == 2 and record.execution.devices == 2
+    assert record.result.loss == pytest.approx(results(alone.folder)[run_id]["loss"], rel=1e-5)
+    (job,) = load_plan(folder).jobs
+    assert (folder.job_dir(job.job_id) / "log.1.txt").exists(), "that of the second node"
