@@ -15,7 +15,7 @@ from scaling.plan.scales import batch_of
 from scaling.plan.tuned import settled
 from scaling.recipe.written import RuleError
 from scaling.run import ExternalRun
-from scaling.spec.designs import Cell
+from scaling.spec.designs.cells import Cell
 from scaling.spec.families import Size
 from scaling.spec.models import Study
 
