@@ -23,6 +23,7 @@ from scaling.cli.coordcheck import coordcheck
 from scaling.cli.export import export
 from scaling.cli.imports import import_
 from scaling.cli.laws import laws
+from scaling.cli.next import next_
 from scaling.cli.options import Json, On, Overrides, Results, Spec, Workers
 from scaling.cli.plots import plot
 from scaling.cli.predict import optimal, predict
@@ -135,6 +136,7 @@ app.command()(check)
 app.command()(laws)
 app.command()(predict)
 app.command()(optimal)
+app.command("next")(next_)
 app.command()(basins)
 app.command()(plot)
 app.command()(export)
