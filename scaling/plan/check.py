@@ -12,7 +12,7 @@ from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
 from scaling.recipe.optimizers import Muon
-from scaling.spec.designs import Noise
+from scaling.spec.designs.cells import Noise
 from scaling.spec.execution import Execution
 from scaling.spec.models import chosen_cells
 from scaling.spec.source import Finding, Path
@@ -40,7 +40,8 @@ def too_small(wanted: list[Wanted]) -> list[Finding]:
     """Find amounts that pay for no step: of any size where short runs are left out anyway, else of one."""
     groups = dict[tuple[str | int, ...], list[Wanted]]()
     for w in wanted:
-        groups.setdefault(w.path, []).append(w)
+        if w.outside is None:
+            groups.setdefault(w.path, []).append(w)
     findings = list[Finding]()
     for path, group in groups.items():
         short = [w for w in group if w.steps < 1]
@@ -202,7 +203,13 @@ def _near_divisors(whole: int, part: int) -> str:
 
 
 def nothing_left(wanted: list[Wanted]) -> Finding:
-    longest = max((w.steps for w in wanted if w.role == "fit"), default=0)
+    fitted = [w for w in wanted if w.role == "fit"]
+    inside = [w for w in fitted if w.outside is None]
+    if fitted and not inside:
+        first = fitted[0]
+        message = f"leaves every run out: {first.label}: {first.outside}"
+        return Finding(("design",), message, "change its limits, or the sizes of the family")
+    longest = max((w.steps for w in inside), default=0)
     if longest == 0:
         return Finding(
             ("family",), "no size is in the design", "leave in_design: false away from at least one"

@@ -19,7 +19,7 @@ from scaling.plan.data import SMALL
 from scaling.plan.expand import plan_study
 from scaling.recipe.schedules import Constant
 from scaling.run import Run, canonical_json
-from scaling.spec.designs import Grid
+from scaling.spec.designs.crossed import Grid
 from scaling.spec.external import ExternalFamily
 from scaling.spec.families import Architecture, DepthDial, Family, NamedShape, Shapes, WidthDial
 from scaling.spec.models import Study

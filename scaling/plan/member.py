@@ -12,7 +12,8 @@ from scaling.plan.designs import flops_per_step, nearest
 from scaling.plan.scales import batch_of
 from scaling.plan.tuned import settled
 from scaling.recipe.rules import Rule
-from scaling.spec.designs import Cell, RunList
+from scaling.spec.designs.cells import Cell
+from scaling.spec.designs.kinds import RunList
 from scaling.spec.families import Family, Size
 from scaling.spec.models import Study
 

@@ -14,20 +14,10 @@ from pydantic import ConfigDict, Field, model_serializer
 
 from scaling.recipe.quantities import Described
 from scaling.spec.base import Several
-from scaling.spec.designs import Part, Point
-from scaling.spec.source import Finding, Path
+from scaling.spec.designs.cells import Part, Point
+from scaling.spec.source import Finding, Override, Path
 
 Values = Annotated[dict[str, Annotated[tuple[Any, ...], Several]], Field(min_length=1)]
-
-
-@dataclass(frozen=True)
-class Override:
-    """A ``value`` for the node at ``field``; the value is written at ``place``, its field path at ``key``."""
-
-    field: Path
-    value: Any
-    place: Path
-    key: Path
 
 
 class Axis(Described):

@@ -31,7 +31,8 @@ from scaling.recipe.schedules import WrittenSchedule
 from scaling.recipe.written import fits, known_to, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import BatchOrRule, Seeds
-from scaling.spec.designs import Chosen, Design, Holdout, Noise
+from scaling.spec.designs.cells import Chosen, Holdout, Noise
+from scaling.spec.designs.kinds import Design
 from scaling.spec.execution import Execution, WrittenExecution
 from scaling.spec.external import ExternalRecipe
 from scaling.spec.families import Family, Shapes

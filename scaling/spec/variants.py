@@ -10,7 +10,6 @@ from typing import Any
 
 from scaling.spec.axes import (
     Axis,
-    Override,
     PlacedAxis,
     Variant,
     axis_findings,
@@ -19,11 +18,11 @@ from scaling.spec.axes import (
     overlap,
     overlapping,
 )
-from scaling.spec.designs import Chosen, Point
+from scaling.spec.designs.cells import Chosen, Point
 from scaling.spec.guess import closest
 from scaling.spec.models import check_sections, chosen_cells
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, field_findings, located
-from scaling.spec.source import Finding, Path
+from scaling.spec.source import Finding, Override, Path
 
 MOST_POINTS = 20_000  # of a design that a cell of an axis is looked for in; larger ones are not planned
 
@@ -168,6 +167,7 @@ class _Check:
         wrong = list(self.names)
         wrong += overlapping(self.arm.axes)
         wrong += self._set_twice()
+        wrong += self._set_by_design()
         yield from wrong
         bad = {finding.path for finding in wrong}
         changed: dict[str, Any] | None = yield from self._changed(
@@ -210,6 +210,21 @@ class _Check:
                     if field == override.field[: len(field)]:
                         message = f"an axis changes {'.'.join(map(str, field))} too, so this has no effect"
                         yield Finding(override.key, message, "keep one of them")
+
+    def _set_by_design(self) -> Iterator[Finding]:
+        """Find changes of a variant or an axis that the design makes itself."""
+        design = self.study.get("design")
+        for own in design.overrides if design is not None else ():
+            name = ".".join(map(str, own.field))
+            message = f"the design changes {name} itself, in design.{own.key[-1]}"
+            for override in self.arm.overrides:
+                if overlap(own.field, override.field):
+                    yield Finding(override.key, message, "keep one of them")
+            for placed in self.arm.axes:
+                kind = "cross" if placed.axis.cross else "zip"
+                for field, written in zip(placed.fields, placed.axis.fields, strict=True):
+                    if overlap(own.field, field):
+                        yield Finding((*placed.place, kind, written), message, "keep one of them")
 
     def _cell(self, cell: Chosen, place: Path, changed: dict[str, Any], bad: set[Path]) -> Iterator[Finding]:
         own = self._sound(overrides(cell.values, (*place, "values")), bad)

@@ -1,22 +1,17 @@
-"""Which runs: cells, designs, held-out runs and repetitions.
-
-Every design has the same three names: ``min_steps`` (shorter runs are left out), ``points`` (the sizes it
-trains and for how long) and ``findings`` (what is wrong with it).
-"""
+"""Cells: one size and how long to train it, as designs, held-out runs, noise and axes name them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from scaling.recipe.quantities import Count, Described, Positive, Slug
-from scaling.recipe.rules import by_kind
-from scaling.spec.base import Amounts, Counts, Seed, Seeds, Several
+from scaling.spec.base import Seed, Seeds
 from scaling.spec.families import Family, Size
-from scaling.spec.source import Finding, Path
+from scaling.spec.source import Finding, Override, Path
 
 # What the length of a training is given in; the last two are tokens for each parameter.
 Length = Literal["flops", "tokens", "steps", "per_total", "per_body"]
@@ -26,13 +21,14 @@ LENGTHS: tuple[Length, ...] = ("flops", "tokens", "steps")
 @dataclass(frozen=True)
 class Point:
     """One size and how long to train it, asked for at ``path``; ``amount_path`` is where the length is
-    written."""
+    written. ``changes`` are what the design itself changes of the study there."""
 
     size: Size
     length: Length
     amount: float
     path: Path
     amount_path: Path
+    changes: tuple[Override, ...] = ()
 
 
 class Part(Described):
@@ -110,86 +106,3 @@ class Noise(Chosen):
     """Repetitions of one cell with seeds of their own, to measure the noise between seeds."""
 
     seeds: Seeds
-
-
-def _product(family: Family, length: Length, amounts: Sequence[float], field: str) -> Iterator[Point]:
-    """Cross every size with every amount, which are written in ``field`` of the design."""
-    for size in family.members:
-        for i, amount in enumerate(amounts):
-            path: Path = ("design", field, i)
-            yield Point(size, length, amount, path, path)
-
-
-class Crossed(Described):
-    """A design that crosses the sizes of a family with amounts of training."""
-
-    min_steps: Count = 1
-    """Leave out, and list, runs with fewer steps than this."""
-
-    def findings(self, family: Family | None) -> Iterator[Finding]:
-        yield from ()
-
-
-class IsoFLOP(Crossed):
-    """Every size at every compute budget; tokens are solved from the exact FLOP count."""
-
-    kind: Literal["isoflop"]
-    budgets: Amounts
-    """FLOPs of a run as if trained alone: 3 x forward matmul FLOPs, causal attention, head included."""
-
-    def points(self, family: Family) -> Iterator[Point]:
-        return _product(family, "flops", self.budgets, "budgets")
-
-
-class Grid(Crossed):
-    """Every size at every horizon: exactly one of tokens and steps."""
-
-    kind: Literal["grid"]
-    tokens: Amounts | None = None
-    """Horizons in training tokens."""
-    steps: Counts | None = None
-    """Horizons in optimizer steps."""
-
-    def points(self, family: Family) -> Iterator[Point]:
-        if self.tokens:
-            return _product(family, "tokens", self.tokens, "tokens")
-        return _product(family, "steps", self.steps or (), "steps")
-
-    def findings(self, family: Family | None) -> Iterator[Finding]:
-        if (self.tokens is None) == (self.steps is None):
-            yield Finding(("design",), "needs exactly one of tokens and steps", "give the horizons once")
-
-
-class Ladder(Crossed):
-    """Every size at multiples of its own number of parameters."""
-
-    kind: Literal["ladder"]
-    multiples: Amounts
-    """Training tokens per parameter."""
-    of: Literal["total", "body"] = "total"
-    """Which parameters: all, or those outside embedding and head."""
-
-    def points(self, family: Family) -> Iterator[Point]:
-        length = "per_total" if self.of == "total" else "per_body"
-        return _product(family, length, self.multiples, "multiples")
-
-
-class RunList(Described):
-    """Exactly these runs, each with every seed of the study."""
-
-    min_steps: ClassVar[int] = 1
-    kind: Literal["list"]
-    runs: tuple[Cell, ...] = Several
-
-    def points(self, family: Family) -> Iterator[Point]:
-        for i, cell in enumerate(self.runs):
-            yield cell.point(family, ("design", "runs", i))
-
-    def findings(self, family: Family | None) -> Iterator[Finding]:
-        for i, cell in enumerate(self.runs):
-            yield from cell.findings(("design", "runs", i), family)
-
-
-_Designs = IsoFLOP | Grid | Ladder | RunList
-Design = Annotated[_Designs, Field(discriminator="kind")]
-DESIGNS = by_kind(_Designs)
