@@ -8,6 +8,7 @@ from matplotlib.mathtext import MathTextParser
 import analysis
 from analysis import AnalysisError, Law, figures, fit
 from analysis.figures import style
+from analysis.figures.design import design
 from analysis.fits.profile import Profile
 
 THREE = Law("three", {"E": {}, "A": {"N": "alpha"}, "B": {"D": "beta"}, "G": {"width_$": "gamma"}})
@@ -151,3 +152,23 @@ def test_one_size_warns_of_nothing():
 )
 def test_formulas_can_be_typeset(formula):
     MathTextParser("path").parse(style.typeset(formula))
+
+
+def test_a_design_is_full_where_it_is_done():
+    runs = pd.DataFrame({
+        "params": [1e6, 1e7, 1e6, 3e7], "tokens": [1e9, 1e8, 4e9, 1e9], "flops": [6e15, 6e15, 2.4e16, 1.8e17],
+        "role": ["fit", "fit", "noise", "holdout"], "budget": [6e15, 6e15, None, None],
+        "done": [True, False, False, False],
+    })  # fmt: skip
+    axes = design(runs)
+    points = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    drawn = {(float(line.get_xdata()[0]), float(line.get_ydata()[0])): line for line in points}
+    assert drawn.keys() == set(zip(runs["tokens"], runs["params"], strict=True))
+    full = [at for at, line in drawn.items() if line.get_markerfacecolor() != "white"]
+    assert full == [(1e9, 1e6)]
+    (budget,) = [line for line in axes.lines if list(line.get_xdata()) == [1e9, 1e8]]
+    assert list(budget.get_ydata()) == [1e6, 1e7]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["2 fitted", "1 repeated", "1 held out", "full: done (1)", "D = 20 N"]
+    with pytest.raises(AnalysisError, match="no column role"):
+        design(runs.drop(columns="role"))
