@@ -43,7 +43,8 @@ def expected_text(found: Expected) -> str:
         lines.append(
             f"  target {found.target.label}: {found.extrapolation:.3g}x the compute of the largest run"
         )
-    lines += ["", *_table(found.quantities)]
+    if any(np.isfinite(one.spread) for one in found.quantities):
+        lines += ["", *_table(found.quantities)]
     if not found.reason and found.condition > 1e3 and found.weak:
         lines.append(
             f"  hardest to tell apart: {', '.join(found.confounded)} (condition {found.condition:.2g})"

@@ -14,8 +14,9 @@ from analysis.planning.help import Help, Shop
 from analysis.planning.prior import Prior
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
-from scaling.design.priors import Asked, priors
+from scaling.design.priors import priors
 from scaling.design.tables import cells_of, offered, table_of, targets_of
+from scaling.design.wish import Asked
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.spec.models import Study
 

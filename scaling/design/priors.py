@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,8 @@ from analysis.laws.law import Law
 from analysis.laws.lookup import require
 from analysis.optimal_size.saved import read_saved, result
 from analysis.planning.prior import PUBLISHED, NoiseLevel, Prior
+from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a statement rests on: names of ``laws``; ``prior``: a name of ``PUBLISHED``, the file of a fit, or
-    values and ranges (``alpha=0.3:0.4,beta=0.3``); ``noise`` of log loss; ``compute`` of the target;
-    ``simulate``: studies to simulate."""
-
-    laws: tuple[str, ...] = ()
-    prior: str | None = None
-    noise: float | None = None
-    compute: float | None = None
-    simulate: int = 0
 
 
 def priors(asked: Asked, table: pd.DataFrame) -> list[Prior]:
