@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from scaling import __version__
-from scaling.cli import data, fits, say
+from scaling.cli import data, fits, forecasts, say
 from scaling.cli.arguments import as_option
 from scaling.cli.basins import basins
 from scaling.cli.cancel import cancel
@@ -118,6 +118,7 @@ app.command()(predict)
 app.command()(optimal)
 app.command("next")(next_)
 app.command()(basins)
+app.add_typer(forecasts.app, name="forecasts")
 app.command()(plot)
 app.command()(export)
 app.command()(clean)

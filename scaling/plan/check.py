@@ -28,7 +28,7 @@ def too_many(choices: Choices) -> list[Finding]:
         count += sum(_seeds(cell, study) for cell in of_arm)
         family = choices.sheet.changed(choices.sheet.base, arm.overrides)["family"]
         for point in study.design.points(family):
-            count += arm.count(point, family.key) * len(study.seeds)
+            count += arm.count(point, family.keys) * len(study.seeds)
             if count > MOST_RUNS:
                 message = f"asks for {count:,} runs or more, at most {MOST_RUNS:,} are planned"
                 place = ("axes",) if study.axes else ("variants",) if study.variants else ("design",)

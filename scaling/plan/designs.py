@@ -107,12 +107,12 @@ def _asked_of_design(study: Study, choices: Choices, arm: Arm) -> Iterator[Asked
         return
     family = plain.family
     for point in study.design.points(family):
-        for chosen in arm.fit_choices(point, family.key):
+        for chosen in arm.fit_choices(point, family.keys):
             chosen = (*chosen, *point.changes)
             choice = choices.of(arm, chosen)
             if choice is not None:
                 yield from (Asked("fit", choice, point, seed, point.path) for seed in study.seeds)
-            for more in arm.tuning_choices(point, family.key):
+            for more in arm.tuning_choices(point, family.keys):
                 tuned = choices.of(arm, (*chosen, *more))
                 if tuned is not None:
                     beside += [Asked("tuning", tuned, point, seed, point.path) for seed in study.seeds]

@@ -198,7 +198,7 @@ class Choices:
         found = check_sections({**dict(self.study), **sections}, arm.name)
         self.findings += [located(finding, changes) for finding in found]
         old, new = before["family"], sections["family"]
-        if on_axes and (old.key, old.members) != (new.key, new.members):
+        if on_axes and (old.keys, old.members) != (new.keys, new.members):
             override = next(o for o in reversed(changes) if o.field[0] == "family")
             message = "changes the sizes of the family, which the design is made of"
             self.findings.append(Finding(override.place, message, "make it a variant"))

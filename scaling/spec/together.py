@@ -25,7 +25,7 @@ PARTS: tuple[tuple[Path, type[Described], str], ...] = (
 # Kinds of these parts that a spec can name, the usual one first.
 BUILT_IN: dict[str, tuple[str, ...]] = {
     "corpus": ("shipped", *(kind for kind in CORPORA if kind != "external")),
-    "family": ("width-dial", "depth-dial", "shapes"),
+    "family": ("width-dial", "depth-dial", "width-depth", "shapes"),
     "recipe": ("built-in",),
 }
 # Fields of a section that say nothing to a trainer of one's own, and why.

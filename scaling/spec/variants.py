@@ -43,29 +43,29 @@ class Arm:
     def tuning_axes(self) -> tuple[PlacedAxis, ...]:
         return tuple(placed for placed in self.axes if placed.axis.role == "tuning")
 
-    def fit_choices(self, point: Point, key: str) -> Iterator[tuple[Override, ...]]:
+    def fit_choices(self, point: Point, keys: Sequence[str]) -> Iterator[tuple[Override, ...]]:
         """Yield what the axes that multiply the design choose at a point."""
-        axes = [placed.choices for placed in self.fit_axes if placed.axis.applies(point, key)]
+        axes = [placed.choices for placed in self.fit_axes if placed.axis.applies(point, keys)]
         for rows in itertools.product(*axes):
             yield tuple(itertools.chain(*rows))
 
-    def tuning_choices(self, point: Point, key: str) -> Iterator[tuple[Override, ...]]:
+    def tuning_choices(self, point: Point, keys: Sequence[str]) -> Iterator[tuple[Override, ...]]:
         """Yield what each axis of role tuning chooses at a point."""
         for placed in self.tuning_axes:
-            yield from placed.choices if placed.axis.applies(point, key) else ()
+            yield from placed.choices if placed.axis.applies(point, keys) else ()
 
-    def count(self, point: Point, key: str) -> int:
+    def count(self, point: Point, keys: Sequence[str]) -> int:
         """Count the choices at a point without making them: those of the design, and those beside it."""
         of_design, beside = 1, 0
         for placed in self.axes:
-            if placed.axis.applies(point, key):
+            if placed.axis.applies(point, keys):
                 of_design *= placed.axis.count if placed.axis.role is None else 1
                 beside += placed.axis.count if placed.axis.role else 0
         return of_design * (1 + beside)
 
-    def open_fields(self, point: Point, key: str) -> list[Path]:
+    def open_fields(self, point: Point, keys: Sequence[str]) -> list[Path]:
         """Return the fields that an axis without a role varies at a point."""
-        axes = [placed for placed in self.fit_axes if placed.axis.applies(point, key)]
+        axes = [placed for placed in self.fit_axes if placed.axis.applies(point, keys)]
         return [field for placed in axes for field in placed.fields]
 
 
@@ -179,11 +179,11 @@ class _Check:
         sections: dict[str, Any] = {**self.study, **changed}
         yield from self._of_variant(sections)
         family, design = sections.get("family"), sections.get("design")
-        key = family.key if family is not None else None
+        keys: tuple[str, ...] = family.keys if family is not None else ()
         all_points = design.points(family) if family is not None and design is not None else ()
         points = list(itertools.islice(all_points, MOST_POINTS))
         for placed in axes:
-            yield from axis_findings(placed, points, key)
+            yield from axis_findings(placed, points, keys)
             if (placed.axis.cross is None) == (placed.axis.zip is None):
                 continue
             for column in placed.columns.values():
@@ -233,7 +233,7 @@ class _Check:
         if family is None or any(True for _ in cell.findings(place, family)):
             return
         given = [override.field for override in own]
-        open_fields = self.arm.open_fields(cell.point(family, place), family.key)
+        open_fields = self.arm.open_fields(cell.point(family, place), family.keys)
         left = [f for f in open_fields if not any(overlap(f, g) and len(g) <= len(f) for g in given)]
         if left:
             names = [".".join(map(str, field)) for field in left]

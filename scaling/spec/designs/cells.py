@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,12 +10,13 @@ from pydantic import Field
 
 from scaling.recipe.quantities import Count, Described, Positive, Slug
 from scaling.spec.base import Seed, Seeds
-from scaling.spec.families import Family, Size
+from scaling.spec.families import Family, Size, key_values
 from scaling.spec.source import Finding, Override, Path
 
 # What the length of a training is given in; the last two are tokens for each parameter.
 Length = Literal["flops", "tokens", "steps", "per_total", "per_body"]
 LENGTHS: tuple[Length, ...] = ("flops", "tokens", "steps")
+NAMING = ("width", "depth", "name")  # fields that name a size
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Part(Described):
     """Some cells: those of one size, of one length, or of both."""
 
     width: Count | None = None
-    """The size, for a width-dial; any width, listed in the family or not."""
+    """The size, for a width-dial, and with the depth for width-depth; any width, listed or not."""
     depth: Count | None = None
-    """The size, for a depth-dial; any depth, listed in the family or not."""
+    """The size, for a depth-dial, and with the width for width-depth; any depth, listed or not."""
     name: str | None = None
     """The size, for explicit shapes."""
     flops: Positive | None = None
@@ -47,11 +48,11 @@ class Part(Described):
     steps: Count | None = None
     """Optimizer steps."""
 
-    def has(self, point: Point, key: str) -> bool:
-        """Tell whether ``point``, of a family that names its sizes by ``key``, is one of these cells."""
-        size = getattr(self, key)
-        if size is not None and size != point.size:
-            return False
+    def has(self, point: Point, keys: Sequence[str]) -> bool:
+        """Tell whether ``point``, of a family that names its sizes by ``keys``, is one of these cells."""
+        for key, value in zip(keys, key_values(point.size), strict=True):
+            if getattr(self, key) not in (None, value):
+                return False
         asked = [(name, getattr(self, name)) for name in LENGTHS if getattr(self, name) is not None]
         return all((name, amount) == (point.length, point.amount) for name, amount in asked)
 
@@ -62,8 +63,7 @@ class Cell(Part):
     def point(self, family: Family, path: Path) -> Point:
         """Return the point of this cell, which :meth:`findings` has passed, in ``family``."""
         length: Length = next(name for name in LENGTHS if getattr(self, name) is not None)
-        size, amount = getattr(self, family.key), getattr(self, length)
-        return Point(size, length, amount, path, (*path, length))
+        return Point(self._size(family), length, getattr(self, length), path, (*path, length))
 
     def findings(self, path: Path, family: Family | None) -> Iterator[Finding]:
         """Find what is wrong with the cell at ``path``; ``family`` is None where it is not valid itself."""
@@ -73,18 +73,26 @@ class Cell(Part):
             yield Finding(path, f"needs exactly one of flops, tokens and steps, has {got}", "keep one")
         if family is None:
             return
-        key, size = family.key, getattr(self, family.key)
-        others = [
-            name for name in ("width", "depth", "name") if name != key and getattr(self, name) is not None
-        ]
+        given = [name for name in NAMING if getattr(self, name) is not None]
+        others = [name for name in given if name not in family.keys]
+        missing = [name for name in family.keys if name not in given]
+        by = " and ".join(f"'{key}'" for key in family.keys)
         for other in others:
             article = "an" if family.kind == "external" else "a"
-            message = f"{article} {family.kind} family names its sizes by '{key}'"
-            yield Finding((*path, other), message, f"write '{key}: ...' instead", at_key=True)
-        if size is not None:
-            yield from family.size_findings(size, (*path, key))
+            message = f"{article} {family.kind} family names its sizes by {by}"
+            instead = ", ".join(f"{key}: ..." for key in family.keys)
+            yield Finding((*path, other), message, f"write '{instead}' instead", at_key=True)
+        if not missing:
+            place = (*path, family.keys[0]) if len(family.keys) == 1 else path
+            yield from family.size_findings(self._size(family), place)
         elif not others:
-            yield Finding(path, "names no size", f"add '{key}: ...'")
+            no_size = len(missing) == len(family.keys)
+            message = "names no size" if no_size else f"names a size without its {missing[0]}"
+            yield Finding(path, message, f"add '{', '.join(f'{key}: ...' for key in missing)}'")
+
+    def _size(self, family: Family) -> Size:
+        named = tuple(getattr(self, key) for key in family.keys)
+        return named[0] if len(named) == 1 else named
 
 
 class Chosen(Cell):
