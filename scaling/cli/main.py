@@ -23,6 +23,7 @@ from scaling.cli.coordcheck import coordcheck
 from scaling.cli.export import export
 from scaling.cli.imports import import_
 from scaling.cli.laws import laws
+from scaling.cli.next import next_
 from scaling.cli.options import Json, Results
 from scaling.cli.plan import plan
 from scaling.cli.plots import plot
@@ -115,6 +116,7 @@ app.command()(check)
 app.command()(laws)
 app.command()(predict)
 app.command()(optimal)
+app.command("next")(next_)
 app.command()(basins)
 app.add_typer(forecasts.app, name="forecasts")
 app.command()(plot)

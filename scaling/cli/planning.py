@@ -10,6 +10,7 @@ from scaling.cli import say
 from scaling.cli.plan_columns import chosen_columns
 from scaling.cli.plans import plan_json, plan_text
 from scaling.cli.words import plural
+from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
 from scaling.plan.asking import ProbeFailed
 from scaling.plan.bill import Bill, make_bill
@@ -49,6 +50,7 @@ class Question:
         max_device_hours: refuse a plan that takes more.
         names: of the columns to print.
         figure: a file to draw the design into.
+        identify: what to say of laws that the design may identify; None: nothing.
     """
 
     spec: Path
@@ -64,6 +66,7 @@ class Question:
     max_device_hours: float | None = None
     names: str | None = None
     figure: Path | None = None
+    identify: Asked | None = None
 
     def folder(self, plan: Plan) -> ResultsFolder:
         """Return where results of the study are."""
@@ -87,9 +90,18 @@ def print_plan(asked: Question) -> None:
         _draw(asked.figure, asked.folder(planned), planned)
     if asked.diff:
         return _print_difference(asked, planned, bill)
+    found = None
+    if asked.identify is not None:
+        from scaling.design.identification import identification
+
+        found = identification(study, planned, asked.identify)
     if asked.as_json:
-        return say.data(plan_json(planned, lowered, bill))
+        return say.data(
+            plan_json(planned, lowered, bill) | ({"identification": found.to_json()} if found else {})
+        )
     print(plan_text(planned, lowered, bill, shown))
+    if found is not None:
+        print(f"\n{found.text}")
     again = [*say.set_again(asked.overrides), *(("--on", asked.on) if asked.on else ())]
     say.next_command("run", asked.spec, *again, *(("--workers", asked.workers) if asked.workers else ()))
     return None
