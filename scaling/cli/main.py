@@ -26,6 +26,7 @@ from scaling.cli.laws import laws
 from scaling.cli.options import Json, On, Overrides, Results, Spec, Workers
 from scaling.cli.plots import plot
 from scaling.cli.predict import optimal, predict
+from scaling.cli.report import report
 from scaling.cli.run import run
 from scaling.errors import UserError
 
@@ -137,6 +138,7 @@ app.command()(predict)
 app.command()(optimal)
 app.command()(basins)
 app.command()(plot)
+app.command()(report)
 app.command()(export)
 app.command()(clean)
 app.command()(cancel)

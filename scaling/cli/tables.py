@@ -30,6 +30,7 @@ from analysis.tables.table import about
 from analysis.variants.comparison import Variants, compare_variants
 from analysis.variants.comparison import names as variants_of
 from scaling.errors import Complaint, UserError
+from scaling.report import write_report
 
 
 def plot_table(
@@ -45,6 +46,30 @@ def plot_table(
     out = _figures(sources[0], out)
     examined = findings.examine(_load(sources, reading), _folder(sources[0]) / "forecasts")
     return findings.draw(examined, sources[0], out)
+
+
+def report_table(
+    sources: Sequence[Path],
+    out: Path | None = None,
+    reading: Mapping[str, Any] | None = None,
+    *,
+    title: str | None = None,
+    referee: bool = True,
+) -> Path:
+    """Write the report of a results folder or tables; arguments of :func:`scaling.report.write_report`,
+    ``reading`` those of :func:`analysis.load`.
+
+    Raises:
+        AnalysisError: the table cannot be read or analysed, or a frozen forecast was changed.
+        UserError: ``out`` is a folder, or in none.
+    """
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        hint = "give a file in a folder that exists, like report.html"
+        raise UserError(
+            Complaint(f"--out {out}: is {'a folder' if out.is_dir() else 'in no folder'}", hint=hint)
+        )
+    examined = findings.examine(_load(sources, reading), _folder(sources[0]) / "forecasts")
+    return write_report(examined, sources, out, title=title, referee=referee)
 
 
 def plot_law(
