@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from analysis.coordinates import Coordinates
 from analysis.errors import AnalysisError
 from analysis.figures.basins import basins_over, hyperparameter_laws
+from analysis.figures.calibration import calibration
 from analysis.figures.compute import loss_against_compute, overview, training_curves
 from analysis.figures.coordinates import coordinates
 from analysis.figures.curves import curves_and_law
@@ -27,6 +28,7 @@ from analysis.figures.twostep import accuracy_in_two_steps
 from analysis.figures.variants import variants
 from analysis.fits.result import Fit
 from analysis.forecasting.backtest import BackTest
+from analysis.forecasting.calibration import Calibration
 from analysis.forecasting.forecasts import Trial
 from analysis.hyperparameters.basins import Basins
 from analysis.optimal_size.estimate import Estimate
@@ -38,6 +40,7 @@ from analysis.variants.comparison import Variants
 __all__ = [
     "Drawn",
     "accuracy_in_two_steps",
+    "calibration",
     "coordinates",
     "curves_and_law",
     "draw_all",
@@ -173,6 +176,11 @@ def draw_basins(basins: Basins, folder: str | Path) -> Drawn:
     """Draw the basins of each hyperparameter, and the laws through their optima, as png."""
     figures = {f"basins_{name}": basins_over(basins, name) for name in basins.columns}
     return Drawn(_saved({**figures, "basins_laws": hyperparameter_laws(basins)}, folder), {})
+
+
+def draw_calibration(found: Calibration, published: Calibration | None, folder: str | Path) -> Drawn:
+    """Draw how forecasts, and those that others published, kept what they promise, as png."""
+    return Drawn(_saved({"calibration": calibration(found, published)}, folder), {})
 
 
 def draw_coordinates(found: Sequence[Coordinates], folder: str | Path) -> Drawn:

@@ -9,13 +9,14 @@ from typing import Literal
 
 from scaling.counts.model import Model, sequence_flops
 from scaling.counts.shape import Shape
+from scaling.plan.cells import Cells
 from scaling.plan.labels import power_of_ten
 from scaling.plan.scales import Batch, batch_of, tokens_asked
 from scaling.plan.settings import Choice, Choices, Setting
 from scaling.recipe.written import RuleError
 from scaling.run import short_hash
 from scaling.spec.base import SeedPair
-from scaling.spec.designs import Chosen, Point
+from scaling.spec.designs.cells import Chosen, Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path
@@ -38,7 +39,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Wanted:
-    """One training that a spec asks for at ``path``. ``steps`` may be 0, the ``budget`` (FLOPs) too small."""
+    """One training that a spec asks for at ``path``. ``steps`` may be 0, the ``budget`` (FLOPs) too small.
+    ``outside`` says why the design leaves it out, where it does."""
 
     label: str
     role: Role
@@ -52,6 +54,14 @@ class Wanted:
     order: int | None = None
     budget: float | None = None
     min_steps: int = 1
+    outside: str | None = None
+
+    @property
+    def left_out(self) -> str | None:
+        """Why it is not trained; None where it is."""
+        if self.outside is None and self.steps < self.min_steps:
+            return f"{self.steps} steps, fewer than min_steps = {self.min_steps}"
+        return self.outside
 
     @property
     def tokens(self) -> int:
@@ -65,13 +75,18 @@ class Wanted:
 
 
 def asked_runs(study: Study, choices: Choices) -> list[Asked]:
-    """Return all trainings of the study: design and tuning of each variant, noise, holdout.
+    """Return all trainings of the study: design and tuning of each variant, added, noise, holdout.
 
     Those whose sections are not valid are left out: ``choices`` has the findings.
     """
     asked = list[Asked]()
     for arm in choices.arms:
         asked += _asked_of_design(study, choices, arm)
+    for i, cell in enumerate(study.added):
+        for choice in _cell_choices(cell, ("added", i), choices):
+            point = cell.point(choice.family, ("added", i))
+            seeds = study.seeds if cell.seeds is None else cell.seeds
+            asked += [Asked("fit", choice, point, seed, point.path) for seed in seeds]
     noise = [] if study.noise is None else [(study.noise, ("noise",))]
     for cell, path in noise:
         for choice in _cell_choices(cell, path, choices):
@@ -92,11 +107,12 @@ def _asked_of_design(study: Study, choices: Choices, arm: Arm) -> Iterator[Asked
         return
     family = plain.family
     for point in study.design.points(family):
-        for chosen in arm.fit_choices(point, family.key):
+        for chosen in arm.fit_choices(point, family.keys):
+            chosen = (*chosen, *point.changes)
             choice = choices.of(arm, chosen)
             if choice is not None:
                 yield from (Asked("fit", choice, point, seed, point.path) for seed in study.seeds)
-            for more in arm.tuning_choices(point, family.key):
+            for more in arm.tuning_choices(point, family.keys):
                 tuned = choices.of(arm, (*chosen, *more))
                 if tuned is not None:
                     beside += [Asked("tuning", tuned, point, seed, point.path) for seed in study.seeds]
@@ -113,10 +129,16 @@ def _cell_choices(cell: Chosen, path: Path, choices: Choices) -> Iterator[Choice
 
 
 def wanted_runs(
-    study: Study, asked: Iterable[Asked], setting_of: Callable[[Choice], Setting]
+    study: Study, asked: Iterable[Asked], setting_of: Callable[[Choice], Setting], cells: Cells
 ) -> tuple[list[Wanted], list[Finding]]:
     """Return what is asked for with lengths in steps, but where the rule of the batch gives none; and one
     finding for each such rule. Nothing else is left out yet.
+
+    Args:
+        study: asks for it.
+        asked: what it asks for.
+        setting_of: gives the setting of a choice.
+        cells: of its design.
     """
     shapes = dict[tuple[int, Size], Model]()
     wanted, broken = list[Wanted](), dict[int, Finding]()
@@ -133,7 +155,7 @@ def wanted_runs(
             finding = Finding(("recipe", *error.place), f"{error} ({_label(one)})", error.hint)
             broken.setdefault(id(setting.recipe), one.choice.located(finding))
             continue
-        steps = steps_of(point, shape, batch.tokens)
+        steps, of_design = steps_of(point, shape, batch.tokens), one.role in ("fit", "tuning")
         wanted.append(
             Wanted(
                 label=_label(one),
@@ -147,7 +169,8 @@ def wanted_runs(
                 order=order,
                 path=one.path if steps else point.amount_path,
                 budget=point.amount if point.length == "flops" else None,
-                min_steps=study.design.min_steps if one.role in ("fit", "tuning") else 1,
+                min_steps=study.design.min_steps if of_design else 1,
+                outside=cells.left_out(setting).get(point) if of_design else None,
             )
         )
     return wanted, list(broken.values())
