@@ -12,7 +12,6 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from analysis import files
 from analysis.errors import AnalysisError
@@ -83,6 +82,8 @@ def report(
     Raises:
         AnalysisError: the curves cannot be read.
     """
+    from plotly.offline import get_plotlyjs  # which only a page needs
+
     runs, curves = rows.read(findings), _curves(sources)
     checked, unchecked = _check(findings) if referee else (None, "The tests were not asked for.")
     groups = _figures(runs, findings, curves)

@@ -30,7 +30,6 @@ from analysis.tables.table import about
 from analysis.variants.comparison import Variants, compare_variants
 from analysis.variants.comparison import names as variants_of
 from scaling.errors import Complaint, UserError
-from scaling.report import write_report
 
 
 def plot_table(
@@ -63,6 +62,8 @@ def report_table(
         AnalysisError: the table cannot be read or analysed, or a frozen forecast was changed.
         UserError: ``out`` is a folder, or in none.
     """
+    from scaling.report import write_report  # of the page alone: others need none of it
+
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         hint = "give a file in a folder that exists, like report.html"
         raise UserError(
