@@ -13,7 +13,7 @@ are scored. ``--pairs`` keeps the rows, and takes them from there where the file
 
 Against: ``predict`` and ``freeze`` as they were at commit c9265ab (their formulas, on the fits of today), a
 pairs bootstrap with residuals added, and, at isoFLOP minima, the power law with offset through the minima.
-Exit code 1 where the published folder misses a goal in ``GOALS`` that was reached before. """
+Exit code 1 where the published folder misses a goal in ``GOALS`` that was reached before."""
 
 from __future__ import annotations
 
@@ -87,20 +87,20 @@ def report(rows: pd.DataFrame, optima: pd.DataFrame, kappa: pd.Series | float) -
                for name in REFERENCES}  # fmt: skip
     mine = ours(rows, kappa)
     against = {name: columns[name] for name in ("pairs", "freeze")}
-    table = pd.DataFrame({name: summary(one, against) for name, one in {**columns, "ours": mine}.items()})
+    methods = {**columns, "ours": mine}
+    table = pd.DataFrame({name: summary(one, against) for name, one in methods.items()})
     splits = rows.groupby(["set", "split"]).ngroups
-    print(
-        f"{rows['set'].nunique()} sets of {rows['family'].nunique()} families, {splits} splits, {len(rows)} pairs"
-    )
+    number = rows[["set", "family"]].nunique()
+    print(f"{number['set']} sets of {number['family']} families, {splits} splits, {len(rows)} pairs")
     print(table.T.to_string(float_format="{:.3f}".format))
     low, high = macro_interval(mine)
     print(f"\nmacro coverage of ours, families drawn anew: {low:.2f} .. {high:.2f} (90 %)")
-    each = pd.DataFrame({name: by_family(one)["inside"] for name, one in {**columns, "ours": mine}.items()})
+    each = pd.DataFrame({name: by_family(one)["inside"] for name, one in methods.items()})
     print("\ncoverage by family\n" + each.to_string(float_format="{:.2f}".format))
-    levels = {f"{level:.0%}": ours(rows, kappa, level) for level in LEVELS}
-    print("\ncoverage of ours at other levels (pooled, macro): " + ", ".join(
-        f"{name} {one['inside'].mean():.2f} {by_family(one)['inside'].mean():.2f}" for name, one in levels.items()
-    ))  # fmt: skip
+    print("\ncoverage of ours at other levels, pooled and macro")
+    for level in LEVELS:
+        one = ours(rows, kappa, level)
+        print(f"  {level:.0%}: {one['inside'].mean():.2f}, {by_family(one)['inside'].mean():.2f}")
     if len(optima):
         _report_optima(optima, kappa if isinstance(kappa, float) else kappa.groupby(rows["family"]).first())
     return table["ours"].to_dict()
@@ -110,11 +110,14 @@ def _report_optima(optima: pd.DataFrame, kappa: pd.Series | float) -> None:
     own = kappa if isinstance(kappa, float) else optima["family"].map(kappa)
     mine = ours(optima, own)
     theirs = scored(optima, optima["envelope_low"].to_numpy(), optima["envelope_high"].to_numpy())
-    print(f"\nat {len(optima)} isoFLOP minima of {optima['family'].nunique()} families: power law with offset through "
-          f"the minima covers {theirs['inside'].mean():.2f}, median width {theirs['width'].median():.1%}, rms error "
-          f"{np.sqrt((theirs['error'] ** 2).mean()):.1%}; ours {mine['inside'].mean():.2f}, "
-          f"{mine['width'].median():.1%}, {np.sqrt((mine['error'] ** 2).mean()):.1%}; score of ours over it "
-          f"{relative(mine, theirs):.2f}")  # fmt: skip
+    print(f"\nat {len(optima)} isoFLOP minima of {optima['family'].nunique()} families")
+    for name, one in (("power law with offset through the minima", theirs), ("ours", mine)):
+        rms = np.sqrt((one["error"] ** 2).mean())
+        print(
+            f"  {name}: coverage {one['inside'].mean():.2f}, median width {one['width'].median():.1%}, "
+            f"rms error {rms:.1%}"
+        )
+    print(f"  score of ours over theirs {relative(mine, theirs):.2f}")
 
 
 def derived(rows: pd.DataFrame, found: dict[str, float]) -> dict[str, object]:
@@ -176,9 +179,8 @@ def main() -> int:
     missed = {name: found[name] for name, (low, high) in GOALS.items() if not low <= found[name] <= high}
     print("\ngoals missed: " + (", ".join(f"{k} {v:.3f}" for k, v in missed.items()) or "none"))
     constants = derived(rows, found)
-    print(
-        f"kappa {constants['kappa']}, spread {constants['spread']} (shipped {shipped().kappa}, {shipped().spread})"
-    )
+    for name in ("kappa", "spread"):
+        print(f"{name} {constants[name]} (shipped {getattr(shipped(), name)})")
     if asked.out:
         asked.out.write_text(json.dumps(constants, indent=1) + "\n")
     return bool(missed)

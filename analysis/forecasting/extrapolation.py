@@ -132,8 +132,7 @@ class Extrapolation:
             np.zeros(len(group)),
         )
         target = _scale(inputs, self.fit.law.inputs)
-        if target is None:
-            return alone, np.zeros(len(group))
+        assert target is not None  # as of the rows fitted
         h = np.empty(len(group))
         rows = self.problem.group
         for g in np.unique(group):
@@ -214,5 +213,7 @@ def _own(fit: Fit, scale: np.ndarray) -> Own | None:
     error = np.log(values(train, point, dict(late.inputs), group)[0]) - late.y
     if not np.isfinite(error).all():
         return None
-    beyond = np.mean(error**2) - fit.noise.sd**2
-    return Own(float(np.sqrt(max(beyond, np.mean(error) ** 2))), float(budget.max() / budget[early].max()))
+    seen = fit.noise.sd**2
+    # beyond the noise of runs; what so many runs cannot show is not taken for 0
+    square = max(np.mean(error**2) - seen, np.mean(error) ** 2, seen / len(error))
+    return Own(float(np.sqrt(square)), float(budget.max() / budget[early].max()))
