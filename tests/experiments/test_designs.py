@@ -33,7 +33,10 @@ TINY: dict[str, tuple[tuple[str, ...], int]] = {
     "grid": ((SIZES, "design.tokens=[5e3, 1e4]"), 6),
     "kaplan": ((SIZES, "design.tokens=[5e3, 3e4]"), 5),
     "over-training": ((SIZES, "design.multiples=[1, 2]", "design.max_flops=2e9"), 4),
-    "repetition": ((SIZES, "design.unique_tokens=[4000, 16e3]", "design.epochs=[1, 4]"), 12),
+    "repetition": (
+        ("family.widths=[8, 16, 48]", "design.unique_tokens=[8000, 32e3]", "design.epochs=[1, 4]"),
+        12,
+    ),
     "width-depth": (
         ("family={kind: width-depth, widths: [8, 16], aspects: [4, 8], head_dim: 8}", "design.tokens=[5e3]"),
         4,
@@ -84,7 +87,7 @@ def test_a_small_one_is_trained(tmp_path: Path, name: str) -> None:
     rows = pd.read_csv(tmp_path / "results" / "runs.csv")
     assert len(rows) == runs and set(rows["status"]) == {"ok"}
     if name == "repetition":
-        assert set(rows["unique_tokens"]) == {4000, 16_000} and rows["epochs"].max() == pytest.approx(
+        assert set(rows["unique_tokens"]) == {8000, 32_000} and rows["epochs"].max() == pytest.approx(
             2, rel=0.1
         )
     if name == "critical-batch":
