@@ -79,13 +79,18 @@ class Wanted:
 
 
 def asked_runs(study: Study, choices: Choices) -> list[Asked]:
-    """Return all trainings of the study: design and tuning of each variant, noise of a cell, holdout.
+    """Return all trainings of the study: design and tuning of each variant, added, noise of a cell, holdout.
 
     Those whose sections are not valid are left out: ``choices`` has the findings.
     """
     asked = list[Asked]()
     for arm in choices.arms:
         asked += _asked_of_design(study, choices, arm)
+    for i, cell in enumerate(study.added):
+        for choice in _cell_choices(cell, ("added", i), choices):
+            point = cell.point(choice.family, ("added", i))
+            seeds = study.seeds if cell.seeds is None else cell.seeds
+            asked += [Asked("fit", choice, point, seed, point.path) for seed in seeds]
     if isinstance(study.noise, Noise):
         asked += _asked_of_noise(study.noise, choices)
     for i, cell in enumerate(study.holdout):

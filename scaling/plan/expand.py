@@ -48,7 +48,7 @@ from scaling.spec.variants import variation_findings
 from scaling.store.records import JobCommand
 
 # Where findings leave the lengths of the design's own runs as they are.
-VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("noise",), ("holdout",), ("execution",))
+VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("added",), ("noise",), ("holdout",), ("execution",))
 WITHOUT_LENGTHS: tuple[Path, ...] = (("recipe", "optimizer"), ("recipe", "schedule"), ("recipe", "init_from"))
 
 
@@ -212,6 +212,8 @@ def _spec_sha(study: Study) -> str:
     # specs of earlier versions did not have these
     if study.trainer is None:
         del dump["trainer"]
+    if not study.added:
+        del dump["added"]
     if dump["design"].get("window") is None:
         dump["design"].pop("window", None)
     return short_hash({"kind": "study", **dump})
