@@ -27,10 +27,9 @@ LABELLED = 12  # budgets whose lines have a text
 
 
 def design(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw N against D of every run of a design, full where it is done and hollow where it is not.
+    """Draw N against D of every cell of a design, full where all its runs are done, else hollow.
 
-    Runs of one budget are joined, runs of the same cell (seeds) lie on each other; the dashed ray has 20
-    tokens a parameter.
+    Runs of one budget are joined; the dashed ray has 20 tokens a parameter.
 
     Args:
         runs: a row for each, with ``params``, ``tokens``, ``flops``, ``role``; ``budget`` (FLOPs asked for)
@@ -52,11 +51,11 @@ def design(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
         style.log_y(axes, runs["params"], 1.5, 1.5)
         if not _budgets(axes, runs, shades) and isinstance(axes.figure, Figure):
             shades.explain(axes.figure, axes, "C (FLOPs)", style.power)
-        _ray(axes)
+        has_ray = _ray(axes)
         for role in reversed(MARKS):
             _points(axes, rows[rows["role"] == role], role, shades)
         axes.set(xlabel="Training tokens D", ylabel="Parameters N")
-        axes.legend(handles=_legend(runs), loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=5)
+        axes.legend(handles=_legend(runs, has_ray), loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=5)
         return axes
 
 
@@ -79,25 +78,32 @@ def _budgets(axes: Axes, runs: Any, shades: style.Shades) -> bool:
     return 0 < len(groups) <= LABELLED
 
 
-def _ray(axes: Axes) -> None:
-    """Draw the tokens of 20 a parameter, where they are inside the frame."""
+def _ray(axes: Axes) -> bool:
+    """Draw the tokens of 20 a parameter, and tell whether any of them are inside the frame."""
     low, high = axes.get_ylim()
     left, right = axes.get_xlim()
     sizes = np.geomspace(max(low, left / CHINCHILLA), min(high, right / CHINCHILLA), 2)
-    if sizes[0] < sizes[1]:
+    if inside := bool(sizes[0] < sizes[1]):
         axes.plot(CHINCHILLA * sizes, sizes, "--", color=style.MUTED, lw=0.9, zorder=1, label=RAY)
+    return inside
 
 
-def _points(axes: Axes, runs: pd.DataFrame, role: str, shades: style.Shades) -> None:
+def _points(axes: Axes, runs: Any, role: str, shades: style.Shades) -> None:
+    """Draw the cells of one role."""
     mark, size, _ = MARKS[role]
-    for row in runs.to_dict("records"):
-        colour = style.ACCENT if role == "holdout" else shades(row["flops"])
-        face = colour if row.get("done") else "white"
-        axes.plot(row["tokens"], row["params"], mark, ms=size, color=colour, mfc=face, mew=1.1,
-                  zorder=4 if role == "holdout" else 3)  # fmt: skip
+    known = runs if "done" in runs else runs.assign(done=False)
+    cells = known.groupby(["tokens", "params"], as_index=False).agg({"flops": "mean", "done": "all"})
+    colours = [style.ACCENT if role == "holdout" else shades(flops) for flops in cells["flops"]]
+    pairs = list(zip(colours, cells["done"], strict=True))
+    axes.scatter(
+        cells["tokens"], cells["params"], size**2, marker=mark, linewidths=1.1,
+        facecolors=[colour if done else "white" for colour, done in pairs],
+        edgecolors=["white" if done else colour for colour, done in pairs],
+        zorder=4 if role == "holdout" else 3,
+    )  # fmt: skip
 
 
-def _legend(runs: Any) -> list[Line2D]:
+def _legend(runs: Any, has_ray: bool) -> list[Line2D]:
     handles = list[Line2D]()
     for role, (mark, size, word) in MARKS.items():
         of_role = runs[runs["role"] == role]
@@ -110,4 +116,5 @@ def _legend(runs: Any) -> list[Line2D]:
     if "done" in runs and runs["done"].any():
         done = f"full: done ({int(runs['done'].sum())})"
         handles.append(Line2D([], [], marker="o", ms=5.5, color=style.INK, lw=0, label=done))
-    return [*handles, Line2D([], [], ls="--", lw=0.9, color=style.MUTED, label=RAY)]
+    ray = Line2D([], [], ls="--", lw=0.9, color=style.MUTED, label=RAY)
+    return [*handles, ray] if has_ray else handles

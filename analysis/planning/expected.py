@@ -188,8 +188,11 @@ def _made(
     log: Sequence[bool], judge: Callable[[int, float, float, float], Verdict], level: float,
 ) -> list[Expectation]:  # fmt: skip
     """Expectations of a function of plain coordinates (R, P) -> (R, Q), in logs where ``log`` says so."""
-    slopes, values = seen.slopes(quantity), seen.value(quantity)
-    half, spread = seen.half_width(slopes, level), seen.spread(slopes) * 1.6449
+    values = seen.value(quantity)
+    half = spread = np.full(len(values), np.inf)
+    if not seen.shortage:
+        slopes = seen.slopes(quantity)
+        half, spread = seen.half_width(slopes, level), seen.spread(slopes) * 1.6449
     out = []
     for i, name in enumerate(names):
         reach = min(float(half[i]), CEILING) if np.isfinite(half[i]) else CEILING

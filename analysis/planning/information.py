@@ -121,15 +121,22 @@ class Information:
         return (vectors / floor) @ vectors.T
 
     @cached_property
-    def noise(self) -> np.ndarray:
-        """Covariance (n, n) of the log losses."""
-        return self.prior.noise.covariance(self.cluster)
+    def _sums(self) -> np.ndarray:
+        """Sums (G, P) of the slopes of each cluster, which noise that it shares moves together."""
+        out = np.zeros((self.clusters, self.jacobian.shape[1]))
+        np.add.at(out, self.cluster, self.jacobian)
+        return out
+
+    @cached_property
+    def _meat(self) -> np.ndarray:
+        """J' V J (P, P)."""
+        noise = self.prior.noise
+        return noise.run**2 * self.jacobian.T @ self.jacobian + noise.shared**2 * self._sums.T @ self._sums
 
     @cached_property
     def covariance(self) -> np.ndarray:
         """(P, P) of the estimates over repeated studies."""
-        lever = self.jacobian @ self.bread
-        return lever.T @ self.noise @ lever / EFFICIENCY
+        return self.bread @ self._meat @ self.bread / EFFICIENCY
 
     @cached_property
     def clusters(self) -> int:
@@ -138,18 +145,22 @@ class Information:
     @cached_property
     def _reported(self) -> tuple[np.ndarray, np.ndarray]:
         """Covariances (P, P) that the fit is expected to report: by clusters, and by independent runs."""
-        lever, n = self.jacobian @ self.bread, len(self.jacobian)
-        residual = np.eye(n) - lever @ self.jacobian.T
-        left = residual @ self.noise @ residual
-        by_cluster = np.zeros_like(self.bread)
-        for rows in np.split(
-            np.argsort(self.cluster, kind="stable"), np.cumsum(np.bincount(self.cluster))[:-1]
-        ):
-            room, vectors = np.linalg.eigh(residual[np.ix_(rows, rows)])
+        noise, lever, n = self.prior.noise, self.jacobian @ self.bread, len(self.jacobian)
+        by_cluster, total = np.zeros_like(self.bread), 0.0
+        ends = np.cumsum(np.bincount(self.cluster))[:-1]
+        for g, rows in enumerate(np.split(np.argsort(self.cluster, kind="stable"), ends)):
+            own, mine = self.jacobian[rows], np.eye(len(rows))
+            # of (I - H) V (I - H), H = J B J', the part of this cluster
+            across = noise.run**2 * own + noise.shared**2 * self._sums[g]
+            taken = lever[rows] @ across.T
+            left = noise.run**2 * mine + noise.shared**2 - taken - taken.T
+            left += lever[rows] @ self._meat @ lever[rows].T
+            total += float(np.trace(left))
+            room, vectors = np.linalg.eigh(mine - lever[rows] @ own.T)
             given_back = (vectors / np.maximum(room, LEAST)) @ vectors.T @ lever[rows]
-            by_cluster += given_back.T @ left[np.ix_(rows, rows)] @ given_back
+            by_cluster += given_back.T @ left @ given_back
         degrees = max(n - len(self.bread), 1)
-        return by_cluster / EFFICIENCY, self.bread * float(np.trace(left)) / degrees / EFFICIENCY
+        return by_cluster / EFFICIENCY, self.bread * total / degrees / EFFICIENCY
 
     def spread(self, slopes: np.ndarray) -> np.ndarray:
         """Standard deviations (Q,) over repeated studies of what has ``slopes`` (Q, P)."""
@@ -168,7 +179,10 @@ class Information:
     def _degrees(self) -> np.ndarray:
         """Degrees of freedom (P,) of the variances of the coordinates by clusters."""
         with np.errstate(all="ignore"):
-            found = satterthwaite(self.problem, self.u, self.cluster)
+            try:
+                found = satterthwaite(self.problem, self.u, self.cluster)
+            except np.linalg.LinAlgError:  # of runs that leave a direction open
+                found = np.ones(len(self.u))
         return np.where(np.isfinite(found), found, 1.0)
 
     def _degrees_of(self, slopes: np.ndarray) -> np.ndarray:

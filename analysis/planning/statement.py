@@ -9,6 +9,7 @@ import numpy as np
 from analysis.fits.summary import count, interval_text, number, verdict_text
 from analysis.planning.expected import Expectation, Expected
 from analysis.planning.help import Advice, Help
+from analysis.planning.simulate import Seen, Simulated
 from analysis.results import Interval
 
 OPEN = 1e6  # as a factor: an interval further off says nothing
@@ -17,6 +18,7 @@ VERDICTS = {
     "partly": "partly",
     "not_identifiable": "NOT IDENTIFIABLE",
 }
+FAR = 5.0  # times an exponent
 SHOWN = 12  # runs listed
 
 
@@ -41,7 +43,8 @@ def expected_text(found: Expected) -> str:
         lines.append(
             f"  target {found.target.label}: {found.extrapolation:.3g}x the compute of the largest run"
         )
-    lines += ["", *_table(found.quantities)]
+    if any(np.isfinite(one.spread) for one in found.quantities):
+        lines += ["", *_table(found.quantities)]
     if not found.reason and found.condition > 1e3 and found.weak:
         lines.append(
             f"  hardest to tell apart: {', '.join(found.confounded)} (condition {found.condition:.2g})"
@@ -69,17 +72,22 @@ def _value(one: Expectation) -> str:
 def _interval(one: Expectation) -> str:
     if one.verdict.verdict == "one_sided":
         return interval_text(one.verdict, Interval(one.low, one.high))
-    if one.log and one.half_width > np.log(OPEN):
+    if _open(one):
         return "open"
     shown = count if one.name[:2] in ("N*", "D*") else number
     return f"[{shown(one.low)}, {shown(one.high)}]"
 
 
+def _open(one: Expectation) -> bool:
+    """Whether an interval reaches so far that its ends say nothing."""
+    return one.half_width > (np.log(OPEN) if one.log else FAR * abs(one.value))
+
+
 def _half(one: Expectation) -> str:
     """The half-width: a percentage, or a factor where it is large."""
+    if _open(one):
+        return "-"
     if one.log:
-        if one.half_width > np.log(OPEN):
-            return "-"
         return f"{one.half_width:.2%}" if one.half_width < 0.5 else f"x{np.exp(one.half_width):.3g}"
     return f"{one.half_width / abs(one.value):.0%}" if one.value else number(one.half_width)
 
@@ -133,3 +141,29 @@ def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:
 
 def _percent(half: float) -> str:
     return f"{half:.2%}" if half < 0.5 else f"a factor {np.exp(min(half, 50.0)):.3g}"
+
+
+def simulated_text(found: Simulated) -> str:
+    """What simulated studies say, beside what was expected."""
+    codes = ", ".join(f"{code} {number}" for code, number in found.status.items())
+    rows = [("quantity", "truth", "+- of estimates", "+- reported", "covers the truth", "identified")]
+    for one in found.seen:
+        spread, reported = _spread(one, one.spread), _spread(one, one.half_width)
+        rows.append(
+            (one.name, number(one.truth), spread, reported, f"{one.covered:.0%}", f"{one.identified:.0%}")
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    lines = [
+        "  " + "  ".join(cell.ljust(w) if not i else cell.rjust(w)
+                         for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]  # fmt: skip
+    return "\n".join([f"{found.studies} studies of {found.law} simulated and fitted: {codes}", *lines])
+
+
+def _spread(one: Seen, half: float) -> str:
+    if not np.isfinite(half):
+        return "open"
+    if one.log:
+        return _percent(half).replace("a factor ", "x")
+    return f"{half / abs(one.truth):.0%}" if one.truth else number(half)

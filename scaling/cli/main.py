@@ -23,10 +23,12 @@ from scaling.cli.coordcheck import coordcheck
 from scaling.cli.export import export
 from scaling.cli.imports import import_
 from scaling.cli.laws import laws
+from scaling.cli.next import next_
 from scaling.cli.options import Json, Results
 from scaling.cli.plan import plan
 from scaling.cli.plots import plot
 from scaling.cli.predict import optimal, predict
+from scaling.cli.report import report
 from scaling.cli.run import run
 from scaling.errors import UserError
 
@@ -115,9 +117,11 @@ app.command()(check)
 app.command()(laws)
 app.command()(predict)
 app.command()(optimal)
+app.command("next")(next_)
 app.command()(basins)
 app.add_typer(forecasts.app, name="forecasts")
 app.command()(plot)
+app.command()(report)
 app.command()(export)
 app.command()(clean)
 app.command()(cancel)

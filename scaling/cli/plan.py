@@ -38,9 +38,35 @@ def plan(
     max_device_hours: Annotated[
         float | None, typer.Option(min=0, metavar="HOURS", help="refuse a plan that takes more")
     ] = None,
+    identify: Annotated[
+        bool, typer.Option(help="say what the design can identify, and what would help")
+    ] = True,
+    law: Annotated[
+        list[str] | None, typer.Option(metavar="LAW", help="of which law; left out: chinchilla; repeatable")
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRIOR",
+            help="what is assumed of the law: chinchilla, bytes, the JSON of a fit, or values such as "
+            "alpha=0.3:0.4; left out: what was published of sizes nearest to these",
+        ),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(min=0, help="of log loss between seeds, such as 0.005; left out: the prior's"),
+    ] = None,
+    compute: Annotated[
+        float | None,
+        typer.Option(metavar="FLOPS", help="what the law is wanted for; left out: the largest held-out run"),
+    ] = None,
+    simulate: Annotated[
+        int, typer.Option(min=0, metavar="STUDIES", help="simulate and fit so many studies of this design")
+    ] = 0,
 ) -> None:
     """Say what a spec would train, and its cost."""
     from scaling.cli.planning import Question, print_plan
+    from scaling.design.wish import Asked
 
     asked = Question(
         spec,
@@ -56,5 +82,6 @@ def plan(
         max_device_hours=max_device_hours,
         names=names,
         figure=figure,
+        identify=Asked(tuple(law or ()), prior, noise, compute, simulate) if identify else None,
     )
     print_plan(asked)

@@ -70,8 +70,7 @@ def _show(value: Any) -> str:
 
 def _to_do(found: PlanDifference, plan: Plan, bill: Bill) -> Iterator[str]:
     """Say what is left to be trained, and what that takes."""
-    done = set(found.done)
-    costs = [bill.runs[run.run_id] for run in plan.runs if run.label not in done]
+    costs = [bill.runs[run_id] for run_id in found.to_train]
     hours = [cost.device_hours for cost in costs if cost.device_hours is not None]
     takes = f", about {sum(hours):.3g} device-hours" if hours and len(hours) == len(costs) else ""
     price = sum(cost.price or 0.0 for cost in costs)

@@ -12,9 +12,9 @@ from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
 from scaling.recipe.optimizers import Muon
-from scaling.spec.designs.cells import Noise
+from scaling.spec.designs.cells import Added, Chosen, Noise
 from scaling.spec.execution import Execution
-from scaling.spec.models import chosen_cells
+from scaling.spec.models import Study, chosen_cells
 from scaling.spec.source import Finding, Path
 
 MOST_RUNS = 20_000  # some CPU seconds of planning
@@ -25,7 +25,7 @@ def too_many(choices: Choices) -> list[Finding]:
     study, count = choices.study, 0
     for arm in choices.arms:
         of_arm = [cell for cell, _ in chosen_cells(dict(study)) if cell.variant in (None, arm.name)]
-        count += sum(len(cell.seeds) if isinstance(cell, Noise) else 1 for cell in of_arm)
+        count += sum(_seeds(cell, study) for cell in of_arm)
         family = choices.sheet.changed(choices.sheet.base, arm.overrides)["family"]
         for point in study.design.points(family):
             count += arm.count(point, family.keys) * len(study.seeds)
@@ -34,6 +34,16 @@ def too_many(choices: Choices) -> list[Finding]:
                 place = ("axes",) if study.axes else ("variants",) if study.variants else ("design",)
                 return [Finding(place, message, "split the study")]
     return []
+
+
+def _seeds(cell: Chosen, study: Study) -> int:
+    match cell:
+        case Noise():
+            return len(cell.seeds)
+        case Added():
+            return len(study.seeds if cell.seeds is None else cell.seeds)
+        case _:
+            return 1
 
 
 def too_small(wanted: list[Wanted]) -> list[Finding]:

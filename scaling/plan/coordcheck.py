@@ -138,7 +138,7 @@ def cells_of(
     changed = {"schedule": Constant(kind="constant", warmup=0), "steps": steps, "order": None}
     cells = list[Cell]()
     for over, family in families.items():
-        one = study.model_copy(update={**same, "family": family, "noise": None, "holdout": ()})
+        one = study.model_copy(update={**same, "family": family, "noise": None, "holdout": (), "added": ()})
         plan = plan_study(one, stores)
         for planned in plan.runs:
             name = planned.variant or planned.built_in.parametrization_kind

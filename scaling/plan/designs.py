@@ -75,13 +75,18 @@ class Wanted:
 
 
 def asked_runs(study: Study, choices: Choices) -> list[Asked]:
-    """Return all trainings of the study: design and tuning of each variant, noise, holdout.
+    """Return all trainings of the study: design and tuning of each variant, added, noise, holdout.
 
     Those whose sections are not valid are left out: ``choices`` has the findings.
     """
     asked = list[Asked]()
     for arm in choices.arms:
         asked += _asked_of_design(study, choices, arm)
+    for i, cell in enumerate(study.added):
+        for choice in _cell_choices(cell, ("added", i), choices):
+            point = cell.point(choice.family, ("added", i))
+            seeds = study.seeds if cell.seeds is None else cell.seeds
+            asked += [Asked("fit", choice, point, seed, point.path) for seed in seeds]
     noise = [] if study.noise is None else [(study.noise, ("noise",))]
     for cell, path in noise:
         for choice in _cell_choices(cell, path, choices):

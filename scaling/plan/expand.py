@@ -47,7 +47,7 @@ from scaling.spec.variants import variation_findings
 from scaling.store.records import JobCommand
 
 # Where findings leave the lengths of the design's own runs as they are.
-VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("noise",), ("holdout",), ("execution",))
+VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("added",), ("noise",), ("holdout",), ("execution",))
 WITHOUT_LENGTHS: tuple[Path, ...] = (("recipe", "optimizer"), ("recipe", "schedule"), ("recipe", "init_from"))
 
 

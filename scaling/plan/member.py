@@ -91,7 +91,9 @@ def next_study(study: Study, cells: Iterable[Cell]) -> Study:
     its first seed."""
     design = RunList(kind="list", runs=tuple(dict.fromkeys(cells)))
     changes = {"study": f"{study.study}-next", "design": design, "seeds": study.seeds[:1]}
-    return study.model_copy(update={**changes, "noise": None, "holdout": (), "axes": (), "variants": {}})
+    return study.model_copy(
+        update={**changes, "noise": None, "holdout": (), "added": (), "axes": (), "variants": {}}
+    )
 
 
 def nearest_size(study: Study, params: float, vocab_size: int, counting: Counting) -> Size:

@@ -31,7 +31,7 @@ from scaling.recipe.schedules import WrittenSchedule
 from scaling.recipe.written import fits, known_to, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import BatchOrRule, Seeds
-from scaling.spec.designs.cells import Chosen, Holdout, Noise
+from scaling.spec.designs.cells import Added, Chosen, Holdout, Noise
 from scaling.spec.designs.kinds import Design
 from scaling.spec.execution import Execution, WrittenExecution
 from scaling.spec.external import ExternalRecipe
@@ -126,6 +126,8 @@ class Study(Described):
     """Fields that take several values, in every variant."""
     variants: dict[Slug, Variant] = Field(default_factory=dict)
     """Named sets of changes; the whole design is trained in each, and they are compared."""
+    added: Annotated[tuple[Added, ...], Field(max_length=1000)] = ()
+    """Runs beside the design, fitted like its own (role fit)."""
     noise: Noise | None = None
     """Repetitions of one cell (role noise); fits leave them out."""
     holdout: Annotated[tuple[Holdout, ...], Field(max_length=1000)] = ()
@@ -189,10 +191,13 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
 
 
 def chosen_cells(sections: Mapping[str, Any]) -> list[tuple[Chosen, Path]]:
-    """Return the noise and held-out cells of a study, which may name values and a variant, with their
+    """Return the added, noise and held-out cells of a study, which may name values and a variant, with their
     places."""
     noise = [(sections["noise"], ("noise",))] if sections.get("noise") is not None else []
-    return [*((cell, ("holdout", i)) for i, cell in enumerate(sections.get("holdout") or ())), *noise]
+    lists = [
+        (cell, (name, i)) for name in ("added", "holdout") for i, cell in enumerate(sections.get(name) or ())
+    ]
+    return [*lists, *noise]
 
 
 def _batch(data: Data, recipe: Recipe) -> Iterator[Finding]:

@@ -33,6 +33,7 @@ class PlanDifference:
         left: runs that the folder knows and that are not done.
         changed: runs that would be trained anew under the same label.
         gone: runs of the folder that are not planned any more, and their state.
+        to_train: ids of all planned runs that are not done.
     """
 
     new: tuple[str, ...]
@@ -41,6 +42,7 @@ class PlanDifference:
     left: tuple[str, ...]
     changed: tuple[ChangedRun, ...]
     gone: tuple[tuple[str, str], ...]
+    to_train: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,7 +84,8 @@ def plan_difference(results: ResultsFolder, plan: Plan) -> PlanDifference:
         )
     )
     listed = {name: tuple(labels) for name, labels in groups.items()}
-    return PlanDifference(changed=tuple(changed), gone=tuple(gone), **listed)
+    to_train = tuple(run.run_id for run in plan.runs if run.run_id not in recorded)
+    return PlanDifference(changed=tuple(changed), gone=tuple(gone), to_train=to_train, **listed)
 
 
 def _changed(results: ResultsFolder, old: PlannedRun, new: PlannedRun) -> ChangedRun:

@@ -110,6 +110,13 @@ class Holdout(Chosen):
     seed: Seed = 0
 
 
+class Added(Chosen):
+    """A run beside those of the design, fitted like them: what ``scaling next`` writes."""
+
+    seeds: Seeds | None = None
+    """Left out: each seed of the study."""
+
+
 class Noise(Chosen):
     """Repetitions of one cell with seeds of their own, to measure the noise between seeds."""
 
