@@ -32,6 +32,11 @@ def test_what_runs_take_adds_up_to_what_the_plan_takes() -> None:
     assert bill.device_hours_held == pytest.approx(2 * bill.time.wall_seconds / 3600)
     assert sum(cost.flops_spent for cost in bill.runs.values()) == plan.totals.flops_spent
     assert sum(cost.flops_saved for cost in bill.runs.values()) == plan.totals.flops - plan.totals.flops_spent
+    per_flop = {
+        job.job_id: [(bill.runs[r].hours or 0) / bill.runs[r].flops_spent for r in job.run_ids]
+        for job in plan.jobs
+    }
+    assert all(shares == pytest.approx([shares[0]] * 2, rel=1e-9, abs=0) for shares in per_flop.values())
     assert all(cost.memory_bytes and cost.disk_bytes for cost in bill.runs.values())
 
 
@@ -65,3 +70,19 @@ def test_what_is_not_known_has_no_price_and_no_limit() -> None:
     known.require_within(known.device_hours * 1.01)
     with pytest.raises(UserError, match=r"--max-device-hours .* takes about .* device-hours"):
         known.require_within(known.device_hours * 0.99)
+
+
+def test_what_is_done_is_not_counted_again() -> None:
+    plan = plan_of(execution=PRICE)
+    lowered = lower(plan, JobDevices("cpu"))
+    done = {plan.runs[0].run_id, "f" * 12}
+    bill = make_bill(plan, lowered, FLAT, 2, done)
+    assert bill.done == {plan.runs[0].run_id} and bill.device_hours is not None
+    left = bill.device_hours - (bill.runs[plan.runs[0].run_id].device_hours or 0)
+    assert bill.device_hours_left == pytest.approx(left) and bill.amount == pytest.approx(
+        2.5 * bill.device_hours
+    )
+    bill.require_within(1.001 * left)
+    with pytest.raises(UserError, match=r"of .* device-hours"):
+        bill.require_within(0.999 * left)
+    make_bill(plan, lowered, FLAT, 2, plan.by_id).require_within(0)
