@@ -54,9 +54,8 @@ def test_more_device_hours_than_allowed_are_refused() -> None:
 
 
 def test_the_design_is_drawn(tmp_path: Path) -> None:
-    for name in ("design.png", "design.svg"):
-        done = call("plan", SPEC, "--no-probe", "--no-identify", "--figure", name)
-        assert done.returncode == 0 and f"drew {name}" in done.stderr and Path(name).stat().st_size > 10_000
+    done = call("plan", SPEC, "--no-probe", "--no-identify", "--figure", "design.svg")
+    assert done.returncode == 0 and "drew design.svg" in done.stderr
     first = Path("design.svg").read_bytes()
     call("plan", SPEC, "--no-probe", "--no-identify", "--figure", "design.svg")
     assert Path("design.svg").read_bytes() == first, "the same bytes"
