@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from scaling.cli.columns import columns
-from scaling.cli.plan_columns import has_experts, runs_table
+from scaling.cli.plan_columns import has_experts, runs_json, runs_table
 from scaling.cli.words import count, duration, flops, plural
 from scaling.corpora.content import ExternalContent
 from scaling.corpora.quotas import BLOCK
@@ -273,5 +273,6 @@ def plan_json(plan: Plan, lowered: Lowered | None, bill: Bill) -> dict[str, Any]
         "space": None if bill.space is None else vars(bill.space),
         "memory": None if lowered is None else _memory_json(lowered),
         "bill": bill.to_json(),
+        "table": runs_json(plan, bill),
         "warnings": [asdict(warning) for warning in plan_warnings(plan)],
     }

@@ -32,6 +32,10 @@ def test_a_speed_that_is_given_makes_hours_and_money() -> None:
     assert plan["time"]["training_seconds"] == pytest.approx(training)
     assert plan["bill"]["device_hours"] > training / 3600
     assert plan["bill"]["price"] == pytest.approx(2 * plan["bill"]["device_hours"])
+    rows = plan["table"]
+    assert [row["run_id"] for row in rows] == [run["run_id"] for run in plan["runs"]]
+    assert sum(row["device_hours"] for row in rows) == pytest.approx(plan["bill"]["device_hours"])
+    assert all(row["flops_6n"] == 6 * row["params"] * row["tokens"] > row["flops_6n_body"] for row in rows)
     assert {warning["kind"] for warning in plan["warnings"]} >= {"few_steps"}
 
 
