@@ -13,7 +13,6 @@ from scaling.counts.memory import size
 from scaling.errors import Complaint, UserError
 from scaling.plan.bill import Bill, RunCost
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.run import Run
 
 UNKNOWN = "-"
 
@@ -32,9 +31,9 @@ class Column:
         return UNKNOWN if value is None else self.written(value)
 
 
-def _ours(run: PlannedRun, value: Callable[[Run], Any]) -> Any:
-    """Return what only a run of the built-in trainer has."""
-    return None if run.is_external else value(run.built_in)
+def _ours(value: Callable[[PlannedRun], Any]) -> Callable[[PlannedRun, RunCost], Any]:
+    """Make a value that only runs of the built-in trainer have."""
+    return lambda run, _: None if run.is_external else value(run)
 
 
 def _short(value: float) -> str:
@@ -76,11 +75,11 @@ COLUMNS: dict[str, Column] = {
     "flops_6n": Column("6ND", lambda run, _: _six(run.params, run), _short),
     "flops_6n_body": Column("6ND body", lambda run, _: _six(run.params_body, run), _short),
     "unique_tokens": Column("unique tokens", lambda run, _: run.unique_tokens, count),
-    "warmup_steps": Column("warmup", lambda run, _: _ours(run, lambda own: own.schedule.warmup), _whole),
-    "decay_steps": Column("decay", lambda run, _: _ours(run, lambda own: own.decay_steps), _whole),
+    "warmup_steps": Column("warmup", _ours(lambda run: run.built_in.schedule.warmup), _whole),
+    "decay_steps": Column("decay", _ours(lambda run: run.built_in.decay_steps), _whole),
     "learning_rate": Column("learning rate", lambda run, _: run.run.learning_rate, "{:.4g}".format),
     "weight_decay": Column(
-        "weight decay", lambda run, _: _ours(run, lambda own: own.optimizer.weight_decay), "{:.4g}".format
+        "weight decay", _ours(lambda run: run.built_in.optimizer.weight_decay), "{:.4g}".format
     ),
     "batch_tokens": Column("batch tokens", lambda run, _: run.run.batch_tokens, _whole),
     "seed": Column("seed", lambda run, _: run.run.seed),
