@@ -159,8 +159,7 @@ def _totals(plan: Plan, lowered: Lowered | None, bill: Bill) -> str:
         *([*_meshes(lowered), _memory(lowered)] if lowered else ()),
         *([_disk(plan, bill.space)] if bill.space else ()),
         *(["memory and disk: not known for a trainer of your own"] if plan.command else ()),
-        _duration(plan, bill),
-        *_device_hours(plan, bill),
+        "; ".join((_duration(plan, bill), *_device_hours(plan, bill))),
         *_left(plan, bill),
     ]
     if plan.every is not None:
