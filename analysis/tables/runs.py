@@ -293,7 +293,8 @@ def seed_noise(table: pd.DataFrame | Table, where: str | None = None) -> dict[st
     A cell is size, tokens and all that was chosen (variant, learning rate, batch, context, ...); it counts
     when one of its runs has role ``noise``, or its fitted runs say that their seeds differ. ``apart``: the
     same over runs that differ by the seed of the initial weights alone (``init``) and by that of the order of
-    data alone (``order``), where there are some of both. ``where``: the filter of the rows.
+    data alone (``order``), where there are some of both; beside them ``evaluation``, the median of
+    ``loss_se_eval`` over the loss. ``where``: the filter of the rows.
     """
     frame: Any = select(table, ("fit", "noise"), where=where, cells="all")[0]
     frame = frame.assign(cell=same_settings(frame))
@@ -311,7 +312,13 @@ def seed_noise(table: pd.DataFrame | Table, where: str | None = None) -> dict[st
         return pooled
     frame = frame.drop_duplicates([*cell, "seed", "seed_order"])  # a run trained twice differs by neither
     init, order = _pooled(frame, [*cell, "seed_order"]), _pooled(frame, [*cell, "seed"])
-    return pooled | {"apart": {"init": init, "order": order}} if init and order else pooled
+    if not (init and order):
+        return pooled
+    relative = (
+        frame["loss_se_eval"] / frame["L"] if "loss_se_eval" in frame.columns else pd.Series(dtype=float)
+    )
+    evaluation = {"evaluation": float(relative.median())} if relative.notna().any() else {}
+    return pooled | {"apart": {"init": init, "order": order}} | evaluation
 
 
 def _pooled(frame: Any, by: list[str]) -> dict[str, Any] | None:

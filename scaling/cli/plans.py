@@ -161,6 +161,7 @@ def _totals(plan: Plan, lowered: Lowered | None, bill: Bill) -> str:
         *(["memory and disk: not known for a trainer of your own"] if plan.command else ()),
         _duration(plan, bill),
         *_device_hours(bill),
+        *_left(plan, bill),
     ]
     if plan.every is not None:
         number = sum(evaluations(plan, job) for job in plan.jobs)
@@ -203,6 +204,14 @@ def _device_hours(bill: Bill) -> Iterator[str]:
         currency = bill.price.currency
         text += f": {bill.amount:,.4g} {currency} at {bill.price.amount:g} {currency} an hour"
     yield text
+
+
+def _left(plan: Plan, bill: Bill) -> Iterator[str]:
+    """Say what is left where some of it is done."""
+    if bill.done:
+        hours = bill.device_hours_left
+        takes = "" if hours is None else f": what is left takes about {hours:.3g} device-hours"
+        yield f"{len(bill.done):,} of {plural(len(plan.runs), 'run')} are done{takes}"
 
 
 def _disk(plan: Plan, space: Space) -> str:
