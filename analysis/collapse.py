@@ -16,15 +16,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.errors import AnalysisError
 from analysis.results import Part, Result, Status
-from analysis.tables.runs import CONVENTIONS, clusters, select
+from analysis.tables.runs import CONVENTIONS, select
 
 WITHIN = 1.25  # factor of tokens per parameter within which runs are of one group
 FEWEST = 3  # sizes of a group
 FEWEST_BINS = 8  # of those below that a curve has rows in
 BINS = np.linspace(0.2, 1.0, 17)  # of the share of a run's tokens; before them is warm-up
-FAR, ALONE = 2.0, 3.0  # times the noise, by repeated seeds; by the scatter of curves alone, which is less
+FAR, ALONE = 2.0, 2.5  # times the noise, by repeated seeds; by the scatter of curves alone, which is less
 INDEPENDENT = 4  # stretches of a curve whose noise is nearly independent, for the degrees of freedom
 NOTABLE = 0.005  # of the loss, below which nothing is called off
 LOSS = "train/loss"
@@ -103,7 +102,7 @@ def collapse(table: pd.DataFrame, curves: pd.DataFrame | None) -> Collapse:
     drawn = frame["run_id"].isin(values)
     if frame.loc[drawn, "params"].nunique() < FEWEST:
         return _nothing(
-            f"{int(drawn.sum())} of {len(frame)} runs have curves of enough rows, at fewer than {FEWEST} sizes",
+            f"{int(drawn.sum())} of {len(frame)} runs, of fewer than {FEWEST} sizes, have long enough curves",
             f"log the loss at least {len(BINS) - 1} times a run",
         )
     frame = frame[drawn]
@@ -149,8 +148,9 @@ def _normalised(curves: Any, runs: set[str]) -> tuple[dict[str, np.ndarray], dic
         sums = np.bincount(place[inside], log[inside], len(BINS) - 1)
         means = np.interp(np.arange(len(counts)), filled, sums[filled] / counts[filled])
         values[str(run)] = means - means[-1]
-        steps = np.diff(log[inside])  # neighbours: the trend is small against their scatter
-        errors[str(run)] = float(np.sqrt(np.mean(steps**2) / 2 / counts[filled].mean())) if len(steps) else 0.0
+        bends = np.diff(log[inside], 2)  # without a trend of variance 6 times that of a row
+        scatter = float(np.mean(bends**2)) / 6 if len(bends) else 0.0
+        errors[str(run)] = float(np.sqrt(2 * scatter / counts[filled].mean()))  # of this bin and the last
     return values, errors
 
 
@@ -205,7 +205,9 @@ def _judged(
     noise: float,
     degrees: int,
 ) -> Collapse:
-    curves = [curve for i, group in enumerate(groups) for curve in _distances(i, group, values, noise, degrees)]
+    curves = [
+        curve for i, group in enumerate(groups) for curve in _distances(i, group, values, noise, degrees)
+    ]
     kept = [curve.off for curve in curves if not curve.fallen]
     spread = float(np.median(kept)) if kept else None
     aside = len(frame) - len(curves)
@@ -226,7 +228,7 @@ def _distances(
             others = [values[o] for o in left if sizes[o] != sizes[run]]
             off[run] = float(np.sqrt(np.mean((values[run] - np.median(others, axis=0))[:-1] ** 2)))
         worst = max(left, key=off.__getitem__)
-        if off[worst] <= limit or len({sizes[run] for run in left} ) <= FEWEST - 1:
+        if off[worst] <= limit or len({sizes[run] for run in left}) <= FEWEST - 1:
             break
         if len({sizes[run] for run in left if run != worst}) < FEWEST - 1:
             break
@@ -251,7 +253,11 @@ def _limit(noise: float, degrees: int) -> float:
 def _status(found: Collapse, groups: int) -> Status:
     n, by = len(found.curves), "repeated seeds" if found.degrees else "the scatter along each curve"
     where = f"{n} curves in {groups} group{'s' if groups > 1 else ''} of tokens per parameter"
-    against = f"seeds differ by {found.noise:.2%}" if found.degrees else f"noise is at least {found.noise:.2%} by {by}"
+    against = (
+        f"seeds differ by {found.noise:.2%}"
+        if found.degrees
+        else f"noise is at least {found.noise:.2%} by {by}"
+    )
     spread = "" if found.spread is None else f", typically {found.spread:.2%} from the others"
     message = f"{where}{spread}; {against}"
     if found.fallen and len(found.fallen) > n / 3:
@@ -259,5 +265,12 @@ def _status(found: Collapse, groups: int) -> Status:
         return Status("spread", f"{message}: the family does not coincide", advice)
     if found.fallen:
         advice = "look at these runs: spikes, numerics, a wrong rate or batch; train them again or drop them"
+        if not found.degrees:
+            advice += "; repeated seeds of one cell would say whether it is chance"
         return Status("falls_off", f"{message}; {len(found.fallen)} fall off", advice)
-    return Status("collapses", f"{message}: no curve falls off", "")
+    advice = (
+        ""
+        if found.degrees
+        else "repeat one cell with other seeds: they say how far curves are apart by chance"
+    )
+    return Status("collapses", f"{message}: no curve falls off", advice)
