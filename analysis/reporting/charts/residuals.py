@@ -44,7 +44,11 @@ def residuals(runs: Runs, places: np.ndarray, fit: Fit, *, name: str) -> Chart |
         tail = "" if i == 0 else str(i + 1)
         begin = i * (width + GAP)
         layout[f"xaxis{tail}"] = axis(
-            TITLES[x], "power" if x == "C" else "count", domain=[begin, begin + width], anchor=f"y{tail}"
+            TITLES[x],
+            "power" if x == "C" else "count",
+            brief=x,
+            domain=[begin, begin + width],
+            anchor=f"y{tail}",
         )
         if i:
             layout[f"yaxis{tail}"] = axis("", matches="y", anchor=f"x{tail}", showticklabels=False)
@@ -90,8 +94,10 @@ def noise(runs: Runs, table: Table, fit: Fit, *, name: str = "noise") -> Chart |
         layout["yaxis"] = axis("loss / law − 1, %", anchor="x")
     if repeats:
         tail = "2" if both else ""
-        layout[f"xaxis{tail}"] = axis(TITLES["C"], "power", domain=[0.56 if both else 0, 1])
-        layout[f"yaxis{tail}"] = axis("loss / mean of its cell − 1, %", anchor=f"x{tail}", zeroline=True)
+        layout[f"xaxis{tail}"] = axis(TITLES["C"], "power", brief="C, FLOPs", domain=[0.56 if both else 0, 1])
+        layout[f"yaxis{tail}"] = axis(
+            "loss / mean of its cell − 1, %", brief="", anchor=f"x{tail}", zeroline=True
+        )
         repeats = [trace | {"xaxis": f"x{tail}", "yaxis": f"y{tail}"} for trace in repeats]
     caption = []
     if quantiles:
