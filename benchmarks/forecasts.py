@@ -37,7 +37,7 @@ from forecasting.scores import by_family, macro_interval, relative, scored, summ
 from forecasting.sets import Set, of_folder, published
 from scipy import stats
 
-from analysis.forecasting.discrepancy import shipped
+from analysis.fits.discrepancy import shipped
 
 REFERENCES = ("pairs", "freeze", "predict")
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)

@@ -1,7 +1,7 @@
 """Predictions of a fit: the law with its confidence band, and a new run with its interval.
 
 Inside the data a new run varies about the law by the residuals' scale. Beyond them it is forecast by
-:class:`analysis.forecasting.extrapolation.Extrapolation`; between the edge and ``FULL`` times further out one
+:class:`analysis.fits.extrapolation.Extrapolation`; between the edge and ``FULL`` times further out one
 passes into the other.
 """
 
@@ -16,9 +16,9 @@ from scipy import stats
 
 from analysis.fits import allocation, prediction
 from analysis.fits.cost import Cost, Function
+from analysis.fits.extrapolation import why_not
 from analysis.fits.intervals import intervals, new_run
 from analysis.fits.prediction import Prediction, check_level
-from analysis.forecasting.extrapolation import why_not
 from analysis.solve.problem import Loss
 
 if TYPE_CHECKING:

@@ -38,8 +38,8 @@ from analysis.solve.problem import Loss, Problem
 from analysis.tables.units import NOT_STATED
 
 if TYPE_CHECKING:
+    from analysis.fits.extrapolation import Extrapolation
     from analysis.fits.profile import Profile
-    from analysis.forecasting.extrapolation import Extrapolation
     from analysis.solve.multistart import Solution
 
 CODES = ("ok", "partly_identified", "at_bound", "several_optima", "not_converged", "not_identified")
@@ -171,7 +171,7 @@ class Fit(Estimated):
         """Predict the loss of runs, with intervals of the law and of a new run.
 
         At C alone, N and D are those that are best for it; at C and one of them, the other is what C leaves.
-        Beyond the data a new run is forecast as :mod:`analysis.forecasting.extrapolation` says: by a refit
+        Beyond the data a new run is forecast as :mod:`analysis.fits.extrapolation` says: by a refit
         that weighs large runs more (``forecast``), with an interval that holds the discrepancy between law
         and world.
 
@@ -213,7 +213,7 @@ class Fit(Estimated):
 
     @cached_property
     def _extrapolation(self) -> Extrapolation:
-        from analysis.forecasting.extrapolation import Extrapolation
+        from analysis.fits.extrapolation import Extrapolation
 
         return Extrapolation.of(self)
 

@@ -34,7 +34,7 @@ class Forecast:
 
     ``target``: run_id, label, variant (where there are several), N, D, C. ``training``: row, N, D, C, loss of
     every fitted run, sorted by row. ``prediction`` in nats per token, of the refit that
-    :mod:`analysis.forecasting.extrapolation` makes, and ``law_loss`` of the descriptive law (None: frozen
+    :mod:`analysis.fits.extrapolation` makes, and ``law_loss`` of the descriptive law (None: frozen
     before it was kept); ``interval {kind, level, low, high, method}`` is for a new run; ``se_log``: its
     standard error in log loss; ``parts``: its components (law, run, discrepancy; of earlier ones law, run,
     backtest). ``baseline``: the naive forecast (isoFLOP minima extrapolated), or None. ``sensitivity``:

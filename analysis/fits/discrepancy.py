@@ -54,4 +54,4 @@ class Discrepancy:
 @cache
 def shipped() -> Discrepancy:
     """The constants that forecasts use."""
-    return Discrepancy(**json.loads(files("analysis.forecasting").joinpath(FILE).read_text()))
+    return Discrepancy(**json.loads(files("analysis.fits").joinpath(FILE).read_text()))

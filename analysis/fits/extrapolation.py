@@ -18,10 +18,10 @@ from analysis.errors import AnalysisError
 from analysis.fits import identification
 from analysis.fits.allocation import values
 from analysis.fits.bootstrap import METHODS, RESAMPLED, replicate
-from analysis.forecasting.discrepancy import Discrepancy, shipped
-from analysis.optimal_size.isoflop import budgets
+from analysis.fits.discrepancy import Discrepancy, shipped
 from analysis.solve.multistart import solve
 from analysis.solve.problem import Problem
+from analysis.tables.budgets import budgets
 
 if TYPE_CHECKING:
     from analysis.fits.result import Fit

@@ -7,7 +7,7 @@ from scipy import stats
 
 import analysis
 from analysis.errors import AnalysisError
-from analysis.forecasting import discrepancy
+from analysis.fits import discrepancy
 
 FAR = {"N": 2e9, "D": 4e10}
 
