@@ -33,7 +33,7 @@ def plan(
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option(min=1, metavar="FLOPS", help="FLOP/s of a device, such as 4e14; not measured"),
+        typer.Option(min=1, max=1e25, metavar="FLOPS", help="FLOP/s of a device, such as 4e14; not measured"),
     ] = None,
     max_device_hours: Annotated[
         float | None,
