@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 REPLICATES = 200
 GROWTH = {"N": 0.5, "D": 0.5, "C": 1.0}  # of log inputs with log C, where a family grows as one
 STEP = 1e-3  # in log, over which a slope of the law is taken
+SIDES = (0.05, 0.95)  # of replicates, a few of which may lie far off
+NORMAL = 1.6449  # standard deviations of a normal distribution from its middle to either of them
 UNSEEN = 0.5  # standard errors of a back-test's mean error: the least that it is taken for
 LEAST_FAR = 1.01  # a back-test that reaches less far says nothing of growth with distance
 
@@ -115,7 +117,7 @@ class Extrapolation:
             own = self.own.error * np.maximum(1.0, h / np.log(max(self.own.far, LEAST_FAR)))
         return Parts(
             best,
-            np.sqrt(np.mean(drawn**2, axis=0)),
+            0.5 * np.ptp(np.quantile(drawn, SIDES, axis=0), axis=0) / NORMAL,
             np.full(len(best), self.run),
             self.constants.sd(gain, own),
             gain,
