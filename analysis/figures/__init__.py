@@ -19,6 +19,7 @@ import pandas as pd
 from analysis.coordinates import Coordinates
 from analysis.errors import AnalysisError
 from analysis.figures.basins import basins_over, hyperparameter_laws
+from analysis.figures.calibration import calibration
 from analysis.figures.compute import loss_against_compute, overview, training_curves
 from analysis.figures.coordinates import coordinates
 from analysis.figures.curves import curves_and_law
@@ -33,6 +34,7 @@ from analysis.figures.twostep import accuracy_in_two_steps
 from analysis.figures.variants import variants
 from analysis.fits.result import Fit
 from analysis.forecasting.backtest import BackTest
+from analysis.forecasting.calibration import Calibration
 from analysis.forecasting.forecasts import Trial
 from analysis.hyperparameters.basins import Basins
 from analysis.optimal_size.estimate import Estimate
@@ -45,6 +47,7 @@ __all__ = [
     "Drawn",
     "Rendering",
     "accuracy_in_two_steps",
+    "calibration",
     "coordinates",
     "curves_and_law",
     "draw_all",
@@ -60,6 +63,7 @@ __all__ = [
     "multipliers",
     "overview",
     "profile",
+    "save",
     "training_curves",
     "variants",
 ]
@@ -194,6 +198,17 @@ def draw_basins(basins: Basins, folder: str | Path, *, rendering: Rendering | No
     figures = {f"basins_{name}": partial(basins_over, basins, name) for name in basins.columns}
     laws = {"basins_laws": lambda: hyperparameter_laws(basins)}
     return Drawn(save({**figures, **laws}, folder, rendering), {})
+
+
+def draw_calibration(
+    found: Calibration,
+    published: Calibration | None,
+    folder: str | Path,
+    *,
+    rendering: Rendering | None = None,
+) -> Drawn:
+    """Draw how forecasts, and those that others published, kept what they promise."""
+    return Drawn(save({"calibration": lambda: calibration(found, published)}, folder, rendering), {})
 
 
 def draw_coordinates(

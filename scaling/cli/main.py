@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from scaling import __version__
-from scaling.cli import data, fits, say
+from scaling.cli import data, fits, forecasts, say
 from scaling.cli.arguments import as_option
 from scaling.cli.basins import basins
 from scaling.cli.cancel import cancel
@@ -23,9 +23,12 @@ from scaling.cli.coordcheck import coordcheck
 from scaling.cli.export import export
 from scaling.cli.imports import import_
 from scaling.cli.laws import laws
-from scaling.cli.options import Json, On, Overrides, Results, Spec, Workers
+from scaling.cli.next import next_
+from scaling.cli.options import Json, Results
+from scaling.cli.plan import plan
 from scaling.cli.plots import plot
 from scaling.cli.predict import optimal, predict
+from scaling.cli.report import report
 from scaling.cli.run import run
 from scaling.errors import UserError
 
@@ -48,28 +51,7 @@ def options(
         raise typer.Exit
 
 
-@app.command()
-def plan(
-    spec: Spec,
-    overrides: Overrides = None,
-    on: On = None,
-    as_json: Json = False,
-    resolved: Annotated[bool, typer.Option(help="print the spec with every default filled in")] = False,
-    probe: Annotated[bool, typer.Option(help="measure this machine's speed where it is not known")] = True,
-    workers: Workers = None,
-    names: Annotated[
-        str | None,
-        typer.Option("--columns", metavar="NAMES", help="columns to print: names with commas, or all"),
-    ] = None,
-) -> None:
-    """Say what a spec would train, and its cost."""
-    from scaling.cli.planning import print_plan
-
-    print_plan(
-        spec, overrides or [], on, workers, as_json=as_json, resolved=resolved, probe=probe, names=names
-    )
-
-
+app.command()(plan)
 app.command()(run)
 
 
@@ -135,8 +117,11 @@ app.command()(check)
 app.command()(laws)
 app.command()(predict)
 app.command()(optimal)
+app.command("next")(next_)
 app.command()(basins)
+app.add_typer(forecasts.app, name="forecasts")
 app.command()(plot)
+app.command()(report)
 app.command()(export)
 app.command()(clean)
 app.command()(cancel)

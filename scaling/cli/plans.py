@@ -2,129 +2,50 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from scaling.cli.columns import columns
+from scaling.cli.plan_columns import has_experts, runs_table
 from scaling.cli.words import count, duration, flops, plural
 from scaling.corpora.content import ExternalContent
 from scaling.corpora.quotas import BLOCK
 from scaling.counts.memory import size
 from scaling.data.index import DataIndex, index_of
 from scaling.data.request import find_overlap
-from scaling.errors import Complaint, UserError
+from scaling.plan.bill import Bill
 from scaling.plan.cadence import evaluations
-from scaling.plan.cost import Space, Time
+from scaling.plan.cost import Space
 from scaling.plan.lowering import Lowered, held_text
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.plan.probe import Probe
 from scaling.plan.repetition import times_text
+from scaling.plan.warnings import plan_warnings
 from scaling.spec.execution import SlurmExecution
 from scaling.store.records import PlanData
 
-Cell = Callable[[PlannedRun, int], str]  # of a run and the FLOPs spent on it
-COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
-    "run": ("run", lambda run, _: run.label),
-    "role": ("role", lambda run, _: run.role),
-    "variant": ("variant", lambda run, _: run.variant or "-"),
-    "params_body": ("N body", lambda run, _: _known(run.params_body, count)),
-    "params": ("N", lambda run, _: count(run.params)),
-    "params_active": ("N active", lambda run, _: _known(run.params_active, count)),
-    "tokens": ("D", lambda run, _: count(run.run.tokens)),
-    "tokens_per_param": ("D/N", lambda run, _: f"{run.run.tokens / run.params:.3g}"),
-    "epochs": ("epochs", lambda run, _: f"{run.epochs:.2f}"),
-    "steps": ("steps", lambda run, _: f"{run.run.steps:,}"),
-    "flops": ("FLOPs", lambda run, _: f"{run.flops:.3g}"),
-    "flops_spent": ("spent", lambda run, spent: f"{spent:.3g}"),
-    "warmup_steps": ("warmup", lambda run, _: _ours(run, lambda: f"{run.built_in.schedule.warmup:,}")),
-    "decay_steps": ("decay", lambda run, _: _ours(run, lambda: f"{run.built_in.decay_steps:,}")),
-    "learning_rate": ("learning rate", lambda run, _: _known(run.run.learning_rate, "{:.4g}".format)),
-    "weight_decay": (
-        "weight decay",
-        lambda run, _: _ours(run, lambda: f"{run.built_in.optimizer.weight_decay:.4g}"),
-    ),
-    "batch_tokens": ("batch tokens", lambda run, _: f"{run.run.batch_tokens:,}"),
-    "seed": ("seed", lambda run, _: str(run.run.seed)),
-    "seed_order": ("order", lambda run, _: str(run.run.order_seed)),
-    "run_id": ("run id", lambda run, _: run.run_id),
-    "job_id": ("job id", lambda run, _: run.job_id),
-}
-LEFT = ("run", "role", "variant")  # aligned left
 
-
-def _known(value: float | None, text: Callable[[float], str]) -> str:
-    return "-" if value is None else text(value)
-
-
-def _ours(run: PlannedRun, text: Callable[[], str]) -> str:
-    """Say of a run of the built-in trainer what only that has."""
-    return "-" if run.is_external else text()
-
-
-def chosen_columns(text: str | None) -> tuple[str, ...] | None:
-    """Parse the names of ``--columns``; ``all`` is every column.
-
-    Raises:
-        UserError: there is no column of a name.
-    """
-    if text is None:
-        return None
-    names = tuple(COLUMNS) if text.strip() == "all" else tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in names if name not in COLUMNS]
-    if unknown:
-        hint = f"choose from {', '.join(COLUMNS)}, or all"
-        raise UserError(*(Complaint(f"no column is named {name!r}", "--columns", hint) for name in unknown))
-    return names
-
-
-def _default_columns(plan: Plan) -> tuple[str, ...]:
-    """Return the columns up to FLOPs; labels begin with the variant, and N active is N without experts."""
-    left_out = {"variant"} if _has_experts(plan.runs) else {"variant", "params_active"}
-    if all(run.params_body is None for run in plan.runs):
-        left_out |= {"params_body"}
-    names = tuple(COLUMNS)
-    return tuple(name for name in names[: names.index("flops_spent") + 1] if name not in left_out)
-
-
-def plan_text(
-    plan: Plan,
-    time: Time | None,
-    probe: Probe | None,
-    space: Space | None,
-    lowered: Lowered | None,
-    workers: int,
-    names: Sequence[str] | None = None,
-) -> str:
-    """Say every run, what is left out and why, and totals.
+def plan_text(plan: Plan, lowered: Lowered | None, bill: Bill, names: Sequence[str] | None = None) -> str:
+    """Say every run, what is left out and why, what may spoil the study, and totals.
 
     Args:
         plan: the plan.
-        time: what it takes, where that is known.
-        probe: the measured speed it was estimated by.
-        space: disk, where that is known.
         lowered: memory, and how jobs are laid out for it; None: that is for the trainer.
-        workers: jobs at a time.
-        names: the columns of :data:`COLUMNS` to print; the usual ones where None.
+        bill: what runs take.
+        names: the columns of :data:`scaling.cli.plan_columns.COLUMNS` to print; the usual ones where None.
     """
-    names = names or _default_columns(plan)
-    spent = {run_id: work for job in plan.jobs for run_id, work in job.flops_spent.items()}
-    chosen = [COLUMNS[name] for name in names]
-    rows = [[cell(run, spent[run.run_id]) for _, cell in chosen] for run in plan.runs]
-    left = sum(1 for _ in itertools.takewhile(lambda name: name in LEFT, names))
     varied = [f"axis {text}" for text in plan.axes]
-    about = [*_about(plan), *_recipe_lines(plan), *varied, *_variant_lines(plan, spent)]
-    parts = ["\n".join(about)]
-    parts.append(columns([heading for heading, _ in chosen], rows, left=left))
+    about = [*_about(plan), *_recipe_lines(plan), *varied, *_variant_lines(plan, bill)]
+    parts = ["\n".join(about), runs_table(plan, bill, names)]
     if plan.excluded:
         left_out = columns(("left out", "why"), [(e.label, e.reason) for e in plan.excluded], left=2)
         parts.append(left_out)
-    if notes := [*plan.notes, *(lowered.notes() if lowered else ())]:
-        parts.append("\n".join(f"note: {note}" for note in notes))
-    parts.append(_totals(plan, time, probe, space, lowered, workers))
+    notes = [f"note: {note}" for note in (*plan.notes, *(lowered.notes() if lowered else ()))]
+    if remarks := [*notes, *(f"warning: {warning.text}" for warning in plan_warnings(plan))]:
+        parts.append("\n".join(remarks))
+    parts.append(_totals(plan, lowered, bill))
     return "\n\n".join(parts)
 
 
@@ -153,28 +74,24 @@ def _recipe_lines(plan: Plan) -> Iterator[str]:
             yield f"{name} {text}: {plural(runs, 'run')}"
 
 
-def _has_experts(runs: Sequence[PlannedRun]) -> bool:
-    return any(not run.is_external and run.built_in.shape.experts for run in runs)
-
-
 def _params_text(runs: Sequence[PlannedRun], *, ratio: bool = False) -> str:
     """Say how large models are, with the ``ratio`` of the largest to the smallest, and how much of them a
     token uses."""
     params = [run.params for run in runs]
     active = [run.params_active for run in runs if run.params_active is not None]
     times = f" ({max(params) / min(params):.0f}x)" if ratio else ""
-    used = f", {count(min(active))} to {count(max(active))} active" if _has_experts(runs) else ""
+    used = f", {count(min(active))} to {count(max(active))} active" if has_experts(runs) else ""
     return f"N {count(min(params))} to {count(max(params))}{times}{used}"
 
 
-def _variant_lines(plan: Plan, spent: Mapping[str, int]) -> Iterator[str]:
-    """Say of each variant how many runs are its own, and what they take: FLOPs ``spent`` by run."""
+def _variant_lines(plan: Plan, bill: Bill) -> Iterator[str]:
+    """Say of each variant how many runs are its own, and what they take."""
     for variant in dict.fromkeys(run.variant for run in plan.runs if run.variant is not None):
         runs = [run for run in plan.runs if run.variant == variant]
         roles = ", ".join(f"{number} {role}" for role, number in Counter(run.role for run in runs).items())
         yield (
             f"variant {variant}: {plural(len(runs), 'run')} ({roles}), {_params_text(runs)}, "
-            f"{flops(sum(spent[run.run_id] for run in runs))} as planned"
+            f"{flops(sum(bill.runs[run.run_id].flops_spent for run in runs))} as planned"
         )
 
 
@@ -227,14 +144,7 @@ def _shared(index: DataIndex, store: str | None, documents: int) -> str:
     return f", {max(shares):.2%} of its 13-grams also in training text" if shares else ""
 
 
-def _totals(
-    plan: Plan,
-    time: Time | None,
-    probe: Probe | None,
-    space: Space | None,
-    lowered: Lowered | None,
-    workers: int,
-) -> str:
+def _totals(plan: Plan, lowered: Lowered | None, bill: Bill) -> str:
     totals = plan.totals
     roles = ", ".join(f"{number} {role}" for role, number in totals.by_role.items())
     fitted = [run for run in plan.runs if run.role == "fit"]
@@ -247,28 +157,52 @@ def _totals(
         f"{count(totals.tokens)} tokens ({times_text(sum(r.epochs for r in plan.runs))} epochs) in "
         f"{steps:,} steps{'' if plan.command else apart}",
         *([*_meshes(lowered), _memory(lowered)] if lowered else ()),
-        *([_disk(plan, space)] if space else ()),
+        *([_disk(plan, bill.space)] if bill.space else ()),
+        *(["memory and disk: not known for a trainer of your own"] if plan.command else ()),
+        _duration(plan, bill),
+        *_device_hours(bill),
     ]
-    if plan.command is not None:
-        lines += _external_time(time, workers)
-    elif time is None or probe is None:
-        at_slurm = isinstance(plan.execution, SlurmExecution)
-        where = "nodes of the cluster" if at_slurm else "this machine"
-        lines.append(f"time: not estimated (no speed measured for these shapes on {where})")
-    else:
-        after = f", of which {duration(time.holdout_wall_seconds)} after the forecast is frozen"
-        lines.append(
-            f"about {duration(time.wall_seconds)} with {plural(workers, 'worker')} on {probe.device}"
-            f"{after if time.holdout_wall_seconds else ''} (speed measured at "
-            f"{plural(len(probe.points), 'shape')}; training {duration(time.training_seconds)}, "
-            f"compiling {duration(time.compile_seconds)}, evaluation {duration(time.evaluation_seconds)}, "
-            f"starting {duration(time.start_seconds)} of work)"
-        )
     if plan.every is not None:
         number = sum(evaluations(plan, job) for job in plan.jobs)
-        share = f", {time.evaluation_share:.0%} of the work" if time else ""
+        share = f", {bill.time.evaluation_share:.0%} of the work" if bill.time else ""
         lines.append(f"evaluated along the way ({plan.every}): {plural(number, 'evaluation')}{share}")
     return "\n".join(lines)
+
+
+def _duration(plan: Plan, bill: Bill) -> str:
+    """Say how long it takes, and how that is known."""
+    time, speed = bill.time, bill.speed
+    if time is None or speed is None:
+        if plan.command is not None:
+            return (
+                "time: not known: no run of this study has ended in results/, by whose speed it could be told"
+            )
+        where = "nodes of the cluster" if isinstance(plan.execution, SlurmExecution) else "this machine"
+        return f"time: not estimated (no speed known for these shapes on {where})"
+    after = f", of which {duration(time.holdout_wall_seconds)} after the forecast is frozen"
+    about = (
+        f"about {duration(time.wall_seconds)} with {plural(bill.workers, 'worker')}"
+        f"{'' if plan.command else f' on {speed.probe.device}'}{after if time.holdout_wall_seconds else ''}"
+    )
+    if plan.command is not None:
+        return f"{about}, {speed.source}"
+    return (
+        f"{about} ({speed.source}; training {duration(time.training_seconds)}, "
+        f"compiling {duration(time.compile_seconds)}, evaluation {duration(time.evaluation_seconds)}, "
+        f"starting {duration(time.start_seconds)} of work)"
+    )
+
+
+def _device_hours(bill: Bill) -> Iterator[str]:
+    """Say how long devices are at work, and what that costs."""
+    if bill.device_hours is None or bill.device_hours_held is None:
+        return
+    held = f"{bill.device_hours_held:.3g} if {plural(bill.workers, 'worker')} are held until the end"
+    text = f"{bill.device_hours:.3g} device-hours of work" + (f" ({held})" if bill.workers > 1 else "")
+    if bill.price is not None and bill.amount is not None:
+        currency = bill.price.currency
+        text += f": {bill.amount:,.4g} {currency} at {bill.price.amount:g} {currency} an hour"
+    yield text
 
 
 def _disk(plan: Plan, space: Space) -> str:
@@ -277,19 +211,6 @@ def _disk(plan: Plan, space: Space) -> str:
         f"a checkpoint every {duration(plan.execution.checkpoint_seconds)} of each process; keeps the last 2 "
         f"per trunk and active run{final}: at most {size(space.checkpoint_bytes)} on disk, "
         f"{size(space.kept_bytes)} in the end"
-    )
-
-
-def _external_time(time: Time | None, workers: int) -> Iterator[str]:
-    """Say what is known of a trainer of one's own: how long it took before."""
-    yield "memory and disk: not known for a trainer of your own"
-    if time is None:
-        yield "time: not known: no run of this study has ended in results/, by whose speed it could be told"
-        return
-    after = f", of which {duration(time.holdout_wall_seconds)} after the forecast is frozen"
-    yield (
-        f"about {duration(time.wall_seconds)} with {plural(workers, 'worker')}"
-        f"{after if time.holdout_wall_seconds else ''}, at the speed of the runs that have ended"
     )
 
 
@@ -330,12 +251,15 @@ def _memory_json(lowered: Lowered) -> dict[str, Any]:
     }
 
 
-def plan_json(plan: Plan, time: Time | None, space: Space | None, lowered: Lowered | None) -> dict[str, Any]:
-    totals = plan.totals
+def plan_json(plan: Plan, lowered: Lowered | None, bill: Bill) -> dict[str, Any]:
+    """Return the plan with all that is said of it as plain values."""
     return {
         **plan.to_json(),
-        "totals": vars(totals),
-        "time": None if time is None else vars(time),
-        "space": None if space is None else vars(space),
+        "totals": vars(plan.totals),
+        "time": None if bill.time is None else vars(bill.time),
+        "speed": None if bill.speed is None else bill.speed.source,
+        "space": None if bill.space is None else vars(bill.space),
         "memory": None if lowered is None else _memory_json(lowered),
+        "bill": bill.to_json(),
+        "warnings": [asdict(warning) for warning in plan_warnings(plan)],
     }

@@ -12,9 +12,9 @@ from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
 from scaling.recipe.optimizers import Muon
-from scaling.spec.designs import Noise
+from scaling.spec.designs.cells import Added, Chosen, Noise, Replicates
 from scaling.spec.execution import Execution
-from scaling.spec.models import chosen_cells
+from scaling.spec.models import Study, chosen_cells
 from scaling.spec.source import Finding, Path
 
 MOST_RUNS = 20_000  # some CPU seconds of planning
@@ -25,10 +25,11 @@ def too_many(choices: Choices) -> list[Finding]:
     study, count = choices.study, 0
     for arm in choices.arms:
         of_arm = [cell for cell, _ in chosen_cells(dict(study)) if cell.variant in (None, arm.name)]
-        count += sum(len(cell.seeds) if isinstance(cell, Noise) else 1 for cell in of_arm)
+        count += study.noise.count if isinstance(study.noise, Replicates) else 0
+        count += sum(_seeds(cell, study) for cell in of_arm)
         family = choices.sheet.changed(choices.sheet.base, arm.overrides)["family"]
         for point in study.design.points(family):
-            count += arm.count(point, family.key) * len(study.seeds)
+            count += arm.count(point, family.keys) * len(study.seeds)
             if count > MOST_RUNS:
                 message = f"asks for {count:,} runs or more, at most {MOST_RUNS:,} are planned"
                 place = ("axes",) if study.axes else ("variants",) if study.variants else ("design",)
@@ -36,11 +37,22 @@ def too_many(choices: Choices) -> list[Finding]:
     return []
 
 
+def _seeds(cell: Chosen, study: Study) -> int:
+    match cell:
+        case Noise():
+            return len(cell.seeds)
+        case Added():
+            return len(study.seeds if cell.seeds is None else cell.seeds)
+        case _:
+            return 1
+
+
 def too_small(wanted: list[Wanted]) -> list[Finding]:
     """Find amounts that pay for no step: of any size where short runs are left out anyway, else of one."""
     groups = dict[tuple[str | int, ...], list[Wanted]]()
     for w in wanted:
-        groups.setdefault(w.path, []).append(w)
+        if w.outside is None:
+            groups.setdefault(w.path, []).append(w)
     findings = list[Finding]()
     for path, group in groups.items():
         short = [w for w in group if w.steps < 1]
@@ -202,7 +214,13 @@ def _near_divisors(whole: int, part: int) -> str:
 
 
 def nothing_left(wanted: list[Wanted]) -> Finding:
-    longest = max((w.steps for w in wanted if w.role == "fit"), default=0)
+    fitted = [w for w in wanted if w.role == "fit"]
+    inside = [w for w in fitted if w.outside is None]
+    if fitted and not inside:
+        first = fitted[0]
+        message = f"leaves every run out: {first.label}: {first.outside}"
+        return Finding(("design",), message, "change its limits, or the sizes of the family")
+    longest = max((w.steps for w in inside), default=0)
     if longest == 0:
         return Finding(
             ("family",), "no size is in the design", "leave in_design: false away from at least one"

@@ -19,9 +19,10 @@ from scaling.plan.data import SMALL
 from scaling.plan.expand import plan_study
 from scaling.recipe.schedules import Constant
 from scaling.run import Run, canonical_json
-from scaling.spec.designs import Grid
+from scaling.spec.architecture import Architecture, NamedShape
+from scaling.spec.designs.crossed import Grid
 from scaling.spec.external import ExternalFamily
-from scaling.spec.families import Architecture, DepthDial, Family, NamedShape, Shapes, WidthDial
+from scaling.spec.families import DepthDial, Family, Shapes, WidthDepth, WidthDial, one_number
 from scaling.spec.models import Study
 from scaling.store.records import PlanData
 
@@ -74,7 +75,7 @@ def families_to_check(
         message = "coordinate checks train models of the built-in trainer, and this family is external"
         raise UserError(Complaint(message, "family", "give a spec of the built-in trainer"))
     if widths is None and depths is None:
-        if isinstance(family, Shapes):
+        if isinstance(family, Shapes | WidthDepth):
             message = f"a {family.kind} family has no dial to check over"
             raise UserError(Complaint(message, "family", "give --widths or --depths"))
         found: dict[Over, Family] = {"width" if isinstance(family, WidthDial) else "depth": family}
@@ -109,7 +110,7 @@ def _size_problems(over: Over, dial: Family) -> Iterator[Complaint]:
 
 def _more(dial: Family) -> str:
     """Write the first size of a dial and its doubles."""
-    first = int(dial.members[0])
+    first = one_number(dial.members[0])
     return ",".join(str(first * factor) for factor in (1, 2, 4))
 
 
@@ -137,7 +138,7 @@ def cells_of(
     changed = {"schedule": Constant(kind="constant", warmup=0), "steps": steps, "order": None}
     cells = list[Cell]()
     for over, family in families.items():
-        one = study.model_copy(update={**same, "family": family, "noise": None, "holdout": ()})
+        one = study.model_copy(update={**same, "family": family, "noise": None, "holdout": (), "added": ()})
         plan = plan_study(one, stores)
         for planned in plan.runs:
             name = planned.variant or planned.built_in.parametrization_kind

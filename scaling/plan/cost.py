@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
 from scaling.plan.cadence import evaluations, open_merges
-from scaling.plan.plan import Plan, PlannedRun
+from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.plan.probe import Probe, ProbePoint
 from scaling.run import Fixed
 from scaling.store.records import Record
@@ -44,6 +44,30 @@ class Time:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How fast steps are trained, and ``source``, in words: how that is known.
+
+    ``per_device``: the probe is of one device, and several are that many times as fast.
+    """
+
+    probe: Probe
+    source: str
+    per_device: bool = False
+
+    @classmethod
+    def measured(cls, probe: Probe) -> Speed:
+        """Of the steps of a plan as its jobs are laid out, measured on this machine."""
+        number = len(probe.points)
+        return cls(probe, f"speed measured at {number} shape{'s' if number > 1 else ''}")
+
+    def seconds_per_flop(self, step_flops: float, devices: int) -> float:
+        """Return the seconds for each FLOP of a job with so many devices, whose steps take ``step_flops``."""
+        if not self.per_device:
+            return self.probe.seconds_per_flop(step_flops)
+        return self.probe.seconds_per_flop(step_flops / devices) / devices
+
+
+@dataclass(frozen=True)
 class Space:
     """Checkpoints take at most ``checkpoint_bytes`` of disk at any moment, and ``kept_bytes`` when all is
     done: trunks, and final states if they are kept."""
@@ -52,39 +76,70 @@ class Space:
     kept_bytes: int
 
 
-def estimate_time(plan: Plan, probe: Probe, workers: int) -> Time:
+@dataclass(frozen=True)
+class JobTime:
+    """Seconds of one job, by what it does; ``devices`` are held meanwhile."""
+
+    training: float
+    evaluation: float
+    compiling: float
+    devices: int = 1
+
+    @property
+    def total(self) -> float:
+        return self.training + self.evaluation + self.compiling + PROCESS_SECONDS
+
+
+def job_times(plan: Plan, speed: Speed, devices: Mapping[str, int]) -> dict[str, JobTime]:
+    """Estimate the time of each job. What a trainer of one's own does besides training is part of its speed.
+
+    Args:
+        plan: whose jobs.
+        speed: of a training step.
+        devices: of each job, by id.
+    """
+    compiled, times = set[Fixed](), dict[str, JobTime]()
+    for job in plan.jobs:
+        first, count = plan.by_id[job.run_ids[0]], devices[job.job_id]
+        step_flops = first.run.flops_per_step
+        per_flop = speed.seconds_per_flop(step_flops, count)
+        evaluate, compile_once = 0.0, 0.0
+        if plan.command is None:
+            run = first.built_in
+            # at the speed of training per FLOP
+            windows, passes = plan.data_of(first).evaluated_tokens / run.context, evaluations(plan, job)
+            evaluate = passes * forward_matmul_flops(run.shape) * windows * per_flop
+            compile_once = 0.0 if run.fixed in compiled else speed.probe.compile_seconds(step_flops)
+            compiled.add(run.fixed)  # the compilation cache serves later jobs of the same program
+        times[job.job_id] = JobTime(job.flops * per_flop, evaluate, compile_once, count)
+    return times
+
+
+def estimate_time(plan: Plan, jobs: Mapping[str, JobTime], workers: int) -> Time:
     """Estimate the time on ``workers`` processes that take the longest job left; held-out jobs wait for all
-    others. What a trainer of one's own does besides training is part of its speed."""
-    compiled = set[Fixed]()
-    training = evaluation = compiling = 0.0
+    others.
+
+    Args:
+        plan: whose jobs.
+        jobs: their times, of :func:`job_times`.
+        workers: jobs at a time.
+    """
     early, late = list[float](), list[float]()
     for job in plan.jobs:
-        runs = [plan.by_id[name] for name in job.run_ids]
-        step_flops = runs[0].run.flops_per_step
-        speed = probe.seconds_per_flop(step_flops)
-        train, evaluate, compile_once = job.flops * speed, 0.0, 0.0
-        if plan.command is None:
-            run = runs[0].built_in
-            # at the speed of training per FLOP
-            windows, times = plan.data_of(runs[0]).evaluated_tokens / run.context, evaluations(plan, job)
-            evaluate = times * forward_matmul_flops(run.shape) * windows * speed
-            compile_once = 0.0 if run.fixed in compiled else probe.compile_seconds(step_flops)
-            compiled.add(run.fixed)  # the compilation cache serves later jobs of the same program
-        training, evaluation, compiling = training + train, evaluation + evaluate, compiling + compile_once
-        target = late if runs[0].role == "holdout" else early
-        target.append(train + evaluate + compile_once + PROCESS_SECONDS)
+        phase = late if plan.by_id[job.run_ids[0]].role == "holdout" else early
+        phase.append(jobs[job.job_id].total)
     after = makespan(late, workers)
     return Time(
-        training_seconds=training,
-        evaluation_seconds=evaluation,
-        compile_seconds=compiling,
+        training_seconds=sum(time.training for time in jobs.values()),
+        evaluation_seconds=sum(time.evaluation for time in jobs.values()),
+        compile_seconds=sum(time.compiling for time in jobs.values()),
         start_seconds=PROCESS_SECONDS * len(plan.jobs),
         wall_seconds=makespan(early, workers) + after,
         holdout_wall_seconds=after,
     )
 
 
-def recorded_speed(plan: Plan, records: Iterable[Record]) -> Probe | None:
+def recorded_speed(plan: Plan, records: Iterable[Record]) -> Speed | None:
     """Return the speed at which runs of a plan were trained, by their records; None where there are none."""
     points = dict[int, ProbePoint]()
     for record in records:
@@ -93,7 +148,10 @@ def recorded_speed(plan: Plan, records: Iterable[Record]) -> Probe | None:
             step = seconds / record.result.steps
             points[run.flops_per_step] = ProbePoint(run.flops_per_step, step, 0.0)
     ordered = tuple(points[flops] for flops in sorted(points))
-    return Probe("the machines of earlier runs", ordered) if ordered else None
+    if not ordered:
+        return None
+    probe = Probe("the machines of earlier runs", ordered)
+    return Speed(probe, "at the speed of the runs that have ended")
 
 
 def estimate_space(plan: Plan, workers: int) -> Space | None:
@@ -101,9 +159,7 @@ def estimate_space(plan: Plan, workers: int) -> Space | None:
     of one's own are not known."""
     if plan.command is not None:
         return None
-    emas = sum(isinstance(average, EMA) for average in plan.averages)
-    first = [(plan.by_id[job.run_ids[0]], emas + open_merges(plan, job)) for job in plan.jobs]
-    checkpoints = [(KEPT_CHECKPOINTS * _checkpoint_bytes(run, more), run) for run, more in first]
+    checkpoints = [(checkpoint_bytes(plan, job), plan.by_id[job.run_ids[0]]) for job in plan.jobs]
     sizes = sorted((size for size, _ in checkpoints), reverse=True)
     kept = sum(size for size, run in checkpoints if run.run.branch_step)
     final = (_checkpoint_bytes(run, len(plan.averages)) for run in plan.runs)
@@ -111,6 +167,13 @@ def estimate_space(plan: Plan, workers: int) -> Space | None:
     # each writes a third of a line before the oldest of the two goes, and stands aside one of its trunk
     at_work = sum(sizes[: max(1, workers)]) * 3 // 2
     return Space(kept + at_work, kept)
+
+
+def checkpoint_bytes(plan: Plan, job: PlannedJob) -> int:
+    """Estimate what the checkpoints take that a job keeps while it is trained."""
+    emas = sum(isinstance(average, EMA) for average in plan.averages)
+    first = plan.by_id[job.run_ids[0]]
+    return KEPT_CHECKPOINTS * _checkpoint_bytes(first, emas + open_merges(plan, job))
 
 
 def makespan(seconds: Iterable[float], workers: int, busy: Sequence[float] = ()) -> float:

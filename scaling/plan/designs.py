@@ -9,13 +9,14 @@ from typing import Literal
 
 from scaling.counts.model import Model, sequence_flops
 from scaling.counts.shape import Shape
+from scaling.plan.cells import Cells
 from scaling.plan.labels import power_of_ten
 from scaling.plan.scales import Batch, batch_of, tokens_asked
 from scaling.plan.settings import Choice, Choices, Setting
 from scaling.recipe.written import RuleError
 from scaling.run import short_hash
 from scaling.spec.base import SeedPair
-from scaling.spec.designs import Chosen, Point
+from scaling.spec.designs.cells import Chosen, Noise, Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path
@@ -38,12 +39,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Wanted:
-    """One training that a spec asks for at ``path``. ``steps`` may be 0, the ``budget`` (FLOPs) too small."""
+    """One training that a spec asks for at ``path``. ``steps`` may be 0, the ``budget`` (FLOPs) too small.
+    ``outside`` says why the design leaves it out, where it does."""
 
     label: str
     role: Role
     setting: Setting
-    size: Size
+    point: Point
     shape: Model
     steps: int
     batch: Batch
@@ -52,6 +54,18 @@ class Wanted:
     order: int | None = None
     budget: float | None = None
     min_steps: int = 1
+    outside: str | None = None
+
+    @property
+    def size(self) -> Size:
+        return self.point.size
+
+    @property
+    def left_out(self) -> str | None:
+        """Why it is not trained; None where it is."""
+        if self.outside is None and self.steps < self.min_steps:
+            return f"{self.steps} steps, fewer than min_steps = {self.min_steps}"
+        return self.outside
 
     @property
     def tokens(self) -> int:
@@ -65,20 +79,20 @@ class Wanted:
 
 
 def asked_runs(study: Study, choices: Choices) -> list[Asked]:
-    """Return all trainings of the study: design and tuning of each variant, noise, holdout.
+    """Return all trainings of the study: design and tuning of each variant, added, noise of a cell, holdout.
 
     Those whose sections are not valid are left out: ``choices`` has the findings.
     """
     asked = list[Asked]()
     for arm in choices.arms:
         asked += _asked_of_design(study, choices, arm)
-    noise = [] if study.noise is None else [(study.noise, ("noise",))]
-    for cell, path in noise:
-        for choice in _cell_choices(cell, path, choices):
-            point = cell.point(choice.family, path)
-            asked += [
-                Asked("noise", choice, point, seed, (*path, "seeds", i)) for i, seed in enumerate(cell.seeds)
-            ]
+    for i, cell in enumerate(study.added):
+        for choice in _cell_choices(cell, ("added", i), choices):
+            point = cell.point(choice.family, ("added", i))
+            seeds = study.seeds if cell.seeds is None else cell.seeds
+            asked += [Asked("fit", choice, point, seed, point.path) for seed in seeds]
+    if isinstance(study.noise, Noise):
+        asked += _asked_of_noise(study.noise, choices)
     for i, cell in enumerate(study.holdout):
         for choice in _cell_choices(cell, ("holdout", i), choices):
             point = cell.point(choice.family, ("holdout", i))
@@ -92,15 +106,24 @@ def _asked_of_design(study: Study, choices: Choices, arm: Arm) -> Iterator[Asked
         return
     family = plain.family
     for point in study.design.points(family):
-        for chosen in arm.fit_choices(point, family.key):
+        for chosen in arm.fit_choices(point, family.keys):
+            chosen = (*chosen, *point.changes)
             choice = choices.of(arm, chosen)
             if choice is not None:
                 yield from (Asked("fit", choice, point, seed, point.path) for seed in study.seeds)
-            for more in arm.tuning_choices(point, family.key):
+            for more in arm.tuning_choices(point, family.keys):
                 tuned = choices.of(arm, (*chosen, *more))
                 if tuned is not None:
                     beside += [Asked("tuning", tuned, point, seed, point.path) for seed in study.seeds]
     yield from beside
+
+
+def _asked_of_noise(cell: Noise, choices: Choices) -> Iterator[Asked]:
+    path = ("noise",)
+    for choice in _cell_choices(cell, path, choices):
+        point = cell.point(choice.family, path)
+        for i, seed in enumerate(cell.seeds):
+            yield Asked("noise", choice, point, seed, (*path, "seeds", i))
 
 
 def _cell_choices(cell: Chosen, path: Path, choices: Choices) -> Iterator[Choice]:
@@ -113,10 +136,16 @@ def _cell_choices(cell: Chosen, path: Path, choices: Choices) -> Iterator[Choice
 
 
 def wanted_runs(
-    study: Study, asked: Iterable[Asked], setting_of: Callable[[Choice], Setting]
+    study: Study, asked: Iterable[Asked], setting_of: Callable[[Choice], Setting], cells: Cells
 ) -> tuple[list[Wanted], list[Finding]]:
     """Return what is asked for with lengths in steps, but where the rule of the batch gives none; and one
     finding for each such rule. Nothing else is left out yet.
+
+    Args:
+        study: asks for it.
+        asked: what it asks for.
+        setting_of: gives the setting of a choice.
+        cells: of its design.
     """
     shapes = dict[tuple[int, Size], Model]()
     wanted, broken = list[Wanted](), dict[int, Finding]()
@@ -130,16 +159,16 @@ def wanted_runs(
         try:
             batch = batch_for(point, shape, setting)
         except RuleError as error:
-            finding = Finding(("recipe", *error.place), f"{error} ({_label(one)})", error.hint)
+            finding = Finding(("recipe", *error.place), f"{error} ({label_of(one)})", error.hint)
             broken.setdefault(id(setting.recipe), one.choice.located(finding))
             continue
-        steps = steps_of(point, shape, batch.tokens)
+        steps, of_design = steps_of(point, shape, batch.tokens), one.role in ("fit", "tuning")
         wanted.append(
             Wanted(
-                label=_label(one),
+                label=label_of(one),
                 role=one.role,
                 setting=setting,
-                size=point.size,
+                point=point,
                 shape=shape,
                 steps=steps,
                 batch=batch,
@@ -147,13 +176,14 @@ def wanted_runs(
                 order=order,
                 path=one.path if steps else point.amount_path,
                 budget=point.amount if point.length == "flops" else None,
-                min_steps=study.design.min_steps if one.role in ("fit", "tuning") else 1,
+                min_steps=study.design.min_steps if of_design else 1,
+                outside=cells.left_out(setting).get(point) if of_design else None,
             )
         )
     return wanted, list(broken.values())
 
 
-def _label(asked: Asked) -> str:
+def label_of(asked: Asked) -> str:
     """Write ``VARIANT/SIZE-AMOUNT-VALUES-SEED``, without the parts that a study does not have."""
     choice, point = asked.choice, asked.point
     amount = f"{compact(point.amount)}{UNITS[point.length]}"

@@ -11,6 +11,7 @@ from scaling.data.index import DataIndex
 from scaling.data.stores import Stores
 from scaling.errors import UserError
 from scaling.plan.cadence import finer_than_chunks
+from scaling.plan.cells import Cells
 from scaling.plan.check import (
     MOST_RUNS,
     broken_rules,
@@ -31,6 +32,7 @@ from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
 from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
 from scaling.plan.repetition import repetition_notes
+from scaling.plan.replicates import replicates
 from scaling.plan.resolve import Resolver
 from scaling.plan.scales import WORTH_SAYING
 from scaling.plan.settings import Choice, Choices, settings_of
@@ -46,7 +48,7 @@ from scaling.spec.variants import variation_findings
 from scaling.store.records import JobCommand
 
 # Where findings leave the lengths of the design's own runs as they are.
-VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("noise",), ("holdout",), ("execution",))
+VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("added",), ("noise",), ("holdout",), ("execution",))
 WITHOUT_LENGTHS: tuple[Path, ...] = (("recipe", "optimizer"), ("recipe", "schedule"), ("recipe", "init_from"))
 
 
@@ -166,8 +168,10 @@ def _plan(
     Raises:
         UserError: all that is wrong.
     """
-    wanted, broken = wanted_runs(study, asked, settings_of(index_of))
-    kept = [w for w in wanted if w.steps >= w.min_steps]
+    cells = Cells(study.design)
+    wanted, broken = wanted_runs(study, asked, settings_of(index_of), cells)
+    kept = [w for w in wanted if w.left_out is None]
+    kept += replicates(study, kept)
     ours = kept if study.trainer is None else []  # of one's own less is known that can be wrong
     small, laid_out = too_small(wanted), finer_than_chunks(study, ours) + undivided(study.execution, ours)
     if known or small:
@@ -175,7 +179,7 @@ def _plan(
     starts, share = Starts(study.source.folder), study.execution.share_trunk and study.trainer is None
     findings = broken + laid_out + repeated(kept) + held_out_inside(kept)
     findings += optimizers_of_nothing(ours) + masks_of_no_documents(ours) + starts.findings(ours)
-    resolved = Resolver(share, study.design, starts, study.trainer)
+    resolved = Resolver(share, cells, starts, study.trainer)
     findings += broken_rules(kept, resolved) or schedule_too_long(ours, resolved)
     if not broken and not any(w.role == "fit" for w in kept):
         findings.append(nothing_left(wanted))
@@ -194,8 +198,8 @@ def _plan(
         axes=tuple(axis_texts(study)),
         runs=merged.runs,
         jobs=jobs,
-        excluded=tuple(_excluded(w) for w in wanted if w.steps < w.min_steps),
-        notes=(*_notes(study, wanted, jobs), *merged.notes),
+        excluded=tuple(Excluded(label=w.label, reason=w.left_out) for w in wanted if w.left_out is not None),
+        notes=(*_notes(study, wanted, jobs), *cells.notes, *merged.notes),
         execution=study.execution,
         every=study.evaluation.every,
         averages=study.evaluation.averages,
@@ -205,8 +209,13 @@ def _plan(
 
 def _spec_sha(study: Study) -> str:
     dump = study.model_dump(mode="json", exclude={"execution"})
-    if study.trainer is None:  # which specs of earlier versions did not have
+    # specs of earlier versions did not have these
+    if study.trainer is None:
         del dump["trainer"]
+    if not study.added:
+        del dump["added"]
+    if dump["design"].get("window") is None:
+        dump["design"].pop("window", None)
     return short_hash({"kind": "study", **dump})
 
 
@@ -223,17 +232,11 @@ def _command(study: Study) -> JobCommand | None:
     )
 
 
-def _excluded(w: Wanted) -> Excluded:
-    return Excluded(label=w.label, reason=f"{w.steps} steps, fewer than min_steps = {w.min_steps}")
-
-
 def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
     """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs of a variant."""
     variants = dict[tuple[int, int, int], list[str]]()
     for variant in dict.fromkeys(w.setting.variant for w in wanted):
-        kept = [
-            w for w in wanted if w.role == "fit" and w.steps >= w.min_steps and w.setting.variant == variant
-        ]
+        kept = [w for w in wanted if w.role == "fit" and not w.left_out and w.setting.variant == variant]
         sizes, horizons = {w.shape for w in kept}, {w.tokens for w in kept}
         if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
             variants.setdefault((len(kept), len(sizes), len(horizons)), []).append(variant or "")
@@ -252,7 +255,7 @@ def _plural(number: int, noun: str) -> str:
 
 def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:
     """Say where whole sequences are far from the batch that is asked for."""
-    moved = [w for w in wanted if w.steps >= w.min_steps and w.batch.moved > WORTH_SAYING]
+    moved = [w for w in wanted if not w.left_out and w.batch.moved > WORTH_SAYING]
     if moved:
         worst = max(moved, key=lambda w: w.batch.moved)
         batch, limit = worst.batch, f"{WORTH_SAYING - 1:.0%}"
@@ -287,14 +290,15 @@ def _sizes(wanted: Sequence[Wanted]) -> Iterator[str]:
 def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
     """Say what a reader of the plan should know although it is no error."""
     amounts = {w.path for w in wanted if w.role == "fit"}
-    used = {w.path for w in wanted if w.role == "fit" and w.steps >= w.min_steps}
+    used = {w.path for w in wanted if w.role == "fit" and not w.left_out}
     if amounts - used:
-        yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below design.min_steps"
+        limits = "design.min_steps" + (" or outside the design's limits" if study.design.narrows else "")
+        yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below {limits}"
     yield from _too_few(wanted)
     yield from _moved_batches(wanted)
     yield from dict.fromkeys(_scaled_twice(wanted) if study.trainer is None else ())
     yield from _sizes(wanted)
-    yield from repetition_notes([w for w in wanted if w.steps >= w.min_steps])
+    yield from repetition_notes([w for w in wanted if not w.left_out])
     if study.trainer is None and study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
         yield f"nothing is shared: {_why_not_shared([w.setting.built_in for w in wanted])}"
 

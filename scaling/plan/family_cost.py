@@ -10,7 +10,7 @@ import numpy as np
 from scaling.counts.flops import forward_matmul_flops
 from scaling.counts.params import count_parameters
 from scaling.spec.external import ExternalFamily
-from scaling.spec.families import DepthDial, Family, Shapes, WidthDial
+from scaling.spec.families import DepthDial, Family, Shapes, WidthDepth, WidthDial
 
 RANGE = 1e4  # times the family's largest N
 MEMBERS = 300
@@ -28,13 +28,12 @@ def flops_per_token(
         body: whether N leaves out embedding and head; else it is all parameters.
 
     Returns:
-        The function, nan below the smallest member; None for an explicit list of sizes, which follows no
-        rule.
+        The function, nan below the smallest member; None for sizes that follow no rule of one dial.
     """
     from scipy.interpolate import PchipInterpolator  # pyright: ignore[reportMissingTypeStubs]
 
     match family:
-        case Shapes() | ExternalFamily():
+        case Shapes() | ExternalFamily() | WidthDepth():
             return None
         case WidthDial():
             unit, most = family.head_dim * (family.kv_heads or 1), max(family.widths) * RANGE**0.5

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from scaling.recipe.optimizers import RoleRates
-from scaling.spec.axes import Axis, Override, canonical
+from scaling.spec.axes import Axis, canonical
 from scaling.spec.models import Study
-from scaling.spec.source import Path
+from scaling.spec.source import Override, Path
 
 SHORT = {
     "learning_rate": "lr",

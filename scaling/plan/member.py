@@ -12,8 +12,9 @@ from scaling.plan.designs import flops_per_step, nearest
 from scaling.plan.scales import batch_of
 from scaling.plan.tuned import settled
 from scaling.recipe.rules import Rule
-from scaling.spec.designs import Cell, RunList
-from scaling.spec.families import Family, Size
+from scaling.spec.designs.cells import Cell
+from scaling.spec.designs.kinds import RunList
+from scaling.spec.families import Family, Size, naming_fields
 from scaling.spec.models import Study
 
 LARGEST = 10**9  # of a dial
@@ -78,7 +79,7 @@ def next_cells(
             problems.append(Complaint(message, hint="ask for more, or lower recipe.batch_tokens"))
         else:
             length = {"tokens": steps * tokens} if isinstance(batch, Rule) else {"steps": steps}
-            cells.append(Cell.model_validate({study.family.key: size, **length}))
+            cells.append(Cell.model_validate({**naming_fields(study.family, size), **length}))
     if problems:
         raise UserError(*problems)
     return cells
@@ -89,7 +90,9 @@ def next_study(study: Study, cells: Iterable[Cell]) -> Study:
     its first seed."""
     design = RunList(kind="list", runs=tuple(dict.fromkeys(cells)))
     changes = {"study": f"{study.study}-next", "design": design, "seeds": study.seeds[:1]}
-    return study.model_copy(update={**changes, "noise": None, "holdout": (), "axes": (), "variants": {}})
+    return study.model_copy(
+        update={**changes, "noise": None, "holdout": (), "added": (), "axes": (), "variants": {}}
+    )
 
 
 def nearest_size(study: Study, params: float, vocab_size: int, counting: Counting) -> Size:

@@ -9,6 +9,7 @@ from typing import Any, cast
 from scaling.counts.external import ExternalSize
 from scaling.counts.model import Model
 from scaling.data.index import coverage, external_data
+from scaling.plan.cells import Cells
 from scaling.plan.designs import Wanted, batch_for, steps_of
 from scaling.plan.plan import PlannedRun, job_id
 from scaling.plan.scales import horizon_scales, shape_scales
@@ -21,7 +22,6 @@ from scaling.recipe.rules import Rule, Scales
 from scaling.recipe.schedules import Schedule
 from scaling.recipe.written import RuleError, free_numbers, number
 from scaling.run import ExternalRun, Run, TrainerVersion, run_id, trunk_id
-from scaling.spec.designs import Design
 from scaling.spec.external import ExternalRecipe
 from scaling.spec.source import Finding, Path
 from scaling.spec.trainer import CommandTrainer
@@ -31,12 +31,12 @@ from scaling.spec.trainer import CommandTrainer
 class Resolver:
     """Turn what is wanted into runs: rules into numbers, durations into steps.
 
-    A warmup in percent is of the shortest horizon that ``design`` has for a shape, in steps of the run's
+    A warmup in percent is of the shortest horizon that ``cells`` have for a shape, in steps of the run's
     recipe. What is wanted is resolved once, and must outlive this.
     """
 
     share_trunk: bool
-    design: Design
+    cells: Cells
     starts: Starts
     trainer: CommandTrainer | None = None
     _shortest: dict[int, dict[Model, int]] = field(default_factory=dict[int, dict[Model, int]])
@@ -79,10 +79,9 @@ class Resolver:
         """Return the shortest horizon of each shape that the design trains, in steps."""
         if id(setting) not in self._shortest:
             shortest = self._shortest[id(setting)] = dict[Model, int]()
-            for point in self.design.points(setting.family):
-                shape = setting.shape(point.size)
+            for point, shape in self.cells.trained(setting):
                 steps = steps_of(point, shape, batch_for(point, shape, setting).tokens)
-                if steps >= self.design.min_steps:
+                if steps >= self.cells.design.min_steps:
                     shortest[shape] = min(steps, shortest.get(shape, steps))
         return self._shortest[id(setting)]
 

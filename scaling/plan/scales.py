@@ -10,7 +10,7 @@ from scaling.counts.model import Model, counts_of, sequence_flops
 from scaling.recipe.quantities import LARGEST_COUNT
 from scaling.recipe.rules import OF_HORIZON, Rule, Scale
 from scaling.recipe.written import RuleError, number, scales_of
-from scaling.spec.designs import Point
+from scaling.spec.designs.cells import Point
 
 WORTH_SAYING = 1.1  # a batch that is moved by more than this ratio
 

@@ -12,12 +12,12 @@ from scaling.counts.model import Model
 from scaling.data.index import DataIndex
 from scaling.plan.labels import Names, names_of
 from scaling.plan.tuned import settled, tuned_in
-from scaling.spec.axes import Override, overlap
+from scaling.spec.axes import overlap
 from scaling.spec.external import ExternalFamily
 from scaling.spec.families import Family, Size
 from scaling.spec.models import AnyRecipe, Data, Recipe, Study, check_sections, chosen_cells, rule_findings
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, located
-from scaling.spec.source import Finding, Path
+from scaling.spec.source import Finding, Override, Path
 from scaling.spec.variants import Arm, arms, overrides
 
 UNDESCRIBED = Finding(
@@ -119,6 +119,7 @@ class Choices:
         for arm in self.arms:
             for placed in arm.axes:
                 yield from itertools.chain(*placed.columns.values())
+        yield from self.study.design.overrides
         for cell, place in chosen_cells(dict(self.study)):
             yield from overrides(cell.values, (*place, "values"))
 
@@ -197,7 +198,7 @@ class Choices:
         found = check_sections({**dict(self.study), **sections}, arm.name)
         self.findings += [located(finding, changes) for finding in found]
         old, new = before["family"], sections["family"]
-        if on_axes and (old.key, old.members) != (new.key, new.members):
+        if on_axes and (old.keys, old.members) != (new.keys, new.members):
             override = next(o for o in reversed(changes) if o.field[0] == "family")
             message = "changes the sizes of the family, which the design is made of"
             self.findings.append(Finding(override.place, message, "make it a variant"))

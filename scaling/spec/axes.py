@@ -14,20 +14,11 @@ from pydantic import ConfigDict, Field, model_serializer
 
 from scaling.recipe.quantities import Described
 from scaling.spec.base import Several
-from scaling.spec.designs import Part, Point
-from scaling.spec.source import Finding, Path
+from scaling.spec.designs.cells import NAMING, Part, Point
+from scaling.spec.families import key_values
+from scaling.spec.source import Finding, Override, Path
 
 Values = Annotated[dict[str, Annotated[tuple[Any, ...], Several]], Field(min_length=1)]
-
-
-@dataclass(frozen=True)
-class Override:
-    """A ``value`` for the node at ``field``; the value is written at ``place``, its field path at ``key``."""
-
-    field: Path
-    value: Any
-    place: Path
-    key: Path
 
 
 class Axis(Described):
@@ -53,9 +44,9 @@ class Axis(Described):
         lengths = [len(values) for values in self.fields.values()]
         return math.prod(lengths) if self.cross else min(lengths)
 
-    def applies(self, point: Point, key: str) -> bool:
-        """Tell whether the axis holds for ``point``, of a family that names its sizes by ``key``."""
-        return not self.at or any(part.has(point, key) for part in self.at)
+    def applies(self, point: Point, keys: Sequence[str]) -> bool:
+        """Tell whether the axis holds for ``point``, of a family that names its sizes by ``keys``."""
+        return not self.at or any(part.has(point, keys) for part in self.at)
 
 
 class Variant(Described):
@@ -116,13 +107,13 @@ def overlap(one: Path, other: Path) -> bool:
     return all(a == b for a, b in zip(one, other, strict=False))
 
 
-def axis_findings(placed: PlacedAxis, points: Sequence[Point], key: str | None) -> Iterator[Finding]:
+def axis_findings(placed: PlacedAxis, points: Sequence[Point], keys: Sequence[str]) -> Iterator[Finding]:
     """Find what is wrong with an axis, its fields and their values apart.
 
     Args:
         placed: the axis.
         points: of the design.
-        key: the field of a cell that names a size; None where the family is not valid.
+        keys: the fields of a cell that name a size; none where the family is not valid.
     """
     axis, place = placed.axis, placed.place
     if (axis.cross is None) == (axis.zip is None):
@@ -134,8 +125,8 @@ def axis_findings(placed: PlacedAxis, points: Sequence[Point], key: str | None) 
         yield Finding((*place, "zip"), f"lists of different lengths ({numbers})", "give as many of each")
         return
     yield from _repeated(placed)
-    for i, part in enumerate(axis.at if key is not None else ()):
-        yield from _unmatched(part, (*place, "at", i), points, str(key))
+    for i, part in enumerate(axis.at if keys else ()):
+        yield from _unmatched(part, (*place, "at", i), points, keys)
 
 
 def _repeated(placed: PlacedAxis) -> Iterator[Finding]:
@@ -153,15 +144,16 @@ def _repeated(placed: PlacedAxis) -> Iterator[Finding]:
             seen.add(text)
 
 
-def _unmatched(part: Part, place: Path, points: Sequence[Point], key: str) -> Iterator[Finding]:
-    given = part.model_dump(exclude_none=True)
-    foreign = [name for name in ("width", "depth", "name") if name != key and name in given]
+def _unmatched(part: Part, place: Path, points: Sequence[Point], keys: Sequence[str]) -> Iterator[Finding]:
+    given, by = part.model_dump(exclude_none=True), " and ".join(f"'{key}'" for key in keys)
+    written = f"'{', '.join(f'{key}: ...' for key in keys)}'"
+    foreign = [name for name in NAMING if name not in keys and name in given]
     for name in foreign:
-        yield Finding((*place, name), f"the family names its sizes by '{key}'", f"write '{key}: ...'")
+        yield Finding((*place, name), f"the family names its sizes by {by}", f"write {written}")
     if not given:
-        yield Finding(place, "names neither a size nor a length", f"add '{key}: ...', or flops or tokens")
-    elif not foreign and points and not any(part.has(point, key) for point in points):
-        sizes = ", ".join(dict.fromkeys(str(point.size) for point in points))
+        yield Finding(place, "names neither a size nor a length", f"add {written}, or flops or tokens")
+    elif not foreign and points and not any(part.has(point, keys) for point in points):
+        sizes = ", ".join(dict.fromkeys(" x ".join(map(str, key_values(point.size))) for point in points))
         lengths = ", ".join(dict.fromkeys(f"{point.length} {point.amount:g}" for point in points))
         yield Finding(place, "is no cell of the design", f"sizes: {sizes}; lengths: {lengths}")
 

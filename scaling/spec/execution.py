@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, StrictBool
+from pydantic import BeforeValidator, Field, StrictBool, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from scaling.counts.lowering import MeshSizes, Remat, pack_width
@@ -48,6 +48,15 @@ class Mesh(Described):
     @property
     def sizes(self) -> MeshSizes:
         return MeshSizes(run=self.run, data=self.data, fsdp=self.fsdp, tensor=self.tensor)
+
+
+class Price(Described):
+    """What an hour of one device costs."""
+
+    amount: Annotated[Real, Field(ge=0, le=1e9)]
+    """So much of the currency."""
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,12}$")]
+    """In letters, such as EUR."""
 
 
 class Execution(Described):
@@ -96,6 +105,8 @@ class Execution(Described):
     """Minutes without progress (compiling counts) after which a job is killed and counted as failed."""
     attempts: Count = 3
     """Consecutive failures without progress after which a run is not retried."""
+    price_per_device_hour: Price | None = None
+    """What an hour of one device costs, for `scaling plan`: {amount: 2.5, currency: EUR}."""
     trackers: tuple[WrittenTracker, ...] = ()
     """Where curves and results are sent to, live: wandb, tensorboard, trackio; one of each kind."""
 

@@ -82,7 +82,7 @@ class StatedSize(Described):
 class ExternalFamily(Described):
     """Sizes of a trainer of one's own: a list, or what a command prints."""
 
-    key: ClassVar[str] = "name"
+    keys: ClassVar[tuple[str, ...]] = ("name",)
     kind: Literal["external"]
     sizes: Annotated[tuple[StatedSize, ...], Several] | None = None
     """The sizes."""
@@ -99,10 +99,10 @@ class ExternalFamily(Described):
     def members(self) -> tuple[str, ...]:
         return tuple(size.name for size in self.stated if size.in_design)
 
-    def label(self, size: int | str) -> str:
+    def label(self, size: object) -> str:
         return str(size)
 
-    def member(self, size: int | str) -> StatedSize:
+    def member(self, size: object) -> StatedSize:
         return next(one for one in self.stated if one.name == size)
 
     def architectures(self) -> Iterator[tuple[Path, Any]]:
@@ -119,7 +119,7 @@ class ExternalFamily(Described):
             names.add(size.name)
             yield from size.findings(path)
 
-    def size_findings(self, size: int | str, path: Path) -> Iterator[Finding]:
+    def size_findings(self, size: object, path: Path) -> Iterator[Finding]:
         names = [one.name for one in self.stated]
         if self.sizes is not None and size not in names:
             guess = closest(str(size), names)

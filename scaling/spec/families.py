@@ -1,6 +1,6 @@
 """Which models: families of sizes.
 
-Every family has the same six names: ``key`` (the field of a cell that names a size), ``members`` (the sizes
+Every family has the same six names: ``keys`` (the fields of a cell that name a size), ``members`` (the sizes
 that a design crosses with its horizons), ``label`` (a size in the name of a run), ``member`` (a size spelled
 out), ``findings`` (what is wrong with the family) and ``size_findings`` (with one size that a cell names).
 """
@@ -8,202 +8,33 @@ out), ``findings`` (what is wrong with the family) and ``size_findings`` (with o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Field
 
-from scaling.counts import shape as shapes
-from scaling.counts.shape import Shape
-from scaling.recipe.quantities import Count, Described, Positive, Slug, Whole
+from scaling.recipe.quantities import Count, Described, Positive
 from scaling.recipe.rules import by_kind
-from scaling.spec.base import Counts, Several
+from scaling.spec.architecture import Architecture, NamedShape, head_dim_findings
+from scaling.spec.base import Amounts, Counts, Several
 from scaling.spec.external import ExternalFamily
 from scaling.spec.source import Finding, Path
 
-Size = int | str  # a width, a depth or the name of a shape: what a spec calls a size by
-
-NEAR = 1000  # numbers around a granularity that are tried in its place
-
-
-class Experts(Described):
-    """A mixture of experts in place of the MLP of every layer."""
-
-    count: Count
-    """Experts that a router chooses among, in each layer."""
-    active: Count
-    """Experts that each token goes to."""
-    shared: Annotated[Whole, Field(ge=0)] = 0
-    """Experts that every token goes to, besides."""
-    granularity: Count = 1
-    """The hidden width of the MLP over that of an expert; a token uses as much as in the dense model where
-    active + shared is as large."""
-
-    def findings(self, width: int, mlp_width: int, path: Path) -> Iterator[Finding]:
-        if self.active > self.count:
-            message = f"must be at most count = {self.count}, is {self.active}"
-            yield Finding((*path, "active"), message, "a token goes to each expert once")
-        if mlp_width % self.granularity:
-            start = min(self.granularity, mlp_width)
-            near = range(max(1, start - NEAR), start + NEAR)
-            divisors = [n for n in near if mlp_width % n == 0]
-            close = [*[n for n in divisors if n <= start][-1:], *[n for n in divisors if n > start][:1]]
-            message = (
-                f"{self.granularity} does not divide {mlp_width}, the hidden width of the MLP at width "
-                f"{width}"
-            )
-            hint = f"use {' or '.join(map(str, close or [1]))}, or another mlp_ratio or mlp_width"
-            yield Finding((*path, "granularity"), message, hint)
+# a width, a depth, both, or the name of a shape: what a spec calls a size by
+Size = int | str | tuple[int, int]
 
 
-class Architecture(Described):
-    """Fields shared by all sizes of a family."""
+class _Dialled(Architecture):
+    """Sizes of equal heads, by depth and width: the number of heads is width / head_dim."""
 
-    kv_heads: Count | None = None
-    """Key and value heads (grouped-query attention); a divisor of heads. Left out: as many as heads."""
-    mlp: Literal["swiglu", "gelu", "relu2"] = "swiglu"
-    """Kind of MLP; relu2 is the squared ReLU."""
-    mlp_ratio: Positive | None = None
-    """Hidden width of the MLP over width, to the nearest multiple of 8. Left out: 8/3 (swiglu), else 4."""
-    tied: StrictBool = False
-    """Use the embedding table as output head."""
-    qk_norm: StrictBool = False
-    """Norm queries and keys over the channels of each head."""
-    attention_softcap: Positive | None = None
-    """Keep attention scores within this, by cap x tanh(score / cap)."""
-    logit_softcap: Positive | None = None
-    """Keep logits within this, by cap x tanh(logit / cap)."""
-    positions: Literal["rotary", "learned", "none"] = "rotary"
-    """How attention knows positions: rotary, a learned table added to the embeddings, or not at all."""
-    window: Count | None = None
-    """Keys that each query sees, its own included. Left out: all before it."""
-    full_every: Annotated[Count, Field(ge=2)] | None = None
-    """Every so-many-th layer sees all keys in spite of the window."""
-    document_mask: StrictBool = False
-    """Keep attention within a document."""
-    parallel: StrictBool = False
-    """Attention and MLP of a layer read the same normed input, side by side."""
-    scaled_embedding: StrictBool = False
-    """Multiply embeddings by sqrt(width), from a table drawn that much smaller."""
-    experts: Experts | None = None
-    """A mixture of experts in place of the MLP. Left out: none."""
-
-
-class NamedShape(Architecture):
-    """One explicit size."""
-
-    name: Slug
-    """How holdout, noise and listed runs refer to this size."""
-    depth: Count
-    width: Count
-    heads: Count
-    head_dim: Count | None = None
-    """Channels of an attention head; even. Left out: width / heads, which must be whole."""
-    mlp_width: Count | None = None
-    """Hidden width of the MLP. Left out: by mlp_ratio."""
-    in_design: StrictBool = True
-    """false: trained only where holdout, noise or a listed run names it."""
-
-    def shape(self, vocab_size: int, context: int, separator: int | None = None) -> Shape:
-        """Spell out this size, which :meth:`findings` has passed.
-
-        Args:
-            vocab_size: entries of the vocabulary.
-            context: tokens of a sequence; a window that is not smaller is none.
-            separator: token before every document.
-        """
-        window = self.window if self.window is not None and self.window < context else None
-        same = {name: getattr(self, name) for name in _SAME}
-        return Shape(
-            kv_heads=self.kv_heads or self.heads,
-            head_dim=self.head_channels,
-            mlp_width=self.hidden_width,
-            vocab_size=vocab_size,
-            context=context,
-            window=window,
-            full_every=self.full_every if window else None,
-            separator=separator if self.document_mask else None,
-            experts=shapes.Experts(**self.experts.model_dump()) if self.experts else None,
-            **same,
-        )
-
-    @property
-    def head_channels(self) -> int:
-        return self.head_dim or self.width // self.heads
-
-    @property
-    def hidden_width(self) -> int:
-        """Hidden width of the MLP: the one given, or the nearest multiple of 8, at least 8, to ratio x width;
-        by default 8/3 (swiglu) or 4 (others) x width.
-
-        8/3 gives the three matrices of a gated MLP the parameters of the two of a plain one
-        (arXiv:2002.05202).
-        """
-        if self.mlp_width is not None:
-            return self.mlp_width
-        if self.mlp_ratio is not None:
-            exact = self.mlp_ratio * self.width
-        else:
-            exact = 8 * self.width / 3 if self.mlp == "swiglu" else 4 * self.width
-        return max(8, int(exact / 8 + 0.5) * 8)
-
-    def notes(self, context: int) -> Iterator[str]:
-        """Say where a window takes nothing away, or no layer is free of it although some were to be."""
-        if self.window is not None and self.window >= context:
-            yield f"a window of {self.window} keys in a context of {context} is none: every layer sees all"
-        elif self.full_every is not None and self.full_every > self.depth:
-            yield f"full_every: {self.full_every} frees no layer of a model of {self.depth} from the window"
-
-    def findings(self, path: Path) -> Iterator[Finding]:
-        if self.head_dim is not None:
-            yield from _head_dim(self.head_dim, (*path, "head_dim"))
-        elif self.width % self.heads:
-            message = f"{self.width} is not divisible by heads = {self.heads}"
-            yield Finding((*path, "width"), message, "change one of them, or give head_dim")
-        elif self.width // self.heads % 2:
-            message = f"{self.width} / heads = {self.heads} makes an odd head_dim"
-            yield Finding((*path, "width"), message, "rotary positions pair its channels: make it even")
-        if self.kv_heads is not None and self.heads % self.kv_heads:
-            yield Finding((*path, "kv_heads"), f"{self.kv_heads} does not divide heads = {self.heads}")
-        yield from self.option_findings(path)
-
-    def option_findings(self, path: Path) -> Iterator[Finding]:
-        """Find options that do not go together, or not with this size."""
-        if self.full_every is not None and self.window is None:
-            yield Finding(
-                (*path, "full_every"), "says which layers have no window, and there is none", "give window"
-            )
-        if self.experts is not None:
-            yield from self.experts.findings(self.width, self.hidden_width, (*path, "experts"))
-
-
-# fields of a size that are fields of its shape
-_SAME = tuple(
-    name
-    for name in Shape.__dataclass_fields__
-    if name in NamedShape.model_fields
-    and name not in ("kv_heads", "head_dim", "mlp_width", "window", "full_every", "experts")
-)
-
-
-class Dial(Architecture):
-    """Sizes along one dial, at fixed ``head_dim``: the number of heads is width / head_dim."""
-
-    key: ClassVar[str]
     head_dim: Count
     """Channels of an attention head; even."""
 
-    @property
-    def members(self) -> tuple[Size, ...]:
-        return getattr(self, f"{self.key}s")
-
-    def label(self, size: Size) -> str:
-        return f"{self.key[0]}{size}"
-
-    def depth_and_width(self, size: int) -> tuple[int, int]:
+    def depth_and_width(self, size: Size) -> tuple[int, int]:
         raise NotImplementedError
 
     def member(self, size: Size) -> NamedShape:
-        depth, width = self.depth_and_width(int(size))
+        depth, width = self.depth_and_width(size)
         common = {name: getattr(self, name) for name in Architecture.model_fields}
         heads = width // self.head_dim
         return NamedShape(
@@ -214,16 +45,36 @@ class Dial(Architecture):
         """Yield what sizes have in common, with its place in the spec."""
         yield ("family",), self
 
+    def at_width(self, size: Size, place: Path) -> Iterator[Finding]:
+        """Find what is wrong with a size whose width is written at ``place``."""
+        width = self.depth_and_width(size)[1]
+        wrong = [*_heads(width, self.head_dim, self.kv_heads, place)]
+        yield from wrong or self.member(size).option_findings(("family",))
+
+
+class Dial(_Dialled):
+    """Sizes along one dial, at fixed ``head_dim``: the number of heads is width / head_dim."""
+
+    key: ClassVar[str]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    @property
+    def members(self) -> tuple[Size, ...]:
+        return getattr(self, f"{self.key}s")
+
+    def label(self, size: Size) -> str:
+        return f"{self.key[0]}{size}"
+
     def findings(self) -> Iterator[Finding]:
-        yield from _head_dim(self.head_dim, ("family", "head_dim"))
+        yield from head_dim_findings(self.head_dim, ("family", "head_dim"))
         for i, size in enumerate(self.members):
             yield from self.size_findings(size, ("family", f"{self.key}s", i))
 
     def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
-        width = self.depth_and_width(int(size))[1]
-        place = path if self.key == "width" else ("family", "width")
-        wrong = [*_heads(width, self.head_dim, self.kv_heads, place)]
-        yield from wrong or self.member(size).option_findings(("family",))
+        yield from self.at_width(size, path if self.key == "width" else ("family", "width"))
 
 
 class WidthDial(Dial):
@@ -236,8 +87,8 @@ class WidthDial(Dial):
     widths: Counts
     """The sizes; each must be a multiple of head_dim."""
 
-    def depth_and_width(self, size: int) -> tuple[int, int]:
-        return self.depth, size
+    def depth_and_width(self, size: Size) -> tuple[int, int]:
+        return self.depth, one_number(size)
 
 
 class DepthDial(Dial):
@@ -250,14 +101,79 @@ class DepthDial(Dial):
     depths: Counts
     """The sizes, in layers."""
 
-    def depth_and_width(self, size: int) -> tuple[int, int]:
-        return size, self.width
+    def depth_and_width(self, size: Size) -> tuple[int, int]:
+        return one_number(size), self.width
+
+
+class WidthDepth(_Dialled):
+    """Width and depth apart: exactly two of widths, depths and aspects, crossed."""
+
+    keys: ClassVar[tuple[str, ...]] = ("width", "depth")
+    kind: Literal["width-depth"]
+    widths: Counts | None = None
+    """Residual widths; each must be a multiple of head_dim."""
+    depths: Counts | None = None
+    """Numbers of layers."""
+    aspects: Amounts | None = None
+    """Width over depth: the third number follows, the depth to the nearest layer, the width to the nearest
+    multiple of head_dim."""
+    min_aspect: Positive | None = None
+    """Leave out sizes with width / depth below this."""
+    max_aspect: Positive | None = None
+    """Leave out sizes with width / depth above this."""
+
+    @cached_property
+    def members(self) -> tuple[Size, ...]:
+        """Width and depth of each size, in the order they are written; a size that two aspects give, once."""
+        return tuple(dict.fromkeys(size for size in self._crossed() if self._within(*size)))
+
+    def _crossed(self) -> Iterator[tuple[int, int]]:
+        widths, depths, aspects = self.widths or (), self.depths or (), self.aspects or ()
+        yield from ((width, depth) for width in widths for depth in depths)
+        yield from ((width, max(1, int(width / aspect + 0.5))) for width in widths for aspect in aspects)
+        unit = self.head_dim
+        yield from (
+            (unit * max(1, int(aspect * depth / unit + 0.5)), depth) for aspect in aspects for depth in depths
+        )
+
+    def _within(self, width: int, depth: int) -> bool:
+        low, high = self.min_aspect, self.max_aspect
+        return (low is None or width / depth >= low) and (high is None or width / depth <= high)
+
+    def label(self, size: Size) -> str:
+        width, depth = both_numbers(size)
+        return f"w{width}d{depth}"
+
+    def depth_and_width(self, size: Size) -> tuple[int, int]:
+        width, depth = both_numbers(size)
+        return depth, width
+
+    def findings(self) -> Iterator[Finding]:
+        yield from head_dim_findings(self.head_dim, ("family", "head_dim"))
+        given = [name for name in ("widths", "depths", "aspects") if getattr(self, name) is not None]
+        if len(given) != 2:
+            message = f"needs exactly two of widths, depths and aspects, has {', '.join(given) or 'none'}"
+            yield Finding(("family",), message, "the third follows from two")
+            return
+        for i, width in enumerate(self.widths or ()):
+            yield from _heads(width, self.head_dim, self.kv_heads, ("family", "widths", i))
+        if not self.members:
+            message = "no size has a width / depth between min_aspect and max_aspect"
+            yield Finding(("family",), message, "widen them, or list other sizes")
+        if self.widths is None:
+            for size in self.members:
+                yield from self.at_width(size, ("family", "aspects"))
+        elif self.members:
+            yield from self.member(self.members[0]).option_findings(("family",))
+
+    def size_findings(self, size: Size, path: Path) -> Iterator[Finding]:
+        yield from self.at_width(size, (*path, "width"))
 
 
 class Shapes(Described):
     """An explicit list of sizes."""
 
-    key: ClassVar[str] = "name"
+    keys: ClassVar[tuple[str, ...]] = ("name",)
     kind: Literal["shapes"]
     shapes: tuple[NamedShape, ...] = Several
 
@@ -290,9 +206,21 @@ class Shapes(Described):
             yield Finding(path, f"no shape is named '{size}'", f"known: {', '.join(names)}")
 
 
-def _head_dim(head_dim: int, path: Path) -> Iterator[Finding]:
-    if head_dim % 2:
-        yield Finding(path, f"must be even, is {head_dim}", "rotary positions pair its channels")
+def one_number(size: Size) -> int:
+    """Return the width or depth that a size of one dial is."""
+    assert isinstance(size, int), f"{size} is not of a family with one dial"
+    return size
+
+
+def both_numbers(size: Size) -> tuple[int, int]:
+    """Return the width and depth that a size of two dials is."""
+    assert isinstance(size, tuple), f"{size} is not of a family of widths and depths"
+    return size
+
+
+def key_values(size: Size) -> tuple[int | str, ...]:
+    """Return what a cell has in the fields that name a size."""
+    return size if isinstance(size, tuple) else (size,)
 
 
 def _heads(width: int, head_dim: int, kv_heads: int | None, path: Path) -> Iterator[Finding]:
@@ -306,6 +234,11 @@ def _heads(width: int, head_dim: int, kv_heads: int | None, path: Path) -> Itera
         yield Finding(path, message, "change family.kv_heads or the width")
 
 
-_Families = WidthDial | DepthDial | Shapes | ExternalFamily
+_Families = WidthDial | DepthDial | WidthDepth | Shapes | ExternalFamily
 Family = Annotated[_Families, Field(discriminator="kind")]
 FAMILIES = by_kind(_Families)
+
+
+def naming_fields(family: Family, size: Size) -> dict[str, int | str]:
+    """Return the fields of a cell that name a size of a family."""
+    return dict(zip(family.keys, key_values(size), strict=True))

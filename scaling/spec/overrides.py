@@ -9,12 +9,12 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from scaling.spec.axes import Override, canonical, overlap
+from scaling.spec.axes import canonical, overlap
 from scaling.spec.explain import explain, show
 from scaling.spec.families import Family
 from scaling.spec.guess import closest
 from scaling.spec.models import Data, Recipe, Study, WrittenRecipe
-from scaling.spec.source import Finding, Path, dotted_path
+from scaling.spec.source import Finding, Override, Path, dotted_path
 
 SECTIONS: dict[str, Any] = {"data": Data, "family": Family, "recipe": WrittenRecipe}
 

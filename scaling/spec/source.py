@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
+from typing import Any
 
 from scaling.errors import Complaint
 
@@ -25,6 +26,16 @@ class Finding:
     hint: str = ""
     at_key: bool = False
     meant: str | None = None
+
+
+@dataclass(frozen=True)
+class Override:
+    """A ``value`` for the node at ``field``; the value is written at ``place``, its field path at ``key``."""
+
+    field: Path
+    value: Any
+    place: Path
+    key: Path
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, cast
 from scaling.corpora.external import External
 from scaling.corpora.kinds import CORPORA
 from scaling.recipe.quantities import Described
-from scaling.spec.designs import Ladder
+from scaling.spec.designs.design import AnyDesign
 from scaling.spec.external import ExternalFamily, ExternalRecipe, unstated
 from scaling.spec.source import Finding, Path, dotted_path
 
@@ -25,7 +25,7 @@ PARTS: tuple[tuple[Path, type[Described], str], ...] = (
 # Kinds of these parts that a spec can name, the usual one first.
 BUILT_IN: dict[str, tuple[str, ...]] = {
     "corpus": ("shipped", *(kind for kind in CORPORA if kind != "external")),
-    "family": ("width-dial", "depth-dial", "shapes"),
+    "family": ("width-dial", "depth-dial", "width-depth", "shapes"),
     "recipe": ("built-in",),
 }
 # Fields of a section that say nothing to a trainer of one's own, and why.
@@ -112,6 +112,7 @@ def _own(sections: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(recipe, ExternalRecipe):
         yield from recipe.findings()
         yield from recipe.size_findings(sizes)
-    if isinstance(design, Ladder) and design.of == "body" and (of := unstated("params_body", sizes)):
+    field = design.body_field if isinstance(design, AnyDesign) else None
+    if field is not None and (of := unstated("params_body", sizes)):
         message, hint = of
-        yield Finding(("design", "of"), message, hint)
+        yield Finding(field, message, hint)

@@ -10,7 +10,6 @@ from typing import Any
 
 from scaling.spec.axes import (
     Axis,
-    Override,
     PlacedAxis,
     Variant,
     axis_findings,
@@ -19,11 +18,11 @@ from scaling.spec.axes import (
     overlap,
     overlapping,
 )
-from scaling.spec.designs import Chosen, Point
+from scaling.spec.designs.cells import Chosen, Point
 from scaling.spec.guess import closest
 from scaling.spec.models import check_sections, chosen_cells
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, field_findings, located
-from scaling.spec.source import Finding, Path
+from scaling.spec.source import Finding, Override, Path
 
 MOST_POINTS = 20_000  # of a design that a cell of an axis is looked for in; larger ones are not planned
 
@@ -44,29 +43,29 @@ class Arm:
     def tuning_axes(self) -> tuple[PlacedAxis, ...]:
         return tuple(placed for placed in self.axes if placed.axis.role == "tuning")
 
-    def fit_choices(self, point: Point, key: str) -> Iterator[tuple[Override, ...]]:
+    def fit_choices(self, point: Point, keys: Sequence[str]) -> Iterator[tuple[Override, ...]]:
         """Yield what the axes that multiply the design choose at a point."""
-        axes = [placed.choices for placed in self.fit_axes if placed.axis.applies(point, key)]
+        axes = [placed.choices for placed in self.fit_axes if placed.axis.applies(point, keys)]
         for rows in itertools.product(*axes):
             yield tuple(itertools.chain(*rows))
 
-    def tuning_choices(self, point: Point, key: str) -> Iterator[tuple[Override, ...]]:
+    def tuning_choices(self, point: Point, keys: Sequence[str]) -> Iterator[tuple[Override, ...]]:
         """Yield what each axis of role tuning chooses at a point."""
         for placed in self.tuning_axes:
-            yield from placed.choices if placed.axis.applies(point, key) else ()
+            yield from placed.choices if placed.axis.applies(point, keys) else ()
 
-    def count(self, point: Point, key: str) -> int:
+    def count(self, point: Point, keys: Sequence[str]) -> int:
         """Count the choices at a point without making them: those of the design, and those beside it."""
         of_design, beside = 1, 0
         for placed in self.axes:
-            if placed.axis.applies(point, key):
+            if placed.axis.applies(point, keys):
                 of_design *= placed.axis.count if placed.axis.role is None else 1
                 beside += placed.axis.count if placed.axis.role else 0
         return of_design * (1 + beside)
 
-    def open_fields(self, point: Point, key: str) -> list[Path]:
+    def open_fields(self, point: Point, keys: Sequence[str]) -> list[Path]:
         """Return the fields that an axis without a role varies at a point."""
-        axes = [placed for placed in self.fit_axes if placed.axis.applies(point, key)]
+        axes = [placed for placed in self.fit_axes if placed.axis.applies(point, keys)]
         return [field for placed in axes for field in placed.fields]
 
 
@@ -168,6 +167,7 @@ class _Check:
         wrong = list(self.names)
         wrong += overlapping(self.arm.axes)
         wrong += self._set_twice()
+        wrong += self._set_by_design()
         yield from wrong
         bad = {finding.path for finding in wrong}
         changed: dict[str, Any] | None = yield from self._changed(
@@ -179,11 +179,11 @@ class _Check:
         sections: dict[str, Any] = {**self.study, **changed}
         yield from self._of_variant(sections)
         family, design = sections.get("family"), sections.get("design")
-        key = family.key if family is not None else None
+        keys: tuple[str, ...] = family.keys if family is not None else ()
         all_points = design.points(family) if family is not None and design is not None else ()
         points = list(itertools.islice(all_points, MOST_POINTS))
         for placed in axes:
-            yield from axis_findings(placed, points, key)
+            yield from axis_findings(placed, points, keys)
             if (placed.axis.cross is None) == (placed.axis.zip is None):
                 continue
             for column in placed.columns.values():
@@ -211,6 +211,21 @@ class _Check:
                         message = f"an axis changes {'.'.join(map(str, field))} too, so this has no effect"
                         yield Finding(override.key, message, "keep one of them")
 
+    def _set_by_design(self) -> Iterator[Finding]:
+        """Find changes of a variant or an axis that the design makes itself."""
+        design = self.study.get("design")
+        for own in design.overrides if design is not None else ():
+            name = ".".join(map(str, own.field))
+            message = f"the design changes {name} itself, in design.{own.key[-1]}"
+            for override in self.arm.overrides:
+                if overlap(own.field, override.field):
+                    yield Finding(override.key, message, "keep one of them")
+            for placed in self.arm.axes:
+                kind = "cross" if placed.axis.cross else "zip"
+                for field, written in zip(placed.fields, placed.axis.fields, strict=True):
+                    if overlap(own.field, field):
+                        yield Finding((*placed.place, kind, written), message, "keep one of them")
+
     def _cell(self, cell: Chosen, place: Path, changed: dict[str, Any], bad: set[Path]) -> Iterator[Finding]:
         own = self._sound(overrides(cell.values, (*place, "values")), bad)
         yield from self._changed(changed, own)
@@ -218,7 +233,7 @@ class _Check:
         if family is None or any(True for _ in cell.findings(place, family)):
             return
         given = [override.field for override in own]
-        open_fields = self.arm.open_fields(cell.point(family, place), family.key)
+        open_fields = self.arm.open_fields(cell.point(family, place), family.keys)
         left = [f for f in open_fields if not any(overlap(f, g) and len(g) <= len(f) for g in given)]
         if left:
             names = [".".join(map(str, field)) for field in left]

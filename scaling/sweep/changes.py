@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from scaling.plan.plan import Plan, PlannedRun, load_plan
 from scaling.run import canonical_json
 from scaling.spec.text import parse
 from scaling.store.folder import ResultsFolder
+from scaling.sweep.differences import differences
 from scaling.sweep.guard import drivers
 
 SHOWN = 12
@@ -97,7 +98,7 @@ def require_same_recipe(results: ResultsFolder, old: Plan, new: Plan, old_spec: 
     fields = spec_changes(old_spec, new_spec)
     if not fields:
         before, after = (json.loads(canonical_json(planned.run)) for planned in changed[0])
-        fields = _differences(before, after, f"{changed[0][1].label}: ")
+        fields = differences(before, after, f"{changed[0][1].label}: ")
         if all("data.fingerprint" in field for field in fields):
             fields = [f"the text, its split or its tokenizer: {field}" for field in fields]
     more = [f"and {len(fields) - SHOWN} more fields"] if len(fields) > SHOWN else []
@@ -122,7 +123,7 @@ def require_same_evaluation(results: ResultsFolder, old: Plan, new: Plan) -> Non
     before, after = (
         {"tokens": plan.data.eval_tokens, "documents": plan.data.eval_documents} for plan in (old, new)
     )
-    fields = _differences(before, after, "evaluation.")
+    fields = differences(before, after, "evaluation.")
     kept = sum(final_checkpoint(results, run).is_dir() for run in others)
     what = "; ".join(fields) or f"it is now {new.data.eval_id}"
     hint = f"--reevaluate evaluates the kept final checkpoints again ({kept} of {len(others)} runs have one)"
@@ -185,26 +186,4 @@ def spec_changes(old: str, new: str) -> list[str]:
         return []
     if not (isinstance(before, dict) and isinstance(after, dict)):
         return []
-    return [text for text in _differences(before, after) if not text.startswith("execution.")]
-
-
-def _differences(before: Any, after: Any, prefix: str = "") -> list[str]:
-    old, new = dict(_fields(before)), dict(_fields(after))
-    pairs = {name: (old.get(name), new.get(name)) for name in (*old, *new)}
-    return [f"{prefix}{name}: {_show(a)} -> {_show(b)}" for name, (a, b) in pairs.items() if a != b]
-
-
-def _fields(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted names of the leaves; a list of plain values is one leaf."""
-    if isinstance(tree, Mapping):
-        for key, value in tree.items():
-            yield from _fields(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(tree, list) and any(isinstance(item, Mapping) for item in tree):
-        for place, value in enumerate(tree):
-            yield from _fields(value, f"{path}[{place}]")
-    else:
-        yield path, tree
-
-
-def _show(value: Any) -> str:
-    return "none" if value is None else str(value)
+    return [text for text in differences(before, after) if not text.startswith("execution.")]

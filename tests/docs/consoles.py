@@ -23,7 +23,13 @@ from pathlib import Path
 from tests.cli.call import call
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/tutorials/fit_your_runs.md", "docs/how-to/next_run.md", "docs/how-to/vary.md")
+PAGES = (
+    "README.md",
+    "docs/tutorials/fit_your_runs.md",
+    "docs/how-to/forecasts.md",
+    "docs/how-to/next_run.md",
+    "docs/how-to/vary.md",
+)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^```\w+\n(# ([\w./]+\.\w+)\b.*?\n.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[+-]?\d+)?")

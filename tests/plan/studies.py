@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from scaling.corpora.content import StoredContent
 from scaling.corpora.quotas import BLOCK
+from scaling.counts.lowering import Lowering
 from scaling.data.index import DataIndex, IndexedSource
+from scaling.files import write_json
 from scaling.plan.expand import make_plan
-from scaling.plan.plan import Plan
+from scaling.plan.plan import Plan, PlannedRun
+from scaling.run import canonical_json
 from scaling.spec.load import study_from_dict
 from scaling.spec.models import Data
+from scaling.store.folder import ResultsFolder
 from scaling.tokenizers.base import TokenizerFacts
 
 PLAIN = """\
@@ -77,3 +82,31 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 def plan_of(**changes: Any) -> Plan:
     return make_plan(study_from_dict(changed(**changes)), fake_index())
+
+
+def record_run(
+    folder: Path,
+    planned: PlannedRun,
+    lowering: Lowering | None = None,
+    status: str = "ok",
+    eval_id: str = "e" * 12,
+) -> None:
+    """Write the files of a run that ended after 50 s on an H200, into a results folder."""
+    run = planned.built_in
+    unknown = ("status_reason", "loss", "loss_se_eval", "bits_per_byte", "eval_tokens", "train_loss")
+    result = {
+        **dict.fromkeys((*unknown, "document_losses")),
+        **{"status": status, "eval_id": eval_id, "steps": run.steps, "tokens": run.tokens},
+        **{"unique_tokens": run.tokens, "epochs": 1.0, "params": vars(run.counts)},
+    }
+    laid_out = lowering or Lowering()
+    mesh = laid_out.mesh and vars(laid_out.mesh)
+    execution = {
+        **{"device": "NVIDIA H200", "platform": "gpu", "wall_seconds": 50.0},
+        "lowering": {**vars(laid_out), "mesh": mesh},
+    }
+    path = ResultsFolder(folder).run_dir(planned.run_id)
+    path.mkdir(parents=True)
+    (path / "run.json").write_text(canonical_json(run))
+    record = {"schema": 1, "run_id": planned.run_id, "result": result, "execution": execution}
+    write_json(path / "record.json", record)

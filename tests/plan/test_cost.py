@@ -10,8 +10,9 @@ import pytest
 
 from scaling.counts.lowering import Lowering
 from scaling.plan.asking import ProbeFailed
+from scaling.plan.bill import make_bill
 from scaling.plan.cadence import evaluations
-from scaling.plan.cost import CHECKPOINT_FILES_BYTES, PROCESS_SECONDS, estimate_space, estimate_time, makespan
+from scaling.plan.cost import CHECKPOINT_FILES_BYTES, PROCESS_SECONDS, Speed, Time, estimate_space, makespan
 from scaling.plan.designs import flops_per_step
 from scaling.plan.lowering import JobDevices, Lowered, lower
 from scaling.plan.plan import Plan
@@ -34,6 +35,12 @@ def on_cpu(plan: Plan, memory_bytes: int | None = None) -> Lowered:
     return lower(plan, JobDevices("cpu", memory_bytes=memory_bytes))
 
 
+def time_of(plan: Plan, workers: int) -> Time:
+    time = make_bill(plan, on_cpu(plan), Speed.measured(FLAT), workers).time
+    assert time is not None
+    return time
+
+
 FLAT = Probe("cpu", (ProbePoint(1e6, 1e-3, 5.0), ProbePoint(1e9, 1.0, 5.0)))  # 1e9 FLOP/s everywhere
 
 
@@ -53,11 +60,11 @@ def test_interpolation_is_logarithmic() -> None:
 
 def test_time_adds_up() -> None:
     plan = plan_of(holdout=[{"width": 32, "steps": 5000}])
-    time = estimate_time(plan, FLAT, workers=2)
+    time = time_of(plan, workers=2)
     assert time.training_seconds == pytest.approx(plan.totals.flops_spent / 1e9)
     assert time.compile_seconds == pytest.approx(10.0), "once a shape: the held-out run finds it compiled"
     assert time.start_seconds == 3 * PROCESS_SECONDS
-    alone = estimate_time(plan, FLAT, workers=1)
+    alone = time_of(plan, workers=1)
     work = alone.training_seconds + alone.evaluation_seconds + alone.compile_seconds + alone.start_seconds
     assert alone.wall_seconds == pytest.approx(work)
     job = plan.jobs[-1]  # the held-out one
@@ -73,7 +80,7 @@ def test_evaluation_along_the_way_is_counted_once_on_a_trunk() -> None:
     assert [run.run.branch_step for run in plan.runs] == [400, 800, 400, 800]
     assert [evaluations(plan, job) for job in plan.jobs] == [8 + 1 + 2] * 2
     assert [evaluations(plan_of(), job) for job in plan_of().jobs] == [2, 2]
-    before, after = (estimate_time(p, FLAT, workers=1) for p in (plan_of(execution=chunks), plan))
+    before, after = (time_of(p, workers=1) for p in (plan_of(execution=chunks), plan))
     assert after.evaluation_seconds == pytest.approx(before.evaluation_seconds * 11 / 2)
     assert after.training_seconds == before.training_seconds
     work = after.wall_seconds
@@ -215,6 +222,6 @@ def test_a_failed_probe_says_why(
 
 
 def test_each_batch_is_a_program_of_its_own() -> None:
-    once = estimate_time(plan_of(), FLAT, workers=1).compile_seconds
+    once = time_of(plan_of(), workers=1).compile_seconds
     axes = [{"cross": {"recipe.batch_tokens": [256, 512]}}]
-    assert estimate_time(plan_of(axes=axes), FLAT, workers=1).compile_seconds == pytest.approx(2 * once)
+    assert time_of(plan_of(axes=axes), workers=1).compile_seconds == pytest.approx(2 * once)

@@ -15,7 +15,7 @@ from scaling.plan.plan import Plan
 from scaling.plan.resolve import Resolver
 from scaling.recipe.schedules import WSD, Cosine
 from scaling.run import canonical_json, run_id
-from scaling.spec.families import NamedShape
+from scaling.spec.architecture import NamedShape
 from scaling.spec.load import load_study
 from tests.plan.studies import fake_index, fake_index_of, plan_of
 

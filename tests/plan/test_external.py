@@ -10,7 +10,8 @@ import pytest
 from scaling.counts.external import ExternalSize
 from scaling.errors import UserError
 from scaling.plan import describe
-from scaling.plan.cost import estimate_space, estimate_time, recorded_speed
+from scaling.plan.bill import make_bill
+from scaling.plan.cost import estimate_space, recorded_speed
 from scaling.plan.expand import plan_spec, plan_study
 from scaling.plan.member import Counting, next_cells, next_study
 from scaling.plan.plan import Plan
@@ -155,7 +156,8 @@ def test_time_is_known_of_runs_that_have_ended_alone() -> None:
     records = [record_of(planned, seconds=10.0) for planned in plan.runs[:1]]
     speed = recorded_speed(plan, records)
     assert speed is not None
-    time = estimate_time(plan, speed, workers=1)
+    time = make_bill(plan, None, speed, workers=1).time
+    assert time is not None
     assert time.training_seconds == pytest.approx(10 * sum(r.flops for r in plan.runs) / plan.runs[0].flops)
     assert time.evaluation_seconds == time.compile_seconds == 0
 

@@ -8,7 +8,8 @@ import pytest
 from scaling.counts.flops import training_flops
 from scaling.counts.params import count_parameters
 from scaling.plan.family_cost import flops_per_token
-from scaling.spec.families import DepthDial, NamedShape, Shapes, WidthDial
+from scaling.spec.architecture import NamedShape
+from scaling.spec.families import DepthDial, Shapes, WidthDial
 
 WIDE = WidthDial(kind="width-dial", depth=2, widths=(16, 24, 120), head_dim=8)
 DEEP = DepthDial(kind="depth-dial", width=64, depths=(2, 3, 8), head_dim=16)

@@ -8,7 +8,7 @@ from scaling.cli.plans import plan_text
 from scaling.counts.lowering import Lowering, MeshSizes
 from scaling.counts.memory import memory
 from scaling.errors import UserError
-from scaling.plan.cost import estimate_space
+from scaling.plan.bill import make_bill
 from scaling.plan.lowering import FULL, JobDevices, Lowered, lower, workload
 from tests.plan.studies import plan_of
 
@@ -60,7 +60,8 @@ def test_a_plan_says_which_mesh_and_why() -> None:
     def text(devices: JobDevices, **changes: Any) -> str:
         plan = plan_of(recipe__batch_tokens=512, **changes)
         plan = plan.model_copy(update={"data": plan.data.model_copy(update={"content": None})})
-        return plan_text(plan, None, None, estimate_space(plan, 1), lower(plan, devices), 1)
+        lowered = lower(plan, devices)
+        return plan_text(plan, lowered, make_bill(plan, lowered, None, 1))
 
     eight = JobDevices("gpu", count=8)
     assert "mesh" not in text(HOST)

@@ -10,7 +10,7 @@ import pytest
 from scaling.errors import UserError
 from scaling.plan.expand import make_plan
 from scaling.run import run_id
-from scaling.spec.families import Experts
+from scaling.spec.architecture import Experts
 from scaling.spec.load import load_study, study_from_dict
 from tests.plan.studies import changed, fake_index, plan_of
 

@@ -9,7 +9,7 @@ import pytest
 from scaling.cli.plans import plan_text
 from scaling.cli.words import count
 from scaling.errors import UserError
-from scaling.plan.cost import estimate_space
+from scaling.plan.bill import make_bill
 from scaling.plan.lowering import JobDevices, lower
 from scaling.plan.plan import Plan
 from scaling.recipe.parametrization import CompleteP, MuP
@@ -63,7 +63,8 @@ def test_heads_of_the_base_are_said_where_sizes_differ_in_theirs():
 def test_a_plan_says_which_parametrizations_runs_have():
     def text(plan: Plan) -> str:
         plan = plan.model_copy(update={"data": plan.data.model_copy(update={"content": None})})
-        return plan_text(plan, None, None, estimate_space(plan, 1), lower(plan, JobDevices("cpu")), 1)
+        lowered = lower(plan, JobDevices("cpu"))
+        return plan_text(plan, lowered, make_bill(plan, lowered, None, 1))
 
     assert "parametrization" not in text(plan_of())
     assert "parametrization completep, base width 16, base depth 1: 4 runs" in text(planned(COMPLETEP))
@@ -73,7 +74,8 @@ def test_a_plan_says_which_parametrizations_runs_have():
 def test_a_plan_says_how_much_of_a_model_a_token_uses():
     def text(plan: Plan) -> str:
         plan = plan.model_copy(update={"data": plan.data.model_copy(update={"content": None})})
-        return plan_text(plan, None, None, estimate_space(plan, 1), lower(plan, JobDevices("cpu")), 1)
+        lowered = lower(plan, JobDevices("cpu"))
+        return plan_text(plan, lowered, make_bill(plan, lowered, None, 1))
 
     assert "N active" not in text(plan_of())
     plan = plan_of(family__experts={"count": 4, "active": 1})

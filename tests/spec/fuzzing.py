@@ -18,7 +18,7 @@ from hypothesis import seed as hypothesis_seed
 
 from scaling.cli.plans import plan_json, plan_text
 from scaling.errors import UserError
-from scaling.plan.cost import estimate_space
+from scaling.plan.bill import make_bill
 from scaling.plan.expand import plan_spec
 from scaling.plan.lowering import JobDevices, lower
 from scaling.plan.plan import Plan
@@ -97,14 +97,15 @@ def _wrong_plan(study: Study, plan: Plan) -> str:
     if any(run.run.steps < 1 or run.flops < 1 for run in plan.runs) or len(plan.by_id) != len(plan.runs):
         return "a plan with empty or repeated runs"
     if len(plan.runs) <= 500:  # what the command does with it
-        space, lowered = estimate_space(plan, 2), lower(plan, JobDevices("cpu", memory_bytes=10**9, jobs=2))
-        text = json.dumps(plan_json(plan, None, space, lowered), allow_nan=False)
+        lowered = lower(plan, JobDevices("cpu", memory_bytes=10**9, jobs=2))
+        bill = make_bill(plan, lowered, None, 2)
+        text = json.dumps(plan_json(plan, lowered, bill), allow_nan=False)
         if (
             Plan.from_json({k: v for k, v in json.loads(text).items() if k in {"schema", *Plan.model_fields}})
             != plan
         ):
             return "plan.json does not give the plan back"
-        plan_text(plan, None, None, space, lowered, 1)
+        plan_text(plan, lowered, bill)
         probe_runs(lowered)
     return ""
 

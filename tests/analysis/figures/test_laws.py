@@ -8,6 +8,7 @@ from matplotlib.mathtext import MathTextParser
 import analysis
 from analysis import AnalysisError, Law, figures, fit
 from analysis.figures import style
+from analysis.figures.design import design
 from analysis.fits.profile import Profile
 from analysis.laws import notation
 
@@ -149,3 +150,28 @@ def test_one_size_warns_of_nothing():
 def test_formulas_can_be_typeset(formula):
     for line in style.typeset(formula).splitlines():
         MathTextParser("path").parse(line)
+
+
+def test_a_design_is_full_where_it_is_done():
+    runs = pd.DataFrame({
+        "params": [1e6, 1e7, 1e6, 1e6, 3e7], "tokens": [1e9, 1e8, 1e9, 4e9, 1e9],
+        "flops": [6e15, 6e15, 6e15, 2.4e16, 1.8e17], "role": ["fit", "fit", "fit", "noise", "holdout"],
+        "budget": [6e15, 6e15, 6e15, None, None], "done": [True, True, False, False, False],
+    })  # fmt: skip
+    axes = design(runs)
+    drawn = {
+        (*map(float, at), tuple(face) == (1, 1, 1, 1))
+        for marks in axes.collections
+        for at, face in zip(marks.get_offsets(), marks.get_facecolors(), strict=True)
+    }
+    hollow = [True, False, True, True, True]  # of two seeds of the first cell one is done
+    assert drawn == {
+        (*at, open_)
+        for at, open_ in zip(zip(runs["tokens"], runs["params"], strict=True), hollow, strict=True)
+    }
+    (budget,) = [line for line in axes.lines if list(line.get_xdata()) == [1e9, 1e8]]
+    assert list(budget.get_ydata()) == [1e6, 1e7]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["3 fitted at 2 cells", "1 repeated", "1 held out", "full: done (2)", "$D = 20 N$"]
+    with pytest.raises(AnalysisError, match="no column role"):
+        design(runs.drop(columns="role"))

@@ -1,0 +1,1 @@
+"""Designs judged before they are trained: what they can identify, and which runs help most."""

@@ -1,0 +1,177 @@
+"""What is assumed of a law and its noise before runs are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from analysis.errors import AnalysisError, Complaint
+from analysis.fits.result import Fit
+from analysis.laws.law import Law
+from analysis.laws.lookup import require
+from analysis.results import Interval, Part
+from analysis.solve.multistart import solve
+from analysis.solve.problem import Loss, Problem
+
+SEEDS = 0.005  # of log loss: between runs that differ by seeds, where nothing else is known
+
+
+@dataclass(frozen=True)
+class NoiseLevel(Part):
+    """Standard deviations of log loss: ``run``, of each run on its own; ``shared``, of what the runs of one
+    cluster (a trunk, or a size and seed) have in common."""
+
+    run: float = SEEDS
+    shared: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.run < np.inf and 0 <= self.shared < np.inf):
+            message = f"noise {self.run!r}, shared {self.shared!r}: must be finite, the first above 0"
+            raise AnalysisError(Complaint(message, hint="0.005 is half a percent of a loss"))
+
+    def covariance(self, cluster: np.ndarray) -> np.ndarray:
+        """(n, n) of the log losses of runs in clusters (n,)."""
+        alike = cluster[:, None] == cluster[None]
+        return self.run**2 * np.eye(len(cluster)) + self.shared**2 * alike
+
+    @property
+    def text(self) -> str:
+        shared = f", and {self.shared:.2%} that the runs of a cluster share" if self.shared else ""
+        return f"{self.run:.2%} of the loss for each run{shared}"
+
+
+@dataclass(frozen=True)
+class Published:
+    """Parameters of a law and where they are from; ``sizes``: the N of the runs they were fitted to."""
+
+    law: str
+    params: Mapping[str, float]
+    sizes: Interval
+    noise: NoiseLevel
+    source: str
+
+
+PUBLISHED = {
+    "chinchilla": Published(
+        "chinchilla",
+        {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658},
+        Interval(4.4e7, 1.6e10),
+        NoiseLevel(SEEDS),
+        "Hoffmann et al.'s runs, refitted by Besiroglu et al. 2024, arXiv:2404.10102, table 1",
+    ),
+    "bytes": Published(
+        "chinchilla",
+        {"E": 0.854, "A": 1000.0, "B": 41.55, "alpha": 0.785, "beta": 0.3156},
+        Interval(4.2e4, 4.6e5),
+        NoiseLevel(0.0056),
+        "bytes of English, results/reference/quickstart, N = 42k to 461k",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A law with the values that it is assumed to have, the noise about it, and where they are from."""
+
+    law: Law
+    params: Mapping[str, float]
+    noise: NoiseLevel
+    source: str
+    ranges: Mapping[str, Interval] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if lacking := [name for name in self.law.names if name not in self.params]:
+            message = f"prior of {self.law.name!r}: {', '.join(lacking)} not given"
+            raise AnalysisError(Complaint(message, hint=f"give all of {', '.join(self.law.names)}"))
+
+    @classmethod
+    def published(cls, name: str, noise: NoiseLevel | None = None) -> Prior:
+        """Take the prior of a name in ``PUBLISHED``. Raises AnalysisError."""
+        if name not in PUBLISHED:
+            message = f"prior {name!r} is unknown"
+            raise AnalysisError(Complaint(message, hint=f"choose of {', '.join(PUBLISHED)}, or give a fit"))
+        of = PUBLISHED[name]
+        return cls(require(of.law), of.params, noise or of.noise, of.source)
+
+    @classmethod
+    def nearest(cls, sizes: np.ndarray, noise: NoiseLevel | None = None) -> Prior:
+        """Take the published prior of runs whose sizes N are nearest to ``sizes`` (n,)."""
+        middle = float(np.log(sizes).mean())
+        away = {name: abs(middle - float(np.log(of.sizes).mean())) for name, of in PUBLISHED.items()}
+        return cls.published(min(away, key=away.__getitem__), noise)
+
+    @classmethod
+    def of_fit(cls, fit: Fit, source: str, noise: NoiseLevel | None = None) -> Prior:
+        """Take the optimum of a usable fit, and the noise of its residuals."""
+        return cls(fit.law, dict(fit.solution), noise or noise_of(fit), source)
+
+    def with_values(self, ranges: Mapping[str, tuple[float, float]]) -> Prior:
+        """Replace values by the middles of ``ranges``, which are kept where they have a width.
+
+        Raises:
+            AnalysisError: a name is no parameter, or a range does not rise.
+        """
+        problems = [
+            f"prior: {name} is no parameter of {self.law.name}" for name in {*ranges} - {*self.params}
+        ]
+        problems += [f"prior: {name} = {low:g}:{high:g} must rise" for name, (low, high) in ranges.items()
+                     if not low <= high]  # fmt: skip
+        if problems:
+            raise AnalysisError(problems)
+        middles = {name: _middle(self.law, name, *ends) for name, ends in ranges.items()}
+        wide = {name: Interval(*ends) for name, ends in ranges.items() if ends[0] < ends[1]}
+        source = f"{self.source}; {', '.join(ranges)} as given"
+        return replace(self, params={**self.params, **middles}, ranges=wide, source=source)
+
+    def corners(self) -> tuple[Prior, ...]:
+        """The priors at both ends of every range, one range at a time."""
+        return tuple(
+            replace(self, params={**self.params, name: end}, ranges={})
+            for name, ends in self.ranges.items()
+            for end in ends
+        )
+
+    def losses(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(n,) the law at the inputs."""
+        return np.broadcast_to(self.law.values(self.params, inputs), np.shape(next(iter(inputs.values()))))
+
+    def as_law(self, law: Law, inputs: Mapping[str, np.ndarray]) -> Prior:
+        """Another law with the values that are nearest to this one on ``inputs`` (n,), which have those of
+        both."""
+        if law == self.law:
+            return self
+        own = {x: inputs[x] for x in law.inputs}
+        problem = Problem(law, own, self.losses(inputs), Loss())
+        found = problem.parameters(problem.shift(solve(problem).u, 1.0))
+        values = dict(zip(problem.names, map(float, found), strict=True))
+        return Prior(law, values, self.noise, f"{law.name} nearest to {self.law.name} of {self.source}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "law": self.law.name,
+            "params": dict(self.params),
+            "noise": {"run": self.noise.run, "shared": self.noise.shared},
+            "source": self.source,
+            "ranges": {name: list(ends) for name, ends in self.ranges.items()},
+        }
+
+
+def _middle(law: Law, name: str, low: float, high: float) -> float:
+    return float(np.sqrt(low * high)) if law.in_log(name) and low > 0 else 0.5 * (low + high)
+
+
+def noise_of(fit: Fit) -> NoiseLevel:
+    """Split the residuals of a fit into what the runs of a cluster share and what each has on its own, by the
+    mean product of two residuals of one cluster."""
+    r, cluster = fit.residuals, np.array(fit.data["cluster"])
+    total = max(float(fit.noise.sd or SEEDS) ** 2, 1e-14)
+    sums, squares, count = (np.bincount(cluster, v) for v in (r, r**2, np.ones(len(r))))
+    pairs = float((count * (count - 1)).sum())
+    shared = (
+        float((sums**2 - squares).sum()) / pairs * len(r) / max(fit.noise.degrees or 1, 1) if pairs else 0.0
+    )
+    shared = float(np.clip(shared, 0.0, 0.9 * total))
+    return NoiseLevel(float(np.sqrt(total - shared)), float(np.sqrt(shared)))

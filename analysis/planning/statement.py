@@ -1,0 +1,169 @@
+"""What a design can identify and what would help, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analysis.fits.summary import count, interval_text, number, verdict_text
+from analysis.planning.expected import Expectation, Expected
+from analysis.planning.help import Advice, Help
+from analysis.planning.simulate import Seen, Simulated
+from analysis.results import Interval
+
+OPEN = 1e6  # as a factor: an interval further off says nothing
+VERDICTS = {
+    "identifiable": "yes",
+    "partly": "partly",
+    "not_identifiable": "NOT IDENTIFIABLE",
+}
+FAR = 5.0  # times an exponent
+SHOWN = 12  # runs listed
+
+
+def expected_text(found: Expected) -> str:
+    """The statement of one law, in lines."""
+    law, weak = found.prior.law, ", ".join(found.weak)
+    head = f"What this design can identify of {law.name}: {VERDICTS[found.verdict]}"
+    if found.reason:
+        head += f": {found.reason}"
+    elif weak:
+        head += f"; not to the stated width: {weak}"
+    noise, values = found.prior.noise.text, found.prior.params.items()
+    at = ", ".join(f"{name} = {number(value)}" for name, value in values)
+    lines = [
+        head,
+        f"  {law.formula}",
+        f"  assumed: {at} ({found.prior.source}); noise {noise}",
+        f"  {found.runs} fitted runs in {found.clusters} clusters by {found.by}; {found.level:.0%} intervals "
+        "as a fit is expected to report them",
+    ]
+    if found.target is not None and found.extrapolation > 1:
+        lines.append(
+            f"  target {found.target.label}: {found.extrapolation:.3g}x the compute of the largest run"
+        )
+    if any(np.isfinite(one.spread) for one in found.quantities):
+        lines += ["", *_table(found.quantities)]
+    if not found.reason and found.condition > 1e3 and found.weak:
+        lines.append(
+            f"  hardest to tell apart: {', '.join(found.confounded)} (condition {found.condition:.2g})"
+        )
+    return "\n".join(lines)
+
+
+def _table(quantities: Sequence[Expectation]) -> list[str]:
+    rows = [("quantity", "assumed", "expected interval", "+-", "verdict")]
+    rows += [
+        (one.name, _value(one), _interval(one), _half(one), verdict_text(one.verdict)) for one in quantities
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return [
+        "  " + "  ".join(cell.ljust(w) if i in (0, 2, 4) else cell.rjust(w)
+                         for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]  # fmt: skip
+
+
+def _value(one: Expectation) -> str:
+    return count(one.value) if one.name[:2] in ("N*", "D*") else number(one.value)
+
+
+def _interval(one: Expectation) -> str:
+    if one.verdict.verdict == "one_sided":
+        return interval_text(one.verdict, Interval(one.low, one.high))
+    if _open(one):
+        return "open"
+    shown = count if one.name[:2] in ("N*", "D*") else number
+    return f"[{shown(one.low)}, {shown(one.high)}]"
+
+
+def _open(one: Expectation) -> bool:
+    """Whether an interval reaches so far that its ends say nothing."""
+    return one.half_width > (np.log(OPEN) if one.log else FAR * abs(one.value))
+
+
+def _half(one: Expectation) -> str:
+    """The half-width: a percentage, or a factor where it is large."""
+    if _open(one):
+        return "-"
+    if one.log:
+        return f"{one.half_width:.2%}" if one.half_width < 0.5 else f"x{np.exp(one.half_width):.3g}"
+    return f"{one.half_width / abs(one.value):.0%}" if one.value else number(one.half_width)
+
+
+def help_text(found: Help, labels: Mapping[int, str], so_far: float) -> str:
+    """What would halve the interval of a target.
+
+    Args:
+        found: the runs.
+        labels: of the cells on offer, by row.
+        so_far: FLOPs of the runs that are there, beside which costs are shown.
+    """
+    goal = found.name
+    if not found.runs:
+        return f"What would help {goal}: none of {found.offered} cells on offer helps"
+    many = f"{len(found.runs)} runs" if len(found.runs) > 1 else "1 run"
+    share = f", {found.cost / so_far:.0%} of what is there" if so_far else ""
+    did = (
+        "halve its interval" if found.halves else f"do most ({found.offered} cells on offer: none halves it)"
+    )
+    head = (
+        f"What would help {goal}, now +-{_percent(found.before)} with the misfit of the law: {many} for "
+        f"{found.cost:.3g} FLOPs{share} {did}, to +-{_percent(found.after)}"
+    )
+    more = [f"  and {len(found.runs) - SHOWN} more"] if len(found.runs) > SHOWN else []
+    listed = [f"  {line}" for line in help_table(found.runs, labels)[: SHOWN + 1]]
+    return "\n".join([head, *listed, *more])
+
+
+def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:
+    """One line a run, in the order in which they help, and a heading."""
+    rows = [("run", "N", "D", "cost", "interval then", "why")]
+    rows += [
+        (
+            labels[run.offer],
+            count(run.N),
+            count(run.D),
+            f"{run.cost:.3g}",
+            f"+-{_percent(run.after)}",
+            run.why,
+        )
+        for run in runs
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    return [
+        "  ".join(cell.ljust(w) if i in (0, 5) else cell.rjust(w)
+                  for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]  # fmt: skip
+
+
+def _percent(half: float) -> str:
+    return f"{half:.2%}" if half < 0.5 else f"a factor {np.exp(min(half, 50.0)):.3g}"
+
+
+def simulated_text(found: Simulated) -> str:
+    """What simulated studies say, beside what was expected."""
+    codes = ", ".join(f"{code} {number}" for code, number in found.status.items())
+    rows = [("quantity", "truth", "+- of estimates", "+- reported", "covers the truth", "identified")]
+    for one in found.seen:
+        spread, reported = _spread(one, one.spread), _spread(one, one.half_width)
+        rows.append(
+            (one.name, number(one.truth), spread, reported, f"{one.covered:.0%}", f"{one.identified:.0%}")
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    lines = [
+        "  " + "  ".join(cell.ljust(w) if not i else cell.rjust(w)
+                         for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]  # fmt: skip
+    return "\n".join([f"{found.studies} studies of {found.law} simulated and fitted: {codes}", *lines])
+
+
+def _spread(one: Seen, half: float) -> str:
+    if not np.isfinite(half):
+        return "open"
+    if one.log:
+        return _percent(half).replace("a factor ", "x")
+    return f"{half / abs(one.truth):.0%}" if one.truth else number(half)

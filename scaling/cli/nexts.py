@@ -1,0 +1,101 @@
+"""What ``next`` rests on: a table, the study whose family is offered, and where the spec goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.planning.expected import Target
+from analysis.tables.loading import load
+from scaling.cli import say
+from scaling.cli.arguments import number, pairs, split
+from scaling.design.following import Following, Wish, next_runs
+from scaling.errors import Complaint, UserError
+from scaling.plan.plan import Plan, load_plan
+from scaling.spec.load import load_study
+from scaling.spec.models import Study
+from scaling.store.folder import ResultsFolder
+
+INPUTS = {"params": "N", "tokens": "D", "flops": "C"}
+NAME = "next.yaml"
+
+
+def asked_next(
+    source: Path,
+    *,
+    compute: float | None,
+    at: str | None,
+    spec: Path | None,
+    budget: float | None,
+    runs: int,
+    laws: tuple[str, ...],
+    goal: Any,
+    noise: float | None,
+    reading: Mapping[str, Any],
+) -> tuple[Following, Path | None]:
+    """Choose the runs; and the results folder that they extend, None where they are a study of their own.
+
+    Raises:
+        AnalysisError: the table cannot be read or used.
+        UserError: all that is wrong with what is asked.
+    """
+    if (compute is None) == (at is None):
+        what = "nothing to plan for" if compute is None else "--compute and --at: two targets"
+        raise UserError(Complaint(what, hint="give --compute 1e20, or --at params=7e9,tokens=1.4e11"))
+    wrong = [
+        Complaint(f"--{name} {value:g}: must be positive and finite", hint="such as 1e20")
+        for name, value in (("compute", compute), ("budget", budget), ("noise", noise))
+        if value is not None and not 0 < value < float("inf")
+    ]
+    if wrong:
+        raise UserError(*wrong)
+    study, plan = _study(source, spec)
+    target = Target.at_compute(compute) if compute is not None else _target(at or "")
+    wish = Wish(target, budget, runs, laws or ("chinchilla",), goal, noise)
+    return next_runs(study, load(source, **reading), wish, plan), source if plan else None
+
+
+def _study(source: Path, spec: Path | None) -> tuple[Study, Plan | None]:
+    """The study whose family is offered, and the plan of the results that are extended."""
+    if spec is not None:
+        return load_study(spec), None
+    folder = ResultsFolder(source)
+    if not source.is_dir() or not folder.spec.exists():
+        hint = "give the study whose family is offered: --spec study.yaml"
+        raise UserError(Complaint("a table knows no family of models", str(source), hint))
+    return load_study(folder.spec), load_plan(folder)
+
+
+def _target(text: str) -> Target:
+    given = pairs(split(text), "--at", "--at params=7e9,tokens=1.4e11")
+    inputs, wrong = dict[str, float](), list[Complaint]()
+    for name, value in given.items():
+        parsed = number(value)
+        if parsed is None or not 0 < parsed < float("inf"):
+            hint = "such as params=7e9,tokens=1.4e11"
+            wrong.append(Complaint(f"--at {name}={value}: must be a number above 0", hint=hint))
+        else:
+            inputs[INPUTS.get(name, name)] = parsed
+    if wrong:
+        raise UserError(*wrong)
+    if {"N", "D"} <= set(inputs) and "C" not in inputs:
+        inputs["C"] = 6 * inputs["N"] * inputs["D"]
+    return Target(inputs, text)
+
+
+def write_spec(found: Following, folder: Path | None, out: Path | None) -> Path | None:
+    """Write the spec to ``out``, or into the results folder that it extends; None: nowhere.
+
+    Raises:
+        UserError: the file cannot be written, or ``out`` is there already.
+    """
+    place = out or (folder / NAME if folder else None)
+    if place is None:
+        return None
+    try:
+        with place.open("x" if out else "w", encoding="utf-8") as file:
+            file.write(found.yaml())
+    except OSError as error:
+        raise say.unwritable(f"--out {place}", error, "name a new file in a folder that exists") from None
+    return place

@@ -1,0 +1,51 @@
+"""``scaling plan --figure``: the design of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from scaling.cli import say
+from scaling.errors import Complaint, UserError
+from scaling.plan.plan import Plan
+
+KINDS = (".png", ".pdf", ".svg")
+
+
+def draw_design(path: Path, plan: Plan, done: Collection[str]) -> None:
+    """Draw the runs of a plan, N against D, into a file; its suffix says of which kind it is.
+
+    Args:
+        path: of the file.
+        plan: the plan.
+        done: ids of runs that are done.
+
+    Raises:
+        UserError: the file cannot be written, or its suffix is none of :data:`KINDS`.
+    """
+    if path.suffix not in KINDS:
+        problem = f"--figure {path}: files of kind {path.suffix or 'none'} are not drawn"
+        raise UserError(Complaint(problem, hint=f"end its name in {', '.join(KINDS)}"))
+
+    import pandas as pd
+
+    from analysis.figures import save
+    from analysis.figures.design import design
+    from analysis.figures.look import Rendering
+
+    rows = [
+        {
+            "params": run.params,
+            "tokens": run.run.tokens,
+            "flops": run.flops,
+            "role": run.role,
+            "budget": run.budget,
+            "done": run.run_id in done,
+        }
+        for run in plan.runs
+    ]
+    try:
+        drawing = {path.stem: lambda: design(pd.DataFrame(rows))}
+        save(drawing, path.parent, Rendering((path.suffix.removeprefix("."),)))
+    except OSError as error:
+        raise say.unwritable("--figure", error, "name a file in a folder that can be written") from None

@@ -1,0 +1,218 @@
+"""The runs to train next: from what is measured, for a target, out of a study's family."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+
+from analysis.fits.fitting import fit
+from analysis.fits.result import Fit
+from analysis.laws.lookup import require
+from analysis.planning.expected import Target
+from analysis.planning.field import Misfit, misfit_of
+from analysis.planning.help import Goal, Help, Shop
+from analysis.planning.prior import NoiseLevel, Prior
+from analysis.planning.rivals import Decision, decisions
+from analysis.planning.statement import help_table
+from analysis.tables.runs import select
+from scaling.design.tables import cells_of, offered
+from scaling.errors import Complaint, UserError
+from scaling.plan.data import resolve_data
+from scaling.plan.member import next_study
+from scaling.plan.offers import Offer
+from scaling.plan.plan import Plan, PlannedRun
+from scaling.spec.designs.cells import Added
+from scaling.spec.models import Study
+
+BATCH = 5  # runs
+BUDGET = 0.25  # of the FLOPs of the runs that are there
+SHARE = 0.5  # of the target's compute, that one run may cost
+COLUMNS = ("label", "params", "params_body", "tokens", "flops", "trunk_id", "seed", "unique_tokens")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the next runs are for: the ``target``; FLOPs that they may cost together (None: ``BUDGET`` of what
+    is there); how ``many``; by which ``laws`` (the first is fitted, cells that decide are found for the
+    others); a ``goal``; the ``noise`` of log loss, where it is known better than from residuals."""
+
+    target: Target
+    budget: float | None = None
+    many: int = BATCH
+    laws: tuple[str, ...] = ("chinchilla",)
+    goal: Goal = "loss"
+    noise: float | None = None
+
+
+@dataclass(frozen=True)
+class Following:
+    """The runs to train next. ``fit``: what they are chosen by; None: by the ``prior`` alone, as the table
+    identifies no law yet. ``study`` trains them; ``extends``: into the results that are there."""
+
+    fit: Fit | None
+    prior: Prior
+    misfit: Misfit
+    help: Help
+    offers: tuple[Offer, ...]
+    decisions: tuple[Decision, ...]
+    study: Study
+    extends: bool
+    spent: float
+    budget: float
+
+    @property
+    def chosen(self) -> tuple[Offer, ...]:
+        return tuple(self.offers[run.offer] for run in self.help.runs)
+
+    @property
+    def text(self) -> str:
+        labels = {i: offer.label for i, offer in enumerate(self.offers)}
+        basis = "the fit of the table" if self.fit else f"a prior alone ({self.prior.source})"
+        noise, half = self.prior.noise.text, self.help
+        lines = [
+            f"next runs for {half.name} by {self.prior.law.name}: {basis}; noise {noise}; "
+            f"misfit {self.misfit.size:.2%}, growing with the distance from the target",
+            f"  90% interval of the forecast now +-{half.before:.2%}, after these runs +-{half.after:.2%}; "
+            f"{half.cost:.3g} of {self.budget:.3g} FLOPs ({half.cost / self.spent:.0%} of what is there); "
+            f"{half.offered} cells on offer",
+            "",
+            *(f"  {line}" for line in help_table(half.runs, labels)),
+        ]
+        lines += [f"  {offer.label}: continues a trunk from step {offer.continued:,} of {offer.steps:,}"
+                  for offer in self.chosen if offer.continued]  # fmt: skip
+        if self.decisions:
+            lines += ["", "  cells that decide between laws:"]
+            lines += [f"  {labels[one.offer]} ({one.cost:.3g} FLOPs): {one.text}" for one in self.decisions]
+        return "\n".join(lines)
+
+    def yaml(self) -> str:
+        """The spec that trains them."""
+        text = io.StringIO()
+        text.write(f"# runs for {self.help.name}, chosen by {self.prior.law.name}: {self.prior.source}\n")
+        dumper = YAML()
+        dumper.default_flow_style = None
+        spec = self.study.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+        dumper.dump(spec, text)
+        return text.getvalue()
+
+    def to_json(self) -> dict[str, Any]:
+        runs = [
+            run | {"label": offer.label, "steps": offer.steps, "continued": offer.continued}
+            for run, offer in zip(self.help.to_dict()["runs"], self.chosen, strict=True)
+        ]
+        return {
+            **self.help.to_dict(),
+            "runs": runs,
+            "prior": self.prior.to_dict(),
+            "misfit": vars(self.misfit),
+            "budget": self.budget,
+            "spent": self.spent,
+            "decisions": [vars(one) for one in self.decisions],
+            "spec": self.yaml(),
+        }
+
+
+def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) -> Following:
+    """Choose the runs to train next.
+
+    Args:
+        study: whose family, recipe and data they have.
+        table: of runs, as of :func:`analysis.load`.
+        wish: what they are for.
+        plan: of the results that they extend; None: the table is of runs trained elsewhere.
+
+    Raises:
+        AnalysisError: the table cannot be used.
+        UserError: the target lies within the data, or no cell is left within the budget.
+    """
+    kept, _ = select(table, ("fit",), needs="NDCL", cells="all")
+    known = kept[[name for name in COLUMNS if name in kept.columns]]
+    runs = [tuple(map(float, row)) for row in kept[["N", "D", "C"]].to_numpy()]
+    require_beyond(wish.target, kept)
+    fits = {name: fit(require(name), table, bootstrap=0) for name in wish.laws}
+    leading = fits[wish.laws[0]]
+    noise = None if wish.noise is None else NoiseLevel(wish.noise)
+    prior, misfit = prior_of(leading, kept, wish.laws[0], noise)
+    spent = float(kept["C"].sum())
+    budget = BUDGET * spent if wish.budget is None else wish.budget
+    on_offer = _on_offer(study, plan, runs, wish, budget)
+    have = () if plan is None else [run for run in plan.runs if run.role == "fit"]
+    cells = cells_of(on_offer, have)
+    found = Shop.of(
+        prior, known, cells, wish.target, goal=wish.goal, misfit=misfit
+    ).within(budget, wish.many)  # fmt: skip
+    if not found.runs:
+        raise UserError(Complaint(f"no run within {budget:.3g} FLOPs", "--budget", "give more"))
+    usable = {name: made for name, made in fits.items() if made.usable}
+    decided = decisions(usable, cells) if len(usable) > 1 and leading.usable else []
+    chosen = [on_offer[run.offer] for run in found.runs]
+    return Following(
+        leading if leading.usable else None, prior, misfit, found, tuple(on_offer), tuple(decided),
+        following_study(study, chosen, extends=plan is not None), plan is not None, spent, budget,
+    )  # fmt: skip
+
+
+def prior_of(
+    made: Fit, runs: pd.DataFrame, name: str, noise: NoiseLevel | None = None
+) -> tuple[Prior, Misfit]:
+    """The prior and misfit by which runs are chosen: of a fit where it is an optimum; else a published law
+    moved to the losses of the table."""
+    if made.usable and not _degenerate(made):
+        return Prior.of_fit(made, "fitted to the table", noise), misfit_of(made)
+    inputs = {x: runs[x].to_numpy(float) for x in ("N", "D", "C")}
+    base = Prior.nearest(inputs["N"], noise).as_law(require(name), inputs)
+    return base, Misfit()
+
+
+def _degenerate(made: Fit) -> bool:
+    """Whether a term of the optimum has vanished, so that slopes at it say nothing of its exponent."""
+    law = made.law
+    return any(made.solution[name] <= 0 for name in law.linear if law.in_log(name) and law.terms.get(name))
+
+
+def require_beyond(target: Target, runs: pd.DataFrame) -> None:
+    """Raises UserError where a target lies within the data, where nothing has to be forecast."""
+    compute, most = target.compute, float(runs["C"].max())
+    if compute is not None and compute < most:
+        message = f"--compute {compute:.4g}: lies below the largest run of the table, {most:.4g}"
+        raise UserError(Complaint(message, hint="ask for more compute than has been trained"))
+
+
+def _on_offer(
+    study: Study, plan: Plan | None, runs: Sequence[tuple[float, ...]], wish: Wish, budget: float
+) -> list[Offer]:
+    """The cells that a target may be served by, none dearer than the budget or half of the target."""
+    most = max(runs, key=lambda run: run[2])
+    n, d, c = (wish.target.inputs.get(x, far) for x, far in zip("NDC", most, strict=True))
+    vocab = _vocabulary(study, plan)
+    have: list[PlannedRun] = [] if plan is None else [run for run in plan.runs if run.role == "fit"]
+    place = (max(n, most[0]), d, c)
+    found = offered(study, vocab, runs, place, min(SHARE * c, budget), have)  # type: ignore[arg-type]
+    smallest = min(run[0] for run in runs)
+    found = [offer for offer in found if offer.params >= 0.99 * smallest]
+    if not found:
+        hint = "give a larger --budget, or sizes to choose from in the spec"
+        raise UserError(Complaint("no cell of the family lies within the budget", "--budget", hint))
+    return found
+
+
+def _vocabulary(study: Study, plan: Plan | None) -> int:
+    if plan is not None and not plan.runs[0].is_external:
+        return plan.runs[0].built_in.shape.vocab_size
+    return resolve_data(study).vocab_size
+
+
+def following_study(study: Study, chosen: Sequence[Offer], *, extends: bool) -> Study:
+    """The study with the chosen cells beside its own, or of these cells alone."""
+    if not extends:
+        return next_study(study, [offer.cell for offer in chosen])
+    seeds = study.seeds[:1]
+    cells = [
+        Added.model_validate({**offer.cell.model_dump(exclude_none=True), "seeds": seeds}) for offer in chosen
+    ]
+    return study.model_copy(update={"added": (*study.added, *cells)})

@@ -1,0 +1,117 @@
+"""What the fitted runs of a plan can identify, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.planning.expected import Expected, Target, expect
+from analysis.planning.help import Help, Shop
+from analysis.planning.prior import Prior
+from analysis.planning.simulate import Simulated, simulate
+from analysis.planning.statement import expected_text, help_text, simulated_text
+from scaling.design.priors import priors
+from scaling.design.tables import cells_of, offered, table_of, targets_of
+from scaling.design.wish import Asked
+from scaling.plan.plan import Plan, PlannedRun
+from scaling.spec.models import Study
+
+SHARE = 0.5  # of the compute of a target, that a run which helps its forecast may cost
+REACH = 4.0  # times the largest run of the design
+MOST = 1500  # runs, beside which more are not priced
+
+
+@dataclass(frozen=True)
+class Identification:
+    """What the fitted runs of a plan, of each variant, can identify of each law; what simulated studies say;
+    and what would help."""
+
+    statements: tuple[tuple[str | None, Expected], ...]
+    simulated: tuple[Simulated, ...]
+    helps: tuple[Help, ...]
+    labels: Mapping[int, str]
+    flops: float
+
+    @property
+    def text(self) -> str:
+        parts = [
+            (f"variant {name}: " if name else "") + expected_text(found) for name, found in self.statements
+        ]
+        parts += map(simulated_text, self.simulated)
+        parts += [help_text(found, self.labels, self.flops) for found in self.helps]
+        return "\n\n".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        helps = [
+            found.to_dict() | {"labels": [self.labels[run.offer] for run in found.runs]}
+            for found in self.helps
+        ]
+        return {
+            "expected": [{"variant": name, **found.to_dict()} for name, found in self.statements],
+            "simulated": [found.to_dict() for found in self.simulated],
+            "help": helps,
+        }
+
+
+def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Identification | None:
+    """Say what the fitted runs of a plan can identify; None where there is none.
+
+    Raises:
+        AnalysisError: a law or a prior is not known, or says nothing at these runs.
+        UserError: the file of a prior is none.
+    """
+    asked = asked or Asked()
+    fitted = [run for run in plan.runs if run.role == "fit"]
+    if not fitted:
+        return None
+    statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
+    targets, variants = targets_of(plan, asked.compute), _variants(fitted)
+    for name, runs in variants.items():
+        table = table_of(runs)
+        for prior in priors(asked, table):
+            statements.append((name, expect(prior, table, targets)))
+            if asked.simulate:
+                simulated.append(simulate(prior, table, targets, asked.simulate))
+    runs = next(iter(variants.values()))
+    table = table_of(runs)
+    helps, labels = _helpful(study, runs, priors(asked, table)[0], table, targets[0])
+    return Identification(tuple(statements), tuple(simulated), helps, labels, float(table["flops"].sum()))
+
+
+def _variants(runs: Iterable[PlannedRun]) -> dict[str | None, list[PlannedRun]]:
+    """The runs of each variant; one that has the runs of another is left out, as the same is expected."""
+    found, seen = dict[str | None, list[PlannedRun]](), set[Any]()
+    for run in runs:
+        found.setdefault(run.variant, []).append(run)
+    for name, of_variant in list(found.items()):
+        same = tuple(sorted((run.params, run.run.tokens, run.run.seed) for run in of_variant))
+        if same in seen:
+            del found[name]
+        seen.add(same)
+    return found
+
+
+def _helpful(
+    study: Study, fitted: list[PlannedRun], prior: Prior, table: pd.DataFrame, target: Target
+) -> tuple[tuple[Help, ...], dict[int, str]]:
+    """What would halve the interval of the target's loss, and of N* at its compute; the labels of cells."""
+    if fitted[0].is_external or {*prior.law.inputs} != {"N", "D"} or len(fitted) > MOST:
+        return (), {}
+    runs = list(zip(*(table[x].astype(float) for x in ("params", "tokens", "flops")), strict=True))
+    far = max(runs, key=lambda run: run[2])
+    place = tuple(target.inputs.get(x, known) for x, known in zip("NDC", far, strict=True))
+    most = max(min(place[2] * SHARE, REACH * far[2]), far[2])
+    on_offer = offered(study, fitted[0].built_in.shape.vocab_size, runs, place, most, fitted)  # type: ignore[arg-type]
+    if not on_offer:
+        return (), {}
+    cells, found = cells_of(on_offer, fitted), list[Help]()
+    for goal in ("loss", "size"):
+        try:
+            found.append(Shop.of(prior, table, cells, target, goal=goal).halving())
+        except AnalysisError:
+            continue  # the law has no N* there, as the statement says
+    return tuple(found), {i: offer.label for i, offer in enumerate(on_offer)}

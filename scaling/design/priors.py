@@ -1,0 +1,62 @@
+"""What a user says of a law and its noise beforehand, as a prior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.fits.result import Fit
+from analysis.laws.law import Law
+from analysis.laws.lookup import require
+from analysis.optimal_size.saved import read_saved, result
+from analysis.planning.prior import PUBLISHED, NoiseLevel, Prior
+from scaling.design.wish import Asked
+from scaling.errors import Complaint, UserError
+
+
+def priors(asked: Asked, table: pd.DataFrame) -> list[Prior]:
+    """One for each law asked for, chinchilla where none is.
+
+    Raises:
+        AnalysisError: a law or a value is not known.
+        UserError: a file is no fit.
+    """
+    noise = None if asked.noise is None else NoiseLevel(asked.noise)
+    inputs = {x: table[c].to_numpy(float) for x, c in (("N", "params"), ("D", "tokens"), ("C", "flops"))}
+    inputs |= {str(name): table[name].to_numpy() for name in table.columns}
+    base = _prior(asked.prior, inputs["N"], noise)
+    laws: list[Law] = [require(name) for name in asked.laws] or [base.law]
+    return [base.as_law(law, inputs) for law in laws]
+
+
+def _prior(text: str | None, sizes: Any, noise: NoiseLevel | None) -> Prior:
+    if text is None:
+        return Prior.nearest(sizes, noise)
+    if text in PUBLISHED:
+        return Prior.published(text, noise)
+    if "=" in text:
+        return Prior.nearest(sizes, noise).with_values(_ranges(text))
+    saved = read_saved(Path(text))
+    fit = None if saved is None else result(saved)
+    if not isinstance(fit, Fit) or not fit.usable:
+        hint = f"choose of {', '.join(PUBLISHED)}, give values such as alpha=0.3:0.4, or the JSON of a fit"
+        raise UserError(Complaint(f"--prior {text}: is no prior that is known", hint=hint))
+    return Prior.of_fit(fit, text, noise)
+
+
+def _ranges(text: str) -> dict[str, tuple[float, float]]:
+    """Read ``alpha=0.3:0.4,beta=0.3``. Raises UserError with all that is of another form."""
+    found, problems = dict[str, tuple[float, float]](), list[Complaint]()
+    for part in text.split(","):
+        name, _, values = part.partition("=")
+        low, colon, high = values.partition(":")
+        try:
+            found[name.strip()] = float(low), float(high if colon else low)
+        except ValueError:
+            hint = "such as alpha=0.3 or alpha=0.3:0.4"
+            problems.append(Complaint(f"--prior {part}: must be a number or a range", hint=hint))
+    if problems:
+        raise UserError(*problems)
+    return found

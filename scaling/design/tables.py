@@ -1,0 +1,81 @@
+"""Plans as tables of runs, and what a family offers beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from analysis.planning.expected import Target
+from scaling.plan.offers import Bounds, Offer, offers
+from scaling.plan.plan import Plan, PlannedRun
+from scaling.spec.models import Study
+
+BEYOND = 10.0  # times the largest compute: the target where none is named
+
+
+def table_of(runs: Iterable[PlannedRun]) -> pd.DataFrame:
+    """The table that runs will have, without what they measure."""
+    return pd.DataFrame(
+        {
+            "label": run.label,
+            "params": run.params,
+            "params_body": run.params_body,
+            "params_active": run.params_active,
+            "tokens": run.run.tokens,
+            "unique_tokens": run.unique_tokens,
+            "flops": run.flops,
+            "trunk_id": run.trunk_id,
+            "seed": run.run.seed,
+            **run.values,
+        }
+        for run in runs
+    )
+
+
+def targets_of(plan: Plan, compute: float | None) -> list[Target]:
+    """The compute that is asked for, else the held-out run of most compute, else ten times the largest."""
+    if compute is not None:
+        return [Target.at_compute(compute)]
+    held = [run for run in plan.runs if run.role == "holdout"]
+    if held:
+        run = max(held, key=lambda run: run.flops)
+        inputs = {"N": run.params, "D": run.run.tokens, "C": run.flops, "unique_tokens": run.unique_tokens}
+        return [Target({x: float(v) for x, v in inputs.items()}, run.label), Target.at_compute(run.flops)]
+    most = max(run.flops for run in plan.runs if run.role == "fit")
+    return [Target.at_compute(float(f"{BEYOND * most:.2g}"))]
+
+
+def offered(
+    study: Study,
+    vocab_size: int,
+    runs: Sequence[tuple[float, float, float]],
+    place: tuple[float, float, float],
+    most_flops: float,
+    have: Sequence[PlannedRun] = (),
+) -> list[Offer]:
+    """The cells of a family that may be bought beside runs (N, D, C) for a target at ``place``, each for at
+    most ``most_flops``; ``have`` are those of the runs that this package planned."""
+    found = offers(study, vocab_size, Bounds.about(runs, place, most_flops), have)
+    least = min((run.run.steps for run in have if run.role == "fit"), default=1)
+    return [offer for offer in found if offer.steps >= least]
+
+
+def cells_of(on_offer: Sequence[Offer], have: Sequence[PlannedRun] = ()) -> pd.DataFrame:
+    """The table of cells on offer, which share noise with the trunks that they continue."""
+    trunks = {run.params: run.trunk_id for run in have}
+    seed = have[0].run.seed if have else 0
+    return pd.DataFrame(
+        {
+            "label": offer.label,
+            "params": offer.params,
+            "params_body": offer.params_body,
+            "tokens": offer.tokens,
+            "unique_tokens": offer.tokens,
+            "flops": offer.flops,
+            "cost": offer.cost,
+            "seed": seed,
+            "trunk_id": trunks.get(offer.params) if offer.continued else (offer.trunk or offer.label),
+        }
+        for offer in on_offer
+    )

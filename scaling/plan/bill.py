@@ -1,0 +1,177 @@
+"""What each run of a plan takes, and all of them together: memory, disk, hours of devices, money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scaling.errors import Complaint, UserError
+from scaling.plan.cost import (
+    JobTime,
+    Space,
+    Speed,
+    Time,
+    checkpoint_bytes,
+    estimate_space,
+    estimate_time,
+    job_times,
+)
+from scaling.plan.lowering import Lowered
+from scaling.plan.plan import Plan, PlannedJob
+from scaling.spec.execution import Price, SlurmExecution
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What a run takes: of what its whole job takes, its share by FLOPs. None: not known.
+
+    Attributes:
+        flops_spent: its share of the work, after sharing.
+        flops_saved: by training shared prefixes once.
+        memory_bytes: that its job holds on each device.
+        disk_bytes: of the checkpoints that its job keeps while it is trained.
+        devices: of its job.
+        hours: that they are at work for it.
+        device_hours: of all of them.
+        price: in the currency of the spec.
+    """
+
+    flops_spent: int
+    flops_saved: int
+    memory_bytes: int | None
+    disk_bytes: int | None
+    devices: int
+    hours: float | None
+    device_hours: float | None
+    price: float | None
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a plan takes. None: not known.
+
+    Attributes:
+        runs: of each, by id.
+        workers: jobs at a time.
+        space: of checkpoints on disk.
+        speed: of a training step.
+        time: of all.
+        device_hours: of all, that devices are at work.
+        device_hours_held: as if every worker were held from the beginning to the end.
+        price: of an hour of a device; None: the spec gives none.
+    """
+
+    runs: Mapping[str, RunCost]
+    workers: int
+    space: Space | None
+    speed: Speed | None = None
+    time: Time | None = None
+    device_hours: float | None = None
+    device_hours_held: float | None = None
+    price: Price | None = None
+
+    @property
+    def amount(self) -> float | None:
+        """What the device-hours cost."""
+        if self.price is None or self.device_hours is None:
+            return None
+        return self.price.amount * self.device_hours
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the totals as plain values, and what each run takes by its id."""
+        return {
+            "device_hours": self.device_hours,
+            "device_hours_held": self.device_hours_held,
+            "price": self.amount,
+            "currency": self.price.currency if self.price else None,
+            "runs": {run_id: asdict(cost) for run_id, cost in self.runs.items()},
+        }
+
+    def require_within(self, most: float) -> None:
+        """Raises UserError: the plan takes more device-hours than ``most``, or it is not known how many."""
+        option = "--max-device-hours"
+        if self.device_hours is None:
+            message = f"{option} {most:g}: how long this takes is not known"
+            hint = "measure it (without --no-probe), or give the FLOP/s of a device with --speed"
+            raise UserError(Complaint(message, hint=hint))
+        if self.device_hours > most:
+            message = f"{option} {most:g}: this plan takes about {self.device_hours:.3g} device-hours"
+            largest = max(self.runs.values(), key=lambda cost: cost.device_hours or 0.0)
+            hint = (
+                f"leave runs out (the longest takes {largest.device_hours:.3g}), lower the budgets, or "
+                "raise the limit"
+            )
+            raise UserError(Complaint(message, hint=hint))
+
+
+def make_bill(plan: Plan, lowered: Lowered | None, speed: Speed | None, workers: int) -> Bill:
+    """Add up what a plan takes.
+
+    Args:
+        plan: the plan.
+        lowered: how its jobs are laid out; None: that is for the trainer.
+        speed: of a training step; None: not known.
+        workers: jobs at a time.
+    """
+    devices = {job.job_id: _devices(plan, lowered, job) for job in plan.jobs}
+    times = None if speed is None else job_times(plan, speed, devices)
+    price, space = plan.execution.price_per_device_hour, estimate_space(plan, workers)
+    runs = dict[str, RunCost]()
+    for job in plan.jobs:
+        time = None if times is None else times[job.job_id]
+        runs |= _run_costs(plan, job, lowered, time, devices[job.job_id], price)
+    if times is None:
+        return Bill(runs, workers, space, price=price)
+    time = estimate_time(plan, times, workers)
+    working = sum(one.total * one.devices for one in times.values())
+    held = time.wall_seconds * workers * max(devices.values())
+    return Bill(runs, workers, space, speed, time, working / HOUR, held / HOUR, price)
+
+
+def _run_costs(
+    plan: Plan,
+    job: PlannedJob,
+    lowered: Lowered | None,
+    time: JobTime | None,
+    devices: int,
+    price: Price | None,
+) -> dict[str, RunCost]:
+    """Divide what a job takes among its runs.
+
+    Args:
+        plan: the plan.
+        job: the job.
+        lowered: how it is laid out.
+        time: that it takes.
+        devices: that it holds.
+        price: of an hour of one of them.
+    """
+    chosen = lowered.chosen.get(job.job_id) if lowered else None
+    disk = None if plan.command is not None else checkpoint_bytes(plan, job)
+    costs = dict[str, RunCost]()
+    for run_id, spent in job.flops_spent.items():
+        hours = None if time is None else time.total / HOUR * spent / job.flops
+        device_hours = None if hours is None else hours * devices
+        costs[run_id] = RunCost(
+            flops_spent=spent,
+            flops_saved=plan.by_id[run_id].flops - spent,
+            memory_bytes=chosen.held if chosen else None,
+            disk_bytes=disk,
+            devices=devices,
+            hours=hours,
+            device_hours=device_hours,
+            price=None if price is None or device_hours is None else price.amount * device_hours,
+        )
+    return costs
+
+
+def _devices(plan: Plan, lowered: Lowered | None, job: PlannedJob) -> int:
+    """Return how many devices a job holds."""
+    execution = plan.execution
+    if isinstance(execution, SlurmExecution):
+        asked = execution.for_size(plan.by_id[job.run_ids[0]].params)
+        return asked.job_devices or asked.nodes
+    return lowered.devices.count if lowered else execution.job_devices or 1

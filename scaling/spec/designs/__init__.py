@@ -1,0 +1,1 @@
+"""Which runs a study trains: cells, and designs that make them."""

@@ -1,0 +1,112 @@
+"""What a design is expected to identify, against fits of simulated studies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import fit
+from analysis.errors import AnalysisError
+from analysis.fits.cost import Power
+from analysis.laws.lookup import require
+from analysis.planning.expected import Target, expect, optimum_of
+from analysis.planning.information import EFFICIENCY, Information
+from analysis.planning.prior import NoiseLevel, Prior
+from analysis.solve.multistart import solve
+
+SIZES = np.geomspace(5e7, 1e10, 6)
+RATIOS = (5, 10, 20, 40, 80)
+PRIOR = Prior.published("chinchilla", NoiseLevel(0.003, 0.002))
+
+
+def table(sizes: np.ndarray = SIZES, ratios: tuple[float, ...] = RATIOS) -> pd.DataFrame:
+    cells = [(n, n * ratio) for n, ratio in product(sizes, ratios)]
+    frame = pd.DataFrame(cells, columns=["params", "tokens"])
+    return frame.assign(flops=6 * frame["params"] * frame["tokens"], seed=0)
+
+
+def simulated(count: int) -> tuple[Information, Iterator[np.ndarray]]:
+    """The law on the table, and losses of studies of it (n,)."""
+    seen, rng = Information.of(PRIOR, table()), np.random.default_rng(0)
+    noise = (
+        rng.normal(0, 0.003, len(seen.frame)) + rng.normal(0, 0.002, seen.clusters)[seen.cluster]
+        for _ in range(count)
+    )
+    return seen, (seen.frame["L"].to_numpy() * np.exp(shift) for shift in noise)
+
+
+def test_spread_is_that_of_simulated_studies() -> None:
+    seen, studies = simulated(60)
+    found = []
+    for losses in studies:
+        problem = replace(seen.problem, target=losses)
+        found.append(problem.shift(solve(problem, start=seen.u[None]).u, 1.0))
+    optima = optimum_of(seen.problem, Power(6.0), 1e23)(np.array(found))
+    expected = expect(PRIOR, table(), [Target.at_compute(1e23)])
+    at = dict(zip(seen.problem.names, np.array(found).T, strict=True))
+    at |= {"N*(C = 1e+23)": optima[:, 0], "loss(C = 1e+23)": optima[:, 2]}
+    for name, values in at.items():
+        # 60 studies know a standard deviation to 9 %
+        spread = expected[name].spread * np.sqrt(EFFICIENCY)
+        assert spread == pytest.approx(1.6449 * np.std(values), rel=0.28), name
+        assert expected[name].half_width > expected[name].spread
+
+
+def test_a_ray_says_not_identifiable_and_a_grid_does_not() -> None:
+    ray = expect(PRIOR, table(np.geomspace(5e7, 1e10, 8), (20,)))
+    assert ray.verdict == "not_identifiable"
+    assert "D is proportional to N" in ray.reason and "alpha - beta" in ray.reason
+    assert {"alpha", "beta", "a"} <= {*ray.weak}
+    assert expect(PRIOR, table()).reason == ""
+
+
+def test_condition_of_a_ray_goes_as_the_inverse_square_of_the_difference_of_exponents() -> None:
+    def smallest(difference: float) -> float:
+        values = {**PRIOR.params, "beta": PRIOR.params["alpha"] + difference}
+        seen = Information.of(Prior(PRIOR.law, values, PRIOR.noise, "here"), table(ratios=(19.9, 20.1)))
+        return float(seen.spread(np.eye(5)[3:4])[0])
+
+    assert smallest(0.05) / smallest(0.1) == pytest.approx(2, rel=0.35)
+
+
+def test_noise_that_clusters_share_widens_and_more_runs_narrow() -> None:
+    alone = Prior.published("chinchilla", NoiseLevel(0.003))
+    few = expect(alone, table())["E"]
+    assert expect(PRIOR, table())["E"].spread > 1.2 * few.spread
+    twice = pd.concat([table(), table().assign(seed=1)])
+    assert expect(alone, twice)["E"].spread == pytest.approx(few.spread / np.sqrt(2), rel=1e-6)
+
+
+def test_too_few_runs_say_so() -> None:
+    few = expect(PRIOR, table(SIZES[:2], (5, 10)))
+    assert few.verdict == "not_identifiable" and "4 usable runs" in few.reason
+
+
+def test_a_prior_of_a_fit_splits_its_noise_by_cluster() -> None:
+    seen, studies = simulated(1)
+    one = fit("chinchilla", seen.frame.drop(columns="L").assign(loss=next(studies), role="fit"), bootstrap=0)
+    split = Prior.of_fit(one, "a fit").noise
+    assert split.run == pytest.approx(0.003, rel=0.3)
+    assert split.shared == pytest.approx(0.002, rel=0.9)
+    assert split.run**2 + split.shared**2 == pytest.approx(one.noise.sd**2)
+
+
+def test_another_law_takes_the_values_that_are_nearest() -> None:
+    inputs = {"N": table()["params"].to_numpy(), "D": table()["tokens"].to_numpy()}
+    tied = PRIOR.as_law(require("tied"), inputs)  # type: ignore[arg-type]
+    assert np.abs(np.log(tied.losses(inputs) / PRIOR.losses(inputs))).max() < 0.01
+    assert expect(tied, table()).prior.law.name == "tied"
+
+
+def test_ranges_move_the_prior_and_what_is_wrong_is_said_at_once() -> None:
+    moved = PRIOR.with_values({"alpha": (0.3, 0.4), "A": (100, 10_000)})
+    assert moved.params["alpha"] == pytest.approx(0.35) and moved.params["A"] == pytest.approx(1000)
+    assert len(moved.corners()) == 4
+    with pytest.raises(AnalysisError) as caught:
+        PRIOR.with_values({"gamma": (0, 1), "alpha": (0.4, 0.3)})
+    assert len(caught.value.problems) == 2

@@ -1,0 +1,88 @@
+"""``plan`` says what a design can identify, and ``next`` which runs to add to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scaling.spec.load import load_study
+from tests.cli.call import call
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "experiments" / "quickstart.yaml"
+RUNS = ROOT / "results" / "reference" / "quickstart" / "runs.csv"
+PLAN = ("plan", "--no-probe")
+
+
+def ray(tmp_path: Path) -> Path:
+    """Eight sizes, each trained on 20 tokens for each parameter."""
+    text = QUICKSTART.read_text("utf-8")
+    begin, end = text.index("design:"), text.index("# Two initialisations")
+    text = f"{text[:begin]}design: {{kind: ladder, multiples: [20]}}\nseeds: [0]\n"
+    text = text.replace("[32, 48, 72, 96, 128]", "[32, 40, 48, 64, 72, 80, 96, 128]")
+    assert end > begin
+    path = tmp_path / "ray.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_the_plan_of_a_ray_says_not_identifiable(tmp_path):
+    done = call(*PLAN, ray(tmp_path))
+    assert "can identify of chinchilla: NOT IDENTIFIABLE: D is proportional to N" in done.stdout
+    assert "What would help N*" in done.stdout
+    found = json.loads(call(*PLAN, ray(tmp_path), "--json").stdout)["identification"]
+    assert found["expected"][0]["verdict"] == "not_identifiable"
+    assert "identification" not in json.loads(call(*PLAN, ray(tmp_path), "--json", "--no-identify").stdout)
+
+
+def test_the_plan_of_the_quickstart_takes_priors_noise_and_laws():
+    def half(*options: str, name: str = "beta") -> float:
+        found = json.loads(call(*PLAN, QUICKSTART, "--json", *options).stdout)["identification"]
+        return next(q for q in found["expected"][0]["quantities"] if q["name"] == name)["half_width"]
+
+    assert half("--noise", "0.0112") == pytest.approx(2 * half(), rel=1e-6)
+    assert half("--compute", "1e14", name="loss(C = 1e+14)") > half(name="loss(C = 2.4e+12)")
+    fit = RUNS.parent / "fits" / "chinchilla.json"
+    assert half("--prior", str(fit)) > 1.3 * half()  # whose residuals vary more than seeds
+    assert "studies of tied simulated" in call(*PLAN, QUICKSTART, "--law", "tied", "--simulate", "2").stdout
+    wrong = call(*PLAN, QUICKSTART, "--prior", "alpha=x,gamma=1")
+    assert wrong.returncode == 2 and "must be a number or a range" in wrong.stderr
+
+
+def test_next_ranks_runs_and_writes_a_spec_that_plans(tmp_path):
+    asked = ("next", RUNS, "--spec", QUICKSTART, "--compute", "1e13", "--law", "chinchilla", "--law", "tied")
+    out = tmp_path / "next.yaml"
+    text = call(*asked, "--budget", "2e12", "--out", out).stdout
+    assert "90% interval of the forecast now" in text and "differ by" in text
+    assert text.rstrip().endswith(f"next: scaling run {out}")
+    found = json.loads(call(*asked, "--budget", "2e12", "--json").stdout)
+    assert 0 < len(found["runs"]) <= 5 and found["flops"] <= 2e12
+    assert found["half_width_after"] < found["half_width_before"]
+    planned = json.loads(call(*PLAN, out, "--json", "--no-identify").stdout)
+    assert {run["label"] for run in planned["runs"]} == {f"{run['label']}-i0osize" for run in found["runs"]}
+    assert sum(run["cost"] for run in found["runs"]) == pytest.approx(planned["totals"]["flops"], rel=1e-3)
+
+
+def test_what_next_cannot_answer_is_said(tmp_path):
+    asked = ("next", RUNS, "--spec", QUICKSTART)
+    for more, message in {
+        (): "nothing to plan for",
+        ("--compute", "1e11"): "lies below the largest run",
+        ("--compute", "1e13", "--budget", "1e3"): "no cell of the family lies within the budget",
+        ("--compute", "-1"): "must be positive and finite",
+    }.items():
+        done = call(*asked, *more)
+        assert done.returncode == 2 and message in done.stderr, done.stderr
+    assert "--spec study.yaml" in call("next", RUNS, "--compute", "1e13").stderr
+
+
+def test_added_cells_are_fitted_beside_the_design(tmp_path):
+    path = tmp_path / "more.yaml"
+    added = "added:\n- {width: 40, flops: 2e12, seeds: [7]}\n- {width: 40, flops: 3e11}\n"
+    path.write_text(QUICKSTART.read_text("utf-8") + added, "utf-8")
+    assert len(load_study(path).added) == 2
+    runs = json.loads(call(*PLAN, path, "--json", "--no-identify").stdout)["runs"]
+    more = {run["label"]: run["role"] for run in runs if run["label"].startswith("w40")}
+    assert more == {"w40-2e12-s7": "fit", "w40-3e11-i0osize": "fit", "w40-3e11-i1osize": "fit"}

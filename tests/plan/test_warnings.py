@@ -1,0 +1,114 @@
+"""What may spoil a study: for each danger a plan that has it and one that has not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scaling.plan.leverage import ALPHA, BETA, Cell, hinges
+from scaling.plan.plan import Plan
+from scaling.plan.warnings import plan_warnings
+from tests.plan.studies import plan_of
+
+WSD = {"kind": "wsd", "decay": "20 %"}
+LONG = {"kind": "grid", "steps": [2000, 4000]}
+GOOD: dict[str, Any] = {"design": LONG, "family__widths": [32, 64]}
+
+
+def kinds(plan: Plan) -> set[str]:
+    return {warning.kind for warning in plan_warnings(plan)}
+
+
+def found(plan: Plan, kind: str) -> str:
+    (text,) = (warning.text for warning in plan_warnings(plan) if warning.kind == kind)
+    return text
+
+
+def test_nothing_is_said_of_a_plan_without_dangers() -> None:
+    assert kinds(plan_of(**GOOD, holdout=[{"width": 80, "steps": 4000}])) == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        ("few_steps", {"design": {"kind": "grid", "steps": [799, 2000]}}, "2 of 4 runs have under 800 steps"),
+        ("long_warmup", {"recipe__schedule": WSD | {"warmup": "401 steps"}}, "20%"),
+        ("large_batch", {"recipe__batch_tokens": 10**6 // 64 * 64}, "2 of 4 runs"),
+        ("extrapolation", {"holdout": [{"width": 160, "steps": 20_000}]}, "times the compute"),
+        ("embeddings", {"family__widths": [16, 64]}, "2 of 4 runs"),
+        ("holdout_warmup", {
+            "holdout": [{"width": 80, "steps": 9000}], "recipe__schedule": WSD | {"warmup": "5 %"}
+        }, "450 of 9,000 steps"),
+    ],
+)  # fmt: skip
+def test_each_danger_is_named(kind: str, changes: dict[str, Any], says: str) -> None:
+    text = found(plan_of(**GOOD | changes), kind)
+    assert says in text, text
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("few_steps", {"design": {"kind": "grid", "steps": [800, 2000]}}),
+        ("long_warmup", {"recipe__schedule": WSD | {"warmup": "400 steps"}}),
+        ("extrapolation", {"holdout": [{"width": 160, "steps": 4000}]}),
+        ("holdout_warmup", {"holdout": [{"width": 80, "steps": 9000}]}),
+        (
+            "holdout_warmup",
+            {
+                "holdout": [{"width": 80, "steps": 9000}],
+                "recipe__schedule": {"kind": "cosine", "warmup": "5 %"},
+            },
+        ),
+    ],
+)
+def test_what_is_no_danger_is_not_named(kind: str, changes: dict[str, Any]) -> None:
+    assert kind not in kinds(plan_of(**GOOD | changes))
+
+
+def test_an_evaluation_set_should_resolve_neighbouring_runs() -> None:
+    def evaluated(tokens: int) -> Plan:
+        plan = plan_of(**GOOD)
+        return plan.model_copy(update={"data": plan.data.model_copy(update={"eval_tokens": tokens})})
+
+    enough = int(
+        found(evaluated(1000), "evaluation").split("evaluation.tokens: ")[1].split()[0].replace(",", "")
+    )
+    assert enough == pytest.approx((3 * 0.7 / (0.05 * np.log(2))) ** 2, abs=1)
+    assert "evaluation" in kinds(evaluated(enough - 2))
+    assert "evaluation" not in kinds(evaluated(enough))
+
+
+def test_a_cell_that_carries_the_fit_is_named() -> None:
+    balanced = {Cell(n, d): 1 for n in (10**6, 10**7, 10**8) for d in (10**8, 10**9, 10**10)}
+    assert hinges(balanced) is None
+    short = {Cell(n, d): 1 for n in (10**6, 10**7, 10**8) for d in (10**8, 10**8 * 3 // 2, 10**8 * 9 // 4)}
+    lonely = Cell(10**7, 10**10)
+    hinge = hinges(short | {lonely: 1})
+    assert hinge is not None and (hinge.cell, hinge.exponent) == (lonely, "beta")
+    assert hinge.growth == pytest.approx(growth_by_hand([*short, lonely], lonely), rel=1e-3)
+    repeated = hinges(short | {lonely: 4})
+    assert repeated is not None and repeated.growth > hinge.growth, "its repetitions go with it"
+    assert hinges({Cell(n, 20 * n): 1 for n in (10**6, 10**7, 10**8)}) is None, "no cell alone is to blame"
+
+
+def test_a_size_that_is_trained_once_is_all_that_an_exponent_has() -> None:
+    cells = [{"width": w, "steps": steps} for w in (32, 64) for steps in (2000, 4000, 8000)]
+    plan = plan_of(design={"kind": "list", "runs": [*cells, {"width": 96, "steps": 2000}]})
+    assert "hinges on w96-2000st-s0: without this cell of N and D alpha is not identified" in found(
+        plan, "one_cell"
+    )
+
+
+def growth_by_hand(cells: list[Cell], left_out: Cell) -> float:
+    """The standard error of beta without a cell over that with it, by two inversions."""
+
+    def error(kept: list[Cell]) -> float:
+        n, d = (np.log([getattr(cell, name) for cell in kept]) for name in ("params", "tokens"))
+        of_n, of_d = np.exp(-ALPHA * (n - 16)), np.exp(-BETA * (d - 20))
+        rows = np.stack([np.ones_like(n), of_n, of_n * n, of_d, of_d * d], axis=1)
+        return float(np.sqrt(np.linalg.inv(rows.T @ rows)[4, 4]))
+
+    return error([cell for cell in cells if cell != left_out]) / error(cells)
