@@ -7,6 +7,7 @@ import re
 GREEK = ("alpha", "beta", "gamma", "delta", "eta", "omega", "zeta", "lambda", "kappa", "theta", "sigma")
 FUNCTIONS = ("exp", "min", "max", "ln", "log")
 TOKEN = re.compile(r"\s*(?:([^\W\d]\w*)('?)|(\d+(?:\.\d+)?)(?:e([+-]?\d+))?|(\*\*|.))")
+OPTIMUM = re.compile(r"\*(?=\s*(=|~|$))")  # a star that no factor follows
 SIGNS = {
     "*": r"\,",
     "**": "^",
@@ -18,6 +19,7 @@ SIGNS = {
     "(": "(",
     ")": ")",
     "^": "^",
+    "°": "^*",
 }
 DERIVED = {"a": r"N^* \propto C^a", "b": r"D^* \propto C^b"}
 
@@ -57,7 +59,7 @@ def _split(formula: str) -> list[str]:
 
 
 def _equation(text: str) -> str | None:
-    tokens = [match.groups() for match in TOKEN.finditer(text.strip())]
+    tokens = [match.groups() for match in TOKEN.finditer(OPTIMUM.sub("°", text.strip()))]
     out, closes, depth, raised = "", list[int](), 0, False  # brackets that an exponent opened, open ones
     for name, prime, digits, exponent, sign in tokens:
         if sign is not None and sign not in SIGNS:
@@ -105,7 +107,8 @@ def _numeral(digits: str, exponent: str | None) -> str:
 
 def number(value: float, digits: int = 4) -> str:
     """Significant digits, powers of ten where they read better."""
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.{digits}g}"
+    short = f"{value:.{digits}g}"
+    if value == 0 or (abs(value) >= 1e-3 and "e" not in short):
+        return short
     lead, exponent = f"{value:.{digits - 1}e}".split("e")
     return _numeral(lead.rstrip("0").rstrip("."), exponent)
