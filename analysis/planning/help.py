@@ -144,7 +144,7 @@ class Shop:
         known = np.append(self.frame["offer"].isna().to_numpy(), np.zeros(len(index) - rows, bool))
         cost = np.append(self.frame["cost"].to_numpy(float), np.full(len(index) - rows, np.nan))
         return Market(
-            self.field,
+            [self.field],
             known,
             ~known & (index < rows),
             index == (cells if self.goal == "size" else rows),
