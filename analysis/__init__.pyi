@@ -3,7 +3,7 @@
 from analysis import coordinates as coordinates
 from analysis import figures as figures
 from analysis import findings as findings
-from analysis import report as report
+from analysis import summaries as summaries
 from analysis import training_curves as schedules
 from analysis.comparison import Comparison as Comparison
 from analysis.comparison import compare as compare
@@ -32,6 +32,7 @@ from analysis.optimal_size import isoflop as isoflop
 from analysis.optimal_size.estimate import Estimate as Estimate
 from analysis.optimal_size.estimators import estimate as estimate
 from analysis.referee.page import check as check
+from analysis.reporting.page import report as report
 from analysis.tables.loading import import_table as import_table
 from analysis.tables.loading import load as load
 from analysis.tables.runs import after as after

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from analysis import figures, report
+from analysis import figures, summaries
 from analysis.files import replace as write_whole
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
@@ -106,7 +106,7 @@ class Findings:
         variants, parts = self.analysis.variants, []
         for name, one in self.analysis.described.items():
             trials = self.trials_of(name) if variants else self.trials
-            summary = report.study_summary(one.fit, one.isoflop, one.backtest, trials)
+            summary = summaries.study_summary(one.fit, one.isoflop, one.backtest, trials)
             parts.append(f"VARIANT {name}\n\n{summary}" if variants else summary)
         return "\n\n".join((*parts, *([variants.summary()] if variants else []), *self.notes))
 

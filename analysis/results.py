@@ -114,14 +114,17 @@ class Repeats(Part):
 @dataclass(frozen=True)
 class SeedNoise(Repeats):
     """Of runs that differ by their seeds; ``apart``: by that of the initial weights alone (``init``) and by
-    that of the order of data alone (``order``), where both were repeated."""
+    that of the order of data alone (``order``), where both were repeated. ``evaluation`` is beside them the
+    error of the loss of a run over the documents evaluated, in log: the same documents for all runs, so that
+    it is common to them, and no part of how repeats differ."""
 
     apart: dict[str, Repeats] = field(default_factory=dict)
+    evaluation: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields; ``apart`` where there is some."""
-        names = [f.name for f in fields(self)]
-        return {name: plain(getattr(self, name)) for name in (names if self.apart else names[:-1])}
+        """The fields; ``apart`` and ``evaluation`` where there are some."""
+        given = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+        return {name: value for name, value in given.items() if value not in ({}, None)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

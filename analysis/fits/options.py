@@ -50,6 +50,8 @@ class FitOptions:
         where: a filter of rows (:mod:`analysis.tables.where`).
         cells: of several hyperparameters at one N and D the best (``best``), or ``all`` rows; left out: as
             the table was loaded, else the best (:mod:`analysis.tables.cells`).
+        flags: whether runs with a flag are used or dropped, ``{"loss_spike": "drop"}``; left out: as the
+            table was loaded, else as :data:`analysis.tables.flags.RULES` says.
         cost: what a run costs, for the optimum: a function that gives the FLOPs per token of sizes N (m,), or
             a cost of :mod:`analysis.fits.cost`. Left out: 6 N D where the convention says so, else counted
             from the shapes of the table (:mod:`analysis.fits.shapes`), else fitted to its compute.
@@ -74,6 +76,7 @@ class FitOptions:
     level: float = 0.9
     where: str | None = None
     cells: str | None = None
+    flags: Mapping[str, str] | None = None
     cost: Cost | Function | None = None
     excluded: Sequence[Mapping[str, str]] = field(default=())
 

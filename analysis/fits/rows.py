@@ -16,6 +16,7 @@ from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.options import FitOptions
 from analysis.laws.curve import INPUTS
 from analysis.laws.law import Law
+from analysis.tables import flags
 from analysis.tables.checks import divide, positive
 from analysis.tables.columns import FORMULA
 from analysis.tables.expressions import nearest
@@ -75,7 +76,7 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
     wanted += "L" if target == "loss" and least == 0 else ""
     frame: Any
     frame, excluded = select(
-        stated(table, options.cells),
+        stated(table, options.cells, options.flags),
         options.roles,
         convention=convention,
         where=options.where,
@@ -114,6 +115,7 @@ def prepare(law: Law, table: pd.DataFrame | Table, options: FitOptions) -> Rows:
         frame, worse = one_a_cell(frame, options.cells, apart, rising=rises(frame))
         excluded = [*excluded, *worse]
     frame[numbers] = frame[numbers].astype(float)
+    tell(frame, remarks=(*about(frame).remarks, *flags.remarks(frame)))
     order = [*(x for x in "CND" if x in frame.columns), "L", *(x for x in law.inputs if x not in "NDC")]
     frame = frame.sort_values(order, kind="stable")  # a table's order must not matter
     codes, labels = pd.factorize(frame[groups].astype(str), sort=True) if groups else (None, ())

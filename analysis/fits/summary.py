@@ -150,6 +150,8 @@ def _noise(fit: Fit) -> str:
         f", {words[what]} alone by {part.sd_log:.2%} ({part.degrees} d.f.)"
         for what, part in seeds.apart.items()
     ]
+    if seeds.evaluation is not None:
+        apart.append(f", evaluation by {seeds.evaluation:.2%} (over documents, the same for all runs)")
     return f"{text}; repeated seeds differ by {seeds.sd_log:.2%} ({seeds.degrees} d.f.){''.join(apart)}"
 
 

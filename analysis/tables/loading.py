@@ -30,6 +30,7 @@ from analysis.tables.checks import (
     positive,
 )
 from analysis.tables.columns import adopt
+from analysis.tables.flags import check_rules
 from analysis.tables.missing import derive, stated_quantities
 from analysis.tables.reading import named, read, stacked
 from analysis.tables.runs import filtered
@@ -52,6 +53,7 @@ def load(
     thousands: str | None = None,
     melt: str | None = None,
     cells: str | None = None,
+    flags: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Read and check a table of runs.
 
@@ -79,6 +81,8 @@ def load(
         melt: makes columns rows, ``"loss=loss@{tokens}"`` (:func:`analysis.readers.melt.melted`).
         cells: ``"all"`` keeps every row, here and in what is fitted to the table; left out: of several
             hyperparameters in a cell the best is fitted (:mod:`analysis.tables.cells`).
+        flags: ``{"loss_spike": "drop", "undercooled": "use"}``: whether runs with a flag are fitted; left
+            out: as :data:`analysis.tables.flags.RULES` says.
 
     Returns:
         A frame whose index, for a text file, is called ``line`` and has line numbers. Its ``attrs["table"]``
@@ -102,7 +106,8 @@ def load(
         frames[file], wrong = _ours(frame, columns, units or {}, str(file), needs)
         problems += wrong
     frame, name = stacked(frames), named(frames)
-    tell(frame, cells=cells)
+    check_rules(flags or {}, frame)
+    tell(frame, cells=cells, flags=dict(flags or {}))
     places = frame.index
     unused = [ours for ours, source in columns.items() if source is None]
     try:

@@ -4,7 +4,7 @@ formulas: N parameters, D tokens, C training FLOPs, L loss.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from analysis.tables.checks import (
     positive,
 )
 from analysis.tables.expressions import nearest
+from analysis.tables.flags import check_rules, dropped
 from analysis.tables.reading import numbers, shown
-from analysis.tables.table import Table, about, tell
+from analysis.tables.table import Table, about, frame_of, tell
 from analysis.tables.where import parse
 
 # name -> (column of N, FLOPs per parameter and token, or None for the column `flops`, explanation)
@@ -93,8 +94,8 @@ def select(
 ) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """Select the rows to fit, and add columns N, D, C, L.
 
-    Left out are rows that do not satisfy ``where``, roles not asked for, runs that did not end well, and
-    values that are not finite and positive.
+    Left out are rows that do not satisfy ``where``, roles not asked for, runs that did not end well, values
+    that are not finite and positive, and runs whose flags say so (:mod:`analysis.tables.flags`).
 
     Args:
         table: runs, checked or not.
@@ -163,6 +164,8 @@ def _select(
         found = np.stack([values[x] for x in must], axis=1)
         bad = ~positive(found)
         leave_out(np.asarray(bad.any(axis=1)), lambda i: _named(must, found[i], bad[i]))
+    doubts = dropped(frame, reasons == "", about(frame).flags)
+    leave_out(doubts != "", lambda i: doubts[i])
     for x, v in values.items():
         if x in must or positive(v[reasons == ""]).all():
             frame[x] = v
@@ -174,12 +177,16 @@ def _select(
     return kept, [*map(dict, earlier), *excluded, *worse]
 
 
-def stated(table: pd.DataFrame | Table, cells: str | None) -> pd.DataFrame | Table:
-    """A table that was not read by us, with what its user says of its cells."""
-    if cells is None or isinstance(table, Table):
+def stated(
+    table: pd.DataFrame | Table, cells: str | None, flags: Mapping[str, str] | None = None
+) -> pd.DataFrame | Table:
+    """A table with what its user says of its cells, where it was not read by us, and of its flags. Raises
+    AnalysisError."""
+    if flags is None and (cells is None or isinstance(table, Table)):
         return table
-    frame = table.copy(deep=False)
-    tell(frame, cells=cells)
+    frame = frame_of(table).copy(deep=False)
+    check_rules(flags or {}, frame)
+    tell(frame, cells=cells or about(frame).cells, flags={**about(frame).flags, **(flags or {})})
     return frame
 
 
@@ -286,7 +293,8 @@ def seed_noise(table: pd.DataFrame | Table, where: str | None = None) -> dict[st
     A cell is size, tokens and all that was chosen (variant, learning rate, batch, context, ...); it counts
     when one of its runs has role ``noise``, or its fitted runs say that their seeds differ. ``apart``: the
     same over runs that differ by the seed of the initial weights alone (``init``) and by that of the order of
-    data alone (``order``), where there are some of both. ``where``: the filter of the rows.
+    data alone (``order``), where there are some of both; beside them ``evaluation``, the median of
+    ``loss_se_eval`` over the loss. ``where``: the filter of the rows.
     """
     frame: Any = select(table, ("fit", "noise"), where=where, cells="all")[0]
     frame = frame.assign(cell=same_settings(frame))
@@ -304,7 +312,13 @@ def seed_noise(table: pd.DataFrame | Table, where: str | None = None) -> dict[st
         return pooled
     frame = frame.drop_duplicates([*cell, "seed", "seed_order"])  # a run trained twice differs by neither
     init, order = _pooled(frame, [*cell, "seed_order"]), _pooled(frame, [*cell, "seed"])
-    return pooled | {"apart": {"init": init, "order": order}} if init and order else pooled
+    if not (init and order):
+        return pooled
+    relative = (
+        frame["loss_se_eval"] / frame["L"] if "loss_se_eval" in frame.columns else pd.Series(dtype=float)
+    )
+    evaluation = {"evaluation": float(relative.median())} if relative.notna().any() else {}
+    return pooled | {"apart": {"init": init, "order": order}} | evaluation
 
 
 def _pooled(frame: Any, by: list[str]) -> dict[str, Any] | None:

@@ -20,7 +20,8 @@ class About:
     ``remarks`` what a reader of a fit must know of the rows. ``left_out``: ``{row, reason}`` each.
     ``kind``: whose file it was, where it was one of a tool. ``run``: the column of runs, where rows are
     checkpoints. ``convention``: of N and C, once selected.
-    ``cells``: which of several runs of one size and token count are fitted, where the user said it.
+    ``cells``: which of several runs of one size and token count are fitted, and ``flags``: which runs with
+    these are used or dropped, where the user said it.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class About:
     run: str | None = None
     convention: str | None = None
     cells: str | None = None
+    flags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:

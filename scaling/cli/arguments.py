@@ -100,6 +100,8 @@ def as_option(argument: Argument) -> str:
         case ("columns" | "units") as name, dict() as values:
             pairs = (f"{ours}={'none' if theirs is None else theirs}" for ours, theirs in values.items())
             return " ".join(f"--{name.removesuffix('s')} {shlex.quote(pair)}" for pair in pairs)
+        case "flags", dict() as values:
+            return " ".join(f"--flags {shlex.quote(f'{flag}={rule}')}" for flag, rule in values.items())
         case "bounds", dict() as values:
             return " ".join(f"--bounds {name}={low}:{high}" for name, (low, high) in values.items())
         case "fixed", dict() as values:

@@ -28,6 +28,7 @@ from scaling.cli.options import Json, Results
 from scaling.cli.plan import plan
 from scaling.cli.plots import plot
 from scaling.cli.predict import optimal, predict
+from scaling.cli.report import report
 from scaling.cli.run import run
 from scaling.errors import UserError
 
@@ -120,6 +121,7 @@ app.command("next")(next_)
 app.command()(basins)
 app.add_typer(forecasts.app, name="forecasts")
 app.command()(plot)
+app.command()(report)
 app.command()(export)
 app.command()(clean)
 app.command()(cancel)

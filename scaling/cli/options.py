@@ -82,6 +82,13 @@ class Reading(Options):
             "token count the best; all: every row"
         ),
     ] = None
+    flags: Annotated[
+        Texts,
+        typer.Option(
+            metavar="FLAG=use|drop",
+            help="whether runs with a flag are fitted, such as undercooled=use; may be repeated",
+        ),
+    ] = None
     column: Annotated[
         Texts,
         typer.Option(
@@ -113,7 +120,8 @@ class Reading(Options):
         """The options given, as arguments of :func:`analysis.load`; ``flops=none`` leaves a column unused."""
         named = arguments.pairs(self.column, "--column", "--column 'params=Model Size'")
         given = {
-            **{name: value for name, value in asdict(self).items() if name not in ("column", "unit")},
+            **{name: v for name, v in asdict(self).items() if name not in ("column", "unit", "flags")},
+            "flags": arguments.pairs(self.flags, "--flags", "--flags undercooled=use") or None,
             "columns": {ours: None if theirs == "none" else theirs for ours, theirs in named.items()} or None,
             "units": arguments.pairs(self.unit, "--unit", "--unit params=M") or None,
         }

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from scaling.cli import say
 from scaling.cli.plan_columns import chosen_columns
 from scaling.cli.plans import plan_json, plan_text
-from scaling.cli.words import plural
+from scaling.cli.speeds import RESULTS, earlier_speed, given_speed, speed_here, speed_of_own
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
-from scaling.plan.asking import ProbeFailed
 from scaling.plan.bill import Bill, make_bill
 from scaling.plan.compiled import cached_answers, questions, with_answers
-from scaling.plan.cost import Speed, recorded_speed
 from scaling.plan.device import device_notes, require_precision
 from scaling.plan.expand import plan_spec
 from scaling.plan.lowering import Lowered, lower
 from scaling.plan.plan import Plan
-from scaling.plan.probe import Probe, ProbePoint, cached_probe, measure_probe, unmeasured
-from scaling.plan.throughput import known_throughput, timed_steps
 from scaling.spec.execution import Execution, SlurmExecution
 from scaling.store.folder import ResultsFolder
-from scaling.store.machine import gpu_models
-from scaling.sweep.machine import Layout, environment_here, layout
+from scaling.sweep.machine import layout
 from scaling.sweep.memory import job_devices
 from scaling.sweep.slurm.asked import device_of, lowered_there, workers_there
-
-RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
@@ -111,21 +103,29 @@ def _priced(asked: Question, planned: Plan) -> tuple[Plan, Lowered | None, Bill]
     """Lay out the jobs of a plan where they would run, and add up what they take."""
     changes = {"workers": asked.workers} if asked.workers else {}
     execution = planned.execution.model_copy(update=changes)
-    given = _given(asked.flops_per_second)
+    given = given_speed(asked.flops_per_second)
     if planned.command is not None:
         slots = _slots(planned, execution)
-        return planned, None, make_bill(planned, None, given or _recorded(asked, planned), slots)
+        return (
+            planned,
+            None,
+            make_bill(planned, None, given or speed_of_own(asked.folder(planned), planned), slots),
+        )
     if isinstance(execution, SlurmExecution):
         device = device_of(execution)
         planned = _noted(planned, device)
         lowered, slots = lowered_there(planned, execution), workers_there(planned, execution)
-        return planned, lowered, make_bill(planned, lowered, given or _earlier(lowered, device, ()), slots)
+        return (
+            planned,
+            lowered,
+            make_bill(planned, lowered, given or earlier_speed(lowered, device, ()), slots),
+        )
     where = layout(execution)
     planned = _noted(planned, where.device)
     lowered = lower(planned, job_devices(where))
     compilable = questions(lowered)
     lowered = with_answers(lowered, compilable, cached_answers(compilable))
-    speed = given or _speed_here(lowered, where, asked.probe)
+    speed = given or speed_here(lowered, where, asked.probe)
     return planned, lowered, make_bill(planned, lowered, speed, len(where.slots))
 
 
@@ -135,65 +135,11 @@ def _noted(planned: Plan, device: str) -> Plan:
     return planned.model_copy(update={"notes": (*planned.notes, *device_notes(planned, device))})
 
 
-def _given(flops_per_second: float | None) -> Speed | None:
-    """Return the speed that was typed: of one device, steps of any size."""
-    if flops_per_second is None:
-        return None
-    probe = Probe("devices of that speed", (ProbePoint(flops_per_second, 1.0, 0.0),))
-    return Speed(probe, f"at {flops_per_second:.3g} FLOP/s each, as given", per_device=True)
-
-
-def _speed_here(lowered: Lowered, where: Layout, probe: bool) -> Speed | None:
-    """Return the speed of steps on this machine: as measured before, on accelerators as earlier runs had it,
-    else as measured now. On a CPU, whose kind records do not say, earlier runs come last."""
-    if known := cached_probe(lowered):
-        return Speed.measured(known)
-    accelerated = where.device != "cpu"
-    earlier = _earlier(lowered, where.device, gpu_models() if where.device == "gpu" else ())
-    if earlier is not None and accelerated:
-        return earlier
-    measured = _measured(lowered, where) if probe else None
-    return Speed.measured(measured) if measured else earlier
-
-
-def _earlier(lowered: Lowered, platform: str, models: list[str] | tuple[str, ...]) -> Speed | None:
-    """Return the speed of earlier runs in ``results/`` on devices of the same kind."""
-    runs = [run.built_in for run in lowered.plan.runs]
-    precision = Counter(run.precision for run in runs).most_common(1)[0][0]
-    known = known_throughput(timed_steps(RESULTS), platform, models, precision)
-    if known is None:
-        return None
-    return known.speed({run.flops_per_step / lowered.devices.count for run in runs})
-
-
-def _measured(lowered: Lowered, where: Layout) -> Probe | None:
-    shapes = plural(unmeasured(lowered), "shape")
-    say.note(
-        f"measuring the speed of a training step on this machine at {shapes}, once: about half a minute "
-        "each at most where it is idle (--no-probe skips it) ..."
-    )
-    try:
-        return measure_probe(lowered, environment_here(where, where.slots[0]))
-    except ProbeFailed as error:
-        say.note(f"no time estimate: {error}")
-        return None
-
-
 def _slots(planned: Plan, execution: Execution) -> int:
     """Return how many commands would run at a time."""
     if isinstance(execution, SlurmExecution):
         return workers_there(planned, execution)
     return len(layout(execution).slots)
-
-
-def _recorded(asked: Question, planned: Plan) -> Speed | None:
-    """Return the speed of the runs of a study that have ended."""
-    results = asked.folder(planned)
-    try:
-        records = [results.record(run_id) for run_id in sorted(results.recorded() & planned.by_id.keys())]
-    except UserError:
-        return None  # `scaling status` says which record is damaged
-    return recorded_speed(planned, [record for record in records if record is not None])
 
 
 def _print_difference(asked: Question, planned: Plan, bill: Bill) -> None:

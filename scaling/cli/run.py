@@ -86,9 +86,14 @@ def run(
     except KeyboardInterrupt:
         say.note("interrupted; run the same command again: what is done is kept")
         raise typer.Exit(130) from None
+    from scaling.report import write_report
+
+    say.note("writing the report: the referee's tests take some seconds")
+    page = write_report(report.findings, [report.folder])
     if as_json:
-        return say.data(report.to_json())
+        return say.data({**report.to_json(), "report": str(page)})
     print(report.text)
+    print(f"\nreport: {page}")
     if "tuning" in asked.plan.totals.by_role:
         say.next_command("basins", asked.folder)
     else:

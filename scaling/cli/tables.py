@@ -47,6 +47,32 @@ def plot_table(
     return findings.draw(examined, sources[0], out)
 
 
+def report_table(
+    sources: Sequence[Path],
+    out: Path | None = None,
+    reading: Mapping[str, Any] | None = None,
+    *,
+    title: str | None = None,
+    referee: bool = True,
+) -> Path:
+    """Write the report of a results folder or tables; arguments of :func:`scaling.report.write_report`,
+    ``reading`` those of :func:`analysis.load`.
+
+    Raises:
+        AnalysisError: the table cannot be read or analysed, or a frozen forecast was changed.
+        UserError: ``out`` is a folder, or in none.
+    """
+    from scaling.report import write_report  # of the page alone: others need none of it
+
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        hint = "give a file in a folder that exists, like report.html"
+        raise UserError(
+            Complaint(f"--out {out}: is {'a folder' if out.is_dir() else 'in no folder'}", hint=hint)
+        )
+    examined = findings.examine(_load(sources, reading), _folder(sources[0]) / "forecasts")
+    return write_report(examined, sources, out, title=title, referee=referee)
+
+
 def plot_law(
     sources: Sequence[Path],
     law: str,

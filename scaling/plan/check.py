@@ -12,7 +12,7 @@ from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
 from scaling.recipe.optimizers import Muon
-from scaling.spec.designs.cells import Added, Chosen, Noise
+from scaling.spec.designs.cells import Added, Chosen, Noise, Replicates
 from scaling.spec.execution import Execution
 from scaling.spec.models import Study, chosen_cells
 from scaling.spec.source import Finding, Path
@@ -25,6 +25,7 @@ def too_many(choices: Choices) -> list[Finding]:
     study, count = choices.study, 0
     for arm in choices.arms:
         of_arm = [cell for cell, _ in chosen_cells(dict(study)) if cell.variant in (None, arm.name)]
+        count += study.noise.count if isinstance(study.noise, Replicates) else 0
         count += sum(_seeds(cell, study) for cell in of_arm)
         family = choices.sheet.changed(choices.sheet.base, arm.overrides)["family"]
         for point in study.design.points(family):

@@ -16,7 +16,7 @@ from scaling.plan.settings import Choice, Choices, Setting
 from scaling.recipe.written import RuleError
 from scaling.run import short_hash
 from scaling.spec.base import SeedPair
-from scaling.spec.designs.cells import Chosen, Point
+from scaling.spec.designs.cells import Chosen, Noise, Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path
@@ -45,7 +45,7 @@ class Wanted:
     label: str
     role: Role
     setting: Setting
-    size: Size
+    point: Point
     shape: Model
     steps: int
     batch: Batch
@@ -55,6 +55,10 @@ class Wanted:
     budget: float | None = None
     min_steps: int = 1
     outside: str | None = None
+
+    @property
+    def size(self) -> Size:
+        return self.point.size
 
     @property
     def left_out(self) -> str | None:
@@ -75,7 +79,7 @@ class Wanted:
 
 
 def asked_runs(study: Study, choices: Choices) -> list[Asked]:
-    """Return all trainings of the study: design and tuning of each variant, added, noise, holdout.
+    """Return all trainings of the study: design and tuning of each variant, added, noise of a cell, holdout.
 
     Those whose sections are not valid are left out: ``choices`` has the findings.
     """
@@ -87,13 +91,8 @@ def asked_runs(study: Study, choices: Choices) -> list[Asked]:
             point = cell.point(choice.family, ("added", i))
             seeds = study.seeds if cell.seeds is None else cell.seeds
             asked += [Asked("fit", choice, point, seed, point.path) for seed in seeds]
-    noise = [] if study.noise is None else [(study.noise, ("noise",))]
-    for cell, path in noise:
-        for choice in _cell_choices(cell, path, choices):
-            point = cell.point(choice.family, path)
-            asked += [
-                Asked("noise", choice, point, seed, (*path, "seeds", i)) for i, seed in enumerate(cell.seeds)
-            ]
+    if isinstance(study.noise, Noise):
+        asked += _asked_of_noise(study.noise, choices)
     for i, cell in enumerate(study.holdout):
         for choice in _cell_choices(cell, ("holdout", i), choices):
             point = cell.point(choice.family, ("holdout", i))
@@ -117,6 +116,14 @@ def _asked_of_design(study: Study, choices: Choices, arm: Arm) -> Iterator[Asked
                 if tuned is not None:
                     beside += [Asked("tuning", tuned, point, seed, point.path) for seed in study.seeds]
     yield from beside
+
+
+def _asked_of_noise(cell: Noise, choices: Choices) -> Iterator[Asked]:
+    path = ("noise",)
+    for choice in _cell_choices(cell, path, choices):
+        point = cell.point(choice.family, path)
+        for i, seed in enumerate(cell.seeds):
+            yield Asked("noise", choice, point, seed, (*path, "seeds", i))
 
 
 def _cell_choices(cell: Chosen, path: Path, choices: Choices) -> Iterator[Choice]:
@@ -152,16 +159,16 @@ def wanted_runs(
         try:
             batch = batch_for(point, shape, setting)
         except RuleError as error:
-            finding = Finding(("recipe", *error.place), f"{error} ({_label(one)})", error.hint)
+            finding = Finding(("recipe", *error.place), f"{error} ({label_of(one)})", error.hint)
             broken.setdefault(id(setting.recipe), one.choice.located(finding))
             continue
         steps, of_design = steps_of(point, shape, batch.tokens), one.role in ("fit", "tuning")
         wanted.append(
             Wanted(
-                label=_label(one),
+                label=label_of(one),
                 role=one.role,
                 setting=setting,
-                size=point.size,
+                point=point,
                 shape=shape,
                 steps=steps,
                 batch=batch,
@@ -176,7 +183,7 @@ def wanted_runs(
     return wanted, list(broken.values())
 
 
-def _label(asked: Asked) -> str:
+def label_of(asked: Asked) -> str:
     """Write ``VARIANT/SIZE-AMOUNT-VALUES-SEED``, without the parts that a study does not have."""
     choice, point = asked.choice, asked.point
     amount = f"{compact(point.amount)}{UNITS[point.length]}"

@@ -32,6 +32,7 @@ from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
 from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
 from scaling.plan.repetition import repetition_notes
+from scaling.plan.replicates import replicates
 from scaling.plan.resolve import Resolver
 from scaling.plan.scales import WORTH_SAYING
 from scaling.plan.settings import Choice, Choices, settings_of
@@ -170,6 +171,7 @@ def _plan(
     cells = Cells(study.design)
     wanted, broken = wanted_runs(study, asked, settings_of(index_of), cells)
     kept = [w for w in wanted if w.left_out is None]
+    kept += replicates(study, kept)
     ours = kept if study.trainer is None else []  # of one's own less is known that can be wrong
     small, laid_out = too_small(wanted), finer_than_chunks(study, ours) + undivided(study.execution, ours)
     if known or small:
@@ -210,6 +212,8 @@ def _spec_sha(study: Study) -> str:
     # specs of earlier versions did not have these
     if study.trainer is None:
         del dump["trainer"]
+    if not study.added:
+        del dump["added"]
     if dump["design"].get("window") is None:
         dump["design"].pop("window", None)
     return short_hash({"kind": "study", **dump})

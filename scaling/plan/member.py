@@ -14,7 +14,7 @@ from scaling.plan.tuned import settled
 from scaling.recipe.rules import Rule
 from scaling.spec.designs.cells import Cell
 from scaling.spec.designs.kinds import RunList
-from scaling.spec.families import Family, Size, key_values
+from scaling.spec.families import Family, Size, naming_fields
 from scaling.spec.models import Study
 
 LARGEST = 10**9  # of a dial
@@ -79,8 +79,7 @@ def next_cells(
             problems.append(Complaint(message, hint="ask for more, or lower recipe.batch_tokens"))
         else:
             length = {"tokens": steps * tokens} if isinstance(batch, Rule) else {"steps": steps}
-            named = dict(zip(study.family.keys, key_values(size), strict=True))
-            cells.append(Cell.model_validate({**named, **length}))
+            cells.append(Cell.model_validate({**naming_fields(study.family, size), **length}))
     if problems:
         raise UserError(*problems)
     return cells

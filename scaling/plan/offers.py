@@ -16,7 +16,7 @@ from scaling.plan.tuned import settled
 from scaling.recipe.written import RuleError
 from scaling.run import ExternalRun
 from scaling.spec.designs.cells import Cell
-from scaling.spec.families import Size
+from scaling.spec.families import Size, naming_fields
 from scaling.spec.models import Study
 
 SIZES_A_DECADE, BUDGETS_A_DECADE = 8, 6
@@ -121,7 +121,7 @@ def _offer(study: Study, size: Size, shape: Model, budget: float, batch: int, on
     except UserError:
         body = None
     return Offer(
-        Cell.model_validate({study.family.key: size, "flops": float(f"{budget:.4g}")}),
+        Cell.model_validate({**naming_fields(study.family, size), "flops": float(f"{budget:.4g}")}),
         f"{label}-{compact(float(f'{budget:.4g}'))}", size, _total(shape), body, steps * batch, steps,
         steps * unit, float((steps - continued) * unit), f"{label}-{batch}" if shared else "", continued,
     )  # fmt: skip

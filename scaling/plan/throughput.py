@@ -15,7 +15,7 @@ from scaling.plan.probe import Probe, ProbePoint
 from scaling.run import Run
 from scaling.store.folder import ResultsFolder
 
-MOST = 200  # runs of a folder that are read: ids are hashes, so the first of them are a random sample
+MOST = 100  # runs of a folder that are read: ids are hashes, so the first of them are a random sample
 POINTS = 24  # at which the model is handed on
 
 

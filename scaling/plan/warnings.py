@@ -26,7 +26,7 @@ CRITICAL = 4.0
 FARTHEST = 10.0  # times the largest fitted compute
 SAME = 1.5  # ratio up to which two warmups are alike
 # Standard deviation of the difference between two seeds, by documents of bytes: .56 to .83 in six cells of
-# two sizes and two horizons of the quickstart, 24 documents.
+# three sizes and two budgets like the quickstart's, 24 documents.
 PAIRED_SD = 0.7  # nats, times the root of a token
 GAIN = 0.05  # nats for each e-fold of compute: little (L goes as C^-.05, arXiv:2001.08361, at 1 nat)
 ROUNDED = 1.05  # ratio of computes that differ by whole steps alone

@@ -29,6 +29,14 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def distinct_names(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a name that is listed twice."""
+    twice = dict.fromkeys(name for name in values if values.count(name) > 1)
+    if twice:
+        raise PydanticCustomError("fields", "must not repeat {names}", {"names": " and ".join(twice)})
+    return values
+
+
 def _order(value: Any) -> Any:
     if value == "by-size":
         return value

@@ -237,3 +237,8 @@ def _heads(width: int, head_dim: int, kv_heads: int | None, path: Path) -> Itera
 _Families = WidthDial | DepthDial | WidthDepth | Shapes | ExternalFamily
 Family = Annotated[_Families, Field(discriminator="kind")]
 FAMILIES = by_kind(_Families)
+
+
+def naming_fields(family: Family, size: Size) -> dict[str, int | str]:
+    """Return the fields of a cell that name a size of a family."""
+    return dict(zip(family.keys, key_values(size), strict=True))

@@ -31,7 +31,7 @@ from scaling.recipe.schedules import WrittenSchedule
 from scaling.recipe.written import fits, known_to, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import BatchOrRule, Seeds
-from scaling.spec.designs.cells import Added, Chosen, Holdout, Noise
+from scaling.spec.designs.cells import Added, Chosen, Holdout, Noise, Replicates, WrittenNoise
 from scaling.spec.designs.kinds import Design
 from scaling.spec.execution import Execution, WrittenExecution
 from scaling.spec.external import ExternalRecipe
@@ -128,8 +128,8 @@ class Study(Described):
     """Named sets of changes; the whole design is trained in each, and they are compared."""
     added: Annotated[tuple[Added, ...], Field(max_length=1000)] = ()
     """Runs beside the design, fitted like its own (role fit)."""
-    noise: Noise | None = None
-    """Repetitions of one cell (role noise); fits leave them out."""
+    noise: WrittenNoise | None = None
+    """Repetitions of one cell, or of corners of the design (role noise); fits leave them out."""
     holdout: Annotated[tuple[Holdout, ...], Field(max_length=1000)] = ()
     """Runs to forecast (role holdout); fits leave them out."""
     evaluation: Evaluation = Evaluation()
@@ -179,6 +179,8 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += _averages(evaluation)
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
+    if isinstance(sections.get("noise"), Replicates):
+        findings += sections["noise"].findings()
     execution = sections.get("execution")
     if isinstance(execution, Execution):
         findings += execution.findings()
@@ -193,7 +195,7 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
 def chosen_cells(sections: Mapping[str, Any]) -> list[tuple[Chosen, Path]]:
     """Return the added, noise and held-out cells of a study, which may name values and a variant, with their
     places."""
-    noise = [(sections["noise"], ("noise",))] if sections.get("noise") is not None else []
+    noise = [(sections["noise"], ("noise",))] if isinstance(sections.get("noise"), Noise) else []
     lists = [
         (cell, (name, i)) for name in ("added", "holdout") for i, cell in enumerate(sections.get(name) or ())
     ]

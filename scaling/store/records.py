@@ -145,7 +145,8 @@ class Provenance(Environment):
     """How a run came to its result: times, work, device and versions; None where that is not known.
 
     ``mfu`` is the run's own share of the peak of the devices it was trained on (Chowdhery et al.,
-    arXiv:2204.02311, appendix B), ``peak_memory_bytes`` that of the fullest of them. ``rules`` are the tuned
+    arXiv:2204.02311, appendix B), ``peak_memory_bytes`` that of the fullest of them. ``earlier_devices``
+    trained it up to a checkpoint that it was resumed from, and are of another kind. ``rules`` are the tuned
     rules of its recipe by field: file and hash.
     """
 
@@ -161,6 +162,7 @@ class Provenance(Environment):
     started: str | None = None
     finished: str | None = None
     resumed: int | None = None
+    earlier_devices: tuple[str, ...] | None = None
     lease_token: int | None = None
     reevaluated: str | None = None
     rules: dict[str, str] | None = None

@@ -22,7 +22,7 @@ from scaling.run import ExternalRun
 from scaling.store.folder import ResultsFolder, State
 from scaling.store.metrics import Row, read_metrics
 from scaling.store.records import Record
-from scaling.sweep.spikes import has_spike
+from scaling.sweep.flags import Recorded, flags
 from scaling.sweep.status import status_rows
 
 
@@ -30,7 +30,7 @@ def _of(source: str, *names: str) -> dict[str, str]:
     return {name: f"{source}.{name}" for name in names}
 
 
-# column -> what it is of a :class:`_Recorded`
+# column -> what it is of a :class:`_Collected`
 COLUMNS = {
     **_of("planned", "run_id", "label"),
     "study": "plan.study",
@@ -88,7 +88,7 @@ CURVE_COLUMNS = (
 )
 
 
-def _named(recorded: _Recorded) -> Row:
+def _named(recorded: _Collected) -> Row:
     """Return the columns that only some studies have: fields on axes, rates by role, experts, by evaluation
     set, by source, by average of weights, initial weights, the loss floor, and how a program was lowered."""
     run, result, named = recorded.planned.built_in, recorded.result, Row(recorded.planned.values)
@@ -115,14 +115,13 @@ def _unusual(lowering: Lowering) -> Row:
     return {name: value for name, value in columns.items() if value not in usual}
 
 
-class _Recorded:
-    """A run with its record and its curve, as :data:`COLUMNS` reads it."""
+class _Collected:
+    """A run with its record and its flags, as :data:`COLUMNS` reads it."""
 
-    def __init__(self, plan: Plan, planned: PlannedRun, record: Record, curve: Sequence[Row]):
+    def __init__(self, plan: Plan, planned: PlannedRun, record: Record, doubts: Sequence[str]):
         self.plan, self.planned, self.run, self.flops = plan, planned, planned.run, planned.run.flops()
         self.result, self.execution = record.result, record.execution
-        spiked = ("loss_spike",) if has_spike(curve) else ()
-        self.flags = "|".join((*record.result.flags, *spiked)) or None
+        self.flags = "|".join(doubts) or None
         if isinstance(self.run, ExternalRun):
             self._describe(self.run)
         else:
@@ -187,7 +186,7 @@ def collect(folder: Path) -> Collected:
     """
     results = ResultsFolder(Path(folder))
     plan = load_plan(results)
-    rows, curves, missing = [], [], []
+    recorded, curves, missing = list[Recorded](), list[Row](), list[Missing]()
     torn = repeated = 0
     for run, state in zip(plan.runs, status_rows(results, plan), strict=True):
         record = _record(results, run)
@@ -198,9 +197,11 @@ def collect(folder: Path) -> Collected:
             continue
         metrics = read_metrics(results.run_dir(run.run_id) / "metrics.jsonl")
         points, twice = _curve(run.run_id, metrics.rows)
-        rows.append(_table_row(plan, run, record, points))
+        recorded.append(Recorded(run, record, points))
         curves += points
         torn, repeated = torn + metrics.skipped, repeated + twice
+    doubts = flags(recorded)
+    rows = [_table_row(plan, one.planned, one.record, doubts[one.planned.run_id]) for one in recorded]
     names = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
     rows = [{name: _cell(row, name) for name in names} for row in rows]
     write_text(results.table, _csv(names, rows))
@@ -226,9 +227,9 @@ def _record(results: ResultsFolder, run: PlannedRun) -> Record | None:
         return None
 
 
-def _table_row(plan: Plan, planned: PlannedRun, record: Record, curve: Sequence[Row]) -> Row:
+def _table_row(plan: Plan, planned: PlannedRun, record: Record, doubts: Sequence[str]) -> Row:
     """Make one row of the runs table: every column, None where unknown, and those of this study alone."""
-    recorded = _Recorded(plan, planned, record, curve)
+    recorded = _Collected(plan, planned, record, doubts)
     if isinstance(planned.run, ExternalRun):
         row = {name: attrgetter(path)(recorded) if path else None for name, path in EXTERNAL.items()}
         reported = record.result.columns or {}

@@ -37,6 +37,7 @@ class Checkpoints:
     reads its part of the arrays, and the first one does and decides the rest.
 
     ``guard`` is called before anything is committed or removed; it raises when this process may not.
+    ``earlier_devices`` trained what was restored, and are of another kind than this process's.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Checkpoints:
         hosts: Hosts = ALONE,
     ):
         self.folder, self.guard, self.say, self.hosts = folder.resolve(), guard, say, hosts
+        self.device, self.earlier_devices = jax.local_devices()[0].device_kind, set[str]()
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
         if hosts.leads:
@@ -119,7 +121,7 @@ class Checkpoints:
                 orbax.wait_until_finished()
             if not self.hosts.leads:
                 return
-            seal(aside, averages)
+            seal(aside, averages, {self.device, *self.earlier_devices})
             self.guard()
             if place.exists():  # a damaged one of the same step
                 shutil.rmtree(place)
@@ -198,6 +200,7 @@ class Checkpoints:
                 continue
             if others := manifest.other_versions:
                 self.say(f"checkpoint {line}/{step} was written by {others}: results may differ in last bits")
+            self.earlier_devices |= {*manifest.devices} - {self.device}
             return step, manifest.averages
         return None
 

@@ -303,7 +303,9 @@ class TrunkTrainer:
         """Evaluate and write the record, last."""
 
         def seen() -> dict[str, Any]:
+            earlier = self.checkpoints.earlier_devices
             return dict(
+                **({"earlier_devices": tuple(sorted(earlier))} if earlier else {}),
                 input_wait_seconds=round(self.feed.waited - begun.input_wait, 4),
                 cpu_seconds=None if self.lane.width > 1 else round(time.process_time() - begun.cpu, 3),
                 started=begun.at,

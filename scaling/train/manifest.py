@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,13 +28,14 @@ class FileSum(Frozen):
 
 class Manifest(Document):
     """Size and sha256 of every other file of a checkpoint, by its name; the decays of its exponential
-    averages, and the snapshots in each of its merges; the libraries that wrote it (empty: an earlier
-    version did)."""
+    averages, and the snapshots in each of its merges; the libraries that wrote it and the kinds of
+    devices that trained up to it (empty: an earlier version did)."""
 
     files: dict[str, FileSum]
     decays: tuple[float, ...] = ()
     merges: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
+    devices: tuple[str, ...] = ()
 
     @property
     def averages(self) -> Averages:
@@ -53,13 +55,21 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
-def seal(folder: Path, averages: Averages) -> None:
-    """Wait until all files of a checkpoint are on the disk, and write its manifest, last."""
+def seal(folder: Path, averages: Averages, devices: Collection[str]) -> None:
+    """Wait until all files of a checkpoint are on the disk, and write its manifest, last.
+
+    Args:
+        folder: of the checkpoint.
+        averages: that it has.
+        devices: kinds of those that trained up to it.
+    """
     for path in _files(folder):
         sync(path)
     asked = {"decays": averages.decays, "merges": averages.merges}
     given = {name: some for name, some in asked.items() if some}
-    manifest = Manifest(files=_sums(folder), versions=library_versions(), **given)
+    manifest = Manifest(
+        files=_sums(folder), versions=library_versions(), devices=tuple(sorted(devices)), **given
+    )
     write_json(folder / MANIFEST, manifest.to_json())
 
 

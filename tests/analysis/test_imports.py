@@ -41,7 +41,8 @@ PUBLIC = [
     "GivenLaw", "LAWS", "Law", "Multipliers", "TwoStep", "after", "backtest", "basins", "best_schedule",
     "bnsl", "check", "compare", "coordinates", "criticalbatch", "envelope", "estimate", "estimators",
     "figures", "findings", "fit", "forecasts", "import_table", "isoflop", "ledger", "load", "multiplier",
-    "precision", "report", "schedules", "select", "twostep",
+    "precision", "report", "schedules", "select", "summaries",
+    "twostep",
 ]
 # fmt: on
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import AnalysisError, backtest, fit, forecasts, isoflop, report
+from analysis import AnalysisError, backtest, fit, forecasts, isoflop, summaries
 from analysis.forecasting.forecasts import Trial
 
 
@@ -88,7 +88,7 @@ def test_backtest_predicts_the_largest_budget_only_from_below(study):
 def test_backtest_without_enough_budgets_says_so(study):
     found = backtest.run("chinchilla", study[study["flops"] == 1e11])
     assert not found.usable and found.bias is None and "one budget" in found.message
-    assert "not possible" in report.study_summary(fit("chinchilla", study, bootstrap=0), backtest=found)
+    assert "not possible" in summaries.study_summary(fit("chinchilla", study, bootstrap=0), backtest=found)
 
 
 def test_forecast_interval_holds_law_run_and_backtest(study, parts, forecast):
@@ -140,7 +140,7 @@ def test_score_signs(forecast):
 
 def test_summary_tells_the_whole_story(parts, forecast):
     fitted, minima, tested, _ = parts
-    text = report.study_summary(
+    text = summaries.study_summary(
         fitted, minima, tested, [Trial(forecast, "frozen", forecasts.score(forecast, 1.9))]
     )
     for words in (

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from scaling.cli.arguments import as_option, bound_values, fixed_values, pairs
 from scaling.cli.options import Reading
 from scaling.errors import UserError
 from tests.cli.call import call
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
 def test_pairs():
@@ -285,3 +288,18 @@ def test_several_tables_are_one_with_a_group_each(tmp_path):
     by_name = {name: value for name, value in found.items() if name.startswith("E[")}
     web, books = (next(v for k, v in by_name.items() if part in k) for part in ("web", "books"))
     assert books / web == pytest.approx(1.1, rel=0.02)
+
+
+def test_a_rule_for_a_flag_is_given_and_repeated_in_the_next_command(tmp_path):
+    table = pd.read_csv(REFERENCE / "quickstart" / "runs.csv")
+    table["flags"] = table["flags"].astype(object)
+    table.loc[:4, "flags"] = "loss_spike"
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    fitted = ("fit", tmp_path / "runs.csv", "--bootstrap", "0")
+    used = json.loads(call(*fitted, "--json").stdout)
+    dropped = json.loads(call(*fitted, "--flags", "loss_spike=drop", "--json").stdout)
+    assert used["objective"]["n"] == dropped["objective"]["n"] + 5
+    assert any("5 of 40 runs are used with flag loss_spike" in note for note in used["notes"])
+    assert "--flags loss_spike=drop" in call(*fitted, "--flags", "loss_spike=drop").stdout.splitlines()[-1]
+    wrong = call(*fitted, "--flags", "loss_spik=drop")
+    assert wrong.returncode == 2 and "--flags loss_spik=drop" in wrong.stderr and "loss_spike" in wrong.stderr

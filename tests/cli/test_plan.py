@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from scaling.plan.plan import Plan
 from tests.cli.call import call
+from tests.plan.studies import plan_of, record_run
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "tests" / "study" / "miniature.yaml"
@@ -20,7 +22,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_speed_that_is_given_makes_hours_and_money() -> None:
-    told = ("plan", SPEC, "--no-probe", "--speed", "1e6", "--set", PRICE)
+    told = ("plan", SPEC, "--no-probe", "--no-identify", "--speed", "1e6", "--set", PRICE)
     text = call(*told).stdout
     heading = text.split("\n\n")[1].splitlines()[0]
     assert heading.split()[-3:] == ["spent", "time", "price"]
@@ -33,8 +35,18 @@ def test_a_speed_that_is_given_makes_hours_and_money() -> None:
     assert {warning["kind"] for warning in plan["warnings"]} >= {"few_steps"}
 
 
+def test_earlier_runs_on_the_same_kind_of_device_tell_the_speed() -> None:
+    told = ("plan", SPEC, "--no-probe", "--no-identify")
+    for run in plan_of().runs:
+        record_run(Path("results/s"), run)  # on an H200
+    cluster = ("--set", "execution={kind: slurm, device: gpu}")
+    text = call(*told, *cluster).stdout
+    assert "with 5 workers on NVIDIA H200" in text and "speed by 4 earlier runs, which scatter by" in text
+    assert "time: not estimated" in call(*told).stdout, "they were on another device"
+
+
 def test_more_device_hours_than_allowed_are_refused() -> None:
-    told = ("plan", SPEC, "--no-probe", "--max-device-hours", "1")
+    told = ("plan", SPEC, "--no-probe", "--no-identify", "--max-device-hours", "1")
     for more, says in ((("--speed", "1e6"), "takes about"), ((), "not known")):
         done = call(*told, *more)
         assert done.returncode == 2 and says in done.stderr and not done.stdout
@@ -43,28 +55,34 @@ def test_more_device_hours_than_allowed_are_refused() -> None:
 
 def test_the_design_is_drawn(tmp_path: Path) -> None:
     for name in ("design.png", "design.svg"):
-        done = call("plan", SPEC, "--no-probe", "--figure", name)
+        done = call("plan", SPEC, "--no-probe", "--no-identify", "--figure", name)
         assert done.returncode == 0 and f"drew {name}" in done.stderr and Path(name).stat().st_size > 10_000
     first = Path("design.svg").read_bytes()
-    call("plan", SPEC, "--no-probe", "--figure", "design.svg")
+    call("plan", SPEC, "--no-probe", "--no-identify", "--figure", "design.svg")
     assert Path("design.svg").read_bytes() == first, "the same bytes"
     for name, says in (("design.gif", ".png, .pdf, .svg"), ("nowhere/design.png", "cannot be written")):
-        done = call("plan", SPEC, "--no-probe", "--figure", name)
+        done = call("plan", SPEC, "--no-probe", "--no-identify", "--figure", name)
         assert done.returncode == 2 and says in done.stderr
 
 
 def test_a_difference_needs_a_folder(tmp_path: Path) -> None:
-    done = call("plan", SPEC, "--no-probe", "--diff", "--results", tmp_path / "none")
+    done = call("plan", SPEC, "--no-probe", "--no-identify", "--diff", "--results", tmp_path / "none")
     assert done.returncode == 2 and "plan.json is missing" in done.stderr and "--results" in done.stderr
-    plan = json.loads(call("plan", SPEC, "--no-probe", "--json").stdout)
-    known = {
-        k: v
-        for k, v in plan.items()
-        if k not in {"totals", "time", "speed", "space", "memory", "bill", "warnings"}
-    }
+    plan = json.loads(call("plan", SPEC, "--no-probe", "--no-identify", "--json").stdout)
+    known = {name: plan[name] for name in ("schema", *Plan.model_fields) if name in plan}
     Path("before").mkdir()
     Path("before/plan.json").write_text(json.dumps(known))
-    told = ("plan", SPEC, "--no-probe", "--diff", "--results", "before", "--set", "seeds=[0, 7]")
+    told = (
+        "plan",
+        SPEC,
+        "--no-probe",
+        "--no-identify",
+        "--diff",
+        "--results",
+        "before",
+        "--set",
+        "seeds=[0, 7]",
+    )
     assert "8 runs new: " in call(*told).stdout
     found = json.loads(call(*told, "--json").stdout)
     assert len(found["new"]) == 8 and len(found["left"]) == 10 and not found["changed"]

@@ -7,6 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.results import SeedNoise
+from analysis.tables.loading import load
+from analysis.tables.runs import seed_noise
 from scaling.plan.expand import make_plan, plan_spec
 from scaling.plan.plan import Plan
 from scaling.spec.load import load_study
@@ -33,10 +36,14 @@ TINY: dict[str, tuple[tuple[str, ...], int]] = {
     "grid": ((SIZES, "design.tokens=[5e3, 1e4]"), 6),
     "kaplan": ((SIZES, "design.tokens=[5e3, 3e4]"), 5),
     "over-training": ((SIZES, "design.multiples=[1, 2]", "design.max_flops=2e9"), 4),
-    "repetition": ((SIZES, "design.unique_tokens=[4000, 16e3]", "design.epochs=[1, 4]"), 12),
-    "width-depth": (
-        ("family={kind: width-depth, widths: [8, 16], aspects: [4, 8], head_dim: 8}", "design.tokens=[5e3]"),
-        4,
+    "repetition": (
+        ("family.widths=[8, 16, 48]", "design.unique_tokens=[8e3, 32e3]", "design.epochs=[1, 4]"),
+        12,
+    ),
+    "width-depth": ((WIDTHS_ASPECTS, "design.tokens=[5e3]"), 4),
+    "replicates": (
+        ("family.widths=[8, 16]", "design.tokens=[5e3, 1e4]", "noise={corners: [largest-longest]}"),
+        8,
     ),
     "critical-batch": ((SIZES, "design.tokens=[5e3]", "design.batches=[64, 128]"), 6),
 }
@@ -84,8 +91,11 @@ def test_a_small_one_is_trained(tmp_path: Path, name: str) -> None:
     rows = pd.read_csv(tmp_path / "results" / "runs.csv")
     assert len(rows) == runs and set(rows["status"]) == {"ok"}
     if name == "repetition":
-        assert set(rows["unique_tokens"]) == {4000, 16_000} and rows["epochs"].max() == pytest.approx(
-            2, rel=0.1
-        )
+        assert set(rows["unique_tokens"]) == {8000, 32_000}
+        assert rows["epochs"].max() == pytest.approx(4, rel=0.1)
     if name == "critical-batch":
         assert set(rows["batch_tokens"]) == {64, 128}
+    if name == "replicates":
+        noise = SeedNoise.from_dict(seed_noise(load(tmp_path / "results")) or {})
+        assert {name: part.degrees for name, part in noise.apart.items()} == {"init": 2, "order": 2}
+        assert noise.evaluation is not None and 0 < noise.evaluation < 0.1

@@ -32,6 +32,11 @@ def test_what_runs_take_adds_up_to_what_the_plan_takes() -> None:
     assert bill.device_hours_held == pytest.approx(2 * bill.time.wall_seconds / 3600)
     assert sum(cost.flops_spent for cost in bill.runs.values()) == plan.totals.flops_spent
     assert sum(cost.flops_saved for cost in bill.runs.values()) == plan.totals.flops - plan.totals.flops_spent
+    per_flop = {
+        job.job_id: [(bill.runs[r].hours or 0) / bill.runs[r].flops_spent for r in job.run_ids]
+        for job in plan.jobs
+    }
+    assert all(shares == pytest.approx([shares[0]] * 2, rel=1e-9, abs=0) for shares in per_flop.values())
     assert all(cost.memory_bytes and cost.disk_bytes for cost in bill.runs.values())
 
 

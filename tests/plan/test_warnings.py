@@ -37,7 +37,7 @@ def test_nothing_is_said_of_a_plan_without_dangers() -> None:
         ("long_warmup", {"recipe__schedule": WSD | {"warmup": "401 steps"}}, "20%"),
         ("large_batch", {"recipe__batch_tokens": 10**6 // 64 * 64}, "2 of 4 runs"),
         ("extrapolation", {"holdout": [{"width": 160, "steps": 20_000}]}, "times the compute"),
-        ("embeddings", {"family__widths": [8, 64]}, "2 of 4 runs"),
+        ("embeddings", {"family__widths": [16, 64]}, "2 of 4 runs"),
         ("holdout_warmup", {
             "holdout": [{"width": 80, "steps": 9000}], "recipe__schedule": WSD | {"warmup": "5 %"}
         }, "450 of 9,000 steps"),

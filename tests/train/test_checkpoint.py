@@ -123,6 +123,7 @@ def test_other_library_versions_are_said_and_no_obstacle(program, state, tmp_pat
     assert checkpoints.restore("trunk", program.abstract, {8}, NONE)
     (line,) = said
     assert f"jax 0.4.1 (now {jax.__version__})" in line and "optax" not in line
+    assert content["devices"] == [jax.local_devices()[0].device_kind] and not checkpoints.earlier_devices
     del content["versions"]  # of an earlier version of this package
     path.write_text(json.dumps(content))
     kept = manifest_of(path.parent)

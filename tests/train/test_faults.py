@@ -87,6 +87,15 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert steps_of(tmp_path, runs[2]) == steps_of(undisturbed, runs[2])[-len(steps_of(tmp_path, runs[2])) :]
 
 
+def test_a_run_that_goes_on_elsewhere_says_what_began_it(runs, index, program, tmp_path):
+    job = train(tmp_path, runs[2:], index, program, stop_after=6, checkpoint_seconds=0.0)
+    for path in job.folder.glob("checkpoints/trunk/*/manifest.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"devices": ["TPU v5", "cpu"]}))
+    train(tmp_path, runs[2:], index, program)
+    record = json.loads((tmp_path / "runs" / run_id(runs[2]) / "record.json").read_text())
+    assert record["execution"]["earlier_devices"] == ["TPU v5"] and record["execution"]["resumed"] == 1
+
+
 def test_without_a_whole_checkpoint_it_starts_again(undisturbed, runs, index, program, tmp_path):
     job = train(tmp_path, runs[2:], index, program, stop_after=6, checkpoint_seconds=0.0)
     for place in (job.folder / "checkpoints" / "trunk").iterdir():

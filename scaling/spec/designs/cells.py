@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from scaling.recipe.quantities import Count, Described, Positive, Slug
-from scaling.spec.base import Seed, Seeds
+from scaling.recipe.quantities import Count, Described, Positive, Slug, Whole
+from scaling.spec.base import Seed, Seeds, distinct_names
 from scaling.spec.families import Family, Size, key_values
 from scaling.spec.source import Finding, Override, Path
 
@@ -121,3 +121,39 @@ class Noise(Chosen):
     """Repetitions of one cell with seeds of their own, to measure the noise between seeds."""
 
     seeds: Seeds
+
+
+Corner = Literal["smallest-shortest", "smallest-longest", "largest-shortest", "largest-longest"]
+
+
+class Replicates(Described):
+    """Runs at corners of the design again with other seeds: initial weights and order of data apart."""
+
+    corners: Annotated[tuple[Corner, ...], Field(min_length=1), AfterValidator(distinct_names)]
+    """Which: the smallest or largest size that the design trains, for the shortest or longest that it trains
+    that size."""
+    init: Annotated[Whole, Field(ge=0, le=1000)] = 2
+    """So many other draws of the initial weights, the order of data as in the run that is repeated."""
+    order: Annotated[Whole, Field(ge=0, le=1000)] = 2
+    """So many other orders of data, the initial weights as in the run that is repeated."""
+
+    @property
+    def count(self) -> int:
+        """Runs, at most: two corners may be the same cell."""
+        return len(self.corners) * (self.init + self.order)
+
+    def findings(self) -> Iterator[Finding]:
+        if self.init + self.order == 0:
+            yield Finding(
+                ("noise",), "init and order are 0: nothing is repeated", "raise one, or leave it out"
+            )
+
+
+def _form(value: Any) -> str:
+    corners = isinstance(value, Replicates) or (isinstance(value, dict) and "corners" in value)
+    return "corners" if corners else "cell"
+
+
+WrittenNoise = Annotated[
+    Annotated[Noise, Tag("cell")] | Annotated[Replicates, Tag("corners")], Discriminator(_form)
+]

@@ -177,6 +177,12 @@ def test_fails(name):
     assert outcome.advice and (np.isfinite(outcome.value) or np.isinf(outcome.value))
 
 
+def test_tokens_of_an_evaluation_may_not_be_known():
+    asked = subject(("chinchilla", lambda: runs().assign(eval_tokens=np.nan), {}))
+    outcome = _outcome("evaluation", TESTS["evaluation"], asked)
+    assert (outcome.verdict, outcome.message) == ("pass", "one evaluation of all runs")
+
+
 def test_the_page_says_what_it_could_not_look_at_and_is_read_back():
     page = check(power(1.7, 1e4), "power-offset", bootstrap=0)
     assert {*page.passed, *page.failed, *page.unknown} == {*TESTS}

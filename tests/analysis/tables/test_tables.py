@@ -507,6 +507,10 @@ def test_seed_noise_is_split_where_weights_and_order_are_repeated_apart():
     assert noise.sd_log == pytest.approx(np.std(logs, ddof=1)) and noise.degrees == 3
     alike = SeedNoise.from_dict(seed_noise(frame.assign(seed_order=frame["seed"])) or {})
     assert not alike.apart and "apart" not in alike.to_dict()
+    assert noise.evaluation is None and "evaluation" not in noise.to_dict()
+    evaluated = SeedNoise.from_dict(seed_noise(frame.assign(loss_se_eval=0.004 * frame["loss"])) or {})
+    assert evaluated.evaluation == pytest.approx(0.004) and evaluated.apart == noise.apart
+    assert SeedNoise.from_dict(evaluated.to_dict()) == evaluated
 
 
 def test_one_table_in_many_spellings_is_right_or_refused(tmp_path):
