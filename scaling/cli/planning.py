@@ -40,7 +40,7 @@ class Question:
         diff: print what differs from the folder instead.
         probe: measure the speed of this machine where it is not known.
         flops_per_second: of one device, in place of what is measured.
-        max_device_hours: refuse a plan that takes more.
+        max_device_hours: refuse a plan of which more is left to train.
         names: of the columns to print.
         figure: a file to draw the design into.
         identify: what to say of laws that the design may identify; None: nothing.
@@ -113,7 +113,8 @@ def _priced(asked: Question, planned: Plan) -> tuple[Plan, Lowered | None, Bill]
     """Lay out the jobs of a plan where they would run, and add up what they take."""
     changes = {"workers": asked.workers} if asked.workers else {}
     execution = planned.execution.model_copy(update=changes)
-    given = given_speed(asked.flops_per_second)
+    given, results = given_speed(asked.flops_per_second), asked.folder(planned)
+    done = results.recorded()
     if planned.command is not None:
         slots = _slots(planned, execution)
         return (
@@ -136,7 +137,7 @@ def _priced(asked: Question, planned: Plan) -> tuple[Plan, Lowered | None, Bill]
     compilable = questions(lowered)
     lowered = with_answers(lowered, compilable, cached_answers(compilable))
     speed = given or speed_here(lowered, where, asked.probe)
-    return planned, lowered, make_bill(planned, lowered, speed, len(where.slots))
+    return planned, lowered, make_bill(planned, lowered, speed, len(where.slots), done)
 
 
 def _noted(planned: Plan, device: str) -> Plan:
