@@ -19,6 +19,7 @@ from analysis.planning.field import Field
 from analysis.results import Part
 
 POWERS = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the cost, by which a gain is divided
+JITTER = 1e-9  # of a variance, that keeps a covariance positive in floats
 ROOM = 1 + 1e-12  # of a budget, for sums
 
 
@@ -95,7 +96,8 @@ class Market:
         if not len(known):
             return cov
         across = [observed[np.ix_(known, self.for_sale)], latent[np.ix_(known, self.targets)]]
-        factor = np.linalg.cholesky(observed[np.ix_(known, known)])
+        seen = observed[np.ix_(known, known)]
+        factor = np.linalg.cholesky(seen + JITTER * np.diag(np.diag(seen)))
         half = np.linalg.solve(factor, np.concatenate(across, axis=1))
         return cov - half.T @ half
 
