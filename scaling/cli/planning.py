@@ -18,6 +18,7 @@ from scaling.plan.expand import plan_spec
 from scaling.plan.lowering import Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution, SlurmExecution
+from scaling.spec.models import Study
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.machine import layout
 from scaling.sweep.memory import job_devices
@@ -72,7 +73,7 @@ def print_plan(asked: Question) -> None:
         UserError: a problem of the spec, or of what is asked.
     """
     shown = chosen_columns(asked.names)
-    study, planned = plan_spec(asked.spec, asked.overrides, profile=asked.on, say=say.note)
+    study, planned = plan_spec(asked.spec, asked.overrides, profile=asked.on, say=say.note, choose=_chosen)
     if asked.resolved:
         return say.data(study.model_dump(mode="json"))
     planned, lowered, bill = _priced(asked, planned)
@@ -97,6 +98,15 @@ def print_plan(asked: Question) -> None:
     again = [*say.set_again(asked.overrides), *(("--on", asked.on) if asked.on else ())]
     say.next_command("run", asked.spec, *again, *(("--workers", asked.workers) if asked.workers else ()))
     return None
+
+
+def _chosen(study: Study) -> Study:
+    """Choose the cells that a design leaves open."""
+    if not study.design.unchosen:
+        return study
+    from scaling.design.choosing import choose
+
+    return choose(study)
 
 
 def _priced(asked: Question, planned: Plan) -> tuple[Plan, Lowered | None, Bill]:

@@ -15,7 +15,12 @@ from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:
     from scaling.plan.plan import Plan
+<<<<<<< HEAD
     from scaling.study import StudyReport
+=======
+    from scaling.spec.models import Study
+    from scaling.sweep.reporter import Reporter
+>>>>>>> main
 
 Source = Annotated[
     Path,
@@ -71,6 +76,8 @@ def run(
 
     try:
         with watcher() as watch:
+            if asked.adaptive is not None:
+                asked = _grown(asked, asked.adaptive, watch, workers, max_hours, force=force)
             done = run_study(
                 asked.plan,
                 asked.folder,
@@ -113,11 +120,13 @@ def _report(done: StudyReport) -> Path:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be run, where, and the text of study.yaml; None: the folder has it."""
+    """What is to be run, where, and the text of study.yaml; None: the folder has it. ``adaptive`` is a study
+    whose design grows round after round."""
 
     plan: Plan
     folder: Path
     text: str | None
+    adaptive: Study | None = None
 
 
 def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
@@ -127,13 +136,38 @@ def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: 
     from scaling.study import study_text
     from scaling.sweep.machine import usable_cores
 
+    def choose(study: Study) -> Study:
+        if not study.design.unchosen:
+            return study
+        from scaling.design.adaptive import choose_for
+
+        return choose_for(study, results or Path("results") / study.study)
+
     with metered() as report_data:
         stores = Stores(len(usable_cores()), report=report_data)
-        study, planned = plan_spec(spec, overrides or [], stores, on, say.note)
+        study, planned = plan_spec(spec, overrides or [], stores, on, say.note, choose)
     changes = "".join(f", changed by --set {text}" for text in overrides or [])
     profile = f", with --on {on.name}" if on else ""
     text = f"# {spec.name}{profile}{changes}\n{study_text(study)}"
-    return _Asked(planned, results or Path("results") / study.study, text)
+    adaptive = study if study.design.kind == "adaptive" else None
+    return _Asked(planned, results or Path("results") / study.study, text, adaptive)
+
+
+def _grown(
+    asked: _Asked, study: Study, watch: Reporter, workers: int | None, max_hours: float | None, *, force: bool
+) -> _Asked:
+    """Train the rounds of an adaptive design; what is left is what any study ends with."""
+    from scaling.data.stores import Stores
+    from scaling.design.adaptive import grow
+    from scaling.study import study_text
+    from scaling.sweep.machine import usable_cores
+
+    heading = (asked.text or "").partition("\n")[0] + "\n"
+    study, plan = grow(
+        study, asked.folder, heading, watch, stores=Stores(len(usable_cores())), workers=workers,
+        max_hours=max_hours, force=force,
+    )  # fmt: skip
+    return _Asked(plan, asked.folder, heading + study_text(study))
 
 
 def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
@@ -145,7 +179,14 @@ def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, 
         if given:
             problem = f"{option} goes with a spec, and {str(folder)!r} is a results folder"
             raise UserError(Complaint(problem, hint="give the spec, or leave it out"))
-    return _Asked(load_plan(ResultsFolder(folder)), folder, None)
+    found = ResultsFolder(folder)
+    if found.spec.exists():
+        from scaling.spec.load import load_study
+
+        study = load_study(found.spec)
+        if study.design.kind == "adaptive":
+            return _of_spec(found.spec, None, folder, None)
+    return _Asked(load_plan(found), folder, None)
 
 
 def _print_scripts(asked: _Asked, workers: int | None) -> None:
