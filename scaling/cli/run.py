@@ -15,12 +15,9 @@ from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:
     from scaling.plan.plan import Plan
-<<<<<<< HEAD
-    from scaling.study import StudyReport
-=======
     from scaling.spec.models import Study
+    from scaling.study import StudyReport
     from scaling.sweep.reporter import Reporter
->>>>>>> main
 
 Source = Annotated[
     Path,
