@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, Field
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 SEMANTICS = 1
-CHUNK_FLOPS = 2e10  # about a second of one CPU core: often enough to stop, checkpoint and report
-CHUNK_SECONDS = 2.0  # on an accelerator, where each call of a program and each row has a price
 DataKey = tuple[str, int, int | None]  # fingerprint, context, unique tokens
 
 
@@ -229,18 +228,6 @@ class ExternalRun(_Training):
 AnyRun = Annotated[Run | ExternalRun, Field(discriminator="kind")]
 
 
-def auto_chunk_steps(flops_per_step: int) -> int:
-    """Return the steps of one compiled call: a power of two between 1 and 256, near :data:`CHUNK_FLOPS`."""
-    steps = round(CHUNK_FLOPS / flops_per_step)
-    return 1 << max(0, min(8, steps.bit_length() - 1))
-
-
-def timed_chunk_steps(seconds_per_step: float) -> int:
-    """Return the steps of one compiled call on an accelerator: a power of two between 1 and 1024, at most
-    :data:`CHUNK_SECONDS` where that is more than one step."""
-    return 1 << max(0, min(10, math.floor(math.log2(CHUNK_SECONDS / seconds_per_step))))
-
-
 def canonical_json(value: BaseModel | dict[str, Any]) -> str:
     """Return the hashed bytes: sorted keys, no spaces; fields at their declared neutral value left out.
 
@@ -250,7 +237,7 @@ def canonical_json(value: BaseModel | dict[str, Any]) -> str:
     Raises:
         ValueError: a number is not finite.
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _json_of_plain(_plain(value))
 
 
 def _plain(value: Any) -> Any:
@@ -264,11 +251,10 @@ def _plain(value: Any) -> Any:
                 continue
             out[name] = _plain(item)
         return out
-    if isinstance(value, Shape | Experts | ExternalSize):
-        items = [(f, getattr(value, f.name)) for f in fields(value)]
-        return {
-            f.name: _plain(v) for f, v in items if "neutral" not in f.metadata or v != f.metadata["neutral"]
-        }
+    if isinstance(value, Shape | Experts):
+        return _plain_shape(value)
+    if isinstance(value, ExternalSize):
+        return _plain_fields(value)
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in cast(dict[str, Any], value).items()}
     if isinstance(value, list | tuple):
@@ -278,9 +264,28 @@ def _plain(value: Any) -> Any:
     return value
 
 
+@cache
+def _plain_shape(value: Shape | Experts) -> dict[str, Any]:
+    """Return what all runs of a shape hash of it; it is shared, and never changed."""
+    return _plain_fields(value)
+
+
+def _plain_fields(value: Shape | Experts | ExternalSize) -> dict[str, Any]:
+    items = [(f, getattr(value, f.name)) for f in fields(value)]
+    return {f.name: _plain(v) for f, v in items if "neutral" not in f.metadata or v != f.metadata["neutral"]}
+
+
 def short_hash(value: BaseModel | dict[str, Any]) -> str:
     """Return the first 12 hex digits of the sha256 of the canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:12]
+    return _hash_of_plain(_plain(value))
+
+
+def _hash_of_plain(plain: dict[str, Any]) -> str:
+    return hashlib.sha256(_json_of_plain(plain).encode()).hexdigest()[:12]
+
+
+def _json_of_plain(plain: dict[str, Any]) -> str:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def run_id(run: Run | ExternalRun) -> str:
@@ -294,7 +299,19 @@ def trunk_id(run: Run | ExternalRun) -> str:
     """
     if isinstance(run, ExternalRun) or not run.schedule.shares_trunk:
         return run_id(run)
+    return _trunk_hash(run, _plain(run))
+
+
+def ids_of(run: Run | ExternalRun) -> tuple[str, str]:
+    """Return :func:`run_id` and :func:`trunk_id`, of a run that is made plain once."""
     plain = _plain(run)
-    del plain["steps"]
-    plain["schedule"] = {"kind": "trunk", "warmup_steps": run.schedule.warmup}
-    return short_hash({"kind": "trunk", "run": plain})
+    whole = _hash_of_plain(plain)
+    if isinstance(run, ExternalRun) or not run.schedule.shares_trunk:
+        return whole, whole
+    return whole, _trunk_hash(run, plain)
+
+
+def _trunk_hash(run: Run, plain: dict[str, Any]) -> str:
+    part = {name: value for name, value in plain.items() if name != "steps"}
+    part["schedule"] = {"kind": "trunk", "warmup_steps": run.schedule.warmup}
+    return _hash_of_plain({"kind": "trunk", "run": part})

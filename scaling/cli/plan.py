@@ -33,10 +33,11 @@ def plan(
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option(min=1, metavar="FLOPS", help="FLOP/s of a device, such as 4e14; not measured"),
+        typer.Option(min=1, max=1e25, metavar="FLOPS", help="FLOP/s of a device, such as 4e14; not measured"),
     ] = None,
     max_device_hours: Annotated[
-        float | None, typer.Option(min=0, metavar="HOURS", help="refuse a plan that takes more")
+        float | None,
+        typer.Option(min=0, metavar="HOURS", help="refuse a plan of which more is left to train"),
     ] = None,
     identify: Annotated[
         bool, typer.Option(help="say what the design can identify, and what would help")

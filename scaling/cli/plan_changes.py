@@ -70,9 +70,8 @@ def _show(value: Any) -> str:
 
 def _to_do(found: PlanDifference, plan: Plan, bill: Bill) -> Iterator[str]:
     """Say what is left to be trained, and what that takes."""
-    costs = [bill.runs[run_id] for run_id in found.to_train]
-    hours = [cost.device_hours for cost in costs if cost.device_hours is not None]
-    takes = f", about {sum(hours):.3g} device-hours" if hours and len(hours) == len(costs) else ""
-    price = sum(cost.price or 0.0 for cost in costs)
-    money = f", {price:,.4g} {bill.price.currency}" if takes and bill.price else ""
-    yield f"left to train: {plural(len(costs), 'run')} of {len(plan.runs):,}{takes}{money}"
+    hours = bill.device_hours_left
+    takes = "" if hours is None else f", about {hours:.3g} device-hours"
+    price = bill.priced(hours)
+    money = f", {price:,.4g} {bill.price.currency}" if bill.price and price is not None else ""
+    yield f"left to train: {plural(len(found.to_train), 'run')} of {len(plan.runs):,}{takes}{money}"

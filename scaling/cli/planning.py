@@ -18,6 +18,7 @@ from scaling.plan.expand import plan_spec
 from scaling.plan.lowering import Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution, SlurmExecution
+from scaling.spec.models import Study
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.machine import layout
 from scaling.sweep.memory import job_devices
@@ -39,7 +40,7 @@ class Question:
         diff: print what differs from the folder instead.
         probe: measure the speed of this machine where it is not known.
         flops_per_second: of one device, in place of what is measured.
-        max_device_hours: refuse a plan that takes more.
+        max_device_hours: refuse a plan of which more is left to train.
         names: of the columns to print.
         figure: a file to draw the design into.
         identify: what to say of laws that the design may identify; None: nothing.
@@ -72,7 +73,7 @@ def print_plan(asked: Question) -> None:
         UserError: a problem of the spec, or of what is asked.
     """
     shown = chosen_columns(asked.names)
-    study, planned = plan_spec(asked.spec, asked.overrides, profile=asked.on, say=say.note)
+    study, planned = plan_spec(asked.spec, asked.overrides, profile=asked.on, say=say.note, choose=_chosen)
     if asked.resolved:
         return say.data(study.model_dump(mode="json"))
     planned, lowered, bill = _priced(asked, planned)
@@ -99,11 +100,21 @@ def print_plan(asked: Question) -> None:
     return None
 
 
+def _chosen(study: Study) -> Study:
+    """Choose the cells that a design leaves open."""
+    if not study.design.unchosen:
+        return study
+    from scaling.design.choosing import choose
+
+    return choose(study)
+
+
 def _priced(asked: Question, planned: Plan) -> tuple[Plan, Lowered | None, Bill]:
     """Lay out the jobs of a plan where they would run, and add up what they take."""
     changes = {"workers": asked.workers} if asked.workers else {}
     execution = planned.execution.model_copy(update=changes)
-    given = given_speed(asked.flops_per_second)
+    given, results = given_speed(asked.flops_per_second), asked.folder(planned)
+    done = results.recorded()
     if planned.command is not None:
         slots = _slots(planned, execution)
         return (
@@ -126,7 +137,7 @@ def _priced(asked: Question, planned: Plan) -> tuple[Plan, Lowered | None, Bill]
     compilable = questions(lowered)
     lowered = with_answers(lowered, compilable, cached_answers(compilable))
     speed = given or speed_here(lowered, where, asked.probe)
-    return planned, lowered, make_bill(planned, lowered, speed, len(where.slots))
+    return planned, lowered, make_bill(planned, lowered, speed, len(where.slots), done)
 
 
 def _noted(planned: Plan, device: str) -> Plan:

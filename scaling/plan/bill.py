@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from scaling.errors import Complaint, UserError
@@ -62,6 +62,7 @@ class Bill:
         device_hours: of all, that devices are at work.
         device_hours_held: as if every worker were held from the beginning to the end.
         price: of an hour of a device; None: the spec gives none.
+        done: ids of runs that are trained already.
     """
 
     runs: Mapping[str, RunCost]
@@ -72,42 +73,62 @@ class Bill:
     device_hours: float | None = None
     device_hours_held: float | None = None
     price: Price | None = None
+    done: frozenset[str] = frozenset()
 
     @property
     def amount(self) -> float | None:
         """What the device-hours cost."""
-        if self.price is None or self.device_hours is None:
+        return self.priced(self.device_hours)
+
+    @property
+    def device_hours_left(self) -> float | None:
+        """Device-hours of the runs that are not done: of their shares, so that a trunk that all its runs have
+        left behind costs nothing."""
+        if self.device_hours is None:
             return None
-        return self.price.amount * self.device_hours
+        return sum(cost.device_hours or 0.0 for name, cost in self.runs.items() if name not in self.done)
+
+    def priced(self, device_hours: float | None) -> float | None:
+        """Return what device-hours cost, in the currency of the price."""
+        if self.price is None or device_hours is None:
+            return None
+        return self.price.amount * device_hours
 
     def to_json(self) -> dict[str, Any]:
-        """Return the totals as plain values, and what each run takes by its id."""
+        """Return the totals as plain values."""
         return {
             "device_hours": self.device_hours,
             "device_hours_held": self.device_hours_held,
+            "device_hours_left": self.device_hours_left,
             "price": self.amount,
             "currency": self.price.currency if self.price else None,
-            "runs": {run_id: asdict(cost) for run_id, cost in self.runs.items()},
         }
 
     def require_within(self, most: float) -> None:
-        """Raises UserError: the plan takes more device-hours than ``most``, or it is not known how many."""
-        option = "--max-device-hours"
-        if self.device_hours is None:
+        """Raises UserError: what is left to train takes more device-hours than ``most``, or it is not known
+        how many."""
+        option, left = "--max-device-hours", self.device_hours_left
+        if left is None:
             message = f"{option} {most:g}: how long this takes is not known"
             hint = "measure it (without --no-probe), or give the FLOP/s of a device with --speed"
             raise UserError(Complaint(message, hint=hint))
-        if self.device_hours > most:
-            message = f"{option} {most:g}: this plan takes about {self.device_hours:.3g} device-hours"
-            largest = max(self.runs.values(), key=lambda cost: cost.device_hours or 0.0)
-            hint = (
-                f"leave runs out (the longest takes {largest.device_hours:.3g}), lower the budgets, or "
-                "raise the limit"
+        if left > most:
+            of_all = f" of {self.device_hours:.3g}" if self.done else ""
+            message = f"{option} {most:g}: what is to be trained takes about {left:.3g}{of_all} device-hours"
+            longest = max(
+                cost.device_hours or 0.0 for name, cost in self.runs.items() if name not in self.done
             )
+            hint = f"leave runs out (the longest takes {longest:.3g}), lower the budgets, or raise the limit"
             raise UserError(Complaint(message, hint=hint))
 
 
-def make_bill(plan: Plan, lowered: Lowered | None, speed: Speed | None, workers: int) -> Bill:
+def make_bill(
+    plan: Plan,
+    lowered: Lowered | None,
+    speed: Speed | None,
+    workers: int,
+    done: Collection[str] = (),
+) -> Bill:
     """Add up what a plan takes.
 
     Args:
@@ -115,7 +136,9 @@ def make_bill(plan: Plan, lowered: Lowered | None, speed: Speed | None, workers:
         lowered: how its jobs are laid out; None: that is for the trainer.
         speed: of a training step; None: not known.
         workers: jobs at a time.
+        done: ids of runs that are trained already, in this plan or not.
     """
+    trained = frozenset(plan.by_id.keys() & done)
     devices = {job.job_id: _devices(plan, lowered, job) for job in plan.jobs}
     times = None if speed is None else job_times(plan, speed, devices)
     price, space = plan.execution.price_per_device_hour, estimate_space(plan, workers)
@@ -124,11 +147,11 @@ def make_bill(plan: Plan, lowered: Lowered | None, speed: Speed | None, workers:
         time = None if times is None else times[job.job_id]
         runs |= _run_costs(plan, job, lowered, time, devices[job.job_id], price)
     if times is None:
-        return Bill(runs, workers, space, price=price)
+        return Bill(runs, workers, space, price=price, done=trained)
     time = estimate_time(plan, times, workers)
     working = sum(one.total * one.devices for one in times.values())
     held = time.wall_seconds * workers * max(devices.values())
-    return Bill(runs, workers, space, speed, time, working / HOUR, held / HOUR, price)
+    return Bill(runs, workers, space, speed, time, working / HOUR, held / HOUR, price, trained)
 
 
 def _run_costs(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scaling.chunks import auto_chunk_steps
 from scaling.corpora.evaluation import EMA, Every, LogSpaced, Merge
 from scaling.plan.designs import Wanted, flops_per_step
 from scaling.plan.plan import Plan, PlannedJob
-from scaling.run import AnyRun, auto_chunk_steps
+from scaling.run import AnyRun
 from scaling.spec.execution import Execution
 from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path

@@ -17,7 +17,14 @@ from scaling.spec.execution import Execution
 from scaling.spec.models import Study, chosen_cells
 from scaling.spec.source import Finding, Path
 
-MOST_RUNS = 20_000  # some CPU seconds of planning
+MOST_RUNS = 100_000  # a minute of planning, and less than 1 GB
+
+
+def unchosen(study: Study) -> list[Finding]:
+    """Find a design whose cells nobody has chosen."""
+    if not study.design.unchosen:
+        return []
+    return [Finding(("design",), "has no cells yet", "`scaling plan` and `scaling run` choose them")]
 
 
 def too_many(choices: Choices) -> list[Finding]:

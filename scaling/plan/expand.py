@@ -23,6 +23,7 @@ from scaling.plan.check import (
     schedule_too_long,
     too_many,
     too_small,
+    unchosen,
     undivided,
 )
 from scaling.plan.data import SMALL, index_all, plan_data
@@ -58,6 +59,7 @@ def plan_spec(
     stores: Stores = SMALL,
     profile: str | FilePath | None = None,
     say: Callable[[str], None] = lambda text: None,
+    choose: Callable[[Study], Study] = lambda study: study,
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
 
@@ -67,6 +69,7 @@ def plan_spec(
         stores: finds or prepares the tokens.
         profile: a file whose fields are laid over its execution.
         say: is told of a command that is run to describe the sizes of a family.
+        choose: fills in the cells of a design that leaves them open.
 
     Raises:
         UserError: every problem of the spec and of the plan.
@@ -76,6 +79,7 @@ def plan_spec(
     study = checked.study if problems or checked.study is None else described(checked.study, say)
     if study is not None:
         try:
+            study = choose(study)
             plan = plan_study(study, stores)
         except UserError as error:
             problems = [p for p in problems if p not in error.problems] + list(error.problems)
@@ -122,7 +126,7 @@ def _ask(study: Study) -> tuple[list[Asked], list[Finding]]:
         list[Asked](),
     )
     if not findings:
-        findings = too_many(choices)
+        findings = unchosen(study) or too_many(choices)
         if findings:
             return asked, findings
         asked = asked_runs(study, choices)

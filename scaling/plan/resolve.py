@@ -21,7 +21,7 @@ from scaling.recipe.parametrization import resolved
 from scaling.recipe.rules import Rule, Scales
 from scaling.recipe.schedules import Schedule
 from scaling.recipe.written import RuleError, free_numbers, number
-from scaling.run import ExternalRun, Run, TrainerVersion, run_id, trunk_id
+from scaling.run import ExternalRun, Run, TrainerVersion, ids_of
 from scaling.spec.external import ExternalRecipe
 from scaling.spec.source import Finding, Path
 from scaling.spec.trainer import CommandTrainer
@@ -159,7 +159,7 @@ class Resolver:
         setting, run = wanted.setting, self.run(wanted)
         start = self.starts.of(setting.built_in.init_from) if isinstance(run, Run) else None
         unique, epochs = coverage(run.tokens, setting.index)
-        share, name, trunk = self.share_trunk, run_id(run), trunk_id(run)
+        share, (name, trunk) = self.share_trunk, ids_of(run)
         return PlannedRun(
             run_id=name,
             label=wanted.label,

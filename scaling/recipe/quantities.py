@@ -68,6 +68,7 @@ Fraction = Annotated[Real, Field(ge=0, le=1)]
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 SHA256 = "^[0-9a-f]{64}$"
+CURRENCY = "^[A-Za-z]{1,12}$"
 
 
 class Frozen(BaseModel):

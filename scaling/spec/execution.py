@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from scaling.counts.lowering import MeshSizes, Remat, pack_width
-from scaling.recipe.quantities import Count, Described, Positive, Real
+from scaling.recipe.quantities import CURRENCY, Count, Described, Positive, Real
 from scaling.recipe.rules import by_kind
 from scaling.spec.allocation import Allocation, extra_findings
 from scaling.spec.source import Finding
@@ -55,7 +55,7 @@ class Price(Described):
 
     amount: Annotated[Real, Field(ge=0, le=1e9)]
     """So much of the currency."""
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,12}$")]
+    currency: Annotated[str, StringConstraints(pattern=CURRENCY)]
     """In letters, such as EUR."""
 
 

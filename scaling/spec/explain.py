@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from scaling.recipe.quantities import SHA256, SLUG, bound_text
+from scaling.recipe.quantities import CURRENCY, SHA256, SLUG, bound_text
 from scaling.spec.execution import SlurmExecution
 from scaling.spec.guess import closest
 from scaling.spec.source import Finding, Path, shorten
@@ -23,6 +23,7 @@ _TEXTS = {
 _PATTERNS = {
     SLUG: "must be 1-64 letters, digits, '.', '_', '-', starting with a letter or digit",
     SHA256: "must be 64 hexadecimal digits, lower case",
+    CURRENCY: "must be the name of a currency in 1-12 letters, such as EUR",
 }
 
 

@@ -24,7 +24,7 @@ from scaling.spec.models import check_sections, chosen_cells
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, field_findings, located
 from scaling.spec.source import Finding, Override, Path
 
-MOST_POINTS = 20_000  # of a design that a cell of an axis is looked for in; larger ones are not planned
+MOST_POINTS = 100_000  # of a design that a cell of an axis is looked for in; larger ones are not planned
 
 
 @dataclass(frozen=True, eq=False)

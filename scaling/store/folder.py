@@ -136,7 +136,7 @@ class ResultsFolder:
         """Return the ids of all runs with a record, in this plan or not."""
         try:
             names = os.listdir(self.path / "runs")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return set()
         runs = self.path / "runs"
         return {name for name in names if ID.fullmatch(name) and (runs / name / "record.json").exists()}

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling.chunks import timed_chunk_steps
 from scaling.plan.asking import ProbeFailed
 from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.lowering import Lowered
 from scaling.plan.plan import Plan, PlannedJob
 from scaling.plan.probe import Probe, cached_probe, measure_probe
-from scaling.run import Run, timed_chunk_steps
+from scaling.run import Run
 from scaling.spec.execution import Execution
 from scaling.store.records import RunMerge
 from scaling.sweep.earlier import execution_before

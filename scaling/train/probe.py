@@ -20,8 +20,9 @@ import jax
 import numpy as np
 from pydantic import TypeAdapter
 
+from scaling.chunks import auto_chunk_steps
 from scaling.counts.lowering import Lowering
-from scaling.run import Run, auto_chunk_steps
+from scaling.run import Run
 from scaling.store.failure import is_exhausted
 from scaling.train.environment import describe, require_precision, use_compilation_cache
 from scaling.train.kernels import attention_kernel

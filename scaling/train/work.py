@@ -12,13 +12,13 @@ from typing import cast
 import jax
 from jax.sharding import Mesh
 
+from scaling.chunks import auto_chunk_steps
 from scaling.counts.lowering import Kernel
 from scaling.data.index import index_of
 from scaling.data.store import Windows, open_windows
 from scaling.errors import Complaint, UserError
 from scaling.files import clear_leftovers, write_json
 from scaling.model.roles import Params
-from scaling.run import auto_chunk_steps
 from scaling.store.failure import FULL, SHED, STOPPED, is_disk_full, kind_of, write_failure
 from scaling.store.folder import is_recorded
 from scaling.store.lease import Lease, LostLease

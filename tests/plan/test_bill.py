@@ -70,3 +70,19 @@ def test_what_is_not_known_has_no_price_and_no_limit() -> None:
     known.require_within(known.device_hours * 1.01)
     with pytest.raises(UserError, match=r"--max-device-hours .* takes about .* device-hours"):
         known.require_within(known.device_hours * 0.99)
+
+
+def test_what_is_done_is_not_counted_again() -> None:
+    plan = plan_of(execution=PRICE)
+    lowered = lower(plan, JobDevices("cpu"))
+    done = {plan.runs[0].run_id, "f" * 12}
+    bill = make_bill(plan, lowered, FLAT, 2, done)
+    assert bill.done == {plan.runs[0].run_id} and bill.device_hours is not None
+    left = bill.device_hours - (bill.runs[plan.runs[0].run_id].device_hours or 0)
+    assert bill.device_hours_left == pytest.approx(left) and bill.amount == pytest.approx(
+        2.5 * bill.device_hours
+    )
+    bill.require_within(1.001 * left)
+    with pytest.raises(UserError, match=r"of .* device-hours"):
+        bill.require_within(0.999 * left)
+    make_bill(plan, lowered, FLAT, 2, plan.by_id).require_within(0)

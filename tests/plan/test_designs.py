@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -165,6 +166,16 @@ def test_what_is_wrong_with_a_design_is_said_all_at_once(design: dict[str, Any],
     with pytest.raises(UserError) as raised:
         planned(design=design)
     assert [f"{problem.where}: {problem.message}" for problem in raised.value.problems] == messages
+
+
+def test_a_million_cells_are_refused_before_any_is_made() -> None:
+    widths, budgets = [8 * i for i in range(1, 1001)], [1e15 * (1 + i) for i in range(1000)]
+    narrow = {"center": {"kind": "ratio"}, "sizes": 3}
+    began = time.process_time()
+    with pytest.raises(UserError) as raised:
+        plan_of(family__widths=widths, design={"kind": "isoflop", "budgets": budgets, "window": narrow})
+    assert raised.value.problems[0].message == "asks for 100,001 runs or more, at most 100,000 are planned"
+    assert time.process_time() - began < 5
 
 
 def test_an_axis_or_a_variant_does_not_change_what_the_design_does() -> None:

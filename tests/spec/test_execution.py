@@ -200,3 +200,12 @@ def test_mistakes_in_a_profile_have_their_places(tmp_path: Path, text: str, prob
     assert f"{tmp_path}/{problem}" in str(caught.value)
     with pytest.raises(UserError, match=r"did you mean '.*cluster\.yaml'\?"):
         load_study(spec, profile=tmp_path / "clusters.yaml")
+
+
+def test_a_price_is_an_amount_of_a_currency() -> None:
+    price = {"amount": 2, "currency": "EUR"}
+    written = study_from_dict(BASE | {"execution": {"price_per_device_hour": price}}).execution
+    assert written.price_per_device_hour and written.price_per_device_hour.amount == 2.0
+    text = problems_of(price_per_device_hour={"amount": -1, "currency": "€"})
+    assert "amount: must be >= 0" in text and "must be the name of a currency" in text
+    assert "mapping with amount, currency" in problems_of(price_per_device_hour=2)

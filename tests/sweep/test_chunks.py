@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
+from scaling.chunks import auto_chunk_steps, timed_chunk_steps
 from scaling.plan.asking import ProbeFailed
 from scaling.plan.lowering import JobDevices, Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.plan.probe import Probe, ProbePoint
-from scaling.run import auto_chunk_steps, timed_chunk_steps
 from scaling.spec.execution import Execution, Mesh
 from scaling.store.folder import ResultsFolder
 from scaling.sweep import chunks

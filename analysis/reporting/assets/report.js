@@ -5,6 +5,8 @@
   const columns = payload.columns, rows = payload.rows;
   const byName = new Map(columns.map((column) => [column.name, column]));
   const SVG = 1500; // dots of a trace that are drawn without WebGL
+  const NARROW = 560; // pixels of a figure whose words are kept short
+  const CROWD = 400; // dots that are drawn smaller, without an edge
   const ROW = 28; // pixels
   const PRINTED = 300; // rows
 
@@ -100,8 +102,8 @@
       if (places.length > SVG && !printing) trace.type = "scattergl";
       if (state.rows) trace.selectedpoints = places.flatMap((row, i) => (state.rows.has(row) ? [i] : []));
       trace.unselected = { marker: { opacity: 0.07 } };
-      if (trace.marker && trace.marker.opacity === undefined && places.length > 400) trace.marker.opacity = 0.75;
-      if (trace.marker && places.length > 400) trace.marker.size = Math.min(trace.marker.size, places.length > SVG ? 4 : 5.5);
+      if (places.length > CROWD)
+        trace.marker = { opacity: 0.75, ...trace.marker, size: Math.min(trace.marker.size, places.length > SVG ? 4 : 5.5), line: { width: 0 } };
     } else if (run !== undefined) {
       trace.customdata = trace.x.map(() => run);
       trace.text = hover(run);
@@ -116,12 +118,12 @@
     const decades = Array.from({ length: Math.max(0, Math.ceil(high) - Math.floor(low) + 1) }, (_, i) => Math.floor(low) + i);
     const within = (values) => values.filter((v) => Math.log10(v) >= low - 1e-9 && Math.log10(v) <= high + 1e-9);
     for (const leads of TICKS) {
-      let values = within(decades.flatMap((power) => leads.map((lead) => lead * 10 ** power)));
-      if (leads.length === 1 && values.length > wanted) {
+      const values = within(decades.flatMap((power) => leads.map((lead) => lead * 10 ** power)));
+      if (leads.length === 1 && values.length > wanted + 2) {
         const step = Math.ceil(values.length / wanted);
-        values = values.filter((_, i) => i % step === 0);
+        return values.filter((_, i) => i % step === 0);
       }
-      if (values.length >= Math.min(4, wanted - 1) && values.length <= wanted + 1) return values;
+      if (values.length >= Math.max(2, Math.min(4, wanted - 2)) && values.length <= wanted + 2) return values;
     }
     const [a, b] = [10 ** low, 10 ** high], rough = (b - a) / wanted, size = 10 ** Math.floor(Math.log10(rough));
     const step = size * [1, 2, 2.5, 5, 10].find((lead) => lead * size >= rough);
@@ -159,10 +161,23 @@
 
   const layoutOf = (chart, traces, place) => {
     const layout = settled(chart.layout), [wide, high] = [place.clientWidth, place.clientHeight];
+    const narrow = wide < NARROW, named = traces.filter((trace) => trace.name && trace.showlegend !== false).length;
+    const legend = 19 * (narrow ? named : Math.ceil(named / 3.5)) + 6;
+    const bar = traces.flatMap((trace) => (trace.marker && trace.marker.showscale ? [trace.marker.colorbar] : []))[0];
+    const margin = bar ? { l: 62, r: 18, t: 44, b: 60 + legend } : { l: 62, r: 18, t: 12, b: 48 };
+    const plot = high - margin.t - margin.b;
+    if (bar) {
+      const every = Math.ceil(bar.tickvals.length / Math.max(2, Math.floor((wide * bar.len) / 52)));
+      [bar.tickvals, bar.ticktext] = [bar.tickvals, bar.ticktext].map((all) => all.filter((_, i) => i % every === 0));
+      layout.annotations = [{ text: bar.title.text, xref: "paper", x: 1 - bar.len - 0.015, xanchor: "right", yref: "paper", y: 1 + 37 / plot, yanchor: "middle", showarrow: false, font: { size: 12 } }];
+      delete bar.title;
+    }
     const line = { linecolor: palette.edge, gridcolor: palette.grid, zerolinecolor: palette.muted, tickcolor: palette.edge };
     for (const key of Object.keys(layout).filter((name) => /^[xy]axis/.test(name))) {
       layout[key] = { zeroline: false, showline: true, ticks: "outside", ticklen: 4, automargin: true, ...line, ...layout[key] };
       const axis = layout[key], way = key[0], name = key.replace("axis", "");
+      if (narrow && axis.brief !== undefined) axis.title = { text: axis.brief };
+      delete axis.brief;
       if (way === "y") axis.title = { standoff: 8, ...axis.title };
       axis.range = axis.range || (axis.matches ? undefined : rangeOf(way, name, traces, axis.type === "log"));
       if (axis.form) {
@@ -171,17 +186,16 @@
         delete axis.form;
       }
     }
-    const bar = chart.traces.some((trace) => trace.marker && trace.marker.showscale);
     return {
       ...layout,
       font: { family: palette.sans, size: 12.5, color: palette.ink },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: 62, r: 18, t: 12, b: bar ? 96 : 48 },
+      margin,
       legend: {
         orientation: "h", x: 0, font: { size: 12 }, itemsizing: "constant", bgcolor: "rgba(0,0,0,0)",
-        ...(bar ? { y: -58 / (high - 152), yanchor: "top" } : { y: 1.01, yanchor: "bottom" }),
+        ...(bar ? { y: -58 / plot, yanchor: "top" } : { y: 1.01, yanchor: "bottom" }),
       },
-      hovermode: "closest",
+      hovermode: "closest", showlegend: true,
       hoverlabel: { bgcolor: palette.panel, bordercolor: palette.edge, align: "left", font: { family: palette.sans, size: 12.5, color: palette.ink } },
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     };
@@ -192,6 +206,8 @@
   const element = (chart) => document.querySelector(`[data-chart="${CSS.escape(chart.name)}"]`);
   const draw = (chart) => {
     const place = element(chart), traces = chart.traces.map(traceOf);
+    const extra = place.clientWidth < NARROW ? 19 * traces.filter((trace) => trace.name && trace.showlegend !== false).length : 0;
+    place.style.height = `${chart.height + extra}px`; // for a legend of one column
     chart.gl = traces.some((trace) => trace.type === "scattergl");
     chart.marks = traces.map((trace) => (trace.customdata ? trace : null));
     const first = !chart.drawn;
@@ -491,7 +507,7 @@
     before.closed.forEach((one) => (one.open = true));
     printing = true;
     for (const chart of charts.values()) {
-      element(chart).style.width = "680px";
+      element(chart).style.width = "660px";
       if (chart.gl && chart.drawn) forget(chart);
     }
     dress("light");

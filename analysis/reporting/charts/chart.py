@@ -42,7 +42,12 @@ class Chart:
 
     def to_dict(self) -> dict[str, Any]:
         """What the page draws from."""
-        return {"name": self.name, "traces": plain(self.traces), "layout": plain(self.layout)}
+        return {
+            "name": self.name,
+            "height": self.height,
+            "traces": plain(self.traces),
+            "layout": plain(self.layout),
+        }
 
 
 def short(values: Any) -> list[float | None]:
@@ -131,9 +136,10 @@ class Shades:
         ticks = self.levels if len(self.levels) <= NAMED else _round(*self.levels[[0, -1]])
         ticks = _apart(np.log10(ticks), (self.high - self.low) / 7)
         return {
-            "orientation": "h", "thickness": 9, "len": 0.46, "x": 1, "xanchor": "right", "y": 1.0,
-            "yanchor": "bottom", "ypad": 2, "outlinewidth": 0, "tickvals": ticks, "tickfont": {"size": 11},
-            "ticktext": [count(10**t) for t in ticks], "title": {"text": self.title, "side": "top"},
+            "orientation": "h", "thickness": 9, "len": 0.46, "x": 1, "xanchor": "right", "y": 1,
+            "yanchor": "top", "yref": "container", "ypad": 2, "outlinewidth": 0, "tickvals": ticks,
+            "tickfont": {"size": 11}, "ticktext": [count(10**t) for t in ticks],
+            "title": {"text": self.title, "side": "top"},
         }  # fmt: skip
 
 

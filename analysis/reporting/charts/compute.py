@@ -45,7 +45,8 @@ def loss_against_compute(
         return None
     fitted = drawn[drawn["role"] == "fit"]
     sizes = Shades(drawn["N"], "parameters N")
-    traces = [*_joined(fitted, sizes)]
+    joined = _joined(fitted, sizes)
+    traces = [*joined]
     noise, held = drawn[drawn["role"] == "noise"], drawn[drawn["role"] == "holdout"]
     traces.append(runs_at(runs.places(fitted), "C", "loss", "fitted runs", **sizes.marker("N")))
     if len(noise):
@@ -59,7 +60,8 @@ def loss_against_compute(
         traces.append(_forecasts(trials))
     if len(held):
         traces.append(runs_at(runs.places(held), "C", "loss", "held out, measured", **OUTCOME))
-    caption = f"Every run that ended well, {len(drawn)} in all; runs of one size are joined. {said}"
+    how = "; runs of one size are joined" if joined else ""
+    caption = f"Every run that ended well, {len(drawn):,} in all{how}. {said}"
     layout = {
         "xaxis": axis("training compute C, FLOPs", "power"),
         "yaxis": axis(f"loss, {words(loss_unit(table.frame))}", "number"),

@@ -50,7 +50,9 @@ def training_curves(runs: Runs, curves: pd.DataFrame | None, *, name: str = "cur
         outcome = [place for place in ends if held[place]]
         traces.append(runs_at(outcome, "D", "loss", "of a held-out run", **OUTCOME))
     kind = "Training" if measured == "train/loss" else "Evaluated"
-    few = f" {len(ends)} of {len(places)} runs are drawn, evenly by size." if len(ends) < len(places) else ""
+    few = (
+        f" {len(ends)} of {len(places):,} runs are drawn, evenly by size." if len(ends) < len(places) else ""
+    )
     caption = (
         f"{kind} loss, averaged over up to {POINTS} equal steps in log tokens; drag to zoom, double-click to "
         f"go back.{few} All rows are in curves.parquet."

@@ -41,8 +41,13 @@ def design(runs: Runs, fit: Fit, *, name: str = "design") -> Chart | None:
     for label, chosen, marker in groups:
         if (chosen & known).any():
             traces.append(runs_at(np.flatnonzero(chosen & known), "N", "D", label, **marker))
-    caption = f"The {int(known.sum())} runs of the table; thin lines are of equal compute, 6 N D in FLOPs" + (
-        ", the bold one is the best N and D by the law, dashed beyond the trained compute." if best else "."
+    caption = (
+        f"The {int(known.sum()):,} runs of the table; thin lines are of equal compute, 6 N D in FLOPs"
+        + (
+            ", the bold one is the best N and D by the law, dashed beyond the trained compute."
+            if best
+            else "."
+        )
     )
     layout = {
         "xaxis": axis("parameters N", "count", range=across),

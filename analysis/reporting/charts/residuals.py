@@ -16,6 +16,7 @@ from analysis.tables.runs import select
 from analysis.tables.table import Table
 
 PANELS = ("N", "D", "C")
+COPY = 1e-12  # squared per cent: runs of a cell that differ by less are one
 GAP = 0.05  # of the width, between panels
 TITLES = {"N": "parameters N", "D": "tokens D", "C": "compute C, FLOPs"}
 
@@ -44,7 +45,11 @@ def residuals(runs: Runs, places: np.ndarray, fit: Fit, *, name: str) -> Chart |
         tail = "" if i == 0 else str(i + 1)
         begin = i * (width + GAP)
         layout[f"xaxis{tail}"] = axis(
-            TITLES[x], "power" if x == "C" else "count", domain=[begin, begin + width], anchor=f"y{tail}"
+            TITLES[x],
+            "power" if x == "C" else "count",
+            brief=x,
+            domain=[begin, begin + width],
+            anchor=f"y{tail}",
         )
         if i:
             layout[f"yaxis{tail}"] = axis("", matches="y", anchor=f"x{tail}", showticklabels=False)
@@ -90,8 +95,10 @@ def noise(runs: Runs, table: Table, fit: Fit, *, name: str = "noise") -> Chart |
         layout["yaxis"] = axis("loss / law − 1, %", anchor="x")
     if repeats:
         tail = "2" if both else ""
-        layout[f"xaxis{tail}"] = axis(TITLES["C"], "power", domain=[0.56 if both else 0, 1])
-        layout[f"yaxis{tail}"] = axis("loss / mean of its cell − 1, %", anchor=f"x{tail}", zeroline=True)
+        layout[f"xaxis{tail}"] = axis(TITLES["C"], "power", brief="C, FLOPs", domain=[0.56 if both else 0, 1])
+        layout[f"yaxis{tail}"] = axis(
+            "loss / mean of its cell − 1, %", brief="", anchor=f"x{tail}", zeroline=True
+        )
         repeats = [trace | {"xaxis": f"x{tail}", "yaxis": f"y{tail}"} for trace in repeats]
     caption = []
     if quantiles:
@@ -117,9 +124,10 @@ def _quantiles(runs: Runs, fit: Fit) -> list[Trace]:
     if len(order) < 4:
         return []
     z = stats.norm.ppf((np.arange(len(order)) + 0.5) / len(order))
-    sd = float(np.std(runs["residual"][order]))
+    low, middle, high = np.quantile(runs["residual"][order], [0.25, 0.5, 0.75])
     ends = np.array([z[0], z[-1]]) * 1.1
-    straight = line(ends, runs["residual"][order].mean() + sd * ends, "normal, of the same spread", "@muted")
+    spread = (high - low) / (2 * stats.norm.ppf(0.75))
+    straight = line(ends, middle + spread * ends, "normal, by the quartiles", "@muted")
     return [straight, runs_at(order, "", "residual", "fitted runs", color="@at:0.35") | {"x": short(z)}]
 
 
@@ -134,5 +142,8 @@ def _repeats(runs: Runs, table: Table, fit: Fit) -> list[Trace]:
     log = np.log(drawn["L"].to_numpy(float))
     mean = np.bincount(cell, log) / np.bincount(cell)
     apart = 100 * np.expm1(log - mean[cell])
+    several &= np.bincount(cell, apart**2)[cell] > COPY  # a run that stands twice says nothing of noise
+    if not several.any():
+        return []
     dots = runs_at(runs.places(drawn[several]), "C", "", "runs alike but for seeds", color="@at:0.35")
     return [dots | {"y": short(apart[several])}]

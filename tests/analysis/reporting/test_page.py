@@ -95,7 +95,11 @@ def test_the_same_input_gives_the_same_bytes(hostile):
 def settled(value, rows):
     """Stands in for what the page does: names of colours and columns become plain values."""
     if isinstance(value, dict):
-        return {key: settled(one, rows) for key, one in value.items() if key not in ("rows", "form", "run")}
+        return {
+            key: settled(one, rows)
+            for key, one in value.items()
+            if key not in ("rows", "form", "run", "brief")
+        }
     if isinstance(value, list):
         return [settled(one, rows) for one in value]
     if isinstance(value, str) and value.startswith("@"):
@@ -211,7 +215,7 @@ def test_the_referee_has_a_section(hostile, monkeypatch):
         Outcome("unknown", "nobody said", "say it", name="three", title="third test"),
     )
     judged = Page("chinchilla", "L = E", "total", 28, "ok", outcomes)
-    monkeypatch.setattr(page, "check", lambda table, law: judged)
+    monkeypatch.setattr(page, "check", lambda table, law, **_: judged)
     elements = Elements(page.report(found, [path.parent / "runs.csv"]))
     for said in ("first test", "second test a distance: 1.25", "something is off", "mend it", "say it"):
         assert said in elements.text
@@ -221,7 +225,7 @@ def test_the_referee_has_a_section(hostile, monkeypatch):
 
 
 def test_tests_that_cannot_be_made_say_why(hostile, monkeypatch):
-    def refuse(table, law):
+    def refuse(table, law, **_):
         raise AnalysisError("there is no such column")
 
     found, path = hostile
