@@ -17,7 +17,8 @@ from analysis.fits.prediction import INSIDE
 from analysis.fits.result import Fit
 from analysis.fits.summary import count
 from analysis.optimal_size.estimate import Estimate
-from analysis.optimal_size.isoflop import IsoFlop, Minimum, budgets, separate
+from analysis.optimal_size.isoflop import IsoFlop, Minimum
+from analysis.tables.budgets import budgets, separate
 from analysis.tables.runs import select
 from analysis.tables.table import Table
 

@@ -62,7 +62,7 @@ def _backtest(axes: Axes, test: BackTest) -> None:
 def _forecast(axes: Axes, trial: Trial, unit: str | None) -> None:
     forecast, score = trial.forecast, trial.score
     interval, rows = forecast.interval, forecast.sensitivity
-    names, values = [f"law,\n{interval['level']:.0%} interval"], [forecast.prediction]
+    names, values = [f"forecast,\n{interval['level']:.0%} interval"], [forecast.prediction]
     reach = [[forecast.prediction - interval["low"]], [interval["high"] - forecast.prediction]]
     axes.errorbar(
         0,
@@ -75,6 +75,10 @@ def _forecast(axes: Axes, trial: Trial, unit: str | None) -> None:
         capsize=style.mark(0.83),
         zorder=3,
     )
+    if forecast.law_loss is not None:
+        axes.plot(0, forecast.law_loss, "_", ms=style.mark(4), mew=style.line(1), color=style.MUTED, zorder=2)
+        names[0] += "\n(dash: the law)"
+        values.append(forecast.law_loss)
     if rows:
         offset = next(key for key in rows[0] if key not in ("prediction", "objective"))
         spread = [row["prediction"] for row in rows]
@@ -103,7 +107,7 @@ def _forecast(axes: Axes, trial: Trial, unit: str | None) -> None:
         place = (
             f", {'inside' if score.inside else 'outside'} its interval" if trial.origin == "frozen" else ""
         )
-        text = f"measured {score.loss:.3f}\n(law {100 * score.error:+.1f} %{place})"
+        text = f"measured {score.loss:.3f}\n(forecast {100 * score.error:+.1f} %{place})"
         axes.axhline(score.loss, color=style.ACCENT, lw=style.line(0.86), zorder=1, label=text)
         axes.legend(loc="upper right", borderaxespad=0.2)
         values.append(score.loss)
