@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from analysis.fits.summary import UNSURE, verdict_text
 from analysis.laws.notation import DERIVED, number, symbol, tex
-from analysis.results import Estimated, Interval, Verdict
+from analysis.results import Interval, Verdict
 
 if TYPE_CHECKING:
     from analysis.fits.result import Fit
+    from analysis.optimal_size.estimate import Estimate
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -26,7 +27,7 @@ def escaped(text: str) -> str:
     return "".join(SPECIAL.get(sign, sign) for sign in text)
 
 
-def latex(result: Estimated, formula: str, about: str) -> str:
+def latex(result: Fit | Estimate, formula: str, about: str) -> str:
     """A ``table`` in the form of booktabs, with a caption; what is not identified has a question mark.
 
     Args:
@@ -67,7 +68,7 @@ def fit_latex(fit: Fit) -> str:
     return latex(fit, fit.law.formula, about)
 
 
-def _row(result: Estimated, name: str, value: float, interval: Interval) -> tuple[str, str, str, str]:
+def _row(result: Fit | Estimate, name: str, value: float, interval: Interval) -> tuple[str, str, str, str]:
     verdict = result.identified[name]
     text = f"${number(value)}$"
     if verdict.verdict == "no":
@@ -90,7 +91,7 @@ def _interval(verdict: Verdict, interval: Interval) -> str:
     return f"[{low}, {high}]"
 
 
-def _reasons(result: Estimated) -> list[str]:
+def _reasons(result: Fit | Estimate) -> list[str]:
     """Why parameters are not identified, or only to one side; those of one reason together."""
     reasons: dict[str, list[str]] = {}
     for name, verdict in result.identified.items():
