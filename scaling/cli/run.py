@@ -16,6 +16,7 @@ from scaling.errors import Complaint, UserError
 if TYPE_CHECKING:
     from scaling.plan.plan import Plan
     from scaling.spec.models import Study
+    from scaling.study import StudyReport
     from scaling.sweep.reporter import Reporter
 
 Source = Annotated[
@@ -52,6 +53,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="on Slurm: print the scripts that would be submitted")
     ] = False,
+    report: Annotated[
+        bool, typer.Option(help="write report.html at the end; its referee's tests take some seconds")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Train, fit, freeze the forecast and test it; resumes."""
@@ -71,7 +75,7 @@ def run(
         with watcher() as watch:
             if asked.adaptive is not None:
                 asked = _grown(asked, asked.adaptive, watch, workers, max_hours, force=force)
-            report = run_study(
+            done = run_study(
                 asked.plan,
                 asked.folder,
                 spec=asked.text,
@@ -90,20 +94,25 @@ def run(
     except KeyboardInterrupt:
         say.note("interrupted; run the same command again: what is done is kept")
         raise typer.Exit(130) from None
-    from scaling.report import write_report
-
-    say.note("writing the report: the referee's tests take some seconds")
-    page = write_report(report.findings, [report.folder])
+    page = _report(done) if report else None
     if as_json:
-        return say.data({**report.to_json(), "report": str(page)})
-    print(report.text)
-    print(f"\nreport: {page}")
+        return say.data({**done.to_json(), **({"report": str(page)} if page else {})})
+    print(done.text)
+    if page:
+        print(f"\nreport: {page}")
     if "tuning" in asked.plan.totals.by_role:
         say.next_command("basins", asked.folder)
     else:
         body = all(run.params_body is not None for run in asked.plan.runs)
         say.next_command("fit", asked.folder, *(("--convention", "body") if body else ()))
     return None
+
+
+def _report(done: StudyReport) -> Path:
+    from scaling.report import write_report
+
+    say.note("writing the report: its referee's tests take some seconds")
+    return write_report(done.findings, [done.folder])
 
 
 @dataclass(frozen=True)
