@@ -72,7 +72,9 @@ def print_plan(asked: Question) -> None:
         UserError: a problem of the spec, or of what is asked.
     """
     shown = chosen_columns(asked.names)
-    study, planned = plan_spec(asked.spec, asked.overrides, profile=asked.on, say=say.note)
+    study, planned = plan_spec(
+        asked.spec, asked.overrides, profile=asked.on, say=say.note, results=asked.results
+    )
     if asked.resolved:
         return say.data(study.model_dump(mode="json"))
     planned, lowered, bill = _priced(asked, planned)
@@ -83,7 +85,7 @@ def print_plan(asked: Question) -> None:
     if asked.diff:
         return _print_difference(asked, planned, bill)
     found = None
-    if asked.identify is not None:
+    if asked.identify is not None and not study.design.waiting:
         from scaling.design.identification import identification
 
         found = identification(study, planned, asked.identify)

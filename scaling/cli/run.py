@@ -15,6 +15,7 @@ from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:
     from scaling.plan.plan import Plan
+    from scaling.stages import Stages
 
 Source = Annotated[
     Path,
@@ -79,6 +80,7 @@ def run(
                 reevaluate=reevaluate,
                 profile=profile,
                 detach=detach,
+                stages=asked.stages,
             )
     except StudyStopped as stopped:
         say.note(str(stopped))
@@ -109,26 +111,29 @@ class _Asked:
     plan: Plan
     folder: Path
     text: str | None
+    stages: Stages | None = None
 
 
 def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
     from scaling.cli.meter import metered
     from scaling.data.stores import Stores
     from scaling.plan.expand import plan_spec
+    from scaling.stages import Stages
     from scaling.study import study_text
     from scaling.sweep.machine import usable_cores
 
     with metered() as report_data:
         stores = Stores(len(usable_cores()), report=report_data)
-        study, planned = plan_spec(spec, overrides or [], stores, on, say.note)
+        study, planned = plan_spec(spec, overrides or [], stores, on, say.note, results)
     changes = "".join(f", changed by --set {text}" for text in overrides or [])
     profile = f", with --on {on.name}" if on else ""
-    text = f"# {spec.name}{profile}{changes}\n{study_text(study)}"
-    return _Asked(planned, results or Path("results") / study.study, text)
+    stages = Stages(study, lambda grown: f"# {spec.name}{profile}{changes}\n{study_text(grown)}")
+    return _Asked(planned, results or Path("results") / study.study, stages.text, stages)
 
 
 def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
     """Go on by the plan of a results folder, as it is."""
+    from scaling.plan.grown import waits
     from scaling.plan.plan import load_plan
     from scaling.store.folder import ResultsFolder
 
@@ -136,6 +141,9 @@ def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, 
         if given:
             problem = f"{option} goes with a spec, and {str(folder)!r} is a results folder"
             raise UserError(Complaint(problem, hint="give the spec, or leave it out"))
+    if waits(folder):
+        problem = f"the design in {str(folder)!r} is decided as results come in, and some of it is not yet"
+        raise UserError(Complaint(problem, hint="give the spec that it was started with"))
     return _Asked(load_plan(ResultsFolder(folder)), folder, None)
 
 

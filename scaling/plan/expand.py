@@ -28,6 +28,7 @@ from scaling.plan.check import (
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.describe import described
 from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
+from scaling.plan.grown import with_decisions
 from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
 from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
@@ -58,6 +59,7 @@ def plan_spec(
     stores: Stores = SMALL,
     profile: str | FilePath | None = None,
     say: Callable[[str], None] = lambda text: None,
+    results: FilePath | None = None,
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
 
@@ -67,6 +69,7 @@ def plan_spec(
         stores: finds or prepares the tokens.
         profile: a file whose fields are laid over its execution.
         say: is told of a command that is run to describe the sizes of a family.
+        results: the folder whose decisions a design that grows takes over; left out: ``results/<study>``.
 
     Raises:
         UserError: every problem of the spec and of the plan.
@@ -75,6 +78,7 @@ def plan_spec(
     problems, plan = list(checked.problems), None
     study = checked.study if problems or checked.study is None else described(checked.study, say)
     if study is not None:
+        study = with_decisions(study, results or FilePath("results") / study.study)
         try:
             plan = plan_study(study, stores)
         except UserError as error:
@@ -198,12 +202,21 @@ def _plan(
         axes=tuple(axis_texts(study)),
         runs=merged.runs,
         jobs=jobs,
-        excluded=tuple(Excluded(label=w.label, reason=w.left_out) for w in wanted if w.left_out is not None),
+        excluded=_excluded(wanted, study.design.waiting),
         notes=(*_notes(study, wanted, jobs), *cells.notes, *merged.notes),
         execution=study.execution,
         every=study.evaluation.every,
         averages=study.evaluation.averages,
         command=_command(study),
+    )
+
+
+def _excluded(wanted: Sequence[Wanted], waiting: Sequence[float]) -> tuple[Excluded, ...]:
+    """Return the runs that are left out, but those of amounts that wait: a note says what these are."""
+    return tuple(
+        Excluded(label=w.label, reason=w.left_out)
+        for w in wanted
+        if w.left_out is not None and w.point.amount not in waiting
     )
 
 
@@ -289,12 +302,13 @@ def _sizes(wanted: Sequence[Wanted]) -> Iterator[str]:
 
 def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
     """Say what a reader of the plan should know although it is no error."""
-    amounts = {w.path for w in wanted if w.role == "fit"}
+    amounts = {w.path for w in wanted if w.role == "fit" and w.point.amount not in study.design.waiting}
     used = {w.path for w in wanted if w.role == "fit" and not w.left_out}
     if amounts - used:
         limits = "design.min_steps" + (" or outside the design's limits" if study.design.narrows else "")
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below {limits}"
-    yield from _too_few(wanted)
+    if not study.design.waiting:
+        yield from _too_few(wanted)
     yield from _moved_batches(wanted)
     yield from dict.fromkeys(_scaled_twice(wanted) if study.trainer is None else ())
     yield from _sizes(wanted)
