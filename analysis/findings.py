@@ -31,6 +31,7 @@ __all__ = [
     "Described",
     "Findings",
     "analyse",
+    "curves_beside",
     "draw",
     "examine",
     "freeze",
@@ -270,11 +271,16 @@ def _place(folder: Path, variant: str | None) -> Path:
     return folder if variant is None else folder / quote(variant, safe=" ()").replace("..", "%2E%2E")
 
 
+def curves_beside(source: Path) -> pd.DataFrame | None:
+    """The logged rows of the runs of a results folder or table; None: there are none."""
+    file = (source if source.is_dir() else source.parent) / "curves.parquet"
+    return pd.read_parquet(file) if file.exists() else None
+
+
 def draw(findings: Findings, source: Path, out: Path) -> figures.Drawn:
     """Every figure that the findings and the curves beside their table can feed; those of each variant in a
     folder of its own, beside that of their comparison."""
-    file = (source if source.is_dir() else source.parent) / "curves.parquet"
-    curves = pd.read_parquet(file) if file.exists() else None
+    curves = curves_beside(source)
     analysis, rows = findings.analysis, _by_variant(findings.table)
     drawn = []
     for name, one in analysis.described.items():

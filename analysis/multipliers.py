@@ -94,7 +94,7 @@ def multiplier(
     Raises:
         AnalysisError: for a fit without groups, or inputs and groups that it does not have.
     """
-    fit._need("compare its groups")
+    fit.need("compare its groups")
     of, held = _asked(fit, reference, of, held)
     level = fit.level if level is None else level
     labels = list(fit.setup.labels)
@@ -105,9 +105,9 @@ def multiplier(
     rows, notes, constant = [], [], True
     for g in (g for g in range(len(labels)) if g != r):
         for value in x:
-            loss, needed = _solve(fit._point, sides[r], sides[g], value)
-            _, draws = _solve(fit._draws, sides[r], sides[g], value)
-            _, further = _solve(fit._point, sides[r], sides[g], 10 * value)
+            loss, needed = _solve(fit.point, sides[r], sides[g], value)
+            _, draws = _solve(fit.draws, sides[r], sides[g], value)
+            _, further = _solve(fit.point, sides[r], sides[g], 10 * value)
             constant &= bool(np.isfinite(needed[0]) and np.isclose(needed[0], further[0], rtol=SAME))
             judged = _judge(fit, float(needed[0]), draws, level)
             if alone := {labels[g], reference} & lone:

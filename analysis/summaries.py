@@ -79,13 +79,13 @@ def _backtest(test: BackTest) -> list[str]:
         f"  fitted {test.n_train} runs below C = {test.budget:.3g}, "
         f"predicted its {len(test.runs)} runs ({test.extrapolation:.2g}x further):",
         f"  mean error {test.bias:+.2%}, rms {test.rms:.2%}, "
-        f"{test.inside:.0%} inside their {test.level:.0%} intervals (before back-test widening)"
+        f"{test.inside:.0%} inside their {test.level:.0%} intervals"
         + (f"; {unknown} of these intervals open" if unknown else ""),
     ]
     if abs(test.bias) > 0.5 * test.rms and test.rms > 0.005:
         lines.append(
             f"  the law {'over' if test.bias > 0 else 'under'}-predicts beyond its data; "
-            "expect the same of the forecast"
+            "the forecast weighs large runs more, and may still err the same way"
         )
     if test.baseline is not None:
         lines.append(f"  naive baseline (isoFLOP minima extrapolated): {test.baseline:+.2%} at the minimum")
@@ -97,11 +97,13 @@ def _forecast(trial: Trial, test: BackTest | None) -> list[str]:
     target, interval = forecast.target, forecast.interval
     named = f"frozen as {forecast.hash}" if trial.origin == "frozen" else ORIGINS[trial.origin]
     name = target["label"] or target["run_id"] or "the target"
+    own = forecast.law_loss
+    law = "" if own is None else f"; the law itself gives {own:.4f}"
     lines = [
         f"  {name}: N = {count(target['N'])}, D = {count(target['D'])}, C = {target['C']:.3g} "
         f"({forecast.extrapolation:.2g}x beyond the fitted runs)",
         f"  loss {forecast.prediction:.4f}, {interval['level']:.0%} interval for a new run "
-        f"[{interval['low']:.4f}, {interval['high']:.4f}] ({named})",
+        f"[{interval['low']:.4f}, {interval['high']:.4f}] ({named}){law}",
         "  standard error "
         + f"{forecast.se_log:.2%}: "
         + ", ".join(f"{k} {v:.2%}" for k, v in forecast.parts.items()),

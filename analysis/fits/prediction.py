@@ -52,17 +52,19 @@ def whole(frame: pd.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Loss at each row asked for. ``frame`` has the inputs; ``loss``; ``low, high`` (confidence: the law) and
-    ``new_low, new_high`` (prediction: a new run, residual scale included) at ``level``; ``se_log``, the law's
-    standard error (of log loss; of the loss where ``space`` is raw, of log(1 + loss) where it is log1p);
-    ``extrapolation``, the factor by which the row lies beyond the fitted data: the largest over N, D, C and
-    the law's other inputs of x / max, or min / x below the data; 1 within. ``beyond``: the inputs that lie
-    beyond, with the factor of each, as "N 4.2x, C 18x". ``unidentified``: quantities that the table does not
-    identify and that a row rests on, as all do beyond the data (and N, D at C alone on a, b).
-    Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low, D_high``, and ``a, b`` are
-    the local exponents d log N* / d log C and d log D* / d log C; intervals include the uncertainty of the
-    cost. Of a loss, an end of an interval that is not identified (``WIDE`` times off) is nan. ``notes`` say
-    what to beware of."""
+    """Loss at each row asked for. ``frame`` has the inputs; ``loss`` of the law; ``low, high`` (its
+    confidence band) and ``new_low, new_high`` (a new run, about ``forecast``) at ``level``; ``se_log``, the
+    law's standard error (of log loss; of the loss where ``space`` is raw, of log(1 + loss) where it is
+    log1p); ``forecast``: the law inside the data, its refit beyond them; ``se_law, se_run,
+    se_discrepancy``: the parts of the new run's standard deviation of log loss (nan where there is no
+    logarithm); ``extrapolation``, the factor by which the row lies beyond the fitted data: the largest over
+    N, D, C and the law's other inputs of x / max, or min / x below the data; 1 within. ``beyond``: the
+    inputs that lie beyond, with the factor of each, as "N 4.2x, C 18x". ``unidentified``: quantities that
+    the table does not identify and that a row rests on, as all do beyond the data (and N, D at C alone on
+    a, b). Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low, D_high``, and ``a,
+    b`` are the local exponents d log N* / d log C and d log D* / d log C; intervals include the uncertainty
+    of the cost. Of a loss, an end of an interval that is not identified (``WIDE`` times off) is nan.
+    ``notes`` say what to beware of."""
 
     frame: pd.DataFrame
     level: float
@@ -81,7 +83,7 @@ class Prediction:
 
     def __str__(self) -> str:
         shown = whole(self.frame)
-        new = " and new run (new_low, new_high)" if "new_low" in self.frame else ""
+        new = " and new run about its forecast (new_low, new_high)" if "new_low" in self.frame else ""
         how = [f"{self.level:.0%} intervals: law (low, high){new}; {self.method}"] * ("low" in self.frame)
         return "\n".join([*how, shown, *(f"note: {note}" for note in self.notes)])
 
@@ -191,16 +193,16 @@ def factors(data: Mapping[str, Any], at: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def extrapolated(
-    out: pd.DataFrame, far: pd.DataFrame, assumed: str = "the law holds there"
+    out: pd.DataFrame, far: pd.DataFrame, meaning: str = "intervals assume that the law holds there"
 ) -> tuple[str, ...]:
-    """Add the columns ``extrapolation`` and ``beyond`` of the ``factors`` to ``out``; a note where they are
-    above ``NEAR``."""
+    """Add the columns ``extrapolation`` and ``beyond`` of the ``factors`` to ``out``; a note, with its
+    ``meaning``, where they are above ``NEAR``."""
     out["extrapolation"] = far.max(axis=1)
     rows = far.to_dict(orient="records")
     out["beyond"] = [", ".join(f"{x} {v:.3g}x" for x, v in row.items() if v > 1) for row in rows]
     most = far.max().to_dict()
     reach = ", ".join(f"{x} by {v:.3g}x" for x, v in most.items() if v > NEAR)
-    return (f"beyond the data ({reach}): intervals assume that {assumed}",) if reach else ()
+    return (f"beyond the data ({reach}): {meaning}",) if reach else ()
 
 
 def with_compute(fit: Fit, at: Mapping[str, np.ndarray], cost: Cost | None) -> dict[str, np.ndarray]:

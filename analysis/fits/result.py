@@ -12,10 +12,10 @@ import pandas as pd
 
 from analysis.errors import AnalysisError, Argument
 from analysis.fits import allocation as derived
-from analysis.fits import prediction
+from analysis.fits import newrun
 from analysis.fits.allocation import Optimum
 from analysis.fits.cost import Cost, Function, Rate, counted
-from analysis.fits.intervals import interval, intervals, new_run, of_parameters
+from analysis.fits.intervals import interval, of_parameters
 from analysis.fits.options import SPACES
 from analysis.fits.prediction import Prediction, WholeRows, check_level, claims
 from analysis.laws import lookup
@@ -38,6 +38,7 @@ from analysis.solve.problem import Loss, Problem
 from analysis.tables.units import NOT_STATED
 
 if TYPE_CHECKING:
+    from analysis.fits.extrapolation import Extrapolation
     from analysis.fits.profile import Profile
     from analysis.solve.multistart import Solution
 
@@ -97,11 +98,13 @@ class Fit(Estimated):
         )  # fmt: skip
 
     @cached_property
-    def _draws(self) -> np.ndarray:
+    def draws(self) -> np.ndarray:
+        """The replicates (R, P), plain coordinates."""
         return np.array(self.replicates)
 
     @cached_property
-    def _point(self) -> np.ndarray:
+    def point(self) -> np.ndarray:
+        """The optimum (1, P), plain coordinates."""
         return self.problem.shift(self.problem.coordinates(self.solution), 1.0)[None]
 
     @cached_property
@@ -115,9 +118,9 @@ class Fit(Estimated):
     @np.errstate(all="ignore")
     def cov(self) -> pd.DataFrame:
         """Covariance of the parameters over the replicates, in their own units. Raises AnalysisError."""
-        self._need("give a covariance")
+        self.need("give a covariance")
         names = list(self.solution)
-        return pd.DataFrame(np.cov(self.problem.parameters(self._draws).T, ddof=0), names, names)
+        return pd.DataFrame(np.cov(self.problem.parameters(self.draws).T, ddof=0), names, names)
 
     @np.errstate(all="ignore")
     def ci(self, level: float | None = None) -> pd.DataFrame:
@@ -136,7 +139,7 @@ class Fit(Estimated):
             return {}
         values = dict(self.solution)
         if self.optimum:
-            best = self._exponents(self._point, self.cost)
+            best = self.exponents(self.point, self.cost)
             values |= {"a": float(best[0][0]), "b": float(best[1][0])}
         ends = {**self._intervals_at(self.level), **self.intervals.params}
         return {name: (values[name], ends[name]) for name in self.identified}
@@ -144,15 +147,16 @@ class Fit(Estimated):
     def _intervals_at(self, level: float) -> dict[str, Interval]:
         cluster, u = np.array(self.data["cluster"]), self.problem.coordinates(self.solution)
         degrees = self.intervals.degrees
-        out = of_parameters(self.problem, u, self._draws, cluster, level=level, degrees=degrees)
+        out = of_parameters(self.problem, u, self.draws, cluster, level=level, degrees=degrees)
         if self.optimum:
-            value = self._exponents(self._point, self.cost)
-            many = self._exponents(self._draws, self.cost.drawn(len(self.replicates)))
+            value = self.exponents(self.point, self.cost)
+            many = self.exponents(self.draws, self.cost.drawn(len(self.replicates)))
             for i, name in enumerate(("a", "b")):
                 out[name] = interval(float(value[i][0]), many[i], level, degrees, log=False)
         return out
 
-    def _exponents(self, u: np.ndarray, rate: Rate) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def exponents(self, u: np.ndarray, rate: Rate) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """a, b and log G at draws ``u`` (R, P), at the largest compute of the data."""
         return derived.best_exponents(self.problem, u, rate, max(self.data["C"]))
 
     @np.errstate(all="ignore")
@@ -164,9 +168,12 @@ class Fit(Estimated):
         cost: Cost | Function | None = None,
         **inputs: Any,
     ) -> Prediction:
-        """Predict the loss of runs, with intervals.
+        """Predict the loss of runs, with intervals of the law and of a new run.
 
         At C alone, N and D are those that are best for it; at C and one of them, the other is what C leaves.
+        Beyond the data a new run is forecast as :mod:`analysis.fits.extrapolation` says: by a refit
+        that weighs large runs more (``forecast``), with an interval that holds the discrepancy between law
+        and world.
 
         Args:
             rows: a table of runs, or a mapping of the law's inputs (m,) by name, with the column of groups
@@ -180,61 +187,35 @@ class Fit(Estimated):
             AnalysisError: the fit is not usable, an input is missing, not a number or not positive, a group
                 was not fitted, or the level or cost is invalid.
         """
-        self._need("predict")
-        check_level(level)
-        level = self.level if level is None else level
-        asked: Any = inputs if rows is None else rows
-        at, price = prediction.known(self, asked), self._cost(cost)
-        derived_from_c = "C" in at and not {"N", "D"} <= set(at)
-        if set(at) == {"C"} and {"N", "D"} == set(self.law.inputs):
-            group = prediction.group(self, asked, len(at["C"]))
-            out, many = self._optimal(at["C"], level, group, price or self.cost)
-            at = {x: out[x].to_numpy() for x in "NDC"}
-        else:
-            at, many = prediction.complete(self, at, price)
-            out = pd.DataFrame(at)
-        group = prediction.group(self, asked, len(out))
-        point = derived.values(self.problem, self._point, at, group)[0]
-        draws = derived.values(self.problem, self._draws, {**at, **many}, group)
-        out["loss"] = point
-        added = Loss(space=self.setup.space).added
-        plain = self._bounded(out, point + added, draws + added, level)
-        for side in ("low", "high", "new_low", "new_high"):
-            out[side] -= added
-        far = prediction.factors(self.data, prediction.with_compute(self, at, price))
-        notes = prediction.extrapolated(out, far)
-        if price and derived_from_c and {"N", "D"} <= set(at):
-            notes += prediction.beyond_cost(price, at["N"])
-        if "a" in out and self.optimum is not None:
-            notes += prediction.drifting(out, float(self._exponents(self._point, price or self.cost)[0][0]))
-        out["unidentified"] = prediction.unidentified(self, out)
-        notes = (*prediction.opened(self, out), *notes, *prediction.warnings(self, out, plain))
-        return Prediction(out, level, self.intervals.method, self.setup.space, notes)
+        return newrun.predicted(self, inputs if rows is None else rows, level, cost)
 
-    def _bounded(self, out: pd.DataFrame, point: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
-        """Intervals of the law's ``point`` (m,) and ``draws`` (R, m) into ``out``: of logarithms where all
-        are positive, else plain; and where they are plain though the fit's are not."""
-        degrees, residuals, losses = self.intervals.degrees, self.residuals, np.array(self.data["L"])
-        logs = np.full(len(point), self.setup.space != "raw")
-        plain = logs & ~((point > 0) & (draws > 0).all(0))
-        # residuals may be of logarithms: these are those of the losses themselves
-        space = Loss(space=self.setup.space)
-        fitted = space.back(space.to(losses) - residuals)
-        sd = float(np.linalg.norm(losses - fitted) / np.sqrt(self.noise.degrees))
-        bounds = np.full((5, len(point)), np.nan)
-        for log, at in ((True, logs & ~plain), (False, plain | ~logs)):
-            if not at.any():
-                continue
-            best, many = point[at], draws[:, at]
-            bounds[:2, at] = intervals(best, many, level, degrees, log=log)
-            deviations = np.log(many) - np.log(best) if log else many - best
-            bounds[2, at] = np.nan if plain[at].any() else np.sqrt(np.mean(deviations**2, axis=0))
-            run = sd if plain[at].any() else self.noise.sd
-            bounds[3:, at] = new_run(best, many, run, level, degrees, log=log)
-        out["low"], out["high"], out["se_log"] = bounds[:3]
-        # a new run varies more than the law does; what is unknown stays so
-        out["new_low"], out["new_high"] = np.minimum(bounds[3], bounds[0]), np.maximum(bounds[4], bounds[1])
-        return plain
+    @np.errstate(all="ignore")
+    def band(
+        self,
+        rows: pd.DataFrame | Mapping[str, Any] | None = None,
+        *,
+        level: float | None = None,
+        cost: Cost | Function | None = None,
+        **inputs: Any,
+    ) -> Prediction:
+        """Give the confidence band of the law alone: ``loss, low, high, se_log`` of :meth:`predict`,
+        without a new run. Arguments and errors are the same."""
+        return newrun.predicted(self, inputs if rows is None else rows, level, cost, new_run=False)
+
+    def forecast(self) -> Extrapolation:
+        """Refit the law with weights that grow with scale, for forecasts of runs beyond the data, as
+        :meth:`predict` makes them.
+
+        Raises:
+            AnalysisError: the fit is not usable, or not of log loss.
+        """
+        return self._extrapolation
+
+    @cached_property
+    def _extrapolation(self) -> Extrapolation:
+        from analysis.fits.extrapolation import Extrapolation
+
+        return Extrapolation.of(self)
 
     @np.errstate(all="ignore")
     def optimal(
@@ -263,8 +244,8 @@ class Fit(Estimated):
             AnalysisError: the fit is not usable, its law has no optimal allocation or lost a term to a
                 coefficient of 0, compute is not finite and positive, or the level, group or cost is invalid.
         """
-        self._need("say what is optimal")
-        price = self._cost(cost) or self.cost
+        self.need("say what is optimal")
+        price = self.price(cost) or self.cost
         more = {} if group is None else {str(self.setup.groups): group}
         pair = derived.split_terms(self.law)
         gone = [c for c in (pair[0], pair[2]) if self.solution.get(c) == 0] if pair else []
@@ -287,7 +268,7 @@ class Fit(Estimated):
             )
         return self.optimum.cost
 
-    def _cost(self, given: Cost | Function | None) -> Cost | None:
+    def price(self, given: Cost | Function | None) -> Cost | None:
         """The cost to ask at; None for a law without one. Raises AnalysisError."""
         if given is None:
             return self.optimum.cost if self.optimum else None
@@ -296,13 +277,13 @@ class Fit(Estimated):
         n, d, c = (np.array(self.data[x]) for x in "NDC")
         return counted(given, n, d, c)
 
-    def _optimal(
+    def allotted(
         self, c: np.ndarray, level: float, group: np.ndarray, cost: Cost
     ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
         """N*, D* and local exponents at ``c`` (m,), and draws (R, m) of the tokens that C buys at N*."""
         rate, out = cost.drawn(len(self.replicates)), pd.DataFrame({"C": c})
-        n = derived.best(self.problem, self._point, cost, c, group)
-        draws = derived.best(self.problem, self._draws, rate, c, group)
+        n = derived.best(self.problem, self.point, cost, c, group)
+        draws = derived.best(self.problem, self.draws, rate, c, group)
         sides = {"N": (n[0], draws), "D": (cost.tokens(n, c)[0], rate.tokens(draws, c))}
         for name, (values, many) in sides.items():
             rows = []
@@ -311,7 +292,7 @@ class Fit(Estimated):
                 drawn = known if len(known) else np.array([value])
                 rows.append((value, *interval(value, drawn, level, self.intervals.degrees)))
             out[[name, f"{name}_low", f"{name}_high"]] = rows
-        a, b = derived.local(self.problem, self._point, cost, c, group)
+        a, b = derived.local(self.problem, self.point, cost, c, group)
         out["a"], out["b"] = a[0], b[0]
         return out, {"D": np.broadcast_to(rate.tokens(n, c), draws.shape)}
 
@@ -332,7 +313,7 @@ class Fit(Estimated):
         """
         from analysis.fits.profile import profile
 
-        self._need("be profiled")
+        self.need("be profiled")
         at = list(self.problem.names).index(name) if name in self.problem.names else None
         if at is None or not self.problem.free[at]:
             raise AnalysisError(f"profile of {name!r}: choose a free parameter of {', '.join(self.solution)}")
@@ -341,7 +322,8 @@ class Fit(Estimated):
             cluster=np.array(self.data["cluster"]), simulations=simulations, seed=seed,
         )  # fmt: skip
 
-    def _need(self, what: str) -> None:
+    def need(self, what: str) -> None:
+        """Raises AnalysisError for a fit that is not usable, which then cannot do ``what``."""
         if not self.usable:
             raise AnalysisError(f"fit of {self.law.name!r} cannot {what}: {self.status.message}")
 
@@ -356,7 +338,7 @@ class Fit(Estimated):
         to, as the schedules of curves, is in no JSON."""
         if self.law.function is None or not self.usable:
             return
-        space, point = Loss(space=self.setup.space), self.problem.parameters(self._point)
+        space, point = Loss(space=self.setup.space), self.problem.parameters(self.point)
         y = space.to(np.array(self.data["L"]))
         with np.errstate(all="ignore"):
             off = np.abs(y - space.to(self.problem.values(point)[0]) - self.residuals)

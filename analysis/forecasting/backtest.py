@@ -12,7 +12,8 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
 from analysis.laws.law import Law
-from analysis.optimal_size.isoflop import budgets, minima
+from analysis.optimal_size.isoflop import minima
+from analysis.tables.budgets import budgets
 from analysis.tables.checks import row_names
 from analysis.tables.runs import select
 from analysis.tables.table import Table

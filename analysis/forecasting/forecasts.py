@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.errors import AnalysisError
 from analysis.fits.result import Fit
@@ -24,6 +23,7 @@ from analysis.solve.multistart import solve
 from analysis.tables.runs import CONVENTIONS
 
 SCHEMA = 1
+PARTS = ("law", "run", "discrepancy")  # of a standard error of log loss
 DIGITS = 10  # frozen numbers: more would change the hash with the order of a sum
 SAME_DELTA = 1e-6  # relative: Huber's delta comes from the residuals, which depend on the machine's rounding
 
@@ -33,9 +33,11 @@ class Forecast:
     """The loss of a run before it is trained, with all that the prediction rests on.
 
     ``target``: run_id, label, variant (where there are several), N, D, C. ``training``: row, N, D, C, loss of
-    every fitted run, sorted by row. ``prediction`` in nats per token; ``interval {kind, level, low, high,
-    method}`` is for a new run; ``se_log``: its standard error in log loss; ``parts``: its components (law,
-    run, backtest). ``baseline``: the naive forecast (isoFLOP minima extrapolated), or None. ``sensitivity``:
+    every fitted run, sorted by row. ``prediction`` in nats per token, of the refit that
+    :mod:`analysis.fits.extrapolation` makes, and ``law_loss`` of the descriptive law (None: frozen
+    before it was kept); ``interval {kind, level, low, high, method}`` is for a new run; ``se_log``: its
+    standard error in log loss; ``parts``: its components (law, run, discrepancy; of earlier ones law, run,
+    backtest). ``baseline``: the naive forecast (isoFLOP minima extrapolated), or None. ``sensitivity``:
     predictions with the offset held at other values. ``extrapolation``: target C over the largest C fitted.
     """
 
@@ -54,11 +56,13 @@ class Forecast:
     sensitivity: tuple[dict[str, float], ...]
     backtest: dict[str, Any] | None
     extrapolation: float
+    law_loss: float | None = None
 
     def to_json(self) -> str:
-        return (
-            json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, sort_keys=True, allow_nan=False) + "\n"
-        )
+        frozen = {
+            name: value for name, value in asdict(self).items() if name != "law_loss" or value is not None
+        }
+        return json.dumps({"schema": SCHEMA, **frozen}, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @property
     def hash(self) -> str:
@@ -190,8 +194,7 @@ def freeze(
         fit: a usable fit, of errors in log loss.
         target: the planned run: run_id, label, variant and the columns params, params_body, tokens, flops (or
             N, D, C).
-        backtest: back-test of the law, whose error beyond run noise widens the interval; left out: it is not
-            widened.
+        backtest: back-test of the law, kept beside the forecast; left out: none is.
         isoflop: minima whose power law gives the naive baseline; left out: no baseline.
         offsets: values of E for the sensitivity; left out: five over its interval.
         level: of the interval; left out: that of the fit.
@@ -208,15 +211,10 @@ def freeze(
     if known["run_id"] is not None and known["run_id"] in fit.data["row"]:
         raise AnalysisError(f"target {known['run_id']!r} is in the fitted set; hold it out (role = holdout)")
     point = fit.predict({k: [v] for k, v in given.items()}, level=level).frame.iloc[0]
-    _log_only(
-        bool(np.isfinite(point["se_log"])), fit, "at the target a replicate of the law is at or below 0"
-    )
-    extrapolation = known["C"] / max(fit.data["C"])
-    parts, method = _parts(fit, float(point["se_log"]), backtest, extrapolation)
+    parts = {name: float(point[f"se_{name}"]) for name in PARTS}
     se = float(np.sqrt(sum(v**2 for v in parts.values())))
-    degrees = fit.intervals.degrees
-    reach = float(stats.t.ppf(0.5 + level / 2, degrees)) * se
-    prediction = float(point["loss"])
+    _log_only(np.isfinite(se), fit, "at the target the law or a replicate of it is at or below 0")
+    extrapolation = known["C"] / max(fit.data["C"])
     rows = sorted(zip(*(fit.data[k] for k in ("row", "N", "D", "C", "L")), strict=True))
     return Forecast(
         law=fit.law.to_dict(),
@@ -226,11 +224,10 @@ def freeze(
         convention=fit.convention,
         training=tuple(_rounded(dict(zip(("row", "N", "D", "C", "loss"), row, strict=True))) for row in rows),
         target=known,
-        prediction=_rounded(prediction),
+        prediction=_rounded(float(point["forecast"])),
         interval=_rounded({
-            "kind": "new run", "level": level,
-            "method": f"{method}, t({degrees}); law: {fit.intervals.method}",
-            "low": prediction * float(np.exp(-reach)), "high": prediction * float(np.exp(reach)),
+            "kind": "new run", "level": level, "method": _method(fit, parts["discrepancy"]),
+            "low": float(point["new_low"]), "high": float(point["new_high"]),
         }),
         se_log=_rounded(se),
         parts=_rounded(parts),
@@ -238,6 +235,7 @@ def freeze(
         sensitivity=tuple(_rounded(sensitivity(fit, given, offsets))),
         backtest=_rounded(_brief(backtest)) if backtest is not None and backtest.usable else None,
         extrapolation=_rounded(extrapolation),
+        law_loss=_rounded(float(point["loss"])),
     )  # fmt: skip
 
 
@@ -262,25 +260,16 @@ def _log_only(holds: bool, fit: Fit, reason: str) -> None:
         )
 
 
-def _parts(
-    fit: Fit, se_law: float, backtest: BackTest | None, extrapolation: float
-) -> tuple[dict[str, float], str]:
-    """Components of the standard error of a new run's log loss, and where they come from."""
-    seeds = fit.noise.seeds.sd_log if fit.noise.seeds else 0.0
-    parts = {"law": se_law, "run": max(fit.noise.sd, seeds)}
-    source = "residual scale" if fit.noise.sd >= seeds else "repeated seeds"
-    beside = f"; {fit.noise.seeds.degrees} d.f. of repeated seeds" if fit.noise.seeds else ""
-    text = f"se^2 = law^2 + run^2 ({source}{beside})"
-    if backtest is None or not backtest.usable or backtest.rms is None or backtest.bias is None:
-        return parts, text + "; no back-test error included"
-    # what of the back-test's error run noise does not explain, grown with the distance in log C
-    beyond = np.sqrt(max(backtest.rms**2 - parts["run"] ** 2, backtest.bias**2))
-    far = max(1.0, float(np.log(max(extrapolation, 1.0)) / np.log(max(backtest.extrapolation, 1.01))))
-    parts["backtest"] = float(beyond * far)
-    return (
-        parts,
-        text + f" + back-test^2 (max of |bias| and rms beyond run noise, x {far:.2f} for distance in log C)",
-    )
+def _method(fit: Fit, discrepancy: float) -> str:
+    """Where the parts of a standard error come from."""
+    seeds = fit.noise.seeds
+    beside = f"; {seeds.degrees} d.f. of repeated seeds" if seeds else ""
+    law = f"; law: {fit.intervals.method}"
+    if not discrepancy:
+        return f"se^2 = law^2 + run^2, t({fit.intervals.degrees}){beside}{law}"
+    used = fit.forecast().constants
+    known = f"kappa {used.kappa:g} of {used.origin['date']}"
+    return f"se^2 = law^2 + run^2 + discrepancy^2 ({known}), normal{beside}{law}, weights C^{used.weight:g}"
 
 
 def _brief(backtest: BackTest) -> dict[str, Any]:

@@ -145,7 +145,7 @@ class Estimate(Estimated):
             out[[name, *ends]] = np.stack([point, low, high], axis=1)
         out["se_log"] = se
         far = factors(self.data, {x: out[x] for x in "NDC"})
-        notes = extrapolated(out, far, "straight lines reach that far")
+        notes = extrapolated(out, far, "intervals assume that straight lines reach that far")
         if at.max() > max(p["budget"] for p in self.points):
             notes += ("a power law of the loss without a floor falls too fast beyond the optima",)
         return Prediction(out, level, self.intervals.method, "log", notes)

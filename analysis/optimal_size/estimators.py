@@ -32,7 +32,8 @@ from analysis.laws.shipped import LAWS
 from analysis.optimal_size.envelope import BIAS as ENVELOPE_BIAS
 from analysis.optimal_size.envelope import Curves, checkpoints
 from analysis.optimal_size.estimate import Estimate, EstimateSetup, Optima, assembled, centre_of, enough
-from analysis.optimal_size.isoflop import BIAS, Curve, budgets, lines, minimum, split
+from analysis.optimal_size.isoflop import BIAS, Curve, lines, minimum, split
+from analysis.tables.budgets import budgets
 from analysis.tables.checks import row_names
 from analysis.tables.expressions import nearest
 from analysis.tables.loading import load

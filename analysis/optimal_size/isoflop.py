@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.tables.budgets import budgets
 from analysis.tables.runs import select
 from analysis.tables.table import Table
 from analysis.tables.units import loss_unit
 
-SAME_BUDGET = 0.15  # width in log10 C of the runs that share a budget, where no column says
 BIAS = (
     "a parabola in log N is symmetric, the loss curve is not: minima shift toward the side with the wider "
     "range of sizes, and exponents inherit it"
@@ -92,31 +92,6 @@ class IsoFlop:
     def baseline(self, flops: float) -> float | None:
         """The naive forecast: the power law through the losses at the minima, extrapolated. None without."""
         return None if self.loss is None else float(self.loss.at(flops))
-
-
-def budgets(frame: Any) -> np.ndarray:
-    """A budget (FLOPs) per row of a selected table: its column ``budget``, else clusters of log10 C."""
-    if "budget" in frame.columns and frame["budget"].notna().all():
-        return frame["budget"].to_numpy(float)
-    c = np.log10(frame["C"].to_numpy(float))
-    order = np.argsort(c, kind="stable")
-    out = np.empty(len(c))
-    for rows in _split(c, order):
-        out[rows] = float(f"{10.0 ** np.mean(c[rows]):.6g}")
-    return out
-
-
-def _split(c: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
-    """Groups of sorted rows no wider than ``SAME_BUDGET``, split at the widest gaps."""
-    done, todo = [], [order]
-    while todo:
-        rows = todo.pop()
-        if len(rows) < 2 or c[rows[-1]] - c[rows[0]] <= SAME_BUDGET:
-            done.append(rows)
-            continue
-        cut = int(np.argmax(np.diff(c[rows]))) + 1
-        todo += [rows[:cut], rows[cut:]]
-    return done
 
 
 def minima(

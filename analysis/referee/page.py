@@ -10,15 +10,20 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
-from analysis.referee import design, form, stability, training
+from analysis.referee import design, form, quality, stability, training
 from analysis.referee.outcome import Outcome, Page, unseen
 from analysis.referee.subject import Subject, Test
 
-TESTS: dict[str, Test] = {**design.TESTS, **training.TESTS, **stability.TESTS, **form.TESTS}
+TESTS: dict[str, Test] = {**design.TESTS, **training.TESTS, **quality.TESTS, **stability.TESTS, **form.TESTS}
 
 
 def check(
-    table: pd.DataFrame, law: str | Law = "chinchilla", *, compute: float | None = None, **options: Any
+    table: pd.DataFrame,
+    law: str | Law = "chinchilla",
+    *,
+    compute: float | None = None,
+    curves: pd.DataFrame | None = None,
+    **options: Any,
 ) -> Page:
     """Put a table of runs and a law to the tests that a referee would.
 
@@ -27,6 +32,7 @@ def check(
         law: a name of ``LAWS``, ``file.py:NAME`` or a Law.
         compute: FLOPs that the law is to be used at; left out: those of the held-out runs, where there are
             some.
+        curves: logged rows of the runs: ``run_id, tokens, train/loss``; left out: there are none.
         options: those of :func:`analysis.fit`.
 
     Raises:
@@ -34,7 +40,7 @@ def check(
     """
     if compute is not None and not 0 < compute < float("inf"):
         raise AnalysisError(f"compute = {compute!r} must be finite and positive, such as 1e21")
-    subject = Subject(require(law), table, options, compute)
+    subject = Subject(require(law), table, options, compute, curves)
     fitted = subject.fitted
     return Page(
         law=fitted.law.name,

@@ -64,12 +64,14 @@ STEP = 0.01  # of the influence of a cluster, along which claims are linearised
 @dataclass(frozen=True)
 class Subject:
     """A ``law`` on a ``table``, with ``options`` of :func:`analysis.fit`, and the ``compute`` that the law is
-    to be used at, where that is known. Fits are made when a test first asks."""
+    to be used at, where that is known; ``curves``: logged rows of the runs, where there are some. Fits are
+    made when a test first asks."""
 
     law: Law
     table: pd.DataFrame
     options: Mapping[str, Any] = field(default_factory=dict)
     compute: float | None = None
+    curves: pd.DataFrame | None = None
 
     @cached_property
     def asked(self) -> FitOptions:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from analysis import files
 from analysis.errors import AnalysisError
-from analysis.findings import Findings
+from analysis.findings import Findings, curves_beside
 from analysis.referee.outcome import Page
 from analysis.referee.page import check
 from analysis.reporting import provenance, view, words
@@ -85,7 +85,7 @@ def report(
     from plotly.offline import get_plotlyjs  # which only a page needs
 
     runs, curves = rows.read(findings), _curves(sources)
-    checked, unchecked = _check(findings) if referee else (None, "The tests were not asked for.")
+    checked, unchecked = _check(findings, curves) if referee else (None, "The tests were not asked for.")
     groups = _figures(runs, findings, curves)
     outcomes = _outcomes(runs, findings)
     charts = [chart for group in groups for chart in group["charts"]] + outcomes
@@ -144,19 +144,16 @@ def _title(findings: Findings, sources: Sequence[Path]) -> str:
 
 
 def _curves(sources: Sequence[Path]) -> pd.DataFrame | None:
-    if len(sources) != 1:
-        return None
-    source = sources[0]
-    path = (source if source.is_dir() else source.parent) / "curves.parquet"
-    return pd.read_parquet(path) if path.exists() else None
+    return curves_beside(sources[0]) if len(sources) == 1 else None
 
 
-def _check(findings: Findings) -> tuple[Page | None, str]:
+def _check(findings: Findings, curves: pd.DataFrame | None) -> tuple[Page | None, str]:
     """The referee's page of the first law, or why there is none."""
     name, first = next(iter(findings.analysis.described.items()))
     frame: Any = findings.table.frame
     try:
-        return check(frame if name is None else frame[frame[COLUMN] == name], first.fit.law), ""
+        part = frame if name is None else frame[frame[COLUMN] == name]
+        return check(part, first.fit.law, curves=curves), ""
     except AnalysisError as error:
         return None, f"The tests could not be made: {error.problems[0].text()}."
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from scaling.cli.columns import columns
 from scaling.cli.words import count, duration
@@ -12,65 +14,78 @@ from scaling.errors import Complaint, UserError
 from scaling.plan.bill import Bill, RunCost
 from scaling.plan.plan import Plan, PlannedRun
 
-Cell = Callable[[PlannedRun, RunCost], str]
 UNKNOWN = "-"
 
 
-def _known(value: float | None, text: Callable[[float], str]) -> str:
-    return UNKNOWN if value is None else text(value)
+@dataclass(frozen=True)
+class Column:
+    """A column: its heading, the value of a run (None: not known), and how that is written."""
+
+    heading: str
+    value: Callable[[PlannedRun, RunCost], Any]
+    written: Callable[[Any], str] = str
+
+    def text(self, run: PlannedRun, cost: RunCost) -> str:
+        """Return the cell of a run."""
+        value = self.value(run, cost)
+        return UNKNOWN if value is None else self.written(value)
 
 
-def _ours(run: PlannedRun, text: Callable[[], str]) -> str:
-    """Say of a run of the built-in trainer what only that has."""
-    return UNKNOWN if run.is_external else text()
+def _ours(value: Callable[[PlannedRun], Any]) -> Callable[[PlannedRun, RunCost], Any]:
+    """Make a value that only runs of the built-in trainer have."""
+    return lambda run, _: None if run.is_external else value(run)
 
 
 def _short(value: float) -> str:
     return f"{value:.3g}"
 
 
+def _whole(value: int) -> str:
+    return f"{value:,}"
+
+
 def _hours(value: float) -> str:
     return duration(3600 * value)
 
 
-COLUMNS: dict[str, tuple[str, Cell]] = {  # name -> heading, text of a run
-    "run": ("run", lambda run, _: run.label),
-    "role": ("role", lambda run, _: run.role),
-    "variant": ("variant", lambda run, _: run.variant or UNKNOWN),
-    "params_body": ("N body", lambda run, _: _known(run.params_body, count)),
-    "params": ("N", lambda run, _: count(run.params)),
-    "params_active": ("N active", lambda run, _: _known(run.params_active, count)),
-    "tokens": ("D", lambda run, _: count(run.run.tokens)),
-    "tokens_per_param": ("D/N", lambda run, _: _short(run.run.tokens / run.params)),
-    "epochs": ("epochs", lambda run, _: f"{run.epochs:.2f}"),
-    "steps": ("steps", lambda run, _: f"{run.run.steps:,}"),
-    "flops": ("FLOPs", lambda run, _: _short(run.flops)),
-    "flops_spent": ("spent", lambda _, cost: _short(cost.flops_spent)),
-    "hours": ("time", lambda _, cost: _known(cost.hours, _hours)),
-    "price": ("price", lambda _, cost: _known(cost.price, _short)),
-    "device_hours": ("device-hours", lambda _, cost: _known(cost.device_hours, _short)),
-    "devices": ("devices", lambda _, cost: str(cost.devices)),
-    "memory_bytes": ("memory", lambda _, cost: _known(cost.memory_bytes, lambda held: size(int(held)))),
-    "disk_bytes": ("disk", lambda _, cost: _known(cost.disk_bytes, lambda held: size(int(held)))),
-    "flops_saved": ("saved", lambda _, cost: _short(cost.flops_saved)),
-    "flops_6n": ("6ND", lambda run, _: _short(6 * run.params * run.run.tokens)),
-    "flops_6n_body": (
-        "6ND body",
-        lambda run, _: _known(run.params_body, lambda n: _short(6 * n * run.run.tokens)),
+def _six(params: int | None, run: PlannedRun) -> int | None:
+    return None if params is None else 6 * params * run.run.tokens
+
+
+COLUMNS: dict[str, Column] = {
+    "run": Column("run", lambda run, _: run.label),
+    "role": Column("role", lambda run, _: run.role),
+    "variant": Column("variant", lambda run, _: run.variant),
+    "params_body": Column("N body", lambda run, _: run.params_body, count),
+    "params": Column("N", lambda run, _: run.params, count),
+    "params_active": Column("N active", lambda run, _: run.params_active, count),
+    "tokens": Column("D", lambda run, _: run.run.tokens, count),
+    "tokens_per_param": Column("D/N", lambda run, _: run.run.tokens / run.params, _short),
+    "epochs": Column("epochs", lambda run, _: run.epochs, "{:.2f}".format),
+    "steps": Column("steps", lambda run, _: run.run.steps, _whole),
+    "flops": Column("FLOPs", lambda run, _: run.flops, _short),
+    "flops_spent": Column("spent", lambda _, cost: cost.flops_spent, _short),
+    "hours": Column("time", lambda _, cost: cost.hours, _hours),
+    "price": Column("price", lambda _, cost: cost.price, _short),
+    "device_hours": Column("device-hours", lambda _, cost: cost.device_hours, _short),
+    "devices": Column("devices", lambda _, cost: cost.devices),
+    "memory_bytes": Column("memory", lambda _, cost: cost.memory_bytes, size),
+    "disk_bytes": Column("disk", lambda _, cost: cost.disk_bytes, size),
+    "flops_saved": Column("saved", lambda _, cost: cost.flops_saved, _short),
+    "flops_6n": Column("6ND", lambda run, _: _six(run.params, run), _short),
+    "flops_6n_body": Column("6ND body", lambda run, _: _six(run.params_body, run), _short),
+    "unique_tokens": Column("unique tokens", lambda run, _: run.unique_tokens, count),
+    "warmup_steps": Column("warmup", _ours(lambda run: run.built_in.schedule.warmup), _whole),
+    "decay_steps": Column("decay", _ours(lambda run: run.built_in.decay_steps), _whole),
+    "learning_rate": Column("learning rate", lambda run, _: run.run.learning_rate, "{:.4g}".format),
+    "weight_decay": Column(
+        "weight decay", _ours(lambda run: run.built_in.optimizer.weight_decay), "{:.4g}".format
     ),
-    "unique_tokens": ("unique tokens", lambda run, _: count(run.unique_tokens)),
-    "warmup_steps": ("warmup", lambda run, _: _ours(run, lambda: f"{run.built_in.schedule.warmup:,}")),
-    "decay_steps": ("decay", lambda run, _: _ours(run, lambda: f"{run.built_in.decay_steps:,}")),
-    "learning_rate": ("learning rate", lambda run, _: _known(run.run.learning_rate, "{:.4g}".format)),
-    "weight_decay": (
-        "weight decay",
-        lambda run, _: _ours(run, lambda: f"{run.built_in.optimizer.weight_decay:.4g}"),
-    ),
-    "batch_tokens": ("batch tokens", lambda run, _: f"{run.run.batch_tokens:,}"),
-    "seed": ("seed", lambda run, _: str(run.run.seed)),
-    "seed_order": ("order", lambda run, _: str(run.run.order_seed)),
-    "run_id": ("run id", lambda run, _: run.run_id),
-    "job_id": ("job id", lambda run, _: run.job_id),
+    "batch_tokens": Column("batch tokens", lambda run, _: run.run.batch_tokens, _whole),
+    "seed": Column("seed", lambda run, _: run.run.seed),
+    "seed_order": Column("order", lambda run, _: run.run.order_seed),
+    "run_id": Column("run id", lambda run, _: run.run_id),
+    "job_id": Column("job id", lambda run, _: run.job_id),
 }
 LEFT = ("run", "role", "variant")  # aligned left
 LAST = "price"  # of the columns that are printed unless others are named
@@ -102,9 +117,17 @@ def runs_table(plan: Plan, bill: Bill, names: Sequence[str] | None) -> str:
     """
     names = names or _usual(plan, bill)
     chosen = [COLUMNS[name] for name in names]
-    rows = [[cell(run, bill.runs[run.run_id]) for _, cell in chosen] for run in plan.runs]
+    rows = [[column.text(run, bill.runs[run.run_id]) for column in chosen] for run in plan.runs]
     left = sum(1 for _ in itertools.takewhile(lambda name: name in LEFT, names))
-    return columns([heading for heading, _ in chosen], rows, left=left)
+    return columns([column.heading for column in chosen], rows, left=left)
+
+
+def runs_json(plan: Plan, bill: Bill) -> list[dict[str, Any]]:
+    """Return every column of each run as plain values."""
+    return [
+        {name: column.value(run, bill.runs[run.run_id]) for name, column in COLUMNS.items()}
+        for run in plan.runs
+    ]
 
 
 def _usual(plan: Plan, bill: Bill) -> tuple[str, ...]:

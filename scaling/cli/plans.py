@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from scaling.cli.columns import columns
-from scaling.cli.plan_columns import has_experts, runs_table
+from scaling.cli.plan_columns import has_experts, runs_json, runs_table
 from scaling.cli.words import count, duration, flops, plural
 from scaling.corpora.content import ExternalContent
 from scaling.corpora.quotas import BLOCK
@@ -159,8 +159,7 @@ def _totals(plan: Plan, lowered: Lowered | None, bill: Bill) -> str:
         *([*_meshes(lowered), _memory(lowered)] if lowered else ()),
         *([_disk(plan, bill.space)] if bill.space else ()),
         *(["memory and disk: not known for a trainer of your own"] if plan.command else ()),
-        _duration(plan, bill),
-        *_device_hours(bill),
+        "; ".join((_duration(plan, bill), *_device_hours(plan, bill))),
         *_left(plan, bill),
     ]
     if plan.every is not None:
@@ -194,12 +193,15 @@ def _duration(plan: Plan, bill: Bill) -> str:
     )
 
 
-def _device_hours(bill: Bill) -> Iterator[str]:
-    """Say how long devices are at work, and what that costs."""
+def _device_hours(plan: Plan, bill: Bill) -> Iterator[str]:
+    """Say how long devices are at work, and what that costs; of a machine of one's own also how long they are
+    held. Allocations of a cluster end when nothing waits."""
     if bill.device_hours is None or bill.device_hours_held is None:
         return
-    held = f"{bill.device_hours_held:.3g} if {plural(bill.workers, 'worker')} are held until the end"
-    text = f"{bill.device_hours:.3g} device-hours of work" + (f" ({held})" if bill.workers > 1 else "")
+    text = f"{bill.device_hours:.3g} device-hours of work"
+    if bill.workers > 1 and not isinstance(plan.execution, SlurmExecution):
+        held = f"{bill.device_hours_held:.3g} if {plural(bill.workers, 'worker')} are held until the end"
+        text += f" ({held})"
     if bill.price is not None and bill.amount is not None:
         currency = bill.price.currency
         text += f": {bill.amount:,.4g} {currency} at {bill.price.amount:g} {currency} an hour"
@@ -270,5 +272,6 @@ def plan_json(plan: Plan, lowered: Lowered | None, bill: Bill) -> dict[str, Any]
         "space": None if bill.space is None else vars(bill.space),
         "memory": None if lowered is None else _memory_json(lowered),
         "bill": bill.to_json(),
+        "table": runs_json(plan, bill),
         "warnings": [asdict(warning) for warning in plan_warnings(plan)],
     }

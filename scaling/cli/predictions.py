@@ -22,13 +22,13 @@ from scaling.cli.predictors import Predictor, points
 from scaling.cli.words import count
 from scaling.errors import Complaint, UserError
 
-ALONE = "law and noise alone"
-LABEL = f"{ALONE} (not calibrated by the outcomes of forecasts)"
-
+OF_LAW = "its confidence band"
+OF_RUN = "by the residuals inside the data, calibrated on published runs beyond"
 BEYOND = "the factors by which N, D, C or another input lie outside the fitted data"
 ORDER = ("C", "N", "D")  # of inputs; others come first
+PARTS = ("law", "run", "discrepancy")
 RESULTS = (
-    *("loss", "low", "high", "new_low", "new_high", "se_log"),
+    *("loss", "low", "high", "new_low", "new_high", "se_log", "forecast", *(f"se_{part}" for part in PARTS)),
     *("a", "b", "extrapolation", "beyond", "unidentified"),
 )
 FORMATS = {"N": count, "D": count, "C": "{:.3g}".format}
@@ -123,8 +123,15 @@ def prediction_text(predictor: Predictor, blocks: Sequence[Block], *, sizes: boo
         ]
     last = blocks[-1]
     lines += ["", *([f"  cost: {last.cost}"] if last.cost else [])]
-    if "low" in last.frame:
-        lines += [f"  intervals: {last.level:.0%}, {LABEL}", f"  method: {last.method}"]
+    if "new_low" in last.frame:
+        lines += [
+            f"  intervals, {last.level:.0%}: of the law, {OF_LAW}; of a new run, {OF_RUN}",
+            f"  method of the law's: {last.method}",
+        ]
+        if (last.frame["se_discrepancy"] > 0).any():
+            lines.append("  law/run/discrepancy: parts of a forecast's standard deviation, of log loss")
+    elif "low" in last.frame:
+        lines += [f"  intervals, {last.level:.0%}: {OF_LAW}", f"  method: {last.method}"]
     if "extrapolation" in last.frame:
         lines.append(f"  beyond data: {BEYOND}")
     notes = dict.fromkeys(note for block in blocks for note in block.notes)
@@ -167,7 +174,11 @@ def _table(predictor: Predictor, frame: pd.DataFrame, sizes: bool) -> list[str]:
     if "low" in frame and not (sizes and "new_low" in frame):
         shown["of the law"] = _intervals(frame, "", number)
     if "new_low" in frame:
+        if (frame["se_discrepancy"] > 0).any():
+            shown["forecast"] = _values(frame, "forecast", number)
         shown["of a new run"] = _intervals(frame, "new_", number)
+        if "forecast" in shown:
+            shown["law/run/discrepancy"] = _parts(frame)
     if "extrapolation" in frame:
         beyond = frame["beyond"] if "beyond" in frame else frame["extrapolation"].map("C {:.3g}x".format)
         inside = frame["extrapolation"] <= 1
@@ -188,6 +199,12 @@ def verdicts(predictor: Predictor, frame: pd.DataFrame) -> list[str]:
         case Fit():
             weak = frame["unidentified"]
     return [f"rests on {names}, not identified" if names else "identified" for names in weak]
+
+
+def _parts(frame: pd.DataFrame) -> list[str]:
+    """Of each row, the parts of a forecast's standard deviation, in per cent."""
+    rows = zip(*(frame[f"se_{part}"] for part in PARTS), strict=True)
+    return ["-" if row[0] != row[0] else "/".join(f"{100 * part:.2g}" for part in row) + " %" for row in rows]
 
 
 def _values(frame: pd.DataFrame, name: str, write: Any) -> list[str]:
@@ -217,7 +234,9 @@ def prediction_json(predictor: Predictor, blocks: Sequence[Block]) -> dict[str, 
         "convention": predictor.convention,
         "status": None if isinstance(predictor, GivenLaw) else plain(predictor.status),
         "level": plain(blocks[-1].level),
-        "intervals": ALONE if "low" in blocks[-1].frame else None,
+        "intervals": {"law": OF_LAW, "new_run": OF_RUN}
+        if "new_low" in blocks[-1].frame
+        else ({"law": OF_LAW} if "low" in blocks[-1].frame else None),
         "method": blocks[-1].method,
         **({"cost": blocks[-1].cost} if blocks[-1].cost else {}),
         "rows": plain(rows),

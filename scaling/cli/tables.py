@@ -148,7 +148,8 @@ def check_table(
         AnalysisError: the request is bad, or the table cannot be read.
     """
     requested = require(law)
-    return check(_table([requested], sources, reading, options), requested, **options)
+    curves = findings.curves_beside(sources[0]) if len(sources) == 1 else None
+    return check(_table([requested], sources, reading, options), requested, curves=curves, **options)
 
 
 def compare_studies(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from scaling.errors import Complaint, UserError
@@ -95,14 +95,13 @@ class Bill:
         return self.price.amount * device_hours
 
     def to_json(self) -> dict[str, Any]:
-        """Return the totals as plain values, and what each run takes by its id."""
+        """Return the totals as plain values."""
         return {
             "device_hours": self.device_hours,
             "device_hours_held": self.device_hours_held,
             "device_hours_left": self.device_hours_left,
             "price": self.amount,
             "currency": self.price.currency if self.price else None,
-            "runs": {run_id: asdict(cost) for run_id, cost in self.runs.items()},
         }
 
     def require_within(self, most: float) -> None:

@@ -32,6 +32,10 @@ def test_a_speed_that_is_given_makes_hours_and_money() -> None:
     assert plan["time"]["training_seconds"] == pytest.approx(training)
     assert plan["bill"]["device_hours"] > training / 3600
     assert plan["bill"]["price"] == pytest.approx(2 * plan["bill"]["device_hours"])
+    rows = plan["table"]
+    assert [row["run_id"] for row in rows] == [run["run_id"] for run in plan["runs"]]
+    assert sum(row["device_hours"] for row in rows) == pytest.approx(plan["bill"]["device_hours"])
+    assert all(row["flops_6n"] == 6 * row["params"] * row["tokens"] > row["flops_6n_body"] for row in rows)
     assert {warning["kind"] for warning in plan["warnings"]} >= {"few_steps"}
 
 
@@ -54,9 +58,8 @@ def test_more_device_hours_than_allowed_are_refused() -> None:
 
 
 def test_the_design_is_drawn(tmp_path: Path) -> None:
-    for name in ("design.png", "design.svg"):
-        done = call("plan", SPEC, "--no-probe", "--no-identify", "--figure", name)
-        assert done.returncode == 0 and f"drew {name}" in done.stderr and Path(name).stat().st_size > 10_000
+    done = call("plan", SPEC, "--no-probe", "--no-identify", "--figure", "design.svg")
+    assert done.returncode == 0 and "drew design.svg" in done.stderr
     first = Path("design.svg").read_bytes()
     call("plan", SPEC, "--no-probe", "--no-identify", "--figure", "design.svg")
     assert Path("design.svg").read_bytes() == first, "the same bytes"

@@ -45,7 +45,9 @@ def test_a_table_and_its_saved_fit_predict_the_same(folder):
     assert [round(row["N"] / 1e9) for row in found["rows"]][:2] == [7, 1]
     assert found["rows"][0]["loss"] == pytest.approx(loss(7e9, 1.4e11), rel=5e-3)
     assert all(row["new_low"] <= row["low"] < row["loss"] < row["high"] for row in found["rows"])
-    assert found["intervals"] == "law and noise alone" and found["rows"][2]["C"] == 1e22
+    assert {*found["intervals"]} == {"law", "new_run"} and found["rows"][2]["C"] == 1e22
+    assert all(row["se_law"] > 0 and row["se_run"] > 0 for row in found["rows"])
+    assert found["rows"][0]["se_discrepancy"] > 0
     assert all(row["verdict"] == "identified" for row in found["rows"])
 
 
@@ -59,7 +61,14 @@ def test_the_text_says_convention_interval_and_how_far(folder):
     assert text[head].split()[:4] == ["N", "D", "D/N", "loss"] and text[head].endswith("verdict")
     assert text[head + 1].split()[:3] == ["7B", "140B", "20"] and text[head + 1].endswith("identified")
     assert len(text[head]) == len(text[head + 1])
-    assert "  intervals: 90%, law and noise alone (not calibrated by the outcomes of forecasts)" in text
+    assert text[head].split()[7:13] == ["forecast", "of", "a", "new", "run", "law/run/discrepancy"]
+    assert (
+        sum(
+            line.startswith("  intervals, 90%: of the law, its confidence band; of a new run")
+            for line in text
+        )
+        == 1
+    )
     assert not any("rows x" in line for line in text)
 
 

@@ -119,11 +119,11 @@
     const within = (values) => values.filter((v) => Math.log10(v) >= low - 1e-9 && Math.log10(v) <= high + 1e-9);
     for (const leads of TICKS) {
       const values = within(decades.flatMap((power) => leads.map((lead) => lead * 10 ** power)));
-      if (leads.length === 1 && values.length > wanted + 1) {
+      if (leads.length === 1 && values.length > wanted + 2) {
         const step = Math.ceil(values.length / wanted);
         return values.filter((_, i) => i % step === 0);
       }
-      if (values.length >= Math.min(4, wanted - 1) && values.length <= wanted + 1) return values;
+      if (values.length >= Math.max(2, Math.min(4, wanted - 2)) && values.length <= wanted + 2) return values;
     }
     const [a, b] = [10 ** low, 10 ** high], rough = (b - a) / wanted, size = 10 ** Math.floor(Math.log10(rough));
     const step = size * [1, 2, 2.5, 5, 10].find((lead) => lead * size >= rough);
@@ -195,7 +195,7 @@
         orientation: "h", x: 0, font: { size: 12 }, itemsizing: "constant", bgcolor: "rgba(0,0,0,0)",
         ...(bar ? { y: -58 / plot, yanchor: "top" } : { y: 1.01, yanchor: "bottom" }),
       },
-      hovermode: "closest",
+      hovermode: "closest", showlegend: true,
       hoverlabel: { bgcolor: palette.panel, bordercolor: palette.edge, align: "left", font: { family: palette.sans, size: 12.5, color: palette.ink } },
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     };

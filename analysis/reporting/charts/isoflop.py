@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.optimal_size.isoflop import IsoFlop, budgets
+from analysis.optimal_size.isoflop import IsoFlop
 from analysis.reporting.charts.chart import Chart, Shades, axis, line, runs_at, short, words
 from analysis.reporting.runs import Runs
+from analysis.tables.budgets import budgets
 from analysis.tables.runs import select
 from analysis.tables.table import Table
 

@@ -16,6 +16,7 @@ from analysis.tables.runs import select
 from analysis.tables.table import Table
 
 PANELS = ("N", "D", "C")
+COPY = 1e-12  # squared per cent: runs of a cell that differ by less are one
 GAP = 0.05  # of the width, between panels
 TITLES = {"N": "parameters N", "D": "tokens D", "C": "compute C, FLOPs"}
 
@@ -123,9 +124,10 @@ def _quantiles(runs: Runs, fit: Fit) -> list[Trace]:
     if len(order) < 4:
         return []
     z = stats.norm.ppf((np.arange(len(order)) + 0.5) / len(order))
-    sd = float(np.std(runs["residual"][order]))
+    low, middle, high = np.quantile(runs["residual"][order], [0.25, 0.5, 0.75])
     ends = np.array([z[0], z[-1]]) * 1.1
-    straight = line(ends, runs["residual"][order].mean() + sd * ends, "normal, of the same spread", "@muted")
+    spread = (high - low) / (2 * stats.norm.ppf(0.75))
+    straight = line(ends, middle + spread * ends, "normal, by the quartiles", "@muted")
     return [straight, runs_at(order, "", "residual", "fitted runs", color="@at:0.35") | {"x": short(z)}]
 
 
@@ -140,5 +142,8 @@ def _repeats(runs: Runs, table: Table, fit: Fit) -> list[Trace]:
     log = np.log(drawn["L"].to_numpy(float))
     mean = np.bincount(cell, log) / np.bincount(cell)
     apart = 100 * np.expm1(log - mean[cell])
+    several &= np.bincount(cell, apart**2)[cell] > COPY  # a run that stands twice says nothing of noise
+    if not several.any():
+        return []
     dots = runs_at(runs.places(drawn[several]), "C", "", "runs alike but for seeds", color="@at:0.35")
     return [dots | {"y": short(apart[several])}]

@@ -128,17 +128,17 @@ def test_an_exact_power_has_the_closed_form_that_a_search_finds(exact, kappa, ga
     power = nearest_power(n, d, rate(n) * d)
     assert fitted(n, d, rate(n) * d) == power and power.gamma == pytest.approx(gamma)
     known, at = counted(rate, n, d, rate(n) * d), np.array([1e17, 1e19, 1e21])
-    closed = allocation.best(exact.problem, exact._point, power, at)
-    assert allocation.best(exact.problem, exact._point, known, at) == pytest.approx(closed, rel=1e-9)
+    closed = allocation.best(exact.problem, exact.point, power, at)
+    assert allocation.best(exact.problem, exact.point, known, at) == pytest.approx(closed, rel=1e-9)
     if gamma != 1:
         problem = replace(exact.problem, law=SAME)
         point = problem.shift(problem.coordinates(exact.solution), 1.0)[None]
         assert allocation.best(problem, point, power, at[:1])[0] == pytest.approx(closed[0, :1], rel=1e-6)
-    a, b, _ = allocation.best_exponents(exact.problem, exact._point, power, np.nan)
+    a, b, _ = allocation.best_exponents(exact.problem, exact.point, power, np.nan)
     assert a[0] == pytest.approx(BETA / (ALPHA + gamma * BETA), rel=1e-4) and b[0] == pytest.approx(
         1 - gamma * a[0]
     )
-    assert allocation.local(exact.problem, exact._point, known, at)[0][0] == pytest.approx(a[0], abs=1e-6)
+    assert allocation.local(exact.problem, exact.point, known, at)[0][0] == pytest.approx(a[0], abs=1e-6)
 
 
 @pytest.mark.parametrize("total", [False, True])

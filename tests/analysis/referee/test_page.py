@@ -18,6 +18,7 @@ from analysis.referee.outcome import Page
 from analysis.referee.page import TESTS, _outcome
 from analysis.referee.subject import Subject
 from scaling.cli.arguments import as_option
+from tests.analysis.test_collapse import family
 from tests.cli.call import call
 
 QUICK = {"bootstrap": 0}
@@ -36,7 +37,7 @@ def runs(sizes: int = 8, lengths: int = 6, noise: float = 0.002, e: float = 1.7)
     frame["loss"] = loss * np.exp(rng.normal(size=len(frame)) * noise)
     frame["run_id"] = [f"run{i}" for i in range(len(frame))]
     said = {"schedule": "wsd", "eval_id": "e1", "eval_tokens": 100_000, "epochs": 0.5, "warmup_tokens": 1e7}
-    return frame.assign(params_body=frame["params"] ** 0.998, **said)
+    return frame.assign(params_body=frame["params"] ** 0.998, flags=None, **said)
 
 
 def isoflop() -> pd.DataFrame:
@@ -90,6 +91,11 @@ def power(e: float, span: float, seed: int = 0) -> pd.DataFrame:
     )
 
 
+def doubted() -> pd.DataFrame:
+    frame = runs()
+    return frame.assign(flags=np.where(frame.index < 9, "eval_noise", None))
+
+
 Case = tuple[str, Callable[[], pd.DataFrame], dict[str, Any]]
 GOOD: Case = ("chinchilla", runs, {})
 APART = {"cluster": "run_id"}  # many clusters
@@ -129,6 +135,11 @@ CASES: dict[str, tuple[Case, Case]] = {
     "repetition": (GOOD, ("chinchilla", lambda: runs().assign(epochs=10.0), {})),
     "evaluation": (GOOD, ("chinchilla", evaluations, {})),
     "embedding": (GOOD, ("chinchilla", lambda: (f := runs()).assign(params_body=f["params"] - 4e7), {})),
+    "flags": (GOOD, ("chinchilla", doubted, {})),
+    "collapse": (
+        ("chinchilla", lambda: family()[0], {"curves": family()[1]}),
+        ("chinchilla", lambda: family(bad=4)[0], {"curves": family(bad=4)[1]}),
+    ),
     "runs": (GOOD, ("chinchilla", lambda: scaled(f := runs(), f["run_id"] == "run47", 1.2), LEAST_SQUARES)),
     "sizes": (GOOD, ("chinchilla", lambda: scaled(f := runs(6), f["params"] == 5e7, 1.1), LEAST_SQUARES)),
     "smallest": (GOOD, ("chinchilla", lambda: small(1.05), APART)),
@@ -147,9 +158,9 @@ CASES: dict[str, tuple[Case, Case]] = {
 
 def subject(case: Case) -> Subject:
     law, table, options = case
-    given = {name: value for name, value in options.items() if name != "compute"}
-    compute: object = options.get("compute")
-    return Subject(require(law), table(), {**QUICK, **given}, compute)  # type: ignore[arg-type]
+    given = {name: value for name, value in options.items() if name not in ("compute", "curves")}
+    compute, curves = options.get("compute"), options.get("curves")
+    return Subject(require(law), table(), {**QUICK, **given}, compute, curves)
 
 
 @functools.cache
@@ -164,8 +175,8 @@ def test_every_test_is_tried():
 
 @pytest.mark.parametrize("name", CASES)
 def test_passes(name):
-    law, table, _ = CASES[name][0]
-    outcome = _outcome(name, TESTS[name], good(law, table))
+    law, table, options = CASES[name][0]
+    outcome = _outcome(name, TESTS[name], subject(CASES[name][0]) if options else good(law, table))
     assert outcome.verdict == "pass", outcome
     assert not outcome.advice and outcome.title == TESTS[name].title
 
@@ -225,7 +236,7 @@ def test_the_command(tmp_path):
     table = tmp_path / "runs.csv"
     power(1.7, 1e4).to_csv(table, index=False)
     good = call("check", table, "--law", "power-offset", "--compute", "1e23")
-    assert good.returncode == 0 and "0 of 24 tests failed" in good.stdout, good.stdout
+    assert good.returncode == 0 and "0 of 26 tests failed" in good.stdout, good.stdout
     assert "next: scaling fit" in good.stdout
     bad = call("check", table, "--law", "power", "--json")
     assert bad.returncode == 1 and "laws" in json.loads(bad.stdout)["failed"]

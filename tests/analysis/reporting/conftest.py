@@ -14,7 +14,7 @@ from analysis.fits import fitting
 from analysis.reporting import page
 from analysis.solve import multistart
 
-HOSTILE = '<script>window.hostile = 1</script><img src="x" onerror="window.hostile = 2">&'
+HOSTILE = '<script>window.hostile = 1</script><img src="x" onerror="window.hostile = 2"><b>&</b>'
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -215,7 +215,7 @@ def test_the_referee_has_a_section(hostile, monkeypatch):
         Outcome("unknown", "nobody said", "say it", name="three", title="third test"),
     )
     judged = Page("chinchilla", "L = E", "total", 28, "ok", outcomes)
-    monkeypatch.setattr(page, "check", lambda table, law: judged)
+    monkeypatch.setattr(page, "check", lambda table, law, **_: judged)
     elements = Elements(page.report(found, [path.parent / "runs.csv"]))
     for said in ("first test", "second test a distance: 1.25", "something is off", "mend it", "say it"):
         assert said in elements.text
@@ -225,7 +225,7 @@ def test_the_referee_has_a_section(hostile, monkeypatch):
 
 
 def test_tests_that_cannot_be_made_say_why(hostile, monkeypatch):
-    def refuse(table, law):
+    def refuse(table, law, **_):
         raise AnalysisError("there is no such column")
 
     found, path = hostile

@@ -1,0 +1,57 @@
+"""How far laws were off beyond their data, on published runs: the part of a forecast's error that neither the
+law's uncertainty nor the noise of a run explains.
+
+Its standard deviation, in log loss, is ``kappa`` b^p (c g)^(1 - p): g is the improvement in log loss that
+the law promises from the data to the target, c the share of it that an error is where nothing is known of
+the table, and b the error of a back-test on the table itself. Tables differ in how wrong a law is;
+``kappa`` is the median over families of tables, and ``spread`` the standard deviation of its logarithm
+among them. ``benchmarks/forecasts.py`` derives the constants and writes them with the tables they are from.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+FILE = "discrepancy.json"
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """``weight``: the power of C / max C by which rows are weighted in the refit behind a forecast;
+    ``backtest``: p; ``promised``: c. ``origin``: date, sets and scores of the derivation."""
+
+    kappa: float
+    spread: float
+    weight: float
+    backtest: float
+    promised: float
+    origin: dict[str, Any]
+
+    def unscaled(self, gain: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """The standard deviation at kappa = 1.
+
+        Args:
+            gain: g, the improvement in log loss that the law promises at each target (m,).
+            own: b, the error of log loss in the table's back-test, grown to each target (m,); None: the
+                table has no back-test.
+        """
+        promised = self.promised * np.maximum(gain, 0.0)
+        if own is None:
+            return promised
+        return np.maximum(own, 0.0) ** self.backtest * promised ** (1 - self.backtest)
+
+    def sd(self, gain: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """The standard deviation of log loss (m,); arguments as of :meth:`unscaled`."""
+        return self.kappa * self.unscaled(gain, own)
+
+
+@cache
+def shipped() -> Discrepancy:
+    """The constants that forecasts use."""
+    return Discrepancy(**json.loads(files("analysis.fits").joinpath(FILE).read_text()))

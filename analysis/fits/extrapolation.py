@@ -1,0 +1,219 @@
+"""The forecast of a run beyond the data, in parts: the law, the run, and the discrepancy between law and
+world.
+
+The law is fitted again with weights (C / max C)^1/2, so that it is truest where the forecast begins; the
+descriptive fit stays what it is. An interval at any level is z(level) sqrt(law^2 + run^2 + discrepancy^2)
+of log loss on both sides of that refit's value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.fits import identification
+from analysis.fits.allocation import values
+from analysis.fits.bootstrap import METHODS, RESAMPLED, replicate
+from analysis.fits.discrepancy import Discrepancy, shipped
+from analysis.solve.multistart import solve
+from analysis.solve.problem import Problem
+from analysis.tables.budgets import budgets
+
+if TYPE_CHECKING:
+    from analysis.fits.result import Fit
+
+REPLICATES = 200
+GROWTH = {"N": 0.5, "D": 0.5, "C": 1.0}  # of log inputs with log C, where a family grows as one
+STEP = 1e-3  # in log, over which a slope of the law is taken
+LEAST_FAR = 1.01  # a back-test that reaches less far says nothing of growth with distance
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Of runs asked for, (m,) each: ``centre``, the loss forecast in nats; and standard deviations of log
+    loss: of the ``law``, of a ``run`` about it, of the ``discrepancy`` between law and world; ``gain``: the
+    improvement in log loss from the data to the target that the discrepancy grows with."""
+
+    centre: np.ndarray
+    law: np.ndarray
+    run: np.ndarray
+    discrepancy: np.ndarray
+    gain: np.ndarray
+
+    @property
+    def se(self) -> np.ndarray:
+        """All together."""
+        return np.sqrt(self.law**2 + self.run**2 + self.discrepancy**2)
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the table's own back-test was off: ``error`` of log loss beyond the noise of a run, with the
+    largest compute ``far`` times the most that was fitted."""
+
+    error: float
+    far: float
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """A fit's law beyond its data. ``problem``: the weighted refit, ``point`` (1, P) its optimum, ``draws``
+    (R, P) its replicates, in plain coordinates; ``run``: standard deviation of a run's log loss about it, at
+    the largest compute; ``own``: the back-test, None where the table allows none; ``scale`` (n,): of each
+    row, C or what stands for it; ``constants``: of the discrepancy."""
+
+    fit: Fit
+    problem: Problem
+    point: np.ndarray
+    draws: np.ndarray
+    run: float
+    own: Own | None
+    scale: np.ndarray
+    constants: Discrepancy
+
+    @classmethod
+    def of(cls, fit: Fit, constants: Discrepancy | None = None) -> Extrapolation:
+        """Refit the law of a fit for forecasts. Raises AnalysisError where :func:`why_not` says so."""
+        reason = why_not(fit)
+        if reason:
+            raise AnalysisError(f"forecast by {fit.law.name!r}: {reason}")
+        constants = constants or shipped()
+        scale = _scale(fit.data, fit.law.inputs)
+        assert scale is not None  # why_not
+        share = scale / _largest(fit.problem, scale)
+        weights = fit.problem.w * share**constants.weight
+        problem = replace(fit.problem, weights=weights / weights.mean())
+        solution = solve(problem, start=None if problem.law.terms else fit._solved.u[None])
+        kind = fit.intervals.kind if fit.intervals.kind in METHODS else "auto"
+        count = min(REPLICATES, len(fit.replicates)) if kind in RESAMPLED else REPLICATES
+        cluster = np.array(fit.data["cluster"])
+        drawn = replicate(problem, solution, cluster, "cluster", method=kind, count=count, check=0)
+        return cls(
+            fit, problem, problem.shift(solution.u, 1.0)[None], drawn.u,
+            _run_noise(fit, problem, solution.u, share), _own(fit, scale), scale, constants,
+        )  # fmt: skip
+
+    @np.errstate(all="ignore")
+    def at(self, inputs: Mapping[str, np.ndarray], group: np.ndarray) -> Parts:
+        """Forecast runs.
+
+        Args:
+            inputs: of the law, and N, D, C as far as they are known, (m,) each.
+            group: index of each one's group (m,).
+        """
+        best = values(self.problem, self.point, dict(inputs), group)[0]
+        drawn = np.log(values(self.problem, self.draws, dict(inputs), group)) - np.log(best)
+        gain, h = self._promise(inputs, group)
+        own = None
+        if self.own is not None:
+            own = self.own.error * np.maximum(1.0, h / np.log(max(self.own.far, LEAST_FAR)))
+        return Parts(
+            best,
+            np.sqrt(np.mean(drawn**2, axis=0)),
+            np.full(len(best), self.run),
+            self.constants.sd(gain, own),
+            gain,
+        )
+
+    def _promise(self, inputs: Mapping[str, np.ndarray], group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Improvement in log loss from the data to each target, and its distance in log scale, (m,) each:
+        along compute, or along single inputs where that is more."""
+        slopes = {x: self._slope(x, inputs, group) for x in self.fit.law.inputs}
+        alone = sum(
+            (
+                abs(slope) * _beyond(inputs[x], np.array(self.fit.data[x]))
+                for x, slope in slopes.items()
+                if x in GROWTH
+            ),
+            np.zeros(len(group)),
+        )
+        target = _scale(inputs, self.fit.law.inputs)
+        assert target is not None  # as of the rows fitted
+        h = np.empty(len(group))
+        rows = self.problem.group
+        for g in np.unique(group):
+            mine = self.scale if rows is None else self.scale[rows == g]
+            h[group == g] = _beyond(target[group == g], mine)
+        steep = sum(GROWTH[x] * slope for x, slope in slopes.items() if x in GROWTH)
+        return np.maximum(np.abs(steep) * h, alone), h
+
+    def _slope(self, x: str, inputs: Mapping[str, np.ndarray], group: np.ndarray) -> np.ndarray:
+        """- d log L / d log x at each target (m,)."""
+        sides = [dict(inputs) | {x: inputs[x] * np.exp(sign * STEP)} for sign in (-1, 1)]
+        low, high = (np.log(values(self.problem, self.point, side, group)[0]) for side in sides)
+        return (low - high) / (2 * STEP)
+
+
+def why_not(fit: Fit) -> str:
+    """Why a fit makes no calibrated forecasts; empty where it does."""
+    if not fit.usable:
+        return fit.status.message
+    if fit.unit is None:
+        return f"it is of column {fit.setup.target!r}; what is known of laws beyond their data is of losses"
+    if fit.problem.loss.space != "log":
+        return f"its residuals are not of log loss (objective {fit.objective.kind!r}); fit with 'huber'"
+    if _scale(fit.data, fit.law.inputs) is None:
+        return "neither compute nor N nor D of its runs is known"
+    return ""
+
+
+def _scale(known: Mapping[str, Any], inputs: tuple[str, ...]) -> np.ndarray | None:
+    """Of each row, C; where that is unknown the square of N or D, whichever the law has, as compute grows
+    with it along a family; None without either."""
+    for x, power in (("C", 1), *((x, 2) for x in "ND" if x in inputs)):
+        if x in known:
+            return np.asarray(known[x], float) ** power
+    return None
+
+
+def _largest(problem: Problem, scale: np.ndarray) -> np.ndarray:
+    """The largest scale of each row's group (n,)."""
+    group = np.zeros(len(scale), int) if problem.group is None else problem.group
+    return np.array([scale[group == g].max() for g in range(group.max() + 1)])[group]
+
+
+def _beyond(asked: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """How far in log ``asked`` (m,) lies outside the range of ``data``; 0 within."""
+    asked = np.log(asked)
+    return np.maximum(0.0, np.maximum(asked - np.log(data.max()), np.log(data.min()) - asked))
+
+
+def _run_noise(fit: Fit, problem: Problem, u: np.ndarray, share: np.ndarray) -> float:
+    """Standard deviation of a run's log loss at the largest compute: of the refit's residuals weighted by
+    C / max C, drawn to their mean as far as few runs carry it; at least that of repeated seeds."""
+    r, n = problem.y - problem.model.fitted(u[None])[0], len(share)
+    free = int(problem.free.sum())
+    near, all_ = (float(np.average(r**2, weights=share**power)) for power in (1.0, 0.5))
+    carried = share.sum() ** 2 / (share**2).sum()
+    variance = (carried * near + free * all_) / (carried + free) * n / max(n - free, 1)
+    seeds = fit.noise.seeds.sd_log if fit.noise.seeds else 0.0
+    return max(float(np.sqrt(variance)), seeds)
+
+
+def _own(fit: Fit, scale: np.ndarray) -> Own | None:
+    """Fit below the largest budget, predict the runs at it; None where that leaves too little to fit."""
+    budget = budgets(pd.DataFrame({"C": scale}))
+    early = budget < budget.max()
+    train = fit.problem.at(early)
+    if not early.any() or identification.shortage(train):
+        return None
+    try:
+        u = fit.problem.coordinates(fit.solution)
+        begin = train.shift(fit.problem.shift(u, 1.0), -1.0)
+        solution = solve(train, start=None if train.law.terms else begin[None])
+    except AnalysisError:
+        return None
+    late = fit.problem.at(~early)
+    group = np.zeros(len(late.target), int) if late.group is None else late.group
+    point = train.shift(solution.u, 1.0)[None]
+    error = np.log(values(train, point, dict(late.inputs), group)[0]) - late.y
+    if not np.isfinite(error).all():
+        return None
+    seen = fit.noise.sd**2
+    # beyond the noise of runs; what so many runs cannot show is not taken for 0
+    square = max(np.mean(error**2) - seen, np.mean(error) ** 2, seen / len(error))
+    return Own(float(np.sqrt(square)), float(budget.max() / budget[early].max()))

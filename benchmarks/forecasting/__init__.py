@@ -1,0 +1,1 @@
+"""Sets, splits, references and scores of ``benchmarks/forecasts.py``."""

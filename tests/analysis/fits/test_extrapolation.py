@@ -1,0 +1,131 @@
+"""Forecasts beyond the data: what they are made of, and where they pass into the law."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import analysis
+from analysis.errors import AnalysisError
+from analysis.fits import discrepancy
+
+FAR = {"N": 2e9, "D": 4e10}
+
+
+def loss(n, d, bend=0.0):
+    """Chinchilla's law; with ``bend``, lower at the largest compute than it says."""
+    law = 1.8 + 480 / n**0.35 + 2100 / d**0.37
+    return law * np.exp(-bend * np.maximum(0, np.log(6 * n * d / 1e18)) ** 2)
+
+
+def table(bend=0.0, noise=0.003, seed=0):
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 3e8, 6), np.geomspace(3e8, 6e9, 5)))
+    wiggle = np.exp(noise * np.random.default_rng(seed).standard_normal(len(n)))
+    return pd.DataFrame({"params": n, "tokens": d, "flops": 6 * n * d, "loss": loss(n, d, bend) * wiggle})
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return analysis.fit("chinchilla", table(), bootstrap=100)
+
+
+def test_inside_the_data_a_new_run_is_the_law_and_the_residuals(fit):
+    row = fit.predict(N=1e8, D=2e9).frame.iloc[0]
+    assert row["forecast"] == row["loss"] and row["se_discrepancy"] == 0
+    reach = stats.t.ppf(0.95, fit.intervals.degrees) * np.hypot(row["se_log"], fit.noise.sd)
+    assert row["new_high"] == pytest.approx(row["loss"] * np.exp(reach))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.99])
+def test_every_level_comes_from_the_same_parts(fit, level):
+    row = fit.predict(**FAR, level=level).frame.iloc[0]
+    se = np.sqrt(row["se_law"] ** 2 + row["se_run"] ** 2 + row["se_discrepancy"] ** 2)
+    z = stats.norm.ppf(0.5 + level / 2)
+    assert row[["new_low", "new_high"]].tolist() == pytest.approx(row["forecast"] * np.exp([-z * se, z * se]))
+    same = fit.predict(**FAR).frame.iloc[0]
+    assert row[["se_law", "se_run", "se_discrepancy", "forecast"]].equals(
+        same[["se_law", "se_run", "se_discrepancy", "forecast"]]
+    )
+
+
+def test_the_discrepancy_is_what_the_constants_say(fit):
+    outlook, known = fit.forecast(), discrepancy.shipped()
+    at = {"N": np.array([FAR["N"]]), "D": np.array([FAR["D"]]), "C": np.array([6 * FAR["N"] * FAR["D"]])}
+    parts = outlook.at(at, np.zeros(1, int))
+    h = np.log(at["C"][0] / fit.data["C"][-1])
+    own = outlook.own.error * max(1.0, h / np.log(outlook.own.far))
+    by_hand = known.kappa * own**known.backtest * (known.promised * parts.gain[0]) ** (1 - known.backtest)
+    assert parts.discrepancy[0] == pytest.approx(by_hand)
+    # the improvement along compute of a law in N and D
+    e, a, b, alpha, beta = np.exp(outlook.point[0])[[0, 1, 2]].tolist() + outlook.point[0][[3, 4]].tolist()
+    terms = alpha * a / FAR["N"] ** alpha + beta * b / FAR["D"] ** beta
+    assert parts.gain[0] == pytest.approx(0.5 * terms / parts.centre[0] * h, rel=1e-4)
+    assert e == pytest.approx(outlook.problem.parameters(outlook.point)[0][0])
+
+
+def test_forecasts_pass_into_the_law_at_the_edge(fit):
+    edge = {"N": max(fit.data["N"]), "D": max(fit.data["D"])}
+    steps = [
+        fit.predict(**{x: v * f for x, v in edge.items()}).frame.iloc[0] for f in (1.0, 1.02, 1.04, 2, 4)
+    ]
+    widths = [np.log(row["new_high"] / row["new_low"]) for row in steps]
+    assert widths[1] == pytest.approx(widths[0], rel=0.1) and widths[2] == pytest.approx(widths[1], rel=0.1)
+    assert widths[3] < widths[4]
+    gaps = [abs(np.log(row["forecast"] / row["loss"])) for row in steps]
+    assert gaps[0] == 0 and gaps[1] < 0.1 * gaps[4]
+
+
+def test_the_refit_follows_the_frontier_where_the_law_bends():
+    bent = analysis.fit("chinchilla", table(bend=0.01), bootstrap=100)
+    row, truth = bent.predict(N=6e8, D=1.2e10).frame.iloc[0], loss(6e8, 1.2e10, bend=0.01)
+    assert abs(np.log(row["forecast"] / truth)) < 0.7 * abs(np.log(row["loss"] / truth))
+    assert row["new_low"] < truth < row["new_high"] and not row["low"] < truth < row["high"]
+    assert (
+        bent.forecast().own.error
+        > 2 * analysis.fit("chinchilla", table(), bootstrap=100).forecast().own.error
+    )
+
+
+def test_a_smaller_run_is_forecast_by_the_law(fit):
+    row = fit.predict(N=1e6, D=3e7).frame.iloc[0]
+    assert row["forecast"] == pytest.approx(row["loss"]) and row["se_discrepancy"] > 0.01
+
+
+def test_the_band_is_of_the_law_alone(fit):
+    band, whole = fit.band(**FAR).frame, fit.predict(**FAR).frame
+    assert not {"new_low", "forecast", "se_run"} & set(band)
+    assert band[["loss", "low", "high"]].equals(whole[["loss", "low", "high"]])
+
+
+def test_what_is_no_log_loss_is_not_calibrated():
+    frame = table()
+    raw = analysis.fit("chinchilla", frame, objective="raw-ls", bootstrap=100)
+    row = raw.predict(**FAR).frame.iloc[0]
+    assert row["forecast"] == row["loss"] and np.isnan(row["se_discrepancy"])
+    with pytest.raises(AnalysisError, match="not of log loss"):
+        raw.forecast()
+    rate = analysis.fit("power-params", frame.assign(rate=frame["params"] ** -0.5 * 1.1), target="rate")
+    assert rate.predict(N=1e11).frame["se_discrepancy"].iloc[0] == 0
+    with pytest.raises(AnalysisError, match="column 'rate'"):
+        rate.forecast()
+
+
+def test_groups_reach_from_their_own_data():
+    both = pd.concat([
+        table().assign(corpus="wide"),
+        table(seed=1).query("flops < 1e18").assign(corpus="narrow"),
+    ])  # fmt: skip
+    shared = analysis.fit("chinchilla", both, groups="corpus", own=("E",), bootstrap=100)
+    asked = pd.DataFrame({"params": [FAR["N"]] * 2, "tokens": [FAR["D"]] * 2, "corpus": ["wide", "narrow"]})
+    wide, narrow = shared.predict(asked).frame["se_discrepancy"]
+    assert narrow > 1.2 * wide
+
+
+def test_a_law_of_tokens_alone_reaches_in_tokens():
+    n = 1e8
+    d = np.geomspace(1e9, 1e11, 12)
+    wiggle = np.exp(0.001 * np.random.default_rng(0).standard_normal(12))
+    frame = pd.DataFrame({"tokens": d, "loss": loss(n, d) * wiggle})
+    alone = analysis.fit("power-offset-tokens", frame, bootstrap=100)
+    near, far = (alone.predict(D=x).frame["se_discrepancy"].iloc[0] for x in (2e11, 1e12))
+    assert 0 < near < far
