@@ -110,7 +110,8 @@ class Field:
 
     def latent(self) -> np.ndarray:
         """Covariance (m + T, m + T) of log losses without noise, and of what is derived."""
-        cells = self.problem.model.jacobian(self.u)
+        # where a law has no slope, a run says nothing of it
+        cells = np.nan_to_num(self.problem.model.jacobian(self.u), posinf=0.0, neginf=0.0)
         slopes = np.concatenate([cells, self.derived]) * widths(self.problem)
         at, m = places(self.problem.inputs), len(cells)
         out = slopes @ slopes.T

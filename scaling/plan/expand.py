@@ -23,12 +23,12 @@ from scaling.plan.check import (
     schedule_too_long,
     too_many,
     too_small,
+    unchosen,
     undivided,
 )
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.describe import described
 from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
-from scaling.plan.grown import with_decisions
 from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
 from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
@@ -59,7 +59,7 @@ def plan_spec(
     stores: Stores = SMALL,
     profile: str | FilePath | None = None,
     say: Callable[[str], None] = lambda text: None,
-    results: FilePath | None = None,
+    choose: Callable[[Study], Study] = lambda study: study,
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
 
@@ -69,7 +69,7 @@ def plan_spec(
         stores: finds or prepares the tokens.
         profile: a file whose fields are laid over its execution.
         say: is told of a command that is run to describe the sizes of a family.
-        results: the folder whose decisions a design that grows takes over; left out: ``results/<study>``.
+        choose: fills in the cells of a design that leaves them open.
 
     Raises:
         UserError: every problem of the spec and of the plan.
@@ -78,8 +78,8 @@ def plan_spec(
     problems, plan = list(checked.problems), None
     study = checked.study if problems or checked.study is None else described(checked.study, say)
     if study is not None:
-        study = with_decisions(study, results or FilePath("results") / study.study)
         try:
+            study = choose(study)
             plan = plan_study(study, stores)
         except UserError as error:
             problems = [p for p in problems if p not in error.problems] + list(error.problems)
@@ -126,7 +126,7 @@ def _ask(study: Study) -> tuple[list[Asked], list[Finding]]:
         list[Asked](),
     )
     if not findings:
-        findings = too_many(choices)
+        findings = unchosen(study) or too_many(choices)
         if findings:
             return asked, findings
         asked = asked_runs(study, choices)

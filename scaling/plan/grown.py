@@ -25,14 +25,6 @@ def with_decisions(study: Study, folder: Path) -> Study:
     return study.model_copy(update={"design": design})
 
 
-def waits(folder: Path) -> bool:
-    """Tell whether the design in a folder has centres that are not decided yet."""
-    design = _node(folder, "design")
-    budgets, decided = design.get("budgets"), _decided(folder)
-    auto = _node(folder, "design", "window", "center").get("kind") == "auto"
-    return auto and isinstance(budgets, list) and len(cast(list[Any], budgets)) - 1 > len(decided)
-
-
 def _decided(folder: Path) -> list[dict[str, Any]]:
     """Return what study.yaml of a folder says was decided; nothing where there is none."""
     entries = _node(folder, "design", "window", "center").get("decided")

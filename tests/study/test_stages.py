@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from analysis.optimal_size.isoflop import IsoFlop, minima
 from scaling.errors import UserError
-from scaling.plan.grown import waits, with_decisions
+from scaling.plan.grown import with_decisions
 from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.load import study_from_dict
 from scaling.stages import Stages, best_size
@@ -68,11 +68,11 @@ def test_a_design_that_grows_is_of_one_recipe(more: dict[str, object]) -> None:
 
 def test_decisions_are_taken_over_from_the_results(tmp_path: Path) -> None:
     study = study_from_dict(changed(design=AUTO))
-    assert with_decisions(study, tmp_path) == study and not waits(tmp_path)
+    assert with_decisions(study, tmp_path) == study
     assert isinstance(study.design, IsoFLOP)
     grown = study.model_copy(update={"design": study.design.decided(4e11, 3e4, "seen")})
     (tmp_path / "study.yaml").write_text(study_text(grown))
-    assert with_decisions(study, tmp_path) == grown and waits(tmp_path)
+    assert with_decisions(study, tmp_path) == grown
     fewer = study_from_dict(changed(design=AUTO | {"budgets": [1e11, 1.6e12]}))
     assert with_decisions(fewer, tmp_path) == fewer, "of budgets that are not asked for any more nothing is"
 
@@ -101,13 +101,13 @@ def test_a_study_grows_by_its_results_and_resumes(tmp_path: Path, monkeypatch: p
         run_study(study_from_dict(raw), tmp_path / "results", workers=2)
     monkeypatch.undo()
     before = decisions(tmp_path)
-    assert [one["budget"] for one in before] == [8e8] and waits(tmp_path / "results")
+    assert [one["budget"] for one in before] == [8e8]
     run_study(study_from_dict(raw), tmp_path / "results", workers=2)
     after = decisions(tmp_path)
     assert after[:1] == before and [one["budget"] for one in after] == [8e8, 1.6e9]
     rows = pd.read_csv(tmp_path / "results" / "runs.csv")
     assert rows.groupby("budget").size().to_dict() == {4e8: 4, 8e8: 2, 1.6e9: 2}
-    assert set(rows["status"]) == {"ok"} and not waits(tmp_path / "results")
+    assert set(rows["status"]) == {"ok"}
 
 
 def decisions(folder: Path) -> list[dict[str, object]]:

@@ -48,6 +48,11 @@ class AnyDesign(Described):
         """Whether :meth:`left_out` may leave points out; their lengths are not in steps then."""
         return False
 
+    @property
+    def unchosen(self) -> bool:
+        """Whether its cells are still to be chosen, by what plans it for a forecast."""
+        return False
+
     def points(self, family: Family) -> Iterator[Point]:
         """Yield all points, before any is left out."""
         raise NotImplementedError
