@@ -113,8 +113,8 @@ def frontier(fit: Fit, compute: np.ndarray) -> tuple[list[Trace], str]:
         return traces, f"The dotted line is no claim: {fit.status.message}."
     return traces, (
         "The line is the law at the best N and D of each compute, dashed beyond the sizes or the compute "
-        "that were trained. The dark band is of the law alone. The light one is of a new run: beyond the data "
-        "it includes the error that laws have made there, about a refit that weighs large runs up."
+        "that were trained. The dark band is of the law alone. The light one is of a new run: beyond the "
+        "data it includes the error that laws have made there, about a refit that weighs large runs up."
     )
 
 
