@@ -11,10 +11,12 @@ from urllib.parse import quote
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.collapse import collapse as compare_curves
 from analysis.coordinates import Coordinates
 from analysis.errors import AnalysisError
 from analysis.figures.basins import basins_over, hyperparameter_laws
 from analysis.figures.calibration import calibration
+from analysis.figures.collapse import collapse
 from analysis.figures.compute import loss_against_compute, overview, training_curves
 from analysis.figures.coordinates import coordinates
 from analysis.figures.curves import curves_and_law
@@ -41,6 +43,7 @@ __all__ = [
     "Drawn",
     "accuracy_in_two_steps",
     "calibration",
+    "collapse",
     "coordinates",
     "curves_and_law",
     "draw_all",
@@ -95,6 +98,7 @@ def draw_all(
     has_curves = curves is not None and len(curves)
     without_law = "" if fit.usable else fit.status.message
     without_curves = none_fitted or ("" if has_curves else "no curves.parquet beside the table")
+    family = compare_curves(table, curves if has_curves else None)
     # name -> why it cannot be drawn, and how it is
     figures: dict[str, tuple[str, Callable[[], Figure]]] = {
         "overview": (
@@ -108,6 +112,7 @@ def draw_all(
             without_curves,
             lambda: training_curves(cast(pd.DataFrame, curves), table, convention=fit.convention),
         ),
+        "collapse": ("" if family.curves else family.status.message, lambda: collapse(family)),
         "forecast_and_outcome": (
             "" if trial else "no forecast of a held-out run",
             lambda: forecast_and_outcome(cast(Trial, trial), backtest, unit=stated(table)),
