@@ -16,10 +16,12 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from analysis.collapse import collapse as compare_curves
 from analysis.coordinates import Coordinates
 from analysis.errors import AnalysisError
 from analysis.figures.basins import basins_over, hyperparameter_laws
 from analysis.figures.calibration import calibration
+from analysis.figures.collapse import collapse
 from analysis.figures.compute import loss_against_compute, overview, training_curves
 from analysis.figures.coordinates import coordinates
 from analysis.figures.curves import curves_and_law
@@ -48,6 +50,7 @@ __all__ = [
     "Rendering",
     "accuracy_in_two_steps",
     "calibration",
+    "collapse",
     "coordinates",
     "curves_and_law",
     "draw_all",
@@ -107,6 +110,7 @@ def draw_all(
     without_curves = none_fitted or ("" if has_curves else "no curves.parquet beside the table")
     without_minima = no_isoflop(table, isoflop)
     shown = replace(isoflop, minima=()) if without_minima else isoflop
+    family = compare_curves(table, curves if has_curves else None)
     # name -> why it cannot be drawn, and how it is
     figures: dict[str, tuple[str, Callable[[], Any]]] = {
         "overview": (
@@ -120,6 +124,7 @@ def draw_all(
             without_curves,
             lambda: training_curves(cast(pd.DataFrame, curves), table, convention=fit.convention),
         ),
+        "collapse": ("" if family.curves else family.status.message, lambda: collapse(family)),
         "forecast_and_outcome": (
             "" if trial else "no forecast of a held-out run",
             lambda: forecast_and_outcome(cast(Trial, trial), backtest, unit=stated(table)),

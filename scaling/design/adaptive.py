@@ -105,7 +105,9 @@ def _said(decision: Decision, study: Study) -> str:
     )
     if decision.round is None:
         return f"no round after {number}: {decision.ended}"
-    key = study.family.key
-    cells = ", ".join(f"{key} {getattr(cell, key)} at {cell.flops:.3g}" for cell in decision.round.cells)
+    keys = study.family.keys
+    named = (" ".join(f"{key} {getattr(cell, key)}" for key in keys) for cell in decision.round.cells)
+    costs = (f"{cell.flops:.3g}" for cell in decision.round.cells)
+    cells = ", ".join(f"{name} at {cost}" for name, cost in zip(named, costs, strict=True))
     expected = decision.round.basis.expected
     return f"round {number + 1}: {cells}{now}, {expected:.2%} expected after this round"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import AnalysisError, figures
 from analysis.collapse import collapse
 
 ROWS = 80
@@ -96,3 +97,14 @@ def test_where_it_says_nothing_it_says_why(changed, message):
     found = collapse(*changed(*family()))
     assert found.status.code == "not_applicable" and message in found.status.message and found.status.advice
     assert not found.curves and found.noise is None
+
+
+def test_the_figure_names_what_falls_off():
+    curves, distances = figures.collapse(collapse(*family(bad=4)))
+    assert len(curves.get_lines()) == 9
+    assert [text.get_text() for text in distances.get_legend().get_texts()] == ["s4-0"]
+    (far,) = (line for line in distances.get_lines() if line.get_label() == "s4-0")
+    assert 3.5 < max(far.get_ydata()) < 5  # in percent, of a bulge of 4
+    assert "1 of 9" in distances.get_title(loc="left")
+    with pytest.raises(AnalysisError, match="no training curves"):
+        figures.collapse(collapse(family()[0], None))

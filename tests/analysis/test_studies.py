@@ -173,7 +173,7 @@ def test_figures_are_drawn_and_change_no_settings(tmp_path, study, parts, foreca
     before = dict(mpl.rcParams)
     trial = Trial(forecast, "frozen", forecasts.score(forecast, 2.2))
     drawn = draw_all(study, curves, fitted, minima, trial, tmp_path, backtest=tested)
-    assert not drawn.skipped
+    assert set(drawn.skipped) == {"collapse"}  # curves of other tokens per parameter
     assert {p.stem for p in drawn.paths} == {
         "overview", "loss_against_compute", "isoflop", "fit_and_residuals", "training_curves",
         "forecast_and_outcome",
@@ -209,6 +209,6 @@ def test_figures_of_a_table_that_determines_nothing(tmp_path, study):
     one = study[study["width"] == 24]
     drawn = draw_all(one, None, fit("chinchilla", one), isoflop.minima(one), None, tmp_path)
     assert {p.stem for p in drawn.paths} == {"loss_against_compute"}
-    rest = {"overview", "isoflop", "fit_and_residuals", "training_curves", "forecast_and_outcome"}
+    rest = {"overview", "isoflop", "fit_and_residuals", "training_curves", "collapse", "forecast_and_outcome"}
     assert set(drawn.skipped) == rest
     assert "distinct" in drawn.skipped["fit_and_residuals"]
