@@ -16,6 +16,8 @@ from scaling.errors import Complaint, UserError
 if TYPE_CHECKING:
     from scaling.plan.plan import Plan
     from scaling.spec.models import Study
+    from scaling.stages import Stages
+    from scaling.store.folder import ResultsFolder
     from scaling.study import StudyReport
     from scaling.sweep.reporter import Reporter
 
@@ -87,6 +89,7 @@ def run(
                 reevaluate=reevaluate,
                 profile=profile,
                 detach=detach,
+                stages=asked.stages,
             )
     except StudyStopped as stopped:
         say.note(str(stopped))
@@ -123,6 +126,7 @@ class _Asked:
     plan: Plan
     folder: Path
     text: str | None
+    stages: Stages | None = None
     adaptive: Study | None = None
 
 
@@ -130,24 +134,27 @@ def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: 
     from scaling.cli.meter import metered
     from scaling.data.stores import Stores
     from scaling.plan.expand import plan_spec
+    from scaling.plan.grown import with_decisions
+    from scaling.stages import Stages
     from scaling.study import study_text
     from scaling.sweep.machine import usable_cores
 
     def choose(study: Study) -> Study:
+        folder = results or Path("results") / study.study
         if not study.design.unchosen:
-            return study
+            return with_decisions(study, folder)
         from scaling.design.adaptive import choose_for
 
-        return choose_for(study, results or Path("results") / study.study)
+        return choose_for(study, folder)
 
     with metered() as report_data:
         stores = Stores(len(usable_cores()), report=report_data)
         study, planned = plan_spec(spec, overrides or [], stores, on, say.note, choose)
     changes = "".join(f", changed by --set {text}" for text in overrides or [])
     profile = f", with --on {on.name}" if on else ""
-    text = f"# {spec.name}{profile}{changes}\n{study_text(study)}"
+    stages = Stages(study, lambda grown: f"# {spec.name}{profile}{changes}\n{study_text(grown)}")
     adaptive = study if study.design.kind == "adaptive" else None
-    return _Asked(planned, results or Path("results") / study.study, text, adaptive)
+    return _Asked(planned, results or Path("results") / study.study, stages.text, stages, adaptive)
 
 
 def _grown(
@@ -177,13 +184,20 @@ def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, 
             problem = f"{option} goes with a spec, and {str(folder)!r} is a results folder"
             raise UserError(Complaint(problem, hint="give the spec, or leave it out"))
     found = ResultsFolder(folder)
-    if found.spec.exists():
-        from scaling.spec.load import load_study
-
-        study = load_study(found.spec)
-        if study.design.kind == "adaptive":
-            return _of_spec(found.spec, None, folder, None)
+    if _grows(found):
+        return _of_spec(found.spec, None, folder, None)
     return _Asked(load_plan(found), folder, None)
+
+
+def _grows(results: ResultsFolder) -> bool:
+    """Tell whether cells of the study in a folder are chosen as results come in."""
+    from scaling.spec.load import load_study
+
+    try:
+        design = load_study(results.spec).design
+    except UserError:
+        return False  # as of a study that was planned in Python
+    return design.kind == "adaptive" or bool(design.waiting)
 
 
 def _print_scripts(asked: _Asked, workers: int | None) -> None:

@@ -202,12 +202,21 @@ def _plan(
         axes=tuple(axis_texts(study)),
         runs=merged.runs,
         jobs=jobs,
-        excluded=tuple(Excluded(label=w.label, reason=w.left_out) for w in wanted if w.left_out is not None),
+        excluded=_excluded(wanted, study.design.waiting),
         notes=(*_notes(study, wanted, jobs), *cells.notes, *merged.notes),
         execution=study.execution,
         every=study.evaluation.every,
         averages=study.evaluation.averages,
         command=_command(study),
+    )
+
+
+def _excluded(wanted: Sequence[Wanted], waiting: Sequence[float]) -> tuple[Excluded, ...]:
+    """Return the runs that are left out, but those of amounts that wait: a note says what these are."""
+    return tuple(
+        Excluded(label=w.label, reason=w.left_out)
+        for w in wanted
+        if w.left_out is not None and w.point.amount not in waiting
     )
 
 
@@ -293,12 +302,13 @@ def _sizes(wanted: Sequence[Wanted]) -> Iterator[str]:
 
 def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
     """Say what a reader of the plan should know although it is no error."""
-    amounts = {w.path for w in wanted if w.role == "fit"}
+    amounts = {w.path for w in wanted if w.role == "fit" and w.point.amount not in study.design.waiting}
     used = {w.path for w in wanted if w.role == "fit" and not w.left_out}
     if amounts - used:
         limits = "design.min_steps" + (" or outside the design's limits" if study.design.narrows else "")
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below {limits}"
-    yield from _too_few(wanted)
+    if not study.design.waiting:
+        yield from _too_few(wanted)
     yield from _moved_batches(wanted)
     yield from dict.fromkeys(_scaled_twice(wanted) if study.trainer is None else ())
     yield from _sizes(wanted)

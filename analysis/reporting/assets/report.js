@@ -62,7 +62,7 @@
   let palette = {};
   const readPalette = () => {
     const style = getComputedStyle(document.documentElement);
-    const names = ["paper", "panel", "ink", "soft", "muted", "grid", "edge", "accent", "band", "scale", "sans"];
+    const names = ["paper", "panel", "ink", "soft", "muted", "grid", "edge", "accent", "band", "faint", "scale", "sans"];
     palette = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
     palette.scale = palette.scale.split(/\s+/);
   };

@@ -67,6 +67,11 @@ class AnyDesign(Described):
         return ()
 
     @property
+    def waiting(self) -> tuple[float, ...]:
+        """The amounts whose cells are chosen when others have been trained, in the order of their turns."""
+        return ()
+
+    @property
     def body_field(self) -> Path | None:
         """Where it asks for N without embedding and head, which not every size states."""
         return None
