@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -75,7 +76,7 @@ def _distances(axes: Axes, found: Collapse, shades: style.Shades) -> None:
         axes.legend(loc="best")
 
 
-def _drawn(curve: Curve, shades: style.Shades) -> dict[str, object]:
+def _drawn(curve: Curve, shades: style.Shades) -> dict[str, Any]:
     if curve.fallen:
         return {"color": style.ACCENT, "lw": style.line(1.3), "ls": "--", "zorder": 3}
     return {"color": shades(curve.size), "lw": style.line(0.7), "zorder": 2}

@@ -267,7 +267,12 @@
   };
 
   const drawn = () => [...charts.values()].filter((chart) => chart.drawn);
-  watchers.push((what) => (what === "rows" ? drawn().forEach(draw) : drawn().forEach(ring)));
+  let redrawing = 0;
+  watchers.push((what) => {
+    if (what !== "rows") return drawn().forEach(ring);
+    clearTimeout(redrawing); // the table answers first
+    redrawing = setTimeout(() => drawn().forEach(draw), 30);
+  });
 
   const near = new IntersectionObserver(
     (entries) => {
