@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.fits.summary import UNSURE, verdict_text
 from analysis.laws.notation import DERIVED, number, symbol, tex
@@ -10,7 +10,6 @@ from analysis.results import Interval, Verdict
 
 if TYPE_CHECKING:
     from analysis.fits.result import Fit
-    from analysis.optimal_size.estimate import Estimate
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -27,7 +26,7 @@ def escaped(text: str) -> str:
     return "".join(SPECIAL.get(sign, sign) for sign in text)
 
 
-def latex(result: Fit | Estimate, formula: str, about: str) -> str:
+def latex(result: Any, formula: str, about: str) -> str:
     """A ``table`` in the form of booktabs, with a caption; what is not identified has a question mark.
 
     Args:
@@ -68,7 +67,7 @@ def fit_latex(fit: Fit) -> str:
     return latex(fit, fit.law.formula, about)
 
 
-def _row(result: Fit | Estimate, name: str, value: float, interval: Interval) -> tuple[str, str, str, str]:
+def _row(result: Any, name: str, value: float, interval: Interval) -> tuple[str, str, str, str]:
     verdict = result.identified[name]
     text = f"${number(value)}$"
     if verdict.verdict == "no":
@@ -91,7 +90,7 @@ def _interval(verdict: Verdict, interval: Interval) -> str:
     return f"[{low}, {high}]"
 
 
-def _reasons(result: Fit | Estimate) -> list[str]:
+def _reasons(result: Any) -> list[str]:
     """Why parameters are not identified, or only to one side; those of one reason together."""
     reasons: dict[str, list[str]] = {}
     for name, verdict in result.identified.items():
