@@ -69,7 +69,7 @@ def loss_against_compute(
         style.log_loss(axes, runs["L"])
         size, compute = style.NAMES[convention]
         axes.set(xlabel=compute, ylabel=style.loss(style.stated(table)))
-        axes.legend(loc="upper right")
+        sheet.legend(axes, "upper right")
         sheet.explain(shades, size)
         return axes
 
@@ -143,7 +143,7 @@ def overview(
             zip(*axes.get_legend_handles_labels(), strict=True), key=lambda entry: entry[0] is measured
         )
         if entries:
-            axes.legend(*zip(*entries, strict=True), loc="upper right" if sheet.narrow else "lower left")
+            sheet.legend(axes, "lower left", *zip(*entries, strict=True))
         sheet.explain(shades, size)
         if best is not None and not sheet.narrow:
             _sizes(axes.inset_axes((0.66, 0.63, 0.33, 0.35)), fit, isoflop, best)

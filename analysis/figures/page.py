@@ -63,6 +63,16 @@ class Page:
             self._grow(text, style.small(1.1))
             self.own.suptitle(text, x=0.01, ha="left", fontsize=style.small(1.1))
 
+    def legend(self, axes: Axes, loc: str, *entries: Any) -> None:
+        """A legend of ``entries`` (handles, labels; left out: all) at ``loc``; on a narrow page, where it
+        would hide runs, below the panel."""
+        if not self.narrow:
+            axes.legend(*entries, loc=loc)
+            return
+        below: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.24), "borderaxespad": 0.0}
+        shown = axes.legend(*entries, **below)
+        self._grow("\n" * len(shown.get_texts()), style.small(1.1))
+
     def frame(self, x: str, y: str) -> None:
         """Label both axes of panels that share them."""
         if self.own is None:
