@@ -18,6 +18,7 @@ from scipy import stats
 
 from analysis.results import Part, Result, Status
 from analysis.tables.runs import CONVENTIONS, select
+from analysis.tables.table import Table
 
 WITHIN = 1.25  # factor of tokens per parameter within which runs are of one group
 FEWEST = 3  # sizes of a group
@@ -77,7 +78,7 @@ class Collapse(Result):
         return "\n".join([*lines, *([f"  advice: {self.status.advice}"] if self.status.advice else [])])
 
 
-def collapse(table: pd.DataFrame, curves: pd.DataFrame | None) -> Collapse:
+def collapse(table: pd.DataFrame | Table, curves: pd.DataFrame | None) -> Collapse:
     """Compare the normalised training curves of a table's fitted runs.
 
     Args:

@@ -1,6 +1,6 @@
 """Adaptive against isoFLOP and grid at equal FLOPs, on simulated studies of known law: forecast errors.
 
-    python -m benchmarks.adaptive [--studies 40] [--misfit 0.004]
+    python -m benchmarks.adaptive [--studies 40] [--misfit 0.002]
 
 Truths: Chinchilla's law as refitted (exact), and the same with small runs worse than the law says, by 1 % at
 N = 5e7 and less by 2.5 for each factor of ten (bent). Noise of log loss 0.3 % for each run. Every design

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from analysis.collapse import BINS, Collapse, Curve
 from analysis.errors import AnalysisError
 from analysis.figures import style
+from analysis.figures.page import Given, page
 from analysis.fits.summary import count
 
 NAMED = 4  # runs that fall off, by name
 MIDDLES = (BINS[1:] + BINS[:-1]) / 2
 
 
-def collapse(found: Collapse) -> Figure:
+def collapse(found: Collapse, *, axes: Given | None = None) -> np.ndarray:
     """Left: loss over final loss against the share of a run's tokens, of the group with most curves that fall
     off, else with most curves. Right: distances of all curves to the median of their group; the band is what
-    counts as coinciding on the whole. Raises AnalysisError where there is nothing to compare."""
+    counts as coinciding on the whole. ``axes``: two to draw on; left out: a new figure. Raises AnalysisError
+    where there is nothing to compare."""
     if not found.curves:
         raise AnalysisError(f"figure of collapse: {found.status.message}")
-    with style.look():
-        figure = style.canvas(3.4)
-        left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
+    with page(axes, [["curves", "distances"]], 3.4, widths=(1, 1.1)) as sheet:
+        left, right = sheet.axes
         shades = style.Shades([curve.size for curve in found.curves])
         _curves(left, _shown(found), shades)
         _distances(right, found, shades)
-        shades.explain(figure, [left, right], style.NAMES[found.convention][0])
-        return style.finish(figure)
+        sheet.explain(shades, style.NAMES[found.convention][0])
+        return sheet.axes
 
 
 def _shown(found: Collapse) -> list[Curve]:
@@ -55,7 +56,7 @@ def _curves(axes: Axes, curves: list[Curve], shades: style.Shades) -> None:
 def _distances(axes: Axes, found: Collapse, shades: style.Shades) -> None:
     limit = found.limit or 0.0
     axes.axhspan(-100 * limit, 100 * limit, color=style.MUTED, alpha=0.2, lw=0, zorder=0)
-    axes.axhline(0, color=style.MUTED, lw=0.8, zorder=1)
+    axes.axhline(0, color=style.MUTED, lw=style.line(0.6), zorder=1)
     for curve in found.curves:
         others = [c.values for c in found.curves if c.group == curve.group and not c.fallen]
         off = 100 * np.expm1(np.array(curve.values) - np.median(others or [curve.values], axis=0))
@@ -75,7 +76,7 @@ def _distances(axes: Axes, found: Collapse, shades: style.Shades) -> None:
         axes.legend(loc="best")
 
 
-def _drawn(curve: Curve, shades: style.Shades) -> dict[str, object]:
+def _drawn(curve: Curve, shades: style.Shades) -> dict[str, Any]:
     if curve.fallen:
-        return {"color": style.ACCENT, "lw": 1.8, "ls": "--", "zorder": 3}
-    return {"color": shades(curve.size), "lw": 1.0, "zorder": 2}
+        return {"color": style.ACCENT, "lw": style.line(1.3), "ls": "--", "zorder": 3}
+    return {"color": shades(curve.size), "lw": style.line(0.7), "zorder": 2}

@@ -22,7 +22,7 @@ from analysis.solve.problem import Loss, Problem
 
 WIDTH = {"log": 1.0, "exponent": 0.15, "plain": 0.25}  # prior standard deviations of coordinates:
 # logarithms; exponents of power sums; other parameters, as a share of their domain or size
-BEND, DECADES = 0.004, 1.0  # of log loss, and the decades over which it is alike
+BEND, DECADES = 0.002, 1.0  # of log loss, and the decades over which it is alike
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ TINY: dict[str, tuple[tuple[str, ...], int]] = {
         ("family.widths=[8, 16]", "design.tokens=[5e3, 1e4]", "noise={corners: [largest-longest]}"),
         8,
     ),
-    "optimal": ((SIZES, "design={kind: optimal, budget: 4e9, compute: 2e9, min_steps: 10}"), 9),
+    "optimal": ((SIZES, "design={kind: optimal, budget: 4e9, compute: 2e9, min_steps: 10}"), 11),
     "adaptive": ((SIZES, "design={kind: adaptive, budget: 6e9, compute: 2e9, min_steps: 10}"), 9),
     "critical-batch": ((SIZES, "design.tokens=[5e3]", "design.batches=[64, 128]"), 6),
 }
