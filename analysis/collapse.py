@@ -9,7 +9,7 @@ does not coincide was not tuned alike. Differences are measured against those of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy import stats
 
 from analysis.results import Part, Result, Status
 from analysis.tables.runs import CONVENTIONS, select
+from analysis.tables.table import Table
 
 WITHIN = 1.25  # factor of tokens per parameter within which runs are of one group
 FEWEST = 3  # sizes of a group
@@ -48,14 +49,15 @@ class Curve(Part):
 class Collapse(Result):
     """``curves`` of runs in groups of as many tokens per parameter (N by ``convention``) and one schedule;
     ``noise``: how far curves of one cell are apart by chance, relative, by repeated seeds with ``degrees`` of
-    freedom (0: by the scatter of the losses along each curve, a lower bound); ``spread``: median distance of
-    curves that did not fall off; ``aside``: runs in no group. ``status``: ``collapses``, ``falls_off``,
-    ``spread`` or ``not_applicable``."""
+    freedom (0: by the scatter of the losses along each curve, a lower bound); ``limit``: the distance beyond
+    which one falls off, ``spread``: the median distance of those that did not; ``aside``: runs in no group.
+    ``status``: ``collapses``, ``falls_off``, ``spread`` or ``not_applicable``."""
 
     convention: str
     curves: tuple[Curve, ...]
     noise: float | None
     degrees: int
+    limit: float | None
     spread: float | None
     aside: int
     status: Status
@@ -76,7 +78,7 @@ class Collapse(Result):
         return "\n".join([*lines, *([f"  advice: {self.status.advice}"] if self.status.advice else [])])
 
 
-def collapse(table: pd.DataFrame, curves: pd.DataFrame | None) -> Collapse:
+def collapse(table: pd.DataFrame | Table, curves: pd.DataFrame | None) -> Collapse:
     """Compare the normalised training curves of a table's fitted runs.
 
     Args:
@@ -120,7 +122,7 @@ def collapse(table: pd.DataFrame, curves: pd.DataFrame | None) -> Collapse:
 
 
 def _nothing(reason: str, advice: str) -> Collapse:
-    return Collapse("total", (), None, 0, None, 0, Status("not_applicable", reason, advice))
+    return Collapse("total", (), None, 0, None, None, 0, Status("not_applicable", reason, advice))
 
 
 def _ends_hot(frame: Any) -> np.ndarray:
@@ -206,31 +208,31 @@ def _judged(
     degrees: int,
 ) -> Collapse:
     curves = [
-        curve for i, group in enumerate(groups) for curve in _distances(i, group, values, noise, degrees)
+        curve
+        for i, group in enumerate(groups)
+        for curve in _distances(i, group, values, _limit(noise, degrees))
     ]
     kept = [curve.off for curve in curves if not curve.fallen]
     spread = float(np.median(kept)) if kept else None
     aside = len(frame) - len(curves)
-    found = Collapse(convention, tuple(curves), noise, degrees, spread, aside, Status("", "", ""))
-    return Collapse(**{**found.__dict__, "status": _status(found, len(groups))})
+    limit = _limit(noise, degrees)
+    found = Collapse(convention, tuple(curves), noise, degrees, limit, spread, aside, Status("", "", ""))
+    return replace(found, status=_status(found, len(groups)))
 
 
-def _distances(
-    number: int, group: Any, values: dict[str, np.ndarray], noise: float, degrees: int
-) -> list[Curve]:
+def _distances(number: int, group: Any, values: dict[str, np.ndarray], limit: float) -> list[Curve]:
     """The curves of a group. Of those beyond the limit the farthest is taken out and the rest compared again,
-    as long as :data:`FEWEST` sizes are left to say which it is."""
+    as long as two sizes are left to compare with."""
     runs, sizes = list(group["run_id"]), dict(zip(group["run_id"], group["size"], strict=True))
-    limit, fallen, off = _limit(noise, degrees), list[str](), dict[str, float]()
+    fallen, off = list[str](), dict[str, float]()
     while True:
         left = [run for run in runs if run not in fallen]
         for run in runs:
             others = [values[o] for o in left if sizes[o] != sizes[run]]
             off[run] = float(np.sqrt(np.mean((values[run] - np.median(others, axis=0))[:-1] ** 2)))
         worst = max(left, key=off.__getitem__)
-        if off[worst] <= limit or len({sizes[run] for run in left}) <= FEWEST - 1:
-            break
-        if len({sizes[run] for run in left if run != worst}) < FEWEST - 1:
+        rest = {sizes[run] for run in left if run != worst}
+        if off[worst] <= limit or len(rest) < FEWEST - 1:
             break
         fallen.append(worst)
     labels = group["label"] if "label" in group.columns else group["run_id"]

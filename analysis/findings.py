@@ -277,9 +277,11 @@ def curves_beside(source: Path) -> pd.DataFrame | None:
     return pd.read_parquet(file) if file.exists() else None
 
 
-def draw(findings: Findings, source: Path, out: Path) -> figures.Drawn:
+def draw(
+    findings: Findings, source: Path, out: Path, rendering: figures.Rendering | None = None
+) -> figures.Drawn:
     """Every figure that the findings and the curves beside their table can feed; those of each variant in a
-    folder of its own, beside that of their comparison."""
+    folder of its own, beside that of their comparison. ``rendering``: formats and style; left out: png."""
     curves = curves_beside(source)
     analysis, rows = findings.analysis, _by_variant(findings.table)
     drawn = []
@@ -287,11 +289,10 @@ def draw(findings: Findings, source: Path, out: Path) -> figures.Drawn:
         trials = findings.trials_of(name) if analysis.variants else findings.trials
         first = trials[0] if trials else None
         place = _place(out, name)
-        drawn.append(
-            figures.draw_all(rows[name], curves, one.fit, one.isoflop, first, place, backtest=one.backtest)
-        )
+        more: Any = {"backtest": one.backtest, "rendering": rendering}
+        drawn.append(figures.draw_all(rows[name], curves, one.fit, one.isoflop, first, place, **more))
     if analysis.variants is not None:
         fits = {str(name): one.fit for name, one in analysis.described.items()}
-        drawn.append(figures.draw_variants(findings.table, fits, analysis.variants, out))
+        drawn.append(figures.draw_variants(findings.table, fits, analysis.variants, out, rendering=rendering))
     skipped = {name: why for part in drawn for name, why in part.skipped.items()}
     return figures.Drawn(tuple(path for part in drawn for path in part.paths), skipped)

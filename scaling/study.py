@@ -9,6 +9,7 @@ import io
 import json
 import os
 import shutil
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +21,11 @@ from scaling.errors import Complaint, UserError
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
 from scaling.plan.expand import plan_study
+from scaling.plan.grown import with_decisions
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.tuned import with_hashes
 from scaling.spec.models import Study
+from scaling.stages import Stages
 from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep, open_sweep
 from scaling.sweep.events import Outcome
@@ -107,6 +110,7 @@ def run_study(
     reevaluate: bool = False,
     profile: int | None = None,
     detach: bool = False,
+    stages: Stages | None = None,
 ) -> StudyReport:
     """Train, fit, forecast, test the forecast, and write everything under ``folder``.
 
@@ -126,6 +130,7 @@ def run_study(
         reevaluate: evaluate finished runs again, from their kept final checkpoints, where the evaluation has.
         profile: steps to be traced of the first job, into its folder.
         detach: where a cluster does the work, submit what it can do now, and what goes on after it.
+        stages: of a design that grows as results come in; left out: those of the study, unless it is a plan.
 
     Raises:
         StudyStopped: interrupted, or runs failed, or the rest was left to a cluster.
@@ -134,31 +139,43 @@ def run_study(
     if max_hours is not None and not 0 < max_hours < float("inf"):
         hint = "give the hours after which to stop, such as 12"
         raise UserError(Complaint(f"max_hours = {max_hours}: must be positive", hint=hint))
-    plan = plan_study(study) if isinstance(study, Study) else study
+    if isinstance(study, Study):
+        place = Path("results") / study.study if folder is None else Path(folder)
+        study = with_decisions(study, place)
+        plan, stages = plan_study(study), stages or Stages(study, study_text)
+    else:
+        plan, place = study, Path("results") / study.study if folder is None else Path(folder)
+    if detach and stages is not None and stages.waits:
+        hint = "leave --detach out, or give the centre by a law"
+        raise UserError(Complaint("the design is decided between its stages, by this process", hint=hint))
     if detach and plan.execution.kind == "local":
         hint = "leave --detach out, or name a cluster: --on cluster.yaml"
         raise UserError(Complaint("--detach leaves jobs to a cluster, and execution.kind = local", hint=hint))
     if profile is not None and plan.execution.kind != "local":
         problem = f"--profile traces a job of this machine, and execution.kind = {plan.execution.kind}"
         raise UserError(Complaint(problem, hint="run it inside an allocation: --set execution.kind=local"))
-    place = Path("results") / plan.study if folder is None else Path(folder)
     text = None if as_planned else study_text(study) if spec is None else spec
-    opened = open_sweep(
-        place,
-        plan.to_json(),
-        text,
-        force=force,
-        reevaluate=reevaluate,
-        max_hours=max_hours,
-        profile=profile,
-        detach=detach,
-    )
-    with opened as sweep:
-        launch = _Launch(sweep, place, plan, workers, watch or StderrReporter())
-        launch.look_at_disk()
-        if reevaluate:
-            launch.reevaluate()
-        return launch.run()
+    ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
+    while True:
+        opened = open_sweep(
+            place,
+            plan.to_json(),
+            text,
+            force=force,
+            reevaluate=reevaluate,
+            max_hours=None if ends is None else max(ends - time.monotonic(), 1) / 3600,
+            profile=profile,
+            detach=detach,
+        )
+        with opened as sweep:
+            launch = _Launch(sweep, place, plan, workers, watch or StderrReporter())
+            launch.look_at_disk()
+            if reevaluate:
+                launch.reevaluate()
+            if stages is None or not stages.waits:
+                return launch.run()
+            stages = launch.grow(stages)
+        plan, text = stages.plan(), stages.text
 
 
 def study_text(study: Study | Plan) -> str:
@@ -197,6 +214,15 @@ class _Launch:
             with self.sweep.turn():
                 report = self._report(collect(self.folder), analysis)
         return report
+
+    def grow(self, stages: Stages) -> Stages:
+        """Train what is planned, and decide the next stage by it; raises StudyStopped, like training."""
+        self._train(BEFORE_FORECAST)
+        with self.sweep.turn():
+            collect(self.folder)
+            grown, said = stages.next(self.folder)
+        self.watch.say(said)
+        return grown
 
     def look_at_disk(self) -> None:
         """Say beforehand where checkpoints may not fit; each is checked again when it is written."""

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis.figures import style
+from analysis.figures.page import BLANK, Given, page
 from analysis.fits.result import Fit
 from analysis.fits.summary import count
 from analysis.hyperparameters.basins import Basins
@@ -20,44 +20,42 @@ from analysis.hyperparameters.optima import SHORT
 COUNTED = ("params", "tokens", "batch", "batch_tokens", CRITICAL)
 ACROSS = 6  # cells a row
 SHOWN = 0.04  # relative loss above the best, up to which runs are drawn
-NAMES = {"lr": "Learning rate", "batch": "Batch", CRITICAL: "Critical batch", "params": "Parameters N",
-         "batch_tokens": "Batch B (tokens)",
-         "tokens": "Training tokens D", "target_loss": "Loss reached"}  # fmt: skip
+NAMES = {"lr": "Learning rate", "batch": "Batch", CRITICAL: "Critical batch", "params": "Parameters $N$",
+         "batch_tokens": "Batch $B$ (tokens)",
+         "tokens": "Training tokens $D$", "target_loss": "Loss reached"}  # fmt: skip
 LETTERS = {"lr": r"\eta^*", "batch": "B^*", CRITICAL: r"B_\mathrm{crit}"}
 
 
-def basins_over(basins: Basins, tuned: str = "lr") -> Figure:
+def basins_over(basins: Basins, tuned: str = "lr", *, axes: Given | None = None) -> np.ndarray:
     """A panel per cell: loss above the best run against ``tuned`` (lr or batch), runs coloured by the other,
     the quadratic with the other at its best, the optimum with its standard error. Panels without an optimum
-    say why; one at the end of the sweep is hollow."""
+    say why; one at the end of the sweep is hollow. ``axes``: one for each cell; left out: a new figure."""
     basins._law(tuned)
     other = next((name for name in basins.columns if name != tuned), None)
-    rows = int(np.ceil(len(basins.cells) / ACROSS))
-    with style.look():
-        figure = style.canvas(0.5 + 1.35 * rows)
-        grid = figure.subplots(rows, min(ACROSS, len(basins.cells)), sharex=True, sharey=True, squeeze=False)
+    cells = [f"cell {k}" for k in range(len(basins.cells))]
+    layout = _layout(cells)
+    with page(axes, layout, 0.5 + 1.35 * len(layout)) as sheet:
         shades = style.Shades(basins.runs[other].to_numpy()) if other else None
-        for axes, (i, cell) in zip(grid.flat, basins.cells.iterrows(), strict=False):
-            _cell(axes, basins, int(str(i)), cell, tuned, shades, other)
-        for axes in grid.flat[len(basins.cells) :]:
-            axes.set_visible(False)
-        _ticks(grid, len(basins.cells))
-        style.log_x(grid[0, 0], basins.runs[tuned].to_numpy(), style.power)
-        grid[0, 0].xaxis.set_major_locator(ticker.LogLocator())
         lowest = 100 * np.nanmin((basins.cells["loss"] / basins.cells["best"]).to_numpy(float) - 1)
-        grid[0, 0].set_ylim(min(-6 * SHOWN, 1.3 * lowest), 100 * SHOWN)
-        figure.supxlabel(NAMES[tuned], fontsize=9.5)
-        figure.supylabel("Loss above the best run (%)", fontsize=9.5)
+        for k, (panel, (i, cell)) in enumerate(zip(sheet.axes, basins.cells.iterrows(), strict=True)):
+            _cell(panel, basins, int(str(i)), cell, tuned, shades, other)
+            style.log_x(panel, basins.runs[tuned].to_numpy(), style.power)
+            panel.xaxis.set_major_locator(ticker.LogLocator())
+            panel.set_ylim(min(-6 * SHOWN, 1.3 * lowest), 100 * SHOWN)
+            across = len(layout[0])
+            panel.tick_params(labelbottom=sheet.narrow or k >= len(cells) - across,
+                              labelleft=sheet.narrow or k % across == 0)  # fmt: skip
+        sheet.frame(NAMES[tuned], "Loss above the best run (%)")
         if shades is not None and other is not None:
-            shades.explain(figure, grid.ravel().tolist(), NAMES[other], _form(other))
-        return style.finish(figure)
+            sheet.explain(shades, NAMES[other], _form(other))
+        return sheet.axes
 
 
-def _ticks(grid: Any, shown: int) -> None:
-    """Tick labels of x under the lowest panel of each column, also where the last row is not full."""
-    columns = grid.shape[1]
-    for k in range(max(shown - columns, 0), shown):
-        grid.flat[k].tick_params(labelbottom=True)
+def _layout(names: list[str]) -> list[list[str]]:
+    """Rows of at most :data:`ACROSS` panels."""
+    across = min(ACROSS, len(names))
+    filled = names + [BLANK] * (-len(names) % across)
+    return [filled[k : k + across] for k in range(0, len(filled), across)]
 
 
 def _cell(
@@ -69,7 +67,7 @@ def _cell(
     colours: Any = [shades(v) for v in runs[other][near]] if shades is not None and other else style.INK
     axes.scatter(runs[tuned][near], above[near], s=9, c=colours, linewidth=0, zorder=2)
     title = ", ".join(f"{count(cell[x]) if not isinstance(cell[x], str) else cell[x]}" for x in basins.by)
-    axes.set_title(title, fontsize=8, pad=3)
+    axes.set_title(title, fontsize=style.small(1), pad=3)
     if np.isfinite(cell["loss"]):
         x, se = cell[tuned], cell[f"{tuned}_se"]
         level = 100 * (cell["loss"] / cell["best"] - 1)
@@ -78,30 +76,40 @@ def _cell(
             bend = 1 / np.linalg.inv(np.array(basins.hessians[i]))[at, at]
             reach = np.geomspace(cell[f"{tuned}_from"], cell[f"{tuned}_to"], 200)
             curve = cell["loss"] * np.exp(0.5 * bend * np.log(reach / x) ** 2) / cell["best"] - 1
-            axes.plot(reach, 100 * curve, color=style.INK, lw=1.0, zorder=3)
+            axes.plot(reach, 100 * curve, color=style.INK, lw=style.line(0.71), zorder=3)
         if np.isfinite(se):
-            axes.plot([x * np.exp(-se), x * np.exp(se)], [level] * 2, color=style.ACCENT, lw=1.4, zorder=4)
+            axes.plot(
+                [x * np.exp(-se), x * np.exp(se)], [level] * 2, color=style.ACCENT, lw=style.line(1), zorder=4
+            )
         inside = cell["verdict"] == "interior"
         face = style.ACCENT if inside else "white"
-        axes.plot(x, level, "*", ms=8, color=face, mec="white" if inside else style.ACCENT, mew=0.6, zorder=5)
+        axes.plot(
+            x,
+            level,
+            "*",
+            ms=style.mark(1.67),
+            color=face,
+            mec="white" if inside else style.ACCENT,
+            mew=style.line(0.43),
+            zorder=5,
+        )
     if cell["verdict"] != "interior":
-        axes.text(0.5, 0.93, cell["verdict"], transform=axes.transAxes, ha="center", va="top", fontsize=7.5,
-                  color=style.ACCENT)  # fmt: skip
+        how: Any = {"ha": "center", "va": "top", "fontsize": style.small(), "color": style.ACCENT}
+        axes.text(0.5, 0.93, cell["verdict"], transform=axes.transAxes, **how)
 
 
-def hyperparameter_laws(basins: Basins) -> Figure:
+def hyperparameter_laws(basins: Basins, *, axes: Given | None = None) -> np.ndarray:
     """Optima against each input of their laws, the other inputs moved to their median along the law; bars are
     standard errors of the first stage, the line and band the law with its interval. Optima at the end of a
-    sweep are hollow; those without a value are not drawn."""
+    sweep are hollow; those without a value are not drawn. ``axes``: one for each input of each law; left out:
+    a new figure."""
     panels = [(name, law, x) for name, law in basins.laws.items() for x in law.law.inputs]
-    with style.look():
-        figure = style.canvas(2.9, style.WIDTH if len(panels) > 1 else 4.0)
-        for axes, (name, law, x) in zip(
-            figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-        ):
-            inside = (basins.cells["verdict"] == "interior").to_numpy()
-            _against(axes, basins.cells, name, law, x, inside)
-        return style.finish(figure)
+    layout, width = [[f"{name} over {x}" for name, _, x in panels]], None if len(panels) > 1 else 4.0
+    with page(axes, layout, 2.9, width=width) as sheet:
+        inside = (basins.cells["verdict"] == "interior").to_numpy()
+        for panel, (name, law, x) in zip(sheet.axes, panels, strict=True):
+            _against(panel, basins.cells, name, law, x, inside)
+        return sheet.axes
 
 
 def _against(axes: Axes, cells: Any, name: str, law: Fit, x: str, inside: np.ndarray) -> None:
@@ -116,7 +124,7 @@ def _against(axes: Axes, cells: Any, name: str, law: Fit, x: str, inside: np.nda
         axes.fill_between(line, drawn["low"], drawn["high"], color=style.MUTED, alpha=0.25, lw=0, zorder=1)
         power = -law.solution[f"e_{x}"]
         label = rf"${SHORT.get(x, 'x')}^{{{power:.2f}}}$, {law.level:.0%}"
-        axes.plot(line, drawn["loss"], color=style.INK, lw=1.2, zorder=2, label=label)
+        axes.plot(line, drawn["loss"], color=style.INK, lw=style.line(0.86), zorder=2, label=label)
         values += [drawn["low"], drawn["high"], y[known]]
     se = cells.get(f"{name}_se", pd.Series(np.nan, cells.index)).fillna(0).to_numpy(float)
     bars = np.stack([y - y * np.exp(-se), y * np.exp(se) - y])
@@ -125,8 +133,9 @@ def _against(axes: Axes, cells: Any, name: str, law: Fit, x: str, inside: np.nda
         (known & ~inside, "white", "end of the sweep"),
     ):
         if chosen.any():
-            axes.errorbar(at[chosen], y[chosen], bars[:, chosen], fmt="o", ms=4.5, color=style.ACCENT,
-                          mfc=face, mew=0.8, elinewidth=0.8, zorder=3, label=what)  # fmt: skip
+            how: Any = {"ms": style.mark(0.94), "mew": style.line(0.57), "elinewidth": style.line(0.57)}
+            axes.errorbar(at[chosen], y[chosen], bars[:, chosen], fmt="o", color=style.ACCENT, mfc=face,
+                          zorder=3, label=what, **how)  # fmt: skip
     style.log_x(axes, at, _form(x))
     if at.max() < 3 * at.min():
         style.plain(axes.xaxis, *axes.get_xlim())
@@ -139,23 +148,23 @@ def _against(axes: Axes, cells: Any, name: str, law: Fit, x: str, inside: np.nda
     axes.legend(loc="best")
 
 
-def critical_batch(batches: CriticalBatch) -> Figure:
+def critical_batch(batches: CriticalBatch, *, axes: Given | None = None) -> np.ndarray:
     """Steps against examples that reach each loss, with its hyperbola (McCandlish et al. 2018, eq. 2.11) and
-    its corner at the critical batch, twice the least of both; right: the critical batch along its law."""
+    its corner at the critical batch, twice the least of both; right: the critical batch along its law.
+    ``axes``: two to draw on, one without a law; left out: a new figure."""
     law, cells = batches.law, batches.cells
     sequence = len(batches.by) == 1 and pd.api.types.is_numeric_dtype(cells[batches.by[0]])
     keys = cells[batches.by[0]].to_numpy(float) if sequence else np.arange(1.0, len(cells) + 1)
-    with style.look():
-        figure = style.canvas(3.4)
-        axes = figure.subplots(1, 2, width_ratios=(1.3, 1)) if law is not None else [figure.add_subplot()]
+    layout = [["steps"]] if law is None else [["steps", "law"]]
+    with page(axes, layout, 3.4, widths=None if law is None else (1.3, 1)) as sheet:
         shades = style.Shades(keys)
-        _hyperbolas(axes[0], batches, [shades(key) for key in keys])
+        _hyperbolas(sheet["steps"], batches, [shades(key) for key in keys])
         if law is not None:
-            _against(axes[1], cells, CRITICAL, law, law.law.inputs[0], np.ones(len(cells), bool))
+            _against(sheet["law"], cells, CRITICAL, law, law.law.inputs[0], np.ones(len(cells), bool))
         if len(keys) > 1 and sequence:
             name = batches.by[0]
-            shades.explain(figure, list(axes), NAMES.get(name, name), _form(name))
-        return style.finish(figure)
+            sheet.explain(shades, NAMES.get(name, name), _form(name))
+        return sheet.axes
 
 
 def _hyperbolas(axes: Axes, batches: CriticalBatch, colours: list[Any]) -> None:
@@ -163,14 +172,16 @@ def _hyperbolas(axes: Axes, batches: CriticalBatch, colours: list[Any]) -> None:
     for cell, fit, colour in zip(batches.cells.to_dict("records"), batches.fits, colours, strict=True):
         b, s = np.array(fit.data["B"]), np.array(fit.data["L"])
         steps, examples = [*steps, *s], [*examples, *(b * s)]
-        axes.plot(b * s, s, "o", ms=4, color=colour, mec="white", mew=0.3, zorder=3)
+        axes.plot(
+            b * s, s, "o", ms=style.mark(0.83), color=colour, mec="white", mew=style.line(0.21), zorder=3
+        )
         if fit.usable:
             grid = np.geomspace(b.min() / 3, b.max() * 3, 200)
             curve = fit.law.values(fit.solution, {"B": grid})
-            axes.plot(grid * curve, curve, lw=1.1, color=colour, zorder=2)
+            axes.plot(grid * curve, curve, lw=style.line(0.79), color=colour, zorder=2)
         if cell["verdict"] == "yes":
-            axes.plot(2 * cell["Emin"], 2 * cell["Smin"], ms=9, **style.STAR)
-    axes.plot([], [], ms=9, label=r"$B = B_\mathrm{crit}$", **style.STAR)
+            axes.plot(2 * cell["Emin"], 2 * cell["Smin"], **style.star(1.9))
+    axes.plot([], [], label=r"$B = B_\mathrm{crit}$", **style.star(1.9))
     axes.legend(loc="upper left")
     style.log_x(axes, examples, style.power)
     style.log_y(axes, steps, 1.5, 1.8)

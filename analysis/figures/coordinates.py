@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import matplotlib as mpl
@@ -12,10 +13,10 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
 
 from analysis.coordinates import FLAT, MEASURES, Coordinates, Exponent, placed
 from analysis.figures import style
+from analysis.figures.page import Given, checked
 
 LABELS = {"size": "Size (rms)", "change": "Change (rms)"}
 HEIGHT = 1.1  # of a row of panels, inches
@@ -26,26 +27,39 @@ ROOM = 0.3  # that an axis of exponents has at least, to both sides
 APART = 0.3  # of a row, between variants
 
 
-def coordinates(found: Coordinates) -> Figure:
+def coordinates(found: Coordinates, *, axes: Given | None = None) -> np.ndarray:
     """Top: sizes of activations against width (of the last layer) or depth, a line for each step (geometric
     mean of seeds, which are dots at the last step). Below: exponents of all places with intervals; the band
-    is what counts as flat."""
+    is what counts as flat.
+
+    Args:
+        found: what to draw.
+        axes: to draw on, two rows for each variant of as many as there are places, then one for each measure
+            of exponents; left out: a new figure.
+    """
     rows = [(variant, column) for variant in found.statuses for column in LABELS]
-    heights = (HEIGHT * len(rows) + 0.3, 0.7 + 0.17 * len(_places(found)))
-    with style.look():
-        figure = style.canvas(sum(heights))
-        halves: Any = figure.subfigures(2, 1, height_ratios=heights)
-        top, bottom = halves
-        _grid(top, found, rows)
-        _exponents(bottom, found)
-        return style.finish(figure)
+    places = _columns(placed(found.data, found.over))
+    names = [f"{column} of {place}" for _, column in rows for place in places] + list(MEASURES)
+    cut = len(rows) * len(places)
+    with style.look() if axes is None else nullcontext():
+        if axes is not None:
+            panels = checked(axes, names)
+        else:
+            heights = (HEIGHT * len(rows) + 0.3, 0.7 + 0.17 * len(_places(found)))
+            halves: Any = style.canvas(sum(heights)).subfigures(2, 1, height_ratios=heights)
+            top = halves[0].subplots(len(rows), len(places), sharex=True, squeeze=False)
+            panels = [*top.ravel(), *halves[1].subplots(1, len(MEASURES), sharey=True)]
+        grid = np.array(panels[:cut], object).reshape(len(rows), len(places))
+        _grid(grid, found, rows, places)
+        _exponents(panels[cut:], found)
+        return np.array(panels, object)
 
 
-def _grid(figure: Any, found: Coordinates, rows: Sequence[tuple[str, str]]) -> None:
+def _grid(
+    grid: np.ndarray, found: Coordinates, rows: Sequence[tuple[str, str]], places: Sequence[str]
+) -> None:
     """Draw a row of panels for each variant and column, a panel for each place."""
     at: Any = {v: placed(found.data[found.data["variant"] == v], found.over) for v in found.statuses}
-    places = _columns(placed(found.data, found.over))
-    grid = figure.subplots(len(rows), len(places), sharex=True, squeeze=False)
     for (variant, column), panels in zip(rows, grid, strict=True):
         for axes, place in zip(panels, places, strict=True):
             _lines(axes, at[variant][place], found.over, column)
@@ -54,9 +68,10 @@ def _grid(figure: Any, found: Coordinates, rows: Sequence[tuple[str, str]]) -> N
     for axes, place in zip(grid[0], places, strict=True):
         axes.set_title(_named(place).replace(", ", ",\n"))
     _sizes(grid, found)
-    figure.supxlabel(found.over.capitalize(), fontsize=9.5)
+    for axes in grid[-1]:
+        axes.set_xlabel(found.over.capitalize())
     shades = ScalarMappable(Normalize(0, found.steps), SHADES)
-    bar = figure.colorbar(shades, ax=grid.ravel().tolist(), pad=0.02, aspect=30)
+    bar = grid[0, 0].get_figure().colorbar(shades, ax=grid.ravel().tolist(), pad=0.02, aspect=30)
     bar.set_label("Step")
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
@@ -86,10 +101,17 @@ def _lines(axes: Axes, rows: Any, over: str, column: str) -> None:
             continue
         means = np.exp(np.log(of_step[column]).groupby(of_step[over]).mean())
         colour = SHADES(float(step) / last)
-        axes.plot(means.index, means, color=colour, lw=1.1, zorder=2)
+        axes.plot(means.index, means, color=colour, lw=style.line(0.79), zorder=2)
         if step == last:
             axes.plot(
-                of_step[over], of_step[column], "o", ms=2.5, color=colour, mec="white", mew=0.2, zorder=3
+                of_step[over],
+                of_step[column],
+                "o",
+                ms=style.mark(0.52),
+                color=colour,
+                mec="white",
+                mew=style.line(0.14),
+                zorder=3,
             )
 
 
@@ -113,13 +135,12 @@ def _sizes(grid: Any, found: Coordinates) -> None:
         axes.tick_params(labelsize=7, pad=2)
 
 
-def _exponents(figure: Any, found: Coordinates) -> None:
+def _exponents(panels: Sequence[Axes], found: Coordinates) -> None:
     places, variants = _places(found), list(found.statuses)
     colour = dict(zip(variants, [style.INK], strict=True)) if len(variants) == 1 else style.colours(variants)
-    panels = figure.subplots(1, len(MEASURES), sharey=True)
     for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
         axes.axvspan(-FLAT, FLAT, color=style.MUTED, alpha=0.25, lw=0, zorder=0)
-        axes.axvline(0, color=style.MUTED, lw=0.8, zorder=1)
+        axes.axvline(0, color=style.MUTED, lw=style.line(0.57), zorder=1)
         for exponent in found.exponents:
             if exponent.measure == measure:
                 offset = APART * (variants.index(exponent.variant) - (len(variants) - 1) / 2)
@@ -131,19 +152,35 @@ def _exponents(figure: Any, found: Coordinates) -> None:
         axes.set_xlim(min(low, -ROOM), max(high, ROOM))
     panels[0].set_yticks(range(len(places)), [_named(place) for place in places])
     panels[0].set_ylim(len(places) - 0.5, -0.5)
-    figure.supxlabel(f"Exponent of {found.over}, {found.level:.0%} intervals (band: flat)", fontsize=9.5)
+    panels[0].set_xlabel(f"Exponent of {found.over}, {found.level:.0%} intervals (band: flat)", loc="left")
     if len(variants) > 1:
         for name in variants:
-            panels[-1].plot([], [], "o-", ms=4, color=colour[name], label=style.words(name))
-        figure.legend(loc="outside right upper")
+            panels[-1].plot([], [], "o-", ms=style.mark(0.83), color=colour[name], label=style.words(name))
+        panels[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _exponent(axes: Axes, y: float, exponent: Exponent, colour: Any) -> None:
     if np.isnan(exponent.exponent):
-        axes.text(0, y, exponent.verdict, va="center", ha="center", fontsize=5.5, color=style.MUTED)
+        axes.text(
+            0, y, exponent.verdict, va="center", ha="center", fontsize=style.small(0.69), color=style.MUTED
+        )
         return
     if not np.isnan(exponent.low):
         axes.plot(
-            [exponent.low, exponent.high], [y, y], color=colour, lw=1.2, solid_capstyle="butt", zorder=2
+            [exponent.low, exponent.high],
+            [y, y],
+            color=colour,
+            lw=style.line(0.86),
+            solid_capstyle="butt",
+            zorder=2,
         )
-    axes.plot(exponent.exponent, y, "o", ms=4, color=colour, mec="white", mew=0.4, zorder=3)
+    axes.plot(
+        exponent.exponent,
+        y,
+        "o",
+        ms=style.mark(0.83),
+        color=colour,
+        mec="white",
+        mew=style.line(0.29),
+        zorder=3,
+    )

@@ -9,11 +9,11 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.errors import AnalysisError, some
 from analysis.figures import style
+from analysis.figures.page import Given, Page, page
 from analysis.fits.result import Fit
 from analysis.fits.summary import count
 from analysis.laws.curve import CurveLaw, checked
@@ -31,7 +31,8 @@ def curves_and_law(
     loss: str = "loss",
     heldout: Sequence[str] = (),
     loss_name: str | None = None,
-) -> Figure:
+    axes: Given | None = None,
+) -> np.ndarray:
     """Draw curves under schedules and their law: three panels over updates, a colour for each curve.
 
     Measured dots and the law's line; residuals in percent; the learning rates.
@@ -45,6 +46,7 @@ def curves_and_law(
         loss: the column of losses.
         heldout: curves that the fit has not seen, drawn dashed.
         loss_name: label of the loss; left out: with the table's unit.
+        axes: three to draw on; left out: a new figure.
 
     Raises:
         AnalysisError: for a curve without a schedule, or a fit without a law to draw.
@@ -57,30 +59,30 @@ def curves_and_law(
     rates = dict(zip(names, checked({name: schedules[name] for name in names}), strict=True))
     lines = _lines(law, fitted, table, rates, curve)
     palette = sns.color_palette("colorblind", len(names))
-    with style.look():
-        figure = style.canvas(6.4)
-        axes = figure.subplot_mosaic([["loss"], ["left"], ["rate"]], height_ratios=(2.2, 1, 1), sharex=True)
+    with page(axes, [["loss"], ["left"], ["rate"]], 6.4, heights=(2.2, 1, 1)) as sheet:
         seen, handles = [], []
         for name, colour in zip(names, palette, strict=True):
             rows = cast(Any, table[table[curve].astype(str) == name]).sort_values("step")
             step, measured = rows["step"].to_numpy(int), rows[loss].to_numpy(float)
             line, drawn, at_steps = lines[name]
             how: dict[str, Any] = {"color": colour, "ls": (0, (4, 1.5)) if name in heldout else "-"}
-            axes["loss"].plot(line, drawn, lw=1.2, zorder=3, **how)
+            sheet["loss"].plot(line, drawn, lw=style.line(0.86), zorder=3, **how)
             thin = np.unique(np.linspace(0, len(step) - 1, 60).astype(int))
-            axes["loss"].plot(
-                step[thin], measured[thin], "o", ms=2.4, color=colour, alpha=0.45, mew=0, zorder=2
+            sheet["loss"].plot(
+                step[thin], measured[thin], "o", ms=style.mark(0.5), color=colour, alpha=0.45, mew=0, zorder=2
             )
-            axes["left"].plot(step, 100 * (measured / at_steps - 1), lw=0.8, **how)
-            axes["rate"].plot(np.arange(1, len(rates[name]) + 1), rates[name], lw=1.1, **how)
+            sheet["left"].plot(step, 100 * (measured / at_steps - 1), lw=style.line(0.57), **how)
+            sheet["rate"].plot(np.arange(1, len(rates[name]) + 1), rates[name], lw=style.line(0.79), **how)
             seen.append(measured)
             handles.append(
-                Line2D([], [], lw=1.4, label=name + (" (held out)" if name in heldout else ""), **how)
+                Line2D(
+                    [], [], lw=style.line(1), label=name + (" (held out)" if name in heldout else ""), **how
+                )
             )
-        _finish(axes, np.concatenate(seen), loss_name or style.loss(style.stated(table)))
-        dot = Line2D([], [], marker="o", ms=3, lw=0, color=style.MUTED, label="measured")
-        axes["loss"].legend(handles=[*handles, dot], loc="upper right", ncols=2)
-        return style.finish(figure)
+        _finish(sheet, np.concatenate(seen), loss_name or style.loss(style.stated(table)))
+        dot = Line2D([], [], marker="o", ms=style.mark(0.62), lw=0, color=style.MUTED, label="measured")
+        sheet["loss"].legend(handles=[*handles, dot], loc="upper right", ncols=2)
+        return sheet.axes
 
 
 def _lines(
@@ -105,14 +107,17 @@ def _lines(
     return {name: (steps[2 * i], parts[2 * i], parts[2 * i + 1]) for i, name in enumerate(rates)}
 
 
-def _finish(axes: Any, losses: np.ndarray, loss_name: str) -> None:
-    style.log_loss(axes["loss"], losses, pad=0.04)
-    axes["loss"].set_ylabel(loss_name)
-    axes["left"].axhline(0, color=style.INK, lw=0.8, zorder=1)
-    axes["left"].set_ylabel("Residual (%)")
-    axes["rate"].set_ylabel("Learning rate")
-    axes["rate"].set_ylim(bottom=0)
-    axes["rate"].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
-    axes["rate"].set_xlabel("Updates")
-    axes["rate"].set_xlim(left=0)
-    axes["rate"].xaxis.set_major_formatter(lambda v, _: count(v) if v else "0")
+def _finish(sheet: Page, losses: np.ndarray, loss_name: str) -> None:
+    style.log_loss(sheet["loss"], losses, pad=0.04)
+    sheet["loss"].set_ylabel(loss_name)
+    sheet["left"].axhline(0, color=style.INK, lw=style.line(0.6), zorder=1)
+    sheet["left"].set_ylabel("Residual (%)")
+    rate = sheet["rate"]
+    rate.set(xlabel="Updates", ylabel="Learning rate")
+    rate.set_ylim(bottom=0)
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+    last = max(panel.get_xlim()[1] for panel in sheet.axes)
+    for panel in sheet.axes:
+        panel.set_xlim(0, last)
+        panel.xaxis.set_major_formatter(lambda v, _: count(v) if v else "0")
+        panel.tick_params(labelbottom=panel is rate)

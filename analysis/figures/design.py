@@ -7,26 +7,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.errors import AnalysisError
 from analysis.figures import style
+from analysis.figures.page import page
 from analysis.fits.summary import count
 
 NEEDED = ("params", "tokens", "flops", "role")
 CHINCHILLA = 20.0  # tokens per parameter (Hoffmann et al., arXiv:2203.15556)
-RAY = "D = 20 N"
+RAY = "$D = 20 N$"
 MARKS = {  # role -> marker, size, its word in the legend
     "fit": ("o", 5.5, "fitted"),
     "tuning": ("D", 4.0, "tuning"),
     "noise": ("s", 8.5, "repeated"),
     "holdout": ("*", 13.0, "held out"),
 }
+USUAL = 4.8  # points, of the marks of our own settings
 LABELLED = 12  # budgets whose lines have a text
 
 
-def design(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def design(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw N against D of every cell of a design, full where all its runs are done, else hollow.
 
     Runs of one budget are joined; the dashed ray has 20 tokens a parameter.
@@ -34,7 +35,7 @@ def design(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Args:
         runs: a row for each, with ``params``, ``tokens``, ``flops``, ``role``; ``budget`` (FLOPs asked for)
             and ``done`` where they are known.
-        ax: where to draw; None: in a figure of its own.
+        ax: where to draw; left out: a new figure.
 
     Raises:
         AnalysisError: a column is missing, or there is no run.
@@ -43,19 +44,24 @@ def design(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     if missing or not len(runs):
         what = f"no column {', '.join(missing)}" if missing else "no run"
         raise AnalysisError(f"figure of a design: {what}; give a row with {', '.join(NEEDED)} for each run")
-    with style.look():
-        axes = style.canvas(4.6, 6.4).add_subplot() if ax is None else ax
+    with page(ax, [["design"]], 4.6, width=6.4) as sheet:
+        axes = sheet["design"]
         rows: Any = runs
         shades = style.Shades(rows["flops"])
         style.log_x(axes, runs["tokens"], count, pad=0.1)
         style.log_y(axes, runs["params"], 1.5, 1.5)
-        if not _budgets(axes, runs, shades) and isinstance(axes.figure, Figure):
-            shades.explain(axes.figure, axes, "C (FLOPs)", style.power)
+        if not _budgets(axes, runs, shades):
+            sheet.explain(shades, "$C$ (FLOPs)", style.power)
         has_ray = _ray(axes)
         for role in reversed(MARKS):
             _points(axes, rows[rows["role"] == role], role, shades)
-        axes.set(xlabel="Training tokens D", ylabel="Parameters N")
-        axes.legend(handles=_legend(runs, has_ray), loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=5)
+        axes.set(xlabel="Training tokens $D$", ylabel="Parameters $N$")
+        axes.legend(
+            handles=_legend(runs, has_ray),
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.14),
+            ncols=2 if sheet.narrow else 5,
+        )
         return axes
 
 
@@ -70,11 +76,13 @@ def _budgets(axes: Axes, runs: Any, shades: style.Shades) -> bool:
         if rows["params"].nunique() < 2:
             continue
         cells = rows.groupby("params")[["tokens", "flops"]].mean()
-        axes.plot(cells["tokens"], cells.index, color=shades(cells["flops"].mean()), lw=0.9, zorder=2)
+        axes.plot(
+            cells["tokens"], cells.index, color=shades(cells["flops"].mean()), lw=style.line(0.65), zorder=2
+        )
         if len(groups) <= LABELLED:
             at = (cells["tokens"].iloc[0], cells.index[0])
             axes.annotate(style.power(budget), at, (0, -7), textcoords="offset points", ha="center",
-                          va="top", fontsize=7.5, color=shades(cells["flops"].mean()))  # fmt: skip
+                          va="top", fontsize=style.small(), color=shades(cells["flops"].mean()))  # fmt: skip
     return 0 < len(groups) <= LABELLED
 
 
@@ -84,19 +92,21 @@ def _ray(axes: Axes) -> bool:
     left, right = axes.get_xlim()
     sizes = np.geomspace(max(low, left / CHINCHILLA), min(high, right / CHINCHILLA), 2)
     if inside := bool(sizes[0] < sizes[1]):
-        axes.plot(CHINCHILLA * sizes, sizes, "--", color=style.MUTED, lw=0.9, zorder=1, label=RAY)
+        axes.plot(
+            CHINCHILLA * sizes, sizes, "--", color=style.MUTED, lw=style.line(0.65), zorder=1, label=RAY
+        )
     return inside
 
 
 def _points(axes: Axes, runs: Any, role: str, shades: style.Shades) -> None:
     """Draw the cells of one role."""
-    mark, size, _ = MARKS[role]
+    mark, size = MARKS[role][0], MARKS[role][1] * style.mark(1) / USUAL
     known = runs if "done" in runs else runs.assign(done=False)
     cells = known.groupby(["tokens", "params"], as_index=False).agg({"flops": "mean", "done": "all"})
     colours = [style.ACCENT if role == "holdout" else shades(flops) for flops in cells["flops"]]
     pairs = list(zip(colours, cells["done"], strict=True))
     axes.scatter(
-        cells["tokens"], cells["params"], size**2, marker=mark, linewidths=1.1,
+        cells["tokens"], cells["params"], size**2, marker=mark, linewidths=style.line(0.8),
         facecolors=[colour if done else "white" for colour, done in pairs],
         edgecolors=["white" if done else colour for colour, done in pairs],
         zorder=4 if role == "holdout" else 3,
@@ -112,9 +122,20 @@ def _legend(runs: Any, has_ray: bool) -> list[Line2D]:
             where = f" at {cells} cell{'s' if cells > 1 else ''}" if cells < len(of_role) else ""
             text = f"{len(of_role)} {word}{where}"
             colour = style.ACCENT if role == "holdout" else style.INK
-            handles.append(Line2D([], [], marker=mark, ms=size, color=colour, mfc="white", lw=0, label=text))
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    marker=mark,
+                    ms=size * style.mark(1) / USUAL,
+                    color=colour,
+                    mfc="white",
+                    lw=0,
+                    label=text,
+                )
+            )
     if "done" in runs and runs["done"].any():
         done = f"full: done ({int(runs['done'].sum())})"
-        handles.append(Line2D([], [], marker="o", ms=5.5, color=style.INK, lw=0, label=done))
-    ray = Line2D([], [], ls="--", lw=0.9, color=style.MUTED, label=RAY)
+        handles.append(Line2D([], [], marker="o", ms=style.mark(1.15), color=style.INK, lw=0, label=done))
+    ray = Line2D([], [], ls="--", lw=style.line(0.65), color=style.MUTED, label=RAY)
     return [*handles, ray] if has_ray else handles

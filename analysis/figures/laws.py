@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.errors import AnalysisError
 from analysis.figures import style
-from analysis.figures.residuals import leftovers, residual_panel, usable
+from analysis.figures.lines import BAND, identified, law_line
+from analysis.figures.page import BLANK, Given, Page, page
+from analysis.figures.residuals import far_off, leftovers, letter, outliers, residual_panel, usable
 from analysis.fits.result import Fit
 from analysis.solve.problem import Loss
 
@@ -30,14 +33,20 @@ class Line:
     rows: np.ndarray
 
 
-def law(fit: Fit, x: str | None = None, by: str | None = None) -> Figure:
+def law(fit: Fit, x: str | None = None, by: str | None = None, *, axes: Given | None = None) -> np.ndarray:
     """What was fitted against input ``x``: runs, the law, its confidence band, and residuals below; a curve
-    for every level of ``by`` (of some, where there are many).
+    for every level of ``by`` (of some, where there are many). The law ends with its runs; where it is not
+    identified it is dotted. Groups have a panel each; where one input is all there is, a colour. Other inputs
+    that vary along a curve are held at their median, and the runs are moved there along the law.
 
-    Left out, ``x`` is D, or else the input with most levels, ``by`` the one with fewest. For a law in N and D
-    either may be C. Groups have a panel each; where one input is all there is, a colour. Other inputs that
-    vary along a curve are held at their median, and the runs are moved there along the law. Raises
-    AnalysisError.
+    Args:
+        fit: what to draw.
+        x: an input; left out: D, or else the input with most levels. For a law in N and D also C.
+        by: another; left out: the one with fewest levels.
+        axes: two to draw on, for each panel its law and its residuals; left out: a new figure.
+
+    Raises:
+        AnalysisError: there is no fit, no such input, or other axes are given.
     """
     usable(fit)
     x, by = _chosen(fit, x, by)
@@ -45,57 +54,64 @@ def law(fit: Fit, x: str | None = None, by: str | None = None) -> Figure:
     labels, group = fit.setup.labels, np.array(fit.data.get("group", np.zeros(len(at[x]))), int)
     apart = by is not None and len(labels) > 1
     most = np.argsort(-np.bincount(group), kind="stable")[:PANELS] if apart else [None]
-    with style.look():
-        across = min(len(most), 3)
-        down = -(-len(most) // across)
-        figure = style.canvas(1.2 + 3.2 * down)
-        ratios = (2.2, 1) * down
-        grid: Any = figure.subplots(
-            2 * down, across, squeeze=False, height_ratios=ratios, sharex=True, sharey="row"
-        )
+    layout = _layout(len(most))
+    down = len(layout) // 2
+    with page(axes, layout, 1.2 + 3.2 * down, heights=(2.2, 1) * down) as sheet:
         shades = style.Shades(_levels(at[by])[0] if by else [1.0])
-        held = _held(fit, x, by, at, group)
+        held, (left, sd, unit) = _held(fit, x, by, at, group), leftovers(fit)
         drawn: list[np.ndarray] = []
         for k, which in enumerate(most):
-            top, below = grid[2 * (k // across), k % across], grid[2 * (k // across) + 1, k % across]
+            top, below = sheet[f"law {k}"], sheet[f"residuals {k}"]
             rows = np.arange(len(group)) if which is None else np.flatnonzero(group == which)
             drawn += _panel(top, below, fit, x, by, at, rows, group, shades, held)
             if which is not None:
-                top.set_title(f"{fit.setup.groups} = {style.words(labels[which])}")
-            if k % across == 0:
-                top.set_ylabel(style.target(fit))
-                below.set_ylabel(f"Residual{' (%)' if leftovers(fit)[2] else ''}")
-            below.set_xlabel(style.quantity(x, fit.convention) if k >= len(most) - across else "")
-        values, (left, sd, _) = np.concatenate(drawn), leftovers(fit)
-        log = bool(values.min() > 0) and (fit.unit is not None or fit.objective.kind != "raw-ls")
-        for top, below in zip(grid[::2].ravel(), grid[1::2].ravel(), strict=True):  # panels compare
-            style.span(top, "y", values, log=log)
-            style.span(below, "y", [*left, -sd, sd], log=False, pad=0.1)
-        for k in range(len(most), across * down):
-            for row in (2 * (k // across), 2 * (k // across) + 1):
-                grid[row, k % across].set_axis_off()
-        _title(figure, grid[0, 0], fit, held, len(labels) - len(most) if apart else 0, apart)
-        if by is not None and len(shades.levels) > 1:
-            shades.explain(
-                figure, grid, style.quantity(by, fit.convention), style.label_of(by, shades.levels)
+                top.set_title(f"{style.words(str(fit.setup.groups))} = {style.words(labels[which])}")
+            first, last = (
+                sheet.narrow or k % len(layout[0]) == 0,
+                sheet.narrow or k >= len(most) - len(layout[0]),
             )
+            top.tick_params(labelbottom=False, labelleft=first)
+            below.tick_params(labelleft=first)
+            top.set_ylabel(style.target(fit) if first else "")
+            below.set_ylabel(f"Residual{' (%)' if unit else ''}" if first else "")
+            below.set_xlabel(style.quantity(x, fit.convention) if last else "")
+        values = np.concatenate(drawn)
+        log = bool(values.min() > 0) and (fit.unit is not None or fit.objective.kind != "raw-ls")
+        for k in range(len(most)):  # panels compare
+            style.span(sheet[f"law {k}"], "y", values, log=log)
+            style.span(sheet[f"residuals {k}"], "y", [*left, -sd, sd], log=False, pad=0.1)
+            sheet[f"residuals {k}"].yaxis.set_major_locator(MaxNLocator(5))
+        _title(sheet, fit, held, len(labels) - len(most) if apart else 0, apart)
+        if by is not None and len(shades.levels) > 1:
+            sheet.explain(shades, style.quantity(by, fit.convention), style.label_of(by, shades.levels))
         elif len(labels) > 1:
-            grid[0, 0].legend(title=style.words(str(fit.setup.groups)), alignment="left")
-        return style.finish(figure)
+            sheet["law 0"].legend(title=style.words(str(fit.setup.groups)), alignment="left")
+        sheet.foot(sheet.filled(far_off(fit, left, outliers(fit, left), unit)))
+        return sheet.axes
 
 
-def _title(figure: Figure, axes: Axes, fit: Fit, held: dict[str, float], left_out: int, apart: bool) -> None:
-    lines = [style.typeset(fit.law.formula), f"curves: the law, {fit.level:.0%} confidence band"]
+def _layout(panels: int) -> list[list[str]]:
+    """Rows of at most three laws, each above its residuals."""
+    across = min(panels, 3)
+    rows = [list(range(k, k + across)) for k in range(0, panels, across)]
+    return [
+        [f"{part} {k}" if k < panels else BLANK for k in row] for row in rows for part in ("law", "residuals")
+    ]
+
+
+def _title(sheet: Page, fit: Fit, held: dict[str, float], left_out: int, apart: bool) -> None:
+    claim = "" if identified(fit) else " (dotted: not identified)"
+    lines = [f"curves: the law{claim}, {fit.level:.0%} confidence band"]
     if held:
-        where = ", ".join(f"{style.words(c)} = {style.label_of(c, v)(v)}" for c, v in held.items())
+        where = ", ".join(f"{style.name_of(c)} = {style.label_of(c, v)(v)}" for c, v in held.items())
         lines.append(f"runs moved along the law to {where}")
     if left_out:
         lines.append(f"{left_out} groups with fewer runs are not shown")
-    text = "\n".join([lines[0], "; ".join(lines[1:])])
+    text = f"{style.typeset(fit.law.formula)}\n{fill('; '.join(lines), 88)}"
     if apart:
-        figure.suptitle(text, x=0.01, ha="left", fontsize=9.5)
+        sheet.title(text)
     else:
-        axes.set_title(text)
+        sheet["law 0"].set_title(text)
 
 
 def _chosen(fit: Fit, x: str | None, by: str | None) -> tuple[str, str | None]:
@@ -183,7 +199,7 @@ def _panel(
     groups = list(fit.setup.labels)
     drawn = []
     names = style.colours(groups) if by is None and len(groups) > 1 else {}
-    log_x = style.logs(at[x])
+    log_x, spots = style.logs(at[x], x), style.dots(len(group))
     small: list[Any] = []
     for g in np.unique(group[rows]):
         for line in _lines(fit, x, by, at, rows[group[rows] == g]):
@@ -196,17 +212,23 @@ def _panel(
                 others[by] = np.full(POINTS, line.level)
             curve = fit.predict({**_inputs(fit, {x: grid, **others}), **which})
             colour = names[groups[g]] if names else shades(1.0 if line.level is None else line.level)
-            how: Any = {"color": style.INK if by is None and not names else colour, "zorder": 2}
-            top.plot(grid, curve["loss"], lw=1.2, label=style.words(groups[g]) if names else None, **how)
-            top.fill_between(grid, curve["low"], curve["high"], alpha=0.15, lw=0, color=how["color"])
+            above = 2 if len(group) <= style.FEW else 4  # runs, where they are many
+            how: Any = {"color": style.INK if by is None and not names else colour, "zorder": above}
+            name = style.words(groups[g]) if names else None
+            beyond = np.zeros(len(grid), bool)  # each curve ends with its runs
+            law_line(top, grid, curve["loss"], beyond, identified(fit), name, **how)
+            top.fill_between(grid, curve["low"], curve["high"], alpha=BAND, lw=0, color=how["color"])
             shown = _moved(fit, held, line.rows, at, int(g))
             dots = [colour if by is None else shades(v) for v in at[by or x][line.rows]]
-            top.scatter(near, shown, c=dots, **style.DOTS)
+            top.scatter(near, shown, c=dots, **spots)
+            places = dict(zip(line.rows.tolist(), zip(near, shown, strict=True), strict=True))
+            letter(top, places, outliers(fit, left))
             small.append((near, left[line.rows], dots))
             drawn += [shown, curve["loss"].to_numpy()]
     near, rest = (np.concatenate([s[i] for s in small]) for i in (0, 1))
     residual_panel(below, x, near, rest, sd, [c for s in small for c in s[2]])
-    style.span(below, "x", at[x], log=log_x, name=x)
+    for axes in (top, below):
+        style.span(axes, "x", at[x], log=log_x, name=x)
     return drawn
 
 

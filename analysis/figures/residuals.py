@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from analysis.errors import AnalysisError
 from analysis.figures import style
+from analysis.figures.page import Given, page
 from analysis.fits.result import Fit
 from analysis.solve.problem import Loss
 
 MOST = 3  # panels of residuals
+FAR, ODD = 5.0, 2.5  # robust, and plain, standard deviations beyond which a run is named
+HARD_SPACE = "\u00a0"  # where no line ends
+NAMED = 5  # runs named at most
 
 
-def fit_and_residuals(fit: Fit) -> Figure:
+def fit_and_residuals(fit: Fit, *, axes: Given | None = None) -> np.ndarray:
     """Above: measured against fitted values with the line of equality. Below: residuals (in percent, or in
     the unit of a law fitted without logarithms) against each input, of a law in N and D against compute and
-    tokens; band of +-1 standard deviation. Raises AnalysisError when there is no fit."""
+    tokens; band of +-1 standard deviation. Runs far off are lettered, and named below.
+
+    Args:
+        fit: what to draw.
+        axes: two to four to draw on, one and as many as there are inputs; left out: a new figure.
+
+    Raises:
+        AnalysisError: there is no fit, or other axes are given.
+    """
     usable(fit)
     measured, (left, sd, unit) = np.array(fit.data["L"]), leftovers(fit)
     fitted = fitted_values(fit)
@@ -28,34 +42,64 @@ def fit_and_residuals(fit: Fit) -> Figure:
     coloured = "N" if "N" in fit.data else fit.law.inputs[0]
     alone = coloured in against and len(against) == 1  # a colour would say what the axis says
     values = np.array(fit.data[coloured])
-    with style.look():
-        figure = style.canvas(4.6)
-        axes = figure.subplot_mosaic([["fit"] * len(against), list(against)], height_ratios=(1.7, 1))
+    with page(axes, [["fit"] * len(against), list(against)], 4.6, heights=(1.7, 1)) as sheet:
         levels = 10 ** np.round(np.log10(values), 2) if values.min() > 0 else values
         levels = values if len(np.unique(values)) <= style.MOST else levels
         shades = style.Shades(levels)
         colours = style.INK if alone else [shades(s) for s in levels]
-        top, both = axes["fit"], np.concatenate([measured, fitted])
+        top, both = sheet["fit"], np.concatenate([measured, fitted])
         log = bool(both.min() > 0) and fit.setup.space == "log"
         style.span(top, "x", both, log=log, pad=0.03)
         style.span(top, "y", both, log=log, pad=0.03)
-        top.plot(
-            top.get_xlim(), top.get_xlim(), "-", color=style.MUTED, lw=1, zorder=1, label="measured = fitted"
-        )
-        top.scatter(fitted, measured, c=colours, **style.DOTS)
+        same: Any = {"color": style.MUTED, "lw": style.line(0.7), "zorder": 1, "label": "measured = fitted"}
+        top.plot(top.get_xlim(), top.get_xlim(), "-", **same)
+        top.scatter(fitted, measured, c=colours, **style.dots(len(fitted)))
         name = style.target(fit)
         name = f"{name[0].lower()}{name[1:]}" if fit.unit else name
         top.set(xlabel=f"Fitted {name}", ylabel=f"Measured {name}")
         top.set_title(f"{style.typeset(fit.law.formula)}\n{len(measured)} runs, residual s.d. {sd:.2g}{unit}")
-        top.legend(loc="upper left")
+        far = outliers(fit, left)
+        letter(top, {i: (fitted[i], measured[i]) for i in far}, far)
         for x in against:
-            residual_panel(axes[x], x, np.array(fit.data[x]), left, sd, colours)
-            axes[x].set_xlabel(style.quantity(x, fit.convention))
-        axes[against[0]].set_ylabel(f"Residual{f' ({unit.strip()})' if unit else ''}")
+            residual_panel(sheet[x], x, np.array(fit.data[x]), left, sd, colours)
+            letter(sheet[x], {i: (fit.data[x][i], left[i]) for i in far}, far)
+            sheet[x].set_xlabel(style.quantity(x, fit.convention))
+        sheet[against[0]].set_ylabel(f"Residual{f' ({unit.strip()})' if unit else ''}")
+        band = Patch(color=style.MUTED, alpha=0.3, lw=0, label=r"$\pm$ 1 s.d. of the residuals")
+        handles, _ = top.get_legend_handles_labels()
+        top.legend(handles=[*handles, band], loc="upper left")
+        sheet.foot(sheet.filled(far_off(fit, left, far, unit)))
         if len(shades.levels) > 1 and not alone:
-            shades.explain(figure, list(axes.values()), style.quantity(coloured, fit.convention),
-                           style.label_of(coloured, values))  # fmt: skip
-        return style.finish(figure)
+            label = style.label_of(coloured, values)
+            sheet.explain(shades, style.quantity(coloured, fit.convention), label)
+        return sheet.axes
+
+
+def outliers(fit: Fit, left: np.ndarray) -> list[int]:
+    """Rows of a fit whose residuals ``left`` (n,) are far off, the furthest first."""
+    middle = float(np.median(left))
+    off = np.abs(left - middle)
+    least = max(FAR * 1.4826 * float(np.median(off)), ODD * float(np.std(left)))
+    return [int(i) for i in np.argsort(-off, kind="stable")[:NAMED] if off[i] > least > 0]
+
+
+def letter(axes: Axes, places: Mapping[int, tuple[float, float]], far: list[int]) -> None:
+    """Letter the rows ``far`` at those of their ``places`` that are known."""
+    how: Any = {"fontsize": style.small(0.95), "style": "italic", "color": style.ACCENT, "zorder": 6}
+    for k, (i, name) in enumerate(zip(far, ascii_lowercase, strict=False)):
+        if i in places:  # to the right and to the left in turn, for those that lie together
+            aside = style.mark(0.7 if k % 2 == 0 else -0.7), style.mark(0.2)
+            axes.annotate(name, places[i], aside, textcoords="offset points",
+                          ha="left" if k % 2 == 0 else "right", **how)  # fmt: skip
+
+
+def far_off(fit: Fit, left: np.ndarray, far: list[int], unit: str) -> str:
+    """What the letters stand for; empty where none is drawn."""
+    named = [
+        f"{name}: {style.words(str(fit.data['label'][i]))}, {left[i]:+.3g}{unit.replace(' ', HARD_SPACE)}"
+        for name, i in zip(ascii_lowercase, far, strict=False)
+    ]
+    return "far off:  " + ";  ".join(named) if named else ""
 
 
 def usable(fit: Fit) -> None:
@@ -93,8 +137,9 @@ def residual_panel(axes: Axes, name: str, x: np.ndarray, left: np.ndarray, sd: f
         dots: colour of all dots, or of each (n,).
     """
     axes.axhspan(-sd, sd, color=style.MUTED, alpha=0.15, lw=0, zorder=0)
-    axes.axhline(0, color=style.INK, lw=0.8, zorder=1)
-    axes.scatter(x, left, c=dots, **style.DOTS | {"s": 16})
-    style.span(axes, "x", x, log=style.logs(x), name=name)
+    axes.axhline(0, color=style.INK, lw=style.line(0.6), zorder=1)
+    how = style.dots(len(x))
+    axes.scatter(x, left, c=dots, **how | {"s": 0.7 * how["s"]})
+    style.span(axes, "x", x, log=style.logs(x, name), name=name)
     style.span(axes, "y", [*left, -sd, sd], log=False, pad=0.1)
     axes.yaxis.set_major_locator(MaxNLocator(5))

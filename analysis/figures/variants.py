@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis.figures import style
+from analysis.figures.lines import BAND, at_best, identified, law_line
+from analysis.figures.page import Given, page
+from analysis.fits.prediction import INSIDE
 from analysis.fits.result import Fit
 from analysis.tables.runs import select
 from analysis.tables.table import Table
@@ -20,54 +22,54 @@ from analysis.variants.contrast import Worth
 BELOW = 0.2  # of the space between rows, where the same with other exponents is drawn
 
 
-def variants(table: pd.DataFrame | Table, fits: Mapping[str, Fit], found: Variants) -> Figure:
-    """Left: every fitted run and the compute-optimal law of each variant, dashed beyond its runs; held-out
-    runs as stars. Right: the compute that each needs for the loss of the reference, with intervals.
+def variants(
+    table: pd.DataFrame | Table, fits: Mapping[str, Fit], found: Variants, *, axes: Given | None = None
+) -> np.ndarray:
+    """Left: every fitted run and the compute-optimal law of each variant with its band, dashed beyond its
+    runs, dotted where it is not identified; held-out runs as stars. Right: the compute that each needs for
+    the loss of the reference, with intervals.
 
     Args:
         table: runs with a column ``variant``.
         fits: the law of each variant, the reference first.
         found: their comparison.
+        axes: two to draw on; left out: a new figure.
     """
     convention = next(iter(fits.values())).convention
     runs: Any = select(table, ("fit", "holdout"), convention=convention, cells="all")[0]
     colour = style.colours(list(fits))
-    with style.look():
-        figure = style.canvas(3.9)
-        left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+    with page(axes, [["runs", "worth"]], 3.9, widths=(1.35, 1)) as sheet:
+        left, right = sheet.axes
         for name, fitted in fits.items():
             _variant(left, runs[runs[COLUMN] == name], fitted, colour[name], name)
         style.log_x(left, runs["C"], style.power)
         style.log_loss(left, runs["L"])
         left.set(xlabel=style.NAMES[convention][1], ylabel=style.loss(style.stated(table)))
         if (runs["role"] == "holdout").any():
-            left.scatter([], [], label="held out", **{**style.OUTCOME, "color": style.INK})
+            left.scatter([], [], label="held out", **{**style.outcome(), "color": style.INK})
         left.legend(loc="best")
         _worth(right, found, colour)
-        return style.finish(figure)
+        return sheet.axes
 
 
 def _variant(axes: Axes, runs: Any, fitted: Fit, colour: Any, name: str) -> None:
     shown, held = runs[runs["role"] == "fit"], runs[runs["role"] == "holdout"]
-    axes.plot(
-        shown["C"], shown["L"], "o", ms=3.5, color=colour, mec="white", mew=0.3, label=style.words(name)
-    )
+    how: Any = {"ms": style.mark(0.75), "color": colour, "mec": "white", "mew": style.line(0.2)}
+    axes.plot(shown["C"], shown["L"], "o", label=style.words(name), **how)
     if len(held):
-        axes.scatter(held["C"], held["L"], **{**style.OUTCOME, "color": colour})
-    if not fitted.usable or not fitted.optimum:
-        return
-    inside = np.geomspace(shown["C"].min(), shown["C"].max(), 40)
-    axes.plot(inside, fitted.optimal(inside)["loss"], color=colour, lw=1.4)
-    if len(held) and held["C"].max() > inside[-1]:
-        beyond = np.geomspace(inside[-1], held["C"].max(), 20)
-        axes.plot(beyond, fitted.optimal(beyond)["loss"], "--", color=colour, lw=1.4)
+        axes.scatter(held["C"], held["L"], **{**style.outcome(), "color": colour})
+    best = at_best(fitted, np.geomspace(shown["C"].min(), runs["C"].max(), 60))
+    if best is not None:
+        axes.fill_between(best["C"], best["low"], best["high"], color=colour, alpha=BAND, lw=0)
+        beyond = (best["extrapolation"] > INSIDE).to_numpy()
+        law_line(axes, best["C"], best["loss"], beyond, identified(fitted, "best"), color=colour)
 
 
 def _worth(axes: Axes, found: Variants, colour: Mapping[str, Any]) -> None:
     """A row for each variant and compute; without an interval, what is missing."""
     rows = [(contrast.variant, worth) for contrast in found.contrasts for worth in contrast.worth]
     own = {(c.variant, worth.at): worth for c in found.contrasts for worth in c.own_worth}
-    axes.axvline(1.0, color=style.MUTED, lw=1.0, ls="--", zorder=1)
+    axes.axvline(1.0, color=style.MUTED, lw=style.line(0.71), ls="--", zorder=1)
     everything = [worth for _, worth in rows] + list(own.values())
     drawn = [v for worth in everything for v in (worth.multiplier, *worth.ends) if np.isfinite(v)]
     style.span(axes, "x", [*drawn, 1.0], log=True, pad=0.1)
@@ -89,13 +91,18 @@ def _worth(axes: Axes, found: Variants, colour: Mapping[str, Any]) -> None:
 
 def _row(axes: Axes, y: float, worth: Worth, colour: Any, edges: tuple[float, float]) -> None:
     if worth.verdict == "no":
-        axes.text(edges[0], y, " not identified", va="center", fontsize=8, color=style.MUTED)
+        axes.text(edges[0], y, " not identified", va="center", fontsize=style.small(1), color=style.MUTED)
         return
     low, high = (edge if not np.isfinite(v) else v for v, edge in zip(worth.ends, edges, strict=True))
-    axes.plot([low, high], [y, y], color=colour, lw=1.6, solid_capstyle="butt")
+    axes.plot([low, high], [y, y], color=colour, lw=style.line(1.14), solid_capstyle="butt")
     for value, edge, arrow in zip(worth.ends, edges, "<>", strict=True):
         axes.plot(
-            *((value, y, "|") if np.isfinite(value) else (edge, y, arrow)), color=colour, ms=7, clip_on=False
+            *((value, y, "|") if np.isfinite(value) else (edge, y, arrow)),
+            color=colour,
+            ms=style.mark(1.46),
+            clip_on=False,
         )
     if np.isfinite(worth.multiplier):
-        axes.plot(worth.multiplier, y, "o", ms=5.5, color=colour, mec="white", mew=0.5)
+        axes.plot(
+            worth.multiplier, y, "o", ms=style.mark(1.15), color=colour, mec="white", mew=style.line(0.36)
+        )

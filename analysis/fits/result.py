@@ -333,6 +333,13 @@ class Fit(Estimated):
 
         return fit_text(self, dim=dim, spell=spell)
 
+    def to_latex(self) -> str:
+        """The fit as a table in LaTeX (booktabs): parameters, intervals, verdicts; a caption with formula,
+        residuals, method, and why what is not identified is not."""
+        from analysis.fits.latex import fit_latex
+
+        return fit_latex(self)
+
     def _check_law(self) -> None:
         """Raises AnalysisError for a law by function that does not give the residuals kept: what it was bound
         to, as the schedules of curves, is in no JSON."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from scipy import stats
+
 from analysis.results import Interval
 
 if TYPE_CHECKING:
+    from analysis.fits.discrepancy import Discrepancy
     from analysis.forecasting.calibration import Calibration, Coverage, Reach
     from analysis.forecasting.ratio import Ratio
 
@@ -45,6 +49,16 @@ def calibration_text(found: Calibration) -> str:
     if found.without_reach and found.reaches:
         lines.append(f"  {_forecasts(found.without_reach)} without an extrapolation: compute is not known")
     return "\n".join(lines)
+
+
+def shipped_text(constants: Discrepancy, level: float) -> str:
+    """The shipped constants in a line: how wide the discrepancy is, and by what factor families differ."""
+    reach = float(np.exp(stats.norm.ppf(0.5 + level / 2) * constants.spread))
+    return (
+        f"shipped: kappa {constants.kappa:.2g}, of {len(constants.origin['sets'])} sets of published runs "
+        f"({constants.origin['date']}); families of them lie within {1 / reach:.2g} to {reach:.2g} times it "
+        f"({level:.0%})"
+    )
 
 
 def ratio_text(ratio: Ratio) -> str:

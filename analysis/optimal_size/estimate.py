@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.errors import AnalysisError, Argument
 from analysis.fits.identification import bounded, coefficient
 from analysis.fits.intervals import interval, intervals
+from analysis.fits.latex import latex
 from analysis.fits.options import LEAST
 from analysis.fits.prediction import Prediction, check_level, claims, extrapolated, factors
 from analysis.fits.summary import count, left_out, parameters
@@ -157,6 +158,11 @@ class Estimate(Estimated):
             method=prediction.method, level=prediction.level, notes=prediction.notes
         )
         return prediction.frame
+
+    def to_latex(self) -> str:
+        """The estimate as a table in LaTeX (booktabs), as of a fit."""
+        about = f"{self.kind}, {len(self.points)} optima of {len(self.data['L'])} rows"
+        return latex(self, self.formula, about)
 
     def summary(self, *, dim: bool = False, spell: Callable[[Argument], str] = str) -> str:
         """The result as text; ``dim`` and ``spell`` as of a fit."""

@@ -22,7 +22,7 @@ from analysis.solve.problem import Loss, Problem
 
 WIDTH = {"log": 1.0, "exponent": 0.15, "plain": 0.25}  # prior standard deviations of coordinates:
 # logarithms; exponents of power sums; other parameters, as a share of their domain or size
-BEND, DECADES = 0.004, 1.0  # of log loss, and the decades over which it is alike
+BEND, DECADES = 0.002, 1.0  # of log loss, and the decades over which it is alike
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ class Field:
 
     def latent(self) -> np.ndarray:
         """Covariance (m + T, m + T) of log losses without noise, and of what is derived."""
-        cells = self.problem.model.jacobian(self.u)
+        # where a law has no slope, a run says nothing of it
+        cells = np.nan_to_num(self.problem.model.jacobian(self.u), posinf=0.0, neginf=0.0)
         slopes = np.concatenate([cells, self.derived]) * widths(self.problem)
         at, m = places(self.problem.inputs), len(cells)
         out = slopes @ slopes.T

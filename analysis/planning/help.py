@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,6 +97,7 @@ class Shop:
         *,
         goal: Goal = "loss",
         misfit: Misfit | None = None,
+        around: Sequence[float] = (1.0,),
         convention: str = "total",
     ) -> Shop:
         """Lay out cells beside the runs that are there.
@@ -107,6 +109,8 @@ class Shop:
             target: what is forecast.
             goal: its loss, or N* at its compute.
             misfit: how the law bends; left out: as usual.
+            around: of a loss, multiples of the target's N at its compute, whose losses count alike: with
+                several, N* and the exponents have to be known too.
             convention: which N and C.
 
         Raises:
@@ -121,11 +125,12 @@ class Shop:
         seen = Information.of(prior, both, convention=convention)
         frame, law = seen.frame.assign(cluster=seen.cluster), prior.law
         known = frame[frame["offer"].isna()]
-        priced = len(known) > 1 and allocation(seen.problem, frame)
-        price = cost_of(known, convention)[0] if priced else None
-        at = _place(prior, target, price)
-        inputs = {x: np.append(frame[x].to_numpy(float), at[x]) for x in law.inputs}
-        cluster = np.append(seen.cluster, seen.cluster.max() + 1)
+        by = known if len(known) > 1 else frame
+        price = cost_of(by, convention)[0] if allocation(seen.problem, frame) else None
+        places = _places(prior, target, price, around)
+        inputs = {x: np.append(frame[x].to_numpy(float), places[x]) for x in law.inputs}
+        more = np.arange(len(places[law.inputs[0]]))
+        cluster = np.append(seen.cluster, seen.cluster.max() + 1 + more)
         derived = None
         if goal == "size":
             if price is None or not target.compute:
@@ -134,7 +139,7 @@ class Shop:
             quantity = optimum_of(problem, price, target.compute, size=True)
             derived = slopes(problem, problem.coordinates(prior.params), quantity)
         field = Field.of(
-            prior, inputs, cluster, misfit or Misfit(), derived=derived, targets=np.array([len(frame)])
+            prior, inputs, cluster, misfit or Misfit(), derived=derived, targets=len(frame) + more
         )
         return cls(prior, frame, field, target, goal, len(cells))
 
@@ -143,13 +148,8 @@ class Shop:
         index = np.arange(cells + len(self.field.derived))
         known = np.append(self.frame["offer"].isna().to_numpy(), np.zeros(len(index) - rows, bool))
         cost = np.append(self.frame["cost"].to_numpy(float), np.full(len(index) - rows, np.nan))
-        return Market(
-            self.field,
-            known,
-            ~known & (index < rows),
-            index == (cells if self.goal == "size" else rows),
-            cost,
-        )
+        targets = index >= cells if self.goal == "size" else (index >= rows) & (index < cells)
+        return Market([self.field], known, ~known & (index < rows), targets, cost)
 
     def halving(self) -> Help:
         """Choose the cheapest cells found that halve the target's interval; where none do, those that help
@@ -198,6 +198,16 @@ def _place(prior: Prior, target: Target, price: Any) -> dict[str, float]:
             Complaint(f"target {target.label}: no best size there", hint="ask for another compute")
         )
     return {"N": float(n[0]), "D": float(price.tokens(n, c)[0])}
+
+
+def _places(prior: Prior, target: Target, price: Any, around: Sequence[float]) -> dict[str, np.ndarray]:
+    """The inputs at a target (k,), and at others of its compute whose N is ``around`` times the target's."""
+    at = _place(prior, target, price)
+    if len(around) == 1 or price is None or set(prior.law.inputs) != {"N", "D"}:
+        return {x: np.array([value]) for x, value in at.items()}
+    c = float(price.flops(at["N"], at["D"]))
+    n = at["N"] * np.asarray(around, float)
+    return {"N": n, "D": np.asarray(price.tokens(n, c), float)}
 
 
 def _why(bought: pd.DataFrame, row: Any) -> str:

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.errors import AnalysisError, Complaint
-from analysis.fits.covariance import LEAST, satterthwaite
+from analysis.fits.covariance import LEAST
 from analysis.fits.identification import shortage
 from analysis.fits.options import FitOptions
 from analysis.fits.rows import prepare
@@ -29,6 +29,7 @@ from analysis.solve.problem import Loss, Problem
 EFFICIENCY = 0.95  # of Huber's estimate at its usual delta, for normal noise
 STEP = 1e-4  # of a coordinate, over which slopes of derived quantities are taken
 SINGULAR = 1e-13  # of the largest eigenvalue of J'J, below which nothing is known of a direction
+MANY = 150  # clusters, from which a variance by clusters is what it estimates
 CEILING = 1e3  # a standard deviation of a coordinate that says as little as any larger one
 
 Quantity = Callable[[np.ndarray], np.ndarray]  # of plain coordinates (R, P), (R, Q)
@@ -143,24 +144,34 @@ class Information:
         return int(self.cluster.max()) + 1
 
     @cached_property
-    def _reported(self) -> tuple[np.ndarray, np.ndarray]:
-        """Covariances (P, P) that the fit is expected to report: by clusters, and by independent runs."""
-        noise, lever, n = self.prior.noise, self.jacobian @ self.bread, len(self.jacobian)
-        by_cluster, total = np.zeros_like(self.bread), 0.0
+    def _given_back(self) -> np.ndarray:
+        """Leverages (n, P) of residuals on the estimates, what the fit took from each cluster given back."""
+        lever, out = self.jacobian @ self.bread, np.empty_like(self.jacobian)
         ends = np.cumsum(np.bincount(self.cluster))[:-1]
-        for g, rows in enumerate(np.split(np.argsort(self.cluster, kind="stable"), ends)):
-            own, mine = self.jacobian[rows], np.eye(len(rows))
-            # of (I - H) V (I - H), H = J B J', the part of this cluster
-            across = noise.run**2 * own + noise.shared**2 * self._sums[g]
-            taken = lever[rows] @ across.T
-            left = noise.run**2 * mine + noise.shared**2 - taken - taken.T
-            left += lever[rows] @ self._meat @ lever[rows].T
-            total += float(np.trace(left))
-            room, vectors = np.linalg.eigh(mine - lever[rows] @ own.T)
-            given_back = (vectors / np.maximum(room, LEAST)) @ vectors.T @ lever[rows]
-            by_cluster += given_back.T @ left @ given_back
-        degrees = max(n - len(self.bread), 1)
-        return by_cluster / EFFICIENCY, self.bread * total / degrees / EFFICIENCY
+        for rows in np.split(np.argsort(self.cluster, kind="stable"), ends):
+            room, vectors = np.linalg.eigh(np.eye(len(rows)) - lever[rows] @ self.jacobian[rows].T)
+            out[rows] = (vectors / np.maximum(room, LEAST)) @ vectors.T @ lever[rows]
+        return out
+
+    def _clustered(self, slopes: np.ndarray) -> tuple[float, float]:
+        """The mean of the variance by clusters that a fit will find for ``slopes`` (P,), and its degrees of
+        freedom: that of a sum of squares t_g' e of errors e, by its first two moments."""
+        weight = np.zeros((len(self.jacobian), self.clusters))
+        weight[np.arange(len(weight)), self.cluster] = self._given_back @ slopes
+        taken = weight - (self.jacobian @ self.bread) @ (self.jacobian.T @ weight)
+        sums = np.zeros((self.clusters, self.clusters))
+        np.add.at(sums, self.cluster, taken)
+        noise = self.prior.noise
+        both = noise.run**2 * taken.T @ taken + noise.shared**2 * sums.T @ sums
+        mean = float(np.trace(both))
+        return mean, max(mean**2 / max(float((both**2).sum()), 1e-300), 1.0)
+
+    @cached_property
+    def _independent(self) -> np.ndarray:
+        """The covariance (P, P) that a fit is expected to find for independent runs."""
+        noise, n = self.prior.noise, len(self.jacobian)
+        trace = n * (noise.run**2 + noise.shared**2) - float(np.trace(self.bread @ self._meat))
+        return self.bread * trace / max(n - len(self.bread), 1)
 
     def spread(self, slopes: np.ndarray) -> np.ndarray:
         """Standard deviations (Q,) over repeated studies of what has ``slopes`` (Q, P)."""
@@ -170,25 +181,15 @@ class Information:
         """Half the width (Q,) of the interval that the fit is expected to report, in the median, of what has
         ``slopes`` (Q, P)."""
         stretch = float(stats.t.ppf(0.5 + level / 2, max(self.clusters - 1, 1)))
-        wide, alone = (np.einsum("qp,pr,qr->q", slopes, part, slopes) for part in self._reported)
-        degrees = np.maximum(self._degrees_of(slopes), 1.0)
-        usual = (1 - 2 / (9 * degrees)) ** 3  # the median of a chi2 over its mean
-        return stretch * np.sqrt(np.maximum(np.maximum(usual * wide, alone), 0.0))
-
-    @cached_property
-    def _degrees(self) -> np.ndarray:
-        """Degrees of freedom (P,) of the variances of the coordinates by clusters."""
-        with np.errstate(all="ignore"):
-            try:
-                found = satterthwaite(self.problem, self.u, self.cluster)
-            except np.linalg.LinAlgError:  # of runs that leave a direction open
-                found = np.ones(len(self.u))
-        return np.where(np.isfinite(found), found, 1.0)
-
-    def _degrees_of(self, slopes: np.ndarray) -> np.ndarray:
-        """Those (Q,) of quantities: of the coordinates, by their shares of the variance."""
-        shares = slopes**2 * np.diag(self.covariance)
-        return shares @ self._degrees / np.maximum(shares.sum(axis=1), 1e-300)
+        alone = np.einsum("qp,pr,qr->q", slopes, self._independent, slopes)
+        wide = np.empty(len(slopes))
+        for i, row in enumerate(slopes):
+            if self.clusters > MANY:
+                wide[i] = row @ self.covariance @ row * EFFICIENCY
+                continue
+            mean, degrees = self._clustered(row)
+            wide[i] = mean * (1 - 2 / (9 * degrees)) ** 3  # the median of a chi2 over its mean
+        return stretch * np.sqrt(np.maximum(np.maximum(wide, alone), 0.0) / EFFICIENCY)
 
     def slopes(self, quantity: Quantity) -> np.ndarray:
         """Slopes (Q, P) of a quantity."""

@@ -19,6 +19,7 @@ from analysis.planning.field import Field
 from analysis.results import Part
 
 POWERS = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the cost, by which a gain is divided
+JITTER = 1e-9  # of a variance, that keeps a covariance positive in floats
 ROOM = 1 + 1e-12  # of a budget, for sums
 
 
@@ -64,10 +65,16 @@ class Choice:
 
 class Market:
     """The cells of a field: those that are ``known`` already, those ``for_sale`` at a ``cost``, and the
-    ``targets`` whose forecast counts; all by index (booleans or integers)."""
+    ``targets`` whose forecast counts; all by index (booleans or integers). A run measures the same cell of
+    several ``fields`` at once (several laws, or losses of several sets): variances are means over them."""
 
     def __init__(
-        self, field: Field, known: np.ndarray, for_sale: np.ndarray, targets: np.ndarray, cost: np.ndarray
+        self,
+        fields: Sequence[Field],
+        known: np.ndarray,
+        for_sale: np.ndarray,
+        targets: np.ndarray,
+        cost: np.ndarray,
     ):
         self.for_sale, self.targets = np.flatnonzero(for_sale), np.flatnonzero(targets)
         self.cost = np.asarray(cost, float)[self.for_sale]
@@ -76,27 +83,43 @@ class Market:
             raise AnalysisError(Complaint(what, hint="widen the sizes or budgets, or name a target"))
         if not (np.isfinite(self.cost) & (self.cost > 0)).all():
             raise AnalysisError("costs of runs must be finite and positive")
+        self.cov = np.stack([self._given(field, np.flatnonzero(known)) for field in fields])
+
+    def _given(self, field: Field, known: np.ndarray) -> np.ndarray:
+        """Covariance of what is for sale, as it would be measured, then of the targets as they are, given
+        what is known."""
         latent = field.latent()
         observed = field.observed(latent)
-        # of what is for sale as it would be measured, and of targets as they are
         kept, n = np.concatenate([self.for_sale, self.targets]), len(self.for_sale)
         cov = latent[np.ix_(kept, kept)]
         cov[:n, :n] = observed[np.ix_(self.for_sale, self.for_sale)]
-        given = np.flatnonzero(known)
-        if len(given):
-            across = np.concatenate(
-                [observed[np.ix_(given, self.for_sale)], latent[np.ix_(given, self.targets)]], axis=1
-            )
-            factor = np.linalg.cholesky(observed[np.ix_(given, given)])
-            half = np.linalg.solve(factor, across)
-            cov = cov - half.T @ half
-        self.cov = cov
+        if not len(known):
+            return cov
+        across = [observed[np.ix_(known, self.for_sale)], latent[np.ix_(known, self.targets)]]
+        seen = observed[np.ix_(known, known)]
+        factor = np.linalg.cholesky(seen + JITTER * np.diag(np.diag(seen)))
+        half = np.linalg.solve(factor, np.concatenate(across, axis=1))
+        return cov - half.T @ half
 
     @property
     def before(self) -> float:
         """The standard deviation of the targets' log losses, as they are known now: root mean square."""
+        return self._spread(self.cov)
+
+    def _spread(self, cov: np.ndarray) -> float:
+        ends = np.diagonal(cov, axis1=1, axis2=2)[:, len(self.for_sale) :]
+        return float(np.sqrt(max(ends.mean(), 0.0)))
+
+    def _gains(self, cov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """By how much each cell (n,) reduces the mean variance of the targets; the cells' own variances of
+        each field."""
         n = len(self.for_sale)
-        return float(np.sqrt(max(np.diag(self.cov)[n:].mean(), 0.0)))
+        own = np.maximum(np.diagonal(cov, axis1=1, axis2=2)[:, :n], 1e-300)
+        return ((cov[:, n:, :n] ** 2).mean(axis=1) / own).mean(axis=0), own
+
+    def gains(self) -> np.ndarray:
+        """By how much each cell for sale (n,), bought alone, reduces the variance of the targets."""
+        return self._gains(self.cov)[0]
 
     def buy(
         self,
@@ -116,26 +139,20 @@ class Market:
         reached = [choice for choice in tried if choice.after <= until]
         return min(reached, key=lambda c: c.cost) if reached else min(tried, key=lambda c: (c.after, c.cost))
 
-    def gains(self) -> np.ndarray:
-        """By how much each cell for sale (n,), bought alone, reduces the variance of the targets."""
-        n = len(self.for_sale)
-        return (self.cov[n:, :n] ** 2).mean(axis=0) / np.maximum(np.diag(self.cov)[:n], 1e-300)
-
     def _bought(self, budget: float, most: int, until: float, power: float) -> Iterator[Purchase]:
-        cov, n = self.cov.copy(), len(self.for_sale)
-        open_, left, now = np.ones(n, bool), budget * ROOM, self.before
-        worth = self.cost**power
+        cov, worth = self.cov.copy(), self.cost**power
+        open_, left, now = np.ones(len(self.for_sale), bool), budget * ROOM, self.before
         for _ in range(most):
             within = open_ & (self.cost <= left)
             if not within.any() or now <= until:
                 return
-            spread = np.maximum(np.diag(cov)[:n], 1e-300)
-            gain = np.where(within, (cov[n:, :n] ** 2).mean(axis=0) / spread / worth, -1.0)
+            gains, own = self._gains(cov)
+            gain = np.where(within, gains / worth, -1.0)
             i = int(np.argmax(gain))
             if gain[i] <= 0:
                 return
-            cov -= np.outer(cov[:, i], cov[i]) / spread[i]
+            cov -= cov[:, :, [i]] * cov[:, [i]] / own[:, i, None, None]
             open_[i], left = False, left - self.cost[i]
-            after = float(np.sqrt(max(np.diag(cov)[n:].mean(), 0.0)))
+            after = self._spread(cov)
             yield Purchase(int(self.for_sale[i]), float(self.cost[i]), now, after)
             now = after

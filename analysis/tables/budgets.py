@@ -21,6 +21,18 @@ def budgets(frame: Any) -> np.ndarray:
     return out
 
 
+def separate(frame: Any) -> bool:
+    """Whether the compute of a selected table comes in budgets: a column says so, or groups of like compute
+    are no wider than half the gaps between them, which those of checkpoints or of many grids are not."""
+    if "budget" in frame.columns and frame["budget"].notna().all():
+        return True
+    c, budget = np.log10(frame["C"].to_numpy(float)), budgets(frame)
+    ends = np.array([(c[budget == b].min(), c[budget == b].max()) for b in np.unique(budget)])
+    if len(ends) < 2:
+        return len(ends) == 1
+    return bool(np.median(np.ptp(ends, axis=1)) <= 0.5 * np.median(ends[1:, 0] - ends[:-1, 1]))
+
+
 def _split(c: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
     """Groups of sorted rows no wider than ``SAME_BUDGET``, split at the widest gaps."""
     done, todo = [], [order]

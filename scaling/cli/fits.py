@@ -20,6 +20,9 @@ def fit(
     reading: option.Reading,
     fitting: option.Fitting,
     intervals: option.Intervals,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="print a table of parameters, intervals and verdicts, for a paper")
+    ] = False,
     as_json: option.Json = False,
 ) -> None:
     """Fit a law to a runs table."""
@@ -31,6 +34,9 @@ def fit(
     fitted = fit_table(table, law, reading.arguments(), **options)
     if as_json:
         print(fitted.to_json())
+        return None
+    if latex:
+        print(fitted.to_latex())
         return None
     print(fitted.summary(dim=say.colours(), spell=as_option))
     if not fitted.usable:

@@ -17,6 +17,7 @@ from scaling.cli.words import flops, plural
 from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:
+    from analysis.forecasting.calibration import Calibration
     from analysis.forecasting.published import Published
     from analysis.forecasting.ratio import Ratio
     from analysis.forecasting.survey import Entry, Survey
@@ -140,7 +141,7 @@ def add(
     return None
 
 
-def _draw(folder: Path, ours: Any, others: Any) -> None:
+def _draw(folder: Path, ours: Calibration | None, others: Calibration | None) -> None:
     """Write the figure to a folder, which is made where it is not there.
 
     Raises:
@@ -160,9 +161,12 @@ def _draw(folder: Path, ours: Any, others: Any) -> None:
         say.note(f"drawn: {path}")
 
 
-def _as_json(found: Survey, ours: Any, others: Any, measured: Ratio | None) -> dict[str, Any]:
+def _as_json(
+    found: Survey, ours: Calibration | None, others: Calibration | None, measured: Ratio | None
+) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from analysis.fits.discrepancy import shipped
     from analysis.results import plain
 
     return {
@@ -170,7 +174,7 @@ def _as_json(found: Survey, ours: Any, others: Any, measured: Ratio | None) -> d
         "copies": found.copies,
         "unreadable": [str(problem) for problem in found.unreadable],
         "calibration": None if ours is None else ours.to_dict(),
-        "discrepancy_ratio": plain(measured),
+        "discrepancy": {"shipped": plain(shipped()), "ratio": plain(measured)},
         "published": [asdict(one) for one in found.published],
         "published_calibration": None if others is None else others.to_dict(),
     }
@@ -188,8 +192,16 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _text(found: Survey, ours: Any, others: Any, measured: Ratio | None, *, every: bool) -> str:
-    from analysis.forecasting.summary import ratio_text
+def _text(
+    found: Survey,
+    ours: Calibration | None,
+    others: Calibration | None,
+    measured: Ratio | None,
+    *,
+    every: bool,
+) -> str:
+    from analysis.fits.discrepancy import shipped
+    from analysis.forecasting.summary import shipped_text
 
     counts = Counter(entry.state for entry in found.entries)
     said = ", ".join(f"{counts[state]} {state}" for state in counts) or "none"
@@ -203,8 +215,7 @@ def _text(found: Survey, ours: Any, others: Any, measured: Ratio | None, *, ever
         blocks.append(_table(shown))
     if ours is not None:
         blocks.append(f"CALIBRATION of ours\n{ours.summary()}")
-        text = "no scored forecast was given a discrepancy" if measured is None else ratio_text(measured)
-        blocks.append(f"DISCREPANCY\n  {text}")
+        blocks.append(f"DISCREPANCY\n  {shipped_text(shipped(), ours.level)}\n  {_own(ours, measured)}")
     elif found.entries:
         blocks.append("CALIBRATION: no frozen forecast has an outcome yet")
     if found.published:
@@ -212,6 +223,18 @@ def _text(found: Survey, ours: Any, others: Any, measured: Ratio | None, *, ever
     if others is not None:
         blocks.append(f"CALIBRATION of published ones (their intervals taken as normal)\n{others.summary()}")
     return "\n\n".join(blocks)
+
+
+def _own(ours: Calibration, measured: Ratio | None) -> str:
+    """What the scores of a user say of the discrepancy, and of how many they say nothing."""
+    from analysis.forecasting.summary import ratio_text
+
+    known = 0 if measured is None else measured.forecasts
+    without = len(ours.outcomes) - known
+    left = f"{plural(without, 'scored forecast')} had no such part: frozen before it, or inside the data"
+    if measured is None:
+        return left
+    return ratio_text(measured) + (f"\n  {left}" if without else "")
 
 
 def _table(entries: list[Entry]) -> str:

@@ -9,13 +9,7 @@ from scaling.cli import say
 from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan
 
-DPI = 150
-# no date or version in the file: the same inputs give the same bytes
-KINDS = {
-    ".png": {"Software": None},
-    ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
-    ".svg": {"Date": None, "Creator": None},
-}
+KINDS = (".png", ".pdf", ".svg")
 
 
 def draw_design(path: Path, plan: Plan, done: Collection[str]) -> None:
@@ -34,10 +28,10 @@ def draw_design(path: Path, plan: Plan, done: Collection[str]) -> None:
         raise UserError(Complaint(problem, hint=f"end its name in {', '.join(KINDS)}"))
 
     import pandas as pd
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
+    from analysis.figures import save
     from analysis.figures.design import design
+    from analysis.figures.look import Rendering
 
     rows = [
         {
@@ -50,10 +44,8 @@ def draw_design(path: Path, plan: Plan, done: Collection[str]) -> None:
         }
         for run in plan.runs
     ]
-    figure = design(pd.DataFrame(rows)).figure
-    assert isinstance(figure, Figure), "it is drawn in a figure of its own"
     try:
-        with rc_context({"svg.hashsalt": plan.study}):
-            figure.savefig(path, dpi=DPI, metadata=KINDS[path.suffix])
+        drawing = {path.stem: lambda: design(pd.DataFrame(rows))}
+        save(drawing, path.parent, Rendering((path.suffix.removeprefix("."),)))
     except OSError as error:
         raise say.unwritable("--figure", error, "name a file in a folder that can be written") from None

@@ -15,9 +15,11 @@ from scaling.plan.bill import Bill, make_bill
 from scaling.plan.compiled import cached_answers, questions, with_answers
 from scaling.plan.device import device_notes, require_precision
 from scaling.plan.expand import plan_spec
+from scaling.plan.grown import with_decisions
 from scaling.plan.lowering import Lowered, lower
 from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution, SlurmExecution
+from scaling.spec.models import Study
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.machine import layout
 from scaling.sweep.memory import job_devices
@@ -60,9 +62,17 @@ class Question:
     figure: Path | None = None
     identify: Asked | None = None
 
-    def folder(self, plan: Plan) -> ResultsFolder:
+    def folder(self, plan: Plan | Study) -> ResultsFolder:
         """Return where results of the study are."""
         return ResultsFolder(self.results or RESULTS / plan.study)
+
+    def chosen(self, study: Study) -> Study:
+        """Choose the cells that a design leaves open; of one that grows, take over what results decided."""
+        if not study.design.unchosen:
+            return with_decisions(study, self.folder(study).path)
+        from scaling.design.choosing import choose
+
+        return choose(study)
 
 
 def print_plan(asked: Question) -> None:
@@ -72,7 +82,9 @@ def print_plan(asked: Question) -> None:
         UserError: a problem of the spec, or of what is asked.
     """
     shown = chosen_columns(asked.names)
-    study, planned = plan_spec(asked.spec, asked.overrides, profile=asked.on, say=say.note)
+    study, planned = plan_spec(
+        asked.spec, asked.overrides, profile=asked.on, say=say.note, choose=asked.chosen
+    )
     if asked.resolved:
         return say.data(study.model_dump(mode="json"))
     planned, lowered, bill = _priced(asked, planned)
@@ -83,7 +95,7 @@ def print_plan(asked: Question) -> None:
     if asked.diff:
         return _print_difference(asked, planned, bill)
     found = None
-    if asked.identify is not None:
+    if asked.identify is not None and not study.design.waiting:
         from scaling.design.identification import identification
 
         found = identification(study, planned, asked.identify)

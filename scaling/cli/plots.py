@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,52 @@ from scaling.cli import options as option
 from scaling.cli import say
 from scaling.cli.options import grouped
 from scaling.errors import Complaint, UserError
+
+if TYPE_CHECKING:
+    from analysis.figures import Rendering
+
+INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}  # points as TeX has them
+
+
+@dataclass(frozen=True)
+class Printing(option.Options):
+    """Say how figures are written."""
+
+    format: Annotated[
+        str | None, typer.Option(metavar="FORMATS", help="pdf, svg, png, or several: pdf,svg; left out: png")
+    ] = None
+    style: Annotated[
+        str | None,
+        typer.Option(help="paper, talk, or FILE.mplstyle, settings of matplotlib; left out: our own"),
+    ] = None
+    width: Annotated[
+        str | None, typer.Option(help="of a figure: 3.25in, 8.5cm, 246pt; left out: that of the style")
+    ] = None
+
+    def rendering(self) -> Rendering:
+        """The options as the analysis takes them.
+
+        Raises:
+            AnalysisError: there is no such format or style, or the width is out of range.
+            UserError: the width is of another form.
+        """
+        from analysis.figures import Rendering
+
+        formats = ("png",) if self.format is None else tuple(map(str.strip, self.format.split(",")))
+        return Rendering(formats, self.style, None if self.width is None else inches(self.width))
+
+
+def inches(text: str) -> float:
+    """A length in inches.
+
+    Raises:
+        UserError: it is no number with a unit.
+    """
+    found = re.fullmatch(rf"\s*(\d+\.?\d*|\.\d+)\s*({'|'.join(INCHES)})\s*", text)
+    if found is None:
+        hint = f"a number and {', '.join(INCHES)}, such as --width 3.25in"
+        raise UserError(Complaint(f"--width {text}: must be a length", hint=hint))
+    return float(found[1]) * INCHES[found[2]]
 
 
 @grouped
@@ -33,6 +80,7 @@ def plot(
     out: Annotated[
         Path | None, typer.Option(help="folder of the figures; left out: beside the table")
     ] = None,
+    printing: Printing,
     as_json: option.Json = False,
 ) -> None:
     """Draw the figures of a study, or those of one law.
@@ -42,19 +90,28 @@ def plot(
     """
     from scaling.cli.tables import plot_law, plot_table
 
+    rendering = printing.rendering()
     if law is None:
         refuse({"x": x, "by": by, "profile": profile, **asdict(fitting)})
-        drawn = plot_table(table, out, reading.arguments())
-        more, about_fit = ["--law", "chinchilla", *reading.typed()], {}
+        drawn = plot_table(table, out, reading.arguments(), rendering)
+        more, about_fit = ["--law", "chinchilla", *reading.typed(), *printing.typed()], {}
     else:
-        drawing = {"x": x, "by": by, "profiles": profile or ()}
+        drawing = {"x": x, "by": by, "profiles": profile or (), "rendering": rendering}
         fitted, drawn = plot_law(table, law, out, reading.arguments(), drawing=drawing, **fitting.arguments())
         about_fit = {"law": law, "status": asdict(fitted.status)}
-        more = ["--law", law, *reading.typed(), *fitting.typed(), *unclear(fitted, profile)]
+        more = [
+            "--law",
+            law,
+            *reading.typed(),
+            *fitting.typed(),
+            *printing.typed(),
+            *unclear(fitted, profile),
+        ]
     if as_json:
         return say.data({**about_fit, "figures": list(map(str, drawn.paths)), "skipped": drawn.skipped})
     print("\n".join([*map(str, drawn.paths), *not_drawn(drawn.skipped)]))
     further = "--profile" in more if law else "fit_and_residuals" not in drawn.skipped
+    more = more if further else [word for word in more if word not in printing.typed()]
     say.next_command("plot" if further else "fit", *table, *more)
     return None
 

@@ -15,6 +15,11 @@ from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:
     from scaling.plan.plan import Plan
+    from scaling.spec.models import Study
+    from scaling.stages import Stages
+    from scaling.store.folder import ResultsFolder
+    from scaling.study import StudyReport
+    from scaling.sweep.reporter import Reporter
 
 Source = Annotated[
     Path,
@@ -50,6 +55,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="on Slurm: print the scripts that would be submitted")
     ] = False,
+    report: Annotated[
+        bool, typer.Option(help="write report.html at the end; its referee's tests take some seconds")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Train, fit, freeze the forecast and test it; resumes."""
@@ -67,7 +75,9 @@ def run(
 
     try:
         with watcher() as watch:
-            report = run_study(
+            if asked.adaptive is not None:
+                asked = _grown(asked, asked.adaptive, watch, workers, max_hours, force=force)
+            done = run_study(
                 asked.plan,
                 asked.folder,
                 spec=asked.text,
@@ -79,6 +89,7 @@ def run(
                 reevaluate=reevaluate,
                 profile=profile,
                 detach=detach,
+                stages=asked.stages,
             )
     except StudyStopped as stopped:
         say.note(str(stopped))
@@ -86,14 +97,12 @@ def run(
     except KeyboardInterrupt:
         say.note("interrupted; run the same command again: what is done is kept")
         raise typer.Exit(130) from None
-    from scaling.report import write_report
-
-    say.note("writing the report: the referee's tests take some seconds")
-    page = write_report(report.findings, [report.folder])
+    page = _report(done) if report else None
     if as_json:
-        return say.data({**report.to_json(), "report": str(page)})
-    print(report.text)
-    print(f"\nreport: {page}")
+        return say.data({**done.to_json(), **({"report": str(page)} if page else {})})
+    print(done.text)
+    if page:
+        print(f"\nreport: {page}")
     if "tuning" in asked.plan.totals.by_role:
         say.next_command("basins", asked.folder)
     else:
@@ -102,29 +111,67 @@ def run(
     return None
 
 
+def _report(done: StudyReport) -> Path:
+    from scaling.report import write_report
+
+    say.note("writing the report: its referee's tests take some seconds")
+    return write_report(done.findings, [done.folder])
+
+
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be run, where, and the text of study.yaml; None: the folder has it."""
+    """What is to be run, where, and the text of study.yaml; None: the folder has it. ``adaptive`` is a study
+    whose design grows round after round."""
 
     plan: Plan
     folder: Path
     text: str | None
+    stages: Stages | None = None
+    adaptive: Study | None = None
 
 
 def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
     from scaling.cli.meter import metered
     from scaling.data.stores import Stores
     from scaling.plan.expand import plan_spec
+    from scaling.plan.grown import with_decisions
+    from scaling.stages import Stages
     from scaling.study import study_text
     from scaling.sweep.machine import usable_cores
 
+    def choose(study: Study) -> Study:
+        folder = results or Path("results") / study.study
+        if not study.design.unchosen:
+            return with_decisions(study, folder)
+        from scaling.design.adaptive import choose_for
+
+        return choose_for(study, folder)
+
     with metered() as report_data:
         stores = Stores(len(usable_cores()), report=report_data)
-        study, planned = plan_spec(spec, overrides or [], stores, on, say.note)
+        study, planned = plan_spec(spec, overrides or [], stores, on, say.note, choose)
     changes = "".join(f", changed by --set {text}" for text in overrides or [])
     profile = f", with --on {on.name}" if on else ""
-    text = f"# {spec.name}{profile}{changes}\n{study_text(study)}"
-    return _Asked(planned, results or Path("results") / study.study, text)
+    stages = Stages(study, lambda grown: f"# {spec.name}{profile}{changes}\n{study_text(grown)}")
+    adaptive = study if study.design.kind == "adaptive" else None
+    return _Asked(planned, results or Path("results") / study.study, stages.text, stages, adaptive)
+
+
+def _grown(
+    asked: _Asked, study: Study, watch: Reporter, workers: int | None, max_hours: float | None, *, force: bool
+) -> _Asked:
+    """Train the rounds of an adaptive design; what is left is what any study ends with."""
+    from scaling.data.stores import Stores
+    from scaling.design.adaptive import grow
+    from scaling.study import study_text
+    from scaling.sweep.machine import usable_cores
+
+    heading = (asked.text or "").partition("\n")[0] + "\n"
+    study, plan = grow(
+        study, asked.folder, heading, watch, stores=Stores(len(usable_cores())), workers=workers,
+        max_hours=max_hours, force=force,
+    )  # fmt: skip
+    return _Asked(plan, asked.folder, heading + study_text(study))
 
 
 def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
@@ -136,7 +183,21 @@ def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, 
         if given:
             problem = f"{option} goes with a spec, and {str(folder)!r} is a results folder"
             raise UserError(Complaint(problem, hint="give the spec, or leave it out"))
-    return _Asked(load_plan(ResultsFolder(folder)), folder, None)
+    found = ResultsFolder(folder)
+    if _grows(found):
+        return _of_spec(found.spec, None, folder, None)
+    return _Asked(load_plan(found), folder, None)
+
+
+def _grows(results: ResultsFolder) -> bool:
+    """Tell whether cells of the study in a folder are chosen as results come in."""
+    from scaling.spec.load import load_study
+
+    try:
+        design = load_study(results.spec).design
+    except UserError:
+        return False  # as of a study that was planned in Python
+    return design.kind == "adaptive" or bool(design.waiting)
 
 
 def _print_scripts(asked: _Asked, workers: int | None) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis import findings
 from analysis.comparison import Comparison, compare
-from analysis.figures import Drawn, draw_law
+from analysis.figures import Drawn, Rendering, draw_law
 from analysis.findings import LAW
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
@@ -33,10 +33,13 @@ from scaling.errors import Complaint, UserError
 
 
 def plot_table(
-    sources: Sequence[Path], out: Path | None = None, reading: Mapping[str, Any] | None = None
+    sources: Sequence[Path],
+    out: Path | None = None,
+    reading: Mapping[str, Any] | None = None,
+    rendering: Rendering | None = None,
 ) -> Drawn:
     """Draw the figures of a results folder or tables; ``out`` left out: ``figures`` beside the first;
-    ``reading`` are arguments of :func:`analysis.load`.
+    ``reading`` are arguments of :func:`analysis.load`, ``rendering`` formats and style.
 
     Raises:
         AnalysisError: the table cannot be read or analysed, or a frozen forecast was changed.
@@ -44,7 +47,7 @@ def plot_table(
     """
     out = _figures(sources[0], out)
     examined = findings.examine(_load(sources, reading), _folder(sources[0]) / "forecasts")
-    return findings.draw(examined, sources[0], out)
+    return findings.draw(examined, sources[0], out, rendering)
 
 
 def report_table(

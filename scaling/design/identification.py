@@ -101,11 +101,11 @@ def _helpful(
     """What would halve the interval of the target's loss, and of N* at its compute; the labels of cells."""
     if fitted[0].is_external or {*prior.law.inputs} != {"N", "D"} or len(fitted) > MOST:
         return (), {}
-    runs = list(zip(*(table[x].astype(float) for x in ("params", "tokens", "flops")), strict=True))
+    runs = [(float(run.params), float(run.run.tokens), float(run.flops)) for run in fitted]
     far = max(runs, key=lambda run: run[2])
-    place = tuple(target.inputs.get(x, known) for x, known in zip("NDC", far, strict=True))
-    most = max(min(place[2] * SHARE, REACH * far[2]), far[2])
-    on_offer = offered(study, fitted[0].built_in.shape.vocab_size, runs, place, most, fitted)  # type: ignore[arg-type]
+    n, d, c = (target.inputs.get(x, known) for x, known in zip("NDC", far, strict=True))
+    most = max(min(c * SHARE, REACH * far[2]), far[2])
+    on_offer = offered(study, fitted[0].built_in.shape.vocab_size, runs, (n, d, c), most, fitted)
     if not on_offer:
         return (), {}
     cells, found = cells_of(on_offer, fitted), list[Help]()

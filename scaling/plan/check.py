@@ -20,6 +20,13 @@ from scaling.spec.source import Finding, Path
 MOST_RUNS = 100_000  # a minute of planning, and less than 1 GB
 
 
+def unchosen(study: Study) -> list[Finding]:
+    """Find a design whose cells nobody has chosen."""
+    if not study.design.unchosen:
+        return []
+    return [Finding(("design",), "has no cells yet", "`scaling plan` and `scaling run` choose them")]
+
+
 def too_many(choices: Choices) -> list[Finding]:
     """Refuse a study with too many runs, counted before anything is expanded."""
     study, count = choices.study, 0

@@ -23,6 +23,7 @@ from scaling.plan.check import (
     schedule_too_long,
     too_many,
     too_small,
+    unchosen,
     undivided,
 )
 from scaling.plan.data import SMALL, index_all, plan_data
@@ -58,6 +59,7 @@ def plan_spec(
     stores: Stores = SMALL,
     profile: str | FilePath | None = None,
     say: Callable[[str], None] = lambda text: None,
+    choose: Callable[[Study], Study] = lambda study: study,
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
 
@@ -67,6 +69,7 @@ def plan_spec(
         stores: finds or prepares the tokens.
         profile: a file whose fields are laid over its execution.
         say: is told of a command that is run to describe the sizes of a family.
+        choose: fills in the cells of a design that leaves them open.
 
     Raises:
         UserError: every problem of the spec and of the plan.
@@ -76,6 +79,7 @@ def plan_spec(
     study = checked.study if problems or checked.study is None else described(checked.study, say)
     if study is not None:
         try:
+            study = choose(study)
             plan = plan_study(study, stores)
         except UserError as error:
             problems = [p for p in problems if p not in error.problems] + list(error.problems)
@@ -122,7 +126,7 @@ def _ask(study: Study) -> tuple[list[Asked], list[Finding]]:
         list[Asked](),
     )
     if not findings:
-        findings = too_many(choices)
+        findings = unchosen(study) or too_many(choices)
         if findings:
             return asked, findings
         asked = asked_runs(study, choices)
@@ -198,12 +202,21 @@ def _plan(
         axes=tuple(axis_texts(study)),
         runs=merged.runs,
         jobs=jobs,
-        excluded=tuple(Excluded(label=w.label, reason=w.left_out) for w in wanted if w.left_out is not None),
+        excluded=_excluded(wanted, study.design.waiting),
         notes=(*_notes(study, wanted, jobs), *cells.notes, *merged.notes),
         execution=study.execution,
         every=study.evaluation.every,
         averages=study.evaluation.averages,
         command=_command(study),
+    )
+
+
+def _excluded(wanted: Sequence[Wanted], waiting: Sequence[float]) -> tuple[Excluded, ...]:
+    """Return the runs that are left out, but those of amounts that wait: a note says what these are."""
+    return tuple(
+        Excluded(label=w.label, reason=w.left_out)
+        for w in wanted
+        if w.left_out is not None and w.point.amount not in waiting
     )
 
 
@@ -289,12 +302,13 @@ def _sizes(wanted: Sequence[Wanted]) -> Iterator[str]:
 
 def _notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
     """Say what a reader of the plan should know although it is no error."""
-    amounts = {w.path for w in wanted if w.role == "fit"}
+    amounts = {w.path for w in wanted if w.role == "fit" and w.point.amount not in study.design.waiting}
     used = {w.path for w in wanted if w.role == "fit" and not w.left_out}
     if amounts - used:
         limits = "design.min_steps" + (" or outside the design's limits" if study.design.narrows else "")
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below {limits}"
-    yield from _too_few(wanted)
+    if not study.design.waiting:
+        yield from _too_few(wanted)
     yield from _moved_batches(wanted)
     yield from dict.fromkeys(_scaled_twice(wanted) if study.trainer is None else ())
     yield from _sizes(wanted)

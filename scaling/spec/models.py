@@ -32,6 +32,7 @@ from scaling.recipe.written import fits, known_to, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import BatchOrRule, Seeds
 from scaling.spec.designs.cells import Added, Chosen, Holdout, Noise, Replicates, WrittenNoise
+from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.designs.kinds import Design
 from scaling.spec.execution import Execution, WrittenExecution
 from scaling.spec.external import ExternalRecipe
@@ -179,6 +180,7 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += _averages(evaluation)
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
+        findings += _grown_alone(sections)
     if isinstance(sections.get("noise"), Replicates):
         findings += sections["noise"].findings()
     execution = sections.get("execution")
@@ -190,6 +192,18 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         if cell.variant in (None, variant):
             findings += cell.findings(path, family)
     return list(dict.fromkeys(findings))  # what is wrong at every size is said once
+
+
+def _grown_alone(sections: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find what makes several designs of one that is decided as results come in."""
+    if not isinstance(sections["design"], IsoFLOP) or not sections["design"].grows:
+        return
+    message = "design.window.center: auto is decided for one recipe and one family"
+    if sections.get("variants"):
+        yield Finding(("variants",), message, "make a study of each, or give the centre by a law")
+    for i, axis in enumerate(sections.get("axes") or ()):
+        if axis.role is None:
+            yield Finding(("axes", i), message, "give it 'role: tuning', or the centre by a law")
 
 
 def chosen_cells(sections: Mapping[str, Any]) -> list[tuple[Chosen, Path]]:

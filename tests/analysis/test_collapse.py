@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import AnalysisError, figures
 from analysis.collapse import collapse
 
 ROWS = 80
@@ -49,8 +50,18 @@ def test_false_alarms_are_rare_and_a_bulge_is_mostly_seen():
 def test_without_repeated_seeds_the_scatter_of_the_curves_is_the_noise():
     found = collapse(*family(seeds=1, slow=0.0))
     assert found.degrees == 0 and found.status.code == "collapses" and "at least" in found.status.message
-    assert found.noise == pytest.approx(0.003 * 2 / np.sqrt(4), rel=0.2)  # 4 rows a bin, of two curves
+    assert found.noise == pytest.approx(0.003 * 2 / np.sqrt(4), rel=0.15)  # 4 rows a bin, of two curves
+    steep = collapse(*family(seeds=1, slow=0.0, batch=1e-4))  # a trend is no noise
+    assert steep.noise < 5e-4
     assert "repeat" in found.status.advice
+
+
+def test_few_seeds_leave_more_room_and_a_group_is_a_window_of_ratios():
+    few, more = collapse(*family(seeds=2)), collapse(*family(seeds=8))
+    assert few.limit / few.noise == pytest.approx(2.87, abs=0.01)  # t(4) at two standard deviations
+    assert more.limit / more.noise == pytest.approx(2.10, abs=0.01)  # t(28)
+    found = collapse(*family(ratio=[10, 14, 19, 21, 22, 80]))
+    assert {curve.ratio for curve in found.curves} == {19, 21, 22} and found.aside == 6
 
 
 def test_a_family_that_does_not_coincide_is_no_matter_of_single_runs():
@@ -96,3 +107,14 @@ def test_where_it_says_nothing_it_says_why(changed, message):
     found = collapse(*changed(*family()))
     assert found.status.code == "not_applicable" and message in found.status.message and found.status.advice
     assert not found.curves and found.noise is None
+
+
+def test_the_figure_names_what_falls_off():
+    curves, distances = figures.collapse(collapse(*family(bad=4)))
+    assert len(curves.get_lines()) == 9
+    assert [text.get_text() for text in distances.get_legend().get_texts()] == ["s4-0"]
+    (far,) = (line for line in distances.get_lines() if line.get_label() == "s4-0")
+    assert 3.5 < max(far.get_ydata()) < 5  # in percent, of a bulge of 4
+    assert "1 of 9" in distances.get_title(loc="left")
+    with pytest.raises(AnalysisError, match="no training curves"):
+        figures.collapse(collapse(family()[0], None))

@@ -98,8 +98,7 @@ def test_text_json_and_figure_hold_all_variants():
     assert text.startswith("mup: flat over width 32, 64, 128, 256, at depth 2")
     assert "standard: not flat" in text and "3 seeds, 2 steps" in text
     assert coordinates.Coordinates.from_json(found.to_json()).summary() == text
-    figure = figures.coordinates(found)
-    exponents: Any = [axes for half in figure.subfigs for axes in half.axes][-3:]
+    exponents: Any = figures.coordinates(found)[-3:]
     labels = [label.get_text() for label in exponents[0].get_yticklabels()]
     dots = [line.get_xdata()[0] for line in exponents[1].lines if line.get_marker() == "o"]
     ends = [e.exponent for e in found.exponents if e.measure == "end"]

@@ -163,7 +163,7 @@ def test_json_gives_it_back(chain):
 def test_the_figure_shows_runs_and_predictions(chain):
     held = pd.DataFrame({"params": [3e9, 3e9], "tokens": [1e11, 4e11]})
     held = held.assign(loss=law(held["params"], held["tokens"]), acc=0.7)
-    left, right = figures.accuracy_in_two_steps(chain, held).axes[:2]
+    left, right = figures.accuracy_in_two_steps(chain, held)
     assert left.xaxis_inverted() and len(left.collections) == 3  # band, runs, held out
     assert {t.get_text() for t in right.get_legend().get_texts()} >= {"measured"}
     assert len(right.get_lines()) >= 5  # a curve for each size

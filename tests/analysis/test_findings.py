@@ -37,7 +37,7 @@ def less(study):
 
 
 def title(found):
-    return figures.forecast_and_outcome(found.trials[0]).axes[-1].get_title(loc="left")
+    return figures.forecast_and_outcome(found.trials[0])[-1].get_title(loc="left")
 
 
 def test_held_out_rows_change_nothing_but_what_was_left_out(study, analysis):

@@ -173,7 +173,7 @@ def test_figures_are_drawn_and_change_no_settings(tmp_path, study, parts, foreca
     before = dict(mpl.rcParams)
     trial = Trial(forecast, "frozen", forecasts.score(forecast, 2.2))
     drawn = draw_all(study, curves, fitted, minima, trial, tmp_path, backtest=tested)
-    assert not drawn.skipped
+    assert set(drawn.skipped) == {"collapse"}  # curves of other tokens per parameter
     assert {p.stem for p in drawn.paths} == {
         "overview", "loss_against_compute", "isoflop", "fit_and_residuals", "training_curves",
         "forecast_and_outcome",
@@ -186,7 +186,7 @@ def test_the_overview_shows_law_forecast_and_outcome(parts, forecast, study):
     from analysis.figures import overview
 
     fitted, minima, _, _ = parts
-    axes = overview(study, fitted, minima, Trial(forecast, "frozen", forecasts.score(forecast, 2.2))).axes[0]
+    axes = overview(study, fitted, minima, Trial(forecast, "frozen", forecasts.score(forecast, 2.2)))
     handles, labels = axes.get_legend_handles_labels()
     drawn = dict(zip(labels, handles, strict=True))
     beyond = drawn["beyond the fitted runs"].get_xdata()
@@ -194,7 +194,7 @@ def test_the_overview_shows_law_forecast_and_outcome(parts, forecast, study):
     assert drawn["beyond the fitted runs"].get_ydata() == pytest.approx(fitted.optimal(beyond)["loss"])
     (star,) = (handle for label, handle in drawn.items() if label.startswith("measured"))
     assert star.get_offsets().tolist() == [[forecast.target["C"], 2.2]]
-    (bar,) = (handle for label, handle in drawn.items() if label.startswith("forecast for N = "))
+    (bar,) = (handle for label, handle in drawn.items() if label.startswith("forecast for $N$ = "))
     (ends,) = (segment[:, 1] for segment in bar[2][0].get_segments())
     assert ends == pytest.approx([forecast.interval["low"], forecast.interval["high"]])
     (inset,) = axes.child_axes
@@ -208,6 +208,7 @@ def test_figures_of_a_table_that_determines_nothing(tmp_path, study):
 
     one = study[study["width"] == 24]
     drawn = draw_all(one, None, fit("chinchilla", one), isoflop.minima(one), None, tmp_path)
-    assert {p.stem for p in drawn.paths} == {"loss_against_compute", "isoflop"}
-    assert set(drawn.skipped) == {"overview", "fit_and_residuals", "training_curves", "forecast_and_outcome"}
+    assert {p.stem for p in drawn.paths} == {"loss_against_compute"}
+    rest = {"overview", "isoflop", "fit_and_residuals", "training_curves", "collapse", "forecast_and_outcome"}
+    assert set(drawn.skipped) == rest
     assert "distinct" in drawn.skipped["fit_and_residuals"]

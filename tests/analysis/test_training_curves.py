@@ -70,8 +70,7 @@ def test_the_figure_has_every_curve_and_marks_the_unseen():
     )
     never = pd.DataFrame({"curve": "never", "step": AT, "loss": 1.01 * losses(name, NEVER, AT)})
     both = pd.concat([table(name), never])
-    figure = curves_and_law(law, fitted, both, RUN | {"never": NEVER}, heldout=["never"])
-    above, left, rate = figure.axes
+    above, left, rate = curves_and_law(law, fitted, both, RUN | {"never": NEVER}, heldout=["never"])
     assert len(rate.lines) == 4 and len(above.lines) == 8
     assert left.lines[3].get_ydata() == pytest.approx(1.0, abs=1e-3)
     assert [x.get_text() for x in above.get_legend().get_texts()][3] == "never (held out)"

@@ -303,3 +303,8 @@ def test_a_rule_for_a_flag_is_given_and_repeated_in_the_next_command(tmp_path):
     assert "--flags loss_spike=drop" in call(*fitted, "--flags", "loss_spike=drop").stdout.splitlines()[-1]
     wrong = call(*fitted, "--flags", "loss_spik=drop")
     assert wrong.returncode == 2 and "--flags loss_spik=drop" in wrong.stderr and "loss_spike" in wrong.stderr
+
+
+def test_latex_is_printed_alone(tmp_path):
+    done = call("fit", REFERENCE / "quickstart", "--bootstrap", "0", "--latex")
+    assert done.returncode == 0 and done.stdout.startswith("% needs") and done.stdout.endswith("{table}\n")

@@ -20,6 +20,12 @@ def test_forecasts_of_a_folder_are_listed_with_scores_and_calibration(tmp_path):
     assert "+1.64%  +0.91  inside" in done.stdout and (tmp_path / "drawn" / "calibration.png").exists()
     found = json.loads(call("forecasts", "list", place, "--json").stdout)
     assert [one["state"] for one in found["forecasts"]] == ["scored"] * 3
+    shipped = found["discrepancy"]["shipped"]
+    assert shipped["kappa"] > 0 and found["discrepancy"]["ratio"] is None
+    assert (
+        f"shipped: kappa {shipped['kappa']:.2g}" in done.stdout
+        and "3 scored forecasts had no such" in done.stdout
+    )
     assert found["calibration"]["coverage"][2]["inside"] == 3 and found["published"] == []
 
 

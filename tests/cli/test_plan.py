@@ -63,7 +63,7 @@ def test_the_design_is_drawn(tmp_path: Path) -> None:
     first = Path("design.svg").read_bytes()
     call("plan", SPEC, "--no-probe", "--no-identify", "--figure", "design.svg")
     assert Path("design.svg").read_bytes() == first, "the same bytes"
-    for name, says in (("design.gif", ".png, .pdf, .svg"), ("nowhere/design.png", "cannot be written")):
+    for name, says in (("design.gif", ".png, .pdf, .svg"), ("design.png/design.png", "cannot be written")):
         done = call("plan", SPEC, "--no-probe", "--no-identify", "--figure", name)
         assert done.returncode == 2 and says in done.stderr
 

@@ -56,10 +56,8 @@ def test_an_estimator_draws_its_optima(tmp_path):
 def test_what_cannot_be_drawn_says_why(table):
     done = call("plot", table, "--out", table.parent / "out", "--json")
     found = json.loads(done.stdout)
-    assert [path.rpartition("/")[2] for path in found["figures"]] == [
-        "loss_against_compute.png",
-        "isoflop.png",
-    ]
+    assert [path.rpartition("/")[2] for path in found["figures"]] == ["loss_against_compute.png"]
+    assert found["skipped"]["isoflop"] == "no isoFLOP curves: 0 budgets have 4 sizes or more"
     assert found["skipped"]["fit_and_residuals"].startswith("1 distinct model size")
     assert found["skipped"]["training_curves"] == "no curves.parquet beside the table"
     done = call("plot", table, "--law", "chinchilla")
@@ -87,3 +85,25 @@ def test_bad_requests_end_with_a_message_and_exit_code_2(table, options, says):
     done = call("plot", table, *(table if option == "FILE" else option for option in options))
     assert done.returncode == 2 and all(text in done.stderr for text in says), done.stderr
     assert not done.stdout and not (table.parent / "figures").exists()
+
+
+def test_formats_style_and_width_are_taken(table):
+    asked = ("plot", table, "--law", "power-tokens", "--where", "tokens > 1e8", "--style", "paper")
+    done = call(*asked, "--format", "pdf,svg", "--width", "8.5cm", "--profile", "alpha")
+    folder = table.parent / "figures" / "power-tokens"
+    assert done.returncode == 0 and {path.suffix for path in folder.iterdir()} == {".pdf", ".svg"}
+    assert f'width="{85 / 25.4 * 72:.6f}pt"'[:12] in (folder / "law.svg").read_text()[:900]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--width", "8.5"), "--width 8.5: must be a length; a number and in, cm, mm, pt"),
+        (("--width", "1in"), "width = 1 inches: must be 1.5 to 40"),
+        (("--format", "pdf,gif"), "format gif: choose of pdf, svg, png"),
+        (("--style", "glossy"), "style 'glossy': no such style; choose paper or talk"),
+    ],
+)
+def test_bad_formats_styles_and_widths_are_refused(table, options, says):
+    done = call("plot", table, *options)
+    assert done.returncode == 2 and says in done.stderr and not (table.parent / "figures").exists()

@@ -10,6 +10,7 @@ import pytest
 from analysis.results import SeedNoise
 from analysis.tables.loading import load
 from analysis.tables.runs import seed_noise
+from scaling.design.choosing import choose
 from scaling.plan.expand import make_plan, plan_spec
 from scaling.plan.plan import Plan
 from scaling.spec.load import load_study
@@ -33,6 +34,10 @@ TINY: dict[str, tuple[tuple[str, ...], int]] = {
         (SIZES, "design.budgets=[2e8, 4e8]", "design.window.sizes=2", "design.min_steps=1"),
         4,
     ),
+    "isoflop-auto": (
+        (SIZES, "design.budgets=[2e8, 4e8]", "design.window.sizes=2", "design.min_steps=1"),
+        5,
+    ),
     "grid": ((SIZES, "design.tokens=[5e3, 1e4]"), 6),
     "kaplan": ((SIZES, "design.tokens=[5e3, 3e4]"), 5),
     "over-training": ((SIZES, "design.multiples=[1, 2]", "design.max_flops=2e9"), 4),
@@ -45,12 +50,14 @@ TINY: dict[str, tuple[tuple[str, ...], int]] = {
         ("family.widths=[8, 16]", "design.tokens=[5e3, 1e4]", "noise={corners: [largest-longest]}"),
         8,
     ),
+    "optimal": ((SIZES, "design={kind: optimal, budget: 4e9, compute: 2e9, min_steps: 10}"), 11),
+    "adaptive": ((SIZES, "design={kind: adaptive, budget: 6e9, compute: 2e9, min_steps: 10}"), 9),
     "critical-batch": ((SIZES, "design.tokens=[5e3]", "design.batches=[64, 128]"), 6),
 }
 
 
 def planned(name: str) -> Plan:
-    return make_plan(load_study(SPECS / f"{name}.yaml"), fake_index_of)
+    return make_plan(choose(load_study(SPECS / f"{name}.yaml")), fake_index_of)
 
 
 def test_every_design_has_a_spec_that_is_trained_small() -> None:
@@ -60,7 +67,8 @@ def test_every_design_has_a_spec_that_is_trained_small() -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_it_expands(name: str) -> None:
     plan = planned(name)
-    assert plan.totals.by_role["fit"] >= 12
+    first_alone = name in ("adaptive", "isoflop-auto")
+    assert plan.totals.by_role["fit"] >= (8 if first_alone else 12)
     assert len({run.label for run in plan.runs}) == len(plan.runs)
     assert min(run.run.steps for run in plan.runs) >= 100
     assert max(run.epochs for run in plan.runs) <= 16
@@ -86,8 +94,8 @@ def test_kaplan_and_over_training_are_the_two_sides_of_the_plane() -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_a_small_one_is_trained(tmp_path: Path, name: str) -> None:
     changes, runs = TINY[name]
-    _, plan = plan_spec(SPECS / f"{name}.yaml", [*SMALL, *changes])
-    run_study(plan, tmp_path / "results", workers=2)
+    study, plan = plan_spec(SPECS / f"{name}.yaml", [*SMALL, *changes], choose=choose)
+    run_study(study if study.design.waiting else plan, tmp_path / "results", workers=2)
     rows = pd.read_csv(tmp_path / "results" / "runs.csv")
     assert len(rows) == runs and set(rows["status"]) == {"ok"}
     if name == "repetition":

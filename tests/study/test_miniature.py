@@ -6,12 +6,16 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from analysis.reporting.page import Beside
 from scaling.cli.tables import fit_table
+from scaling.report import of_folder
+from scaling.store.folder import ResultsFolder
 from tests.cli.call import call
 
 SPEC = Path(__file__).with_name("miniature.yaml")
@@ -30,7 +34,7 @@ def good(done):
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, compiled_quickly):
     folder = tmp_path_factory.mktemp("results") / "miniature"
-    command = [sys.executable, "-m", "scaling.cli", "run", SPEC, "--results", folder]
+    command = [sys.executable, "-m", "scaling.cli", "run", SPEC, "--results", folder, "--no-report"]
     return folder, good(subprocess.run(command, capture_output=True, text=True))
 
 
@@ -73,7 +77,7 @@ def test_the_forecast_was_frozen_before_the_held_out_run_began(study):
 def test_relaunched_it_trains_nothing_and_says_the_same(study):
     folder, first = study
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/record.json")}
-    again = scaling("run", SPEC, "--results", folder)
+    again = scaling("run", SPEC, "--results", folder, "--no-report")
     assert {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/record.json")} == before
     assert again.stdout == first.stdout
     assert len(list((folder / "forecasts").glob("*.score.json"))) == 1
@@ -91,7 +95,10 @@ def test_cleaned_it_says_and_draws_the_same(study, tmp_path):
     }
     scaling("clean", copy, "--all", "--yes")
     assert not list(copy.glob("jobs/*/checkpoints/*"))
-    assert scaling("run", SPEC, "--results", copy).stdout.replace(str(copy), str(folder)) == first.stdout
+    assert (
+        scaling("run", SPEC, "--results", copy, "--no-report").stdout.replace(str(copy), str(folder))
+        == first.stdout
+    )
     for name, content in kept.items():
         assert (copy / name).read_bytes() == content, name
     for name in ("runs.csv", "curves.parquet", "summary.txt"):
@@ -99,6 +106,29 @@ def test_cleaned_it_says_and_draws_the_same(study, tmp_path):
     assert scaling("plot", copy).returncode == 0
     longer = ["--set", "design.budgets=[5e8, 1e9, 2e9, 3e9]"]
     assert "w24-3e9-s0" in scaling("run", SPEC, "--results", copy, *longer).stderr
+
+
+@pytest.mark.slow
+def test_it_ends_with_the_path_of_its_report(study, tmp_path):
+    copy = tmp_path / "miniature"
+    shutil.copytree(study[0], copy)
+    page = copy / "report.html"
+    assert scaling("run", copy).stdout.splitlines()[-3] == f"report: {page}"
+    text = page.read_text("utf-8")
+    assert "10 runs (8 fit, 1 noise, 1 holdout)" in text and "What a referee would say" in text
+
+
+def test_its_report_has_spec_plan_and_versions(study, tmp_path):
+    folder, _ = study
+    beside = of_folder(ResultsFolder(folder))
+    spec, plan = beside.documents
+    assert spec.text == (folder / "study.yaml").read_text("utf-8")
+    assert plan.text.startswith("10 runs (8 fit, 1 noise, 1 holdout) in 5 jobs")
+    assert "left out: w24-5e8-s0: 47 steps, fewer than min_steps = 60" in plan.text
+    facts = dict(beside.facts)
+    assert facts["jobs"] == "5" and facts["jax"] == metadata.version("jax") and "cpu" in facts["device"]
+    (tmp_path / "plan.json").write_text("{}")
+    assert of_folder(ResultsFolder(tmp_path)) == Beside()
 
 
 def test_shared_work_is_counted(study):

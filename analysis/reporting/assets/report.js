@@ -62,7 +62,7 @@
   let palette = {};
   const readPalette = () => {
     const style = getComputedStyle(document.documentElement);
-    const names = ["paper", "panel", "ink", "soft", "muted", "grid", "edge", "accent", "band", "scale", "sans"];
+    const names = ["paper", "panel", "ink", "soft", "muted", "grid", "edge", "accent", "band", "faint", "scale", "sans"];
     palette = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
     palette.scale = palette.scale.split(/\s+/);
   };
@@ -267,7 +267,12 @@
   };
 
   const drawn = () => [...charts.values()].filter((chart) => chart.drawn);
-  watchers.push((what) => (what === "rows" ? drawn().forEach(draw) : drawn().forEach(ring)));
+  let redrawing = 0;
+  watchers.push((what) => {
+    if (what !== "rows") return drawn().forEach(ring);
+    clearTimeout(redrawing); // the table answers first
+    redrawing = setTimeout(() => drawn().forEach(draw), 30);
+  });
 
   const near = new IntersectionObserver(
     (entries) => {

@@ -100,7 +100,9 @@ def frontier(fit: Fit, compute: np.ndarray) -> tuple[list[Trace], str]:
     size = best["N"].to_numpy(float)
     inside = (compute <= largest * 1.001) & (size >= trained.min()) & (size <= trained.max()) & known
     value = best["loss"].to_numpy(float)
-    traces = band(compute, best["low"], best["high"], f"{fit.level:.0%} confidence band of the law")
+    level = f"{fit.level:.0%}"
+    traces = band(compute, best["new_low"], best["new_high"], f"{level} interval of a new run", "@faint")
+    traces += band(compute, best["low"], best["high"], f"{level} confidence band of the law")
     if inside.any():
         traces.append(line(compute, np.where(inside, value, np.nan), "law, compute-optimal"))
     if not inside.all():
@@ -111,7 +113,8 @@ def frontier(fit: Fit, compute: np.ndarray) -> tuple[list[Trace], str]:
         return traces, f"The dotted line is no claim: {fit.status.message}."
     return traces, (
         "The line is the law at the best N and D of each compute, dashed beyond the sizes or the compute "
-        "that were trained; the band is of the law alone, a new run varies more."
+        "that were trained. The dark band is of the law alone. The light one is of a new run: beyond the "
+        "data it includes the error that laws have made there, about a refit that weighs large runs up."
     )
 
 

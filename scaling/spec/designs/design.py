@@ -48,6 +48,11 @@ class AnyDesign(Described):
         """Whether :meth:`left_out` may leave points out; their lengths are not in steps then."""
         return False
 
+    @property
+    def unchosen(self) -> bool:
+        """Whether its cells are still to be chosen, by what plans it for a forecast."""
+        return False
+
     def points(self, family: Family) -> Iterator[Point]:
         """Yield all points, before any is left out."""
         raise NotImplementedError
@@ -59,6 +64,11 @@ class AnyDesign(Described):
     @cached_property
     def overrides(self) -> tuple[Override, ...]:
         """All changes of the study that points make."""
+        return ()
+
+    @property
+    def waiting(self) -> tuple[float, ...]:
+        """The amounts whose cells are chosen when others have been trained, in the order of their turns."""
         return ()
 
     @property

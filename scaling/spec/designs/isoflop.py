@@ -10,12 +10,13 @@ from typing import Literal
 from scaling.spec.base import Amounts
 from scaling.spec.designs.cells import Point
 from scaling.spec.designs.design import Candidate, Crossed, product
-from scaling.spec.designs.windows import SizeCost, Window
+from scaling.spec.designs.windows import Auto, Decided, SizeCost, Window
 from scaling.spec.families import Family
 from scaling.spec.source import Finding, Path
 
 FEWEST = 3  # sizes that a parabola goes through
 WINDOW: Path = ("design", "window")
+WAITS = "its window is centred when the budgets below are trained (center: auto)"
 
 
 class IsoFLOP(Crossed):
@@ -43,8 +44,26 @@ class IsoFLOP(Crossed):
     def body_field(self) -> Path | None:
         return None if self.window is None else self.window.body_field(WINDOW)
 
+    @property
+    def grows(self) -> bool:
+        """Whether cells are chosen as results come in."""
+        return self.window is not None and isinstance(self.window.center, Auto)
+
+    @property
+    def waiting(self) -> tuple[float, ...]:
+        center = None if self.window is None else self.window.center
+        return center.waiting(self.budgets) if isinstance(center, Auto) else ()
+
+    def decided(self, budget: float, params: float, because: str) -> IsoFLOP:
+        """Return the design with one centre more, of a window that grows."""
+        assert self.window is not None and isinstance(self.window.center, Auto)
+        one = Decided(budget=budget, params=params, because=because)
+        center = self.window.center.model_copy(update={"decided": (*self.window.center.decided, one)})
+        return self.model_copy(update={"window": self.window.model_copy(update={"center": center})})
+
     def left_out(self, candidates: Sequence[Candidate]) -> Mapping[Point, str]:
-        return {
+        waiting = set(self.waiting)
+        return {one.point: WAITS for one in candidates if one.point.amount in waiting} | {
             one.point: f"N = {math.exp(log_n):.3g} is {curve.outside}"
             for curve in self._curves(candidates)
             for one, log_n in curve.sizes
@@ -54,6 +73,19 @@ class IsoFLOP(Crossed):
     def notes(self, candidates: Sequence[Candidate]) -> Iterator[str]:
         for curve in self._curves(candidates):
             yield from curve.notes()
+        if self.waiting:
+            yield self._wait()
+
+    def _wait(self) -> str:
+        """Say what is not planned yet, and what it will cost where that is known."""
+        assert self.window is not None
+        waiting, sizes = self.waiting, self.window.sizes
+        listed = ", ".join(f"{budget:.3g}" for budget in waiting)
+        number = f"{len(waiting)} budgets wait" if len(waiting) > 1 else "1 budget waits"
+        text = f"{number} for the minima of those below ({listed} FLOPs)"
+        if sizes is None:
+            return text
+        return f"{text}: {sizes} sizes each, {sizes * sum(waiting):.3g} FLOPs a seed as if trained alone"
 
     def _curves(self, candidates: Sequence[Candidate]) -> Iterator[_Curve]:
         assert self.window is not None
@@ -64,7 +96,9 @@ class IsoFLOP(Crossed):
         cost = SizeCost.of(candidates, counted)
         for budget, at_budget in by_budget.items():
             sizes = tuple((one, math.log(one.size(counted))) for one in at_budget)
-            yield _Curve(budget, sizes, self.window, self.window.center.log_best(budget, cost))
+            log_center = self.window.center.log_best(budget, cost)
+            if log_center is not None:
+                yield _Curve(budget, sizes, self.window, log_center)
 
 
 @dataclass(frozen=True)

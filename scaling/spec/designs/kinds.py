@@ -10,6 +10,7 @@ from pydantic import Field
 from scaling.recipe.rules import by_kind
 from scaling.spec.base import Several
 from scaling.spec.designs.cells import Cell, Point
+from scaling.spec.designs.chosen import Adaptive, Optimal
 from scaling.spec.designs.crossed import Grid, Kaplan, Ladder, OverTraining
 from scaling.spec.designs.design import AnyDesign
 from scaling.spec.designs.isoflop import IsoFLOP
@@ -34,6 +35,17 @@ class RunList(AnyDesign):
             yield from cell.findings(("design", "runs", i), family)
 
 
-_Designs = IsoFLOP | Grid | Ladder | RunList | OverTraining | Kaplan | Repetition | CriticalBatch
+_Designs = (
+    IsoFLOP
+    | Grid
+    | Ladder
+    | RunList
+    | OverTraining
+    | Kaplan
+    | Repetition
+    | CriticalBatch
+    | Optimal
+    | Adaptive
+)
 Design = Annotated[_Designs, Field(discriminator="kind")]
 DESIGNS = by_kind(_Designs)

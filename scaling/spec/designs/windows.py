@@ -6,9 +6,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from scaling.recipe.quantities import Count, Described, Positive, Real
 from scaling.spec.designs.design import Candidate, Counted
@@ -57,8 +57,9 @@ class Center(Described):
     of: Counted = "total"
     """Which parameters N are: all, or those outside embedding and head."""
 
-    def log_best(self, budget: float, cost: SizeCost) -> float:
-        """Return log N of the centre at ``budget`` FLOPs, for sizes that cost what ``cost`` says."""
+    def log_best(self, budget: float, cost: SizeCost) -> float | None:
+        """Return log N of the centre at ``budget`` FLOPs, for sizes that cost what ``cost`` says; None: it is
+        not known yet."""
         raise NotImplementedError
 
 
@@ -128,7 +129,41 @@ def _lowest(value: Callable[[float], float]) -> float:
     return (low + high) / 2
 
 
-AnyCenter = Annotated[Ratio | Power | PriorLaw, Field(discriminator="kind")]
+class Decided(Described):
+    """The centre at one budget, and what it was decided by."""
+
+    budget: Positive
+    params: Positive
+    """N."""
+    because: str
+    """What was measured at the budgets below, in words."""
+
+
+class Auto(Center):
+    """The best size by the budgets below, when they are trained; the lowest one trains all sizes."""
+
+    kind: Literal["auto"]
+    decided: tuple[Decided, ...] = ()
+    """Written by `scaling run` into study.yaml, budget by budget."""
+
+    def log_best(self, budget: float, cost: SizeCost) -> float | None:
+        return next((math.log(one.params) for one in self.decided if one.budget == budget), None)
+
+    def waiting(self, budgets: Sequence[float]) -> tuple[float, ...]:
+        """Return those of the budgets, rising, but the lowest, whose centre is not decided."""
+        known = {one.budget for one in self.decided}
+        return tuple(budget for budget in sorted(budgets)[1:] if budget not in known)
+
+
+def _auto(value: Any) -> Any:
+    return {"kind": "auto"} if value == "auto" else value
+
+
+Centers = Ratio | Power | PriorLaw | Auto
+AnyCenter = Annotated[
+    Annotated[Centers, Field(discriminator="kind")],
+    BeforeValidator(_auto, json_schema_input_type=Centers | Literal["auto"]),
+]
 
 
 class Window(Described):

@@ -134,7 +134,7 @@ def test_bad_curves_are_named():
 
 
 def test_figure(found):
-    left, right, *_ = critical_batch(found).axes
+    left, right = critical_batch(found)
     stars = [line for line in left.lines if line.get_marker() == "*" and len(line.get_xdata())]
     cell = found.cells.iloc[0]
     assert stars[0].get_xdata()[0] == pytest.approx(2 * cell["Emin"])  # E = 2 Emin at B = Bcrit

@@ -177,10 +177,11 @@ def test_a_filter_filters_and_figures_dim_the_others(visit, usual):
     opened, table = visit(usual), simulate()
     opened.draw("loss")
     assert opened.filter("C", ">=4e11") == f"{(table['flops'] >= 3.99e11).sum()} of {len(table)} runs"
-    chosen = opened.page.evaluate("""() => document.querySelector('[data-chart="loss"]').data
+    chosen = """document.querySelector('[data-chart="loss"]').data
         .filter(one => one.customdata && one.mode === "markers")
-        .flatMap(one => one.selectedpoints.map(i => one.customdata[i]))""")
-    assert sorted(chosen) == np.flatnonzero(table["flops"] >= 3.99e11).tolist()
+        .flatMap(one => (one.selectedpoints || []).map(i => one.customdata[i]))"""
+    opened.page.wait_for_function(f"({chosen}).length > 0")
+    assert sorted(opened.page.evaluate(chosen)) == np.flatnonzero(table["flops"] >= 3.99e11).tolist()
     assert opened.filter("N", "10k..20k").startswith(
         f"{((table['flops'] >= 3.99e11) & table['params'].between(1e4, 2e4)).sum()} of"
     )

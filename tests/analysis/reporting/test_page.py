@@ -130,6 +130,14 @@ def test_every_figure_says_which_rows_it_was_drawn_from(hostile, payload):
     assert ranges([0, 1, 2, 5, 7, 8]) == "1–3, 6, 8–9"
 
 
+def test_a_new_run_varies_more_than_the_law(payload):
+    loss = next(chart for chart in payload["charts"] if chart["name"] == "loss")
+    bands = {trace["name"]: np.array(trace["y"]) for trace in loss["traces"] if trace.get("fill") == "toself"}
+    new, law = bands["90% interval of a new run"], bands["90% confidence band of the law"]
+    half = len(new) // 2
+    assert (new[:half] <= law[:half]).all() and (new[half:] >= law[half:]).all() and (new != law).any()
+
+
 def test_rows_say_what_the_law_leaves_over_and_why_they_are_not_fitted(hostile):
     found, _ = hostile
     table, frame = runs.read(found), found.table.frame

@@ -37,7 +37,7 @@ def test_loading_analysis_and_figures_check_twice_and_select_nothing_twice(
 ):
     monkeypatch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
     monkeypatch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=0))
-    monkeypatch.setattr(figures, "_saved", lambda drawn, folder: [])
+    monkeypatch.setattr(figures, "save", lambda drawn, folder, _: [draw() for draw in drawn.values()][:0])
     study.to_csv(tmp_path / "runs.csv", index=False)
     table = load(tmp_path)
     assert counted["checks"] == 1

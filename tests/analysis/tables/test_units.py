@@ -47,8 +47,8 @@ def test_every_result_has_the_unit(tmp_path, stated, unit):
         assert (f"L in {unit}" if stated else f"L ({unit})") in result.summary()
         assert type(result).from_json(result.to_json()).unit == unit
     assert analysis.isoflop.minima(frame).unit == unit
-    drawn = (figures.law(found), figures.loss_against_compute(frame), figures.loss_envelope(estimate))
-    assert [figure.axes[0].get_ylabel() for figure in drawn] == [f"Loss ({unit})"] * 3
+    drawn = (figures.law(found)[0], figures.loss_against_compute(frame), figures.loss_envelope(estimate)[0])
+    assert [axes.get_ylabel() for axes in drawn] == [f"Loss ({unit})"] * 3
 
 
 def test_losses_that_the_harness_wrote_are_in_nats_per_token():

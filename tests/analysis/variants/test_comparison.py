@@ -77,9 +77,9 @@ def test_names_are_in_the_order_of_the_table_and_all_or_none(table):
 
 def test_the_figure_has_a_law_and_a_row_for_each(table, found):
     fits = {name: fit("chinchilla", table[table["variant"] == name], bootstrap=0) for name in names(table)}
-    left, right = figures.variants(table, fits, found).axes
+    left, right = figures.variants(table, fits, found)
     assert left.get_legend_handles_labels()[1] == ["base", "new", "third"]
-    assert sum(len(line.get_xdata()) == 40 for line in left.lines) == 3
+    assert sum(len(line.get_xdata()) == 60 for line in left.lines) == 3
     values = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o"]
     expected = {worth.multiplier for c in found.contrasts for worth in (*c.worth, *c.own_worth)}
     assert {float(v) for v in values} == expected

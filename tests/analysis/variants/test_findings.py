@@ -63,7 +63,7 @@ def test_held_out_rows_change_nothing_but_what_was_left_out(table, monkeypatch):
 
 def test_everything_is_written_for_each_variant(tmp_path, table, monkeypatch):
     odd = table.assign(variant=table["variant"].replace("new", "../new (8/3)"))
-    monkeypatch.setattr(figures, "_saved", lambda drawn, folder: [Path(folder) / f"{x}.png" for x in drawn])
+    monkeypatch.setattr(figures, "save", lambda drawn, folder, _: [Path(folder) / f"{x}.png" for x in drawn])
     found = findings.examine(odd, tmp_path / "forecasts")
     paths = findings.write(found, tmp_path / "runs.csv", tmp_path / "out")
     names = {str(path.relative_to(tmp_path / "out")) for path in paths}

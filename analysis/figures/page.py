@@ -1,0 +1,148 @@
+"""Where a figure is drawn: on a page of its own, or on axes that are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+from analysis.errors import AnalysisError
+from analysis.figures import style
+
+Given = Axes | Sequence[Axes] | np.ndarray
+LINE = 18  # letters an inch, of type of 8 points
+BLANK = "."  # in a layout, where no panel is
+
+
+@dataclass(frozen=True)
+class Page:
+    """The panels of one figure, by name; ``own`` is its figure where it is ours."""
+
+    panels: dict[str, Axes]
+    own: Figure | None
+
+    @property
+    def axes(self) -> np.ndarray:
+        """All panels (n,), in the order of the layout."""
+        out = np.empty(len(self.panels), object)
+        out[:] = list(self.panels.values())
+        return out
+
+    def __getitem__(self, name: str) -> Axes:
+        return self.panels[name]
+
+    @property
+    def narrow(self) -> bool:
+        return self.own is not None and style.narrow(self.own)
+
+    def explain(self, shades: style.Shades, title: str, label: Any = style.count) -> None:
+        """Say beside the panels what colours mean; beside axes given, in room taken from them."""
+        axes = list(self.panels.values())
+        shades.explain(axes[0].get_figure(), axes, title, label, inside=self.own is None)
+
+    def filled(self, text: str) -> str:
+        """``text`` on lines as long as the page is wide."""
+        width = (
+            LINE * style.WIDTH if self.own is None else LINE * self.own.get_figwidth() * 8 / style.small(1)
+        )
+        return fill(text, int(width))
+
+    def title(self, text: str) -> None:
+        """Write ``text`` above all panels: over the first where the figure is not ours."""
+        if self.own is None:
+            next(iter(self.panels.values())).set_title(text)
+        else:
+            self._grow(text, style.small(1.1))
+            self.own.suptitle(text, x=0.01, ha="left", fontsize=style.small(1.1))
+
+    def legend(self, axes: Axes, loc: str, *entries: Any) -> None:
+        """A legend of ``entries`` (handles, labels; left out: all) at ``loc``; on a narrow page, where it
+        would hide runs, below the panel."""
+        if not self.narrow:
+            axes.legend(*entries, loc=loc)
+            return
+        below: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.24), "borderaxespad": 0.0}
+        shown = axes.legend(*entries, **below)
+        self._grow("\n" * len(shown.get_texts()), style.small(1.1))
+
+    def frame(self, x: str, y: str) -> None:
+        """Label both axes of panels that share them."""
+        if self.own is None:
+            for axes in self.panels.values():
+                axes.set(xlabel=x, ylabel=y)
+        else:
+            size = FontProperties(size=rcParams["axes.labelsize"]).get_size_in_points()
+            self.own.supxlabel(x, fontsize=size)
+            self.own.supylabel(y, fontsize=size)
+
+    def foot(self, text: str) -> None:
+        """Write ``text`` below all panels of a figure of ours; beside axes given there is no room."""
+        if self.own is not None and text:
+            self._grow(text, style.small())
+            self.own.supxlabel(text, x=0.01, ha="left", fontsize=style.small(), color=style.MUTED)
+
+    def _grow(self, text: str, size: float) -> None:
+        """Make room for lines of ``size`` points."""
+        if self.own is not None:
+            height = 1.3 * size / 72 * (text.count("\n") + 1)
+            self.own.set_figheight(self.own.get_figheight() + height)
+
+
+def checked(given: Given, names: Sequence[str]) -> list[Axes]:
+    """The axes of the user's, one for each name. Raises AnalysisError: they are others."""
+    axes = np.ravel(np.asarray(given, object)).tolist()
+    if len(axes) != len(names) or not all(isinstance(one, Axes) for one in axes):
+        raise AnalysisError(f"axes: {len(axes)} given; give {len(names)}: {', '.join(names)}")
+    return axes
+
+
+@contextmanager
+def page(
+    given: Given | None,
+    layout: Sequence[Sequence[str]],
+    height: float,
+    *,
+    width: float | None = None,
+    heights: Sequence[float] | None = None,
+    widths: Sequence[float] | None = None,
+    typed: bool = False,
+) -> Iterator[Page]:
+    """The panels to draw on, in our look where the page is ours; narrow pages have one panel a row.
+
+    Args:
+        given: axes of the user's, as many as the layout has; None: a new figure.
+        layout: names of panels, row by row; one that spans several places stands in all of them.
+        height: of the figure, inches, at a width of 7.2.
+        width: inches; left out: that of the settings.
+        heights: ratios of the rows.
+        widths: ratios of the columns.
+        typed: whether ``height`` is of lines of type, and follows its size, not the width.
+
+    Raises:
+        AnalysisError: other axes are given than the layout has.
+    """
+    names = list(dict.fromkeys(name for row in layout for name in row if name != BLANK))
+    with style.look() if given is None else nullcontext():
+        if given is not None:
+            yield Page(dict(zip(names, checked(given, names), strict=True)), None)
+            return
+        figure = style.canvas(height, width)
+        if typed:
+            figure.set_figheight(height * style.small(1) / 8)
+        heights = heights or [1.0] * len(layout)
+        if style.narrow(figure) and any(len(set(row)) > 1 for row in layout):
+            rows = {name: h for row, h in reversed([*zip(layout, heights, strict=True)]) for name in row}
+            figure.set_figheight(figure.get_figheight() * sum(rows[n] for n in names) / sum(heights))
+            layout, heights, widths = [[name] for name in names], [rows[name] for name in names], None
+        options: Any = {"height_ratios": heights, "width_ratios": widths, "empty_sentinel": BLANK}
+        panels: Any = figure.subplot_mosaic([list(row) for row in layout], **options)
+        yield Page({name: panels[name] for name in names}, figure)
+        style.finish(figure)

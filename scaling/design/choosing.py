@@ -1,0 +1,197 @@
+"""Cells for designs that leave them open: chosen for the forecast of a compute."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.fits.fitting import fit
+from analysis.laws.lookup import require
+from analysis.planning.expected import Target
+from analysis.planning.field import Misfit
+from analysis.planning.help import Help, Shop
+from analysis.planning.prior import NoiseLevel, Prior
+from analysis.tables.runs import select
+from scaling.design.following import COLUMNS, SHARE, prior_of
+from scaling.design.priors import priors
+from scaling.design.tables import cells_of
+from scaling.design.wish import Asked
+from scaling.errors import UserError
+from scaling.plan.data import resolve_data
+from scaling.plan.member import Counting
+from scaling.plan.offers import Bounds, Offer, offers
+from scaling.plan.plan import PlannedRun
+from scaling.spec.designs.chosen import FEWEST, Adaptive, Basis, Optimal, Round
+from scaling.spec.models import Study
+from scaling.spec.source import Finding
+
+LAW = "chinchilla"
+RATIOS = 12.0  # D/N of cells lies within so many times that of the best run at the compute asked for
+AROUND = (1 / 3, 1.0, 3.0)  # times the best N, whose losses are to be known
+FURTHER = 10.0  # times the family's largest size
+DECADES = 1e3  # and their compute within so many times
+TYPICAL = 20.0  # tokens for each parameter, where no run says more
+LEAST = 4  # runs that the budget of a first round pays for, whatever is chosen
+ENOUGH = 2  # rounds of FEWEST that a first round may have
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A round, or why there is none: ``ended`` says it."""
+
+    round: Round | None
+    width: float | None
+    ended: str
+
+
+def choose(study: Study) -> Study:
+    """Fill in the cells of an ``optimal`` design that has none, or the first round of an ``adaptive`` one;
+    any other study stays as it is.
+
+    Raises:
+        UserError: no cell of the family lies within the budget.
+    """
+    design = study.design
+    if isinstance(design, Adaptive) and design.unchosen:
+        rounds = (_first(study, design),)
+        return study.model_copy(update={"design": design.model_copy(update={"rounds": rounds})})
+    if not isinstance(design, Optimal) or not design.unchosen:
+        return study
+    prior, on_offer = _blank(study, design)
+    found = _bought(prior, None, on_offer, design, design.budget, design.runs, study)
+    cells = tuple(on_offer[run.offer].cell for run in found.runs)
+    return study.model_copy(update={"design": design.model_copy(update={"cells": cells})})
+
+
+def _first(study: Study, design: Adaptive) -> Round:
+    """The round before any run."""
+    prior, on_offer = _blank(study, design)
+    budget = design.first * design.budget
+    cheap = [offer for offer in on_offer if offer.flops * len(study.seeds) <= budget / LEAST]
+    on_offer = cheap if len(cheap) >= FEWEST else on_offer
+    found = _bought(prior, None, on_offer, design, budget, ENOUGH * FEWEST, study)
+    return _round(prior, found, on_offer, None, None, 0, 0.0)
+
+
+def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
+    """Decide on the next round of an ``adaptive`` design.
+
+    Args:
+        study: with the rounds so far.
+        table: of their runs.
+        have: these runs as they were planned.
+    """
+    design = study.design
+    assert isinstance(design, Adaptive), "only an adaptive design has rounds"
+    kept, _ = select(table, ("fit",), needs="NDCL", cells="all")
+    known = kept[[name for name in COLUMNS if name in kept.columns]]
+    noise = None if design.noise is None else NoiseLevel(design.noise)
+    prior, misfit = prior_of(fit(require(LAW), table, bootstrap=0), kept, LAW, noise)
+    spent = float(kept["C"].sum())
+    left = design.budget - spent
+    on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)
+    if not on_offer:
+        return Decision(None, None, f"no cell is left within {max(left, 0):.3g} FLOPs")
+    found = _bought(prior, known, on_offer, design, left, design.batch, study, misfit, have)
+    width = 2 * found.before
+    if design.width is not None and width <= design.width:
+        return Decision(None, width, f"the interval is {width:.2%} wide, {design.width:.2%} were asked for")
+    if not found.runs:
+        return Decision(None, width, f"no cell is left within {max(left, 0):.3g} FLOPs")
+    return Decision(_round(prior, found, on_offer, width, kept, len(kept), spent), width, "")
+
+
+def _bought(
+    prior: Prior,
+    known: pd.DataFrame | None,
+    on_offer: list[Offer],
+    design: Optimal | Adaptive,
+    budget: float,
+    most: int,
+    study: Study,
+    misfit: Misfit | None = None,
+    have: list[PlannedRun] | None = None,
+) -> Help:
+    cells = cells_of(on_offer, have or ())
+    cells = cells.assign(cost=cells["flops"] * len(study.seeds))  # budgets are of runs trained alone
+    runs = cells[:0].drop(columns="cost") if known is None else known
+    target = _target(prior, design, on_offer)
+    shop = Shop.of(prior, runs, cells, target, goal=design.goal, misfit=misfit, around=AROUND)
+    return shop.within(budget, most)
+
+
+def _round(
+    prior: Prior,
+    found: Help,
+    on_offer: list[Offer],
+    width: float | None,
+    kept: pd.DataFrame | None,
+    runs: int,
+    spent: float,
+) -> Round:
+    basis = Basis(
+        law=prior.law.name,
+        source=prior.source,
+        params={name: float(f"{value:.6g}") for name, value in prior.params.items()},
+        noise=float(f"{math.hypot(prior.noise.run, prior.noise.shared):.4g}"),
+        runs=runs,
+        records=None if kept is None else _hash(kept),
+        spent=spent,
+        width=None if width is None else float(f"{width:.4g}"),
+        expected=float(f"{2 * found.after:.4g}"),
+    )
+    return Round(cells=tuple(on_offer[run.offer].cell for run in found.runs), basis=basis)
+
+
+def _hash(kept: pd.DataFrame) -> str:
+    rows = kept[["N", "D", "L"]].sort_values(["N", "D", "L"]).to_csv(index=False)
+    return hashlib.sha256(rows.encode()).hexdigest()[:12]
+
+
+def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]]:
+    """The prior before any run, and the cells that its best run at the compute asked for suggests."""
+    vocab, counting = resolve_data(study).vocab_size, Counting()
+    shapes = (study.family.member(size).shape(vocab, study.data.context) for size in study.family.members)
+    table = pd.DataFrame({"params": [float(counting.params(shape)) for shape in shapes]})
+    table["tokens"] = TYPICAL * table["params"]
+    table["flops"] = 6 * table["params"] * table["tokens"]
+    prior = priors(Asked((LAW,), design.prior, design.noise), table)[0]
+    most = min(SHARE * design.compute, design.budget / FEWEST * 2)
+    on_offer = _around(study, prior, design, most, [])
+    if len(on_offer) < FEWEST:
+        message = f"{len(on_offer)} cells lie within {most:.3g} FLOPs and {design.min_steps} steps or more"
+        hint = f"at least {FEWEST} are needed: raise budget, lower min_steps, or give smaller sizes"
+        raise UserError(*study.source.problems([Finding(("design", "budget"), message, hint)]))
+    return prior, on_offer
+
+
+def _around(
+    study: Study, prior: Prior, design: Optimal | Adaptive, most: float, have: list[PlannedRun]
+) -> list[Offer]:
+    """The cells about the best run at the compute asked for."""
+    vocab, counting = resolve_data(study).vocab_size, Counting()
+    shapes = (study.family.member(size).shape(vocab, study.data.context) for size in study.family.members)
+    n = _best(prior, design.compute, [counting.params(shape) for shape in shapes])
+    ratio = design.compute / 6 / n**2
+    bounds = Bounds(n, (design.compute / DECADES, most), (ratio / RATIOS, ratio * RATIOS))
+    return offers(study, vocab, bounds, have)
+
+
+def _best(prior: Prior, compute: float, sizes: list[int]) -> float:
+    """N* at a compute, at C = 6 N D, near enough to look about; a fit to few runs may put it anywhere, so
+    within the sizes of the family and ``FURTHER`` times the largest."""
+    n = np.geomspace(min(sizes), FURTHER * max(sizes), 400)
+    return float(n[int(np.argmin(prior.losses({"N": n, "D": compute / 6 / n})))])
+
+
+def _target(prior: Prior, design: Optimal | Adaptive, on_offer: list[Offer]) -> Target:
+    """The best run at the compute asked for, at what the nearest size on offer costs for each token."""
+    n = _best(prior, design.compute, [offer.params for offer in on_offer])
+    near = min(on_offer, key=lambda offer: abs(math.log(offer.params / n)))
+    d = design.compute * near.tokens / near.flops
+    return Target({"N": n, "D": d, "C": design.compute}, f"C = {design.compute:.4g}")

@@ -1,0 +1,130 @@
+"""Designs whose cells are chosen for a forecast: all at once, or round after round.
+
+The cells are no part of what a user writes: ``scaling plan`` and ``scaling run`` choose them, and study.yaml
+has them, each round with what it was based on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from scaling.recipe.quantities import Count, Described, Fraction, Positive
+from scaling.spec.designs.cells import Cell, Point
+from scaling.spec.designs.design import AnyDesign
+from scaling.spec.families import Family
+from scaling.spec.source import Finding
+
+FEWEST = 8  # runs that Chinchilla's law is fitted to
+
+
+class _Aimed(AnyDesign):
+    """What a design for a forecast is given."""
+
+    budget: Positive
+    """FLOPs of all its runs, as if each were trained alone."""
+    compute: Positive
+    """What the law is wanted for: the compute of a run that is forecast, at the best N and D for it."""
+    goal: Literal["loss", "size"] = "loss"
+    """Whether its loss or its best size N* is to be known."""
+    prior: str | None = None
+    """What is assumed of the law before runs are trained: chinchilla, bytes, the JSON of a fit, or values
+    such as alpha=0.3:0.4. Left out: what was published of sizes nearest to the family's."""
+    noise: Positive | None = None
+    """Standard deviation of log loss between seeds. Left out: the prior's, then that of residuals."""
+    min_steps: Count = 100
+    """No run is shorter."""
+
+    def _aim(self) -> Iterator[Finding]:
+        if self.budget > 100 * self.compute:
+            message = f"is {self.budget / self.compute:.0f} times the compute that is forecast"
+            yield Finding(("design", "budget"), message, "train the run itself, or raise compute")
+
+
+class Optimal(_Aimed):
+    """The cells that together leave the least variance of a forecast within a budget."""
+
+    kind: Literal["optimal"]
+    runs: Annotated[Count, Field(ge=FEWEST, le=1000)] = 24
+    """At most so many cells."""
+    cells: tuple[Cell, ...] = ()
+    """Those chosen. Left out: `scaling plan` and `scaling run` choose them."""
+
+    @property
+    def unchosen(self) -> bool:
+        return not self.cells
+
+    def points(self, family: Family) -> Iterator[Point]:
+        for i, cell in enumerate(self.cells):
+            yield cell.point(family, ("design", "cells", i))
+
+    def findings(self, family: Family | None) -> Iterator[Finding]:
+        yield from self._aim()
+        for i, cell in enumerate(self.cells):
+            yield from cell.findings(("design", "cells", i), family)
+
+
+class Basis(Described):
+    """What a round was chosen by."""
+
+    law: str
+    """The law."""
+    source: str
+    """A fit of the runs of the rounds before, or a prior."""
+    params: dict[str, float]
+    """Its parameters."""
+    noise: float
+    """Standard deviation of log loss of a run."""
+    runs: int
+    """Fitted runs that were there."""
+    records: str | None = None
+    """Hash of the table of these runs; left out where there was none."""
+    spent: float
+    """FLOPs of these runs."""
+    width: float | None = None
+    """Width of the 90 % interval of the target before the round, relative. Left out: not known."""
+    expected: float
+    """The same after the round, as expected when it was chosen."""
+
+
+class Round(Described):
+    """Cells that were chosen together."""
+
+    cells: tuple[Cell, ...]
+    basis: Basis
+
+
+class Adaptive(_Aimed):
+    """Rounds of cells: fit, choose, train, until the budget is spent or the forecast is narrow enough."""
+
+    kind: Literal["adaptive"]
+    width: Fraction | None = None
+    """Width of the 90 % interval of the target, relative, at which it stops; such as 0.02 for 2 %."""
+    batch: Annotated[Count, Field(le=100)] = 4
+    """At most so many cells a round."""
+    first: Annotated[Fraction, Field(gt=0)] = 0.3
+    """Share of the budget that the first round may spend, on twice FEWEST cells at most."""
+    rounds: tuple[Round, ...] = ()
+    """Those chosen so far; written by `scaling run`."""
+    ended: str | None = None
+    """Why there is no further round; written by `scaling run`."""
+
+    @property
+    def unchosen(self) -> bool:
+        return not self.rounds
+
+    def points(self, family: Family) -> Iterator[Point]:
+        for i, one in enumerate(self.rounds):
+            for j, cell in enumerate(one.cells):
+                yield cell.point(family, ("design", "rounds", i, "cells", j))
+
+    def findings(self, family: Family | None) -> Iterator[Finding]:
+        yield from self._aim()
+        for i, one in enumerate(self.rounds):
+            for j, cell in enumerate(one.cells):
+                yield from cell.findings(("design", "rounds", i, "cells", j), family)
+
+
+ChosenDesign = Optimal | Adaptive
