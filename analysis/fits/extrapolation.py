@@ -1,7 +1,7 @@
 """The forecast of a run beyond the data, in parts: the law, the run, and the discrepancy between law and
 world.
 
-The law is fitted again with weights (C / max C)^1/2, so that it is truest where the forecast begins; the
+The law is fitted again with weights (C / max C)^1/4, so that it is truest where the forecast begins; the
 descriptive fit stays what it is. An interval at any level is z(level) sqrt(law^2 + run^2 + discrepancy^2)
 of log loss on both sides of that refit's value."""
 
@@ -32,7 +32,7 @@ GROWTH = {"N": 0.5, "D": 0.5, "C": 1.0}  # of log inputs with log C, where a fam
 STEP = 1e-3  # in log, over which a slope of the law is taken
 SIDES = (0.05, 0.95)  # of replicates, a few of which may lie far off
 NORMAL = 1.6449  # standard deviations of a normal distribution from its middle to either of them
-UNSEEN = 0.5  # standard errors of a back-test's mean error: the least that it is taken for
+UNSEEN = 0.25  # standard errors of a back-test's mean error: the least that it is taken for
 LEAST_FAR = 1.01  # a back-test that reaches less far says nothing of growth with distance
 
 
