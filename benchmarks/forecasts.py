@@ -12,8 +12,8 @@ Constants of the discrepancy are derived leaving one family out at a time, and w
 families left out; those of all families are written to ``--out``. Of any other folder the shipped constants
 are scored. ``--pairs`` keeps the rows, and takes them from there where the file is.
 
-``--simulate``: so many tables of a known law on each of two designs, and a run 10 times beyond: coverage, and the
-width over that of ``predict`` at c9265ab.
+``--simulate``: so many tables of a known law on each of two designs, and a run 10 times beyond: coverage, and
+the width over that of ``predict`` at c9265ab.
 
 Against: ``predict`` and ``freeze`` as they were at commit c9265ab (their formulas, on the fits of today), a
 pairs bootstrap with residuals added, and, at isoFLOP minima, the power law with offset through the minima.
@@ -132,11 +132,11 @@ def report_simulated(number: int) -> None:
     for design in DESIGNS:
         for noise in NOISES:
             found = simulate(design, noise, number)
-            ratio = found["width"].median() / found["before"].median()
-            print(
-                f"  {design} {noise}: coverage {found['inside'].mean():.3f} ({found['inside_before'].mean():.3f}), "
-                f"median width {found['width'].median():.2%} ({ratio:.2f}x)"
-            )
+            covered, before = found["inside"].mean(), found["inside_before"].mean()
+            width = found["width"].median()
+            ratio = width / found["before"].median()
+            said = f"coverage {covered:.3f} ({before:.3f}), median width {width:.2%} ({ratio:.2f}x)"
+            print(f"  {design} {noise}: {said}")
 
 
 def derived(rows: pd.DataFrame, found: dict[str, float]) -> dict[str, object]:

@@ -1,6 +1,5 @@
 """IsoFLOP, back-test, forecast, score, figures and text on one simulated study."""
 
-import dataclasses
 import re
 
 import numpy as np
