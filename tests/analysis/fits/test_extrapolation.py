@@ -87,8 +87,8 @@ def test_forecasts_pass_into_the_law_at_the_edge(fit):
 
 
 def test_the_refit_follows_the_frontier_where_the_law_bends():
-    bent = analysis.fit("chinchilla", table(bend=0.01), bootstrap=100)
-    row, truth = bent.predict(N=6e8, D=1.2e10).frame.iloc[0], loss(6e8, 1.2e10, bend=0.01)
+    bent = analysis.fit("chinchilla", table(bend=0.003), bootstrap=100)
+    row, truth = bent.predict(N=6e8, D=1.2e10).frame.iloc[0], loss(6e8, 1.2e10, bend=0.003)
     assert abs(np.log(row["forecast"] / truth)) < 0.9 * abs(np.log(row["loss"] / truth))
     assert row["new_low"] < truth < row["new_high"] and not row["low"] < truth < row["high"]
     assert (
