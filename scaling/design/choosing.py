@@ -22,7 +22,7 @@ from scaling.design.following import COLUMNS, SHARE, prior_of
 from scaling.design.priors import priors
 from scaling.design.tables import cells_of
 from scaling.design.wish import Asked
-from scaling.errors import UserError
+from scaling.errors import Complaint, UserError
 from scaling.plan.data import resolve_data
 from scaling.plan.member import Counting
 from scaling.plan.offers import Bounds, Offer, offers
@@ -109,10 +109,16 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
         study: with the rounds so far.
         table: of their runs.
         have: these runs as they were planned.
+
+    Raises:
+        UserError: none of them has a loss.
     """
     design = study.design
     assert isinstance(design, Adaptive), "only an adaptive design has rounds"
     kept, _ = select(table, ("fit",), needs="NDCL", cells="all")
+    if not len(kept):
+        problem = "no run so far has a loss that a round could be chosen by"
+        raise UserError(Complaint(problem, "design", "see why with `scaling status`"))
     known = kept[[name for name in COLUMNS if name in kept.columns]]
     noise = None if design.noise is None else NoiseLevel(design.noise)
     prior, misfit = prior_of(fit(require(LAW), table, bootstrap=0), kept, LAW, noise)

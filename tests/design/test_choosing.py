@@ -120,6 +120,8 @@ def test_runs_that_cannot_be_fitted_are_spent_too():
     decision = next_round(study, table, have)
     assert decision.round is not None and decision.round.basis.runs == len(have) - 1
     assert decision.round.basis.spent == sum(run.flops for run in have)
+    with pytest.raises(UserError, match="no run so far has a loss"):
+        next_round(study, table.assign(status="diverged"), have)
 
 
 def test_corners_are_repeated_when_there_is_no_further_round():
