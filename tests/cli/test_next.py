@@ -76,6 +76,9 @@ def test_what_next_cannot_answer_is_said(tmp_path):
     }.items():
         done = call(*asked, *more)
         assert done.returncode == 2 and message in done.stderr, done.stderr
+    muon = ROOT / "results" / "reference" / "muon"
+    done = call("next", muon / "runs.csv", "--spec", muon / "study.yaml", "--compute", "1e14")
+    assert done.returncode == 2 and "runs of 4 variants (adamw, adamw-half, muon, muon-half)" in done.stderr
     assert "--spec study.yaml" in call("next", RUNS, "--compute", "1e13").stderr
 
 
