@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from scaling.errors import Complaint, UserError
@@ -63,6 +63,17 @@ def parsed(
     if problems:
         raise UserError(*problems)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def require_positive(options: Mapping[str, tuple[float | None, str]]) -> None:
+    """Raise UserError for all values of options, each with an example, that are not positive and finite."""
+    wrong = [
+        Complaint(f"{option} {value:g}: must be positive and finite", hint=f"such as {option} {example}")
+        for option, (value, example) in options.items()
+        if value is not None and not 0 < value < float("inf")
+    ]
+    if wrong:
+        raise UserError(*wrong)
 
 
 def split(text: str) -> list[str]:
