@@ -31,7 +31,7 @@ from scaling.sweep.driver import Sweep, open_sweep
 from scaling.sweep.events import Outcome
 from scaling.sweep.reporter import Reporter, StderrReporter
 
-__all__ = ["StudyReport", "StudyStopped", "run_study", "study_text"]
+__all__ = ["StudyReport", "StudyStopped", "TimeLimit", "require_possible", "run_study", "study_text"]
 
 require_own_analysis()
 
@@ -51,6 +51,28 @@ class StudyStopped(Exception):
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
         self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class TimeLimit:
+    """When to stop, however many stages a study has: ``ends`` of ``time.monotonic``; None: never."""
+
+    ends: float | None
+
+    @classmethod
+    def of(cls, hours: float | None) -> TimeLimit:
+        """Stop so many hours from now. Raises UserError where they are not positive and finite."""
+        if hours is None:
+            return cls(None)
+        if not 0 < hours < float("inf"):
+            hint = "give the hours after which to stop, such as 12"
+            raise UserError(Complaint(f"max_hours = {hours}: must be positive", hint=hint))
+        return cls(time.monotonic() + 3600 * hours)
+
+    @property
+    def hours(self) -> float | None:
+        """The hours left, at least a second."""
+        return None if self.ends is None else max(self.ends - time.monotonic(), 1) / 3600
 
 
 @dataclass(frozen=True)
@@ -136,26 +158,15 @@ def run_study(
         StudyStopped: interrupted, or runs failed, or the rest was left to a cluster.
         UserError: a problem of the study; the folder holds another study, or another recipe or evaluation.
     """
-    if max_hours is not None and not 0 < max_hours < float("inf"):
-        hint = "give the hours after which to stop, such as 12"
-        raise UserError(Complaint(f"max_hours = {max_hours}: must be positive", hint=hint))
+    limit = TimeLimit.of(max_hours)
     if isinstance(study, Study):
         place = Path("results") / study.study if folder is None else Path(folder)
         study = with_decisions(study, place)
         plan, stages = plan_study(study), stages or Stages(study, study_text)
     else:
         plan, place = study, Path("results") / study.study if folder is None else Path(folder)
-    if detach and stages is not None and stages.waits:
-        hint = "leave --detach out, or give the centre by a law"
-        raise UserError(Complaint("the design is decided between its stages, by this process", hint=hint))
-    if detach and plan.execution.kind == "local":
-        hint = "leave --detach out, or name a cluster: --on cluster.yaml"
-        raise UserError(Complaint("--detach leaves jobs to a cluster, and execution.kind = local", hint=hint))
-    if profile is not None and plan.execution.kind != "local":
-        problem = f"--profile traces a job of this machine, and execution.kind = {plan.execution.kind}"
-        raise UserError(Complaint(problem, hint="run it inside an allocation: --set execution.kind=local"))
+    require_possible(plan, grows=stages is not None and stages.waits, profile=profile, detach=detach)
     text = None if as_planned else study_text(study) if spec is None else spec
-    ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     while True:
         opened = open_sweep(
             place,
@@ -163,7 +174,7 @@ def run_study(
             text,
             force=force,
             reevaluate=reevaluate,
-            max_hours=None if ends is None else max(ends - time.monotonic(), 1) / 3600,
+            max_hours=limit.hours,
             profile=profile,
             detach=detach,
         )
@@ -176,6 +187,30 @@ def run_study(
                 return launch.run()
             stages = launch.grow(stages)
         plan, text = stages.plan(), stages.text
+
+
+def require_possible(plan: Plan, *, grows: bool, profile: int | None, detach: bool) -> None:
+    """Refuse, before anything is trained, what cannot be asked of a launch.
+
+    Args:
+        plan: what is to be trained.
+        grows: whether its design is decided further by results.
+        profile: steps to be traced of the first job.
+        detach: whether the work is left to a cluster.
+
+    Raises:
+        UserError: it cannot.
+    """
+    kind = plan.execution.kind
+    if detach and grows:
+        hint = "leave --detach out"
+        raise UserError(Complaint("the design is decided between its stages, by this process", hint=hint))
+    if detach and kind == "local":
+        hint = "leave --detach out, or name a cluster: --on cluster.yaml"
+        raise UserError(Complaint("--detach leaves jobs to a cluster, and execution.kind = local", hint=hint))
+    if profile is not None and kind != "local":
+        problem = f"--profile traces a job of this machine, and execution.kind = {kind}"
+        raise UserError(Complaint(problem, hint="run it inside an allocation: --set execution.kind=local"))
 
 
 def study_text(study: Study | Plan) -> str:

@@ -67,7 +67,8 @@ class Page:
         """A legend of ``entries`` (handles, labels; left out: all) at ``loc``; on a narrow page, where it
         would hide runs, below the panel."""
         if not self.narrow:
-            axes.legend(*entries, loc=loc)
+            place: Any = {"loc": loc}
+            axes.legend(*entries, **place)
             return
         below: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.24), "borderaxespad": 0.0}
         shown = axes.legend(*entries, **below)

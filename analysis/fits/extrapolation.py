@@ -1,7 +1,7 @@
 """The forecast of a run beyond the data, in parts: the law, the run, and the discrepancy between law and
 world.
 
-The law is fitted again with weights (C / max C)^1/2, so that it is truest where the forecast begins; the
+The law is fitted again with weights (C / max C)^1/4, so that it is truest where the forecast begins; the
 descriptive fit stays what it is. An interval at any level is z(level) sqrt(law^2 + run^2 + discrepancy^2)
 of log loss on both sides of that refit's value."""
 
@@ -18,6 +18,7 @@ from analysis.errors import AnalysisError
 from analysis.fits import identification
 from analysis.fits.allocation import values
 from analysis.fits.bootstrap import METHODS, RESAMPLED, replicate
+from analysis.fits.covariance import usable
 from analysis.fits.discrepancy import Discrepancy, shipped
 from analysis.solve.multistart import solve
 from analysis.solve.problem import Problem
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 REPLICATES = 200
 GROWTH = {"N": 0.5, "D": 0.5, "C": 1.0}  # of log inputs with log C, where a family grows as one
 STEP = 1e-3  # in log, over which a slope of the law is taken
+SIDES = (0.05, 0.95)  # of replicates, a few of which may lie far off
+NORMAL = 1.6449  # standard deviations of a normal distribution from its middle to either of them
+UNSEEN = 0.25  # standard errors of a back-test's mean error: the least that it is taken for
 LEAST_FAR = 1.01  # a back-test that reaches less far says nothing of growth with distance
 
 
@@ -113,7 +117,7 @@ class Extrapolation:
             own = self.own.error * np.maximum(1.0, h / np.log(max(self.own.far, LEAST_FAR)))
         return Parts(
             best,
-            np.sqrt(np.mean(drawn**2, axis=0)),
+            0.5 * np.ptp(np.quantile(drawn, SIDES, axis=0), axis=0) / NORMAL,
             np.full(len(best), self.run),
             self.constants.sd(gain, own),
             gain,
@@ -213,7 +217,30 @@ def _own(fit: Fit, scale: np.ndarray) -> Own | None:
     error = np.log(values(train, point, dict(late.inputs), group)[0]) - late.y
     if not np.isfinite(error).all():
         return None
-    seen = fit.noise.sd**2
-    # beyond the noise of runs; what so many runs cannot show is not taken for 0
-    square = max(np.mean(error**2) - seen, np.mean(error) ** 2, seen / len(error))
+    square = _unexplained(fit.problem, train.shift(solution.u, 1.0), early, error, fit.noise.sd**2)
     return Own(float(np.sqrt(square)), float(budget.max() / budget[early].max()))
+
+
+def _unexplained(
+    problem: Problem, u: np.ndarray, early: np.ndarray, error: np.ndarray, variance: float
+) -> float:
+    """The square of a back-test's error that neither the noise of runs nor that of the law explains.
+
+    Args:
+        problem: the law on all rows.
+        u: its optimum on the early ones, plain coordinates (P,).
+        early: which rows are early (n,).
+        error: of log loss at the late ones.
+        variance: of a run's log loss about the law.
+    """
+    u = problem.shift(u, -1.0)
+    rows = problem.model.jacobian(u)[:, usable(problem, u)]
+    late, mean = rows[~early], rows[~early].mean(axis=0)
+    spread = np.linalg.pinv((rows[early] * problem.w[early, None]).T @ rows[early], hermitian=True)
+    of_each = 1 + np.einsum("np,pq,nq->n", late, spread, late).mean()
+    of_mean = 1 / len(error) + mean @ spread @ mean
+    return max(
+        float(np.mean(error**2) - variance * of_each),
+        float(np.mean(error) ** 2 - variance * of_mean),
+        UNSEEN**2 * variance / len(error),  # what so few runs cannot show is not taken for 0
+    )

@@ -36,6 +36,10 @@ class Target:
 
     @classmethod
     def at_compute(cls, flops: float) -> Target:
+        """Ask for the best run of a compute. Raises AnalysisError where it is not positive and finite."""
+        if not 0 < flops < np.inf:
+            message = f"target: compute = {flops:g}: must be positive and finite"
+            raise AnalysisError(Complaint(message, hint="such as 1e20"))
         return cls({"C": float(flops)}, f"C = {flops:.4g}")
 
     @property

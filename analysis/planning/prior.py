@@ -109,30 +109,29 @@ class Prior:
         return cls(fit.law, dict(fit.solution), noise or noise_of(fit), source)
 
     def with_values(self, ranges: Mapping[str, tuple[float, float]]) -> Prior:
-        """Replace values by the middles of ``ranges``, which are kept where they have a width.
+        """Replace values by the middles of ``ranges``, in logs of coefficients; the ranges are kept beside.
 
         Raises:
-            AnalysisError: a name is no parameter, or a range does not rise.
+            AnalysisError: a name is no parameter, a range does not rise, or the law has no such values.
         """
         problems = [
             f"prior: {name} is no parameter of {self.law.name}" for name in {*ranges} - {*self.params}
         ]
         problems += [f"prior: {name} = {low:g}:{high:g} must rise" for name, (low, high) in ranges.items()
                      if not low <= high]  # fmt: skip
+        problems += [
+            f"prior: {name} = {low:g}:{high:g} must lie within {least:g} to {most:g}"
+            for name, (low, high) in ranges.items()
+            if name in self.params and low <= high
+            for least, most in [self.law.domain(name)]
+            if not (least <= low and high <= most and (low > 0 or not self.law.in_log(name)))
+        ]
         if problems:
             raise AnalysisError(problems)
         middles = {name: _middle(self.law, name, *ends) for name, ends in ranges.items()}
         wide = {name: Interval(*ends) for name, ends in ranges.items() if ends[0] < ends[1]}
         source = f"{self.source}; {', '.join(ranges)} as given"
         return replace(self, params={**self.params, **middles}, ranges=wide, source=source)
-
-    def corners(self) -> tuple[Prior, ...]:
-        """The priors at both ends of every range, one range at a time."""
-        return tuple(
-            replace(self, params={**self.params, name: end}, ranges={})
-            for name, ends in self.ranges.items()
-            for end in ends
-        )
 
     def losses(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """(n,) the law at the inputs."""

@@ -70,9 +70,9 @@ class Question:
         """Choose the cells that a design leaves open; of one that grows, take over what results decided."""
         if not study.design.unchosen:
             return with_decisions(study, self.folder(study).path)
-        from scaling.design.choosing import choose
+        from scaling.design.choosing import choose_for
 
-        return choose(study)
+        return choose_for(study, self.folder(study).path)
 
 
 def print_plan(asked: Question) -> None:

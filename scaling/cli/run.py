@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scaling.spec.models import Study
     from scaling.stages import Stages
     from scaling.store.folder import ResultsFolder
-    from scaling.study import StudyReport
+    from scaling.study import StudyReport, TimeLimit
     from scaling.sweep.reporter import Reporter
 
 Source = Annotated[
@@ -71,12 +71,14 @@ def run(
         return _print_scripts(asked, workers)
 
     from scaling.cli.watch import watcher
-    from scaling.study import StudyStopped, run_study
+    from scaling.study import StudyStopped, TimeLimit, require_possible, run_study
 
+    limit = TimeLimit.of(max_hours)
     try:
         with watcher() as watch:
             if asked.adaptive is not None:
-                asked = _grown(asked, asked.adaptive, watch, workers, max_hours, force=force)
+                require_possible(asked.plan, grows=True, profile=profile, detach=detach)
+                asked = _grown(asked, asked.adaptive, watch, workers, limit, force=force)
             done = run_study(
                 asked.plan,
                 asked.folder,
@@ -84,7 +86,7 @@ def run(
                 as_planned=asked.text is None,
                 workers=workers,
                 watch=watch,
-                max_hours=max_hours,
+                max_hours=limit.hours,
                 force=force,
                 reevaluate=reevaluate,
                 profile=profile,
@@ -143,7 +145,7 @@ def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: 
         folder = results or Path("results") / study.study
         if not study.design.unchosen:
             return with_decisions(study, folder)
-        from scaling.design.adaptive import choose_for
+        from scaling.design.choosing import choose_for
 
         return choose_for(study, folder)
 
@@ -158,7 +160,7 @@ def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: 
 
 
 def _grown(
-    asked: _Asked, study: Study, watch: Reporter, workers: int | None, max_hours: float | None, *, force: bool
+    asked: _Asked, study: Study, watch: Reporter, workers: int | None, limit: TimeLimit, *, force: bool
 ) -> _Asked:
     """Train the rounds of an adaptive design; what is left is what any study ends with."""
     from scaling.data.stores import Stores
@@ -168,8 +170,8 @@ def _grown(
 
     heading = (asked.text or "").partition("\n")[0] + "\n"
     study, plan = grow(
-        study, asked.folder, heading, watch, stores=Stores(len(usable_cores())), workers=workers,
-        max_hours=max_hours, force=force,
+        study, asked.folder, heading, watch, stores=Stores(len(usable_cores())), limit=limit,
+        workers=workers, force=force,
     )  # fmt: skip
     return _Asked(plan, asked.folder, heading + study_text(study))
 

@@ -10,33 +10,16 @@ from pathlib import Path
 
 from analysis.tables.loading import load
 from scaling.data.stores import Stores
-from scaling.design.choosing import Decision, choose, next_round
+from scaling.design.choosing import Decision, next_round
 from scaling.errors import Complaint, UserError
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan
 from scaling.spec.designs.chosen import Adaptive, Round
-from scaling.spec.load import load_study
 from scaling.spec.models import Study
-from scaling.study import BEFORE_FORECAST, StudyStopped, study_text
+from scaling.study import BEFORE_FORECAST, StudyStopped, TimeLimit, study_text
 from scaling.sweep.collect import collect
 from scaling.sweep.driver import open_sweep
 from scaling.sweep.reporter import Reporter
-
-
-def choose_for(study: Study, folder: Path) -> Study:
-    """Fill in the cells that a design leaves open: those of the results folder where it has some, else new
-    ones.
-
-    Raises:
-        UserError: study.yaml of the folder cannot be read, or no cell lies within the budget.
-    """
-    design, written = study.design, folder / "study.yaml"
-    if design.unchosen and written.exists():
-        known = load_study(written).design
-        if type(known) is type(design) and not known.unchosen:
-            kept = {"rounds": known.rounds} if isinstance(known, Adaptive) else {"cells": known.cells}  # type: ignore[union-attr]
-            return study.model_copy(update={"design": design.model_copy(update=kept)})
-    return choose(study)
 
 
 def grow(
@@ -46,8 +29,8 @@ def grow(
     watch: Reporter,
     *,
     stores: Stores,
+    limit: TimeLimit,
     workers: int | None = None,
-    max_hours: float | None = None,
     force: bool = False,
 ) -> tuple[Study, Plan]:
     """Train the rounds of an adaptive design, all but the held-out runs.
@@ -58,8 +41,8 @@ def grow(
         heading: comment that study.yaml begins with.
         watch: shows what happens.
         stores: finds or prepares the tokens.
+        limit: when to stop like an interrupt.
         workers: jobs at a time, in place of the study's.
-        max_hours: stop each round like an interrupt after so long.
         force: continue although the recipe has changed.
 
     Returns:
@@ -76,13 +59,16 @@ def grow(
             message = f"an adaptive design waits for its runs, and execution.kind = {plan.execution.kind}"
             raise UserError(Complaint(message, "design.kind", hint))
         text = heading + study_text(study)
-        with open_sweep(folder, plan.to_json(), text, force=force, max_hours=max_hours) as sweep:
+        with open_sweep(folder, plan.to_json(), text, force=force, max_hours=limit.hours) as sweep:
             outcome = sweep.run_jobs(BEFORE_FORECAST, on_event=watch, say=watch.say, workers=workers)
-        if outcome.exit_code:
-            message = outcome.resume or "the round is not complete: run the same command again to continue"
-            raise StudyStopped(message, outcome.exit_code)
-        collect(folder)
-        decision = next_round(study, load(folder), [run for run in plan.runs if run.role == "fit"])
+            if outcome.exit_code:
+                message = (
+                    outcome.resume or "the round is not complete: run the same command again to continue"
+                )
+                raise StudyStopped(message, outcome.exit_code)
+            with sweep.turn():
+                collect(folder)
+                decision = next_round(study, load(folder), [run for run in plan.runs if run.role == "fit"])
         watch.say(_said(decision, study))
         study = _with(study, decision)
         if decision.round is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,13 @@ from scaling.design.following import COLUMNS, SHARE, prior_of
 from scaling.design.priors import priors
 from scaling.design.tables import cells_of
 from scaling.design.wish import Asked
-from scaling.errors import UserError
+from scaling.errors import Complaint, UserError
 from scaling.plan.data import resolve_data
 from scaling.plan.member import Counting
 from scaling.plan.offers import Bounds, Offer, offers
 from scaling.plan.plan import PlannedRun
 from scaling.spec.designs.chosen import FEWEST, Adaptive, Basis, Optimal, Round
+from scaling.spec.load import load_study
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
 
@@ -68,6 +70,28 @@ def choose(study: Study) -> Study:
     return study.model_copy(update={"design": design.model_copy(update={"cells": cells})})
 
 
+def choose_for(study: Study, folder: Path) -> Study:
+    """Fill in the cells that a design leaves open: those of the results folder where it has some that were
+    chosen for the same, else new ones. The rounds of an ``adaptive`` one stay whatever is asked now.
+
+    Raises:
+        UserError: study.yaml of the folder cannot be read, or no cell lies within the budget.
+    """
+    design, written = study.design, folder / "study.yaml"
+    if design.unchosen and written.exists():
+        known = load_study(written).design
+        if isinstance(design, Adaptive) and isinstance(known, Adaptive) and known.rounds:
+            kept = design.model_copy(update={"rounds": known.rounds, "ended": known.ended})
+            if kept != known:  # why they ended may hold no longer
+                kept = kept.model_copy(update={"ended": None})
+            return study.model_copy(update={"design": kept})
+        if isinstance(design, Optimal) and isinstance(known, Optimal) and known.cells:
+            same = design.model_copy(update={"cells": known.cells})
+            if same == known:
+                return study.model_copy(update={"design": same})
+    return choose(study)
+
+
 def _first(study: Study, design: Adaptive) -> Round:
     """The round before any run."""
     prior, on_offer = _blank(study, design)
@@ -85,14 +109,20 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
         study: with the rounds so far.
         table: of their runs.
         have: these runs as they were planned.
+
+    Raises:
+        UserError: none of them has a loss.
     """
     design = study.design
     assert isinstance(design, Adaptive), "only an adaptive design has rounds"
     kept, _ = select(table, ("fit",), needs="NDCL", cells="all")
+    if not len(kept):
+        problem = "no run so far has a loss that a round could be chosen by"
+        raise UserError(Complaint(problem, "design", "see why with `scaling status`"))
     known = kept[[name for name in COLUMNS if name in kept.columns]]
     noise = None if design.noise is None else NoiseLevel(design.noise)
     prior, misfit = prior_of(fit(require(LAW), table, bootstrap=0), kept, LAW, noise)
-    spent = float(kept["C"].sum())
+    spent = float(sum(run.flops for run in have))
     left = design.budget - spent
     on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)
     if not on_offer:

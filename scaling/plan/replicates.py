@@ -18,7 +18,7 @@ FIRST = 1001  # of the seeds that are drawn, away from those that people write
 def replicates(study: Study, kept: Sequence[Wanted]) -> list[Wanted]:
     """Return the repetitions that ``study.noise`` asks for at corners of what the design trains, in each
     variant; of several values on an axis, with the first."""
-    if not isinstance(study.noise, Replicates) or study.design.waiting:
+    if not isinstance(study.noise, Replicates) or study.design.unfinished:
         return []  # corners are those of the whole design
     asked, variants = list[Wanted](), dict[str | None, list[Wanted]]()
     for w in kept:

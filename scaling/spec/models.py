@@ -32,6 +32,7 @@ from scaling.recipe.written import fits, known_to, rules_in, scales_of
 from scaling.spec.axes import Axis, Variant
 from scaling.spec.base import BatchOrRule, Seeds
 from scaling.spec.designs.cells import Added, Chosen, Holdout, Noise, Replicates, WrittenNoise
+from scaling.spec.designs.chosen import ChosenDesign
 from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.designs.kinds import Design
 from scaling.spec.execution import Execution, WrittenExecution
@@ -195,15 +196,20 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
 
 
 def _grown_alone(sections: Mapping[str, Any]) -> Iterator[Finding]:
-    """Find what makes several designs of one that is decided as results come in."""
-    if not isinstance(sections["design"], IsoFLOP) or not sections["design"].grows:
+    """Find what makes several designs of one whose cells are chosen for a forecast, or as results come in."""
+    design = sections["design"]
+    if isinstance(design, IsoFLOP) and design.grows:
+        chosen, instead = "design.window.center: auto is decided", "the centre by a law"
+    elif isinstance(design, ChosenDesign):
+        chosen, instead = f"cells of a design of kind {design.kind} are chosen", "the cells as a list"
+    else:
         return
-    message = "design.window.center: auto is decided for one recipe and one family"
+    message = f"{chosen} for one recipe and one family"
     if sections.get("variants"):
-        yield Finding(("variants",), message, "make a study of each, or give the centre by a law")
+        yield Finding(("variants",), message, f"make a study of each, or give {instead}")
     for i, axis in enumerate(sections.get("axes") or ()):
         if axis.role is None:
-            yield Finding(("axes", i), message, "give it 'role: tuning', or the centre by a law")
+            yield Finding(("axes", i), message, f"give it 'role: tuning', or {instead}")
 
 
 def chosen_cells(sections: Mapping[str, Any]) -> list[tuple[Chosen, Path]]:

@@ -1,6 +1,5 @@
 """IsoFLOP, back-test, forecast, score, figures and text on one simulated study."""
 
-import dataclasses
 import re
 
 import numpy as np
@@ -91,19 +90,17 @@ def test_backtest_without_enough_budgets_says_so(study):
     assert "not possible" in summaries.study_summary(fit("chinchilla", study, bootstrap=0), backtest=found)
 
 
-def test_forecast_interval_holds_law_run_and_backtest(study, parts, forecast):
+def test_forecast_interval_holds_law_run_and_discrepancy(study, parts, forecast):
     fitted, minima, tested, target = parts
     bare = forecasts.freeze(fitted, target, offsets=[])
-    assert (
-        set(bare.parts) == {"law", "run"}
-        and "no back-test" in bare.interval["method"]
-        and bare.baseline is None
-    )
-    biased = dataclasses.replace(tested, bias=0.03, rms=0.035)
-    wide = forecasts.freeze(fitted, target, backtest=biased, offsets=[])
-    assert wide.se_log > forecast.se_log >= bare.se_log
-    assert wide.parts["backtest"] >= 0.03 * np.log(3) / np.log(2) * 0.999
-    assert bare.parts["run"] == pytest.approx(max(fitted.noise.sd, fitted.noise.seeds.sd_log))
+    assert bare.baseline is None and bare.backtest is None and bare.parts == forecast.parts
+    said = fitted.predict({k: [v] for k, v in target.items()}).frame.iloc[0]
+    assert {*bare.parts} == {"law", "run", "discrepancy"} and bare.parts["discrepancy"] > 0
+    assert bare.se_log == pytest.approx(np.sqrt(sum(part**2 for part in bare.parts.values())))
+    assert (bare.prediction, bare.law_loss) == pytest.approx((said["forecast"], said["loss"]))
+    assert bare.interval["high"] == pytest.approx(said["new_high"])
+    assert bare.parts["run"] >= fitted.noise.seeds.sd_log * 0.999
+    assert forecast.backtest["bias"] == pytest.approx(tested.bias)
     assert forecast.baseline == pytest.approx(minima.baseline(2.4e12))
     assert [row["E"] for row in forecast.sensitivity] == [0.8, 0.9, 1.0]
     assert forecast.extrapolation == pytest.approx(3)

@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import forecasts  # noqa: E402
-from forecasting import families, scores, sets, splits  # noqa: E402
+from forecasting import families, pairs, scores, sets, splits  # noqa: E402
 
 
 def ladder(sizes=6, budgets=9):
@@ -110,10 +110,25 @@ def test_the_shipped_constants_are_those_of_the_published_runs(published, tmp_pa
     assert found["macro"] == pytest.approx(kept["macro"], abs=0.01)
 
 
+def test_each_split_is_forecast_from_below_beside_the_references(monkeypatch):
+    runs = ladder().query("flops <= 64e18")
+    loss = 1.7 + 406 / runs["params"] ** 0.34 + 411 / runs["tokens"] ** 0.28
+    runs = runs.assign(loss=loss * np.exp(0.002 * np.random.default_rng(0).standard_normal(len(runs))))
+    (split, *_) = splits.splits(runs)
+    monkeypatch.setattr(pairs, "splits", lambda runs: [split])
+    monkeypatch.setattr(pairs, "REPLICATES", 20)
+    found = pairs.pairs(sets.Set("made up", "ladder", runs))
+    assert set(found["set"]) == {"made up/ladder"} and len(found) == len(split.test)
+    assert found["y"].to_numpy() == pytest.approx(np.log(split.test["loss"].to_numpy()))
+    assert (found["far"] > 1).all() and found["centre"].to_numpy() == pytest.approx(found["y"], abs=0.02)
+    for name in ("predict", "freeze", "pairs"):
+        assert (found[f"{name}_low"] < found[f"{name}_high"]).all()
+    assert np.isfinite(families.likelihoods(found)["made up"]).all()
+
+
+@pytest.mark.slow
 def test_one_published_set_gives_the_kappa_it_gave(published):
     one = next(s for s in sets.published(published) if s.family == "olmo")
-    from forecasting.pairs import pairs
-
-    found = families.kappas(families.likelihoods(pairs(one)))["olmo"]
+    found = families.kappas(families.likelihoods(pairs.pairs(one)))["olmo"]
     kept = discrepancy.shipped().origin["kappa of families, 90 %"]["olmo"]
     assert found == pytest.approx(kept, rel=0.05, abs=0.02)

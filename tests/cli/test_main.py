@@ -57,11 +57,11 @@ def test_plan_prints_every_run_and_what_sharing_saves():
 def test_plan_prints_the_columns_asked_for(tmp_path):
     spec = ROOT / "tests" / "study" / "miniature.yaml"
     names = "run,warmup_steps,decay_steps,learning_rate,weight_decay"
-    done = call("plan", spec, "--no-probe", "--columns", names)
+    done = call("plan", spec, "--no-probe", "--no-identify", "--columns", names)
     heading, *rows = done.stdout.split("\n\n")[1].splitlines()
     assert heading.split("  ")[-1] == "weight decay"
     assert ["w8-5e8-s0", "20", "41", "0.025", "0.1"] in [row.split() for row in rows]
-    every = call("plan", spec, "--no-probe", "--columns", "all").stdout.split("\n\n")[1]
+    every = call("plan", spec, "--no-probe", "--no-identify", "--columns", "all").stdout.split("\n\n")[1]
     assert "spent" in every and "run id" in every
     message = refused("plan", spec, "--columns", "run,warmup")
     assert "no column is named 'warmup'" in message and "warmup_steps" in message

@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.design.adaptive import choose_for
-from scaling.design.choosing import choose, next_round
+from scaling.cli.planning import Question
+from scaling.design.choosing import choose, choose_for, next_round
 from scaling.errors import UserError
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan
-from scaling.spec.designs.chosen import Adaptive
+from scaling.spec.designs.cells import Replicates
+from scaling.spec.designs.chosen import Adaptive, Optimal
 from scaling.spec.load import load_study
 from scaling.spec.models import Study
-from scaling.study import study_text
+from scaling.study import TimeLimit, study_text
 from tests.cli.call import call
 
 KEPT = ("run_id", "label", "role", "params", "params_body", "flops", "trunk_id")
@@ -91,6 +92,64 @@ def test_rounds_follow_each_other_until_the_budget_is_spent_or_the_width_reached
         update={"design": study.design.model_copy(update={"width": 0.5, "budget": 1e14})}
     )
     assert "were asked for" in next_round(enough, measured(plan), have).ended
+
+
+def test_cells_of_the_results_are_kept_while_they_answer_what_is_asked(tmp_path):
+    optimal = choose(changed("optimal"))
+    (tmp_path / "study.yaml").write_text(study_text(optimal), "utf-8")
+    dearer = choose_for(changed("optimal", budget=1.6e13), tmp_path).design
+    assert isinstance(dearer, Optimal) and isinstance(optimal.design, Optimal)
+    assert dearer.cells and dearer.cells != optimal.design.cells
+    adaptive = choose(changed("adaptive"))
+    ended = adaptive.model_copy(update={"design": adaptive.design.model_copy(update={"ended": "enough"})})
+    (tmp_path / "study.yaml").write_text(study_text(ended), "utf-8")
+    assert choose_for(changed("adaptive"), tmp_path).design == ended.design
+    asked = Question(SPECS / "adaptive.yaml", [], results=tmp_path)
+    assert asked.chosen(changed("adaptive")).design == ended.design, "a plan shows what a run would do"
+    more = choose_for(changed("adaptive", budget=1e13), tmp_path).design
+    assert isinstance(more, Adaptive) and isinstance(adaptive.design, Adaptive)
+    assert more.rounds == adaptive.design.rounds and more.ended is None
+
+
+def test_runs_that_cannot_be_fitted_are_spent_too():
+    study = choose(changed("adaptive", width=None))
+    plan = plan_study(study)
+    have = [run for run in plan.runs if run.role == "fit"]
+    table = measured(plan)
+    table.loc[table["flops"].idxmin(), ["status", "loss"]] = ["diverged", np.nan]
+    decision = next_round(study, table, have)
+    assert decision.round is not None and decision.round.basis.runs == len(have) - 1
+    assert decision.round.basis.spent == sum(run.flops for run in have)
+    with pytest.raises(UserError, match="no run so far has a loss"):
+        next_round(study, table.assign(status="diverged"), have)
+
+
+def test_corners_are_repeated_when_there_is_no_further_round():
+    study = choose(changed("adaptive")).model_copy(
+        update={"noise": Replicates.model_validate({"corners": ["largest-longest"], "init": 1, "order": 1})}
+    )
+    assert "noise" not in {run.role for run in plan_study(study).runs}
+    ended = study.model_copy(update={"design": study.design.model_copy(update={"ended": "enough"})})
+    assert [run.role for run in plan_study(ended).runs].count("noise") == 2
+
+
+def test_what_cannot_be_asked_of_rounds_is_refused_before_training(tmp_path):
+    folder = tmp_path / "results"
+    done = call("run", SPECS / "adaptive.yaml", "--results", folder, "--detach")
+    assert done.returncode == 2 and "decided between its stages, by this process" in done.stderr
+    done = call("run", SPECS / "adaptive.yaml", "--results", folder, "--max-hours", -1)
+    assert done.returncode == 2 and "max_hours = -1.0: must be positive" in done.stderr
+    assert not folder.exists()
+
+
+def test_a_limit_of_hours_holds_for_all_rounds_together(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("scaling.study.time.monotonic", lambda: now)
+    limit = TimeLimit.of(2)
+    now += 3600
+    assert limit.hours == 1 and TimeLimit.of(None).hours is None
+    now += 7200
+    assert limit.hours == pytest.approx(1 / 3600)
 
 
 @pytest.mark.slow

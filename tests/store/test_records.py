@@ -44,7 +44,7 @@ def test_files_of_schema_1_are_read_and_written_as_they_were(name: str, model: t
     written = {"schema": 1, **json.loads((OLD / f"{name}.json").read_text())}
     if name == "plan":  # added later
         open_ = dict.fromkeys(("devices", "micro_batch", "remat", "pack"), "auto")
-        several = {"mesh": None, "hosts": 1, "launcher": None, "trackers": []}
+        several = {"mesh": None, "hosts": 1, "launcher": None, "trackers": [], "price_per_device_hour": None}
         written["execution"] = {"kind": "local"} | open_ | several | written["execution"]
         written["data"] = {**written["data"], "content": None}
         added = {"start": None, "variant": None, "values": {}, "rules": None}

@@ -64,6 +64,9 @@ def test_only_what_is_decided_is_planned() -> None:
 def test_a_design_that_grows_is_of_one_recipe(more: dict[str, object]) -> None:
     with pytest.raises(UserError, match="center: auto is decided for one recipe and one family"):
         plan_of(design=AUTO, **more)
+    adaptive = {"kind": "adaptive", "budget": 8e12, "compute": 2.4e12}
+    with pytest.raises(UserError, match="kind adaptive are chosen for one recipe and one family"):
+        plan_of(design=adaptive, **more)
 
 
 def test_decisions_are_taken_over_from_the_results(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class Basis(Described):
     records: str | None = None
     """Hash of the table of these runs; left out where there was none."""
     spent: float
-    """FLOPs of these runs."""
+    """FLOPs of all runs of the rounds before, fitted or not."""
     width: float | None = None
     """Width of the 90 % interval of the target before the round, relative. Left out: not known."""
     expected: float
@@ -114,6 +114,10 @@ class Adaptive(_Aimed):
     @property
     def unchosen(self) -> bool:
         return not self.rounds
+
+    @property
+    def unfinished(self) -> bool:
+        return self.ended is None
 
     def points(self, family: Family) -> Iterator[Point]:
         for i, one in enumerate(self.rounds):

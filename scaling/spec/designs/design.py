@@ -72,6 +72,11 @@ class AnyDesign(Described):
         return ()
 
     @property
+    def unfinished(self) -> bool:
+        """Whether more cells are chosen when those that are known have been trained."""
+        return bool(self.waiting)
+
+    @property
     def body_field(self) -> Path | None:
         """Where it asks for N without embedding and head, which not every size states."""
         return None

@@ -106,7 +106,15 @@ def test_another_law_takes_the_values_that_are_nearest() -> None:
 def test_ranges_move_the_prior_and_what_is_wrong_is_said_at_once() -> None:
     moved = PRIOR.with_values({"alpha": (0.3, 0.4), "A": (100, 10_000)})
     assert moved.params["alpha"] == pytest.approx(0.35) and moved.params["A"] == pytest.approx(1000)
-    assert len(moved.corners()) == 4
+    assert moved.to_dict()["ranges"]["alpha"] == [0.3, 0.4]
+    wrong = {"gamma": (0, 1), "alpha": (0.4, 0.3), "beta": (-1, -1), "B": (0, 0), "E": (0.0, np.inf)}
     with pytest.raises(AnalysisError) as caught:
-        PRIOR.with_values({"gamma": (0, 1), "alpha": (0.4, 0.3)})
-    assert len(caught.value.problems) == 2
+        PRIOR.with_values(wrong)
+    assert len(caught.value.problems) == 5
+    assert "beta = -1:-1 must lie within 0.001 to 3" in str(caught.value)
+
+
+@pytest.mark.parametrize("flops", [0, -1, np.nan, np.inf])
+def test_a_target_is_of_some_compute(flops: float) -> None:
+    with pytest.raises(AnalysisError, match="must be positive and finite"):
+        Target.at_compute(flops)
