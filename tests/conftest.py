@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.compiling import compiling_quickly
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # Token stores and compiled programs are kept between test runs, apart from the user's own cache.
@@ -43,13 +45,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="module")
 def compiled_quickly() -> Iterator[None]:
     """Compile in half the time, in new processes too: for numbers that do not depend on how well."""
-    import jax
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        jax.config.update("jax_disable_most_optimizations", True)
+    with compiling_quickly():
         yield
-        jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

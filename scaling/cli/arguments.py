@@ -117,6 +117,8 @@ def as_option(argument: Argument) -> str:
             return " ".join(f"--bounds {name}={low}:{high}" for name, (low, high) in values.items())
         case "fixed", dict() as values:
             return " ".join(f"--fixed {name}={value}" for name, value in values.items())
+        case name, float() as value:
+            return f"--{name} {value:.6g}"
         case name, True:
             return f"--{name}"
         case name, value:

@@ -42,10 +42,11 @@ def test_the_plan_of_the_quickstart_takes_priors_noise_and_laws():
         found = json.loads(call(*PLAN, QUICKSTART, "--json", *options).stdout)["identification"]
         return next(q for q in found["expected"][0]["quantities"] if q["name"] == name)["half_width"]
 
-    assert half("--noise", "0.0112") == pytest.approx(2 * half(), rel=1e-6)
+    by_default = half()
+    assert half("--noise", "0.0112") == pytest.approx(2 * by_default, rel=1e-6)
     assert half("--compute", "1e14", name="loss(C = 1e+14)") > half(name="loss(C = 2.4e+12)")
     fit = RUNS.parent / "fits" / "chinchilla.json"
-    assert half("--prior", str(fit)) > 1.3 * half()  # whose residuals vary more than seeds
+    assert half("--prior", str(fit)) > 1.3 * by_default  # whose residuals vary more than seeds
     assert "studies of tied simulated" in call(*PLAN, QUICKSTART, "--law", "tied", "--simulate", "2").stdout
     wrong = call(*PLAN, QUICKSTART, "--prior", "alpha=x,gamma=1")
     assert wrong.returncode == 2 and "must be a number or a range" in wrong.stderr
@@ -81,6 +82,9 @@ def test_what_next_cannot_answer_is_said(tmp_path):
     }.items():
         done = call(*asked, *more)
         assert done.returncode == 2 and message in done.stderr, done.stderr
+    muon = ROOT / "results" / "reference" / "muon"
+    done = call("next", muon / "runs.csv", "--spec", muon / "study.yaml", "--compute", "1e14")
+    assert done.returncode == 2 and "runs of 4 variants (adamw, adamw-half, muon, muon-half)" in done.stderr
     assert "--spec study.yaml" in call("next", RUNS, "--compute", "1e13").stderr
     assert "is not there" in call("next", tmp_path / "none", "--compute", "1e13").stderr
 

@@ -165,7 +165,16 @@ def interrupt(folder: Path, number: signal.Signals, *extra: str, times: int = 1)
     return events, outcome.seconds
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("local", signal.SIGINT),
+        ("detached", signal.SIGTERM),
+        pytest.param("local", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("detached", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+    indirect=["kind"],
+)
 def test_a_signal_stops_cleanly_and_a_relaunch_resumes(
     tmp_path: Path, number: signal.Signals, kind: str
 ) -> None:

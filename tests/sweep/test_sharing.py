@@ -54,7 +54,7 @@ def test_drivers_share_the_work_and_each_sees_all_of_it(tmp_path: Path) -> None:
     assert 0 < len(started) < len(CELLS)
 
 
-@pytest.mark.parametrize("who", ["job", "driver and job"])
+@pytest.mark.parametrize("who", [pytest.param("job", marks=pytest.mark.slow), "driver and job"])
 def test_work_of_a_process_that_stalls_is_taken_over(tmp_path: Path, who: str) -> None:
     """And when it wakes it leaves without writing."""
     plan = make_plan(CELLS[:1], **SHORT)

@@ -14,8 +14,6 @@ from scaling.train.coordcheck import _compiled, measure
 from scaling.train.work import load_data
 from tests.plan.studies import changed
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 # The first MLP changes as width^-0.15 from 32 to 64, as ^-0.05 from 64 to 128: 1 / width is not small there.
 # Log changes of seeds spread by 0.15 at 64 and by 0.03 at 512: so many are needed.
 WIDTHS, DEPTHS = (128, 256, 512), (4, 8, 16)

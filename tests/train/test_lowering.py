@@ -17,8 +17,6 @@ from scaling.train.sharding import make_mesh
 from scaling.train.step import gradients
 from tests.train.runs import TINY, make_run
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 SHAPE = replace(TINY, depth=2, window=8, full_every=2, logit_softcap=5.0)
 RUN = make_run(shape=SHAPE).model_copy(update={"auxiliary": Auxiliary(z_loss=0.01)})
 WINDOWS = np.random.default_rng(0).integers(0, 256, (8, SHAPE.context + 1), np.int32)

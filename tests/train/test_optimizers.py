@@ -18,8 +18,6 @@ from scaling.train.optimizers import DIRECTIONS, make_optimizer, numbers_of
 from scaling.train.program import Blueprint, abstract_state
 from tests.train.runs import TINY, make_run
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 RATE = 0.01
 TIED = replace(TINY, depth=2, kv_heads=1, tied=True)
 EXPERTS = replace(TIED, tied=False, experts=Experts(count=3, active=2, shared=1, granularity=2))

@@ -23,8 +23,6 @@ from scaling.train.step import TrainState
 from tests.model.options import OPTIONS
 from tests.train.runs import make_run
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 STEPS, CHUNK = 6, 2
 SIZES = dict(depth=3, width=16, heads=2, kv_heads=2, head_dim=8, mlp_width=24, vocab_size=64, context=96)
 PLAIN = make_run(shape=Shape(**SIZES), batch_sequences=2, steps=STEPS)

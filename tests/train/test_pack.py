@@ -28,8 +28,6 @@ from scaling.train.serve import Worker
 from tests.train.jobs import curve, results_of, steps_of, write_job
 from tests.train.runs import TINY, make_run
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 class Serving(Worker):
     """A worker in this process, of all these tests: it keeps its programs. ``answers`` are (name of the

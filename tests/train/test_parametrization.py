@@ -11,8 +11,6 @@ from scaling.recipe.optimizers import SGD, AdamW, Muon
 from scaling.recipe.parametrization import CompleteP, MuP
 from scaling.train.optimizers import initial_moments, make_optimizer, numbers_of
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 M_N, M_L = 4, 3
 SIZE = Shape(
     depth=3,

@@ -15,8 +15,6 @@ from tests.train.jobs import curve, results_of, write_job
 from tests.train.runs import TINY, make_run
 from tests.train.test_pack import Serving
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 @pytest.fixture(scope="module")
 def worker():
