@@ -149,6 +149,7 @@ def derived(rows: pd.DataFrame, found: dict[str, float]) -> dict[str, object]:
         "spread": round(spread, 4),
         "weight": now.weight,
         "backtest": now.backtest,
+        "worse": now.worse,
         "promised": now.promised,
         "origin": {
             "date": date.today().isoformat(),

@@ -24,12 +24,14 @@ FILE = "discrepancy.json"
 @dataclass(frozen=True)
 class Discrepancy:
     """``weight``: the power of C / max C by which rows are weighted in the refit behind a forecast;
-    ``backtest``: p; ``promised``: c. ``origin``: date, sets and scores of the derivation."""
+    ``backtest``: p, and ``worse``: p where the back-test is worse than c g; ``promised``: c. ``origin``:
+    date, sets and scores of the derivation."""
 
     kappa: float
     spread: float
     weight: float
     backtest: float
+    worse: float
     promised: float
     origin: dict[str, Any]
 
@@ -44,7 +46,8 @@ class Discrepancy:
         promised = self.promised * np.maximum(gain, 0.0)
         if own is None:
             return promised
-        return np.maximum(own, 0.0) ** self.backtest * promised ** (1 - self.backtest)
+        power = np.where(own > promised, self.worse, self.backtest)
+        return own**power * promised ** (1 - power)
 
     def sd(self, gain: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """The standard deviation of log loss (m,); arguments as of :meth:`unscaled`."""

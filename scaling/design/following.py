@@ -32,6 +32,7 @@ from scaling.spec.models import Study
 BATCH = 5  # runs
 BUDGET = 0.25  # of the FLOPs of the runs that are there
 SHARE = 0.5  # of the target's compute, that one run may cost
+VARIANT = "variant"
 COLUMNS = ("label", "params", "params_body", "tokens", "flops", "trunk_id", "seed", "unique_tokens")
 
 
@@ -128,9 +129,11 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
 
     Raises:
         AnalysisError: the table cannot be used.
-        UserError: the target lies within the data, or no cell is left within the budget.
+        UserError: the runs are of several variants, the target lies within the data, or no cell is left
+            within the budget.
     """
     kept, _ = select(table, ("fit",), needs="NDCL", cells="all")
+    variant = _variant(kept)
     known = kept[[name for name in COLUMNS if name in kept.columns]]
     runs = [tuple(map(float, row)) for row in kept[["N", "D", "C"]].to_numpy()]
     require_beyond(wish.target, kept)
@@ -140,8 +143,8 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     prior, misfit = prior_of(leading, kept, wish.laws[0], noise)
     spent = float(kept["C"].sum())
     budget = BUDGET * spent if wish.budget is None else wish.budget
-    on_offer = _on_offer(study, plan, runs, wish, budget)
-    have = () if plan is None else [run for run in plan.runs if run.role == "fit"]
+    have = [] if plan is None else [r for r in plan.runs if r.role == "fit" and variant in (None, r.variant)]
+    on_offer = _on_offer(study, plan, have, runs, wish, budget)
     cells = cells_of(on_offer, have)
     found = Shop.of(
         prior, known, cells, wish.target, goal=wish.goal, misfit=misfit
@@ -153,8 +156,17 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     chosen = [on_offer[run.offer] for run in found.runs]
     return Following(
         leading if leading.usable else None, prior, misfit, found, tuple(on_offer), tuple(decided),
-        following_study(study, chosen, extends=plan is not None), plan is not None, spent, budget,
+        following_study(study, chosen, variant, extends=plan is not None), plan is not None, spent, budget,
     )  # fmt: skip
+
+
+def _variant(runs: pd.DataFrame) -> str | None:
+    """The one variant of runs, None where they have none. Raises UserError: they are of several."""
+    found = [] if VARIANT not in runs.columns else sorted(runs[VARIANT].dropna().astype(str).unique())
+    if len(found) > 1:
+        problem = f"runs of {len(found)} variants ({', '.join(found)}), which no single law describes"
+        raise UserError(Complaint(problem, hint=f"""choose one: --where '{VARIANT} == "{found[0]}"'"""))
+    return found[0] if found else None
 
 
 def prior_of(
@@ -184,20 +196,26 @@ def require_beyond(target: Target, runs: pd.DataFrame) -> None:
 
 
 def _on_offer(
-    study: Study, plan: Plan | None, runs: Sequence[tuple[float, ...]], wish: Wish, budget: float
+    study: Study,
+    plan: Plan | None,
+    have: Sequence[PlannedRun],
+    runs: Sequence[tuple[float, ...]],
+    wish: Wish,
+    budget: float,
 ) -> list[Offer]:
-    """The cells that a target may be served by, none dearer than the budget or half of the target."""
+    """The cells that a target may be served by, none dearer than the budget or half of the target; ``have``
+    are the runs of the plan that they stand beside."""
     most = max(runs, key=lambda run: run[2])
     n, d, c = (wish.target.inputs.get(x, far) for x, far in zip("NDC", most, strict=True))
     vocab = _vocabulary(study, plan)
-    have: list[PlannedRun] = [] if plan is None else [run for run in plan.runs if run.role == "fit"]
     place = (max(n, most[0]), d, c)
     found = offered(study, vocab, runs, place, min(SHARE * c, budget), have)  # type: ignore[arg-type]
     smallest = min(run[0] for run in runs)
     found = [offer for offer in found if offer.params >= 0.99 * smallest]
     if not found:
+        message = f"--budget {budget:.4g}: no cell of the family lies within the budget"
         hint = "give a larger --budget, or sizes to choose from in the spec"
-        raise UserError(Complaint("no cell of the family lies within the budget", "--budget", hint))
+        raise UserError(Complaint(message, hint=hint))
     return found
 
 
@@ -207,12 +225,10 @@ def _vocabulary(study: Study, plan: Plan | None) -> int:
     return resolve_data(study).vocab_size
 
 
-def following_study(study: Study, chosen: Sequence[Offer], *, extends: bool) -> Study:
-    """The study with the chosen cells beside its own, or of these cells alone."""
+def following_study(study: Study, chosen: Sequence[Offer], variant: str | None, *, extends: bool) -> Study:
+    """The study with the chosen cells, of a ``variant``, beside its own, or of these cells alone."""
     if not extends:
         return next_study(study, [offer.cell for offer in chosen])
-    seeds = study.seeds[:1]
-    cells = [
-        Added.model_validate({**offer.cell.model_dump(exclude_none=True), "seeds": seeds}) for offer in chosen
-    ]
+    where = {"seeds": study.seeds[:1], **({"variant": variant} if study.variants else {})}
+    cells = [Added.model_validate({**offer.cell.model_dump(exclude_none=True), **where}) for offer in chosen]
     return study.model_copy(update={"added": (*study.added, *cells)})

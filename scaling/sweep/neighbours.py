@@ -16,6 +16,7 @@ from scaling.run import ExternalRun, canonical_json
 Run = tuple[PlannedRun, float, Mapping[str, float]]  # its loss, and those of the documents of the evaluation
 SAME_TOKENS = 0.01  # relative: batches of several sizes end a little apart
 FEWEST = 3  # values tried, below which an end says nothing
+COMPARED = ("fit", "tuning")  # a held-out run says nothing of those that are fitted
 TUNED = ("learning_rate", "learning_rates", "weight_decay")  # not part of what a cell is
 
 
@@ -34,7 +35,7 @@ def compared(runs: Mapping[str, Run]) -> dict[str, list[str]]:
         flags.setdefault(run[0].run_id, []).append(flag)
 
     best = list[Run]()
-    for cell in _cells([run for run in runs.values() if run[0].role != "noise"]):
+    for cell in _cells([run for run in runs.values() if run[0].role in COMPARED]):
         winner = min(cell, key=_loss)
         best.append(winner)
         for flag, value in (("rate_edge", _rate), ("batch_edge", _batch)):

@@ -9,17 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.planning.expected import Target
 from scaling.cli.planning import Question
 from scaling.design.choosing import choose, choose_for, next_round
+from scaling.design.following import Wish, next_runs
 from scaling.errors import UserError
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan
 from scaling.spec.designs.cells import Replicates
 from scaling.spec.designs.chosen import Adaptive, Optimal
-from scaling.spec.load import load_study
+from scaling.spec.load import load_study, study_from_dict
 from scaling.spec.models import Study
 from scaling.study import TimeLimit, study_text
 from tests.cli.call import call
+from tests.plan.studies import changed as changed_study
 
 KEPT = ("run_id", "label", "role", "params", "params_body", "flops", "trunk_id")
 SPECS = Path(__file__).resolve().parents[2] / "experiments" / "designs"
@@ -122,6 +125,21 @@ def test_runs_that_cannot_be_fitted_are_spent_too():
     assert decision.round.basis.spent == sum(run.flops for run in have)
     with pytest.raises(UserError, match="no run so far has a loss"):
         next_round(study, table.assign(status="diverged"), have)
+
+
+def test_the_next_runs_are_of_the_variant_that_was_chosen():
+    raw = changed_study(
+        variants={"a": {}, "b": {"recipe.batch_tokens": 512}}, family__widths=[16, 24, 32, 48]
+    )
+    study = study_from_dict(raw | {"design": {"kind": "isoflop", "budgets": [1e11, 2e11, 4e11]}})
+    plan = plan_study(study)
+    table = measured(plan).assign(variant=[run.variant for run in plan.runs])
+    wish = Wish(Target.at_compute(4e12), many=2)
+    with pytest.raises(UserError, match=r"runs of 2 variants \(a, b\)"):
+        next_runs(study, table, wish, plan)
+    found = next_runs(study, table[table["variant"] == "b"], wish, plan)
+    more = plan_study(found.study).runs[len(plan.runs) :]
+    assert len(more) == len(found.chosen) > 0 and {run.variant for run in more} == {"b"}
 
 
 def test_corners_are_repeated_when_there_is_no_further_round():

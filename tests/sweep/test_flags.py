@@ -109,6 +109,12 @@ def test_an_optimum_at_the_end_of_what_was_tried(
     assert flagged(*(recorded(loss, **one) for loss, one in zip(losses[:2], tried, strict=False))) == [(), ()]
 
 
+def test_a_held_out_run_changes_no_flag_of_those_that_are_fitted() -> None:
+    near = {f"d{i}": 0.5 * (-1) ** i for i in range(20)}
+    pair = recorded(2.0), recorded(1.98, steps=200, scatter=near, role="holdout")
+    assert flagged(*pair) == [(), ()]
+
+
 def test_each_size_token_count_and_seed_has_an_optimum_of_its_own() -> None:
     rates = (0.01, 0.02, 0.04)
     cells: tuple[dict[str, Any], ...] = ({"width": 8}, {"width": 16}, {"steps": 200}, {"seed": 1})

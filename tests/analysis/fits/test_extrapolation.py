@@ -54,13 +54,24 @@ def test_the_discrepancy_is_what_the_constants_say(fit):
     parts = outlook.at(at, np.zeros(1, int))
     h = np.log(at["C"][0] / fit.data["C"][-1])
     own = outlook.own.error * max(1.0, h / np.log(outlook.own.far))
-    by_hand = known.kappa * own**known.backtest * (known.promised * parts.gain[0]) ** (1 - known.backtest)
+    promised = known.promised * parts.gain[0]
+    assert own < promised
+    by_hand = known.kappa * own**known.backtest * promised ** (1 - known.backtest)
     assert parts.discrepancy[0] == pytest.approx(by_hand)
     # the improvement along compute of a law in N and D
     e, a, b, alpha, beta = np.exp(outlook.point[0])[[0, 1, 2]].tolist() + outlook.point[0][[3, 4]].tolist()
     terms = alpha * a / FAR["N"] ** alpha + beta * b / FAR["D"] ** beta
     assert parts.gain[0] == pytest.approx(0.5 * terms / parts.centre[0] * h, rel=1e-4)
     assert e == pytest.approx(outlook.problem.parameters(outlook.point)[0][0])
+
+
+def test_a_back_test_worse_than_published_ones_counts_for_more():
+    known, gain = discrepancy.shipped(), np.array([0.1])
+    promised = known.promised * gain
+    at, above = (known.sd(gain, factor * promised)[0] for factor in (1.0, 16.0))
+    below = known.sd(gain, promised / 16)[0]
+    assert above / at == pytest.approx(16**known.worse) and at / below == pytest.approx(16**known.backtest)
+    assert at == pytest.approx(known.kappa * promised[0]) == known.sd(gain)[0]
 
 
 def test_forecasts_pass_into_the_law_at_the_edge(fit):
@@ -76,9 +87,9 @@ def test_forecasts_pass_into_the_law_at_the_edge(fit):
 
 
 def test_the_refit_follows_the_frontier_where_the_law_bends():
-    bent = analysis.fit("chinchilla", table(bend=0.01), bootstrap=100)
-    row, truth = bent.predict(N=6e8, D=1.2e10).frame.iloc[0], loss(6e8, 1.2e10, bend=0.01)
-    assert abs(np.log(row["forecast"] / truth)) < 0.7 * abs(np.log(row["loss"] / truth))
+    bent = analysis.fit("chinchilla", table(bend=0.003), bootstrap=100)
+    row, truth = bent.predict(N=6e8, D=1.2e10).frame.iloc[0], loss(6e8, 1.2e10, bend=0.003)
+    assert abs(np.log(row["forecast"] / truth)) < 0.9 * abs(np.log(row["loss"] / truth))
     assert row["new_low"] < truth < row["new_high"] and not row["low"] < truth < row["high"]
     assert (
         bent.forecast().own.error
