@@ -75,9 +75,10 @@ def _backtest(test: BackTest) -> list[str]:
     if test.budget is None or test.bias is None or test.rms is None or test.inside is None:
         return [f"  not possible: {test.message}"]
     unknown = sum(row["low"] != row["low"] or row["high"] != row["high"] for row in test.runs)
+    predicted = "1 run" if len(test.runs) == 1 else f"{len(test.runs)} runs"
     lines = [
         f"  fitted {test.n_train} runs below C = {test.budget:.3g}, "
-        f"predicted its {len(test.runs)} runs ({test.extrapolation:.2g}x further):",
+        f"predicted its {predicted} ({test.extrapolation:.2g}x further):",
         f"  mean error {test.bias:+.2%}, rms {test.rms:.2%}, "
         f"{test.inside:.0%} inside their {test.level:.0%} intervals"
         + (f"; {unknown} of these intervals open" if unknown else ""),

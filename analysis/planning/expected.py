@@ -55,8 +55,10 @@ class Target:
     def input(self, law: Law, name: str) -> float:
         """One input of a law there. Raises AnalysisError where it is not given."""
         if name not in self.inputs:
-            message = f"target {self.label}: law {law.name!r} needs {name} there"
-            raise AnalysisError(Complaint(message, hint="give all its inputs"))
+            message = (
+                f"target {self.label}: law {law.name!r} needs {name}, and {', '.join(self.inputs)} are given"
+            )
+            raise AnalysisError(Complaint(message, hint=f"give {', '.join(law.inputs)}, by these names"))
         return self.inputs[name]
 
 

@@ -60,7 +60,8 @@ def expected_text(found: Expected) -> str:
 def _table(quantities: Sequence[Expectation]) -> list[str]:
     rows = [("quantity", "assumed", "expected interval", "+-", "verdict")]
     rows += [
-        (one.name, _value(one), _interval(one), _half(one), verdict_text(one.verdict)) for one in quantities
+        (one.name, _shown(one.name, one.value), _interval(one), _half(one), verdict_text(one.verdict))
+        for one in quantities
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     return [
@@ -70,8 +71,9 @@ def _table(quantities: Sequence[Expectation]) -> list[str]:
     ]  # fmt: skip
 
 
-def _value(one: Expectation) -> str:
-    return count(one.value) if one.name[:2] in ("N*", "D*") else number(one.value)
+def _shown(name: str, value: float) -> str:
+    """A value as its quantity is written: N* and D* as counts."""
+    return count(value) if name[:2] in ("N*", "D*") else number(value)
 
 
 def _interval(one: Expectation) -> str:
@@ -79,8 +81,7 @@ def _interval(one: Expectation) -> str:
         return interval_text(one.verdict, Interval(one.low, one.high))
     if _open(one):
         return "open"
-    shown = count if one.name[:2] in ("N*", "D*") else number
-    return f"[{shown(one.low)}, {shown(one.high)}]"
+    return f"[{_shown(one.name, one.low)}, {_shown(one.name, one.high)}]"
 
 
 def _open(one: Expectation) -> bool:
@@ -154,9 +155,8 @@ def simulated_text(found: Simulated) -> str:
     rows = [("quantity", "truth", "+- of estimates", "+- reported", "covers the truth", "identified")]
     for one in found.seen:
         spread, reported = _spread(one, one.spread), _spread(one, one.half_width)
-        rows.append(
-            (one.name, number(one.truth), spread, reported, f"{one.covered:.0%}", f"{one.identified:.0%}")
-        )
+        truth = _shown(one.name, one.truth)
+        rows.append((one.name, truth, spread, reported, f"{one.covered:.0%}", f"{one.identified:.0%}"))
     widths = [max(len(row[i]) for row in rows) for i in range(6)]
     lines = [
         "  " + "  ".join(cell.ljust(w) if not i else cell.rjust(w)

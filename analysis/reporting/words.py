@@ -139,9 +139,10 @@ def _back_test(test: BackTest) -> str:
     if test.bias is None or test.rms is None or test.inside is None or test.budget is None:
         return f"Not possible: {test.message}."
     over = "over" if test.bias > 0 else "under"
+    predicted = "1 run" if len(test.runs) == 1 else f"{len(test.runs)} runs"
     return (
         f"Fitted to the {test.n_train} runs below {test.budget:.3g} FLOPs it {over}-predicts the "
-        f"{len(test.runs)} runs there ({test.extrapolation:.3g}x further) by {abs(test.bias):.2%} on "
+        f"{predicted} there ({test.extrapolation:.3g}x further) by {abs(test.bias):.2%} on "
         f"average, rms {test.rms:.2%}; {test.inside:.0%} lie inside their {test.level:.0%} intervals."
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from scaling.errors import Complaint, UserError
@@ -65,6 +65,17 @@ def parsed(
     return {name: value for name, value in values.items() if value is not None}
 
 
+def require_positive(options: Mapping[str, tuple[float | None, str]]) -> None:
+    """Raise UserError for all values of options, each with an example, that are not positive and finite."""
+    wrong = [
+        Complaint(f"{option} {value:g}: must be positive and finite", hint=f"such as {option} {example}")
+        for option, (value, example) in options.items()
+        if value is not None and not 0 < value < float("inf")
+    ]
+    if wrong:
+        raise UserError(*wrong)
+
+
 def split(text: str) -> list[str]:
     """``A=1,B=2`` -> ``["A=1", "B=2"]``."""
     return COMMA.split(text)
@@ -106,6 +117,8 @@ def as_option(argument: Argument) -> str:
             return " ".join(f"--bounds {name}={low}:{high}" for name, (low, high) in values.items())
         case "fixed", dict() as values:
             return " ".join(f"--fixed {name}={value}" for name, value in values.items())
+        case name, float() as value:
+            return f"--{name} {value:.6g}"
         case name, True:
             return f"--{name}"
         case name, value:

@@ -10,6 +10,7 @@ from scaling.cli import options as option
 from scaling.cli import say
 from scaling.cli.arguments import as_option
 from scaling.cli.options import grouped
+from scaling.errors import Complaint, UserError
 
 
 @grouped
@@ -29,6 +30,8 @@ def fit(
     from scaling.cli.predictors import Asked, allots, reach
     from scaling.cli.tables import fit_table
 
+    if latex and as_json:
+        raise UserError(Complaint("--latex and --json: two ways to print", hint="keep one"))
     asked = Asked(table, law, reading, fitting, intervals)
     options = fitting.arguments() | intervals.arguments()
     fitted = fit_table(table, law, reading.arguments(), **options)

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.planning.expected import Target
 from analysis.tables.loading import load
 from scaling.cli import say
-from scaling.cli.arguments import number, pairs, split
+from scaling.cli.arguments import number, pairs, require_positive, split
 from scaling.design.following import Following, Wish, next_runs
 from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan, load_plan
@@ -43,13 +43,9 @@ def asked_next(
     if (compute is None) == (at is None):
         what = "nothing to plan for" if compute is None else "--compute and --at: two targets"
         raise UserError(Complaint(what, hint="give --compute 1e20, or --at params=7e9,tokens=1.4e11"))
-    wrong = [
-        Complaint(f"--{name} {value:g}: must be positive and finite", hint="such as 1e20")
-        for name, value in (("compute", compute), ("budget", budget), ("noise", noise))
-        if value is not None and not 0 < value < float("inf")
-    ]
-    if wrong:
-        raise UserError(*wrong)
+    require_positive(
+        {"--compute": (compute, "1e20"), "--budget": (budget, "1e20"), "--noise": (noise, "0.005")}
+    )
     study, plan = _study(source, spec)
     target = Target.at_compute(compute) if compute is not None else _target(at or "")
     wish = Wish(target, budget, runs, laws or ("chinchilla",), goal, noise)
@@ -60,6 +56,8 @@ def _study(source: Path, spec: Path | None) -> tuple[Study, Plan | None]:
     """The study whose family is offered, and the plan of the results that are extended."""
     if spec is not None:
         return load_study(spec), None
+    if not source.exists():
+        raise UserError(Complaint("is not there", str(source), "name a results folder, or a table of runs"))
     folder = ResultsFolder(source)
     if not source.is_dir() or not folder.spec.exists():
         hint = "give the study whose family is offered: --spec study.yaml"

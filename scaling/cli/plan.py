@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from scaling.cli.arguments import require_positive
 from scaling.cli.options import Json, On, Overrides, Spec, Workers
 
 
@@ -55,7 +56,7 @@ def plan(
     ] = None,
     noise: Annotated[
         float | None,
-        typer.Option(min=0, help="of log loss between seeds, such as 0.005; left out: the prior's"),
+        typer.Option(help="of log loss between seeds, such as 0.005; left out: the prior's"),
     ] = None,
     compute: Annotated[
         float | None,
@@ -69,6 +70,7 @@ def plan(
     from scaling.cli.planning import Question, print_plan
     from scaling.design.wish import Asked
 
+    require_positive({"--compute": (compute, "1e20"), "--noise": (noise, "0.005")})
     asked = Question(
         spec,
         overrides or [],

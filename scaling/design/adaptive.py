@@ -54,10 +54,7 @@ def grow(
     """
     while True:
         plan = plan_study(study, stores)
-        if plan.execution.kind != "local":
-            hint = "run it inside an allocation: --set execution.kind=local"
-            message = f"an adaptive design waits for its runs, and execution.kind = {plan.execution.kind}"
-            raise UserError(Complaint(message, "design.kind", hint))
+        _require_local(plan)
         text = heading + study_text(study)
         with open_sweep(folder, plan.to_json(), text, force=force, max_hours=limit.hours) as sweep:
             outcome = sweep.run_jobs(BEFORE_FORECAST, on_event=watch, say=watch.say, workers=workers)
@@ -73,6 +70,13 @@ def grow(
         study = _with(study, decision)
         if decision.round is None:
             return study, plan_study(study, stores)
+
+
+def _require_local(plan: Plan) -> None:
+    if plan.execution.kind != "local":
+        hint = "run it inside an allocation: --set execution.kind=local"
+        message = f"an adaptive design waits for its runs, and execution.kind = {plan.execution.kind}"
+        raise UserError(Complaint(message, "design.kind", hint))
 
 
 def _with(study: Study, decision: Decision) -> Study:

@@ -213,8 +213,9 @@ def _on_offer(
     smallest = min(run[0] for run in runs)
     found = [offer for offer in found if offer.params >= 0.99 * smallest]
     if not found:
+        message = f"--budget {budget:.4g}: no cell of the family lies within the budget"
         hint = "give a larger --budget, or sizes to choose from in the spec"
-        raise UserError(Complaint("no cell of the family lies within the budget", "--budget", hint))
+        raise UserError(Complaint(message, hint=hint))
     return found
 
 

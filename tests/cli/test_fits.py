@@ -248,6 +248,7 @@ def test_the_next_command_has_the_options_that_were_typed(tmp_path):
         ("bounds", {"alpha": (0.1, 1)}, "--bounds alpha=0.1:1"),
         ("fixed", {"E": 1.8}, "--fixed E=1.8"),
         ("groups", "data set", "--groups 'data set'"),
+        ("compute", 6e15, "--compute 6e+15"),
     ],
 )
 def test_an_argument_of_the_analysis_is_named_as_an_option(name, value, options):
@@ -308,3 +309,5 @@ def test_a_rule_for_a_flag_is_given_and_repeated_in_the_next_command(tmp_path):
 def test_latex_is_printed_alone(tmp_path):
     done = call("fit", REFERENCE / "quickstart", "--bootstrap", "0", "--latex")
     assert done.returncode == 0 and done.stdout.startswith("% needs") and done.stdout.endswith("{table}\n")
+    both = call("fit", REFERENCE / "quickstart", "--latex", "--json")
+    assert both.returncode == 2 and "--latex and --json" in both.stderr and not both.stdout

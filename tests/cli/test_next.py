@@ -71,7 +71,13 @@ def test_what_next_cannot_answer_is_said(tmp_path):
     for more, message in {
         (): "nothing to plan for",
         ("--compute", "1e11"): "lies below the largest run",
-        ("--compute", "1e13", "--budget", "1e3"): "no cell of the family lies within the budget",
+        (
+            "--compute",
+            "1e13",
+            "--budget",
+            "1e3",
+        ): "--budget 1000: no cell of the family lies within the budget",
+        ("--at", "params=1e6,tokns=1e8"): "needs D, and N, tokns are given",
         ("--compute", "-1"): "must be positive and finite",
     }.items():
         done = call(*asked, *more)
@@ -80,6 +86,7 @@ def test_what_next_cannot_answer_is_said(tmp_path):
     done = call("next", muon / "runs.csv", "--spec", muon / "study.yaml", "--compute", "1e14")
     assert done.returncode == 2 and "runs of 4 variants (adamw, adamw-half, muon, muon-half)" in done.stderr
     assert "--spec study.yaml" in call("next", RUNS, "--compute", "1e13").stderr
+    assert "is not there" in call("next", tmp_path / "none", "--compute", "1e13").stderr
 
 
 def test_added_cells_are_fitted_beside_the_design(tmp_path):

@@ -57,13 +57,21 @@ def test_more_device_hours_than_allowed_are_refused() -> None:
     assert call(*told, "--speed", "1e9").returncode == 0
 
 
+def test_a_compute_or_noise_that_is_not_positive_is_refused() -> None:
+    for option, value in (("--compute", "-3"), ("--noise", "0")):
+        done = call("plan", SPEC, "--no-probe", option, value)
+        assert (
+            done.returncode == 2 and f"{option} {value}: must be positive" in done.stderr and not done.stdout
+        )
+
+
 def test_the_design_is_drawn(tmp_path: Path) -> None:
     done = call("plan", SPEC, "--no-probe", "--no-identify", "--figure", "design.svg")
     assert done.returncode == 0 and "drew design.svg" in done.stderr
     first = Path("design.svg").read_bytes()
     call("plan", SPEC, "--no-probe", "--no-identify", "--figure", "design.svg")
     assert Path("design.svg").read_bytes() == first, "the same bytes"
-    for name, says in (("design.gif", ".png, .pdf, .svg"), ("design.png/design.png", "cannot be written")):
+    for name, says in (("design.gif", ".png, .pdf, .svg"), ("design.svg/design.png", "cannot be written")):
         done = call("plan", SPEC, "--no-probe", "--no-identify", "--figure", name)
         assert done.returncode == 2 and says in done.stderr
 

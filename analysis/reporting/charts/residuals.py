@@ -36,7 +36,8 @@ def residuals(runs: Runs, places: np.ndarray, fit: Fit, *, name: str) -> Chart |
     use, role = runs.text("use"), runs.text("role")
     fitted = places[use[places] == FITTED]
     held = places[(role[places] == "holdout") & np.isfinite(runs["residual"][places])]
-    sd = 100 * float(np.sqrt(np.mean((runs["residual"][fitted] / 100) ** 2)))
+    own = 100 * fit.noise.sd if fit.setup.space == "log" else np.nan
+    sd = own if np.isfinite(own) else float(np.sqrt(np.mean(runs["residual"][fitted] ** 2)))
     sizes = Shades(runs["N"][fitted], "parameters N")
     traces: list[Trace] = []
     layout: dict[str, Any] = {"yaxis": axis("loss / law − 1, %", zeroline=True)}

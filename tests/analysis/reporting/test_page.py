@@ -61,6 +61,13 @@ def payload(elements):
     return json.loads(elements.payload)
 
 
+def test_the_band_of_residuals_is_what_the_fit_says_of_its_noise(hostile, payload, elements):
+    sd = 100 * hostile[0].fit.noise.sd
+    (chart,) = [chart for chart in payload["charts"] if chart["name"] == "residuals"]
+    assert {(shape["y0"], shape["y1"]) for shape in chart["layout"]["shapes"]} == {(-sd, sd)}
+    assert f"deviation of the fitted runs, {sd:.2g} %" in elements.text
+
+
 def test_nothing_that_a_table_says_becomes_a_tag(elements, payload):
     tags = [tag for tag, _ in elements.tags]
     assert tags.count("script") == 4 and "img" not in tags
