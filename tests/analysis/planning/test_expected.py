@@ -122,7 +122,7 @@ def test_a_target_is_of_some_compute(flops: float) -> None:
 
 
 def test_a_forecast_of_the_target_has_the_parts_that_forecasts_have() -> None:
-    n, d = 4e10, 8e11
+    n, d = 2e10, 1.6e12
     found = expect(PRIOR, table(), [Target({"N": n, "D": d, "C": 6 * n * d}, "big")])
     big = found.ahead
     assert big is not None and big.run == pytest.approx(np.hypot(0.003, 0.002))
