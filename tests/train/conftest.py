@@ -10,7 +10,8 @@ from tests.data.made_up import shipped_index
 from tests.train.jobs import SIZES, train
 from tests.train.runs import make_run
 
-AS_IN_USE = ("test_loop", "test_memory")  # golden values, and the bytes that a compiler takes
+# Golden values, the bytes that a compiler takes, and kernels of a GPU.
+AS_IN_USE = ("test_loop", "test_memory", "test_kernels")
 
 
 @pytest.fixture(scope="module", autouse=True)
