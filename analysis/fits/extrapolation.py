@@ -67,8 +67,8 @@ class Own:
 class Extrapolation:
     """A fit's law beyond its data. ``problem``: the weighted refit, ``point`` (1, P) its optimum, ``draws``
     (R, P) its replicates, in plain coordinates; ``run``: standard deviation of a run's log loss about it, at
-    the largest compute; ``own``: the back-test, None where the table allows none; ``scale`` (n,): of each
-    row, C or what stands for it; ``constants``: of the discrepancy."""
+    the largest compute; ``own``: the back-test, None where the table allows none; ``constants``: of the
+    discrepancy."""
 
     fit: Fit
     problem: Problem
@@ -76,7 +76,6 @@ class Extrapolation:
     draws: np.ndarray
     run: float
     own: Own | None
-    scale: np.ndarray
     constants: Discrepancy
 
     @classmethod
@@ -98,7 +97,7 @@ class Extrapolation:
         drawn = replicate(problem, solution, cluster, "cluster", method=kind, count=count, check=0)
         return cls(
             fit, problem, problem.shift(solution.u, 1.0)[None], drawn.u,
-            _run_noise(fit, problem, solution.u, share), _own(fit, scale), scale, constants,
+            _run_noise(fit, problem, solution.u, share), _own(fit, scale), constants,
         )  # fmt: skip
 
     @np.errstate(all="ignore")
@@ -111,7 +110,7 @@ class Extrapolation:
         """
         best = values(self.problem, self.point, dict(inputs), group)[0]
         drawn = np.log(values(self.problem, self.draws, dict(inputs), group)) - np.log(best)
-        gain, h = self._promise(inputs, group)
+        gain, h = promised(self.problem, self.point, self.fit.data, inputs, group)
         own = None
         if self.own is not None:
             own = self.own.error * np.maximum(1.0, h / np.log(max(self.own.far, LEAST_FAR)))
@@ -123,33 +122,50 @@ class Extrapolation:
             gain,
         )
 
-    def _promise(self, inputs: Mapping[str, np.ndarray], group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Improvement in log loss from the data to each target, and its distance in log scale, (m,) each:
-        along compute, or along single inputs where that is more."""
-        slopes = {x: self._slope(x, inputs, group) for x in self.fit.law.inputs}
-        alone = sum(
-            (
-                abs(slope) * _beyond(inputs[x], np.array(self.fit.data[x]))
-                for x, slope in slopes.items()
-                if x in GROWTH
-            ),
-            np.zeros(len(group)),
-        )
-        target = _scale(inputs, self.fit.law.inputs)
-        assert target is not None  # as of the rows fitted
-        h = np.empty(len(group))
-        rows = self.problem.group
-        for g in np.unique(group):
-            mine = self.scale if rows is None else self.scale[rows == g]
-            h[group == g] = _beyond(target[group == g], mine)
-        steep = sum(GROWTH[x] * slope for x, slope in slopes.items() if x in GROWTH)
-        return np.maximum(np.abs(steep) * h, alone), h
 
-    def _slope(self, x: str, inputs: Mapping[str, np.ndarray], group: np.ndarray) -> np.ndarray:
-        """- d log L / d log x at each target (m,)."""
-        sides = [dict(inputs) | {x: inputs[x] * np.exp(sign * STEP)} for sign in (-1, 1)]
-        low, high = (np.log(values(self.problem, self.point, side, group)[0]) for side in sides)
-        return (low - high) / (2 * STEP)
+def promised(
+    problem: Problem,
+    point: np.ndarray,
+    data: Mapping[str, Any],
+    inputs: Mapping[str, np.ndarray],
+    group: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Say what a law promises from its data to targets.
+
+    Args:
+        problem: the law on its rows.
+        point: its parameters (1, P), plain coordinates.
+        data: of the rows, N, D, C where known and other inputs of the law, (n,) each.
+        inputs: of the targets, likewise (m,).
+        group: index of each target's group (m,).
+
+    Returns:
+        The improvement in log loss along compute, or along single inputs where that is more; and the
+        distance in log C, or what stands for it; (m,) each.
+    """
+    law = problem.law.inputs
+    slopes = {x: _slope(problem, point, x, inputs, group) for x in law if x in GROWTH}
+    alone = sum(
+        (abs(slope) * _beyond(inputs[x], np.asarray(data[x])) for x, slope in slopes.items()),
+        np.zeros(len(group)),
+    )
+    scale, target = _scale(data, law), _scale(inputs, law)
+    assert scale is not None and target is not None  # as of the rows fitted
+    h = np.empty(len(group))
+    for g in np.unique(group):
+        mine = scale if problem.group is None else scale[problem.group == g]
+        h[group == g] = _beyond(target[group == g], mine)
+    steep = sum(GROWTH[x] * slope for x, slope in slopes.items())
+    return np.maximum(np.abs(steep) * h, alone), h
+
+
+def _slope(
+    problem: Problem, point: np.ndarray, x: str, inputs: Mapping[str, np.ndarray], group: np.ndarray
+) -> np.ndarray:
+    """- d log L / d log x at each target (m,)."""
+    sides = [dict(inputs) | {x: inputs[x] * np.exp(sign * STEP)} for sign in (-1, 1)]
+    low, high = (np.log(values(problem, point, side, group)[0]) for side in sides)
+    return (low - high) / (2 * STEP)
 
 
 def why_not(fit: Fit) -> str:

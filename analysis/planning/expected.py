@@ -16,6 +16,7 @@ from analysis.fits.cost import Rate
 from analysis.fits.identification import bounded, coefficient, least, proportional
 from analysis.fits.prediction import INSIDE
 from analysis.laws.law import Law
+from analysis.planning.ahead import Ahead, ahead_of
 from analysis.planning.information import CEILING, Information, Quantity
 from analysis.planning.prior import Prior
 from analysis.results import Part, Verdict
@@ -116,6 +117,7 @@ class Expected:
     target: Target | None
     extrapolation: float
     level: float = LEVEL
+    ahead: Ahead | None = None
 
     @property
     def weak(self) -> tuple[str, ...]:
@@ -147,6 +149,7 @@ class Expected:
             "target": self.target.inputs if self.target else None,
             "extrapolation": self.extrapolation if np.isfinite(self.extrapolation) else None,
             "quantities": [one.to_dict() for one in self.quantities],
+            "forecast": self.ahead.to_dict() if self.ahead else None,
         }
 
 
@@ -178,10 +181,25 @@ def expect(
     for target in targets:
         found += _at(seen, price, target, level)
     first = targets[0] if targets else None
+    ahead = None
+    if first is not None:
+        at = _place(first, {one.name: one.value for one in found}, price)
+        loss = next((one for one in found if one.name == f"loss({first.label})"), None)
+        known = loss is not None and bool(np.isfinite(loss.spread))
+        ahead = ahead_of(seen, first.label, at, loss.half_width, level) if loss and known else None
     return Expected(
         prior, len(seen.frame), seen.clusters, seen.by, tuple(found), _hopeless(seen, found),
-        seen.condition, seen.confounded, first, _extrapolation(seen, first, price), level,
+        seen.condition, seen.confounded, first, _extrapolation(seen, first, price), level, ahead,
     )  # fmt: skip
+
+
+def _place(target: Target, values: dict[str, float], price: Any) -> dict[str, float]:
+    """N, D, C and other inputs at a target, as far as they are known."""
+    best = {x: values[name] for x in "ND" if (name := f"{x}*({target.label})") in values and target.alone}
+    at = {**target.inputs, **best}
+    if "C" not in at and price is not None and {"N", "D"} <= set(at):
+        at["C"] = float(price.flops(at["N"], at["D"]))
+    return at
 
 
 def _cost(seen: Information, convention: str) -> Any:

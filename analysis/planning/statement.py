@@ -45,6 +45,11 @@ def expected_text(found: Expected) -> str:
         )
     if any(np.isfinite(one.spread) for one in found.quantities):
         lines += ["", *_table(found.quantities)]
+    if found.ahead is not None:
+        one = found.ahead
+        parts = f"law {one.law:.2%}, run {one.run:.2%}, discrepancy of published laws {one.discrepancy:.2%}"
+        half = _percent(one.half_width)
+        lines.append(f"  a forecast of {one.name} would be good to +-{half} (standard deviations: {parts})")
     if not found.reason and found.condition > 1e3 and found.weak:
         lines.append(
             f"  hardest to tell apart: {', '.join(found.confounded)} (condition {found.condition:.2g})"

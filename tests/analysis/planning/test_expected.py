@@ -13,6 +13,7 @@ import pytest
 from analysis import fit
 from analysis.errors import AnalysisError
 from analysis.fits.cost import Power
+from analysis.fits.discrepancy import shipped
 from analysis.laws.lookup import require
 from analysis.planning.expected import Target, expect, optimum_of
 from analysis.planning.information import EFFICIENCY, Information
@@ -118,3 +119,22 @@ def test_ranges_move_the_prior_and_what_is_wrong_is_said_at_once() -> None:
 def test_a_target_is_of_some_compute(flops: float) -> None:
     with pytest.raises(AnalysisError, match="must be positive and finite"):
         Target.at_compute(flops)
+
+
+def test_a_forecast_of_the_target_has_the_parts_that_forecasts_have() -> None:
+    n, d = 4e10, 8e11
+    found = expect(PRIOR, table(), [Target({"N": n, "D": d, "C": 6 * n * d}, "big")])
+    big = found.ahead
+    assert big is not None and big.run == pytest.approx(np.hypot(0.003, 0.002))
+    assert big.law == pytest.approx(found["loss(big)"].half_width / 1.6449, rel=1e-4)
+    assert big.half_width == pytest.approx(
+        1.6449 * np.sqrt(big.law**2 + big.run**2 + big.discrepancy**2), rel=1e-4
+    )
+    # the improvement that the law promises, along compute
+    p = PRIOR.params
+    terms = p["alpha"] * p["A"] / n ** p["alpha"] + p["beta"] * p["B"] / d ** p["beta"]
+    far = np.log(6 * n * d / table()["flops"].max())
+    gain = 0.5 * terms / found["loss(big)"].value * far
+    assert big.discrepancy == pytest.approx(shipped().kappa * shipped().promised * gain, rel=1e-3)
+    inside = expect(PRIOR, table(), [Target({"N": 1e9, "D": 2e10, "C": 1.2e20}, "small")]).ahead
+    assert inside is not None and inside.discrepancy == 0
