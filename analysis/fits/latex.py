@@ -1,4 +1,4 @@
-"""A fit or an estimate as a table in LaTeX: parameters with intervals and verdicts, and how they were had."""
+"""A fit or an estimate as a table in LaTeX: parameters, intervals, verdicts, and how they were obtained."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from analysis.results import Part, Verdict
 from analysis.solve.problem import Problem
 
 LEVEL = 0.9
+NORMAL = 1.6449  # standard deviations of a normal distribution in half of its 90 %
 SPANS = {"N": 10.0, "D": 10.0, "l": 1.1}  # full widths, as factors, of N*, D* and a loss that can be claimed
 HOPELESS = "no"
 
@@ -216,7 +217,7 @@ def _made(
     half = spread = np.full(len(values), np.inf)
     if not seen.shortage:
         slopes = seen.slopes(quantity)
-        half, spread = seen.half_width(slopes, level), seen.spread(slopes) * 1.6449
+        half, spread = seen.half_width(slopes, level), seen.spread(slopes) * NORMAL
     out = []
     for i, name in enumerate(names):
         reach = min(float(half[i]), CEILING) if np.isfinite(half[i]) else CEILING

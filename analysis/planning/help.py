@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError, Complaint
 from analysis.fits.allocation import allocation, best, cost_of
-from analysis.planning.expected import Target, optimum_of
+from analysis.planning.expected import NORMAL, Target, optimum_of
 from analysis.planning.field import Field, Misfit, problem_of
 from analysis.planning.information import Information, slopes
 from analysis.planning.prior import Prior
@@ -24,7 +24,6 @@ HALF = 0.5
 MOST = 24  # runs that are proposed to halve an interval
 LITTLE = 0.05  # of the variance: where nothing halves it, runs that take less are not proposed
 SAME = 0.02  # of log N, within which sizes are the same
-NORMAL = 1.6449
 
 
 @dataclass(frozen=True)
