@@ -134,7 +134,8 @@ def test_a_forecast_of_the_target_has_the_parts_that_forecasts_have() -> None:
     p = PRIOR.params
     terms = p["alpha"] * p["A"] / n ** p["alpha"] + p["beta"] * p["B"] / d ** p["beta"]
     far = np.log(6 * n * d / table()["flops"].max())
-    gain = 0.5 * terms / found["loss(big)"].value * far
+    alone = p["alpha"] * p["A"] / n ** p["alpha"] * np.log(n / table()["params"].max())  # or along N, if more
+    gain = max(0.5 * terms * far, alone) / found["loss(big)"].value
     assert big.discrepancy == pytest.approx(shipped().kappa * shipped().promised * gain, rel=1e-3)
     inside = expect(PRIOR, table(), [Target({"N": 1e9, "D": 2e10, "C": 1.2e20}, "small")]).ahead
     assert inside is not None and inside.discrepancy == 0
