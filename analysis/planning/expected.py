@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -149,7 +149,7 @@ class Expected:
             "target": self.target.inputs if self.target else None,
             "extrapolation": self.extrapolation if np.isfinite(self.extrapolation) else None,
             "quantities": [one.to_dict() for one in self.quantities],
-            "forecast": self.ahead.to_dict() if self.ahead else None,
+            "forecast": asdict(self.ahead) if self.ahead else None,
         }
 
 
