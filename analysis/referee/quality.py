@@ -20,7 +20,7 @@ def _flags(subject: Subject) -> Outcome:
     doubted = [row for row in flags.of_rows(frame) if row]
     share = len(doubted) / max(len(frame), 1)
     kinds = dict.fromkeys(flag for row in doubted for flag in row)
-    dropped = len(about(frame).dropped)
+    dropped = about(frame).dropped
     named = f" ({', '.join(kinds)})" if kinds else ""
     seen = f"{len(doubted)} of {len(frame)} runs fitted have flags{named}"
     example = Argument(flags.COLUMN, {next(iter(kinds), "loss_spike"): "drop"})
