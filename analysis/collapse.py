@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.results import Part, Result, Status
+from analysis.tables.cells import repeats
 from analysis.tables.runs import CONVENTIONS, select
 from analysis.tables.table import Table
 
@@ -188,11 +189,11 @@ def _groups(frame: Any, size: np.ndarray) -> list[Any]:
 
 
 def _seed_noise(frame: Any, values: dict[str, np.ndarray]) -> tuple[float, int]:
-    """Root mean square difference of two curves of one cell, over bins, from repeated seeds (cells of one
-    size and token count with several runs), and the degrees of freedom: runs less cells."""
+    """Root mean square difference of two curves of one cell, over bins, from runs that differ by seeds alone,
+    and the degrees of freedom: runs less cells."""
     squares, degrees = 0.0, 0
-    for _, cell in frame.groupby(["params", "tokens", *(["variant"] if "variant" in frame else [])]):
-        if len(cell) > 1 and {"seed", "seed_order"} & {*cell.columns}:
+    for _, cell in repeats(frame).groupby("cell"):
+        if len(cell) > 1:
             stack = np.array([values[run] for run in cell["run_id"]])
             squares += float(((stack - stack.mean(axis=0)) ** 2)[:, :-1].mean(axis=1).sum())
             degrees += len(cell) - 1

@@ -218,7 +218,7 @@ def _errors(
     for own, out in zip(weights, sets, strict=True):
         own[places[out]] = 0.0
     ends, *_ = solved(
-        problem, fitted._solved, len(sets), lambda which: (problem.y, weights[which]), check=len(sets)
+        problem, fitted.solved, len(sets), lambda which: (problem.y, weights[which]), check=len(sets)
     )
     values = problem.values(problem.parameters(problem.shift(ends, 1.0)))[:, places]
     target = problem.target[places]

@@ -91,7 +91,7 @@ class Extrapolation:
         share = scale / _largest(fit.problem, scale)
         weights = fit.problem.w * share**constants.weight
         problem = replace(fit.problem, weights=weights / weights.mean())
-        solution = solve(problem, start=None if problem.law.terms else fit._solved.u[None])
+        solution = solve(problem, start=None if problem.law.terms else fit.solved.u[None])
         kind = fit.intervals.kind if fit.intervals.kind in METHODS else "auto"
         count = min(REPLICATES, len(fit.replicates)) if kind in RESAMPLED else REPLICATES
         cluster = np.array(fit.data["cluster"])

@@ -108,8 +108,9 @@ class Fit(Estimated):
         return self.problem.shift(self.problem.coordinates(self.solution), 1.0)[None]
 
     @cached_property
-    def _solved(self) -> Solution:
-        """The optimum as the solver gives it, found again from ``solution``."""
+    def solved(self) -> Solution:
+        """The optimum as the solver gives it, in the coordinates of ``problem``: found again from
+        ``solution``, so that other weights, losses or laws can begin there."""
         from analysis.solve.multistart import solve
 
         return solve(self.problem, start=self.problem.coordinates(self.solution)[None])
@@ -318,7 +319,7 @@ class Fit(Estimated):
         if at is None or not self.problem.free[at]:
             raise AnalysisError(f"profile of {name!r}: choose a free parameter of {', '.join(self.solution)}")
         return profile(
-            self.problem, self._solved, name, level=self.level if level is None else level,
+            self.problem, self.solved, name, level=self.level if level is None else level,
             cluster=np.array(self.data["cluster"]), simulations=simulations, seed=seed,
         )  # fmt: skip
 

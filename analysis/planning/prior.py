@@ -163,8 +163,12 @@ def _middle(law: Law, name: str, low: float, high: float) -> float:
 
 
 def noise_of(fit: Fit) -> NoiseLevel:
-    """Split the residuals of a fit into what the runs of a cluster share and what each has on its own, by the
-    mean product of two residuals of one cluster."""
+    """Split the noise of runs into what those of a cluster share and what each has on its own, in the
+    proportion of the mean product of two residuals of one cluster to their variance.
+
+    Where seeds were repeated, the noise is by how these differ, as far as residuals are larger; what these
+    are beyond that is misfit (:func:`analysis.planning.field.misfit_of`).
+    """
     r, cluster = fit.residuals, np.array(fit.data["cluster"])
     total = max(float(fit.noise.sd or SEEDS) ** 2, 1e-14)
     sums, squares, count = (np.bincount(cluster, v) for v in (r, r**2, np.ones(len(r))))
@@ -172,5 +176,7 @@ def noise_of(fit: Fit) -> NoiseLevel:
     shared = (
         float((sums**2 - squares).sum()) / pairs * len(r) / max(fit.noise.degrees or 1, 1) if pairs else 0.0
     )
-    shared = float(np.clip(shared, 0.0, 0.9 * total))
-    return NoiseLevel(float(np.sqrt(total - shared)), float(np.sqrt(shared)))
+    share = float(np.clip(shared / total, 0.0, 0.9))
+    seeds = fit.noise.seeds
+    noise = total if seeds is None else float(np.clip(seeds.sd_log**2, 1e-14, total))
+    return NoiseLevel(float(np.sqrt((1 - share) * noise)), float(np.sqrt(share * noise)))

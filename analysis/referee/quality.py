@@ -7,6 +7,7 @@ from analysis.errors import Argument
 from analysis.referee.outcome import Outcome, judged, unseen
 from analysis.referee.subject import Subject, Test
 from analysis.tables import flags
+from analysis.tables.table import about
 
 DOUBTED = 0.1  # of the runs fitted, above which flags are more than single cases
 
@@ -19,7 +20,7 @@ def _flags(subject: Subject) -> Outcome:
     doubted = [row for row in flags.of_rows(frame) if row]
     share = len(doubted) / max(len(frame), 1)
     kinds = dict.fromkeys(flag for row in doubted for flag in row)
-    dropped = sum(row["reason"].startswith("flag ") for row in subject.rows.excluded)
+    dropped = about(frame).dropped
     named = f" ({', '.join(kinds)})" if kinds else ""
     seen = f"{len(doubted)} of {len(frame)} runs fitted have flags{named}"
     example = Argument(flags.COLUMN, {next(iter(kinds), "loss_spike"): "drop"})

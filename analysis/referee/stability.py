@@ -30,7 +30,7 @@ def _worst(shifts: Sequence[Shift]) -> tuple[int, Shift]:
 
 def _single_runs(subject: Subject) -> Outcome:
     problem = subject.fit.problem
-    u = subject.fit._solved.u
+    u = subject.fit.solved.u
     which = np.arange(len(problem.y))
     if len(which) > MOST:
         bread = linear(problem, u)[3]

@@ -196,7 +196,7 @@ class Subject:
         def draw(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return problem.y, weights[which]
 
-        return solved(problem, self.fit._solved, len(weights), draw, check)[0]
+        return solved(problem, self.fit.solved, len(weights), draw, check)[0]
 
     def without(self, rows: np.ndarray, check: int = CHECKED) -> list[Shift]:
         """What leaving rows out (R, n) moves most, each time."""
@@ -208,7 +208,7 @@ class Subject:
         what noise moves it by: the two fits share their noise, so that of their difference is taken, by
         clusters, linearised at both optima; over all claims, and as many ``tries``."""
         problem, index = self.fit.problem, self.rows.cluster
-        apart = influence(other, u, index) - influence(problem, self.fit._solved.u, index)
+        apart = influence(other, u, index) - influence(problem, self.fit.solved.u, index)
         values, *steps = self.of(problem.shift(np.concatenate([u[None], u + STEP * apart]), 1.0))
         tail = 0.5 * (1 - SURE) / (tries * len(self.claims))
         reach = float(stats.t.ppf(1 - tail, max(len(apart) - 1, 1)))

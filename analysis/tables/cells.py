@@ -91,6 +91,21 @@ def same_settings(frame: Any) -> np.ndarray:
     return _joined(frame, ["params", "tokens", *chosen, *words])
 
 
+def repeats(frame: Any) -> pd.DataFrame:
+    """Rows of cells that differ by seeds alone, with the index of their ``cell``: cells in which a run has
+    role ``noise``, or fitted runs say that their seeds differ."""
+    frame = frame.assign(cell=same_settings(frame))
+    declared = frame["cell"].isin(frame.loc[frame["role"] == "noise", "cell"]).to_numpy()
+    # of fitted runs any other column of few numbers may be what was varied
+    finer = pairs(frame["cell"].to_numpy(), joined(frame, set_apart(frame))[0])
+    frame["cell"] = np.where(declared, frame["cell"], len(frame) + finer)
+    several = np.zeros(len(frame), bool)
+    for name in ("seed", "seed_order"):
+        if name in frame.columns:
+            several |= frame.groupby("cell")[name].transform("nunique").to_numpy() > 1
+    return frame[declared | several]
+
+
 def best(frame: Any, apart: Sequence[str] = (), *, rising: bool = False) -> tuple[np.ndarray, list[str]]:
     """Why rows are left out, empty where they are not: another setting is better in their cell; and notes.
 

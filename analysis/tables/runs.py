@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, Argument, Complaint
-from analysis.tables.cells import best, joined, pairs, same_settings, set_apart
+from analysis.tables.cells import best, repeats
 from analysis.tables.checks import (
     check,
     divide,
@@ -172,7 +172,7 @@ def _select(
         elif x in needs:
             frame[x] = frame[names[x]]
     kept, excluded = divide(frame, reasons)
-    tell(kept, convention=convention)
+    tell(kept, convention=convention, dropped=int((doubts != "").sum()))
     kept, worse = one_a_cell(kept, cells)
     return kept, [*map(dict, earlier), *excluded, *worse]
 
@@ -297,16 +297,7 @@ def seed_noise(table: pd.DataFrame | Table, where: str | None = None) -> dict[st
     ``loss_se_eval`` over the loss. ``where``: the filter of the rows.
     """
     frame: Any = select(table, ("fit", "noise"), where=where, cells="all")[0]
-    frame = frame.assign(cell=same_settings(frame))
-    declared = frame["cell"].isin(frame.loc[frame["role"] == "noise", "cell"]).to_numpy()
-    seeds = [name for name in ("seed", "seed_order") if name in frame.columns]
-    # of fitted runs any other column of few numbers may be what was varied
-    finer = pairs(frame["cell"].to_numpy(), joined(frame, set_apart(frame))[0])
-    frame["cell"] = np.where(declared, frame["cell"], len(frame) + finer)
-    several = np.zeros(len(frame), bool)
-    for name in seeds:
-        several |= frame.groupby("cell")[name].transform("nunique").to_numpy() > 1
-    frame, cell = frame[declared | several], ["cell"]
+    frame, cell = repeats(frame), ["cell"]
     pooled = _pooled(frame, cell)
     if pooled is None or not {"seed", "seed_order"} <= set(frame.columns):
         return pooled

@@ -52,8 +52,8 @@ def shared(fit: Fit, own: Sequence[str], count: int = REPLICATES, seed: int = 0)
     """
     null, cluster = fit.problem, np.array(fit.data["cluster"])
     full = replace(null, own=tuple(own))
-    begin = fit._solved.u[None]
-    value = fit._solved.value
+    begin = fit.solved.u[None]
+    value = fit.solved.value
     least = min(solve(full).value, float(minimise(full, _apart(null, full, begin))[1][0]))
     fitted, left = null.model.fitted(begin)[0], adjusted(null, begin[0], cluster)
     rng = np.random.default_rng(seed)

@@ -90,9 +90,9 @@ def _with(study: Study, decision: Decision) -> Study:
 def _said(decision: Decision, study: Study) -> str:
     assert isinstance(study.design, Adaptive), "only an adaptive design has rounds"
     number, width = len(study.design.rounds), decision.width
-    now = (
-        "" if width is None else f"; the 90% interval at {study.design.compute:.4g} FLOPs is {width:.2%} wide"
-    )
+    what = {"loss": "loss", "size": "N*"}[study.design.goal]
+    at = f"{study.design.compute:.4g} FLOPs"
+    now = "" if width is None else f"; the 90% interval of {what} at {at} is {width:.2%} wide"
     if decision.round is None:
         return f"no round after {number}: {decision.ended}"
     keys = study.family.keys

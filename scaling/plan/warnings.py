@@ -18,8 +18,9 @@ from scaling.recipe.published import PowerLines
 # At 781 steps the best rate and batch cost 4 to 6 % of the loss, at 1,563 1 to 2 %, at equal N and D
 # (results/reference/learning-rate).
 LEAST_STEPS = 800
-# A warmup that is a large part of short runs moved Kaplan's optimum (Porian et al., arXiv:2406.19146).
-WARMUP_SHARE = 0.2
+# A warmup that is a large part of short runs moved Kaplan's optimum (Porian et al., arXiv:2406.19146); the
+# flag ``long_warmup`` of results has the same limit.
+WARMUP_SHARE = 0.25
 # Times the best batch for D (arXiv:2505.13738): a choice, as where critical batches begin depends on the
 # overhead that one allows.
 CRITICAL = 4.0

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from statistics import fmean, linear_regression
 
 from scaling.plan.plan import PlannedRun
+from scaling.plan.warnings import WARMUP_SHARE
 from scaling.run import ExternalRun
 from scaling.store.metrics import Row
 from scaling.store.records import Record
 from scaling.sweep.neighbours import compared
 from scaling.sweep.spikes import has_spike
 
-WARMUP = 0.25  # of its steps, above which a run is mostly warmed up (Porian et al. 2024, arXiv:2406.19146)
 END_RATE = 0.25  # of the peak, above which a run ends hot
 DECAY = 0.05  # of its steps, below which a decay is too short (a fifth is usual: arXiv:2405.18392)
 LAST = 0.1  # of the tokens, over which a curve is looked at
@@ -66,7 +66,7 @@ def _own(one: Recorded) -> Iterable[str]:
             run.schedule.shares_trunk and run.decay_steps < DECAY * run.steps
         ):
             yield "undercooled"
-        if run.schedule.warmup > WARMUP * run.steps:
+        if run.schedule.warmup > WARMUP_SHARE * run.steps:
             yield "long_warmup"
     if still_falling(one.curve):
         yield "still_falling"

@@ -56,6 +56,14 @@ def test_without_repeated_seeds_the_scatter_of_the_curves_is_the_noise():
     assert "repeat" in found.status.advice
 
 
+def test_runs_at_another_rate_are_no_seeds():
+    table, curves = family()
+    assert collapse(table.assign(learning_rate=[1e-3] * 6 + [2e-3] * 3), curves).degrees == 2
+    of_one = table.drop(index=[7, 8])
+    assert collapse(of_one.assign(learning_rate=[1e-3] * 6 + [2e-3]), curves).degrees == 0
+    assert collapse(of_one.assign(learning_rate=1e-3), curves).degrees == 1
+
+
 def test_few_seeds_leave_more_room_and_a_group_is_a_window_of_ratios():
     few, more = collapse(*family(seeds=2)), collapse(*family(seeds=8))
     assert few.limit / few.noise == pytest.approx(2.87, abs=0.01)  # t(4) at two standard deviations

@@ -11,7 +11,8 @@ import pytest
 
 from analysis.planning.expected import Target
 from scaling.cli.planning import Question
-from scaling.design.choosing import choose, choose_for, next_round
+from scaling.design.adaptive import _said
+from scaling.design.choosing import Decision, choose, choose_for, next_round
 from scaling.design.following import Wish, next_runs
 from scaling.errors import UserError
 from scaling.plan.expand import plan_study
@@ -197,3 +198,11 @@ holdout: [{width: 16, flops: 2e9}]
     assert load_study(folder / "study.yaml").design == design
     more = call("run", spec, "--results", folder, "--workers", 1, "--set", "design.budget=6e9")
     assert more.returncode == 0 and len(pd.read_csv(folder / "runs.csv")) > len(runs)
+
+
+@pytest.mark.parametrize(("goal", "what"), [("loss", "loss"), ("size", "N*")])
+def test_the_width_of_a_round_is_that_of_its_goal(goal: str, what: str) -> None:
+    study = choose(changed("adaptive", goal=goal))
+    assert isinstance(study.design, Adaptive)
+    said = _said(Decision(study.design.rounds[0], 0.125, ""), study)
+    assert f"the 90% interval of {what} at" in said and "12.50% wide" in said

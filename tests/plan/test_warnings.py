@@ -34,7 +34,7 @@ def test_nothing_is_said_of_a_plan_without_dangers() -> None:
     ("kind", "changes", "says"),
     [
         ("few_steps", {"design": {"kind": "grid", "steps": [799, 2000]}}, "2 of 4 runs have under 800 steps"),
-        ("long_warmup", {"recipe__schedule": WSD | {"warmup": "401 steps"}}, "20%"),
+        ("long_warmup", {"recipe__schedule": WSD | {"warmup": "501 steps"}}, "25%"),
         ("large_batch", {"recipe__batch_tokens": 10**6 // 64 * 64}, "2 of 4 runs"),
         ("extrapolation", {"holdout": [{"width": 160, "steps": 20_000}]}, "times the compute"),
         ("embeddings", {"family__widths": [16, 64]}, "2 of 4 runs"),
@@ -52,7 +52,7 @@ def test_each_danger_is_named(kind: str, changes: dict[str, Any], says: str) -> 
     ("kind", "changes"),
     [
         ("few_steps", {"design": {"kind": "grid", "steps": [800, 2000]}}),
-        ("long_warmup", {"recipe__schedule": WSD | {"warmup": "400 steps"}}),
+        ("long_warmup", {"recipe__schedule": WSD | {"warmup": "500 steps"}}),
         ("extrapolation", {"holdout": [{"width": 160, "steps": 4000}]}),
         ("holdout_warmup", {"holdout": [{"width": 80, "steps": 9000}]}),
         (

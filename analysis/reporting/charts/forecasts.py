@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.fits.summary import ORIGINS
 from analysis.forecasting.backtest import BackTest
 from analysis.forecasting.forecasts import Trial
 from analysis.reporting.charts.chart import Chart, Trace, axis, short, words
@@ -83,13 +84,6 @@ def _back_test(tested: Sequence[Mapping[str, Any]], level: float, places: list[i
     }  # fmt: skip
 
 
-ORIGIN = {
-    "frozen": "frozen before the run was begun",
-    "hindsight": "computed after the outcome",
-    "recomputed": "recomputed from the table",
-}
-
-
 def _forecasts(
     group: Sequence[Trial], begin: int, origin: str, symbol: str, places: list[int | None]
 ) -> Trace:
@@ -99,7 +93,7 @@ def _forecasts(
     error, low, high = (100 * (v / loss - 1) for v in (value, low, high))
     return {
         "mode": "markers", "x": [begin + i for i in range(len(group))], "y": short(error), "rows": places,
-        "name": f"forecast, {ORIGIN[origin]}",
+        "name": f"forecast, {ORIGINS[origin]}",
         "marker": {
             "size": 10, "symbol": symbol, "color": "@accent", "line": {"width": 1.4, "color": "@accent"},
         },

@@ -281,7 +281,7 @@ def test_a_fit_finds_its_optimum_again_without_a_search(monkeypatch, offset, bou
     fitted = fit("chinchilla", table, bootstrap=0, bounds=bounds)
     text, searched = fitted.to_json(), multistart.solve(fitted.problem)
     monkeypatch.setattr(multistart, "starts", lambda *_: pytest.fail("searched again"))
-    found = fitted._solved
+    found = fitted.solved
     assert (found.zero, found.bound, found.converged) == (zero, bound, True)
     assert found.value == pytest.approx(searched.value, rel=1e-12)
     assert found.u == pytest.approx(searched.u, rel=1e-6)

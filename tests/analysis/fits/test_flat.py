@@ -158,6 +158,6 @@ def test_fewer_than_two_degrees_of_freedom_are_too_few(proportional, monkeypatch
     found = fit("tied", proportional, bootstrap=0)
     for degrees, thin in ((1.96, True), (2.04, False)):
         monkeypatch.setattr(identification, "satterthwaite", lambda *_, d=degrees: np.full(4, d))
-        reasons = identification.thinly(found.problem, found._solved, np.arange(15) % 4, "size")
+        reasons = identification.thinly(found.problem, found.solved, np.arange(15) % 4, "size")
         assert ("E" in reasons) == thin
         assert not thin or reasons["E"][0] == "4 sizes are too few to tell how far it can be trusted"

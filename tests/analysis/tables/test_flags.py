@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis import AnalysisError, fit, isoflop, load, select
+from analysis import AnalysisError, check, fit, isoflop, load, select
+from analysis.tables import flags
+from analysis.tables.table import about
 
 
 @pytest.fixture
@@ -34,6 +36,14 @@ def test_our_rules_drop_what_biases_a_loss_and_use_the_rest(flagged):
     without = fit("chinchilla", flagged[flagged["flags"] != "undercooled"].drop(columns="flags"), bootstrap=0)
     assert found.solution == without.solution
     assert len(reasons(isoflop.minima(flagged).excluded)) == 3
+
+
+def test_the_referee_counts_what_was_dropped_however_it_is_worded(flagged, monkeypatch):
+    monkeypatch.setattr(flags, "_named", lambda flag: f"{flag}, in other words")
+    kept, left_out = select(flagged)
+    assert about(kept).dropped == 3 and len(left_out) > 3  # the held-out runs as well
+    (outcome,) = (one for one in check(flagged, "chinchilla", bootstrap=0).outcomes if one.name == "flags")
+    assert "; 3 more are left out for theirs" in outcome.message
 
 
 @pytest.mark.parametrize("how", ["fit", "load"])
