@@ -47,6 +47,7 @@ class Parts:
     run: np.ndarray
     discrepancy: np.ndarray
     gain: np.ndarray
+    above: np.ndarray
 
     @property
     def se(self) -> np.ndarray:
@@ -110,7 +111,7 @@ class Extrapolation:
         """
         best = values(self.problem, self.point, dict(inputs), group)[0]
         drawn = np.log(values(self.problem, self.draws, dict(inputs), group)) - np.log(best)
-        gain, h = promised(self.problem, self.point, self.fit.data, inputs, group)
+        gain, h, above = promised(self.problem, self.point, self.fit.data, inputs, group)
         own = None
         if self.own is not None:
             own = self.own.error * np.maximum(1.0, h / np.log(max(self.own.far, LEAST_FAR)))
@@ -120,6 +121,7 @@ class Extrapolation:
             np.full(len(best), self.run),
             self.constants.sd(gain, own),
             gain,
+            above,
         )
 
 
@@ -129,7 +131,7 @@ def promised(
     data: Mapping[str, Any],
     inputs: Mapping[str, np.ndarray],
     group: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Say what a law promises from its data to targets.
 
     Args:
@@ -140,8 +142,8 @@ def promised(
         group: index of each target's group (m,).
 
     Returns:
-        The improvement in log loss along compute, or along single inputs where that is more; and the
-        distance in log C, or what stands for it; (m,) each.
+        The improvement in log loss along compute, or along single inputs where that is more; the distance in
+        log C, or what stands for it, from the data, and that above them; (m,) each.
     """
     law = problem.law.inputs
     slopes = {x: _slope(problem, point, x, inputs, group) for x in law if x in GROWTH}
@@ -151,12 +153,13 @@ def promised(
     )
     scale, target = _scale(data, law), _scale(inputs, law)
     assert scale is not None and target is not None  # as of the rows fitted
-    h = np.empty(len(group))
+    h, above = np.empty(len(group)), np.empty(len(group))
     for g in np.unique(group):
         mine = scale if problem.group is None else scale[problem.group == g]
         h[group == g] = _beyond(target[group == g], mine)
+        above[group == g] = np.maximum(0.0, np.log(target[group == g] / mine.max()))
     steep = sum(GROWTH[x] * slope for x, slope in slopes.items())
-    return np.maximum(np.abs(steep) * h, alone), h
+    return np.maximum(np.abs(steep) * h, alone), h, above
 
 
 def _slope(

@@ -144,14 +144,13 @@ def _beyond(
     if not known.any():
         return False
     share = np.minimum(1.0, distance[rows] / np.log(FULL))
-    mixed = {"se_law": parts.law, "se_run": parts.run, "se_discrepancy": parts.discrepancy}
+    refit = np.minimum(1.0, parts.above / np.log(FULL))  # where compute is that of the data, the law's own
     centre = np.log(out["loss"].to_numpy()[rows])
-    above = {x: np.log(np.asarray(at[x])[rows] / max(fit.data[x])) for x in far}
-    upward = np.minimum(1.0, np.max(np.maximum(0.0, list(above.values())), axis=0) / np.log(FULL))
-    centre += upward * (np.log(parts.centre) - centre)  # smaller runs are no matter of the weights
-    for name, outside in mixed.items():
+    centre += refit * (np.log(parts.centre) - centre)
+    mixed = {"se_discrepancy": parts.discrepancy}
+    for name, outside in {"se_law": parts.law, "se_run": parts.run}.items():
         inside = out[name].to_numpy()[rows]
-        mixed[name] = inside + share * (outside - inside)
+        mixed[name] = inside + refit * (outside - inside)
     se = np.sqrt(sum(part**2 for part in mixed.values()))
     tail = 0.5 + level / 2
     reach = (1 - share) * stats.t.ppf(tail, fit.intervals.degrees) + share * stats.norm.ppf(tail)

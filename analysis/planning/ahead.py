@@ -48,7 +48,7 @@ def ahead_of(
     data = {x: seen.frame[x].to_numpy(float) for x in inputs}
     asked = {x: np.array([at[x]], float) for x in inputs}
     point = seen.problem.shift(seen.u, 1.0)[None]
-    gain, _ = promised(seen.problem, point, data, asked, np.zeros(1, int))
+    gain, *_ = promised(seen.problem, point, data, asked, np.zeros(1, int))
     z = float(stats.norm.ppf(0.5 + level / 2))
     run = float(np.hypot(seen.prior.noise.run, seen.prior.noise.shared))
     law, discrepancy = half_width / z, float(shipped().sd(gain)[0])

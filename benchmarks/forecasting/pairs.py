@@ -13,6 +13,7 @@ from scipy import stats
 import analysis
 from analysis.errors import AnalysisError
 from analysis.fits.allocation import values
+from analysis.fits.discrepancy import shipped
 from analysis.fits.result import Fit
 from analysis.forecasting import backtest
 from analysis.optimal_size.isoflop import Minimum, minima
@@ -46,16 +47,23 @@ def _split(split: Split) -> pd.DataFrame:
     fit.need("forecast")
     n, d, c = (split.test[x].to_numpy() for x in ("params", "tokens", "flops"))
     far = c / split.train["flops"].max()
-    outlook = fit.forecast()
-    ours = outlook.at({"N": n, "D": d, "C": c}, np.zeros(len(n), int))
+    ours = fit.predict({"N": n, "D": d, "C": c}).frame
     out = pd.DataFrame({
-        "y": np.log(split.test["loss"].to_numpy()), "far": far, "bucket": bucket(far),
-        "centre": np.log(ours.centre), "law": ours.law, "run": ours.run, "gain": ours.gain,
-        "unscaled": ours.discrepancy / outlook.constants.kappa,
+        "y": np.log(split.test["loss"].to_numpy()), "far": far, "bucket": bucket(far), **_parts(ours),
     })  # fmt: skip
     for name, (low, high) in _references(fit, split.train, n, d, far).items():
         out[f"{name}_low"], out[f"{name}_high"] = low, high
     return out
+
+
+def _parts(said: pd.DataFrame) -> dict[str, np.ndarray]:
+    """centre, law, run and unscaled of predictions."""
+    return {
+        "centre": np.log(said["forecast"].to_numpy()),
+        "law": said["se_law"].to_numpy(),
+        "run": said["se_run"].to_numpy(),
+        "unscaled": said["se_discrepancy"].to_numpy() / shipped().kappa,
+    }
 
 
 def _references(
@@ -104,17 +112,15 @@ def _at(
     fit = analysis.fit(LAW, split.train, bootstrap=REPLICATES)
     if not (line.usable and fit.usable):
         return
-    outlook, t = fit.forecast(), stats.t.ppf(HIGH, max(len(known) - 3, 1))
+    t = stats.t.ppf(HIGH, max(len(known) - 3, 1))
     for m in targets:
         assert m.N is not None and m.D is not None and m.loss is not None  # interior
         theirs = line.band(C=m.budget).frame.iloc[0]
         reach = t * np.hypot(theirs["se_log"], line.noise.sd)
-        row = {"N": np.array([m.N]), "D": np.array([m.D]), "C": np.array([m.budget])}
-        ours = outlook.at(row, np.zeros(1, int))
+        ours = _parts(fit.predict(N=m.N, D=m.D, C=m.budget).frame)
         yield {
             "family": one.family, "set": f"{one.family}/{one.name}", "split": number, "y": np.log(m.loss),
-            "centre": float(np.log(ours.centre[0])), "law": float(ours.law[0]), "run": float(ours.run[0]),
-            "unscaled": float(ours.discrepancy[0] / outlook.constants.kappa),
+            **{name: float(value[0]) for name, value in ours.items()},
             "far": m.budget / split.train["flops"].max(),
             "envelope_low": np.log(theirs["loss"]) - reach, "envelope_high": np.log(theirs["loss"]) + reach,
         }  # fmt: skip

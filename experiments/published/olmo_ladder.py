@@ -59,10 +59,10 @@ def loss(runs: pd.DataFrame) -> Iterator[Verdict | str]:
     held = runs[runs["role"] == "holdout"]
     for kind, found in {"delta 1e-3": fit, "default delta": analysis.fit("chinchilla", runs)}.items():
         got = found.predict(held)
-        errors = got["loss"].to_numpy() / held["loss"].to_numpy() - 1
+        errors = got["forecast"].to_numpy() / held["loss"].to_numpy() - 1
         inside = got["new_low"].to_numpy() <= held["loss"].to_numpy()
         inside &= held["loss"].to_numpy() <= got["new_high"].to_numpy()
-        seeds, half = found.noise.seeds.sd_log, got["new_high"] / got["loss"] - 1
+        seeds, half = found.noise.seeds.sd_log, got["new_high"] / got["forecast"] - 1
         name, widest = f"3B within 90 % of a new run, {kind}", half.max()
         rule, good = f"at least 4 of 6, none wider than +-{LOSS:.0%}", inside.sum() >= 4 and widest <= LOSS
         yield Verdict(name, "-", f"{inside.sum()} of {len(held)}, +-{widest:.1%}", rule, bool(good))

@@ -97,6 +97,12 @@ def test_the_refit_follows_the_frontier_where_the_law_bends():
     )
 
 
+def test_where_compute_is_that_of_the_data_the_law_is_the_centre(fit):
+    wide = fit.predict(N=1.2e9, D=3e8).frame.iloc[0]  # four times the sizes, a fifth of the compute
+    assert wide["forecast"] == pytest.approx(wide["loss"]) and wide["se_run"] == pytest.approx(fit.noise.sd)
+    assert wide["se_discrepancy"] > 0.003
+
+
 def test_a_smaller_run_is_forecast_by_the_law(fit):
     row = fit.predict(N=1e6, D=3e7).frame.iloc[0]
     assert row["forecast"] == pytest.approx(row["loss"]) and row["se_discrepancy"] > 0.01
