@@ -282,7 +282,7 @@ def _link(link: str, given: Mapping[str, float | None], options: Mapping[str, An
     for name in options:
         if name not in known:
             problems.append(
-                f"option {name!r} is not for both steps; choose of {', '.join(known)}, or fit each"
+                f"option {name!r} is not for both steps; choose one of {', '.join(known)}, or fit each"
             )
     if problems:
         raise AnalysisError(problems)

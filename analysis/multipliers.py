@@ -138,9 +138,9 @@ def _asked(
     if len(labels) < 2:
         problems.append("fit: has no groups to compare; fit(..., groups=column) with two at least")
     elif reference not in labels:
-        problems.append(f"reference = {reference!r}: choose of {', '.join(labels)}")
+        problems.append(f"reference = {reference!r}: choose one of {', '.join(labels)}")
     if of not in known:
-        problems.append(f"of = {of!r}: choose of {', '.join(known)}, of law {fit.law.name!r}")
+        problems.append(f"of = {of!r}: choose one of {', '.join(known)}, of law {fit.law.name!r}")
     others = [c for c in inputs if c != of and not (of == "C" and allots)]
     given = dict(held or {})
     bad = [f"{c} = {v!r}" for c, v in given.items() if c not in others or not np.isfinite(v)]

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.figures import style
 from analysis.figures.lines import BAND, identified, law_line
 from analysis.figures.page import BLANK, Given, Page, page
@@ -118,12 +118,16 @@ def _chosen(fit: Fit, x: str | None, by: str | None) -> tuple[str, str | None]:
     inputs = list(fit.law.inputs)
     known = [*inputs, "C"] if set(inputs) == {"N", "D"} and fit.optimum else inputs
     problems = [
-        f"{name} = {asked!r}: choose of {', '.join(known)}, inputs of law {fit.law.name!r}"
+        Complaint(
+            (Argument(name, asked), f": must be one of {', '.join(known)}, inputs of law {fit.law.name!r}")
+        )
         for name, asked in (("x", x), ("by", by))
         if asked is not None and asked not in known
     ]
     if x is not None and x == by:
-        problems.append(f"by = {by!r}: is x already; choose another input, or leave it out")
+        problems.append(
+            Complaint((Argument("by", by), ": is x already; choose another input, or leave it out"))
+        )
     if problems:
         raise AnalysisError(problems)
     count = {c: len(_levels(np.array(fit.data[c]))[0]) for c in known}

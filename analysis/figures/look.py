@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument, Complaint
 
 FOLDER = Path(__file__).parent / "styles"
 NAMED = ("paper", "talk")
@@ -47,11 +47,12 @@ class Rendering:
     width: float | None = None
 
     def __post_init__(self) -> None:
-        problems = []
+        problems: list[Complaint | str] = []
         if unknown := [name for name in self.formats if name not in FORMATS]:
-            problems.append(f"format {', '.join(unknown)}: choose of {', '.join(FORMATS)}")
+            given = Argument("format", ",".join(unknown))
+            problems.append(Complaint((given, f": must be one of {', '.join(FORMATS)}")))
         elif not self.formats:
-            problems.append(f"format: none is given; choose of {', '.join(FORMATS)}")
+            problems.append(f"format: none is given; choose one of {', '.join(FORMATS)}")
         if self.width is not None and not (isfinite(self.width) and LEAST <= self.width <= MOST):
             problems.append(f"width = {self.width:g} inches: must be {LEAST:g} to {MOST:g}, such as 3.25")
         try:

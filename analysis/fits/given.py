@@ -47,7 +47,7 @@ class GivenLaw:
         if self.convention not in CONVENTIONS or CONVENTIONS[self.convention][1] is None:
             known = [name for name, (_, per_token, _) in CONVENTIONS.items() if per_token]
             raise AnalysisError(
-                f"convention {self.convention!r} takes C from the FLOPs of a table; without one choose of "
+                f"convention {self.convention!r} takes C from the FLOPs of a table; without one choose from "
                 f"{', '.join(known)}"
             )
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.bootstrap import METHODS, RESAMPLED
 from analysis.fits.cost import Cost, Function
 from analysis.laws.law import Law
@@ -104,29 +104,31 @@ class FitOptions:
         return getattr(self, option) or {}
 
 
-def _scalars(asked: FitOptions) -> Iterator[str]:
+def _scalars(asked: FitOptions) -> Iterator[str | Complaint]:
     delta, bootstrap, method = asked.delta, asked.bootstrap, asked.method
     if asked.objective not in OBJECTIVES:
-        yield f"objective {asked.objective!r} is unknown; choose one of {', '.join(OBJECTIVES)}"
+        yield _refused("objective", asked.objective, f"must be one of {', '.join(OBJECTIVES)}")
     if method not in (*METHODS, "profile"):
-        yield f"method {method!r} is unknown; choose one of {', '.join(METHODS)}, profile"
+        yield _refused("method", method, f"must be one of {', '.join(METHODS)}, profile")
     if delta is not None and not (delta > 0 and np.isfinite(delta)):
-        yield f"delta = {delta!r} must be finite and positive; leave it out for 1.345 x residual scale"
+        yield _refused(
+            "delta", delta, "must be finite and positive", "leave it out for 1.345 x residual scale"
+        )
     elif delta is not None and asked.objective != "huber":
         yield f"delta = {delta!r} belongs to objective 'huber', not {asked.objective!r}; leave one out"
     if asked.cells not in (None, *CELLS):
         yield f"cells = {asked.cells!r}: must be {' or '.join(CELLS)}"
     if not 0 < asked.level < 1:
-        yield f"level = {asked.level!r} must lie between 0 and 1; 0.9 is usual"
+        yield _refused("level", asked.level, "must lie between 0 and 1", "0.9 is usual")
     if isinstance(bootstrap, bool) or bootstrap < 0:
-        yield f"bootstrap = {bootstrap!r} must be a number of replicates >= 0"
+        yield _refused("bootstrap", bootstrap, "must be a number of replicates >= 0", "500 is usual")
     elif 0 < bootstrap < LEAST:
-        yield f"bootstrap = {bootstrap}: too few for intervals; 0 (linearised) or >= {LEAST}"
+        yield _refused("bootstrap", bootstrap, "too few for intervals", f"0 (linearised) or >= {LEAST}")
     elif not bootstrap and method in RESAMPLED:
         yield f"method {method!r} needs replicates; give bootstrap >= 200, or method 'cr2'"
 
 
-def _parameters(asked: FitOptions, law: Law) -> Iterator[str]:
+def _parameters(asked: FitOptions, law: Law) -> Iterator[str | Complaint]:
     names, fixed = ", ".join(law.names), asked.named("fixed")
     for name in asked.own or ():
         if name not in law.names or not asked.groups:
@@ -134,10 +136,12 @@ def _parameters(asked: FitOptions, law: Law) -> Iterator[str]:
     for name, value in fixed.items():
         base = name.partition("[")[0]
         if base not in law.names:
-            yield f"fixed parameter {name!r} is not one of {names} of law {law.name!r}"
+            yield _refused(
+                "fixed", {name: value}, f"must be one of {names}, the parameters of law {law.name!r}"
+            )
         elif isinstance(value, bool) or not np.isfinite(value) or (law.in_log(base) and value < 0):
             rule = "finite and not negative" if law.in_log(base) else "finite"
-            yield f"fixed {name} = {value!r} must be {rule}"
+            yield _refused("fixed", {name: value}, f"must be {rule}")
     for name, (low, high) in asked.named("bounds").items():
         base = name.partition("[")[0]
         given, held = f"bounds of {name!r} = ({low!r}, {high!r})", fixed.get(name, fixed.get(base))
@@ -153,6 +157,10 @@ def _parameters(asked: FitOptions, law: Law) -> Iterator[str]:
         yield f"cost = {asked.cost!r} must be a function of N that gives FLOPs per token, or a cost of a fit"
     if set(law.names) <= set(fixed):
         yield f"all parameters of {law.name!r} are fixed; leave at least one to fit"
+
+
+def _refused(name: str, value: Any, rule: str, hint: str = "") -> Complaint:
+    return Complaint((Argument(name, value), f": {rule}"), hint=hint)
 
 
 def not_falling(problem: Problem) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.allocation import DRIFT
 from analysis.fits.bootstrap import ANALYTIC
 from analysis.fits.cost import Cost
@@ -95,7 +95,8 @@ class Prediction:
 def check_level(level: Any) -> None:
     """Raises AnalysisError."""
     if level is not None and not (isinstance(level, (int, float)) and 0 < level < 1):
-        raise AnalysisError(f"level = {level!r} must lie between 0 and 1; 0.9 is usual")
+        given = Argument("level", level)
+        raise AnalysisError(Complaint((given, ": must lie between 0 and 1"), hint="0.9 is usual"))
 
 
 def claims(
@@ -175,7 +176,9 @@ def group(fit: Fit, rows: Any, count: int) -> np.ndarray:
     asked = [str(x) for x in np.atleast_1d(np.asarray(rows[column], object))]
     unknown = sorted(set(asked) - set(labels))
     if unknown:
-        raise AnalysisError(f"{column} = {', '.join(unknown)} was not fitted; choose of {', '.join(labels)}")
+        raise AnalysisError(
+            f"{column} = {', '.join(unknown)} was not fitted; choose one of {', '.join(labels)}"
+        )
     return np.broadcast_to([labels.index(x) for x in asked], (count,))
 
 

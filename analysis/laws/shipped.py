@@ -91,7 +91,7 @@ def precision(*parts: str) -> Law:
     are of weights, activations and cache (keys and values); left out: all three. Raises AnalysisError."""
     parts = parts or tuple(BITS)
     if unknown := [part for part in parts if part not in BITS]:
-        raise AnalysisError(f"precision: unknown parts {', '.join(unknown)}; choose of {', '.join(BITS)}")
+        raise AnalysisError(f"precision: unknown parts {', '.join(unknown)}; choose one of {', '.join(BITS)}")
     bits = dict(BITS[part] for part in parts)
 
     def function(N: Any, D: Any, **p: Any) -> Any:

@@ -92,7 +92,9 @@ class Prior:
         """Take the prior of a name in ``PUBLISHED``. Raises AnalysisError."""
         if name not in PUBLISHED:
             message = f"prior {name!r} is unknown"
-            raise AnalysisError(Complaint(message, hint=f"choose of {', '.join(PUBLISHED)}, or give a fit"))
+            raise AnalysisError(
+                Complaint(message, hint=f"choose one of {', '.join(PUBLISHED)}, or give a fit")
+            )
         of = PUBLISHED[name]
         return cls(require(of.law), of.params, noise or of.noise, of.source)
 

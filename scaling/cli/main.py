@@ -28,12 +28,14 @@ from scaling.cli.options import Json, Results
 from scaling.cli.plan import plan
 from scaling.cli.plots import plot
 from scaling.cli.predict import optimal, predict
+from scaling.cli.refusals import Commands
 from scaling.cli.report import report
 from scaling.cli.run import run
 from scaling.errors import UserError
 
 app = typer.Typer(
     name="scaling",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -166,7 +168,7 @@ def main() -> None:
         say.note(str(error))
         sys.exit(2)
     try:
-        app()
+        app(prog_name="scaling")
     except UserError as error:
         say.note(str(error))
         sys.exit(2)

@@ -99,12 +99,12 @@ def run(
     except KeyboardInterrupt:
         say.note("interrupted; run the same command again: what is done is kept")
         raise typer.Exit(130) from None
-    page = _report(done) if report else None
     if as_json:
+        page = _report(done) if report else None
         return say.data({**done.to_json(), **({"report": str(page)} if page else {})})
-    print(done.text)
-    if page:
-        print(f"\nreport: {page}")
+    print(done.text, flush=True)
+    if report:
+        print(f"\nreport: {_report(done)}")
     if "tuning" in asked.plan.totals.by_role:
         say.next_command("basins", asked.folder)
     else:

@@ -41,7 +41,9 @@ def _prior(text: str | None, sizes: Any, noise: NoiseLevel | None) -> Prior:
     saved = read_saved(Path(text))
     fit = None if saved is None else result(saved)
     if not isinstance(fit, Fit) or not fit.usable:
-        hint = f"choose of {', '.join(PUBLISHED)}, give values such as alpha=0.3:0.4, or the JSON of a fit"
+        hint = (
+            f"choose one of {', '.join(PUBLISHED)}, give values such as alpha=0.3:0.4, or the JSON of a fit"
+        )
         raise UserError(Complaint(f"--prior {text}: is no prior that is known", hint=hint))
     return Prior.of_fit(fit, text, noise)
 

@@ -102,9 +102,9 @@ def test_a_law_without_a_closed_form():
 
 
 def test_bad_requests(noisy):
-    with pytest.raises(AnalysisError, match=r"reference = 'x': choose of plain, slow"):
+    with pytest.raises(AnalysisError, match=r"reference = 'x': choose one of plain, slow"):
         multiplier(noisy, "x")
-    with pytest.raises(AnalysisError, match="of = 'foo': choose of N, D, C"):
+    with pytest.raises(AnalysisError, match="of = 'foo': choose one of N, D, C"):
         multiplier(noisy, "plain", of="foo")
     with pytest.raises(AnalysisError, match=r"held: D = 1\.0: finite numbers of N"):
         multiplier(noisy, "plain", of="D", held={"D": 1.0})

@@ -94,7 +94,10 @@ def test_every_problem_of_a_spec_is_reported_at_its_place(tmp_path):
         (("fit", "no-such.csv"), "no such file"),
         (("plan", QUICKSTART, "--set", "recipe.batch_tokens=true"), "--set recipe.batch_tokens"),
         (("plan", QUICKSTART, "--set", "recipe.batch_tokens=100"), "multiple"),
-        (("plan", QUICKSTART, "--workers", "0"), "greater than or equal to 1"),
+        (
+            ("plan", QUICKSTART, "--workers", "0"),
+            "--workers 0: must be greater than or equal to 1; see --workers in `scaling plan --help`",
+        ),
         (("nonsense",), "nonsense"),
     ],
 )

@@ -72,7 +72,7 @@ def test_what_cannot_be_drawn_says_why(table):
             ("--target", "score", "--profile", "E"),
             ["--target: belongs to a law", "--profile: belongs to a law"],
         ),
-        (("--law", "power-tokens", "--x", "N"), ["x = 'N': choose of D"]),
+        (("--law", "power-tokens", "--x", "N"), ["--x N: must be one of D"]),
         (
             ("--law", "power-tokens", "--profile", "E"),
             ["profile of 'E': choose a free parameter of A, alpha"],
@@ -100,7 +100,7 @@ def test_formats_style_and_width_are_taken(table):
     [
         (("--width", "8.5"), "--width 8.5: must be a length; a number and in, cm, mm, pt"),
         (("--width", "1in"), "width = 1 inches: must be 1.5 to 40"),
-        (("--format", "pdf,gif"), "format gif: choose of pdf, svg, png"),
+        (("--format", "pdf,gif"), "--format gif: must be one of pdf, svg, png"),
         (("--style", "glossy"), "style 'glossy': no such style; choose paper or talk"),
     ],
 )

@@ -122,7 +122,7 @@ def test_groups_are_predicted_each_or_by_name(folder):
         (("runs.csv", "--fixed", FIXED, "--compute", "1e22"), "nothing is left to fit to a table"),
         (("--law", "hull", "--compute", "1e22"), "--law hull: needs a table"),
         (("--law", "power-tokens", "--fixed", "A=9,alpha=.1", "--compute", "1e22"), "depends on D, which C"),
-        (("fit.json", "--level", "2", "--compute", "1e22"), "level = 2.0 must lie between 0 and 1"),
+        (("fit.json", "--level", "2", "--compute", "1e22"), "--level 2: must lie between 0 and 1"),
     ],
 )  # fmt: skip
 def test_mistakes_end_with_a_message_and_exit_code_2(folder, arguments, says):

@@ -85,7 +85,7 @@ def test_groups_have_panels_or_colours_and_targets_may_be_negative(study, basins
 
 
 def test_bad_requests_are_told_all_at_once(three, study):
-    with pytest.raises(AnalysisError, match=r"(?s)x = 'foo': choose of N, D, width_.*by = 'C'"):
+    with pytest.raises(AnalysisError, match=r"(?s)x='foo': must be one of N, D, width_.*by='C'"):
         figures.law(three, x="foo", by="C")
     with pytest.raises(AnalysisError, match="is x already"):
         figures.law(three, x="N", by="N")

@@ -45,7 +45,7 @@ def test_what_is_no_style_is_told_all_at_once(tmp_path):
     with pytest.raises(AnalysisError) as told:
         Rendering(("pdf", "gif"), tmp_path / "bad.mplstyle", 99.0)
     for text in (
-        "format gif: choose of pdf, svg, png",
+        "format='gif': must be one of pdf, svg, png",
         "width = 99 inches: must be 1.5 to 40",
         "bad.mplstyle:1: lines.linewdth: no setting of matplotlib; did you mean lines.linewidth?",
         "bad.mplstyle:2: font.size",

@@ -42,7 +42,7 @@ def test_a_law_without_a_closed_form_has_best_sizes_too():
         (CHINCHILLA | {"gamma": 1.0}, "6nd", "and no other"),
         (CHINCHILLA | {"A": -1.0}, "6nd", "A = -1.0"),
         (CHINCHILLA | {"beta": np.nan}, "6nd", "beta = nan"),
-        (CHINCHILLA, "total", "choose of 6nd, kaplan"),
+        (CHINCHILLA, "total", "choose from 6nd, kaplan"),
     ],
 )
 def test_what_cannot_be_a_law_is_refused(params, convention, says):

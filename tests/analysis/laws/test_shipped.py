@@ -124,7 +124,10 @@ def test_truth_is_given_back(name):
     [
         (lambda: bnsl(0), "breaks = 0 must be a whole number"),
         (lambda: bnsl(1, "width"), "within = None must be 0 < low < high, the range of 'width'"),
-        (lambda: precision("gradients"), "unknown parts gradients; choose of weights, activations, cache"),
+        (
+            lambda: precision("gradients"),
+            "unknown parts gradients; choose one of weights, activations, cache",
+        ),
     ],
 )
 def test_makers_of_laws_refuse_in_words(make, says):

@@ -84,7 +84,7 @@ def test_intervals_hold_the_truth_and_widen_with_the_level(found):
     assert ends.loc["a", "low"] < 0.45 < ends.loc["a", "high"] and ends.loc["a", "low"] < found.params["a"]
     wide = found.ci(0.99)
     assert (wide["high"] - wide["low"] > 1.2 * (ends["high"] - ends["low"])).all()
-    with pytest.raises(AnalysisError, match="level = 2"):
+    with pytest.raises(AnalysisError, match="level=2"):
         found.ci(2)
 
 
