@@ -164,12 +164,15 @@ def _middle(law: Law, name: str, low: float, high: float) -> float:
     return float(np.sqrt(low * high)) if law.in_log(name) and low > 0 else 0.5 * (low + high)
 
 
-def noise_of(fit: Fit) -> NoiseLevel:
+def noise_of(fit: Fit, *, beside_misfit: bool = False) -> NoiseLevel:
     """Split the noise of runs into what those of a cluster share and what each has on its own, in the
     proportion of the mean product of two residuals of one cluster to their variance.
 
-    Where seeds were repeated, the noise is by how these differ, as far as residuals are larger; what these
-    are beyond that is misfit (:func:`analysis.planning.field.misfit_of`).
+    Args:
+        fit: whose residuals are split.
+        beside_misfit: where seeds were repeated, count only as much noise as they differ by, no more than
+            the residuals: what these are beyond that is misfit, which stands beside it
+            (:func:`analysis.planning.field.misfit_of`).
     """
     r, cluster = fit.residuals, np.array(fit.data["cluster"])
     total = max(float(fit.noise.sd or SEEDS) ** 2, 1e-14)
@@ -180,5 +183,5 @@ def noise_of(fit: Fit) -> NoiseLevel:
     )
     share = float(np.clip(shared / total, 0.0, 0.9))
     seeds = fit.noise.seeds
-    noise = total if seeds is None else float(np.clip(seeds.sd_log**2, 1e-14, total))
+    noise = total if seeds is None or not beside_misfit else float(np.clip(seeds.sd_log**2, 1e-14, total))
     return NoiseLevel(float(np.sqrt((1 - share) * noise)), float(np.sqrt(share * noise)))

@@ -16,7 +16,7 @@ from analysis.laws.lookup import require
 from analysis.planning.expected import Target
 from analysis.planning.field import Misfit, misfit_of
 from analysis.planning.help import Goal, Help, Shop
-from analysis.planning.prior import NoiseLevel, Prior
+from analysis.planning.prior import NoiseLevel, Prior, noise_of
 from analysis.planning.rivals import Decision, decisions
 from analysis.planning.statement import help_table
 from analysis.tables.runs import select
@@ -175,6 +175,7 @@ def prior_of(
     """The prior and misfit by which runs are chosen: of a fit where it is an optimum; else a published law
     moved to the losses of the table."""
     if made.usable and not _degenerate(made):
+        noise = noise or noise_of(made, beside_misfit=True)
         return Prior.of_fit(made, "fitted to the table", noise), misfit_of(made)
     inputs = {x: runs[x].to_numpy(float) for x in ("N", "D", "C")}
     base = Prior.nearest(inputs["N"], noise).as_law(require(name), inputs)

@@ -26,16 +26,18 @@ def bent(seeds: int) -> Fit:
 
 def test_what_seeds_do_not_explain_is_misfit_and_counts_once() -> None:
     found = bent(seeds=12)
-    noise, misfit = noise_of(found), misfit_of(found)
+    noise, misfit = noise_of(found, beside_misfit=True), misfit_of(found)
     assert found.noise.sd > 3 * SEEDS and found.noise.seeds is not None
     of_runs = noise.run**2 + noise.shared**2
     assert of_runs == pytest.approx(found.noise.seeds.sd_log**2)
     assert of_runs + misfit.size**2 == pytest.approx(found.noise.sd**2)
     assert noise.shared > noise.run  # runs of one size are alike
+    alone = noise_of(found)
+    assert alone.run**2 + alone.shared**2 == pytest.approx(found.noise.sd**2)
 
 
 def test_without_repeated_seeds_all_residuals_are_noise() -> None:
     found = bent(seeds=1)
-    noise = noise_of(found)
+    noise = noise_of(found, beside_misfit=True)
     assert noise.run**2 + noise.shared**2 == pytest.approx(found.noise.sd**2)
     assert misfit_of(found).size == BEND
