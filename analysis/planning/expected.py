@@ -248,7 +248,7 @@ def _parameters(seen: Information, level: float) -> list[Expectation]:
 
 
 def _exponents(seen: Information, price: Any, level: float) -> list[Expectation]:
-    most = float(seen.frame["C"].max())
+    most = float(seen.frame["C"].to_numpy(float).max())
 
     def quantity(u: np.ndarray) -> np.ndarray:
         return np.stack(best_exponents(seen.problem, u, price, most)[:2], axis=1)
@@ -291,7 +291,7 @@ def _extrapolation(seen: Information, target: Target | None, price: Any) -> floa
         c = float(price.flops(target.inputs["N"], target.inputs["D"]))
     if c is None:
         return float("nan")
-    far = c / float(seen.frame["C"].max())
+    far = c / float(seen.frame["C"].to_numpy(float).max())
     return far if far > INSIDE else 1.0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -164,7 +164,7 @@ class Shop:
         return self._help(self.market().buy(budget, most=most))
 
     def _help(self, choice: Choice) -> Help:
-        runs, bought = [], self.frame[self.frame["offer"].isna()]
+        runs, bought = list[Advice](), cast(pd.DataFrame, self.frame[self.frame["offer"].isna()])
         for one in choice.purchases:
             row: Any = self.frame.iloc[one.cell]
             taken = 1 - (one.after / one.before) ** 2
@@ -227,7 +227,7 @@ def _why(bought: pd.DataFrame, row: Any) -> str:
         parts.append(f"a size {row['N'] / np.exp(n.max()):.2g}x the largest")
     else:
         parts.append("a new size" if row["N"] > np.exp(n.min()) else "a smaller size")
-    most = float(bought["C"].max())
+    most = float(bought["C"].to_numpy(float).max())
     if row["C"] > 1.01 * most:
         parts.append(f"C {row['C'] / most:.2g}x the most so far")
     ratio, there = row["D"] / row["N"], (bought["D"] / bought["N"]).to_numpy(float)

@@ -98,13 +98,13 @@ def _estimates(made: Fit, targets: Sequence[Target]) -> dict[str, tuple[float, f
     """Estimate, both ends and whether it is identified, by quantity."""
     if not made.usable:
         return {}
-    out = {
-        name: (value, *ends, made.identified[name].verdict == "yes")
+    out: dict[str, tuple[float, float, float, bool]] = {
+        name: (value, ends.low, ends.high, made.identified[name].verdict == "yes")
         for name, (value, ends) in made.estimates().items()
     }
     for target in targets:
         try:
-            found: Any = made.predict(
+            found: Any = made.band(
                 target.inputs if not target.alone else {"C": target.inputs["C"]}
             ).frame.iloc[0]
         except AnalysisError:

@@ -143,7 +143,7 @@ def _evaluation(subject: Subject) -> Outcome:
             f"whether {name!r} was measured on one set by all runs is not said",
             "add eval_id and eval_tokens, and say in the text which set it is",
         )
-    counted = frame["eval_tokens"].dropna() if "eval_tokens" in frame.columns else ()
+    counted: Any = frame["eval_tokens"].dropna() if "eval_tokens" in frame.columns else ()
     tokens = f", {int(counted.iloc[0])} tokens" if len(counted) else ""
     return judged(False, f"one evaluation of all runs{tokens}", value=1.0, measure="evaluations")
 

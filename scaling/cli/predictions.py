@@ -128,7 +128,7 @@ def prediction_text(predictor: Predictor, blocks: Sequence[Block], *, sizes: boo
             f"  intervals, {last.level:.0%}: of the law, {OF_LAW}; of a new run, {OF_RUN}",
             f"  method of the law's: {last.method}",
         ]
-        if (last.frame["se_discrepancy"] > 0).any():
+        if last.frame["se_discrepancy"].gt(0).to_numpy().any():
             lines.append("  law/run/discrepancy: parts of a forecast's standard deviation, of log loss")
     elif "low" in last.frame:
         lines += [f"  intervals, {last.level:.0%}: {OF_LAW}", f"  method: {last.method}"]
@@ -174,7 +174,7 @@ def _table(predictor: Predictor, frame: pd.DataFrame, sizes: bool) -> list[str]:
     if "low" in frame and not (sizes and "new_low" in frame):
         shown["of the law"] = _intervals(frame, "", number)
     if "new_low" in frame:
-        if (frame["se_discrepancy"] > 0).any():
+        if frame["se_discrepancy"].gt(0).to_numpy().any():
             shown["forecast"] = _values(frame, "forecast", number)
         shown["of a new run"] = _intervals(frame, "new_", number)
         if "forecast" in shown:

@@ -119,7 +119,7 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     if not len(kept):
         problem = "no run so far has a loss that a round could be chosen by"
         raise UserError(Complaint(problem, "design", "see why with `scaling status`"))
-    known = kept[[name for name in COLUMNS if name in kept.columns]]
+    known: Any = kept[[name for name in COLUMNS if name in kept.columns]]
     noise = None if design.noise is None else NoiseLevel(design.noise)
     prior, misfit = prior_of(fit(require(LAW), table, bootstrap=0), kept, LAW, noise)
     spent = float(sum(run.flops for run in have))
@@ -149,7 +149,7 @@ def _bought(
 ) -> Help:
     cells = cells_of(on_offer, have or ())
     cells = cells.assign(cost=cells["flops"] * len(study.seeds))  # budgets are of runs trained alone
-    runs = cells[:0].drop(columns="cost") if known is None else known
+    runs: Any = cells[:0].drop(columns="cost") if known is None else known
     target = _target(prior, design, on_offer)
     shop = Shop.of(prior, runs, cells, target, goal=design.goal, misfit=misfit, around=AROUND)
     return shop.within(budget, most)
@@ -179,7 +179,8 @@ def _round(
 
 
 def _hash(kept: pd.DataFrame) -> str:
-    rows = kept[["N", "D", "L"]].sort_values(["N", "D", "L"]).to_csv(index=False)
+    losses: Any = kept[["N", "D", "L"]]
+    rows = losses.sort_values(["N", "D", "L"]).to_csv(index=False)
     return hashlib.sha256(rows.encode()).hexdigest()[:12]
 
 

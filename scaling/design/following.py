@@ -134,14 +134,14 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     """
     kept, _ = select(table, ("fit",), needs="NDCL", cells="all")
     variant = _variant(kept)
-    known = kept[[name for name in COLUMNS if name in kept.columns]]
+    known: Any = kept[[name for name in COLUMNS if name in kept.columns]]
     runs = [tuple(map(float, row)) for row in kept[["N", "D", "C"]].to_numpy()]
     require_beyond(wish.target, kept)
     fits = {name: fit(require(name), table, bootstrap=0) for name in wish.laws}
     leading = fits[wish.laws[0]]
     noise = None if wish.noise is None else NoiseLevel(wish.noise)
     prior, misfit = prior_of(leading, kept, wish.laws[0], noise)
-    spent = float(kept["C"].sum())
+    spent = float(kept["C"].to_numpy(float).sum())
     budget = BUDGET * spent if wish.budget is None else wish.budget
     have = [] if plan is None else [r for r in plan.runs if r.role == "fit" and variant in (None, r.variant)]
     on_offer = _on_offer(study, plan, have, runs, wish, budget)
@@ -190,7 +190,7 @@ def _degenerate(made: Fit) -> bool:
 
 def require_beyond(target: Target, runs: pd.DataFrame) -> None:
     """Raises UserError where a target lies within the data, where nothing has to be forecast."""
-    compute, most = target.compute, float(runs["C"].max())
+    compute, most = target.compute, float(runs["C"].to_numpy(float).max())
     if compute is not None and compute < most:
         message = f"--compute {compute:.4g}: lies below the largest run of the table, {most:.4g}"
         raise UserError(Complaint(message, hint="ask for more compute than has been trained"))

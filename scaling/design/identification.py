@@ -79,7 +79,9 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     runs = next(iter(variants.values()))
     table = table_of(runs)
     helps, labels = _helpful(study, runs, priors(asked, table)[0], table, targets[0])
-    return Identification(tuple(statements), tuple(simulated), helps, labels, float(table["flops"].sum()))
+    return Identification(
+        tuple(statements), tuple(simulated), helps, labels, float(table["flops"].to_numpy(float).sum())
+    )
 
 
 def _variants(runs: Iterable[PlannedRun]) -> dict[str | None, list[PlannedRun]]:
