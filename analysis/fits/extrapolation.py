@@ -3,7 +3,8 @@ world.
 
 The law is fitted again with weights (C / max C)^1/4, so that it is truest where the forecast begins; the
 descriptive fit stays what it is. An interval at any level is z(level) sqrt(law^2 + run^2 + discrepancy^2)
-of log loss on both sides of that refit's value."""
+of log loss on both sides of that refit's value.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ LEAST_FAR = 1.01  # a back-test that reaches less far says nothing of growth wit
 class Parts:
     """Of runs asked for, (m,) each: ``centre``, the loss forecast in nats; and standard deviations of log
     loss: of the ``law``, of a ``run`` about it, of the ``discrepancy`` between law and world; ``gain``: the
-    improvement in log loss from the data to the target that the discrepancy grows with."""
+    improvement in log loss from the data to the target that the discrepancy grows with; ``above``: how far
+    the target lies above the data in log C, or what stands for it."""
 
     centre: np.ndarray
     law: np.ndarray
