@@ -123,8 +123,6 @@ def compare(
         raise AnalysisError(f"compare {', '.join(names) or 'nothing'}: name two laws or more, each once")
     if any(tuned(x) for law in chosen for x in law.inputs):  # every law gets the rows that one of them needs
         options = {"cells": "all", **options}
-    if any(tuned(x) for law in chosen for x in law.inputs):  # every law gets the rows that one of them needs
-        options = {"cells": "all", **options}
     table, notes = _common(chosen, table, options)
     fits = {law.name: fit(law, table, seed=seed, **options) for law in chosen}
     if poor := [f"{name}: {f.status.message}" for name, f in fits.items() if not f.usable]:

@@ -35,23 +35,19 @@ class Discrepancy:
     promised: float
     origin: dict[str, Any]
 
-    def unscaled(self, gain: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-        """The standard deviation at kappa = 1.
+    def sd(self, gain: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """The standard deviation of log loss (m,).
 
         Args:
             gain: g, the improvement in log loss that the law promises at each target (m,).
-            own: b, the error of log loss in the table's back-test, grown to each target (m,); None: the
-                table has no back-test.
+            own: b, the error of log loss in the table's back-test, grown to each target (m,); None: the table
+                has no back-test.
         """
         promised = self.promised * np.maximum(gain, 0.0)
         if own is None:
-            return promised
+            return self.kappa * promised
         power = np.where(own > promised, self.worse, self.backtest)
-        return own**power * promised ** (1 - power)
-
-    def sd(self, gain: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-        """The standard deviation of log loss (m,); arguments as of :meth:`unscaled`."""
-        return self.kappa * self.unscaled(gain, own)
+        return self.kappa * own**power * promised ** (1 - power)
 
 
 @cache

@@ -21,6 +21,7 @@ from analysis.fits.allocation import values
 from analysis.fits.bootstrap import METHODS, RESAMPLED, replicate
 from analysis.fits.covariance import usable
 from analysis.fits.discrepancy import Discrepancy, shipped
+from analysis.fits.intervals import NORMAL
 from analysis.solve.multistart import solve
 from analysis.solve.problem import Problem
 from analysis.tables.budgets import budgets
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 REPLICATES = 200
 GROWTH = {"N": 0.5, "D": 0.5, "C": 1.0}  # of log inputs with log C, where a family grows as one
 STEP = 1e-3  # in log, over which a slope of the law is taken
-SIDES = (0.05, 0.95)  # of replicates, a few of which may lie far off
-NORMAL = 1.6449  # standard deviations of a normal distribution from its middle to either of them
+SIDES = (0.05, 0.95)  # of replicates, a few of which may lie far off: the central 90 %
 UNSEEN = 0.25  # standard errors of a back-test's mean error: the least that it is taken for
 LEAST_FAR = 1.01  # a back-test that reaches less far says nothing of growth with distance
 

@@ -10,6 +10,8 @@ from analysis.results import Interval
 from analysis.solve.multistart import on_edge
 from analysis.solve.problem import FLOOR, Problem
 
+NORMAL = 1.6449  # standard deviations of a normal distribution in half of its central 90 %
+
 
 def of_parameters(
     problem: Problem, u: np.ndarray, draws: np.ndarray, cluster: np.ndarray, *, level: float, degrees: int

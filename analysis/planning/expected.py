@@ -14,6 +14,7 @@ from analysis.fits import allocation
 from analysis.fits.allocation import best, best_exponents, cost_of
 from analysis.fits.cost import Rate
 from analysis.fits.identification import bounded, coefficient, least, proportional
+from analysis.fits.intervals import NORMAL
 from analysis.fits.prediction import INSIDE
 from analysis.laws.law import Law
 from analysis.planning.ahead import Ahead, ahead_of
@@ -23,7 +24,6 @@ from analysis.results import Part, Verdict
 from analysis.solve.problem import Problem
 
 LEVEL = 0.9
-NORMAL = 1.6449  # standard deviations of a normal distribution in half of its 90 %
 SPANS = {"N": 10.0, "D": 10.0, "l": 1.1}  # full widths, as factors, of N*, D* and a loss that can be claimed
 HOPELESS = "no"
 

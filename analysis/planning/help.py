@@ -11,7 +11,8 @@ import pandas as pd
 
 from analysis.errors import AnalysisError, Complaint
 from analysis.fits.allocation import allocation, best, cost_of
-from analysis.planning.expected import NORMAL, Target, optimum_of
+from analysis.fits.intervals import NORMAL
+from analysis.planning.expected import Target, optimum_of
 from analysis.planning.field import Field, Misfit, problem_of
 from analysis.planning.information import Information, slopes
 from analysis.planning.prior import Prior

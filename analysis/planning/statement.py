@@ -63,12 +63,20 @@ def _table(quantities: Sequence[Expectation]) -> list[str]:
         (one.name, _shown(one.name, one.value), _interval(one), _half(one), verdict_text(one.verdict))
         for one in quantities
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return [
-        "  " + "  ".join(cell.ljust(w) if i in (0, 2, 4) else cell.rjust(w)
-                         for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+    return [f"  {line}" for line in _aligned(rows, left=(0, 2, 4))]
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
+    """One line a row, its columns in ``left`` aligned left and the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = (
+        [
+            cell.ljust(w) if i in left else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
         for row in rows
-    ]  # fmt: skip
+    )
+    return ["  ".join(cells).rstrip() for cells in padded]
 
 
 def _shown(name: str, value: float) -> str:
@@ -137,12 +145,7 @@ def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:
         )
         for run in runs
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(6)]
-    return [
-        "  ".join(cell.ljust(w) if i in (0, 5) else cell.rjust(w)
-                  for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
-        for row in rows
-    ]  # fmt: skip
+    return _aligned(rows, left=(0, 5))
 
 
 def _percent(half: float) -> str:
@@ -157,12 +160,7 @@ def simulated_text(found: Simulated) -> str:
         spread, reported = _spread(one, one.spread), _spread(one, one.half_width)
         truth = _shown(one.name, one.truth)
         rows.append((one.name, truth, spread, reported, f"{one.covered:.0%}", f"{one.identified:.0%}"))
-    widths = [max(len(row[i]) for row in rows) for i in range(6)]
-    lines = [
-        "  " + "  ".join(cell.ljust(w) if not i else cell.rjust(w)
-                         for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]  # fmt: skip
+    lines = [f"  {line}" for line in _aligned(rows, left=(0,))]
     return "\n".join([f"{found.studies} studies of {found.law} simulated and fitted: {codes}", *lines])
 
 
