@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_the_configuration_of_another_cluster_is_left_alone(
 
 @pytest.mark.slurm
 def test_tasks_of_an_array_have_a_device_each_on_every_node(cluster: None, tmp_path: Path):
-    name = f"devices-{tmp_path.parent.name}"
+    name = f"devices-{uuid.uuid4().hex}"  # accounting remembers the jobs of earlier runs of the tests
     script = "echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES; sleep 1"
     options = ["--array=0-5", "--gres=gpu:1", "--cpus-per-task=1", f"--output={tmp_path}/%a"]
     slurm("sbatch", "--wait", f"--job-name={name}", *options, f"--wrap={script}")
