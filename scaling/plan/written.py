@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -17,5 +18,6 @@ def study_text(study: Study) -> str:
         trainer = study.trainer.model_copy(update={"folder": str(study.commands_folder)})
         study = study.model_copy(update={"trainer": trainer})
     spec = study.model_dump(mode="json", exclude_none=True)
-    YAML().dump(with_hashes(spec, study.source.folder), text)
+    dumper: Any = YAML()
+    dumper.dump(with_hashes(spec, study.source.folder), text)
     return text.getvalue()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.planning.expected import Target
-from scaling.cli.planning import Question
+from scaling.cli.plan_request import PlanRequest
 from scaling.design.choosing import Decision, choose, next_round
 from scaling.design.following import Wish, next_runs
 from scaling.design.growing import decided
@@ -110,7 +110,7 @@ def test_cells_of_the_results_are_kept_while_they_answer_what_is_asked(tmp_path)
     ended = adaptive.model_copy(update={"design": adaptive.design.model_copy(update={"ended": "enough"})})
     (tmp_path / "study.yaml").write_text(study_text(ended), "utf-8")
     assert decided(changed("adaptive"), tmp_path).design == ended.design
-    asked = Question(SPECS / "adaptive.yaml", [], results=tmp_path)
+    asked = PlanRequest(SPECS / "adaptive.yaml", [], results=tmp_path)
     assert asked.chosen(changed("adaptive")).design == ended.design, "a plan shows what a run would do"
     more = decided(changed("adaptive", budget=1e13), tmp_path).design
     assert isinstance(more, Adaptive) and isinstance(adaptive.design, Adaptive)
