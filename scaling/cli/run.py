@@ -184,7 +184,7 @@ def _grows(results: ResultsFolder) -> bool:
 def _print_scripts(asked: _Asked, workers: int | None) -> None:
     from scaling.spec.execution import SlurmExecution
     from scaling.store.folder import ResultsFolder
-    from scaling.study.launch import BEFORE_FORECAST
+    from scaling.study.launch import PHASES
     from scaling.sweep.slurm.asked import scripts
 
     execution = asked.plan.execution.model_copy(update={"workers": workers} if workers else {})
@@ -194,5 +194,5 @@ def _print_scripts(asked: _Asked, workers: int | None) -> None:
         )
         problem = f"--dry-run prints scripts for Slurm, and execution.kind = {execution.kind}"
         raise UserError(Complaint(problem, hint=hint))
-    phases = (BEFORE_FORECAST, ("holdout",))
+    phases = (*PHASES, ("holdout",))
     print("\n".join(scripts(asked.plan, execution, ResultsFolder(asked.folder.absolute()), phases)), end="")

@@ -28,7 +28,7 @@ from analysis.findings import Analysis, analyse  # noqa: E402
 from analysis.forecasting.forecasts import Forecast  # noqa: E402
 from analysis.tables.loading import load  # noqa: E402
 
-BEFORE_FORECAST = ("fit", "noise", "tuning")
+PHASES = (("trunk",), ("fit", "noise", "tuning"))  # roles by turns; held-out runs come last
 NAMED = 10  # runs without a record that a text names
 
 
@@ -59,7 +59,7 @@ class Launch:
         return self.folder / "forecasts"
 
     def run(self) -> StudyReport:
-        self._train(BEFORE_FORECAST)
+        self._train_fitted()
         with self.sweep.turn():
             report, analysis, waiting = self._forecast()
         if waiting:
@@ -70,13 +70,19 @@ class Launch:
 
     def grow(self, study: PlannedStudy) -> PlannedStudy:
         """Train what is planned, and decide by it what comes next; raises StudyStopped, like training."""
-        self._train(BEFORE_FORECAST)
+        self._train_fitted()
         with self.sweep.turn():
             collect(self.folder)
             grown, said = study.next(self.folder)
             self.sweep.replace_plan(grown.plan, grown.text)
         self.watch.say(said)
         return grown
+
+    def _train_fitted(self) -> None:
+        """Train all but held-out runs; raises StudyStopped, like training."""
+        for roles in PHASES:
+            if self.plan.with_roles(roles):
+                self._train(roles)
 
     def look_at_disk(self) -> None:
         """Say beforehand where checkpoints may not fit; each is checked again when it is written."""
