@@ -65,6 +65,10 @@ class Own:
     error: float
     far: float
 
+    def grown(self, h: np.ndarray) -> np.ndarray:
+        """The error at a distance ``h`` in log C from the data."""
+        return self.error * np.maximum(1.0, h / np.log(max(self.far, LEAST_FAR)))
+
 
 @dataclass(frozen=True)
 class Extrapolation:
@@ -114,9 +118,7 @@ class Extrapolation:
         best = values(self.problem, self.point, dict(inputs), group)[0]
         drawn = np.log(values(self.problem, self.draws, dict(inputs), group)) - np.log(best)
         gain, h, above = promised(self.problem, self.point, self.fit.data, inputs, group)
-        own = None
-        if self.own is not None:
-            own = self.own.error * np.maximum(1.0, h / np.log(max(self.own.far, LEAST_FAR)))
+        own = None if self.own is None else self.own.grown(h)
         return Parts(
             best,
             0.5 * np.ptp(np.quantile(drawn, SIDES, axis=0), axis=0) / NORMAL,
@@ -148,29 +150,38 @@ def promised(
         log C, or what stands for it, from the data, and that above them; (m,) each.
     """
     law = problem.law.inputs
-    slopes = {x: _slope(problem, point, x, inputs, group) for x in law if x in GROWTH}
-    alone = sum(
-        (abs(slope) * _beyond(inputs[x], np.asarray(data[x])) for x, slope in slopes.items()),
-        np.zeros(len(group)),
-    )
+    slopes = steepness(problem, point, inputs, group)
+    beyond = {x: outside(inputs[x], np.asarray(data[x])) for x in slopes}
     scale, target = _scale(data, law), _scale(inputs, law)
     assert scale is not None and target is not None  # as of the rows fitted
     h, above = np.empty(len(group)), np.empty(len(group))
     for g in np.unique(group):
         mine = scale if problem.group is None else scale[problem.group == g]
-        h[group == g] = _beyond(target[group == g], mine)
+        h[group == g] = outside(target[group == g], mine)
         above[group == g] = np.maximum(0.0, np.log(target[group == g] / mine.max()))
-    steep = sum(GROWTH[x] * slope for x, slope in slopes.items())
-    return np.maximum(np.abs(steep) * h, alone), h, above
+    return improvement(slopes, h, beyond), h, above
 
 
-def _slope(
-    problem: Problem, point: np.ndarray, x: str, inputs: Mapping[str, np.ndarray], group: np.ndarray
+def steepness(
+    problem: Problem, point: np.ndarray, inputs: Mapping[str, np.ndarray], group: np.ndarray
+) -> dict[str, np.ndarray]:
+    """- d log L / d log x at each target (m,), of the inputs x of the law that grow with a family."""
+    out = {}
+    for x in (x for x in problem.law.inputs if x in GROWTH):
+        sides = [dict(inputs) | {x: inputs[x] * np.exp(sign * STEP)} for sign in (-1, 1)]
+        low, high = (np.log(values(problem, point, side, group)[0]) for side in sides)
+        out[x] = (low - high) / (2 * STEP)
+    return out
+
+
+def improvement(
+    slopes: Mapping[str, np.ndarray], h: np.ndarray, beyond: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """- d log L / d log x at each target (m,)."""
-    sides = [dict(inputs) | {x: inputs[x] * np.exp(sign * STEP)} for sign in (-1, 1)]
-    low, high = (np.log(values(problem, point, side, group)[0]) for side in sides)
-    return (low - high) / (2 * STEP)
+    """The improvement in log loss (m,) over a distance ``h`` in log C, or over those ``beyond`` the data in
+    single inputs where that is more."""
+    steep: Any = sum(GROWTH[x] * slope for x, slope in slopes.items())
+    alone: Any = sum(abs(slope) * beyond[x] for x, slope in slopes.items())
+    return np.maximum(np.abs(steep) * h, alone)
 
 
 def why_not(fit: Fit) -> str:
@@ -201,7 +212,7 @@ def _largest(problem: Problem, scale: np.ndarray) -> np.ndarray:
     return np.array([scale[group == g].max() for g in range(group.max() + 1)])[group]
 
 
-def _beyond(asked: np.ndarray, data: np.ndarray) -> np.ndarray:
+def outside(asked: np.ndarray, data: np.ndarray) -> np.ndarray:
     """How far in log ``asked`` (m,) lies outside the range of ``data``; 0 within."""
     asked = np.log(asked)
     return np.maximum(0.0, np.maximum(asked - np.log(data.max()), np.log(data.min()) - asked))

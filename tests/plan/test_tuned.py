@@ -13,8 +13,8 @@ from scaling.errors import UserError
 from scaling.plan.expand import make_plan
 from scaling.plan.plan import Plan
 from scaling.plan.tuned import with_hashes
+from scaling.plan.written import study_text
 from scaling.spec.load import load_study, study_from_dict
-from scaling.study import study_text
 from scaling.sweep.tasks import Task, job_spec
 from tests.plan.studies import changed, fake_index
 
