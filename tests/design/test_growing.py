@@ -24,7 +24,7 @@ from scaling.plan.written import study_text
 from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.load import study_from_dict
 from scaling.study import StudyStopped, run_study, whole
-from scaling.study.launch import BEFORE_FORECAST, Launch
+from scaling.study.launch import Launch
 from scaling.sweep.driver import Sweep, open_sweep
 from scaling.sweep.events import Event, Outcome
 from scaling.sweep.stops import PLAN_CHANGED
@@ -134,7 +134,7 @@ def test_a_launch_goes_on_with_what_another_one_decided(
     monkeypatch.setattr(whole, "open_sweep", open_tiny)
     monkeypatch.setattr(Sweep, "run_jobs", run_jobs)
     monkeypatch.setattr(growing, "plan_study", lambda study: make_plan(study, fake_index_of))
-    monkeypatch.setattr(Launch, "run", lambda self: self._train(BEFORE_FORECAST) or self.plan)
+    monkeypatch.setattr(Launch, "run", lambda self: self._train_fitted() or self.plan)
     heard = Heard()
     plan: Any = run_study(tiny, tmp_path, watch=heard)
     assert others == [moment] and {run.budget for run in plan.runs} == {4e8, 8e8}
