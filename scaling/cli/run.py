@@ -88,6 +88,8 @@ def run(
             )
     except StudyStopped as stopped:
         say.note(str(stopped))
+        if report and stopped.report is not None:
+            say.note(f"report of what is done: {_report(stopped.report)}")
         raise typer.Exit(stopped.exit_code) from None
     except KeyboardInterrupt:
         say.note("interrupted; run the same command again: what is done is kept")
@@ -110,10 +112,9 @@ def _print(done: StudyReport, *, as_json: bool, report: bool) -> None:
 
 
 def _report(done: StudyReport) -> Path:
-    from scaling.report import write_report
+    from scaling.report import study_report
 
-    say.note("writing the report: its referee's tests take some seconds")
-    return write_report(done.findings, [done.folder])
+    return study_report(done.findings, done.folder, say.note)
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,13 @@ NAMED = 10  # runs without a record that a text names
 
 
 class StudyStopped(Exception):
-    """The study is not complete; what is done stays done. Says why, and how to resume."""
+    """The study is not complete; what is done stays done. Says why, and how to resume; ``report`` is what the
+    runs with a record say, where some have failed."""
 
-    def __init__(self, message: str, exit_code: int):
+    def __init__(self, message: str, exit_code: int, report: StudyReport | None = None):
         super().__init__(message)
         self.exit_code = exit_code
+        self.report = report
 
 
 class PlanReplaced(StudyStopped):
@@ -129,21 +131,20 @@ class Launch:
         if outcome.exit_code:
             with self.sweep.turn():
                 done = collect(self.folder)
-                kept = f"; {self._salvage(done, analysis)}" if not outcome.interrupted else ""
-            raise StudyStopped(_why(outcome) + kept, outcome.exit_code)
+                kept, report = ("", None) if outcome.interrupted else self._salvage(done, analysis)
+            raise StudyStopped(_why(outcome) + kept, outcome.exit_code, report)
 
-    def _salvage(self, done: Collected, analysis: Analysis | None) -> str:
-        """Write what the runs with a record say, and in words where it is."""
+    def _salvage(self, done: Collected, analysis: Analysis | None) -> tuple[str, StudyReport | None]:
+        """Write what the runs with a record say; return where it is in words, and what it is."""
         if not done.rows:
-            return "no run has a record, so there is nothing to fit"
+            return "; no run has a record, so there is nothing to fit", None
+        note = "INCOMPLETE\n  some runs have failed: this is what the others say"
         try:
-            self._report(
-                done, analysis, ("INCOMPLETE\n  some runs have failed: this is what the others say",)
-            )
+            report = self._report(done, analysis, (note,))
         except AnalysisError as error:
-            return f"{done.table} has the {done.rows} done runs, which cannot be fitted: {error}"
+            return f"; {done.table} has the {done.rows} done runs, which cannot be fitted: {error}", None
         where = f"{self.folder / 'summary.txt'} (`scaling fit {self.folder}` fits them again)"
-        return f"what the {done.rows} done runs say is in {where}"
+        return f"; what the {done.rows} done runs say is in {where}", report
 
     def _freeze(self, analysis: Analysis, held_out: Sequence[PlannedRun]) -> None:
         states = {run.run_id: self.sweep.results.run_state(run.run_id).state for run in held_out}
