@@ -12,10 +12,10 @@ import pandas as pd
 from analysis.errors import AnalysisError, Complaint
 from analysis.fits import allocation
 from analysis.fits.allocation import best, best_exponents, cost_of
-from analysis.fits.cost import Rate
 from analysis.fits.identification import bounded, coefficient, least, proportional
 from analysis.fits.intervals import NORMAL
 from analysis.fits.prediction import INSIDE
+from analysis.fits.rates import Rate
 from analysis.laws.law import Law
 from analysis.planning.ahead import Ahead, ahead_of
 from analysis.planning.estimates import CEILING
