@@ -191,14 +191,14 @@ holdout: [{width: 16, flops: 2e9}]
 """,
         "utf-8",
     )
-    assert call("run", spec, "--results", folder, "--workers", 1).returncode == 0
+    assert call("run", spec, "--results", folder, "--no-report", "--workers", 1).returncode == 0
     design = load_study(folder / "study.yaml").design
     assert isinstance(design, Adaptive) and len(design.rounds) > 1 and design.ended
     runs = pd.read_csv(folder / "runs.csv")
     assert set(runs["status"]) == {"ok"} and runs["role"].tolist().count("holdout") == 1
-    assert call("run", spec, "--results", folder, "--workers", 1).returncode == 0
+    assert call("run", spec, "--results", folder, "--no-report", "--workers", 1).returncode == 0
     assert load_study(folder / "study.yaml").design == design
-    more = call("run", spec, "--results", folder, "--workers", 1, "--set", "design.budget=6e9")
+    more = call("run", spec, "--results", folder, "--no-report", "--workers", 1, "--set", "design.budget=6e9")
     assert more.returncode == 0 and len(pd.read_csv(folder / "runs.csv")) > len(runs)
 
 
