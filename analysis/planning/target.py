@@ -10,7 +10,7 @@ import numpy as np
 from analysis.errors import AnalysisError, Complaint
 from analysis.fits import allocation
 from analysis.fits.allocation import best
-from analysis.fits.cost import Rate
+from analysis.fits.rates import Rate
 from analysis.laws.law import Law
 from analysis.planning.field import problem_of
 from analysis.planning.information import Quantity

@@ -67,12 +67,13 @@ class PlanRequest:
         return ResultsFolder(self.results or RESULTS / plan.study)
 
     def chosen(self, study: Study) -> Study:
-        """Choose the cells that a design leaves open; of one that grows, take over what results decided."""
+        """Take over what results decided of a design, and choose the cells that it still leaves open."""
+        study = with_decisions(study, self.folder(study).path)
         if not study.design.unchosen:
-            return with_decisions(study, self.folder(study).path)
-        from scaling.design.choosing import choose_for
+            return study
+        from scaling.design.choosing import choose
 
-        return choose_for(study, self.folder(study).path)
+        return choose(study)
 
 
 def print_plan(asked: PlanRequest) -> None:

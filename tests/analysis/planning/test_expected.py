@@ -13,8 +13,8 @@ import pytest
 
 from analysis import fit
 from analysis.errors import AnalysisError
-from analysis.fits.cost import Power
 from analysis.fits.discrepancy import shipped
+from analysis.fits.rates import Power
 from analysis.laws.lookup import require
 from analysis.planning.estimates import EFFICIENCY
 from analysis.planning.expected import expect
