@@ -2,8 +2,8 @@
 world.
 
 The law is fitted again with weights (C / max C)^1/4, so that it is truest where the forecast begins; the
-descriptive fit stays what it is. An interval at any level is z(level) sqrt(law^2 + run^2 + discrepancy^2)
-of log loss on both sides of that refit's value.
+descriptive fit stays what it is. An interval at any level is z(level) sqrt(law^2 + run^2 + discrepancy^2) of
+log loss on both sides of that refit's value, from which the mean of the discrepancy is taken off.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ LEAST_FAR = 1.01  # a back-test that reaches less far says nothing of growth wit
 
 @dataclass(frozen=True)
 class Parts:
-    """Of runs asked for, (m,) each: ``centre``, the loss forecast in nats; and standard deviations of log
-    loss: of the ``law``, of a ``run`` about it, of the ``discrepancy`` between law and world; ``gain``: the
-    improvement in log loss from the data to the target that the discrepancy grows with; ``above``: how far
-    the target lies above the data in log C, or what stands for it."""
+    """Of runs asked for, (m,) each: ``refit``, its loss in nats; ``lean``, how much too high it is expected
+    to be, of log loss; and standard deviations of log loss: of the ``law``, of a ``run`` about it, of the
+    ``discrepancy`` between law and world; ``gain``: the improvement in log loss from the data to the target
+    that the discrepancy grows with; ``above``: how far the target lies above the data in log C, or what
+    stands for it."""
 
-    centre: np.ndarray
+    refit: np.ndarray
+    lean: np.ndarray
     law: np.ndarray
     run: np.ndarray
     discrepancy: np.ndarray
@@ -119,11 +121,13 @@ class Extrapolation:
         drawn = np.log(values(self.problem, self.draws, dict(inputs), group)) - np.log(best)
         gain, h, above = promised(self.problem, self.point, self.fit.data, inputs, group)
         own = None if self.own is None else self.own.grown(h)
+        discrepancy = self.constants.sd(gain, own)
         return Parts(
             best,
+            self.constants.lean(discrepancy, h),
             0.5 * np.ptp(np.quantile(drawn, SIDES, axis=0), axis=0) / NORMAL,
             np.full(len(best), self.run),
-            self.constants.sd(gain, own),
+            discrepancy,
             gain,
             above,
         )

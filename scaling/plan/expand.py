@@ -60,6 +60,7 @@ def plan_spec(
     profile: str | FilePath | None = None,
     say: Callable[[str], None] = lambda text: None,
     choose: Callable[[Study], Study] = lambda study: study,
+    folder: FilePath | None = None,
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
 
@@ -70,11 +71,12 @@ def plan_spec(
         profile: a file whose fields are laid over its execution.
         say: is told of a command that is run to describe the sizes of a family.
         choose: fills in the cells of a design that leaves them open.
+        folder: what paths in the spec are relative to; left out: its own.
 
     Raises:
         UserError: every problem of the spec and of the plan.
     """
-    checked = read_study(path, overrides, profile)
+    checked = read_study(path, overrides, profile, folder)
     problems, plan = list(checked.problems), None
     study = checked.study if problems or checked.study is None else described(checked.study, say)
     if study is not None:
@@ -208,6 +210,7 @@ def _plan(
         every=study.evaluation.every,
         averages=study.evaluation.averages,
         command=_command(study),
+        folder=str(study.source.folder.absolute()) if study.design.grows else None,
     )
 
 
@@ -227,8 +230,9 @@ def _spec_sha(study: Study) -> str:
         del dump["trainer"]
     if not study.added:
         del dump["added"]
-    if dump["design"].get("window") is None:
-        dump["design"].pop("window", None)
+    for name in ("window", "trunk_tokens"):
+        if dump["design"].get(name) is None:
+            dump["design"].pop(name, None)
     return short_hash({"kind": "study", **dump})
 
 

@@ -28,16 +28,18 @@ from analysis.findings import Analysis, analyse  # noqa: E402
 from analysis.forecasting.forecasts import Forecast  # noqa: E402
 from analysis.tables.loading import load  # noqa: E402
 
-BEFORE_FORECAST = ("fit", "noise", "tuning")
+PHASES = (("trunk",), ("fit", "noise", "tuning"))  # roles by turns; held-out runs come last
 NAMED = 10  # runs without a record that a text names
 
 
 class StudyStopped(Exception):
-    """The study is not complete; what is done stays done. Says why, and how to resume."""
+    """The study is not complete; what is done stays done. Says why, and how to resume; ``report`` is what the
+    runs with a record say, where some have failed."""
 
-    def __init__(self, message: str, exit_code: int):
+    def __init__(self, message: str, exit_code: int, report: StudyReport | None = None):
         super().__init__(message)
         self.exit_code = exit_code
+        self.report = report
 
 
 class PlanReplaced(StudyStopped):
@@ -59,7 +61,7 @@ class Launch:
         return self.folder / "forecasts"
 
     def run(self) -> StudyReport:
-        self._train(BEFORE_FORECAST)
+        self._train_fitted()
         with self.sweep.turn():
             report, analysis, waiting = self._forecast()
         if waiting:
@@ -70,13 +72,19 @@ class Launch:
 
     def grow(self, study: PlannedStudy) -> PlannedStudy:
         """Train what is planned, and decide by it what comes next; raises StudyStopped, like training."""
-        self._train(BEFORE_FORECAST)
+        self._train_fitted()
         with self.sweep.turn():
             collect(self.folder)
             grown, said = study.next(self.folder)
             self.sweep.replace_plan(grown.plan, grown.text)
         self.watch.say(said)
         return grown
+
+    def _train_fitted(self) -> None:
+        """Train all but held-out runs; raises StudyStopped, like training."""
+        for roles in PHASES:
+            if self.plan.with_roles(roles):
+                self._train(roles)
 
     def look_at_disk(self) -> None:
         """Say beforehand where checkpoints may not fit; each is checked again when it is written."""
@@ -123,21 +131,20 @@ class Launch:
         if outcome.exit_code:
             with self.sweep.turn():
                 done = collect(self.folder)
-                kept = f"; {self._salvage(done, analysis)}" if not outcome.interrupted else ""
-            raise StudyStopped(_why(outcome) + kept, outcome.exit_code)
+                kept, report = ("", None) if outcome.interrupted else self._salvage(done, analysis)
+            raise StudyStopped(_why(outcome) + kept, outcome.exit_code, report)
 
-    def _salvage(self, done: Collected, analysis: Analysis | None) -> str:
-        """Write what the runs with a record say, and in words where it is."""
+    def _salvage(self, done: Collected, analysis: Analysis | None) -> tuple[str, StudyReport | None]:
+        """Write what the runs with a record say; return where it is in words, and what it is."""
         if not done.rows:
-            return "no run has a record, so there is nothing to fit"
+            return "; no run has a record, so there is nothing to fit", None
+        note = "INCOMPLETE\n  some runs have failed: this is what the others say"
         try:
-            self._report(
-                done, analysis, ("INCOMPLETE\n  some runs have failed: this is what the others say",)
-            )
+            report = self._report(done, analysis, (note,))
         except AnalysisError as error:
-            return f"{done.table} has the {done.rows} done runs, which cannot be fitted: {error}"
+            return f"; {done.table} has the {done.rows} done runs, which cannot be fitted: {error}", None
         where = f"{self.folder / 'summary.txt'} (`scaling fit {self.folder}` fits them again)"
-        return f"what the {done.rows} done runs say is in {where}"
+        return f"; what the {done.rows} done runs say is in {where}", report
 
     def _freeze(self, analysis: Analysis, held_out: Sequence[PlannedRun]) -> None:
         states = {run.run_id: self.sweep.results.run_state(run.run_id).state for run in held_out}

@@ -197,8 +197,7 @@ class Sweep:
     def replace_plan(self, plan: Plan, spec: str) -> None:
         """Write what is decided next into the folder, in the turn in which it was decided: from now on the
         sweeps of the plan before are over."""
-        write_text(self.results.spec, spec)
-        write_json(self.results.plan, plan.to_json())
+        write_plan(self.results, plan.to_json(), spec)
 
 
 @contextmanager
@@ -237,15 +236,14 @@ def open_sweep(
             finished runs, has changed.
     """
     results, checked = ResultsFolder(Path(folder).absolute()), Plan.from_json(dict(plan))
+    mark = PlanMark(results, checked.identity)
     with turn(results):
-        mark = PlanMark(results, checked.identity)
         if overtaken() or (spec is None and mark.changed()):
             problem = f"another launch has just changed the plan of {str(results.path)!r}"
             raise PlanChanged(Complaint(problem, hint="run the same command again"))
         require_compatible(results, checked, spec or "", force=force, reevaluate=reevaluate)
         if spec is not None:
-            write_text(results.spec, spec)
-            write_json(results.plan, dict(plan))
+            write_plan(results, dict(plan), spec)
     presence = Presence(results)
     ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
     try:
@@ -285,6 +283,12 @@ def join_sweep(
             yield Sweep(results, part, presence, command or trains(plan), mark, [], trackers)
     finally:
         presence.end()
+
+
+def write_plan(results: ResultsFolder, plan: dict[str, Any], spec: str) -> None:
+    """Write plan.json and study.yaml; the caller has its turn in the folder."""
+    write_text(results.spec, spec)
+    write_json(results.plan, plan)
 
 
 def _part(plan: Plan, jobs: Collection[str] | None, execution: Execution | None) -> Plan:

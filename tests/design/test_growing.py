@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from analysis.optimal_size.isoflop import IsoFlop, minima
+from scaling.cli import run
 from scaling.design import growing
 from scaling.design.centring import best_size
 from scaling.design.growing import PlannedStudy
@@ -24,7 +25,7 @@ from scaling.plan.written import study_text
 from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.load import study_from_dict
 from scaling.study import StudyStopped, run_study, whole
-from scaling.study.launch import BEFORE_FORECAST, Launch
+from scaling.study.launch import Launch
 from scaling.sweep.driver import Sweep, open_sweep
 from scaling.sweep.events import Event, Outcome
 from scaling.sweep.stops import PLAN_CHANGED
@@ -134,12 +135,28 @@ def test_a_launch_goes_on_with_what_another_one_decided(
     monkeypatch.setattr(whole, "open_sweep", open_tiny)
     monkeypatch.setattr(Sweep, "run_jobs", run_jobs)
     monkeypatch.setattr(growing, "plan_study", lambda study: make_plan(study, fake_index_of))
-    monkeypatch.setattr(Launch, "run", lambda self: self._train(BEFORE_FORECAST) or self.plan)
+    monkeypatch.setattr(Launch, "run", lambda self: self._train_fitted() or self.plan)
     heard = Heard()
     plan: Any = run_study(tiny, tmp_path, watch=heard)
     assert others == [moment] and {run.budget for run in plan.runs} == {4e8, 8e8}
     assert heard.said == ["another launch has decided what comes next: going on with that"]
     assert len(trained(tmp_path)) == len(plan.runs) == 6
+
+
+def test_by_its_results_a_study_finds_the_files_of_its_spec(tmp_path: Path) -> None:
+    texts, spec, results = tmp_path / "specs" / "texts", tmp_path / "specs" / "s.yaml", tmp_path / "results"
+    texts.mkdir(parents=True)
+    for number in range(60):
+        (texts / f"{number}.txt").write_text(f"{number} is a number, and so is {number * 7919}. " * 40)
+    data = {"corpus": {"kind": "text", "files": "texts/*.txt"}, "tokenizer": "bytes", "context": 16}
+    YAML().dump(TINY | {"data": data}, spec)
+    asked = run._of_spec(spec, None, results, None)
+    assert isinstance(asked.study, PlannedStudy)
+    with open_sweep(results, asked.plan.to_json(), asked.study.text):
+        pass
+    again = run._of_folder(results, None, None, None)
+    assert again.plan.identity == asked.plan.identity and again.plan.folder == str(spec.parent)
+    assert isinstance(again.study, PlannedStudy) and again.study.text == asked.study.text
 
 
 class Heard:

@@ -241,6 +241,7 @@ def test_of_a_study_with_failures_the_rest_is_fitted(tmp_path):
     with pytest.raises(StudyStopped, match=r"some runs failed; .*what the 11 done runs say is in") as stopped:
         run_study(plan, tmp_path, watch=Heard())
     assert stopped.value.exit_code == 1 and not states(tmp_path)
+    assert stopped.value.report and "INCOMPLETE" in stopped.value.report.text
     assert fit_table([tmp_path], bootstrap=0).usable
     summary = (tmp_path / "summary.txt").read_text()
     assert "INCOMPLETE" in summary and f"no record: {broken} (exception: " in summary

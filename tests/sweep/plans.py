@@ -128,7 +128,7 @@ def start_driver(folder: Path, plan: dict[str, Any], *extra: str) -> subprocess.
     return subprocess.Popen([sys.executable, "-c", DRIVER, str(folder), json.dumps([*FAKE, *extra])])
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
