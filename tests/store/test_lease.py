@@ -127,7 +127,7 @@ from scaling.store.lease import Busy, LostLease, acquire
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-mine, until = 0, time.monotonic() + 1.5
+mine, until = 0, time.monotonic() + 0.6
 while time.monotonic() < until:
     try:
         lease = acquire(folder)
