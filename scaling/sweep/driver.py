@@ -185,12 +185,20 @@ class Sweep:
             PlanChanged: by another launch, which is the one to make something of the records now.
         """
         with turn(self.results):
-            if self.mark.changed():
-                problem = f"another launch has changed the plan of {str(self.results.path)!r}"
-                raise PlanChanged(Complaint(problem, hint="run the same command as that one"))
+            self._require_own_plan()
             yield
+
+    def _require_own_plan(self) -> None:
+        if self.mark.changed():
+            problem = f"another launch has changed the plan of {str(self.results.path)!r}"
+            raise PlanChanged(Complaint(problem, hint="run the same command as that one"))
 
     def replace_plan(self, plan: Plan, spec: str) -> None:
         """Write what is decided next into the folder, in the turn in which it was decided: from now on the
-        sweeps of the plan before are over."""
+        sweeps of the plan before are over.
+
+        Raises:
+            PlanChanged: the turn took so long that another launch has done it.
+        """
+        self._require_own_plan()
         write_plan(self.results, plan.to_json(), spec)

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from scaling import report
+from scaling.study import StudyStopped
+from tests.cli.call import call
+
+SPEC = Path(__file__).with_name("miniature.yaml")
 
 
 @pytest.fixture
@@ -43,3 +47,25 @@ def test_the_same_study_has_one_report(tmp_path: Path, made: list[str]) -> None:
     assert len(made) == 4, "a page that is not whole"
     ask("L = 4")
     assert len(made) == 4 and page.read_text().startswith("<html></html>\n<!-- drawn from ")
+
+
+def test_a_study_some_of_whose_runs_failed_has_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*given: Any, **options: Any) -> None:
+        done: Any = SimpleNamespace(findings="found", folder=tmp_path)
+        raise StudyStopped("some runs failed", 1, done)
+
+    def write(findings: Any, folder: Path, say: Any) -> Path:
+        assert findings == "found"
+        return folder / "report.html"
+
+    monkeypatch.setattr("scaling.study.run_study", stop)
+    monkeypatch.setattr(report, "study_report", write)
+    done = call("run", SPEC, "--results", tmp_path)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.splitlines()[-2:] == [
+        "some runs failed",
+        f"report of what is done: {tmp_path / 'report.html'}",
+    ]
+    assert "report" not in call("run", SPEC, "--results", tmp_path, "--no-report").stderr
