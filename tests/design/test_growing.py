@@ -26,8 +26,9 @@ from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.load import study_from_dict
 from scaling.study import StudyStopped, run_study, whole
 from scaling.study.launch import Launch
-from scaling.sweep.driver import Sweep, open_sweep
+from scaling.sweep.driver import Sweep
 from scaling.sweep.events import Event, Outcome
+from scaling.sweep.opening import open_sweep
 from scaling.sweep.stops import PLAN_CHANGED
 from tests.plan.studies import changed, fake_index_of, plan_of
 from tests.sweep.plans import FAKE, trained

@@ -18,8 +18,8 @@ from scaling.files import write_json
 from scaling.plan.expand import make_plan
 from scaling.spec.load import load_study, study_from_dict
 from scaling.study import StudyStopped, launch, run_study, whole
-from scaling.sweep.driver import open_sweep
 from scaling.sweep.events import JobStarted, Outcome
+from scaling.sweep.opening import open_sweep
 from tests.plan.studies import changed, fake_index
 from tests.sweep.plans import FAKE, behave, trained
 
