@@ -95,4 +95,4 @@ def test_where_nothing_has_a_slope_the_text_is_still_printed(law, monkeypatch):
     monkeypatch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
     table = clean()
     table["accuracy"] = 1 - table["loss"] / 10
-    assert "at_bound" in str(fit(law, table, target="accuracy", bootstrap=8))
+    assert "at_bound" in str(fit(law, table, target="accuracy", bootstrap=10))
