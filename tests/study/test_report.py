@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from analysis.reporting.words import Missing
 from scaling import report
+from scaling.store.failure import Failure
+from scaling.store.folder import ResultsFolder
+from tests.sweep.plans import make_plan
 
 
 @pytest.fixture
@@ -43,3 +48,21 @@ def test_the_same_study_has_one_report(tmp_path: Path, made: list[str]) -> None:
     assert len(made) == 4, "a page that is not whole"
     ask("L = 4")
     assert len(made) == 4 and page.read_text().startswith("<html></html>\n<!-- drawn from ")
+
+
+def test_runs_that_failed_are_named_with_those_that_wait(tmp_path: Path) -> None:
+    plan = make_plan([(8, 50), (8, 100)], holdout=[(8, 200)])
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    results, (done, failed, _) = ResultsFolder(tmp_path), (run["run_id"] for run in plan["runs"])
+    assert report.of_folder(results).missing == (), "a study at work has runs without a record too"
+    for run, file, content in (
+        (done, "record.json", {}),
+        (failed, "error.json", Failure(kind="killed", message="signal 9", step=40).to_json()),
+    ):
+        results.run_dir(run).mkdir(parents=True)
+        (results.run_dir(run) / file).write_text(json.dumps(content))
+    beside = report.of_folder(results)
+    assert beside.planned == 3 and beside.missing == (
+        Missing("w8-s100", "fit", "failed", "killed after step 40: signal 9"),
+        Missing("w8-s200", "holdout", "pending", "waits for the others"),
+    )
