@@ -10,7 +10,7 @@ import pytest
 
 from scaling.plan.tuned import settled
 from scaling.spec.load import load_study
-from scaling.spec.models import Recipe
+from scaling.spec.sections import Recipe
 from tests.cli.call import call
 
 QUICKSTART = load_study(Path(__file__).parents[2] / "experiments" / "quickstart.yaml")
