@@ -11,16 +11,13 @@ import pytest
 
 from analysis.reporting.words import Missing
 from scaling import report
-<<<<<<< HEAD
 from scaling.store.failure import Failure
 from scaling.store.folder import ResultsFolder
-from tests.sweep.plans import make_plan
-=======
 from scaling.study import StudyStopped
 from tests.cli.call import call
+from tests.sweep.plans import make_plan
 
 SPEC = Path(__file__).with_name("miniature.yaml")
->>>>>>> main
 
 
 @pytest.fixture
@@ -57,7 +54,6 @@ def test_the_same_study_has_one_report(tmp_path: Path, made: list[str]) -> None:
     assert len(made) == 4 and page.read_text().startswith("<html></html>\n<!-- drawn from ")
 
 
-<<<<<<< HEAD
 def test_runs_that_failed_are_named_with_those_that_wait(tmp_path: Path) -> None:
     plan = make_plan([(8, 50), (8, 100)], holdout=[(8, 200)])
     (tmp_path / "plan.json").write_text(json.dumps(plan))
@@ -74,7 +70,8 @@ def test_runs_that_failed_are_named_with_those_that_wait(tmp_path: Path) -> None
         Missing("w8-s100", "fit", "failed", "killed after step 40: signal 9"),
         Missing("w8-s200", "holdout", "pending", "waits for the others"),
     )
-=======
+
+
 def test_a_study_some_of_whose_runs_failed_has_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,4 +92,3 @@ def test_a_study_some_of_whose_runs_failed_has_a_report(
         f"report of what is done: {tmp_path / 'report.html'}",
     ]
     assert "report" not in call("run", SPEC, "--results", tmp_path, "--no-report").stderr
->>>>>>> main
