@@ -126,7 +126,7 @@ def analyse(table: pd.DataFrame | Table, target: float | None = None) -> Analysi
     table = checked(table)
     rows = _by_variant(table)
     described = {
-        name: Described(fit(LAW, part), isoflop.minima(part), backtest.run(LAW, part))
+        name: Described(fitted := fit(LAW, part), isoflop.minima(part), backtest.of(fitted, part))
         for name, part in rows.items()
     }
     if None in rows:
