@@ -1,0 +1,77 @@
+"""What fits say of runs not bought: laws about their optima, noise and misfit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from analysis.planning.field import BEND, Field, Misfit, places, widths
+from analysis.planning.prior import NoiseLevel
+from analysis.solve.problem import Loss, Problem
+from buying.instances import Group, Outputs
+
+FLOOR = 0.002  # noise as a share of a loss, where residuals say no more
+NONE = 1e-9  # a misfit that is none
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the residuals' variance that may be misfit
+SIZES = (0.5, 0.7, 1.0, 1.4, 2.0)  # times their standard deviation
+
+
+def fields(group: Group, fits: list[np.ndarray], bought: np.ndarray, *, bend: bool) -> Iterator[Field]:
+    """What fits say of each output at all runs of pool and target: a law about its optimum, with noise of
+    the size of the residuals and no less than usual, or, with ``bend``, noise and misfit (:func:`split`)."""
+    for one, u, rows in zip(group.outputs, fits, group.rows, strict=True):
+        pool = one.pool
+        fitted = pool.values(pool.parameters(u)[None], pool.inputs, pool.group)[0]
+        taken = max(int(bought.sum()) - group.params / group.losses, 0.25 * bought.sum())
+        for label in range(max(len(pool.labels), 1)):
+            mine = np.ones(len(rows), bool) if pool.group is None else pool.group == label
+            here = mine & bought[rows]
+            residuals, scale = (pool.target - fitted)[here], float(np.mean(np.abs(pool.target[here])))
+            whole, count = _whole(one, label, scale), int(mine.sum())
+            low, high = whole.box
+            at, cells = np.clip(whole.shift(u, -1.0), low, high), np.arange(len(whole.target))
+            left = float(np.sqrt((residuals**2).sum() / taken))
+            plain = Field(whole, at, Misfit(NONE), NoiseLevel(max(FLOOR * scale, left)), cells,
+                          np.zeros((0, len(at))), cells[count:])  # fmt: skip
+            yield split(plain, np.flatnonzero(bought), residuals, left, scale) if bend else plain
+
+
+def _whole(one: Outputs, label: int, scale: float) -> Problem:
+    """The law of an output on all runs of pool and target, whose losses are not known."""
+    pool, target = one.pool, one.target
+    mine = [slice(None) if p.group is None else p.group == label for p in (pool, target)]
+    inputs = {x: np.append(pool.inputs[x][mine[0]], target.inputs[x][mine[1]]) for x in pool.inputs}
+    flat = np.full(len(next(iter(inputs.values()))), scale)
+    group = None if pool.group is None else np.full(len(flat), label)
+    return Problem(pool.law, inputs, flat, Loss(space="raw"), group=group, labels=pool.labels, own=pool.own)
+
+
+def split(field: Field, bought: np.ndarray, residuals: np.ndarray, left: float, scale: float) -> Field:
+    """Split residuals into noise and misfit: the means of both variances under the restricted likelihood, as
+    many runs of one size and seed say nothing of it by themselves.
+
+    Args:
+        field: all runs, with noise alone.
+        bought: indices of the runs that were.
+        residuals: theirs.
+        left: their standard deviation, by degrees of freedom.
+        scale: of the losses.
+    """
+    problem = field.problem
+    slopes = np.nan_to_num(problem.model.jacobian(field.u), posinf=0.0, neginf=0.0)[bought] * widths(problem)
+    at = places(problem.inputs)
+    middle, trend = at[field.targets].mean(axis=0), slopes @ slopes.T
+    unit = Misfit(1.0).covariance(at[bought], middle)
+    noises, bends, likelihoods = [], [], []
+    for share in SHARES:
+        for size in SIZES:
+            noises.append(max(FLOOR * scale, size * left * np.sqrt(1 - share)) ** 2)
+            bends.append(max(BEND * scale, size * left * np.sqrt(share)) ** 2)
+            factor = np.linalg.cholesky(trend + bends[-1] * unit + noises[-1] * np.eye(len(bought)))
+            white = np.linalg.solve(factor, residuals)
+            likelihoods.append(-0.5 * white @ white - np.log(np.diag(factor)).sum())
+    weight = np.exp(np.array(likelihoods) - max(likelihoods))
+    noise, bend = (float(np.sqrt(np.average(v, weights=weight))) for v in (noises, bends))
+    return replace(field, noise=NoiseLevel(noise), misfit=Misfit(bend))
