@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.fits.result import Fit
-from analysis.fits.summary import ORIGINS, count, number
+from analysis.fits.summary import ORIGINS, count, number, runs, uncertain
 from analysis.forecasting.backtest import BackTest
 from analysis.forecasting.forecasts import Score, Trial
 from analysis.optimal_size.isoflop import IsoFlop, Line
@@ -54,11 +54,11 @@ def _isoflop(iso: IsoFlop) -> list[str]:
     lines = []
     for m in iso.minima:
         if m.N is not None and m.D is not None and m.loss is not None:
-            error = f" (+-{m.se_log_N:.0%})" if m.se_log_N is not None else ""
+            error = f" (+-{100 * m.se_log_N:.2g}%)" if m.se_log_N is not None else ""
             what = f"N* {count(m.N)}{error}, D* {count(m.D)}, loss {m.loss:.4g}"
         else:
             what = f"no minimum: {m.reason}"
-        lines.append(f"  C = {m.budget:.3g}: {m.n} runs, {what}")
+        lines.append(f"  C = {m.budget:.3g}: {runs(m.n)}, {what}")
     if iso.size and iso.tokens and iso.loss:
         lines.append(
             f"  N* ~ C^{_slope(iso.size)}, D* ~ C^{_slope(iso.tokens)}, best loss ~ C^{_slope(iso.loss)}"
@@ -68,17 +68,18 @@ def _isoflop(iso: IsoFlop) -> list[str]:
 
 
 def _slope(line: Line) -> str:
-    return f"{line.slope:.3f}" + (f" (se {line.se:.3f})" if line.se is not None else "")
+    if line.se is None:
+        return f"{line.slope:.3f}"
+    return "{} (se {})".format(*uncertain(line.slope, line.se))
 
 
 def _backtest(test: BackTest) -> list[str]:
     if test.budget is None or test.bias is None or test.rms is None or test.inside is None:
         return [f"  not possible: {test.message}"]
     unknown = sum(row["low"] != row["low"] or row["high"] != row["high"] for row in test.runs)
-    predicted = "1 run" if len(test.runs) == 1 else f"{len(test.runs)} runs"
     lines = [
-        f"  fitted {test.n_train} runs below C = {test.budget:.3g}, "
-        f"predicted its {predicted} ({test.extrapolation:.2g}x further):",
+        f"  fitted {runs(test.n_train)} below C = {test.budget:.3g}, "
+        f"predicted its {runs(len(test.runs))} ({test.extrapolation:.2g}x further):",
         f"  mean error {test.bias:+.2%}, rms {test.rms:.2%}, "
         f"{test.inside:.0%} inside their {test.level:.0%} intervals"
         + (f"; {unknown} of these intervals open" if unknown else ""),

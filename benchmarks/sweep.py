@@ -31,6 +31,7 @@ from pathlib import Path
 
 from scaling.plan.expand import plan_spec
 from scaling.plan.plan import Plan, PlannedJob
+from scaling.store.folder import ResultsFolder
 from scaling.sweep.driver import open_sweep
 from scaling.sweep.events import RunFinished
 from scaling.sweep.tasks import Task, job_spec
@@ -71,7 +72,8 @@ def one_by_one(plan: Plan, folder: Path, every: int) -> None:
             run_ids=(planned.run_id,),
             flops_spent={planned.run_id: planned.flops},
         )
-        request = job_spec(plan, Task(alone, (planned,), planned.flops), [planned], "train")
+        task = Task(alone, (planned,), planned.flops)
+        request = job_spec(plan, task, [planned], "train", ResultsFolder(folder))
         (job / "job.json").write_text(json.dumps(request.to_json()))
         environment = dict(os.environ, JAX_ENABLE_COMPILATION_CACHE="false")
         with (job / "log.txt").open("w") as log:

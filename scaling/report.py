@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from scaling.errors import UserError
@@ -15,6 +16,7 @@ from scaling.store.records import JobEnvironment, read
 require_own_analysis()
 
 from analysis.findings import Findings  # noqa: E402
+from analysis.reporting import provenance  # noqa: E402
 from analysis.reporting.page import FILE, Beside, Document, write  # noqa: E402
 
 LISTED = 40  # notes and excluded runs of a plan
@@ -44,6 +46,26 @@ def write_report(
     path = out or (first / FILE if first.is_dir() else first.with_name(f"{first.stem}.{FILE}"))
     beside = of_folder(ResultsFolder(first)) if len(sources) == 1 and first.is_dir() else Beside()
     return write(findings, sources, path, title=title, referee=referee, beside=beside)
+
+
+def study_report(findings: Findings, folder: Path, say: Callable[[str], None] = lambda text: None) -> Path:
+    """Write the report of a results folder, unless the one that is there was drawn from the same; ``say`` is
+    told before that takes time. Returns where it is."""
+    path, mark = folder / FILE, _mark(findings, folder)
+    if not path.is_file() or not path.read_bytes().rstrip().endswith(mark.encode()):
+        say("writing the report: its referee's tests take some seconds")
+        write_report(findings, [folder], path)
+        with path.open("a", encoding="utf-8") as page:
+            page.write(f"{mark}\n")
+    return path
+
+
+def _mark(findings: Findings, folder: Path) -> str:
+    """Return a comment at the end of a page with a hash of all that the page is drawn from: files, what was
+    found in them, what computed it."""
+    beside = of_folder(ResultsFolder(folder))
+    drawn_from = (findings.text, provenance.hashes([folder]), provenance.versions(), beside)
+    return f"<!-- drawn from {hashlib.sha256(repr(drawn_from).encode()).hexdigest()} -->"
 
 
 def of_folder(results: ResultsFolder) -> Beside:

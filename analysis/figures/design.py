@@ -20,6 +20,7 @@ RAY = "$D = 20 N$"
 MARKS = {  # role -> marker, size, its word in the legend
     "fit": ("o", 5.5, "fitted"),
     "tuning": ("D", 4.0, "tuning"),
+    "trunk": ("v", 4.5, "branched from"),
     "noise": ("s", 8.5, "repeated"),
     "holdout": ("*", 13.0, "held out"),
 }

@@ -15,7 +15,7 @@ from analysis.figures.lines import BAND, at_best, identified, law_line
 from analysis.figures.page import Given, page
 from analysis.fits.prediction import INSIDE
 from analysis.fits.result import Fit
-from analysis.fits.summary import count
+from analysis.fits.summary import count, uncertain
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.isoflop import IsoFlop, Minimum
 from analysis.tables.budgets import budgets, separate
@@ -128,9 +128,12 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) 
     grid = np.geomspace(at.min() / 1.3, at.max() * 1.3, 50)
     values = [best - reach[0], best + reach[1]]
     if isoflop.size is not None:
-        se = rf" $\pm$ {isoflop.size.se:.2f} (s.e.)" if isoflop.size.se is not None else ""
+        slope, se = f"{isoflop.size.slope:.2f}", ""
+        if isoflop.size.se is not None:
+            slope, error = uncertain(isoflop.size.slope, isoflop.size.se)
+            se = rf" $\pm$ {error} (s.e.)"
         values.append(isoflop.size.at(grid))
-        label = rf"$N^* \propto C^{{{isoflop.size.slope:.2f}}}$"
+        label = rf"$N^* \propto C^{{{slope}}}$"
         beyond = np.zeros(len(grid), bool)
         law_line(axes, grid, values[-1], beyond, True, label + se, color=style.ACCENT)
     drawn = at_best(fit, grid) if fit is not None and fit.convention == isoflop.convention else None

@@ -3,9 +3,11 @@ law's uncertainty nor the noise of a run explains.
 
 Its standard deviation, in log loss, is ``kappa`` b^p (c g)^(1 - p): g is the improvement in log loss that
 the law promises from the data to the target, c the share of it that an error is where nothing is known of
-the table, and b the error of a back-test on the table itself. Tables differ in how wrong a law is;
-``kappa`` is the median over families of tables, and ``spread`` the standard deviation of its logarithm
-among them. ``benchmarks/forecasts.py`` derives the constants and writes them with the tables they are from.
+the table, and b the error of a back-test on the table itself. Laws predict too high more often than too low,
+by as much at any distance: by ``mean`` standard deviations at ``FULL`` times the compute of the data. Tables
+differ in how wrong a law is; ``kappa`` is the median over families of tables, and ``spread`` the standard
+deviation of its logarithm among them. ``benchmarks/forecasts.py`` derives the constants and writes them with
+the tables they are from.
 """
 
 from __future__ import annotations
@@ -19,16 +21,18 @@ from typing import Any
 import numpy as np
 
 FILE = "discrepancy.json"
+FULL = 2.0  # times beyond the data, from where on a forecast is that of the refit, and as much too high
 
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """``weight``: the power of C / max C by which rows are weighted in the refit behind a forecast;
-    ``backtest``: p, and ``worse``: p where the back-test is worse than c g; ``promised``: c. ``origin``:
-    date, sets and scores of the derivation."""
+    """``mean``: of log(predicted / measured), in standard deviations at ``FULL``; ``weight``: the power of C
+    / max C by which rows are weighted in the refit behind a forecast; ``backtest``: p, and ``worse``: p where
+    the back-test is worse than c g; ``promised``: c. ``origin``: date, sets and scores of the derivation."""
 
     kappa: float
     spread: float
+    mean: float
     weight: float
     backtest: float
     worse: float
@@ -48,6 +52,11 @@ class Discrepancy:
             return self.kappa * promised
         power = np.where(own > promised, self.worse, self.backtest)
         return self.kappa * own**power * promised ** (1 - power)
+
+    def lean(self, sd: np.ndarray, h: np.ndarray) -> np.ndarray:
+        """By how much forecasts of a law are expected to be too high, of log loss (m,), where its standard
+        deviation is ``sd`` and the compute exp(h) times that of the data, or as much below it."""
+        return self.mean * sd * np.log(FULL) / np.maximum(h, np.log(FULL))
 
 
 @cache

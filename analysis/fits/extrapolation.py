@@ -2,8 +2,8 @@
 world.
 
 The law is fitted again with weights (C / max C)^1/4, so that it is truest where the forecast begins; the
-descriptive fit stays what it is. An interval at any level is z(level) sqrt(law^2 + run^2 + discrepancy^2)
-of log loss on both sides of that refit's value.
+descriptive fit stays what it is. An interval at any level is z(level) sqrt(law^2 + run^2 + discrepancy^2) of
+log loss on both sides of that refit's value, from which the mean of the discrepancy is taken off.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ LEAST_FAR = 1.01  # a back-test that reaches less far says nothing of growth wit
 
 @dataclass(frozen=True)
 class Parts:
-    """Of runs asked for, (m,) each: ``centre``, the loss forecast in nats; and standard deviations of log
-    loss: of the ``law``, of a ``run`` about it, of the ``discrepancy`` between law and world; ``gain``: the
-    improvement in log loss from the data to the target that the discrepancy grows with; ``above``: how far
-    the target lies above the data in log C, or what stands for it."""
+    """Of runs asked for, (m,) each: ``refit``, its loss in nats; ``lean``, how much too high it is expected
+    to be, of log loss; and standard deviations of log loss: of the ``law``, of a ``run`` about it, of the
+    ``discrepancy`` between law and world; ``gain``: the improvement in log loss from the data to the target
+    that the discrepancy grows with; ``above``: how far the target lies above the data in log C, or what
+    stands for it."""
 
-    centre: np.ndarray
+    refit: np.ndarray
+    lean: np.ndarray
     law: np.ndarray
     run: np.ndarray
     discrepancy: np.ndarray
@@ -64,6 +66,10 @@ class Own:
 
     error: float
     far: float
+
+    def grown(self, h: np.ndarray) -> np.ndarray:
+        """The error at a distance ``h`` in log C from the data."""
+        return self.error * np.maximum(1.0, h / np.log(max(self.far, LEAST_FAR)))
 
 
 @dataclass(frozen=True)
@@ -114,14 +120,14 @@ class Extrapolation:
         best = values(self.problem, self.point, dict(inputs), group)[0]
         drawn = np.log(values(self.problem, self.draws, dict(inputs), group)) - np.log(best)
         gain, h, above = promised(self.problem, self.point, self.fit.data, inputs, group)
-        own = None
-        if self.own is not None:
-            own = self.own.error * np.maximum(1.0, h / np.log(max(self.own.far, LEAST_FAR)))
+        own = None if self.own is None else self.own.grown(h)
+        discrepancy = self.constants.sd(gain, own)
         return Parts(
             best,
+            self.constants.lean(discrepancy, h),
             0.5 * np.ptp(np.quantile(drawn, SIDES, axis=0), axis=0) / NORMAL,
             np.full(len(best), self.run),
-            self.constants.sd(gain, own),
+            discrepancy,
             gain,
             above,
         )
@@ -148,29 +154,38 @@ def promised(
         log C, or what stands for it, from the data, and that above them; (m,) each.
     """
     law = problem.law.inputs
-    slopes = {x: _slope(problem, point, x, inputs, group) for x in law if x in GROWTH}
-    alone = sum(
-        (abs(slope) * _beyond(inputs[x], np.asarray(data[x])) for x, slope in slopes.items()),
-        np.zeros(len(group)),
-    )
+    slopes = steepness(problem, point, inputs, group)
+    beyond = {x: outside(inputs[x], np.asarray(data[x])) for x in slopes}
     scale, target = _scale(data, law), _scale(inputs, law)
     assert scale is not None and target is not None  # as of the rows fitted
     h, above = np.empty(len(group)), np.empty(len(group))
     for g in np.unique(group):
         mine = scale if problem.group is None else scale[problem.group == g]
-        h[group == g] = _beyond(target[group == g], mine)
+        h[group == g] = outside(target[group == g], mine)
         above[group == g] = np.maximum(0.0, np.log(target[group == g] / mine.max()))
-    steep = sum(GROWTH[x] * slope for x, slope in slopes.items())
-    return np.maximum(np.abs(steep) * h, alone), h, above
+    return improvement(slopes, h, beyond), h, above
 
 
-def _slope(
-    problem: Problem, point: np.ndarray, x: str, inputs: Mapping[str, np.ndarray], group: np.ndarray
+def steepness(
+    problem: Problem, point: np.ndarray, inputs: Mapping[str, np.ndarray], group: np.ndarray
+) -> dict[str, np.ndarray]:
+    """- d log L / d log x at each target (m,), of the inputs x of the law that grow with a family."""
+    out = {}
+    for x in (x for x in problem.law.inputs if x in GROWTH):
+        sides = [dict(inputs) | {x: inputs[x] * np.exp(sign * STEP)} for sign in (-1, 1)]
+        low, high = (np.log(values(problem, point, side, group)[0]) for side in sides)
+        out[x] = (low - high) / (2 * STEP)
+    return out
+
+
+def improvement(
+    slopes: Mapping[str, np.ndarray], h: np.ndarray, beyond: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """- d log L / d log x at each target (m,)."""
-    sides = [dict(inputs) | {x: inputs[x] * np.exp(sign * STEP)} for sign in (-1, 1)]
-    low, high = (np.log(values(problem, point, side, group)[0]) for side in sides)
-    return (low - high) / (2 * STEP)
+    """The improvement in log loss (m,) over a distance ``h`` in log C, or over those ``beyond`` the data in
+    single inputs where that is more."""
+    steep: Any = sum(GROWTH[x] * slope for x, slope in slopes.items())
+    alone: Any = sum(abs(slope) * beyond[x] for x, slope in slopes.items())
+    return np.maximum(np.abs(steep) * h, alone)
 
 
 def why_not(fit: Fit) -> str:
@@ -201,7 +216,7 @@ def _largest(problem: Problem, scale: np.ndarray) -> np.ndarray:
     return np.array([scale[group == g].max() for g in range(group.max() + 1)])[group]
 
 
-def _beyond(asked: np.ndarray, data: np.ndarray) -> np.ndarray:
+def outside(asked: np.ndarray, data: np.ndarray) -> np.ndarray:
     """How far in log ``asked`` (m,) lies outside the range of ``data``; 0 within."""
     asked = np.log(asked)
     return np.maximum(0.0, np.maximum(asked - np.log(data.max()), np.log(data.min()) - asked))

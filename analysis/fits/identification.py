@@ -21,6 +21,7 @@ from analysis.laws.law import Law
 from analysis.results import Interval, Status, Verdict
 from analysis.solve.multistart import Solution, minimise
 from analysis.solve.problem import Problem
+from analysis.tables.levels import count_levels, levels
 
 NEAR = 0.25  # half-width of an identified exponent or offset, relative
 LOOSE = 3.0  # times wider than a claim: what replicates would show if they moved
@@ -60,15 +61,14 @@ def shortage(problem: Problem) -> str:
         )
     need = 2 + (law.offset is not None and law.offset not in problem.fixed)
     for x in law.inputs:
-        # sizes read off a plot repeat within 0.1 %
         v = problem.inputs[x]
-        levels = len(np.unique(np.round(np.log(v), 2))) if (v > 0).all() else len(np.unique(v))
+        distinct = count_levels(v)
         varies = any(e not in problem.fixed for p in law.terms.values() for key, e in p.items() if key == x)
-        if law.terms and varies and levels < need:
+        if law.terms and varies and distinct < need:
             what = {"N": "model size", "D": "token count", "C": "compute budget"}.get(x, "value")
-            plural = "s" if levels > 1 else ""
-            lacking.append(f"{levels} distinct {what}{plural} ({x}); its exponent needs at least {need}")
-        elif not law.terms and levels < 2 and (law.inputs, x) != (INPUTS, "curve"):  # one has many steps
+            plural = "s" if distinct > 1 else ""
+            lacking.append(f"{distinct} distinct {what}{plural} ({x}); its exponent needs at least {need}")
+        elif not law.terms and distinct < 2 and (law.inputs, x) != (INPUTS, "curve"):  # one has many steps
             lacking.append(f"{x} is {v[0]:g} in every run; the law cannot show what depends on it")
     return "; ".join(lacking)
 
@@ -256,8 +256,8 @@ def bounded(value: float, low: float, high: float, ceiling: float, width: float 
 
 def crossed(inputs: Mapping[str, np.ndarray]) -> bool:
     """Whether most sizes N were trained for several D: more horizons of the same sizes would add little."""
-    sizes, codes = np.unique(np.round(np.log(inputs["N"]), 2), return_inverse=True)
-    horizons = [len(np.unique(np.round(np.log(inputs["D"])[codes == k], 2))) for k in range(len(sizes))]
+    size = levels(inputs["N"])
+    horizons = [count_levels(inputs["D"][size == k]) for k in np.unique(size)]
     return bool(np.median(horizons) >= SEVERAL)
 
 

@@ -16,6 +16,7 @@ from scipy import stats
 
 from analysis.fits import allocation, prediction
 from analysis.fits.cost import Cost, Function
+from analysis.fits.discrepancy import FULL
 from analysis.fits.extrapolation import why_not
 from analysis.fits.intervals import intervals, new_run
 from analysis.fits.prediction import Prediction, check_level
@@ -24,10 +25,9 @@ from analysis.solve.problem import Loss
 if TYPE_CHECKING:
     from analysis.fits.result import Fit
 
-FULL = 2.0  # times beyond the data, from where on a forecast is that of the refit alone
 FORECAST = (
     "the band assumes that the law holds there; a new run is forecast by a refit that weighs runs by "
-    "(C / max C)^{weight:g}, with the discrepancy that laws had to published runs"
+    "(C / max C)^{weight:g}, with the discrepancy that laws had to published runs, whose mean is taken off"
 )
 
 
@@ -140,13 +140,13 @@ def _beyond(
     if not len(rows) or why_not(fit):
         return False
     parts = fit.forecast().at({x: v[rows] for x, v in at.items()}, group[rows])
-    known = np.isfinite(parts.se) & (parts.centre > 0)
+    known = np.isfinite(parts.se) & (parts.refit > 0)
     if not known.any():
         return False
     share = np.minimum(1.0, distance[rows] / np.log(FULL))
     refit = np.minimum(1.0, parts.above / np.log(FULL))  # where compute is that of the data, the law's own
     centre = np.log(out["loss"].to_numpy()[rows])
-    centre += refit * (np.log(parts.centre) - centre)
+    centre += refit * (np.log(parts.refit) - parts.lean - centre)
     mixed = {"se_discrepancy": parts.discrepancy}
     for name, outside in {"se_law": parts.law, "se_run": parts.run}.items():
         inside = out[name].to_numpy()[rows]

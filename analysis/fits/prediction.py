@@ -55,16 +55,16 @@ class Prediction:
     """Loss at each row asked for. ``frame`` has the inputs; ``loss`` of the law; ``low, high`` (its
     confidence band) and ``new_low, new_high`` (a new run, about ``forecast``) at ``level``; ``se_log``, the
     law's standard error (of log loss; of the loss where ``space`` is raw, of log(1 + loss) where it is
-    log1p); ``forecast``: the law inside the data, its refit beyond them; ``se_law, se_run,
-    se_discrepancy``: the parts of the new run's standard deviation of log loss (nan where there is no
-    logarithm); ``extrapolation``, the factor by which the row lies beyond the fitted data: the largest over
-    N, D, C and the law's other inputs of x / max, or min / x below the data; 1 within. ``beyond``: the
-    inputs that lie beyond, with the factor of each, as "N 4.2x, C 18x". ``unidentified``: quantities that
-    the table does not identify and that a row rests on, as all do beyond the data (and N, D at C alone on
-    a, b). Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low, D_high``, and ``a,
-    b`` are the local exponents d log N* / d log C and d log D* / d log C; intervals include the uncertainty
-    of the cost. Of a loss, an end of an interval that is not identified (``WIDE`` times off) is nan.
-    ``notes`` say what to beware of."""
+    log1p); ``forecast``: the law inside the data, beyond them its refit, less the mean of the discrepancy;
+    ``se_law, se_run, se_discrepancy``: the parts of the new run's standard deviation of log loss (nan where
+    there is no logarithm); ``extrapolation``, the factor by which the row lies beyond the fitted data: the
+    largest over N, D, C and the law's other inputs of x / max, or min / x below the data; 1 within.
+    ``beyond``: the inputs that lie beyond, with the factor of each, as "N 4.2x, C 18x". ``unidentified``:
+    quantities that the table does not identify and that a row rests on, as all do beyond the data (and N, D
+    at C alone on a, b). Asked at C alone, N and D are the law's optimum, with ``N_low, N_high, D_low,
+    D_high``, and ``a, b`` are the local exponents d log N* / d log C and d log D* / d log C; intervals
+    include the uncertainty of the cost. Of a loss, an end of an interval that is not identified (``WIDE``
+    times off) is nan. ``notes`` say what to beware of."""
 
     frame: pd.DataFrame
     level: float

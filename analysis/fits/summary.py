@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from analysis.errors import Argument, Complaint
 from analysis.fits.splits import advice
 from analysis.results import Interval, Verdict
@@ -30,6 +32,20 @@ ORIGINS = {
 def number(value: float) -> str:
     """Four digits, powers of ten where they read better."""
     return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3e}"
+
+
+def runs(number_of: int) -> str:
+    """1 run, 2 runs."""
+    return "1 run" if number_of == 1 else f"{number_of} runs"
+
+
+def uncertain(value: float, error: float) -> tuple[str, str]:
+    """The ``error`` of a value to two digits, and the value to the same place."""
+    if not 0 < error < np.inf:
+        return number(value), number(error)
+    place = 1 - int(np.floor(np.log10(float(f"{error:.1e}"))))
+    shown = [f"{round(x, place):.{max(place, 0)}f}" for x in (value, error)]
+    return shown[0], shown[1]
 
 
 def count(value: float) -> str:

@@ -18,7 +18,8 @@ from analysis.fits.intervals import NORMAL
 from analysis.fits.prediction import INSIDE
 from analysis.laws.law import Law
 from analysis.planning.ahead import Ahead, ahead_of
-from analysis.planning.information import CEILING, Information, Quantity
+from analysis.planning.estimates import CEILING
+from analysis.planning.information import Information, Quantity
 from analysis.planning.prior import Prior
 from analysis.results import Part, Verdict
 from analysis.solve.problem import Problem
@@ -217,7 +218,7 @@ def _made(
     half = spread = np.full(len(values), np.inf)
     if not seen.shortage:
         slopes = seen.slopes(quantity)
-        half, spread = seen.half_width(slopes, level), seen.spread(slopes) * NORMAL
+        half, spread = seen.estimates.half_width(slopes, level), seen.estimates.spread(slopes) * NORMAL
     out = []
     for i, name in enumerate(names):
         reach = min(float(half[i]), CEILING) if np.isfinite(half[i]) else CEILING

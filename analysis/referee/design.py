@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from scipy import stats
 
 from analysis.errors import AnalysisError, Argument
@@ -10,6 +9,7 @@ from analysis.fits.bootstrap import FEW
 from analysis.fits.identification import proportional
 from analysis.referee.outcome import Outcome, judged, unseen
 from analysis.referee.subject import Subject, Test
+from analysis.tables.levels import count_levels
 from analysis.tables.runs import select
 
 LEVELS = 3  # sizes, and token counts, that a power with an offset needs
@@ -23,8 +23,7 @@ def _ray(subject: Subject) -> Outcome:
     inputs = {x: v for x, v in subject.rows.inputs.items() if x in MEANT}
     if not inputs or not len(subject.rows.target):
         return unseen("the law has no N, D or C, or no run is left")
-    # sizes read off a plot repeat within 0.1 %
-    levels = {x: len(np.unique(np.round(np.log(v), 2))) for x, v in inputs.items()}
+    levels = {x: count_levels(v) for x, v in inputs.items()}
     shown = ", ".join(f"{n} {MEANT[x]}{'s' * (n != 1)}" for x, n in levels.items())
     few = [MEANT[x] for x, n in levels.items() if n < LEVELS]
     if not {"N", "D"} <= set(inputs):

@@ -11,8 +11,10 @@ import numpy as np
 from analysis.errors import AnalysisError, Argument
 from analysis.fits.covariance import linear, usable
 from analysis.fits.fitting import fit
+from analysis.fits.summary import runs
 from analysis.referee.outcome import Outcome, judged, unseen
 from analysis.referee.subject import STILL, Shift, Subject, Test, influence
+from analysis.tables.levels import levels
 from analysis.tables.runs import CONVENTIONS
 
 MOST = 100  # rows that are left out in turn; of more those of largest influence
@@ -51,11 +53,9 @@ def _single_runs(subject: Subject) -> Outcome:
 
 
 def _levels(subject: Subject) -> tuple[str, np.ndarray]:
-    """The sizes of the rows (n,), rounded as those read off a plot are; of a law without N its first
-    input."""
+    """Which size each row has (n,), from the least on; of a law without N which value of its first input."""
     name = "N" if "N" in subject.frame.columns else subject.law.inputs[0]
-    v = subject.frame[name].to_numpy(float)
-    return name, np.round(np.log(v), 2) if (v > 0).all() else v
+    return name, levels(subject.frame[name].to_numpy(float))
 
 
 def _sizes(subject: Subject) -> Outcome:
@@ -70,7 +70,7 @@ def _sizes(subject: Subject) -> Outcome:
     at = float(np.median(subject.frame[name].to_numpy(float)[level == chosen[i]]))
     return judged(
         shift.size > 1,
-        f"without {name} = {at:.3g}, {int((level == chosen[i]).sum())} runs: {shift.text}",
+        f"without {name} = {at:.3g}, {runs(int((level == chosen[i]).sum()))}: {shift.text}",
         "the law hangs on one size: check how it was trained (learning rate, warm-up, batch), and report the "
         "fit without it",
         value=shift.size,

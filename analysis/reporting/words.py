@@ -93,7 +93,12 @@ def _trained(findings: Findings) -> str:
     fitted = sum(len(fit.data.get("row", ())) for fit in fits)
     others = frame["role"].value_counts().to_dict() if "role" in frame.columns else {}
     said = [f"The table has {len(frame):,} runs; {fitted:,} are fitted"]
-    beside = {"noise": "repeating seeds", "holdout": "held out", "tuning": "for tuning"}
+    beside = {
+        "trunk": "that others branch from",
+        "noise": "repeating seeds",
+        "holdout": "held out",
+        "tuning": "for tuning",
+    }
     said += [f"{others[role]} {what}" for role, what in beside.items() if others.get(role)]
     spans = []
     for x, unit in (("N", "parameters"), ("D", "tokens"), ("C", "FLOPs")):

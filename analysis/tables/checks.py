@@ -21,7 +21,7 @@ from analysis.tables.units import advice
 
 REQUIRED = ("params", "tokens", "loss")
 CHECKED = (*REQUIRED, "flops", "params_body", "unique_tokens", "budget")
-ROLES = ("fit", "holdout", "tuning", "noise")
+ROLES = ("trunk", "fit", "holdout", "tuning", "noise")
 FEW = 0.5  # of the rows: more are a fault of the column, not of rows to leave out
 SAME = ("params", "params_body", "tokens", "unique_tokens", "flops", "loss", "seed", "trunk_id")
 

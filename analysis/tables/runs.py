@@ -21,6 +21,7 @@ from analysis.tables.checks import (
 )
 from analysis.tables.expressions import nearest
 from analysis.tables.flags import check_rules, dropped
+from analysis.tables.levels import levels
 from analysis.tables.reading import numbers, shown
 from analysis.tables.table import Table, about, frame_of, tell
 from analysis.tables.where import parse
@@ -281,9 +282,9 @@ def clusters(frame: Any) -> tuple[np.ndarray, str]:
         trunk = pd.factorize(frame["trunk_id"])[0]
         if "params" not in frame.columns or trunk.max(initial=-1) + 1 < len(frame):
             return trunk, "trunk"
-    size = np.log(frame["params"]).round(3)  # sizes read off a plot repeat within 0.1 %
+    size = levels(frame["params"].to_numpy(float))
     if "seed" in frame.columns and frame["seed"].notna().all():
-        return frame.groupby([size, "seed"]).ngroup().to_numpy(), "seed and size"
+        return frame.groupby([size, frame["seed"].to_numpy()]).ngroup().to_numpy(), "seed and size"
     return pd.factorize(size)[0], "size"
 
 

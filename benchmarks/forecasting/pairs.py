@@ -13,7 +13,7 @@ from scipy import stats
 import analysis
 from analysis.errors import AnalysisError
 from analysis.fits.allocation import values
-from analysis.fits.discrepancy import shipped
+from analysis.fits.discrepancy import FULL, shipped
 from analysis.fits.result import Fit
 from analysis.forecasting import backtest
 from analysis.optimal_size.isoflop import Minimum, minima
@@ -26,8 +26,9 @@ LOW, HIGH = 0.5 - LEVEL / 2, 0.5 + LEVEL / 2
 
 def pairs(one: Set) -> pd.DataFrame:
     """Columns family, set, split, anchor, reach, far, bucket; y, log of the measured loss; of ours
-    ``centre`` (log), ``law, run, unscaled`` (standard deviations of log loss, the last of the discrepancy
-    at kappa = 1); and of each reference ``<name>_low, <name>_high`` (log): predict, freeze, pairs. Splits
+    ``centre`` (log, before the mean of the discrepancy is taken off), ``law, run, unscaled`` (standard
+    deviations of log loss, the last of the discrepancy at kappa = 1), ``lean`` (its mean at kappa = 1 and
+    mean = 1); and of each reference ``<name>_low, <name>_high`` (log): predict, freeze, pairs. Splits
     that cannot be fitted are left out."""
     parts = []
     for number, split in enumerate(splits(one.runs)):
@@ -49,20 +50,23 @@ def _split(split: Split) -> pd.DataFrame:
     far = c / split.train["flops"].max()
     ours = fit.predict({"N": n, "D": d, "C": c}).frame
     out = pd.DataFrame({
-        "y": np.log(split.test["loss"].to_numpy()), "far": far, "bucket": bucket(far), **_parts(ours),
+        "y": np.log(split.test["loss"].to_numpy()), "far": far, "bucket": bucket(far), **_parts(ours, far),
     })  # fmt: skip
     for name, (low, high) in _references(fit, split.train, n, d, far).items():
         out[f"{name}_low"], out[f"{name}_high"] = low, high
     return out
 
 
-def _parts(said: pd.DataFrame) -> dict[str, np.ndarray]:
-    """centre, law, run and unscaled of predictions."""
+def _parts(said: pd.DataFrame, far: np.ndarray | float) -> dict[str, np.ndarray]:
+    """centre, law, run, unscaled and lean of predictions so ``far`` beyond the compute of the data."""
+    known, sd, h = shipped(), said["se_discrepancy"].to_numpy(), np.log(far)
+    lean = np.minimum(1.0, h / np.log(FULL)) * known.lean(sd, h)
     return {
-        "centre": np.log(said["forecast"].to_numpy()),
+        "centre": np.log(said["forecast"].to_numpy()) + lean,
+        "lean": lean / (known.mean * known.kappa),
         "law": said["se_law"].to_numpy(),
         "run": said["se_run"].to_numpy(),
-        "unscaled": said["se_discrepancy"].to_numpy() / shipped().kappa,
+        "unscaled": sd / known.kappa,
     }
 
 
@@ -117,10 +121,11 @@ def _at(
         assert m.N is not None and m.D is not None and m.loss is not None  # interior
         theirs = line.band(C=m.budget).frame.iloc[0]
         reach = t * np.hypot(theirs["se_log"], line.noise.sd)
-        ours = _parts(fit.predict(N=m.N, D=m.D, C=m.budget).frame)
+        far = m.budget / split.train["flops"].max()
+        ours = _parts(fit.predict(N=m.N, D=m.D, C=m.budget).frame, far)
         yield {
             "family": one.family, "set": f"{one.family}/{one.name}", "split": number, "y": np.log(m.loss),
             **{name: float(value[0]) for name, value in ours.items()},
-            "far": m.budget / split.train["flops"].max(),
+            "far": far,
             "envelope_low": np.log(theirs["loss"]) - reach, "envelope_high": np.log(theirs["loss"]) + reach,
         }  # fmt: skip

@@ -1,4 +1,8 @@
-"""The command line. It is entered here, so that an interrupt during the other imports is no traceback."""
+"""The command line. It is entered here, so that an interrupt during the other imports is no traceback.
+
+A module is named after its command: ``plan`` declares options and imports nothing slow, ``plan_request``
+answers, ``plan_text`` is what is printed. Modules named after no command are shared.
+"""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def basins(
     """Find the best learning rates and batches."""
     from analysis.hyperparameters.optima import SHORT
     from analysis.results import plain
-    from scaling.cli.predictors import inputs
+    from scaling.cli.points import inputs
     from scaling.cli.tables import sweep_of
 
     found = sweep_of(table, search.arguments() | {"edges": edges}, reading.arguments())

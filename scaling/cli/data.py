@@ -33,7 +33,7 @@ def prepare(
     spec: Spec, overrides: Overrides = None, processes: Processes = None, as_json: Json = False
 ) -> None:
     """Cut a corpus into tokens on disk; resumes, and does nothing that was done before."""
-    from scaling.cli.inspections import prepared_text
+    from scaling.cli.data_text import prepared_text
     from scaling.data.stores import Stores
 
     try:
@@ -60,7 +60,7 @@ def prepare(
 @app.command()
 def inspect(target: SpecOrStore, overrides: Overrides = None, as_json: Json = False) -> None:
     """Say what is in a corpus: sizes, lengths, repetitions, scripts, overlap, a batch as text."""
-    from scaling.cli.inspections import batch_of_store, batch_of_study, inspection_text
+    from scaling.cli.data_text import batch_of_store, batch_of_study, inspection_text
     from scaling.data.inspect import inspect_store
 
     index = _index(Path(target), overrides) if _is_spec(target) else None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scaling.cli import say
+from scaling.cli.export_tracker import Destination, send
 from scaling.cli.options import Json, Results, grouped
-from scaling.cli.sending import Destination, send
 from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:

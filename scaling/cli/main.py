@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from scaling import __version__
-from scaling.cli import data, fits, forecasts, say
+from scaling.cli import data, forecasts, say
 from scaling.cli.arguments import as_option
 from scaling.cli.basins import basins
 from scaling.cli.cancel import cancel
@@ -21,12 +21,13 @@ from scaling.cli.clean import clean
 from scaling.cli.compare import compare
 from scaling.cli.coordcheck import coordcheck
 from scaling.cli.export import export
+from scaling.cli.fit import fit
 from scaling.cli.imports import import_
 from scaling.cli.laws import laws
 from scaling.cli.next import next_
 from scaling.cli.options import Json, Results
 from scaling.cli.plan import plan
-from scaling.cli.plots import plot
+from scaling.cli.plot import plot
 from scaling.cli.predict import optimal, predict
 from scaling.cli.refusals import Commands
 from scaling.cli.report import report
@@ -60,7 +61,7 @@ app.command()(run)
 @app.command()
 def status(results: Results, as_json: Json = False) -> None:
     """Counts and reasons, also while a study runs."""
-    from scaling.cli.states import status_text
+    from scaling.cli.status_text import status_text
     from scaling.sweep.status import status as read_status
 
     now = read_status(results)
@@ -113,7 +114,7 @@ def collect(results: Results, as_json: Json = False) -> None:
 
 app.add_typer(data.app, name="data")
 app.command("import")(import_)
-app.command()(fits.fit)
+app.command()(fit)
 app.command()(compare)
 app.command()(check)
 app.command()(laws)

@@ -42,7 +42,7 @@ def next_(
     as_json: option.Json = False,
 ) -> None:
     """Say which runs to train next, and write them as a spec."""
-    from scaling.cli.nexts import asked_next, write_spec
+    from scaling.cli.next_request import asked_next, write_spec
 
     if goal not in ("loss", "size"):
         raise UserError(Complaint(f"--goal {goal}: is neither loss nor size", hint="leave it out for loss"))

@@ -67,11 +67,11 @@ def plan(
     ] = 0,
 ) -> None:
     """Say what a spec would train, and its cost."""
-    from scaling.cli.planning import Question, print_plan
+    from scaling.cli.plan_request import PlanRequest, print_plan
     from scaling.design.wish import Asked
 
     require_positive({"--compute": (compute, "1e20"), "--noise": (noise, "0.005")})
-    asked = Question(
+    asked = PlanRequest(
         spec,
         overrides or [],
         on,

@@ -45,13 +45,14 @@ def predict(
     as_json: option.Json = False,
 ) -> None:
     """Predict the loss of runs, with intervals."""
-    from scaling.cli.predictions import prediction_json, prediction_text, predictions
-    from scaling.cli.predictors import AT, Asked, allots, budgets, reach
+    from scaling.cli.points import AT, budgets
+    from scaling.cli.predict_source import PredictionSource, allots, reach
+    from scaling.cli.predict_text import prediction_json, prediction_text, predictions
 
     flops = budgets(compute)
     if not at and not flops:
         raise UserError(Complaint("nothing to predict", hint=f"give {AT} or --compute 1e22"))
-    asked = Asked(source or (), law, reading, fitting, intervals)
+    asked = PredictionSource(source or (), law, reading, fitting, intervals)
     predictor = asked.predictor()
     blocks = predictions(predictor, at, flops, fitting.level)
     if as_json:
@@ -84,8 +85,9 @@ def optimal(
     as_json: option.Json = False,
 ) -> None:
     """Say which N and D are best for a compute."""
-    from scaling.cli.predictions import optimal_block, prediction_json, prediction_text
-    from scaling.cli.predictors import Asked, budgets
+    from scaling.cli.points import budgets
+    from scaling.cli.predict_source import PredictionSource
+    from scaling.cli.predict_text import optimal_block, prediction_json, prediction_text
 
     flops = budgets(compute)
     if not flops:
@@ -96,10 +98,10 @@ def optimal(
         raise UserError(Complaint(f"--out {out}: {what}", hint=hint))
     following = None
     if spec is not None:
-        from scaling.cli.members import Following
+        from scaling.cli.optimal_members import Following
 
         following = Following.of(spec)
-    asked = Asked(source or (), law, reading, fitting, intervals)
+    asked = PredictionSource(source or (), law, reading, fitting, intervals)
     predictor = asked.predictor()
     block = optimal_block(predictor, flops, fitting.level, following.cost(predictor) if following else None)
     members = following.members(predictor, block.frame) if following else None

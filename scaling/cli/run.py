@@ -14,12 +14,11 @@ from scaling.cli.options import Json, On, Overrides, Workers
 from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:
+    from scaling.design.growing import PlannedStudy
     from scaling.plan.plan import Plan
     from scaling.spec.models import Study
-    from scaling.stages import Stages
     from scaling.store.folder import ResultsFolder
-    from scaling.study import StudyReport, TimeLimit
-    from scaling.sweep.reporter import Reporter
+    from scaling.study import StudyReport
 
 Source = Annotated[
     Path,
@@ -71,109 +70,90 @@ def run(
         return _print_scripts(asked, workers)
 
     from scaling.cli.watch import watcher
-    from scaling.study import StudyStopped, TimeLimit, require_possible, run_study
+    from scaling.study import StudyStopped, run_study
 
-    limit = TimeLimit.of(max_hours)
     try:
         with watcher() as watch:
-            if asked.adaptive is not None:
-                require_possible(asked.plan, grows=True, profile=profile, detach=detach)
-                asked = _grown(asked, asked.adaptive, watch, workers, limit, force=force)
             done = run_study(
-                asked.plan,
+                asked.study,
                 asked.folder,
-                spec=asked.text,
-                as_planned=asked.text is None,
+                as_planned=asked.study is asked.plan,
                 workers=workers,
                 watch=watch,
-                max_hours=limit.hours,
+                max_hours=max_hours,
                 force=force,
                 reevaluate=reevaluate,
                 profile=profile,
                 detach=detach,
-                stages=asked.stages,
             )
     except StudyStopped as stopped:
         say.note(str(stopped))
+        if report and stopped.report is not None:
+            say.note(f"report of what is done: {_report(stopped.report)}")
         raise typer.Exit(stopped.exit_code) from None
     except KeyboardInterrupt:
         say.note("interrupted; run the same command again: what is done is kept")
         raise typer.Exit(130) from None
+    return _print(done, as_json=as_json, report=report)
+
+
+def _print(done: StudyReport, *, as_json: bool, report: bool) -> None:
+    """Print what was found, and the command that looks further."""
     if as_json:
         page = _report(done) if report else None
         return say.data({**done.to_json(), **({"report": str(page)} if page else {})})
     print(done.text, flush=True)
     if report:
         print(f"\nreport: {_report(done)}")
-    if "tuning" in asked.plan.totals.by_role:
-        say.next_command("basins", asked.folder)
-    else:
-        body = all(run.params_body is not None for run in asked.plan.runs)
-        say.next_command("fit", asked.folder, *(("--convention", "body") if body else ()))
-    return None
+    if "tuning" in done.plan.totals.by_role:
+        return say.next_command("basins", done.folder)
+    body = all(run.params_body is not None for run in done.plan.runs)
+    return say.next_command("fit", done.folder, *(("--convention", "body") if body else ()))
 
 
 def _report(done: StudyReport) -> Path:
-    from scaling.report import write_report
+    from scaling.report import study_report
 
-    say.note("writing the report: its referee's tests take some seconds")
-    return write_report(done.findings, [done.folder])
+    return study_report(done.findings, done.folder, say.note)
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be run, where, and the text of study.yaml; None: the folder has it. ``adaptive`` is a study
-    whose design grows round after round."""
+    """What is to be run, its plan, and where; a plan alone is that of the folder, which stays as it is."""
 
+    study: Plan | PlannedStudy
     plan: Plan
     folder: Path
-    text: str | None
-    stages: Stages | None = None
-    adaptive: Study | None = None
 
 
 def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
     from scaling.cli.meter import metered
     from scaling.data.stores import Stores
+    from scaling.design.growing import PlannedStudy, decided
     from scaling.plan.expand import plan_spec
-    from scaling.plan.grown import with_decisions
-    from scaling.stages import Stages
-    from scaling.study import study_text
     from scaling.sweep.machine import usable_cores
 
-    def choose(study: Study) -> Study:
-        folder = results or Path("results") / study.study
-        if not study.design.unchosen:
-            return with_decisions(study, folder)
-        from scaling.design.choosing import choose_for
-
-        return choose_for(study, folder)
+    def place(study: Study) -> Path:
+        return results or Path("results") / study.study
 
     with metered() as report_data:
         stores = Stores(len(usable_cores()), report=report_data)
-        study, planned = plan_spec(spec, overrides or [], stores, on, say.note, choose)
-    changes = "".join(f", changed by --set {text}" for text in overrides or [])
-    profile = f", with --on {on.name}" if on else ""
-    stages = Stages(study, lambda grown: f"# {spec.name}{profile}{changes}\n{study_text(grown)}")
-    adaptive = study if study.design.kind == "adaptive" else None
-    return _Asked(planned, results or Path("results") / study.study, stages.text, stages, adaptive)
+        study, planned = plan_spec(
+            spec, overrides or [], stores, on, say.note, lambda study: decided(study, place(study))
+        )
+    heading = _kept_heading(spec, place(study))
+    if heading is None:
+        changes = "".join(f", changed by --set {text}" for text in overrides or [])
+        heading = f"# {spec.name}{f', with --on {on.name}' if on else ''}{changes}\n"
+    return _Asked(PlannedStudy(study, planned, heading), planned, place(study))
 
 
-def _grown(
-    asked: _Asked, study: Study, watch: Reporter, workers: int | None, limit: TimeLimit, *, force: bool
-) -> _Asked:
-    """Train the rounds of an adaptive design; what is left is what any study ends with."""
-    from scaling.data.stores import Stores
-    from scaling.design.adaptive import grow
-    from scaling.study import study_text
-    from scaling.sweep.machine import usable_cores
-
-    heading = (asked.text or "").partition("\n")[0] + "\n"
-    study, plan = grow(
-        study, asked.folder, heading, watch, stores=Stores(len(usable_cores())), limit=limit,
-        workers=workers, force=force,
-    )  # fmt: skip
-    return _Asked(plan, asked.folder, heading + study_text(study))
+def _kept_heading(spec: Path, folder: Path) -> str | None:
+    """Return the first line of a spec that is study.yaml of the folder itself, if it is a comment."""
+    if spec.resolve() != (folder / "study.yaml").resolve():
+        return None
+    first = spec.read_text("utf-8").partition("\n")[0]
+    return f"{first}\n" if first.startswith("#") else None
 
 
 def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
@@ -188,24 +168,24 @@ def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, 
     found = ResultsFolder(folder)
     if _grows(found):
         return _of_spec(found.spec, None, folder, None)
-    return _Asked(load_plan(found), folder, None)
+    planned = load_plan(found)
+    return _Asked(planned, planned, folder)
 
 
 def _grows(results: ResultsFolder) -> bool:
-    """Tell whether cells of the study in a folder are chosen as results come in."""
+    """Tell whether cells of the study in a folder are decided as results come in."""
     from scaling.spec.load import load_study
 
     try:
-        design = load_study(results.spec).design
+        return load_study(results.spec).design.grows
     except UserError:
         return False  # as of a study that was planned in Python
-    return design.kind == "adaptive" or bool(design.waiting)
 
 
 def _print_scripts(asked: _Asked, workers: int | None) -> None:
     from scaling.spec.execution import SlurmExecution
     from scaling.store.folder import ResultsFolder
-    from scaling.study import BEFORE_FORECAST
+    from scaling.study.launch import PHASES
     from scaling.sweep.slurm.asked import scripts
 
     execution = asked.plan.execution.model_copy(update={"workers": workers} if workers else {})
@@ -215,5 +195,5 @@ def _print_scripts(asked: _Asked, workers: int | None) -> None:
         )
         problem = f"--dry-run prints scripts for Slurm, and execution.kind = {execution.kind}"
         raise UserError(Complaint(problem, hint=hint))
-    phases = (BEFORE_FORECAST, ("holdout",))
+    phases = (*PHASES, ("holdout",))
     print("\n".join(scripts(asked.plan, execution, ResultsFolder(asked.folder.absolute()), phases)), end="")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ from scaling.plan.member import Counting
 from scaling.plan.offers import Bounds, Offer, offers
 from scaling.plan.plan import PlannedRun
 from scaling.spec.designs.chosen import FEWEST, Adaptive, Basis, Optimal, Round
-from scaling.spec.load import load_study
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
 
@@ -68,28 +66,6 @@ def choose(study: Study) -> Study:
     found = _bought(prior, None, on_offer, design, design.budget, design.runs, study)
     cells = tuple(on_offer[run.offer].cell for run in found.runs)
     return study.model_copy(update={"design": design.model_copy(update={"cells": cells})})
-
-
-def choose_for(study: Study, folder: Path) -> Study:
-    """Fill in the cells that a design leaves open: those of the results folder where it has some that were
-    chosen for the same, else new ones. The rounds of an ``adaptive`` one stay whatever is asked now.
-
-    Raises:
-        UserError: study.yaml of the folder cannot be read, or no cell lies within the budget.
-    """
-    design, written = study.design, folder / "study.yaml"
-    if design.unchosen and written.exists():
-        known = load_study(written).design
-        if isinstance(design, Adaptive) and isinstance(known, Adaptive) and known.rounds:
-            kept = design.model_copy(update={"rounds": known.rounds, "ended": known.ended})
-            if kept != known:  # why they ended may hold no longer
-                kept = kept.model_copy(update={"ended": None})
-            return study.model_copy(update={"design": kept})
-        if isinstance(design, Optimal) and isinstance(known, Optimal) and known.cells:
-            same = design.model_copy(update={"cells": known.cells})
-            if same == known:
-                return study.model_copy(update={"design": same})
-    return choose(study)
 
 
 def _first(study: Study, design: Adaptive) -> Round:

@@ -162,8 +162,8 @@ def estimate_space(plan: Plan, workers: int) -> Space | None:
     checkpoints = [(checkpoint_bytes(plan, job), plan.by_id[job.run_ids[0]]) for job in plan.jobs]
     sizes = sorted((size for size, _ in checkpoints), reverse=True)
     kept = sum(size for size, run in checkpoints if run.run.branch_step)
-    final = (_checkpoint_bytes(run, len(plan.averages)) for run in plan.runs)
-    kept += sum(final) if plan.execution.keep_final else 0
+    last = [run for run in plan.runs if plan.execution.keep_final or run.role == "trunk"]
+    kept += sum(_checkpoint_bytes(run, len(plan.averages)) for run in last)
     # each writes a third of a line before the oldest of the two goes, and stands aside one of its trunk
     at_work = sum(sizes[: max(1, workers)]) * 3 // 2
     return Space(kept + at_work, kept)

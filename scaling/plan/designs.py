@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -19,28 +19,31 @@ from scaling.spec.base import SeedPair
 from scaling.spec.designs.cells import Chosen, Noise, Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
-from scaling.spec.source import Finding, Path
+from scaling.spec.source import Finding, Override, Path
 from scaling.spec.variants import Arm, overrides
 
-Role = Literal["fit", "holdout", "tuning", "noise"]
+Role = Literal["trunk", "fit", "holdout", "tuning", "noise"]
+OF_DESIGN: tuple[Role, ...] = ("fit", "tuning")  # roles of runs that the design has limits for
 UNITS = {"flops": "", "tokens": "tok", "steps": "st", "per_total": "x", "per_body": "x"}  # in labels
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One training as a spec asks for it at ``path``, its length as it is written there."""
+    """One training as a spec asks for it at ``path``, its length as it is written there; it starts from the
+    weights that ``trunk`` ends with, where there is one."""
 
     role: Role
     choice: Choice
     point: Point
     seed: int | SeedPair
     path: Path
+    trunk: Asked | None = None
 
 
 @dataclass(frozen=True)
 class Wanted:
     """One training that a spec asks for at ``path``. ``steps`` may be 0, the ``budget`` (FLOPs) too small.
-    ``outside`` says why the design leaves it out, where it does."""
+    ``outside`` says why the design leaves it out, where it does; ``trunk`` is what it starts from."""
 
     label: str
     role: Role
@@ -55,6 +58,7 @@ class Wanted:
     budget: float | None = None
     min_steps: int = 1
     outside: str | None = None
+    trunk: Wanted | None = None
 
     @property
     def size(self) -> Size:
@@ -100,22 +104,40 @@ def asked_runs(study: Study, choices: Choices) -> list[Asked]:
     return asked
 
 
-def _asked_of_design(study: Study, choices: Choices, arm: Arm) -> Iterator[Asked]:
-    plain, beside = choices.of(arm), list[Asked]()
+def _asked_of_design(study: Study, choices: Choices, arm: Arm) -> list[Asked]:
+    plain, trunks = choices.of(arm), _Trunks(choices, arm)
     if plain is None:
-        return
-    family = plain.family
+        return []
+    family, fitted, beside = plain.family, list[Asked](), list[Asked]()
     for point in study.design.points(family):
-        for chosen in arm.fit_choices(point, family.keys):
-            chosen = (*chosen, *point.changes)
-            choice = choices.of(arm, chosen)
-            if choice is not None:
-                yield from (Asked("fit", choice, point, seed, point.path) for seed in study.seeds)
+        for on_axes in arm.fit_choices(point, family.keys):
+            chosen = (*on_axes, *point.changes)
+            ways = [("fit", choices.of(arm, chosen), fitted)]
             for more in arm.tuning_choices(point, family.keys):
-                tuned = choices.of(arm, (*chosen, *more))
-                if tuned is not None:
-                    beside += [Asked("tuning", tuned, point, seed, point.path) for seed in study.seeds]
-    yield from beside
+                ways.append(("tuning", choices.of(arm, (*chosen, *more)), beside))
+            for role, choice, runs in ways:
+                for seed in study.seeds if choice is not None else ():
+                    runs.append(Asked(role, choice, point, seed, point.path, trunks.of(point, on_axes, seed)))
+    return [*trunks.asked.values(), *fitted, *beside]
+
+
+@dataclass(frozen=True)
+class _Trunks:
+    """What runs of a design start from, each asked for once: without the changes of their points."""
+
+    choices: Choices
+    arm: Arm
+    asked: dict[tuple[Point, int, int | SeedPair], Asked] = field(
+        default_factory=dict[tuple[Point, int, "int | SeedPair"], Asked]
+    )
+
+    def of(self, branch: Point, on_axes: tuple[Override, ...], seed: int | SeedPair) -> Asked | None:
+        point = branch.trunk
+        choice = None if point is None else self.choices.of(self.arm, on_axes)
+        if point is None or choice is None:
+            return None
+        run = Asked("trunk", choice, point, seed, point.path)
+        return self.asked.setdefault((point, id(choice), seed), run)
 
 
 def _asked_of_noise(cell: Noise, choices: Choices) -> Iterator[Asked]:
@@ -143,12 +165,12 @@ def wanted_runs(
 
     Args:
         study: asks for it.
-        asked: what it asks for.
+        asked: what it asks for, trunks before what branches from them.
         setting_of: gives the setting of a choice.
         cells: of its design.
     """
     shapes = dict[tuple[int, Size], Model]()
-    wanted, broken = list[Wanted](), dict[int, Finding]()
+    made, broken = dict[int, Wanted](), dict[int, Finding]()
     for one in asked:
         setting, point = setting_of(one.choice), one.point
         key = id(setting), point.size
@@ -162,32 +184,32 @@ def wanted_runs(
             finding = Finding(("recipe", *error.place), f"{error} ({label_of(one)})", error.hint)
             broken.setdefault(id(setting.recipe), one.choice.located(finding))
             continue
-        steps, of_design = steps_of(point, shape, batch.tokens), one.role in ("fit", "tuning")
-        wanted.append(
-            Wanted(
-                label=label_of(one),
-                role=one.role,
-                setting=setting,
-                point=point,
-                shape=shape,
-                steps=steps,
-                batch=batch,
-                seed=init,
-                order=order,
-                path=one.path if steps else point.amount_path,
-                budget=point.amount if point.length == "flops" else None,
-                min_steps=study.design.min_steps if of_design else 1,
-                outside=cells.left_out(setting).get(point) if of_design else None,
-            )
+        steps, of_design = steps_of(point, shape, batch.tokens), one.role in OF_DESIGN
+        made[id(one)] = Wanted(
+            label=label_of(one),
+            role=one.role,
+            setting=setting,
+            point=point,
+            shape=shape,
+            steps=steps,
+            batch=batch,
+            seed=init,
+            order=_order_before(init, order) if one.role == "trunk" else order,
+            path=one.path if steps else point.amount_path,
+            budget=point.amount if point.length == "flops" else None,
+            min_steps=study.design.min_steps if of_design else 1,
+            outside=cells.left_out(setting).get(point) if of_design else None,
+            trunk=None if one.trunk is None else made.get(id(one.trunk)),
         )
-    return wanted, list(broken.values())
+    return list(made.values()), list(broken.values())
 
 
 def label_of(asked: Asked) -> str:
     """Write ``VARIANT/SIZE-AMOUNT-VALUES-SEED``, without the parts that a study does not have."""
     choice, point = asked.choice, asked.point
     amount = f"{compact(point.amount)}{UNITS[point.length]}"
-    parts = [choice.family.label(point.size), amount, choice.label, seed_label(asked.seed)]
+    role = asked.role if asked.role == "trunk" else ""
+    parts = [choice.family.label(point.size), amount, choice.label, role, seed_label(asked.seed)]
     return (f"{choice.variant}/" if choice.variant else "") + "-".join(filter(None, parts))
 
 
@@ -199,6 +221,12 @@ def seeds_of(seed: int | SeedPair, shape: Model) -> tuple[int, int | None]:
     if order == "by-size":
         order = int(short_hash({"kind": "order", "init": init, "shape": shape})[:8], 16)
     return init, None if order == init else order
+
+
+def _order_before(init: int, order: int | None) -> int:
+    """Return the order of a trunk's data: another one than that of what branches from it, which would begin
+    with the same text."""
+    return int(short_hash({"kind": "order of a trunk", "order": init if order is None else order})[:8], 16)
 
 
 def seed_label(seed: int | SeedPair) -> str:

@@ -227,8 +227,9 @@ def _spec_sha(study: Study) -> str:
         del dump["trainer"]
     if not study.added:
         del dump["added"]
-    if dump["design"].get("window") is None:
-        dump["design"].pop("window", None)
+    for name in ("window", "trunk_tokens"):
+        if dump["design"].get(name) is None:
+            dump["design"].pop(name, None)
     return short_hash({"kind": "study", **dump})
 
 

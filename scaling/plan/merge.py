@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scaling.plan.plan import PlannedRun
 from scaling.spec.source import Finding
 
-ROLES = ("fit", "tuning", "noise", "holdout")  # a run asked for in two roles has the first
+ROLES = ("fit", "tuning", "noise", "trunk", "holdout")  # a run asked for in two roles has the first
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from scaling.recipe.auxiliary import resolved_auxiliary
 from scaling.recipe.optimizers import Optimizer
 from scaling.recipe.parametrization import resolved
 from scaling.recipe.rules import Rule, Scales
-from scaling.recipe.schedules import Schedule
+from scaling.recipe.schedules import Constant, Schedule
 from scaling.recipe.written import RuleError, free_numbers, number
-from scaling.run import ExternalRun, Run, TrainerVersion, ids_of
+from scaling.run import ExternalRun, Run, TrainerVersion, ids_of, run_id
 from scaling.spec.external import ExternalRecipe
 from scaling.spec.source import Finding, Path
 from scaling.spec.trainer import CommandTrainer
@@ -42,6 +42,7 @@ class Resolver:
     _shortest: dict[int, dict[Model, int]] = field(default_factory=dict[int, dict[Model, int]])
     _schedules: dict[int, Schedule[int]] = field(default_factory=dict[int, "Schedule[int]"])
     _optimizers: dict[int, Optimizer] = field(default_factory=dict[int, Optimizer])
+    _trunks: dict[int, str] = field(default_factory=dict[int, str])
 
     def scales(self, wanted: Wanted) -> Scales:
         """Return the quantities of a run that rules may use.
@@ -60,7 +61,8 @@ class Resolver:
 
     def schedule(self, wanted: Wanted) -> Schedule[int]:
         """Resolve the schedule. A warmup in percent is of the run's own horizon, except where runs of a shape
-        share a trunk, which has one warmup: of the shortest. Held-out runs never share.
+        share a trunk, which has one warmup: of the shortest. Held-out runs never share. A run that others
+        branch from has no decay.
 
         Raises:
             RuleError: a rule gives a number that its field cannot have.
@@ -71,6 +73,10 @@ class Resolver:
 
     def _schedule(self, wanted: Wanted) -> Schedule[int]:
         recipe, warmup_horizon = wanted.setting.built_in, wanted.steps
+        if wanted.role == "trunk":  # what branches from it has a decay of its own
+            scales = self.scales(wanted)
+            warmup = recipe.schedule.resolved(wanted.steps, warmup_horizon, scales).warmup
+            return Constant(kind="constant", warmup=warmup)
         if recipe.shares_trunk and recipe.schedule.warmup.unit == "%" and wanted.role != "holdout":
             warmup_horizon = self._horizons(wanted.setting).get(wanted.shape, wanted.steps)
         return recipe.schedule.resolved(wanted.steps, warmup_horizon, self.scales(wanted))
@@ -138,7 +144,6 @@ class Resolver:
                 order=wanted.order,
             )
         recipe = setting.built_in
-        start = self.starts.of(recipe.init_from)
         return Run(
             shape=shape,
             data=setting.index.run_data,
@@ -151,13 +156,24 @@ class Resolver:
             auxiliary=resolved_auxiliary(recipe.auxiliary, experts=shape.experts is not None),
             seed=wanted.seed,
             order=wanted.order,
-            init_from=start.identity if start else None,
+            init_from=self._init_from(wanted),
         )
+
+    def _init_from(self, wanted: Wanted) -> str | None:
+        """Return what identifies the weights that a run starts from: the id of the run it branches from, or
+        what the recipe names; None: its seed."""
+        if wanted.trunk is None:
+            start = self.starts.of(wanted.setting.built_in.init_from)
+            return start.identity if start else None
+        if id(wanted.trunk) not in self._trunks:
+            self._trunks[id(wanted.trunk)] = run_id(self.run(wanted.trunk))
+        return self._trunks[id(wanted.trunk)]
 
     def planned(self, wanted: Wanted) -> PlannedRun:
         """Return a run with its ids and all that a plan says of it."""
         setting, run = wanted.setting, self.run(wanted)
-        start = self.starts.of(setting.built_in.init_from) if isinstance(run, Run) else None
+        named = isinstance(run, Run) and wanted.trunk is None
+        start = self.starts.of(setting.built_in.init_from) if named else None
         unique, epochs = coverage(run.tokens, setting.index)
         share, (name, trunk) = self.share_trunk, ids_of(run)
         return PlannedRun(

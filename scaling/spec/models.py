@@ -35,6 +35,7 @@ from scaling.spec.designs.cells import Added, Chosen, Holdout, Noise, Replicates
 from scaling.spec.designs.chosen import ChosenDesign
 from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.designs.kinds import Design
+from scaling.spec.designs.varied import CriticalBatch
 from scaling.spec.execution import Execution, WrittenExecution
 from scaling.spec.external import ExternalRecipe
 from scaling.spec.families import Family, Shapes
@@ -182,6 +183,7 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
         findings += _grown_alone(sections)
+        findings += _branched(sections)
     if isinstance(sections.get("noise"), Replicates):
         findings += sections["noise"].findings()
     execution = sections.get("execution")
@@ -210,6 +212,19 @@ def _grown_alone(sections: Mapping[str, Any]) -> Iterator[Finding]:
     for i, axis in enumerate(sections.get("axes") or ()):
         if axis.role is None:
             yield Finding(("axes", i), message, f"give it 'role: tuning', or {instead}")
+
+
+def _branched(sections: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find what a design whose runs branch from trunks cannot be asked for."""
+    design, noise = sections["design"], sections.get("noise")
+    if not isinstance(design, CriticalBatch) or design.trunk_tokens is None:
+        return
+    if isinstance(sections.get("recipe"), ExternalRecipe):
+        message, hint = "takes the built-in trainer, whose weights branches start from", "leave it out"
+        yield Finding(("design", "trunk_tokens"), message, hint)
+    if isinstance(noise, Replicates) and noise.init:
+        message = "repeats initial weights, and branches start from those of their trunk"
+        yield Finding(("noise", "init"), message, "set it to 0; 'order' repeats what branches do differ in")
 
 
 def chosen_cells(sections: Mapping[str, Any]) -> list[tuple[Chosen, Path]]:

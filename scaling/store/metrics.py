@@ -63,27 +63,30 @@ class CurveLog:
         self._descriptor = descriptor
         self._last = max(map(place_of, rows), default=(0, False))
 
-    def put(self, row: Row) -> None:
-        """Append a row; where an earlier launch went further, insert it in order of steps, in place of one of
-        its step and kind.
+    def put(self, *rows: Row) -> None:
+        """Append rows, which are in order; where an earlier launch went further, insert them in order of
+        steps, in place of those of their step and kind.
 
         Raises:
             Vanished: the file held is no longer the one in place.
         """
-        if place_of(row) > self._last:
-            self.append(row)
+        places = [place_of(row) for row in rows]
+        if not rows or places[0] > self._last:
+            self.append(*rows)
             return
         self._require_in_place()
-        others = [other for other in self.rows() if place_of(other) != place_of(row)]
-        self.restart(sorted([*others, row], key=place_of))
+        others = [other for other in self.rows() if place_of(other) not in places]
+        self.restart(sorted([*others, *rows], key=place_of))
 
-    def append(self, row: Row) -> None:
+    def append(self, *rows: Row) -> None:
         """Raises Vanished when the file held is no longer the one in place."""
         self._require_in_place()
+        if not rows:
+            return
         self.guard()
         assert self._descriptor is not None
-        _write(self._descriptor, [row])
-        self._last = place_of(row)
+        _write(self._descriptor, [*rows])
+        self._last = place_of(rows[-1])
 
     def settle(self) -> None:
         """Wait until all rows are on the disk: a checkpoint after them must not outlive them."""

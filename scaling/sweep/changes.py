@@ -21,6 +21,10 @@ from scaling.sweep.guard import drivers
 SHOWN = 12
 
 
+class PlanChanged(UserError):
+    """Another launch works by another plan in the folder, or is about to."""
+
+
 @dataclass
 class PlanMark:
     """The plan that this driver wrote, to see when another launch writes another one."""

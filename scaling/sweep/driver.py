@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from scaling.errors import Complaint, UserError
+from scaling.errors import Complaint
 from scaling.files import write_json, write_text
 from scaling.plan.device import require_precision
 from scaling.plan.plan import Plan, load_plan
 from scaling.spec.execution import Execution, SlurmExecution
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.changes import (
+    PlanChanged,
     PlanMark,
     changes_losses,
     evaluated_otherwise,
@@ -185,14 +186,19 @@ class Sweep:
         """Keep other drivers of the folder out, for what several would otherwise do at the same time.
 
         Raises:
-            UserError: another launch has changed the plan of the folder: what is made of its records now is
-                for that one to make.
+            PlanChanged: by another launch, which is the one to make something of the records now.
         """
         with turn(self.results):
             if self.mark.changed():
                 problem = f"another launch has changed the plan of {str(self.results.path)!r}"
-                raise UserError(Complaint(problem, hint="run the same command as that one"))
+                raise PlanChanged(Complaint(problem, hint="run the same command as that one"))
             yield
+
+    def replace_plan(self, plan: Plan, spec: str) -> None:
+        """Write what is decided next into the folder, in the turn in which it was decided: from now on the
+        sweeps of the plan before are over."""
+        write_text(self.results.spec, spec)
+        write_json(self.results.plan, plan.to_json())
 
 
 @contextmanager
@@ -207,6 +213,7 @@ def open_sweep(
     max_hours: float | None = None,
     profile: int | None = None,
     detach: bool = False,
+    overtaken: Callable[[], bool] = lambda: False,
 ) -> Iterator[Sweep]:
     """Write study.yaml and plan.json into ``folder`` and work there.
 
@@ -222,17 +229,19 @@ def open_sweep(
         max_hours: stop after so long.
         profile: steps to be traced of the first job.
         detach: return when a cluster has what is to be done.
+        overtaken: tells whether another launch has meanwhile taken the study further than ``plan``.
 
     Raises:
+        PlanChanged: it has; or ``plan`` is not that of the folder any more.
         UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
-            finished runs, has changed; ``plan`` is not that of the folder any more.
+            finished runs, has changed.
     """
     results, checked = ResultsFolder(Path(folder).absolute()), Plan.from_json(dict(plan))
     with turn(results):
         mark = PlanMark(results, checked.identity)
-        if spec is None and mark.changed():
+        if overtaken() or (spec is None and mark.changed()):
             problem = f"another launch has just changed the plan of {str(results.path)!r}"
-            raise UserError(Complaint(problem, hint="run the same command again"))
+            raise PlanChanged(Complaint(problem, hint="run the same command again"))
         require_compatible(results, checked, spec or "", force=force, reevaluate=reevaluate)
         if spec is not None:
             write_text(results.spec, spec)

@@ -180,7 +180,7 @@ class Queue:
         chosen = self.lowered.of(task.job) if self.lowered else Lowering()
         if (lowering := replace(chosen, pack=task.pack)) != Lowering():
             more["lowering"] = lowering
-        return job_spec(self.plan, task, runs, self.phase.work, more)
+        return job_spec(self.plan, task, runs, self.phase.work, self.results, more)
 
     def announce_new(self, run_ids: Iterable[str]) -> None:
         """Tell about records that have appeared. A damaged one counts as none."""

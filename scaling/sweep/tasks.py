@@ -11,6 +11,7 @@ from scaling.plan.cadence import averages_of, evaluated_at
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.plan.probe import Probe
 from scaling.run import AnyRun, Run
+from scaling.store.folder import ResultsFolder
 from scaling.store.records import JobExecution, JobRun, JobSpec, Work
 
 
@@ -65,7 +66,12 @@ def flops_left(job: PlannedJob, runs: Sequence[PlannedRun], settled: Collection[
 
 
 def job_spec(
-    plan: Plan, task: Task, runs: Sequence[PlannedRun], work: Work, more: dict[str, Any] | None = None
+    plan: Plan,
+    task: Task,
+    runs: Sequence[PlannedRun],
+    work: Work,
+    results: ResultsFolder,
+    more: dict[str, Any] | None = None,
 ) -> JobSpec[AnyRun]:
     """Say what the process of a job is asked to do.
 
@@ -74,11 +80,14 @@ def job_spec(
         task: the job.
         runs: those to be worked on.
         work: to train them or to evaluate them again.
+        results: the folder, which has the checkpoints that runs branch from.
         more: fields of the execution that the plan does not give.
     """
     given, spent = plan.execution, task.job.flops_spent
     names = JobExecution.model_fields.keys() & type(given).model_fields.keys()
     execution = {name: getattr(given, name) for name in names}
+    if any(run.role == "trunk" for run in runs):  # others branch from its last checkpoint
+        execution["keep_final"] = True
     if given.chunk_steps is None:
         del execution["chunk_steps"]
     if plan.command is not None:
@@ -89,16 +98,16 @@ def job_spec(
         task=work,
         data=plan.data_of(task.runs[0]),
         branch_steps=tuple(sorted({plan.by_id[run_id].run.branch_step for run_id in task.job.run_ids})),
-        runs=tuple(_job_run(plan, run, spent[run.run_id]) for run in runs),
+        runs=tuple(_job_run(plan, run, spent[run.run_id], results) for run in runs),
         execution=JobExecution(**execution | (more or {})),
     )
 
 
-def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun[AnyRun]:
+def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int, results: ResultsFolder) -> JobRun[AnyRun]:
     """Say what is asked of one run; what is not asked for is not written."""
     asked: dict[str, Any] = {
         "evaluate_at": evaluated_at(plan, planned.run),
-        "start": planned.start,
+        "start": planned.start or _trunk_end(plan, planned, results),
         "rules": planned.rules,
         "averages": averages_of(plan, planned.run) or None,
     }
@@ -106,3 +115,12 @@ def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int) -> JobRun[AnyRun
     return JobRun[AnyRun](
         run_id=planned.run_id, label=planned.label, run=planned.run, flops_spent=flops_spent, **asked
     )
+
+
+def _trunk_end(plan: Plan, planned: PlannedRun, results: ResultsFolder) -> str | None:
+    """Return the last checkpoint of the run that a run branches from; None: it branches from none, or that is
+    not there."""
+    init_from = None if planned.is_external else planned.built_in.init_from
+    trunk = None if init_from is None else plan.by_id.get(init_from)
+    place = None if trunk is None else results.final_checkpoint(trunk.run_id, trunk.run.steps)
+    return None if place is None else str(place)

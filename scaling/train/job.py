@@ -7,7 +7,6 @@ inputs as a run trained alone, so its result is the same bit for bit.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -23,13 +22,14 @@ from scaling.store.metrics import CurveLog, is_evaluation, up_to
 from scaling.store.records import JobRun
 from scaling.train.averages import Averages, Carried, Sums, along_the_way
 from scaling.train.cadence import Cadence, after_trunk, on_trunk, trained_steps
+from scaling.train.curve import trained_rows
 from scaling.train.feed import Feed
 from scaling.train.lanes import Fetch, Lane, Work, finish_alone
-from scaling.train.loop import copy_state
+from scaling.train.loop import ChunkInput, copy_state
 from scaling.train.pack import Asked
 from scaling.train.process import PackFailed
 from scaling.train.profile import Profile
-from scaling.train.record import trained_row, write_record
+from scaling.train.record import write_record
 from scaling.train.start import start_of
 from scaling.train.workbench import Workbench
 
@@ -73,6 +73,7 @@ class TrunkTrainer:
         self.disk_full = False
         self.last_saved = time.monotonic()
         self.last_progress = 0.0
+        self.seconds = 0.0  # of training of the current line, as far as logged
         self.loss: float | None = None
         self.step: int | None = None  # of the current run, as far as logged
         self.resumed = 0
@@ -210,9 +211,10 @@ class TrunkTrainer:
         evaluated -= self.cadence.evaluated_steps(rows)
         averages = Averages.of(self.waiting if line == TRUNK else [member])
         before = [row["wall_time"] for row in up_to(rows, first) if not is_evaluation(row)]
-        clock = time.monotonic() - (before[-1] if before else 0.0)
+        self.seconds = before[-1] if before else 0.0
+        clock = time.monotonic() - self.seconds
         self.lane.put(carried.state)
-        pending: tuple[int, Fetch] | None = None
+        pending: tuple[ChunkInput, Fetch] | None = None
         step = first
         for chunk in self.feed.chunks(run.order_seed, first, last, self.bench.execution.stops):
             fetch = yield Asked(run, chunk)
@@ -222,7 +224,7 @@ class TrunkTrainer:
             if averages.is_due(step):
                 carried = averages.snapshot(step, self._carried(carried.sums))
             alive = pending is None or self._log(member, log, *pending, clock, logged)
-            pending = step, fetch
+            pending = chunk, fetch
             due = self.bench.hosts.agree(self._is_due, bool)
             stop = self.bench.stop_asked()
             if alive and (due or stop or step in evaluated):
@@ -271,25 +273,25 @@ class TrunkTrainer:
         self.last_saved = time.monotonic()
 
     def _log(
-        self, member: JobRun, log: CurveLog, step: int, fetch: Fetch, clock: float, logged: set[int]
+        self, member: JobRun, log: CurveLog, chunk: ChunkInput, fetch: Fetch, clock: float, logged: set[int]
     ) -> bool:
-        """Log a row unless an earlier launch did; return False where the run has diverged.
+        """Log rows unless an earlier launch did; return False where the run has diverged.
 
         Args:
             member: whose recipe it is.
             log: the curve of the line.
-            step: steps done.
-            fetch: gives the metrics of the chunk before it.
+            chunk: that was trained.
+            fetch: gives its metrics.
             clock: when its training loop began.
             logged: steps whose rows are in the curve.
         """
-        values = fetch()
+        values, first, last = fetch(), chunk.step, chunk.step + chunk.live
         self.bench.went_on()
-        loss = float(values.loss)
-        self.loss = loss if math.isfinite(loss) else None
-        self.step = step
-        if step not in logged:  # among others, where an earlier launch went further on another grid of chunks
-            log.put(trained_row(member.run, step, values, round(time.monotonic() - clock, 4)))
+        began, self.seconds = self.seconds, time.monotonic() - clock
+        rows = trained_rows(member.run, first, last, values, (began, self.seconds))
+        self.loss, self.step = rows[-1]["train/loss"], last
+        # Among others, where an earlier launch went further on another grid of chunks.
+        log.put(*(row for row in rows if row["step"] not in logged))
         return bool(values.ok)
 
     def _progress(self, member: JobRun, step: int, steps_done: int) -> None:

@@ -23,7 +23,7 @@ from scaling.train.loop import ChunkInput
 from scaling.train.optimizers import Numbers, number_names, numbers_of
 from scaling.train.program import Blueprint, Program, abstract_state, compiled, step_of
 from scaling.train.sharding import state_shardings
-from scaling.train.step import ChunkMetrics, Step, Totals, TrainState, metrics_of, start_totals
+from scaling.train.step import ChunkMetrics, Step, StepMetrics, TrainState, none_logged
 
 RUN = "run"  # the axis of the mesh
 WINDOWS = PartitionSpec(RUN, None, ("data", "fsdp"))
@@ -154,22 +154,20 @@ def through_steps_of_all(
         live: steps that each takes: (K,).
     """
 
-    def body(i: jax.Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
+    def body(i: jax.Array, carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
         def member(
-            carry: tuple[TrainState, Totals],
-            window: jax.Array,
-            rate: jax.Array,
-            numbers: Numbers,
-            is_live: jax.Array,
+            state: TrainState, window: jax.Array, rate: jax.Array, numbers: Numbers, is_live: jax.Array
         ):
-            after = step(*carry, window, rate, numbers)
-            return jax.tree.map(partial(jnp.where, is_live), after, carry)
+            after, metrics = step(state, window, rate, numbers)
+            return jax.tree.map(partial(jnp.where, is_live), after, state), metrics
 
-        return jax.vmap(member)(carry, windows[:, i], rates[:, i], numbers, i < live)
+        states, logged = carry
+        states, metrics = jax.vmap(member)(states, windows[:, i], rates[:, i], numbers, i < live)
+        return states, jax.tree.map(lambda every, one: every.at[:, i].set(one), logged, metrics)
 
-    totals = jax.vmap(partial(start_totals, shape))(states)
-    states, totals = jax.lax.fori_loop(0, jnp.max(live), body, (states, totals))
-    return states, metrics_of(states, totals, jnp.maximum(live, 1))
+    logged = jax.vmap(partial(none_logged, shape, steps=rates.shape[1]))(states)
+    states, logged = jax.lax.fori_loop(0, jnp.max(live), body, (states, logged))
+    return states, ChunkMetrics(logged, states.ok, states.step)
 
 
 def _stacked(width: int, leaf: jax.ShapeDtypeStruct, where: NamedSharding) -> jax.ShapeDtypeStruct:

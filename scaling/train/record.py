@@ -17,12 +17,13 @@ from scaling.model.roles import Params
 from scaling.run import Run
 from scaling.store.lease import LostLease
 from scaling.store.log import now
-from scaling.store.metrics import CurveLog, Row, is_evaluation, row_at
+from scaling.store.metrics import CurveLog, is_evaluation
 from scaling.store.records import JobRun, Provenance, Record, Result
 from scaling.train.averages import Averages, Carried, at_the_end
+from scaling.train.curve import final_row
 from scaling.train.evaluate import Evaluation
 from scaling.train.peak import peak_flops
-from scaling.train.step import ChunkMetrics, TrainState
+from scaling.train.step import TrainState
 from scaling.train.workbench import Workbench
 
 
@@ -151,34 +152,6 @@ def write_record(
         raise LostLease(f"run {member.run_id} was recorded by another process")
     (folder / "error.json").unlink(missing_ok=True)
     print(f"{now()} {member.run_id} {result.status} loss {result.loss}", flush=True)
-
-
-def trained_row(run: Run, step: int, values: ChunkMetrics, seconds: float) -> Row:
-    """Return the row of a chunk; what is not finite is None.
-
-    Args:
-        run: the run.
-        step: steps done.
-        values: of the chunk before it.
-        seconds: of training until then.
-    """
-    loss, norm = float(values.loss), float(values.grad_norm)
-    row = {
-        **row_at(run, step),
-        "wall_time": seconds,
-        "train/loss": loss if math.isfinite(loss) else None,
-        "train/grad_norm": norm if math.isfinite(norm) else None,
-        "train/learning_rate": float(run.learning_rates(step - 1, 1)[0]),
-    }
-    return row if values.expert_load is None else row | {"train/expert_load": float(values.expert_load)}
-
-
-def final_row(member: JobRun, result: Result) -> Row:
-    """Return the row of the evaluation that a run ends with."""
-    row: Row = {**row_at(member.run, member.run.steps), "eval/loss": result.loss}
-    sets = (result.set_losses or {}) if member.evaluate_at is not None else {}
-    row |= {f"eval/loss/{name}": loss for name, loss in sets.items()}
-    return row | {f"eval/loss@{name}": loss for name, loss in (result.average_losses or {}).items()}
 
 
 def _divergence(state: TrainState) -> str:

@@ -13,7 +13,8 @@ from scaling.store.metrics import is_evaluation
 from scaling.store.records import JobRun, Record, Result, read
 from scaling.train.averages import Averages, at_the_end
 from scaling.train.cadence import Cadence
-from scaling.train.record import final_row, make_result
+from scaling.train.curve import final_row
+from scaling.train.record import make_result
 from scaling.train.workbench import Workbench
 
 

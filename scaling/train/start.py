@@ -21,7 +21,8 @@ def start_of(member: JobRun) -> int | Params:
     if run.init_from is None:
         return run.seed
     if member.start is None:
-        raise UserError(Complaint(f"job.json does not say where {run.init_from} lies", hint="run again"))
+        hint = "run again; if its last checkpoint was removed, delete the folder of that run first"
+        raise UserError(Complaint(f"job.json does not say where {run.init_from} lies", hint=hint))
     place = Path(member.start)
     if not run.init_from.startswith("sha256:"):
         return weights_of(place, run.shape)

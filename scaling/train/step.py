@@ -37,23 +37,21 @@ class TrainState(NamedTuple):
     emas: tuple[Params, ...] = ()
 
 
-class ChunkMetrics(NamedTuple):
-    """Of the live steps: mean loss (nats per token), largest gradient norm before clipping and mean load of
-    the busiest expert; ``ok`` and ``step`` of the state after them, readable while the next chunk runs on the
-    state itself."""
-
-    loss: Array
-    grad_norm: Array
-    ok: Array
-    step: Array
-    expert_load: Array | None
-
-
-class Totals(NamedTuple):
-    """Over the steps of a chunk so far: sums of what is logged, and the largest gradient norm."""
+class StepMetrics(NamedTuple):
+    """What is logged of a step, and its gradient norm before clipping; of a chunk one of each step: (C,), of
+    which those of live steps count."""
 
     trained: Trained
-    grad_norm: jax.Array
+    grad_norm: Array
+
+
+class ChunkMetrics(NamedTuple):
+    """Of every step of a chunk; ``ok`` and ``step`` of the state after them, readable while the next chunk
+    runs on the state itself."""
+
+    steps: StepMetrics
+    ok: Array
+    step: Array
 
 
 def gradients(
@@ -133,8 +131,8 @@ def _ema(state: TrainState, ema: Params, decay: float) -> Params:
     return jax.tree.map(lambda after, before: jnp.where(state.step > 0, after, before), new, ema)
 
 
-Step = Callable[[TrainState, Totals, jax.Array, jax.Array, Numbers], tuple[TrainState, Totals]]
-"""(state, totals, windows (B, T+1), rate, numbers) -> both after the step"""
+Step = Callable[[TrainState, jax.Array, jax.Array, Numbers], tuple[TrainState, StepMetrics]]
+"""(state, windows (B, T+1), rate, numbers) -> the state after the step, and what is logged of it"""
 
 
 def make_step(
@@ -157,24 +155,23 @@ def make_step(
     """
 
     def step(
-        state: TrainState, totals: Totals, window: jax.Array, rate: jax.Array, numbers: Numbers
-    ) -> tuple[TrainState, Totals]:
+        state: TrainState, window: jax.Array, rate: jax.Array, numbers: Numbers
+    ) -> tuple[TrainState, StepMetrics]:
         transformation = make_optimizer(model.shape, optimizer, numbers, rate, parametrization)
         decays = zip(state.emas, ema_decays, strict=True)
         emas = tuple(_ema(state, ema, decay) for ema, decay in decays)
         state, trained, norm = train_step(
             model, transformation, state._replace(emas=()), window, micro_batches, place
         )
-        totals = Totals(jax.tree.map(jnp.add, totals.trained, trained), jnp.maximum(totals.grad_norm, norm))
-        return state._replace(emas=emas), totals
+        return state._replace(emas=emas), StepMetrics(trained, norm)
 
     return step
 
 
-def start_totals(shape: Shape, state: TrainState) -> Totals:
-    """Return the totals of no step, in the precision of the state."""
-    zero = jnp.zeros((), state.smooth_loss.dtype)
-    return Totals(Trained(zero, zero if shape.experts else None), zero)
+def none_logged(shape: Shape, state: TrainState, steps: int) -> StepMetrics:
+    """Return the metrics of so many steps before the first, in the precision of the state."""
+    zeros = jnp.zeros(steps, state.smooth_loss.dtype)
+    return StepMetrics(Trained(zeros, zeros if shape.experts else None), zeros)
 
 
 def through_steps(
@@ -198,14 +195,11 @@ def through_steps(
         live: steps to take.
     """
 
-    def body(i: jax.Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
-        return step(*carry, windows[i], rates[i], numbers)
+    def body(i: jax.Array, carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
+        state, logged = carry
+        state, metrics = step(state, windows[i], rates[i], numbers)
+        return state, jax.tree.map(lambda every, one: every.at[i].set(one), logged, metrics)
 
-    state, totals = jax.lax.fori_loop(0, live, body, (state, start_totals(shape, state)))
-    return state, metrics_of(state, totals, live)
-
-
-def metrics_of(state: TrainState, totals: Totals, live: jax.Array) -> ChunkMetrics:
-    """Return what is reported of ``live`` steps, from their totals and the state after them."""
-    loss, load = jax.tree.map(lambda sums: sums / live, totals.trained)
-    return ChunkMetrics(loss, totals.grad_norm, state.ok, state.step, load)
+    start = state, none_logged(shape, state, len(rates))
+    state, logged = jax.lax.fori_loop(0, live, body, start)
+    return state, ChunkMetrics(logged, state.ok, state.step)

@@ -50,33 +50,36 @@ def test_a_folder_of_tables_is_sets_by_family(tmp_path):
     assert found[0].runs["flops"].to_numpy() == pytest.approx(ladder()["flops"].to_numpy())
 
 
-def simulated(spread, each=40, kappa=0.8, number=30):
+def simulated(spread, each=40, kappa=0.8, number=30, mean=0.7):
     """Errors of so many families whose kappa varies."""
     rng, parts = np.random.default_rng(0), []
     for family in range(number):
         own = kappa * np.exp(spread * rng.standard_normal())
         u = rng.uniform(0.01, 0.04, each)
-        error = rng.standard_normal(each) * np.sqrt(0.005**2 + (own * u) ** 2)
+        error = own * mean * 0.7 * u + rng.standard_normal(each) * np.sqrt(0.005**2 + (own * u) ** 2)
         known = {"family": f"f{family}", "set": f"s{family}", "split": range(each), "y": 1.0}
-        known |= {"centre": 1.0 + error, "law": 0.003, "run": 0.004, "unscaled": u}
+        known |= {"centre": 1.0 + error, "law": 0.003, "run": 0.004, "unscaled": u, "lean": 0.7 * u}
         parts.append(pd.DataFrame(known))
     return pd.concat(parts, ignore_index=True)
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.5])
-def test_the_scale_and_spread_of_families_are_recovered(spread):
-    rows = simulated(spread)
-    kappa, found = families.scale(families.likelihoods(rows))
-    assert kappa == pytest.approx(0.8, rel=0.2) and found == pytest.approx(spread, abs=0.15)
-    mine = forecasts.ours(rows, kappa)
-    assert scores.by_family(mine)["inside"].mean() == pytest.approx(0.9, abs=0.06)
+def test_the_constants_of_families_are_recovered(spread):
+    rows, every = simulated(spread), [f"f{i}" for i in range(30)]
+    at = {mean: families.likelihoods(rows, mean) for mean in (0.1, 0.4, 0.7, 1.0)}
+    found = families.constants(at, every)
+    assert found.kappa == pytest.approx(0.8, rel=0.2) and found.spread == pytest.approx(spread, abs=0.15)
+    assert found.mean == 0.7
+    share = forecasts.reliability(rows, dict.fromkeys(every, found))["macro"]
+    assert share.to_numpy() == pytest.approx(share.index.to_numpy(float), abs=0.07)
 
 
-def test_a_family_left_out_has_no_part_in_its_own_scale():
+def test_a_family_left_out_has_no_part_in_its_own_scale(monkeypatch):
     rows = simulated(0.1, number=6)
     rows.loc[rows["family"] == "f0", "centre"] = 1.0 + 9 * (rows["centre"] - 1.0)
-    kappa = forecasts.left_out(rows).groupby(rows["family"]).first()
-    assert kappa["f0"] < 0.95 and kappa["f0"] == kappa.min()
+    monkeypatch.setattr(forecasts, "MEANS", (0.0, 0.7))
+    kappa = {family: one.kappa for family, one in forecasts.left_out(rows).items()}
+    assert kappa["f0"] < 0.95 and kappa["f0"] == min(kappa.values())
 
 
 def test_the_interval_score_adds_misses():
@@ -99,11 +102,11 @@ def test_the_shipped_constants_say_where_they_are_from():
 @pytest.mark.slow
 def test_the_shipped_constants_are_those_of_the_published_runs(published, tmp_path):
     rows, _ = forecasts.collect(list(sets.published(published)), workers=2)
-    kappa, spread = families.scale(families.likelihoods(rows))
-    shipped = discrepancy.shipped()
-    assert kappa == pytest.approx(shipped.kappa, rel=0.02) and spread == pytest.approx(
-        shipped.spread, rel=0.05
-    )
+    at = {mean: families.likelihoods(rows, mean) for mean in families.MEANS}
+    derived, shipped = families.constants(at, rows["family"].unique()), discrepancy.shipped()
+    assert derived.kappa == pytest.approx(shipped.kappa, rel=0.02)
+    assert derived.spread == pytest.approx(shipped.spread, rel=0.05)
+    assert derived.mean == pytest.approx(shipped.mean, abs=0.1)
     found = forecasts.report(rows, pd.DataFrame(), forecasts.left_out(rows))
     kept = shipped.origin["families left out"]
     assert json.dumps(sorted(kept)) == json.dumps(sorted(found))
@@ -123,12 +126,13 @@ def test_each_split_is_forecast_from_below_beside_the_references(monkeypatch):
     assert (found["far"] > 1).all() and found["centre"].to_numpy() == pytest.approx(found["y"], abs=0.02)
     for name in ("predict", "freeze", "pairs"):
         assert (found[f"{name}_low"] < found[f"{name}_high"]).all()
-    assert np.isfinite(families.likelihoods(found)["made up"]).all()
+    assert np.isfinite(families.likelihoods(found, 1.0)["made up"]).all()
+    assert (found["lean"] > 0).all() and (found["lean"] <= found["unscaled"]).all()
 
 
 @pytest.mark.slow
 def test_one_published_set_gives_the_kappa_it_gave(published):
     one = next(s for s in sets.published(published) if s.family == "olmo")
-    found = families.kappas(families.likelihoods(pairs.pairs(one)))["olmo"]
+    found = families.kappas(families.likelihoods(pairs.pairs(one), discrepancy.shipped().mean))["olmo"]
     kept = discrepancy.shipped().origin["kappa of families, 90 %"]["olmo"]
     assert found == pytest.approx(kept, rel=0.05, abs=0.02)

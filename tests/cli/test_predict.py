@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling.cli.predictors import budgets
+from scaling.cli.points import budgets
 from scaling.errors import UserError
 from tests.cli.call import call
 

@@ -10,18 +10,20 @@ import pandas as pd
 import pytest
 
 from analysis.planning.expected import Target
-from scaling.cli.planning import Question
-from scaling.design.adaptive import _said
-from scaling.design.choosing import Decision, choose, choose_for, next_round
+from scaling.cli.plan_request import PlanRequest
+from scaling.design.choosing import Decision, choose, next_round
 from scaling.design.following import Wish, next_runs
+from scaling.design.growing import decided
+from scaling.design.rounds import said_of
 from scaling.errors import UserError
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan
+from scaling.plan.written import study_text
 from scaling.spec.designs.cells import Replicates
 from scaling.spec.designs.chosen import Adaptive, Optimal
 from scaling.spec.load import load_study, study_from_dict
 from scaling.spec.models import Study
-from scaling.study import TimeLimit, study_text
+from scaling.sweep.clock import TimeLimit
 from tests.cli.call import call
 from tests.plan.studies import changed as changed_study
 
@@ -62,7 +64,7 @@ def test_optimal_cells_lie_within_the_budget_and_are_those_of_study_yaml(tmp_pat
     assert 8 <= len(fitted) <= 20 and sum(run.flops for run in fitted) <= 8e12 * 1.01
     assert len({run.params for run in fitted}) >= 4 and max(run.flops for run in fitted) <= 1.21e12
     (tmp_path / "study.yaml").write_text(study_text(chosen), "utf-8")
-    assert choose_for(study, tmp_path).design == chosen.design
+    assert decided(study, tmp_path).design == chosen.design
 
 
 def test_a_design_that_finds_no_cells_says_why():
@@ -101,16 +103,16 @@ def test_rounds_follow_each_other_until_the_budget_is_spent_or_the_width_reached
 def test_cells_of_the_results_are_kept_while_they_answer_what_is_asked(tmp_path):
     optimal = choose(changed("optimal"))
     (tmp_path / "study.yaml").write_text(study_text(optimal), "utf-8")
-    dearer = choose_for(changed("optimal", budget=1.6e13), tmp_path).design
+    dearer = decided(changed("optimal", budget=1.6e13), tmp_path).design
     assert isinstance(dearer, Optimal) and isinstance(optimal.design, Optimal)
     assert dearer.cells and dearer.cells != optimal.design.cells
     adaptive = choose(changed("adaptive"))
     ended = adaptive.model_copy(update={"design": adaptive.design.model_copy(update={"ended": "enough"})})
     (tmp_path / "study.yaml").write_text(study_text(ended), "utf-8")
-    assert choose_for(changed("adaptive"), tmp_path).design == ended.design
-    asked = Question(SPECS / "adaptive.yaml", [], results=tmp_path)
+    assert decided(changed("adaptive"), tmp_path).design == ended.design
+    asked = PlanRequest(SPECS / "adaptive.yaml", [], results=tmp_path)
     assert asked.chosen(changed("adaptive")).design == ended.design, "a plan shows what a run would do"
-    more = choose_for(changed("adaptive", budget=1e13), tmp_path).design
+    more = decided(changed("adaptive", budget=1e13), tmp_path).design
     assert isinstance(more, Adaptive) and isinstance(adaptive.design, Adaptive)
     assert more.rounds == adaptive.design.rounds and more.ended is None
 
@@ -155,7 +157,7 @@ def test_corners_are_repeated_when_there_is_no_further_round():
 def test_what_cannot_be_asked_of_rounds_is_refused_before_training(tmp_path):
     folder = tmp_path / "results"
     done = call("run", SPECS / "adaptive.yaml", "--results", folder, "--detach")
-    assert done.returncode == 2 and "decided between its stages, by this process" in done.stderr
+    assert done.returncode == 2 and "--detach leaves jobs to a cluster" in done.stderr
     done = call("run", SPECS / "adaptive.yaml", "--results", folder, "--max-hours", -1)
     assert done.returncode == 2 and "max_hours = -1.0: must be positive" in done.stderr
     assert not folder.exists()
@@ -163,7 +165,7 @@ def test_what_cannot_be_asked_of_rounds_is_refused_before_training(tmp_path):
 
 def test_a_limit_of_hours_holds_for_all_rounds_together(monkeypatch):
     now = 100.0
-    monkeypatch.setattr("scaling.study.time.monotonic", lambda: now)
+    monkeypatch.setattr("scaling.sweep.clock.time.monotonic", lambda: now)
     limit = TimeLimit.of(2)
     now += 3600
     assert limit.hours == 1 and TimeLimit.of(None).hours is None
@@ -204,5 +206,5 @@ holdout: [{width: 16, flops: 2e9}]
 def test_the_width_of_a_round_is_that_of_its_goal(goal: str, what: str) -> None:
     study = choose(changed("adaptive", goal=goal))
     assert isinstance(study.design, Adaptive)
-    said = _said(Decision(study.design.rounds[0], 0.125, ""), study)
+    said = said_of(Decision(study.design.rounds[0], 0.125, ""), study)
     assert f"the 90% interval of {what} at" in said and "12.50% wide" in said

@@ -20,6 +20,7 @@ PAGES = [
     *(path for path in sorted(ROOT.glob("*.md"))),
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "results" / "reference").rglob("README.md")),
 ]
 LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
 

@@ -52,7 +52,10 @@ TINY: dict[str, tuple[tuple[str, ...], int]] = {
     ),
     "optimal": ((SIZES, "design={kind: optimal, budget: 4e9, compute: 2e9, min_steps: 10}"), 11),
     "adaptive": ((SIZES, "design={kind: adaptive, budget: 6e9, compute: 2e9, min_steps: 10}"), 9),
-    "critical-batch": ((SIZES, "design.tokens=[5e3]", "design.batches=[64, 128]"), 6),
+    "critical-batch": (
+        (SIZES, "design.tokens=[5e3]", "design.batches=[64, 128]", "design.trunk_tokens=2e3"),
+        9,
+    ),
 }
 
 
@@ -94,15 +97,17 @@ def test_kaplan_and_over_training_are_the_two_sides_of_the_plane() -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_a_small_one_is_trained(tmp_path: Path, name: str) -> None:
     changes, runs = TINY[name]
-    study, plan = plan_spec(SPECS / f"{name}.yaml", [*SMALL, *changes], choose=choose)
-    run_study(study if study.design.waiting else plan, tmp_path / "results", workers=2)
+    study, _ = plan_spec(SPECS / f"{name}.yaml", [*SMALL, *changes], choose=choose)
+    run_study(study, tmp_path / "results", workers=2)
     rows = pd.read_csv(tmp_path / "results" / "runs.csv")
     assert len(rows) == runs and set(rows["status"]) == {"ok"}
     if name == "repetition":
         assert set(rows["unique_tokens"]) == {8000, 32_000}
         assert rows["epochs"].max() == pytest.approx(4, rel=0.1)
     if name == "critical-batch":
-        assert set(rows["batch_tokens"]) == {64, 128}
+        fitted, trunks = rows[rows["role"] == "fit"], rows[rows["role"] == "trunk"]
+        assert set(fitted["batch_tokens"]) == {64, 128}
+        assert set(fitted["init_from"]) == set(trunks["run_id"]) and len(trunks) == 3
     if name == "replicates":
         noise = SeedNoise.from_dict(seed_noise(load(tmp_path / "results")) or {})
         assert {name: part.degrees for name, part in noise.apart.items()} == {"init": 2, "order": 2}

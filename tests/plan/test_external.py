@@ -15,10 +15,10 @@ from scaling.plan.cost import estimate_space, recorded_speed
 from scaling.plan.expand import plan_spec, plan_study
 from scaling.plan.member import Counting, next_cells, next_study
 from scaling.plan.plan import Plan
+from scaling.plan.written import study_text
 from scaling.run import ExternalData, ExternalRun, TrainerVersion, run_id, trunk_id
 from scaling.spec.load import study_from_dict
 from scaling.store.records import Record
-from scaling.study import study_text
 from tests.plan.studies import plan_of as plan_of_built_in
 
 SIZES = [

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scaling.cli.plans import plan_text
+from scaling.cli.plan_text import plan_text
 from scaling.counts.lowering import Lowering, MeshSizes
 from scaling.counts.memory import memory
 from scaling.errors import UserError

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scaling.cli.plans import plan_text
+from scaling.cli.plan_text import plan_text
 from scaling.cli.words import count
 from scaling.errors import UserError
 from scaling.plan.bill import make_bill

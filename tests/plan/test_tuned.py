@@ -13,8 +13,9 @@ from scaling.errors import UserError
 from scaling.plan.expand import make_plan
 from scaling.plan.plan import Plan
 from scaling.plan.tuned import with_hashes
+from scaling.plan.written import study_text
 from scaling.spec.load import load_study, study_from_dict
-from scaling.study import study_text
+from scaling.store.folder import ResultsFolder
 from scaling.sweep.tasks import Task, job_spec
 from tests.plan.studies import changed, fake_index
 
@@ -131,11 +132,11 @@ def test_jobs_carry_the_rules(file: Path) -> None:
     plan = plan_of(**{RATE: rule()})
     job = plan.jobs[0]
     runs = tuple(plan.by_id[run_id] for run_id in job.run_ids)
-    members = job_spec(plan, Task(job, runs, 1), runs, "train").runs
+    members = job_spec(plan, Task(job, runs, 1), runs, "train", ResultsFolder(Path("none"))).runs
     assert [member.rules for member in members] == [run.rules for run in runs]
     plan = plan_of()
     job, run = plan.jobs[0], plan.by_id[plan.jobs[0].run_ids[0]]
-    (member,) = job_spec(plan, Task(job, (run,), 1), (run,), "train").runs
+    (member,) = job_spec(plan, Task(job, (run,), 1), (run,), "train", ResultsFolder(Path("none"))).runs
     assert "rules" not in member.model_fields_set
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as hypothesis_seed
 
-from scaling.cli.plans import plan_json, plan_text
+from scaling.cli.plan_text import plan_json, plan_text
 from scaling.errors import UserError
 from scaling.plan.bill import make_bill
 from scaling.plan.expand import plan_spec

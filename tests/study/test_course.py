@@ -12,12 +12,12 @@ from analysis import findings as found_by
 from analysis.figures import Drawn
 from analysis.fits import fitting
 from analysis.solve import multistart
-from scaling import study as whole
 from scaling.cli.tables import fit_table
+from scaling.design import growing
 from scaling.files import write_json
 from scaling.plan.expand import make_plan
 from scaling.spec.load import load_study, study_from_dict
-from scaling.study import StudyStopped, run_study
+from scaling.study import StudyStopped, launch, run_study, whole
 from scaling.sweep.driver import open_sweep
 from scaling.sweep.events import JobStarted, Outcome
 from tests.plan.studies import changed, fake_index
@@ -110,7 +110,7 @@ def states(folder):
 
 def test_fitted_then_frozen_then_trained_then_scored(tmp_path, monkeypatch):
     analyses = []
-    monkeypatch.setattr(whole, "analyse", lambda *given: analyses.append(1) or found_by.analyse(*given))
+    monkeypatch.setattr(launch, "analyse", lambda *given: analyses.append(1) or found_by.analyse(*given))
     plan, heard = plan_of(), Heard()
     records(plan, tmp_path)
     report = run_study(plan, tmp_path, spec="study: s\n", workers=1, watch=heard)
@@ -119,7 +119,7 @@ def test_fitted_then_frozen_then_trained_then_scored(tmp_path, monkeypatch):
     assert "OUTCOME" in report.text and "RECORDS" not in report.text and "frozen" in heard.said[0]
     assert report.to_json()["forecasts"][0]["score"]["loss"] == 2.5
     assert (tmp_path / "study.yaml").read_text() == "study: s\n"
-    fitted = found_by.fit("chinchilla", whole.load(tmp_path))
+    fitted = found_by.fit("chinchilla", launch.load(tmp_path))
     assert (tmp_path / "fits" / "chinchilla.json").read_text() == fitted.to_json()
     assert run_study(plan, tmp_path, watch=heard).text == report.text
 
@@ -158,7 +158,7 @@ def test_more_data_after_the_outcome_leave_the_forecast_as_it_was(tmp_path, monk
     records(more, tmp_path)
     before = []
     monkeypatch.setattr(
-        whole, "analyse", lambda *given: before.append(states(tmp_path)) or found_by.analyse(*given)
+        launch, "analyse", lambda *given: before.append(states(tmp_path)) or found_by.analyse(*given)
     )
     heard = Heard()
     report = run_study(more, tmp_path, watch=heard)
@@ -174,9 +174,9 @@ def test_more_data_before_the_held_out_run_make_a_new_forecast(tmp_path):
     records(plan, tmp_path)
     table = tmp_path / "forecasts"
     with open_sweep(tmp_path, plan.to_json(), "study: s\n", command=FAKE) as sweep:
-        whole.collect(tmp_path)
-        course = whole._Launch(sweep, tmp_path, plan, None, Heard())
-        loaded = whole.load(tmp_path)
+        launch.collect(tmp_path)
+        course = launch.Launch(sweep, tmp_path, plan, None, Heard())
+        loaded = launch.load(tmp_path)
         course._freeze(found_by.analyse(loaded), plan.runs[-1:])
     (old,) = states(tmp_path)
     records(more, tmp_path)
@@ -241,6 +241,7 @@ def test_of_a_study_with_failures_the_rest_is_fitted(tmp_path):
     with pytest.raises(StudyStopped, match=r"some runs failed; .*what the 11 done runs say is in") as stopped:
         run_study(plan, tmp_path, watch=Heard())
     assert stopped.value.exit_code == 1 and not states(tmp_path)
+    assert stopped.value.report and "INCOMPLETE" in stopped.value.report.text
     assert fit_table([tmp_path], bootstrap=0).usable
     summary = (tmp_path / "summary.txt").read_text()
     assert "INCOMPLETE" in summary and f"no record: {broken} (exception: " in summary
@@ -263,13 +264,13 @@ def test_runs_of_an_earlier_plan_are_counted(tmp_path):
 
 
 def test_a_stop_after_the_last_run_says_how_to_go_on():
-    text = whole._why(Outcome(("a",), (), (), "SIGINT", 1.0))
+    text = launch._why(Outcome(("a",), (), (), "SIGINT", 1.0))
     assert "None" not in text and "run the same command again" in text
 
 
 def test_a_study_of_python_needs_nothing_else(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(whole, "plan_study", lambda study: make_plan(study, fake_index()))
+    monkeypatch.setattr(growing, "plan_study", lambda study: make_plan(study, fake_index()))
     study = study_of()
     records(plan_of(), tmp_path / "results" / "s")
     report = run_study(study)

@@ -114,6 +114,8 @@ def test_it_ends_with_the_path_of_its_report(study, tmp_path):
     shutil.copytree(study[0], copy)
     page = copy / "report.html"
     assert scaling("run", copy).stdout.splitlines()[-3] == f"report: {page}"
+    written = page.stat().st_mtime_ns
+    assert f"report: {page}" in scaling("run", copy).stdout and page.stat().st_mtime_ns == written
     text = page.read_text("utf-8")
     assert "10 runs (8 fit, 1 noise, 1 holdout)" in text and "What a referee would say" in text
 

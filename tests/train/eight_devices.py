@@ -133,9 +133,9 @@ def _compiled(lowering: Lowering, kind: str, shape: str, optimizer: str) -> tupl
 
 
 def _trained(program: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the parameters after the chunk, its loss and its gradient norm."""
+    """Return the parameters after the chunk, losses and gradient norms of its steps."""
     state, metrics = jax.device_get(program(*arguments))
-    return state.params, metrics.loss, metrics.grad_norm
+    return state.params, metrics.steps.trained.loss, metrics.steps.grad_norm
 
 
 @cache

@@ -20,7 +20,17 @@ from scaling.train.lanes import Lanes
 from scaling.train.loop import ChunkInput, advance
 from scaling.train.program import Blueprint, make_program
 from scaling.train.step import ChunkMetrics
-from tests.train.jobs import curve, evaluator_of, finish, results_of, start, steps_of, train, write_job
+from tests.train.jobs import (
+    curve,
+    evaluator_of,
+    finish,
+    results_of,
+    start,
+    steps_of,
+    timeless,
+    train,
+    write_job,
+)
 from tests.train.runs import make_run
 
 
@@ -62,49 +72,44 @@ def test_the_seed_of_the_order_is_that_of_the_data_and_no_other(index, program, 
     assert results_of(tmp_path, [run])[run_id(run)]["loss"] == loss
 
 
-def test_killed_and_resumed_equals_undisturbed(undisturbed, runs, index, tmp_path):
-    """Killed at random steps of a branch and of the later trunk; a checkpoint a chunk."""
+@pytest.mark.parametrize(
+    "ends",
+    [
+        pytest.param((signal.SIGKILL, signal.SIGKILL), marks=pytest.mark.slow, id="killed twice"),
+        pytest.param((signal.SIGKILL, signal.SIGTERM), id="killed, then asked to stop"),
+    ],
+)
+def test_ended_and_resumed_equals_undisturbed(undisturbed, runs, index, program, tmp_path, ends):
+    """Ended at random steps of a branch and of the later trunk; it saves every chunk where it is killed."""
     chance = random.Random()
-    folder = write_job(tmp_path, runs, index, checkpoint_seconds=0.0)
-    watched = [
-        tmp_path / "runs" / run_id(runs[1]) / "metrics.jsonl",
-        folder / "trunk.jsonl",
-    ]
-    kills, at = 0, (chance.randint(13, 15), chance.randint(16, 24))
-    for path, rows in zip(watched, at, strict=True):
-        process = start(folder)
+    watched = [tmp_path / "runs" / run_id(runs[1]) / "metrics.jsonl", None]
+    ended, at = [], (chance.randint(13, 15), chance.randint(16, 24))
+    for path, rows, how in zip(watched, at, ends, strict=True):
+        often = {"checkpoint_seconds": 0.0} if how == signal.SIGKILL else {}
+        folder = write_job(tmp_path, runs, index, **often)
+        saved, process = steps_saved(folder), start(folder)
+        path = path or folder / "trunk.jsonl"
         while process.poll() is None:
             if path.exists() and path.read_text().count("\n") >= rows:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
+                process.send_signal(how)
                 break
             time.sleep(0.001)
-        process.communicate()
-    finish(write_job(tmp_path, runs, index))  # no more checkpoints than are due
-    assert kills >= 1, at
+        out, _ = process.communicate(timeout=60)
+        ended.append(process.returncode)
+        assert process.returncode in (0, 130 if how == signal.SIGTERM else -how), out
+        assert process.returncode != 130 or max(steps_saved(folder)) > max(saved, default=0)
+    assert any(ended), at
+    train(tmp_path, runs, index, program)  # no more checkpoints than are due
     assert results_of(tmp_path, runs) == results_of(undisturbed, runs), at
-    timeless = [
-        [{k: v for k, v in row.items() if k != "wall_time"} for row in curve(r, runs[2])]
-        for r in (tmp_path, undisturbed)
-    ]
-    assert timeless[0] == timeless[1], at
+    assert timeless(tmp_path, runs[2]) == timeless(undisturbed, runs[2]), at
     resumed = [json.loads(p.read_text())["execution"]["resumed"] for p in tmp_path.glob("runs/*/record.json")]
     assert max(resumed) >= 1
     # What is left serves an extension by a longer run; the branches' own are gone.
     assert {path.parent.name for path in (folder / "checkpoints").glob("*/*")} == {"trunk"}
 
 
-def test_asked_to_stop_it_checkpoints_and_goes_on(undisturbed, runs, index, program, tmp_path):
-    folder = write_job(tmp_path, runs[2:], index)
-    process = start(folder)
-    while not (folder / "trunk.jsonl").exists():
-        time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, out
-    assert list((folder / "checkpoints").glob("*/*"))
-    assert train(tmp_path, runs[2:], index, program).resumed == 1
-    assert results_of(tmp_path, runs[2:]) == {run_id(runs[2]): results_of(undisturbed, runs)[run_id(runs[2])]}
+def steps_saved(folder):
+    return [int(path.name) for path in (folder / "checkpoints" / "trunk").glob("*") if path.name.isdigit()]
 
 
 def test_stopped_in_a_branch_it_keeps_the_trunk_too(undisturbed, runs, index, program, tmp_path):

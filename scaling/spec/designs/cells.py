@@ -22,7 +22,8 @@ NAMING = ("width", "depth", "name")  # fields that name a size
 @dataclass(frozen=True)
 class Point:
     """One size and how long to train it, asked for at ``path``; ``amount_path`` is where the length is
-    written. ``changes`` are what the design itself changes of the study there."""
+    written. ``changes`` are what the design itself changes of the study there. Its runs start from what
+    ``trunk`` ends with, where there is one."""
 
     size: Size
     length: Length
@@ -30,6 +31,7 @@ class Point:
     path: Path
     amount_path: Path
     changes: tuple[Override, ...] = ()
+    trunk: Point | None = None
 
 
 class Part(Described):

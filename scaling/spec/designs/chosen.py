@@ -56,6 +56,13 @@ class Optimal(_Aimed):
     def unchosen(self) -> bool:
         return not self.cells
 
+    def continued(self, known: AnyDesign) -> Optimal:
+        """Take over cells that were chosen for the same."""
+        if not isinstance(known, Optimal) or not self.unchosen:
+            return self
+        same = self.model_copy(update={"cells": known.cells})
+        return same if same == known else self
+
     def points(self, family: Family) -> Iterator[Point]:
         for i, cell in enumerate(self.cells):
             yield cell.point(family, ("design", "cells", i))
@@ -116,8 +123,19 @@ class Adaptive(_Aimed):
         return not self.rounds
 
     @property
+    def grows(self) -> bool:
+        return True
+
+    @property
     def unfinished(self) -> bool:
         return self.ended is None
+
+    def continued(self, known: AnyDesign) -> Adaptive:
+        """Take over rounds that follow on its own, whatever is asked; why they ended may no longer hold."""
+        if not isinstance(known, Adaptive) or known.rounds[: len(self.rounds)] != self.rounds:
+            return self
+        kept = self.model_copy(update={"rounds": known.rounds, "ended": known.ended})
+        return kept if kept == known else kept.model_copy(update={"ended": None})
 
     def points(self, family: Family) -> Iterator[Point]:
         for i, one in enumerate(self.rounds):

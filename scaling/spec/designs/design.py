@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 from scaling.recipe.quantities import Count, Described
 from scaling.spec.designs.cells import Length, Point
@@ -52,6 +52,16 @@ class AnyDesign(Described):
     def unchosen(self) -> bool:
         """Whether its cells are still to be chosen, by what plans it for a forecast."""
         return False
+
+    @property
+    def grows(self) -> bool:
+        """Whether cells are decided as results come in: by an entry of ``scaling.design.growing``."""
+        return False
+
+    def continued(self, known: AnyDesign) -> Self:
+        """Return the design with what ``known``, that of its results folder, has decided and it has not; what
+        answers another question is left out."""
+        return self
 
     def points(self, family: Family) -> Iterator[Point]:
         """Yield all points, before any is left out."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 from scaling.spec.base import Amounts
 from scaling.spec.designs.cells import Point
-from scaling.spec.designs.design import Candidate, Crossed, product
+from scaling.spec.designs.design import AnyDesign, Candidate, Crossed, product
 from scaling.spec.designs.windows import Auto, Decided, SizeCost, Window
 from scaling.spec.families import Family
 from scaling.spec.source import Finding, Path
@@ -46,8 +46,16 @@ class IsoFLOP(Crossed):
 
     @property
     def grows(self) -> bool:
-        """Whether cells are chosen as results come in."""
         return self.window is not None and isinstance(self.window.center, Auto)
+
+    def continued(self, known: AnyDesign) -> IsoFLOP:
+        """Take over the centres of budgets that wait."""
+        center = known.window.center if isinstance(known, IsoFLOP) and known.window is not None else None
+        design = self
+        for one in center.decided if isinstance(center, Auto) else ():
+            if one.budget in design.waiting:
+                design = design.decided(one.budget, one.params, one.because)
+        return design
 
     @property
     def waiting(self) -> tuple[float, ...]:

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Literal
 
+from scaling.recipe.quantities import Positive
 from scaling.spec.base import Amounts, Counts
 from scaling.spec.designs.cells import Point
 from scaling.spec.designs.design import Crossed
 from scaling.spec.families import Family
 from scaling.spec.source import Override, Path
+
+TRUNK: Path = ("design", "trunk_tokens")
 
 
 class Repetition(Crossed):
@@ -44,13 +47,19 @@ class CriticalBatch(Crossed):
     """Horizons in training tokens, the same at every batch."""
     batches: Counts
     """As recipe.batch_tokens; the learning rate should follow them, by a rule of batch_tokens."""
+    trunk_tokens: Positive | None = None
+    """Training tokens of a run of each size at recipe.batch_tokens, without a decay, that is trained first:
+    all batches branch from its weights. Left out: each is trained from the start."""
 
     def points(self, family: Family) -> Iterator[Point]:
         for size in family.members:
+            trunk = (
+                None if self.trunk_tokens is None else Point(size, "tokens", self.trunk_tokens, TRUNK, TRUNK)
+            )
             for override in self.overrides:
                 for i, tokens in enumerate(self.tokens):
                     path: Path = ("design", "tokens", i)
-                    yield Point(size, "tokens", tokens, path, path, (override,))
+                    yield Point(size, "tokens", tokens, path, path, (override,), trunk)
 
     @cached_property
     def overrides(self) -> tuple[Override, ...]:

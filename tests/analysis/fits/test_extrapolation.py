@@ -61,8 +61,25 @@ def test_the_discrepancy_is_what_the_constants_say(fit):
     # the improvement along compute of a law in N and D
     e, a, b, alpha, beta = np.exp(outlook.point[0])[[0, 1, 2]].tolist() + outlook.point[0][[3, 4]].tolist()
     terms = alpha * a / FAR["N"] ** alpha + beta * b / FAR["D"] ** beta
-    assert parts.gain[0] == pytest.approx(0.5 * terms / parts.centre[0] * h, rel=1e-4)
+    assert parts.gain[0] == pytest.approx(0.5 * terms / parts.refit[0] * h, rel=1e-4)
     assert e == pytest.approx(outlook.problem.parameters(outlook.point)[0][0])
+
+
+def test_the_mean_error_of_laws_is_taken_off_alike_at_any_distance(fit):
+    known, (edge, far) = discrepancy.shipped(), ({"N": 3e8, "D": 6e9}, FAR)
+    for factor in (1.5, 4.0, 40.0):
+        at = {x: np.array([v * np.sqrt(factor)]) for x, v in edge.items()}
+        at["C"] = 6 * at["N"] * at["D"]
+        parts, row = fit.forecast().at(at, np.zeros(1, int)), fit.predict(**at).frame.iloc[0]
+        full = known.mean * parts.discrepancy[0] * min(1.0, np.log(2) / np.log(factor))
+        assert parts.lean[0] == pytest.approx(full)
+        if factor > 2:
+            assert row["forecast"] == pytest.approx(parts.refit[0] * np.exp(-full))
+        else:  # half of the way from the law
+            share = np.log(factor) / np.log(2)
+            between = row["loss"] * (parts.refit[0] * np.exp(-full) / row["loss"]) ** share
+            assert row["forecast"] == pytest.approx(between)
+    assert fit.predict(**far).frame["forecast"][0] < fit.predict(**far).frame["loss"][0]
 
 
 def test_a_back_test_worse_than_published_ones_counts_for_more():

@@ -3,10 +3,11 @@
 import re
 
 import numpy as np
+import pytest
 
 from analysis import estimate, fit
 from analysis.fits.prediction import whole
-from analysis.fits.summary import interval_text, parameters, verdict_text
+from analysis.fits.summary import interval_text, parameters, uncertain, verdict_text
 from analysis.results import Interval, Verdict
 
 
@@ -64,3 +65,17 @@ def test_rows_are_printed_whole_with_open_ends_and_what_they_rest_on(study):
     assert found.predict(N=3e4, D=2e6)["unidentified"].tolist() == [""]
     text = whole(best.assign(N_high=np.nan))
     assert text.splitlines()[1].split()[3] == "open"
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "shown"),
+    [
+        (0.51237, 0.0141, ("0.512", "0.014")),
+        (2.0, 0.0996, ("2.00", "0.10")),
+        (0.51237, 0.3, ("0.51", "0.30")),
+        (51237.0, 1384.0, ("51200", "1400")),
+        (0.5, 0.0, ("0.5", "0")),
+    ],
+)
+def test_an_error_has_two_digits_and_its_value_the_same_place(value, error, shown):
+    assert uncertain(value, error) == shown

@@ -15,8 +15,9 @@ from analysis.errors import AnalysisError
 from analysis.fits.cost import Power
 from analysis.fits.discrepancy import shipped
 from analysis.laws.lookup import require
+from analysis.planning.estimates import EFFICIENCY
 from analysis.planning.expected import Target, expect, optimum_of
-from analysis.planning.information import EFFICIENCY, Information
+from analysis.planning.information import Information
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.solve.multistart import solve
 
@@ -70,7 +71,7 @@ def test_condition_of_a_ray_goes_as_the_inverse_square_of_the_difference_of_expo
     def smallest(difference: float) -> float:
         values = {**PRIOR.params, "beta": PRIOR.params["alpha"] + difference}
         seen = Information.of(Prior(PRIOR.law, values, PRIOR.noise, "here"), table(ratios=(19.9, 20.1)))
-        return float(seen.spread(np.eye(5)[3:4])[0])
+        return float(seen.estimates.spread(np.eye(5)[3:4])[0])
 
     assert smallest(0.05) / smallest(0.1) == pytest.approx(2, rel=0.35)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scaling.cli.queued import allocations_text
+from scaling.cli.status_slurm import allocations_text
 from scaling.errors import UserError
 from scaling.files import write_json
 from scaling.store.folder import ResultsFolder

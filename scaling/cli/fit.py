@@ -27,12 +27,12 @@ def fit(
     as_json: option.Json = False,
 ) -> None:
     """Fit a law to a runs table."""
-    from scaling.cli.predictors import Asked, allots, reach
+    from scaling.cli.predict_source import PredictionSource, allots, reach
     from scaling.cli.tables import fit_table
 
     if latex and as_json:
         raise UserError(Complaint("--latex and --json: two ways to print", hint="keep one"))
-    asked = Asked(table, law, reading, fitting, intervals)
+    asked = PredictionSource(table, law, reading, fitting, intervals)
     options = fitting.arguments() | intervals.arguments()
     fitted = fit_table(table, law, reading.arguments(), **options)
     if as_json:

@@ -18,7 +18,7 @@ from analysis.results import plain
 from analysis.tables.runs import CONVENTIONS
 from analysis.tables.units import of_unit
 from scaling.cli.columns import columns
-from scaling.cli.predictors import Predictor, points
+from scaling.cli.points import Predictor, points
 from scaling.cli.words import count
 from scaling.errors import Complaint, UserError
 

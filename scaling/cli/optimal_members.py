@@ -17,7 +17,7 @@ from analysis.fits.result import Fit
 from analysis.tables.runs import CONVENTIONS
 from scaling.cli import say
 from scaling.cli.columns import columns
-from scaling.cli.predictors import Predictor
+from scaling.cli.points import Predictor
 from scaling.cli.words import count
 from scaling.data.index import DataIndex
 from scaling.errors import Complaint, UserError

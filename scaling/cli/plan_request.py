@@ -1,4 +1,4 @@
-"""``scaling plan``: what a spec would train, on this machine or on a cluster."""
+"""What is asked of ``scaling plan``, and how it is answered: planned, priced, printed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from scaling.cli import say
 from scaling.cli.plan_columns import chosen_columns
-from scaling.cli.plans import plan_json, plan_text
-from scaling.cli.speeds import RESULTS, earlier_speed, given_speed, speed_here, speed_of_own
+from scaling.cli.plan_speed import RESULTS, earlier_speed, given_speed, speed_here, speed_of_own
+from scaling.cli.plan_text import plan_json, plan_text
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
 from scaling.plan.bill import Bill, make_bill
@@ -27,7 +27,7 @@ from scaling.sweep.slurm.asked import device_of, lowered_there, workers_there
 
 
 @dataclass(frozen=True)
-class Question:
+class PlanRequest:
     """What is asked of a plan on the command line.
 
     Attributes:
@@ -67,15 +67,16 @@ class Question:
         return ResultsFolder(self.results or RESULTS / plan.study)
 
     def chosen(self, study: Study) -> Study:
-        """Choose the cells that a design leaves open; of one that grows, take over what results decided."""
+        """Take over what results decided of a design, and choose the cells that it still leaves open."""
+        study = with_decisions(study, self.folder(study).path)
         if not study.design.unchosen:
-            return with_decisions(study, self.folder(study).path)
-        from scaling.design.choosing import choose_for
+            return study
+        from scaling.design.choosing import choose
 
-        return choose_for(study, self.folder(study).path)
+        return choose(study)
 
 
-def print_plan(asked: Question) -> None:
+def print_plan(asked: PlanRequest) -> None:
     """Plan and print.
 
     Raises:
@@ -111,7 +112,7 @@ def print_plan(asked: Question) -> None:
     return None
 
 
-def _priced(asked: Question, planned: Plan) -> tuple[Plan, Lowered | None, Bill]:
+def _priced(asked: PlanRequest, planned: Plan) -> tuple[Plan, Lowered | None, Bill]:
     """Lay out the jobs of a plan where they would run, and add up what they take."""
     changes = {"workers": asked.workers} if asked.workers else {}
     execution = planned.execution.model_copy(update=changes)
@@ -155,7 +156,7 @@ def _slots(planned: Plan, execution: Execution) -> int:
     return len(layout(execution).slots)
 
 
-def _print_difference(asked: Question, planned: Plan, bill: Bill) -> None:
+def _print_difference(asked: PlanRequest, planned: Plan, bill: Bill) -> None:
     from scaling.cli.plan_changes import difference_text
     from scaling.sweep.differences import plan_difference
 

@@ -1,57 +1,33 @@
-"""Studies whose design is decided as results come in: what the runs so far say of the next."""
+"""Where the window of an isoFLOP budget is centred by the curves at the budgets below (``center: auto``)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from analysis.optimal_size.isoflop import IsoFlop, Minimum, minima
+from analysis.tables.loading import load
 from scaling.errors import Complaint, UserError
-from scaling.own_analysis import require_own_analysis
-from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan
 from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.models import Study
-
-require_own_analysis()
-
-from analysis.optimal_size.isoflop import IsoFlop, Minimum, minima  # noqa: E402
-from analysis.tables.loading import load  # noqa: E402
 
 ASSUMED = 0.5  # exponent of N*(C) where fewer than two minima are known
 SLOPES = (0.2, 0.8)  # of N*(C) in measured studies; a line through few minima may be steeper
 
 
-@dataclass(frozen=True)
-class Stages:
-    """A study that grows by stages, and what makes the text of study.yaml of it."""
+def centre_next(study: Study, plan: Plan, folder: Path) -> tuple[IsoFLOP, str]:
+    """Centre the window of the lowest budget that waits; say where, and why.
 
-    study: Study
-    text_of: Callable[[Study], str]
-
-    @property
-    def waits(self) -> bool:
-        """Whether cells are to be chosen when those of the plan are trained."""
-        return bool(self.study.design.waiting)
-
-    @property
-    def text(self) -> str:
-        return self.text_of(self.study)
-
-    def plan(self) -> Plan:
-        """Plan what is decided."""
-        return plan_study(self.study)
-
-    def next(self, folder: Path) -> tuple[Stages, str]:
-        """Decide one stage more by the results in ``folder``, whose table is made; say what, in words."""
-        design = self.study.design
-        assert isinstance(design, IsoFLOP) and design.window is not None and design.waiting
-        budget = design.waiting[0]
-        params, because = best_size(minima(load(folder), convention=design.window.center.of), budget)
-        decided = design.decided(budget, params, because)
-        said = f"the window at {budget:.3g} FLOPs is centred at N = {params:.3g}: {because}"
-        return replace(self, study=self.study.model_copy(update={"design": decided})), said
+    Raises:
+        UserError: no run below has a loss.
+    """
+    design = study.design
+    assert isinstance(design, IsoFLOP) and design.window is not None and design.waiting
+    budget = design.waiting[0]
+    params, because = best_size(minima(load(folder), convention=design.window.center.of), budget)
+    said = f"the window at {budget:.3g} FLOPs is centred at N = {params:.3g}: {because}"
+    return design.decided(budget, params, because), said
 
 
 def best_size(measured: IsoFlop, budget: float) -> tuple[float, str]:

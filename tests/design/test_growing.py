@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
 from analysis.optimal_size.isoflop import IsoFlop, minima
+from scaling.design import growing
+from scaling.design.centring import best_size
+from scaling.design.growing import PlannedStudy
 from scaling.errors import UserError
+from scaling.plan.expand import make_plan
 from scaling.plan.grown import with_decisions
+from scaling.plan.written import study_text
 from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.load import study_from_dict
-from scaling.stages import Stages, best_size
-from scaling.study import StudyStopped, run_study, study_text
-from tests.plan.studies import changed, plan_of
+from scaling.study import StudyStopped, run_study, whole
+from scaling.study.launch import Launch
+from scaling.sweep.driver import Sweep, open_sweep
+from scaling.sweep.events import Event, Outcome
+from scaling.sweep.stops import PLAN_CHANGED
+from tests.plan.studies import changed, fake_index_of, plan_of
+from tests.sweep.plans import FAKE, trained
 
 SIZES = [1e4, 2e4, 4e4, 8e4, 16e4]
 AUTO = {"kind": "isoflop", "budgets": [1e11, 4e11, 1.6e12], "window": {"center": "auto", "sizes": 2}}
@@ -80,32 +93,97 @@ def test_decisions_are_taken_over_from_the_results(tmp_path: Path) -> None:
     assert with_decisions(fewer, tmp_path) == fewer, "of budgets that are not asked for any more nothing is"
 
 
+TINY = changed(
+    design=AUTO | {"budgets": [4e8, 8e8, 1.6e9]},
+    family__widths=[8, 16, 24, 32],
+    data__context=16,
+    recipe__batch_tokens=128,
+    recipe__schedule={"kind": "wsd", "warmup": "4 steps", "decay": "20 %"},
+    evaluation={"documents": 24, "tokens": 2048},
+)
+
+
+@pytest.mark.parametrize("moment", ["open_sweep", "run_jobs", "turn"])
+def test_a_launch_goes_on_with_what_another_one_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The other launch decides all while this one opens the folder, trains, or is about to decide."""
+    small = {"design": AUTO | {"budgets": [4e8, 8e8]}, "execution": {"workers": 2, "device": "cpu"}}
+    tiny, others = study_from_dict(TINY | small), list[str]()
+
+    def run_another(self: Sweep | None) -> None:
+        if not others:
+            others.append(moment)
+            if self is not None:
+                self.presence.end()
+            run_study(tiny, tmp_path, watch=Heard())
+
+    def open_tiny(*given: Any, **more: Any) -> Any:
+        if moment == "open_sweep":
+            run_another(None)
+        return open_sweep(*given, command=FAKE, **more)
+
+    def run_jobs(self: Sweep, *given: Any, **more: Any) -> Outcome:
+        outcome = train(self, *given, **more)
+        if moment == "open_sweep" or others:
+            return outcome
+        run_another(self)
+        return replace(outcome, interrupted=PLAN_CHANGED) if moment == "run_jobs" else outcome
+
+    train = Sweep.run_jobs
+    monkeypatch.setattr(whole, "open_sweep", open_tiny)
+    monkeypatch.setattr(Sweep, "run_jobs", run_jobs)
+    monkeypatch.setattr(growing, "plan_study", lambda study: make_plan(study, fake_index_of))
+    monkeypatch.setattr(Launch, "run", lambda self: self._train_fitted() or self.plan)
+    heard = Heard()
+    plan: Any = run_study(tiny, tmp_path, watch=heard)
+    assert others == [moment] and {run.budget for run in plan.runs} == {4e8, 8e8}
+    assert heard.said == ["another launch has decided what comes next: going on with that"]
+    assert len(trained(tmp_path)) == len(plan.runs) == 6
+
+
+class Heard:
+    """A reporter that keeps what it is told in words."""
+
+    def __init__(self) -> None:
+        self.said = list[str]()
+
+    def __call__(self, event: Event) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.mark.slow
+def test_two_launches_of_a_growing_study_both_end_well(tmp_path: Path) -> None:
+    spec = tmp_path / "tiny.yaml"
+    YAML().dump(TINY | {"execution": {"workers": 1}}, spec)
+    command = [sys.executable, "-m", "scaling", "run", spec, "--results", tmp_path / "results", "--no-report"]
+    launches = [subprocess.Popen(command) for _ in range(2)]
+    assert [launch.wait(600) for launch in launches] == [0, 0]
+    assert [one["budget"] for one in decisions(tmp_path)] == [8e8, 1.6e9]
+    assert len(pd.read_csv(tmp_path / "results" / "runs.csv")) == 8
+
+
 @pytest.mark.slow
 def test_a_study_grows_by_its_results_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = changed(
-        design=AUTO | {"budgets": [4e8, 8e8, 1.6e9]},
-        family__widths=[8, 16, 24, 32],
-        data__context=16,
-        recipe__batch_tokens=128,
-        recipe__schedule={"kind": "wsd", "warmup": "4 steps", "decay": "20 %"},
-        evaluation={"documents": 24, "tokens": 2048},
-    )
-    decide, said = Stages.next, list[str]()
+    decide, said = PlannedStudy.next, list[str]()
 
-    def once(self: Stages, folder: Path) -> tuple[Stages, str]:
+    def once(self: PlannedStudy, folder: Path) -> tuple[PlannedStudy, str]:
         if said:
             raise StudyStopped("stopped by the test", 130)
         grown = decide(self, folder)
         said.append(grown[1])
         return grown
 
-    monkeypatch.setattr(Stages, "next", once)
+    monkeypatch.setattr(PlannedStudy, "next", once)
     with pytest.raises(StudyStopped):
-        run_study(study_from_dict(raw), tmp_path / "results", workers=2)
+        run_study(study_from_dict(TINY), tmp_path / "results", workers=2)
     monkeypatch.undo()
     before = decisions(tmp_path)
     assert [one["budget"] for one in before] == [8e8]
-    run_study(study_from_dict(raw), tmp_path / "results", workers=2)
+    run_study(study_from_dict(TINY), tmp_path / "results", workers=2)
     after = decisions(tmp_path)
     assert after[:1] == before and [one["budget"] for one in after] == [8e8, 1.6e9]
     rows = pd.read_csv(tmp_path / "results" / "runs.csv")

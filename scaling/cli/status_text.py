@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaling.cli.columns import columns
-from scaling.cli.queued import allocations_text
+from scaling.cli.status_slurm import allocations_text
 from scaling.cli.words import duration, plural
 from scaling.sweep.status import Status
 

@@ -1,0 +1,141 @@
+"""How far estimates of a law scatter, and which intervals a fit reports, from slopes of log losses alone.
+
+Shapes: n runs, P free coordinates of the law (logs of coefficients, exponents), G clusters, Q quantities.
+The fit is least squares of log losses (Huber's, nearly as efficient), so that with slopes J (n, P) and noise
+of covariance V its estimate has covariance B J' V J B, B = (J' J)^-1. The interval that the fit will *report*
+is another number: residuals of clusters, what the fit took from them given back (CR3), stretched by Student's
+t of G - 1 degrees of freedom, and no narrower than that of independent runs. Both are given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import stats
+
+from analysis.fits.covariance import LEAST
+from analysis.planning.prior import NoiseLevel
+
+EFFICIENCY = 0.95  # of Huber's estimate at its usual delta, for normal noise
+SINGULAR = 1e-13  # of the largest eigenvalue of J'J, below which nothing is known of a direction
+MANY = 150  # clusters, from which a variance by clusters is what it estimates
+CEILING = 1e3  # a standard deviation of a coordinate that says as little as any larger one
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Of runs with slopes ``jacobian`` (n, P) of their log losses, ``noise`` and the index of the ``cluster``
+    (n,) that shares some of it."""
+
+    jacobian: np.ndarray
+    cluster: np.ndarray
+    noise: NoiseLevel
+
+    def of(self, rows: np.ndarray) -> Estimates:
+        """Those of some runs alone, by index (k,)."""
+        cluster = np.unique(self.cluster[rows], return_inverse=True)[1]
+        return Estimates(self.jacobian[rows], cluster, self.noise)
+
+    @property
+    def determined(self) -> bool:
+        """Whether there are more runs than coordinates, and these are all seen."""
+        return len(self.jacobian) > self.jacobian.shape[1] and bool(np.isfinite(self.condition))
+
+    @cached_property
+    def clusters(self) -> int:
+        return int(self.cluster.max()) + 1
+
+    @cached_property
+    def _eigen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of J'J, rising."""
+        return np.linalg.eigh(self.jacobian.T @ self.jacobian)
+
+    @cached_property
+    def weakest(self) -> np.ndarray:
+        """The direction (P,) that is seen least, each coordinate's part of it in size."""
+        return np.abs(self._eigen[1][:, 0])
+
+    @cached_property
+    def condition(self) -> float:
+        """The ratio of the largest to the smallest eigenvalue of J'J of coordinates in units of their own
+        slopes; infinite where a direction is not seen at all."""
+        size = np.linalg.norm(self.jacobian, axis=0)
+        if not size.all():
+            return np.inf
+        eigen = np.linalg.eigvalsh((self.jacobian / size).T @ (self.jacobian / size))
+        return float(eigen[-1] / eigen[0]) if eigen[0] > SINGULAR * eigen[-1] else np.inf
+
+    @cached_property
+    def bread(self) -> np.ndarray:
+        """(J'J)^-1 (P, P); a direction that is not seen has ``CEILING`` squared in units of the noise."""
+        eigen, vectors = self._eigen
+        limit = (self.noise.run / CEILING) ** 2
+        floor = np.maximum(eigen, max(limit, SINGULAR * float(eigen[-1])))
+        return (vectors / floor) @ vectors.T
+
+    @cached_property
+    def _sums(self) -> np.ndarray:
+        """Sums (G, P) of the slopes of each cluster, which noise that it shares moves together."""
+        out = np.zeros((self.clusters, self.jacobian.shape[1]))
+        np.add.at(out, self.cluster, self.jacobian)
+        return out
+
+    @cached_property
+    def _meat(self) -> np.ndarray:
+        """J' V J (P, P)."""
+        own, shared = self.noise.run**2, self.noise.shared**2
+        return own * self.jacobian.T @ self.jacobian + shared * self._sums.T @ self._sums
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """(P, P) of the estimates over repeated studies."""
+        return self.bread @ self._meat @ self.bread / EFFICIENCY
+
+    @cached_property
+    def _given_back(self) -> np.ndarray:
+        """Leverages (n, P) of residuals on the estimates, what the fit took from each cluster given back."""
+        lever, out = self.jacobian @ self.bread, np.empty_like(self.jacobian)
+        ends = np.cumsum(np.bincount(self.cluster))[:-1]
+        for rows in np.split(np.argsort(self.cluster, kind="stable"), ends):
+            room, vectors = np.linalg.eigh(np.eye(len(rows)) - lever[rows] @ self.jacobian[rows].T)
+            out[rows] = (vectors / np.maximum(room, LEAST)) @ vectors.T @ lever[rows]
+        return out
+
+    def _clustered(self, slopes: np.ndarray) -> tuple[float, float]:
+        """The mean of the variance by clusters that a fit will find for ``slopes`` (P,), and its degrees of
+        freedom: that of a sum of squares t_g' e of errors e, by its first two moments."""
+        weight = np.zeros((len(self.jacobian), self.clusters))
+        weight[np.arange(len(weight)), self.cluster] = self._given_back @ slopes
+        taken = weight - (self.jacobian @ self.bread) @ (self.jacobian.T @ weight)
+        sums = np.zeros((self.clusters, self.clusters))
+        np.add.at(sums, self.cluster, taken)
+        both = self.noise.run**2 * taken.T @ taken + self.noise.shared**2 * sums.T @ sums
+        mean = float(np.trace(both))
+        return mean, max(mean**2 / max(float((both**2).sum()), 1e-300), 1.0)
+
+    @cached_property
+    def _independent(self) -> np.ndarray:
+        """The covariance (P, P) that a fit is expected to find for independent runs."""
+        n = len(self.jacobian)
+        trace = n * (self.noise.run**2 + self.noise.shared**2) - float(np.trace(self.bread @ self._meat))
+        return self.bread * trace / max(n - len(self.bread), 1)
+
+    def spread(self, slopes: np.ndarray) -> np.ndarray:
+        """Standard deviations (Q,) over repeated studies of what has ``slopes`` (Q, P)."""
+        return np.sqrt(np.maximum(np.einsum("qp,pr,qr->q", slopes, self.covariance, slopes), 0.0))
+
+    def half_width(self, slopes: np.ndarray, level: float = 0.9) -> np.ndarray:
+        """Half the width (Q,) of the interval that the fit is expected to report, in the median, of what has
+        ``slopes`` (Q, P)."""
+        stretch = float(stats.t.ppf(0.5 + level / 2, max(self.clusters - 1, 1)))
+        alone = np.einsum("qp,pr,qr->q", slopes, self._independent, slopes)
+        wide = np.empty(len(slopes))
+        for i, row in enumerate(slopes):
+            if self.clusters > MANY:
+                wide[i] = row @ self.covariance @ row * EFFICIENCY
+                continue
+            mean, degrees = self._clustered(row)
+            wide[i] = mean * (1 - 2 / (9 * degrees)) ** 3  # the median of a chi2 over its mean
+        return stretch * np.sqrt(np.maximum(np.maximum(wide, alone), 0.0) / EFFICIENCY)

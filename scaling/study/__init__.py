@@ -1,0 +1,7 @@
+"""The whole way of a study; with the command line, the only code that imports both packages."""
+
+from scaling.study.finished import StudyReport
+from scaling.study.launch import StudyStopped
+from scaling.study.whole import require_possible, run_study
+
+__all__ = ["StudyReport", "StudyStopped", "require_possible", "run_study"]
