@@ -5,10 +5,11 @@ choice and for random, cheapest first and D-optimal, under the same fits.
 
 A task is a pool of finished runs that may be bought, and dearer runs to be predicted; an instance is a task
 and a law. Rules: FOLDER/scalebench/PROTOCOL.md, with these differences. A budget is a share of the cost of
-all runs of a group, never overshot; one nested trajectory serves both of the cheaper budgets, each bought in
-two batches. Random buys what still fits, in random order, ``--repeats`` times; the others are deterministic.
-Ours and D-optimal begin with the reference's initial design (the cheapest floor(2.5 P / outputs) runs, up to
-2 % of the cost) and see no loss that they have not bought. Every fit is least squares on the loss within the
+all runs of a group, never overshot; one nested trajectory serves both of the cheaper budgets. Random buys
+what still fits, in random order, ``--repeats`` times; the others once. Ours and D-optimal begin with the
+reference's initial design (the cheapest floor(2.5 P / outputs) runs, up to 2 % of the cost, at least one) and
+see no loss that they have not bought; they spend a budget in two batches: what they would buy with all of it,
+up to half of its cost, then a fit and a choice again. Every fit is least squares on the loss within the
 bounds, by our solver from its many starts. Scores: R^2 at the target runs over all groups, clipped to -1 to
 1; a prediction that is not finite counts as -1. Printed: means over laws and repeats, and the published ones.
 """
@@ -28,6 +29,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "experiments" / "published"), str(HERE)]
 
 import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import scalebench  # noqa: E402
 from buying.instances import COSTS, Group, groups  # noqa: E402
 from buying.methods import METHODS, Fits, trajectory  # noqa: E402
 
@@ -80,9 +83,10 @@ def main() -> None:
     for task in asked.task or COSTS:
         shares, given = BUDGETS.get(task, (0.01, 0.05)), laws[task]
         scores: dict[str, list[list[float]]] = {method: [] for method in asked.method or METHODS}
-        started = time.process_time()
+        started, train = time.process_time(), pd.read_csv(folder / task / "train.csv")
         for key, about in list(given["laws"].items())[: asked.laws]:
-            pieces = list(groups(folder, task, given, about))
+            parts = scalebench.parts(folder / task, task, given, about)
+            pieces = list(groups(task, train, parts, len(given.get("outputs", "1"))))
             for method in asked.method or METHODS:
                 made = instance(pieces, method, shares, asked.repeats)
                 scores[method] += made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -19,13 +20,14 @@ SIZES = (0.5, 0.7, 1.0, 1.4, 2.0)  # times their standard deviation
 
 
 def fields(group: Group, fits: list[np.ndarray], bought: np.ndarray, *, bend: bool) -> Iterator[Field]:
-    """What fits say of each output at all runs of pool and target: a law about its optimum, with noise of
-    the size of the residuals and no less than usual, or, with ``bend``, noise and misfit (:func:`split`)."""
-    for one, u, rows in zip(group.outputs, fits, group.rows, strict=True):
+    """What the best fit of each output says of all runs of pool and target: a law about its optimum, with
+    noise of the size of the residuals and no less than usual. With ``bend``: with noise and misfit
+    (:func:`split`), and the other fits likewise."""
+    taken = max(int(bought.sum()) - group.params / group.losses, 0.25 * bought.sum())
+    for one, optima, rows in zip(group.outputs, fits, group.rows, strict=True):
         pool = one.pool
-        fitted = pool.values(pool.parameters(u)[None], pool.inputs, pool.group)[0]
-        taken = max(int(bought.sum()) - group.params / group.losses, 0.25 * bought.sum())
-        for label in range(max(len(pool.labels), 1)):
+        for u, label in product(optima if bend else optima[:1], range(max(len(pool.labels), 1))):
+            fitted = pool.values(pool.parameters(u)[None], pool.inputs, pool.group)[0]
             mine = np.ones(len(rows), bool) if pool.group is None else pool.group == label
             here = mine & bought[rows]
             residuals, scale = (pool.target - fitted)[here], float(np.mean(np.abs(pool.target[here])))

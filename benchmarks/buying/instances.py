@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scalebench
 
 from analysis.solve.multistart import solve
 from analysis.solve.problem import Loss, Problem
 
 ROWS = (64, 256, 1024)  # of a fit, rounded up, as each number is compiled anew; then all
+NEARLY = 1.5  # times the squares that the best fit leaves: fits that may be right as well
+OPTIMA = 4  # of them that are kept, at most
 COSTS: dict[str, Any] = {
     "lr_bsz": lambda t: t["data_size"] * t["non_embedding_param_size"],
     "domain_mixture": lambda t: pd.Series(1.0, t.index),
@@ -36,7 +36,8 @@ class Outputs:
     target: Problem
 
     def fitted(self, bought: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Coordinates of the best fit to the runs bought (booleans); ``rows``: the run of each row."""
+        """Coordinates (k, P) of fits to the runs bought (booleans): the best one, then others that leave at
+        most ``NEARLY`` times its squares and predict something else. ``rows``: the run of each row."""
         mine, others = np.flatnonzero(bought[rows]), np.flatnonzero(~bought[rows])
         size = next((n for n in ROWS if n >= len(mine)), len(rows))
         kept = np.concatenate([mine, others[: size - len(mine)]])  # without a weight
@@ -44,7 +45,24 @@ class Outputs:
         weights = (np.arange(len(kept)) < len(mine)).astype(float)
         losses = np.where(weights > 0, seen.target, seen.target[: len(mine)].mean())
         part = replace(seen, weights=weights, target=losses)
-        return part.shift(solve(part).u, 1.0)
+        found = solve(part)
+        near = part.shift(found.ends[found.end_values <= NEARLY * found.value], 1.0)
+        fits = np.concatenate([part.shift(found.u, 1.0)[None], near])
+        return fits[self._apart(fits, float(np.sqrt(2 * found.value / len(mine))))]
+
+    def _apart(self, fits: np.ndarray, least: float) -> list[int]:
+        """The first of ``fits`` (k, P), then by the distance of their predictions at the target those that
+        differ from all before by ``least`` (root mean square), at most ``OPTIMA``."""
+        with np.errstate(all="ignore"):
+            made, kept = np.array([self.predicted(u) for u in fits]), [0]
+            distance = np.full(len(fits), np.inf)
+            while len(kept) < OPTIMA:
+                off = np.sqrt(((made - made[kept[-1]]) ** 2).mean(axis=1))
+                distance = np.minimum(distance, np.where(np.isfinite(off), off, 0.0))
+                if distance.max() <= least:
+                    break
+                kept.append(int(np.argmax(distance)))
+        return kept
 
     def predicted(self, u: np.ndarray) -> np.ndarray:
         return self.target.values(self.target.parameters(u)[None], self.target.inputs, self.target.group)[0]
@@ -61,16 +79,18 @@ class Group:
     losses: int
 
     def fit(self, bought: np.ndarray) -> list[np.ndarray]:
+        """Fits (k, P) of each of ``outputs``."""
         return [one.fitted(bought, rows) for one, rows in zip(self.outputs, self.rows, strict=True)]
 
     def scored(self, fits: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Predictions and truths of all outputs at the target runs."""
-        made = [one.predicted(u) for one, u in zip(self.outputs, fits, strict=True)]
+        """Predictions of the best fits, and truths, of all outputs at the target runs."""
+        made = [one.predicted(best[0]) for one, best in zip(self.outputs, fits, strict=True)]
         return np.concatenate(made), np.concatenate([one.target.target for one in self.outputs])
 
 
-def problems(part: scalebench.Part) -> tuple[Problem, Problem]:
-    """Of the pool and of the target, on the loss itself."""
+def problems(part: Any) -> tuple[Problem, Problem]:
+    """Of the pool and of the target of a fit (``Part`` of experiments/published/scalebench.py), on the loss
+    itself."""
     out = []
     for table in (part.train, part.test):
         inputs = {x: table[x].to_numpy(float) for x in part.law.inputs}
@@ -83,15 +103,21 @@ def problems(part: scalebench.Part) -> tuple[Problem, Problem]:
     return out[0], out[1]
 
 
-def groups(folder: Path, task: str, given: Any, about: Any) -> Iterator[Group]:
-    """The groups of an instance."""
-    train = pd.read_csv(folder / task / "train.csv")
-    found: dict[str, list[scalebench.Part]] = {}
-    for part in scalebench.parts(folder / task, task, given, about):
+def groups(task: str, train: pd.DataFrame, parts: Iterable[Any], losses: int) -> Iterator[Group]:
+    """The groups of an instance.
+
+    Args:
+        task: its name.
+        train: all runs that may be bought.
+        parts: the separate fits of the law (see :func:`problems`).
+        losses: how many a run has.
+    """
+    found: dict[str, list[Any]] = {}
+    for part in parts:
         found.setdefault(str(part.train["group"].iloc[0]), []).append(part)
     for name, pieces in found.items():
         own = train[train["group"] == name]
         count, outputs = len(own), [Outputs(*problems(piece)) for piece in pieces]
         rows = [np.arange(len(one.pool.target)) % count for one in outputs]
         params = sum(len(one.pool.names) for one in outputs)
-        yield Group(COSTS[task](own).to_numpy(float), outputs, rows, params, len(given.get("outputs", "1")))
+        yield Group(COSTS[task](own).to_numpy(float), outputs, rows, params, losses)
