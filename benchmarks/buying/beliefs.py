@@ -15,6 +15,7 @@ from buying.instances import Group, Outputs
 
 FLOOR = 0.002  # noise as a share of a loss, where residuals say no more
 NONE = 1e-9  # a misfit that is none
+RANK = 1e-10  # of the largest singular value: below it a slope is none
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the residuals' variance that may be misfit
 SIZES = (0.5, 0.7, 1.0, 1.4, 2.0)  # times their standard deviation
 
@@ -52,28 +53,29 @@ def _whole(one: Outputs, label: int, scale: float) -> Problem:
 
 def split(field: Field, bought: np.ndarray, residuals: np.ndarray, left: float, scale: float) -> Field:
     """Split residuals into noise and misfit: the means of both variances under the restricted likelihood, as
-    many runs of one size and seed say nothing of it by themselves.
+    many runs of one size and seed say nothing of it by themselves (Patterson and Thompson 1971, Biometrika
+    58, 545).
 
     Args:
         field: all runs, with noise alone.
-        bought: indices of the runs that were.
-        residuals: theirs.
+        bought: indices (n,) of the runs that were.
+        residuals: theirs (n,).
         left: their standard deviation, by degrees of freedom.
         scale: of the losses.
     """
     problem = field.problem
-    slopes = np.nan_to_num(problem.model.jacobian(field.u), posinf=0.0, neginf=0.0)[bought] * widths(problem)
+    slopes = np.nan_to_num(problem.model.jacobian(field.u), posinf=0.0, neginf=0.0)[bought]
     at = places(problem.inputs)
-    middle, trend = at[field.targets].mean(axis=0), slopes @ slopes.T
-    unit = Misfit(1.0).covariance(at[bought], middle)
-    noises, bends, likelihoods = [], [], []
-    for share in SHARES:
-        for size in SIZES:
-            noises.append(max(FLOOR * scale, size * left * np.sqrt(1 - share)) ** 2)
-            bends.append(max(BEND * scale, size * left * np.sqrt(share)) ** 2)
-            factor = np.linalg.cholesky(trend + bends[-1] * unit + noises[-1] * np.eye(len(bought)))
-            white = np.linalg.solve(factor, residuals)
-            likelihoods.append(-0.5 * white @ white - np.log(np.diag(factor)).sum())
-    weight = np.exp(np.array(likelihoods) - max(likelihoods))
-    noise, bend = (float(np.sqrt(np.average(v, weights=weight))) for v in (noises, bends))
+    unit = Misfit(1.0).covariance(at[bought], at[field.targets].mean(axis=0))
+    across, sizes, _ = np.linalg.svd(slopes * widths(problem))
+    free = across[:, int((sizes > RANK * sizes.max(initial=0.0)).sum()) :]  # no parameter moves these
+    values, axes = np.linalg.eigh(free.T @ unit @ free)
+    squares = (axes.T @ free.T @ residuals) ** 2
+    share, size = (x.ravel() for x in np.meshgrid(SHARES, SIZES))
+    noise = np.maximum(FLOOR * scale, size * left * np.sqrt(1 - share)) ** 2
+    bend = np.maximum(BEND * scale, size * left * np.sqrt(share)) ** 2
+    variance = bend[:, None] * np.maximum(values, 0.0) + noise[:, None]
+    likelihood = -0.5 * (squares / variance + np.log(variance)).sum(axis=1)
+    weight = np.exp(likelihood - likelihood.max())
+    noise, bend = (float(np.sqrt(np.average(x, weights=weight))) for x in (noise, bend))
     return replace(field, noise=NoiseLevel(noise), misfit=Misfit(bend))
