@@ -2,19 +2,21 @@
 
     python -m benchmarks.adaptive [--studies 40] [--misfit 0.002]
 
-Truths: Chinchilla's law as refitted (exact), and the same with small runs worse than the law says, by 1 % at
-N = 5e7 and less by 2.5 for each factor of ten (bent). Noise of log loss 0.3 % for each run. Every design
-spends ``BUDGET`` FLOPs; the target is the loss, and N*, at 1e22, and no run costs more than the dearest of
-the isoFLOP design, whose sizes are centred on the true optimum. Adaptive and optimal choose from the same
-range of sizes and lengths by a prior that is wrong: the values of Hoffmann et al. (E = 1.69, A = 406.4, B =
-410.7, alpha = 0.34, beta = 0.28). All are fitted alike. Printed: root mean square errors of log loss and log
-N*, and their ratios to those of isoFLOP and grid.
+Truths: Chinchilla's law as refitted (exact); the same with small runs worse than the law says, by 1 % at
+N = 5e7 and less by 2.5 for each factor of ten (bent); and with log losses that leave the law as C grows, by a
+Brownian motion of log C with a standard deviation of 0.7 % for each factor of e (off). Noise of log loss
+0.3 % for each run. Every design spends ``BUDGET`` FLOPs; the target is the loss, and N*, at 1e22, and no run
+costs more than the dearest of the isoFLOP design, whose sizes are centred on the true optimum. Adaptive and
+optimal choose from the same range of sizes and lengths by a prior that is wrong: the values of Hoffmann et
+al. (E = 1.69, A = 406.4, B = 410.7, alpha = 0.34, beta = 0.28). All are fitted alike. Printed: root mean
+square errors of log loss and log N*, and their ratios to those of isoFLOP and grid.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import dataclass
 
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 
@@ -23,16 +25,17 @@ import pandas as pd
 
 from analysis.fits.fitting import fit
 from analysis.laws.lookup import require
-from analysis.planning.expected import Target
 from analysis.planning.field import Misfit
 from analysis.planning.help import Shop
 from analysis.planning.prior import PUBLISHED, NoiseLevel, Prior
+from analysis.planning.target import Target
 
 LAW = require("chinchilla")
 TRUE = dict(PUBLISHED["chinchilla"].params)
 ASSUMED = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
 TARGET, BUDGET, NOISE = 1e22, 4e21, 0.003
 FIRST, BATCH, AROUND = 0.3, 4, (1 / 3, 1.0, 3.0)
+C, OFF = np.geomspace(1e16, 1e23, 400), 0.007
 
 
 def best(compute: float) -> float:
@@ -42,10 +45,22 @@ def best(compute: float) -> float:
     return float(g * (compute / 6) ** a)
 
 
-def losses(n: np.ndarray, d: np.ndarray, *, bent: bool) -> np.ndarray:
-    """Of the truth, without noise."""
-    law = LAW.values(TRUE, {"N": n, "D": d})
-    return law * (1 + 0.01 * (n / 5e7) ** -0.4) if bent else law
+@dataclass(frozen=True)
+class World:
+    """A truth of one study: ``kind``, and its ``walk`` on ``C``, log losses beyond the law."""
+
+    kind: str
+    walk: np.ndarray
+
+    @classmethod
+    def of(cls, kind: str, seed: int) -> World:
+        steps = np.random.default_rng((seed, 1)).normal(0, OFF * np.sqrt(np.log(C[1] / C[0])), len(C))
+        return cls(kind, np.cumsum(steps) if kind == "off" else np.zeros(len(C)))
+
+    def losses(self, n: np.ndarray, d: np.ndarray) -> np.ndarray:
+        """Without noise."""
+        law = LAW.values(TRUE, {"N": n, "D": d}) * np.exp(np.interp(np.log(6 * n * d), np.log(C), self.walk))
+        return law * (1 + 0.01 * (n / 5e7) ** -0.4) if self.kind == "bent" else law
 
 
 def table(cells: np.ndarray) -> pd.DataFrame:
@@ -81,17 +96,15 @@ def chosen(prior: Prior, runs: pd.DataFrame, budget: float, most: int, misfit: M
     return cells.iloc[[run.offer for run in found.runs]].drop(columns="cost")
 
 
-def measured(runs: pd.DataFrame, rng: np.random.Generator, *, bent: bool) -> pd.DataFrame:
-    clean = losses(runs["params"].to_numpy(), runs["tokens"].to_numpy(), bent=bent)
+def measured(runs: pd.DataFrame, rng: np.random.Generator, world: World) -> pd.DataFrame:
+    clean = world.losses(runs["params"].to_numpy(), runs["tokens"].to_numpy())
     return runs.assign(loss=clean * np.exp(rng.normal(0, NOISE, len(runs))), role="fit")
 
 
-def adaptive(rng: np.random.Generator, misfit: Misfit, *, bent: bool) -> pd.DataFrame:
+def adaptive(rng: np.random.Generator, misfit: Misfit, world: World) -> pd.DataFrame:
     """Rounds: the first by the prior, then by the fit."""
     prior = Prior(LAW, ASSUMED, NoiseLevel(NOISE), "assumed")
-    done = measured(
-        chosen(prior, offers()[:0].drop(columns="cost"), FIRST * BUDGET, 16, misfit), rng, bent=bent
-    )
+    done = measured(chosen(prior, offers()[:0].drop(columns="cost"), FIRST * BUDGET, 16, misfit), rng, world)
     while True:
         made = fit(LAW, done, bootstrap=0)
         if made.usable and all(made.solution[name] > 0 for name in "AB"):
@@ -100,16 +113,16 @@ def adaptive(rng: np.random.Generator, misfit: Misfit, *, bent: bool) -> pd.Data
         more = chosen(prior, done.drop(columns=["loss", "role"]), left, BATCH, misfit)
         if not len(more):
             return done
-        done = pd.concat([done, measured(more, rng, bent=bent)], ignore_index=True)
+        done = pd.concat([done, measured(more, rng, world)], ignore_index=True)
 
 
-def errors(done: pd.DataFrame, *, bent: bool) -> tuple[float, float, int]:
+def errors(done: pd.DataFrame, world: World) -> tuple[float, float, int]:
     """Of log loss at the true optimum of the target's compute, of log N*, and how many runs."""
     made, n = fit(LAW, done, bootstrap=0), best(TARGET)
     if not made.usable:
         return 0.5, 2.0, len(done)
     d = TARGET / 6 / n
-    truth = float(losses(np.array([n]), np.array([d]), bent=bent)[0])
+    truth = float(world.losses(np.array([n]), np.array([d]))[0])
     loss = float(np.log(made.predict(N=n, D=d)["loss"].iloc[0] / truth))
     size = (
         float(np.log(made.optimal(TARGET)["N"].iloc[0] / n))
@@ -119,7 +132,7 @@ def errors(done: pd.DataFrame, *, bent: bool) -> tuple[float, float, int]:
     return loss, float(np.clip(np.nan_to_num(size, nan=2.0), -2, 2)), len(done)
 
 
-def compare(studies: int, misfit: Misfit, *, bent: bool) -> dict[str, np.ndarray]:
+def compare(studies: int, misfit: Misfit, kind: str) -> dict[str, np.ndarray]:
     """Rows of errors and numbers of runs (studies, 3) by design."""
     prior = Prior(LAW, ASSUMED, NoiseLevel(NOISE), "assumed")
     fixed = {
@@ -129,11 +142,12 @@ def compare(studies: int, misfit: Misfit, *, bent: bool) -> dict[str, np.ndarray
     }
     found: dict[str, list[tuple[float, float, int]]] = {}
     for seed in range(studies):
+        world = World.of(kind, seed)
         for name, runs in fixed.items():
-            done = measured(runs, np.random.default_rng(seed), bent=bent)
-            found.setdefault(name, []).append(errors(done, bent=bent))
-        done = adaptive(np.random.default_rng(seed), misfit, bent=bent)
-        found.setdefault("adaptive", []).append(errors(done, bent=bent))
+            done = measured(runs, np.random.default_rng(seed), world)
+            found.setdefault(name, []).append(errors(done, world))
+        done = adaptive(np.random.default_rng(seed), misfit, world)
+        found.setdefault("adaptive", []).append(errors(done, world))
     return {name: np.array(rows) for name, rows in found.items()}
 
 
@@ -142,9 +156,9 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=40)
     parser.add_argument("--misfit", type=float, default=Misfit().size)
     asked = parser.parse_args()
-    for bent in (False, True):
-        found = compare(asked.studies, Misfit(asked.misfit), bent=bent)
-        print(f"{'bent' if bent else 'exact'}: {asked.studies} studies, {BUDGET:g} FLOPs each")
+    for kind in ("exact", "bent", "off"):
+        found = compare(asked.studies, Misfit(asked.misfit), kind)
+        print(f"{kind}: {asked.studies} studies, {BUDGET:g} FLOPs each")
         size = {name: np.sqrt(np.mean(rows[:, :2] ** 2, axis=0)) for name, rows in found.items()}
         for name, (loss, best_size) in size.items():
             to = [size[name] / size[other] for other in ("isoFLOP", "grid")]

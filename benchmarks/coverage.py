@@ -42,10 +42,10 @@ from scipy import stats
 
 from analysis.fits.allocation import best_exponents, values
 from analysis.fits.bootstrap import MANY, METHODS, Replicates, replicate
-from analysis.fits.cost import Power
 from analysis.fits.fitting import TUNING, robust_sd
 from analysis.fits.identification import Ambiguity, thinly, verdicts
 from analysis.fits.intervals import interval, new_run, of_parameters
+from analysis.fits.rates import Power
 from analysis.laws.lookup import find
 from analysis.solve.multistart import Solution, solve
 from analysis.solve.problem import Loss, Problem

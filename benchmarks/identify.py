@@ -16,9 +16,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from analysis.planning.expected import Target, expect
+from analysis.planning.expected import expect
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.simulate import simulate
+from analysis.planning.target import Target
 
 LIMITS = 0.75, 1.33
 LARGE = Prior.published("chinchilla", NoiseLevel(0.003, 0.002))

@@ -66,10 +66,14 @@ def isoflop_curves(
         left, shades = sheet["curves"], style.Shades([m.budget for m in shown])
         runs = None if table is None else select(table, convention=isoflop.convention)[0]
         _curves(left, shown, shades, runs)
+        if left.get_legend_handles_labels()[0]:
+            sheet.legend(left, "upper right")
         left.set(xlabel=size, ylabel=style.loss(isoflop.unit))
         left.set_title("Loss at equal compute")
         if both:
             _sizes(sheet["sizes"], isoflop, fit, shades)
+            if isoflop.interior:
+                sheet.legend(sheet["sizes"], "upper left")
             sheet["sizes"].set_title("Best size")
             sheet["sizes"].set(xlabel=compute, ylabel=f"Best {size[0].lower()}{size[1:-4]} $N^*$")
         sheet.explain(shades, "$C$ (FLOPs)", style.power)
@@ -109,8 +113,6 @@ def _curves(axes: Axes, shown: Sequence[Minimum], shades: style.Shades, runs: An
     style.log_loss(axes, np.concatenate([[*m.losses, m.loss or m.losses[0]] for m in shown]))
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * (high / low) ** 0.14)  # room for the legend above the curves
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper right")
 
 
 def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) -> None:
@@ -146,7 +148,6 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) 
         values.append(drawn["N"].to_numpy())
     style.log_x(axes, grid, style.power, pad=0.02)
     style.log_y(axes, np.concatenate(values), 1.15, 2.2)
-    axes.legend(loc="upper left")
 
 
 def loss_envelope(estimate: Estimate, unit: str | None = None, *, axes: Given | None = None) -> np.ndarray:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fits.cost import BEYOND, EXACT, Cost, Function, Power, Rate, counted, fitted, nearest_power
+from analysis.fits.cost import BEYOND, EXACT, Cost, counted, fitted
+from analysis.fits.rates import Function, Power, Rate, nearest_power
 from analysis.fits.shapes import cost_of_shapes
 from analysis.laws.law import Law
 from analysis.results import Exponents

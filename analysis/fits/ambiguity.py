@@ -9,8 +9,9 @@ import numpy as np
 from analysis.fits.allocation import split_terms
 from analysis.fits.covariance import indifference, usable
 from analysis.fits.identification import DECADE, LOOSE, NEAR, Ambiguity, least, proportional
-from analysis.solve.multistart import Solution, linear_start, minimise, solve
+from analysis.solve.multistart import Solution, minimise, solve
 from analysis.solve.problem import Problem
+from analysis.solve.starts import linear_start
 
 SAME = 0.1  # relative difference below which two optima agree on a parameter
 

@@ -12,8 +12,9 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits import prediction
 from analysis.fits.allocation import best
-from analysis.fits.cost import SIX, Power
 from analysis.fits.prediction import Prediction, WholeRows
+from analysis.fits.rate_curve import SIX
+from analysis.fits.rates import Power
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
 from analysis.solve.problem import Loss, Problem

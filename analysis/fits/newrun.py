@@ -15,11 +15,12 @@ import pandas as pd
 from scipy import stats
 
 from analysis.fits import allocation, prediction
-from analysis.fits.cost import Cost, Function
+from analysis.fits.cost import Cost
 from analysis.fits.discrepancy import FULL
 from analysis.fits.extrapolation import why_not
 from analysis.fits.intervals import intervals, new_run
 from analysis.fits.prediction import Prediction, check_level
+from analysis.fits.rates import Function
 from analysis.solve.problem import Loss
 
 if TYPE_CHECKING:

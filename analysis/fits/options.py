@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.bootstrap import METHODS, RESAMPLED
-from analysis.fits.cost import Cost, Function
+from analysis.fits.cost import Cost
+from analysis.fits.rates import Function
 from analysis.laws.law import Law
 from analysis.results import Interval
 from analysis.solve.problem import Problem

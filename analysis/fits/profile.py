@@ -11,8 +11,9 @@ from analysis.fits.bootstrap import _draw
 from analysis.fits.covariance import linear, noise_square, usable
 from analysis.fits.edges import crossings, smoothed
 from analysis.fits.summary import number
-from analysis.solve.multistart import Solution, linear_start, minimise
+from analysis.solve.multistart import Solution, minimise
 from analysis.solve.problem import Problem
+from analysis.solve.starts import linear_start
 
 POINTS = 33
 PARTS = "not connected: some values between are worse"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.fits.edges import off_edge, restart
-from analysis.solve.multistart import LARGE, Draw, Solution, linear_start, minimise, on_edge, sampled
+from analysis.solve.multistart import LARGE, Draw, Solution, minimise, on_edge, sampled
 from analysis.solve.problem import Problem
+from analysis.solve.starts import linear_start
 
 FEWER = 2  # versions of a large table that are solved again from many starts
 AGREE = 1e-6

@@ -14,10 +14,11 @@ from analysis.errors import AnalysisError, Argument
 from analysis.fits import allocation as derived
 from analysis.fits import newrun
 from analysis.fits.allocation import Optimum
-from analysis.fits.cost import Cost, Function, Rate, counted
+from analysis.fits.cost import Cost, counted
 from analysis.fits.intervals import interval, of_parameters
 from analysis.fits.options import SPACES
 from analysis.fits.prediction import Prediction, WholeRows, check_level, claims
+from analysis.fits.rates import Function, Rate
 from analysis.laws import lookup
 from analysis.laws.law import Law
 from analysis.results import (  # noqa: F401 - of inherited fields, for the reference

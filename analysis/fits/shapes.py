@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fits.cost import BEYOND, KNOTS, Known, tabulated
+from analysis.fits.cost import BEYOND, KNOTS, tabulated
+from analysis.fits.rates import Known
 from analysis.tables.checks import numbers
 
 COLUMNS = ("depth", "width", "context", "vocab_size")

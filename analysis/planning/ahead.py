@@ -1,24 +1,33 @@
-"""What a forecast of one run at the target would be worth, before anything is trained."""
+"""What a forecast at the target is worth now, and what it would be worth with more runs, before they are
+trained.
+
+It is the forecast of :mod:`analysis.fits.extrapolation`: law, run and discrepancy. Where a fit is there,
+"now" is what the fit says; more runs then shrink the law's part as its linearised interval shrinks, and the
+discrepancy as the target comes nearer. Of N* there is the law's part alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
 
-from analysis.fits.discrepancy import shipped
-from analysis.fits.extrapolation import promised
+from analysis.fits import allocation
+from analysis.fits.extrapolation import Own, why_not
+from analysis.fits.result import Fit
+from analysis.planning.estimates import Estimates
 from analysis.planning.information import Information
+from analysis.planning.reach import Reach
 from analysis.results import Part
 
 
 @dataclass(frozen=True)
 class Ahead(Part):
-    """Half of the interval of a forecast of the run ``name``, of log loss, and the standard deviations that
-    make it up (:mod:`analysis.fits.extrapolation`); the discrepancy is that of published laws alone, as no
-    back-test is known."""
+    """Half of the interval of a forecast of ``name``, of its logarithm, and the standard deviations that
+    make it up; infinite where the runs determine nothing."""
 
     name: str
     half_width: float
@@ -26,30 +35,159 @@ class Ahead(Part):
     run: float
     discrepancy: float
 
+    @classmethod
+    def of(cls, name: str, z: float, law: float, run: float, discrepancy: float) -> Ahead:
+        """Put parts together, with ``z`` standard deviations to an interval."""
+        return cls(name, z * float(np.sqrt(law**2 + run**2 + discrepancy**2)), law, run, discrepancy)
 
-def ahead_of(
-    seen: Information, name: str, at: Mapping[str, float], half_width: float, level: float
-) -> Ahead | None:
-    """Forecast a run.
+    @property
+    def se(self) -> float:
+        """All parts together."""
+        return float(np.sqrt(self.law**2 + self.run**2 + self.discrepancy**2))
+
+    def as_seen(self, then: Ahead, before: Ahead) -> Ahead:
+        """This one with each part changed as it changes from ``before`` to ``then``."""
+
+        def part(own: float, new: float, old: float) -> float:
+            return own * new / old if old > 0 and np.isfinite(old) else new
+
+        parts = [part(getattr(self, x), getattr(then, x), getattr(before, x)) for x in PARTS]
+        changed = replace(self, **dict(zip(PARTS, parts, strict=True)))
+        return replace(changed, half_width=self.half_width * changed.se / self.se)
+
+
+PARTS = ("law", "run", "discrepancy")
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """``estimates`` of runs that are there and of cells on offer; ``slopes`` (P,) of the log of what is
+    forecast; ``around`` (A, P): of losses near the target that are to be known as well; ``run``: standard
+    deviation of log loss of a run; ``reach``: the target beyond the runs, None where it is no loss;
+    ``known``: rows that are there (k,); ``said``: of these by a fit, None where there is none."""
+
+    name: str
+    estimates: Estimates
+    slopes: np.ndarray
+    around: np.ndarray
+    run: float
+    reach: Reach | None
+    known: np.ndarray
+    level: float
+    said: Ahead | None = None
+
+    @property
+    def z(self) -> float:
+        return float(stats.norm.ppf(0.5 + self.level / 2))
+
+    def of(self, rows: Sequence[int] | np.ndarray) -> Ahead:
+        """Forecast by a fit to ``rows``, as the linearised law has it."""
+        rows = np.asarray(rows, int)
+        seen = self.estimates.of(rows) if len(rows) else None
+        law = np.inf
+        if seen is not None and seen.determined:
+            law = float(seen.half_width(self.slopes[None], self.level)[0]) / self.z
+        discrepancy = self.reach.sd(rows) if self.reach is not None and len(rows) else 0.0
+        return Ahead.of(self.name, self.z, law, self.run, discrepancy)
+
+    @cached_property
+    def _known(self) -> Ahead:
+        return self.of(self.known)
+
+    @property
+    def now(self) -> Ahead:
+        return self.said or self._known
+
+    def after(self, bought: Sequence[int]) -> Ahead:
+        """Forecast with the cells ``bought`` beside the runs that are there."""
+        if not len(bought):
+            return self.now
+        then = self.of([*self.known, *bought])
+        return then if self.said is None else self.said.as_seen(then, self._known)
+
+    def stated(self, bought: Sequence[int]) -> float:
+        """The standard deviation that the interval with ``bought`` stands for."""
+        return self.after(bought).half_width / self.z
+
+    def worth(self, bought: Sequence[int]) -> float:
+        """The standard deviation by which purchases within a budget are compared: the forecast's, with what
+        estimates scatter by for the law's part (what a fit reports of few clusters is wider), there and
+        ``around``."""
+        rows = np.asarray([*self.known, *bought], int)
+        seen = self.estimates.of(rows) if len(rows) else None
+        if seen is None or not seen.determined:
+            return np.inf
+        law = seen.spread(np.vstack([self.slopes, self.around]))
+        then = self.after(bought)
+        return float(np.sqrt(np.mean(law**2) + then.run**2 + then.discrepancy**2))
+
+
+def outlook_of_loss(
+    seen: Information,
+    name: str,
+    at: Mapping[str, float],
+    *,
+    level: float,
+    around: Mapping[str, np.ndarray] | None = None,
+    known: np.ndarray | None = None,
+    fit: Fit | None = None,
+    said: Ahead | None = None,
+) -> Outlook:
+    """Look ahead to the loss of a run.
 
     Args:
-        seen: what the planned runs say of the law.
+        seen: the law on the runs that are there and on the cells on offer.
         name: of the run.
         at: its N, D, C and other inputs of the law.
-        half_width: half of the law's interval there, of log loss.
         level: of the interval, between 0 and 1.
-
-    Returns:
-        None where compute is not known, of the run or of the planned ones.
+        around: inputs of the law (A,) each, whose losses are to be known as well; left out: none.
+        known: rows of ``seen`` that are there (k,); left out: all.
+        fit: of these; it says what the forecast is now, and has a back-test.
+        said: the forecast now, where no fit says it.
     """
-    if "C" not in at or "C" not in seen.frame.columns or not {*seen.prior.law.inputs} <= set(at):
-        return None
-    inputs = [x for x in at if x in seen.frame.columns]
-    data = {x: seen.frame[x].to_numpy(float) for x in inputs}
-    asked = {x: np.array([at[x]], float) for x in inputs}
-    point = seen.problem.shift(seen.u, 1.0)[None]
-    gain, *_ = promised(seen.problem, point, data, asked, np.zeros(1, int))
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    around = around or {}
+    inputs = {x: np.append(at[x], around.get(x, ())) for x in seen.prior.law.inputs}
+    slopes = seen.slopes(lambda u: np.log(allocation.values(seen.problem, u, inputs)))
+    own: Own | None = None
+    if fit is not None and not why_not(fit):
+        own, said = fit.forecast().own, forecast_of(fit, name, at, level)
     run = float(np.hypot(seen.prior.noise.run, seen.prior.noise.shared))
-    law, discrepancy = half_width / z, float(shipped().sd(gain)[0])
-    return Ahead(name, z * float(np.sqrt(law**2 + run**2 + discrepancy**2)), law, run, discrepancy)
+    rows = np.arange(len(seen.frame)) if known is None else known
+    return Outlook(
+        name, seen.estimates, slopes[0], slopes[1:], run, Reach.of(seen, at, own), rows, level, said
+    )
+
+
+def outlook_of_size(
+    seen: Information,
+    name: str,
+    slopes: np.ndarray,
+    *,
+    level: float,
+    known: np.ndarray,
+    said: Ahead | None = None,
+) -> Outlook:
+    """Look ahead to N* at a compute, whose log has ``slopes`` (P,). The other arguments are those of
+    :func:`outlook_of_loss`."""
+    return Outlook(name, seen.estimates, slopes, slopes[None][:0], 0.0, None, known, level, said)
+
+
+def forecast_of(fit: Fit, name: str, at: Mapping[str, float], level: float) -> Ahead | None:
+    """The forecast of a run by a fit; None where it has no parts."""
+    row = fit.predict({x: np.array([value]) for x, value in at.items()}, level=level).frame.iloc[0]
+    parts = [float(row[f"se_{part}"]) for part in PARTS]
+    if not np.isfinite(parts).all():
+        return None
+    return Ahead(name, 0.5 * float(np.log(row["new_high"] / row["new_low"])), *parts)
+
+
+def law_alone(name: str, half_width: float, level: float) -> Ahead:
+    """What has no run and no discrepancy: half of an interval by the law alone."""
+    return Ahead(name, half_width, half_width / float(stats.norm.ppf(0.5 + level / 2)), 0.0, 0.0)
+
+
+def size_of(fit: Fit, name: str, compute: float, level: float) -> Ahead | None:
+    """N* at a compute by a fit; None where an end of its interval is open."""
+    row = fit.band(C=compute, level=level).frame.iloc[0]
+    half = 0.5 * float(np.log(row["N_high"] / row["N_low"]))
+    return law_alone(name, half, level) if np.isfinite(half) else None

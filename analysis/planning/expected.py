@@ -3,88 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError, Complaint
 from analysis.fits import allocation
-from analysis.fits.allocation import best, best_exponents, cost_of
-from analysis.fits.cost import Rate
+from analysis.fits.allocation import best_exponents, cost_of
 from analysis.fits.identification import bounded, coefficient, least, proportional
 from analysis.fits.intervals import NORMAL
 from analysis.fits.prediction import INSIDE
-from analysis.laws.law import Law
-from analysis.planning.ahead import Ahead, ahead_of
+from analysis.planning.ahead import Ahead, law_alone, outlook_of_loss
 from analysis.planning.estimates import CEILING
 from analysis.planning.information import Information, Quantity
 from analysis.planning.prior import Prior
-from analysis.results import Part, Verdict
-from analysis.solve.problem import Problem
+from analysis.planning.target import Target, optimum_of, size_name
+from analysis.results import Interval, Part, Verdict
 
 LEVEL = 0.9
 SPANS = {"N": 10.0, "D": 10.0, "l": 1.1}  # full widths, as factors, of N*, D* and a loss that can be claimed
 HOPELESS = "no"
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where the law will be asked: at ``inputs`` by name, of one run; of compute C alone at the N and D that
-    are best for it. ``label`` names it."""
-
-    inputs: dict[str, float]
-    label: str
-
-    @classmethod
-    def at_compute(cls, flops: float) -> Target:
-        """Ask for the best run of a compute. Raises AnalysisError where it is not positive and finite."""
-        if not 0 < flops < np.inf:
-            message = f"target: compute = {flops:g}: must be positive and finite"
-            raise AnalysisError(Complaint(message, hint="such as 1e20"))
-        return cls({"C": float(flops)}, f"C = {flops:.4g}")
-
-    @property
-    def alone(self) -> bool:
-        """Whether only compute is given."""
-        return set(self.inputs) == {"C"}
-
-    @property
-    def compute(self) -> float | None:
-        return self.inputs.get("C")
-
-    def input(self, law: Law, name: str) -> float:
-        """One input of a law there. Raises AnalysisError where it is not given."""
-        if name not in self.inputs:
-            message = (
-                f"target {self.label}: law {law.name!r} needs {name}, and {', '.join(self.inputs)} are given"
-            )
-            raise AnalysisError(Complaint(message, hint=f"give {', '.join(law.inputs)}, by these names"))
-        return self.inputs[name]
-
-
-def optimum_of(problem: Problem, price: Rate, flops: float, *, size: bool = False) -> Quantity:
-    """The logs of N*, D* and the loss there at a compute, of plain coordinates (R, P) -> (R, 3); of N* alone
-    with ``size``."""
-    c = np.array([flops])
-
-    def quantity(u: np.ndarray) -> np.ndarray:
-        n = best(problem, u, price, c)
-        if size:
-            return np.log(n)
-        d = price.tokens(n, c)
-        y = allocation.values(problem, u, {"N": n, "D": d})
-        return np.log(np.concatenate([n, d, y], axis=1))
-
-    return quantity
+NEARLY = 0.95  # of values within a prior
 
 
 @dataclass(frozen=True)
 class Expectation(Part):
     """Of one quantity: its ``value`` at the prior, the interval ``low, high`` that a fit is expected to
     report, the ``spread`` of estimates over repeated studies (half of 90 %; ``log``: of the logarithm), and
-    the verdict that such an interval has."""
+    the verdict that such an interval has. ``widths``: of the half-width over the ranges of the prior; None
+    where it has none."""
 
     name: str
     value: float
@@ -94,18 +42,32 @@ class Expectation(Part):
     spread: float
     log: bool
     verdict: Verdict
+    widths: Interval | None = None
+
+    def across(self, others: Sequence[Expectation]) -> Expectation:
+        """This one with what is expected at ``others`` of a prior's values: identified where it is at nearly
+        all."""
+        if not others:
+            return self
+        share = sum(one.verdict.verdict == "yes" for one in others) / len(others)
+        verdict = self.verdict
+        if verdict.verdict == "yes" and share < NEARLY:
+            verdict = Verdict("no", f"identified at {share:.0%} of values within the prior", code="prior")
+        return replace(self, verdict=verdict, widths=central([one.half_width for one in others]))
 
     def to_dict(self) -> dict[str, Any]:
         numbers = {k: getattr(self, k) for k in ("value", "low", "high", "half_width", "spread")}
         shown = {k: v if np.isfinite(v) else None for k, v in numbers.items()}
-        return {"name": self.name, **shown, "log": self.log, "verdict": self.verdict.to_dict()}
+        over = {"half_widths": list(self.widths)} if self.widths else {}
+        return {"name": self.name, **shown, **over, "log": self.log, "verdict": self.verdict.to_dict()}
 
 
 @dataclass(frozen=True)
 class Expected:
     """What a design is expected to say of one law: ``quantities``, the ``condition`` behind them, and in
     ``reason`` why it is hopeless, where it is. ``extrapolation``: by how much the target's compute lies
-    beyond the design's."""
+    beyond the design's. ``ahead``: the forecast of the target, and ``aheads`` half of its interval over the
+    ranges of the prior."""
 
     prior: Prior
     runs: int
@@ -119,6 +81,20 @@ class Expected:
     extrapolation: float
     level: float = LEVEL
     ahead: Ahead | None = None
+    aheads: Interval | None = None
+
+    def across(self, others: Sequence[Expected]) -> Expected:
+        """This one with what is expected at other values of the prior."""
+        found = tuple(
+            one.across([other[one.name] for other in others if one.name in other.names])
+            for one in self.quantities
+        )
+        halves = [other.ahead.half_width for other in others if other.ahead]
+        return replace(self, quantities=found, aheads=central(halves) if self.ahead and halves else None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.quantities)
 
     @property
     def weak(self) -> tuple[str, ...]:
@@ -131,6 +107,14 @@ class Expected:
         if self.reason:
             return "not_identifiable"
         return "partly" if self.weak else "identifiable"
+
+    @property
+    def size(self) -> Ahead | None:
+        """N* at the target's compute; None where nothing is expected of it."""
+        name = size_name(self.target.compute or 0.0) if self.target else ""
+        found = next((one for one in self.quantities if one.name == name), None)
+        known = found is not None and np.isfinite(found.spread)
+        return law_alone(name, found.half_width, self.level) if found and known else None
 
     def __getitem__(self, name: str) -> Expectation:
         return next(one for one in self.quantities if one.name == name)
@@ -151,6 +135,7 @@ class Expected:
             "extrapolation": self.extrapolation if np.isfinite(self.extrapolation) else None,
             "quantities": [one.to_dict() for one in self.quantities],
             "forecast": asdict(self.ahead) if self.ahead else None,
+            "forecast_half_widths": list(self.aheads) if self.aheads else None,
         }
 
 
@@ -174,6 +159,15 @@ def expect(
     Raises:
         AnalysisError: the runs or the targets lack a column, or the prior says nothing there.
     """
+    found = _expect(prior, runs, targets, convention, level)
+    others = [_expect(other, runs, targets, convention, level) for other in prior.others()]
+    return found.across(others) if others else found
+
+
+def _expect(
+    prior: Prior, runs: pd.DataFrame, targets: Sequence[Target], convention: str, level: float
+) -> Expected:
+    """What is expected at the values of a prior."""
     seen = Information.of(prior, runs, convention=convention)
     found = [*_parameters(seen, level)]
     price = _cost(seen, convention)
@@ -183,15 +177,20 @@ def expect(
         found += _at(seen, price, target, level)
     first = targets[0] if targets else None
     ahead = None
-    if first is not None:
+    if first is not None and not seen.shortage:
         at = _place(first, {one.name: one.value for one in found}, price)
-        loss = next((one for one in found if one.name == f"loss({first.label})"), None)
-        known = loss is not None and bool(np.isfinite(loss.spread))
-        ahead = ahead_of(seen, first.label, at, loss.half_width, level) if loss and known else None
+        if {"C", *prior.law.inputs} <= set(at) and "C" in seen.frame.columns:
+            ahead = outlook_of_loss(seen, first.label, at, level=level).now
     return Expected(
         prior, len(seen.frame), seen.clusters, seen.by, tuple(found), _hopeless(seen, found),
         seen.condition, seen.confounded, first, _extrapolation(seen, first, price), level, ahead,
     )  # fmt: skip
+
+
+def central(values: Sequence[float]) -> Interval:
+    """The middle 90 % of values."""
+    low, high = np.quantile(np.nan_to_num(values, posinf=CEILING), (0.05, 0.95), method="nearest")
+    return Interval(float(low), float(high))
 
 
 def _place(target: Target, values: dict[str, float], price: Any) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Which runs would help: cells priced and ranked by what they do to the forecast of a target."""
+"""Which runs would help: cells priced and ranked, with what they do to the forecast of a target."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, Complaint
-from analysis.fits.allocation import allocation, best, cost_of
-from analysis.fits.intervals import NORMAL
-from analysis.planning.expected import Target, optimum_of
+from analysis.fits.allocation import allocation, cost_of
+from analysis.fits.result import Fit
+from analysis.planning.ahead import Ahead, Outlook, outlook_of_loss, outlook_of_size, size_of
+from analysis.planning.expected import LEVEL
 from analysis.planning.field import Field, Misfit, problem_of
 from analysis.planning.information import Information, slopes
 from analysis.planning.prior import Prior
 from analysis.planning.selection import Choice, Market
+from analysis.planning.target import Target, optimum_of, place_of, size_name
 from analysis.results import Part
 
 Goal = Literal["loss", "size"]
-GOALS: dict[Goal, str] = {"loss": "loss", "size": "N*"}
 HALF = 0.5
 MOST = 24  # runs that are proposed to halve an interval
 LITTLE = 0.05  # of the variance: where nothing halves it, runs that take less are not proposed
@@ -30,8 +31,8 @@ SAME = 0.02  # of log N, within which sizes are the same
 @dataclass(frozen=True)
 class Advice(Part):
     """A run to train: the row ``offer`` of the cells, its N, D, C, what it ``cost`` adds, half of the 90 %
-    interval of the target ``before`` and ``after`` it, in logs, ``per_flop``, the share of the variance that
-    it takes for each FLOP, and ``why`` it helps, in words."""
+    interval of the forecast ``before`` and ``after`` it, in logs, ``per_flop``, the share of the variance
+    that it takes for each FLOP, and ``why`` it helps, in words."""
 
     offer: int
     N: float
@@ -47,14 +48,23 @@ class Advice(Part):
 @dataclass(frozen=True)
 class Help:
     """What would help a ``goal`` (``loss`` at the target, or ``size``: N* there): ``runs`` in the order in
-    which to train them; half-widths of the 90 % interval of log loss or log N* ``before`` and ``after``."""
+    which to train them; the forecast ``now`` and ``then``, of log loss or log N*."""
 
     goal: Goal
     target: Target
     runs: tuple[Advice, ...]
-    before: float
-    after: float
+    now: Ahead
+    then: Ahead
     offered: int
+
+    @property
+    def before(self) -> float:
+        """Half of the 90 % interval now, in logs; infinite where nothing is determined."""
+        return self.now.half_width
+
+    @property
+    def after(self) -> float:
+        return self.then.half_width
 
     @property
     def cost(self) -> float:
@@ -66,23 +76,30 @@ class Help:
 
     @property
     def name(self) -> str:
-        place = f"C = {self.target.compute:.4g}" if self.goal == "size" else self.target.label
-        return f"{GOALS[self.goal]}({place})"
+        return size_name(self.target.compute or 0.0) if self.goal == "size" else f"loss({self.target.label})"
 
     def to_dict(self) -> dict[str, Any]:
-        numbers = {"half_width_before": self.before, "half_width_after": self.after, "flops": self.cost}
-        return {"goal": self.name, **numbers, "halves": self.halves, "offered": self.offered,
-                "runs": [vars(run) for run in self.runs]}  # fmt: skip
+        numbers = {"half_width_before": self.before, "half_width_after": self.after}
+        runs = [vars(run) | _finite({"before": run.before, "after": run.after}) for run in self.runs]
+        return {"goal": self.name, **_finite(numbers), "flops": self.cost, "halves": self.halves,
+                "offered": self.offered, "now": _finite(vars(self.now)), "then": _finite(vars(self.then)),
+                "runs": runs}  # fmt: skip
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in values.items()}
 
 
 @dataclass(frozen=True)
 class Shop:
     """Runs that are there and cells that may be bought, with the target, under a prior: ``frame`` has both,
-    by columns N, D, C, ``known`` and ``cost``."""
+    by columns N, D, C, ``offer`` (nan: there) and ``cost``. The ``field`` ranks cells, the ``outlook`` says
+    what they do to the forecast."""
 
     prior: Prior
     frame: pd.DataFrame
     field: Field
+    outlook: Outlook
     target: Target
     goal: Goal
     offered: int
@@ -99,6 +116,8 @@ class Shop:
         misfit: Misfit | None = None,
         around: Sequence[float] = (1.0,),
         convention: str = "total",
+        fit: Fit | None = None,
+        said: Ahead | None = None,
     ) -> Shop:
         """Lay out cells beside the runs that are there.
 
@@ -112,9 +131,12 @@ class Shop:
             around: of a loss, multiples of the target's N at its compute, whose losses count alike: with
                 several, N* and the exponents have to be known too.
             convention: which N and C.
+            fit: of the runs, where they are trained: it says what the forecast is now.
+            said: what it is now, where no fit says it.
 
         Raises:
-            AnalysisError: there is nothing to choose from, or the law has no N* there.
+            AnalysisError: there is nothing to choose from, the law has no N* there, or the compute of the
+                target is not known.
         """
         both = pd.concat(
             [runs.assign(offer=np.nan, cost=np.nan), cells.assign(offer=np.arange(len(cells), dtype=float))],
@@ -124,24 +146,33 @@ class Shop:
             raise AnalysisError(Complaint("no run to choose from", hint="widen sizes, budgets or D/N"))
         seen = Information.of(prior, both, convention=convention)
         frame, law = seen.frame.assign(cluster=seen.cluster), prior.law
-        known = frame[frame["offer"].isna()]
-        by = known if len(known) > 1 else frame
+        known = frame["offer"].isna().to_numpy()
+        by = frame[known] if known.sum() > 1 else frame
         price = cost_of(by, convention)[0] if allocation(seen.problem, frame) else None
         places = _places(prior, target, price, around)
         inputs = {x: np.append(frame[x].to_numpy(float), places[x]) for x in law.inputs}
         more = np.arange(len(places[law.inputs[0]]))
         cluster = np.append(seen.cluster, seen.cluster.max() + 1 + more)
-        derived = None
+        derived, rows = None, np.flatnonzero(known)
         if goal == "size":
             if price is None or not target.compute:
                 raise AnalysisError(Complaint("no N* to plan for", hint="give compute, and a law in N and D"))
-            problem = problem_of(prior, inputs)
-            quantity = optimum_of(problem, price, target.compute, size=True)
+            problem, c, name = problem_of(prior, inputs), target.compute, size_name(target.compute)
+            quantity = optimum_of(problem, price, c, size=True)
             derived = slopes(problem, problem.coordinates(prior.params), quantity)
+            own = seen.slopes(optimum_of(seen.problem, price, c, size=True))[0]
+            said = size_of(fit, name, c, LEVEL) if fit else said
+            look = outlook_of_size(seen, name, own, level=LEVEL, known=rows, said=said)
+        else:
+            at = _run_at(target, place_of(prior, target, price), price)
+            near = places if len(more) > 1 else None
+            look = outlook_of_loss(
+                seen, target.label, at, level=LEVEL, around=near, known=rows, fit=fit, said=said
+            )
         field = Field.of(
             prior, inputs, cluster, misfit or Misfit(), derived=derived, targets=len(frame) + more
         )
-        return cls(prior, frame, field, target, goal, len(cells))
+        return cls(prior, frame, field, look, target, goal, len(cells))
 
     def market(self) -> Market:
         rows, cells = len(self.frame), len(self.field.cluster)
@@ -149,60 +180,52 @@ class Shop:
         known = np.append(self.frame["offer"].isna().to_numpy(), np.zeros(len(index) - rows, bool))
         cost = np.append(self.frame["cost"].to_numpy(float), np.full(len(index) - rows, np.nan))
         targets = index >= cells if self.goal == "size" else (index >= rows) & (index < cells)
-        return Market([self.field], known, ~known & (index < rows), targets, cost)
+        reach = self.outlook.reach
+        return Market([self.field], known, ~known & (index < rows), targets, cost, reach)
 
     def halving(self) -> Help:
         """Choose the cheapest cells found that halve the target's interval; where none do, those that help
         most: up to the first that takes less than ``LITTLE`` of the variance."""
-        market = self.market()
-        choice = market.buy(most=MOST, until=market.before * HALF)
-        if choice.after > market.before * HALF:
-            choice = market.buy(most=MOST, powers=(0.0,)).while_worth(LITTLE)
+        market, half = self.market(), HALF * self.outlook.stated(())
+        choice = market.buy(most=MOST, until=half if np.isfinite(half) else 0.0, judge=self.outlook.stated)
+        if not np.isfinite(half) or choice.after > half:
+            choice = market.buy(most=MOST, powers=(0.0,), judge=self.outlook.stated).while_worth(LITTLE)
         return self._help(choice)
 
     def within(self, budget: float, most: int) -> Help:
         """Choose at most so many cells within a budget of FLOPs."""
-        return self._help(self.market().buy(budget, most=most))
+        return self._help(self.market().buy(budget, most=most, judge=self.outlook.worth))
 
     def _help(self, choice: Choice) -> Help:
         runs, bought = list[Advice](), cast(pd.DataFrame, self.frame[self.frame["offer"].isna()])
-        for one in choice.purchases:
+        cells = [one.cell for one in choice.purchases]
+        ahead = [self.outlook.after(cells[:i]) for i in range(len(cells) + 1)]
+        for one, before, after in zip(choice.purchases, ahead, ahead[1:], strict=False):
             row: Any = self.frame.iloc[one.cell]
-            taken = 1 - (one.after / one.before) ** 2
             runs.append(
                 Advice(
                     int(row["offer"]), float(row["N"]), float(row["D"]), float(row["C"]), one.cost,
-                    NORMAL * one.before, NORMAL * one.after, taken / one.cost, _why(bought, row),
+                    before.half_width, after.half_width, one.taken / one.cost, _why(bought, row),
                 )
             )  # fmt: skip
             bought = pd.concat([bought, self.frame.iloc[[one.cell]]])
-        ends = NORMAL * choice.before, NORMAL * choice.after
-        return Help(self.goal, self.target, tuple(runs), *ends, self.offered)
+        return Help(self.goal, self.target, tuple(runs), ahead[0], ahead[-1], self.offered)
 
 
-def _place(prior: Prior, target: Target, price: Any) -> dict[str, float]:
-    """The inputs of the law at a target: given, or of compute alone the best N and D."""
-    law = prior.law
-    if not target.alone or law.inputs == ("C",):
-        return {x: target.input(law, x) for x in law.inputs}
-    if price is None or set(law.inputs) != {"N", "D"}:
-        message = f"target {target.label}: law {law.name!r} has no best N and D at a compute"
-        raise AnalysisError(
-            Complaint(message, hint="give the inputs of a run, such as params=7e9,tokens=1.4e11")
-        )
-    c = np.array([target.compute])
-    problem = problem_of(prior, {"N": np.array([1e3, 1e12]), "D": np.array([1e3, 1e13])})
-    n = best(problem, problem.shift(problem.coordinates(prior.params), 1.0)[None], price, c)[0]
-    if not np.isfinite(n).all():
-        raise AnalysisError(
-            Complaint(f"target {target.label}: no best size there", hint="ask for another compute")
-        )
-    return {"N": float(n[0]), "D": float(price.tokens(n, c)[0])}
+def _run_at(target: Target, place: dict[str, float], price: Any) -> dict[str, float]:
+    """N, D, C and the other inputs of the law at a target. Raises AnalysisError where C is not known."""
+    at = {**target.inputs, **place}
+    if "C" not in at and price is not None and {"N", "D"} <= set(at):
+        at["C"] = float(price.flops(at["N"], at["D"]))
+    if "C" not in at:
+        message = f"target {target.label}: its compute is not known"
+        raise AnalysisError(Complaint(message, hint="give flops beside the inputs"))
+    return at
 
 
 def _places(prior: Prior, target: Target, price: Any, around: Sequence[float]) -> dict[str, np.ndarray]:
     """The inputs at a target (k,), and at others of its compute whose N is ``around`` times the target's."""
-    at = _place(prior, target, price)
+    at = place_of(prior, target, price)
     if len(around) == 1 or price is None or set(prior.law.inputs) != {"N", "D"}:
         return {x: np.array([value]) for x, value in at.items()}
     c = float(price.flops(at["N"], at["D"]))

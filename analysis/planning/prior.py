@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from analysis.errors import AnalysisError, Complaint
 from analysis.fits.result import Fit
@@ -16,6 +18,7 @@ from analysis.results import Interval, Part
 from analysis.solve.multistart import solve
 from analysis.solve.problem import Loss, Problem
 
+DRAWS = 24  # of a prior that is given by ranges
 SEEDS = 0.005  # of log loss: between runs that differ by seeds, where nothing else is known
 
 
@@ -74,13 +77,15 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Prior:
-    """A law with the values that it is assumed to have, the noise about it, and where they are from."""
+    """A law with the values that it is assumed to have, the noise about it, and where they are from; of
+    values known by their ``ranges``, also others that are ``drawn`` from these."""
 
     law: Law
     params: Mapping[str, float]
     noise: NoiseLevel
     source: str
     ranges: Mapping[str, Interval] = field(default_factory=dict)
+    drawn: tuple[Mapping[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if lacking := [name for name in self.law.names if name not in self.params]:
@@ -110,8 +115,16 @@ class Prior:
         """Take the optimum of a usable fit, and the noise of its residuals."""
         return cls(fit.law, dict(fit.solution), noise or noise_of(fit), source)
 
-    def with_values(self, ranges: Mapping[str, tuple[float, float]]) -> Prior:
-        """Replace values by the middles of ``ranges``, in logs of coefficients; the ranges are kept beside.
+    def with_values(
+        self, ranges: Mapping[str, tuple[float, float]], about: Mapping[str, np.ndarray] | None = None
+    ) -> Prior:
+        """Replace values by the middles of ``ranges``, in logs of coefficients; the ranges, and values drawn
+        evenly from them, are kept beside.
+
+        Args:
+            ranges: by name; of one value both ends.
+            about: inputs of runs (n,), at whose middle a term keeps its size where its exponent is given and
+                its coefficient is not. Left out: the coefficient stays.
 
         Raises:
             AnalysisError: a name is no parameter, a range does not rise, or the law has no such values.
@@ -133,7 +146,26 @@ class Prior:
         middles = {name: _middle(self.law, name, *ends) for name, ends in ranges.items()}
         wide = {name: Interval(*ends) for name, ends in ranges.items() if ends[0] < ends[1]}
         source = f"{self.source}; {', '.join(ranges)} as given"
-        return replace(self, params={**self.params, **middles}, ranges=wide, source=source)
+        about = about or {}
+        centre = {x: float(np.log(about[x]).mean()) for x in self.law.inputs if x in about}
+        given = partial(self._given, centre=centre)
+        drawn = tuple(given({**middles, **values}) for values in _drawn(self.law, wide))
+        return replace(self, params=given(middles), ranges=wide, drawn=drawn, source=source)
+
+    def _given(self, values: Mapping[str, float], centre: Mapping[str, float]) -> dict[str, float]:
+        """The parameters with some ``values``; coefficients follow their exponents about the ``centre``, logs
+        of inputs."""
+        params = {**self.params, **values}
+        for coefficient, powers in self.law.terms.items():
+            if coefficient not in values:
+                moved = sum((params[e] - self.params[e]) * centre.get(x, 0.0) for x, e in powers.items())
+                params[coefficient] *= float(np.exp(moved))
+        return params
+
+    def others(self) -> Iterator[Prior]:
+        """The priors with the values that are drawn."""
+        for params in self.drawn:
+            yield replace(self, params=params, drawn=())
 
     def losses(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """(n,) the law at the inputs."""
@@ -148,7 +180,9 @@ class Prior:
         problem = Problem(law, own, self.losses(inputs), Loss())
         found = problem.parameters(problem.shift(solve(problem).u, 1.0))
         values = dict(zip(problem.names, map(float, found), strict=True))
-        return Prior(law, values, self.noise, f"{law.name} nearest to {self.law.name} of {self.source}")
+        drawn = tuple(other.as_law(law, inputs).params for other in self.others())
+        source = f"{law.name} nearest to {self.law.name} of {self.source}"
+        return Prior(law, values, self.noise, source, self.ranges, drawn)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -158,6 +192,17 @@ class Prior:
             "source": self.source,
             "ranges": {name: list(ends) for name, ends in self.ranges.items()},
         }
+
+
+def _drawn(law: Law, ranges: Mapping[str, Interval]) -> Iterator[dict[str, float]]:
+    """Values in even strata of each range (a Latin hypercube), those of coefficients in logs."""
+    shares = stats.qmc.LatinHypercube(len(ranges), rng=0).random(DRAWS) if ranges else ()
+    for row in shares:
+        values = dict[str, float]()
+        for share, (name, (low, high)) in zip(row, ranges.items(), strict=True):
+            log = law.in_log(name) and low > 0
+            values[name] = float(low * (high / low) ** share if log else low + share * (high - low))
+        yield values
 
 
 def _middle(law: Law, name: str, low: float, high: float) -> float:

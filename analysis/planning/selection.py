@@ -1,14 +1,16 @@
 """Which runs help a target most for what they cost.
 
-Cells are bought one after the other, each the one with the largest reduction of the variance of the target's
-forecast for its cost to a power; as the power that is best depends on the budget, several are tried and the
-purchases that leave the least variance are kept. Greedy purchases of a variance are near the best ones
-(Krause, Singh & Guestrin 2008, JMLR 9).
+Cells are bought one after the other, each the one with the largest reduction of variance for its cost to a
+power: of the law's at the target, by a field in which the law bends, and of the discrepancy, as the target
+comes nearer. As the power that is best depends on the budget, several are tried. The field only ranks cells:
+which purchases are kept, and what they are worth, says the forecast (:mod:`analysis.planning.ahead`), whose
+parts do not know that the smallest runs tell least of the target. Greedy purchases of a variance are near the
+best ones (Krause, Singh & Guestrin 2008, JMLR 9).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 
 from analysis.errors import AnalysisError, Complaint
 from analysis.planning.field import Field
+from analysis.planning.reach import Reach
 from analysis.results import Part
 
 POWERS = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the cost, by which a gain is divided
@@ -23,15 +26,25 @@ JITTER = 1e-9  # of a variance, that keeps a covariance positive in floats
 ROOM = 1 + 1e-12  # of a budget, for sums
 
 
+Judge = Callable[[Sequence[int]], float]  # of cells bought: the standard deviation of the target with them
+
+
 @dataclass(frozen=True)
 class Purchase(Part):
-    """The ``cell`` bought, an index of the cells, its ``cost``, and the standard deviations of the target's
-    log loss ``before`` and ``after`` it."""
+    """The ``cell`` bought, an index of the cells, its ``cost``, and the standard deviations of the target
+    ``before`` and ``after`` it."""
 
     cell: int
     cost: float
     before: float
     after: float
+
+    @property
+    def taken(self) -> float:
+        """The share of the variance that it takes; all of one that was infinite."""
+        if np.isinf(self.before):
+            return float(np.isfinite(self.after))
+        return 1 - (self.after / self.before) ** 2
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class Choice:
         any case."""
         kept = list[Purchase]()
         for one in self.purchases:
-            if kept and 1 - (one.after / one.before) ** 2 < share:
+            if kept and np.isfinite(one.before) and one.taken < share:
                 break
             kept.append(one)
         return replace(self, purchases=tuple(kept), after=kept[-1].after if kept else self.before)
@@ -66,7 +79,8 @@ class Choice:
 class Market:
     """The cells of a field: those that are ``known`` already, those ``for_sale`` at a ``cost``, and the
     ``targets`` whose forecast counts; all by index (booleans or integers). A run measures the same cell of
-    several ``fields`` at once (several laws, or losses of several sets): variances are means over them."""
+    several ``fields`` at once (several laws, or losses of several sets): variances are means over them.
+    ``reach``: of these cells to the target, where its discrepancy counts too."""
 
     def __init__(
         self,
@@ -75,7 +89,9 @@ class Market:
         for_sale: np.ndarray,
         targets: np.ndarray,
         cost: np.ndarray,
+        reach: Reach | None = None,
     ):
+        self.known, self.reach = np.flatnonzero(known), reach
         self.for_sale, self.targets = np.flatnonzero(for_sale), np.flatnonzero(targets)
         self.cost = np.asarray(cost, float)[self.for_sale]
         if not len(self.for_sale) or not len(self.targets):
@@ -83,7 +99,7 @@ class Market:
             raise AnalysisError(Complaint(what, hint="widen the sizes or budgets, or name a target"))
         if not (np.isfinite(self.cost) & (self.cost > 0)).all():
             raise AnalysisError("costs of runs must be finite and positive")
-        self.cov = np.stack([self._given(field, np.flatnonzero(known)) for field in fields])
+        self.cov = np.stack([self._given(field, self.known) for field in fields])
 
     def _given(self, field: Field, known: np.ndarray) -> np.ndarray:
         """Covariance of what is for sale, as it would be measured, then of the targets as they are, given
@@ -128,31 +144,54 @@ class Market:
         most: int = 1000,
         until: float = 0.0,
         powers: Sequence[float] = POWERS,
+        judge: Judge | None = None,
     ) -> Choice:
-        """Choose cells within ``budget`` and ``most`` of them, until the targets' standard deviation is
-        ``until`` or nothing is left; of the ``powers`` of the cost the one that leaves least, or, where all
-        reach ``until``, that costs least."""
-        tried = list[Choice]()
-        for power in powers:
-            bought = tuple(self._bought(budget, most, until, power))
-            tried.append(Choice(bought, self.before, bought[-1].after if bought else self.before, power))
+        """Choose cells.
+
+        Args:
+            budget: of all of them together.
+            most: how many.
+            until: the target's standard deviation at which enough is bought.
+            powers: of the cost: of those the one that leaves least, or, where some reach ``until``, that
+                costs least.
+            judge: says the target's standard deviation; left out: the fields do.
+        """
+        tried = [self._with(power, self._ranked(budget, most, power), until, judge) for power in powers]
         reached = [choice for choice in tried if choice.after <= until]
         return min(reached, key=lambda c: c.cost) if reached else min(tried, key=lambda c: (c.after, c.cost))
 
-    def _bought(self, budget: float, most: int, until: float, power: float) -> Iterator[Purchase]:
-        cov, worth = self.cov.copy(), self.cost**power
-        open_, left, now = np.ones(len(self.for_sale), bool), budget * ROOM, self.before
+    def _with(
+        self, power: float, ranked: Iterator[tuple[int, float]], until: float, judge: Judge | None
+    ) -> Choice:
+        """The purchases of cells as they are ``ranked``, each with the fields' standard deviation after it,
+        until enough is bought."""
+        before = now = self.before if judge is None else judge(())
+        bought = list[Purchase]()
+        while now > until and (one := next(ranked, None)) is not None:
+            i, left = one
+            cell = int(self.for_sale[i])
+            after = left if judge is None else judge([*(run.cell for run in bought), cell])
+            bought.append(Purchase(cell, float(self.cost[i]), now, after))
+            now = after
+        return Choice(tuple(bought), before, now, power)
+
+    def _ranked(self, budget: float, most: int, power: float) -> Iterator[tuple[int, float]]:
+        """Cells for sale in the order in which they help for their cost to a ``power``, and the standard
+        deviation by the fields that is left after each."""
+        cov, worth, rows = self.cov.copy(), self.cost**power, self.known
+        open_, left = np.ones(len(self.for_sale), bool), budget * ROOM
         for _ in range(most):
             within = open_ & (self.cost <= left)
-            if not within.any() or now <= until:
+            if not within.any():
                 return
             gains, own = self._gains(cov)
+            if self.reach is not None:
+                gains = gains + self.reach.taken(rows, self.for_sale)
             gain = np.where(within, gains / worth, -1.0)
             i = int(np.argmax(gain))
             if gain[i] <= 0:
                 return
             cov -= cov[:, :, [i]] * cov[:, [i]] / own[:, i, None, None]
             open_[i], left = False, left - self.cost[i]
-            after = self._spread(cov)
-            yield Purchase(int(self.for_sale[i]), float(self.cost[i]), now, after)
-            now = after
+            rows = np.append(rows, self.for_sale[i])
+            yield i, self._spread(cov)

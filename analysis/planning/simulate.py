@@ -13,9 +13,9 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
-from analysis.planning.expected import Target
 from analysis.planning.information import Information
 from analysis.planning.prior import Prior
+from analysis.planning.target import Target
 from analysis.results import Part
 
 QUANTILES = (0.05, 0.95)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from analysis.fits.summary import count, interval_text, number, verdict_text
+from analysis.planning.ahead import Ahead
 from analysis.planning.expected import Expectation, Expected
 from analysis.planning.help import Advice, Help
 from analysis.planning.simulate import Seen, Simulated
@@ -31,7 +32,8 @@ def expected_text(found: Expected) -> str:
     elif weak:
         head += f"; not to the stated width: {weak}"
     noise, values = found.prior.noise.text, found.prior.params.items()
-    at = ", ".join(f"{name} = {number(value)}" for name, value in values)
+    ranges = {x: f" ({number(low)} to {number(high)})" for x, (low, high) in found.prior.ranges.items()}
+    at = ", ".join(f"{name} = {number(value)}{ranges.get(name, '')}" for name, value in values)
     lines = [
         head,
         f"  {law.formula}",
@@ -47,14 +49,23 @@ def expected_text(found: Expected) -> str:
         lines += ["", *_table(found.quantities)]
     if found.ahead is not None:
         one = found.ahead
-        parts = f"law {one.law:.2%}, run {one.run:.2%}, discrepancy of published laws {one.discrepancy:.2%}"
-        half = _percent(one.half_width)
-        lines.append(f"  a forecast of {one.name} would be good to +-{half} (standard deviations: {parts})")
+        over = found.aheads
+        ends = f"; +-{_percent(over.low)} to +-{_percent(over.high)} over the prior" if over else ""
+        lines.append(f"  a forecast of {one.name} would be good to {ahead_text(one)}{ends}")
     if not found.reason and found.condition > 1e3 and found.weak:
         lines.append(
             f"  hardest to tell apart: {', '.join(found.confounded)} (condition {found.condition:.2g})"
         )
     return "\n".join(lines)
+
+
+def ahead_text(one: Ahead) -> str:
+    """Half of the interval of a forecast, and the standard deviations that make it up, where there are
+    several."""
+    half = f"+-{_percent(one.half_width)}"
+    if not one.run and not one.discrepancy:
+        return half
+    return f"{half} (law {_percent(one.law)}, run {one.run:.2%}, discrepancy {one.discrepancy:.2%})"
 
 
 def _table(quantities: Sequence[Expectation]) -> list[str]:
@@ -87,23 +98,29 @@ def _shown(name: str, value: float) -> str:
 def _interval(one: Expectation) -> str:
     if one.verdict.verdict == "one_sided":
         return interval_text(one.verdict, Interval(one.low, one.high))
-    if _open(one):
+    if _open(one, one.half_width):
         return "open"
     return f"[{_shown(one.name, one.low)}, {_shown(one.name, one.high)}]"
 
 
-def _open(one: Expectation) -> bool:
+def _open(one: Expectation, half: float) -> bool:
     """Whether an interval reaches so far that its ends say nothing."""
-    return one.half_width > (np.log(OPEN) if one.log else FAR * abs(one.value))
+    return half > (np.log(OPEN) if one.log else FAR * abs(one.value))
 
 
 def _half(one: Expectation) -> str:
-    """The half-width: a percentage, or a factor where it is large."""
-    if _open(one):
-        return "-"
-    if one.log:
-        return f"{one.half_width:.2%}" if one.half_width < 0.5 else f"x{np.exp(one.half_width):.3g}"
-    return f"{one.half_width / abs(one.value):.0%}" if one.value else number(one.half_width)
+    """The half-width, or its range over the prior: a percentage, or a factor where it is large."""
+
+    def shown(half: float) -> str:
+        if _open(one, half):
+            return "-"
+        if one.log:
+            return f"{half:.2%}" if half < 0.5 else f"x{np.exp(half):.3g}"
+        return f"{half / abs(one.value):.0%}" if one.value else number(half)
+
+    if one.widths is None:
+        return shown(one.half_width)
+    return " to ".join(dict.fromkeys(map(shown, one.widths)))
 
 
 def help_text(found: Help, labels: Mapping[int, str], so_far: float) -> str:
@@ -114,17 +131,18 @@ def help_text(found: Help, labels: Mapping[int, str], so_far: float) -> str:
         labels: of the cells on offer, by row.
         so_far: FLOPs of the runs that are there, beside which costs are shown.
     """
-    goal = found.name
+    goal, what = found.name, "the forecast of" if found.goal == "loss" else "the interval of"
     if not found.runs:
-        return f"What would help {goal}: none of {found.offered} cells on offer helps"
-    many = f"{len(found.runs)} runs" if len(found.runs) > 1 else "1 run"
-    share = f", {found.cost / so_far:.0%} of what is there" if so_far else ""
-    did = (
-        "halve its interval" if found.halves else f"do most ({found.offered} cells on offer: none halves it)"
-    )
+        return f"What would help {what} {goal}: none of {found.offered} cells on offer helps"
+    one = len(found.runs) == 1
+    many = "1 run" if one else f"{len(found.runs)} runs"
+    share = f", {found.cost / so_far:.0%} of what is there," if so_far else ""
+    did = f"halve{'s' * one} it"
+    if not found.halves:
+        did = f"do{'es' * one} most ({found.offered} cells on offer: none halves it)"
     head = (
-        f"What would help {goal}, now +-{_percent(found.before)} with the misfit of the law: {many} for "
-        f"{found.cost:.3g} FLOPs{share} {did}, to +-{_percent(found.after)}"
+        f"What would help {what} {goal}, now {ahead_text(found.now)}:\n"
+        f"  {many} for {found.cost:.3g} FLOPs{share} {did}, to {ahead_text(found.then)}"
     )
     more = [f"  and {len(found.runs) - SHOWN} more"] if len(found.runs) > SHOWN else []
     listed = [f"  {line}" for line in help_table(found.runs, labels)[: SHOWN + 1]]
@@ -149,6 +167,8 @@ def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:
 
 
 def _percent(half: float) -> str:
+    if half > np.log(OPEN):
+        return "open"
     return f"{half:.2%}" if half < 0.5 else f"a factor {np.exp(min(half, 50.0)):.3g}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.planning.expected import Target
+from analysis.planning.target import Target
 from analysis.tables.loading import load
 from scaling.cli import say
 from scaling.cli.arguments import number, pairs, require_positive, split

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from analysis.fits.cost import Known, counted
+from analysis.fits.cost import counted
+from analysis.fits.rates import Known
 from analysis.fits.result import Fit
 from analysis.tables.runs import CONVENTIONS
 from scaling.cli import say

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from scaling.design.growing import PlannedStudy
     from scaling.plan.plan import Plan
     from scaling.spec.models import Study
-    from scaling.store.folder import ResultsFolder
     from scaling.study import StudyReport
 
 Source = Annotated[
@@ -29,34 +28,43 @@ Source = Annotated[
 Folder = Annotated[Path | None, typer.Option("--results", help="results folder; left out: results/<study>")]
 
 
+MaxHours = Annotated[
+    float | None, typer.Option(help="stop after so long, as by Ctrl-C: what is done is kept")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="continue in this folder although the recipe has changed")
+]
+Reevaluate = Annotated[
+    bool, typer.Option("--reevaluate", help="evaluate kept final checkpoints on a changed evaluation set")
+]
+Profile = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="STEPS", help="trace so many steps of the first job, into its folder"),
+]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="on Slurm: submit, with the analysis after it, and return")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="on Slurm: print the scripts that would be submitted")
+]
+Report = Annotated[
+    bool, typer.Option(help="write report.html at the end; its referee's tests take some seconds")
+]
+
+
 def run(
     spec: Source,
     overrides: Overrides = None,
     results: Folder = None,
     on: On = None,
     workers: Workers = None,
-    max_hours: Annotated[
-        float | None, typer.Option(help="stop after so long, as by Ctrl-C: what is done is kept")
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="continue in this folder although the recipe has changed")
-    ] = False,
-    reevaluate: Annotated[
-        bool, typer.Option("--reevaluate", help="evaluate kept final checkpoints on a changed evaluation set")
-    ] = False,
-    profile: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="STEPS", help="trace so many steps of the first job, into its folder"),
-    ] = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="on Slurm: submit, with the analysis after it, and return")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="on Slurm: print the scripts that would be submitted")
-    ] = False,
-    report: Annotated[
-        bool, typer.Option(help="write report.html at the end; its referee's tests take some seconds")
-    ] = True,
+    max_hours: MaxHours = None,
+    force: Force = False,
+    reevaluate: Reevaluate = False,
+    profile: Profile = None,
+    detach: Detach = False,
+    dry_run: DryRun = False,
+    report: Report = True,
     as_json: Json = False,
 ) -> None:
     """Train, fit, freeze the forecast and test it; resumes."""
@@ -126,7 +134,14 @@ class _Asked:
     folder: Path
 
 
-def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
+def _of_spec(
+    spec: Path,
+    overrides: list[str] | None,
+    results: Path | None,
+    on: Path | None,
+    folder: Path | None = None,
+) -> _Asked:
+    """Plan a spec, whose paths are relative to ``folder``; left out: to its own."""
     from scaling.cli.meter import metered
     from scaling.data.stores import Stores
     from scaling.design.growing import PlannedStudy, decided
@@ -136,11 +151,12 @@ def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: 
     def place(study: Study) -> Path:
         return results or Path("results") / study.study
 
+    def choose(study: Study) -> Study:
+        return decided(study, place(study))
+
     with metered() as report_data:
         stores = Stores(len(usable_cores()), report=report_data)
-        study, planned = plan_spec(
-            spec, overrides or [], stores, on, say.note, lambda study: decided(study, place(study))
-        )
+        study, planned = plan_spec(spec, overrides or [], stores, on, say.note, choose, folder)
     heading = _kept_heading(spec, place(study))
     if heading is None:
         changes = "".join(f", changed by --set {text}" for text in overrides or [])
@@ -166,20 +182,10 @@ def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, 
             problem = f"{option} goes with a spec, and {str(folder)!r} is a results folder"
             raise UserError(Complaint(problem, hint="give the spec, or leave it out"))
     found = ResultsFolder(folder)
-    if _grows(found):
-        return _of_spec(found.spec, None, folder, None)
     planned = load_plan(found)
+    if planned.folder is not None and found.spec.exists():  # its design grows
+        return _of_spec(found.spec, None, folder, None, Path(planned.folder))
     return _Asked(planned, planned, folder)
-
-
-def _grows(results: ResultsFolder) -> bool:
-    """Tell whether cells of the study in a folder are decided as results come in."""
-    from scaling.spec.load import load_study
-
-    try:
-        return load_study(results.spec).design.grows
-    except UserError:
-        return False  # as of a study that was planned in Python
 
 
 def _print_scripts(asked: _Asked, workers: int | None) -> None:

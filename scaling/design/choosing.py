@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.fits.fitting import fit
+from analysis.fits.result import Fit
 from analysis.laws.lookup import require
-from analysis.planning.expected import Target
 from analysis.planning.field import Misfit
 from analysis.planning.help import Help, Shop
 from analysis.planning.prior import NoiseLevel, Prior
+from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.following import COLUMNS, SHARE, prior_of
 from scaling.design.priors import priors
@@ -97,15 +98,16 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
         raise UserError(Complaint(problem, "design", "see why with `scaling status`"))
     known: Any = kept[[name for name in COLUMNS if name in kept.columns]]
     noise = None if design.noise is None else NoiseLevel(design.noise)
-    prior, misfit = prior_of(fit(require(LAW), table, bootstrap=0), kept, LAW, noise)
+    made = fit(require(LAW), table)
+    prior, misfit = prior_of(made, kept, LAW, noise)
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
     on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)
     if not on_offer:
         return Decision(None, None, f"no cell is left within {max(left, 0):.3g} FLOPs")
-    found = _bought(prior, known, on_offer, design, left, design.batch, study, misfit, have)
-    width = 2 * found.before
-    if design.width is not None and width <= design.width:
+    found = _bought(prior, known, on_offer, design, left, design.batch, study, misfit, have, made)
+    width = 2 * found.before if math.isfinite(found.before) else None
+    if design.width is not None and width is not None and width <= design.width:
         return Decision(None, width, f"the interval is {width:.2%} wide, {design.width:.2%} were asked for")
     if not found.runs:
         return Decision(None, width, f"no cell is left within {max(left, 0):.3g} FLOPs")
@@ -122,12 +124,16 @@ def _bought(
     study: Study,
     misfit: Misfit | None = None,
     have: list[PlannedRun] | None = None,
+    made: Fit | None = None,
 ) -> Help:
     cells = cells_of(on_offer, have or ())
     cells = cells.assign(cost=cells["flops"] * len(study.seeds))  # budgets are of runs trained alone
     runs: Any = cells[:0].drop(columns="cost") if known is None else known
     target = _target(prior, design, on_offer)
-    shop = Shop.of(prior, runs, cells, target, goal=design.goal, misfit=misfit, around=AROUND)
+    shop = Shop.of(
+        prior, runs, cells, target, goal=design.goal, misfit=misfit, around=AROUND,
+        fit=made if made is not None and made.usable else None,
+    )  # fmt: skip
     return shop.within(budget, most)
 
 
@@ -149,7 +155,7 @@ def _round(
         records=None if kept is None else _hash(kept),
         spent=spent,
         width=None if width is None else float(f"{width:.4g}"),
-        expected=float(f"{2 * found.after:.4g}"),
+        expected=float(f"{2 * found.after:.4g}") if math.isfinite(found.after) else None,
     )
     return Round(cells=tuple(on_offer[run.offer].cell for run in found.runs), basis=basis)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,12 +14,12 @@ from ruamel.yaml import YAML
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.laws.lookup import require
-from analysis.planning.expected import Target
 from analysis.planning.field import Misfit, misfit_of
 from analysis.planning.help import Goal, Help, Shop
 from analysis.planning.prior import NoiseLevel, Prior, noise_of
 from analysis.planning.rivals import Decision, decisions
-from analysis.planning.statement import help_table
+from analysis.planning.statement import ahead_text, help_table
+from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.tables import cells_of, offered
 from scaling.errors import Complaint, UserError
@@ -26,6 +27,7 @@ from scaling.plan.data import resolve_data
 from scaling.plan.member import next_study
 from scaling.plan.offers import Offer
 from scaling.plan.plan import Plan, PlannedRun
+from scaling.plan.settings import study_of
 from scaling.spec.designs.cells import Added
 from scaling.spec.models import Study
 
@@ -57,7 +59,6 @@ class Following:
 
     fit: Fit | None
     prior: Prior
-    misfit: Misfit
     help: Help
     offers: tuple[Offer, ...]
     decisions: tuple[Decision, ...]
@@ -75,11 +76,11 @@ class Following:
         labels = {i: offer.label for i, offer in enumerate(self.offers)}
         basis = "the fit of the table" if self.fit else f"a prior alone ({self.prior.source})"
         noise, half = self.prior.noise.text, self.help
+        what = "of the forecast" if half.goal == "loss" else "of N*"
         lines = [
-            f"next runs for {half.name} by {self.prior.law.name}: {basis}; noise {noise}; "
-            f"misfit {self.misfit.size:.2%}, growing with the distance from the target",
-            f"  90% interval of the forecast now +-{half.before:.2%}, after these runs +-{half.after:.2%}; "
-            f"{half.cost:.3g} of {self.budget:.3g} FLOPs ({half.cost / self.spent:.0%} of what is there); "
+            f"next runs for {half.name} by {self.prior.law.name}: {basis}; noise {noise}",
+            f"  90% interval {what} now {ahead_text(half.now)}, after these runs {ahead_text(half.then)}",
+            f"  {half.cost:.3g} of {self.budget:.3g} FLOPs ({half.cost / self.spent:.0%} of what is there); "
             f"{half.offered} cells on offer",
             "",
             *(f"  {line}" for line in help_table(half.runs, labels)),
@@ -92,13 +93,13 @@ class Following:
         return "\n".join(lines)
 
     def yaml(self) -> str:
-        """The spec that trains them."""
+        """The spec that trains them, without what it would have if it were left out."""
         text = io.StringIO()
         text.write(f"# runs for {self.help.name}, chosen by {self.prior.law.name}: {self.prior.source}\n")
         dumper = YAML()
         dumper.default_flow_style = None
-        spec = self.study.model_dump(mode="json", exclude_none=True, exclude_unset=True)
-        dumper.dump(spec, text)
+        dumper.representer.add_representer(float, _plain)
+        dumper.dump(_written(self.study), text)
         return text.getvalue()
 
     def to_json(self) -> dict[str, Any]:
@@ -110,12 +111,33 @@ class Following:
             **self.help.to_dict(),
             "runs": runs,
             "prior": self.prior.to_dict(),
-            "misfit": vars(self.misfit),
             "budget": self.budget,
             "spent": self.spent,
             "decisions": [vars(one) for one in self.decisions],
             "spec": self.yaml(),
         }
+
+
+def _plain(representer: Any, value: float) -> Any:
+    """A number as one would write it: 1.7e+11."""
+    text = f"{value:.12g}"
+    text += "" if {*text} & {*".e"} else ".0"
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+def _written(study: Study) -> Any:
+    """The fields of a study that are not their defaults, and kinds."""
+
+    def kept(all_: Any, changed: Any) -> Any:
+        if isinstance(all_, dict):
+            names = [name for name in all_ if name in changed or name == "kind"]
+            return {name: kept(all_[name], changed.get(name, all_[name])) for name in names}
+        if isinstance(all_, list):
+            return [kept(*pair) for pair in zip(all_, changed, strict=True)]
+        return all_
+
+    dump = partial(study.model_dump, mode="json", exclude_none=True, exclude_unset=True)
+    return kept(dump(), dump(exclude_defaults=True))
 
 
 def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) -> Following:
@@ -137,26 +159,30 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     known: Any = kept[[name for name in COLUMNS if name in kept.columns]]
     runs = [tuple(map(float, row)) for row in kept[["N", "D", "C"]].to_numpy()]
     require_beyond(wish.target, kept)
-    fits = {name: fit(require(name), table, bootstrap=0) for name in wish.laws}
-    leading = fits[wish.laws[0]]
+    leading = fit(require(wish.laws[0]), table)
+    fits = {wish.laws[0]: leading} | {x: fit(require(x), table, bootstrap=0) for x in wish.laws[1:]}
     noise = None if wish.noise is None else NoiseLevel(wish.noise)
     prior, misfit = prior_of(leading, kept, wish.laws[0], noise)
     spent = float(kept["C"].to_numpy(float).sum())
     budget = BUDGET * spent if wish.budget is None else wish.budget
     have = [] if plan is None else [r for r in plan.runs if r.role == "fit" and variant in (None, r.variant)]
-    on_offer = _on_offer(study, plan, have, runs, wish, budget)
+    own = study if variant is None else study_of(study, variant)
+    on_offer = _on_offer(own, plan, have, runs, wish, budget)
     cells = cells_of(on_offer, have)
-    found = Shop.of(
-        prior, known, cells, wish.target, goal=wish.goal, misfit=misfit
-    ).within(budget, wish.many)  # fmt: skip
+    shop = Shop.of(
+        prior, known, cells, wish.target, goal=wish.goal, misfit=misfit,
+        fit=leading if leading.usable else None,
+    )  # fmt: skip
+    found = shop.within(budget, wish.many)
     if not found.runs:
         raise UserError(Complaint(f"no run within {budget:.3g} FLOPs", "--budget", "give more"))
     usable = {name: made for name, made in fits.items() if made.usable}
     decided = decisions(usable, cells) if len(usable) > 1 and leading.usable else []
     chosen = [on_offer[run.offer] for run in found.runs]
     return Following(
-        leading if leading.usable else None, prior, misfit, found, tuple(on_offer), tuple(decided),
-        following_study(study, chosen, variant, extends=plan is not None), plan is not None, spent, budget,
+        leading if leading.usable else None, prior, found, tuple(on_offer), tuple(decided),
+        _extended(study, chosen, variant) if plan else next_study(own, [offer.cell for offer in chosen]),
+        plan is not None, spent, budget,
     )  # fmt: skip
 
 
@@ -226,10 +252,8 @@ def _vocabulary(study: Study, plan: Plan | None) -> int:
     return resolve_data(study).vocab_size
 
 
-def following_study(study: Study, chosen: Sequence[Offer], variant: str | None, *, extends: bool) -> Study:
-    """The study with the chosen cells, of a ``variant``, beside its own, or of these cells alone."""
-    if not extends:
-        return next_study(study, [offer.cell for offer in chosen])
+def _extended(study: Study, chosen: Sequence[Offer], variant: str | None) -> Study:
+    """The study with the chosen cells, of a ``variant``, beside its own."""
     where = {"seeds": study.seeds[:1], **({"variant": variant} if study.variants else {})}
     cells = [Added.model_validate({**offer.cell.model_dump(exclude_none=True), **where}) for offer in chosen]
     return study.model_copy(update={"added": (*study.added, *cells)})

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.planning.expected import Expected, Target, expect
+from analysis.planning.expected import Expected, expect
 from analysis.planning.help import Help, Shop
-from analysis.planning.prior import Prior
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
+from analysis.planning.target import Target
 from scaling.design.priors import priors
 from scaling.design.tables import cells_of, offered, table_of, targets_of
 from scaling.design.wish import Asked
@@ -78,7 +78,7 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
                 simulated.append(simulate(prior, table, targets, asked.simulate))
     runs = next(iter(variants.values()))
     table = table_of(runs)
-    helps, labels = _helpful(study, runs, priors(asked, table)[0], table, targets[0])
+    helps, labels = _helpful(study, runs, statements[0][1], table, targets[0])
     return Identification(
         tuple(statements), tuple(simulated), helps, labels, float(table["flops"].to_numpy(float).sum())
     )
@@ -98,9 +98,11 @@ def _variants(runs: Iterable[PlannedRun]) -> dict[str | None, list[PlannedRun]]:
 
 
 def _helpful(
-    study: Study, fitted: list[PlannedRun], prior: Prior, table: pd.DataFrame, target: Target
+    study: Study, fitted: list[PlannedRun], stated: Expected, table: pd.DataFrame, target: Target
 ) -> tuple[tuple[Help, ...], dict[int, str]]:
-    """What would halve the interval of the target's loss, and of N* at its compute; the labels of cells."""
+    """What would halve the interval of the target's loss, and of N* at its compute, as they are ``stated``;
+    the labels of cells."""
+    prior = stated.prior
     if fitted[0].is_external or {*prior.law.inputs} != {"N", "D"} or len(fitted) > MOST:
         return (), {}
     runs = [(float(run.params), float(run.run.tokens), float(run.flops)) for run in fitted]
@@ -113,7 +115,8 @@ def _helpful(
     cells, found = cells_of(on_offer, fitted), list[Help]()
     for goal in ("loss", "size"):
         try:
-            found.append(Shop.of(prior, table, cells, target, goal=goal).halving())
+            said = stated.ahead if goal == "loss" else stated.size
+            found.append(Shop.of(prior, table, cells, target, goal=goal, said=said).halving())
         except AnalysisError:
             continue  # the law has no N* there, as the statement says
     return tuple(found), {i: offer.label for i, offer in enumerate(on_offer)}

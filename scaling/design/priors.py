@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,19 @@ def priors(asked: Asked, table: pd.DataFrame) -> list[Prior]:
     noise = None if asked.noise is None else NoiseLevel(asked.noise)
     inputs = {x: table[c].to_numpy(float) for x, c in (("N", "params"), ("D", "tokens"), ("C", "flops"))}
     inputs |= {str(name): table[name].to_numpy() for name in table.columns}
-    base = _prior(asked.prior, inputs["N"], noise)
+    base = _prior(asked.prior, inputs, noise)
     laws: list[Law] = [require(name) for name in asked.laws] or [base.law]
     return [base.as_law(law, inputs) for law in laws]
 
 
-def _prior(text: str | None, sizes: Any, noise: NoiseLevel | None) -> Prior:
+def _prior(text: str | None, inputs: Mapping[str, Any], noise: NoiseLevel | None) -> Prior:
+    sizes = inputs["N"]
     if text is None:
         return Prior.nearest(sizes, noise)
     if text in PUBLISHED:
         return Prior.published(text, noise)
     if "=" in text:
-        return Prior.nearest(sizes, noise).with_values(_ranges(text))
+        return Prior.nearest(sizes, noise).with_values(_ranges(text), inputs)
     saved = read_saved(Path(text))
     fit = None if saved is None else result(saved)
     if not isinstance(fit, Fit) or not fit.usable:

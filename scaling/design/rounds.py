@@ -39,4 +39,5 @@ def said_of(decision: Decision, study: Study) -> str:
     costs = (f"{cell.flops:.3g}" for cell in decision.round.cells)
     cells = ", ".join(f"{name} at {cost}" for name, cost in zip(named, costs, strict=True))
     expected = decision.round.basis.expected
-    return f"round {number + 1}: {cells}{now}, {expected:.2%} expected after this round"
+    after = "" if expected is None else f", {expected:.2%} expected after this round"
+    return f"round {number + 1}: {cells}{now}{after}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from analysis.planning.expected import Target
+from analysis.planning.target import Target
 from scaling.plan.offers import Bounds, Offer, offers
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.spec.models import Study

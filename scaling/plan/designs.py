@@ -112,13 +112,19 @@ def _asked_of_design(study: Study, choices: Choices, arm: Arm) -> list[Asked]:
     for point in study.design.points(family):
         for on_axes in arm.fit_choices(point, family.keys):
             chosen = (*on_axes, *point.changes)
-            ways = [("fit", choices.of(arm, chosen), fitted)]
+            seeds = [(seed, trunks.of(point, on_axes, seed)) for seed in study.seeds]
+            fitted += _each_seed("fit", choices.of(arm, chosen), point, seeds)
             for more in arm.tuning_choices(point, family.keys):
-                ways.append(("tuning", choices.of(arm, (*chosen, *more)), beside))
-            for role, choice, runs in ways:
-                for seed in study.seeds if choice is not None else ():
-                    runs.append(Asked(role, choice, point, seed, point.path, trunks.of(point, on_axes, seed)))
+                beside += _each_seed("tuning", choices.of(arm, (*chosen, *more)), point, seeds)
     return [*trunks.asked.values(), *fitted, *beside]
+
+
+def _each_seed(
+    role: Role, choice: Choice | None, point: Point, seeds: Iterable[tuple[int | SeedPair, Asked | None]]
+) -> Iterator[Asked]:
+    """Yield a run for each seed and what it starts from; none where the choice is not valid."""
+    if choice is not None:
+        yield from (Asked(role, choice, point, seed, point.path, trunk) for seed, trunk in seeds)
 
 
 @dataclass(frozen=True)

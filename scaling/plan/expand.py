@@ -43,7 +43,8 @@ from scaling.recipe.tuned import Tuned, TunedLaw
 from scaling.recipe.written import rules_in, scales_of, target_of
 from scaling.run import short_hash
 from scaling.spec.load import read_study
-from scaling.spec.models import Data, Recipe, Study
+from scaling.spec.models import Study
+from scaling.spec.sections import Data, Recipe
 from scaling.spec.source import Finding, Path
 from scaling.spec.variants import variation_findings
 from scaling.store.records import JobCommand
@@ -60,6 +61,7 @@ def plan_spec(
     profile: str | FilePath | None = None,
     say: Callable[[str], None] = lambda text: None,
     choose: Callable[[Study], Study] = lambda study: study,
+    folder: FilePath | None = None,
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
 
@@ -70,11 +72,12 @@ def plan_spec(
         profile: a file whose fields are laid over its execution.
         say: is told of a command that is run to describe the sizes of a family.
         choose: fills in the cells of a design that leaves them open.
+        folder: what paths in the spec are relative to; left out: its own.
 
     Raises:
         UserError: every problem of the spec and of the plan.
     """
-    checked = read_study(path, overrides, profile)
+    checked = read_study(path, overrides, profile, folder)
     problems, plan = list(checked.problems), None
     study = checked.study if problems or checked.study is None else described(checked.study, say)
     if study is not None:
@@ -208,6 +211,7 @@ def _plan(
         every=study.evaluation.every,
         averages=study.evaluation.averages,
         command=_command(study),
+        folder=str(study.source.folder.absolute()) if study.design.grows else None,
     )
 
 

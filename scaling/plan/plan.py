@@ -114,7 +114,8 @@ class Plan(Document):
     """Everything that will be trained. ``notes`` say in words what a reader should know about it. ``data``
     are those of the first run, ``other_data`` what axes and variants train on beside them; ``every`` is how
     often runs are evaluated along the way, ``averages`` of their weights beside them, ``axes`` are the axes
-    in words. ``command`` starts the trainer of runs that are external; None: the built-in one trains."""
+    in words. ``command`` starts the trainer of runs that are external; None: the built-in one trains.
+    ``folder`` is what paths in the spec of a design that grows are relative to."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
@@ -129,6 +130,7 @@ class Plan(Document):
     every: Every | None = None
     averages: tuple[WrittenAverage, ...] = ()
     command: JobCommand | None = None
+    folder: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -10,13 +10,16 @@ from typing import Any
 
 from scaling.counts.model import Model
 from scaling.data.index import DataIndex
+from scaling.errors import Complaint, UserError
 from scaling.plan.labels import Names, names_of
 from scaling.plan.tuned import settled, tuned_in
 from scaling.spec.axes import overlap
+from scaling.spec.checks import check_sections, chosen_cells, rule_findings
 from scaling.spec.external import ExternalFamily
 from scaling.spec.families import Family, Size
-from scaling.spec.models import AnyRecipe, Data, Recipe, Study, check_sections, chosen_cells, rule_findings
+from scaling.spec.models import Study
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, located
+from scaling.spec.sections import AnyRecipe, Data, Recipe
 from scaling.spec.source import Finding, Override, Path
 from scaling.spec.variants import Arm, arms, overrides
 
@@ -202,6 +205,17 @@ class Choices:
             override = next(o for o in reversed(changes) if o.field[0] == "family")
             message = "changes the sizes of the family, which the design is made of"
             self.findings.append(Finding(override.place, message, "make it a variant"))
+
+
+def study_of(study: Study, variant: str) -> Study:
+    """A variant as a study of its own, without axes. Raises UserError where there is none of that name."""
+    choices = Choices(study)
+    arm = next((arm for arm in choices.arms if arm.name == variant), None)
+    if arm is None:
+        message = f"variant {variant!r} is none of {', '.join(study.variants) or 'the study, which has none'}"
+        raise UserError(Complaint(message, "variants", "give the spec that the runs were trained by"))
+    sections = choices.sheet.changed(choices.sheet.base, arm.overrides)
+    return study.model_copy(update={**sections, "variants": {}, "axes": ()})
 
 
 def settings_of(index_of: Callable[[Data], DataIndex]) -> Callable[[Choice], Setting]:

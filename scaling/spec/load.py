@@ -11,9 +11,10 @@ from typing import Any, cast
 from pydantic import ValidationError, create_model
 
 from scaling.errors import Complaint, UserError
+from scaling.spec.checks import check_sections
 from scaling.spec.explain import explain, show
 from scaling.spec.guess import closest
-from scaling.spec.models import Study, check_sections
+from scaling.spec.models import Study
 from scaling.spec.overlay import lay_over, override
 from scaling.spec.source import Finding, Path, Source, shorten
 from scaling.spec.text import LARGEST_BYTES, parse
@@ -67,9 +68,13 @@ def load_study(
 
 
 def read_study(
-    path: str | FilePath, overrides: Sequence[str] = (), profile: str | FilePath | None = None
+    path: str | FilePath,
+    overrides: Sequence[str] = (),
+    profile: str | FilePath | None = None,
+    folder: FilePath | None = None,
 ) -> Checked:
-    """Read as :func:`load_study`, but return problems of content.
+    """Read as :func:`load_study`, but return problems of content; paths in the spec are relative to
+    ``folder``, left out to that of the spec.
 
     Raises:
         UserError: a file cannot be read or is not a YAML mapping.
@@ -84,9 +89,8 @@ def read_study(
     if profile is not None:
         lay_over(tree, _read(FilePath(profile), "a profile"), str(profile))
     problems = [problem for text in overrides for problem in override(tree, text)]
-    checked = check_study_dict(
-        cast(dict[str, Any], raw), Source(tree.keys, tree.values, FilePath(path).parent)
-    )
+    source = Source(tree.keys, tree.values, folder or FilePath(path).parent)
+    checked = check_study_dict(cast(dict[str, Any], raw), source)
     return Checked(checked.study, (*checked.problems, *problems))
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
-from analysis.planning.expected import Target
+from analysis.fits.fitting import fit
+from analysis.planning.target import Target
 from scaling.cli.plan_request import PlanRequest
 from scaling.design.choosing import Decision, choose, next_round
 from scaling.design.following import Wish, next_runs
@@ -140,9 +142,40 @@ def test_the_next_runs_are_of_the_variant_that_was_chosen():
     wish = Wish(Target.at_compute(4e12), many=2)
     with pytest.raises(UserError, match=r"runs of 2 variants \(a, b\)"):
         next_runs(study, table, wish, plan)
-    found = next_runs(study, table[table["variant"] == "b"], wish, plan)
+    of_b: Any = table[table["variant"] == "b"]
+    found = next_runs(study, of_b, wish, plan)
     more = plan_study(found.study).runs[len(plan.runs) :]
     assert len(more) == len(found.chosen) > 0 and {run.variant for run in more} == {"b"}
+    alone = next_runs(study, of_b, wish).study
+    assert alone.variants == {} and {run.run.batch_tokens for run in plan_study(alone).runs} == {512}
+    with pytest.raises(UserError, match="variant 'c' is none of a, b"):
+        next_runs(study, of_b.assign(variant="c"), wish)
+
+
+@pytest.mark.parametrize("inputs", [{"C": 4e12}, {"N": 3e5, "D": 2e6, "C": 4e12}])
+def test_the_next_runs_start_from_what_the_fit_predicts(inputs: dict[str, float]) -> None:
+    study = study_from_dict(changed_study(family__widths=[16, 24, 32, 48])
+                            | {"design": {"kind": "isoflop", "budgets": [1e11, 2e11, 4e11]}})  # fmt: skip
+    plan = plan_study(study)
+    table, target = measured(plan), Target(inputs, "here")
+    found = next_runs(study, table, Wish(target, many=2), plan)
+    said = fit("chinchilla", table).predict({x: np.array([v]) for x, v in inputs.items()}).frame.iloc[0]
+    assert found.help.before == pytest.approx(0.5 * np.log(said["new_high"] / said["new_low"]))
+    assert found.help.now.discrepancy == pytest.approx(said["se_discrepancy"])
+    assert found.help.then.discrepancy < found.help.now.discrepancy and found.help.then.run > 0
+    first = found.text.splitlines()[1]
+    assert f"now +-{found.help.before:.2%} (law {said['se_law']:.2%}, run {said['se_run']:.2%}" in first
+
+
+def test_what_is_written_for_the_next_runs_is_what_is_not_left_out_by_default() -> None:
+    study = load_study(SPECS.parents[1] / "results" / "reference" / "quickstart" / "study.yaml")
+    table = pd.read_csv(SPECS.parents[1] / "results" / "reference" / "quickstart" / "runs.csv")
+    found = next_runs(study, table, Wish(Target.at_compute(1e13)))
+    text = found.yaml()
+    assert "kind: bytes" in text and "separator" not in text and "execution" not in text
+    raw = YAML(typ="safe").load(text)
+    again = study_from_dict(raw)
+    assert again.model_dump(exclude={"execution"}) == found.study.model_dump(exclude={"execution"})
 
 
 def test_corners_are_repeated_when_there_is_no_further_round():
@@ -191,14 +224,14 @@ holdout: [{width: 16, flops: 2e9}]
 """,
         "utf-8",
     )
-    assert call("run", spec, "--results", folder, "--workers", 1).returncode == 0
+    assert call("run", spec, "--results", folder, "--no-report", "--workers", 1).returncode == 0
     design = load_study(folder / "study.yaml").design
     assert isinstance(design, Adaptive) and len(design.rounds) > 1 and design.ended
     runs = pd.read_csv(folder / "runs.csv")
     assert set(runs["status"]) == {"ok"} and runs["role"].tolist().count("holdout") == 1
-    assert call("run", spec, "--results", folder, "--workers", 1).returncode == 0
+    assert call("run", spec, "--results", folder, "--no-report", "--workers", 1).returncode == 0
     assert load_study(folder / "study.yaml").design == design
-    more = call("run", spec, "--results", folder, "--workers", 1, "--set", "design.budget=6e9")
+    more = call("run", spec, "--results", folder, "--no-report", "--workers", 1, "--set", "design.budget=6e9")
     assert more.returncode == 0 and len(pd.read_csv(folder / "runs.csv")) > len(runs)
 
 

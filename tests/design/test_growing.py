@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from analysis.optimal_size.isoflop import IsoFlop, minima
+from scaling.cli import run
 from scaling.design import growing
 from scaling.design.centring import best_size
 from scaling.design.growing import PlannedStudy
@@ -25,8 +26,10 @@ from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.load import study_from_dict
 from scaling.study import StudyStopped, run_study, whole
 from scaling.study.launch import Launch
-from scaling.sweep.driver import Sweep, open_sweep
+from scaling.sweep.driver import Sweep
 from scaling.sweep.events import Event, Outcome
+from scaling.sweep.guard import LOCK
+from scaling.sweep.opening import open_sweep
 from scaling.sweep.stops import PLAN_CHANGED
 from tests.plan.studies import changed, fake_index_of, plan_of
 from tests.sweep.plans import FAKE, trained
@@ -103,11 +106,12 @@ TINY = changed(
 )
 
 
-@pytest.mark.parametrize("moment", ["open_sweep", "run_jobs", "turn"])
+@pytest.mark.parametrize("moment", ["open_sweep", "run_jobs", "turn", "decision"])
 def test_a_launch_goes_on_with_what_another_one_decided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """The other launch decides all while this one opens the folder, trains, or is about to decide."""
+    """The other launch decides all while this one opens the folder, trains, is about to decide, or takes
+    longer to decide than others wait for their turn."""
     small = {"design": AUTO | {"budgets": [4e8, 8e8]}, "execution": {"workers": 2, "device": "cpu"}}
     tiny, others = study_from_dict(TINY | small), list[str]()
 
@@ -125,12 +129,20 @@ def test_a_launch_goes_on_with_what_another_one_decided(
 
     def run_jobs(self: Sweep, *given: Any, **more: Any) -> Outcome:
         outcome = train(self, *given, **more)
-        if moment == "open_sweep" or others:
+        if moment in ("open_sweep", "decision") or others:
             return outcome
         run_another(self)
         return replace(outcome, interrupted=PLAN_CHANGED) if moment == "run_jobs" else outcome
 
-    train = Sweep.run_jobs
+    def decide(self: PlannedStudy, folder: Path) -> tuple[PlannedStudy, str]:
+        decided = next_of(self, folder)
+        if moment == "decision" and not others:
+            (folder / LOCK).unlink()  # as if a minute had passed
+            run_another(None)
+        return decided
+
+    train, next_of = Sweep.run_jobs, PlannedStudy.next
+    monkeypatch.setattr(PlannedStudy, "next", decide)
     monkeypatch.setattr(whole, "open_sweep", open_tiny)
     monkeypatch.setattr(Sweep, "run_jobs", run_jobs)
     monkeypatch.setattr(growing, "plan_study", lambda study: make_plan(study, fake_index_of))
@@ -140,6 +152,22 @@ def test_a_launch_goes_on_with_what_another_one_decided(
     assert others == [moment] and {run.budget for run in plan.runs} == {4e8, 8e8}
     assert heard.said == ["another launch has decided what comes next: going on with that"]
     assert len(trained(tmp_path)) == len(plan.runs) == 6
+
+
+def test_by_its_results_a_study_finds_the_files_of_its_spec(tmp_path: Path) -> None:
+    texts, spec, results = tmp_path / "specs" / "texts", tmp_path / "specs" / "s.yaml", tmp_path / "results"
+    texts.mkdir(parents=True)
+    for number in range(60):
+        (texts / f"{number}.txt").write_text(f"{number} is a number, and so is {number * 7919}. " * 40)
+    data = {"corpus": {"kind": "text", "files": "texts/*.txt"}, "tokenizer": "bytes", "context": 16}
+    YAML().dump(TINY | {"data": data}, spec)
+    asked = run._of_spec(spec, None, results, None)
+    assert isinstance(asked.study, PlannedStudy)
+    with open_sweep(results, asked.plan.to_json(), asked.study.text):
+        pass
+    again = run._of_folder(results, None, None, None)
+    assert again.plan.identity == asked.plan.identity and again.plan.folder == str(spec.parent)
+    assert isinstance(again.study, PlannedStudy) and again.study.text == asked.study.text
 
 
 class Heard:

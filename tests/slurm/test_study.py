@@ -187,6 +187,19 @@ def test_detached_it_goes_on_alone(trial: Trial):
     check_complete(trial)
 
 
+def test_detached_a_growing_study_is_decided_by_the_job_that_follows(trial: Trial):
+    design = "design={kind: isoflop, budgets: [4e9, 8e9], window: {center: auto, sizes: 2}}"
+    assert trial.run("--detach", "--set", design, "--set", "holdout=[]")[0] == 0
+    wait_for(lambda: (trial.folder / "summary.txt").exists() and not live(trial), LIMIT, "the report")
+    check_complete(trial)
+    runs = load_plan(ResultsFolder(trial.folder)).runs
+    assert [sum(run.budget == budget for run in runs) for budget in (4e9, 8e9)] == [4, 2]
+    assert [(one.kind, one.tasks) for one in made(trial) if one.kind == "pilots"] == [
+        ("pilots", 4),
+        ("pilots", 2),
+    ]
+
+
 def test_records_of_two_nodes_are_those_of_one_machine(built_in: Trial):
     """Bit for bit, although one of its jobs is preempted while it trains."""
     calm = Trial(built_in.folder.with_name("calm"))

@@ -91,8 +91,8 @@ class Basis(Described):
     spent: float
     """FLOPs of all runs of the rounds before, fitted or not."""
     width: float | None = None
-    """Width of the 90 % interval of the target before the round, relative. Left out: not known."""
-    expected: float
+    """Width of the 90 % interval of the forecast before the round, relative. Left out: not known."""
+    expected: float | None = None
     """The same after the round, as expected when it was chosen."""
 
 
@@ -108,7 +108,7 @@ class Adaptive(_Aimed):
 
     kind: Literal["adaptive"]
     width: Fraction | None = None
-    """Width of the 90 % interval of the target, relative, at which it stops; such as 0.02 for 2 %."""
+    """Width of the 90 % interval of the forecast, relative, at which it stops; such as 0.02 for 2 %."""
     batch: Annotated[Count, Field(le=100)] = 4
     """At most so many cells a round."""
     first: Annotated[Fraction, Field(gt=0)] = 0.3

@@ -12,7 +12,9 @@ from scipy.optimize import brentq
 from analysis import Fit, Law, fit, load
 from analysis.errors import AnalysisError
 from analysis.fits import allocation
-from analysis.fits.cost import Curve, Known, Power, counted, fitted, nearest_power
+from analysis.fits.cost import counted, fitted
+from analysis.fits.rate_curve import Curve
+from analysis.fits.rates import Known, Power, nearest_power
 from analysis.fits.shapes import cost_of_shapes
 from analysis.results import plain, read
 

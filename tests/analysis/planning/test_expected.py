@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -12,13 +13,15 @@ import pytest
 
 from analysis import fit
 from analysis.errors import AnalysisError
-from analysis.fits.cost import Power
 from analysis.fits.discrepancy import shipped
+from analysis.fits.rates import Power
 from analysis.laws.lookup import require
 from analysis.planning.estimates import EFFICIENCY
-from analysis.planning.expected import Target, expect, optimum_of
+from analysis.planning.expected import expect
 from analysis.planning.information import Information
 from analysis.planning.prior import NoiseLevel, Prior
+from analysis.planning.statement import expected_text
+from analysis.planning.target import Target, optimum_of
 from analysis.solve.multistart import solve
 
 SIZES = np.geomspace(5e7, 1e10, 6)
@@ -140,3 +143,31 @@ def test_a_forecast_of_the_target_has_the_parts_that_forecasts_have() -> None:
     assert big.discrepancy == pytest.approx(shipped().kappa * shipped().promised * gain, rel=1e-3)
     inside = expect(PRIOR, table(), [Target({"N": 1e9, "D": 2e10, "C": 1.2e20}, "small")]).ahead
     assert inside is not None and inside.discrepancy == 0
+
+
+def test_the_width_of_a_range_counts_in_what_is_expected() -> None:
+    about = {"N": table()["params"].to_numpy(float), "D": table()["tokens"].to_numpy(float)}
+    wide = PRIOR.with_values({"alpha": (0.2, 0.6), "B": (1500, 3000)}, about)
+    assert len(wide.drawn) > 20
+    for name, (low, high) in wide.ranges.items():
+        values = np.array([one[name] for one in wide.drawn])
+        assert (
+            low <= values.min() < low + 0.1 * (high - low)
+            and high - 0.1 * (high - low) < values.max() <= high
+        )
+    middle = {x: np.array([np.exp(np.log(v).mean())]) for x, v in about.items()}
+    terms = [one["A"] * middle["N"][0] ** -one["alpha"] for one in (wide.params, *wide.drawn)]
+    assert terms == pytest.approx([PRIOR.params["A"] * middle["N"][0] ** -PRIOR.params["alpha"]] * len(terms))
+    target = [Target.at_compute(1e23)]
+    found, narrow = expect(wide, table(), target), expect(PRIOR, table(), target)
+    each = sorted(expect(one, table(), target)["alpha"].half_width for one in wide.others())
+    widths = found["alpha"].widths
+    assert widths is not None and narrow["alpha"].widths is None
+    assert each[0] <= widths.low < found["alpha"].half_width < widths.high <= each[-1]
+    assert found.aheads is not None and found.ahead is not None
+    assert found.aheads.low < found.ahead.half_width < found.aheads.high
+    assert f"+-{found.aheads.low:.2%} to +-{found.aheads.high:.2%} over the prior" in expected_text(found)
+    verdict = expect(PRIOR.with_values({"alpha": (0.02, 0.7)}, about), table())["alpha"].verdict
+    assert verdict.verdict == "no" and re.fullmatch(
+        r"identified at \d\d% of values within the prior", verdict.reason
+    )

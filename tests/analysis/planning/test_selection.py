@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.planning.expected import Target
 from analysis.planning.field import Field, Misfit
 from analysis.planning.help import Shop
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.selection import Market
+from analysis.planning.target import Target
 
 PRIOR = Prior.published("chinchilla", NoiseLevel(0.003, 0.002))
 

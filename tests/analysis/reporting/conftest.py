@@ -34,10 +34,12 @@ Paged = Callable[..., tuple[findings.Findings, Path]]
 def paged(tmp_path_factory: pytest.TempPathFactory) -> Paged:
     """Writes a table and its page: what was found, and where the page is."""
 
-    def write(table: pd.DataFrame, **options: object) -> tuple[findings.Findings, Path]:
+    def write(
+        table: pd.DataFrame, law: str = findings.LAW, **options: object
+    ) -> tuple[findings.Findings, Path]:
         folder = tmp_path_factory.mktemp("study")
         table.to_csv(folder / "runs.csv", index=False)
-        found = findings.examine(table, folder / "forecasts")
+        found = findings.examine(table, folder / "forecasts", law=law)
         given = {"referee": False, **options}
         return found, page.write(found, [folder / "runs.csv"], folder / "report.html", **given)
 

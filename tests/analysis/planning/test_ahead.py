@@ -1,0 +1,79 @@
+"""What forecasts are worth with more runs, against forecasts of those runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.fits.extrapolation import Own, promised
+from analysis.planning.ahead import Ahead
+from analysis.planning.expected import expect
+from analysis.planning.help import Shop
+from analysis.planning.information import Information
+from analysis.planning.prior import NoiseLevel, Prior
+from analysis.planning.reach import Reach
+from analysis.planning.target import Target
+
+PRIOR = Prior.published("chinchilla", NoiseLevel(0.003, 0.002))
+BIG = Target({"N": 2e10, "D": 4e11, "C": 4.8e22}, "big")
+
+
+def grid(sizes: np.ndarray, ratios: tuple[float, ...]) -> pd.DataFrame:
+    cells = pd.DataFrame([(n, ratio * n) for n in sizes for ratio in ratios], columns=["params", "tokens"])
+    return cells.assign(flops=6 * cells["params"] * cells["tokens"], seed=0)
+
+
+RUNS = grid(np.geomspace(5e7, 2e9, 5), (5.0, 20.0, 80.0))
+CELLS = grid(np.geomspace(6e7, 5e9, 6), (10.0, 40.0)).assign(cost=lambda table: table["flops"])
+
+
+@pytest.mark.parametrize("own", [None, Own(0.01, 4.0)])
+@pytest.mark.parametrize(("n", "d"), [(2e10, 4e11), (2e10, 1e10), (2e7, 1e13)])
+def test_reach_is_what_forecasts_take_for_it(n: float, d: float, own: Own | None) -> None:
+    seen = Information.of(PRIOR, RUNS)
+    at = {"N": n, "D": d, "C": 6 * n * d}
+    reach = Reach.of(seen, at, own)
+    rows = np.arange(0, len(RUNS), 2)
+    data = {x: seen.frame[x].to_numpy(float)[rows] for x in "NDC"}
+    asked = {x: np.array([value]) for x, value in at.items()}
+    point = seen.problem.shift(seen.u, 1.0)[None]
+    gain, h, _ = promised(seen.problem, point, data, asked, np.zeros(1, int))
+    grown = None if own is None else own.grown(h)
+    assert reach.sd(rows) == pytest.approx(reach.constants.sd(gain, grown)[0], rel=1e-9)
+    rest = np.arange(1, len(RUNS), 2)
+    with_each = [reach.sd(rows) ** 2 - reach.sd(np.append(rows, one)) ** 2 for one in rest]
+    assert reach.taken(rows, rest) == pytest.approx(with_each)
+
+
+def test_what_is_said_of_cells_to_buy_is_what_a_plan_of_all_of_them_says() -> None:
+    stated = expect(PRIOR, RUNS, [BIG])
+    assert stated.ahead is not None
+    found = Shop.of(PRIOR, RUNS, CELLS, BIG, said=stated.ahead).halving()
+    assert found.now == stated.ahead and found.halves
+    bought = CELLS.iloc[[run.offer for run in found.runs]].drop(columns="cost")
+    then = expect(PRIOR, pd.concat([RUNS, bought], ignore_index=True), [BIG]).ahead
+    assert then is not None
+    for part in ("half_width", "law", "run", "discrepancy"):
+        assert getattr(found.then, part) == pytest.approx(getattr(then, part), rel=1e-3), part
+
+
+def test_the_size_is_stated_on_the_scale_of_the_plan() -> None:
+    stated = expect(PRIOR, RUNS, [BIG, Target.at_compute(4.8e22)])
+    found = Shop.of(PRIOR, RUNS, CELLS, BIG, goal="size", said=stated.size).halving()
+    assert found.before == stated["N*(C = 4.8e+22)"].half_width and not found.now.discrepancy
+
+
+def test_nothing_is_known_of_too_few_runs_and_json_says_so() -> None:
+    found = Shop.of(PRIOR, RUNS[:3], CELLS, BIG).halving()
+    assert np.isinf(found.before) and np.isfinite(found.after)
+    shown = found.to_dict()
+    assert shown["half_width_before"] is None and shown["runs"][0]["before"] is None
+    assert shown["now"]["law"] is None
+
+
+def test_parts_shrink_as_those_of_the_linearised_law_do() -> None:
+    said = Ahead("big", 0.1, 0.04, 0.01, 0.03)
+    then = said.as_seen(Ahead.of("big", 1.6, 0.01, 0.005, 0.01), Ahead.of("big", 1.6, 0.02, 0.005, 0.02))
+    assert (then.law, then.run, then.discrepancy) == pytest.approx((0.02, 0.01, 0.015))
+    assert then.half_width == pytest.approx(0.1 * np.hypot(np.hypot(0.02, 0.01), 0.015) / said.se)
