@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from analysis.planning.field import BEND, Field, Misfit, places, widths
+from analysis.planning.field import BEND, Field, Misfit, places
 from analysis.planning.prior import NoiseLevel
 from analysis.solve.problem import Loss, Problem
 from buying.instances import Group, Outputs
@@ -63,11 +63,9 @@ def split(field: Field, bought: np.ndarray, residuals: np.ndarray, left: float, 
         left: their standard deviation, by degrees of freedom.
         scale: of the losses.
     """
-    problem = field.problem
-    slopes = np.nan_to_num(problem.model.jacobian(field.u), posinf=0.0, neginf=0.0)[bought]
-    at = places(problem.inputs)
+    at = places(field.problem.inputs)
     unit = Misfit(1.0).covariance(at[bought], at[field.targets].mean(axis=0))
-    across, sizes, _ = np.linalg.svd(slopes * widths(problem))
+    across, sizes, _ = np.linalg.svd(field.slopes[bought])
     free = across[:, int((sizes > RANK * sizes.max(initial=0.0)).sum()) :]  # no parameter moves these
     values, axes = np.linalg.eigh(free.T @ unit @ free)
     squares = (axes.T @ free.T @ residuals) ** 2

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.planning.field import widths
 from analysis.planning.selection import Market
 from buying.beliefs import fields
 from buying.instances import Group
@@ -52,8 +51,7 @@ def d_optimal(group: Group, fits: list[np.ndarray], bought: np.ndarray, budget: 
     count, out, left = len(group.cost), bought.copy(), budget * (1 + 1e-12)
     covs, rows, order = [], [], list[int]()
     for field in fields(group, fits, bought, bend=False):
-        slopes = (field.problem.model.jacobian(field.u) * widths(field.problem))[:count]
-        slopes = np.nan_to_num(slopes / field.noise.run, posinf=0.0, neginf=0.0)
+        slopes = field.slopes[:count] / field.noise.run
         seen = slopes[bought]
         covs.append(np.linalg.pinv(np.eye(slopes.shape[1]) + seen.T @ seen, hermitian=True))
         rows.append(slopes)
