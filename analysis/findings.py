@@ -128,7 +128,7 @@ def analyse(table: pd.DataFrame | Table, target: float | None = None, law: str |
     table = checked(table)
     rows = _by_variant(table)
     described = {
-        name: Described(fit(law, part), isoflop.minima(part), backtest.run(law, part))
+        name: Described(fitted := fit(law, part), isoflop.minima(part), backtest.of(fitted, part))
         for name, part in rows.items()
     }
     if None in rows:

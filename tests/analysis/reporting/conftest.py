@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import backtest, findings, fit
+from analysis import findings, fit
 from analysis.fits import fitting
 from analysis.reporting import page
 from analysis.solve import multistart
@@ -23,7 +23,6 @@ def quick() -> Iterator[None]:
         patch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
         patch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
         patch.setattr(findings, "fit", functools.partial(fit, bootstrap=20))
-        patch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=20))
         yield
 
 
