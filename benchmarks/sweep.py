@@ -32,8 +32,8 @@ from pathlib import Path
 from scaling.plan.expand import plan_spec
 from scaling.plan.plan import Plan, PlannedJob
 from scaling.store.folder import ResultsFolder
-from scaling.sweep.driver import open_sweep
 from scaling.sweep.events import RunFinished
+from scaling.sweep.opening import open_sweep
 from scaling.sweep.tasks import Task, job_spec
 
 SWEEP = Path(__file__).with_suffix(".yaml")

@@ -10,7 +10,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 
 from analysis.figures import style
-from analysis.figures.page import BLANK, Given, page
+from analysis.figures.page import Given, multiples, page
 from analysis.fits.result import Fit
 from analysis.fits.summary import count
 from analysis.hyperparameters.basins import Basins
@@ -18,7 +18,6 @@ from analysis.hyperparameters.criticalbatch import CRITICAL, CriticalBatch
 from analysis.hyperparameters.optima import SHORT
 
 COUNTED = ("params", "tokens", "batch", "batch_tokens", CRITICAL)
-ACROSS = 6  # cells a row
 SHOWN = 0.04  # relative loss above the best, up to which runs are drawn
 NAMES = {"lr": "Learning rate", "batch": "Batch", CRITICAL: "Critical batch", "params": "Parameters $N$",
          "batch_tokens": "Batch $B$ (tokens)",
@@ -33,8 +32,7 @@ def basins_over(basins: Basins, tuned: str = "lr", *, axes: Given | None = None)
     basins._law(tuned)
     other = next((name for name in basins.columns if name != tuned), None)
     cells = [f"cell {k}" for k in range(len(basins.cells))]
-    layout = _layout(cells)
-    with page(axes, layout, 0.5 + 1.35 * len(layout)) as sheet:
+    with multiples(axes, cells, 1.35) as sheet:
         shades = style.Shades(basins.runs[other].to_numpy()) if other else None
         lowest = 100 * np.nanmin((basins.cells["loss"] / basins.cells["best"]).to_numpy(float) - 1)
         for k, (panel, (i, cell)) in enumerate(zip(sheet.axes, basins.cells.iterrows(), strict=True)):
@@ -42,20 +40,12 @@ def basins_over(basins: Basins, tuned: str = "lr", *, axes: Given | None = None)
             style.log_x(panel, basins.runs[tuned].to_numpy(), style.power)
             panel.xaxis.set_major_locator(ticker.LogLocator())
             panel.set_ylim(min(-6 * SHOWN, 1.3 * lowest), 100 * SHOWN)
-            across = len(layout[0])
-            panel.tick_params(labelbottom=sheet.narrow or k >= len(cells) - across,
-                              labelleft=sheet.narrow or k % across == 0)  # fmt: skip
+            panel.tick_params(labelbottom=k >= len(cells) - sheet.across, labelleft=k % sheet.across == 0)
         sheet.frame(NAMES[tuned], "Loss above the best run (%)")
+        sheet.title("Cells: " + ", ".join(NAMES.get(name, style.words(name)) for name in basins.by))
         if shades is not None and other is not None:
             sheet.explain(shades, NAMES[other], _form(other))
         return sheet.axes
-
-
-def _layout(names: list[str]) -> list[list[str]]:
-    """Rows of at most :data:`ACROSS` panels."""
-    across = min(ACROSS, len(names))
-    filled = names + [BLANK] * (-len(names) % across)
-    return [filled[k : k + across] for k in range(0, len(filled), across)]
 
 
 def _cell(
@@ -65,7 +55,7 @@ def _cell(
     above = 100 * (runs["loss"] / cell["best"] - 1)
     near = (above <= 100 * SHOWN).to_numpy()
     colours: Any = [shades(v) for v in runs[other][near]] if shades is not None and other else style.INK
-    axes.scatter(runs[tuned][near], above[near], s=9, c=colours, linewidth=0, zorder=2)
+    axes.scatter(runs[tuned][near], above[near], s=style.mark(0.62) ** 2, c=colours, linewidth=0, zorder=2)
     title = ", ".join(f"{count(cell[x]) if not isinstance(cell[x], str) else cell[x]}" for x in basins.by)
     axes.set_title(title, fontsize=style.small(1), pad=3)
     if np.isfinite(cell["loss"]):
@@ -94,7 +84,8 @@ def _cell(
             zorder=5,
         )
     if cell["verdict"] != "interior":
-        how: Any = {"ha": "center", "va": "top", "fontsize": style.small(), "color": style.ACCENT}
+        how: Any = {"ha": "center", "va": "top", "fontsize": style.small(), "color": style.ACCENT,
+                    "bbox": {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1}, "zorder": 6}  # fmt: skip
         axes.text(0.5, 0.93, cell["verdict"], transform=axes.transAxes, **how)
 
 

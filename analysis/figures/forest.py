@@ -22,6 +22,7 @@ from analysis.laws.notation import number as tex_number
 from analysis.multipliers import Multipliers
 
 OPEN = 0.3  # of a bound, shown on its open side
+FEW = 3  # steps between ticks, on a narrow page
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def forest(
         for panel, rows in zip(sheet.axes, strips, strict=True):
             if rows:
                 _strip(panel, rows, mark)
+                if sheet.narrow and panel.get_xscale() == "linear":
+                    panel.xaxis.set_major_locator(MaxNLocator(FEW))
             else:
                 panel.set_axis_off()
         sheet.title(title)

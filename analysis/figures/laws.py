@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.figures import style
 from analysis.figures.lines import BAND, identified, law_line
-from analysis.figures.page import BLANK, Given, Page, page
+from analysis.figures.page import BLANK, Given, Page, page, points
 from analysis.figures.residuals import far_off, leftovers, letter, outliers, residual_panel, usable
 from analysis.fits.result import Fit
 from analysis.solve.problem import Loss
@@ -66,10 +65,7 @@ def law(fit: Fit, x: str | None = None, by: str | None = None, *, axes: Given | 
             drawn += _panel(top, below, fit, x, by, at, rows, group, shades, held)
             if which is not None:
                 top.set_title(f"{style.words(str(fit.setup.groups))} = {style.words(labels[which])}")
-            first, last = (
-                sheet.narrow or k % len(layout[0]) == 0,
-                sheet.narrow or k >= len(most) - len(layout[0]),
-            )
+            first, last = k % sheet.across == 0, k >= len(most) - sheet.across
             top.tick_params(labelbottom=False, labelleft=first)
             below.tick_params(labelleft=first)
             top.set_ylabel(style.target(fit) if first else "")
@@ -107,11 +103,11 @@ def _title(sheet: Page, fit: Fit, held: dict[str, float], left_out: int, apart: 
         lines.append(f"runs moved along the law to {where}")
     if left_out:
         lines.append(f"{left_out} groups with fewer runs are not shown")
-    text = f"{style.typeset(fit.law.formula)}\n{fill('; '.join(lines), 88)}"
+    text = f"{style.typeset(fit.law.formula)}\n{sheet.filled('; '.join(lines), points('axes.titlesize'))}"
     if apart:
         sheet.title(text)
     else:
-        sheet["law 0"].set_title(text)
+        sheet.head(sheet["law 0"], text)
 
 
 def _chosen(fit: Fit, x: str | None, by: str | None) -> tuple[str, str | None]:

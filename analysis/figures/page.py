@@ -13,21 +13,26 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.transforms import ScaledTranslation
 
 from analysis.errors import AnalysisError
 from analysis.figures import style
 
 Given = Axes | Sequence[Axes] | np.ndarray
-LINE = 18  # letters an inch, of type of 8 points
+LINE = 15  # letters an inch, of type of 8 points
 BLANK = "."  # in a layout, where no panel is
+DROP = 3.4  # heights of a label from a panel to a legend below it
+BAR = 3  # lines that a bar of colours takes with its label
+ACROSS, SMALL = 6, 1.05  # small panels in a row at most, and the least width of one, inches
 
 
 @dataclass(frozen=True)
 class Page:
-    """The panels of one figure, by name; ``own`` is its figure where it is ours."""
+    """The panels of one figure, by name, ``across`` in a row; ``own`` is its figure where it is ours."""
 
     panels: dict[str, Axes]
     own: Figure | None
+    across: int
 
     @property
     def axes(self) -> np.ndarray:
@@ -44,16 +49,18 @@ class Page:
         return self.own is not None and style.narrow(self.own)
 
     def explain(self, shades: style.Shades, title: str, label: Any = style.count) -> None:
-        """Say beside the panels what colours mean; beside axes given, in room taken from them."""
+        """Say beside the panels what colours mean, on a narrow page above them; beside axes given, in room
+        taken from them."""
         axes = list(self.panels.values())
+        if self.narrow:
+            lines = BAR if len(shades.levels) > style.MOST else 1 - len(shades.levels) // -style.KEYS
+            self._grow("\n" * lines, style.small(1.1))
         shades.explain(axes[0].get_figure(), axes, title, label, inside=self.own is None)
 
-    def filled(self, text: str) -> str:
-        """``text`` on lines as long as the page is wide."""
-        width = (
-            LINE * style.WIDTH if self.own is None else LINE * self.own.get_figwidth() * 8 / style.small(1)
-        )
-        return fill(text, int(width))
+    def filled(self, text: str, size: float | None = None) -> str:
+        """``text`` on lines as long as the page is wide, in type of ``size`` points; left out: small."""
+        whole = style.WIDTH if self.own is None else self.own.get_figwidth()
+        return fill(text, int(LINE * whole * 8 / (size or style.small(1))))
 
     def title(self, text: str) -> None:
         """Write ``text`` above all panels: over the first where the figure is not ours."""
@@ -63,6 +70,12 @@ class Page:
             self._grow(text, style.small(1.1))
             self.own.suptitle(text, x=0.01, ha="left", fontsize=style.small(1.1))
 
+    def head(self, axes: Axes, text: str) -> None:
+        """Write ``text`` above a panel; a narrow page is made longer by it."""
+        axes.set_title(text)
+        if self.narrow:
+            self._grow(text, points("axes.titlesize"))
+
     def legend(self, axes: Axes, loc: str, *entries: Any) -> None:
         """A legend of ``entries`` (handles, labels; left out: all) at ``loc``; on a narrow page, where it
         would hide runs, below the panel."""
@@ -70,8 +83,9 @@ class Page:
             place: Any = {"loc": loc}
             axes.legend(*entries, **place)
             return
-        below: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.24), "borderaxespad": 0.0}
-        shown = axes.legend(*entries, **below)
+        drop = ScaledTranslation(0, -DROP * points("axes.labelsize") / 72, axes.figure.dpi_scale_trans)
+        below: Any = {"loc": "upper left", "bbox_to_anchor": (0.0, 0.0), "borderaxespad": 0.0}
+        shown = axes.legend(*entries, **below, bbox_transform=axes.transAxes + drop)
         self._grow("\n" * len(shown.get_texts()), style.small(1.1))
 
     def frame(self, x: str, y: str) -> None:
@@ -80,9 +94,8 @@ class Page:
             for axes in self.panels.values():
                 axes.set(xlabel=x, ylabel=y)
         else:
-            size = FontProperties(size=rcParams["axes.labelsize"]).get_size_in_points()
-            self.own.supxlabel(x, fontsize=size)
-            self.own.supylabel(y, fontsize=size)
+            self.own.supxlabel(x, fontsize=points("axes.labelsize"))
+            self.own.supylabel(y, fontsize=points("axes.labelsize"))
 
     def foot(self, text: str) -> None:
         """Write ``text`` below all panels of a figure of ours; beside axes given there is no room."""
@@ -95,6 +108,11 @@ class Page:
         if self.own is not None:
             height = 1.3 * size / 72 * (text.count("\n") + 1)
             self.own.set_figheight(self.own.get_figheight() + height)
+
+
+def points(setting: str) -> float:
+    """The size of type of a setting."""
+    return FontProperties(size=rcParams[setting]).get_size_in_points()
 
 
 def checked(given: Given, names: Sequence[str]) -> list[Axes]:
@@ -115,8 +133,9 @@ def page(
     heights: Sequence[float] | None = None,
     widths: Sequence[float] | None = None,
     typed: bool = False,
+    stacked: bool = True,
 ) -> Iterator[Page]:
-    """The panels to draw on, in our look where the page is ours; narrow pages have one panel a row.
+    """The panels to draw on, in our look where the page is ours.
 
     Args:
         given: axes of the user's, as many as the layout has; None: a new figure.
@@ -126,6 +145,7 @@ def page(
         heights: ratios of the rows.
         widths: ratios of the columns.
         typed: whether ``height`` is of lines of type, and follows its size, not the width.
+        stacked: whether narrow pages have one panel a row.
 
     Raises:
         AnalysisError: other axes are given than the layout has.
@@ -133,17 +153,37 @@ def page(
     names = list(dict.fromkeys(name for row in layout for name in row if name != BLANK))
     with style.look() if given is None else nullcontext():
         if given is not None:
-            yield Page(dict(zip(names, checked(given, names), strict=True)), None)
+            yield Page(dict(zip(names, checked(given, names), strict=True)), None, len(layout[0]))
             return
         figure = style.canvas(height, width)
         if typed:
             figure.set_figheight(height * style.small(1) / 8)
+        elif style.narrow(figure):
+            figure.set_figheight(figure.get_figheight() * max(1.0, style.enlarged()) ** 0.5)
         heights = heights or [1.0] * len(layout)
-        if style.narrow(figure) and any(len(set(row)) > 1 for row in layout):
+        if stacked and style.narrow(figure) and any(len(set(row)) > 1 for row in layout):
             rows = {name: h for row, h in reversed([*zip(layout, heights, strict=True)]) for name in row}
             figure.set_figheight(figure.get_figheight() * sum(rows[n] for n in names) / sum(heights))
             layout, heights, widths = [[name] for name in names], [rows[name] for name in names], None
         options: Any = {"height_ratios": heights, "width_ratios": widths, "empty_sentinel": BLANK}
         panels: Any = figure.subplot_mosaic([list(row) for row in layout], **options)
-        yield Page({name: panels[name] for name in names}, figure)
+        yield Page({name: panels[name] for name in names}, figure, len(layout[0]))
         style.finish(figure)
+
+
+@contextmanager
+def multiples(given: Given | None, names: Sequence[str], row: float) -> Iterator[Page]:
+    """Small panels of one kind to draw on, as many in a row as the page is wide.
+
+    Args:
+        given: axes of the user's, one for each name; None: a new figure.
+        names: of the panels.
+        row: the height of a row, inches, at a width of 7.2.
+    """
+    with style.look() if given is None else nullcontext():
+        fitting = int(rcParams["figure.figsize"][0] / (SMALL * style.enlarged()))
+        across = max(1, min(ACROSS, len(names), fitting))
+        filled = [*names, *[BLANK] * (-len(names) % across)]
+        layout = [filled[k : k + across] for k in range(0, len(filled), across)]
+        with page(given, layout, 0.5 + row * len(layout), stacked=False) as sheet:
+            yield sheet

@@ -21,6 +21,7 @@ MOST = 3  # panels of residuals
 FAR, ODD = 5.0, 2.5  # robust, and plain, standard deviations beyond which a run is named
 HARD_SPACE = "\u00a0"  # where no line ends
 NAMED = 5  # runs named at most
+SHORT = 40  # letters of what stands on one line
 
 
 def fit_and_residuals(fit: Fit, *, axes: Given | None = None) -> np.ndarray:
@@ -56,8 +57,9 @@ def fit_and_residuals(fit: Fit, *, axes: Given | None = None) -> np.ndarray:
         top.scatter(fitted, measured, c=colours, **style.dots(len(fitted)))
         name = style.target(fit)
         name = f"{name[0].lower()}{name[1:]}" if fit.unit else name
-        top.set(xlabel=f"Fitted {name}", ylabel=f"Measured {name}")
-        top.set_title(f"{style.typeset(fit.law.formula)}\n{len(measured)} runs, residual s.d. {sd:.2g}{unit}")
+        top.set(xlabel=f"Fitted {name}", ylabel="Measured" if sheet.narrow else f"Measured {name}")
+        said = f"{style.typeset(fit.law.formula)}\n{len(measured)} runs, residual s.d. {sd:.2g}{unit}"
+        sheet.head(top, said)
         far = outliers(fit, left)
         letter(top, {i: (fitted[i], measured[i]) for i in far}, far)
         for x in against:
@@ -96,9 +98,10 @@ def letter(axes: Axes, places: Mapping[int, tuple[float, float]], far: list[int]
 def far_off(fit: Fit, left: np.ndarray, far: list[int], unit: str) -> str:
     """What the letters stand for; empty where none is drawn."""
     named = [
-        f"{name}: {style.words(str(fit.data['label'][i]))}, {left[i]:+.3g}{unit.replace(' ', HARD_SPACE)}"
+        f"{name}: {style.words(str(fit.data['label'][i]))}, {left[i]:+.3g}{unit}"
         for name, i in zip(ascii_lowercase, far, strict=False)
     ]
+    named = [text.replace(" ", HARD_SPACE) if len(text) < SHORT else text for text in named]
     return "far off:  " + ";  ".join(named) if named else ""
 
 

@@ -30,17 +30,16 @@ def numbers(axis: Any, ends: Sequence[float] | np.ndarray, label: Any) -> None:
     low, high = (low, high) if low > 0 else (ends[0], ends[-1])
     decades = np.arange(np.floor(np.log10(low)) - 1, np.ceil(np.log10(high)) + 2)
     room = _room(axis, label)
-    for leads in LEADS:
-        ticks = [lead * 10.0**d for d in decades for lead in leads]
-        if (shown := sum(low <= tick <= high for tick in ticks)) <= room:
-            break
-    else:
-        step = int(np.ceil(shown / room))
-        ticks = [10.0**d for d in decades if d % step == 0]
-    if sum(low <= tick <= high for tick in ticks) < 2:
+    step = max(1, int(np.ceil(sum(low <= 10.0**d <= high for d in decades) / room)))
+    choices = [[lead * 10.0**d for d in decades for lead in leads] for leads in LEADS]
+    choices.append([10.0**d for d in decades if d % step == 0])
+    shown = [sum(low <= tick <= high for tick in ticks) for ticks in choices]
+    enough = [i for i, n in enumerate(shown) if n >= 2]
+    if not enough:
         plain(axis, low, high, label)
         return
-    axis.set_major_locator(ticker.FixedLocator(ticks))
+    chosen = next((i for i in enough if shown[i] <= room), enough[-1])
+    axis.set_major_locator(ticker.FixedLocator(choices[chosen]))
     axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: label(v)))
     axis.set_minor_formatter(ticker.NullFormatter())
     axis.set_minor_locator(ticker.LogLocator(subs=range(2, 10), numticks=50))

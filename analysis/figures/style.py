@@ -41,9 +41,11 @@ INK = "#222222"
 MUTED = "#8a8a8a"
 ACCENT = "#c23b22"  # the outcome, the optimum: readable against viridis in grey and with colour blindness
 MOST = 9  # sizes or budgets named in a legend; more get a colour bar
+KEYS = 3  # of them in a row above the panels
 FEW = 150  # runs, each drawn with a rim
 WIDTH = 7.2  # inches, a page of two columns
-NARROW = 5.0  # inches, a figure of one column of a page is narrower
+NARROW = 5.0  # inches, a figure of one column of a page is narrower, at labels of 9.5 points
+LABELS = 9.5  # points
 
 
 def line(share: float) -> float:
@@ -131,7 +133,7 @@ class Shades:
         ]
         if narrow(figure):
             figure.legend(handles=handles, title=title, loc="outside upper left", alignment="left",
-                          ncols=3, columnspacing=1.0, handletextpad=0.4, borderpad=0.1)  # fmt: skip
+                          ncols=KEYS, columnspacing=1.0, handletextpad=0.4, borderpad=0.1)  # fmt: skip
         else:
             figure.legend(handles=handles[::-1], title=title, loc="outside right upper", alignment="left")
 
@@ -159,9 +161,14 @@ def canvas(height: float, width: float | None = None) -> Figure:
     return Figure(figsize=(across, height * float(np.sqrt(scale))), layout="constrained")
 
 
+def enlarged() -> float:
+    """How large type is in the settings, ours being 1."""
+    return FontProperties(size=mpl.rcParams["axes.labelsize"]).get_size_in_points() / LABELS
+
+
 def narrow(figure: Any) -> bool:
-    """Whether a figure is one column of a page wide: panels then stand below each other."""
-    return figure.get_figure(root=True).get_figwidth() < NARROW
+    """Whether a figure is one column of a page wide, for its type: panels then stand below each other."""
+    return figure.get_figure(root=True).get_figwidth() < NARROW * enlarged()
 
 
 def distinct(levels: np.ndarray, label: Any) -> list[str]:

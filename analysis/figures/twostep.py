@@ -112,7 +112,7 @@ def _predictions(axes: Axes, two: TwoStep, predicted: Any, held: Any, shades: st
         elinewidth=style.line(0.86),
         capsize=style.mark(0.62),
     )
-    axes.scatter(flops, predicted["accuracy"], marker="D", s=26, facecolor="white",
+    axes.scatter(flops, predicted["accuracy"], marker="D", s=style.mark(1.06) ** 2, facecolor="white",
                  edgecolor=ink, linewidth=style.line(0.86), zorder=4, label=level)  # fmt: skip
     if _measured(two, held):
         axes.scatter(flops, held[two.columns[1]], label="measured", **style.outcome())

@@ -12,12 +12,14 @@ from scaling.cli import options as option
 from scaling.cli import say
 from scaling.cli.columns import columns
 from scaling.cli.options import grouped
+from scaling.cli.printing import Printing
 from scaling.cli.words import count, typed
 from scaling.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.figures import Rendering
     from analysis.hyperparameters.basins import Basins
 
 LIST = "COLUMN,COLUMN"
@@ -87,6 +89,7 @@ def basins(
     plot: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="draw the basins, and the laws of their optima")
     ] = None,
+    printing: Printing,
     as_json: option.Json = False,
 ) -> None:
     """Find the best learning rates and batches."""
@@ -95,6 +98,7 @@ def basins(
     from scaling.cli.points import inputs
     from scaling.cli.tables import sweep_of
 
+    rendering = printing.of_figures("--plot", plot)
     found = sweep_of(table, search.arguments() | {"edges": edges}, reading.arguments())
     known = dict.fromkeys(x for law in found.laws.values() for x in law.law.inputs)
     points = inputs(at, {SHORT.get(x, x): x for x in known}, " and ".join(f"{x}*" for x in found.laws))
@@ -102,7 +106,7 @@ def basins(
     if out is not None:
         _write(out, found)
     if plot is not None:
-        _draw(plot, found)
+        _draw(plot, found, rendering)
     if as_json:
         rows = [row for frame in optima for row in frame.to_dict("records")]
         return say.data({**found.to_dict(), **({"at": plain(rows)} if at else {})})
@@ -138,7 +142,7 @@ def _write(out: Path, found: Basins) -> None:
         say.note(f"laws written; in a recipe: {{kind: tuned, file: {out}}}")
 
 
-def _draw(folder: Path, found: Basins) -> None:
+def _draw(folder: Path, found: Basins, rendering: Rendering | None) -> None:
     """Write the figures to a folder, which is made where it is not there.
 
     Raises:
@@ -147,7 +151,7 @@ def _draw(folder: Path, found: Basins) -> None:
     from analysis.figures import draw_basins
 
     try:
-        drawn = draw_basins(found, folder)
+        drawn = draw_basins(found, folder, rendering=rendering)
     except OSError as error:
         raise say.unwritable(f"--plot {folder}", error, "name a folder that can be written to") from None
     for path in drawn.paths:

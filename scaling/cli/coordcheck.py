@@ -10,6 +10,8 @@ import typer
 
 from scaling.cli import options as option
 from scaling.cli import say
+from scaling.cli.options import grouped
+from scaling.cli.printing import Printing
 from scaling.cli.words import duration, plural
 from scaling.errors import Complaint, UserError
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.coordinates import Coordinates
+    from analysis.figures import Rendering
     from scaling.plan.coordcheck import Cell
     from scaling.spec.execution import Execution
 
@@ -25,8 +28,10 @@ STEPS, LEVEL = 10, 0.9
 Sizes = typer.Option(metavar="LIST", help="sizes instead of the family's, such as 32,64,128")
 
 
+@grouped
 def coordcheck(
     spec: option.Spec,
+    *,
     overrides: option.Overrides = None,
     widths: Annotated[str | None, Sizes] = None,
     depths: Annotated[str | None, Sizes] = None,
@@ -36,6 +41,7 @@ def coordcheck(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="draw coordcheck.png into this folder")
     ] = None,
+    printing: Printing,
     as_json: option.Json = False,
 ) -> None:
     """Check that activations keep their size over widths or depths.
@@ -48,6 +54,7 @@ def coordcheck(
     from scaling.plan.coordcheck import CoordcheckFailed, cells_of, families_to_check
     from scaling.spec.load import load_study
 
+    rendering = printing.of_figures("--out", out)
     study = load_study(spec, overrides or [])
     families = families_to_check(study.family, _sizes(widths, "--widths"), _sizes(depths, "--depths"))
     cells = cells_of(study, families, seeds, steps)
@@ -57,7 +64,7 @@ def coordcheck(
         say.note(str(error))
         raise typer.Exit(1) from None
     found = [check(table[table["over"] == over], over=over, level=level) for over in families]
-    drawn = _drawn(found, out)
+    drawn = _drawn(found, out, rendering)
     if as_json:
         say.data({"checks": [one.to_dict() for one in found], "figures": list(map(str, drawn))})
     else:
@@ -76,6 +83,7 @@ def coordcheck(
             "--out": out,
         }
         again = [part for name, value in given.items() if value is not None for part in (name, value)]
+        again += printing.typed()
         if {"unclear"} & {code for _, code in codes}:
             say.next_command("coordcheck", spec, *say.set_again(overrides), *again, "--seeds", 2 * seeds + 1)
         elif not failed:
@@ -132,7 +140,7 @@ def _measured(cells: list[Cell], execution: Execution) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _drawn(found: list[Coordinates], folder: Path | None) -> tuple[Path, ...]:
+def _drawn(found: list[Coordinates], folder: Path | None, rendering: Rendering | None) -> tuple[Path, ...]:
     """Write the figures, where a folder is given.
 
     Raises:
@@ -143,6 +151,6 @@ def _drawn(found: list[Coordinates], folder: Path | None) -> tuple[Path, ...]:
     from analysis.figures import draw_coordinates
 
     try:
-        return draw_coordinates(found, folder).paths
+        return draw_coordinates(found, folder, rendering=rendering).paths
     except OSError as error:
         raise say.unwritable(f"--out {folder}", error, "name a folder that can be written to") from None

@@ -13,10 +13,12 @@ from typer.core import TyperGroup
 from scaling.cli import say
 from scaling.cli.columns import columns
 from scaling.cli.options import Json, Options, grouped
+from scaling.cli.printing import Printing
 from scaling.cli.words import flops, plural
 from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:
+    from analysis.figures import Rendering
     from analysis.forecasting.calibration import Calibration
     from analysis.forecasting.published import Published
     from analysis.forecasting.ratio import Ratio
@@ -63,7 +65,9 @@ app = typer.Typer(
 
 
 @app.command("list")
+@grouped
 def list_(
+    *,
     places: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -74,19 +78,21 @@ def list_(
     plot: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="draw the reliability curve and the errors")
     ] = None,
+    printing: Printing,
     as_json: Json = False,
 ) -> None:
     """List forecasts over studies, with scores and calibration; exit code 1 where a file is damaged."""
     from analysis.forecasting import calibration, ratio
     from analysis.forecasting.survey import survey
 
+    rendering = printing.of_figures("--plot", plot)
     found = survey(_places(places))
     ours = calibration.outcomes_of(found.entries)
     others = calibration.published_outcomes(found.published)
     measured = ratio.discrepancy_ratio(ours)
     ours, others = (calibration.calibrate(part) if part else None for part in (ours, others))
     if plot is not None:
-        _draw(plot, ours, others)
+        _draw(plot, ours, others, rendering)
     if as_json:
         say.data(_as_json(found, ours, others, measured))
     else:
@@ -141,7 +147,9 @@ def add(
     return None
 
 
-def _draw(folder: Path, ours: Calibration | None, others: Calibration | None) -> None:
+def _draw(
+    folder: Path, ours: Calibration | None, others: Calibration | None, rendering: Rendering | None
+) -> None:
     """Write the figure to a folder, which is made where it is not there.
 
     Raises:
@@ -154,7 +162,7 @@ def _draw(folder: Path, ours: Calibration | None, others: Calibration | None) ->
             Complaint("--plot: no frozen forecast has an outcome", hint="train the runs that were forecast")
         )
     try:
-        drawn = draw_calibration(ours, others, folder)
+        drawn = draw_calibration(ours, others, folder, rendering=rendering)
     except OSError as error:
         raise say.unwritable(f"--plot {folder}", error, "name a folder that can be written to") from None
     for path in drawn.paths:

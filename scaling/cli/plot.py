@@ -2,64 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from scaling.cli import options as option
 from scaling.cli import say
 from scaling.cli.options import grouped
+from scaling.cli.printing import Printing
 from scaling.errors import Complaint, UserError
-
-if TYPE_CHECKING:
-    from analysis.figures import Rendering
-
-INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}  # points as TeX has them
-
-
-@dataclass(frozen=True)
-class Printing(option.Options):
-    """Say how figures are written."""
-
-    format: Annotated[
-        str | None, typer.Option(metavar="FORMATS", help="pdf, svg, png, or several: pdf,svg; left out: png")
-    ] = None
-    style: Annotated[
-        str | None,
-        typer.Option(help="paper, talk, or FILE.mplstyle, settings of matplotlib; left out: our own"),
-    ] = None
-    width: Annotated[
-        str | None, typer.Option(help="of a figure: 3.25in, 8.5cm, 246pt; left out: that of the style")
-    ] = None
-
-    def rendering(self) -> Rendering:
-        """The options as the analysis takes them.
-
-        Raises:
-            AnalysisError: there is no such format or style, or the width is out of range.
-            UserError: the width is of another form.
-        """
-        from analysis.figures import Rendering
-
-        formats = ("png",) if self.format is None else tuple(map(str.strip, self.format.split(",")))
-        return Rendering(formats, self.style, None if self.width is None else inches(self.width))
-
-
-def inches(text: str) -> float:
-    """A length in inches.
-
-    Raises:
-        UserError: it is no number with a unit.
-    """
-    found = re.fullmatch(rf"\s*(\d+\.?\d*|\.\d+)\s*({'|'.join(INCHES)})\s*", text)
-    if found is None:
-        hint = f"a number and {', '.join(INCHES)}, such as --width 3.25in"
-        raise UserError(Complaint(f"--width {text}: must be a length", hint=hint))
-    return float(found[1]) * INCHES[found[2]]
 
 
 @grouped

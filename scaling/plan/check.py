@@ -13,9 +13,10 @@ from scaling.plan.designs import Wanted
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices
 from scaling.recipe.optimizers import Muon
+from scaling.spec.checks import chosen_cells
 from scaling.spec.designs.cells import Added, Chosen, Noise, Replicates
 from scaling.spec.execution import Execution
-from scaling.spec.models import Study, chosen_cells
+from scaling.spec.models import Study
 from scaling.spec.source import Finding, Path
 
 MOST_RUNS = 1_000_000  # at 0.4 ms and 6 kB each

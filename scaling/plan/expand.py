@@ -43,7 +43,8 @@ from scaling.recipe.tuned import Tuned, TunedLaw
 from scaling.recipe.written import rules_in, scales_of, target_of
 from scaling.run import short_hash
 from scaling.spec.load import read_study
-from scaling.spec.models import Data, Recipe, Study
+from scaling.spec.models import Study
+from scaling.spec.sections import Data, Recipe
 from scaling.spec.source import Finding, Path
 from scaling.spec.variants import variation_findings
 from scaling.store.records import JobCommand

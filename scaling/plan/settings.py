@@ -14,10 +14,12 @@ from scaling.errors import Complaint, UserError
 from scaling.plan.labels import Names, names_of
 from scaling.plan.tuned import settled, tuned_in
 from scaling.spec.axes import overlap
+from scaling.spec.checks import check_sections, chosen_cells, rule_findings
 from scaling.spec.external import ExternalFamily
 from scaling.spec.families import Family, Size
-from scaling.spec.models import AnyRecipe, Data, Recipe, Study, check_sections, chosen_cells, rule_findings
+from scaling.spec.models import Study
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, located
+from scaling.spec.sections import AnyRecipe, Data, Recipe
 from scaling.spec.source import Finding, Override, Path
 from scaling.spec.variants import Arm, arms, overrides
 

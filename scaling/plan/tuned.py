@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from scaling.recipe.rules import SCALES, Scale
 from scaling.recipe.tuned import LAWS, Tuned, TunedLaw
 from scaling.recipe.written import Place, RuleError, fits, rules_in, target_of
-from scaling.spec.models import AnyRecipe
+from scaling.spec.sections import AnyRecipe
 from scaling.spec.source import Finding, dotted_path
 
 R = TypeVar("R", bound=AnyRecipe)

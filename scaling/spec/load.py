@@ -11,9 +11,10 @@ from typing import Any, cast
 from pydantic import ValidationError, create_model
 
 from scaling.errors import Complaint, UserError
+from scaling.spec.checks import check_sections
 from scaling.spec.explain import explain, show
 from scaling.spec.guess import closest
-from scaling.spec.models import Study, check_sections
+from scaling.spec.models import Study
 from scaling.spec.overlay import lay_over, override
 from scaling.spec.source import Finding, Path, Source, shorten
 from scaling.spec.text import LARGEST_BYTES, parse

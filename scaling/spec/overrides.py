@@ -13,7 +13,8 @@ from scaling.spec.axes import canonical, overlap
 from scaling.spec.explain import explain, show
 from scaling.spec.families import Family
 from scaling.spec.guess import closest
-from scaling.spec.models import Data, Recipe, Study, WrittenRecipe
+from scaling.spec.models import Study
+from scaling.spec.sections import Data, Recipe, WrittenRecipe
 from scaling.spec.source import Finding, Override, Path, dotted_path
 
 SECTIONS: dict[str, Any] = {"data": Data, "family": Family, "recipe": WrittenRecipe}

@@ -18,9 +18,9 @@ from scaling.spec.axes import (
     overlap,
     overlapping,
 )
+from scaling.spec.checks import check_sections, chosen_cells
 from scaling.spec.designs.cells import Chosen, Point
 from scaling.spec.guess import closest
-from scaling.spec.models import check_sections, chosen_cells
 from scaling.spec.overrides import SECTIONS, Sheet, Unfit, field_findings, located
 from scaling.spec.source import Finding, Override, Path
 

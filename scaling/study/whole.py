@@ -12,7 +12,7 @@ from scaling.study.finished import StudyReport
 from scaling.study.launch import Launch, PlanReplaced
 from scaling.sweep.changes import PlanChanged
 from scaling.sweep.clock import TimeLimit
-from scaling.sweep.driver import open_sweep
+from scaling.sweep.opening import open_sweep
 from scaling.sweep.reporter import Reporter, StderrReporter
 
 PYTHON = "# planned in Python: plan.json has every run\n"  # study.yaml where there is no spec

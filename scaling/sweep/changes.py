@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.errors import Complaint, UserError
+from scaling.files import write_json, write_text
 from scaling.plan.plan import Plan, PlannedRun, load_plan
 from scaling.run import canonical_json
 from scaling.spec.text import parse
@@ -44,6 +45,12 @@ class PlanMark:
             return False
         self.seen = None if changed else (stat.st_ino, stat.st_mtime_ns)
         return changed
+
+
+def write_plan(results: ResultsFolder, plan: dict[str, Any], spec: str) -> None:
+    """Write plan.json and study.yaml; the caller has its turn in the folder."""
+    write_text(results.spec, spec)
+    write_json(results.plan, plan)
 
 
 def require_compatible(

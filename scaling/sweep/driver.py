@@ -14,17 +14,14 @@ may do so in one folder at once: they share the jobs.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from scaling.errors import Complaint
-from scaling.files import write_json, write_text
 from scaling.plan.device import require_precision
-from scaling.plan.plan import Plan, load_plan
+from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution, SlurmExecution
 from scaling.store.folder import ResultsFolder
 from scaling.sweep.changes import (
@@ -32,20 +29,19 @@ from scaling.sweep.changes import (
     PlanMark,
     changes_losses,
     evaluated_otherwise,
-    require_compatible,
     require_same_evaluation,
     set_forecasts_aside,
+    write_plan,
 )
 from scaling.sweep.chunks import Chunks, measured_speed
 from scaling.sweep.clock import Clock
 from scaling.sweep.course import Course
 from scaling.sweep.events import Outcome, Watcher
-from scaling.sweep.executors import make_executor, trains
+from scaling.sweep.executors import make_executor
 from scaling.sweep.guard import Presence, turn
 from scaling.sweep.machine import allocated_cpus
 from scaling.sweep.memory import lowered_here
 from scaling.sweep.queue import Phase, Queue
-from scaling.sweep.slurm.cancel import last_cancel
 from scaling.sweep.slurm.fleet import Fleet
 from scaling.sweep.slurm.follow import Follower
 from scaling.sweep.trackers import Trackers
@@ -189,114 +185,20 @@ class Sweep:
             PlanChanged: by another launch, which is the one to make something of the records now.
         """
         with turn(self.results):
-            if self.mark.changed():
-                problem = f"another launch has changed the plan of {str(self.results.path)!r}"
-                raise PlanChanged(Complaint(problem, hint="run the same command as that one"))
+            self._require_own_plan()
             yield
+
+    def _require_own_plan(self) -> None:
+        if self.mark.changed():
+            problem = f"another launch has changed the plan of {str(self.results.path)!r}"
+            raise PlanChanged(Complaint(problem, hint="run the same command as that one"))
 
     def replace_plan(self, plan: Plan, spec: str) -> None:
         """Write what is decided next into the folder, in the turn in which it was decided: from now on the
-        sweeps of the plan before are over."""
+        sweeps of the plan before are over.
+
+        Raises:
+            PlanChanged: the turn took so long that another launch has done it.
+        """
+        self._require_own_plan()
         write_plan(self.results, plan.to_json(), spec)
-
-
-@contextmanager
-def open_sweep(
-    folder: Path,
-    plan: Mapping[str, Any],
-    spec: str | None,
-    *,
-    command: Sequence[str] | None = None,
-    force: bool = False,
-    reevaluate: bool = False,
-    max_hours: float | None = None,
-    profile: int | None = None,
-    detach: bool = False,
-    overtaken: Callable[[], bool] = lambda: False,
-) -> Iterator[Sweep]:
-    """Write study.yaml and plan.json into ``folder`` and work there.
-
-    A plan that extends the one in the folder keeps what is done: records belong to runs, not to plans.
-
-    Args:
-        folder: the results folder.
-        plan: ``Plan.to_json()``.
-        spec: the text of the spec; None: the plan is that of the folder, and is not written.
-        command: what trains a job folder, in place of what the plan has.
-        force: let a changed recipe replace runs of the same names.
-        reevaluate: accept a changed evaluation.
-        max_hours: stop after so long.
-        profile: steps to be traced of the first job.
-        detach: return when a cluster has what is to be done.
-        overtaken: tells whether another launch has meanwhile taken the study further than ``plan``.
-
-    Raises:
-        PlanChanged: it has; or ``plan`` is not that of the folder any more.
-        UserError: the folder is another study's or cannot be written; the recipe, or the evaluation of
-            finished runs, has changed.
-    """
-    results, checked = ResultsFolder(Path(folder).absolute()), Plan.from_json(dict(plan))
-    mark = PlanMark(results, checked.identity)
-    with turn(results):
-        if overtaken() or (spec is None and mark.changed()):
-            problem = f"another launch has just changed the plan of {str(results.path)!r}"
-            raise PlanChanged(Complaint(problem, hint="run the same command again"))
-        require_compatible(results, checked, spec or "", force=force, reevaluate=reevaluate)
-        if spec is not None:
-            write_plan(results, dict(plan), spec)
-    presence = Presence(results)
-    ends = None if max_hours is None else time.monotonic() + 3600 * max_hours
-    try:
-        steps = [] if profile is None else [profile]
-        cancelled, trainer = last_cancel(results), command or trains(checked)
-        with Trackers(results, checked.execution) as trackers:
-            yield Sweep(results, checked, presence, trainer, mark, steps, trackers, ends, detach, cancelled)
-    finally:
-        presence.end()
-
-
-@contextmanager
-def join_sweep(
-    folder: Path,
-    *,
-    jobs: Collection[str] | None = None,
-    execution: Execution | None = None,
-    command: Sequence[str] | None = None,
-) -> Iterator[Sweep]:
-    """Work in a folder by the plan that is there; nothing of it is written anew.
-
-    Args:
-        folder: the results folder.
-        jobs: of the plan, to which the work is limited.
-        execution: of these, in place of the plan's.
-        command: what trains a job folder, in place of what the plan has.
-
-    Raises:
-        UserError: the folder holds no plan.
-    """
-    results = ResultsFolder(Path(folder).absolute())
-    plan = load_plan(results)
-    mark, presence = PlanMark(results, plan.identity), Presence(results)
-    try:
-        part = _part(plan, jobs, execution)
-        with Trackers(results, plan.execution) as trackers:
-            yield Sweep(results, part, presence, command or trains(plan), mark, [], trackers)
-    finally:
-        presence.end()
-
-
-def write_plan(results: ResultsFolder, plan: dict[str, Any], spec: str) -> None:
-    """Write plan.json and study.yaml; the caller has its turn in the folder."""
-    write_text(results.spec, spec)
-    write_json(results.plan, plan)
-
-
-def _part(plan: Plan, jobs: Collection[str] | None, execution: Execution | None) -> Plan:
-    """Return the plan of these of its jobs alone."""
-    fields = {name: getattr(plan, name) for name in Plan.model_fields if name != "schema_version"}
-    if execution is not None:
-        fields["execution"] = execution
-    if jobs is not None:
-        fields["jobs"] = tuple(job for job in plan.jobs if job.job_id in jobs)
-        fields["runs"] = tuple(run for run in plan.runs if run.job_id in jobs)
-    return Plan(**fields)

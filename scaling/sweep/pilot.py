@@ -28,8 +28,9 @@ from scaling.store.folder import ResultsFolder
 from scaling.store.lease import look as look_at_lease
 from scaling.store.process import Process
 from scaling.sweep.clock import Clock
-from scaling.sweep.driver import Sweep, join_sweep
+from scaling.sweep.driver import Sweep
 from scaling.sweep.events import Event, Outcome, Progress, RunFinished
+from scaling.sweep.opening import join_sweep
 from scaling.sweep.queue import Phase
 from scaling.sweep.reporter import StderrReporter
 from scaling.sweep.slurm.commands import requeue

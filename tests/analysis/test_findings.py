@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import backtest, figures, findings, fit, ledger
+from analysis import figures, findings, fit, ledger
 from analysis.fits import fitting
 from analysis.solve import multistart
 
@@ -17,7 +17,6 @@ def quick():
         patch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
         patch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
         patch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
-        patch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=0))
         yield
 
 

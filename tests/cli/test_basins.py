@@ -10,7 +10,7 @@ import pytest
 
 from scaling.plan.tuned import settled
 from scaling.spec.load import load_study
-from scaling.spec.models import Recipe
+from scaling.spec.sections import Recipe
 from tests.cli.call import call
 
 QUICKSTART = load_study(Path(__file__).parents[2] / "experiments" / "quickstart.yaml")
@@ -90,6 +90,7 @@ def test_only_the_learning_rate_where_there_is_no_batch(table):
         (("--at", "params=1e9"), "lacks tokens, needed by lr* and batch*"),
         (("--at", "width=9,tokens=1"), "--at width=9: lr* and batch* has no such input"),
         (("--lr", "nope"), "column 'nope' is missing"),
+        (("--style", "paper"), "--style: belongs to --plot; name a folder: --plot figures"),
         (("--by", "params"), "lr_on = ('params', 'tokens'): name columns out of by"),
         (("--method", "best"), "method 'best' is unknown; choose one of quadratic, local, argmin"),
     ],

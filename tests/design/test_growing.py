@@ -26,8 +26,10 @@ from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.load import study_from_dict
 from scaling.study import StudyStopped, run_study, whole
 from scaling.study.launch import Launch
-from scaling.sweep.driver import Sweep, open_sweep
+from scaling.sweep.driver import Sweep
 from scaling.sweep.events import Event, Outcome
+from scaling.sweep.guard import LOCK
+from scaling.sweep.opening import open_sweep
 from scaling.sweep.stops import PLAN_CHANGED
 from tests.plan.studies import changed, fake_index_of, plan_of
 from tests.sweep.plans import FAKE, trained
@@ -104,11 +106,12 @@ TINY = changed(
 )
 
 
-@pytest.mark.parametrize("moment", ["open_sweep", "run_jobs", "turn"])
+@pytest.mark.parametrize("moment", ["open_sweep", "run_jobs", "turn", "decision"])
 def test_a_launch_goes_on_with_what_another_one_decided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """The other launch decides all while this one opens the folder, trains, or is about to decide."""
+    """The other launch decides all while this one opens the folder, trains, is about to decide, or takes
+    longer to decide than others wait for their turn."""
     small = {"design": AUTO | {"budgets": [4e8, 8e8]}, "execution": {"workers": 2, "device": "cpu"}}
     tiny, others = study_from_dict(TINY | small), list[str]()
 
@@ -126,12 +129,20 @@ def test_a_launch_goes_on_with_what_another_one_decided(
 
     def run_jobs(self: Sweep, *given: Any, **more: Any) -> Outcome:
         outcome = train(self, *given, **more)
-        if moment == "open_sweep" or others:
+        if moment in ("open_sweep", "decision") or others:
             return outcome
         run_another(self)
         return replace(outcome, interrupted=PLAN_CHANGED) if moment == "run_jobs" else outcome
 
-    train = Sweep.run_jobs
+    def decide(self: PlannedStudy, folder: Path) -> tuple[PlannedStudy, str]:
+        decided = next_of(self, folder)
+        if moment == "decision" and not others:
+            (folder / LOCK).unlink()  # as if a minute had passed
+            run_another(None)
+        return decided
+
+    train, next_of = Sweep.run_jobs, PlannedStudy.next
+    monkeypatch.setattr(PlannedStudy, "next", decide)
     monkeypatch.setattr(whole, "open_sweep", open_tiny)
     monkeypatch.setattr(Sweep, "run_jobs", run_jobs)
     monkeypatch.setattr(growing, "plan_study", lambda study: make_plan(study, fake_index_of))

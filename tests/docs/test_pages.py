@@ -116,6 +116,7 @@ def test_pictures_are_those_of_the_committed_results(tmp_path, monkeypatch):
         assert float(np.mean(np.abs(ours - drawn))) < 0.01, f"{path.name} is not what is drawn now"
 
 
+@pytest.mark.slow
 def test_the_api_reference_is_built_without_warnings(tmp_path):
     pdoc = pytest.importorskip("pdoc")
     with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from scaling.plan.expand import make_plan
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.run import canonical_json
 from scaling.spec.load import study_from_dict
-from scaling.spec.models import Data
+from scaling.spec.sections import Data
 from scaling.store.folder import ResultsFolder
 from scaling.tokenizers.base import TokenizerFacts
 

@@ -17,7 +17,7 @@ from scaling.plan.labels import value_text
 from scaling.plan.plan import Plan
 from scaling.plan.written import study_text
 from scaling.spec.load import load_study, study_from_dict
-from scaling.spec.models import Data
+from scaling.spec.sections import Data
 from tests.plan.studies import changed, fake_index, fake_index_of, plan_of
 
 RATE, BATCH, B2 = "recipe.optimizer.learning_rate", "recipe.batch_tokens", "recipe.optimizer.b2"

@@ -12,7 +12,7 @@ from scaling.plan.expand import make_plan
 from scaling.plan.member import Counting, nearest_size, next_cells, next_study
 from scaling.spec.families import Family
 from scaling.spec.load import load_study
-from scaling.spec.models import Recipe
+from scaling.spec.sections import Recipe
 from tests.plan.studies import fake_index
 
 VOCAB = 256

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from scaling.spec.load import read_study, study_from_dict
-from scaling.spec.models import Data, Recipe
 from scaling.spec.overrides import Sheet, Unfit
+from scaling.spec.sections import Data, Recipe
 from scaling.spec.variants import overrides
 from tests.plan.studies import PLAIN
 

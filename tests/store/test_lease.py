@@ -120,15 +120,15 @@ def test_a_taker_killed_halfway_does_not_turn_tokens_back(tmp_path: Path) -> Non
 
 
 RACE = """
-import sys, time
+import sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from scaling.store.lease import Busy, LostLease, acquire
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-mine, until = 0, time.monotonic() + 1.5
-while time.monotonic() < until:
+mine = 0
+while mine < 20:
     try:
         lease = acquire(folder)
     except Busy:
@@ -161,6 +161,6 @@ def test_many_processes_never_hold_it_together(tmp_path: Path) -> None:
         racer.stdin.write("go\n")
         racer.stdin.flush()
     turns = [int(racer.communicate()[0]) for racer in racers]
-    assert int((tmp_path / "count").read_text()) == sum(turns) > 20
+    assert int((tmp_path / "count").read_text()) == sum(turns) == 4 * 20
     seen = look(tmp_path)
     assert seen is not None and seen.token == sum(turns)

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from analysis import backtest, fit
 from analysis import findings as found_by
+from analysis import fit
 from analysis.figures import Drawn
 from analysis.fits import fitting
 from analysis.solve import multistart
@@ -18,8 +18,8 @@ from scaling.files import write_json
 from scaling.plan.expand import make_plan
 from scaling.spec.load import load_study, study_from_dict
 from scaling.study import StudyStopped, launch, run_study, whole
-from scaling.sweep.driver import open_sweep
 from scaling.sweep.events import JobStarted, Outcome
+from scaling.sweep.opening import open_sweep
 from tests.plan.studies import changed, fake_index
 from tests.sweep.plans import FAKE, behave, trained
 
@@ -54,7 +54,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(whole, "open_sweep", functools.partial(open_sweep, command=FAKE))
     monkeypatch.setattr(fitting, "solve", lambda problem, **_: multistart.solve(problem, keep=3))
     monkeypatch.setattr(found_by, "fit", functools.partial(fit, bootstrap=0))
-    monkeypatch.setattr(found_by.backtest, "run", functools.partial(backtest.run, bootstrap=0))
     monkeypatch.setattr(found_by.forecasts, "sensitivity", lambda *given: [])
     monkeypatch.setattr(found_by, "draw", draw)
 
@@ -141,7 +140,9 @@ def test_each_variant_has_its_own_forecast_and_they_are_compared(tmp_path, monke
     assert (tmp_path / "fits" / "gelu" / "chinchilla.json").exists() and report.text.count("OUTCOME") == 2
 
 
-@pytest.mark.parametrize("crash", ["after the record", "while it is trained"])
+@pytest.mark.parametrize(
+    "crash", [pytest.param("after the record", marks=pytest.mark.slow), "while it is trained"]
+)
 def test_more_data_after_the_outcome_leave_the_forecast_as_it_was(tmp_path, monkeypatch, crash):
     plan, more = plan_of(), plan_of((500, 1000, 1500, 2000))
     records(plan, tmp_path)

@@ -74,6 +74,7 @@ def test_the_forecast_was_frozen_before_the_held_out_run_began(study):
     assert frozen_at["at"][:19] <= record["execution"]["started"][:19]
 
 
+@pytest.mark.slow
 def test_relaunched_it_trains_nothing_and_says_the_same(study):
     folder, first = study
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/record.json")}
@@ -142,6 +143,7 @@ def test_shared_work_is_counted(study):
     assert (table["flops"] <= 2.1e9).all()
 
 
+@pytest.mark.slow
 def test_the_table_alone_makes_everything_again(study, tmp_path):
     folder, _ = study
     table = tmp_path / "runs.csv"

@@ -16,7 +16,8 @@ from scaling.counts.shape import Shape
 from scaling.recipe.optimizers import AdamW, RoleRates
 from scaling.recipe.schedules import WSD
 from scaling.run import Data, Run, canonical_json, run_id, trunk_id
-from scaling.sweep.driver import Sweep, open_sweep
+from scaling.sweep.driver import Sweep
+from scaling.sweep.opening import open_sweep
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
 
@@ -114,7 +115,7 @@ def open_tiny(
 DRIVER = """
 import json, sys
 from pathlib import Path
-from scaling.sweep.driver import open_sweep
+from scaling.sweep.opening import open_sweep
 folder, command = Path(sys.argv[1]), json.loads(sys.argv[2])
 with open_sweep(folder, json.loads((folder / "given.json").read_text()), "", command=command) as sweep:
     sys.exit(sweep.run_jobs({"fit"}).exit_code)

@@ -19,8 +19,8 @@ from scaling.store.folder import ResultsFolder
 from scaling.store.lease import acquire
 from scaling.store.records import JobCommand
 from scaling.sweep import pilot
-from scaling.sweep.driver import join_sweep
 from scaling.sweep.guard import drivers
+from scaling.sweep.opening import join_sweep
 from scaling.sweep.pilot import can_resume, in_allocation, main
 from scaling.sweep.slurm.cluster import SlurmError
 from scaling.sweep.slurm.submission import PilotNote, pilot_notes, write_submission

@@ -132,7 +132,9 @@ def test_shared_equals_alone(lines, index, averaging, together, tmp_path, place)
     )
 
 
-@pytest.mark.parametrize("stop_after", [7, 14, 29])
+@pytest.mark.parametrize(
+    "stop_after", [pytest.param(7, marks=pytest.mark.slow), 14, pytest.param(29, marks=pytest.mark.slow)]
+)
 def test_stopped_and_resumed_it_has_the_same_averages(
     lines, index, averaging, together, tmp_path, stop_after
 ):

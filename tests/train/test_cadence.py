@@ -61,7 +61,7 @@ def test_a_chunk_ends_where_a_run_is_evaluated_off_its_grid(undisturbed, runs, i
     assert steps_of(tmp_path, run) == sorted({*steps_of(undisturbed, run), *stops})
 
 
-@pytest.mark.parametrize("stop_after", [7, 16])
+@pytest.mark.parametrize("stop_after", [pytest.param(7, marks=pytest.mark.slow), 16])
 def test_stopped_and_resumed_it_has_the_same_curves(evaluated, runs, index, program, tmp_path, stop_after):
     train(tmp_path, runs, index, program, asked=every, stop_after=stop_after)
     train(tmp_path, runs, index, program, asked=every)

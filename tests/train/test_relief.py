@@ -71,12 +71,21 @@ def test_micro_batches_are_halved_and_training_goes_on(tmp_path, worker, index, 
     write_job(cut, [run], index, chunk_steps=4, lowering={"pack": 2})
     worker.finish_all([folder])
     assert {lowering.micro_batches for lowering in calls} == {4}, "kept by the next start"
-    (cut / "runs" / run_id(run) / "record.json").unlink()
-    calls.clear()
-    write_job(cut, [run], index, chunk_steps=4, lowering={"micro_batches": 2, "remat": "full"})
-    monkeypatch.undo()
+
+
+@pytest.mark.slow
+def test_what_is_asked_for_now_counts(tmp_path, worker, index, monkeypatch):
+    """Not what an earlier launch that ran out of memory had settled on."""
+    run = make_run(steps=24, fingerprint=index.fingerprint)
+    refusing(monkeypatch, lambda lowering: lowering.micro_batches < 2, [])
+    folder = write_job(tmp_path, [run], index, chunk_steps=4)
     worker.finish_all([folder])
-    assert lowering_of(cut, run)["remat"] == "full", "what is asked for now counts"
+    assert lowering_of(tmp_path, run)["micro_batches"] == 2
+    (tmp_path / "runs" / run_id(run) / "record.json").unlink()
+    monkeypatch.undo()
+    write_job(tmp_path, [run], index, chunk_steps=4, lowering={"micro_batches": 2, "remat": "full"})
+    worker.finish_all([folder])
+    assert lowering_of(tmp_path, run)["remat"] == "full"
 
 
 @pytest.mark.slow

@@ -49,6 +49,10 @@ class IsoFLOP(Crossed):
     def grows(self) -> bool:
         return self.window is not None and isinstance(self.window.center, Auto)
 
+    @property
+    def alone(self) -> tuple[str, str] | None:
+        return ("design.window.center: auto is decided", "the centre by a law") if self.grows else None
+
     def continued(self, known: AnyDesign) -> IsoFLOP:
         """Take over the centres of budgets that wait."""
         center = known.window.center if isinstance(known, IsoFLOP) and known.window is not None else None

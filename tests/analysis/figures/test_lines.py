@@ -61,7 +61,7 @@ def test_outliers_are_lettered_and_named():
     odd.loc[7, "loss"] *= 1.2
     axes = figures.fit_and_residuals(fit("chinchilla", odd, bootstrap=0))
     assert axes[0].texts[0].get_text() == "a"
-    assert axes[0].figure.get_supxlabel().startswith("far off:  a: run7, +")
+    assert axes[0].figure.get_supxlabel().replace("\xa0", " ").startswith("far off:  a: run7, +")
     even = table(GRID["params"].unique(), GRID["tokens"].unique(), noise=0)
     even["loss"] *= 1 + 0.002 * (-1.0) ** np.arange(len(even))
     assert not figures.fit_and_residuals(fit("chinchilla", even, bootstrap=0))[0].texts

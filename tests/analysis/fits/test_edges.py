@@ -84,7 +84,7 @@ def test_a_parameter_below_minus_five_thousand_is_no_logarithm_of_nothing():
     assert edges.restart(Problem(law, x, loss, Loss()), u).tolist() == u.tolist()
 
 
-@pytest.mark.parametrize("seed", [6, 7, 8, 10])
+@pytest.mark.parametrize("seed", [6, *(pytest.param(x, marks=pytest.mark.slow) for x in (7, 8)), 10])
 def test_floors_of_the_field_are_bounded_above_the_truth(field, seed):
     found = fit("chinchilla", load(field / "floor_at_zero" / f"seed{seed}.csv"), bootstrap=99)
     assert found.identified["E"].bound["upper"] > 1.0
@@ -95,4 +95,4 @@ def test_where_nothing_has_a_slope_the_text_is_still_printed(law, monkeypatch):
     monkeypatch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
     table = clean()
     table["accuracy"] = 1 - table["loss"] / 10
-    assert "at_bound" in str(fit(law, table, target="accuracy", bootstrap=20))
+    assert "at_bound" in str(fit(law, table, target="accuracy", bootstrap=10))

@@ -213,9 +213,9 @@ def test_power_laws(law):
 
 
 def test_intervals_cover_the_law_beyond_the_data(simulated, truth):
-    """Nominal 90 % at 3x the largest budget, noise shared by trunks: 8 tables, expected 7.2 within."""
+    """Nominal 90 % at 3x the largest budget, noise shared by trunks: 4 tables, expected 3.6 within."""
     inside = 0
-    for seed in range(8):
+    for seed in range(4):
         table = simulated(seed)
         target = table[table["role"] == "holdout"]
         n, d = target["params"].item(), target["tokens"].item()
@@ -224,7 +224,7 @@ def test_intervals_cover_the_law_beyond_the_data(simulated, truth):
         assert row["low"] < row["loss"] < row["high"] and row["new_low"] < loss < row["new_high"]
         assert row["extrapolation"] == pytest.approx(3)
         inside += row["low"] < loss < row["high"]
-    assert inside >= 6
+    assert inside >= 3
 
 
 def test_optimal_allocation_minimises_the_law(study):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import backtest, findings, fit
+from analysis import findings, fit
 from analysis.fits import fitting
 from analysis.reporting import page
 from analysis.solve import multistart
@@ -23,7 +23,6 @@ def quick() -> Iterator[None]:
         patch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
         patch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
         patch.setattr(findings, "fit", functools.partial(fit, bootstrap=20))
-        patch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=20))
         yield
 
 
@@ -34,10 +33,12 @@ Paged = Callable[..., tuple[findings.Findings, Path]]
 def paged(tmp_path_factory: pytest.TempPathFactory) -> Paged:
     """Writes a table and its page: what was found, and where the page is."""
 
-    def write(table: pd.DataFrame, **options: object) -> tuple[findings.Findings, Path]:
+    def write(
+        table: pd.DataFrame, law: str = findings.LAW, **options: object
+    ) -> tuple[findings.Findings, Path]:
         folder = tmp_path_factory.mktemp("study")
         table.to_csv(folder / "runs.csv", index=False)
-        found = findings.examine(table, folder / "forecasts")
+        found = findings.examine(table, folder / "forecasts", law=law)
         given = {"referee": False, **options}
         return found, page.write(found, [folder / "runs.csv"], folder / "report.html", **given)
 

@@ -93,9 +93,14 @@ def test_what_a_law_takes_as_input_and_what_groups_compare_is_no_hyperparameter(
     assert fit(tuned_law, table, bootstrap=0).objective.n == 80
     assert fit("chinchilla", table, groups="learning_rate", own=("E",), bootstrap=0).objective.n == 80
     assert fit(Law("rate", {"A": {"learning_rate": "r"}}), table, bootstrap=0).objective.n == 80
-    assert (
-        compare(["chinchilla", tuned_law], table, bootstrap=0, folds=2).fits["chinchilla"].objective.n == 80
-    )
+
+
+@pytest.mark.slow
+def test_of_compared_laws_one_that_takes_a_hyperparameter_keeps_all_rows():
+    table = swept()
+    tuned_law = Law("tuned", {"E": {}, "A": {"N": "alpha"}, "B": {"learning_rate": "r"}})
+    found = compare(["chinchilla", tuned_law], table, bootstrap=0, folds=2)
+    assert found.fits["chinchilla"].objective.n == 80
 
 
 def test_the_best_of_a_target_that_rises_is_the_largest():
