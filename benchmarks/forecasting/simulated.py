@@ -22,7 +22,8 @@ def law(n: np.ndarray, d: np.ndarray) -> np.ndarray:
 
 
 def simulate(design: str, noise: str, number: int, beyond: float) -> pd.DataFrame:
-    """One row per simulated table, of a run so many times ``beyond``: inside, width of ours; width of ``Fit.predict`` at c9265ab, and inside."""
+    """One row per simulated table, of a run so many times ``beyond``: inside, width of ours; width of
+    ``Fit.predict`` at c9265ab, and inside."""
     sizes, horizons = DESIGNS[design]
     n, ratio = (x.ravel() for x in np.meshgrid(5e7 * 2.0 ** np.arange(sizes), 5 * 2.0 ** np.arange(horizons)))
     d, rows = n * ratio, []
