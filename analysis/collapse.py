@@ -270,7 +270,8 @@ def _status(found: Collapse, groups: int) -> Status:
         advice = "look at these runs: spikes, numerics, a wrong rate or batch; train them again or drop them"
         if not found.degrees:
             advice += "; repeated seeds of one cell would say whether it is chance"
-        return Status("falls_off", f"{message}; {len(found.fallen)} fall off", advice)
+        off = "1 falls off" if len(found.fallen) == 1 else f"{len(found.fallen)} fall off"
+        return Status("falls_off", f"{message}; {off}", advice)
     advice = (
         ""
         if found.degrees

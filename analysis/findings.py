@@ -17,6 +17,7 @@ from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.forecasting import backtest, forecasts, ledger
 from analysis.forecasting.forecasts import Forecast, Origin, Trial
+from analysis.laws.law import Law
 from analysis.optimal_size import isoflop
 from analysis.tables import runs as tables
 from analysis.tables.checks import checked, row_names
@@ -112,13 +113,14 @@ class Findings:
         return "\n\n".join((*parts, *([variants.summary()] if variants else []), *self.notes))
 
 
-def analyse(table: pd.DataFrame | Table, target: float | None = None) -> Analysis:
-    """The default analysis of a table; of variants, each and their comparison. Deterministic.
+def analyse(table: pd.DataFrame | Table, target: float | None = None, law: str | Law = LAW) -> Analysis:
+    """The analysis of a table; of variants, each and their comparison. Deterministic.
 
     Args:
         table: runs.
         target: compute of the largest held-out run, which variants are compared at too; left out: that of the
             table's.
+        law: what is fitted.
 
     Raises:
         AnalysisError: the table cannot be analysed.
@@ -126,12 +128,12 @@ def analyse(table: pd.DataFrame | Table, target: float | None = None) -> Analysi
     table = checked(table)
     rows = _by_variant(table)
     described = {
-        name: Described(fit(LAW, part), isoflop.minima(part), backtest.run(LAW, part))
+        name: Described(fitted := fit(law, part), isoflop.minima(part), backtest.of(fitted, part))
         for name, part in rows.items()
     }
     if None in rows:
         return Analysis(described)
-    return Analysis(described, compare_variants(table, law=LAW, target=target))
+    return Analysis(described, compare_variants(table, law=law, target=target))
 
 
 def _by_variant(table: Table) -> dict[str | None, Table]:
@@ -140,15 +142,20 @@ def _by_variant(table: Table) -> dict[str | None, Table]:
     return {name: Table(frame[frame[COLUMN] == name]) for name in variants_of(table)} or {None: table}
 
 
-def examine(table: pd.DataFrame | Table, folder: str | Path, analysis: Analysis | None = None) -> Findings:
-    """What ``table`` says; ``analysis`` is that of the table where it is known already.
+def examine(
+    table: pd.DataFrame | Table,
+    folder: str | Path,
+    analysis: Analysis | None = None,
+    law: str | Law = LAW,
+) -> Findings:
+    """What ``table`` says by a law; ``analysis`` is that of the table where it is known already.
 
     A held-out row is held against the forecast of it that stands in ``folder`` (see
     :mod:`analysis.forecasting.ledger`); where there is none, against one computed again from the fitted rows.
     Raises AnalysisError, also when a frozen forecast was changed.
     """
     table = checked(table)
-    analysis = analysis or analyse(table)
+    analysis = analysis or analyse(table, law=law)
     standing, trials, without = ledger.standing(folder), [], []
     for row in _held_out(table):
         pair, described = _take(standing, row), analysis.of(row)

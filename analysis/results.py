@@ -190,8 +190,9 @@ class Setup(Part):
 @dataclass(frozen=True)
 class FitSetup(Setup):
     """Other columns asked for, the parameters that each group has of its ``own``, ``bounds``, the ``labels``
-    of the groups, and the ``space`` of the residuals. Of a curve law alone: the ``lowest_rate`` after the
-    peaks and the ``highest_rate`` of the schedules, and the most ``updates``."""
+    of the groups, the ``space`` of the residuals, and Huber's ``delta`` where it was given. Of a curve law
+    alone: the ``lowest_rate`` after the peaks and the ``highest_rate`` of the schedules, and the most
+    ``updates``."""
 
     weights: str | None = None
     groups: str | None = None
@@ -199,6 +200,7 @@ class FitSetup(Setup):
     labels: tuple[str, ...] = ()
     bounds: dict[str, Interval] = field(default_factory=dict)
     space: str = "log"
+    delta: float | None = None
     lowest_rate: float = np.nan
     highest_rate: float = np.nan
     updates: int = 0

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from scaling.errors import UserError
 from scaling.own_analysis import require_own_analysis
-from scaling.plan.plan import Plan, load_plan
-from scaling.store.folder import ResultsFolder
+from scaling.plan.plan import Plan, PlannedRun, load_plan
+from scaling.store.folder import ResultsFolder, RunState
 from scaling.store.records import JobEnvironment, read
 
 require_own_analysis()
 
 from analysis.findings import Findings  # noqa: E402
 from analysis.reporting import provenance  # noqa: E402
-from analysis.reporting.page import FILE, Beside, Document, write  # noqa: E402
+from analysis.reporting.page import FILE, Beside, Document, Missing, write  # noqa: E402
 
 LISTED = 40  # notes and excluded runs of a plan
 
@@ -69,15 +69,33 @@ def _mark(findings: Findings, folder: Path) -> str:
 
 
 def of_folder(results: ResultsFolder) -> Beside:
-    """The spec and the plan of a results folder, and what its jobs were trained with; what is not there or
-    cannot be read is left out."""
+    """The spec and the plan of a results folder, planned runs without a record, and what its jobs were
+    trained with; what is not there or cannot be read is left out."""
     documents = []
     if results.spec.is_file():
         documents.append(Document("study.yaml", results.spec.read_text("utf-8", errors="replace"), True))
     plan = _plan(results)
     if plan is not None:
         documents.append(Document("Plan", "\n".join(_lines(plan)), True))
-    return Beside(tuple(documents), tuple(_trained_with(results)))
+    missing = () if plan is None else tuple(_missing(results, plan))
+    return Beside(
+        tuple(documents), tuple(_trained_with(results)), missing, 0 if plan is None else len(plan.runs)
+    )
+
+
+def _missing(results: ResultsFolder, plan: Plan) -> Iterator[Missing]:
+    """Planned runs without a record where some failed, and why; else none: a study at work has them too."""
+    recorded = results.recorded()
+    states = [(run, results.run_state(run.run_id)) for run in plan.runs if run.run_id not in recorded]
+    if any(state.error for _, state in states):
+        yield from (Missing(run.label, run.role, state.state, _why(run, state)) for run, state in states)
+
+
+def _why(run: PlannedRun, state: RunState) -> str:
+    if state.error is None:
+        return "waits for the others" if run.role == "holdout" else "not done yet"
+    at = "" if state.error.step is None else f" after step {state.error.step:,}"
+    return f"{state.error.kind}{at}: {state.error.message}"
 
 
 def _plan(results: ResultsFolder) -> Plan | None:

@@ -33,7 +33,7 @@ def calibration(
         left.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="Nominal level of the interval",
                  ylabel="Share of outcomes within")  # fmt: skip
         left.set_title("Reliability")
-        left.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
+        sheet.legend(left, "lower right")
         _frame(right, parts)
         return sheet.axes
 

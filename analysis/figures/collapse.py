@@ -64,7 +64,8 @@ def _distances(axes: Axes, found: Collapse, shades: style.Shades) -> None:
         named = curve in found.fallen[:NAMED]
         axes.plot(MIDDLES, off, **drawn, label=style.words(curve.label) if named else None)
     groups = len({curve.group for curve in found.curves})
-    word = "no run falls off" if not found.fallen else f"{len(found.fallen)} of {len(found.curves)} fall off"
+    fallen = f"{len(found.fallen)} of {len(found.curves)} {'falls' if len(found.fallen) == 1 else 'fall'} off"
+    word = fallen if found.fallen else "no run falls off"
     axes.set_title(f"{groups} group{'s' if groups > 1 else ''} of D/N: {word}")
     axes.set(
         xlim=(BINS[0], 1), xlabel="Share of the run's tokens", ylabel="Above the median of the group (%)"

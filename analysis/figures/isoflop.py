@@ -65,13 +65,13 @@ def isoflop_curves(
     with page(axes, layout, height, widths=(1.35, 1) if both else None) as sheet:
         left, shades = sheet["curves"], style.Shades([m.budget for m in shown])
         runs = None if table is None else select(table, convention=isoflop.convention)[0]
-        _curves(left, shown, shades, runs)
+        _curves(left, shown, shades, runs, 0.0 if sheet.narrow else 0.14)
         if left.get_legend_handles_labels()[0]:
             sheet.legend(left, "upper right")
         left.set(xlabel=size, ylabel=style.loss(isoflop.unit))
         left.set_title("Loss at equal compute")
         if both:
-            _sizes(sheet["sizes"], isoflop, fit, shades)
+            _sizes(sheet["sizes"], isoflop, fit, 1.15 if sheet.narrow else 2.2)
             if isoflop.interior:
                 sheet.legend(sheet["sizes"], "upper left")
             sheet["sizes"].set_title("Best size")
@@ -80,7 +80,8 @@ def isoflop_curves(
         return sheet.axes
 
 
-def _curves(axes: Axes, shown: Sequence[Minimum], shades: style.Shades, runs: Any) -> None:
+def _curves(axes: Axes, shown: Sequence[Minimum], shades: style.Shades, runs: Any, room: float) -> None:
+    """Draw the budgets; ``room`` for a legend above them, as a share of the span in logs."""
     seeds = 0
     for m in shown:
         colour = shades(m.budget)
@@ -112,10 +113,11 @@ def _curves(axes: Axes, shown: Sequence[Minimum], shades: style.Shades, runs: An
     style.log_x(axes, np.concatenate([m.sizes for m in shown]), count)
     style.log_loss(axes, np.concatenate([[*m.losses, m.loss or m.losses[0]] for m in shown]))
     low, high = axes.get_ylim()
-    axes.set_ylim(low, high * (high / low) ** 0.14)  # room for the legend above the curves
+    axes.set_ylim(low, high * (high / low) ** room)
 
 
-def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) -> None:
+def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, above: float) -> None:
+    """Draw the best sizes; the axis reaches ``above`` times the largest."""
     inside = isoflop.interior
     if not inside:
         axes.text(0.02, 0.9, fill(isoflop.message, 30), va="top", transform=axes.transAxes)
@@ -147,7 +149,7 @@ def _sizes(axes: Axes, isoflop: IsoFlop, fit: Fit | None, shades: style.Shades) 
         axes.fill_between(grid, drawn["N_low"], drawn["N_high"], color=style.INK, alpha=BAND, lw=0)
         values.append(drawn["N"].to_numpy())
     style.log_x(axes, grid, style.power, pad=0.02)
-    style.log_y(axes, np.concatenate(values), 1.15, 2.2)
+    style.log_y(axes, np.concatenate(values), 1.15, above)
 
 
 def loss_envelope(estimate: Estimate, unit: str | None = None, *, axes: Given | None = None) -> np.ndarray:

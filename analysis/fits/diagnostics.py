@@ -15,7 +15,7 @@ from analysis.fits.covariance import indifference
 from analysis.fits.options import FitOptions
 from analysis.fits.rows import RUNS, Rows
 from analysis.results import Interval, Noise, Rival, SeedNoise
-from analysis.solve.multistart import Solution
+from analysis.solve.multistart import Solution, solve
 from analysis.solve.newton import minimise
 from analysis.solve.problem import Loss, Problem
 from analysis.tables.checks import row_names
@@ -40,6 +40,20 @@ def residuals(problem: Problem, u: np.ndarray) -> np.ndarray:
 def robust_sd(r: np.ndarray, problem: Problem) -> float:
     degrees = max(len(r) - int(problem.free.sum()), 1)
     return float(MAD * np.median(np.abs(r)) * np.sqrt(len(r) / degrees))
+
+
+def tuned(problem: Problem, delta: float | None) -> Problem:
+    """The problem with Huber's ``delta`` of log residuals; None: by the scale of its own."""
+    if delta is not None:
+        return replace(problem, loss=Loss(float(delta)))
+    loss, ends = Loss(), None
+    for _ in range(2):  # a bad run inflates the first scale, of least squares
+        trial = replace(problem, loss=loss)
+        solution = solve(trial, keep=8, start=ends)
+        if not problem.law.terms:  # whose many starts take long: the few best again
+            ends = solution.ends[np.argsort(solution.end_values, kind="stable")[:8]]
+        loss = Loss(max(TUNING * robust_sd(residuals(trial, solution.u), problem), LEAST_DELTA))
+    return replace(problem, loss=loss)
 
 
 def noise(

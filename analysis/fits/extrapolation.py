@@ -13,18 +13,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.fits import identification
 from analysis.fits.allocation import values
 from analysis.fits.bootstrap import METHODS, RESAMPLED, replicate
 from analysis.fits.covariance import usable
 from analysis.fits.discrepancy import Discrepancy, shipped
+from analysis.fits.earlier import scale_of
 from analysis.fits.intervals import NORMAL
 from analysis.solve.multistart import solve
 from analysis.solve.problem import Problem
-from analysis.tables.budgets import budgets
 
 if TYPE_CHECKING:
     from analysis.fits.result import Fit
@@ -94,7 +92,7 @@ class Extrapolation:
         if reason:
             raise AnalysisError(f"forecast by {fit.law.name!r}: {reason}")
         constants = constants or shipped()
-        scale = _scale(fit.data, fit.law.inputs)
+        scale = scale_of(fit.data, fit.law.inputs)
         assert scale is not None  # why_not
         share = scale / _largest(fit.problem, scale)
         weights = fit.problem.w * share**constants.weight
@@ -106,7 +104,7 @@ class Extrapolation:
         drawn = replicate(problem, solution, cluster, "cluster", method=kind, count=count, check=0)
         return cls(
             fit, problem, problem.shift(solution.u, 1.0)[None], drawn.u,
-            _run_noise(fit, problem, solution.u, share), _own(fit, scale), constants,
+            _run_noise(fit, problem, solution.u, share), _own(fit), constants,
         )  # fmt: skip
 
     @np.errstate(all="ignore")
@@ -156,7 +154,7 @@ def promised(
     law = problem.law.inputs
     slopes = steepness(problem, point, inputs, group)
     beyond = {x: outside(inputs[x], np.asarray(data[x])) for x in slopes}
-    scale, target = _scale(data, law), _scale(inputs, law)
+    scale, target = scale_of(data, law), scale_of(inputs, law)
     assert scale is not None and target is not None  # as of the rows fitted
     h, above = np.empty(len(group)), np.empty(len(group))
     for g in np.unique(group):
@@ -196,18 +194,9 @@ def why_not(fit: Fit) -> str:
         return f"it is of column {fit.setup.target!r}; what is known of laws beyond their data is of losses"
     if fit.problem.loss.space != "log":
         return f"its residuals are not of log loss (objective {fit.objective.kind!r}); fit with 'huber'"
-    if _scale(fit.data, fit.law.inputs) is None:
+    if scale_of(fit.data, fit.law.inputs) is None:
         return "neither compute nor N nor D of its runs is known"
     return ""
-
-
-def _scale(known: Mapping[str, Any], inputs: tuple[str, ...]) -> np.ndarray | None:
-    """Of each row, C; where that is unknown the square of N or D, whichever the law has, as compute grows
-    with it along a family; None without either."""
-    for x, power in (("C", 1), *((x, 2) for x in "ND" if x in inputs)):
-        if x in known:
-            return np.asarray(known[x], float) ** power
-    return None
 
 
 def _largest(problem: Problem, scale: np.ndarray) -> np.ndarray:
@@ -234,27 +223,19 @@ def _run_noise(fit: Fit, problem: Problem, u: np.ndarray, share: np.ndarray) -> 
     return max(float(np.sqrt(variance)), seeds)
 
 
-def _own(fit: Fit, scale: np.ndarray) -> Own | None:
-    """Fit below the largest budget, predict the runs at it; None where that leaves too little to fit."""
-    budget = budgets(pd.DataFrame({"C": scale}))
-    early = budget < budget.max()
-    train = fit.problem.at(early)
-    if not early.any() or identification.shortage(train):
-        return None
+def _own(fit: Fit) -> Own | None:
+    """What the fit below the largest budget is off there; None where that leaves too little to fit."""
     try:
-        u = fit.problem.coordinates(fit.solution)
-        begin = train.shift(fit.problem.shift(u, 1.0), -1.0)
-        solution = solve(train, start=None if train.law.terms else begin[None])
+        before = fit.earlier
     except AnalysisError:
         return None
-    late = fit.problem.at(~early)
+    late = fit.problem.at(~before.early)
     group = np.zeros(len(late.target), int) if late.group is None else late.group
-    point = train.shift(solution.u, 1.0)[None]
-    error = np.log(values(train, point, dict(late.inputs), group)[0]) - late.y
+    error = np.log(values(before.problem, before.point, dict(late.inputs), group)[0]) - late.y
     if not np.isfinite(error).all():
         return None
-    square = _unexplained(fit.problem, train.shift(solution.u, 1.0), early, error, fit.noise.sd**2)
-    return Own(float(np.sqrt(square)), float(budget.max() / budget[early].max()))
+    square = _unexplained(fit.problem, before.point[0], before.early, error, fit.noise.sd**2)
+    return Own(float(np.sqrt(square)), before.far)
 
 
 def _unexplained(

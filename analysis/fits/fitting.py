@@ -23,7 +23,7 @@ from analysis.fits import ambiguity, diagnostics, identification
 from analysis.fits.allocation import Optimum, allocation, best_exponents, cost_of, drift
 from analysis.fits.bootstrap import MANY, Replicates, fewest, replicate
 from analysis.fits.covariance import depends
-from analysis.fits.diagnostics import LEAST_DELTA, TUNING, residuals, robust_sd
+from analysis.fits.diagnostics import tuned
 from analysis.fits.intervals import interval, of_parameters
 from analysis.fits.options import ADVICE, FitOptions, check_names, not_falling, rising
 from analysis.fits.profile import PARTS, profile
@@ -82,7 +82,7 @@ def fit(
         )
     own, bounds = tuple(asked.own or ()), {name: Interval(*v) for name, v in asked.named("bounds").items()}
     setup = FitSetup(asked.target, asked.cluster, rows.unit, asked.weights, asked.groups, own, rows.labels,
-                     bounds, **seen)  # fmt: skip
+                     bounds, delta=asked.delta, **seen)  # fmt: skip
     problem = Problem(
         law, rows.inputs, rows.target, Loss(space=asked.space), asked.named("fixed"), rows.weights, bounds,
         rows.group, rows.labels, own,
@@ -96,7 +96,8 @@ def fit(
     if law.terms and min(low for low, _ in map(law.domain, law.names)) >= 0 and rises(rows.frame, law.inputs):
         return nothing(*rising(law.name, asked.target, float(rows.target.max())))
     check_names(problem)
-    problem = _with_delta(asked, problem)
+    if asked.objective == "huber":
+        problem = tuned(problem, asked.delta)
     solution = solve(problem)
     _check_rows(problem, solution)
     named = zip(problem.names, problem.base, strict=True)
@@ -146,19 +147,6 @@ def _check_rows(problem: Problem, solution: Solution) -> None:
             f"changes from {whole[rows][i]:.6g} to {drawn[i]:.6g}; its function may use only what belongs to "
             "a row (no sum, mean, maximum or order over an input)"
         )
-
-
-def _with_delta(asked: FitOptions, problem: Problem) -> Problem:
-    if asked.objective != "huber":
-        return problem
-    loss, ends = Loss() if asked.delta is None else Loss(float(asked.delta)), None
-    for _ in range(2 if asked.delta is None else 0):  # a bad run inflates the first scale, of least squares
-        trial = replace(problem, loss=loss)
-        solution = solve(trial, keep=8, start=ends)
-        if not problem.law.terms:  # whose many starts take long: the few best again
-            ends = solution.ends[np.argsort(solution.end_values, kind="stable")[:8]]
-        loss = Loss(max(TUNING * robust_sd(residuals(trial, solution.u), problem), LEAST_DELTA))
-    return replace(problem, loss=loss)
 
 
 def _common(asked: FitOptions, problem: Problem, rows: Rows) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from analysis.solve.problem import Loss, Problem
 from analysis.tables.units import NOT_STATED
 
 if TYPE_CHECKING:
+    from analysis.fits.earlier import Earlier
     from analysis.fits.extrapolation import Extrapolation
     from analysis.fits.profile import Profile
     from analysis.solve.multistart import Solution
@@ -212,6 +213,14 @@ class Fit(Estimated):
             AnalysisError: the fit is not usable, or not of log loss.
         """
         return self._extrapolation
+
+    @cached_property
+    def earlier(self) -> Earlier:
+        """The law fitted to the rows below the largest budget alone. Raises AnalysisError where that leaves
+        too little."""
+        from analysis.fits.earlier import Earlier
+
+        return Earlier.of(self)
 
     @cached_property
     def _extrapolation(self) -> Extrapolation:

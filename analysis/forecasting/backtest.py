@@ -3,22 +3,22 @@ one step earlier, known before the next run is paid for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.fits.earlier import Earlier, budget_of
 from analysis.fits.fitting import fit
+from analysis.fits.result import Fit
 from analysis.laws.law import Law
 from analysis.optimal_size.isoflop import minima
 from analysis.tables.budgets import budgets
 from analysis.tables.checks import row_names
 from analysis.tables.runs import select
-from analysis.tables.table import Table
-
-LEVEL = 0.9  # of intervals, where there is no fit to say
+from analysis.tables.table import Table, frame_of
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def run(
 
     Args:
         law: a name of ``LAWS``, ``file.py:NAME`` or a Law.
-        table: runs; those of one budget share column ``budget``, or nearly the same compute.
+        table: runs.
         below: budget (FLOPs) below which runs are fitted; left out: all but the largest budget.
         convention: which columns or formulas N and C are, a name of ``CONVENTIONS``.
-        options: go to :func:`analysis.fit`.
+        options: go to :func:`analysis.fit`; of its replicates a back-test needs none.
 
     Returns:
         The errors; where there was nothing to fit, no runs and a ``message``.
@@ -74,36 +74,42 @@ def run(
     Raises:
         AnalysisError: for ``below`` not between 0 and the largest budget, or a bad request or table.
     """
-    name = law if isinstance(law, str) else law.name
-    frame: Any = select(table, options.get("roles", ("fit",)), convention=convention)[0]
-    if not len(frame):
-        return BackTest(name, convention, None, 0, 1.0, LEVEL, message="no usable runs to fit")
-    budget = budgets(frame)
-    largest = float(budget.max())
+    return of(fit(law, table, convention=convention, **({"bootstrap": 0} | options)), table, below=below)
+
+
+def of(whole: Fit, table: pd.DataFrame | Table, *, below: float | None = None) -> BackTest:
+    """Back-test the law of a fit on its own runs, by the fit behind its forecasts
+    (:mod:`analysis.fits.earlier`).
+
+    Args:
+        whole: the fit of all runs. Those of one budget have nearly the same compute.
+        table: that it was fitted to.
+        below: as of :func:`run`, which says the rest.
+    """
+    name, level = whole.law.name, whole.level
+    if not len(whole.data["row"]):
+        return BackTest(name, whole.convention, None, 0, 1.0, level, message="no usable runs to fit")
+    largest = float(budget_of(whole).max())
     if below is not None and not 0 < below <= largest:
         raise AnalysisError(
             f"back-test: below = {below:g} must lie between 0 and the largest budget {largest:g}"
         )
-    early = budget < (largest if below is None else below)
-    train, test = frame[early], frame[budget == largest]
-    if not len(train):
-        return BackTest(name, convention, largest, 0, 1.0, LEVEL, message="all runs share one budget")
-    fitted = fit(law, Table(train), convention=convention, **options)
-    tested = BackTest(
-        name, convention, largest, len(train), largest / float(budget[early].max()), fitted.level
-    )
-    if not fitted.usable:
-        return replace(tested, message=fitted.status.message)
-    predicted = fitted.predict(test).frame
-    measured = test["L"].to_numpy(float)
+    try:
+        before = whole.earlier if below is None else Earlier.of(whole, below)
+    except AnalysisError as error:
+        return BackTest(name, whole.convention, largest, 0, 1.0, level, message=str(error))
+    rows = np.flatnonzero(before.late)
+    data = {x: [column[i] for i in rows] for x, column in whole.data.items()}
+    predicted = before.fit.predict(_asked(whole, data)).frame
+    measured = np.array(data["L"])
     error = predicted["loss"].to_numpy() / measured - 1
     low, high = (predicted[side].to_numpy() for side in ("new_low", "new_high"))
     inside = ~(measured < low) & ~(measured > high)  # an end that is not identified is open
     columns = {
-        "row": row_names(test),
-        "label": test["label"].astype(str).tolist() if "label" in test.columns else row_names(test),
-        **{x: test[x].to_numpy(float).tolist() for x in "NDC"},
-        "loss": measured.tolist(),
+        "row": data["row"],
+        "label": data["label"],
+        **{x: data.get(x, [np.nan] * len(rows)) for x in "NDC"},
+        "loss": data["L"],
         "predicted": predicted["loss"].tolist(),
         "error": error.tolist(),
         "low": low.tolist(),
@@ -111,14 +117,42 @@ def run(
         "inside": inside.tolist(),
     }
     runs = tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
-    return replace(
-        tested, runs=runs, bias=float(error.mean()), rms=float(np.sqrt(np.mean(error**2))),
-        inside=float(inside.mean()), baseline=_baseline(frame, early, convention),
+    baseline = None
+    if "C" in data:
+        frame = _runs(whole, table)
+        largest = float(budgets(frame).max())  # as the table names it
+        most = float(np.array(whole.data["C"])[before.early].max())
+        baseline = _baseline(frame, most, whole.convention)
+    return BackTest(
+        name, whole.convention, largest, int(before.early.sum()), before.far, level, runs,
+        bias=float(error.mean()), rms=float(np.sqrt(np.mean(error**2))), inside=float(inside.mean()),
+        baseline=baseline,
     )  # fmt: skip
 
 
-def _baseline(frame: Any, early: np.ndarray, convention: str) -> float | None:
+def _asked(whole: Fit, data: dict[str, list[Any]]) -> dict[str, Any]:
+    """The inputs of the rows in ``data``, and their groups by label."""
+    asked: dict[str, Any] = {
+        x: data[x] for x in dict.fromkeys(("N", "D", "C", *whole.law.inputs)) if x in data
+    }
+    if whole.setup.groups is not None:
+        asked[whole.setup.groups] = [whole.setup.labels[i] for i in data["group"]]
+    return asked
+
+
+def _runs(whole: Fit, table: pd.DataFrame | Table) -> Any:
+    """The rows of the table that were fitted."""
+    given = frame_of(table)
+    roles = tuple(given["role"].unique()) if "role" in given.columns else ("fit",)
+    frame: Any = select(table, roles, convention=whole.convention)[0]
+    fitted = set(whole.data["row"])
+    return frame[[name in fitted for name in row_names(frame)]]
+
+
+def _baseline(frame: Any, most: float, convention: str) -> float | None:
+    """Relative error of the isoFLOP minima of the runs up to a compute, extrapolated, at the largest one."""
     roles = tuple(frame["role"].unique())
     last = minima(Table(frame), convention=convention, roles=roles).minima[-1]
-    naive = minima(Table(frame[early]), convention=convention, roles=roles).baseline(last.budget)
+    early = Table(frame[frame["C"] <= most])
+    naive = minima(early, convention=convention, roles=roles).baseline(last.budget)
     return None if naive is None or last.loss is None else naive / last.loss - 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from analysis.solve.problem import Loss, Problem
 
 WIDTH = {"log": 1.0, "exponent": 0.15, "plain": 0.25}  # prior standard deviations of coordinates:
 # logarithms; exponents of power sums; other parameters, as a share of their domain or size
+REACH = 10.0  # of log loss, or times the loss itself, by which one coordinate's prior moves a cell at most
 BEND, DECADES = 0.002, 1.0  # of log loss, and the decades over which it is alike
 
 
@@ -108,13 +110,22 @@ class Field:
         slopes = np.zeros((0, len(problem.names))) if derived is None else derived
         return cls(problem, problem.coordinates(prior.params), misfit, prior.noise, cluster, slopes, targets)
 
+    @cached_property
+    def slopes(self) -> np.ndarray:
+        """(m + T, P) of log losses and of what is derived, by prior standard deviations of the coordinates. A
+        prior that would move the loss of a cell by more than ``REACH`` is taken to move it by that: in sums
+        with larger ones there are no digits left for noise, and runs seem to say nothing."""
+        problem = self.problem
+        # where a law has no slope, a run says nothing of it
+        cells = np.nan_to_num(problem.model.jacobian(self.u), posinf=0.0, neginf=0.0)
+        wide = np.concatenate([cells, self.derived]) * widths(problem)
+        reach = REACH * (float(np.abs(problem.target).mean()) if problem.loss.raw else 1.0)
+        return wide * np.minimum(1.0, reach / np.maximum(np.abs(wide[: len(cells)]).max(axis=0), 1e-300))
+
     def latent(self) -> np.ndarray:
         """Covariance (m + T, m + T) of log losses without noise, and of what is derived."""
-        # where a law has no slope, a run says nothing of it
-        cells = np.nan_to_num(self.problem.model.jacobian(self.u), posinf=0.0, neginf=0.0)
-        slopes = np.concatenate([cells, self.derived]) * widths(self.problem)
-        at, m = places(self.problem.inputs), len(cells)
-        out = slopes @ slopes.T
+        at, m = places(self.problem.inputs), len(self.cluster)
+        out = self.slopes @ self.slopes.T
         out[:m, :m] += self.misfit.covariance(at, at[self.targets].mean(axis=0))
         return out
 

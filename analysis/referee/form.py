@@ -160,7 +160,7 @@ def _shown(value: float, ends: Interval) -> str:
 def _backtest(subject: Subject) -> Outcome:
     if "C" not in subject.frame.columns:
         return unseen("the compute of the runs is not known, so there is no largest budget to predict")
-    tested = backtest.run(subject.law, subject.table, **subject.options)
+    tested = backtest.of(subject.fitted, subject.table)
     if not tested.usable or tested.bias is None or tested.inside is None:
         return unseen(f"nothing to predict from smaller budgets: {tested.message}", "add budgets")
     held = np.array([run["inside"] for run in tested.runs])

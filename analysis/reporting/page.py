@@ -14,13 +14,17 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from analysis import files
+from analysis.collapse import Collapse
+from analysis.collapse import collapse as compare_curves
 from analysis.errors import AnalysisError
 from analysis.findings import Findings, curves_beside
 from analysis.referee.outcome import Page
 from analysis.referee.page import check
 from analysis.reporting import provenance, view, words
 from analysis.reporting import runs as rows
+from analysis.reporting.charts.calibration import calibration
 from analysis.reporting.charts.chart import Chart
+from analysis.reporting.charts.collapse import collapse
 from analysis.reporting.charts.compute import loss_against_compute
 from analysis.reporting.charts.curves import training_curves
 from analysis.reporting.charts.design import design
@@ -28,10 +32,12 @@ from analysis.reporting.charts.forecasts import forecasts
 from analysis.reporting.charts.isoflop import isoflop
 from analysis.reporting.charts.residuals import noise, residuals
 from analysis.reporting.runs import Runs
+from analysis.reporting.words import Missing
 from analysis.tables.table import Table
 from analysis.variants.comparison import COLUMN
 
 FILE = "report.html"
+LISTED = 100  # runs without a result
 SECTIONS = {
     "summary": "Summary",
     "law": "The law",
@@ -55,11 +61,13 @@ class Document:
 
 @dataclass(frozen=True)
 class Beside:
-    """What a page says that no table holds: ``documents`` such as spec and plan, and ``facts`` of
-    provenance by name."""
+    """What a page says that no table holds: ``documents`` such as spec and plan, ``facts`` of provenance by
+    name, and the runs ``missing`` of those ``planned``."""
 
     documents: tuple[Document, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
+    missing: tuple[Missing, ...] = ()
+    planned: int = 0
 
 
 def report(
@@ -86,7 +94,8 @@ def report(
 
     runs, curves = rows.read(findings), _curves(sources)
     checked, unchecked = _check(findings, curves) if referee else (None, "The tests were not asked for.")
-    groups = _figures(runs, findings, curves)
+    family = compare_curves(findings.table, curves)
+    groups = _figures(runs, findings, curves, family)
     outcomes = _outcomes(runs, findings)
     charts = [chart for group in groups for chart in group["charts"]] + outcomes
     first = findings.analysis.first
@@ -100,12 +109,14 @@ def report(
         plotly=Markup(get_plotlyjs()),
         payload=_payload(runs, charts),
         contents=_contents(groups, outcomes),
-        signs=words.signs(findings, checked),
-        summary=words.summary(findings, checked),
+        signs=words.signs(findings, checked, len(beside.missing)),
+        summary=words.summary(findings, checked, beside.missing, beside.planned),
+        missing=beside.missing[:LISTED],
+        unlisted=len(beside.missing[LISTED:]),
         laws=[view.law_view(name, one) for name, one in described],
         variants=findings.analysis.variants.summary() if findings.analysis.variants else "",
         figures=groups,
-        omitted=view.omitted(first.fit, first.isoflop, curves is not None, [one.name for one in charts]),
+        omitted=view.omitted(first, family, findings.trials, curves is not None, [c.name for c in charts]),
         outcomes=outcomes,
         forecasts=[view.forecast_view(trial) for trial in findings.trials],
         check=view.check_view(checked, variant) if checked else None,
@@ -158,7 +169,9 @@ def _check(findings: Findings, curves: pd.DataFrame | None) -> tuple[Page | None
         return None, f"The tests could not be made: {error.problems[0].text()}."
 
 
-def _figures(runs: Runs, findings: Findings, curves: pd.DataFrame | None) -> list[dict[str, Any]]:
+def _figures(
+    runs: Runs, findings: Findings, curves: pd.DataFrame | None, family: Collapse
+) -> list[dict[str, Any]]:
     """Figures of every variant, then those of the whole table."""
     frame: Any = findings.table.frame
     groups = []
@@ -173,7 +186,12 @@ def _figures(runs: Runs, findings: Findings, curves: pd.DataFrame | None) -> lis
         )
         groups.append({"variant": name, "charts": [chart for chart in charts if chart]})
     first = findings.analysis.first.fit
-    shared = (design(runs, first), training_curves(runs, curves), noise(runs, findings.table, first))
+    shared = (
+        design(runs, first),
+        training_curves(runs, curves),
+        collapse(runs, family),
+        noise(runs, findings.table, first),
+    )
     whole = [chart for chart in shared if chart]
     if len(groups) == 1:
         groups[0]["charts"] += whole
@@ -191,7 +209,8 @@ def _outcomes(runs: Runs, findings: Findings) -> list[Chart]:
         chart = forecasts(runs, trials, one.backtest, name=anchor)
         if chart is not None:
             charts.append(chart)
-    return charts
+    kept = calibration(runs, findings.trials)
+    return charts if kept is None else [*charts, kept]
 
 
 def _contents(groups: Sequence[Mapping[str, Any]], outcomes: Sequence[Chart]) -> list[dict[str, Any]]:
@@ -201,7 +220,11 @@ def _contents(groups: Sequence[Mapping[str, Any]], outcomes: Sequence[Chart]) ->
             for group in groups
             for chart in group["charts"]
         ],
-        "forecasts": [{"name": chart.name, "title": chart.title} for chart in outcomes[:1]],
+        "forecasts": [
+            {"name": chart.name, "title": chart.title}
+            for i, chart in enumerate(outcomes)
+            if chart.title not in {earlier.title for earlier in outcomes[:i]}
+        ],
     }
     return [{"name": name, "title": title, "parts": parts.get(name)} for name, title in SECTIONS.items()]
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from analysis.collapse import Collapse
 from analysis.errors import Complaint
 from analysis.findings import Described
 from analysis.fits.result import Fit
 from analysis.fits.summary import DERIVED, ORIGINS, UNSURE, count, interval_text, number, verdict_text
 from analysis.forecasting.forecasts import Trial
-from analysis.optimal_size.isoflop import IsoFlop
 from analysis.referee.outcome import Outcome, Page
+from analysis.reporting.charts.calibration import FEWEST, frozen
 from analysis.reporting.formula import typeset
 from analysis.reporting.words import STATUS
 from analysis.summaries import study_summary
@@ -138,20 +139,29 @@ def _outcome(one: Outcome) -> dict[str, str]:
     }
 
 
-def omitted(fit: Fit, isoflop: IsoFlop, has_curves: bool, drawn: Sequence[str]) -> list[tuple[str, str]]:
+def omitted(
+    first: Described, family: Collapse, trials: Sequence[Trial], has_curves: bool, drawn: Sequence[str]
+) -> list[tuple[str, str]]:
     """Figures that are not in the page, and why.
 
     Args:
-        fit: the first law.
-        isoflop: its minima.
+        first: the first law and its minima.
+        family: the comparison of its curves.
+        trials: forecasts and what became of them.
         has_curves: whether there are training curves.
         drawn: names of the figures that are.
     """
-    without_law = "" if fit.usable else fit.status.message
+    without_law = "" if first.fit.usable else first.fit.status.message
+    scored = len(frozen(trials))
     reasons = {
-        "isoflop": ("IsoFLOP curves", isoflop.message),
+        "isoflop": ("IsoFLOP curves", first.isoflop.message),
         "residuals": ("residuals", without_law),
         "curves": ("training curves", "" if has_curves else "no curves.parquet beside the table"),
+        "collapse": ("collapse of curves", family.status.message if has_curves else "no training curves"),
+        "calibration": (
+            "calibration of forecasts",
+            f"{scored} frozen forecast{'' if scored == 1 else 's'} with an outcome, of at least {FEWEST}",
+        ),
     }
     return [
         (title, reason or "nothing to draw")

@@ -39,12 +39,23 @@ class Sign:
     section: str
 
 
-def signs(findings: Findings, check: Page | None) -> tuple[Sign, ...]:
-    """What stands at the top of the page."""
+@dataclass(frozen=True)
+class Missing:
+    """A planned run without a result: its ``state`` (failed, pending, half-done) and ``why``."""
+
+    label: str
+    role: str
+    state: str
+    why: str
+
+
+def signs(findings: Findings, check: Page | None, missing: int = 0) -> tuple[Sign, ...]:
+    """What stands at the top of the page; ``missing`` runs have no result."""
     fit, rows = findings.fit, len(findings.table.frame)
     fitted = sum(len(one.fit.data.get("row", ())) for one in findings.analysis.described.values())
     word, tone = STATUS[fit.status.code]
-    found = [Sign("Runs", f"{rows:,}", f"{fitted:,} fitted", "plain", "runs")]
+    lacking, tone_of_runs = (f"; {missing:,} more have no result", "poor") if missing else ("", "plain")
+    found = [Sign("Runs", f"{rows:,}", f"{fitted:,} fitted{lacking}", tone_of_runs, "runs")]
     found.append(Sign("Law", word, fit.law.name, tone, "law"))
     found.append(_forecasts(findings.trials))
     if check is not None:
@@ -68,10 +79,15 @@ def _forecasts(trials: Sequence[Trial]) -> Sign:
     return Sign("Forecasts", f"{inside} of {len(scored)}", note, tone, "forecasts")
 
 
-def summary(findings: Findings, check: Page | None) -> tuple[tuple[str, str], ...]:
-    """The summary: a word on what each paragraph is about, and the paragraph."""
+def summary(
+    findings: Findings, check: Page | None, missing: Sequence[Missing] = (), planned: int = 0
+) -> tuple[tuple[str, str], ...]:
+    """The summary: a word on what each paragraph is about, and the paragraph; ``missing`` of the ``planned``
+    runs have no result."""
     variants = findings.analysis.variants
     told = [("Runs", _trained(findings))]
+    if missing:
+        told.append(("Incomplete", _incomplete(missing, planned)))
     for name, one in findings.analysis.described.items():
         told += [(f"{what}, {name}" if variants else what, text) for what, text in _law(one)]
     if variants is not None:
@@ -81,7 +97,9 @@ def summary(findings: Findings, check: Page | None) -> tuple[tuple[str, str], ..
     for trial in findings.trials[:SHOWN]:
         told.append(("Forecast", _outcome(trial)))
     if len(findings.trials) > SHOWN:
-        told.append(("", f"{len(findings.trials) - SHOWN} more forecasts are listed under Forecasts."))
+        more = len(findings.trials) - SHOWN
+        which = "1 more forecast is" if more == 1 else f"{more} more forecasts are"
+        told.append(("", f"{which} listed under Forecasts."))
     if check is not None:
         told.append(("Referee", _referee(check)))
     return tuple(told)
@@ -100,14 +118,31 @@ def _trained(findings: Findings) -> str:
         "tuning": "for tuning",
     }
     said += [f"{others[role]} {what}" for role, what in beside.items() if others.get(role)]
+    ended = frame["status"].value_counts().to_dict() if "status" in frame.columns else {}
+    said += [f"{ended['diverged']} diverged"] if ended.get("diverged") else []
     spans = []
     for x, unit in (("N", "parameters"), ("D", "tokens"), ("C", "FLOPs")):
         values = np.array([v for fit in fits for v in fit.data.get(x, ())])
         if len(values):
             how: Any = "{:.3g}".format if x == "C" else count
             ends = f"{how(values.min())} to {how(values.max())} {unit}"
-            spans.append(f"{x} from {ends} (a factor {number(float(f'{values.max() / values.min():.3g}'))})")
+            spans.append(f"{x} from {ends} (a factor {_factor(values.max() / values.min())})")
     return ", ".join(said) + "." + (f" Fitted runs span {', '.join(spans)}." if spans else "")
+
+
+def _factor(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _incomplete(missing: Sequence[Missing], planned: int) -> str:
+    failed = [one for one in missing if one.state == "failed"]
+    named = "; ".join(f"{one.label}: {one.why.splitlines()[0]}" for one in failed[:SHOWN])
+    more = f"; and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+    return (
+        f"{len(missing):,} of {planned:,} planned runs have no result, {len(failed):,} of them failed "
+        f"({named}{more}). What follows is what the others say: where the design has a gap, so have the "
+        "figures."
+    )
 
 
 def _law(one: Described) -> list[tuple[str, str]]:
@@ -157,7 +192,7 @@ def _outcome(trial: Trial) -> str:
     name = forecast.target["label"] or forecast.target["run_id"] or "a run"
     interval = forecast.interval
     head = (
-        f"The forecast of {name}, {forecast.extrapolation:.3g}x beyond the fitted compute and "
+        f"The forecast of {name}, {_reach(forecast.extrapolation)} and "
         f"{ORIGINS[trial.origin]}, is {forecast.prediction:.4f} with {interval['level']:.0%} interval "
         f"{interval['low']:.4f} to {interval['high']:.4f}"
     )
@@ -165,6 +200,14 @@ def _outcome(trial: Trial) -> str:
         return f"{head}; {trial.failure or 'the run has no outcome yet'}."
     where = "inside" if score.inside else "outside"
     return f"{head}; measured {score.loss:.4f}, {where} it, an error of {score.error:+.2%}."
+
+
+def _reach(extrapolation: float) -> str:
+    return (
+        "within the fitted compute"
+        if extrapolation <= 1
+        else f"{extrapolation:.3g}x beyond the fitted compute"
+    )
 
 
 def _referee(check: Page) -> str:

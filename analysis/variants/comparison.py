@@ -11,6 +11,8 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.fits.allocation import cost_of
+from analysis.laws.law import Law
+from analysis.laws.lookup import require
 from analysis.results import Result
 from analysis.tables.checks import finished
 from analysis.tables.reading import numbers
@@ -69,7 +71,7 @@ def compare_variants(
     *,
     target: float | None = None,
     losses: Sequence[float] = (),
-    law: str = LAW,
+    law: str | Law = LAW,
     level: float = 0.9,
     **options: Any,
 ) -> Variants:
@@ -119,7 +121,7 @@ def compare_variants(
             )
         )
     notes = (*_unfinished(table, chosen), *_elsewhere(frame, reference, others))
-    return Variants(reference, law, level, tuple(found), notes)
+    return Variants(reference, require(law).name, level, tuple(found), notes)
 
 
 def _values(frame: Any, column: str, variant: str) -> list[str]:

@@ -11,6 +11,8 @@ from scaling.cli import options as option
 from scaling.cli import say
 from scaling.cli.options import grouped
 
+LAW = "chinchilla"
+
 
 @grouped
 def report(
@@ -21,6 +23,7 @@ def report(
         typer.Option(metavar="FILE", help="left out: report.html in the folder, or beside the table"),
     ] = None,
     title: Annotated[str | None, typer.Option(help="left out: the name of the study or file")] = None,
+    law: Annotated[str, typer.Option(help="what is fitted: a name of `scaling laws`, or file.py:NAME")] = LAW,
     check: Annotated[
         bool, typer.Option(help="put the table and its law to the referee's tests, which takes some seconds")
     ] = True,
@@ -30,9 +33,9 @@ def report(
     """Write one HTML file to send: words, verdicts, figures, every run, provenance; no network."""
     from scaling.cli.tables import report_table
 
-    path = report_table(table, out, reading.arguments(), title=title, referee=check)
+    path = report_table(table, out, reading.arguments(), law=law, title=title, referee=check)
     if as_json:
         return say.data({"report": str(path), "bytes": path.stat().st_size})
     print(path)
-    say.next_command("check", *table, *reading.typed())
+    say.next_command("check", *table, *([] if law == LAW else ["--law", law]), *reading.typed())
     return None

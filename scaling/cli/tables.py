@@ -55,14 +55,16 @@ def report_table(
     out: Path | None = None,
     reading: Mapping[str, Any] | None = None,
     *,
+    law: str = LAW,
     title: str | None = None,
     referee: bool = True,
 ) -> Path:
-    """Write the report of a results folder or tables; arguments of :func:`scaling.report.write_report`,
-    ``reading`` those of :func:`analysis.load`.
+    """Write the report of a results folder or tables by a law; arguments of
+    :func:`scaling.report.write_report`, ``reading`` those of :func:`analysis.load`.
 
     Raises:
-        AnalysisError: the table cannot be read or analysed, or a frozen forecast was changed.
+        AnalysisError: there is no such law, the table cannot be read or analysed, or a frozen forecast was
+            changed.
         UserError: ``out`` is a folder, or in none.
     """
     from scaling.report import write_report  # of the page alone: others need none of it
@@ -72,7 +74,10 @@ def report_table(
         raise UserError(
             Complaint(f"--out {out}: is {'a folder' if out.is_dir() else 'in no folder'}", hint=hint)
         )
-    examined = findings.examine(_load(sources, reading), _folder(sources[0]) / "forecasts")
+    table, requested = _load(sources, reading), require(law)
+    if law != LAW:
+        table = _table([requested], sources, reading, {})
+    examined = findings.examine(table, _folder(sources[0]) / "forecasts", law=requested)
     return write_report(examined, sources, out, title=title, referee=referee)
 
 

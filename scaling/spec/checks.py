@@ -15,8 +15,6 @@ from scaling.recipe.auxiliary import ROUTER_LOSSES
 from scaling.recipe.precision import unmet
 from scaling.recipe.written import fits, known_to, rules_in, scales_of
 from scaling.spec.designs.cells import Chosen, Noise, Replicates
-from scaling.spec.designs.chosen import ChosenDesign
-from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.designs.varied import CriticalBatch
 from scaling.spec.execution import Execution
 from scaling.spec.external import ExternalRecipe
@@ -68,13 +66,9 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
 
 def _grown_alone(sections: Mapping[str, Any]) -> Iterator[Finding]:
     """Find what makes several designs of one whose cells are chosen for a forecast, or as results come in."""
-    design = sections["design"]
-    if isinstance(design, IsoFLOP) and design.grows:
-        chosen, instead = "design.window.center: auto is decided", "the centre by a law"
-    elif isinstance(design, ChosenDesign):
-        chosen, instead = f"cells of a design of kind {design.kind} are chosen", "the cells as a list"
-    else:
+    if sections["design"].alone is None:
         return
+    chosen, instead = sections["design"].alone
     message = f"{chosen} for one recipe and one family"
     if sections.get("variants"):
         yield Finding(("variants",), message, f"make a study of each, or give {instead}")

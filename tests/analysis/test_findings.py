@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import backtest, figures, findings, fit, ledger
+from analysis import figures, findings, fit, ledger
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -14,7 +14,6 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
         patch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
-        patch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=0))
         yield
 
 

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from analysis import backtest, fit
 from analysis import findings as found_by
+from analysis import fit
 from analysis.figures import Drawn
 from scaling.cli.tables import fit_table
 from scaling.design import growing
@@ -51,7 +51,6 @@ def quick(monkeypatch):
 
     monkeypatch.setattr(whole, "open_sweep", functools.partial(open_sweep, command=FAKE))
     monkeypatch.setattr(found_by, "fit", functools.partial(fit, bootstrap=0))
-    monkeypatch.setattr(found_by.backtest, "run", functools.partial(backtest.run, bootstrap=0))
     monkeypatch.setattr(found_by.forecasts, "sensitivity", lambda *given: [])
     monkeypatch.setattr(found_by, "draw", draw)
 

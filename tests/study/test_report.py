@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from analysis.reporting.words import Missing
 from scaling import report
+from scaling.store.failure import Failure
+from scaling.store.folder import ResultsFolder
 from scaling.study import StudyStopped
 from tests.cli.call import call
+from tests.sweep.plans import make_plan
 
 SPEC = Path(__file__).with_name("miniature.yaml")
 
@@ -47,6 +52,24 @@ def test_the_same_study_has_one_report(tmp_path: Path, made: list[str]) -> None:
     assert len(made) == 4, "a page that is not whole"
     ask("L = 4")
     assert len(made) == 4 and page.read_text().startswith("<html></html>\n<!-- drawn from ")
+
+
+def test_runs_that_failed_are_named_with_those_that_wait(tmp_path: Path) -> None:
+    plan = make_plan([(8, 50), (8, 100)], holdout=[(8, 200)])
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    results, (done, failed, _) = ResultsFolder(tmp_path), (run["run_id"] for run in plan["runs"])
+    assert report.of_folder(results).missing == (), "a study at work has runs without a record too"
+    for run, file, content in (
+        (done, "record.json", {}),
+        (failed, "error.json", Failure(kind="killed", message="signal 9", step=40).to_json()),
+    ):
+        results.run_dir(run).mkdir(parents=True)
+        (results.run_dir(run) / file).write_text(json.dumps(content))
+    beside = report.of_folder(results)
+    assert beside.planned == 3 and beside.missing == (
+        Missing("w8-s100", "fit", "failed", "killed after step 40: signal 9"),
+        Missing("w8-s200", "holdout", "pending", "waits for the others"),
+    )
 
 
 def test_a_study_some_of_whose_runs_failed_has_a_report(

@@ -18,6 +18,7 @@ from scaling.spec.families import Family
 from scaling.spec.source import Finding
 
 FEWEST = 8  # runs that Chinchilla's law is fitted to
+INSTEAD = "the cells as a list"
 
 
 class _Aimed(AnyDesign):
@@ -55,6 +56,10 @@ class Optimal(_Aimed):
     @property
     def unchosen(self) -> bool:
         return not self.cells
+
+    @property
+    def alone(self) -> tuple[str, str]:
+        return f"cells of a design of kind {self.kind} are chosen", INSTEAD
 
     def continued(self, known: AnyDesign) -> Optimal:
         """Take over cells that were chosen for the same."""
@@ -123,6 +128,10 @@ class Adaptive(_Aimed):
         return not self.rounds
 
     @property
+    def alone(self) -> tuple[str, str]:
+        return f"cells of a design of kind {self.kind} are chosen", INSTEAD
+
+    @property
     def grows(self) -> bool:
         return True
 
@@ -147,6 +156,3 @@ class Adaptive(_Aimed):
         for i, one in enumerate(self.rounds):
             for j, cell in enumerate(one.cells):
                 yield from cell.findings(("design", "rounds", i, "cells", j), family)
-
-
-ChosenDesign = Optimal | Adaptive

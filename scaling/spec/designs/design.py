@@ -58,6 +58,12 @@ class AnyDesign(Described):
         """Whether cells are decided as results come in: by an entry of ``scaling.design.growing``."""
         return False
 
+    @property
+    def alone(self) -> tuple[str, str] | None:
+        """What is chosen or decided for one recipe and one family, and what to give instead where a study has
+        several; None: nothing is."""
+        return None
+
     def continued(self, known: AnyDesign) -> Self:
         """Return the design with what ``known``, that of its results folder, has decided and it has not; what
         answers another question is left out."""

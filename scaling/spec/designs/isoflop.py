@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from scaling.spec.base import Amounts
@@ -47,6 +48,10 @@ class IsoFLOP(Crossed):
     @property
     def grows(self) -> bool:
         return self.window is not None and isinstance(self.window.center, Auto)
+
+    @property
+    def alone(self) -> tuple[str, str] | None:
+        return ("design.window.center: auto is decided", "the centre by a law") if self.grows else None
 
     def continued(self, known: AnyDesign) -> IsoFLOP:
         """Take over the centres of budgets that wait."""
@@ -118,7 +123,7 @@ class _Curve:
     window: Window
     log_center: float
 
-    @property
+    @cached_property
     def kept(self) -> set[Point]:
         """The points that are trained."""
         off = {one.point: abs(log_n - self.log_center) for one, log_n in self.sizes}

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 from analysis.errors import AnalysisError
+from analysis.laws.law import Law
 from analysis.planning.field import Field, Misfit
 from analysis.planning.help import Shop
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.selection import Market
 from analysis.planning.target import Target
+from analysis.solve.problem import Loss, Problem
 
 PRIOR = Prior.published("chinchilla", NoiseLevel(0.003, 0.002))
 
@@ -79,3 +81,17 @@ def test_halving_takes_the_cheapest_and_says_why() -> None:
     assert size.name == "N*(C = 1.2e+22)" and size.after < size.before
     with pytest.raises(AnalysisError, match="no run to choose from"):
         Shop.of(PRIOR, runs, cells[:0], target)
+
+
+def test_a_coefficient_of_any_size_leaves_room_for_noise() -> None:
+    """A coefficient that may be a billion: squares of its prior have no digits left for noise."""
+    law = Law("plain", function=lambda E, A, b, N: E + A * N**-b, linear=("E", "A"), domains=
+              {"E": (0.0, 10.0), "A": (-1e9, 1e9), "b": (0.0, 2.0)})  # fmt: skip
+    n = np.append(np.geomspace(1e4, 1e7, 30), 1e8)
+    problem = Problem(law, {"N": n}, np.full(len(n), 2.0), Loss(space="raw"))
+    index = np.arange(len(n))
+    u = problem.coordinates({"E": 1.5, "A": 3.0, "b": 0.1})
+    field = Field(problem, u, Misfit(1e-9), NoiseLevel(0.006), index, np.zeros((0, 3)), index[-1:])
+    bought = Market([field], index < 3, (index >= 3) & (index < 30), index == 30, n).buy().purchases
+    assert len(bought) == 27
+    assert bought[-1].after < 0.01

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import backtest, findings, fit
+from analysis import findings, fit
 from analysis.reporting import page
 
 HOSTILE = '<script>window.hostile = 1</script><img src="x" onerror="window.hostile = 2"><b>&</b>'
@@ -20,7 +20,6 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
         patch.setattr(findings, "fit", functools.partial(fit, bootstrap=20))
-        patch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=20))
         yield
 
 
@@ -31,10 +30,12 @@ Paged = Callable[..., tuple[findings.Findings, Path]]
 def paged(tmp_path_factory: pytest.TempPathFactory) -> Paged:
     """Writes a table and its page: what was found, and where the page is."""
 
-    def write(table: pd.DataFrame, **options: object) -> tuple[findings.Findings, Path]:
+    def write(
+        table: pd.DataFrame, law: str = findings.LAW, **options: object
+    ) -> tuple[findings.Findings, Path]:
         folder = tmp_path_factory.mktemp("study")
         table.to_csv(folder / "runs.csv", index=False)
-        found = findings.examine(table, folder / "forecasts")
+        found = findings.examine(table, folder / "forecasts", law=law)
         given = {"referee": False, **options}
         return found, page.write(found, [folder / "runs.csv"], folder / "report.html", **given)
 

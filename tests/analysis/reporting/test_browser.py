@@ -19,6 +19,7 @@ from tests.analysis.conftest import simulate
 from tests.analysis.reporting.conftest import HOSTILE, Paged
 
 pytestmark = pytest.mark.browser
+PATIENCE = 120_000  # milliseconds, on a machine that does much else
 FLAGS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox")  # WebGL without a GPU
 # where a run is drawn in a figure, in pixels of the window
 PLACE = """([name, row]) => {
@@ -50,6 +51,7 @@ class Visit:
 
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
         self.page = browser.new_page(viewport={"width": 1280, "height": 900}, **options)
+        self.page.set_default_timeout(PATIENCE)
         self.complaints: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

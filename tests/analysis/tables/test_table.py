@@ -7,7 +7,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from analysis import backtest, figures, findings, fit, load
+from analysis import figures, findings, fit, load
 from analysis.tables import checks, loading, runs
 from analysis.tables.table import About, Table, about, tell
 
@@ -36,7 +36,6 @@ def test_loading_analysis_and_figures_check_twice_and_select_nothing_twice(
     tmp_path, study, counted, monkeypatch
 ):
     monkeypatch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
-    monkeypatch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=0))
     monkeypatch.setattr(figures, "save", lambda drawn, folder, _: [draw() for draw in drawn.values()][:0])
     study.to_csv(tmp_path / "runs.csv", index=False)
     table = load(tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import backtest, figures, findings, fit, ledger
+from analysis import figures, findings, fit, ledger
 from analysis.variants.comparison import _held_out
 
 
@@ -14,7 +14,6 @@ from analysis.variants.comparison import _held_out
 def quick(monkeypatch):
     monkeypatch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
     monkeypatch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
-    monkeypatch.setattr(findings.backtest, "run", functools.partial(backtest.run, bootstrap=0))
     compare = functools.partial(findings.compare_variants, bootstrap=30)
     monkeypatch.setattr(findings, "compare_variants", compare)
 

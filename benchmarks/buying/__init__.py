@@ -1,0 +1,1 @@
+"""ScaleBench's instances, and methods that buy runs there."""
