@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, plural
 from analysis.fits import ambiguity, diagnostics, identification
 from analysis.fits.allocation import Optimum, allocation, best_exponents, cost_of, drift
 from analysis.fits.bootstrap import MANY, Replicates, fewest, replicate
@@ -129,7 +129,9 @@ fit.__signature__ = _signature()  # type: ignore[attr-defined]
 def _none_left(excluded: Sequence[Mapping[str, Any]]) -> str:
     """Why a table has no usable runs: the reasons, most frequent first, with how many rows each left out."""
     reasons = Counter(str(row["reason"]) for row in excluded).most_common(3)
-    return "; ".join(["no usable runs", *(f"{number} rows: {reason}" for reason, number in reasons)])
+    return "; ".join(
+        ["no usable runs", *(f"{plural(number, 'row')}: {reason}" for reason, number in reasons)]
+    )
 
 
 def _check_rows(problem: Problem, solution: Solution) -> None:
