@@ -240,17 +240,24 @@ def canonical_json(value: BaseModel | dict[str, Any]) -> str:
     return _json_of_plain(_plain(value))
 
 
+@cache
+def _neutral(model: type[BaseModel]) -> dict[str, Any]:
+    """The declared neutral values of fields."""
+    extras = ((name, info.json_schema_extra) for name, info in model.model_fields.items())
+    return {
+        name: extra["neutral"] for name, extra in extras if isinstance(extra, dict) and "neutral" in extra
+    }
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, str | int | None):
+        return value
     if isinstance(value, Schedule):
         return _plain(value.json_fields())
     if isinstance(value, BaseModel):
-        out = dict[str, Any]()
-        for name, info in type(value).model_fields.items():
-            extra, item = info.json_schema_extra, getattr(value, name)
-            if isinstance(extra, dict) and "neutral" in extra and item == extra["neutral"]:
-                continue
-            out[name] = _plain(item)
-        return out
+        given = ((name, getattr(value, name)) for name in type(value).model_fields)
+        neutral = _neutral(type(value))
+        return {k: _plain(v) for k, v in given if k not in neutral or v != neutral[k]}
     if isinstance(value, Shape | Experts):
         return _plain_shape(value)
     if isinstance(value, ExternalSize):

@@ -62,14 +62,13 @@ PARTS = ("law", "run", "discrepancy")
 @dataclass(frozen=True)
 class Outlook:
     """``estimates`` of runs that are there and of cells on offer; ``slopes`` (P,) of the log of what is
-    forecast; ``around`` (A, P): of losses near the target that are to be known as well; ``run``: standard
-    deviation of log loss of a run; ``reach``: the target beyond the runs, None where it is no loss;
-    ``known``: rows that are there (k,); ``said``: of these by a fit, None where there is none."""
+    forecast; ``run``: standard deviation of log loss of a run; ``reach``: the target beyond the runs, None
+    where it is no loss; ``known``: rows that are there (k,); ``said``: of these by a fit, None where there is
+    none."""
 
     name: str
     estimates: Estimates
     slopes: np.ndarray
-    around: np.ndarray
     run: float
     reach: Reach | None
     known: np.ndarray
@@ -87,7 +86,7 @@ class Outlook:
         law = np.inf
         if seen is not None and seen.determined:
             law = float(seen.half_width(self.slopes[None], self.level)[0]) / self.z
-        discrepancy = self.reach.sd(rows) if self.reach is not None and len(rows) else 0.0
+        discrepancy = 0.0 if self.reach is None else self.reach.sd(rows)
         return Ahead.of(self.name, self.z, law, self.run, discrepancy)
 
     @cached_property
@@ -109,18 +108,6 @@ class Outlook:
         """The standard deviation that the interval with ``bought`` stands for."""
         return self.after(bought).half_width / self.z
 
-    def worth(self, bought: Sequence[int]) -> float:
-        """The standard deviation by which purchases within a budget are compared: the forecast's, with what
-        estimates scatter by for the law's part (what a fit reports of few clusters is wider), there and
-        ``around``."""
-        rows = np.asarray([*self.known, *bought], int)
-        seen = self.estimates.of(rows) if len(rows) else None
-        if seen is None or not seen.determined:
-            return np.inf
-        law = seen.spread(np.vstack([self.slopes, self.around]))
-        then = self.after(bought)
-        return float(np.sqrt(np.mean(law**2) + then.run**2 + then.discrepancy**2))
-
 
 def outlook_of_loss(
     seen: Information,
@@ -128,7 +115,6 @@ def outlook_of_loss(
     at: Mapping[str, float],
     *,
     level: float,
-    around: Mapping[str, np.ndarray] | None = None,
     known: np.ndarray | None = None,
     fit: Fit | None = None,
     said: Ahead | None = None,
@@ -140,22 +126,18 @@ def outlook_of_loss(
         name: of the run.
         at: its N, D, C and other inputs of the law.
         level: of the interval, between 0 and 1.
-        around: inputs of the law (A,) each, whose losses are to be known as well; left out: none.
         known: rows of ``seen`` that are there (k,); left out: all.
         fit: of these; it says what the forecast is now, and has a back-test.
         said: the forecast now, where no fit says it.
     """
-    around = around or {}
-    inputs = {x: np.append(at[x], around.get(x, ())) for x in seen.prior.law.inputs}
-    slopes = seen.slopes(lambda u: np.log(allocation.values(seen.problem, u, inputs)))
+    inputs = {x: np.array([at[x]], float) for x in seen.prior.law.inputs}
+    slopes = seen.slopes(lambda u: np.log(allocation.values(seen.problem, u, inputs)))[0]
     own: Own | None = None
     if fit is not None and not why_not(fit):
         own, said = fit.forecast().own, forecast_of(fit, name, at, level)
     run = float(np.hypot(seen.prior.noise.run, seen.prior.noise.shared))
     rows = np.arange(len(seen.frame)) if known is None else known
-    return Outlook(
-        name, seen.estimates, slopes[0], slopes[1:], run, Reach.of(seen, at, own), rows, level, said
-    )
+    return Outlook(name, seen.estimates, slopes, run, Reach.of(seen, at, own), rows, level, said)
 
 
 def outlook_of_size(
@@ -169,7 +151,7 @@ def outlook_of_size(
 ) -> Outlook:
     """Look ahead to N* at a compute, whose log has ``slopes`` (P,). The other arguments are those of
     :func:`outlook_of_loss`."""
-    return Outlook(name, seen.estimates, slopes, slopes[None][:0], 0.0, None, known, level, said)
+    return Outlook(name, seen.estimates, slopes, 0.0, None, known, level, said)
 
 
 def forecast_of(fit: Fit, name: str, at: Mapping[str, float], level: float) -> Ahead | None:

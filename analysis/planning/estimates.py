@@ -68,19 +68,27 @@ class Estimates:
         return float(eigen[-1] / eigen[0]) if eigen[0] > SINGULAR * eigen[-1] else np.inf
 
     @cached_property
-    def bread(self) -> np.ndarray:
-        """(J'J)^-1 (P, P); a direction that is not seen has ``CEILING`` squared in units of the noise."""
+    def _root(self) -> np.ndarray:
+        """R (P, P) with R R' = (J'J)^-1; a direction that is not seen has ``CEILING`` squared in units of the
+        noise."""
         eigen, vectors = self._eigen
         limit = (self.noise.run / CEILING) ** 2
-        floor = np.maximum(eigen, max(limit, SINGULAR * float(eigen[-1])))
-        return (vectors / floor) @ vectors.T
+        return vectors / np.sqrt(np.maximum(eigen, max(limit, SINGULAR * float(eigen[-1]))))
+
+    @cached_property
+    def bread(self) -> np.ndarray:
+        """(J'J)^-1 (P, P), as far as directions are seen."""
+        return self._root @ self._root.T
+
+    def _by_cluster(self, rows: np.ndarray) -> np.ndarray:
+        """Sums (G, K) of rows (n, K) over each cluster."""
+        columns = [np.bincount(self.cluster, column, self.clusters) for column in rows.T]
+        return np.stack(columns, axis=1)
 
     @cached_property
     def _sums(self) -> np.ndarray:
         """Sums (G, P) of the slopes of each cluster, which noise that it shares moves together."""
-        out = np.zeros((self.clusters, self.jacobian.shape[1]))
-        np.add.at(out, self.cluster, self.jacobian)
-        return out
+        return self._by_cluster(self.jacobian)
 
     @cached_property
     def _meat(self) -> np.ndarray:
@@ -95,23 +103,27 @@ class Estimates:
 
     @cached_property
     def _given_back(self) -> np.ndarray:
-        """Leverages (n, P) of residuals on the estimates, what the fit took from each cluster given back."""
-        lever, out = self.jacobian @ self.bread, np.empty_like(self.jacobian)
-        ends = np.cumsum(np.bincount(self.cluster))[:-1]
-        for rows in np.split(np.argsort(self.cluster, kind="stable"), ends):
-            room, vectors = np.linalg.eigh(np.eye(len(rows)) - lever[rows] @ self.jacobian[rows].T)
-            out[rows] = (vectors / np.maximum(room, LEAST)) @ vectors.T @ lever[rows]
-        return out
+        """Leverages (n, P) of residuals on the estimates, what the fit took from each cluster given back:
+        (I - H)^-1 J B of its rows, with H = J B J', by the eigenvalues of H, as many as there are
+        coordinates."""
+        count = self.jacobian.shape[1]
+        pairs = (self.jacobian[:, :, None] * self.jacobian[:, None]).reshape(-1, count**2)
+        seen = self._root.T @ self._by_cluster(pairs).reshape(-1, count, count) @ self._root
+        taken, vectors = np.linalg.eigh(seen)
+        turned = self._root @ vectors
+        back = (turned / np.maximum(1 - taken, LEAST)[:, None]) @ np.swapaxes(turned, 1, 2)
+        return np.einsum("np,npq->nq", self.jacobian, back[self.cluster])
 
     def _clustered(self, slopes: np.ndarray) -> tuple[float, float]:
         """The mean of the variance by clusters that a fit will find for ``slopes`` (P,), and its degrees of
         freedom: that of a sum of squares t_g' e of errors e, by its first two moments."""
-        weight = np.zeros((len(self.jacobian), self.clusters))
-        weight[np.arange(len(weight)), self.cluster] = self._given_back @ slopes
-        taken = weight - (self.jacobian @ self.bread) @ (self.jacobian.T @ weight)
-        sums = np.zeros((self.clusters, self.clusters))
-        np.add.at(sums, self.cluster, taken)
-        both = self.noise.run**2 * taken.T @ taken + self.noise.shared**2 * sums.T @ sums
+        weight = self._given_back @ slopes
+        total, square = np.bincount(self.cluster, weight), np.bincount(self.cluster, weight**2)
+        weighted = self._by_cluster(self.jacobian * weight[:, None])
+        moved = weighted @ self.bread  # by how much the estimates move with each cluster
+        alike = np.diag(square) - 2 * moved @ weighted.T + moved @ (self.jacobian.T @ self.jacobian) @ moved.T
+        sums = np.diag(total) - self._sums @ moved.T
+        both = self.noise.run**2 * alike + self.noise.shared**2 * sums.T @ sums
         mean = float(np.trace(both))
         return mean, max(mean**2 / max(float((both**2).sum()), 1e-300), 1.0)
 

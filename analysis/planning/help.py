@@ -165,10 +165,7 @@ class Shop:
             look = outlook_of_size(seen, name, own, level=LEVEL, known=rows, said=said)
         else:
             at = _run_at(target, place_of(prior, target, price), price)
-            near = places if len(more) > 1 else None
-            look = outlook_of_loss(
-                seen, target.label, at, level=LEVEL, around=near, known=rows, fit=fit, said=said
-            )
+            look = outlook_of_loss(seen, target.label, at, level=LEVEL, known=rows, fit=fit, said=said)
         field = Field.of(
             prior, inputs, cluster, misfit or Misfit(), derived=derived, targets=len(frame) + more
         )
@@ -193,8 +190,9 @@ class Shop:
         return self._help(choice)
 
     def within(self, budget: float, most: int) -> Help:
-        """Choose at most so many cells within a budget of FLOPs."""
-        return self._help(self.market().buy(budget, most=most, judge=self.outlook.worth))
+        """Choose at most so many cells within a budget of FLOPs: those that leave least of the discrepancy
+        and of the law's part, as the field has it."""
+        return self._help(self.market().buy(budget, most=most))
 
     def _help(self, choice: Choice) -> Help:
         runs, bought = list[Advice](), cast(pd.DataFrame, self.frame[self.frame["offer"].isna()])

@@ -50,7 +50,10 @@ class Reach:
         return self.constants.sd(gain, own) ** 2
 
     def sd(self, rows: np.ndarray) -> float:
-        """The standard deviation of the discrepancy in log loss, by runs ``rows``."""
+        """The standard deviation of the discrepancy in log loss, by runs ``rows``; 0 of none, which have no
+        law."""
+        if not len(rows):
+            return 0.0
         low, high = self.ends(rows)
         return float(np.sqrt(self.variance(low[None], high[None])[0]))
 

@@ -1,11 +1,11 @@
 """Which runs help a target most for what they cost.
 
 Cells are bought one after the other, each the one with the largest reduction of variance for its cost to a
-power: of the law's at the target, by a field in which the law bends, and of the discrepancy, as the target
-comes nearer. As the power that is best depends on the budget, several are tried. The field only ranks cells:
-which purchases are kept, and what they are worth, says the forecast (:mod:`analysis.planning.ahead`), whose
-parts do not know that the smallest runs tell least of the target. Greedy purchases of a variance are near the
-best ones (Krause, Singh & Guestrin 2008, JMLR 9).
+power: of the law's part at the target and of the discrepancy, which shrinks as the target comes nearer. As
+the power that is best depends on the budget, several are tried. The law's part is that of a field in which
+the law bends away from runs far below the target, which the parts of a forecast do not know: it chooses
+cells, and what they are worth says the forecast (:mod:`analysis.planning.ahead`). Greedy purchases of a
+variance are near the best ones (Krause, Singh & Guestrin 2008, JMLR 9).
 """
 
 from __future__ import annotations
@@ -120,11 +120,12 @@ class Market:
     @property
     def before(self) -> float:
         """The standard deviation of the targets' log losses, as they are known now: root mean square."""
-        return self._spread(self.cov)
+        return self._spread(self.cov, self.known)
 
-    def _spread(self, cov: np.ndarray) -> float:
+    def _spread(self, cov: np.ndarray, rows: np.ndarray) -> float:
         ends = np.diagonal(cov, axis1=1, axis2=2)[:, len(self.for_sale) :]
-        return float(np.sqrt(max(ends.mean(), 0.0)))
+        beyond = 0.0 if self.reach is None else self.reach.sd(rows) ** 2
+        return float(np.sqrt(max(ends.mean(), 0.0) + beyond))
 
     def _gains(self, cov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """By how much each cell (n,) reduces the mean variance of the targets; the cells' own variances of
@@ -194,4 +195,4 @@ class Market:
             cov -= cov[:, :, [i]] * cov[:, [i]] / own[:, i, None, None]
             open_[i], left = False, left - self.cost[i]
             rows = np.append(rows, self.for_sale[i])
-            yield i, self._spread(cov)
+            yield i, self._spread(cov, rows)

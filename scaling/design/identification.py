@@ -70,14 +70,14 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
         return None
     statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
     targets, variants = targets_of(plan, asked.compute), _variants(fitted)
-    for name, runs in variants.items():
-        table = table_of(runs)
+    tables = {name: table_of(runs) for name, runs in variants.items()}
+    for name, table in tables.items():
         for prior in priors(asked, table):
             statements.append((name, expect(prior, table, targets)))
             if asked.simulate:
                 simulated.append(simulate(prior, table, targets, asked.simulate))
-    runs = next(iter(variants.values()))
-    table = table_of(runs)
+    (first, runs), *_ = variants.items()
+    table = tables[first]
     helps, labels = _helpful(study, runs, statements[0][1], table, targets[0])
     return Identification(
         tuple(statements), tuple(simulated), helps, labels, float(table["flops"].to_numpy(float).sum())

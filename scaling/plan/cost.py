@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -91,7 +92,8 @@ class JobTime:
 
 
 def job_times(plan: Plan, speed: Speed, devices: Mapping[str, int]) -> dict[str, JobTime]:
-    """Estimate the time of each job. What a trainer of one's own does besides training is part of its speed.
+    """Estimate the time of each job: of one in a pack, its share. What a trainer of one's own does besides
+    training is part of its speed.
 
     Args:
         plan: whose jobs.
@@ -99,11 +101,13 @@ def job_times(plan: Plan, speed: Speed, devices: Mapping[str, int]) -> dict[str,
         devices: of each job, by id.
     """
     compiled, times = set[Fixed](), dict[str, JobTime]()
+    alike = Counter(_packed_with(plan, job) for job in plan.jobs)
+    packed = plan.execution.pack == "auto"
     for job in plan.jobs:
         first, count = plan.by_id[job.run_ids[0]], devices[job.job_id]
         step_flops = first.run.flops_per_step
         per_flop = speed.seconds_per_flop(step_flops, count)
-        evaluate, compile_once = 0.0, 0.0
+        evaluate, compile_once, share = 0.0, 0.0, 1.0
         if plan.command is None:
             run = first.built_in
             # at the speed of training per FLOP
@@ -111,8 +115,16 @@ def job_times(plan: Plan, speed: Speed, devices: Mapping[str, int]) -> dict[str,
             evaluate = passes * forward_matmul_flops(run.shape) * windows * per_flop
             compile_once = 0.0 if run.fixed in compiled else speed.probe.compile_seconds(step_flops)
             compiled.add(run.fixed)  # the compilation cache serves later jobs of the same program
-        times[job.job_id] = JobTime(job.flops * per_flop, evaluate, compile_once, count)
+            if packed and count == 1:
+                share = speed.probe.packed_share(step_flops, alike[_packed_with(plan, job)])
+        times[job.job_id] = JobTime(job.flops * per_flop * share, evaluate, compile_once, count)
     return times
+
+
+def _packed_with(plan: Plan, job: PlannedJob) -> tuple[Fixed | None, bool]:
+    """What is equal in all jobs of a pack: held-out ones are trained later."""
+    first = plan.by_id[job.run_ids[0]]
+    return None if plan.command else first.built_in.fixed, first.role == "holdout"
 
 
 def estimate_time(plan: Plan, jobs: Mapping[str, JobTime], workers: int) -> Time:

@@ -13,24 +13,19 @@ WORST_CONDITION = 1e7  # of scaled derivatives, beyond which no cell alone is to
 GROWTH = 2.0  # of a standard error, that is worth a warning
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A size and a horizon."""
-
-    params: int
-    tokens: int
+Place = tuple[int, int]  # N and D of a cell
 
 
 @dataclass(frozen=True)
 class Hinge:
     """A cell without which the standard error of an ``exponent`` would be ``growth`` times as large."""
 
-    cell: Cell
+    cell: Place
     exponent: str
     growth: float
 
 
-def hinges(cells: Mapping[Cell, int]) -> Hinge | None:
+def hinges(cells: Mapping[Place, int]) -> Hinge | None:
     """Find the cell on which an exponent of L = E + A N^-alpha + B D^-beta hangs most.
 
     Args:
@@ -43,8 +38,8 @@ def hinges(cells: Mapping[Cell, int]) -> Hinge | None:
 
     if len(cells) <= PARAMETERS:
         return None
-    n = np.log([cell.params for cell in cells])
-    d = np.log([cell.tokens for cell in cells])
+    n = np.log([params for params, _ in cells])
+    d = np.log([tokens for _, tokens in cells])
     n, d = n - n.mean(), d - d.mean()
     of_n, of_d = np.exp(-ALPHA * n), np.exp(-BETA * d)
     derivatives = np.stack([np.ones_like(n), of_n, of_n * n, of_d, of_d * d], axis=1)  # (cells, parameters)

@@ -67,6 +67,16 @@ class Probe:
         slower = (point.pack_seconds_per_step or point.seconds_per_step) / point.seconds_per_step
         return slower * step_flops * self.seconds_per_flop(step_flops)
 
+    def packed_share(self, step_flops: float, alike: int) -> float:
+        """Return the seconds of a step of one run in a pack of as many as there are ``alike``, at most the
+        best, as a share of those of a step alone; packs of fewer lie on a line between both."""
+        point = self._nearest(step_flops)
+        width = min(alike, point.pack)
+        if width < 2 or point.pack_seconds_per_step is None:
+            return 1.0
+        slower = point.pack_seconds_per_step / point.seconds_per_step - 1
+        return (1 + slower * (width - 1) / (point.pack - 1)) / width
+
     def _nearest(self, step_flops: float) -> ProbePoint:
         return min(self.points, key=lambda p: abs(math.log(p.flops_per_step / step_flops)))
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from scaling.plan.leverage import Cell, hinges
+from scaling.plan.leverage import Place, hinges
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.recipe.published import PowerLines
 
@@ -147,10 +147,10 @@ def _coarse_evaluation(plan: Plan) -> Iterator[PlanWarning]:
 def _one_cell(plan: Plan) -> Iterator[PlanWarning]:
     fitted = plan.with_roles(("fit",))
     for variant in dict.fromkeys(run.variant for run in fitted):
-        alike = dict[Cell, list[PlannedRun]]()
+        alike = dict[Place, list[PlannedRun]]()
         for run in fitted:
             if run.variant == variant:
-                alike.setdefault(Cell(run.params, run.run.tokens), []).append(run)
+                alike.setdefault((run.params, run.run.tokens), []).append(run)
         found = hinges({cell: len(runs) for cell, runs in alike.items()})
         if found is not None:
             runs = alike[found.cell]

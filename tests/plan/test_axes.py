@@ -156,7 +156,7 @@ def test_a_plan_of_a_million_is_refused_before_it_is_made() -> None:
     values = [i / 2000 for i in range(1, 1001)]
     began = time.process_time()
     problems = refused(axes=[{"cross": {B2: values, "recipe.optimizer.b1": values}}])
-    assert problems == {"axes": "asks for 1,000,000 runs or more, at most 100,000 are planned"}
+    assert problems == {"axes": "asks for 4,000,000 runs, at most 1,000,000 are planned"}
     assert time.process_time() - began < 1
 
 

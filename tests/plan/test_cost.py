@@ -12,7 +12,15 @@ from scaling.counts.lowering import Lowering
 from scaling.plan.asking import ProbeFailed
 from scaling.plan.bill import make_bill
 from scaling.plan.cadence import evaluations
-from scaling.plan.cost import CHECKPOINT_FILES_BYTES, PROCESS_SECONDS, Speed, Time, estimate_space, makespan
+from scaling.plan.cost import (
+    CHECKPOINT_FILES_BYTES,
+    PROCESS_SECONDS,
+    Speed,
+    Time,
+    estimate_space,
+    job_times,
+    makespan,
+)
 from scaling.plan.designs import flops_per_step
 from scaling.plan.lowering import JobDevices, Lowered, lower
 from scaling.plan.plan import Plan
@@ -70,6 +78,23 @@ def test_time_adds_up() -> None:
     job = plan.jobs[-1]  # the held-out one
     assert time.holdout_wall_seconds > job.flops / 1e9, "held-out runs wait for the forecast"
     assert time.holdout_wall_seconds < time.wall_seconds < alone.wall_seconds
+
+
+def test_runs_in_a_pack_share_its_steps() -> None:
+    plan = plan_of(family__widths=[16], seeds=[0, 1, 2, 3], holdout=[{"width": 16, "steps": 5000}])
+    packed = ProbePoint(1e6, 1e-3, 5.0, 8, 2.4e-3)  # 8 runs in 2.4 times the time of one, 4 in 1.6 times
+    probe = Probe("gpu", (packed,))
+    assert [probe.packed_share(1e6, alike) for alike in (1, 4, 8, 99)] == pytest.approx([1, 0.4, 0.3, 0.3])
+    of = {job.job_id: plan.by_id[job.run_ids[0]].role for job in plan.jobs}
+    devices = dict.fromkeys(of, 1)
+    times = job_times(plan, Speed.measured(probe), devices)
+    shares = {
+        of[name]: times[name].training / job.flops * 1e9 for name, job in zip(of, plan.jobs, strict=True)
+    }
+    assert shares == pytest.approx({"fit": 0.4, "holdout": 1.0}), "held-out runs wait for the forecast"
+    given = plan_of(family__widths=[16], seeds=[0, 1, 2, 3], execution={"pack": 4})
+    alone = job_times(given, Speed.measured(probe), dict.fromkeys((job.job_id for job in given.jobs), 1))
+    assert sum(time.training for time in alone.values()) == pytest.approx(given.totals.flops_spent / 1e9)
 
 
 def test_evaluation_along_the_way_is_counted_once_on_a_trunk() -> None:

@@ -299,7 +299,11 @@ def test_mlp_width() -> None:
             "recipe.optimizer.learning_rate",
             "the rule gives 4.57719e+36, not between 1e-12 and 1e+06, for w16-500st-s0 (and 3 more runs)",
         ),
-        ({"seeds": list(range(1000)), "family__widths": list(range(8, 808, 8))}, "design", "at most 100,000"),
+        (
+            {"seeds": list(range(1000)), "family__widths": list(range(8, 4808, 8))},
+            "design",
+            "1,200,000 runs, at most 1,000,000",
+        ),
     ],
 )
 def test_what_a_plan_refuses(changes: dict[str, Any], where: str, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling.plan.leverage import ALPHA, BETA, Cell, hinges
+from scaling.plan.leverage import ALPHA, BETA, hinges
 from scaling.plan.plan import Plan
 from scaling.plan.warnings import plan_warnings
 from tests.plan.studies import plan_of
@@ -82,16 +82,16 @@ def test_an_evaluation_set_should_resolve_neighbouring_runs() -> None:
 
 
 def test_a_cell_that_carries_the_fit_is_named() -> None:
-    balanced = {Cell(n, d): 1 for n in (10**6, 10**7, 10**8) for d in (10**8, 10**9, 10**10)}
+    balanced = {(n, d): 1 for n in (10**6, 10**7, 10**8) for d in (10**8, 10**9, 10**10)}
     assert hinges(balanced) is None
-    short = {Cell(n, d): 1 for n in (10**6, 10**7, 10**8) for d in (10**8, 10**8 * 3 // 2, 10**8 * 9 // 4)}
-    lonely = Cell(10**7, 10**10)
+    short = {(n, d): 1 for n in (10**6, 10**7, 10**8) for d in (10**8, 10**8 * 3 // 2, 10**8 * 9 // 4)}
+    lonely = (10**7, 10**10)
     hinge = hinges(short | {lonely: 1})
     assert hinge is not None and (hinge.cell, hinge.exponent) == (lonely, "beta")
     assert hinge.growth == pytest.approx(growth_by_hand([*short, lonely], lonely), rel=1e-3)
     repeated = hinges(short | {lonely: 4})
     assert repeated is not None and repeated.growth > hinge.growth, "its repetitions go with it"
-    assert hinges({Cell(n, 20 * n): 1 for n in (10**6, 10**7, 10**8)}) is None, "no cell alone is to blame"
+    assert hinges({(n, 20 * n): 1 for n in (10**6, 10**7, 10**8)}) is None, "no cell alone is to blame"
 
 
 def test_a_size_that_is_trained_once_is_all_that_an_exponent_has() -> None:
@@ -102,11 +102,11 @@ def test_a_size_that_is_trained_once_is_all_that_an_exponent_has() -> None:
     )
 
 
-def growth_by_hand(cells: list[Cell], left_out: Cell) -> float:
+def growth_by_hand(cells: list[tuple[int, int]], left_out: tuple[int, int]) -> float:
     """The standard error of beta without a cell over that with it, by two inversions."""
 
-    def error(kept: list[Cell]) -> float:
-        n, d = (np.log([getattr(cell, name) for cell in kept]) for name in ("params", "tokens"))
+    def error(kept: list[tuple[int, int]]) -> float:
+        n, d = np.log(np.array(kept, float)).T
         of_n, of_d = np.exp(-ALPHA * (n - 16)), np.exp(-BETA * (d - 20))
         rows = np.stack([np.ones_like(n), of_n, of_n * n, of_d, of_d * d], axis=1)
         return float(np.sqrt(np.linalg.inv(rows.T @ rows)[4, 4]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from scaling.spec.base import Amounts
@@ -122,7 +123,7 @@ class _Curve:
     window: Window
     log_center: float
 
-    @property
+    @cached_property
     def kept(self) -> set[Point]:
         """The points that are trained."""
         off = {one.point: abs(log_n - self.log_center) for one, log_n in self.sizes}
