@@ -98,8 +98,8 @@ class Launch:
                 waiting[run.built_in.init_from] += 1
         problems = [
             Complaint(
-                f"the last checkpoint of {trunk.label} was removed, and {waiting[trunk.run_id]} runs "
-                "are to branch from it",
+                f"the last checkpoint of {trunk.label} was removed, and "
+                f"{_runs(waiting[trunk.run_id])} to branch from it",
                 str(results.run_dir(trunk.run_id)),
                 "delete this folder: the run is trained again",
             )
@@ -251,3 +251,7 @@ def _why(outcome: Outcome) -> str:
     ended = "some runs failed" if outcome.failed else "some runs are left"
     what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else ended
     return f"{what}; {outcome.resume or 'all runs so far are done: run the same command again to continue'}"
+
+
+def _runs(number: int) -> str:
+    return "1 run is" if number == 1 else f"{number} runs are"
