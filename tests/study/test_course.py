@@ -10,8 +10,6 @@ import pytest
 from analysis import findings as found_by
 from analysis import fit
 from analysis.figures import Drawn
-from analysis.fits import fitting
-from analysis.solve import multistart
 from scaling.cli.tables import fit_table
 from scaling.design import growing
 from scaling.errors import UserError
@@ -46,14 +44,13 @@ def plan_of(*args, **more):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """The fake trainer, small fits; figures are one file of text."""
+    """The fake trainer, few replicates; figures are one file of text."""
 
     def draw(findings, source, out):
         write_json(out / "drawn.png", len(findings.trials))
         return Drawn((out / "drawn.png",), {})
 
     monkeypatch.setattr(whole, "open_sweep", functools.partial(open_sweep, command=FAKE))
-    monkeypatch.setattr(fitting, "solve", lambda problem, **_: multistart.solve(problem, keep=3))
     monkeypatch.setattr(found_by, "fit", functools.partial(fit, bootstrap=0))
     monkeypatch.setattr(found_by.forecasts, "sensitivity", lambda *given: [])
     monkeypatch.setattr(found_by, "draw", draw)
