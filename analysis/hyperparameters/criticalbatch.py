@@ -229,7 +229,7 @@ def steps_to_loss(
 
     The lowest loss so far is interpolated linearly in steps, so that a noisy curve is crossed once, and the
     earlier the noisier it is: smooth it before. A run that never reaches a target, or starts below it, is
-    left out of that target.
+    left out of that target; one that others branch from (role ``trunk``), of all.
 
     Args:
         curves: logged rows with columns ``run``, ``step`` and ``loss``.
@@ -262,7 +262,11 @@ def steps_to_loss(
     if problems:
         raise AnalysisError(problems)
     rows, excluded = [], []
+    trunks = set(runs.loc[runs["role"] == "trunk", run]) if runs is not None and "role" in runs else set()
     for name, part in curves.groupby(run, sort=True):
+        if name in trunks:
+            excluded.append({"row": str(name), "reason": "others branch from it"})
+            continue
         numeric: Any = [pd.to_numeric(part[c], errors="coerce") for c in (step, loss)]
         s, y = (np.asarray(x, float) for x in numeric)
         fine = np.isfinite(s) & np.isfinite(y)

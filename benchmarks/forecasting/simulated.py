@@ -12,7 +12,7 @@ TRUTH = {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
 SCALE = 0.007  # standard deviation of log loss; "size": half of its variance common to a size
 DESIGNS = {"6x5": (6, 5), "8x8": (8, 8)}
 NOISES = ("gauss", "size")
-BEYOND = 10.0  # of compute, N and D alike
+BEYOND = (2.5, 10.0)  # of compute, N and D alike
 REPLICATES = 200
 
 
@@ -21,14 +21,15 @@ def law(n: np.ndarray, d: np.ndarray) -> np.ndarray:
     return p["E"] + p["A"] / n ** p["alpha"] + p["B"] / d ** p["beta"]
 
 
-def simulate(design: str, noise: str, number: int) -> pd.DataFrame:
-    """One row per simulated table: inside, width of ours; width of ``Fit.predict`` at c9265ab, and inside."""
+def simulate(design: str, noise: str, number: int, beyond: float) -> pd.DataFrame:
+    """One row per simulated table, of a run so many times ``beyond``: inside, width of ours; width of
+    ``Fit.predict`` at c9265ab, and inside."""
     sizes, horizons = DESIGNS[design]
     n, ratio = (x.ravel() for x in np.meshgrid(5e7 * 2.0 ** np.arange(sizes), 5 * 2.0 ** np.arange(horizons)))
     d, rows = n * ratio, []
     size = np.unique(n, return_inverse=True)[1]
     share = {"gauss": 0.0, "size": 0.5}[noise]
-    ahead = {"N": n.max() * np.sqrt(BEYOND), "D": d[n == n.max()].max() * np.sqrt(BEYOND)}
+    ahead = {"N": n.max() * np.sqrt(beyond), "D": d[n == n.max()].max() * np.sqrt(beyond)}
     for seed in range(number):
         rng = np.random.default_rng(seed)
         own, common = rng.standard_normal(len(n)), rng.standard_normal(sizes)[size]

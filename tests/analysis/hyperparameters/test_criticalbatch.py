@@ -93,6 +93,12 @@ def test_steps_to_a_loss_are_first_crossings():
     assert [(e["row"], e["reason"].partition(" the loss")[0]) for e in excluded] == [
         ("a", "never reaches"), ("b", "is below"), ("b", "is below"), ("b", "never reaches"),
     ]  # fmt: skip
+    roles = runs.assign(role=["trunk", *["fit"] * (len(runs) - 1)])
+    branches, excluded = criticalbatch.steps_to_loss(curves, 5.0, runs=roles)
+    first = str(runs["run_id"].iloc[0])
+    assert {"row": first, "reason": "others branch from it"} in excluded and first not in set(
+        branches["run_id"]
+    )
     one, _ = criticalbatch.steps_to_loss(curves, 5.0)
     assert one["steps"].tolist() == [5.0]
 
