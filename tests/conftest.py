@@ -14,6 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.compiling import compiling_quickly
+from tests.searching import searching_briefly
+
+# Rooms and modules of tests whose fits need no long search for their optimum.
+BRIEFLY = (
+    "analysis.figures", "analysis.forecasting", "analysis.referee", "analysis.reporting", "analysis.tables",
+    "analysis.variants", "analysis.test_comparison", "analysis.test_downstream", "analysis.test_findings",
+    "analysis.test_multipliers", "analysis.test_studies", "cli", "study.test_course",
+)  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,6 +54,17 @@ def pytest_collection_finish() -> None:
 def compiled_quickly() -> Iterator[None]:
     """Compile in half the time, in new processes too: for numbers that do not depend on how well."""
     with compiling_quickly():
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def searched_briefly(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Search for optima from few starts in the modules of ``BRIEFLY``."""
+    name = request.module.__name__.removeprefix("tests.")
+    if not f"{name}.".startswith(tuple(f"{room}." for room in BRIEFLY)):
+        yield
+        return
+    with searching_briefly():
         yield
 
 

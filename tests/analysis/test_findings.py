@@ -7,14 +7,11 @@ import pandas as pd
 import pytest
 
 from analysis import figures, findings, fit, ledger
-from analysis.fits import fitting
-from analysis.solve import multistart
 
 
 @pytest.fixture(autouse=True, scope="module")
 def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
         patch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
         patch.setattr(findings, "fit", functools.partial(fit, bootstrap=0))
         yield

@@ -31,7 +31,7 @@ def ray(tmp_path: Path) -> Path:
 def test_the_plan_of_a_ray_says_not_identifiable(tmp_path):
     done = call(*PLAN, ray(tmp_path))
     assert "can identify of chinchilla: NOT IDENTIFIABLE: D is proportional to N" in done.stdout
-    assert "What would help N*" in done.stdout
+    assert "What would help the interval of N*" in done.stdout
     found = json.loads(call(*PLAN, ray(tmp_path), "--json").stdout)["identification"]
     assert found["expected"][0]["verdict"] == "not_identifiable"
     assert "identification" not in json.loads(call(*PLAN, ray(tmp_path), "--json", "--no-identify").stdout)

@@ -99,6 +99,7 @@ def table(name, noise=0.0):
     return pd.DataFrame({**columns, **BITS, "loss": loss * noise})
 
 
+@pytest.mark.slow
 def test_over_training_is_tied_in_other_words():
     """Gadre et al., eq. 4: eta is half of tied's exponent; M comes from N and D."""
     runs = table("over-training", 0.003)

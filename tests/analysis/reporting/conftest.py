@@ -10,9 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis import findings, fit
-from analysis.fits import fitting
 from analysis.reporting import page
-from analysis.solve import multistart
 
 HOSTILE = '<script>window.hostile = 1</script><img src="x" onerror="window.hostile = 2"><b>&</b>'
 
@@ -20,7 +18,6 @@ HOSTILE = '<script>window.hostile = 1</script><img src="x" onerror="window.hosti
 @pytest.fixture(autouse=True, scope="package")
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
         patch.setattr(findings.forecasts, "sensitivity", lambda *given: [])
         patch.setattr(findings, "fit", functools.partial(fit, bootstrap=20))
         yield

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import findings
+from analysis import Law, findings
 from analysis.collapse import collapse as compare
 from analysis.reporting import page, runs
 from analysis.reporting.charts.calibration import FEWEST, calibration
@@ -43,6 +43,15 @@ def test_a_page_by_another_law_says_so(paged, study):
     text = path.read_text("utf-8")
     assert found.fit.law.name == "tied" and "<i>η</i>" in text and "<i>α</i>" not in text
     assert found.analysis.first.backtest.law == "tied"
+
+
+def test_rows_have_the_loss_of_a_law_that_takes_more_than_sizes_and_tokens(study):
+    for law in ("over-training", Law("wide", {"E": {}, "A": {"width": "alpha"}, "B": {"D": "beta"}})):
+        found = findings.examine(study, "nowhere", law=law)
+        shown = runs.read(found)
+        fitted = shown.text("use") == runs.FITTED
+        left = 100 * np.expm1(found.fit.residuals)
+        assert shown["residual"][fitted] == pytest.approx(left, abs=1e-3), law
 
 
 def test_planned_runs_without_a_result_are_told_first_and_listed(paged, study):

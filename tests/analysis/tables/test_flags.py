@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from analysis import AnalysisError, check, fit, isoflop, load, select
+from analysis import AnalysisError, fit, isoflop, load, select
+from analysis.laws.lookup import require
+from analysis.referee.page import TESTS
+from analysis.referee.subject import Subject
 from analysis.tables import flags
 from analysis.tables.table import about
 
@@ -42,7 +45,7 @@ def test_the_referee_counts_what_was_dropped_however_it_is_worded(flagged, monke
     monkeypatch.setattr(flags, "_named", lambda flag: f"{flag}, in other words")
     kept, left_out = select(flagged)
     assert about(kept).dropped == 3 and len(left_out) > 3  # the held-out runs as well
-    (outcome,) = (one for one in check(flagged, "chinchilla", bootstrap=0).outcomes if one.name == "flags")
+    outcome = TESTS["flags"].ask(Subject(require("chinchilla"), flagged, {"bootstrap": 0}))
     assert "; 3 more are left out for theirs" in outcome.message
 
 

@@ -97,7 +97,7 @@ def test_all_problems_are_reported_at_once(tmp_path):
         (b"params,tokens,loss\n1e8,1e9,3\0\n", "line 2 holds a NUL byte"),
         (b"params,tokens,loss\n1e8,1e9,3\n\xff,1,2\n", "line 3 is not UTF-8"),
         ("params,tokens,loss\n1e8,1e9," + "9" * 140_000, "line 2: field larger"),
-        ("params,tokens,loss,role\n1e8,1e9,3,train\n", "'train' is unknown .line 2.; it is one of fit, hold"),
+        ("params,tokens,loss,role\n1e8,1e9,3,train\n", "'train' is unknown .line 2.; it is one of trunk"),
         ("params,tokens,loss,status\n1e8,1e9,3,odd\n", "'odd' is unknown .line 2.; it is one of ok, div"),
     ],
 )  # fmt: skip

@@ -8,9 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fits import fitting
-from analysis.solve import multistart
-
 WIDTHS = (16, 24, 32, 48, 64, 96, 120)
 E, A, B, ALPHA, BETA = 0.9, 14.0, 60.0, 0.27, 0.30
 SIZE, TOKENS = 5e4, 8e5  # where exponents of its own leave the second variant as good
@@ -41,13 +38,6 @@ def two(
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_starts():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "solve", lambda problem, keep=3, **given: multistart.solve(problem, keep=3))
-        yield
 
 
 @pytest.fixture(scope="session")
