@@ -13,7 +13,7 @@ from analysis.errors import AnalysisError, Complaint
 from analysis.fits.allocation import allocation, cost_of
 from analysis.fits.result import Fit
 from analysis.planning.ahead import Ahead, Outlook, outlook_of_loss, outlook_of_size, size_of
-from analysis.planning.expected import LEVEL
+from analysis.planning.expectation import LEVEL
 from analysis.planning.field import Field, Misfit, problem_of
 from analysis.planning.information import Information, slopes
 from analysis.planning.prior import Prior

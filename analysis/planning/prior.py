@@ -18,6 +18,8 @@ from analysis.results import Interval, Part
 from analysis.solve.multistart import solve
 from analysis.solve.problem import Loss, Problem
 
+UNIQUE = "unique_tokens"
+REPEATED = {"RN": 5.31, "RD": 15.39}  # Muennighoff et al. 2023, arXiv:2305.16264, section 6
 DRAWS = 24  # of a prior that is given by ranges
 SEEDS = 0.005  # of log loss: between runs that differ by seeds, where nothing else is known
 
@@ -177,7 +179,10 @@ class Prior:
         if law == self.law:
             return self
         own = {x: inputs[x] for x in law.inputs}
-        problem = Problem(law, own, self.losses(inputs), Loss())
+        if UNIQUE in own and UNIQUE not in self.law.inputs:
+            own[UNIQUE] = inputs["D"]  # what this law says is of new tokens
+        held = {name: value for name, value in REPEATED.items() if name in law.names}
+        problem = Problem(law, own, self.losses(inputs), Loss(), fixed=held)
         found = problem.parameters(problem.shift(solve(problem).u, 1.0))
         values = dict(zip(problem.names, map(float, found), strict=True))
         drawn = tuple(other.as_law(law, inputs).params for other in self.others())

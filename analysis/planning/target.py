@@ -43,6 +43,10 @@ class Target:
     def compute(self) -> float | None:
         return self.inputs.get("C")
 
+    def known_to(self, law: Law) -> bool:
+        """Whether a law can be asked there: it has its inputs, or a best run of the compute."""
+        return {*law.inputs} <= {*self.inputs} or (self.alone and {*law.inputs} == {"N", "D"})
+
     def input(self, law: Law, name: str) -> float:
         """One input of a law there. Raises AnalysisError where it is not given."""
         if name not in self.inputs:
