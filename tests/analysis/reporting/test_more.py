@@ -13,6 +13,7 @@ from analysis.collapse import collapse as compare
 from analysis.reporting import page, runs
 from analysis.reporting.charts.calibration import FEWEST, calibration
 from analysis.reporting.charts.collapse import MIDDLES, collapse
+from analysis.reporting.charts.curves import RUNS
 from analysis.reporting.words import Missing
 from tests.analysis.conftest import simulate
 from tests.analysis.test_collapse import family
@@ -72,6 +73,9 @@ def test_curves_that_fall_off_are_drawn_so_and_linked_to_their_runs():
     assert len(chart.traces) == 9 and off["x"] == pytest.approx(100 * MIDDLES)
     assert "9 curves in 1 group of tokens per parameter" in chart.caption and "1 falls off" in chart.caption
     assert collapse(rows, compare(table, None)) is None
+    many = replace(found, curves=found.curves * 40)
+    drawn = collapse(rows, many).traces
+    assert len(drawn) == RUNS and sum(trace["line"]["dash"] == "dash" for trace in drawn) == 40
 
 
 def test_calibration_needs_some_frozen_forecasts_with_outcomes(held):
