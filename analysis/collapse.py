@@ -72,6 +72,16 @@ class Collapse(Result):
         """The curves that fall off, the farthest first."""
         return tuple(sorted((c for c in self.curves if c.fallen), key=lambda curve: -curve.off))
 
+    def above(self) -> list[np.ndarray]:
+        """How far each curve is above the median of those of its group that do not fall off, relative, in
+        every bin."""
+        middle = dict[int, np.ndarray]()
+        for group in {curve.group for curve in self.curves}:
+            own = [curve for curve in self.curves if curve.group == group]
+            kept = [curve.values for curve in own if not curve.fallen] or [curve.values for curve in own]
+            middle[group] = np.median(kept, axis=0)
+        return [np.expm1(np.array(curve.values) - middle[curve.group]) for curve in self.curves]
+
     def summary(self) -> str:
         """What was seen, as text for a terminal."""
         lines = [f"collapse: {self.status.code} - {self.status.message}"]

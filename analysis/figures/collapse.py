@@ -57,12 +57,10 @@ def _distances(axes: Axes, found: Collapse, shades: style.Shades) -> None:
     limit = found.limit or 0.0
     axes.axhspan(-100 * limit, 100 * limit, color=style.MUTED, alpha=0.2, lw=0, zorder=0)
     axes.axhline(0, color=style.MUTED, lw=style.line(0.6), zorder=1)
-    for curve in found.curves:
-        others = [c.values for c in found.curves if c.group == curve.group and not c.fallen]
-        off = 100 * np.expm1(np.array(curve.values) - np.median(others or [curve.values], axis=0))
-        drawn = _drawn(curve, shades)
-        named = curve in found.fallen[:NAMED]
-        axes.plot(MIDDLES, off, **drawn, label=style.words(curve.label) if named else None)
+    far = found.fallen[:NAMED]
+    for curve, off in zip(found.curves, found.above(), strict=True):
+        name = style.words(curve.label) if curve in far else None
+        axes.plot(MIDDLES, 100 * off, **_drawn(curve, shades), label=name)
     groups = len({curve.group for curve in found.curves})
     fallen = f"{len(found.fallen)} of {len(found.curves)} {'falls' if len(found.fallen) == 1 else 'fall'} off"
     word = fallen if found.fallen else "no run falls off"

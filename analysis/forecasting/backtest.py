@@ -74,8 +74,8 @@ def run(
     Raises:
         AnalysisError: for ``below`` not between 0 and the largest budget, or a bad request or table.
     """
-    given: dict[str, Any] = {"bootstrap": 0, **options}
-    return of(fit(law, table, convention=convention, **given), table, below=below)
+    asked: dict[str, Any] = {"bootstrap": 0, "convention": convention, **options}
+    return of(fit(law, table, **asked), table, below=below)
 
 
 def of(whole: Fit, table: pd.DataFrame | Table, *, below: float | None = None) -> BackTest:

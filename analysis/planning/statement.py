@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.fits.summary import count, interval_text, number, verdict_text
 from analysis.planning.ahead import Ahead
-from analysis.planning.expected import Expectation, Expected
+from analysis.planning.expectation import Expectation, Expected
 from analysis.planning.help import Advice, Help
 from analysis.planning.simulate import Seen, Simulated
 from analysis.results import Interval
@@ -45,6 +45,8 @@ def expected_text(found: Expected) -> str:
         lines.append(
             f"  target {found.target.label}: {found.extrapolation:.3g}x the compute of the largest run"
         )
+    if found.repetition is not None:
+        lines.append(f"  {found.repetition.text}")
     if any(np.isfinite(one.spread) for one in found.quantities):
         lines += ["", *_table(found.quantities)]
     if found.ahead is not None:

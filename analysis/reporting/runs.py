@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.findings import Described, Findings
 from analysis.fits.result import Fit
+from analysis.laws.law import Law
 from analysis.tables.checks import row_names
 from analysis.tables.reading import numbers
 from analysis.tables.runs import CONVENTIONS, select
@@ -104,10 +105,11 @@ def read(findings: Findings) -> Runs:
     frame: Any = frame_of(findings.table)
     convention = findings.fit.convention
     known = _inputs(frame, convention)
+    given = known | _others_of(findings.fit.law, frame, known)
     law, use = np.full(len(frame), np.nan), np.full(len(frame), "", object)
     for name, described in findings.analysis.described.items():
         here = np.ones(len(frame), bool) if name is None else (frame[COLUMN] == name).to_numpy(bool)
-        law[here] = _law(described.fit, {x: v[here] for x, v in known.items()}, int(here.sum()))
+        law[here] = _law(described.fit, {x: v[here] for x, v in given.items()}, int(here.sum()))
         use[here] = _use(described, frame[here])
     loss = numbers(frame["loss"])[0]
     with np.errstate(all="ignore"):
@@ -136,6 +138,12 @@ def _inputs(frame: Any, convention: str) -> dict[str, np.ndarray]:
     if per_token is not None and {"N", "D"} <= set(known):
         known["C"] = per_token * known["N"] * known["D"]
     return known
+
+
+def _others_of(law: Law, frame: Any, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What else a law takes, as far as the table has it."""
+    found = {x: numbers(frame[x])[0] for x in law.inputs if x in frame.columns and x not in known}
+    return found | ({"M": known["D"] / known["N"]} if "M" in law.inputs and {"N", "D"} <= set(known) else {})
 
 
 def _law(fit: Fit, known: dict[str, np.ndarray], count: int) -> np.ndarray:

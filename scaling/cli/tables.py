@@ -65,7 +65,7 @@ def report_table(
     Raises:
         AnalysisError: there is no such law, the table cannot be read or analysed, or a frozen forecast was
             changed.
-        UserError: ``out`` is a folder, or in none.
+        UserError: ``out`` is a folder, or in none, or the law is an estimator.
     """
     from scaling.report import write_report  # of the page alone: others need none of it
 
@@ -74,6 +74,9 @@ def report_table(
         raise UserError(
             Complaint(f"--out {out}: is {'a folder' if out.is_dir() else 'in no folder'}", hint=hint)
         )
+    if law in ESTIMATORS:
+        hint = "give a law of the loss, such as chinchilla"
+        raise UserError(Complaint(f"--law {law}: an estimator of sizes has no law to report", hint=hint))
     table, requested = _load(sources, reading), require(law)
     if law != LAW:
         table = _table([requested], sources, reading, {})

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.planning.expected import Expected, expect
+from analysis.planning.expectation import Expected
+from analysis.planning.expected import expect
 from analysis.planning.help import Help, Shop
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
@@ -73,9 +74,10 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     tables = {name: table_of(runs) for name, runs in variants.items()}
     for name, table in tables.items():
         for prior in priors(asked, table):
-            statements.append((name, expect(prior, table, targets)))
+            known = [one for one in targets if asked.compute or one.known_to(prior.law)]
+            statements.append((name, expect(prior, table, known)))
             if asked.simulate:
-                simulated.append(simulate(prior, table, targets, asked.simulate))
+                simulated.append(simulate(prior, table, known, asked.simulate))
     (first, runs), *_ = variants.items()
     table = tables[first]
     helps, labels = _helpful(study, runs, statements[0][1], table, targets[0])

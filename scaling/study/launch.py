@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scaling.design.growing import PlannedStudy
+from scaling.errors import Complaint, UserError
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
 from scaling.plan.plan import Plan, PlannedRun
@@ -84,7 +86,28 @@ class Launch:
         """Train all but held-out runs; raises StudyStopped, like training."""
         for roles in PHASES:
             if self.plan.with_roles(roles):
+                self._require_trunks(roles)
                 self._train(roles)
+
+    def _require_trunks(self, roles: Collection[str]) -> None:
+        """Raises UserError: what runs of these roles are to branch from is not there any more."""
+        results, waiting = self.sweep.results, Counter[str]()
+        recorded = results.recorded()
+        for run in self.plan.with_roles(roles):
+            if run.run_id not in recorded and not run.is_external and run.built_in.init_from:
+                waiting[run.built_in.init_from] += 1
+        problems = [
+            Complaint(
+                f"the last checkpoint of {trunk.label} was removed, and "
+                f"{_runs(waiting[trunk.run_id])} to branch from it",
+                str(results.run_dir(trunk.run_id)),
+                "delete this folder: the run is trained again",
+            )
+            for trunk in self.plan.with_roles(("trunk",))
+            if waiting[trunk.run_id] and results.final_checkpoint(trunk.run_id, trunk.run.steps) is None
+        ]
+        if problems:
+            raise UserError(*problems)
 
     def look_at_disk(self) -> None:
         """Say beforehand where checkpoints may not fit; each is checked again when it is written."""
@@ -228,3 +251,7 @@ def _why(outcome: Outcome) -> str:
     ended = "some runs failed" if outcome.failed else "some runs are left"
     what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else ended
     return f"{what}; {outcome.resume or 'all runs so far are done: run the same command again to continue'}"
+
+
+def _runs(number: int) -> str:
+    return "1 run is" if number == 1 else f"{number} runs are"

@@ -29,6 +29,11 @@ def test_a_table_has_its_page_beside_it(tmp_path):
     assert found == {"report": str(page), "bytes": page.stat().st_size}
 
 
+def test_an_estimator_is_no_law_to_report():
+    done = call("report", REFERENCE, "--law", "parabola")
+    assert done.returncode == 2 and "--law parabola: an estimator of sizes has no law" in done.stderr
+
+
 def test_a_page_is_a_file(tmp_path):
     for out, wrong in ((tmp_path, "is a folder"), (tmp_path / "none" / "page.html", "is in no folder")):
         done = call("report", REFERENCE, "--out", out)

@@ -12,6 +12,7 @@ from analysis import fit
 from analysis.figures import Drawn
 from scaling.cli.tables import fit_table
 from scaling.design import growing
+from scaling.errors import UserError
 from scaling.files import write_json
 from scaling.plan.expand import make_plan
 from scaling.spec.load import load_study, study_from_dict
@@ -182,6 +183,15 @@ def test_more_data_before_the_held_out_run_make_a_new_forecast(tmp_path):
     now = states(tmp_path)
     assert now.pop(old) == ("superseded", False) and list(now.values()) == [("open", True)]
     assert len(list(table.glob("*.json"))) == 5
+
+
+def test_runs_that_branch_from_a_checkpoint_that_was_removed_are_not_begun(tmp_path):
+    design = {"kind": "critical-batch", "tokens": [256_000], "batches": [256, 512], "trunk_tokens": 128_000}
+    plan = plan_of(design=design)
+    records(plan, tmp_path, without=[run.label for run in plan.runs if run.role == "fit"])
+    with pytest.raises(UserError, match="trunk-s0 was removed, and 2 runs are to branch") as caught:
+        run_study(plan, tmp_path, watch=Heard())
+    assert len(caught.value.problems) == 4 and not trained(tmp_path)
 
 
 def test_without_a_law_the_held_out_run_waits(tmp_path):

@@ -15,8 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import findings
+from analysis.reporting import page as report
 from tests.analysis.conftest import simulate
 from tests.analysis.reporting.conftest import HOSTILE, Paged
+from tests.analysis.test_collapse import family
 
 pytestmark = pytest.mark.browser
 PATIENCE = 120_000  # milliseconds, on a machine that does much else
@@ -31,6 +34,13 @@ PLACE = """([name, row]) => {
     const [x, y] = [layout.xaxis, layout.yaxis];
     return [at.left + x._offset + x.d2p(trace.x[i]), at.top + y._offset + y.d2p(trace.y[i])];
   }
+}"""
+# the middle of the dashed curve of a figure
+MIDDLE = """name => {
+  const figure = document.querySelector(`[data-chart="${name}"]`), at = figure.getBoundingClientRect();
+  const trace = figure.data.find(one => one.line.dash === "dash"), i = Math.floor(trace.x.length / 2);
+  const [x, y] = [figure._fullLayout.xaxis, figure._fullLayout.yaxis];
+  return [at.left + x._offset + x.d2p(trace.x[i]), at.top + y._offset + y.d2p(trace.y[i])];
 }"""
 
 
@@ -282,3 +292,21 @@ def test_ten_thousand_runs_stay_usable(visit, large):
     box.evaluate("one => one.scrollTop = one.scrollHeight")
     opened.page.wait_for_function("document.querySelector('#table tr[data-row]:last-of-type') !== null")
     assert opened.page.locator("#table tr").count() < 60
+
+
+def test_a_curve_that_falls_off_is_found_as_its_run(visit, tmp_path):
+    table, curves = family(bad=4)
+    table["flops"] = 6 * table["params"] * table["tokens"]
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    curves.to_parquet(tmp_path / "curves.parquet")
+    found = findings.examine(table, tmp_path / "forecasts")
+    opened = visit(report.write(found, [tmp_path], tmp_path / "report.html", referee=False))
+    figure = opened.draw("collapse")
+    assert figure.locator(".scatterlayer .trace").count() == 9
+    (x, y), row = opened.page.evaluate(MIDDLE, "collapse"), table.index[table["run_id"] == "s4-0"][0]
+    opened.page.mouse.move(x - 40, y - 40)
+    opened.page.mouse.move(x, y, steps=4)
+    hover = figure.locator(".hoverlayer .hovertext").first
+    hover.wait_for()
+    assert "s4-0" in hover.text_content()
+    assert opened.page.locator(f"#table tr[data-row='{row}']").get_attribute("class") == "here"

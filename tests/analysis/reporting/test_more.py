@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import findings
+from analysis import Law, findings
 from analysis.collapse import collapse as compare
 from analysis.reporting import page, runs
 from analysis.reporting.charts.calibration import FEWEST, calibration
 from analysis.reporting.charts.collapse import MIDDLES, collapse
+from analysis.reporting.charts.curves import RUNS
 from analysis.reporting.words import Missing
 from tests.analysis.conftest import simulate
 from tests.analysis.test_collapse import family
@@ -45,6 +46,15 @@ def test_a_page_by_another_law_says_so(paged, study):
     assert found.analysis.first.backtest.law == "tied"
 
 
+def test_rows_have_the_loss_of_a_law_that_takes_more_than_sizes_and_tokens(study):
+    for law in ("over-training", Law("wide", {"E": {}, "A": {"width": "alpha"}, "B": {"D": "beta"}})):
+        found = findings.examine(study, "nowhere", law=law)
+        shown = runs.read(found)
+        fitted = shown.text("use") == runs.FITTED
+        left = 100 * np.expm1(found.fit.residuals)
+        assert shown["residual"][fitted] == pytest.approx(left, abs=1e-3), law
+
+
 def test_planned_runs_without_a_result_are_told_first_and_listed(paged, study):
     _, path = paged(study, beside=page.Beside(missing=LACKING, planned=30))
     text = path.read_text("utf-8")
@@ -63,6 +73,9 @@ def test_curves_that_fall_off_are_drawn_so_and_linked_to_their_runs():
     assert len(chart.traces) == 9 and off["x"] == pytest.approx(100 * MIDDLES)
     assert "9 curves in 1 group of tokens per parameter" in chart.caption and "1 falls off" in chart.caption
     assert collapse(rows, compare(table, None)) is None
+    many = replace(found, curves=found.curves * 40)
+    drawn = collapse(rows, many).traces
+    assert len(drawn) == RUNS and sum(trace["line"]["dash"] == "dash" for trace in drawn) == 40
 
 
 def test_calibration_needs_some_frozen_forecasts_with_outcomes(held):
