@@ -21,7 +21,7 @@ from analysis.errors import AnalysisError, plural
 from analysis.fits import identification
 from analysis.fits.assembly import assemble, unfitted
 from analysis.fits.bootstrap import replicate
-from analysis.fits.covariance import depends
+from analysis.fits.covariance import depends, powerless
 from analysis.fits.diagnostics import tuned
 from analysis.fits.options import FitOptions, check_names, not_falling, rising
 from analysis.fits.result import Fit
@@ -93,9 +93,7 @@ def fit(
         problem = tuned(problem, asked.delta)
     solution = solve(problem)
     _check_rows(problem, solution)
-    named = zip(problem.names, problem.base, strict=True)
-    powers = [name for name, base in named if base in law.linear and law.terms.get(base)]
-    gone = law.terms and {*powers} <= {*solution.zero}
+    gone = powerless(problem, solution)
     if gone or not depends(problem, solution):
         what = f"nothing shows that {asked.target!r} depends on {', '.join(law.inputs)}"
         alike = (f"a constant fits as well at the noise level: {what}",)
