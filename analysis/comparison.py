@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, plural
 from analysis.fits.fitting import fit
 from analysis.fits.options import FitOptions
 from analysis.fits.resolve import solved
@@ -168,7 +168,9 @@ def _common(
     kept = [set(prepare(law, table, asked).frame.index) for law in laws]
     common, every = set.intersection(*kept), set.union(*kept)
     notes = (
-        () if common == every else (f"{len(every - common)} rows that not every law can use are left out",)
+        ()
+        if common == every
+        else (f"{plural(len(every - common), 'row')} that not every law can use left out",)
     )
     unfit = every - common
     return table.loc[[i not in unfit for i in table.index]], notes

@@ -33,6 +33,11 @@ def some(items: Iterable[Any]) -> str:
     return ", ".join(map(str, items[:SHOWN])) + more
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 Text = str | Argument | tuple[str | Argument, ...]  # parts, where a text names arguments
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.errors import plural
 from analysis.fits.result import Fit
-from analysis.fits.summary import ORIGINS, count, number, runs, uncertain
+from analysis.fits.summary import ORIGINS, count, number, uncertain
 from analysis.forecasting.backtest import BackTest
 from analysis.forecasting.forecasts import Score, Trial
 from analysis.optimal_size.isoflop import IsoFlop, Line
@@ -58,7 +59,7 @@ def _isoflop(iso: IsoFlop) -> list[str]:
             what = f"N* {count(m.N)}{error}, D* {count(m.D)}, loss {m.loss:.4g}"
         else:
             what = f"no minimum: {m.reason}"
-        lines.append(f"  C = {m.budget:.3g}: {runs(m.n)}, {what}")
+        lines.append(f"  C = {m.budget:.3g}: {plural(m.n, 'run')}, {what}")
     if iso.size and iso.tokens and iso.loss:
         lines.append(
             f"  N* ~ C^{_slope(iso.size)}, D* ~ C^{_slope(iso.tokens)}, best loss ~ C^{_slope(iso.loss)}"
@@ -78,8 +79,8 @@ def _backtest(test: BackTest) -> list[str]:
         return [f"  not possible: {test.message}"]
     unknown = sum(row["low"] != row["low"] or row["high"] != row["high"] for row in test.runs)
     lines = [
-        f"  fitted {runs(test.n_train)} below C = {test.budget:.3g}, "
-        f"predicted its {runs(len(test.runs))} ({test.extrapolation:.2g}x further):",
+        f"  fitted {plural(test.n_train, 'run')} below C = {test.budget:.3g}, "
+        f"predicted its {plural(len(test.runs), 'run')} ({test.extrapolation:.2g}x further):",
         f"  mean error {test.bias:+.2%}, rms {test.rms:.2%}, "
         f"{test.inside:.0%} inside their {test.level:.0%} intervals"
         + (f"; {unknown} of these intervals open" if unknown else ""),

@@ -92,7 +92,12 @@ def planned(design: Design) -> dict[str, float]:
     half = {one["name"].partition("(")[0]: one["half_width"] for one in found["quantities"]}
     flops = [run["flops"] for run in plan["table"] if run["role"] == "fit"]
     at_target = next(x for x in found["quantities"] if x["name"].startswith("loss(w80"))["half_width"]
-    values = len(flops), sum(flops) / 1e15, 3600 * plan["bill"]["device_hours"], *map(half.get, NUMBERS[3:7])
+    values = (
+        len(flops),
+        sum(flops) / 1e15,
+        3600 * plan["bill"]["device_hours"],
+        *(half[x] for x in NUMBERS[3:7]),
+    )
     return dict(zip(NUMBERS, (*values, at_target, found["forecast"]["half_width"]), strict=True))
 
 

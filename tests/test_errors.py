@@ -37,3 +37,7 @@ def test_arguments_are_spelled_by_whoever_prints_them():
     complaint = of_analysis.Complaint("no such column", of_analysis.Argument("groups", "x"), ("say ", flops))
     assert str(complaint) == "groups='x': no such column; say columns={'flops': None}"
     assert complaint.text(lambda a: f"--{a.name}") == "--groups: no such column; say --columns"
+
+
+def test_one_is_no_plural():
+    assert [of_analysis.plural(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]

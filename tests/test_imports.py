@@ -152,8 +152,8 @@ WITHOUT_TRAINING = {
     "scaling.plan": (*HEAVY, *TRAINING, "scaling.sweep", "analysis"),
     "scaling.sweep": (*HEAVY, *TRAINING, *TRACKERS, "scaling.cli", "analysis"),
     "scaling.cli.main": (*HEAVY, *TRAINING, *TRACKERS),
-    "scaling.trackers.__main__": (*HEAVY, *TRAINING, *TRACKERS[1:], "analysis"),
 }
+FOLLOWING = {"scaling.trackers.__main__": (*HEAVY, *TRAINING, *TRACKERS[1:], "scaling.sweep", "analysis")}
 TRAINING_ALONE = {
     "scaling.model": ("pandas", "scaling.plan", "scaling.train", "scaling.data", "analysis"),
     "scaling.train": ("pandas", "scaling.sweep", "scaling.cli", "analysis"),
@@ -170,7 +170,9 @@ def below(name: str) -> list[str]:
     return [m for m in modules if "corpora" not in m]
 
 
-@pytest.mark.parametrize("forbidden", [WITHOUT_TRAINING, TRAINING_ALONE], ids=["planning", "training"])
+@pytest.mark.parametrize(
+    "forbidden", [WITHOUT_TRAINING, FOLLOWING, TRAINING_ALONE], ids=["planning", "trackers", "training"]
+)
 def test_what_an_import_pulls_in(forbidden: dict[str, tuple[str, ...]]) -> None:
     program = (
         "import importlib, json, sys\n"

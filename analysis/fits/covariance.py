@@ -165,6 +165,14 @@ def depends(problem: Problem, solution: Solution, level: float = 0.95) -> bool:
     return value - solution.value > limit * noise_square(problem, solution.u)
 
 
+def powerless(problem: Problem, solution: Solution) -> bool:
+    """Whether the optimum has none of the law's power terms left."""
+    law = problem.law
+    named = zip(problem.names, problem.base, strict=True)
+    powers = {name for name, base in named if base in law.linear and law.terms.get(base)}
+    return bool(law.terms) and powers <= {*solution.zero}
+
+
 def indifference(problem: Problem, solution: Solution, level: float = 0.95) -> float:
     """The rise of the objective that noise explains: half a chi2(1) at ``level``, times the noise square."""
     return 0.5 * float(stats.chi2.ppf(level, 1)) * noise_square(problem, solution.u)

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits import identification
 from analysis.fits.bootstrap import replicate
+from analysis.fits.covariance import depends, powerless
 from analysis.fits.diagnostics import robust_sd, tuned
 from analysis.results import Intervals
 from analysis.solve.multistart import Solution, solve
@@ -67,6 +68,12 @@ class Earlier:
     def point(self) -> np.ndarray:
         """The optimum (1, P), plain coordinates."""
         return self.problem.shift(self.solution.u, 1.0)[None]
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing shows that the early losses depend on the law's inputs."""
+        gone = powerless(self.problem, self.solution)
+        return gone or not depends(self.problem, self.solution)
 
     @cached_property
     def fit(self) -> Fit:

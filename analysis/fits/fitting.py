@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, plural
 from analysis.fits import identification
 from analysis.fits.assembly import assemble, unfitted
 from analysis.fits.bootstrap import replicate
-from analysis.fits.covariance import depends
+from analysis.fits.covariance import depends, powerless
 from analysis.fits.diagnostics import tuned
 from analysis.fits.options import FitOptions, check_names, not_falling, rising
 from analysis.fits.result import Fit
@@ -93,9 +93,7 @@ def fit(
         problem = tuned(problem, asked.delta)
     solution = solve(problem)
     _check_rows(problem, solution)
-    named = zip(problem.names, problem.base, strict=True)
-    powers = [name for name, base in named if base in law.linear and law.terms.get(base)]
-    gone = law.terms and {*powers} <= {*solution.zero}
+    gone = powerless(problem, solution)
     if gone or not depends(problem, solution):
         what = f"nothing shows that {asked.target!r} depends on {', '.join(law.inputs)}"
         alike = (f"a constant fits as well at the noise level: {what}",)
@@ -122,7 +120,9 @@ fit.__signature__ = _signature()  # type: ignore[attr-defined]
 def _none_left(excluded: Sequence[Mapping[str, Any]]) -> str:
     """Why a table has no usable runs: the reasons, most frequent first, with how many rows each left out."""
     reasons = Counter(str(row["reason"]) for row in excluded).most_common(3)
-    return "; ".join(["no usable runs", *(f"{number} rows: {reason}" for reason, number in reasons)])
+    return "; ".join(
+        ["no usable runs", *(f"{plural(number, 'row')}: {reason}" for reason, number in reasons)]
+    )
 
 
 def _check_rows(problem: Problem, solution: Solution) -> None:

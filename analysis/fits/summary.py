@@ -34,11 +34,6 @@ def number(value: float) -> str:
     return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3e}"
 
 
-def runs(number_of: int) -> str:
-    """1 run, 2 runs."""
-    return "1 run" if number_of == 1 else f"{number_of} runs"
-
-
 def uncertain(value: float, error: float) -> tuple[str, str]:
     """The ``error`` of a value to two digits, and the value to the same place."""
     if not 0 < error < np.inf:

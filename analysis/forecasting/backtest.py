@@ -95,10 +95,16 @@ def of(whole: Fit, table: pd.DataFrame | Table, *, below: float | None = None) -
         raise AnalysisError(
             f"back-test: below = {below:g} must lie between 0 and the largest budget {largest:g}"
         )
+    if not whole.usable:
+        return BackTest(name, whole.convention, largest, 0, 1.0, level, message=whole.status.message)
     try:
         before = whole.earlier if below is None else Earlier.of(whole, below)
     except AnalysisError as error:
         return BackTest(name, whole.convention, largest, 0, 1.0, level, message=str(error))
+    if before.blind:
+        inputs = ", ".join(whole.law.inputs)
+        why = f"nothing shows that losses below {below or largest:.3g} depend on {inputs}"
+        return BackTest(name, whole.convention, largest, 0, 1.0, level, message=why)
     rows = np.flatnonzero(before.late)
     data = {x: [column[i] for i in rows] for x, column in whole.data.items()}
     predicted = before.fit.predict(_asked(whole, data)).frame

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
+from analysis.errors import plural
 from analysis.results import Interval
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def calibration_text(found: Calibration) -> str:
     """Coverage, spread, mean error, the naive forecast and the table by extrapolation, in lines."""
     n, groups = len(found.outcomes), found.groups
     shared = (
-        f"  {_forecasts(n)} in {groups} independent group{'s' if groups > 1 else ''}: what shares fitted "
+        f"  {plural(n, 'forecast')} in {plural(groups, 'independent group')}: what shares fitted "
         "runs, a target or a source is one, and counts once in intervals"
     )
     lines = [shared, f"  status: {found.status.code} - {found.status.message}"]
@@ -47,7 +48,9 @@ def calibration_text(found: Calibration) -> str:
         lines += ["", f"  extrapolation     forecasts  groups  {found.level:.0%} inside  mean error     rms"]
         lines += [_reach(one) for one in found.reaches]
     if found.without_reach and found.reaches:
-        lines.append(f"  {_forecasts(found.without_reach)} without an extrapolation: compute is not known")
+        lines.append(
+            f"  {plural(found.without_reach, 'forecast')} without an extrapolation: compute is not known"
+        )
     return "\n".join(lines)
 
 
@@ -65,8 +68,8 @@ def ratio_text(ratio: Ratio) -> str:
     """The ratio in a line, with what it rests on."""
     text = (
         f"your errors beyond noise: {ratio.value:.2g} times the shipped discrepancy"
-        f"{_ends(ratio.interval)}, from {_forecasts(ratio.forecasts)} in {ratio.groups} "
-        f"group{'s' if ratio.groups > 1 else ''}"
+        f"{_ends(ratio.interval)}, from {plural(ratio.forecasts, 'forecast')} in "
+        f"{plural(ratio.groups, 'group')}"
     )
     if ratio.smaller:
         return f"{text}; they are smaller than run noise and the law's interval alone let expect"
@@ -75,10 +78,6 @@ def ratio_text(ratio: Ratio) -> str:
     if ratio.interval.high < 1:
         return f"{text}: forecasts here are better than the shipped discrepancy says"
     return f"{text}: no contradiction"
-
-
-def _forecasts(n: int) -> str:
-    return f"{n} forecast" if n == 1 else f"{n} forecasts"
 
 
 def _ends(interval: Interval) -> str:

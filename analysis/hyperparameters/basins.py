@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
-from analysis.errors import AnalysisError, Argument, Complaint
+from analysis.errors import AnalysisError, Argument, Complaint, plural
 from analysis.fits.options import FitOptions
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
@@ -146,13 +146,15 @@ class Basins(Result):
         how = METHODS[self.method]
         if self.method == "quadratic":
             how += ", all runs" if self.window is None else f", runs within {self.window:.2%} of the best"
-        lines = [f"basins of loss over {tuned}: {len(self.cells)} cells by {', '.join(self.by)}; {how}"]
+        lines = [
+            f"basins of loss over {tuned}: {plural(len(self.cells), 'cell')} by {', '.join(self.by)}; {how}"
+        ]
         cells = cast(Any, self.cells)
         verdicts = Counter(cells["verdict"])
         lines.append("  cells: " + ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common()))
         inside = cells[cells["verdict"] == "interior"]
         for name, law in self.laws.items():
-            lines.append(f"  {formula(law)}  ({law.objective.n} cells, {law.level:.0%})")
+            lines.append(f"  {formula(law)}  ({plural(law.objective.n, 'cell')}, {law.level:.0%})")
             lines.append(f"    status: {law.status.code} - {law.status.message}")
             lines.append(f"    intervals: {law.intervals.method}")
             if f"{name}_se" in inside and inside[f"{name}_se"].notna().any():
@@ -317,7 +319,7 @@ def _none_inside(cells: Any) -> Complaint:
     hint: Any = "sweep more values in each cell"
     if (cells["verdict"] == "edge").any():
         hint = "sweep wider there, or let optima at an end in, which are bounds: ", Argument("edges", True)
-    return Complaint(f"none of {len(cells)} cells has an interior optimum ({shown})", hint=hint)
+    return Complaint(f"none of {plural(len(cells), 'cell')} has an interior optimum ({shown})", hint=hint)
 
 
 def _cells(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError, some
+from analysis.errors import AnalysisError, plural, some
 from analysis.fits.fitting import fit
 from analysis.fits.identification import DECADE
 from analysis.fits.intervals import interval
@@ -76,7 +76,7 @@ class CriticalBatch(Result):
 
     def summary(self) -> str:
         """The result as text for a terminal."""
-        lines = [f"critical batch: S = Smin (1 + Bcrit / B); {len(self.cells)} groups"]
+        lines = [f"critical batch: S = Smin (1 + Bcrit / B); {plural(len(self.cells), 'group')}"]
         for row in self.cells.to_dict("records"):
             name = named({x: row[x] for x in self.by}) or "all"
             low, high = (number(row[f"{CRITICAL}_{end}"]) for end in ("low", "high"))
@@ -84,10 +84,12 @@ class CriticalBatch(Result):
             value = shown.get(
                 row["verdict"], f"> {low}" if np.isfinite(row[f"{CRITICAL}_low"]) else f"< {high}"
             )
-            lines.append(f"  {name}: Bcrit {value}, {row['runs']} runs; {row['reason']}")
+            lines.append(f"  {name}: Bcrit {value}, {plural(row['runs'], 'run')}; {row['reason']}")
         lines.append(f"  intervals: {self.fits[0].level:.0%}, {self.fits[0].intervals.method}")
         if self.law is not None:
-            lines.append(f"  {formula(self.law)}  ({self.law.objective.n} groups, {self.law.level:.0%})")
+            lines.append(
+                f"  {formula(self.law)}  ({plural(self.law.objective.n, 'group')}, {self.law.level:.0%})"
+            )
             lines.append(f"    {self.law.status.code} - {self.law.status.message}")
         return "\n".join([*lines, *left_out(self), *(f"  note: {note}" for note in self.notes)])
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, plural
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.fits.summary import count, number
@@ -163,5 +163,7 @@ def empty_cells(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
     """What is wrong with the columns ``by`` that tell groups of rows apart: rows without a value."""
     empty = {x: int(np.asarray(table[x].isna()).sum()) for x in by if x in table}
     return [
-        f"column {x!r} is empty in {n} rows; fill it, or leave it out of by" for x, n in empty.items() if n
+        f"column {x!r} is empty in {plural(n, 'row')}; fill it, or leave it out of by"
+        for x, n in empty.items()
+        if n
     ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.errors import plural
+
 METHODS = {
     "quadratic": "quadratic in logs",
     "local": "local quadratic in logs (tricube weights)",
@@ -60,7 +62,7 @@ def find(
     levels = {name: len(np.unique(np.round(x[:, i], 6))) for i, name in enumerate(names)}
     few = [f"{count} values of {name}" for name, count in levels.items() if count < 3]
     if few or (method != "argmin" and len(y) < least):
-        reason = f"{', '.join(few)}; a minimum needs 3" if few else f"{len(y)} runs; needs {least}"
+        reason = f"{', '.join(few)}; a minimum needs 3" if few else f"{plural(len(y), 'run')}; needs {least}"
         return _nothing("too few", reason, p, np.ones(len(y), bool))
     best = int(np.argmin(y))
     edge, nan, only = _edge(x, y, x[best], names), np.full((p, p), np.nan), np.arange(len(y)) == best

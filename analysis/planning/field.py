@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from analysis.fits.result import Fit
-from analysis.planning.prior import NoiseLevel, Prior
+from analysis.planning.prior import NoiseLevel, Prior, misfit_in
 from analysis.results import Part
 from analysis.solve.problem import Loss, Problem
 
@@ -46,9 +46,7 @@ class Misfit(Part):
 def misfit_of(fit: Fit) -> Misfit:
     """The misfit of a fitted law: what its residuals are beyond the noise of repeated seeds, and no less than
     is usual."""
-    seeds = fit.noise.seeds
-    beyond = fit.noise.sd**2 - seeds.sd_log**2 if seeds and np.isfinite(fit.noise.sd) else 0.0
-    return Misfit(max(BEND, float(np.sqrt(max(beyond, 0.0)))))
+    return Misfit(max(BEND, misfit_in(fit)))
 
 
 def places(inputs: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from analysis.fits.allocation import allocation, cost_of
 from analysis.fits.result import Fit
 from analysis.planning.ahead import Ahead, Outlook, outlook_of_loss, outlook_of_size, size_of
 from analysis.planning.expectation import LEVEL
-from analysis.planning.field import Field, Misfit, problem_of
+from analysis.planning.field import BEND, Field, Misfit, problem_of
 from analysis.planning.information import Information, slopes
 from analysis.planning.prior import Prior
 from analysis.planning.selection import Choice, Market
@@ -127,7 +127,8 @@ class Shop:
             cells: the same columns for those on offer, and ``cost`` in FLOPs.
             target: what is forecast.
             goal: its loss, or N* at its compute.
-            misfit: how the law bends; left out: as usual.
+            misfit: how the law bends, beside the noise of the prior; left out: as usual, and by as much of
+                that noise as is misfit.
             around: of a loss, multiples of the target's N at its compute, whose losses count alike: with
                 several, N* and the exponents have to be known too.
             convention: which N and C.
@@ -166,9 +167,9 @@ class Shop:
         else:
             at = _run_at(target, place_of(prior, target, price), price)
             look = outlook_of_loss(seen, target.label, at, level=LEVEL, known=rows, fit=fit, said=said)
-        field = Field.of(
-            prior, inputs, cluster, misfit or Misfit(), derived=derived, targets=len(frame) + more
-        )
+        apart = prior if misfit else replace(prior, noise=prior.noise.without(prior.misfit))
+        bend = misfit or Misfit(max(BEND, prior.misfit))
+        field = Field.of(apart, inputs, cluster, bend, derived=derived, targets=len(frame) + more)
         return cls(prior, frame, field, look, target, goal, len(cells))
 
     def market(self) -> Market:

@@ -37,6 +37,12 @@ class NoiseLevel(Part):
             message = f"noise {self.run!r}, shared {self.shared!r}: must be finite, the first above 0"
             raise AnalysisError(Complaint(message, hint="0.005 is half a percent of a loss"))
 
+    def without(self, misfit: float) -> NoiseLevel:
+        """The same but for a part that is ``misfit`` of the law."""
+        total = self.run**2 + self.shared**2
+        share = float(np.sqrt(np.clip(1 - misfit**2 / total, 1e-4, 1.0)))
+        return NoiseLevel(share * self.run, share * self.shared)
+
     def covariance(self, cluster: np.ndarray) -> np.ndarray:
         """(n, n) of the log losses of runs in clusters (n,)."""
         alike = cluster[:, None] == cluster[None]
@@ -80,7 +86,8 @@ PUBLISHED = {
 @dataclass(frozen=True)
 class Prior:
     """A law with the values that it is assumed to have, the noise about it, and where they are from; of
-    values known by their ``ranges``, also others that are ``drawn`` from these."""
+    values known by their ``ranges``, also others that are ``drawn`` from these. ``misfit``: the standard
+    deviation of log loss, of the noise, that is the law's and not of repeated seeds."""
 
     law: Law
     params: Mapping[str, float]
@@ -88,6 +95,7 @@ class Prior:
     source: str
     ranges: Mapping[str, Interval] = field(default_factory=dict)
     drawn: tuple[Mapping[str, float], ...] = ()
+    misfit: float = 0.0
 
     def __post_init__(self) -> None:
         if lacking := [name for name in self.law.names if name not in self.params]:
@@ -114,8 +122,9 @@ class Prior:
 
     @classmethod
     def of_fit(cls, fit: Fit, source: str, noise: NoiseLevel | None = None) -> Prior:
-        """Take the optimum of a usable fit, and the noise of its residuals."""
-        return cls(fit.law, dict(fit.solution), noise or noise_of(fit), source)
+        """Take the optimum of a usable fit, and the noise of its residuals, of which some may be misfit."""
+        misfit = 0.0 if noise else misfit_in(fit)
+        return cls(fit.law, dict(fit.solution), noise or noise_of(fit), source, misfit=misfit)
 
     def with_values(
         self, ranges: Mapping[str, tuple[float, float]], about: Mapping[str, np.ndarray] | None = None
@@ -212,6 +221,14 @@ def _drawn(law: Law, ranges: Mapping[str, Interval]) -> Iterator[dict[str, float
 
 def _middle(law: Law, name: str, low: float, high: float) -> float:
     return float(np.sqrt(low * high)) if law.in_log(name) and low > 0 else 0.5 * (low + high)
+
+
+def misfit_in(fit: Fit) -> float:
+    """The standard deviation of the residuals of log loss beyond the noise of repeated seeds; 0 where none
+    were repeated."""
+    seeds = fit.noise.seeds
+    beyond = fit.noise.sd**2 - seeds.sd_log**2 if seeds and np.isfinite(fit.noise.sd) else 0.0
+    return float(np.sqrt(max(beyond, 0.0)))
 
 
 def noise_of(fit: Fit, *, beside_misfit: bool = False) -> NoiseLevel:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from analysis.errors import plural
 from analysis.fits.summary import count, interval_text, number, verdict_text
 from analysis.planning.ahead import Ahead
 from analysis.planning.expectation import Expectation, Expected
@@ -53,7 +54,7 @@ def expected_text(found: Expected) -> str:
         one = found.ahead
         over = found.aheads
         ends = f"; +-{_percent(over.low)} to +-{_percent(over.high)} over the prior" if over else ""
-        lines.append(f"  a forecast of {one.name} would be good to {ahead_text(one)}{ends}")
+        lines.append(f"  {one.name} would be forecast to {ahead_text(one)}{ends}")
     if not found.reason and found.condition > 1e3 and found.weak:
         lines.append(
             f"  hardest to tell apart: {', '.join(found.confounded)} (condition {found.condition:.2g})"
@@ -137,14 +138,14 @@ def help_text(found: Help, labels: Mapping[int, str], so_far: float) -> str:
     if not found.runs:
         return f"What would help {what} {goal}: none of {found.offered} cells on offer helps"
     one = len(found.runs) == 1
-    many = "1 run" if one else f"{len(found.runs)} runs"
     share = f", {found.cost / so_far:.0%} of what is there," if so_far else ""
     did = f"halve{'s' * one} it"
     if not found.halves:
         did = f"do{'es' * one} most ({found.offered} cells on offer: none halves it)"
     head = (
         f"What would help {what} {goal}, now {ahead_text(found.now)}:\n"
-        f"  {many} for {found.cost:.3g} FLOPs{share} {did}, to {ahead_text(found.then)}"
+        f"  {plural(len(found.runs), 'run')} for {found.cost:.3g} FLOPs{share} {did}, to "
+        f"{ahead_text(found.then)}"
     )
     more = [f"  and {len(found.runs) - SHOWN} more"] if len(found.runs) > SHOWN else []
     listed = [f"  {line}" for line in help_table(found.runs, labels)[: SHOWN + 1]]

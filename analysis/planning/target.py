@@ -91,7 +91,8 @@ def place_of(prior: Prior, target: Target, price: Any) -> dict[str, float]:
         )
     c = np.array([target.compute])
     problem = problem_of(prior, {"N": np.array([1e3, 1e12]), "D": np.array([1e3, 1e13])})
-    n = best(problem, problem.shift(problem.coordinates(prior.params), 1.0)[None], price, c)[0]
+    with np.errstate(all="ignore"):  # a term of the prior may have vanished
+        n = best(problem, problem.shift(problem.coordinates(prior.params), 1.0)[None], price, c)[0]
     if not np.isfinite(n).all():
         raise AnalysisError(
             Complaint(f"target {target.label}: no best size there", hint="ask for another compute")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.comparison import Comparison
-from analysis.fits.summary import number, runs
+from analysis.errors import plural
+from analysis.fits.summary import number
 from analysis.forecasting import backtest
 from analysis.optimal_size.estimators import estimate
 from analysis.referee.outcome import Outcome, judged, unseen
@@ -165,7 +166,7 @@ def _backtest(subject: Subject) -> Outcome:
         return unseen(f"nothing to predict from smaller budgets: {tested.message}", "add budgets")
     held = np.array([run["inside"] for run in tested.runs])
     message = (
-        f"fitted to {runs(tested.n_train)} below {tested.budget:.3g} FLOPs, the law is off by "
+        f"fitted to {plural(tested.n_train, 'run')} below {tested.budget:.3g} FLOPs, the law is off by "
         f"{tested.bias:+.2%} there ({tested.extrapolation:.3g}x beyond), {int(held.sum())} of {len(held)} "
         "runs within their interval"
     )

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.errors import AnalysisError, Argument
+from analysis.errors import AnalysisError, Argument, plural
 from analysis.fits.covariance import linear, usable
 from analysis.fits.fitting import fit
-from analysis.fits.summary import runs
 from analysis.referee.outcome import Outcome, judged, unseen
 from analysis.referee.subject import STILL, Shift, Subject, Test, influence
 from analysis.tables.levels import levels
@@ -70,7 +69,7 @@ def _sizes(subject: Subject) -> Outcome:
     at = float(np.median(subject.frame[name].to_numpy(float)[level == chosen[i]]))
     return judged(
         shift.size > 1,
-        f"without {name} = {at:.3g}, {runs(int((level == chosen[i]).sum()))}: {shift.text}",
+        f"without {name} = {at:.3g}, {plural(int((level == chosen[i]).sum()), 'run')}: {shift.text}",
         "the law hangs on one size: check how it was trained (learning rate, warm-up, batch), and report the "
         "fit without it",
         value=shift.size,

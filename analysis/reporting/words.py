@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.errors import plural
 from analysis.findings import Described, Findings
 from analysis.fits.result import Fit
 from analysis.fits.summary import ORIGINS, count, interval_text, number
@@ -179,11 +180,10 @@ def _back_test(test: BackTest) -> str:
     if test.bias is None or test.rms is None or test.inside is None or test.budget is None:
         return f"Not possible: {test.message}."
     over = "over" if test.bias > 0 else "under"
-    predicted = "1 run" if len(test.runs) == 1 else f"{len(test.runs)} runs"
     return (
         f"Fitted to the {test.n_train} runs below {test.budget:.3g} FLOPs it {over}-predicts the "
-        f"{predicted} there ({test.extrapolation:.3g}x further) by {abs(test.bias):.2%} on "
-        f"average, rms {test.rms:.2%}; {test.inside:.0%} lie inside their {test.level:.0%} intervals."
+        f"{plural(len(test.runs), 'run')} there ({test.extrapolation:.3g}x further) by {abs(test.bias):.2%} "
+        f"on average, rms {test.rms:.2%}; {test.inside:.0%} lie inside their {test.level:.0%} intervals."
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import some
+from analysis.errors import plural, some
 from analysis.tables.headings import folded
 from analysis.tables.reading import numbers
 from analysis.tables.table import about, tell
@@ -91,8 +91,8 @@ def last_rows(frame: Any, found: History) -> tuple[pd.DataFrame, np.ndarray]:
     frame, gaps = _filled(frame, ordered, measured["at"].to_numpy())
     share: Any = (measured["step"] / measured["run"].map(end)).fillna(1.0)
     notes = [
-        f"{len(frame)} rows are the history of {len(end)} runs (column {found.run!r}): of each the last row "
-        f"by {found.step!r} that has a loss is taken; cells=all keeps every row"
+        f"{len(frame)} rows are the history of {plural(len(end), 'run')} (column {found.run!r}): of each the "
+        f"last row by {found.step!r} that has a loss is taken; cells=all keeps every row"
     ]
     if gaps:
         notes.append(f"{', '.join(gaps)}: empty in some of these rows, taken from the row before in the run")

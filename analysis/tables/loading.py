@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import files
-from analysis.errors import AnalysisError, Complaint
+from analysis.errors import AnalysisError, Complaint, plural
 from analysis.readers.files import files as files_of
 from analysis.readers.numbers import NumberFormat
 from analysis.tables.cells import CELLS
@@ -177,7 +177,7 @@ def import_table(
         f"{path}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
         for path in (file.path for file in files_of(source))
     ]
-    origin = f"{len(frame)} rows from {sources[0]}", *sources[1:]
+    origin = f"{plural(len(frame), 'row')} from {sources[0]}", *sources[1:]
     reasons = Counter(row["reason"] for row in about(frame).left_out)
-    left_out = [f"{count} rows left out: {why}" for why, count in reasons.items()]
+    left_out = [f"{plural(count, 'row')} left out: {why}" for why, count in reasons.items()]
     return (*origin, *left_out, *about(frame).notes)

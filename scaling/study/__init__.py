@@ -1,4 +1,4 @@
-"""The whole way of a study; with the command line, the only code that imports both packages."""
+"""The whole way of a study: planned, trained, fitted, forecast, scored."""
 
 from scaling.study.finished import StudyReport
 from scaling.study.launch import StudyStopped

@@ -1,4 +1,4 @@
-"""Moments of a phase."""
+"""When a phase, or all phases of a study, must end, and what is due again."""
 
 from __future__ import annotations
 

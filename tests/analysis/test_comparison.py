@@ -62,7 +62,7 @@ def test_a_law_of_ones_own_and_rows_that_not_all_can_use(table):
     found = compare([own, "power-offset-params"], sizes, bootstrap=0)
     near, _ = found.frame["near"]
     assert found.frame["near"].iloc[1] == pytest.approx(near, rel=1e-3)  # the same law in another unit
-    assert any(note.startswith("1 rows") for note in found.notes)
+    assert any(note.startswith("1 row that") for note in found.notes)
     assert set(found.as_good) == {"cubes", "power-offset-params"}
 
 

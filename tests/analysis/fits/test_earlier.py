@@ -44,3 +44,14 @@ def test_too_few_runs_say_so(runs):
     with pytest.raises(AnalysisError, match="one budget"):
         _ = fit("chinchilla", runs[runs["flops"] == 8e11], bootstrap=0).earlier
     assert backtest.of(fit("chinchilla", runs, bootstrap=0), runs, below=1e11).message
+
+
+@pytest.mark.parametrize("known", ["nothing", "the largest budget"])
+def test_losses_that_show_nothing_are_not_back_tested(runs, known):
+    noise = 1.3 * np.exp(np.random.default_rng(0).normal(0, 0.02, len(runs)))
+    late = runs["flops"].to_numpy() > 7e11
+    table = runs.assign(loss=np.where(late & (known == "the largest budget"), 1.0, noise))
+    whole = fit("chinchilla", table, bootstrap=0)
+    assert whole.usable == (known == "the largest budget")
+    tested = backtest.of(whole, table)
+    assert tested.message and not tested.usable and tested.rms is None

@@ -13,6 +13,7 @@ from analysis.planning.help import Shop
 from analysis.planning.information import Information
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.reach import Reach
+from analysis.planning.selection import Market
 from analysis.planning.target import Target
 
 PRIOR = Prior.published("chinchilla", NoiseLevel(0.003, 0.002))
@@ -77,3 +78,16 @@ def test_parts_shrink_as_those_of_the_linearised_law_do() -> None:
     then = said.as_seen(Ahead.of("big", 1.6, 0.01, 0.005, 0.01), Ahead.of("big", 1.6, 0.02, 0.005, 0.02))
     assert (then.law, then.run, then.discrepancy) == pytest.approx((0.02, 0.01, 0.015))
     assert then.half_width == pytest.approx(0.1 * np.hypot(np.hypot(0.02, 0.01), 0.015) / said.se)
+
+
+def test_the_discrepancy_counts_where_cells_are_chosen() -> None:
+    shop = Shop.of(PRIOR, RUNS, CELLS, BIG)
+
+    def first(market: Market) -> float:
+        bought = market.buy(most=1, powers=(0.5,)).purchases
+        return float(shop.frame["C"].iloc[bought[0].cell])
+
+    with_it, without = shop.market(), shop.market()
+    without.reach = None
+    assert first(with_it) == CELLS["flops"].max() > 3 * first(without)
+    assert with_it.before > without.before

@@ -7,7 +7,9 @@ import pytest
 from analysis import fit
 from analysis.fits.result import Fit
 from analysis.planning.field import BEND, misfit_of
-from analysis.planning.prior import noise_of
+from analysis.planning.help import Shop
+from analysis.planning.prior import NoiseLevel, Prior, noise_of
+from analysis.planning.target import Target
 
 SEEDS = 0.002
 
@@ -41,3 +43,18 @@ def test_without_repeated_seeds_all_residuals_are_noise() -> None:
     noise = noise_of(found, beside_misfit=True)
     assert noise.run**2 + noise.shared**2 == pytest.approx(found.noise.sd**2)
     assert misfit_of(found).size == BEND
+
+
+def test_a_prior_of_a_fit_keeps_its_misfit_apart_where_cells_are_ranked() -> None:
+    found = bent(seeds=12)
+    prior = Prior.of_fit(found, "here")
+    assert prior.misfit == misfit_of(found).size and prior.noise == noise_of(found)
+    apart = prior.noise.without(prior.misfit)
+    beside = noise_of(found, beside_misfit=True)
+    assert (apart.run, apart.shared) == pytest.approx((beside.run, beside.shared))
+    cells = pd.DataFrame({"params": [1e10, 1e10], "tokens": [1e11, 4e11], "seed": 0})
+    cells = cells.assign(flops=6 * cells["params"] * cells["tokens"], cost=1.0)
+    runs = cells.assign(params=[1e8, 1e9])[["params", "tokens", "flops", "seed"]]
+    shop = Shop.of(prior, runs, cells, Target({"N": 1e11, "D": 1e12, "C": 6e23}, "here"))  # type: ignore[arg-type]
+    assert shop.field.misfit.size == prior.misfit and shop.field.noise == apart
+    assert Prior.of_fit(found, "here", NoiseLevel(0.001)).misfit == 0
