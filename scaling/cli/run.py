@@ -97,7 +97,7 @@ def run(
     except StudyStopped as stopped:
         say.note(str(stopped))
         if report and stopped.report is not None:
-            say.note(f"report of what is done: {_report(stopped.report)}")
+            _report_rest(stopped.report)
         raise typer.Exit(stopped.exit_code) from None
     except KeyboardInterrupt:
         say.note("interrupted; run the same command again: what is done is kept")
@@ -123,6 +123,16 @@ def _report(done: StudyReport) -> Path:
     from scaling.report import study_report
 
     return study_report(done.findings, done.folder, say.note)
+
+
+def _report_rest(done: StudyReport) -> None:
+    """Report a study some of whose runs failed: that is the error to exit with, whatever the report does."""
+    from analysis.errors import AnalysisError
+
+    try:
+        say.note(f"report of what is done: {_report(done)}")
+    except (UserError, AnalysisError, OSError) as error:
+        say.note(f"no report of what is done: {error}")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += _averages(evaluation)
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
-        findings += _grown_alone(sections)
+        findings += _of_one_recipe(sections)
         findings += _branched(sections)
     if isinstance(sections.get("noise"), Replicates):
         findings += sections["noise"].findings()
@@ -64,11 +64,11 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
     return list(dict.fromkeys(findings))  # what is wrong at every size is said once
 
 
-def _grown_alone(sections: Mapping[str, Any]) -> Iterator[Finding]:
+def _of_one_recipe(sections: Mapping[str, Any]) -> Iterator[Finding]:
     """Find what makes several designs of one whose cells are chosen for a forecast, or as results come in."""
-    if sections["design"].alone is None:
+    if sections["design"].for_one_recipe is None:
         return
-    chosen, instead = sections["design"].alone
+    chosen, instead = sections["design"].for_one_recipe
     message = f"{chosen} for one recipe and one family"
     if sections.get("variants"):
         yield Finding(("variants",), message, f"make a study of each, or give {instead}")

@@ -58,7 +58,7 @@ class Optimal(_Aimed):
         return not self.cells
 
     @property
-    def alone(self) -> tuple[str, str]:
+    def for_one_recipe(self) -> tuple[str, str]:
         return f"cells of a design of kind {self.kind} are chosen", INSTEAD
 
     def continued(self, known: AnyDesign) -> Optimal:
@@ -128,7 +128,7 @@ class Adaptive(_Aimed):
         return not self.rounds
 
     @property
-    def alone(self) -> tuple[str, str]:
+    def for_one_recipe(self) -> tuple[str, str]:
         return f"cells of a design of kind {self.kind} are chosen", INSTEAD
 
     @property

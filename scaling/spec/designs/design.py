@@ -59,7 +59,7 @@ class AnyDesign(Described):
         return False
 
     @property
-    def alone(self) -> tuple[str, str] | None:
+    def for_one_recipe(self) -> tuple[str, str] | None:
         """What is chosen or decided for one recipe and one family, and what to give instead where a study has
         several; None: nothing is."""
         return None

@@ -50,7 +50,7 @@ class IsoFLOP(Crossed):
         return self.window is not None and isinstance(self.window.center, Auto)
 
     @property
-    def alone(self) -> tuple[str, str] | None:
+    def for_one_recipe(self) -> tuple[str, str] | None:
         return ("design.window.center: auto is decided", "the centre by a law") if self.grows else None
 
     def continued(self, known: AnyDesign) -> IsoFLOP:
