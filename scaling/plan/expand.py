@@ -214,6 +214,7 @@ def _plan(
         command=_command(study),
         folder=str(study.source.folder.absolute()),
         unfinished=study.design.unfinished,
+        question=_question(study),
     )
 
 
@@ -237,6 +238,14 @@ def _spec_sha(study: Study) -> str:
         if dump["design"].get(name) is None:
             dump["design"].pop(name, None)
     return short_hash({"kind": "study", **dump})
+
+
+def _question(study: Study) -> str | None:
+    """Return the hash of what a design that grows asks, whatever was decided; None: it does not grow."""
+    design = study.design
+    if not design.grows:
+        return None
+    return short_hash({"kind": "question", "design": design.undecided.model_dump(mode="json")})
 
 
 def _command(study: Study) -> JobCommand | None:

@@ -26,8 +26,10 @@ from scaling.plan.grown import with_decisions
 from scaling.plan.written import study_text
 from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.load import study_from_dict
+from scaling.store.folder import ResultsFolder
 from scaling.study import StudyStopped, run_study, whole
 from scaling.study.launch import Launch
+from scaling.sweep.changes import PlanChanged
 from scaling.sweep.driver import Sweep
 from scaling.sweep.events import Event, Outcome
 from scaling.sweep.guard import LOCK
@@ -154,6 +156,70 @@ def test_a_launch_goes_on_with_what_another_one_decided(
     assert others == [moment] and {run.budget for run in plan.runs} == {4e8, 8e8}
     assert heard.said == ["another launch has decided what comes next: going on with that"]
     assert len(trained(tmp_path)) == len(plan.runs) == 6
+
+
+def test_launches_that_ask_for_different_things_are_not_one_study(tmp_path: Path) -> None:
+    """Whatever they have decided, and although they train the same."""
+    few, more = (
+        plan_of(design=AUTO | {"budgets": budgets}) for budgets in ([1e11, 4e11], [1e11, 4e11, 8e11])
+    )
+    assert few.runs == more.runs and few.identity != more.identity
+    adaptive = {"kind": "adaptive", "budget": 8e12, "compute": 2.4e12, "rounds": [ROUND]}
+    narrow, ended = (plan_of(design=adaptive | more) for more in ({"width": 0.02}, {"ended": "spent"}))
+    assert narrow.runs == ended.runs and narrow.identity != ended.identity
+    assert ended.identity == plan_of(design=adaptive).identity
+    grid = {"kind": "isoflop", "budgets": [1e11]}
+    assert plan_of(design=grid).identity == plan_of(design=grid | {"min_steps": 2}).identity
+
+
+BASIS = {"law": "chinchilla", "source": "p", "params": {"E": 1.0}, "noise": 0.01, "runs": 0, "spent": 0.0}
+ROUND = {"cells": [{"width": 24, "flops": 1e11}], "basis": BASIS}
+
+
+@pytest.mark.parametrize(("moment", "known"), [("_train_fitted", [8e8, 1.6e9]), ("grow", [8e8])])
+def test_a_launch_ends_when_another_one_asks_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, known: list[float]
+) -> None:
+    """While this one trains, or between two of its rounds: the study is the other's from then on."""
+    monkeypatch.setattr(growing, "plan_study", lambda study: make_plan(study, fake_index_of))
+    few, more = (
+        study_from_dict(TINY | {"design": decided_at(*known) | {"budgets": [4e8, 8e8, 1.6e9, *rest]}})
+        for known, rest in (([8e8], []), (known, [3.2e9]))
+    )
+    written = list[str]()
+
+    def launch_another(self: Launch, *given: Any) -> Any:
+        assert not written, "it has gone on"
+        other = PlannedStudy.of(more, tmp_path)
+        written.append(other.text)
+        with open_sweep(tmp_path, other.plan.to_json(), other.text):
+            return given[0] if given else None
+
+    monkeypatch.setattr(Launch, moment, launch_another)
+    heard = Heard()
+    with pytest.raises(PlanChanged):
+        run_study(few, tmp_path, watch=heard)
+    assert written == [(tmp_path / "study.yaml").read_text()] and not heard.said
+
+
+def test_another_recipe_has_decided_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --force its runs are trained again; what follows from their losses is decided again too."""
+    monkeypatch.setattr(growing, "plan_study", lambda study: make_plan(study, fake_index_of))
+    before = PlannedStudy.of(study_from_dict(TINY | {"design": decided_at(8e8)}), tmp_path)
+    with open_sweep(tmp_path, before.plan.to_json(), before.text):
+        ResultsFolder(tmp_path).run_dir(before.plan.runs[0].run_id).mkdir(parents=True)
+    asked = dict(TINY) | {"design": decided_at()}
+    asked["recipe"] = asked["recipe"] | {"batch_tokens": 256}
+    seen = list[tuple[float, ...]]()
+
+    def grow(self: Launch, study: PlannedStudy) -> PlannedStudy:
+        seen.append(study.study.design.waiting)
+        raise StudyStopped("stopped by the test", 130)
+
+    monkeypatch.setattr(Launch, "grow", grow)
+    with pytest.raises(StudyStopped):
+        run_study(study_from_dict(asked), tmp_path, watch=Heard(), force=True)
+    assert seen == [(8e8,)] and with_decisions(study_from_dict(asked), tmp_path).design.waiting == (8e8,)
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,10 @@ class Adaptive(_Aimed):
     def unfinished(self) -> bool:
         return self.ended is None
 
+    @property
+    def undecided(self) -> Adaptive:
+        return self.model_copy(update={"rounds": (), "ended": None})
+
     def continued(self, known: AnyDesign) -> Adaptive:
         """Take over rounds that follow on its own, whatever is asked; why they ended may no longer hold."""
         if not isinstance(known, Adaptive) or known.rounds[: len(self.rounds)] != self.rounds:

@@ -69,6 +69,11 @@ class AnyDesign(Described):
         answers another question is left out."""
         return self
 
+    @property
+    def undecided(self) -> Self:
+        """The design without what results decided of it."""
+        return self
+
     def points(self, family: Family) -> Iterator[Point]:
         """Yield all points, before any is left out."""
         raise NotImplementedError
