@@ -53,8 +53,8 @@ def expected_text(found: Expected) -> str:
     if found.ahead is not None:
         one = found.ahead
         over = found.aheads
-        ends = f"; +-{_percent(over.low)} to +-{_percent(over.high)} over the prior" if over else ""
-        lines.append(f"  {one.name} would be forecast to {ahead_text(one)}{ends}")
+        ends = f"; {_about(over.low)} to {_about(over.high)} over the prior" if over else ""
+        lines.append(f"  forecast of {one.name}: {ahead_text(one)}{ends}")
     if not found.reason and found.condition > 1e3 and found.weak:
         lines.append(
             f"  hardest to tell apart: {', '.join(found.confounded)} (condition {found.condition:.2g})"
@@ -65,10 +65,10 @@ def expected_text(found: Expected) -> str:
 def ahead_text(one: Ahead) -> str:
     """Half of the interval of a forecast, and the standard deviations that make it up, where there are
     several."""
-    half = f"+-{_percent(one.half_width)}"
+    half = _about(one.half_width)
     if not one.run and not one.discrepancy:
         return half
-    return f"{half} (law {_percent(one.law)}, run {one.run:.2%}, discrepancy {one.discrepancy:.2%})"
+    return f"{half} (law {_share(one.law)}, run {one.run:.2%}, discrepancy {one.discrepancy:.2%})"
 
 
 def _table(quantities: Sequence[Expectation]) -> list[str]:
@@ -118,7 +118,7 @@ def _half(one: Expectation) -> str:
         if _open(one, half):
             return "-"
         if one.log:
-            return f"{half:.2%}" if half < 0.5 else f"x{np.exp(half):.3g}"
+            return _share(half)
         return f"{half / abs(one.value):.0%}" if one.value else number(half)
 
     if one.widths is None:
@@ -161,7 +161,7 @@ def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:
             count(run.N),
             count(run.D),
             f"{run.cost:.3g}",
-            f"+-{_percent(run.after)}",
+            _about(run.after),
             run.why,
         )
         for run in runs
@@ -169,10 +169,15 @@ def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:
     return _aligned(rows, left=(0, 5))
 
 
-def _percent(half: float) -> str:
+def _share(half: float) -> str:
+    """Half of an interval in logs: a percentage, or a factor where it is large."""
     if half > np.log(OPEN):
         return "open"
-    return f"{half:.2%}" if half < 0.5 else f"a factor {np.exp(min(half, 50.0)):.3g}"
+    return f"{half:.2%}" if half < 0.5 else f"x{np.exp(half):.3g}"
+
+
+def _about(half: float) -> str:
+    return f"+-{_share(half)}" if half < 0.5 else _share(half)
 
 
 def simulated_text(found: Simulated) -> str:
@@ -191,5 +196,5 @@ def _spread(one: Seen, half: float) -> str:
     if not np.isfinite(half):
         return "open"
     if one.log:
-        return _percent(half).replace("a factor ", "x")
+        return _share(half)
     return f"{half / abs(one.truth):.0%}" if one.truth else number(half)
