@@ -115,7 +115,8 @@ class Plan(Document):
     are those of the first run, ``other_data`` what axes and variants train on beside them; ``every`` is how
     often runs are evaluated along the way, ``averages`` of their weights beside them, ``axes`` are the axes
     in words. ``command`` starts the trainer of runs that are external; None: the built-in one trains.
-    ``folder`` is what paths in the spec of a design that grows are relative to."""
+    ``folder`` is what paths in its spec are relative to; ``unfinished`` tells whether its design decides more
+    when these runs are trained. Plans of earlier versions say neither."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
@@ -131,6 +132,7 @@ class Plan(Document):
     averages: tuple[WrittenAverage, ...] = ()
     command: JobCommand | None = None
     folder: str | None = None
+    unfinished: bool | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -54,13 +54,17 @@ def run_study(
 
     Raises:
         StudyStopped: interrupted, or runs failed, or the rest was left to a cluster.
-        UserError: a problem of the study; the folder holds another study, or another recipe or evaluation.
+        UserError: a problem of the study; a plan of a design that is not finished; the folder holds another
+            study, or another recipe or evaluation.
     """
     limit, watch = TimeLimit.of(max_hours), watch or StderrReporter()
     name = study.study.study if isinstance(study, PlannedStudy) else study.study
     place = Path("results") / name if folder is None else Path(folder)
     if isinstance(study, Study):
         study = PlannedStudy.of(study, place)
+    if isinstance(study, Plan) and study.unfinished:
+        problem = f"the design of {study.study!r} decides more as results come in, and a plan cannot"
+        raise UserError(Complaint(problem, hint="give run_study the study, or its spec to `scaling run`"))
     require_possible(_plan(study), profile=profile, detach=detach)
     while True:
         opened = open_sweep(

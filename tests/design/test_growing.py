@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ruamel.yaml import YAML
 
 from analysis.optimal_size.isoflop import IsoFlop, minima
 from scaling.cli import run
+from scaling.cli.next_request import _study
 from scaling.design import growing
 from scaling.design.centring import best_size
 from scaling.design.growing import PlannedStudy
@@ -154,20 +156,87 @@ def test_a_launch_goes_on_with_what_another_one_decided(
     assert len(trained(tmp_path)) == len(plan.runs) == 6
 
 
-def test_by_its_results_a_study_finds_the_files_of_its_spec(tmp_path: Path) -> None:
-    texts, spec, results = tmp_path / "specs" / "texts", tmp_path / "specs" / "s.yaml", tmp_path / "results"
-    texts.mkdir(parents=True)
-    for number in range(60):
-        (texts / f"{number}.txt").write_text(f"{number} is a number, and so is {number * 7919}. " * 40)
-    data = {"corpus": {"kind": "text", "files": "texts/*.txt"}, "tokenizer": "bytes", "context": 16}
-    YAML().dump(TINY | {"data": data}, spec)
-    asked = run._of_spec(spec, None, results, None)
-    assert isinstance(asked.study, PlannedStudy)
-    with open_sweep(results, asked.plan.to_json(), asked.study.text):
-        pass
-    again = run._of_folder(results, None, None, None)
-    assert again.plan.identity == asked.plan.identity and again.plan.folder == str(spec.parent)
-    assert isinstance(again.study, PlannedStudy) and again.study.text == asked.study.text
+@dataclass(frozen=True)
+class OfOwnText:
+    """A study of texts beside its spec, planned into a results folder elsewhere."""
+
+    spec: Path
+    results: Path
+
+    def plan(self, design: dict[str, Any]) -> PlannedStudy:
+        texts = self.spec.parent / "texts"
+        texts.mkdir(parents=True, exist_ok=True)
+        for number in range(60):
+            (texts / f"{number}.txt").write_text(f"{number} is a number, and so is {number * 7919}. " * 40)
+        data = {"corpus": {"kind": "text", "files": "texts/*.txt"}, "tokenizer": "bytes", "context": 16}
+        YAML().dump(TINY | {"data": data, "design": design}, self.spec)
+        asked = run._of_spec(self.spec, None, self.results, None)
+        assert isinstance(asked.study, PlannedStudy)
+        with open_sweep(self.results, asked.plan.to_json(), asked.study.text):
+            return asked.study
+
+    def forget(self, *fields: str) -> None:
+        """Make the plan one of an earlier version, without these fields."""
+        path = self.results / "plan.json"
+        plan = json.loads(path.read_text())
+        path.write_text(json.dumps({name: value for name, value in plan.items() if name not in fields}))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> OfOwnText:
+    return OfOwnText(tmp_path / "specs" / "s.yaml", tmp_path / "results")
+
+
+def decided_at(*budgets: float) -> dict[str, Any]:
+    decided = [{"budget": budget, "params": 5e3, "because": "seen"} for budget in budgets]
+    return AUTO | {
+        "budgets": [4e8, 8e8],
+        "window": {"center": {"kind": "auto", "decided": decided}, "sizes": 2},
+    }
+
+
+def test_by_its_results_a_study_finds_the_files_of_its_spec(own: OfOwnText) -> None:
+    planned = own.plan(decided_at())
+    again = run._of_folder(own.results, None, None, None)
+    assert again.plan.identity == planned.plan.identity and again.plan.folder == str(own.spec.parent)
+    assert isinstance(again.study, PlannedStudy) and again.study.text == planned.text
+    (own.results / "next.yaml").write_text(planned.text)  # as `scaling next` writes it
+    assert run._of_spec(own.results / "next.yaml", None, own.results, None).plan.runs == planned.plan.runs
+    study, _ = _study(own.results, None)
+    assert study.source.folder == own.spec.parent
+
+
+def test_a_finished_study_needs_its_text_no_more(own: OfOwnText) -> None:
+    planned = own.plan(decided_at(8e8))
+    (own.spec.parent / "texts").rename(own.spec.parent / "moved")
+    for earlier in ((), ("unfinished", "folder")):
+        own.forget(*earlier)
+        again = run._of_folder(own.results, None, None, None)
+        assert again.study is again.plan and again.plan.identity == planned.plan.identity
+
+
+def test_a_plan_of_an_earlier_version_is_finished_where_its_spec_is(own: OfOwnText) -> None:
+    own.plan(decided_at())
+    own.forget("unfinished")
+    again = run._of_folder(own.results, None, None, None)
+    assert isinstance(again.study, PlannedStudy) and again.study.waits
+
+
+def test_a_plan_that_waits_for_decisions_is_no_study(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="decides more as results come in, and a plan cannot"):
+        run_study(plan_of(design=AUTO), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_decisions_that_cannot_be_read_are_told_with_what_to_do(tmp_path: Path) -> None:
+    study, written = study_from_dict(changed(design=AUTO)), tmp_path / "study.yaml"
+    written.write_text(whole.PYTHON)
+    assert with_decisions(study, tmp_path) == study, "what is planned in Python has no spec"
+    written.write_text("study: [")
+    with pytest.raises(
+        UserError, match=r"correct or remove this file, or name another folder with --results"
+    ):
+        with_decisions(study, tmp_path)
 
 
 class Heard:
