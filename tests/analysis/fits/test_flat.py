@@ -131,6 +131,16 @@ def test_noise_alone_is_no_law():
     assert weak.usable
 
 
+def test_too_few_rows_to_tell_a_law_from_a_constant_are_said_to_be_too_few():
+    """Of losses that fall as a law says, six leave the F test one degree of freedom."""
+    n, d = np.array([1e6, 1e6, 1e6, 4e6, 4e6, 16e6]), np.array([1e8, 2e8, 4e8, 1e8, 4e8, 1e8])
+    noise = np.exp(0.02 * np.random.default_rng(2).standard_normal(6))
+    table = pd.DataFrame({"params": n, "tokens": d, "loss": (1.7 + 400 / n**0.34 + 410 / d**0.28) * noise})
+    found = fit("chinchilla", table, bootstrap=0)
+    assert found.status.code == "not_identified"
+    assert "6 runs for 5 parameters are too few to tell the law from a constant" in found.status.message
+
+
 def test_an_end_of_an_interval_that_says_nothing_is_not_printed():
     n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 3e7, 4), np.geomspace(1e9, 3e9, 4)))
     noise = np.exp(0.01 * np.random.default_rng(4).standard_normal(16))
