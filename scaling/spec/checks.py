@@ -85,6 +85,13 @@ def _branched(sections: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(sections.get("recipe"), ExternalRecipe):
         message, hint = "takes the built-in trainer, whose weights branches start from", "leave it out"
         yield Finding(("design", "trunk_tokens"), message, hint)
+    for name in ("added", "holdout"):
+        for i, _ in enumerate(sections.get(name) or ()):
+            message = "starts from no trunk: its tokens are not those of runs that branch from one"
+            yield Finding((name, i), message, "leave it out, or design.trunk_tokens")
+    if isinstance(noise, Noise):
+        hint = "repeat branches: noise: {corners: [largest-longest], init: 0}"
+        yield Finding(("noise",), "starts from no trunk, and the runs of the design do", hint)
     if isinstance(noise, Replicates) and noise.init:
         message = "repeats initial weights, and branches start from those of their trunk"
         yield Finding(("noise", "init"), message, "set it to 0; 'order' repeats what branches do differ in")

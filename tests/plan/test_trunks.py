@@ -91,3 +91,23 @@ def test_other_initial_weights_are_no_noise_of_branches() -> None:
     trunks = {run.run_id for run in by_role(plan, "trunk")}
     starts = {run.built_in.init_from for run in by_role(plan, "noise")}
     assert starts and starts <= trunks
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"added": [{"width": 16, "tokens": 3e5}]}, r"added\[0\]: starts from no trunk: its tokens are not"),
+        (
+            {"holdout": [{"width": 32, "tokens": 4e5}]},
+            r"holdout\[0\]: starts from no trunk: its tokens are not",
+        ),
+        (
+            {"noise": {"width": 16, "tokens": 3e5, "seeds": [1, 2]}},
+            "noise: starts from no trunk, and the runs",
+        ),
+    ],
+)
+def test_cells_that_start_from_no_trunk_are_refused(cells: dict[str, Any], message: str) -> None:
+    assert planned(DESIGN, **cells).runs
+    with pytest.raises(UserError, match=message):
+        planned(**cells)
