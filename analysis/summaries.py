@@ -82,7 +82,7 @@ def _backtest(test: BackTest) -> list[str]:
         f"  fitted {plural(test.n_train, 'run')} below C = {test.budget:.3g}, "
         f"predicted its {plural(len(test.runs), 'run')} ({test.extrapolation:.2g}x further):",
         f"  mean error {test.bias:+.2%}, rms {test.rms:.2%}, "
-        f"{test.inside:.0%} inside their {test.level:.0%} intervals"
+        f"{round(test.inside * len(test.runs))} of {len(test.runs)} inside their {test.level:.0%} intervals"
         + (f"; {unknown} of these intervals open" if unknown else ""),
     ]
     if abs(test.bias) > 0.5 * test.rms and test.rms > 0.005:
