@@ -33,3 +33,8 @@ class UserError(Exception):
     def __init__(self, *problems: Complaint | str):
         self.problems = tuple(Complaint(p) if isinstance(p, str) else p for p in problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 run``, ``2,000 runs``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

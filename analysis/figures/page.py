@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rcParams
@@ -110,7 +110,7 @@ class Page:
             self.own.set_figheight(self.own.get_figheight() + height)
 
 
-def points(setting: str) -> float:
+def points(setting: Literal["axes.labelsize", "axes.titlesize"]) -> float:
     """The size of type of a setting."""
     return FontProperties(size=rcParams[setting]).get_size_in_points()
 

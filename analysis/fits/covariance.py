@@ -17,6 +17,7 @@ from analysis.solve.problem import Problem
 
 LEAST = 0.05  # smallest 1 - leverage that is inverted
 POWERS = {"cr3": 1.0, "cr2": 0.5}
+BLUNT = 0.9  # share of variance: a test that passes only laws which explain more of it tells nothing
 
 
 def usable(problem: Problem, u: np.ndarray) -> np.ndarray:
@@ -160,9 +161,22 @@ def depends(problem: Problem, solution: Solution, level: float = 0.95) -> bool:
         centre = float(weight @ y / weight.sum())
     psi = loss.psi(y - centre)
     value = float((w * psi * (y - centre - 0.5 * psi)).sum())
-    taken, left = max(int(problem.free.sum()) - 1, 1), max(len(y) - int(problem.free.sum()), 1)
-    limit = 0.5 * taken * float(stats.f.ppf(level, taken, left))
-    return value - solution.value > limit * noise_square(problem, solution.u)
+    return value - solution.value > 0.5 * _excess(problem, level)[0] * noise_square(problem, solution.u)
+
+
+def blunt(problem: Problem, level: float = 0.95) -> bool:
+    """Whether the test of :func:`depends` has too few rows to tell a law from a constant: it passes only laws
+    that explain more than ``BLUNT`` of the variance."""
+    excess, left = _excess(problem, level)
+    return excess / (excess + left) > BLUNT
+
+
+def _excess(problem: Problem, level: float) -> tuple[float, int]:
+    """By how much squares must fall from a constant to the law, in variances, and the degrees of freedom that
+    the variance has."""
+    free = int(problem.free.sum())
+    taken, left = max(free - 1, 1), max(len(problem.y) - free, 1)
+    return taken * float(stats.f.ppf(level, taken, left)), left
 
 
 def powerless(problem: Problem, solution: Solution) -> bool:

@@ -21,9 +21,9 @@ from analysis.errors import AnalysisError, plural
 from analysis.fits import identification
 from analysis.fits.assembly import assemble, unfitted
 from analysis.fits.bootstrap import replicate
-from analysis.fits.covariance import depends, powerless
+from analysis.fits.covariance import blunt, depends, powerless
 from analysis.fits.diagnostics import tuned
-from analysis.fits.options import FitOptions, check_names, not_falling, rising
+from analysis.fits.options import FitOptions, check_names, check_offset, not_falling, rising
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare, rises
 from analysis.fits.stacked import stacked
@@ -33,6 +33,7 @@ from analysis.laws.lookup import require, require_curve_law
 from analysis.results import FitSetup, Interval
 from analysis.solve.multistart import Solution, solve
 from analysis.solve.problem import Loss, Problem
+from analysis.tables.checks import row_names
 from analysis.tables.table import Table, frame_of
 
 
@@ -89,15 +90,15 @@ def fit(
     if law.terms and min(low for low, _ in map(law.domain, law.names)) >= 0 and rises(rows.frame, law.inputs):
         return nothing(*rising(law.name, asked.target, float(rows.target.max())))
     check_names(problem)
+    check_offset(problem, row_names(rows.frame))
     if asked.objective == "huber":
         problem = tuned(problem, asked.delta)
     solution = solve(problem)
     _check_rows(problem, solution)
     gone = powerless(problem, solution)
     if gone or not depends(problem, solution):
-        what = f"nothing shows that {asked.target!r} depends on {', '.join(law.inputs)}"
-        alike = (f"a constant fits as well at the noise level: {what}",)
-        return nothing(*(stacked(problem, rows.frame) or (not_falling(problem) if gone else alike)))
+        alike = not_falling(problem) if gone else (_alike(problem, asked.target),)
+        return nothing(*(stacked(problem, rows.frame) or alike))
     method = "auto" if asked.method == "profile" else asked.method
     replicates = replicate(
         problem, solution, rows.cluster, rows.by, method=method, count=asked.bootstrap, seed=asked.seed,
@@ -115,6 +116,15 @@ def _signature() -> Signature:
 
 
 fit.__signature__ = _signature()  # type: ignore[attr-defined]
+
+
+def _alike(problem: Problem, target: str) -> str:
+    """Why a law that fits is not told from a constant: by too few rows, or as that fits as well."""
+    if blunt(problem):
+        runs, free = plural(len(problem.target), "run"), plural(int(problem.free.sum()), "parameter")
+        return f"{runs} for {free} are too few to tell the law from a constant"
+    what = f"nothing shows that {target!r} depends on {', '.join(problem.law.inputs)}"
+    return f"a constant fits as well at the noise level: {what}"
 
 
 def _none_left(excluded: Sequence[Mapping[str, Any]]) -> str:

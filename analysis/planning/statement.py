@@ -10,7 +10,7 @@ from analysis.errors import plural
 from analysis.fits.summary import count, interval_text, number, verdict_text
 from analysis.planning.ahead import Ahead
 from analysis.planning.expectation import Expectation, Expected
-from analysis.planning.help import Advice, Help
+from analysis.planning.help import SLIGHT, Advice, Help
 from analysis.planning.simulate import Seen, Simulated
 from analysis.results import Interval
 
@@ -53,8 +53,8 @@ def expected_text(found: Expected) -> str:
     if found.ahead is not None:
         one = found.ahead
         over = found.aheads
-        ends = f"; +-{_percent(over.low)} to +-{_percent(over.high)} over the prior" if over else ""
-        lines.append(f"  {one.name} would be forecast to {ahead_text(one)}{ends}")
+        ends = f"; {_about(over.low)} to {_about(over.high)} over the prior" if over else ""
+        lines.append(f"  forecast of {one.name}: {ahead_text(one)}{ends}")
     if not found.reason and found.condition > 1e3 and found.weak:
         lines.append(
             f"  hardest to tell apart: {', '.join(found.confounded)} (condition {found.condition:.2g})"
@@ -65,10 +65,10 @@ def expected_text(found: Expected) -> str:
 def ahead_text(one: Ahead) -> str:
     """Half of the interval of a forecast, and the standard deviations that make it up, where there are
     several."""
-    half = f"+-{_percent(one.half_width)}"
+    half = _about(one.half_width)
     if not one.run and not one.discrepancy:
         return half
-    return f"{half} (law {_percent(one.law)}, run {one.run:.2%}, discrepancy {one.discrepancy:.2%})"
+    return f"{half} (law {_share(one.law)}, run {one.run:.2%}, discrepancy {one.discrepancy:.2%})"
 
 
 def _table(quantities: Sequence[Expectation]) -> list[str]:
@@ -118,7 +118,7 @@ def _half(one: Expectation) -> str:
         if _open(one, half):
             return "-"
         if one.log:
-            return f"{half:.2%}" if half < 0.5 else f"x{np.exp(half):.3g}"
+            return _share(half)
         return f"{half / abs(one.value):.0%}" if one.value else number(half)
 
     if one.widths is None:
@@ -136,7 +136,7 @@ def help_text(found: Help, labels: Mapping[int, str], so_far: float) -> str:
     """
     goal, what = found.name, "the forecast of" if found.goal == "loss" else "the interval of"
     if not found.runs:
-        return f"What would help {what} {goal}: none of {found.offered} cells on offer helps"
+        return f"What would help {what} {goal}, now {ahead_text(found.now)}: {nothing_text(found)}"
     one = len(found.runs) == 1
     share = f", {found.cost / so_far:.0%} of what is there," if so_far else ""
     did = f"halve{'s' * one} it"
@@ -152,6 +152,20 @@ def help_text(found: Help, labels: Mapping[int, str], so_far: float) -> str:
     return "\n".join([head, *listed, *more])
 
 
+MAINS = {
+    "law": "the law, {:.2%}, is nearly all of it: more of its runs, or other sizes and D/N, would tell",
+    "run": "the noise of one run, {:.2%}, is nearly all of it: more runs of a law do not lessen it",
+    "discrepancy": "the discrepancy, {:.2%}, is nearly all of it: only runs nearer the target lessen it",
+}  # the part that an interval is made of, and what follows
+
+
+def nothing_text(found: Help) -> str:
+    """Why no run is proposed."""
+    text = f"none of the {found.offered} cells on offer narrows it by {SLIGHT:.0%} or more"
+    main = found.now.main if found.goal == "loss" else None
+    return text if main is None else f"{text}; {MAINS[main].format(getattr(found.now, main))}"
+
+
 def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:
     """One line a run, in the order in which they help, and a heading."""
     rows = [("run", "N", "D", "cost", "interval then", "why")]
@@ -161,7 +175,7 @@ def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:
             count(run.N),
             count(run.D),
             f"{run.cost:.3g}",
-            f"+-{_percent(run.after)}",
+            _about(run.after),
             run.why,
         )
         for run in runs
@@ -169,10 +183,15 @@ def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:
     return _aligned(rows, left=(0, 5))
 
 
-def _percent(half: float) -> str:
+def _share(half: float) -> str:
+    """Half of an interval in logs: a percentage, or a factor where it is large."""
     if half > np.log(OPEN):
         return "open"
-    return f"{half:.2%}" if half < 0.5 else f"a factor {np.exp(min(half, 50.0)):.3g}"
+    return f"{half:.2%}" if half < 0.5 else f"x{np.exp(half):.3g}"
+
+
+def _about(half: float) -> str:
+    return f"+-{_share(half)}" if half < 0.5 else _share(half)
 
 
 def simulated_text(found: Simulated) -> str:
@@ -191,5 +210,5 @@ def _spread(one: Seen, half: float) -> str:
     if not np.isfinite(half):
         return "open"
     if one.log:
-        return _percent(half).replace("a factor ", "x")
+        return _share(half)
     return f"{half / abs(one.truth):.0%}" if one.truth else number(half)

@@ -20,6 +20,7 @@ from analysis.referee.outcome import Page
 STATUS = {
     "ok": ("identified", "good"),
     "partly_identified": ("partly identified", "fair"),
+    "none_identified": ("none identified", "poor"),
     "at_bound": ("at a bound", "fair"),
     "several_optima": ("several optima", "poor"),
     "not_converged": ("not converged", "poor"),

@@ -12,8 +12,8 @@ from scaling.cli import options as option
 from scaling.cli import say
 from scaling.cli.options import grouped
 from scaling.cli.printing import Printing
-from scaling.cli.words import duration, plural
-from scaling.errors import Complaint, UserError
+from scaling.cli.words import duration
+from scaling.errors import Complaint, UserError, plural
 
 if TYPE_CHECKING:
     import pandas as pd

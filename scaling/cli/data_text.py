@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scaling.cli.words import count, plural
+from scaling.cli.words import count
 from scaling.counts.memory import size
 from scaling.data.facts import StoreFacts
 from scaling.data.index import DataIndex
@@ -20,6 +20,7 @@ from scaling.data.inspect import (
 )
 from scaling.data.shards import open_coder
 from scaling.data.store import open_windows
+from scaling.errors import plural
 
 SHOWN_WINDOWS = 4
 CONTEXT = 128  # of the windows shown of a store, which has none of its own

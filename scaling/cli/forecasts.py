@@ -14,8 +14,8 @@ from scaling.cli import say
 from scaling.cli.columns import columns
 from scaling.cli.options import Json, Options, grouped
 from scaling.cli.printing import Printing
-from scaling.cli.words import flops, plural
-from scaling.errors import Complaint, UserError
+from scaling.cli.words import flops
+from scaling.errors import Complaint, UserError, plural
 
 if TYPE_CHECKING:
     from analysis.figures import Rendering

@@ -13,7 +13,7 @@ from scaling.cli.arguments import number, pairs, require_positive, split
 from scaling.design.following import Following, Wish, next_runs
 from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan, load_plan
-from scaling.spec.load import load_study
+from scaling.spec.load import load_study, read_study
 from scaling.spec.models import Study
 from scaling.store.folder import ResultsFolder
 
@@ -62,7 +62,8 @@ def _study(source: Path, spec: Path | None) -> tuple[Study, Plan | None]:
     if not source.is_dir() or not folder.spec.exists():
         hint = "give the study whose family is offered: --spec study.yaml"
         raise UserError(Complaint("a table knows no family of models", str(source), hint))
-    return load_study(folder.spec), load_plan(folder)
+    plan = load_plan(folder)
+    return read_study(folder.spec, folder=None if plan.folder is None else Path(plan.folder)).clean(), plan
 
 
 def _target(text: str) -> Target:

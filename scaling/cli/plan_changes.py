@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from scaling.cli.words import plural
+from scaling.errors import plural
 from scaling.plan.bill import Bill
 from scaling.plan.plan import Plan
 from scaling.sweep.differences import ChangedRun, PlanDifference

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scaling.cli import say
-from scaling.cli.words import plural
-from scaling.errors import UserError
+from scaling.errors import UserError, plural
 from scaling.plan.asking import ProbeFailed
 from scaling.plan.cost import Speed, recorded_speed
 from scaling.plan.lowering import Lowered

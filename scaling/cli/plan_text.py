@@ -10,12 +10,13 @@ from typing import Any
 
 from scaling.cli.columns import columns
 from scaling.cli.plan_columns import has_experts, runs_json, runs_table
-from scaling.cli.words import count, duration, flops, plural
+from scaling.cli.words import count, duration, flops
 from scaling.corpora.content import ExternalContent
 from scaling.corpora.quotas import BLOCK
 from scaling.counts.memory import size
 from scaling.data.index import DataIndex, index_of
 from scaling.data.request import find_overlap
+from scaling.errors import plural
 from scaling.plan.bill import Bill
 from scaling.plan.cadence import evaluations
 from scaling.plan.cost import Space

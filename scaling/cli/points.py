@@ -8,6 +8,9 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+import numpy as np
+
+from analysis.fits import cost
 from analysis.fits.given import GivenLaw
 from analysis.fits.result import Fit
 from analysis.laws.law import Law
@@ -18,6 +21,9 @@ from scaling.errors import Complaint, UserError
 
 Predictor = Fit | Estimate | GivenLaw
 AT = "--at params=7e9,tokens=1.4e11"
+APART = (
+    2.0  # times what a run of these parameters and tokens costs, or as little of it: another run's compute
+)
 
 
 def budgets(texts: Sequence[str] | None) -> list[float]:
@@ -54,7 +60,8 @@ def points(texts: Sequence[str] | None, predictor: Predictor) -> list[dict[str, 
     """Inputs asked for, by column: ``params=7e9,tokens=1.4e11``, a dict for each text.
 
     Raises:
-        UserError: all that are of another form, unknown, missing, or not positive.
+        UserError: all that are of another form, unknown, missing, or not positive; compute that the
+            parameters and tokens beside it do not cost.
     """
     if not texts:
         return []
@@ -63,7 +70,39 @@ def points(texts: Sequence[str] | None, predictor: Predictor) -> list[dict[str, 
         raise UserError(Complaint(message, hint="ask with --compute, or fit a law"))
     group = predictor.setup.groups if isinstance(predictor, Fit) else None
     known = columns(predictor.law, predictor.convention)
-    return inputs(texts, known, predictor.law.name, partial(_missing, predictor, known), group)
+    given = inputs(texts, known, predictor.law.name, partial(_missing, predictor, known), group)
+    if problems := [wrong for point in given for wrong in _contradictions(predictor, known, point)]:
+        raise UserError(*problems)
+    return given
+
+
+def _contradictions(
+    predictor: Fit | GivenLaw, known: Mapping[str, str], point: Mapping[str, Any]
+) -> list[Complaint]:
+    """Compute that is more than ``APART`` times what the fitted runs cost at its N and D, or less."""
+    rate = _cost(predictor)
+    if rate is None or not {known.get(x) for x in "NDC"} <= {*point}:
+        return []
+    size, tokens, flops = (point[known[x]] for x in "NDC")
+    costs = float(rate.flops(np.array([size]), np.array([tokens]))[0])
+    if 1 / APART <= flops / costs <= APART:
+        return []
+    whose = "C = 6 N D" if isinstance(predictor, GivenLaw) else "the fitted runs"
+    message = (
+        f"--at {known['C']}={flops:g}: must be within a factor {APART:g} of {costs:.3g}, which "
+        f"{known['N']}={size:g},{known['D']}={tokens:g} cost by {whose}"
+    )
+    return [Complaint(message, hint=f"leave out {known['C']}, or one of the other two")]
+
+
+def _cost(predictor: Fit | GivenLaw) -> cost.Cost | None:
+    """What N and D cost by the runs behind a law; None where their compute is not known."""
+    if isinstance(predictor, GivenLaw):
+        return predictor.cost
+    if predictor.optimum:
+        return predictor.optimum.cost
+    runs = [np.array(predictor.data[x]) for x in "NDC" if predictor.data.get(x)]
+    return cost.fitted(*runs) if len(runs) == 3 else None
 
 
 def columns(law: Law, convention: str) -> dict[str, str]:

@@ -97,7 +97,7 @@ def run(
     except StudyStopped as stopped:
         say.note(str(stopped))
         if report and stopped.report is not None:
-            say.note(f"report of what is done: {_report(stopped.report)}")
+            _report_rest(stopped.report)
         raise typer.Exit(stopped.exit_code) from None
     except KeyboardInterrupt:
         say.note("interrupted; run the same command again: what is done is kept")
@@ -125,6 +125,16 @@ def _report(done: StudyReport) -> Path:
     return study_report(done.findings, done.folder, say.note)
 
 
+def _report_rest(done: StudyReport) -> None:
+    """Report a study some of whose runs failed: that is the error to exit with, whatever the report does."""
+    from analysis.errors import AnalysisError
+
+    try:
+        say.note(f"report of what is done: {_report(done)}")
+    except (UserError, AnalysisError, OSError) as error:
+        say.note(f"no report of what is done: {error}")
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What is to be run, its plan, and where; a plan alone is that of the folder, which stays as it is."""
@@ -134,14 +144,7 @@ class _Asked:
     folder: Path
 
 
-def _of_spec(
-    spec: Path,
-    overrides: list[str] | None,
-    results: Path | None,
-    on: Path | None,
-    folder: Path | None = None,
-) -> _Asked:
-    """Plan a spec, whose paths are relative to ``folder``; left out: to its own."""
+def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
     from scaling.cli.meter import metered
     from scaling.data.stores import Stores
     from scaling.design.growing import PlannedStudy, decided
@@ -156,7 +159,7 @@ def _of_spec(
 
     with metered() as report_data:
         stores = Stores(len(usable_cores()), report=report_data)
-        study, planned = plan_spec(spec, overrides or [], stores, on, say.note, choose, folder)
+        study, planned = plan_spec(spec, overrides or [], stores, on, say.note, choose)
     heading = _kept_heading(spec, place(study))
     if heading is None:
         changes = "".join(f", changed by --set {text}" for text in overrides or [])
@@ -173,7 +176,8 @@ def _kept_heading(spec: Path, folder: Path) -> str | None:
 
 
 def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
-    """Go on by the plan of a results folder, as it is."""
+    """Go on by the plan of a results folder: as it is, where its design is decided."""
+    from scaling.plan.kept import kept_study
     from scaling.plan.plan import load_plan
     from scaling.store.folder import ResultsFolder
 
@@ -183,8 +187,12 @@ def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, 
             raise UserError(Complaint(problem, hint="give the spec, or leave it out"))
     found = ResultsFolder(folder)
     planned = load_plan(found)
-    if planned.folder is not None and found.spec.exists():  # its design grows
-        return _of_spec(found.spec, None, folder, None, Path(planned.folder))
+    unfinished = planned.unfinished
+    if unfinished is None:  # planned by an earlier version
+        study = kept_study(found)
+        unfinished = study is not None and study.design.unfinished
+    if unfinished:
+        return _of_spec(found.spec, None, folder, None)
     return _Asked(planned, planned, folder)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
-from scaling.cli.words import duration, plural
+from scaling.cli.words import duration
+from scaling.errors import plural
 from scaling.sweep.slurm.allocations import LIVING, Allocation, Allocations
 
 ENDED_LINES = 5  # of those that have something to say

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from scaling.cli.columns import columns
 from scaling.cli.status_slurm import allocations_text
-from scaling.cli.words import duration, plural
+from scaling.cli.words import duration
+from scaling.errors import plural
 from scaling.sweep.status import Status
 
 ALL_ROWS = 60  # a longer study shows what is not done

@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from scaling.cli.words import duration, flops, plural
+from scaling.cli.words import duration, flops
+from scaling.errors import plural
 from scaling.sweep.events import (
     Event,
     JobElsewhere,

@@ -14,10 +14,11 @@ from pathlib import Path
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.expand import plan_study
 from scaling.plan.grown import with_decisions
-from scaling.plan.plan import Plan
+from scaling.plan.plan import Plan, load_plan
 from scaling.plan.written import study_text
 from scaling.spec.designs.kinds import Design
 from scaling.spec.models import Study
+from scaling.store.folder import ResultsFolder
 
 require_own_analysis()
 
@@ -67,6 +68,14 @@ class PlannedStudy:
     def behind(self, folder: Path) -> bool:
         """Tell whether more is decided in ``folder``."""
         return with_decisions(self.study, folder) != self.study
+
+    def replaced(self, folder: Path) -> bool:
+        """Tell whether the plan in ``folder`` is of a design that asks for something else."""
+        return load_plan(ResultsFolder(folder)).question != self.plan.question
+
+    def afresh(self) -> PlannedStudy:
+        """Leave out what results decided: those of another recipe decide nothing."""
+        return self._with(choose(self.study.model_copy(update={"design": self.study.design.undecided})))
 
     def caught_up(self, folder: Path) -> PlannedStudy:
         """Take over what other launches have decided in ``folder``."""

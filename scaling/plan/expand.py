@@ -29,6 +29,7 @@ from scaling.plan.check import (
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.describe import described
 from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
+from scaling.plan.kept import specs_folder
 from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
 from scaling.plan.plan import Excluded, Plan, PlannedJob, make_jobs
@@ -61,9 +62,10 @@ def plan_spec(
     profile: str | FilePath | None = None,
     say: Callable[[str], None] = lambda text: None,
     choose: Callable[[Study], Study] = lambda study: study,
-    folder: FilePath | None = None,
 ) -> tuple[Study, Plan]:
     """Read, check and plan a spec file.
+
+    Paths in it are relative to its folder; in a results folder, to that of the spec that was planned there.
 
     Args:
         path: of the spec.
@@ -72,12 +74,11 @@ def plan_spec(
         profile: a file whose fields are laid over its execution.
         say: is told of a command that is run to describe the sizes of a family.
         choose: fills in the cells of a design that leaves them open.
-        folder: what paths in the spec are relative to; left out: its own.
 
     Raises:
         UserError: every problem of the spec and of the plan.
     """
-    checked = read_study(path, overrides, profile, folder)
+    checked = read_study(path, overrides, profile, specs_folder(FilePath(path).parent))
     problems, plan = list(checked.problems), None
     study = checked.study if problems or checked.study is None else described(checked.study, say)
     if study is not None:
@@ -211,7 +212,9 @@ def _plan(
         every=study.evaluation.every,
         averages=study.evaluation.averages,
         command=_command(study),
-        folder=str(study.source.folder.absolute()) if study.design.grows else None,
+        folder=str(study.source.folder.absolute()),
+        unfinished=study.design.unfinished,
+        question=_question(study),
     )
 
 
@@ -235,6 +238,14 @@ def _spec_sha(study: Study) -> str:
         if dump["design"].get(name) is None:
             dump["design"].pop(name, None)
     return short_hash({"kind": "study", **dump})
+
+
+def _question(study: Study) -> str | None:
+    """Return the hash of what a design that grows asks, whatever was decided; None: it does not grow."""
+    design = study.design
+    if not design.grows:
+        return None
+    return short_hash({"kind": "question", "design": design.undecided.model_dump(mode="json")})
 
 
 def _command(study: Study) -> JobCommand | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scaling.spec.load import load_study
+from scaling.plan.kept import kept_study
 from scaling.spec.models import Study
 from scaling.store.folder import ResultsFolder
 
@@ -15,7 +15,6 @@ def with_decisions(study: Study, folder: Path) -> Study:
     Raises:
         UserError: study.yaml of the folder cannot be read.
     """
-    design, written = study.design, ResultsFolder(folder).spec
-    if not (design.grows or design.unchosen) or not written.exists():
-        return study
-    return study.model_copy(update={"design": design.continued(load_study(written).design)})
+    design = study.design
+    known = kept_study(ResultsFolder(folder)) if design.grows or design.unchosen else None
+    return study if known is None else study.model_copy(update={"design": design.continued(known.design)})

@@ -115,7 +115,9 @@ class Plan(Document):
     are those of the first run, ``other_data`` what axes and variants train on beside them; ``every`` is how
     often runs are evaluated along the way, ``averages`` of their weights beside them, ``axes`` are the axes
     in words. ``command`` starts the trainer of runs that are external; None: the built-in one trains.
-    ``folder`` is what paths in the spec of a design that grows are relative to."""
+    ``folder`` is what paths in its spec are relative to; ``unfinished`` tells whether its design decides more
+    when these runs are trained; plans of earlier versions say neither. ``question`` is the hash of a design
+    that grows, without what was decided of it."""
 
     study: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
     spec_sha: str
@@ -131,6 +133,8 @@ class Plan(Document):
     averages: tuple[WrittenAverage, ...] = ()
     command: JobCommand | None = None
     folder: str | None = None
+    unfinished: bool | None = None
+    question: Id | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -158,7 +162,7 @@ class Plan(Document):
         """What drivers of one folder must agree on; execution may differ."""
         eval_ids = (self.data.eval_id, *(of.eval_id for of in self.other_data))
         runs = tuple((run.run_id, run.job_id, run.role) for run in self.runs)
-        return self.study, eval_ids, self.every, self.averages, runs
+        return self.study, eval_ids, self.every, self.averages, self.question, runs
 
     @cached_property
     def _data_by_key(self) -> dict[tuple[Any, ...], PlanData]:

@@ -49,7 +49,7 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
         findings += _averages(evaluation)
     if sections.get("design") is not None:
         findings += sections["design"].findings(family)
-        findings += _grown_alone(sections)
+        findings += _of_one_recipe(sections)
         findings += _branched(sections)
     if isinstance(sections.get("noise"), Replicates):
         findings += sections["noise"].findings()
@@ -64,11 +64,11 @@ def check_sections(sections: Mapping[str, Any], variant: str | None = None) -> l
     return list(dict.fromkeys(findings))  # what is wrong at every size is said once
 
 
-def _grown_alone(sections: Mapping[str, Any]) -> Iterator[Finding]:
+def _of_one_recipe(sections: Mapping[str, Any]) -> Iterator[Finding]:
     """Find what makes several designs of one whose cells are chosen for a forecast, or as results come in."""
-    if sections["design"].alone is None:
+    if sections["design"].for_one_recipe is None:
         return
-    chosen, instead = sections["design"].alone
+    chosen, instead = sections["design"].for_one_recipe
     message = f"{chosen} for one recipe and one family"
     if sections.get("variants"):
         yield Finding(("variants",), message, f"make a study of each, or give {instead}")
@@ -85,6 +85,13 @@ def _branched(sections: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(sections.get("recipe"), ExternalRecipe):
         message, hint = "takes the built-in trainer, whose weights branches start from", "leave it out"
         yield Finding(("design", "trunk_tokens"), message, hint)
+    for name in ("added", "holdout"):
+        for i, _ in enumerate(sections.get(name) or ()):
+            message = "starts from no trunk: its tokens are not those of runs that branch from one"
+            yield Finding((name, i), message, "leave it out, or design.trunk_tokens")
+    if isinstance(noise, Noise):
+        hint = "repeat branches: noise: {corners: [largest-longest], init: 0}"
+        yield Finding(("noise",), "starts from no trunk, and the runs of the design do", hint)
     if isinstance(noise, Replicates) and noise.init:
         message = "repeats initial weights, and branches start from those of their trunk"
         yield Finding(("noise", "init"), message, "set it to 0; 'order' repeats what branches do differ in")

@@ -241,7 +241,7 @@ def _left_to_others(outcome: Outcome, folder: Path) -> str:
     """Say what goes on without this process."""
     jobs, left = ", ".join(outcome.submitted), len(outcome.unfinished) + len(outcome.failed)
     return (
-        f"{left} runs are left to Slurm (jobs {jobs}), with the analysis after them: "
+        f"{_runs(left)} left to Slurm (jobs {jobs}), with the analysis after them: "
         f"`scaling status {folder}` shows how far, `scaling run {folder}` watches, `scaling cancel {folder}` "
         "ends it"
     )

@@ -96,14 +96,7 @@ def require_same_recipe(results: ResultsFolder, old: Plan, new: Plan, old_spec: 
     Raises:
         UserError: there are such runs; the fields that differ are listed.
     """
-    names = {(run.label, run.role): run for run in new.runs}
-    changed = [
-        (run, names[run.label, run.role])
-        for run in old.runs
-        if run.run_id not in new.by_id
-        and (run.label, run.role) in names
-        and results.run_dir(run.run_id).exists()
-    ]
+    changed = renewed_runs(results, old, new)
     if not changed:
         return
     fields = spec_changes(old_spec, new_spec)
@@ -120,6 +113,18 @@ def require_same_recipe(results: ResultsFolder, old: Plan, new: Plan, old_spec: 
     )
     hint = "give the study a new name (study: ...), or restart them in this folder with --force"
     raise UserError(Complaint(text, hint=hint))
+
+
+def renewed_runs(results: ResultsFolder, old: Plan, new: Plan) -> list[tuple[PlannedRun, PlannedRun]]:
+    """Return the begun runs of a plan, each with that which a new plan trains under the same name instead."""
+    names = {(run.label, run.role): run for run in new.runs}
+    return [
+        (run, names[run.label, run.role])
+        for run in old.runs
+        if run.run_id not in new.by_id
+        and (run.label, run.role) in names
+        and results.run_dir(run.run_id).exists()
+    ]
 
 
 def require_same_evaluation(results: ResultsFolder, old: Plan, new: Plan) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.counts.lowering import Lowering
-from scaling.errors import UserError
+from scaling.errors import UserError, plural
 from scaling.files import aside, write_text
 from scaling.plan.plan import Plan, PlannedRun, load_plan
 from scaling.run import ExternalRun
@@ -168,7 +168,7 @@ class Collected:
 
     @property
     def summary(self) -> str:
-        parts = [f"{self.rows} runs ({self.diverged} diverged)"]
+        parts = [f"{plural(self.rows, 'run')} ({self.diverged} diverged)"]
         parts += [f"{n} {state}" for state, n in sorted(Counter(m.state for m in self.missing).items())]
         counts = {
             "of an earlier plan, left out": len(self.strays),

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scaling.errors import Complaint, UserError
+from scaling.errors import Complaint, UserError, plural
 from scaling.files import write_json
 from scaling.plan.plan import Plan
 from scaling.spec.execution import Execution, SlurmExecution
@@ -176,7 +176,7 @@ def _given_up(outcome: Outcome, attempts: int) -> str | None:
     if not outcome.given_up:
         return None
     return (
-        f"{len(outcome.given_up)} runs are not tried again: they failed {attempts} times in a row "
+        f"given up, as they failed {attempts} times in a row: {plural(len(outcome.given_up), 'run')} "
         "(execution.attempts)"
     )
 

@@ -107,7 +107,7 @@ def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int, results: Results
     """Say what is asked of one run; what is not asked for is not written."""
     asked: dict[str, Any] = {
         "evaluate_at": evaluated_at(plan, planned.run),
-        "start": planned.start or _trunk_end(plan, planned, results),
+        "start": planned.start or _trunk_end(planned, results),
         "rules": planned.rules,
         "averages": averages_of(plan, planned.run) or None,
     }
@@ -117,10 +117,12 @@ def _job_run(plan: Plan, planned: PlannedRun, flops_spent: int, results: Results
     )
 
 
-def _trunk_end(plan: Plan, planned: PlannedRun, results: ResultsFolder) -> str | None:
-    """Return the last checkpoint of the run that a run branches from; None: it branches from none, or that is
-    not there."""
-    init_from = None if planned.is_external else planned.built_in.init_from
-    trunk = None if init_from is None else plan.by_id.get(init_from)
-    place = None if trunk is None else results.final_checkpoint(trunk.run_id, trunk.run.steps)
+def _trunk_end(planned: PlannedRun, results: ResultsFolder) -> str | None:
+    """Return the last checkpoint of the run that a run branches from, which the jobs of a pilot may not have;
+    None: it branches from none, or that is not there."""
+    trunk_id = None if planned.is_external else planned.built_in.init_from
+    trunk = None if trunk_id is None else results.run(trunk_id)
+    if trunk_id is None or trunk is None:
+        return None
+    place = results.final_checkpoint(trunk_id, trunk.steps)
     return None if place is None else str(place)

@@ -191,7 +191,10 @@ def test_the_overview_shows_law_forecast_and_outcome(parts, forecast, study):
     drawn = dict(zip(labels, handles, strict=True))
     beyond = drawn["beyond the fitted runs"].get_xdata()
     assert beyond[-1] > max(fitted.data["C"]) and beyond[0] >= 0.9 * max(fitted.data["C"])
-    assert drawn["beyond the fitted runs"].get_ydata() == pytest.approx(fitted.optimal(beyond)["loss"])
+    best = fitted.optimal(beyond)
+    assert drawn["beyond the fitted runs"].get_ydata() == pytest.approx(best["loss"])
+    low, high = axes.get_ylim()
+    assert low < best["new_low"].iloc[-1] < best["new_high"].iloc[-1] < high
     (star,) = (handle for label, handle in drawn.items() if label.startswith("measured"))
     assert star.get_offsets().tolist() == [[forecast.target["C"], 2.2]]
     (bar,) = (handle for label, handle in drawn.items() if label.startswith("forecast for $N$ = "))

@@ -110,6 +110,12 @@ def test_groups_are_predicted_each_or_by_name(folder):
         (("fit.json", "--at", "parms=1e9,tokens=1e10"), "has no such input; did you mean params?"),
         (("fit.json", "--at", "params=1e9"), "lacks tokens, needed by chinchilla; add"),
         (("fit.json", "--at", "params=1e9,N=1e9,D=1e9"), "params is given twice"),
+        (
+            ("fit.json", "--at", "params=7e9,tokens=1e9,flops=1e22"),
+            "--at flops=1e+22: must be within a factor 2 of 4.2e+19, which params=7e+09,tokens=1e+09 cost by "
+            "the fitted runs; leave out flops, or one of the other two",
+        ),
+        (("--fixed", FIXED, "--at", "params=7e9,tokens=1e9,flops=1e22"), "flops=1e+22: must be within"),
         (("fit.json", "--at", "params=-1,tokens=7B"), "--at tokens=7B: must be a number above 0"),
         (("fit.json", "--compute", "1e23:1e20"), "must rise; the smaller first, such as --compute 1e20:1e23"),
         (("fit.json", "--compute", "0", "--compute", "much"), "--compute much: must be FLOPs, positive"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ruamel.yaml import YAML
 
 from analysis.optimal_size.isoflop import IsoFlop, minima
 from scaling.cli import run
+from scaling.cli.next_request import _study
 from scaling.design import growing
 from scaling.design.centring import best_size
 from scaling.design.growing import PlannedStudy
@@ -24,8 +26,10 @@ from scaling.plan.grown import with_decisions
 from scaling.plan.written import study_text
 from scaling.spec.designs.isoflop import IsoFLOP
 from scaling.spec.load import study_from_dict
+from scaling.store.folder import ResultsFolder
 from scaling.study import StudyStopped, run_study, whole
 from scaling.study.launch import Launch
+from scaling.sweep.changes import PlanChanged
 from scaling.sweep.driver import Sweep
 from scaling.sweep.events import Event, Outcome
 from scaling.sweep.guard import LOCK
@@ -154,20 +158,151 @@ def test_a_launch_goes_on_with_what_another_one_decided(
     assert len(trained(tmp_path)) == len(plan.runs) == 6
 
 
-def test_by_its_results_a_study_finds_the_files_of_its_spec(tmp_path: Path) -> None:
-    texts, spec, results = tmp_path / "specs" / "texts", tmp_path / "specs" / "s.yaml", tmp_path / "results"
-    texts.mkdir(parents=True)
-    for number in range(60):
-        (texts / f"{number}.txt").write_text(f"{number} is a number, and so is {number * 7919}. " * 40)
-    data = {"corpus": {"kind": "text", "files": "texts/*.txt"}, "tokenizer": "bytes", "context": 16}
-    YAML().dump(TINY | {"data": data}, spec)
-    asked = run._of_spec(spec, None, results, None)
-    assert isinstance(asked.study, PlannedStudy)
-    with open_sweep(results, asked.plan.to_json(), asked.study.text):
-        pass
-    again = run._of_folder(results, None, None, None)
-    assert again.plan.identity == asked.plan.identity and again.plan.folder == str(spec.parent)
-    assert isinstance(again.study, PlannedStudy) and again.study.text == asked.study.text
+def test_launches_that_ask_for_different_things_are_not_one_study(tmp_path: Path) -> None:
+    """Whatever they have decided, and although they train the same."""
+    few, more = (
+        plan_of(design=AUTO | {"budgets": budgets}) for budgets in ([1e11, 4e11], [1e11, 4e11, 8e11])
+    )
+    assert few.runs == more.runs and few.identity != more.identity
+    adaptive = {"kind": "adaptive", "budget": 8e12, "compute": 2.4e12, "rounds": [ROUND]}
+    narrow, ended = (plan_of(design=adaptive | more) for more in ({"width": 0.02}, {"ended": "spent"}))
+    assert narrow.runs == ended.runs and narrow.identity != ended.identity
+    assert ended.identity == plan_of(design=adaptive).identity
+    grid = {"kind": "isoflop", "budgets": [1e11]}
+    assert plan_of(design=grid).identity == plan_of(design=grid | {"min_steps": 2}).identity
+
+
+BASIS = {"law": "chinchilla", "source": "p", "params": {"E": 1.0}, "noise": 0.01, "runs": 0, "spent": 0.0}
+ROUND = {"cells": [{"width": 24, "flops": 1e11}], "basis": BASIS}
+
+
+@pytest.mark.parametrize(("moment", "known"), [("_train_fitted", [8e8, 1.6e9]), ("grow", [8e8])])
+def test_a_launch_ends_when_another_one_asks_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, known: list[float]
+) -> None:
+    """While this one trains, or between two of its rounds: the study is the other's from then on."""
+    monkeypatch.setattr(growing, "plan_study", lambda study: make_plan(study, fake_index_of))
+    few, more = (
+        study_from_dict(TINY | {"design": decided_at(*known) | {"budgets": [4e8, 8e8, 1.6e9, *rest]}})
+        for known, rest in (([8e8], []), (known, [3.2e9]))
+    )
+    written = list[str]()
+
+    def launch_another(self: Launch, *given: Any) -> Any:
+        assert not written, "it has gone on"
+        other = PlannedStudy.of(more, tmp_path)
+        written.append(other.text)
+        with open_sweep(tmp_path, other.plan.to_json(), other.text):
+            return given[0] if given else None
+
+    monkeypatch.setattr(Launch, moment, launch_another)
+    heard = Heard()
+    with pytest.raises(PlanChanged):
+        run_study(few, tmp_path, watch=heard)
+    assert written == [(tmp_path / "study.yaml").read_text()] and not heard.said
+
+
+def test_another_recipe_has_decided_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --force its runs are trained again; what follows from their losses is decided again too."""
+    monkeypatch.setattr(growing, "plan_study", lambda study: make_plan(study, fake_index_of))
+    before = PlannedStudy.of(study_from_dict(TINY | {"design": decided_at(8e8)}), tmp_path)
+    with open_sweep(tmp_path, before.plan.to_json(), before.text):
+        ResultsFolder(tmp_path).run_dir(before.plan.runs[0].run_id).mkdir(parents=True)
+    asked = dict(TINY) | {"design": decided_at()}
+    asked["recipe"] = asked["recipe"] | {"batch_tokens": 256}
+    seen = list[tuple[float, ...]]()
+
+    def grow(self: Launch, study: PlannedStudy) -> PlannedStudy:
+        seen.append(study.study.design.waiting)
+        raise StudyStopped("stopped by the test", 130)
+
+    monkeypatch.setattr(Launch, "grow", grow)
+    with pytest.raises(StudyStopped):
+        run_study(study_from_dict(asked), tmp_path, watch=Heard(), force=True)
+    assert seen == [(8e8,)] and with_decisions(study_from_dict(asked), tmp_path).design.waiting == (8e8,)
+
+
+@dataclass(frozen=True)
+class OfOwnText:
+    """A study of texts beside its spec, planned into a results folder elsewhere."""
+
+    spec: Path
+    results: Path
+
+    def plan(self, design: dict[str, Any]) -> PlannedStudy:
+        texts = self.spec.parent / "texts"
+        texts.mkdir(parents=True, exist_ok=True)
+        for number in range(60):
+            (texts / f"{number}.txt").write_text(f"{number} is a number, and so is {number * 7919}. " * 40)
+        data = {"corpus": {"kind": "text", "files": "texts/*.txt"}, "tokenizer": "bytes", "context": 16}
+        YAML().dump(TINY | {"data": data, "design": design}, self.spec)
+        asked = run._of_spec(self.spec, None, self.results, None)
+        assert isinstance(asked.study, PlannedStudy)
+        with open_sweep(self.results, asked.plan.to_json(), asked.study.text):
+            return asked.study
+
+    def forget(self, *fields: str) -> None:
+        """Make the plan one of an earlier version, without these fields."""
+        path = self.results / "plan.json"
+        plan = json.loads(path.read_text())
+        path.write_text(json.dumps({name: value for name, value in plan.items() if name not in fields}))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> OfOwnText:
+    return OfOwnText(tmp_path / "specs" / "s.yaml", tmp_path / "results")
+
+
+def decided_at(*budgets: float) -> dict[str, Any]:
+    decided = [{"budget": budget, "params": 5e3, "because": "seen"} for budget in budgets]
+    return AUTO | {
+        "budgets": [4e8, 8e8],
+        "window": {"center": {"kind": "auto", "decided": decided}, "sizes": 2},
+    }
+
+
+def test_by_its_results_a_study_finds_the_files_of_its_spec(own: OfOwnText) -> None:
+    planned = own.plan(decided_at())
+    again = run._of_folder(own.results, None, None, None)
+    assert again.plan.identity == planned.plan.identity and again.plan.folder == str(own.spec.parent)
+    assert isinstance(again.study, PlannedStudy) and again.study.text == planned.text
+    (own.results / "next.yaml").write_text(planned.text)  # as `scaling next` writes it
+    assert run._of_spec(own.results / "next.yaml", None, own.results, None).plan.runs == planned.plan.runs
+    study, _ = _study(own.results, None)
+    assert study.source.folder == own.spec.parent
+
+
+def test_a_finished_study_needs_its_text_no_more(own: OfOwnText) -> None:
+    planned = own.plan(decided_at(8e8))
+    (own.spec.parent / "texts").rename(own.spec.parent / "moved")
+    for earlier in ((), ("unfinished", "folder")):
+        own.forget(*earlier)
+        again = run._of_folder(own.results, None, None, None)
+        assert again.study is again.plan and again.plan.identity == planned.plan.identity
+
+
+def test_a_plan_of_an_earlier_version_is_finished_where_its_spec_is(own: OfOwnText) -> None:
+    own.plan(decided_at())
+    own.forget("unfinished")
+    again = run._of_folder(own.results, None, None, None)
+    assert isinstance(again.study, PlannedStudy) and again.study.waits
+
+
+def test_a_plan_that_waits_for_decisions_is_no_study(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="decides more as results come in, and a plan cannot"):
+        run_study(plan_of(design=AUTO), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_decisions_that_cannot_be_read_are_told_with_what_to_do(tmp_path: Path) -> None:
+    study, written = study_from_dict(changed(design=AUTO)), tmp_path / "study.yaml"
+    written.write_text(whole.PYTHON)
+    assert with_decisions(study, tmp_path) == study, "what is planned in Python has no spec"
+    written.write_text("study: [")
+    with pytest.raises(
+        UserError, match=r"correct or remove this file, or name another folder with --results"
+    ):
+        with_decisions(study, tmp_path)
 
 
 class Heard:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from scaling.errors import UserError
+from scaling.files import write_json
 from scaling.plan.plan import Plan, PlannedRun
+from scaling.run import canonical_json
 from scaling.store.folder import MANIFEST, ResultsFolder
+from scaling.sweep.opening import join_sweep
 from scaling.sweep.tasks import job_spec, make_tasks
 from tests.plan.studies import plan_of
 
@@ -66,11 +69,19 @@ def test_jobs_keep_what_others_branch_from_and_say_where_it_lies(tmp_path: Path)
     kept = results.job_dir(trunk.job_id) / "checkpoints" / trunk.run_id / str(trunk.run.steps)
     kept.mkdir(parents=True)
     (kept / MANIFEST).write_text("{}")
+    results.run_dir(trunk.run_id).mkdir(parents=True)
+    (results.run_dir(trunk.run_id) / "run.json").write_text(canonical_json(trunk.run))
     for task in make_tasks(plan, by_role(plan, "fit"), ()):
         for run, member in zip(
             task.runs, job_spec(plan, task, task.runs, "train", results).runs, strict=True
         ):
             assert member.start == (str(kept) if run.built_in.init_from == trunk.run_id else None)
+    write_json(results.plan, plan.to_json())
+    branch = next(run for run in plan.runs if run.built_in.init_from == trunk.run_id)
+    with join_sweep(tmp_path, jobs={branch.job_id}) as sweep:  # as a pilot does
+        (task,) = make_tasks(sweep.plan, sweep.plan.runs, ())
+        starts = {member.start for member in job_spec(sweep.plan, task, task.runs, "train", results).runs}
+    assert starts == {str(kept)}
 
 
 def test_other_initial_weights_are_no_noise_of_branches() -> None:
@@ -80,3 +91,23 @@ def test_other_initial_weights_are_no_noise_of_branches() -> None:
     trunks = {run.run_id for run in by_role(plan, "trunk")}
     starts = {run.built_in.init_from for run in by_role(plan, "noise")}
     assert starts and starts <= trunks
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"added": [{"width": 16, "tokens": 3e5}]}, r"added\[0\]: starts from no trunk: its tokens are not"),
+        (
+            {"holdout": [{"width": 32, "tokens": 4e5}]},
+            r"holdout\[0\]: starts from no trunk: its tokens are not",
+        ),
+        (
+            {"noise": {"width": 16, "tokens": 3e5, "seeds": [1, 2]}},
+            "noise: starts from no trunk, and the runs",
+        ),
+    ],
+)
+def test_cells_that_start_from_no_trunk_are_refused(cells: dict[str, Any], message: str) -> None:
+    assert planned(DESIGN, **cells).runs
+    with pytest.raises(UserError, match=message):
+        planned(**cells)

@@ -187,7 +187,7 @@ def test_more_data_before_the_held_out_run_make_a_new_forecast(tmp_path):
 
 def test_runs_that_branch_from_a_checkpoint_that_was_removed_are_not_begun(tmp_path):
     design = {"kind": "critical-batch", "tokens": [256_000], "batches": [256, 512], "trunk_tokens": 128_000}
-    plan = plan_of(design=design)
+    plan = make_plan(study_from_dict(changed(design=design, family__widths=[16, 24, 32, 64])), fake_index())
     records(plan, tmp_path, without=[run.label for run in plan.runs if run.role == "fit"])
     with pytest.raises(UserError, match="trunk-s0 was removed, and 2 runs are to branch") as caught:
         run_study(plan, tmp_path, watch=Heard())

@@ -92,3 +92,10 @@ def test_a_study_some_of_whose_runs_failed_has_a_report(
         f"report of what is done: {tmp_path / 'report.html'}",
     ]
     assert "report" not in call("run", SPEC, "--results", tmp_path, "--no-report").stderr
+
+    def fail(*given: Any) -> Path:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(report, "study_report", fail)
+    done = call("run", SPEC, "--results", tmp_path)
+    assert done.returncode == 1 and "no report of what is done: no space left" in done.stderr

@@ -86,7 +86,7 @@ def test_nothing_is_dropped_without_a_count_and_a_cause(tmp_path: Path, plan: di
     assert done.strays == (gone,)
     assert (done.rows, done.torn_lines, done.repeated_steps) == (1, 1, 1)
     assert done.summary == (
-        "1 runs (1 diverged), 1 failed, 1 pending, 1 of an earlier plan, left out, "
+        "1 run (1 diverged), 1 failed, 1 pending, 1 of an earlier plan, left out, "
         "1 torn metrics lines skipped, 1 steps logged twice"
     )
 

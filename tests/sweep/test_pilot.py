@@ -93,7 +93,7 @@ def test_what_is_given_up_is_said(tmp_path: Path) -> None:
     submission = make_submission(tmp_path, make_plan(CELLS), execution={"attempts": 2})
     behave(tmp_path, w8_s50="crash")
     assert main(tmp_path, submission.id, FAKE) == 0
-    assert "1 runs are not tried again: they failed 2 times in a row" in (note_of(tmp_path).message or "")
+    assert "given up, as they failed 2 times in a row: 1 run" in (note_of(tmp_path).message or "")
     assert main(tmp_path, submission.id, FAKE) == 0 and len(trained(tmp_path)) == 4
 
 

@@ -21,6 +21,7 @@ from scaling.errors import UserError
 from scaling.run import run_id
 from scaling.store.failure import HUNG, LOST_HOST, RELIEVED, STOPPED
 from scaling.store.lease import look
+from scaling.store.metrics import last_row
 from scaling.train import coordinator
 from scaling.train.averages import Averages
 from scaling.train.coordinator import Meeting, Missing
@@ -56,10 +57,10 @@ class Pair:
             for number in range(2)
         ]
 
-    def reach(self, rows):
-        """Wait until the trunk has so many rows."""
+    def reach(self, step):
+        """Wait until the trunk has a row of this step."""
         curve = self.folder / "trunk.jsonl"
-        while not curve.exists() or curve.read_text().count("\n") < rows:
+        while (row := last_row(curve)) is None or row["step"] < step:
             assert all(host.poll() is None for host in self.hosts), self.ended()
             time.sleep(0.01)
 
@@ -90,7 +91,7 @@ def test_what_two_hosts_save_one_resumes_and_the_other_way_round(undisturbed, ru
     folder = write_job(tmp_path, runs[1:], index, checkpoint_seconds=0.0)
     if first == "pair":
         pair = Pair(folder)
-        pair.reach(5)
+        pair.reach(40)
         pair.hosts[1].send_signal(signal.SIGTERM)  # not the one that decides
         statuses, texts = pair.ended()
         assert statuses == [STOPPED, STOPPED], texts
@@ -113,7 +114,7 @@ def test_what_two_hosts_save_one_resumes_and_the_other_way_round(undisturbed, ru
 def test_one_host_killed_the_other_says_so_and_the_pair_resumes(undisturbed, runs, index, tmp_path, killed):
     folder = write_job(tmp_path, runs[1:], index, checkpoint_seconds=0.0, lease_seconds=5.0)
     pair = Pair(folder)
-    pair.reach(5)
+    pair.reach(40)
     pair.hosts[killed].kill()
     began = time.monotonic()
     statuses, texts = pair.ended()

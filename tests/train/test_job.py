@@ -80,25 +80,22 @@ def test_the_seed_of_the_order_is_that_of_the_data_and_no_other(index, program, 
     ],
 )
 def test_ended_and_resumed_equals_undisturbed(undisturbed, runs, index, program, tmp_path, ends):
-    """Ended at random steps of a branch and of the later trunk; it saves every chunk where it is killed."""
+    """Ended at random steps of a branch and of the later trunk, before the end of a long run that is left out
+    afterwards; it saves every chunk where it is killed."""
     chance = random.Random()
-    watched = [tmp_path / "runs" / run_id(runs[1]) / "metrics.jsonl", None]
-    ended, at = [], (chance.randint(13, 15), chance.randint(16, 24))
-    for path, rows, how in zip(watched, at, ends, strict=True):
+    longest = runs[2].model_copy(update={"steps": 3000})
+    at = (chance.randint(97, 120), chance.randint(104, 200))
+    for in_branch, step, how in zip((True, False), at, ends, strict=True):
         often = {"checkpoint_seconds": 0.0} if how == signal.SIGKILL else {}
-        folder = write_job(tmp_path, runs, index, **often)
+        folder = write_job(tmp_path, [*runs, longest], index, **often)
         saved, process = steps_saved(folder), start(folder)
-        path = path or folder / "trunk.jsonl"
-        while process.poll() is None:
-            if path.exists() and path.read_text().count("\n") >= rows:
-                process.send_signal(how)
-                break
+        path = tmp_path / "runs" / run_id(runs[1]) / "metrics.jsonl" if in_branch else folder / "trunk.jsonl"
+        while process.poll() is None and last_step(path) < step:
             time.sleep(0.001)
+        process.send_signal(how)
         out, _ = process.communicate(timeout=60)
-        ended.append(process.returncode)
-        assert process.returncode in (0, 130 if how == signal.SIGTERM else -how), out
-        assert process.returncode != 130 or max(steps_saved(folder)) > max(saved, default=0)
-    assert any(ended), at
+        assert process.returncode == (130 if how == signal.SIGTERM else -how), (at, out)
+        assert process.returncode != 130 or max(steps_saved(folder)) > max(saved)
     train(tmp_path, runs, index, program)  # no more checkpoints than are due
     assert results_of(tmp_path, runs) == results_of(undisturbed, runs), at
     assert timeless(tmp_path, runs[2]) == timeless(undisturbed, runs[2]), at
@@ -106,6 +103,12 @@ def test_ended_and_resumed_equals_undisturbed(undisturbed, runs, index, program,
     assert max(resumed) >= 1
     # What is left serves an extension by a longer run; the branches' own are gone.
     assert {path.parent.name for path in (folder / "checkpoints").glob("*/*")} == {"trunk"}
+
+
+def last_step(path):
+    """0: no row is written, or not to its end."""
+    rows = path.read_text().split("\n")[:-1] if path.exists() else []
+    return json.loads(rows[-1])["step"] if rows else 0
 
 
 def steps_saved(folder):

@@ -58,7 +58,7 @@ class Optimal(_Aimed):
         return not self.cells
 
     @property
-    def alone(self) -> tuple[str, str]:
+    def for_one_recipe(self) -> tuple[str, str]:
         return f"cells of a design of kind {self.kind} are chosen", INSTEAD
 
     def continued(self, known: AnyDesign) -> Optimal:
@@ -128,7 +128,7 @@ class Adaptive(_Aimed):
         return not self.rounds
 
     @property
-    def alone(self) -> tuple[str, str]:
+    def for_one_recipe(self) -> tuple[str, str]:
         return f"cells of a design of kind {self.kind} are chosen", INSTEAD
 
     @property
@@ -138,6 +138,10 @@ class Adaptive(_Aimed):
     @property
     def unfinished(self) -> bool:
         return self.ended is None
+
+    @property
+    def undecided(self) -> Adaptive:
+        return self.model_copy(update={"rounds": (), "ended": None})
 
     def continued(self, known: AnyDesign) -> Adaptive:
         """Take over rounds that follow on its own, whatever is asked; why they ended may no longer hold."""

@@ -59,7 +59,7 @@ class AnyDesign(Described):
         return False
 
     @property
-    def alone(self) -> tuple[str, str] | None:
+    def for_one_recipe(self) -> tuple[str, str] | None:
         """What is chosen or decided for one recipe and one family, and what to give instead where a study has
         several; None: nothing is."""
         return None
@@ -67,6 +67,11 @@ class AnyDesign(Described):
     def continued(self, known: AnyDesign) -> Self:
         """Return the design with what ``known``, that of its results folder, has decided and it has not; what
         answers another question is left out."""
+        return self
+
+    @property
+    def undecided(self) -> Self:
+        """The design without what results decided of it."""
         return self
 
     def points(self, family: Family) -> Iterator[Point]:

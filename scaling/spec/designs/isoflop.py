@@ -50,7 +50,7 @@ class IsoFLOP(Crossed):
         return self.window is not None and isinstance(self.window.center, Auto)
 
     @property
-    def alone(self) -> tuple[str, str] | None:
+    def for_one_recipe(self) -> tuple[str, str] | None:
         return ("design.window.center: auto is decided", "the centre by a law") if self.grows else None
 
     def continued(self, known: AnyDesign) -> IsoFLOP:
@@ -63,6 +63,12 @@ class IsoFLOP(Crossed):
         return design
 
     @property
+    def undecided(self) -> IsoFLOP:
+        if self.window is None or not isinstance(self.window.center, Auto):
+            return self
+        return self._centred(self.window.center.model_copy(update={"decided": ()}))
+
+    @property
     def waiting(self) -> tuple[float, ...]:
         center = None if self.window is None else self.window.center
         return center.waiting(self.budgets) if isinstance(center, Auto) else ()
@@ -71,7 +77,12 @@ class IsoFLOP(Crossed):
         """Return the design with one centre more, of a window that grows."""
         assert self.window is not None and isinstance(self.window.center, Auto)
         one = Decided(budget=budget, params=params, because=because)
-        center = self.window.center.model_copy(update={"decided": (*self.window.center.decided, one)})
+        return self._centred(
+            self.window.center.model_copy(update={"decided": (*self.window.center.decided, one)})
+        )
+
+    def _centred(self, center: Auto) -> IsoFLOP:
+        assert self.window is not None
         return self.model_copy(update={"window": self.window.model_copy(update={"center": center})})
 
     def left_out(self, candidates: Sequence[Candidate]) -> Mapping[Point, str]:

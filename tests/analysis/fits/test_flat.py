@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from analysis import AnalysisError, Law, backtest, fit
 from analysis.figures import outcome
 from analysis.fits import identification, prediction
+from analysis.results import Verdict
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,16 @@ def test_noise_alone_is_no_law():
     assert weak.usable
 
 
+def test_too_few_rows_to_tell_a_law_from_a_constant_are_said_to_be_too_few():
+    """Of losses that fall as a law says, six leave the F test one degree of freedom."""
+    n, d = np.array([1e6, 1e6, 1e6, 4e6, 4e6, 16e6]), np.array([1e8, 2e8, 4e8, 1e8, 4e8, 1e8])
+    noise = np.exp(0.02 * np.random.default_rng(2).standard_normal(6))
+    table = pd.DataFrame({"params": n, "tokens": d, "loss": (1.7 + 400 / n**0.34 + 410 / d**0.28) * noise})
+    found = fit("chinchilla", table, bootstrap=0)
+    assert found.status.code == "not_identified"
+    assert "6 runs for 5 parameters are too few to tell the law from a constant" in found.status.message
+
+
 def test_an_end_of_an_interval_that_says_nothing_is_not_printed():
     n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 3e7, 4), np.geomspace(1e9, 3e9, 4)))
     noise = np.exp(0.01 * np.random.default_rng(4).standard_normal(16))
@@ -163,3 +175,17 @@ def test_fewer_than_two_degrees_of_freedom_are_too_few(proportional, monkeypatch
         reasons = identification.thinly(found.problem, found.solved, np.arange(15) % 4, "size")
         assert ("E" in reasons) == thin
         assert not thin or reasons["E"][0] == "4 sizes are too few to tell how far it can be trusted"
+
+
+def test_a_fit_of_which_nothing_is_identified_is_not_called_partly_so(proportional):
+    found = fit("tied", proportional, bootstrap=0)
+    no, held = Verdict("no", "wide"), Verdict("yes", "fixed by you at 1", code="fixed")
+    for verdicts, code in (
+        ({"A": no, "B": no}, "none_identified"),
+        ({"A": no, "E": held}, "none_identified"),
+        ({"A": no, "B": Verdict("yes", "")}, "partly_identified"),
+        ({"A": no, "B": Verdict("one_sided", "", {"upper": 1.0})}, "partly_identified"),
+    ):
+        solution = replace(found.solved, zero=(), bound=())
+        status = identification.status(found.problem, solution, verdicts, identification.Ambiguity())
+        assert status.code == code and ("none is determined" in status.message) == (code[0] == "n")
