@@ -9,7 +9,7 @@ the same rows, the same hold-outs, and are compared run by run.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.errors import AnalysisError, plural
+from analysis.errors import AnalysisError, Argument, plural
 from analysis.fits.fitting import fit
 from analysis.fits.options import FitOptions
 from analysis.fits.resolve import solved
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare
+from analysis.fits.summary import split_text
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
 from analysis.results import Result
@@ -64,11 +65,13 @@ class Comparison(Result):
         low = self.frame[f"{self.ranked}_low"]
         return tuple(self.frame["law"][(low <= SAME) | (self.frame["law"] == self.best)])
 
-    def summary(self) -> str:
+    def summary(self, spell: Callable[[Argument], str] = str) -> str:
+        """What splits the table, a line a law, the verdict; ``spell`` writes arguments."""
         form, frame = FORMS[self.space], self.frame
         width = max(map(len, frame["law"]))
         what = {"log": "log loss", "raw": "the target", "log1p": "log(1 + target)"}[self.space]
         lines = [
+            *split_text(self.fits[self.best], spell),
             f"rms errors of {what}: within the fit; near: clusters left out in turn; far: the end held out",
             f"  {'law':<{width}}  free  within    near     far    bias   times the best, {self.level:.0%}",
         ]

@@ -42,7 +42,7 @@ from scipy import stats
 
 from analysis.fits.allocation import best_exponents, values
 from analysis.fits.bootstrap import MANY, METHODS, Replicates, replicate
-from analysis.fits.fitting import TUNING, robust_sd
+from analysis.fits.diagnostics import TUNING, robust_sd
 from analysis.fits.identification import Ambiguity, thinly, verdicts
 from analysis.fits.intervals import interval, new_run, of_parameters
 from analysis.fits.rates import Power

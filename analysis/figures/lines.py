@@ -16,7 +16,12 @@ from analysis.fits.result import Fit
 
 BAND, NEW = 0.16, 0.07  # opacity of the law's band, and of what a new run may add to it
 DASHED, DOTTED = (0, (4, 1.6)), (0, (1, 1.4))
-WEAK = ("not_identified", "not_converged", "several_optima")  # of a status: the law is not identified
+WEAK = (
+    "none_identified",
+    "not_identified",
+    "not_converged",
+    "several_optima",
+)  # of a status: the law is not identified
 APART = 1e-3  # relative: a forecast that differs from the law by less has no line of its own
 
 

@@ -23,7 +23,7 @@ from analysis.fits.assembly import assemble, unfitted
 from analysis.fits.bootstrap import replicate
 from analysis.fits.covariance import blunt, depends, powerless
 from analysis.fits.diagnostics import tuned
-from analysis.fits.options import FitOptions, check_names, not_falling, rising
+from analysis.fits.options import FitOptions, check_names, check_offset, not_falling, rising
 from analysis.fits.result import Fit
 from analysis.fits.rows import prepare, rises
 from analysis.fits.stacked import stacked
@@ -33,6 +33,7 @@ from analysis.laws.lookup import require, require_curve_law
 from analysis.results import FitSetup, Interval
 from analysis.solve.multistart import Solution, solve
 from analysis.solve.problem import Loss, Problem
+from analysis.tables.checks import row_names
 from analysis.tables.table import Table, frame_of
 
 
@@ -89,6 +90,7 @@ def fit(
     if law.terms and min(low for low, _ in map(law.domain, law.names)) >= 0 and rises(rows.frame, law.inputs):
         return nothing(*rising(law.name, asked.target, float(rows.target.max())))
     check_names(problem)
+    check_offset(problem, row_names(rows.frame))
     if asked.objective == "huber":
         problem = tuned(problem, asked.delta)
     solution = solve(problem)

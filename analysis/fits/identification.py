@@ -291,7 +291,9 @@ def status(
         ways += ["widen the domain (bounds)"] * bool(solution.bound)
         advice = f"{', '.join(ways)}, or add runs where it matters"
     elif weak:
-        code, message = "partly_identified", f"not determined to the stated width: {', '.join(weak)}"
+        none = all(v.verdict == "no" for v in identified.values() if v.code != "fixed")
+        code, which = ("none_identified", "none is") if none else ("partly_identified", "not")
+        message = f"{which} determined to the stated width: {', '.join(weak)}"
         advice = (
             "add runs over a wider range, or fix a parameter that you know; predictions keep their interval"
         )

@@ -41,7 +41,7 @@ def latex(result: Any, formula: str, about: str) -> str:
     said = [f"{law}. {escaped(about)}", *_reasons(result)]
     if estimates:
         said.append(escaped(f"{result.level:.0%} intervals: {result.intervals.method}"))
-    if result.status.code not in ("ok", "partly_identified"):  # whose reasons are given
+    if result.status.code not in ("ok", "partly_identified", "none_identified"):  # whose reasons are given
         said.append(escaped(result.status.message))
     lines = [
         r"\begin{table}",

@@ -164,16 +164,35 @@ def _refused(name: str, value: Any, rule: str, hint: str = "") -> Complaint:
     return Complaint((Argument(name, value), f": {rule}"), hint=hint)
 
 
+def check_offset(problem: Problem, rows: Sequence[str]) -> None:
+    """Refuse a constant held above a loss that it is a part of; ``rows`` (n,) name them. Raises
+    AnalysisError."""
+    law, problems = problem.law, []
+    if not law.terms or law.offset is None or problem.loss.space == "raw":
+        return
+    for i, name in enumerate(problem.names):
+        held = problem.held(i)
+        if problem.base[i] != law.offset or held is None:
+            continue
+        of = np.any(problem.position == i, axis=1)[0 if problem.group is None else problem.group]
+        losses = np.where(of, problem.target, np.inf)
+        least = int(np.argmin(losses))
+        if held >= losses[least]:
+            rule = f"must lie below the smallest loss, {losses[least]:.4g} in {rows[least]}"
+            hint = f"take {name} lower, or leave it to the fit"
+            problems.append(_refused("fixed", {name: held}, rule, hint))
+    if problems:
+        raise AnalysisError(problems)
+
+
 def not_falling(problem: Problem) -> tuple[str, str]:
     """Why the best fit of a sum of powers has no term left but its constant, and what to do."""
     offset, least = problem.law.offset, float(problem.target.min())
-    for i, (name, base) in enumerate(zip(problem.names, problem.base, strict=True)):
+    for name, base in zip(problem.names, problem.base, strict=True):
         low = problem.bounds.get(name, problem.bounds.get(base, (0.0, 0.0)))[0]
-        held = problem.held(i)
-        if base == offset and (low if held is None else held) >= least:
-            how = f"bounded from below by {low:g}" if held is None else f"fixed at {held:g}"
-            why = f"{name} is {how}, but the smallest loss is {least:g}: no term is left above it"
-            return why, f"take {name} below {least:g}"
+        if base == offset and low >= least:
+            why = f"{name} is bounded from below by {low:g}, but the smallest loss is {least:g}"
+            return f"{why}: no term is left above it", f"take {name} below {least:g}"
     return f"the loss does not fall with {', '.join(problem.law.inputs)}", ADVICE
 
 

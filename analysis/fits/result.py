@@ -44,7 +44,10 @@ if TYPE_CHECKING:
     from analysis.fits.profile import Profile
     from analysis.solve.multistart import Solution
 
-CODES = ("ok", "partly_identified", "at_bound", "several_optima", "not_converged", "not_identified")
+CODES = (
+    *("ok", "partly_identified", "none_identified", "at_bound", "several_optima"),
+    *("not_converged", "not_identified"),
+)
 KEPT = 1e-4  # of the range of the losses: how near a law comes to the values it was kept with
 
 

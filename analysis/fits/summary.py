@@ -60,7 +60,7 @@ def fit_text(fit: Fit, *, dim: bool = False, spell: Callable[[Argument], str] = 
         of_unit("L", unit) if unit else f"{law.formula.partition(' ')[0]} is the column {fit.setup.target!r}"
     )
     named = f"  {CONVENTIONS[fit.convention][2]}; " if {*law.inputs} & {*"NC"} else "  "
-    lines = [Complaint(advice(split)).text(spell) for split in fit.splits[:MOST]]
+    lines = split_text(fit, spell)
     lines += [f"{law.name}: {law.formula}", named + unit]
     if not law.terms:  # whose formula is its author's, not to be read off its terms
         about = {"parameters": "" if law.text else ", ".join(law.names), "source": law.source,
@@ -90,6 +90,11 @@ def fit_text(fit: Fit, *, dim: bool = False, spell: Callable[[Argument], str] = 
     lines += left_out(fit)
     lines += [f"  note: {note}" for note in fit.notes]
     return "\n".join(lines)
+
+
+def split_text(fit: Fit, spell: Callable[[Argument], str] = str) -> list[str]:
+    """What splits the table of a fit, a line a column; ``spell`` writes arguments."""
+    return [Complaint(advice(split)).text(spell) for split in fit.splits[:MOST]]
 
 
 def verdict_text(verdict: Verdict) -> str:

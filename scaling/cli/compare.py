@@ -9,6 +9,7 @@ import typer
 
 from scaling.cli import options as option
 from scaling.cli import say
+from scaling.cli.arguments import as_option
 from scaling.cli.options import grouped
 from scaling.errors import Complaint, UserError
 
@@ -59,6 +60,6 @@ def compare(
     if as_json:
         print(comparison.to_json())
         return
-    print(comparison.summary())
+    print(comparison.summary(spell=as_option))
     best = law[list(comparison.fits).index(comparison.best)]
     say.next_command("fit", *table, "--law", best, *reading.typed(), *fitting.typed())

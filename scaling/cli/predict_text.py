@@ -12,11 +12,12 @@ import pandas as pd
 
 from analysis.fits.given import GivenLaw
 from analysis.fits.result import Fit
-from analysis.fits.summary import number
+from analysis.fits.summary import number, split_text
 from analysis.optimal_size.estimate import Estimate
 from analysis.results import plain
 from analysis.tables.runs import CONVENTIONS
 from analysis.tables.units import of_unit
+from scaling.cli.arguments import as_option
 from scaling.cli.columns import columns
 from scaling.cli.points import Predictor, points
 from scaling.cli.words import count
@@ -140,7 +141,8 @@ def prediction_text(predictor: Predictor, blocks: Sequence[Block], *, sizes: boo
 
 
 def about(predictor: Predictor) -> list[str]:
-    """Law, convention and status."""
+    """What splits the table of a fit; law, convention and status."""
+    splits = split_text(predictor, as_option) if isinstance(predictor, Fit) else []
     if isinstance(predictor, GivenLaw):
         given = ", ".join(f"{name} = {value:g}" for name, value in predictor.params.items())
         status = f"parameters given: {given}"
@@ -148,7 +150,12 @@ def about(predictor: Predictor) -> list[str]:
         status = f"status: {predictor.status.code} - {predictor.status.message}"
     unit = None if isinstance(predictor, GivenLaw) else predictor.unit
     loss = f"; {of_unit('L', unit)}" if unit else ""
-    return [": ".join(named(predictor)), f"  {CONVENTIONS[predictor.convention][2]}{loss}", f"  {status}"]
+    return [
+        *splits,
+        ": ".join(named(predictor)),
+        f"  {CONVENTIONS[predictor.convention][2]}{loss}",
+        f"  {status}",
+    ]
 
 
 def named(predictor: Predictor) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from analysis import AnalysisError, Law, backtest, fit
 from analysis.figures import outcome
 from analysis.fits import identification, prediction
+from analysis.results import Verdict
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +163,9 @@ def test_a_back_test_takes_what_is_not_identified_for_open(study, monkeypatch):
     assert found.inside == 1.0 and all(np.isnan([run["low"], run["high"]]).all() for run in found.runs)
     axes = Figure().add_subplot()
     outcome._backtest(axes, found)
-    assert axes.get_ylim()[1] == pytest.approx(135 * max(abs(run["error"]) for run in found.runs))
+    assert axes.get_ylim()[1] == pytest.approx(
+        135 * max(abs(run[x] / run["loss"] - 1) for run in found.runs for x in ("predicted", "forecast"))
+    )
 
 
 def test_fewer_than_two_degrees_of_freedom_are_too_few(proportional, monkeypatch):
@@ -171,3 +175,17 @@ def test_fewer_than_two_degrees_of_freedom_are_too_few(proportional, monkeypatch
         reasons = identification.thinly(found.problem, found.solved, np.arange(15) % 4, "size")
         assert ("E" in reasons) == thin
         assert not thin or reasons["E"][0] == "4 sizes are too few to tell how far it can be trusted"
+
+
+def test_a_fit_of_which_nothing_is_identified_is_not_called_partly_so(proportional):
+    found = fit("tied", proportional, bootstrap=0)
+    no, held = Verdict("no", "wide"), Verdict("yes", "fixed by you at 1", code="fixed")
+    for verdicts, code in (
+        ({"A": no, "B": no}, "none_identified"),
+        ({"A": no, "E": held}, "none_identified"),
+        ({"A": no, "B": Verdict("yes", "")}, "partly_identified"),
+        ({"A": no, "B": Verdict("one_sided", "", {"upper": 1.0})}, "partly_identified"),
+    ):
+        solution = replace(found.solved, zero=(), bound=())
+        status = identification.status(found.problem, solution, verdicts, identification.Ambiguity())
+        assert status.code == code and ("none is determined" in status.message) == (code[0] == "n")

@@ -30,10 +30,13 @@ def test_contradictions_are_refused(table, asked, says):
 
 
 def test_a_constant_above_the_losses_is_named(table):
-    least = f"{table['loss'].min():g}"
-    held = fit("chinchilla", table, fixed={"E": 5.0}, bootstrap=0).status
-    assert held["message"].startswith(f"E is fixed at 5, but the smallest loss is {least}")
-    assert held["advice"] == f"take E below {least}"
+    with pytest.raises(
+        AnalysisError, match=r"fixed=.'E': 5.0.: must lie below the smallest loss, 2.028 in row 24; take E"
+    ):
+        fit("chinchilla", table, fixed={"E": 5.0}, bootstrap=0)
+    two = pd.concat([table.assign(kind="a"), table.assign(kind="b", loss=2 * table["loss"])])
+    with pytest.raises(AnalysisError, match=r"'E.a.': 3.0.: must lie below"):
+        fit("chinchilla", two, groups="kind", own=("E",), fixed={"E[a]": 3.0, "E[b]": 3.0}, bootstrap=0)
     bounded = fit("chinchilla", table, bounds={"E": (5, 6)}, bootstrap=0).status
     assert bounded["message"].startswith("E is bounded from below by 5")
     rising = fit("chinchilla", table.assign(loss=5 - table["loss"]), bootstrap=0).status

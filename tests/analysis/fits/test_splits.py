@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import Fit, fit, load
+from analysis import Fit, compare, fit, load
 from analysis.fits.splits import advice
 from scaling.cli.arguments import as_option
+from scaling.cli.predict_text import about
 
 TRUTH = {"E": 1.7, "A": 420.0, "B": 900.0, "alpha": 0.34, "beta": 0.30}
 
@@ -41,6 +42,9 @@ def test_a_corpus_that_splits_a_table_is_named_before_the_law():
     typed = found.summary(spell=as_option).split("\n")[0]
     assert "--where 'corpus == \"web\"'" in typed and "--groups corpus" in typed
     assert Fit.from_json(found.to_json()).splits == found.splits
+    assert about(found)[0] == typed  # of predict and optimal
+    both = compare(["chinchilla", "tied"], pooled().reset_index(drop=True), bootstrap=0)
+    assert both.summary(spell=as_option).startswith("`corpus` splits this table")
 
 
 def test_the_advice_followed_gives_the_law_of_one():
