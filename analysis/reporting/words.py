@@ -184,7 +184,8 @@ def _back_test(test: BackTest) -> str:
     return (
         f"Fitted to the {test.n_train} runs below {test.budget:.3g} FLOPs it {over}-predicts the "
         f"{plural(len(test.runs), 'run')} there ({test.extrapolation:.3g}x further) by {abs(test.bias):.2%} "
-        f"on average, rms {test.rms:.2%}; {test.inside:.0%} lie inside their {test.level:.0%} intervals."
+        f"on average, rms {test.rms:.2%}; forecasts by it are off by {test.forecast_bias:+.2%}, and "
+        f"{test.inside:.0%} of the runs lie inside their {test.level:.0%} intervals."
     )
 
 
