@@ -74,6 +74,14 @@ def loss_against_compute(
         return axes
 
 
+def _in_view(best: pd.DataFrame, losses: list[float]) -> list[float]:
+    """The ends of the interval of a new run at the last compute of ``best``, no further from ``losses`` than
+    these spread: more would leave them no room."""
+    low, high = min(losses), max(losses)
+    ends = best[["new_low", "new_high"]].iloc[-1].to_numpy(float)
+    return [float(end) for end in np.clip(ends, low * low / high, high * high / low) if np.isfinite(end)]
+
+
 def _envelope(axes: Axes, best: pd.DataFrame) -> None:
     name: Any = {"label": "lower envelope of the runs", "zorder": 4}
     if len(best) <= RINGS:
@@ -134,6 +142,7 @@ def overview(
         best = at_best(fit, np.geomspace(ends[0], ends[1], 80))
         if best is not None:
             law_frontier(axes, fit, best)
+            losses += _in_view(best, losses)
         measured = None if trial is None else _forecast(axes, trial)
         style.log_x(axes, ends, style.power)
         style.log_loss(axes, losses)

@@ -45,6 +45,13 @@ class Ahead(Part):
         """All parts together."""
         return float(np.sqrt(self.law**2 + self.run**2 + self.discrepancy**2))
 
+    @property
+    def main(self) -> str | None:
+        """The part that makes up nearly all of the interval; None: no single one does."""
+        if not np.isfinite(self.se):
+            return None
+        return next((x for x in PARTS if getattr(self, x) ** 2 > MAIN * self.se**2), None)
+
     def as_seen(self, then: Ahead, before: Ahead) -> Ahead:
         """This one with each part changed as it changes from ``before`` to ``then``."""
 
@@ -57,6 +64,7 @@ class Ahead(Part):
 
 
 PARTS = ("law", "run", "discrepancy")
+MAIN = 0.8  # of a variance: nearly all of it
 
 
 @dataclass(frozen=True)

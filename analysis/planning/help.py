@@ -17,7 +17,7 @@ from analysis.planning.expectation import LEVEL
 from analysis.planning.field import BEND, Field, Misfit, problem_of
 from analysis.planning.information import Information, slopes
 from analysis.planning.prior import Prior
-from analysis.planning.selection import Choice, Market
+from analysis.planning.selection import POWERS, Choice, Market, Purchase
 from analysis.planning.target import Target, optimum_of, place_of, size_name
 from analysis.results import Part
 
@@ -25,6 +25,8 @@ Goal = Literal["loss", "size"]
 HALF = 0.5
 MOST = 24  # runs that are proposed to halve an interval
 LITTLE = 0.05  # of the variance: where nothing halves it, runs that take less are not proposed
+DEARER = 1.25  # times the least cost of halving an interval, that fewer runs may have
+SLIGHT = 0.01  # of the interval: what gains less, one run or all together, is no advice
 SAME = 0.02  # of log N, within which sizes are the same
 
 
@@ -182,32 +184,67 @@ class Shop:
         return Market([self.field], known, ~known & (index < rows), targets, cost, reach)
 
     def halving(self) -> Help:
-        """Choose the cheapest cells found that halve the target's interval; where none do, those that help
-        most: up to the first that takes less than ``LITTLE`` of the variance."""
-        market, half = self.market(), HALF * self.outlook.stated(())
-        choice = market.buy(most=MOST, until=half if np.isfinite(half) else 0.0, judge=self.outlook.stated)
-        if not np.isfinite(half) or choice.after > half:
-            choice = market.buy(most=MOST, powers=(0.0,), judge=self.outlook.stated).while_worth(LITTLE)
-        return self._help(choice)
+        """Choose the fewest cells found that halve the target's interval for nearly the least cost; where
+        none do, those that help most: up to the first that takes less than ``LITTLE`` of the variance."""
+        market, stated = self.market(), self.outlook.stated
+        half = HALF * stated(()) if np.isfinite(stated(())) else 0.0
+        tried = [market.buy(most=MOST, until=half, powers=(x,), judge=stated) for x in POWERS]
+        found = [cells for choice in tried if choice.after <= half and (cells := self._worth(choice, half))]
+        if found:
+            costs = [self.frame["cost"].to_numpy(float)[list(cells)].sum() for cells in found]
+            cheap = [pair for pair in zip(costs, found, strict=True) if pair[0] <= DEARER * min(costs)]
+            return self._help(min(cheap, key=lambda pair: (len(pair[1]), pair[0]))[1])
+        return self._help(self._worth(tried[-1].while_worth(LITTLE)))
 
     def within(self, budget: float, most: int) -> Help:
         """Choose at most so many cells within a budget of FLOPs: those that leave least of the discrepancy
         and of the law's part, as the field has it."""
-        return self._help(self.market().buy(budget, most=most))
+        return self._help(self.market().buy(budget, most=most).cells)
 
-    def _help(self, choice: Choice) -> Help:
+    def advised(self, budget: float, most: int) -> Help:
+        """Choose as :meth:`within`, but only cells that narrow the interval as it is stated; none where none
+        of those found do."""
+        market = self.market()
+        for powers in (POWERS, *((power,) for power in POWERS)):
+            if cells := self._worth(market.buy(budget, most=most, powers=powers)):
+                return self._help(cells)
+        return self._help(())
+
+    def _worth(self, choice: Choice, enough: float = 0.0) -> tuple[int, ...]:
+        """The cells of a choice up to where the stated interval is narrowest, without those, dear ones
+        first, that it hardly widens without: to ``enough``, or by ``SLIGHT``. What narrows it most comes
+        first."""
+        stated, (kept, least) = self.outlook.stated, self._narrowest(choice.cells)
+        limit = enough if least <= enough else least * (1 + SLIGHT)
+        if stated(()) <= limit:
+            return ()
+        for one in sorted(kept, key=lambda cell: -self.frame["cost"].to_numpy(float)[cell]):
+            rest = tuple(cell for cell in kept if cell != one)
+            kept = rest if stated(rest) <= limit else kept
+        ordered = tuple[int, ...]()
+        while rest := [cell for cell in kept if cell not in ordered]:
+            ordered = (*ordered, min(rest, key=lambda cell: stated((*ordered, cell))))
+        return self._narrowest(ordered)[0]
+
+    def _narrowest(self, cells: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
+        """The first of cells after which the stated interval is narrowest, and its standard deviation."""
+        spread = [self.outlook.stated(cells[:i]) for i in range(len(cells) + 1)]
+        best = int(np.argmin(spread))
+        return cells[:best], spread[best]
+
+    def _help(self, cells: Sequence[int]) -> Help:
         runs, bought = list[Advice](), cast(pd.DataFrame, self.frame[self.frame["offer"].isna()])
-        cells = [one.cell for one in choice.purchases]
         ahead = [self.outlook.after(cells[:i]) for i in range(len(cells) + 1)]
-        for one, before, after in zip(choice.purchases, ahead, ahead[1:], strict=False):
-            row: Any = self.frame.iloc[one.cell]
+        for cell, before, after in zip(cells, ahead, ahead[1:], strict=False):
+            row: Any = self.frame.iloc[cell]
+            one = Purchase(cell, float(row["cost"]), before.half_width, after.half_width)
             runs.append(
                 Advice(
                     int(row["offer"]), float(row["N"]), float(row["D"]), float(row["C"]), one.cost,
-                    before.half_width, after.half_width, one.taken / one.cost, _why(bought, row),
+                    one.before, one.after, one.taken / one.cost, _why(bought, row),
                 )
             )  # fmt: skip
-            bought = pd.concat([bought, self.frame.iloc[[one.cell]]])
+            bought = pd.concat([bought, self.frame.iloc[[cell]]])
         return Help(self.goal, self.target, tuple(runs), ahead[0], ahead[-1], self.offered)
 
 

@@ -58,6 +58,10 @@ class Choice:
     power: float
 
     @property
+    def cells(self) -> tuple[int, ...]:
+        return tuple(one.cell for one in self.purchases)
+
+    @property
     def cost(self) -> float:
         return sum(one.cost for one in self.purchases)
 

@@ -10,7 +10,7 @@ from analysis.errors import plural
 from analysis.fits.summary import count, interval_text, number, verdict_text
 from analysis.planning.ahead import Ahead
 from analysis.planning.expectation import Expectation, Expected
-from analysis.planning.help import Advice, Help
+from analysis.planning.help import SLIGHT, Advice, Help
 from analysis.planning.simulate import Seen, Simulated
 from analysis.results import Interval
 
@@ -136,7 +136,7 @@ def help_text(found: Help, labels: Mapping[int, str], so_far: float) -> str:
     """
     goal, what = found.name, "the forecast of" if found.goal == "loss" else "the interval of"
     if not found.runs:
-        return f"What would help {what} {goal}: none of {found.offered} cells on offer helps"
+        return f"What would help {what} {goal}, now {ahead_text(found.now)}: {nothing_text(found)}"
     one = len(found.runs) == 1
     share = f", {found.cost / so_far:.0%} of what is there," if so_far else ""
     did = f"halve{'s' * one} it"
@@ -150,6 +150,20 @@ def help_text(found: Help, labels: Mapping[int, str], so_far: float) -> str:
     more = [f"  and {len(found.runs) - SHOWN} more"] if len(found.runs) > SHOWN else []
     listed = [f"  {line}" for line in help_table(found.runs, labels)[: SHOWN + 1]]
     return "\n".join([head, *listed, *more])
+
+
+MAINS = {
+    "law": "the law, {:.2%}, is nearly all of it: more of its runs, or other sizes and D/N, would tell",
+    "run": "the noise of one run, {:.2%}, is nearly all of it: more runs of a law do not lessen it",
+    "discrepancy": "the discrepancy, {:.2%}, is nearly all of it: only runs nearer the target lessen it",
+}  # the part that an interval is made of, and what follows
+
+
+def nothing_text(found: Help) -> str:
+    """Why no run is proposed."""
+    text = f"none of the {found.offered} cells on offer narrows it by {SLIGHT:.0%} or more"
+    main = found.now.main if found.goal == "loss" else None
+    return text if main is None else f"{text}; {MAINS[main].format(getattr(found.now, main))}"
 
 
 def help_table(runs: Sequence[Advice], labels: Mapping[int, str]) -> list[str]:

@@ -201,8 +201,8 @@ def _back_test(test: BackTest) -> str:
     return (
         f"Fitted to the {test.n_train} runs below {test.budget:.3g} FLOPs it {over}-predicts the "
         f"{plural(runs, 'run')} there ({test.extrapolation:.3g}x further) by {abs(test.bias):.2%} "
-        f"on average, rms {test.rms:.2%}; {round(test.inside * runs)} of {runs} inside "
-        f"{'its' if runs == 1 else 'their'} {test.level:.0%} interval{'s' if runs > 1 else ''}."
+        f"on average, rms {test.rms:.2%}; forecasts by it are off by {test.forecast_bias:+.2%}, and "
+        f"{round(test.inside * runs)} of {runs} lie inside their {test.level:.0%} intervals."
     )
 
 

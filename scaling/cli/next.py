@@ -50,13 +50,15 @@ def next_(
         source, compute=compute, at=at, spec=spec, budget=budget, runs=runs, laws=tuple(law or ()), goal=goal,
         noise=noise, reading=reading.arguments(),
     )  # fmt: skip
-    place = write_spec(found, folder, out)
+    place = write_spec(found, folder, out) if found.help.runs else None
     if as_json:
         return say.data(found.to_json() | {"file": str(place) if place else None})
     print(found.text)
+    if not found.help.runs:
+        return None
     if place is None:
         print("\n" + found.yaml().rstrip())
         return None
     print(f"\n{place}")
-    say.next_command("run", place, *(("--results", folder) if folder else ()))
+    say.next_command("plan", place, *(("--results", folder) if folder else ()))
     return None

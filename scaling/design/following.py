@@ -18,7 +18,7 @@ from analysis.planning.field import Misfit, misfit_of
 from analysis.planning.help import Goal, Help, Shop
 from analysis.planning.prior import NoiseLevel, Prior, noise_of
 from analysis.planning.rivals import Decision, decisions
-from analysis.planning.statement import ahead_text, help_table
+from analysis.planning.statement import ahead_text, help_table, nothing_text
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.tables import cells_of, offered
@@ -79,12 +79,18 @@ class Following:
         what = "of the forecast" if half.goal == "loss" else "of N*"
         lines = [
             f"next runs for {half.name} by {self.prior.law.name}: {basis}; noise {noise}",
-            f"  90% interval {what} now {ahead_text(half.now)}, after these runs {ahead_text(half.then)}",
-            f"  {half.cost:.3g} of {self.budget:.3g} FLOPs ({half.cost / self.spent:.0%} of what is there); "
-            f"{half.offered} cells on offer",
-            "",
-            *(f"  {line}" for line in help_table(half.runs, labels)),
+            f"  90% interval {what} now {ahead_text(half.now)}",
         ]
+        if half.runs:
+            lines[-1] += f", after these runs {ahead_text(half.then)}"
+            lines += [
+                f"  {half.cost:.3g} of {self.budget:.3g} FLOPs ({half.cost / self.spent:.0%} of what is "
+                f"there); {half.offered} cells on offer",
+                "",
+                *(f"  {line}" for line in help_table(half.runs, labels)),
+            ]
+        else:
+            lines.append(f"  within {self.budget:.3g} FLOPs {nothing_text(half)}")
         lines += [f"  {offer.label}: continues a trunk from step {offer.continued:,} of {offer.steps:,}"
                   for offer in self.chosen if offer.continued]  # fmt: skip
         if self.decisions:
@@ -114,7 +120,7 @@ class Following:
             "budget": self.budget,
             "spent": self.spent,
             "decisions": [vars(one) for one in self.decisions],
-            "spec": self.yaml(),
+            "spec": self.yaml() if self.help.runs else None,
         }
 
 
@@ -151,7 +157,7 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
 
     Raises:
         AnalysisError: the table cannot be used.
-        UserError: the runs are of several variants, the target lies within the data, or no cell is left
+        UserError: the runs are of several variants, the target lies within the data, or no cell lies
             within the budget.
     """
     kept, _ = select(table, ("fit",), needs="NDCL", cells="all")
@@ -173,9 +179,7 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
         prior, known, cells, wish.target, goal=wish.goal, misfit=misfit,
         fit=leading if leading.usable else None,
     )  # fmt: skip
-    found = shop.within(budget, wish.many)
-    if not found.runs:
-        raise UserError(Complaint(f"no run within {budget:.3g} FLOPs", "--budget", "give more"))
+    found = shop.advised(budget, wish.many)
     usable = {name: made for name, made in fits.items() if made.usable}
     decided = decisions(usable, cells) if len(usable) > 1 and leading.usable else []
     chosen = [on_offer[run.offer] for run in found.runs]

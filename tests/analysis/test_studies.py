@@ -82,6 +82,9 @@ def test_backtest_predicts_the_largest_budget_only_from_below(study):
     assert [r["predicted"] for r in shifted.runs] == [r["predicted"] for r in found.runs]
     assert shifted.bias == pytest.approx((1 + found.bias) / 0.9 - 1) and shifted.inside < found.inside
     assert backtest.run("chinchilla", study, below=4e11, bootstrap=0).n_train == 14
+    ahead = [run["forecast"] / run["loss"] - 1 for run in found.runs]
+    assert found.forecast_bias == pytest.approx(np.mean(ahead)) and found.forecast_bias != found.bias
+    assert all(np.sqrt(run["low"] * run["high"]) == pytest.approx(run["forecast"]) for run in found.runs)
 
 
 def test_backtest_without_enough_budgets_says_so(study):
@@ -188,7 +191,10 @@ def test_the_overview_shows_law_forecast_and_outcome(parts, forecast, study):
     drawn = dict(zip(labels, handles, strict=True))
     beyond = drawn["beyond the fitted runs"].get_xdata()
     assert beyond[-1] > max(fitted.data["C"]) and beyond[0] >= 0.9 * max(fitted.data["C"])
-    assert drawn["beyond the fitted runs"].get_ydata() == pytest.approx(fitted.optimal(beyond)["loss"])
+    best = fitted.optimal(beyond)
+    assert drawn["beyond the fitted runs"].get_ydata() == pytest.approx(best["loss"])
+    low, high = axes.get_ylim()
+    assert low < best["new_low"].iloc[-1] < best["new_high"].iloc[-1] < high
     (star,) = (handle for label, handle in drawn.items() if label.startswith("measured"))
     assert star.get_offsets().tolist() == [[forecast.target["C"], 2.2]]
     (bar,) = (handle for label, handle in drawn.items() if label.startswith("forecast for $N$ = "))

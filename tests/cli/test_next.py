@@ -57,7 +57,7 @@ def test_next_ranks_runs_and_writes_a_spec_that_plans(tmp_path):
     out = tmp_path / "next.yaml"
     text = call(*asked, "--budget", "2e12", "--out", out).stdout
     assert "90% interval of the forecast now" in text and "differ by" in text
-    assert text.rstrip().endswith(f"next: scaling run {out}")
+    assert text.rstrip().endswith(f"next: scaling plan {out}")
     found = json.loads(call(*asked, "--budget", "2e12", "--json").stdout)
     assert 0 < len(found["runs"]) <= 5 and found["flops"] <= 2e12
     assert found["half_width_after"] < found["half_width_before"]

@@ -14,6 +14,7 @@ from analysis.planning.information import Information
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.reach import Reach
 from analysis.planning.selection import Market
+from analysis.planning.statement import help_text
 from analysis.planning.target import Target
 
 PRIOR = Prior.published("chinchilla", NoiseLevel(0.003, 0.002))
@@ -91,3 +92,23 @@ def test_the_discrepancy_counts_where_cells_are_chosen() -> None:
     without.reach = None
     assert first(with_it) == CELLS["flops"].max() > 3 * first(without)
     assert with_it.before > without.before
+
+
+def test_advice_narrows_the_interval_as_it_is_stated_or_there_is_none() -> None:
+    shop = Shop.of(PRIOR, RUNS[:8], CELLS, BIG)
+    chosen = shop.within(2e19, 6)
+    assert chosen.after > chosen.before, "few clusters and lopsided runs: a fit would state a wider interval"
+    assert shop.advised(2e19, 6).after < 0.95 * chosen.before
+    few = Shop.of(PRIOR, RUNS[:6], CELLS, BIG)
+    for found in (few.advised(1e20, 6), few.halving(), shop.halving()):
+        assert found.runs and found.after == min(run.after for run in found.runs)
+        assert np.isinf(found.before) or found.after < 0.99 * found.before
+
+
+def test_a_list_that_gains_next_to_nothing_is_none_and_says_what_the_interval_is_made_of() -> None:
+    said = Ahead.of("big", 1.645, 1e-4, 1e-4, 0.03)
+    found = Shop.of(PRIOR, RUNS, CELLS[:2], BIG, said=said).advised(1e19, 5)
+    assert not found.runs and found.now.main == "discrepancy"
+    text = help_text(found, {}, 0.0)
+    assert "none of the 2 cells on offer narrows it by 1% or more; the discrepancy, 3.00%, is nearly" in text
+    assert Ahead.of("big", 1.645, 0.03, 0.0, 0.03).main is None
