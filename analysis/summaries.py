@@ -81,14 +81,14 @@ def _backtest(test: BackTest) -> list[str]:
     lines = [
         f"  fitted {plural(test.n_train, 'run')} below C = {test.budget:.3g}, "
         f"predicted its {plural(len(test.runs), 'run')} ({test.extrapolation:.2g}x further):",
-        f"  mean error {test.bias:+.2%}, rms {test.rms:.2%}, "
-        f"{test.inside:.0%} inside their {test.level:.0%} intervals"
-        + (f"; {unknown} of these intervals open" if unknown else ""),
+        f"  mean error of the law {test.bias:+.2%}, rms {test.rms:.2%}; of the forecast "
+        f"{test.forecast_bias:+.2%}, {round(test.inside * len(test.runs))} of {len(test.runs)} inside their "
+        f"{test.level:.0%} intervals" + (f"; {unknown} of these intervals open" if unknown else ""),
     ]
     if abs(test.bias) > 0.5 * test.rms and test.rms > 0.005:
         lines.append(
-            f"  the law {'over' if test.bias > 0 else 'under'}-predicts beyond its data; "
-            "the forecast weighs large runs more, and may still err the same way"
+            f"  the law {'over' if test.bias > 0 else 'under'}-predicts beyond its data; the forecast weighs "
+            "large runs more and takes the mean error of laws off"
         )
     if test.baseline is not None:
         lines.append(f"  naive baseline (isoFLOP minima extrapolated): {test.baseline:+.2%} at the minimum")
@@ -112,7 +112,9 @@ def _forecast(trial: Trial, test: BackTest | None) -> list[str]:
         + ", ".join(f"{k} {v:.2%}" for k, v in forecast.parts.items()),
     ]
     if test is not None and test.usable and test.bias is not None:
-        lines.append(f"  back-test of the same law, {test.extrapolation:.2g}x: mean error {test.bias:+.2%}")
+        lines.append(
+            f"  back-test of the same law, {test.extrapolation:.2g}x: mean error of the law {test.bias:+.2%}"
+        )
     if forecast.baseline is not None:
         gap = forecast.baseline / forecast.prediction - 1
         lines.append(f"  naive baseline {forecast.baseline:.4f} ({gap:+.2%} from the law)")

@@ -4,12 +4,12 @@
         [--designs 6x5 8x8] [--noises gauss trunk] [--methods auto cr3]
 
 Every simulated table is fitted anew, and every method says its intervals for alpha, beta, E, a (N* ~ C^a),
-the law at 10x the largest compute (``law``) and a new run there (``new``). ``--out`` gets a row per table and
-method; a run that was stopped is resumed, and a longer one adds to it. Then the table: coverage in
-per cent at nominal 90, whether identified or not; in brackets the median width over the oracle's, which spans
-the central 90 % of the estimates over the simulations. Below it the coverage of those that a fit
-shows as identified, and in brackets how many of the tables show one. Exit code 1 where the default is below
-86.
+the law at 10x the largest compute (``law``) and a new run there by law and residuals (``new``), without the
+discrepancy of forecasts. ``--out`` gets a row per table and method; a run that was stopped is resumed, and a
+longer one adds to it. Then the table: coverage in per cent at nominal 90, whether identified or not; in
+brackets the median width over the oracle's, which spans the central 90 % of the estimates over the
+simulations. Below it the coverage of those that a fit shows as identified, and in brackets how many of the
+tables show one. Exit code 1 where the default is below 86.
 
 Designs: chinchilla (N and D of the 240 runs of Hoffmann et al. 2022 from the folder SCALING_PUBLISHED_DATA,
 else 240 runs of 43 sizes alike), floor (24 runs of a slow law; only tables whose fit has E = 0 count, and the

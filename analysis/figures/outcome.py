@@ -38,23 +38,27 @@ def forecast_and_outcome(
 
 def _backtest(axes: Axes, test: BackTest) -> None:
     n = np.array([r["N"] for r in test.runs])
-    error = 100 * np.array([r["error"] for r in test.runs])
+    law, error = (
+        100 * np.array([r[x] / r["loss"] - 1 for r in test.runs]) for x in ("predicted", "forecast")
+    )
     low = 100 * np.array([r["low"] / r["loss"] - 1 for r in test.runs])
     high = 100 * np.array([r["high"] / r["loss"] - 1 for r in test.runs])
     axes.axhline(0, color=style.ACCENT, lw=style.line(0.86), zorder=1)
     axes.errorbar(
         n, error, [error - low, high - error], fmt="o", ms=style.mark(0.94), color=style.INK,
         elinewidth=style.line(0.71), capsize=style.mark(0.52), zorder=3,
-        label=f"prediction, {test.level:.0%} interval",
+        label=f"forecast, {test.level:.0%} interval",
     )  # fmt: skip
+    axes.plot(n, law, "_", ms=style.mark(3), mew=style.line(1), color=style.MUTED, zorder=2, label="the law")
     style.log_x(axes, n, count, pad=0.1)
-    reach = 1.35 * np.nanmax(np.abs([error, low, high]))
+    reach = 1.35 * np.nanmax(np.abs([law, error, low, high]))
     axes.set_ylim(-reach, reach)
     axes.yaxis.set_major_locator(MaxNLocator(7))
     axes.set(xlabel=style.NAMES[test.convention][0], ylabel="Predicted / measured − 1 (%)")
     title = f"Back-test, {test.extrapolation:.2g}× beyond its fitted runs"
     axes.set_title(title if test.budget is None else f"{title}\nC = {style.power(test.budget)}")
-    axes.text(0.98, 0.03, f"mean error {100 * (test.bias or 0):+.1f} %, rms {100 * (test.rms or 0):.1f} %",
+    means = (100 * (mean or 0) for mean in (test.forecast_bias, test.bias))
+    axes.text(0.98, 0.03, "mean error {:+.1f} %, of the law {:+.1f} %".format(*means),
               transform=axes.transAxes, ha="right", fontsize=style.small(1))  # fmt: skip
     axes.legend(loc="upper left", borderaxespad=0.2)
 

@@ -4,16 +4,16 @@ law's uncertainty nor the noise of a run explains.
 Its standard deviation, in log loss, is ``kappa`` b^p (c g)^(1 - p): g is the improvement in log loss that
 the law promises from the data to the target, c the share of it that an error is where nothing is known of
 the table, and b the error of a back-test on the table itself. Laws predict too high more often than too low,
-by as much at any distance: by ``mean`` standard deviations at ``FULL`` times the compute of the data. Tables
-differ in how wrong a law is; ``kappa`` is the median over families of tables, and ``spread`` the standard
-deviation of its logarithm among them. ``benchmarks/forecasts.py`` derives the constants and writes them with
-the tables they are from.
+by as much at any distance: by ``mean`` times what that standard deviation is at ``FULL`` times the compute of
+the data, g there by the slope that the law has at the largest budget. Tables differ in how wrong a law is;
+``kappa`` is the median over families of tables, and ``spread`` the standard deviation of its logarithm among
+them. ``benchmarks/forecasts.py`` derives the constants and writes them with the tables they are from.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -53,10 +53,19 @@ class Discrepancy:
         power = np.where(own > promised, self.worse, self.backtest)
         return self.kappa * own**power * promised ** (1 - power)
 
-    def lean(self, sd: np.ndarray, h: np.ndarray) -> np.ndarray:
-        """By how much forecasts of a law are expected to be too high, of log loss (m,), where its standard
-        deviation is ``sd`` and the compute exp(h) times that of the data, or as much below it."""
-        return self.mean * sd * np.log(FULL) / np.maximum(h, np.log(FULL))
+    def lean(self, gain: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """By how much forecasts of a law are expected to be too high, of log loss (m,), at any distance.
+
+        Args:
+            gain: g from the largest budget to ``FULL`` times that (m,).
+            own: b there, as of :meth:`sd`.
+        """
+        return self.mean * self.sd(gain, own)
+
+    @property
+    def unscaled(self) -> Discrepancy:
+        """With kappa and mean 1."""
+        return replace(self, kappa=1.0, mean=1.0)
 
 
 @cache

@@ -42,7 +42,7 @@ class Earlier:
         """Fit the rows below a budget; left out: all but those of the largest.
 
         Raises:
-            AnalysisError: compute is unknown, or too few rows are left to fit.
+            AnalysisError: compute is unknown, or too few rows are left to fit, or none of a group.
         """
         budget = budget_of(fit)
         largest = float(budget.max())
@@ -52,6 +52,8 @@ class Earlier:
                 "all runs share one budget" if below is None else f"no run lies below {below:g}"
             )
         problem = fit.problem.at(early)
+        if bare := _without(problem):
+            raise AnalysisError(f"no run of {fit.setup.groups} {', '.join(bare)} is left to fit")
         if reason := identification.shortage(problem):
             raise AnalysisError(reason)
         if fit.objective.kind == "huber" and fit.setup.delta is None:
@@ -101,6 +103,12 @@ class Earlier:
             replicates=tuple(map(tuple, drawn.u.tolist())),
             others=(),
         )
+
+
+def _without(problem: Problem) -> list[str]:
+    """The groups that have no row."""
+    seen = np.arange(len(problem.labels)) if problem.group is None else problem.group
+    return [label for i, label in enumerate(problem.labels) if i not in seen]
 
 
 def budget_of(fit: Fit) -> np.ndarray:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from math import log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +20,8 @@ from analysis.errors import AnalysisError
 from analysis.fits.allocation import values
 from analysis.fits.bootstrap import METHODS, RESAMPLED, replicate
 from analysis.fits.covariance import usable
-from analysis.fits.discrepancy import Discrepancy, shipped
-from analysis.fits.earlier import scale_of
+from analysis.fits.discrepancy import FULL, Discrepancy, shipped
+from analysis.fits.earlier import budget_of, scale_of
 from analysis.fits.intervals import NORMAL
 from analysis.solve.multistart import solve
 from analysis.solve.problem import Problem
@@ -107,6 +109,21 @@ class Extrapolation:
             _run_noise(fit, problem, solution.u, share), _own(fit), constants,
         )  # fmt: skip
 
+    @cached_property
+    @np.errstate(all="ignore")
+    def leans(self) -> np.ndarray:
+        """By how much forecasts of each group are expected to be too high, of log loss (G,): the mean of the
+        discrepancy, with what the law promises where the group's largest budget ends."""
+        problem, budget = self.problem, budget_of(self.fit)
+        group = np.zeros(len(budget), int) if problem.group is None else problem.group
+        slopes = steepness(problem, self.point, problem.inputs, group)
+        near = np.full(len(budget), log(FULL))
+        each = improvement(slopes, near, dict.fromkeys(slopes, np.zeros(1)))
+        top = budget == _largest(problem, budget)
+        gain = np.array([each[top & (group == g)].mean() for g in range(group.max() + 1)])
+        own = None if self.own is None else self.own.grown(near[: len(gain)])
+        return self.constants.lean(gain, own)
+
     @np.errstate(all="ignore")
     def at(self, inputs: Mapping[str, np.ndarray], group: np.ndarray) -> Parts:
         """Forecast runs.
@@ -119,13 +136,12 @@ class Extrapolation:
         drawn = np.log(values(self.problem, self.draws, dict(inputs), group)) - np.log(best)
         gain, h, above = promised(self.problem, self.point, self.fit.data, inputs, group)
         own = None if self.own is None else self.own.grown(h)
-        discrepancy = self.constants.sd(gain, own)
         return Parts(
             best,
-            self.constants.lean(discrepancy, h),
+            self.leans[group],
             0.5 * np.ptp(np.quantile(drawn, SIDES, axis=0), axis=0) / NORMAL,
             np.full(len(best), self.run),
-            discrepancy,
+            self.constants.sd(gain, own),
             gain,
             above,
         )

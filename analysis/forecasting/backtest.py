@@ -1,5 +1,5 @@
-"""Back-test: fit below a budget, predict the runs at the largest one. What a forecast's error would have been
-one step earlier, known before the next run is paid for."""
+"""Back-test: fit below a budget, predict the runs at the largest one. What the law, and the forecast by it,
+would have been off by one step earlier, known before the next run is paid for."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from analysis.tables.table import Table, frame_of
 class BackTest:
     """Errors are signed and relative: (predicted - measured) / measured; positive means over-predicted.
 
-    ``runs``: row, label, N, D, C, loss, predicted, error, low, high (interval of a new run), inside.
-    ``bias`` mean and ``rms`` of the errors; ``inside`` the fraction within the interval of ``level``.
+    ``runs``: row, label, N, D, C, loss, predicted and error (of the law), forecast, low, high (interval of a
+    new run, about the forecast), inside. ``bias`` mean and ``rms`` of the law's errors, ``forecast_bias``
+    mean of the forecast's; ``inside`` the fraction within the interval of ``level``.
     ``extrapolation``: tested budget over the largest fitted. ``baseline``: the isoFLOP minima extrapolated,
     against the minimum at the tested budget (None where a minimum is missing). ``message`` is empty unless
     there was nothing to fit; then runs are empty and bias, rms, inside are None, as is budget
@@ -42,6 +43,7 @@ class BackTest:
     runs: tuple[dict[str, Any], ...] = ()
     bias: float | None = None
     rms: float | None = None
+    forecast_bias: float | None = None
     inside: float | None = None
     baseline: float | None = None
     message: str = ""
@@ -109,7 +111,7 @@ def of(whole: Fit, table: pd.DataFrame | Table, *, below: float | None = None) -
     data = {x: [column[i] for i in rows] for x, column in whole.data.items()}
     predicted = before.fit.predict(_asked(whole, data)).frame
     measured = np.array(data["L"])
-    error = predicted["loss"].to_numpy() / measured - 1
+    error, ahead = (predicted[x].to_numpy() / measured - 1 for x in ("loss", "forecast"))
     low, high = (predicted[side].to_numpy() for side in ("new_low", "new_high"))
     inside = ~(measured < low) & ~(measured > high)  # an end that is not identified is open
     columns = {
@@ -119,6 +121,7 @@ def of(whole: Fit, table: pd.DataFrame | Table, *, below: float | None = None) -
         "loss": data["L"],
         "predicted": predicted["loss"].tolist(),
         "error": error.tolist(),
+        "forecast": predicted["forecast"].tolist(),
         "low": low.tolist(),
         "high": high.tolist(),
         "inside": inside.tolist(),
@@ -132,8 +135,8 @@ def of(whole: Fit, table: pd.DataFrame | Table, *, below: float | None = None) -
         baseline = _baseline(frame, most, whole.convention)
     return BackTest(
         name, whole.convention, largest, int(before.early.sum()), before.far, level, runs,
-        bias=float(error.mean()), rms=float(np.sqrt(np.mean(error**2))), inside=float(inside.mean()),
-        baseline=baseline,
+        bias=float(error.mean()), rms=float(np.sqrt(np.mean(error**2))), forecast_bias=float(ahead.mean()),
+        inside=float(inside.mean()), baseline=baseline,
     )  # fmt: skip
 
 

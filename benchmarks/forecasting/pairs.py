@@ -4,6 +4,7 @@ references."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy import stats
 import analysis
 from analysis.errors import AnalysisError
 from analysis.fits.allocation import values
-from analysis.fits.discrepancy import FULL, shipped
+from analysis.fits.discrepancy import FULL
 from analysis.fits.result import Fit
 from analysis.forecasting import backtest
 from analysis.optimal_size.isoflop import Minimum, minima
@@ -48,25 +49,30 @@ def _split(split: Split) -> pd.DataFrame:
     fit.need("forecast")
     n, d, c = (split.test[x].to_numpy() for x in ("params", "tokens", "flops"))
     far = c / split.train["flops"].max()
-    ours = fit.predict({"N": n, "D": d, "C": c}).frame
+    ours = _parts(fit, {"N": n, "D": d, "C": c})
     out = pd.DataFrame({
-        "y": np.log(split.test["loss"].to_numpy()), "far": far, "bucket": bucket(far), **_parts(ours, far),
+        "y": np.log(split.test["loss"].to_numpy()), "far": far, "bucket": bucket(far), **ours,
     })  # fmt: skip
     for name, (low, high) in _references(fit, split.train, n, d, far).items():
         out[f"{name}_low"], out[f"{name}_high"] = low, high
     return out
 
 
-def _parts(said: pd.DataFrame, far: np.ndarray | float) -> dict[str, np.ndarray]:
-    """centre, law, run, unscaled and lean of predictions so ``far`` beyond the compute of the data."""
-    known, sd, h = shipped(), said["se_discrepancy"].to_numpy(), np.log(far)
-    lean = np.minimum(1.0, h / np.log(FULL)) * known.lean(sd, h)
+def _parts(fit: Fit, asked: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """centre, law, run, unscaled and lean of forecasts of the runs ``asked``, N, D and C (m,) each."""
+    said, group = fit.predict(asked).frame, np.zeros(len(asked["C"]), int)
+    outlook = fit.forecast()
+    used, unit = (
+        replace(outlook, constants=constants).at(asked, group)
+        for constants in (outlook.constants, outlook.constants.unscaled)
+    )
+    share = np.minimum(1.0, used.above / np.log(FULL))  # of the way from the law to the refit
     return {
-        "centre": np.log(said["forecast"].to_numpy()) + lean,
-        "lean": lean / (known.mean * known.kappa),
+        "centre": np.log(said["forecast"].to_numpy()) + share * used.lean,
+        "lean": share * unit.lean,
         "law": said["se_law"].to_numpy(),
         "run": said["se_run"].to_numpy(),
-        "unscaled": sd / known.kappa,
+        "unscaled": unit.discrepancy,
     }
 
 
@@ -122,7 +128,7 @@ def _at(
         theirs = line.band(C=m.budget).frame.iloc[0]
         reach = t * np.hypot(theirs["se_log"], line.noise.sd)
         far = m.budget / split.train["flops"].max()
-        ours = _parts(fit.predict(N=m.N, D=m.D, C=m.budget).frame, far)
+        ours = _parts(fit, {x: np.array([value]) for x, value in {"N": m.N, "D": m.D, "C": m.budget}.items()})
         yield {
             "family": one.family, "set": f"{one.family}/{one.name}", "split": number, "y": np.log(m.loss),
             **{name: float(value[0]) for name, value in ours.items()},

@@ -28,7 +28,7 @@ SHOWN = {"alpha": r"$\alpha$", "beta": r"$\beta$", "a": r"$a$ in $N^* \propto C^
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of one trainer, the law of those of role ``fit``, and what it says of the held-out run."""
+    """The runs of one trainer, the law of those of role ``fit``, and the forecast of the held-out run."""
 
     name: str
     runs: Any
@@ -49,7 +49,7 @@ class Study:
 
     @property
     def forecast(self) -> Any:
-        """The loss of the held-out run by the law, with the interval for a new run."""
+        """The forecast of the held-out run, with its interval."""
         run = self.held_out
         return self.law.predict(N=run["params"], D=run["tokens"]).frame.iloc[0]
 
@@ -73,7 +73,7 @@ def draw(studies: list[Study]) -> Figure:
                 value, ends = study.law.estimates()[name]
                 _bar(axes, place, value, ends.low, ends.high, colour)
             said = study.forecast
-            _bar(panels[-1], place, said["loss"], said["new_low"], said["new_high"], colour)
+            _bar(panels[-1], place, said["forecast"], said["new_low"], said["new_high"], colour)
             panels[-1].plot([place], [study.held_out["loss"]], "x", ms=6, color=style.INK, zorder=3)
         style.log_x(curves, studies[0].fitted["params"], style.power)
         curves.set_xlabel("Parameters N")
@@ -101,7 +101,7 @@ def report(studies: list[Study]) -> str:
         known = study.law.estimates()
         cells = [_cell(*known[name]) for name in ("E", *SHOWN)]
         said, measured = study.forecast, study.held_out["loss"]
-        ahead = f"{said['loss']:.3f} [{said['new_low']:.3f}, {said['new_high']:.3f}]"
+        ahead = f"{said['forecast']:.3f} [{said['new_low']:.3f}, {said['new_high']:.3f}]"
         lines.append(f"| {study.name} | {' | '.join(cells)} | {ahead} | {measured:.3f} |")
     first, *others = studies
     for study in others:

@@ -52,8 +52,8 @@ def verdicts(folder: Path) -> Iterator[Verdict | str]:
             yield Verdict(name, published, f"{error:.4f}", "equal to 4 digits", f"{error:.4f}" == published)
         else:
             yield f"{name}: {error:.4f}"
-        loss, low, high = (predicted[column].iloc[0] for column in ("loss", "new_low", "new_high"))
-        yield f"predicted {loss:.3f}, 90 % {low:.2f} .. {high:.2f}; {fit.status.message}"
+        loss, low, high = (predicted[column].iloc[0] for column in ("forecast", "new_low", "new_high"))
+        yield f"forecast {loss:.3f}, 90 % {low:.2f} .. {high:.2f}; {fit.status.message}"
         yield ", ".join(f"{name} {value:.6g}" for name, value in fit.solution.items())
     yield from downstream(table)
 

@@ -197,9 +197,9 @@ def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, 
 
 
 def _print_scripts(asked: _Asked, workers: int | None) -> None:
+    from scaling.plan.designs import PHASES
     from scaling.spec.execution import SlurmExecution
     from scaling.store.folder import ResultsFolder
-    from scaling.study.launch import PHASES
     from scaling.sweep.slurm.asked import scripts
 
     execution = asked.plan.execution.model_copy(update={"workers": workers} if workers else {})
@@ -209,5 +209,4 @@ def _print_scripts(asked: _Asked, workers: int | None) -> None:
         )
         problem = f"--dry-run prints scripts for Slurm, and execution.kind = {execution.kind}"
         raise UserError(Complaint(problem, hint=hint))
-    phases = (*PHASES, ("holdout",))
-    print("\n".join(scripts(asked.plan, execution, ResultsFolder(asked.folder.absolute()), phases)), end="")
+    print("\n".join(scripts(asked.plan, execution, ResultsFolder(asked.folder.absolute()), PHASES)), end="")

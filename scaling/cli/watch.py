@@ -28,6 +28,7 @@ from scaling.sweep.events import (
     TrackerWaiting,
 )
 from scaling.sweep.progress import Snapshot
+from scaling.sweep.stops import in_words
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -72,7 +73,7 @@ def describe(event: Event) -> str | None:
             return f"{event.label} FAILED ({event.kind}): {event.message}{waiting}; {then}"
         case Stopping():
             wait = duration(event.grace_seconds)
-            return f"{event.reason}: writing checkpoints, at most {wait}; Ctrl-C stops at once"
+            return f"{in_words(event.reason)}: writing checkpoints, at most {wait}; Ctrl-C stops at once"
         case TrackerOpened():
             return f"{event.kind}: curves go to {event.where}"
         case TrackerBehind():

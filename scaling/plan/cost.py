@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from scaling.corpora.evaluation import EMA
 from scaling.counts.flops import forward_matmul_flops
 from scaling.plan.cadence import evaluations, open_merges
+from scaling.plan.designs import PHASES, phase_of
 from scaling.plan.plan import Plan, PlannedJob, PlannedRun
 from scaling.plan.probe import Probe, ProbePoint
 from scaling.run import Fixed
@@ -121,32 +122,31 @@ def job_times(plan: Plan, speed: Speed, devices: Mapping[str, int]) -> dict[str,
     return times
 
 
-def _packed_with(plan: Plan, job: PlannedJob) -> tuple[Fixed | None, bool]:
-    """What is equal in all jobs of a pack: held-out ones are trained later."""
+def _packed_with(plan: Plan, job: PlannedJob) -> tuple[Fixed | None, int]:
+    """What is equal in all jobs of a pack: the program, and the phase that trains them."""
     first = plan.by_id[job.run_ids[0]]
-    return None if plan.command else first.built_in.fixed, first.role == "holdout"
+    return None if plan.command else first.built_in.fixed, phase_of(first.role)
 
 
 def estimate_time(plan: Plan, jobs: Mapping[str, JobTime], workers: int) -> Time:
-    """Estimate the time on ``workers`` processes that take the longest job left; held-out jobs wait for all
-    others.
+    """Estimate the time on ``workers`` processes that take the longest job left; each phase waits for the one
+    before.
 
     Args:
         plan: whose jobs.
         jobs: their times, of :func:`job_times`.
         workers: jobs at a time.
     """
-    early, late = list[float](), list[float]()
+    phases: list[list[float]] = [[] for _ in PHASES]
     for job in plan.jobs:
-        phase = late if plan.by_id[job.run_ids[0]].role == "holdout" else early
-        phase.append(jobs[job.job_id].total)
-    after = makespan(late, workers)
+        phases[phase_of(plan.by_id[job.run_ids[0]].role)].append(jobs[job.job_id].total)
+    *before, after = (makespan(seconds, workers) for seconds in phases)
     return Time(
         training_seconds=sum(time.training for time in jobs.values()),
         evaluation_seconds=sum(time.evaluation for time in jobs.values()),
         compile_seconds=sum(time.compiling for time in jobs.values()),
         start_seconds=PROCESS_SECONDS * len(plan.jobs),
-        wall_seconds=makespan(early, workers) + after,
+        wall_seconds=sum(before) + after,
         holdout_wall_seconds=after,
     )
 

@@ -23,6 +23,8 @@ from scaling.spec.source import Finding, Override, Path
 from scaling.spec.variants import Arm, overrides
 
 Role = Literal["trunk", "fit", "holdout", "tuning", "noise"]
+# Roles by turns: branches after their trunks, held-out runs when all is done and they are forecast.
+PHASES: tuple[tuple[Role, ...], ...] = (("trunk",), ("fit", "noise", "tuning"), ("holdout",))
 OF_DESIGN: tuple[Role, ...] = ("fit", "tuning")  # roles of runs that the design has limits for
 UNITS = {"flops": "", "tokens": "tok", "steps": "st", "per_total": "x", "per_body": "x"}  # in labels
 
@@ -80,6 +82,11 @@ class Wanted:
         """The shape, where only one of the built-in trainer can be meant."""
         assert isinstance(self.shape, Shape), f"{self.label} is of a trainer of one's own"
         return self.shape
+
+
+def phase_of(role: Role) -> int:
+    """Return the turn in which runs of a role are trained, from 0."""
+    return next(turn for turn, roles in enumerate(PHASES) if role in roles)
 
 
 def asked_runs(study: Study, choices: Choices) -> list[Asked]:

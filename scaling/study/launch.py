@@ -14,13 +14,14 @@ from scaling.design.growing import PlannedStudy
 from scaling.errors import Complaint, UserError
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
+from scaling.plan.designs import PHASES
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.study.finished import StudyReport
 from scaling.sweep.collect import Collected, collect
 from scaling.sweep.driver import Sweep
 from scaling.sweep.events import Outcome
 from scaling.sweep.reporter import Reporter
-from scaling.sweep.stops import PLAN_CHANGED
+from scaling.sweep.stops import Reason, in_words
 
 require_own_analysis()
 
@@ -30,7 +31,6 @@ from analysis.findings import Analysis, analyse  # noqa: E402
 from analysis.forecasting.forecasts import Forecast  # noqa: E402
 from analysis.tables.loading import load  # noqa: E402
 
-PHASES = (("trunk",), ("fit", "noise", "tuning"))  # roles by turns; held-out runs come last
 NAMED = 10  # runs without a record that a text names
 
 
@@ -84,7 +84,7 @@ class Launch:
 
     def _train_fitted(self) -> None:
         """Train all but held-out runs; raises StudyStopped, like training."""
-        for roles in PHASES:
+        for roles in PHASES[:-1]:
             if self.plan.with_roles(roles):
                 self._require_trunks(roles)
                 self._train(roles)
@@ -149,7 +149,7 @@ class Launch:
     def _end(self, outcome: Outcome, analysis: Analysis | None) -> None:
         if outcome.submitted:
             raise StudyStopped(_left_to_others(outcome, self.folder), outcome.exit_code)
-        if outcome.interrupted == PLAN_CHANGED:
+        if outcome.interrupted == Reason.PLAN_CHANGED:
             raise PlanReplaced(_why(outcome), outcome.exit_code)
         if outcome.exit_code:
             with self.sweep.turn():
@@ -249,7 +249,7 @@ def _left_to_others(outcome: Outcome, folder: Path) -> str:
 
 def _why(outcome: Outcome) -> str:
     ended = "some runs failed" if outcome.failed else "some runs are left"
-    what = f"interrupted by {outcome.interrupted}" if outcome.interrupted else ended
+    what = f"interrupted by {in_words(outcome.interrupted)}" if outcome.interrupted else ended
     return f"{what}; {outcome.resume or 'all runs so far are done: run the same command again to continue'}"
 
 

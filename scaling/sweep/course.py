@@ -17,7 +17,7 @@ from scaling.sweep.failure import Mark, error_marks, record_failures, went_small
 from scaling.sweep.guard import Presence, require_folder
 from scaling.sweep.progress import Pace, Snapshot, Throughput
 from scaling.sweep.queue import Queue, Running
-from scaling.sweep.stops import OUT_OF_TIME, PLAN_CHANGED, signals_to
+from scaling.sweep.stops import Reason, signals_to
 from scaling.sweep.tasks import Task, flops_left
 
 POLL_SECONDS, REPORT_SECONDS, SAVE_SECONDS, VISIT_SECONDS = 0.05, 0.5, 1.0, 0.5
@@ -46,7 +46,7 @@ class Course:
             try:
                 while not self.queue.is_empty and not self.stops:
                     if self.clock.is_over:
-                        self.stops.append(OUT_OF_TIME)
+                        self.stops.append(Reason.OUT_OF_TIME)
                         break
                     self._launch()
                     time.sleep(POLL_SECONDS)
@@ -172,7 +172,7 @@ class Course:
         require_folder(self.queue.results)
         now, queue = time.monotonic(), self.queue
         if self.changed():
-            self.stops.append(PLAN_CHANGED)
+            self.stops.append(Reason.PLAN_CHANGED)
         for job in queue.running.values():
             queue.announce_new(job.before)
             job.pace.report(read_progress(job.started.folder), now)

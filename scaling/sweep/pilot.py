@@ -36,11 +36,11 @@ from scaling.sweep.reporter import StderrReporter
 from scaling.sweep.slurm.commands import requeue
 from scaling.sweep.slurm.script import REQUEUE_SECONDS, notice_seconds
 from scaling.sweep.slurm.submission import PilotNote, Submission, note_file, read_submission
-from scaling.sweep.stops import signals_to
+from scaling.sweep.stops import Reason, in_words, signals_to
 
 TELL_SECONDS = 2.0
 DROPPED = ("cancelled", "refused")
-CANCELLED, TIME_IS_SHORT = "scaling cancel", signal.SIGUSR2.name
+TIME_IS_SHORT = signal.SIGUSR2.name
 
 
 @dataclass
@@ -127,7 +127,7 @@ class Pilot:
         if self.clock.is_due("tell", TELL_SECONDS):
             self.tell()
             if self._cancelled() and not self.stops:
-                self.stops.append(CANCELLED)
+                self.stops.append(Reason.CANCELLED)
 
     def _cancelled(self) -> bool:
         now = read_submission(self.results, self.submission.id)
@@ -137,9 +137,9 @@ class Pilot:
         if outcome.interrupted is None:
             return 0, _given_up(outcome, sweep.plan.execution.attempts)
         if self._cancelled():
-            return 130, f"stopped: {CANCELLED}"
+            return 130, f"stopped: {in_words(Reason.CANCELLED)}"
         if outcome.interrupted != TIME_IS_SHORT:
-            return 130, f"stopped: {outcome.interrupted}"
+            return 130, f"stopped: {in_words(outcome.interrupted)}"
         if not _is_left(sweep, outcome):
             return 130, "its time is up, and nothing is left for it"
         if not self.trained:  # the next one would come no further

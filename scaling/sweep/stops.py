@@ -1,4 +1,4 @@
-"""Why a driver stops before its phase is over: names of signals, and these reasons."""
+"""Why a driver stops before its phase is over: the name of a signal, or a :class:`Reason`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,25 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 
-OUT_OF_TIME = "--max-hours"
-PLAN_CHANGED = "another launch, which changed the plan of this folder"
-CANCELLED = "`scaling cancel`"
+
+class Reason(StrEnum):
+    OUT_OF_TIME = "out-of-time"
+    PLAN_CHANGED = "plan-changed"
+    CANCELLED = "cancelled"
+
+
+WORDS: dict[str, str] = {
+    Reason.OUT_OF_TIME: "--max-hours",
+    Reason.PLAN_CHANGED: "another launch, which changed the plan of this folder",
+    Reason.CANCELLED: "`scaling cancel`",
+}
+
+
+def in_words(reason: str) -> str:
+    """Say what stops a driver; a signal is its name."""
+    return WORDS.get(reason, reason)
 
 
 @contextmanager

@@ -82,6 +82,9 @@ def test_backtest_predicts_the_largest_budget_only_from_below(study):
     assert [r["predicted"] for r in shifted.runs] == [r["predicted"] for r in found.runs]
     assert shifted.bias == pytest.approx((1 + found.bias) / 0.9 - 1) and shifted.inside < found.inside
     assert backtest.run("chinchilla", study, below=4e11, bootstrap=0).n_train == 14
+    ahead = [run["forecast"] / run["loss"] - 1 for run in found.runs]
+    assert found.forecast_bias == pytest.approx(np.mean(ahead)) and found.forecast_bias != found.bias
+    assert all(np.sqrt(run["low"] * run["high"]) == pytest.approx(run["forecast"]) for run in found.runs)
 
 
 def test_backtest_without_enough_budgets_says_so(study):

@@ -63,7 +63,7 @@ def test_options_that_do_not_go_together(tmp_path: Path, options: tuple[str, ...
 
 
 def test_a_results_folder_goes_on_by_its_plan(tmp_path: Path) -> None:
-    write_json(tmp_path / "plan.json", make_plan([(8, 50)], kind="slurm"))
+    write_json(tmp_path / "plan.json", make_plan([(8, 50)], kind="slurm") | {"unfinished": False})
     write_text(tmp_path / "study.yaml", "study: tiny\n")
     done = call("run", tmp_path, "--dry-run")
     assert done.returncode == 0 and f"scaling.sweep.pilot {tmp_path} " in done.stdout

@@ -34,7 +34,7 @@ from scaling.sweep.driver import Sweep
 from scaling.sweep.events import Event, Outcome
 from scaling.sweep.guard import LOCK
 from scaling.sweep.opening import open_sweep
-from scaling.sweep.stops import PLAN_CHANGED
+from scaling.sweep.stops import Reason
 from tests.plan.studies import changed, fake_index_of, plan_of
 from tests.sweep.plans import FAKE, trained
 
@@ -136,7 +136,7 @@ def test_a_launch_goes_on_with_what_another_one_decided(
         if moment in ("open_sweep", "decision") or others:
             return outcome
         run_another(self)
-        return replace(outcome, interrupted=PLAN_CHANGED) if moment == "run_jobs" else outcome
+        return replace(outcome, interrupted=Reason.PLAN_CHANGED) if moment == "run_jobs" else outcome
 
     def decide(self: PlannedStudy, folder: Path) -> tuple[PlannedStudy, str]:
         decided = next_of(self, folder)

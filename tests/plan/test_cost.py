@@ -18,6 +18,7 @@ from scaling.plan.cost import (
     Speed,
     Time,
     estimate_space,
+    estimate_time,
     job_times,
     makespan,
 )
@@ -95,6 +96,18 @@ def test_runs_in_a_pack_share_its_steps() -> None:
     given = plan_of(family__widths=[16], seeds=[0, 1, 2, 3], execution={"pack": 4})
     alone = job_times(given, Speed.measured(probe), dict.fromkeys((job.job_id for job in given.jobs), 1))
     assert sum(time.training for time in alone.values()) == pytest.approx(given.totals.flops_spent / 1e9)
+
+
+def test_branches_wait_for_their_trunks() -> None:
+    design = {"kind": "critical-batch", "tokens": [512e3], "batches": [256], "trunk_tokens": 256e3}
+    plan = plan_of(family__widths=[16], seeds=[0, 1], design=design)
+    assert len({run.built_in.fixed for run in plan.runs}) == 1 and len(plan.jobs) == 4
+    probe = Probe("gpu", (ProbePoint(1e6, 1e-3, 5.0, 8, 2.4e-3),))
+    times = job_times(plan, Speed.measured(probe), dict.fromkeys((job.job_id for job in plan.jobs), 1))
+    shares = [times[job.job_id].training / job.flops * 1e9 for job in plan.jobs]
+    assert shares == pytest.approx([probe.packed_share(1e6, 2)] * 4), "two of each are trained side by side"
+    longest = [max(times[run.job_id].total for run in plan.with_roles((role,))) for role in ("trunk", "fit")]
+    assert estimate_time(plan, times, workers=4).wall_seconds == pytest.approx(sum(longest))
 
 
 def test_evaluation_along_the_way_is_counted_once_on_a_trunk() -> None:

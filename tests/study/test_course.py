@@ -17,8 +17,10 @@ from scaling.files import write_json
 from scaling.plan.expand import make_plan
 from scaling.spec.load import load_study, study_from_dict
 from scaling.study import StudyStopped, launch, run_study, whole
+from scaling.sweep.driver import Sweep
 from scaling.sweep.events import JobStarted, Outcome
 from scaling.sweep.opening import open_sweep
+from scaling.sweep.stops import Reason
 from tests.plan.studies import changed, fake_index
 from tests.sweep.plans import FAKE, behave, trained
 
@@ -240,6 +242,19 @@ def test_what_is_known_is_written_before_the_held_out_run(tmp_path):
     assert {path.name for path in seen} == {"chinchilla.json", "drawn.png"}
     summary = (tmp_path / "summary.txt").read_text()
     assert "FORECAST" in summary and "OUTCOME" not in summary
+
+
+def test_a_launch_whose_plan_was_replaced_is_interrupted(tmp_path, monkeypatch):
+    def run_jobs(self, *given, **more):
+        write_json(tmp_path / "plan.json", plan_of(steps=(500, 1000)).to_json())
+        return Outcome((), (), ("0" * 12,), Reason.PLAN_CHANGED, 1.0)
+
+    monkeypatch.setattr(Sweep, "run_jobs", run_jobs)
+    with pytest.raises(
+        StudyStopped, match="interrupted by another launch, which changed the plan"
+    ) as stopped:
+        run_study(plan_of(), tmp_path, watch=Heard())
+    assert stopped.value.exit_code == 130
 
 
 def test_of_a_study_with_failures_the_rest_is_fitted(tmp_path):

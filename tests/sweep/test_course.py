@@ -1,4 +1,4 @@
-"""The loop that runs jobs: the end of it."""
+"""The loop that runs jobs: the end of it, and what is said of that."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from scaling.sweep import course
+from scaling.sweep.stops import WORDS, Reason, in_words
 
 
 def test_jobs_that_end_one_after_the_other_are_not_killed(monkeypatch):
@@ -31,3 +32,8 @@ def test_jobs_that_end_one_after_the_other_are_not_killed(monkeypatch):
     monkeypatch.setattr(course.Course, "_reap", reap)
     course.Course(queue, executor, nothing, nothing, nothing, stops=["SIGINT"])._stop()
     assert [*running] == ["3"] and not killed and 3.3 < now[0] < 3.6, "a second after the last that ended"
+
+
+def test_every_reason_to_stop_is_said_in_words() -> None:
+    assert WORDS.keys() == {*Reason} and in_words(Reason.OUT_OF_TIME) == "--max-hours"
+    assert in_words("SIGTERM") == "SIGTERM"

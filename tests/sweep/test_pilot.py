@@ -232,7 +232,7 @@ def test_it_stops_when_the_study_is_cancelled(tmp_path: Path, monkeypatch: pytes
     timer = threading.Timer(1.0, lambda: write_submission(ResultsFolder(tmp_path), cancelled))
     timer.start()
     assert main(tmp_path, submission.id, FAKE) == 130
-    assert note_of(tmp_path).message == "stopped: scaling cancel"
+    assert note_of(tmp_path).message == "stopped: `scaling cancel`"
 
 
 def test_a_refused_requeue_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

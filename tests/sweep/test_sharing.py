@@ -26,6 +26,7 @@ from scaling.sweep.events import (
     RunFinished,
 )
 from scaling.sweep.status import status
+from scaling.sweep.stops import Reason
 from tests.sweep.plans import behave, make_plan, open_tiny, start_driver, trained, wait_until
 
 CELLS = [(8, 50), (16, 50), (24, 50), (32, 50), (32, 100)]
@@ -164,7 +165,7 @@ def test_max_hours_stops_like_an_interrupt(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Clock, "is_over", over)
     with open_tiny(tmp_path, plan, max_hours=0.1 / 3600) as sweep:
         outcome = sweep.run_jobs({"fit"}, on_event=wait_for_training)
-    assert (outcome.exit_code, outcome.interrupted) == (130, "--max-hours")
+    assert (outcome.exit_code, outcome.interrupted) == (130, Reason.OUT_OF_TIME)
     assert outcome.resume and list(tmp_path.glob("jobs/*/checkpoint"))  # it was asked, not killed
     behave(tmp_path)
     assert finish(tmp_path, plan)[0] == 0
@@ -218,7 +219,7 @@ def test_another_plan_in_the_folder_stops_a_driver(tmp_path: Path) -> None:
 
     with open_tiny(tmp_path, old) as sweep:
         outcome = sweep.run_jobs({"fit"}, on_event=extend, grace_seconds=1.0)
-        assert outcome.exit_code == 130 and "changed the plan" in (outcome.interrupted or "")
+        assert (outcome.exit_code, outcome.interrupted) == (130, Reason.PLAN_CHANGED)
         with pytest.raises(UserError, match="changed the plan"), sweep.turn():
             pass
     behave(tmp_path)

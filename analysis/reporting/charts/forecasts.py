@@ -58,8 +58,8 @@ def forecasts(
     }
     caption = (
         "Zero is what was measured; bars are the interval that was given for a new run, so one that crosses "
-        "zero held. Circles: the law fitted below the largest budget, on the runs of that budget. Diamonds: "
-        "forecasts of held-out runs, filled where they were frozen before the run was begun."
+        "zero held. Circles: forecasts by the law fitted below the largest budget, of that budget's runs. "
+        "Diamonds: forecasts of held-out runs, filled where they were frozen before the run was begun."
     )
     return Chart(name, "Forecasts against outcomes", caption, tuple(traces), layout, 440)
 
@@ -74,7 +74,7 @@ def _errors(low: np.ndarray, high: np.ndarray, value: np.ndarray, colour: str) -
 
 def _back_test(tested: Sequence[Mapping[str, Any]], level: float, places: list[int | None]) -> Trace:
     loss, value, low, high = (
-        np.array([run[x] for run in tested], float) for x in ("loss", "predicted", "low", "high")
+        np.array([run[x] for run in tested], float) for x in ("loss", "forecast", "low", "high")
     )
     error, low, high = (100 * (v / loss - 1) for v in (value, low, high))
     return {

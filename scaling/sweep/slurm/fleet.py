@@ -26,7 +26,7 @@ from scaling.sweep.slurm.pulse import Pulse
 from scaling.sweep.slurm.script import workers_of
 from scaling.sweep.slurm.submission import Submission, log_file, submissions
 from scaling.sweep.slurm.submit import SETTLE_SECONDS, intend, new_submission, reconcile, submit
-from scaling.sweep.stops import CANCELLED, OUT_OF_TIME, PLAN_CHANGED, signals_to
+from scaling.sweep.stops import Reason, signals_to
 
 POLL_SECONDS, REPORT_SECONDS = 0.2, 1.0
 LOOKS_A_SECOND = 400  # of jobs, at their files
@@ -109,13 +109,13 @@ class Fleet:
     def _watch(self) -> None:
         """Look at the files, where that is due."""
         if self.clock.is_over:
-            self.stops.append(OUT_OF_TIME)
+            self.stops.append(Reason.OUT_OF_TIME)
         if self.clock.is_due("look", len(self.follower.jobs) / LOOKS_A_SECOND) and self.follower.look():
             self.patience = LEAST_PATIENCE
         if self.clock.is_due("report", REPORT_SECONDS):
             require_folder(self.results)
             if self.changed():
-                self.stops.append(PLAN_CHANGED)
+                self.stops.append(Reason.PLAN_CHANGED)
             self._look_for_cancellation()
             snapshot = self.follower.snapshot()
             self.queue.on_event(Progress(snapshot))
@@ -167,7 +167,7 @@ class Fleet:
 
     def _look_for_cancellation(self) -> None:
         if last_cancel(self.results) != self.cancelled or (self.mine and self.mine.state == "cancelled"):
-            self.stops.append(CANCELLED)
+            self.stops.append(Reason.CANCELLED)
 
     def _intend(self, group: Group) -> Submission:
         """Write down what is going to be submitted, before any of it is."""
@@ -254,7 +254,7 @@ class Fleet:
 
     def _say_what_goes_on(self) -> None:
         alive = [one.job for one in submissions(self.results) if one.open and one.job is not None]
-        if alive and self.stops[0] != CANCELLED:
+        if alive and self.stops[0] != Reason.CANCELLED:
             folder = self.results.path
             self.say(
                 f"Slurm goes on with {'job' if len(alive) == 1 else 'jobs'} {', '.join(alive)}: "

@@ -1,6 +1,7 @@
 """The law before its largest budget: one fit behind the back-test and the forecast."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import AnalysisError, backtest, fit
@@ -44,6 +45,14 @@ def test_too_few_runs_say_so(runs):
     with pytest.raises(AnalysisError, match="one budget"):
         _ = fit("chinchilla", runs[runs["flops"] == 8e11], bootstrap=0).earlier
     assert backtest.of(fit("chinchilla", runs, bootstrap=0), runs, below=1e11).message
+
+
+def test_a_group_of_the_largest_budget_alone_is_not_back_tested(runs):
+    both = pd.concat([runs.assign(variant="a"), runs[runs["flops"] == 8e11].assign(variant="b")])
+    both["run_id"] = [f"r{i}" for i in range(len(both))]
+    whole = fit("chinchilla", both, groups="variant", bootstrap=0)
+    assert "no run of variant b" in backtest.of(whole, both).message
+    assert whole.usable and whole.forecast().own is None
 
 
 @pytest.mark.parametrize("known", ["nothing", "the largest budget"])

@@ -163,7 +163,9 @@ def test_a_back_test_takes_what_is_not_identified_for_open(study, monkeypatch):
     assert found.inside == 1.0 and all(np.isnan([run["low"], run["high"]]).all() for run in found.runs)
     axes = Figure().add_subplot()
     outcome._backtest(axes, found)
-    assert axes.get_ylim()[1] == pytest.approx(135 * max(abs(run["error"]) for run in found.runs))
+    assert axes.get_ylim()[1] == pytest.approx(
+        135 * max(abs(run[x] / run["loss"] - 1) for run in found.runs for x in ("predicted", "forecast"))
+    )
 
 
 def test_fewer_than_two_degrees_of_freedom_are_too_few(proportional, monkeypatch):

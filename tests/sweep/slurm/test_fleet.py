@@ -23,6 +23,7 @@ from scaling.sweep.slurm import fleet
 from scaling.sweep.slurm.cancel import cancel
 from scaling.sweep.slurm.cluster import SlurmError
 from scaling.sweep.slurm.submission import PilotNote, Submission, note_file, submissions
+from scaling.sweep.stops import Reason
 from tests.sweep.fake_trainer import record
 from tests.sweep.plans import by_label, make_plan, open_tiny, trained, wait_until
 from tests.sweep.slurm.stand_in import Slurm
@@ -203,7 +204,7 @@ def test_an_interrupt_leaves_what_is_submitted(
 ) -> None:
     monkeypatch.setattr(fleet, "last_cancel", lambda results: None)
     outcome, _, said = carry_out(tmp_path, plan_for(), max_hours=1e-4)
-    assert outcome.interrupted == "--max-hours" and outcome.exit_code == 130
+    assert outcome.interrupted == Reason.OUT_OF_TIME and outcome.exit_code == 130
     assert "Slurm goes on with job 100" in said[-1] and f"scaling cancel {tmp_path}" in said[-1]
     assert states(tmp_path) == ["submitted"] and slurm.cancelled == []
 
@@ -219,7 +220,7 @@ def test_a_cancellation_ends_whoever_watches(
         cancel(sweep.results)
 
     outcome, _, _ = carry_out(tmp_path, plan_for(), end_all, max_hours=10 / 3600)
-    assert outcome.interrupted == "`scaling cancel`" and len(slurm.scripts) == 1
+    assert outcome.interrupted == Reason.CANCELLED and len(slurm.scripts) == 1
     assert states(tmp_path) == ["cancelled"]
     outcome, *_ = carry_out(tmp_path, plan_for(), detach=True)
     assert outcome.exit_code == 0 and len(slurm.scripts) == 3
@@ -237,7 +238,7 @@ def test_a_cancellation_before_the_analysis_is_submitted_is_not_undone(
 
     monkeypatch.setattr(fleet.Fleet, "_settled", cancelled_then)
     outcome, *_ = carry_out(tmp_path, plan_for(), detach=True)
-    assert outcome.interrupted == "`scaling cancel`" and outcome.submitted == ()
+    assert outcome.interrupted == Reason.CANCELLED and outcome.submitted == ()
     assert states(tmp_path) == ["cancelled"] and len(slurm.scripts) == 1
 
 
@@ -248,7 +249,7 @@ def test_an_analysis_that_was_cancelled_does_nothing(
     one = make_submission(tmp_path, plan, kind="analysis", state="cancelled")
     monkeypatch.setenv("SLURM_JOB_NAME", one.name)
     outcome, *_ = carry_out(tmp_path, plan, detach=True)
-    assert outcome.interrupted == "`scaling cancel`" and slurm.scripts == []
+    assert outcome.interrupted == Reason.CANCELLED and slurm.scripts == []
 
 
 def test_a_folder_that_was_removed_is_not_brought_back(tmp_path: Path, slurm: Slurm) -> None:
