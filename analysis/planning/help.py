@@ -25,6 +25,7 @@ Goal = Literal["loss", "size"]
 HALF = 0.5
 MOST = 24  # runs that are proposed to halve an interval
 LITTLE = 0.05  # of the variance: where nothing halves it, runs that take less are not proposed
+DEARER = 1.25  # times the least cost of halving an interval, that fewer runs may have
 SLIGHT = 0.01  # of the interval: what gains less, one run or all together, is no advice
 SAME = 0.02  # of log N, within which sizes are the same
 
@@ -183,14 +184,17 @@ class Shop:
         return Market([self.field], known, ~known & (index < rows), targets, cost, reach)
 
     def halving(self) -> Help:
-        """Choose the cheapest cells found that halve the target's interval; where none do, those that help
-        most: up to the first that takes less than ``LITTLE`` of the variance."""
-        market, half = self.market(), HALF * self.outlook.stated(())
-        half = half if np.isfinite(half) else 0.0
-        choice = market.buy(most=MOST, until=half, judge=self.outlook.stated)
-        if not half or choice.after > half:
-            choice = market.buy(most=MOST, powers=(0.0,), judge=self.outlook.stated).while_worth(LITTLE)
-        return self._help(self._worth(choice, half))
+        """Choose the fewest cells found that halve the target's interval for nearly the least cost; where
+        none do, those that help most: up to the first that takes less than ``LITTLE`` of the variance."""
+        market, stated = self.market(), self.outlook.stated
+        half = HALF * stated(()) if np.isfinite(stated(())) else 0.0
+        tried = [market.buy(most=MOST, until=half, powers=(x,), judge=stated) for x in POWERS]
+        found = [cells for choice in tried if choice.after <= half and (cells := self._worth(choice, half))]
+        if found:
+            costs = [self.frame["cost"].to_numpy(float)[list(cells)].sum() for cells in found]
+            cheap = [pair for pair in zip(costs, found, strict=True) if pair[0] <= DEARER * min(costs)]
+            return self._help(min(cheap, key=lambda pair: (len(pair[1]), pair[0]))[1])
+        return self._help(self._worth(tried[-1].while_worth(LITTLE)))
 
     def within(self, budget: float, most: int) -> Help:
         """Choose at most so many cells within a budget of FLOPs: those that leave least of the discrepancy

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, plural
 from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
 from analysis.planning.help import Help, Shop
@@ -19,6 +19,7 @@ from scaling.design.priors import priors
 from scaling.design.tables import cells_of, offered, table_of, targets_of
 from scaling.design.wish import Asked
 from scaling.plan.plan import Plan, PlannedRun
+from scaling.plan.warnings import has_long_warmup
 from scaling.spec.models import Study
 
 SHARE = 0.5  # of the compute of a target, that a run which helps its forecast may cost
@@ -29,17 +30,19 @@ MOST = 1500  # runs, beside which more are not priced
 @dataclass(frozen=True)
 class Identification:
     """What the fitted runs of a plan, of each variant, can identify of each law; what simulated studies say;
-    and what would help."""
+    and what would help; ``dropped`` of its runs a fit leaves out, as their warmup is long."""
 
     statements: tuple[tuple[str | None, Expected], ...]
     simulated: tuple[Simulated, ...]
     helps: tuple[Help, ...]
     labels: Mapping[int, str]
     flops: float
+    dropped: int = 0
 
     @property
     def text(self) -> str:
-        parts = [
+        left_out = f"{plural(self.dropped, 'run')} of long warmup count for nothing here: fits leave them out"
+        parts = [left_out] * bool(self.dropped) + [
             (f"variant {name}: " if name else "") + expected_text(found) for name, found in self.statements
         ]
         parts += map(simulated_text, self.simulated)
@@ -55,6 +58,7 @@ class Identification:
             "expected": [{"variant": name, **found.to_dict()} for name, found in self.statements],
             "simulated": [found.to_dict() for found in self.simulated],
             "help": helps,
+            "left_out": self.dropped,
         }
 
 
@@ -66,9 +70,10 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
         UserError: the file of a prior is none.
     """
     asked = asked or Asked()
-    fitted = [run for run in plan.runs if run.role == "fit"]
-    if not fitted:
+    planned = [run for run in plan.runs if run.role == "fit"]
+    if not planned:
         return None
+    fitted = [run for run in planned if not has_long_warmup(run)] or planned
     statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
     targets, variants = targets_of(plan, asked.compute), _variants(fitted)
     tables = {name: table_of(runs) for name, runs in variants.items()}
@@ -80,10 +85,12 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
                 simulated.append(simulate(prior, table, known, asked.simulate))
     (first, runs), *_ = variants.items()
     table = tables[first]
-    helps, labels = _helpful(study, runs, statements[0][1], table, targets[0])
+    there = [run for run in planned if run.variant == first]
+    helps, labels = _helpful(study, runs, there, statements[0][1], table, targets[0])
     return Identification(
-        tuple(statements), tuple(simulated), helps, labels, float(table["flops"].to_numpy(float).sum())
-    )
+        tuple(statements), tuple(simulated), helps, labels, float(sum(run.flops for run in there)),
+        len(planned) - len(fitted),
+    )  # fmt: skip
 
 
 def _variants(runs: Iterable[PlannedRun]) -> dict[str | None, list[PlannedRun]]:
@@ -100,10 +107,15 @@ def _variants(runs: Iterable[PlannedRun]) -> dict[str | None, list[PlannedRun]]:
 
 
 def _helpful(
-    study: Study, fitted: list[PlannedRun], stated: Expected, table: pd.DataFrame, target: Target
+    study: Study,
+    fitted: list[PlannedRun],
+    there: list[PlannedRun],
+    stated: Expected,
+    table: pd.DataFrame,
+    target: Target,
 ) -> tuple[tuple[Help, ...], dict[int, str]]:
     """What would halve the interval of the target's loss, and of N* at its compute, as they are ``stated``;
-    the labels of cells."""
+    the labels of cells, which are none of those ``there``."""
     prior = stated.prior
     if fitted[0].is_external or {*prior.law.inputs} != {"N", "D"} or len(fitted) > MOST:
         return (), {}
@@ -111,7 +123,7 @@ def _helpful(
     far = max(runs, key=lambda run: run[2])
     n, d, c = (target.inputs.get(x, known) for x, known in zip("NDC", far, strict=True))
     most = max(min(c * SHARE, REACH * far[2]), far[2])
-    on_offer = offered(study, fitted[0].built_in.shape.vocab_size, runs, (n, d, c), most, fitted)
+    on_offer = offered(study, fitted[0].built_in.shape.vocab_size, runs, (n, d, c), most, there)
     if not on_offer:
         return (), {}
     cells, found = cells_of(on_offer, fitted), list[Help]()

@@ -56,7 +56,8 @@ def offered(
 ) -> list[Offer]:
     """The cells of a family that may be bought beside runs (N, D, C) for a target at ``place``, each for at
     most ``most_flops``; ``have`` are those of the runs that this package planned."""
-    found = offers(study, vocab_size, Bounds.about(runs, place, most_flops), have)
+    elsewhere = () if have else [(n, d) for n, d, _ in runs]
+    found = offers(study, vocab_size, Bounds.about(runs, place, most_flops), have, elsewhere)
     least = min((run.run.steps for run in have if run.role == "fit"), default=1)
     return [offer for offer in found if offer.steps >= least]
 

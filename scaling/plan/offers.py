@@ -11,16 +11,20 @@ from scaling.errors import UserError
 from scaling.plan.designs import compact, flops_per_step, nearest
 from scaling.plan.member import Counting, nearest_size
 from scaling.plan.plan import PlannedRun
-from scaling.plan.scales import batch_of
+from scaling.plan.scales import batch_of, horizon_scales, shape_scales
 from scaling.plan.tuned import settled
+from scaling.plan.warnings import has_long_warmup, warms_long
 from scaling.recipe.written import RuleError
 from scaling.run import ExternalRun
 from scaling.spec.designs.cells import Cell
+from scaling.spec.external import ExternalRecipe
 from scaling.spec.families import Size, naming_fields
 from scaling.spec.models import Study
+from scaling.spec.sections import Recipe
 
 SIZES_A_DECADE, BUDGETS_A_DECADE = 8, 6
 MOST = 1200  # cells
+SAME, SAME_SIZE = 0.03, 0.002  # of log D and log N, within which a cell is a run that is there
 MARGIN = 2.0  # by which D/N may lie outside what is there and what is asked for
 
 
@@ -62,14 +66,21 @@ class Bounds:
         return cls(most, (lowest, most_flops), (min(ratios) / MARGIN, max(ratios) * MARGIN))
 
 
-def offers(study: Study, vocab_size: int, bounds: Bounds, have: Iterable[PlannedRun] = ()) -> list[Offer]:
-    """List the cells within ``bounds``.
+def offers(
+    study: Study,
+    vocab_size: int,
+    bounds: Bounds,
+    have: Iterable[PlannedRun] = (),
+    elsewhere: Iterable[tuple[float, float]] = (),
+) -> list[Offer]:
+    """List the cells within ``bounds`` whose rows a fit would take.
 
     Args:
         study: whose family, recipe and context they have.
         vocab_size: entries of the vocabulary.
         bounds: of sizes, compute and D/N.
         have: runs that are planned or done: their cells are left out, and their trunks continued.
+        elsewhere: (N, D) of runs that were trained without this package, whose cells are left out too.
 
     Raises:
         UserError: a tuned rule cannot be read, or the family has no sizes.
@@ -77,23 +88,45 @@ def offers(study: Study, vocab_size: int, bounds: Bounds, have: Iterable[Planned
     recipe, wrong = settled(study.recipe, study.source.folder)
     if wrong:
         raise UserError(*study.source.problems(wrong))
-    known = list(have)
+    known, found, flagged = list(have), list[Offer](), list[Offer]()
     trunks = {run.run.counts.total: run for run in sorted(known, key=_branch) if not run.is_external}
-    taken = {(run.params, run.run.steps) for run in known}
-    found = list[Offer]()
+    taken = [(run.params, run.run.tokens, run.run.batch_tokens) for run in known]
+    taken += [(n, d, None) for n, d in elsewhere]
     for size in _sizes(study, vocab_size, bounds):
         shape = study.family.member(size).shape(vocab_size, study.data.context)
         for budget in _budgets(bounds):
             try:
                 tokens = budget * shape.context / sequence_flops(shape)
                 batch = batch_of(recipe.batch_tokens, shape, tokens).tokens
+                offer = _offer(study, size, shape, budget, batch, trunks.get(_total(shape)))
+                long = warms_long(_warmup(recipe, shape, offer, batch), offer.steps)
             except RuleError:
                 continue  # the plan says so where the cell is asked for
-            offer = _offer(study, size, shape, budget, batch, trunks.get(_total(shape)))
             within = bounds.ratio[0] <= offer.tokens / offer.params <= bounds.ratio[1]
-            if within and offer.steps >= study.design.min_steps and (offer.params, offer.steps) not in taken:
-                found.append(offer)
+            if not within or offer.steps < study.design.min_steps:
+                continue
+            if not any(_same(offer, batch, *run) for run in taken):
+                (flagged if long else found).append(offer)
+    if not found and all(map(has_long_warmup, known)):
+        found = flagged  # a fit takes runs that all have a flag
     return found[:: max(1, math.ceil(len(found) / MOST))]
+
+
+def _same(offer: Offer, batch: int, params: float, tokens: float, its_batch: int | None) -> bool:
+    """Whether a cell is a run of N, D and a batch, None where that is not known."""
+    alike = its_batch in (None, batch) and abs(math.log(offer.params / params)) < SAME_SIZE
+    return alike and abs(math.log(offer.tokens / tokens)) < SAME
+
+
+def _warmup(recipe: Recipe | ExternalRecipe, shape: Model, offer: Offer, batch: int) -> int:
+    """Steps of warmup, where the recipe says how many, whatever the horizon: percent of it are alike for all
+    runs, and no reason to leave one out. Raises RuleError."""
+    if isinstance(recipe, ExternalRecipe) or getattr(recipe.schedule.warmup, "unit", None) == "%":
+        return 0
+    scales = {**shape_scales(shape), **horizon_scales(shape, offer.tokens), "batch_tokens": batch}
+    peak = recipe.optimizer.peak(scales)
+    scales |= {} if peak is None else {"learning_rate": peak}
+    return recipe.schedule.resolved(offer.steps, offer.steps, scales).warmup
 
 
 def _total(shape: Model) -> int:

@@ -35,6 +35,16 @@ NOTHING_LEFT = 100.0  # times a standard error, beyond which nothing is known
 RESOLVED = 3.0  # standard errors that a difference should have
 
 
+def warms_long(warmup: int, steps: int) -> bool:
+    """Whether so many steps of warmup are a large part of a run: its row has the flag ``long_warmup``."""
+    return warmup > WARMUP_SHARE * steps
+
+
+def has_long_warmup(run: PlannedRun) -> bool:
+    """Whether the row of a run will have that flag, so that a fit leaves it out unless all rows have it."""
+    return not run.is_external and warms_long(run.built_in.schedule.warmup, run.run.steps)
+
+
 @dataclass(frozen=True)
 class PlanWarning:
     """A danger of some ``kind``, the runs that are in it, and what to do."""
@@ -66,8 +76,7 @@ def _few_steps(plan: Plan) -> Iterator[PlanWarning]:
 
 
 def _long_warmup(plan: Plan) -> Iterator[PlanWarning]:
-    ours = [run for run in _measured(plan) if not run.is_external]
-    long = [run for run in ours if run.built_in.schedule.warmup > WARMUP_SHARE * run.run.steps]
+    long = [run for run in _measured(plan) if has_long_warmup(run)]
     if long:
         worst = max(long, key=_warmup_share)
         message = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean, linear_regression
 
 from scaling.plan.plan import PlannedRun
-from scaling.plan.warnings import WARMUP_SHARE
+from scaling.plan.warnings import warms_long
 from scaling.run import ExternalRun
 from scaling.store.metrics import Row
 from scaling.store.records import Record
@@ -66,7 +66,7 @@ def _own(one: Recorded) -> Iterable[str]:
             run.schedule.shares_trunk and run.decay_steps < DECAY * run.steps
         ):
             yield "undercooled"
-        if run.schedule.warmup > WARMUP_SHARE * run.steps:
+        if warms_long(run.schedule.warmup, run.steps):
             yield "long_warmup"
     if still_falling(one.curve):
         yield "still_falling"

@@ -1,0 +1,22 @@
+"""What a plan counts: runs whose rows a fit would take."""
+
+from __future__ import annotations
+
+from scaling.design.identification import identification
+from scaling.plan.expand import plan_study
+from scaling.spec.load import study_from_dict
+from tests.plan.studies import changed
+
+
+def test_runs_of_long_warmup_count_for_nothing_and_that_is_said() -> None:
+    raw = changed(family__widths=[16, 24, 32, 48])
+    counted, lines = list[int](), list[str]()
+    for steps in ([400, 800], [200, 400, 800], [200, 240]):
+        study = study_from_dict(raw | {"design": {"kind": "grid", "steps": steps}})
+        found = identification(study, plan_study(study))
+        assert found is not None
+        counted.append(found.statements[0][1].runs)
+        lines.append(found.text.splitlines()[0])
+    assert counted == [8, 8, 8], "where all have it, a fit takes all"
+    assert lines[1] == "4 runs of long warmup count for nothing here: fits leave them out"
+    assert all(line.startswith("What this design") for line in (lines[0], lines[2]))
