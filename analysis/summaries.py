@@ -82,8 +82,8 @@ def _backtest(test: BackTest) -> list[str]:
         f"  fitted {plural(test.n_train, 'run')} below C = {test.budget:.3g}, "
         f"predicted its {plural(len(test.runs), 'run')} ({test.extrapolation:.2g}x further):",
         f"  mean error of the law {test.bias:+.2%}, rms {test.rms:.2%}; of the forecast "
-        f"{test.forecast_bias:+.2%}, {test.inside:.0%} inside their {test.level:.0%} intervals"
-        + (f"; {unknown} of these intervals open" if unknown else ""),
+        f"{test.forecast_bias:+.2%}, {round(test.inside * len(test.runs))} of {len(test.runs)} inside their "
+        f"{test.level:.0%} intervals" + (f"; {unknown} of these intervals open" if unknown else ""),
     ]
     if abs(test.bias) > 0.5 * test.rms and test.rms > 0.005:
         lines.append(

@@ -17,7 +17,7 @@ require_own_analysis()
 
 from analysis.findings import Findings  # noqa: E402
 from analysis.reporting import provenance  # noqa: E402
-from analysis.reporting.page import FILE, Beside, Document, Missing, write  # noqa: E402
+from analysis.reporting.page import FILE, Beside, Document, Missing, Waiting, write  # noqa: E402
 
 LISTED = 40  # notes and excluded runs of a plan
 
@@ -78,9 +78,16 @@ def of_folder(results: ResultsFolder) -> Beside:
     if plan is not None:
         documents.append(Document("Plan", "\n".join(_lines(plan)), True))
     missing = () if plan is None else tuple(_missing(results, plan))
-    return Beside(
-        tuple(documents), tuple(_trained_with(results)), missing, 0 if plan is None else len(plan.runs)
-    )
+    planned, waiting = (0, ()) if plan is None else (len(plan.runs), tuple(_waiting(results, plan)))
+    return Beside(tuple(documents), tuple(_trained_with(results)), missing, planned, waiting)
+
+
+def _waiting(results: ResultsFolder, plan: Plan) -> Iterator[Waiting]:
+    """Runs held out without a record."""
+    recorded = results.recorded()
+    for run in plan.runs:
+        if run.role == "holdout" and run.run_id not in recorded:
+            yield Waiting(run.label, run.params, run.run.tokens)
 
 
 def _missing(results: ResultsFolder, plan: Plan) -> Iterator[Missing]:

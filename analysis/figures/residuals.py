@@ -57,7 +57,8 @@ def fit_and_residuals(fit: Fit, *, axes: Given | None = None) -> np.ndarray:
         top.scatter(fitted, measured, c=colours, **style.dots(len(fitted)))
         name = style.target(fit)
         name = f"{name[0].lower()}{name[1:]}" if fit.unit else name
-        top.set(xlabel=f"Fitted {name}", ylabel="Measured" if sheet.narrow else f"Measured {name}")
+        short = "loss" if fit.unit else name  # its unit stands below the panel
+        top.set(xlabel=f"Fitted {name}", ylabel="Measured" if sheet.narrow else f"Measured {short}")
         said = f"{style.typeset(fit.law.formula)}\n{len(measured)} runs, residual s.d. {sd:.2g}{unit}"
         sheet.head(top, said)
         far = outliers(fit, left)

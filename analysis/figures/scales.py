@@ -38,7 +38,13 @@ def numbers(axis: Any, ends: Sequence[float] | np.ndarray, label: Any) -> None:
     if not enough:
         plain(axis, low, high, label)
         return
-    chosen = next((i for i in enough if shown[i] <= room), enough[-1])
+    ticks = {i: [tick for tick in choices[i] if low <= tick <= high] for i in enough}
+    fits = (
+        i
+        for i in enough
+        if shown[i] <= room and not _touching(axis, np.log(ticks[i]), np.log(high / low), label)
+    )
+    chosen = next(fits, enough[-1])
     axis.set_major_locator(ticker.FixedLocator(choices[chosen]))
     axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: label(v)))
     axis.set_minor_formatter(ticker.NullFormatter())
@@ -47,12 +53,22 @@ def numbers(axis: Any, ends: Sequence[float] | np.ndarray, label: Any) -> None:
 
 def _room(axis: Any, label: Any) -> int:
     """How many ticks an axis has room for."""
-    box, axes = axis.axes.get_window_extent(), axis.axes
-    across = axis.axis_name == "x"
-    inches = (box.width if across else box.height) / axes.get_figure(root=True).dpi
-    type_size = axis.get_major_ticks(1)[0].label1.get_size()
-    each = (5.2 if label is power else 3.6) if across else 3.4  # in heights of the type
-    return max(2, int(inches / (each * type_size / 72)))
+    each = (5.2 if label is power else 3.6) if axis.axis_name == "x" else 3.4  # in heights of the type
+    return max(2, int(_length(axis) / each))
+
+
+def _length(axis: Any) -> float:
+    """Of an axis, in heights of the type of its ticks."""
+    box = axis.axes.get_window_extent()
+    length = box.width if axis.axis_name == "x" else box.height
+    return length / axis.axes.get_figure(root=True).dpi * 72 / axis.get_major_ticks(1)[0].label1.get_size()
+
+
+def _touching(axis: Any, logs: np.ndarray, wide: float, label: Any) -> bool:
+    """Whether labels side by side have no air between, of ticks by their ``logs`` (m,), rising, on an axis
+    as ``wide`` in logs."""
+    least = 4.2 if label is power else 3.3  # in heights of the type
+    return axis.axis_name == "x" and float(np.diff(logs).min()) / wide * _length(axis) < least
 
 
 def log_x(axes: Axes, values: Any, label: Any, pad: float = 0.06) -> None:

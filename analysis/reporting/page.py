@@ -32,8 +32,8 @@ from analysis.reporting.charts.forecasts import forecasts
 from analysis.reporting.charts.isoflop import isoflop
 from analysis.reporting.charts.residuals import noise, residuals
 from analysis.reporting.runs import Runs
-from analysis.reporting.words import Missing
-from analysis.tables.table import Table
+from analysis.reporting.words import Missing, Waiting
+from analysis.tables.table import About, Table
 from analysis.variants.comparison import COLUMN
 
 FILE = "report.html"
@@ -62,12 +62,13 @@ class Document:
 @dataclass(frozen=True)
 class Beside:
     """What a page says that no table holds: ``documents`` such as spec and plan, ``facts`` of provenance by
-    name, and the runs ``missing`` of those ``planned``."""
+    name, the runs ``missing`` of those ``planned``, and held-out ones ``waiting``."""
 
     documents: tuple[Document, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     missing: tuple[Missing, ...] = ()
     planned: int = 0
+    waiting: tuple[Waiting, ...] = ()
 
 
 def report(
@@ -95,7 +96,7 @@ def report(
     runs, curves = rows.read(findings), _curves(sources)
     checked, unchecked = _check(findings, curves) if referee else (None, "The tests were not asked for.")
     family = compare_curves(findings.table, curves)
-    groups = _figures(runs, findings, curves, family)
+    groups = _figures(runs, findings, curves, family, beside.waiting)
     outcomes = _outcomes(runs, findings)
     charts = [chart for group in groups for chart in group["charts"]] + outcomes
     first = findings.analysis.first
@@ -109,7 +110,8 @@ def report(
         plotly=Markup(get_plotlyjs()),
         payload=_payload(runs, charts),
         contents=_contents(groups, outcomes),
-        signs=words.signs(findings, checked, len(beside.missing)),
+        read=_read(findings.table.about),
+        signs=words.signs(findings, checked, len(beside.missing), beside.waiting),
         summary=words.summary(findings, checked, beside.missing, beside.planned),
         missing=beside.missing[:LISTED],
         unlisted=len(beside.missing[LISTED:]),
@@ -118,6 +120,7 @@ def report(
         figures=groups,
         omitted=view.omitted(first, family, findings.trials, curves is not None, [c.name for c in charts]),
         outcomes=outcomes,
+        waiting=", ".join(run.label for run in beside.waiting),
         forecasts=[view.forecast_view(trial) for trial in findings.trials],
         check=view.check_view(checked, variant) if checked else None,
         unchecked=unchecked,
@@ -151,7 +154,16 @@ def _asset(name: str) -> str:
 def _title(findings: Findings, sources: Sequence[Path]) -> str:
     frame: Any = findings.table.frame
     named = frame["study"].dropna().unique() if "study" in frame.columns else ()
-    return str(named[0]) if len(named) == 1 else ", ".join(source.name for source in sources)
+    if len(named) == 1:
+        return str(named[0])
+    return ", ".join("/".join([source.parent.name, source.name]).strip("/") for source in sources)
+
+
+def _read(table: About) -> str:
+    """Which rows and which column of losses were read, where that was said."""
+    said = [f"rows where {table.where}"] if table.where else []
+    said += [f"loss: column {file}" for file, ours in table.columns.items() if "loss" == ours != file]
+    return "; ".join(said)
 
 
 def _curves(sources: Sequence[Path]) -> pd.DataFrame | None:
@@ -170,7 +182,11 @@ def _check(findings: Findings, curves: pd.DataFrame | None) -> tuple[Page | None
 
 
 def _figures(
-    runs: Runs, findings: Findings, curves: pd.DataFrame | None, family: Collapse
+    runs: Runs,
+    findings: Findings,
+    curves: pd.DataFrame | None,
+    family: Collapse,
+    waiting: Sequence[Waiting],
 ) -> list[dict[str, Any]]:
     """Figures of every variant, then those of the whole table."""
     frame: Any = findings.table.frame
@@ -187,7 +203,7 @@ def _figures(
         groups.append({"variant": name, "charts": [chart for chart in charts if chart]})
     first = findings.analysis.first.fit
     shared = (
-        design(runs, first),
+        design(runs, first, waiting),
         training_curves(runs, curves),
         collapse(runs, family),
         noise(runs, findings.table, first),

@@ -51,15 +51,26 @@ class Missing:
     why: str
 
 
-def signs(findings: Findings, check: Page | None, missing: int = 0) -> tuple[Sign, ...]:
-    """What stands at the top of the page; ``missing`` runs have no result."""
+@dataclass(frozen=True)
+class Waiting:
+    """A run held out and not trained: its sizes as far as its plan has them."""
+
+    label: str
+    params: float
+    tokens: float
+
+
+def signs(
+    findings: Findings, check: Page | None, missing: int = 0, waiting: Sequence[Waiting] = ()
+) -> tuple[Sign, ...]:
+    """What stands at the top of the page; ``missing`` runs have no result, held-out ones are ``waiting``."""
     fit, rows = findings.fit, len(findings.table.frame)
     fitted = sum(len(one.fit.data.get("row", ())) for one in findings.analysis.described.values())
     word, tone = STATUS[fit.status.code]
     lacking, tone_of_runs = (f"; {missing:,} more have no result", "poor") if missing else ("", "plain")
     found = [Sign("Runs", f"{rows:,}", f"{fitted:,} fitted{lacking}", tone_of_runs, "runs")]
     found.append(Sign("Law", word, fit.law.name, tone, "law"))
-    found.append(_forecasts(findings.trials))
+    found.append(_forecasts(findings.trials, len(waiting)))
     if check is not None:
         failed = len(check.failed)
         tone = "good" if not failed else "fair" if failed <= 0.2 * len(check.outcomes) else "poor"
@@ -68,11 +79,13 @@ def signs(findings: Findings, check: Page | None, missing: int = 0) -> tuple[Sig
     return tuple(found)
 
 
-def _forecasts(trials: Sequence[Trial]) -> Sign:
+def _forecasts(trials: Sequence[Trial], untrained: int) -> Sign:
     scored = [t.score for t in trials if t.score is not None and t.origin == "frozen"]
     if not scored:
         waiting = sum(trial.score is None for trial in trials)
         note = f"{waiting} without an outcome" if waiting else "none was frozen beforehand"
+        if untrained and not waiting:
+            note = f"{plural(untrained, 'run')} held out, not trained"
         return Sign("Forecasts", "0 scored", note, "plain", "forecasts")
     inside = sum(score.inside for score in scored)
     worst = max((score.error for score in scored), key=abs)
@@ -112,7 +125,11 @@ def _trained(findings: Findings) -> str:
     fits = [one.fit for one in findings.analysis.described.values()]
     fitted = sum(len(fit.data.get("row", ())) for fit in fits)
     others = frame["role"].value_counts().to_dict() if "role" in frame.columns else {}
-    said = [f"The table has {len(frame):,} runs; {fitted:,} are fitted"]
+    read = f"has {len(frame):,} runs"
+    if findings.table.about.where:
+        rows = len(frame) + len(findings.table.about.left_out)
+        read = f"has {rows:,} rows, of which {len(frame):,} are read"
+    said = [f"The table {read}; {fitted:,} are fitted"]
     beside = {
         "trunk": "that others branch from",
         "noise": "repeating seeds",
@@ -180,12 +197,12 @@ def _exponents(fit: Fit) -> str:
 def _back_test(test: BackTest) -> str:
     if test.bias is None or test.rms is None or test.inside is None or test.budget is None:
         return f"Not possible: {test.message}."
-    over = "over" if test.bias > 0 else "under"
+    over, runs = "over" if test.bias > 0 else "under", len(test.runs)
     return (
         f"Fitted to the {test.n_train} runs below {test.budget:.3g} FLOPs it {over}-predicts the "
-        f"{plural(len(test.runs), 'run')} there ({test.extrapolation:.3g}x further) by {abs(test.bias):.2%} "
+        f"{plural(runs, 'run')} there ({test.extrapolation:.3g}x further) by {abs(test.bias):.2%} "
         f"on average, rms {test.rms:.2%}; forecasts by it are off by {test.forecast_bias:+.2%}, and "
-        f"{test.inside:.0%} of the runs lie inside their {test.level:.0%} intervals."
+        f"{round(test.inside * runs)} of {runs} lie inside their {test.level:.0%} intervals."
     )
 
 

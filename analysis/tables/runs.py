@@ -64,6 +64,7 @@ def filtered(frame: Any, where: str | None, after: float | None, run: str | None
     if where is not None:
         condition = parse(where)
         reasons[~condition.mask(_costed(frame))] = f"where: {condition}"
+        tell(frame, where=str(condition))
     if len(frame) and (reasons != "").all():
         why = " or ".join(dict.fromkeys(map(str, reasons)))
         raise AnalysisError(f"{name}: all {len(frame)} rows are left out ({why}); leave out fewer")

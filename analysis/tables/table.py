@@ -18,6 +18,7 @@ class About:
     ``columns``: file -> ours. ``units``: what columns are in whose unit was stated; None where nobody was
     asked. ``headings``: units that headings give. ``notes`` say what was read as what and filled,
     ``remarks`` what a reader of a fit must know of the rows. ``left_out``: ``{row, reason}`` each.
+    ``where``: the filter of rows.
     ``dropped``: how many rows a selection left out for their flags.
     ``kind``: whose file it was, where it was one of a tool. ``run``: the column of runs, where rows are
     checkpoints. ``convention``: of N and C, once selected.
@@ -31,6 +32,7 @@ class About:
     read: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     left_out: tuple[Mapping[str, str], ...] = ()
+    where: str | None = None
     dropped: int = 0
     kind: str | None = None
     run: str | None = None

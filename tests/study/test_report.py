@@ -58,7 +58,9 @@ def test_runs_that_failed_are_named_with_those_that_wait(tmp_path: Path) -> None
     plan = make_plan([(8, 50), (8, 100)], holdout=[(8, 200)])
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     results, (done, failed, _) = ResultsFolder(tmp_path), (run["run_id"] for run in plan["runs"])
-    assert report.of_folder(results).missing == (), "a study at work has runs without a record too"
+    asked = report.of_folder(results)
+    assert asked.missing == (), "a study at work has runs without a record too"
+    assert [run.label for run in asked.waiting] == ["w8-s200"] and asked.waiting[0].tokens > 0
     for run, file, content in (
         (done, "record.json", {}),
         (failed, "error.json", Failure(kind="killed", message="signal 9", step=40).to_json()),

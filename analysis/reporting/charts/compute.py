@@ -60,8 +60,10 @@ def loss_against_compute(
         traces.append(_forecasts(trials))
     if len(held):
         traces.append(runs_at(runs.places(held), "C", "loss", "held out, measured", **OUTCOME))
+    parts = {"fitted": fitted, "of repeated seeds": noise, "held out": held}
+    count = ", ".join(f"{len(rows):,} {what}" for what, rows in parts.items() if len(rows))
     how = "; runs of one size are joined" if joined else ""
-    caption = f"Every run that ended well, {len(drawn):,} in all{how}. {said}"
+    caption = f"Runs: {count}{how}. {said}"
     layout = {
         "xaxis": axis("training compute C, FLOPs", "power"),
         "yaxis": axis(f"loss, {words(loss_unit(table.frame))}", "number"),

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from analysis.errors import AnalysisError
 from analysis.fits.result import Fit
-from analysis.reporting.charts.chart import Chart, Trace, axis, line, runs_at
+from analysis.reporting.charts.chart import Chart, Trace, axis, line, runs_at, short, words
 from analysis.reporting.charts.compute import IDENTIFIED, OUTCOME
 from analysis.reporting.runs import FITTED, Runs
+from analysis.reporting.words import Waiting
 
 LINES = 7  # of equal compute
 AIR = 0.12  # decades beside the runs
 
 
-def design(runs: Runs, fit: Fit, *, name: str = "design") -> Chart | None:
+def design(runs: Runs, fit: Fit, waiting: Sequence[Waiting] = (), *, name: str = "design") -> Chart | None:
     """Every run of the table by role; None where N or D is not known.
 
     Args:
         runs: rows of the page.
         fit: a law, whose best N and D are drawn where it has them.
+        waiting: runs held out and not trained.
         name: the anchor.
     """
     if not runs.has("N", "D"):
@@ -34,15 +38,18 @@ def design(runs: Runs, fit: Fit, *, name: str = "design") -> Chart | None:
         ("repeated seeds", noise, {"symbol": "x-thin", "line": {"width": 1.4, "color": "@muted"}}),
         ("held out", held, OUTCOME),
     )
-    across, up = _range(runs["N"][known]), _range(runs["D"][known])
+    across = _range(np.append(runs["N"][known], [run.params for run in waiting]))
+    up = _range(np.append(runs["D"][known], [run.tokens for run in waiting]))
     traces = _equal_compute(across, up)
     best = _best(fit)
     traces += best
     for label, chosen, marker in groups:
         if (chosen & known).any():
             traces.append(runs_at(np.flatnonzero(chosen & known), "N", "D", label, **marker))
+    traces += [_waiting(waiting)] if waiting else []
     caption = (
-        f"The {int(known.sum()):,} runs of the table; thin lines are of equal compute, 6 N D in FLOPs"
+        f"The {int(known.sum()):,} runs of the table, {int((fitted & known).sum()):,} of them fitted; "
+        "thin lines are of equal compute, 6 N D in FLOPs"
         + (
             ", the bold one is the best N and D by the law, dashed beyond the trained compute."
             if best
@@ -54,6 +61,15 @@ def design(runs: Runs, fit: Fit, *, name: str = "design") -> Chart | None:
         "yaxis": axis("training tokens D", "count", range=up),
     }
     return Chart(name, "The design", caption, tuple(traces), layout, 450)
+
+
+def _waiting(runs: Sequence[Waiting]) -> Trace:
+    return {
+        "mode": "markers", "x": short([run.params for run in runs]), "y": short([run.tokens for run in runs]),
+        "name": "held out, not trained", "text": [words(run.label) for run in runs],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {**OUTCOME, "symbol": "star-open", "line": {"width": 1.4}},
+    }  # fmt: skip
 
 
 def _range(values: np.ndarray) -> list[float]:

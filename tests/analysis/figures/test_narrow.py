@@ -61,6 +61,19 @@ def test_no_text_of_an_axis_lies_on_another(found, swept, style, width):
         assert not lying, (name, lying)
 
 
+def test_labels_of_a_slide_have_air_and_end_within_it():
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e6, 3e8, 6), np.geomspace(1e8, 6.4e9, 4)))
+    table = pd.DataFrame({"params": n, "tokens": d, "loss": 1.7 + 400 / n**0.34 + 410 / d**0.28})
+    slide = fit("chinchilla", table, bootstrap=0)
+    with look("talk"):
+        for axes in (figures.law(slide), figures.fit_and_residuals(slide)):
+            figure = axes[0].get_figure(root=True)
+            boxes = [text.get_window_extent() for text in texts(figure)]
+            assert all(figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in boxes)
+            air = [box.padded(0.1 * box.height) for box in boxes if box.width > box.height]
+            assert not any(one.overlaps(other) for one, other in combinations(air, 2))
+
+
 def test_small_panels_stay_side_by_side_where_a_page_is_narrow(swept):
     def across():
         return len({axes.get_subplotspec().colspan.start for axes in basins_over(swept)})

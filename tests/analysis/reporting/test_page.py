@@ -17,6 +17,7 @@ from analysis.reporting import page, runs
 from analysis.reporting.charts.curves import POINTS, RUNS, training_curves
 from analysis.reporting.formula import typeset
 from analysis.reporting.provenance import ranges
+from analysis.reporting.words import Waiting
 from tests.analysis.reporting.conftest import HOSTILE
 
 
@@ -91,6 +92,27 @@ def test_nothing_is_fetched_and_no_folder_is_named(hostile, elements):
     assert str(hostile[1].parent) not in text
     digest = hashlib.sha256((hostile[1].parent / "runs.csv").read_bytes()).hexdigest()
     assert digest in text
+
+
+def test_a_held_out_run_that_waits_and_what_was_read_of_the_table_are_said(study, paged, tmp_path):
+    (tmp_path / "sub").mkdir()
+    file = tmp_path / "sub" / "runs.csv"
+    study.assign(kind=["a", "b"] * (len(study) // 2)).rename(columns={"loss": "c4"}).to_csv(file, index=False)
+    table = load(file, where='kind == "a"', columns={"loss": "c4"})
+    beside = page.Beside(waiting=(Waiting("w16-s0", 1e11, 1e12),))
+    written = page.report(findings.examine(table, tmp_path), [file], referee=False, beside=beside)
+    found = Elements(written)
+    fitted = len(study) // 2 - 2
+    for said in (
+        "sub/runs.csv",
+        'rows where kind == "a"; loss: column c4',
+        f"The table has {len(study)} rows, of which {fitted + 2} are read; {fitted} are fitted, 2 repeating",
+        "Held out and not trained: w16-s0.",
+        "1 run held out, not trained",
+        f"Runs: {fitted} fitted, 2 of repeated seeds; runs of one size are joined.",
+    ):
+        assert said in found.text
+    assert "No run was held out" not in found.text and "held out, not trained" in found.payload
 
 
 def test_the_same_input_gives_the_same_bytes(hostile):
