@@ -121,8 +121,8 @@ def _spent(design: Adaptive, spent: float, width: float | None) -> str:
     """Why nothing is left to train, and what was reached."""
     left = max(design.budget - spent, 0)
     text = (
-        f"no cell is left within {left:.3g} FLOPs: {spent:.3g} of the budget of {design.budget:.3g} are spent, "
-        "as if each run were trained alone"
+        f"no cell is left within {left:.3g} FLOPs: {spent:.3g} of the budget of {design.budget:.3g} are "
+        "spent, as if each run were trained alone"
     )
     if width is not None:
         asked = "" if design.width is None else f", {design.width:.2%} were asked for"
