@@ -104,6 +104,8 @@ def test_what_next_cannot_answer_is_said(tmp_path):
     assert done.returncode == 2 and "runs of 4 variants (adamw, adamw-half, muon, muon-half)" in done.stderr
     assert "--spec study.yaml" in call("next", RUNS, "--compute", "1e13").stderr
     assert "is not there" in call("next", tmp_path / "none", "--compute", "1e13").stderr
+    done = call("next", muon, "--compute", "1e14")
+    assert done.returncode == 2 and f"study of their own, --spec {muon / 'study.yaml'}" in done.stderr
 
 
 def test_added_cells_are_fitted_beside_the_design(tmp_path):
