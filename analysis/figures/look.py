@@ -71,9 +71,9 @@ def settings(style: str | Path | None) -> dict[str, Any]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise AnalysisError(
-            f"style {str(style)!r}: no such style; choose {' or '.join(NAMED)}, or a file .mplstyle"
-        ) from None
+        hint = f"choose {' or '.join(NAMED)}, or a file .mplstyle"
+        given = Argument("style", str(style))
+        raise AnalysisError(Complaint((given, ": no such style"), hint=hint)) from None
     found, problems, known = dict[str, Any](), [], set(map(str, mpl.rcParams))
     for number, line in enumerate(lines, 1):
         name, colon, value = (part.strip() for part in COMMENT.sub("", line).partition(":"))

@@ -87,13 +87,23 @@ def outliers(fit: Fit, left: np.ndarray) -> list[int]:
 
 
 def letter(axes: Axes, places: Mapping[int, tuple[float, float]], far: list[int]) -> None:
-    """Letter the rows ``far`` at those of their ``places`` that are known."""
-    how: Any = {"fontsize": style.small(0.95), "style": "italic", "color": style.ACCENT, "zorder": 6}
-    for k, (i, name) in enumerate(zip(far, ascii_lowercase, strict=False)):
-        if i in places:  # to the right and to the left in turn, for those that lie together
-            aside = style.mark(0.7 if k % 2 == 0 else -0.7), style.mark(0.2)
-            axes.annotate(name, places[i], aside, textcoords="offset points",
-                          ha="left" if k % 2 == 0 else "right", **how)  # fmt: skip
+    """Letter the rows ``far`` at those of their ``places`` that are known, each on the first side that has
+    room beside the other rows and the letters before, or on that with most."""
+    size, reach = style.small(0.95), style.mark(0.7)
+    how: Any = {"fontsize": size, "style": "italic", "color": style.ACCENT, "zorder": 6}
+    how |= {"ha": "center", "va": "center", "textcoords": "offset points"}
+    sides = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]) * (reach + 0.35 * size)
+    inch = axes.get_figure(root=True).dpi
+    dots = {i: axes.transData.transform(places[i]) * 72 / inch for i in far if i in places}
+    letters = list[np.ndarray]()
+    for i, name in zip(far, ascii_lowercase, strict=False):
+        if i in places:
+            others = np.array([*(dot for k, dot in dots.items() if k != i), *letters]).reshape(-1, 2)
+            at = dots[i] + sides
+            room = np.linalg.norm(at[:, None] - others, axis=-1).min(1, initial=1.2 * size)
+            best = int(np.argmax(room))
+            letters.append(at[best])
+            axes.annotate(name, places[i], sides[best], **how)
 
 
 def far_off(fit: Fit, left: np.ndarray, far: list[int], unit: str) -> str:

@@ -118,9 +118,9 @@ def _scalars(asked: FitOptions) -> Iterator[str | Complaint]:
     elif delta is not None and asked.objective != "huber":
         yield f"delta = {delta!r} belongs to objective 'huber', not {asked.objective!r}; leave one out"
     if asked.cells not in (None, *CELLS):
-        yield f"cells = {asked.cells!r}: must be {' or '.join(CELLS)}"
+        yield _refused("cells", asked.cells, f"must be {' or '.join(CELLS)}")
     if not 0 < asked.level < 1:
-        yield _refused("level", asked.level, "must lie between 0 and 1", "0.9 is usual")
+        yield _refused("level", asked.level, "must lie between 0 and 1", level_hint(asked.level))
     if isinstance(bootstrap, bool) or bootstrap < 0:
         yield _refused("bootstrap", bootstrap, "must be a number of replicates >= 0", "500 is usual")
     elif 0 < bootstrap < LEAST:
@@ -158,6 +158,11 @@ def _parameters(asked: FitOptions, law: Law) -> Iterator[str | Complaint]:
         yield f"cost = {asked.cost!r} must be a function of N that gives FLOPs per token, or a cost of a fit"
     if set(law.names) <= set(fixed):
         yield f"all parameters of {law.name!r} are fixed; leave at least one to fit"
+
+
+def level_hint(level: float) -> str:
+    """What was meant by a ``level`` that is none: 90 is 0.9."""
+    return f"did you mean {level / 100:g}?" if 1 < level < 100 else "0.9 is usual"
 
 
 def _refused(name: str, value: Any, rule: str, hint: str = "") -> Complaint:

@@ -13,6 +13,7 @@ from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.fits.allocation import DRIFT
 from analysis.fits.bootstrap import ANALYTIC
 from analysis.fits.cost import Cost
+from analysis.fits.options import level_hint
 from analysis.results import Interval, Verdict
 from analysis.tables.runs import CONVENTIONS
 
@@ -96,7 +97,8 @@ def check_level(level: Any) -> None:
     """Raises AnalysisError."""
     if level is not None and not (isinstance(level, (int, float)) and 0 < level < 1):
         given = Argument("level", level)
-        raise AnalysisError(Complaint((given, ": must lie between 0 and 1"), hint="0.9 is usual"))
+        hint = level_hint(level) if isinstance(level, (int, float)) else "0.9 is usual"
+        raise AnalysisError(Complaint((given, ": must lie between 0 and 1"), hint=hint))
 
 
 def claims(

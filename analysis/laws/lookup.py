@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.laws.curve import CurveLaw
 from analysis.laws.law import EXPONENTS, Law
 from analysis.laws.shipped import CURVE_LAWS, LAWS
@@ -57,10 +57,8 @@ def find(law: str) -> Law:
             raise AnalysisError(_of_curves(law))
         close = get_close_matches(law.lower(), [*LAWS, *CURVE_LAWS], n=1)
         near = f"did you mean {close[0]!r}? " if close else ""
-        raise AnalysisError(
-            f"law {law!r} is unknown; {near}`scaling laws` lists laws and estimators; or give "
-            "file.py:NAME, a Law of yours"
-        )
+        hint = f"{near}`scaling laws` lists laws and estimators; or give file.py:NAME, a Law of yours"
+        raise AnalysisError(Complaint((Argument("law", law), " is unknown"), hint=hint))
     script = _run(law, Path(path))
     written = script.get(name)
     if not isinstance(written, Law):

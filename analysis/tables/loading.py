@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import files
-from analysis.errors import AnalysisError, Complaint, plural
+from analysis.errors import AnalysisError, Argument, Complaint, plural
 from analysis.readers.files import files as files_of
 from analysis.readers.numbers import NumberFormat
 from analysis.tables.cells import CELLS
@@ -93,7 +93,8 @@ def load(
         AnalysisError: with every problem found, by file and line.
     """
     if cells not in (None, *CELLS):
-        raise AnalysisError(f"cells = {cells!r}: must be {' or '.join(CELLS)}")
+        given = Argument("cells", cells)
+        raise AnalysisError(Complaint((given, f": must be {' or '.join(CELLS)}")))
     columns = dict(columns or {})
     frames = read(path, NumberFormat(decimal, thousands), melt)
     problems: list[Complaint | str] = []

@@ -5,12 +5,13 @@ formulas: N parameters, D tokens, C training FLOPs, L loss.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError, Argument, Complaint
+from analysis.errors import AnalysisError, Argument, Complaint, alternatives
 from analysis.tables.cells import best, repeats
 from analysis.tables.checks import (
     check,
@@ -40,7 +41,9 @@ def sources(inputs: Sequence[str], convention: str = "total") -> tuple[str, ...]
     """The columns that give these inputs of a law and L, its target; M is D / N, others are columns.
     Raises AnalysisError."""
     if convention not in CONVENTIONS:
-        raise AnalysisError(f"convention {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
+        given = Argument("convention", convention)
+        hint = f"choose one of {', '.join(CONVENTIONS)}"
+        raise AnalysisError(Complaint((given, " is unknown"), hint=hint))
     size, per_token, _ = CONVENTIONS[convention]
     sizes = tuple(dict.fromkeys(("params", size)))
     cost = ("flops",) if per_token is None else (*sizes, "tokens")
@@ -63,11 +66,17 @@ def filtered(frame: Any, where: str | None, after: float | None, run: str | None
         tell(frame, run=run)
     if where is not None:
         condition = parse(where)
-        reasons[~condition.mask(_costed(frame))] = f"where: {condition}"
+        try:
+            reasons[~condition.mask(_costed(frame))] = f"where: {condition}"
+        except AnalysisError as error:
+            given = f"{name}: ", Argument("where", where)
+            raise AnalysisError([replace(problem, where=given) for problem in error.problems]) from None
         tell(frame, where=str(condition))
     if len(frame) and (reasons != "").all():
-        why = " or ".join(dict.fromkeys(map(str, reasons)))
-        raise AnalysisError(f"{name}: all {len(frame)} rows are left out ({why}); leave out fewer")
+        why = alternatives(Argument(x, v) for x, v in (("where", where), ("after", after)) if v is not None)
+        raise AnalysisError(
+            Complaint((f"all {len(frame)} rows are left out by ", *why), name, "leave out fewer")
+        )
     frame, excluded = divide(frame, reasons)
     tell(frame, left_out=(*about(frame).left_out, *excluded))
     return frame

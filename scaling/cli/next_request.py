@@ -62,6 +62,9 @@ def _study(source: Path, spec: Path | None) -> tuple[Study, Plan | None]:
     if not source.is_dir() or not folder.spec.exists():
         hint = "give the study whose family is offered: --spec study.yaml"
         raise UserError(Complaint("a table knows no family of models", str(source), hint))
+    if not folder.plan.exists():
+        hint = f"choose runs of a study of their own, --spec {folder.spec}"
+        raise UserError(Complaint("plan.json is missing, so no study is extended", str(source), hint))
     plan = load_plan(folder)
     return read_study(folder.spec, folder=None if plan.folder is None else Path(plan.folder)).clean(), plan
 

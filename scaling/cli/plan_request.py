@@ -88,7 +88,7 @@ def print_plan(asked: PlanRequest) -> None:
     )
     if asked.resolved:
         return say.data(study.model_dump(mode="json"))
-    planned, lowered, bill = _priced(asked, planned)
+    planned, lowered, bill = _priced(asked, _staged(study, planned))
     if asked.max_device_hours is not None:
         bill.require_within(asked.max_device_hours)
     if asked.figure is not None:
@@ -107,6 +107,8 @@ def print_plan(asked: PlanRequest) -> None:
     print(plan_text(planned, lowered, bill, shown))
     if found is not None:
         print(f"\n{found.text}")
+    elif asked.identify is not None and study.design.waiting:
+        print("\nWhat this design can identify: not said while cells wait for results")
     again = [*say.set_again(asked.overrides), *(("--on", asked.on) if asked.on else ())]
     say.next_command("run", asked.spec, *again, *(("--workers", asked.workers) if asked.workers else ()))
     return None
@@ -141,6 +143,12 @@ def _priced(asked: PlanRequest, planned: Plan) -> tuple[Plan, Lowered | None, Bi
     lowered = with_answers(lowered, compilable, cached_answers(compilable))
     speed = given or speed_here(lowered, where, asked.probe)
     return planned, lowered, make_bill(planned, lowered, speed, len(where.slots), done)
+
+
+def _staged(study: Study, planned: Plan) -> Plan:
+    """Add which part of its design a plan has, where that is not all."""
+    stage = study.design.stage(float(sum(run.flops for run in planned.runs if run.role == "fit")))
+    return planned.model_copy(update={"notes": (*planned.notes, stage)}) if stage else planned
 
 
 def _noted(planned: Plan, device: str) -> Plan:

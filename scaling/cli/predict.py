@@ -91,7 +91,7 @@ def optimal(
 
     flops = budgets(compute)
     if not flops:
-        raise UserError(Complaint("no compute to spend", hint="give --compute 1e22, or 1e20:1e23"))
+        raise UserError(Complaint("--compute: no compute to spend", hint="give --compute 1e22, or 1e20:1e23"))
     if out is not None and (spec is None or out.exists()):
         hint = "give --spec study.yaml too" if spec is None else "name another"
         what = "there is no spec to write" if spec is None else "exists already"

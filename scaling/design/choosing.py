@@ -13,6 +13,8 @@ import pandas as pd
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.laws.lookup import require
+from analysis.planning.ahead import forecast_of, size_of
+from analysis.planning.expectation import LEVEL
 from analysis.planning.field import Misfit
 from analysis.planning.help import Help, Shop
 from analysis.planning.prior import NoiseLevel, Prior
@@ -104,14 +106,40 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     left = design.budget - spent
     on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)
     if not on_offer:
-        return Decision(None, None, f"no cell is left within {max(left, 0):.3g} FLOPs")
+        width = _width(made, prior, design, have)
+        return Decision(None, width, _spent(design, spent, width))
     found = _bought(prior, known, on_offer, design, left, design.batch, study, misfit, have, made)
     width = 2 * found.before if math.isfinite(found.before) else None
     if design.width is not None and width is not None and width <= design.width:
         return Decision(None, width, f"the interval is {width:.2%} wide, {design.width:.2%} were asked for")
     if not found.runs:
-        return Decision(None, width, f"no cell is left within {max(left, 0):.3g} FLOPs")
+        return Decision(None, width, _spent(design, spent, width))
     return Decision(_round(prior, found, on_offer, width, kept, len(kept), spent), width, "")
+
+
+def _spent(design: Adaptive, spent: float, width: float | None) -> str:
+    """Why nothing is left to train, and what was reached."""
+    left = max(design.budget - spent, 0)
+    text = (
+        f"no cell is left within {left:.3g} FLOPs: {spent:.3g} of the budget of {design.budget:.3g} are "
+        "spent, as if each run were trained alone"
+    )
+    if width is not None:
+        asked = "" if design.width is None else f", {design.width:.2%} were asked for"
+        text += f"; the interval is {width:.2%} wide{asked}"
+    return f"{text}; to go on, raise design.budget"
+
+
+def _width(made: Fit, prior: Prior, design: Adaptive, have: list[PlannedRun]) -> float | None:
+    """Of the interval of what is forecast, where nothing is on offer; None where the fit has none."""
+    if not made.usable:
+        return None
+    target = _target(prior, design, [(run.params, run.run.tokens, run.flops) for run in have])
+    if design.goal == "size":
+        said = size_of(made, target.label, design.compute, LEVEL)
+    else:
+        said = forecast_of(made, target.label, target.inputs, LEVEL)
+    return None if said is None else 2 * said.half_width
 
 
 def _bought(
@@ -129,7 +157,7 @@ def _bought(
     cells = cells_of(on_offer, have or ())
     cells = cells.assign(cost=cells["flops"] * len(study.seeds))  # budgets are of runs trained alone
     runs: Any = cells[:0].drop(columns="cost") if known is None else known
-    target = _target(prior, design, on_offer)
+    target = _target(prior, design, [(offer.params, offer.tokens, offer.flops) for offer in on_offer])
     shop = Shop.of(
         prior, runs, cells, target, goal=design.goal, misfit=misfit, around=AROUND,
         fit=made if made is not None and made.usable else None,
@@ -177,9 +205,14 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
     most = min(SHARE * design.compute, design.budget / FEWEST * 2)
     on_offer = _around(study, prior, design, most, [])
     if len(on_offer) < FEWEST:
+        field = "compute" if SHARE * design.compute <= most else "budget"
         message = f"{len(on_offer)} cells lie within {most:.3g} FLOPs and {design.min_steps} steps or more"
-        hint = f"at least {FEWEST} are needed: raise budget, lower min_steps, or give smaller sizes"
-        raise UserError(*study.source.problems([Finding(("design", "budget"), message, hint)]))
+        what = "half of it" if field == "compute" else "a quarter of it"
+        hint = (
+            f"a run costs {what} at most, and at least {FEWEST} cells are needed: raise {field}, lower "
+            "min_steps, or give smaller sizes"
+        )
+        raise UserError(*study.source.problems([Finding(("design", field), message, hint)]))
     return prior, on_offer
 
 
@@ -202,9 +235,10 @@ def _best(prior: Prior, compute: float, sizes: list[int]) -> float:
     return float(n[int(np.argmin(prior.losses({"N": n, "D": compute / 6 / n})))])
 
 
-def _target(prior: Prior, design: Optimal | Adaptive, on_offer: list[Offer]) -> Target:
-    """The best run at the compute asked for, at what the nearest size on offer costs for each token."""
-    n = _best(prior, design.compute, [offer.params for offer in on_offer])
-    near = min(on_offer, key=lambda offer: abs(math.log(offer.params / n)))
-    d = design.compute * near.tokens / near.flops
+def _target(prior: Prior, design: Optimal | Adaptive, runs: list[tuple[int, int, int]]) -> Target:
+    """The best run at the compute asked for, at what the nearest size of ``runs`` (N, D, C) costs for each
+    token."""
+    n = _best(prior, design.compute, [run[0] for run in runs])
+    _, tokens, flops = min(runs, key=lambda run: abs(math.log(run[0] / n)))
+    d = design.compute * tokens / flops
     return Target({"N": n, "D": d, "C": design.compute}, f"C = {design.compute:.4g}")

@@ -185,7 +185,7 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     chosen = [on_offer[run.offer] for run in found.runs]
     return Following(
         leading if leading.usable else None, prior, found, tuple(on_offer), tuple(decided),
-        _extended(study, chosen, variant) if plan else next_study(own, [offer.cell for offer in chosen]),
+        _trained(study if plan else own, chosen, variant, extends=plan is not None),
         plan is not None, spent, budget,
     )  # fmt: skip
 
@@ -254,6 +254,15 @@ def _vocabulary(study: Study, plan: Plan | None) -> int:
     if plan is not None and not plan.runs[0].is_external:
         return plan.runs[0].built_in.shape.vocab_size
     return resolve_data(study).vocab_size
+
+
+def _trained(study: Study, chosen: Sequence[Offer], variant: str | None, *, extends: bool) -> Study:
+    """The study that trains the chosen cells; as it is where there are none."""
+    if not chosen:
+        return study
+    if extends:
+        return _extended(study, chosen, variant)
+    return next_study(study, [offer.cell for offer in chosen])
 
 
 def _extended(study: Study, chosen: Sequence[Offer], variant: str | None) -> Study:

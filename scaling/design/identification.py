@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, plural
 from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
 from analysis.planning.help import Help, Shop
+from analysis.planning.prior import Prior
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
 from analysis.planning.target import Target
@@ -30,7 +33,8 @@ MOST = 1500  # runs, beside which more are not priced
 @dataclass(frozen=True)
 class Identification:
     """What the fitted runs of a plan, of each variant, can identify of each law; what simulated studies say;
-    and what would help; ``dropped`` of its runs a fit leaves out, as their warmup is long."""
+    and what would help; ``dropped`` of its runs a fit leaves out, as their warmup is long; ``doubts`` of
+    what is assumed."""
 
     statements: tuple[tuple[str | None, Expected], ...]
     simulated: tuple[Simulated, ...]
@@ -38,6 +42,7 @@ class Identification:
     labels: Mapping[int, str]
     flops: float
     dropped: int = 0
+    doubts: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -45,6 +50,7 @@ class Identification:
         parts = [left_out] * bool(self.dropped) + [
             (f"variant {name}: " if name else "") + expected_text(found) for name, found in self.statements
         ]
+        parts += (f"warning: {doubt}" for doubt in self.doubts)
         parts += map(simulated_text, self.simulated)
         parts += [help_text(found, self.labels, self.flops) for found in self.helps]
         return "\n\n".join(parts)
@@ -59,6 +65,7 @@ class Identification:
             "simulated": [found.to_dict() for found in self.simulated],
             "help": helps,
             "left_out": self.dropped,
+            "doubts": list(self.doubts),
         }
 
 
@@ -75,12 +82,14 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
         return None
     fitted = [run for run in planned if not has_long_warmup(run)] or planned
     statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
+    doubts = list[str]()
     targets, variants = targets_of(plan, asked.compute), _variants(fitted)
     tables = {name: table_of(runs) for name, runs in variants.items()}
     for name, table in tables.items():
         for prior in priors(asked, table):
             known = [one for one in targets if asked.compute or one.known_to(prior.law)]
             statements.append((name, expect(prior, table, known)))
+            doubts += _doubts(prior, variants[name])
             if asked.simulate:
                 simulated.append(simulate(prior, table, known, asked.simulate))
     (first, runs), *_ = variants.items()
@@ -89,8 +98,24 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     helps, labels = _helpful(study, runs, there, statements[0][1], table, targets[0])
     return Identification(
         tuple(statements), tuple(simulated), helps, labels, float(sum(run.flops for run in there)),
-        len(planned) - len(fitted),
+        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)),
     )  # fmt: skip
+
+
+def _doubts(prior: Prior, runs: list[PlannedRun]) -> Iterator[str]:
+    """Say where a prior is of another loss than that of runs: above what guessing among all tokens has."""
+    own = [run for run in runs if not run.is_external]
+    if not own or {*prior.law.inputs} != {"N", "D"}:
+        return
+    inputs = {"N": np.array([run.params for run in own]), "D": np.array([run.run.tokens for run in own])}
+    worst, losses = own[int(np.argmax(prior.losses(inputs)))], prior.losses(inputs)
+    guessing = math.log(worst.built_in.shape.vocab_size)
+    if losses.max() > guessing:
+        yield (
+            f"the prior has a loss of {losses.max():.4g} at {worst.label}, where guessing among the "
+            f"{worst.built_in.shape.vocab_size} tokens has {guessing:.3g}: it is not of such runs, and what "
+            "is expected may be far off; give --prior of such data, or the JSON of a fit"
+        )
 
 
 def _variants(runs: Iterable[PlannedRun]) -> dict[str | None, list[PlannedRun]]:

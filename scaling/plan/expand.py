@@ -52,6 +52,7 @@ from scaling.store.records import JobCommand
 
 # Where findings leave the lengths of the design's own runs as they are.
 VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("added",), ("noise",), ("holdout",), ("execution",))
+ALIKE = 0.002  # relative: token counts that are one
 WITHOUT_LENGTHS: tuple[Path, ...] = (("recipe", "optimizer"), ("recipe", "schedule"), ("recipe", "init_from"))
 
 
@@ -266,16 +267,25 @@ def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
     variants = dict[tuple[int, int, int], list[str]]()
     for variant in dict.fromkeys(w.setting.variant for w in wanted):
         kept = [w for w in wanted if w.role == "fit" and not w.left_out and w.setting.variant == variant]
-        sizes, horizons = {w.shape for w in kept}, {w.tokens for w in kept}
-        if len(kept) < 6 or len(sizes) < 3 or len(horizons) < 3:
-            variants.setdefault((len(kept), len(sizes), len(horizons)), []).append(variant or "")
+        found = len(kept), len({w.shape for w in kept}), _distinct(w.tokens for w in kept)
+        if found[0] < 6 or min(found) < 3:
+            variants.setdefault(found, []).append(variant or "")
     for (runs, sizes, horizons), names in variants.items():
         of = f"{', '.join(names)}: " if any(names) else ""
         yield (
             f"{of}{_plural(runs, 'fitted run')} of {_plural(sizes, 'size')} "
-            f"and {_plural(horizons, 'horizon')} cannot fit Chinchilla's law (it takes 6, 3 and 3): nothing "
-            "could be forecast, and held-out runs would stay untrained"
+            f"and {_plural(horizons, 'token count')} are too few for Chinchilla's law, which takes 6 runs, 3 "
+            "sizes and 3 token counts: nothing could be forecast, and held-out runs would stay untrained"
         )
+
+
+def _distinct(amounts: Iterable[float]) -> int:
+    """How many amounts there are; those that differ by ``ALIKE`` are one, as fits count them."""
+    number, least = 0, 0.0
+    for amount in sorted(amounts):
+        if amount > least * (1 + ALIKE):
+            number, least = number + 1, amount
+    return number
 
 
 def _plural(number: int, noun: str) -> str:

@@ -123,9 +123,9 @@ def _warmup(recipe: Recipe | ExternalRecipe, shape: Model, offer: Offer, batch: 
     runs, and no reason to leave one out. Raises RuleError."""
     if isinstance(recipe, ExternalRecipe) or getattr(recipe.schedule.warmup, "unit", None) == "%":
         return 0
-    scales = {**shape_scales(shape), **horizon_scales(shape, offer.tokens), "batch_tokens": batch}
-    peak = recipe.optimizer.peak(scales)
-    scales |= {} if peak is None else {"learning_rate": peak}
+    scales = shape_scales(shape) | horizon_scales(shape, offer.tokens)
+    scales["batch_tokens"] = batch
+    scales["learning_rate"] = recipe.optimizer.peak(scales)
     return recipe.schedule.resolved(offer.steps, offer.steps, scales).warmup
 
 

@@ -78,7 +78,10 @@ def _explain(path: Path, types: list[Any], detail: ErrorDetails) -> Finding:
     if kind in ("too_short", "too_long"):
         short = kind == "too_short"
         return Finding(
-            path, "must not be empty" if short else f"must have at most {context['max_length']} items"
+            path,
+            "must not be empty"
+            if short
+            else f"must have at most {context['max_length']} items, has {context['actual_length']}",
         )
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return Finding(path, f"must be a mapping{_content(types)}" + got)

@@ -221,8 +221,12 @@ def _read(path: FilePath, noun: str) -> str:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
     except FileNotFoundError:
-        near = closest(path.name, sorted(p.name for p in path.parent.glob("*.yaml")))
-        hint = f"did you mean '{path.with_name(near)}'?" if near else f"give the path of {noun} (*.yaml)"
+        near = closest(path.stem, sorted(p.stem for p in path.parent.glob("*.yaml")))
+        hint = (
+            f"did you mean '{path.with_name(f'{near}.yaml')}'?"
+            if near
+            else f"give the path of {noun} (*.yaml)"
+        )
         raise UserError(Complaint("no such file", name, hint)) from None
     except IsADirectoryError:
         raise UserError(Complaint("is a directory", name, f"give the path of {noun} (*.yaml)")) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from scaling.spec.load import load_study
@@ -66,6 +68,21 @@ def test_next_ranks_runs_and_writes_a_spec_that_plans(tmp_path):
     assert sum(run["cost"] for run in found["runs"]) == pytest.approx(planned["totals"]["flops"], rel=1e-3)
 
 
+def test_where_no_run_helps_that_is_said_and_nothing_is_written(tmp_path):
+    table, out, rng = tmp_path / "runs.csv", tmp_path / "next.yaml", np.random.default_rng(0)
+    n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 3e10, 5)))
+    loss = (1.7 + 400 / n**0.34 + 410 / d**0.28) * np.exp(rng.normal(0, 1e-3, len(n)))
+    frame = pd.DataFrame({"params": n, "tokens": d, "flops": 6 * n * d, "loss": loss})
+    frame.to_csv(table, index=False)
+    asked = ("next", table, "--spec", QUICKSTART, "--compute", "1e23", "--budget", "1e18", "--runs", 2)
+    done = call(*asked, "--out", out)
+    assert done.returncode == 0 and "cells on offer narrows it by 1% or more" in done.stdout, done.stderr
+    assert "next:" not in done.stdout and not out.exists()
+    found = json.loads(call(*asked, "--json").stdout)
+    assert found["runs"] == [] and found["spec"] is None
+    assert found["half_width_after"] == found["half_width_before"]
+
+
 def test_what_next_cannot_answer_is_said(tmp_path):
     asked = ("next", RUNS, "--spec", QUICKSTART)
     for more, message in {
@@ -87,6 +104,8 @@ def test_what_next_cannot_answer_is_said(tmp_path):
     assert done.returncode == 2 and "runs of 4 variants (adamw, adamw-half, muon, muon-half)" in done.stderr
     assert "--spec study.yaml" in call("next", RUNS, "--compute", "1e13").stderr
     assert "is not there" in call("next", tmp_path / "none", "--compute", "1e13").stderr
+    done = call("next", muon, "--compute", "1e14")
+    assert done.returncode == 2 and f"study of their own, --spec {muon / 'study.yaml'}" in done.stderr
 
 
 def test_added_cells_are_fitted_beside_the_design(tmp_path):

@@ -101,7 +101,7 @@ def test_formats_style_and_width_are_taken(table):
         (("--width", "8.5"), "--width 8.5: must be a length; a number and in, cm, mm, pt"),
         (("--width", "1in"), "width = 1 inches: must be 1.5 to 40"),
         (("--format", "pdf,gif"), "--format gif: must be one of pdf, svg, png"),
-        (("--style", "glossy"), "style 'glossy': no such style; choose paper or talk"),
+        (("--style", "glossy"), "--style glossy: no such style; choose paper or talk"),
     ],
 )
 def test_bad_formats_styles_and_widths_are_refused(table, options, says):

@@ -119,6 +119,11 @@ def test_groups_are_predicted_each_or_by_name(folder):
         (("fit.json", "--at", "params=-1,tokens=7B"), "--at tokens=7B: must be a number above 0"),
         (("fit.json", "--compute", "1e23:1e20"), "must rise; the smaller first, such as --compute 1e20:1e23"),
         (("fit.json", "--compute", "0", "--compute", "much"), "--compute much: must be FLOPs, positive"),
+        (("runs.csv", "--law", "tide", "--compute", "1e22"), "--law tide is unknown; did you mean 'tied'?"),
+        (
+            ("runs.csv", "--where", "params < 1", "--compute", "1e22"),
+            "all 35 rows are left out by --where 'params < 1'; leave out fewer",
+        ),
         (("fit.json", "--law", "tied", "--compute", "1e22"), "is a fit of 'chinchilla'; leave out --law"),
         (("fit.json", "--where", "params > 1", "--compute", "1e22"), "--where: "),
         (("--fixed", "E=1,A=2", "--compute", "1e22"), "--fixed: B, alpha, beta of chinchilla not given"),
@@ -128,7 +133,10 @@ def test_groups_are_predicted_each_or_by_name(folder):
         (("runs.csv", "--fixed", FIXED, "--compute", "1e22"), "nothing is left to fit to a table"),
         (("--law", "hull", "--compute", "1e22"), "--law hull: needs a table"),
         (("--law", "power-tokens", "--fixed", "A=9,alpha=.1", "--compute", "1e22"), "depends on D, which C"),
-        (("fit.json", "--level", "2", "--compute", "1e22"), "--level 2: must lie between 0 and 1"),
+        (
+            ("fit.json", "--level", "2", "--compute", "1e22"),
+            "--level 2: must lie between 0 and 1; did you mean 0.02?",
+        ),
     ],
 )  # fmt: skip
 def test_mistakes_end_with_a_message_and_exit_code_2(folder, arguments, says):

@@ -72,8 +72,10 @@ def test_optimal_cells_lie_within_the_budget_and_are_those_of_study_yaml(tmp_pat
 def test_a_design_that_finds_no_cells_says_why():
     with pytest.raises(UserError, match=r"optimal.yaml:10:\d+: design\.budget: 0 cells lie .* raise budget"):
         choose(changed("optimal", budget=1e8))
+    with pytest.raises(UserError, match=r"design\.compute: 0 cells lie within 5e\+07 .* raise compute"):
+        choose(changed("optimal", budget=2e9, compute=1e8))
     done = call("plan", SPECS / "optimal.yaml", "--set", "design.budget=1e15", "--no-probe")
-    assert done.returncode == 2 and "is 417 times the compute that is forecast" in done.stderr
+    assert done.returncode == 2 and "is 417 times design.compute, 2.4e+12 FLOPs" in done.stderr
 
 
 def test_rounds_follow_each_other_until_the_budget_is_spent_or_the_width_reached():
@@ -92,10 +94,15 @@ def test_rounds_follow_each_other_until_the_budget_is_spent_or_the_width_reached
         study = study.model_copy(update={"design": design.model_copy(update={"rounds": rounds})})
     else:
         pytest.fail("the loop does not end")
-    assert "no cell is left within" in decision.ended
+    assert "no cell is left within" in decision.ended and decision.width is not None
+    said = said_of(decision, study)
+    assert f"the interval is {decision.width:.2%} wide; to go on, raise design.budget" in said
     spent = sum(run.flops for run in plan.runs if run.role == "fit")
     assert 0.8 * 8e12 < spent <= 8e12 * 1.01
     assert widths[-1] < 0.7 * widths[0]
+    asked = study.design.model_copy(update={"width": 0.001})
+    short = next_round(study.model_copy(update={"design": asked}), measured(plan), have)
+    assert f"is {decision.width:.2%} wide, 0.10% were asked for; to go on" in short.ended
     enough = study.model_copy(
         update={"design": study.design.model_copy(update={"width": 0.5, "budget": 1e14})}
     )
@@ -241,3 +248,13 @@ def test_the_width_of_a_round_is_that_of_its_goal(goal: str, what: str) -> None:
     assert isinstance(study.design, Adaptive)
     said = said_of(Decision(study.design.rounds[0], 0.125, ""), study)
     assert f"the 90% interval of {what} at" in said and "12.50% wide" in said
+
+
+def test_a_plan_of_rounds_says_which_they_are_and_what_waits(tmp_path):
+    asked = SPECS / "adaptive.yaml", "--no-probe", "--results", tmp_path
+    text = call("plan", *asked, "--no-identify").stdout
+    assert "round 1, chosen before any result: 2.37e+12 of the budget of 8e+12 FLOPs" in text
+    assert "5.63e+12 wait for rounds that results decide" in text
+    design = choose(changed("adaptive")).design.model_copy(update={"ended": "enough"})
+    assert design.stage(1e12) == "rounds 1 to 1, and no further one: enough"
+    assert load_study(SPECS / "grid.yaml").design.stage(1e12) == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scaling.design.identification import identification
+from scaling.design.wish import Asked
 from scaling.plan.expand import plan_study
 from scaling.spec.load import study_from_dict
 from tests.plan.studies import changed
@@ -20,3 +21,19 @@ def test_runs_of_long_warmup_count_for_nothing_and_that_is_said() -> None:
     assert counted == [8, 8, 8], "where all have it, a fit takes all"
     assert lines[1] == "4 runs of long warmup count for nothing here: fits leave them out"
     assert all(line.startswith("What this design") for line in (lines[0], lines[2]))
+
+
+def test_a_prior_of_another_loss_is_doubted() -> None:
+    raw = changed(
+        family__widths=[16, 24, 32, 48],
+        design={"kind": "grid", "steps": [400, 800]},
+        data__tokenizer={"kind": "bytes"},
+    )
+    study = study_from_dict(raw)
+    plan, texts = plan_study(study), list[str]()
+    for prior in ("chinchilla", "bytes"):
+        found = identification(study, plan, Asked(prior=prior))
+        assert found is not None
+        texts.append(found.text)
+    assert "warning: the prior has a loss of" in texts[0] and "among the 256 tokens has 5.55" in texts[0]
+    assert "warning" not in texts[1]

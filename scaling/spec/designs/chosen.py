@@ -40,7 +40,8 @@ class _Aimed(AnyDesign):
 
     def _aim(self) -> Iterator[Finding]:
         if self.budget > 100 * self.compute:
-            message = f"is {self.budget / self.compute:.0f} times the compute that is forecast"
+            times = self.budget / self.compute
+            message = f"is {times:.0f} times design.compute, {self.compute:.4g} FLOPs, which is forecast"
             yield Finding(("design", "budget"), message, "train the run itself, or raise compute")
 
 
@@ -138,6 +139,17 @@ class Adaptive(_Aimed):
     @property
     def unfinished(self) -> bool:
         return self.ended is None
+
+    def stage(self, spent: float) -> str:
+        number = len(self.rounds)
+        if self.ended is not None:
+            return f"rounds 1 to {number}, and no further one: {self.ended}"
+        what = "round 1, chosen before any result" if number == 1 else f"rounds 1 to {number}"
+        return (
+            f"{what}: {spent:.3g} of the budget of {self.budget:.3g} FLOPs, as if each run were trained "
+            f"alone; {max(self.budget - spent, 0):.3g} wait for rounds that results decide: cost, time and "
+            "what can be identified are of these runs alone"
+        )
 
     @property
     def undecided(self) -> Adaptive:

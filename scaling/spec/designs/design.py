@@ -97,6 +97,11 @@ class AnyDesign(Described):
         """Whether more cells are chosen when those that are known have been trained."""
         return bool(self.waiting)
 
+    def stage(self, spent: float) -> str:
+        """Say which part of it a plan has whose fitted runs cost ``spent`` FLOPs, as if each were trained
+        alone; empty: all."""
+        return ""
+
     @property
     def body_field(self) -> Path | None:
         """Where it asks for N without embedding and head, which not every size states."""

@@ -1,13 +1,17 @@
 """The line of a law is solid only where it was fitted and is identified; what is named or not drawn."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import analysis
 from analysis import figures, fit
 from analysis.figures.isoflop import no_isoflop
 from analysis.figures.lines import DASHED, DOTTED, at_best, identified
+from analysis.figures.residuals import letter
 from analysis.optimal_size import isoflop
 
 
@@ -65,6 +69,18 @@ def test_outliers_are_lettered_and_named():
     even = table(GRID["params"].unique(), GRID["tokens"].unique(), noise=0)
     even["loss"] *= 1 + 0.002 * (-1.0) ** np.arange(len(even))
     assert not figures.fit_and_residuals(fit("chinchilla", even, bootstrap=0))[0].texts
+
+
+def test_letters_of_rows_that_lie_together_lie_apart():
+    axes = Figure(figsize=(6, 4)).subplots()
+    places = {0: (0.5, 0.9), 1: (0.1, 0.9), 2: (0.50, 0.5), 3: (0.54, 0.49)}
+    axes.plot(*zip(*places.values(), strict=True), "o")
+    letter(axes, places, [0, 1, 2, 3])
+    axes.figure.draw_without_rendering()
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert not any(one.overlaps(other) for one, other in combinations(boxes.values(), 2))
+    dots = axes.transData.transform([*places.values()])
+    assert boxes["c"].x1 < dots[2, 0] and boxes["d"].x0 > dots[3, 0]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_what_is_no_style_is_told_all_at_once(tmp_path):
         "bad.mplstyle:3: savefig.dpi: must be NAME: VALUE",
     ):
         assert text in str(told.value)
-    with pytest.raises(AnalysisError, match="style 'papr': no such style; choose paper or talk"):
+    with pytest.raises(AnalysisError, match="style='papr': no such style; choose paper or talk"):
         Rendering(style="papr")
 
 

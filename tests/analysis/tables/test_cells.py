@@ -54,7 +54,7 @@ def test_all_rows_are_kept_where_it_is_asked(tmp_path):
     assert fit("chinchilla", loaded, bootstrap=0, cells="best").objective.n == 20
     assert len(select(load(tmp_path))[0]) == len(estimate("hull", load(tmp_path)).data["N"]) == 20
     for call in (lambda: load(tmp_path, cells="some"), lambda: fit("chinchilla", table, cells="some")):
-        with pytest.raises(AnalysisError, match="cells = 'some': must be best or all"):
+        with pytest.raises(AnalysisError, match="cells='some': must be best or all"):
             call()
 
 

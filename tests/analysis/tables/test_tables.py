@@ -160,7 +160,7 @@ def test_two_readings_are_refused_until_one_is_stated(tmp_path):
     assert "'N', 'n_params' could all be 'params'" in message and "columns={'params': 'n_params'}" in message
     assert load(path, columns={"params": "n_params"})["params"].tolist() == [1e7, 1e8, 1e9]
     wrong = refused(path, columns={"parms": "N", "loss": "los"}, where="tokns > 1")
-    assert "filter: no column 'tokns'; did you mean 'tokens'?" in wrong
+    assert f"{path}: where='tokns > 1': filter: no column 'tokns'; did you mean 'tokens'?" in wrong
     assert "did you mean 'params'?" in wrong and "did you mean 'loss'?" in wrong
     own = load(write(tmp_path, csv("N,params,tokens,loss", [(10 * n, n, d, loss) for n, d, loss in ROWS])))
     assert own["params"].tolist() == [1e7, 1e8, 1e9]
