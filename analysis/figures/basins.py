@@ -107,13 +107,14 @@ def _against(axes: Axes, cells: Any, name: str, law: Fit, x: str, inside: np.nda
     known = cells[name].notna().to_numpy(bool)
     middle = {o: np.exp(np.nanmedian(np.log(cells[o].to_numpy(float)))) for o in law.law.inputs if o != x}
     at, y = cells[x].to_numpy(float), cells[name].to_numpy(float)
-    values = [y[known]]
+    values, corner = [y[known]], "best"
     if law.usable:
         y = y * np.prod([(cells[o] / v) ** law.solution[f"e_{o}"] for o, v in middle.items()], axis=0)
         line = np.geomspace(at.min() / 1.15, at.max() * 1.15, 60)
         drawn = law.predict({x: line, **{o: np.full(60, v) for o, v in middle.items()}})
         axes.fill_between(line, drawn["low"], drawn["high"], color=style.MUTED, alpha=0.25, lw=0, zorder=1)
         power = -law.solution[f"e_{x}"]
+        corner = "lower right" if power > 0 else "lower left"
         label = rf"${SHORT.get(x, 'x')}^{{{power:.2f}}}$, {law.level:.0%}"
         axes.plot(line, drawn["loss"], color=style.INK, lw=style.line(0.86), zorder=2, label=label)
         values += [drawn["low"], drawn["high"], y[known]]
@@ -136,7 +137,7 @@ def _against(axes: Axes, cells: Any, name: str, law: Fit, x: str, inside: np.nda
     if name == CRITICAL:
         axes.set_ylabel(f"Critical batch ${LETTERS[name]}$")
     axes.set_title(f"at {held}" if held else "")
-    axes.legend(loc="best")
+    axes.legend(loc=corner)
 
 
 def critical_batch(batches: CriticalBatch, *, axes: Given | None = None) -> np.ndarray:
