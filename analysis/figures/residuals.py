@@ -93,7 +93,7 @@ def letter(axes: Axes, places: Mapping[int, tuple[float, float]], far: list[int]
     how: Any = {"fontsize": size, "style": "italic", "color": style.ACCENT, "zorder": 6}
     how |= {"ha": "center", "va": "center", "textcoords": "offset points"}
     sides = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)]) * (reach + 0.35 * size)
-    inch = axes.get_figure(root=True).dpi
+    inch = axes.figure.dpi
     dots = {i: axes.transData.transform(places[i]) * 72 / inch for i in far if i in places}
     letters = list[np.ndarray]()
     for i, name in zip(far, ascii_lowercase, strict=False):
