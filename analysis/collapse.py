@@ -25,6 +25,7 @@ WITHIN = 1.25  # factor of tokens per parameter within which runs are of one gro
 FEWEST = 3  # sizes of a group
 FEWEST_BINS = 8  # of those below that a curve has rows in
 BINS = np.linspace(0.2, 1.0, 17)  # of the share of a run's tokens; before them is warm-up
+MIDDLES = (BINS[1:] + BINS[:-1]) / 2
 FAR, ALONE = 2.0, 2.5  # times the noise, by repeated seeds; by the scatter of curves alone, which is less
 INDEPENDENT = 4  # stretches of a curve whose noise is nearly independent, for the degrees of freedom
 NOTABLE = 0.005  # of the loss, below which nothing is called off

@@ -24,6 +24,7 @@ from analysis.fits.intervals import intervals, new_run
 from analysis.fits.prediction import Prediction
 from analysis.fits.result import CODES, Fit
 from analysis.laws.law import Law
+from analysis.laws.lookup import LAW
 from analysis.results import Result, Status, parsed
 
 INPUT = "intermediate_loss"  # what the links call the loss, whatever column it is
@@ -208,7 +209,7 @@ class TwoStep(Result):
 
 def twostep(
     table: pd.DataFrame,
-    loss_law: str | Law = "chinchilla",
+    loss_law: str | Law = LAW,
     *,
     loss: str = "loss",
     accuracy: str = "accuracy",

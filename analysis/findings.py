@@ -18,13 +18,13 @@ from analysis.fits.result import Fit
 from analysis.forecasting import backtest, forecasts, ledger
 from analysis.forecasting.forecasts import Forecast, Origin, Trial
 from analysis.laws.law import Law
+from analysis.laws.lookup import LAW
 from analysis.optimal_size import isoflop
 from analysis.tables import runs as tables
 from analysis.tables.checks import checked, row_names
 from analysis.tables.table import Table
 from analysis.variants.comparison import COLUMN, Variants, compare_variants
 from analysis.variants.comparison import names as variants_of
-from analysis.variants.contrast import LAW
 
 __all__ = [
     "LAW",

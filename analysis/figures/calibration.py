@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 
+from analysis.errors import plural
 from analysis.figures import style
 from analysis.figures.page import Given, page
-from analysis.forecasting.calibration import LEVEL, Calibration
+from analysis.forecasting.calibration import BAND, LEVEL, Calibration
 
 GRID = np.linspace(0, 1, 201)  # nominal levels at which the band is drawn
 
@@ -26,7 +26,7 @@ def calibration(
         parts.append((published, "published", style.ACCENT, "white"))
     with page(axes, [["reliability", "errors"]], 3.4, widths=(1, 1.15)) as sheet:
         left, right = sheet.axes
-        _band(left, found.groups)
+        _band(left, found)
         for part, name, colour, fill in parts:
             _curve(left, part, name, colour)
             _errors(right, part, name, colour, fill)
@@ -38,12 +38,9 @@ def calibration(
         return sheet.axes
 
 
-def _band(axes: Axes, groups: int) -> None:
-    tail = (1 - LEVEL) / 2
-    low, high = (stats.binom.ppf(p, groups, GRID) / groups for p in (tail, 1 - tail))
-    word = f"{groups} group{'s' if groups > 1 else ''}"
-    axes.fill_between(GRID, np.nan_to_num(low, nan=0.0), high, color=style.MUTED, alpha=0.2, lw=0,
-                      label=f"calibrated, {word} ({LEVEL:.0%})")  # fmt: skip
+def _band(axes: Axes, found: Calibration) -> None:
+    axes.fill_between(GRID, *found.calibrated(GRID), color=style.MUTED, alpha=0.2, lw=0,
+                      label=f"calibrated, {plural(found.groups, 'group')} ({LEVEL:.0%})")  # fmt: skip
     axes.plot([0, 1], [0, 1], "-", color=style.MUTED, lw=style.line(0.7))
 
 
@@ -76,8 +73,7 @@ def _errors(axes: Axes, found: Calibration, name: str, colour: str, fill: str) -
 
 def _frame(axes: Axes, parts: list[tuple[Calibration, str, str, str]]) -> None:
     chosen = [one for part, *_ in parts for one in part.outcomes if one.z is not None and one.extrapolation]
-    reach = float(stats.norm.ppf(0.5 + LEVEL / 2))
-    axes.axhspan(-reach, reach, color=style.MUTED, alpha=0.2, lw=0, zorder=0)
+    axes.axhspan(-BAND, BAND, color=style.MUTED, alpha=0.2, lw=0, zorder=0)
     axes.axhline(0, color=style.MUTED, lw=style.line(0.7), zorder=1)
     top = 1.15 * max([2.2, *(abs(one.z or 0.0) for one in chosen)])
     axes.set_ylim(-top, top)

@@ -9,14 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from analysis.collapse import BINS, Collapse, Curve
-from analysis.errors import AnalysisError
+from analysis.collapse import BINS, MIDDLES, Collapse, Curve
+from analysis.errors import AnalysisError, plural
 from analysis.figures import style
 from analysis.figures.page import Given, page
 from analysis.fits.summary import count
 
 NAMED = 4  # runs that fall off, by name
-MIDDLES = (BINS[1:] + BINS[:-1]) / 2
 
 
 def collapse(found: Collapse, *, axes: Given | None = None) -> np.ndarray:
@@ -64,7 +63,7 @@ def _distances(axes: Axes, found: Collapse, shades: style.Shades) -> None:
     groups = len({curve.group for curve in found.curves})
     fallen = f"{len(found.fallen)} of {len(found.curves)} {'falls' if len(found.fallen) == 1 else 'fall'} off"
     word = fallen if found.fallen else "no run falls off"
-    axes.set_title(f"{groups} group{'s' if groups > 1 else ''} of D/N: {word}")
+    axes.set_title(f"{plural(groups, 'group')} of D/N: {word}")
     axes.set(
         xlim=(BINS[0], 1), xlabel="Share of the run's tokens", ylabel="Above the median of the group (%)"
     )

@@ -21,6 +21,7 @@ from analysis.forecasting.survey import Entry
 from analysis.results import Interval, Part, Result, Status
 
 LEVEL = 0.9  # of the intervals of what is said here
+BAND = float(stats.norm.ppf(0.5 + LEVEL / 2))  # of standardised errors, where all keep what they promise
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 REACHES = (3.2, 7.1, 17.5, 60.0)  # extrapolations that divide the table: 2x, 5x, 10x and 30x between them
 FEWEST = 1.0  # degrees of freedom that an interval may have; a wider one is scaled
@@ -118,6 +119,13 @@ class Calibration(Result):
         reached, weights = np.array([one.reached for one in ranked], float), weights_of(ranked)
         order = np.argsort(reached)
         return reached[order], np.cumsum(weights[order])
+
+    def calibrated(self, nominal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the reliability curve of forecasts that keep what they promise lies with probability
+        :data:`LEVEL`, at each of the ``nominal`` levels (m,) by itself: low and high."""
+        tail = (1 - LEVEL) / 2
+        low, high = (stats.binom.ppf(p, self.groups, nominal) / self.groups for p in (tail, 1 - tail))
+        return np.nan_to_num(low), high
 
 
 def outcomes_of(entries: Iterable[Entry]) -> tuple[Outcome, ...]:

@@ -15,6 +15,8 @@ from analysis.laws.curve import CurveLaw
 from analysis.laws.law import EXPONENTS, Law
 from analysis.laws.shipped import CURVE_LAWS, LAWS
 
+LAW = "chinchilla"  # what is fitted where nothing is said
+
 
 def require(law: Any) -> Law:
     """``law``, or of a name what :func:`find` gives. Raises AnalysisError for anything else."""

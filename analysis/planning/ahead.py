@@ -83,7 +83,7 @@ class Outlook:
     level: float
     said: Ahead | None = None
 
-    @property
+    @cached_property
     def z(self) -> float:
         return float(stats.norm.ppf(0.5 + self.level / 2))
 

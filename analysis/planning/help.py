@@ -134,7 +134,7 @@ class Shop:
             around: of a loss, multiples of the target's N at its compute, whose losses count alike: with
                 several, N* and the exponents have to be known too.
             convention: which N and C.
-            fit: of the runs, where they are trained: it says what the forecast is now.
+            fit: of the runs, where they are trained: if usable, it says what the forecast is now.
             said: what it is now, where no fit says it.
 
         Raises:
@@ -147,6 +147,7 @@ class Shop:
         )
         if not len(cells):
             raise AnalysisError(Complaint("no run to choose from", hint="widen sizes, budgets or D/N"))
+        fit = fit if fit is not None and fit.usable else None
         seen = Information.of(prior, both, convention=convention)
         frame, law = seen.frame.assign(cluster=seen.cluster), prior.law
         known = frame["offer"].isna().to_numpy()

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.laws.law import Law
-from analysis.laws.lookup import require
+from analysis.laws.lookup import LAW, require
 from analysis.referee import design, form, quality, stability, training
 from analysis.referee.outcome import Outcome, Page, unseen
 from analysis.referee.subject import Subject, Test
@@ -19,7 +19,7 @@ TESTS: dict[str, Test] = {**design.TESTS, **training.TESTS, **quality.TESTS, **s
 
 def check(
     table: pd.DataFrame,
-    law: str | Law = "chinchilla",
+    law: str | Law = LAW,
     *,
     compute: float | None = None,
     curves: pd.DataFrame | None = None,

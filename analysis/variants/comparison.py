@@ -12,14 +12,14 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.fits.allocation import cost_of
 from analysis.laws.law import Law
-from analysis.laws.lookup import require
+from analysis.laws.lookup import LAW, require
 from analysis.results import Result
 from analysis.tables.checks import finished
 from analysis.tables.reading import numbers
 from analysis.tables.runs import filtered, one_a_cell, select
 from analysis.tables.table import Table, frame_of
 from analysis.tables.units import loss_unit
-from analysis.variants.contrast import LAW, Contrast, contrast
+from analysis.variants.contrast import Contrast, contrast
 from analysis.variants.text import contrast_lines
 
 COLUMN = "variant"

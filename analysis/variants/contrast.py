@@ -17,14 +17,13 @@ from analysis.fits.cost import Cost
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.laws.law import Law
-from analysis.laws.lookup import require
+from analysis.laws.lookup import LAW, require
 from analysis.multipliers import multiplier
 from analysis.results import Interval, Part
 from analysis.tables.table import Table
 from analysis.variants.nested import SharedTest, shared
 from analysis.variants.pairing import PAIR, Difference, Matched, difference, match, paired, regression
 
-LAW = "chinchilla"
 REPLICATES = 300
 REACH = 100  # times the compute of the runs, within which a loss is looked for
 MOST = 1.0  # x of "no difference within x": beyond a factor of two nothing is said

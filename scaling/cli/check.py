@@ -16,7 +16,7 @@ from scaling.cli.options import grouped
 def check(
     table: option.Tables,
     *,
-    law: Annotated[str, typer.Option(help=option.LAW, metavar="LAW")] = "chinchilla",
+    law: Annotated[str, typer.Option(help=option.LAW, metavar="LAW")] = option.USUAL_LAW,
     compute: Annotated[
         float | None,
         typer.Option(metavar="FLOPS", help="compute that the law is used at; left out: of held-out runs"),

@@ -17,7 +17,7 @@ from scaling.errors import Complaint, UserError
 def fit(
     table: option.Tables,
     *,
-    law: Annotated[str, typer.Option(help=option.LAW, metavar="LAW")] = "chinchilla",
+    law: Annotated[str, typer.Option(help=option.LAW, metavar="LAW")] = option.USUAL_LAW,
     reading: option.Reading,
     fitting: option.Fitting,
     intervals: option.Intervals,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.laws.lookup import LAW
 from analysis.planning.target import Target
 from analysis.tables.loading import load
 from scaling.cli import say
@@ -48,7 +49,7 @@ def asked_next(
     )
     study, plan = _study(source, spec)
     target = Target.at_compute(compute) if compute is not None else _target(at or "")
-    wish = Wish(target, budget, runs, laws or ("chinchilla",), goal, noise)
+    wish = Wish(target, budget, runs, laws or (LAW,), goal, noise)
     return next_runs(study, load(source, **reading), wish, plan), source if plan else None
 
 

@@ -32,6 +32,7 @@ Tables = Annotated[
     typer.Argument(metavar="TABLE", help=f"{TABLE}; several are one table with a column `source`"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
+USUAL_LAW = "chinchilla"  # that of the analysis, which is not loaded for a list of options
 LAW = "a law that `scaling laws` lists, or file.py:NAME, a Law of yours: the file is run"
 METHOD = (
     "of intervals: auto (cluster with 30 clusters or more, else wild-cluster; without replicates cr2); of "

@@ -48,7 +48,7 @@ def plot(
     if law is None:
         refuse({"x": x, "by": by, "profile": profile, **asdict(fitting)})
         drawn = plot_table(table, out, reading.arguments(), rendering)
-        more, about_fit = ["--law", "chinchilla", *reading.typed(), *printing.typed()], {}
+        more, about_fit = ["--law", option.USUAL_LAW, *reading.typed(), *printing.typed()], {}
     else:
         drawing = {"x": x, "by": by, "profiles": profile or (), "rendering": rendering}
         fitted, drawn = plot_law(table, law, out, reading.arguments(), drawing=drawing, **fitting.arguments())
@@ -78,7 +78,7 @@ def refuse(options: Mapping[str, Any]) -> None:
     """
     given = option.spelt(options)[::2]
     if given:
-        hint = "say which, such as --law chinchilla"
+        hint = f"say which, such as --law {option.USUAL_LAW}"
         raise UserError(*(Complaint(f"{name}: belongs to a law", hint=hint) for name in dict.fromkeys(given)))
 
 

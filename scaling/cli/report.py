@@ -11,8 +11,6 @@ from scaling.cli import options as option
 from scaling.cli import say
 from scaling.cli.options import grouped
 
-LAW = "chinchilla"
-
 
 @grouped
 def report(
@@ -23,7 +21,9 @@ def report(
         typer.Option(metavar="FILE", help="left out: report.html in the folder, or beside the table"),
     ] = None,
     title: Annotated[str | None, typer.Option(help="left out: the name of the study or file")] = None,
-    law: Annotated[str, typer.Option(help="what is fitted: a name of `scaling laws`, or file.py:NAME")] = LAW,
+    law: Annotated[str, typer.Option(help="what is fitted: a name of `scaling laws`, or file.py:NAME")] = (
+        option.USUAL_LAW
+    ),
     check: Annotated[
         bool, typer.Option(help="put the table and its law to the referee's tests, which takes some seconds")
     ] = True,
@@ -37,5 +37,5 @@ def report(
     if as_json:
         return say.data({"report": str(path), "bytes": path.stat().st_size})
     print(path)
-    say.next_command("check", *table, *([] if law == LAW else ["--law", law]), *reading.typed())
+    say.next_command("check", *table, *([] if law == option.USUAL_LAW else ["--law", law]), *reading.typed())
     return None

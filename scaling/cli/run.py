@@ -14,7 +14,7 @@ from scaling.cli.options import Json, On, Overrides, Workers
 from scaling.errors import Complaint, UserError
 
 if TYPE_CHECKING:
-    from scaling.design.growing import PlannedStudy
+    from scaling.design.growing import FixedPlan, PlannedStudy
     from scaling.plan.plan import Plan
     from scaling.spec.models import Study
     from scaling.study import StudyReport
@@ -85,7 +85,6 @@ def run(
             done = run_study(
                 asked.study,
                 asked.folder,
-                as_planned=asked.study is asked.plan,
                 workers=workers,
                 watch=watch,
                 max_hours=max_hours,
@@ -137,11 +136,14 @@ def _report_rest(done: StudyReport) -> None:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be run, its plan, and where; a plan alone is that of the folder, which stays as it is."""
+    """What is to be run, and where."""
 
-    study: Plan | PlannedStudy
-    plan: Plan
+    study: PlannedStudy | FixedPlan
     folder: Path
+
+    @property
+    def plan(self) -> Plan:
+        return self.study.plan
 
 
 def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
@@ -164,7 +166,7 @@ def _of_spec(spec: Path, overrides: list[str] | None, results: Path | None, on: 
     if heading is None:
         changes = "".join(f", changed by --set {text}" for text in overrides or [])
         heading = f"# {spec.name}{f', with --on {on.name}' if on else ''}{changes}\n"
-    return _Asked(PlannedStudy(study, planned, heading), planned, place(study))
+    return _Asked(PlannedStudy(study, planned, heading), place(study))
 
 
 def _kept_heading(spec: Path, folder: Path) -> str | None:
@@ -177,6 +179,7 @@ def _kept_heading(spec: Path, folder: Path) -> str | None:
 
 def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, on: Path | None) -> _Asked:
     """Go on by the plan of a results folder: as it is, where its design is decided."""
+    from scaling.design.growing import FixedPlan
     from scaling.plan.kept import kept_study
     from scaling.plan.plan import load_plan
     from scaling.store.folder import ResultsFolder
@@ -193,7 +196,7 @@ def _of_folder(folder: Path, overrides: list[str] | None, results: Path | None, 
         unfinished = study is not None and study.design.unfinished
     if unfinished:
         return _of_spec(found.spec, None, folder, None)
-    return _Asked(planned, planned, folder)
+    return _Asked(FixedPlan(planned, None), folder)
 
 
 def _print_scripts(asked: _Asked, workers: int | None) -> None:

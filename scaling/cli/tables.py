@@ -13,13 +13,12 @@ import pandas as pd
 from analysis import findings
 from analysis.comparison import Comparison, compare
 from analysis.figures import Drawn, Rendering, draw_law
-from analysis.findings import LAW
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.hyperparameters.basins import Basins
 from analysis.hyperparameters.basins import find as find_basins
 from analysis.laws.law import Law
-from analysis.laws.lookup import find, require
+from analysis.laws.lookup import LAW, find, require
 from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.estimators import ESTIMATORS, of_file
 from analysis.referee.outcome import Page

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
-from analysis.laws.lookup import require
+from analysis.laws.lookup import LAW, require
 from analysis.planning.ahead import forecast_of, size_of
 from analysis.planning.expectation import LEVEL
 from analysis.planning.field import Misfit
@@ -33,7 +33,6 @@ from scaling.spec.designs.chosen import FEWEST, Adaptive, Basis, Optimal, Round
 from scaling.spec.models import Study
 from scaling.spec.source import Finding
 
-LAW = "chinchilla"
 RATIOS = 12.0  # D/N of cells lies within so many times that of the best run at the compute asked for
 AROUND = (1 / 3, 1.0, 3.0)  # times the best N, whose losses are to be known
 FURTHER = 10.0  # times the family's largest size
@@ -159,8 +158,7 @@ def _bought(
     runs: Any = cells[:0].drop(columns="cost") if known is None else known
     target = _target(prior, design, [(offer.params, offer.tokens, offer.flops) for offer in on_offer])
     shop = Shop.of(
-        prior, runs, cells, target, goal=design.goal, misfit=misfit, around=AROUND,
-        fit=made if made is not None and made.usable else None,
+        prior, runs, cells, target, goal=design.goal, misfit=misfit, around=AROUND, fit=made
     )  # fmt: skip
     return shop.within(budget, most)
 

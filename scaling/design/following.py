@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
-from analysis.laws.lookup import require
+from analysis.laws.lookup import LAW, require
 from analysis.planning.field import Misfit, misfit_of
 from analysis.planning.help import Goal, Help, Shop
 from analysis.planning.prior import NoiseLevel, Prior, noise_of
@@ -47,7 +47,7 @@ class Wish:
     target: Target
     budget: float | None = None
     many: int = BATCH
-    laws: tuple[str, ...] = ("chinchilla",)
+    laws: tuple[str, ...] = (LAW,)
     goal: Goal = "loss"
     noise: float | None = None
 
@@ -175,10 +175,7 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     own = study if variant is None else study_of(study, variant)
     on_offer = _on_offer(own, plan, have, runs, wish, budget)
     cells = cells_of(on_offer, have)
-    shop = Shop.of(
-        prior, known, cells, wish.target, goal=wish.goal, misfit=misfit,
-        fit=leading if leading.usable else None,
-    )  # fmt: skip
+    shop = Shop.of(prior, known, cells, wish.target, goal=wish.goal, misfit=misfit, fit=leading)
     found = shop.advised(budget, wish.many)
     usable = {name: made for name, made in fits.items() if made.usable}
     decided = decisions(usable, cells) if len(usable) > 1 and leading.usable else []

@@ -43,6 +43,27 @@ def decided(study: Study, folder: Path) -> Study:
 
 
 @dataclass(frozen=True)
+class FixedPlan:
+    """A plan in which nothing is left to decide, and the ``text`` for study.yaml beside it; None: both stand
+    in the folder already."""
+
+    plan: Plan
+    text: str | None
+
+    def behind(self, folder: Path) -> bool:
+        return False
+
+    def replaced(self, folder: Path) -> bool:
+        return False
+
+    def afresh(self) -> FixedPlan:
+        return self
+
+    def caught_up(self, folder: Path) -> FixedPlan:
+        return self
+
+
+@dataclass(frozen=True)
 class PlannedStudy:
     """A study and the plan of what is decided of it; ``heading`` is the comment that its text begins with."""
 

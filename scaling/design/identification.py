@@ -18,6 +18,7 @@ from analysis.planning.prior import Prior
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
 from analysis.planning.target import Target
+from scaling.design.following import SHARE
 from scaling.design.priors import priors
 from scaling.design.tables import cells_of, offered, table_of, targets_of
 from scaling.design.wish import Asked
@@ -25,7 +26,6 @@ from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.warnings import has_long_warmup
 from scaling.spec.models import Study
 
-SHARE = 0.5  # of the compute of a target, that a run which helps its forecast may cost
 REACH = 4.0  # times the largest run of the design
 MOST = 1500  # runs, beside which more are not priced
 
@@ -108,7 +108,8 @@ def _doubts(prior: Prior, runs: list[PlannedRun]) -> Iterator[str]:
     if not own or {*prior.law.inputs} != {"N", "D"}:
         return
     inputs = {"N": np.array([run.params for run in own]), "D": np.array([run.run.tokens for run in own])}
-    worst, losses = own[int(np.argmax(prior.losses(inputs)))], prior.losses(inputs)
+    losses = prior.losses(inputs)
+    worst = own[int(np.argmax(losses))]
     guessing = math.log(worst.built_in.shape.vocab_size)
     if losses.max() > guessing:
         yield (

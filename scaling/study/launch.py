@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.design.growing import PlannedStudy
-from scaling.errors import Complaint, UserError
+from scaling.errors import Complaint, UserError, plural
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.cost import estimate_space
 from scaling.plan.designs import PHASES
@@ -254,4 +254,4 @@ def _why(outcome: Outcome) -> str:
 
 
 def _runs(number: int) -> str:
-    return "1 run is" if number == 1 else f"{number} runs are"
+    return f"{plural(number, 'run')} {'is' if number == 1 else 'are'}"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from scaling.design.growing import PlannedStudy
+from scaling.design.growing import FixedPlan, PlannedStudy
 from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan, load_plan
 from scaling.spec.models import Study
@@ -21,11 +20,10 @@ PYTHON = "# planned in Python: plan.json has every run\n"  # study.yaml where th
 
 
 def run_study(
-    study: Study | Plan | PlannedStudy,
+    study: Study | Plan | PlannedStudy | FixedPlan,
     folder: str | Path | None = None,
     *,
     spec: str | None = None,
-    as_planned: bool = False,
     workers: int | None = None,
     watch: Reporter | None = None,
     max_hours: float | None = None,
@@ -45,7 +43,6 @@ def run_study(
         study: planned first where it is not a plan already.
         folder: the results folder; left out: ``results/<study>``.
         spec: the text for study.yaml beside a plan; left out: it says that there is none.
-        as_planned: the study is the plan of the folder, which stays as it is.
         workers: jobs at a time, in place of the study's.
         watch: shows what happens; left out: lines on standard error.
         max_hours: stop like an interrupt after so long.
@@ -60,64 +57,67 @@ def run_study(
             study, or another recipe or evaluation.
     """
     limit, watch = TimeLimit.of(max_hours), watch or StderrReporter()
-    name = study.study.study if isinstance(study, PlannedStudy) else study.study
+    name = study.study if isinstance(study, Study | Plan) else study.plan.study
     place = Path("results") / name if folder is None else Path(folder)
-    if isinstance(study, Study):
-        study = PlannedStudy.of(study, place)
-    if isinstance(study, Plan) and study.unfinished:
-        problem = f"the design of {study.study!r} decides more as results come in, and a plan cannot"
-        raise UserError(Complaint(problem, hint="give run_study the study, or its spec to `scaling run`"))
-    restarts = False
-    if force and isinstance(study, PlannedStudy) and _is_renewed(study.plan, place):
-        study, restarts = study.afresh(), True
-    require_possible(_plan(study), profile=profile, detach=detach)
+    planned = _planned(study, place, spec)
+    restarts = force and _is_renewed(planned.plan, place)
+    if restarts:
+        planned = planned.afresh()
+    require_possible(planned.plan, profile=profile, detach=detach)
     begun = False
+
+    def overtaken() -> bool:
+        """Whether another launch has taken the study further, or asks for something else since this one has
+        begun. What is decided of a study that restarts is over."""
+        return not restarts and (planned.behind(place) or (begun and planned.replaced(place)))
+
     while True:
         opened = open_sweep(
             place,
-            _plan(study).to_json(),
-            None if as_planned else (spec or PYTHON) if isinstance(study, Plan) else study.text,
+            planned.plan.to_json(),
+            planned.text,
             force=force,
             reevaluate=reevaluate,
             max_hours=limit.hours,
             profile=profile,
             detach=detach,
-            overtaken=partial(_overtaken, study, place, begun=begun, restarts=restarts),
+            overtaken=overtaken,
         )
         try:
             with opened as sweep:
-                launch = Launch(sweep, place, _plan(study), workers, watch)
+                launch = Launch(sweep, place, planned.plan, workers, watch)
                 launch.look_at_disk()
                 if reevaluate:
                     launch.reevaluate()
                 # asked for once, not at each decision
                 begun, restarts, force, reevaluate, profile = True, False, False, False, None
-                if isinstance(study, Plan) or not study.waits:
+                if isinstance(planned, FixedPlan) or not planned.waits:
                     return launch.run()
-                study = launch.grow(study)
+                planned = launch.grow(planned)
         except (PlanChanged, PlanReplaced):
-            if isinstance(study, Plan) or (begun and study.replaced(place)) or not study.behind(place):
+            if (begun and planned.replaced(place)) or not planned.behind(place):
                 raise
-            study = study.caught_up(place)
+            planned = planned.caught_up(place)
             watch.say("another launch has decided what comes next: going on with that")
 
 
-def _plan(study: Plan | PlannedStudy) -> Plan:
-    return study if isinstance(study, Plan) else study.plan
+def _planned(
+    study: Study | Plan | PlannedStudy | FixedPlan, folder: Path, spec: str | None
+) -> PlannedStudy | FixedPlan:
+    """Plan a study with what is decided in ``folder``; what is planned already stays. Raises UserError."""
+    if isinstance(study, Study):
+        return PlannedStudy.of(study, folder)
+    planned = FixedPlan(study, spec or PYTHON) if isinstance(study, Plan) else study
+    if isinstance(planned, FixedPlan) and planned.plan.unfinished:
+        problem = f"the design of {planned.plan.study!r} decides more as results come in, and a plan cannot"
+        raise UserError(Complaint(problem, hint="give run_study the study, or its spec to `scaling run`"))
+    return planned
 
 
 def _is_renewed(plan: Plan, folder: Path) -> bool:
     """Tell whether runs that were begun in ``folder`` are trained otherwise by ``plan``."""
     results = ResultsFolder(folder)
     return results.plan.exists() and bool(renewed_runs(results, load_plan(results), plan))
-
-
-def _overtaken(study: Plan | PlannedStudy, folder: Path, *, begun: bool, restarts: bool) -> bool:
-    """Tell whether another launch has taken the study in ``folder`` further, or asks for something else there
-    since this one has ``begun``. What is decided of a study that ``restarts`` there is over."""
-    if isinstance(study, Plan) or restarts:
-        return False
-    return study.behind(folder) or (begun and study.replaced(folder))
 
 
 def require_possible(plan: Plan, *, profile: int | None, detach: bool) -> None:

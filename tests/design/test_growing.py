@@ -19,7 +19,7 @@ from scaling.cli import run
 from scaling.cli.next_request import _study
 from scaling.design import growing
 from scaling.design.centring import best_size
-from scaling.design.growing import PlannedStudy
+from scaling.design.growing import FixedPlan, PlannedStudy
 from scaling.errors import UserError
 from scaling.plan.expand import make_plan
 from scaling.plan.grown import with_decisions
@@ -278,7 +278,7 @@ def test_a_finished_study_needs_its_text_no_more(own: OfOwnText) -> None:
     for earlier in ((), ("unfinished", "folder")):
         own.forget(*earlier)
         again = run._of_folder(own.results, None, None, None)
-        assert again.study is again.plan and again.plan.identity == planned.plan.identity
+        assert again.study == FixedPlan(again.plan, None) and again.plan.identity == planned.plan.identity
 
 
 def test_a_plan_of_an_earlier_version_is_finished_where_its_spec_is(own: OfOwnText) -> None:

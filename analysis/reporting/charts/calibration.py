@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
-from analysis.forecasting.calibration import LEVEL, Calibration, calibrate, outcomes_of
+from analysis.errors import plural
+from analysis.forecasting.calibration import BAND, LEVEL, Calibration, calibrate, outcomes_of
 from analysis.forecasting.forecasts import Trial
 from analysis.forecasting.survey import Entry
 from analysis.reporting.charts.chart import Chart, Trace, axis, band, line, short, words
@@ -37,7 +37,6 @@ def calibration(runs: Runs, trials: Sequence[Trial], *, name: str = "calibration
     if len(chosen) < FEWEST:
         return None
     found = calibrate(outcomes_of([Entry(Path(), t.forecast, "scored", t.score) for t in chosen]))
-    reach = float(stats.norm.ppf(0.5 + LEVEL / 2))
     top = 1.15 * max([2.2, *(abs(one.z) for one in found.outcomes if one.z is not None)])
     layout = {
         "xaxis": axis("nominal level of the interval, %", domain=[0, 0.44], range=[0, 100]),
@@ -45,7 +44,7 @@ def calibration(runs: Runs, trials: Sequence[Trial], *, name: str = "calibration
         "xaxis2": axis("compute over the largest fitted", "number", domain=[0.56, 1]),
         "yaxis2": axis("error / standard deviation forecast", anchor="x2", zeroline=True, range=[-top, top]),
         "shapes": [{
-            "type": "rect", "xref": "x2 domain", "yref": "y2", "x0": 0, "x1": 1, "y0": -reach, "y1": reach,
+            "type": "rect", "xref": "x2 domain", "yref": "y2", "x0": 0, "x1": 1, "y0": -BAND, "y1": BAND,
             "fillcolor": "@band", "line": {"width": 0}, "layer": "below",
         }],
     }  # fmt: skip
@@ -53,7 +52,7 @@ def calibration(runs: Runs, trials: Sequence[Trial], *, name: str = "calibration
     spread = "" if found.spread is None else f" Errors are {found.spread:.2g} times what was promised."
     caption = (
         "Left: how often intervals of every level held; forecasts that share runs count as one "
-        f"({found.groups} group{'s' if found.groups > 1 else ''}), and where all keep their promise the "
+        f"({plural(found.groups, 'group')}), and where all keep their promise the "
         f"curve lies in the band with {LEVEL:.0%} probability at each level. Right: errors, above 0 "
         f"over-predicted, with the same band.{spread}"
     )
@@ -61,14 +60,13 @@ def calibration(runs: Runs, trials: Sequence[Trial], *, name: str = "calibration
 
 
 def _reliability(found: Calibration) -> list[Trace]:
-    tail = (1 - LEVEL) / 2
-    low, high = (100 * stats.binom.ppf(p, found.groups, GRID) / found.groups for p in (tail, 1 - tail))
+    low, high = (100 * end for end in found.calibrated(GRID))
     nominal, share = (100 * np.array(part) for part in found.curve())
     steps = line([0, *nominal, 100], [0, *share, 100], f"{len(nominal)} forecasts")
     steps["line"]["shape"] = "hv"
     diagonal = line([0, 100], [0, 100], colour="@muted", width=1)
     return [
-        *band(100 * GRID, np.nan_to_num(low), high, f"calibrated ({LEVEL:.0%})", "@faint"),
+        *band(100 * GRID, low, high, f"calibrated ({LEVEL:.0%})", "@faint"),
         diagonal,
         steps,
     ]

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.collapse import BINS, Collapse, Curve
+from analysis.collapse import MIDDLES, Collapse, Curve
 from analysis.reporting.charts.chart import Chart, Shades, Trace, axis, line
 from analysis.reporting.charts.curves import RUNS
 from analysis.reporting.runs import Runs
-
-MIDDLES = (BINS[1:] + BINS[:-1]) / 2
 
 
 def collapse(runs: Runs, found: Collapse, *, name: str = "collapse") -> Chart | None:
