@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.errors import plural
 from analysis.results import Part, Result, Status
 from analysis.tables.cells import repeats
 from analysis.tables.runs import CONVENTIONS, select
@@ -266,7 +267,7 @@ def _limit(noise: float, degrees: int) -> float:
 
 def _status(found: Collapse, groups: int) -> Status:
     n, by = len(found.curves), "repeated seeds" if found.degrees else "the scatter along each curve"
-    where = f"{n} curves in {groups} group{'s' if groups > 1 else ''} of tokens per parameter"
+    where = f"{n} curves in {plural(groups, 'group')} of tokens per parameter"
     against = (
         f"seeds differ by {found.noise:.2%}"
         if found.degrees

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, plural
 from analysis.figures import style
 from analysis.figures.page import page
 from analysis.fits.summary import count
@@ -120,7 +120,7 @@ def _legend(runs: Any, has_ray: bool) -> list[Line2D]:
         of_role = runs[runs["role"] == role]
         if len(of_role):
             cells = len(of_role[["params", "tokens"]].drop_duplicates())
-            where = f" at {cells} cell{'s' if cells > 1 else ''}" if cells < len(of_role) else ""
+            where = f" at {plural(cells, 'cell')}" if cells < len(of_role) else ""
             text = f"{len(of_role)} {word}{where}"
             colour = style.ACCENT if role == "holdout" else style.INK
             handles.append(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.errors import Argument, Complaint
+from analysis.errors import Argument, Complaint, plural
 from analysis.fits.splits import advice
 from analysis.results import Interval, Verdict
 from analysis.tables.runs import CONVENTIONS
@@ -174,4 +174,4 @@ def _noise(fit: Fit) -> str:
 def left_out(fit: Any) -> list[str]:
     """How many rows were left out, by reason."""
     reasons = Counter(item["reason"] for item in fit.excluded)
-    return [f"  left out: {n} row{'s' if n > 1 else ''}, {reason}" for reason, n in reasons.items()]
+    return [f"  left out: {plural(n, 'row')}, {reason}" for reason, n in reasons.items()]

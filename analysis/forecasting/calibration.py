@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse, stats
 from scipy.optimize import brentq
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, plural
 from analysis.forecasting.forecasts import Forecast
 from analysis.forecasting.published import Published
 from analysis.forecasting.survey import Entry
@@ -267,7 +267,7 @@ def _spread(ranked: Sequence[Outcome]) -> tuple[float, Interval]:
 def _status(ends: Interval | None, groups: int) -> Status:
     if ends is None:
         return Status("no_interval", "no forecast had an interval", "forecasts with intervals can be checked")
-    beside = f"{groups} independent group{'s' if groups > 1 else ''}"
+    beside = plural(groups, "independent group")
     factor = f"errors are {ends.low:.2g} to {ends.high:.2g} times what the intervals promise, by {beside}"
     if ends.low > 1:
         return Status("too_narrow", factor, "widen intervals by that, and find out what the law misses")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.errors import Argument
+from analysis.errors import Argument, plural
 from analysis.fits.splits import advice
 from analysis.referee.outcome import Outcome, judged, unseen
 from analysis.referee.subject import Subject, Test
@@ -45,7 +45,7 @@ def _frontier(subject: Subject) -> Outcome:
     groups = int(cluster.max()) + 1
     if groups < LEAST or end.all():
         return unseen(
-            f"{groups} cluster{'s' * (groups != 1)} among the runs of largest compute",
+            f"{plural(groups, 'cluster')} among the runs of largest compute",
             "train several sizes near the largest compute",
         )
     mean = float(residual[end].mean())

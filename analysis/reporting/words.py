@@ -107,7 +107,7 @@ def summary(
         told += [(f"{what}, {name}" if variants else what, text) for what, text in _law(one)]
     if variants is not None:
         others = len(variants.contrasts)
-        text = f"{others} variant{'s' if others > 1 else ''} compared with {variants.reference}: see The law."
+        text = f"{plural(others, 'variant')} compared with {variants.reference}: see The law."
         told.append(("Variants", text))
     for trial in findings.trials[:SHOWN]:
         told.append(("Forecast", _outcome(trial)))

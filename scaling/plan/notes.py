@@ -1,0 +1,104 @@
+"""What a reader of a plan should know although it is no error."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from scaling.errors import plural
+from scaling.plan.designs import Wanted
+from scaling.plan.plan import PlannedJob
+from scaling.plan.repetition import repetition_notes
+from scaling.plan.scales import WORTH_SAYING
+from scaling.recipe.written import rules_in, scales_of, target_of
+from scaling.spec.models import Study
+from scaling.spec.sections import Recipe
+
+ALIKE = 0.002  # relative: token counts that are one
+
+
+def notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
+    """Say what a reader of the plan should know although it is no error."""
+    amounts = {w.path for w in wanted if w.role == "fit" and w.point.amount not in study.design.waiting}
+    used = {w.path for w in wanted if w.role == "fit" and not w.left_out}
+    if amounts - used:
+        limits = "design.min_steps" + (" or outside the design's limits" if study.design.narrows else "")
+        yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below {limits}"
+    if not study.design.waiting:
+        yield from _too_few(wanted)
+    yield from _moved_batches(wanted)
+    yield from dict.fromkeys(_scaled_twice(wanted) if study.trainer is None else ())
+    yield from _sizes(wanted)
+    yield from repetition_notes([w for w in wanted if not w.left_out])
+    if study.trainer is None and study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
+        yield f"nothing is shared: {_why_not_shared([w.setting.built_in for w in wanted])}"
+
+
+def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs of a variant."""
+    variants = dict[tuple[int, int, int], list[str]]()
+    for variant in dict.fromkeys(w.setting.variant for w in wanted):
+        kept = [w for w in wanted if w.role == "fit" and not w.left_out and w.setting.variant == variant]
+        found = len(kept), len({w.shape for w in kept}), _distinct(w.tokens for w in kept)
+        if found[0] < 6 or min(found) < 3:
+            variants.setdefault(found, []).append(variant or "")
+    for (runs, sizes, horizons), names in variants.items():
+        of = f"{', '.join(names)}: " if any(names) else ""
+        yield (
+            f"{of}{plural(runs, 'fitted run')} of {plural(sizes, 'size')} "
+            f"and {plural(horizons, 'token count')} are too few for Chinchilla's law, which takes 6 runs, 3 "
+            "sizes and 3 token counts: nothing could be forecast, and held-out runs would stay untrained"
+        )
+
+
+def _distinct(amounts: Iterable[float]) -> int:
+    """How many amounts there are; those that differ by ``ALIKE`` are one, as fits count them."""
+    number, least = 0, 0.0
+    for amount in sorted(amounts):
+        if amount > least * (1 + ALIKE):
+            number, least = number + 1, amount
+    return number
+
+
+def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Say where whole sequences are far from the batch that is asked for."""
+    moved = [w for w in wanted if not w.left_out and w.batch.moved > WORTH_SAYING]
+    if moved:
+        worst = max(moved, key=lambda w: w.batch.moved)
+        batch, limit = worst.batch, f"{WORTH_SAYING - 1:.0%}"
+        yield (
+            f"whole sequences of {worst.shape.context} tokens move the batch of {len(moved)} runs by more "
+            f"than {limit}: {worst.label} has {batch.tokens} tokens where {batch.asked:.5g} were asked for"
+        )
+
+
+def _scaled_twice(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Warn where a rule scales a learning rate that the parametrization scales too."""
+    recipes = {id(w.setting.recipe): w.setting.built_in for w in wanted}.values()
+    for recipe in recipes:
+        for place, rule in rules_in(recipe):
+            twice = target_of(place) == "learning_rate" and "width" in scales_of(place, rule)
+            if twice and recipe.parametrization != "standard":
+                yield (
+                    f"recipe.{'.'.join(map(str, place))} follows the width by its rule, and in matrices by "
+                    f"{recipe.parametrization.kind} besides"
+                )
+
+
+def _sizes(wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Say what a reader of the plan should know of the sizes of families."""
+    runs = Counter[str]()
+    for w in wanted:
+        runs.update(w.setting.family.member(w.size).notes(w.shape.context))
+    for text, number in runs.items():
+        yield text if number == len(wanted) else f"{text} ({number} of {len(wanted)} runs)"
+
+
+def _why_not_shared(recipes: Iterable[Recipe]) -> str:
+    distinct = list({id(recipe): recipe for recipe in recipes}.values())
+    if any(recipe.shares_trunk for recipe in distinct):
+        return "no two runs differ only in horizon"
+    fields = {place for recipe in distinct if recipe.schedule.shares_trunk for place in recipe.of_horizon}
+    if fields:
+        return f"the horizon decides {', '.join(sorted(fields))}"
+    return f"a {distinct[0].schedule.kind} schedule depends on the horizon throughout"
