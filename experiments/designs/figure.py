@@ -31,6 +31,11 @@ COLUMNS = 4
 MARKS = (("fit", "o", 16), ("noise", "s", 60), ("holdout", "*", 90))  # role, marker, size in points^2
 
 
+def specs() -> list[Path]:
+    """The specs of this folder."""
+    return sorted(HERE.glob("*.yaml"))
+
+
 def cells(spec: Path) -> pd.DataFrame:
     """N, D, C, role and budget of the runs of a spec; ``done`` where its plan has them before any result."""
     study = choose(load_study(spec))
@@ -51,9 +56,9 @@ def cells(spec: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(specs: list[Path]) -> Figure:
+def draw(of: list[Path]) -> Figure:
     """Draw N against D of each spec, all on the same axes and in the same colours of C."""
-    designs = {spec.stem: cells(spec) for spec in specs}
+    designs = {spec.stem: cells(spec) for spec in of}
     every: Any = pd.concat(designs.values())
     rows = -(-len(designs) // COLUMNS)
     with style.look():
@@ -106,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "docs" / "images" / "designs.png")
     given = parser.parse_args()
-    draw(sorted(HERE.glob("*.yaml"))).savefig(given.out, dpi=150, metadata={"Software": None})
+    draw(specs()).savefig(given.out, dpi=150, metadata={"Software": None})
     print(f"drawn: {given.out}")
 
 
