@@ -114,7 +114,7 @@ class Adaptive(_Aimed):
 
     kind: Literal["adaptive"]
     width: Fraction | None = None
-    """Width of the 90 % interval of the forecast, relative, at which it stops; such as 0.02 for 2 %."""
+    """Width of the 90 % interval of the forecast, relative, at which it stops; such as `2 %`."""
     batch: Annotated[Count, Field(le=100)] = 4
     """At most so many cells a round."""
     first: Annotated[Fraction, Field(gt=0)] = 0.3
