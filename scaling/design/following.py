@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ruamel.yaml import YAML
 
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
@@ -28,6 +26,7 @@ from scaling.plan.member import next_study
 from scaling.plan.offers import Offer
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.settings import study_of
+from scaling.plan.written import spec_text
 from scaling.spec.designs.cells import Added
 from scaling.spec.models import Study
 
@@ -98,15 +97,11 @@ class Following:
             lines += [f"  {labels[one.offer]} ({one.cost:.3g} FLOPs): {one.text}" for one in self.decisions]
         return "\n".join(lines)
 
-    def yaml(self) -> str:
-        """The spec that trains them, without what it would have if it were left out."""
-        text = io.StringIO()
-        text.write(f"# runs for {self.help.name}, chosen by {self.prior.law.name}: {self.prior.source}\n")
-        dumper = YAML()
-        dumper.default_flow_style = None
-        dumper.representer.add_representer(float, _plain)
-        dumper.dump(_written(self.study), text)
-        return text.getvalue()
+    def yaml(self, place: Path | None = None) -> str:
+        """The spec that trains them, to be written to ``place`` or printed, without what it would have if it
+        were left out."""
+        heading = f"runs for {self.help.name}, chosen by {self.prior.law.name}: {self.prior.source}"
+        return spec_text(self.study, place, heading)
 
     def to_json(self) -> dict[str, Any]:
         runs = [
@@ -122,28 +117,6 @@ class Following:
             "decisions": [vars(one) for one in self.decisions],
             "spec": self.yaml() if self.help.runs else None,
         }
-
-
-def _plain(representer: Any, value: float) -> Any:
-    """A number as one would write it: 1.7e+11."""
-    text = f"{value:.12g}"
-    text += "" if {*text} & {*".e"} else ".0"
-    return representer.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-def _written(study: Study) -> Any:
-    """The fields of a study that are not their defaults, and kinds."""
-
-    def kept(all_: Any, changed: Any) -> Any:
-        if isinstance(all_, dict):
-            names = [name for name in all_ if name in changed or name == "kind"]
-            return {name: kept(all_[name], changed.get(name, all_[name])) for name in names}
-        if isinstance(all_, list):
-            return [kept(*pair) for pair in zip(all_, changed, strict=True)]
-        return all_
-
-    dump = partial(study.model_dump, mode="json", exclude_none=True, exclude_unset=True)
-    return kept(dump(), dump(exclude_defaults=True))
 
 
 def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) -> Following:

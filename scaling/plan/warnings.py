@@ -1,7 +1,7 @@
 """What may spoil a study although its plan is valid: of each danger one warning, with what to do.
 
 Every check takes a plan and yields at most a few warnings. To add one: a function here, and its place in
-:data:`CHECKS`.
+:data:`OF_RUNS` or :data:`OF_DESIGNS`.
 """
 
 from __future__ import annotations
@@ -60,8 +60,14 @@ class PlanWarning:
 
 
 def plan_warnings(plan: Plan) -> tuple[PlanWarning, ...]:
-    """Return what may spoil a study."""
-    return tuple(warning for check in CHECKS for warning in check(plan))
+    """Return what may spoil a study: its runs, and its design unless a part of that waits for results."""
+    of_runs = tuple(warning for check in OF_RUNS for warning in check(plan))
+    return of_runs if plan.unfinished else of_runs + design_warnings(plan)
+
+
+def design_warnings(plan: Plan) -> tuple[PlanWarning, ...]:
+    """Return what may spoil a study by how its runs lie to one another."""
+    return tuple(warning for check in OF_DESIGNS for warning in check(plan))
 
 
 def _few_steps(plan: Plan) -> Iterator[PlanWarning]:
@@ -212,13 +218,6 @@ def _ids(runs: Sequence[PlannedRun]) -> tuple[str, ...]:
     return tuple(run.run_id for run in runs)
 
 
-CHECKS: tuple[Callable[[Plan], Iterator[PlanWarning]], ...] = (
-    _few_steps,
-    _long_warmup,
-    _large_batch,
-    _far_away,
-    _embeddings,
-    _coarse_evaluation,
-    _one_cell,
-    _other_warmup,
-)
+Check = Callable[[Plan], Iterator[PlanWarning]]
+OF_RUNS: tuple[Check, ...] = (_few_steps, _long_warmup, _large_batch, _embeddings, _coarse_evaluation)
+OF_DESIGNS: tuple[Check, ...] = (_far_away, _one_cell, _other_warmup)
