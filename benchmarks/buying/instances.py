@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -77,10 +77,15 @@ class Group:
     rows: list[np.ndarray]
     params: int
     losses: int
+    fits: dict[bytes, list[np.ndarray]] = field(default_factory=dict, compare=False)
 
     def fit(self, bought: np.ndarray) -> list[np.ndarray]:
-        """Fits (k, P) of each of ``outputs``."""
-        return [one.fitted(bought, rows) for one, rows in zip(self.outputs, self.rows, strict=True)]
+        """Fits (k, P) of each of ``outputs``, made once for the same runs."""
+        key = np.packbits(bought).tobytes()
+        if key not in self.fits:
+            pairs = zip(self.outputs, self.rows, strict=True)
+            self.fits[key] = [one.fitted(bought, rows) for one, rows in pairs]
+        return self.fits[key]
 
     def scored(self, fits: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Predictions of the best fits, and truths, of all outputs at the target runs."""
