@@ -6,9 +6,9 @@ choice and for random, cheapest first and D-optimal, under the same fits.
 
 A task is a pool of finished runs that may be bought, and dearer runs to be predicted; an instance is a task
 and a law. Rules: FOLDER/scalebench/PROTOCOL.md, with these differences. A budget is a share of the cost of
-all runs of a group, never overshot; one nested trajectory serves both of the cheaper budgets. Random buys
-what still fits, in random order, and cheapest first likewise, ties at random, ``--repeats`` times each; the
-others, which leave nothing to chance, once. Ours and D-optimal begin with the
+all runs of a group, never overshot; one nested trajectory serves both of the cheaper budgets. Runs that look
+alike to a method are bought in an order that is random, ``--repeats`` times: random buys what still fits so,
+cheapest first those of one cost, the others runs of equal inputs. Ours and D-optimal begin with the
 reference's initial design (the cheapest floor(2.5 P / outputs) runs, up to 2 % of the cost, at least one) and
 see no loss that they have not bought; they spend a budget in two batches: what they would buy with all of it,
 up to half of its cost, then a fit and a choice again. Every fit is least squares on the loss within the
@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
@@ -40,7 +41,6 @@ import scalebench  # noqa: E402
 from buying.instances import COSTS, Group, groups  # noqa: E402
 from buying.methods import METHODS, Fits, trajectory  # noqa: E402
 
-CHANCE = ("random", "cheapest")  # methods of which a repeat is another one
 BUDGETS = {"domain_mixture": (0.2, 0.35), "sparsity": (0.2, 0.35)}  # others: 1 and 5 %
 # published target scores at the two cheaper budgets (Table 2): random, cheapest, D-opt, V-opt, theirs
 PUBLISHED = {
@@ -79,9 +79,9 @@ class Trajectory:
     repeat: int
 
     def scores(self, pieces: list[Group]) -> list[float]:
-        """By budget, of the groups of the instance."""
-        shares, first = BUDGETS.get(self.task, (0.01, 0.05)), 100_000 * self.repeat
-        ways = [trajectory(group, self.method, shares, first + i) for i, group in enumerate(pieces)]
+        """By budget, of the groups of the instance, whose runs are in this repeat's order."""
+        shares = BUDGETS.get(self.task, (0.01, 0.05))
+        ways = [trajectory(group, self.method, shares) for group in pieces]
         return [score(pieces, [way[k] for way in ways]) for k in range(len(shares))]
 
 
@@ -105,9 +105,13 @@ def run(wanted: list[Trajectory], folder: Path, found: Scores, path: Path | None
     given = json.loads((folder / "laws.json").read_text())[task]
     parts = scalebench.parts(folder / task, task, given, given["laws"][law])
     train = pd.read_csv(folder / task / "train.csv")
-    pieces = list(groups(task, train, parts, len(given.get("outputs", "1"))))
+    whole = list(groups(task, train, parts, len(given.get("outputs", "1"))))
+    mixed = [
+        [group.shuffled(np.random.default_rng(100_000 * repeat + i)) for i, group in enumerate(whole)]
+        for repeat in range(1 + max(one.repeat for one in missing))
+    ]
     for one in missing:
-        started, found[one] = time.process_time(), one.scores(pieces)
+        started, found[one] = time.process_time(), one.scores(mixed[one.repeat])
         shown = ", ".join(f"{x:+.3f}" for x in found[one])
         print(
             f"  {task} {law} {one.method} {one.repeat}: {shown} ({time.process_time() - started:.0f} CPU s)"
@@ -143,10 +147,8 @@ def main() -> None:
     for task in asked.task or COSTS:
         names, wanted = list(laws[task]["laws"])[: asked.laws], list[Trajectory]()
         for law in names:
-            repeats = {method: asked.repeats if method in CHANCE else 1 for method in asked.method or METHODS}
-            mine = [
-                Trajectory(task, law, method, i) for method, count in repeats.items() for i in range(count)
-            ]
+            pairs = product(range(asked.repeats), asked.method or METHODS)
+            mine = [Trajectory(task, law, method, repeat) for repeat, method in pairs]
             run(mine, folder, found, asked.scores)
             wanted += mine
         print(f"{task}, {len(names)} laws", *told(task, wanted, found), sep="\n", flush=True)

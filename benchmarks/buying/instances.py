@@ -87,6 +87,15 @@ class Group:
             self.fits[key] = [one.fitted(bought, rows) for one, rows in pairs]
         return self.fits[key]
 
+    def shuffled(self, rng: np.random.Generator) -> Group:
+        """The same runs in random order, lest what stands first in a file is taken of those that look alike
+        (of moe's runs of equal inputs the first has the lower loss)."""
+        count = len(self.cost)
+        order = rng.permutation(count)
+        places = [np.concatenate([order + i for i in range(0, len(rows), count)]) for rows in self.rows]
+        outputs = [replace(one, pool=one.pool.at(at)) for one, at in zip(self.outputs, places, strict=True)]
+        return replace(self, cost=self.cost[order], outputs=outputs, fits={})
+
     def scored(self, fits: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Predictions of the best fits, and truths, of all outputs at the target runs."""
         made = [one.predicted(best[0]) for one, best in zip(self.outputs, fits, strict=True)]
