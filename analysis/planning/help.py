@@ -271,19 +271,21 @@ def _places(prior: Prior, target: Target, price: Any, around: Sequence[float]) -
 
 
 def _why(bought: pd.DataFrame, row: Any) -> str:
-    """In words what a cell adds to the runs that are there."""
+    """In words what a cell adds to the runs that are there, and to those proposed before it."""
     if not len(bought):
         return "the first run"
     n, parts = np.log(bought["N"].to_numpy(float)), []
     same = np.abs(n - np.log(row["N"])) < SAME
     if same.any():
-        d = bought["D"].to_numpy(float)[same]
+        there = same & bought["offer"].isna().to_numpy()
+        d = bought["D"].to_numpy(float)[there if there.any() else same]
+        size = "a size that is there" if there.any() else "a size proposed above"
         if row["D"] > 1.01 * d.max():
-            parts.append(f"a longer run of a size that is there, {row['D'] / d.max():.2g}x its tokens")
+            parts.append(f"a longer run of {size}, {row['D'] / d.max():.2g}x its tokens")
         elif row["D"] < d.min() / 1.01:
-            parts.append("a shorter run of a size that is there")
+            parts.append(f"a shorter run of {size}")
         else:
-            parts.append("another horizon of a size that is there")
+            parts.append(f"another horizon of {size}")
     elif row["N"] > np.exp(n.max()):
         parts.append(f"a size {row['N'] / np.exp(n.max()):.2g}x the largest")
     else:
