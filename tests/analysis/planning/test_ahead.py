@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,6 +66,14 @@ def test_the_size_is_stated_on_the_scale_of_the_plan() -> None:
     stated = expect(PRIOR, RUNS, [BIG, Target.at_compute(4.8e22)])
     found = Shop.of(PRIOR, RUNS, CELLS, BIG, goal="size", said=stated.size).halving()
     assert found.before == stated["N*(C = 4.8e+22)"].half_width and not found.now.discrepancy
+
+
+def test_a_constant_that_a_fit_holds_at_zero_does_not_hide_what_runs_say() -> None:
+    held = replace(PRIOR, params={**PRIOR.params, "E": 0.0})
+    shop = Shop.of(held, RUNS, CELLS, BIG)
+    free = expect(replace(PRIOR, params={**PRIOR.params, "E": 1e-3}), RUNS, [BIG]).ahead
+    assert free is not None and 0 < shop.outlook.now.law < free.law < np.inf
+    assert shop.advised(1e22, 4).runs
 
 
 def test_nothing_is_known_of_too_few_runs_and_json_says_so() -> None:
