@@ -1,7 +1,7 @@
 """What may spoil a study although its plan is valid: of each danger one warning, with what to do.
 
 Every check takes a plan and yields at most a few warnings. To add one: a function here, and its place in
-:data:`CHECKS`.
+:data:`OF_RUNS` or :data:`OF_DESIGNS`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ GAIN = 0.05  # nats for each e-fold of compute: little (L goes as C^-.05, arXiv:
 ROUNDED = 1.05  # ratio of computes that differ by whole steps alone
 NOTHING_LEFT = 100.0  # times a standard error, beyond which nothing is known
 RESOLVED = 3.0  # standard errors that a difference should have
-NAMED = 3  # runs that a warning names
 ALIKE = 0.002  # relative: token counts that are one
 FEWEST_RUNS, FEWEST_LEVELS = 6, 3  # that Chinchilla's law takes: runs; sizes, and token counts
 
@@ -65,14 +64,20 @@ class PlanWarning:
 
 
 def plan_warnings(plan: Plan) -> tuple[PlanWarning, ...]:
-    """Return what may spoil a study."""
-    return tuple(warning for check in CHECKS for warning in check(plan))
+    """Return what may spoil a study: its runs, and its design unless a part of that waits for results."""
+    of_runs = tuple(warning for check in OF_RUNS for warning in check(plan))
+    return of_runs if plan.unfinished else of_runs + design_warnings(plan)
+
+
+def design_warnings(plan: Plan) -> tuple[PlanWarning, ...]:
+    """Return what may spoil a study by how its runs lie to one another."""
+    return tuple(warning for check in OF_DESIGNS for warning in check(plan))
 
 
 def _too_few(plan: Plan) -> Iterator[PlanWarning]:
     """Find variants whose runs Chinchilla's law, which has five parameters, cannot be fitted to."""
     variants, fitted = dict[tuple[int, int, int], list[str]](), plan.with_roles(("fit",))
-    for variant in dict.fromkeys(run.variant for run in fitted) if not plan.unfinished else ():
+    for variant in dict.fromkeys(run.variant for run in fitted):
         runs = [run for run in fitted if run.variant == variant]
         found = len(runs), len({run.params for run in runs}), _distinct(run.run.tokens for run in runs)
         if found[0] < FEWEST_RUNS or min(found[1:]) < FEWEST_LEVELS:
@@ -175,10 +180,9 @@ def _inside(plan: Plan) -> Iterator[PlanWarning]:
         and all(low <= x <= high for x, (low, high) in zip(_place(run), ends[run.variant], strict=True))
     ]
     if inside:
-        names = ", ".join(run.label for run in inside[:NAMED]) + ", ..." * (len(inside) > NAMED)
+        more = f" (and {len(inside) - 1:,} more)" if len(inside) > 1 else ""
         message = (
-            f"held-out {names}: within the N, the D and the C of the fitted runs, so that "
-            f"{'its forecast is' if len(inside) == 1 else 'their forecasts are'} no test beyond the data"
+            f"held-out {inside[0].label}{more} is within N, D and C of the fitted runs: no test beyond them"
         )
         yield PlanWarning("holdout_inside", message, "hold out a larger or a longer run", _ids(inside))
 
@@ -284,16 +288,13 @@ def _ids(runs: Sequence[PlannedRun]) -> tuple[str, ...]:
     return tuple(run.run_id for run in runs)
 
 
-CHECKS: tuple[Callable[[Plan], Iterator[PlanWarning]], ...] = (
-    _too_few,
+Check = Callable[[Plan], Iterator[PlanWarning]]
+OF_RUNS: tuple[Check, ...] = (
     _repetition,
     _few_steps,
     _long_warmup,
     _large_batch,
-    _far_away,
-    _inside,
     _embeddings,
     _coarse_evaluation,
-    _one_cell,
-    _other_warmup,
 )
+OF_DESIGNS: tuple[Check, ...] = (_too_few, _far_away, _inside, _one_cell, _other_warmup)
