@@ -38,7 +38,7 @@ def test_nothing_is_said_of_a_plan_without_dangers() -> None:
     ("kind", "changes", "says"),
     [
         ("too_few", {}, "4 fitted runs of 2 sizes and 2 token counts are too few for Chinchilla's law"),
-        ("holdout_inside", {"holdout": [{"width": 48, "steps": 2500}]}, "held-out w48-2500st-s0 is within N, D and C"),
+        ("holdout_inside", {"holdout": [{"width": 48, "steps": 2500}]}, "w48-2500st-s0 is within N, D and C"),
         ("few_steps", {"design": {"kind": "grid", "steps": [799, 2000]}}, "2 of 4 runs have under 800 steps"),
         ("long_warmup", {"recipe__schedule": WSD | {"warmup": "501 steps"}}, "25%"),
         ("large_batch", {"recipe__batch_tokens": 10**6 // 64 * 64}, "2 of 4 runs"),
