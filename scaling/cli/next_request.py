@@ -13,8 +13,8 @@ from scaling.cli import say
 from scaling.cli.arguments import number, pairs, require_positive, split
 from scaling.design.following import Following, Wish, next_runs
 from scaling.errors import Complaint, UserError
+from scaling.plan.kept import load_spec
 from scaling.plan.plan import Plan, load_plan
-from scaling.spec.load import load_study, read_study
 from scaling.spec.models import Study
 from scaling.store.folder import ResultsFolder
 
@@ -56,7 +56,7 @@ def asked_next(
 def _study(source: Path, spec: Path | None) -> tuple[Study, Plan | None]:
     """The study whose family is offered, and the plan of the results that are extended."""
     if spec is not None:
-        return load_study(spec), None
+        return load_spec(spec), None
     if not source.exists():
         raise UserError(Complaint("is not there", str(source), "name a results folder, or a table of runs"))
     folder = ResultsFolder(source)
@@ -66,8 +66,7 @@ def _study(source: Path, spec: Path | None) -> tuple[Study, Plan | None]:
     if not folder.plan.exists():
         hint = f"choose runs of a study of their own, --spec {folder.spec}"
         raise UserError(Complaint("plan.json is missing, so no study is extended", str(source), hint))
-    plan = load_plan(folder)
-    return read_study(folder.spec, folder=None if plan.folder is None else Path(plan.folder)).clean(), plan
+    return load_spec(folder.spec), load_plan(folder)
 
 
 def _target(text: str) -> Target:
@@ -98,7 +97,7 @@ def write_spec(found: Following, folder: Path | None, out: Path | None) -> Path 
         return None
     try:
         with place.open("x" if out else "w", encoding="utf-8") as file:
-            file.write(found.yaml())
+            file.write(found.yaml(place))
     except OSError as error:
         raise say.unwritable(f"--out {place}", error, "name a new file in a folder that exists") from None
     return place

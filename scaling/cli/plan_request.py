@@ -96,7 +96,7 @@ def print_plan(asked: PlanRequest) -> None:
     if asked.diff:
         return _print_difference(asked, planned, bill)
     found = None
-    if asked.identify is not None and not study.design.waiting:
+    if asked.identify is not None:
         from scaling.design.identification import identification
 
         found = identification(study, planned, asked.identify)
@@ -107,7 +107,7 @@ def print_plan(asked: PlanRequest) -> None:
     print(plan_text(planned, lowered, bill, shown))
     if found is not None:
         print(f"\n{found.text}")
-    elif asked.identify is not None and study.design.waiting:
+    elif asked.identify is not None and study.design.unfinished:
         print("\nWhat this design can identify: not said while cells wait for results")
     again = [*say.set_again(asked.overrides), *(("--on", asked.on) if asked.on else ())]
     say.next_command("run", asked.spec, *again, *(("--workers", asked.workers) if asked.workers else ()))

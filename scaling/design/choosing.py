@@ -22,7 +22,7 @@ from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.following import COLUMNS, SHARE, prior_of
 from scaling.design.priors import priors
-from scaling.design.tables import cells_of
+from scaling.design.tables import cells_of, table_of
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
 from scaling.plan.data import resolve_data
@@ -114,6 +114,25 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     if not found.runs:
         return Decision(None, width, _spent(design, spent, width))
     return Decision(_round(prior, found, on_offer, width, kept, len(kept), spent), width, "")
+
+
+def remaining(study: Study, prior: Prior, have: list[PlannedRun]) -> Round | None:
+    """All cells that what is left of the budget of an ``adaptive`` design buys where the prior is the law.
+
+    Args:
+        study: with the rounds so far.
+        prior: the law, its values and noise.
+        have: the runs of these rounds; they need not be trained.
+    """
+    design = study.design
+    assert isinstance(design, Adaptive), "only an adaptive design has rounds"
+    spent = float(sum(run.flops for run in have))
+    left = design.budget - spent
+    on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)
+    if not on_offer:
+        return None
+    found = _bought(prior, table_of(have), on_offer, design, left, len(on_offer), study, have=have)
+    return _round(prior, found, on_offer, None, None, 0, spent) if found.runs else None
 
 
 def _spent(design: Adaptive, spent: float, width: float | None) -> str:

@@ -28,7 +28,7 @@ from scaling.plan.check import (
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.describe import described
 from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
-from scaling.plan.kept import specs_folder
+from scaling.plan.kept import read_spec
 from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
 from scaling.plan.notes import notes
@@ -40,7 +40,6 @@ from scaling.plan.starts import Starts
 from scaling.plan.tuned import settled
 from scaling.recipe.tuned import Tuned, TunedLaw
 from scaling.run import short_hash
-from scaling.spec.load import read_study
 from scaling.spec.models import Study
 from scaling.spec.sections import Data
 from scaling.spec.source import Finding, Path
@@ -75,7 +74,7 @@ def plan_spec(
     Raises:
         UserError: every problem of the spec and of the plan.
     """
-    checked = read_study(path, overrides, profile, specs_folder(FilePath(path).parent))
+    checked = read_spec(path, overrides, profile)
     problems, plan = list(checked.problems), None
     study = checked.study if problems or checked.study is None else described(checked.study, say)
     if study is not None:
@@ -225,7 +224,7 @@ def _excluded(wanted: Sequence[Wanted], waiting: Sequence[float]) -> tuple[Exclu
 
 
 def _spec_sha(study: Study) -> str:
-    dump = study.model_dump(mode="json", exclude={"execution"})
+    dump = study.model_dump(mode="json", exclude={"execution", "folder"})
     # specs of earlier versions did not have these
     if study.trainer is None:
         del dump["trainer"]

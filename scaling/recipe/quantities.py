@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -24,7 +25,9 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_sc
 LARGEST_COUNT = 10**15
 
 Unit = Literal["steps", "tokens", "%"]
-_DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+\.)\s*(steps?|tokens?|%)\s*", re.ASCII)
+NUMBER = r"(?:[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+\.)"
+_DURATION = re.compile(rf"\s*({NUMBER})\s*(steps?|tokens?|%)\s*", re.ASCII)
+_PERCENTAGE = re.compile(rf"\s*({NUMBER})\s*%\s*", re.ASCII)
 
 
 _COMPARISONS = {
@@ -60,11 +63,28 @@ def _real(value: Any) -> Any:
         raise PydanticCustomError("spec", "must be a number below 1e308") from None
 
 
+def _fraction(value: Any) -> Any:
+    percentage = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    if percentage is not None:
+        return float(Decimal(percentage[1]) / 100)
+    if isinstance(value, str):
+        raise PydanticCustomError("spec", "must be a number or a percentage, such as 0.02 or '2 %'")
+    return value
+
+
 Whole = Annotated[int, BeforeValidator(_whole), Field(le=LARGEST_COUNT)]
 Count = Annotated[Whole, Field(ge=1)]
 Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False)]
 Positive = Annotated[Real, Field(gt=0, le=1e30)]
-Fraction = Annotated[Real, Field(ge=0, le=1)]
+Fraction = Annotated[
+    Real,
+    Field(ge=0, le=1),
+    BeforeValidator(
+        _fraction,
+        json_schema_input_type=Annotated[float, Field(ge=0, le=1)]
+        | Annotated[str, Field(pattern=rf"^\s*{NUMBER}\s*%\s*$")],
+    ),
+]
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 SHA256 = "^[0-9a-f]{64}$"
@@ -143,5 +163,4 @@ class Duration:
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        number = r"([0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?|[0-9]+\.)"
-        return {"type": "string", "pattern": rf"^\s*{number}\s*(steps?|tokens?|%)\s*$"}
+        return {"type": "string", "pattern": rf"^\s*{NUMBER}\s*(steps?|tokens?|%)\s*$"}

@@ -114,7 +114,7 @@ class Adaptive(_Aimed):
 
     kind: Literal["adaptive"]
     width: Fraction | None = None
-    """Width of the 90 % interval of the forecast, relative, at which it stops; such as 0.02 for 2 %."""
+    """Width of the 90 % interval of the forecast, relative, at which it stops; such as `2 %`."""
     batch: Annotated[Count, Field(le=100)] = 4
     """At most so many cells a round."""
     first: Annotated[Fraction, Field(gt=0)] = 0.3
@@ -147,8 +147,8 @@ class Adaptive(_Aimed):
         what = "round 1, chosen before any result" if number == 1 else f"rounds 1 to {number}"
         return (
             f"{what}: {spent:.3g} of the budget of {self.budget:.3g} FLOPs, as if each run were trained "
-            f"alone; {max(self.budget - spent, 0):.3g} wait for rounds that results decide: cost, time and "
-            "what can be identified are of these runs alone"
+            f"alone; {max(self.budget - spent, 0):.3g} wait for rounds that results decide: cost and time "
+            "are of these runs alone"
         )
 
     @property
