@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
@@ -13,7 +14,7 @@ from analysis.errors import AnalysisError, Complaint
 from analysis.fits.allocation import allocation, cost_of
 from analysis.fits.result import Fit
 from analysis.planning.ahead import Ahead, Outlook, outlook_of_loss, outlook_of_size, size_of
-from analysis.planning.expectation import LEVEL
+from analysis.planning.expectation import LEVEL, SPANS
 from analysis.planning.field import BEND, Field, Misfit, problem_of
 from analysis.planning.information import Information, slopes
 from analysis.planning.prior import Prior
@@ -23,6 +24,7 @@ from analysis.results import Part
 
 Goal = Literal["loss", "size"]
 HALF = 0.5
+CLAIMED = {"loss": 0.5 * math.log(SPANS["l"]), "size": 0.5 * math.log(SPANS["N"])}  # half-widths
 MOST = 24  # runs that are proposed to halve an interval
 LITTLE = 0.05  # of the variance: where nothing halves it, runs that take less are not proposed
 DEARER = 1.25  # times the least cost of halving an interval, that fewer runs may have
@@ -50,7 +52,8 @@ class Advice(Part):
 @dataclass(frozen=True)
 class Help:
     """What would help a ``goal`` (``loss`` at the target, or ``size``: N* there): ``runs`` in the order in
-    which to train them; the forecast ``now`` and ``then``, of log loss or log N*."""
+    which to train them; the forecast ``now`` and ``then``, of log loss or log N*. ``aim``: half of the
+    interval that is wanted."""
 
     goal: Goal
     target: Target
@@ -58,6 +61,7 @@ class Help:
     now: Ahead
     then: Ahead
     offered: int
+    aim: float
 
     @property
     def before(self) -> float:
@@ -77,6 +81,11 @@ class Help:
         return bool(self.runs) and self.after <= self.before * HALF * 1.001
 
     @property
+    def reaches(self) -> bool:
+        """Whether the interval becomes as narrow as is wanted."""
+        return bool(self.runs) and self.after <= self.aim * 1.001
+
+    @property
     def name(self) -> str:
         return size_name(self.target.compute or 0.0) if self.goal == "size" else f"loss({self.target.label})"
 
@@ -84,8 +93,8 @@ class Help:
         numbers = {"half_width_before": self.before, "half_width_after": self.after}
         runs = [vars(run) | _finite({"before": run.before, "after": run.after}) for run in self.runs]
         return {"goal": self.name, **_finite(numbers), "flops": self.cost, "halves": self.halves,
-                "offered": self.offered, "now": _finite(vars(self.now)), "then": _finite(vars(self.then)),
-                "runs": runs}  # fmt: skip
+                "aim": self.aim, "reaches": self.reaches, "offered": self.offered,
+                "now": _finite(vars(self.now)), "then": _finite(vars(self.then)), "runs": runs}  # fmt: skip
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
@@ -185,12 +194,12 @@ class Shop:
         return Market([self.field], known, ~known & (index < rows), targets, cost, reach)
 
     def halving(self) -> Help:
-        """Choose the fewest cells found that halve the target's interval for nearly the least cost; where
-        none do, those that help most: up to the first that takes less than ``LITTLE`` of the variance."""
-        market, stated = self.market(), self.outlook.stated
-        half = HALF * stated(()) if np.isfinite(stated(())) else 0.0
-        tried = [market.buy(most=MOST, until=half, powers=(x,), judge=stated) for x in POWERS]
-        found = [cells for choice in tried if choice.after <= half and (cells := self._worth(choice, half))]
+        """Choose the fewest cells found that halve the target's interval for nearly the least cost, or bring
+        it to a width that can be claimed where half of it cannot; where none do, those that help most: up to
+        the first that takes less than ``LITTLE`` of the variance."""
+        market, stated, aim = self.market(), self.outlook.stated, self._aim / self.outlook.z
+        tried = [market.buy(most=MOST, until=aim, powers=(x,), judge=stated) for x in POWERS]
+        found = [cells for choice in tried if choice.after <= aim and (cells := self._worth(choice, aim))]
         if found:
             costs = [self.frame["cost"].to_numpy(float)[list(cells)].sum() for cells in found]
             cheap = [pair for pair in zip(costs, found, strict=True) if pair[0] <= DEARER * min(costs)]
@@ -220,6 +229,11 @@ class Shop:
             if cells := self._worth(market.buy(budget, most=most, powers=powers)):
                 return self._help(cells)
         return self._help(())
+
+    @property
+    def _aim(self) -> float:
+        """Half of the interval that is wanted of one that is to be halved."""
+        return min(HALF * self.outlook.now.half_width, CLAIMED[self.goal])
 
     def _worth(self, choice: Choice, enough: float = 0.0) -> tuple[int, ...]:
         """The cells of a choice up to where the stated interval is narrowest, without those, dear ones
@@ -256,7 +270,7 @@ class Shop:
                 )
             )  # fmt: skip
             bought = pd.concat([bought, self.frame.iloc[[cell]]])
-        return Help(self.goal, self.target, tuple(runs), ahead[0], ahead[-1], self.offered)
+        return Help(self.goal, self.target, tuple(runs), ahead[0], ahead[-1], self.offered, self._aim)
 
 
 def _run_at(target: Target, place: dict[str, float], price: Any) -> dict[str, float]:
@@ -281,19 +295,21 @@ def _places(prior: Prior, target: Target, price: Any, around: Sequence[float]) -
 
 
 def _why(bought: pd.DataFrame, row: Any) -> str:
-    """In words what a cell adds to the runs that are there."""
+    """In words what a cell adds to the runs that are there, and to those proposed before it."""
     if not len(bought):
         return "the first run"
     n, parts = np.log(bought["N"].to_numpy(float)), []
     same = np.abs(n - np.log(row["N"])) < SAME
     if same.any():
-        d = bought["D"].to_numpy(float)[same]
+        there = same & bought["offer"].isna().to_numpy()
+        d = bought["D"].to_numpy(float)[there if there.any() else same]
+        size = "a size that is there" if there.any() else "a size proposed above"
         if row["D"] > 1.01 * d.max():
-            parts.append(f"a longer run of a size that is there, {row['D'] / d.max():.2g}x its tokens")
+            parts.append(f"a longer run of {size}, {row['D'] / d.max():.2g}x its tokens")
         elif row["D"] < d.min() / 1.01:
-            parts.append("a shorter run of a size that is there")
+            parts.append(f"a shorter run of {size}")
         else:
-            parts.append("another horizon of a size that is there")
+            parts.append(f"another horizon of {size}")
     elif row["N"] > np.exp(n.max()):
         parts.append(f"a size {row['N'] / np.exp(n.max()):.2g}x the largest")
     else:

@@ -80,6 +80,8 @@ def test_where_no_run_helps_that_is_said_and_nothing_is_written(tmp_path):
     assert "next:" not in done.stdout and not out.exists()
     found = json.loads(call(*asked, "--json").stdout)
     assert found["runs"] == [] and found["spec"] is None
+    assert "no run of quickstart is like one of the table" in found["warnings"][0]
+    assert f"warning: {found['warnings'][0]}" in done.stdout
     assert found["half_width_after"] == found["half_width_before"]
 
 
