@@ -211,6 +211,16 @@ class Shop:
         and of the law's part, as the field has it."""
         return self._help(self.market().buy(budget, most=most).cells)
 
+    def begun(self, budget: float, most: int, *, spend: float, batch: int | None = None) -> Help:
+        """Choose as :meth:`within`, but keep the first cells alone: those that spend so many FLOPs, at most a
+        ``batch``. The rest of the plan may be another one once these are measured."""
+        kept, spent = list[int](), 0.0
+        for one in self.market().buy(budget, most=most).purchases[:batch]:
+            if spent >= spend:
+                break
+            kept, spent = [*kept, one.cell], spent + one.cost
+        return self._help(kept)
+
     def advised(self, budget: float, most: int) -> Help:
         """Choose as :meth:`within`, but only cells that narrow the interval as it is stated; none where none
         of those found do."""
