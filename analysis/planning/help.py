@@ -211,6 +211,16 @@ class Shop:
         and of the law's part, as the field has it."""
         return self._help(self.market().buy(budget, most=most).cells)
 
+    def begun(self, budget: float, most: int, *, spend: float, batch: int | None = None) -> Help:
+        """Choose as :meth:`within`, but keep the first cells alone: those that spend so many FLOPs, at most a
+        ``batch``. The rest of the plan may be another one once these are measured."""
+        kept, spent = list[int](), 0.0
+        for one in self.market().buy(budget, most=most).purchases[:batch]:
+            if spent >= spend:
+                break
+            kept, spent = [*kept, one.cell], spent + one.cost
+        return self._help(kept)
+
     def advised(self, budget: float, most: int) -> Help:
         """Choose as :meth:`within`, but only cells that narrow the interval as it is stated; none where none
         of those found do."""
@@ -285,19 +295,21 @@ def _places(prior: Prior, target: Target, price: Any, around: Sequence[float]) -
 
 
 def _why(bought: pd.DataFrame, row: Any) -> str:
-    """In words what a cell adds to the runs that are there."""
+    """In words what a cell adds to the runs that are there, and to those proposed before it."""
     if not len(bought):
         return "the first run"
     n, parts = np.log(bought["N"].to_numpy(float)), []
     same = np.abs(n - np.log(row["N"])) < SAME
     if same.any():
-        d = bought["D"].to_numpy(float)[same]
+        there = same & bought["offer"].isna().to_numpy()
+        d = bought["D"].to_numpy(float)[there if there.any() else same]
+        size = "a size that is there" if there.any() else "a size proposed above"
         if row["D"] > 1.01 * d.max():
-            parts.append(f"a longer run of a size that is there, {row['D'] / d.max():.2g}x its tokens")
+            parts.append(f"a longer run of {size}, {row['D'] / d.max():.2g}x its tokens")
         elif row["D"] < d.min() / 1.01:
-            parts.append("a shorter run of a size that is there")
+            parts.append(f"a shorter run of {size}")
         else:
-            parts.append("another horizon of a size that is there")
+            parts.append(f"another horizon of {size}")
     elif row["N"] > np.exp(n.max()):
         parts.append(f"a size {row['N'] / np.exp(n.max()):.2g}x the largest")
     else:

@@ -19,6 +19,7 @@ from analysis.planning.rivals import Decision, decisions
 from analysis.planning.statement import ahead_text, help_table, nothing_text
 from analysis.planning.target import Target
 from analysis.tables.runs import select
+from scaling.design.mismatch import Ground, mismatches
 from scaling.design.tables import cells_of, offered
 from scaling.errors import Complaint, UserError
 from scaling.plan.data import resolve_data
@@ -54,7 +55,8 @@ class Wish:
 @dataclass(frozen=True)
 class Following:
     """The runs to train next. ``fit``: what they are chosen by; None: by the ``prior`` alone, as the table
-    identifies no law yet. ``study`` trains them; ``extends``: into the results that are there."""
+    identifies no law yet. ``study`` trains them; ``extends``: into the results that are there. ``warnings``
+    say what speaks against them."""
 
     fit: Fit | None
     prior: Prior
@@ -65,6 +67,7 @@ class Following:
     extends: bool
     spent: float
     budget: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> tuple[Offer, ...]:
@@ -95,6 +98,8 @@ class Following:
         if self.decisions:
             lines += ["", "  cells that decide between laws:"]
             lines += [f"  {labels[one.offer]} ({one.cost:.3g} FLOPs): {one.text}" for one in self.decisions]
+        if self.warnings:
+            lines += ["", *(f"warning: {text}" for text in self.warnings)]
         return "\n".join(lines)
 
     def yaml(self, place: Path | None = None) -> str:
@@ -115,6 +120,7 @@ class Following:
             "budget": self.budget,
             "spent": self.spent,
             "decisions": [vars(one) for one in self.decisions],
+            "warnings": list(self.warnings),
             "spec": self.yaml() if self.help.runs else None,
         }
 
@@ -146,7 +152,8 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     budget = BUDGET * spent if wish.budget is None else wish.budget
     have = [] if plan is None else [r for r in plan.runs if r.role == "fit" and variant in (None, r.variant)]
     own = study if variant is None else study_of(study, variant)
-    on_offer = _on_offer(own, plan, have, runs, wish, budget)
+    ground, warnings = _ground(own, plan, kept)
+    on_offer = _on_offer(own, ground.vocab_size, have, runs, wish, budget)
     cells = cells_of(on_offer, have)
     shop = Shop.of(prior, known, cells, wish.target, goal=wish.goal, misfit=misfit, fit=leading)
     found = shop.advised(budget, wish.many)
@@ -156,7 +163,7 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     return Following(
         leading if leading.usable else None, prior, found, tuple(on_offer), tuple(decided),
         _trained(study if plan else own, chosen, variant, extends=plan is not None),
-        plan is not None, spent, budget,
+        plan is not None, spent, budget, (*warnings, *ground.repeated(chosen)),
     )  # fmt: skip
 
 
@@ -192,13 +199,18 @@ def require_beyond(target: Target, runs: pd.DataFrame) -> None:
     """Raises UserError where a target lies within the data, where nothing has to be forecast."""
     compute, most = target.compute, float(runs["C"].to_numpy(float).max())
     if compute is not None and compute < most:
-        message = f"--compute {compute:.4g}: lies below the largest run of the table, {most:.4g}"
+        what = (
+            f"--compute {compute:.4g}: lies"
+            if target.alone
+            else f"--at {target.label}: its {compute:.4g} FLOPs lie"
+        )
+        message = f"{what} below the largest run of the table, {most:.4g}"
         raise UserError(Complaint(message, hint="ask for more compute than has been trained"))
 
 
 def _on_offer(
     study: Study,
-    plan: Plan | None,
+    vocab_size: int,
     have: Sequence[PlannedRun],
     runs: Sequence[tuple[float, ...]],
     wish: Wish,
@@ -208,9 +220,8 @@ def _on_offer(
     are the runs of the plan that they stand beside."""
     most = max(runs, key=lambda run: run[2])
     n, d, c = (wish.target.inputs.get(x, far) for x, far in zip("NDC", most, strict=True))
-    vocab = _vocabulary(study, plan)
     place = (max(n, most[0]), d, c)
-    found = offered(study, vocab, runs, place, min(SHARE * c, budget), have)  # type: ignore[arg-type]
+    found = offered(study, vocab_size, runs, place, min(SHARE * c, budget), have)  # type: ignore[arg-type]
     smallest = min(run[0] for run in runs)
     found = [offer for offer in found if offer.params >= 0.99 * smallest]
     if not found:
@@ -220,10 +231,13 @@ def _on_offer(
     return found
 
 
-def _vocabulary(study: Study, plan: Plan | None) -> int:
-    if plan is not None and not plan.runs[0].is_external:
-        return plan.runs[0].built_in.shape.vocab_size
-    return resolve_data(study).vocab_size
+def _ground(study: Study, plan: Plan | None, runs: pd.DataFrame) -> tuple[Ground, tuple[str, ...]]:
+    """What the next runs are trained on, and what speaks against them beside the runs of a table."""
+    ground = None if plan is None else Ground.planned(plan)
+    if ground is not None:
+        return ground, ()
+    index = resolve_data(study)
+    return Ground.of(index), () if plan else tuple(mismatches(study, index, runs))
 
 
 def _trained(study: Study, chosen: Sequence[Offer], variant: str | None, *, extends: bool) -> Study:

@@ -14,7 +14,7 @@ from analysis.errors import AnalysisError, plural
 from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
 from analysis.planning.help import Help, Shop
-from analysis.planning.prior import Prior
+from analysis.planning.prior import UNIQUE, Prior
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
 from analysis.planning.target import Target
@@ -24,7 +24,9 @@ from scaling.design.priors import priors
 from scaling.design.tables import cells_of, offered, table_of, targets_of
 from scaling.design.wish import Asked
 from scaling.plan.plan import Plan, PlannedRun
+from scaling.plan.repetition import AS_NEW, read_more, times_text
 from scaling.plan.warnings import design_warnings, has_long_warmup
+from scaling.spec.designs.varied import Repetition
 from scaling.spec.models import Study
 
 REACH = 4.0  # times the largest run of the design
@@ -102,7 +104,7 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
         for prior in priors(asked, table):
             known = [one for one in targets if asked.compute or one.known_to(prior.law)]
             statements.append((name, expect(prior, table, known)))
-            doubts += _doubts(prior, variants[name])
+            doubts += [*_other_loss(prior, variants[name]), *_repeated(prior, variants[name], study)]
             if asked.simulate:
                 simulated.append(simulate(prior, table, known, asked.simulate))
     (first, runs), *_ = variants.items()
@@ -115,7 +117,20 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     )  # fmt: skip
 
 
-def _doubts(prior: Prior, runs: list[PlannedRun]) -> Iterator[str]:
+def _repeated(prior: Prior, runs: list[PlannedRun], study: Study) -> Iterator[str]:
+    """Say where a law counts tokens as new that runs read again: any of them in a design of repetition."""
+    most = 1 if isinstance(study.design, Repetition) else AS_NEW
+    again = [run for run in runs if run.epochs > most]
+    if again and UNIQUE not in prior.law.inputs:
+        worst = max(again, key=lambda run: run.epochs)
+        yield (
+            f"{read_more(len(again), len(runs), most)}, "
+            f"{worst.label} {times_text(worst.epochs)} times, and {prior.law.name} counts every token as "
+            "new; say what can be identified with --law data-constrained, and fit that"
+        )
+
+
+def _other_loss(prior: Prior, runs: list[PlannedRun]) -> Iterator[str]:
     """Say where a prior is of another loss than that of runs: above what guessing among all tokens has."""
     own = [run for run in runs if not run.is_external]
     if not own or {*prior.law.inputs} != {"N", "D"}:

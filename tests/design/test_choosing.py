@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan
 from scaling.plan.written import study_text
 from scaling.spec.designs.cells import Replicates
-from scaling.spec.designs.chosen import Adaptive, Optimal
+from scaling.spec.designs.chosen import FEWEST, Adaptive, Optimal
 from scaling.spec.load import load_study, study_from_dict
 from scaling.spec.models import Study
 from scaling.sweep.clock import TimeLimit
@@ -70,7 +71,7 @@ def test_optimal_cells_lie_within_the_budget_and_are_those_of_study_yaml(tmp_pat
 
 
 def test_a_design_that_finds_no_cells_says_why():
-    with pytest.raises(UserError, match=r"optimal.yaml:10:\d+: design\.budget: 0 cells lie .* raise budget"):
+    with pytest.raises(UserError, match=r"optimal.yaml:10:\d+: design\.budget: pays for 0 of .* raise it to"):
         choose(changed("optimal", budget=1e8))
     with pytest.raises(UserError, match=r"design\.compute: 0 cells lie within 5e\+07 .* raise compute"):
         choose(changed("optimal", budget=2e9, compute=1e8))
@@ -89,7 +90,9 @@ def test_rounds_follow_each_other_until_the_budget_is_spent_or_the_width_reached
         assert decision.round.basis.runs == len(have) and decision.round.basis.records
         widths.append(decision.round.basis.width or np.nan)
         design = study.design
-        assert isinstance(design, Adaptive) and 0 < len(decision.round.cells) <= design.batch
+        assert isinstance(design, Adaptive) and decision.round.cells
+        costs, left = [cell.flops or 0 for cell in decision.round.cells], 8e12 - decision.round.basis.spent
+        assert sum(costs[:-1]) < max(left / 2, 8e11) * 1.01, "a round ends where half of the rest is spent"
         rounds = (*design.rounds, decision.round)
         study = study.model_copy(update={"design": design.model_copy(update={"rounds": rounds})})
     else:
@@ -107,6 +110,31 @@ def test_rounds_follow_each_other_until_the_budget_is_spent_or_the_width_reached
         update={"design": study.design.model_copy(update={"width": 0.5, "budget": 1e14})}
     )
     assert "were asked for" in next_round(enough, measured(plan), have).ended
+
+
+def test_rounds_have_no_more_cells_than_are_asked_for():
+    study = choose(changed("adaptive", width=None, batch=1, runs=10, budget=4e13, first=0.1))
+    design = study.design
+    assert isinstance(design, Adaptive) and len(design.rounds[0].cells) == 10 - design.room <= 10
+    plan = plan_study(study)
+    have = [run for run in plan.runs if run.role == "fit"]
+    short = design.model_copy(update={"runs": len(have) + 2})
+    more = next_round(study.model_copy(update={"design": short}), measured(plan), have)
+    assert more.round is not None and len(more.round.cells) == 1
+    full = design.model_copy(update={"runs": len(have)})
+    ended = next_round(study.model_copy(update={"design": full}), measured(plan), have).ended
+    assert f"all {len(have)} runs are chosen" in ended and ended.endswith("raise design.runs")
+
+
+@pytest.mark.parametrize(("name", "budget"), [("adaptive", 2e12), ("optimal", 6e11)])
+def test_too_few_cells_to_begin_with_are_refused_with_the_budget_that_does(name: str, budget: float) -> None:
+    with pytest.raises(UserError, match="of the 8 runs") as error:
+        choose(changed(name, budget=budget))
+    found = re.search(r"design\.budget: .* raise it to ([\d.e+]+)", str(error.value))
+    assert found is not None
+    design = choose(changed(name, budget=float(found.group(1)))).design
+    cells = design.rounds[0].cells if isinstance(design, Adaptive) else design.cells  # type: ignore[union-attr]
+    assert len(cells) >= FEWEST
 
 
 def test_cells_of_the_results_are_kept_while_they_answer_what_is_asked(tmp_path):

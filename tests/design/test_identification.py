@@ -52,6 +52,20 @@ def test_a_prior_of_another_loss_is_doubted() -> None:
     assert "warning" not in texts[1]
 
 
+def test_a_design_of_repetition_is_pointed_to_the_law_of_it() -> None:
+    sizes = {"family__widths": [16, 24, 32, 48]}
+    repeated = {"kind": "repetition", "unique_tokens": [64_000, 128_000], "epochs": [1, 2, 4]}
+    plain = {"kind": "grid", "steps": [500, 1000, 2000]}
+    texts = list[str]()
+    for design, laws in ((repeated, ()), (repeated, ("data-constrained",)), (plain, ())):
+        study = study_from_dict(changed(**sizes, design=design))
+        found = identification(study, plan_study(study), Asked(laws=laws))
+        assert found is not None
+        texts.append(" ".join(found.doubts))
+    assert "16 of 20 runs read their text more than once" in texts[0] and "--law data-constrained" in texts[0]
+    assert "data-constrained" not in texts[1] + texts[2]
+
+
 def grown(name: str) -> tuple[Study, Plan, Foreseen]:
     """A design of experiments/ that grows, its plan before any result, and what it is foreseen to become."""
     study = choose(load_study(SPECS / f"{name}.yaml"))
