@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling.cli.arguments import require_positive
 from scaling.cli.options import Json, On, Options, Overrides, Spec, Workers, grouped
 
 if TYPE_CHECKING:
@@ -62,10 +61,9 @@ class Identifying(Options):
     ] = 0
 
     def asked(self) -> Asked | None:
-        """What is asked about the design; None: nothing. Raises UserError."""
+        """What is asked about the design; None: nothing."""
         from scaling.design.wish import Asked
 
-        require_positive({"--compute": (self.compute, "1e20"), "--noise": (self.noise, "0.005")})
         if not self.identify:
             return None
         return Asked(tuple(self.law or ()), self.prior, self.noise, self.compute, self.simulate)

@@ -199,7 +199,12 @@ def require_beyond(target: Target, runs: pd.DataFrame) -> None:
     """Raises UserError where a target lies within the data, where nothing has to be forecast."""
     compute, most = target.compute, float(runs["C"].to_numpy(float).max())
     if compute is not None and compute < most:
-        message = f"--compute {compute:.4g}: lies below the largest run of the table, {most:.4g}"
+        what = (
+            f"--compute {compute:.4g}: lies"
+            if target.alone
+            else f"--at {target.label}: its {compute:.4g} FLOPs lie"
+        )
+        message = f"{what} below the largest run of the table, {most:.4g}"
         raise UserError(Complaint(message, hint="ask for more compute than has been trained"))
 
 

@@ -18,7 +18,7 @@ from scaling.errors import Complaint, UserError
 
 
 def priors(asked: Asked, table: pd.DataFrame) -> list[Prior]:
-    """One for each law asked for, chinchilla where none is.
+    """One for each law asked for, that of the prior where none is.
 
     Raises:
         AnalysisError: a law or a value is not known.
@@ -32,6 +32,12 @@ def priors(asked: Asked, table: pd.DataFrame) -> list[Prior]:
     return [base.as_law(law, inputs) for law in laws]
 
 
+def require_prior(text: str | None) -> None:
+    """Raises UserError where what is asked for, if anything, is no prior."""
+    if text is not None and text not in PUBLISHED:
+        _ = _ranges(text) if "=" in text else _fit_of(text)
+
+
 def _prior(text: str | None, inputs: Mapping[str, Any], noise: NoiseLevel | None) -> Prior:
     sizes = inputs["N"]
     if text is None:
@@ -40,6 +46,11 @@ def _prior(text: str | None, inputs: Mapping[str, Any], noise: NoiseLevel | None
         return Prior.published(text, noise)
     if "=" in text:
         return Prior.nearest(sizes, noise).with_values(_ranges(text), inputs)
+    return Prior.of_fit(_fit_of(text), text, noise)
+
+
+def _fit_of(text: str) -> Fit:
+    """Read the fit in a file. Raises UserError where there is none, or it is of no use."""
     saved = read_saved(Path(text))
     fit = None if saved is None else result(saved)
     if not isinstance(fit, Fit) or not fit.usable:
@@ -47,7 +58,7 @@ def _prior(text: str | None, inputs: Mapping[str, Any], noise: NoiseLevel | None
             f"choose one of {', '.join(PUBLISHED)}, give values such as alpha=0.3:0.4, or the JSON of a fit"
         )
         raise UserError(Complaint(f"--prior {text}: is no prior that is known", hint=hint))
-    return Prior.of_fit(fit, text, noise)
+    return fit
 
 
 def _ranges(text: str) -> dict[str, tuple[float, float]]:
