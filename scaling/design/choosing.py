@@ -70,34 +70,24 @@ def choose(study: Study) -> Study:
 
 
 def _opening(study: Study, design: Optimal | Adaptive, share: float, most: int) -> Round:
-    """At most so many cells for a ``share`` of the budget before any run, and no fewer than ``FEWEST``."""
+    """At most so many cells for a ``share`` of the budget before any run, and no fewer than ``FEWEST``: for
+    what the cheapest of these cost, where that is more."""
     prior, on_offer = _blank(study, design)
-    each = share * design.budget / len(study.seeds)  # FLOPs, for one seed of all cells
-    cheapest = sorted(on_offer, key=lambda offer: offer.flops)[:FEWEST]
-    if sum(offer.flops for offer in cheapest) > each:
-        costs = [float(offer.flops * len(study.seeds)) for offer in cheapest]
-        raise UserError(*_too_few(study, share, costs))
-    limits = (each / runs for runs in range(LEAST, FEWEST + 1))
+    seeds, cheapest = len(study.seeds), sorted(on_offer, key=lambda offer: offer.flops)[:FEWEST]
+    least = float(seeds * sum(offer.flops for offer in cheapest))
+    if least > design.budget:
+        message = f"{FEWEST} runs are needed to begin with; the cheapest cost {least:.3g} FLOPs together"
+        hint = f"raise it to {1.01 * least:.3g}, lower min_steps, or give smaller sizes"
+        raise UserError(*study.source.problems([Finding(("design", "budget"), message, hint)]))
+    budget = max(share * design.budget, least)
+    limits = (budget / seeds / runs for runs in range(LEAST, FEWEST + 1))
     tried = ([offer for offer in on_offer if offer.flops <= limit] for limit in limits)
     rounds = (
-        _round(prior, _shop(study, prior, cells, None).within(share * design.budget, most), cells)
+        _round(prior, _shop(study, prior, cells, None).within(budget, most), cells)
         for cells in (*tried, cheapest)
         if len(cells) >= FEWEST
     )
     return next(one for one in rounds if len(one.cells) >= FEWEST)
-
-
-def _too_few(study: Study, share: float, costs: list[float]) -> list[Complaint]:
-    """Say what the cheapest cells cost, in FLOPs, which a ``share`` of the budget does not pay for."""
-    design = study.design
-    assert isinstance(design, Optimal | Adaptive), "only designs for a forecast choose their cells"
-    budget, total = share * design.budget, sum(costs)
-    paid = int((np.cumsum(costs) <= budget).sum())
-    first = "" if share == 1 else f" of a first round, for which {budget:.3g} FLOPs may be spent"
-    message = f"pays for {paid} of the {len(costs)} runs{first}; the cheapest cost {total:.3g} FLOPs together"
-    more = f", or first to {1.01 * total / design.budget:.0%}" if share < 1 and total <= design.budget else ""
-    hint = f"raise it to {1.01 * total / share:.3g}{more}, lower min_steps, or give smaller sizes"
-    return study.source.problems([Finding(("design", "budget"), message, hint)])
 
 
 def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:

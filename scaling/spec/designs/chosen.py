@@ -120,7 +120,8 @@ class Adaptive(_Aimed):
     batch: Annotated[Count, Field(le=1000)] | None = None
     """At most so many cells a round. Left out: as many as spend half of what is left of the budget."""
     first: Annotated[Fraction, Field(gt=0)] = 0.3
-    """Share of the budget that the first round may spend, on twice FEWEST cells at most."""
+    """Share of the budget that the first round may spend, on 16 cells at most; more where it does not pay for
+    8."""
     rounds: tuple[Round, ...] = ()
     """Those chosen so far; written by `scaling run`."""
     ended: str | None = None
