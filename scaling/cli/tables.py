@@ -77,7 +77,7 @@ def report_table(
             Complaint(f"--out {out}: is {'a folder' if out.is_dir() else 'in no folder'}", hint=hint)
         )
     if law in ESTIMATORS:
-        hint = "give a law of the loss, such as chinchilla"
+        hint = f"give a law of the loss, such as {LAW}"
         raise UserError(Complaint(f"--law {law}: an estimator of sizes has no law to report", hint=hint))
     table, requested = _load(sources, reading), require(law)
     if law != LAW:
@@ -189,7 +189,7 @@ def compare_studies(
         return compare_variants(pd.concat(tables, ignore_index=True), **options)
     table = _load(sources, reading)
     if not variants_of(table):
-        hint = "name a second study, or two laws: --law chinchilla --law tied"
+        hint = f"name a second study, or two laws: --law {LAW} --law tied"
         raise UserError(Complaint("one study without variants: nothing to compare", str(sources[0]), hint))
     return compare_variants(table, **options)
 

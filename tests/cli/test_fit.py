@@ -11,13 +11,18 @@ import pandas as pd
 import pytest
 
 from analysis.errors import Argument
+from analysis.laws import lookup
 from analysis.variants.comparison import compare_variants
 from scaling.cli.arguments import as_option, bound_values, fixed_values, pairs
-from scaling.cli.options import Reading
+from scaling.cli.options import USUAL_LAW, Reading
 from scaling.errors import UserError
 from tests.cli.call import call
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+def test_the_usual_law_is_that_of_the_analysis():
+    assert USUAL_LAW == lookup.LAW
 
 
 def test_pairs():
