@@ -36,7 +36,12 @@ def next_(
     noise: Annotated[
         float | None, typer.Option(help="of log loss for each run, such as 0.005; left out: from residuals")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="write the spec of these runs to a file")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="write the spec of these runs to a new file; left out: RESULTS/next.yaml, anew each time"
+        ),
+    ] = None,
     reading: option.Reading,
     as_json: option.Json = False,
 ) -> None:

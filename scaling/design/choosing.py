@@ -21,7 +21,7 @@ from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.following import COLUMNS, SHARE, prior_of
-from scaling.design.priors import priors
+from scaling.design.priors import priors, require_prior
 from scaling.design.tables import cells_of, table_of
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
@@ -228,7 +228,12 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
     table = pd.DataFrame({"params": [float(counting.params(shape)) for shape in shapes]})
     table["tokens"] = TYPICAL * table["params"]
     table["flops"] = 6 * table["params"] * table["tokens"]
-    prior = priors(Asked((LAW,), design.prior, design.noise), table)[0]
+    try:
+        require_prior(design.prior, study.source.folder)
+    except UserError as error:
+        wrong = [Finding(("design", "prior"), problem.message, problem.hint) for problem in error.problems]
+        raise UserError(*study.source.problems(wrong)) from None
+    prior = priors(Asked((LAW,), design.prior, design.noise), table, study.source.folder)[0]
     most = SHARE * design.compute
     on_offer = _around(study, prior, design, most, [])
     if len(on_offer) < FEWEST:

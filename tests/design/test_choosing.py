@@ -31,6 +31,7 @@ from tests.cli.call import call
 from tests.plan.studies import changed as changed_study
 
 KEPT = ("run_id", "label", "role", "params", "params_body", "flops", "trunk_id")
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 SPECS = Path(__file__).resolve().parents[2] / "experiments" / "designs"
 
 
@@ -68,6 +69,20 @@ def test_optimal_cells_lie_within_the_budget_and_are_those_of_study_yaml(tmp_pat
     assert len({run.params for run in fitted}) >= 4 and max(run.flops for run in fitted) <= 1.21e12
     (tmp_path / "study.yaml").write_text(study_text(chosen), "utf-8")
     assert decided(study, tmp_path).design == chosen.design
+
+
+def test_the_prior_of_a_design_is_a_file_beside_its_spec_or_its_line_is_named(tmp_path):
+    text = (
+        (SPECS / "optimal.yaml").read_text("utf-8").replace("kind: optimal,", "kind: optimal, prior: a.json,")
+    )
+    (tmp_path / "spec.yaml").write_text(text, "utf-8")
+    study = load_study(tmp_path / "spec.yaml")
+    with pytest.raises(
+        UserError, match=r"spec.yaml:10:\d+: design\.prior: 'a\.json' is no prior that is known"
+    ):
+        choose(study)
+    (tmp_path / "a.json").write_bytes((REFERENCE / "quickstart" / "fits" / "chinchilla.json").read_bytes())
+    assert choose(study).design != choose(changed("optimal")).design
 
 
 def test_a_design_that_finds_no_cells_says_why():
