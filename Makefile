@@ -80,6 +80,7 @@ docs: dev
 
 images: install
 	$(VENV)/bin/scaling plot results/reference/quickstart --out docs/images
+	$(VENV)/bin/python experiments/designs/figure.py
 	$(VENV)/bin/python experiments/vocabulary/figure.py
 	$(VENV)/bin/python experiments/known-answer/compare.py
 	$(VENV)/bin/python experiments/merged.py

@@ -2,16 +2,20 @@
 choice and for random, cheapest first and D-optimal, under the same fits.
 
     SCALING_PUBLISHED_DATA=FOLDER python benchmarks/scalebench.py [--task moe ...] [--laws 10] [--repeats 3]
+        [--method ours ...] [--scores FILE]
 
 A task is a pool of finished runs that may be bought, and dearer runs to be predicted; an instance is a task
 and a law. Rules: FOLDER/scalebench/PROTOCOL.md, with these differences. A budget is a share of the cost of
-all runs of a group, never overshot; one nested trajectory serves both of the cheaper budgets. Random buys
-what still fits, in random order, ``--repeats`` times; the others once. Ours and D-optimal begin with the
+all runs of a group, never overshot; one nested trajectory serves both of the cheaper budgets. Runs that look
+alike to a method are bought in an order that is random, ``--repeats`` times: random buys what still fits so,
+cheapest first those of one cost, the others runs of equal inputs. Ours and D-optimal begin with the
 reference's initial design (the cheapest floor(2.5 P / outputs) runs, up to 2 % of the cost, at least one) and
 see no loss that they have not bought; they spend a budget in two batches: what they would buy with all of it,
 up to half of its cost, then a fit and a choice again. Every fit is least squares on the loss within the
 bounds, by our solver from its many starts. Scores: R^2 at the target runs over all groups, clipped to -1 to
-1; a prediction that is not finite counts as -1. Printed: means over laws and repeats, and the published ones.
+1; a prediction that is not finite counts as -1. Printed: means over laws (of means over repeats), and the
+published ones. With ``--scores`` each trajectory's are written to a file as it ends, and what stands there is
+not run again: the whole is hours of CPU time.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
@@ -62,13 +69,69 @@ def score(pieces: list[Group], fits: Fits) -> float:
         )
 
 
-def instance(pieces: list[Group], method: str, shares: tuple[float, ...], repeats: int) -> list[list[float]]:
-    """Scores by repeat and budget."""
-    rows = []
-    for repeat in range(repeats if method == "random" else 1):
-        ways = [trajectory(group, method, shares, 100_000 * repeat + i) for i, group in enumerate(pieces)]
-        rows.append([score(pieces, [way[k] for way in ways]) for k in range(len(shares))])
-    return rows
+@dataclass(frozen=True)
+class Trajectory:
+    """One nested sequence of purchases of a ``method`` on a task's law."""
+
+    task: str
+    law: str
+    method: str
+    repeat: int
+
+    def scores(self, pieces: list[Group]) -> list[float]:
+        """By budget, of the groups of the instance, whose runs are in this repeat's order."""
+        shares = BUDGETS.get(self.task, (0.01, 0.05))
+        ways = [trajectory(group, self.method, shares) for group in pieces]
+        return [score(pieces, [way[k] for way in ways]) for k in range(len(shares))]
+
+
+Scores = dict[Trajectory, list[float]]
+
+
+def read(path: Path | None) -> Scores:
+    """Scores of an earlier run; none where there is no file."""
+    if path is None or not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {Trajectory(**row["trajectory"]): row["scores"] for row in rows}
+
+
+def run(wanted: list[Trajectory], folder: Path, found: Scores, path: Path | None) -> None:
+    """Add to ``found``, and to a file, the scores of those of an instance that are wanted and not there."""
+    missing = [one for one in wanted if one not in found]
+    if not missing:
+        return
+    task, law = missing[0].task, missing[0].law
+    given = json.loads((folder / "laws.json").read_text())[task]
+    parts = scalebench.parts(folder / task, task, given, given["laws"][law])
+    train = pd.read_csv(folder / task / "train.csv")
+    whole = list(groups(task, train, parts, len(given.get("outputs", "1"))))
+    mixed = [
+        [group.shuffled(np.random.default_rng(100_000 * repeat + i)) for i, group in enumerate(whole)]
+        for repeat in range(1 + max(one.repeat for one in missing))
+    ]
+    for one in missing:
+        started, found[one] = time.process_time(), one.scores(mixed[one.repeat])
+        shown = ", ".join(f"{x:+.3f}" for x in found[one])
+        print(
+            f"  {task} {law} {one.method} {one.repeat}: {shown} ({time.process_time() - started:.0f} CPU s)"
+        )
+        sys.stdout.flush()
+        if path is not None:
+            with path.open("a") as file:
+                file.write(json.dumps({"trajectory": asdict(one), "scores": found[one]}) + "\n")
+
+
+def told(task: str, wanted: list[Trajectory], found: Scores) -> Iterator[str]:
+    """A task's means by budget, and the published ones."""
+    table = pd.DataFrame([{**asdict(one), "scores": found[one]} for one in wanted])
+    for k, share in enumerate(BUDGETS.get(task, (0.01, 0.05))):
+        by_law = table.assign(score=table["scores"].str[k]).groupby(["method", "law"], sort=False)["score"]
+        mean = by_law.mean().groupby("method", sort=False).mean()
+        shown = (f"{method} {x:+.2f}" for method, x in mean.items())
+        names = ("random", "cheapest", "D-opt", "V-opt", "theirs")
+        theirs = (f"{name} {x:+.2f}" for name, x in zip(names, PUBLISHED[task][k], strict=True))
+        yield f"  {share:4.0%}: {', '.join(shown)} | published: {', '.join(theirs)}"
 
 
 def main() -> None:
@@ -77,28 +140,18 @@ def main() -> None:
     parser.add_argument("--laws", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--method", action="append", choices=METHODS)
+    parser.add_argument("--scores", type=Path)
     asked = parser.parse_args()
     folder = Path(os.environ["SCALING_PUBLISHED_DATA"]) / "scalebench"
-    laws = json.loads((folder / "laws.json").read_text())
+    laws, found = json.loads((folder / "laws.json").read_text()), read(asked.scores)
     for task in asked.task or COSTS:
-        shares, given = BUDGETS.get(task, (0.01, 0.05)), laws[task]
-        scores: dict[str, list[list[float]]] = {method: [] for method in asked.method or METHODS}
-        started, train = time.process_time(), pd.read_csv(folder / task / "train.csv")
-        for key, about in list(given["laws"].items())[: asked.laws]:
-            parts = scalebench.parts(folder / task, task, given, about)
-            pieces = list(groups(task, train, parts, len(given.get("outputs", "1"))))
-            for method in asked.method or METHODS:
-                made = instance(pieces, method, shares, asked.repeats)
-                scores[method] += made
-                print(f"  {task} {key} {method}: {np.round(np.mean(made, axis=0), 3)}", flush=True)
-        print(
-            f"{task}, {min(asked.laws, len(given['laws']))} laws, {time.process_time() - started:.0f} CPU s"
-        )
-        for k, share in enumerate(shares):
-            shown = (f"{method} {np.mean([row[k] for row in scores[method]]):+.2f}" for method in scores)
-            names = ("random", "cheapest", "D-opt", "V-opt", "theirs")
-            theirs = (f"{name} {x:+.2f}" for name, x in zip(names, PUBLISHED[task][k], strict=True))
-            print(f"  {share:4.0%}: {', '.join(shown)} | published: {', '.join(theirs)}", flush=True)
+        names, wanted = list(laws[task]["laws"])[: asked.laws], list[Trajectory]()
+        for law in names:
+            pairs = product(range(asked.repeats), asked.method or METHODS)
+            mine = [Trajectory(task, law, method, repeat) for repeat, method in pairs]
+            run(mine, folder, found, asked.scores)
+            wanted += mine
+        print(f"{task}, {len(names)} laws", *told(task, wanted, found), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

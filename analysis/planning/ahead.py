@@ -87,13 +87,24 @@ class Outlook:
     def z(self) -> float:
         return float(stats.norm.ppf(0.5 + self.level / 2))
 
+    @cached_property
+    def _moves(self) -> np.ndarray:
+        """Coordinates (P,) that move a run or what is forecast; a fit holds any other, such as the log of a
+        constant that is 0 at its best."""
+        return self.estimates.jacobian.any(axis=0) | (self.slopes != 0)
+
+    @cached_property
+    def _free(self) -> Estimates:
+        """The estimates without what is held."""
+        return replace(self.estimates, jacobian=self.estimates.jacobian[:, self._moves])
+
     def of(self, rows: Sequence[int] | np.ndarray) -> Ahead:
         """Forecast by a fit to ``rows``, as the linearised law has it."""
         rows = np.asarray(rows, int)
-        seen = self.estimates.of(rows) if len(rows) else None
+        seen = self._free.of(rows) if len(rows) else None
         law = np.inf
         if seen is not None and seen.determined:
-            law = float(seen.half_width(self.slopes[None], self.level)[0]) / self.z
+            law = float(seen.half_width(self.slopes[None, self._moves], self.level)[0]) / self.z
         discrepancy = 0.0 if self.reach is None else self.reach.sd(rows)
         return Ahead.of(self.name, self.z, law, self.run, discrepancy)
 

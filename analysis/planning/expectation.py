@@ -16,6 +16,7 @@ from analysis.planning.target import Target, size_name
 from analysis.results import Interval, Part, Verdict
 
 LEVEL = 0.9
+SPANS = {"N": 10.0, "D": 10.0, "l": 1.1}  # full widths, as factors, of N*, D* and a loss that can be claimed
 NEARLY = 0.95  # of values within a prior
 
 

@@ -15,14 +15,13 @@ from analysis.fits.intervals import NORMAL
 from analysis.fits.prediction import INSIDE
 from analysis.planning.ahead import outlook_of_loss
 from analysis.planning.estimates import CEILING
-from analysis.planning.expectation import LEVEL, Expectation, Expected
+from analysis.planning.expectation import LEVEL, SPANS, Expectation, Expected
 from analysis.planning.information import Information, Quantity
 from analysis.planning.prior import Prior
 from analysis.planning.repetition import repetition_of
 from analysis.planning.target import Target, optimum_of
 from analysis.results import Verdict
 
-SPANS = {"N": 10.0, "D": 10.0, "l": 1.1}  # full widths, as factors, of N*, D* and a loss that can be claimed
 HOPELESS = "no"
 
 

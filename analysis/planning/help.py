@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
@@ -13,16 +14,18 @@ from analysis.errors import AnalysisError, Complaint
 from analysis.fits.allocation import allocation, cost_of
 from analysis.fits.result import Fit
 from analysis.planning.ahead import Ahead, Outlook, outlook_of_loss, outlook_of_size, size_of
-from analysis.planning.expectation import LEVEL
+from analysis.planning.expectation import LEVEL, SPANS
 from analysis.planning.field import BEND, Field, Misfit, problem_of
 from analysis.planning.information import Information, slopes
 from analysis.planning.prior import Prior
 from analysis.planning.selection import POWERS, Choice, Market, Purchase
+from analysis.planning.split import split_of
 from analysis.planning.target import Target, optimum_of, place_of, size_name
 from analysis.results import Part
 
 Goal = Literal["loss", "size"]
 HALF = 0.5
+CLAIMED = {"loss": 0.5 * math.log(SPANS["l"]), "size": 0.5 * math.log(SPANS["N"])}  # half-widths
 MOST = 24  # runs that are proposed to halve an interval
 LITTLE = 0.05  # of the variance: where nothing halves it, runs that take less are not proposed
 DEARER = 1.25  # times the least cost of halving an interval, that fewer runs may have
@@ -50,7 +53,8 @@ class Advice(Part):
 @dataclass(frozen=True)
 class Help:
     """What would help a ``goal`` (``loss`` at the target, or ``size``: N* there): ``runs`` in the order in
-    which to train them; the forecast ``now`` and ``then``, of log loss or log N*."""
+    which to train them; the forecast ``now`` and ``then``, of log loss or log N*. ``aim``: half of the
+    interval that is wanted."""
 
     goal: Goal
     target: Target
@@ -58,6 +62,7 @@ class Help:
     now: Ahead
     then: Ahead
     offered: int
+    aim: float
 
     @property
     def before(self) -> float:
@@ -77,6 +82,11 @@ class Help:
         return bool(self.runs) and self.after <= self.before * HALF * 1.001
 
     @property
+    def reaches(self) -> bool:
+        """Whether the interval becomes as narrow as is wanted."""
+        return bool(self.runs) and self.after <= self.aim * 1.001
+
+    @property
     def name(self) -> str:
         return size_name(self.target.compute or 0.0) if self.goal == "size" else f"loss({self.target.label})"
 
@@ -84,8 +94,8 @@ class Help:
         numbers = {"half_width_before": self.before, "half_width_after": self.after}
         runs = [vars(run) | _finite({"before": run.before, "after": run.after}) for run in self.runs]
         return {"goal": self.name, **_finite(numbers), "flops": self.cost, "halves": self.halves,
-                "offered": self.offered, "now": _finite(vars(self.now)), "then": _finite(vars(self.then)),
-                "runs": runs}  # fmt: skip
+                "aim": self.aim, "reaches": self.reaches, "offered": self.offered,
+                "now": _finite(vars(self.now)), "then": _finite(vars(self.then)), "runs": runs}  # fmt: skip
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
@@ -129,8 +139,8 @@ class Shop:
             cells: the same columns for those on offer, and ``cost`` in FLOPs.
             target: what is forecast.
             goal: its loss, or N* at its compute.
-            misfit: how the law bends, beside the noise of the prior; left out: as usual, and by as much of
-                that noise as is misfit.
+            misfit: how the law bends, beside the noise of the prior; left out: as the residuals of ``fit``
+                have both, or without it as usual, and by as much of that noise as is misfit.
             around: of a loss, multiples of the target's N at its compute, whose losses count alike: with
                 several, N* and the exponents have to be known too.
             convention: which N and C.
@@ -170,8 +180,11 @@ class Shop:
         else:
             at = _run_at(target, place_of(prior, target, price), price)
             look = outlook_of_loss(seen, target.label, at, level=LEVEL, known=rows, fit=fit, said=said)
-        apart = prior if misfit else replace(prior, noise=prior.noise.without(prior.misfit))
-        bend = misfit or Misfit(max(BEND, prior.misfit))
+        if misfit is None and fit is not None:
+            noise, misfit = split_of(fit, prior, {x: float(values[0]) for x, values in places.items()})
+        else:
+            noise = prior.noise if misfit else prior.noise.without(prior.misfit)
+        bend, apart = misfit or Misfit(max(BEND, prior.misfit)), replace(prior, noise=noise)
         field = Field.of(apart, inputs, cluster, bend, derived=derived, targets=len(frame) + more)
         return cls(prior, frame, field, look, target, goal, len(cells))
 
@@ -185,12 +198,12 @@ class Shop:
         return Market([self.field], known, ~known & (index < rows), targets, cost, reach)
 
     def halving(self) -> Help:
-        """Choose the fewest cells found that halve the target's interval for nearly the least cost; where
-        none do, those that help most: up to the first that takes less than ``LITTLE`` of the variance."""
-        market, stated = self.market(), self.outlook.stated
-        half = HALF * stated(()) if np.isfinite(stated(())) else 0.0
-        tried = [market.buy(most=MOST, until=half, powers=(x,), judge=stated) for x in POWERS]
-        found = [cells for choice in tried if choice.after <= half and (cells := self._worth(choice, half))]
+        """Choose the fewest cells found that halve the target's interval for nearly the least cost, or bring
+        it to a width that can be claimed where half of it cannot; where none do, those that help most: up to
+        the first that takes less than ``LITTLE`` of the variance."""
+        market, stated, aim = self.market(), self.outlook.stated, self._aim / self.outlook.z
+        tried = [market.buy(most=MOST, until=aim, powers=(x,), judge=stated) for x in POWERS]
+        found = [cells for choice in tried if choice.after <= aim and (cells := self._worth(choice, aim))]
         if found:
             costs = [self.frame["cost"].to_numpy(float)[list(cells)].sum() for cells in found]
             cheap = [pair for pair in zip(costs, found, strict=True) if pair[0] <= DEARER * min(costs)]
@@ -202,6 +215,16 @@ class Shop:
         and of the law's part, as the field has it."""
         return self._help(self.market().buy(budget, most=most).cells)
 
+    def begun(self, budget: float, most: int, *, spend: float, batch: int | None = None) -> Help:
+        """Choose as :meth:`within`, but keep the first cells alone: those that spend so many FLOPs, at most a
+        ``batch``. The rest of the plan may be another one once these are measured."""
+        kept, spent = list[int](), 0.0
+        for one in self.market().buy(budget, most=most).purchases[:batch]:
+            if spent >= spend:
+                break
+            kept, spent = [*kept, one.cell], spent + one.cost
+        return self._help(kept)
+
     def advised(self, budget: float, most: int) -> Help:
         """Choose as :meth:`within`, but only cells that narrow the interval as it is stated; none where none
         of those found do."""
@@ -210,6 +233,11 @@ class Shop:
             if cells := self._worth(market.buy(budget, most=most, powers=powers)):
                 return self._help(cells)
         return self._help(())
+
+    @property
+    def _aim(self) -> float:
+        """Half of the interval that is wanted of one that is to be halved."""
+        return min(HALF * self.outlook.now.half_width, CLAIMED[self.goal])
 
     def _worth(self, choice: Choice, enough: float = 0.0) -> tuple[int, ...]:
         """The cells of a choice up to where the stated interval is narrowest, without those, dear ones
@@ -246,7 +274,7 @@ class Shop:
                 )
             )  # fmt: skip
             bought = pd.concat([bought, self.frame.iloc[[cell]]])
-        return Help(self.goal, self.target, tuple(runs), ahead[0], ahead[-1], self.offered)
+        return Help(self.goal, self.target, tuple(runs), ahead[0], ahead[-1], self.offered, self._aim)
 
 
 def _run_at(target: Target, place: dict[str, float], price: Any) -> dict[str, float]:
@@ -271,19 +299,21 @@ def _places(prior: Prior, target: Target, price: Any, around: Sequence[float]) -
 
 
 def _why(bought: pd.DataFrame, row: Any) -> str:
-    """In words what a cell adds to the runs that are there."""
+    """In words what a cell adds to the runs that are there, and to those proposed before it."""
     if not len(bought):
         return "the first run"
     n, parts = np.log(bought["N"].to_numpy(float)), []
     same = np.abs(n - np.log(row["N"])) < SAME
     if same.any():
-        d = bought["D"].to_numpy(float)[same]
+        there = same & bought["offer"].isna().to_numpy()
+        d = bought["D"].to_numpy(float)[there if there.any() else same]
+        size = "a size that is there" if there.any() else "a size proposed above"
         if row["D"] > 1.01 * d.max():
-            parts.append(f"a longer run of a size that is there, {row['D'] / d.max():.2g}x its tokens")
+            parts.append(f"a longer run of {size}, {row['D'] / d.max():.2g}x its tokens")
         elif row["D"] < d.min() / 1.01:
-            parts.append("a shorter run of a size that is there")
+            parts.append(f"a shorter run of {size}")
         else:
-            parts.append("another horizon of a size that is there")
+            parts.append(f"another horizon of {size}")
     elif row["N"] > np.exp(n.max()):
         parts.append(f"a size {row['N'] / np.exp(n.max()):.2g}x the largest")
     else:

@@ -24,6 +24,7 @@ from analysis.results import Part
 POWERS = (1.0, 0.75, 0.5, 0.25, 0.0)  # of the cost, by which a gain is divided
 JITTER = 1e-9  # of a variance, that keeps a covariance positive in floats
 ROOM = 1 + 1e-12  # of a budget, for sums
+LEAST = 1e-300  # variance that is divided by
 
 
 Judge = Callable[[Sequence[int]], float]  # of cells bought: the standard deviation of the target with them
@@ -124,23 +125,15 @@ class Market:
     @property
     def before(self) -> float:
         """The standard deviation of the targets' log losses, as they are known now: root mean square."""
-        return self._spread(self.cov, self.known)
+        return self._spread(_Given(self.cov, len(self.for_sale), 0).law, self.known)
 
-    def _spread(self, cov: np.ndarray, rows: np.ndarray) -> float:
-        ends = np.diagonal(cov, axis1=1, axis2=2)[:, len(self.for_sale) :]
+    def _spread(self, law: float, rows: np.ndarray) -> float:
         beyond = 0.0 if self.reach is None else self.reach.sd(rows) ** 2
-        return float(np.sqrt(max(ends.mean(), 0.0) + beyond))
-
-    def _gains(self, cov: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """By how much each cell (n,) reduces the mean variance of the targets; the cells' own variances of
-        each field."""
-        n = len(self.for_sale)
-        own = np.maximum(np.diagonal(cov, axis1=1, axis2=2)[:, :n], 1e-300)
-        return ((cov[:, n:, :n] ** 2).mean(axis=1) / own).mean(axis=0), own
+        return float(np.sqrt(max(law, 0.0) + beyond))
 
     def gains(self) -> np.ndarray:
         """By how much each cell for sale (n,), bought alone, reduces the variance of the targets."""
-        return self._gains(self.cov)[0]
+        return _Given(self.cov, len(self.for_sale), 0).gains()
 
     def buy(
         self,
@@ -183,20 +176,55 @@ class Market:
     def _ranked(self, budget: float, most: int, power: float) -> Iterator[tuple[int, float]]:
         """Cells for sale in the order in which they help for their cost to a ``power``, and the standard
         deviation by the fields that is left after each."""
-        cov, worth, rows = self.cov.copy(), self.cost**power, self.known
-        open_, left = np.ones(len(self.for_sale), bool), budget * ROOM
+        n, worth, rows = len(self.for_sale), self.cost**power, self.known
+        given, open_, left = _Given(self.cov, n, min(most, n)), np.ones(n, bool), budget * ROOM
         for _ in range(most):
             within = open_ & (self.cost <= left)
             if not within.any():
                 return
-            gains, own = self._gains(cov)
+            gains = given.gains()
             if self.reach is not None:
                 gains = gains + self.reach.taken(rows, self.for_sale)
             gain = np.where(within, gains / worth, -1.0)
             i = int(np.argmax(gain))
             if gain[i] <= 0:
                 return
-            cov -= cov[:, :, [i]] * cov[:, [i]] / own[:, i, None, None]
+            given.take(i)
             open_[i], left = False, left - self.cost[i]
             rows = np.append(rows, self.for_sale[i])
-            yield i, self._spread(cov, rows)
+            yield i, self._spread(given.law, rows)
+
+
+class _Given:
+    """Variances of n cells and T targets by k fields given the cells taken, from their covariances ``cov``
+    (k, n + T, n + T) given none: a Cholesky factor that grows by a row with each, so that the rest of the
+    matrix is never computed. ``most``: how many may be taken."""
+
+    def __init__(self, cov: np.ndarray, n: int, most: int):
+        self.cov, self.n, self.taken = cov, n, 0
+        self.across = cov[:, n:, :n].copy() if most else cov[:, n:, :n]
+        variances = np.diagonal(cov, axis1=1, axis2=2)
+        self.own, self.ends = variances[:, :n].copy(), variances[:, n:].copy()
+        self.factor = np.empty((len(cov), most, n))
+
+    @property
+    def law(self) -> float:
+        """The mean variance of the targets."""
+        return float(self.ends.mean())
+
+    def gains(self) -> np.ndarray:
+        """By how much each cell (n,) would reduce it."""
+        squares = np.einsum("ftn,ftn->fn", self.across, self.across) / self.ends.shape[1]
+        return (squares / np.maximum(self.own, LEAST)).mean(axis=0)
+
+    def take(self, i: int) -> None:
+        """Measure cell ``i``."""
+        size = np.sqrt(np.maximum(self.own[:, i], LEAST))[:, None]
+        done = self.factor[:, : self.taken]
+        row = self.cov[:, i, : self.n] - np.matmul(done[:, None, :, i], done)[:, 0]
+        row, ends = row / size, self.across[:, :, i] / size
+        self.factor[:, self.taken] = row
+        self.own -= row**2
+        self.ends -= ends**2
+        self.across -= ends[:, :, None] * row[:, None]
+        self.taken += 1

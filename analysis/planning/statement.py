@@ -10,7 +10,7 @@ from analysis.errors import plural
 from analysis.fits.summary import count, interval_text, number, verdict_text
 from analysis.planning.ahead import Ahead
 from analysis.planning.expectation import Expectation, Expected
-from analysis.planning.help import SLIGHT, Advice, Help
+from analysis.planning.help import HALF, SLIGHT, Advice, Help
 from analysis.planning.simulate import Seen, Simulated
 from analysis.results import Interval
 
@@ -139,9 +139,12 @@ def help_text(found: Help, labels: Mapping[int, str], so_far: float) -> str:
         return f"What would help {what} {goal}, now {ahead_text(found.now)}: {nothing_text(found)}"
     one = len(found.runs) == 1
     share = f", {found.cost / so_far:.0%} of what is there," if so_far else ""
-    did = f"halve{'s' * one} it"
-    if not found.halves:
-        did = f"do{'es' * one} most ({found.offered} cells on offer: none halves it)"
+    halved = found.aim >= HALF * found.before
+    if found.reaches:
+        did = f"halve{'s' * one} it" if halved else f"bring{'s' * one} it to what can be claimed"
+    else:
+        none = "halves it" if halved else f"brings it to {_about(found.aim)}, which could be claimed"
+        did = f"do{'es' * one} most ({found.offered} cells on offer: none {none})"
     head = (
         f"What would help {what} {goal}, now {ahead_text(found.now)}:\n"
         f"  {plural(len(found.runs), 'run')} for {found.cost:.3g} FLOPs{share} {did}, to "

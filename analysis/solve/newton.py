@@ -21,6 +21,7 @@ HUGE = 1e100  # what is larger is not told apart, lest squares overflow
 MOST = 0.95  # of the way to a bound
 FACES = 8  # of the box that a step is taken along, one after another
 SMALL = 1e-9  # damping of starts near solutions
+LEAST = 1e-11  # a pivot or eigenvalue of a scaled matrix that is taken for positive
 
 # indices (R,) of replicates -> their responses, (n,) or (R, n), and weights likewise
 Draw = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -212,10 +213,10 @@ def _direction(local: Local, movable: np.ndarray, weight: np.ndarray) -> tuple[n
     d = np.where(movable, weight, 1.0)
     h = np.where(movable[:, :, None] & movable[:, None, :], h / (d[:, :, None] * d[:, None, :]), np.eye(size))
     g = np.where(movable, g / d, 0.0)
-    solved, bent = _factored(h, g, damping) if size <= 8 else (np.zeros_like(g), np.ones(len(g), bool))
+    solved, bent = _factored(h, g, damping) if size <= 8 else _solved(h, g, damping)
     if bent.any():
         eigen, vectors = np.linalg.eigh(h[bent])
-        curve = np.maximum(np.abs(eigen), 1e-11) + damping[bent, None]
+        curve = np.maximum(np.abs(eigen), LEAST) + damping[bent, None]
         along = np.einsum("rpq,rp->rq", vectors, g[bent])
         solved[bent] = np.einsum("rpq,rq->rp", vectors, along / curve)
     return -solved / d, 0.5 * np.einsum("rp,rp->r", g, solved)
@@ -230,7 +231,7 @@ def _factored(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.nda
     pivots, bent = np.empty_like(x), np.zeros(len(g), bool)
     for j in range(size):
         pivot = a[j, j] + damping
-        bad = ~(pivot > 1e-11)
+        bad = ~(pivot > LEAST)
         bent |= bad
         pivots[j] = np.where(bad, 1.0, pivot)
         for i in range(j + 1, size):
@@ -243,3 +244,16 @@ def _factored(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.nda
         for i in range(j):
             x[i] -= a[j, i] * x[j]
     return x.T.copy(), bent
+
+
+def _solved(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What :func:`_factored` returns, of larger matrices, one after another; all are bent where Cholesky's
+    factor of one fails."""
+    unit = np.eye(g.shape[1])
+    a = h + damping[:, None, None] * unit
+    try:
+        pivots = np.diagonal(np.linalg.cholesky(a), axis1=1, axis2=2) ** 2
+        bent = ~(pivots > LEAST).all(1)
+        return np.linalg.solve(np.where(bent[:, None, None], unit, a), g[:, :, None])[:, :, 0], bent
+    except np.linalg.LinAlgError:
+        return np.zeros_like(g), np.ones(len(g), bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -77,10 +77,24 @@ class Group:
     rows: list[np.ndarray]
     params: int
     losses: int
+    fits: dict[bytes, list[np.ndarray]] = field(default_factory=dict, compare=False)
 
     def fit(self, bought: np.ndarray) -> list[np.ndarray]:
-        """Fits (k, P) of each of ``outputs``."""
-        return [one.fitted(bought, rows) for one, rows in zip(self.outputs, self.rows, strict=True)]
+        """Fits (k, P) of each of ``outputs``, made once for the same runs."""
+        key = np.packbits(bought).tobytes()
+        if key not in self.fits:
+            pairs = zip(self.outputs, self.rows, strict=True)
+            self.fits[key] = [one.fitted(bought, rows) for one, rows in pairs]
+        return self.fits[key]
+
+    def shuffled(self, rng: np.random.Generator) -> Group:
+        """The same runs in random order, lest what stands first in a file is taken of those that look alike
+        (of moe's runs of equal inputs the first has the lower loss)."""
+        count = len(self.cost)
+        order = rng.permutation(count)
+        places = [np.concatenate([order + i for i in range(0, len(rows), count)]) for rows in self.rows]
+        outputs = [replace(one, pool=one.pool.at(at)) for one, at in zip(self.outputs, places, strict=True)]
+        return replace(self, cost=self.cost[order], outputs=outputs, fits={})
 
     def scored(self, fits: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Predictions of the best fits, and truths, of all outputs at the target runs."""

@@ -90,12 +90,12 @@ def planned(group: Group, method: str, bought: np.ndarray, budget: float) -> np.
 Fits = list[list[np.ndarray] | None]  # by budget; None where nothing could be bought
 
 
-def trajectory(group: Group, method: str, shares: tuple[float, ...], seed: int) -> Fits:
-    """The fits at each budget, a share of the cost of all runs; one nested trajectory."""
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(group.cost))
+def trajectory(group: Group, method: str, shares: tuple[float, ...]) -> Fits:
+    """The fits at each budget, a share of the cost of all runs; one nested trajectory. What is alike to a
+    method it takes in the order of the group's runs, and all is alike to one that buys at random."""
+    order = np.arange(len(group.cost))
     if method == "cheapest":
-        order = order[np.argsort(group.cost[order], kind="stable")]
+        order = np.argsort(group.cost, kind="stable")
     bought, found = np.zeros(len(group.cost), bool), Fits()
     for share in shares:
         budget = share * group.cost.sum()

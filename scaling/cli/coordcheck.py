@@ -52,10 +52,10 @@ def coordcheck(
     """
     from analysis.coordinates import check
     from scaling.plan.coordcheck import CoordcheckFailed, cells_of, families_to_check
-    from scaling.spec.load import load_study
+    from scaling.plan.kept import load_spec
 
     rendering = printing.of_figures("--out", out)
-    study = load_study(spec, overrides or [])
+    study = load_spec(spec, overrides or [])
     families = families_to_check(study.family, _sizes(widths, "--widths"), _sizes(depths, "--depths"))
     cells = cells_of(study, families, seeds, steps)
     try:

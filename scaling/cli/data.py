@@ -136,9 +136,9 @@ def _indexes(spec: Path, overrides: list[str] | None, stores: Stores) -> list[Da
 def _study(spec: Path, overrides: list[str] | None) -> Study:
     """Read a spec whose data are prepared here; raises UserError where its own trainer reads them."""
     from scaling.corpora.external import External
-    from scaling.spec.load import load_study
+    from scaling.plan.kept import load_spec
 
-    study = load_study(spec, overrides or ())
+    study = load_spec(spec, overrides or ())
     if isinstance(study.data.corpus, External):
         message = "data.corpus is external: the study's own trainer reads it"
         raise UserError(Complaint(message, str(spec), "there is nothing to prepare or to look at here"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ruamel.yaml import YAML
 
 from analysis.fits.cost import counted
 from analysis.fits.rates import Known
@@ -25,9 +23,10 @@ from scaling.errors import Complaint, UserError
 from scaling.plan.data import resolve_data
 from scaling.plan.expand import make_plan
 from scaling.plan.family_cost import flops_per_token
+from scaling.plan.kept import load_spec
 from scaling.plan.member import Counting, next_cells, next_study
 from scaling.plan.plan import PlannedRun
-from scaling.spec.load import load_study
+from scaling.plan.written import spec_text
 from scaling.spec.models import Study
 
 
@@ -46,7 +45,7 @@ class Following:
         Raises:
             UserError: every problem of the spec and its data.
         """
-        study = load_study(spec)
+        study = load_spec(spec)
         return cls(spec, study, resolve_data(study))
 
     def cost(self, predictor: Predictor) -> Known | None:
@@ -104,18 +103,10 @@ class Members:
             return None
         return f"of the sections of {self.spec} as they stand, without {' and '.join(self.left_out)}"
 
-    def yaml(self) -> str:
-        """The spec of the study."""
-        text = io.StringIO()
-        text.write(f"# nearest to the optimum at C = {', '.join(f'{c:g}' for c in self.frame['C'])}\n")
-        text.write(f"# {self.plain}\n" if self.plain else "")
-        dumper = YAML()
-        dumper.default_flow_style = None
-        dumper.dump(
-            self.study.model_dump(mode="json", exclude_none=True, exclude_unset=True, exclude={"holdout"}),
-            text,
-        )
-        return text.getvalue()
+    def yaml(self, place: Path | None = None) -> str:
+        """The spec of the study, to be written to ``place`` or printed."""
+        heading = [f"nearest to the optimum at C = {', '.join(f'{c:g}' for c in self.frame['C'])}"]
+        return spec_text(self.study, place, *heading, *([self.plain] if self.plain else ()))
 
     def write(self, out: Path) -> None:
         """Write the spec to a new file.
@@ -125,7 +116,7 @@ class Members:
         """
         try:
             with out.open("x", encoding="utf-8") as file:
-                file.write(self.yaml())
+                file.write(self.yaml(out))
         except OSError as error:
             raise say.unwritable(f"--out {out}", error, "name a file in a folder that exists") from None
 

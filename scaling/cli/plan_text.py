@@ -188,9 +188,7 @@ def _duration(plan: Plan, bill: Bill) -> str:
     if plan.command is not None:
         return f"{about}, {speed.source}"
     most = max(point.pack for point in speed.probe.points)
-    beside = (
-        f", up to {most} runs of a shape side by side" if most > 1 and plan.execution.pack == "auto" else ""
-    )
+    beside = f", up to {most} runs of a shape side by side" if most > 1 else ""
     return (
         f"{about} ({speed.source}{beside}; training {duration(time.training_seconds)}, "
         f"compiling {duration(time.compile_seconds)}, evaluation {duration(time.evaluation_seconds)}, "

@@ -88,6 +88,13 @@ class DataIndex:
         return sum(source.used for source in self.sources)
 
     @property
+    def tokens_once(self) -> int:
+        """All tokens that training draws from, each counted once."""
+        if isinstance(self.content, ExternalContent):  # which are not cut into windows here
+            return self.content.tokens
+        return self.train_windows * self.context
+
+    @property
     def eval_tokens_used(self) -> int:
         return sum(document.tokens_used for document in self.eval_documents)
 
@@ -105,10 +112,10 @@ def coverage(tokens_seen: int, index: DataIndex) -> tuple[int, float]:
 
     In a mixture a source is repeated on its own; epochs are then of all sources together.
     """
-    if isinstance(index.content, ExternalContent):  # which are not cut into windows here
-        return min(tokens_seen, index.content.tokens), tokens_seen / index.content.tokens
+    if isinstance(index.content, ExternalContent):
+        return min(tokens_seen, index.tokens_once), tokens_seen / index.tokens_once
     seen = [min(tokens_seen * source.quota // BLOCK, source.used * index.context) for source in index.sources]
-    return sum(seen), tokens_seen / (index.train_windows * index.context)
+    return sum(seen), tokens_seen / index.tokens_once
 
 
 def index_of(content: Content, context: int) -> DataIndex:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ruamel.yaml import YAML
 
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
@@ -21,6 +19,7 @@ from analysis.planning.rivals import Decision, decisions
 from analysis.planning.statement import ahead_text, help_table, nothing_text
 from analysis.planning.target import Target
 from analysis.tables.runs import select
+from scaling.design.mismatch import Ground, mismatches
 from scaling.design.tables import cells_of, offered
 from scaling.errors import Complaint, UserError
 from scaling.plan.data import resolve_data
@@ -28,6 +27,7 @@ from scaling.plan.member import next_study
 from scaling.plan.offers import Offer
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.settings import study_of
+from scaling.plan.written import spec_text
 from scaling.spec.designs.cells import Added
 from scaling.spec.models import Study
 
@@ -55,7 +55,8 @@ class Wish:
 @dataclass(frozen=True)
 class Following:
     """The runs to train next. ``fit``: what they are chosen by; None: by the ``prior`` alone, as the table
-    identifies no law yet. ``study`` trains them; ``extends``: into the results that are there."""
+    identifies no law yet. ``study`` trains them; ``extends``: into the results that are there. ``warnings``
+    say what speaks against them."""
 
     fit: Fit | None
     prior: Prior
@@ -66,6 +67,7 @@ class Following:
     extends: bool
     spent: float
     budget: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> tuple[Offer, ...]:
@@ -96,17 +98,15 @@ class Following:
         if self.decisions:
             lines += ["", "  cells that decide between laws:"]
             lines += [f"  {labels[one.offer]} ({one.cost:.3g} FLOPs): {one.text}" for one in self.decisions]
+        if self.warnings:
+            lines += ["", *(f"warning: {text}" for text in self.warnings)]
         return "\n".join(lines)
 
-    def yaml(self) -> str:
-        """The spec that trains them, without what it would have if it were left out."""
-        text = io.StringIO()
-        text.write(f"# runs for {self.help.name}, chosen by {self.prior.law.name}: {self.prior.source}\n")
-        dumper = YAML()
-        dumper.default_flow_style = None
-        dumper.representer.add_representer(float, _plain)
-        dumper.dump(_written(self.study), text)
-        return text.getvalue()
+    def yaml(self, place: Path | None = None) -> str:
+        """The spec that trains them, to be written to ``place`` or printed, without what it would have if it
+        were left out."""
+        heading = f"runs for {self.help.name}, chosen by {self.prior.law.name}: {self.prior.source}"
+        return spec_text(self.study, place, heading)
 
     def to_json(self) -> dict[str, Any]:
         runs = [
@@ -120,30 +120,9 @@ class Following:
             "budget": self.budget,
             "spent": self.spent,
             "decisions": [vars(one) for one in self.decisions],
+            "warnings": list(self.warnings),
             "spec": self.yaml() if self.help.runs else None,
         }
-
-
-def _plain(representer: Any, value: float) -> Any:
-    """A number as one would write it: 1.7e+11."""
-    text = f"{value:.12g}"
-    text += "" if {*text} & {*".e"} else ".0"
-    return representer.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-def _written(study: Study) -> Any:
-    """The fields of a study that are not their defaults, and kinds."""
-
-    def kept(all_: Any, changed: Any) -> Any:
-        if isinstance(all_, dict):
-            names = [name for name in all_ if name in changed or name == "kind"]
-            return {name: kept(all_[name], changed.get(name, all_[name])) for name in names}
-        if isinstance(all_, list):
-            return [kept(*pair) for pair in zip(all_, changed, strict=True)]
-        return all_
-
-    dump = partial(study.model_dump, mode="json", exclude_none=True, exclude_unset=True)
-    return kept(dump(), dump(exclude_defaults=True))
 
 
 def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) -> Following:
@@ -173,7 +152,8 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     budget = BUDGET * spent if wish.budget is None else wish.budget
     have = [] if plan is None else [r for r in plan.runs if r.role == "fit" and variant in (None, r.variant)]
     own = study if variant is None else study_of(study, variant)
-    on_offer = _on_offer(own, plan, have, runs, wish, budget)
+    ground, warnings = _ground(own, plan, kept)
+    on_offer = _on_offer(own, ground.vocab_size, have, runs, wish, budget)
     cells = cells_of(on_offer, have)
     shop = Shop.of(prior, known, cells, wish.target, goal=wish.goal, misfit=misfit, fit=leading)
     found = shop.advised(budget, wish.many)
@@ -183,7 +163,7 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     return Following(
         leading if leading.usable else None, prior, found, tuple(on_offer), tuple(decided),
         _trained(study if plan else own, chosen, variant, extends=plan is not None),
-        plan is not None, spent, budget,
+        plan is not None, spent, budget, (*warnings, *ground.repeated(chosen)),
     )  # fmt: skip
 
 
@@ -198,10 +178,12 @@ def _variant(runs: pd.DataFrame) -> str | None:
 
 def prior_of(
     made: Fit, runs: pd.DataFrame, name: str, noise: NoiseLevel | None = None
-) -> tuple[Prior, Misfit]:
+) -> tuple[Prior, Misfit | None]:
     """The prior and misfit by which runs are chosen: of a fit where it is an optimum; else a published law
-    moved to the losses of the table."""
+    moved to the losses of the table. None: residuals alone say how much of them is misfit."""
     if made.usable and not _degenerate(made):
+        if noise is None and made.noise.seeds is None:
+            return Prior.of_fit(made, "fitted to the table"), None
         noise = noise or noise_of(made, beside_misfit=True)
         return Prior.of_fit(made, "fitted to the table", noise), misfit_of(made)
     inputs = {x: runs[x].to_numpy(float) for x in ("N", "D", "C")}
@@ -219,13 +201,18 @@ def require_beyond(target: Target, runs: pd.DataFrame) -> None:
     """Raises UserError where a target lies within the data, where nothing has to be forecast."""
     compute, most = target.compute, float(runs["C"].to_numpy(float).max())
     if compute is not None and compute < most:
-        message = f"--compute {compute:.4g}: lies below the largest run of the table, {most:.4g}"
+        what = (
+            f"--compute {compute:.4g}: lies"
+            if target.alone
+            else f"--at {target.label}: its {compute:.4g} FLOPs lie"
+        )
+        message = f"{what} below the largest run of the table, {most:.4g}"
         raise UserError(Complaint(message, hint="ask for more compute than has been trained"))
 
 
 def _on_offer(
     study: Study,
-    plan: Plan | None,
+    vocab_size: int,
     have: Sequence[PlannedRun],
     runs: Sequence[tuple[float, ...]],
     wish: Wish,
@@ -235,9 +222,8 @@ def _on_offer(
     are the runs of the plan that they stand beside."""
     most = max(runs, key=lambda run: run[2])
     n, d, c = (wish.target.inputs.get(x, far) for x, far in zip("NDC", most, strict=True))
-    vocab = _vocabulary(study, plan)
     place = (max(n, most[0]), d, c)
-    found = offered(study, vocab, runs, place, min(SHARE * c, budget), have)  # type: ignore[arg-type]
+    found = offered(study, vocab_size, runs, place, min(SHARE * c, budget), have)  # type: ignore[arg-type]
     smallest = min(run[0] for run in runs)
     found = [offer for offer in found if offer.params >= 0.99 * smallest]
     if not found:
@@ -247,10 +233,13 @@ def _on_offer(
     return found
 
 
-def _vocabulary(study: Study, plan: Plan | None) -> int:
-    if plan is not None and not plan.runs[0].is_external:
-        return plan.runs[0].built_in.shape.vocab_size
-    return resolve_data(study).vocab_size
+def _ground(study: Study, plan: Plan | None, runs: pd.DataFrame) -> tuple[Ground, tuple[str, ...]]:
+    """What the next runs are trained on, and what speaks against them beside the runs of a table."""
+    ground = None if plan is None else Ground.planned(plan)
+    if ground is not None:
+        return ground, ()
+    index = resolve_data(study)
+    return Ground.of(index), () if plan else tuple(mismatches(study, index, runs))
 
 
 def _trained(study: Study, chosen: Sequence[Offer], variant: str | None, *, extends: bool) -> Study:

@@ -14,16 +14,19 @@ from analysis.errors import AnalysisError, plural
 from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
 from analysis.planning.help import Help, Shop
-from analysis.planning.prior import Prior
+from analysis.planning.prior import UNIQUE, Prior
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
 from analysis.planning.target import Target
 from scaling.design.following import SHARE
+from scaling.design.foreseen import foreseen
 from scaling.design.priors import priors
 from scaling.design.tables import cells_of, offered, table_of, targets_of
 from scaling.design.wish import Asked
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.plan.warnings import has_long_warmup
+from scaling.plan.repetition import AS_NEW, read_more, times_text
+from scaling.plan.warnings import design_warnings, has_long_warmup
+from scaling.spec.designs.varied import Repetition
 from scaling.spec.models import Study
 
 REACH = 4.0  # times the largest run of the design
@@ -34,7 +37,7 @@ MOST = 1500  # runs, beside which more are not priced
 class Identification:
     """What the fitted runs of a plan, of each variant, can identify of each law; what simulated studies say;
     and what would help; ``dropped`` of its runs a fit leaves out, as their warmup is long; ``doubts`` of
-    what is assumed."""
+    what is assumed; ``foreseen``: what is assumed of runs that results decide."""
 
     statements: tuple[tuple[str | None, Expected], ...]
     simulated: tuple[Simulated, ...]
@@ -43,13 +46,19 @@ class Identification:
     flops: float
     dropped: int = 0
     doubts: tuple[str, ...] = ()
+    foreseen: str | None = None
 
     @property
     def text(self) -> str:
-        left_out = f"{plural(self.dropped, 'run')} of long warmup count for nothing here: fits leave them out"
-        parts = [left_out] * bool(self.dropped) + [
+        counted = "counts" if self.dropped == 1 else "count"
+        left_out = (
+            f"{plural(self.dropped, 'run')} of long warmup {counted} for nothing here: fits leave them out"
+        )
+        parts = [f"What results will decide is foreseen here: {self.foreseen}"] * bool(self.foreseen)
+        parts += [left_out] * bool(self.dropped)
+        parts += (
             (f"variant {name}: " if name else "") + expected_text(found) for name, found in self.statements
-        ]
+        )
         parts += (f"warning: {doubt}" for doubt in self.doubts)
         parts += map(simulated_text, self.simulated)
         parts += [help_text(found, self.labels, self.flops) for found in self.helps]
@@ -66,30 +75,36 @@ class Identification:
             "help": helps,
             "left_out": self.dropped,
             "doubts": list(self.doubts),
+            "foreseen": self.foreseen,
         }
 
 
 def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Identification | None:
-    """Say what the fitted runs of a plan can identify; None where there is none.
+    """Say what the fitted runs of a plan can identify, with those that results are to decide; None where
+    there are none, or the law that is asked for cannot decide.
 
     Raises:
         AnalysisError: a law or a prior is not known, or says nothing at these runs.
         UserError: the file of a prior is none.
     """
     asked = asked or Asked()
+    whole = foreseen(study, plan, asked)
+    if whole is None:
+        return None
+    study, plan = whole.study, whole.plan
     planned = [run for run in plan.runs if run.role == "fit"]
     if not planned:
         return None
     fitted = [run for run in planned if not has_long_warmup(run)] or planned
     statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
-    doubts = list[str]()
+    doubts = [warning.text for warning in design_warnings(plan)] if whole.assumed else list[str]()
     targets, variants = targets_of(plan, asked.compute), _variants(fitted)
     tables = {name: table_of(runs) for name, runs in variants.items()}
     for name, table in tables.items():
         for prior in priors(asked, table):
             known = [one for one in targets if asked.compute or one.known_to(prior.law)]
             statements.append((name, expect(prior, table, known)))
-            doubts += _doubts(prior, variants[name])
+            doubts += [*_other_loss(prior, variants[name]), *_repeated(prior, variants[name], study)]
             if asked.simulate:
                 simulated.append(simulate(prior, table, known, asked.simulate))
     (first, runs), *_ = variants.items()
@@ -98,11 +113,24 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     helps, labels = _helpful(study, runs, there, statements[0][1], table, targets[0])
     return Identification(
         tuple(statements), tuple(simulated), helps, labels, float(sum(run.flops for run in there)),
-        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)),
+        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed,
     )  # fmt: skip
 
 
-def _doubts(prior: Prior, runs: list[PlannedRun]) -> Iterator[str]:
+def _repeated(prior: Prior, runs: list[PlannedRun], study: Study) -> Iterator[str]:
+    """Say where a law counts tokens as new that runs read again: any of them in a design of repetition."""
+    most = 1 if isinstance(study.design, Repetition) else AS_NEW
+    again = [run for run in runs if run.epochs > most]
+    if again and UNIQUE not in prior.law.inputs:
+        worst = max(again, key=lambda run: run.epochs)
+        yield (
+            f"{read_more(len(again), len(runs), most)}, "
+            f"{worst.label} {times_text(worst.epochs)} times, and {prior.law.name} counts every token as "
+            "new; say what can be identified with --law data-constrained, and fit that"
+        )
+
+
+def _other_loss(prior: Prior, runs: list[PlannedRun]) -> Iterator[str]:
     """Say where a prior is of another loss than that of runs: above what guessing among all tokens has."""
     own = [run for run in runs if not run.is_external]
     if not own or {*prior.law.inputs} != {"N", "D"}:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from analysis.planning.target import Target
+from scaling.errors import Complaint, UserError
 from scaling.plan.offers import Bounds, Offer, offers
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.spec.models import Study
@@ -34,8 +35,16 @@ def table_of(runs: Iterable[PlannedRun]) -> pd.DataFrame:
 
 
 def targets_of(plan: Plan, compute: float | None) -> list[Target]:
-    """The compute that is asked for, else the held-out run of most compute, else ten times the largest."""
+    """The compute that is asked for, else the held-out run of most compute, else ten times the largest.
+
+    Raises:
+        UserError: no run has as little compute as is asked for.
+    """
     if compute is not None:
+        least = min(run.flops for run in plan.runs if run.role == "fit")
+        if compute < least:
+            message = f"--compute {compute:.4g}: lies below the smallest fitted run, {least:.4g} FLOPs"
+            raise UserError(Complaint(message, hint="ask for a compute that is worth a forecast"))
         return [Target.at_compute(compute)]
     held = [run for run in plan.runs if run.role == "holdout"]
     if held:

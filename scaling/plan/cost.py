@@ -103,7 +103,6 @@ def job_times(plan: Plan, speed: Speed, devices: Mapping[str, int]) -> dict[str,
     """
     compiled, times = set[Fixed](), dict[str, JobTime]()
     alike = Counter(_packed_with(plan, job) for job in plan.jobs)
-    packed = plan.execution.pack == "auto"
     for job in plan.jobs:
         first, count = plan.by_id[job.run_ids[0]], devices[job.job_id]
         step_flops = first.run.flops_per_step
@@ -116,7 +115,7 @@ def job_times(plan: Plan, speed: Speed, devices: Mapping[str, int]) -> dict[str,
             evaluate = passes * forward_matmul_flops(run.shape) * windows * per_flop
             compile_once = 0.0 if run.fixed in compiled else speed.probe.compile_seconds(step_flops)
             compiled.add(run.fixed)  # the compilation cache serves later jobs of the same program
-            if packed and count == 1:
+            if count == 1:
                 share = speed.probe.packed_share(step_flops, alike[_packed_with(plan, job)])
         times[job.job_id] = JobTime(job.flops * per_flop * share, evaluate, compile_once, count)
     return times

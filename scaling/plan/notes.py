@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from scaling.errors import plural
 from scaling.plan.designs import Wanted
 from scaling.plan.plan import PlannedJob
 from scaling.plan.repetition import repetition_notes
@@ -13,8 +12,6 @@ from scaling.plan.scales import WORTH_SAYING
 from scaling.recipe.written import rules_in, scales_of, target_of
 from scaling.spec.models import Study
 from scaling.spec.sections import Recipe
-
-ALIKE = 0.002  # relative: token counts that are one
 
 
 def notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) -> Iterator[str]:
@@ -24,40 +21,12 @@ def notes(study: Study, wanted: Sequence[Wanted], jobs: tuple[PlannedJob, ...]) 
     if amounts - used:
         limits = "design.min_steps" + (" or outside the design's limits" if study.design.narrows else "")
         yield f"{len(amounts - used)} of {len(amounts)} horizons keep no run: all are below {limits}"
-    if not study.design.waiting:
-        yield from _too_few(wanted)
     yield from _moved_batches(wanted)
     yield from dict.fromkeys(_scaled_twice(wanted) if study.trainer is None else ())
     yield from _sizes(wanted)
     yield from repetition_notes([w for w in wanted if not w.left_out])
     if study.trainer is None and study.execution.share_trunk and all(len(job.run_ids) == 1 for job in jobs):
         yield f"nothing is shared: {_why_not_shared([w.setting.built_in for w in wanted])}"
-
-
-def _too_few(wanted: Sequence[Wanted]) -> Iterator[str]:
-    """Warn where Chinchilla's law, which has five parameters, cannot be fitted to the runs of a variant."""
-    variants = dict[tuple[int, int, int], list[str]]()
-    for variant in dict.fromkeys(w.setting.variant for w in wanted):
-        kept = [w for w in wanted if w.role == "fit" and not w.left_out and w.setting.variant == variant]
-        found = len(kept), len({w.shape for w in kept}), _distinct(w.tokens for w in kept)
-        if found[0] < 6 or min(found) < 3:
-            variants.setdefault(found, []).append(variant or "")
-    for (runs, sizes, horizons), names in variants.items():
-        of = f"{', '.join(names)}: " if any(names) else ""
-        yield (
-            f"{of}{plural(runs, 'fitted run')} of {plural(sizes, 'size')} "
-            f"and {plural(horizons, 'token count')} are too few for Chinchilla's law, which takes 6 runs, 3 "
-            "sizes and 3 token counts: nothing could be forecast, and held-out runs would stay untrained"
-        )
-
-
-def _distinct(amounts: Iterable[float]) -> int:
-    """How many amounts there are; those that differ by ``ALIKE`` are one, as fits count them."""
-    number, least = 0, 0.0
-    for amount in sorted(amounts):
-        if amount > least * (1 + ALIKE):
-            number, least = number + 1, amount
-    return number
 
 
 def _moved_batches(wanted: Sequence[Wanted]) -> Iterator[str]:

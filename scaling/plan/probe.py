@@ -31,8 +31,8 @@ MOST_PACKED = 64
 
 @dataclass(frozen=True)
 class ProbePoint:
-    """One measured shape; ``pack`` is how many such runs are best trained side by side, each step of all of
-    which takes ``pack_seconds_per_step``."""
+    """One measured shape; ``pack`` is how many such runs are trained side by side, the best number or the one
+    that was asked for, each step of all of which takes ``pack_seconds_per_step``."""
 
     flops_per_step: Positive
     seconds_per_step: Positive
@@ -95,7 +95,7 @@ _PROBE = TypeAdapter(Probe)
 @dataclass(frozen=True)
 class Question:
     """A step to be measured: of ``run``, laid out by ``lowering``; ``times`` of them do the work of one step
-    of the plan. ``most`` such runs may be in a pack."""
+    of the plan. ``most`` such runs may be in a pack where ``lowering`` gives none."""
 
     run: Run
     lowering: Lowering
@@ -130,6 +130,8 @@ class Question:
             "most": self.most,
             "lowering": asdict(self.lowering),
         }
+        if self.lowering.pack > 1:  # which earlier versions did not measure
+            key["pack"] = "measured"
         return answer_file(key)
 
     def answer(self, point: ProbePoint) -> ProbePoint:
@@ -223,7 +225,7 @@ def probe_runs(lowered: Lowered) -> tuple[PlannedRun, ...]:
 def most_packed(plan: Plan, planned: PlannedRun) -> int:
     """Return how many runs may be trained beside one, itself included: a power of two."""
     if plan.execution.pack != "auto":
-        return 1  # given, not measured
+        return 1  # it is given
     alike = {run.job_id for run in plan.runs if run.built_in.fixed == planned.built_in.fixed}
     return min(MOST_PACKED, 1 << (len(alike).bit_length() - 1))
 

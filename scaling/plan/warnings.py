@@ -1,18 +1,20 @@
 """What may spoil a study although its plan is valid: of each danger one warning, with what to do.
 
 Every check takes a plan and yields at most a few warnings. To add one: a function here, and its place in
-:data:`CHECKS`.
+:data:`OF_RUNS` or :data:`OF_DESIGNS`.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from scaling.errors import plural
 from scaling.plan.leverage import Place, hinges
 from scaling.plan.plan import Plan, PlannedRun
+from scaling.plan.repetition import AS_NEW, WORTH, WORTHLESS, read_more, times_text
 from scaling.recipe.published import PowerLines
 
 # At 781 steps the best rate and batch cost 4 to 6 % of the loss, at 1,563 1 to 2 %, at equal N and D
@@ -33,6 +35,8 @@ GAIN = 0.05  # nats for each e-fold of compute: little (L goes as C^-.05, arXiv:
 ROUNDED = 1.05  # ratio of computes that differ by whole steps alone
 NOTHING_LEFT = 100.0  # times a standard error, beyond which nothing is known
 RESOLVED = 3.0  # standard errors that a difference should have
+ALIKE = 0.002  # relative: token counts that are one
+FEWEST_RUNS, FEWEST_LEVELS = 6, 3  # that Chinchilla's law takes: runs; sizes, and token counts
 
 
 def warms_long(warmup: int, steps: int) -> bool:
@@ -60,8 +64,56 @@ class PlanWarning:
 
 
 def plan_warnings(plan: Plan) -> tuple[PlanWarning, ...]:
-    """Return what may spoil a study."""
-    return tuple(warning for check in CHECKS for warning in check(plan))
+    """Return what may spoil a study: its runs, and its design unless a part of that waits for results."""
+    of_runs = tuple(warning for check in OF_RUNS for warning in check(plan))
+    return of_runs if plan.unfinished else of_runs + design_warnings(plan)
+
+
+def design_warnings(plan: Plan) -> tuple[PlanWarning, ...]:
+    """Return what may spoil a study by how its runs lie to one another."""
+    return tuple(warning for check in OF_DESIGNS for warning in check(plan))
+
+
+def _too_few(plan: Plan) -> Iterator[PlanWarning]:
+    """Find variants whose runs Chinchilla's law, which has five parameters, cannot be fitted to."""
+    variants, fitted = dict[tuple[int, int, int], list[str]](), plan.with_roles(("fit",))
+    for variant in dict.fromkeys(run.variant for run in fitted):
+        runs = [run for run in fitted if run.variant == variant]
+        found = len(runs), len({run.params for run in runs}), _distinct(run.run.tokens for run in runs)
+        if found[0] < FEWEST_RUNS or min(found[1:]) < FEWEST_LEVELS:
+            variants.setdefault(found, []).append(variant or "")
+    for (runs, sizes, horizons), names in variants.items():
+        of = f"{', '.join(names)}: " if any(names) else ""
+        message = (
+            f"{of}{plural(runs, 'fitted run')} of {plural(sizes, 'size')} and "
+            f"{plural(horizons, 'token count')} are too few for Chinchilla's law, which takes {FEWEST_RUNS} "
+            f"runs, {FEWEST_LEVELS} sizes and {FEWEST_LEVELS} token counts: nothing could be forecast, and "
+            "held-out runs would stay untrained"
+        )
+        yield PlanWarning("too_few", message, "add sizes or horizons")
+
+
+def _distinct(amounts: Iterable[float]) -> int:
+    """How many amounts there are; those that differ by ``ALIKE`` are one, as fits count them."""
+    number, least = 0, 0.0
+    for amount in sorted(amounts):
+        if amount > least * (1 + ALIKE):
+            number, least = number + 1, amount
+    return number
+
+
+def _repetition(plan: Plan) -> Iterator[PlanWarning]:
+    repeated = [run for run in plan.runs if run.epochs > AS_NEW]
+    if repeated:
+        worst = max(repeated, key=lambda run: run.epochs)
+        message = (
+            f"{read_more(len(repeated), len(plan.runs), AS_NEW)}, {worst.label} "
+            f"{times_text(worst.epochs)} times: {WORTH}"
+        )
+        if worst.epochs > WORTHLESS:
+            message += ", and beyond some 40 times next to nothing: the runs learn it by heart"
+        hint = "a larger corpus or shorter horizons, or fit the law of repeated text, data-constrained"
+        yield PlanWarning("repetition", message, hint, _ids(repeated))
 
 
 def _few_steps(plan: Plan) -> Iterator[PlanWarning]:
@@ -113,6 +165,30 @@ def _far_away(plan: Plan) -> Iterator[PlanWarning]:
         message = f"held-out {far.label} is {ratio:.3g} times the compute of the largest fitted run"
         hint = f"add fitted runs nearer to it: beyond {FARTHEST:.0f} times misfit outweighs noise"
         yield PlanWarning("extrapolation", message, hint, (far.run_id,))
+
+
+def _inside(plan: Plan) -> Iterator[PlanWarning]:
+    """Find held-out runs that lie within the fitted ones of their variant, by N, D and C."""
+    fitted = dict[str | None, list[tuple[int, int, int]]]()
+    for run in plan.with_roles(("fit",)):
+        fitted.setdefault(run.variant, []).append(_place(run))
+    ends = {name: [(min(x), max(x)) for x in zip(*of, strict=True)] for name, of in fitted.items()}
+    inside = [
+        run
+        for run in plan.with_roles(("holdout",))
+        if run.variant in ends
+        and all(low <= x <= high for x, (low, high) in zip(_place(run), ends[run.variant], strict=True))
+    ]
+    if inside:
+        more = f" (and {len(inside) - 1:,} more)" if len(inside) > 1 else ""
+        message = (
+            f"held-out {inside[0].label}{more} is within N, D and C of the fitted runs: no test beyond them"
+        )
+        yield PlanWarning("holdout_inside", message, "hold out a larger or a longer run", _ids(inside))
+
+
+def _place(run: PlannedRun) -> tuple[int, int, int]:
+    return run.params, run.run.tokens, run.flops
 
 
 def _embeddings(plan: Plan) -> Iterator[PlanWarning]:
@@ -212,13 +288,13 @@ def _ids(runs: Sequence[PlannedRun]) -> tuple[str, ...]:
     return tuple(run.run_id for run in runs)
 
 
-CHECKS: tuple[Callable[[Plan], Iterator[PlanWarning]], ...] = (
+Check = Callable[[Plan], Iterator[PlanWarning]]
+OF_RUNS: tuple[Check, ...] = (
+    _repetition,
     _few_steps,
     _long_warmup,
     _large_batch,
-    _far_away,
     _embeddings,
     _coarse_evaluation,
-    _one_cell,
-    _other_warmup,
 )
+OF_DESIGNS: tuple[Check, ...] = (_too_few, _far_away, _inside, _one_cell, _other_warmup)

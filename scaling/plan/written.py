@@ -1,12 +1,19 @@
-"""The text of study.yaml."""
+"""Studies as text: study.yaml, and specs of the next study, which find the files that they name."""
 
 from __future__ import annotations
 
+import glob
 import io
-from typing import Any
+import itertools
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
 
 from ruamel.yaml import YAML
 
+from scaling.plan.kept import specs_folder
 from scaling.plan.tuned import with_hashes
 from scaling.spec.models import Study
 
@@ -17,7 +24,76 @@ def study_text(study: Study) -> str:
     if study.trainer is not None:  # the text is read elsewhere
         trainer = study.trainer.model_copy(update={"folder": str(study.commands_folder)})
         study = study.model_copy(update={"trainer": trainer})
-    spec = study.model_dump(mode="json", exclude_none=True)
+    spec = study.model_dump(mode="json", exclude_none=True, exclude={"folder"})  # the plan says it
     dumper: Any = YAML()
     dumper.dump(with_hashes(spec, study.source.folder), text)
     return text.getvalue()
+
+
+def spec_text(study: Study, place: Path | None, *heading: str) -> str:
+    """Return a spec as a user would write it, without what it would have if it were left out.
+
+    Args:
+        study: whose spec it is.
+        place: that it will be written to; None: it is printed.
+        heading: lines of comment before it.
+    """
+    text = io.StringIO()
+    text.writelines(f"# {line}\n" for line in heading)
+    dumper: Any = YAML()
+    dumper.default_flow_style = None
+    dumper.representer.add_representer(float, _plain)
+    dumper.dump(_chosen(_placed(study, place)), text)
+    return text.getvalue()
+
+
+def _placed(study: Study, place: Path | None) -> Study:
+    """Return a study with the ``folder`` that its paths are relative to, where it names files that would not
+    be found from ``place``."""
+    base = study.source.folder.resolve()
+    here = None if place is None else (specs_folder(place.parent) or place.parent).resolve()
+    named = None if here == base or not _names_files(study, base) else str(base)
+    if named is not None and here is not None:
+        named = os.path.relpath(base, here)
+    return study.model_copy(update={"folder": named})
+
+
+def _names_files(study: Study, folder: Path) -> bool:
+    """Whether a study names something in a folder: files, runs to start from, or where its trainer starts."""
+
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            yield from itertools.chain(*map(texts, cast(dict[str, Any], value).values()))
+        elif isinstance(value, list):
+            yield from itertools.chain(*map(texts, cast(list[Any], value)))
+
+    below = [f"{glob.escape(str(folder))}/{beside}" for beside in ("", "results/*/runs/")]
+    dump = study.model_dump(mode="json", exclude={"study", "folder"})
+    return study.trainer is not None or any(
+        next(glob.iglob(start + text), None) is not None for text in texts(dump) if text for start in below
+    )
+
+
+def _plain(representer: Any, value: float) -> Any:
+    """A number as one would write it: 1.7e+11."""
+    text = f"{value:.12g}"
+    text += "" if {*text} & {*".e"} else ".0"
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+def _chosen(study: Study) -> Any:
+    """The fields of a study that are not their defaults, and kinds."""
+
+    def kept(all_: Any, changed: Any) -> Any:
+        if isinstance(all_, dict):
+            fields = cast(dict[str, Any], all_)
+            names = [name for name in fields if name in changed or name == "kind"]
+            return {name: kept(fields[name], changed.get(name, fields[name])) for name in names}
+        if isinstance(all_, list):
+            return [kept(one, other) for one, other in zip(cast(list[Any], all_), changed, strict=True)]
+        return all_
+
+    dump = partial(study.model_dump, mode="json", exclude_none=True, exclude_unset=True)
+    return kept(dump(), dump(exclude_defaults=True))

@@ -6,8 +6,14 @@ take them. A whole number may be written ``1e6``.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import re
+import textwrap
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,12 +25,15 @@ from pydantic import (
     GetJsonSchemaHandler,
     StringConstraints,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 LARGEST_COUNT = 10**15
 
 Unit = Literal["steps", "tokens", "%"]
-_DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+\.)\s*(steps?|tokens?|%)\s*", re.ASCII)
+NUMBER = r"(?:[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+\.)"
+_DURATION = re.compile(rf"\s*({NUMBER})\s*(steps?|tokens?|%)\s*", re.ASCII)
+_PERCENTAGE = re.compile(rf"\s*({NUMBER})\s*%\s*", re.ASCII)
 
 
 _COMPARISONS = {
@@ -60,11 +69,28 @@ def _real(value: Any) -> Any:
         raise PydanticCustomError("spec", "must be a number below 1e308") from None
 
 
+def _fraction(value: Any) -> Any:
+    percentage = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    if percentage is not None:
+        return float(Decimal(percentage[1]) / 100)
+    if isinstance(value, str):
+        raise PydanticCustomError("spec", "must be a number or a percentage, such as 0.02 or '2 %'")
+    return value
+
+
 Whole = Annotated[int, BeforeValidator(_whole), Field(le=LARGEST_COUNT)]
 Count = Annotated[Whole, Field(ge=1)]
 Real = Annotated[float, BeforeValidator(_real), Field(allow_inf_nan=False)]
 Positive = Annotated[Real, Field(gt=0, le=1e30)]
-Fraction = Annotated[Real, Field(ge=0, le=1)]
+Fraction = Annotated[
+    Real,
+    Field(ge=0, le=1),
+    BeforeValidator(
+        _fraction,
+        json_schema_input_type=Annotated[float, Field(ge=0, le=1)]
+        | Annotated[str, Field(pattern=rf"^\s*{NUMBER}\s*%\s*$")],
+    ),
+]
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 SHA256 = "^[0-9a-f]{64}$"
@@ -88,9 +114,43 @@ class Frozen(BaseModel):
 
 
 class Described(Frozen):
-    """A part of a spec: the docs of its fields become descriptions in the schema."""
+    """A part of a spec: the docs of its fields become descriptions in the schema.
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    They are read when a schema is asked for. With pydantic's ``use_attribute_docstrings`` each class would be
+    looked for in its source as it is made, a third of the time in which a process starts.
+    """
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        properties: dict[str, JsonSchemaValue] = handler.resolve_ref_schema(schema).get("properties", {})
+        for model in cls.__mro__[: cls.__mro__.index(Described)]:
+            for name, text in _docs_of_fields(model).items():
+                if name in properties:
+                    properties[name].setdefault("description", text)
+        return schema
+
+
+@cache
+def _docs_of_fields(model: type) -> dict[str, str]:
+    """The strings that follow annotated names in the source of a class; none of one that has no source of its
+    own, such as ``WSD[DurationOrRule]``."""
+    try:
+        source = inspect.getsource(model)
+    except OSError:
+        return {}
+    (made,) = ast.parse(textwrap.dedent(source)).body
+    assert isinstance(made, ast.ClassDef)
+    docs = dict[str, str]()
+    for field, after in itertools.pairwise(made.body):
+        match field, after:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                docs[name] = inspect.cleandoc(text)
+            case _:
+                pass
+    return docs
 
 
 @dataclass(frozen=True)
@@ -143,5 +203,4 @@ class Duration:
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        number = r"([0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?|[0-9]+\.)"
-        return {"type": "string", "pattern": rf"^\s*{number}\s*(steps?|tokens?|%)\s*$"}
+        return {"type": "string", "pattern": rf"^\s*{NUMBER}\s*(steps?|tokens?|%)\s*$"}

@@ -27,6 +27,9 @@ EARLIER_NAMES: dict[tuple[str, str], tuple[str, str]] = {
     ("data", "eval_documents"): ("evaluation", "documents"),
     ("data", "eval_tokens"): ("evaluation", "tokens"),
 }
+NO_FOLDER = "name the one that the files of the spec lie in or below, or leave it out for the spec's own"
+# Sections that no other section is checked against.
+LEAVES = {"execution", "noise", "holdout", "added"}
 # Fields that no other field of the spec is checked against where they are left out.
 INDEPENDENT: set[Path] = {
     *(("recipe", name) for name in ("precision", "parametrization", "auxiliary", "init_from")),
@@ -41,8 +44,9 @@ OPTIONAL_BELOW: set[Path] = {("recipe", "optimizer"), ("recipe", "schedule")}
 class Checked:
     """What came of reading a spec: problems, and the study if it is clear what was meant.
 
-    Where misspelt names and choices are the only problems, ``study`` is what they were taken for, so that
-    later checks can add their problems to these; it must not be run.
+    Where misspelt names and choices, and sections that no other needs, are the only problems, ``study`` is
+    what they were taken for, without these sections, so that later checks can add their problems to these; it
+    must not be run.
     """
 
     study: Study | None
@@ -89,9 +93,18 @@ def read_study(
     if profile is not None:
         lay_over(tree, _read(FilePath(profile), "a profile"), str(profile))
     problems = [problem for text in overrides for problem in override(tree, text)]
-    source = Source(tree.keys, tree.values, folder or FilePath(path).parent)
-    checked = check_study_dict(cast(dict[str, Any], raw), source)
+    written = cast(dict[str, Any], raw)
+    source = Source(tree.keys, tree.values, _base(folder or FilePath(path).parent, written.get("folder")))
+    if not source.folder.is_dir() and isinstance(written.get("folder"), str):
+        problems.append(source.problem(Finding(("folder",), f"no such folder: {source.folder}", NO_FOLDER)))
+    checked = check_study_dict(written, source)
     return Checked(checked.study, (*checked.problems, *problems))
+
+
+def _base(folder: FilePath, named: Any) -> FilePath:
+    """What paths in a spec are relative to: its ``folder``, or what it names instead. Symbolic links are
+    followed, as ``..`` is taken off names later."""
+    return (folder / named).resolve() if isinstance(named, str) else folder
 
 
 def study_from_dict(raw: Mapping[str, Any]) -> Study:
@@ -100,7 +113,7 @@ def study_from_dict(raw: Mapping[str, Any]) -> Study:
     Raises:
         UserError: every problem, with paths of field names.
     """
-    return check_study_dict(raw, Source()).clean()
+    return check_study_dict(raw, Source(folder=_base(FilePath(), raw.get("folder")))).clean()
 
 
 def check_study_dict(raw: Mapping[str, Any], source: Source) -> Checked:
@@ -115,6 +128,11 @@ def check_study_dict(raw: Mapping[str, Any], source: Source) -> Checked:
         study, more = _validate(corrected)
         seen = {(finding.path, finding.message) for finding in findings}
         findings += [finding for finding in more if (finding.path, finding.message) not in seen]
+        raw = corrected
+    if study is None and few:
+        # A section that no other needs hides what is wrong with the plan of the rest: leave it out.
+        wrong = {finding.path[0] for finding in findings if finding.path}
+        study, _ = _validate({name: raw[name] for name in raw if name not in LEAVES & wrong})
     if study is not None:
         study._source = source  # pyright: ignore[reportPrivateUsage]
     return Checked(study, tuple(source.problems(findings)))

@@ -53,6 +53,8 @@ class Study(Described):
     evaluation: Evaluation = Evaluation()
     """What is held out of training, and which losses are measured."""
     execution: WrittenExecution = Execution()
+    folder: str | None = None
+    """What relative paths in the spec are relative to; left out: the folder that the spec lies in."""
 
     _source: Source = PrivateAttr(default_factory=Source)
 

@@ -39,15 +39,15 @@ GAIN = 1.05  # in tokens a second, for which twice as many runs are trained side
 
 
 def measure(run: Run, lowering: Lowering, most: int = 1) -> dict[str, Any]:
-    """Measure the median seconds of a step over whole chunks, on random tokens, and the best pack of at most
-    ``most`` such runs."""
+    """Measure the median seconds of a step over whole chunks, on random tokens, and those of a pack: the one
+    of ``lowering``, or where that has one run the best of at most ``most``."""
     require_precision(run.precision)
     if jax.default_backend() == "cpu":
         chunk, most = auto_chunk_steps(run.flops_per_step), 1
     else:
         chunk = max(1, min(LONGEST_CHUNK, int(CHUNK_FLOPS / run.flops_per_step)))
-    lowering = replace(lowering, attention=attention_kernel(run.shape, run.precision), pack=1)
-    program = make_program(Blueprint.of(run, chunk, lowering=lowering))
+    alone = replace(lowering, attention=attention_kernel(run.shape, run.precision), pack=1)
+    program = make_program(Blueprint.of(run, chunk, lowering=alone))
     size = program.blueprint.chunk_steps
     dims = (size, run.batch_sequences, run.shape.context + 1)
     windows: WindowArray = np.random.default_rng(0).integers(
@@ -57,7 +57,8 @@ def measure(run: Run, lowering: Lowering, most: int = 1) -> dict[str, Any]:
     if jax.default_backend() != "cpu":
         windows = put(windows, sharding(program.mesh, None, "batch"))
     seconds = seconds_per_step(program, run, windows, 1)
-    pack, packed = best_pack(seconds, most, partial(seconds_per_step, program, run, windows))
+    given = lowering.pack if program.mesh.size == 1 else 1
+    pack, packed = best_pack(seconds, most, partial(seconds_per_step, program, run, windows), given)
     return {
         "flops_per_step": run.flops_per_step,
         "seconds_per_step": seconds,
@@ -95,7 +96,7 @@ def seconds_per_step(program: Program, run: Run, windows: WindowArray, width: in
     return float(np.median(times[1:]))
 
 
-def best_pack(alone: float, most: int, seconds: Callable[[int], float]) -> tuple[int, float]:
+def best_pack(alone: float, most: int, seconds: Callable[[int], float], given: int = 1) -> tuple[int, float]:
     """Return how many runs are best trained side by side, and the seconds of their steps: twice as many
     again, as long as that trains :data:`GAIN` times as much in the same time and there is memory.
 
@@ -103,19 +104,28 @@ def best_pack(alone: float, most: int, seconds: Callable[[int], float]) -> tuple
         alone: seconds of a step of one run.
         most: that there are.
         seconds: measures those of a step of so many.
+        given: how many are trained side by side in any case, where that is more than one.
     """
+    if given > 1:
+        now = _where_it_fits(seconds, given)
+        return (1, alone) if now is None else (given, now)
     best, before = 1, alone
     while 2 * best <= most and not _half_full():
-        try:
-            now = seconds(2 * best)
-        except jax.errors.JaxRuntimeError as error:
-            if not is_exhausted(str(error)):
-                raise
-            break
-        if now * GAIN > 2 * before:
+        now = _where_it_fits(seconds, 2 * best)
+        if now is None or now * GAIN > 2 * before:
             break
         best, before = 2 * best, now
     return best, before
+
+
+def _where_it_fits(seconds: Callable[[int], float], width: int) -> float | None:
+    """Measure the seconds of a step of so many runs; None where memory is exhausted."""
+    try:
+        return seconds(width)
+    except jax.errors.JaxRuntimeError as error:
+        if not is_exhausted(str(error)):
+            raise
+        return None
 
 
 def _half_full() -> bool:

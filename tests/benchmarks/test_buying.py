@@ -69,3 +69,19 @@ def test_residuals_are_split_into_noise_and_misfit(group, noise, bend):
         found = beliefs.split(plain, cells, residuals, float(residuals.std()), 2.5)
         shares.append(found.misfit.size**2 / (found.misfit.size**2 + found.noise.run**2))
     assert np.mean(shares) < 0.3 if bend == 0 else np.mean(shares) > 0.6
+
+
+def test_shuffled_runs_keep_their_inputs_costs_and_losses(group):
+    """Two outputs in one problem, as of the mixtures of domains."""
+    pool = group.outputs[0].pool
+    twice = replace(pool, inputs={x: np.tile(v, 2) for x, v in pool.inputs.items()},
+                    target=np.append(pool.target, 1 + pool.target), group=np.repeat([0, 1], len(group.cost)),
+                    labels=("1", "2"), own=("E",))  # fmt: skip
+    both = replace(group, outputs=[replace(group.outputs[0], pool=twice)], rows=[np.tile(group.rows[0], 2)])
+    mixed = both.shuffled(np.random.default_rng(1))
+    found, count = mixed.outputs[0].pool, len(group.cost)
+    assert (mixed.cost != group.cost).any() and sorted(mixed.cost) == sorted(group.cost)
+    for part in (slice(count), slice(count, None)):
+        assert found.inputs["N"][part] * found.inputs["D"][part] == pytest.approx(mixed.cost * 1e15)
+    assert found.target[count:] == pytest.approx(1 + found.target[:count])
+    assert (found.group == twice.group).all()

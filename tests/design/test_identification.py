@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
+from analysis.planning.prior import Prior
+from scaling.design.choosing import choose
+from scaling.design.foreseen import Foreseen, foreseen
 from scaling.design.identification import identification
 from scaling.design.wish import Asked
 from scaling.plan.expand import plan_study
-from scaling.spec.load import study_from_dict
+from scaling.plan.plan import Plan, PlannedRun
+from scaling.plan.warnings import design_warnings, plan_warnings
+from scaling.spec.designs.chosen import Adaptive
+from scaling.spec.load import load_study, study_from_dict
+from scaling.spec.models import Study
 from tests.plan.studies import changed
+
+SPECS = Path(__file__).resolve().parents[2] / "experiments" / "designs"
 
 
 def test_runs_of_long_warmup_count_for_nothing_and_that_is_said() -> None:
@@ -37,3 +50,58 @@ def test_a_prior_of_another_loss_is_doubted() -> None:
         texts.append(found.text)
     assert "warning: the prior has a loss of" in texts[0] and "among the 256 tokens has 5.55" in texts[0]
     assert "warning" not in texts[1]
+
+
+def test_a_design_of_repetition_is_pointed_to_the_law_of_it() -> None:
+    sizes = {"family__widths": [16, 24, 32, 48]}
+    repeated = {"kind": "repetition", "unique_tokens": [64_000, 128_000], "epochs": [1, 2, 4]}
+    plain = {"kind": "grid", "steps": [500, 1000, 2000]}
+    texts = list[str]()
+    for design, laws in ((repeated, ()), (repeated, ("data-constrained",)), (plain, ())):
+        study = study_from_dict(changed(**sizes, design=design))
+        found = identification(study, plan_study(study), Asked(laws=laws))
+        assert found is not None
+        texts.append(" ".join(found.doubts))
+    assert "16 of 20 runs read their text more than once" in texts[0] and "--law data-constrained" in texts[0]
+    assert "data-constrained" not in texts[1] + texts[2]
+
+
+def grown(name: str) -> tuple[Study, Plan, Foreseen]:
+    """A design of experiments/ that grows, its plan before any result, and what it is foreseen to become."""
+    study = choose(load_study(SPECS / f"{name}.yaml"))
+    plan = plan_study(study)
+    whole = foreseen(study, plan, Asked())
+    assert whole is not None
+    return study, plan, whole
+
+
+def test_windows_that_wait_are_foreseen_about_the_best_sizes_of_the_assumed_law() -> None:
+    study, plan, whole = grown("isoflop-auto")
+    prior, curves = Prior.published("bytes"), dict[float | None, list[PlannedRun]]()
+    for run in whole.plan.with_roles(("fit",)):
+        curves.setdefault(run.budget, []).append(run)
+    for budget in study.design.waiting:
+        runs = sorted(curves[budget], key=lambda run: run.params)
+        losses = prior.losses({"N": np.array([run.params for run in runs], float),
+                               "D": np.array([run.run.tokens for run in runs], float)})  # fmt: skip
+        assert len(runs) == 5 and 0 < np.argmin(losses) < 4
+    found = identification(study, plan)
+    assert found is not None and found.statements[0][1].runs > len(plan.with_roles(("fit",)))
+    assert "foreseen here: the windows at 2e+11, 4e+11, 8e+11 FLOPs" in found.text
+
+
+def test_the_rest_of_a_budget_is_foreseen_as_the_assumed_law_would_spend_it() -> None:
+    study, plan, whole = grown("adaptive")
+    spent = sum(run.flops for run in whole.plan.with_roles(("fit",)))
+    assert isinstance(study.design, Adaptive)
+    assert 0.9 * study.design.budget < spent <= study.design.budget
+    assert {run.run_id for run in plan.runs} < {run.run_id for run in whole.plan.runs}
+    assert study.design.ended is None, "nothing is decided"
+
+
+def test_what_waits_for_results_is_no_danger_of_the_design() -> None:
+    _, plan, whole = grown("isoflop-auto")
+    assert "extrapolation" not in {warning.kind for warning in plan_warnings(plan)}
+    alone = plan.model_copy(update={"unfinished": False})
+    assert "extrapolation" in {warning.kind for warning in plan_warnings(alone)}
+    assert not design_warnings(whole.plan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import runpy
 import warnings
 
 import matplotlib.image
@@ -108,6 +109,8 @@ def test_pictures_are_those_of_the_committed_results(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     done = call("plot", "results/reference/quickstart", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
+    designs = runpy.run_path(str(ROOT / "experiments" / "designs" / "figure.py"))
+    designs["draw"](designs["specs"]()).savefig(tmp_path / "designs.png", dpi=150)
     kept = sorted((ROOT / "docs" / "images").glob("*.png"))
     assert [path.name for path in kept] == sorted(path.name for path in tmp_path.iterdir())
     for path in kept:

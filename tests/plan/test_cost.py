@@ -93,9 +93,11 @@ def test_runs_in_a_pack_share_its_steps() -> None:
         of[name]: times[name].training / job.flops * 1e9 for name, job in zip(of, plan.jobs, strict=True)
     }
     assert shares == pytest.approx({"fit": 0.4, "holdout": 1.0}), "held-out runs wait for the forecast"
-    given = plan_of(family__widths=[16], seeds=[0, 1, 2, 3], execution={"pack": 4})
-    alone = job_times(given, Speed.measured(probe), dict.fromkeys((job.job_id for job in given.jobs), 1))
-    assert sum(time.training for time in alone.values()) == pytest.approx(given.totals.flops_spent / 1e9)
+    given = plan_of(family__widths=[16], seeds=[0, 1, 2, 3], execution={"pack": 2})
+    pairs = Speed.measured(Probe("gpu", (ProbePoint(1e6, 1e-3, 5.0, 2, 1.2e-3),)))
+    beside = job_times(given, pairs, dict.fromkeys((job.job_id for job in given.jobs), 1))
+    work = given.totals.flops_spent / 1e9
+    assert sum(time.training for time in beside.values()) == pytest.approx(0.6 * work)
 
 
 def test_branches_wait_for_their_trunks() -> None:

@@ -55,15 +55,6 @@ def test_schedules_and_rules_that_depend_on_the_horizon_share_nothing_and_say_so
     assert not [note for note in shared().notes if "shared" in note]
 
 
-def test_a_design_too_small_for_the_law_is_named_before_it_is_paid_for() -> None:
-    steps = {"kind": "grid", "steps": [100, 200, 400]}
-    (note,) = plan_of(design=steps).notes  # 2 sizes
-    assert "6 fitted runs of 2 sizes and 3 token counts are too few for Chinchilla's law, which takes" in note
-    assert not plan_of(design=steps, family__widths=[16, 24, 32]).notes
-    alike = {"kind": "grid", "steps": [1000, 1001, 2000]}
-    assert "3 sizes and 2 token counts are" in plan_of(design=alike, family__widths=[16, 24, 32]).notes[0]
-
-
 def test_a_constant_schedule_is_all_trunk() -> None:
     plan = shared(recipe__schedule={"kind": "constant"}, family__widths=[16])
     step = flops_per_step(plan.runs[0].run.shape, 256)

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scaling.plan.expand import make_plan
 from scaling.plan.leverage import ALPHA, BETA, hinges
 from scaling.plan.plan import Plan
 from scaling.plan.warnings import plan_warnings
-from tests.plan.studies import plan_of
+from scaling.spec.load import study_from_dict
+from tests.plan.studies import changed, fake_index, plan_of
 
 WSD = {"kind": "wsd", "decay": "20 %"}
 LONG = {"kind": "grid", "steps": [2000, 4000]}
 GOOD: dict[str, Any] = {"design": LONG, "family__widths": [32, 64]}
+ENOUGH: dict[str, Any] = {"design": LONG | {"steps": [2000, 3000, 4000]}, "family__widths": [32, 48, 64]}
 
 
 def kinds(plan: Plan) -> set[str]:
@@ -27,12 +30,15 @@ def found(plan: Plan, kind: str) -> str:
 
 
 def test_nothing_is_said_of_a_plan_without_dangers() -> None:
-    assert kinds(plan_of(**GOOD, holdout=[{"width": 80, "steps": 4000}])) == set()
+    study = study_from_dict(changed(**ENOUGH, holdout=[{"width": 80, "steps": 4000}]))
+    assert kinds(make_plan(study, fake_index(10_000))) == set()
 
 
 @pytest.mark.parametrize(
     ("kind", "changes", "says"),
     [
+        ("too_few", {}, "4 fitted runs of 2 sizes and 2 token counts are too few for Chinchilla's law"),
+        ("holdout_inside", {"holdout": [{"width": 48, "steps": 2500}]}, "w48-2500st-s0 is within N, D and C"),
         ("few_steps", {"design": {"kind": "grid", "steps": [799, 2000]}}, "2 of 4 runs have under 800 steps"),
         ("long_warmup", {"recipe__schedule": WSD | {"warmup": "501 steps"}}, "25%"),
         ("large_batch", {"recipe__batch_tokens": 10**6 // 64 * 64}, "2 of 4 runs"),
@@ -51,6 +57,9 @@ def test_each_danger_is_named(kind: str, changes: dict[str, Any], says: str) -> 
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
+        ("too_few", ENOUGH),
+        ("holdout_inside", {"holdout": [{"width": 48, "steps": 4001}]}),
+        ("holdout_inside", {"holdout": [{"width": 72, "steps": 2500}]}),
         ("few_steps", {"design": {"kind": "grid", "steps": [800, 2000]}}),
         ("long_warmup", {"recipe__schedule": WSD | {"warmup": "500 steps"}}),
         ("extrapolation", {"holdout": [{"width": 160, "steps": 4000}]}),
@@ -66,6 +75,18 @@ def test_each_danger_is_named(kind: str, changes: dict[str, Any], says: str) -> 
 )
 def test_what_is_no_danger_is_not_named(kind: str, changes: dict[str, Any]) -> None:
     assert kind not in kinds(plan_of(**GOOD | changes))
+
+
+def test_a_design_too_small_for_the_law_is_named_before_it_is_paid_for() -> None:
+    def too_few(**changes: Any) -> list[str]:
+        return [one.message for one in plan_warnings(plan_of(**changes)) if one.kind == "too_few"]
+
+    steps = {"kind": "grid", "steps": [100, 200, 400]}
+    (text,) = too_few(design=steps)  # 2 sizes
+    assert "6 fitted runs of 2 sizes and 3 token counts are too few for Chinchilla's law, which takes" in text
+    assert not too_few(design=steps, family__widths=[16, 24, 32])
+    alike = {"kind": "grid", "steps": [1000, 1001, 2000]}
+    assert "3 sizes and 2 token counts are" in too_few(design=alike, family__widths=[16, 24, 32])[0]
 
 
 def test_an_evaluation_set_should_resolve_neighbouring_runs() -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from scaling.recipe import auxiliary, optimizers, parametrization, published, rules, schedules, tuned
-from scaling.recipe.quantities import Count, Duration, Frozen, Real
+from scaling.recipe.quantities import Count, Duration, Fraction, Frozen, Real
 from scaling.spec import axes, designs, external, families, models, trainer
 from scaling.spec.models import json_schema
 
@@ -101,6 +101,17 @@ def test_what_is_no_count(value: object) -> None:
 def test_what_is_no_number(value: object) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Real).validate_python(value)
+
+
+@pytest.mark.parametrize(("written", "value"), [("2 %", 0.02), ("0.3%", 0.003), ("100 %", 1.0), (0.02, 0.02)])
+def test_shares_may_be_percentages(written: object, value: float) -> None:
+    assert TypeAdapter(Fraction).validate_python(written) == value
+
+
+@pytest.mark.parametrize("written", ["101 %", "-1 %", "two", "0.02", "", True])
+def test_what_is_no_share(written: object) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Fraction).validate_python(written)
 
 
 def test_numbers_have_one_spelling() -> None:

@@ -287,6 +287,9 @@ def test_the_best_pack_is_the_last_that_gained():
     assert best_pack(1.1, 64, seconds) == (16, 2.6) and measured == [2, 4, 8, 16]
     assert best_pack(1.1, 7, seconds) == (4, 1.4)
     assert best_pack(1.1, 1, seconds) == (1, 1.1)
+    measured.clear()
+    assert best_pack(1.1, 1, seconds, 8) == (8, 1.8) and measured == [8], "given: neither better nor worse"
+    assert best_pack(1.1, 1, seconds, 32) == (1, 1.1), "for which there is no memory"
     assert best_pack(1.0, 64, lambda width: width / (1 + 0.04 * (width > 2))) == (1, 1.0)
     assert best_pack(1.0, 8, lambda width: 0.9 * width) == (2, 1.8)
 

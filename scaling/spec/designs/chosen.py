@@ -114,11 +114,14 @@ class Adaptive(_Aimed):
 
     kind: Literal["adaptive"]
     width: Fraction | None = None
-    """Width of the 90 % interval of the forecast, relative, at which it stops; such as 0.02 for 2 %."""
-    batch: Annotated[Count, Field(le=100)] = 4
-    """At most so many cells a round."""
+    """Width of the 90 % interval of the forecast, relative, at which it stops; such as `2 %`."""
+    runs: Annotated[Count, Field(ge=FEWEST, le=1000)] = 100
+    """At most so many cells in all its rounds."""
+    batch: Annotated[Count, Field(le=1000)] | None = None
+    """At most so many cells a round. Left out: as many as spend half of what is left of the budget."""
     first: Annotated[Fraction, Field(gt=0)] = 0.3
-    """Share of the budget that the first round may spend, on twice FEWEST cells at most."""
+    """Share of the budget that the first round may spend, on 16 cells at most; more where it does not pay for
+    8."""
     rounds: tuple[Round, ...] = ()
     """Those chosen so far; written by `scaling run`."""
     ended: str | None = None
@@ -127,6 +130,11 @@ class Adaptive(_Aimed):
     @property
     def unchosen(self) -> bool:
         return not self.rounds
+
+    @property
+    def room(self) -> int:
+        """Cells that further rounds may have."""
+        return max(self.runs - sum(len(one.cells) for one in self.rounds), 0)
 
     @property
     def for_one_recipe(self) -> tuple[str, str]:
@@ -147,8 +155,8 @@ class Adaptive(_Aimed):
         what = "round 1, chosen before any result" if number == 1 else f"rounds 1 to {number}"
         return (
             f"{what}: {spent:.3g} of the budget of {self.budget:.3g} FLOPs, as if each run were trained "
-            f"alone; {max(self.budget - spent, 0):.3g} wait for rounds that results decide: cost, time and "
-            "what can be identified are of these runs alone"
+            f"alone; {max(self.budget - spent, 0):.3g} wait for rounds that results decide: cost and time "
+            "are of these runs alone"
         )
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,12 +68,36 @@ def test_the_size_is_stated_on_the_scale_of_the_plan() -> None:
     assert found.before == stated["N*(C = 4.8e+22)"].half_width and not found.now.discrepancy
 
 
+def test_a_constant_that_a_fit_holds_at_zero_does_not_hide_what_runs_say() -> None:
+    held = replace(PRIOR, params={**PRIOR.params, "E": 0.0})
+    shop = Shop.of(held, RUNS, CELLS, BIG)
+    free = expect(replace(PRIOR, params={**PRIOR.params, "E": 1e-3}), RUNS, [BIG]).ahead
+    assert free is not None and 0 < shop.outlook.now.law < free.law < np.inf
+    assert shop.advised(1e22, 4).runs
+
+
 def test_nothing_is_known_of_too_few_runs_and_json_says_so() -> None:
     found = Shop.of(PRIOR, RUNS[:3], CELLS, BIG).halving()
-    assert np.isinf(found.before) and np.isfinite(found.after)
+    assert np.isinf(found.before) and found.reaches
+    assert found.after <= found.aim * 1.001 == pytest.approx(0.5 * np.log(1.1) * 1.001)
+    assert "bring it to what can be claimed, to" in help_text(
+        found, {i: f"{i}" for i in range(len(CELLS))}, 0.0
+    )
     shown = found.to_dict()
     assert shown["half_width_before"] is None and shown["runs"][0]["before"] is None
     assert shown["now"]["law"] is None
+
+
+def test_half_of_an_interval_that_says_nothing_is_no_aim() -> None:
+    """Eight sizes on one ray: twice as narrow would still be a factor of thousands."""
+    n = np.geomspace(1e8, 5e8, 8)
+    ray = pd.DataFrame({"params": n, "tokens": 20 * n, "flops": 120 * n**2, "seed": 0})
+    for goal, claimed in (("loss", 1.1), ("size", 10.0)):
+        found = Shop.of(PRIOR, ray, CELLS, Target.at_compute(1e21), goal=goal).halving()
+        assert found.before > np.log(1e3) and found.aim == pytest.approx(0.5 * np.log(claimed))
+        assert found.reaches and found.halves
+    known = Shop.of(PRIOR, RUNS, CELLS, BIG).halving()
+    assert known.aim == 0.5 * known.before
 
 
 def test_parts_shrink_as_those_of_the_linearised_law_do() -> None:

@@ -1,0 +1,103 @@
+"""What a design that grows comes to where the assumed law holds, to be judged before any result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.planning.prior import Prior
+from scaling.design.choosing import remaining
+from scaling.design.priors import priors
+from scaling.design.tables import table_of
+from scaling.design.wish import Asked
+from scaling.errors import plural
+from scaling.plan.expand import plan_study
+from scaling.plan.plan import Plan, PlannedRun
+from scaling.spec.designs.chosen import Adaptive
+from scaling.spec.designs.isoflop import IsoFLOP
+from scaling.spec.designs.kinds import Design
+from scaling.spec.models import Study
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """A study with all that results would decide of it, its plan, and what was assumed for that, in words;
+    None: nothing is left to decide."""
+
+    study: Study
+    plan: Plan
+    assumed: str | None = None
+
+
+def foreseen(study: Study, plan: Plan, asked: Asked) -> Foreseen | None:
+    """Decide all that is left to results as the first law that is asked for would have it.
+
+    Returns:
+        The study as it may come out; None where the law cannot decide.
+
+    Raises:
+        AnalysisError: a law or a prior is not known.
+        UserError: the file of a prior is none.
+    """
+    if not study.design.unfinished or study.design.kind not in FORESEE:
+        return Foreseen(study, plan)
+    prior = priors(asked, table_of(run for run in plan.runs if run.role == "fit"))[0]
+    decided = FORESEE[study.design.kind](study, plan, prior)
+    if decided is None:
+        return None
+    design, assumed = decided
+    study = study.model_copy(update={"design": design})
+    return Foreseen(study, plan_study(study), assumed)
+
+
+def _centred(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | None:
+    """Centre the windows that wait at the sizes that are best by the prior."""
+    design = study.design
+    assert isinstance(design, IsoFLOP) and design.window is not None
+    if {*prior.law.inputs} != {"N", "D"}:
+        return None
+    every = plan_study(
+        study.model_copy(update={"design": design.model_copy(update={"window": None}), "holdout": ()})
+    )
+    waiting = design.waiting
+    for budget in waiting:
+        at_budget = [run for run in every.runs if run.role == "fit" and run.budget == budget]
+        if not at_budget:
+            return None
+        best = _best(at_budget, prior)
+        size = best.params_body if design.window.center.of == "body" else best.params
+        design = design.decided(budget, float(size), prior.source)
+    named = ", ".join(f"{budget:.3g}" for budget in waiting)
+    return design, f"the windows at {named} FLOPs centred where the law assumed below has its best sizes"
+
+
+def _best(runs: list[PlannedRun], prior: Prior) -> PlannedRun:
+    """The run that has the least loss by a prior."""
+    inputs = {
+        "N": np.array([run.params for run in runs], float),
+        "D": np.array([run.run.tokens for run in runs], float),
+    }
+    return runs[int(np.argmin(prior.losses(inputs)))]
+
+
+def _bought(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | None:
+    """Spend what is left of the budget as if the prior were the law."""
+    design = study.design
+    assert isinstance(design, Adaptive)
+    if {*prior.law.inputs} != {"N", "D"}:
+        return None
+    have = [run for run in plan.runs if run.role == "fit"]
+    rest = remaining(study, prior, have)
+    rounds = design.rounds if rest is None else (*design.rounds, rest)
+    cells = 0 if rest is None else len(rest.cells)
+    assumed = (
+        f"{plural(cells, 'cell')} more, which the law assumed below would choose for the rest of the budget"
+    )
+    return design.model_copy(update={"rounds": rounds, "ended": "foreseen"}), assumed
+
+
+# From a study, its plan and a prior to the design with all decided, and what was assumed; by its kind.
+Foresee = Callable[[Study, Plan, Prior], tuple[Design, str] | None]
+FORESEE: dict[str, Foresee] = {"isoflop": _centred, "adaptive": _bought}

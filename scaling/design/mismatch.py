@@ -1,0 +1,101 @@
+"""What speaks against training the family of a study beside the runs of a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.fits.summary import count, number
+from scaling.data.index import DataIndex
+from scaling.errors import UserError
+from scaling.plan.expand import make_plan
+from scaling.plan.offers import Offer
+from scaling.plan.plan import Plan
+from scaling.plan.repetition import WORTH, read_more, times_text
+from scaling.spec.models import Study
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What runs of a family are trained on: entries of the vocabulary, and tokens before text repeats."""
+
+    vocab_size: int
+    tokens: float
+
+    @classmethod
+    def of(cls, index: DataIndex) -> Ground:
+        return cls(index.vocab_size, float(index.tokens_once))
+
+    @classmethod
+    def planned(cls, plan: Plan) -> Ground | None:
+        """Of runs of the built-in trainer, by what is planned; None: they are of another."""
+        first = plan.runs[0]
+        if first.is_external:
+            return None
+        return cls(first.built_in.shape.vocab_size, first.run.tokens / first.epochs)
+
+    def repeated(self, chosen: Sequence[Offer]) -> Iterator[str]:
+        """Say how many of the chosen runs read their text more than once."""
+        again = [offer for offer in chosen if offer.tokens > self.tokens]
+        if again:
+            worst = max(again, key=lambda offer: offer.tokens)
+            yield (
+                f"{read_more(len(again), len(chosen), 1)}, {worst.label} "
+                f"{times_text(worst.tokens / self.tokens)} times ({count(worst.tokens)} of "
+                f"{count(self.tokens)} tokens): {WORTH}; take a larger corpus, or a smaller --budget"
+            )
+
+
+def mismatches(study: Study, index: DataIndex, runs: pd.DataFrame) -> Iterator[str]:
+    """Say where the runs of a table (columns N, D, C, L) are not like those of a study."""
+    yield from _other_loss(index, runs)
+    try:
+        plan = make_plan(study, index)
+    except UserError:  # its own cells are chosen later, or are no plan yet
+        return
+    places = [(run.params, run.run.tokens, run.flops) for run in plan.with_roles(("fit",))]
+    apart = list[str]()
+    for name, own in zip("NDC", zip(*places, strict=True), strict=False):
+        there = runs[name].to_numpy(float)
+        if max(own) < there.min() or min(own) > there.max():
+            apart.append(f"{name} {_range(name, own)} beside {_range(name, there)}")
+    if apart:
+        yield (
+            f"no run of {study.study} is like one of the table: {', '.join(apart)}; give the study that the "
+            "table is of, or one of such sizes and horizons"
+        )
+
+
+def _other_loss(index: DataIndex, runs: pd.DataFrame) -> Iterator[str]:
+    """Say where losses are of another kind than the study's: tokens, evaluation text, magnitude."""
+    named = {
+        "tokenizer": (index.tokenizer.name, "losses for each token are not alike"),
+        "vocab_size": (index.vocab_size, "losses for each token are not alike"),
+        "eval_id": (index.eval_id, "losses are over another text"),
+    }
+    for column, (own, why) in named.items():
+        found = set[Any]() if column not in runs.columns else {*runs[column].dropna()}
+        if found and found != {own}:
+            others = ", ".join(map(str, sorted(found - {own}, key=str)))
+            yield f"runs of the table have {column} {others}, this study {own}: {why}, and no law joins them"
+            return
+    losses, guessing = runs["L"].to_numpy(float), math.log(index.vocab_size)
+    if losses.max() > guessing:
+        yield (
+            f"the table has a loss of {number(losses.max())}, where guessing among the {index.vocab_size} "
+            f"tokens of this study has {guessing:.3g}: it is of other tokens, or in another unit (--unit)"
+        )
+    if index.floor is not None and losses.min() < index.floor:
+        yield (
+            f"the table has a loss of {number(losses.min())}, and the text of this study an entropy of "
+            f"{index.floor:.4g}, below which no loss of it lies: it is of another text"
+        )
+
+
+def _range(name: str, values: Any) -> str:
+    ends = min(values), max(values)
+    return " to ".join(dict.fromkeys(f"{end:.3g}" if name == "C" else count(end) for end in ends))
