@@ -21,7 +21,7 @@ from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.following import COLUMNS, SHARE, prior_of
-from scaling.design.priors import priors
+from scaling.design.priors import priors, require_prior
 from scaling.design.tables import cells_of, table_of
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
@@ -36,7 +36,7 @@ from scaling.spec.source import Finding
 RATIOS = 12.0  # D/N of cells lies within so many times that of the best run at the compute asked for
 AROUND = (1 / 3, 1.0, 3.0)  # times the best N, whose losses are to be known
 FURTHER = 10.0  # times the family's largest size
-DECADES = 1e3  # and their compute within so many times
+DECADES = 1e4  # and their compute within so many times
 TYPICAL = 20.0  # tokens for each parameter, where no run says more
 LEAST = 4  # runs that the budget of a first round pays for, whatever is chosen
 ENOUGH = 2  # rounds of FEWEST that a first round may have
@@ -117,10 +117,8 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     if not on_offer or not design.room:
         width = _width(made, prior, design, have)
         return Decision(None, width, _spent(design, spent, width))
-    shop, spend = (
-        _shop(study, prior, on_offer, known, misfit, have, made),
-        max(PART * left, LAST * design.budget),
-    )
+    shop = _shop(study, prior, on_offer, known, misfit or Misfit(), have, made)
+    spend = max(PART * left, LAST * design.budget)
     found = shop.begun(left, design.room, spend=spend, batch=design.batch)
     width = 2 * found.before if math.isfinite(found.before) else None
     if design.width is not None and width is not None and width <= design.width:
@@ -230,7 +228,12 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
     table = pd.DataFrame({"params": [float(counting.params(shape)) for shape in shapes]})
     table["tokens"] = TYPICAL * table["params"]
     table["flops"] = 6 * table["params"] * table["tokens"]
-    prior = priors(Asked((LAW,), design.prior, design.noise), table)[0]
+    try:
+        require_prior(design.prior, study.source.folder)
+    except UserError as error:
+        wrong = [Finding(("design", "prior"), problem.message, problem.hint) for problem in error.problems]
+        raise UserError(*study.source.problems(wrong)) from None
+    prior = priors(Asked((LAW,), design.prior, design.noise), table, study.source.folder)[0]
     most = SHARE * design.compute
     on_offer = _around(study, prior, design, most, [])
     if len(on_offer) < FEWEST:

@@ -91,7 +91,7 @@ def plan_spec(
             found = [problem for problem in error.problems if problem not in said]
             problems = [problem for problem in problems if problem not in found] + found
     if problems or study is None or plan is None:
-        raise UserError(*problems)
+        raise UserError(*(problems if study is None else study.source.in_order(problems)))
     return study, plan
 
 

@@ -130,7 +130,7 @@ def test_all_that_is_wrong_with_what_is_typed_is_said_at_once(tmp_path):
     done = call(
         *PLAN, spec, "--compute", -1, "--noise", 0, "--law", "foo", "--prior", "bar", "--columns", "zz"
     )
-    said = ["--compute -1:", "--noise 0:", "--law foo is", "--prior bar: is no prior"]
+    said = ["--compute -1:", "--noise 0:", "--law foo is", "--prior: 'bar' is no prior"]
     said += ["--columns: no column is named 'zz'", "bad.yaml:"]
     assert done.returncode == 2 and [text for text in said if text not in done.stderr] == []
 

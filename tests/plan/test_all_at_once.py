@@ -171,3 +171,16 @@ def test_they_are_named_where_no_cell_of_the_design_can_be_chosen_too(spec: Path
         "10 added[0].flops",
         "11 holdout[0].flops",
     ]
+
+
+def test_the_plan_is_checked_without_a_section_that_is_wrong_in_itself(spec: Path) -> None:
+    """One that no other section needs: what the default of another would spoil is not said."""
+    text = PLAIN.replace("steps: [500, 1000]", "tokens: [1, 1e6]")
+    more = "execution: {workers: 0}\nholdout: [{width: 16, steps: 0}]\nadded: [{width: 16, flops: 1}]\n"
+    assert lines_of(spec, text + more) == [
+        "8 design.tokens[0]",
+        "9 execution.workers",
+        "10 holdout[0].steps",
+        "11 added[0].flops",
+    ]
+    assert lines_of(spec, text + "evaluation: {documents: 0}\n") == ["9 evaluation.documents"]
