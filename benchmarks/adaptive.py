@@ -6,9 +6,10 @@ Truths: Chinchilla's law as refitted (``refit``) and another of unlike exponents
 (exact); with small runs worse than the law says, by 1 % at N = 5e7 and less by 2.5 for each factor of ten
 (bent); and with log losses that leave the law as C grows, by a Brownian motion of log C with a standard
 deviation of 0.7 % for each factor of e (off). Every design spends ``BUDGET`` FLOPs; wanted are the loss, and
-N*, at 1e22, and no run costs more than the dearest of the isoFLOP design, whose sizes are centred on the true
-optimum, or by the prior. The others choose from the same range of sizes and lengths by that prior, which is
-wrong (Hoffmann et al.: E = 1.69, A = 406.4, B = 410.7, alpha = 0.34, beta = 0.28), and rounds by the fit.
+N*, at 1e22. IsoFLOP designs are centred on the true optimum, or by the prior: 5 budgets from 1e18 by 7 sizes;
+9 by 11, from 1e18 or 1e17. The others choose from sizes of 1e7 to 3e9 and runs that cost no more than the
+dearest of the first, and no less than 1e-4 of it, by that prior, which is wrong (Hoffmann et al.: E = 1.69,
+A = 406.4, B = 410.7, alpha = 0.34, beta = 0.28), and rounds by the fit.
 
 Printed: the error that is expected of a fit to the runs of a design, root mean squares over studies: the
 spread over other noise (:mod:`analysis.planning.expected`) and, where the truth is no law, the error of a fit
@@ -105,10 +106,10 @@ def table(cells: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"params": n, "tokens": d, "flops": 6 * n * d, "seed": 0})
 
 
-def isoflop(params: dict[str, float]) -> pd.DataFrame:
-    """Windows about the optima of a law."""
-    budgets = np.geomspace(1e18, 3e20, 5)
-    windows = [(n, c / 6 / n) for c in budgets for n in best(params, c) * np.logspace(-0.6, 0.6, 7)]
+def isoflop(params: dict[str, float], budgets: int = 5, sizes: int = 7, least: float = 1e18) -> pd.DataFrame:
+    """Windows about the optima of a law, from the ``least`` of so many budgets."""
+    computes, around = np.geomspace(least, 3e20, budgets), np.logspace(-0.6, 0.6, sizes)
+    windows = [(n, c / 6 / n) for c in computes for n in best(params, c) * around]
     return table(np.array(windows))
 
 
@@ -119,7 +120,7 @@ def grid(params: dict[str, float]) -> pd.DataFrame:
 
 def offers(most: float) -> pd.DataFrame:
     """Sizes and lengths to choose from, up to so many FLOPs."""
-    cells = [(n, c / 6 / n) for n in np.geomspace(3e7, 3e9, 17) for c in most * np.geomspace(1e-3, 1, 16)]
+    cells = [(n, c / 6 / n) for n in np.geomspace(1e7, 3e9, 20) for c in most * np.geomspace(1e-4, 1, 21)]
     n, d = np.array([cell for cell in cells if 1 < cell[1] / cell[0] < 400]).T
     return pd.DataFrame({"params": n, "tokens": d, "flops": 6 * n * d, "cost": 6 * n * d, "seed": 0})
 
@@ -168,6 +169,8 @@ def designs(world: World, seed: int) -> Iterator[tuple[str, pd.DataFrame]]:
     cells = offers(float(about["flops"].max()))
     yield "isoFLOP", about
     yield "isoFLOP by the prior", isoflop(ASSUMED)
+    yield "isoFLOP, 99 runs", isoflop(world.params, 9, 11)
+    yield "the same from 1e17", isoflop(world.params, 9, 11, 1e17)
     yield "grid", grid(world.params)
     yield "optimal", Designer(cells, world.noise).at_once(BUDGET, RUNS)
     for goal in ("loss", "size"):

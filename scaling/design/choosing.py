@@ -36,7 +36,7 @@ from scaling.spec.source import Finding
 RATIOS = 12.0  # D/N of cells lies within so many times that of the best run at the compute asked for
 AROUND = (1 / 3, 1.0, 3.0)  # times the best N, whose losses are to be known
 FURTHER = 10.0  # times the family's largest size
-DECADES = 1e3  # and their compute within so many times
+DECADES = 1e4  # and their compute within so many times
 TYPICAL = 20.0  # tokens for each parameter, where no run says more
 LEAST = 4  # runs that the budget of a first round pays for, whatever is chosen
 ENOUGH = 2  # rounds of FEWEST that a first round may have
@@ -117,10 +117,8 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     if not on_offer or not design.room:
         width = _width(made, prior, design, have)
         return Decision(None, width, _spent(design, spent, width))
-    shop, spend = (
-        _shop(study, prior, on_offer, known, misfit, have, made),
-        max(PART * left, LAST * design.budget),
-    )
+    shop = _shop(study, prior, on_offer, known, misfit or Misfit(), have, made)
+    spend = max(PART * left, LAST * design.budget)
     found = shop.begun(left, design.room, spend=spend, batch=design.batch)
     width = 2 * found.before if math.isfinite(found.before) else None
     if design.width is not None and width is not None and width <= design.width:

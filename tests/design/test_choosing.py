@@ -296,8 +296,10 @@ def test_the_width_of_a_round_is_that_of_its_goal(goal: str, what: str) -> None:
 def test_a_plan_of_rounds_says_which_they_are_and_what_waits(tmp_path):
     asked = SPECS / "adaptive.yaml", "--no-probe", "--results", tmp_path
     text = call("plan", *asked, "--no-identify").stdout
-    assert "round 1, chosen before any result: 2.37e+12 of the budget of 8e+12 FLOPs" in text
-    assert "5.63e+12 wait for rounds that results decide" in text
+    said = re.search(r"round 1, chosen before any result: ([\d.e+]+) of the budget of 8e\+12 FLOPs", text)
+    wait = re.search(r"([\d.e+]+) wait for rounds that results decide", text)
+    assert said is not None and wait is not None and 1e12 < float(said.group(1)) <= 0.3 * 8e12
+    assert float(said.group(1)) + float(wait.group(1)) == pytest.approx(8e12, rel=2e-3)
     design = choose(changed("adaptive")).design.model_copy(update={"ended": "enough"})
     assert design.stage(1e12) == "rounds 1 to 1, and no further one: enough"
     assert load_study(SPECS / "grid.yaml").design.stage(1e12) == ""
