@@ -26,7 +26,7 @@ from analysis.fits.rows import prepare
 from analysis.fits.summary import split_text
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
-from analysis.results import Result
+from analysis.results import Result, plain
 from analysis.tables.cells import tuned
 
 FOLDS = 10
@@ -93,7 +93,7 @@ class Comparison(Result):
         """A row a law, and what is said of them; the fits have their own JSON."""
         return {"ranked": self.ranked, "best": self.best, "as_good": self.as_good, "space": self.space,
                 "level": self.level, "laws": json.loads(str(self.frame.to_json(orient="records"))),
-                "notes": self.notes}  # fmt: skip
+                "splits": plain(self.fits[self.best].splits), "notes": self.notes}  # fmt: skip
 
 
 def compare(

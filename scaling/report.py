@@ -10,8 +10,9 @@ from pathlib import Path
 from scaling.errors import UserError
 from scaling.own_analysis import require_own_analysis
 from scaling.plan.plan import Plan, PlannedRun, load_plan
+from scaling.store.documents import read
 from scaling.store.folder import ResultsFolder, RunState
-from scaling.store.records import JobEnvironment, read
+from scaling.store.records import JobEnvironment
 
 require_own_analysis()
 

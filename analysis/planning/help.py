@@ -19,6 +19,7 @@ from analysis.planning.field import BEND, Field, Misfit, problem_of
 from analysis.planning.information import Information, slopes
 from analysis.planning.prior import Prior
 from analysis.planning.selection import POWERS, Choice, Market, Purchase
+from analysis.planning.split import split_of
 from analysis.planning.target import Target, optimum_of, place_of, size_name
 from analysis.results import Part
 
@@ -138,8 +139,8 @@ class Shop:
             cells: the same columns for those on offer, and ``cost`` in FLOPs.
             target: what is forecast.
             goal: its loss, or N* at its compute.
-            misfit: how the law bends, beside the noise of the prior; left out: as usual, and by as much of
-                that noise as is misfit.
+            misfit: how the law bends, beside the noise of the prior; left out: as the residuals of ``fit``
+                have both, or without it as usual, and by as much of that noise as is misfit.
             around: of a loss, multiples of the target's N at its compute, whose losses count alike: with
                 several, N* and the exponents have to be known too.
             convention: which N and C.
@@ -179,8 +180,11 @@ class Shop:
         else:
             at = _run_at(target, place_of(prior, target, price), price)
             look = outlook_of_loss(seen, target.label, at, level=LEVEL, known=rows, fit=fit, said=said)
-        apart = prior if misfit else replace(prior, noise=prior.noise.without(prior.misfit))
-        bend = misfit or Misfit(max(BEND, prior.misfit))
+        if misfit is None and fit is not None:
+            noise, misfit = split_of(fit, prior, {x: float(values[0]) for x, values in places.items()})
+        else:
+            noise = prior.noise if misfit else prior.noise.without(prior.misfit)
+        bend, apart = misfit or Misfit(max(BEND, prior.misfit)), replace(prior, noise=noise)
         field = Field.of(apart, inputs, cluster, bend, derived=derived, targets=len(frame) + more)
         return cls(prior, frame, field, look, target, goal, len(cells))
 
@@ -210,6 +214,16 @@ class Shop:
         """Choose at most so many cells within a budget of FLOPs: those that leave least of the discrepancy
         and of the law's part, as the field has it."""
         return self._help(self.market().buy(budget, most=most).cells)
+
+    def begun(self, budget: float, most: int, *, spend: float, batch: int | None = None) -> Help:
+        """Choose as :meth:`within`, but keep the first cells alone: those that spend so many FLOPs, at most a
+        ``batch``. The rest of the plan may be another one once these are measured."""
+        kept, spent = list[int](), 0.0
+        for one in self.market().buy(budget, most=most).purchases[:batch]:
+            if spent >= spend:
+                break
+            kept, spent = [*kept, one.cell], spent + one.cost
+        return self._help(kept)
 
     def advised(self, budget: float, most: int) -> Help:
         """Choose as :meth:`within`, but only cells that narrow the interval as it is stated; none where none

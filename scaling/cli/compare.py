@@ -53,7 +53,8 @@ def compare(
     if at_loss:
         raise UserError(Complaint("--at-loss: is of studies and variants", hint="leave it out, or --law"))
     if len(law) < 2:
-        hint = "such as --law chinchilla --law tied; `scaling laws TABLE` lists those that a table can feed"
+        such = f"--law {option.USUAL_LAW} --law tied"
+        hint = f"such as {such}; `scaling laws TABLE` lists those that a table can feed"
         raise UserError(Complaint("--law: 1 given, a comparison needs two or more", hint=hint))
     options = {"folds": folds, **fitting.arguments()}
     comparison = compare_table(table, law, reading.arguments(), **options)

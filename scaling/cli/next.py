@@ -10,7 +10,6 @@ import typer
 from scaling.cli import options as option
 from scaling.cli import say
 from scaling.cli.options import grouped
-from scaling.errors import Complaint, UserError
 
 
 @grouped
@@ -37,18 +36,21 @@ def next_(
     noise: Annotated[
         float | None, typer.Option(help="of log loss for each run, such as 0.005; left out: from residuals")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="write the spec of these runs to a file")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="write the spec of these runs to a new file; left out: RESULTS/next.yaml, anew each time"
+        ),
+    ] = None,
     reading: option.Reading,
     as_json: option.Json = False,
 ) -> None:
     """Say which runs to train next, and write them as a spec."""
     from scaling.cli.next_request import asked_next, write_spec
 
-    if goal not in ("loss", "size"):
-        raise UserError(Complaint(f"--goal {goal}: is neither loss nor size", hint="leave it out for loss"))
     found, folder = asked_next(
         source, compute=compute, at=at, spec=spec, budget=budget, runs=runs, laws=tuple(law or ()), goal=goal,
-        noise=noise, reading=reading.arguments(),
+        noise=noise, out=out, reading=reading.arguments,
     )  # fmt: skip
     place = write_spec(found, folder, out) if found.help.runs else None
     if as_json:

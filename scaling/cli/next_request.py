@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.laws.lookup import LAW
+from analysis.laws.lookup import LAW, require
 from analysis.planning.target import Target
 from analysis.tables.loading import load
 from scaling.cli import say
 from scaling.cli.arguments import number, pairs, require_positive, split
+from scaling.cli.gathering import Gathering
 from scaling.design.following import Following, Wish, next_runs
 from scaling.errors import Complaint, UserError
 from scaling.plan.kept import load_spec
@@ -33,32 +35,51 @@ def asked_next(
     laws: tuple[str, ...],
     goal: Any,
     noise: float | None,
-    reading: Mapping[str, Any],
+    out: Path | None,
+    reading: Callable[[], Mapping[str, Any]],
 ) -> tuple[Following, Path | None]:
     """Choose the runs; and the results folder that they extend, None where they are a study of their own.
 
     Raises:
-        AnalysisError: the table cannot be read or used.
+        AnalysisError: the table cannot be used.
         UserError: all that is wrong with what is asked.
     """
-    if (compute is None) == (at is None):
-        what = "nothing to plan for" if compute is None else "--compute and --at: two targets"
-        raise UserError(Complaint(what, hint="give --compute 1e20, or --at params=7e9,tokens=1.4e11"))
-    require_positive(
-        {"--compute": (compute, "1e20"), "--budget": (budget, "1e20"), "--noise": (noise, "0.005")}
-    )
-    study, plan = _study(source, spec)
-    target = Target.at_compute(compute) if compute is not None else _target(at or "")
-    wish = Wish(target, budget, runs, laws or (LAW,), goal, noise)
-    return next_runs(study, load(source, **reading), wish, plan), source if plan else None
+    numbers = {"--budget": (budget, "1e20"), "--noise": (noise, "0.005")}
+    gathering = Gathering()
+    gathering.tried(lambda: require_positive(numbers))
+    gathering.tried(lambda: _require_choice(goal, out))
+    for law in laws:
+        gathering.tried(partial(require, law))
+    target = gathering.tried(lambda: _target(compute, at))
+    there = source.exists()
+    if not there:
+        gathering.problems.append(
+            Complaint("is not there", str(source), "name a results folder, or a table of runs")
+        )
+    found = gathering.tried(lambda: _study(source, spec)) if there or spec else None
+    table = gathering.tried(lambda: load(source, **reading())) if there else None
+    gathering.settle()
+    assert target and found and table is not None, "else there is a problem"
+    (study, plan), wish = found, Wish(target, budget, runs, laws or (LAW,), goal, noise)
+    return next_runs(study, table, wish, plan), source if plan else None
+
+
+def _require_choice(goal: Any, out: Path | None) -> None:
+    """Raises UserError: there is no such goal, or the file for the spec is there already."""
+    problems = list[Complaint]()
+    if goal not in ("loss", "size"):
+        problems.append(Complaint(f"--goal {goal}: is neither loss nor size", hint="leave it out for loss"))
+    if out is not None and (out.exists() or not out.absolute().parent.is_dir()):
+        what = "exists already" if out.exists() else "its folder is not there"
+        problems.append(Complaint(f"--out {out}: {what}", hint="name a new file in a folder that exists"))
+    if problems:
+        raise UserError(*problems)
 
 
 def _study(source: Path, spec: Path | None) -> tuple[Study, Plan | None]:
     """The study whose family is offered, and the plan of the results that are extended."""
     if spec is not None:
         return load_spec(spec), None
-    if not source.exists():
-        raise UserError(Complaint("is not there", str(source), "name a results folder, or a table of runs"))
     folder = ResultsFolder(source)
     if not source.is_dir() or not folder.spec.exists():
         hint = "give the study whose family is offered: --spec study.yaml"
@@ -69,7 +90,15 @@ def _study(source: Path, spec: Path | None) -> tuple[Study, Plan | None]:
     return load_spec(folder.spec), load_plan(folder)
 
 
-def _target(text: str) -> Target:
+def _target(compute: float | None, at: str | None) -> Target:
+    if (compute is None) == (at is None):
+        what = "nothing to plan for" if compute is None else "--compute and --at: two targets"
+        raise UserError(Complaint(what, hint="give --compute 1e20, or --at params=7e9,tokens=1.4e11"))
+    require_positive({"--compute": (compute, "1e20")})
+    return Target.at_compute(compute) if compute is not None else _run(at or "")
+
+
+def _run(text: str) -> Target:
     given = pairs(split(text), "--at", "--at params=7e9,tokens=1.4e11")
     inputs, wrong = dict[str, float](), list[Complaint]()
     for name, value in given.items():

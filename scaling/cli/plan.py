@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scaling.cli.arguments import require_positive
-from scaling.cli.options import Json, On, Options, Overrides, Spec, Workers, grouped
+from scaling.cli.options import USUAL_LAW, Json, On, Options, Overrides, Spec, Workers, grouped
 
 if TYPE_CHECKING:
     from scaling.design.wish import Asked
@@ -39,7 +38,10 @@ class Identifying(Options):
         True
     )
     law: Annotated[
-        list[str] | None, typer.Option(metavar="LAW", help="of which law; left out: chinchilla; repeatable")
+        list[str] | None,
+        typer.Option(
+            metavar="LAW", help=f"of which law; left out: that of the prior, {USUAL_LAW}; repeatable"
+        ),
     ] = None
     prior: Annotated[
         str | None,
@@ -62,10 +64,9 @@ class Identifying(Options):
     ] = 0
 
     def asked(self) -> Asked | None:
-        """What is asked about the design; None: nothing. Raises UserError."""
+        """What is asked about the design; None: nothing."""
         from scaling.design.wish import Asked
 
-        require_positive({"--compute": (self.compute, "1e20"), "--noise": (self.noise, "0.005")})
         if not self.identify:
             return None
         return Asked(tuple(self.law or ()), self.prior, self.noise, self.compute, self.simulate)
@@ -89,13 +90,16 @@ def plan(
         Path | None, typer.Option(help="the folder of what is done; left out: results/<study>")
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="draw the design: design.png, .pdf or .svg")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="draw the design: design.png, .pdf or .svg; in place of what is there"
+        ),
     ] = None,
     *,
     taking: Taking,
     identifying: Identifying,
 ) -> None:
-    """Say what a spec would train, and its cost."""
+    """Say what a spec would train, and its cost; trains nothing, and leaves results as they are."""
     from scaling.cli.plan_request import PlanRequest, print_plan
 
     asked = PlanRequest(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from scaling.cli import say
+from scaling.cli.arguments import require_positive
+from scaling.cli.gathering import Gathering
 from scaling.cli.plan_columns import chosen_columns
 from scaling.cli.plan_speed import RESULTS, earlier_speed, given_speed, speed_here, speed_of_own
 from scaling.cli.plan_text import plan_json, plan_text
@@ -82,10 +85,7 @@ def print_plan(asked: PlanRequest) -> None:
     Raises:
         UserError: a problem of the spec, or of what is asked.
     """
-    shown = chosen_columns(asked.names)
-    study, planned = plan_spec(
-        asked.spec, asked.overrides, profile=asked.on, say=say.note, choose=asked.chosen
-    )
+    shown, (study, planned) = _checked(asked)
     if asked.resolved:
         return say.data(study.model_dump(mode="json"))
     planned, lowered, bill = _priced(asked, _staged(study, planned))
@@ -112,6 +112,34 @@ def print_plan(asked: PlanRequest) -> None:
     again = [*say.set_again(asked.overrides), *(("--on", asked.on) if asked.on else ())]
     say.next_command("run", asked.spec, *again, *(("--workers", asked.workers) if asked.workers else ()))
     return None
+
+
+def _checked(asked: PlanRequest) -> tuple[tuple[str, ...] | None, tuple[Study, Plan]]:
+    """The columns to print, and what is planned; raises UserError with all that is wrong with what is
+    typed."""
+    gathering = Gathering()
+    shown = gathering.tried(lambda: chosen_columns(asked.names))
+    if (wanted := asked.identify) is not None:
+        positive = {"--compute": (wanted.compute, "1e20"), "--noise": (wanted.noise, "0.005")}
+        gathering.tried(partial(require_positive, positive))
+        _try_laws(wanted, gathering)
+    planned = gathering.tried(
+        lambda: plan_spec(asked.spec, asked.overrides, profile=asked.on, say=say.note, choose=asked.chosen)
+    )
+    gathering.settle()
+    assert planned is not None, "else there is a problem"
+    return shown, planned
+
+
+def _try_laws(wanted: Asked, gathering: Gathering) -> None:
+    """Gather what is wrong with laws and the prior, which are looked for only where some are named."""
+    if wanted.laws or wanted.prior:
+        from analysis.laws.lookup import require
+        from scaling.design.priors import require_prior
+
+        for law in wanted.laws:
+            gathering.tried(partial(require, law))
+        gathering.tried(partial(require_prior, wanted.prior))
 
 
 def _priced(asked: PlanRequest, planned: Plan) -> tuple[Plan, Lowered | None, Bill]:

@@ -21,7 +21,8 @@ Sources = Annotated[
     ),
 ]
 Law = Annotated[
-    str | None, typer.Option(metavar="LAW", help=f"{option.LAW}; left out: chinchilla, or that of the fit")
+    str | None,
+    typer.Option(metavar="LAW", help=f"{option.LAW}; left out: {option.USUAL_LAW}, or that of the fit"),
 ]
 Compute = Annotated[
     list[str] | None,

@@ -240,6 +240,7 @@ def prediction_json(predictor: Predictor, blocks: Sequence[Block]) -> dict[str, 
         "formula": formula,
         "convention": predictor.convention,
         "status": None if isinstance(predictor, GivenLaw) else plain(predictor.status),
+        "splits": plain(predictor.splits) if isinstance(predictor, Fit) else [],
         "level": plain(blocks[-1].level),
         "intervals": {"law": OF_LAW, "new_run": OF_RUN}
         if "new_low" in blocks[-1].frame

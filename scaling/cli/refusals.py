@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -9,20 +12,47 @@ from typer.core import TyperGroup
 
 from scaling.errors import Complaint, UserError
 
+NoSuchOption: Any = sys.modules[typer.BadParameter.__module__].NoSuchOption  # of click, or typer's own copy
+
 
 class Commands(TyperGroup):
     """A group of commands whose parser names the value it refuses."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Call the command that was typed. Raises UserError with every value its options refuse."""
+        """Call the command that was typed. Raises UserError with every value its options refuse, or with an
+        option that it does not have."""
         from pydantic import ValidationError
 
+        typed = list(ctx.args)
         try:
             return super().invoke(ctx)
+        except NoSuchOption as error:
+            raise UserError(_unknown(error, typed)) from None
         except typer.BadParameter as error:
             if not isinstance(error.__cause__, ValidationError):
                 raise
             raise UserError(*_refused(error, error.__cause__)) from None
+
+
+def _unknown(error: Any, typed: list[str]) -> Complaint:
+    """Say what was typed in place of an option; of the name of a column, how columns are named."""
+    name, path = error.option_name, error.ctx.command_path
+    spread = [part for text in typed for part in text.split("=", 1)]
+    value = next((after for option, after in pairwise(spread) if option == name), "")
+    value = "" if value.startswith("-") else value
+    known = {option for parameter in error.ctx.command.params for option in parameter.opts}
+    close = get_close_matches(name, sorted(known), n=1)
+    hint = f"did you mean {close[0]}?" if close else f"see `{path} --help`"
+    if "--column" in known and _is_column(column := name.removeprefix("--").replace("-", "_")):
+        hint = f"the columns of a table are named with --column {column}={value or 'THEIRS'}"
+        hint += f", what is fitted with --target {value or 'COLUMN'}" if "--target" in known else ""
+    return Complaint(f"{name} {value}".rstrip() + f": is no option of `{path}`", hint=hint)
+
+
+def _is_column(name: str) -> bool:
+    from analysis.tables.columns import ALIASES
+
+    return any(name in (ours, *theirs) for ours, theirs in ALIASES.items())
 
 
 def _refused(error: typer.BadParameter, cause: Any) -> list[Complaint]:

@@ -23,12 +23,15 @@ from analysis.optimal_size.estimate import Estimate
 from analysis.optimal_size.estimators import ESTIMATORS, of_file
 from analysis.referee.outcome import Page
 from analysis.referee.page import check
+from analysis.tables.expressions import nearest
 from analysis.tables.loading import load
 from analysis.tables.runs import sources as columns_of
 from analysis.tables.table import about
 from analysis.variants.comparison import Variants, compare_variants
 from analysis.variants.comparison import names as variants_of
 from scaling.errors import Complaint, UserError
+
+COLUMNS = ("loss", "lr", "batch", "by", "lr_on", "batch_on")  # options of a sweep that name columns
 
 
 def plot_table(
@@ -74,7 +77,7 @@ def report_table(
             Complaint(f"--out {out}: is {'a folder' if out.is_dir() else 'in no folder'}", hint=hint)
         )
     if law in ESTIMATORS:
-        hint = "give a law of the loss, such as chinchilla"
+        hint = f"give a law of the loss, such as {LAW}"
         raise UserError(Complaint(f"--law {law}: an estimator of sizes has no law to report", hint=hint))
     table, requested = _load(sources, reading), require(law)
     if law != LAW:
@@ -186,7 +189,7 @@ def compare_studies(
         return compare_variants(pd.concat(tables, ignore_index=True), **options)
     table = _load(sources, reading)
     if not variants_of(table):
-        hint = "name a second study, or two laws: --law chinchilla --law tied"
+        hint = f"name a second study, or two laws: --law {LAW} --law tied"
         raise UserError(Complaint("one study without variants: nothing to compare", str(sources[0]), hint))
     return compare_variants(table, **options)
 
@@ -205,13 +208,19 @@ def sweep_of(
 
     Raises:
         AnalysisError: the request is bad, or the table cannot be read.
-        UserError: the table has neither.
+        UserError: the table has neither, or not a column that is named.
     """
     needs = *asked.get("by", ("params", "tokens")), asked.get("loss", "loss")
     frame = _load(sources, reading, needs=needs)
     names = about(frame).columns
     known = {name: names.get(x, x) if name in ("lr", "batch", "loss") else x for name, x in asked.items()}
     tuned = {"lr": "learning_rate", "batch": "batch_tokens"}
+    named = {x: [name] if isinstance(name, str) else name or () for x, name in known.items() if x in COLUMNS}
+    if missing := [(x, name) for x, names in named.items() for name in names if name not in frame]:
+        hints = (nearest(name, list(frame.columns)) for _, name in missing)
+        options = (f"--{x.replace('_', '-')} {name}" for x, name in missing)
+        pairs = zip(options, hints, strict=True)
+        raise UserError(*(Complaint(f"{option}: no such column", hint=hint) for option, hint in pairs))
     absent: dict[str, Any] = {
         x: None for x, column in tuned.items() if x not in known and column not in frame
     }

@@ -21,7 +21,7 @@ from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.following import COLUMNS, SHARE, prior_of
-from scaling.design.priors import priors
+from scaling.design.priors import priors, require_prior
 from scaling.design.tables import cells_of, table_of
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
@@ -36,10 +36,11 @@ from scaling.spec.source import Finding
 RATIOS = 12.0  # D/N of cells lies within so many times that of the best run at the compute asked for
 AROUND = (1 / 3, 1.0, 3.0)  # times the best N, whose losses are to be known
 FURTHER = 10.0  # times the family's largest size
-DECADES = 1e3  # and their compute within so many times
+DECADES = 1e4  # and their compute within so many times
 TYPICAL = 20.0  # tokens for each parameter, where no run says more
 LEAST = 4  # runs that the budget of a first round pays for, whatever is chosen
 ENOUGH = 2  # rounds of FEWEST that a first round may have
+PART, LAST = 0.5, 0.1  # of what is left, that a round spends; of the budget: at the least
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,33 @@ def choose(study: Study) -> Study:
     """
     design = study.design
     if isinstance(design, Adaptive) and design.unchosen:
-        rounds = (_first(study, design),)
+        rounds = (_opening(study, design, design.first, min(ENOUGH * FEWEST, design.runs)),)
         return study.model_copy(update={"design": design.model_copy(update={"rounds": rounds})})
     if not isinstance(design, Optimal) or not design.unchosen:
         return study
-    prior, on_offer = _blank(study, design)
-    found = _bought(prior, None, on_offer, design, design.budget, design.runs, study)
-    cells = tuple(on_offer[run.offer].cell for run in found.runs)
-    return study.model_copy(update={"design": design.model_copy(update={"cells": cells})})
+    chosen = _opening(study, design, 1.0, design.runs)
+    return study.model_copy(update={"design": design.model_copy(update={"cells": chosen.cells})})
 
 
-def _first(study: Study, design: Adaptive) -> Round:
-    """The round before any run."""
+def _opening(study: Study, design: Optimal | Adaptive, share: float, most: int) -> Round:
+    """At most so many cells for a ``share`` of the budget before any run, and no fewer than ``FEWEST``: for
+    what the cheapest of these cost, where that is more."""
     prior, on_offer = _blank(study, design)
-    budget = design.first * design.budget
-    cheap = [offer for offer in on_offer if offer.flops * len(study.seeds) <= budget / LEAST]
-    on_offer = cheap if len(cheap) >= FEWEST else on_offer
-    found = _bought(prior, None, on_offer, design, budget, ENOUGH * FEWEST, study)
-    return _round(prior, found, on_offer, None, None, 0, 0.0)
+    seeds, cheapest = len(study.seeds), sorted(on_offer, key=lambda offer: offer.flops)[:FEWEST]
+    least = float(seeds * sum(offer.flops for offer in cheapest))
+    if least > design.budget:
+        message = f"{FEWEST} runs are needed to begin with; the cheapest cost {least:.3g} FLOPs together"
+        hint = f"raise it to {1.01 * least:.3g}, lower min_steps, or give smaller sizes"
+        raise UserError(*study.source.problems([Finding(("design", "budget"), message, hint)]))
+    budget = max(share * design.budget, least)
+    limits = (budget / seeds / runs for runs in range(LEAST, FEWEST + 1))
+    tried = ([offer for offer in on_offer if offer.flops <= limit] for limit in limits)
+    rounds = (
+        _round(prior, _shop(study, prior, cells, None).within(budget, most), cells)
+        for cells in (*tried, cheapest)
+        if len(cells) >= FEWEST
+    )
+    return next(one for one in rounds if len(one.cells) >= FEWEST)
 
 
 def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
@@ -104,16 +114,18 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
     on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)
-    if not on_offer:
+    if not on_offer or not design.room:
         width = _width(made, prior, design, have)
         return Decision(None, width, _spent(design, spent, width))
-    found = _bought(prior, known, on_offer, design, left, design.batch, study, misfit, have, made)
+    shop = _shop(study, prior, on_offer, known, misfit or Misfit(), have, made)
+    spend = max(PART * left, LAST * design.budget)
+    found = shop.begun(left, design.room, spend=spend, batch=design.batch)
     width = 2 * found.before if math.isfinite(found.before) else None
     if design.width is not None and width is not None and width <= design.width:
         return Decision(None, width, f"the interval is {width:.2%} wide, {design.width:.2%} were asked for")
     if not found.runs:
         return Decision(None, width, _spent(design, spent, width))
-    return Decision(_round(prior, found, on_offer, width, kept, len(kept), spent), width, "")
+    return Decision(_round(prior, found, on_offer, width, kept, spent), width, "")
 
 
 def remaining(study: Study, prior: Prior, have: list[PlannedRun]) -> Round | None:
@@ -129,23 +141,26 @@ def remaining(study: Study, prior: Prior, have: list[PlannedRun]) -> Round | Non
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
     on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)
-    if not on_offer:
+    if not on_offer or not design.room:
         return None
-    found = _bought(prior, table_of(have), on_offer, design, left, len(on_offer), study, have=have)
-    return _round(prior, found, on_offer, None, None, 0, spent) if found.runs else None
+    found = _shop(study, prior, on_offer, table_of(have), have=have).within(left, design.room)
+    return _round(prior, found, on_offer, spent=spent) if found.runs else None
 
 
 def _spent(design: Adaptive, spent: float, width: float | None) -> str:
     """Why nothing is left to train, and what was reached."""
-    left = max(design.budget - spent, 0)
+    left, more = max(design.budget - spent, 0), "budget" if design.room else "runs"
+    ended = (
+        f"no cell is left within {left:.3g} FLOPs" if design.room else f"all {design.runs} runs are chosen"
+    )
     text = (
-        f"no cell is left within {left:.3g} FLOPs: {spent:.3g} of the budget of {design.budget:.3g} are "
-        "spent, as if each run were trained alone"
+        f"{ended}: {spent:.3g} of the budget of {design.budget:.3g} are spent, as if each run were trained "
+        "alone"
     )
     if width is not None:
         asked = "" if design.width is None else f", {design.width:.2%} were asked for"
         text += f"; the interval is {width:.2%} wide{asked}"
-    return f"{text}; to go on, raise design.budget"
+    return f"{text}; to go on, raise design.{more}"
 
 
 def _width(made: Fit, prior: Prior, design: Adaptive, have: list[PlannedRun]) -> float | None:
@@ -160,43 +175,38 @@ def _width(made: Fit, prior: Prior, design: Adaptive, have: list[PlannedRun]) ->
     return None if said is None else 2 * said.half_width
 
 
-def _bought(
-    prior: Prior,
-    known: pd.DataFrame | None,
-    on_offer: list[Offer],
-    design: Optimal | Adaptive,
-    budget: float,
-    most: int,
+def _shop(
     study: Study,
+    prior: Prior,
+    on_offer: list[Offer],
+    known: pd.DataFrame | None,
     misfit: Misfit | None = None,
     have: list[PlannedRun] | None = None,
     made: Fit | None = None,
-) -> Help:
+) -> Shop:
+    design = study.design
+    assert isinstance(design, Optimal | Adaptive), "only designs for a forecast choose their cells"
     cells = cells_of(on_offer, have or ())
     cells = cells.assign(cost=cells["flops"] * len(study.seeds))  # budgets are of runs trained alone
     runs: Any = cells[:0].drop(columns="cost") if known is None else known
     target = _target(prior, design, [(offer.params, offer.tokens, offer.flops) for offer in on_offer])
-    shop = Shop.of(
-        prior, runs, cells, target, goal=design.goal, misfit=misfit, around=AROUND, fit=made
-    )  # fmt: skip
-    return shop.within(budget, most)
+    return Shop.of(prior, runs, cells, target, goal=design.goal, misfit=misfit, around=AROUND, fit=made)
 
 
 def _round(
     prior: Prior,
     found: Help,
     on_offer: list[Offer],
-    width: float | None,
-    kept: pd.DataFrame | None,
-    runs: int,
-    spent: float,
+    width: float | None = None,
+    kept: pd.DataFrame | None = None,
+    spent: float = 0.0,
 ) -> Round:
     basis = Basis(
         law=prior.law.name,
         source=prior.source,
         params={name: float(f"{value:.6g}") for name, value in prior.params.items()},
         noise=float(f"{math.hypot(prior.noise.run, prior.noise.shared):.4g}"),
-        runs=runs,
+        runs=0 if kept is None else len(kept),
         records=None if kept is None else _hash(kept),
         spent=spent,
         width=None if width is None else float(f"{width:.4g}"),
@@ -218,18 +228,21 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
     table = pd.DataFrame({"params": [float(counting.params(shape)) for shape in shapes]})
     table["tokens"] = TYPICAL * table["params"]
     table["flops"] = 6 * table["params"] * table["tokens"]
-    prior = priors(Asked((LAW,), design.prior, design.noise), table)[0]
-    most = min(SHARE * design.compute, design.budget / FEWEST * 2)
+    try:
+        require_prior(design.prior, study.source.folder)
+    except UserError as error:
+        wrong = [Finding(("design", "prior"), problem.message, problem.hint) for problem in error.problems]
+        raise UserError(*study.source.problems(wrong)) from None
+    prior = priors(Asked((LAW,), design.prior, design.noise), table, study.source.folder)[0]
+    most = SHARE * design.compute
     on_offer = _around(study, prior, design, most, [])
     if len(on_offer) < FEWEST:
-        field = "compute" if SHARE * design.compute <= most else "budget"
         message = f"{len(on_offer)} cells lie within {most:.3g} FLOPs and {design.min_steps} steps or more"
-        what = "half of it" if field == "compute" else "a quarter of it"
         hint = (
-            f"a run costs {what} at most, and at least {FEWEST} cells are needed: raise {field}, lower "
+            f"a run costs half of it at most, and at least {FEWEST} cells are needed: raise compute, lower "
             "min_steps, or give smaller sizes"
         )
-        raise UserError(*study.source.problems([Finding(("design", field), message, hint)]))
+        raise UserError(*study.source.problems([Finding(("design", "compute"), message, hint)]))
     return prior, on_offer
 
 

@@ -178,10 +178,12 @@ def _variant(runs: pd.DataFrame) -> str | None:
 
 def prior_of(
     made: Fit, runs: pd.DataFrame, name: str, noise: NoiseLevel | None = None
-) -> tuple[Prior, Misfit]:
+) -> tuple[Prior, Misfit | None]:
     """The prior and misfit by which runs are chosen: of a fit where it is an optimum; else a published law
-    moved to the losses of the table."""
+    moved to the losses of the table. None: residuals alone say how much of them is misfit."""
     if made.usable and not _degenerate(made):
+        if noise is None and made.noise.seeds is None:
+            return Prior.of_fit(made, "fitted to the table"), None
         noise = noise or noise_of(made, beside_misfit=True)
         return Prior.of_fit(made, "fitted to the table", noise), misfit_of(made)
     inputs = {x: runs[x].to_numpy(float) for x in ("N", "D", "C")}
@@ -199,7 +201,12 @@ def require_beyond(target: Target, runs: pd.DataFrame) -> None:
     """Raises UserError where a target lies within the data, where nothing has to be forecast."""
     compute, most = target.compute, float(runs["C"].to_numpy(float).max())
     if compute is not None and compute < most:
-        message = f"--compute {compute:.4g}: lies below the largest run of the table, {most:.4g}"
+        what = (
+            f"--compute {compute:.4g}: lies"
+            if target.alone
+            else f"--at {target.label}: its {compute:.4g} FLOPs lie"
+        )
+        message = f"{what} below the largest run of the table, {most:.4g}"
         raise UserError(Complaint(message, hint="ask for more compute than has been trained"))
 
 

@@ -16,9 +16,12 @@ from analysis.planning.prior import PUBLISHED, NoiseLevel, Prior
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
 
+PRIOR = "--prior"  # where a spec does not give it
 
-def priors(asked: Asked, table: pd.DataFrame) -> list[Prior]:
-    """One for each law asked for, chinchilla where none is.
+
+def priors(asked: Asked, table: pd.DataFrame, folder: Path | None = None) -> list[Prior]:
+    """One for each law asked for, that of the prior where none is; the file of a fit lies in a ``folder``, or
+    else in the working directory.
 
     Raises:
         AnalysisError: a law or a value is not known.
@@ -27,12 +30,20 @@ def priors(asked: Asked, table: pd.DataFrame) -> list[Prior]:
     noise = None if asked.noise is None else NoiseLevel(asked.noise)
     inputs = {x: table[c].to_numpy(float) for x, c in (("N", "params"), ("D", "tokens"), ("C", "flops"))}
     inputs |= {str(name): table[name].to_numpy() for name in table.columns}
-    base = _prior(asked.prior, inputs, noise)
+    base = _prior(asked.prior, inputs, noise, folder)
     laws: list[Law] = [require(name) for name in asked.laws] or [base.law]
     return [base.as_law(law, inputs) for law in laws]
 
 
-def _prior(text: str | None, inputs: Mapping[str, Any], noise: NoiseLevel | None) -> Prior:
+def require_prior(text: str | None, folder: Path | None = None) -> None:
+    """Raises UserError where what is asked for, if anything, is no prior; ``folder`` as of :func:`priors`."""
+    if text is not None and text not in PUBLISHED:
+        _ = _ranges(text) if "=" in text else _fit_of(text, folder)
+
+
+def _prior(
+    text: str | None, inputs: Mapping[str, Any], noise: NoiseLevel | None, folder: Path | None
+) -> Prior:
     sizes = inputs["N"]
     if text is None:
         return Prior.nearest(sizes, noise)
@@ -40,14 +51,20 @@ def _prior(text: str | None, inputs: Mapping[str, Any], noise: NoiseLevel | None
         return Prior.published(text, noise)
     if "=" in text:
         return Prior.nearest(sizes, noise).with_values(_ranges(text), inputs)
-    saved = read_saved(Path(text))
+    return Prior.of_fit(_fit_of(text, folder), text, noise)
+
+
+def _fit_of(text: str, folder: Path | None) -> Fit:
+    """Read the fit in a file. Raises UserError where there is none, or it is of no use."""
+    beside = Path(text) if folder is None else folder / text
+    saved = read_saved(beside if beside.is_file() else Path(text))
     fit = None if saved is None else result(saved)
     if not isinstance(fit, Fit) or not fit.usable:
         hint = (
             f"choose one of {', '.join(PUBLISHED)}, give values such as alpha=0.3:0.4, or the JSON of a fit"
         )
-        raise UserError(Complaint(f"--prior {text}: is no prior that is known", hint=hint))
-    return Prior.of_fit(fit, text, noise)
+        raise UserError(Complaint(f"{text!r} is no prior that is known", PRIOR, hint))
+    return fit
 
 
 def _ranges(text: str) -> dict[str, tuple[float, float]]:
@@ -60,7 +77,7 @@ def _ranges(text: str) -> dict[str, tuple[float, float]]:
             found[name.strip()] = float(low), float(high if colon else low)
         except ValueError:
             hint = "such as alpha=0.3 or alpha=0.3:0.4"
-            problems.append(Complaint(f"--prior {part}: must be a number or a range", hint=hint))
+            problems.append(Complaint(f"{part}: must be a number or a range", PRIOR, hint))
     if problems:
         raise UserError(*problems)
     return found

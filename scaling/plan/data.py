@@ -35,7 +35,8 @@ def resolve_data(study: Study, stores: Stores = SMALL) -> DataIndex:
 def index_all(study: Study, asked: Sequence[Asked], stores: Stores) -> list[tuple[Choice, DataIndex]]:
     """Index each of the data that are asked for; raises UserError with the problems of all."""
     indexes, problems = list[tuple[Choice, DataIndex]](), list[Complaint]()
-    for choice in {id(one.choice.data): one.choice for one in reversed(asked)}.values():
+    firsts = {id(one.choice.data): one.choice for one in reversed(asked)}
+    for choice in reversed(firsts.values()):
         try:
             indexes.append((choice, _index(study, choice, stores)))
         except UserError as error:

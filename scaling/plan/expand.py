@@ -27,7 +27,7 @@ from scaling.plan.check import (
 )
 from scaling.plan.data import SMALL, index_all, plan_data
 from scaling.plan.describe import described
-from scaling.plan.designs import Asked, Wanted, asked_runs, wanted_runs
+from scaling.plan.designs import Asked, Role, Wanted, asked_runs, wanted_runs
 from scaling.plan.kept import read_spec
 from scaling.plan.labels import axis_texts
 from scaling.plan.merge import merge
@@ -40,6 +40,7 @@ from scaling.plan.starts import Starts
 from scaling.plan.tuned import settled
 from scaling.recipe.tuned import Tuned, TunedLaw
 from scaling.run import short_hash
+from scaling.spec.checks import chosen_cells
 from scaling.spec.models import Study
 from scaling.spec.sections import Data
 from scaling.spec.source import Finding, Path
@@ -48,6 +49,7 @@ from scaling.store.records import JobCommand
 
 # Where findings leave the lengths of the design's own runs as they are.
 VARIATION: tuple[Path, ...] = (("axes",), ("variants",), ("added",), ("noise",), ("holdout",), ("execution",))
+CELLS: dict[int | str, Role] = {"added": "fit", "noise": "noise", "holdout": "holdout"}  # beside the design
 WITHOUT_LENGTHS: tuple[Path, ...] = (("recipe", "optimizer"), ("recipe", "schedule"), ("recipe", "init_from"))
 
 
@@ -80,11 +82,16 @@ def plan_spec(
     if study is not None:
         try:
             study = choose(study)
+        except UserError as error:
+            problems += error.problems
+        try:
             plan = plan_study(study, stores)
         except UserError as error:
-            problems = [p for p in problems if p not in error.problems] + list(error.problems)
+            said = study.source.problems(unchosen(study)) if problems else []
+            found = [problem for problem in error.problems if problem not in said]
+            problems = [problem for problem in problems if problem not in found] + found
     if problems or study is None or plan is None:
-        raise UserError(*problems)
+        raise UserError(*(problems if study is None else study.source.in_order(problems)))
     return study, plan
 
 
@@ -126,9 +133,10 @@ def _ask(study: Study) -> tuple[list[Asked], list[Finding]]:
         list[Asked](),
     )
     if not findings:
-        findings = unchosen(study) or too_many(choices)
+        findings = too_many(choices)
         if findings:
             return asked, findings
+        findings = unchosen(study)
         asked = asked_runs(study, choices)
     if findings or choices.findings:
         choices.read_files()
@@ -138,13 +146,21 @@ def _ask(study: Study) -> tuple[list[Asked], list[Finding]]:
 
 
 def _clear_part(study: Study, findings: Iterable[Finding]) -> Iterator[Asked]:
-    """Yield the runs of the plain design where findings leave their lengths as they are."""
+    """Yield the runs of the plain design, and of the cells beside it, where findings leave their lengths as
+    they are."""
     recipe, _ = settled(study.recipe, study.source.folder)
-    clear = all(f.path[:1] in VARIATION or f.path[:2] in WITHOUT_LENGTHS for f in findings)
-    if clear and (isinstance(recipe.batch_tokens, TunedLaw) or not isinstance(recipe.batch_tokens, Tuned)):
-        choice = Choice(None, study.data, study.family, recipe)
+    if isinstance(recipe.batch_tokens, Tuned) and not isinstance(recipe.batch_tokens, TunedLaw):
+        return
+    wrong = [f.path for f in findings if f.path[:1] not in VARIATION and f.path[:2] not in WITHOUT_LENGTHS]
+    choice = Choice(None, study.data, study.family, recipe)
+    if not wrong:
         for point in itertools.islice(study.design.points(study.family), MOST_RUNS):
             yield Asked("fit", choice, point, study.seeds[0], point.path)
+    if all(path[:1] == ("design",) for path in wrong):
+        for cell, path in chosen_cells(dict(study)):
+            if not cell.values and not any(f.path[: len(path)] == path for f in findings):
+                point = cell.point(study.family, path)
+                yield Asked(CELLS[path[0]], choice, point, study.seeds[0], point.path)
 
 
 def make_plan(study: Study, index: DataIndex | Callable[[Data], DataIndex]) -> Plan:

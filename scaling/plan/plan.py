@@ -17,8 +17,9 @@ from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
 from scaling.run import ExternalRun, Run, short_hash
 from scaling.spec.execution import Execution, WrittenExecution
+from scaling.store.documents import Document, Id, parse, read
 from scaling.store.folder import NAME, ResultsFolder
-from scaling.store.records import CanonicalRun, Document, Id, JobCommand, PlanData, Record, parse, read
+from scaling.store.records import CanonicalRun, JobCommand, PlanData, Record
 
 HINT = "run `scaling plan` again, or delete it to make it again"
 

@@ -61,12 +61,8 @@ def with_rules(model: type[M]) -> type[M]:
         written = _written(info)
         if written is not None:
             default = {} if info.is_required() else {"default": info.default}
-            fields[name] = (written, Field(description=info.description, **default))
-    # Descriptions are those of the model: its source is not searched for again, which takes long.
-    inherited: Any = {"use_attribute_docstrings": False}
-    derived: Any = create_model(
-        model.__name__, __base__=model, __module__=model.__module__, __cls_kwargs__=inherited, **fields
-    )
+            fields[name] = (written, Field(**default))
+    derived: Any = create_model(model.__name__, __base__=model, __module__=model.__module__, **fields)
     return derived
 
 

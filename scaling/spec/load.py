@@ -28,6 +28,8 @@ EARLIER_NAMES: dict[tuple[str, str], tuple[str, str]] = {
     ("data", "eval_tokens"): ("evaluation", "tokens"),
 }
 NO_FOLDER = "name the one that the files of the spec lie in or below, or leave it out for the spec's own"
+# Sections that no other section is checked against.
+LEAVES = {"execution", "noise", "holdout", "added"}
 # Fields that no other field of the spec is checked against where they are left out.
 INDEPENDENT: set[Path] = {
     *(("recipe", name) for name in ("precision", "parametrization", "auxiliary", "init_from")),
@@ -42,8 +44,9 @@ OPTIONAL_BELOW: set[Path] = {("recipe", "optimizer"), ("recipe", "schedule")}
 class Checked:
     """What came of reading a spec: problems, and the study if it is clear what was meant.
 
-    Where misspelt names and choices are the only problems, ``study`` is what they were taken for, so that
-    later checks can add their problems to these; it must not be run.
+    Where misspelt names and choices, and sections that no other needs, are the only problems, ``study`` is
+    what they were taken for, without these sections, so that later checks can add their problems to these; it
+    must not be run.
     """
 
     study: Study | None
@@ -125,6 +128,11 @@ def check_study_dict(raw: Mapping[str, Any], source: Source) -> Checked:
         study, more = _validate(corrected)
         seen = {(finding.path, finding.message) for finding in findings}
         findings += [finding for finding in more if (finding.path, finding.message) not in seen]
+        raw = corrected
+    if study is None and few:
+        # A section that no other needs hides what is wrong with the plan of the rest: leave it out.
+        wrong = {finding.path[0] for finding in findings if finding.path}
+        study, _ = _validate({name: raw[name] for name in raw if name not in LEAVES & wrong})
     if study is not None:
         study._source = source  # pyright: ignore[reportPrivateUsage]
     return Checked(study, tuple(source.problems(findings)))

@@ -99,6 +99,11 @@ class Source:
 
         return [self.problem(f) for f in sorted(findings, key=order)]
 
+    def in_order(self, problems: Sequence[Complaint]) -> list[Complaint]:
+        """Order problems as :meth:`problems` does, those of no place of the file first."""
+        places = {mark.where: mark.order for marks in (self.keys, self.values) for mark in marks.values()}
+        return sorted(problems, key=lambda problem: places.get(problem.where, (0, 0)))
+
 
 def dotted_path(path: Path) -> str:
     """Write ``("holdout", 0, "width")`` as ``holdout[0].width``."""

@@ -11,7 +11,8 @@ from typing import Any, Literal, Self
 
 from scaling.errors import UserError
 from scaling.files import write_json
-from scaling.store.records import CommandStart, Document, Id, read
+from scaling.store.documents import Document, Id, read
+from scaling.store.process import CommandStart
 
 STOPPED = 130  # it was asked to stop; its work is in a checkpoint
 BUSY = 75  # another process holds the lease of its job

@@ -17,9 +17,10 @@ from pydantic import TypeAdapter, ValidationError
 from scaling.errors import Complaint, UserError
 from scaling.run import AnyRun, ExternalRun, Run
 from scaling.run import run_id as id_of
+from scaling.store.documents import ID_PATTERN, read
 from scaling.store.failure import Failure
 from scaling.store.lease import Lease
-from scaling.store.records import ID_PATTERN, Record, read
+from scaling.store.records import Record
 
 TRUNK = "trunk"  # among the checkpoints of a job, beside those of its runs
 LOWERING = "lowering.json"  # of a job that ran out of memory

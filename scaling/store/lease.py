@@ -30,8 +30,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from scaling.files import lock
+from scaling.store.documents import Document
 from scaling.store.process import Process
-from scaling.store.records import Document
 
 NAME = "lease"
 SIZE = 512  # bytes: a beat rewrites them in place

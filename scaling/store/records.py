@@ -1,7 +1,4 @@
-"""The files of a study as frozen models, each with a schema version; written and read here alone.
-
-Keys are written as they were given, so what a file leaves out stays left out when it is rewritten.
-"""
+"""The files of a study as frozen models, each with a schema version."""
 
 from __future__ import annotations
 
@@ -9,79 +6,20 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self
 
-from pydantic import Field, PlainSerializer, StringConstraints, ValidationError, model_validator
+from pydantic import Field, PlainSerializer, model_validator
 from typing_extensions import TypeVar
 
 from scaling.corpora.content import Content, StoredContent
 from scaling.counts.lowering import Lowering
 from scaling.counts.params import KnownCounts
-from scaling.errors import Complaint, UserError
+from scaling.errors import UserError
 from scaling.run import AnyRun, Frozen, Run, canonical_json, run_id
-from scaling.store.process import Process
+from scaling.store.documents import Document, Id, read
 
-ID_PATTERN = r"^[0-9a-f]{12}$"
-Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 R = TypeVar("R", default=Run)  # whose run a job has: the built-in trainer's, an ExternalRun, or either
 Canonical = PlainSerializer(lambda run: json.loads(canonical_json(run)))
 CanonicalRun = Annotated[AnyRun, Canonical]
 Work = Literal["train", "reevaluate"]
-
-
-class Document(Frozen):
-    """The content of one file."""
-
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values, under the keys that were given."""
-        return {
-            "schema": self.schema_version,
-            **self.model_dump(mode="json", by_alias=True, exclude_unset=True),
-        }
-
-
-D = TypeVar("D", bound=Document)
-
-
-def parse(model: type[D], content: bytes | dict[str, Any], where: str, hint: str) -> D:
-    """Check plain values, or the bytes of a file.
-
-    Args:
-        model: what the content should be.
-        content: JSON as bytes or decoded.
-        where: the file, for messages.
-        hint: what to do about a file that is wrong.
-
-    Raises:
-        UserError: it is something else; every field that is wrong is named.
-    """
-    try:
-        return (
-            model.model_validate_json(content)
-            if isinstance(content, bytes)
-            else model.model_validate(content)
-        )
-    except ValidationError as error:
-        problems = [
-            Complaint(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), where, hint)
-            for item in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        raise UserError(*problems) from None
-
-
-def read(model: type[D], path: Path, hint: str = "delete it to make it again") -> D | None:
-    """Read and check ``path``; return None when there is no such file.
-
-    Raises:
-        UserError: the file cannot be read or holds something else.
-    """
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise UserError(Complaint(f"cannot be read: {error.strerror}", str(path))) from None
-    return parse(model, content, str(path), hint)
 
 
 class Result(Frozen):
@@ -317,15 +255,6 @@ class JobLaunch(Document):
     cores: tuple[int, ...]
     command: tuple[str, ...]
     environment: dict[str, str]
-
-
-class CommandStart(Document):
-    """``command.json``: the last start of a trainer of one's own. ``keeper`` is the process that its command
-    descends from, ``resumed_from`` the step after which its first row came."""
-
-    start: int
-    keeper: Process
-    resumed_from: int = 0
 
 
 class JobProgress(Document):

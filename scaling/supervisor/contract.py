@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from scaling.errors import Complaint, UserError
 from scaling.recipe.quantities import Count, Described, Positive, Real, Whole
-from scaling.store.records import Id
+from scaling.store.documents import Id
 
 METRICS, RESULT, CHECKPOINTS = "metrics.jsonl", "result.json", "checkpoints"
 M = TypeVar("M", bound=BaseModel)

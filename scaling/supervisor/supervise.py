@@ -14,13 +14,14 @@ from pathlib import Path
 from scaling.errors import Complaint, UserError
 from scaling.files import clear_leftovers, create_json, write_json
 from scaling.run import ExternalRun, canonical_json
+from scaling.store.documents import read
 from scaling.store.failure import BUSY, LOST, STOPPED, TOLD_BY_STATUS, Kind, note_failure
 from scaling.store.folder import is_recorded
 from scaling.store.lease import Busy, Lease, LostLease, acquire
 from scaling.store.log import log_tail, now
 from scaling.store.metrics import CurveLog
-from scaling.store.process import Process
-from scaling.store.records import CommandStart, JobCommand, JobRun, JobSpec, Provenance, Record, read
+from scaling.store.process import CommandStart, Process
+from scaling.store.records import JobCommand, JobRun, JobSpec, Provenance, Record
 from scaling.supervisor.command import Command, Ended
 from scaling.supervisor.contract import (
     CHECKPOINTS,

@@ -19,9 +19,10 @@ from scaling.errors import Complaint, UserError
 from scaling.files import cache_dir
 from scaling.plan.plan import Plan, load_plan
 from scaling.run import AnyRun
+from scaling.store.documents import read
 from scaling.store.folder import ID, TRUNK, ResultsFolder
 from scaling.store.lease import Busy, acquire
-from scaling.store.records import JobSpec, read
+from scaling.store.records import JobSpec
 from scaling.sweep.guard import drivers
 
 Fate = Literal["removed", "with --all", "kept"]

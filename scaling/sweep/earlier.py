@@ -11,8 +11,9 @@ from scaling.plan.candidates import candidates
 from scaling.plan.lowering import Chosen, Lowered, workload
 from scaling.plan.plan import PlannedJob
 from scaling.run import AnyRun
+from scaling.store.documents import read
 from scaling.store.folder import ResultsFolder
-from scaling.store.records import JobExecution, JobSpec, read
+from scaling.store.records import JobExecution, JobSpec
 
 
 def execution_before(folder: Path) -> JobExecution | None:

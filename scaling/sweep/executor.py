@@ -18,7 +18,8 @@ from typing import Protocol
 
 from scaling.errors import UserError
 from scaling.files import write_json
-from scaling.store.records import JobLaunch, read
+from scaling.store.documents import read
+from scaling.store.records import JobLaunch
 
 
 @dataclass(frozen=True)

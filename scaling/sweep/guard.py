@@ -18,9 +18,9 @@ from typing import Any
 
 from scaling.errors import Complaint, UserError
 from scaling.files import lock, write_json
+from scaling.store.documents import Document, read
 from scaling.store.folder import ResultsFolder
 from scaling.store.process import Process
-from scaling.store.records import Document, read
 from scaling.sweep.progress import Snapshot
 
 LOCK, FOLDER = "driver.lock", "drivers"

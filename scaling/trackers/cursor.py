@@ -8,7 +8,7 @@ from pathlib import Path
 from scaling.errors import UserError
 from scaling.files import write_json
 from scaling.recipe.quantities import Frozen
-from scaling.store.records import Document, Id, read
+from scaling.store.documents import Document, Id, read
 
 SAVE_SECONDS = 1.0
 

@@ -25,9 +25,10 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import ConfigDict, TypeAdapter
 
 from scaling.errors import Complaint, UserError
+from scaling.store.documents import read
 from scaling.store.failure import is_exhausted
 from scaling.store.lease import Lease
-from scaling.store.records import JobSpec, read
+from scaling.store.records import JobSpec
 from scaling.train.coordinator import (
     ADDRESS,
     CONNECT_SECONDS,

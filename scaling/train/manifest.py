@@ -12,8 +12,8 @@ from pydantic import Field
 from scaling.errors import UserError
 from scaling.files import sync, write_json
 from scaling.recipe.quantities import Frozen
+from scaling.store.documents import Document, read
 from scaling.store.folder import MANIFEST
-from scaling.store.records import Document, read
 from scaling.train.averages import Averages
 
 LIBRARIES = ("jax", "jaxlib", "optax", "orbax-checkpoint")  # make the state and its files

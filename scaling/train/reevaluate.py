@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from scaling.data.index import adds_to
 from scaling.errors import Complaint, UserError
 from scaling.files import write_json
+from scaling.store.documents import read
 from scaling.store.failure import STOPPED, write_failure
 from scaling.store.log import now
 from scaling.store.metrics import is_evaluation
-from scaling.store.records import JobRun, Record, Result, read
+from scaling.store.records import JobRun, Record, Result
 from scaling.train.averages import Averages, at_the_end
 from scaling.train.cadence import Cadence
 from scaling.train.curve import final_row

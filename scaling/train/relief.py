@@ -11,10 +11,11 @@ import jax
 from scaling.counts.lowering import Lowering, data_parallel, smaller
 from scaling.files import write_json
 from scaling.run import Run
+from scaling.store.documents import read
 from scaling.store.failure import RELIEVED, kind_of
 from scaling.store.folder import LOWERING
 from scaling.store.lease import Lease
-from scaling.store.records import JobLowering, read
+from scaling.store.records import JobLowering
 from scaling.train.hosts import ALONE, Hosts
 from scaling.train.process import Relieved
 

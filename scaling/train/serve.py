@@ -18,9 +18,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling.store.documents import read
 from scaling.store.failure import BUSY, FULL, LOST, SHED, STOPPED, is_disk_full
 from scaling.store.lease import Busy, LostLease, acquire
-from scaling.store.records import JobSpec, read
+from scaling.store.records import JobSpec
 from scaling.train.hosts import ALONE, Hosts, Place, join
 from scaling.train.orders import Order
 from scaling.train.process import PackFailed, Relieved, StopRequest, Wanted

@@ -89,7 +89,9 @@ def test_only_the_learning_rate_where_there_is_no_batch(table):
     [
         (("--at", "params=1e9"), "lacks tokens, needed by lr* and batch*"),
         (("--at", "width=9,tokens=1"), "--at width=9: lr* and batch* has no such input"),
-        (("--lr", "nope"), "column 'nope' is missing"),
+        (("--lr", "los"), "--lr los: no such column; did you mean 'loss'?"),
+        (("--loss", "los", "--by", "param"), "--by param: no such column; did you mean 'params'?"),
+        (("--loss", "los", "--by", "param"), "--loss los: no such column; did you mean 'loss'?"),
         (("--style", "paper"), "--style: belongs to --plot; name a folder: --plot figures"),
         (("--by", "params"), "lr_on = ('params', 'tokens'): name columns out of by"),
         (("--method", "best"), "method 'best' is unknown; choose one of quadratic, local, argmin"),

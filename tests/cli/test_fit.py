@@ -11,13 +11,18 @@ import pandas as pd
 import pytest
 
 from analysis.errors import Argument
+from analysis.laws import lookup
 from analysis.variants.comparison import compare_variants
 from scaling.cli.arguments import as_option, bound_values, fixed_values, pairs
-from scaling.cli.options import Reading
+from scaling.cli.options import USUAL_LAW, Reading
 from scaling.errors import UserError
 from tests.cli.call import call
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+def test_the_usual_law_is_that_of_the_analysis():
+    assert USUAL_LAW == lookup.LAW
 
 
 def test_pairs():
@@ -311,3 +316,19 @@ def test_latex_is_printed_alone(tmp_path):
     assert done.returncode == 0 and done.stdout.startswith("% needs") and done.stdout.endswith("{table}\n")
     both = call("fit", REFERENCE / "quickstart", "--latex", "--json")
     assert both.returncode == 2 and "--latex and --json" in both.stderr and not both.stdout
+
+
+def test_json_says_what_splits_a_table(tmp_path):
+    kinds = list[pd.DataFrame]()
+    n, d = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 3e10, 5)))
+    for i, corpus in enumerate("ab"):
+        loss = (1 + 0.2 * i) * (1.7 + 400 / n**0.34 + 410 / d**0.28)
+        kinds.append(pd.DataFrame({"params": n, "tokens": d, "loss": loss, "corpus": corpus}))
+    table = tmp_path / "runs.csv"
+    pd.concat(kinds).to_csv(table, index=False)
+    at = ("--compute", "1e22", "--bootstrap", "0")
+    laws = ("--law", "tied", "--law", "power", "--folds", "2")
+    for command in (("predict", table, *at), ("optimal", table, *at), ("compare", table, *laws)):
+        done = call(*command, "--json")
+        assert done.returncode == 0, done.stderr
+        assert [split["columns"] for split in json.loads(done.stdout)["splits"]] == [["corpus"]]

@@ -98,6 +98,17 @@ def test_every_problem_of_a_spec_is_reported_at_its_place(tmp_path):
             ("plan", QUICKSTART, "--workers", "0"),
             "--workers 0: must be greater than or equal to 1; see --workers in `scaling plan --help`",
         ),
+        (
+            ("fit", "runs.csv", "--loss", "los"),
+            "--loss los: is no option of `scaling fit`; the columns of a table are named with --column "
+            "loss=los, what is fitted with --target los",
+        ),
+        (("fit", "runs.csv", "--tokens=D"), "--tokens D: is no option of `scaling fit`"),
+        (
+            ("fit", "runs.csv", "--targt", "x"),
+            "--targt x: is no option of `scaling fit`; did you mean --target?",
+        ),
+        (("plan", QUICKSTART, "--zzz"), "see `scaling plan --help`"),
         (("nonsense",), "nonsense"),
     ],
 )

@@ -110,6 +110,38 @@ def test_what_next_cannot_answer_is_said(tmp_path):
     assert done.returncode == 2 and f"study of their own, --spec {muon / 'study.yaml'}" in done.stderr
 
 
+def test_all_that_is_wrong_with_what_is_typed_is_said_at_once(tmp_path):
+    spec = tmp_path / "bad.yaml"
+    spec.write_text(QUICKSTART.read_text("utf-8").replace("[32, 48,", "[33, 48,"), "utf-8")
+    done = call(
+        *("next", tmp_path / "none.csv", "--spec", spec, "--compute", -1, "--budget", 0, "--noise", -1),
+        *("--goal", "size of it", "--law", "foo", "--law", "tiedd", "--out", spec),
+    )
+    said = [
+        "--budget 0:",
+        "--noise -1:",
+        "--goal size of it:",
+        f"--out {spec}: exists",
+        "--law foo is",
+        "--law tiedd",
+    ]
+    said += ["--compute -1:", "none.csv: is not there", "bad.yaml:"]
+    assert done.returncode == 2 and [text for text in said if text not in done.stderr] == []
+    done = call(
+        *PLAN, spec, "--compute", -1, "--noise", 0, "--law", "foo", "--prior", "bar", "--columns", "zz"
+    )
+    said = ["--compute -1:", "--noise 0:", "--law foo is", "--prior: 'bar' is no prior"]
+    said += ["--columns: no column is named 'zz'", "bad.yaml:"]
+    assert done.returncode == 2 and [text for text in said if text not in done.stderr] == []
+
+
+def test_a_target_below_the_runs_is_refused():
+    done = call(*PLAN, QUICKSTART, "--compute", "1e10")
+    assert done.returncode == 2 and "--compute 1e+10: lies below the smallest fitted run" in done.stderr
+    done = call("next", RUNS, "--spec", QUICKSTART, "--at", "params=1e4,tokens=1e5")
+    assert done.returncode == 2 and "--at params=1e4,tokens=1e5: its 6e+09 FLOPs lie below" in done.stderr
+
+
 def test_added_cells_are_fitted_beside_the_design(tmp_path):
     path = tmp_path / "more.yaml"
     added = "added:\n- {width: 40, flops: 2e12, seeds: [7]}\n- {width: 40, flops: 3e11}\n"

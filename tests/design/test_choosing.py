@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan
 from scaling.plan.written import study_text
 from scaling.spec.designs.cells import Replicates
-from scaling.spec.designs.chosen import Adaptive, Optimal
+from scaling.spec.designs.chosen import FEWEST, Adaptive, Optimal
 from scaling.spec.load import load_study, study_from_dict
 from scaling.spec.models import Study
 from scaling.sweep.clock import TimeLimit
@@ -30,6 +31,7 @@ from tests.cli.call import call
 from tests.plan.studies import changed as changed_study
 
 KEPT = ("run_id", "label", "role", "params", "params_body", "flops", "trunk_id")
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 SPECS = Path(__file__).resolve().parents[2] / "experiments" / "designs"
 
 
@@ -69,8 +71,22 @@ def test_optimal_cells_lie_within_the_budget_and_are_those_of_study_yaml(tmp_pat
     assert decided(study, tmp_path).design == chosen.design
 
 
+def test_the_prior_of_a_design_is_a_file_beside_its_spec_or_its_line_is_named(tmp_path):
+    text = (
+        (SPECS / "optimal.yaml").read_text("utf-8").replace("kind: optimal,", "kind: optimal, prior: a.json,")
+    )
+    (tmp_path / "spec.yaml").write_text(text, "utf-8")
+    study = load_study(tmp_path / "spec.yaml")
+    with pytest.raises(
+        UserError, match=r"spec.yaml:10:\d+: design\.prior: 'a\.json' is no prior that is known"
+    ):
+        choose(study)
+    (tmp_path / "a.json").write_bytes((REFERENCE / "quickstart" / "fits" / "chinchilla.json").read_bytes())
+    assert choose(study).design != choose(changed("optimal")).design
+
+
 def test_a_design_that_finds_no_cells_says_why():
-    with pytest.raises(UserError, match=r"optimal.yaml:10:\d+: design\.budget: 0 cells lie .* raise budget"):
+    with pytest.raises(UserError, match=r"optimal.yaml:10:\d+: design\.budget: 8 runs are .* raise it to"):
         choose(changed("optimal", budget=1e8))
     with pytest.raises(UserError, match=r"design\.compute: 0 cells lie within 5e\+07 .* raise compute"):
         choose(changed("optimal", budget=2e9, compute=1e8))
@@ -89,7 +105,9 @@ def test_rounds_follow_each_other_until_the_budget_is_spent_or_the_width_reached
         assert decision.round.basis.runs == len(have) and decision.round.basis.records
         widths.append(decision.round.basis.width or np.nan)
         design = study.design
-        assert isinstance(design, Adaptive) and 0 < len(decision.round.cells) <= design.batch
+        assert isinstance(design, Adaptive) and decision.round.cells
+        costs, left = [cell.flops or 0 for cell in decision.round.cells], 8e12 - decision.round.basis.spent
+        assert sum(costs[:-1]) < max(left / 2, 8e11) * 1.01, "a round ends where half of the rest is spent"
         rounds = (*design.rounds, decision.round)
         study = study.model_copy(update={"design": design.model_copy(update={"rounds": rounds})})
     else:
@@ -107,6 +125,31 @@ def test_rounds_follow_each_other_until_the_budget_is_spent_or_the_width_reached
         update={"design": study.design.model_copy(update={"width": 0.5, "budget": 1e14})}
     )
     assert "were asked for" in next_round(enough, measured(plan), have).ended
+
+
+def test_rounds_have_no_more_cells_than_are_asked_for():
+    study = choose(changed("adaptive", width=None, batch=1, runs=10, budget=4e13, first=0.1))
+    design = study.design
+    assert isinstance(design, Adaptive) and len(design.rounds[0].cells) == 10 - design.room <= 10
+    plan = plan_study(study)
+    have = [run for run in plan.runs if run.role == "fit"]
+    short = design.model_copy(update={"runs": len(have) + 2})
+    more = next_round(study.model_copy(update={"design": short}), measured(plan), have)
+    assert more.round is not None and len(more.round.cells) == 1
+    full = design.model_copy(update={"runs": len(have)})
+    ended = next_round(study.model_copy(update={"design": full}), measured(plan), have).ended
+    assert f"all {len(have)} runs are chosen" in ended and ended.endswith("raise design.runs")
+
+
+def test_a_first_round_has_cells_enough_for_the_law_or_is_refused_with_the_budget_that_does() -> None:
+    for name in ("adaptive", "optimal"):
+        with pytest.raises(UserError, match="8 runs are needed to begin with") as error:
+            choose(changed(name, budget=6e11))
+        found = re.search(r"design\.budget: .* raise it to ([\d.e+]+)", str(error.value))
+        assert found is not None
+        design = choose(changed(name, budget=float(found.group(1)))).design
+        assert isinstance(design, Adaptive | Optimal)
+        assert len(design.rounds[0].cells if isinstance(design, Adaptive) else design.cells) >= FEWEST
 
 
 def test_cells_of_the_results_are_kept_while_they_answer_what_is_asked(tmp_path):
@@ -253,8 +296,10 @@ def test_the_width_of_a_round_is_that_of_its_goal(goal: str, what: str) -> None:
 def test_a_plan_of_rounds_says_which_they_are_and_what_waits(tmp_path):
     asked = SPECS / "adaptive.yaml", "--no-probe", "--results", tmp_path
     text = call("plan", *asked, "--no-identify").stdout
-    assert "round 1, chosen before any result: 2.37e+12 of the budget of 8e+12 FLOPs" in text
-    assert "5.63e+12 wait for rounds that results decide" in text
+    said = re.search(r"round 1, chosen before any result: ([\d.e+]+) of the budget of 8e\+12 FLOPs", text)
+    wait = re.search(r"([\d.e+]+) wait for rounds that results decide", text)
+    assert said is not None and wait is not None and 1e12 < float(said.group(1)) <= 0.3 * 8e12
+    assert float(said.group(1)) + float(wait.group(1)) == pytest.approx(8e12, rel=2e-3)
     design = choose(changed("adaptive")).design.model_copy(update={"ended": "enough"})
     assert design.stage(1e12) == "rounds 1 to 1, and no further one: enough"
     assert load_study(SPECS / "grid.yaml").design.stage(1e12) == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from scaling.errors import Complaint, UserError
 from scaling.plan.data import SMALL
 from scaling.plan.expand import plan_spec
 from scaling.spec.models import Study
+from scaling.spec.source import Finding
 from tests.plan.studies import PLAIN, fake_index
 
 SPEC = """study: s
@@ -130,3 +132,55 @@ def test_data_that_are_not_there_hide_no_mistake(spec: Path, monkeypatch: pytest
         "16",
         "19",
     ]
+
+
+CELLS = """\
+noise: {width: 16, flops: 1e4, seeds: [1]}
+added: [{width: 32, flops: 1e2}, {width: 32, flops: 1e12, values: {recipe.batch_tokens: 512}}]
+holdout: [{width: 16, flops: 1e5}, {width: 20, steps: 10}]
+"""
+
+
+def lines_of(spec: Path, text: str, choose: Callable[[Study], Study] = lambda study: study) -> list[str]:
+    """The line of each problem of a spec, and the field."""
+    spec.write_text(text)
+    with pytest.raises(UserError) as caught:
+        plan_spec(spec, choose=choose)
+    return [f"{one.where.split(':')[1]} {one.message.split(':')[0]}" for one in caught.value.problems]
+
+
+def test_cells_beside_a_design_that_are_too_small_are_named_with_what_else_is_wrong(spec: Path) -> None:
+    design = "design: {kind: isoflop, budgets: [1e3, 2e10]}"
+    assert lines_of(spec, PLAIN.replace("design: {kind: grid, steps: [500, 1000]}", design) + CELLS) == [
+        "8 design.budgets[0]",
+        "9 noise.flops",
+        "10 added[0].flops",
+        "11 holdout[0].flops",
+        "11 holdout[1].width",
+    ]
+
+
+def test_they_are_named_where_no_cell_of_the_design_can_be_chosen_too(spec: Path) -> None:
+    def choose(study: Study) -> Study:
+        raise UserError(*study.source.problems([Finding(("design", "budget"), "too small")]))
+
+    text = PLAIN.replace("kind: grid, steps: [500, 1000]", "kind: adaptive, budget: 1e5, compute: 1e4")
+    assert lines_of(spec, text + CELLS.replace("width: 20", "width: 24"), choose) == [
+        "8 design.budget",
+        "9 noise.flops",
+        "10 added[0].flops",
+        "11 holdout[0].flops",
+    ]
+
+
+def test_the_plan_is_checked_without_a_section_that_is_wrong_in_itself(spec: Path) -> None:
+    """One that no other section needs: what the default of another would spoil is not said."""
+    text = PLAIN.replace("steps: [500, 1000]", "tokens: [1, 1e6]")
+    more = "execution: {workers: 0}\nholdout: [{width: 16, steps: 0}]\nadded: [{width: 16, flops: 1}]\n"
+    assert lines_of(spec, text + more) == [
+        "8 design.tokens[0]",
+        "9 execution.workers",
+        "10 holdout[0].steps",
+        "11 added[0].flops",
+    ]
+    assert lines_of(spec, text + "evaluation: {documents: 0}\n") == ["9 evaluation.documents"]

@@ -9,18 +9,9 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.plan.plan import Plan
+from scaling.store.documents import Document, parse, read
 from scaling.store.failure import Failure
-from scaling.store.records import (
-    Document,
-    JobEnvironment,
-    JobLaunch,
-    JobProgress,
-    JobSpec,
-    Record,
-    parse,
-    read,
-    read_progress,
-)
+from scaling.store.records import JobEnvironment, JobLaunch, JobProgress, JobSpec, Record, read_progress
 
 OLD = Path(__file__).with_name("schema_1")
 RECORD = json.loads((OLD / "record.json").read_text())

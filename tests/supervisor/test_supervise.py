@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from scaling.store.documents import read
 from scaling.store.failure import BUSY, LOST, STOPPED, Failure
 from scaling.store.lease import acquire, look
 from scaling.store.metrics import read_metrics
-from scaling.store.records import Record, read
+from scaling.store.records import Record
 from scaling.supervisor.supervise import supervise
 from scaling.train.orders import Order
 from tests.supervisor.jobs import (

@@ -115,10 +115,13 @@ class Adaptive(_Aimed):
     kind: Literal["adaptive"]
     width: Fraction | None = None
     """Width of the 90 % interval of the forecast, relative, at which it stops; such as `2 %`."""
-    batch: Annotated[Count, Field(le=100)] = 4
-    """At most so many cells a round."""
+    runs: Annotated[Count, Field(ge=FEWEST, le=1000)] = 100
+    """At most so many cells in all its rounds."""
+    batch: Annotated[Count, Field(le=1000)] | None = None
+    """At most so many cells a round. Left out: as many as spend half of what is left of the budget."""
     first: Annotated[Fraction, Field(gt=0)] = 0.3
-    """Share of the budget that the first round may spend, on twice FEWEST cells at most."""
+    """Share of the budget that the first round may spend, on 16 cells at most; more where it does not pay for
+    8."""
     rounds: tuple[Round, ...] = ()
     """Those chosen so far; written by `scaling run`."""
     ended: str | None = None
@@ -127,6 +130,11 @@ class Adaptive(_Aimed):
     @property
     def unchosen(self) -> bool:
         return not self.rounds
+
+    @property
+    def room(self) -> int:
+        """Cells that further rounds may have."""
+        return max(self.runs - sum(len(one.cells) for one in self.rounds), 0)
 
     @property
     def for_one_recipe(self) -> tuple[str, str]:

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from scaling.errors import UserError
 from scaling.files import write_json
 from scaling.plan.plan import load_plan
+from scaling.store.documents import Document, Id, read
 from scaling.store.folder import ResultsFolder
 from scaling.store.process import Process
-from scaling.store.records import Document, Id, read
 from scaling.sweep.guard import drivers, turn
 from scaling.sweep.slurm.cluster import SlurmError, queue_rows
 from scaling.sweep.slurm.commands import scancel

@@ -18,9 +18,10 @@ from typing import Literal
 from scaling.errors import UserError
 from scaling.files import write_json
 from scaling.spec.execution import SlurmExecution
+from scaling.store.documents import Document, Id, read
 from scaling.store.folder import ResultsFolder
 from scaling.store.process import Process
-from scaling.store.records import Document, Id, Work, read
+from scaling.store.records import Work
 
 FOLDER = "slurm"
 _SUBMISSION = re.compile(r"([0-9a-f]{12})\.json")

@@ -6,9 +6,10 @@ import pytest
 
 from analysis import fit
 from analysis.fits.result import Fit
-from analysis.planning.field import BEND, misfit_of
+from analysis.planning.field import BEND, Misfit, misfit_of, places
 from analysis.planning.help import Shop
 from analysis.planning.prior import NoiseLevel, Prior, noise_of
+from analysis.planning.split import split_of
 from analysis.planning.target import Target
 
 SEEDS = 0.002
@@ -58,3 +59,21 @@ def test_a_prior_of_a_fit_keeps_its_misfit_apart_where_cells_are_ranked() -> Non
     shop = Shop.of(prior, runs, cells, Target({"N": 1e11, "D": 1e12, "C": 6e23}, "here"))  # type: ignore[arg-type]
     assert shop.field.misfit.size == prior.misfit and shop.field.noise == apart
     assert Prior.of_fit(found, "here", NoiseLevel(0.001)).misfit == 0
+
+
+def test_residuals_are_split_by_whether_near_runs_are_alike() -> None:
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(5e7, 5e9, 6), np.geomspace(1e9, 1e11, 6)))
+    runs = pd.DataFrame({"params": n, "tokens": d, "flops": 6 * n * d, "seed": 0, "role": "fit"})
+    law, target = 1.7 + 406 / n**0.34 + 410 / d**0.28, {"N": 2e10, "D": 4e11}
+    bend = Misfit(1.0).covariance(places({"N": n, "D": d}), np.log10([2e10, 4e11]))
+    found = list[float]()
+    for size in (0.0, 0.02):
+        spread = size**2 * bend + 0.005**2 * np.eye(len(n))
+        error = np.random.default_rng(0).multivariate_normal(np.zeros(len(n)), spread)
+        made = fit("chinchilla", runs.assign(loss=law * np.exp(error)), bootstrap=0)
+        noise, misfit = split_of(made, Prior.of_fit(made, "here"), target)
+        found.append(misfit.size)
+    assert BEND <= found[0] < 1.2 * BEND and 0.5 < found[1] / 0.02 < 2 and noise.run > 0.005
+    there = Target({**target, "C": 4.8e22}, "here")
+    shop = Shop.of(Prior.of_fit(made, "here"), runs, runs.assign(tokens=3 * d, cost=1.0), there, fit=made)
+    assert (shop.field.noise, shop.field.misfit) == (noise, misfit)
