@@ -32,37 +32,50 @@ BITS = {
 
 
 def _kaplan(N: Any, D: Any, Nc: Any, Dc: Any, aN: Any, aD: Any) -> Any:
-    return ((Nc / N) ** (aN / aD) + Dc / D) ** aD
+    import jax.numpy as jnp
+
+    size, data = aN / aD * (jnp.log(Nc) - jnp.log(N)), jnp.log(Dc) - jnp.log(D)
+    return jnp.exp(aD * jnp.logaddexp(size, data))
 
 
 def _over_training(C: Any, M: Any, E: Any, A: Any, B: Any, eta: Any) -> Any:
-    return E + (A * M**eta + B * M**-eta) * C**-eta
+    import jax.numpy as jnp
+
+    compute, ratio = jnp.log(C), jnp.log(M)
+    return E + A * jnp.exp(eta * (ratio - compute)) + B * jnp.exp(-eta * (ratio + compute))
 
 
 def _worth(whole: Any, unique: Any, decay: Any) -> Any:
-    """What ``whole`` is worth when its part beyond ``unique`` loses value exponentially."""
+    """Log of what ``whole`` is worth when its part beyond ``unique`` loses value exponentially; both in
+    logs."""
     import jax.numpy as jnp
 
-    return unique * (1 - decay * jnp.expm1(-jnp.maximum(whole / unique - 1, 0.0) / decay))
+    repeats = jnp.expm1(jnp.maximum(whole - unique, 0.0))
+    return unique + jnp.log1p(-decay * jnp.expm1(-repeats / decay))
 
 
 def _data_constrained(N: Any, D: Any, unique_tokens: Any, **p: Any) -> Any:
     import jax.numpy as jnp
 
-    alpha, beta, unique = p["alpha"], p.get("beta", p["alpha"]), jnp.minimum(unique_tokens, D)
+    alpha, beta = p["alpha"], p.get("beta", p["alpha"])
+    size, tokens, a, b = (jnp.log(x) for x in (N, D, p["A"], p["B"]))
+    unique = jnp.minimum(jnp.log(unique_tokens), tokens)
     # the size that is best for the unique tokens, N_opt(C) where D_opt(C) = U (Hoffmann et al., eq. 4)
-    best = (jnp.log(alpha * p["A"] / (beta * p["B"])) + beta * jnp.log(unique)) / alpha
-    size = jnp.minimum(N, jnp.exp(jnp.clip(best, 0.0, 700.0)))
-    return p["E"] + p["A"] / _worth(N, size, p["RN"]) ** alpha + p["B"] / _worth(D, unique, p["RD"]) ** beta
+    best = (jnp.log(alpha / beta) + a - b + beta * unique) / alpha
+    worth = _worth(size, jnp.minimum(size, jnp.clip(best, 0.0, 700.0)), p["RN"])
+    return p["E"] + jnp.exp(a - alpha * worth) + jnp.exp(b - beta * _worth(tokens, unique, p["RD"]))
 
 
 def _data_bounded(N: Any, D: Any, unique_tokens: Any, **p: Any) -> Any:
+    import jax.numpy as jnp
+
+    size, tokens, unique = jnp.log(N), jnp.log(D), jnp.log(unique_tokens)
     h = (
-        p["A"] / N ** p["alpha"]
-        + p["B"] / D ** p["beta"]
-        + p["K"] * N ** p["gamma"] / unique_tokens ** p["delta"]
+        p["A"] * jnp.exp(-p["alpha"] * size)
+        + p["B"] * jnp.exp(-p["beta"] * tokens)
+        + p["K"] * jnp.exp(p["gamma"] * size - p["delta"] * unique)
     )
-    return p["E"] / (1 + h) + p["L0"] * (h / (1 + h))
+    return (p["E"] + p["L0"] * h) / (1 + h)
 
 
 def _farseer(N: Any, D: Any, **p: Any) -> Any:
@@ -71,10 +84,10 @@ def _farseer(N: Any, D: Any, **p: Any) -> Any:
     def exp(x: Any) -> Any:  # most of the domains overflows
         return jnp.exp(jnp.clip(x, -50.0, 50.0))
 
-    N = N / 1e9  # so that a coefficient is not its exponent's shadow
-    slope = exp(p["a1"] * N ** p["alpha"] + p["b1"])
-    with_data = p["a2"] * N ** p["beta"] + p["b2"] - slope * jnp.log(D)
-    return exp(p["a3"] * N ** p["gamma"] + p["b3"]) + exp(with_data)
+    size = jnp.log(N / 1e9)  # so that a coefficient is not its exponent's shadow
+    slope = exp(p["a1"] * jnp.exp(p["alpha"] * size) + p["b1"])
+    with_data = p["a2"] * jnp.exp(p["beta"] * size) + p["b2"] - slope * jnp.log(D)
+    return exp(p["a3"] * jnp.exp(p["gamma"] * size) + p["b3"]) + exp(with_data)
 
 
 def _sparsity(N: Any, D: Any, sparsity: Any, **p: Any) -> Any:
@@ -97,9 +110,10 @@ def precision(*parts: str) -> Law:
     def function(N: Any, D: Any, **p: Any) -> Any:
         import jax.numpy as jnp
 
+        size = jnp.log(N)
         for column, gamma in bits.items():
-            N = -N * jnp.expm1(-p[column] / p[gamma])
-        return p["E"] + p["A"] / N ** p["alpha"] + p["B"] / D ** p["beta"]
+            size = size + jnp.log(-jnp.expm1(-p[column] / p[gamma]))
+        return p["E"] + p["A"] * jnp.exp(-p["alpha"] * size) + p["B"] * jnp.exp(-p["beta"] * jnp.log(D))
 
     kept = "".join(f" (1 - exp(-{column}/{gamma}))" for column, gamma in bits.items())
     return Law(

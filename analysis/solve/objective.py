@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WORK = 300_000  # floats that a batch of derivatives by jax may take per row and coordinate
 SHORT = 1_000  # rows of problems computed together: fewer rows than this are lost on overheads
-LARGE = 5_000  # rows x coordinates^2, from which programs run longer than they take to compile
+LARGE = 1_000  # rows x coordinates^2, from which programs run longer than they take to compile
 FAST: Any = QUICK | {"xla_backend_optimization_level": 2}
 
 Derivatives = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -165,7 +165,7 @@ class Formula:
     def __init__(self, problem: Problem, exact: bool = True):
         self.problem, self.loss, self.exact = problem, problem.loss, exact
         n, size = len(problem.target), len(problem.names)
-        self.batch = int(np.clip(WORK // (n * size), 1, 32))
+        self.batch = int(np.clip(WORK // (n * size), 1, 64))
         self.chunk = int(np.clip(SHORT // n, 1, min(8, self.batch)))
         self.chunk = min(2, self.chunk) if problem.law.heavy else self.chunk  # more would not stay in cache
         self.batch -= self.batch % self.chunk
@@ -268,7 +268,7 @@ def _compiled(
             fitted, jacobian, curved = jax.lax.cond(exact, once, coarse)
             r, weighted = weighed(fitted)
         else:
-            fitted, jacobian = values_at(u), jax.jacfwd(values_at)(u)
+            fitted, jacobian = _linearised(values_at, u)
             r, weighted = weighed(fitted)
             curved = jax.lax.cond(
                 exact,
@@ -296,3 +296,14 @@ def _compiled(
         return jax.lax.fori_loop(0, count, step, [jnp.zeros(size) for size in sizes])
 
     return jax.jit(some, compiler_options=FAST if large else QUICK)
+
+
+def _linearised(function: Any, u: Any) -> tuple[Any, Any]:
+    """Values (n,) and Jacobian (n, P) at ``u`` (P,). The barrier keeps XLA from computing anew for each
+    column what all have in common."""
+    import jax
+    import jax.numpy as jnp
+
+    value, slope = jax.linearize(function, u)
+    slope = jax.tree.map(jax.lax.optimization_barrier, slope)
+    return value, jax.vmap(slope, out_axes=1)(jnp.eye(len(u)))
