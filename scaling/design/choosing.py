@@ -25,7 +25,7 @@ from scaling.design.following import COLUMNS, SHARE, prior_of
 from scaling.design.priors import priors, require_prior
 from scaling.design.tables import cells_of, table_of
 from scaling.design.wish import Asked
-from scaling.errors import Complaint, UserError
+from scaling.errors import Complaint, UserError, plural
 from scaling.plan.data import resolve_data
 from scaling.plan.member import Counting
 from scaling.plan.offers import Bounds, Offer, offers
@@ -238,7 +238,8 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
     most = SHARE * design.compute
     on_offer = _around(study, prior, design, most, [])
     if len(on_offer) < FEWEST:
-        message = f"{len(on_offer)} cells lie within {most:.3g} FLOPs and {design.min_steps} steps or more"
+        steps = plural(design.min_steps, "step")
+        message = f"{plural(len(on_offer), 'cell')} within {most:.3g} FLOPs and {steps} or more"
         hint = (
             f"a run costs half of it at most, and at least {FEWEST} cells are needed: raise compute, lower "
             "min_steps, or give smaller sizes"
