@@ -1,8 +1,8 @@
 """Which runs to buy on ScaleBench (Li et al. 2026, arXiv:2604.22753): target score against budget, for our
 choice and for random, cheapest first and D-optimal, under the same fits.
 
-    SCALING_PUBLISHED_DATA=FOLDER python benchmarks/scalebench.py [--task moe ...] [--laws 10] [--repeats 3]
-        [--method ours ...] [--scores FILE]
+    SCALING_PUBLISHED_DATA=FOLDER python benchmarks/scalebench.py [--task moe ...] [--law sl_1 ...]
+        [--method ours ...] [--repeats 3] [--scores FILE]
 
 A task is a pool of finished runs that may be bought, and dearer runs to be predicted; an instance is a task
 and a law. Rules: FOLDER/scalebench/PROTOCOL.md, with these differences. A budget is a share of the cost of
@@ -137,7 +137,7 @@ def told(task: str, wanted: list[Trajectory], found: Scores) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--task", action="append", choices=[*COSTS])
-    parser.add_argument("--laws", type=int, default=10)
+    parser.add_argument("--law", action="append", help="of each task that has it; left out: all")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--method", action="append", choices=METHODS)
     parser.add_argument("--scores", type=Path)
@@ -145,13 +145,13 @@ def main() -> None:
     folder = Path(os.environ["SCALING_PUBLISHED_DATA"]) / "scalebench"
     laws, found = json.loads((folder / "laws.json").read_text()), read(asked.scores)
     for task in asked.task or COSTS:
-        names, wanted = list(laws[task]["laws"])[: asked.laws], list[Trajectory]()
+        names = [law for law in laws[task]["laws"] if law in (asked.law or laws[task]["laws"])]
+        every = product(names, range(asked.repeats), asked.method or METHODS)
+        wanted = [Trajectory(task, law, method, repeat) for law, repeat, method in every]
         for law in names:
-            pairs = product(range(asked.repeats), asked.method or METHODS)
-            mine = [Trajectory(task, law, method, repeat) for repeat, method in pairs]
-            run(mine, folder, found, asked.scores)
-            wanted += mine
-        print(f"{task}, {len(names)} laws", *told(task, wanted, found), sep="\n", flush=True)
+            run([one for one in wanted if one.law == law], folder, found, asked.scores)
+        if names:
+            print(f"{task}, {len(names)} laws", *told(task, wanted, found), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError, plural
+from analysis.laws.law import Law
 from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
-from analysis.planning.help import Help, Shop
+from analysis.planning.help import Help
 from analysis.planning.prior import UNIQUE, Prior
+from analysis.planning.shop import Shop
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
 from analysis.planning.target import Target
@@ -26,6 +28,7 @@ from scaling.design.wish import Asked
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.repetition import AS_NEW, read_more, times_text
 from scaling.plan.warnings import design_warnings, has_long_warmup
+from scaling.spec.designs.chosen import Adaptive, Optimal
 from scaling.spec.designs.varied import Repetition
 from scaling.spec.models import Study
 
@@ -98,13 +101,14 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     fitted = [run for run in planned if not has_long_warmup(run)] or planned
     statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
     doubts = [warning.text for warning in design_warnings(plan)] if whole.assumed else list[str]()
-    targets, variants = targets_of(plan, asked.compute), _variants(fitted)
+    chosen_for = study.design.compute if isinstance(study.design, Optimal | Adaptive) else None
+    targets, variants = targets_of(plan, asked.compute, chosen_for), _variants(fitted)
     tables = {name: table_of(runs) for name, runs in variants.items()}
     for name, table in tables.items():
         for prior in priors(asked, table):
             known = [one for one in targets if asked.compute or one.known_to(prior.law)]
             statements.append((name, expect(prior, table, known)))
-            doubts += [*_other_loss(prior, variants[name]), *_repeated(prior, variants[name], study)]
+            doubts += [*_other_loss(prior, variants[name]), *_repeated(prior.law, variants[name], study)]
             if asked.simulate:
                 simulated.append(simulate(prior, table, known, asked.simulate))
     (first, runs), *_ = variants.items()
@@ -117,15 +121,15 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     )  # fmt: skip
 
 
-def _repeated(prior: Prior, runs: list[PlannedRun], study: Study) -> Iterator[str]:
+def _repeated(law: Law, runs: list[PlannedRun], study: Study) -> Iterator[str]:
     """Say where a law counts tokens as new that runs read again: any of them in a design of repetition."""
     most = 1 if isinstance(study.design, Repetition) else AS_NEW
     again = [run for run in runs if run.epochs > most]
-    if again and UNIQUE not in prior.law.inputs:
+    if again and UNIQUE not in law.inputs:
         worst = max(again, key=lambda run: run.epochs)
         yield (
             f"{read_more(len(again), len(runs), most)}, "
-            f"{worst.label} {times_text(worst.epochs)} times, and {prior.law.name} counts every token as "
+            f"{worst.label} {times_text(worst.epochs)} times, and {law.name} counts every token as "
             "new; say what can be identified with --law data-constrained, and fit that"
         )
 

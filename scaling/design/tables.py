@@ -34,8 +34,9 @@ def table_of(runs: Iterable[PlannedRun]) -> pd.DataFrame:
     )
 
 
-def targets_of(plan: Plan, compute: float | None) -> list[Target]:
-    """The compute that is asked for, else the held-out run of most compute, else ten times the largest.
+def targets_of(plan: Plan, compute: float | None, chosen_for: float | None = None) -> list[Target]:
+    """The compute that is asked for, else the held-out run of most compute, else the compute that cells were
+    ``chosen_for``, else ten times the largest.
 
     Raises:
         UserError: no run has as little compute as is asked for.
@@ -52,7 +53,7 @@ def targets_of(plan: Plan, compute: float | None) -> list[Target]:
         inputs = {"N": run.params, "D": run.run.tokens, "C": run.flops, "unique_tokens": run.unique_tokens}
         return [Target({x: float(v) for x, v in inputs.items()}, run.label), Target.at_compute(run.flops)]
     most = max(run.flops for run in plan.runs if run.role == "fit")
-    return [Target.at_compute(float(f"{BEYOND * most:.2g}"))]
+    return [Target.at_compute(chosen_for or float(f"{BEYOND * most:.2g}"))]
 
 
 def offered(

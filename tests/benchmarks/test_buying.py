@@ -1,5 +1,8 @@
 """The methods of benchmarks/scalebench.py: budgets, initial designs, and how residuals are split."""
 
+import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -85,3 +88,21 @@ def test_shuffled_runs_keep_their_inputs_costs_and_losses(group):
         assert found.inputs["N"][part] * found.inputs["D"][part] == pytest.approx(mixed.cost * 1e15)
     assert found.target[count:] == pytest.approx(1 + found.target[:count])
     assert (found.group == twice.group).all()
+
+
+@pytest.mark.slow
+def test_what_is_kept_is_not_run_again(published, tmp_path):
+    kept = tmp_path / "scores.jsonl"
+    chosen = ["--task", "parallel", "--law", "sl_9", "--method", "random", "--repeats", "1"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "scalebench.py"), *chosen, "--scores", str(kept)]
+    environment = os.environ | {"SCALING_PUBLISHED_DATA": str(published)}
+
+    def told():
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    first, rows = told(), kept.read_text().splitlines()
+    assert "parallel sl_9 random 0" in first and len(rows) == 1
+    changed = json.loads(rows[0]) | {"scores": [0.25, 0.5]}
+    kept.write_text(json.dumps(changed) + "\n")
+    again = told()
+    assert "sl_9 random 0" not in again and "1%: random +0.25" in again and "5%: random +0.50" in again

@@ -110,7 +110,14 @@ TINY = changed(
 )
 
 
-@pytest.mark.parametrize("moment", ["open_sweep", "run_jobs", "turn", "decision"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "open_sweep",
+        "decision",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("run_jobs", "turn")),
+    ],
+)
 def test_a_launch_goes_on_with_what_another_one_decided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:

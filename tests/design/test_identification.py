@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.laws.lookup import find
 from analysis.planning.prior import Prior
 from scaling.design.choosing import choose
 from scaling.design.foreseen import Foreseen, foreseen
-from scaling.design.identification import identification
+from scaling.design.identification import _repeated, identification
 from scaling.design.wish import Asked
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.warnings import design_warnings, plan_warnings
-from scaling.spec.designs.chosen import Adaptive
+from scaling.spec.designs.chosen import Adaptive, Optimal
 from scaling.spec.load import load_study, study_from_dict
 from scaling.spec.models import Study
 from tests.plan.studies import changed
@@ -57,12 +58,11 @@ def test_a_design_of_repetition_is_pointed_to_the_law_of_it() -> None:
     repeated = {"kind": "repetition", "unique_tokens": [64_000, 128_000], "epochs": [1, 2, 4]}
     plain = {"kind": "grid", "steps": [500, 1000, 2000]}
     texts = list[str]()
-    for design, laws in ((repeated, ()), (repeated, ("data-constrained",)), (plain, ())):
+    for design, law in ((repeated, "chinchilla"), (repeated, "data-constrained"), (plain, "chinchilla")):
         study = study_from_dict(changed(**sizes, design=design))
-        found = identification(study, plan_study(study), Asked(laws=laws))
-        assert found is not None
-        texts.append(" ".join(found.doubts))
-    assert "16 of 20 runs read their text more than once" in texts[0] and "--law data-constrained" in texts[0]
+        runs = list(plan_study(study).with_roles(("fit",)))
+        texts.append(" ".join(_repeated(find(law), runs, study)))
+    assert "16 of 24 runs read their text more than once" in texts[0] and "--law data-constrained" in texts[0]
     assert "data-constrained" not in texts[1] + texts[2]
 
 
@@ -97,6 +97,13 @@ def test_the_rest_of_a_budget_is_foreseen_as_the_assumed_law_would_spend_it() ->
     assert 0.9 * study.design.budget < spent <= study.design.budget
     assert {run.run_id for run in plan.runs} < {run.run_id for run in whole.plan.runs}
     assert study.design.ended is None, "nothing is decided"
+
+
+def test_the_target_of_cells_that_are_chosen_is_what_they_are_chosen_for() -> None:
+    study = choose(load_study(SPECS / "optimal.yaml").model_copy(update={"holdout": ()}))
+    assert isinstance(study.design, Optimal)
+    found = identification(study, plan_study(study))
+    assert found is not None and f"forecast of C = {study.design.compute:.4g}:" in found.text
 
 
 def test_what_waits_for_results_is_no_danger_of_the_design() -> None:

@@ -46,6 +46,7 @@ def runs(tokenizer: str, scale: float) -> pd.DataFrame:
     )
 
 
+@pytest.mark.slow
 def test_what_a_vocabulary_is_worth(figure: ModuleType) -> None:
     bytes_, larger, far = (
         figure.Vocabulary(name, table, analysis.fit("chinchilla", table, target="bits_per_byte", bootstrap=0))

@@ -330,7 +330,7 @@ NAMES = st.sampled_from(["kind", "width", "shape", "of", "x"])
 VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(NAMES, v, max_size=3))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32), st.integers(1, 6))
 def test_no_text_makes_a_traceback(tmp_path_factory: pytest.TempPathFactory, seed: int, edits: int) -> None:
     """A good spec with pieces cut out, doubled, or replaced by awkward ones loads or is explained."""
@@ -349,7 +349,7 @@ def test_no_text_makes_a_traceback(tmp_path_factory: pytest.TempPathFactory, see
         assert all(p.where and p.message and "\n" not in p.message for p in error.problems)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.sampled_from(PLACES), VALUES)
 def test_no_value_makes_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, path: str, value: object

@@ -43,7 +43,7 @@ def test_a_run_of_repeated_text_costs_what_the_law_says() -> None:
 
 
 def test_new_text_and_laws_without_it_say_nothing() -> None:
-    table = runs((1.0,))
+    table = runs((1.0, 1.0))
     assert expect(prior(table), table).repetition is None
     assert expect(CHINCHILLA, runs((1.0, 16.0))).repetition is None
 

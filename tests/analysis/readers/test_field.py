@@ -1,6 +1,7 @@
 """Files in the wild: the right value, or a refusal whose advice, followed to the letter, gives it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import AnalysisError, fit, load
@@ -11,12 +12,14 @@ RIGHT = {"E": 1.754, "alpha": 0.349, "beta": 0.297}
 
 def test_one_table_in_twenty_formats(field):
     files = sorted(path for path in (field / "formats").iterdir() if path.name != "README.md")
-    refused = []
+    refused, last = [], pd.DataFrame()
     for path in files:
         table, refusals = load_as_advised(path)
         refused += [path.name] if refusals else []
         within = 0.02 if len(table) == 25 else 0.05  # seven cells of one file hold no loss
-        found = fit("chinchilla", table, bootstrap=0).solution
+        cells = table[["params", "tokens", "loss"]].reset_index(drop=True)
+        if not cells.equals(last):  # of equal tables one is fitted
+            last, found = cells, fit("chinchilla", table, bootstrap=0).solution
         for name, value in RIGHT.items():
             assert found[name] == pytest.approx(value, abs=within), path.name
     assert len(files) >= 20 and len(refused) <= len(files) / 4, refused
