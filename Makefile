@@ -18,7 +18,7 @@ VENV ?= .venv
 UV ?= $(shell command -v uv 2>/dev/null)
 EXTRAS ?=
 TESTS ?= tests
-PYTEST_ARGS ?= -q -n 2
+PYTEST_ARGS ?= -q -n 2 --dist worksteal
 LOCK_PYTHONS ?= python3.11 python3.12
 PUBLISHED = $(filter-out verdicts formulas,$(basename $(notdir $(wildcard experiments/published/*.py))))
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, plural
 from analysis.results import Part, Result, Status
 
 FLAT = 0.05  # exponents below this are flat
@@ -215,10 +215,10 @@ def _text(found: Coordinates, variant: str) -> str:
     sizes = ", ".join(str(size) for size in sorted(data[found.over].unique()))
     other = "depth" if found.over == "width" else "width"
     verdict = status.code.replace("_", " ")
+    trained = f"{plural(data['seed'].nunique(), 'seed')}, {plural(found.steps, 'step')}"
     head = [
         f"{variant}: {verdict} over {found.over} {sizes}, at {other} {data[other].iloc[0]}",
-        f"  exponents of {found.over} with {found.level:.0%} intervals; {data['seed'].nunique()} seeds, "
-        f"{found.steps} steps",
+        f"  exponents of {found.over} with {found.level:.0%} intervals; {trained}",
     ]
     rows = [["place", *(MEASURES[measure] for measure in MEASURES)]]
     by_place = dict[str, dict[str, Any]]()

@@ -46,8 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # What was imported stays: the collector of garbage need not go through it again and again.
+    # What was imported stays: the collector of garbage need not go through it again and again. Little of what
+    # jax traces is garbage either.
     gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,16 @@ from analysis.laws.lookup import LAW, require
 from analysis.planning.ahead import forecast_of, size_of
 from analysis.planning.expectation import LEVEL
 from analysis.planning.field import Misfit
-from analysis.planning.help import Help, Shop
+from analysis.planning.help import Help
 from analysis.planning.prior import NoiseLevel, Prior
+from analysis.planning.shop import Shop
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.following import COLUMNS, SHARE, prior_of
 from scaling.design.priors import priors, require_prior
 from scaling.design.tables import cells_of, table_of
 from scaling.design.wish import Asked
-from scaling.errors import Complaint, UserError
+from scaling.errors import Complaint, UserError, plural
 from scaling.plan.data import resolve_data
 from scaling.plan.member import Counting
 from scaling.plan.offers import Bounds, Offer, offers
@@ -237,7 +238,8 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
     most = SHARE * design.compute
     on_offer = _around(study, prior, design, most, [])
     if len(on_offer) < FEWEST:
-        message = f"{len(on_offer)} cells lie within {most:.3g} FLOPs and {design.min_steps} steps or more"
+        steps = plural(design.min_steps, "step")
+        message = f"{plural(len(on_offer), 'cell')} within {most:.3g} FLOPs and {steps} or more"
         hint = (
             f"a run costs half of it at most, and at least {FEWEST} cells are needed: raise compute, lower "
             "min_steps, or give smaller sizes"

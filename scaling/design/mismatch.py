@@ -15,7 +15,7 @@ from scaling.errors import UserError
 from scaling.plan.expand import make_plan
 from scaling.plan.offers import Offer
 from scaling.plan.plan import Plan
-from scaling.plan.repetition import WORTH, read_more, times_text
+from scaling.plan.repetition import AS_NEW, NEARLY, WORTH, read_more, times_text
 from scaling.spec.models import Study
 
 
@@ -43,10 +43,12 @@ class Ground:
         again = [offer for offer in chosen if offer.tokens > self.tokens]
         if again:
             worst = max(again, key=lambda offer: offer.tokens)
+            times = worst.tokens / self.tokens
+            worth = WORTH if times > AS_NEW else NEARLY
             yield (
-                f"{read_more(len(again), len(chosen), 1)}, {worst.label} "
-                f"{times_text(worst.tokens / self.tokens)} times ({count(worst.tokens)} of "
-                f"{count(self.tokens)} tokens): {WORTH}; take a larger corpus, or a smaller --budget"
+                f"{read_more(len(again), len(chosen), 1)}, {worst.label} {times_text(times)} times "
+                f"({count(worst.tokens)} of {count(self.tokens)} tokens): {worth}; take a larger corpus, or "
+                "a smaller --budget"
             )
 
 

@@ -11,6 +11,7 @@ from scaling.plan.designs import Wanted
 # Up to about 4 epochs repeated tokens are worth as much as new ones, and beyond some 40 next to nothing
 # (Muennighoff et al., arXiv:2305.16264, sections 5 and 6).
 AS_NEW, WORTHLESS = 4, 100
+NEARLY = f"up to {AS_NEW} times that is worth nearly as much as new text (arXiv:2305.16264)"
 WORTH = "a repeated token is then worth less than a new one (arXiv:2305.16264)"
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import Fit, fit
+
 WIDTHS = (16, 24, 32, 48, 64, 96, 120)
 TRUTH = {"E": 0.9, "A": 14.0, "B": 60.0, "alpha": 0.27, "beta": 0.30}
 
@@ -51,6 +53,12 @@ def simulated() -> Callable[..., pd.DataFrame]:
 @pytest.fixture(scope="session")
 def study() -> pd.DataFrame:
     return simulate()
+
+
+@pytest.fixture(scope="session")
+def found(study: pd.DataFrame) -> Fit:
+    """The law of ``study``, without intervals; what is computed from it once is kept on it."""
+    return fit("chinchilla", study, bootstrap=0)
 
 
 @pytest.fixture(scope="session")

@@ -87,10 +87,10 @@ def test_backtest_predicts_the_largest_budget_only_from_below(study):
     assert all(np.sqrt(run["low"] * run["high"]) == pytest.approx(run["forecast"]) for run in found.runs)
 
 
-def test_backtest_without_enough_budgets_says_so(study):
-    found = backtest.run("chinchilla", study[study["flops"] == 1e11])
-    assert not found.usable and found.bias is None and "one budget" in found.message
-    assert "not possible" in summaries.study_summary(fit("chinchilla", study, bootstrap=0), backtest=found)
+def test_backtest_without_enough_budgets_says_so(study, found):
+    none = backtest.run("chinchilla", study[study["flops"] == 1e11])
+    assert not none.usable and none.bias is None and "one budget" in none.message
+    assert "not possible" in summaries.study_summary(found, backtest=none)
 
 
 def test_forecast_interval_holds_law_run_and_discrepancy(study, parts, forecast):

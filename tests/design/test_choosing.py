@@ -88,7 +88,7 @@ def test_the_prior_of_a_design_is_a_file_beside_its_spec_or_its_line_is_named(tm
 def test_a_design_that_finds_no_cells_says_why():
     with pytest.raises(UserError, match=r"optimal.yaml:10:\d+: design\.budget: 8 runs are .* raise it to"):
         choose(changed("optimal", budget=1e8))
-    with pytest.raises(UserError, match=r"design\.compute: 0 cells lie within 5e\+07 .* raise compute"):
+    with pytest.raises(UserError, match=r"design\.compute: 0 cells within 5e\+07 .* raise compute"):
         choose(changed("optimal", budget=2e9, compute=1e8))
     done = call("plan", SPECS / "optimal.yaml", "--set", "design.budget=1e15", "--no-probe")
     assert done.returncode == 2 and "is 417 times design.compute, 2.4e+12 FLOPs" in done.stderr

@@ -55,7 +55,12 @@ def test_text_that_is_read_again_is_said_with_how_often() -> None:
     once = Ground(256, float(cheap.tokens))
     assert list(once.repeated([cheap])) == []
     (text,) = replace(once, tokens=dear.tokens / 7).repeated([cheap, dear])
-    assert f"1 of 2 runs reads its text more than once, {dear.label} 7 times" in text
+    assert (
+        f"1 of 2 runs reads its text more than once, {dear.label} 7 times" in text
+        and "less than a new one" in text
+    )
+    (text,) = replace(once, tokens=dear.tokens / 2).repeated([dear])
+    assert "2 times" in text and "nearly as much as new text" in text
 
 
 def test_the_ground_of_a_plan_is_that_of_its_index() -> None:

@@ -40,8 +40,7 @@ def dots(axes):
     return np.concatenate([np.asarray(c.get_offsets()) for c in axes.collections if len(c.get_offsets()) > 1])
 
 
-def test_a_law_is_drawn_where_it_lies(study):
-    found = fit("chinchilla", study, bootstrap=0)
+def test_a_law_is_drawn_where_it_lies(found):
     top, below = figures.law(found)
     assert len(top.lines) == 7 and below.get_xlabel() == "Training tokens $D$"
     x, y = top.lines[0].get_data()

@@ -6,15 +6,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import AnalysisError, figures, fit
+from analysis import AnalysisError, figures
 from analysis.figures import Rendering, look, save
 
 STYLE = 'lines.linewidth: 3\naxes.edgecolor: "#00ff00"  # a colour\n\nfont.size: 7\n'
-
-
-@pytest.fixture(scope="module")
-def found(study):
-    return fit("chinchilla", study, bootstrap=0)
 
 
 def test_a_style_goes_before_the_users_settings_and_those_before_ours(tmp_path, found):

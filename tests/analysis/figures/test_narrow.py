@@ -17,11 +17,6 @@ from tests.analysis.test_coordinates import measured
 
 
 @pytest.fixture(scope="module")
-def found(study):
-    return fit("chinchilla", study, bootstrap=0)
-
-
-@pytest.fixture(scope="module")
 def swept():
     rows = [
         {"params": n, "tokens": d, "learning_rate": rate, "loss": 3 + 0.1 * np.log10(rate * n**0.5) ** 2}

@@ -11,12 +11,12 @@ def test_few_simulations_of_the_default_cover():
     """Clusters that share noise: case intervals miss, the default does not. It is 2,000 simulations that
     measure; these only show that nothing is badly broken."""
     plan, methods = coverage.design("6x5"), ["auto", "case"]
-    rows = [row for i in range(25) for row in coverage.simulate(plan, "size", i, methods, 59)]
+    rows = [row for i in range(15) for row in coverage.simulate(plan, "size", i, methods, 59)]
     out = pd.DataFrame(rows).assign(design="6x5")
     numbers = [name for name in out.columns if name not in ("design", "noise", "method")]
     out[numbers] = out[numbers].astype(float)
     found = coverage.table(out, {"6x5": plan}).set_index("method")
-    assert found.loc["auto", "simulations"] == 25
+    assert found.loc["auto", "simulations"] == 15
     assert (found.loc["auto", list(coverage.QUANTITIES)] >= 0.8).all()
     assert found.loc["case", "law"] < 0.8 and found.loc["case", "law_width"] < found.loc["auto", "law_width"]
     assert coverage.agreement(plan, "size") == coverage.AGAIN

@@ -12,9 +12,9 @@ from analysis import AnalysisError, fit, forecasts, ledger
 
 
 @pytest.fixture(scope="module")
-def forecast(study):
+def forecast(study, found):
     target = study[study["role"] == "holdout"].iloc[0].to_dict()
-    return forecasts.freeze(fit("chinchilla", study, bootstrap=0), target, offsets=[])
+    return forecasts.freeze(found, target, offsets=[])
 
 
 def other(forecast, factor):
@@ -152,12 +152,11 @@ def test_a_score_is_written_once(tmp_path, forecast):
         ledger.save_score(forecasts.score(forecast, 2.0), tmp_path)
 
 
-def test_errors_that_are_not_of_log_loss_are_refused(study):
+def test_errors_that_are_not_of_log_loss_are_refused(study, found):
     target = study[study["role"] == "holdout"].iloc[0].to_dict()
     other_space = fit("chinchilla", study, objective="log1p-ls", bootstrap=0)
     with pytest.raises(AnalysisError, match=r"'log1p-ls': its residuals are not of log loss.*'huber'"):
         forecasts.freeze(other_space, target, offsets=[])
-    found = fit("chinchilla", study, bootstrap=0)
     below = tuple((-1e4, -1e4, -1e4, *u[3:]) for u in found.replicates)  # all coefficients 0: no logarithm
     with pytest.raises(AnalysisError, match="at or below 0"):
         forecasts.freeze(dataclasses.replace(found, replicates=below), target, offsets=[])

@@ -5,15 +5,15 @@ import shutil
 
 import pytest
 
-from analysis import AnalysisError, fit, forecasts, ledger
+from analysis import AnalysisError, forecasts, ledger
 from analysis.forecasting.calibration import outcomes_of
 from analysis.forecasting.survey import survey
 
 
 @pytest.fixture(scope="module")
-def forecast(study):
+def forecast(study, found):
     target = study[study["role"] == "holdout"].iloc[0].to_dict()
-    return forecasts.freeze(fit("chinchilla", study, bootstrap=0), target, offsets=[])
+    return forecasts.freeze(found, target, offsets=[])
 
 
 def freeze(folder, forecast, loss=None, **changed):
