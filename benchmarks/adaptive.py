@@ -32,8 +32,9 @@ from analysis.fits.fitting import fit
 from analysis.fits.intervals import NORMAL
 from analysis.laws.lookup import require
 from analysis.planning.expected import expect
-from analysis.planning.help import Goal, Help, Shop
+from analysis.planning.help import Goal, Help
 from analysis.planning.prior import PUBLISHED, NoiseLevel, Prior
+from analysis.planning.shop import Shop
 from analysis.planning.target import Target
 from scaling.design.choosing import AROUND, LAST, PART
 from scaling.spec.designs.chosen import Adaptive

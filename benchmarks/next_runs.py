@@ -29,7 +29,7 @@ from forecasting.sets import Set, published
 from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
 from analysis.laws.lookup import LAW, require
-from analysis.planning.help import Shop
+from analysis.planning.shop import Shop
 from analysis.planning.target import Target
 from scaling.design.following import prior_of
 

@@ -1,34 +1,19 @@
-"""Which runs would help: cells priced and ranked, with what they do to the forecast of a target."""
+"""Runs that would help a forecast: what they cost, and what they do to it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError, Complaint
-from analysis.fits.allocation import allocation, cost_of
-from analysis.fits.result import Fit
-from analysis.planning.ahead import Ahead, Outlook, outlook_of_loss, outlook_of_size, size_of
-from analysis.planning.expectation import LEVEL, SPANS
-from analysis.planning.field import BEND, Field, Misfit, problem_of
-from analysis.planning.information import Information, slopes
-from analysis.planning.prior import Prior
-from analysis.planning.selection import POWERS, Choice, Market, Purchase
-from analysis.planning.split import split_of
-from analysis.planning.target import Target, optimum_of, place_of, size_name
+from analysis.planning.ahead import Ahead
+from analysis.planning.target import Target, size_name
 from analysis.results import Part
 
 Goal = Literal["loss", "size"]
 HALF = 0.5
-CLAIMED = {"loss": 0.5 * math.log(SPANS["l"]), "size": 0.5 * math.log(SPANS["N"])}  # half-widths
-MOST = 24  # runs that are proposed to halve an interval
-LITTLE = 0.05  # of the variance: where nothing halves it, runs that take less are not proposed
-DEARER = 1.25  # times the least cost of halving an interval, that fewer runs may have
 SLIGHT = 0.01  # of the interval: what gains less, one run or all together, is no advice
 SAME = 0.02  # of log N, within which sizes are the same
 
@@ -102,203 +87,7 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in values.items()}
 
 
-@dataclass(frozen=True)
-class Shop:
-    """Runs that are there and cells that may be bought, with the target, under a prior: ``frame`` has both,
-    by columns N, D, C, ``offer`` (nan: there) and ``cost``. The ``field`` ranks cells, the ``outlook`` says
-    what they do to the forecast."""
-
-    prior: Prior
-    frame: pd.DataFrame
-    field: Field
-    outlook: Outlook
-    target: Target
-    goal: Goal
-    offered: int
-
-    @classmethod
-    def of(
-        cls,
-        prior: Prior,
-        runs: pd.DataFrame,
-        cells: pd.DataFrame,
-        target: Target,
-        *,
-        goal: Goal = "loss",
-        misfit: Misfit | None = None,
-        around: Sequence[float] = (1.0,),
-        convention: str = "total",
-        fit: Fit | None = None,
-        said: Ahead | None = None,
-    ) -> Shop:
-        """Lay out cells beside the runs that are there.
-
-        Args:
-            prior: the law, its values and noise.
-            runs: those planned or trained, as :meth:`Information.of` takes them.
-            cells: the same columns for those on offer, and ``cost`` in FLOPs.
-            target: what is forecast.
-            goal: its loss, or N* at its compute.
-            misfit: how the law bends, beside the noise of the prior; left out: as the residuals of ``fit``
-                have both, or without it as usual, and by as much of that noise as is misfit.
-            around: of a loss, multiples of the target's N at its compute, whose losses count alike: with
-                several, N* and the exponents have to be known too.
-            convention: which N and C.
-            fit: of the runs, where they are trained: if usable, it says what the forecast is now.
-            said: what it is now, where no fit says it.
-
-        Raises:
-            AnalysisError: there is nothing to choose from, the law has no N* there, or the compute of the
-                target is not known.
-        """
-        both = pd.concat(
-            [runs.assign(offer=np.nan, cost=np.nan), cells.assign(offer=np.arange(len(cells), dtype=float))],
-            ignore_index=True,
-        )
-        if not len(cells):
-            raise AnalysisError(Complaint("no run to choose from", hint="widen sizes, budgets or D/N"))
-        fit = fit if fit is not None and fit.usable else None
-        seen = Information.of(prior, both, convention=convention)
-        frame, law = seen.frame.assign(cluster=seen.cluster), prior.law
-        known = frame["offer"].isna().to_numpy()
-        by = frame[known] if known.sum() > 1 else frame
-        price = cost_of(by, convention)[0] if allocation(seen.problem, frame) else None
-        places = _places(prior, target, price, around)
-        inputs = {x: np.append(frame[x].to_numpy(float), places[x]) for x in law.inputs}
-        more = np.arange(len(places[law.inputs[0]]))
-        cluster = np.append(seen.cluster, seen.cluster.max() + 1 + more)
-        derived, rows = None, np.flatnonzero(known)
-        if goal == "size":
-            if price is None or not target.compute:
-                raise AnalysisError(Complaint("no N* to plan for", hint="give compute, and a law in N and D"))
-            problem, c, name = problem_of(prior, inputs), target.compute, size_name(target.compute)
-            quantity = optimum_of(problem, price, c, size=True)
-            derived = slopes(problem, problem.coordinates(prior.params), quantity)
-            own = seen.slopes(optimum_of(seen.problem, price, c, size=True))[0]
-            said = size_of(fit, name, c, LEVEL) if fit else said
-            look = outlook_of_size(seen, name, own, level=LEVEL, known=rows, said=said)
-        else:
-            at = _run_at(target, place_of(prior, target, price), price)
-            look = outlook_of_loss(seen, target.label, at, level=LEVEL, known=rows, fit=fit, said=said)
-        if misfit is None and fit is not None:
-            noise, misfit = split_of(fit, prior, {x: float(values[0]) for x, values in places.items()})
-        else:
-            noise = prior.noise if misfit else prior.noise.without(prior.misfit)
-        bend, apart = misfit or Misfit(max(BEND, prior.misfit)), replace(prior, noise=noise)
-        field = Field.of(apart, inputs, cluster, bend, derived=derived, targets=len(frame) + more)
-        return cls(prior, frame, field, look, target, goal, len(cells))
-
-    def market(self) -> Market:
-        rows, cells = len(self.frame), len(self.field.cluster)
-        index = np.arange(cells + len(self.field.derived))
-        known = np.append(self.frame["offer"].isna().to_numpy(), np.zeros(len(index) - rows, bool))
-        cost = np.append(self.frame["cost"].to_numpy(float), np.full(len(index) - rows, np.nan))
-        targets = index >= cells if self.goal == "size" else (index >= rows) & (index < cells)
-        reach = self.outlook.reach
-        return Market([self.field], known, ~known & (index < rows), targets, cost, reach)
-
-    def halving(self) -> Help:
-        """Choose the fewest cells found that halve the target's interval for nearly the least cost, or bring
-        it to a width that can be claimed where half of it cannot; where none do, those that help most: up to
-        the first that takes less than ``LITTLE`` of the variance."""
-        market, stated, aim = self.market(), self.outlook.stated, self._aim / self.outlook.z
-        tried = [market.buy(most=MOST, until=aim, powers=(x,), judge=stated) for x in POWERS]
-        found = [cells for choice in tried if choice.after <= aim and (cells := self._worth(choice, aim))]
-        if found:
-            costs = [self.frame["cost"].to_numpy(float)[list(cells)].sum() for cells in found]
-            cheap = [pair for pair in zip(costs, found, strict=True) if pair[0] <= DEARER * min(costs)]
-            return self._help(min(cheap, key=lambda pair: (len(pair[1]), pair[0]))[1])
-        return self._help(self._worth(tried[-1].while_worth(LITTLE)))
-
-    def within(self, budget: float, most: int) -> Help:
-        """Choose at most so many cells within a budget of FLOPs: those that leave least of the discrepancy
-        and of the law's part, as the field has it."""
-        return self._help(self.market().buy(budget, most=most).cells)
-
-    def begun(self, budget: float, most: int, *, spend: float, batch: int | None = None) -> Help:
-        """Choose as :meth:`within`, but keep the first cells alone: those that spend so many FLOPs, at most a
-        ``batch``. The rest of the plan may be another one once these are measured."""
-        kept, spent = list[int](), 0.0
-        for one in self.market().buy(budget, most=most).purchases[:batch]:
-            if spent >= spend:
-                break
-            kept, spent = [*kept, one.cell], spent + one.cost
-        return self._help(kept)
-
-    def advised(self, budget: float, most: int) -> Help:
-        """Choose as :meth:`within`, but only cells that narrow the interval as it is stated; none where none
-        of those found do."""
-        market = self.market()
-        for powers in (POWERS, *((power,) for power in POWERS)):
-            if cells := self._worth(market.buy(budget, most=most, powers=powers)):
-                return self._help(cells)
-        return self._help(())
-
-    @property
-    def _aim(self) -> float:
-        """Half of the interval that is wanted of one that is to be halved."""
-        return min(HALF * self.outlook.now.half_width, CLAIMED[self.goal])
-
-    def _worth(self, choice: Choice, enough: float = 0.0) -> tuple[int, ...]:
-        """The cells of a choice up to where the stated interval is narrowest, without those, dear ones
-        first, that it hardly widens without: to ``enough``, or by ``SLIGHT``. What narrows it most comes
-        first."""
-        stated, (kept, least) = self.outlook.stated, self._narrowest(choice.cells)
-        limit = enough if least <= enough else least * (1 + SLIGHT)
-        if stated(()) <= limit:
-            return ()
-        for one in sorted(kept, key=lambda cell: -self.frame["cost"].to_numpy(float)[cell]):
-            rest = tuple(cell for cell in kept if cell != one)
-            kept = rest if stated(rest) <= limit else kept
-        ordered = tuple[int, ...]()
-        while rest := [cell for cell in kept if cell not in ordered]:
-            ordered = (*ordered, min(rest, key=lambda cell: stated((*ordered, cell))))
-        return self._narrowest(ordered)[0]
-
-    def _narrowest(self, cells: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
-        """The first of cells after which the stated interval is narrowest, and its standard deviation."""
-        spread = [self.outlook.stated(cells[:i]) for i in range(len(cells) + 1)]
-        best = int(np.argmin(spread))
-        return cells[:best], spread[best]
-
-    def _help(self, cells: Sequence[int]) -> Help:
-        runs, bought = list[Advice](), cast(pd.DataFrame, self.frame[self.frame["offer"].isna()])
-        ahead = [self.outlook.after(cells[:i]) for i in range(len(cells) + 1)]
-        for cell, before, after in zip(cells, ahead, ahead[1:], strict=False):
-            row: Any = self.frame.iloc[cell]
-            one = Purchase(cell, float(row["cost"]), before.half_width, after.half_width)
-            runs.append(
-                Advice(
-                    int(row["offer"]), float(row["N"]), float(row["D"]), float(row["C"]), one.cost,
-                    one.before, one.after, one.taken / one.cost, _why(bought, row),
-                )
-            )  # fmt: skip
-            bought = pd.concat([bought, self.frame.iloc[[cell]]])
-        return Help(self.goal, self.target, tuple(runs), ahead[0], ahead[-1], self.offered, self._aim)
-
-
-def _run_at(target: Target, place: dict[str, float], price: Any) -> dict[str, float]:
-    """N, D, C and the other inputs of the law at a target. Raises AnalysisError where C is not known."""
-    at = {**target.inputs, **place}
-    if "C" not in at and price is not None and {"N", "D"} <= set(at):
-        at["C"] = float(price.flops(at["N"], at["D"]))
-    if "C" not in at:
-        message = f"target {target.label}: its compute is not known"
-        raise AnalysisError(Complaint(message, hint="give flops beside the inputs"))
-    return at
-
-
-def _places(prior: Prior, target: Target, price: Any, around: Sequence[float]) -> dict[str, np.ndarray]:
-    """The inputs at a target (k,), and at others of its compute whose N is ``around`` times the target's."""
-    at = place_of(prior, target, price)
-    if len(around) == 1 or price is None or set(prior.law.inputs) != {"N", "D"}:
-        return {x: np.array([value]) for x, value in at.items()}
-    c = float(price.flops(at["N"], at["D"]))
-    n = at["N"] * np.asarray(around, float)
-    return {"N": n, "D": np.asarray(price.tokens(n, c), float)}
-
-
-def _why(bought: pd.DataFrame, row: Any) -> str:
+def why(bought: pd.DataFrame, row: Any) -> str:
     """In words what a cell adds to the runs that are there, and to those proposed before it."""
     if not len(bought):
         return "the first run"

@@ -16,8 +16,9 @@ from analysis.laws.lookup import LAW, require
 from analysis.planning.ahead import forecast_of, size_of
 from analysis.planning.expectation import LEVEL
 from analysis.planning.field import Misfit
-from analysis.planning.help import Help, Shop
+from analysis.planning.help import Help
 from analysis.planning.prior import NoiseLevel, Prior
+from analysis.planning.shop import Shop
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.following import COLUMNS, SHARE, prior_of

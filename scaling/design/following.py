@@ -13,9 +13,10 @@ from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.laws.lookup import LAW, require
 from analysis.planning.field import Misfit, misfit_of
-from analysis.planning.help import Goal, Help, Shop
+from analysis.planning.help import Goal, Help
 from analysis.planning.prior import NoiseLevel, Prior, noise_of
 from analysis.planning.rivals import Decision, decisions
+from analysis.planning.shop import Shop
 from analysis.planning.statement import ahead_text, help_table, nothing_text
 from analysis.planning.target import Target
 from analysis.tables.runs import select

@@ -14,8 +14,9 @@ from analysis.errors import AnalysisError, plural
 from analysis.laws.law import Law
 from analysis.planning.expectation import Expected
 from analysis.planning.expected import expect
-from analysis.planning.help import Help, Shop
+from analysis.planning.help import Help
 from analysis.planning.prior import UNIQUE, Prior
+from analysis.planning.shop import Shop
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
 from analysis.planning.target import Target

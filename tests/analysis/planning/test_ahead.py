@@ -11,11 +11,11 @@ import pytest
 from analysis.fits.extrapolation import Own, promised
 from analysis.planning.ahead import Ahead
 from analysis.planning.expected import expect
-from analysis.planning.help import Shop
 from analysis.planning.information import Information
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.reach import Reach
 from analysis.planning.selection import Market
+from analysis.planning.shop import Shop
 from analysis.planning.statement import help_text
 from analysis.planning.target import Target
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.planning.help import _why
+from analysis.planning.help import why as added
 
 ROWS = {"N": [1e6, 1e7], "D": [2e7, 2e8], "C": [1.2e14, 1.2e16], "offer": [float("nan")] * 2}
 
@@ -12,7 +12,7 @@ def why(n: float, d: float, proposed: tuple[float, float] | None = None) -> str:
     if proposed:
         other = {"N": proposed[0], "D": proposed[1], "C": 6 * proposed[0] * proposed[1], "offer": 0.0}
         bought = pd.concat([bought, pd.DataFrame([other])], ignore_index=True)
-    return _why(bought, pd.Series({"N": n, "D": d, "C": 6 * n * d, "offer": 1.0}))
+    return added(bought, pd.Series({"N": n, "D": d, "C": 6 * n * d, "offer": 1.0}))
 
 
 def test_a_size_that_is_only_proposed_is_not_there() -> None:

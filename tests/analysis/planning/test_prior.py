@@ -7,8 +7,8 @@ import pytest
 from analysis import fit
 from analysis.fits.result import Fit
 from analysis.planning.field import BEND, Misfit, misfit_of, places
-from analysis.planning.help import Shop
 from analysis.planning.prior import NoiseLevel, Prior, noise_of
+from analysis.planning.shop import Shop
 from analysis.planning.split import split_of
 from analysis.planning.target import Target
 

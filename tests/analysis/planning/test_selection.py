@@ -9,9 +9,9 @@ import pytest
 from analysis.errors import AnalysisError
 from analysis.laws.law import Law
 from analysis.planning.field import Field, Misfit
-from analysis.planning.help import Shop
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.selection import Market
+from analysis.planning.shop import Shop
 from analysis.planning.target import Target
 from analysis.solve.problem import Loss, Problem
 
