@@ -155,10 +155,12 @@ def _beyond(
     se = np.sqrt(sum(part**2 for part in mixed.values()))
     tail = 0.5 + level / 2
     reach = (1 - share) * stats.t.ppf(tail, fit.intervals.degrees) + share * stats.norm.ppf(tail)
+    band = 0.5 * np.log(out["high"] / out["low"]).to_numpy()[rows]
+    half = np.fmax(reach * se, band)  # by a t of few clusters the law's own may be wider
     columns = {
         "forecast": np.exp(centre),
-        "new_low": np.exp(centre - reach * se),
-        "new_high": np.exp(centre + reach * se),
+        "new_low": np.exp(centre - half),
+        "new_high": np.exp(centre + half),
         **mixed,
     }
     for name, column in columns.items():

@@ -169,7 +169,7 @@ class Shop:
     def _worth(self, choice: Choice, enough: float = 0.0) -> tuple[int, ...]:
         """The cells of a choice up to where the stated interval is narrowest, without those, dear ones
         first, that it hardly widens without: to ``enough``, or by ``SLIGHT``. What narrows it most comes
-        first."""
+        first, and nothing after it is as narrow as that."""
         stated, (kept, least) = self.outlook.stated, self._narrowest(choice.cells)
         limit = enough if least <= enough else least * (1 + SLIGHT)
         if stated(()) <= limit:
@@ -180,7 +180,9 @@ class Shop:
         ordered = tuple[int, ...]()
         while rest := [cell for cell in kept if cell not in ordered]:
             ordered = (*ordered, min(rest, key=lambda cell: stated((*ordered, cell))))
-        return self._narrowest(ordered)[0]
+            if stated(ordered) <= limit:
+                break
+        return ordered
 
     def _narrowest(self, cells: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
         """The first of cells after which the stated interval is narrowest, and its standard deviation."""

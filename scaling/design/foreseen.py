@@ -61,13 +61,14 @@ def _centred(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | Non
     every = plan_study(
         study.model_copy(update={"design": design.model_copy(update={"window": None}), "holdout": ()})
     )
-    waiting = design.waiting
+    waiting, by_body = design.waiting, design.window.center.of == "body"
     for budget in waiting:
         at_budget = [run for run in every.runs if run.role == "fit" and run.budget == budget]
         if not at_budget:
             return None
         best = _best(at_budget, prior)
-        size = best.params_body if design.window.center.of == "body" else best.params
+        size = best.params_body if by_body else best.params
+        assert size is not None, "sizes are counted as the window counts them"
         design = design.decided(budget, float(size), prior.source)
     named = ", ".join(f"{budget:.3g}" for budget in waiting)
     return design, f"the windows at {named} FLOPs centred where the law assumed below has its best sizes"

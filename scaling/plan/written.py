@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import itertools
 import os
@@ -16,6 +15,9 @@ from ruamel.yaml import YAML
 from scaling.plan.kept import specs_folder
 from scaling.plan.tuned import with_hashes
 from scaling.spec.models import Study
+
+# Fields of corpora, tokenizers, tuned rules, recipes and families that are relative to the folder of a spec.
+RELATIVE = frozenset({"files", "path", "file", "init_from", "describe"})
 
 
 def study_text(study: Study) -> str:
@@ -48,8 +50,8 @@ def spec_text(study: Study, place: Path | None, *heading: str) -> str:
 
 
 def _placed(study: Study, place: Path | None) -> Study:
-    """Return a study with the ``folder`` that its paths are relative to, where it names files that would not
-    be found from ``place``."""
+    """Return a study with the ``folder`` that its paths are relative to, where ``place`` has another and it
+    has such paths."""
     base = study.source.folder.resolve()
     here = None if place is None else (specs_folder(place.parent) or place.parent).resolve()
     named = None if here == base or not _names_files(study, base) else str(base)
@@ -59,20 +61,21 @@ def _placed(study: Study, place: Path | None) -> Study:
 
 
 def _names_files(study: Study, folder: Path) -> bool:
-    """Whether a study names something in a folder: files, runs to start from, or where its trainer starts."""
+    """Whether a study has fields that are relative to its folder: files, weights or a run to start from,
+    commands. A prior is one where its file lies there."""
 
-    def texts(value: Any) -> Iterator[str]:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict):
-            yield from itertools.chain(*map(texts, cast(dict[str, Any], value).values()))
+    def fields(value: Any) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict):
+            for name, held in cast(dict[str, Any], value).items():
+                yield name.rpartition(".")[2], held  # of axes and variants the last part
+                yield from fields(held)
         elif isinstance(value, list):
-            yield from itertools.chain(*map(texts, cast(list[Any], value)))
+            yield from itertools.chain.from_iterable(map(fields, cast(list[Any], value)))
 
-    below = [f"{glob.escape(str(folder))}/{beside}" for beside in ("", "results/*/runs/")]
-    dump = study.model_dump(mode="json", exclude={"study", "folder"})
+    dump = study.model_dump(mode="json", exclude_none=True, exclude={"study", "folder"})
     return study.trainer is not None or any(
-        next(glob.iglob(start + text), None) is not None for text in texts(dump) if text for start in below
+        name in RELATIVE or (name == "prior" and (folder / str(value)).is_file())
+        for name, value in fields(dump)
     )
 
 

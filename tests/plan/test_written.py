@@ -11,10 +11,10 @@ from scaling.plan.data import resolve_data
 from scaling.plan.expand import plan_spec
 from scaling.plan.kept import load_spec
 from scaling.plan.written import spec_text, study_text
-from scaling.spec.load import load_study
+from scaling.spec.load import load_study, study_from_dict
 from scaling.store.folder import ResultsFolder
 from tests.cli.call import call
-from tests.plan.studies import PLAIN
+from tests.plan.studies import PLAIN, changed
 
 TEXTS = "data: {corpus: {kind: text, files: 'texts/*.txt'}, context: 64}"
 SMALL = "evaluation: {documents: 5, tokens: 500}\n"
@@ -55,6 +55,26 @@ def test_a_spec_written_elsewhere_plans_the_same_runs(spec, tmp_path):
     assert "folder" not in place.read_text()
     printed = spec_text(study, None)
     assert f"folder: {spec.parent.resolve()}\n" in printed
+
+
+@pytest.mark.parametrize("files", ["texts/**/*.txt", "*/[0-9].txt", "none/yet.txt"])
+def test_a_corpus_of_files_is_found_however_it_is_named(spec, tmp_path, files):
+    """Files directly in a folder or below it, and some that are still to come."""
+    path = spec.with_name("other.yaml")
+    path.write_text(spec.read_text().replace("texts/*.txt", files))
+    assert "\nfolder: ../" in spec_text(load_study(path), tmp_path / "next.yaml")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipe__init_from": "abcdefabcdef"},
+        {"data__tokenizer": {"kind": "file", "path": "t.json"}},
+        {"variants": {"a": {}, "b": {"recipe.init_from": "w.safetensors"}}},
+    ],
+)
+def test_other_fields_that_name_files_count_too(tmp_path, changes):
+    assert "folder: " in spec_text(study_from_dict(changed(**changes)), tmp_path / "next.yaml")
 
 
 def test_a_spec_that_names_no_file_or_lies_where_it_did_has_no_folder(spec, results, tmp_path):

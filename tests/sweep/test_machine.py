@@ -252,7 +252,7 @@ def test_jobs_of_a_slot_are_served_by_one_pinned_process_until_it_dies(tmp_path:
 
 
 def test_jobs_that_share_a_process_are_given_back_when_it_dies(tmp_path: Path) -> None:
-    executor = LocalExecutor(CPU, (sys.executable, "-S", "-c", "import os; os.read(0, 1); os.read(0, 9999)"))
+    executor = LocalExecutor(CPU, (sys.executable, "-S", "-c", "import sys; sys.stdin.read()"))
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:
         folder.mkdir()

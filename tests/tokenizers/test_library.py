@@ -45,7 +45,7 @@ def coders(files: dict[str, Path]):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(text=UNICODE)
 def test_bytes_of_tokens_sum_to_the_text(coders, kind: str, text: str) -> None:
     coder, content = coders[kind], text.encode()
@@ -55,7 +55,7 @@ def test_bytes_of_tokens_sum_to_the_text(coders, kind: str, text: str) -> None:
     assert np.array_equal(tokens, coder.encode([content])[0])
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(text=UNICODE)
 def test_byte_level_tokens_stand_for_their_own_bytes(coders, text: str) -> None:
     coder, content = coders["gpt2"], text.encode()
@@ -92,7 +92,7 @@ def test_changed_text_is_counted_where_it_stood(coders) -> None:
     assert len(tokens) == len(counts) and counts[0] >= 3 and counts.sum() == 11
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(text=UNICODE, piece=st.integers(1, 12))
 def test_long_texts_are_cut_where_it_makes_no_difference(coders, text: str, piece: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

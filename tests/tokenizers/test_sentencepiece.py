@@ -47,7 +47,7 @@ def test_facts(models: dict[str, Path]) -> None:
     assert opened(models["whole"], "<sep>").facts.separator == 3
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(text=UNICODE)
 def test_bytes_of_tokens_sum_to_the_text(models: dict[str, Path], text: str) -> None:
     coder, content = opened(models["whole"]), text.encode()

@@ -142,6 +142,18 @@ def test_a_smaller_run_is_forecast_by_the_law(fit):
     assert row["forecast"] == pytest.approx(row["loss"]) and row["se_discrepancy"] > 0.01
 
 
+def test_a_new_run_is_never_surer_than_the_law_of_few_clusters():
+    runs = table(noise=0.01, seed=3)
+    few = analysis.fit(
+        "chinchilla", runs.assign(trunk_id=runs["params"].rank(method="dense") // 2), bootstrap=100
+    )
+    row = few.predict(**FAR).frame.iloc[0]
+    assert few.intervals.degrees <= 3 and row["forecast"] < row["loss"]
+    assert row["new_high"] / row["new_low"] >= row["high"] / row["low"] * (1 - 1e-9)
+    se = np.sqrt(row["se_law"] ** 2 + row["se_run"] ** 2 + row["se_discrepancy"] ** 2)
+    assert row["new_high"] / row["new_low"] > np.exp(2 * stats.norm.ppf(0.95) * se) * 1.01
+
+
 def test_the_band_is_of_the_law_alone(fit):
     band, whole = fit.band(**FAR).frame, fit.predict(**FAR).frame
     assert not {"new_low", "forecast", "se_run"} & set(band)
