@@ -226,8 +226,8 @@ def _factored(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.nda
     """(h + damping)^-1 g by LDL' of all R small matrices at once, and which have a pivot that is not
     positive."""
     size = g.shape[1]
-    a = np.ascontiguousarray(np.moveaxis(h, 0, 2))
-    x = np.ascontiguousarray(g.T)
+    a = np.array(np.moveaxis(h, 0, 2), order="C")  # copies, of a single matrix too
+    x = np.array(g.T, order="C")
     pivots, bent = np.empty_like(x), np.zeros(len(g), bool)
     for j in range(size):
         pivot = a[j, j] + damping
@@ -247,13 +247,17 @@ def _factored(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.nda
 
 
 def _solved(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`_factored` returns, of larger matrices, one after another; all are bent where Cholesky's
-    factor of one fails."""
+    """What :func:`_factored` returns, of larger matrices, one after another."""
     unit = np.eye(g.shape[1])
     a = h + damping[:, None, None] * unit
+    bent = ~_positive(a)
+    return np.linalg.solve(np.where(bent[:, None, None], unit, a), g[:, :, None])[:, :, 0], bent
+
+
+def _positive(a: np.ndarray) -> np.ndarray:
+    """Tell of which matrices (R, P, P) Cholesky's factor is there, with pivots of some size (R,)."""
     try:
-        pivots = np.diagonal(np.linalg.cholesky(a), axis1=1, axis2=2) ** 2
-        bent = ~(pivots > LEAST).all(1)
-        return np.linalg.solve(np.where(bent[:, None, None], unit, a), g[:, :, None])[:, :, 0], bent
-    except np.linalg.LinAlgError:
-        return np.zeros_like(g), np.ones(len(g), bool)
+        return (np.diagonal(np.linalg.cholesky(a), axis1=1, axis2=2) ** 2 > LEAST).all(1)
+    except np.linalg.LinAlgError:  # of one or more of them: halves find which
+        middle = len(a) // 2
+        return np.concatenate([_positive(a[:middle]), _positive(a[middle:])]) if middle else np.array([False])

@@ -34,6 +34,7 @@ from scaling.train.sharding import put, sharding
 
 MEASURED_SECONDS = 1.0
 LONG_SECONDS = 10.0  # of a call of one run: it is not made again
+PACK_SECONDS = 4.0  # of a call of a pack on a CPU, by that of one run: wider ones are not measured
 CHUNK_FLOPS, LONGEST_CHUNK = 1e13, 64  # of a call on an accelerator: long enough that starting it is little
 GAIN = 1.05  # in tokens a second, for which twice as many runs are trained side by side
 
@@ -42,7 +43,8 @@ def measure(run: Run, lowering: Lowering, most: int = 1) -> dict[str, Any]:
     """Measure the median seconds of a step over whole chunks, on random tokens, and those of a pack: the one
     of ``lowering``, or where that has one run the best of at most ``most``."""
     require_precision(run.precision)
-    if jax.default_backend() == "cpu":
+    on_cpu = jax.default_backend() == "cpu"
+    if on_cpu:
         chunk, most = auto_chunk_steps(run.flops_per_step), 1
     else:
         chunk = max(1, min(LONGEST_CHUNK, int(CHUNK_FLOPS / run.flops_per_step)))
@@ -54,11 +56,13 @@ def measure(run: Run, lowering: Lowering, most: int = 1) -> dict[str, Any]:
         0, min(256, run.shape.vocab_size), dims, np.int32
     )
 
-    if jax.default_backend() != "cpu":
+    if not on_cpu:
         windows = put(windows, sharding(program.mesh, None, "batch"))
     seconds = seconds_per_step(program, run, windows, 1)
     given = lowering.pack if program.mesh.size == 1 else 1
-    pack, packed = best_pack(seconds, most, partial(seconds_per_step, program, run, windows), given)
+    widest = int(PACK_SECONDS / (seconds * size)) if on_cpu else None
+    measured = partial(seconds_per_step, program, run, windows)
+    pack, packed = best_pack(seconds, most, measured, given, widest)
     return {
         "flops_per_step": run.flops_per_step,
         "seconds_per_step": seconds,
@@ -96,7 +100,9 @@ def seconds_per_step(program: Program, run: Run, windows: WindowArray, width: in
     return float(np.median(times[1:]))
 
 
-def best_pack(alone: float, most: int, seconds: Callable[[int], float], given: int = 1) -> tuple[int, float]:
+def best_pack(
+    alone: float, most: int, seconds: Callable[[int], float], given: int = 1, widest: int | None = None
+) -> tuple[int, float]:
     """Return how many runs are best trained side by side, and the seconds of their steps: twice as many
     again, as long as that trains :data:`GAIN` times as much in the same time and there is memory.
 
@@ -105,10 +111,15 @@ def best_pack(alone: float, most: int, seconds: Callable[[int], float], given: i
         most: that there are.
         seconds: measures those of a step of so many.
         given: how many are trained side by side in any case, where that is more than one.
+        widest: how many of these are measured at most, left out: all. More are on the line through one and
+            so many; where even two are not measured, they gain nothing.
     """
     if given > 1:
-        now = _where_it_fits(seconds, given)
-        return (1, alone) if now is None else (given, now)
+        width = given if widest is None else min(given, widest)
+        if width < 2:
+            return given, given * alone
+        now = _where_it_fits(seconds, width)
+        return (1, alone) if now is None else (given, alone + (now - alone) * (given - 1) / (width - 1))
     best, before = 1, alone
     while 2 * best <= most and not _half_full():
         now = _where_it_fits(seconds, 2 * best)

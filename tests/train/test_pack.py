@@ -288,10 +288,23 @@ def test_the_best_pack_is_the_last_that_gained():
     assert best_pack(1.1, 7, seconds) == (4, 1.4)
     assert best_pack(1.1, 1, seconds) == (1, 1.1)
     measured.clear()
-    assert best_pack(1.1, 1, seconds, 8) == (8, 1.8) and measured == [8], "given: neither better nor worse"
+    pack = best_pack(1.1, 1, seconds, 8)
+    assert pack == (8, pytest.approx(1.8)) and measured == [8], "given: neither better nor worse"
     assert best_pack(1.1, 1, seconds, 32) == (1, 1.1), "for which there is no memory"
     assert best_pack(1.0, 64, lambda width: width / (1 + 0.04 * (width > 2))) == (1, 1.0)
     assert best_pack(1.0, 8, lambda width: 0.9 * width) == (2, 1.8)
+
+
+def test_of_a_given_pack_no_more_is_measured_than_is_allowed():
+    def seconds(width):
+        measured.append(width)
+        return 1.0 + 0.1 * width
+
+    measured = []
+    assert best_pack(1.1, 1, seconds, 64, widest=4) == (64, pytest.approx(seconds(64)))
+    assert best_pack(1.1, 1, seconds, 3, widest=4) == (3, pytest.approx(1.3))
+    assert best_pack(1.1, 1, seconds, 64, widest=1) == (64, pytest.approx(64 * 1.1))
+    assert measured == [4, 64, 3]
 
 
 EIGHT = """
