@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -65,7 +65,7 @@ class PlanRequest:
     names: str | None = None
     figure: Path | None = None
     identify: bool = False
-    about: Asked = Asked()
+    about: Asked = field(default_factory=Asked)
 
     def folder(self, plan: Plan | Study) -> ResultsFolder:
         """Return where results of the study are."""
