@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.laws.lookup import LAW, require
@@ -22,7 +23,7 @@ from analysis.planning.shop import Shop
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.following import COLUMNS, SHARE, prior_of
-from scaling.design.priors import priors, require_prior
+from scaling.design.priors import priors
 from scaling.design.tables import cells_of, table_of
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError, plural
@@ -233,12 +234,12 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
     table = pd.DataFrame({"params": [float(counting.params(shape)) for shape in shapes]})
     table["tokens"] = TYPICAL * table["params"]
     table["flops"] = 6 * table["params"] * table["tokens"]
+    table["unique_tokens"] = table["tokens"]
     try:
-        require_prior(design.prior, study.source.folder)
-    except UserError as error:
-        wrong = [Finding(("design", "prior"), problem.message, problem.hint) for problem in error.problems]
+        prior = priors(Asked((LAW,)).about(study), table)[0]
+    except (AnalysisError, UserError) as error:
+        wrong = [Finding(("design", "prior"), str(one.message), str(one.hint)) for one in error.problems]
         raise UserError(*study.source.problems(wrong)) from None
-    prior = priors(Asked((LAW,), design.prior, design.noise), table, study.source.folder)[0]
     most = SHARE * design.compute
     on_offer = _around(study, prior, design, most, [])
     if len(on_offer) < FEWEST:

@@ -21,7 +21,7 @@ from scaling.design.following import Wish, next_runs
 from scaling.design.growing import decided
 from scaling.design.rounds import said_of
 from scaling.errors import UserError
-from scaling.plan.expand import plan_study
+from scaling.plan.expand import plan_spec, plan_study
 from scaling.plan.plan import Plan
 from scaling.plan.written import study_text
 from scaling.spec.designs.cells import Replicates
@@ -85,6 +85,17 @@ def test_the_prior_of_a_design_is_a_file_beside_its_spec_or_its_line_is_named(tm
         choose(study)
     (tmp_path / "a.json").write_bytes((REFERENCE / "quickstart" / "fits" / "chinchilla.json").read_bytes())
     assert choose(study).design != choose(changed("optimal")).design
+
+
+def test_a_prior_that_the_law_does_not_have_is_named_with_its_line_and_hides_nothing():
+    given = ("design.prior=gamma=1,alpha=5:6", "family.widths=[33, 34]")
+    with pytest.raises(UserError) as refused:
+        plan_spec(SPECS / "adaptive.yaml", given, choose=choose)
+    first, second, *widths = refused.value.problems
+    assert first.where == second.where == f"--set {given[0]}"
+    assert "design.prior: gamma is no parameter" in first.message
+    assert "alpha = 5:6 must lie within" in second.message
+    assert ["family.widths" in problem.message for problem in widths] == [True, True]
 
 
 def test_a_design_that_finds_no_cells_says_why():
