@@ -78,12 +78,7 @@ class Shop:
             AnalysisError: there is nothing to choose from, the law has no N* there, or the compute of the
                 target is not known.
         """
-        both = pd.concat(
-            [runs.assign(offer=np.nan, cost=np.nan), cells.assign(offer=np.arange(len(cells), dtype=float))],
-            ignore_index=True,
-        )
-        if not len(cells):
-            raise AnalysisError(Complaint("no run to choose from", hint="widen sizes, budgets or D/N"))
+        both = _beside(runs, cells)
         fit = fit if fit is not None and fit.usable else None
         seen = Information.of(prior, both, convention=convention)
         frame, law = seen.frame.assign(cluster=seen.cluster), prior.law
@@ -94,24 +89,8 @@ class Shop:
         inputs = {x: np.append(frame[x].to_numpy(float), places[x]) for x in law.inputs}
         more = np.arange(len(places[law.inputs[0]]))
         cluster = np.append(seen.cluster, seen.cluster.max() + 1 + more)
-        derived, rows = None, np.flatnonzero(known)
-        if goal == "size":
-            if price is None or not target.compute:
-                raise AnalysisError(Complaint("no N* to plan for", hint="give compute, and a law in N and D"))
-            problem, c, name = problem_of(prior, inputs), target.compute, size_name(target.compute)
-            quantity = optimum_of(problem, price, c, size=True)
-            derived = slopes(problem, problem.coordinates(prior.params), quantity)
-            own = seen.slopes(optimum_of(seen.problem, price, c, size=True))[0]
-            said = size_of(fit, name, c, LEVEL) if fit else said
-            look = outlook_of_size(seen, name, own, level=LEVEL, known=rows, said=said)
-        else:
-            at = _run_at(target, place_of(prior, target, price), price)
-            look = outlook_of_loss(seen, target.label, at, level=LEVEL, known=rows, fit=fit, said=said)
-        if misfit is None and fit is not None:
-            noise, misfit = split_of(fit, prior, {x: float(values[0]) for x, values in places.items()})
-        else:
-            noise = prior.noise if misfit else prior.noise.without(prior.misfit)
-        bend, apart = misfit or Misfit(max(BEND, prior.misfit)), replace(prior, noise=noise)
+        derived, look = _outlook(seen, target, price, goal, np.flatnonzero(known), inputs, fit, said)
+        apart, bend = _apart(prior, fit, misfit, places)
         field = Field.of(apart, inputs, cluster, bend, derived=derived, targets=len(frame) + more)
         return cls(prior, frame, field, look, target, goal, len(cells))
 
@@ -204,6 +183,51 @@ class Shop:
             )  # fmt: skip
             bought = pd.concat([bought, self.frame.iloc[[cell]]])
         return Help(self.goal, self.target, tuple(runs), ahead[0], ahead[-1], self.offered, self._aim)
+
+
+def _beside(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Runs, then cells. Raises AnalysisError where there are none to choose from."""
+    if not len(cells):
+        raise AnalysisError(Complaint("no run to choose from", hint="widen sizes, budgets or D/N"))
+    there, offer = runs.assign(offer=np.nan, cost=np.nan), np.arange(len(cells), dtype=float)
+    return pd.concat([there, cells.assign(offer=offer)], ignore_index=True)
+
+
+def _apart(
+    prior: Prior, fit: Fit | None, misfit: Misfit | None, places: dict[str, np.ndarray]
+) -> tuple[Prior, Misfit]:
+    """The prior with the noise of runs alone, and how its law bends."""
+    if misfit is None and fit is not None:
+        noise, misfit = split_of(fit, prior, {x: float(values[0]) for x, values in places.items()})
+    else:
+        noise = prior.noise if misfit else prior.noise.without(prior.misfit)
+    return replace(prior, noise=noise), misfit or Misfit(max(BEND, prior.misfit))
+
+
+def _outlook(
+    seen: Information,
+    target: Target,
+    price: Any,
+    goal: Goal,
+    known: np.ndarray,
+    inputs: dict[str, np.ndarray],
+    fit: Fit | None,
+    said: Ahead | None,
+) -> tuple[np.ndarray | None, Outlook]:
+    """What the forecast is worth with runs of ``seen``, and the slopes of N* at ``inputs``, where that is the
+    goal. Raises AnalysisError where there is none, or the compute is not known."""
+    prior, c = seen.prior, target.compute
+    if goal == "loss":
+        at = _run_at(target, place_of(prior, target, price), price)
+        look = outlook_of_loss(seen, target.label, at, level=LEVEL, known=known, fit=fit, said=said)
+        return None, look
+    if price is None or not c:
+        raise AnalysisError(Complaint("no N* to plan for", hint="give compute, and a law in N and D"))
+    problem, name = problem_of(prior, inputs), size_name(c)
+    derived = slopes(problem, problem.coordinates(prior.params), optimum_of(problem, price, c, size=True))
+    own = seen.slopes(optimum_of(seen.problem, price, c, size=True))[0]
+    said = size_of(fit, name, c, LEVEL) if fit else said
+    return derived, outlook_of_size(seen, name, own, level=LEVEL, known=known, said=said)
 
 
 def _run_at(target: Target, place: dict[str, float], price: Any) -> dict[str, float]:

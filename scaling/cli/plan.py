@@ -48,12 +48,12 @@ class Identifying(Options):
         typer.Option(
             metavar="PRIOR",
             help="what is assumed of the law: chinchilla, bytes, the JSON of a fit, or values such as "
-            "alpha=0.3:0.4; left out: what was published of sizes nearest to these",
+            "alpha=0.3:0.4; left out: the design's, or what was published of sizes nearest to these",
         ),
     ] = None
     noise: Annotated[
         float | None,
-        typer.Option(help="of log loss between seeds, such as 0.005; left out: the prior's"),
+        typer.Option(help="of log loss between seeds, such as 0.005; left out: the design's, or the prior's"),
     ] = None
     compute: Annotated[
         float | None,
@@ -63,12 +63,10 @@ class Identifying(Options):
         int, typer.Option(min=0, metavar="STUDIES", help="simulate and fit so many studies of this design")
     ] = 0
 
-    def asked(self) -> Asked | None:
-        """What is asked about the design; None: nothing."""
+    def asked(self) -> Asked:
+        """What is asked about the design."""
         from scaling.design.wish import Asked
 
-        if not self.identify:
-            return None
         return Asked(tuple(self.law or ()), self.prior, self.noise, self.compute, self.simulate)
 
 
@@ -116,6 +114,7 @@ def plan(
         max_device_hours=taking.max_device_hours,
         names=names,
         figure=figure,
-        identify=identifying.asked(),
+        identify=identifying.identify,
+        about=identifying.asked(),
     )
     print_plan(asked)

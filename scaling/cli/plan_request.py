@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +47,8 @@ class PlanRequest:
         max_device_hours: refuse a plan of which more is left to train.
         names: of the columns to print.
         figure: a file to draw the design into.
-        identify: what to say of laws that the design may identify; None: nothing.
+        identify: say what the design can identify.
+        about: what that rests on.
     """
 
     spec: Path
@@ -63,7 +64,8 @@ class PlanRequest:
     max_device_hours: float | None = None
     names: str | None = None
     figure: Path | None = None
-    identify: Asked | None = None
+    identify: bool = False
+    about: Asked = field(default_factory=Asked)
 
     def folder(self, plan: Plan | Study) -> ResultsFolder:
         """Return where results of the study are."""
@@ -96,10 +98,10 @@ def print_plan(asked: PlanRequest) -> None:
     if asked.diff:
         return _print_difference(asked, planned, bill)
     found = None
-    if asked.identify is not None:
+    if asked.identify:
         from scaling.design.identification import identification
 
-        found = identification(study, planned, asked.identify)
+        found = identification(study, planned, asked.about)
     if asked.as_json:
         return say.data(
             plan_json(planned, lowered, bill) | ({"identification": found.to_json()} if found else {})
@@ -107,7 +109,7 @@ def print_plan(asked: PlanRequest) -> None:
     print(plan_text(planned, lowered, bill, shown))
     if found is not None:
         print(f"\n{found.text}")
-    elif asked.identify is not None and study.design.unfinished:
+    elif asked.identify and study.design.unfinished:
         print("\nWhat this design can identify: not said while cells wait for results")
     again = [*say.set_again(asked.overrides), *(("--on", asked.on) if asked.on else ())]
     say.next_command("run", asked.spec, *again, *(("--workers", asked.workers) if asked.workers else ()))
@@ -119,10 +121,9 @@ def _checked(asked: PlanRequest) -> tuple[tuple[str, ...] | None, tuple[Study, P
     typed."""
     gathering = Gathering()
     shown = gathering.tried(lambda: chosen_columns(asked.names))
-    if (wanted := asked.identify) is not None:
-        positive = {"--compute": (wanted.compute, "1e20"), "--noise": (wanted.noise, "0.005")}
-        gathering.tried(partial(require_positive, positive))
-        _try_laws(wanted, gathering)
+    positive = {"--compute": (asked.about.compute, "1e20"), "--noise": (asked.about.noise, "0.005")}
+    gathering.tried(partial(require_positive, positive))
+    _try_laws(asked.about, gathering)
     planned = gathering.tried(
         lambda: plan_spec(asked.spec, asked.overrides, profile=asked.on, say=say.note, choose=asked.chosen)
     )
@@ -139,7 +140,8 @@ def _try_laws(wanted: Asked, gathering: Gathering) -> None:
 
         for law in wanted.laws:
             gathering.tried(partial(require, law))
-        gathering.tried(partial(require_prior, wanted.prior))
+        if wanted.prior:
+            gathering.tried(partial(require_prior, wanted.prior))
 
 
 def _priced(asked: PlanRequest, planned: Plan) -> tuple[Plan, Lowered | None, Bill]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.laws.lookup import LAW, require
@@ -22,7 +23,7 @@ from analysis.planning.shop import Shop
 from analysis.planning.target import Target
 from analysis.tables.runs import select
 from scaling.design.following import COLUMNS, SHARE, prior_of
-from scaling.design.priors import priors, require_prior
+from scaling.design.priors import priors
 from scaling.design.tables import cells_of, table_of
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError, plural
@@ -40,7 +41,7 @@ FURTHER = 10.0  # times the family's largest size
 DECADES = 1e4  # and their compute within so many times
 TYPICAL = 20.0  # tokens for each parameter, where no run says more
 LEAST = 4  # runs that the budget of a first round pays for, whatever is chosen
-ENOUGH = 2  # rounds of FEWEST that a first round may have
+OPENING = 2 * FEWEST  # runs that a first round may have
 PART, LAST = 0.5, 0.1  # of what is left, that a round spends; of the budget: at the least
 
 
@@ -62,7 +63,7 @@ def choose(study: Study) -> Study:
     """
     design = study.design
     if isinstance(design, Adaptive) and design.unchosen:
-        rounds = (_opening(study, design, design.first, min(ENOUGH * FEWEST, design.runs)),)
+        rounds = (_opening(study, design, design.first, min(OPENING, design.runs)),)
         return study.model_copy(update={"design": design.model_copy(update={"rounds": rounds})})
     if not isinstance(design, Optimal) or not design.unchosen:
         return study
@@ -81,14 +82,18 @@ def _opening(study: Study, design: Optimal | Adaptive, share: float, most: int) 
         hint = f"raise it to {1.01 * least:.3g}, lower min_steps, or give smaller sizes"
         raise UserError(*study.source.problems([Finding(("design", "budget"), message, hint)]))
     budget = max(share * design.budget, least)
-    limits = (budget / seeds / runs for runs in range(LEAST, FEWEST + 1))
-    tried = ([offer for offer in on_offer if offer.flops <= limit] for limit in limits)
-    rounds = (
-        _round(prior, _shop(study, prior, cells, None).within(budget, most), cells)
-        for cells in (*tried, cheapest)
-        if len(cells) >= FEWEST
+    limits = [budget / seeds / runs for runs in range(LEAST, FEWEST + 1)]
+    pools = [[offer for offer in on_offer if offer.flops <= limit] for limit in limits]
+    for cells in (*pools, cheapest):
+        if len(cells) >= FEWEST:
+            found = _shop(study, prior, cells, None).within(budget, most)
+            if len(found.runs) >= FEWEST:
+                return _round(prior, found, cells)
+    message = (
+        f"no {FEWEST} runs can be chosen: where the law is that of {prior.source}, none narrows the rest"
     )
-    return next(one for one in rounds if len(one.cells) >= FEWEST)
+    hint = "give values or ranges by which runs of this family tell something of the goal"
+    raise UserError(*study.source.problems([Finding(("design", "prior"), message, hint)]))
 
 
 def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
@@ -229,12 +234,12 @@ def _blank(study: Study, design: Optimal | Adaptive) -> tuple[Prior, list[Offer]
     table = pd.DataFrame({"params": [float(counting.params(shape)) for shape in shapes]})
     table["tokens"] = TYPICAL * table["params"]
     table["flops"] = 6 * table["params"] * table["tokens"]
+    table["unique_tokens"] = table["tokens"]
     try:
-        require_prior(design.prior, study.source.folder)
-    except UserError as error:
-        wrong = [Finding(("design", "prior"), problem.message, problem.hint) for problem in error.problems]
+        prior = priors(Asked((LAW,)).about(study), table)[0]
+    except (AnalysisError, UserError) as error:
+        wrong = [Finding(("design", "prior"), str(one.message), str(one.hint)) for one in error.problems]
         raise UserError(*study.source.problems(wrong)) from None
-    prior = priors(Asked((LAW,), design.prior, design.noise), table, study.source.folder)[0]
     most = SHARE * design.compute
     on_offer = _around(study, prior, design, most, [])
     if len(on_offer) < FEWEST:

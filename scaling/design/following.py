@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ class Wish:
 @dataclass(frozen=True)
 class Following:
     """The runs to train next. ``fit``: what they are chosen by; None: by the ``prior`` alone, as the table
-    identifies no law yet. ``study`` trains them; ``extends``: into the results that are there. ``warnings``
-    say what speaks against them."""
+    identifies no law yet. The prior's noise is what they were chosen by, beside misfit. ``study`` trains
+    them; ``extends``: into the results that are there. ``warnings`` say what speaks against them."""
 
     fit: Fit | None
     prior: Prior
@@ -162,7 +162,8 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     decided = decisions(usable, cells) if len(usable) > 1 and leading.usable else []
     chosen = [on_offer[run.offer] for run in found.runs]
     return Following(
-        leading if leading.usable else None, prior, found, tuple(on_offer), tuple(decided),
+        leading if leading.usable else None, replace(prior, noise=shop.field.noise),
+        found, tuple(on_offer), tuple(decided),
         _trained(study if plan else own, chosen, variant, extends=plan is not None),
         plan is not None, spent, budget, (*warnings, *ground.repeated(chosen)),
     )  # fmt: skip

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.laws.lookup import LAW
 from analysis.planning.prior import Prior
 from scaling.design.choosing import remaining
 from scaling.design.priors import priors
@@ -32,10 +33,11 @@ class Foreseen:
 
 
 def foreseen(study: Study, plan: Plan, asked: Asked) -> Foreseen | None:
-    """Decide all that is left to results as the first law that is asked for would have it.
+    """Decide all that is left to results as Chinchilla's law would have it, by which designs grow, with the
+    values that are assumed.
 
     Returns:
-        The study as it may come out; None where the law cannot decide.
+        The study as it may come out; None: a budget whose window waits has no runs.
 
     Raises:
         AnalysisError: a law or a prior is not known.
@@ -43,7 +45,8 @@ def foreseen(study: Study, plan: Plan, asked: Asked) -> Foreseen | None:
     """
     if not study.design.unfinished or study.design.kind not in FORESEE:
         return Foreseen(study, plan)
-    prior = priors(asked, table_of(run for run in plan.runs if run.role == "fit"))[0]
+    by_size = replace(asked, laws=(LAW,)).about(study)
+    prior = priors(by_size, table_of(run for run in plan.runs if run.role == "fit"))[0]
     decided = FORESEE[study.design.kind](study, plan, prior)
     if decided is None:
         return None
@@ -56,8 +59,6 @@ def _centred(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | Non
     """Centre the windows that wait at the sizes that are best by the prior."""
     design = study.design
     assert isinstance(design, IsoFLOP) and design.window is not None
-    if {*prior.law.inputs} != {"N", "D"}:
-        return None
     every = plan_study(
         study.model_copy(update={"design": design.model_copy(update={"window": None}), "holdout": ()})
     )
@@ -87,8 +88,6 @@ def _bought(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | None
     """Spend what is left of the budget as if the prior were the law."""
     design = study.design
     assert isinstance(design, Adaptive)
-    if {*prior.law.inputs} != {"N", "D"}:
-        return None
     have = [run for run in plan.runs if run.role == "fit"]
     rest = remaining(study, prior, have)
     rounds = design.rounds if rest is None else (*design.rounds, rest)
@@ -96,7 +95,7 @@ def _bought(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | None
     assumed = (
         f"{plural(cells, 'cell')} more, which the law assumed below would choose for the rest of the budget"
     )
-    return design.model_copy(update={"rounds": rounds, "ended": "foreseen"}), assumed
+    return design.model_copy(update={"rounds": rounds}), assumed
 
 
 # From a study, its plan and a prior to the design with all decided, and what was assumed; by its kind.

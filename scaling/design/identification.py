@@ -84,13 +84,14 @@ class Identification:
 
 def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Identification | None:
     """Say what the fitted runs of a plan can identify, with those that results are to decide; None where
-    there are none, or the law that is asked for cannot decide.
+    there are none, or these cannot be foreseen. A prior and noise that are not asked for are those of the
+    design.
 
     Raises:
         AnalysisError: a law or a prior is not known, or says nothing at these runs.
         UserError: the file of a prior is none.
     """
-    asked = asked or Asked()
+    asked = (asked or Asked()).about(study)
     whole = foreseen(study, plan, asked)
     if whole is None:
         return None

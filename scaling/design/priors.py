@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.fits.result import Fit
@@ -17,11 +18,12 @@ from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
 
 PRIOR = "--prior"  # where a spec does not give it
+SIZES = np.array([1e6])  # N of a run, where any will do
 
 
-def priors(asked: Asked, table: pd.DataFrame, folder: Path | None = None) -> list[Prior]:
-    """One for each law asked for, that of the prior where none is; the file of a fit lies in a ``folder``, or
-    else in the working directory.
+def priors(asked: Asked, table: pd.DataFrame) -> list[Prior]:
+    """One for each law that is asked for, with the values nearest to the prior asked for; where no law is
+    asked for, that prior alone.
 
     Raises:
         AnalysisError: a law or a value is not known.
@@ -30,15 +32,14 @@ def priors(asked: Asked, table: pd.DataFrame, folder: Path | None = None) -> lis
     noise = None if asked.noise is None else NoiseLevel(asked.noise)
     inputs = {x: table[c].to_numpy(float) for x, c in (("N", "params"), ("D", "tokens"), ("C", "flops"))}
     inputs |= {str(name): table[name].to_numpy() for name in table.columns}
-    base = _prior(asked.prior, inputs, noise, folder)
+    base = _prior(asked.prior, inputs, noise, asked.folder)
     laws: list[Law] = [require(name) for name in asked.laws] or [base.law]
     return [base.as_law(law, inputs) for law in laws]
 
 
-def require_prior(text: str | None, folder: Path | None = None) -> None:
-    """Raises UserError where what is asked for, if anything, is no prior; ``folder`` as of :func:`priors`."""
-    if text is not None and text not in PUBLISHED:
-        _ = _ranges(text) if "=" in text else _fit_of(text, folder)
+def require_prior(text: str) -> None:
+    """Raises AnalysisError or UserError where what is asked for on the command line is no prior."""
+    _ = _prior(text, {"N": SIZES}, None, None)
 
 
 def _prior(
@@ -63,7 +64,8 @@ def _fit_of(text: str, folder: Path | None) -> Fit:
         hint = (
             f"choose one of {', '.join(PUBLISHED)}, give values such as alpha=0.3:0.4, or the JSON of a fit"
         )
-        raise UserError(Complaint(f"{text!r} is no prior that is known", PRIOR, hint))
+        where = PRIOR if folder is None else "design.prior"
+        raise UserError(Complaint(f"{text!r} is no prior that is known", where, hint))
     return fit
 
 

@@ -58,8 +58,8 @@ def test_more_device_hours_than_allowed_are_refused() -> None:
 
 
 def test_a_compute_or_noise_that_is_not_positive_is_refused() -> None:
-    for option, value in (("--compute", "-3"), ("--noise", "0")):
-        done = call("plan", SPEC, "--no-probe", option, value)
+    for option, value, *more in (("--compute", "-3"), ("--noise", "0", "--no-identify")):
+        done = call("plan", SPEC, "--no-probe", option, value, *more)
         assert (
             done.returncode == 2 and f"{option} {value}: must be positive" in done.stderr and not done.stdout
         )

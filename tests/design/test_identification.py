@@ -99,6 +99,27 @@ def test_the_rest_of_a_budget_is_foreseen_as_the_assumed_law_would_spend_it() ->
     assert study.design.ended is None, "nothing is decided"
 
 
+def test_a_design_is_judged_by_the_prior_that_chooses_its_cells_unless_another_is_asked_for() -> None:
+    study = load_study(SPECS / "adaptive.yaml")
+    given = study.design.model_copy(update={"prior": "alpha=0.6,beta=0.3", "noise": 0.02})
+    study = choose(study.model_copy(update={"design": given}))
+    plan, priors = plan_study(study), list[Prior]()
+    for asked in (None, Asked(prior="bytes", noise=0.001)):
+        found = identification(study, plan, asked)
+        assert found is not None
+        priors.append(found.statements[0][1].prior)
+    assert [prior.params["alpha"] for prior in priors] == [0.6, 0.785]
+    assert [prior.noise.run for prior in priors] == [0.02, 0.001]
+    assert isinstance(study.design, Adaptive)
+    assert study.design.rounds[0].basis.params["alpha"] == 0.6
+
+
+def test_rounds_are_foreseen_whatever_law_is_asked_for() -> None:
+    study, plan, whole = grown("adaptive")
+    other = foreseen(study, plan, Asked(laws=("data-constrained",)))
+    assert other == whole and len(whole.plan.runs) > len(plan.runs)
+
+
 def test_the_target_of_cells_that_are_chosen_is_what_they_are_chosen_for() -> None:
     study = choose(load_study(SPECS / "optimal.yaml").model_copy(update={"holdout": ()}))
     assert isinstance(study.design, Optimal)
