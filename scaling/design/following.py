@@ -153,7 +153,7 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     budget = BUDGET * spent if wish.budget is None else wish.budget
     have = [] if plan is None else [r for r in plan.runs if r.role == "fit" and variant in (None, r.variant)]
     own = study if variant is None else study_of(study, variant)
-    ground, warnings = _ground(own, plan, kept)
+    ground, warnings = _ground(own, plan, have, kept)
     on_offer = _on_offer(own, ground.vocab_size, have, runs, wish, budget)
     cells = cells_of(on_offer, have)
     shop = Shop.of(prior, known, cells, wish.target, goal=wish.goal, misfit=misfit, fit=leading)
@@ -235,9 +235,12 @@ def _on_offer(
     return found
 
 
-def _ground(study: Study, plan: Plan | None, runs: pd.DataFrame) -> tuple[Ground, tuple[str, ...]]:
-    """What the next runs are trained on, and what speaks against them beside the runs of a table."""
-    ground = None if plan is None else Ground.planned(plan)
+def _ground(
+    study: Study, plan: Plan | None, have: Sequence[PlannedRun], runs: pd.DataFrame
+) -> tuple[Ground, tuple[str, ...]]:
+    """What the next runs are trained on, and what speaks against them beside the runs of a table; ``have``
+    are those of the plan."""
+    ground = Ground.planned(study.data, have)
     if ground is not None:
         return ground, ()
     index = resolve_data(study)

@@ -262,7 +262,7 @@ def test_the_next_runs_start_from_what_the_fit_predicts(inputs: dict[str, float]
             "as runs are chosen"
         )
     first = found.text.splitlines()[1]
-    assert f"now +-{found.help.before:.2%} (law {said['se_law']:.2%}, run {said['se_run']:.2%}" in first
+    assert f"now +-{found.help.before:.2%} (sd: law {said['se_law']:.2%}, run {said['se_run']:.2%}" in first
 
 
 def test_what_is_written_for_the_next_runs_is_what_is_not_left_out_by_default() -> None:
