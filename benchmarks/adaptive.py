@@ -36,7 +36,7 @@ from analysis.planning.help import Goal, Help
 from analysis.planning.prior import PUBLISHED, NoiseLevel, Prior
 from analysis.planning.shop import Shop
 from analysis.planning.target import Target
-from scaling.design.choosing import AROUND, LAST, PART
+from scaling.design.choosing import AROUND, LAST, OPENING, PART
 from scaling.spec.designs.chosen import Adaptive
 
 LAW = require("chinchilla")
@@ -47,8 +47,7 @@ TRUTHS = {
 KINDS = ("exact", "bent", "off")
 ASSUMED = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28}
 TARGET, BUDGET = Target.at_compute(1e22), 4e21
-FIRST, OPENING = 0.3, 16  # of the budget, and runs: the first round
-RUNS = int(Adaptive.model_fields["runs"].default)
+FIRST, RUNS = (Adaptive.model_fields[name].default for name in ("first", "runs"))  # of the budget; cells
 C, OFF = np.geomspace(1e16, 1e23, 400), 0.007
 
 

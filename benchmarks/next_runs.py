@@ -122,27 +122,35 @@ def measured(case: Case, orders: int) -> Iterator[dict[str, Any]]:
         budget = share * float(case.known["flops"].sum())
         for method in METHODS:
             repeats = choices(case, method, budget, orders)
-            errors = [case.error(rows) if len(rows) else nothing for rows in repeats]
+            errors = np.array([case.error(rows) if len(rows) else nothing for rows in repeats])
+            good = np.isfinite(errors)
             yield {
                 "budget": share,
                 "method": method,
                 "nothing": nothing,
-                "ratio": float(np.nanmean(np.log(errors))) - np.log(nothing),
+                "ratio": float(np.mean(np.log(errors)[good])) - np.log(nothing) if good.any() else np.nan,
+                "failed": int((~good).sum()),
                 "runs": float(np.mean([len(rows) for rows in repeats])),
                 "spent": float(np.mean([cost[rows].sum() for rows in repeats])) / budget,
             }
 
 
 def report(rows: pd.DataFrame) -> None:
-    """Print means over draws, then sets, then families, of logs of ratios."""
-    keys = ["family", "set", "budget", "method"]
+    """Print means over draws, then sets, then families, of logs of ratios: of the cases and budgets in which
+    each method has a fit, and how many fits and cases are left out."""
+    keys, once = ["family", "set", "budget", "method"], ["family", "set", "draw", "budget"]
+    whole = rows.groupby(once)["ratio"].transform(lambda ratio: ratio.notna().all())
+    failed = ", ".join(f"{name} {count}" for name, count in rows.groupby("method")["failed"].sum().items())
+    left_out = len(rows[~whole][once].drop_duplicates())
+    print(f"fits that failed: {failed}; {left_out} cases and budgets left out for all methods")
+    rows = rows[whole]
     by_set: pd.DataFrame = rows.groupby(keys, as_index=False)[SHOWN].mean()
     by_family = by_set.groupby(["family", "budget", "method"], as_index=False)[SHOWN].mean()
-    whole = by_family.groupby(["method", "budget"])[SHOWN].mean()
-    whole["ratio"] = np.exp(whole["ratio"])
-    number = by_set[["family", "set"]].nunique()
-    print(f"{number['set']} sets of {number['family']} families")
-    print(whole.unstack("budget").round(2).to_string())
+    means = by_family.groupby(["method", "budget"])[SHOWN].mean()
+    means["ratio"] = np.exp(means["ratio"])
+    sets = by_set[["family", "set"]].drop_duplicates()
+    print(f"{len(sets)} sets of {sets['family'].nunique()} families")
+    print(means.unstack("budget").round(2).to_string())
     each = by_family.pivot_table(index=["family", "budget"], columns="method", values="ratio")
     print(np.exp(each).round(2).to_string())
 
@@ -156,13 +164,13 @@ def main() -> None:
     for one in published(Path(os.environ["SCALING_PUBLISHED_DATA"])):
         if asked.only and one.family not in asked.only:
             continue
-        for case in cases(one, asked.draws):
+        for draw, case in enumerate(cases(one, asked.draws)):
             try:
                 mine = list(measured(case, asked.orders))
             except AnalysisError as error:
                 print(f"{one.family}/{one.name}: left out, {error}", flush=True)
                 continue
-            rows += [{"family": one.family, "set": one.name, **row} for row in mine]
+            rows += [{"family": one.family, "set": one.name, "draw": draw, **row} for row in mine]
             shown = ", ".join(f"{x['method']} {x['budget']:g}: {np.exp(x['ratio']):.2f}" for x in mine)
             counts = f"{len(case.known)} known, {len(case.offer)} on offer, {len(case.targets)} targets"
             error = mine[0]["nothing"]

@@ -154,9 +154,9 @@ def _beyond(
         mixed[name] = inside + refit * (outside - inside)
     se = np.sqrt(sum(part**2 for part in mixed.values()))
     tail = 0.5 + level / 2
-    reach = (1 - share) * stats.t.ppf(tail, fit.intervals.degrees) + share * stats.norm.ppf(tail)
-    band = 0.5 * np.log(out["high"] / out["low"]).to_numpy()[rows]
-    half = np.fmax(reach * se, band)  # by a t of few clusters the law's own may be wider
+    few = stats.t.ppf(tail, fit.intervals.degrees)  # what the law's own band is made by
+    reach = (1 - share) * few + share * stats.norm.ppf(tail)
+    half = np.maximum(reach * se, few * mixed["se_law"])  # a run is never surer than its law
     columns = {
         "forecast": np.exp(centre),
         "new_low": np.exp(centre - half),

@@ -68,7 +68,7 @@ def ahead_text(one: Ahead) -> str:
     half = _about(one.half_width)
     if not one.run and not one.discrepancy:
         return half
-    return f"{half} (law {_share(one.law)}, run {one.run:.2%}, discrepancy {one.discrepancy:.2%})"
+    return f"{half} (sd: law {_share(one.law)}, run {one.run:.2%}, discrepancy {one.discrepancy:.2%})"
 
 
 def _table(quantities: Sequence[Expectation]) -> list[str]:

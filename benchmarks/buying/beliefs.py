@@ -8,22 +8,20 @@ from itertools import product
 
 import numpy as np
 
-from analysis.planning.field import BEND, Field, Misfit, places
+from analysis.planning.field import Field, Misfit, places
 from analysis.planning.prior import NoiseLevel
+from analysis.planning.split import split
 from analysis.solve.problem import Loss, Problem
 from buying.instances import Group, Outputs
 
 FLOOR = 0.002  # noise as a share of a loss, where residuals say no more
 NONE = 1e-9  # a misfit that is none
-RANK = 1e-10  # of the largest singular value: below it a slope is none
-SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the residuals' variance that may be misfit
-SIZES = (0.5, 0.7, 1.0, 1.4, 2.0)  # times their standard deviation
 
 
 def fields(group: Group, fits: list[np.ndarray], bought: np.ndarray, *, bend: bool) -> Iterator[Field]:
     """What the best fit of each output says of all runs of pool and target: a law about its optimum, with
     noise of the size of the residuals and no less than usual. With ``bend``: with noise and misfit
-    (:func:`split`), and the other fits likewise."""
+    (:func:`analysis.planning.split.split`), and the other fits likewise."""
     taken = max(int(bought.sum()) - group.params / group.losses, 0.25 * bought.sum())
     for one, optima, rows in zip(group.outputs, fits, group.rows, strict=True):
         pool = one.pool
@@ -38,7 +36,16 @@ def fields(group: Group, fits: list[np.ndarray], bought: np.ndarray, *, bend: bo
             left = float(np.sqrt((residuals**2).sum() / taken))
             plain = Field(whole, at, Misfit(NONE), NoiseLevel(max(FLOOR * scale, left)), cells,
                           np.zeros((0, len(at))), cells[count:])  # fmt: skip
-            yield split(plain, np.flatnonzero(bought), residuals, left, scale) if bend else plain
+            yield apart(plain, np.flatnonzero(bought), residuals, left, scale) if bend else plain
+
+
+def apart(field: Field, bought: np.ndarray, residuals: np.ndarray, left: float, scale: float) -> Field:
+    """The field with noise and misfit as residuals (n,) of the runs that were ``bought`` (n,) have both."""
+    at = places(field.problem.inputs)
+    unit = Misfit(1.0).covariance(at[bought], at[field.targets].mean(axis=0))
+    cluster = field.cluster[bought]
+    noise, misfit = split(field.slopes[bought], unit, residuals, cluster, left=left, scale=scale, floor=FLOOR)
+    return replace(field, noise=noise, misfit=misfit)
 
 
 def _whole(one: Outputs, label: int, scale: float) -> Problem:
@@ -49,31 +56,3 @@ def _whole(one: Outputs, label: int, scale: float) -> Problem:
     flat = np.full(len(next(iter(inputs.values()))), scale)
     group = None if pool.group is None else np.full(len(flat), label)
     return Problem(pool.law, inputs, flat, Loss(space="raw"), group=group, labels=pool.labels, own=pool.own)
-
-
-def split(field: Field, bought: np.ndarray, residuals: np.ndarray, left: float, scale: float) -> Field:
-    """Split residuals into noise and misfit: the means of both variances under the restricted likelihood, as
-    many runs of one size and seed say nothing of it by themselves (Patterson and Thompson 1971, Biometrika
-    58, 545).
-
-    Args:
-        field: all runs, with noise alone.
-        bought: indices (n,) of the runs that were.
-        residuals: theirs (n,).
-        left: their standard deviation, by degrees of freedom.
-        scale: of the losses.
-    """
-    at = places(field.problem.inputs)
-    unit = Misfit(1.0).covariance(at[bought], at[field.targets].mean(axis=0))
-    across, sizes, _ = np.linalg.svd(field.slopes[bought])
-    free = across[:, int((sizes > RANK * sizes.max(initial=0.0)).sum()) :]  # no parameter moves these
-    values, axes = np.linalg.eigh(free.T @ unit @ free)
-    squares = (axes.T @ free.T @ residuals) ** 2
-    share, size = (x.ravel() for x in np.meshgrid(SHARES, SIZES))
-    noise = np.maximum(FLOOR * scale, size * left * np.sqrt(1 - share)) ** 2
-    bend = np.maximum(BEND * scale, size * left * np.sqrt(share)) ** 2
-    variance = bend[:, None] * np.maximum(values, 0.0) + noise[:, None]
-    likelihood = -0.5 * (squares / variance + np.log(variance)).sum(axis=1)
-    weight = np.exp(likelihood - likelihood.max())
-    noise, bend = (float(np.sqrt(np.average(x, weights=weight))) for x in (noise, bend))
-    return replace(field, noise=NoiseLevel(noise), misfit=Misfit(bend))

@@ -12,7 +12,8 @@ from typer.core import TyperGroup
 
 from scaling.errors import Complaint, UserError
 
-NoSuchOption: Any = sys.modules[typer.BadParameter.__module__].NoSuchOption  # of click, or typer's own copy
+# Typer names BadParameter alone of the exceptions of its parser, which is click or a copy of it, by version.
+NoSuchOption: Any = sys.modules[typer.BadParameter.__module__].NoSuchOption
 
 
 class Commands(TyperGroup):
@@ -37,16 +38,22 @@ class Commands(TyperGroup):
 def _unknown(error: Any, typed: list[str]) -> Complaint:
     """Say what was typed in place of an option; of the name of a column, how columns are named."""
     name, path = error.option_name, error.ctx.command_path
-    spread = [part for text in typed for part in text.split("=", 1)]
-    value = next((after for option, after in pairwise(spread) if option == name), "")
-    value = "" if value.startswith("-") else value
     known = {option for parameter in error.ctx.command.params for option in parameter.opts}
     close = get_close_matches(name, sorted(known), n=1)
     hint = f"did you mean {close[0]}?" if close else f"see `{path} --help`"
-    if "--column" in known and _is_column(column := name.removeprefix("--").replace("-", "_")):
+    is_column = "--column" in known and _is_column(column := name.removeprefix("--").replace("-", "_"))
+    value = _value(name, typed, apart=is_column)
+    if is_column:
         hint = f"the columns of a table are named with --column {column}={value or 'THEIRS'}"
         hint += f", what is fitted with --target {value or 'COLUMN'}" if "--target" in known else ""
     return Complaint(f"{name} {value}".rstrip() + f": is no option of `{path}`", hint=hint)
+
+
+def _value(name: str, typed: list[str], *, apart: bool) -> str:
+    """What was typed as the value of an option, after ``=`` or, where that may be, ``apart`` from it."""
+    joined = (text.removeprefix(f"{name}=") for text in typed if text.startswith(f"{name}="))
+    after = (text for option, text in pairwise(typed) if option == name and not text.startswith("-"))
+    return next(joined, next(after, "") if apart else "")
 
 
 def _is_column(name: str) -> bool:

@@ -41,7 +41,7 @@ FURTHER = 10.0  # times the family's largest size
 DECADES = 1e4  # and their compute within so many times
 TYPICAL = 20.0  # tokens for each parameter, where no run says more
 LEAST = 4  # runs that the budget of a first round pays for, whatever is chosen
-ENOUGH = 2  # rounds of FEWEST that a first round may have
+OPENING = 2 * FEWEST  # runs that a first round may have
 PART, LAST = 0.5, 0.1  # of what is left, that a round spends; of the budget: at the least
 
 
@@ -63,7 +63,7 @@ def choose(study: Study) -> Study:
     """
     design = study.design
     if isinstance(design, Adaptive) and design.unchosen:
-        rounds = (_opening(study, design, design.first, min(ENOUGH * FEWEST, design.runs)),)
+        rounds = (_opening(study, design, design.first, min(OPENING, design.runs)),)
         return study.model_copy(update={"design": design.model_copy(update={"rounds": rounds})})
     if not isinstance(design, Optimal) or not design.unchosen:
         return study
@@ -82,14 +82,18 @@ def _opening(study: Study, design: Optimal | Adaptive, share: float, most: int) 
         hint = f"raise it to {1.01 * least:.3g}, lower min_steps, or give smaller sizes"
         raise UserError(*study.source.problems([Finding(("design", "budget"), message, hint)]))
     budget = max(share * design.budget, least)
-    limits = (budget / seeds / runs for runs in range(LEAST, FEWEST + 1))
-    tried = ([offer for offer in on_offer if offer.flops <= limit] for limit in limits)
-    rounds = (
-        _round(prior, _shop(study, prior, cells, None).within(budget, most), cells)
-        for cells in (*tried, cheapest)
-        if len(cells) >= FEWEST
+    limits = [budget / seeds / runs for runs in range(LEAST, FEWEST + 1)]
+    pools = [[offer for offer in on_offer if offer.flops <= limit] for limit in limits]
+    for cells in (*pools, cheapest):
+        if len(cells) >= FEWEST:
+            found = _shop(study, prior, cells, None).within(budget, most)
+            if len(found.runs) >= FEWEST:
+                return _round(prior, found, cells)
+    message = (
+        f"no {FEWEST} runs can be chosen: where the law is that of {prior.source}, none narrows the rest"
     )
-    return next(one for one in rounds if len(one.cells) >= FEWEST)
+    hint = "give values or ranges by which runs of this family tell something of the goal"
+    raise UserError(*study.source.problems([Finding(("design", "prior"), message, hint)]))
 
 
 def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ class Wish:
 @dataclass(frozen=True)
 class Following:
     """The runs to train next. ``fit``: what they are chosen by; None: by the ``prior`` alone, as the table
-    identifies no law yet. ``study`` trains them; ``extends``: into the results that are there. ``warnings``
-    say what speaks against them."""
+    identifies no law yet. The prior's noise is what they were chosen by, beside misfit. ``study`` trains
+    them; ``extends``: into the results that are there. ``warnings`` say what speaks against them."""
 
     fit: Fit | None
     prior: Prior
@@ -153,7 +153,7 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     budget = BUDGET * spent if wish.budget is None else wish.budget
     have = [] if plan is None else [r for r in plan.runs if r.role == "fit" and variant in (None, r.variant)]
     own = study if variant is None else study_of(study, variant)
-    ground, warnings = _ground(own, plan, kept)
+    ground, warnings = _ground(own, plan, have, kept)
     on_offer = _on_offer(own, ground.vocab_size, have, runs, wish, budget)
     cells = cells_of(on_offer, have)
     shop = Shop.of(prior, known, cells, wish.target, goal=wish.goal, misfit=misfit, fit=leading)
@@ -162,7 +162,8 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     decided = decisions(usable, cells) if len(usable) > 1 and leading.usable else []
     chosen = [on_offer[run.offer] for run in found.runs]
     return Following(
-        leading if leading.usable else None, prior, found, tuple(on_offer), tuple(decided),
+        leading if leading.usable else None, replace(prior, noise=shop.field.noise),
+        found, tuple(on_offer), tuple(decided),
         _trained(study if plan else own, chosen, variant, extends=plan is not None),
         plan is not None, spent, budget, (*warnings, *ground.repeated(chosen)),
     )  # fmt: skip
@@ -234,9 +235,12 @@ def _on_offer(
     return found
 
 
-def _ground(study: Study, plan: Plan | None, runs: pd.DataFrame) -> tuple[Ground, tuple[str, ...]]:
-    """What the next runs are trained on, and what speaks against them beside the runs of a table."""
-    ground = None if plan is None else Ground.planned(plan)
+def _ground(
+    study: Study, plan: Plan | None, have: Sequence[PlannedRun], runs: pd.DataFrame
+) -> tuple[Ground, tuple[str, ...]]:
+    """What the next runs are trained on, and what speaks against them beside the runs of a table; ``have``
+    are those of the plan."""
+    ground = Ground.planned(study.data, have)
     if ground is not None:
         return ground, ()
     index = resolve_data(study)

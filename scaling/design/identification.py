@@ -26,10 +26,9 @@ from scaling.design.priors import priors
 from scaling.design.tables import cells_of, offered, table_of, targets_of
 from scaling.design.wish import Asked
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.plan.repetition import AS_NEW, read_more, times_text
+from scaling.plan.repetition import on_purpose, read_more, times_text
 from scaling.plan.warnings import design_warnings, has_long_warmup
 from scaling.spec.designs.chosen import Adaptive, Optimal
-from scaling.spec.designs.varied import Repetition
 from scaling.spec.models import Study
 
 REACH = 4.0  # times the largest run of the design
@@ -109,7 +108,7 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
         for prior in priors(asked, table):
             known = [one for one in targets if asked.compute or one.known_to(prior.law)]
             statements.append((name, expect(prior, table, known)))
-            doubts += [*_other_loss(prior, variants[name]), *_repeated(prior.law, variants[name], study)]
+            doubts += [*_other_loss(prior, variants[name]), *_repeated(prior.law, variants[name])]
             if asked.simulate:
                 simulated.append(simulate(prior, table, known, asked.simulate))
     (first, runs), *_ = variants.items()
@@ -122,14 +121,13 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     )  # fmt: skip
 
 
-def _repeated(law: Law, runs: list[PlannedRun], study: Study) -> Iterator[str]:
-    """Say where a law counts tokens as new that runs read again: any of them in a design of repetition."""
-    most = 1 if isinstance(study.design, Repetition) else AS_NEW
-    again = [run for run in runs if run.epochs > most]
+def _repeated(law: Law, runs: list[PlannedRun]) -> Iterator[str]:
+    """Say where a law counts tokens as new that runs read again on purpose; of others a plan warns."""
+    again = [run for run in runs if run.epochs > 1 and on_purpose(run)]
     if again and UNIQUE not in law.inputs:
         worst = max(again, key=lambda run: run.epochs)
         yield (
-            f"{read_more(len(again), len(runs), most)}, "
+            f"{read_more(len(again), len(runs), 1)}, "
             f"{worst.label} {times_text(worst.epochs)} times, and {law.name} counts every token as "
             "new; say what can be identified with --law data-constrained, and fit that"
         )

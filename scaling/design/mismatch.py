@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,10 @@ from scaling.data.index import DataIndex
 from scaling.errors import UserError
 from scaling.plan.expand import make_plan
 from scaling.plan.offers import Offer
-from scaling.plan.plan import Plan
+from scaling.plan.plan import PlannedRun
 from scaling.plan.repetition import AS_NEW, NEARLY, WORTH, read_more, times_text
 from scaling.spec.models import Study
+from scaling.spec.sections import Data
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,17 @@ class Ground:
         return cls(index.vocab_size, float(index.tokens_once))
 
     @classmethod
-    def planned(cls, plan: Plan) -> Ground | None:
-        """Of runs of the built-in trainer, by what is planned; None: they are of another."""
-        first = plan.runs[0]
-        if first.is_external:
+    def planned(cls, data: Data, runs: Iterable[PlannedRun]) -> Ground | None:
+        """Of runs that were planned on ``data``, by what is planned; None: none of the built-in trainer was,
+        as all change these data, or they are of several texts."""
+        asked = data.context, data.unique_tokens
+        alike = {
+            run.run.data_key: run for run in runs if not run.is_external and run.run.data_key[1:] == asked
+        }
+        if len(alike) != 1:
             return None
-        return cls(first.built_in.shape.vocab_size, first.run.tokens / first.epochs)
+        (run,) = alike.values()
+        return cls(run.built_in.shape.vocab_size, run.run.tokens / run.epochs)
 
     def repeated(self, chosen: Sequence[Offer]) -> Iterator[str]:
         """Say how many of the chosen runs read their text more than once."""

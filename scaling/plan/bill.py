@@ -110,7 +110,7 @@ class Bill:
         option, left = "--max-device-hours", self.device_hours_left
         if left is None:
             message = f"{option} {most:g}: how long this takes is not known"
-            hint = "measure it (without --no-probe), or give the FLOP/s of a device with --speed"
+            hint = "give the FLOP/s of a device with --speed; here it is measured without --no-probe"
             raise UserError(Complaint(message, hint=hint))
         if left > most:
             of_all = f" of {self.device_hours:.3g}" if self.done else ""

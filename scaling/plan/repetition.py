@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from scaling.corpora.quotas import BLOCK
 from scaling.errors import plural
 from scaling.plan.designs import Wanted
+from scaling.plan.plan import PlannedRun
 
 # Up to about 4 epochs repeated tokens are worth as much as new ones, and beyond some 40 next to nothing
 # (Muennighoff et al., arXiv:2305.16264, sections 5 and 6).
@@ -23,6 +24,12 @@ def repetition_notes(kept: Sequence[Wanted]) -> Iterator[str]:
         most, worst = max(repeated, key=lambda item: item[0])
         runs = f"{len(repeated)} of {len(kept)} runs read a source of their mixture more than {AS_NEW} times"
         yield f"{runs}, {worst.label} {times_text(most)} times: {WORTH}"
+
+
+def on_purpose(run: PlannedRun) -> bool:
+    """Whether a run is held to a part of its text (``data.unique_tokens``), as in designs of repetition."""
+    _, _, unique_tokens = run.run.data_key
+    return unique_tokens is not None
 
 
 def read_more(again: int, runs: int, most: int) -> str:

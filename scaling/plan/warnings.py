@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from scaling.errors import plural
 from scaling.plan.leverage import Place, hinges
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.plan.repetition import AS_NEW, WORTH, WORTHLESS, read_more, times_text
+from scaling.plan.repetition import AS_NEW, WORTH, WORTHLESS, on_purpose, read_more, times_text
 from scaling.recipe.published import PowerLines
 
 # At 781 steps the best rate and batch cost 4 to 6 % of the loss, at 1,563 1 to 2 %, at equal N and D
@@ -75,7 +75,10 @@ def design_warnings(plan: Plan) -> tuple[PlanWarning, ...]:
 
 
 def _too_few(plan: Plan) -> Iterator[PlanWarning]:
-    """Find variants whose runs Chinchilla's law, which has five parameters, cannot be fitted to."""
+    """Find variants whose runs Chinchilla's law, which has five parameters, cannot be fitted to, unless they
+    are there for another question and nothing is held out."""
+    if _compares_recipes(plan) and not plan.with_roles(("holdout",)):
+        return
     variants, fitted = dict[tuple[int, int, int], list[str]](), plan.with_roles(("fit",))
     for variant in dict.fromkeys(run.variant for run in fitted):
         runs = [run for run in fitted if run.variant == variant]
@@ -93,6 +96,12 @@ def _too_few(plan: Plan) -> Iterator[PlanWarning]:
         yield PlanWarning("too_few", message, "add sizes or horizons")
 
 
+def _compares_recipes(plan: Plan) -> bool:
+    """Whether fields on axes, or batches at the same N and D, are what a design varies."""
+    cells = {(run.variant, run.params, run.run.tokens, run.run.batch_tokens) for run in plan.runs}
+    return bool(plan.axes) or len(cells) > len({cell[:3] for cell in cells})
+
+
 def _distinct(amounts: Iterable[float]) -> int:
     """How many amounts there are; those that differ by ``ALIKE`` are one, as fits count them."""
     number, least = 0, 0.0
@@ -103,7 +112,9 @@ def _distinct(amounts: Iterable[float]) -> int:
 
 
 def _repetition(plan: Plan) -> Iterator[PlanWarning]:
-    repeated = [run for run in plan.runs if run.epochs > AS_NEW]
+    """Find runs that come to repeat their text; of those held to a part of it a statement of what can be
+    identified says by which law."""
+    repeated = [run for run in plan.runs if run.epochs > AS_NEW and not on_purpose(run)]
     if repeated:
         worst = max(repeated, key=lambda run: run.epochs)
         message = (

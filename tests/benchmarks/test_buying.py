@@ -69,7 +69,7 @@ def test_residuals_are_split_into_noise_and_misfit(group, noise, bend):
         residuals = np.linalg.cholesky(cov) @ rng.standard_normal(count)
         plain = Field(pool, pool.coordinates(PARAMS), Misfit(1e-9), NoiseLevel(0.01), cells,
                       np.zeros((0, 5)), cells[-1:])  # fmt: skip
-        found = beliefs.split(plain, cells, residuals, float(residuals.std()), 2.5)
+        found = beliefs.apart(plain, cells, residuals, float(residuals.std()), 2.5)
         shares.append(found.misfit.size**2 / (found.misfit.size**2 + found.noise.run**2))
     assert np.mean(shares) < 0.3 if bend == 0 else np.mean(shares) > 0.6
 

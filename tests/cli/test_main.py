@@ -104,9 +104,11 @@ def test_every_problem_of_a_spec_is_reported_at_its_place(tmp_path):
             "loss=los, what is fitted with --target los",
         ),
         (("fit", "runs.csv", "--tokens=D"), "--tokens D: is no option of `scaling fit`"),
+        (("fit", "--zzz", "runs.csv"), "--zzz: is no option of `scaling fit`"),
+        (("fit", "--zzz=7", "runs.csv"), "--zzz 7: is no option of `scaling fit`"),
         (
             ("fit", "runs.csv", "--targt", "x"),
-            "--targt x: is no option of `scaling fit`; did you mean --target?",
+            "--targt: is no option of `scaling fit`; did you mean --target?",
         ),
         (("plan", QUICKSTART, "--zzz"), "see `scaling plan --help`"),
         (("nonsense",), "nonsense"),

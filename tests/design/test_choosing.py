@@ -12,6 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from analysis.fits.fitting import fit
+from analysis.planning.prior import Prior
+from analysis.planning.split import split_of
 from analysis.planning.target import Target
 from scaling.cli.plan_request import PlanRequest
 from scaling.design.choosing import Decision, choose, next_round
@@ -101,6 +103,8 @@ def test_a_design_that_finds_no_cells_says_why():
         choose(changed("optimal", budget=1e8))
     with pytest.raises(UserError, match=r"design\.compute: 0 cells within 5e\+07 .* raise compute"):
         choose(changed("optimal", budget=2e9, compute=1e8))
+    with pytest.raises(UserError, match=r"optimal.yaml:10:\d+: design\.prior: no 8 runs can be chosen"):
+        choose(changed("optimal", prior="A=1e-200:2e-200", goal="size"))
     done = call("plan", SPECS / "optimal.yaml", "--set", "design.budget=1e15", "--no-probe")
     assert done.returncode == 2 and "is 417 times design.compute, 2.4e+12 FLOPs" in done.stderr
 
@@ -180,6 +184,33 @@ def test_cells_of_the_results_are_kept_while_they_answer_what_is_asked(tmp_path)
     assert more.rounds == adaptive.design.rounds and more.ended is None
 
 
+def test_a_finished_study_of_before_stays_finished_however_rounds_share_out_their_cells(tmp_path):
+    adaptive = choose(changed("adaptive"))
+    ended = adaptive.model_copy(update={"design": adaptive.design.model_copy(update={"ended": "enough"})})
+    former = study_text(ended).replace("  runs: 100\n", "  batch: 4\n")
+    assert "batch: 4" in former
+    (tmp_path / "study.yaml").write_text(former, "utf-8")
+    assert load_study(tmp_path / "study.yaml").design == ended.design, "4 was the default of batch"
+    for same in ({}, {"batch": 3}, {"first": 0.2}, {"runs": 200}):
+        kept = decided(changed("adaptive", **same), tmp_path).design
+        assert isinstance(kept, Adaptive) and kept.ended == "enough", same
+    for other in ({"width": 0.01}, {"goal": "size"}, {"min_steps": 300}, {"noise": 0.01}):
+        assert decided(changed("adaptive", **other), tmp_path).design.unfinished, other
+    full = ended.design.model_copy(update={"runs": len(ended.design.rounds[0].cells)})  # type: ignore[union-attr]
+    (tmp_path / "study.yaml").write_text(study_text(ended.model_copy(update={"design": full})), "utf-8")
+    assert decided(changed("adaptive"), tmp_path).design.unfinished, "it ended for want of runs"
+
+
+def test_a_last_round_spends_what_is_left_where_that_is_little():
+    study = choose(changed("adaptive", width=None, first=0.93))
+    plan = plan_study(study)
+    have = [run for run in plan.runs if run.role == "fit"]
+    left = 8e12 - sum(run.flops for run in have)
+    assert 2e11 < left < 0.1 * 8e12
+    found = next_round(study, measured(plan), have).round
+    assert found is not None and sum(cell.flops or 0 for cell in found.cells) > 0.8 * left
+
+
 def test_runs_that_cannot_be_fitted_are_spent_too():
     study = choose(changed("adaptive", width=None))
     plan = plan_study(study)
@@ -224,8 +255,14 @@ def test_the_next_runs_start_from_what_the_fit_predicts(inputs: dict[str, float]
     assert found.help.before == pytest.approx(0.5 * np.log(said["new_high"] / said["new_low"]))
     assert found.help.now.discrepancy == pytest.approx(said["se_discrepancy"])
     assert found.help.then.discrepancy < found.help.now.discrepancy and found.help.then.run > 0
+    assert f"noise {found.prior.noise.text}" in found.text
+    if "N" in inputs:
+        made = fit("chinchilla", table)
+        assert found.prior.noise == split_of(made, Prior.of_fit(made, "here"), inputs)[0], (
+            "as runs are chosen"
+        )
     first = found.text.splitlines()[1]
-    assert f"now +-{found.help.before:.2%} (law {said['se_law']:.2%}, run {said['se_run']:.2%}" in first
+    assert f"now +-{found.help.before:.2%} (sd: law {said['se_law']:.2%}, run {said['se_run']:.2%}" in first
 
 
 def test_what_is_written_for_the_next_runs_is_what_is_not_left_out_by_default() -> None:

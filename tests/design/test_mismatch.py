@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from scaling.design.mismatch import Ground, mismatches
-from scaling.plan.expand import make_plan
+from scaling.plan.expand import make_plan, plan_study
 from scaling.plan.offers import Bounds, offers
 from scaling.spec.load import study_from_dict
 from tests.plan.studies import changed, fake_index
@@ -64,5 +64,21 @@ def test_text_that_is_read_again_is_said_with_how_often() -> None:
 
 
 def test_the_ground_of_a_plan_is_that_of_its_index() -> None:
-    planned = Ground.planned(make_plan(STUDY, INDEX))
+    planned = Ground.planned(STUDY.data, make_plan(STUDY, INDEX).runs)
     assert planned == Ground.of(INDEX) == Ground(256, 640_000.0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"design": {"kind": "repetition", "unique_tokens": [64_000, 128_000], "epochs": [1, 16]}},
+        {"axes": [{"cross": {"data.unique_tokens": [64_000, 128_000]}}]},
+    ],
+)
+def test_parts_of_a_text_are_not_the_ground_of_runs_that_read_all_of_it(changes: dict[str, Any]) -> None:
+    study = study_from_dict(changed(**changes))
+    plan = plan_study(study)
+    assert Ground.planned(study.data, plan.runs) is None
+    part = study.data.model_copy(update={"unique_tokens": 128_000})
+    found = Ground.planned(part, plan.runs)
+    assert found is not None and found.tokens == pytest.approx(128_000, rel=1e-3)

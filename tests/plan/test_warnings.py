@@ -38,6 +38,14 @@ def test_nothing_is_said_of_a_plan_without_dangers() -> None:
     ("kind", "changes", "says"),
     [
         ("too_few", {}, "4 fitted runs of 2 sizes and 2 token counts are too few for Chinchilla's law"),
+        (
+            "too_few",
+            {
+                "axes": [{"role": "tuning", "cross": {"recipe.optimizer.b1": [0.8, 0.9]}}],
+                "holdout": [{"width": 96, "steps": 4000}],
+            },
+            "held-out runs would stay untrained",
+        ),
         ("holdout_inside", {"holdout": [{"width": 48, "steps": 2500}]}, "w48-2500st-s0 is within N, D and C"),
         ("few_steps", {"design": {"kind": "grid", "steps": [799, 2000]}}, "2 of 4 runs have under 800 steps"),
         ("long_warmup", {"recipe__schedule": WSD | {"warmup": "501 steps"}}, "25%"),
@@ -58,6 +66,8 @@ def test_each_danger_is_named(kind: str, changes: dict[str, Any], says: str) -> 
     ("kind", "changes"),
     [
         ("too_few", ENOUGH),
+        ("too_few", {"axes": [{"role": "tuning", "cross": {"recipe.optimizer.b1": [0.8, 0.9]}}]}),
+        ("too_few", {"design": {"kind": "critical-batch", "tokens": [1e6], "batches": [256, 512]}}),
         ("holdout_inside", {"holdout": [{"width": 48, "steps": 4001}]}),
         ("holdout_inside", {"holdout": [{"width": 72, "steps": 2500}]}),
         ("few_steps", {"design": {"kind": "grid", "steps": [800, 2000]}}),

@@ -7,9 +7,9 @@ has them, each round with what it was based on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from scaling.recipe.quantities import Count, Described, Fraction, Positive
 from scaling.spec.designs.cells import Cell, Point
@@ -17,7 +17,7 @@ from scaling.spec.designs.design import AnyDesign
 from scaling.spec.families import Family
 from scaling.spec.source import Finding
 
-FEWEST = 8  # runs that Chinchilla's law is fitted to
+FEWEST = 8  # cells that are chosen before any result: some more than a fit of Chinchilla's law takes
 INSTEAD = "the cells as a list"
 
 
@@ -120,12 +120,23 @@ class Adaptive(_Aimed):
     batch: Annotated[Count, Field(le=1000)] | None = None
     """At most so many cells a round. Left out: as many as spend half of what is left of the budget."""
     first: Annotated[Fraction, Field(gt=0)] = 0.3
-    """Share of the budget that the first round may spend, on 16 cells at most; more where it does not pay for
-    8."""
+    """Share of the budget that the first round may spend, on few cells; more where it does not pay for
+    those that a fit takes."""
     rounds: tuple[Round, ...] = ()
     """Those chosen so far; written by `scaling run`."""
     ended: str | None = None
     """Why there is no further round; written by `scaling run`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former(cls, value: Any) -> Any:
+        """Leave out the ``batch`` of a study.yaml that was written before designs had ``runs``: 4 was its
+        default then, and is written like one that was asked for."""
+        if not isinstance(value, dict):
+            return value
+        fields = cast(dict[str, Any], value)
+        former = fields.get("rounds") and "runs" not in fields and fields.get("batch") == 4
+        return {name: x for name, x in fields.items() if name != "batch"} if former else fields
 
     @property
     def unchosen(self) -> bool:
@@ -164,11 +175,15 @@ class Adaptive(_Aimed):
         return self.model_copy(update={"rounds": (), "ended": None})
 
     def continued(self, known: AnyDesign) -> Adaptive:
-        """Take over rounds that follow on its own, whatever is asked; why they ended may no longer hold."""
+        """Take over rounds that follow on its own, whatever is asked, and why they ended while that holds,
+        however cells are shared out among rounds."""
         if not isinstance(known, Adaptive) or known.rounds[: len(self.rounds)] != self.rounds:
             return self
-        kept = self.model_copy(update={"rounds": known.rounds, "ended": known.ended})
-        return kept if kept == known else kept.model_copy(update={"ended": None})
+        same = all(getattr(self, name) == getattr(known, name) for name in (*_Aimed.model_fields, "width"))
+        more = self.runs > known.runs and not known.room
+        return self.model_copy(
+            update={"rounds": known.rounds, "ended": known.ended if same and not more else None}
+        )
 
     def points(self, family: Family) -> Iterator[Point]:
         for i, one in enumerate(self.rounds):

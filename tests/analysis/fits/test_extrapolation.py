@@ -149,7 +149,8 @@ def test_a_new_run_is_never_surer_than_the_law_of_few_clusters():
     )
     row = few.predict(**FAR).frame.iloc[0]
     assert few.intervals.degrees <= 3 and row["forecast"] < row["loss"]
-    assert row["new_high"] / row["new_low"] >= row["high"] / row["low"] * (1 - 1e-9)
+    law = stats.t.ppf(0.95, few.intervals.degrees) * row["se_law"]
+    assert 0.5 * np.log(row["new_high"] / row["new_low"]) == pytest.approx(law)
     se = np.sqrt(row["se_law"] ** 2 + row["se_run"] ** 2 + row["se_discrepancy"] ** 2)
     assert row["new_high"] / row["new_low"] > np.exp(2 * stats.norm.ppf(0.95) * se) * 1.01
 

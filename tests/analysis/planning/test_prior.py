@@ -77,3 +77,32 @@ def test_residuals_are_split_by_whether_near_runs_are_alike() -> None:
     there = Target({**target, "C": 4.8e22}, "here")
     shop = Shop.of(Prior.of_fit(made, "here"), runs, runs.assign(tokens=3 * d, cost=1.0), there, fit=made)
     assert (shop.field.noise, shop.field.misfit) == (noise, misfit)
+
+
+def test_noise_that_runs_of_a_trunk_share_is_no_misfit() -> None:
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(5e7, 5e9, 8), np.geomspace(1e9, 1e11, 6)))
+    trunk = np.tile(np.arange(8), 6)
+    runs = pd.DataFrame({"params": n, "tokens": d, "flops": 6 * n * d, "role": "fit", "trunk_id": trunk})
+    law, found = 1.7 + 406 / n**0.34 + 410 / d**0.28, list[tuple[float, float, float]]()
+    for draw in range(4):
+        rng = np.random.default_rng(draw)
+        error = rng.normal(0, SEEDS, len(n)) + rng.normal(0, 0.006, 8)[trunk]
+        made = fit("chinchilla", runs.assign(loss=law * np.exp(error)), bootstrap=0)
+        noise, misfit = split_of(made, Prior.of_fit(made, "here"), {"N": 2e10, "D": 4e11})
+        found.append((noise.run, noise.shared, misfit.size))
+    run, shared, size = np.sqrt(np.mean(np.square(found), axis=0))
+    assert shared > 0.003 > 1.5 * run and size < 1.2 * BEND
+
+
+def test_of_many_runs_those_near_the_target_say_what_is_misfit(monkeypatch: pytest.MonkeyPatch) -> None:
+    n, d = np.geomspace(5e7, 5e9, 200), np.geomspace(1e9, 1e11, 200)
+    d = np.random.default_rng(1).permutation(d)
+    error = np.random.default_rng(0).normal(0, np.where(n < 5e8, 5 * SEEDS, SEEDS))
+    loss = (1.7 + 406 / n**0.34 + 410 / d**0.28) * np.exp(error)
+    runs = pd.DataFrame({"params": n, "tokens": d, "flops": 6 * n * d, "loss": loss, "role": "fit"})
+    made = fit("chinchilla", runs, bootstrap=0)
+    prior, target = Prior.of_fit(made, "here"), {"N": 2e11, "D": 1e10}
+    wide = split_of(made, prior, target)[0].run
+    monkeypatch.setattr("analysis.planning.split.MOST", 60)
+    near = split_of(made, prior, target)[0].run
+    assert near < 0.6 * wide and near == pytest.approx(SEEDS, rel=0.4)
