@@ -137,6 +137,7 @@ def outlook_of_loss(
     known: np.ndarray | None = None,
     fit: Fit | None = None,
     said: Ahead | None = None,
+    asked: Mapping[str, float] | None = None,
 ) -> Outlook:
     """Look ahead to the loss of a run.
 
@@ -148,12 +149,14 @@ def outlook_of_loss(
         known: rows of ``seen`` that are there (k,); left out: all.
         fit: of these; it says what the forecast is now, and has a back-test.
         said: the forecast now, where no fit says it.
+        asked: what the fit is asked for; left out: ``at``. At a compute alone each of its replicates has its
+            own best N and D.
     """
     inputs = {x: np.array([at[x]], float) for x in seen.prior.law.inputs}
     slopes = seen.slopes(lambda u: np.log(allocation.values(seen.problem, u, inputs)))[0]
     own: Own | None = None
     if fit is not None and not why_not(fit):
-        own, said = fit.forecast().own, forecast_of(fit, name, at, level)
+        own, said = fit.forecast().own, forecast_of(fit, name, asked or at, level)
     run = float(np.hypot(seen.prior.noise.run, seen.prior.noise.shared))
     rows = np.arange(len(seen.frame)) if known is None else known
     return Outlook(name, seen.estimates, slopes, run, Reach.of(seen, at, own), rows, level, said)

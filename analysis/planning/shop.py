@@ -219,7 +219,10 @@ def _outlook(
     prior, c = seen.prior, target.compute
     if goal == "loss":
         at = _run_at(target, place_of(prior, target, price), price)
-        look = outlook_of_loss(seen, target.label, at, level=LEVEL, known=known, fit=fit, said=said)
+        look = outlook_of_loss(
+            seen, target.label, at, level=LEVEL, known=known, fit=fit, said=said,
+            asked=target.inputs if target.alone else None,
+        )  # fmt: skip
         return None, look
     if price is None or not c:
         raise AnalysisError(Complaint("no N* to plan for", hint="give compute, and a law in N and D"))
