@@ -95,7 +95,8 @@ def _bought(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | None
     rest = remaining(study, prior, have)
     rounds = design.rounds if rest is None else (*design.rounds, rest)
     cells = 0 if rest is None else len(rest.cells)
-    assumed = f"{plural(cells, 'cell')} more, which Chinchilla's law as assumed would choose for the rest of the budget"
+    whose = "Chinchilla's law as assumed"
+    assumed = f"{plural(cells, 'cell')} more, which {whose} would choose for the rest of the budget"
     return design.model_copy(update={"rounds": rounds}), assumed
 
 
