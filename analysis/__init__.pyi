@@ -20,10 +20,10 @@ from analysis.hyperparameters import basins as basins
 from analysis.hyperparameters import criticalbatch as criticalbatch
 from analysis.laws.curve import CurveLaw as CurveLaw
 from analysis.laws.law import Law as Law
-from analysis.laws.shipped import CURVE_LAWS as CURVE_LAWS
 from analysis.laws.shipped import LAWS as LAWS
 from analysis.laws.shipped import bnsl as bnsl
 from analysis.laws.shipped import precision as precision
+from analysis.laws.shipped_curves import CURVE_LAWS as CURVE_LAWS
 from analysis.multipliers import Multipliers as Multipliers
 from analysis.multipliers import multiplier as multiplier
 from analysis.optimal_size import envelope as envelope

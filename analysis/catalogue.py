@@ -9,7 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.laws.shipped import CURVE_LAWS, LAWS
+from analysis.laws.shipped import LAWS
+from analysis.laws.shipped_curves import CURVE_LAWS
 from analysis.tables.columns import FORMULA, adopt
 from analysis.tables.missing import derive
 from analysis.tables.reading import read

@@ -13,7 +13,8 @@ import numpy as np
 from analysis.errors import AnalysisError, Argument, Complaint
 from analysis.laws.curve import CurveLaw
 from analysis.laws.law import EXPONENTS, Law
-from analysis.laws.shipped import CURVE_LAWS, LAWS
+from analysis.laws.shipped import LAWS
+from analysis.laws.shipped_curves import CURVE_LAWS
 
 LAW = "chinchilla"  # what is fitted where nothing is said
 

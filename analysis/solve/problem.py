@@ -182,7 +182,8 @@ class Problem:
 
     @cached_property
     def model(self) -> Model:
-        from analysis.solve.objective import Formula, PowerSum
+        from analysis.solve.formula import Formula
+        from analysis.solve.objective import PowerSum
 
         chosen: Any = PowerSum(self) if self.law.terms else Formula(self)
         return chosen

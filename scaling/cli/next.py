@@ -56,11 +56,9 @@ def next_(
     if as_json:
         return say.data(found.to_json() | {"file": str(place) if place else None})
     print(found.text)
-    if not found.help.runs:
-        return None
-    if place is None:
+    if place:
+        print(f"\n{place}")
+        say.next_command("plan", place, *(("--results", folder) if folder else ()))
+    elif found.help.runs:
         print("\n" + found.yaml().rstrip())
-        return None
-    print(f"\n{place}")
-    say.next_command("plan", place, *(("--results", folder) if folder else ()))
     return None

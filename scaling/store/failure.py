@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from scaling.errors import UserError
 from scaling.files import write_json
 from scaling.store.documents import Document, Id, read
-from scaling.store.process import CommandStart
+from scaling.store.start import START, CommandStart
 
 STOPPED = 130  # it was asked to stop; its work is in a checkpoint
 BUSY = 75  # another process holds the lease of its job
@@ -150,6 +150,6 @@ def reached(job_dir: Path, run_id: str) -> int:
         with suppress(FileNotFoundError, NotADirectoryError):
             steps += [int(name) for name in os.listdir(job_dir / "checkpoints" / line) if name.isdecimal()]
     with suppress(UserError):
-        if start := read(CommandStart, job_dir / "command.json"):
+        if start := read(CommandStart, job_dir / START):
             steps.append(start.resumed_from)
     return max(steps)

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import psutil
 
-from scaling.store.documents import Document
-
 ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -79,12 +77,3 @@ def _started(pid: int) -> str | None:
         return None if process.status() in ENDED else str(round(seconds * TICKS))
     except psutil.NoSuchProcess:
         return None
-
-
-class CommandStart(Document):
-    """``command.json``: the last start of a trainer of one's own. ``keeper`` is the process that its command
-    descends from, ``resumed_from`` the step after which its first row came."""
-
-    start: int
-    keeper: Process
-    resumed_from: int = 0

@@ -20,8 +20,9 @@ from scaling.store.folder import is_recorded
 from scaling.store.lease import Busy, Lease, LostLease, acquire
 from scaling.store.log import log_tail, now
 from scaling.store.metrics import CurveLog
-from scaling.store.process import CommandStart, Process
+from scaling.store.process import Process
 from scaling.store.records import JobCommand, JobRun, JobSpec, Provenance, Record
+from scaling.store.start import START, CommandStart
 from scaling.supervisor.command import Command, Ended
 from scaling.supervisor.contract import (
     CHECKPOINTS,
@@ -166,7 +167,7 @@ class Attempt:
     def _note_start(self, resumed_from: int) -> None:
         """Write command.json: which processes there are, and from where they went on."""
         start = CommandStart(start=self.lease.token, keeper=self._keeper, resumed_from=resumed_from)
-        write_json(self.folder / "command.json", start.to_json())
+        write_json(self.folder / START, start.to_json())
 
     def _watch(self, command: Command, follower: Follower, grace: float) -> None:
         """Follow the command to its end; ask it to stop where this process is asked to.
@@ -277,7 +278,7 @@ def end_earlier(folder: Path) -> int:
     """Kill the command of an earlier start, where its supervisor stalled on this machine: the lease that it
     ran under is ours. Returns the step that it had resumed from."""
     try:
-        earlier = read(CommandStart, folder / "command.json")
+        earlier = read(CommandStart, folder / START)
     except UserError:  # damaged
         earlier = None
     if earlier is None:
