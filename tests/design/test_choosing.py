@@ -15,9 +15,10 @@ from analysis.fits.fitting import fit
 from analysis.planning.prior import Prior
 from analysis.planning.split import split_of
 from analysis.planning.target import Target
+from analysis.tables.runs import select
 from scaling.cli.plan_request import PlanRequest
 from scaling.design.choosing import Decision, choose, next_round
-from scaling.design.following import Wish, next_runs
+from scaling.design.following import Wish, next_runs, prior_of
 from scaling.design.growing import decided
 from scaling.design.rounds import said_of
 from scaling.errors import UserError
@@ -349,3 +350,18 @@ def test_a_plan_of_rounds_says_which_they_are_and_what_waits(tmp_path):
     design = choose(changed("adaptive")).design.model_copy(update={"ended": "enough"})
     assert design.stage(1e12) == "rounds 1 to 1, and no further one: enough"
     assert load_study(SPECS / "grid.yaml").design.stage(1e12) == ""
+
+
+def test_rounds_are_not_chosen_by_an_exponent_that_ran_to_the_end_of_its_domain() -> None:
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(5e4, 5e5, 4), np.geomspace(2e5, 4e6, 5)))
+    table = pd.DataFrame(
+        {"params": n, "tokens": d, "flops": 6 * n * d, "loss": 2 + 3e18 / n**4 + 95 / d**0.5}
+    )
+    kept, _ = select(table, ("fit",), needs="NDCL", cells="all")
+    made = fit("chinchilla", table, bootstrap=0)
+    assert made.usable and made.solution["alpha"] == pytest.approx(3.0, rel=1e-3)
+    found, _ = prior_of(made, kept, "chinchilla")
+    known = Prior.published("bytes")
+    assert {x: found.params[x] for x in ("alpha", "beta")} == {x: known.params[x] for x in ("alpha", "beta")}
+    assert found.params["B"] < 0.5 * known.params["B"] and known.source in found.source, "the rest is fitted"
+    assert 0.5 < float(np.mean(found.losses({"N": n, "D": d}) / table["loss"])) < 1.5
