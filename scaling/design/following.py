@@ -59,11 +59,12 @@ class Wish:
 @dataclass(frozen=True)
 class Following:
     """The runs to train next. ``fit``: what they are chosen by; None: by the ``prior`` alone, as the table
-    identifies no law yet. The prior's noise is what they were chosen by, beside misfit. ``study`` trains
+    identifies no law yet. The prior's noise is what they were chosen by, beside ``misfit``. ``study`` trains
     them; ``extends``: into the results that are there. ``warnings`` say what speaks against them."""
 
     fit: Fit | None
     prior: Prior
+    misfit: Misfit
     help: Help
     offers: tuple[Offer, ...]
     decisions: tuple[Decision, ...]
@@ -83,7 +84,8 @@ class Following:
         noise, half = self.prior.noise.text, self.help
         what = "of the forecast" if half.goal == "loss" else "of N*"
         lines = [
-            f"next runs for {half.name} by {self.prior.law.name}: {self.prior.source}; noise {noise}",
+            f"next runs for {half.name} by {self.prior.law.name}: {self.prior.source}",
+            f"  chosen by noise of {noise}; the law off by {self.misfit.size:.2%} at the target, more away",
             f"  90% interval {what} now {ahead_text(half.now)}",
         ]
         if half.runs:
@@ -165,7 +167,7 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     chosen = [on_offer[run.offer] for run in found.runs]
     return Following(
         leading if leading.usable else None, replace(prior, noise=shop.field.noise),
-        found, tuple(on_offer), tuple(decided),
+        shop.field.misfit, found, tuple(on_offer), tuple(decided),
         _trained(study if plan else own, chosen, variant, extends=plan is not None),
         plan is not None, spent, budget, (*warnings, *ground.repeated(chosen)),
     )  # fmt: skip

@@ -256,13 +256,11 @@ def test_the_next_runs_start_from_what_the_fit_predicts(inputs: dict[str, float]
     assert found.help.before == pytest.approx(0.5 * np.log(said["new_high"] / said["new_low"]))
     assert found.help.now.discrepancy == pytest.approx(said["se_discrepancy"])
     assert found.help.then.discrepancy < found.help.now.discrepancy and found.help.then.run > 0
-    assert f"noise {found.prior.noise.text}" in found.text
+    assert f"noise of {found.prior.noise.text}; the law off by {found.misfit.size:.2%}" in found.text
     if "N" in inputs:
         made = fit("chinchilla", table)
-        assert found.prior.noise == split_of(made, Prior.of_fit(made, "here"), inputs)[0], (
-            "as runs are chosen"
-        )
-    first = found.text.splitlines()[1]
+        assert (found.prior.noise, found.misfit) == split_of(made, Prior.of_fit(made, "here"), inputs)
+    first = found.text.splitlines()[2]
     assert f"now +-{found.help.before:.2%} (sd: law {said['se_law']:.2%}, run {said['se_run']:.2%}" in first
 
 
