@@ -14,7 +14,7 @@ from scaling.sweep.differences import ChangedRun, PlanDifference
 NAMED = 8  # runs of a group that a line names
 
 
-def difference_text(folder: str, found: PlanDifference, plan: Plan, bill: Bill) -> str:
+def difference_text(folder: str, found: PlanDifference, plan: Plan, bill: Bill, stage: str = "") -> str:
     """Say which runs are new, done, changed and in which field, left and gone.
 
     Args:
@@ -22,6 +22,7 @@ def difference_text(folder: str, found: PlanDifference, plan: Plan, bill: Bill) 
         found: the comparison.
         plan: the plan.
         bill: what its runs take.
+        stage: which part of its design it has; empty: all.
     """
     lines = [f"study {plan.study}, beside {folder}"]
     lines += _group("new", found.new)
@@ -36,7 +37,7 @@ def difference_text(folder: str, found: PlanDifference, plan: Plan, bill: Bill) 
         )
         lines += [f"    {_example(runs, field)}" for field in fields]
     lines += _group("no longer planned", [f"{label} ({state})" for label, state in found.gone])
-    return "\n".join([*lines, *_to_do(found, plan, bill)])
+    return "\n".join([*lines, *_to_do(found, plan, bill), *filter(None, [stage])])
 
 
 def _group(title: str, labels: Sequence[str]) -> Iterator[str]:

@@ -90,13 +90,14 @@ def print_plan(asked: PlanRequest) -> None:
     shown, (study, planned) = _checked(asked)
     if asked.resolved:
         return say.data(study.model_dump(mode="json"))
-    planned, lowered, bill = _priced(asked, _staged(study, planned))
+    stage = study.design.stage(float(sum(run.flops for run in planned.runs if run.role == "fit")))
+    planned, lowered, bill = _priced(asked, _noting(planned, stage))
     if asked.max_device_hours is not None:
         bill.require_within(asked.max_device_hours)
     if asked.figure is not None:
         _draw(asked.figure, asked.folder(planned), planned)
     if asked.diff:
-        return _print_difference(asked, planned, bill)
+        return _print_difference(asked, planned, bill, stage)
     found = None
     if asked.identify:
         from scaling.design.identification import identification
@@ -175,16 +176,15 @@ def _priced(asked: PlanRequest, planned: Plan) -> tuple[Plan, Lowered | None, Bi
     return planned, lowered, make_bill(planned, lowered, speed, len(where.slots), done)
 
 
-def _staged(study: Study, planned: Plan) -> Plan:
-    """Add which part of its design a plan has, where that is not all."""
-    stage = study.design.stage(float(sum(run.flops for run in planned.runs if run.role == "fit")))
-    return planned.model_copy(update={"notes": (*planned.notes, stage)}) if stage else planned
+def _noting(planned: Plan, *more: str) -> Plan:
+    """Add what a reader should know."""
+    return planned.model_copy(update={"notes": (*planned.notes, *filter(None, more))})
 
 
 def _noted(planned: Plan, device: str) -> Plan:
     """Add what a reader should know of a device; raises UserError where it cannot do what is asked."""
     require_precision({run.label: run.built_in for run in planned.runs}, device)
-    return planned.model_copy(update={"notes": (*planned.notes, *device_notes(planned, device))})
+    return _noting(planned, *device_notes(planned, device))
 
 
 def _slots(planned: Plan, execution: Execution) -> int:
@@ -194,7 +194,7 @@ def _slots(planned: Plan, execution: Execution) -> int:
     return len(layout(execution).slots)
 
 
-def _print_difference(asked: PlanRequest, planned: Plan, bill: Bill) -> None:
+def _print_difference(asked: PlanRequest, planned: Plan, bill: Bill, stage: str) -> None:
     from scaling.cli.plan_changes import difference_text
     from scaling.sweep.differences import plan_difference
 
@@ -205,7 +205,7 @@ def _print_difference(asked: PlanRequest, planned: Plan, bill: Bill) -> None:
     found = plan_difference(results, planned)
     if asked.as_json:
         return say.data({"folder": str(results.path), **found.to_json(), "bill": bill.to_json()})
-    return print(difference_text(str(results.path), found, planned, bill))
+    return print(difference_text(str(results.path), found, planned, bill, stage))
 
 
 def _draw(path: Path, results: ResultsFolder, planned: Plan) -> None:

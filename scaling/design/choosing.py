@@ -116,7 +116,8 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     known: Any = kept[[name for name in COLUMNS if name in kept.columns]]
     noise = None if design.noise is None else NoiseLevel(design.noise)
     made = fit(require(LAW), table)
-    prior, misfit = prior_of(made, kept, LAW, noise)
+    assumed = priors(Asked((LAW,)).about(study), kept)[0]
+    prior, misfit = prior_of(made, kept, LAW, noise, assumed)
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
     on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.laws.lookup import LAW, require
@@ -35,6 +37,7 @@ from scaling.spec.models import Study
 BATCH = 5  # runs
 BUDGET = 0.25  # of the FLOPs of the runs that are there
 SHARE = 0.5  # of the target's compute, that one run may cost
+EDGE = 1e-3  # of an exponent: so near an end of its domain it is there
 VARIANT = "variant"
 COLUMNS = ("label", "params", "params_body", "tokens", "flops", "trunk_id", "seed", "unique_tokens")
 
@@ -56,11 +59,12 @@ class Wish:
 @dataclass(frozen=True)
 class Following:
     """The runs to train next. ``fit``: what they are chosen by; None: by the ``prior`` alone, as the table
-    identifies no law yet. The prior's noise is what they were chosen by, beside misfit. ``study`` trains
+    identifies no law yet. The prior's noise is what they were chosen by, beside ``misfit``. ``study`` trains
     them; ``extends``: into the results that are there. ``warnings`` say what speaks against them."""
 
     fit: Fit | None
     prior: Prior
+    misfit: Misfit
     help: Help
     offers: tuple[Offer, ...]
     decisions: tuple[Decision, ...]
@@ -77,11 +81,11 @@ class Following:
     @property
     def text(self) -> str:
         labels = {i: offer.label for i, offer in enumerate(self.offers)}
-        basis = "the fit of the table" if self.fit else f"a prior alone ({self.prior.source})"
         noise, half = self.prior.noise.text, self.help
         what = "of the forecast" if half.goal == "loss" else "of N*"
         lines = [
-            f"next runs for {half.name} by {self.prior.law.name}: {basis}; noise {noise}",
+            f"next runs for {half.name} by {self.prior.law.name}: {self.prior.source}",
+            f"  chosen by noise of {noise}; the law off by {self.misfit.size:.2%} at the target, more away",
             f"  90% interval {what} now {ahead_text(half.now)}",
         ]
         if half.runs:
@@ -163,7 +167,7 @@ def next_runs(study: Study, table: Any, wish: Wish, plan: Plan | None = None) ->
     chosen = [on_offer[run.offer] for run in found.runs]
     return Following(
         leading if leading.usable else None, replace(prior, noise=shop.field.noise),
-        found, tuple(on_offer), tuple(decided),
+        shop.field.misfit, found, tuple(on_offer), tuple(decided),
         _trained(study if plan else own, chosen, variant, extends=plan is not None),
         plan is not None, spent, budget, (*warnings, *ground.repeated(chosen)),
     )  # fmt: skip
@@ -179,24 +183,42 @@ def _variant(runs: pd.DataFrame) -> str | None:
 
 
 def prior_of(
-    made: Fit, runs: pd.DataFrame, name: str, noise: NoiseLevel | None = None
+    made: Fit, runs: pd.DataFrame, name: str, noise: NoiseLevel | None = None, base: Prior | None = None
 ) -> tuple[Prior, Misfit | None]:
-    """The prior and misfit by which runs are chosen: of a fit where it is an optimum; else a published law
-    moved to the losses of the table. None: residuals alone say how much of them is misfit."""
+    """The prior and misfit by which runs are chosen: of a fit where it is an optimum; else of a law with the
+    exponents of ``base`` (left out: of a published one), its other parameters fitted to the runs. None:
+    residuals alone say how much of them is misfit."""
     if made.usable and not _degenerate(made):
         if noise is None and made.noise.seeds is None:
             return Prior.of_fit(made, "fitted to the table"), None
         noise = noise or noise_of(made, beside_misfit=True)
         return Prior.of_fit(made, "fitted to the table", noise), misfit_of(made)
     inputs = {x: runs[x].to_numpy(float) for x in ("N", "D", "C")}
-    base = Prior.nearest(inputs["N"], noise).as_law(require(name), inputs)
-    return base, Misfit()
+    base = (base or Prior.nearest(inputs["N"], noise)).as_law(require(name), inputs)
+    return _moved(base, runs, noise), Misfit()
+
+
+def _moved(base: Prior, runs: pd.DataFrame, noise: NoiseLevel | None) -> Prior:
+    """A prior with its exponents, its other parameters fitted to the losses of runs; as it is where these are
+    too few."""
+    held = {name: base.params[name] for name in base.law.exponents}
+    try:
+        made = fit(base.law, runs, fixed=held, bootstrap=0)
+    except AnalysisError:
+        return base
+    if not made.usable or _degenerate(made):
+        return base
+    kept = ", ".join(f"{name} = {value:.3g}" for name, value in held.items())
+    return Prior.of_fit(made, f"fitted to the table with {kept} of {base.source}", noise)
 
 
 def _degenerate(made: Fit) -> bool:
-    """Whether a term of the optimum has vanished, so that slopes at it say nothing of its exponent."""
+    """Whether slopes at the optimum say nothing of an exponent: its term has vanished, or it ran to an end of
+    its domain."""
     law = made.law
-    return any(made.solution[name] <= 0 for name in law.linear if law.in_log(name) and law.terms.get(name))
+    gone = (made.solution[name] <= 0 for name in law.linear if law.in_log(name) and law.terms.get(name))
+    ends = (np.isclose(made.solution[name], law.domain(name), rtol=EDGE).any() for name in law.exponents)
+    return any(gone) or any(ends)
 
 
 def require_beyond(target: Target, runs: pd.DataFrame) -> None:

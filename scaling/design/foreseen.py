@@ -72,7 +72,10 @@ def _centred(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | Non
         assert size is not None, "sizes are counted as the window counts them"
         design = design.decided(budget, float(size), prior.source)
     named = ", ".join(f"{budget:.3g}" for budget in waiting)
-    return design, f"the windows at {named} FLOPs centred where the law assumed below has its best sizes"
+    return (
+        design,
+        f"the windows at {named} FLOPs centred where Chinchilla's law as assumed has its best sizes",
+    )
 
 
 def _best(runs: list[PlannedRun], prior: Prior) -> PlannedRun:
@@ -92,9 +95,8 @@ def _bought(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | None
     rest = remaining(study, prior, have)
     rounds = design.rounds if rest is None else (*design.rounds, rest)
     cells = 0 if rest is None else len(rest.cells)
-    assumed = (
-        f"{plural(cells, 'cell')} more, which the law assumed below would choose for the rest of the budget"
-    )
+    whose = "Chinchilla's law as assumed"
+    assumed = f"{plural(cells, 'cell')} more, which {whose} would choose for the rest of the budget"
     return design.model_copy(update={"rounds": rounds}), assumed
 
 

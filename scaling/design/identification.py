@@ -25,9 +25,10 @@ from scaling.design.foreseen import foreseen
 from scaling.design.priors import priors
 from scaling.design.tables import cells_of, offered, table_of, targets_of
 from scaling.design.wish import Asked
+from scaling.plan.design_warnings import design_warnings
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.repetition import on_purpose, read_more, times_text
-from scaling.plan.warnings import design_warnings, has_long_warmup
+from scaling.plan.warnings import has_long_warmup
 from scaling.spec.designs.chosen import Adaptive, Optimal
 from scaling.spec.models import Study
 

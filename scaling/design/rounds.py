@@ -40,4 +40,5 @@ def said_of(decision: Decision, study: Study) -> str:
     cells = ", ".join(f"{name} at {cost}" for name, cost in zip(named, costs, strict=True))
     expected = decision.round.basis.expected
     after = "" if expected is None else f", {expected:.2%} expected after this round"
-    return f"round {number + 1}: {cells}{now}{after}"
+    basis = decision.round.basis
+    return f"round {number + 1}: {cells}{now}{after}; by {basis.law} {basis.source}"

@@ -98,3 +98,13 @@ def test_a_difference_needs_a_folder(tmp_path: Path) -> None:
     assert "8 runs new: " in call(*told).stdout
     found = json.loads(call(*told, "--json").stdout)
     assert len(found["new"]) == 8 and len(found["left"]) == 10 and not found["changed"]
+
+
+def test_a_difference_says_what_waits_for_results(tmp_path: Path) -> None:
+    spec = ROOT / "experiments" / "designs" / "adaptive.yaml"
+    planned = json.loads(call("plan", spec, "--no-probe", "--no-identify", "--json").stdout)
+    known = {name: planned[name] for name in ("schema", *Plan.model_fields) if name in planned}
+    (tmp_path / "plan.json").write_text(json.dumps(known))
+    said = call("plan", spec, "--no-probe", "--no-identify", "--diff", "--results", tmp_path).stdout
+    last = said.splitlines()[-1]
+    assert last.startswith("round 1, chosen before any result: ") and "wait for rounds" in last

@@ -15,9 +15,10 @@ from analysis.fits.fitting import fit
 from analysis.planning.prior import Prior
 from analysis.planning.split import split_of
 from analysis.planning.target import Target
+from analysis.tables.runs import select
 from scaling.cli.plan_request import PlanRequest
 from scaling.design.choosing import Decision, choose, next_round
-from scaling.design.following import Wish, next_runs
+from scaling.design.following import Wish, next_runs, prior_of
 from scaling.design.growing import decided
 from scaling.design.rounds import said_of
 from scaling.errors import UserError
@@ -255,13 +256,11 @@ def test_the_next_runs_start_from_what_the_fit_predicts(inputs: dict[str, float]
     assert found.help.before == pytest.approx(0.5 * np.log(said["new_high"] / said["new_low"]))
     assert found.help.now.discrepancy == pytest.approx(said["se_discrepancy"])
     assert found.help.then.discrepancy < found.help.now.discrepancy and found.help.then.run > 0
-    assert f"noise {found.prior.noise.text}" in found.text
+    assert f"noise of {found.prior.noise.text}; the law off by {found.misfit.size:.2%}" in found.text
     if "N" in inputs:
         made = fit("chinchilla", table)
-        assert found.prior.noise == split_of(made, Prior.of_fit(made, "here"), inputs)[0], (
-            "as runs are chosen"
-        )
-    first = found.text.splitlines()[1]
+        assert (found.prior.noise, found.misfit) == split_of(made, Prior.of_fit(made, "here"), inputs)
+    first = found.text.splitlines()[2]
     assert f"now +-{found.help.before:.2%} (sd: law {said['se_law']:.2%}, run {said['se_run']:.2%}" in first
 
 
@@ -351,3 +350,18 @@ def test_a_plan_of_rounds_says_which_they_are_and_what_waits(tmp_path):
     design = choose(changed("adaptive")).design.model_copy(update={"ended": "enough"})
     assert design.stage(1e12) == "rounds 1 to 1, and no further one: enough"
     assert load_study(SPECS / "grid.yaml").design.stage(1e12) == ""
+
+
+def test_rounds_are_not_chosen_by_an_exponent_that_ran_to_the_end_of_its_domain() -> None:
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(5e4, 5e5, 4), np.geomspace(2e5, 4e6, 5)))
+    table = pd.DataFrame(
+        {"params": n, "tokens": d, "flops": 6 * n * d, "loss": 2 + 3e18 / n**4 + 95 / d**0.5}
+    )
+    kept, _ = select(table, ("fit",), needs="NDCL", cells="all")
+    made = fit("chinchilla", table, bootstrap=0)
+    assert made.usable and made.solution["alpha"] == pytest.approx(3.0, rel=1e-3)
+    found, _ = prior_of(made, kept, "chinchilla")
+    known = Prior.published("bytes")
+    assert {x: found.params[x] for x in ("alpha", "beta")} == {x: known.params[x] for x in ("alpha", "beta")}
+    assert found.params["B"] < 0.5 * known.params["B"] and known.source in found.source, "the rest is fitted"
+    assert 0.5 < float(np.mean(found.losses({"N": n, "D": d}) / table["loss"])) < 1.5

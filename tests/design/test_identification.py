@@ -12,9 +12,10 @@ from scaling.design.choosing import choose
 from scaling.design.foreseen import Foreseen, foreseen
 from scaling.design.identification import _repeated, identification
 from scaling.design.wish import Asked
+from scaling.plan.design_warnings import design_warnings
 from scaling.plan.expand import plan_study
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.plan.warnings import design_warnings, plan_warnings
+from scaling.plan.warnings import plan_warnings
 from scaling.spec.designs.chosen import Adaptive, Optimal
 from scaling.spec.load import load_study, study_from_dict
 from scaling.spec.models import Study
