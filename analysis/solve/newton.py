@@ -257,7 +257,8 @@ def _solved(h: np.ndarray, g: np.ndarray, damping: np.ndarray) -> tuple[np.ndarr
 def _positive(a: np.ndarray) -> np.ndarray:
     """Tell of which matrices (R, P, P) Cholesky's factor is there, with pivots of some size (R,)."""
     try:
-        return (np.diagonal(np.linalg.cholesky(a), axis1=1, axis2=2) ** 2 > LEAST).all(1)
+        pivots = np.diagonal(np.linalg.cholesky(a), axis1=1, axis2=2) ** 2
+        return np.all(pivots > LEAST, axis=1)
     except np.linalg.LinAlgError:  # of one or more of them: halves find which
         middle = len(a) // 2
         return np.concatenate([_positive(a[:middle]), _positive(a[middle:])]) if middle else np.array([False])
