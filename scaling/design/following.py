@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
 from analysis.fits.fitting import fit
 from analysis.fits.result import Fit
 from analysis.laws.lookup import LAW, require
@@ -185,9 +184,10 @@ def _variant(runs: pd.DataFrame) -> str | None:
 def prior_of(
     made: Fit, runs: pd.DataFrame, name: str, noise: NoiseLevel | None = None, base: Prior | None = None
 ) -> tuple[Prior, Misfit | None]:
-    """The prior and misfit by which runs are chosen: of a fit where it is an optimum; else of a law with the
-    exponents of ``base`` (left out: of a published one), its other parameters fitted to the runs. None:
-    residuals alone say how much of them is misfit."""
+    """The prior and misfit by which runs are chosen: of a fit where it is an optimum; where one of its
+    exponents says nothing, of a law with those of ``base`` (left out: a published one), its other parameters
+    fitted to the runs; of runs that take no fit, ``base``. None: residuals alone say how much of them is
+    misfit."""
     if made.usable and not _degenerate(made):
         if noise is None and made.noise.seeds is None:
             return Prior.of_fit(made, "fitted to the table"), None
@@ -195,17 +195,14 @@ def prior_of(
         return Prior.of_fit(made, "fitted to the table", noise), misfit_of(made)
     inputs = {x: runs[x].to_numpy(float) for x in ("N", "D", "C")}
     base = (base or Prior.nearest(inputs["N"], noise)).as_law(require(name), inputs)
-    return _moved(base, runs, noise), Misfit()
+    return _moved(base, runs, noise) if made.usable else base, Misfit()
 
 
 def _moved(base: Prior, runs: pd.DataFrame, noise: NoiseLevel | None) -> Prior:
-    """A prior with its exponents, its other parameters fitted to the losses of runs; as it is where these are
-    too few."""
+    """A prior with its exponents, its other parameters fitted to the losses of runs; as it is where a term of
+    it vanishes there."""
     held = {name: base.params[name] for name in base.law.exponents}
-    try:
-        made = fit(base.law, runs, fixed=held, bootstrap=0)
-    except AnalysisError:
-        return base
+    made = fit(base.law, runs, fixed=held, bootstrap=0)
     if not made.usable or _degenerate(made):
         return base
     kept = ", ".join(f"{name} = {value:.3g}" for name, value in held.items())

@@ -41,4 +41,4 @@ def said_of(decision: Decision, study: Study) -> str:
     expected = decision.round.basis.expected
     after = "" if expected is None else f", {expected:.2%} expected after this round"
     basis = decision.round.basis
-    return f"round {number + 1}: {cells}{now}{after}; by {basis.law} {basis.source}"
+    return f"round {number + 1}: {cells}{now}{after}; by {basis.law}: {basis.source}"

@@ -51,7 +51,7 @@ TINY: dict[str, tuple[tuple[str, ...], int | None]] = {
         ("family.widths=[8, 16]", "design.tokens=[5e3, 1e4]", "noise={corners: [largest-longest]}"),
         8,
     ),
-    "optimal": ((SIZES, "design={kind: optimal, budget: 4e9, compute: 2e9, min_steps: 10}"), 9),
+    "optimal": ((SIZES, "design={kind: optimal, budget: 4e9, compute: 2e9, min_steps: 10}"), 11),
     "adaptive": (
         (SIZES, "design={kind: adaptive, budget: 8e9, compute: 2e9, min_steps: 10, first: 0.4}"),
         None,
