@@ -148,7 +148,7 @@ class Shop:
     def _worth(self, choice: Choice, enough: float = 0.0) -> tuple[int, ...]:
         """The cells of a choice up to where the stated interval is narrowest, without those, dear ones
         first, that it hardly widens without: to ``enough``, or by ``SLIGHT``. What narrows it most comes
-        first, and nothing after it is as narrow as that."""
+        first, and the list ends where the limit is reached."""
         stated, (kept, least) = self.outlook.stated, self._narrowest(choice.cells)
         limit = enough if least <= enough else least * (1 + SLIGHT)
         if stated(()) <= limit:

@@ -22,6 +22,7 @@ from analysis.figures.design import CHINCHILLA, RAY
 from analysis.fits.summary import count
 from scaling.design.choosing import choose
 from scaling.design.foreseen import foreseen
+from scaling.design.tables import drawn_of
 from scaling.design.wish import Asked
 from scaling.plan.expand import plan_study
 from scaling.spec.load import load_study
@@ -42,18 +43,7 @@ def cells(spec: Path) -> pd.DataFrame:
     plan = plan_study(study)
     whole, known = foreseen(study, plan, Asked()), {run.run_id for run in plan.runs}
     assert whole is not None, "the prior left out is a law of N and D"
-    rows = [
-        {
-            "params": run.params,
-            "tokens": run.run.tokens,
-            "flops": run.flops,
-            "role": run.role,
-            "budget": run.budget,
-            "done": run.run_id in known,
-        }
-        for run in whole.plan.runs
-    ]
-    return pd.DataFrame(rows)
+    return drawn_of(whole.plan.runs, known)
 
 
 def draw(of: list[Path]) -> Figure:

@@ -27,25 +27,14 @@ def draw_design(path: Path, plan: Plan, done: Collection[str]) -> None:
         problem = f"--figure {path}: files of kind {path.suffix or 'none'} are not drawn"
         raise UserError(Complaint(problem, hint=f"end its name in {', '.join(KINDS)}"))
 
-    import pandas as pd
-
     from analysis.figures import save
     from analysis.figures.design import design
     from analysis.figures.look import Rendering
+    from scaling.design.tables import drawn_of
 
-    rows = [
-        {
-            "params": run.params,
-            "tokens": run.run.tokens,
-            "flops": run.flops,
-            "role": run.role,
-            "budget": run.budget,
-            "done": run.run_id in done,
-        }
-        for run in plan.runs
-    ]
+    runs = drawn_of(plan.runs, done)
     try:
-        drawing = {path.stem: lambda: design(pd.DataFrame(rows))}
+        drawing = {path.stem: lambda: design(runs)}
         save(drawing, path.parent, Rendering((path.suffix.removeprefix("."),)))
     except OSError as error:
         raise say.unwritable("--figure", error, "name a file in a folder that can be written") from None

@@ -116,8 +116,7 @@ def next_round(study: Study, table: Any, have: list[PlannedRun]) -> Decision:
     known: Any = kept[[name for name in COLUMNS if name in kept.columns]]
     noise = None if design.noise is None else NoiseLevel(design.noise)
     made = fit(require(LAW), table)
-    assumed = priors(Asked((LAW,)).about(study), kept)[0]
-    prior, misfit = prior_of(made, kept, LAW, noise, assumed)
+    prior, misfit = prior_of(made, kept, LAW, noise, base=lambda: priors(Asked((LAW,)).about(study), kept)[0])
     spent = float(sum(run.flops for run in have))
     left = design.budget - spent
     on_offer = _around(study, prior, design, min(left, SHARE * design.compute), have)

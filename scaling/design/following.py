@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -182,20 +182,24 @@ def _variant(runs: pd.DataFrame) -> str | None:
 
 
 def prior_of(
-    made: Fit, runs: pd.DataFrame, name: str, noise: NoiseLevel | None = None, base: Prior | None = None
+    made: Fit,
+    runs: pd.DataFrame,
+    name: str,
+    noise: NoiseLevel | None = None,
+    base: Callable[[], Prior] | None = None,
 ) -> tuple[Prior, Misfit | None]:
     """The prior and misfit by which runs are chosen: of a fit where it is an optimum; where one of its
-    exponents says nothing, of a law with those of ``base`` (left out: a published one), its other parameters
-    fitted to the runs; of runs that take no fit, ``base``. None: residuals alone say how much of them is
-    misfit."""
+    exponents says nothing, of a law with those of the prior that ``base`` makes (left out: a published one),
+    its other parameters fitted to the runs; of runs that take no fit, that prior. None: residuals alone say
+    how much of them is misfit."""
     if made.usable and not _degenerate(made):
         if noise is None and made.noise.seeds is None:
             return Prior.of_fit(made, "fitted to the table"), None
         noise = noise or noise_of(made, beside_misfit=True)
         return Prior.of_fit(made, "fitted to the table", noise), misfit_of(made)
     inputs = {x: runs[x].to_numpy(float) for x in ("N", "D", "C")}
-    base = (base or Prior.nearest(inputs["N"], noise)).as_law(require(name), inputs)
-    return _moved(base, runs, noise) if made.usable else base, Misfit()
+    known = (base() if base else Prior.nearest(inputs["N"], noise)).as_law(require(name), inputs)
+    return _moved(known, runs, noise) if made.usable else known, Misfit()
 
 
 def _moved(base: Prior, runs: pd.DataFrame, noise: NoiseLevel | None) -> Prior:

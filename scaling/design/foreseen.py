@@ -11,7 +11,7 @@ from analysis.laws.lookup import LAW
 from analysis.planning.prior import Prior
 from scaling.design.choosing import remaining
 from scaling.design.priors import priors
-from scaling.design.tables import table_of
+from scaling.design.tables import inputs_of, table_of
 from scaling.design.wish import Asked
 from scaling.errors import plural
 from scaling.plan.expand import plan_study
@@ -80,11 +80,7 @@ def _centred(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | Non
 
 def _best(runs: list[PlannedRun], prior: Prior) -> PlannedRun:
     """The run that has the least loss by a prior."""
-    inputs = {
-        "N": np.array([run.params for run in runs], float),
-        "D": np.array([run.run.tokens for run in runs], float),
-    }
-    return runs[int(np.argmin(prior.losses(inputs)))]
+    return runs[int(np.argmin(prior.losses(inputs_of(runs))))]
 
 
 def _bought(study: Study, plan: Plan, prior: Prior) -> tuple[Design, str] | None:

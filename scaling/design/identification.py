@@ -23,7 +23,7 @@ from analysis.planning.target import Target
 from scaling.design.following import SHARE
 from scaling.design.foreseen import foreseen
 from scaling.design.priors import priors
-from scaling.design.tables import cells_of, offered, table_of, targets_of
+from scaling.design.tables import cells_of, inputs_of, offered, table_of, targets_of
 from scaling.design.wish import Asked
 from scaling.plan.design_warnings import design_warnings
 from scaling.plan.plan import Plan, PlannedRun
@@ -139,8 +139,7 @@ def _other_loss(prior: Prior, runs: list[PlannedRun]) -> Iterator[str]:
     own = [run for run in runs if not run.is_external]
     if not own or {*prior.law.inputs} != {"N", "D"}:
         return
-    inputs = {"N": np.array([run.params for run in own]), "D": np.array([run.run.tokens for run in own])}
-    losses = prior.losses(inputs)
+    losses = prior.losses(inputs_of(own))
     worst = own[int(np.argmax(losses))]
     guessing = math.log(worst.built_in.shape.vocab_size)
     if losses.max() > guessing:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from analysis.planning.target import Target
@@ -29,6 +30,27 @@ def table_of(runs: Iterable[PlannedRun]) -> pd.DataFrame:
             "trunk_id": run.trunk_id,
             "seed": run.run.seed,
             **run.values,
+        }
+        for run in runs
+    )
+
+
+def inputs_of(runs: Iterable[PlannedRun]) -> dict[str, np.ndarray]:
+    """N and D of runs, as a law takes them."""
+    places = np.array([(run.params, run.run.tokens) for run in runs], float)
+    return {"N": places[:, 0], "D": places[:, 1]}
+
+
+def drawn_of(runs: Iterable[PlannedRun], done: Collection[str]) -> pd.DataFrame:
+    """The table that :func:`analysis.figures.design.design` draws; ``done``: ids of runs to be full."""
+    return pd.DataFrame(
+        {
+            "params": run.params,
+            "tokens": run.run.tokens,
+            "flops": run.flops,
+            "role": run.role,
+            "budget": run.budget,
+            "done": run.run_id in done,
         }
         for run in runs
     )

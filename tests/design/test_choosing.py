@@ -365,3 +365,14 @@ def test_rounds_are_not_chosen_by_an_exponent_that_ran_to_the_end_of_its_domain(
     assert {x: found.params[x] for x in ("alpha", "beta")} == {x: known.params[x] for x in ("alpha", "beta")}
     assert found.params["B"] < 0.5 * known.params["B"] and known.source in found.source, "the rest is fitted"
     assert 0.5 < float(np.mean(found.losses({"N": n, "D": d}) / table["loss"])) < 1.5
+
+
+def test_a_prior_is_not_asked_for_where_a_fit_is_an_optimum() -> None:
+    design = {"kind": "isoflop", "budgets": [1e11, 2e11, 4e11]}
+    study = study_from_dict(changed_study(family__widths=[16, 24, 32, 48]) | {"design": design})
+    table = measured(plan_study(study))
+    kept, _ = select(table, ("fit",), needs="NDCL", cells="all")
+    found, _ = prior_of(
+        fit("chinchilla", table), kept, "chinchilla", base=lambda: pytest.fail("its file may be gone")
+    )
+    assert found.source == "fitted to the table"
