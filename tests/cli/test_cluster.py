@@ -33,17 +33,21 @@ def test_scripts_are_printed_and_nothing_is_written(tmp_path: Path, profile: Pat
     assert all(f"scaling.sweep.pilot {tmp_path}/results " in text for text in scripts)
 
 
-def test_a_plan_for_a_cluster_says_nothing_of_this_machine(profile: Path) -> None:
-    done = call("plan", SPEC, "--on", profile)
+def test_a_plan_for_a_cluster_says_nothing_of_this_machine(
+    profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = Path(SPEC).absolute()
+    monkeypatch.chdir(tmp_path)  # whose results no earlier study has, by whose speed it would be told
+    done = call("plan", spec, "--on", profile)
     assert done.returncode == 0 and "this machine" not in done.stdout
     assert (
         "; an allocation has 2 GB" in done.stdout
         and "for these shapes on nodes of the cluster" in done.stdout
     )
-    assert done.stdout.endswith(f"next: scaling run {SPEC} --on {profile}\n")
-    resolved = json.loads(call("plan", SPEC, "--on", profile, "--resolved").stdout)
+    assert done.stdout.endswith(f"next: scaling run {spec} --on {profile}\n")
+    resolved = json.loads(call("plan", spec, "--on", profile, "--resolved").stdout)
     assert resolved["execution"]["partition"] == "main"
-    plans = [call("plan", SPEC, "--json", "--no-probe", *on).stdout for on in ((), ("--on", profile))]
+    plans = [call("plan", spec, "--json", "--no-probe", *on).stdout for on in ((), ("--on", profile))]
     here, there = map(json.loads, plans)
     assert [run["run_id"] for run in here["runs"]] == [run["run_id"] for run in there["runs"]]
 
