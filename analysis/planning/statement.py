@@ -200,13 +200,16 @@ def _about(half: float) -> str:
 def simulated_text(found: Simulated) -> str:
     """What simulated studies say, beside what was expected."""
     codes = ", ".join(f"{code} {number}" for code, number in found.status.items())
+    head = f"{found.studies} studies of {found.law} simulated and fitted: {codes}"
+    if found.reason:
+        return f"{head}\n  none has a fit to look at: {found.reason}"
     rows = [("quantity", "truth", "+- of estimates", "+- reported", "covers the truth", "identified")]
     for one in found.seen:
         spread, reported = _spread(one, one.spread), _spread(one, one.half_width)
         truth = _shown(one.name, one.truth)
         rows.append((one.name, truth, spread, reported, f"{one.covered:.0%}", f"{one.identified:.0%}"))
     lines = [f"  {line}" for line in _aligned(rows, left=(0,))]
-    return "\n".join([f"{found.studies} studies of {found.law} simulated and fitted: {codes}", *lines])
+    return "\n".join([head, *lines])
 
 
 def _spread(one: Seen, half: float) -> str:
