@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path as FilePath
 
+from scaling.canonical import short_hash
 from scaling.data.index import DataIndex
 from scaling.data.stores import Stores
 from scaling.errors import UserError
@@ -39,7 +40,6 @@ from scaling.plan.settings import Choice, Choices, settings_of
 from scaling.plan.starts import Starts
 from scaling.plan.tuned import settled
 from scaling.recipe.tuned import Tuned, TunedLaw
-from scaling.run import short_hash
 from scaling.spec.checks import chosen_cells
 from scaling.spec.models import Study
 from scaling.spec.sections import Data
