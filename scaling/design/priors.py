@@ -14,11 +14,13 @@ from analysis.fits.result import Fit
 from analysis.laws.law import Law
 from analysis.laws.lookup import require
 from analysis.optimal_size.saved import read_saved, result
+from analysis.planning.batch_groups import CriticalPrior
 from analysis.planning.prior import PUBLISHED, NoiseLevel, Prior
 from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
 
 PRIOR = "--prior"  # where a spec does not give it
+BATCH = "Bcrit"  # the critical batch, among the values of a prior
 SIZES = np.array([1e6])  # N of a run, where any will do
 
 
@@ -41,10 +43,24 @@ def priors(asked: Asked, table: pd.DataFrame) -> list[Prior]:
 def require_prior(text: str) -> None:
     """Raises UserError where what is asked for on the command line is no prior."""
     try:
-        _ = _prior(text, {"N": SIZES}, None, None)
+        _ = _prior(without_batch(text)[1], {"N": SIZES}, None, None)
     except AnalysisError as error:
         wrong = (Complaint(f"{PRIOR} {text}: {one.message}", hint=str(one.hint)) for one in error.problems)
         raise UserError(*wrong) from None
+
+
+def without_batch(text: str | None) -> tuple[CriticalPrior | None, str | None]:
+    """What a prior says of the critical batch, and the rest of it. Raises UserError where that is no number
+    above 0."""
+    parts = (text or "").split(",")
+    given = [part for part in parts if part.partition("=")[0].strip() == BATCH]
+    if not given:
+        return None, text
+    low, high = _ranges(given[-1])[BATCH]
+    if not 0 < low <= high < np.inf:
+        message = f"{given[-1]}: must rise, and be above 0"
+        raise UserError(Complaint(message, PRIOR, "tokens, such as Bcrit=5e5 or Bcrit=1e5:1e6"))
+    return CriticalPrior.given(low, high), ",".join(part for part in parts if part not in given) or None
 
 
 def _prior(

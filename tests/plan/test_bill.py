@@ -6,8 +6,9 @@ import pytest
 
 from scaling.errors import UserError
 from scaling.plan.bill import Bill, make_bill
+from scaling.plan.chosen import JobDevices
 from scaling.plan.cost import Speed
-from scaling.plan.lowering import JobDevices, lower
+from scaling.plan.lowering import lower
 from scaling.plan.plan import Plan
 from scaling.plan.probe import Probe, ProbePoint
 from tests.plan.studies import plan_of
