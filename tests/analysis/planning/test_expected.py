@@ -114,7 +114,7 @@ def test_simulated_studies_without_a_fit_say_why_in_place_of_a_table() -> None:
     text = simulated_text(found)
     assert found.status == {"not_identified": 2} and "quantity" not in text
     assert text.endswith(
-        "none has a fit to look at: 1 distinct token counts (D); its exponent needs at least 3"
+        "none has a fit to look at: 1 distinct token count (D); its exponent needs at least 3"
     )
     assert found.to_dict()["reason"] == found.reason
 
