@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.fits.extrapolation import Own, promised
+from analysis.fits.extrapolation import Own
+from analysis.fits.promise import promised
 from analysis.planning.ahead import Ahead
 from analysis.planning.expected import expect
 from analysis.planning.information import Information
@@ -44,10 +45,17 @@ def test_reach_is_what_forecasts_take_for_it(n: float, d: float, own: Own | None
     point = seen.problem.shift(seen.u, 1.0)[None]
     gain, h, _ = promised(seen.problem, point, data, asked, np.zeros(1, int))
     grown = None if own is None else own.grown(h)
-    assert reach.sd(rows) == pytest.approx(reach.constants.sd(gain, grown)[0], rel=1e-9)
+    assert reach.sd(rows) == pytest.approx(reach.constants.sd(gain[0], grown)[0], rel=1e-9)
     rest = np.arange(1, len(RUNS), 2)
     with_each = [reach.sd(rows) ** 2 - reach.sd(np.append(rows, one)) ** 2 for one in rest]
     assert reach.taken(rows, rest) == pytest.approx(with_each)
+
+
+def test_a_target_further_out_is_not_forecast_better() -> None:
+    sure = replace(PRIOR, params={**PRIOR.params, "alpha": 1.2, "A": 1e9, "beta": 1.1, "B": 1e10})
+    far = [expect(sure, RUNS, [Target.at_compute(c)]).ahead for c in (1e22, 1e23, 1e26, 1e32)]
+    parts = np.array([one.discrepancy for one in far if one is not None])
+    assert len(parts) == 4 and parts[0] > 0 and (parts[1:] / parts[:-1] > 0.99).all()
 
 
 def test_what_is_said_of_cells_to_buy_is_what_a_plan_of_all_of_them_says() -> None:
