@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
+from analysis.codec import Result, parsed, read
 from analysis.errors import AnalysisError, some
 from analysis.fits.intervals import intervals
 from analysis.fits.prediction import Prediction
 from analysis.fits.result import Fit
 from analysis.laws.curve import CurveLaw, checked
 from analysis.laws.law import float64
-from analysis.results import Result, parsed, read
 from analysis.tables.reading import numbers
 
 KNOTS = 48  # of a schedule to be found, evenly over it; as many towards its end; twice as many where it falls

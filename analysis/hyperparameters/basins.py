@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
+from analysis.codec import Result
 from analysis.errors import AnalysisError, Argument, Complaint, plural
 from analysis.fits.options import FitOptions
 from analysis.fits.result import Fit
@@ -26,7 +27,7 @@ from analysis.hyperparameters import quadratic
 from analysis.hyperparameters.optima import empty_cells, formula, left_behind, named, power_law, predict
 from analysis.hyperparameters.quadratic import METHODS
 from analysis.laws.law import Law
-from analysis.results import Result, Status
+from analysis.results import Status
 from analysis.tables.cells import joined, near, tuned
 from analysis.tables.table import about
 

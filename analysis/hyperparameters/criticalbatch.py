@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from analysis.codec import Result
 from analysis.errors import AnalysisError, plural, some
 from analysis.fits.fitting import fit
 from analysis.fits.identification import DECADE
@@ -22,7 +23,7 @@ from analysis.fits.result import Fit
 from analysis.fits.summary import left_out, number
 from analysis.hyperparameters.optima import empty_cells, formula, left_behind, named, power_law, predict
 from analysis.laws.law import Law
-from analysis.results import Result, Status
+from analysis.results import Status
 from analysis.tables.expressions import nearest
 
 CRITICAL = "critical_batch"

@@ -24,7 +24,7 @@ from scaling.design.following import SHARE
 from scaling.design.foreseen import foreseen
 from scaling.design.priors import priors
 from scaling.design.tables import cells_of, inputs_of, offered, table_of, targets_of
-from scaling.design.wish import Asked
+from scaling.design.wish import REPEATED, Asked
 from scaling.plan.design_warnings import design_warnings
 from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.repetition import on_purpose, read_more, times_text
@@ -96,6 +96,7 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     if whole is None:
         return None
     study, plan = whole.study, whole.plan
+    asked = asked.fitting(plan)
     planned = [run for run in plan.runs if run.role == "fit"]
     if not planned:
         return None
@@ -123,14 +124,15 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
 
 
 def _repeated(law: Law, runs: list[PlannedRun]) -> Iterator[str]:
-    """Say where a law counts tokens as new that runs read again on purpose; of others a plan warns."""
+    """Say where a law that is asked for counts tokens as new that runs read again on purpose; of others a
+    plan warns."""
     again = [run for run in runs if run.epochs > 1 and on_purpose(run)]
     if again and UNIQUE not in law.inputs:
         worst = max(again, key=lambda run: run.epochs)
         yield (
             f"{read_more(len(again), len(runs), 1)}, "
             f"{worst.label} {times_text(worst.epochs)} times, and {law.name} counts every token as "
-            "new; say what can be identified with --law data-constrained, and fit that"
+            f"new; {REPEATED}, which is judged without --law, does not"
         )
 
 

@@ -19,6 +19,7 @@ from scaling.spec.base import SeedPair
 from scaling.spec.designs.cells import Chosen, Noise, Point
 from scaling.spec.families import Size
 from scaling.spec.models import Study
+from scaling.spec.sections import Recipe
 from scaling.spec.source import Finding, Override, Path
 from scaling.spec.variants import Arm, overrides
 
@@ -76,6 +77,13 @@ class Wanted:
     @property
     def tokens(self) -> int:
         return self.steps * self.batch.tokens
+
+    @property
+    def starts_from(self) -> str | None:
+        """The label of the run whose weights it starts from, or what the recipe names; None: its seed."""
+        if self.trunk is not None:
+            return self.trunk.label
+        return self.setting.recipe.init_from if isinstance(self.setting.recipe, Recipe) else None
 
     @property
     def transformer(self) -> Shape:

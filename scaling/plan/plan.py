@@ -28,7 +28,8 @@ class PlannedRun(Frozen):
     """A run with its ids. ``job_id`` is the job that trains it, ``trunk_id`` what it may share.
 
     ``budget`` is the FLOPs that were asked for, where they were: what groups the runs of an isoFLOP curve.
-    ``start`` is where the weights lie that ``run.init_from`` names.
+    ``start`` is where the weights lie that ``run.init_from`` names. ``starts_from`` names them for a reader:
+    by the label of the run that this one branches from, or as the spec does.
     ``values`` are columns of the table: of the fields on axes those that no other column shows. ``rules`` are
     the tuned rules by the field they stand in: file and hash.
     """
@@ -43,6 +44,7 @@ class PlannedRun(Frozen):
     epochs: float
     budget: float | None = None
     start: str | None = None
+    starts_from: str | None = None
     variant: str | None = None
     values: dict[str, Any] = Field(default_factory=dict)
     rules: dict[str, str] | None = None

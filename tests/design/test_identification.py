@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.laws.lookup import find
 from analysis.planning.prior import Prior
 from scaling.design.choosing import choose
 from scaling.design.foreseen import Foreseen, foreseen
-from scaling.design.identification import _repeated, identification
+from scaling.design.identification import identification
 from scaling.design.wish import Asked
 from scaling.plan.design_warnings import design_warnings
 from scaling.plan.expand import plan_study
@@ -54,22 +53,22 @@ def test_a_prior_of_another_loss_is_doubted() -> None:
     assert "warning" not in texts[1]
 
 
-def test_a_design_of_repetition_is_pointed_to_the_law_of_it_in_one_place() -> None:
+def test_a_design_of_repetition_is_judged_by_the_law_of_it_unless_another_is_asked_for() -> None:
     sizes = {"family__widths": [16, 24, 32, 48]}
     repeated = {"kind": "repetition", "unique_tokens": [64_000, 128_000], "epochs": [1, 2, 8]}
     plain = {"kind": "grid", "steps": [500, 1000, 2000]}
-    texts = list[str]()
-    for design in (repeated, plain):
+    laws, doubts = list[str](), list[str]()
+    for design, asked in ((repeated, Asked()), (plain, Asked()), (repeated, Asked(laws=("chinchilla",)))):
         study = study_from_dict(changed(**sizes, design=design))
         plan = plan_study(study)
-        found = identification(study, plan)
+        found = identification(study, plan, asked)
         assert found is not None
-        texts.append(" ".join(found.doubts))
-        runs = list(plan.with_roles(("fit",)))
-        assert not [*_repeated(find("data-constrained"), runs)]
+        laws += [stated.prior.law.name for _, stated in found.statements]
+        doubts.append(" ".join(found.doubts))
         assert "repetition" not in {warning.kind for warning in plan_warnings(plan)}
-    assert "16 of 20 runs read their text more than once" in texts[0] and "--law data-constrained" in texts[0]
-    assert "data-constrained" not in texts[1]
+    assert laws == ["data-constrained", "chinchilla", "chinchilla"]
+    assert not doubts[0] and not doubts[1]
+    assert "16 of 20 runs read their text more than once" in doubts[2]
 
 
 def grown(name: str) -> tuple[Study, Plan, Foreseen]:
