@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 FILE = "discrepancy.json"
+TRIED = 60.0  # times beyond the data: the farthest forecasts of published runs that constants are from
 FULL = 2.0  # times beyond the data, from where on a forecast is that of the refit, and as much too high
 
 

@@ -12,6 +12,7 @@ from analysis.fits.extrapolation import Own
 from analysis.fits.promise import promised
 from analysis.planning.ahead import Ahead
 from analysis.planning.expected import expect
+from analysis.planning.help import falls
 from analysis.planning.information import Information
 from analysis.planning.prior import NoiseLevel, Prior
 from analysis.planning.reach import Reach
@@ -113,6 +114,21 @@ def test_parts_shrink_as_those_of_the_linearised_law_do() -> None:
     then = said.as_seen(Ahead.of("big", 1.6, 0.01, 0.005, 0.01), Ahead.of("big", 1.6, 0.02, 0.005, 0.02))
     assert (then.law, then.run, then.discrepancy) == pytest.approx((0.02, 0.01, 0.015))
     assert then.half_width == pytest.approx(0.1 * np.hypot(np.hypot(0.02, 0.01), 0.015) / said.se)
+
+
+def test_no_forecast_is_surer_than_its_law() -> None:
+    """Of few clusters the law's own interval is by Student's t, and a nearer target lowers the other part."""
+    said = Ahead("big", 0.1, 0.02, 0.0, 0.04, band=0.08)
+    now, then = Ahead.of("big", 1.6, 0.02, 0.0, 0.04), Ahead.of("big", 1.6, 0.02, 0.0, 0.0)
+    assert said.as_seen(then, now).half_width == pytest.approx(0.08) == said.as_seen(then, now).band
+    assert said.as_seen(Ahead.of("big", 1.6, 0.01, 0.0, 0.0), now).half_width == pytest.approx(0.04)
+
+
+def test_a_run_says_which_part_it_lowers() -> None:
+    before = Ahead.of("big", 1.6, 0.01, 0.005, 0.03)
+    assert falls(before, Ahead.of("big", 1.6, 0.001, 0.005, 0.02)) == "discrepancy 3.00% to 2.00%"
+    assert falls(before, Ahead.of("big", 1.6, 0.005, 0.005, 0.03)) == "law 1.00% to 0.50%"
+    assert falls(before, before) == "" == falls(Ahead.of("big", 1.6, np.inf, 0.005, 0.03), before)
 
 
 def test_the_discrepancy_counts_where_cells_are_chosen() -> None:
