@@ -92,7 +92,7 @@ def test_a_prior_that_the_law_does_not_have_is_named_with_its_line_and_hides_not
     given = ("design.prior=gamma=1,alpha=5:6", "family.widths=[33, 34]")
     with pytest.raises(UserError) as refused:
         plan_spec(SPECS / "adaptive.yaml", given, choose=choose)
-    first, second, *widths = refused.value.problems
+    *widths, first, second = refused.value.problems
     assert first.where == second.where == f"--set {given[0]}"
     assert "design.prior: gamma is no parameter" in first.message
     assert "alpha = 5:6 must lie within" in second.message
