@@ -11,7 +11,7 @@ from analysis.laws.lookup import LAW, require
 from analysis.planning.target import Target
 from analysis.tables.loading import load
 from scaling.cli import say
-from scaling.cli.arguments import number, pairs, require_positive, split
+from scaling.cli.arguments import number, pairs, require_positive, require_within, split
 from scaling.cli.gathering import Gathering
 from scaling.design.following import Wish, next_runs
 from scaling.design.proposal import Following
@@ -48,6 +48,7 @@ def asked_next(
     numbers = {"--budget": (budget, "1e20"), "--noise": (noise, "0.005")}
     gathering = Gathering()
     gathering.tried(lambda: require_positive(numbers))
+    gathering.tried(lambda: require_within({"--runs": (runs, 1, 100)}))
     gathering.tried(lambda: _require_choice(goal, out))
     for law in laws:
         gathering.tried(partial(require, law))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ from analysis.planning.shop import Shop
 from analysis.planning.simulate import Simulated, simulate
 from analysis.planning.statement import expected_text, help_text, simulated_text
 from analysis.planning.target import Target
+from scaling.design.batches import BatchStatement, batch_statement
 from scaling.design.following import SHARE
 from scaling.design.foreseen import foreseen
-from scaling.design.priors import priors
+from scaling.design.priors import priors, without_batch
 from scaling.design.tables import cells_of, inputs_of, offered, table_of, targets_of
 from scaling.design.wish import REPEATED, Asked
 from scaling.plan.design_warnings import design_warnings
@@ -30,6 +31,7 @@ from scaling.plan.plan import Plan, PlannedRun
 from scaling.plan.repetition import on_purpose, read_more, times_text
 from scaling.plan.warnings import has_long_warmup
 from scaling.spec.designs.chosen import Adaptive, Optimal
+from scaling.spec.designs.varied import CriticalBatch
 from scaling.spec.models import Study
 
 REACH = 4.0  # times the largest run of the design
@@ -40,16 +42,18 @@ MOST = 1500  # runs, beside which more are not priced
 class Identification:
     """What the fitted runs of a plan, of each variant, can identify of each law; what simulated studies say;
     and what would help; ``dropped`` of its runs a fit leaves out, as their warmup is long; ``doubts`` of
-    what is assumed; ``foreseen``: what is assumed of runs that results decide."""
+    what is assumed; ``foreseen``: what is assumed of runs that results decide; ``batches``: what a design of
+    several batches says of the critical one."""
 
-    statements: tuple[tuple[str | None, Expected], ...]
-    simulated: tuple[Simulated, ...]
-    helps: tuple[Help, ...]
-    labels: Mapping[int, str]
-    flops: float
+    statements: tuple[tuple[str | None, Expected], ...] = ()
+    simulated: tuple[Simulated, ...] = ()
+    helps: tuple[Help, ...] = ()
+    labels: Mapping[int, str] = field(default_factory=dict[int, str])
+    flops: float = 0.0
     dropped: int = 0
     doubts: tuple[str, ...] = ()
     foreseen: str | None = None
+    batches: BatchStatement | None = None
 
     @property
     def text(self) -> str:
@@ -59,6 +63,7 @@ class Identification:
         )
         parts = [f"What results will decide is foreseen here: {self.foreseen}"] * bool(self.foreseen)
         parts += [left_out] * bool(self.dropped)
+        parts += [self.batches.text] if self.batches else []
         parts += (
             (f"variant {name}: " if name else "") + expected_text(found) for name, found in self.statements
         )
@@ -79,6 +84,7 @@ class Identification:
             "left_out": self.dropped,
             "doubts": list(self.doubts),
             "foreseen": self.foreseen,
+            "critical_batch": self.batches.to_json() if self.batches else None,
         }
 
 
@@ -100,6 +106,12 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     planned = [run for run in plan.runs if run.role == "fit"]
     if not planned:
         return None
+    batches = None
+    if isinstance(study.design, CriticalBatch):
+        batches = batch_statement(plan, planned, asked)
+        if not asked.laws and asked.compute is None:
+            return Identification(batches=batches)
+        asked = replace(asked, prior=without_batch(asked.prior)[1])
     fitted = [run for run in planned if not has_long_warmup(run)] or planned
     statements, simulated = list[tuple[str | None, Expected]](), list[Simulated]()
     doubts = [warning.text for warning in design_warnings(plan)] if whole.assumed else list[str]()
@@ -119,7 +131,7 @@ def identification(study: Study, plan: Plan, asked: Asked | None = None) -> Iden
     helps, labels = _helpful(study, runs, there, statements[0][1], table, targets[0])
     return Identification(
         tuple(statements), tuple(simulated), helps, labels, float(sum(run.flops for run in there)),
-        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed,
+        len(planned) - len(fitted), tuple(dict.fromkeys(doubts)), whole.assumed, batches,
     )  # fmt: skip
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from analysis.planning.prior import Prior
 from scaling.design.choosing import choose
 from scaling.design.foreseen import Foreseen, foreseen
-from scaling.design.identification import identification
+from scaling.design.identification import Identification, identification
 from scaling.design.wish import Asked
 from scaling.plan.design_warnings import design_warnings
 from scaling.plan.expand import plan_study
@@ -53,22 +54,18 @@ def test_a_prior_of_another_loss_is_doubted() -> None:
     assert "warning" not in texts[1]
 
 
-def test_a_design_of_repetition_is_judged_by_the_law_of_it_unless_another_is_asked_for() -> None:
-    sizes = {"family__widths": [16, 24, 32, 48]}
-    repeated = {"kind": "repetition", "unique_tokens": [64_000, 128_000], "epochs": [1, 2, 8]}
-    plain = {"kind": "grid", "steps": [500, 1000, 2000]}
-    laws, doubts = list[str](), list[str]()
-    for design, asked in ((repeated, Asked()), (plain, Asked()), (repeated, Asked(laws=("chinchilla",)))):
-        study = study_from_dict(changed(**sizes, design=design))
-        plan = plan_study(study)
-        found = identification(study, plan, asked)
-        assert found is not None
-        laws += [stated.prior.law.name for _, stated in found.statements]
-        doubts.append(" ".join(found.doubts))
-        assert "repetition" not in {warning.kind for warning in plan_warnings(plan)}
-    assert laws == ["data-constrained", "chinchilla", "chinchilla"]
-    assert not doubts[0] and not doubts[1]
-    assert "16 of 20 runs read their text more than once" in doubts[2]
+def test_a_design_of_repetition_is_judged_by_the_law_of_it_unless_another_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scaling.design.identification.MOST", 0)  # what would help takes long
+    design = {"kind": "repetition", "unique_tokens": [64_000, 128_000], "epochs": [1, 2, 8]}
+    study = study_from_dict(changed(family__widths=[16, 24, 32], design=design))
+    plan = plan_study(study)
+    own, plain = (identification(study, plan, Asked(laws=laws)) for laws in ((), ("chinchilla",)))
+    assert own is not None and plain is not None
+    assert [stated.prior.law.name for _, stated in own.statements] == ["data-constrained"]
+    assert not own.doubts and "12 of 15 runs read their text more than once" in " ".join(plain.doubts)
+    assert "repetition" not in {warning.kind for warning in plan_warnings(plan)}
 
 
 def grown(name: str) -> tuple[Study, Plan, Foreseen]:
@@ -138,3 +135,28 @@ def test_what_waits_for_results_is_no_danger_of_the_design() -> None:
     alone = plan.model_copy(update={"unfinished": False})
     assert "extrapolation" in {warning.kind for warning in plan_warnings(alone)}
     assert not design_warnings(whole.plan)
+
+
+def test_a_design_of_batches_is_judged_by_the_critical_batch() -> None:
+    design = {"kind": "critical-batch", "tokens": [256_000, 512_000], "batches": [64, 256, 1024]}
+    texts, found = list[str](), list[Identification | None]()
+    for more, asked in (
+        ({"trunk_tokens": 128_000}, Asked()),
+        ({}, Asked(prior="Bcrit=100:200,alpha=0.5")),
+        ({}, Asked(laws=("chinchilla",), prior="Bcrit=100")),
+    ):
+        raw = changed(family__widths=[16, 24], design=design | more, recipe__batch_tokens=256)
+        study = study_from_dict(raw)
+        found.append(identification(study, plan_study(study), asked))
+        assert found[-1] is not None and found[-1].batches is not None
+        texts.append(found[-1].text)
+    for one, text in zip(found[:2], texts, strict=False):
+        assert one and not one.statements and not one.helps
+        assert "chinchilla: " not in text.partition("losses of")[0] and "What would help" not in text
+    assert "no trunk:" not in texts[0] and "no trunk:" in texts[1]
+    assert "Bcrit = 141.4 tokens (100 to 200) as given" in texts[1] and "alpha as given" in texts[1]
+    assert "What this design can identify of chinchilla: NOT IDENTIFIABLE" in texts[2]
+    groups = found[0].batches.expected.found if found[0] and found[0].batches else ()
+    assert len(groups) == 4 and {one.group.trunk_tokens for one in groups} == {128_000}
+    assert all(sorted(one.group.batches) == [64, 256, 1024] for one in groups)
+    assert all(one.group.tokens < one.group.horizon for one in groups), "decays are left out"
