@@ -28,7 +28,8 @@ from scaling.spec.load import load_study
 
 HERE = Path(__file__).parent
 COLUMNS = 4
-MARKS = (("trunk", "v", 16), ("fit", "o", 16), ("noise", "s", 60), ("holdout", "*", 90))  # role, marker, size in points^2
+# role, marker, size in points^2
+MARKS = (("trunk", "v", 16), ("fit", "o", 16), ("noise", "s", 60), ("holdout", "*", 90))
 
 
 def specs() -> list[Path]:
