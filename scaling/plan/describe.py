@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from scaling.canonical import short_hash
 from scaling.files import cache_dir, write_json
-from scaling.run import short_hash
 from scaling.spec.explain import explain
 from scaling.spec.external import ExternalFamily
 from scaling.spec.models import Study

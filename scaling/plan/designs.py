@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
+from scaling.canonical import short_hash
 from scaling.counts.model import Model, sequence_flops
 from scaling.counts.shape import Shape
 from scaling.plan.cells import Cells
@@ -14,7 +15,6 @@ from scaling.plan.labels import power_of_ten
 from scaling.plan.scales import Batch, batch_of, tokens_asked
 from scaling.plan.settings import Choice, Choices, Setting
 from scaling.recipe.written import RuleError
-from scaling.run import short_hash
 from scaling.spec.base import SeedPair
 from scaling.spec.designs.cells import Chosen, Noise, Point
 from scaling.spec.families import Size

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
 
+from scaling.canonical import short_hash
 from scaling.data.index import DataIndex
 from scaling.data.stores import Stores
 from scaling.plan.attempts import made, made_of_study
@@ -36,7 +37,6 @@ from scaling.plan.replicates import replicates
 from scaling.plan.resolve import Resolver
 from scaling.plan.settings import Choices, settings_of
 from scaling.plan.starts import Starts
-from scaling.run import short_hash
 from scaling.spec.draft import CELLS
 from scaling.spec.load import Checked
 from scaling.spec.models import Study

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from scaling.canonical import short_hash
 from scaling.corpora.evaluation import Every, WrittenAverage
 from scaling.counts.params import active_parameters
 from scaling.data.index import adds_to, index_of
 from scaling.errors import Complaint, UserError
 from scaling.plan.designs import Role
 from scaling.recipe.quantities import Frozen
-from scaling.run import ExternalRun, Run, short_hash
+from scaling.run import ExternalRun, Run
 from scaling.spec.execution import Execution, WrittenExecution
 from scaling.store.documents import Document, Id, parse, read
 from scaling.store.folder import NAME, ResultsFolder

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from scaling.canonical import canonical_json
 from scaling.errors import UserError
 from scaling.files import write_json
 from scaling.plan.plan import Plan, PlannedRun
-from scaling.run import canonical_json
 from scaling.store.folder import MANIFEST, ResultsFolder
 from scaling.sweep.opening import join_sweep
 from scaling.sweep.tasks import job_spec, make_tasks
