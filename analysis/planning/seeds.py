@@ -1,7 +1,7 @@
 """How well the noise between seeds will be known from runs that are planned.
 
 A fit pools the squares of log losses about the means of cells that differ by seeds alone
-(:func:`analysis.tables.runs.seed_noise`). Where these are normal, the true standard deviation lies within
+(:func:`analysis.tables.noise.seed_noise`). Where these are normal, the true standard deviation lies within
 sqrt(d / chi2_d) of the one found, d the degrees of freedom: the same function counts them here.
 """
 
@@ -18,7 +18,7 @@ from scipy import stats
 from analysis.planning.expectation import LEVEL
 from analysis.planning.statement import aligned
 from analysis.results import Interval, Part
-from analysis.tables.runs import seed_noise
+from analysis.tables.noise import seed_noise
 
 ENOUGH = 0.25  # relative half of an interval of a standard deviation that is of use
 POOR = 2.0  # times the estimate that the true one may be, beyond which only its magnitude is known

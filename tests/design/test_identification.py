@@ -9,7 +9,7 @@ import pytest
 
 from analysis.planning.prior import Prior
 from analysis.tables.loading import load
-from analysis.tables.runs import seed_noise
+from analysis.tables.noise import seed_noise
 from scaling.design.choosing import choose
 from scaling.design.foreseen import Foreseen, foreseen
 from scaling.design.identification import Identification, identification

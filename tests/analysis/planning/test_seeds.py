@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.planning.seeds import degrees_for, expect_noise, factors, noise_text
-from analysis.tables.runs import seed_noise
+from analysis.tables.noise import seed_noise
 
 
 def corners(draws: int, cells: int = 2, *, trunks: bool = False) -> pd.DataFrame:
