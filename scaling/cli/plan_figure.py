@@ -6,8 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from scaling.cli import say
+from scaling.design.wish import Asked
 from scaling.errors import Complaint, UserError
 from scaling.plan.plan import Plan
+from scaling.spec.models import Study
 
 KINDS = (".png", ".pdf", ".svg")
 
@@ -19,12 +21,14 @@ def require_kind(path: Path) -> None:
         raise UserError(Complaint(problem, hint=f"end its name in {', '.join(KINDS)}"))
 
 
-def draw_design(path: Path, plan: Plan, done: Collection[str]) -> None:
+def draw_design(path: Path, study: Study, plan: Plan, about: Asked, done: Collection[str]) -> None:
     """Draw the runs of a plan, N against D, into a file; its suffix says of which kind it is.
 
     Args:
         path: of the file, of one of :data:`KINDS`.
-        plan: the plan.
+        study: the study.
+        plan: its plan.
+        about: what is assumed where results decide of more runs.
         done: ids of runs that are done.
 
     Raises:
@@ -33,9 +37,9 @@ def draw_design(path: Path, plan: Plan, done: Collection[str]) -> None:
     from analysis.figures import save
     from analysis.figures.design import design
     from analysis.figures.look import Rendering
-    from scaling.design.tables import drawn_of
+    from scaling.design.foreseen import drawn
 
-    runs = drawn_of(plan.runs, done)
+    runs = drawn(study, plan, about, done)
     try:
         drawing = {path.stem: lambda: design(runs)}
         save(drawing, path.parent, Rendering((path.suffix.removeprefix("."),)))

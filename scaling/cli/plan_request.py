@@ -98,7 +98,7 @@ def print_plan(asked: PlanRequest) -> None:
         on_cluster = isinstance(planned.execution, SlurmExecution) or planned.command is not None
         bill.require_within(asked.max_device_hours, measurable=not on_cluster)
     if asked.figure is not None:
-        _draw(asked.figure, asked.folder(planned), planned)
+        _draw(asked.figure, asked, study, planned)
     if asked.diff:
         return _print_difference(asked, planned, bill, stage)
     found = None
@@ -236,8 +236,8 @@ def _print_difference(asked: PlanRequest, planned: Plan, bill: Bill, stage: str)
     return print(difference_text(str(results.path), found, planned, bill, stage))
 
 
-def _draw(path: Path, results: ResultsFolder, planned: Plan) -> None:
+def _draw(path: Path, asked: PlanRequest, study: Study, planned: Plan) -> None:
     from scaling.cli.plan_figure import draw_design
 
-    draw_design(path, planned, done=results.recorded())
+    draw_design(path, study, planned, asked.about, done=asked.folder(planned).recorded())
     say.note(f"drew {path}")
